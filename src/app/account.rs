@@ -1,0 +1,95 @@
+//! [`Account`]: the Unix user and group that an application runs as.
+
+use std::path::PathBuf;
+
+/// A user and group that exist on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user's name, for `USER`, `LOGNAME` and `initgroups(3)`.
+    pub user: String,
+    /// The group's name.
+    pub group: String,
+    /// Numeric user id.
+    pub uid: u32,
+    /// Numeric id of the primary group.
+    pub gid: u32,
+    /// The login shell of the passwd entry, for `SHELL`.
+    pub shell: PathBuf,
+}
+
+/// Why an account cannot be used; the text is for the person who wrote the document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    /// No such user in passwd.
+    #[error(
+        "there is no user \"{0}\" on this machine: create it (useradd --system {0}) or name another"
+    )]
+    NoUser(String),
+    /// No such group.
+    #[error(
+        "there is no group \"{0}\" on this machine: create it (groupadd --system {0}) or name another"
+    )]
+    NoGroup(String),
+    /// The look-up itself failed.
+    #[error("cannot look up \"{0}\": {1}")]
+    Lookup(String, String),
+}
+
+impl Account {
+    /// Looks `user` (and `group`, else the user's primary group) up. Blocks: it may ask NSS modules over a network,
+    /// so call it from a blocking thread.
+    ///
+    /// # Errors
+    /// [`AccountError`] when one of them does not exist.
+    pub fn look_up(user: &str, group: Option<&str>) -> Result<Self, AccountError> {
+        use nix::unistd::{Gid, Group, User};
+        let found = User::from_name(user)
+            .map_err(|e| AccountError::Lookup(user.into(), e.to_string()))?
+            .ok_or_else(|| AccountError::NoUser(user.into()))?;
+        let primary = match group {
+            Some(name) => Group::from_name(name)
+                .map_err(|e| AccountError::Lookup(name.into(), e.to_string()))?
+                .ok_or_else(|| AccountError::NoGroup(name.into()))?,
+            None => Self::group_of(found.gid)?,
+        };
+        Ok(Self {
+            user: found.name,
+            group: primary.name,
+            uid: found.uid.as_raw(),
+            gid: Gid::as_raw(primary.gid),
+            shell: found.shell,
+        })
+    }
+
+    /// The account this process itself runs as.
+    ///
+    /// # Errors
+    /// [`AccountError`] when the effective user id has no passwd entry that can be read.
+    pub fn current() -> Result<Self, AccountError> {
+        use nix::unistd::{User, getegid, geteuid};
+        let uid = geteuid();
+        let found = User::from_uid(uid)
+            .map_err(|e| AccountError::Lookup(uid.to_string(), e.to_string()))?
+            .ok_or_else(|| AccountError::NoUser(uid.to_string()))?;
+        let group = Self::group_of(getegid())?;
+        Ok(Self {
+            user: found.name,
+            group: group.name,
+            uid: uid.as_raw(),
+            gid: group.gid.as_raw(),
+            shell: found.shell,
+        })
+    }
+
+    fn group_of(gid: nix::unistd::Gid) -> Result<nix::unistd::Group, AccountError> {
+        nix::unistd::Group::from_gid(gid)
+            .map_err(|e| AccountError::Lookup(gid.to_string(), e.to_string()))?
+            .ok_or_else(|| AccountError::NoGroup(gid.to_string()))
+    }
+
+    /// Whether this is root.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+}

@@ -1,0 +1,150 @@
+//! The application document: as typed ([`serde_json::Value`]) and as true ([`AppConfig`]) (pure).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::name::AppName;
+
+/// A validated application document. Made only by [`AppConfig::from_document`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppConfig {
+    /// The application's name.
+    pub name: AppName,
+    /// Where the code comes from.
+    pub repo: Repo,
+    /// Debian packages that must be installed.
+    pub packages: Vec<Package>,
+    /// User to run as; `None`: the server's default.
+    pub user: Option<String>,
+    /// Group to run as; `None`: the user's primary group.
+    pub group: Option<String>,
+    /// Patterns against the request's host, unanchored, all known to compile.
+    pub domain: Vec<String>,
+    /// Commands for `/bin/sh -c`, run in the release directory.
+    pub install: Vec<String>,
+    /// Quantity per process type; a type that is absent gets 1 (`release` 0).
+    pub scale: BTreeMap<String, u32>,
+    /// Environment variables of install commands and processes.
+    pub env: BTreeMap<String, String>,
+    /// Reachable as `/NAME/…`.
+    pub path: bool,
+    /// `/NAME` is removed before the request is forwarded.
+    pub strip_path: bool,
+    /// A listener of this app's own.
+    pub port: Option<u16>,
+    /// How readiness is found out.
+    pub health_check: HealthCheck,
+    /// How processes are stopped.
+    pub stop: StopPolicy,
+    /// Files served before the app is asked.
+    pub static_files: Option<StaticFiles>,
+    /// How a new release replaces the old.
+    pub strategy: Strategy,
+    /// How many releases are kept, at least 1.
+    pub keep_releases: usize,
+    /// The document as it was given (with `name`): what GET answers and the config directory holds.
+    pub document: Value,
+}
+
+/// `repo` of the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repo {
+    /// Checked: an allowed scheme, no leading `-`, no `ext::`.
+    pub url: String,
+    /// What to check out.
+    pub reference: Reference,
+}
+
+/// What to check out of a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// Nothing was said: `master`, else the remote's HEAD.
+    Default,
+    /// A branch.
+    Branch(String),
+    /// A tag.
+    Tag(String),
+    /// A commit, full or abbreviated hex.
+    Commit(String),
+}
+
+/// A Debian package, `name` or `name=version`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Name by Debian policy §5.6.1.
+    pub name: String,
+    /// Exact version.
+    pub version: Option<String>,
+}
+
+/// `health_check` of the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// GET this and expect 2xx; `None`: a TCP connect is enough.
+    pub path: Option<String>,
+    /// Time between two checks.
+    pub interval: Duration,
+    /// Time for one check.
+    pub timeout: Duration,
+    /// Time until the first success.
+    pub boot_timeout: Duration,
+}
+
+/// `stop` of the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopPolicy {
+    /// The signal's number, SIGTERM by default.
+    pub signal: i32,
+    /// Grace before SIGKILL.
+    pub timeout: Duration,
+}
+
+/// `static` of the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticFiles {
+    /// Directory below the release.
+    pub dir: String,
+    /// Path prefix under which it appears.
+    pub prefix: String,
+}
+
+/// `strategy` of the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// The old release serves until the new one is ready.
+    Rolling,
+    /// Stop, update, install, start.
+    Recreate,
+}
+
+/// What the server's settings allow in a document.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// `user: "root"` is allowed.
+    pub allow_root_apps: bool,
+    /// `file:` URLs and absolute paths are allowed as repositories.
+    pub allow_file_repos: bool,
+}
+
+/// One thing that is wrong with a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// JSON pointer (RFC 6901) to the field.
+    pub pointer: String,
+    /// What is wrong and what is allowed.
+    pub detail: String,
+}
+
+impl AppConfig {
+    /// Checks `document` against the rules and takes it as true.
+    ///
+    /// # Errors
+    /// Every field that is wrong, unknown ones included.
+    pub fn from_document(document: Value, rules: &Rules) -> Result<Self, Vec<FieldError>> {
+        let _ = (document, rules);
+        todo!()
+    }
+}

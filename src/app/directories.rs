@@ -1,0 +1,100 @@
+//! Where an application's files are (pure: it only joins paths).
+
+use std::path::{Path, PathBuf};
+
+use super::name::AppName;
+
+/// The directories of one application, see DESIGN "On disk" in the README's layout part.
+///
+/// ```text
+/// DATA/apps/NAME/   repo.git · releases/N/ · deployments/N.json · storage/ · tmp/ · home/ · logs/ · state.json
+/// RUNTIME/apps/NAME/INSTANCE/   identity.json · stdout · stderr
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppDirs {
+    root: PathBuf,
+    runtime: PathBuf,
+}
+
+impl AppDirs {
+    /// The directories of `name` below the server's data and runtime directories.
+    #[must_use]
+    pub fn new(data_dir: &Path, runtime_dir: &Path, name: &AppName) -> Self {
+        Self {
+            root: data_dir.join("apps").join(name.as_str()),
+            runtime: runtime_dir.join("apps").join(name.as_str()),
+        }
+    }
+
+    /// Everything of this app that outlives a reboot.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The bare mirror of the app's repository.
+    #[must_use]
+    pub fn mirror(&self) -> PathBuf {
+        self.root.join("repo.git")
+    }
+
+    /// The parent of all releases.
+    #[must_use]
+    pub fn releases(&self) -> PathBuf {
+        self.root.join("releases")
+    }
+
+    /// The checkout of release `id`.
+    #[must_use]
+    pub fn release(&self, id: u64) -> PathBuf {
+        self.releases().join(id.to_string())
+    }
+
+    /// The record of release `id`: commit, time, the document it was made with.
+    #[must_use]
+    pub fn release_record(&self, id: u64) -> PathBuf {
+        self.releases().join(format!("{id}.json"))
+    }
+
+    /// The records of deployments, `N.json` each.
+    #[must_use]
+    pub fn deployments(&self) -> PathBuf {
+        self.root.join("deployments")
+    }
+
+    /// `$STORAGE_DIR`: the app's own files, kept across releases.
+    #[must_use]
+    pub fn storage(&self) -> PathBuf {
+        self.root.join("storage")
+    }
+
+    /// `$TMPDIR` of the app.
+    #[must_use]
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// `$HOME` of install commands and processes: caches of package managers, kept across releases.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
+    /// Log segments.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// What the App actor remembers over a restart of the daemon.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.root.join("state.json")
+    }
+
+    /// One directory per running process: its FIFOs and its identity record; gone after a reboot.
+    #[must_use]
+    pub fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+}

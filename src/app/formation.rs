@@ -1,0 +1,1 @@
+//! Which processes a release should have (pure).

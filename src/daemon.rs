@@ -1,0 +1,1 @@
+//! The composition root: builds the tree, in order, and takes it down in reverse.

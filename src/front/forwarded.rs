@@ -1,0 +1,1 @@
+//! Rewrites heads: hop-by-hop fields out, forwarding fields in (pure).

@@ -1,0 +1,1 @@
+//! Message bodies: Content-Length, chunked, until close (pure).

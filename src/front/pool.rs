@@ -1,0 +1,1 @@
+//! Connections to backends, kept for the next request.

@@ -1,0 +1,1 @@
+//! After a 101: bytes both ways.

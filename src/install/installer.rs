@@ -1,0 +1,108 @@
+//! [`Installer`]: the temporary actor that makes one release.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::record::{Failure, Step};
+use super::release::Release;
+use crate::app::account::Account;
+use crate::app::config::AppConfig;
+use crate::app::directories::AppDirs;
+use crate::logs::log::Log;
+use crate::supervision::{ExitReason, Shutdown};
+
+/// How long each step may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepTimeouts {
+    /// `packages`.
+    pub packages: Duration,
+    /// `fetch`, also for the checkout.
+    pub fetch: Duration,
+    /// All install commands together.
+    pub install: Duration,
+    /// The release phase.
+    pub release: Duration,
+}
+
+/// What to install.
+#[derive(Clone, Debug)]
+pub struct InstallSpec {
+    /// The deployment this is for.
+    pub deployment: u64,
+    /// The id of the release to make.
+    pub release: u64,
+    /// The application.
+    pub config: Arc<AppConfig>,
+    /// Where its files are.
+    pub dirs: AppDirs,
+    /// The account to switch to; `None` when the daemon is not root.
+    pub account: Option<Account>,
+    /// Environment of install commands: base and configured layers (the checkout's `.env` is laid between them).
+    pub base_env: BTreeMap<String, String>,
+    /// Server-wide and application `env`.
+    pub configured_env: BTreeMap<String, String>,
+    /// Limits.
+    pub timeouts: StepTimeouts,
+}
+
+/// What an Installer tells its App.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct InstallProgress {
+    /// [`InstallSpec::deployment`].
+    pub deployment: u64,
+    /// What happened.
+    pub event: InstallEvent,
+}
+
+/// See [`InstallProgress`].
+#[derive(Debug)]
+pub enum InstallEvent {
+    /// A step began.
+    Started(Step),
+    /// A step ended well after this time.
+    Finished(Step, Duration),
+    /// The commit is known.
+    Commit(String),
+    /// All done: the release is complete on disk.
+    Done(Box<Release>),
+    /// A step failed; what it had made is removed.
+    Failed(Box<Failure>),
+}
+
+/// The temporary actor that makes one release. [`Shutdown`] cancels it: the running step's whole tree is killed and
+/// what it had made is removed, then the actor ends without [`InstallEvent::Done`] or `Failed`.
+#[derive(Debug)]
+pub struct Installer {
+    #[allow(dead_code)]
+    spec: InstallSpec,
+}
+
+impl Installer {
+    /// An Installer for `spec`; it begins at once.
+    #[must_use]
+    pub fn new(
+        spec: InstallSpec,
+        log: Addr<Log>,
+        parent: Recipient<InstallProgress>,
+        exit: ExitReason,
+    ) -> Self {
+        let _ = (log, parent, exit);
+        Self { spec }
+    }
+}
+
+impl Actor for Installer {
+    type Context = Context<Self>;
+}
+
+impl Handler<Shutdown> for Installer {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, _: &mut Self::Context) {
+        todo!()
+    }
+}

@@ -1,0 +1,1 @@
+//! Debian packages through the real apt-get.

@@ -1,0 +1,1 @@
+//! The bare mirror and checkouts, through the real git.

@@ -1,0 +1,1 @@
+//! Named pipes between a process and the log.

@@ -1,0 +1,1 @@
+//! Followers: bounded, told what they lost.

@@ -1,0 +1,1 @@
+//! Segments: append, rotate, read back.

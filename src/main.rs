@@ -1,0 +1,3 @@
+//! The `procserver` binary: parses arguments, dispatches, turns errors into exit codes.
+
+fn main() {}

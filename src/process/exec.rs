@@ -1,0 +1,1 @@
+//! The hidden verb `procserver exec`: sets a process up from inside, then becomes it.

@@ -1,0 +1,1 @@
+//! Starts `procserver exec` with a specification and reads its error pipe.

@@ -1,0 +1,1 @@
+//! The life of one process: (state, event, now) → commands (pure).

@@ -1,0 +1,1 @@
+//! Ends a process and everything it started.

@@ -1,0 +1,1 @@
+//! [`Replica`]: the router's copy on a worker's own thread.

@@ -1,0 +1,1 @@
+//! The supervisor as a state machine: (state, event, now) → commands (pure).
