@@ -1,1 +1,90 @@
 //! Which processes a release should have (pure).
+
+use std::collections::BTreeMap;
+
+use super::procfile::Procfile;
+
+/// The process type that the proxy routes to.
+pub const ROUTED: &str = "web";
+/// The process type that runs once before a release starts and is never kept running.
+pub const RELEASE: &str = "release";
+
+/// One process that should run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// `web.1`.
+    pub id: String,
+    /// `web`.
+    pub process_type: String,
+    /// For `/bin/sh -c`.
+    pub command: String,
+    /// Whether the proxy routes to it.
+    pub routed: bool,
+}
+
+/// The processes of a Procfile at a scale, in Procfile order, and what a person should know about the scale.
+#[must_use]
+pub fn formation(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> (Vec<Slot>, Vec<String>) {
+    let mut slots = Vec::new();
+    for entry in procfile.entries.iter().filter(|e| e.name != RELEASE) {
+        let quantity = scale.get(&entry.name).copied().unwrap_or(1);
+        for index in 1..=quantity {
+            slots.push(Slot {
+                id: format!("{}.{index}", entry.name),
+                process_type: entry.name.clone(),
+                command: entry.command.clone(),
+                routed: entry.name == ROUTED,
+            });
+        }
+    }
+    let mut warnings = Vec::new();
+    for (name, quantity) in scale {
+        if name == RELEASE && *quantity > 0 {
+            warnings.push("scale.release is ignored: a release command runs once per deploy".to_owned());
+        } else if procfile.command(name).is_none() {
+            warnings.push(format!("scale names \"{name}\", but the Procfile has no such process type"));
+        }
+    }
+    (slots, warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::procfile::Entry;
+
+    fn procfile(names: &[&str]) -> Procfile {
+        let entries = names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| Entry { name: (*name).into(), command: format!("./{name}"), line: i + 1 })
+            .collect();
+        Procfile { entries, warnings: vec![] }
+    }
+
+    fn ids(names: &[&str], scale: &[(&str, u32)]) -> Vec<String> {
+        let scale = scale.iter().map(|(n, q)| ((*n).to_owned(), *q)).collect();
+        formation(&procfile(names), &scale).0.into_iter().map(|s| s.id).collect()
+    }
+
+    #[test]
+    fn every_type_runs_once_unless_scaled_and_release_never() {
+        assert_eq!(ids(&["web", "job", "release"], &[]), ["web.1", "job.1"]);
+        assert_eq!(ids(&["web", "job"], &[("web", 3), ("job", 0)]), ["web.1", "web.2", "web.3"]);
+        assert_eq!(ids(&["release", "web"], &[("release", 2)]), ["web.1"]);
+    }
+
+    #[test]
+    fn only_web_is_routed() {
+        let (slots, _) = formation(&procfile(&["web", "websocket"]), &BTreeMap::new());
+        assert_eq!(slots.iter().map(|s| s.routed).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
+    fn a_scaled_type_that_the_procfile_lacks_is_named() {
+        let scale = BTreeMap::from([("wbe".to_owned(), 2), ("release".to_owned(), 1)]);
+        let (_, warnings) = formation(&procfile(&["web", "release"]), &scale);
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings[1].contains("\"wbe\""), "{warnings:?}");
+    }
+}

@@ -7,6 +7,7 @@ pub mod directories;
 pub mod dotenv;
 pub mod environment;
 pub mod formation;
+pub mod lifecycle;
 pub mod name;
 pub mod procfile;
 pub mod status;

@@ -1,0 +1,482 @@
+//! The life of an application: (state, event) → commands (pure).
+//!
+//! One *operation* (deploy, start, stop, restart, rollback, remove) is at work at a time. What it brings up is a
+//! *batch*: the processes of one release, started together. At most one batch serves. A rolling operation boots a
+//! new batch beside it and switches when that is ready; a recreating one ends the old batch first.
+//!
+//! ```text
+//! Booting ──all ready──▶ Serving ──superseded──▶ Draining ──drained──▶ Ending ──all stopped──▶ (gone)
+//!    └──exit or time-out──────────────────────────────────────────────────▲
+//! ```
+//! A batch that boots while none serves is `Serving` from the start: there is nothing to protect, so it is kept under
+//! supervision even when the operation that began it has failed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::worker::Phase;
+
+/// Names an operation for as long as the actor lives.
+pub type OpId = u64;
+/// Names a batch, and the directories of its processes.
+pub type BatchId = u64;
+
+/// What the user last asked for; kept over restarts of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// Processes should run.
+    #[default]
+    Running,
+    /// None should.
+    Stopped,
+    /// The app is being removed for good.
+    Removed,
+}
+
+/// What an operation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Make a release and activate it; `recreate` ends the old batch before anything else.
+    Deploy {
+        /// Strategy of the document that is deployed.
+        recreate: bool,
+    },
+    /// Activate a release that exists.
+    Activate {
+        /// Which.
+        release: u64,
+    },
+    /// End all processes.
+    Stop,
+    /// End all processes for good.
+    Remove,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody wants something.
+    Request(OpId, Kind),
+    /// An operation is taken back.
+    Cancel(OpId),
+    /// The release of an operation is there to be activated.
+    Built {
+        /// The operation.
+        op: OpId,
+        /// The release.
+        release: u64,
+        /// Ids of its processes.
+        processes: Vec<String>,
+        /// Whether the old batch ends before the new one starts.
+        recreate: bool,
+    },
+    /// The release of an operation could not be made; the actor knows why.
+    BuildFailed(OpId),
+    /// A process changed.
+    Process {
+        /// Its batch.
+        batch: BatchId,
+        /// `web.1`.
+        id: String,
+        /// Its phase now.
+        phase: Phase,
+        /// Whether the change is the end of its OS process.
+        exited: bool,
+    },
+    /// A batch had its time to get ready.
+    BootTimeout(BatchId),
+    /// No request is on a batch any more, or its drain time is over.
+    Drained(BatchId),
+}
+
+/// Why a batch did not get ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The actor knows: the build failed.
+    Build,
+    /// This process ended before all were ready.
+    Exited(String),
+    /// These processes were not ready in time.
+    NotReady(Vec<String>),
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Well.
+    Done,
+    /// Not; the batch that failed, if it came so far.
+    Failed(Cause, Option<BatchId>),
+    /// A newer one replaced it while it waited.
+    Superseded,
+    /// It was cancelled, or a stop or remove took its place.
+    Cancelled,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make the release of an operation.
+    Build(OpId),
+    /// Load an existing release for an operation.
+    Load(OpId, u64),
+    /// Stop making it.
+    AbortBuild(OpId),
+    /// Start the processes of a release and arm their boot time-out.
+    Spawn {
+        /// The new batch.
+        batch: BatchId,
+        /// Its operation.
+        op: OpId,
+    },
+    /// Tell [`Event::Drained`] when no request is on the batch.
+    Drain(BatchId),
+    /// Stop the processes of a batch.
+    Stop(BatchId),
+    /// Forget a batch: its processes are gone.
+    Forget(BatchId),
+    /// What is wanted, or which release is current, has changed: write it down.
+    Remember,
+    /// The operation is over.
+    Finish(OpId, End),
+    /// A recreating deploy ended badly after it had ended the old batch: activate this release again.
+    Restore(u64),
+    /// The routes may have changed.
+    Publish,
+}
+
+/// Where a batch is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Gets ready beside the one that serves.
+    Booting,
+    /// Is routed to.
+    Serving,
+    /// Finishes what is in flight.
+    Draining,
+    /// Its processes were told to stop.
+    Ending,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Batch {
+    id: BatchId,
+    release: u64,
+    role: Role,
+    processes: BTreeMap<String, Phase>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The release is being made or loaded.
+    Building,
+    /// All batches must be gone before the build (`recreate`), the spawn or the end of a stop.
+    Clearing(Option<Ready>),
+    /// This batch must get ready.
+    Booting(BatchId),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ready {
+    release: u64,
+    processes: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Active {
+    op: OpId,
+    kind: Kind,
+    stage: Stage,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lifecycle {
+    wanted: Wanted,
+    current: Option<u64>,
+    active: Option<Active>,
+    waiting: Option<(OpId, Kind)>,
+    batches: Vec<Batch>,
+    next_batch: BatchId,
+}
+
+impl Lifecycle {
+    /// An app that nothing runs of yet. `first_batch` is larger than that of any survivor.
+    #[must_use]
+    pub fn new(wanted: Wanted, current: Option<u64>, first_batch: BatchId) -> Self {
+        Self { wanted, current, next_batch: first_batch, ..Self::default() }
+    }
+
+    /// What is wanted.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        self.wanted
+    }
+
+    /// The current release: the one that serves, or would.
+    #[must_use]
+    pub fn current(&self) -> Option<u64> {
+        self.current
+    }
+
+    /// The operation at work.
+    #[must_use]
+    pub fn active(&self) -> Option<(OpId, Kind)> {
+        self.active.as_ref().map(|a| (a.op, a.kind))
+    }
+
+    /// The operation that waits.
+    #[must_use]
+    pub fn waiting(&self) -> Option<(OpId, Kind)> {
+        self.waiting
+    }
+
+    /// The batch that is routed to.
+    #[must_use]
+    pub fn serving(&self) -> Option<BatchId> {
+        self.batches.iter().find(|b| b.role == Role::Serving).map(|b| b.id)
+    }
+
+    /// All batches with their roles, oldest first.
+    pub fn batches(&self) -> impl Iterator<Item = (BatchId, Role)> + '_ {
+        self.batches.iter().map(|b| (b.id, b.role))
+    }
+
+    /// Takes an event in.
+    pub fn handle(&mut self, event: Event) -> Vec<Command> {
+        let mut out = Vec::new();
+        match event {
+            Event::Request(op, kind) => self.request(op, kind, &mut out),
+            Event::Cancel(op) => self.cancel(op, &mut out),
+            Event::Built { op, release, processes, recreate } => {
+                self.built(op, Ready { release, processes }, recreate, &mut out);
+            }
+            Event::BuildFailed(op) => {
+                if self.active.as_ref().is_some_and(|a| a.op == op) {
+                    self.finish(End::Failed(Cause::Build, None), &mut out);
+                }
+            }
+            Event::Process { batch, id, phase, exited } => self.process(batch, &id, phase, exited, &mut out),
+            Event::BootTimeout(batch) => {
+                if self.is_booting(batch) {
+                    let late = self.not_ready(batch);
+                    self.boot_failed(batch, Cause::NotReady(late), &mut out);
+                }
+            }
+            Event::Drained(batch) => self.end_batches(&mut out, |b| b.id == batch && b.role == Role::Draining),
+        }
+        out
+    }
+
+    fn request(&mut self, op: OpId, kind: Kind, out: &mut Vec<Command>) {
+        match kind {
+            Kind::Stop | Kind::Remove => {
+                if let Some((waiting, _)) = self.waiting.take() {
+                    out.push(Command::Finish(waiting, End::Cancelled));
+                }
+                self.drop_active(out);
+                self.begin(op, kind, out);
+            }
+            Kind::Deploy { .. } | Kind::Activate { .. } if self.active.is_some() => {
+                if let Some((waiting, _)) = self.waiting.replace((op, kind)) {
+                    out.push(Command::Finish(waiting, End::Superseded));
+                }
+            }
+            Kind::Deploy { .. } | Kind::Activate { .. } => self.begin(op, kind, out),
+        }
+    }
+
+    fn begin(&mut self, op: OpId, kind: Kind, out: &mut Vec<Command>) {
+        self.wanted = match kind {
+            Kind::Stop => Wanted::Stopped,
+            Kind::Remove => Wanted::Removed,
+            Kind::Deploy { .. } | Kind::Activate { .. } => Wanted::Running,
+        };
+        let clear_first = !matches!(kind, Kind::Deploy { recreate: false } | Kind::Activate { .. });
+        let stage = if clear_first { Stage::Clearing(None) } else { Stage::Building };
+        self.active = Some(Active { op, kind, stage });
+        out.push(Command::Remember);
+        match kind {
+            Kind::Activate { release } => out.push(Command::Load(op, release)),
+            Kind::Deploy { recreate: false } => out.push(Command::Build(op)),
+            Kind::Deploy { recreate: true } | Kind::Stop | Kind::Remove => {
+                self.drain_all(out);
+                self.cleared(out);
+            }
+        }
+        out.push(Command::Publish);
+    }
+
+    /// Takes the active operation back without a successor.
+    fn drop_active(&mut self, out: &mut Vec<Command>) {
+        let Some(active) = self.active.take() else { return };
+        match active.stage {
+            Stage::Building => out.push(Command::AbortBuild(active.op)),
+            Stage::Booting(batch) => {
+                self.end_batches(out, |b| b.id == batch && b.role == Role::Booting);
+            }
+            Stage::Clearing(_) => {}
+        }
+        out.push(Command::Finish(active.op, End::Cancelled));
+    }
+
+    fn cancel(&mut self, op: OpId, out: &mut Vec<Command>) {
+        if self.waiting.is_some_and(|(waiting, _)| waiting == op) {
+            self.waiting = None;
+            out.push(Command::Finish(op, End::Cancelled));
+        } else if let Some(kind) = self.active.as_ref().filter(|a| a.op == op).map(|a| a.kind) {
+            self.drop_active(out);
+            self.next(kind, out);
+        }
+    }
+
+    fn built(&mut self, op: OpId, ready: Ready, recreate: bool, out: &mut Vec<Command>) {
+        let Some(active) = self.active.as_mut().filter(|a| a.op == op && a.stage == Stage::Building) else {
+            return;
+        };
+        if recreate && !self.batches.is_empty() {
+            active.stage = Stage::Clearing(Some(ready));
+            self.drain_all(out);
+            self.cleared(out);
+        } else {
+            self.spawn(ready, out);
+        }
+    }
+
+    fn spawn(&mut self, ready: Ready, out: &mut Vec<Command>) {
+        let Some(op) = self.active.as_ref().map(|a| a.op) else { return };
+        let id = self.next_batch;
+        self.next_batch += 1;
+        let role = if self.serving().is_some() { Role::Booting } else { Role::Serving };
+        let processes = ready.processes.into_iter().map(|p| (p, Phase::Starting)).collect();
+        self.batches.push(Batch { id, release: ready.release, role, processes });
+        if let Some(active) = &mut self.active {
+            active.stage = Stage::Booting(id);
+        }
+        if role == Role::Serving {
+            self.set_current(ready.release, out);
+        }
+        out.push(Command::Spawn { batch: id, op });
+        out.push(Command::Publish);
+        self.promote_if_ready(id, out);
+    }
+
+    fn set_current(&mut self, release: u64, out: &mut Vec<Command>) {
+        if self.current.replace(release) != Some(release) {
+            out.push(Command::Remember);
+        }
+    }
+
+    fn process(&mut self, batch: BatchId, id: &str, phase: Phase, exited: bool, out: &mut Vec<Command>) {
+        let Some(found) = self.batches.iter_mut().find(|b| b.id == batch) else { return };
+        if phase == Phase::Stopped {
+            found.processes.remove(id);
+        } else if let Some(known) = found.processes.get_mut(id) {
+            *known = phase;
+        }
+        if found.role == Role::Serving {
+            out.push(Command::Publish);
+        }
+        if self.is_booting(batch) && exited {
+            self.boot_failed(batch, Cause::Exited(id.to_owned()), out);
+        }
+        self.promote_if_ready(batch, out);
+        self.forget_ended(out);
+    }
+
+    fn forget_ended(&mut self, out: &mut Vec<Command>) {
+        let gone = |b: &Batch| b.role == Role::Ending && b.processes.is_empty();
+        for batch in self.batches.iter().filter(|b| gone(b)) {
+            out.push(Command::Forget(batch.id));
+        }
+        self.batches.retain(|b| !gone(b));
+        self.cleared(out);
+    }
+
+    /// Goes on with an operation that waited for all batches to be gone.
+    fn cleared(&mut self, out: &mut Vec<Command>) {
+        if !self.batches.is_empty() {
+            return;
+        }
+        let Some(active) = self.active.as_mut() else { return };
+        let Stage::Clearing(ready) = &mut active.stage else { return };
+        match (ready.take(), active.kind) {
+            (Some(ready), _) => self.spawn(ready, out),
+            (None, Kind::Deploy { .. } | Kind::Activate { .. }) => {
+                active.stage = Stage::Building;
+                let op = active.op;
+                out.push(Command::Build(op));
+            }
+            (None, Kind::Stop | Kind::Remove) => self.finish(End::Done, out),
+        }
+    }
+
+    fn promote_if_ready(&mut self, batch: BatchId, out: &mut Vec<Command>) {
+        if !self.is_booting(batch) || !self.not_ready(batch).is_empty() {
+            return;
+        }
+        for old in self.batches.iter_mut().filter(|b| b.role == Role::Serving && b.id != batch) {
+            old.role = Role::Draining;
+            out.push(Command::Drain(old.id));
+        }
+        if let Some(new) = self.batches.iter_mut().find(|b| b.id == batch) {
+            new.role = Role::Serving;
+            let release = new.release;
+            self.set_current(release, out);
+        }
+        out.push(Command::Publish);
+        self.finish(End::Done, out);
+    }
+
+    fn boot_failed(&mut self, batch: BatchId, cause: Cause, out: &mut Vec<Command>) {
+        self.end_batches(out, |b| b.id == batch && b.role == Role::Booting);
+        self.finish(End::Failed(cause, Some(batch)), out);
+    }
+
+    fn finish(&mut self, end: End, out: &mut Vec<Command>) {
+        let Some(active) = self.active.take() else { return };
+        out.push(Command::Finish(active.op, end));
+        out.push(Command::Publish);
+        self.next(active.kind, out);
+    }
+
+    /// Goes on after an operation of this kind.
+    fn next(&mut self, ended: Kind, out: &mut Vec<Command>) {
+        if let Some((op, kind)) = self.waiting.take() {
+            self.begin(op, kind, out);
+        } else if matches!(ended, Kind::Deploy { .. }) && self.wanted == Wanted::Running && self.serving().is_none() {
+            out.extend(self.current.map(Command::Restore));
+        }
+    }
+
+    fn drain_all(&mut self, out: &mut Vec<Command>) {
+        self.end_batches(out, |b| b.role == Role::Booting);
+        for batch in self.batches.iter_mut().filter(|b| b.role == Role::Serving) {
+            batch.role = Role::Draining;
+            out.push(Command::Drain(batch.id));
+        }
+    }
+
+    fn end_batches(&mut self, out: &mut Vec<Command>, which: impl Fn(&Batch) -> bool) {
+        for batch in self.batches.iter_mut().filter(|b| which(b)) {
+            batch.role = Role::Ending;
+            out.push(Command::Stop(batch.id));
+        }
+        self.forget_ended(out);
+    }
+
+    fn is_booting(&self, batch: BatchId) -> bool {
+        self.active.as_ref().is_some_and(|a| a.stage == Stage::Booting(batch))
+    }
+
+    fn not_ready(&self, batch: BatchId) -> Vec<String> {
+        let processes = self.batches.iter().find(|b| b.id == batch).map(|b| &b.processes);
+        let late = processes.into_iter().flatten().filter(|(_, phase)| **phase != Phase::Ready);
+        late.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! Cases and properties of the lifecycle. `World` stands for what surrounds it: it carries commands out as the actor
+//! does, with processes that get ready, crash and stop when the test says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Default)]
+struct World {
+    life: Lifecycle,
+    builds: BTreeMap<OpId, Option<u64>>,
+    built: BTreeMap<OpId, Vec<String>>,
+    live: BTreeMap<BatchId, BTreeSet<String>>,
+    stopping: BTreeSet<BatchId>,
+    draining: BTreeSet<BatchId>,
+    ends: Vec<(OpId, End)>,
+    requested: Vec<OpId>,
+    next_release: u64,
+}
+
+impl World {
+    fn feed(&mut self, event: Event) {
+        let mut commands = self.life.handle(event);
+        while !commands.is_empty() {
+            let mut more = Vec::new();
+            for command in commands {
+                more.extend(self.carry_out(command));
+            }
+            commands = more;
+        }
+        let serving = self.life.batches().filter(|(_, role)| *role == Role::Serving).count();
+        assert!(serving <= 1, "two batches serve: {:?}", self.life);
+    }
+
+    fn carry_out(&mut self, command: Command) -> Vec<Command> {
+        match command {
+            Command::Build(op) => assert!(self.builds.insert(op, None).is_none(), "built twice"),
+            Command::Load(op, release) => assert!(self.builds.insert(op, Some(release)).is_none()),
+            Command::AbortBuild(op) => assert!(self.builds.remove(&op).is_some(), "nothing to abort"),
+            Command::Spawn { batch, op } => {
+                let processes = self.built.remove(&op).expect("spawned without a release");
+                assert!(self.live.insert(batch, processes.into_iter().collect()).is_none());
+            }
+            Command::Drain(batch) => assert!(self.draining.insert(batch), "drained twice"),
+            Command::Stop(batch) => assert!(self.stopping.insert(batch), "stopped twice"),
+            Command::Forget(batch) => {
+                let left = self.live.remove(&batch).expect("forgot what never was");
+                assert!(left.is_empty(), "forgot living processes {left:?}");
+                self.stopping.remove(&batch);
+            }
+            Command::Finish(op, end) => self.ends.push((op, end)),
+            Command::Restore(release) => {
+                let op = self.op();
+                return self.life.handle(Event::Request(op, Kind::Activate { release }));
+            }
+            Command::Remember | Command::Publish => {}
+        }
+        vec![]
+    }
+
+    fn op(&mut self) -> OpId {
+        let op = self.requested.len() as OpId + 1;
+        self.requested.push(op);
+        op
+    }
+
+    fn request(&mut self, kind: Kind) -> OpId {
+        let op = self.op();
+        self.feed(Event::Request(op, kind));
+        op
+    }
+
+    fn build(&mut self, processes: &[&str], recreate: bool) {
+        let Some((&op, &release)) = self.builds.iter().next() else { return };
+        self.builds.remove(&op);
+        let release = release.unwrap_or_else(|| {
+            self.next_release += 1;
+            self.next_release
+        });
+        let processes: Vec<String> = processes.iter().map(|p| (*p).to_owned()).collect();
+        self.built.insert(op, processes.clone());
+        self.feed(Event::Built { op, release, processes, recreate });
+    }
+
+    fn fail_build(&mut self) {
+        if let Some((&op, _)) = self.builds.iter().next() {
+            self.builds.remove(&op);
+            self.feed(Event::BuildFailed(op));
+        }
+    }
+
+    fn phase(&mut self, nth: usize, phase: Phase, exited: bool) {
+        let all: Vec<_> = self.live.iter().flat_map(|(b, ps)| ps.iter().map(|p| (*b, p.clone()))).collect();
+        if let Some((batch, id)) = all.get(nth % all.len().max(1)).cloned() {
+            self.feed(Event::Process { batch, id, phase, exited });
+        }
+    }
+
+    /// Carries out everything that is pending, as a world does in which nothing fails.
+    fn settle(&mut self) {
+        for _ in 0..200 {
+            for batch in std::mem::take(&mut self.draining) {
+                self.feed(Event::Drained(batch));
+            }
+            for batch in self.stopping.clone() {
+                for id in self.live.get(&batch).cloned().unwrap_or_default() {
+                    self.live.get_mut(&batch).expect("known").remove(&id);
+                    self.feed(Event::Process { batch, id, phase: Phase::Stopped, exited: true });
+                }
+            }
+            for (batch, ids) in self.live.clone() {
+                for id in ids {
+                    if !self.stopping.contains(&batch) {
+                        self.feed(Event::Process { batch, id, phase: Phase::Ready, exited: false });
+                    }
+                }
+            }
+            self.build(&["web.1"], false);
+        }
+    }
+
+    fn end_of(&self, op: OpId) -> Option<&End> {
+        self.ends.iter().find(|(o, _)| *o == op).map(|(_, end)| end)
+    }
+}
+
+fn running() -> World {
+    let mut world = World::default();
+    world.request(Kind::Deploy { recreate: false });
+    world.build(&["web.1"], false);
+    world.settle();
+    assert_eq!(world.life.current(), Some(1));
+    world
+}
+
+#[test]
+fn a_rolling_deploy_keeps_the_old_batch_until_the_new_one_is_ready() {
+    let mut world = running();
+    let old = world.life.serving().expect("serves");
+    let op = world.request(Kind::Deploy { recreate: false });
+    world.build(&["web.1", "web.2"], false);
+    assert_eq!(world.life.serving(), Some(old));
+    let new = *world.live.keys().last().expect("booting");
+    for id in ["web.1", "web.2"] {
+        assert_eq!(world.life.serving(), Some(old));
+        world.feed(Event::Process { batch: new, id: id.into(), phase: Phase::Ready, exited: false });
+    }
+    assert_eq!((world.life.serving(), world.life.current()), (Some(new), Some(2)));
+    assert_eq!(world.end_of(op), Some(&End::Done));
+    assert!(world.draining.contains(&old));
+}
+
+#[test]
+fn a_release_that_exits_or_is_late_leaves_the_old_one_serving() {
+    for exited in [true, false] {
+        let mut world = running();
+        let old = world.life.serving();
+        let op = world.request(Kind::Deploy { recreate: false });
+        world.build(&["web.1"], false);
+        let new = *world.live.keys().last().expect("booting");
+        if exited {
+            world.feed(Event::Process { batch: new, id: "web.1".into(), phase: Phase::Backoff, exited: true });
+        } else {
+            world.feed(Event::BootTimeout(new));
+        }
+        assert!(matches!(world.end_of(op), Some(End::Failed(_, Some(batch))) if *batch == new));
+        assert_eq!((world.life.serving(), world.life.current()), (old, Some(1)));
+        assert!(world.stopping.contains(&new));
+    }
+}
+
+#[test]
+fn a_first_release_that_crashes_fails_its_deploy_but_stays_under_supervision() {
+    let mut world = World::default();
+    let op = world.request(Kind::Deploy { recreate: false });
+    world.build(&["web.1"], false);
+    world.phase(0, Phase::Backoff, true);
+    assert_eq!(world.end_of(op), Some(&End::Failed(Cause::Exited("web.1".into()), Some(0))));
+    assert_eq!((world.life.serving(), world.life.current()), (Some(0), Some(1)));
+    assert!(world.stopping.is_empty());
+}
+
+#[test]
+fn recreate_ends_the_old_batch_first_and_restores_it_when_the_build_fails() {
+    let mut world = running();
+    let op = world.request(Kind::Deploy { recreate: true });
+    assert!(world.builds.is_empty(), "nothing is built while the old one runs");
+    for batch in std::mem::take(&mut world.draining) {
+        world.feed(Event::Drained(batch));
+    }
+    for batch in world.stopping.clone() {
+        world.live.get_mut(&batch).expect("known").clear();
+        world.feed(Event::Process { batch, id: "web.1".into(), phase: Phase::Stopped, exited: true });
+    }
+    world.fail_build();
+    assert_eq!(world.end_of(op), Some(&End::Failed(Cause::Build, None)));
+    assert_eq!(world.builds.values().next(), Some(&Some(1)), "release 1 is loaded again");
+    world.settle();
+    assert_eq!(world.life.current(), Some(1));
+    assert!(world.life.serving().is_some());
+}
+
+#[test]
+fn of_ten_deploys_the_first_runs_the_last_waits_and_the_others_are_superseded() {
+    let mut world = running();
+    let ops: Vec<_> = (0..10).map(|_| world.request(Kind::Deploy { recreate: false })).collect();
+    world.settle();
+    assert_eq!(world.end_of(ops[0]), Some(&End::Done));
+    assert_eq!(world.end_of(ops[9]), Some(&End::Done));
+    for op in &ops[1..9] {
+        assert_eq!(world.end_of(*op), Some(&End::Superseded));
+    }
+}
+
+#[test]
+fn stop_takes_the_place_of_a_deploy_and_ends_everything() {
+    let mut world = running();
+    let deploy = world.request(Kind::Deploy { recreate: false });
+    let stop = world.request(Kind::Stop);
+    assert_eq!(world.end_of(deploy), Some(&End::Cancelled));
+    world.settle();
+    assert_eq!(world.end_of(stop), Some(&End::Done));
+    assert!(world.live.is_empty());
+    assert_eq!((world.life.wanted(), world.life.current()), (Wanted::Stopped, Some(1)));
+}
+
+fn step() -> impl Strategy<Value = (u8, usize)> {
+    (0u8..10, 0usize..6)
+}
+
+proptest! {
+    #[test]
+    fn every_operation_ends_once_and_nothing_outlives_a_stop(steps in proptest::collection::vec(step(), 0..60)) {
+        let mut world = World::default();
+        for (what, nth) in steps {
+            match what {
+                0 => { world.request(Kind::Deploy { recreate: false }); }
+                1 => { world.request(Kind::Deploy { recreate: true }); }
+                2 => { world.request(Kind::Stop); }
+                3 => if let Some(release) = world.life.current() {
+                    world.request(Kind::Activate { release });
+                },
+                4 => world.build(&["web.1", "job.1"], nth % 2 == 0),
+                5 => world.fail_build(),
+                6 => world.phase(nth, Phase::Ready, false),
+                7 => world.phase(nth, Phase::Backoff, true),
+                8 => { let op = world.requested.len().saturating_sub(nth) as OpId; world.feed(Event::Cancel(op)); }
+                _ => { let booting = world.live.keys().nth(nth).copied().unwrap_or(0); world.feed(Event::BootTimeout(booting)); }
+            }
+        }
+        world.request(Kind::Stop);
+        world.settle();
+        prop_assert!(world.live.is_empty(), "{:?}", world.live);
+        prop_assert!(world.builds.is_empty());
+        let mut ended: Vec<_> = world.ends.iter().map(|(op, _)| *op).collect();
+        ended.sort_unstable();
+        prop_assert_eq!(ended, world.requested.clone());
+    }
+}
