@@ -89,6 +89,8 @@ pub enum Event {
     BootTimeout(BatchId),
     /// No request is on a batch any more, or its drain time is over.
     Drained(BatchId),
+    /// The daemon ends: everything stops, what is wanted stays.
+    Shutdown,
 }
 
 /// Why a batch did not get ready.
@@ -166,6 +168,13 @@ struct Batch {
     release: u64,
     role: Role,
     processes: BTreeMap<String, Phase>,
+}
+
+impl Batch {
+    fn is_of_use(&self) -> bool {
+        let ready = self.processes.values().any(|phase| *phase == Phase::Ready);
+        self.role == Role::Serving && (ready || self.processes.is_empty())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,6 +274,11 @@ impl Lifecycle {
                     self.boot_failed(batch, Cause::NotReady(late), &mut out);
                 }
             }
+            Event::Shutdown => {
+                self.waiting = None;
+                self.drop_active(&mut out);
+                self.end_batches(&mut out, |b| b.role != Role::Ending);
+            }
             Event::Drained(batch) => self.end_batches(&mut out, |b| b.id == batch && b.role == Role::Draining),
         }
         out
@@ -333,10 +347,12 @@ impl Lifecycle {
     }
 
     fn built(&mut self, op: OpId, ready: Ready, recreate: bool, out: &mut Vec<Command>) {
+        // A batch of which nothing is ready (it crashes, or never listened) protects nobody by staying.
+        let worth_keeping = self.batches.iter().any(Batch::is_of_use);
         let Some(active) = self.active.as_mut().filter(|a| a.op == op && a.stage == Stage::Building) else {
             return;
         };
-        if recreate && !self.batches.is_empty() {
+        if (recreate || !worth_keeping) && !self.batches.is_empty() {
             active.stage = Stage::Clearing(Some(ready));
             self.drain_all(out);
             self.cleared(out);

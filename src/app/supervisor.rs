@@ -1,109 +1,280 @@
 //! [`App`]: the supervisor actor of one application, the only owner of its state.
+//!
+//! The policy is [`Lifecycle`] (what runs, and what is at work) and `supervision::restart` (which actors live); this
+//! actor feeds them events and carries their commands out. Its parts:
+//! `requests` (what the API asks), `progress` (what installer and processes tell), `children` (its actors), `recovery`
+//! (what the previous daemon left), `removal`, `view` (what the API shows), `start_failure` (why a batch did not get
+//! ready, in words).
+
+mod children;
+mod progress;
+mod recovery;
+mod removal;
+mod requests;
+mod start_failure;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::watch;
 
-use super::status::{Status, Summary};
-use crate::install::record::{DeploymentRecord, Failure};
+use super::batch::Batch;
+use super::config::{AppConfig, Strategy};
+use super::deployments::Deployments;
+use super::directories::AppDirs;
+use super::host::Host;
+use super::journal::{Journal, Remembered};
+use super::lifecycle::{BatchId, Command, End, Event, Kind, Lifecycle, OpId, Wanted};
+use super::operations::Operations;
+pub use super::operations::{Outcome, Ticket};
+use super::publisher::Publisher;
+use crate::install::record::{DeploymentState, Failure, Step};
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
+use crate::process::identity::Identity;
+use crate::router::table::{Availability, Route};
+use crate::supervision::{ChildRef, Exit, ExitReason};
+
+use children::Children;
+pub use requests::{Accepted, Act, Action, AppError, Cancel, Deploy, Remove};
+pub use view::{Inspect, View};
+
+/// What an App is given.
+#[derive(Clone, Debug)]
+pub struct AppSpec {
+    /// Its document.
+    pub config: Arc<AppConfig>,
+    /// Its directories.
+    pub dirs: AppDirs,
+    /// What the server lends it.
+    pub host: Host,
+    /// What a person should know before anything has run, e.g. that its file in the config directory is damaged.
+    pub warnings: Vec<String>,
+    /// Whether to deploy when there is nothing to run, or the document is newer than what runs: a start of the
+    /// daemon does, a creation through the API asks by itself.
+    pub deploy_at_start: bool,
+}
 
 /// The supervisor actor of one application.
 #[derive(Debug)]
-pub struct App;
+pub struct App {
+    spec: AppSpec,
+    exit: ExitReason,
+    children: Children,
+    log: ChildRef<Log>,
+    life: Lifecycle,
+    batches: BTreeMap<BatchId, Batch>,
+    operations: Operations,
+    deployments: Deployments,
+    releases: Vec<ReleaseRecord>,
+    next_release: u64,
+    created: jiff::Timestamp,
+    journal: Journal,
+    publisher: Publisher,
+    survivors: Vec<Identity>,
+    warnings: Vec<String>,
+    removal: Option<removal::Removal>,
+}
+
+impl App {
+    /// An App for `spec`; it takes over what runs, or deploys. Call it on the control thread.
+    #[must_use]
+    pub fn new(spec: AppSpec, exit: ExitReason) -> Self {
+        let publisher = Publisher::start(spec.config.name.shared(), spec.host.router.clone());
+        Self {
+            children: Children::new(),
+            exit,
+            log: ChildRef::default(),
+            life: Lifecycle::default(),
+            batches: BTreeMap::new(),
+            operations: Operations::default(),
+            deployments: Deployments::default(),
+            releases: vec![],
+            next_release: 1,
+            created: jiff::Timestamp::now(),
+            journal: Journal::start(spec.dirs.clone()),
+            publisher,
+            survivors: vec![],
+            warnings: spec.warnings.clone(),
+            removal: None,
+            spec,
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.spec.config.name.as_str()
+    }
+
+    /// Feeds the lifecycle and carries out what it commands, until it commands nothing more.
+    fn feed(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let mut commands = std::collections::VecDeque::from(self.life.handle(event));
+        while let Some(command) = commands.pop_front() {
+            commands.extend(self.carry_out(command, ctx));
+        }
+    }
+
+    fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) -> Vec<Command> {
+        match command {
+            Command::Build(op) => self.build(op, ctx),
+            Command::Load(op, release) => self.load(op, release, ctx),
+            Command::AbortBuild(op) => self.abort_build(op, ctx),
+            Command::Spawn { batch, op } => self.spawn_batch(batch, op, ctx),
+            Command::Drain(batch) => self.drain(batch, ctx),
+            Command::Stop(batch) => self.stop_batch(batch, ctx),
+            Command::Forget(batch) => {
+                self.batches.remove(&batch);
+            }
+            Command::Remember => self.remember(),
+            Command::Finish(op, end) => self.finish(op, end, ctx),
+            Command::Restore(release) => {
+                log::warn!("{}: the deploy ended what ran; release {release} is started again", self.name());
+                let (op, _ticket) = self.operations.open(Arc::clone(&self.spec.config), None);
+                return self.life.handle(Event::Request(op, Kind::Activate { release }));
+            }
+            Command::Publish => self.publish(),
+        }
+        vec![]
+    }
+
+    /// Starts the processes of a batch, or takes over those that the previous daemon left.
+    fn spawn_batch(&mut self, id: BatchId, op: OpId, ctx: &mut Context<Self>) {
+        let Some(runnable) = self.operations.get(op).and_then(|o| o.runnable.clone()) else {
+            log::error!("{}: batch {id} has no release", self.name());
+            return;
+        };
+        if let Some(deployment) = self.operations.get(op).and_then(|o| o.deployment) {
+            self.deployments.step(deployment, Step::Start, &self.journal);
+        }
+        let boot_timeout = runnable.config.health_check.boot_timeout;
+        let batch = Batch::new(runnable);
+        let slots: Vec<_> = batch.members().map(|(slot, _)| slot.clone()).collect();
+        self.batches.insert(id, batch);
+        for slot in slots {
+            self.start_process(id, slot.id, ctx);
+        }
+        ctx.run_later(boot_timeout, move |app, ctx| app.feed(Event::BootTimeout(id), ctx));
+    }
+
+    /// Waits until no request is on the batch, at most its stop time-out (5 s at most when it was stopped by hand).
+    fn drain(&mut self, id: BatchId, ctx: &mut Context<Self>) {
+        let Some(batch) = self.batches.get(&id) else { return };
+        let mut limit = batch.runnable.config.stop.timeout;
+        if self.life.wanted() != Wanted::Running {
+            limit = limit.min(Duration::from_secs(5));
+        }
+        let loads: Vec<_> = batch.backends().into_iter().map(|b| b.load).collect();
+        for load in &loads {
+            load.close();
+        }
+        let drained = async move {
+            let all = futures::future::join_all(loads.iter().map(|load| load.drained()));
+            // Over time or not: then the processes are told to stop.
+            let _in_time = tokio::time::timeout(limit, all).await;
+        };
+        ctx.spawn(drained.into_actor(self).map(move |(), app, ctx| app.feed(Event::Drained(id), ctx)));
+    }
+
+    fn remember(&self) {
+        self.journal.state(Remembered {
+            wanted: self.life.wanted(),
+            current: self.life.current(),
+            created: self.created,
+        });
+    }
+
+    /// Closes an operation. A batch that did not get ready is looked at first, so that its failure can say why.
+    fn finish(&mut self, op: OpId, end: End, ctx: &mut Context<Self>) {
+        let Some(operation) = self.operations.take(op) else { return };
+        let deployment = operation.deployment;
+        match end {
+            End::Done => {
+                self.close_deployment(deployment, DeploymentState::Succeeded, None);
+                self.refresh_releases(ctx);
+                self.after_done(operation, ctx);
+            }
+            End::Superseded => {
+                self.close_deployment(deployment, DeploymentState::Superseded, None);
+                operation.close(Outcome::Dropped("a newer deployment took its place".to_owned()));
+            }
+            End::Cancelled => {
+                self.close_deployment(deployment, DeploymentState::Cancelled, None);
+                operation.close(Outcome::Dropped("it was cancelled".to_owned()));
+            }
+            End::Failed(cause, batch) => {
+                let known = operation.failure.clone();
+                let described = self.describe_failure(known, cause, batch);
+                ctx.spawn(described.into_actor(self).map(move |failure, app, ctx| {
+                    log::warn!("{}: {failure}", app.name());
+                    app.close_deployment(deployment, DeploymentState::Failed, Some(failure.clone()));
+                    app.refresh_releases(ctx);
+                    operation.close(Outcome::Failed(Box::new(failure)));
+                }));
+            }
+        }
+    }
+
+    fn close_deployment(&mut self, id: Option<u64>, state: DeploymentState, failure: Option<Failure>) {
+        if let Some(id) = id {
+            self.deployments.close(id, state, failure, &self.journal);
+        }
+    }
+
+    fn publish(&self) {
+        self.publisher.publish((self.life.wanted() != Wanted::Removed).then(|| self.route()));
+    }
+
+    fn route(&self) -> Route {
+        let serving = self.life.serving().and_then(|id| self.batches.get(&id));
+        // While nothing serves, the newest document says which requests are held or refused.
+        let config = serving.map_or(&self.spec.config, |batch| &batch.runnable.config);
+        let static_files = config.static_files.as_ref().zip(self.life.current());
+        Route {
+            app: config.name.shared(),
+            created: u64::try_from(self.created.as_microsecond()).unwrap_or(0),
+            domain: config.domain.clone(),
+            path: config.path,
+            strip_path: config.strip_path,
+            port: config.port,
+            static_files: static_files
+                .map(|(files, release)| (self.spec.dirs.release(release).join(&files.dir), files.prefix.clone())),
+            availability: self.availability(serving),
+            backends: serving.map(Batch::backends).unwrap_or_default(),
+        }
+    }
+
+    fn availability(&self, serving: Option<&Batch>) -> Availability {
+        match serving {
+            _ if self.life.wanted() != Wanted::Running => Availability::Stopped,
+            Some(batch) if !batch.has_routed() => Availability::NoWeb,
+            Some(batch) if batch.is_down() => Availability::Crashed,
+            Some(_) => Availability::Starting,
+            None if self.life.active().is_some() => Availability::Starting,
+            None => Availability::Crashed,
+        }
+    }
+
+    fn is_recreate(config: &AppConfig) -> bool {
+        config.strategy == Strategy::Recreate
+    }
+}
 
 impl Actor for App {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // Each message in flight may come from one of hundreds of processes at once.
+        ctx.set_mailbox_capacity(1024);
+        self.start_log(ctx);
+        self.recover(ctx);
+    }
 }
 
-/// What can be asked of an app.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Start the current release.
-    Start,
-    /// Stop, and remember it.
-    Stop,
-    /// New processes of the current release.
-    Restart,
-    /// Deploy the configured reference anew.
-    Redeploy,
-    /// Activate a kept release; `None`: the one before the current.
-    Rollback(Option<u64>),
-}
-
-/// How something accepted ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// Well.
-    Done,
-    /// Not.
-    Failed(Box<Failure>),
-    /// A newer one took its place, it was cancelled, or the app was deleted; the text says which.
-    Dropped(String),
-}
-
-/// Something accepted that takes time.
-#[derive(Clone, Debug)]
-pub struct Ticket {
-    /// The deployment, when it is one.
-    pub deployment: Option<u64>,
-    /// Set once, when it is over.
-    pub outcome: watch::Receiver<Option<Outcome>>,
-}
-
-/// The answer to [`Act`].
-#[derive(Clone, Debug)]
-pub enum Accepted {
-    /// Nothing to do: it is so already.
-    Already,
-    /// Under way.
-    Underway(Ticket),
-}
-
-/// Why an app refuses.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppError {
-    /// 409.
-    #[error("{0}")]
-    Conflict(String),
-    /// 404: no such deployment or release.
-    #[error("{0}")]
-    NotFound(String),
-    /// 507 or 500: the machine refuses, e.g. disk full.
-    #[error("{0}")]
-    Storage(String),
-}
-
-/// Does something with the app.
-#[derive(Message, Clone, Debug)]
-#[rtype(result = "Result<Accepted, AppError>")]
-pub struct Act(pub Action);
-
-/// Cancels a deployment.
-#[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "Result<(), AppError>")]
-pub struct Cancel(pub u64);
-
-/// One of several views of the app.
-#[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "View")]
-pub struct Inspect;
-
-/// Everything the API shows of an app, taken at one moment.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// The document, as PUT takes it.
-    pub document: serde_json::Value,
-    /// One line.
-    pub summary: Summary,
-    /// Live state; memory and CPU are filled in by the caller (`process::usage`), last lines by [`View::log`].
-    pub status: Status,
-    /// All kept records, oldest first.
-    pub deployments: Vec<DeploymentRecord>,
-    /// All kept releases, oldest first.
-    pub releases: Vec<ReleaseRecord>,
-    /// The current release.
-    pub current: Option<u64>,
-    /// The log actor.
-    pub log: Addr<Log>,
+impl App {
+    /// Ends this actor without touching OS processes; its supervisor starts a fresh one, which takes them over.
+    fn give_up(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+        self.exit.set(exit);
+        ctx.stop();
+    }
 }

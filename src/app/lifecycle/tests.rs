@@ -183,6 +183,30 @@ fn a_first_release_that_crashes_fails_its_deploy_but_stays_under_supervision() {
 }
 
 #[test]
+fn a_deploy_over_a_crash_loop_replaces_it() {
+    let mut world = World::default();
+    world.request(Kind::Deploy { recreate: false });
+    world.build(&["web.1"], false);
+    world.phase(0, Phase::Backoff, true);
+    let op = world.request(Kind::Deploy { recreate: false });
+    world.build(&["web.1"], false);
+    assert!(world.draining.contains(&0), "what crashes is not kept beside the new one");
+    world.settle();
+    assert_eq!(world.end_of(op), Some(&End::Done));
+    assert_eq!(world.life.current(), Some(2));
+}
+
+#[test]
+fn a_shutdown_of_the_daemon_ends_all_and_keeps_what_is_wanted() {
+    let mut world = running();
+    world.request(Kind::Deploy { recreate: false });
+    world.feed(Event::Shutdown);
+    world.settle();
+    assert!(world.live.is_empty() && world.builds.is_empty());
+    assert_eq!((world.life.wanted(), world.life.current()), (Wanted::Running, Some(1)));
+}
+
+#[test]
 fn recreate_ends_the_old_batch_first_and_restores_it_when_the_build_fails() {
     let mut world = running();
     let op = world.request(Kind::Deploy { recreate: true });

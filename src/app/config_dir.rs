@@ -1,0 +1,139 @@
+//! The config directory: one document per app, the source of truth. All functions block.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::config::{AppConfig, Rules};
+use super::directories::AppDirs;
+use super::journal::Remembered;
+use super::lifecycle::Wanted;
+use super::name::AppName;
+use super::runnable::in_words;
+use crate::durable;
+use crate::install::release;
+
+/// A document larger than this is no document.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// One application to start.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its document.
+    pub config: AppConfig,
+    /// Set when its file is damaged and this is the last good one.
+    pub warning: Option<String>,
+}
+
+/// What the directory holds.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// Applications, by name.
+    pub apps: Vec<Found>,
+    /// Files that are no documents, with the reason.
+    pub problems: Vec<String>,
+}
+
+/// The file of an app.
+#[must_use]
+pub fn path(directory: &Path, name: &AppName) -> PathBuf {
+    directory.join(format!("{name}.json"))
+}
+
+/// Writes an app's document; 0600, since `env` may hold secrets.
+///
+/// # Errors
+/// The file or the directory cannot be written; what was there is intact.
+pub fn write(directory: &Path, config: &AppConfig) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(&config.document)?;
+    bytes.push(b'\n');
+    durable::replace(&path(directory, &config.name), &bytes, 0o600)
+}
+
+/// Removes an app's document.
+///
+/// # Errors
+/// The file is there and cannot be removed.
+pub fn remove(directory: &Path, name: &AppName) -> io::Result<()> {
+    match std::fs::remove_file(path(directory, name)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => std::fs::File::open(directory)?.sync_all(),
+    }
+}
+
+/// Reads all documents. A bad one harms no other; if its app has a release, the document of that goes on.
+///
+/// # Errors
+/// The directory itself cannot be read.
+pub fn read_all(directory: &Path, rules: &Rules, dirs: impl Fn(&AppName) -> AppDirs) -> io::Result<Contents> {
+    let mut contents = Contents::default();
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "json")) {
+        match read(path, rules) {
+            Ok(config) => contents.apps.push(Found { config, warning: None }),
+            Err(problem) => {
+                let problem = format!("{}: {problem}", path.display());
+                match last_good(path, rules, &dirs) {
+                    Some(config) => {
+                        let warning = format!("{problem}; the last good document is used");
+                        contents.apps.push(Found { config, warning: Some(warning) });
+                    }
+                    None => contents.problems.push(problem),
+                }
+            }
+        }
+    }
+    Ok(contents)
+}
+
+fn name_of(path: &Path) -> Result<AppName, String> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    AppName::parse(&stem).map_err(|e| format!("the file's name is the app's name: {e}"))
+}
+
+fn read(path: &Path, rules: &Rules) -> Result<AppConfig, String> {
+    let name = name_of(path)?;
+    let found = std::fs::metadata(path).map_err(|e| e.to_string())?;
+    if !found.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    if found.len() > MAX_BYTES {
+        return Err(format!("is larger than {MAX_BYTES} bytes"));
+    }
+    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+    let mut document = super::json5_document::parse_document(&bytes).map_err(|e| e.to_string())?;
+    match document.as_object_mut() {
+        Some(fields) if !fields.contains_key("name") => {
+            fields.insert("name".to_owned(), Value::from(name.as_str()));
+        }
+        _ => {}
+    }
+    let config = AppConfig::from_document(document, rules).map_err(|errors| in_words(&errors))?;
+    if config.name != name {
+        return Err(format!("is named for \"{name}\" but says name \"{}\": rename one of them", config.name));
+    }
+    Ok(config)
+}
+
+fn last_good(path: &Path, rules: &Rules, dirs: &impl Fn(&AppName) -> AppDirs) -> Option<AppConfig> {
+    let dirs = dirs(&name_of(path).ok()?);
+    let remembered = Remembered::load(&dirs.state()).ok().flatten()?;
+    let record = release::list(&dirs).into_iter().find(|r| Some(r.id) == remembered.current)?;
+    AppConfig::from_document(record.document, rules).ok()
+}
+
+/// Apps that have files but no document: those whose removal was under way, and the others.
+#[must_use]
+pub fn orphans(data_dir: &Path, known: &[AppName]) -> (Vec<AppName>, Vec<AppName>) {
+    let entries = std::fs::read_dir(data_dir.join("apps")).into_iter().flatten().flatten();
+    let names = entries.filter_map(|e| AppName::parse(&e.file_name().to_string_lossy()).ok());
+    names.filter(|name| !known.contains(name)).partition(|name| {
+        let state = data_dir.join("apps").join(name.as_str()).join("state.json");
+        Remembered::load(&state).ok().flatten().is_some_and(|r| r.wanted == Wanted::Removed)
+    })
+}

@@ -1,0 +1,114 @@
+//! The deployments of one app: their records in memory, and every change of one to the journal.
+
+use std::time::Duration;
+
+use super::journal::Journal;
+use crate::install::record::{DeploymentRecord, DeploymentState, Failure, Step, StepRecord};
+
+/// How many records are kept.
+pub const KEPT: usize = 50;
+
+/// The records of one app's deployments, oldest first.
+#[derive(Debug, Default)]
+pub struct Deployments {
+    records: Vec<DeploymentRecord>,
+}
+
+impl Deployments {
+    /// Takes over the records of the previous daemon; one that was not over was interrupted.
+    #[must_use]
+    pub fn recovered(mut records: Vec<DeploymentRecord>, journal: &Journal) -> Self {
+        for record in records.iter_mut().filter(|r| !r.state.is_over()) {
+            record.state = DeploymentState::Interrupted;
+            record.finished = Some(jiff::Timestamp::now());
+            journal.deployment(record.clone());
+        }
+        records.sort_by_key(|r| r.id);
+        Self { records }
+    }
+
+    /// All records, oldest first.
+    #[must_use]
+    pub fn records(&self) -> &[DeploymentRecord] {
+        &self.records
+    }
+
+    /// The newest record.
+    #[must_use]
+    pub fn last(&self) -> Option<&DeploymentRecord> {
+        self.records.last()
+    }
+
+    /// Opens a record and returns its id.
+    pub fn open(&mut self, journal: &Journal) -> u64 {
+        let id = self.records.last().map_or(0, |r| r.id) + 1;
+        let record = DeploymentRecord {
+            id,
+            state: DeploymentState::Waiting,
+            release: None,
+            commit: None,
+            started: jiff::Timestamp::now(),
+            finished: None,
+            steps: vec![],
+            failure: None,
+        };
+        journal.deployment(record.clone());
+        self.records.push(record);
+        if self.records.len() > KEPT {
+            self.records.remove(0);
+        }
+        id
+    }
+
+    /// It is at work, making (or activating) `release`.
+    pub fn runs(&mut self, id: u64, release: u64, journal: &Journal) {
+        self.change(id, journal, |record| {
+            record.state = DeploymentState::Running;
+            record.release = Some(release);
+        });
+    }
+
+    /// Its commit is known.
+    pub fn commit(&mut self, id: u64, commit: String, journal: &Journal) {
+        self.change(id, journal, |record| record.commit = Some(commit));
+    }
+
+    /// A step began.
+    pub fn step(&mut self, id: u64, step: Step, journal: &Journal) {
+        let record = StepRecord { step, started: jiff::Timestamp::now(), seconds: None };
+        self.change(id, journal, |deployment| deployment.steps.push(record));
+    }
+
+    /// A step is over.
+    pub fn step_over(&mut self, id: u64, step: Step, took: Option<Duration>, journal: &Journal) {
+        self.change(id, journal, |deployment| {
+            if let Some(record) = deployment.steps.iter_mut().rev().find(|s| s.step == step) {
+                let took = took.unwrap_or_else(|| since(record.started));
+                record.seconds.get_or_insert(took.as_secs_f64());
+            }
+        });
+    }
+
+    /// It is over.
+    pub fn close(&mut self, id: u64, state: DeploymentState, failure: Option<Failure>, journal: &Journal) {
+        self.change(id, journal, |record| {
+            record.state = state;
+            record.finished = Some(jiff::Timestamp::now());
+            record.failure = failure;
+            for step in record.steps.iter_mut().filter(|s| s.seconds.is_none()) {
+                step.seconds = Some(since(step.started).as_secs_f64());
+            }
+        });
+    }
+
+    fn change(&mut self, id: u64, journal: &Journal, change: impl FnOnce(&mut DeploymentRecord)) {
+        if let Some(record) = self.records.iter_mut().rev().find(|r| r.id == id) {
+            change(record);
+            journal.deployment(record.clone());
+        }
+    }
+}
+
+fn since(started: jiff::Timestamp) -> Duration {
+    Duration::try_from(jiff::Timestamp::now().duration_since(started)).unwrap_or_default()
+}

@@ -1,0 +1,39 @@
+//! [`Host`]: what the server lends to every application.
+
+use std::sync::Arc;
+
+use actix_rt::ArbiterHandle;
+
+use super::config::Rules;
+use crate::process::ports::Ports;
+use crate::router::router::Router;
+use crate::settings::Settings;
+use crate::supervision::ChildRef;
+
+/// What the server lends to every application. Cheap to clone; owns nothing.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The server's settings.
+    pub settings: Arc<Settings>,
+    /// The pool of ports for processes.
+    pub ports: Ports,
+    /// Where routes are published.
+    pub router: ChildRef<Router>,
+    /// The thread of all control actors.
+    pub control: ArbiterHandle,
+    /// The thread of all Log actors.
+    pub logs: ArbiterHandle,
+    /// Whether processes can be given another account: the daemon is root.
+    pub can_switch: bool,
+}
+
+impl Host {
+    /// What documents may say on this server.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules {
+            allow_root_apps: self.settings.allow_root_apps,
+            allow_file_repos: self.settings.allow_file_repos,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! [`Runnable`]: a release with all that is needed to start its processes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::account::{Account, AccountError};
+use super::config::{AppConfig, FieldError, Rules};
+use super::directories::AppDirs;
+use super::environment;
+use super::formation::{Slot, formation};
+use super::host::Host;
+use crate::install::release::{self, Release, ReleaseError};
+
+/// A release with all that is needed to start its processes.
+#[derive(Clone, Debug)]
+pub struct Runnable {
+    /// The release.
+    pub release: Release,
+    /// The document it was made with, as true.
+    pub config: Arc<AppConfig>,
+    /// The account to switch to; `None` when the daemon cannot.
+    pub account: Option<Account>,
+    /// Its processes.
+    pub slots: Vec<Slot>,
+    /// Layers one to three of its environment.
+    pub environment: BTreeMap<String, String>,
+    /// What a person should know of it.
+    pub warnings: Vec<String>,
+}
+
+/// Why a release cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnableError {
+    /// Its files.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    /// Its account.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// Its document is not allowed any more, e.g. after a change of the settings.
+    #[error("the document of release {0} is not valid any more: {1}")]
+    Document(u64, String),
+}
+
+impl Runnable {
+    /// Loads a kept release. Blocks.
+    ///
+    /// # Errors
+    /// [`RunnableError`].
+    pub fn load(host: &Host, dirs: &AppDirs, id: u64) -> Result<Self, RunnableError> {
+        // What a release was allowed when it was made it keeps: a fetch is not repeated, only root stays forbidden.
+        let rules = Rules { allow_file_repos: true, ..host.rules() };
+        let release = release::load(dirs, id)?;
+        let config = AppConfig::from_document(release.record.document.clone(), &rules)
+            .map_err(|errors| RunnableError::Document(id, in_words(&errors)))?;
+        Self::new(host, dirs, release, Arc::new(config))
+    }
+
+    /// Makes a release startable. Blocks: it looks the account up.
+    ///
+    /// # Errors
+    /// [`RunnableError::Account`].
+    pub fn new(host: &Host, dirs: &AppDirs, release: Release, config: Arc<AppConfig>) -> Result<Self, RunnableError> {
+        let (account, mut warnings) = account(host, &config)?;
+        let base = base_environment(account.as_ref(), dirs)?;
+        let configured = configured_environment(host, &config);
+        let environment = environment::layered([&base, &release.dotenv, &configured]);
+        let (slots, scale_warnings) = formation(&release.procfile, &config.scale);
+        warnings.extend(release.warnings.iter().cloned());
+        warnings.extend(scale_warnings);
+        Ok(Self { release, config, account, slots, environment, warnings })
+    }
+
+    /// Its release number.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.release.record.id
+    }
+}
+
+/// All errors of a document in one sentence.
+#[must_use]
+pub fn in_words(errors: &[FieldError]) -> String {
+    let words: Vec<_> = errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
+    words.join("; ")
+}
+
+/// The account that `config` asks for, `None` (and a warning) when the daemon cannot switch. Blocks.
+///
+/// # Errors
+/// [`AccountError`] when it does not exist.
+pub fn account(host: &Host, config: &AppConfig) -> Result<(Option<Account>, Vec<String>), AccountError> {
+    if host.can_switch {
+        let user = config.user.as_deref().unwrap_or(&host.settings.default_user);
+        return Ok((Some(Account::look_up(user, config.group.as_deref())?), vec![]));
+    }
+    let current = Account::current()?;
+    let foreign = config.user.as_deref().filter(|user| *user != current.user);
+    let warning = foreign.map(|user| {
+        format!("the server is not root: the app runs as {}, not as {user}", current.user)
+    });
+    Ok((None, warning.into_iter().collect()))
+}
+
+/// The clean base layer for the app's account, else for the daemon's own. Blocks.
+///
+/// # Errors
+/// [`AccountError`] when the daemon's own account has no passwd entry.
+pub fn base_environment(
+    account: Option<&Account>,
+    dirs: &AppDirs,
+) -> Result<BTreeMap<String, String>, AccountError> {
+    let own;
+    let account = match account {
+        Some(account) => account,
+        None => {
+            own = Account::current()?;
+            &own
+        }
+    };
+    Ok(environment::base(account, &dirs.home(), &dirs.tmp(), &dirs.storage()))
+}
+
+/// The layer that is configured: the server's `env`, then the application's.
+#[must_use]
+pub fn configured_environment(host: &Host, config: &AppConfig) -> BTreeMap<String, String> {
+    environment::layered([&host.settings.env, &config.env])
+}

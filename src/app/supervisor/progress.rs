@@ -1,0 +1,207 @@
+//! What the installer and the processes tell their App, and how releases are made and loaded.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use super::App;
+use crate::app::account::{Account, AccountError};
+use crate::app::config::AppConfig;
+use crate::app::directories::AppDirs;
+use crate::app::host::Host;
+use crate::app::lifecycle::{BatchId, Event, OpId};
+use crate::app::operations::{Operation, Outcome};
+use crate::app::runnable::{self, Runnable};
+use crate::install::installer::{InstallEvent, InstallProgress, InstallSpec};
+use crate::install::record::{Failure, Step};
+use crate::install::release;
+use crate::process::worker::{Phase, ProcessChanged};
+
+/// What an installer needs besides its ids; found out on a blocking thread.
+struct Prepared {
+    account: Option<Account>,
+    base_env: BTreeMap<String, String>,
+    configured_env: BTreeMap<String, String>,
+}
+
+fn prepare(host: &Host, dirs: &AppDirs, config: &AppConfig) -> Result<Prepared, AccountError> {
+    let (account, _warnings) = runnable::account(host, config)?;
+    Ok(Prepared {
+        base_env: runnable::base_environment(account.as_ref(), dirs)?,
+        configured_env: runnable::configured_environment(host, config),
+        account,
+    })
+}
+
+impl App {
+    /// Makes a release for `op`.
+    pub(super) fn build(&mut self, op: OpId, ctx: &mut Context<Self>) {
+        let Some((config, deployment)) = self.operations.get(op).map(|o| (Arc::clone(&o.config), o.deployment)) else {
+            return;
+        };
+        let deployment = deployment.unwrap_or_default();
+        let release = self.next_release;
+        self.next_release += 1;
+        self.deployments.runs(deployment, release, &self.journal);
+        let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
+        let spec = move |prepared: Prepared, app: &Self| InstallSpec {
+            deployment,
+            release,
+            config,
+            dirs: app.spec.dirs.clone(),
+            account: prepared.account,
+            base_env: prepared.base_env,
+            configured_env: prepared.configured_env,
+            timeouts: app.spec.host.settings.step_timeouts,
+        };
+        let config = Arc::clone(&self.spec.config);
+        let prepared = actix_rt::task::spawn_blocking(move || prepare(&host, &dirs, &config));
+        ctx.spawn(prepared.into_actor(self).map(move |prepared, app, ctx| {
+            match prepared {
+                Ok(Ok(prepared)) if app.is_active(op) => {
+                    let spec = spec(prepared, app);
+                    app.start_installer(op, spec, ctx);
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(e)) => app.build_failed(op, before_start(Step::Install, e.to_string()), ctx),
+                Err(e) => app.build_failed(op, before_start(Step::Install, e.to_string()), ctx),
+            }
+        }));
+    }
+
+    /// Loads a kept release for `op`.
+    pub(super) fn load(&mut self, op: OpId, release: u64, ctx: &mut Context<Self>) {
+        let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
+        let loaded = actix_rt::task::spawn_blocking(move || Runnable::load(&host, &dirs, release));
+        ctx.spawn(loaded.into_actor(self).map(move |loaded, app, ctx| {
+            let failure = match loaded {
+                Ok(Ok(runnable)) => return app.built(op, runnable, ctx),
+                Ok(Err(e)) => e.to_string(),
+                Err(e) => e.to_string(),
+            };
+            let mut failure = before_start(Step::Start, format!("release {release} cannot be started: {failure}"));
+            failure.hint = Some("redeploy makes a new release".to_owned());
+            app.build_failed(op, failure, ctx);
+        }));
+    }
+
+    fn made(&mut self, op: OpId, release: release::Release, ctx: &mut Context<Self>) {
+        let Some(config) = self.operations.get(op).map(|o| Arc::clone(&o.config)) else { return };
+        let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
+        let runnable = actix_rt::task::spawn_blocking(move || Runnable::new(&host, &dirs, release, config));
+        ctx.spawn(runnable.into_actor(self).map(move |runnable, app, ctx| match runnable {
+            Ok(Ok(runnable)) => app.built(op, runnable, ctx),
+            Ok(Err(e)) => app.build_failed(op, before_start(Step::Start, e.to_string()), ctx),
+            Err(e) => app.build_failed(op, before_start(Step::Start, e.to_string()), ctx),
+        }));
+    }
+
+    fn built(&mut self, op: OpId, runnable: Runnable, ctx: &mut Context<Self>) {
+        let event = Event::Built {
+            op,
+            release: runnable.id(),
+            processes: runnable.slots.iter().map(|s| s.id.clone()).collect(),
+            recreate: Self::is_recreate(&runnable.config),
+        };
+        if let Some(operation) = self.operations.get(op) {
+            operation.runnable = Some(Arc::new(runnable));
+            self.feed(event, ctx);
+        }
+    }
+
+    pub(super) fn build_failed(&mut self, op: OpId, failure: Failure, ctx: &mut Context<Self>) {
+        if let Some(operation) = self.operations.get(op) {
+            operation.failure = Some(failure);
+            self.feed(Event::BuildFailed(op), ctx);
+        }
+    }
+
+    pub(super) fn is_active(&self, op: OpId) -> bool {
+        self.life.active().is_some_and(|(active, _)| active == op)
+    }
+
+    /// After an operation went well: removal goes on, everything else is told and tidied up.
+    pub(super) fn after_done(&mut self, operation: Operation, ctx: &mut Context<Self>) {
+        if self.removal.is_some() {
+            return self.remove_files(operation, ctx);
+        }
+        operation.close(Outcome::Done);
+        let keep = self.spec.config.keep_releases;
+        let mut in_use: Vec<_> = self.batches.values().map(|b| b.runnable.id()).collect();
+        in_use.extend(self.life.current());
+        let dirs = self.spec.dirs.clone();
+        let making = self.life.active().is_some();
+        let tidy = actix_rt::task::spawn_blocking(move || {
+            // While another release is being made its directory has no record yet: leave everything alone.
+            if !making {
+                release::prune(&dirs, keep, &in_use);
+            }
+        });
+        ctx.spawn(tidy.into_actor(self).map(|_done, app, ctx| app.refresh_releases(ctx)));
+    }
+
+    pub(super) fn refresh_releases(&self, ctx: &mut Context<Self>) {
+        let dirs = self.spec.dirs.clone();
+        let list = actix_rt::task::spawn_blocking(move || release::list(&dirs));
+        ctx.spawn(list.into_actor(self).map(|list, app, _| {
+            if let Ok(list) = list {
+                app.releases = list;
+            }
+        }));
+    }
+}
+
+fn before_start(step: Step, reason: String) -> Failure {
+    Failure { step, reason, exit_code: None, signal: None, log_tail: vec![], hint: None }
+}
+
+impl Handler<InstallProgress> for App {
+    type Result = ();
+
+    fn handle(&mut self, progress: InstallProgress, ctx: &mut Self::Context) {
+        let InstallProgress { deployment, event } = progress;
+        let Some(op) = self.operations.of_deployment(deployment).filter(|op| self.is_active(*op)) else {
+            return;
+        };
+        match event {
+            InstallEvent::Started(step) => self.deployments.step(deployment, step, &self.journal),
+            InstallEvent::Finished(step, took) => {
+                self.deployments.step_over(deployment, step, Some(took), &self.journal);
+            }
+            InstallEvent::Commit(commit) => self.deployments.commit(deployment, commit, &self.journal),
+            InstallEvent::Done(release) => self.made(op, *release, ctx),
+            InstallEvent::Failed(failure) => self.build_failed(op, *failure, ctx),
+        }
+    }
+}
+
+impl Handler<ProcessChanged> for App {
+    type Result = ();
+
+    fn handle(&mut self, change: ProcessChanged, ctx: &mut Self::Context) {
+        let ProcessChanged { batch, snapshot, exited } = change;
+        if let Some(exit) = &exited {
+            let why = exit.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
+            let next = if snapshot.phase == Phase::Stopped { "stays down" } else { "is restarted" };
+            log::info!("{}: {} ended with {}{why}; it {next}", self.name(), snapshot.id, exit.status);
+        }
+        let event = Event::Process {
+            batch,
+            id: snapshot.id.clone(),
+            phase: snapshot.phase,
+            exited: exited.is_some(),
+        };
+        self.take_snapshot(batch, snapshot);
+        self.feed(event, ctx);
+        self.end_if_over(ctx);
+    }
+}
+
+impl App {
+    fn take_snapshot(&mut self, batch: BatchId, snapshot: crate::process::worker::Snapshot) {
+        if let Some(batch) = self.batches.get_mut(&batch) {
+            batch.update(snapshot);
+        }
+    }
+}

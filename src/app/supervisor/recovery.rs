@@ -1,0 +1,128 @@
+//! What a fresh App finds: its state on disk, and the processes that outlived the previous daemon (or App).
+
+use std::io;
+
+use actix::prelude::*;
+
+use super::App;
+use crate::app::deployments::Deployments;
+use crate::app::directories::AppDirs;
+use crate::app::journal::Remembered;
+use crate::app::lifecycle::{BatchId, Event, Kind, Lifecycle, Wanted};
+use crate::install::record::{self, DeploymentRecord};
+use crate::install::release::{self, ReleaseRecord};
+use crate::process::identity::{self, Identity};
+use crate::supervision::Exit;
+
+struct Found {
+    remembered: io::Result<Option<Remembered>>,
+    deployments: Vec<DeploymentRecord>,
+    releases: Vec<ReleaseRecord>,
+    next_release: u64,
+    survivors: Vec<Identity>,
+}
+
+fn look(dirs: &AppDirs) -> Found {
+    let releases = release::list(dirs);
+    Found {
+        remembered: Remembered::load(&dirs.state()),
+        deployments: record::load(&dirs.deployments()),
+        next_release: release::next_id(dirs),
+        releases,
+        survivors: identity::survivors(dirs.runtime()),
+    }
+}
+
+impl App {
+    /// Looks at what there is and goes on from there. Requests wait meanwhile.
+    pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
+        let dirs = self.spec.dirs.clone();
+        let found = actix_rt::task::spawn_blocking(move || look(&dirs));
+        ctx.wait(found.into_actor(self).map(|found, app, ctx| match found {
+            Ok(found) => app.take_over(found, ctx),
+            Err(e) => app.give_up(Exit::Error(format!("cannot look at its files: {e}")), ctx),
+        }));
+    }
+
+    fn take_over(&mut self, found: Found, ctx: &mut Context<Self>) {
+        let remembered = match found.remembered {
+            Ok(remembered) => remembered,
+            Err(e) => {
+                log::error!("{}: {e}", self.name());
+                self.warnings.push(e.to_string());
+                None
+            }
+        };
+        let newest = found.releases.last().map(|r| r.id);
+        let is_new = remembered.is_none();
+        let remembered = remembered.unwrap_or_else(|| Remembered { current: newest, ..Remembered::new() });
+        let current = remembered.current.filter(|id| found.releases.iter().any(|r| r.id == *id));
+        if current != remembered.current {
+            self.warnings.push(format!("release {} is gone from disk", remembered.current.unwrap_or_default()));
+        }
+        self.created = remembered.created;
+        self.next_release = found.next_release;
+        self.deployments = Deployments::recovered(found.deployments, &self.journal);
+        self.releases = found.releases;
+        let first_batch = self.sort_survivors(found.survivors, remembered.wanted, current, ctx);
+        self.life = Lifecycle::new(remembered.wanted, current, first_batch);
+        if is_new {
+            self.remember();
+        }
+        self.resume(ctx);
+    }
+
+    /// Keeps those of the newest batch of the current release, ends the others; answers the id of the next batch.
+    fn sort_survivors(
+        &mut self,
+        survivors: Vec<Identity>,
+        wanted: Wanted,
+        current: Option<u64>,
+        ctx: &mut Context<Self>,
+    ) -> BatchId {
+        let of_current = |s: &&Identity| Some(s.release) == current && wanted == Wanted::Running;
+        let batch = survivors.iter().filter(of_current).map(|s| s.batch).max();
+        let next = survivors.iter().map(|s| s.batch).max().map_or(1, |last| last + 1);
+        let (kept, foreign): (Vec<_>, Vec<_>) =
+            survivors.into_iter().partition(|s| of_current(&s) && Some(s.batch) == batch);
+        if !kept.is_empty() {
+            log::info!("{}: {} processes outlived the previous daemon and are taken over", self.name(), kept.len());
+        }
+        self.survivors = kept;
+        if !foreign.is_empty() {
+            log::info!("{}: {} processes that nobody wants are ended", self.name(), foreign.len());
+            let ended = futures::future::join_all(foreign.into_iter().map(identity::end));
+            ctx.wait(ended.into_actor(self).map(|_, _, _| ()));
+        }
+        batch.unwrap_or(next)
+    }
+
+    /// Starts what should run.
+    fn resume(&mut self, ctx: &mut Context<Self>) {
+        match (self.life.wanted(), self.life.current()) {
+            (Wanted::Stopped, _) => self.publish(),
+            (Wanted::Removed, _) => {
+                self.removal = Some(super::removal::Removal { keep_storage: false });
+                let (op, _ticket) = self.operations.open(self.spec.config.clone(), None);
+                self.feed(Event::Request(op, Kind::Remove), ctx);
+            }
+            (Wanted::Running, Some(release)) => {
+                let (op, _ticket) = self.operations.open(self.spec.config.clone(), None);
+                self.feed(Event::Request(op, Kind::Activate { release }), ctx);
+                if self.spec.deploy_at_start && !self.is_up_to_date(release) {
+                    log::info!("{}: its document has changed since release {release}; it is deployed", self.name());
+                    let _ticket = self.deploy(ctx);
+                }
+            }
+            (Wanted::Running, None) if self.spec.deploy_at_start => {
+                let _ticket = self.deploy(ctx);
+            }
+            (Wanted::Running, None) => self.publish(),
+        }
+    }
+
+    fn is_up_to_date(&self, release: u64) -> bool {
+        let record = self.releases.iter().find(|r| r.id == release);
+        record.is_some_and(|r| r.document == self.spec.config.document)
+    }
+}

@@ -1,0 +1,85 @@
+//! The end of an app: everything stopped, everything removed.
+
+use actix::prelude::*;
+
+use super::App;
+use crate::app::directories::AppDirs;
+use crate::app::operations::{Operation, Outcome};
+use crate::install::record::{Failure, Step};
+use crate::install::release;
+use crate::supervision::{Exit, Shutdown};
+
+/// A removal that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// Keep `storage/`.
+    pub keep_storage: bool,
+}
+
+/// Removes an app's files. Blocks.
+///
+/// # Errors
+/// What could not be removed, and why.
+pub fn remove_files(dirs: &AppDirs, keep_storage: bool) -> std::io::Result<()> {
+    remove(dirs.runtime())?;
+    if !keep_storage {
+        return remove(dirs.root());
+    }
+    let storage = dirs.storage();
+    for entry in std::fs::read_dir(dirs.root())? {
+        let path = entry?.path();
+        if path != storage {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &std::path::Path) -> std::io::Result<()> {
+    let named = |e: std::io::Error| std::io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => release::remove_tree(path).map_err(named),
+        Ok(_) => std::fs::remove_file(path).map_err(named),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(named(e)),
+    }
+}
+
+impl App {
+    /// All processes are gone: now the log actor, then the files, then this actor itself.
+    pub(super) fn remove_files(&mut self, operation: Operation, ctx: &mut Context<Self>) {
+        let keep_storage = self.removal.is_some_and(|r| r.keep_storage);
+        let dirs = self.spec.dirs.clone();
+        self.publisher.publish(None);
+        let log = self.log.get();
+        let work = async move {
+            if let Some(log) = log {
+                // A log that is gone already has nothing open.
+                let _gone = log.send(Shutdown).await;
+            }
+            actix_rt::task::spawn_blocking(move || remove_files(&dirs, keep_storage)).await
+        };
+        ctx.spawn(work.into_actor(self).map(move |removed, app, ctx| {
+            let problem = match removed {
+                Ok(Ok(())) => None,
+                Ok(Err(e)) => Some(e.to_string()),
+                Err(e) => Some(e.to_string()),
+            };
+            match problem {
+                None => operation.close(Outcome::Done),
+                Some(problem) => {
+                    log::error!("{}: not all of its files could be removed: {problem}", app.name());
+                    operation.close(Outcome::Failed(Box::new(Failure {
+                        step: Step::Stop,
+                        reason: format!("it is stopped, but not all of its files could be removed: {problem}"),
+                        exit_code: None,
+                        signal: None,
+                        log_tail: vec![],
+                        hint: Some("remove what is left by hand".to_owned()),
+                    })));
+                }
+            }
+            app.give_up(Exit::Normal, ctx);
+        }));
+    }
+}

@@ -1,0 +1,208 @@
+//! What the API asks of an app.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use super::{App, Ticket};
+use crate::app::config::AppConfig;
+use crate::app::lifecycle::{Event, Kind, Wanted};
+
+/// What can be asked of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start the current release.
+    Start,
+    /// Stop, and remember it.
+    Stop,
+    /// New processes of the current release.
+    Restart,
+    /// Deploy the configured reference anew.
+    Redeploy,
+    /// Activate a kept release; `None`: the one before the current.
+    Rollback(Option<u64>),
+}
+
+/// The answer to [`Act`].
+#[derive(Clone, Debug)]
+pub enum Accepted {
+    /// Nothing to do: it is so already.
+    Already,
+    /// Under way.
+    Underway(Ticket),
+}
+
+/// Why an app refuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppError {
+    /// 409.
+    #[error("{0}")]
+    Conflict(String),
+    /// 404: no such deployment or release.
+    #[error("{0}")]
+    NotFound(String),
+}
+
+/// Does something with the app.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "Result<Accepted, AppError>")]
+pub struct Act(pub Action);
+
+/// Takes a new document and deploys it.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "Result<Ticket, AppError>")]
+pub struct Deploy(pub Arc<AppConfig>);
+
+/// Cancels a deployment.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Result<(), AppError>")]
+pub struct Cancel(pub u64);
+
+/// Stops everything and removes everything; the actor ends when that is done.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Result<Ticket, AppError>")]
+pub struct Remove {
+    /// Keep `storage/`.
+    pub keep_storage: bool,
+}
+
+impl App {
+    fn request(&mut self, kind: Kind, deployment: Option<u64>, ctx: &mut Context<Self>) -> Ticket {
+        let (op, ticket) = self.operations.open(Arc::clone(&self.spec.config), deployment);
+        self.feed(Event::Request(op, kind), ctx);
+        ticket
+    }
+
+    pub(super) fn deploy(&mut self, ctx: &mut Context<Self>) -> Ticket {
+        let deployment = self.deployments.open(&self.journal);
+        let recreate = Self::is_recreate(&self.spec.config);
+        self.request(Kind::Deploy { recreate }, Some(deployment), ctx)
+    }
+
+    fn start(&mut self, ctx: &mut Context<Self>) -> Result<Accepted, AppError> {
+        match (self.life.active(), self.life.current()) {
+            (Some((_, Kind::Stop)), Some(release)) => Ok(self.activate(release, None, ctx)),
+            (Some((_, Kind::Stop)), None) => Ok(Accepted::Underway(self.deploy(ctx))),
+            (Some(_), _) => Ok(Accepted::Already),
+            (None, _) if self.life.serving().is_some() => Ok(Accepted::Already),
+            (None, Some(release)) => Ok(self.activate(release, None, ctx)),
+            (None, None) => Ok(Accepted::Underway(self.deploy(ctx))),
+        }
+    }
+
+    fn stop(&mut self, ctx: &mut Context<Self>) -> Accepted {
+        let stopped = self.life.wanted() == Wanted::Stopped && self.life.active().is_none();
+        if stopped && self.life.batches().next().is_none() {
+            return Accepted::Already;
+        }
+        Accepted::Underway(self.request(Kind::Stop, None, ctx))
+    }
+
+    fn restart(&mut self, ctx: &mut Context<Self>) -> Result<Accepted, AppError> {
+        self.refuse_if_busy("restart")?;
+        match self.life.current() {
+            Some(release) => Ok(self.activate(release, None, ctx)),
+            None => Err(AppError::Conflict(format!(
+                "there is no release of \"{}\" to restart: redeploy it",
+                self.name()
+            ))),
+        }
+    }
+
+    fn roll_back(&mut self, release: Option<u64>, ctx: &mut Context<Self>) -> Result<Accepted, AppError> {
+        self.refuse_if_busy("roll back")?;
+        let current = self.life.current();
+        let kept = || self.releases.iter().map(|r| r.id);
+        let target = match release {
+            Some(wanted) => kept().find(|id| *id == wanted),
+            None => kept().filter(|id| Some(*id) < current).max(),
+        };
+        let Some(target) = target else {
+            let ids: Vec<_> = kept().map(|id| id.to_string()).collect();
+            let wanted = release.map_or("a release before the current one".to_owned(), |id| format!("release {id}"));
+            return Err(AppError::NotFound(format!("{wanted} is not kept; kept are: {}", ids.join(", "))));
+        };
+        let deployment = self.deployments.open(&self.journal);
+        if let Some(record) = self.releases.iter().find(|r| r.id == target) {
+            self.deployments.commit(deployment, record.commit.clone(), &self.journal);
+        }
+        self.deployments.runs(deployment, target, &self.journal);
+        Ok(self.activate(target, Some(deployment), ctx))
+    }
+
+    fn activate(&mut self, release: u64, deployment: Option<u64>, ctx: &mut Context<Self>) -> Accepted {
+        Accepted::Underway(self.request(Kind::Activate { release }, deployment, ctx))
+    }
+
+    fn refuse_if_busy(&self, what: &str) -> Result<(), AppError> {
+        match self.life.active() {
+            Some((_, Kind::Deploy { .. })) => Err(AppError::Conflict(format!(
+                "cannot {what} while a deployment is at work: wait for it or cancel it"
+            ))),
+            Some((_, Kind::Remove)) => Err(self.is_going()),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_going(&self) -> AppError {
+        AppError::Conflict(format!("\"{}\" is being removed", self.name()))
+    }
+}
+
+impl Handler<Act> for App {
+    type Result = Result<Accepted, AppError>;
+
+    fn handle(&mut self, Act(action): Act, ctx: &mut Self::Context) -> Self::Result {
+        if self.life.wanted() == Wanted::Removed {
+            return Err(self.is_going());
+        }
+        log::info!("{}: {action:?} was asked for", self.name());
+        match action {
+            Action::Start => self.start(ctx),
+            Action::Stop => Ok(self.stop(ctx)),
+            Action::Restart => self.restart(ctx),
+            Action::Redeploy => Ok(Accepted::Underway(self.deploy(ctx))),
+            Action::Rollback(release) => self.roll_back(release, ctx),
+        }
+    }
+}
+
+impl Handler<Deploy> for App {
+    type Result = Result<Ticket, AppError>;
+
+    fn handle(&mut self, Deploy(config): Deploy, ctx: &mut Self::Context) -> Self::Result {
+        if self.life.wanted() == Wanted::Removed {
+            return Err(self.is_going());
+        }
+        self.spec.config = config;
+        self.warnings.clear();
+        Ok(self.deploy(ctx))
+    }
+}
+
+impl Handler<Cancel> for App {
+    type Result = Result<(), AppError>;
+
+    fn handle(&mut self, Cancel(id): Cancel, ctx: &mut Self::Context) -> Self::Result {
+        if let Some(op) = self.operations.of_deployment(id) {
+            self.feed(Event::Cancel(op), ctx);
+            return Ok(());
+        }
+        if self.deployments.records().iter().any(|r| r.id == id) {
+            return Err(AppError::Conflict(format!("deployment {id} is over already")));
+        }
+        Err(AppError::NotFound(format!("there is no deployment {id} of \"{}\"", self.name())))
+    }
+}
+
+impl Handler<Remove> for App {
+    type Result = Result<Ticket, AppError>;
+
+    fn handle(&mut self, Remove { keep_storage }: Remove, ctx: &mut Self::Context) -> Self::Result {
+        if self.life.wanted() == Wanted::Removed {
+            return Err(self.is_going());
+        }
+        self.removal = Some(super::removal::Removal { keep_storage });
+        Ok(self.request(Kind::Remove, None, ctx))
+    }
+}

@@ -1,0 +1,111 @@
+//! What the API shows of an app, taken at one moment.
+
+use actix::prelude::*;
+
+use super::App;
+use crate::app::lifecycle::{Kind, Wanted};
+use crate::app::status::{AppState, ProcessStatus, Status, Summary};
+use crate::install::record::DeploymentRecord;
+use crate::install::release::ReleaseRecord;
+use crate::logs::log::Log;
+use crate::process::worker::Phase;
+
+/// One of several views of the app.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "View")]
+pub struct Inspect;
+
+/// Everything the API shows of an app, taken at one moment.
+#[derive(Clone, Debug, MessageResponse)]
+pub struct View {
+    /// The document, as PUT takes it.
+    pub document: serde_json::Value,
+    /// One line.
+    pub summary: Summary,
+    /// Live state; memory and CPU are filled in by the caller (`process::usage`), last lines by [`View::log`].
+    pub status: Status,
+    /// All kept records, oldest first.
+    pub deployments: Vec<DeploymentRecord>,
+    /// All kept releases, oldest first.
+    pub releases: Vec<ReleaseRecord>,
+    /// The current release.
+    pub current: Option<u64>,
+    /// The log actor; `None` while it is being restarted.
+    pub log: Option<Addr<Log>>,
+}
+
+impl App {
+    fn state(&self) -> AppState {
+        let serving = self.life.serving().and_then(|id| self.batches.get(&id));
+        match self.life.active() {
+            Some((_, Kind::Deploy { .. })) => return AppState::Deploying,
+            _ if self.life.wanted() != Wanted::Running => return AppState::Stopped,
+            _ => {}
+        }
+        match serving {
+            Some(batch) if batch.is_crashlooping() => AppState::Crashlooping,
+            Some(_) => AppState::Running,
+            None if self.life.active().is_some() => AppState::Running,
+            None => AppState::Failed,
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        Summary { name: self.name().to_owned(), state: self.state(), release: self.life.current() }
+    }
+
+    fn status(&self) -> Status {
+        let mut warnings = self.warnings.clone();
+        let mut processes = Vec::new();
+        for batch in self.batches.values() {
+            for warning in &batch.runnable.warnings {
+                if !warnings.contains(warning) {
+                    warnings.push(warning.clone());
+                }
+            }
+            for (slot, snapshot) in batch.members() {
+                warnings.extend(snapshot.and_then(|s| s.warning.as_ref()).map(|w| format!("{}: {w}", slot.id)));
+                processes.push(ProcessStatus {
+                    id: slot.id.clone(),
+                    process_type: slot.process_type.clone(),
+                    state: snapshot.map_or(Phase::Starting, |s| s.phase),
+                    release: batch.runnable.id(),
+                    pid: snapshot.and_then(|s| s.pid),
+                    port: snapshot.and_then(|s| s.port),
+                    started_at: snapshot.and_then(|s| s.started_at),
+                    restarts: snapshot.map_or(0, |s| s.restarts),
+                    last_exit: snapshot.and_then(|s| s.last_exit.clone()),
+                    memory_bytes: 0,
+                    cpu_seconds: 0.0,
+                    last_lines: vec![],
+                });
+            }
+        }
+        let commit = self.life.current().and_then(|id| self.releases.iter().find(|r| r.id == id));
+        Status {
+            name: self.name().to_owned(),
+            state: self.state(),
+            release: self.life.current(),
+            commit: commit.map(|r| r.commit.clone()),
+            deployment: self.deployments.last().map(|r| r.id),
+            processes,
+            warnings,
+        }
+    }
+}
+
+impl Handler<Inspect> for App {
+    type Result = View;
+
+    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> View {
+        View {
+            document: self.spec.config.document.clone(),
+            summary: self.summary(),
+            status: self.status(),
+            deployments: self.deployments.records().to_vec(),
+            releases: self.releases.clone(),
+            current: self.life.current(),
+            log: self.log.get(),
+        }
+    }
+}
