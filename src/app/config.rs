@@ -1,4 +1,5 @@
-//! The application document: as typed ([`serde_json::Value`]) and as true ([`AppConfig`]) (pure).
+//! The application document: as typed ([`serde_json::Value`]) and as true ([`AppConfig`]) (pure). The rules that lead
+//! from one to the other are in `document`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -74,7 +75,7 @@ pub enum Reference {
 /// A Debian package, `name` or `name=version`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
-    /// Name by Debian policy §5.6.1.
+    /// Name by Debian policy §5.6.1, with `:arch` where one was given: dpkg-query and apt-get take it so.
     pub name: String,
     /// Exact version.
     pub version: Option<String>,
@@ -144,7 +145,26 @@ impl AppConfig {
     /// # Errors
     /// Every field that is wrong, unknown ones included.
     pub fn from_document(document: Value, rules: &Rules) -> Result<Self, Vec<FieldError>> {
-        let _ = (document, rules);
-        todo!()
+        super::document::read(document, rules)
+    }
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            path: None,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
+            boot_timeout: Duration::from_mins(1),
+        }
+    }
+}
+
+impl Default for StopPolicy {
+    fn default() -> Self {
+        Self {
+            signal: nix::sys::signal::Signal::SIGTERM as i32,
+            timeout: Duration::from_secs(10),
+        }
     }
 }

@@ -1,14 +1,31 @@
 //! The application: its document, its Procfile, its environment, and the two actors that own it.
+//!
+//! Pure: `config` and the `document*` files, `procfile`, `dotenv`, `environment`, `formation`, `lifecycle`, `name`,
+//! `status`. Actors: [`apps::Apps`], the dynamic supervisor of all [`supervisor::App`]s. The other files are parts of
+//! an App's state.
 
 pub mod account;
 pub mod apps;
+pub mod batch;
 pub mod config;
+pub mod config_dir;
+pub mod deployments;
 pub mod directories;
+mod document;
+mod document_rules;
+mod document_walk;
 pub mod dotenv;
 pub mod environment;
 pub mod formation;
+pub mod host;
+pub mod journal;
+pub mod json5_document;
 pub mod lifecycle;
 pub mod name;
+pub mod operations;
 pub mod procfile;
+pub mod publisher;
+mod repository_url;
+pub mod runnable;
 pub mod status;
 pub mod supervisor;

@@ -1,0 +1,368 @@
+//! From the document as typed to the [`AppConfig`] that is true: which fields there are, and what each must be (pure).
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::config::{
+    AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, Strategy,
+};
+use super::document_rules as rules_of;
+use super::document_walk::{Object, Walk, expected, number};
+use super::name::AppName;
+use super::repository_url;
+
+const FIELDS: [&str; 17] = [
+    "name",
+    "repo",
+    "packages",
+    "user",
+    "group",
+    "domain",
+    "install",
+    "scale",
+    "env",
+    "path",
+    "strip_path",
+    "port",
+    "health_check",
+    "stop",
+    "static",
+    "strategy",
+    "keep_releases",
+];
+
+const MAX_PACKAGES: usize = 256;
+const MAX_PATTERNS: usize = 64;
+const MAX_COMMANDS: usize = 256;
+const MAX_TYPES: usize = 64;
+const MAX_VARIABLES: usize = 1024;
+
+const TICK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
+const BOOT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
+
+/// See [`AppConfig::from_document`].
+pub(super) fn read(document: Value, rules: &Rules) -> Result<AppConfig, Vec<FieldError>> {
+    let mut walk = Walk::default();
+    match read_fields(&mut walk, &document, rules) {
+        Some(config) if walk.errors.is_empty() => Ok(AppConfig { document, ..config }),
+        _ => Err(walk.errors),
+    }
+}
+
+/// Reads every field, so that every error is found; `None` where a required one is missing or wrong.
+fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppConfig> {
+    let top = walk.object(document, String::new(), &FIELDS)?;
+    let name = read_name(walk, &top);
+    let repo = read_repo(walk, &top, rules);
+    let account = |text: &str| rules_of::account(text, rules.allow_root_apps);
+    let config = AppConfig {
+        packages: walk.list(&top, "packages", MAX_PACKAGES, rules_of::package),
+        user: walk.text(&top, "user", account),
+        group: walk.text(&top, "group", account),
+        domain: read_domain(walk, &top),
+        install: walk.list(&top, "install", MAX_COMMANDS, rules_of::command),
+        scale: walk.map(&top, "scale", MAX_TYPES, read_quantity),
+        env: walk.map(&top, "env", MAX_VARIABLES, read_variable),
+        path: walk.flag(&top, "path", true),
+        strip_path: walk.flag(&top, "strip_path", true),
+        port: walk
+            .number(&top, "port", 1..=65_535)
+            .and_then(|port| u16::try_from(port).ok()),
+        health_check: read_health_check(walk, &top),
+        stop: read_stop(walk, &top),
+        static_files: read_static(walk, &top),
+        strategy: walk
+            .text(&top, "strategy", strategy)
+            .unwrap_or(Strategy::Rolling),
+        keep_releases: walk
+            .number(&top, "keep_releases", 1..=1000)
+            .and_then(|keep| usize::try_from(keep).ok())
+            .unwrap_or(5),
+        name: name?,
+        repo: repo?,
+        document: Value::Null,
+    };
+    Some(config)
+}
+
+fn read_name(walk: &mut Walk, top: &Object<'_>) -> Option<AppName> {
+    if top.get("name").is_none() {
+        walk.report(
+            top.pointer("name"),
+            "is required: a name such as \"my-app\"",
+        );
+    }
+    walk.text(top, "name", AppName::parse)
+}
+
+fn read_repo(walk: &mut Walk, top: &Object<'_>, rules: &Rules) -> Option<Repo> {
+    let Some(value) = top.get("repo") else {
+        let detail = "is required: {url: \"https://…\"} says where the code comes from";
+        walk.report(top.pointer("repo"), detail);
+        return None;
+    };
+    let fields = ["url", "branch", "tag", "commit"];
+    let repo = walk.object(value, top.pointer("repo"), &fields)?;
+    if repo.get("url").is_none() {
+        walk.report(
+            repo.pointer("url"),
+            "is required: the URL of a git repository",
+        );
+    }
+    let url = walk.text(&repo, "url", |url| {
+        repository_url::check(url, rules.allow_file_repos).map(|()| url.to_owned())
+    });
+    let branch = walk.text(&repo, "branch", rules_of::git_ref);
+    let tag = walk.text(&repo, "tag", rules_of::git_ref);
+    let commit = walk.text(&repo, "commit", rules_of::commit);
+    let given = ["branch", "tag", "commit"]
+        .into_iter()
+        .filter(|field| repo.get(field).is_some())
+        .collect::<Vec<_>>();
+    if given.len() > 1 {
+        let detail = format!(
+            "has {}: only one of them can be checked out",
+            given.join(" and ")
+        );
+        walk.report(top.pointer("repo"), detail);
+    }
+    let reference = branch
+        .map(Reference::Branch)
+        .or(tag.map(Reference::Tag))
+        .or(commit.map(Reference::Commit))
+        .unwrap_or(Reference::Default);
+    Some(Repo {
+        url: url?,
+        reference,
+    })
+}
+
+fn read_domain(walk: &mut Walk, top: &Object<'_>) -> Vec<String> {
+    let patterns = walk.list(top, "domain", MAX_PATTERNS, rules_of::domain_pattern);
+    if let Err(detail) = rules_of::domain_set(&patterns) {
+        walk.report(top.pointer("domain"), detail);
+    }
+    patterns
+}
+
+fn read_quantity(name: &str, value: &Value) -> Result<u32, String> {
+    rules_of::process_type(name)?;
+    let quantity = number(value, 0..=100)?;
+    u32::try_from(quantity).map_err(|error| error.to_string())
+}
+
+fn read_variable(name: &str, value: &Value) -> Result<String, String> {
+    rules_of::variable(name)?;
+    match value {
+        Value::String(text) => rules_of::limited(text).map(|()| text.clone()),
+        // Which text 1.0, 010 or yes should become is a guess; the person knows.
+        Value::Number(_) | Value::Bool(_) => Err(format!(
+            "must be a string: put it in quotes, {name}: \"{value}\""
+        )),
+        other => Err(expected("a string", other)),
+    }
+}
+
+fn read_health_check(walk: &mut Walk, top: &Object<'_>) -> HealthCheck {
+    let default = HealthCheck::default();
+    let fields = ["path", "interval", "timeout", "boot_timeout"];
+    let Some(check) = walk.child(top, "health_check", &fields) else {
+        return default;
+    };
+    HealthCheck {
+        path: walk.text(&check, "path", rules_of::request_path),
+        interval: walk.duration(&check, "interval", TICK, default.interval),
+        timeout: walk.duration(&check, "timeout", TICK, default.timeout),
+        boot_timeout: walk.duration(&check, "boot_timeout", BOOT, default.boot_timeout),
+    }
+}
+
+fn read_stop(walk: &mut Walk, top: &Object<'_>) -> StopPolicy {
+    let default = StopPolicy::default();
+    let Some(stop) = walk.child(top, "stop", &["signal", "timeout"]) else {
+        return default;
+    };
+    StopPolicy {
+        signal: walk
+            .text(&stop, "signal", rules_of::stop_signal)
+            .unwrap_or(default.signal),
+        timeout: walk.duration(&stop, "timeout", GRACE, default.timeout),
+    }
+}
+
+fn read_static(walk: &mut Walk, top: &Object<'_>) -> Option<StaticFiles> {
+    let files = walk.child(top, "static", &["dir", "prefix"])?;
+    Some(StaticFiles {
+        dir: match files.get("dir") {
+            None => "public".to_owned(),
+            Some(_) => walk.text(&files, "dir", rules_of::relative_directory)?,
+        },
+        prefix: match files.get("prefix") {
+            None => "/".to_owned(),
+            Some(_) => walk.text(&files, "prefix", rules_of::path_prefix)?,
+        },
+    })
+}
+
+fn strategy(text: &str) -> Result<Strategy, &'static str> {
+    match text {
+        "rolling" => Ok(Strategy::Rolling),
+        "recreate" => Ok(Strategy::Recreate),
+        _ => Err(
+            "must be \"rolling\" (the old release serves until the new one is ready) or \"recreate\"",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::app::json5_document::parse_document;
+
+    /// The request of the original specification, as it is printed there.
+    const ORIGINAL: &str = include_str!("../../tests/conformance/original_request.json5");
+
+    fn errors(document: Value) -> Vec<(String, String)> {
+        AppConfig::from_document(document, &Rules::default())
+            .expect_err("it should be refused")
+            .into_iter()
+            .map(|error| (error.pointer, error.detail))
+            .collect()
+    }
+
+    fn pointers(document: Value) -> Vec<String> {
+        errors(document)
+            .into_iter()
+            .map(|(pointer, _)| pointer)
+            .collect()
+    }
+
+    fn with(field: &str, value: Value) -> Value {
+        let mut document = json!({"name": "a", "repo": {"url": "https://example.org/a.git"}});
+        document[field] = value;
+        document
+    }
+
+    #[test]
+    fn the_printed_example_is_accepted_character_for_character() {
+        let document = parse_document(ORIGINAL.as_bytes()).unwrap();
+        let config = AppConfig::from_document(document.clone(), &Rules::default()).unwrap();
+        assert_eq!(config.name.as_str(), "rubynas");
+        assert_eq!(config.repo.reference, Reference::Branch("master".into()));
+        assert_eq!(config.packages.len(), 22);
+        assert_eq!(config.user.as_deref(), Some("www-data"));
+        assert_eq!(config.domain, ["^rubynas.*", "^rubynas.local$"]);
+        assert_eq!(config.install.len(), 2);
+        assert_eq!(config.scale["web"], 2);
+        assert_eq!(config.document, document);
+    }
+
+    #[test]
+    fn a_minimal_document_gets_the_promised_defaults() {
+        let document = json!({"name": "a", "repo": {"url": "git@example.org:a.git"}});
+        let config = AppConfig::from_document(document, &Rules::default()).unwrap();
+        assert_eq!(config.repo.reference, Reference::Default);
+        assert!(config.path && config.strip_path && config.port.is_none());
+        assert_eq!(config.health_check.boot_timeout, Duration::from_secs(60));
+        assert_eq!(
+            (config.stop.signal, config.stop.timeout),
+            (15, Duration::from_secs(10))
+        );
+        assert_eq!(
+            (config.strategy, config.keep_releases),
+            (Strategy::Rolling, 5)
+        );
+        assert_eq!(config.static_files, None);
+    }
+
+    #[test]
+    fn every_error_is_reported_with_its_pointer() {
+        let document = json!({
+            "nmae": "a",
+            "repo": {"url": "ext::sh -c id", "branch": "-x", "ref": "a"},
+            "packages": ["git", "-y", 7],
+            "user": "root", "group": 0,
+            "domain": ["ok", "("],
+            "install": "make",
+            "scale": {"web": 101, "a b": 1},
+            "env": {"PORT": "1", "N": 8, "OK": "x", "B/C": "x"},
+            "path": "yes",
+            "port": 0,
+            "health_check": {"path": "up", "interval": 5, "timeout": "soon"},
+            "stop": {"signal": "SIGKILL", "timeout": "2 days"},
+            "static": {"dir": "../etc"},
+            "strategy": "blue-green",
+            "keep_releases": 0,
+        });
+        let mut found = pointers(document);
+        found.sort();
+        let mut wanted = [
+            "/nmae",
+            "/name",
+            "/repo/ref",
+            "/repo/url",
+            "/repo/branch",
+            "/packages/1",
+            "/packages/2",
+            "/user",
+            "/group",
+            "/domain/1",
+            "/install",
+            "/scale/web",
+            "/scale/a b",
+            "/env/PORT",
+            "/env/N",
+            "/env/B~1C",
+            "/path",
+            "/port",
+            "/health_check/path",
+            "/health_check/interval",
+            "/health_check/timeout",
+            "/stop/signal",
+            "/stop/timeout",
+            "/static/dir",
+            "/strategy",
+            "/keep_releases",
+        ];
+        wanted.sort_unstable();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn the_text_says_what_to_do() {
+        for (field, value, wanted) in [
+            ("nmae", json!(1), "did you mean \"name\"?"),
+            ("env", json!({"N": 8}), "N: \"8\""),
+            ("env", json!({"PORT": "1"}), "set by the server"),
+            ("port", json!(70_000), "from 1 to 65535"),
+            ("stop", json!({"timeout": 10}), "\"10s\""),
+            ("user", Value::Null, "leave the field out"),
+            ("repo", json!({"url": "/srv/a.git"}), "allow_file_repos"),
+            (
+                "repo",
+                json!({"url": "https://h/a", "branch": "a", "tag": "b"}),
+                "branch and tag",
+            ),
+            ("domain", json!(vec!["a"; 65]), "at most 64"),
+        ] {
+            let errors = errors(with(field, value));
+            assert!(
+                errors.iter().any(|(_, detail)| detail.contains(wanted)),
+                "{errors:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for document in [json!([]), json!("a"), Value::Null, json!(1)] {
+            assert_eq!(pointers(document), [""]);
+        }
+        assert_eq!(pointers(json!({})), ["/name", "/repo"]);
+    }
+}

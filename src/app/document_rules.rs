@@ -1,0 +1,410 @@
+//! What each kind of text in a document may be (pure). Every refusal says what is allowed.
+
+use nix::sys::signal::Signal;
+use regex::{RegexBuilder, RegexSetBuilder};
+
+use super::config::Package;
+
+/// Bytes one compiled domain pattern may take. Host names need little; `\w{1000}` would take megabytes per app.
+const PATTERN_SIZE: usize = 256 * 1024;
+
+/// Bytes all patterns of an app together may take.
+const PATTERN_SET_SIZE: usize = 1024 * 1024;
+
+/// Characters of a domain pattern.
+const PATTERN_LENGTH: usize = 256;
+
+/// Bytes of a command or a variable: Linux takes 128 KiB per argument (execve(2), `MAX_ARG_STRLEN`).
+const MAX_TEXT: usize = 64 * 1024;
+
+/// Signals that ask a process to end or to do something of its own. Those that stop, kill or dump it are not for this.
+const STOP_SIGNALS: [Signal; 7] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+];
+
+/// A package as `name`, `name:arch`, `name=version` (Debian policy §5.6.1 and §5.6.12).
+pub(super) fn package(text: &str) -> Result<Package, String> {
+    let (name, version) = match text.split_once('=') {
+        Some((name, version)) => (name, Some(version)),
+        None => (text, None),
+    };
+    let (base, arch) = name.split_once(':').unwrap_or((name, "any"));
+    let lower = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let valid_base = base.len() >= 2
+        && base.len() <= 200
+        && lower(base.as_bytes()[0])
+        && base
+            .bytes()
+            .all(|b| lower(b) || matches!(b, b'+' | b'.' | b'-'));
+    let valid_arch =
+        !arch.is_empty() && arch.bytes().all(|b| lower(b) || b == b'-') && !arch.starts_with('-');
+    let version_byte =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-' | b'~' | b':');
+    let valid_version = version.is_none_or(|v| {
+        v.len() <= 200
+            && v.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && v.bytes().all(version_byte)
+    });
+    // apt-get takes "name-" for "remove name" and "name+" for "install name" where no such package exists.
+    let asks_removal = base.ends_with('-');
+    if !valid_base || !valid_arch || asks_removal {
+        return Err(format!(
+            "\"{}\" is not a Debian package name: use a-z, 0-9, \"+\", \".\", \"-\", such as \"libssl-dev\"",
+            shown(text)
+        ));
+    }
+    if !valid_version {
+        return Err(format!(
+            "\"{}\" is not a Debian version: write \"{base}=1.2.3-4\", or \"{base}\" for the newest",
+            shown(version.unwrap_or_default())
+        ));
+    }
+    Ok(Package {
+        name: name.to_owned(),
+        version: version.map(str::to_owned),
+    })
+}
+
+/// The name of a branch or tag, by git-check-ref-format(1).
+pub(super) fn git_ref(text: &str) -> Result<String, String> {
+    let wrong = |why: &str| {
+        Err(format!(
+            "\"{}\" is not a git reference: it {why}",
+            shown(text)
+        ))
+    };
+    if text.is_empty() {
+        return wrong("is empty");
+    }
+    if text.len() > 255 {
+        return wrong("is longer than 255 bytes");
+    }
+    if text.starts_with('-') {
+        return wrong("begins with \"-\"");
+    }
+    let forbidden = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);
+    if let Some(c) = text.chars().find(|c| forbidden(*c)) {
+        return wrong(&format!("contains {c:?}"));
+    }
+    if text.contains("..") || text.contains("@{") || text == "@" || text.ends_with('.') {
+        return wrong("contains \"..\" or \"@{\", or ends with \".\"");
+    }
+    let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
+    if text.split('/').any(bad_part) {
+        return wrong(
+            "has a part between slashes that is empty, begins with \".\" or ends with \".lock\"",
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// A full or abbreviated commit id; git abbreviates to 4 digits at least, SHA-256 ids have 64.
+pub(super) fn commit(text: &str) -> Result<String, String> {
+    if (4..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!(
+            "\"{}\" is not a commit: give 4 to 64 hexadecimal digits, or use \"branch\" or \"tag\"",
+            shown(text)
+        ))
+    }
+}
+
+/// The name of a user or group. Whether it exists is found out elsewhere.
+pub(super) fn account(text: &str, allow_root: bool) -> Result<String, String> {
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(
+            "must be a name, not a number: \"id -nu 1000\" prints the name of user 1000".to_owned(),
+        );
+    }
+    let rest = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'@');
+    let valid = text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.bytes().all(rest);
+    if !valid {
+        return Err(format!(
+            "\"{}\" is not a name of a user or group: use letters, digits, \"_\", \"-\" and \".\"",
+            shown(text)
+        ));
+    }
+    if text == "root" && !allow_root {
+        return Err(
+            "root is refused, an app of root's owns the whole machine: name another, or set allow_root_apps = true in procserver.toml"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// A pattern against hosts.
+pub(super) fn domain_pattern(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err(
+            "is empty and would match every host: write \".*\" if that is meant".to_owned(),
+        );
+    }
+    if text.chars().count() > PATTERN_LENGTH {
+        return Err(format!("is longer than {PATTERN_LENGTH} characters"));
+    }
+    if text.contains(char::is_control) {
+        return Err("has a control character in it".to_owned());
+    }
+    match RegexBuilder::new(text).size_limit(PATTERN_SIZE).build() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(regex::Error::Syntax(message)) => Err(format!(
+            "\"{text}\" is not a regular expression: {}",
+            regex_complaint(&message)
+        )),
+        Err(_) => Err(format!(
+            "\"{text}\" is too large when compiled: use smaller repetitions, or [a-z0-9] for \\w"
+        )),
+    }
+}
+
+/// The sentence and the position out of the drawing that regex makes: its last line is `error: …`, and the caret of the
+/// line before stands below the offending character, both indented by four.
+fn regex_complaint(message: &str) -> String {
+    let mut lines = message.lines().rev();
+    let error = lines.next().unwrap_or_default();
+    let error = error.strip_prefix("error: ").unwrap_or(error);
+    let caret = lines.next().and_then(|line| line.find('^'));
+    match caret.and_then(|column| column.checked_sub(4)) {
+        Some(column) => format!("{error} (at character {})", column + 1),
+        None => error.to_owned(),
+    }
+}
+
+/// Whether all patterns of an app fit into one set.
+pub(super) fn domain_set(patterns: &[String]) -> Result<(), String> {
+    RegexSetBuilder::new(patterns)
+        .size_limit(PATTERN_SET_SIZE)
+        .build()
+        .map(|_| ())
+        .map_err(|_| "the patterns are too large together: use fewer or simpler ones".to_owned())
+}
+
+/// An install command.
+pub(super) fn command(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("is empty: remove it or write a command".to_owned());
+    }
+    limited(text).map(|()| text.to_owned())
+}
+
+/// A process type of a Procfile, as foreman takes it.
+pub(super) fn process_type(name: &str) -> Result<(), String> {
+    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(valid) {
+        return Err(format!(
+            "\"{}\" is not a process type: use letters, digits, \"_\" and \"-\", as in the Procfile",
+            shown(name)
+        ));
+    }
+    Ok(())
+}
+
+/// The name of an environment variable.
+pub(super) fn variable(name: &str) -> Result<(), String> {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    if !name.starts_with(first)
+        || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        || name.len() > 256
+    {
+        return Err(format!(
+            "\"{}\" is not a name of a variable: use letters, digits and \"_\", not beginning with a digit",
+            shown(name)
+        ));
+    }
+    if matches!(name, "PORT" | "PS") || name.starts_with("PROCSERVER_") {
+        return Err(format!(
+            "{name} is set by the server for each process, it would overwrite yours: use another name"
+        ));
+    }
+    Ok(())
+}
+
+/// A text that becomes an argument or a variable of a process.
+pub(super) fn limited(text: &str) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err("has a NUL character in it, which no process can be given".to_owned());
+    }
+    if text.len() > MAX_TEXT {
+        return Err(format!(
+            "is longer than {} KiB: put it into a file",
+            MAX_TEXT / 1024
+        ));
+    }
+    Ok(())
+}
+
+/// The number of a signal by its name, with or without `SIG`.
+pub(super) fn stop_signal(name: &str) -> Result<i32, String> {
+    let upper = name.to_ascii_uppercase();
+    let is_named = |signal: &&Signal| {
+        let full = signal.as_str();
+        full == upper || full.strip_prefix("SIG") == Some(upper.as_str())
+    };
+    STOP_SIGNALS
+        .iter()
+        .find(is_named)
+        .map(|signal| *signal as i32)
+        .ok_or_else(|| {
+            let names: Vec<&str> = STOP_SIGNALS.iter().map(|s| s.as_str()).collect();
+            format!(
+                "\"{}\" cannot be used to stop a process: use one of {}",
+                shown(name),
+                names.join(", ")
+            )
+        })
+}
+
+/// A path of a health check: it becomes part of a request line, so nothing but visible ASCII.
+pub(super) fn request_path(text: &str) -> Result<String, String> {
+    let fits =
+        text.starts_with('/') && text.len() <= 1024 && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits && !text.contains('#') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "\"{}\" is not a path: begin with \"/\" and write spaces and other characters as %20",
+            shown(text)
+        ))
+    }
+}
+
+/// A directory below the release.
+pub(super) fn relative_directory(text: &str) -> Result<String, String> {
+    let part_is_bad = |part: &str| part == ".." || part.starts_with('.') && part != ".";
+    let bad = text.is_empty()
+        || text.len() > 1024
+        || text.starts_with('/')
+        || text.contains(char::is_control)
+        || text.split('/').any(part_is_bad);
+    if bad {
+        return Err(format!(
+            "\"{}\" is not a directory below the repository: write it as \"public\", without \"..\" and hidden parts",
+            shown(text)
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The prefix under which static files appear.
+pub(super) fn path_prefix(text: &str) -> Result<String, String> {
+    request_path(text).and_then(|path| {
+        if path.contains('?') || path.split('/').any(|part| part == "..") {
+            Err("must be a path without \"?\" and \"..\", such as \"/\" or \"/assets\"".to_owned())
+        } else {
+            Ok(path)
+        }
+    })
+}
+
+/// Enough of a hostile text to recognise it.
+fn shown(text: &str) -> String {
+    text.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_follow_debian_policy() {
+        let parsed = package("libssl-dev:amd64=3.0.1-1~deb12+u1").unwrap();
+        assert_eq!(parsed.name, "libssl-dev:amd64");
+        assert_eq!(parsed.version.as_deref(), Some("3.0.1-1~deb12+u1"));
+        assert!(package("g++").is_ok() && package("ruby1.9.3").is_ok());
+        for bad in [
+            "", "a", "-y", "A1", "a b", "git-", "a;b", "ab=", "ab=-o", "ab=1 2", "ab:", "ab/sid",
+            "ab\n",
+        ] {
+            assert!(package(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn references_are_what_git_takes() {
+        for good in ["master", "feature/a-b", "v1.0", "ünï"] {
+            assert!(git_ref(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "", "-b", "a..b", "a b", "a~1", "a:b", "/a", "a/", "a//b", ".a", "a/.b", "a.lock",
+            "a.", "@", "a@{1}", "a\n",
+        ] {
+            assert!(git_ref(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(commit("ABCDEF12").as_deref(), Ok("abcdef12"));
+        assert!(
+            commit("abc").is_err() && commit("HEAD").is_err() && commit(&"a".repeat(65)).is_err()
+        );
+    }
+
+    #[test]
+    fn a_bad_pattern_is_told_where() {
+        let error = domain_pattern("^app(.*$").unwrap_err();
+        assert!(error.contains("unclosed group (at character 5)"), "{error}");
+        assert!(
+            domain_pattern(r"\w{1000}")
+                .unwrap_err()
+                .contains("too large")
+        );
+        assert!(domain_pattern(&"a".repeat(257)).is_err());
+        assert!(domain_pattern("").is_err());
+        assert!(domain_pattern("^rubynas.*").is_ok());
+    }
+
+    #[test]
+    fn root_needs_the_setting() {
+        assert!(
+            account("root", false)
+                .unwrap_err()
+                .contains("allow_root_apps")
+        );
+        assert!(account("root", true).is_ok());
+        for bad in ["0", "1000", "", "-r", "a b", "a:b", "a\n"] {
+            assert!(account(bad, true).is_err(), "{bad:?}");
+        }
+        assert!(account("www-data", false).is_ok());
+    }
+
+    #[test]
+    fn signals_are_named_and_harmless() {
+        assert_eq!(stop_signal("SIGTERM"), Ok(15));
+        assert_eq!(stop_signal("quit"), Ok(3));
+        for bad in ["SIGSTOP", "KILL", "15", "", "SIG"] {
+            assert!(stop_signal(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_stay_inside() {
+        for bad in ["", "/etc", "../a", "a/../b", ".git", "a/.hidden"] {
+            assert!(relative_directory(bad).is_err(), "{bad}");
+        }
+        assert!(
+            relative_directory("public/assets").is_ok() && relative_directory("./public").is_ok()
+        );
+        assert!(request_path("/up?full=1").is_ok());
+        assert!(
+            request_path("up").is_err()
+                && request_path("/a b").is_err()
+                && request_path("/a\r\nX: y").is_err()
+        );
+        assert!(path_prefix("/assets").is_ok() && path_prefix("/a/../b").is_err());
+    }
+
+    #[test]
+    fn the_servers_own_variables_are_refused() {
+        for bad in ["PORT", "PS", "PROCSERVER_APP", "1A", "", "A=B", "A-B"] {
+            assert!(variable(bad).is_err(), "{bad}");
+        }
+        assert!(variable("RAILS_ENV").is_ok());
+    }
+}
