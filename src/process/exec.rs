@@ -1,1 +1,238 @@
 //! The hidden verb `procserver exec`: sets a process up from inside, then becomes it.
+//!
+//! The daemon is multi-threaded, so it must not run code between fork and exec. It starts itself anew instead; this
+//! code is alone in its process, single-threaded, and needs no unsafe. [`Instructions`] come as JSON on stdin; a
+//! [`Failure`] goes as JSON to stdout, a pipe that exec closes: its end without a word means the command runs.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::unistd::{Gid, Uid};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit};
+use serde::{Deserialize, Serialize};
+
+use super::identity::{self, Purpose};
+use super::spawn::{Exec, Output};
+
+/// The verb, as the first argument of the binary.
+pub const VERB: &str = "exec";
+
+/// Everything the helper must know: what goes over its stdin.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Instructions {
+    pub(super) command: Exec,
+    pub(super) directory: PathBuf,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) output: Output,
+    pub(super) identity: Option<Purpose>,
+    pub(super) nice: Option<i32>,
+    pub(super) umask: u32,
+    pub(super) open_files: Option<u64>,
+}
+
+/// Who to become.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Credentials {
+    pub(super) user: String,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+/// Which step of the set-up failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Reading the instructions.
+    Instructions,
+    /// `setsid(2)`.
+    Session,
+    /// `setrlimit(2)`, `setpriority(2)`.
+    Limits,
+    /// stdin, stdout and stderr.
+    Streams,
+    /// The identity record.
+    Identity,
+    /// Becoming the app's user.
+    Account,
+    /// Entering the working directory.
+    Directory,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    Privileges,
+    /// `execve(2)`.
+    Exec,
+}
+
+/// What goes over the error pipe.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failure {
+    pub(super) step: Step,
+    pub(super) reason: String,
+}
+
+impl Failure {
+    fn new(step: Step, what: impl std::fmt::Display, why: impl std::fmt::Display) -> Self {
+        Self {
+            step,
+            reason: format!("{what}: {why}"),
+        }
+    }
+}
+
+/// Runs the verb. To be called before there is any other thread. Returns only by becoming another program or by
+/// exiting with code 1 once the failure is reported.
+pub fn run() -> ! {
+    let Ok(mut report) =
+        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map(File::from)
+    else {
+        std::process::exit(1);
+    };
+    let Err(failure) = become_command();
+    if let Ok(text) = serde_json::to_vec(&failure) {
+        // Nobody is left to tell when the daemon is gone.
+        let _ = report.write_all(&text);
+    }
+    std::process::exit(1);
+}
+
+fn become_command() -> Result<std::convert::Infallible, Failure> {
+    let instructions = read_instructions()?;
+    rustix::process::setsid().map_err(|e| Failure::new(Step::Session, "setsid", e))?;
+    set_limits(&instructions)?;
+    connect_streams(&instructions.output)?;
+    if let Some(purpose) = &instructions.identity {
+        // Now, not just before exec: the runtime directory belongs to the daemon's user.
+        identity::record_self(purpose)
+            .map_err(|e| Failure::new(Step::Identity, purpose.directory.display(), e))?;
+    }
+    if let Some(credentials) = &instructions.credentials {
+        switch_to(credentials)?;
+    }
+    std::env::set_current_dir(&instructions.directory)
+        .map_err(|e| Failure::new(Step::Directory, instructions.directory.display(), e))?;
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|e| Failure::new(Step::Privileges, "no_new_privs", e))?;
+    Err(replace_self(&instructions))
+}
+
+fn read_instructions() -> Result<Instructions, Failure> {
+    let mut text = Vec::new();
+    io::stdin()
+        .read_to_end(&mut text)
+        .map_err(|e| Failure::new(Step::Instructions, "stdin", e))?;
+    serde_json::from_slice(&text).map_err(|e| {
+        Failure::new(
+            Step::Instructions,
+            "stdin is no specification (`exec` is for the daemon's own use)",
+            e,
+        )
+    })
+}
+
+fn set_limits(instructions: &Instructions) -> Result<(), Failure> {
+    rustix::process::umask(Mode::from_raw_mode(instructions.umask));
+    if let Some(wanted) = instructions.open_files {
+        let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let soft = hard.map_or(wanted, |hard| hard.min(wanted));
+        let limit = Rlimit {
+            current: Some(soft),
+            maximum: hard,
+        };
+        rustix::process::setrlimit(Resource::Nofile, limit)
+            .map_err(|e| Failure::new(Step::Limits, "open files", e))?;
+    }
+    if let Some(nice) = instructions.nice {
+        rustix::process::setpriority_process(None, nice)
+            .map_err(|e| Failure::new(Step::Limits, format!("nice {nice}"), e))?;
+    }
+    Ok(())
+}
+
+fn connect_streams(output: &Output) -> Result<(), Failure> {
+    let failed = |what: &Path, e: io::Error| Failure::new(Step::Streams, what.display(), e);
+    let null = Path::new("/dev/null");
+    let input = File::open(null).map_err(|e| failed(null, e))?;
+    rustix::stdio::dup2_stdin(&input).map_err(|e| failed(null, e.into()))?;
+    match output {
+        Output::Pipe => rustix::stdio::dup2_stdout(rustix::stdio::stderr())
+            .map_err(|e| failed(Path::new("stderr"), e.into())),
+        Output::Fifos { directory } => {
+            let path = directory.join("stdout");
+            let fifo = open_fifo(&path).map_err(|e| failed(&path, e))?;
+            rustix::stdio::dup2_stdout(&fifo).map_err(|e| failed(&path, e.into()))?;
+            let path = directory.join("stderr");
+            let fifo = open_fifo(&path).map_err(|e| failed(&path, e))?;
+            rustix::stdio::dup2_stderr(&fifo).map_err(|e| failed(&path, e.into()))
+        }
+    }
+}
+
+/// Opens a FIFO read-write: fifo(7) says that this neither blocks on Linux nor ever lacks a reader, so a daemon that
+/// is gone costs the app no SIGPIPE.
+fn open_fifo(path: &Path) -> io::Result<OwnedFd> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NOCTTY).bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.file_type().is_fifo() {
+        return Err(io::Error::other("is not a FIFO"));
+    }
+    Ok(file.into())
+}
+
+fn switch_to(credentials: &Credentials) -> Result<(), Failure> {
+    let failed = |what: &str, e: nix::Error| {
+        Failure::new(
+            Step::Account,
+            format!("cannot become user \"{}\": {what}", credentials.user),
+            e,
+        )
+    };
+    let (uid, gid) = (
+        Uid::from_raw(credentials.uid),
+        Gid::from_raw(credentials.gid),
+    );
+    let name = std::ffi::CString::new(credentials.user.as_str())
+        .map_err(|e| Failure::new(Step::Account, "user name", e))?;
+    nix::unistd::initgroups(&name, gid).map_err(|e| failed("initgroups", e))?;
+    nix::unistd::setresgid(gid, gid, gid).map_err(|e| failed("setresgid", e))?;
+    nix::unistd::setresuid(uid, uid, uid).map_err(|e| failed("setresuid", e))?;
+    if !uid.is_root() && nix::unistd::setuid(Uid::from_raw(0)).is_ok() {
+        return Err(Failure::new(
+            Step::Account,
+            format!("user \"{}\"", credentials.user),
+            "root could be regained, so nothing was started",
+        ));
+    }
+    Ok(())
+}
+
+/// Becomes the command. `exec` of std also unblocks all signals and sets SIGPIPE to its default, which the Rust
+/// runtime had ignored.
+fn replace_self(instructions: &Instructions) -> Failure {
+    let mut command = match &instructions.command {
+        Exec::Shell(text) => {
+            let mut shell = Command::new("/bin/sh");
+            shell.arg("-c").arg(text);
+            shell
+        }
+        Exec::Program(words) => {
+            let Some((program, arguments)) = words.split_first() else {
+                return Failure::new(Step::Exec, "command", "is empty");
+            };
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        }
+    };
+    let error = command.env_clear().envs(&instructions.environment).exec();
+    Failure::new(Step::Exec, command.get_program().display(), error)
+}

@@ -1,8 +1,20 @@
 //! The identity record of a running process, and how a new daemon finds survivors.
 
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use super::procfs;
+use super::running::Running;
+use super::stop;
+
+/// The record's name in the directory of its process.
+pub const FILE: &str = "identity.json";
+
+/// A record is a few hundred bytes.
+const SIZE_LIMIT: u64 = 64 * 1024;
 
 /// Who a process is, written by `procserver exec` just before it becomes the command: `identity.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,15 +39,172 @@ pub struct Identity {
     pub directory: PathBuf,
 }
 
-/// The processes of one app that still run, by their records below `runtime`; records of dead ones are removed.
+/// What a process is started for: the part of its [`Identity`] that is known before it exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purpose {
+    /// [`Identity::id`].
+    pub id: String,
+    /// [`Identity::release`].
+    pub release: u64,
+    /// [`Identity::batch`].
+    pub batch: u64,
+    /// [`Identity::port`].
+    pub port: u16,
+    /// [`Identity::digest`].
+    pub digest: String,
+    /// [`Identity::directory`].
+    pub directory: PathBuf,
+}
+
+impl Identity {
+    /// Whether that very process still runs (a zombie does not).
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        procfs::boot_id().is_ok_and(|boot_id| boot_id == self.boot_id)
+            && procfs::stat(self.pid)
+                .is_some_and(|stat| stat.is_alive() && stat.start_time == self.start_time)
+    }
+}
+
+/// Writes the record of the calling process.
+pub(super) fn record_self(purpose: &Purpose) -> io::Result<()> {
+    let pid = std::process::id();
+    let stat = procfs::stat(pid).ok_or_else(|| io::Error::other("/proc is not mounted"))?;
+    let identity = Identity {
+        id: purpose.id.clone(),
+        release: purpose.release,
+        batch: purpose.batch,
+        pid,
+        start_time: stat.start_time,
+        boot_id: procfs::boot_id()?,
+        port: purpose.port,
+        digest: purpose.digest.clone(),
+        directory: purpose.directory.clone(),
+    };
+    // The runtime directory is a tmpfs that a crash of the machine empties: no fsync needed, only all or nothing.
+    let part = purpose.directory.join(".identity.part");
+    File::create(&part)?.write_all(&serde_json::to_vec(&identity)?)?;
+    fs::rename(part, purpose.directory.join(FILE))
+}
+
+/// The processes of one app that still run, by their records below `runtime`; records of dead ones are removed, and
+/// with them whatever lived on of what they had started. Blocks.
 #[must_use]
 pub fn survivors(runtime: &Path) -> Vec<Identity> {
-    let _ = runtime;
-    todo!()
+    let Ok(entries) = fs::read_dir(runtime) else {
+        return Vec::new();
+    };
+    let directories = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path());
+    let mut found = Vec::new();
+    for directory in directories {
+        match read(&directory) {
+            Some(identity) if identity.is_alive() => found.push(identity),
+            _ => bury(&directory),
+        }
+    }
+    found.sort_by(|a, b| (a.batch, &a.id).cmp(&(b.batch, &b.id)));
+    found
 }
 
 /// Kills everything of a survivor that nobody wants, and removes its directory.
 pub async fn end(survivor: Identity) {
-    let _ = survivor;
-    todo!()
+    if let Ok(running) = Running::of_survivor(&survivor) {
+        stop::kill(&running).await;
+        // It may be a child of ours, left by an actor that panicked.
+        running.reap();
+    }
+    let burial = tokio::task::spawn_blocking(move || bury(&survivor.directory));
+    if let Err(error) = burial.await {
+        log::error!("removing what a process left: {error}");
+    }
+}
+
+/// The record in `directory`; `None` when there is none, or it names another directory.
+fn read(directory: &Path) -> Option<Identity> {
+    let mut text = Vec::new();
+    File::open(directory.join(FILE))
+        .ok()?
+        .take(SIZE_LIMIT)
+        .read_to_end(&mut text)
+        .ok()?;
+    serde_json::from_slice(&text)
+        .ok()
+        .filter(|identity: &Identity| identity.directory == directory)
+}
+
+/// Kills what a dead process left running and removes its directory.
+fn bury(directory: &Path) {
+    stop::kill_remains(&directory.to_string_lossy());
+    remove(directory);
+}
+
+/// Removes the directory of a process.
+pub(super) fn remove(directory: &Path) {
+    if let Err(error) = fs::remove_dir_all(directory)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        log::warn!("cannot remove {}: {error}", directory.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn purpose(directory: &Path) -> Purpose {
+        fs::create_dir_all(directory).expect("directory");
+        Purpose {
+            id: "web.1".into(),
+            release: 3,
+            batch: 4,
+            port: 8001,
+            digest: "d".into(),
+            directory: directory.to_owned(),
+        }
+    }
+
+    fn rewrite(directory: &Path, change: impl FnOnce(&mut Identity)) {
+        let mut identity = read(directory).expect("record");
+        change(&mut identity);
+        fs::write(
+            directory.join(FILE),
+            serde_json::to_vec(&identity).expect("JSON"),
+        )
+        .expect("write");
+    }
+
+    #[test]
+    fn a_running_process_survives() {
+        let runtime = tempfile::tempdir().expect("tempdir");
+        record_self(&purpose(&runtime.path().join("web.1-4"))).expect("record");
+        let found = survivors(runtime.path());
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].pid, std::process::id());
+        assert_eq!((found[0].release, found[0].port), (3, 8001));
+    }
+
+    #[test]
+    fn another_start_time_or_boot_is_another_process_and_its_record_goes() {
+        let runtime = tempfile::tempdir().expect("tempdir");
+        let (late, reboot) = (runtime.path().join("a"), runtime.path().join("b"));
+        record_self(&purpose(&late)).expect("record");
+        rewrite(&late, |identity| identity.start_time += 1);
+        record_self(&purpose(&reboot)).expect("record");
+        rewrite(&reboot, |identity| identity.boot_id = "another".into());
+        assert_eq!(survivors(runtime.path()), Vec::new());
+        assert!(!late.exists() && !reboot.exists());
+    }
+
+    #[test]
+    fn a_truncated_record_and_a_missing_directory_are_nobody() {
+        let runtime = tempfile::tempdir().expect("tempdir");
+        let directory = runtime.path().join("web.1-4");
+        fs::create_dir(&directory).expect("directory");
+        fs::write(directory.join(FILE), b"{\"id\":\"we").expect("write");
+        assert_eq!(survivors(runtime.path()), Vec::new());
+        assert_eq!(survivors(&runtime.path().join("none")), Vec::new());
+    }
 }

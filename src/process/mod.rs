@@ -6,6 +6,8 @@ pub mod exec;
 pub mod exit;
 pub mod identity;
 pub mod ports;
+mod procfs;
+pub mod running;
 pub mod spawn;
 pub mod state;
 pub mod stop;

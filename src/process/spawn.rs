@@ -1,1 +1,249 @@
 //! Starts `procserver exec` with a specification and reads its error pipe.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+
+use super::exec::{Credentials, Failure, Instructions, Step, VERB};
+use super::exit::ExitStatus;
+use super::identity::Purpose;
+use super::running::Running;
+use super::stop;
+use crate::app::account::Account;
+
+/// The environment variable that marks every process of one instance; its value is [`ExecSpec::instance`].
+pub const MARKER: &str = "PROCSERVER_INSTANCE";
+
+/// How long the helper may take until it becomes the command. It opens a few files and changes its user; more than
+/// this means a file system or user database that hangs.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What is started, and as whom.
+#[derive(Clone, Debug)]
+pub struct ExecSpec {
+    /// The command.
+    pub command: Exec,
+    /// Working directory.
+    pub directory: PathBuf,
+    /// The account to switch to; `None`: stay who the daemon is.
+    pub account: Option<Account>,
+    /// The whole environment; [`MARKER`] is added.
+    pub environment: BTreeMap<String, String>,
+    /// Unique on this machine among what runs at the same time, e.g. the absolute path of a directory that belongs to
+    /// this run alone: by it [`stop`] finds what left the session.
+    pub instance: String,
+    /// Where stdout and stderr go.
+    pub output: Output,
+    /// The record to write before the command runs.
+    pub identity: Option<Purpose>,
+    /// `nice(2)` level, e.g. 10 for builds.
+    pub nice: Option<i32>,
+    /// `umask(2)`, e.g. `0o022`.
+    pub umask: u32,
+}
+
+/// What is executed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exec {
+    /// `/bin/sh -c TEXT`.
+    Shell(String),
+    /// A program, searched in the PATH of the given environment, and its arguments.
+    Program(Vec<String>),
+}
+
+/// Where stdout and stderr go. stdin is `/dev/null` always.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// To the FIFOs `stdout` and `stderr` of this directory, which exist.
+    Fifos {
+        /// Where they are.
+        directory: PathBuf,
+    },
+    /// Both, in the order they are written, to [`Spawned::output`].
+    Pipe,
+}
+
+/// A command that runs. Dropping it leaves the command running.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Process id, also its session and group.
+    pub pid: u32,
+    /// The read end of [`Output::Pipe`]. It ends when nothing of the tree holds it any more.
+    pub output: Option<ChildStderr>,
+    /// What is watched and stopped.
+    pub running: Running,
+}
+
+impl Spawned {
+    /// Waits for the command's end, kills what it left behind, and says how it ended. Cancel safe. To end it early:
+    /// [`stop::kill`] or [`stop::gracefully`], then this.
+    pub async fn wait(&self) -> ExitStatus {
+        self.running.exited().await;
+        stop::kill(&self.running).await;
+        self.running.reap()
+    }
+}
+
+/// Why nothing runs. The text is for the person who deploys.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The helper itself could not be started: the machine's trouble, not the app's.
+    #[error("this machine could not start a process: {0}")]
+    Host(#[source] io::Error),
+    /// A step of the set-up failed.
+    #[error("{reason}{}", hint(*step))]
+    Setup {
+        /// Which.
+        step: Step,
+        /// What and why.
+        reason: String,
+    },
+    /// The set-up took too long, and was ended.
+    #[error("setting the process up took more than {}s: is a file system or the user database hanging?", SETUP_TIMEOUT.as_secs())]
+    Timeout,
+}
+
+impl SpawnError {
+    /// Whether the machine is to blame (out of memory, processes, descriptors), not the app.
+    #[must_use]
+    pub fn blames_host(&self) -> bool {
+        matches!(self, Self::Host(_) | Self::Timeout)
+    }
+}
+
+fn hint(step: Step) -> &'static str {
+    match step {
+        Step::Directory => ": the app's user must be able to enter the directory",
+        Step::Account => ": the server must run as root to switch users",
+        _ => "",
+    }
+}
+
+static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Sets the binary that understands the verb `exec`, where it is not the running one (tests). The first call stays.
+pub fn set_executable(path: PathBuf) {
+    let _ = EXECUTABLE.set(path);
+}
+
+/// `/proc/self/exe` stays the very binary that runs, also when a package upgrade replaced the file.
+fn executable() -> &'static Path {
+    EXECUTABLE.get_or_init(|| {
+        let own = PathBuf::from("/proc/self/exe");
+        match std::env::current_exe() {
+            Ok(path) if !own.exists() => path,
+            _ => own,
+        }
+    })
+}
+
+/// Starts `spec`. On success the command runs (its exec succeeded).
+///
+/// # Errors
+/// [`SpawnError`]; nothing runs then.
+pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
+    let text = serde_json::to_vec(&instructions(spec)).map_err(|e| SpawnError::Setup {
+        step: Step::Instructions,
+        reason: e.to_string(),
+    })?;
+    let mut helper = Command::new(executable());
+    helper
+        .arg0(OsStr::new("procserver"))
+        .arg(VERB)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    // An instance with FIFOs writes nothing to the daemon's stderr but a panic of the helper.
+    if spec.output == Output::Pipe {
+        helper.stderr(Stdio::piped());
+    }
+    let mut child = tokio::task::spawn_blocking(move || helper.spawn())
+        .await
+        .map_err(|e| SpawnError::Host(io::Error::other(e)))?
+        .map_err(SpawnError::Host)?;
+    // The child is not reaped before `Running::reap`, so its pid cannot have been given to another process.
+    let running = Running::of_child(&child, spec).map_err(SpawnError::Host)?;
+    let set_up = async {
+        let output = child.stderr.take().map(ChildStderr::from_std).transpose();
+        let output = output.map_err(SpawnError::Host)?;
+        instruct(&mut child, &text).await?;
+        Ok(output)
+    };
+    let result = tokio::time::timeout(SETUP_TIMEOUT, set_up)
+        .await
+        .unwrap_or(Err(SpawnError::Timeout));
+    match result {
+        Ok(output) => Ok(Spawned {
+            pid: child.id(),
+            output,
+            running,
+        }),
+        Err(error) => {
+            stop::kill(&running).await;
+            running.reap();
+            Err(error)
+        }
+    }
+}
+
+/// Hands the helper its instructions and waits until it has become the command.
+async fn instruct(child: &mut std::process::Child, text: &[u8]) -> Result<(), SpawnError> {
+    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(SpawnError::Host(io::Error::other(
+            "the helper has no pipes",
+        )));
+    };
+    let mut stdin = ChildStdin::from_std(stdin).map_err(SpawnError::Host)?;
+    let stdout = ChildStdout::from_std(stdout).map_err(SpawnError::Host)?;
+    // A helper that fails before it has read everything says why on its stdout: not a reason to give up here.
+    let written = stdin.write_all(text).await;
+    drop(stdin);
+    let mut answer = Vec::new();
+    stdout
+        .take(64 * 1024)
+        .read_to_end(&mut answer)
+        .await
+        .map_err(SpawnError::Host)?;
+    if answer.is_empty() {
+        return written.map_err(SpawnError::Host);
+    }
+    let failure: Failure =
+        serde_json::from_slice(&answer).map_err(|e| SpawnError::Host(io::Error::other(e)))?;
+    Err(SpawnError::Setup {
+        step: failure.step,
+        reason: failure.reason,
+    })
+}
+
+fn instructions(spec: &ExecSpec) -> Instructions {
+    let mut environment = spec.environment.clone();
+    environment.insert(MARKER.into(), spec.instance.clone());
+    Instructions {
+        command: spec.command.clone(),
+        directory: spec.directory.clone(),
+        credentials: spec.account.as_ref().map(|account| Credentials {
+            user: account.user.clone(),
+            uid: account.uid,
+            gid: account.gid,
+        }),
+        environment,
+        output: spec.output.clone(),
+        identity: spec.identity.clone(),
+        nice: spec.nice,
+        umask: spec.umask,
+        // What systemd gives services: programs that use select(2) break above it; the hard limit is left.
+        open_files: Some(1024),
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::procfs;
+
 /// What a session of processes uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
@@ -11,9 +13,34 @@ pub struct Usage {
     pub cpu_seconds: f64,
 }
 
-/// Usage of each of `sessions` (session leaders' pids), in one pass over `/proc`.
+/// `USER_HZ`: 100 on every Linux architecture that Debian has; sysconf(3) cannot say otherwise there.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Usage of each of `sessions` (session leaders' pids), in one pass over `/proc`. A session of which nothing lives is
+/// left out.
 #[must_use]
 pub fn of_sessions(sessions: &[u32]) -> HashMap<u32, Usage> {
-    let _ = sessions;
-    todo!()
+    let page = rustix::param::page_size() as u64;
+    let mut usage: HashMap<u32, Usage> = HashMap::new();
+    for stat in procfs::pids().filter_map(procfs::stat) {
+        if sessions.contains(&stat.session) {
+            let total = usage.entry(stat.session).or_default();
+            total.memory_bytes += stat.resident_pages * page;
+            total.cpu_seconds += stat.ticks as f64 / TICKS_PER_SECOND;
+        }
+    }
+    usage
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_session_uses_memory_and_others_are_left_out() {
+        let own = procfs::stat(std::process::id()).expect("stat").session;
+        let usage = of_sessions(&[own, u32::MAX]);
+        assert!(usage[&own].memory_bytes > 100_000, "{usage:?}");
+        assert!(!usage.contains_key(&u32::MAX));
+    }
 }

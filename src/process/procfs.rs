@@ -1,0 +1,118 @@
+//! What `/proc` says of processes: see proc(5). Every process may end at any moment, so nothing here is an error.
+
+use std::fs;
+use std::io::Read;
+
+/// Upper bound of what is read of one environment. It starts with what execve(2) was given.
+const ENVIRON_LIMIT: u64 = 2 * 1024 * 1024;
+
+/// Fields of `/proc/PID/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// One letter, e.g. `Z` for a zombie.
+    pub(super) state: char,
+    /// Field 5.
+    pub(super) group: u32,
+    /// Field 6.
+    pub(super) session: u32,
+    /// Fields 14 and 15: user and system time, in clock ticks.
+    pub(super) ticks: u64,
+    /// Field 22: start, in clock ticks since boot.
+    pub(super) start_time: u64,
+    /// Field 24: resident set, in pages.
+    pub(super) resident_pages: u64,
+}
+
+impl Stat {
+    /// Reads the one line of the file.
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        // Field 2, the name in parentheses, is any text of the process' choice: the last `)` ends it.
+        let (_, rest) = line.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            group: u32::try_from(field(5)?).ok()?,
+            session: u32::try_from(field(6)?).ok()?,
+            ticks: field(14)?.saturating_add(field(15)?),
+            start_time: field(22)?,
+            resident_pages: field(24)?,
+        })
+    }
+
+    /// Whether it can still do anything: a zombie only waits for its parent.
+    pub(super) fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// The state of one process; `None` when there is none.
+pub(super) fn stat(pid: u32) -> Option<Stat> {
+    let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    Stat::parse(&String::from_utf8_lossy(&line))
+}
+
+/// All process ids of this moment.
+pub(super) fn pids() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Whether the environment of `pid` holds `variable` (`NAME=value`). False where we may not look.
+pub(super) fn has_variable(pid: u32, variable: &str) -> bool {
+    let mut environ = Vec::new();
+    let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else {
+        return false;
+    };
+    if file.take(ENVIRON_LIMIT).read_to_end(&mut environ).is_err() {
+        return false;
+    }
+    environ
+        .split(|byte| *byte == 0)
+        .any(|entry| entry == variable.as_bytes())
+}
+
+/// The id of this boot: with it, a pid and its start time are unique for ever.
+pub(super) fn boot_id() -> std::io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
+        let line = "77 (a) R 1 (b) S 1 77 70 0 -1 4194560 1 2 3 4 50 7 0 0 20 0 1 0 9876 1000 33 18446744073709551615";
+        let stat = Stat::parse(line).expect("parses");
+        assert_eq!(
+            stat,
+            Stat {
+                state: 'S',
+                group: 77,
+                session: 70,
+                ticks: 57,
+                start_time: 9876,
+                resident_pages: 33,
+            }
+        );
+    }
+
+    #[test]
+    fn a_truncated_line_is_nothing() {
+        assert_eq!(Stat::parse("77 (sh) S 1 77"), None);
+        assert_eq!(Stat::parse(""), None);
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let own = std::process::id();
+        assert!(pids().any(|pid| pid == own));
+        assert!(stat(own).is_some_and(|stat| stat.is_alive() && stat.start_time > 0));
+        assert_eq!(stat(u32::MAX), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! [`Running`]: a hold on one OS process that cannot slip to another one with the same pid.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::exit::ExitStatus;
+use super::identity::Identity;
+use super::procfs;
+use super::spawn::{ExecSpec, MARKER};
+
+/// One OS process that leads a session, held by a pidfd: its end is announced by the kernel, own child or not.
+#[derive(Debug)]
+pub struct Running {
+    pid: u32,
+    start_time: u64,
+    marker: String,
+    pidfd: AsyncFd<OwnedFd>,
+}
+
+impl Running {
+    /// Holds a child that was just started. It leads its session as soon as it is set up.
+    pub(super) fn of_child(child: &std::process::Child, spec: &ExecSpec) -> io::Result<Self> {
+        let pidfd = watch(open(child.id())?)?;
+        Ok(Self {
+            pid: child.id(),
+            start_time: procfs::stat(child.id()).map_or(0, |stat| stat.start_time),
+            marker: format!("{MARKER}={}", spec.instance),
+            pidfd,
+        })
+    }
+
+    /// Holds the process of an identity record, if it still runs.
+    ///
+    /// # Errors
+    /// `NotFound` when it has ended, whatever has its pid now.
+    pub fn of_survivor(survivor: &Identity) -> io::Result<Self> {
+        let pidfd = open(survivor.pid)?;
+        // After the pidfd is open: what is checked now is what is held.
+        if !survivor.is_alive() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Self {
+            pid: survivor.pid,
+            start_time: survivor.start_time,
+            marker: format!("{MARKER}={}", survivor.directory.display()),
+            pidfd: watch(pidfd)?,
+        })
+    }
+
+    /// The process id, also its session and group.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Field 22 of `/proc/PID/stat`.
+    pub(super) fn start_time(&self) -> u64 {
+        self.start_time
+    }
+
+    /// `PROCSERVER_INSTANCE=…`, as it is in the environment of all it started.
+    pub(super) fn marker(&self) -> &str {
+        &self.marker
+    }
+
+    /// Resolves when it has ended. A child of ours stays a zombie until [`Running::reap`], so that its pid, session
+    /// and group stay taken meanwhile. Cancel safe.
+    pub async fn exited(&self) {
+        // An error means that the runtime's I/O driver is shutting down: then nothing is watched any more.
+        if self.pidfd.readable().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// How it ended; [`ExitStatus::Unknown`] when it is no child of ours, or has not ended. Idempotent only for the
+    /// former: a child's status is told once.
+    pub fn reap(&self) -> ExitStatus {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match rustix::process::waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options) {
+            Ok(Some(status)) => status
+                .exit_status()
+                .map(ExitStatus::Code)
+                .or_else(|| status.terminating_signal().map(ExitStatus::Signal))
+                .unwrap_or(ExitStatus::Unknown),
+            Ok(None) | Err(_) => ExitStatus::Unknown,
+        }
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "tokio deprecates every safe constructor because some type's as_raw_fd() may change under it; \
+              an OwnedFd's does not, and this crate forbids the unsafe one"
+)]
+fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(pidfd, Interest::READABLE)
+}
+
+fn open(pid: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK)?)
+}
