@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod daemon;
+pub mod durable;
 pub mod front;
 pub mod install;
 pub mod logs;

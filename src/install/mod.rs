@@ -1,10 +1,19 @@
 //! The deploy up to a release that can be started: packages, fetch, checkout, install, release phase.
+//!
+//! [`installer::Installer`] is the actor; it runs the steps that [`plan`] names, each with the file of its name, and
+//! every command of theirs through [`command`]. A release becomes one when its record is written ([`release`]), as
+//! the last thing: whatever lies in `releases/` without a record is rubbish of a deploy that did not end.
+//!
+//! `plan`, `lines` and `remote` are pure.
 
 pub mod build;
 pub mod command;
 pub mod installer;
+pub mod journal;
+pub mod lines;
 pub mod packages;
 pub mod plan;
 pub mod record;
 pub mod release;
 pub mod source;
+pub mod tree;

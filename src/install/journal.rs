@@ -1,0 +1,106 @@
+//! [`Journal`]: where everything that a deploy does and prints is written, the `install` log of its app.
+
+use std::time::Duration;
+
+use actix::Recipient;
+
+use super::lines::Mask;
+use super::record::Step;
+use crate::logs::log::Append;
+use crate::logs::record::Stream;
+
+/// The install log, as one step of one deployment writes it.
+#[derive(Clone)]
+pub struct Journal {
+    log: Recipient<Append>,
+    deployment: u64,
+    step: Step,
+    mask: Mask,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal")
+            .field("deployment", &self.deployment)
+            .field("step", &self.step)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// A journal of `deployment`, writing to `log`; whatever `mask` hides is not written.
+    #[must_use]
+    pub fn new(log: Recipient<Append>, deployment: u64, mask: Mask) -> Self {
+        Self {
+            log,
+            deployment,
+            step: Step::Packages,
+            mask,
+        }
+    }
+
+    /// The same journal for `step`.
+    #[must_use]
+    pub fn at(&self, step: Step) -> Self {
+        Self {
+            step,
+            ..self.clone()
+        }
+    }
+
+    /// The step it writes for.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        self.step
+    }
+
+    /// What it hides.
+    #[must_use]
+    pub fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
+    /// Writes one line.
+    pub async fn line(&self, text: impl AsRef<str>) {
+        let text = self.mask.text(text.as_ref());
+        self.write(text.lines().map(|l| l.as_bytes().to_vec()).collect()).await;
+    }
+
+    /// Writes lines that are masked already, and waits until the log has taken them: a command that prints faster
+    /// than the log can write is slowed down and fills no memory.
+    pub async fn write(&self, lines: Vec<Vec<u8>>) {
+        if lines.is_empty() {
+            return;
+        }
+        let append = Append {
+            stream: Stream::Install,
+            process: self.step.name().to_owned(),
+            release: self.deployment,
+            lines,
+        };
+        // A log that is being restarted loses lines; a deploy does not fail for that.
+        let _ = self.log.send(append).await;
+    }
+}
+
+/// A time as people read it: `0.4s`, `12.3s`, `2m 5s`.
+#[must_use]
+pub fn elapsed(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds < 60 {
+        format!("{:.1}s", time.as_secs_f64())
+    } else {
+        format!("{}m {}s", seconds / 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(elapsed(Duration::from_millis(440)), "0.4s");
+        assert_eq!(elapsed(Duration::from_secs(125)), "2m 5s");
+    }
+}

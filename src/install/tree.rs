@@ -1,0 +1,311 @@
+//! Directory trees that may be hostile: given to a user, sealed, removed.
+//!
+//! A build runs as the app's user and may have planted links, hard links and depths; processes of the same user may
+//! still be at work in the tree. So every step goes through the descriptor of the directory it is in (`openat(2)`),
+//! no link is ever followed, and a directory is taken from the user *before* its entries are looked at: from then on
+//! nobody but root can exchange them.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, chmodat, chownat,
+    fchmod, fchown, fstat, mkdirat, openat, renameat, renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+/// A tree that nests deeper is refused: each level costs a descriptor while it is walked.
+const MAX_DEPTH: usize = 128;
+
+/// Who owns a tree and what its directories and files may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// Gives everything below (and including) `path` to `owner`. Blocks.
+///
+/// # Errors
+/// The first entry that refuses; the tree is partly given then.
+pub fn give(path: &Path, owner: Owner) -> io::Result<()> {
+    let top = open_directory(CWD, path)?;
+    own(top.as_fd(), owner)?;
+    walk(&top, 0, &mut |directory, name, stat| {
+        let links_elsewhere = is_file(stat) && stat.st_nlink > 1;
+        if links_elsewhere && stat.st_uid != owner.uid {
+            return Err(io::Error::other("a hard link to a file of another user"));
+        }
+        own_at(directory, name, owner)?;
+        Ok(())
+    })
+}
+
+/// Makes everything below (and including) `path` unwritable. With `owner` (when we are root), it is given to that
+/// owner first, and the owner's group may do what its owner may: the group is the app's, which so can read and run
+/// what only its own user could before. Set-id bits go. A file that has other names (hard links), which may be
+/// outside of the tree, is replaced by a copy. Blocks.
+///
+/// # Errors
+/// The first entry that refuses; the tree is partly sealed then.
+pub fn seal(path: &Path, owner: Option<Owner>) -> io::Result<()> {
+    let top = open_directory(CWD, path)?;
+    seal_directory(top.as_fd(), owner)?;
+    walk(&top, 0, &mut |directory, name, stat| seal_entry(directory, name, stat, owner))
+}
+
+fn seal_entry(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat, owner: Option<Owner>) -> io::Result<()> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => seal_directory(open_directory(directory, name)?.as_fd(), owner),
+        FileType::Symlink => match owner {
+            Some(owner) => own_at(directory, name, owner),
+            None => Ok(()),
+        },
+        FileType::RegularFile => {
+            if stat.st_nlink > 1 {
+                unshare(directory, name, stat)?;
+            }
+            if let Some(owner) = owner {
+                own_at(directory, name, owner)?;
+            }
+            let mode = sealed(stat.st_mode, owner.is_some());
+            Ok(chmodat(directory, name, mode, AtFlags::empty())?)
+        }
+        // Sockets and FIFOs are of no use in a tree that nobody may write to; devices have no business there.
+        _ => Ok(unlinkat(directory, name, AtFlags::empty())?),
+    }
+}
+
+/// Permissions without writing and set-id bits; with `group_as_user` the group gets the user's.
+fn sealed(mode: u32, group_as_user: bool) -> Mode {
+    let mode = mode & 0o555;
+    let group = if group_as_user { (mode & 0o500) >> 3 } else { 0 };
+    Mode::from_raw_mode(mode | group)
+}
+
+fn seal_directory(directory: BorrowedFd<'_>, owner: Option<Owner>) -> io::Result<()> {
+    let mode = fstat(directory)?.st_mode;
+    if let Some(owner) = owner {
+        own(directory, owner)?;
+    }
+    // Who owns a directory can always enter it: a build's `chmod 0` must not keep us from reading on.
+    Ok(fchmod(directory, sealed(mode | 0o500, owner.is_some()))?)
+}
+
+/// Puts a copy in place of a file that has other names.
+fn unshare(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
+    let copy = c".procserver-copy";
+    let from = openat(
+        directory,
+        name,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    // The directory is ours, but its entry may have been exchanged before it was.
+    let opened = fstat(&from)?;
+    if (opened.st_ino, opened.st_dev) != (stat.st_ino, stat.st_dev) {
+        return Err(io::Error::other("a file changed while the tree was sealed"));
+    }
+    let writable = Writable::make(directory)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let to = openat(directory, copy, flags, Mode::from_raw_mode(0o600))?;
+    let done = io::copy(&mut File::from(from), &mut File::from(to))
+        .and_then(|_| Ok(renameat(directory, copy, directory, name)?));
+    if done.is_err() {
+        let _ = unlinkat(directory, copy, AtFlags::empty());
+    }
+    drop(writable);
+    done
+}
+
+/// A directory that its owner may write to for a moment (root always may).
+struct Writable<'a> {
+    directory: BorrowedFd<'a>,
+    before: Mode,
+}
+
+impl<'a> Writable<'a> {
+    fn make(directory: BorrowedFd<'a>) -> io::Result<Self> {
+        let before = Mode::from_raw_mode(fstat(directory)?.st_mode & 0o777);
+        fchmod(directory, before | Mode::RWXU)?;
+        Ok(Self { directory, before })
+    }
+}
+
+impl Drop for Writable<'_> {
+    fn drop(&mut self) {
+        // It is a mode that the directory had; the removal of the tree copes with any.
+        let _ = fchmod(self.directory, self.before);
+    }
+}
+
+/// Removes the tree at `path`, also a read-only one, whatever its depth; does nothing if there is none. Blocks.
+///
+/// # Errors
+/// What refuses to be removed.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    };
+    let name = CString::new(name.as_encoded_bytes())?;
+    let parent = match open_directory(CWD, parent) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
+            return Ok(unlinkat(&parent, &name, AtFlags::empty())?);
+        }
+        Ok(_) => {}
+    }
+    let top = open_to_empty(parent.as_fd(), &name)?;
+    // What is too deep is moved up to the top while it is emptied: so it takes more than one round.
+    while empty(&top, &top, 0)? {}
+    Ok(unlinkat(&parent, &name, AtFlags::REMOVEDIR)?)
+}
+
+/// Removes the entries of `directory`. `true`: some were moved to `top`.
+fn empty(top: &OwnedFd, directory: &OwnedFd, depth: usize) -> io::Result<bool> {
+    let mut moved = false;
+    for (name, kind) in entries(directory)? {
+        if kind != FileType::Directory {
+            match unlinkat(directory, &name, AtFlags::empty()) {
+                // It may not have told its kind.
+                Err(Errno::ISDIR) => {}
+                other => {
+                    other?;
+                    continue;
+                }
+            }
+        }
+        if depth == MAX_DEPTH {
+            lift(top, directory, &name)?;
+            moved = true;
+            continue;
+        }
+        let inner = open_to_empty(directory.as_fd(), &name)?;
+        moved |= empty(top, &inner, depth + 1)?;
+        drop(inner);
+        unlinkat(directory, &name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(moved)
+}
+
+/// Moves the directory `name` up to `top`, under a name that is free there.
+fn lift(top: &OwnedFd, directory: &OwnedFd, name: &CStr) -> io::Result<()> {
+    // Renaming a directory rewrites its `..`: it must be writable itself.
+    drop(open_to_empty(directory.as_fd(), name)?);
+    for n in 0u32.. {
+        let new = CString::new(format!(".lifted-{n}"))?;
+        match renameat_with(directory, name, top, &new, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            other => return Ok(other?),
+        }
+    }
+    Ok(())
+}
+
+/// Opens a directory that is to be emptied; when it is closed to us although it is ours, its mode is changed.
+fn open_to_empty(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let directory = match open_directory(parent, name) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            // Only its owner gets here, never root; a link in its place would need the same owner.
+            chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
+            open_directory(parent, name)?
+        }
+        other => other?,
+    };
+    let mode = Mode::from_raw_mode(fstat(&directory)?.st_mode);
+    if !mode.contains(Mode::RWXU) {
+        fchmod(&directory, Mode::RWXU)?;
+    }
+    Ok(directory)
+}
+
+type Visit<'a> = dyn FnMut(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<()> + 'a;
+
+/// Visits every entry below `directory`, a directory before what is in it.
+fn walk(directory: &OwnedFd, depth: usize, visit: &mut Visit<'_>) -> io::Result<()> {
+    if depth > MAX_DEPTH {
+        return Err(io::Error::other(format!(
+            "directories are nested more than {MAX_DEPTH} deep"
+        )));
+    }
+    for (name, _) in entries(directory)? {
+        let stat = statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        visit(directory.as_fd(), &name, &stat).map_err(|e| named(&e, &name))?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let inner = open_directory(directory.as_fd(), &name)?;
+            walk(&inner, depth + 1, visit)?;
+        }
+    }
+    Ok(())
+}
+
+fn named(error: &io::Error, name: &CStr) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", name.to_string_lossy()))
+}
+
+/// All entries at once, so that a directory is not read while it is changed.
+fn entries(directory: &OwnedFd) -> io::Result<Vec<(CString, FileType)>> {
+    let mut found = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            found.push((name.to_owned(), entry.file_type()));
+        }
+    }
+    Ok(found)
+}
+
+fn open_directory<P: rustix::path::Arg>(parent: BorrowedFd<'_>, name: P) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(parent, name, flags, Mode::empty())?)
+}
+
+fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+fn own(file: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+    Ok(fchown(file, Some(uid), Some(gid))?)
+}
+
+fn own_at(directory: BorrowedFd<'_>, name: &CStr, owner: Owner) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+    Ok(chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Makes the directory at `path` if there is none, with exactly this mode and (when we are root) owner. Its parent
+/// must be ours. When it belonged to another account before, its content is given to the new one too. Blocks.
+///
+/// # Errors
+/// As `mkdir(2)`; when something else is in its place.
+pub fn directory(path: &Path, mode: u32, owner: Option<Owner>) -> io::Result<()> {
+    match mkdirat(CWD, path, Mode::from_raw_mode(0o700)) {
+        Err(error) if error != Errno::EXIST => return Err(error.into()),
+        _ => {}
+    }
+    let directory = open_directory(CWD, path)?;
+    let stat = fstat(&directory)?;
+    if let Some(owner) = owner.filter(|o| (o.uid, o.gid) != (stat.st_uid, stat.st_gid)) {
+        give(path, owner)?;
+    }
+    if stat.st_mode & 0o7777 != mode {
+        fchmod(&directory, Mode::from_raw_mode(mode))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "tree_tests.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use super::*;
+
+fn mode(path: &Path) -> u32 {
+    std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: it needs root");
+    }
+    root
+}
+
+/// Somebody who is neither root nor a real user.
+const SOMEBODY: Owner = Owner { uid: 54_321, gid: 54_322 };
+const ROOT: Owner = Owner { uid: 0, gid: 54_322 };
+
+#[test]
+fn a_sealed_tree_has_no_write_and_no_set_id_bit_and_can_be_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let top = home.path().join("1");
+    std::fs::create_dir_all(top.join("a/b")).unwrap();
+    std::fs::write(top.join("a/b/run"), "x").unwrap();
+    set_mode(&top.join("a/b/run"), 0o6755);
+    set_mode(&top.join("a/b"), 0o2777);
+    seal(&top, None).unwrap();
+    assert_eq!(mode(&top.join("a/b/run")), 0o555);
+    assert_eq!(mode(&top.join("a/b")), 0o555);
+    remove(&top).unwrap();
+    assert!(!top.exists());
+    remove(&top).unwrap();
+}
+
+#[test]
+fn links_out_of_the_tree_are_not_followed() {
+    let home = tempfile::tempdir().unwrap();
+    let outside = home.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("file"), "x").unwrap();
+    let top = home.path().join("1");
+    std::fs::create_dir(&top).unwrap();
+    symlink(&outside, top.join("directory")).unwrap();
+    symlink(outside.join("file"), top.join("file")).unwrap();
+    let before = (mode(&outside), mode(&outside.join("file")));
+    seal(&top, None).unwrap();
+    remove(&top).unwrap();
+    assert_eq!(before, (mode(&outside), mode(&outside.join("file"))));
+    assert!(outside.join("file").exists());
+    symlink(&outside, &top).unwrap();
+    assert!(seal(&top, None).is_err(), "the top must be a directory");
+    remove(&top).unwrap();
+    assert!(outside.join("file").exists());
+}
+
+#[test]
+fn a_file_with_other_names_is_copied_and_the_other_name_stays_as_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let outside = home.path().join("outside");
+    std::fs::write(&outside, "content").unwrap();
+    set_mode(&outside, 0o644);
+    let top = home.path().join("1");
+    std::fs::create_dir_all(top.join("deep")).unwrap();
+    std::fs::hard_link(&outside, top.join("deep/link")).unwrap();
+    seal(&top, None).unwrap();
+    assert_eq!(mode(&outside), 0o644);
+    assert_eq!(mode(&top.join("deep/link")), 0o444);
+    assert_eq!(mode(&top.join("deep")) & 0o222, 0);
+    assert_eq!(std::fs::read(top.join("deep/link")).unwrap(), b"content");
+    let inode = |p: &Path| std::fs::metadata(p).unwrap().ino();
+    assert_ne!(inode(&outside), inode(&top.join("deep/link")));
+    remove(&top).unwrap();
+}
+
+#[test]
+fn as_root_the_tree_is_handed_over_and_its_group_may_read_what_its_user_could() {
+    if !root() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let outside = home.path().join("shadow");
+    std::fs::write(&outside, "secret").unwrap();
+    set_mode(&outside, 0o600);
+    let top = home.path().join("1");
+    std::fs::create_dir(&top).unwrap();
+    std::fs::write(top.join("private"), "x").unwrap();
+    set_mode(&top.join("private"), 0o600);
+    symlink(&outside, top.join("link")).unwrap();
+    give(&top, SOMEBODY).unwrap();
+    let owner = |p: &Path| {
+        let meta = std::fs::symlink_metadata(p).unwrap();
+        (meta.uid(), meta.gid())
+    };
+    assert_eq!(owner(&top.join("private")), (SOMEBODY.uid, SOMEBODY.gid));
+    assert_eq!(owner(&top.join("link")), (SOMEBODY.uid, SOMEBODY.gid));
+    seal(&top, Some(ROOT)).unwrap();
+    for path in [&top, &top.join("private"), &top.join("link")] {
+        assert_eq!(owner(path), (ROOT.uid, ROOT.gid));
+    }
+    assert_eq!(mode(&top.join("private")), 0o440);
+    assert_eq!(owner(&outside), (0, 0));
+    assert_eq!(mode(&outside), 0o600);
+}
+
+#[test]
+fn a_tree_deeper_than_any_path_is_refused_and_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let top = home.path().join("1");
+    std::fs::create_dir(&top).unwrap();
+    let mut here = open_directory(CWD, &top).unwrap();
+    for _ in 0..3000 {
+        mkdirat(&here, c"abcdefghij", Mode::from_raw_mode(0o700)).unwrap();
+        here = open_directory(here.as_fd(), c"abcdefghij").unwrap();
+    }
+    drop(here);
+    assert!(seal(&top, None).is_err());
+    remove(&top).unwrap();
+    assert!(!top.exists());
+}
+
+#[test]
+fn a_directory_that_its_owner_closed_is_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let top = home.path().join("1");
+    std::fs::create_dir_all(top.join("closed/inner")).unwrap();
+    set_mode(&top.join("closed"), 0);
+    remove(&top).unwrap();
+    assert!(!top.exists());
+}
+
+#[test]
+fn a_directory_is_made_with_its_mode_and_changes_hands() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("storage");
+    directory(&path, 0o700, None).unwrap();
+    std::fs::write(path.join("kept"), "x").unwrap();
+    directory(&path, 0o711, None).unwrap();
+    assert_eq!(mode(&path), 0o711);
+    if root() {
+        directory(&path, 0o700, Some(SOMEBODY)).unwrap();
+        assert_eq!(std::fs::metadata(path.join("kept")).unwrap().uid(), SOMEBODY.uid);
+    }
+    std::fs::write(home.path().join("file"), "x").unwrap();
+    assert!(directory(&home.path().join("file"), 0o700, None).is_err());
+}
