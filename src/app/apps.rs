@@ -1,65 +1,71 @@
 //! [`Apps`]: the dynamic supervisor of all App actors, and the only writer of the config directory.
 
+mod boot;
+mod children;
+mod requests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
 use actix::prelude::*;
 
 use super::config::AppConfig;
+use super::directories::AppDirs;
+use super::host::Host;
 use super::name::AppName;
-use super::status::Summary;
-use super::supervisor::{App, Ticket};
+use super::operations::{Outcome, Ticket};
+use super::supervisor::{App, AppSpec};
+use crate::supervision::restart::Supervisor;
+use crate::supervision::{Child, ExitReason, Generation};
+
+pub use requests::{AppsError, Create, Find, List, Remove, Replace};
 
 /// The dynamic supervisor of all App actors.
 #[derive(Debug)]
-pub struct Apps;
+pub struct Apps {
+    host: Host,
+    exit: ExitReason,
+    policy: Supervisor<AppName>,
+    apps: BTreeMap<AppName, Entry>,
+    /// Names whose document is being written.
+    creating: BTreeSet<AppName>,
+    booted: Option<tokio::sync::watch::Sender<bool>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    spec: AppSpec,
+    child: Option<(Generation, Child<App>)>,
+    /// Set while it is being removed: who waits, and what the App itself says of it.
+    removal: Option<(tokio::sync::watch::Sender<Option<Outcome>>, Ticket)>,
+}
+
+impl Apps {
+    /// An Apps that starts every app of the config directory, then sets `booted`.
+    #[must_use]
+    pub fn new(host: Host, booted: tokio::sync::watch::Sender<bool>, exit: ExitReason) -> Self {
+        Self { policy: children::policy(), host, exit, apps: BTreeMap::new(), creating: BTreeSet::new(), booted: Some(booted) }
+    }
+
+    fn dirs(&self, name: &AppName) -> AppDirs {
+        AppDirs::new(&self.host.settings.data_dir, &self.host.settings.runtime_dir, name)
+    }
+
+    fn spec(&self, config: AppConfig, warnings: Vec<String>) -> AppSpec {
+        AppSpec {
+            dirs: self.dirs(&config.name),
+            config: std::sync::Arc::new(config),
+            host: self.host.clone(),
+            warnings,
+            deploy_at_start: true,
+        }
+    }
+}
 
 impl Actor for Apps {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(256);
+        self.boot(ctx);
+    }
 }
-
-/// Why Apps refuses.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppsError {
-    /// 404.
-    #[error("there is no application \"{0}\": GET /applications lists them")]
-    NoSuchApp(String),
-    /// 409.
-    #[error(
-        "there is an application \"{0}\" already: PUT /applications/{0} replaces its configuration"
-    )]
-    Exists(AppName),
-    /// 409: it is being removed, or its port belongs to another app.
-    #[error("{0}")]
-    Conflict(String),
-    /// 507: the configuration could not be written; the old one is intact.
-    #[error("{0}")]
-    Storage(String),
-}
-
-/// Adds an app and deploys it.
-#[derive(Message, Clone, Debug)]
-#[rtype(result = "Result<Ticket, AppsError>")]
-pub struct Create(pub AppConfig);
-
-/// Replaces an app's document and deploys it.
-#[derive(Message, Clone, Debug)]
-#[rtype(result = "Result<Ticket, AppsError>")]
-pub struct Replace(pub AppConfig);
-
-/// Stops an app and removes it.
-#[derive(Message, Clone, Debug)]
-#[rtype(result = "Result<Ticket, AppsError>")]
-pub struct Remove {
-    /// Which.
-    pub name: String,
-    /// Keep `storage/`.
-    pub keep_storage: bool,
-}
-
-/// Lists all apps by name.
-#[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "Vec<Summary>")]
-pub struct List;
-
-/// Finds an app.
-#[derive(Message, Clone, Debug)]
-#[rtype(result = "Result<Addr<App>, AppsError>")]
-pub struct Find(pub String);

@@ -97,11 +97,13 @@ impl Journal {
     }
 
     /// Resolves when all that was put before is on disk.
-    pub async fn flushed(&self) {
+    pub fn flushed(&self) -> impl Future<Output = ()> + use<> {
         let (done, written) = oneshot::channel();
         self.put(Entry::Flush(done));
-        // An error means that the task is gone: then nothing is queued any more.
-        let _gone = written.await;
+        async move {
+            // An error means that the task is gone: then nothing is queued any more.
+            let _gone = written.await;
+        }
     }
 
     fn put(&self, entry: Entry) {

@@ -39,7 +39,8 @@ use crate::supervision::{ChildRef, Exit, ExitReason};
 
 use children::Children;
 pub use requests::{Accepted, Act, Action, AppError, Cancel, Deploy, Remove};
-pub use view::{Inspect, View};
+pub use removal::remove_files;
+pub use view::{Inspect, Summarize, View};
 
 /// What an App is given.
 #[derive(Clone, Debug)]
@@ -76,6 +77,7 @@ pub struct App {
     survivors: Vec<Identity>,
     warnings: Vec<String>,
     removal: Option<removal::Removal>,
+    ending: bool,
 }
 
 impl App {
@@ -99,6 +101,7 @@ impl App {
             survivors: vec![],
             warnings: spec.warnings.clone(),
             removal: None,
+            ending: false,
             spec,
         }
     }
@@ -199,7 +202,9 @@ impl App {
                 operation.close(Outcome::Dropped("a newer deployment took its place".to_owned()));
             }
             End::Cancelled => {
-                self.close_deployment(deployment, DeploymentState::Cancelled, None);
+                let state =
+                    if self.ending { DeploymentState::Interrupted } else { DeploymentState::Cancelled };
+                self.close_deployment(deployment, state, None);
                 operation.close(Outcome::Dropped("it was cancelled".to_owned()));
             }
             End::Failed(cause, batch) => {
@@ -272,8 +277,8 @@ impl Actor for App {
 }
 
 impl App {
-    /// Ends this actor without touching OS processes; its supervisor starts a fresh one, which takes them over.
-    fn give_up(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+    /// Ends this actor; OS processes that still run are left alone, a fresh actor takes them over.
+    fn leave(&mut self, exit: Exit, ctx: &mut Context<Self>) {
         self.exit.set(exit);
         ctx.stop();
     }

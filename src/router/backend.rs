@@ -20,6 +20,7 @@ pub struct Backend {
 #[derive(Debug, Default)]
 pub struct Load {
     outstanding: std::sync::atomic::AtomicUsize,
+    closed: std::sync::atomic::AtomicBool,
     idle: tokio::sync::Notify,
 }
 
@@ -28,6 +29,11 @@ impl Load {
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.outstanding.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Takes no new request from now on, whatever table still names it.
+    pub fn close(&self) {
+        self.closed.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// Resolves when nothing is on it. Meaningful once no table names it any more.

@@ -16,7 +16,8 @@ use crate::app::runnable::{self, Runnable};
 use crate::install::installer::{InstallEvent, InstallProgress, InstallSpec};
 use crate::install::record::{Failure, Step};
 use crate::install::release;
-use crate::process::worker::{Phase, ProcessChanged};
+use crate::process::worker::{Phase, ProcessChanged, Snapshot};
+use crate::supervision::Exit;
 
 /// What an installer needs besides its ids; found out on a blocking thread.
 struct Prepared {
@@ -117,14 +118,21 @@ impl App {
         }
     }
 
+    pub(super) fn installer_crashed(&mut self, op: OpId, exit: &Exit, ctx: &mut Context<Self>) {
+        let reason = format!("the server's installer ended unexpectedly: {exit:?}");
+        self.build_failed(op, before_start(Step::Install, reason), ctx);
+    }
+
     pub(super) fn is_active(&self, op: OpId) -> bool {
         self.life.active().is_some_and(|(active, _)| active == op)
     }
 
     /// After an operation went well: removal goes on, everything else is told and tidied up.
     pub(super) fn after_done(&mut self, operation: Operation, ctx: &mut Context<Self>) {
-        if self.removal.is_some() {
-            return self.remove_files(operation, ctx);
+        if let Some(removal) = &mut self.removal {
+            removal.operation = Some(operation);
+            self.publisher.publish(None);
+            return self.end(ctx);
         }
         operation.close(Outcome::Done);
         let keep = self.spec.config.keep_releases;
@@ -194,12 +202,11 @@ impl Handler<ProcessChanged> for App {
         };
         self.take_snapshot(batch, snapshot);
         self.feed(event, ctx);
-        self.end_if_over(ctx);
     }
 }
 
 impl App {
-    fn take_snapshot(&mut self, batch: BatchId, snapshot: crate::process::worker::Snapshot) {
+    fn take_snapshot(&mut self, batch: BatchId, snapshot: Snapshot) {
         if let Some(batch) = self.batches.get_mut(&batch) {
             batch.update(snapshot);
         }

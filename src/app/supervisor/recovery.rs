@@ -40,7 +40,7 @@ impl App {
         let found = actix_rt::task::spawn_blocking(move || look(&dirs));
         ctx.wait(found.into_actor(self).map(|found, app, ctx| match found {
             Ok(found) => app.take_over(found, ctx),
-            Err(e) => app.give_up(Exit::Error(format!("cannot look at its files: {e}")), ctx),
+            Err(e) => app.leave(Exit::Error(format!("cannot look at its files: {e}")), ctx),
         }));
     }
 
@@ -102,7 +102,7 @@ impl App {
         match (self.life.wanted(), self.life.current()) {
             (Wanted::Stopped, _) => self.publish(),
             (Wanted::Removed, _) => {
-                self.removal = Some(super::removal::Removal { keep_storage: false });
+                self.removal = Some(super::removal::Removal { keep_storage: false, operation: None });
                 let (op, _ticket) = self.operations.open(self.spec.config.clone(), None);
                 self.feed(Event::Request(op, Kind::Remove), ctx);
             }

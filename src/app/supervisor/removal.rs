@@ -6,14 +6,16 @@ use super::App;
 use crate::app::directories::AppDirs;
 use crate::app::operations::{Operation, Outcome};
 use crate::install::record::{Failure, Step};
-use crate::install::release;
-use crate::supervision::{Exit, Shutdown};
+use crate::install::tree;
+use crate::supervision::Exit;
 
 /// A removal that was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Removal {
     /// Keep `storage/`.
     pub keep_storage: bool,
+    /// The operation, once its processes are gone.
+    pub operation: Option<Operation>,
 }
 
 /// Removes an app's files. Blocks.
@@ -38,7 +40,7 @@ pub fn remove_files(dirs: &AppDirs, keep_storage: bool) -> std::io::Result<()> {
 fn remove(path: &std::path::Path) -> std::io::Result<()> {
     let named = |e: std::io::Error| std::io::Error::new(e.kind(), format!("{}: {e}", path.display()));
     match std::fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => release::remove_tree(path).map_err(named),
+        Ok(found) if found.is_dir() => tree::remove(path).map_err(named),
         Ok(_) => std::fs::remove_file(path).map_err(named),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(named(e)),
@@ -46,17 +48,14 @@ fn remove(path: &std::path::Path) -> std::io::Result<()> {
 }
 
 impl App {
-    /// All processes are gone: now the log actor, then the files, then this actor itself.
-    pub(super) fn remove_files(&mut self, operation: Operation, ctx: &mut Context<Self>) {
-        let keep_storage = self.removal.is_some_and(|r| r.keep_storage);
+    /// All children are gone: now the files, then this actor itself.
+    pub(super) fn remove_files(&mut self, ctx: &mut Context<Self>) {
+        let Some(removal) = self.removal.take() else { return };
         let dirs = self.spec.dirs.clone();
-        self.publisher.publish(None);
-        let log = self.log.get();
+        let written = self.journal.flushed();
         let work = async move {
-            if let Some(log) = log {
-                // A log that is gone already has nothing open.
-                let _gone = log.send(Shutdown).await;
-            }
+            written.await;
+            let keep_storage = removal.keep_storage;
             actix_rt::task::spawn_blocking(move || remove_files(&dirs, keep_storage)).await
         };
         ctx.spawn(work.into_actor(self).map(move |removed, app, ctx| {
@@ -65,6 +64,7 @@ impl App {
                 Ok(Err(e)) => Some(e.to_string()),
                 Err(e) => Some(e.to_string()),
             };
+            let Some(operation) = removal.operation else { return app.leave(Exit::Normal, ctx) };
             match problem {
                 None => operation.close(Outcome::Done),
                 Some(problem) => {
@@ -79,7 +79,7 @@ impl App {
                     })));
                 }
             }
-            app.give_up(Exit::Normal, ctx);
+            app.leave(Exit::Normal, ctx);
         }));
     }
 }

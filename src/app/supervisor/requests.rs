@@ -202,7 +202,7 @@ impl Handler<Remove> for App {
         if self.life.wanted() == Wanted::Removed {
             return Err(self.is_going());
         }
-        self.removal = Some(super::removal::Removal { keep_storage });
+        self.removal = Some(super::removal::Removal { keep_storage, operation: None });
         Ok(self.request(Kind::Remove, None, ctx))
     }
 }

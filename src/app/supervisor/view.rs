@@ -15,6 +15,11 @@ use crate::process::worker::Phase;
 #[rtype(result = "View")]
 pub struct Inspect;
 
+/// One line of the list of all apps.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Summary")]
+pub struct Summarize;
+
 /// Everything the API shows of an app, taken at one moment.
 #[derive(Clone, Debug, MessageResponse)]
 pub struct View {
@@ -107,5 +112,13 @@ impl Handler<Inspect> for App {
             current: self.life.current(),
             log: self.log.get(),
         }
+    }
+}
+
+impl Handler<Summarize> for App {
+    type Result = MessageResult<Summarize>;
+
+    fn handle(&mut self, _: Summarize, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.summary())
     }
 }

@@ -1,0 +1,339 @@
+//! The actors below an App: its log, an installer while a deploy is at work, one Process per slot of each batch.
+//! `supervision::restart` decides; this carries out.
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+
+use super::App;
+use crate::app::batch::Batch;
+use crate::app::lifecycle::{self, BatchId, OpId};
+use crate::install::installer::{InstallSpec, Installer};
+use crate::logs::log::{Log, LogSettings};
+use crate::process::identity::{self, Identity};
+use crate::process::worker::{Origin, Phase, Process, ProcessSpec};
+use crate::supervision::restart::{ChildState, Command, Event, Intensity, Supervisor};
+use crate::supervision::{
+    Child, ChildSpec, Exit, ExitReason, Generation, Restart, Shutdown, Strategy, Timeout, monitor,
+};
+
+/// One child of an App.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChildId {
+    /// First up, last down.
+    Log,
+    /// Of this operation.
+    Installer(OpId),
+    /// Of this batch, e.g. `web.1`.
+    Process(BatchId, String),
+}
+
+/// A child has ended.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "()")]
+pub struct ChildEnded {
+    id: ChildId,
+    generation: Generation,
+    exit: Exit,
+}
+
+#[derive(Debug)]
+enum Running {
+    Log(Child<Log>),
+    Installer(Child<Installer>),
+    Process(Child<Process>),
+}
+
+/// The children of an App and the policy that rules them. Dropped, it ends the actors and leaves OS processes alone.
+#[derive(Debug)]
+pub struct Children {
+    policy: Supervisor<ChildId>,
+    running: Vec<(ChildId, Generation, Running)>,
+    next_install: Option<(OpId, InstallSpec)>,
+}
+
+impl Children {
+    /// Only the log, not started yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let log =
+            ChildSpec { id: ChildId::Log, restart: Restart::Permanent, shutdown: Timeout::After(Duration::from_secs(10)) };
+        let intensity = Intensity { restarts: 5, period: Duration::from_secs(60) };
+        Self { policy: Supervisor::new(Strategy::OneForOne, intensity, [log]), running: vec![], next_install: None }
+    }
+
+    fn find(&self, id: &ChildId) -> Option<&Running> {
+        self.running.iter().find(|(known, ..)| known == id).map(|(.., child)| child)
+    }
+
+    fn installer(&self) -> Option<&ChildId> {
+        self.running.iter().map(|(id, ..)| id).find(|id| matches!(id, ChildId::Installer(_)))
+    }
+}
+
+impl Running {
+    fn ask(&self) {
+        match self {
+            Self::Log(child) => child.addr.do_send(Shutdown),
+            Self::Installer(child) => child.addr.do_send(Shutdown),
+            Self::Process(child) => child.addr.do_send(Shutdown),
+        }
+    }
+
+    fn kill(&self) {
+        match self {
+            Self::Log(child) => child.kill(),
+            Self::Installer(child) => child.kill(),
+            Self::Process(child) => child.kill(),
+        }
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for (.., child) in &self.running {
+            child.kill();
+        }
+    }
+}
+
+impl App {
+    pub(super) fn start_log(&mut self, ctx: &mut Context<Self>) {
+        self.supervise(Event::Start, ctx);
+    }
+
+    /// Starts an installer; when the one before is still being cancelled, after it.
+    pub(super) fn start_installer(&mut self, op: OpId, spec: InstallSpec, ctx: &mut Context<Self>) {
+        let before = self.children.installer().is_some();
+        self.children.next_install = Some((op, spec));
+        if !before {
+            self.start_next_installer(ctx);
+        }
+    }
+
+    fn start_next_installer(&mut self, ctx: &mut Context<Self>) {
+        if let Some(op) = self.children.next_install.as_ref().map(|(op, _)| *op) {
+            let shutdown = Timeout::After(Duration::from_secs(10));
+            self.add(ChildId::Installer(op), Restart::Temporary, shutdown, ctx);
+        }
+    }
+
+    pub(super) fn abort_build(&mut self, op: OpId, ctx: &mut Context<Self>) {
+        self.children.next_install.take_if(|(waiting, _)| *waiting == op);
+        self.supervise(Event::Remove(ChildId::Installer(op)), ctx);
+    }
+
+    pub(super) fn start_process(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
+        let stop = self.batches.get(&batch).map(|b| b.runnable.config.stop.timeout).unwrap_or_default();
+        // Stopping takes the grace, the sweep after it and the last lines of output; longer means that it hangs.
+        let shutdown = Timeout::After(stop + Duration::from_secs(15));
+        self.add(ChildId::Process(batch, id), Restart::Permanent, shutdown, ctx);
+    }
+
+    pub(super) fn stop_batch(&mut self, batch: BatchId, ctx: &mut Context<Self>) {
+        let ids: Vec<_> = self.batches.get(&batch).into_iter().flat_map(Batch::members).map(|(s, _)| s.id.clone()).collect();
+        for id in ids {
+            self.supervise(Event::Remove(ChildId::Process(batch, id)), ctx);
+        }
+    }
+
+    /// Stops all children, then this actor.
+    pub(super) fn end(&mut self, ctx: &mut Context<Self>) {
+        self.supervise(Event::Shutdown, ctx);
+    }
+
+    fn add(&mut self, id: ChildId, restart: Restart, shutdown: Timeout, ctx: &mut Context<Self>) {
+        self.supervise(Event::Add(ChildSpec { id, restart, shutdown }), ctx);
+    }
+
+    fn supervise(&mut self, event: Event<ChildId>, ctx: &mut Context<Self>) {
+        for command in self.children.policy.handle(event, Instant::now()) {
+            match command {
+                Command::Start { id, generation } => self.start_child(id, generation, ctx),
+                Command::Stop { id, .. } => self.children.find(&id).into_iter().for_each(Running::ask),
+                Command::Kill { id, .. } => self.children.find(&id).into_iter().for_each(Running::kill),
+                Command::ArmTimer { id, generation, after } => {
+                    ctx.run_later(after, move |app, ctx| app.supervise(Event::TimedOut { id, generation }, ctx));
+                }
+                Command::Report { id, exit, .. } => {
+                    log::error!("{}: its {id:?} actor ended: {exit:?}; a fresh one follows", self.name());
+                }
+                Command::Removed { .. } => {}
+                Command::Exit(exit) => self.ended(exit, ctx),
+            }
+        }
+    }
+
+    fn ended(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+        match self.removal.is_some() && exit == Exit::Shutdown {
+            true => self.remove_files(ctx),
+            false => self.leave(exit, ctx),
+        }
+    }
+
+    fn start_child(&mut self, id: ChildId, generation: Generation, ctx: &mut Context<Self>) {
+        match id {
+            ChildId::Log => self.start_log_child(generation, ctx),
+            ChildId::Installer(op) => self.start_installer_child(op, generation, ctx),
+            ChildId::Process(batch, id) => {
+                let survivor = self.survivors.iter().position(|s| s.batch == batch && s.id == id);
+                let survivor = survivor.map(|index| self.survivors.swap_remove(index));
+                if survivor.is_some() || !self.is_restart(batch, &id) {
+                    return self.start_process_child(batch, id, generation, survivor, ctx);
+                }
+                // The actor died, its OS process did not: the fresh actor takes it over.
+                let runtime = self.spec.dirs.runtime().to_owned();
+                let alive = actix_rt::task::spawn_blocking(move || identity::survivors(&runtime));
+                ctx.spawn(alive.into_actor(self).map(move |alive, app, ctx| {
+                    let mut alive = alive.unwrap_or_default().into_iter();
+                    let survivor = alive.find(|s| s.batch == batch && s.id == id);
+                    app.start_process_child(batch, id, generation, survivor, ctx);
+                }));
+            }
+        }
+    }
+
+    fn is_restart(&self, batch: BatchId, id: &str) -> bool {
+        self.batches.get(&batch).is_some_and(|b| b.snapshot(id).is_some())
+    }
+
+    fn start_log_child(&mut self, generation: Generation, ctx: &mut Context<Self>) {
+        let settings = LogSettings {
+            directory: self.spec.dirs.logs(),
+            segment_size: self.spec.host.settings.log_size,
+            segments: self.spec.host.settings.log_files,
+        };
+        let child = monitor::start(
+            &self.spec.host.logs.clone(),
+            move |_, exit| Log::new(settings, exit),
+            Self::on_exit(ChildId::Log, generation, ctx),
+        );
+        self.log.set(Some(child.addr.clone()));
+        self.children.running.push((ChildId::Log, generation, Running::Log(child)));
+    }
+
+    fn start_installer_child(&mut self, op: OpId, generation: Generation, ctx: &mut Context<Self>) {
+        let id = ChildId::Installer(op);
+        let on_exit = Self::on_exit(id.clone(), generation, ctx);
+        let Some((_, spec)) = self.children.next_install.take_if(|(waiting, _)| *waiting == op) else {
+            return on_exit(Exit::Error("it was aborted before it began".to_owned()));
+        };
+        let (log, parent) = (self.log.clone(), ctx.address().recipient());
+        let child = monitor::start(
+            &self.spec.host.control.clone(),
+            move |_, exit| Installer::new(spec, log, parent, exit),
+            on_exit,
+        );
+        self.children.running.push((id, generation, Running::Installer(child)));
+    }
+
+    fn start_process_child(
+        &mut self,
+        batch: BatchId,
+        id: String,
+        generation: Generation,
+        survivor: Option<Identity>,
+        ctx: &mut Context<Self>,
+    ) {
+        let child_id = ChildId::Process(batch, id.clone());
+        let on_exit = Self::on_exit(child_id.clone(), generation, ctx);
+        let Some(spec) = self.process_spec(batch, &id) else {
+            return on_exit(Exit::Error("its batch is gone".to_owned()));
+        };
+        let origin = survivor.map_or(Origin::Spawn, Origin::Adopt);
+        let (ports, log, parent) = (self.spec.host.ports.clone(), self.log.clone(), ctx.address().recipient());
+        let child = monitor::start(
+            &self.spec.host.control.clone(),
+            move |_, exit: ExitReason| Process::new(spec, origin, ports, log, parent, exit),
+            on_exit,
+        );
+        self.children.running.push((child_id, generation, Running::Process(child)));
+    }
+
+    fn process_spec(&self, id: BatchId, process: &str) -> Option<ProcessSpec> {
+        let batch = self.batches.get(&id)?;
+        let slot = batch.members().find(|(slot, _)| slot.id == process)?.0;
+        let runnable = &batch.runnable;
+        // A port of a batch that is going is free only when it is gone; the pool sees to that.
+        let before = self.batches.range(..id).rev().find_map(|(_, b)| b.snapshot(process)?.port);
+        Some(ProcessSpec {
+            app: self.spec.config.name.clone(),
+            id: slot.id.clone(),
+            process_type: slot.process_type.clone(),
+            release: runnable.id(),
+            batch: id,
+            command: slot.command.clone(),
+            directory: runnable.release.directory.clone(),
+            account: runnable.account.clone(),
+            environment: runnable.environment.clone(),
+            routed: slot.routed,
+            health: runnable.config.health_check.clone(),
+            stop: runnable.config.stop.clone(),
+            runtime: self.spec.dirs.runtime().to_owned(),
+            preferred_port: batch.snapshot(process).and_then(|s| s.port).or(before),
+        })
+    }
+
+    fn on_exit(id: ChildId, generation: Generation, ctx: &Context<Self>) -> impl FnOnce(Exit) + Send + 'static {
+        let parent = ctx.address();
+        // One message per child at most: the mailbox cannot grow by it, and it must not be lost.
+        move |exit| parent.do_send(ChildEnded { id, generation, exit })
+    }
+
+    /// A Process actor is gone for good without having said that its OS process is: ends that too.
+    fn make_sure_of_end(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
+        let stopped = |s: &crate::process::worker::Snapshot| s.phase == Phase::Stopped;
+        if self.batches.get(&batch).is_none_or(|b| b.snapshot(&id).is_some_and(stopped)) {
+            return;
+        }
+        let runtime = self.spec.dirs.runtime().to_owned();
+        let name = id.clone();
+        let ended = async move {
+            let alive = actix_rt::task::spawn_blocking(move || identity::survivors(&runtime)).await;
+            let alive = alive.unwrap_or_default().into_iter();
+            for survivor in alive.filter(|s| s.batch == batch && s.id == name) {
+                identity::end(survivor).await;
+            }
+        };
+        ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {
+            let event = lifecycle::Event::Process { batch, id, phase: Phase::Stopped, exited: false };
+            app.feed(event, ctx);
+        }));
+    }
+}
+
+impl Handler<ChildEnded> for App {
+    type Result = ();
+
+    fn handle(&mut self, ended: ChildEnded, ctx: &mut Self::Context) {
+        let ChildEnded { id, generation, exit } = ended;
+        self.children.running.retain(|(known, of, _)| !(*known == id && *of == generation));
+        let abnormal = exit.is_abnormal();
+        self.supervise(Event::Ended { id: id.clone(), generation, exit: exit.clone() }, ctx);
+        match id {
+            ChildId::Process(batch, process) => {
+                let id = ChildId::Process(batch, process.clone());
+                if self.children.policy.state(&id) != Some(ChildState::Running) {
+                    self.make_sure_of_end(batch, process, ctx);
+                }
+            }
+            ChildId::Installer(op) => {
+                if abnormal && self.is_active(op) {
+                    self.installer_crashed(op, &exit, ctx);
+                }
+                self.start_next_installer(ctx);
+            }
+            ChildId::Log => {}
+        }
+    }
+}
+
+impl Handler<Shutdown> for App {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.ending = true;
+        self.feed(lifecycle::Event::Shutdown, ctx);
+        self.end(ctx);
+    }
+}
