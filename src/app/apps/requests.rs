@@ -158,7 +158,7 @@ impl Handler<Create> for Apps {
             let (_, app) = apps.find(config.name.as_str())?;
             Ok((app, config))
         });
-        Box::pin(added.then(|added, apps, _| {
+        Box::pin(added.then(|added: Result<(Addr<App>, Arc<AppConfig>), AppsError>, apps, _| {
             let deployed = async move {
                 let (app, config) = added?;
                 deploy(app, config).await
@@ -190,7 +190,9 @@ impl Handler<Replace> for Apps {
             }
             Ok(config)
         });
-        Box::pin(replaced.then(|replaced, apps, _| async move { deploy(app, replaced?).await }.into_actor(apps)))
+        Box::pin(replaced.then(|replaced: Result<Arc<AppConfig>, AppsError>, apps, _| {
+            async move { deploy(app, replaced?).await }.into_actor(apps)
+        }))
     }
 }
 

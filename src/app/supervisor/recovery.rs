@@ -27,10 +27,17 @@ fn look(dirs: &AppDirs) -> Found {
     Found {
         remembered: Remembered::load(&dirs.state()),
         deployments: record::load(&dirs.deployments()),
-        next_release: release::next_id(dirs),
+        next_release: next_release(dirs),
         releases,
         survivors: identity::survivors(dirs.runtime()),
     }
+}
+
+/// One more than any release there ever was a directory or a record of: a number is never used again.
+fn next_release(dirs: &AppDirs) -> u64 {
+    let entries = std::fs::read_dir(dirs.releases()).into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|e| e.file_name().to_str()?.trim_end_matches(".json").parse::<u64>().ok());
+    numbers.max().unwrap_or(0) + 1
 }
 
 impl App {
