@@ -1,11 +1,20 @@
 //! Runs an actor so that its panic becomes an [`Exit`] that its supervisor is told.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{self, Poll};
 
+use actix::dev::{ContextFut, channel};
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
+use futures::future::{AbortHandle, AbortRegistration, Abortable, Aborted};
 
 use super::child_spec::Exit;
+
+/// As in actix: what senders that respect it may queue; each also has one place of its own.
+const MAILBOX_CAPACITY: usize = 16;
 
 /// Asks an actor to stop in good order. Every supervised actor handles it.
 #[derive(Message, Clone, Copy, Debug)]
@@ -37,7 +46,7 @@ impl ExitReason {
 pub struct Child<A: Actor> {
     /// Where it can be reached.
     pub addr: Addr<A>,
-    abort: futures::future::AbortHandle,
+    abort: AbortHandle,
 }
 
 impl<A: Actor> Child<A> {
@@ -47,13 +56,129 @@ impl<A: Actor> Child<A> {
     }
 }
 
-/// Starts an actor on `arbiter`, built there by `build`, and calls `on_exit` once when it has ended, however it ended.
+/// Starts an actor on `arbiter`, built there by `build`, and calls `on_exit` once when it has ended, however it ended:
+/// by itself, by a panic (also one of `build`), by [`Child::kill`], or with its arbiter, which counts as killed too.
+///
+/// The address can be used at once; messages wait until the actor is built. When `on_exit` runs, the actor has been
+/// dropped and its mailbox is closed. It runs on the arbiter's thread, or on this one if the arbiter is gone already.
 pub fn start<A, F, E>(arbiter: &ArbiterHandle, build: F, on_exit: E) -> Child<A>
 where
     A: Actor<Context = Context<A>>,
     F: FnOnce(&mut Context<A>, ExitReason) -> A + Send + 'static,
     E: FnOnce(Exit) + Send + 'static,
 {
-    let _ = (arbiter, build, on_exit);
-    todo!()
+    let (sender, receiver) = channel::channel(MAILBOX_CAPACITY);
+    let (abort, registration) = AbortHandle::new_pair();
+    let notice = Notice(Some(on_exit));
+    // When the arbiter is gone the closure is dropped, and the notice with it tells so.
+    arbiter.spawn_fn(move || {
+        let mut ctx = Context::with_receiver(receiver);
+        let reason = ExitReason::default();
+        match catch_unwind(AssertUnwindSafe(|| build(&mut ctx, reason.clone()))) {
+            Ok(actor) => {
+                let monitored = Monitored {
+                    future: Some(ctx.into_future(actor)),
+                    reason,
+                };
+                actix_rt::spawn(watch(notice, monitored, registration));
+            }
+            Err(payload) => notice.tell(Exit::Panic(text_of(&*payload))),
+        }
+    });
+    Child {
+        addr: Addr::new(sender),
+        abort,
+    }
 }
+
+/// Drives an actor to its end and tells. If this future itself is dropped (its arbiter stops), its locals go in
+/// reverse: first the actor, then the notice, which tells.
+async fn watch<A, E>(notice: Notice<E>, monitored: Monitored<A>, registration: AbortRegistration)
+where
+    A: Actor<Context = Context<A>>,
+    E: FnOnce(Exit),
+{
+    let mut monitored = monitored;
+    let ended = Abortable::new(&mut monitored, registration).await;
+    let dropped = monitored.drop_actor();
+    notice.tell(match ended {
+        Err(Aborted) => Exit::Killed,
+        Ok(Exit::Panic(message)) => Exit::Panic(message),
+        // A panic while dropping is the actor's fault as much as any other.
+        Ok(exit) => dropped.err().unwrap_or(exit),
+    });
+}
+
+/// An actor's future whose panics are caught.
+struct Monitored<A: Actor<Context = Context<A>>> {
+    future: Option<ContextFut<A, Context<A>>>,
+    reason: ExitReason,
+}
+
+impl<A: Actor<Context = Context<A>>> Monitored<A> {
+    /// Drops the actor without running any more of it than its `Drop`: terminated, a `ContextFut` does not poll the
+    /// actor while it is dropped, and `stopped()` of an actor that has just panicked is not to be trusted.
+    fn drop_actor(&mut self) -> Result<(), Exit> {
+        let Some(mut future) = self.future.take() else {
+            return Ok(());
+        };
+        catch_unwind(AssertUnwindSafe(move || {
+            future.ctx().terminate();
+            drop(future);
+        }))
+        .map_err(|payload| Exit::Panic(text_of(&*payload)))
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Future for Monitored<A> {
+    type Output = Exit;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Exit> {
+        let Some(future) = self.future.as_mut() else {
+            return Poll::Ready(Exit::Normal);
+        };
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => Poll::Ready(self.reason.take().unwrap_or(Exit::Normal)),
+            Err(payload) => Poll::Ready(Exit::Panic(text_of(&*payload))),
+        }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Drop for Monitored<A> {
+    fn drop(&mut self) {
+        // Its arbiter stops; the notice says so, and a panic on the way changes nothing.
+        let _ = self.drop_actor();
+    }
+}
+
+/// Tells an exit exactly once: the one it is given, else, when it is dropped, [`Exit::Killed`].
+struct Notice<E: FnOnce(Exit)>(Option<E>);
+
+impl<E: FnOnce(Exit)> Notice<E> {
+    fn tell(mut self, exit: Exit) {
+        if let Some(on_exit) = self.0.take() {
+            on_exit(exit);
+        }
+    }
+}
+
+impl<E: FnOnce(Exit)> Drop for Notice<E> {
+    fn drop(&mut self) {
+        if let Some(on_exit) = self.0.take() {
+            on_exit(Exit::Killed);
+        }
+    }
+}
+
+/// The message of a panic.
+fn text_of(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned())
+}
+
+#[cfg(test)]
+mod tests;
