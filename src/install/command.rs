@@ -1,1 +1,439 @@
 //! One command of a deploy: its output goes to the install log, its whole tree ends with it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::failure;
+use super::journal::{Journal, elapsed};
+use super::lines::{Splitter, Tail};
+use super::record::{Failure, Step};
+use crate::process::exit::ExitStatus;
+use crate::process::running::Running;
+use crate::process::spawn::{self, ExecSpec, SpawnError};
+use crate::process::stop;
+
+/// How long `git` and `apt-get` may take to clean up after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long the output of a command that has ended is still read: a daemon that it started may hold the pipe for ever.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What is kept of a captured output.
+const MAX_CAPTURE: u64 = 32 * 1024 * 1024;
+
+/// Why a step does not go on.
+#[derive(Debug)]
+pub enum StepError {
+    /// It failed.
+    Failed(Box<Failure>),
+    /// Somebody asked for it.
+    Cancelled,
+}
+
+impl From<Failure> for StepError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
+/// How long a step may take, and whether it is still wanted.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    limit: Duration,
+    deadline: Instant,
+    cancel: watch::Receiver<bool>,
+}
+
+impl Bounds {
+    /// Bounds of a step that begins now, takes at most `limit`, and ends early when `cancel` becomes true (or its
+    /// sender is gone).
+    #[must_use]
+    pub fn new(limit: Duration, cancel: watch::Receiver<bool>) -> Self {
+        Self {
+            limit,
+            deadline: Instant::now() + limit,
+            cancel,
+        }
+    }
+
+    /// Runs `work` within these bounds; it is dropped when they are reached.
+    ///
+    /// # Errors
+    /// [`Bound`] when they were.
+    pub async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, Bound> {
+        let mut cancel = self.cancel.clone();
+        tokio::select! {
+            biased;
+            _ = cancel.wait_for(|cancelled| *cancelled) => Err(Bound::Cancelled),
+            () = tokio::time::sleep_until(self.deadline) => Err(Bound::TimedOut(self.limit)),
+            result = work => Ok(result),
+        }
+    }
+}
+
+/// Which bound was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The step was cancelled.
+    Cancelled,
+    /// The step has taken this long.
+    TimedOut(Duration),
+}
+
+impl Bound {
+    /// As the end of `step`, while it was at `what`.
+    #[must_use]
+    pub fn into_error(self, step: Step, what: &str, tail: Vec<String>) -> StepError {
+        match self {
+            Self::Cancelled => StepError::Cancelled,
+            Self::TimedOut(limit) => failure::timed_out(step, what, limit, tail).into(),
+        }
+    }
+}
+
+/// Runs blocking `work` (disks) of `step` on a blocking thread; `what` begins the sentence when it fails.
+///
+/// # Errors
+/// The work's own.
+pub async fn blocking<T: Send + 'static>(
+    step: Step,
+    what: &str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, StepError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error)))
+        .map_err(|error| failure::io(step, what, &error).into())
+}
+
+/// A program that runs as the daemon's own user: `git`, `apt-get`, `dpkg-query`.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// Name, searched in PATH of `environment`.
+    pub name: &'static str,
+    /// Arguments.
+    pub arguments: Vec<String>,
+    /// The whole environment.
+    pub environment: BTreeMap<String, String>,
+    /// Working directory; `None`: `/`.
+    pub directory: Option<PathBuf>,
+    /// Its stdout is a result, not for the log; nor is its running worth a line there.
+    pub quiet: bool,
+}
+
+impl Program {
+    /// The command line, as people type it.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let mut title = self.name.to_owned();
+        for argument in &self.arguments {
+            title.push(' ');
+            title.push_str(argument);
+        }
+        title
+    }
+}
+
+/// A command that ended by itself.
+#[derive(Debug)]
+pub struct Finished {
+    /// How.
+    pub status: ExitStatus,
+    /// Its last lines.
+    pub tail: Vec<String>,
+    /// The stdout of a quiet [`Program`].
+    pub stdout: Vec<u8>,
+}
+
+impl Finished {
+    /// Whether it exited with 0.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.status == ExitStatus::Code(0)
+    }
+}
+
+/// Runs a program as the daemon's own user.
+///
+/// # Errors
+/// It cannot be started, or a bound is reached; its process group has been killed then. An exit code other than 0 is
+/// no error here.
+pub async fn run(program: &Program, journal: &Journal, bounds: &Bounds) -> Result<Finished, StepError> {
+    let title = program.title();
+    if !program.quiet {
+        journal.line(format!("$ {title}")).await;
+    }
+    let (reader, child) = start(program)
+        .map_err(|e| failure::not_started(journal.step(), program.name, &e))?;
+    let mut group = Group { child, over: false };
+    let stdout = group.child.stdout.take();
+    let mut captured = Vec::new();
+    let mut sink = Sink::new(journal);
+    let began = Instant::now();
+    let capture = async {
+        if let Some(stdout) = stdout {
+            // What cannot be read or is too much shows as a result that makes no sense to its reader.
+            let _ = stdout.take(MAX_CAPTURE).read_to_end(&mut captured).await;
+        }
+    };
+    let output = async { tokio::join!(capture, sink.read(reader)) };
+    let held = bounds.hold(until_both(group.ended(), output)).await;
+    match held {
+        Ok(status) => {
+            if !program.quiet {
+                journal.line(footer(status, began)).await;
+            }
+            Ok(Finished { status, tail: sink.tail(), stdout: captured })
+        }
+        Err(bound) => {
+            group.kill().await;
+            Err(cut_short(bound, journal, &title, sink.tail()).await)
+        }
+    }
+}
+
+/// Runs a command as the app's user, shown in the log as `title`.
+///
+/// # Errors
+/// As [`run`]; everything that it started has been killed then, also what left its session. So it is after it ended.
+pub async fn run_as_app(
+    spec: &ExecSpec,
+    title: &str,
+    journal: &Journal,
+    bounds: &Bounds,
+) -> Result<Finished, StepError> {
+    journal.line(format!("$ {title}")).await;
+    let began = Instant::now();
+    let (output, mut tree) = match bounds.hold(start_as_app(spec.clone())).await {
+        Ok(Ok(started)) => started,
+        Ok(Err(error)) => return Err(refused(&error, title, journal).await),
+        Err(bound) => return Err(bound.into_error(journal.step(), title, Vec::new())),
+    };
+    let mut sink = Sink::new(journal);
+    let read = async {
+        if let Some(output) = output {
+            sink.read(output).await;
+        }
+    };
+    match bounds.hold(until_both(tree.ended(), read)).await {
+        Ok(status) => {
+            journal.line(footer(status, began)).await;
+            Ok(Finished { status, tail: sink.tail(), stdout: Vec::new() })
+        }
+        Err(bound) => {
+            tree.kill().await;
+            Err(cut_short(bound, journal, title, sink.tail()).await)
+        }
+    }
+}
+
+/// Starts `spec` in a task of its own: when nobody waits for it any more, it is still seen through, and then killed.
+async fn start_as_app(spec: ExecSpec) -> Result<(Option<ChildStderr>, Tree), SpawnError> {
+    let task = tokio::spawn(async move {
+        let spawned = spawn::spawn(&spec).await?;
+        Ok((spawned.output, Tree(Some(spawned.running))))
+    });
+    task.await
+        .unwrap_or_else(|error| Err(SpawnError::Host(io::Error::other(error))))
+}
+
+async fn refused(error: &SpawnError, title: &str, journal: &Journal) -> StepError {
+    let failure = Failure::new(journal.step(), format!("`{title}` could not be started: {error}"));
+    journal.line(&failure.reason).await;
+    failure.into()
+}
+
+async fn cut_short(bound: Bound, journal: &Journal, title: &str, tail: Vec<String>) -> StepError {
+    let remark = match bound {
+        Bound::Cancelled => "cancelled: the command was killed".to_owned(),
+        Bound::TimedOut(limit) => format!("killed: the step took more than {}", elapsed(limit)),
+    };
+    journal.line(remark).await;
+    bound.into_error(journal.step(), title, tail)
+}
+
+fn footer(status: ExitStatus, began: Instant) -> String {
+    format!("{status} after {}", elapsed(began.elapsed()))
+}
+
+/// Waits for the end and for all output, but for the output only [`DRAIN`] longer.
+async fn until_both(ended: impl Future<Output = ExitStatus>, output: impl Future) -> ExitStatus {
+    let (gone, told) = oneshot::channel();
+    let ended = async {
+        let status = ended.await;
+        // The other side may have read everything and left.
+        let _ = gone.send(());
+        status
+    };
+    let output = async {
+        let late = async {
+            let _ = told.await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! { _ = output => {}, () = late => {} }
+    };
+    tokio::join!(ended, output).0
+}
+
+/// Starts `program` in a process group of its own. What is read from the pipe is its stderr and, unless it is quiet,
+/// its stdout, in the order they were written.
+fn start(program: &Program) -> io::Result<(tokio::net::unix::pipe::Receiver, Child)> {
+    let (reader, writer) = io::pipe()?;
+    let mut command = Command::new(program.name);
+    command
+        .args(&program.arguments)
+        .env_clear()
+        .envs(&program.environment)
+        .current_dir(program.directory.as_deref().unwrap_or("/".as_ref()))
+        .process_group(0)
+        .kill_on_drop(true)
+        .stdin(Stdio::null());
+    if program.quiet {
+        command.stdout(Stdio::piped());
+    } else {
+        command.stdout(writer.try_clone()?);
+    }
+    let child = command.stderr(writer).spawn()?;
+    Ok((tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?, child))
+}
+
+/// A child that leads a process group, which is killed when this is dropped before the child's end was seen.
+struct Group {
+    child: Child,
+    over: bool,
+}
+
+impl Group {
+    async fn ended(&mut self) -> ExitStatus {
+        let status = self.child.wait().await;
+        self.over = true;
+        match status {
+            Ok(status) => status
+                .code()
+                .map(ExitStatus::Code)
+                .or_else(|| status.signal().map(ExitStatus::Signal))
+                .unwrap_or(ExitStatus::Unknown),
+            Err(_) => ExitStatus::Unknown,
+        }
+    }
+
+    /// SIGTERM, so that lock files are removed; SIGKILL after [`GRACE`].
+    async fn kill(&mut self) {
+        self.signal(Signal::TERM);
+        if tokio::time::timeout(GRACE, self.ended()).await.is_err() {
+            self.signal(Signal::KILL);
+            self.ended().await;
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // The child is not reaped before `over`, so the group is still its own.
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        if let Some(group) = pid.and_then(Pid::from_raw).filter(|_| !self.over) {
+            // ESRCH: it has just ended.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// All that a command of the app started, killed when this is dropped.
+struct Tree(Option<Running>);
+
+impl Tree {
+    async fn ended(&mut self) -> ExitStatus {
+        let Some(running) = &self.0 else {
+            return ExitStatus::Unknown;
+        };
+        running.exited().await;
+        stop::kill(running).await;
+        let status = running.reap();
+        self.0 = None;
+        status
+    }
+
+    async fn kill(&mut self) {
+        if let Some(running) = &self.0 {
+            stop::kill(running).await;
+            running.exited().await;
+            running.reap();
+            self.0 = None;
+        }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let (Some(running), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        // The actor was dropped (a panic): nobody is left to wait, but the tree must end all the same.
+        runtime.spawn(async move {
+            stop::kill(&running).await;
+            running.exited().await;
+            running.reap();
+        });
+    }
+}
+
+/// Takes a command's output: lines to the log, the last ones kept.
+struct Sink<'a> {
+    journal: &'a Journal,
+    splitter: Splitter,
+    tail: Tail,
+}
+
+impl<'a> Sink<'a> {
+    fn new(journal: &'a Journal) -> Self {
+        Self {
+            journal,
+            splitter: Splitter::default(),
+            tail: Tail::default(),
+        }
+    }
+
+    async fn read(&mut self, mut reader: impl AsyncRead + Unpin) {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match reader.read(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(length) => {
+                    let lines = self.splitter.push(&buffer[..length]);
+                    self.take(lines).await;
+                }
+            }
+        }
+        let rest = self.splitter.finish();
+        self.take(rest.into_iter().collect()).await;
+    }
+
+    async fn take(&mut self, lines: Vec<Vec<u8>>) {
+        let mask = self.journal.mask();
+        let lines: Vec<_> = lines.into_iter().map(|line| mask.apply(line)).collect();
+        for line in &lines {
+            self.tail.push(line);
+        }
+        self.journal.write(lines).await;
+    }
+
+    fn tail(&mut self) -> Vec<String> {
+        if let Some(rest) = self.splitter.finish() {
+            self.tail.push(&self.journal.mask().apply(rest));
+        }
+        std::mem::take(&mut self.tail).into_lines()
+    }
+}

@@ -8,6 +8,8 @@
 
 pub mod build;
 pub mod command;
+pub mod failure;
+pub mod git;
 pub mod installer;
 pub mod journal;
 pub mod lines;
@@ -15,5 +17,6 @@ pub mod packages;
 pub mod plan;
 pub mod record;
 pub mod release;
+pub mod remote;
 pub mod source;
 pub mod tree;

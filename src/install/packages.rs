@@ -1,1 +1,234 @@
 //! Debian packages through the real apt-get.
+//!
+//! apt-get takes a name it does not know for a regular expression or a task, and `name-` for an order to remove; so
+//! only names that apt knows exactly are ever given to it. It is run for what dpkg misses and not otherwise: a deploy
+//! with nothing to install needs neither root nor Debian's mirrors.
+
+use tokio::sync::Mutex;
+
+use super::command::{self, Bounds, Finished, Program, StepError};
+use super::dpkg::{self, Installed};
+use super::failure;
+use super::git::system_environment;
+use super::journal::Journal;
+use super::record::{Failure, Step};
+use crate::app::config::Package;
+
+/// One apt-get of ours at a time: of two at once, the second would find the first's packages half configured.
+static APT: Mutex<()> = Mutex::const_new(());
+
+/// What every apt-get is told: to ask nothing, to keep configuration files that people changed, to wait for other
+/// package managers (unattended-upgrades), and to leave the terminal alone. Recommended packages are installed: people
+/// get what `apt-get install` gives them by hand, and packages of languages lean on it (ruby → its headers' tools).
+const OPTIONS: [&str; 10] = [
+    "-y",
+    "-q",
+    "-o",
+    "DPkg::Lock::Timeout=600",
+    "-o",
+    "Dpkg::Options::=--force-confold",
+    "-o",
+    "Dpkg::Options::=--force-confdef",
+    "-o",
+    "Dpkg::Use-Pty=0",
+];
+
+/// Words by which apt-get says that its lists are old.
+const STALE: [&str; 4] = [
+    "404  Not Found",
+    "Unable to fetch some archives",
+    "was not found",
+    "Unable to locate package",
+];
+
+/// Installs what is missing of `wanted`.
+///
+/// # Errors
+/// No root, no Debian, a package that apt does not know, apt-get's own failure, a reached bound.
+pub async fn install(wanted: &[Package], journal: &Journal, bounds: &Bounds) -> Result<(), StepError> {
+    let guard = bounds.hold(APT.lock()).await;
+    let _guard = guard.map_err(|b| b.into_error(Step::Packages, "another app's apt-get", Vec::new()))?;
+    let apt = Apt { journal, bounds };
+    let missing = apt.missing(wanted).await?;
+    if missing.is_empty() {
+        journal.line(format!("all {} packages are installed", wanted.len())).await;
+        return Ok(());
+    }
+    let names: Vec<String> = missing.iter().map(|p| argument(p)).collect();
+    if !nix::unistd::geteuid().is_root() {
+        let list = names.join(" ");
+        let reason = format!("not installed, and procserver does not run as root: {list}");
+        let hint = format!("install them by hand: sudo apt-get install {list}");
+        return Err(Failure::new(Step::Packages, reason).hint(hint).into());
+    }
+    let mut fresh = false;
+    if !apt.unknown(&missing).await?.is_empty() {
+        apt.update().await?;
+        fresh = true;
+        let unknown = apt.unknown(&missing).await?;
+        if !unknown.is_empty() {
+            return Err(not_known(&unknown).into());
+        }
+    }
+    apt.install(&names, fresh).await?;
+    still_missing(&apt.missing(wanted).await?)
+}
+
+/// As apt-get is given it.
+fn argument(package: &Package) -> String {
+    match &package.version {
+        Some(version) => format!("{}={version}", package.name),
+        None => package.name.clone(),
+    }
+}
+
+fn not_known(unknown: &[String]) -> Failure {
+    let list = unknown.join(", ");
+    let reason = match unknown.len() {
+        1 => format!("package {list} is not known to apt"),
+        _ => format!("packages {list} are not known to apt"),
+    };
+    Failure::new(Step::Packages, reason).hint(
+        "check the spelling and this machine's release (apt-cache search NAME), or add the package's source to \
+         /etc/apt/sources.list.d",
+    )
+}
+
+/// What apt-get has left out although it exited with 0 (a package that conflicts with another of the list).
+fn still_missing(missing: &[&Package]) -> Result<(), StepError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<_> = missing.iter().map(|p| argument(p)).collect();
+    let reason = format!("apt-get ended well but these are not installed: {}", list.join(", "));
+    Err(Failure::new(Step::Packages, reason).into())
+}
+
+struct Apt<'a> {
+    journal: &'a Journal,
+    bounds: &'a Bounds,
+}
+
+impl Apt<'_> {
+    async fn missing<'p>(&self, wanted: &'p [Package]) -> Result<Vec<&'p Package>, StepError> {
+        let format = format!("-f={}", dpkg::FORMAT);
+        let listed = self.ask("dpkg-query", &["-W", &format]).await?;
+        let installed = Installed::parse(&String::from_utf8_lossy(&listed.stdout));
+        Ok(wanted.iter().filter(|p| !installed.satisfies(p)).collect())
+    }
+
+    /// Which of `packages` apt does not know.
+    async fn unknown(&self, packages: &[&Package]) -> Result<Vec<String>, StepError> {
+        let mut arguments = vec!["policy", "--"];
+        arguments.extend(packages.iter().map(|p| p.name.as_str()));
+        let policy = self.ask("apt-cache", &arguments).await?;
+        let known = dpkg::candidates(&String::from_utf8_lossy(&policy.stdout));
+        let mut unknown = Vec::new();
+        for name in packages.iter().map(|p| &p.name) {
+            if known.contains(name.as_str()) {
+                continue;
+            }
+            let showpkg = self.ask("apt-cache", &["showpkg", "--", name]).await?;
+            if !dpkg::has_providers(&String::from_utf8_lossy(&showpkg.stdout)) {
+                unknown.push(name.clone());
+            }
+        }
+        Ok(unknown)
+    }
+
+    async fn update(&self) -> Result<(), StepError> {
+        let finished = self.get(&["update"]).await?;
+        // Its warnings (a source of many that does not answer) come with 0; the install shows whether it matters.
+        match finished.succeeded() {
+            true => Ok(()),
+            false => Err(failed("apt-get update", finished).into()),
+        }
+    }
+
+    async fn install(&self, names: &[String], mut fresh: bool) -> Result<(), StepError> {
+        let mut arguments = vec!["install", "--"];
+        arguments.extend(names.iter().map(String::as_str));
+        let mut repaired = false;
+        loop {
+            let finished = self.get(&arguments).await?;
+            if finished.succeeded() {
+                return Ok(());
+            }
+            let says = |words: &str| finished.tail.iter().any(|line| line.contains(words));
+            if !repaired && says("dpkg --configure -a") {
+                // An earlier run was killed midway, maybe with us. This is what dpkg asks for.
+                self.run("dpkg", &["--configure", "-a", "--force-confold", "--force-confdef"]).await?;
+                repaired = true;
+            } else if !fresh && STALE.into_iter().any(says) {
+                self.update().await?;
+                fresh = true;
+            } else {
+                return Err(failed("apt-get install", finished).into());
+            }
+        }
+    }
+
+    async fn get(&self, arguments: &[&str]) -> Result<Finished, StepError> {
+        let all: Vec<&str> = OPTIONS.into_iter().chain(arguments.iter().copied()).collect();
+        self.run("apt-get", &all).await
+    }
+
+    async fn run(&self, name: &'static str, arguments: &[&str]) -> Result<Finished, StepError> {
+        command::run(&program(name, arguments, false), self.journal, self.bounds)
+            .await
+            .map_err(not_debian)
+    }
+
+    async fn ask(&self, name: &'static str, arguments: &[&str]) -> Result<Finished, StepError> {
+        command::run(&program(name, arguments, true), self.journal, self.bounds)
+            .await
+            .map_err(not_debian)
+    }
+}
+
+fn program(name: &'static str, arguments: &[&str], quiet: bool) -> Program {
+    let mut environment = system_environment();
+    for (name, value) in [
+        ("DEBIAN_FRONTEND", "noninteractive"),
+        ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+        ("APT_LISTCHANGES_FRONTEND", "none"),
+        ("NEEDRESTART_MODE", "l"),
+        // Maintainer scripts expect one.
+        ("HOME", "/root"),
+    ] {
+        environment.insert(name.into(), value.into());
+    }
+    Program {
+        name,
+        arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+        environment,
+        directory: None,
+        quiet,
+    }
+}
+
+/// A program that is not there means that this is no Debian: the general advice to install it would not help.
+fn not_debian(error: StepError) -> StepError {
+    match error {
+        StepError::Failed(failure) if failure.reason.ends_with("is not installed on this machine") => {
+            let reason = "this machine has no apt-get: `packages` work on Debian and its relatives only";
+            Failure::new(Step::Packages, reason)
+                .hint("install what the app needs by hand and remove `packages` from the document")
+                .into()
+        }
+        other => other,
+    }
+}
+
+fn failed(command: &str, finished: Finished) -> Failure {
+    let line = finished
+        .tail
+        .iter()
+        .find(|line| line.starts_with("E: "))
+        .map(|line| line.trim_start_matches("E: ").to_owned());
+    let mut failure = failure::exited(Step::Packages, command, finished.status, finished.tail);
+    if let Some(line) = line {
+        failure.reason = format!("{}: {line}", failure.reason);
+    }
+    failure
+}

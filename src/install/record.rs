@@ -1,6 +1,18 @@
 //! The record of a deployment: `deployments/N.json`, and what the API shows of it.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
+
+use super::release::read_regular;
+use crate::app::directories::AppDirs;
+use crate::durable;
+
+/// How many records of an app are kept.
+pub const KEPT: usize = 50;
+
+/// A record is some 10 KiB at most: bounded reasons and tails. A larger file is none of ours; bytes.
+const MAX_RECORD: u64 = 1024 * 1024;
 
 /// A step of a deploy, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -122,4 +134,88 @@ pub struct DeploymentRecord {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+}
+
+/// Writes `record` in place of what there was, and removes the oldest ones beyond [`KEPT`]. Blocks.
+///
+/// # Errors
+/// As [`durable::replace`]; the old record is intact then.
+pub fn store(dirs: &AppDirs, record: &DeploymentRecord) -> io::Result<()> {
+    let directory = dirs.deployments();
+    std::fs::create_dir_all(&directory)?;
+    let text = serde_json::to_vec_pretty(record)?;
+    durable::replace(&directory.join(format!("{}.json", record.id)), &text, 0o600)?;
+    let ids = ids(dirs);
+    for id in &ids[..ids.len().saturating_sub(KEPT)] {
+        // One that stays is tried again the next time.
+        let _ = std::fs::remove_file(directory.join(format!("{id}.json")));
+    }
+    Ok(())
+}
+
+/// All kept records, oldest first; a damaged one is named in the server's log and left out. Blocks.
+#[must_use]
+pub fn load_all(dirs: &AppDirs) -> Vec<DeploymentRecord> {
+    let mut records = Vec::new();
+    for id in ids(dirs) {
+        let path = dirs.deployments().join(format!("{id}.json"));
+        let parsed = read_regular(&path, MAX_RECORD)
+            .and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .and_then(|text| Ok(serde_json::from_slice::<DeploymentRecord>(&text)?));
+        match parsed {
+            Ok(record) if record.id == id => records.push(record),
+            Ok(record) => log::warn!("{} is the record of {}", path.display(), record.id),
+            Err(error) => log::warn!("{} is left out: {error}", path.display()),
+        }
+    }
+    records
+}
+
+fn ids(dirs: &AppDirs) -> Vec<u64> {
+    let entries = std::fs::read_dir(dirs.deployments()).into_iter().flatten();
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let mut ids: Vec<u64> = names
+        .filter_map(|name| name.to_str()?.strip_suffix(".json")?.parse().ok())
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::name::AppName;
+
+    fn record(id: u64) -> DeploymentRecord {
+        DeploymentRecord {
+            id,
+            state: DeploymentState::Failed,
+            release: Some(3),
+            commit: None,
+            started: jiff::Timestamp::UNIX_EPOCH,
+            finished: Some(jiff::Timestamp::UNIX_EPOCH),
+            steps: vec![StepRecord {
+                step: Step::Fetch,
+                started: jiff::Timestamp::UNIX_EPOCH,
+                seconds: Some(0.5),
+            }],
+            failure: Some(Failure::new(Step::Fetch, "no").hint("yes")),
+        }
+    }
+
+    #[test]
+    fn records_come_back_as_they_were_and_only_the_last_are_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let dirs = AppDirs::new(home.path(), home.path(), &AppName::parse("a").unwrap());
+        assert!(load_all(&dirs).is_empty());
+        for id in 1..=60 {
+            store(&dirs, &record(id)).unwrap();
+        }
+        store(&dirs, &record(60)).unwrap();
+        std::fs::write(dirs.deployments().join("30.json"), "{").unwrap();
+        let loaded = load_all(&dirs);
+        assert_eq!(loaded.len(), KEPT - 1);
+        assert_eq!(loaded.first().map(|r| r.id), Some(11));
+        assert_eq!(loaded.last(), Some(&record(60)));
+    }
 }

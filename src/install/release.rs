@@ -1,13 +1,25 @@
 //! A release: code at a commit and a document, numbered, immutable.
 
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use super::tree;
 use crate::app::directories::AppDirs;
 use crate::app::dotenv::Dotenv;
 use crate::app::procfile::Procfile;
+use crate::durable;
+
+/// A Procfile or `.env` is refused when it is larger, bytes.
+pub const MAX_MANIFEST: u64 = 1024 * 1024;
+
+/// A record holds a document, which the API bounds; bytes.
+const MAX_RECORD: u64 = 16 * 1024 * 1024;
 
 /// `releases/N.json`, written when the release is complete: a directory without a record is rubbish.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +58,7 @@ pub enum ReleaseError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The record is not what was written.
     #[error("{path} is damaged: {detail}")]
@@ -69,13 +81,86 @@ pub enum ReleaseError {
     Dotenv(#[from] crate::app::dotenv::DotenvError),
 }
 
+impl ReleaseError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::Io { path, source }
+    }
+}
+
 /// Reads Procfile and `.env` of a checkout; neither a link nor larger than 1 MiB. Blocks.
 ///
 /// # Errors
 /// [`ReleaseError`].
 pub fn manifest(directory: &Path) -> Result<(Procfile, Dotenv), ReleaseError> {
-    let _ = directory;
-    todo!()
+    let text = bounded(&directory.join("Procfile"))?.ok_or(ReleaseError::NoProcfile)?;
+    let procfile = Procfile::parse(&text)?;
+    procfile.check()?;
+    Ok((procfile, dotenv(directory)?))
+}
+
+/// As [`manifest`], for an app of `document`: one with `static` files needs no Procfile. Blocks.
+///
+/// # Errors
+/// [`ReleaseError`].
+pub fn manifest_for(
+    directory: &Path,
+    document: &serde_json::Value,
+) -> Result<(Procfile, Dotenv), ReleaseError> {
+    let is_static = document.get("static").is_some_and(|s| !s.is_null());
+    match manifest(directory) {
+        Err(ReleaseError::NoProcfile) if is_static => {
+            Ok((Procfile::default(), dotenv(directory)?))
+        }
+        other => other,
+    }
+}
+
+fn dotenv(directory: &Path) -> Result<Dotenv, ReleaseError> {
+    match bounded(&directory.join(".env"))? {
+        Some(text) => Ok(Dotenv::parse(&text)?),
+        None => Ok(Dotenv::default()),
+    }
+}
+
+/// A file that a repository or a build may have made into anything. `None`: there is none.
+fn bounded(path: &Path) -> Result<Option<Vec<u8>>, ReleaseError> {
+    read_regular(path, MAX_MANIFEST).map_err(ReleaseError::io(path))
+}
+
+/// Reads a regular file of at most `limit` bytes; follows no link in the last place, and waits for no FIFO.
+pub(super) fn read_regular(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let file: File = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => {
+            return Err(io::Error::other("is a symbolic link: it must be a file"));
+        }
+        Err(error) => return Err(error),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::other(format!("is larger than {limit} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+/// Makes the release of `record` one: its directory is complete. Blocks.
+///
+/// # Errors
+/// As [`durable::replace`].
+pub fn complete(dirs: &AppDirs, record: &ReleaseRecord) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(record)?;
+    durable::replace(&dirs.release_record(record.id), &text, 0o600)
 }
 
 /// Loads release `id` from disk. Blocks.
@@ -83,20 +168,210 @@ pub fn manifest(directory: &Path) -> Result<(Procfile, Dotenv), ReleaseError> {
 /// # Errors
 /// [`ReleaseError`].
 pub fn load(dirs: &AppDirs, id: u64) -> Result<Release, ReleaseError> {
-    let _ = (dirs, id);
-    todo!()
+    let record = record(dirs, id)?;
+    let directory = dirs.release(id);
+    let (procfile, dotenv) = manifest_for(&directory, &record.document)?;
+    let mut warnings = procfile.warnings.clone();
+    warnings.extend(dotenv.warnings);
+    Ok(Release {
+        record,
+        directory,
+        procfile,
+        dotenv: dotenv.variables,
+        warnings,
+    })
+}
+
+fn record(dirs: &AppDirs, id: u64) -> Result<ReleaseRecord, ReleaseError> {
+    let path = dirs.release_record(id);
+    let damaged = |detail: String| ReleaseError::Damaged {
+        path: path.clone(),
+        detail,
+    };
+    let text = read_regular(&path, MAX_RECORD)
+        .and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()))
+        .map_err(ReleaseError::io(&path))?;
+    let record: ReleaseRecord = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+    if record.id != id {
+        return Err(damaged(format!("it is the record of release {}", record.id)));
+    }
+    Ok(record)
 }
 
 /// The records of all complete releases, by id. Blocks.
 #[must_use]
 pub fn list(dirs: &AppDirs) -> Vec<ReleaseRecord> {
-    let _ = dirs;
-    todo!()
+    let mut records = Vec::new();
+    for id in Contents::of(dirs).records {
+        if !dirs.release(id).is_dir() {
+            continue;
+        }
+        match record(dirs, id) {
+            Ok(record) => records.push(record),
+            Err(error) => log::warn!("release {id} is left out: {error}"),
+        }
+    }
+    records
 }
 
 /// Removes what is not worth keeping: directories without a record, and the oldest releases beyond `keep`, never one
 /// of `in_use`. Blocks.
 pub fn prune(dirs: &AppDirs, keep: usize, in_use: &[u64]) {
-    let _ = (dirs, keep, in_use);
-    todo!()
+    sweep(dirs, in_use);
+    let complete = Contents::of(dirs).records;
+    let surplus = complete.len().saturating_sub(keep);
+    for id in complete.iter().take(surplus).filter(|id| !in_use.contains(id)) {
+        discard(dirs, *id);
+    }
+}
+
+/// Removes what deploys that did not end have left: directories without a record, records without a directory,
+/// temporary files of other daemons; never of one of `in_use`. Blocks.
+pub fn sweep(dirs: &AppDirs, in_use: &[u64]) {
+    let contents = Contents::of(dirs);
+    let records = contents.records.iter().filter(|id| !dirs.release(**id).is_dir());
+    let directories = contents.directories.iter().filter(|id| !contents.records.contains(id));
+    for id in records.chain(directories).filter(|id| !in_use.contains(id)) {
+        discard(dirs, *id);
+    }
+    for file in contents.temporary {
+        warn(&file, std::fs::remove_file(&file));
+    }
+}
+
+/// Removes release `id`: first the record, so that a half-removed one is rubbish. Blocks.
+pub fn discard(dirs: &AppDirs, id: u64) {
+    let record = dirs.release_record(id);
+    match std::fs::remove_file(&record) {
+        Ok(()) => warn(&record, durable::sync_directory(&dirs.releases())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return warn(&record, Err(error)),
+    }
+    let directory = dirs.release(id);
+    warn(&directory, tree::remove(&directory));
+}
+
+fn warn(path: &Path, result: io::Result<()>) {
+    if let Err(error) = result {
+        log::warn!("cannot remove {}: {error}", path.display());
+    }
+}
+
+/// What lies in `releases/`, by id.
+#[derive(Default)]
+struct Contents {
+    records: Vec<u64>,
+    directories: Vec<u64>,
+    temporary: Vec<PathBuf>,
+}
+
+impl Contents {
+    fn of(dirs: &AppDirs) -> Self {
+        let mut contents = Self::default();
+        let own = format!("{}{}-", durable::TEMPORARY_PREFIX, std::process::id());
+        for entry in std::fs::read_dir(dirs.releases()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(durable::TEMPORARY_PREFIX) && !name.starts_with(&own) {
+                contents.temporary.push(entry.path());
+            } else if let Some(id) = name.strip_suffix(".json").and_then(|n| n.parse().ok()) {
+                contents.records.push(id);
+            } else if let Ok(id) = name.parse() {
+                contents.directories.push(id);
+            }
+        }
+        contents.records.sort_unstable();
+        contents.directories.sort_unstable();
+        contents
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::name::AppName;
+
+    fn dirs(home: &Path) -> AppDirs {
+        let dirs = AppDirs::new(home, home, &AppName::parse("a").unwrap());
+        std::fs::create_dir_all(dirs.releases()).unwrap();
+        dirs
+    }
+
+    fn make(dirs: &AppDirs, id: u64) {
+        std::fs::create_dir(dirs.release(id)).unwrap();
+        let record = ReleaseRecord {
+            id,
+            commit: "c".repeat(40),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            document: serde_json::json!({"name": "a"}),
+        };
+        complete(dirs, &record).unwrap();
+    }
+
+    fn ids(dirs: &AppDirs) -> Vec<u64> {
+        list(dirs).iter().map(|r| r.id).collect()
+    }
+
+    #[test]
+    fn the_oldest_go_and_those_in_use_stay() {
+        let home = tempfile::tempdir().unwrap();
+        let dirs = dirs(home.path());
+        for id in [1, 2, 9, 10, 11] {
+            make(&dirs, id);
+        }
+        prune(&dirs, 2, &[1]);
+        assert_eq!(ids(&dirs), [1, 10, 11]);
+        assert!(!dirs.release(2).exists() && !dirs.release_record(2).exists());
+    }
+
+    #[test]
+    fn rubbish_goes_but_not_what_is_being_made() {
+        let home = tempfile::tempdir().unwrap();
+        let dirs = dirs(home.path());
+        make(&dirs, 1);
+        make(&dirs, 4);
+        std::fs::remove_dir(dirs.release(4)).unwrap();
+        for id in [2, 3] {
+            std::fs::create_dir(dirs.release(id)).unwrap();
+            std::fs::write(dirs.release(id).join("x"), "x").unwrap();
+        }
+        let left = dirs.releases().join(format!("{}0-7", durable::TEMPORARY_PREFIX));
+        std::fs::write(&left, "half").unwrap();
+        sweep(&dirs, &[3]);
+        assert_eq!(ids(&dirs), [1]);
+        assert!(!dirs.release(2).exists() && dirs.release(3).exists());
+        assert!(!left.exists() && !dirs.release_record(4).exists());
+    }
+
+    #[test]
+    fn a_damaged_record_is_named_and_left_out() {
+        let home = tempfile::tempdir().unwrap();
+        let dirs = dirs(home.path());
+        make(&dirs, 1);
+        make(&dirs, 2);
+        std::fs::write(dirs.release_record(1), "{").unwrap();
+        std::fs::copy(dirs.release_record(2), dirs.release_record(3)).unwrap();
+        std::fs::create_dir(dirs.release(3)).unwrap();
+        assert_eq!(ids(&dirs), [2]);
+        assert!(matches!(load(&dirs, 1), Err(ReleaseError::Damaged { .. })));
+        assert!(matches!(load(&dirs, 3), Err(ReleaseError::Damaged { .. })));
+        assert!(matches!(load(&dirs, 8), Err(ReleaseError::Io { .. })));
+    }
+
+    #[test]
+    fn manifests_are_regular_bounded_files() {
+        let home = tempfile::tempdir().unwrap();
+        let at = home.path().join("Procfile");
+        assert!(matches!(manifest(home.path()), Err(ReleaseError::NoProcfile)));
+        std::os::unix::fs::symlink("/etc/passwd", &at).unwrap();
+        let error = manifest(home.path()).unwrap_err().to_string();
+        assert!(error.contains("symbolic link"), "{error}");
+        std::fs::remove_file(&at).unwrap();
+        std::fs::create_dir(&at).unwrap();
+        assert!(matches!(manifest(home.path()), Err(ReleaseError::Io { .. })));
+        std::fs::remove_dir(&at).unwrap();
+        std::fs::write(&at, vec![b'#'; 2 * 1024 * 1024]).unwrap();
+        let error = manifest(home.path()).unwrap_err().to_string();
+        assert!(error.contains("larger"), "{error}");
+    }
 }

@@ -1,0 +1,130 @@
+//! What dpkg and apt say about packages (pure).
+
+use std::collections::{HashMap, HashSet};
+
+use crate::app::config::Package;
+
+/// The format that [`Installed::parse`] reads, for `dpkg-query -W -f`.
+pub const FORMAT: &str = r"${Package}\t${Architecture}\t${Version}\t${Status}\t${Provides}\n";
+
+/// The packages that are installed, and nothing else: not removed ones whose configuration is left, not half
+/// installed ones.
+#[derive(Debug, Default)]
+pub struct Installed {
+    /// Architecture and version by name; more than one where it is installed for several architectures.
+    packages: HashMap<String, Vec<(String, String)>>,
+    /// Virtual packages.
+    provided: HashSet<String>,
+    native: String,
+}
+
+impl Installed {
+    /// Reads the output of `dpkg-query -W` with [`FORMAT`], of all packages.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut installed = Self::default();
+        for line in text.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let &[name, architecture, version, "install ok installed", provides] = &fields[..] else {
+                continue;
+            };
+            if name == "dpkg" {
+                installed.native = architecture.to_owned();
+            }
+            let versions = installed.packages.entry(name.to_owned()).or_default();
+            versions.push((architecture.to_owned(), version.to_owned()));
+            // `mail-transport-agent, foo (= 1.2)`
+            let virtual_names = provides.split(',').filter_map(|p| p.split_whitespace().next());
+            installed.provided.extend(virtual_names.map(str::to_owned));
+        }
+        installed
+    }
+
+    /// Whether `package` needs nothing to be done. A version must be exactly that one; only a real package has one.
+    #[must_use]
+    pub fn satisfies(&self, package: &Package) -> bool {
+        let (name, architecture) = match package.name.split_once(':') {
+            Some((name, architecture)) => (name, architecture),
+            None => (package.name.as_str(), self.native.as_str()),
+        };
+        let real = self.packages.get(name).is_some_and(|versions| {
+            versions.iter().any(|(arch, version)| {
+                [architecture, "all"].contains(&arch.as_str())
+                    && package.version.as_ref().is_none_or(|wanted| wanted == version)
+            })
+        });
+        real || (package.version.is_none() && self.provided.contains(&package.name))
+    }
+}
+
+/// The names that `apt-cache policy` lists with a version that can be installed.
+#[must_use]
+pub fn candidates(policy: &str) -> HashSet<&str> {
+    let mut known = HashSet::new();
+    let mut current = "";
+    for line in policy.lines() {
+        if let Some(name) = line.strip_suffix(':').filter(|n| !n.starts_with(' ')) {
+            current = name;
+        } else if let Some(version) = line.trim_start().strip_prefix("Candidate: ")
+            && version != "(none)"
+        {
+            known.insert(current);
+        }
+    }
+    known
+}
+
+/// Whether `apt-cache showpkg` names a package that provides a virtual one.
+#[must_use]
+pub fn has_providers(showpkg: &str) -> bool {
+    let mut lines = showpkg.lines();
+    lines.any(|line| line.starts_with("Reverse Provides:"))
+        && lines.any(|line| !line.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTED: &str = "dpkg\tamd64\t1.22\tinstall ok installed\t\n\
+        mawk\tamd64\t1.3\tinstall ok installed\tawk\n\
+        exim4\tall\t4.96\tinstall ok installed\tmail-transport-agent, smtp (= 4)\n\
+        nginx\tamd64\t1.26\tdeinstall ok config-files\t\n\
+        broken\tamd64\t1\tinstall ok half-configured\t\n\
+        libc6\ti386\t2.41\tinstall ok installed\t\n\
+        zlib1g\tamd64\t1:1.3\tinstall ok installed\t\n";
+
+    fn package(text: &str) -> Package {
+        let (name, version) = match text.split_once('=') {
+            Some((name, version)) => (name, Some(version.to_owned())),
+            None => (text, None),
+        };
+        Package { name: name.to_owned(), version }
+    }
+
+    #[test]
+    fn only_what_is_wholly_installed_counts() {
+        let installed = Installed::parse(LISTED);
+        for yes in ["mawk", "awk", "exim4", "smtp", "zlib1g=1:1.3", "zlib1g:amd64", "libc6:i386", "exim4:amd64"] {
+            assert!(installed.satisfies(&package(yes)), "{yes}");
+        }
+        for no in ["nginx", "broken", "libc6", "zlib1g=1:1.2", "awk=1.3", "none", "zlib1g:i386", ""] {
+            assert!(!installed.satisfies(&package(no)), "{no}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_known_when_it_has_a_candidate() {
+        let policy = "hello:\n  Installed: (none)\n  Candidate: 2.10-5\n  Version table:\n     2.10-5 500\n\
+            awk:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n";
+        let known = candidates(policy);
+        assert!(known.contains("hello") && !known.contains("awk") && !known.contains("other"));
+    }
+
+    #[test]
+    fn a_virtual_name_is_known_when_something_provides_it() {
+        assert!(has_providers("Package: awk\nProvides: \nReverse Provides: \nmawk 1.3 (= )\n"));
+        assert!(!has_providers("Package: x\nProvides: \nReverse Provides: \n"));
+        assert!(!has_providers(""));
+    }
+}

@@ -1,0 +1,177 @@
+//! Sentences for what goes wrong in a deploy: what, where, and what to do next (pure).
+
+use std::io;
+use std::time::Duration;
+
+use super::journal::elapsed;
+use super::record::{Failure, Step};
+use crate::process::exit::ExitStatus;
+
+impl Failure {
+    /// A failure of `step` that no command is behind.
+    #[must_use]
+    pub fn new(step: Step, reason: impl Into<String>) -> Self {
+        Self {
+            step,
+            reason: reason.into(),
+            exit_code: None,
+            signal: None,
+            log_tail: Vec::new(),
+            hint: None,
+        }
+    }
+
+    /// With a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// With the last lines of output.
+    #[must_use]
+    pub fn tail(mut self, tail: Vec<String>) -> Self {
+        self.log_tail = tail;
+        self
+    }
+
+    /// With the way a command ended.
+    #[must_use]
+    pub fn status(mut self, status: ExitStatus) -> Self {
+        match status {
+            ExitStatus::Code(code) => self.exit_code = Some(code),
+            ExitStatus::Signal(signal) => self.signal = Some(signal),
+            ExitStatus::Unknown => {}
+        }
+        self
+    }
+}
+
+/// Hint for a full disk.
+const DISK_HINT: &str =
+    "make room (df -h shows where), or lower `keep_releases`, then deploy again";
+
+/// `command` ended in another way than with 0.
+#[must_use]
+pub fn exited(step: Step, command: &str, status: ExitStatus, tail: Vec<String>) -> Failure {
+    let command = shortened(command);
+    if disk_is_full(&tail) {
+        return Failure::new(step, format!("the disk is full: `{command}` ended with {status}"))
+            .hint(DISK_HINT)
+            .status(status)
+            .tail(tail);
+    }
+    let failure = Failure::new(step, format!("`{command}` ended with {status}"));
+    let failure = match hint(status, &tail) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    };
+    failure.status(status).tail(tail)
+}
+
+/// `what` did not end within `limit`.
+#[must_use]
+pub fn timed_out(step: Step, what: &str, limit: Duration, tail: Vec<String>) -> Failure {
+    let reason = format!(
+        "the step took more than {} and was ended during `{}`",
+        elapsed(limit),
+        shortened(what)
+    );
+    Failure::new(step, reason)
+        .hint(format!(
+            "if it needs longer, raise `step_timeouts.{}` in procserver.toml",
+            match step {
+                Step::Checkout => "fetch",
+                other => other.name(),
+            }
+        ))
+        .tail(tail)
+}
+
+/// A program of the machine cannot be started.
+#[must_use]
+pub fn not_started(step: Step, program: &str, error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::NotFound {
+        return Failure::new(step, format!("{program} is not installed on this machine"))
+            .hint(format!("install it, e.g. apt-get install {program}"));
+    }
+    Failure::new(step, format!("{program} could not be started: {error}"))
+}
+
+/// `what` failed with an error of the operating system.
+#[must_use]
+pub fn io(step: Step, what: &str, error: &io::Error) -> Failure {
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return Failure::new(step, format!("the disk is full: {what}: {error}")).hint(DISK_HINT);
+    }
+    Failure::new(step, format!("{what}: {error}"))
+}
+
+/// Whether a command's last lines blame the disk.
+#[must_use]
+pub fn disk_is_full(tail: &[String]) -> bool {
+    const SIGNS: [&str; 3] = ["No space left on device", "ENOSPC", "Disk quota exceeded"];
+    tail.iter().any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
+}
+
+fn hint(status: ExitStatus, tail: &[String]) -> Option<String> {
+    let mentions = |text: &str| tail.iter().any(|line| line.contains(text));
+    let text = match status {
+        ExitStatus::Code(127) => "command not found: add its package to `packages`",
+        ExitStatus::Code(126) => "not executable: run chmod +x on it and commit that",
+        ExitStatus::Code(137) | ExitStatus::Signal(9) => {
+            "it was killed, perhaps because memory ran out (dmesg shows that)"
+        }
+        _ if mentions("Read-only file system") || mentions("Permission denied") => {
+            "it runs as the app's user and may write only to its checkout, $HOME, $TMPDIR and $STORAGE_DIR"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// Commands can be long scripts.
+fn shortened(command: &str) -> String {
+    const WIDTH: usize = 120;
+    let line = command.lines().next().unwrap_or_default();
+    let mut text: String = line.chars().take(WIDTH).collect();
+    if text.len() < command.len() {
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_command_names_the_cure() {
+        let failure = exited(Step::Install, "bundle install", ExitStatus::Code(127), vec!["x".into()]);
+        assert_eq!(failure.reason, "`bundle install` ended with exit code 127");
+        assert_eq!(failure.exit_code, Some(127));
+        assert_eq!(failure.log_tail, ["x"]);
+        assert!(failure.hint.is_some_and(|h| h.contains("`packages`")));
+    }
+
+    #[test]
+    fn a_signal_is_told_as_one() {
+        let failure = exited(Step::Install, "make", ExitStatus::Signal(9), vec![]);
+        assert_eq!((failure.exit_code, failure.signal), (None, Some(9)));
+    }
+
+    #[test]
+    fn a_full_disk_is_said_to_be_full() {
+        let tail = vec!["cp: error writing 'x': No space left on device".to_owned()];
+        let failure = exited(Step::Checkout, "git read-tree", ExitStatus::Code(128), tail);
+        assert!(failure.reason.starts_with("the disk is full"));
+        let error = io::Error::from_raw_os_error(nix::errno::Errno::ENOSPC as i32);
+        assert!(io(Step::Install, "x", &error).reason.starts_with("the disk is full"));
+    }
+
+    #[test]
+    fn long_commands_are_shortened() {
+        let failure = exited(Step::Install, &"ä".repeat(500), ExitStatus::Code(1), vec![]);
+        assert!(failure.reason.chars().count() < 160);
+    }
+}

@@ -1,0 +1,164 @@
+//! The address of a repository, split into what git is told and what must stay secret (pure).
+
+/// Where a repository is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Remote {
+    url: String,
+    credentials: Option<Credentials>,
+}
+
+/// User and password of an `http(s)` URL. They reach git through a credential helper in its environment, so they are
+/// in no argument list, no configuration file, and no message of git's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Scheme, host and port that they are for.
+    pub scope: String,
+    /// Decoded.
+    pub user: String,
+    /// Decoded; a token may stand in place of the user, with no password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remote").field("url", &self.shown()).finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    /// Splits the URL of a document, which was checked there.
+    #[must_use]
+    pub fn parse(url: &str) -> Self {
+        let plain = Self {
+            url: url.to_owned(),
+            credentials: None,
+        };
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return plain;
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let Some((user_info, host)) = authority.rsplit_once('@') else {
+            return plain;
+        };
+        let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
+        if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) {
+            // ssh asks for no password that stands in a URL.
+            return Self {
+                url: format!("{scheme}://{user}@{host}{path}"),
+                credentials: None,
+            };
+        }
+        Self {
+            url: format!("{scheme}://{host}{path}"),
+            credentials: Some(Credentials {
+                scope: format!("{scheme}://{host}"),
+                user: decoded(user),
+                password: decoded(password),
+            }),
+        }
+    }
+
+    /// What git is told: the URL without a password.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What people are shown: not even a query, which may hold a token.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        self.url.split('?').next().unwrap_or_default()
+    }
+
+    /// What git sends when the server asks.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
+    /// What must not be in any log.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = Vec::new();
+        if let Some(Credentials { user, password, .. }) = &self.credentials {
+            secrets.push(if password.is_empty() { user } else { password }.clone());
+        }
+        if let Some((_, query)) = self.url.split_once('?') {
+            secrets.push(query.to_owned());
+        }
+        secrets
+    }
+
+    /// The directory of a repository on this machine.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        if self.url.starts_with('/') {
+            return Some(&self.url);
+        }
+        let scheme = self.url.get(..7)?;
+        scheme.eq_ignore_ascii_case("file://").then(|| &self.url[7..])
+    }
+}
+
+/// Undoes `%XX` (RFC 3986 §2.1).
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).filter(|_| *first == b'%');
+        let byte = digits
+            .and_then(|d| std::str::from_utf8(d).ok())
+            .and_then(|d| u8::from_str_radix(d, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_taken_out_of_http_urls() {
+        let remote = Remote::parse("https://ann:p%40ss@example.org:8443/x.git");
+        assert_eq!(remote.url(), "https://example.org:8443/x.git");
+        let credentials = remote.credentials().unwrap();
+        assert_eq!(credentials.scope, "https://example.org:8443");
+        assert_eq!((credentials.user.as_str(), credentials.password.as_str()), ("ann", "p@ss"));
+        assert_eq!(remote.secrets(), ["p@ss"]);
+        assert!(!format!("{remote:?}").contains("p@ss"));
+    }
+
+    #[test]
+    fn a_token_in_place_of_the_user_or_in_the_query_is_a_secret() {
+        assert_eq!(Remote::parse("https://ghp_x@h/y").secrets(), ["ghp_x"]);
+        let remote = Remote::parse("https://h/y?token=abc");
+        assert_eq!(remote.secrets(), ["token=abc"]);
+        assert_eq!(remote.shown(), "https://h/y");
+    }
+
+    #[test]
+    fn other_urls_stay_but_for_a_password() {
+        for url in ["git@h:x/y.git", "ssh://git@h/x", "git://h/x", "/srv/x.git", "https://h/x@y"] {
+            assert_eq!(Remote::parse(url).url(), url);
+            assert!(Remote::parse(url).secrets().is_empty());
+        }
+        assert_eq!(Remote::parse("ssh://git:pw@h/x").url(), "ssh://git@h/x");
+    }
+
+    #[test]
+    fn local_repositories_have_a_path() {
+        assert_eq!(Remote::parse("file:///srv/x").path(), Some("/srv/x"));
+        assert_eq!(Remote::parse("/srv/x").path(), Some("/srv/x"));
+        assert_eq!(Remote::parse("https://h/x").path(), None);
+        assert_eq!(Remote::parse("ä://h/x").path(), None);
+    }
+
+    #[test]
+    fn odd_percent_signs_are_kept() {
+        assert_eq!(decoded("a%4"), "a%4");
+        assert_eq!(decoded("%zz%41%"), "%zzA%");
+    }
+}
