@@ -1,1 +1,170 @@
-//! The command line: one file per verb; client verbs talk to the API only.
+//! The command line: one file per verb. `serve` runs the daemon, `demo` shows it, `check` reads a directory; all other
+//! verbs talk to the API of a server and to nothing else, through [`client::Client`].
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod apps;
+pub mod check;
+pub mod client;
+pub mod create;
+pub mod demo;
+pub mod demo_web;
+pub mod deploy;
+pub mod document;
+pub mod logs;
+pub mod output;
+pub mod problem;
+pub mod progress;
+pub mod ps;
+pub mod redeploy;
+pub mod releases;
+pub mod restart;
+pub mod rm;
+pub mod rollback;
+pub mod route;
+pub mod serve;
+pub mod show;
+pub mod start;
+pub mod stop;
+pub mod unix_connector;
+pub mod update;
+pub mod usage;
+
+use client::{Client, ClientArgs};
+use output::Output;
+
+/// A server for Procfile applications: fetches them from git, supervises them, proxies HTTP to them
+#[derive(Parser, Debug)]
+#[command(
+    name = "procserver",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "Examples:
+  procserver demo                              see it work, on a free port, in seconds
+  procserver serve                             run the server
+  procserver create blog --repo https://git.example/blog.git
+  procserver logs blog -f
+
+Exit codes: 0 done, 1 failed, 2 wrong usage. Each verb has its own --help with examples.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the server
+    Serve(Box<serve::ServeArgs>),
+    /// Show it all with a small app of its own, then clean up
+    Demo(demo::DemoArgs),
+    /// Read a directory's Procfile and .env and say what is in them
+    Check(check::CheckArgs),
+    /// List the applications
+    Apps(apps::AppsArgs),
+    /// Add an application and deploy it
+    Create(Box<create::CreateArgs>),
+    /// Print an application's document
+    Show(show::ShowArgs),
+    /// Replace an application's document and deploy it
+    Update(update::UpdateArgs),
+    /// Stop an application and remove it with its code, logs and storage
+    Rm(rm::RmArgs),
+    /// Start a stopped application
+    Start(start::StartArgs),
+    /// Stop an application until it is started again
+    Stop(stop::StopArgs),
+    /// Replace the processes by new ones of the same release
+    Restart(restart::RestartArgs),
+    /// Fetch the code anew, install and start it
+    Redeploy(redeploy::RedeployArgs),
+    /// Go back to a kept release
+    Rollback(rollback::RollbackArgs),
+    /// Show an application's processes
+    Ps(ps::PsArgs),
+    /// Show an application's releases
+    Releases(releases::ReleasesArgs),
+    /// Show what an application or its installation printed
+    Logs(logs::LogsArgs),
+    /// Tell which application would answer a URL, and why
+    Route(route::RouteArgs),
+    /// Become a supervised process: the daemon starts itself with it.
+    #[command(hide = true)]
+    Exec,
+    /// The demo's web process.
+    #[command(hide = true)]
+    DemoWeb,
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// Whatever failed, for `main` to print; [`usage::Usage`] when the arguments were wrong.
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        // Before any runtime, thread or logger: what it sets (ids, session, limits) is the whole process'.
+        Command::Exec => crate::process::exec::run(),
+        Command::DemoWeb => demo_web::run(),
+        Command::Serve(args) => serve::run(*args),
+        Command::Demo(args) => demo::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Apps(a) => with(&a.client, async |c, o| apps::run(c, o).await),
+        Command::Create(a) => with(&a.client, async |c, o| create::run(&a, c, o).await),
+        Command::Show(a) => with(&a.client, async |c, o| show::run(&a, c, o).await),
+        Command::Update(a) => with(&a.client, async |c, o| update::run(&a, c, o).await),
+        Command::Rm(a) => with(&a.client, async |c, o| rm::run(&a, c, o).await),
+        Command::Start(a) => with(&a.client, async |c, o| start::run(&a, c, o).await),
+        Command::Stop(a) => with(&a.client, async |c, o| stop::run(&a, c, o).await),
+        Command::Restart(a) => with(&a.client, async |c, o| restart::run(&a, c, o).await),
+        Command::Redeploy(a) => with(&a.client, async |c, o| redeploy::run(&a, c, o).await),
+        Command::Rollback(a) => with(&a.client, async |c, o| rollback::run(&a, c, o).await),
+        Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
+        Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
+        Command::Logs(a) => with(&a.client, async |c, o| logs::run(&a, c, o).await),
+        Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
+    }
+}
+
+/// Runs a client verb on a runtime of its own.
+fn with(
+    args: &ClientArgs,
+    verb: impl AsyncFnOnce(&Client, &mut Output) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    actix_rt::System::new().block_on(async {
+        let client = Client::new(args)?;
+        verb(&client, &mut Output::stdout(args.json)).await
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_visible_verb_has_examples_and_json() {
+        for verb in Cli::command()
+            .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
+        {
+            let help = verb.clone().render_long_help().to_string();
+            assert!(
+                help.contains("Examples:"),
+                "{} has no examples",
+                verb.get_name()
+            );
+            assert!(help.contains("--json"), "{} has no --json", verb.get_name());
+        }
+    }
+}

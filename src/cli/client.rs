@@ -1,0 +1,387 @@
+//! [`Client`]: speaks to the API, over the Unix socket or TCP.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use awc::ClientResponse;
+use awc::http::{Method, StatusCode, header};
+use clap::Args;
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+use super::unix_connector::UnixConnector;
+use crate::settings::Settings;
+use crate::settings::raw::RawSettings;
+use crate::settings::surroundings::Surroundings;
+
+/// The most that an answer may have, bytes; a stream has no limit.
+const LARGEST_ANSWER: usize = 16 << 20;
+/// Where root's server listens.
+const SYSTEM_SOCKET: &str = "/run/procserver/procserver.sock";
+
+/// How to reach the server: the same for every client verb.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ClientArgs {
+    /// Server: http://HOST:PORT, or unix:/path/of/procserver.sock [default: the socket of this machine's server]
+    #[arg(
+        long,
+        env = "PROCSERVER_URL",
+        value_name = "URL",
+        help_heading = "Connection"
+    )]
+    pub server: Option<String>,
+    /// Token of the API; the Unix socket needs none
+    #[arg(
+        long,
+        env = "PROCSERVER_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        help_heading = "Connection"
+    )]
+    pub token: Option<String>,
+    /// Print JSON and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A Unix socket.
+    Socket(PathBuf),
+    /// `http://HOST:PORT`, without a slash at the end.
+    Url(String),
+}
+
+/// Why a request could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// `--server` makes no sense.
+    #[error("--server {0}: {1}")]
+    Target(String, &'static str),
+    /// Nobody listens there.
+    #[error(
+        "no server answers at {0} ({1}): is it running? Start it with \"procserver serve\" or \"systemctl start procserver\", or name another with --server"
+    )]
+    NoServer(String, String),
+    /// The socket is not for us.
+    #[error(
+        "{0} is not for you to use: be root, or a member of the group procserver (usermod --append --groups procserver USER)"
+    )]
+    Forbidden(String),
+    /// The exchange broke off.
+    #[error("the exchange with {0} broke off: {1}")]
+    Broken(String, String),
+    /// The API says no.
+    #[error("{0}")]
+    Refused(Box<Problem>),
+    /// The answer is not what the API promises.
+    #[error("cannot make sense of the answer to {0}: {1}; is this another version of procserver?")]
+    Nonsense(String, String),
+}
+
+/// A request to the API.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    /// A document, JSON or JSON5.
+    pub body: Option<String>,
+    /// How long the server may take to have it done (`Prefer: wait`).
+    pub wait: Option<Duration>,
+}
+
+impl Call {
+    /// A call without a body.
+    #[must_use]
+    pub fn new(method: Method, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            body: None,
+            wait: None,
+        }
+    }
+
+    /// With this document.
+    #[must_use]
+    pub fn body(mut self, document: String) -> Self {
+        self.body = Some(document);
+        self
+    }
+
+    /// To be answered when it is done, or after this time.
+    #[must_use]
+    pub fn wait(mut self, time: Duration) -> Self {
+        self.wait = Some(time);
+        self
+    }
+}
+
+/// An answer that is no error.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// 200, 201, 202 or 204.
+    pub status: StatusCode,
+    /// `Location`.
+    pub location: Option<String>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON; `null` when it is empty or something else.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// Speaks to the API of one server.
+pub struct Client {
+    http: awc::Client,
+    target: Target,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A client as `args` ask for it.
+    ///
+    /// # Errors
+    /// [`ClientError::Target`].
+    pub fn new(args: &ClientArgs) -> Result<Self, ClientError> {
+        let target = match &args.server {
+            Some(server) => Target::parse(server)?,
+            None => Target::Socket(usual_socket()),
+        };
+        // A deploy may keep an answer waiting, and a followed log never ends: no timeout but the connect's.
+        let builder = awc::Client::builder().disable_timeout().disable_redirects();
+        let http = match &target {
+            Target::Url(_) => builder.finish(),
+            Target::Socket(path) => {
+                let connector = UnixConnector::new(path.clone());
+                builder
+                    .connector(awc::Connector::new().connector(connector))
+                    .finish()
+            }
+        };
+        Ok(Self {
+            http,
+            target,
+            token: args.token.clone(),
+        })
+    }
+
+    /// GETs a document.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let answer = self.send(&Call::new(Method::GET, path)).await?;
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| ClientError::Nonsense(path.to_owned(), error.to_string()))
+    }
+
+    /// Sends `call` and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`ClientError`]; every status from 300 up is [`ClientError::Refused`].
+    pub async fn send(&self, call: &Call) -> Result<Answer, ClientError> {
+        let response = self.exchange(call, "application/json").await?;
+        let status = response.status();
+        let location = response
+            .headers()
+            .get(header::LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let body = self.whole_body(response).await?;
+        if !status.is_success() {
+            return Err(ClientError::Refused(Box::new(Problem::read(
+                status.as_u16(),
+                &body,
+            ))));
+        }
+        Ok(Answer {
+            status,
+            location,
+            body,
+        })
+    }
+
+    /// GETs `path` as `media_type` and hands each piece to `take` as it comes.
+    ///
+    /// # Errors
+    /// [`ClientError`], and what `take` returns.
+    pub async fn stream<E: From<ClientError>>(
+        &self,
+        path: &str,
+        media_type: &str,
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut response = self
+            .exchange(&Call::new(Method::GET, path), media_type)
+            .await?;
+        let status = response.status();
+        if !status.is_success() {
+            let body = self.whole_body(response).await?;
+            let problem = Problem::read(status.as_u16(), &body);
+            return Err(ClientError::Refused(Box::new(problem)).into());
+        }
+        while let Some(piece) = response.next().await {
+            let piece = piece.map_err(|error| self.broken(&error))?;
+            take(&piece)?;
+        }
+        Ok(())
+    }
+
+    async fn exchange(&self, call: &Call, media_type: &str) -> Result<ClientResponse, ClientError> {
+        let base = match &self.target {
+            // The host is not looked at, but HTTP/1.1 demands one.
+            Target::Socket(_) => "http://localhost",
+            Target::Url(url) => url,
+        };
+        let mut request = self
+            .http
+            .request(call.method.clone(), format!("{base}{}", call.path))
+            .insert_header((header::ACCEPT, media_type));
+        if let Some(token) = &self.token {
+            request = request.insert_header((header::AUTHORIZATION, format!("Bearer {token}")));
+        }
+        if let Some(time) = call.wait {
+            request = request.insert_header(("Prefer", format!("wait={}", time.as_secs())));
+        }
+        let sent = match &call.body {
+            Some(body) => {
+                request
+                    .content_type("application/json")
+                    .send_body(body.clone())
+                    .await
+            }
+            None => request.send().await,
+        };
+        sent.map_err(|error| self.explain(error))
+    }
+
+    async fn whole_body(&self, mut response: ClientResponse) -> Result<Vec<u8>, ClientError> {
+        let body = response.body().limit(LARGEST_ANSWER).await;
+        body.map(|body| body.to_vec())
+            .map_err(|error| self.broken(&error))
+    }
+
+    fn broken(&self, error: &dyn std::fmt::Display) -> ClientError {
+        ClientError::Broken(self.target.to_string(), error.to_string())
+    }
+
+    fn explain(&self, error: awc::error::SendRequestError) -> ClientError {
+        use awc::error::{ConnectError, SendRequestError};
+        let target = self.target.to_string();
+        match error {
+            SendRequestError::Connect(ConnectError::Io(error))
+                if error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                ClientError::Forbidden(target)
+            }
+            SendRequestError::Connect(ConnectError::Io(error)) => {
+                ClientError::NoServer(target, error.to_string())
+            }
+            SendRequestError::Connect(error) => ClientError::NoServer(target, error.to_string()),
+            other => self.broken(&other),
+        }
+    }
+}
+
+impl Target {
+    /// Reads what `--server` says.
+    ///
+    /// # Errors
+    /// [`ClientError::Target`].
+    pub fn parse(text: &str) -> Result<Self, ClientError> {
+        let refuse = |why| Err(ClientError::Target(text.to_owned(), why));
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Self::Socket(path.strip_prefix("//").unwrap_or(path).into()));
+        }
+        if text.starts_with("https://") {
+            return refuse(
+                "https is not compiled in: use the Unix socket, or a tunnel (ssh -L 8080:localhost:80 HOST)",
+            );
+        }
+        let url: Result<awc::http::Uri, _> = text.parse();
+        match url {
+            Ok(url) if url.scheme_str() == Some("http") && url.host().is_some() => {
+                Ok(Self::Url(text.trim_end_matches('/').to_owned()))
+            }
+            _ => refuse("write http://HOST:PORT or unix:/path/of/procserver.sock"),
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Url(url) => f.write_str(url),
+        }
+    }
+}
+
+/// The socket of one's own server if there is one, else the system's, which members of the group procserver may use.
+fn usual_socket() -> PathBuf {
+    let nothing = RawSettings::default;
+    let own =
+        Settings::resolve(nothing(), nothing(), &Surroundings::detect()).map(|own| own.socket());
+    match own {
+        Ok(own) if own.exists() || !Path::new(SYSTEM_SOCKET).exists() => own,
+        _ => SYSTEM_SOCKET.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_url_or_a_socket() {
+        assert_eq!(
+            Target::parse("http://a:80/").unwrap(),
+            Target::Url("http://a:80".into())
+        );
+        assert_eq!(
+            Target::parse("unix:/x.sock").unwrap(),
+            Target::Socket("/x.sock".into())
+        );
+        assert_eq!(
+            Target::parse("unix:///x.sock").unwrap(),
+            Target::Socket("/x.sock".into())
+        );
+        for bad in ["", "a:80", "ftp://a", "http://"] {
+            assert!(Target::parse(bad).is_err(), "{bad}");
+        }
+        let https = Target::parse("https://a").unwrap_err().to_string();
+        assert!(
+            https.contains("https is not compiled in") && https.contains("ssh -L"),
+            "{https}"
+        );
+    }
+
+    #[actix_rt::test]
+    async fn a_socket_without_a_server_is_explained() {
+        let args = ClientArgs {
+            server: Some("unix:/nowhere/x.sock".into()),
+            ..ClientArgs::default()
+        };
+        let error = Client::new(&args)
+            .unwrap()
+            .get::<serde_json::Value>("/")
+            .await
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("/nowhere/x.sock") && text.contains("procserver serve"),
+            "{text}"
+        );
+    }
+}

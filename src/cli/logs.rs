@@ -1,0 +1,104 @@
+//! `procserver logs`: show what an application or its installation printed.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::client::{Client, ClientArgs};
+use super::document::encode_query;
+use super::output::Output;
+use crate::app::name::AppName;
+
+/// Arguments of `logs`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  procserver logs blog                         the last 100 lines of its standard output
+  procserver logs blog -f                      and all that follow, until Ctrl-C
+  procserver logs blog --stderr -n 20 -p web.1
+  procserver logs blog --install               what fetching and installing printed
+  procserver logs blog -f --json               one JSON object a line")]
+pub struct LogsArgs {
+    /// The application
+    #[arg(value_parser = AppName::parse)]
+    pub name: AppName,
+    /// Go on with what is printed from now on
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How many of the last lines
+    #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 100)]
+    pub lines: u32,
+    /// Errors instead of normal output
+    #[arg(long, conflicts_with = "install")]
+    pub stderr: bool,
+    /// What installations printed
+    #[arg(long)]
+    pub install: bool,
+    /// Only this process, as in web.1
+    #[arg(long, short, value_name = "PROCESS")]
+    pub process: Option<String>,
+    /// How to reach the server.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Copies the log to the output as it comes.
+///
+/// # Errors
+/// What the API refuses.
+pub async fn run(args: &LogsArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
+    let media_type = if out.is_json() {
+        "application/x-ndjson"
+    } else {
+        "text/plain"
+    };
+    client
+        .stream(&path(args), media_type, |piece| {
+            out.bytes(piece).map_err(anyhow::Error::from)
+        })
+        .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn path(args: &LogsArgs) -> String {
+    let log = match (args.install, args.stderr) {
+        (true, _) => "install",
+        (false, true) => "stderr",
+        (false, false) => "stdout",
+    };
+    let mut path = format!("/applications/{}/logs/{log}?tail={}", args.name, args.lines);
+    if let Some(process) = &args.process {
+        path.push_str(&format!("&process={}", encode_query(process)));
+    }
+    if args.follow {
+        path.push_str("&follow=true");
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn flags_become_the_query() {
+        let parse = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Logs(args) => path(&args),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            parse("procserver logs a"),
+            "/applications/a/logs/stdout?tail=100"
+        );
+        assert_eq!(
+            parse("procserver logs a -f -n 5 --stderr -p web.1"),
+            "/applications/a/logs/stderr?tail=5&process=web.1&follow=true"
+        );
+        assert_eq!(
+            parse("procserver logs a --install"),
+            "/applications/a/logs/install?tail=100"
+        );
+    }
+}

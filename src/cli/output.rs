@@ -1,0 +1,154 @@
+//! [`Output`]: what a verb says, for people or as JSON. A closed pipe is an error of kind `BrokenPipe`, which `main`
+//! takes as the end.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::Value;
+
+/// Where a verb's answer goes.
+pub struct Output {
+    json: bool,
+    terminal: bool,
+    to: Box<dyn Write>,
+}
+
+impl Output {
+    /// Standard output.
+    #[must_use]
+    pub fn stdout(json: bool) -> Self {
+        Self {
+            json,
+            terminal: io::stdout().is_terminal(),
+            to: Box::new(io::stdout()),
+        }
+    }
+
+    /// Whether JSON was asked for: then nothing else may be written.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether a person watches: lines may be drawn over.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// One line.
+    ///
+    /// # Errors
+    /// Those of the write.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.to, "{text}")?;
+        self.to.flush()
+    }
+
+    /// Bytes as they are.
+    ///
+    /// # Errors
+    /// Those of the write.
+    pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.to.write_all(bytes)?;
+        self.to.flush()
+    }
+
+    /// A document, indented.
+    ///
+    /// # Errors
+    /// Those of the write.
+    pub fn json(&mut self, value: &Value) -> io::Result<()> {
+        self.line(&format!("{value:#}"))
+    }
+
+    /// Rows under their headings, each column as wide as its widest cell.
+    ///
+    /// # Errors
+    /// Those of the write.
+    pub fn table(&mut self, headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+        for line in aligned(headings, rows) {
+            self.line(&line)?;
+        }
+        Ok(())
+    }
+}
+
+fn aligned(headings: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    let mut widths: Vec<usize> = headings
+        .iter()
+        .map(|heading| heading.chars().count())
+        .collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<String> = cells
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(&mut headings.iter().copied())];
+    lines.extend(
+        rows.iter()
+            .map(|row| line(&mut row.iter().map(String::as_str))),
+    );
+    lines
+}
+
+/// The text of a field, or `-` where there is none.
+#[must_use]
+pub fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Seconds as a person reads them: `12 ms`, `3.4 s`, `2 min 5 s`.
+#[must_use]
+pub fn seconds(seconds: f64) -> String {
+    if seconds < 0.9995 {
+        format!("{:.0} ms", seconds * 1000.0)
+    } else if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!(
+            "{:.0} min {:.0} s",
+            (seconds / 60.0).floor(),
+            (seconds % 60.0).floor()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = vec![
+            vec!["a".into(), "running".into()],
+            vec!["longer".into(), "-".into()],
+        ];
+        assert_eq!(
+            aligned(&["NAME", "STATE"], &rows),
+            ["NAME    STATE", "a       running", "longer  -"]
+        );
+    }
+
+    #[test]
+    fn times_read_well_at_every_size() {
+        for (time, text) in [
+            (0.0124, "12 ms"),
+            (0.9999, "1.0 s"),
+            (3.44, "3.4 s"),
+            (125.0, "2 min 5 s"),
+        ] {
+            assert_eq!(seconds(time), text);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! [`Progress`]: shows the steps of a deployment as they end: drawn over in place on a terminal, plain lines elsewhere.
+
+use std::io;
+use std::time::Instant;
+
+use super::output::{Output, seconds};
+use crate::install::record::{DeploymentRecord, DeploymentState, Step};
+
+/// One per redraw.
+const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
+/// Back to the first column and erase the line (ECMA-48 EL).
+const CLEAR_LINE: &[u8] = b"\r\x1b[K";
+
+/// What of a deployment was shown.
+#[derive(Debug, Default)]
+pub struct Progress {
+    shown: usize,
+    running: Option<(&'static str, Instant)>,
+    frame: usize,
+}
+
+impl Progress {
+    /// Shows what `record` has that was not shown before.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn update(&mut self, record: &DeploymentRecord, out: &mut Output) -> io::Result<()> {
+        if out.is_json() {
+            return Ok(());
+        }
+        self.clear(out)?;
+        for (step, time) in finished(record).skip(self.shown) {
+            out.line(&format!("  {:<10} {:>10}", step.name(), seconds(time)))?;
+            self.shown += 1;
+        }
+        self.draw_running(record, out)
+    }
+
+    /// Removes the line that is drawn over.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn clear(&mut self, out: &mut Output) -> io::Result<()> {
+        if out.is_terminal() && self.running.is_some() {
+            out.bytes(CLEAR_LINE)?;
+        }
+        Ok(())
+    }
+
+    fn draw_running(&mut self, record: &DeploymentRecord, out: &mut Output) -> io::Result<()> {
+        let Some(name) = running(record) else {
+            self.running = None;
+            return Ok(());
+        };
+        // Timed here and not from `started`: the server's clock may be another.
+        let since = match self.running {
+            Some((shown, since)) if shown == name => since,
+            _ => Instant::now(),
+        };
+        self.running = Some((name, since));
+        if !out.is_terminal() {
+            return Ok(());
+        }
+        self.frame = (self.frame + 1) % SPINNER.len();
+        let time = seconds(since.elapsed().as_secs_f64());
+        out.bytes(format!("{} {name:<10} {time:>10}", SPINNER[self.frame]).as_bytes())
+    }
+}
+
+fn finished(record: &DeploymentRecord) -> impl Iterator<Item = (Step, f64)> {
+    record
+        .steps
+        .iter()
+        .map_while(|step| step.seconds.map(|seconds| (step.step, seconds)))
+}
+
+fn running(record: &DeploymentRecord) -> Option<&'static str> {
+    match record.state {
+        DeploymentState::Waiting => Some("waiting"),
+        DeploymentState::Running => {
+            let step = record.steps.iter().find(|step| step.seconds.is_none());
+            Some(step.map_or("working", |step| step.step.name()))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(state: &str, steps: &[(&str, Option<f64>)]) -> DeploymentRecord {
+        let now = "2026-11-22T10:00:00Z";
+        let steps: Vec<_> = steps
+            .iter()
+            .map(|(step, seconds)| json!({"step": step, "started": now, "seconds": seconds}))
+            .collect();
+        serde_json::from_value(json!({"id": 1, "state": state, "started": now, "steps": steps}))
+            .unwrap()
+    }
+
+    #[test]
+    fn only_steps_that_are_over_are_lines() {
+        let record = record("running", &[("fetch", Some(0.5)), ("install", None)]);
+        assert_eq!(finished(&record).collect::<Vec<_>>(), [(Step::Fetch, 0.5)]);
+        assert_eq!(running(&record), Some("install"));
+    }
+
+    #[test]
+    fn nothing_runs_once_it_is_over() {
+        assert_eq!(running(&record("failed", &[("fetch", None)])), None);
+        assert_eq!(running(&record("waiting", &[])), Some("waiting"));
+    }
+}

@@ -1,0 +1,79 @@
+//! `procserver serve`: run the server.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::daemon::{self, Ready};
+use crate::settings::Settings;
+use crate::settings::raw::RawSettings;
+
+/// Arguments of `serve`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  procserver serve                             as root: port 80, /etc/procserver, /var/lib/procserver
+  procserver serve --data-dir ~/try --listen 127.0.0.1:8080
+                                               a private instance, all of it in one directory
+  procserver serve --config ./procserver.toml
+  PROCSERVER_LOG=debug procserver serve
+
+Every setting can be a flag, a variable (shown in brackets), or a key of the file: listen, and in the tables
+[timeouts], [limits] and [step_timeouts] the last part of the flag's name. A flag wins over its variable, that over the
+file. Durations are written \"30s\", \"2m\"; sizes \"512M\". PROCSERVER_LOG (or RUST_LOG) sets what is logged.")]
+pub struct ServeArgs {
+    /// Settings file [default: /etc/procserver/procserver.toml as root, else ~/.config/procserver/procserver.toml]
+    #[arg(long, env = "PROCSERVER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Say where it listens as a line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The settings as flags.
+    #[command(flatten, next_help_heading = "Settings")]
+    pub settings: RawSettings,
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Settings that are wrong, before anything is bound; whatever ends the daemon other than by request.
+pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    start_logging();
+    let settings = Settings::load(args.settings, args.config.as_deref())?;
+    daemon::run(settings, |ready| announce(ready, args.json))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs to stderr: `PROCSERVER_LOG`, else `RUST_LOG`, else info.
+fn start_logging() {
+    let filter = std::env::var("PROCSERVER_LOG").or_else(|_| std::env::var("RUST_LOG"));
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(filter.as_deref().unwrap_or("info"));
+    // The journal has its own times; systemd.exec(5) sets this where stderr is connected to it.
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        builder.format_timestamp(None);
+    }
+    builder.init();
+}
+
+/// Says on stdout that it serves, and where. The token is not said: output ends up in journals.
+fn announce(ready: &Ready, as_json: bool) {
+    let text = if as_json {
+        json!({"listen": ready.listen, "socket": ready.socket}).to_string()
+    } else {
+        let urls: Vec<String> = ready
+            .listen
+            .iter()
+            .map(|at| format!("http://{at}"))
+            .collect();
+        format!(
+            "procserver listens on {} and {}",
+            urls.join(", "),
+            ready.socket.display()
+        )
+    };
+    // Nobody may be listening to us; the server serves all the same.
+    let _ = writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
+}

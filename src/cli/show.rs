@@ -1,0 +1,34 @@
+//! `procserver show`: print an application's document.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::client::{Client, ClientArgs};
+use super::output::Output;
+use crate::app::name::AppName;
+
+/// Arguments of `show`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  procserver show blog
+  procserver show blog > blog.json             then edit it, and: procserver update blog.json")]
+pub struct ShowArgs {
+    /// The application
+    #[arg(value_parser = AppName::parse)]
+    pub name: AppName,
+    /// How to reach the server.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Prints the document, exactly what `update` takes: it is JSON with and without `--json`.
+///
+/// # Errors
+/// What the API refuses.
+pub async fn run(args: &ShowArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
+    let document: Value = client.get(&format!("/applications/{}", args.name)).await?;
+    out.json(&document)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,416 @@
+//! Server settings: flags, environment and `procserver.toml`, as typed ([`raw::RawSettings`]) and then as true
+//! ([`Settings`]). All of it is checked before anything is bound.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::front::front::{FrontSettings, Limits, Timeouts};
+use crate::install::installer::StepTimeouts;
+
+pub mod raw;
+pub mod surroundings;
+pub mod value;
+
+use raw::{RawSettings, RawStepTimeouts};
+use surroundings::Surroundings;
+use value::{Listen, Period};
+
+/// `sun_path` of unix(7) has 108 bytes, one of them for the NUL.
+const LONGEST_SOCKET_PATH: usize = 107;
+/// How long requests in flight may take when the daemon stops.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Validated settings of the server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Addresses of the public listeners.
+    pub listen: Vec<std::net::SocketAddr>,
+    /// One document per app.
+    pub config_dir: PathBuf,
+    /// Everything that outlives a reboot.
+    pub data_dir: PathBuf,
+    /// Sockets, FIFOs and identity records.
+    pub runtime_dir: PathBuf,
+    /// First and last port for processes.
+    pub ports: (u16, u16),
+    /// Account of apps that name none.
+    pub default_user: String,
+    /// Environment of all apps.
+    pub env: BTreeMap<String, String>,
+    /// `user: "root"` is allowed.
+    pub allow_root_apps: bool,
+    /// Repositories on this machine's own disk are allowed.
+    pub allow_file_repos: bool,
+    /// Whether an access log is written.
+    pub access_log: bool,
+    /// Bytes of a log segment.
+    pub log_size: u64,
+    /// Log segments per stream.
+    pub log_files: usize,
+    /// Limits of deploy steps.
+    pub step_timeouts: StepTimeouts,
+    /// The front end's.
+    pub front: Arc<FrontSettings>,
+}
+
+/// Why the server cannot start with these settings; the text names the file, the line and what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read the settings {path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is wrong.
+    #[error("{path}, line {line}, column {column}: {detail}")]
+    Invalid {
+        /// Which.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What is wrong and what is allowed.
+        detail: String,
+    },
+    /// Not root, and no home to keep things in.
+    #[error("there is no {0} to keep things in: set HOME, or pass --data-dir DIR")]
+    NoHome(&'static str),
+    /// The Unix socket's path does not fit.
+    #[error(
+        "the socket's path {0} has {1} bytes, and the kernel takes {LONGEST_SOCKET_PATH}: choose a shorter --runtime-dir"
+    )]
+    SocketPath(PathBuf, usize),
+    /// Nothing to listen on.
+    #[error("listen is empty: name at least one address, as in listen = [\"0.0.0.0:80\"]")]
+    NoListener,
+    /// `default_user`.
+    #[error("default_user: {0}")]
+    DefaultUser(#[from] crate::app::account::AccountError),
+    /// A directory's path has no absolute form.
+    #[error("{path} is no usable path: {source}")]
+    Path {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Settings {
+    /// The settings of `flags` (and their variables), over `file`, over defaults. Without `file` the usual one is
+    /// read if it is there. Blocks.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn load(flags: RawSettings, file: Option<&Path>) -> Result<Self, SettingsError> {
+        let around = Surroundings::detect();
+        let fallback = match file {
+            Some(path) => read(path)?,
+            None => match usual_file(&around).map(|path| read(&path)) {
+                None => RawSettings::default(),
+                Some(Err(SettingsError::Read { source, .. }))
+                    if source.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    RawSettings::default()
+                }
+                Some(result) => result?,
+            },
+        };
+        let named_user = flags
+            .default_user
+            .clone()
+            .or_else(|| fallback.default_user.clone());
+        if let Some(user) = named_user {
+            crate::app::account::Account::look_up(&user, None)?;
+        }
+        Self::resolve(flags, fallback, &around)
+    }
+
+    /// The same without looking anywhere (pure).
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn resolve(
+        flags: RawSettings,
+        file: RawSettings,
+        around: &Surroundings,
+    ) -> Result<Self, SettingsError> {
+        let private = flags.data_dir.clone();
+        let raw = flags.or(file);
+        let directories = Directories::of(&raw, private, around)?;
+        let listen = match &raw.listen {
+            Some(listen) => listen.iter().map(|Listen(address)| *address).collect(),
+            None if around.root => vec![([0, 0, 0, 0], 80).into()],
+            None => vec![([127, 0, 0, 1], 8080).into()],
+        };
+        if listen.is_empty() {
+            return Err(SettingsError::NoListener);
+        }
+        Ok(Self {
+            listen,
+            config_dir: directories.config,
+            data_dir: directories.data,
+            runtime_dir: directories.runtime,
+            ports: raw.ports.map_or((8001, 8999), |ports| (ports.0, ports.1)),
+            default_user: raw
+                .default_user
+                .clone()
+                .unwrap_or_else(|| around.default_user.clone()),
+            allow_root_apps: raw.allow_root_apps.unwrap_or(false),
+            allow_file_repos: raw.allow_file_repos.unwrap_or(!around.root),
+            access_log: raw.access_log.unwrap_or(true),
+            log_size: raw.log_size.map_or(10 << 20, |size| size.0),
+            log_files: raw.log_files.map_or(5, |count| count.0),
+            step_timeouts: step_timeouts(&raw.step_timeouts),
+            front: Arc::new(front(&raw, around)),
+            env: raw.env.into_iter().map(|v| (v.name, v.value)).collect(),
+        })
+    }
+
+    /// The Unix socket that the API answers on.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.runtime_dir.join("procserver.sock")
+    }
+
+    /// The file of the API's bearer token.
+    #[must_use]
+    pub fn token_file(&self) -> PathBuf {
+        self.data_dir.join("token")
+    }
+}
+
+fn read(path: &Path) -> Result<RawSettings, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    RawSettings::from_toml(&text, path)
+}
+
+/// `/etc/procserver/procserver.toml` as root, else `procserver/procserver.toml` of the configuration home.
+fn usual_file(around: &Surroundings) -> Option<PathBuf> {
+    if around.root {
+        return Some("/etc/procserver/procserver.toml".into());
+    }
+    around
+        .config_home
+        .as_ref()
+        .map(|home| home.join("procserver/procserver.toml"))
+}
+
+/// The three directories, absolute.
+struct Directories {
+    config: PathBuf,
+    data: PathBuf,
+    runtime: PathBuf,
+}
+
+impl Directories {
+    /// `private` is the data directory when a flag or a variable named it: what is not named itself is then inside it.
+    fn of(
+        raw: &RawSettings,
+        private: Option<PathBuf>,
+        around: &Surroundings,
+    ) -> Result<Self, SettingsError> {
+        let inside = |tail: &str| private.as_ref().map(|data| data.join(tail));
+        let data = match (&raw.data_dir, around.root) {
+            (Some(data), _) => data.clone(),
+            (None, true) => "/var/lib/procserver".into(),
+            (None, false) => {
+                let home = around
+                    .data_home
+                    .as_ref()
+                    .ok_or(SettingsError::NoHome("data directory"))?;
+                home.join("procserver")
+            }
+        };
+        let config = match (
+            raw.config_dir.clone().or_else(|| inside("config")),
+            around.root,
+        ) {
+            (Some(config), _) => config,
+            (None, true) => "/etc/procserver/config".into(),
+            (None, false) => {
+                let home = around
+                    .config_home
+                    .as_ref()
+                    .ok_or(SettingsError::NoHome("config directory"))?;
+                home.join("procserver/config")
+            }
+        };
+        let runtime = match (
+            raw.runtime_dir.clone().or_else(|| inside("run")),
+            around.root,
+        ) {
+            (Some(runtime), _) => runtime,
+            (None, true) => "/run/procserver".into(),
+            (None, false) => match &around.runtime_dir {
+                Some(runtime) => runtime.join("procserver"),
+                // No login session, so no $XDG_RUNTIME_DIR: a cron job or a container.
+                None => data.join("run"),
+            },
+        };
+        let found = Self {
+            config: absolute(config)?,
+            data: absolute(data)?,
+            runtime: absolute(runtime)?,
+        };
+        let socket = found.runtime.join("procserver.sock");
+        let length = socket.as_os_str().len();
+        if length > LONGEST_SOCKET_PATH {
+            return Err(SettingsError::SocketPath(socket, length));
+        }
+        Ok(found)
+    }
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf, SettingsError> {
+    std::path::absolute(&path).map_err(|source| SettingsError::Path { path, source })
+}
+
+fn or_seconds(period: Option<Period>, seconds: u64) -> Duration {
+    period.map_or(Duration::from_secs(seconds), |Period(duration)| duration)
+}
+
+fn step_timeouts(raw: &RawStepTimeouts) -> StepTimeouts {
+    StepTimeouts {
+        packages: or_seconds(raw.packages, 30 * 60),
+        fetch: or_seconds(raw.fetch, 10 * 60),
+        install: or_seconds(raw.install, 30 * 60),
+        release: or_seconds(raw.release, 60 * 60),
+    }
+}
+
+fn front(raw: &RawSettings, around: &Surroundings) -> FrontSettings {
+    let head = raw.limits.head.map_or(64 << 10, |size| size.0);
+    FrontSettings {
+        workers: raw.workers.map_or(around.cores, |count| count.0),
+        api_hosts: raw
+            .api_hosts
+            .iter()
+            .flatten()
+            .map(|host| host.0.clone())
+            .collect(),
+        trusted_proxies: raw
+            .trusted_proxies
+            .iter()
+            .flatten()
+            .map(|net| net.0.clone())
+            .collect(),
+        hold: or_seconds(raw.hold, 30),
+        drain: DRAIN,
+        timeouts: Timeouts {
+            connect: or_seconds(raw.timeouts.connect, 5),
+            head: or_seconds(raw.timeouts.head, 10),
+            response: or_seconds(raw.timeouts.response, 60),
+            idle: or_seconds(raw.timeouts.idle, 75),
+            tunnel_idle: or_seconds(raw.timeouts.tunnel_idle, 60 * 60),
+        },
+        limits: Limits {
+            head: usize::try_from(head).unwrap_or(usize::MAX),
+            body: raw.limits.body.map_or(1 << 30, |size| size.0),
+            headers: raw.limits.headers.map_or(100, |count| count.0),
+            connections: raw.limits.connections.map_or(10_000, |count| count.0),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn around(root: bool) -> Surroundings {
+        Surroundings {
+            root,
+            config_home: Some("/home/u/.config".into()),
+            data_home: Some("/home/u/.local/share".into()),
+            runtime_dir: Some("/run/user/1000".into()),
+            default_user: if root { "www-data" } else { "u" }.into(),
+            cores: 2,
+        }
+    }
+
+    fn with_data_dir(dir: &str) -> RawSettings {
+        RawSettings {
+            data_dir: Some(dir.into()),
+            ..RawSettings::default()
+        }
+    }
+
+    #[test]
+    fn root_and_others_have_the_documented_defaults() {
+        let resolve = |root| {
+            Settings::resolve(
+                RawSettings::default(),
+                RawSettings::default(),
+                &around(root),
+            )
+            .unwrap()
+        };
+        let root = resolve(true);
+        assert_eq!(root.listen[0].to_string(), "0.0.0.0:80");
+        assert_eq!(root.config_dir, Path::new("/etc/procserver/config"));
+        assert_eq!(root.socket(), Path::new("/run/procserver/procserver.sock"));
+        assert_eq!(root.token_file(), Path::new("/var/lib/procserver/token"));
+        assert!(!root.allow_file_repos && !root.allow_root_apps && root.access_log);
+        assert_eq!(
+            (root.ports, root.log_size, root.log_files),
+            ((8001, 8999), 10 << 20, 5)
+        );
+        assert_eq!(root.front.limits.body, 1 << 30);
+        let other = resolve(false);
+        assert_eq!(other.listen[0].to_string(), "127.0.0.1:8080");
+        assert_eq!(other.data_dir, Path::new("/home/u/.local/share/procserver"));
+        assert_eq!(other.runtime_dir, Path::new("/run/user/1000/procserver"));
+        assert!(other.allow_file_repos);
+    }
+
+    #[test]
+    fn a_data_dir_given_as_flag_holds_the_whole_instance() {
+        let flag =
+            Settings::resolve(with_data_dir("/x"), RawSettings::default(), &around(true)).unwrap();
+        assert_eq!(
+            (flag.config_dir, flag.runtime_dir),
+            ("/x/config".into(), "/x/run".into())
+        );
+        let file =
+            Settings::resolve(RawSettings::default(), with_data_dir("/x"), &around(true)).unwrap();
+        assert_eq!(file.config_dir, Path::new("/etc/procserver/config"));
+        assert_eq!(file.data_dir, Path::new("/x"));
+    }
+
+    #[test]
+    fn a_socket_path_that_the_kernel_refuses_is_refused_before() {
+        let long = format!("/{}", "d".repeat(100));
+        let error = Settings::resolve(with_data_dir(&long), RawSettings::default(), &around(true))
+            .unwrap_err();
+        assert!(error.to_string().contains("--runtime-dir"), "{error}");
+    }
+
+    #[test]
+    fn without_a_home_a_data_dir_must_be_named() {
+        let homeless = Surroundings {
+            config_home: None,
+            data_home: None,
+            runtime_dir: None,
+            ..around(false)
+        };
+        let nothing = Settings::resolve(RawSettings::default(), RawSettings::default(), &homeless);
+        assert!(matches!(nothing, Err(SettingsError::NoHome(_))));
+        assert!(Settings::resolve(with_data_dir("/x"), RawSettings::default(), &homeless).is_ok());
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_only_when_it_was_named() {
+        let error =
+            Settings::load(RawSettings::default(), Some(Path::new("/nowhere/p.toml"))).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/p.toml"), "{error}");
+    }
+}

@@ -1,0 +1,62 @@
+//! [`Surroundings`]: what of the machine decides defaults.
+
+use std::path::PathBuf;
+
+use nix::unistd::{User, geteuid};
+
+/// What of the machine decides defaults: looked up once, so that the rest is pure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Whether this process is root.
+    pub root: bool,
+    /// `$XDG_CONFIG_HOME`, else `~/.config`.
+    pub config_home: Option<PathBuf>,
+    /// `$XDG_DATA_HOME`, else `~/.local/share`.
+    pub data_home: Option<PathBuf>,
+    /// `$XDG_RUNTIME_DIR`.
+    pub runtime_dir: Option<PathBuf>,
+    /// Who applications run as unless they say: `www-data` (or `nobody` where there is none) as root, else ourselves.
+    pub default_user: String,
+    /// Cores.
+    pub cores: usize,
+}
+
+impl Surroundings {
+    /// Looks at the machine. Blocks: passwd may be on a network.
+    #[must_use]
+    pub fn detect() -> Self {
+        let absolute = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                // The XDG base directory specification: relative paths are to be ignored.
+                .filter(|path| path.is_absolute())
+        };
+        let home = absolute("HOME");
+        let below_home = |tail: &str| home.as_ref().map(|home| home.join(tail));
+        let root = geteuid().is_root();
+        Self {
+            root,
+            config_home: absolute("XDG_CONFIG_HOME").or_else(|| below_home(".config")),
+            data_home: absolute("XDG_DATA_HOME").or_else(|| below_home(".local/share")),
+            runtime_dir: absolute("XDG_RUNTIME_DIR"),
+            default_user: default_user(root),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+fn default_user(root: bool) -> String {
+    if root {
+        let exists = |name: &&str| matches!(User::from_name(name), Ok(Some(_)));
+        return ["www-data"]
+            .iter()
+            .find(|n| exists(n))
+            .unwrap_or(&"nobody")
+            .to_string();
+    }
+    match User::from_uid(geteuid()) {
+        Ok(Some(user)) => user.name,
+        // A container may run under an id that passwd does not have; nothing is switched then.
+        _ => geteuid().to_string(),
+    }
+}
