@@ -1,19 +1,18 @@
 //! The command line, as a person uses it.
 
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
 use crate::support::fixture::{document, web_repo, with};
-use crate::support::server::{Server, world_readable_directory};
+use crate::support::server::{Server, procserver, world_readable_directory};
 
-/// Runs `procserver` with the server's address and token in its environment.
-fn procserver(server: &Server, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_procserver"))
+/// Runs a verb on the server's Unix socket.
+fn run(server: &Server, arguments: &[&str]) -> Output {
+    let socket = format!("unix:{}", server.socket().display());
+    procserver()
         .args(arguments)
-        .env("PROCSERVER_URL", server.url())
-        .env("PROCSERVER_TOKEN", server.token())
-        .stdin(Stdio::null())
+        .env("PROCSERVER_URL", socket)
         .output()
         .unwrap()
 }
@@ -30,8 +29,7 @@ fn check(file: &str, content: &str) -> Value {
     let directory = world_readable_directory();
     std::fs::write(directory.path().join("Procfile"), "web: true\n").unwrap();
     std::fs::write(directory.path().join(file), content).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_procserver"));
-    let output = command
+    let output = procserver()
         .arg("check")
         .arg(directory.path())
         .arg("--json")
@@ -94,31 +92,31 @@ fn an_app_is_created_shown_stopped_started_and_removed() {
     let file = repo.path().join("echo.json");
     std::fs::write(&file, document("echo", &repo).to_string()).unwrap();
 
-    stdout_of(procserver(&server, &["create", file.to_str().unwrap()]));
+    stdout_of(run(&server, &["create", file.to_str().unwrap()]));
     server.visit("/echo/").expect(200);
-    assert!(stdout_of(procserver(&server, &["apps"])).contains("echo"));
-    assert!(stdout_of(procserver(&server, &["ps", "echo"])).contains("web.1"));
+    assert!(stdout_of(run(&server, &["apps"])).contains("echo"));
+    assert!(stdout_of(run(&server, &["ps", "echo"])).contains("web.1"));
     let shown: Value =
-        serde_json::from_str(&stdout_of(procserver(&server, &["show", "echo", "--json"]))).unwrap();
+        serde_json::from_str(&stdout_of(run(&server, &["show", "echo", "--json"]))).unwrap();
     assert_eq!(shown, server.get("/applications/echo").json());
-    assert!(stdout_of(procserver(&server, &["logs", "echo", "--install"])).contains(" | "));
+    assert!(stdout_of(run(&server, &["logs", "echo", "--install"])).contains(" | "));
 
-    stdout_of(procserver(&server, &["stop", "echo"]));
+    stdout_of(run(&server, &["stop", "echo"]));
     server.visit("/echo/").expect(503);
-    stdout_of(procserver(&server, &["start", "echo"]));
+    stdout_of(run(&server, &["start", "echo"]));
     let pid = server.ready_pid("echo", "web.1");
-    stdout_of(procserver(&server, &["restart", "echo"]));
+    stdout_of(run(&server, &["restart", "echo"]));
     assert_ne!(server.ready_pid("echo", "web.1"), pid);
 
     repo.commit(&[("VERSION", "2")]);
-    stdout_of(procserver(&server, &["redeploy", "echo"]));
+    stdout_of(run(&server, &["redeploy", "echo"]));
     assert_eq!(server.visit("/echo/").expect(200).json()["version"], "2");
     let changed = with(document("echo", &repo), json!({ "env": { "A": "1" } }));
     std::fs::write(&file, changed.to_string()).unwrap();
-    stdout_of(procserver(&server, &["update", file.to_str().unwrap()]));
+    stdout_of(run(&server, &["update", file.to_str().unwrap()]));
     assert_eq!(server.visit("/echo/").expect(200).json()["env"]["A"], "1");
 
-    stdout_of(procserver(&server, &["rm", "echo"]));
+    stdout_of(run(&server, &["rm", "echo"]));
     server.get("/applications/echo").expect(404);
 }
 
@@ -131,7 +129,7 @@ fn a_failed_deploy_exits_1_with_the_reason_and_the_last_lines() {
         json!({ "install": ["echo it broke here; exit 7"] }),
     );
     std::fs::write(&file, failing.to_string()).unwrap();
-    let output = procserver(&server, &["create", file.to_str().unwrap()]);
+    let output = run(&server, &["create", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -143,28 +141,43 @@ fn a_failed_deploy_exits_1_with_the_reason_and_the_last_lines() {
 #[test]
 fn what_the_api_refuses_exits_1_and_wrong_usage_2() {
     let server = Server::start();
-    let unknown = procserver(&server, &["ps", "nobody"]);
+    let unknown = run(&server, &["ps", "nobody"]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
     assert!(
         String::from_utf8_lossy(&unknown.stderr).contains("nobody"),
         "{unknown:?}"
     );
     for usage in [&["no-such-verb"][..], &["ps"], &["serve", "--no-such-flag"]] {
-        let output = procserver(&server, usage);
+        let output = run(&server, usage);
         assert_eq!(output.status.code(), Some(2), "{usage:?}: {output:?}");
     }
 }
 
 #[test]
-fn a_setting_that_is_wrong_stops_the_start_and_says_what_is_allowed() {
+fn over_tcp_the_token_opens_the_api_and_nothing_else_does() {
+    let server = Server::start();
+    let apps = |token: &str| {
+        let mut command = procserver();
+        command
+            .args(["apps", "--json"])
+            .env("PROCSERVER_URL", server.url())
+            .env("PROCSERVER_TOKEN", token);
+        command.output().unwrap()
+    };
+    assert_eq!(stdout_of(apps(&server.token())).trim(), "[]");
+    assert_eq!(apps("wrong").status.code(), Some(1));
+}
+
+#[test]
+fn a_setting_that_is_wrong_stops_the_start_and_names_itself() {
     let directory = world_readable_directory();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_procserver"));
+    let mut command = procserver();
     command
         .arg("serve")
         .arg("--data-dir")
         .arg(directory.path())
         .args(["--ports", "9000-8000"]);
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    let output = command.output().unwrap();
     assert!(!output.status.success(), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(

@@ -1,10 +1,9 @@
 //! `procserver demo --once`: the whole way once through, by the program itself.
 
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::machine::processes_of;
-use crate::support::server::world_readable_directory;
+use crate::support::server::{procserver, world_readable_directory};
 use crate::support::wait::eventually;
 
 #[test]
@@ -12,10 +11,9 @@ fn the_demo_checks_itself_leaves_nothing_and_exits_0() {
     let directory = world_readable_directory();
     let output = directory.path().join("output");
     let file = std::fs::File::create(&output).unwrap();
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_procserver"))
+    let mut demo = procserver()
         .args(["demo", "--once"])
         .env("TMPDIR", directory.path())
-        .stdin(Stdio::null())
         .stdout(file.try_clone().unwrap())
         .stderr(file)
         .spawn()

@@ -199,7 +199,7 @@ fn while_a_redeploy_goes_well_or_badly_every_request_is_answered() {
 #[test]
 fn a_release_that_never_gets_ready_fails_and_the_old_one_goes_on() {
     let (server, repo) = (Server::start(), web_repo("1"));
-    let impatient = json!({ "health_check": { "interval": "50ms", "boot_timeout": "2s" } });
+    let impatient = json!({ "health_check": { "interval": "100ms", "boot_timeout": "2s" } });
     server.deploy(&with(document("echo", &repo), impatient));
     let pid = server.ready_pid("echo", "web.1");
     repo.commit(&[

@@ -112,7 +112,7 @@ fn a_crash_loop_is_shown_with_the_last_lines_and_a_restart_begins_anew() {
 fn a_command_that_is_not_found_is_127_and_named() {
     let (server, repo) = (Server::start(), web_repo("1"));
     repo.commit(&[("Procfile", "web: ./no-such-command\n")]);
-    let impatient = json!({ "health_check": { "interval": "50ms", "boot_timeout": "3s" } });
+    let impatient = json!({ "health_check": { "interval": "100ms", "boot_timeout": "3s" } });
     let answer = server.send_and_wait(
         "POST",
         "/applications",

@@ -32,7 +32,7 @@ pub(crate) fn document(name: &str, repo: &Repo) -> Value {
     json!({
         "name": name,
         "repo": { "url": repo.url() },
-        "health_check": { "interval": "50ms", "boot_timeout": "20s" },
+        "health_check": { "interval": "100ms", "boot_timeout": "20s" },
     })
 }
 

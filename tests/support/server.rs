@@ -40,6 +40,18 @@ pub(crate) struct Server {
     address: SocketAddr,
 }
 
+/// The program under test, without what the developer's own environment would tell it.
+pub(crate) fn procserver() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_procserver"));
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"PROCSERVER_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
 /// A new temporary directory that other users can look into, as `/var/lib` is.
 pub(crate) fn world_readable_directory() -> TempDir {
     let directory = tempfile::Builder::new()
@@ -114,7 +126,7 @@ impl Setup {
             .unwrap();
         // The last port of the slice is for an app's own listener.
         let ports = format!("{}-{}", self.first_port, self.first_port + SLICE - 2);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_procserver"))
+        let mut child = procserver()
             .arg("serve")
             .arg("--data-dir")
             .arg(self.directory.path())
@@ -125,9 +137,6 @@ impl Setup {
                     .flat_map(|(name, value)| [*name, value.as_str()]),
             )
             .env("DAEMON_SECRET", "not for apps")
-            .env_remove("PROCSERVER_URL")
-            .env_remove("PROCSERVER_TOKEN")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
