@@ -5,7 +5,8 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::support::fixture::{document, web_repo, with};
-use crate::support::server::{Server, procserver, world_readable_directory};
+use crate::support::server::Server;
+use crate::support::setup::{procserver, world_readable_directory};
 
 /// Runs a verb on the server's Unix socket.
 fn run(server: &Server, arguments: &[&str]) -> Output {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::fixture::{document, web_repo, with};
-use crate::support::server::{Server, Setup};
+use crate::support::server::Server;
+use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::machine::processes_of;
-use crate::support::server::{procserver, world_readable_directory};
+use crate::support::setup::{procserver, world_readable_directory};
 use crate::support::wait::eventually;
 
 #[test]

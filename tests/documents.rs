@@ -6,7 +6,8 @@ use crate::support::fixture::{ORIGINAL_EXAMPLE, document, web_repo, with};
 use crate::support::http::{Request, Response};
 use crate::support::machine::{is_root, skip};
 use crate::support::repo::Repo;
-use crate::support::server::{Server, Setup};
+use crate::support::server::Server;
+use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
 
 /// Fails unless `answer` is a problem document (RFC 9457) of this status; returns it.

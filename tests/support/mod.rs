@@ -6,4 +6,5 @@ pub(crate) mod http;
 pub(crate) mod machine;
 pub(crate) mod repo;
 pub(crate) mod server;
+pub(crate) mod setup;
 pub(crate) mod wait;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::server::world_readable_directory;
+use super::setup::world_readable_directory;
 
 /// A git repository in a directory of its own, gone when dropped.
 pub(crate) struct Repo {

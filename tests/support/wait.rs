@@ -13,14 +13,22 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) fn eventually<T>(
     what: &str,
     limit: Duration,
-    mut condition: impl FnMut() -> Option<T>,
+    condition: impl FnMut() -> Option<T>,
 ) -> T {
+    match within(limit, condition) {
+        Some(found) => found,
+        None => panic!("not within {limit:?}: {what}"),
+    }
+}
+
+/// Looks at `condition` until it gives something, `None` after `limit`.
+pub(crate) fn within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
-        if let Some(found) = condition() {
+        let found = condition();
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         std::thread::sleep(PAUSE);
     }
 }
