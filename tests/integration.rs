@@ -1,3 +1,16 @@
-//! The one integration binary.
+//! The one integration binary: the real program, real git repositories, real processes, raw sockets.
 
+mod support;
+
+mod cli;
+mod config_directory;
 mod conformance;
+mod daemon_restart;
+mod demo;
+mod deploys;
+mod documents;
+mod lifecycle;
+mod logs;
+mod packages;
+mod socket;
+mod supervision;

@@ -1,0 +1,49 @@
+//! What the machine itself says: processes in `/proc`, and whether a test has what it needs.
+
+use std::io::Write;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Whether `pid` runs. A zombie does not: nobody but its parent can make it go away.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    // The state follows the command, which is in parentheses and may contain any byte (proc(5)).
+    let state = stat
+        .rsplit(')')
+        .next()
+        .and_then(|s| s.split_whitespace().next());
+    !matches!(state, None | Some("Z" | "X"))
+}
+
+/// All live processes that carry `directory` in their environment or arguments: the processes of one test's server.
+pub(crate) fn processes_of(directory: &Path) -> Vec<i32> {
+    let needle = directory.as_os_str().as_encoded_bytes();
+    let names = |file: &str, pid: i32| {
+        std::fs::read(format!("/proc/{pid}/{file}"))
+            .is_ok_and(|bytes| bytes.windows(needle.len()).any(|w| w == needle))
+    };
+    std::fs::read_dir("/proc")
+        .expect("/proc is mounted")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&pid: &i32| is_alive(pid) && (names("environ", pid) || names("cmdline", pid)))
+        .collect()
+}
+
+/// Sends `signal` to `pid`; that it is gone already is fine.
+pub(crate) fn send_signal(pid: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid), signal);
+}
+
+/// Whether the tests run as root.
+pub(crate) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Says that a test is not run and why. Not with `eprintln!`: the test harness would swallow it.
+pub(crate) fn skip(test: &str, reason: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+}

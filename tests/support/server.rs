@@ -1,0 +1,217 @@
+//! A real server: the binary as a child process, with directories, ports and a token of its own.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::http::{Peer, Request, Response};
+use super::machine::{processes_of, send_signal};
+use super::setup::Setup;
+use super::wait::{SOON, eventually, within};
+
+/// How long a server may take to end all its apps.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// A running server; when dropped it is stopped, and no process of it may remain.
+pub(crate) struct Server {
+    setup: Setup,
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    pub(crate) fn new(setup: Setup, child: Child, address: SocketAddr) -> Self {
+        Self {
+            setup,
+            child,
+            address,
+        }
+    }
+
+    /// A server with the flags that nearly all tests need.
+    pub(crate) fn start() -> Self {
+        Setup::new().start()
+    }
+
+    /// Its public listener.
+    pub(crate) fn public(&self) -> Peer {
+        Peer::Tcp(self.address)
+    }
+
+    /// Its public listener as a URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its Unix socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory().join("run/procserver.sock")
+    }
+
+    /// A port outside the range of the processes.
+    pub(crate) fn spare_port(&self) -> u16 {
+        self.setup.spare_port()
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.setup.directory()
+    }
+
+    pub(crate) fn config_directory(&self) -> PathBuf {
+        self.setup.config_directory()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.setup.log()
+    }
+
+    pub(crate) fn token(&self) -> String {
+        let path = self.directory().join("token");
+        std::fs::read_to_string(path)
+            .expect("the server made a token")
+            .trim()
+            .to_owned()
+    }
+
+    /// A request to the API, with the token.
+    pub(crate) fn request(&self, method: &str, target: &str) -> Request {
+        Request::new(method, target).header("Authorization", &format!("Bearer {}", self.token()))
+    }
+
+    /// GETs from the API.
+    #[track_caller]
+    pub(crate) fn get(&self, target: &str) -> Response {
+        self.request("GET", target).send(&self.public())
+    }
+
+    /// Sends `document` and returns the answer as it comes at once.
+    #[track_caller]
+    pub(crate) fn send(&self, method: &str, target: &str, document: &Value) -> Response {
+        self.request(method, target)
+            .header("Content-Type", "application/json")
+            .body(document.to_string())
+            .send(&self.public())
+    }
+
+    /// Sends `document` and waits until what it asks for is done.
+    #[track_caller]
+    pub(crate) fn send_and_wait(&self, method: &str, target: &str, document: &Value) -> Response {
+        self.request(method, target)
+            .header("Content-Type", "application/json")
+            .header("Prefer", "wait=50")
+            .body(document.to_string())
+            .send(&self.public())
+    }
+
+    /// Adds an app and waits until it serves.
+    #[track_caller]
+    pub(crate) fn deploy(&self, document: &Value) {
+        self.send_and_wait("POST", "/applications", document)
+            .expect(201);
+    }
+
+    /// `stop`, `start`, `restart` or `redeploy`, waiting until it is done.
+    #[track_caller]
+    pub(crate) fn act(&self, app: &str, action: &str) -> Response {
+        self.request("POST", &format!("/applications/{app}/{action}"))
+            .header("Prefer", "wait=50")
+            .send(&self.public())
+    }
+
+    #[track_caller]
+    pub(crate) fn status(&self, app: &str) -> Value {
+        self.get(&format!("/applications/{app}/status"))
+            .expect(200)
+            .json()
+    }
+
+    /// The status of the process `id` of `app`.
+    #[track_caller]
+    pub(crate) fn process(&self, app: &str, id: &str) -> Value {
+        let status = self.status(app);
+        let processes = status["processes"]
+            .as_array()
+            .expect("processes are a list");
+        let found = processes.iter().find(|p| p["id"] == id);
+        found
+            .unwrap_or_else(|| panic!("no {id} in {status}"))
+            .clone()
+    }
+
+    /// The pid of the process `id` of `app`, once it is ready.
+    #[track_caller]
+    pub(crate) fn ready_pid(&self, app: &str, id: &str) -> i32 {
+        eventually(&format!("{id} of {app} is ready"), SOON, || {
+            let process = self.process(app, id);
+            let pid = process["pid"]
+                .as_i64()
+                .filter(|_| process["state"] == "ready")?;
+            i32::try_from(pid).ok()
+        })
+    }
+
+    /// GETs from an app through the proxy, by path; no token goes with it.
+    #[track_caller]
+    pub(crate) fn visit(&self, target: &str) -> Response {
+        Request::get(target).send(&self.public())
+    }
+
+    /// Asks the server to end and waits until it has.
+    #[track_caller]
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let ended = self.end();
+        ended.unwrap_or_else(|| panic!("the server did not end within {STOP_LIMIT:?} of SIGTERM"))
+    }
+
+    /// Asks the server to end; `None` when it does not within the limit.
+    fn end(&mut self) -> Option<ExitStatus> {
+        // A child that was waited for already must not be signalled: its pid may be another's.
+        if self.child.try_wait().unwrap().is_none() {
+            let pid = i32::try_from(self.child.id()).expect("pids fit");
+            send_signal(pid, Signal::SIGTERM);
+        }
+        within(STOP_LIMIT, || self.child.try_wait().unwrap())
+    }
+
+    /// Kills the server as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same directories, after [`Server::terminate`] or [`Server::kill`].
+    pub(crate) fn start_again(&mut self) {
+        (self.child, self.address) = self.setup.spawn();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        if failed {
+            let _ = std::io::stderr().write_all(self.log().as_bytes());
+        }
+        let ended = self.end().is_some();
+        if !ended {
+            self.kill();
+        }
+        let left = processes_of(self.directory());
+        for pid in &left {
+            send_signal(*pid, Signal::SIGKILL);
+        }
+        // A second panic would abort all tests.
+        assert!(
+            failed || ended,
+            "the server did not end within {STOP_LIMIT:?} of SIGTERM"
+        );
+        assert!(
+            failed || left.is_empty(),
+            "processes of the server remain: {left:?}"
+        );
+    }
+}

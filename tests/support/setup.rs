@@ -1,0 +1,161 @@
+//! How a server is started: its directories, ports and flags.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+
+use tempfile::TempDir;
+
+use super::server::Server;
+use super::wait::SOON;
+
+/// Ports for the apps of one server. All slices lie below the kernel's ephemeral ports (32768 and up), so that no
+/// outgoing connection of another test can hold one.
+const SLICE: u16 = 20;
+const FIRST_PORT: u16 = 20_000;
+const SLICES: u32 = 600;
+
+/// A server that is not started yet.
+pub(crate) struct Setup {
+    directory: TempDir,
+    flags: Vec<(&'static str, String)>,
+    first_port: u16,
+}
+
+/// The program under test, without what the developer's own environment would tell it.
+pub(crate) fn procserver() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_procserver"));
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"PROCSERVER_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A new temporary directory that other users can look into, as `/var/lib` is.
+pub(crate) fn world_readable_directory() -> TempDir {
+    let directory = tempfile::Builder::new()
+        .prefix("procserver-test-")
+        .tempdir()
+        .unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    directory
+}
+
+/// The first port of a slice that no other server of this test run has; runs at the same time begin elsewhere.
+fn next_slice() -> u16 {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let turn = std::process::id()
+        .wrapping_mul(37)
+        .wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+    FIRST_PORT + u16::try_from(turn % SLICES).expect("less than SLICES") * SLICE
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        Self {
+            directory: world_readable_directory(),
+            flags: Vec::new(),
+            first_port: next_slice(),
+        }
+        .flag("--listen", "127.0.0.1:0")
+        .flag("--allow-file-repos", "true")
+    }
+
+    /// Sets a flag; the last value of one wins.
+    pub(crate) fn flag(mut self, name: &'static str, value: &str) -> Self {
+        self.flags.retain(|(n, _)| *n != name);
+        self.flags.push((name, value.to_owned()));
+        self
+    }
+
+    /// Puts a file into the configuration directory.
+    pub(crate) fn config_file(self, name: &str, content: &str) -> Self {
+        std::fs::create_dir_all(self.config_directory()).unwrap();
+        std::fs::write(self.config_directory().join(name), content).unwrap();
+        self
+    }
+
+    pub(crate) fn start(self) -> Server {
+        let (child, address) = self.spawn();
+        Server::new(self, child, address)
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn config_directory(&self) -> PathBuf {
+        self.directory().join("config")
+    }
+
+    /// A port outside the range of the processes.
+    pub(crate) fn spare_port(&self) -> u16 {
+        self.first_port + SLICE - 1
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory().join("daemon.log")
+    }
+
+    /// What the daemon has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Starts the daemon and waits until it listens.
+    pub(crate) fn spawn(&self) -> (Child, SocketAddr) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .unwrap();
+        // The last port of the slice is for an app's own listener.
+        let ports = format!("{}-{}", self.first_port, self.first_port + SLICE - 2);
+        let mut child = procserver()
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(self.directory())
+            .args(["--ports", &ports])
+            .args(
+                self.flags
+                    .iter()
+                    .flat_map(|(name, value)| [*name, value.as_str()]),
+            )
+            .env("DAEMON_SECRET", "not for apps")
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        match announced_address(child.stdout.take().expect("it is piped")) {
+            Some(address) => (child, address),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!(
+                    "the server did not say where it listens; it logged:\n{}",
+                    self.log()
+                );
+            }
+        }
+    }
+}
+
+/// Reads the line `listening on http://ADDRESS`, and goes on reading, so that the server never blocks on its stdout.
+fn announced_address(stdout: ChildStdout) -> Option<SocketAddr> {
+    let (sender, announced) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if let Some(address) = line.strip_prefix("listening on http://") {
+                let _ = sender.send(address.trim_end_matches('/').parse().ok());
+            }
+        }
+    });
+    announced.recv_timeout(SOON).ok().flatten()
+}
