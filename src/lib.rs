@@ -1,4 +1,50 @@
-//! procserver: a server for Procfile applications.
+//! procserver: a server for Procfile applications. It fetches apps from git, installs them, runs their Procfiles under
+//! a supervision tree in the style of Erlang/OTP, and proxies HTTP to them, in one process with one API.
+//!
+//! # The tree
+//!
+//! ```text
+//! daemon::run                composition root: starts in this order, stops in reverse
+//! └ Root                     daemon/root.rs       rest_for_one, 3 restarts / 60 s, then the process exits with 1
+//!   ├ Router                 router/router.rs     the only writer of the routing table
+//!   ├ Apps                   app/apps.rs          dynamic, one_for_one, 10 / 60 s; the only writer of the config directory
+//!   │ └ App "rubynas"        app/supervisor.rs    one_for_one, 5 / 60 s; the only owner of the app's state
+//!   │   ├ Log                logs/log.rs          first up, last down; on the logs' own arbiter
+//!   │   ├ Installer          install/installer.rs temporary: one per deploy
+//!   │   └ Process web.1 …    process/worker.rs    one OS process each
+//!   └ Front                  front/front.rs       worker threads; in each a router::replica, a pool, the API in process
+//! ```
+//!
+//! Every actor below Root runs under [`supervision::monitor`]: a panic is an [`supervision::Exit`], not the end of
+//! anything else. [`supervision::restart`] decides what follows (pure, OTP's rules); the parent carries it out. A
+//! restart builds a fresh actor from what is durable: the routing table, the config directory, `state.json`, and the
+//! identity records of OS processes, which live on while their actors come and go and are re-adopted. Others reach an
+//! actor that may be restarted through a [`supervision::ChildRef`].
+//!
+//! # The request path
+//!
+//! `front::listener → connection → head → router::replica → pool → exchange`, on one worker thread from accept to
+//! close. The replica is an actor on that thread which holds the latest snapshot of the table: asking it is a message
+//! that crosses no thread. The API is one more backend, reached through a pipe in memory ([`front::in_process`]); the
+//! Unix socket is served to it directly ([`api::socket`]).
+//!
+//! # The deploy path
+//!
+//! [`app::lifecycle`] (pure) orders the operations of an app and says what runs when. `Build` starts an
+//! [`install::installer`]: packages → fetch → checkout → install → release phase; what it leaves is an immutable
+//! [`install::release`]. `Spawn` starts a batch of [`process::worker`]s for it; when all are ready the route switches,
+//! the old batch drains and stops. A deploy that fails changes nothing that runs.
+//!
+//! # Invariants
+//!
+//! - Pure files (`supervision/` but for `monitor` and `child_ref`, `app/lifecycle`, `process/state`, `router/table`,
+//!   `front/head`, `front/framing`, `front/forwarded`, …) import neither actix nor tokio and are given the time.
+//! - `front/` never imports `app/`: it sees the routing table.
+//! - Only `process/worker.rs` owns an OS process; only its App restarts that actor.
+//! - Files are replaced whole ([`durable`]); a release without a record is rubbish.
+//! - The daemon's own environment reaches no app; secrets reach no log.
+//! - Control actors share one thread and never block it: files, git and passwd look-ups go to child processes or
+//!   blocking threads.
 
 pub mod api;
 pub mod app;

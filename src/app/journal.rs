@@ -120,7 +120,7 @@ fn write(dirs: &AppDirs, entry: Entry) -> io::Result<()> {
             std::fs::create_dir_all(dirs.root())?;
             durable::replace(&dirs.state(), &serde_json::to_vec_pretty(&state)?, 0o600)
         }
-        Entry::Deployment(record) => record::store(&dirs.deployments(), &record),
+        Entry::Deployment(record) => record::store(&dirs, &record),
         Entry::Flush(done) => {
             // Nobody waits any more: fine.
             let _unheard = done.send(());

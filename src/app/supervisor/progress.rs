@@ -45,7 +45,7 @@ impl App {
         let release = self.next_release;
         self.next_release += 1;
         self.deployments.runs(deployment, release, &self.journal);
-        let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
+        let (host, dirs, asked) = (self.spec.host.clone(), self.spec.dirs.clone(), Arc::clone(&config));
         let spec = move |prepared: Prepared, app: &Self| InstallSpec {
             deployment,
             release,
@@ -56,8 +56,7 @@ impl App {
             configured_env: prepared.configured_env,
             timeouts: app.spec.host.settings.step_timeouts,
         };
-        let config = Arc::clone(&self.spec.config);
-        let prepared = actix_rt::task::spawn_blocking(move || prepare(&host, &dirs, &config));
+        let prepared = actix_rt::task::spawn_blocking(move || prepare(&host, &dirs, &asked));
         ctx.spawn(prepared.into_actor(self).map(move |prepared, app, ctx| {
             match prepared {
                 Ok(Ok(prepared)) if app.is_active(op) => {

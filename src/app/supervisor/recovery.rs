@@ -26,7 +26,7 @@ fn look(dirs: &AppDirs) -> Found {
     let releases = release::list(dirs);
     Found {
         remembered: Remembered::load(&dirs.state()),
-        deployments: record::load(&dirs.deployments()),
+        deployments: record::load_all(dirs),
         next_release: next_release(dirs),
         releases,
         survivors: identity::survivors(dirs.runtime()),
