@@ -54,8 +54,8 @@ fn without_mark(input: &[u8]) -> &[u8] {
 
 #[test]
 fn procfiles_are_read_as_foreman_reads_them() {
-    let cases: Vec<(Case<Vec<(String, String)>>, _)> =
-        cases(include_str!("procfile_cases.json"), 115);
+    type Entries = Vec<(String, String)>;
+    let cases = cases::<Entries>(include_str!("procfile_cases.json"), 115);
     for (case, input) in cases {
         let name = &case.name;
         let parsed = Procfile::parse(&input);
@@ -93,7 +93,7 @@ fn procfiles_are_read_as_foreman_reads_them() {
 #[test]
 fn dotenvs_are_read_as_foreman_reads_them() {
     type Variables = std::collections::BTreeMap<String, String>;
-    let cases: Vec<(Case<Variables>, _)> = cases(include_str!("dotenv_cases.json"), 129);
+    let cases = cases::<Variables>(include_str!("dotenv_cases.json"), 129);
     for (case, input) in cases {
         let name = &case.name;
         let parsed = Dotenv::parse(&input);
