@@ -12,5 +12,6 @@ mod documents;
 mod lifecycle;
 mod logs;
 mod packages;
+mod process;
 mod socket;
 mod supervision;

@@ -5,8 +5,10 @@
 pub mod exec;
 pub mod exit;
 pub mod identity;
+mod instance;
 pub mod ports;
 mod procfs;
+mod readiness;
 pub mod running;
 pub mod spawn;
 pub mod state;

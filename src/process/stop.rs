@@ -149,12 +149,16 @@ impl Target {
         let Some((leader, start_time)) = self.leader else {
             return false;
         };
+        if candidate == leader {
+            // Also before its setsid.
+            return stat.start_time == start_time;
+        }
         if stat.session != leader && stat.group != leader {
             return false;
         }
         match procfs::stat(leader) {
             Some(present) => present.start_time == start_time,
-            None => candidate != leader && stat.start_time >= start_time,
+            None => stat.start_time >= start_time,
         }
     }
 }
