@@ -19,7 +19,9 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().filter(|p| !p.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
     let temporary = directory.join(temporary_name());
-    if let Err(error) = write(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, path)) {
+    if let Err(error) =
+        write(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, path))
+    {
         // Gone already, or as unremovable as it was unwritable: the first error says what is wrong.
         let _ = std::fs::remove_file(&temporary);
         return Err(error);

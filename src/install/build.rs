@@ -1,1 +1,172 @@
 //! Runs install commands as the app's user, and hands the tree over to root.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::command::{self, Bounds, StepError};
+use super::failure;
+use super::installer::InstallSpec;
+use super::journal::Journal;
+use super::record::{Failure, Step};
+use super::tree::{self, Owner};
+use crate::app::account::Account;
+use crate::app::directories::AppDirs;
+use crate::app::environment::layered;
+use crate::process::spawn::{Exec, ExecSpec, Output};
+
+/// `nice(2)` of install commands: the apps that serve come first.
+const NICE: i32 = 10;
+
+/// Makes the app's directories, each with its owner and mode. Blocks.
+///
+/// # Errors
+/// As `mkdir(2)` and `chown(2)`; something else is in a directory's place.
+pub fn make_directories(dirs: &AppDirs, account: Option<&Account>) -> io::Result<()> {
+    if let Some(parent) = dirs.root().parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let owner = account.map(|a| Owner {
+        uid: a.uid,
+        gid: a.gid,
+    });
+    // The app's user passes through to what is its own; nobody but root lists what apps there are in it.
+    tree::directory(dirs.root(), 0o711, None)?;
+    tree::directory(&dirs.releases(), 0o755, None)?;
+    tree::directory(&dirs.deployments(), 0o700, None)?;
+    for own in [dirs.storage(), dirs.tmp(), dirs.home()] {
+        tree::directory(&own, 0o700, owner)?;
+    }
+    Ok(())
+}
+
+/// The first directory on the way to `path` that `account` cannot pass. Blocks.
+///
+/// # Errors
+/// As `stat(2)`.
+pub fn barrier(path: &Path, account: &Account) -> io::Result<Option<PathBuf>> {
+    if account.is_root() {
+        return Ok(None);
+    }
+    let mut way: Vec<&Path> = path.ancestors().collect();
+    way.reverse();
+    for directory in way {
+        let stat = std::fs::metadata(directory)?;
+        let bit = if stat.uid() == account.uid {
+            0o100
+        } else if stat.gid() == account.gid {
+            0o010
+        } else {
+            0o001
+        };
+        if stat.mode() & bit == 0 {
+            return Ok(Some(directory.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Gives a fresh checkout to the app's user, who builds in it; other users stay out. Blocks.
+///
+/// # Errors
+/// As `chown(2)`.
+pub fn open_up(directory: &Path, account: Option<&Account>) -> io::Result<()> {
+    let owner = account.map(|a| Owner {
+        uid: a.uid,
+        gid: a.gid,
+    });
+    if let Some(owner) = owner {
+        tree::give(directory, owner)?;
+    }
+    tree::directory(directory, 0o700, owner)
+}
+
+/// Takes the tree from the app's user for good: nobody may write to it, the app's group may read it. Blocks.
+///
+/// # Errors
+/// See [`tree::seal`].
+pub fn hand_over(directory: &Path, account: Option<&Account>) -> io::Result<()> {
+    let owner = account.map(|a| Owner { uid: 0, gid: a.gid });
+    tree::seal(directory, owner)?;
+    match owner {
+        Some(_) => tree::directory(directory, 0o550, None),
+        None => Ok(()),
+    }
+}
+
+/// Runs the document's install commands in order; the first failure ends it.
+///
+/// # Errors
+/// The failure, with its command; a reached bound.
+pub async fn install(
+    spec: &InstallSpec,
+    dotenv: &BTreeMap<String, String>,
+    journal: &Journal,
+    bounds: &Bounds,
+) -> Result<(), StepError> {
+    for command in &spec.config.install {
+        let environment = layered([&spec.base_env, dotenv, &spec.configured_env]);
+        run(spec, command, environment, journal, bounds).await?;
+    }
+    Ok(())
+}
+
+/// Runs the release phase's command once, in the finished release.
+///
+/// # Errors
+/// As [`install`].
+pub async fn release_phase(
+    spec: &InstallSpec,
+    command: &str,
+    dotenv: &BTreeMap<String, String>,
+    journal: &Journal,
+    bounds: &Bounds,
+) -> Result<(), StepError> {
+    let own = BTreeMap::from([("PS".to_owned(), "release.1".to_owned())]);
+    let environment = layered([&spec.base_env, dotenv, &spec.configured_env, &own]);
+    run(spec, command, environment, journal, bounds).await
+}
+
+async fn run(
+    spec: &InstallSpec,
+    command: &str,
+    environment: BTreeMap<String, String>,
+    journal: &Journal,
+    bounds: &Bounds,
+) -> Result<(), StepError> {
+    let directory = spec.dirs.release(spec.release);
+    let exec = ExecSpec {
+        command: Exec::Shell(command.to_owned()),
+        // One command of one deployment runs at a time.
+        instance: format!("{}#deployment-{}", directory.display(), spec.deployment),
+        directory,
+        account: spec.account.clone(),
+        environment,
+        output: Output::Pipe,
+        identity: None,
+        nice: Some(NICE),
+        umask: 0o022,
+    };
+    let finished = command::run_as_app(&exec, command, journal, bounds).await?;
+    if finished.succeeded() {
+        return Ok(());
+    }
+    Err(failure::exited(journal.step(), command, finished.status, finished.tail).into())
+}
+
+/// The failure for a [`barrier`].
+#[must_use]
+pub fn barred(step: Step, directory: &Path, account: &Account) -> Failure {
+    let directory = directory.display();
+    Failure::new(
+        step,
+        format!(
+            "the user \"{}\" cannot reach its release: {directory} is closed to it",
+            account.user
+        ),
+    )
+    .hint(format!(
+        "open it for passing through: chmod o+x {directory}"
+    ))
+}

@@ -167,13 +167,17 @@ impl Finished {
 /// # Errors
 /// It cannot be started, or a bound is reached; its process group has been killed then. An exit code other than 0 is
 /// no error here.
-pub async fn run(program: &Program, journal: &Journal, bounds: &Bounds) -> Result<Finished, StepError> {
+pub async fn run(
+    program: &Program,
+    journal: &Journal,
+    bounds: &Bounds,
+) -> Result<Finished, StepError> {
     let title = program.title();
     if !program.quiet {
         journal.line(format!("$ {title}")).await;
     }
-    let (reader, child) = start(program)
-        .map_err(|e| failure::not_started(journal.step(), program.name, &e))?;
+    let (reader, child) =
+        start(program).map_err(|e| failure::not_started(journal.step(), program.name, &e))?;
     let mut group = Group { child, over: false };
     let stdout = group.child.stdout.take();
     let mut captured = Vec::new();
@@ -192,7 +196,11 @@ pub async fn run(program: &Program, journal: &Journal, bounds: &Bounds) -> Resul
             if !program.quiet {
                 journal.line(footer(status, began)).await;
             }
-            Ok(Finished { status, tail: sink.tail(), stdout: captured })
+            Ok(Finished {
+                status,
+                tail: sink.tail(),
+                stdout: captured,
+            })
         }
         Err(bound) => {
             group.kill().await;
@@ -227,7 +235,11 @@ pub async fn run_as_app(
     match bounds.hold(until_both(tree.ended(), read)).await {
         Ok(status) => {
             journal.line(footer(status, began)).await;
-            Ok(Finished { status, tail: sink.tail(), stdout: Vec::new() })
+            Ok(Finished {
+                status,
+                tail: sink.tail(),
+                stdout: Vec::new(),
+            })
         }
         Err(bound) => {
             tree.kill().await;
@@ -247,7 +259,10 @@ async fn start_as_app(spec: ExecSpec) -> Result<(Option<ChildStderr>, Tree), Spa
 }
 
 async fn refused(error: &SpawnError, title: &str, journal: &Journal) -> StepError {
-    let failure = Failure::new(journal.step(), format!("`{title}` could not be started: {error}"));
+    let failure = Failure::new(
+        journal.step(),
+        format!("`{title}` could not be started: {error}"),
+    );
     journal.line(&failure.reason).await;
     failure.into()
 }
@@ -303,7 +318,10 @@ fn start(program: &Program) -> io::Result<(tokio::net::unix::pipe::Receiver, Chi
         command.stdout(writer.try_clone()?);
     }
     let child = command.stderr(writer).spawn()?;
-    Ok((tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?, child))
+    Ok((
+        tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?,
+        child,
+    ))
 }
 
 /// A child that leads a process group, which is killed when this is dropped before the child's end was seen.
@@ -378,7 +396,8 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        let (Some(running), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) else {
+        let (Some(running), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        else {
             return;
         };
         // The actor was dropped (a panic): nobody is left to wait, but the tree must end all the same.

@@ -25,7 +25,14 @@ impl Installed {
         let mut installed = Self::default();
         for line in text.lines() {
             let fields: Vec<&str> = line.split('\t').collect();
-            let &[name, architecture, version, "install ok installed", provides] = &fields[..] else {
+            let &[
+                name,
+                architecture,
+                version,
+                "install ok installed",
+                provides,
+            ] = &fields[..]
+            else {
                 continue;
             };
             if name == "dpkg" {
@@ -34,7 +41,9 @@ impl Installed {
             let versions = installed.packages.entry(name.to_owned()).or_default();
             versions.push((architecture.to_owned(), version.to_owned()));
             // `mail-transport-agent, foo (= 1.2)`
-            let virtual_names = provides.split(',').filter_map(|p| p.split_whitespace().next());
+            let virtual_names = provides
+                .split(',')
+                .filter_map(|p| p.split_whitespace().next());
             installed.provided.extend(virtual_names.map(str::to_owned));
         }
         installed
@@ -50,7 +59,10 @@ impl Installed {
         let real = self.packages.get(name).is_some_and(|versions| {
             versions.iter().any(|(arch, version)| {
                 [architecture, "all"].contains(&arch.as_str())
-                    && package.version.as_ref().is_none_or(|wanted| wanted == version)
+                    && package
+                        .version
+                        .as_ref()
+                        .is_none_or(|wanted| wanted == version)
             })
         });
         real || (package.version.is_none() && self.provided.contains(&package.name))
@@ -74,12 +86,18 @@ pub fn candidates(policy: &str) -> HashSet<&str> {
     known
 }
 
-/// Whether `apt-cache showpkg` names a package that provides a virtual one.
+/// Whether `apt-cache showpkg` names a package that provides the virtual one called `name`. It also answers for every
+/// package that `name` matches as a regular expression; those do not count.
 #[must_use]
-pub fn has_providers(showpkg: &str) -> bool {
-    let mut lines = showpkg.lines();
-    lines.any(|line| line.starts_with("Reverse Provides:"))
-        && lines.any(|line| !line.trim().is_empty())
+pub fn has_providers(showpkg: &str, name: &str) -> bool {
+    let mut lines = showpkg
+        .lines()
+        .skip_while(|line| line.strip_prefix("Package: ") != Some(name))
+        .skip(1)
+        .take_while(|line| !line.starts_with("Package: "))
+        .skip_while(|line| !line.starts_with("Reverse Provides:"))
+        .skip(1);
+    lines.any(|line| !line.trim().is_empty())
 }
 
 #[cfg(test)]
@@ -99,16 +117,37 @@ mod tests {
             Some((name, version)) => (name, Some(version.to_owned())),
             None => (text, None),
         };
-        Package { name: name.to_owned(), version }
+        Package {
+            name: name.to_owned(),
+            version,
+        }
     }
 
     #[test]
     fn only_what_is_wholly_installed_counts() {
         let installed = Installed::parse(LISTED);
-        for yes in ["mawk", "awk", "exim4", "smtp", "zlib1g=1:1.3", "zlib1g:amd64", "libc6:i386", "exim4:amd64"] {
+        for yes in [
+            "mawk",
+            "awk",
+            "exim4",
+            "smtp",
+            "zlib1g=1:1.3",
+            "zlib1g:amd64",
+            "libc6:i386",
+            "exim4:amd64",
+        ] {
             assert!(installed.satisfies(&package(yes)), "{yes}");
         }
-        for no in ["nginx", "broken", "libc6", "zlib1g=1:1.2", "awk=1.3", "none", "zlib1g:i386", ""] {
+        for no in [
+            "nginx",
+            "broken",
+            "libc6",
+            "zlib1g=1:1.2",
+            "awk=1.3",
+            "none",
+            "zlib1g:i386",
+            "",
+        ] {
             assert!(!installed.satisfies(&package(no)), "{no}");
         }
     }
@@ -123,8 +162,12 @@ mod tests {
 
     #[test]
     fn a_virtual_name_is_known_when_something_provides_it() {
-        assert!(has_providers("Package: awk\nProvides: \nReverse Provides: \nmawk 1.3 (= )\n"));
-        assert!(!has_providers("Package: x\nProvides: \nReverse Provides: \n"));
-        assert!(!has_providers(""));
+        let awk = "Package: awk\nProvides: \nReverse Provides: \nmawk 1.3 (= )\n";
+        let none = "Package: x\nProvides: \nReverse Provides: \n\n";
+        assert!(has_providers(awk, "awk"));
+        assert!(has_providers(&format!("{none}{awk}"), "awk"));
+        assert!(!has_providers(&format!("{none}{awk}"), "x"));
+        assert!(!has_providers(awk, "aw."));
+        assert!(!has_providers("", "x"));
     }
 }

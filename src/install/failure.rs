@@ -56,10 +56,13 @@ const DISK_HINT: &str =
 pub fn exited(step: Step, command: &str, status: ExitStatus, tail: Vec<String>) -> Failure {
     let command = shortened(command);
     if disk_is_full(&tail) {
-        return Failure::new(step, format!("the disk is full: `{command}` ended with {status}"))
-            .hint(DISK_HINT)
-            .status(status)
-            .tail(tail);
+        return Failure::new(
+            step,
+            format!("the disk is full: `{command}` ended with {status}"),
+        )
+        .hint(DISK_HINT)
+        .status(status)
+        .tail(tail);
     }
     let failure = Failure::new(step, format!("`{command}` ended with {status}"));
     let failure = match hint(status, &tail) {
@@ -101,7 +104,10 @@ pub fn not_started(step: Step, program: &str, error: &io::Error) -> Failure {
 /// `what` failed with an error of the operating system.
 #[must_use]
 pub fn io(step: Step, what: &str, error: &io::Error) -> Failure {
-    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    ) {
         return Failure::new(step, format!("the disk is full: {what}: {error}")).hint(DISK_HINT);
     }
     Failure::new(step, format!("{what}: {error}"))
@@ -111,7 +117,8 @@ pub fn io(step: Step, what: &str, error: &io::Error) -> Failure {
 #[must_use]
 pub fn disk_is_full(tail: &[String]) -> bool {
     const SIGNS: [&str; 3] = ["No space left on device", "ENOSPC", "Disk quota exceeded"];
-    tail.iter().any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
+    tail.iter()
+        .any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
 }
 
 fn hint(status: ExitStatus, tail: &[String]) -> Option<String> {
@@ -147,7 +154,12 @@ mod tests {
 
     #[test]
     fn a_missing_command_names_the_cure() {
-        let failure = exited(Step::Install, "bundle install", ExitStatus::Code(127), vec!["x".into()]);
+        let failure = exited(
+            Step::Install,
+            "bundle install",
+            ExitStatus::Code(127),
+            vec!["x".into()],
+        );
         assert_eq!(failure.reason, "`bundle install` ended with exit code 127");
         assert_eq!(failure.exit_code, Some(127));
         assert_eq!(failure.log_tail, ["x"]);
@@ -166,7 +178,11 @@ mod tests {
         let failure = exited(Step::Checkout, "git read-tree", ExitStatus::Code(128), tail);
         assert!(failure.reason.starts_with("the disk is full"));
         let error = io::Error::from_raw_os_error(nix::errno::Errno::ENOSPC as i32);
-        assert!(io(Step::Install, "x", &error).reason.starts_with("the disk is full"));
+        assert!(
+            io(Step::Install, "x", &error)
+                .reason
+                .starts_with("the disk is full")
+        );
     }
 
     #[test]

@@ -61,7 +61,11 @@ pub fn configuration(remote: &Remote) -> String {
         // A repository of another user is refused otherwise. Here somebody named it who may configure the server.
         text.push_str("[protocol \"file\"]\n\tallow = always\n[safe]\n");
         let path = path.trim_end_matches('/');
-        for directory in [path.to_owned(), format!("{path}/.git"), format!("{path}.git")] {
+        for directory in [
+            path.to_owned(),
+            format!("{path}/.git"),
+            format!("{path}.git"),
+        ] {
             text.push_str(&format!("\tdirectory = {}\n", quoted(&directory)));
         }
     }
@@ -96,7 +100,10 @@ pub fn program(configuration: &Path, remote: &Remote, arguments: &[&str]) -> Pro
         ),
     ];
     environment.extend(fixed.map(|(name, value)| (name.into(), value.into())));
-    environment.insert("GIT_CONFIG_GLOBAL".into(), configuration.display().to_string());
+    environment.insert(
+        "GIT_CONFIG_GLOBAL".into(),
+        configuration.display().to_string(),
+    );
     if let Some(credentials) = remote.credentials() {
         let helper = r#"!printf 'username=%s\npassword=%s\n' "$PROCSERVER_GIT_USER" "$PROCSERVER_GIT_PASSWORD" #"#;
         environment.insert("GIT_CONFIG_COUNT".into(), "1".into());
@@ -106,7 +113,10 @@ pub fn program(configuration: &Path, remote: &Remote, arguments: &[&str]) -> Pro
         );
         environment.insert("GIT_CONFIG_VALUE_0".into(), helper.into());
         environment.insert("PROCSERVER_GIT_USER".into(), credentials.user.clone());
-        environment.insert("PROCSERVER_GIT_PASSWORD".into(), credentials.password.clone());
+        environment.insert(
+            "PROCSERVER_GIT_PASSWORD".into(),
+            credentials.password.clone(),
+        );
     }
     Program {
         name: "git",
@@ -127,17 +137,36 @@ struct Sign {
 /// In order: a server that wants a password for what is not there says several of these.
 const SIGNS: [Sign; 7] = [
     Sign {
-        words: &["Could not resolve host", "Name or service not known", "Temporary failure in name resolution", "unable to look up"],
+        words: &[
+            "Could not resolve host",
+            "Name or service not known",
+            "Temporary failure in name resolution",
+            "unable to look up",
+        ],
         reason: "the host's name is not known",
         hint: "check the spelling of `repo.url`, and this machine's DNS",
     },
     Sign {
-        words: &["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED"],
+        words: &[
+            "Host key verification failed",
+            "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        ],
         reason: "the host's ssh key is not the one known for it",
         hint: "if the host was set up anew, remove its old key: ssh-keygen -R HOST",
     },
     Sign {
-        words: &["Connection refused", "Failed to connect", "Couldn't connect", "Could not connect", "unreachable", "No route to host", "Connection timed out", "Connection reset", "Operation too slow", "timed out"],
+        words: &[
+            "Connection refused",
+            "Failed to connect",
+            "Couldn't connect",
+            "Could not connect",
+            "unreachable",
+            "No route to host",
+            "Connection timed out",
+            "Connection reset",
+            "Operation too slow",
+            "timed out",
+        ],
         reason: "the host cannot be reached",
         hint: "check `repo.url`, the network and firewalls on the way, then redeploy",
     },
@@ -147,12 +176,30 @@ const SIGNS: [Sign; 7] = [
         hint: "check the host's certificate, this machine's clock and its package ca-certificates",
     },
     Sign {
-        words: &["could not read Username", "could not read Password", "Authentication failed", "Permission denied (", "terminal prompts disabled", "error: 401", "error: 403", "HTTP Basic: Access denied"],
+        words: &[
+            "could not read Username",
+            "could not read Password",
+            "Authentication failed",
+            "Permission denied (",
+            "terminal prompts disabled",
+            "error: 401",
+            "error: 403",
+            "HTTP Basic: Access denied",
+        ],
         reason: "the repository needs credentials that it accepts (or does not exist)",
         hint: "check `repo.url`; for a private one put a token into it (https://TOKEN@host/…), or use ssh with a key of the server's user",
     },
     Sign {
-        words: &["Repository not found", "does not appear to be a git repository", "does not exist", "not found", "No such file or directory", "no such path", "repository not exported", "error: 404"],
+        words: &[
+            "Repository not found",
+            "does not appear to be a git repository",
+            "does not exist",
+            "not found",
+            "No such file or directory",
+            "no such path",
+            "repository not exported",
+            "error: 404",
+        ],
         reason: "there is no such repository",
         hint: "check `repo.url`, and whether this server may read the repository",
     },
@@ -171,13 +218,21 @@ pub fn refusal(remote: &Remote, status: ExitStatus, tail: &[String]) -> Option<F
         .filter(|line| !line.starts_with("hint:"))
         .collect();
     if failure::disk_is_full(tail) {
-        return Some(failure::exited(Step::Fetch, "git fetch", status, tail.to_vec()));
+        return Some(failure::exited(
+            Step::Fetch,
+            "git fetch",
+            status,
+            tail.to_vec(),
+        ));
     }
     let sign = SIGNS.iter().find(|sign| {
         let mut words = sign.words.iter();
         words.any(|word| errors.iter().any(|line| line.contains(word)))
     })?;
-    let failure = Failure::new(Step::Fetch, format!("cannot fetch {}: {}", remote.shown(), sign.reason));
+    let failure = Failure::new(
+        Step::Fetch,
+        format!("cannot fetch {}: {}", remote.shown(), sign.reason),
+    );
     Some(failure.hint(sign.hint).status(status).tail(tail.to_vec()))
 }
 
@@ -197,12 +252,27 @@ mod tests {
     #[test]
     fn what_git_says_is_told_apart() {
         for (line, words) in [
-            ("fatal: unable to access 'https://h/': Could not resolve host: h", "name is not known"),
-            ("ssh: connect to host h port 22: Connection refused", "cannot be reached"),
+            (
+                "fatal: unable to access 'https://h/': Could not resolve host: h",
+                "name is not known",
+            ),
+            (
+                "ssh: connect to host h port 22: Connection refused",
+                "cannot be reached",
+            ),
             ("git@h: Permission denied (publickey).", "needs credentials"),
-            ("fatal: could not read Username for 'https://h': terminal prompts disabled", "needs credentials"),
-            ("fatal: '/srv/x' does not appear to be a git repository", "no such repository"),
-            ("fatal: repository 'https://h/r.git/' not found", "no such repository"),
+            (
+                "fatal: could not read Username for 'https://h': terminal prompts disabled",
+                "needs credentials",
+            ),
+            (
+                "fatal: '/srv/x' does not appear to be a git repository",
+                "no such repository",
+            ),
+            (
+                "fatal: repository 'https://h/r.git/' not found",
+                "no such repository",
+            ),
             ("Host key verification failed.", "ssh key"),
         ] {
             assert!(reason(&[line]).is_some_and(|r| r.contains(words)), "{line}");
@@ -211,7 +281,10 @@ mod tests {
 
     #[test]
     fn what_is_not_known_may_be_our_own_damage() {
-        assert_eq!(reason(&["error: object file x is empty", "fatal: bad object HEAD"]), None);
+        assert_eq!(
+            reason(&["error: object file x is empty", "fatal: bad object HEAD"]),
+            None
+        );
     }
 
     #[test]

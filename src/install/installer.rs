@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::sync::watch;
 
+use super::command::StepError;
+use super::deploy::Deploy;
 use super::record::{Failure, Step};
 use super::release::Release;
 use crate::app::account::Account;
 use crate::app::config::AppConfig;
 use crate::app::directories::AppDirs;
-use crate::logs::log::Log;
-use crate::supervision::{ExitReason, Shutdown};
+use crate::logs::log::{Append, Log};
+use crate::supervision::{Exit, ExitReason, Shutdown};
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +80,11 @@ pub enum InstallEvent {
 /// what it had made is removed, then the actor ends without [`InstallEvent::Done`] or `Failed`.
 #[derive(Debug)]
 pub struct Installer {
-    #[allow(dead_code)]
-    spec: InstallSpec,
+    deploy: Option<Deploy>,
+    cancel: watch::Sender<bool>,
+    deployment: u64,
+    parent: Recipient<InstallProgress>,
+    exit: ExitReason,
 }
 
 impl Installer {
@@ -90,19 +96,64 @@ impl Installer {
         parent: Recipient<InstallProgress>,
         exit: ExitReason,
     ) -> Self {
-        let _ = (log, parent, exit);
-        Self { spec }
+        Self::writing_to(spec, log.recipient(), parent, exit)
+    }
+
+    /// As [`Self::new`], for any actor that takes the lines of a log.
+    #[must_use]
+    pub fn writing_to(
+        spec: InstallSpec,
+        log: Recipient<Append>,
+        parent: Recipient<InstallProgress>,
+        exit: ExitReason,
+    ) -> Self {
+        let (cancel, cancelled) = watch::channel(false);
+        Self {
+            deployment: spec.deployment,
+            deploy: Some(Deploy::new(spec, log, parent.clone(), cancelled)),
+            cancel,
+            parent,
+            exit,
+        }
+    }
+
+    fn end(&self, result: Result<Release, StepError>, ctx: &mut Context<Self>) {
+        let event = match result {
+            Ok(release) => Some(InstallEvent::Done(Box::new(release))),
+            Err(StepError::Failed(failure)) => Some(InstallEvent::Failed(failure)),
+            Err(StepError::Cancelled) => None,
+        };
+        self.exit.set(match event {
+            Some(_) => Exit::Normal,
+            None => Exit::Shutdown,
+        });
+        if let Some(event) = event {
+            let deployment = self.deployment;
+            // One of a dozen messages of a whole deploy, and it must not be lost.
+            self.parent.do_send(InstallProgress { deployment, event });
+        }
+        ctx.stop();
     }
 }
 
 impl Actor for Installer {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(deploy) = self.deploy.take() {
+            let work = async move { deploy.run().await };
+            ctx.spawn(
+                work.into_actor(self)
+                    .map(|result, installer, ctx| installer.end(result, ctx)),
+            );
+        }
+    }
 }
 
 impl Handler<Shutdown> for Installer {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, _: &mut Self::Context) {
-        todo!()
+        self.cancel.send_replace(true);
     }
 }

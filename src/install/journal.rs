@@ -63,7 +63,8 @@ impl Journal {
     /// Writes one line.
     pub async fn line(&self, text: impl AsRef<str>) {
         let text = self.mask.text(text.as_ref());
-        self.write(text.lines().map(|l| l.as_bytes().to_vec()).collect()).await;
+        self.write(text.lines().map(|l| l.as_bytes().to_vec()).collect())
+            .await;
     }
 
     /// Writes lines that are masked already, and waits until the log has taken them: a command that prints faster

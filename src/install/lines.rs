@@ -106,7 +106,10 @@ impl Mask {
     /// `line` without secrets.
     #[must_use]
     pub fn apply(&self, line: Vec<u8>) -> Vec<u8> {
-        let line = self.0.iter().fold(line, |line, secret| replace(&line, secret));
+        let line = self
+            .0
+            .iter()
+            .fold(line, |line, secret| replace(&line, secret));
         without_passwords(&line)
     }
 
@@ -202,7 +205,10 @@ mod tests {
     fn passwords_are_masked() {
         let mask = Mask::new(["s3cret", "it"]);
         for (line, shown) in [
-            ("https://ann:pw@h/x and http://b:p%40@h", "https://***@h/x and http://***@h"),
+            (
+                "https://ann:pw@h/x and http://b:p%40@h",
+                "https://***@h/x and http://***@h",
+            ),
             ("ssh://git@h/x", "ssh://git@h/x"),
             ("https://h/a:b@c", "https://h/a:b@c"),
             ("denied: s3cret. it is", "denied: ***. it is"),

@@ -8,6 +8,8 @@
 
 pub mod build;
 pub mod command;
+pub mod deploy;
+pub mod dpkg;
 pub mod failure;
 pub mod git;
 pub mod installer;

@@ -45,13 +45,20 @@ const STALE: [&str; 4] = [
 ///
 /// # Errors
 /// No root, no Debian, a package that apt does not know, apt-get's own failure, a reached bound.
-pub async fn install(wanted: &[Package], journal: &Journal, bounds: &Bounds) -> Result<(), StepError> {
+pub async fn install(
+    wanted: &[Package],
+    journal: &Journal,
+    bounds: &Bounds,
+) -> Result<(), StepError> {
     let guard = bounds.hold(APT.lock()).await;
-    let _guard = guard.map_err(|b| b.into_error(Step::Packages, "another app's apt-get", Vec::new()))?;
+    let _guard =
+        guard.map_err(|b| b.into_error(Step::Packages, "another app's apt-get", Vec::new()))?;
     let apt = Apt { journal, bounds };
     let missing = apt.missing(wanted).await?;
     if missing.is_empty() {
-        journal.line(format!("all {} packages are installed", wanted.len())).await;
+        journal
+            .line(format!("all {} packages are installed", wanted.len()))
+            .await;
         return Ok(());
     }
     let names: Vec<String> = missing.iter().map(|p| argument(p)).collect();
@@ -100,7 +107,10 @@ fn still_missing(missing: &[&Package]) -> Result<(), StepError> {
         return Ok(());
     }
     let list: Vec<_> = missing.iter().map(|p| argument(p)).collect();
-    let reason = format!("apt-get ended well but these are not installed: {}", list.join(", "));
+    let reason = format!(
+        "apt-get ended well but these are not installed: {}",
+        list.join(", ")
+    );
     Err(Failure::new(Step::Packages, reason).into())
 }
 
@@ -122,14 +132,15 @@ impl Apt<'_> {
         let mut arguments = vec!["policy", "--"];
         arguments.extend(packages.iter().map(|p| p.name.as_str()));
         let policy = self.ask("apt-cache", &arguments).await?;
-        let known = dpkg::candidates(&String::from_utf8_lossy(&policy.stdout));
+        let policy = String::from_utf8_lossy(&policy.stdout);
+        let known = dpkg::candidates(&policy);
         let mut unknown = Vec::new();
         for name in packages.iter().map(|p| &p.name) {
             if known.contains(name.as_str()) {
                 continue;
             }
             let showpkg = self.ask("apt-cache", &["showpkg", "--", name]).await?;
-            if !dpkg::has_providers(&String::from_utf8_lossy(&showpkg.stdout)) {
+            if !dpkg::has_providers(&String::from_utf8_lossy(&showpkg.stdout), name) {
                 unknown.push(name.clone());
             }
         }
@@ -157,7 +168,11 @@ impl Apt<'_> {
             let says = |words: &str| finished.tail.iter().any(|line| line.contains(words));
             if !repaired && says("dpkg --configure -a") {
                 // An earlier run was killed midway, maybe with us. This is what dpkg asks for.
-                self.run("dpkg", &["--configure", "-a", "--force-confold", "--force-confdef"]).await?;
+                self.run(
+                    "dpkg",
+                    &["--configure", "-a", "--force-confold", "--force-confdef"],
+                )
+                .await?;
                 repaired = true;
             } else if !fresh && STALE.into_iter().any(says) {
                 self.update().await?;
@@ -169,7 +184,10 @@ impl Apt<'_> {
     }
 
     async fn get(&self, arguments: &[&str]) -> Result<Finished, StepError> {
-        let all: Vec<&str> = OPTIONS.into_iter().chain(arguments.iter().copied()).collect();
+        let all: Vec<&str> = OPTIONS
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
         self.run("apt-get", &all).await
     }
 
@@ -210,8 +228,11 @@ fn program(name: &'static str, arguments: &[&str], quiet: bool) -> Program {
 /// A program that is not there means that this is no Debian: the general advice to install it would not help.
 fn not_debian(error: StepError) -> StepError {
     match error {
-        StepError::Failed(failure) if failure.reason.ends_with("is not installed on this machine") => {
-            let reason = "this machine has no apt-get: `packages` work on Debian and its relatives only";
+        StepError::Failed(failure)
+            if failure.reason.ends_with("is not installed on this machine") =>
+        {
+            let reason =
+                "this machine has no apt-get: `packages` work on Debian and its relatives only";
             Failure::new(Step::Packages, reason)
                 .hint("install what the app needs by hand and remove `packages` from the document")
                 .into()

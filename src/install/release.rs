@@ -109,9 +109,7 @@ pub fn manifest_for(
 ) -> Result<(Procfile, Dotenv), ReleaseError> {
     let is_static = document.get("static").is_some_and(|s| !s.is_null());
     match manifest(directory) {
-        Err(ReleaseError::NoProcfile) if is_static => {
-            Ok((Procfile::default(), dotenv(directory)?))
-        }
+        Err(ReleaseError::NoProcfile) if is_static => Ok((Procfile::default(), dotenv(directory)?)),
         other => other,
     }
 }
@@ -191,9 +189,13 @@ fn record(dirs: &AppDirs, id: u64) -> Result<ReleaseRecord, ReleaseError> {
     let text = read_regular(&path, MAX_RECORD)
         .and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()))
         .map_err(ReleaseError::io(&path))?;
-    let record: ReleaseRecord = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+    let record: ReleaseRecord =
+        serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
     if record.id != id {
-        return Err(damaged(format!("it is the record of release {}", record.id)));
+        return Err(damaged(format!(
+            "it is the record of release {}",
+            record.id
+        )));
     }
     Ok(record)
 }
@@ -220,7 +222,11 @@ pub fn prune(dirs: &AppDirs, keep: usize, in_use: &[u64]) {
     sweep(dirs, in_use);
     let complete = Contents::of(dirs).records;
     let surplus = complete.len().saturating_sub(keep);
-    for id in complete.iter().take(surplus).filter(|id| !in_use.contains(id)) {
+    for id in complete
+        .iter()
+        .take(surplus)
+        .filter(|id| !in_use.contains(id))
+    {
         discard(dirs, *id);
     }
 }
@@ -229,8 +235,14 @@ pub fn prune(dirs: &AppDirs, keep: usize, in_use: &[u64]) {
 /// temporary files of other daemons; never of one of `in_use`. Blocks.
 pub fn sweep(dirs: &AppDirs, in_use: &[u64]) {
     let contents = Contents::of(dirs);
-    let records = contents.records.iter().filter(|id| !dirs.release(**id).is_dir());
-    let directories = contents.directories.iter().filter(|id| !contents.records.contains(id));
+    let records = contents
+        .records
+        .iter()
+        .filter(|id| !dirs.release(**id).is_dir());
+    let directories = contents
+        .directories
+        .iter()
+        .filter(|id| !contents.records.contains(id));
     for id in records.chain(directories).filter(|id| !in_use.contains(id)) {
         discard(dirs, *id);
     }
@@ -269,7 +281,11 @@ impl Contents {
     fn of(dirs: &AppDirs) -> Self {
         let mut contents = Self::default();
         let own = format!("{}{}-", durable::TEMPORARY_PREFIX, std::process::id());
-        for entry in std::fs::read_dir(dirs.releases()).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(dirs.releases())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             if name.starts_with(durable::TEMPORARY_PREFIX) && !name.starts_with(&own) {
@@ -335,7 +351,9 @@ mod tests {
             std::fs::create_dir(dirs.release(id)).unwrap();
             std::fs::write(dirs.release(id).join("x"), "x").unwrap();
         }
-        let left = dirs.releases().join(format!("{}0-7", durable::TEMPORARY_PREFIX));
+        let left = dirs
+            .releases()
+            .join(format!("{}0-7", durable::TEMPORARY_PREFIX));
         std::fs::write(&left, "half").unwrap();
         sweep(&dirs, &[3]);
         assert_eq!(ids(&dirs), [1]);
@@ -362,13 +380,19 @@ mod tests {
     fn manifests_are_regular_bounded_files() {
         let home = tempfile::tempdir().unwrap();
         let at = home.path().join("Procfile");
-        assert!(matches!(manifest(home.path()), Err(ReleaseError::NoProcfile)));
+        assert!(matches!(
+            manifest(home.path()),
+            Err(ReleaseError::NoProcfile)
+        ));
         std::os::unix::fs::symlink("/etc/passwd", &at).unwrap();
         let error = manifest(home.path()).unwrap_err().to_string();
         assert!(error.contains("symbolic link"), "{error}");
         std::fs::remove_file(&at).unwrap();
         std::fs::create_dir(&at).unwrap();
-        assert!(matches!(manifest(home.path()), Err(ReleaseError::Io { .. })));
+        assert!(matches!(
+            manifest(home.path()),
+            Err(ReleaseError::Io { .. })
+        ));
         std::fs::remove_dir(&at).unwrap();
         std::fs::write(&at, vec![b'#'; 2 * 1024 * 1024]).unwrap();
         let error = manifest(home.path()).unwrap_err().to_string();

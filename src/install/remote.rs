@@ -21,7 +21,9 @@ pub struct Credentials {
 
 impl std::fmt::Debug for Remote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Remote").field("url", &self.shown()).finish_non_exhaustive()
+        f.debug_struct("Remote")
+            .field("url", &self.shown())
+            .finish_non_exhaustive()
     }
 }
 
@@ -97,7 +99,9 @@ impl Remote {
             return Some(&self.url);
         }
         let scheme = self.url.get(..7)?;
-        scheme.eq_ignore_ascii_case("file://").then(|| &self.url[7..])
+        scheme
+            .eq_ignore_ascii_case("file://")
+            .then(|| &self.url[7..])
     }
 }
 
@@ -126,7 +130,10 @@ mod tests {
         assert_eq!(remote.url(), "https://example.org:8443/x.git");
         let credentials = remote.credentials().unwrap();
         assert_eq!(credentials.scope, "https://example.org:8443");
-        assert_eq!((credentials.user.as_str(), credentials.password.as_str()), ("ann", "p@ss"));
+        assert_eq!(
+            (credentials.user.as_str(), credentials.password.as_str()),
+            ("ann", "p@ss")
+        );
         assert_eq!(remote.secrets(), ["p@ss"]);
         assert!(!format!("{remote:?}").contains("p@ss"));
     }
@@ -141,7 +148,13 @@ mod tests {
 
     #[test]
     fn other_urls_stay_but_for_a_password() {
-        for url in ["git@h:x/y.git", "ssh://git@h/x", "git://h/x", "/srv/x.git", "https://h/x@y"] {
+        for url in [
+            "git@h:x/y.git",
+            "ssh://git@h/x",
+            "git://h/x",
+            "/srv/x.git",
+            "https://h/x@y",
+        ] {
             assert_eq!(Remote::parse(url).url(), url);
             assert!(Remote::parse(url).secrets().is_empty());
         }

@@ -63,7 +63,9 @@ impl<'a> Source<'a> {
             Ok(()) => {}
             Err(broken) if fresh => return Err(broken.into()),
             Err(_) => {
-                self.journal.line("the mirror seems to be damaged: it is made anew").await;
+                self.journal
+                    .line("the mirror seems to be damaged: it is made anew")
+                    .await;
                 self.make_anew().await?;
                 self.update().await??;
             }
@@ -71,24 +73,24 @@ impl<'a> Source<'a> {
         self.resolve().await
     }
 
-    /// Puts the files of `commit` into the new directory `to`, without a `.git`.
+    /// Puts the files of `commit` into the new directory `to`, without a `.git`. When the mirror lacks an object, it
+    /// is made anew.
     ///
     /// # Errors
     /// git's, a full disk's, a reached bound's.
     pub async fn checkout(&self, commit: &str, to: &Path) -> Result<(), StepError> {
-        std::fs::create_dir(to)
-            .map_err(|e| failure::io(Step::Checkout, &format!("cannot make {}", to.display()), &e))?;
-        let index = self.mirror.join("procserver-index");
-        remove_file(&index);
-        let mut program = self.git(&["read-tree", "--reset", "-u", commit]);
-        program.environment.insert("GIT_INDEX_FILE".into(), index.display().to_string());
-        program.environment.insert("GIT_WORK_TREE".into(), to.display().to_string());
-        program.directory = Some(to.to_owned());
-        let finished = command::run(&program, &self.journal, &self.bounds).await;
-        remove_file(&index);
-        let finished = finished?;
-        if !finished.succeeded() {
-            return Err(failure::exited(Step::Checkout, "git read-tree", finished.status, finished.tail).into());
+        if let Err(failure) = self.write_files(commit, to).await? {
+            if failure::disk_is_full(&failure.log_tail) {
+                return Err(failure.into());
+            }
+            self.journal
+                .line("the mirror seems to be damaged: it is made anew")
+                .await;
+            self.make_anew().await?;
+            self.update().await??;
+            // It may be on no branch any more.
+            self.obtain(commit).await?;
+            self.write_files(commit, to).await??;
         }
         if to.join(".gitmodules").is_file() {
             self.journal
@@ -98,9 +100,46 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
+    /// The inner error is git's own.
+    async fn write_files(&self, commit: &str, to: &Path) -> Result<Result<(), Failure>, StepError> {
+        let (directory, index) = (to.to_owned(), self.mirror.join("procserver-index"));
+        let old = index.clone();
+        command::blocking(
+            Step::Checkout,
+            "cannot make the release's directory",
+            move || {
+                tree::remove(&directory)?;
+                tree::remove(&old)?;
+                tree::remove(&old.with_extension("lock"))?;
+                std::fs::create_dir(&directory)
+            },
+        )
+        .await?;
+        let mut program = self.git(&["read-tree", "--reset", "-u", commit]);
+        for (name, path) in [("GIT_INDEX_FILE", index.as_path()), ("GIT_WORK_TREE", to)] {
+            program
+                .environment
+                .insert(name.into(), path.display().to_string());
+        }
+        program.directory = Some(to.to_owned());
+        let finished = command::run(&program, &self.journal, &self.bounds).await?;
+        if finished.succeeded() {
+            return Ok(Ok(()));
+        }
+        let (status, tail) = (finished.status, finished.tail);
+        Ok(Err(failure::exited(
+            Step::Checkout,
+            "git read-tree",
+            status,
+            tail,
+        )))
+    }
+
     fn git(&self, arguments: &[&str]) -> command::Program {
         let mut program = git::program(&self.configuration, &self.remote, arguments);
-        program.environment.insert("GIT_DIR".into(), self.mirror.display().to_string());
+        program
+            .environment
+            .insert("GIT_DIR".into(), self.mirror.display().to_string());
         program
     }
 
@@ -118,20 +157,28 @@ impl<'a> Source<'a> {
         if !self.mirror.join("HEAD").is_file() {
             return Ok(false);
         }
-        let (finished, url) = self.ask(&["config", "--local", "--get", "remote.origin.url"]).await?;
+        let (finished, url) = self
+            .ask(&["config", "--local", "--get", "remote.origin.url"])
+            .await?;
         Ok(finished.succeeded() && url.trim_end_matches('\n') == self.remote.url())
     }
 
     async fn make_anew(&self) -> Result<(), StepError> {
         let mirror = self.mirror.clone();
-        command::blocking(Step::Fetch, "cannot remove the old mirror", move || tree::remove(&mirror)).await?;
+        command::blocking(Step::Fetch, "cannot remove the old mirror", move || {
+            tree::remove(&mirror)
+        })
+        .await?;
         let mirror = self.mirror.display().to_string();
         // `--template=`: no hooks, no description, nothing that is not needed.
-        self.must(&["init", "--quiet", "--bare", "--template=", "--", &mirror]).await?;
-        self.must(&["config", "--local", "remote.origin.url", self.remote.url()]).await?;
+        self.must(&["init", "--quiet", "--bare", "--template=", "--", &mirror])
+            .await?;
+        self.must(&["config", "--local", "remote.origin.url", self.remote.url()])
+            .await?;
         // Other users have no business in it.
-        tree::directory(&self.mirror, 0o700, None)
-            .map_err(|e| failure::io(Step::Fetch, "cannot close the mirror to other users", &e).into())
+        tree::directory(&self.mirror, 0o700, None).map_err(|e| {
+            failure::io(Step::Fetch, "cannot close the mirror to other users", &e).into()
+        })
     }
 
     async fn must(&self, arguments: &[&str]) -> Result<(), StepError> {
@@ -163,7 +210,12 @@ impl<'a> Source<'a> {
         }
         match git::refusal(&self.remote, finished.status, &finished.tail) {
             Some(refusal) => Err(refusal.into()),
-            None => Ok(Err(failure::exited(Step::Fetch, "git fetch", finished.status, finished.tail))),
+            None => Ok(Err(failure::exited(
+                Step::Fetch,
+                "git fetch",
+                finished.status,
+                finished.tail,
+            ))),
         }
     }
 
@@ -171,7 +223,9 @@ impl<'a> Source<'a> {
     async fn resolve(&self) -> Result<String, StepError> {
         if self.names("refs/").await?.is_empty() {
             let reason = format!("the repository {} is empty", self.remote.shown());
-            return Err(Failure::new(Step::Fetch, reason).hint("push a commit, then redeploy").into());
+            return Err(Failure::new(Step::Fetch, reason)
+                .hint("push a commit, then redeploy")
+                .into());
         }
         let found = match self.reference {
             Reference::Default => match self.commit("refs/heads/master").await? {
@@ -190,14 +244,22 @@ impl<'a> Source<'a> {
 
     async fn commit(&self, name: &str) -> Result<Option<String>, StepError> {
         let wanted = format!("{name}^{{commit}}");
-        let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", &wanted];
+        let arguments = [
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--end-of-options",
+            &wanted,
+        ];
         let (finished, id) = self.ask(&arguments).await?;
         Ok(finished.succeeded().then(|| id.trim().to_owned()))
     }
 
     /// The branch that the remote itself calls its default.
     async fn head(&self) -> Result<Option<String>, StepError> {
-        let (_, text) = self.ask(&["ls-remote", "--symref", "--", self.remote.url(), "HEAD"]).await?;
+        let (_, text) = self
+            .ask(&["ls-remote", "--symref", "--", self.remote.url(), "HEAD"])
+            .await?;
         let branch = text
             .lines()
             .find_map(|line| line.strip_prefix("ref: ")?.strip_suffix("\tHEAD"));
@@ -214,12 +276,12 @@ impl<'a> Source<'a> {
             return Ok(None);
         }
         let hex = hex.to_ascii_lowercase();
-        if hex.len() >= 40 && self.commit(&hex).await?.is_none() {
-            // Not on any branch, as the head of a pull request: most servers give it to who knows its full id.
-            self.ask(&["fetch", "--no-auto-maintenance", "--no-write-fetch-head", "--", self.remote.url(), &hex])
-                .await?;
+        if hex.len() >= 40 {
+            self.obtain(&hex).await?;
         }
-        let (_, text) = self.ask(&["rev-parse", &format!("--disambiguate={hex}")]).await?;
+        let (_, text) = self
+            .ask(&["rev-parse", &format!("--disambiguate={hex}")])
+            .await?;
         let mut commits = Vec::new();
         for id in text.lines().take(MAX_NAMES) {
             let (_, kind) = self.ask(&["cat-file", "-t", id]).await?;
@@ -228,15 +290,41 @@ impl<'a> Source<'a> {
             }
         }
         if commits.len() > 1 {
-            let reason = format!("\"{hex}\" is the beginning of several commits: {}", commits.join(", "));
-            return Err(Failure::new(Step::Fetch, reason).hint("give `repo.commit` more digits").into());
+            let reason = format!(
+                "\"{hex}\" is the beginning of several commits: {}",
+                commits.join(", ")
+            );
+            return Err(Failure::new(Step::Fetch, reason)
+                .hint("give `repo.commit` more digits")
+                .into());
         }
         Ok(commits.pop())
     }
 
+    /// Asks the remote for a commit that is on no branch, as the head of a pull request: most servers give it to who
+    /// knows its full id. If it does not, the commit is simply not there afterwards.
+    async fn obtain(&self, id: &str) -> Result<(), StepError> {
+        if self.commit(id).await?.is_none() {
+            let url = self.remote.url();
+            let options = ["--no-auto-maintenance", "--no-write-fetch-head", "--"];
+            let arguments: Vec<&str> = ["fetch"]
+                .into_iter()
+                .chain(options)
+                .chain([url, id])
+                .collect();
+            self.ask(&arguments).await?;
+        }
+        Ok(())
+    }
+
     async fn names(&self, prefix: &str) -> Result<Vec<String>, StepError> {
         let count = format!("--count={}", MAX_NAMES + 1);
-        let arguments = ["for-each-ref", &count, "--format=%(refname:lstrip=2)", prefix];
+        let arguments = [
+            "for-each-ref",
+            &count,
+            "--format=%(refname:lstrip=2)",
+            prefix,
+        ];
         let (_, text) = self.ask(&arguments).await?;
         Ok(text.lines().map(str::to_owned).collect())
     }
@@ -264,9 +352,4 @@ impl<'a> Source<'a> {
         };
         Ok(Failure::new(Step::Fetch, format!("{shown} does not have {wanted}")).hint(hint))
     }
-}
-
-fn remove_file(path: &Path) {
-    // It is usually not there; if it cannot be removed, git will say so.
-    let _ = std::fs::remove_file(path);
 }

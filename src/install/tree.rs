@@ -56,10 +56,17 @@ pub fn give(path: &Path, owner: Owner) -> io::Result<()> {
 pub fn seal(path: &Path, owner: Option<Owner>) -> io::Result<()> {
     let top = open_directory(CWD, path)?;
     seal_directory(top.as_fd(), owner)?;
-    walk(&top, 0, &mut |directory, name, stat| seal_entry(directory, name, stat, owner))
+    walk(&top, 0, &mut |directory, name, stat| {
+        seal_entry(directory, name, stat, owner)
+    })
 }
 
-fn seal_entry(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat, owner: Option<Owner>) -> io::Result<()> {
+fn seal_entry(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    stat: &Stat,
+    owner: Option<Owner>,
+) -> io::Result<()> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => seal_directory(open_directory(directory, name)?.as_fd(), owner),
         FileType::Symlink => match owner {
@@ -84,7 +91,11 @@ fn seal_entry(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat, owner: Option
 /// Permissions without writing and set-id bits; with `group_as_user` the group gets the user's.
 fn sealed(mode: u32, group_as_user: bool) -> Mode {
     let mode = mode & 0o555;
-    let group = if group_as_user { (mode & 0o500) >> 3 } else { 0 };
+    let group = if group_as_user {
+        (mode & 0o500) >> 3
+    } else {
+        0
+    };
     Mode::from_raw_mode(mode | group)
 }
 
@@ -282,7 +293,13 @@ fn own(file: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
 
 fn own_at(directory: BorrowedFd<'_>, name: &CStr, owner: Owner) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-    Ok(chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(chownat(
+        directory,
+        name,
+        Some(uid),
+        Some(gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
 }
 
 /// Makes the directory at `path` if there is none, with exactly this mode and (when we are root) owner. Its parent

@@ -4,13 +4,18 @@ use std::path::Path;
 use super::*;
 
 fn mode(path: &Path) -> u32 {
-    std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    std::fs::symlink_metadata(path)
+        .unwrap()
+        .permissions()
+        .mode()
+        & 0o7777
 }
 
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -20,8 +25,14 @@ fn root() -> bool {
 }
 
 /// Somebody who is neither root nor a real user.
-const SOMEBODY: Owner = Owner { uid: 54_321, gid: 54_322 };
-const ROOT: Owner = Owner { uid: 0, gid: 54_322 };
+const SOMEBODY: Owner = Owner {
+    uid: 54_321,
+    gid: 54_322,
+};
+const ROOT: Owner = Owner {
+    uid: 0,
+    gid: 54_322,
+};
 
 #[test]
 fn a_sealed_tree_has_no_write_and_no_set_id_bit_and_can_be_removed() {
@@ -145,7 +156,10 @@ fn a_directory_is_made_with_its_mode_and_changes_hands() {
     assert_eq!(mode(&path), 0o711);
     if root() {
         directory(&path, 0o700, Some(SOMEBODY)).unwrap();
-        assert_eq!(std::fs::metadata(path.join("kept")).unwrap().uid(), SOMEBODY.uid);
+        assert_eq!(
+            std::fs::metadata(path.join("kept")).unwrap().uid(),
+            SOMEBODY.uid
+        );
     }
     std::fs::write(home.path().join("file"), "x").unwrap();
     assert!(directory(&home.path().join("file"), 0o700, None).is_err());

@@ -1,0 +1,315 @@
+//! [`Deploy`]: the steps of one deploy, one after the other, up to a release that can be started.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix::Recipient;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::command::{Bounds, StepError, blocking};
+use super::installer::{InstallEvent, InstallProgress, InstallSpec};
+use super::journal::{Journal, elapsed};
+use super::lines::Mask;
+use super::record::{Failure, Step};
+use super::release::{self, Release, ReleaseRecord};
+use super::remote::Remote;
+use super::source::Source;
+use super::{build, packages, plan};
+use crate::app::directories::AppDirs;
+use crate::app::procfile::Procfile;
+use crate::logs::log::Append;
+
+/// One deploy at work.
+#[derive(Debug)]
+pub struct Deploy {
+    spec: InstallSpec,
+    journal: Journal,
+    parent: Recipient<InstallProgress>,
+    cancel: watch::Receiver<bool>,
+}
+
+/// What a checkout says of itself.
+struct Manifest {
+    procfile: Procfile,
+    dotenv: BTreeMap<String, String>,
+}
+
+impl Deploy {
+    /// A deploy of `spec` that ends early when `cancel` becomes true.
+    #[must_use]
+    pub fn new(
+        spec: InstallSpec,
+        log: Recipient<Append>,
+        parent: Recipient<InstallProgress>,
+        cancel: watch::Receiver<bool>,
+    ) -> Self {
+        let mask = Mask::new(Remote::parse(&spec.config.repo.url).secrets());
+        Self {
+            journal: Journal::new(log, spec.deployment, mask),
+            spec,
+            parent,
+            cancel,
+        }
+    }
+
+    /// Runs it. Unless it succeeds, nothing of the release is left; also when this future is dropped.
+    ///
+    /// # Errors
+    /// The step that failed, or that it was cancelled.
+    pub async fn run(self) -> Result<Release, StepError> {
+        let half_made = HalfMade::new(&self.spec);
+        let result = self.make().await;
+        match result {
+            Ok(release) if !*self.cancel.borrow() => {
+                half_made.keep();
+                Ok(release)
+            }
+            result => {
+                half_made.remove().await;
+                Err(result.err().unwrap_or(StepError::Cancelled))
+            }
+        }
+    }
+
+    async fn make(&self) -> Result<Release, StepError> {
+        let config = &self.spec.config;
+        let steps = plan::steps(config);
+        self.prepare(steps[0]).await?;
+        if steps.contains(&Step::Packages) {
+            let limit = self.spec.timeouts.packages;
+            self.step(Step::Packages, limit, async |journal, bounds| {
+                packages::install(&config.packages, &journal, &bounds).await
+            })
+            .await?;
+        }
+        let commit = self.fetch().await?;
+        let builds = steps.contains(&Step::Install);
+        let mut manifest = self.checkout(&commit, !builds).await?;
+        if builds {
+            manifest = self.install(manifest).await?;
+        }
+        if let Some(command) = plan::release_command(config, &manifest.procfile) {
+            let limit = self.spec.timeouts.release;
+            self.step(Step::Release, limit, async |journal, bounds| {
+                build::release_phase(&self.spec, command, &manifest.dotenv, &journal, &bounds).await
+            })
+            .await?;
+        }
+        let last = if builds {
+            Step::Install
+        } else {
+            Step::Checkout
+        };
+        self.complete(last, commit).await
+    }
+
+    /// Makes the app's directories, and removes what earlier deploys left that did not end.
+    async fn prepare(&self, step: Step) -> Result<(), StepError> {
+        let (dirs, account) = (self.spec.dirs.clone(), self.spec.account.clone());
+        let release = self.spec.release;
+        let barrier = blocking(step, "cannot make the app's directories", move || {
+            build::make_directories(&dirs, account.as_ref())?;
+            release::sweep(&dirs, &[]);
+            release::discard(&dirs, release);
+            match &account {
+                Some(account) => build::barrier(&dirs.releases(), account),
+                None => Ok(None),
+            }
+        })
+        .await?;
+        match (barrier, &self.spec.account) {
+            (Some(barrier), Some(account)) => Err(build::barred(step, &barrier, account).into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn fetch(&self) -> Result<String, StepError> {
+        let repo = &self.spec.config.repo;
+        let limit = self.spec.timeouts.fetch;
+        let commit = self
+            .step(Step::Fetch, limit, async |journal: Journal, bounds| {
+                let source = Source::new(&self.spec.dirs, repo, journal.clone(), bounds);
+                let commit = source.fetch().await?;
+                journal.line(format!("commit {commit}")).await;
+                Ok(commit)
+            })
+            .await?;
+        self.report(InstallEvent::Commit(commit.clone()));
+        Ok(commit)
+    }
+
+    async fn checkout(&self, commit: &str, last: bool) -> Result<Manifest, StepError> {
+        let spec = &self.spec;
+        let directory = spec.dirs.release(spec.release);
+        self.step(
+            Step::Checkout,
+            spec.timeouts.fetch,
+            async |journal: Journal, bounds| {
+                let source = Source::new(&spec.dirs, &spec.config.repo, journal.clone(), bounds);
+                source.checkout(commit, &directory).await?;
+                // Before anything is built for nothing.
+                let manifest = self.read_manifest(&journal, last).await?;
+                if last {
+                    self.hand_over(&journal).await?;
+                } else {
+                    let (directory, account) = (directory.clone(), spec.account.clone());
+                    blocking(
+                        journal.step(),
+                        "cannot give the checkout to the app's user",
+                        move || build::open_up(&directory, account.as_ref()),
+                    )
+                    .await?;
+                }
+                Ok(manifest)
+            },
+        )
+        .await
+    }
+
+    async fn install(&self, before: Manifest) -> Result<Manifest, StepError> {
+        self.step(
+            Step::Install,
+            self.spec.timeouts.install,
+            async |journal: Journal, bounds| {
+                build::install(&self.spec, &before.dotenv, &journal, &bounds).await?;
+                self.hand_over(&journal).await?;
+                // The commands may have written both files.
+                self.read_manifest(&journal, true).await
+            },
+        )
+        .await
+    }
+
+    async fn hand_over(&self, journal: &Journal) -> Result<(), StepError> {
+        let directory = self.spec.dirs.release(self.spec.release);
+        let account = self.spec.account.clone();
+        blocking(
+            journal.step(),
+            "cannot make the release read-only",
+            move || build::hand_over(&directory, account.as_ref()),
+        )
+        .await
+    }
+
+    async fn read_manifest(&self, journal: &Journal, warn: bool) -> Result<Manifest, StepError> {
+        let directory = self.spec.dirs.release(self.spec.release);
+        let config = self.spec.config.clone();
+        let read = blocking(journal.step(), "cannot read the release", move || {
+            Ok(release::manifest_for(&directory, &config.document))
+        })
+        .await?;
+        let (procfile, dotenv) = read.map_err(|e| Failure::new(journal.step(), e.to_string()))?;
+        if warn {
+            for warning in procfile.warnings.iter().chain(&dotenv.warnings) {
+                journal.line(format!("remark: {warning}")).await;
+            }
+        }
+        Ok(Manifest {
+            procfile,
+            dotenv: dotenv.variables,
+        })
+    }
+
+    /// The point of no return: writes the record.
+    async fn complete(&self, step: Step, commit: String) -> Result<Release, StepError> {
+        if *self.cancel.borrow() {
+            return Err(StepError::Cancelled);
+        }
+        let record = ReleaseRecord {
+            id: self.spec.release,
+            commit,
+            created: jiff::Timestamp::now(),
+            document: self.spec.config.document.clone(),
+        };
+        let dirs = self.spec.dirs.clone();
+        let loaded = blocking(step, "cannot write the release's record", move || {
+            release::complete(&dirs, &record)?;
+            Ok(release::load(&dirs, record.id))
+        })
+        .await?;
+        loaded.map_err(|e| Failure::new(step, e.to_string()).into())
+    }
+
+    /// Runs `work` as `step`, told to the parent and in the log.
+    async fn step<T>(
+        &self,
+        step: Step,
+        limit: Duration,
+        work: impl AsyncFnOnce(Journal, Bounds) -> Result<T, StepError>,
+    ) -> Result<T, StepError> {
+        self.report(InstallEvent::Started(step));
+        let journal = self.journal.at(step);
+        journal.line(format!("=== {}", step.name())).await;
+        let began = Instant::now();
+        let result = work(journal.clone(), Bounds::new(limit, self.cancel.clone())).await;
+        let time = began.elapsed();
+        match &result {
+            Ok(_) => {
+                journal
+                    .line(format!("=== {} done in {}", step.name(), elapsed(time)))
+                    .await;
+                self.report(InstallEvent::Finished(step, time));
+            }
+            Err(StepError::Failed(failure)) => {
+                journal
+                    .line(format!("=== {} failed: {}", step.name(), failure.reason))
+                    .await;
+                if let Some(hint) = &failure.hint {
+                    journal.line(format!("    {hint}")).await;
+                }
+            }
+            Err(StepError::Cancelled) => {
+                journal.line(format!("=== {} cancelled", step.name())).await;
+            }
+        }
+        result
+    }
+
+    fn report(&self, event: InstallEvent) {
+        // A dozen in a whole deploy: they do not fill the parent's mailbox.
+        self.parent.do_send(InstallProgress {
+            deployment: self.spec.deployment,
+            event,
+        });
+    }
+}
+
+/// The release while it is being made: removed when this is dropped, unless it is kept.
+struct HalfMade {
+    dirs: AppDirs,
+    id: u64,
+    over: bool,
+}
+
+impl HalfMade {
+    fn new(spec: &InstallSpec) -> Self {
+        Self {
+            dirs: spec.dirs.clone(),
+            id: spec.release,
+            over: false,
+        }
+    }
+
+    fn keep(mut self) {
+        self.over = true;
+    }
+
+    async fn remove(mut self) {
+        let (dirs, id) = (self.dirs.clone(), self.id);
+        // A panic in it is logged by the runtime; the next deploy sweeps.
+        let _ = tokio::task::spawn_blocking(move || release::discard(&dirs, id)).await;
+        self.over = true;
+    }
+}
+
+impl Drop for HalfMade {
+    fn drop(&mut self) {
+        let (Ok(runtime), false) = (tokio::runtime::Handle::try_current(), self.over) else {
+            return;
+        };
+        let (dirs, id) = (self.dirs.clone(), self.id);
+        // A command that is being killed meanwhile may still write: what it adds is swept by the next deploy.
+        runtime.spawn_blocking(move || release::discard(&dirs, id));
+    }
+}

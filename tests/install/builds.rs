@@ -1,0 +1,161 @@
+//! Install commands and the release phase.
+
+use std::time::Duration;
+
+use procserver::install::record::Step;
+use procserver::supervision::Exit;
+
+use super::world::{World, eventually, runs};
+
+const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
+
+#[test]
+fn commands_run_in_order_in_the_release_with_its_environment() {
+    let mut world = World::new(&[PROCFILE, (".env", "A=file\nB=file\n")]);
+    world.config.env.insert("B".into(), "configured".into());
+    world.install(&[
+        "echo \"$A $B $HOME $TMPDIR\" > built && touch $STORAGE_DIR/kept $TMPDIR/t $HOME/h",
+        "cat built; echo problem >&2; env | cut -d= -f1 | sort > names",
+    ]);
+    let outcome = world.deploy();
+    let release = outcome.release();
+    assert_eq!(
+        outcome.finished,
+        [Step::Fetch, Step::Checkout, Step::Install]
+    );
+    let built = std::fs::read_to_string(release.directory.join("built")).unwrap();
+    let home = world.dirs.home();
+    assert!(
+        built.starts_with(&format!("file configured {}", home.display())),
+        "{built}"
+    );
+    assert!(
+        outcome.logged("$ cat built")
+            && outcome.logged("file configured")
+            && outcome.logged("problem")
+    );
+    let names = std::fs::read_to_string(release.directory.join("names")).unwrap();
+    assert!(
+        !names.contains("CARGO"),
+        "the daemon's environment leaks: {names}"
+    );
+    assert!(world.dirs.storage().join("kept").exists());
+}
+
+#[test]
+fn the_first_failure_ends_it_and_nothing_is_left() {
+    let mut world = World::new(&[PROCFILE]);
+    world.install(&["echo one; echo two; exit 3", "echo never"]);
+    let outcome = world.deploy();
+    let failure = outcome.failure();
+    assert_eq!((failure.step, failure.exit_code), (Step::Install, Some(3)));
+    assert!(
+        failure.log_tail.ends_with(&["one".into(), "two".into()]),
+        "{failure:?}"
+    );
+    assert!(!outcome.lines.iter().any(|line| line == "never"));
+    assert!(world.left().is_empty());
+    world.install(&["no-such-command-here"]);
+    let failure = world.deploy().failure().clone();
+    assert_eq!(failure.exit_code, Some(127));
+    assert!(failure.hint.is_some_and(|h| h.contains("`packages`")));
+    world.install(&["kill -9 $$"]);
+    assert_eq!(world.deploy().failure().signal, Some(9));
+}
+
+#[test]
+fn stdin_is_empty_and_endless_output_ends_by_the_timeout() {
+    let mut world = World::new(&[PROCFILE]);
+    world.install(&["cat; echo read everything"]);
+    assert!(world.deploy().logged("read everything"));
+    world.timeouts.install = Duration::from_secs(2);
+    world.install(&["head -c 1000000 /dev/zero | tr '\\0' x; yes | head -c 3000000; sleep 4321"]);
+    let outcome = world.deploy();
+    assert!(
+        outcome.failure().reason.contains("took more than"),
+        "{:?}",
+        outcome.failure()
+    );
+    assert!(outcome.lines.iter().all(|line| line.len() <= 16 * 1024));
+    assert!(outcome.failure().log_tail.len() <= 20);
+    assert!(!runs("sleep 4321"));
+    assert_eq!(world.left(), ["1", "1.json"]);
+}
+
+#[test]
+fn what_a_command_leaves_behind_is_ended() {
+    let mut world = World::new(&[PROCFILE]);
+    world.install(&["sleep 4322 & (setsid sleep 4323 &) ; echo done"]);
+    world.deploy().release();
+    assert!(!runs("sleep 4322") && !runs("sleep 4323"));
+}
+
+#[test]
+fn a_cancelled_deploy_leaves_no_process_and_no_release() {
+    let mut world = World::new(&[PROCFILE]);
+    world.install(&["(setsid sleep 4324 &); echo at work; sleep 4325"]);
+    let outcome = world.cancel(|line| line == "at work", true);
+    assert!(outcome.result.is_none());
+    assert_eq!(outcome.exit, Exit::Shutdown);
+    assert!(outcome.logged("=== install cancelled"));
+    assert!(!runs("sleep 4324") && !runs("sleep 4325"));
+    assert!(world.left().is_empty());
+}
+
+#[test]
+fn a_killed_installer_leaves_no_process_either() {
+    let mut world = World::new(&[PROCFILE]);
+    world.install(&["echo at work; sleep 4326"]);
+    let outcome = world.cancel(|line| line == "at work", false);
+    assert_eq!(
+        (outcome.exit, outcome.result.is_none()),
+        (Exit::Killed, true)
+    );
+    eventually("the command ends", || !runs("sleep 4326"));
+    world.install(&[]);
+    world.deploy().release();
+    assert_eq!(world.left(), ["2", "2.json"]);
+}
+
+#[test]
+fn the_release_phase_runs_once_in_the_finished_release() {
+    let mut world = World::new(&[(
+        "Procfile",
+        "web: ./serve\nrelease: echo \"$PS $A\" >> $STORAGE_DIR/migrated\n",
+    )]);
+    world.config.env.insert("A".into(), "b".into());
+    let outcome = world.deploy();
+    assert_eq!(
+        outcome.finished,
+        [Step::Fetch, Step::Checkout, Step::Release]
+    );
+    let migrated = std::fs::read_to_string(world.dirs.storage().join("migrated")).unwrap();
+    assert_eq!(migrated, "release.1 b\n");
+    world.config.scale.insert("release".into(), 1);
+    assert_eq!(world.deploy().finished, [Step::Fetch, Step::Checkout]);
+}
+
+#[test]
+fn a_failing_release_phase_fails_the_deploy() {
+    let mut world = World::new(&[(
+        "Procfile",
+        "web: ./serve\nrelease: echo no database; exit 2\n",
+    )]);
+    let failure = world.deploy().failure().clone();
+    assert_eq!((failure.step, failure.exit_code), (Step::Release, Some(2)));
+    assert_eq!(failure.log_tail, ["no database"]);
+    assert!(world.left().is_empty());
+}
+
+#[test]
+fn a_release_cannot_be_written_to_when_it_is_done() {
+    let mut world = World::new(&[PROCFILE, ("d/x", "1")]);
+    world.install(&["mkdir -p made/deep && touch made/deep/file && chmod 777 made"]);
+    let outcome = world.deploy();
+    let directory = &outcome.release().directory;
+    for path in ["", "d", "d/x", "made", "made/deep", "made/deep/file"] {
+        let meta = std::fs::metadata(directory.join(path)).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&meta.permissions());
+        assert_eq!(mode & 0o222, 0, "{path}");
+    }
+}

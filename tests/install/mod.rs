@@ -1,0 +1,8 @@
+//! Deploys of real git repositories by real commands, up to a release. As root the app's user is `nobody`, otherwise
+//! it is who runs the tests.
+
+mod builds;
+mod refusals;
+mod root;
+mod sources;
+mod world;

@@ -1,0 +1,342 @@
+//! One application, its repository and its directories, below a temporary directory.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use procserver::app::account::Account;
+use procserver::app::config::{
+    AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, Strategy,
+};
+use procserver::app::directories::AppDirs;
+use procserver::app::environment;
+use procserver::app::name::AppName;
+use procserver::install::installer::{
+    InstallEvent, InstallProgress, InstallSpec, Installer, StepTimeouts,
+};
+use procserver::install::record::{Failure, Step};
+use procserver::install::release::Release;
+use procserver::logs::log::Append;
+use procserver::supervision::{Exit, ExitReason, Shutdown};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// No deploy of these tests takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(super) struct World {
+    home: TempDir,
+    pub(super) dirs: AppDirs,
+    pub(super) config: AppConfig,
+    pub(super) account: Option<Account>,
+    pub(super) timeouts: StepTimeouts,
+    deployments: u64,
+}
+
+/// What a deploy said, and how it ended.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) started: Vec<Step>,
+    pub(super) finished: Vec<Step>,
+    pub(super) commit: Option<String>,
+    pub(super) result: Option<Result<Release, Failure>>,
+    pub(super) exit: Exit,
+    pub(super) lines: Vec<String>,
+}
+
+impl Outcome {
+    pub(super) fn release(&self) -> &Release {
+        match &self.result {
+            Some(Ok(release)) => release,
+            _ => panic!("no release: {self:#?}"),
+        }
+    }
+
+    pub(super) fn failure(&self) -> &Failure {
+        match &self.result {
+            Some(Err(failure)) => failure,
+            _ => panic!("no failure: {self:#?}"),
+        }
+    }
+
+    pub(super) fn logged(&self, text: &str) -> bool {
+        self.lines.iter().any(|line| line.contains(text))
+    }
+}
+
+/// The tests are root.
+pub(super) fn root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+impl World {
+    /// An app of a repository with `files`, on branch `master`.
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
+        procserver::process::spawn::set_executable(env!("CARGO_BIN_EXE_procserver").into());
+        let home = tempfile::tempdir().unwrap();
+        // The app's user passes through.
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(home.path(), open).unwrap();
+        let name = AppName::parse("app").unwrap();
+        let dirs = AppDirs::new(&home.path().join("data"), &home.path().join("run"), &name);
+        let url = format!("file://{}", home.path().join("repo").display());
+        let account = root().then(|| Account::look_up("nobody", None).unwrap());
+        let world = Self {
+            dirs,
+            config: config(name, url),
+            account,
+            timeouts: StepTimeouts {
+                packages: PATIENCE,
+                fetch: PATIENCE,
+                install: PATIENCE,
+                release: PATIENCE,
+            },
+            deployments: 0,
+            home,
+        };
+        std::fs::create_dir(world.repo()).unwrap();
+        world.git(&["init", "--quiet", "--initial-branch=master"]);
+        world.commit(files);
+        world
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(super) fn repo(&self) -> PathBuf {
+        self.home.path().join("repo")
+    }
+
+    /// The repository's git, with nobody's configuration.
+    pub(super) fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args([
+                "-c",
+                "user.name=t",
+                "-c",
+                "user.email=t@t",
+                "-c",
+                "safe.directory=*",
+            ])
+            .args(arguments)
+            .current_dir(self.repo())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Writes `files` and commits them; the id.
+    pub(super) fn commit(&self, files: &[(&str, &str)]) -> String {
+        for (name, text) in files {
+            let path = self.repo().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "-m", "x"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    pub(super) fn install(&mut self, commands: &[&str]) {
+        self.config.install = commands.iter().map(|c| (*c).to_owned()).collect();
+    }
+
+    pub(super) fn packages(&mut self, names: &[&str]) {
+        let package = |name: &&str| Package {
+            name: (*name).to_owned(),
+            version: None,
+        };
+        self.config.packages = names.iter().map(package).collect();
+    }
+
+    /// The ids in `releases/`, complete or not.
+    pub(super) fn left(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dirs.releases()).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn spec(&mut self) -> InstallSpec {
+        self.deployments += 1;
+        let current = Account::current().unwrap();
+        let account = self.account.as_ref().unwrap_or(&current);
+        let dirs = &self.dirs;
+        InstallSpec {
+            deployment: self.deployments,
+            release: self.deployments,
+            config: Arc::new(self.config.clone()),
+            dirs: dirs.clone(),
+            account: self.account.clone(),
+            base_env: environment::base(account, &dirs.home(), &dirs.tmp(), &dirs.storage()),
+            configured_env: self.config.env.clone(),
+            timeouts: self.timeouts,
+        }
+    }
+
+    pub(super) fn deploy(&mut self) -> Outcome {
+        self.run(|_| false, true)
+    }
+
+    /// Deploys and cancels as soon as a line of the log satisfies `when`; `ask`: by [`Shutdown`], else by dropping the
+    /// actor as a panic would.
+    pub(super) fn cancel(&mut self, when: impl Fn(&str) -> bool, ask: bool) -> Outcome {
+        self.run(when, ask)
+    }
+
+    fn run(&mut self, when: impl Fn(&str) -> bool, ask: bool) -> Outcome {
+        let spec = self.spec();
+        System::new().block_on(async {
+            tokio::time::timeout(PATIENCE, drive(spec, when, ask))
+                .await
+                .expect("the deploy does not end")
+        })
+    }
+}
+
+/// What the actors around an Installer are told.
+enum Told {
+    Progress(InstallEvent),
+    Lines(Vec<Vec<u8>>),
+    Ended(Exit),
+}
+
+struct Witness(mpsc::UnboundedSender<Told>);
+
+impl Actor for Witness {
+    type Context = Context<Self>;
+}
+
+impl Handler<Append> for Witness {
+    type Result = ();
+    fn handle(&mut self, append: Append, _: &mut Self::Context) {
+        let _ = self.0.send(Told::Lines(append.lines));
+    }
+}
+
+impl Handler<InstallProgress> for Witness {
+    type Result = ();
+    fn handle(&mut self, progress: InstallProgress, _: &mut Self::Context) {
+        let _ = self.0.send(Told::Progress(progress.event));
+    }
+}
+
+async fn drive(spec: InstallSpec, when: impl Fn(&str) -> bool, ask: bool) -> Outcome {
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let witness = Witness(sender.clone()).start();
+    let (log, parent) = (witness.clone().recipient(), witness.recipient());
+    let child = procserver::supervision::monitor::start(
+        &Arbiter::current(),
+        move |_, reason: ExitReason| Installer::writing_to(spec, log, parent, reason),
+        move |exit| drop(sender.send(Told::Ended(exit))),
+    );
+    let mut outcome = Outcome {
+        started: Vec::new(),
+        finished: Vec::new(),
+        commit: None,
+        result: None,
+        exit: Exit::Killed,
+        lines: Vec::new(),
+    };
+    while let Some(news) = told.recv().await {
+        match news {
+            Told::Progress(InstallEvent::Started(step)) => outcome.started.push(step),
+            Told::Progress(InstallEvent::Finished(step, _)) => outcome.finished.push(step),
+            Told::Progress(InstallEvent::Commit(commit)) => outcome.commit = Some(commit),
+            Told::Progress(InstallEvent::Done(release)) => outcome.result = Some(Ok(*release)),
+            Told::Progress(InstallEvent::Failed(failure)) => outcome.result = Some(Err(*failure)),
+            Told::Lines(lines) => {
+                for line in lines {
+                    let line = String::from_utf8_lossy(&line).into_owned();
+                    match (when(&line), ask) {
+                        (true, true) => child.addr.do_send(Shutdown),
+                        (true, false) => child.kill(),
+                        (false, _) => {}
+                    }
+                    // What prints endlessly must not fill the test's memory either.
+                    if outcome.lines.len() < 10_000 {
+                        outcome.lines.push(line);
+                    }
+                }
+            }
+            Told::Ended(exit) => {
+                outcome.exit = exit;
+                break;
+            }
+        }
+    }
+    // The last report was sent before the end, maybe to a mailbox that was not read yet.
+    while let Ok(Some(news)) = tokio::time::timeout(Duration::from_millis(200), told.recv()).await {
+        match news {
+            Told::Progress(InstallEvent::Done(release)) => outcome.result = Some(Ok(*release)),
+            Told::Progress(InstallEvent::Failed(failure)) => outcome.result = Some(Err(*failure)),
+            _ => {}
+        }
+    }
+    outcome
+}
+
+fn config(name: AppName, url: String) -> AppConfig {
+    AppConfig {
+        document: serde_json::json!({"name": name.as_str(), "repo": {"url": url}}),
+        name,
+        repo: Repo {
+            url,
+            reference: Reference::Default,
+        },
+        packages: Vec::new(),
+        user: None,
+        group: None,
+        domain: Vec::new(),
+        install: Vec::new(),
+        scale: BTreeMap::new(),
+        env: BTreeMap::new(),
+        path: true,
+        strip_path: true,
+        port: None,
+        health_check: HealthCheck {
+            path: None,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
+            boot_timeout: Duration::from_secs(60),
+        },
+        stop: StopPolicy {
+            signal: 15,
+            timeout: Duration::from_secs(10),
+        },
+        static_files: None,
+        strategy: Strategy::Rolling,
+        keep_releases: 5,
+    }
+}
+
+/// Waits until `condition` holds.
+pub(super) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether any process has `text` in its command line.
+pub(super) fn runs(text: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|p| std::fs::read(p.path().join("cmdline")).ok())
+        .any(|line| {
+            String::from_utf8_lossy(&line)
+                .replace('\0', " ")
+                .contains(text)
+        })
+}
