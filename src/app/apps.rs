@@ -63,3 +63,38 @@ pub struct List;
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<Addr<App>, AppsError>")]
 pub struct Find(pub String);
+
+impl Handler<Create> for Apps {
+    type Result = Result<Ticket, AppsError>;
+    fn handle(&mut self, _: Create, _: &mut Self::Context) -> Self::Result {
+        todo!()
+    }
+}
+
+impl Handler<Replace> for Apps {
+    type Result = Result<Ticket, AppsError>;
+    fn handle(&mut self, _: Replace, _: &mut Self::Context) -> Self::Result {
+        todo!()
+    }
+}
+
+impl Handler<Remove> for Apps {
+    type Result = Result<Ticket, AppsError>;
+    fn handle(&mut self, _: Remove, _: &mut Self::Context) -> Self::Result {
+        todo!()
+    }
+}
+
+impl Handler<List> for Apps {
+    type Result = MessageResult<List>;
+    fn handle(&mut self, _: List, _: &mut Self::Context) -> Self::Result {
+        todo!()
+    }
+}
+
+impl Handler<Find> for Apps {
+    type Result = Result<Addr<App>, AppsError>;
+    fn handle(&mut self, _: Find, _: &mut Self::Context) -> Self::Result {
+        todo!()
+    }
+}

@@ -107,3 +107,24 @@ pub struct View {
     /// The log actor.
     pub log: Addr<Log>,
 }
+
+impl Handler<Act> for App {
+    type Result = Result<Accepted, AppError>;
+    fn handle(&mut self, _: Act, _: &mut Self::Context) -> Self::Result {
+        todo!()
+    }
+}
+
+impl Handler<Cancel> for App {
+    type Result = Result<(), AppError>;
+    fn handle(&mut self, _: Cancel, _: &mut Self::Context) -> Self::Result {
+        todo!()
+    }
+}
+
+impl Handler<Inspect> for App {
+    type Result = MessageResult<Inspect>;
+    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
+        todo!()
+    }
+}
