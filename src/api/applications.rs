@@ -9,9 +9,9 @@ use super::body;
 use super::outcome;
 use super::problem::Problem;
 use super::query::Query;
-use super::state::ApiState;
+use super::state::{ApiState, app_name};
 use crate::app::account::{Account, AccountError};
-use crate::app::apps::{AppsError, Create, List, Remove, Replace};
+use crate::app::apps::{Create, List, Remove, Replace};
 use crate::app::config::{AppConfig, FieldError};
 use crate::app::name::AppName;
 
@@ -48,7 +48,7 @@ pub(super) async fn replace(
     name: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let name = AppName::parse(&name).map_err(|_| AppsError::NoSuchApp(shown(&name)))?;
+    let name = app_name(&name)?;
     let document = named(body::required_document(&request, payload).await?, &name)?;
     let config = checked(document, &state).await?;
     let ticket = state.ask_apps(Replace(config)).await??;
@@ -65,12 +65,13 @@ pub(super) async fn remove(
         "storage" => Ok(true),
         _ => Err("must be \"storage\", or absent to remove everything"),
     })?;
+    let name = app_name(&name)?;
     let message = Remove {
-        name: name.clone(),
+        name: name.to_string(),
         keep_storage: keep.unwrap_or(false),
     };
     let ticket = state.ask_apps(message).await??;
-    outcome::answer(&request, &state, &name, ticket, StatusCode::OK).await
+    outcome::answer(&request, &state, name.as_str(), ticket, StatusCode::OK).await
 }
 
 /// `document` with the name that the path gives: its own may be absent, and must else be the same.
@@ -128,11 +129,6 @@ fn wrong_field(pointer: &str, detail: String) -> Problem {
     Problem::invalid(&[FieldError { pointer, detail }])
 }
 
-/// Enough of a hostile name to recognise it.
-fn shown(name: &str) -> String {
-    name.chars().take(80).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -149,5 +145,36 @@ mod tests {
         );
         assert_eq!(named(json!({"name": "a"})), Ok(json!({"name": "a"})));
         assert!(named(json!({"name": "b"})).is_err() && named(json!({"name": null})).is_err());
+    }
+
+    #[actix_web::test]
+    async fn an_account_must_exist_where_it_can_be_switched_to() {
+        let mut state = ApiState {
+            apps: crate::supervision::ChildRef::default(),
+            rules: crate::app::config::Rules::default(),
+            default_user: "nobody".into(),
+            can_switch: true,
+            token: "t".into(),
+        };
+        let check = async |state: &ApiState, field: &str, value: &str| {
+            let mut document = json!({"name": "a", "repo": {"url": "https://h/a.git"}});
+            document[field] = value.into();
+            checked(document, state)
+                .await
+                .map(|_| ())
+                .map_err(|problem| problem.to_string())
+        };
+        assert_eq!(check(&state, "user", "nobody").await, Ok(()));
+        let no_user = check(&state, "user", "no-such-user").await.unwrap_err();
+        assert!(
+            no_user.contains("/user") && no_user.contains("useradd"),
+            "{no_user}"
+        );
+        let no_group = check(&state, "group", "no-such-group").await.unwrap_err();
+        assert!(no_group.contains("/group"), "{no_group}");
+        state.default_user = "root".into();
+        assert!(check(&state, "strategy", "rolling").await.is_err());
+        state.can_switch = false;
+        assert_eq!(check(&state, "user", "no-such-user").await, Ok(()));
     }
 }

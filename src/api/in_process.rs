@@ -69,13 +69,12 @@ async fn start(
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::supervision::ChildRef;
 
-    #[actix_web::test]
-    async fn a_pipe_speaks_http_and_is_kept_alive() {
+    fn pipe() -> DuplexStream {
         let state = ApiState {
             apps: ChildRef::default(),
             rules: crate::app::config::Rules::default(),
@@ -83,7 +82,12 @@ mod tests {
             can_switch: false,
             token: "t".into(),
         };
-        let mut pipe = connector(state)()(([127, 0, 0, 1], 1).into());
+        connector(state)()(([127, 0, 0, 1], 1).into())
+    }
+
+    #[actix_web::test]
+    async fn a_pipe_speaks_http_and_is_kept_alive() {
+        let mut pipe = pipe();
         for (authorization, wanted) in [
             ("", "HTTP/1.1 401"),
             ("Authorization: Bearer t\r\n", "HTTP/1.1 503"),
@@ -95,8 +99,31 @@ mod tests {
         }
     }
 
+    #[actix_web::test]
+    async fn a_body_beyond_the_limit_is_answered_while_it_is_being_sent() {
+        let (mut reader, mut writer) = tokio::io::split(pipe());
+        let head = "POST /applications HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer t\r\n";
+        let sending = actix_rt::spawn(async move {
+            let head = format!("{head}Content-Length: 104857600\r\n\r\n");
+            writer.write_all(head.as_bytes()).await?;
+            for _ in 0..1600 {
+                writer.write_all(&[b' '; 65_536]).await?;
+            }
+            std::io::Result::Ok(())
+        });
+        let deadline = Duration::from_secs(10);
+        let answer = tokio::time::timeout(deadline, response(&mut reader)).await;
+        let answer = answer.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        // Either all of it was read and thrown away, or the pipe was closed; nobody waits for ever.
+        drop(reader);
+        let _ = tokio::time::timeout(deadline, sending)
+            .await
+            .expect("no dead lock");
+    }
+
     /// Reads one response with a Content-Length.
-    async fn response(pipe: &mut DuplexStream) -> String {
+    async fn response(pipe: &mut (impl AsyncRead + Unpin)) -> String {
         let mut text = String::new();
         let mut buffer = [0; 1024];
         loop {

@@ -18,7 +18,11 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// An error for the caller: what is wrong, where, and what to do next.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+/// Boxed, so that results stay small.
+#[derive(Clone, Debug, PartialEq)]
+struct Parts {
     status: StatusCode,
     detail: String,
     members: Map<String, Value>,
@@ -29,12 +33,12 @@ impl Problem {
     /// A problem of `status` with a sentence for the caller.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             status,
             detail: detail.into(),
             members: Map::new(),
             headers: Vec::new(),
-        }
+        }))
     }
 
     /// 422 with one entry per wrong field.
@@ -66,14 +70,14 @@ impl Problem {
     /// Adds an extension member.
     #[must_use]
     pub fn with(mut self, member: &str, value: Value) -> Self {
-        self.members.insert(member.to_owned(), value);
+        self.0.members.insert(member.to_owned(), value);
         self
     }
 
     /// Adds a header field.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
@@ -81,29 +85,29 @@ impl Problem {
         let mut body = Map::new();
         // "about:blank" says: the status tells all there is to tell about the kind (RFC 9457 §4.2.1).
         body.insert("type".to_owned(), "about:blank".into());
-        let title = self.status.canonical_reason().unwrap_or("Error");
+        let title = self.0.status.canonical_reason().unwrap_or("Error");
         body.insert("title".to_owned(), title.into());
-        body.insert("status".to_owned(), self.status.as_u16().into());
-        body.insert("detail".to_owned(), self.detail.as_str().into());
-        body.extend(self.members.clone());
+        body.insert("status".to_owned(), self.0.status.as_u16().into());
+        body.insert("detail".to_owned(), self.0.detail.as_str().into());
+        body.extend(self.0.members.clone());
         Value::Object(body)
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.status, self.detail)
+        write!(f, "{}: {}", self.0.status, self.0.detail)
     }
 }
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status);
-        for (name, value) in &self.headers {
+        let mut response = HttpResponse::build(self.0.status);
+        for (name, value) in &self.0.headers {
             response.insert_header((name.clone(), value.clone()));
         }
         response

@@ -8,8 +8,9 @@ use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
 
 use super::problem::Problem;
-use crate::app::apps::{Apps, Find};
+use crate::app::apps::{Apps, AppsError, Find};
 use crate::app::config::Rules;
+use crate::app::name::AppName;
 use crate::app::supervisor::{App, Inspect, View};
 use crate::supervision::ChildRef;
 
@@ -60,7 +61,8 @@ impl ApiState {
 
     /// The App actor of `name`; 404 where there is none.
     pub(super) async fn find(&self, name: &str) -> Result<Addr<App>, Problem> {
-        Ok(self.ask_apps(Find(name.to_owned())).await??)
+        let name = app_name(name)?;
+        Ok(self.ask_apps(Find(name.to_string())).await??)
     }
 
     /// Everything there is to show of `name`.
@@ -68,6 +70,12 @@ impl ApiState {
         let app = self.find(name).await?;
         ask(&app, Inspect).await
     }
+}
+
+/// The name in a path; what cannot be one belongs to no app, and no actor needs to hear of it: 404.
+pub(super) fn app_name(text: &str) -> Result<AppName, Problem> {
+    let no_such_app = |_| AppsError::NoSuchApp(text.chars().take(80).collect());
+    Ok(AppName::parse(text).map_err(no_such_app)?)
 }
 
 /// Sends `message` and awaits the answer; 503 where there is none.
