@@ -119,6 +119,10 @@ async fn check_account(config: &AppConfig, state: &ApiState) -> Result<(), Probl
         }
         Ok(_) => Ok(()),
         Err(error @ AccountError::NoGroup(_)) => Err(wrong_field("/group", error.to_string())),
+        Err(error @ AccountError::NoUser(_)) if config.user.is_none() => {
+            let detail = format!("is absent, and of the setting default_user: {error}");
+            Err(wrong_field("/user", detail))
+        }
         Err(error @ AccountError::NoUser(_)) => Err(wrong_field("/user", error.to_string())),
         Err(error @ AccountError::Lookup(..)) => Err(Problem::unavailable(&error.to_string())),
     }
