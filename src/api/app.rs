@@ -99,22 +99,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::app::config::Rules;
-    use crate::supervision::ChildRef;
-
-    /// A state without Apps: what every call meets while the actor is being restarted.
-    fn state() -> ApiState {
-        ApiState {
-            apps: ChildRef::default(),
-            rules: Rules::default(),
-            default_user: "www-data".into(),
-            can_switch: false,
-            token: "the-token".into(),
-        }
-    }
 
     async fn call(request: TestRequest) -> (u16, Option<String>, Value) {
-        let app = test::init_service(App::new().configure(|c| configure(c, state()))).await;
+        let app =
+            test::init_service(App::new().configure(|c| configure(c, ApiState::without_apps())))
+                .await;
         let response = match test::try_call_service(&app, request.to_request()).await {
             Ok(response) => response.map_into_boxed_body().into_parts().1,
             Err(error) => error.error_response(),

@@ -153,13 +153,8 @@ mod tests {
 
     #[actix_web::test]
     async fn an_account_must_exist_where_it_can_be_switched_to() {
-        let mut state = ApiState {
-            apps: crate::supervision::ChildRef::default(),
-            rules: crate::app::config::Rules::default(),
-            default_user: "nobody".into(),
-            can_switch: true,
-            token: "t".into(),
-        };
+        let mut state = ApiState::without_apps();
+        state.can_switch = true;
         let check = async |state: &ApiState, field: &str, value: &str| {
             let mut document = json!({"name": "a", "repo": {"url": "https://h/a.git"}});
             document[field] = value.into();

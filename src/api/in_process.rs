@@ -72,16 +72,9 @@ mod tests {
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::supervision::ChildRef;
 
     fn pipe() -> DuplexStream {
-        let state = ApiState {
-            apps: ChildRef::default(),
-            rules: crate::app::config::Rules::default(),
-            default_user: String::new(),
-            can_switch: false,
-            token: "t".into(),
-        };
+        let state = ApiState::without_apps();
         connector(state)()(([127, 0, 0, 1], 1).into())
     }
 
@@ -90,7 +83,7 @@ mod tests {
         let mut pipe = pipe();
         for (authorization, wanted) in [
             ("", "HTTP/1.1 401"),
-            ("Authorization: Bearer t\r\n", "HTTP/1.1 503"),
+            ("Authorization: Bearer the-token\r\n", "HTTP/1.1 503"),
         ] {
             let request = format!("GET /applications HTTP/1.1\r\nHost: a\r\n{authorization}\r\n");
             pipe.write_all(request.as_bytes()).await.unwrap();
@@ -102,7 +95,7 @@ mod tests {
     #[actix_web::test]
     async fn a_body_beyond_the_limit_is_answered_while_it_is_being_sent() {
         let (mut reader, mut writer) = tokio::io::split(pipe());
-        let head = "POST /applications HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer t\r\n";
+        let head = "POST /applications HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer the-token\r\n";
         let sending = actix_rt::spawn(async move {
             let head = format!("{head}Content-Length: 104857600\r\n\r\n");
             writer.write_all(head.as_bytes()).await?;

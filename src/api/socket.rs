@@ -46,19 +46,12 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::supervision::ChildRef;
 
     #[actix_web::test]
     async fn the_daemons_own_user_needs_no_token() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("api.sock");
-        let state = ApiState {
-            apps: ChildRef::default(),
-            rules: crate::app::config::Rules::default(),
-            default_user: String::new(),
-            can_switch: false,
-            token: "t".into(),
-        };
+        let state = ApiState::without_apps();
         let server = serve(UnixListener::bind(&path).unwrap(), state).unwrap();
         let handle = server.handle();
         let running = actix_rt::spawn(server);
