@@ -1,1 +1,194 @@
-//! Who may call the API.
+//! Who may call the API: whoever the kernel says is root, the daemon's user or in group `procserver` at the Unix
+//! socket; over TCP whoever knows the token.
+
+use std::ffi::CString;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::{self, Data};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+
+use super::problem::Problem;
+use super::state::ApiState;
+
+/// Members of this group may use the Unix socket.
+pub const GROUP: &str = "procserver";
+
+/// How a connection came in; put into the connection's data when it is accepted. One without it is taken for
+/// [`Access::Tcp`].
+#[derive(Debug)]
+pub enum Access {
+    /// Through the Unix socket.
+    Socket(Peer),
+    /// Through the front end.
+    Tcp,
+}
+
+/// The process at the other end of the Unix socket, when it connected (unix(7), `SO_PEERCRED`).
+#[derive(Debug)]
+pub struct Peer {
+    user: Option<(Uid, Gid)>,
+    /// Group membership is looked up once per connection.
+    member: OnceCell<bool>,
+}
+
+impl Peer {
+    /// A peer with the ids that the kernel tells; without them it is refused.
+    #[must_use]
+    pub fn new(ids: Option<(u32, u32)>) -> Self {
+        Self {
+            user: ids.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid))),
+            member: OnceCell::new(),
+        }
+    }
+
+    async fn is_allowed(&self) -> bool {
+        let Some((uid, gid)) = self.user else {
+            return false;
+        };
+        if uid.is_root() || uid == geteuid() {
+            return true;
+        }
+        let look_up = || async move {
+            // NSS may ask a network: not on this thread.
+            web::block(move || is_member(uid, gid))
+                .await
+                .unwrap_or(false)
+        };
+        *self.member.get_or_init(look_up).await
+    }
+}
+
+/// Whether `uid` is in [`GROUP`], by its primary group, the one it runs under, or its supplementary ones. Blocks.
+fn is_member(uid: Uid, gid: Gid) -> bool {
+    let Ok(Some(group)) = Group::from_name(GROUP) else {
+        return false;
+    };
+    if gid == group.gid {
+        return true;
+    }
+    let Ok(Some(user)) = User::from_uid(uid) else {
+        return false;
+    };
+    CString::new(user.name)
+        .ok()
+        .and_then(|name| getgrouplist(&name, user.gid).ok())
+        .is_some_and(|groups| groups.contains(&group.gid))
+}
+
+/// Middleware: lets a request through, or answers 401 or 403.
+pub(super) async fn require(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    check(&request).await?;
+    next.call(request).await
+}
+
+async fn check(request: &ServiceRequest) -> Result<(), Problem> {
+    if let Some(Access::Socket(peer)) = request.conn_data::<Access>() {
+        return if peer.is_allowed().await {
+            Ok(())
+        } else {
+            Err(forbidden())
+        };
+    }
+    let state = request
+        .app_data::<Data<ApiState>>()
+        .ok_or_else(|| Problem::unavailable("The API is not ready."))?;
+    check_token(request.headers(), &state.token)
+}
+
+fn forbidden() -> Problem {
+    let detail = format!(
+        "Only root, the server's own user and members of group \"{GROUP}\" may use this socket: \
+         add the user (usermod -aG {GROUP} USER) and log in again."
+    );
+    Problem::new(StatusCode::FORBIDDEN, detail)
+}
+
+fn check_token(headers: &HeaderMap, token: &str) -> Result<(), Problem> {
+    let Some(given) = headers.get(header::AUTHORIZATION) else {
+        let detail = "A token is needed: send \"Authorization: Bearer TOKEN\". \
+                      The server keeps it in the file \"token\" of its data directory.";
+        return Err(unauthorized(detail, "Bearer realm=\"procserver\""));
+    };
+    // The scheme is case-insensitive (RFC 9110 §11.1), the token is not.
+    let given = given.as_bytes();
+    let matches = given
+        .split_at_checked(7)
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
+        .is_some_and(|(_, given)| same(given.trim_ascii(), token.as_bytes()));
+    if matches {
+        return Ok(());
+    }
+    let challenge = "Bearer realm=\"procserver\", error=\"invalid_token\"";
+    Err(unauthorized("The token is not this server's.", challenge))
+}
+
+fn unauthorized(detail: &str, challenge: &'static str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, detail).with_header(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static(challenge),
+    )
+}
+
+/// Compares digests: how long it takes tells nothing about the token, nor about its length.
+fn same(given: &[u8], token: &[u8]) -> bool {
+    !token.is_empty() && Sha256::digest(given) == Sha256::digest(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::ResponseError;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn try_with(authorization: Option<&str>, token: &str) -> Result<(), Problem> {
+        let mut request = TestRequest::default();
+        if let Some(value) = authorization {
+            request = request.insert_header((header::AUTHORIZATION, value));
+        }
+        check_token(request.to_http_request().headers(), token)
+    }
+
+    #[test]
+    fn only_the_token_opens() {
+        assert!(try_with(Some("Bearer abc"), "abc").is_ok());
+        assert!(try_with(Some("bearer abc"), "abc").is_ok());
+        for wrong in [
+            "Bearer",
+            "Bearer ",
+            "Bearer ab",
+            "Bearer abcd",
+            "Bearer ABC",
+            "Basic abc",
+            "abc",
+            "",
+        ] {
+            assert!(try_with(Some(wrong), "abc").is_err(), "{wrong}");
+        }
+        assert!(try_with(Some("Bearer "), "").is_err());
+        let response = try_with(None, "abc").unwrap_err().error_response();
+        assert_eq!(response.status(), 401);
+        assert!(response.headers().contains_key("www-authenticate"));
+    }
+
+    #[actix_web::test]
+    async fn the_kernel_tells_who_is_at_the_socket() {
+        assert!(Peer::new(Some((0, 0))).is_allowed().await);
+        assert!(Peer::new(Some((geteuid().as_raw(), 0))).is_allowed().await);
+        assert!(!Peer::new(None).is_allowed().await);
+        assert!(
+            !Peer::new(Some((4_000_000_000, 4_000_000_000)))
+                .is_allowed()
+                .await
+        );
+    }
+}

@@ -1,6 +1,26 @@
-//! The REST API: an actix-web App that the front end reaches in process, and that the Unix socket serves directly.
+//! The REST API: an actix-web App that the front end reaches in process ([`in_process`]), and that the Unix socket
+//! serves directly ([`socket`]).
+//!
+//! [`app`] has the routes, [`auth`] decides who may call them; then one file per resource. A resource reads its request
+//! (`body`, `query`, `prefer`), asks an actor ([`state`]), and answers with a document, a [`problem`], or the `outcome`
+//! of what it set going. Nothing here owns state.
 
+mod actions;
 pub mod app;
+mod applications;
 pub mod auth;
+mod body;
+mod deployments;
+mod health;
+pub mod in_process;
+mod log_format;
+mod logs;
+mod outcome;
+mod prefer;
 pub mod problem;
+mod query;
+mod releases;
+pub mod socket;
 pub mod state;
+mod status;
+pub mod token;

@@ -1,13 +1,24 @@
-//! What every resource of the API needs.
+//! [`ApiState`]: what every resource of the API needs, and how it asks actors.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::app::apps::Apps;
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, Message};
+
+use super::problem::Problem;
+use crate::app::apps::{Apps, AppsError, Find};
 use crate::app::config::Rules;
+use crate::app::name::AppName;
+use crate::app::supervisor::{App, Inspect, View};
 use crate::supervision::ChildRef;
 
+/// Control actors never block; one that is silent for so long is stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What every resource of the API needs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ApiState {
     /// The applications.
     pub apps: ChildRef<Apps>,
@@ -19,4 +30,85 @@ pub struct ApiState {
     pub can_switch: bool,
     /// The bearer token.
     pub token: Arc<str>,
+}
+
+impl fmt::Debug for ApiState {
+    /// Without the token: this may end up in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiState")
+            .field("rules", &self.rules)
+            .field("default_user", &self.default_user)
+            .field("can_switch", &self.can_switch)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl ApiState {
+    /// A state without Apps, as while that actor is being restarted: every call that is let in and valid ends in 503.
+    pub(super) fn without_apps() -> Self {
+        Self {
+            apps: ChildRef::default(),
+            rules: Rules::default(),
+            default_user: "nobody".into(),
+            can_switch: false,
+            token: "the-token".into(),
+        }
+    }
+}
+
+impl ApiState {
+    /// Asks Apps.
+    pub(super) async fn ask_apps<M>(&self, message: M) -> Result<M::Result, Problem>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        Apps: Handler<M>,
+        <Apps as Actor>::Context: ToEnvelope<Apps, M>,
+    {
+        let apps = self
+            .apps
+            .get()
+            .ok_or_else(|| Problem::from(actix::MailboxError::Closed))?;
+        ask(&apps, message).await
+    }
+
+    /// The App actor of `name`; 404 where there is none.
+    pub(super) async fn find(&self, name: &str) -> Result<Addr<App>, Problem> {
+        let name = app_name(name)?;
+        Ok(self.ask_apps(Find(name.to_string())).await??)
+    }
+
+    /// Everything there is to show of `name`.
+    pub(super) async fn inspect(&self, name: &str) -> Result<View, Problem> {
+        let app = self.find(name).await?;
+        ask(&app, Inspect).await
+    }
+}
+
+/// The name in a path; what cannot be one belongs to no app, and no actor needs to hear of it: 404.
+pub(super) fn app_name(text: &str) -> Result<AppName, Problem> {
+    let no_such_app = |_| AppsError::NoSuchApp(text.chars().take(80).collect());
+    Ok(AppName::parse(text).map_err(no_such_app)?)
+}
+
+/// Sends `message` and awaits the answer; 503 where there is none.
+pub(super) async fn ask<A, M>(actor: &Addr<A>, message: M) -> Result<M::Result, Problem>
+where
+    A: Actor + Handler<M>,
+    A::Context: ToEnvelope<A, M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    Ok(actor.send(message).timeout(PATIENCE).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_stays_out_of_logs() {
+        assert!(!format!("{:?}", ApiState::without_apps()).contains("the-token"));
+    }
 }

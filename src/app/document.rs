@@ -365,4 +365,36 @@ mod tests {
         }
         assert_eq!(pointers(json!({})), ["/name", "/repo"]);
     }
+
+    fn any_value() -> impl proptest::strategy::Strategy<Value = Value> {
+        use proptest::prelude::*;
+        let field = proptest::sample::select(FIELDS.to_vec());
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "\\PC{0,8}|[a-z:/@.-]{0,12}|[0-9]{1,3}(s|m|years)".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 32, 6, move |inner| {
+            let key = prop_oneof![
+                field.clone().prop_map(str::to_owned),
+                "url|branch|tag|commit|signal|timeout|dir|prefix|interval|[a-zA-Z]{1,3}",
+            ];
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                proptest::collection::vec((key, inner), 0..6)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_document_panics_and_every_refusal_says_why(document in any_value()) {
+            if let Err(errors) = AppConfig::from_document(document, &Rules::default()) {
+                assert!(!errors.is_empty() && errors.iter().all(|error| !error.detail.is_empty()));
+            }
+        }
+    }
 }

@@ -357,7 +357,14 @@ mod tests {
         );
         assert!(domain_pattern(&"a".repeat(257)).is_err());
         assert!(domain_pattern("").is_err());
-        assert!(domain_pattern("^rubynas.*").is_ok());
+        for usual in [
+            "^rubynas.*",
+            r"^[\w-]+\.example\.com$",
+            r"^(www\.)?a\.(de|org)$",
+            ".*",
+        ] {
+            assert!(domain_pattern(usual).is_ok(), "{usual}");
+        }
     }
 
     #[test]

@@ -68,10 +68,11 @@ fn not_utf8(bytes: &[u8]) -> impl FnOnce(std::str::Utf8Error) -> SyntaxError + '
 }
 
 fn syntax_error(text: &str, error: &json5::Error) -> SyntaxError {
-    let full = error.to_string();
     let Some(position) = error.position() else {
-        return SyntaxError::at(text, text.len(), full);
+        let message = "the document ends before its value";
+        return SyntaxError::at(text, text.trim_end().len(), message);
     };
+    let full = error.to_string();
     // The parser appends the position to its message; it is a field of its own here.
     let suffix = format!(" at {position}");
     let message = full.strip_suffix(&suffix).unwrap_or(&full);
@@ -232,7 +233,8 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         while let Some(key) = fields.next_key::<String>()? {
             if object.contains_key(&key) {
                 let shown: String = key.chars().take(80).collect();
-                let message = format!("the field \"{shown}\" appears twice in one object");
+                let message =
+                    format!("the field \"{shown}\" appears twice in the object that begins here");
                 return Err(A::Error::custom(message));
             }
             let Unique(value) = fields.next_value()?;
@@ -280,6 +282,12 @@ mod tests {
         for twice in [r#"{"a": 1, "a": 2}"#, "{b: {a: 1, 'a': 1}}"] {
             let error = parse_document(twice.as_bytes()).unwrap_err();
             assert!(error.message.contains("\"a\" appears twice"), "{error}");
+        }
+        let error = parse_document(b"{\n b: {a: 1, a: 1}}").unwrap_err();
+        assert_eq!((error.line, error.column), (2, 5));
+        for nothing in ["", " ", "// only a remark"] {
+            let error = parse_document(nothing.as_bytes()).unwrap_err();
+            assert!(error.message.contains("before its value"), "{error}");
         }
     }
 

@@ -283,3 +283,24 @@ impl App {
         ctx.stop();
     }
 }
+
+impl Handler<Act> for App {
+    type Result = Result<Accepted, AppError>;
+    fn handle(&mut self, _: Act, _: &mut Self::Context) -> Self::Result {
+        todo!()
+    }
+}
+
+impl Handler<Cancel> for App {
+    type Result = Result<(), AppError>;
+    fn handle(&mut self, _: Cancel, _: &mut Self::Context) -> Self::Result {
+        todo!()
+    }
+}
+
+impl Handler<Inspect> for App {
+    type Result = MessageResult<Inspect>;
+    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
+        todo!()
+    }
+}

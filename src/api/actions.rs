@@ -1,0 +1,85 @@
+//! `POST /applications/A/start`, `stop`, `restart`, `redeploy`, `rollback`.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::Value;
+
+use super::problem::Problem;
+use super::state::{ApiState, ask};
+use super::{body, outcome};
+use crate::app::config::FieldError;
+use crate::app::supervisor::{Accepted, Act, Action};
+
+/// Does what the path says.
+pub(super) async fn act(
+    request: HttpRequest,
+    state: Data<ApiState>,
+    path: Path<(String, String)>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let (name, verb) = path.into_inner();
+    let action = match verb.as_str() {
+        "start" => Action::Start,
+        "stop" => Action::Stop,
+        "restart" => Action::Restart,
+        "redeploy" => Action::Redeploy,
+        _ => Action::Rollback(wanted_release(body::document(&request, payload).await?)?),
+    };
+    let app = state.find(&name).await?;
+    match ask(&app, Act(action)).await?? {
+        Accepted::Already => Ok(outcome::already(&state, &name).await),
+        Accepted::Underway(ticket) => {
+            outcome::answer(&request, &state, &name, ticket, StatusCode::OK).await
+        }
+    }
+}
+
+/// `{release?}`.
+fn wanted_release(document: Option<Value>) -> Result<Option<u64>, Problem> {
+    let wrong = |pointer: &str, detail: &str| {
+        Err(Problem::invalid(&[FieldError {
+            pointer: pointer.to_owned(),
+            detail: detail.to_owned(),
+        }]))
+    };
+    let fields = match document {
+        None => return Ok(None),
+        Some(Value::Object(fields)) => fields,
+        Some(_) => return wrong("", "must be an object, such as {release: 3}, or nothing"),
+    };
+    if let Some(unknown) = fields.keys().find(|field| *field != "release") {
+        let shown: String = unknown.chars().take(80).collect();
+        let pointer = format!("/{}", shown.replace('~', "~0").replace('/', "~1"));
+        return wrong(&pointer, "there is no such field here: known is release");
+    }
+    match fields.get("release") {
+        None => Ok(None),
+        Some(release) => match release.as_u64() {
+            Some(id) => Ok(Some(id)),
+            None => wrong("/release", "must be the number of a kept release"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_rollback_names_a_release_or_none() {
+        assert_eq!(wanted_release(None), Ok(None));
+        assert_eq!(wanted_release(Some(json!({}))), Ok(None));
+        assert_eq!(wanted_release(Some(json!({"release": 3}))), Ok(Some(3)));
+        for wrong in [
+            json!(3),
+            json!({"release": "3"}),
+            json!({"release": -1}),
+            json!({"relase": 3}),
+        ] {
+            assert!(wanted_release(Some(wrong.clone())).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `/applications/A/deployments`: records, and cancelling the one at work.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::web::{Data, Path};
+use serde_json::json;
+
+use super::problem::Problem;
+use super::state::{ApiState, ask};
+use crate::app::supervisor::Cancel;
+
+/// All kept records, oldest first.
+pub(super) async fn list(
+    state: Data<ApiState>,
+    name: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(state.inspect(&name).await?.deployments))
+}
+
+/// One record.
+pub(super) async fn show(
+    state: Data<ApiState>,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let (name, id) = path.into_inner();
+    let view = state.inspect(&name).await?;
+    let wanted = number(&name, &id)?;
+    let record = view.deployments.into_iter().find(|d| d.id == wanted);
+    let record = record.ok_or_else(|| no_such(&name, &id))?;
+    Ok(HttpResponse::Ok().json(record))
+}
+
+/// Cancels one: the running step's whole process tree is killed.
+pub(super) async fn cancel(
+    state: Data<ApiState>,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let (name, id) = path.into_inner();
+    let app = state.find(&name).await?;
+    let wanted = number(&name, &id)?;
+    ask(&app, Cancel(wanted)).await??;
+    let location = format!("/applications/{name}/deployments/{wanted}");
+    Ok(HttpResponse::Accepted()
+        .insert_header((header::LOCATION, location))
+        .json(json!({"name": name, "deployment": wanted})))
+}
+
+fn number(name: &str, id: &str) -> Result<u64, Problem> {
+    id.parse().map_err(|_| no_such(name, id))
+}
+
+fn no_such(name: &str, id: &str) -> Problem {
+    let shown: String = id.chars().take(40).collect();
+    let detail = format!(
+        "{name} has no deployment \"{shown}\": GET /applications/{name}/deployments lists those that are kept."
+    );
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}

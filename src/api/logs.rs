@@ -1,0 +1,220 @@
+//! `GET /applications/A/logs/L`: the last lines, and with `follow` those to come.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{Bytes, Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use futures::Stream as Items;
+use jiff::Timestamp;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
+
+use super::log_format::LogFormat;
+use super::problem::Problem;
+use super::query::Query as Parameters;
+use super::state::{ApiState, ask};
+use crate::logs::log::{Chunk, Query, Read};
+use crate::logs::record::Stream;
+
+/// Lines shown when the caller names no number and no beginning.
+const DEFAULT_TAIL: usize = 100;
+
+/// Proxies close a connection that is silent for a minute; this also finds clients that are gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Reads a log.
+pub(super) async fn read(
+    request: HttpRequest,
+    state: Data<ApiState>,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let (name, log) = path.into_inner();
+    let stream = Stream::parse(&log).ok_or_else(|| no_such_log(&log))?;
+    let accept = request
+        .headers()
+        .get(header::ACCEPT)
+        .map(|v| v.to_str().unwrap_or_default());
+    let format = LogFormat::choose(accept).ok_or_else(not_acceptable)?;
+    let query = query_of(&request, stream, format)?;
+    let view = state.inspect(&name).await?;
+    let chunks = ask(&view.log, Read(query)).await?.map_err(|error| {
+        log::error!("{name}: log {log}: {error}");
+        let detail = "The log cannot be read: the server's own log says why.";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    })?;
+    Ok(HttpResponse::Ok()
+        .content_type(format.content_type())
+        .insert_header((header::VARY, "Accept"))
+        .streaming(body(chunks, format)))
+}
+
+fn query_of(request: &HttpRequest, stream: Stream, format: LogFormat) -> Result<Query, Problem> {
+    let known = ["tail", "process", "since", "release", "follow"];
+    let parameters = Parameters::read(request, &known)?;
+    let after = last_event_id(request);
+    let since = parameters.parse("since", moment)?;
+    let tail = match parameters.parse("tail", tail)? {
+        Some(tail) => tail,
+        None if after.is_some() || since.is_some() => None,
+        None => Some(DEFAULT_TAIL),
+    };
+    // An EventSource reconnects when its stream ends: it always means to follow.
+    let follow = parameters
+        .flag("follow")?
+        .unwrap_or(format == LogFormat::Events);
+    Ok(Query {
+        stream,
+        tail,
+        process: parameters.parse("process", process)?,
+        release: parameters.parse("release", |text| {
+            text.parse().map_err(
+                |_| "must be the number of a release (of a deployment, for the install log)",
+            )
+        })?,
+        since,
+        after,
+        follow: follow && request.method() != Method::HEAD,
+    })
+}
+
+fn last_event_id(request: &HttpRequest) -> Option<u64> {
+    let value = request.headers().get("last-event-id")?;
+    value.to_str().ok()?.trim().parse().ok()
+}
+
+fn tail(text: &str) -> Result<Option<usize>, &'static str> {
+    match text {
+        "all" => Ok(None),
+        number => number
+            .parse()
+            .map(Some)
+            .map_err(|_| "must be a number of lines, or \"all\""),
+    }
+}
+
+fn process(text: &str) -> Result<String, &'static str> {
+    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if !text.is_empty() && text.len() <= 100 && text.bytes().all(valid) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a process such as \"web.1\" or a type such as \"web\"")
+    }
+}
+
+/// A time, or how long ago.
+fn moment(text: &str) -> Result<Timestamp, &'static str> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    humantime::parse_duration(text)
+        .ok()
+        .and_then(|ago| Timestamp::now().checked_sub(ago).ok())
+        .ok_or("must be a time such as \"2026-11-22T10:15:30Z\", or how long ago, such as \"10m\"")
+}
+
+/// The body: as bounded as the receiver, and gone with the client, which the log notices by the closed channel.
+fn body(
+    chunks: Receiver<Chunk>,
+    format: LogFormat,
+) -> impl Items<Item = Result<Bytes, Infallible>> {
+    futures::stream::unfold(chunks, move |mut chunks| async move {
+        loop {
+            match (
+                timeout(KEEP_ALIVE, chunks.recv()).await,
+                format.keep_alive(),
+            ) {
+                (Ok(None), _) => return None,
+                (Ok(Some(chunk)), _) => {
+                    let rendered = format.render(&chunk);
+                    // An empty piece would end a chunked body.
+                    if !rendered.is_empty() {
+                        return Some((Ok(Bytes::from(rendered)), chunks));
+                    }
+                }
+                (Err(_elapsed), Some(nothing)) => {
+                    return Some((Ok(Bytes::from_static(nothing.as_bytes())), chunks));
+                }
+                (Err(_elapsed), None) => {}
+            }
+        }
+    })
+}
+
+fn no_such_log(log: &str) -> Problem {
+    let shown: String = log.chars().take(80).collect();
+    let names: Vec<&str> = Stream::ALL.into_iter().map(Stream::name).collect();
+    let detail = format!(
+        "There is no log \"{shown}\": the logs are {}.",
+        names.join(", ")
+    );
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+fn not_acceptable() -> Problem {
+    let detail =
+        "A log is text/plain, application/x-ndjson or text/event-stream: accept one of them.";
+    Problem::new(StatusCode::NOT_ACCEPTABLE, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use futures::StreamExt;
+
+    use super::*;
+
+    fn query(text: &str, format: LogFormat) -> Query {
+        let request = TestRequest::with_uri(&format!("/l?{text}")).to_http_request();
+        query_of(&request, Stream::Stdout, format).unwrap()
+    }
+
+    #[test]
+    fn the_parameters_say_which_lines() {
+        let plain = query("", LogFormat::Text);
+        assert_eq!((plain.tail, plain.follow), (Some(100), false));
+        let all = query(
+            "tail=all&process=web.1&release=3&follow=true",
+            LogFormat::Ndjson,
+        );
+        assert_eq!((all.tail, all.release, all.follow), (None, Some(3), true));
+        assert_eq!(all.process.as_deref(), Some("web.1"));
+        let since = query("since=2026-11-22T10:15:30Z", LogFormat::Text);
+        assert_eq!(
+            (since.tail, since.since),
+            (None, Some("2026-11-22T10:15:30Z".parse().unwrap()))
+        );
+        assert!(query("since=10m", LogFormat::Text).since.unwrap() < Timestamp::now());
+        assert!(query("", LogFormat::Events).follow);
+        assert!(!query("follow=false", LogFormat::Events).follow);
+    }
+
+    #[test]
+    fn an_event_source_goes_on_after_the_last_event() {
+        let request = TestRequest::default()
+            .insert_header(("Last-Event-ID", "41"))
+            .to_http_request();
+        let query = query_of(&request, Stream::Stdout, LogFormat::Events).unwrap();
+        assert_eq!((query.after, query.tail), (Some(41), None));
+    }
+
+    #[actix_web::test]
+    async fn the_body_ends_with_the_log_and_the_log_hears_of_a_client_that_is_gone() {
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        let mut followed = Box::pin(body(receiver, LogFormat::Ndjson));
+        sender.send(Chunk::Lines(Vec::new())).await.unwrap();
+        sender.send(Chunk::Lost(1)).await.unwrap();
+        assert_eq!(
+            followed.next().await,
+            Some(Ok(Bytes::from("{\"lost\":1}\n")))
+        );
+        drop(followed);
+        tokio::time::timeout(Duration::from_secs(5), sender.closed())
+            .await
+            .unwrap();
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        drop(sender);
+        assert_eq!(Box::pin(body(receiver, LogFormat::Text)).next().await, None);
+    }
+}

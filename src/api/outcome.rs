@@ -1,0 +1,138 @@
+//! What a call that takes time answers: 202 at once, or how it ended when the caller wants to wait.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Map, Value, json};
+
+use super::prefer;
+use super::problem::Problem;
+use super::state::ApiState;
+use crate::app::supervisor::{Outcome, Ticket};
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Answers for `ticket`: 202, or after `Prefer: wait` either `done` or the failure.
+pub(super) async fn answer(
+    request: &HttpRequest,
+    state: &ApiState,
+    name: &str,
+    ticket: Ticket,
+    done: StatusCode,
+) -> Result<HttpResponse, Problem> {
+    let Some(wait) = prefer::wait(request) else {
+        let body = progress(state, name, ticket.deployment).await;
+        return Ok(accepted(name, ticket.deployment).json(body));
+    };
+    let deployment = ticket.deployment;
+    match outcome_within(ticket, wait).await? {
+        None => {
+            let body = progress(state, name, deployment).await;
+            Ok(accepted(name, deployment)
+                .insert_header(applied(wait))
+                .json(body))
+        }
+        Some(Outcome::Done) => {
+            let mut response = HttpResponse::build(done);
+            if done == StatusCode::CREATED {
+                response.insert_header((header::LOCATION, format!("/applications/{name}")));
+            }
+            let body = progress(state, name, deployment).await;
+            Ok(response.insert_header(applied(wait)).json(body))
+        }
+        Some(Outcome::Failed(failure)) => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            failure.to_string(),
+        )
+        .with("name", name.into())
+        .with("deployment", json!(deployment))
+        .with("failure", json!(failure))),
+        Some(Outcome::Dropped(why)) => Err(Problem::new(StatusCode::CONFLICT, why)
+            .with("name", name.into())
+            .with("deployment", json!(deployment))),
+    }
+}
+
+/// The answer where nothing was to do.
+pub(super) async fn already(state: &ApiState, name: &str) -> HttpResponse {
+    HttpResponse::Ok().json(progress(state, name, None).await)
+}
+
+/// How `ticket` ended, `None` when it did not within `wait`.
+async fn outcome_within(mut ticket: Ticket, wait: Duration) -> Result<Option<Outcome>, Problem> {
+    let over = ticket.outcome.wait_for(Option::is_some);
+    match tokio::time::timeout(wait, over).await {
+        Err(_elapsed) => Ok(None),
+        Ok(Ok(outcome)) => Ok(outcome.clone()),
+        // The App went away before it could tell: it crashed, and its supervisor starts a fresh one.
+        Ok(Err(_closed)) => Err(Problem::unavailable(
+            "The application was restarted before this ended: GET its status to see where it is.",
+        )),
+    }
+}
+
+fn accepted(name: &str, deployment: Option<u64>) -> actix_web::HttpResponseBuilder {
+    let location = match deployment {
+        Some(id) => format!("/applications/{name}/deployments/{id}"),
+        None => format!("/applications/{name}/status"),
+    };
+    let mut response = HttpResponse::Accepted();
+    response.insert_header((header::LOCATION, location));
+    response
+}
+
+fn applied(wait: Duration) -> (HeaderName, String) {
+    (PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()))
+}
+
+/// `{name, deployment, state}`; without a state when the app is gone by now.
+async fn progress(state: &ApiState, name: &str, deployment: Option<u64>) -> Value {
+    let mut body = Map::new();
+    body.insert("name".to_owned(), name.into());
+    if let Some(id) = deployment {
+        body.insert("deployment".to_owned(), id.into());
+    }
+    if let Ok(view) = state.inspect(name).await {
+        body.insert("state".to_owned(), json!(view.summary.state));
+    }
+    Value::Object(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+
+    fn ticket() -> (watch::Sender<Option<Outcome>>, Ticket) {
+        let (sender, outcome) = watch::channel(None);
+        let deployment = Some(7);
+        (
+            sender,
+            Ticket {
+                deployment,
+                outcome,
+            },
+        )
+    }
+
+    #[actix_web::test]
+    async fn an_outcome_is_awaited_up_to_the_deadline() {
+        let (sender, waiting) = ticket();
+        let none = outcome_within(waiting.clone(), Duration::from_millis(1)).await;
+        assert_eq!(none, Ok(None));
+        sender.send_replace(Some(Outcome::Done));
+        let done = outcome_within(waiting, Duration::from_mins(1)).await;
+        assert_eq!(done, Ok(Some(Outcome::Done)));
+    }
+
+    #[actix_web::test]
+    async fn an_outcome_that_nobody_can_tell_is_503() {
+        let (sender, waiting) = ticket();
+        drop(sender);
+        let lost = outcome_within(waiting, Duration::from_mins(1)).await;
+        assert!(lost.is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! `Prefer: wait=SECONDS` (RFC 7240 §4.3): how long a caller wants to wait for the end of what it asked for (pure).
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderName;
+
+/// No connection is held longer for one answer.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+/// Field name of a preference.
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// How long the caller wants to wait; `None`: not at all.
+pub(super) fn wait(request: &HttpRequest) -> Option<Duration> {
+    request
+        .headers()
+        .get_all(PREFER)
+        .filter_map(|value| value.to_str().ok())
+        .find_map(wait_of)
+}
+
+/// The first `wait` counts (§2), a malformed one is ignored as unknown preferences are.
+fn wait_of(field: &str) -> Option<Duration> {
+    field
+        .split([',', ';'])
+        .filter_map(|preference| preference.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
+        .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
+        .map(|seconds: u64| Duration::from_secs(seconds).min(LONGEST_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_is_found_among_other_preferences_and_capped() {
+        for (field, seconds) in [
+            ("wait=10", Some(10)),
+            ("respond-async, Wait = \"5\"", Some(5)),
+            ("wait=0", Some(0)),
+            ("wait=99999999", Some(3600)),
+            ("wait=-1", None),
+            ("wait=ten", None),
+            ("wait", None),
+            ("return=minimal", None),
+            ("", None),
+        ] {
+            assert_eq!(wait_of(field), seconds.map(Duration::from_secs), "{field}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `GET /applications/A/status`: what the App actor knows, with what only the kernel and the log know.
+
+use std::time::Duration;
+
+use actix::Addr;
+use actix_web::HttpResponse;
+use actix_web::web::{self, Data, Path};
+use tokio::time::timeout;
+
+use super::problem::Problem;
+use super::state::{ApiState, ask};
+use crate::app::status::{AppState, ProcessStatus};
+use crate::logs::log::{Chunk, Log, Query, Read};
+use crate::logs::record::Stream;
+use crate::process::usage;
+
+/// Lines of stderr shown for a process that keeps crashing.
+const LAST_LINES: usize = 10;
+
+/// Characters of each.
+const LINE_LENGTH: usize = 500;
+
+/// A log that takes longer leaves the status without its lines.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The live state.
+pub(super) async fn show(
+    state: Data<ApiState>,
+    name: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let view = state.inspect(&name).await?;
+    let mut status = view.status;
+    fill_usage(&mut status.processes).await;
+    if status.state == AppState::Crashlooping {
+        for process in &mut status.processes {
+            let lines = timeout(LOG_PATIENCE, last_lines(&view.log, &process.id)).await;
+            process.last_lines = lines.unwrap_or_default();
+        }
+    }
+    Ok(HttpResponse::Ok().json(status))
+}
+
+async fn fill_usage(processes: &mut [ProcessStatus]) {
+    let sessions: Vec<u32> = processes.iter().filter_map(|p| p.pid).collect();
+    if sessions.is_empty() {
+        return;
+    }
+    let Ok(used) = web::block(move || usage::of_sessions(&sessions)).await else {
+        return;
+    };
+    for process in processes {
+        if let Some(usage) = process.pid.and_then(|pid| used.get(&pid)) {
+            process.memory_bytes = usage.memory_bytes;
+            process.cpu_seconds = usage.cpu_seconds;
+        }
+    }
+}
+
+async fn last_lines(log: &Addr<Log>, process: &str) -> Vec<String> {
+    let query = Query {
+        stream: Stream::Stderr,
+        tail: Some(LAST_LINES),
+        process: Some(process.to_owned()),
+        release: None,
+        since: None,
+        after: None,
+        follow: false,
+    };
+    let Ok(Ok(mut chunks)) = ask(log, Read(query)).await else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    while let Some(chunk) = chunks.recv().await {
+        if let Chunk::Lines(records) = chunk {
+            lines.extend(records.iter().map(|record| line_of(&record.text)));
+        }
+    }
+    lines.split_off(lines.len().saturating_sub(LAST_LINES))
+}
+
+fn line_of(text: &[u8]) -> String {
+    String::from_utf8_lossy(text)
+        .chars()
+        .take(LINE_LENGTH)
+        .collect()
+}
