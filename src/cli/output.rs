@@ -23,6 +23,16 @@ impl Output {
         }
     }
 
+    /// Nowhere.
+    #[must_use]
+    pub fn discard() -> Self {
+        Self {
+            json: false,
+            terminal: false,
+            to: Box::new(io::sink()),
+        }
+    }
+
     /// Whether JSON was asked for: then nothing else may be written.
     #[must_use]
     pub fn is_json(&self) -> bool {
