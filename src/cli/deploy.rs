@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
-use super::client::{Answer, Call, Client};
+use super::client::{Answer, Call, Client, ClientError};
 use super::output::{Output, seconds};
 use super::progress::Progress;
 use crate::app::name::AppName;
 use crate::install::record::{DeploymentRecord, DeploymentState, Failure};
 
 /// How often the record is looked at.
-const EVERY: Duration = Duration::from_millis(100);
+const EVERY: Duration = Duration::from_millis(50);
 
 /// How long an answer may be waited for: less than proxies between us and the server commonly allow.
 const PATIENCE: Duration = Duration::from_secs(50);
@@ -97,7 +97,10 @@ pub async fn run(
     out: &mut Output,
 ) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    let answer = client.send(&call).await?;
+    let answer = client
+        .send(&call)
+        .await
+        .map_err(|error| waited_for(name, error))?;
     let deployment = answer.location.as_deref().and_then(deployment_path);
     let Some(path) = deployment.filter(|_| !wait.no_wait) else {
         return accepted(name, &answer, out);
@@ -144,6 +147,19 @@ pub async fn follow(
             return Ok(record);
         }
         actix_rt::time::sleep(EVERY).await;
+    }
+}
+
+/// A deployment that failed while the API kept us waiting is shown like one that was followed.
+fn waited_for(name: &AppName, error: ClientError) -> anyhow::Error {
+    match error {
+        ClientError::Refused(problem) if problem.failure.is_some() => DeployFailed {
+            name: name.clone(),
+            state: DeploymentState::Failed,
+            failure: problem.failure,
+        }
+        .into(),
+        other => other.into(),
     }
 }
 
@@ -260,6 +276,18 @@ mod tests {
         let (ended, text, requests) = deploy(vec![create()], false, true);
         assert!(ended.is_ok() && text.contains("under way"), "{text}");
         assert_eq!(requests.len(), 1);
+    }
+
+    #[test]
+    fn a_failure_in_the_answer_itself_is_told_like_any_other() {
+        let problem = json!({"detail": "start: it ended", "failure":
+            {"step": "start", "reason": "it ended", "log_tail": ["last"], "hint": "look"}});
+        let script = vec![exchange("POST /applications", 422, &problem)];
+        let text = deploy(script, false, false).0.unwrap_err().to_string();
+        assert!(
+            text.contains("start: it ended\n  | last\nhint: look"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -112,8 +112,7 @@ async fn play(args: DemoArgs, stage: &mut Stage, steps: &mut Steps) -> anyhow::R
     let client = server.client()?;
     deploy(&client, &repository, &binary, steps).await?;
 
-    let status = status(&client).await?;
-    let direct = status["processes"][0]["port"]
+    let direct = web(&client).await?["port"]
         .as_u64()
         .context("web.1 has no port")?;
     let visits = Visits::new(server.address()?, u16::try_from(direct)?);
@@ -159,8 +158,12 @@ async fn deploy(
     Ok(())
 }
 
-async fn status(client: &Client) -> anyhow::Result<Value> {
-    Ok(client.get(&format!("/applications/{NAME}/status")).await?)
+/// The status of `web.1`.
+async fn web(client: &Client) -> anyhow::Result<Value> {
+    let status: Value = client.get(&format!("/applications/{NAME}/status")).await?;
+    let processes = status["processes"].as_array();
+    let web = processes.and_then(|all| all.iter().find(|process| process["id"] == "web.1"));
+    web.cloned().context("the app has no process web.1")
 }
 
 fn show_ways_in(visits: &Visits, server: &Server, steps: &mut Steps) -> anyhow::Result<()> {
@@ -221,11 +224,11 @@ async fn log_has_requests(client: &Client) -> anyhow::Result<()> {
 }
 
 async fn returns_after_kill(client: &Client) -> anyhow::Result<()> {
-    let before = status(client).await?["processes"][0].clone();
+    let before = web(client).await?;
     let pid = before["pid"].as_i64().context("web.1 has no pid")?;
     kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL)?;
     eventually("web.1 is ready again", async || {
-        let now = &status(client).await?["processes"][0];
+        let now = web(client).await?;
         Ok(now["state"] == "ready" && now["pid"].is_u64() && now["pid"] != before["pid"])
     })
     .await
