@@ -25,7 +25,6 @@ pub mod releases;
 pub mod restart;
 pub mod rm;
 pub mod rollback;
-pub mod route;
 pub mod serve;
 pub mod show;
 pub mod start;
@@ -93,8 +92,6 @@ pub enum Command {
     Releases(releases::ReleasesArgs),
     /// Show what an application or its installation printed
     Logs(logs::LogsArgs),
-    /// Tell which application would answer a URL, and why
-    Route(route::RouteArgs),
     /// Become a supervised process: the daemon starts itself with it.
     #[command(hide = true)]
     Exec,
@@ -128,7 +125,6 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
         Command::Logs(a) => with(&a.client, async |c, o| logs::run(&a, c, o).await),
-        Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
     }
 }
 
