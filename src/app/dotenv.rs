@@ -1,6 +1,14 @@
 //! `.env`, exactly as foreman 0.87 reads it (pure).
+//!
+//! Foreman folds CRLF to LF, splits at LF and keeps every line that matches `\A([A-Za-z_0-9]+)=(.*)\z`. One pair of single
+//! quotes around the whole value is dropped; within one pair of double quotes `\n` is a newline and a backslash before
+//! any other character is dropped. There is no `export`, no expansion, no comment after a value, no value of several
+//! lines. Lines it ignores are warnings here; a byte-order mark is stripped; bytes that are not UTF-8 are an error.
+//! Warnings name lines and variables, never values: those may be secret.
 
 use std::collections::BTreeMap;
+
+use super::procfile::{BYTE_ORDER_MARK, is_blank, line_of, lines};
 
 /// A parsed `.env`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -28,7 +36,159 @@ impl Dotenv {
     /// # Errors
     /// [`DotenvError::NotUtf8`] only.
     pub fn parse(bytes: &[u8]) -> Result<Self, DotenvError> {
-        let _ = bytes;
-        todo!()
+        let text = std::str::from_utf8(bytes).map_err(|error| DotenvError::NotUtf8 {
+            line: line_of(bytes, error.valid_up_to()),
+        })?;
+        let mut dotenv = Self::default();
+        let text = match text.strip_prefix(BYTE_ORDER_MARK) {
+            Some(rest) => {
+                dotenv.warn(
+                    1,
+                    "a byte-order mark was skipped: save the file without one",
+                );
+                rest
+            }
+            None => text,
+        };
+        for (line, content) in lines(text) {
+            dotenv.read_line(line, content);
+        }
+        Ok(dotenv)
+    }
+
+    fn read_line(&mut self, line: usize, content: &str) {
+        let blank_or_comment = content.trim_start_matches(is_blank);
+        if blank_or_comment.is_empty() || blank_or_comment.starts_with('#') {
+            return;
+        }
+        let Some((name, value)) = split_assignment(content) else {
+            self.warn(line, reason_ignored(content));
+            return;
+        };
+        if value.contains('\0') {
+            let reason = format!("{name} has a NUL byte, so no process can be given it");
+            self.warn(line, &reason);
+        }
+        let value = unquoted(value);
+        if self.variables.insert(name.to_owned(), value).is_some() {
+            let reason = format!("{name} was set before; this line wins");
+            self.warn(line, &reason);
+        }
+    }
+
+    fn warn(&mut self, line: usize, reason: &str) {
+        self.warnings.push(format!(".env line {line}: {reason}"));
+    }
+}
+
+fn is_name_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+fn split_assignment(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once('=')?;
+    (!name.is_empty() && name.chars().all(is_name_character)).then_some((name, value))
+}
+
+fn unquoted(value: &str) -> String {
+    let within = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
+    match (within('\''), within('"')) {
+        (Some(inner), _) => inner.to_owned(),
+        (_, Some(inner)) => unescaped(inner),
+        _ => value.to_owned(),
+    }
+}
+
+/// Foreman's two substitutions in their order: `\n` becomes a newline everywhere, also where the backslash was itself
+/// escaped; then each backslash is dropped before the next character, which is not a newline (Ruby's `.`).
+fn unescaped(inner: &str) -> String {
+    let text = inner.replace("\\n", "\n");
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match rest.next() {
+            None => out.push('\\'),
+            Some('\n') => out.push_str("\\\n"),
+            Some(escaped) => out.push(escaped),
+        }
+    }
+    out
+}
+
+/// Why foreman would ignore a line that is neither blank nor a comment.
+fn reason_ignored(line: &str) -> &'static str {
+    match line.split_once('=') {
+        None => "no NAME=value, so it was skipped",
+        Some((name, _)) if name.starts_with("export ") => {
+            "\"export\" is not understood here, so it was skipped: write NAME=value"
+        }
+        Some((name, _)) if name.starts_with(is_blank) => {
+            "it begins with a blank, so it was skipped: names start in the first column"
+        }
+        Some((name, _)) if name.ends_with(is_blank) => {
+            "a blank before the =, so it was skipped: write NAME=value"
+        }
+        Some(_) => "not a name before the = (letters, digits and _ only), so it was skipped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Dotenv {
+        Dotenv::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn each_ignored_line_is_named_and_no_value_is_told() {
+        let dotenv = parse("A=1\nexport TOKEN=hunter2\n B=hunter2\nC =hunter2\nhunter2\n# no\n\n");
+        assert_eq!(dotenv.variables.len(), 1);
+        let lines: Vec<_> = dotenv
+            .warnings
+            .iter()
+            .map(|w| w.split(": ").next().unwrap())
+            .collect();
+        assert_eq!(
+            lines,
+            [".env line 2", ".env line 3", ".env line 4", ".env line 5"]
+        );
+        assert!(!dotenv.warnings.concat().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_second_assignment_wins_and_is_told() {
+        let dotenv = parse("A=1\nA=2\n");
+        assert_eq!(dotenv.variables["A"], "2");
+        assert_eq!(
+            dotenv.warnings,
+            [".env line 2: A was set before; this line wins"]
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_name_their_line() {
+        assert_eq!(
+            Dotenv::parse(b"A=1\nB=\xff\n"),
+            Err(DotenvError::NotUtf8 { line: 2 })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Dotenv::parse(&bytes);
+        }
+
+        #[test]
+        fn a_plain_value_is_kept_as_written(value in "[^\n\r'\"][^\n\r]{0,40}") {
+            let dotenv = parse(&format!("NAME={value}\n"));
+            prop_assert_eq!(&dotenv.variables["NAME"], &value);
+        }
     }
 }

@@ -5,7 +5,16 @@ use std::path::Path;
 
 use super::account::Account;
 
+/// Debian's path for root, which has everything an unprivileged user's has.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// UTF-8 without depending on which locales are installed.
+const LANG: &str = "C.UTF-8";
+
 /// The clean base: what a process gets before anything is configured. Never the daemon's own variables.
+///
+/// `home` and `storage` are kept across releases, `tmp` is for what may be lost. A path that is not UTF-8 is given with
+/// replacement characters: the daemon's own directories are the only ones that come here.
 #[must_use]
 pub fn base(
     account: &Account,
@@ -13,8 +22,20 @@ pub fn base(
     tmp: &Path,
     storage: &Path,
 ) -> BTreeMap<String, String> {
-    let _ = (account, home, tmp, storage);
-    todo!()
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    [
+        ("PATH", PATH.to_owned()),
+        ("LANG", LANG.to_owned()),
+        ("HOME", path(home)),
+        ("USER", account.user.clone()),
+        ("LOGNAME", account.user.clone()),
+        ("SHELL", path(&account.shell)),
+        ("TMPDIR", path(tmp)),
+        ("STORAGE_DIR", path(storage)),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
 }
 
 /// Lays `layers` over each other, later wins. A name or value that no process can be given (empty name, `=` or NUL in
@@ -23,6 +44,70 @@ pub fn base(
 pub fn layered<'a>(
     layers: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
 ) -> BTreeMap<String, String> {
-    let _ = layers.into_iter().count();
-    todo!()
+    layers
+        .into_iter()
+        .flatten()
+        .filter(|(name, value)| is_possible(name, value))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Whether `execve(2)` can pass it on as one variable.
+fn is_possible(name: &str, value: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_base_is_exactly_these_variables() {
+        let account = Account {
+            user: "www-data".into(),
+            group: "www-data".into(),
+            uid: 33,
+            gid: 33,
+            shell: "/bin/sh".into(),
+        };
+        let base = base(
+            &account,
+            Path::new("/home"),
+            Path::new("/tmp/a"),
+            Path::new("/storage"),
+        );
+        assert_eq!(
+            base,
+            layer(&[
+                ("HOME", "/home"),
+                ("LANG", "C.UTF-8"),
+                ("LOGNAME", "www-data"),
+                ("PATH", PATH),
+                ("SHELL", "/bin/sh"),
+                ("STORAGE_DIR", "/storage"),
+                ("TMPDIR", "/tmp/a"),
+                ("USER", "www-data"),
+            ])
+        );
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let (first, second) = (layer(&[("A", "1"), ("B", "1")]), layer(&[("B", "2")]));
+        assert_eq!(layered([&first, &second]), layer(&[("A", "1"), ("B", "2")]));
+    }
+
+    #[test]
+    fn what_no_process_can_be_given_is_left_out_and_hides_nothing() {
+        let first = layer(&[("A", "1")]);
+        let second = layer(&[("A", "x\0y"), ("", "x"), ("B=C", "x"), ("D\0", "x")]);
+        assert_eq!(layered([&first, &second]), first);
+    }
 }

@@ -1,4 +1,11 @@
 //! Procfile, exactly as foreman 0.87 reads it (pure).
+//!
+//! Foreman folds CRLF to LF, splits at LF and keeps every line that matches `^([A-Za-z0-9_-]+):\s*(.+)$`; all others it
+//! ignores without a word. So do we, with a warning for each that is neither blank nor a comment, and three deliberate
+//! differences: a byte-order mark is stripped, a command of only blanks is no entry, and bytes that are not UTF-8 are
+//! an error that names the line.
+
+use std::collections::BTreeMap;
 
 /// A parsed Procfile: entries in file order, a type that appears twice appears twice.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -58,8 +65,51 @@ impl Procfile {
     /// # Errors
     /// [`ProcfileError::NotUtf8`] only: everything else foreman accepts.
     pub fn parse(bytes: &[u8]) -> Result<Self, ProcfileError> {
-        let _ = bytes;
-        todo!()
+        let text = std::str::from_utf8(bytes).map_err(|error| ProcfileError::NotUtf8 {
+            line: line_of(bytes, error.valid_up_to()),
+        })?;
+        let mut procfile = Self::default();
+        let text = match text.strip_prefix(BYTE_ORDER_MARK) {
+            Some(rest) => {
+                procfile.warn(
+                    1,
+                    "a byte-order mark was skipped: save the file without one",
+                );
+                rest
+            }
+            None => text,
+        };
+        for (line, content) in lines(text) {
+            procfile.read_line(line, content);
+        }
+        Ok(procfile)
+    }
+
+    fn read_line(&mut self, line: usize, content: &str) {
+        let blank_or_comment = content.trim_start_matches(is_blank);
+        if blank_or_comment.is_empty() || blank_or_comment.starts_with('#') {
+            return;
+        }
+        let Some((name, rest)) = split_name(content) else {
+            self.warn(line, reason_ignored(content));
+            return;
+        };
+        let command = rest.trim_start_matches(is_blank);
+        if command.is_empty() {
+            let reason = format!("\"{name}\" has no command, so it was skipped");
+            self.warn(line, &reason);
+            return;
+        }
+        self.entries.push(Entry {
+            name: name.to_owned(),
+            command: command.to_owned(),
+            line,
+        });
+    }
+
+    fn warn(&mut self, line: usize, reason: &str) {
+        self.warnings
+            .push(format!("Procfile line {line}: {reason}"));
     }
 
     /// What must hold before it can be deployed.
@@ -67,7 +117,23 @@ impl Procfile {
     /// # Errors
     /// An empty Procfile, a type named twice, a NUL byte.
     pub fn check(&self) -> Result<(), ProcfileError> {
-        todo!()
+        if self.entries.is_empty() {
+            return Err(ProcfileError::Empty);
+        }
+        let mut seen = BTreeMap::new();
+        for entry in &self.entries {
+            if let Some(first) = seen.insert(&entry.name, entry.line) {
+                return Err(ProcfileError::Duplicate {
+                    name: entry.name.clone(),
+                    first,
+                    second: entry.line,
+                });
+            }
+            if entry.command.contains('\0') {
+                return Err(ProcfileError::Nul { line: entry.line });
+            }
+        }
+        Ok(())
     }
 
     /// The command of `name`.
@@ -77,5 +143,143 @@ impl Procfile {
             .iter()
             .find(|e| e.name == name)
             .map(|e| e.command.as_str())
+    }
+}
+
+/// What some editors write before UTF-8 text.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The lines of a Procfile or `.env` with their numbers from 1. A CR belongs to the line end only before a LF; VT, FF
+/// and the Unicode separators end no line.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.split('\n').enumerate();
+    let last = text.matches('\n').count();
+    numbered.map(move |(index, line)| {
+        let ended = index < last;
+        let line = if ended {
+            line.strip_suffix('\r').unwrap_or(line)
+        } else {
+            line
+        };
+        (index + 1, line)
+    })
+}
+
+/// The number of the line that holds the byte at `offset`, from 1.
+pub(super) fn line_of(bytes: &[u8], offset: usize) -> usize {
+    1 + bytes[..offset]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+}
+
+/// What Ruby's `\s` matches: ASCII only, with VT and FF.
+pub(super) fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n' | '\x0b' | '\x0c')
+}
+
+fn is_name_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '-'
+}
+
+fn split_name(line: &str) -> Option<(&str, &str)> {
+    let (name, rest) = line.split_once(':')?;
+    (!name.is_empty() && name.chars().all(is_name_character)).then_some((name, rest))
+}
+
+/// Why foreman would ignore a line that is neither blank nor a comment.
+fn reason_ignored(line: &str) -> &'static str {
+    match line.split_once(':') {
+        None => "no \"name: command\", so it was skipped",
+        Some((name, _)) if name.starts_with(is_blank) => {
+            "it begins with a blank, so it was skipped: process types start in the first column"
+        }
+        Some((name, _)) if name.ends_with(is_blank) => {
+            "a blank before the colon, so it was skipped: write \"name: command\""
+        }
+        Some(_) => {
+            "not a process type before the colon (letters, digits, - and _ only), so it was skipped"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Procfile {
+        Procfile::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn comments_and_blank_lines_are_no_cause_for_a_warning() {
+        let procfile = parse("# a\n  # b\n\n \t\nweb: x\n#worker: y\n");
+        assert_eq!(procfile.warnings, Vec::<String>::new());
+        assert_eq!(procfile.entries[0].line, 5);
+    }
+
+    #[test]
+    fn each_ignored_line_is_named() {
+        let procfile = parse("web: x\n web: y\nmy web: z\nworker :w\nnothing\nempty:\n");
+        assert_eq!(procfile.entries.len(), 1);
+        let lines: Vec<_> = procfile
+            .warnings
+            .iter()
+            .map(|w| w.split(": ").next().unwrap())
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "Procfile line 2",
+                "Procfile line 3",
+                "Procfile line 4",
+                "Procfile line 5",
+                "Procfile line 6"
+            ]
+        );
+    }
+
+    #[test]
+    fn check_names_both_lines_of_a_type_that_appears_twice() {
+        assert_eq!(
+            parse("web: a\n\nweb: b\n").check(),
+            Err(ProcfileError::Duplicate {
+                name: "web".into(),
+                first: 1,
+                second: 3
+            })
+        );
+        assert_eq!(parse("# none\n").check(), Err(ProcfileError::Empty));
+        assert_eq!(
+            parse("a: b\nweb: a\0b\n").check(),
+            Err(ProcfileError::Nul { line: 2 })
+        );
+        assert_eq!(parse("web: a\nworker: b\n").check(), Ok(()));
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_name_their_line() {
+        assert_eq!(
+            Procfile::parse(b"web: a\n# \xe9t\xe9\n"),
+            Err(ProcfileError::NotUtf8 { line: 2 })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            if let Ok(procfile) = Procfile::parse(&bytes) {
+                let _ = procfile.check();
+            }
+        }
+
+        #[test]
+        fn whatever_is_kept_has_a_name_and_a_command(text in "([a-zA-Z_:#= \t\r\n\u{feff}\u{a0}-]|\\PC){0,80}") {
+            for entry in parse(&text).entries {
+                prop_assert!(entry.name.chars().all(is_name_character) && !entry.name.is_empty());
+                prop_assert!(!entry.command.trim_matches(is_blank).is_empty());
+            }
+        }
     }
 }

@@ -1,1 +1,179 @@
-//! Followers: bounded, told what they lost.
+//! Followers: readers that stay for what comes. Each has a bounded queue; one that does not read loses lines and is told
+//! how many, and nobody waits for it.
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::query::{Chunk, Query};
+use super::record::Batch;
+
+/// Chunks a reader may have unread. A chunk is a turn's worth of lines (64 KiB of text).
+pub const QUEUE: usize = 16;
+
+/// A reader, whether it is still given stored lines or already follows.
+#[derive(Debug)]
+pub struct Reader {
+    /// What it wants.
+    pub query: Query,
+    /// Where it is given them.
+    pub chunks: mpsc::Sender<Chunk>,
+    /// Counts it among the readers of its log for as long as it is here.
+    pub counted: std::sync::Arc<()>,
+}
+
+#[derive(Debug)]
+struct Follower {
+    reader: Reader,
+    lost: u64,
+}
+
+impl Follower {
+    /// Queues `chunk`; false when there was no room.
+    fn offer(&self, chunk: Chunk) -> bool {
+        !matches!(
+            self.reader.chunks.try_send(chunk),
+            Err(TrySendError::Full(_))
+        )
+    }
+
+    /// Tells what it lost, if there is room to.
+    fn settle(&mut self) -> bool {
+        if self.lost > 0 && self.offer(Chunk::Lost(self.lost)) {
+            self.lost = 0;
+        }
+        self.lost == 0
+    }
+}
+
+/// All who follow the logs of one app.
+#[derive(Debug, Default)]
+pub struct Followers(Vec<Follower>);
+
+impl Followers {
+    /// Adds one. It is given what is published from now on.
+    pub fn add(&mut self, reader: Reader) {
+        self.0.push(Follower { reader, lost: 0 });
+    }
+
+    /// Gives the first `stored` lines of `batch` to those who want them; the others of the batch are lost to all.
+    pub fn publish(&mut self, batch: &Batch<'_>, first_id: u64, stored: usize) {
+        self.forget_gone();
+        let unstored = batch.lines.len().saturating_sub(stored) as u64;
+        for follower in &mut self.0 {
+            if !follower.reader.query.wants_batch(batch) {
+                continue;
+            }
+            let settled = follower.settle();
+            if stored > 0 {
+                let offered =
+                    settled && follower.offer(Chunk::Lines(batch.records(first_id, stored)));
+                follower.lost += if offered { 0 } else { stored as u64 };
+            }
+            follower.lost += unstored;
+        }
+    }
+
+    /// Tells those who lost lines, where there is room by now; false when some still have to be told.
+    pub fn settle(&mut self) -> bool {
+        self.forget_gone();
+        for follower in &mut self.0 {
+            follower.settle();
+        }
+        !self.owe()
+    }
+
+    /// Whether somebody lost lines and has not been told.
+    #[must_use]
+    pub fn owe(&self) -> bool {
+        self.0.iter().any(|follower| follower.lost > 0)
+    }
+
+    /// Drops those who went away.
+    pub fn forget_gone(&mut self) {
+        self.0
+            .retain(|follower| !follower.reader.chunks.is_closed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lines::Cut;
+    use super::super::record::{Stream, now};
+    use super::*;
+
+    fn reader(process: Option<&str>, room: usize) -> (Reader, mpsc::Receiver<Chunk>) {
+        let (chunks, receiver) = mpsc::channel(room);
+        let query = Query {
+            stream: Stream::Stdout,
+            tail: None,
+            process: process.map(str::to_owned),
+            release: None,
+            since: None,
+            after: None,
+            follow: true,
+        };
+        let counted = std::sync::Arc::default();
+        (
+            Reader {
+                query,
+                chunks,
+                counted,
+            },
+            receiver,
+        )
+    }
+
+    fn batch(process: &str, lines: usize) -> Batch<'_> {
+        let line = Cut {
+            text: b"x",
+            partial: false,
+        };
+        Batch {
+            stream: Stream::Stdout,
+            time: now(),
+            process,
+            release: 1,
+            lines: vec![line; lines],
+        }
+    }
+
+    #[test]
+    fn who_does_not_read_is_told_how_many_lines_it_lost() {
+        let mut followers = Followers::default();
+        let (reader, mut chunks) = reader(None, 2);
+        followers.add(reader);
+        for turn in 0..4 {
+            followers.publish(&batch("web.1", 10), 1 + turn * 10, 10);
+        }
+        assert!(followers.owe() && !followers.settle());
+        assert!(matches!(chunks.try_recv(), Ok(Chunk::Lines(lines)) if lines[0].id == 1));
+        assert!(matches!(chunks.try_recv(), Ok(Chunk::Lines(lines)) if lines[9].id == 20));
+        assert!(followers.settle() && !followers.owe());
+        assert_eq!(chunks.try_recv(), Ok(Chunk::Lost(20)));
+        followers.publish(&batch("web.1", 1), 41, 1);
+        assert!(matches!(chunks.try_recv(), Ok(Chunk::Lines(lines)) if lines[0].id == 41));
+    }
+
+    #[test]
+    fn only_what_is_wanted_comes_and_what_was_not_stored_counts_as_lost() {
+        let mut followers = Followers::default();
+        let (reader, mut chunks) = reader(Some("web"), 4);
+        followers.add(reader);
+        followers.publish(&batch("worker.1", 1), 1, 1);
+        followers.publish(&batch("web.2", 3), 2, 1);
+        followers.settle();
+        assert!(matches!(chunks.try_recv(), Ok(Chunk::Lines(lines)) if lines.len() == 1));
+        assert_eq!(chunks.try_recv(), Ok(Chunk::Lost(2)));
+    }
+
+    #[test]
+    fn who_went_away_is_forgotten() {
+        let mut followers = Followers::default();
+        let (reader, chunks) = reader(None, 1);
+        let counted = std::sync::Arc::clone(&reader.counted);
+        followers.add(reader);
+        drop(chunks);
+        followers.publish(&batch("web.1", 1), 1, 1);
+        assert_eq!(std::sync::Arc::strong_count(&counted), 1);
+    }
+}

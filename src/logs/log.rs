@@ -1,12 +1,34 @@
 //! [`Log`]: the actor that owns an application's logs.
+//!
+//! It runs on the arbiter of the logs, where appending in small batches may block for a moment; reading stored lines,
+//! which may take long, goes through blocking threads and a bounded channel. No FIFO gets more than one turn at a time.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
 
-use super::record::{Record, Stream};
-use crate::supervision::{ExitReason, Shutdown};
+use super::fifo::{Fifo, Window};
+use super::follow::{QUEUE, Reader};
+use super::lines::{Cut, cut};
+pub use super::query::{Chunk, Query};
+use super::record::{Batch, Stream, now};
+use super::source::{Source, Unfinished};
+use super::store::Store;
+use super::stored::Stored;
+use crate::supervision::{Exit, ExitReason, Shutdown};
+
+/// Readers that one app's log serves at a time. Each may hold about a mebibyte.
+const MOST_READERS: usize = 64;
+
+/// How long a follower who lost lines waits to be told when no new line comes.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Lines of the server's own that are stored at once.
+const APPEND_LINES: usize = 1024;
 
 /// Where an app's logs are and how large they may grow.
 #[derive(Clone, Debug)]
@@ -22,21 +44,153 @@ pub struct LogSettings {
 /// The actor that owns an application's logs.
 #[derive(Debug)]
 pub struct Log {
-    #[allow(dead_code)]
     settings: LogSettings,
+    exit: ExitReason,
+    store: Store,
+    sources: BTreeMap<u64, (Source, SpawnHandle)>,
+    next_source: u64,
+    window: Option<Window>,
+    readers: Arc<()>,
+    settling: bool,
 }
 
 impl Log {
     /// A Log writing below `settings.directory`.
     #[must_use]
     pub fn new(settings: LogSettings, exit: ExitReason) -> Self {
-        let _ = exit;
-        Self { settings }
+        Self {
+            store: Store::new(&settings),
+            settings,
+            exit,
+            sources: BTreeMap::new(),
+            next_source: 0,
+            window: None,
+            readers: Arc::default(),
+            settling: false,
+        }
+    }
+
+    fn attach(&mut self, source: Source, ctx: &mut Context<Self>) {
+        let key = self.next_source;
+        self.next_source += 1;
+        self.sources.insert(key, (source, turn_soon(key, ctx)));
+    }
+
+    /// One turn for a source, and what follows from it: another one soon, or a wait for the process to write.
+    fn turn(&mut self, key: u64, ctx: &mut Context<Self>) {
+        let (Some((source, next)), Some(window)) = (self.sources.get_mut(&key), &self.window)
+        else {
+            return;
+        };
+        match source.turn(window, &mut self.store) {
+            Ok(true) => *next = turn_soon(key, ctx),
+            Ok(false) => *next = turn_when_written(key, &source.fifo, ctx),
+            Err(error) => {
+                ::log::error!("{}: cannot be read: {error}", source.path.display());
+                self.sources.remove(&key);
+            }
+        }
+        self.settle_later(ctx);
+    }
+
+    fn detach(&mut self, directory: &std::path::Path, ctx: &mut Context<Self>) {
+        let keys: Vec<u64> = self
+            .sources
+            .iter()
+            .filter(|(_, (source, _))| source.path.parent() == Some(directory))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in keys {
+            self.close(key, Unfinished::Store, ctx);
+        }
+    }
+
+    fn close(&mut self, key: u64, unfinished: Unfinished, ctx: &mut Context<Self>) {
+        let Some((source, handle)) = self.sources.remove(&key) else {
+            return;
+        };
+        ctx.cancel_future(handle);
+        let Some(window) = &self.window else { return };
+        if let Err(error) = source.drain(window, unfinished, &mut self.store) {
+            ::log::error!("{}: cannot be read: {error}", source.path.display());
+        }
+        self.settle_later(ctx);
+    }
+
+    /// Tells followers what they lost also when no new line brings the occasion.
+    fn settle_later(&mut self, ctx: &mut Context<Self>) {
+        if self.settling || !self.store.followers.owe() {
+            return;
+        }
+        self.settling = true;
+        ctx.run_later(SETTLE, |log, ctx| {
+            log.settling = false;
+            log.store.followers.settle();
+            log.settle_later(ctx);
+        });
+    }
+
+    /// Begins to give a reader what is stored up to now.
+    fn serve(&mut self, mut reader: Reader, ctx: &mut Context<Self>) -> std::io::Result<()> {
+        let end = self.store.next_id(reader.query.stream)?;
+        // An id that was never given is one of logs that were deleted since: for their reader all is new.
+        reader.query.after = reader.query.after.filter(|after| *after < end);
+        let stored = Stored::new(&self.settings.directory, reader.query.clone(), end)?;
+        actix_rt::spawn(deliver(stored, reader, end, ctx.address().downgrade()));
+        Ok(())
     }
 }
 
 impl Actor for Log {
     type Context = Context<Self>;
+}
+
+/// Gives the other sources their turns first.
+fn turn_soon(key: u64, ctx: &mut Context<Log>) -> SpawnHandle {
+    let others = fut::wrap_future::<_, Log>(tokio::task::yield_now());
+    ctx.spawn(others.map(move |(), log, ctx| log.turn(key, ctx)))
+}
+
+/// Waits until the process writes.
+fn turn_when_written(key: u64, fifo: &Fifo, ctx: &mut Context<Log>) -> SpawnHandle {
+    let written = fut::wrap_future::<_, Log>(fifo.written());
+    ctx.spawn(written.map(move |result, log, ctx| match result {
+        Ok(()) => log.turn(key, ctx),
+        Err(error) => ::log::error!("cannot wait for a FIFO: {error}"),
+    }))
+}
+
+/// Gives a reader its stored lines at the pace at which it reads them, then hands it back to the Log if it follows.
+async fn deliver(mut stored: Stored, mut reader: Reader, end: u64, log: actix::WeakAddr<Log>) {
+    loop {
+        let read = tokio::task::spawn_blocking(move || {
+            let chunk = stored.next_chunk();
+            (stored, chunk)
+        });
+        let Ok((rest, chunk)) = read.await else {
+            return;
+        };
+        stored = rest;
+        match chunk {
+            Ok(Some(chunk)) => {
+                if reader.chunks.send(chunk).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                ::log::error!("cannot read a stored log: {error}");
+                return;
+            }
+        }
+    }
+    if let (true, Some(log)) = (reader.query.follow, log.upgrade()) {
+        reader.query.after = Some(end.saturating_sub(1));
+        reader.query.tail = None;
+        // What comes now is newer, whatever a clock that was set back says.
+        reader.query.since = None;
+        log.do_send(CaughtUp { reader, end });
+    }
 }
 
 /// Why a log cannot be read or written.
@@ -50,6 +204,16 @@ pub enum LogError {
         /// Why.
         source: std::io::Error,
     },
+    /// Too many read this log at the same time.
+    #[error("{0} readers have this log open, which is the most: close one and try again")]
+    TooManyReaders(usize),
+}
+
+impl LogError {
+    fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
 }
 
 /// Begins to read a process' FIFOs; both are opened read-write, so they never report an end. Idempotent per directory.
@@ -64,12 +228,54 @@ pub struct Attach {
     pub directory: PathBuf,
 }
 
+impl Handler<Attach> for Log {
+    type Result = Result<(), LogError>;
+
+    fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) -> Self::Result {
+        if self.window.is_none() {
+            self.window = Some(Window::new().map_err(LogError::io(&attach.directory))?);
+        }
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let path = attach.directory.join(stream.name());
+            let mut sources = self.sources.iter_mut();
+            let attached = sources.find(|(_, (source, _))| source.path == path);
+            if let Some((key, (source, _))) = attached {
+                if source.fifo.is_at(&path) {
+                    source.process.clone_from(&attach.process);
+                    source.release = attach.release;
+                    continue;
+                }
+                let key = *key;
+                self.close(key, Unfinished::Store, ctx);
+            }
+            let fifo = Fifo::open(&path).map_err(LogError::io(&path))?;
+            let source = Source {
+                path,
+                process: attach.process.clone(),
+                release: attach.release,
+                stream,
+                fifo,
+            };
+            self.attach(source, ctx);
+        }
+        Ok(())
+    }
+}
+
 /// Reads what is left in a process' FIFOs and closes them; answered when that is done.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
 pub struct Detach {
     /// As in [`Attach`].
     pub directory: PathBuf,
+}
+
+impl Handler<Detach> for Log {
+    type Result = ();
+
+    fn handle(&mut self, Detach { directory }: Detach, ctx: &mut Self::Context) {
+        self.detach(&directory, ctx);
+    }
 }
 
 /// Appends lines of the server's own making: the install log, remarks about a process.
@@ -86,23 +292,35 @@ pub struct Append {
     pub lines: Vec<Vec<u8>>,
 }
 
-/// Which lines of a stream are wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query {
-    /// Which log.
-    pub stream: Stream,
-    /// At most so many of the last matching ones; `None`: all.
-    pub tail: Option<usize>,
-    /// Only of this process or process type.
-    pub process: Option<String>,
-    /// Only of this release (deployment, for the install log).
-    pub release: Option<u64>,
-    /// Only from this time on.
-    pub since: Option<jiff::Timestamp>,
-    /// Only with a larger id.
-    pub after: Option<u64>,
-    /// Stay for what comes.
-    pub follow: bool,
+impl Handler<Append> for Log {
+    type Result = ();
+
+    fn handle(&mut self, append: Append, ctx: &mut Self::Context) {
+        let cuts: Vec<Cut<'_>> = append.lines.iter().flat_map(|line| cut_one(line)).collect();
+        for lines in cuts.chunks(APPEND_LINES) {
+            self.store.append(&Batch {
+                stream: append.stream,
+                time: now(),
+                process: &append.process,
+                release: append.release,
+                lines: lines.to_vec(),
+            });
+        }
+        self.settle_later(ctx);
+    }
+}
+
+/// A line given without its newline, cut as if it had come through a FIFO.
+fn cut_one(line: &[u8]) -> Vec<Cut<'_>> {
+    let mut cuts = cut(line);
+    let mut lines: Vec<_> = cuts.by_ref().collect();
+    if lines.is_empty() || !cuts.rest().is_empty() {
+        lines.push(Cut {
+            text: cuts.rest(),
+            partial: false,
+        });
+    }
+    lines
 }
 
 /// Reads a log. The stored lines come first, then, when followed, new ones as they are written.
@@ -110,51 +328,61 @@ pub struct Query {
 #[rtype(result = "Result<mpsc::Receiver<Chunk>, LogError>")]
 pub struct Read(pub Query);
 
-/// What a reader receives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Chunk {
-    /// Lines, in order.
-    Lines(Vec<Record>),
-    /// The reader was too slow: so many lines were left out here.
-    Lost(u64),
-}
-
-impl Handler<Attach> for Log {
-    type Result = ResponseActFuture<Self, Result<(), LogError>>;
-
-    fn handle(&mut self, _: Attach, _: &mut Self::Context) -> Self::Result {
-        todo!()
-    }
-}
-
-impl Handler<Detach> for Log {
-    type Result = ResponseActFuture<Self, ()>;
-
-    fn handle(&mut self, _: Detach, _: &mut Self::Context) -> Self::Result {
-        todo!()
-    }
-}
-
-impl Handler<Append> for Log {
-    type Result = ();
-
-    fn handle(&mut self, _: Append, _: &mut Self::Context) {
-        todo!()
-    }
-}
-
 impl Handler<Read> for Log {
     type Result = Result<mpsc::Receiver<Chunk>, LogError>;
 
-    fn handle(&mut self, _: Read, _: &mut Self::Context) -> Self::Result {
-        todo!()
+    fn handle(&mut self, Read(query): Read, ctx: &mut Self::Context) -> Self::Result {
+        self.store.followers.forget_gone();
+        if Arc::strong_count(&self.readers) > MOST_READERS {
+            return Err(LogError::TooManyReaders(MOST_READERS));
+        }
+        let (chunks, receiver) = mpsc::channel(QUEUE);
+        let reader = Reader {
+            query,
+            chunks,
+            counted: Arc::clone(&self.readers),
+        };
+        self.serve(reader, ctx)
+            .map_err(LogError::io(&self.settings.directory))?;
+        Ok(receiver)
+    }
+}
+
+/// A reader has been given all lines with ids less than `end` and follows now.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct CaughtUp {
+    reader: Reader,
+    end: u64,
+}
+
+impl Handler<CaughtUp> for Log {
+    type Result = ();
+
+    fn handle(&mut self, CaughtUp { reader, end }: CaughtUp, ctx: &mut Self::Context) {
+        let next = self.store.next_id(reader.query.stream);
+        // Nothing is appended between this look and the next message, so there is neither gap nor overlap.
+        if next.is_ok_and(|next| next == end) {
+            self.store.followers.add(reader);
+        } else if let Err(error) = self.serve(reader, ctx) {
+            ::log::error!("{}: {error}", self.settings.directory.display());
+        }
     }
 }
 
 impl Handler<Shutdown> for Log {
     type Result = ();
 
-    fn handle(&mut self, _: Shutdown, _: &mut Self::Context) {
-        todo!()
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        let keys: Vec<u64> = self.sources.keys().copied().collect();
+        for key in keys {
+            self.close(key, Unfinished::Leave, ctx);
+        }
+        self.store.followers.settle();
+        self.exit.set(Exit::Shutdown);
+        ctx.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;

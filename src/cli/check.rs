@@ -1,0 +1,229 @@
+//! `procserver check DIR`: reads a directory's Procfile and `.env` as a deploy would, and says what it finds.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::app::dotenv::{Dotenv, DotenvError};
+use crate::app::procfile::{Procfile, ProcfileError};
+
+/// More than any Procfile or `.env` that a person wrote.
+const LARGEST: u64 = 1024 * 1024;
+
+/// The arguments of `procserver check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// The directory with the Procfile
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why a directory cannot be deployed.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The argument is not a directory.
+    #[error("{0} is not a directory: name the one that has the Procfile")]
+    NotADirectory(PathBuf),
+    /// There is no Procfile.
+    #[error("{0} has no Procfile: write one, with a line per process type, as \"web: command\"")]
+    NoProcfile(PathBuf),
+    /// Neither a Procfile nor a `.env` may be a link, a device or the like.
+    #[error("{0} is not a plain file: put a file in its place")]
+    NotAFile(PathBuf),
+    /// A file that no person wrote.
+    #[error("{0} is larger than 1 MiB: is it the right file?")]
+    TooLarge(PathBuf),
+    /// A file that cannot be read.
+    #[error("{0}: {1}")]
+    Unreadable(PathBuf, io::Error),
+    /// What the Procfile says cannot be run.
+    #[error("{0}: {1}")]
+    Procfile(PathBuf, ProcfileError),
+    /// The `.env` cannot be read as text.
+    #[error("{0}: {1}")]
+    Dotenv(PathBuf, DotenvError),
+}
+
+/// What was found, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Report {
+    processes: Vec<Process>,
+    env: std::collections::BTreeMap<String, String>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Process {
+    name: String,
+    command: String,
+}
+
+/// Checks the directory and prints what it has.
+///
+/// # Errors
+/// [`CheckError`] when it cannot be deployed; an I/O error when standard output cannot be written, unless its reader went
+/// away.
+pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let report = examine(&args.directory)?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&report)? + "\n"
+    } else {
+        for_people(&report)
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn examine(directory: &Path) -> Result<Report, CheckError> {
+    if !directory.is_dir() {
+        return Err(CheckError::NotADirectory(directory.to_owned()));
+    }
+    let path = directory.join("Procfile");
+    let bytes = read(&path)?.ok_or_else(|| CheckError::NoProcfile(directory.to_owned()))?;
+    let procfile = Procfile::parse(&bytes)
+        .and_then(|procfile| procfile.check().map(|()| procfile))
+        .map_err(|error| CheckError::Procfile(path, error))?;
+    let path = directory.join(".env");
+    let bytes = read(&path)?.unwrap_or_default();
+    let dotenv = Dotenv::parse(&bytes).map_err(|error| CheckError::Dotenv(path, error))?;
+    let processes = procfile.entries.into_iter().map(|entry| Process {
+        name: entry.name,
+        command: entry.command,
+    });
+    Ok(Report {
+        processes: processes.collect(),
+        env: dotenv.variables,
+        warnings: [procfile.warnings, dotenv.warnings].concat(),
+    })
+}
+
+/// The contents of a small plain file; `None` when there is none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, CheckError> {
+    use rustix::fs::OFlags;
+    // Without waiting for the writer of a FIFO, and without going through a link to somewhere else.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let unreadable = |error| CheckError::Unreadable(path.to_owned(), error);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(_) if path.is_symlink() => return Err(CheckError::NotAFile(path.to_owned())),
+        Err(error) => return Err(unreadable(error)),
+    };
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(CheckError::NotAFile(path.to_owned()));
+    }
+    let bytes = read_at_most(file, LARGEST + 1).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(CheckError::TooLarge(path.to_owned()));
+    }
+    Ok(Some(bytes))
+}
+
+fn read_at_most(file: File, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn for_people(report: &Report) -> String {
+    let mut lines = Vec::new();
+    for Process { name, command } in &report.processes {
+        lines.push(format!("{name}: {command}"));
+    }
+    if !report.env.is_empty() {
+        let names: Vec<_> = report.env.keys().map(String::as_str).collect();
+        lines.push(format!(".env sets {}", names.join(", ")));
+    }
+    for warning in &report.warnings {
+        lines.push(format!("warning: {warning}"));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            std::fs::write(directory.path().join(name), bytes).unwrap();
+        }
+        directory
+    }
+
+    fn refusal(files: &[(&str, &[u8])]) -> String {
+        let directory = directory(files);
+        examine(directory.path()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_json_form_is_that_of_the_api() {
+        let directory = directory(&[
+            ("Procfile", b"web: ./run -p $PORT\nnonsense\n"),
+            (".env", b"A=1\n"),
+        ]);
+        let report = serde_json::to_value(examine(directory.path()).unwrap()).unwrap();
+        assert_eq!(
+            report["processes"],
+            serde_json::json!([{"name": "web", "command": "./run -p $PORT"}])
+        );
+        assert_eq!(report["env"], serde_json::json!({"A": "1"}));
+        assert!(
+            report["warnings"][0]
+                .as_str()
+                .unwrap()
+                .starts_with("Procfile line 2:")
+        );
+    }
+
+    #[test]
+    fn values_are_not_shown_to_people() {
+        let directory = directory(&[("Procfile", b"web: x\n"), (".env", b"TOKEN=hunter2\n")]);
+        let text = for_people(&examine(directory.path()).unwrap());
+        assert_eq!(text, "web: x\n.env sets TOKEN\n");
+    }
+
+    #[test]
+    fn what_cannot_be_deployed_is_refused_with_its_reason() {
+        assert!(refusal(&[]).contains("has no Procfile"));
+        assert!(refusal(&[("Procfile", b"# none\n")]).contains("no entry"));
+        assert!(refusal(&[("Procfile", b"web: a\nweb: b\n")]).contains("lines 1 and 2"));
+        assert!(refusal(&[("Procfile", b"web: \xff\n")]).contains("line 1 is not UTF-8"));
+        assert!(refusal(&[("Procfile", b"web: a\n"), (".env", b"\xff")]).contains(".env line 1"));
+        assert!(refusal(&[("Procfile", &vec![b'#'; 1024 * 1024 + 1])]).contains("1 MiB"));
+        let missing = examine(Path::new("/nonexistent")).unwrap_err();
+        assert!(missing.to_string().contains("not a directory"));
+    }
+
+    #[test]
+    fn only_plain_files_are_read() {
+        let directory = directory(&[("real", b"web: x\n")]);
+        let procfile = directory.path().join("Procfile");
+        std::os::unix::fs::symlink(directory.path().join("real"), &procfile).unwrap();
+        assert!(matches!(
+            examine(directory.path()),
+            Err(CheckError::NotAFile(_))
+        ));
+        std::fs::remove_file(&procfile).unwrap();
+        nix::unistd::mkfifo(&procfile, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(
+            examine(directory.path()),
+            Err(CheckError::NotAFile(_))
+        ));
+    }
+}

@@ -1,0 +1,351 @@
+//! The Log with real FIFOs and real writers.
+
+use std::path::Path;
+use std::process::{Child, Command};
+
+use super::*;
+use crate::logs::record::Record;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A Log and the directories around it.
+struct Bench {
+    root: tempfile::TempDir,
+    log: Addr<Log>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let log = start(root.path(), 10_000_000);
+        Self { root, log }
+    }
+
+    /// The directory of a process' FIFOs.
+    fn instance(&self, process: &str) -> PathBuf {
+        let directory = self.root.path().join(process);
+        if std::fs::create_dir(&directory).is_ok() {
+            for name in ["stdout", "stderr"] {
+                let mode = nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR;
+                nix::unistd::mkfifo(&directory.join(name), mode).unwrap();
+            }
+        }
+        directory
+    }
+
+    async fn attach(&self, process: &str) -> PathBuf {
+        let directory = self.instance(process);
+        let attach = Attach {
+            process: process.to_owned(),
+            release: 1,
+            directory: directory.clone(),
+        };
+        self.log.send(attach).await.unwrap().unwrap();
+        directory
+    }
+
+    async fn detach(&self, directory: &Path) {
+        let directory = directory.to_owned();
+        self.log.send(Detach { directory }).await.unwrap();
+    }
+
+    async fn read(&self, query: Query) -> mpsc::Receiver<Chunk> {
+        self.log.send(Read(query)).await.unwrap().unwrap()
+    }
+
+    /// All stored lines that `query` wants.
+    async fn stored(&self, query: Query) -> Vec<Record> {
+        let mut chunks = self.read(query).await;
+        let mut lines = Vec::new();
+        while let Some(chunk) = next(&mut chunks).await {
+            match chunk {
+                Chunk::Lines(more) => lines.extend(more),
+                Chunk::Lost(lost) => panic!("{lost} lines were lost"),
+            }
+        }
+        lines
+    }
+}
+
+fn start(root: &Path, segment_size: u64) -> Addr<Log> {
+    let settings = LogSettings {
+        directory: root.join("logs"),
+        segment_size,
+        segments: 5,
+    };
+    Log::new(settings, ExitReason::default()).start()
+}
+
+fn all(stream: Stream) -> Query {
+    Query {
+        stream,
+        tail: None,
+        process: None,
+        release: None,
+        since: None,
+        after: None,
+        follow: false,
+    }
+}
+
+fn following(stream: Stream) -> Query {
+    Query {
+        follow: true,
+        ..all(stream)
+    }
+}
+
+async fn next(chunks: &mut mpsc::Receiver<Chunk>) -> Option<Chunk> {
+    tokio::time::timeout(DEADLINE, chunks.recv())
+        .await
+        .expect("nothing came in time")
+}
+
+/// Lines from a follower until there are `count`.
+async fn lines(chunks: &mut mpsc::Receiver<Chunk>, count: usize) -> Vec<Record> {
+    let mut lines = Vec::new();
+    while lines.len() < count {
+        match next(chunks).await.expect("the log ended") {
+            Chunk::Lines(more) => lines.extend(more),
+            Chunk::Lost(lost) => panic!("{lost} lines were lost"),
+        }
+    }
+    lines
+}
+
+fn texts(lines: &[Record]) -> Vec<String> {
+    let text = |line: &Record| String::from_utf8_lossy(&line.text).into_owned();
+    lines.iter().map(text).collect()
+}
+
+/// A shell whose outputs are the FIFOs, as the exec helper opens them.
+fn shell(directory: &Path, script: &str) -> Child {
+    let open = |name: &str| {
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true);
+        options.open(directory.join(name)).unwrap()
+    };
+    Command::new("/bin/sh")
+        .args(["-c", script])
+        .stdin(std::process::Stdio::null())
+        .stdout(open("stdout"))
+        .stderr(open("stderr"))
+        .spawn()
+        .unwrap()
+}
+
+async fn wait(mut child: Child) {
+    let status = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    assert!(status.await.unwrap().success());
+}
+
+#[actix::test]
+async fn each_output_goes_to_its_log_with_growing_ids() {
+    let bench = Bench::new();
+    let directory = bench.attach("web.1").await;
+    wait(shell(
+        &directory,
+        "echo one; echo two; echo three >&2; printf end",
+    ))
+    .await;
+    bench.detach(&directory).await;
+    let out = bench.stored(all(Stream::Stdout)).await;
+    assert_eq!(texts(&out), ["one", "two", "end"]);
+    assert_eq!(Vec::from_iter(out.iter().map(|line| line.id)), [1, 2, 3]);
+    assert_eq!(
+        Vec::from_iter(out.iter().map(|line| line.partial)),
+        [false, false, true]
+    );
+    assert!(
+        out.iter()
+            .all(|line| line.process == "web.1" && line.release == 1)
+    );
+    assert_eq!(texts(&bench.stored(all(Stream::Stderr)).await), ["three"]);
+}
+
+#[actix::test]
+async fn a_megabyte_without_a_newline_is_cut_marked_and_whole() {
+    let bench = Bench::new();
+    let directory = bench.attach("web.1").await;
+    wait(shell(
+        &directory,
+        "head -c 1000000 /dev/zero | tr '\\0' x; echo",
+    ))
+    .await;
+    bench.detach(&directory).await;
+    let lines = bench.stored(all(Stream::Stdout)).await;
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.text.len() <= super::super::lines::LONGEST)
+    );
+    assert_eq!(
+        lines.iter().map(|line| line.text.len()).sum::<usize>(),
+        1_000_000
+    );
+    let (last, cut) = lines.split_last().unwrap();
+    assert!(cut.iter().all(|line| line.partial) && !last.partial);
+}
+
+#[actix::test]
+async fn a_follower_gets_stored_and_new_lines_without_gap_or_overlap() {
+    let bench = Bench::new();
+    let directory = bench.attach("web.1").await;
+    let child = shell(&directory, "seq 1 20000");
+    let mut chunks = bench.read(following(Stream::Stdout)).await;
+    let mut expected = 1;
+    while expected <= 20000 {
+        match next(&mut chunks).await.expect("the log ended") {
+            Chunk::Lines(lines) => {
+                for line in lines {
+                    assert_eq!(line.text, expected.to_string().as_bytes());
+                    expected += 1;
+                }
+            }
+            Chunk::Lost(lost) => expected += lost,
+        }
+    }
+    wait(child).await;
+}
+
+#[actix::test]
+async fn a_follower_that_never_reads_loses_lines_is_told_and_holds_nobody_up() {
+    let bench = Bench::new();
+    let directory = bench.attach("web.1").await;
+    let mut asleep = bench.read(following(Stream::Stdout)).await;
+    wait(shell(&directory, "echo first")).await;
+    assert_eq!(lines(&mut asleep, 1).await[0].text, b"first");
+    wait(shell(&directory, "seq 1 500000")).await;
+    bench.detach(&directory).await;
+    let (mut got, mut lost) = (0, 0);
+    while got + lost < 500_000 {
+        match next(&mut asleep).await.expect("the log ended") {
+            Chunk::Lines(lines) => got += lines.len() as u64,
+            Chunk::Lost(count) => lost += count,
+        }
+    }
+    assert_eq!(got + lost, 500_000);
+    assert!(lost > 0);
+}
+
+#[actix::test]
+async fn ids_and_unread_lines_survive_a_new_log() {
+    let bench = Bench::new();
+    let directory = bench.attach("web.1").await;
+    let mut chunks = bench.read(following(Stream::Stdout)).await;
+    // Like an adopted process: it keeps the FIFOs open while no Log does.
+    let child = shell(&directory, "echo one; printf half; read _ <&1; sleep 77");
+    assert_eq!(texts(&lines(&mut chunks, 1).await), ["one"]);
+    bench.log.send(Shutdown).await.unwrap();
+    while next(&mut chunks).await.is_some() {}
+
+    let writer = std::fs::OpenOptions::new()
+        .append(true)
+        .open(directory.join("stdout"));
+    std::io::Write::write_all(&mut writer.unwrap(), b"whole\n").unwrap();
+    let log = start(bench.root.path(), 10_000_000);
+    let bench = Bench { log, ..bench };
+    bench.attach("web.1").await;
+    let mut after = following(Stream::Stdout);
+    after.after = Some(1);
+    let mut chunks = bench.read(after).await;
+    let line = lines(&mut chunks, 1).await.remove(0);
+    assert_eq!(line.id, 2);
+    assert!(line.text.ends_with(b"whole"), "{line:?}");
+    stop(child);
+}
+
+/// Ends a child that this test started.
+fn stop(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[actix::test]
+async fn attaching_twice_reads_once_and_a_replaced_fifo_is_noticed() {
+    let bench = Bench::new();
+    let directory = bench.attach("web.1").await;
+    bench.attach("web.1").await;
+    wait(shell(&directory, "echo one")).await;
+    std::fs::remove_dir_all(&directory).unwrap();
+    bench.attach("web.1").await;
+    wait(shell(&directory, "echo two")).await;
+    bench.detach(&directory).await;
+    let lines = bench.stored(all(Stream::Stdout)).await;
+    assert_eq!(texts(&lines), ["one", "two"]);
+}
+
+#[actix::test]
+async fn what_is_not_a_fifo_is_refused() {
+    let bench = Bench::new();
+    let directory = bench.instance("web.1");
+    std::fs::remove_file(directory.join("stderr")).unwrap();
+    std::os::unix::fs::symlink("stdout", directory.join("stderr")).unwrap();
+    let attach = Attach {
+        process: "web.1".into(),
+        release: 1,
+        directory,
+    };
+    let error = bench.log.send(attach).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("/web.1/stderr: "), "{error}");
+}
+
+#[actix::test]
+async fn a_noisy_process_does_not_hold_up_a_quiet_one() {
+    let bench = Bench::new();
+    let noisy = bench.attach("noisy.1").await;
+    let quiet = bench.attach("quiet.1").await;
+    let noise = shell(
+        &noisy,
+        "exec yes 'all work and no play makes jack a dull boy'",
+    );
+    let mut query = following(Stream::Stdout);
+    query.process = Some("quiet".into());
+    let mut chunks = bench.read(query).await;
+    for turn in 0..20 {
+        wait(shell(&quiet, "echo here")).await;
+        let line = tokio::time::timeout(Duration::from_secs(5), lines(&mut chunks, 1)).await;
+        assert_eq!(line.expect("held up")[0].text, b"here", "{turn}");
+    }
+    stop(noise);
+    bench.detach(&noisy).await;
+}
+
+#[actix::test]
+async fn appended_lines_are_cut_like_those_of_processes() {
+    let bench = Bench::new();
+    let append = Append {
+        stream: Stream::Install,
+        process: "fetch".into(),
+        release: 7,
+        lines: vec![b"".to_vec(), b"two\nlines".to_vec(), vec![b'x'; 20_000]],
+    };
+    bench.log.send(append).await.unwrap();
+    let lines = bench.stored(all(Stream::Install)).await;
+    let lengths: Vec<_> = lines.iter().map(|line| line.text.len()).collect();
+    assert_eq!(lengths, [0, 3, 5, 16384, 3616]);
+    assert_eq!((lines[0].release, lines[0].process.as_str()), (7, "fetch"));
+}
+
+#[actix::test]
+async fn readers_are_limited_and_gone_ones_make_room() {
+    let bench = Bench::new();
+    let mut open = Vec::new();
+    for _ in 0..MOST_READERS {
+        open.push(bench.read(following(Stream::Stdout)).await);
+    }
+    let refused = bench.log.send(Read(all(Stream::Stdout))).await.unwrap();
+    assert!(matches!(refused, Err(LogError::TooManyReaders(_))));
+    drop(open);
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while bench
+        .log
+        .send(Read(all(Stream::Stdout)))
+        .await
+        .unwrap()
+        .is_err()
+    {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+}
