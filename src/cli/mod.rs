@@ -65,6 +65,9 @@ pub enum Command {
     /// Show it all with a small app of its own, then clean up
     Demo(demo::DemoArgs),
     /// Read a directory's Procfile and .env and say what is in them
+    #[command(after_help = "Examples:
+  procserver check .
+  procserver check ~/blog --json")]
     Check(check::CheckArgs),
     /// List the applications
     Apps(apps::AppsArgs),
