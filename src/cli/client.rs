@@ -367,18 +367,19 @@ mod tests {
         );
     }
 
-    #[actix_rt::test]
-    async fn a_socket_without_a_server_is_explained() {
+    #[test]
+    fn a_socket_without_a_server_is_explained() {
         let args = ClientArgs {
             server: Some("unix:/nowhere/x.sock".into()),
             ..ClientArgs::default()
         };
-        let error = Client::new(&args)
-            .unwrap()
-            .get::<serde_json::Value>("/")
-            .await
-            .unwrap_err();
-        let text = error.to_string();
+        let got = actix_rt::System::new().block_on(async {
+            Client::new(&args)
+                .unwrap()
+                .get::<serde_json::Value>("/")
+                .await
+        });
+        let text = got.unwrap_err().to_string();
         assert!(
             text.contains("/nowhere/x.sock") && text.contains("procserver serve"),
             "{text}"

@@ -24,9 +24,9 @@ pub struct LogsArgs {
     /// Go on with what is printed from now on
     #[arg(long, short)]
     pub follow: bool,
-    /// How many of the last lines
-    #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 100)]
-    pub lines: u32,
+    /// How many of the last lines, or "all"
+    #[arg(long = "lines", short = 'n', value_name = "N", default_value = "100", value_parser = lines)]
+    pub lines: String,
     /// Errors instead of normal output
     #[arg(long, conflicts_with = "install")]
     pub stderr: bool,
@@ -57,6 +57,15 @@ pub async fn run(args: &LogsArgs, client: &Client, out: &mut Output) -> anyhow::
         })
         .await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A number of lines, or `all`.
+fn lines(text: &str) -> Result<String, &'static str> {
+    match text.parse::<u32>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) if text == "all" => Ok(text.to_owned()),
+        Err(_) => Err("write a number of lines, or \"all\""),
+    }
 }
 
 fn path(args: &LogsArgs) -> String {
@@ -96,9 +105,10 @@ mod tests {
             parse("procserver logs a -f -n 5 --stderr -p web.1"),
             "/applications/a/logs/stderr?tail=5&process=web.1&follow=true"
         );
+        assert!(Cli::try_parse_from(["procserver", "logs", "a", "-n", "-1"]).is_err());
         assert_eq!(
-            parse("procserver logs a --install"),
-            "/applications/a/logs/install?tail=100"
+            parse("procserver logs a --install -n all"),
+            "/applications/a/logs/install?tail=all"
         );
     }
 }

@@ -13,6 +13,8 @@ pub mod demo;
 pub mod demo_web;
 pub mod deploy;
 pub mod document;
+#[cfg(test)]
+mod fake_api;
 pub mod logs;
 pub mod output;
 pub mod problem;
@@ -23,7 +25,6 @@ pub mod releases;
 pub mod restart;
 pub mod rm;
 pub mod rollback;
-pub mod route;
 pub mod serve;
 pub mod show;
 pub mod start;
@@ -64,6 +65,9 @@ pub enum Command {
     /// Show it all with a small app of its own, then clean up
     Demo(demo::DemoArgs),
     /// Read a directory's Procfile and .env and say what is in them
+    #[command(after_help = "Examples:
+  procserver check .
+  procserver check ~/blog --json")]
     Check(check::CheckArgs),
     /// List the applications
     Apps(apps::AppsArgs),
@@ -91,8 +95,6 @@ pub enum Command {
     Releases(releases::ReleasesArgs),
     /// Show what an application or its installation printed
     Logs(logs::LogsArgs),
-    /// Tell which application would answer a URL, and why
-    Route(route::RouteArgs),
     /// Become a supervised process: the daemon starts itself with it.
     #[command(hide = true)]
     Exec,
@@ -126,7 +128,6 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
         Command::Logs(a) => with(&a.client, async |c, o| logs::run(&a, c, o).await),
-        Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
     }
 }
 

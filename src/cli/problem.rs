@@ -57,7 +57,11 @@ impl fmt::Display for Problem {
             (true, false) => f.write_str(&self.title)?,
             (true, true) => write!(f, "the server answered {} without saying why", self.status)?,
         }
-        for error in &self.errors {
+        for error in self
+            .errors
+            .iter()
+            .filter(|e| !self.detail.contains(&e.detail))
+        {
             write!(f, "\n  {}: {}", error.pointer, error.detail)?;
         }
         if self.status == 401 {
@@ -83,6 +87,12 @@ mod tests {
             text,
             "the document is invalid\n  /repo/url: must not begin with -"
         );
+    }
+
+    #[test]
+    fn what_the_detail_says_already_is_not_said_twice() {
+        let body = br#"{"detail":"/name: is missing","errors":[{"pointer":"/name","detail":"is missing"}]}"#;
+        assert_eq!(Problem::read(422, body).to_string(), "/name: is missing");
     }
 
     #[test]

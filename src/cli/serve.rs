@@ -11,6 +11,9 @@ use crate::daemon::{self, Ready};
 use crate::settings::Settings;
 use crate::settings::raw::RawSettings;
 
+/// How the lines begin that say where it listens, one for each address; scripts wait for them.
+pub const LISTENING: &str = "listening on http://";
+
 /// Arguments of `serve`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -63,16 +66,13 @@ fn announce(ready: &Ready, as_json: bool) {
     let text = if as_json {
         json!({"listen": ready.listen, "socket": ready.socket}).to_string()
     } else {
-        let urls: Vec<String> = ready
+        let mut lines: Vec<String> = ready
             .listen
             .iter()
-            .map(|at| format!("http://{at}"))
+            .map(|address| format!("{LISTENING}{address}"))
             .collect();
-        format!(
-            "procserver listens on {} and {}",
-            urls.join(", "),
-            ready.socket.display()
-        )
+        lines.push(format!("API socket {}", ready.socket.display()));
+        lines.join("\n")
     };
     // Nobody may be listening to us; the server serves all the same.
     let _ = writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());

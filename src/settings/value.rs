@@ -164,7 +164,7 @@ impl<const MIN: u64, const MAX: u64> FromStr for Size<MIN, MAX> {
 fn size_text(bytes: u64) -> String {
     [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")]
         .into_iter()
-        .find(|(unit, _)| bytes >= *unit && bytes % unit == 0)
+        .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit))
         .map_or_else(
             || bytes.to_string(),
             |(unit, name)| format!("{}{name}", bytes / unit),

@@ -1,10 +1,291 @@
-//! stub
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:")]
+//! `procserver demo`: makes a small git repository with a Procfile, starts a server of its own in a temporary directory,
+//! deploys through the real API, shows the ways in, follows the logs, and cleans up.
+//!
+//! [`scratch`] is the directory, [`repository`] the app, [`server`] the child process, [`visits`] the requests through the
+//! proxy, [`steps`] what is shown of it all. Whatever happens, the server is stopped and the directory removed.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use actix_rt::signal::unix::{SignalKind, signal};
+use anyhow::{Context, bail, ensure};
+use awc::http::Method;
+use clap::Args;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+pub mod repository;
+pub mod scratch;
+pub mod server;
+pub mod steps;
+pub mod visits;
+
+use super::client::{Call, Client, ClientArgs};
+use super::deploy::{self, WaitArgs};
+use super::output::Output;
+use crate::app::name::AppName;
+use scratch::Scratch;
+use server::Server;
+use steps::Steps;
+use visits::Visits;
+
+/// The demo app's name.
+const NAME: &str = "demo";
+/// How long what should happen at once may take on a slow machine.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Arguments of `demo`.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(after_help = "Examples:
+  procserver demo                              deploys a small app, shows how to reach it, follows its logs; Ctrl-C ends it
+  procserver demo --once                       checks itself through the proxy, cleans up and exits
+  procserver demo --once --json
+
+It needs git, and nothing else. It listens on a free port of 127.0.0.1 and keeps all its files in one temporary directory.")]
 pub struct DemoArgs {
+    /// Check each way in, kill a process and see it return, then clean up and exit
+    #[arg(long)]
+    pub once: bool,
+    /// Print JSON and nothing else: the address, the token and the steps with their seconds
     #[arg(long)]
     pub json: bool,
 }
-pub fn run(_: DemoArgs) -> anyhow::Result<std::process::ExitCode> {
-    Ok(std::process::ExitCode::SUCCESS)
+
+/// What has to be cleaned up.
+struct Stage {
+    scratch: Scratch,
+    server: Option<Server>,
+}
+
+/// Plays the demo, and cleans up in any case.
+///
+/// # Errors
+/// Whatever did not work as it should.
+pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    actix_rt::System::new().block_on(async {
+        let mut steps = Steps::new(args.json);
+        let mut stage = Stage {
+            scratch: Scratch::new()?,
+            server: None,
+        };
+        let played = tokio::select! {
+            played = play(args, &mut stage, &mut steps) => played,
+            signalled = interrupted() => signalled,
+        };
+        let cleaned = stage.clear(&mut steps).await;
+        played.and(cleaned)?;
+        steps.total()?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+async fn play(args: DemoArgs, stage: &mut Stage, steps: &mut Steps) -> anyhow::Result<()> {
+    steps.say(&format!(
+        "procserver demo, in {}",
+        stage.scratch.path().display()
+    ))?;
+    let binary = steps
+        .take("copy this program", async { stage.scratch.copy_program() })
+        .await?;
+    let repository = steps
+        .take(
+            "make a git repository with a Procfile",
+            repository::make(stage.scratch.path()),
+        )
+        .await?;
+    let server = stage
+        .server
+        .insert(Server::spawn(&binary, stage.scratch.path())?);
+    steps.take("start the server", server.ready()).await?;
+    let client = server.client()?;
+    deploy(&client, &repository, &binary, steps).await?;
+
+    let direct = web(&client).await?["port"]
+        .as_u64()
+        .context("web.1 has no port")?;
+    let visits = Visits::new(server.address()?, u16::try_from(direct)?);
+    for visit in visits.all() {
+        steps
+            .take(&format!("GET {}", visit.by), visits.check(visit))
+            .await?;
+    }
+    show_ways_in(&visits, server, steps)?;
+    if args.once {
+        return check_the_rest(&client, &visits, steps).await;
+    }
+    if args.json {
+        steps.document(server.url()?, server.token())?;
+    }
+    steps.say("\nThe log follows; Ctrl-C stops the server and removes everything.\n")?;
+    let log = format!("/applications/{NAME}/logs/stdout?follow=true&tail=20");
+    client
+        .stream(&log, "text/plain", |piece| steps.bytes(piece))
+        .await?;
+    bail!("the server closed the log")
+}
+
+/// Creates the app over TCP with the token, as any client would.
+async fn deploy(
+    client: &Client,
+    repository: &str,
+    binary: &str,
+    steps: &mut Steps,
+) -> anyhow::Result<()> {
+    let document = json!({
+        "name": NAME,
+        "repo": {"url": repository},
+        "domain": [format!("^{NAME}\\.localhost$")],
+        "env": {"DEMO_BIN": binary},
+    });
+    steps.say(&format!("POST /applications {document}"))?;
+    let name = AppName::parse(NAME)?;
+    let call = Call::new(Method::POST, "/applications").body(document.to_string());
+    let timer = steps.timer();
+    deploy::run(&name, call, WaitArgs::default(), client, steps.output()).await?;
+    steps.note("deploy", timer);
+    Ok(())
+}
+
+/// The status of `web.1`.
+async fn web(client: &Client) -> anyhow::Result<Value> {
+    let status: Value = client.get(&format!("/applications/{NAME}/status")).await?;
+    let processes = status["processes"].as_array();
+    let web = processes.and_then(|all| all.iter().find(|process| process["id"] == "web.1"));
+    web.cloned().context("the app has no process web.1")
+}
+
+fn show_ways_in(visits: &Visits, server: &Server, steps: &mut Steps) -> anyhow::Result<()> {
+    let (url, token) = (server.url()?, server.token());
+    steps.say("\nTry:")?;
+    for visit in visits.all() {
+        steps.say(&format!("  {:<44} # {}", visit.command(), visit.by))?;
+    }
+    steps.say(&format!(
+        "  a browser at http://{NAME}.localhost:{}/",
+        server.address()?.port()
+    ))?;
+    steps.say("The API and the command line:")?;
+    steps.say(&format!(
+        "  export PROCSERVER_URL={url} PROCSERVER_TOKEN={token}"
+    ))?;
+    steps.say(&format!(
+        "  curl -H \"Authorization: Bearer $PROCSERVER_TOKEN\" {url}/applications"
+    ))?;
+    steps.say(&format!(
+        "  procserver ps {NAME}; procserver logs {NAME} --install"
+    ))
+}
+
+/// What `--once` checks beyond what is always shown.
+async fn check_the_rest(client: &Client, visits: &Visits, steps: &mut Steps) -> anyhow::Result<()> {
+    steps.say("")?;
+    steps
+        .take("read the log of those requests", log_has_requests(client))
+        .await?;
+    steps
+        .take(
+            "kill -9 web.1 and see it return",
+            returns_after_kill(client),
+        )
+        .await?;
+    for visit in visits.all().take(1) {
+        steps
+            .take(&format!("GET {} once more", visit.by), visits.check(visit))
+            .await?;
+    }
+    steps.take("delete the app", delete(client)).await
+}
+
+async fn log_has_requests(client: &Client) -> anyhow::Result<()> {
+    let path = format!("/applications/{NAME}/logs/stdout?tail=100");
+    eventually("the log has the requests", async || {
+        let mut text = Vec::new();
+        client
+            .stream(&path, "text/plain", |piece| {
+                text.extend_from_slice(piece);
+                anyhow::Ok(())
+            })
+            .await?;
+        Ok(String::from_utf8_lossy(&text).contains("web.1 | GET /"))
+    })
+    .await
+}
+
+async fn returns_after_kill(client: &Client) -> anyhow::Result<()> {
+    let before = web(client).await?;
+    let pid = before["pid"].as_i64().context("web.1 has no pid")?;
+    kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGKILL)?;
+    eventually("web.1 is ready again", async || {
+        let now = web(client).await?;
+        Ok(now["state"] == "ready" && now["pid"].is_u64() && now["pid"] != before["pid"])
+    })
+    .await
+}
+
+async fn delete(client: &Client) -> anyhow::Result<()> {
+    let call = Call::new(Method::DELETE, format!("/applications/{NAME}")).wait(SOON);
+    let answer = client.send(&call).await?;
+    ensure!(
+        answer.status != 202,
+        "the app is not gone after {} s",
+        SOON.as_secs()
+    );
+    Ok(())
+}
+
+/// Asks `holds` until it does, for [`SOON`] at most.
+async fn eventually(
+    what: &str,
+    holds: impl AsyncFn() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let asked = async {
+        while !holds().await? {
+            actix_rt::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    };
+    let outcome = actix_rt::time::timeout(SOON, asked).await;
+    outcome.with_context(|| format!("{what}: not within {} s", SOON.as_secs()))?
+}
+
+impl Stage {
+    /// Stops the server, which stops its apps, and removes the directory.
+    async fn clear(mut self, steps: &mut Steps) -> anyhow::Result<()> {
+        if let Some(server) = &mut self.server {
+            steps.take("stop the server", server.stop()).await?;
+        }
+        steps
+            .take("remove its files", async { self.scratch.remove() })
+            .await
+    }
+}
+
+/// The arguments of a client of the demo's server.
+fn client_args(url: String, token: &str) -> ClientArgs {
+    ClientArgs {
+        server: Some(url),
+        token: Some(token.to_owned()),
+        json: false,
+    }
+}
+
+/// Where the story goes.
+fn output(json: bool) -> Output {
+    if json {
+        Output::discard()
+    } else {
+        Output::stdout(false)
+    }
 }

@@ -1,0 +1,170 @@
+//! [`Server`]: the demo's server, a child process of ours.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::cli::client::Client;
+use crate::cli::serve::LISTENING;
+
+/// How long it may take to start, and to stop with all its processes.
+const LIMIT: Duration = Duration::from_secs(30);
+const SETTINGS: &str = "listen = [\"127.0.0.1:0\"]\nallow_file_repos = true\n";
+
+/// The demo's server.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    scratch: PathBuf,
+    ready: Option<(SocketAddr, String)>,
+}
+
+impl Server {
+    /// Starts `binary serve` with all its files in `scratch`. To be put where it will be stopped before anything else is
+    /// awaited.
+    ///
+    /// # Errors
+    /// Those of the file system and of the spawn.
+    pub fn spawn(binary: &str, scratch: &Path) -> anyhow::Result<Self> {
+        let settings = scratch.join("procserver.toml");
+        fs::write(&settings, SETTINGS)?;
+        let mut command = Command::new(binary);
+        for (name, _) in std::env::vars_os() {
+            // Settings of another server; the level of logging may stay.
+            if name.to_string_lossy().starts_with("PROCSERVER_") && name != "PROCSERVER_LOG" {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
+            .arg("serve")
+            .arg("--config")
+            .arg(settings)
+            .arg("--data-dir")
+            .arg(scratch.join("data"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(scratch.join("server.log"))?)
+            // Ctrl-C at the terminal is for us: we stop it when we are done with it.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| {
+                format!(
+                    "cannot run {binary}: is its directory mounted noexec? Set TMPDIR to another"
+                )
+            })?;
+        let stdout = child.stdout.take().context("the server has no stdout")?;
+        let lines = BufReader::new(stdout).lines();
+        Ok(Self {
+            child,
+            lines,
+            scratch: scratch.to_owned(),
+            ready: None,
+        })
+    }
+
+    /// Waits until it says where it listens.
+    ///
+    /// # Errors
+    /// It ended or said nothing in time: with the last lines of its log.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        let address = match actix_rt::time::timeout(LIMIT, self.announced()).await {
+            Ok(Some(address)) => address,
+            Ok(None) => bail!("the server ended:\n{}", self.last_lines()),
+            Err(_) => {
+                bail!(
+                    "the server did not start within {} s:\n{}",
+                    LIMIT.as_secs(),
+                    self.last_lines()
+                )
+            }
+        };
+        let token = self.scratch.join("data/token");
+        let token = fs::read_to_string(&token)
+            .with_context(|| format!("cannot read the token {}", token.display()))?;
+        self.ready = Some((address, token.trim().to_owned()));
+        Ok(())
+    }
+
+    async fn announced(&mut self) -> Option<SocketAddr> {
+        while let Ok(Some(line)) = self.lines.next_line().await {
+            let address = line
+                .strip_prefix(LISTENING)
+                .map(|address| address.trim_end_matches('/'));
+            if let Some(Ok(address)) = address.map(str::parse) {
+                return Some(address);
+            }
+        }
+        None
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// It is not ready.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.ready.as_ref().context("the server is not ready")?.0)
+    }
+
+    /// The same as a URL.
+    ///
+    /// # Errors
+    /// It is not ready.
+    pub fn url(&self) -> anyhow::Result<String> {
+        Ok(format!("http://{}", self.address()?))
+    }
+
+    /// The token of its API; empty until it is ready.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        self.ready.as_ref().map_or("", |(_, token)| token)
+    }
+
+    /// A client of its API, over TCP.
+    ///
+    /// # Errors
+    /// It is not ready.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::new(&super::client_args(self.url()?, self.token()))?)
+    }
+
+    /// Stops it with all its processes.
+    ///
+    /// # Errors
+    /// It did not end in time, or not well.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        // None: it has ended and was waited for already.
+        if let Some(pid) = self.child.id() {
+            kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGTERM)?;
+        }
+        match actix_rt::time::timeout(LIMIT, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => bail!("the server ended with {status}:\n{}", self.last_lines()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => {
+                self.child.kill().await?;
+                bail!(
+                    "the server did not stop within {} s:\n{}",
+                    LIMIT.as_secs(),
+                    self.last_lines()
+                )
+            }
+        }
+    }
+
+    fn last_lines(&self) -> String {
+        let log = fs::read(self.scratch.join("server.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
