@@ -111,7 +111,7 @@ fn an_app_is_created_shown_stopped_started_and_removed() {
     run(&server, &["update", file.to_str().unwrap()]).success();
     assert_eq!(server.visit("/echo/").expect(200).json()["env"]["A"], "1");
 
-    run(&server, &["rm", "echo"]).success();
+    run(&server, &["rm", "echo", "--yes"]).success();
     server.get("/applications/echo").expect(404);
 }
 
