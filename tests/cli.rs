@@ -1,27 +1,17 @@
 //! The command line, as a person uses it.
 
-use std::process::Output;
-
 use serde_json::{Value, json};
 
+use crate::support::command::{Finished, finish, procserver};
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::server::Server;
-use crate::support::setup::{procserver, world_readable_directory};
+use crate::support::setup::world_readable_directory;
 
 /// Runs a verb on the server's Unix socket.
-fn run(server: &Server, arguments: &[&str]) -> Output {
-    let socket = format!("unix:{}", server.socket().display());
-    procserver()
-        .args(arguments)
-        .env("PROCSERVER_URL", socket)
-        .output()
-        .unwrap()
-}
-
 #[track_caller]
-fn stdout_of(output: Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+fn run(server: &Server, arguments: &[&str]) -> Finished {
+    let socket = format!("unix:{}", server.socket().display());
+    finish(procserver().args(arguments).env("PROCSERVER_URL", socket))
 }
 
 /// Runs `procserver check --json` on a directory with this one file.
@@ -30,14 +20,14 @@ fn check(file: &str, content: &str) -> Value {
     let directory = world_readable_directory();
     std::fs::write(directory.path().join("Procfile"), "web: true\n").unwrap();
     std::fs::write(directory.path().join(file), content).unwrap();
-    let output = procserver()
-        .arg("check")
-        .arg(directory.path())
-        .arg("--json")
-        .output()
-        .unwrap();
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("{e}: {content:?} gives {output:?}"))
+    let finished = finish(
+        procserver()
+            .arg("check")
+            .arg(directory.path())
+            .arg("--json"),
+    );
+    serde_json::from_str(&finished.stdout)
+        .unwrap_or_else(|e| panic!("{e}: {content:?} gives {finished:?}"))
 }
 
 /// The recorded cases in which foreman and procserver agree, as `(name, input, expect)`.
@@ -93,32 +83,62 @@ fn an_app_is_created_shown_stopped_started_and_removed() {
     let file = repo.path().join("echo.json");
     std::fs::write(&file, document("echo", &repo).to_string()).unwrap();
 
-    stdout_of(run(&server, &["create", file.to_str().unwrap()]));
+    run(&server, &["create", file.to_str().unwrap()]).success();
     server.visit("/echo/").expect(200);
-    assert!(stdout_of(run(&server, &["apps"])).contains("echo"));
-    assert!(stdout_of(run(&server, &["ps", "echo"])).contains("web.1"));
+    assert!(run(&server, &["apps"]).success().contains("echo"));
+    assert!(run(&server, &["ps", "echo"]).success().contains("web.1"));
     let shown: Value =
-        serde_json::from_str(&stdout_of(run(&server, &["show", "echo", "--json"]))).unwrap();
+        serde_json::from_str(&run(&server, &["show", "echo", "--json"]).success()).unwrap();
     assert_eq!(shown, server.get("/applications/echo").json());
-    assert!(stdout_of(run(&server, &["logs", "echo", "--install"])).contains(" | "));
+    assert!(
+        run(&server, &["logs", "echo", "--install"])
+            .success()
+            .contains(" | ")
+    );
 
-    stdout_of(run(&server, &["stop", "echo"]));
+    run(&server, &["stop", "echo"]).success();
     server.visit("/echo/").expect(503);
-    stdout_of(run(&server, &["start", "echo"]));
+    run(&server, &["start", "echo"]).success();
     let pid = server.ready_pid("echo", "web.1");
-    stdout_of(run(&server, &["restart", "echo"]));
+    run(&server, &["restart", "echo"]).success();
     assert_ne!(server.ready_pid("echo", "web.1"), pid);
 
     repo.commit(&[("VERSION", "2")]);
-    stdout_of(run(&server, &["redeploy", "echo"]));
+    run(&server, &["redeploy", "echo"]).success();
     assert_eq!(server.visit("/echo/").expect(200).json()["version"], "2");
     let changed = with(document("echo", &repo), json!({ "env": { "A": "1" } }));
     std::fs::write(&file, changed.to_string()).unwrap();
-    stdout_of(run(&server, &["update", file.to_str().unwrap()]));
+    run(&server, &["update", file.to_str().unwrap()]).success();
     assert_eq!(server.visit("/echo/").expect(200).json()["env"]["A"], "1");
 
-    stdout_of(run(&server, &["rm", "echo"]));
+    run(&server, &["rm", "echo", "--yes"]).success();
     server.get("/applications/echo").expect(404);
+}
+
+#[test]
+fn an_app_can_be_described_with_flags() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let url = repo.url();
+    let arguments = [
+        "create",
+        "echo",
+        "--repo",
+        &url,
+        "--branch",
+        "master",
+        "--install",
+        "echo built > VERSION",
+    ];
+    let more = ["--domain", "^echo\\.example$", "--scale", "web=2"];
+    run(&server, &[&arguments[..], &more].concat()).success();
+    let document = server.get("/applications/echo").expect(200).json();
+    assert_eq!(document["repo"], json!({ "url": url, "branch": "master" }));
+    assert_eq!(document["domain"], json!(["^echo\\.example$"]));
+    assert_eq!(document["scale"], json!({ "web": 2 }));
+    assert_eq!(
+        server.visit("/echo/").expect(200).json()["version"],
+        "built"
+    );
 }
 
 #[test]
@@ -130,9 +150,9 @@ fn a_failed_deploy_exits_1_with_the_reason_and_the_last_lines() {
         json!({ "install": ["echo it broke here; exit 7"] }),
     );
     std::fs::write(&file, failing.to_string()).unwrap();
-    let output = run(&server, &["create", file.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let finished = run(&server, &["create", file.to_str().unwrap()]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let said = &finished.stderr;
     assert!(
         said.contains("install") && said.contains("it broke here"),
         "{said}"
@@ -143,14 +163,11 @@ fn a_failed_deploy_exits_1_with_the_reason_and_the_last_lines() {
 fn what_the_api_refuses_exits_1_and_wrong_usage_2() {
     let server = Server::start();
     let unknown = run(&server, &["ps", "nobody"]);
-    assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
-    assert!(
-        String::from_utf8_lossy(&unknown.stderr).contains("nobody"),
-        "{unknown:?}"
-    );
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    assert!(unknown.stderr.contains("nobody"), "{unknown:?}");
     for usage in [&["no-such-verb"][..], &["ps"], &["serve", "--no-such-flag"]] {
-        let output = run(&server, usage);
-        assert_eq!(output.status.code(), Some(2), "{usage:?}: {output:?}");
+        let finished = run(&server, usage);
+        assert_eq!(finished.code, Some(2), "{usage:?}: {finished:?}");
     }
 }
 
@@ -161,26 +178,25 @@ fn over_tcp_the_token_opens_the_api_and_nothing_else_does() {
         let mut command = procserver();
         command
             .args(["apps", "--json"])
-            .env("PROCSERVER_URL", server.url())
-            .env("PROCSERVER_TOKEN", token);
-        command.output().unwrap()
+            .env("PROCSERVER_URL", server.url());
+        finish(command.env("PROCSERVER_TOKEN", token))
     };
-    assert_eq!(stdout_of(apps(&server.token())).trim(), "[]");
-    assert_eq!(apps("wrong").status.code(), Some(1));
+    assert_eq!(apps(&server.token()).success().trim(), "[]");
+    assert_eq!(apps("wrong").code, Some(1));
 }
 
 #[test]
 fn a_setting_that_is_wrong_stops_the_start_and_names_itself() {
     let directory = world_readable_directory();
-    let mut command = procserver();
-    command
+    let mut serve = procserver();
+    serve
         .arg("serve")
         .arg("--data-dir")
         .arg(directory.path())
         .args(["--ports", "9000-8000"]);
-    let output = command.output().unwrap();
-    assert!(!output.status.success(), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let finished = finish(&mut serve);
+    assert_ne!(finished.code, Some(0), "{finished:?}");
+    let said = &finished.stderr;
     assert!(
         said.contains("ports") && said.contains("9000-8000"),
         "{said}"

@@ -286,3 +286,44 @@ fn install_commands_have_the_environment_of_the_app() {
     server.deploy(&with(document("echo", &repo), changes));
     assert_eq!(server.visit("/echo/").expect(200).json()["version"], "red");
 }
+
+#[test]
+fn every_deployment_has_a_record_also_after_a_restart_of_the_daemon() {
+    let (mut server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    repo.commit(&[("Procfile", "")]);
+    server.act("echo", "redeploy").expect(422);
+    let records = server
+        .get("/applications/echo/deployments")
+        .expect(200)
+        .json();
+    let seen: Vec<_> = records
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| (&r["id"], &r["state"]))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (&json!(1), &json!("succeeded")),
+            (&json!(2), &json!("failed"))
+        ]
+    );
+    for record in records.as_array().unwrap() {
+        assert!(
+            record["started"].is_string() && record["finished"].is_string(),
+            "{record}"
+        );
+    }
+    server.terminate();
+    server.start_again();
+    assert_eq!(
+        server
+            .get("/applications/echo/deployments")
+            .expect(200)
+            .json(),
+        records
+    );
+    server.get("/applications/echo/deployments/3").expect(404);
+}

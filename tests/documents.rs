@@ -174,16 +174,17 @@ fn a_name_that_is_taken_is_409_and_the_app_stays_as_it_was() {
 }
 
 #[test]
-fn a_document_that_is_too_large_is_413_before_it_is_sent() {
-    let server = Server::start();
-    let request = server
-        .request("POST", "/applications")
-        .header("Content-Type", "application/json");
-    let answer = request
-        .header("Content-Length", "67108864")
-        .body("{")
-        .send(&server.public());
-    problem(answer, 413);
+fn a_document_that_is_too_large_is_413() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let large = json!({ "env": { "A": "a".repeat(1_200_000) } });
+    problem(
+        server.send(
+            "POST",
+            "/applications",
+            &with(document("echo", &repo), large),
+        ),
+        413,
+    );
     assert_nothing_changed(&server);
 }
 
@@ -235,8 +236,6 @@ fn invalid_documents() -> Vec<(Value, &'static str)> {
             json!({ "packages": ["hello", "hello world"] }),
             "/packages/1",
         ),
-        (json!({ "user": "no-such-user-here" }), "/user"),
-        (json!({ "group": "no-such-group-here" }), "/group"),
         (json!({ "user": "root" }), "/user"),
         (json!({ "domain": ["^fine$", "(unclosed"] }), "/domain/1"),
         (json!({ "domain": ["((a{100}){100}){100}"] }), "/domain/0"),
@@ -286,6 +285,33 @@ fn every_invalid_field_is_422_with_its_pointer_and_changes_nothing() {
         !std::path::Path::new("/tmp/procserver-was-here").exists(),
         "a URL was run"
     );
+}
+
+#[test]
+fn a_user_and_a_group_must_exist() {
+    if !is_root() {
+        return skip(
+            "a user and a group must exist",
+            "only root can switch to them",
+        );
+    }
+    let (server, repo) = (Server::start(), web_repo("1"));
+    for field in ["user", "group"] {
+        let changes = json!({ field: "no-such-account" });
+        let answer = server.send(
+            "POST",
+            "/applications",
+            &with(document("echo", &repo), changes),
+        );
+        let problem = problem(answer, 422);
+        assert_eq!(
+            problem["errors"][0]["pointer"],
+            format!("/{field}"),
+            "{problem}"
+        );
+        assert!(problem.to_string().contains("no-such-account"), "{problem}");
+    }
+    assert_nothing_changed(&server);
 }
 
 #[test]

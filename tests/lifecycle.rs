@@ -247,6 +247,52 @@ fn the_strategy_recreate_redeploys_as_the_original_describes() {
 }
 
 #[test]
+fn where_two_apps_match_a_host_the_one_created_first_answers() {
+    let (server, first, second) = (Server::start(), web_repo("first"), web_repo("second"));
+    let domain = json!({ "domain": ["^shared\\.example$"] });
+    // Named so that the order of the alphabet is the other one.
+    server.deploy(&with(document("zebra", &first), domain.clone()));
+    server.deploy(&with(document("ape", &second), domain));
+    let visit = || {
+        Request::get("/")
+            .header("Host", "shared.example")
+            .send(&server.public())
+    };
+    assert_eq!(visit().expect(200).json()["version"], "first");
+    let delete = server
+        .request("DELETE", "/applications/zebra")
+        .header("Prefer", "wait=50");
+    delete.send(&server.public()).expect(200);
+    assert_eq!(visit().expect(200).json()["version"], "second");
+}
+
+#[test]
+fn a_request_for_an_app_that_is_starting_is_held_until_it_is_ready() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    repo.commit(&[("Procfile", "web: sleep 1; exec python3 web.py\n")]);
+    server.deploy(&document("echo", &repo));
+    server.act("echo", "stop").expect(200);
+    let start = server.request("POST", "/applications/echo/start");
+    start.send(&server.public()).expect(202);
+    server.visit("/echo/").expect(200);
+}
+
+#[test]
+fn a_path_prefix_can_be_kept_or_switched_off() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&with(
+        document("kept", &repo),
+        json!({ "strip_path": false }),
+    ));
+    assert_eq!(
+        server.visit("/kept/a").expect(200).json()["path"],
+        "/kept/a"
+    );
+    server.deploy(&with(document("hidden", &repo), json!({ "path": false })));
+    server.visit("/hidden/a").expect(404);
+}
+
+#[test]
 fn delete_leaves_no_process_and_no_file() {
     let (server, repo) = (Server::start(), web_repo("1"));
     server.deploy(&document("echo", &repo));
@@ -273,4 +319,20 @@ fn delete_leaves_no_process_and_no_file() {
     }
     // The name is free again.
     server.deploy(&document("echo", &repo));
+}
+
+#[test]
+fn delete_can_keep_what_the_app_has_stored() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    server
+        .visit("/echo/write?file=$STORAGE_DIR/file")
+        .expect(200);
+    let delete = server
+        .request("DELETE", "/applications/echo?keep=storage")
+        .header("Prefer", "wait=50");
+    delete.send(&server.public()).expect(200);
+    let storage = server.directory().join("apps/echo/storage/file");
+    assert_eq!(std::fs::read_to_string(storage).unwrap(), "written");
+    assert!(!server.directory().join("apps/echo/releases").exists());
 }

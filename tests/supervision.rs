@@ -9,6 +9,7 @@ use crate::support::fixture::{document, web_repo, with};
 use crate::support::http::{Peer, Request};
 use crate::support::machine::{is_alive, is_root, send_signal, skip};
 use crate::support::server::Server;
+use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
 
 /// Makes the app's process do something after which it gives no answer.
@@ -142,6 +143,19 @@ fn apps_run_as_their_own_user_without_the_groups_of_root() {
     assert_eq!(seen["uid"], account.uid.as_raw(), "{seen}");
     let groups: Vec<u32> = serde_json::from_value(seen["groups"].clone()).unwrap();
     assert!(!groups.contains(&0), "{groups:?}");
+}
+
+#[test]
+fn an_app_runs_as_root_only_where_the_settings_allow_it() {
+    if !is_root() {
+        return skip("an app runs as root", "only root can");
+    }
+    let (server, repo) = (
+        Setup::new().flag("--allow-root-apps", "true").start(),
+        web_repo("1"),
+    );
+    server.deploy(&with(document("echo", &repo), json!({ "user": "root" })));
+    assert_eq!(server.visit("/echo/").expect(200).json()["uid"], 0);
 }
 
 #[test]

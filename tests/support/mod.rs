@@ -1,6 +1,7 @@
 //! What the integration tests stand on: a real server on a port of its own, a raw HTTP client, real git repositories,
 //! a small application, and waiting for conditions.
 
+pub(crate) mod command;
 pub(crate) mod fixture;
 pub(crate) mod http;
 pub(crate) mod machine;

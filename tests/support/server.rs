@@ -1,6 +1,5 @@
 //! A real server: the binary as a child process, with directories, ports and a token of its own.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
@@ -191,10 +190,14 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[expect(
+        clippy::print_stderr,
+        reason = "the harness shows it with the failed test it belongs to"
+    )]
     fn drop(&mut self) {
         let failed = std::thread::panicking();
         if failed {
-            let _ = std::io::stderr().write_all(self.log().as_bytes());
+            eprintln!("what the server logged:\n{}", self.log());
         }
         let ended = self.end().is_some();
         if !ended {

@@ -4,12 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 
 use tempfile::TempDir;
 
+use super::command::procserver;
 use super::server::Server;
 use super::wait::SOON;
 
@@ -24,18 +25,6 @@ pub(crate) struct Setup {
     directory: TempDir,
     flags: Vec<(&'static str, String)>,
     first_port: u16,
-}
-
-/// The program under test, without what the developer's own environment would tell it.
-pub(crate) fn procserver() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_procserver"));
-    for (name, _) in std::env::vars_os() {
-        if name.as_encoded_bytes().starts_with(b"PROCSERVER_") {
-            command.env_remove(name);
-        }
-    }
-    command.stdin(Stdio::null());
-    command
 }
 
 /// A new temporary directory that other users can look into, as `/var/lib` is.
