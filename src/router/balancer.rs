@@ -1,1 +1,103 @@
-//! Which backend takes a request: least outstanding of two (pure).
+//! Which of an app's backends gets a request: the less loaded of two picked at random (pure).
+//!
+//! "The power of two choices" (Mitzenmacher 2001): nearly as even as asking all of them, and workers that do not know
+//! of each other's choices do not all run to the same backend.
+
+use super::backend::Backend;
+
+/// The backend with fewer outstanding requests of two different ones that `random` names; `None` if there is none.
+/// One whose address is `avoid` (it just refused a connection) is passed over; if it is the only one there is none.
+#[must_use]
+pub fn choose<'a>(
+    backends: &'a [Backend],
+    avoid: &[std::net::SocketAddr],
+    random: u64,
+) -> Option<&'a Backend> {
+    if avoid.is_empty() {
+        return less_loaded(backends.len(), |at| &backends[at], random);
+    }
+    let left: Vec<&Backend> = backends
+        .iter()
+        .filter(|b| !avoid.contains(&b.address))
+        .collect();
+    less_loaded(left.len(), |at| left[at], random)
+}
+
+fn less_loaded<'a>(
+    count: usize,
+    at: impl Fn(usize) -> &'a Backend,
+    random: u64,
+) -> Option<&'a Backend> {
+    match count {
+        0 => None,
+        1 => Some(at(0)),
+        _ => {
+            let (first, second) = two_of(count, random);
+            let (first, second) = (at(first), at(second));
+            Some(if second.load.outstanding() < first.load.outstanding() {
+                second
+            } else {
+                first
+            })
+        }
+    }
+}
+
+/// Two different numbers below `count` (at least 2), from the two halves of `random`.
+fn two_of(count: usize, random: u64) -> (usize, usize) {
+    let below =
+        |bits: u64, n: usize| usize::try_from(((bits & 0xffff_ffff) * n as u64) >> 32).unwrap_or(0);
+    let first = below(random, count);
+    let second = below(random >> 32, count - 1);
+    (first, if second >= first { second + 1 } else { second })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::router::backend::{Lease, Load};
+
+    fn backends(count: u16) -> Vec<Backend> {
+        (0..count)
+            .map(|n| Backend {
+                process: format!("web.{n}").into(),
+                release: 1,
+                address: ([127, 0, 0, 1], 8000 + n).into(),
+                load: Arc::new(Load::default()),
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_two_are_different_and_exist(count in 2usize..200, random: u64) {
+            let (a, b) = two_of(count, random);
+            prop_assert!(a < count && b < count && a != b);
+        }
+
+        #[test]
+        fn of_two_the_less_loaded_is_chosen(random: u64) {
+            let two = backends(2);
+            let _lease = Lease::new(&two[1].load);
+            let address = choose(&two, &[], random).map(|b| b.address);
+            prop_assert_eq!(address, Some(two[0].address));
+        }
+
+        #[test]
+        fn one_that_refused_is_not_chosen_again(count in 1u16..5, random: u64) {
+            let all = backends(count);
+            let chosen = choose(&all, &[all[0].address], random);
+            prop_assert!(chosen.is_none_or(|b| b.address != all[0].address));
+            prop_assert_eq!(chosen.is_none(), count == 1);
+        }
+    }
+
+    #[test]
+    fn with_none_there_is_none() {
+        assert!(choose(&[], &[], 7).is_none());
+    }
+}

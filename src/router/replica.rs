@@ -1,1 +1,243 @@
 //! [`Replica`]: the router's copy on a worker's own thread.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tokio::sync::watch;
+
+use super::backend::{Backend, Lease};
+use super::balancer;
+use super::table::{Availability, Decision, Route, Rule, Table, View};
+
+/// Hosts remembered; when there are more it starts anew, so that made-up hosts cost nothing but a match each.
+const HOSTS: usize = 4096;
+
+/// Answers, on a worker's own thread, which app and which of its backends a request goes to. It looks at the newest
+/// published table at each request, so what was published before a request came is true for it.
+#[derive(Debug)]
+pub struct Replica {
+    published: watch::Receiver<Arc<Table>>,
+    table: Arc<Table>,
+    api_hosts: Arc<[String]>,
+    hosts: HashMap<Box<str>, Option<usize>>,
+    random: u64,
+}
+
+impl Replica {
+    /// A replica of what is published; requests for `api_hosts` (lower case) go to the API.
+    #[must_use]
+    pub fn new(mut published: watch::Receiver<Arc<Table>>, api_hosts: Arc<[String]>) -> Self {
+        let table = Arc::clone(&published.borrow_and_update());
+        let seed = getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15);
+        Self {
+            published,
+            table,
+            api_hosts,
+            hosts: HashMap::new(),
+            random: seed | 1,
+        }
+    }
+
+    fn update(&mut self) {
+        if !self.published.has_changed().unwrap_or(false) {
+            return;
+        }
+        let newest = Arc::clone(&self.published.borrow_and_update());
+        if !Arc::ptr_eq(newest.patterns(), self.table.patterns()) {
+            self.hosts.clear();
+        }
+        self.table = newest;
+    }
+
+    /// xorshift64 (Marsaglia 2003): balancing needs it even, not secret.
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    fn route(&mut self, select: &Select) -> Result<Found, Selection> {
+        let view = View {
+            x_app: select.x_app.as_deref(),
+            host: &select.host,
+            path: &select.path,
+            port: select.port,
+            api_host: self.api_hosts.iter().any(|h| **h == *select.host),
+        };
+        let (table, hosts) = (&self.table, &mut self.hosts);
+        let decision = table.decide_with(&view, |host| {
+            if let Some(known) = hosts.get(host) {
+                return *known;
+            }
+            let first = table.patterns().first(host);
+            if hosts.len() >= HOSTS {
+                hosts.clear();
+            }
+            hosts.insert(host.into(), first);
+            first
+        });
+        match decision {
+            Decision::Api => Err(Selection::Api),
+            Decision::NotFound => Err(Selection::NotFound),
+            Decision::App(matched) => Ok(Found {
+                route: Arc::clone(matched.route),
+                rule: matched.rule,
+                strip: matched.strip,
+            }),
+        }
+    }
+}
+
+impl Actor for Replica {
+    type Context = Context<Self>;
+}
+
+/// Asks who answers a request.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "Selection")]
+pub struct Select {
+    /// The value of `X-App`.
+    pub x_app: Option<Box<str>>,
+    /// The host in lower case, without the port.
+    pub host: Box<str>,
+    /// The target's path and query.
+    pub path: Box<str>,
+    /// The port of the app's own listener that the connection came in by.
+    pub port: Option<u16>,
+    /// Backends that just refused a connection.
+    pub avoid: Vec<SocketAddr>,
+}
+
+/// The app that a request is for.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The app.
+    pub route: Arc<Route>,
+    /// The rule it was found by.
+    pub rule: Rule,
+    /// Bytes at the front of the path to remove before forwarding.
+    pub strip: usize,
+}
+
+/// Who answers a request.
+#[derive(Debug)]
+pub enum Selection {
+    /// This backend, on which the request is counted while the lease lives.
+    Backend(Found, Backend, Lease),
+    /// The API.
+    Api,
+    /// No app has it.
+    NotFound,
+    /// The app has no backend (but those to avoid) and gets none soon: why.
+    Unavailable(Found, Availability),
+    /// The app has no backend yet. Ask again when the receiver shows a change.
+    Hold(Found, watch::Receiver<Arc<Table>>),
+}
+
+impl Handler<Select> for Replica {
+    type Result = MessageResult<Select>;
+
+    fn handle(&mut self, select: Select, _: &mut Self::Context) -> Self::Result {
+        self.update();
+        let random = self.random();
+        let found = match self.route(&select) {
+            Ok(found) => found,
+            Err(other) => return MessageResult(other),
+        };
+        let chosen = balancer::choose(&found.route.backends, &select.avoid, random).cloned();
+        MessageResult(match (chosen, found.route.availability) {
+            (Some(backend), _) => {
+                let lease = Lease::new(&backend.load);
+                Selection::Backend(found, backend, lease)
+            }
+            (None, Availability::Starting) => Selection::Hold(found, self.published.clone()),
+            (None, other) => Selection::Unavailable(found, other),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::backend::Load;
+    use crate::router::router::{Publish, Router, Withdraw};
+
+    fn route(availability: Availability, ports: &[u16]) -> Route {
+        let backend = |port: &u16| Backend {
+            process: "web.1".into(),
+            release: 1,
+            address: ([127, 0, 0, 1], *port).into(),
+            load: Arc::new(Load::default()),
+        };
+        Route {
+            app: "blog".into(),
+            created: 1,
+            domain: vec!["^blog$".into()],
+            path: true,
+            strip_path: true,
+            port: None,
+            static_files: None,
+            availability,
+            backends: ports.iter().map(backend).collect(),
+        }
+    }
+
+    fn ask(host: &str) -> Select {
+        Select {
+            x_app: None,
+            host: host.into(),
+            path: "/".into(),
+            port: None,
+            avoid: Vec::new(),
+        }
+    }
+
+    #[actix::test]
+    async fn what_the_router_published_is_true_for_the_next_request() {
+        let (sender, receiver) = watch::channel(Arc::new(Table::default()));
+        let router = Router::new(Arc::new(sender)).start();
+        let replica = Replica::new(receiver, Arc::from(["api".to_owned()])).start();
+        let select = |s: Select| replica.send(s);
+        assert!(matches!(select(ask("blog")).await, Ok(Selection::NotFound)));
+        assert!(matches!(select(ask("api")).await, Ok(Selection::Api)));
+
+        router
+            .send(Publish(route(Availability::Starting, &[])))
+            .await
+            .unwrap();
+        let Ok(Selection::Hold(_, mut changed)) = select(ask("blog")).await else {
+            panic!("held")
+        };
+        router
+            .send(Publish(route(Availability::Starting, &[8001])))
+            .await
+            .unwrap();
+        changed.changed().await.unwrap();
+        let Ok(Selection::Backend(_, backend, lease)) = select(ask("blog")).await else {
+            panic!("a backend")
+        };
+        assert_eq!(backend.load.outstanding(), 1);
+        drop(lease);
+        assert_eq!(backend.load.outstanding(), 0);
+
+        let avoiding = Select {
+            avoid: vec![backend.address],
+            ..ask("blog")
+        };
+        assert!(matches!(select(avoiding).await, Ok(Selection::Hold(..))));
+        router
+            .send(Publish(route(Availability::Crashed, &[])))
+            .await
+            .unwrap();
+        let unavailable = select(ask("blog")).await;
+        assert!(matches!(
+            unavailable,
+            Ok(Selection::Unavailable(_, Availability::Crashed))
+        ));
+        router.send(Withdraw("blog".into())).await.unwrap();
+        assert!(matches!(select(ask("blog")).await, Ok(Selection::NotFound)));
+    }
+}

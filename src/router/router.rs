@@ -12,7 +12,6 @@ use crate::supervision::Shutdown;
 /// goes on where the old one stopped.
 #[derive(Debug)]
 pub struct Router {
-    #[allow(dead_code)]
     table: Arc<watch::Sender<Arc<Table>>>,
 }
 
@@ -41,16 +40,18 @@ pub struct Withdraw(pub Arc<str>);
 impl Handler<Publish> for Router {
     type Result = ();
 
-    fn handle(&mut self, _: Publish, _: &mut Self::Context) {
-        todo!()
+    fn handle(&mut self, Publish(route): Publish, _: &mut Self::Context) {
+        let next = self.table.borrow().with(route);
+        self.table.send_replace(Arc::new(next));
     }
 }
 
 impl Handler<Withdraw> for Router {
     type Result = ();
 
-    fn handle(&mut self, _: Withdraw, _: &mut Self::Context) {
-        todo!()
+    fn handle(&mut self, Withdraw(app): Withdraw, _: &mut Self::Context) {
+        let next = self.table.borrow().without(&app);
+        self.table.send_replace(Arc::new(next));
     }
 }
 

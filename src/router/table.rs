@@ -1,9 +1,15 @@
 //! The routing table: which app a request is for, by which rule (pure).
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::backend::Backend;
+use super::path::first_segment;
+use super::patterns::Patterns;
+
+/// First path segments that belong to the API.
+pub const API_SEGMENTS: [&str; 5] = ["applications", "routes", "events", "healthz", "metrics"];
 
 /// What the front knows of one app.
 #[derive(Clone, Debug)]
@@ -41,9 +47,215 @@ pub enum Availability {
     NoWeb,
 }
 
+/// What routing looks at in a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View<'a> {
+    /// The value of `X-App`.
+    pub x_app: Option<&'a str>,
+    /// The host in lower case, without the port.
+    pub host: &'a str,
+    /// The target's path; a query may follow.
+    pub path: &'a str,
+    /// The port of the app's own listener that the connection came in by.
+    pub port: Option<u16>,
+    /// The host is one that goes straight to the API.
+    pub api_host: bool,
+}
+
+/// The rule by which an app was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The app's own listener.
+    Port,
+    /// `X-App`.
+    XApp,
+    /// A pattern of `domain`.
+    Host,
+    /// The first path segment.
+    Path,
+}
+
+impl Rule {
+    /// Its word in the access log and in `GET /routes`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Port => "port",
+            Self::XApp => "x-app",
+            Self::Host => "host",
+            Self::Path => "path",
+        }
+    }
+}
+
+/// An app that a request is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Match<'a> {
+    /// The app.
+    pub route: &'a Arc<Route>,
+    /// Why.
+    pub rule: Rule,
+    /// Bytes at the front of the path to remove before forwarding.
+    pub strip: usize,
+}
+
+/// Who answers a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Decision<'a> {
+    /// An app.
+    App(Match<'a>),
+    /// The API.
+    Api,
+    /// Nobody.
+    NotFound,
+}
+
 /// The routing table, immutable; a change makes a new one.
 #[derive(Debug, Default)]
 pub struct Table {
-    #[allow(dead_code)]
+    /// By creation, then name.
     routes: Vec<Arc<Route>>,
+    names: HashMap<Arc<str>, usize>,
+    ports: HashMap<u16, usize>,
+    patterns: Arc<Patterns>,
 }
+
+impl Table {
+    /// A table of these routes; of two with the same name the later one stays.
+    #[must_use]
+    pub fn new(routes: Vec<Arc<Route>>) -> Self {
+        Self::build(routes, None)
+    }
+
+    /// This table with `route` added, or in the place of the one of the same name.
+    #[must_use]
+    pub fn with(&self, route: Route) -> Self {
+        let mut routes = self.routes.clone();
+        routes.push(Arc::new(route));
+        Self::build(routes, Some(&self.patterns))
+    }
+
+    /// This table without the route of `app`.
+    #[must_use]
+    pub fn without(&self, app: &str) -> Self {
+        let routes = self.routes.iter().filter(|r| &*r.app != app);
+        Self::build(routes.cloned().collect(), Some(&self.patterns))
+    }
+
+    /// All routes, by creation.
+    #[must_use]
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// The compiled host patterns; two tables that share them give the same answers by host.
+    #[must_use]
+    pub fn patterns(&self) -> &Arc<Patterns> {
+        &self.patterns
+    }
+
+    /// Compiling is what a change costs, so `compiled` patterns are kept where no `domain` changed.
+    fn build(given: Vec<Arc<Route>>, compiled: Option<&Arc<Patterns>>) -> Self {
+        let mut latest = HashMap::with_capacity(given.len());
+        for route in given {
+            latest.insert(Arc::clone(&route.app), route);
+        }
+        let mut routes: Vec<Arc<Route>> = latest.into_values().collect();
+        routes.sort_by(|a, b| (a.created, &a.app).cmp(&(b.created, &b.app)));
+        let mut ports = HashMap::new();
+        for (at, route) in routes.iter().enumerate() {
+            if let Some(port) = route.port {
+                ports.entry(port).or_insert(at);
+            }
+        }
+        let domains = || routes.iter().map(|r| r.domain.as_slice());
+        let patterns = match compiled {
+            Some(patterns) if patterns.are_of(domains()) => Arc::clone(patterns),
+            _ => Arc::new(Patterns::compile(domains())),
+        };
+        let names = routes.iter().enumerate();
+        let names = names.map(|(at, r)| (Arc::clone(&r.app), at)).collect();
+        Self {
+            routes,
+            names,
+            ports,
+            patterns,
+        }
+    }
+
+    /// Who answers a request.
+    #[must_use]
+    pub fn decide(&self, view: &View<'_>) -> Decision<'_> {
+        self.decide_with(view, |host| self.patterns.first(host))
+    }
+
+    /// Who answers a request, with `first_by_host` (the position of the first route with a pattern that matches) in
+    /// the hands of a caller that keeps answers.
+    pub fn decide_with(
+        &self,
+        view: &View<'_>,
+        first_by_host: impl FnOnce(&str) -> Option<usize>,
+    ) -> Decision<'_> {
+        let found = |at: usize, rule| Decision::App(self.matched(at, rule, 0));
+        if let Some(port) = view.port {
+            let own = self.ports.get(&port);
+            return own.map_or(Decision::NotFound, |at| found(*at, Rule::Port));
+        }
+        if view.api_host {
+            return Decision::Api;
+        }
+        if let Some(name) = view.x_app {
+            let named = self.names.get(name);
+            return named.map_or(Decision::NotFound, |at| found(*at, Rule::XApp));
+        }
+        if let Some(at) = first_by_host(view.host) {
+            return found(at, Rule::Host);
+        }
+        match first_segment(view.path) {
+            None => Decision::NotFound,
+            Some((segment, raw)) => match self.by_segment(&segment, raw) {
+                Some(matched) => Decision::App(matched),
+                None if API_SEGMENTS.contains(&&*segment) => Decision::Api,
+                None => Decision::NotFound,
+            },
+        }
+    }
+
+    /// All apps that a rule would give the request to, in the order of the rules; the first of them answers unless
+    /// the API does.
+    #[must_use]
+    pub fn matches(&self, view: &View<'_>) -> Vec<Match<'_>> {
+        let mut all: Vec<Match<'_>> = Vec::new();
+        if let Some(at) = view.port.and_then(|port| self.ports.get(&port)) {
+            all.push(self.matched(*at, Rule::Port, 0));
+        }
+        if let Some(at) = view.x_app.and_then(|name| self.names.get(name)) {
+            all.push(self.matched(*at, Rule::XApp, 0));
+        }
+        let by_host = self.patterns.all(view.host).into_iter();
+        all.extend(by_host.map(|at| self.matched(at, Rule::Host, 0)));
+        if let Some((segment, raw)) = first_segment(view.path) {
+            all.extend(self.by_segment(&segment, raw));
+        }
+        all
+    }
+
+    fn by_segment(&self, segment: &str, raw: usize) -> Option<Match<'_>> {
+        let at = *self.names.get(segment)?;
+        let route = &self.routes[at];
+        let strip = if route.strip_path { raw } else { 0 };
+        route.path.then(|| self.matched(at, Rule::Path, strip))
+    }
+
+    fn matched(&self, at: usize, rule: Rule, strip: usize) -> Match<'_> {
+        Match {
+            route: &self.routes[at],
+            rule,
+            strip,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -1,0 +1,138 @@
+//! What the table promises.
+
+use std::sync::Arc;
+
+use super::*;
+
+fn route(app: &str, created: u64, domain: &[&str]) -> Route {
+    Route {
+        app: app.into(),
+        created,
+        domain: domain.iter().map(|d| (*d).to_owned()).collect(),
+        path: true,
+        strip_path: true,
+        port: None,
+        static_files: None,
+        availability: Availability::Starting,
+        backends: Vec::new(),
+    }
+}
+
+fn table(routes: Vec<Route>) -> Table {
+    Table::new(routes.into_iter().map(Arc::new).collect())
+}
+
+fn answer(table: &Table, view: &View<'_>) -> String {
+    match table.decide(view) {
+        Decision::App(m) => format!("{} by {} -{}", m.route.app, m.rule.as_str(), m.strip),
+        Decision::Api => "api".into(),
+        Decision::NotFound => "nobody".into(),
+    }
+}
+
+fn view<'a>(host: &'a str, path: &'a str) -> View<'a> {
+    View {
+        host,
+        path,
+        ..View::default()
+    }
+}
+
+#[test]
+fn the_rules_are_tried_in_order() {
+    let two = table(vec![route("blog", 1, &["^blog\\."]), route("shop", 2, &[])]);
+    let named = |name| View {
+        x_app: Some(name),
+        ..view("blog.local", "/shop/")
+    };
+    assert_eq!(answer(&two, &named("shop")), "shop by x-app -0");
+    assert_eq!(answer(&two, &named("none")), "nobody");
+    assert_eq!(
+        answer(&two, &view("blog.local", "/shop/")),
+        "blog by host -0"
+    );
+    assert_eq!(
+        answer(&two, &view("x.local", "/shop/cart")),
+        "shop by path -5"
+    );
+    assert_eq!(
+        answer(&two, &view("x.local", "/sho%70?a")),
+        "shop by path -7"
+    );
+    assert_eq!(answer(&two, &view("x.local", "/applications/x")), "api");
+    assert_eq!(
+        answer(&two, &view("blog.local", "/applications")),
+        "blog by host -0"
+    );
+    assert_eq!(answer(&two, &view("x.local", "/")), "nobody");
+    let api = View {
+        api_host: true,
+        ..view("blog.local", "/shop")
+    };
+    assert_eq!(answer(&two, &api), "api");
+}
+
+#[test]
+fn of_several_matching_hosts_the_app_created_first_wins_and_the_others_are_named() {
+    let both = table(vec![
+        route("b", 2, &["local"]),
+        route("a", 3, &["^x"]),
+        route("c", 1, &["y"]),
+    ]);
+    let x = view("x.local", "/a/");
+    assert_eq!(answer(&both, &x), "b by host -0");
+    let all: Vec<String> = both
+        .matches(&x)
+        .iter()
+        .map(|m| format!("{} {}", m.route.app, m.rule.as_str()))
+        .collect();
+    assert_eq!(all, ["b host", "a host", "a path"]);
+}
+
+#[test]
+fn a_path_is_only_for_apps_that_want_it_and_stripped_only_where_asked() {
+    let mut kept = route("kept", 1, &[]);
+    kept.strip_path = false;
+    let mut hidden = route("hidden", 2, &[]);
+    hidden.path = false;
+    let two = table(vec![kept, hidden]);
+    assert_eq!(answer(&two, &view("h", "/kept/x")), "kept by path -0");
+    assert_eq!(answer(&two, &view("h", "/hidden/x")), "nobody");
+    assert_eq!(answer(&two, &view("h", "/kept/../applications")), "nobody");
+}
+
+#[test]
+fn an_own_port_goes_to_its_app_whatever_the_request_says() {
+    let mut own = route("own", 1, &[]);
+    own.port = Some(9000);
+    let two = table(vec![own, route("blog", 0, &["."])]);
+    let at = |port| View {
+        x_app: Some("blog"),
+        port: Some(port),
+        ..view("blog", "/blog")
+    };
+    assert_eq!(answer(&two, &at(9000)), "own by port -0");
+    assert_eq!(answer(&two, &at(9001)), "nobody");
+}
+
+#[test]
+fn a_change_makes_a_new_table_and_recompiles_only_when_a_domain_changed() {
+    let one = table(vec![route("a", 1, &["^a$"])]);
+    let mut again = route("a", 1, &["^a$"]);
+    again.availability = Availability::Crashed;
+    let same = one.with(again);
+    assert!(Arc::ptr_eq(one.patterns(), same.patterns()));
+    assert_eq!(same.routes().len(), 1);
+    assert_eq!(same.routes()[0].availability, Availability::Crashed);
+    let two = same.with(route("b", 0, &["^b$"]));
+    assert_eq!(answer(&two, &view("a", "/")), "a by host -0");
+    assert_eq!(answer(&two, &view("b", "/")), "b by host -0");
+    let gone = two.without("a");
+    assert_eq!(answer(&gone, &view("a", "/")), "nobody");
+    assert_eq!(answer(&gone, &view("b", "/")), "b by host -0");
+    assert_eq!(
+        answer(&one, &view("a", "/")),
+        "a by host -0",
+        "the old one is untouched"
+    );
+}
