@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::api::state::ApiState;
-use crate::api::{auth, in_process, socket};
+use crate::api::{in_process, socket, token};
 use crate::app::host::Host;
 use crate::process::ports::Ports;
 use crate::router::table::Table;
@@ -43,7 +43,9 @@ pub struct Ready {
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// Another server uses the data directory.
-    #[error("{directory} is in use by procserver with pid {pid}: stop that one, or give this one another --data-dir")]
+    #[error(
+        "{directory} is in use by procserver with pid {pid}: stop that one, or give this one another --data-dir"
+    )]
     InUse {
         /// The data directory.
         directory: PathBuf,
@@ -83,7 +85,11 @@ pub enum DaemonError {
 pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonError> {
     make_directories(&settings)?;
     let _lock = Lock::acquire(&settings.data_dir)?;
-    let listeners = settings.listen.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, _>>()?;
+    let listeners = settings
+        .listen
+        .iter()
+        .map(|address| bind(*address))
+        .collect::<Result<Vec<_>, _>>()?;
     System::new().block_on(serve(Arc::new(settings), listeners, ready))
 }
 
@@ -98,7 +104,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(start)?;
 
     let token_path = settings.data_dir.join("token");
-    let token = auth::load_or_create_token(&token_path).map_err(|e| io_error(&token_path, e))?;
+    let token = token::load_or_create_token(&token_path).map_err(|e| io_error(&token_path, e))?;
     let logs = Arbiter::new();
     let host = Host {
         ports: Ports::new(settings.ports.0, settings.ports.1),
@@ -127,9 +133,13 @@ async fn serve(
         host,
     };
     let (ended, mut exit) = watch::channel(None);
-    let root = monitor::start(&Arbiter::current(), move |_, exit| Root::new(spec, exit), move |exit| {
-        ended.send_replace(Some(exit));
-    });
+    let root = monitor::start(
+        &Arbiter::current(),
+        move |_, exit| Root::new(spec, exit),
+        move |exit| {
+            ended.send_replace(Some(exit));
+        },
+    );
 
     tokio::select! {
         booted = is_booted.wait_for(|booted| *booted) => { drop(booted); }
@@ -140,7 +150,11 @@ async fn serve(
     let server = socket::serve(unix, api).map_err(|e| io_error(&path, e))?;
     let socket_handle = server.handle();
     let socket_task = actix_rt::spawn(server);
-    ready(&Ready { listen, socket: path.clone(), token });
+    ready(&Ready {
+        listen,
+        socket: path.clone(),
+        token,
+    });
     notify(&[sd_notify::NotifyState::Ready]);
 
     let failure = tokio::select! {
@@ -172,7 +186,10 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 }
 
 fn io_error(path: &Path, source: std::io::Error) -> DaemonError {
-    DaemonError::Io { path: path.to_owned(), source }
+    DaemonError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Apps' users pass through the data and runtime directories, but only root reads the documents.
@@ -197,14 +214,21 @@ fn make_directory(path: &Path, mode: u32) -> std::io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
 fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), DaemonError> {
     let open = || -> std::io::Result<(SocketAddr, TcpListener)> {
         use socket2::{Domain, Protocol, Socket, Type};
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         // A restart must not wait for connections of the previous server in TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
@@ -233,7 +257,10 @@ fn bind_unix(path: &Path) -> Result<UnixListener, DaemonError> {
     }
     let listener = UnixListener::bind(path).map_err(|e| io_error(path, e))?;
     // Everybody may knock: who may speak is decided by the credentials of the peer (`api::auth`).
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).map_err(|e| io_error(path, e))?;
-    listener.set_nonblocking(true).map_err(|e| io_error(path, e))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
+        .map_err(|e| io_error(path, e))?;
+    listener
+        .set_nonblocking(true)
+        .map_err(|e| io_error(path, e))?;
     Ok(listener)
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::log_format::LogFormat;
 use super::problem::Problem;
 use super::query::Query as Parameters;
-use super::state::{ApiState, ask};
+use super::state::{ApiState, ask_child};
 use crate::logs::log::{Chunk, Query, Read};
 use crate::logs::record::Stream;
 
@@ -39,7 +39,7 @@ pub(super) async fn read(
     let format = LogFormat::choose(accept).ok_or_else(not_acceptable)?;
     let query = query_of(&request, stream, format)?;
     let view = state.inspect(&name).await?;
-    let chunks = ask(&view.log, Read(query)).await?.map_err(|error| {
+    let chunks = ask_child(&view.log, Read(query)).await?.map_err(|error| {
         log::error!("{name}: log {log}: {error}");
         let detail = "The log cannot be read: the server's own log says why.";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)

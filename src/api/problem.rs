@@ -147,7 +147,6 @@ impl From<AppError> for Problem {
         let status = match &error {
             AppError::Conflict(_) => StatusCode::CONFLICT,
             AppError::NotFound(_) => StatusCode::NOT_FOUND,
-            AppError::Storage(_) => StatusCode::INSUFFICIENT_STORAGE,
         };
         Self::new(status, error.to_string())
     }

@@ -66,11 +66,7 @@ impl ApiState {
         Apps: Handler<M>,
         <Apps as Actor>::Context: ToEnvelope<Apps, M>,
     {
-        let apps = self
-            .apps
-            .get()
-            .ok_or_else(|| Problem::from(actix::MailboxError::Closed))?;
-        ask(&apps, message).await
+        ask_child(&self.apps, message).await
     }
 
     /// The App actor of `name`; 404 where there is none.
@@ -101,6 +97,20 @@ where
     M::Result: Send,
 {
     Ok(actor.send(message).timeout(PATIENCE).await?)
+}
+
+/// As [`ask`], of an actor that may be in the middle of a restart.
+pub(super) async fn ask_child<A, M>(child: &ChildRef<A>, message: M) -> Result<M::Result, Problem>
+where
+    A: Actor + Handler<M>,
+    A::Context: ToEnvelope<A, M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    let actor = child
+        .get()
+        .ok_or_else(|| Problem::from(actix::MailboxError::Closed))?;
+    ask(&actor, message).await
 }
 
 #[cfg(test)]

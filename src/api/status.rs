@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use actix::Addr;
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data, Path};
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use super::state::{ApiState, ask};
+use super::state::{ApiState, ask_child};
 use crate::app::status::{AppState, ProcessStatus};
 use crate::logs::log::{Chunk, Log, Query, Read};
 use crate::logs::record::Stream;
 use crate::process::usage;
+use crate::supervision::ChildRef;
 
 /// Lines of stderr shown for a process that keeps crashing.
 const LAST_LINES: usize = 10;
@@ -56,7 +56,7 @@ async fn fill_usage(processes: &mut [ProcessStatus]) {
     }
 }
 
-async fn last_lines(log: &Addr<Log>, process: &str) -> Vec<String> {
+async fn last_lines(log: &ChildRef<Log>, process: &str) -> Vec<String> {
     let query = Query {
         stream: Stream::Stderr,
         tail: Some(LAST_LINES),
@@ -66,7 +66,7 @@ async fn last_lines(log: &Addr<Log>, process: &str) -> Vec<String> {
         after: None,
         follow: false,
     };
-    let Ok(Ok(mut chunks)) = ask(log, Read(query)).await else {
+    let Ok(Ok(mut chunks)) = ask_child(log, Read(query)).await else {
         return Vec::new();
     };
     let mut lines = Vec::new();

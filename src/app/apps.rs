@@ -43,11 +43,22 @@ impl Apps {
     /// An Apps that starts every app of the config directory, then sets `booted`.
     #[must_use]
     pub fn new(host: Host, booted: tokio::sync::watch::Sender<bool>, exit: ExitReason) -> Self {
-        Self { policy: children::policy(), host, exit, apps: BTreeMap::new(), creating: BTreeSet::new(), booted: Some(booted) }
+        Self {
+            policy: children::policy(),
+            host,
+            exit,
+            apps: BTreeMap::new(),
+            creating: BTreeSet::new(),
+            booted: Some(booted),
+        }
     }
 
     fn dirs(&self, name: &AppName) -> AppDirs {
-        AppDirs::new(&self.host.settings.data_dir, &self.host.settings.runtime_dir, name)
+        AppDirs::new(
+            &self.host.settings.data_dir,
+            &self.host.settings.runtime_dir,
+            name,
+        )
     }
 
     fn spec(&self, config: AppConfig, warnings: Vec<String>) -> AppSpec {

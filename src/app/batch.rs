@@ -28,17 +28,33 @@ impl Batch {
     #[must_use]
     pub fn new(runnable: Arc<Runnable>) -> Self {
         let members = runnable.slots.iter().cloned();
-        let members = members.map(|slot| Member { slot, snapshot: None, backend: None }).collect();
+        let members = members
+            .map(|slot| Member {
+                slot,
+                snapshot: None,
+                backend: None,
+            })
+            .collect();
         Self { runnable, members }
     }
 
     /// Takes in what a process says of itself.
     pub fn update(&mut self, snapshot: Snapshot) {
         let release = self.runnable.id();
-        let Some(member) = self.members.iter_mut().find(|m| m.slot.id == snapshot.id) else { return };
-        let address = snapshot.address.filter(|_| snapshot.phase == Phase::Ready && member.slot.routed);
-        let same_process = member.snapshot.as_ref().is_some_and(|old| old.pid == snapshot.pid);
-        let kept = member.backend.take().filter(|b| same_process && Some(b.address) == address);
+        let Some(member) = self.members.iter_mut().find(|m| m.slot.id == snapshot.id) else {
+            return;
+        };
+        let address = snapshot
+            .address
+            .filter(|_| snapshot.phase == Phase::Ready && member.slot.routed);
+        let same_process = member
+            .snapshot
+            .as_ref()
+            .is_some_and(|old| old.pid == snapshot.pid);
+        let kept = member
+            .backend
+            .take()
+            .filter(|b| same_process && Some(b.address) == address);
         member.backend = kept.or_else(|| {
             address.map(|address| Backend {
                 process: Arc::from(member.slot.id.as_str()),
@@ -53,7 +69,10 @@ impl Batch {
     /// What can be routed to.
     #[must_use]
     pub fn backends(&self) -> Vec<Backend> {
-        self.members.iter().filter_map(|m| m.backend.clone()).collect()
+        self.members
+            .iter()
+            .filter_map(|m| m.backend.clone())
+            .collect()
     }
 
     /// Its processes with what is known of them.
@@ -64,7 +83,11 @@ impl Batch {
     /// What is known of one process.
     #[must_use]
     pub fn snapshot(&self, id: &str) -> Option<&Snapshot> {
-        self.members.iter().find(|m| m.slot.id == id)?.snapshot.as_ref()
+        self.members
+            .iter()
+            .find(|m| m.slot.id == id)?
+            .snapshot
+            .as_ref()
     }
 
     /// Ports by process, for the next batch to prefer once this one is gone.
@@ -84,12 +107,15 @@ impl Batch {
     #[must_use]
     pub fn is_down(&self) -> bool {
         let routed = || self.members.iter().filter(|m| m.slot.routed);
-        routed().all(|m| m.backend.is_none()) && routed().any(|m| m.snapshot.as_ref().is_some_and(|s| s.crashlooping))
+        routed().all(|m| m.backend.is_none())
+            && routed().any(|m| m.snapshot.as_ref().is_some_and(|s| s.crashlooping))
     }
 
     /// Whether any process keeps crashing.
     #[must_use]
     pub fn is_crashlooping(&self) -> bool {
-        self.members.iter().any(|m| m.snapshot.as_ref().is_some_and(|s| s.crashlooping))
+        self.members
+            .iter()
+            .any(|m| m.snapshot.as_ref().is_some_and(|s| s.crashlooping))
     }
 }

@@ -66,22 +66,35 @@ pub fn remove(directory: &Path, name: &AppName) -> io::Result<()> {
 ///
 /// # Errors
 /// The directory itself cannot be read.
-pub fn read_all(directory: &Path, rules: &Rules, dirs: impl Fn(&AppName) -> AppDirs) -> io::Result<Contents> {
+pub fn read_all(
+    directory: &Path,
+    rules: &Rules,
+    dirs: impl Fn(&AppName) -> AppDirs,
+) -> io::Result<Contents> {
     let mut contents = Contents::default();
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         paths.push(entry?.path());
     }
     paths.sort();
-    for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "json")) {
+    for path in paths
+        .iter()
+        .filter(|p| p.extension().is_some_and(|e| e == "json"))
+    {
         match read(path, rules) {
-            Ok(config) => contents.apps.push(Found { config, warning: None }),
+            Ok(config) => contents.apps.push(Found {
+                config,
+                warning: None,
+            }),
             Err(problem) => {
                 let problem = format!("{}: {problem}", path.display());
                 match last_good(path, rules, &dirs) {
                     Some(config) => {
                         let warning = format!("{problem}; the last good document is used");
-                        contents.apps.push(Found { config, warning: Some(warning) });
+                        contents.apps.push(Found {
+                            config,
+                            warning: Some(warning),
+                        });
                     }
                     None => contents.problems.push(problem),
                 }
@@ -115,7 +128,10 @@ fn read(path: &Path, rules: &Rules) -> Result<AppConfig, String> {
     }
     let config = AppConfig::from_document(document, rules).map_err(|errors| in_words(&errors))?;
     if config.name != name {
-        return Err(format!("is named for \"{name}\" but says name \"{}\": rename one of them", config.name));
+        return Err(format!(
+            "is named for \"{name}\" but says name \"{}\": rename one of them",
+            config.name
+        ));
     }
     Ok(config)
 }
@@ -123,17 +139,27 @@ fn read(path: &Path, rules: &Rules) -> Result<AppConfig, String> {
 fn last_good(path: &Path, rules: &Rules, dirs: &impl Fn(&AppName) -> AppDirs) -> Option<AppConfig> {
     let dirs = dirs(&name_of(path).ok()?);
     let remembered = Remembered::load(&dirs.state()).ok().flatten()?;
-    let record = release::list(&dirs).into_iter().find(|r| Some(r.id) == remembered.current)?;
+    let record = release::list(&dirs)
+        .into_iter()
+        .find(|r| Some(r.id) == remembered.current)?;
     AppConfig::from_document(record.document, rules).ok()
 }
 
 /// Apps that have files but no document: those whose removal was under way, and the others.
 #[must_use]
 pub fn orphans(data_dir: &Path, known: &[AppName]) -> (Vec<AppName>, Vec<AppName>) {
-    let entries = std::fs::read_dir(data_dir.join("apps")).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(data_dir.join("apps"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let names = entries.filter_map(|e| AppName::parse(&e.file_name().to_string_lossy()).ok());
-    names.filter(|name| !known.contains(name)).partition(|name| {
-        let state = data_dir.join("apps").join(name.as_str()).join("state.json");
-        Remembered::load(&state).ok().flatten().is_some_and(|r| r.wanted == Wanted::Removed)
-    })
+    names
+        .filter(|name| !known.contains(name))
+        .partition(|name| {
+            let state = data_dir.join("apps").join(name.as_str()).join("state.json");
+            Remembered::load(&state)
+                .ok()
+                .flatten()
+                .is_some_and(|r| r.wanted == Wanted::Removed)
+        })
 }

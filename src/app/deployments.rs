@@ -75,7 +75,11 @@ impl Deployments {
 
     /// A step began.
     pub fn step(&mut self, id: u64, step: Step, journal: &Journal) {
-        let record = StepRecord { step, started: jiff::Timestamp::now(), seconds: None };
+        let record = StepRecord {
+            step,
+            started: jiff::Timestamp::now(),
+            seconds: None,
+        };
         self.change(id, journal, |deployment| deployment.steps.push(record));
     }
 
@@ -90,7 +94,13 @@ impl Deployments {
     }
 
     /// It is over.
-    pub fn close(&mut self, id: u64, state: DeploymentState, failure: Option<Failure>, journal: &Journal) {
+    pub fn close(
+        &mut self,
+        id: u64,
+        state: DeploymentState,
+        failure: Option<Failure>,
+        journal: &Journal,
+    ) {
         self.change(id, journal, |record| {
             record.state = state;
             record.finished = Some(jiff::Timestamp::now());

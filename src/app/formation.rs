@@ -40,9 +40,13 @@ pub fn formation(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> (Vec<Slo
     let mut warnings = Vec::new();
     for (name, quantity) in scale {
         if name == RELEASE && *quantity > 0 {
-            warnings.push("scale.release is ignored: a release command runs once per deploy".to_owned());
+            warnings.push(
+                "scale.release is ignored: a release command runs once per deploy".to_owned(),
+            );
         } else if procfile.command(name).is_none() {
-            warnings.push(format!("scale names \"{name}\", but the Procfile has no such process type"));
+            warnings.push(format!(
+                "scale names \"{name}\", but the Procfile has no such process type"
+            ));
         }
     }
     (slots, warnings)
@@ -57,27 +61,44 @@ mod tests {
         let entries = names
             .iter()
             .enumerate()
-            .map(|(i, name)| Entry { name: (*name).into(), command: format!("./{name}"), line: i + 1 })
+            .map(|(i, name)| Entry {
+                name: (*name).into(),
+                command: format!("./{name}"),
+                line: i + 1,
+            })
             .collect();
-        Procfile { entries, warnings: vec![] }
+        Procfile {
+            entries,
+            warnings: vec![],
+        }
     }
 
     fn ids(names: &[&str], scale: &[(&str, u32)]) -> Vec<String> {
         let scale = scale.iter().map(|(n, q)| ((*n).to_owned(), *q)).collect();
-        formation(&procfile(names), &scale).0.into_iter().map(|s| s.id).collect()
+        formation(&procfile(names), &scale)
+            .0
+            .into_iter()
+            .map(|s| s.id)
+            .collect()
     }
 
     #[test]
     fn every_type_runs_once_unless_scaled_and_release_never() {
         assert_eq!(ids(&["web", "job", "release"], &[]), ["web.1", "job.1"]);
-        assert_eq!(ids(&["web", "job"], &[("web", 3), ("job", 0)]), ["web.1", "web.2", "web.3"]);
+        assert_eq!(
+            ids(&["web", "job"], &[("web", 3), ("job", 0)]),
+            ["web.1", "web.2", "web.3"]
+        );
         assert_eq!(ids(&["release", "web"], &[("release", 2)]), ["web.1"]);
     }
 
     #[test]
     fn only_web_is_routed() {
         let (slots, _) = formation(&procfile(&["web", "websocket"]), &BTreeMap::new());
-        assert_eq!(slots.iter().map(|s| s.routed).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(
+            slots.iter().map(|s| s.routed).collect::<Vec<_>>(),
+            [true, false]
+        );
     }
 
     #[test]

@@ -26,7 +26,11 @@ impl Remembered {
     /// An app that is new.
     #[must_use]
     pub fn new() -> Self {
-        Self { wanted: Wanted::Running, current: None, created: jiff::Timestamp::now() }
+        Self {
+            wanted: Wanted::Running,
+            current: None,
+            created: jiff::Timestamp::now(),
+        }
     }
 
     /// Reads `state.json`; `None` when there is none. Blocks.
@@ -42,8 +46,15 @@ impl Remembered {
         serde_json::from_slice(&bytes).map(Some).map_err(|e| {
             let aside = path.with_extension("json.damaged");
             let kept = std::fs::rename(path, &aside);
-            let place = if kept.is_ok() { format!(", set aside as {}", aside.display()) } else { String::new() };
-            io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged ({e}){place}", path.display()))
+            let place = if kept.is_ok() {
+                format!(", set aside as {}", aside.display())
+            } else {
+                String::new()
+            };
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} is damaged ({e}){place}", path.display()),
+            )
         })
     }
 }

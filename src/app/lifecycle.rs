@@ -215,7 +215,12 @@ impl Lifecycle {
     /// An app that nothing runs of yet. `first_batch` is larger than that of any survivor.
     #[must_use]
     pub fn new(wanted: Wanted, current: Option<u64>, first_batch: BatchId) -> Self {
-        Self { wanted, current, next_batch: first_batch, ..Self::default() }
+        Self {
+            wanted,
+            current,
+            next_batch: first_batch,
+            ..Self::default()
+        }
     }
 
     /// What is wanted.
@@ -245,7 +250,10 @@ impl Lifecycle {
     /// The batch that is routed to.
     #[must_use]
     pub fn serving(&self) -> Option<BatchId> {
-        self.batches.iter().find(|b| b.role == Role::Serving).map(|b| b.id)
+        self.batches
+            .iter()
+            .find(|b| b.role == Role::Serving)
+            .map(|b| b.id)
     }
 
     /// All batches with their roles, oldest first.
@@ -259,7 +267,12 @@ impl Lifecycle {
         match event {
             Event::Request(op, kind) => self.request(op, kind, &mut out),
             Event::Cancel(op) => self.cancel(op, &mut out),
-            Event::Built { op, release, processes, recreate } => {
+            Event::Built {
+                op,
+                release,
+                processes,
+                recreate,
+            } => {
                 self.built(op, Ready { release, processes }, recreate, &mut out);
             }
             Event::BuildFailed(op) => {
@@ -267,7 +280,12 @@ impl Lifecycle {
                     self.finish(End::Failed(Cause::Build, None), &mut out);
                 }
             }
-            Event::Process { batch, id, phase, exited } => self.process(batch, &id, phase, exited, &mut out),
+            Event::Process {
+                batch,
+                id,
+                phase,
+                exited,
+            } => self.process(batch, &id, phase, exited, &mut out),
             Event::BootTimeout(batch) => {
                 if self.is_booting(batch) {
                     let late = self.not_ready(batch);
@@ -279,7 +297,9 @@ impl Lifecycle {
                 self.drop_active(&mut out);
                 self.end_batches(&mut out, |b| b.role != Role::Ending);
             }
-            Event::Drained(batch) => self.end_batches(&mut out, |b| b.id == batch && b.role == Role::Draining),
+            Event::Drained(batch) => {
+                self.end_batches(&mut out, |b| b.id == batch && b.role == Role::Draining)
+            }
         }
         out
     }
@@ -308,8 +328,15 @@ impl Lifecycle {
             Kind::Remove => Wanted::Removed,
             Kind::Deploy { .. } | Kind::Activate { .. } => Wanted::Running,
         };
-        let clear_first = !matches!(kind, Kind::Deploy { recreate: false } | Kind::Activate { .. });
-        let stage = if clear_first { Stage::Clearing(None) } else { Stage::Building };
+        let clear_first = !matches!(
+            kind,
+            Kind::Deploy { recreate: false } | Kind::Activate { .. }
+        );
+        let stage = if clear_first {
+            Stage::Clearing(None)
+        } else {
+            Stage::Building
+        };
         self.active = Some(Active { op, kind, stage });
         out.push(Command::Remember);
         match kind {
@@ -325,7 +352,9 @@ impl Lifecycle {
 
     /// Takes the active operation back without a successor.
     fn drop_active(&mut self, out: &mut Vec<Command>) {
-        let Some(active) = self.active.take() else { return };
+        let Some(active) = self.active.take() else {
+            return;
+        };
         match active.stage {
             Stage::Building => out.push(Command::AbortBuild(active.op)),
             Stage::Booting(batch) => {
@@ -349,7 +378,11 @@ impl Lifecycle {
     fn built(&mut self, op: OpId, ready: Ready, recreate: bool, out: &mut Vec<Command>) {
         // A batch of which nothing is ready (it crashes, or never listened) protects nobody by staying.
         let worth_keeping = self.batches.iter().any(Batch::is_of_use);
-        let Some(active) = self.active.as_mut().filter(|a| a.op == op && a.stage == Stage::Building) else {
+        let Some(active) = self
+            .active
+            .as_mut()
+            .filter(|a| a.op == op && a.stage == Stage::Building)
+        else {
             return;
         };
         if (recreate || !worth_keeping) && !self.batches.is_empty() {
@@ -362,12 +395,27 @@ impl Lifecycle {
     }
 
     fn spawn(&mut self, ready: Ready, out: &mut Vec<Command>) {
-        let Some(op) = self.active.as_ref().map(|a| a.op) else { return };
+        let Some(op) = self.active.as_ref().map(|a| a.op) else {
+            return;
+        };
         let id = self.next_batch;
         self.next_batch += 1;
-        let role = if self.serving().is_some() { Role::Booting } else { Role::Serving };
-        let processes = ready.processes.into_iter().map(|p| (p, Phase::Starting)).collect();
-        self.batches.push(Batch { id, release: ready.release, role, processes });
+        let role = if self.serving().is_some() {
+            Role::Booting
+        } else {
+            Role::Serving
+        };
+        let processes = ready
+            .processes
+            .into_iter()
+            .map(|p| (p, Phase::Starting))
+            .collect();
+        self.batches.push(Batch {
+            id,
+            release: ready.release,
+            role,
+            processes,
+        });
         if let Some(active) = &mut self.active {
             active.stage = Stage::Booting(id);
         }
@@ -385,8 +433,17 @@ impl Lifecycle {
         }
     }
 
-    fn process(&mut self, batch: BatchId, id: &str, phase: Phase, exited: bool, out: &mut Vec<Command>) {
-        let Some(found) = self.batches.iter_mut().find(|b| b.id == batch) else { return };
+    fn process(
+        &mut self,
+        batch: BatchId,
+        id: &str,
+        phase: Phase,
+        exited: bool,
+        out: &mut Vec<Command>,
+    ) {
+        let Some(found) = self.batches.iter_mut().find(|b| b.id == batch) else {
+            return;
+        };
         if phase == Phase::Stopped {
             found.processes.remove(id);
         } else if let Some(known) = found.processes.get_mut(id) {
@@ -416,8 +473,12 @@ impl Lifecycle {
         if !self.batches.is_empty() {
             return;
         }
-        let Some(active) = self.active.as_mut() else { return };
-        let Stage::Clearing(ready) = &mut active.stage else { return };
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        let Stage::Clearing(ready) = &mut active.stage else {
+            return;
+        };
         match (ready.take(), active.kind) {
             (Some(ready), _) => self.spawn(ready, out),
             (None, Kind::Deploy { .. } | Kind::Activate { .. }) => {
@@ -433,7 +494,11 @@ impl Lifecycle {
         if !self.is_booting(batch) || !self.not_ready(batch).is_empty() {
             return;
         }
-        for old in self.batches.iter_mut().filter(|b| b.role == Role::Serving && b.id != batch) {
+        for old in self
+            .batches
+            .iter_mut()
+            .filter(|b| b.role == Role::Serving && b.id != batch)
+        {
             old.role = Role::Draining;
             out.push(Command::Drain(old.id));
         }
@@ -452,7 +517,9 @@ impl Lifecycle {
     }
 
     fn finish(&mut self, end: End, out: &mut Vec<Command>) {
-        let Some(active) = self.active.take() else { return };
+        let Some(active) = self.active.take() else {
+            return;
+        };
         out.push(Command::Finish(active.op, end));
         out.push(Command::Publish);
         self.next(active.kind, out);
@@ -462,7 +529,10 @@ impl Lifecycle {
     fn next(&mut self, ended: Kind, out: &mut Vec<Command>) {
         if let Some((op, kind)) = self.waiting.take() {
             self.begin(op, kind, out);
-        } else if matches!(ended, Kind::Deploy { .. }) && self.wanted == Wanted::Running && self.serving().is_none() {
+        } else if matches!(ended, Kind::Deploy { .. })
+            && self.wanted == Wanted::Running
+            && self.serving().is_none()
+        {
             out.extend(self.current.map(Command::Restore));
         }
     }
@@ -484,12 +554,21 @@ impl Lifecycle {
     }
 
     fn is_booting(&self, batch: BatchId) -> bool {
-        self.active.as_ref().is_some_and(|a| a.stage == Stage::Booting(batch))
+        self.active
+            .as_ref()
+            .is_some_and(|a| a.stage == Stage::Booting(batch))
     }
 
     fn not_ready(&self, batch: BatchId) -> Vec<String> {
-        let processes = self.batches.iter().find(|b| b.id == batch).map(|b| &b.processes);
-        let late = processes.into_iter().flatten().filter(|(_, phase)| **phase != Phase::Ready);
+        let processes = self
+            .batches
+            .iter()
+            .find(|b| b.id == batch)
+            .map(|b| &b.processes);
+        let late = processes
+            .into_iter()
+            .flatten()
+            .filter(|(_, phase)| **phase != Phase::Ready);
         late.map(|(id, _)| id.clone()).collect()
     }
 }

@@ -56,9 +56,21 @@ impl Operations {
     pub fn open(&mut self, config: Arc<AppConfig>, deployment: Option<u64>) -> (OpId, Ticket) {
         self.last += 1;
         let (done, outcome) = watch::channel(None);
-        let operation = Operation { config, deployment, runnable: None, failure: None, done };
+        let operation = Operation {
+            config,
+            deployment,
+            runnable: None,
+            failure: None,
+            done,
+        };
         self.open.insert(self.last, operation);
-        (self.last, Ticket { deployment, outcome })
+        (
+            self.last,
+            Ticket {
+                deployment,
+                outcome,
+            },
+        )
     }
 
     /// An open operation.
@@ -69,7 +81,10 @@ impl Operations {
     /// The open operation that is deployment `id`.
     #[must_use]
     pub fn of_deployment(&self, id: u64) -> Option<OpId> {
-        self.open.iter().find(|(_, o)| o.deployment == Some(id)).map(|(op, _)| *op)
+        self.open
+            .iter()
+            .find(|(_, o)| o.deployment == Some(id))
+            .map(|(op, _)| *op)
     }
 
     /// Takes an operation out, to be closed with [`Operation::close`].

@@ -49,7 +49,10 @@ impl Runnable {
     /// [`RunnableError`].
     pub fn load(host: &Host, dirs: &AppDirs, id: u64) -> Result<Self, RunnableError> {
         // What a release was allowed when it was made it keeps: a fetch is not repeated, only root stays forbidden.
-        let rules = Rules { allow_file_repos: true, ..host.rules() };
+        let rules = Rules {
+            allow_file_repos: true,
+            ..host.rules()
+        };
         let release = release::load(dirs, id)?;
         let config = AppConfig::from_document(release.record.document.clone(), &rules)
             .map_err(|errors| RunnableError::Document(id, in_words(&errors)))?;
@@ -60,7 +63,12 @@ impl Runnable {
     ///
     /// # Errors
     /// [`RunnableError::Account`].
-    pub fn new(host: &Host, dirs: &AppDirs, release: Release, config: Arc<AppConfig>) -> Result<Self, RunnableError> {
+    pub fn new(
+        host: &Host,
+        dirs: &AppDirs,
+        release: Release,
+        config: Arc<AppConfig>,
+    ) -> Result<Self, RunnableError> {
         let (account, mut warnings) = account(host, &config)?;
         let base = base_environment(account.as_ref(), dirs)?;
         let configured = configured_environment(host, &config);
@@ -68,7 +76,14 @@ impl Runnable {
         let (slots, scale_warnings) = formation(&release.procfile, &config.scale);
         warnings.extend(release.warnings.iter().cloned());
         warnings.extend(scale_warnings);
-        Ok(Self { release, config, account, slots, environment, warnings })
+        Ok(Self {
+            release,
+            config,
+            account,
+            slots,
+            environment,
+            warnings,
+        })
     }
 
     /// Its release number.
@@ -81,7 +96,10 @@ impl Runnable {
 /// All errors of a document in one sentence.
 #[must_use]
 pub fn in_words(errors: &[FieldError]) -> String {
-    let words: Vec<_> = errors.iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect();
+    let words: Vec<_> = errors
+        .iter()
+        .map(|e| format!("{}: {}", e.pointer, e.detail))
+        .collect();
     words.join("; ")
 }
 
@@ -89,15 +107,27 @@ pub fn in_words(errors: &[FieldError]) -> String {
 ///
 /// # Errors
 /// [`AccountError`] when it does not exist.
-pub fn account(host: &Host, config: &AppConfig) -> Result<(Option<Account>, Vec<String>), AccountError> {
+pub fn account(
+    host: &Host,
+    config: &AppConfig,
+) -> Result<(Option<Account>, Vec<String>), AccountError> {
     if host.can_switch {
-        let user = config.user.as_deref().unwrap_or(&host.settings.default_user);
-        return Ok((Some(Account::look_up(user, config.group.as_deref())?), vec![]));
+        let user = config
+            .user
+            .as_deref()
+            .unwrap_or(&host.settings.default_user);
+        return Ok((
+            Some(Account::look_up(user, config.group.as_deref())?),
+            vec![],
+        ));
     }
     let current = Account::current()?;
     let foreign = config.user.as_deref().filter(|user| *user != current.user);
     let warning = foreign.map(|user| {
-        format!("the server is not root: the app runs as {}, not as {user}", current.user)
+        format!(
+            "the server is not root: the app runs as {}, not as {user}",
+            current.user
+        )
     });
     Ok((None, warning.into_iter().collect()))
 }
@@ -118,7 +148,12 @@ pub fn base_environment(
             &own
         }
     };
-    Ok(environment::base(account, &dirs.home(), &dirs.tmp(), &dirs.storage()))
+    Ok(environment::base(
+        account,
+        &dirs.home(),
+        &dirs.tmp(),
+        &dirs.storage(),
+    ))
 }
 
 /// The layer that is configured: the server's `env`, then the application's.

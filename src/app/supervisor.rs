@@ -38,8 +38,8 @@ use crate::router::table::{Availability, Route};
 use crate::supervision::{ChildRef, Exit, ExitReason};
 
 use children::Children;
-pub use requests::{Accepted, Act, Action, AppError, Cancel, Deploy, Remove};
 pub use removal::remove_files;
+pub use requests::{Accepted, Act, Action, AppError, Cancel, Deploy, Remove};
 pub use view::{Inspect, Summarize, View};
 
 /// What an App is given.
@@ -132,9 +132,14 @@ impl App {
             Command::Remember => self.remember(),
             Command::Finish(op, end) => self.finish(op, end, ctx),
             Command::Restore(release) => {
-                log::warn!("{}: the deploy ended what ran; release {release} is started again", self.name());
+                log::warn!(
+                    "{}: the deploy ended what ran; release {release} is started again",
+                    self.name()
+                );
                 let (op, _ticket) = self.operations.open(Arc::clone(&self.spec.config), None);
-                return self.life.handle(Event::Request(op, Kind::Activate { release }));
+                return self
+                    .life
+                    .handle(Event::Request(op, Kind::Activate { release }));
             }
             Command::Publish => self.publish(),
         }
@@ -148,7 +153,8 @@ impl App {
             return;
         };
         if let Some(deployment) = self.operations.get(op).and_then(|o| o.deployment) {
-            self.deployments.step(deployment, Step::Start, &self.journal);
+            self.deployments
+                .step(deployment, Step::Start, &self.journal);
         }
         let boot_timeout = runnable.config.health_check.boot_timeout;
         let batch = Batch::new(runnable);
@@ -157,12 +163,16 @@ impl App {
         for slot in slots {
             self.start_process(id, slot.id, ctx);
         }
-        ctx.run_later(boot_timeout, move |app, ctx| app.feed(Event::BootTimeout(id), ctx));
+        ctx.run_later(boot_timeout, move |app, ctx| {
+            app.feed(Event::BootTimeout(id), ctx)
+        });
     }
 
     /// Waits until no request is on the batch, at most its stop time-out (5 s at most when it was stopped by hand).
     fn drain(&mut self, id: BatchId, ctx: &mut Context<Self>) {
-        let Some(batch) = self.batches.get(&id) else { return };
+        let Some(batch) = self.batches.get(&id) else {
+            return;
+        };
         let mut limit = batch.runnable.config.stop.timeout;
         if self.life.wanted() != Wanted::Running {
             limit = limit.min(Duration::from_secs(5));
@@ -176,7 +186,11 @@ impl App {
             // Over time or not: then the processes are told to stop.
             let _in_time = tokio::time::timeout(limit, all).await;
         };
-        ctx.spawn(drained.into_actor(self).map(move |(), app, ctx| app.feed(Event::Drained(id), ctx)));
+        ctx.spawn(
+            drained
+                .into_actor(self)
+                .map(move |(), app, ctx| app.feed(Event::Drained(id), ctx)),
+        );
     }
 
     fn remember(&self) {
@@ -189,7 +203,9 @@ impl App {
 
     /// Closes an operation. A batch that did not get ready is looked at first, so that its failure can say why.
     fn finish(&mut self, op: OpId, end: End, ctx: &mut Context<Self>) {
-        let Some(operation) = self.operations.take(op) else { return };
+        let Some(operation) = self.operations.take(op) else {
+            return;
+        };
         let deployment = operation.deployment;
         match end {
             End::Done => {
@@ -199,11 +215,16 @@ impl App {
             }
             End::Superseded => {
                 self.close_deployment(deployment, DeploymentState::Superseded, None);
-                operation.close(Outcome::Dropped("a newer deployment took its place".to_owned()));
+                operation.close(Outcome::Dropped(
+                    "a newer deployment took its place".to_owned(),
+                ));
             }
             End::Cancelled => {
-                let state =
-                    if self.ending { DeploymentState::Interrupted } else { DeploymentState::Cancelled };
+                let state = if self.ending {
+                    DeploymentState::Interrupted
+                } else {
+                    DeploymentState::Cancelled
+                };
                 self.close_deployment(deployment, state, None);
                 operation.close(Outcome::Dropped("it was cancelled".to_owned()));
             }
@@ -212,7 +233,11 @@ impl App {
                 let described = self.describe_failure(known, cause, batch);
                 ctx.spawn(described.into_actor(self).map(move |failure, app, ctx| {
                     log::warn!("{}: {failure}", app.name());
-                    app.close_deployment(deployment, DeploymentState::Failed, Some(failure.clone()));
+                    app.close_deployment(
+                        deployment,
+                        DeploymentState::Failed,
+                        Some(failure.clone()),
+                    );
                     app.refresh_releases(ctx);
                     operation.close(Outcome::Failed(Box::new(failure)));
                 }));
@@ -220,14 +245,20 @@ impl App {
         }
     }
 
-    fn close_deployment(&mut self, id: Option<u64>, state: DeploymentState, failure: Option<Failure>) {
+    fn close_deployment(
+        &mut self,
+        id: Option<u64>,
+        state: DeploymentState,
+        failure: Option<Failure>,
+    ) {
         if let Some(id) = id {
             self.deployments.close(id, state, failure, &self.journal);
         }
     }
 
     fn publish(&self) {
-        self.publisher.publish((self.life.wanted() != Wanted::Removed).then(|| self.route()));
+        self.publisher
+            .publish((self.life.wanted() != Wanted::Removed).then(|| self.route()));
     }
 
     fn route(&self) -> Route {
@@ -242,8 +273,12 @@ impl App {
             path: config.path,
             strip_path: config.strip_path,
             port: config.port,
-            static_files: static_files
-                .map(|(files, release)| (self.spec.dirs.release(release).join(&files.dir), files.prefix.clone())),
+            static_files: static_files.map(|(files, release)| {
+                (
+                    self.spec.dirs.release(release).join(&files.dir),
+                    files.prefix.clone(),
+                )
+            }),
             availability: self.availability(serving),
             backends: serving.map(Batch::backends).unwrap_or_default(),
         }
@@ -281,26 +316,5 @@ impl App {
     fn leave(&mut self, exit: Exit, ctx: &mut Context<Self>) {
         self.exit.set(exit);
         ctx.stop();
-    }
-}
-
-impl Handler<Act> for App {
-    type Result = Result<Accepted, AppError>;
-    fn handle(&mut self, _: Act, _: &mut Self::Context) -> Self::Result {
-        todo!()
-    }
-}
-
-impl Handler<Cancel> for App {
-    type Result = Result<(), AppError>;
-    fn handle(&mut self, _: Cancel, _: &mut Self::Context) -> Self::Result {
-        todo!()
-    }
-}
-
-impl Handler<Inspect> for App {
-    type Result = MessageResult<Inspect>;
-    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Self::Result {
-        todo!()
     }
 }

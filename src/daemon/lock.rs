@@ -18,8 +18,16 @@ impl Lock {
     /// Locks `directory` and writes this process' id into the lock file.
     pub(super) fn acquire(directory: &Path) -> Result<Self, DaemonError> {
         let path = directory.join("lock");
-        let io = |source| DaemonError::Io { path: path.clone(), source };
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let io = |source| DaemonError::Io {
+            path: path.clone(),
+            source,
+        };
+        let open = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
         let mut file = open.map_err(io)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -27,7 +35,10 @@ impl Lock {
                 let mut pid = String::new();
                 // Only for the message: an unreadable one is an empty one.
                 let _length = (&file).take(20).read_to_string(&mut pid);
-                return Err(DaemonError::InUse { directory: directory.to_owned(), pid: pid.trim().to_owned() });
+                return Err(DaemonError::InUse {
+                    directory: directory.to_owned(),
+                    pid: pid.trim().to_owned(),
+                });
             }
             Err(e) => return Err(io(e.into())),
         }

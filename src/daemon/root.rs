@@ -15,7 +15,8 @@ use crate::router::router::Router;
 use crate::router::table::Table;
 use crate::supervision::restart::{Command, Event, Intensity, Supervisor};
 use crate::supervision::{
-    Child, ChildRef, ChildSpec, Exit, ExitReason, Generation, Restart, Shutdown, Strategy, Timeout, monitor,
+    Child, ChildRef, ChildSpec, Exit, ExitReason, Generation, Restart, Shutdown, Strategy, Timeout,
+    monitor,
 };
 
 /// What the root supervisor starts its children with; it outlives each of them.
@@ -57,15 +58,29 @@ pub(super) struct Root {
 impl Root {
     pub(super) fn new(spec: RootSpec, exit: ExitReason) -> Self {
         let drain = spec.host.settings.front.drain + Duration::from_secs(5);
-        let child = |id, shutdown| ChildSpec { id, restart: Restart::Permanent, shutdown };
+        let child = |id, shutdown| ChildSpec {
+            id,
+            restart: Restart::Permanent,
+            shutdown,
+        };
         let children = [
             child(RootChild::Router, Timeout::After(Duration::from_secs(5))),
             child(RootChild::Apps, Timeout::Infinite),
             child(RootChild::Front, Timeout::After(drain)),
         ];
-        let intensity = Intensity { restarts: 3, period: Duration::from_secs(60) };
+        let intensity = Intensity {
+            restarts: 3,
+            period: Duration::from_secs(60),
+        };
         let policy = Supervisor::new(Strategy::RestForOne, intensity, children);
-        Self { spec, exit, policy, router: None, apps: None, front: None }
+        Self {
+            spec,
+            exit,
+            policy,
+            router: None,
+            apps: None,
+            front: None,
+        }
     }
 
     fn supervise(&mut self, event: Event<RootChild>, ctx: &mut Context<Self>) {
@@ -74,10 +89,18 @@ impl Root {
                 Command::Start { id, generation } => self.start(id, generation, ctx),
                 Command::Stop { id, .. } => self.ask(id),
                 Command::Kill { id, .. } => self.kill(id),
-                Command::ArmTimer { id, generation, after } => {
-                    ctx.run_later(after, move |root, ctx| root.supervise(Event::TimedOut { id, generation }, ctx));
+                Command::ArmTimer {
+                    id,
+                    generation,
+                    after,
+                } => {
+                    ctx.run_later(after, move |root, ctx| {
+                        root.supervise(Event::TimedOut { id, generation }, ctx)
+                    });
                 }
-                Command::Report { id, exit, .. } => log::error!("{id:?} ended: {exit:?}; a fresh one follows"),
+                Command::Report { id, exit, .. } => {
+                    log::error!("{id:?} ended: {exit:?}; a fresh one follows")
+                }
                 Command::Removed { .. } => {}
                 Command::Exit(exit) => {
                     self.exit.set(exit);
@@ -89,7 +112,13 @@ impl Root {
 
     fn start(&mut self, id: RootChild, generation: Generation, ctx: &mut Context<Self>) {
         let parent = ctx.address();
-        let on_exit = move |exit| parent.do_send(ChildEnded { id, generation, exit });
+        let on_exit = move |exit| {
+            parent.do_send(ChildEnded {
+                id,
+                generation,
+                exit,
+            })
+        };
         let control = self.spec.host.control.clone();
         match id {
             RootChild::Router => {
@@ -100,15 +129,24 @@ impl Root {
             }
             RootChild::Apps => {
                 let (host, booted) = (self.spec.host.clone(), self.spec.booted.clone());
-                let child = monitor::start(&control, move |_, exit| Apps::new(host, booted, exit), on_exit);
+                let child = monitor::start(
+                    &control,
+                    move |_, exit| Apps::new(host, booted, exit),
+                    on_exit,
+                );
                 self.spec.apps.set(Some(child.addr.clone()));
                 self.apps = Some(child);
             }
             RootChild::Front => match self.cloned_listeners() {
                 Ok(listeners) => {
                     let settings = Arc::clone(&self.spec.host.settings.front);
-                    let (table, connector) = (self.spec.table.subscribe(), Arc::clone(&self.spec.connector));
-                    let build = move |_: &mut _, exit| Front::new(listeners, settings, table, connector, exit);
+                    let (table, connector) = (
+                        self.spec.table.subscribe(),
+                        Arc::clone(&self.spec.connector),
+                    );
+                    let build = move |_: &mut _, exit| {
+                        Front::new(listeners, settings, table, connector, exit)
+                    };
                     self.front = Some(monitor::start(&control, build, on_exit));
                 }
                 Err(e) => on_exit(Exit::Error(format!("cannot clone the listeners: {e}"))),
@@ -119,14 +157,25 @@ impl Root {
     /// A Front closes its listeners when it ends; these stay open for the next.
     fn cloned_listeners(&self) -> std::io::Result<Vec<(SocketAddr, TcpListener)>> {
         let listeners = self.spec.listeners.iter();
-        listeners.map(|(address, listener)| Ok((*address, listener.try_clone()?))).collect()
+        listeners
+            .map(|(address, listener)| Ok((*address, listener.try_clone()?)))
+            .collect()
     }
 
     fn ask(&self, id: RootChild) {
         match id {
-            RootChild::Router => self.router.iter().for_each(|child| child.addr.do_send(Shutdown)),
-            RootChild::Apps => self.apps.iter().for_each(|child| child.addr.do_send(Shutdown)),
-            RootChild::Front => self.front.iter().for_each(|child| child.addr.do_send(Shutdown)),
+            RootChild::Router => self
+                .router
+                .iter()
+                .for_each(|child| child.addr.do_send(Shutdown)),
+            RootChild::Apps => self
+                .apps
+                .iter()
+                .for_each(|child| child.addr.do_send(Shutdown)),
+            RootChild::Front => self
+                .front
+                .iter()
+                .for_each(|child| child.addr.do_send(Shutdown)),
         }
     }
 
@@ -150,13 +199,28 @@ impl Actor for Root {
 impl Handler<ChildEnded> for Root {
     type Result = ();
 
-    fn handle(&mut self, ChildEnded { id, generation, exit }: ChildEnded, ctx: &mut Self::Context) {
+    fn handle(
+        &mut self,
+        ChildEnded {
+            id,
+            generation,
+            exit,
+        }: ChildEnded,
+        ctx: &mut Self::Context,
+    ) {
         match id {
             RootChild::Router => self.spec.host.router.set(None),
             RootChild::Apps => self.spec.apps.set(None),
             RootChild::Front => {}
         }
-        self.supervise(Event::Ended { id, generation, exit }, ctx);
+        self.supervise(
+            Event::Ended {
+                id,
+                generation,
+                exit,
+            },
+            ctx,
+        );
     }
 }
 

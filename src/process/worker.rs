@@ -24,7 +24,7 @@ use crate::app::account::Account;
 use crate::app::config::{HealthCheck, StopPolicy};
 use crate::app::name::AppName;
 use crate::logs::log::{Attach, Detach, Log};
-use crate::supervision::{Exit, ExitReason, Shutdown};
+use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
 
 /// How long the log may take to read what is left in the FIFOs. A process that is gone writes no more: this is only
 /// for a log actor that is stuck.
@@ -193,7 +193,7 @@ pub struct Process {
     spec: ProcessSpec,
     origin: Origin,
     ports: Ports,
-    log: Addr<Log>,
+    log: ChildRef<Log>,
     parent: Recipient<ProcessChanged>,
     exit: ExitReason,
     life: Life,
@@ -215,7 +215,7 @@ impl Process {
         spec: ProcessSpec,
         origin: Origin,
         ports: Ports,
-        log: Addr<Log>,
+        log: ChildRef<Log>,
         parent: Recipient<ProcessChanged>,
         exit: ExitReason,
     ) -> Self {
@@ -277,14 +277,22 @@ impl Process {
         self.running = Some(Rc::new(running));
         self.lease = self.ports.adopt(survivor.port);
         self.started_at = spawned_at(survivor);
-        let attach = self.log.send(self.attach());
-        ctx.spawn(attach.into_actor(self).map(move |attached, this, ctx| {
-            this.is_attached = matches!(attached, Ok(Ok(())));
-            if !this.is_attached {
-                log::error!("{} {}: its output is not read", this.spec.app, this.spec.id);
-            }
+        let attached = attach(self.log.clone(), self.attach());
+        ctx.spawn(attached.into_actor(self).map(move |attached, this, ctx| {
+            this.attached(attached);
             this.apply(Event::Running { pid }, ctx);
         }));
+    }
+
+    fn attached(&mut self, result: Result<(), String>) {
+        self.is_attached = result.is_ok();
+        if let Err(e) = result {
+            log::error!(
+                "{} {}: its output is not read: {e}",
+                self.spec.app,
+                self.spec.id
+            );
+        }
     }
 
     fn spawn(&mut self, ctx: &mut Context<Self>) {
@@ -303,18 +311,15 @@ impl Process {
         let directory = self.spec.instance_directory();
         let account = self.spec.account.clone();
         // Before the process runs: its first line must have a reader.
-        let attach = (!self.is_attached).then(|| (self.log.clone(), self.attach()));
+        let attaching = (!self.is_attached).then(|| attach(self.log.clone(), self.attach()));
         let spawned = async move {
             tokio::task::spawn_blocking(move || instance::prepare(&directory, account.as_ref()))
                 .await
                 .map_err(std::io::Error::other)
                 .flatten()
                 .map_err(|e| e.to_string())?;
-            if let Some((log, attach)) = attach {
-                log.send(attach)
-                    .await
-                    .map_err(|e| format!("the log does not run: {e}"))?
-                    .map_err(|e| format!("the log cannot read its output: {e}"))?;
+            if let Some(attaching) = attaching {
+                attaching.await?;
             }
             spawn::spawn(&spec).await.map_err(|e| describe(&e))
         };
@@ -434,12 +439,15 @@ impl Process {
 
     fn finish(&mut self, exited: Option<ExitRecord>, ctx: &mut Context<Self>) {
         let directory = self.spec.instance_directory();
-        let detach = self.log.send(Detach {
+        let detach = Detach {
             directory: directory.clone(),
-        });
+        };
+        let log = self.log.get();
         let put_away = async move {
-            // A log that is stuck or gone has nothing more to read; the process has ended either way.
-            let _ = tokio::time::timeout(DETACH_TIMEOUT, detach).await;
+            if let Some(log) = log {
+                // A log that is stuck or gone has nothing more to read; the process has ended either way.
+                let _ = tokio::time::timeout(DETACH_TIMEOUT, log.send(detach)).await;
+            }
             let _ = tokio::task::spawn_blocking(move || identity::remove(&directory)).await;
         };
         ctx.spawn(put_away.into_actor(self).map(move |(), this, ctx| {
@@ -508,6 +516,36 @@ fn spawned_at(survivor: &Identity) -> Option<jiff::Timestamp> {
 /// Uniform in `0.0..1.0`; without a random source, no jitter.
 fn random() -> f64 {
     getrandom::u32().map_or(0.5, |bits| f64::from(bits) / (f64::from(u32::MAX) + 1.0))
+}
+
+async fn attach(log: ChildRef<Log>, attach: Attach) -> Result<(), String> {
+    let log = log.get().ok_or("the log does not run")?;
+    let attached = log
+        .send(attach)
+        .await
+        .map_err(|e| format!("the log does not run: {e}"))?;
+    attached.map_err(|e| format!("the log cannot read its output: {e}"))
+}
+
+/// There is a fresh Log: the output goes to it from now on.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub struct Reattach;
+
+impl Handler<Reattach> for Process {
+    type Result = ();
+
+    fn handle(&mut self, _: Reattach, ctx: &mut Self::Context) {
+        self.is_attached = false;
+        if self.running.is_some() {
+            let attached = attach(self.log.clone(), self.attach());
+            ctx.spawn(
+                attached
+                    .into_actor(self)
+                    .map(|attached, this, _| this.attached(attached)),
+            );
+        }
+    }
 }
 
 impl Actor for Process {

@@ -17,9 +17,14 @@ impl Apps {
     pub(super) fn boot(&mut self, ctx: &mut Context<Self>) {
         let (settings, rules) = (self.host.settings.clone(), self.host.rules());
         let read = actix_rt::task::spawn_blocking(move || {
-            let dirs = |name: &AppName| AppDirs::new(&settings.data_dir, &settings.runtime_dir, name);
+            let dirs =
+                |name: &AppName| AppDirs::new(&settings.data_dir, &settings.runtime_dir, name);
             let contents = config_dir::read_all(&settings.config_dir, &rules, dirs)?;
-            let known: Vec<_> = contents.apps.iter().map(|found| found.config.name.clone()).collect();
+            let known: Vec<_> = contents
+                .apps
+                .iter()
+                .map(|found| found.config.name.clone())
+                .collect();
             let (removed, strays) = config_dir::orphans(&settings.data_dir, &known);
             io::Result::Ok((contents, removed, strays))
         });
@@ -35,7 +40,10 @@ impl Apps {
                 let directory = apps.host.settings.config_dir.display();
                 apps.leave(Exit::Error(format!("cannot read {directory}: {e}")), ctx);
             }
-            Err(e) => apps.leave(Exit::Error(format!("cannot read the config directory: {e}")), ctx),
+            Err(e) => apps.leave(
+                Exit::Error(format!("cannot read the config directory: {e}")),
+                ctx,
+            ),
         }));
     }
 
@@ -60,7 +68,10 @@ impl Apps {
             let finish = removed.contains(name);
             match finish {
                 true => log::info!("{name}: its removal is finished"),
-                false => log::warn!("{name} has no document any more: it is stopped, {} is kept", dirs.root().display()),
+                false => log::warn!(
+                    "{name} has no document any more: it is stopped, {} is kept",
+                    dirs.root().display()
+                ),
             }
             ctx.spawn(end_orphan(dirs, finish).into_actor(self));
         }

@@ -9,7 +9,9 @@ use crate::app::name::AppName;
 use crate::app::operations::Outcome;
 use crate::app::supervisor::{App, AppSpec};
 use crate::supervision::restart::{Command, Event, Intensity, Supervisor};
-use crate::supervision::{ChildSpec, Exit, Generation, Restart, Shutdown, Strategy, Timeout, monitor};
+use crate::supervision::{
+    ChildSpec, Exit, Generation, Restart, Shutdown, Strategy, Timeout, monitor,
+};
 
 /// One App actor has ended.
 #[derive(Message, Clone, Debug)]
@@ -22,16 +24,30 @@ pub struct AppEnded {
 
 /// Apps are many: one that keeps failing takes the others with it only after ten restarts within a minute.
 pub(super) fn policy() -> Supervisor<AppName> {
-    let intensity = Intensity { restarts: 10, period: Duration::from_secs(60) };
+    let intensity = Intensity {
+        restarts: 10,
+        period: Duration::from_secs(60),
+    };
     Supervisor::new(Strategy::OneForOne, intensity, [])
 }
 
 impl Apps {
     pub(super) fn add(&mut self, spec: AppSpec, ctx: &mut Context<Self>) {
         let id = spec.config.name.clone();
-        self.apps.insert(id.clone(), Entry { spec, child: None, removal: None });
+        self.apps.insert(
+            id.clone(),
+            Entry {
+                spec,
+                child: None,
+                removal: None,
+            },
+        );
         // Transient: an app that has ended normally was removed. It stops its processes first, each in its own time.
-        let spec = ChildSpec { id, restart: Restart::Transient, shutdown: Timeout::Infinite };
+        let spec = ChildSpec {
+            id,
+            restart: Restart::Transient,
+            shutdown: Timeout::Infinite,
+        };
         self.supervise(Event::Start, ctx);
         self.supervise(Event::Add(spec), ctx);
     }
@@ -46,20 +62,32 @@ impl Apps {
             match command {
                 Command::Start { id, generation } => self.start(id, generation, ctx),
                 Command::Stop { id, .. } => {
-                    if let Some((_, child)) = self.apps.get(&id).and_then(|entry| entry.child.as_ref()) {
+                    if let Some((_, child)) =
+                        self.apps.get(&id).and_then(|entry| entry.child.as_ref())
+                    {
                         child.addr.do_send(Shutdown);
                     }
                 }
                 Command::Kill { id, .. } => {
-                    if let Some((_, child)) = self.apps.get(&id).and_then(|entry| entry.child.as_ref()) {
+                    if let Some((_, child)) =
+                        self.apps.get(&id).and_then(|entry| entry.child.as_ref())
+                    {
                         child.kill();
                     }
                 }
-                Command::ArmTimer { id, generation, after } => {
-                    ctx.run_later(after, move |apps, ctx| apps.supervise(Event::TimedOut { id, generation }, ctx));
+                Command::ArmTimer {
+                    id,
+                    generation,
+                    after,
+                } => {
+                    ctx.run_later(after, move |apps, ctx| {
+                        apps.supervise(Event::TimedOut { id, generation }, ctx)
+                    });
                 }
                 Command::Report { id, exit, .. } => {
-                    log::error!("{id}: its supervisor ended: {exit:?}; a fresh one takes over what runs");
+                    log::error!(
+                        "{id}: its supervisor ended: {exit:?}; a fresh one takes over what runs"
+                    );
                 }
                 Command::Removed { .. } => {}
                 Command::Exit(exit) => self.leave(exit, ctx),
@@ -70,12 +98,22 @@ impl Apps {
     fn start(&mut self, name: AppName, generation: Generation, ctx: &mut Context<Self>) {
         let parent = ctx.address();
         let told = name.clone();
-        let on_exit = move |exit| parent.do_send(AppEnded { name: told, generation, exit });
+        let on_exit = move |exit| {
+            parent.do_send(AppEnded {
+                name: told,
+                generation,
+                exit,
+            })
+        };
         let Some(entry) = self.apps.get_mut(&name) else {
             return on_exit(Exit::Error("it is not known".to_owned()));
         };
         let spec = entry.spec.clone();
-        let child = monitor::start(&self.host.control, move |_, exit| App::new(spec, exit), on_exit);
+        let child = monitor::start(
+            &self.host.control,
+            move |_, exit| App::new(spec, exit),
+            on_exit,
+        );
         entry.child = Some((generation, child));
     }
 }
@@ -83,7 +121,15 @@ impl Apps {
 impl Handler<AppEnded> for Apps {
     type Result = ();
 
-    fn handle(&mut self, AppEnded { name, generation, exit }: AppEnded, ctx: &mut Self::Context) {
+    fn handle(
+        &mut self,
+        AppEnded {
+            name,
+            generation,
+            exit,
+        }: AppEnded,
+        ctx: &mut Self::Context,
+    ) {
         if let Some(entry) = self.apps.get_mut(&name) {
             entry.child.take_if(|(of, _)| *of == generation);
             if exit == Exit::Normal {
@@ -95,7 +141,14 @@ impl Handler<AppEnded> for Apps {
                 }
             }
         }
-        self.supervise(Event::Ended { id: name.clone(), generation, exit: exit.clone() }, ctx);
+        self.supervise(
+            Event::Ended {
+                id: name.clone(),
+                generation,
+                exit: exit.clone(),
+            },
+            ctx,
+        );
         if exit == Exit::Normal {
             self.supervise(Event::Remove(name), ctx);
         }

@@ -23,7 +23,9 @@ pub enum AppsError {
     #[error("there is no application \"{0}\": GET /applications lists them")]
     NoSuchApp(String),
     /// 409.
-    #[error("there is an application \"{0}\" already: PUT /applications/{0} replaces its configuration")]
+    #[error(
+        "there is an application \"{0}\" already: PUT /applications/{0} replaces its configuration"
+    )]
     Exists(AppName),
     /// 409: it is being removed, or its port belongs to another app.
     #[error("{0}")]
@@ -70,20 +72,32 @@ impl Apps {
         let entry = self.apps.get(&name).ok_or_else(missing)?;
         match &entry.child {
             Some((_, child)) => Ok((name, child.addr.clone())),
-            None => Err(AppsError::Conflict(format!("\"{name}\" is being restarted: try again in a moment"))),
+            None => Err(AppsError::Conflict(format!(
+                "\"{name}\" is being restarted: try again in a moment"
+            ))),
         }
     }
 
     /// A listener of its own must not be another one's, nor a port that processes are given.
     fn check_port(&self, config: &AppConfig) -> Result<(), AppsError> {
-        let Some(port) = config.port else { return Ok(()) };
+        let Some(port) = config.port else {
+            return Ok(());
+        };
         let other = self.apps.values().map(|e| &e.spec.config);
-        if let Some(other) = other.filter(|o| o.name != config.name).find(|o| o.port == Some(port)) {
-            return Err(AppsError::Conflict(format!("port {port} belongs to \"{}\": choose another", other.name)));
+        if let Some(other) = other
+            .filter(|o| o.name != config.name)
+            .find(|o| o.port == Some(port))
+        {
+            return Err(AppsError::Conflict(format!(
+                "port {port} belongs to \"{}\": choose another",
+                other.name
+            )));
         }
         let settings = &self.host.settings;
         if settings.listen.iter().any(|address| address.port() == port) {
-            return Err(AppsError::Conflict(format!("port {port} is the server's own: choose another")));
+            return Err(AppsError::Conflict(format!(
+                "port {port} is the server's own: choose another"
+            )));
         }
         let (first, last) = settings.ports;
         if (first..=last).contains(&port) {
@@ -96,19 +110,25 @@ impl Apps {
 
     fn write(&self, config: &AppConfig) -> BoxFuture<'static, Result<(), AppsError>> {
         let (directory, config) = (self.host.settings.config_dir.clone(), config.clone());
-        let written = actix_rt::task::spawn_blocking(move || config_dir::write(&directory, &config));
+        let written =
+            actix_rt::task::spawn_blocking(move || config_dir::write(&directory, &config));
         stored("written", written)
     }
 }
 
-fn stored(done: &'static str, job: actix_rt::task::JoinHandle<io::Result<()>>) -> BoxFuture<'static, Result<(), AppsError>> {
+fn stored(
+    done: &'static str,
+    job: actix_rt::task::JoinHandle<io::Result<()>>,
+) -> BoxFuture<'static, Result<(), AppsError>> {
     let result = job.map(move |result| {
         let reason = match result {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(e)) => e.to_string(),
             Err(e) => e.to_string(),
         };
-        Err(AppsError::Storage(format!("the configuration could not be {done}, nothing is changed: {reason}")))
+        Err(AppsError::Storage(format!(
+            "the configuration could not be {done}, nothing is changed: {reason}"
+        )))
     });
     result.boxed()
 }
@@ -117,7 +137,9 @@ async fn deploy(app: Addr<App>, config: Arc<AppConfig>) -> Result<Ticket, AppsEr
     match app.send(Deploy(config)).await {
         Ok(Ok(ticket)) => Ok(ticket),
         Ok(Err(e)) => Err(e.into()),
-        Err(_) => Err(AppsError::Conflict("the application is being restarted: try again in a moment".to_owned())),
+        Err(_) => Err(AppsError::Conflict(
+            "the application is being restarted: try again in a moment".to_owned(),
+        )),
     }
 }
 
@@ -133,9 +155,9 @@ impl Handler<Create> for Apps {
     fn handle(&mut self, Create(config): Create, _: &mut Self::Context) -> Self::Result {
         let name = config.name.clone();
         let refused = match self.apps.get(&name) {
-            Some(entry) if entry.removal.is_some() => {
-                Err(AppsError::Conflict(format!("\"{name}\" is being removed: try again when it is gone")))
-            }
+            Some(entry) if entry.removal.is_some() => Err(AppsError::Conflict(format!(
+                "\"{name}\" is being removed: try again when it is gone"
+            ))),
             Some(_) => Err(AppsError::Exists(name)),
             None if self.creating.contains(&name) => Err(AppsError::Exists(name)),
             None => self.check_port(&config),
@@ -158,13 +180,15 @@ impl Handler<Create> for Apps {
             let (_, app) = apps.find(config.name.as_str())?;
             Ok((app, config))
         });
-        Box::pin(added.then(|added: Result<(Addr<App>, Arc<AppConfig>), AppsError>, apps, _| {
-            let deployed = async move {
-                let (app, config) = added?;
-                deploy(app, config).await
-            };
-            deployed.into_actor(apps)
-        }))
+        Box::pin(added.then(
+            |added: Result<(Addr<App>, Arc<AppConfig>), AppsError>, apps, _| {
+                let deployed = async move {
+                    let (app, config) = added?;
+                    deploy(app, config).await
+                };
+                deployed.into_actor(apps)
+            },
+        ))
     }
 }
 
@@ -172,13 +196,21 @@ impl Handler<Replace> for Apps {
     type Result = ResponseActFuture<Self, Result<Ticket, AppsError>>;
 
     fn handle(&mut self, Replace(config): Replace, _: &mut Self::Context) -> Self::Result {
-        let found = self.find(config.name.as_str()).and_then(|found| self.check_port(&config).map(|()| found));
+        let found = self
+            .find(config.name.as_str())
+            .and_then(|found| self.check_port(&config).map(|()| found));
         let (name, app) = match found {
             Ok(found) => found,
             Err(error) => return Box::pin(fut::err(error)),
         };
-        if self.apps.get(&name).is_some_and(|entry| entry.removal.is_some()) {
-            return Box::pin(fut::err(AppsError::Conflict(format!("\"{name}\" is being removed"))));
+        if self
+            .apps
+            .get(&name)
+            .is_some_and(|entry| entry.removal.is_some())
+        {
+            return Box::pin(fut::err(AppsError::Conflict(format!(
+                "\"{name}\" is being removed"
+            ))));
         }
         let config = Arc::new(config);
         let written = self.write(&config);
@@ -190,16 +222,22 @@ impl Handler<Replace> for Apps {
             }
             Ok(config)
         });
-        Box::pin(replaced.then(|replaced: Result<Arc<AppConfig>, AppsError>, apps, _| {
-            async move { deploy(app, replaced?).await }.into_actor(apps)
-        }))
+        Box::pin(
+            replaced.then(|replaced: Result<Arc<AppConfig>, AppsError>, apps, _| {
+                async move { deploy(app, replaced?).await }.into_actor(apps)
+            }),
+        )
     }
 }
 
 impl Handler<Remove> for Apps {
     type Result = ResponseActFuture<Self, Result<Ticket, AppsError>>;
 
-    fn handle(&mut self, Remove { name, keep_storage }: Remove, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        Remove { name, keep_storage }: Remove,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         let (name, app) = match self.find(&name) {
             Ok(found) => found,
             Err(error) => return Box::pin(fut::err(error)),
@@ -210,7 +248,9 @@ impl Handler<Remove> for Apps {
             stored("removed", removed).await?;
             match app.send(supervisor::Remove { keep_storage }).await {
                 Ok(asked) => Ok(asked?),
-                Err(_) => Err(AppsError::Conflict("it is being restarted: try again in a moment".to_owned())),
+                Err(_) => Err(AppsError::Conflict(
+                    "it is being restarted: try again in a moment".to_owned(),
+                )),
             }
         };
         Box::pin(asked.into_actor(self).map(move |asked, apps, _| {
@@ -222,7 +262,10 @@ impl Handler<Remove> for Apps {
                 // It is gone already: so quick was nothing to stop.
                 waiting.send_replace(ticket.outcome.borrow().clone());
             }
-            Ok(Ticket { deployment: None, outcome })
+            Ok(Ticket {
+                deployment: None,
+                outcome,
+            })
         }))
     }
 }
@@ -236,11 +279,17 @@ impl Handler<List> for Apps {
             let name = name.to_string();
             async move {
                 if let Some(app) = child {
-                    if let Ok(Ok(summary)) = tokio::time::timeout(Duration::from_secs(2), app.send(Summarize)).await {
+                    if let Ok(Ok(summary)) =
+                        tokio::time::timeout(Duration::from_secs(2), app.send(Summarize)).await
+                    {
                         return summary;
                     }
                 }
-                Summary { name, state: AppState::Failed, release: None }
+                Summary {
+                    name,
+                    state: AppState::Failed,
+                    release: None,
+                }
             }
         });
         Box::pin(join_all(asked.collect::<Vec<_>>()))

@@ -30,7 +30,11 @@ impl World {
             }
             commands = more;
         }
-        let serving = self.life.batches().filter(|(_, role)| *role == Role::Serving).count();
+        let serving = self
+            .life
+            .batches()
+            .filter(|(_, role)| *role == Role::Serving)
+            .count();
         assert!(serving <= 1, "two batches serve: {:?}", self.life);
     }
 
@@ -38,10 +42,16 @@ impl World {
         match command {
             Command::Build(op) => assert!(self.builds.insert(op, None).is_none(), "built twice"),
             Command::Load(op, release) => assert!(self.builds.insert(op, Some(release)).is_none()),
-            Command::AbortBuild(op) => assert!(self.builds.remove(&op).is_some(), "nothing to abort"),
+            Command::AbortBuild(op) => {
+                assert!(self.builds.remove(&op).is_some(), "nothing to abort")
+            }
             Command::Spawn { batch, op } => {
                 let processes = self.built.remove(&op).expect("spawned without a release");
-                assert!(self.live.insert(batch, processes.into_iter().collect()).is_none());
+                assert!(
+                    self.live
+                        .insert(batch, processes.into_iter().collect())
+                        .is_none()
+                );
             }
             Command::Drain(batch) => assert!(self.draining.insert(batch), "drained twice"),
             Command::Stop(batch) => assert!(self.stopping.insert(batch), "stopped twice"),
@@ -53,7 +63,9 @@ impl World {
             Command::Finish(op, end) => self.ends.push((op, end)),
             Command::Restore(release) => {
                 let op = self.op();
-                return self.life.handle(Event::Request(op, Kind::Activate { release }));
+                return self
+                    .life
+                    .handle(Event::Request(op, Kind::Activate { release }));
             }
             Command::Remember | Command::Publish => {}
         }
@@ -73,7 +85,9 @@ impl World {
     }
 
     fn build(&mut self, processes: &[&str], recreate: bool) {
-        let Some((&op, &release)) = self.builds.iter().next() else { return };
+        let Some((&op, &release)) = self.builds.iter().next() else {
+            return;
+        };
         self.builds.remove(&op);
         let release = release.unwrap_or_else(|| {
             self.next_release += 1;
@@ -81,7 +95,12 @@ impl World {
         });
         let processes: Vec<String> = processes.iter().map(|p| (*p).to_owned()).collect();
         self.built.insert(op, processes.clone());
-        self.feed(Event::Built { op, release, processes, recreate });
+        self.feed(Event::Built {
+            op,
+            release,
+            processes,
+            recreate,
+        });
     }
 
     fn fail_build(&mut self) {
@@ -92,9 +111,18 @@ impl World {
     }
 
     fn phase(&mut self, nth: usize, phase: Phase, exited: bool) {
-        let all: Vec<_> = self.live.iter().flat_map(|(b, ps)| ps.iter().map(|p| (*b, p.clone()))).collect();
+        let all: Vec<_> = self
+            .live
+            .iter()
+            .flat_map(|(b, ps)| ps.iter().map(|p| (*b, p.clone())))
+            .collect();
         if let Some((batch, id)) = all.get(nth % all.len().max(1)).cloned() {
-            self.feed(Event::Process { batch, id, phase, exited });
+            self.feed(Event::Process {
+                batch,
+                id,
+                phase,
+                exited,
+            });
         }
     }
 
@@ -107,13 +135,23 @@ impl World {
             for batch in self.stopping.clone() {
                 for id in self.live.get(&batch).cloned().unwrap_or_default() {
                     self.live.get_mut(&batch).expect("known").remove(&id);
-                    self.feed(Event::Process { batch, id, phase: Phase::Stopped, exited: true });
+                    self.feed(Event::Process {
+                        batch,
+                        id,
+                        phase: Phase::Stopped,
+                        exited: true,
+                    });
                 }
             }
             for (batch, ids) in self.live.clone() {
                 for id in ids {
                     if !self.stopping.contains(&batch) {
-                        self.feed(Event::Process { batch, id, phase: Phase::Ready, exited: false });
+                        self.feed(Event::Process {
+                            batch,
+                            id,
+                            phase: Phase::Ready,
+                            exited: false,
+                        });
                     }
                 }
             }
@@ -145,9 +183,17 @@ fn a_rolling_deploy_keeps_the_old_batch_until_the_new_one_is_ready() {
     let new = *world.live.keys().last().expect("booting");
     for id in ["web.1", "web.2"] {
         assert_eq!(world.life.serving(), Some(old));
-        world.feed(Event::Process { batch: new, id: id.into(), phase: Phase::Ready, exited: false });
+        world.feed(Event::Process {
+            batch: new,
+            id: id.into(),
+            phase: Phase::Ready,
+            exited: false,
+        });
     }
-    assert_eq!((world.life.serving(), world.life.current()), (Some(new), Some(2)));
+    assert_eq!(
+        (world.life.serving(), world.life.current()),
+        (Some(new), Some(2))
+    );
     assert_eq!(world.end_of(op), Some(&End::Done));
     assert!(world.draining.contains(&old));
 }
@@ -161,7 +207,12 @@ fn a_release_that_exits_or_is_late_leaves_the_old_one_serving() {
         world.build(&["web.1"], false);
         let new = *world.live.keys().last().expect("booting");
         if exited {
-            world.feed(Event::Process { batch: new, id: "web.1".into(), phase: Phase::Backoff, exited: true });
+            world.feed(Event::Process {
+                batch: new,
+                id: "web.1".into(),
+                phase: Phase::Backoff,
+                exited: true,
+            });
         } else {
             world.feed(Event::BootTimeout(new));
         }
@@ -177,8 +228,14 @@ fn a_first_release_that_crashes_fails_its_deploy_but_stays_under_supervision() {
     let op = world.request(Kind::Deploy { recreate: false });
     world.build(&["web.1"], false);
     world.phase(0, Phase::Backoff, true);
-    assert_eq!(world.end_of(op), Some(&End::Failed(Cause::Exited("web.1".into()), Some(0))));
-    assert_eq!((world.life.serving(), world.life.current()), (Some(0), Some(1)));
+    assert_eq!(
+        world.end_of(op),
+        Some(&End::Failed(Cause::Exited("web.1".into()), Some(0)))
+    );
+    assert_eq!(
+        (world.life.serving(), world.life.current()),
+        (Some(0), Some(1))
+    );
     assert!(world.stopping.is_empty());
 }
 
@@ -190,7 +247,10 @@ fn a_deploy_over_a_crash_loop_replaces_it() {
     world.phase(0, Phase::Backoff, true);
     let op = world.request(Kind::Deploy { recreate: false });
     world.build(&["web.1"], false);
-    assert!(world.draining.contains(&0), "what crashes is not kept beside the new one");
+    assert!(
+        world.draining.contains(&0),
+        "what crashes is not kept beside the new one"
+    );
     world.settle();
     assert_eq!(world.end_of(op), Some(&End::Done));
     assert_eq!(world.life.current(), Some(2));
@@ -203,24 +263,39 @@ fn a_shutdown_of_the_daemon_ends_all_and_keeps_what_is_wanted() {
     world.feed(Event::Shutdown);
     world.settle();
     assert!(world.live.is_empty() && world.builds.is_empty());
-    assert_eq!((world.life.wanted(), world.life.current()), (Wanted::Running, Some(1)));
+    assert_eq!(
+        (world.life.wanted(), world.life.current()),
+        (Wanted::Running, Some(1))
+    );
 }
 
 #[test]
 fn recreate_ends_the_old_batch_first_and_restores_it_when_the_build_fails() {
     let mut world = running();
     let op = world.request(Kind::Deploy { recreate: true });
-    assert!(world.builds.is_empty(), "nothing is built while the old one runs");
+    assert!(
+        world.builds.is_empty(),
+        "nothing is built while the old one runs"
+    );
     for batch in std::mem::take(&mut world.draining) {
         world.feed(Event::Drained(batch));
     }
     for batch in world.stopping.clone() {
         world.live.get_mut(&batch).expect("known").clear();
-        world.feed(Event::Process { batch, id: "web.1".into(), phase: Phase::Stopped, exited: true });
+        world.feed(Event::Process {
+            batch,
+            id: "web.1".into(),
+            phase: Phase::Stopped,
+            exited: true,
+        });
     }
     world.fail_build();
     assert_eq!(world.end_of(op), Some(&End::Failed(Cause::Build, None)));
-    assert_eq!(world.builds.values().next(), Some(&Some(1)), "release 1 is loaded again");
+    assert_eq!(
+        world.builds.values().next(),
+        Some(&Some(1)),
+        "release 1 is loaded again"
+    );
     world.settle();
     assert_eq!(world.life.current(), Some(1));
     assert!(world.life.serving().is_some());
@@ -229,7 +304,9 @@ fn recreate_ends_the_old_batch_first_and_restores_it_when_the_build_fails() {
 #[test]
 fn of_ten_deploys_the_first_runs_the_last_waits_and_the_others_are_superseded() {
     let mut world = running();
-    let ops: Vec<_> = (0..10).map(|_| world.request(Kind::Deploy { recreate: false })).collect();
+    let ops: Vec<_> = (0..10)
+        .map(|_| world.request(Kind::Deploy { recreate: false }))
+        .collect();
     world.settle();
     assert_eq!(world.end_of(ops[0]), Some(&End::Done));
     assert_eq!(world.end_of(ops[9]), Some(&End::Done));
@@ -247,7 +324,10 @@ fn stop_takes_the_place_of_a_deploy_and_ends_everything() {
     world.settle();
     assert_eq!(world.end_of(stop), Some(&End::Done));
     assert!(world.live.is_empty());
-    assert_eq!((world.life.wanted(), world.life.current()), (Wanted::Stopped, Some(1)));
+    assert_eq!(
+        (world.life.wanted(), world.life.current()),
+        (Wanted::Stopped, Some(1))
+    );
 }
 
 fn step() -> impl Strategy<Value = (u8, usize)> {

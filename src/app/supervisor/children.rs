@@ -11,7 +11,7 @@ use crate::app::lifecycle::{self, BatchId, OpId};
 use crate::install::installer::{InstallSpec, Installer};
 use crate::logs::log::{Log, LogSettings};
 use crate::process::identity::{self, Identity};
-use crate::process::worker::{Origin, Phase, Process, ProcessSpec};
+use crate::process::worker::{Origin, Phase, Process, ProcessSpec, Reattach, Snapshot};
 use crate::supervision::restart::{ChildState, Command, Event, Intensity, Supervisor};
 use crate::supervision::{
     Child, ChildSpec, Exit, ExitReason, Generation, Restart, Shutdown, Strategy, Timeout, monitor,
@@ -19,7 +19,7 @@ use crate::supervision::{
 
 /// One child of an App.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChildId {
+pub(super) enum ChildId {
     /// First up, last down.
     Log,
     /// Of this operation.
@@ -31,7 +31,7 @@ pub enum ChildId {
 /// A child has ended.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
-pub struct ChildEnded {
+pub(super) struct ChildEnded {
     id: ChildId,
     generation: Generation,
     exit: Exit,
@@ -46,7 +46,7 @@ enum Running {
 
 /// The children of an App and the policy that rules them. Dropped, it ends the actors and leaves OS processes alone.
 #[derive(Debug)]
-pub struct Children {
+pub(super) struct Children {
     policy: Supervisor<ChildId>,
     running: Vec<(ChildId, Generation, Running)>,
     next_install: Option<(OpId, InstallSpec)>,
@@ -55,19 +55,35 @@ pub struct Children {
 impl Children {
     /// Only the log, not started yet.
     #[must_use]
-    pub fn new() -> Self {
-        let log =
-            ChildSpec { id: ChildId::Log, restart: Restart::Permanent, shutdown: Timeout::After(Duration::from_secs(10)) };
-        let intensity = Intensity { restarts: 5, period: Duration::from_secs(60) };
-        Self { policy: Supervisor::new(Strategy::OneForOne, intensity, [log]), running: vec![], next_install: None }
+    pub(super) fn new() -> Self {
+        let log = ChildSpec {
+            id: ChildId::Log,
+            restart: Restart::Permanent,
+            shutdown: Timeout::After(Duration::from_secs(10)),
+        };
+        let intensity = Intensity {
+            restarts: 5,
+            period: Duration::from_secs(60),
+        };
+        Self {
+            policy: Supervisor::new(Strategy::OneForOne, intensity, [log]),
+            running: vec![],
+            next_install: None,
+        }
     }
 
     fn find(&self, id: &ChildId) -> Option<&Running> {
-        self.running.iter().find(|(known, ..)| known == id).map(|(.., child)| child)
+        self.running
+            .iter()
+            .find(|(known, ..)| known == id)
+            .map(|(.., child)| child)
     }
 
     fn installer(&self) -> Option<&ChildId> {
-        self.running.iter().map(|(id, ..)| id).find(|id| matches!(id, ChildId::Installer(_)))
+        self.running
+            .iter()
+            .map(|(id, ..)| id)
+            .find(|id| matches!(id, ChildId::Installer(_)))
     }
 }
 
@@ -119,19 +135,36 @@ impl App {
     }
 
     pub(super) fn abort_build(&mut self, op: OpId, ctx: &mut Context<Self>) {
-        self.children.next_install.take_if(|(waiting, _)| *waiting == op);
+        self.children
+            .next_install
+            .take_if(|(waiting, _)| *waiting == op);
         self.supervise(Event::Remove(ChildId::Installer(op)), ctx);
     }
 
     pub(super) fn start_process(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
-        let stop = self.batches.get(&batch).map(|b| b.runnable.config.stop.timeout).unwrap_or_default();
+        let stop = self
+            .batches
+            .get(&batch)
+            .map(|b| b.runnable.config.stop.timeout)
+            .unwrap_or_default();
         // Stopping takes the grace, the sweep after it and the last lines of output; longer means that it hangs.
         let shutdown = Timeout::After(stop + Duration::from_secs(15));
-        self.add(ChildId::Process(batch, id), Restart::Permanent, shutdown, ctx);
+        self.add(
+            ChildId::Process(batch, id),
+            Restart::Permanent,
+            shutdown,
+            ctx,
+        );
     }
 
     pub(super) fn stop_batch(&mut self, batch: BatchId, ctx: &mut Context<Self>) {
-        let ids: Vec<_> = self.batches.get(&batch).into_iter().flat_map(Batch::members).map(|(s, _)| s.id.clone()).collect();
+        let ids: Vec<_> = self
+            .batches
+            .get(&batch)
+            .into_iter()
+            .flat_map(Batch::members)
+            .map(|(s, _)| s.id.clone())
+            .collect();
         for id in ids {
             self.supervise(Event::Remove(ChildId::Process(batch, id)), ctx);
         }
@@ -143,20 +176,40 @@ impl App {
     }
 
     fn add(&mut self, id: ChildId, restart: Restart, shutdown: Timeout, ctx: &mut Context<Self>) {
-        self.supervise(Event::Add(ChildSpec { id, restart, shutdown }), ctx);
+        self.supervise(
+            Event::Add(ChildSpec {
+                id,
+                restart,
+                shutdown,
+            }),
+            ctx,
+        );
     }
 
     fn supervise(&mut self, event: Event<ChildId>, ctx: &mut Context<Self>) {
         for command in self.children.policy.handle(event, Instant::now()) {
             match command {
                 Command::Start { id, generation } => self.start_child(id, generation, ctx),
-                Command::Stop { id, .. } => self.children.find(&id).into_iter().for_each(Running::ask),
-                Command::Kill { id, .. } => self.children.find(&id).into_iter().for_each(Running::kill),
-                Command::ArmTimer { id, generation, after } => {
-                    ctx.run_later(after, move |app, ctx| app.supervise(Event::TimedOut { id, generation }, ctx));
+                Command::Stop { id, .. } => {
+                    self.children.find(&id).into_iter().for_each(Running::ask)
+                }
+                Command::Kill { id, .. } => {
+                    self.children.find(&id).into_iter().for_each(Running::kill)
+                }
+                Command::ArmTimer {
+                    id,
+                    generation,
+                    after,
+                } => {
+                    ctx.run_later(after, move |app, ctx| {
+                        app.supervise(Event::TimedOut { id, generation }, ctx)
+                    });
                 }
                 Command::Report { id, exit, .. } => {
-                    log::error!("{}: its {id:?} actor ended: {exit:?}; a fresh one follows", self.name());
+                    log::error!(
+                        "{}: its {id:?} actor ended: {exit:?}; a fresh one follows",
+                        self.name()
+                    );
                 }
                 Command::Removed { .. } => {}
                 Command::Exit(exit) => self.ended(exit, ctx),
@@ -176,7 +229,10 @@ impl App {
             ChildId::Log => self.start_log_child(generation, ctx),
             ChildId::Installer(op) => self.start_installer_child(op, generation, ctx),
             ChildId::Process(batch, id) => {
-                let survivor = self.survivors.iter().position(|s| s.batch == batch && s.id == id);
+                let survivor = self
+                    .survivors
+                    .iter()
+                    .position(|s| s.batch == batch && s.id == id);
                 let survivor = survivor.map(|index| self.survivors.swap_remove(index));
                 if survivor.is_some() || !self.is_restart(batch, &id) {
                     return self.start_process_child(batch, id, generation, survivor, ctx);
@@ -194,7 +250,9 @@ impl App {
     }
 
     fn is_restart(&self, batch: BatchId, id: &str) -> bool {
-        self.batches.get(&batch).is_some_and(|b| b.snapshot(id).is_some())
+        self.batches
+            .get(&batch)
+            .is_some_and(|b| b.snapshot(id).is_some())
     }
 
     fn start_log_child(&mut self, generation: Generation, ctx: &mut Context<Self>) {
@@ -209,22 +267,38 @@ impl App {
             Self::on_exit(ChildId::Log, generation, ctx),
         );
         self.log.set(Some(child.addr.clone()));
-        self.children.running.push((ChildId::Log, generation, Running::Log(child)));
+        for (.., other) in &self.children.running {
+            if let Running::Process(process) = other {
+                process.addr.do_send(Reattach);
+            }
+        }
+        self.children
+            .running
+            .push((ChildId::Log, generation, Running::Log(child)));
     }
 
     fn start_installer_child(&mut self, op: OpId, generation: Generation, ctx: &mut Context<Self>) {
         let id = ChildId::Installer(op);
         let on_exit = Self::on_exit(id.clone(), generation, ctx);
-        let Some((_, spec)) = self.children.next_install.take_if(|(waiting, _)| *waiting == op) else {
+        let Some((_, spec)) = self
+            .children
+            .next_install
+            .take_if(|(waiting, _)| *waiting == op)
+        else {
             return on_exit(Exit::Error("it was aborted before it began".to_owned()));
         };
-        let (log, parent) = (self.log.clone(), ctx.address().recipient());
+        let Some(log) = self.log.get() else {
+            return on_exit(Exit::Error("the log does not run".to_owned()));
+        };
+        let parent = ctx.address().recipient();
         let child = monitor::start(
             &self.spec.host.control.clone(),
             move |_, exit| Installer::new(spec, log, parent, exit),
             on_exit,
         );
-        self.children.running.push((id, generation, Running::Installer(child)));
+        self.children
+            .running
+            .push((id, generation, Running::Installer(child)));
     }
 
     fn start_process_child(
@@ -241,13 +315,19 @@ impl App {
             return on_exit(Exit::Error("its batch is gone".to_owned()));
         };
         let origin = survivor.map_or(Origin::Spawn, Origin::Adopt);
-        let (ports, log, parent) = (self.spec.host.ports.clone(), self.log.clone(), ctx.address().recipient());
+        let (ports, log, parent) = (
+            self.spec.host.ports.clone(),
+            self.log.clone(),
+            ctx.address().recipient(),
+        );
         let child = monitor::start(
             &self.spec.host.control.clone(),
             move |_, exit: ExitReason| Process::new(spec, origin, ports, log, parent, exit),
             on_exit,
         );
-        self.children.running.push((child_id, generation, Running::Process(child)));
+        self.children
+            .running
+            .push((child_id, generation, Running::Process(child)));
     }
 
     fn process_spec(&self, id: BatchId, process: &str) -> Option<ProcessSpec> {
@@ -255,7 +335,11 @@ impl App {
         let slot = batch.members().find(|(slot, _)| slot.id == process)?.0;
         let runnable = &batch.runnable;
         // A port of a batch that is going is free only when it is gone; the pool sees to that.
-        let before = self.batches.range(..id).rev().find_map(|(_, b)| b.snapshot(process)?.port);
+        let before = self
+            .batches
+            .range(..id)
+            .rev()
+            .find_map(|(_, b)| b.snapshot(process)?.port);
         Some(ProcessSpec {
             app: self.spec.config.name.clone(),
             id: slot.id.clone(),
@@ -274,16 +358,30 @@ impl App {
         })
     }
 
-    fn on_exit(id: ChildId, generation: Generation, ctx: &Context<Self>) -> impl FnOnce(Exit) + Send + 'static {
+    fn on_exit(
+        id: ChildId,
+        generation: Generation,
+        ctx: &Context<Self>,
+    ) -> impl FnOnce(Exit) + Send + 'static {
         let parent = ctx.address();
         // One message per child at most: the mailbox cannot grow by it, and it must not be lost.
-        move |exit| parent.do_send(ChildEnded { id, generation, exit })
+        move |exit| {
+            parent.do_send(ChildEnded {
+                id,
+                generation,
+                exit,
+            })
+        }
     }
 
     /// A Process actor is gone for good without having said that its OS process is: ends that too.
     fn make_sure_of_end(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
-        let stopped = |s: &crate::process::worker::Snapshot| s.phase == Phase::Stopped;
-        if self.batches.get(&batch).is_none_or(|b| b.snapshot(&id).is_some_and(stopped)) {
+        let stopped = |s: &Snapshot| s.phase == Phase::Stopped;
+        if self
+            .batches
+            .get(&batch)
+            .is_none_or(|b| b.snapshot(&id).is_some_and(stopped))
+        {
             return;
         }
         let runtime = self.spec.dirs.runtime().to_owned();
@@ -296,7 +394,12 @@ impl App {
             }
         };
         ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {
-            let event = lifecycle::Event::Process { batch, id, phase: Phase::Stopped, exited: false };
+            let event = lifecycle::Event::Process {
+                batch,
+                id,
+                phase: Phase::Stopped,
+                exited: false,
+            };
             app.feed(event, ctx);
         }));
     }
@@ -306,10 +409,23 @@ impl Handler<ChildEnded> for App {
     type Result = ();
 
     fn handle(&mut self, ended: ChildEnded, ctx: &mut Self::Context) {
-        let ChildEnded { id, generation, exit } = ended;
-        self.children.running.retain(|(known, of, _)| !(*known == id && *of == generation));
+        let ChildEnded {
+            id,
+            generation,
+            exit,
+        } = ended;
+        self.children
+            .running
+            .retain(|(known, of, _)| !(*known == id && *of == generation));
         let abnormal = exit.is_abnormal();
-        self.supervise(Event::Ended { id: id.clone(), generation, exit: exit.clone() }, ctx);
+        self.supervise(
+            Event::Ended {
+                id: id.clone(),
+                generation,
+                exit: exit.clone(),
+            },
+            ctx,
+        );
         match id {
             ChildId::Process(batch, process) => {
                 let id = ChildId::Process(batch, process.clone());

@@ -38,14 +38,22 @@ fn prepare(host: &Host, dirs: &AppDirs, config: &AppConfig) -> Result<Prepared, 
 impl App {
     /// Makes a release for `op`.
     pub(super) fn build(&mut self, op: OpId, ctx: &mut Context<Self>) {
-        let Some((config, deployment)) = self.operations.get(op).map(|o| (Arc::clone(&o.config), o.deployment)) else {
+        let Some((config, deployment)) = self
+            .operations
+            .get(op)
+            .map(|o| (Arc::clone(&o.config), o.deployment))
+        else {
             return;
         };
         let deployment = deployment.unwrap_or_default();
         let release = self.next_release;
         self.next_release += 1;
         self.deployments.runs(deployment, release, &self.journal);
-        let (host, dirs, asked) = (self.spec.host.clone(), self.spec.dirs.clone(), Arc::clone(&config));
+        let (host, dirs, asked) = (
+            self.spec.host.clone(),
+            self.spec.dirs.clone(),
+            Arc::clone(&config),
+        );
         let spec = move |prepared: Prepared, app: &Self| InstallSpec {
             deployment,
             release,
@@ -57,17 +65,21 @@ impl App {
             timeouts: app.spec.host.settings.step_timeouts,
         };
         let prepared = actix_rt::task::spawn_blocking(move || prepare(&host, &dirs, &asked));
-        ctx.spawn(prepared.into_actor(self).map(move |prepared, app, ctx| {
-            match prepared {
-                Ok(Ok(prepared)) if app.is_active(op) => {
-                    let spec = spec(prepared, app);
-                    app.start_installer(op, spec, ctx);
-                }
-                Ok(Ok(_)) => {}
-                Ok(Err(e)) => app.build_failed(op, before_start(Step::Install, e.to_string()), ctx),
-                Err(e) => app.build_failed(op, before_start(Step::Install, e.to_string()), ctx),
-            }
-        }));
+        ctx.spawn(
+            prepared
+                .into_actor(self)
+                .map(move |prepared, app, ctx| match prepared {
+                    Ok(Ok(prepared)) if app.is_active(op) => {
+                        let spec = spec(prepared, app);
+                        app.start_installer(op, spec, ctx);
+                    }
+                    Ok(Ok(_)) => {}
+                    Ok(Err(e)) => {
+                        app.build_failed(op, before_start(Step::Install, e.to_string()), ctx)
+                    }
+                    Err(e) => app.build_failed(op, before_start(Step::Install, e.to_string()), ctx),
+                }),
+        );
     }
 
     /// Loads a kept release for `op`.
@@ -80,21 +92,33 @@ impl App {
                 Ok(Err(e)) => e.to_string(),
                 Err(e) => e.to_string(),
             };
-            let mut failure = before_start(Step::Start, format!("release {release} cannot be started: {failure}"));
+            let mut failure = before_start(
+                Step::Start,
+                format!("release {release} cannot be started: {failure}"),
+            );
             failure.hint = Some("redeploy makes a new release".to_owned());
             app.build_failed(op, failure, ctx);
         }));
     }
 
     fn made(&mut self, op: OpId, release: release::Release, ctx: &mut Context<Self>) {
-        let Some(config) = self.operations.get(op).map(|o| Arc::clone(&o.config)) else { return };
+        let Some(config) = self.operations.get(op).map(|o| Arc::clone(&o.config)) else {
+            return;
+        };
         let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
-        let runnable = actix_rt::task::spawn_blocking(move || Runnable::new(&host, &dirs, release, config));
-        ctx.spawn(runnable.into_actor(self).map(move |runnable, app, ctx| match runnable {
-            Ok(Ok(runnable)) => app.built(op, runnable, ctx),
-            Ok(Err(e)) => app.build_failed(op, before_start(Step::Start, e.to_string()), ctx),
-            Err(e) => app.build_failed(op, before_start(Step::Start, e.to_string()), ctx),
-        }));
+        let runnable =
+            actix_rt::task::spawn_blocking(move || Runnable::new(&host, &dirs, release, config));
+        ctx.spawn(
+            runnable
+                .into_actor(self)
+                .map(move |runnable, app, ctx| match runnable {
+                    Ok(Ok(runnable)) => app.built(op, runnable, ctx),
+                    Ok(Err(e)) => {
+                        app.build_failed(op, before_start(Step::Start, e.to_string()), ctx)
+                    }
+                    Err(e) => app.build_failed(op, before_start(Step::Start, e.to_string()), ctx),
+                }),
+        );
     }
 
     fn built(&mut self, op: OpId, runnable: Runnable, ctx: &mut Context<Self>) {
@@ -145,7 +169,10 @@ impl App {
                 release::prune(&dirs, keep, &in_use);
             }
         });
-        ctx.spawn(tidy.into_actor(self).map(|_done, app, ctx| app.refresh_releases(ctx)));
+        ctx.spawn(
+            tidy.into_actor(self)
+                .map(|_done, app, ctx| app.refresh_releases(ctx)),
+        );
     }
 
     pub(super) fn refresh_releases(&self, ctx: &mut Context<Self>) {
@@ -160,7 +187,14 @@ impl App {
 }
 
 fn before_start(step: Step, reason: String) -> Failure {
-    Failure { step, reason, exit_code: None, signal: None, log_tail: vec![], hint: None }
+    Failure {
+        step,
+        reason,
+        exit_code: None,
+        signal: None,
+        log_tail: vec![],
+        hint: None,
+    }
 }
 
 impl Handler<InstallProgress> for App {
@@ -168,15 +202,22 @@ impl Handler<InstallProgress> for App {
 
     fn handle(&mut self, progress: InstallProgress, ctx: &mut Self::Context) {
         let InstallProgress { deployment, event } = progress;
-        let Some(op) = self.operations.of_deployment(deployment).filter(|op| self.is_active(*op)) else {
+        let Some(op) = self
+            .operations
+            .of_deployment(deployment)
+            .filter(|op| self.is_active(*op))
+        else {
             return;
         };
         match event {
             InstallEvent::Started(step) => self.deployments.step(deployment, step, &self.journal),
             InstallEvent::Finished(step, took) => {
-                self.deployments.step_over(deployment, step, Some(took), &self.journal);
+                self.deployments
+                    .step_over(deployment, step, Some(took), &self.journal);
             }
-            InstallEvent::Commit(commit) => self.deployments.commit(deployment, commit, &self.journal),
+            InstallEvent::Commit(commit) => {
+                self.deployments.commit(deployment, commit, &self.journal)
+            }
             InstallEvent::Done(release) => self.made(op, *release, ctx),
             InstallEvent::Failed(failure) => self.build_failed(op, *failure, ctx),
         }
@@ -187,11 +228,28 @@ impl Handler<ProcessChanged> for App {
     type Result = ();
 
     fn handle(&mut self, change: ProcessChanged, ctx: &mut Self::Context) {
-        let ProcessChanged { batch, snapshot, exited } = change;
+        let ProcessChanged {
+            batch,
+            snapshot,
+            exited,
+        } = change;
         if let Some(exit) = &exited {
-            let why = exit.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
-            let next = if snapshot.phase == Phase::Stopped { "stays down" } else { "is restarted" };
-            log::info!("{}: {} ended with {}{why}; it {next}", self.name(), snapshot.id, exit.status);
+            let why = exit
+                .reason
+                .as_ref()
+                .map(|r| format!(" ({r})"))
+                .unwrap_or_default();
+            let next = if snapshot.phase == Phase::Stopped {
+                "stays down"
+            } else {
+                "is restarted"
+            };
+            log::info!(
+                "{}: {} ended with {}{why}; it {next}",
+                self.name(),
+                snapshot.id,
+                exit.status
+            );
         }
         let event = Event::Process {
             batch,

@@ -35,8 +35,17 @@ fn look(dirs: &AppDirs) -> Found {
 
 /// One more than any release there ever was a directory or a record of: a number is never used again.
 fn next_release(dirs: &AppDirs) -> u64 {
-    let entries = std::fs::read_dir(dirs.releases()).into_iter().flatten().flatten();
-    let numbers = entries.filter_map(|e| e.file_name().to_str()?.trim_end_matches(".json").parse::<u64>().ok());
+    let entries = std::fs::read_dir(dirs.releases())
+        .into_iter()
+        .flatten()
+        .flatten();
+    let numbers = entries.filter_map(|e| {
+        e.file_name()
+            .to_str()?
+            .trim_end_matches(".json")
+            .parse::<u64>()
+            .ok()
+    });
     numbers.max().unwrap_or(0) + 1
 }
 
@@ -62,10 +71,18 @@ impl App {
         };
         let newest = found.releases.last().map(|r| r.id);
         let is_new = remembered.is_none();
-        let remembered = remembered.unwrap_or_else(|| Remembered { current: newest, ..Remembered::new() });
-        let current = remembered.current.filter(|id| found.releases.iter().any(|r| r.id == *id));
+        let remembered = remembered.unwrap_or_else(|| Remembered {
+            current: newest,
+            ..Remembered::new()
+        });
+        let current = remembered
+            .current
+            .filter(|id| found.releases.iter().any(|r| r.id == *id));
         if current != remembered.current {
-            self.warnings.push(format!("release {} is gone from disk", remembered.current.unwrap_or_default()));
+            self.warnings.push(format!(
+                "release {} is gone from disk",
+                remembered.current.unwrap_or_default()
+            ));
         }
         self.created = remembered.created;
         self.next_release = found.next_release;
@@ -89,15 +106,28 @@ impl App {
     ) -> BatchId {
         let of_current = |s: &&Identity| Some(s.release) == current && wanted == Wanted::Running;
         let batch = survivors.iter().filter(of_current).map(|s| s.batch).max();
-        let next = survivors.iter().map(|s| s.batch).max().map_or(1, |last| last + 1);
-        let (kept, foreign): (Vec<_>, Vec<_>) =
-            survivors.into_iter().partition(|s| of_current(&s) && Some(s.batch) == batch);
+        let next = survivors
+            .iter()
+            .map(|s| s.batch)
+            .max()
+            .map_or(1, |last| last + 1);
+        let (kept, foreign): (Vec<_>, Vec<_>) = survivors
+            .into_iter()
+            .partition(|s| of_current(&s) && Some(s.batch) == batch);
         if !kept.is_empty() {
-            log::info!("{}: {} processes outlived the previous daemon and are taken over", self.name(), kept.len());
+            log::info!(
+                "{}: {} processes outlived the previous daemon and are taken over",
+                self.name(),
+                kept.len()
+            );
         }
         self.survivors = kept;
         if !foreign.is_empty() {
-            log::info!("{}: {} processes that nobody wants are ended", self.name(), foreign.len());
+            log::info!(
+                "{}: {} processes that nobody wants are ended",
+                self.name(),
+                foreign.len()
+            );
             let ended = futures::future::join_all(foreign.into_iter().map(identity::end));
             ctx.wait(ended.into_actor(self).map(|_, _, _| ()));
         }
@@ -109,7 +139,10 @@ impl App {
         match (self.life.wanted(), self.life.current()) {
             (Wanted::Stopped, _) => self.publish(),
             (Wanted::Removed, _) => {
-                self.removal = Some(super::removal::Removal { keep_storage: false, operation: None });
+                self.removal = Some(super::removal::Removal {
+                    keep_storage: false,
+                    operation: None,
+                });
                 let (op, _ticket) = self.operations.open(self.spec.config.clone(), None);
                 self.feed(Event::Request(op, Kind::Remove), ctx);
             }
@@ -117,7 +150,10 @@ impl App {
                 let (op, _ticket) = self.operations.open(self.spec.config.clone(), None);
                 self.feed(Event::Request(op, Kind::Activate { release }), ctx);
                 if self.spec.deploy_at_start && !self.is_up_to_date(release) {
-                    log::info!("{}: its document has changed since release {release}; it is deployed", self.name());
+                    log::info!(
+                        "{}: its document has changed since release {release}; it is deployed",
+                        self.name()
+                    );
                     let _ticket = self.deploy(ctx);
                 }
             }

@@ -11,11 +11,11 @@ use crate::supervision::Exit;
 
 /// A removal that was asked for.
 #[derive(Debug)]
-pub struct Removal {
+pub(super) struct Removal {
     /// Keep `storage/`.
-    pub keep_storage: bool,
+    pub(super) keep_storage: bool,
     /// The operation, once its processes are gone.
-    pub operation: Option<Operation>,
+    pub(super) operation: Option<Operation>,
 }
 
 /// Removes an app's files. Blocks.
@@ -38,7 +38,8 @@ pub fn remove_files(dirs: &AppDirs, keep_storage: bool) -> std::io::Result<()> {
 }
 
 fn remove(path: &std::path::Path) -> std::io::Result<()> {
-    let named = |e: std::io::Error| std::io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+    let named =
+        |e: std::io::Error| std::io::Error::new(e.kind(), format!("{}: {e}", path.display()));
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => tree::remove(path).map_err(named),
         Ok(_) => std::fs::remove_file(path).map_err(named),
@@ -50,7 +51,9 @@ fn remove(path: &std::path::Path) -> std::io::Result<()> {
 impl App {
     /// All children are gone: now the files, then this actor itself.
     pub(super) fn remove_files(&mut self, ctx: &mut Context<Self>) {
-        let Some(removal) = self.removal.take() else { return };
+        let Some(removal) = self.removal.take() else {
+            return;
+        };
         let dirs = self.spec.dirs.clone();
         let written = self.journal.flushed();
         let work = async move {
@@ -64,14 +67,21 @@ impl App {
                 Ok(Err(e)) => Some(e.to_string()),
                 Err(e) => Some(e.to_string()),
             };
-            let Some(operation) = removal.operation else { return app.leave(Exit::Normal, ctx) };
+            let Some(operation) = removal.operation else {
+                return app.leave(Exit::Normal, ctx);
+            };
             match problem {
                 None => operation.close(Outcome::Done),
                 Some(problem) => {
-                    log::error!("{}: not all of its files could be removed: {problem}", app.name());
+                    log::error!(
+                        "{}: not all of its files could be removed: {problem}",
+                        app.name()
+                    );
                     operation.close(Outcome::Failed(Box::new(Failure {
                         step: Step::Stop,
-                        reason: format!("it is stopped, but not all of its files could be removed: {problem}"),
+                        reason: format!(
+                            "it is stopped, but not all of its files could be removed: {problem}"
+                        ),
                         exit_code: None,
                         signal: None,
                         log_tail: vec![],

@@ -68,7 +68,9 @@ pub struct Remove {
 
 impl App {
     fn request(&mut self, kind: Kind, deployment: Option<u64>, ctx: &mut Context<Self>) -> Ticket {
-        let (op, ticket) = self.operations.open(Arc::clone(&self.spec.config), deployment);
+        let (op, ticket) = self
+            .operations
+            .open(Arc::clone(&self.spec.config), deployment);
         self.feed(Event::Request(op, kind), ctx);
         ticket
     }
@@ -109,7 +111,11 @@ impl App {
         }
     }
 
-    fn roll_back(&mut self, release: Option<u64>, ctx: &mut Context<Self>) -> Result<Accepted, AppError> {
+    fn roll_back(
+        &mut self,
+        release: Option<u64>,
+        ctx: &mut Context<Self>,
+    ) -> Result<Accepted, AppError> {
         self.refuse_if_busy("roll back")?;
         let current = self.life.current();
         let kept = || self.releases.iter().map(|r| r.id);
@@ -119,18 +125,29 @@ impl App {
         };
         let Some(target) = target else {
             let ids: Vec<_> = kept().map(|id| id.to_string()).collect();
-            let wanted = release.map_or("a release before the current one".to_owned(), |id| format!("release {id}"));
-            return Err(AppError::NotFound(format!("{wanted} is not kept; kept are: {}", ids.join(", "))));
+            let wanted = release.map_or("a release before the current one".to_owned(), |id| {
+                format!("release {id}")
+            });
+            return Err(AppError::NotFound(format!(
+                "{wanted} is not kept; kept are: {}",
+                ids.join(", ")
+            )));
         };
         let deployment = self.deployments.open(&self.journal);
         if let Some(record) = self.releases.iter().find(|r| r.id == target) {
-            self.deployments.commit(deployment, record.commit.clone(), &self.journal);
+            self.deployments
+                .commit(deployment, record.commit.clone(), &self.journal);
         }
         self.deployments.runs(deployment, target, &self.journal);
         Ok(self.activate(target, Some(deployment), ctx))
     }
 
-    fn activate(&mut self, release: u64, deployment: Option<u64>, ctx: &mut Context<Self>) -> Accepted {
+    fn activate(
+        &mut self,
+        release: u64,
+        deployment: Option<u64>,
+        ctx: &mut Context<Self>,
+    ) -> Accepted {
         Accepted::Underway(self.request(Kind::Activate { release }, deployment, ctx))
     }
 
@@ -189,9 +206,14 @@ impl Handler<Cancel> for App {
             return Ok(());
         }
         if self.deployments.records().iter().any(|r| r.id == id) {
-            return Err(AppError::Conflict(format!("deployment {id} is over already")));
+            return Err(AppError::Conflict(format!(
+                "deployment {id} is over already"
+            )));
         }
-        Err(AppError::NotFound(format!("there is no deployment {id} of \"{}\"", self.name())))
+        Err(AppError::NotFound(format!(
+            "there is no deployment {id} of \"{}\"",
+            self.name()
+        )))
     }
 }
 
@@ -202,7 +224,10 @@ impl Handler<Remove> for App {
         if self.life.wanted() == Wanted::Removed {
             return Err(self.is_going());
         }
-        self.removal = Some(super::removal::Removal { keep_storage, operation: None });
+        self.removal = Some(super::removal::Removal {
+            keep_storage,
+            operation: None,
+        });
         Ok(self.request(Kind::Remove, None, ctx))
     }
 }

@@ -45,23 +45,41 @@ fn unexplained() -> Failure {
 }
 
 fn start_failure(reason: String) -> Failure {
-    Failure { step: Step::Start, reason, exit_code: None, signal: None, log_tail: vec![], hint: None }
+    Failure {
+        step: Step::Start,
+        reason,
+        exit_code: None,
+        signal: None,
+        log_tail: vec![],
+        hint: None,
+    }
 }
 
 fn exited(batch: Option<&Batch>, id: &str) -> Failure {
-    let exit = batch.and_then(|b| b.snapshot(id)).and_then(|s| s.last_exit.clone());
+    let exit = batch
+        .and_then(|b| b.snapshot(id))
+        .and_then(|s| s.last_exit.clone());
     let Some(exit) = exit else {
         return start_failure(format!("{id} ended before it was ready"));
     };
-    let why = exit.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
-    let mut failure = start_failure(format!("{id} ended with {} before it was ready{why}", exit.status));
+    let why = exit
+        .reason
+        .as_ref()
+        .map(|r| format!(": {r}"))
+        .unwrap_or_default();
+    let mut failure = start_failure(format!(
+        "{id} ended with {} before it was ready{why}",
+        exit.status
+    ));
     match exit.status {
         ExitStatus::Code(code) => failure.exit_code = Some(code),
         ExitStatus::Signal(signal) => failure.signal = Some(signal),
         ExitStatus::Unknown => {}
     }
     failure.hint = match exit.status {
-        ExitStatus::Code(127) => Some("the command was not found: is its package in `packages`, is it made by `install`?"),
+        ExitStatus::Code(127) => Some(
+            "the command was not found: is its package in `packages`, is it made by `install`?",
+        ),
         ExitStatus::Code(126) => Some("the command is not executable: chmod +x it and commit that"),
         _ => None,
     }
@@ -78,7 +96,9 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
     let snapshot = batch.snapshot(id);
     let port = snapshot.and_then(|s| s.port);
     let mut failure = start_failure(match (port, &check.path) {
-        (Some(port), Some(path)) => format!("{id} did not answer GET {path} on port {port} with 2xx within {within}"),
+        (Some(port), Some(path)) => {
+            format!("{id} did not answer GET {path} on port {port} with 2xx within {within}")
+        }
         (Some(port), None) => format!("{id} did not listen on port {port} within {within}"),
         (None, _) => format!("{id} could not be started within {within}"),
     });
@@ -92,7 +112,12 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
 }
 
 /// The last lines of a process, errors if it wrote any, else its normal output.
-pub(super) async fn last_lines(log: &ChildRef<Log>, process: &str, release: Option<u64>, count: usize) -> Vec<String> {
+pub(super) async fn last_lines(
+    log: &ChildRef<Log>,
+    process: &str,
+    release: Option<u64>,
+    count: usize,
+) -> Vec<String> {
     for stream in [Stream::Stderr, Stream::Stdout] {
         let query = Query {
             stream,
@@ -104,11 +129,17 @@ pub(super) async fn last_lines(log: &ChildRef<Log>, process: &str, release: Opti
             follow: false,
         };
         let Some(log) = log.get() else { break };
-        let Ok(Ok(mut chunks)) = log.send(Read(query)).await else { break };
+        let Ok(Ok(mut chunks)) = log.send(Read(query)).await else {
+            break;
+        };
         let mut lines = Vec::new();
         while let Some(chunk) = chunks.recv().await {
             if let Chunk::Lines(records) = chunk {
-                lines.extend(records.iter().map(|r| String::from_utf8_lossy(&r.text).into_owned()));
+                lines.extend(
+                    records
+                        .iter()
+                        .map(|r| String::from_utf8_lossy(&r.text).into_owned()),
+                );
             }
         }
         if !lines.is_empty() {

@@ -9,6 +9,7 @@ use crate::install::record::DeploymentRecord;
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
 use crate::process::worker::Phase;
+use crate::supervision::ChildRef;
 
 /// One of several views of the app.
 #[derive(Message, Clone, Copy, Debug)]
@@ -35,8 +36,8 @@ pub struct View {
     pub releases: Vec<ReleaseRecord>,
     /// The current release.
     pub current: Option<u64>,
-    /// The log actor; `None` while it is being restarted.
-    pub log: Option<Addr<Log>>,
+    /// The log actor.
+    pub log: ChildRef<Log>,
 }
 
 impl App {
@@ -56,7 +57,11 @@ impl App {
     }
 
     fn summary(&self) -> Summary {
-        Summary { name: self.name().to_owned(), state: self.state(), release: self.life.current() }
+        Summary {
+            name: self.name().to_owned(),
+            state: self.state(),
+            release: self.life.current(),
+        }
     }
 
     fn status(&self) -> Status {
@@ -69,7 +74,11 @@ impl App {
                 }
             }
             for (slot, snapshot) in batch.members() {
-                warnings.extend(snapshot.and_then(|s| s.warning.as_ref()).map(|w| format!("{}: {w}", slot.id)));
+                warnings.extend(
+                    snapshot
+                        .and_then(|s| s.warning.as_ref())
+                        .map(|w| format!("{}: {w}", slot.id)),
+                );
                 processes.push(ProcessStatus {
                     id: slot.id.clone(),
                     process_type: slot.process_type.clone(),
@@ -86,7 +95,10 @@ impl App {
                 });
             }
         }
-        let commit = self.life.current().and_then(|id| self.releases.iter().find(|r| r.id == id));
+        let commit = self
+            .life
+            .current()
+            .and_then(|id| self.releases.iter().find(|r| r.id == id));
         Status {
             name: self.name().to_owned(),
             state: self.state(),
@@ -110,7 +122,7 @@ impl Handler<Inspect> for App {
             deployments: self.deployments.records().to_vec(),
             releases: self.releases.clone(),
             current: self.life.current(),
-            log: self.log.get(),
+            log: self.log.clone(),
         }
     }
 }
