@@ -4,13 +4,15 @@
 //! which may take long, goes through blocking threads and a bounded channel. No FIFO gets more than one turn at a time.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
 
+use super::delivery::{CaughtUp, Delivery};
 use super::fifo::{Fifo, Window};
 use super::follow::{QUEUE, Reader};
 use super::lines::{Cut, cut};
@@ -23,6 +25,9 @@ use crate::supervision::{Exit, ExitReason, Shutdown};
 
 /// Readers that one app's log serves at a time. Each may hold about a mebibyte.
 const MOST_READERS: usize = 64;
+
+/// Times a reader is given what was stored meanwhile before it must take new lines as they come.
+const MOST_PASSES: u32 = 3;
 
 /// How long a follower who lost lines waits to be told when no new line comes.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -93,7 +98,7 @@ impl Log {
         self.settle_later(ctx);
     }
 
-    fn detach(&mut self, directory: &std::path::Path, ctx: &mut Context<Self>) {
+    fn detach(&mut self, directory: &Path, ctx: &mut Context<Self>) {
         let keys: Vec<u64> = self
             .sources
             .iter()
@@ -130,13 +135,21 @@ impl Log {
         });
     }
 
-    /// Begins to give a reader what is stored up to now.
-    fn serve(&mut self, mut reader: Reader, ctx: &mut Context<Self>) -> std::io::Result<()> {
+    /// Begins to give a reader what is stored up to now. A reader that was served too often without reaching the end of
+    /// a busy log is given new lines from now on too, as many as it can hold.
+    fn serve(&mut self, mut reader: Reader, passes: u32, ctx: &Context<Self>) -> io::Result<()> {
         let end = self.store.next_id(reader.query.stream)?;
         // An id that was never given is one of logs that were deleted since: for their reader all is new.
         reader.query.after = reader.query.after.filter(|after| *after < end);
         let stored = Stored::new(&self.settings.directory, reader.query.clone(), end)?;
-        actix_rt::spawn(deliver(stored, reader, end, ctx.address().downgrade()));
+        let delivery = Delivery {
+            stored,
+            end,
+            passes,
+            live: (passes >= MOST_PASSES).then(|| self.store.followers.add_waiting(&reader)),
+            reader,
+        };
+        actix_rt::spawn(delivery.run(ctx.address().downgrade()));
         Ok(())
     }
 }
@@ -160,39 +173,6 @@ fn turn_when_written(key: u64, fifo: &Fifo, ctx: &mut Context<Log>) -> SpawnHand
     }))
 }
 
-/// Gives a reader its stored lines at the pace at which it reads them, then hands it back to the Log if it follows.
-async fn deliver(mut stored: Stored, mut reader: Reader, end: u64, log: actix::WeakAddr<Log>) {
-    loop {
-        let read = tokio::task::spawn_blocking(move || {
-            let chunk = stored.next_chunk();
-            (stored, chunk)
-        });
-        let Ok((rest, chunk)) = read.await else {
-            return;
-        };
-        stored = rest;
-        match chunk {
-            Ok(Some(chunk)) => {
-                if reader.chunks.send(chunk).await.is_err() {
-                    return;
-                }
-            }
-            Ok(None) => break,
-            Err(error) => {
-                ::log::error!("cannot read a stored log: {error}");
-                return;
-            }
-        }
-    }
-    if let (true, Some(log)) = (reader.query.follow, log.upgrade()) {
-        reader.query.after = Some(end.saturating_sub(1));
-        reader.query.tail = None;
-        // What comes now is newer, whatever a clock that was set back says.
-        reader.query.since = None;
-        log.do_send(CaughtUp { reader, end });
-    }
-}
-
 /// Why a log cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -202,7 +182,7 @@ pub enum LogError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Too many read this log at the same time.
     #[error("{0} readers have this log open, which is the most: close one and try again")]
@@ -210,7 +190,7 @@ pub enum LogError {
 }
 
 impl LogError {
-    fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
@@ -342,29 +322,26 @@ impl Handler<Read> for Log {
             chunks,
             counted: Arc::clone(&self.readers),
         };
-        self.serve(reader, ctx)
+        self.serve(reader, 0, ctx)
             .map_err(LogError::io(&self.settings.directory))?;
         Ok(receiver)
     }
 }
 
-/// A reader has been given all lines with ids less than `end` and follows now.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct CaughtUp {
-    reader: Reader,
-    end: u64,
-}
-
 impl Handler<CaughtUp> for Log {
     type Result = ();
 
-    fn handle(&mut self, CaughtUp { reader, end }: CaughtUp, ctx: &mut Self::Context) {
+    fn handle(&mut self, caught_up: CaughtUp, ctx: &mut Self::Context) {
+        let CaughtUp {
+            reader,
+            end,
+            passes,
+        } = caught_up;
         let next = self.store.next_id(reader.query.stream);
         // Nothing is appended between this look and the next message, so there is neither gap nor overlap.
         if next.is_ok_and(|next| next == end) {
             self.store.followers.add(reader);
-        } else if let Err(error) = self.serve(reader, ctx) {
+        } else if let Err(error) = self.serve(reader, passes + 1, ctx) {
             ::log::error!("{}: {error}", self.settings.directory.display());
         }
     }
