@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,6 @@ pub use super::query::{Chunk, Query};
 use super::record::{Batch, Stream, now};
 use super::source::{Source, Unfinished};
 use super::store::Store;
-use super::stored::Stored;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
 /// Readers that one app's log serves at a time. Each may hold about a mebibyte.
@@ -54,7 +54,7 @@ pub struct Log {
     store: Store,
     sources: BTreeMap<u64, (Source, SpawnHandle)>,
     next_source: u64,
-    window: Option<Window>,
+    window: Option<Rc<Window>>,
     readers: Arc<()>,
     settling: bool,
 }
@@ -75,10 +75,39 @@ impl Log {
         }
     }
 
-    fn attach(&mut self, source: Source, ctx: &mut Context<Self>) {
+    fn attach(
+        &mut self,
+        attach: &Attach,
+        stream: Stream,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), LogError> {
+        let path = attach.directory.join(stream.name());
+        let mut sources = self.sources.iter_mut();
+        let attached = sources.find(|(_, (source, _))| source.path == path);
+        if let Some((key, (source, _))) = attached {
+            if source.is_of(&attach.process) && source.fifo.is_at(&path) {
+                source.release = attach.release;
+                return Ok(());
+            }
+            let key = *key;
+            self.close(key, Unfinished::Store, ctx);
+        }
+        let (process, release) = (&attach.process, attach.release);
+        let window = self.window().map_err(LogError::io(&path))?;
+        let source = Source::open(&path, stream, process, release, &window, &mut self.store)
+            .map_err(LogError::io(path))?;
         let key = self.next_source;
         self.next_source += 1;
         self.sources.insert(key, (source, turn_soon(key, ctx)));
+        Ok(())
+    }
+
+    fn window(&mut self) -> io::Result<Rc<Window>> {
+        let window = match self.window.take() {
+            Some(window) => window,
+            None => Rc::new(Window::new()?),
+        };
+        Ok(Rc::clone(self.window.insert(window)))
     }
 
     /// One turn for a source, and what follows from it: another one soon, or a wait for the process to write.
@@ -119,6 +148,9 @@ impl Log {
         if let Err(error) = source.drain(window, unfinished, &mut self.store) {
             ::log::error!("{}: cannot be read: {error}", source.path.display());
         }
+        if unfinished == Unfinished::Store {
+            source.close();
+        }
         self.settle_later(ctx);
     }
 
@@ -138,10 +170,10 @@ impl Log {
     /// Begins to give a reader what is stored up to now. A reader that was served too often without reaching the end of
     /// a busy log is given new lines from now on too, as many as it can hold.
     fn serve(&mut self, mut reader: Reader, passes: u32, ctx: &Context<Self>) -> io::Result<()> {
-        let end = self.store.next_id(reader.query.stream)?;
         // An id that was never given is one of logs that were deleted since: for their reader all is new.
-        reader.query.after = reader.query.after.filter(|after| *after < end);
-        let stored = Stored::new(&self.settings.directory, reader.query.clone(), end)?;
+        let next = self.store.next_id(reader.query.stream)?;
+        reader.query.after = reader.query.after.filter(|after| *after < next);
+        let (stored, end) = self.store.stored(reader.query.clone())?;
         let delivery = Delivery {
             stored,
             end,
@@ -212,33 +244,9 @@ impl Handler<Attach> for Log {
     type Result = Result<(), LogError>;
 
     fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) -> Self::Result {
-        if self.window.is_none() {
-            self.window = Some(Window::new().map_err(LogError::io(&attach.directory))?);
-        }
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            let path = attach.directory.join(stream.name());
-            let mut sources = self.sources.iter_mut();
-            let attached = sources.find(|(_, (source, _))| source.path == path);
-            if let Some((key, (source, _))) = attached {
-                if source.fifo.is_at(&path) {
-                    source.process.clone_from(&attach.process);
-                    source.release = attach.release;
-                    continue;
-                }
-                let key = *key;
-                self.close(key, Unfinished::Store, ctx);
-            }
-            let fifo = Fifo::open(&path).map_err(LogError::io(&path))?;
-            let source = Source {
-                path,
-                process: attach.process.clone(),
-                release: attach.release,
-                stream,
-                fifo,
-            };
-            self.attach(source, ctx);
-        }
-        Ok(())
+        [Stream::Stdout, Stream::Stderr]
+            .into_iter()
+            .try_for_each(|stream| self.attach(&attach, stream, ctx))
     }
 }
 

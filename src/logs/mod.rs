@@ -15,3 +15,4 @@ pub mod segment;
 pub mod source;
 pub mod store;
 pub mod stored;
+pub mod taking;
