@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Args;
 
 use super::client::{Client, ClientArgs};
@@ -44,7 +45,7 @@ pub struct LogsArgs {
 /// Copies the log to the output as it comes.
 ///
 /// # Errors
-/// What the API refuses.
+/// What the API refuses, and with `--follow` that the log ended: only Ctrl-C ends it well.
 pub async fn run(args: &LogsArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
     let media_type = if out.is_json() {
         "application/x-ndjson"
@@ -56,6 +57,12 @@ pub async fn run(args: &LogsArgs, client: &Client, out: &mut Output) -> anyhow::
             out.bytes(piece).map_err(anyhow::Error::from)
         })
         .await?;
+    if args.follow {
+        bail!(
+            "the server closed the log of {}: it stops, or the application was removed",
+            args.name
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -88,15 +95,47 @@ fn path(args: &LogsArgs) -> String {
 mod tests {
     use clap::Parser;
 
+    use super::super::fake_api::{Exchange, FakeApi, exchange};
     use super::*;
     use crate::cli::{Cli, Command};
 
+    fn args(line: &str) -> LogsArgs {
+        match Cli::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Logs(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn lines_pass_as_they_are_and_a_followed_log_must_not_end() {
+        let request = "GET /applications/a/logs/stdout?tail=100&follow=true";
+        let body = "2026-11-22T10:15:30.123456Z web.1 | \u{1b}[31mred\n".to_owned();
+        let script = vec![Exchange {
+            body: body.clone(),
+            ..exchange(request, 200, &serde_json::Value::Null)
+        }];
+        actix_rt::System::new().block_on(async {
+            let api = FakeApi::start(script);
+            let (mut out, captured) = Output::captured(false);
+            let ended = run(&args("procserver logs a -f"), &api.client, &mut out).await;
+            assert_eq!(captured.text(), body);
+            assert!(
+                ended
+                    .unwrap_err()
+                    .to_string()
+                    .contains("closed the log of a")
+            );
+            assert!(
+                api.requests.take()[0]
+                    .to_lowercase()
+                    .contains("accept: text/plain")
+            );
+        });
+    }
+
     #[test]
     fn flags_become_the_query() {
-        let parse = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
-            Command::Logs(args) => path(&args),
-            other => panic!("{other:?}"),
-        };
+        let parse = |line: &str| path(&args(line));
         assert_eq!(
             parse("procserver logs a"),
             "/applications/a/logs/stdout?tail=100"

@@ -8,7 +8,7 @@ use super::query::{Chunk, Query};
 use super::record::Batch;
 
 /// Chunks a reader may have unread. A chunk is a turn's worth of lines (64 KiB of text).
-pub const QUEUE: usize = 16;
+pub const QUEUE: usize = 8;
 
 /// A reader, whether it is still given stored lines or already follows.
 #[derive(Debug)]
@@ -53,6 +53,18 @@ impl Followers {
     /// Adds one. It is given what is published from now on.
     pub fn add(&mut self, reader: Reader) {
         self.0.push(Follower { reader, lost: 0 });
+    }
+
+    /// Adds one that cannot be given new lines yet: they wait in the queue that is returned.
+    pub fn add_waiting(&mut self, reader: &Reader) -> mpsc::Receiver<Chunk> {
+        let (chunks, waiting) = mpsc::channel(QUEUE);
+        self.add(Reader {
+            query: reader.query.clone(),
+            chunks,
+            // Its other half is the one that counts.
+            counted: std::sync::Arc::default(),
+        });
+        waiting
     }
 
     /// Gives the first `stored` lines of `batch` to those who want them; the others of the batch are lost to all.

@@ -4,13 +4,16 @@
 //! which may take long, goes through blocking threads and a bounded channel. No FIFO gets more than one turn at a time.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
 
+use super::delivery::{CaughtUp, Delivery};
 use super::fifo::{Fifo, Window};
 use super::follow::{QUEUE, Reader};
 use super::lines::{Cut, cut};
@@ -18,11 +21,13 @@ pub use super::query::{Chunk, Query};
 use super::record::{Batch, Stream, now};
 use super::source::{Source, Unfinished};
 use super::store::Store;
-use super::stored::Stored;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
 /// Readers that one app's log serves at a time. Each may hold about a mebibyte.
 const MOST_READERS: usize = 64;
+
+/// Times a reader is given what was stored meanwhile before it must take new lines as they come.
+const MOST_PASSES: u32 = 3;
 
 /// How long a follower who lost lines waits to be told when no new line comes.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -49,7 +54,7 @@ pub struct Log {
     store: Store,
     sources: BTreeMap<u64, (Source, SpawnHandle)>,
     next_source: u64,
-    window: Option<Window>,
+    window: Option<Rc<Window>>,
     readers: Arc<()>,
     settling: bool,
 }
@@ -70,10 +75,39 @@ impl Log {
         }
     }
 
-    fn attach(&mut self, source: Source, ctx: &mut Context<Self>) {
+    fn attach(
+        &mut self,
+        attach: &Attach,
+        stream: Stream,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), LogError> {
+        let path = attach.directory.join(stream.name());
+        let mut sources = self.sources.iter_mut();
+        let attached = sources.find(|(_, (source, _))| source.path == path);
+        if let Some((key, (source, _))) = attached {
+            if source.is_of(&attach.process) && source.fifo.is_at(&path) {
+                source.release = attach.release;
+                return Ok(());
+            }
+            let key = *key;
+            self.close(key, Unfinished::Store, ctx);
+        }
+        let (process, release) = (&attach.process, attach.release);
+        let window = self.window().map_err(LogError::io(&path))?;
+        let source = Source::open(&path, stream, process, release, &window, &mut self.store)
+            .map_err(LogError::io(path))?;
         let key = self.next_source;
         self.next_source += 1;
         self.sources.insert(key, (source, turn_soon(key, ctx)));
+        Ok(())
+    }
+
+    fn window(&mut self) -> io::Result<Rc<Window>> {
+        let window = match self.window.take() {
+            Some(window) => window,
+            None => Rc::new(Window::new()?),
+        };
+        Ok(Rc::clone(self.window.insert(window)))
     }
 
     /// One turn for a source, and what follows from it: another one soon, or a wait for the process to write.
@@ -93,7 +127,7 @@ impl Log {
         self.settle_later(ctx);
     }
 
-    fn detach(&mut self, directory: &std::path::Path, ctx: &mut Context<Self>) {
+    fn detach(&mut self, directory: &Path, ctx: &mut Context<Self>) {
         let keys: Vec<u64> = self
             .sources
             .iter()
@@ -114,6 +148,9 @@ impl Log {
         if let Err(error) = source.drain(window, unfinished, &mut self.store) {
             ::log::error!("{}: cannot be read: {error}", source.path.display());
         }
+        if unfinished == Unfinished::Store {
+            source.close();
+        }
         self.settle_later(ctx);
     }
 
@@ -130,13 +167,21 @@ impl Log {
         });
     }
 
-    /// Begins to give a reader what is stored up to now.
-    fn serve(&mut self, mut reader: Reader, ctx: &mut Context<Self>) -> std::io::Result<()> {
-        let end = self.store.next_id(reader.query.stream)?;
+    /// Begins to give a reader what is stored up to now. A reader that was served too often without reaching the end of
+    /// a busy log is given new lines from now on too, as many as it can hold.
+    fn serve(&mut self, mut reader: Reader, passes: u32, ctx: &Context<Self>) -> io::Result<()> {
         // An id that was never given is one of logs that were deleted since: for their reader all is new.
-        reader.query.after = reader.query.after.filter(|after| *after < end);
-        let stored = Stored::new(&self.settings.directory, reader.query.clone(), end)?;
-        actix_rt::spawn(deliver(stored, reader, end, ctx.address().downgrade()));
+        let next = self.store.next_id(reader.query.stream)?;
+        reader.query.after = reader.query.after.filter(|after| *after < next);
+        let (stored, end) = self.store.stored(reader.query.clone())?;
+        let delivery = Delivery {
+            stored,
+            end,
+            passes,
+            live: (passes >= MOST_PASSES).then(|| self.store.followers.add_waiting(&reader)),
+            reader,
+        };
+        actix_rt::spawn(delivery.run(ctx.address().downgrade()));
         Ok(())
     }
 }
@@ -160,39 +205,6 @@ fn turn_when_written(key: u64, fifo: &Fifo, ctx: &mut Context<Log>) -> SpawnHand
     }))
 }
 
-/// Gives a reader its stored lines at the pace at which it reads them, then hands it back to the Log if it follows.
-async fn deliver(mut stored: Stored, mut reader: Reader, end: u64, log: actix::WeakAddr<Log>) {
-    loop {
-        let read = tokio::task::spawn_blocking(move || {
-            let chunk = stored.next_chunk();
-            (stored, chunk)
-        });
-        let Ok((rest, chunk)) = read.await else {
-            return;
-        };
-        stored = rest;
-        match chunk {
-            Ok(Some(chunk)) => {
-                if reader.chunks.send(chunk).await.is_err() {
-                    return;
-                }
-            }
-            Ok(None) => break,
-            Err(error) => {
-                ::log::error!("cannot read a stored log: {error}");
-                return;
-            }
-        }
-    }
-    if let (true, Some(log)) = (reader.query.follow, log.upgrade()) {
-        reader.query.after = Some(end.saturating_sub(1));
-        reader.query.tail = None;
-        // What comes now is newer, whatever a clock that was set back says.
-        reader.query.since = None;
-        log.do_send(CaughtUp { reader, end });
-    }
-}
-
 /// Why a log cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -202,7 +214,7 @@ pub enum LogError {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Too many read this log at the same time.
     #[error("{0} readers have this log open, which is the most: close one and try again")]
@@ -210,7 +222,7 @@ pub enum LogError {
 }
 
 impl LogError {
-    fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
@@ -232,33 +244,9 @@ impl Handler<Attach> for Log {
     type Result = Result<(), LogError>;
 
     fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) -> Self::Result {
-        if self.window.is_none() {
-            self.window = Some(Window::new().map_err(LogError::io(&attach.directory))?);
-        }
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            let path = attach.directory.join(stream.name());
-            let mut sources = self.sources.iter_mut();
-            let attached = sources.find(|(_, (source, _))| source.path == path);
-            if let Some((key, (source, _))) = attached {
-                if source.fifo.is_at(&path) {
-                    source.process.clone_from(&attach.process);
-                    source.release = attach.release;
-                    continue;
-                }
-                let key = *key;
-                self.close(key, Unfinished::Store, ctx);
-            }
-            let fifo = Fifo::open(&path).map_err(LogError::io(&path))?;
-            let source = Source {
-                path,
-                process: attach.process.clone(),
-                release: attach.release,
-                stream,
-                fifo,
-            };
-            self.attach(source, ctx);
-        }
-        Ok(())
+        [Stream::Stdout, Stream::Stderr]
+            .into_iter()
+            .try_for_each(|stream| self.attach(&attach, stream, ctx))
     }
 }
 
@@ -342,29 +330,26 @@ impl Handler<Read> for Log {
             chunks,
             counted: Arc::clone(&self.readers),
         };
-        self.serve(reader, ctx)
+        self.serve(reader, 0, ctx)
             .map_err(LogError::io(&self.settings.directory))?;
         Ok(receiver)
     }
 }
 
-/// A reader has been given all lines with ids less than `end` and follows now.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct CaughtUp {
-    reader: Reader,
-    end: u64,
-}
-
 impl Handler<CaughtUp> for Log {
     type Result = ();
 
-    fn handle(&mut self, CaughtUp { reader, end }: CaughtUp, ctx: &mut Self::Context) {
+    fn handle(&mut self, caught_up: CaughtUp, ctx: &mut Self::Context) {
+        let CaughtUp {
+            reader,
+            end,
+            passes,
+        } = caught_up;
         let next = self.store.next_id(reader.query.stream);
         // Nothing is appended between this look and the next message, so there is neither gap nor overlap.
         if next.is_ok_and(|next| next == end) {
             self.store.followers.add(reader);
-        } else if let Err(error) = self.serve(reader, ctx) {
+        } else if let Err(error) = self.serve(reader, passes + 1, ctx) {
             ::log::error!("{}: {error}", self.settings.directory.display());
         }
     }

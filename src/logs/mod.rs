@@ -1,9 +1,10 @@
 //! Logs of applications: FIFOs in, numbered lines in rotated segments, readers and followers out.
 //!
 //! The way of a line: a process writes to its FIFO ([`fifo`]) → it is cut ([`lines`]) → stored with the next id
-//! ([`segment`]) → given to who follows ([`follow`]). A reader ([`query`]) gets the stored lines ([`stored`]) first and
+//! ([`segment`]) → given to who follows ([`follow`]). A reader ([`query`]) gets the stored lines ([`stored`]) first ([`delivery`]) and
 //! follows from the id where they end. [`log`] is the actor that owns all of it.
 
+pub mod delivery;
 pub mod fifo;
 pub mod follow;
 pub mod lines;
@@ -14,3 +15,4 @@ pub mod segment;
 pub mod source;
 pub mod store;
 pub mod stored;
+pub mod taking;

@@ -1,12 +1,13 @@
 //! One output of one process: its FIFO, and whose lines come out of it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::fifo::{Fifo, Window};
 use super::lines::{Cut, cut};
 use super::record::{Batch, Stream, now};
 use super::store::Store;
+use super::taking::Note;
 
 /// Lines taken in one turn: bounds what a turn costs in memory when all of them are empty.
 const TURN_LINES: usize = 2048;
@@ -19,14 +20,14 @@ const SURELY_ALL: usize = 4096;
 pub struct Source {
     /// The FIFO's own path.
     pub path: PathBuf,
-    /// `web.1`.
-    pub process: String,
+    process: String,
     /// Its release.
     pub release: u64,
-    /// Which log it goes to.
-    pub stream: Stream,
+    stream: Stream,
     /// Where it comes from.
     pub fifo: Fifo,
+    /// None where it cannot be made: a kill may then store lines twice.
+    note: Option<Note>,
 }
 
 /// What becomes of a line whose end is not there when a source is drained.
@@ -39,6 +40,57 @@ pub enum Unfinished {
 }
 
 impl Source {
+    /// Opens the FIFO at `path`. What a daemon before this one had stored but not taken out is taken out now.
+    ///
+    /// # Errors
+    /// When there is no FIFO at `path` that can be read.
+    pub fn open(
+        path: &Path,
+        stream: Stream,
+        process: &str,
+        release: u64,
+        window: &Window,
+        store: &mut Store,
+    ) -> io::Result<Self> {
+        let fifo = Fifo::open(path)?;
+        let mut note = None;
+        match store.note(stream, process) {
+            Ok((opened, unfinished)) => {
+                if let Some(first_id) = unfinished {
+                    let stored = store.written_by(stream, process, first_id)?;
+                    let mut bytes = fifo.look(window)?;
+                    if bytes.starts_with(&stored) {
+                        fifo.take(&mut bytes[..stored.len()])?;
+                    }
+                    opened.end();
+                }
+                note = Some(opened);
+            }
+            Err(error) => ::log::warn!("{}: no note of what is taken: {error}", path.display()),
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            process: process.to_owned(),
+            release,
+            stream,
+            fifo,
+            note,
+        })
+    }
+
+    /// Whether its lines are those of `process`.
+    #[must_use]
+    pub fn is_of(&self, process: &str) -> bool {
+        self.process == process
+    }
+
+    /// Forgets what only matters to a process that may come back.
+    pub fn close(self) {
+        if let Some(note) = self.note {
+            note.remove();
+        }
+    }
+
     /// Hands the lines that are there to `store`, up to 64 KiB of them, then takes them out of the FIFO. True when there
     /// may be more already.
     ///
@@ -92,16 +144,103 @@ impl Source {
                 partial: true,
             });
         }
-        if !lines.is_empty() {
-            store.append(&Batch {
-                stream: self.stream,
-                time: now(),
-                process: &self.process,
-                release: self.release,
-                lines,
-            });
-            self.fifo.take(&mut bytes[..taken])?;
+        if lines.is_empty() {
+            return Ok(0);
+        }
+        if let Some(note) = &self.note {
+            note.begin(store.next_id(self.stream).unwrap_or(0));
+        }
+        store.append(&Batch {
+            stream: self.stream,
+            time: now(),
+            process: &self.process,
+            release: self.release,
+            lines,
+        });
+        self.fifo.take(&mut bytes[..taken])?;
+        if let Some(note) = &self.note {
+            note.end();
         }
         Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::log::LogSettings;
+    use super::*;
+
+    struct Bench {
+        root: tempfile::TempDir,
+        window: Window,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let mode = nix::sys::stat::Mode::S_IRWXU;
+            nix::unistd::mkfifo(&root.path().join("stdout"), mode).unwrap();
+            let window = Window::new().unwrap();
+            Self { root, window }
+        }
+
+        /// A daemon's life.
+        fn life(&self) -> (Source, Store) {
+            let settings = LogSettings {
+                directory: self.root.path().join("logs"),
+                segment_size: 100_000,
+                segments: 2,
+            };
+            let mut store = Store::new(&settings);
+            let path = self.root.path().join("stdout");
+            let stream = Stream::Stdout;
+            let source = Source::open(&path, stream, "web.1", 1, &self.window, &mut store).unwrap();
+            (source, store)
+        }
+
+        fn print(&self, text: &str) {
+            std::fs::write(self.root.path().join("stdout"), text).unwrap();
+        }
+    }
+
+    fn written(store: &mut Store) -> String {
+        let bytes = store.written_by(Stream::Stdout, "web.1", 1).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_stored_but_not_taken_is_not_stored_again() {
+        let bench = Bench::new();
+        // The process keeps its end of the FIFO open all the time.
+        let _process = Fifo::open(&bench.root.path().join("stdout")).unwrap();
+        let (source, mut store) = bench.life();
+        bench.print("one\ntwo\nthr");
+        let copy = source.fifo.look(&bench.window).unwrap();
+        source.turn(&bench.window, &mut store).unwrap();
+        // As if it had been killed before the lines were taken.
+        let rest = source.fifo.unread() as usize;
+        source.fifo.take(&mut vec![0; rest]).unwrap();
+        bench.print(std::str::from_utf8(&copy).unwrap());
+        source.note.as_ref().unwrap().begin(1);
+        drop((source, store));
+
+        let (source, mut store) = bench.life();
+        bench.print("ee\n");
+        source.turn(&bench.window, &mut store).unwrap();
+        assert_eq!(written(&mut store), "one\ntwo\nthree\n");
+    }
+
+    #[tokio::test]
+    async fn the_same_line_again_is_stored_again() {
+        let bench = Bench::new();
+        let _process = Fifo::open(&bench.root.path().join("stdout")).unwrap();
+        let (source, mut store) = bench.life();
+        bench.print("tick\n");
+        source.turn(&bench.window, &mut store).unwrap();
+        drop((source, store));
+        bench.print("tick\n");
+        let (source, mut store) = bench.life();
+        source.turn(&bench.window, &mut store).unwrap();
+        assert_eq!(written(&mut store), "tick\ntick\n");
     }
 }

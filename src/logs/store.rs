@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 
 use super::follow::Followers;
 use super::log::LogSettings;
+use super::query::{Chunk, Query};
 use super::record::{Batch, Stream};
 use super::segment::{Appended, Segments};
+use super::stored::Stored;
+use super::taking::Note;
 
 /// An application's logs, and those who follow them.
 #[derive(Debug)]
 pub struct Store {
+    directory: PathBuf,
     segments: BTreeMap<Stream, Segments>,
     /// Who is given what is stored.
     pub followers: Followers,
@@ -24,6 +29,7 @@ impl Store {
             .into_iter()
             .map(|stream| (stream, Segments::new(settings.clone(), stream)));
         Self {
+            directory: settings.directory.clone(),
             segments: segments.collect(),
             followers: Followers::default(),
         }
@@ -46,5 +52,54 @@ impl Store {
             Some(segments) => segments.next_id(),
             None => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    /// The note for what is taken out of a FIFO of `process`; see [`Note::open`].
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn note(&mut self, stream: Stream, process: &str) -> io::Result<(Note, Option<u64>)> {
+        // Makes the directory too.
+        self.next_id(stream)?;
+        Note::open(&self.directory, stream, process)
+    }
+
+    /// The stored lines that `query` wants.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn stored(&mut self, query: Query) -> io::Result<(Stored, u64)> {
+        let end = self.next_id(query.stream)?;
+        Ok((Stored::new(&self.directory, query, end)?, end))
+    }
+
+    /// What `process` wrote, byte for byte, according to the lines from `first_id` on.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn written_by(
+        &mut self,
+        stream: Stream,
+        process: &str,
+        first_id: u64,
+    ) -> io::Result<Vec<u8>> {
+        let (mut stored, _) = self.stored(Query {
+            stream,
+            tail: None,
+            process: Some(process.to_owned()),
+            release: None,
+            since: None,
+            after: Some(first_id.saturating_sub(1)),
+            follow: false,
+        })?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stored.next_chunk()? {
+            let Chunk::Lines(lines) = chunk else { continue };
+            for line in lines {
+                bytes.extend(line.text);
+                bytes.extend((!line.partial).then_some(b'\n'));
+            }
+        }
+        Ok(bytes)
     }
 }

@@ -47,12 +47,9 @@ impl Surroundings {
 
 fn default_user(root: bool) -> String {
     if root {
-        let exists = |name: &&str| matches!(User::from_name(name), Ok(Some(_)));
-        return ["www-data"]
-            .iter()
-            .find(|n| exists(n))
-            .unwrap_or(&"nobody")
-            .to_string();
+        let preferred = "www-data";
+        let exists = matches!(User::from_name(preferred), Ok(Some(_)));
+        return if exists { preferred } else { "nobody" }.into();
     }
     match User::from_uid(geteuid()) {
         Ok(Some(user)) => user.name,

@@ -5,7 +5,7 @@
 //! proxy, [`steps`] what is shown of it all. Whatever happens, the server is stopped and the directory removed.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_rt::signal::unix::{SignalKind, signal};
 use anyhow::{Context, bail, ensure};
@@ -71,7 +71,10 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         };
         let played = tokio::select! {
             played = play(args, &mut stage, &mut steps) => played,
-            signalled = interrupted() => signalled,
+            signalled = interrupted() => signalled.and_then(|()| {
+                ensure!(!args.once, "interrupted before all was checked");
+                Ok(())
+            }),
         };
         let cleaned = stage.clear(&mut steps).await;
         played.and(cleaned)?;
@@ -121,7 +124,7 @@ async fn play(args: DemoArgs, stage: &mut Stage, steps: &mut Steps) -> anyhow::R
             .take(&format!("GET {}", visit.by), visits.check(visit))
             .await?;
     }
-    show_ways_in(&visits, server, steps)?;
+    show_ways_in(args.once, &visits, server, steps)?;
     if args.once {
         return check_the_rest(&client, &visits, steps).await;
     }
@@ -152,9 +155,9 @@ async fn deploy(
     steps.say(&format!("POST /applications {document}"))?;
     let name = AppName::parse(NAME)?;
     let call = Call::new(Method::POST, "/applications").body(document.to_string());
-    let timer = steps.timer();
+    let begun = Instant::now();
     deploy::run(&name, call, WaitArgs::default(), client, steps.output()).await?;
-    steps.note("deploy", timer);
+    steps.note("deploy", begun.elapsed());
     Ok(())
 }
 
@@ -166,11 +169,20 @@ async fn web(client: &Client) -> anyhow::Result<Value> {
     web.cloned().context("the app has no process web.1")
 }
 
-fn show_ways_in(visits: &Visits, server: &Server, steps: &mut Steps) -> anyhow::Result<()> {
+fn show_ways_in(
+    once: bool,
+    visits: &Visits,
+    server: &Server,
+    steps: &mut Steps,
+) -> anyhow::Result<()> {
     let (url, token) = (server.url()?, server.token());
-    steps.say("\nTry:")?;
+    steps.say(if once {
+        "\nIt was reached by:"
+    } else {
+        "\nTry:"
+    })?;
     for visit in visits.all() {
-        steps.say(&format!("  {:<44} # {}", visit.command(), visit.by))?;
+        steps.say(&format!("  {:<50} # {}", visit.command(), visit.by))?;
     }
     steps.say(&format!(
         "  a browser at http://{NAME}.localhost:{}/",

@@ -58,25 +58,19 @@ impl Steps {
         name: &str,
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
-        let timer = self.timer();
+        let begun = Instant::now();
         let result = work
             .await
             .map_err(|error| error.context(format!("{name} failed")))?;
-        let time = timer.elapsed();
-        self.note(name, timer);
+        let time = begun.elapsed();
+        self.note(name, time);
         self.say(&format!("  {name:<44} {:>10}", seconds(time.as_secs_f64())))?;
         Ok(result)
     }
 
-    /// Starts to time a step that shows itself.
-    #[must_use]
-    pub fn timer(&self) -> Instant {
-        Instant::now()
-    }
-
-    /// Remembers how long a step took, for the document.
-    pub fn note(&mut self, name: &str, timer: Instant) {
-        self.taken.insert(name.to_owned(), rounded(timer.elapsed()));
+    /// Remembers how long a step took that showed itself, for the document.
+    pub fn note(&mut self, name: &str, time: Duration) {
+        self.taken.insert(name.to_owned(), rounded(time));
     }
 
     /// The document of a demo that goes on: where it is and what it took so far.

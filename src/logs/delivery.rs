@@ -1,0 +1,105 @@
+//! The way of lines to one reader, at the pace at which it reads: first the stored ones, then new ones.
+
+use std::io;
+
+use actix::{Message, WeakAddr};
+use tokio::sync::mpsc;
+
+use super::follow::Reader;
+use super::log::Log;
+use super::query::Chunk;
+use super::stored::Stored;
+
+/// One pass over what is stored, for one reader.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What is stored.
+    pub stored: Stored,
+    /// The id at which `stored` ends.
+    pub end: u64,
+    /// How many passes were before this one.
+    pub passes: u32,
+    /// The lines from `end` on, if they are already kept for this reader.
+    pub live: Option<mpsc::Receiver<Chunk>>,
+    /// Whom it is for.
+    pub reader: Reader,
+}
+
+/// A reader has been given all lines with ids less than `end` and wants what comes.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct CaughtUp {
+    /// It.
+    pub reader: Reader,
+    /// Where it is.
+    pub end: u64,
+    /// How many passes it took.
+    pub passes: u32,
+}
+
+impl Delivery {
+    /// Delivers until the reader goes away, or has all that is stored and does not follow, or goes back to the Log.
+    pub async fn run(mut self, log: WeakAddr<Log>) {
+        loop {
+            let (rest, chunk) = match self.next_stored().await {
+                Some(next) => next,
+                None => return,
+            };
+            self = rest;
+            match chunk {
+                Ok(Some(chunk)) => {
+                    if self.reader.chunks.send(chunk).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return ::log::error!("cannot read a stored log: {error}"),
+            }
+        }
+        if !self.reader.query.follow {
+            return;
+        }
+        match self.live.take() {
+            Some(live) => self.forward(live).await,
+            None => self.hand_back(&log),
+        }
+    }
+
+    /// Reads on a blocking thread; `None` when the runtime ends.
+    async fn next_stored(mut self) -> Option<(Self, io::Result<Option<Chunk>>)> {
+        tokio::task::spawn_blocking(move || {
+            let chunk = self.stored.next_chunk();
+            (self, chunk)
+        })
+        .await
+        .ok()
+    }
+
+    async fn forward(self, mut live: mpsc::Receiver<Chunk>) {
+        loop {
+            let chunk = tokio::select! {
+                chunk = live.recv() => chunk,
+                () = self.reader.chunks.closed() => return,
+            };
+            let Some(chunk) = chunk else { return };
+            if self.reader.chunks.send(chunk).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn hand_back(mut self, log: &WeakAddr<Log>) {
+        let query = &mut self.reader.query;
+        query.after = Some(self.end.saturating_sub(1));
+        query.tail = None;
+        // What comes now is newer, whatever a clock that was set back says.
+        query.since = None;
+        if let Some(log) = log.upgrade() {
+            log.do_send(CaughtUp {
+                reader: self.reader,
+                end: self.end,
+                passes: self.passes,
+            });
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The note that makes a taking survive a kill.
+//!
+//! Lines are stored first and taken out of the FIFO after. A daemon that is killed between the two leaves them in both
+//! places. So before lines are stored the id of the first is noted, and the note is cleared after they were taken. A new
+//! daemon that finds a note compares what was stored from that id on with what is in the FIFO, and takes out what is
+//! already stored. Without a note nothing is compared: a process may well write the same line again.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::record::Stream;
+
+/// The note of one FIFO: eight bytes, overwritten in place.
+#[derive(Debug)]
+pub struct Note {
+    file: File,
+    path: PathBuf,
+}
+
+impl Note {
+    /// Opens or makes the note of `process` among the logs in `directory`; with the id of a taking that was not finished.
+    ///
+    /// # Errors
+    /// When it can neither be opened nor made.
+    pub fn open(
+        directory: &Path,
+        stream: Stream,
+        process: &str,
+    ) -> io::Result<(Self, Option<u64>)> {
+        let process = process.replace('/', "_");
+        let path = directory.join(format!("{}-{process}.taking", stream.name()));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(&path)?;
+        let mut noted = [0; 8];
+        let unfinished = match file.read_exact_at(&mut noted, 0) {
+            Ok(()) => Some(u64::from_le_bytes(noted)).filter(|id| *id > 0),
+            Err(_) => None,
+        };
+        Ok((Self { file, path }, unfinished))
+    }
+
+    /// Notes that lines from `first_id` on are about to be stored and taken. Failing to is no reason to lose them.
+    pub fn begin(&self, first_id: u64) {
+        let _ = self.file.write_all_at(&first_id.to_le_bytes(), 0);
+    }
+
+    /// Clears the note.
+    pub fn end(&self) {
+        self.begin(0);
+    }
+
+    /// Removes it: the process is gone for good.
+    pub fn remove(&self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
