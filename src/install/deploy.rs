@@ -74,8 +74,13 @@ impl Deploy {
 
     async fn make(&self) -> Result<Release, StepError> {
         let config = &self.spec.config;
-        let steps = plan::steps(config);
-        self.prepare(steps[0]).await?;
+        let steps = plan::steps(!config.packages.is_empty(), !config.install.is_empty());
+        if let Err(error) = self.prepare(steps[0]).await {
+            if let StepError::Failed(failure) = &error {
+                self.journal.at(steps[0]).line(&failure.reason).await;
+            }
+            return Err(error);
+        }
         if steps.contains(&Step::Packages) {
             let limit = self.spec.timeouts.packages;
             self.step(Step::Packages, limit, async |journal, bounds| {
@@ -89,7 +94,8 @@ impl Deploy {
         if builds {
             manifest = self.install(manifest).await?;
         }
-        if let Some(command) = plan::release_command(config, &manifest.procfile) {
+        let is_scaled = |name: &str| config.scale.contains_key(name);
+        if let Some(command) = plan::release_command(is_scaled, &manifest.procfile) {
             let limit = self.spec.timeouts.release;
             self.step(Step::Release, limit, async |journal, bounds| {
                 build::release_phase(&self.spec, command, &manifest.dotenv, &journal, &bounds).await

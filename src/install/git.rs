@@ -42,8 +42,9 @@ pub fn system_environment() -> BTreeMap<String, String> {
 }
 
 /// The only configuration that git sees ("protected" in the sense of git-config(1), so that `safe.directory` counts).
+/// `local`: the paths under which a repository on this machine may be opened.
 #[must_use]
-pub fn configuration(remote: &Remote) -> String {
+pub fn configuration(local: &[String]) -> String {
     let mut text = String::from(
         "# Written by procserver before each deploy.\n\
          [init]\n\tdefaultBranch = master\n\
@@ -57,9 +58,11 @@ pub fn configuration(remote: &Remote) -> String {
     for protocol in ["https", "http", "ssh", "git"] {
         text.push_str(&format!("[protocol \"{protocol}\"]\n\tallow = always\n"));
     }
-    if let Some(path) = remote.path() {
+    if !local.is_empty() {
         // A repository of another user is refused otherwise. Here somebody named it who may configure the server.
         text.push_str("[protocol \"file\"]\n\tallow = always\n[safe]\n");
+    }
+    for path in local {
         let path = path.trim_end_matches('/');
         for directory in [
             path.to_owned(),
@@ -292,16 +295,16 @@ mod tests {
         let remote = Remote::parse("https://ann:s3cret@h/r.git");
         let program = program(Path::new("/x"), &remote, &["fetch", "--", remote.url()]);
         assert!(!program.title().contains("s3cret"));
-        assert!(!configuration(&remote).contains("s3cret"));
+        assert!(!configuration(&[]).contains("s3cret"));
         assert_eq!(program.environment["PROCSERVER_GIT_PASSWORD"], "s3cret");
         assert!(!program.environment.contains_key("HOME"));
     }
 
     #[test]
     fn files_are_allowed_for_local_repositories_only() {
-        let local = configuration(&Remote::parse("file:///srv/a\"b"));
+        let local = configuration(&["/srv/a\"b/".into()]);
         assert!(local.contains("[protocol \"file\"]"));
         assert!(local.contains(r#"directory = "/srv/a\"b""#));
-        assert!(!configuration(&Remote::parse("https://h/x")).contains("file"));
+        assert!(!configuration(&[]).contains("file"));
     }
 }

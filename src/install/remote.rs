@@ -94,14 +94,14 @@ impl Remote {
 
     /// The directory of a repository on this machine.
     #[must_use]
-    pub fn path(&self) -> Option<&str> {
+    pub fn path(&self) -> Option<String> {
         if self.url.starts_with('/') {
-            return Some(&self.url);
+            return Some(self.url.clone());
         }
         let scheme = self.url.get(..7)?;
         scheme
             .eq_ignore_ascii_case("file://")
-            .then(|| &self.url[7..])
+            .then(|| decoded(&self.url[7..]))
     }
 }
 
@@ -163,8 +163,11 @@ mod tests {
 
     #[test]
     fn local_repositories_have_a_path() {
-        assert_eq!(Remote::parse("file:///srv/x").path(), Some("/srv/x"));
-        assert_eq!(Remote::parse("/srv/x").path(), Some("/srv/x"));
+        assert_eq!(
+            Remote::parse("file:///srv/a%20x").path().as_deref(),
+            Some("/srv/a x")
+        );
+        assert_eq!(Remote::parse("/srv/x").path().as_deref(), Some("/srv/x"));
         assert_eq!(Remote::parse("https://h/x").path(), None);
         assert_eq!(Remote::parse("ä://h/x").path(), None);
     }

@@ -50,11 +50,7 @@ impl<'a> Source<'a> {
     /// # Errors
     /// The remote refuses, what is wanted is not there, the disk is full, a bound is reached.
     pub async fn fetch(&self) -> Result<String, StepError> {
-        let (path, text) = (self.configuration.clone(), git::configuration(&self.remote));
-        command::blocking(Step::Fetch, "cannot write git's configuration", move || {
-            durable::replace(&path, text.as_bytes(), 0o600)
-        })
-        .await?;
+        self.configure().await?;
         let fresh = !self.is_usable().await?;
         if fresh {
             self.make_anew().await?;
@@ -71,6 +67,18 @@ impl<'a> Source<'a> {
             }
         }
         self.resolve().await
+    }
+
+    async fn configure(&self) -> Result<(), StepError> {
+        let (file, path) = (self.configuration.clone(), self.remote.path());
+        command::blocking(Step::Fetch, "cannot write git's configuration", move || {
+            // git compares with the path that a link leads to. If it leads nowhere, git says so.
+            let real = path.as_ref().and_then(|p| std::fs::canonicalize(p).ok());
+            let real = real.and_then(|p| p.into_os_string().into_string().ok());
+            let local: Vec<String> = path.into_iter().chain(real).collect();
+            durable::replace(&file, git::configuration(&local).as_bytes(), 0o600)
+        })
+        .await
     }
 
     /// Puts the files of `commit` into the new directory `to`, without a `.git`. When the mirror lacks an object, it

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 /// A tree that nests deeper is refused: each level costs a descriptor while it is walked.
 const MAX_DEPTH: usize = 128;
 
-/// Who owns a tree and what its directories and files may be used for.
+/// To whom a tree belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// User id.
@@ -29,21 +29,24 @@ pub struct Owner {
     pub gid: u32,
 }
 
-/// Gives everything below (and including) `path` to `owner`. Blocks.
+/// Gives `path` and everything below it that belongs to the same user as `path` itself to `owner`; entries of third
+/// users stay theirs. `path` comes last: when this was interrupted, it can be repeated. Blocks.
 ///
 /// # Errors
 /// The first entry that refuses; the tree is partly given then.
 pub fn give(path: &Path, owner: Owner) -> io::Result<()> {
     let top = open_directory(CWD, path)?;
-    own(top.as_fd(), owner)?;
-    walk(&top, 0, &mut |directory, name, stat| {
-        let links_elsewhere = is_file(stat) && stat.st_nlink > 1;
-        if links_elsewhere && stat.st_uid != owner.uid {
-            return Err(io::Error::other("a hard link to a file of another user"));
+    let from = fstat(&top)?.st_uid;
+    walk(&top, 0, &mut |directory, name, _| {
+        // What is checked is what is given, even if its user exchanges the entry meanwhile.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let entry = openat(directory, name, flags, Mode::empty())?;
+        if fstat(&entry)?.st_uid == from {
+            own_at(entry.as_fd(), c"", owner, AtFlags::EMPTY_PATH)?;
         }
-        own_at(directory, name, owner)?;
         Ok(())
-    })
+    })?;
+    own(top.as_fd(), owner)
 }
 
 /// Makes everything below (and including) `path` unwritable. With `owner` (when we are root), it is given to that
@@ -70,7 +73,7 @@ fn seal_entry(
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => seal_directory(open_directory(directory, name)?.as_fd(), owner),
         FileType::Symlink => match owner {
-            Some(owner) => own_at(directory, name, owner),
+            Some(owner) => own_at(directory, name, owner, AtFlags::SYMLINK_NOFOLLOW),
             None => Ok(()),
         },
         FileType::RegularFile => {
@@ -78,7 +81,7 @@ fn seal_entry(
                 unshare(directory, name, stat)?;
             }
             if let Some(owner) = owner {
-                own_at(directory, name, owner)?;
+                own_at(directory, name, owner, AtFlags::SYMLINK_NOFOLLOW)?;
             }
             let mode = sealed(stat.st_mode, owner.is_some());
             Ok(chmodat(directory, name, mode, AtFlags::empty())?)
@@ -282,24 +285,14 @@ fn open_directory<P: rustix::path::Arg>(parent: BorrowedFd<'_>, name: P) -> io::
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
-fn is_file(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-}
-
 fn own(file: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
     Ok(fchown(file, Some(uid), Some(gid))?)
 }
 
-fn own_at(directory: BorrowedFd<'_>, name: &CStr, owner: Owner) -> io::Result<()> {
+fn own_at(directory: BorrowedFd<'_>, name: &CStr, owner: Owner, flags: AtFlags) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-    Ok(chownat(
-        directory,
-        name,
-        Some(uid),
-        Some(gid),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?)
+    Ok(chownat(directory, name, Some(uid), Some(gid), flags)?)
 }
 
 /// Makes the directory at `path` if there is none, with exactly this mode and (when we are root) owner. Its parent

@@ -164,3 +164,26 @@ fn a_directory_is_made_with_its_mode_and_changes_hands() {
     std::fs::write(home.path().join("file"), "x").unwrap();
     assert!(directory(&home.path().join("file"), 0o700, None).is_err());
 }
+
+#[test]
+fn what_belongs_to_third_users_is_not_given_away() {
+    if !root() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("storage");
+    directory(&path, 0o700, Some(SOMEBODY)).unwrap();
+    std::fs::write(path.join("of-root"), "x").unwrap();
+    std::fs::write(path.join("own"), "x").unwrap();
+    std::os::unix::fs::lchown(path.join("own"), Some(SOMEBODY.uid), Some(SOMEBODY.gid)).unwrap();
+    let another = Owner {
+        uid: 54_323,
+        gid: 54_323,
+    };
+    directory(&path, 0o700, Some(another)).unwrap();
+    let uid = |name: &str| std::fs::metadata(path.join(name)).unwrap().uid();
+    assert_eq!(
+        (uid("of-root"), uid("own"), uid("")),
+        (0, another.uid, another.uid)
+    );
+}

@@ -101,6 +101,12 @@ fn a_repository_of_another_user_can_be_deployed() {
         .unwrap();
     assert!(status.success());
     world.deploy().release();
+    let link = world.path().join("a link");
+    std::os::unix::fs::symlink(world.repo(), &link).unwrap();
+    world.config.repo.url = format!("file://{}/a%20link", world.path().display());
+    world.deploy().release();
+    world.config.repo.url = link.display().to_string();
+    world.deploy().release();
 }
 
 #[test]
