@@ -1,1 +1,331 @@
 //! One client connection: its requests, in order.
+
+use std::future::{Future as _, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+use super::buffer::Buffer;
+use super::deadline::Deadline;
+use super::error_page::{self, Failure, Page};
+use super::exchange::{Client, End, Exchange, Facts, Tunnel};
+use super::forwarded;
+use super::framing::Framing;
+use super::head::{self, MAX_TARGET, Refusal, Request};
+use super::tunnel;
+use super::upstream::Upstream;
+use super::worker::Worker;
+
+/// Space for a head before it turns out to be larger; what an idle connection keeps.
+const SPACE: usize = 8 * 1024;
+
+/// What is read and dropped after the last response, so that the client sees it before a reset (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1 << 20;
+
+/// One client connection.
+pub struct Connection<S> {
+    pub(super) stream: S,
+    pub(super) input: Buffer,
+    pub(super) deadline: Deadline,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    /// The app's own listener that it came in by.
+    pub(super) port: Option<u16>,
+    pub(super) trusted: bool,
+    pub(super) worker: Rc<Worker>,
+    /// The pipe to the API, once it was asked.
+    pub(super) api: Option<Upstream>,
+    requests: u64,
+}
+
+/// What follows a request.
+pub(super) enum Next {
+    /// Another request.
+    Again,
+    /// The end, at once.
+    Close,
+    /// The end, once the client had time to read the response.
+    Linger,
+    /// A tunnel.
+    Tunnel(Box<(Upstream, Tunnel, Option<crate::router::backend::Lease>)>),
+}
+
+/// Why there is no request head.
+enum NoHead {
+    /// The client closed, was idle too long, or the front end drains.
+    Close,
+    Slow,
+    Refused(Refusal),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection from `peer` to `local`, perhaps by an app's own `port`.
+    pub fn new(
+        stream: S,
+        (peer, local, port): (SocketAddr, SocketAddr, Option<u16>),
+        worker: Rc<Worker>,
+    ) -> Self {
+        Self {
+            stream,
+            input: Buffer::default(),
+            deadline: Deadline::new(worker.settings.timeouts.head),
+            trusted: worker.trusts(peer),
+            peer,
+            local,
+            port,
+            worker,
+            api: None,
+            requests: 0,
+        }
+    }
+
+    /// Answers its requests; gives the stream back to be shut down.
+    pub async fn serve(mut self) -> S {
+        loop {
+            match self.request().await {
+                Next::Again => self.input.shrink(SPACE),
+                Next::Close => return self.stream,
+                Next::Linger => {
+                    self.linger().await;
+                    return self.stream;
+                }
+                Next::Tunnel(start) => return self.tunnel(*start).await,
+            }
+            self.requests += 1;
+        }
+    }
+
+    async fn request(&mut self) -> Next {
+        let end = match self.head_end().await {
+            Ok(end) => end,
+            Err(NoHead::Close) => return Next::Close,
+            Err(NoHead::Slow) => return self.refuse(&Failure::slow_client()).await,
+            Err(NoHead::Refused(refusal)) => return self.refuse(&refusal.into()).await,
+        };
+        let limits = &self.worker.settings.limits;
+        let (fields, body) = (limits.headers, limits.body);
+        // The buffer is moved out while the head borrows it.
+        let input = std::mem::take(&mut self.input);
+        let parsed = match head::request(&input.bytes()[..end], fields) {
+            Ok(parsed) => parsed,
+            Err(refusal) => {
+                self.input = input;
+                return self.refuse(&refusal.into()).await;
+            }
+        };
+        let facts = self.facts(&parsed);
+        if matches!(parsed.framing, Framing::Length(bytes) if bytes > body) {
+            let failure = Failure::body_too_large(body);
+            return self.answer(&failure, &facts, false).await;
+        }
+        let routed = self.route(&parsed, &facts).await;
+        self.input = input;
+        self.input.consume(end);
+        match routed {
+            Ok((backend, head)) => self.exchange(backend, head, &facts).await,
+            Err(Some(failure)) => {
+                let complete = facts.framing == Framing::Empty;
+                self.answer(&failure, &facts, complete).await
+            }
+            Err(None) => Next::Close,
+        }
+    }
+
+    fn facts(&self, request: &Request<'_>) -> Facts {
+        let id = forwarded::sane_request_id(&request.fields);
+        Facts {
+            minor: request.minor,
+            head: request.method == "HEAD",
+            idempotent: matches!(
+                request.method,
+                "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE"
+            ),
+            keep_alive: request.keep_alive,
+            framing: request.framing,
+            expects_continue: request.expects_continue,
+            upgrade: request.upgrade.map(Into::into),
+            html: error_page::prefers_html(&request.fields),
+            request_id: id.map_or_else(|| self.worker.request_id(), Into::into),
+        }
+    }
+
+    /// Runs the exchange with `upstream`; what it leaves decides how the connection goes on.
+    pub(super) async fn run(
+        &mut self,
+        upstream: (&mut Upstream, bool),
+        head: Vec<u8>,
+        facts: &Facts,
+    ) -> End {
+        let client = Client {
+            stream: &mut self.stream,
+            input: &mut self.input,
+            deadline: &mut self.deadline,
+        };
+        let settings = &*self.worker.settings;
+        let draining = self.worker.is_draining();
+        Exchange::new(client, upstream, head, facts, (settings, draining))
+            .run()
+            .await
+    }
+
+    /// Reads until a whole head is in the buffer; the answer is its length.
+    async fn head_end(&mut self) -> Result<usize, NoHead> {
+        let timeouts = self.worker.settings.timeouts;
+        let limit = self.worker.settings.limits.head;
+        let first = self.requests == 0;
+        self.deadline
+            .set(if first { timeouts.head } else { timeouts.idle });
+        let (mut seen, mut skipped, mut started) = (0, false, first);
+        loop {
+            // RFC 9112 §2.2: one empty line before a request is a mistake of old clients.
+            if !skipped && self.input.bytes().starts_with(b"\r\n") {
+                self.input.consume(2);
+                skipped = true;
+            }
+            let bytes = self.input.bytes();
+            if let Some(end) = find_head(bytes, seen, limit).map_err(NoHead::Refused)? {
+                return Ok(end);
+            }
+            seen = bytes.len();
+            if !bytes.is_empty() && !started {
+                started = true;
+                self.deadline.set(timeouts.head);
+            }
+            self.read_some(limit).await?;
+        }
+    }
+
+    /// Reads once, within the deadline; while nothing has come, draining ends the wait.
+    async fn read_some(&mut self, limit: usize) -> Result<(), NoHead> {
+        let size = if self.input.holds(SPACE) {
+            limit.max(SPACE) + 1
+        } else {
+            SPACE
+        };
+        let mut draining = self.worker.draining.clone();
+        let mut drains = pin!(draining.wait_for(|draining| *draining));
+        poll_fn(|cx| {
+            match self.input.poll_fill(cx, &mut self.stream, size) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoHead::Close)),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+                Poll::Pending => {}
+            }
+            let idle = self.input.is_empty();
+            if idle && drains.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(NoHead::Close));
+            }
+            let late = || Err(if idle { NoHead::Close } else { NoHead::Slow });
+            self.deadline.poll(cx).map(|()| late())
+        })
+        .await
+    }
+
+    /// Answers what is no request, and ends.
+    async fn refuse(&mut self, failure: &Failure) -> Next {
+        let page = Page {
+            html: false,
+            head_only: false,
+            keep_alive: false,
+            minor: 1,
+            request_id: &self.worker.request_id(),
+        };
+        self.write_page(failure, &page).await;
+        Next::Linger
+    }
+
+    /// Answers a request; the connection is kept if the client wants it and the request was read to its end.
+    pub(super) async fn answer(
+        &mut self,
+        failure: &Failure,
+        facts: &Facts,
+        complete: bool,
+    ) -> Next {
+        let keep_alive = facts.keep_alive && complete && !self.worker.is_draining();
+        let page = Page {
+            html: facts.html,
+            head_only: facts.head,
+            keep_alive,
+            minor: facts.minor,
+            request_id: &facts.request_id,
+        };
+        let written = self.write_page(failure, &page).await;
+        match (written, keep_alive) {
+            (false, _) => Next::Close,
+            (true, true) => Next::Again,
+            (true, false) => Next::Linger,
+        }
+    }
+
+    async fn write_page(&mut self, failure: &Failure, page: &Page<'_>) -> bool {
+        let mut out = Vec::new();
+        error_page::write(&mut out, failure, page);
+        let limit = self.worker.settings.timeouts.idle;
+        let written = tokio::time::timeout(limit, self.stream.write_all(&out)).await;
+        matches!(written, Ok(Ok(())))
+    }
+
+    /// Closes the sending side and reads on for a while, so that what was sent is not lost to a reset.
+    async fn linger(&mut self) {
+        if self.stream.shutdown().await.is_err() {
+            return;
+        }
+        self.deadline.set(LINGER);
+        let mut read = 0;
+        while read < LINGER_BYTES {
+            self.input.consume(usize::MAX);
+            let count = poll_fn(|cx| {
+                if let Poll::Ready(result) = self.input.poll_fill(cx, &mut self.stream, SPACE) {
+                    return Poll::Ready(result.unwrap_or(0));
+                }
+                self.deadline.poll(cx).map(|()| 0)
+            });
+            match count.await {
+                0 => return,
+                count => read += count,
+            }
+        }
+    }
+
+    async fn tunnel(
+        mut self,
+        (mut upstream, start, _lease): (Upstream, Tunnel, Option<crate::router::backend::Lease>),
+    ) -> S {
+        let idle = self.worker.settings.timeouts.tunnel_idle;
+        let upstream = (&mut upstream, start.upstream_in);
+        let client = (&mut self.stream, self.input);
+        if let Err(error) = tunnel::run(client, upstream, start.head, idle).await {
+            log::debug!("{}: tunnel closed: {error}", self.peer);
+        }
+        self.stream
+    }
+}
+
+/// The length of the head that `bytes` begins with, if it is whole.
+fn find_head(bytes: &[u8], seen: usize, limit: usize) -> Result<Option<usize>, Refusal> {
+    // What is not HTTP at all (TLS, a probe) is told at its first byte; a lone CR may be half of an empty line.
+    if bytes.first().is_some_and(|b| !head::is_token(*b)) && bytes != b"\r" {
+        return Err(Refusal::Malformed("it does not begin with a method"));
+    }
+    let end = head::find_end(bytes, seen).map_err(Refusal::Malformed)?;
+    if let Some(end) = end {
+        return if end <= limit {
+            Ok(Some(end))
+        } else {
+            Err(Refusal::TooLarge)
+        };
+    }
+    let too_long = bytes.len() >= limit.min(MAX_TARGET + 64);
+    if too_long && !bytes.contains(&b'\r') {
+        return Err(Refusal::Target);
+    }
+    if bytes.len() >= limit {
+        Err(Refusal::TooLarge)
+    } else {
+        Ok(None)
+    }
+}

@@ -1,1 +1,320 @@
-//! Answers of the proxy itself.
+//! Answers of the proxy itself: problem+json (RFC 9457), or HTML for browsers (pure).
+
+use std::io::Write as _;
+
+use super::head::{Field, Refusal};
+
+/// What went wrong, as a client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The status code.
+    pub status: u16,
+    /// The code that Heroku's router has for it, if it has one.
+    pub code: Option<&'static str>,
+    /// A sentence for a person.
+    pub detail: String,
+    /// Seconds after which to ask again.
+    pub retry_after: Option<u32>,
+}
+
+impl Failure {
+    fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: (!code.is_empty()).then_some(code),
+            detail: detail.into(),
+            retry_after: None,
+        }
+    }
+
+    /// No app has this host, name or path.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(
+            404,
+            "",
+            "No application answers here. See GET /routes of the API for who would answer what.",
+        )
+    }
+
+    /// The app was stopped.
+    #[must_use]
+    pub fn stopped(app: &str) -> Self {
+        Self::new(503, "H14", format!("The application \"{app}\" is stopped."))
+    }
+
+    /// Its processes keep crashing.
+    #[must_use]
+    pub fn crashed(app: &str) -> Self {
+        Self::new(
+            503,
+            "H10",
+            format!("The application \"{app}\" crashed. Its log says why."),
+        )
+    }
+
+    /// It has no process that is routed to.
+    #[must_use]
+    pub fn no_web(app: &str) -> Self {
+        Self::new(
+            503,
+            "H14",
+            format!("The application \"{app}\" runs no web process."),
+        )
+    }
+
+    /// Not ready within the hold.
+    #[must_use]
+    pub fn not_ready(app: &str) -> Self {
+        Self {
+            retry_after: Some(5),
+            ..Self::new(
+                503,
+                "H20",
+                format!("The application \"{app}\" is not ready yet."),
+            )
+        }
+    }
+
+    /// Too many requests wait already.
+    #[must_use]
+    pub fn backlog(app: &str) -> Self {
+        Self {
+            retry_after: Some(5),
+            ..Self::new(
+                503,
+                "H11",
+                format!("Too many requests wait for the application \"{app}\"."),
+            )
+        }
+    }
+
+    /// The front end is not able to route now (its replica is being restarted).
+    #[must_use]
+    pub fn unroutable() -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(503, "", "The server is restarting a part of itself.")
+        }
+    }
+
+    /// The connection was refused.
+    #[must_use]
+    pub fn refused() -> Self {
+        Self::new(502, "H21", "The application refused the connection.")
+    }
+
+    /// The connection could not be made for another reason.
+    #[must_use]
+    pub fn unreachable() -> Self {
+        Self::new(502, "H19", "The application could not be connected to.")
+    }
+
+    /// Closed before a whole response head came.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self::new(
+            502,
+            "H13",
+            "The application closed the connection without a response.",
+        )
+    }
+
+    /// What came is no response.
+    #[must_use]
+    pub fn bad_response() -> Self {
+        Self::new(502, "H17", "The application sent a malformed response.")
+    }
+
+    /// No response in time.
+    #[must_use]
+    pub fn timeout() -> Self {
+        Self::new(504, "H12", "The application did not respond in time.")
+    }
+
+    /// The client did not send its head or body in time.
+    #[must_use]
+    pub fn slow_client() -> Self {
+        Self::new(408, "H28", "The request did not arrive in time.")
+    }
+
+    /// The body is malformed.
+    #[must_use]
+    pub fn bad_body(why: &str) -> Self {
+        Self::new(400, "", format!("The request is malformed: {why}."))
+    }
+
+    /// The body is larger than `limit` bytes.
+    #[must_use]
+    pub fn body_too_large(limit: u64) -> Self {
+        Self::new(
+            413,
+            "",
+            format!("The request body is too large: at most {limit} bytes are accepted."),
+        )
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.status(), "", refusal.to_string())
+    }
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// HTML instead of problem+json.
+    pub html: bool,
+    /// The request was HEAD: no body.
+    pub head_only: bool,
+    /// The connection is kept.
+    pub keep_alive: bool,
+    /// The client's HTTP/1.x.
+    pub minor: u8,
+    /// Identifies the request.
+    pub request_id: &'a str,
+}
+
+/// Writes a whole response.
+pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
+    let title = title(failure.status);
+    let body = if page.html {
+        html(failure, title, page)
+    } else {
+        problem(failure, title, page)
+    };
+    let kind = if page.html {
+        "text/html; charset=utf-8"
+    } else {
+        "application/problem+json"
+    };
+    let _ = write!(
+        out,
+        "HTTP/1.1 {} {title}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+         X-Request-ID: {}\r\n",
+        failure.status,
+        body.len(),
+        page.request_id
+    );
+    if failure.status == 405 {
+        out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+    }
+    if let Some(seconds) = failure.retry_after {
+        let _ = write!(out, "Retry-After: {seconds}\r\n");
+    }
+    match (page.keep_alive, page.minor) {
+        (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+        (true, 0) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (true, _) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+    if !page.head_only {
+        out.extend_from_slice(body.as_bytes());
+    }
+}
+
+/// Whether the client would rather see HTML: browsers name it, programs seldom do.
+#[must_use]
+pub fn prefers_html(fields: &[Field<'_>]) -> bool {
+    let accepts = fields.iter().filter(|f| f.is("accept"));
+    accepts.into_iter().any(|f| {
+        f.value
+            .windows(9)
+            .any(|w| w.eq_ignore_ascii_case(b"text/html"))
+    })
+}
+
+fn problem(failure: &Failure, title: &str, page: &Page<'_>) -> String {
+    let mut problem = serde_json::json!({
+        "type": "about:blank",
+        "title": title,
+        "status": failure.status,
+        "detail": failure.detail,
+        "request_id": page.request_id,
+    });
+    if let Some(code) = failure.code {
+        problem["code"] = code.into();
+    }
+    format!("{problem}\n")
+}
+
+fn html(failure: &Failure, title: &str, page: &Page<'_>) -> String {
+    let escape = |text: &str| {
+        text.replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+            .replace('"', "&quot;")
+    };
+    let code = failure
+        .code
+        .map(|c| format!("{c} &middot; "))
+        .unwrap_or_default();
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{status} {title}</title>\n\
+         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:12vh auto;padding:0 1em}}\
+         small{{color:#767676}}</style>\n<h1>{title}</h1>\n<p>{detail}</p>\n\
+         <p><small>{status} &middot; {code}request {id}</small></p>\n</html>\n",
+        status = failure.status,
+        detail = escape(&failure.detail),
+        id = escape(page.request_id),
+    )
+}
+
+fn title(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        431 => "Request Header Fields Too Large",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::head;
+
+    fn page(html: bool) -> Page<'static> {
+        Page {
+            html,
+            head_only: false,
+            keep_alive: false,
+            minor: 1,
+            request_id: "id1",
+        }
+    }
+
+    #[test]
+    fn an_answer_is_a_response_with_code_id_and_length() {
+        for html in [false, true] {
+            let mut out = Vec::new();
+            write(&mut out, &Failure::not_ready("a"), &page(html));
+            let end = head::find_end(&out, 0).unwrap().unwrap();
+            let parsed = head::response(&out[..end], false).unwrap();
+            assert_eq!(parsed.length, Some((out.len() - end) as u64));
+            let text = String::from_utf8(out).unwrap();
+            for part in ["H20", "id1", "Retry-After: 5", "Connection: close"] {
+                assert!(text.contains(part), "{part} in {text}");
+            }
+            assert_eq!(text.contains("<h1>"), html);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_escaped() {
+        let mut out = Vec::new();
+        write(&mut out, &Failure::crashed("<b>"), &page(true));
+        assert!(String::from_utf8(out).unwrap().contains("&lt;b&gt;"));
+    }
+}

@@ -1,1 +1,488 @@
-//! One request and its response.
+//! One request and its response, both ways at once.
+//!
+//! All that can be done without waiting is done in [`Exchange::step`]; then [`Exchange::poll_io`] waits until one of
+//! the two connections can be read or written. So a final response is passed on while the body is still being sent,
+//! and neither side is read faster than the other one takes it.
+
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
+
+use super::buffer::Buffer;
+use super::deadline::Deadline;
+use super::error_page::Failure;
+use super::flow::Flow;
+use super::forwarded::{self, Downstream};
+use super::framing::Framing;
+use super::front::FrontSettings;
+use super::head::{self, Response};
+use super::upstream::Upstream;
+
+/// Space for what is read, of each side; and for bodies that are larger.
+const SPACE: usize = 16 * 1024;
+const LARGE_SPACE: usize = 64 * 1024;
+
+/// How long a backend may leave a client that expects a 100 without one, before it is told to go on from here.
+const CONTINUE_AFTER: Duration = Duration::from_millis(300);
+
+/// What an exchange has to know of its request.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The client's HTTP/1.x.
+    pub minor: u8,
+    /// The method is HEAD.
+    pub head: bool,
+    /// Asking twice does no harm (RFC 9110 §9.2.2).
+    pub idempotent: bool,
+    /// The client wants the connection kept.
+    pub keep_alive: bool,
+    /// How the request's body is delimited.
+    pub framing: Framing,
+    /// The client waits for a 100.
+    pub expects_continue: bool,
+    /// The protocols that the client would switch to.
+    pub upgrade: Option<Box<str>>,
+    /// Errors are shown as HTML.
+    pub html: bool,
+    /// Identifies the request.
+    pub request_id: Box<str>,
+}
+
+/// How an exchange ended.
+#[derive(Debug)]
+pub enum End {
+    /// The response was passed on whole.
+    Complete {
+        /// The client's connection can take the next request.
+        keep_client: bool,
+        /// The backend's connection can take the next request.
+        keep_upstream: bool,
+    },
+    /// Nothing of a final response was passed on; this is to be told to the client.
+    Failed(Failure),
+    /// A kept connection turned out to be dead; the request can be sent again.
+    Stale,
+    /// The response broke off; what came of it was passed on.
+    Truncated(&'static str),
+    /// The client is gone (H27).
+    Gone,
+    /// The backend switched protocols: a tunnel follows.
+    Switched(Tunnel),
+}
+
+/// What a tunnel starts with: the 101 to be written, and what came from the backend behind it.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// The response head.
+    pub head: Vec<u8>,
+    /// Bytes behind it.
+    pub upstream_in: Buffer,
+}
+
+/// The client's side of an exchange.
+#[derive(Debug)]
+pub struct Client<'c, S> {
+    /// Its connection.
+    pub stream: &'c mut S,
+    /// What came after the head.
+    pub input: &'c mut Buffer,
+    /// The time limit of the connection.
+    pub deadline: &'c mut Deadline,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Waiting for a final response head; so many bytes were searched for its end.
+    Head {
+        seen: usize,
+    },
+    Body,
+}
+
+enum Stop {
+    Timeout,
+    Gone,
+}
+
+/// One request and its response.
+pub struct Exchange<'c, S> {
+    client: Client<'c, S>,
+    upstream: &'c mut Upstream,
+    upstream_in: Buffer,
+    upstream_space: usize,
+    up: Flow,
+    down: Flow,
+    facts: &'c Facts,
+    settings: &'c FrontSettings,
+    draining: bool,
+    phase: Phase,
+    /// The connection was used before: the backend may have closed it just now.
+    reused: bool,
+    client_ended: bool,
+    upstream_ended: bool,
+    /// The backend's connection was reset, which never ends a body well.
+    upstream_failed: bool,
+    upload_broken: bool,
+    download_broken: bool,
+    answered: bool,
+    keep_client: bool,
+    keep_upstream: bool,
+    continue_at: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
+    /// Sends `head`, then the client's body, to `upstream`.
+    pub fn new(
+        client: Client<'c, S>,
+        (upstream, reused): (&'c mut Upstream, bool),
+        head: Vec<u8>,
+        facts: &'c Facts,
+        (settings, draining): (&'c FrontSettings, bool),
+    ) -> Self {
+        let continues = facts.expects_continue && client.input.is_empty();
+        Self {
+            client,
+            upstream,
+            upstream_in: Buffer::default(),
+            upstream_space: SPACE,
+            up: Flow::new(head, facts.framing, facts.framing),
+            down: Flow::new(Vec::new(), Framing::Empty, Framing::Empty),
+            facts,
+            settings,
+            draining,
+            phase: Phase::Head { seen: 0 },
+            reused,
+            client_ended: false,
+            upstream_ended: false,
+            upstream_failed: false,
+            upload_broken: false,
+            download_broken: false,
+            answered: false,
+            keep_client: facts.keep_alive,
+            keep_upstream: true,
+            continue_at: continues.then(|| Box::pin(tokio::time::sleep(CONTINUE_AFTER))),
+        }
+    }
+
+    /// Runs it to its end.
+    pub async fn run(mut self) -> End {
+        self.client.deadline.set(self.limit());
+        loop {
+            if let Some(end) = self.step() {
+                return end;
+            }
+            match poll_fn(|cx| self.poll_io(cx)).await {
+                Ok(()) => {}
+                Err(Stop::Gone) => return End::Gone,
+                Err(Stop::Timeout) => return self.timed_out(),
+            }
+        }
+    }
+
+    /// Does what can be done without waiting.
+    fn step(&mut self) -> Option<End> {
+        if let Some(end) = self.step_upload() {
+            return Some(end);
+        }
+        if let Phase::Head { seen } = self.phase
+            && let Some(end) = self.step_heads(seen)
+        {
+            return Some(end);
+        }
+        if self.phase == Phase::Body {
+            self.step_body()
+        } else {
+            None
+        }
+    }
+
+    fn step_upload(&mut self) -> Option<End> {
+        if self.upload_broken {
+            return None;
+        }
+        if let Err(bad) = self.up.take(self.client.input) {
+            return Some(self.fail(Failure::bad_body(bad.0)));
+        }
+        let limit = self.settings.limits.body;
+        (self.up.payload() > limit).then(|| self.fail(Failure::body_too_large(limit)))
+    }
+
+    fn step_heads(&mut self, mut seen: usize) -> Option<End> {
+        loop {
+            if !self.down.is_clear() {
+                return None;
+            }
+            let bytes = self.upstream_in.bytes();
+            let end = match head::find_end(bytes, seen) {
+                Err(why) => return Some(self.bad_response(why)),
+                Ok(Some(end)) => end,
+                Ok(None) if self.upstream_ended => return Some(self.closed()),
+                Ok(None) if bytes.len() >= self.upstream_space => {
+                    return Some(self.bad_response("its head is too large"));
+                }
+                Ok(None) => {
+                    self.phase = Phase::Head { seen: bytes.len() };
+                    return None;
+                }
+            };
+            // The parsed head borrows the buffer, which is put back once it is used.
+            let mut input = std::mem::take(&mut self.upstream_in);
+            let result = match head::response(&input.bytes()[..end], self.facts.head) {
+                Ok(response) => self.on_head(&response),
+                Err(bad) => Err(self.bad_response(bad.0)),
+            };
+            input.consume(end);
+            self.upstream_in = input;
+            match result {
+                Ok(true) => return None,
+                Ok(false) => (seen, self.phase) = (0, Phase::Head { seen: 0 }),
+                Err(End::Switched(mut tunnel)) => {
+                    tunnel.upstream_in = std::mem::take(&mut self.upstream_in);
+                    return Some(End::Switched(tunnel));
+                }
+                Err(end) => return Some(end),
+            }
+        }
+    }
+
+    /// Passes a head on; true if it was the final one.
+    fn on_head(&mut self, response: &Response<'_>) -> Result<bool, End> {
+        self.continue_at = None;
+        if response.status == 101 {
+            return Err(self.switched(response));
+        }
+        if response.status < 200 {
+            if self.facts.minor == 1 {
+                let down = self.downstream(Framing::Empty, None);
+                forwarded::response(self.down.framed(), response, &down);
+            }
+            return Ok(false);
+        }
+        self.keep_client &= self.up.has_ended() && !self.draining;
+        self.keep_upstream = response.keep_alive && response.framing != Framing::UntilClose;
+        let to = match response.framing {
+            Framing::Chunked | Framing::UntilClose if self.facts.minor == 0 => {
+                self.keep_client = false;
+                Framing::UntilClose
+            }
+            Framing::Chunked | Framing::UntilClose => Framing::Chunked,
+            other => other,
+        };
+        let asked = response
+            .fields
+            .iter()
+            .find(|f| response.status == 426 && f.is("upgrade"));
+        let down = self.downstream(to, asked.map(|f| f.value));
+        forwarded::response(self.down.framed(), response, &down);
+        self.down.set_body(response.framing, to);
+        if !matches!(
+            response.framing,
+            Framing::Empty | Framing::Length(..=0x4000)
+        ) {
+            self.upstream_space = LARGE_SPACE;
+        }
+        self.answered = true;
+        self.phase = Phase::Body;
+        Ok(true)
+    }
+
+    fn downstream<'a>(&self, framing: Framing, upgrade: Option<&'a [u8]>) -> Downstream<'a>
+    where
+        'c: 'a,
+    {
+        Downstream {
+            framing,
+            minor: self.facts.minor,
+            keep_alive: self.keep_client,
+            request_id: &self.facts.request_id,
+            upgrade,
+        }
+    }
+
+    /// A 101 counts if one of the offered protocols was chosen and the request is complete (RFC 9110 §7.8).
+    fn switched(&mut self, response: &Response<'_>) -> End {
+        let chosen = response
+            .fields
+            .iter()
+            .find(|f| f.is("upgrade"))
+            .map(|f| f.value);
+        let offered = self.facts.upgrade.as_deref().unwrap_or("");
+        let is_offered = |protocol: &&[u8]| {
+            offered
+                .split(',')
+                .any(|o| o.trim().as_bytes().eq_ignore_ascii_case(protocol))
+        };
+        let Some(protocol) = chosen.filter(is_offered).filter(|_| self.up.is_done()) else {
+            return self.bad_response("it switches to a protocol that was not offered");
+        };
+        let mut head = Vec::new();
+        let down = self.downstream(Framing::Empty, Some(protocol));
+        forwarded::response(&mut head, response, &down);
+        End::Switched(Tunnel {
+            head,
+            upstream_in: Buffer::default(),
+        })
+    }
+
+    fn step_body(&mut self) -> Option<End> {
+        if !self.download_broken && self.down.take(&mut self.upstream_in).is_err() {
+            self.download_broken = true;
+        }
+        if self.down.is_clear() && !self.down.has_ended() {
+            if self.download_broken {
+                return Some(End::Truncated("the application sent a malformed body"));
+            }
+            if self.upstream_ended && (self.upstream_failed || !self.down.close()) {
+                return Some(End::Truncated(
+                    "the application closed before the end of its response",
+                ));
+            }
+        }
+        self.down.is_done().then(|| End::Complete {
+            keep_client: self.keep_client,
+            keep_upstream: self.keep_upstream
+                && self.up.is_done()
+                && !self.upstream_ended
+                && self.upstream_in.is_empty(),
+        })
+    }
+
+    fn fail(&self, failure: Failure) -> End {
+        if self.answered {
+            End::Truncated("the request broke off")
+        } else {
+            End::Failed(failure)
+        }
+    }
+
+    fn bad_response(&self, why: &str) -> End {
+        log::warn!(
+            "request {}: malformed response: {why}",
+            self.facts.request_id
+        );
+        End::Failed(Failure::bad_response())
+    }
+
+    /// The backend closed before a final response head.
+    fn closed(&self) -> End {
+        let silent = self.upstream_in.is_empty() && self.down.payload() == 0;
+        if self.reused && silent && self.facts.idempotent && self.up.payload() == 0 {
+            return End::Stale;
+        }
+        End::Failed(Failure::closed())
+    }
+
+    fn timed_out(&self) -> End {
+        match self.phase {
+            Phase::Head { .. } if !self.up.has_ended() && self.up.is_clear() => {
+                End::Failed(Failure::slow_client())
+            }
+            Phase::Head { .. } => End::Failed(Failure::timeout()),
+            Phase::Body => End::Truncated("nothing moved within the idle limit"),
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        let waiting = matches!(self.phase, Phase::Head { .. }) && self.up.is_done();
+        let timeouts = &self.settings.timeouts;
+        if waiting {
+            timeouts.response
+        } else {
+            timeouts.idle
+        }
+    }
+
+    /// Reads and writes what is possible; ready once something was.
+    fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        let mut moved = self.poll_upstream(cx);
+        let mut progress = moved;
+        match self.poll_client(cx) {
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Gone)),
+            Poll::Ready(Ok(in_exchange)) => {
+                moved |= in_exchange;
+                progress = true;
+            }
+            Poll::Pending => {}
+        }
+        if let Some(sleep) = &mut self.continue_at
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            self.continue_at = None;
+            self.down
+                .framed()
+                .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            progress = true;
+        }
+        if moved {
+            self.client.deadline.set(self.limit());
+        }
+        if progress {
+            return Poll::Ready(Ok(()));
+        }
+        self.client.deadline.poll(cx).map(|()| Err(Stop::Timeout))
+    }
+
+    /// Writes the request and reads the response.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        if !self.upload_broken && !self.up.is_clear() {
+            match self.up.poll_write(cx, self.upstream, self.client.input) {
+                Poll::Ready(Ok(())) => moved = true,
+                // It may have answered before it closed.
+                Poll::Ready(Err(_)) => (self.upload_broken, moved) = (true, true),
+                Poll::Pending => {}
+            }
+        }
+        if !self.upstream_ended && !self.upstream_in.holds(self.upstream_space) {
+            match self
+                .upstream_in
+                .poll_fill(cx, self.upstream, self.upstream_space)
+            {
+                Poll::Ready(Ok(0)) => (self.upstream_ended, moved) = (true, true),
+                Poll::Ready(Ok(_)) => moved = true,
+                Poll::Ready(Err(_)) => {
+                    (self.upstream_ended, self.upstream_failed, moved) = (true, true, true);
+                }
+                Poll::Pending => {}
+            }
+        }
+        moved
+    }
+
+    /// Writes the response and reads the request's body, or, behind it, what tells that the client is gone. The
+    /// answer says whether it concerned this exchange.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut progress = Poll::Pending;
+        if !self.down.is_clear() {
+            let written = self
+                .down
+                .poll_write(cx, self.client.stream, &mut self.upstream_in);
+            if written?.is_ready() {
+                progress = Poll::Ready(Ok(true));
+            }
+        }
+        let large = !matches!(
+            self.facts.framing,
+            Framing::Empty | Framing::Length(..=0x4000)
+        );
+        let space = if large { LARGE_SPACE } else { SPACE };
+        if !self.client_ended && !self.client.input.holds(space) {
+            match self.client.input.poll_fill(cx, self.client.stream, space)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Poll::Ready(_) if self.up.has_ended() => {
+                    if progress.is_pending() {
+                        progress = Poll::Ready(Ok(false));
+                    }
+                }
+                Poll::Ready(_) => progress = Poll::Ready(Ok(true)),
+                Poll::Pending => {}
+            }
+        }
+        progress
+    }
+}

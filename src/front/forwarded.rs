@@ -1,1 +1,332 @@
 //! Rewrites heads: hop-by-hop fields out, forwarding fields in (pure).
+//!
+//! What is kept keeps its order, its case and its lines.
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use super::framing::Framing;
+use super::head::{Field, Request, Response, tokens};
+
+/// Fields that concern one connection only (RFC 9110 §7.6.1), and those that are made anew here.
+const HOP_BY_HOP: [&str; 11] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-authentication-info",
+];
+
+/// Request fields that say who asks and what for. Some servers read `_` as `-`, so those spellings are the same.
+const OURS: [&str; 8] = [
+    "x-app",
+    "x-request-id",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+];
+
+/// What a request's forwarding fields are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The client.
+    pub peer: IpAddr,
+    /// The address it connected to.
+    pub local: SocketAddr,
+    /// Its forwarding fields are believed.
+    pub trusted: bool,
+    /// Identifies the request.
+    pub request_id: &'a str,
+    /// Bytes at the front of the target to remove; they become `X-Forwarded-Prefix`.
+    pub strip: usize,
+}
+
+/// Writes the head of `request` as a backend gets it.
+pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) {
+    let (prefix, target) = request
+        .target
+        .split_at_checked(context.strip)
+        .unwrap_or(("", request.target));
+    let root = if target.starts_with(['/', '*']) {
+        ""
+    } else {
+        "/"
+    };
+    let _ = write!(out, "{} {root}{target} HTTP/1.1\r\n", request.method);
+    let authority = request.authority.map_or("", |a| a.text);
+    if request.absolute || request.authority.is_none() {
+        field(out, "Host", authority.as_bytes());
+    }
+    let mut appended = Appended {
+        last_for: request
+            .fields
+            .iter()
+            .rfind(|f| f.is("x-forwarded-for"))
+            .copied(),
+        ..Appended::default()
+    };
+    for f in &request.fields {
+        if f.is("host") {
+            if !request.absolute {
+                field(out, f.name, f.value);
+            }
+        } else if let Some(own) = OURS.iter().position(|own| same(own, f.name)) {
+            if context.trusted {
+                appended.pass(out, OURS[own], f, context, prefix);
+            }
+        } else if f.is("content-length") {
+            if !std::mem::replace(&mut appended.length, true) {
+                length(out, f.name, request.framing);
+            }
+        } else if !is_dropped(&request.fields, f) {
+            field(out, f.name, f.value);
+        }
+    }
+    if request.framing == Framing::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    let mut te = tokens(&request.fields, "te");
+    let te = te.any(|t| t.eq_ignore_ascii_case(b"trailers"));
+    match request.upgrade {
+        Some(protocols) => {
+            let _ = write!(out, "Connection: Upgrade\r\nUpgrade: {protocols}\r\n");
+        }
+        None if te => out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n"),
+        None => {}
+    }
+    let _ = write!(out, "Via: 1.{} procserver\r\n", request.minor);
+    appended.finish(out, request, context, prefix);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Which forwarding fields of a trusted peer were passed on already.
+#[derive(Default)]
+struct Appended<'b> {
+    /// The line to which this hop is appended: the last of them.
+    last_for: Option<Field<'b>>,
+    length: bool,
+    for_: bool,
+    proto: bool,
+    host: bool,
+    port: bool,
+    prefix: bool,
+    forwarded: bool,
+}
+
+impl Appended<'_> {
+    /// Passes a trusted peer's field on, with this hop appended where the field is a list of hops.
+    fn pass(&mut self, out: &mut Vec<u8>, own: &str, f: &Field<'_>, c: &Context<'_>, prefix: &str) {
+        let seen = match own {
+            "x-forwarded-for" => &mut self.for_,
+            "x-forwarded-proto" => &mut self.proto,
+            "x-forwarded-host" => &mut self.host,
+            "x-forwarded-port" => &mut self.port,
+            "x-forwarded-prefix" => &mut self.prefix,
+            "forwarded" => &mut self.forwarded,
+            _ => return,
+        };
+        if f.name.contains('_') {
+            return;
+        }
+        let first = !std::mem::replace(seen, true);
+        let _ = write!(out, "{}: ", f.name);
+        out.extend_from_slice(f.value);
+        if own == "x-forwarded-prefix" && first {
+            out.extend_from_slice(prefix.as_bytes());
+        }
+        let _ = match own {
+            "x-forwarded-for"
+                if self
+                    .last_for
+                    .is_some_and(|l| std::ptr::eq(l.value, f.value)) =>
+            {
+                write!(out, ", {}", c.peer.to_canonical())
+            }
+            _ => Ok(()),
+        };
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes what was not passed on.
+    fn finish(&self, out: &mut Vec<u8>, request: &Request<'_>, c: &Context<'_>, prefix: &str) {
+        let peer = c.peer.to_canonical();
+        let authority = request.authority;
+        let port = authority.and_then(|a| a.port).unwrap_or(c.local.port());
+        let host = authority.map_or("", |a| a.text);
+        if !self.for_ {
+            let _ = write!(out, "X-Forwarded-For: {peer}\r\n");
+        }
+        if !self.proto {
+            out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+        }
+        if !self.host {
+            field(out, "X-Forwarded-Host", host.as_bytes());
+        }
+        if !self.port {
+            let _ = write!(out, "X-Forwarded-Port: {port}\r\n");
+        }
+        if !self.prefix && !prefix.is_empty() {
+            field(out, "X-Forwarded-Prefix", prefix.as_bytes());
+        }
+        if self.forwarded || request.fields.iter().any(|f| f.is("forwarded")) {
+            let node = if peer.is_ipv6() {
+                format!("\"[{peer}]\"")
+            } else {
+                peer.to_string()
+            };
+            let _ = write!(out, "Forwarded: for={node};proto=http;host=\"{host}\"\r\n");
+        }
+        let _ = write!(out, "X-Request-ID: {}\r\n", c.request_id);
+    }
+}
+
+/// How a response is sent to a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Downstream<'a> {
+    /// How its body is delimited.
+    pub framing: Framing,
+    /// The client's HTTP/1.x.
+    pub minor: u8,
+    /// The connection is kept.
+    pub keep_alive: bool,
+    /// Identifies the request.
+    pub request_id: &'a str,
+    /// The protocol that is switched to (101), or asked for (426).
+    pub upgrade: Option<&'a [u8]>,
+}
+
+/// Writes the head of `response` as the client gets it.
+pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_>) {
+    let _ = write!(
+        out,
+        "HTTP/1.1 {:03} {}\r\n",
+        response.status, response.reason
+    );
+    let mut written = false;
+    for f in &response.fields {
+        if f.is("content-length") {
+            if let Some(bytes) = response.length
+                && response.status >= 200
+                && response.status != 204
+                && !std::mem::replace(&mut written, true)
+            {
+                let _ = write!(out, "{}: {bytes}\r\n", f.name);
+            }
+        } else if !f.is("x-request-id") && !is_dropped(&response.fields, f) {
+            field(out, f.name, f.value);
+        }
+    }
+    if response.status >= 200 {
+        field(out, "X-Request-ID", down.request_id.as_bytes());
+        if down.framing == Framing::Chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+    }
+    match down.upgrade {
+        Some(protocol) => {
+            field(out, "Connection", b"Upgrade");
+            field(out, "Upgrade", protocol);
+        }
+        None if response.status < 200 => {}
+        None if !down.keep_alive => out.extend_from_slice(b"Connection: close\r\n"),
+        None if down.minor == 0 => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        None => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a trailer section with its blank line, without fields that would change the message's meaning (RFC 9110
+/// §6.5.1).
+pub fn trailers(out: &mut Vec<u8>, fields: &[Field<'_>]) {
+    const FORBIDDEN: [&str; 8] = [
+        "host",
+        "authorization",
+        "content-type",
+        "content-encoding",
+        "content-range",
+        "set-cookie",
+        "cookie",
+        "expect",
+    ];
+    for f in fields {
+        let ours = OURS.iter().chain(&FORBIDDEN).any(|own| same(own, f.name));
+        if !ours && !HOP_BY_HOP.iter().any(|name| same(name, f.name)) {
+            field(out, f.name, f.value);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A request id of a client is kept if it is short and plain.
+#[must_use]
+pub fn sane_request_id<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
+    let mut ids = fields.iter().filter(|f| f.is("x-request-id"));
+    let (Some(id), None) = (ids.next(), ids.next()) else {
+        return None;
+    };
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(b);
+    let sane = (1..=128).contains(&id.value.len()) && id.value.iter().all(plain);
+    std::str::from_utf8(id.value).ok().filter(|_| sane)
+}
+
+fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Content-Length from what was parsed; `Content-Length: 0` stays (a POST without a body says so).
+fn length(out: &mut Vec<u8>, name: &str, framing: Framing) {
+    let bytes = if let Framing::Length(bytes) = framing {
+        bytes
+    } else {
+        0
+    };
+    let _ = write!(out, "{name}: {bytes}\r\n");
+}
+
+/// Whether a field ends at this hop: hop-by-hop by its name (with `_` for `-` too, which is how framing fields are
+/// smuggled past), or named in Connection.
+fn is_dropped(fields: &[Field<'_>], f: &Field<'_>) -> bool {
+    if HOP_BY_HOP.iter().any(|name| same(name, f.name)) {
+        // A Trailer announces trailers, which are passed on.
+        return !f.is("trailer");
+    }
+    let listed = tokens(fields, "connection").any(|t| t.eq_ignore_ascii_case(f.name.as_bytes()));
+    listed && !is_protected(f.name)
+}
+
+/// What Connection cannot remove.
+fn is_protected(name: &str) -> bool {
+    let starts = |prefix: &str| {
+        name.get(..prefix.len())
+            .is_some_and(|n| n.eq_ignore_ascii_case(prefix))
+    };
+    name.eq_ignore_ascii_case("host") || starts("x-forwarded-")
+}
+
+fn same(own: &str, name: &str) -> bool {
+    own.len() == name.len()
+        && own.bytes().zip(name.bytes()).all(|(a, b)| {
+            let b = if b == b'_' {
+                b'-'
+            } else {
+                b.to_ascii_lowercase()
+            };
+            a == b
+        })
+}
+
+#[cfg(test)]
+#[path = "forwarded_tests.rs"]
+mod tests;

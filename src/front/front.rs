@@ -1,15 +1,24 @@
 //! [`Front`]: the actor that runs the workers and drains them when it stops.
 
-use std::net::{SocketAddr, TcpListener};
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use actix_rt::net::TcpStream;
+use actix_rt::task::JoinHandle;
+use actix_server::{Server, ServerHandle};
+use actix_service::fn_service;
 use tokio::sync::watch;
 
 use super::in_process::ConnectorFactory;
+use super::listener::{self, Workers};
+use super::worker::{Plan, Worker};
 use crate::router::table::Table;
-use crate::supervision::{ExitReason, Shutdown};
+use crate::supervision::{Exit, ExitReason, Shutdown};
 
 /// Times after which the front end gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +70,12 @@ pub struct FrontSettings {
 /// The actor that runs the workers. [`Shutdown`] stops accepting, lets requests in flight finish within
 /// [`FrontSettings::drain`], then closes and ends.
 pub struct Front {
-    #[allow(dead_code)]
-    settings: Arc<FrontSettings>,
+    listeners: Vec<(SocketAddr, TcpListener)>,
+    plan: Plan,
+    draining: watch::Sender<bool>,
+    server: Option<ServerHandle>,
+    ports: Option<JoinHandle<()>>,
+    exit: ExitReason,
 }
 
 impl Front {
@@ -76,19 +89,123 @@ impl Front {
         api: ConnectorFactory,
         exit: ExitReason,
     ) -> Self {
-        let _ = (listeners, table, api, exit);
-        Self { settings }
+        let (sender, draining) = watch::channel(false);
+        let plan = Plan {
+            settings,
+            table,
+            api,
+            draining,
+            load: Arc::default(),
+            workers: Workers::default(),
+        };
+        Self {
+            listeners,
+            plan,
+            draining: sender,
+            server: None,
+            ports: None,
+            exit,
+        }
+    }
+
+    fn build(&mut self) -> io::Result<Server> {
+        let settings = &self.plan.settings;
+        let mut builder = Server::build()
+            .workers(settings.workers.clamp(1, 512))
+            .max_concurrent_connections(settings.limits.connections.max(1))
+            .shutdown_timeout(settings.drain.as_secs())
+            .disable_signals();
+        if self.listeners.is_empty() {
+            return Err(io::Error::other("no listening socket was given"));
+        }
+        for (address, listener) in self.listeners.drain(..) {
+            let plan = self.plan.clone();
+            let factory = move || {
+                let worker = Worker::of_this_thread(&plan);
+                fn_service(move |stream: TcpStream| {
+                    let serving = Rc::clone(&worker).serve(stream, None);
+                    async move {
+                        serving.await;
+                        Ok::<(), Infallible>(())
+                    }
+                })
+            };
+            builder = builder.listen(address.to_string(), listener, factory)?;
+        }
+        Ok(builder.run())
+    }
+
+    fn fail(&self, what: &str, ctx: &mut Context<Self>) {
+        self.exit.set(Exit::Error(what.to_owned()));
+        ctx.stop();
     }
 }
 
 impl Actor for Front {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let mut addresses: Vec<IpAddr> = self.listeners.iter().map(|(a, _)| a.ip()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let server = match self.build() {
+            Ok(server) => server,
+            Err(error) => return self.fail(&format!("the front end cannot start: {error}"), ctx),
+        };
+        self.server = Some(server.handle());
+        let follow = listener::follow(
+            self.plan.table.clone(),
+            addresses,
+            self.plan.workers.clone(),
+        );
+        self.ports = Some(actix_rt::spawn(follow));
+        // The server runs in a task of its own: its workers must be stopped even when this actor panics.
+        let ended = actix_rt::spawn(server).into_actor(self);
+        ctx.spawn(ended.map(|result, front, ctx| match result {
+            Ok(Ok(())) => ctx.stop(),
+            Ok(Err(error)) => front.fail(&format!("the front end ended: {error}"), ctx),
+            Err(error) => front.fail(&format!("the front end ended: {error}"), ctx),
+        }));
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        if let Some(ports) = self.ports.take() {
+            ports.abort();
+        }
+        if let Some(server) = self.server.take() {
+            // The command is sent by the call; nobody is left to await the answer.
+            drop(server.stop(false));
+        }
+    }
 }
 
 impl Handler<Shutdown> for Front {
     type Result = ();
 
-    fn handle(&mut self, _: Shutdown, _: &mut Self::Context) {
-        todo!()
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.exit.set(Exit::Shutdown);
+        if let Some(ports) = self.ports.take() {
+            ports.abort();
+        }
+        let Some(server) = self.server.clone() else {
+            return ctx.stop();
+        };
+        // Idle connections close at once, the others after their response.
+        self.draining.send_replace(true);
+        let load = Arc::clone(&self.plan.load);
+        let drain = self.plan.settings.drain;
+        let stop = async move {
+            server.pause().await;
+            if tokio::time::timeout(drain, load.drained()).await.is_err() {
+                log::warn!(
+                    "{} connections were cut off after {drain:?}",
+                    load.outstanding()
+                );
+            }
+            server.stop(false).await;
+        };
+        ctx.spawn(stop.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 }

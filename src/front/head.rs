@@ -1,1 +1,343 @@
-//! Request and response heads (pure).
+//! Request and response heads, as strict as RFC 9112 allows (pure).
+//!
+//! What two parsers may read differently is refused, not repaired: a proxy that repairs is what request smuggling
+//! needs. `httparse` splits a head into its fields; the rules it is lax about are checked here.
+
+use std::mem::MaybeUninit;
+
+use super::framing::Framing;
+use super::host::Authority;
+
+/// Fields that a head may have at most, whatever the settings say.
+pub const MAX_FIELDS: usize = 256;
+
+/// Bytes of a request target at most; RFC 9112 §3 asks for 8,000 at least.
+pub const MAX_TARGET: usize = 16 * 1024;
+
+/// Why a request head is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// 400.
+    #[error("The request is malformed: {0}.")]
+    Malformed(&'static str),
+    /// 405: CONNECT or TRACE.
+    #[error("The method is not offered here: use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.")]
+    Method,
+    /// 414.
+    #[error("The request target is too long: at most {MAX_TARGET} bytes are accepted.")]
+    Target,
+    /// 417.
+    #[error("The expectation cannot be met: only \"100-continue\" is known.")]
+    Expectation,
+    /// 431.
+    #[error("The request head is too large, or has too many fields: send fewer or shorter ones.")]
+    TooLarge,
+    /// 505.
+    #[error("The protocol version is not supported: use HTTP/1.1.")]
+    Version,
+}
+
+impl Refusal {
+    /// Its status code.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Malformed(_) => 400,
+            Self::Method => 405,
+            Self::Target => 414,
+            Self::Expectation => 417,
+            Self::TooLarge => 431,
+            Self::Version => 505,
+        }
+    }
+}
+
+/// Why a response head is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed response: {0}")]
+pub struct BadResponse(pub &'static str);
+
+/// One field of a head, as it came; blanks around the value are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'b> {
+    /// The name, in its own case.
+    pub name: &'b str,
+    /// The value.
+    pub value: &'b [u8],
+}
+
+impl Field<'_> {
+    /// Whether it has this name.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+/// A parsed and checked request head.
+#[derive(Clone, Debug)]
+pub struct Request<'b> {
+    /// The method, case kept.
+    pub method: &'b str,
+    /// What is forwarded: path and query, byte for byte, or `*`.
+    pub target: &'b str,
+    /// 0 or 1: HTTP/1.0 or HTTP/1.1.
+    pub minor: u8,
+    /// All fields, in order.
+    pub fields: Vec<Field<'b>>,
+    /// Whom the request is for: from an absolute target, else Host; `None` in HTTP/1.0 without Host.
+    pub authority: Option<Authority<'b>>,
+    /// The authority came with the target and replaces Host.
+    pub absolute: bool,
+    /// How the body is delimited.
+    pub framing: Framing,
+    /// The client wants the connection kept.
+    pub keep_alive: bool,
+    /// The client waits for a 100 before it sends the body.
+    pub expects_continue: bool,
+    /// The protocols that the client would switch to.
+    pub upgrade: Option<&'b str>,
+}
+
+/// A parsed and checked response head.
+#[derive(Clone, Debug)]
+pub struct Response<'b> {
+    /// The status code, 100 to 999.
+    pub status: u16,
+    /// The reason phrase, as it came.
+    pub reason: &'b str,
+    /// All fields, in order.
+    pub fields: Vec<Field<'b>>,
+    /// How the body is delimited.
+    pub framing: Framing,
+    /// What Content-Length says, of a message without a body too.
+    pub length: Option<u64>,
+    /// The backend keeps the connection.
+    pub keep_alive: bool,
+}
+
+/// Looks for the blank line that ends a head. `seen` bytes of `bytes` were looked at before; the answer is the length
+/// of the head with its blank line, if it is there.
+///
+/// # Errors
+/// A text when the bytes can be no head: a CR or LF that is not part of a CRLF, or a NUL.
+pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str> {
+    // The last byte seen may be a CR whose LF only comes now.
+    let mut at = seen.saturating_sub(1);
+    while at < bytes.len() {
+        match bytes[at] {
+            0 => return Err("a NUL byte"),
+            b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err("a line feed without CR"),
+            b'\n' if bytes[..at].ends_with(b"\r\n\r") => return Ok(Some(at + 1)),
+            b'\r' if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => {
+                return Err("a carriage return without LF");
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(None)
+}
+
+/// Parses the head that `bytes` is (to the end of its blank line, see [`find_end`]).
+///
+/// # Errors
+/// [`Refusal`] for everything that HTTP.md §1 refuses.
+pub fn request(bytes: &[u8], max_fields: usize) -> Result<Request<'_>, Refusal> {
+    let line_end = bytes
+        .iter()
+        .position(|b| *b == b'\r')
+        .unwrap_or(bytes.len());
+    check_request_line(&bytes[..line_end])?;
+    let mut space = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(bytes, &mut space) {
+        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+        Ok(_) => return Err(Refusal::Malformed("it ends before its blank line")),
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLarge),
+        Err(httparse::Error::Version) => return Err(Refusal::Version),
+        Err(_) => return Err(Refusal::Malformed("a field or the request line is invalid")),
+    }
+    if parsed.headers.len() > max_fields {
+        return Err(Refusal::TooLarge);
+    }
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(Refusal::Malformed("the request line is incomplete"));
+    };
+    let fields = fields(parsed.headers).map_err(Refusal::Malformed)?;
+    super::request_rules::check(method, target, minor, fields)
+}
+
+/// The request line is method, target and version with one blank between them; `httparse` allows more.
+fn check_request_line(line: &[u8]) -> Result<(), Refusal> {
+    let mut words = line.split(|b| *b == b' ');
+    let (method, target, version) = (words.next(), words.next(), words.next());
+    let (Some(method), Some(target), Some(version), None) = (method, target, version, words.next())
+    else {
+        return Err(Refusal::Malformed(
+            "the request line is not METHOD TARGET HTTP/1.1",
+        ));
+    };
+    if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
+        return Err(Refusal::Malformed("the method is invalid"));
+    }
+    if target.len() > MAX_TARGET {
+        return Err(Refusal::Target);
+    }
+    match version {
+        b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Err(Refusal::Version)
+        }
+        _ => Err(Refusal::Malformed("the version is invalid")),
+    }
+}
+
+/// Parses the response head that `bytes` is. `to_head`: the request was HEAD.
+///
+/// # Errors
+/// [`BadResponse`] with what is wrong.
+pub fn response(bytes: &[u8], to_head: bool) -> Result<Response<'_>, BadResponse> {
+    let mut space = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut space) {
+        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+        Ok(_) => return Err(BadResponse("it ends before its blank line")),
+        Err(_) => return Err(BadResponse("the status line or a field is invalid")),
+    }
+    let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
+        return Err(BadResponse("the status line is incomplete"));
+    };
+    if status < 100 {
+        return Err(BadResponse("the status code is below 100"));
+    }
+    let fields = fields(parsed.headers).map_err(BadResponse)?;
+    let delimited = delimited(&fields).map_err(BadResponse)?;
+    if delimited.chunked && minor == 0 {
+        return Err(BadResponse("Transfer-Encoding in HTTP/1.0"));
+    }
+    // RFC 9112 §6.3: these have no body, whatever the fields say.
+    let framing = if to_head || status < 200 || status == 204 || status == 304 {
+        Framing::Empty
+    } else if delimited.chunked {
+        Framing::Chunked
+    } else {
+        delimited
+            .length
+            .map_or(Framing::UntilClose, Framing::length)
+    };
+    let keep_alive = keeps_alive(&fields, minor);
+    Ok(Response {
+        status,
+        reason: parsed.reason.unwrap_or(""),
+        fields,
+        framing,
+        length: delimited.length,
+        keep_alive,
+    })
+}
+
+/// Checks a trailer section (to the end of its blank line) and returns its fields.
+///
+/// # Errors
+/// A text with what is wrong.
+pub fn trailers(bytes: &[u8]) -> Result<Vec<Field<'_>>, &'static str> {
+    let mut space = [httparse::EMPTY_HEADER; 64];
+    match httparse::parse_headers(bytes, &mut space) {
+        Ok(httparse::Status::Complete((length, parsed))) if length == bytes.len() => fields(parsed),
+        _ => Err("the trailer section is invalid"),
+    }
+}
+
+fn fields<'b>(parsed: &[httparse::Header<'b>]) -> Result<Vec<Field<'b>>, &'static str> {
+    let mut fields = Vec::with_capacity(parsed.len());
+    for header in parsed {
+        if header.name.is_empty() || !header.name.bytes().all(is_token) {
+            return Err("a field name is invalid");
+        }
+        if header
+            .value
+            .iter()
+            .any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f)
+        {
+            return Err("a field value has a control byte");
+        }
+        fields.push(Field {
+            name: header.name,
+            value: header.value,
+        });
+    }
+    Ok(fields)
+}
+
+/// What Content-Length and Transfer-Encoding say together.
+pub(super) struct Delimited {
+    pub(super) length: Option<u64>,
+    pub(super) chunked: bool,
+}
+
+/// Reads Content-Length and Transfer-Encoding: of the first, the same number each time; of the second, one `chunked`;
+/// never both (RFC 9112 §6.1, §6.3).
+pub(super) fn delimited(fields: &[Field<'_>]) -> Result<Delimited, &'static str> {
+    let mut length = None;
+    let mut chunked = false;
+    for field in fields {
+        if field.is("content-length") {
+            let number = decimal(field.value).ok_or("Content-Length is not a number")?;
+            if length.is_some_and(|before| before != number) {
+                return Err("two different Content-Lengths");
+            }
+            length = Some(number);
+        } else if field.is("transfer-encoding") {
+            if chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
+                return Err("Transfer-Encoding is not exactly \"chunked\"");
+            }
+            chunked = true;
+        }
+    }
+    if chunked && length.is_some() {
+        return Err("both Content-Length and Transfer-Encoding");
+    }
+    Ok(Delimited { length, chunked })
+}
+
+/// Digits only, no sign, no overflow.
+fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Whether the sender keeps the connection (RFC 9112 §9.3).
+pub(super) fn keeps_alive(fields: &[Field<'_>], minor: u8) -> bool {
+    let connection = || tokens(fields, "connection");
+    let has = |word: &str| connection().any(|t| t.eq_ignore_ascii_case(word.as_bytes()));
+    !has("close") && (minor == 1 || has("keep-alive"))
+}
+
+/// The elements of all lists of this name, blanks removed, empty ones left out.
+pub(super) fn tokens<'f, 'b: 'f>(
+    fields: &'f [Field<'b>],
+    name: &'f str,
+) -> impl Iterator<Item = &'b [u8]> + 'f {
+    let lines = fields.iter().filter(move |f| f.is(name));
+    lines
+        .flat_map(|f| f.value.split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|t| !t.is_empty())
+}
+
+/// A byte of a token (RFC 9110 §5.6.2).
+#[must_use]
+pub fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

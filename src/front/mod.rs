@@ -2,15 +2,24 @@
 //!
 //! It sees the routing table and never an app. It parses hostile bytes as root: no unsafe code, every buffer bounded.
 
+pub mod buffer;
 pub mod connection;
+pub mod deadline;
 pub mod error_page;
 pub mod exchange;
+pub mod flow;
 pub mod forwarded;
 pub mod framing;
 #[allow(clippy::module_inception)]
 pub mod front;
 pub mod head;
+pub mod host;
 pub mod in_process;
 pub mod listener;
 pub mod pool;
+mod request_rules;
+mod routing;
+pub mod trusted;
 pub mod tunnel;
+pub mod upstream;
+pub mod worker;

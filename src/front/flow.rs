@@ -1,0 +1,184 @@
+//! [`Flow`]: one direction of an exchange, from the bytes read on one side to the bytes written on the other.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+use super::buffer::Buffer;
+use super::forwarded;
+use super::framing::{BadBody, Decoder, Framing, Piece, chunk_head};
+use super::head;
+
+/// Payload up to this size is copied behind what is pending, so that it leaves in the same write; larger pieces are
+/// written from where they were read to.
+const COPY: usize = 4096;
+
+/// Bytes pending at most before the sink has to take some.
+const PENDING: usize = 16 * 1024;
+
+/// Takes a body apart as it came and puts it together as it is sent. Until what is pending has been written, no more
+/// is taken: that is what bounds memory and slows the sender down to the reader's speed.
+#[derive(Debug)]
+pub struct Flow {
+    decoder: Decoder,
+    chunked: bool,
+    /// Written first: heads, chunk sizes, small payload.
+    framed: Vec<u8>,
+    sent: usize,
+    /// Then so many bytes from the front of the input.
+    body: usize,
+    /// Then this.
+    tail: &'static [u8],
+    ended: bool,
+    payload: u64,
+}
+
+impl Flow {
+    /// A flow that starts with `head`, then a body that came as `from` and leaves as `to`.
+    #[must_use]
+    pub fn new(head: Vec<u8>, from: Framing, to: Framing) -> Self {
+        Self {
+            decoder: Decoder::new(from),
+            chunked: to == Framing::Chunked,
+            framed: head,
+            sent: 0,
+            body: 0,
+            tail: b"",
+            ended: false,
+            payload: 0,
+        }
+    }
+
+    /// Sets how the body came and how it leaves, once a head says so. `framed` gives the place to write the head to.
+    pub fn set_body(&mut self, from: Framing, to: Framing) {
+        self.decoder = Decoder::new(from);
+        self.chunked = to == Framing::Chunked;
+    }
+
+    /// Where heads are written to.
+    pub fn framed(&mut self) -> &mut Vec<u8> {
+        &mut self.framed
+    }
+
+    /// Whether all that was taken has been written.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.sent == self.framed.len() && self.body == 0 && self.tail.is_empty()
+    }
+
+    /// Whether the whole body has been taken and written.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.ended && self.is_clear()
+    }
+
+    /// Bytes of payload so far.
+    #[must_use]
+    pub fn payload(&self) -> u64 {
+        self.payload
+    }
+
+    /// Whether the body came to its end.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Takes from `input` what there is room for.
+    ///
+    /// # Errors
+    /// [`BadBody`] when the body is malformed; what came before it is pending.
+    pub fn take(&mut self, input: &mut Buffer) -> Result<(), BadBody> {
+        while !self.ended && self.body == 0 && self.framed.len() - self.sent < PENDING {
+            match self.decoder.next(input.bytes())? {
+                Piece::Framing(count) => input.consume(count),
+                Piece::Data(count) => self.data(count, input),
+                Piece::More => break,
+                Piece::End => self.end()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The sender closed: ends a body that ends so. False if the body is incomplete.
+    pub fn close(&mut self) -> bool {
+        let complete = self.decoder.may_end();
+        complete && (self.ended || self.end().is_ok())
+    }
+
+    fn data(&mut self, count: usize, input: &mut Buffer) {
+        self.payload += count as u64;
+        if self.chunked {
+            chunk_head(&mut self.framed, count);
+        }
+        let tail: &'static [u8] = if self.chunked { b"\r\n" } else { b"" };
+        if count <= COPY {
+            self.framed.extend_from_slice(&input.bytes()[..count]);
+            self.framed.extend_from_slice(tail);
+            input.consume(count);
+        } else {
+            self.body = count;
+            self.tail = tail;
+        }
+    }
+
+    fn end(&mut self) -> Result<(), BadBody> {
+        if self.chunked {
+            let trailers = self.decoder.trailers();
+            let fields = if trailers.is_empty() {
+                Vec::new()
+            } else {
+                head::trailers(trailers).map_err(BadBody)?
+            };
+            self.framed.extend_from_slice(b"0\r\n");
+            forwarded::trailers(&mut self.framed, &fields);
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    /// Writes once of what is pending; `input` is what [`Self::take`] took from.
+    ///
+    /// # Errors
+    /// What the sink's write returns.
+    pub fn poll_write<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut S,
+        input: &mut Buffer,
+    ) -> Poll<io::Result<()>> {
+        let framed = &self.framed[self.sent..];
+        let sink = Pin::new(sink);
+        let written = if self.body == 0 && self.tail.is_empty() {
+            ready!(sink.poll_write(cx, framed))?
+        } else {
+            let body = input.bytes().get(..self.body).unwrap_or(&[]);
+            let slices = [
+                IoSlice::new(framed),
+                IoSlice::new(body),
+                IoSlice::new(self.tail),
+            ];
+            ready!(sink.poll_write_vectored(cx, &slices))?
+        };
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.advance(written, input);
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, written: usize, input: &mut Buffer) {
+        let framed = written.min(self.framed.len() - self.sent);
+        self.sent += framed;
+        if self.sent == self.framed.len() {
+            self.framed.clear();
+            self.sent = 0;
+        }
+        let body = (written - framed).min(self.body);
+        input.consume(body);
+        self.body -= body;
+        self.tail = &self.tail[(written - framed - body).min(self.tail.len())..];
+    }
+}

@@ -1,0 +1,168 @@
+//! What rewriting promises.
+
+use super::*;
+use crate::front::head;
+
+fn context(trusted: bool, strip: usize) -> Context<'static> {
+    Context {
+        peer: "10.0.0.9".parse().unwrap(),
+        local: "192.168.0.1:80".parse().unwrap(),
+        trusted,
+        request_id: "id1",
+        strip,
+    }
+}
+
+fn forwarded(text: &str, context: &Context<'_>) -> String {
+    let parsed = head::request(text.as_bytes(), 100).unwrap();
+    let mut out = Vec::new();
+    request(&mut out, &parsed, context);
+    head::request(&out, 100).expect("what is sent parses");
+    String::from_utf8(out).unwrap()
+}
+
+const OWN: &str = "Via: 1.1 procserver\r\nX-Forwarded-For: 10.0.0.9\r\nX-Forwarded-Proto: http\r\n\
+                   X-Forwarded-Host: a:81\r\nX-Forwarded-Port: 81\r\n";
+
+#[test]
+fn fields_keep_order_case_and_lines() {
+    let came = "GET /x HTTP/1.1\r\nb: 1\r\nHOST: a:81\r\nA: 2\r\nb: 3\r\n\r\n";
+    let expected = format!(
+        "GET /x HTTP/1.1\r\nb: 1\r\nHOST: a:81\r\nA: 2\r\nb: 3\r\n{OWN}X-Request-ID: id1\r\n\r\n"
+    );
+    assert_eq!(forwarded(came, &context(false, 0)), expected);
+}
+
+#[test]
+fn hop_by_hop_fields_and_those_listed_go_but_not_the_protected() {
+    let came = "GET /x HTTP/1.1\r\nHost: a:81\r\nConnection: close, Secret\r\nConnection: host, content-length\r\n\
+                Secret: 1\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nTE: gzip\r\nUpgrade: h2c\r\nProxy-Authorization: x\r\n\
+                X-App: blog\r\nX_Forwarded_For: evil\r\nTransfer_Encoding: chunked\r\nX-Forwarded-For: evil\r\n\
+                X-Forwarded-Prefix: /evil\r\nContent-Length: 0\r\n\r\n";
+    let expected = format!(
+        "GET /x HTTP/1.1\r\nHost: a:81\r\nContent-Length: 0\r\n{OWN}X-Request-ID: id1\r\n\r\n"
+    );
+    assert_eq!(forwarded(came, &context(false, 0)), expected);
+}
+
+#[test]
+fn a_trusted_peer_is_believed_and_appended_to() {
+    let came = "GET /blog/x HTTP/1.1\r\nHost: a:81\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n\r\n";
+    let out = forwarded(came, &context(true, 5));
+    assert!(out.starts_with("GET /x HTTP/1.1\r\n"), "{out}");
+    assert!(
+        out.contains("X-Forwarded-For: 1.2.3.4, 10.0.0.9\r\n"),
+        "{out}"
+    );
+    assert!(
+        out.contains("X-Forwarded-Proto: https\r\n") && !out.contains("Proto: http\r\n"),
+        "{out}"
+    );
+    assert!(out.contains("X-Forwarded-Prefix: /blog\r\n"), "{out}");
+}
+
+#[test]
+fn forwarded_is_replaced_if_it_came() {
+    let came = "GET / HTTP/1.1\r\nHost: a:81\r\nForwarded: for=evil\r\n\r\n";
+    let out = forwarded(came, &context(false, 0));
+    assert!(
+        out.contains("\r\nForwarded: for=10.0.0.9;proto=http;host=\"a:81\"\r\n"),
+        "{out}"
+    );
+    assert!(!out.contains("evil"), "{out}");
+}
+
+#[test]
+fn a_stripped_target_begins_with_a_slash() {
+    let out = |t: &str| {
+        forwarded(
+            &format!("GET {t} HTTP/1.1\r\nHost: a\r\n\r\n"),
+            &context(false, 5),
+        )
+    };
+    assert!(out("/blog").starts_with("GET / HTTP/1.1\r\n"));
+    assert!(out("/blog?q").starts_with("GET /?q HTTP/1.1\r\n"));
+    assert!(out("/blog//x").starts_with("GET //x HTTP/1.1\r\n"));
+}
+
+#[test]
+fn an_absolute_target_replaces_host() {
+    let out = forwarded(
+        "GET http://b:82/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        &context(false, 0),
+    );
+    assert!(
+        out.starts_with("GET /x HTTP/1.1\r\nHost: b:82\r\n"),
+        "{out}"
+    );
+    assert!(
+        out.contains("X-Forwarded-Host: b:82\r\n") && !out.contains("Host: a"),
+        "{out}"
+    );
+}
+
+#[test]
+fn bodies_are_framed_anew() {
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n";
+    assert_eq!(
+        forwarded(chunked, &context(false, 0))
+            .matches("Transfer-Encoding: chunked\r\n")
+            .count(),
+        1
+    );
+    let twice = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 007\r\nContent-Length: 7\r\n\r\n";
+    let out = forwarded(twice, &context(false, 0));
+    assert_eq!(out.matches("Content-Length: 7\r\n").count(), 1, "{out}");
+}
+
+#[test]
+fn an_upgrade_is_offered_again() {
+    let came = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    assert!(
+        forwarded(came, &context(false, 0))
+            .contains("Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    );
+}
+
+#[test]
+fn responses_lose_their_hop_by_hop_fields_and_are_framed_anew() {
+    let came = "HTTP/1.1 200 Fine\r\nServer: x\r\nconnection: keep-alive, Y\r\nY: 1\r\nSet-Cookie: a\r\nset-cookie: b\r\n\
+                Transfer-Encoding: chunked\r\nX-Request-ID: other\r\n\r\n";
+    let parsed = head::response(came.as_bytes(), false).unwrap();
+    let down = |framing, minor, keep_alive| Downstream {
+        framing,
+        minor,
+        keep_alive,
+        request_id: "id1",
+        upgrade: None,
+    };
+    let out = |d: Downstream<'_>| {
+        let mut out = Vec::new();
+        response(&mut out, &parsed, &d);
+        String::from_utf8(out).unwrap()
+    };
+    let start =
+        "HTTP/1.1 200 Fine\r\nServer: x\r\nSet-Cookie: a\r\nset-cookie: b\r\nX-Request-ID: id1\r\n";
+    assert_eq!(
+        out(down(Framing::Chunked, 1, true)),
+        format!("{start}Transfer-Encoding: chunked\r\n\r\n")
+    );
+    assert_eq!(
+        out(down(Framing::UntilClose, 0, false)),
+        format!("{start}Connection: close\r\n\r\n")
+    );
+}
+
+#[test]
+fn a_request_id_is_kept_if_it_is_sane() {
+    let id = |value: &'static str| {
+        sane_request_id(&[Field {
+            name: "X-Request-Id",
+            value: value.as_bytes(),
+        }])
+    };
+    assert_eq!(id("abc-1"), Some("abc-1"));
+    assert_eq!(id("a b"), None);
+    assert_eq!(id(""), None);
+    assert_eq!(id("\"><script>"), None);
+}

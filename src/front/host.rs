@@ -1,0 +1,79 @@
+//! The authority of a request: host and port (pure; RFC 3986 §3.2).
+
+/// A host and perhaps a port, as they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority<'b> {
+    /// All of it, as it came.
+    pub text: &'b str,
+    /// The host; of an IPv6 address with its brackets.
+    pub host: &'b str,
+    /// The port, if one is named.
+    pub port: Option<u16>,
+}
+
+impl<'b> Authority<'b> {
+    /// Parses `host[:port]`. An empty one is allowed in Host (RFC 9112 §3.2: for targets without an authority).
+    #[must_use]
+    pub fn parse(text: &'b str) -> Option<Self> {
+        let end = match text.strip_prefix('[') {
+            Some(rest) => {
+                let end = rest.find(']')?;
+                rest[..end].parse::<std::net::Ipv6Addr>().ok()?;
+                end + 2
+            }
+            None => text.find(':').unwrap_or(text.len()),
+        };
+        let (host, rest) = text.split_at(end);
+        if !host.starts_with('[') && !host.bytes().all(is_name) {
+            return None;
+        }
+        let port = match rest.strip_prefix(':') {
+            None if rest.is_empty() => None,
+            None => return None,
+            Some("") => None,
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                Some(digits.parse().ok()?)
+            }
+            Some(_) => return None,
+        };
+        (!host.is_empty() || rest.is_empty()).then_some(Self { text, host, port })
+    }
+
+    /// The host in lower case, without the dot that ends a fully qualified name, for routing.
+    #[must_use]
+    pub fn routed(&self) -> Box<str> {
+        let host = self.host.strip_suffix('.').unwrap_or(self.host);
+        host.to_ascii_lowercase().into_boxed_str()
+    }
+}
+
+/// Unreserved characters and what internal names are seen with; a comma, an at sign or a slash would be read as
+/// several hosts by someone.
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_ports_and_addresses() {
+        let parse = |text| Authority::parse(text).map(|a| (a.host, a.port));
+        assert_eq!(parse("a.local"), Some(("a.local", None)));
+        assert_eq!(parse("a.local:8080"), Some(("a.local", Some(8080))));
+        assert_eq!(parse("a.local:"), Some(("a.local", None)));
+        assert_eq!(parse("[::1]:80"), Some(("[::1]", Some(80))));
+        assert_eq!(parse(""), Some(("", None)));
+        for bad in [
+            ":80", "a:b", "a:80:80", "a:99999", "a:-1", "a b", "a/b", "a@b", "a,b", "[::1", "[x]",
+            "[::1]x", "::1", "a?b", "a#b", "a\\b", "ä",
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+        assert_eq!(
+            &*Authority::parse("Blog.LOCAL.:80").unwrap().routed(),
+            "blog.local"
+        );
+    }
+}

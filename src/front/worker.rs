@@ -1,0 +1,183 @@
+//! [`Worker`]: what all connections of one worker thread share.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+
+use super::connection::Connection;
+use super::front::FrontSettings;
+use super::in_process::{Connector, ConnectorFactory};
+use super::listener::{Accepted, Workers};
+use super::pool::Pool;
+use super::trusted::Network;
+use crate::router::backend::{Lease, Load};
+use crate::router::replica::Replica;
+use crate::router::table::Table;
+
+/// How often idle connections to backends are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// App-port connections that wait for this worker.
+const QUEUE: usize = 1024;
+
+/// What a worker is made of, on its way to its thread.
+#[derive(Clone)]
+pub struct Plan {
+    /// The settings.
+    pub settings: Arc<FrontSettings>,
+    /// The published table.
+    pub table: watch::Receiver<Arc<Table>>,
+    /// Opens pipes to the API.
+    pub api: ConnectorFactory,
+    /// Turns true when the front end drains.
+    pub draining: watch::Receiver<bool>,
+    /// Connections of all workers.
+    pub load: Arc<Load>,
+    /// Where connections from app ports can be sent.
+    pub workers: Workers,
+}
+
+/// What all connections of one worker thread share.
+pub struct Worker {
+    /// The settings.
+    pub settings: Arc<FrontSettings>,
+    /// Networks whose forwarding fields are believed.
+    pub trusted: Vec<Network>,
+    /// Answers who a request is for.
+    pub replica: Addr<Replica>,
+    /// Idle connections to backends.
+    pub pool: Pool,
+    /// Opens pipes to the API.
+    pub api: Connector,
+    /// Turns true when the front end drains.
+    pub draining: watch::Receiver<bool>,
+    /// Requests that wait for an app to start.
+    pub held: Cell<usize>,
+    load: Arc<Load>,
+    ids: (u64, Cell<u64>),
+}
+
+thread_local! {
+    /// The listeners of a thread share one worker; it lives as long as one of their services.
+    static PRESENT: RefCell<Weak<Worker>> = const { RefCell::new(Weak::new()) };
+}
+
+impl Worker {
+    /// The worker of this thread, made from `plan` if there is none.
+    #[must_use]
+    pub fn of_this_thread(plan: &Plan) -> Rc<Self> {
+        PRESENT.with_borrow_mut(|present| {
+            present.upgrade().unwrap_or_else(|| {
+                let worker = Rc::new(Self::new(plan));
+                *present = Rc::downgrade(&worker);
+                worker.start(plan);
+                worker
+            })
+        })
+    }
+
+    fn new(plan: &Plan) -> Self {
+        let settings = Arc::clone(&plan.settings);
+        let hosts = settings.api_hosts.iter().map(|h| h.to_ascii_lowercase());
+        let hosts: Arc<[String]> = hosts.collect();
+        let trusted = settings.trusted_proxies.iter().filter_map(|text| {
+            let network = Network::parse(text);
+            if network.is_none() {
+                log::error!(
+                    "trusted_proxies: \"{text}\" is no ADDRESS or ADDRESS/BITS: it is not trusted"
+                );
+            }
+            network
+        });
+        Self {
+            trusted: trusted.collect(),
+            replica: Replica::new(plan.table.clone(), hosts).start(),
+            pool: Pool::default(),
+            api: (plan.api)(),
+            draining: plan.draining.clone(),
+            held: Cell::new(0),
+            load: Arc::clone(&plan.load),
+            ids: (getrandom::u64().unwrap_or(0), Cell::new(0)),
+            settings,
+        }
+    }
+
+    /// Starts what runs beside the connections; it ends with the worker.
+    fn start(self: &Rc<Self>, plan: &Plan) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        plan.workers.add(sender);
+        actix_rt::spawn(take_accepted(Rc::downgrade(self), receiver));
+        actix_rt::spawn(tidy_pool(Rc::downgrade(self), plan.table.clone()));
+    }
+
+    /// Serves a connection to its end.
+    pub async fn serve(self: Rc<Self>, stream: TcpStream, port: Option<u16>) {
+        let _lease = Lease::new(&self.load);
+        let addresses = stream
+            .peer_addr()
+            .and_then(|peer| Ok((peer, stream.local_addr()?)));
+        // Without addresses the client is gone already.
+        let Ok((peer, local)) = addresses else { return };
+        if let Err(error) = stream.set_nodelay(true) {
+            log::debug!("{peer}: TCP_NODELAY: {error}");
+        }
+        let mut stream = Connection::new(stream, (peer, local, port), self)
+            .serve()
+            .await;
+        let _ = stream.shutdown().await;
+    }
+
+    /// A new request id: 32 hexadecimal digits, unique among workers and starts.
+    #[must_use]
+    pub fn request_id(&self) -> Box<str> {
+        let count = self.ids.1.get();
+        self.ids.1.set(count.wrapping_add(1));
+        format!("{:016x}{count:016x}", self.ids.0).into_boxed_str()
+    }
+
+    /// Whether the forwarding fields of a peer are believed.
+    #[must_use]
+    pub fn trusts(&self, peer: SocketAddr) -> bool {
+        self.trusted.iter().any(|n| n.contains(peer.ip()))
+    }
+
+    /// Whether the front end drains.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+}
+
+async fn take_accepted(worker: Weak<Worker>, mut accepted: mpsc::Receiver<Accepted>) {
+    while let Some(Accepted { stream, port }) = accepted.recv().await {
+        let Some(worker) = worker.upgrade() else {
+            return;
+        };
+        match TcpStream::from_std(stream) {
+            Ok(stream) => drop(actix_rt::spawn(worker.serve(stream, Some(port)))),
+            Err(error) => log::warn!("a connection to port {port} was dropped: {error}"),
+        }
+    }
+}
+
+/// Drops idle connections that ended, at intervals, and those to backends that are gone, at once.
+async fn tidy_pool(worker: Weak<Worker>, mut table: watch::Receiver<Arc<Table>>) {
+    loop {
+        let changed = tokio::time::timeout(SWEEP, table.changed()).await;
+        let Some(worker) = worker.upgrade() else {
+            return;
+        };
+        match changed {
+            Ok(Ok(())) => worker.pool.keep_only(&table.borrow_and_update()),
+            Ok(Err(_)) => return,
+            Err(_) => worker.pool.sweep(),
+        }
+    }
+}
