@@ -49,11 +49,11 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Logs to stderr: `PROCSERVER_LOG`, else `RUST_LOG`, else info.
+/// Logs to stderr: `PROCSERVER_LOG`, else `RUST_LOG`, else info (of actix-server, which tells of each worker, only warnings).
 fn start_logging() {
     let filter = std::env::var("PROCSERVER_LOG").or_else(|_| std::env::var("RUST_LOG"));
     let mut builder = env_logger::Builder::new();
-    builder.parse_filters(filter.as_deref().unwrap_or("info"));
+    builder.parse_filters(filter.as_deref().unwrap_or("info,actix_server=warn"));
     // The journal has its own times; systemd.exec(5) sets this where stderr is connected to it.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         builder.format_timestamp(None);
