@@ -13,7 +13,7 @@ use procserver::process::exit::{ExitRecord, ExitStatus};
 use procserver::process::identity;
 use procserver::process::ports::Ports;
 use procserver::process::worker::{Origin, Phase, Process, ProcessChanged, ProcessSpec, Snapshot};
-use procserver::supervision::{Child, Exit, Shutdown, monitor};
+use procserver::supervision::{ChildRef, Child, Exit, Shutdown, monitor};
 use rustix::process::{Pid, Signal};
 use tokio::sync::mpsc;
 
@@ -40,7 +40,7 @@ struct Slot {
     root: tempfile::TempDir,
     spec: ProcessSpec,
     ports: Ports,
-    log: Addr<Log>,
+    log: ChildRef<Log>,
     parent: Addr<Parent>,
     changes: mpsc::UnboundedReceiver<ProcessChanged>,
     exits: Vec<ExitRecord>,
@@ -57,11 +57,13 @@ impl Slot {
             segments: 2,
         };
         let spec = spec(root.path(), command);
+        let log = ChildRef::default();
+        log.set(Some(Log::new(settings, monitor::ExitReason::default()).start()));
         // Ranges of tests that run at the same time do not overlap: the port is probed.
         Self {
             spec,
             ports: Ports::new(20_000, 29_999),
-            log: Log::new(settings, monitor::ExitReason::default()).start(),
+            log,
             parent: Parent(sender).start(),
             changes,
             exits: Vec::new(),
