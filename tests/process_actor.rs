@@ -13,7 +13,7 @@ use procserver::process::exit::{ExitRecord, ExitStatus};
 use procserver::process::identity;
 use procserver::process::ports::Ports;
 use procserver::process::worker::{Origin, Phase, Process, ProcessChanged, ProcessSpec, Snapshot};
-use procserver::supervision::{ChildRef, Child, Exit, Shutdown, monitor};
+use procserver::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
 use rustix::process::{Pid, Signal};
 use tokio::sync::mpsc;
 
@@ -58,7 +58,9 @@ impl Slot {
         };
         let spec = spec(root.path(), command);
         let log = ChildRef::default();
-        log.set(Some(Log::new(settings, monitor::ExitReason::default()).start()));
+        log.set(Some(
+            Log::new(settings, monitor::ExitReason::default()).start(),
+        ));
         // Ranges of tests that run at the same time do not overlap: the port is probed.
         Self {
             spec,

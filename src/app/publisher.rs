@@ -12,26 +12,41 @@ use crate::supervision::ChildRef;
 /// Brings an app's latest route to the Router. Dropping it ends its task; the route stays.
 #[derive(Debug)]
 pub struct Publisher {
-    wanted: watch::Sender<Option<Route>>,
+    wanted: watch::Sender<(u64, Option<Route>)>,
+    published: watch::Receiver<u64>,
 }
 
 impl Publisher {
     /// Starts the task on the current thread's runtime.
     #[must_use]
     pub fn start(app: Arc<str>, router: ChildRef<Router>) -> Self {
-        let (wanted, mut changes) = watch::channel(None::<Route>);
+        let (wanted, mut changes) = watch::channel((0, None::<Route>));
+        let (done, published) = watch::channel(0);
         actix_rt::spawn(async move {
             while changes.changed().await.is_ok() {
-                let route = changes.borrow_and_update().clone();
+                // Several changes may have become one: what counts is that nothing older is true any more.
+                let (version, route) = changes.borrow_and_update().clone();
                 deliver(&app, route, &router).await;
+                done.send_replace(version);
             }
         });
-        Self { wanted }
+        Self { wanted, published }
     }
 
     /// Publishes `route`, or withdraws it with `None`, soon.
     pub fn publish(&self, route: Option<Route>) {
-        self.wanted.send_replace(route);
+        self.wanted
+            .send_modify(|wanted| *wanted = (wanted.0 + 1, route));
+    }
+
+    /// Resolves when every request that comes from then on sees what was published before.
+    pub fn settled(&self) -> impl Future<Output = ()> + use<> {
+        let asked = self.wanted.borrow().0;
+        let mut published = self.published.clone();
+        async move {
+            // An error means that the task is gone, with this actor: nobody waits for the answer.
+            let _gone = published.wait_for(|version| *version >= asked).await;
+        }
     }
 }
 

@@ -74,6 +74,11 @@ impl Runnable {
         let configured = configured_environment(host, &config);
         let environment = environment::layered([&base, &release.dotenv, &configured]);
         let (slots, scale_warnings) = formation(&release.procfile, &config.scale);
+        for name in config.env.keys().filter(|name| is_given(name)) {
+            warnings.push(format!(
+                "env.{name} has no effect: each process is given its own {name}"
+            ));
+        }
         warnings.extend(release.warnings.iter().cloned());
         warnings.extend(scale_warnings);
         Ok(Self {
@@ -91,6 +96,11 @@ impl Runnable {
     pub fn id(&self) -> u64 {
         self.release.record.id
     }
+}
+
+/// Whether the last layer of the environment, that of the process, sets this variable.
+fn is_given(name: &str) -> bool {
+    matches!(name, "PORT" | "PS") || name.starts_with("PROCSERVER_")
 }
 
 /// All errors of a document in one sentence.

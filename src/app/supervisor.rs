@@ -75,6 +75,8 @@ pub struct App {
     journal: Journal,
     publisher: Publisher,
     survivors: Vec<Identity>,
+    /// The port that each process had last.
+    ports: BTreeMap<String, u16>,
     warnings: Vec<String>,
     removal: Option<removal::Removal>,
     ending: bool,
@@ -99,6 +101,7 @@ impl App {
             journal: Journal::start(spec.dirs.clone()),
             publisher,
             survivors: vec![],
+            ports: BTreeMap::new(),
             warnings: spec.warnings.clone(),
             removal: None,
             ending: false,

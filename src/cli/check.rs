@@ -26,7 +26,7 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
-/// Why a directory cannot be deployed.
+/// Why a directory cannot be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The argument is not a directory.
@@ -69,7 +69,7 @@ struct Process {
 /// Checks the directory and prints what it has.
 ///
 /// # Errors
-/// [`CheckError`] when it cannot be deployed; an I/O error when standard output cannot be written, unless its reader went
+/// [`CheckError`] when there is nothing to show; an I/O error when standard output cannot be written, unless its reader went
 /// away.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let report = examine(&args.directory)?;
@@ -90,9 +90,12 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
     }
     let path = directory.join("Procfile");
     let bytes = read(&path)?.ok_or_else(|| CheckError::NoProcfile(directory.to_owned()))?;
-    let procfile = Procfile::parse(&bytes)
-        .and_then(|procfile| procfile.check().map(|()| procfile))
-        .map_err(|error| CheckError::Procfile(path, error))?;
+    let procfile = Procfile::parse(&bytes).map_err(|error| CheckError::Procfile(path, error))?;
+    // What can be read is shown, also where a deploy would refuse it.
+    let refused = procfile
+        .check()
+        .err()
+        .map(|error| format!("it cannot be deployed: {error}"));
     let path = directory.join(".env");
     let bytes = read(&path)?.unwrap_or_default();
     let dotenv = Dotenv::parse(&bytes).map_err(|error| CheckError::Dotenv(path, error))?;
@@ -103,7 +106,7 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
     Ok(Report {
         processes: processes.collect(),
         env: dotenv.variables,
-        warnings: [procfile.warnings, dotenv.warnings].concat(),
+        warnings: [Vec::from_iter(refused), procfile.warnings, dotenv.warnings].concat(),
     })
 }
 

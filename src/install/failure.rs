@@ -64,12 +64,10 @@ pub fn exited(step: Step, command: &str, status: ExitStatus, tail: Vec<String>) 
         .status(status)
         .tail(tail);
     }
-    let failure = Failure::new(step, format!("`{command}` ended with {status}"));
-    let failure = match hint(status, &tail) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    };
-    failure.status(status).tail(tail)
+    Failure::new(step, format!("`{command}` ended with {status}"))
+        .hint(hint(status, &tail))
+        .status(status)
+        .tail(tail)
 }
 
 /// `what` did not end within `limit`.
@@ -121,7 +119,7 @@ pub fn disk_is_full(tail: &[String]) -> bool {
         .any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
 }
 
-fn hint(status: ExitStatus, tail: &[String]) -> Option<String> {
+fn hint(status: ExitStatus, tail: &[String]) -> String {
     let mentions = |text: &str| tail.iter().any(|line| line.contains(text));
     let text = match status {
         ExitStatus::Code(127) => "command not found: add its package to `packages`",
@@ -132,9 +130,9 @@ fn hint(status: ExitStatus, tail: &[String]) -> Option<String> {
         _ if mentions("Read-only file system") || mentions("Permission denied") => {
             "it runs as the app's user and may write only to its checkout, $HOME, $TMPDIR and $STORAGE_DIR"
         }
-        _ => return None,
+        _ => "its last lines say why; all it printed is in the log: procserver logs NAME --install",
     };
-    Some(text.to_owned())
+    text.to_owned()
 }
 
 /// Commands can be long scripts.

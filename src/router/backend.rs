@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// One upstream address: a ready process of a release. Clones share the load.
 #[derive(Clone, Debug)]
@@ -19,8 +20,8 @@ pub struct Backend {
 /// How many requests and tunnels are on a backend, over all workers.
 #[derive(Debug, Default)]
 pub struct Load {
-    outstanding: std::sync::atomic::AtomicUsize,
-    closed: std::sync::atomic::AtomicBool,
+    outstanding: AtomicUsize,
+    closed: AtomicBool,
     idle: tokio::sync::Notify,
 }
 
@@ -28,12 +29,12 @@ impl Load {
     /// Requests and tunnels at this moment.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.outstanding.load(std::sync::atomic::Ordering::Acquire)
+        self.outstanding.load(Ordering::SeqCst)
     }
 
     /// Takes no new request from now on, whatever table still names it.
     pub fn close(&self) {
-        self.closed.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.closed.store(true, Ordering::SeqCst);
     }
 
     /// Resolves when nothing is on it. Meaningful once no table names it any more.
@@ -55,24 +56,46 @@ impl Load {
 pub struct Lease(Arc<Load>);
 
 impl Lease {
-    /// Counts one more request.
+    /// Counts one more request, unless the load is closed.
+    #[must_use]
+    pub fn take(load: &Arc<Load>) -> Option<Self> {
+        // Counted first and looked at then: whoever closes it and sees nothing outstanding can be sure.
+        let lease = Self::new(load);
+        let closed = load.closed.load(Ordering::SeqCst);
+        (!closed).then_some(lease)
+    }
+
+    /// Counts one more, whatever is.
     #[must_use]
     pub fn new(load: &Arc<Load>) -> Self {
-        load.outstanding
-            .fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+        load.outstanding.fetch_add(1, Ordering::SeqCst);
         Self(Arc::clone(load))
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self
-            .0
-            .outstanding
-            .fetch_sub(1, std::sync::atomic::Ordering::AcqRel)
-            == 1
-        {
+        if self.0.outstanding.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.idle.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_closed_load_takes_nothing_new_and_drains_when_the_last_lease_is_gone() {
+        let load = Arc::new(Load::default());
+        let lease = Lease::take(&load).expect("open");
+        load.close();
+        assert!(Lease::take(&load).is_none());
+        let mut drained = Box::pin(load.drained());
+        assert!(drained.as_mut().now_or_never().is_none());
+        drop(lease);
+        assert!(drained.as_mut().now_or_never().is_some());
     }
 }

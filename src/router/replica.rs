@@ -147,15 +147,23 @@ impl Handler<Select> for Replica {
             Ok(found) => found,
             Err(other) => return MessageResult(other),
         };
-        let chosen = balancer::choose(&found.route.backends, &select.avoid, random).cloned();
+        let chosen = take(&found.route.backends, select.avoid, random);
         MessageResult(match (chosen, found.route.availability) {
-            (Some(backend), _) => {
-                let lease = Lease::new(&backend.load);
-                Selection::Backend(found, backend, lease)
-            }
+            (Some((backend, lease)), _) => Selection::Backend(found, backend, lease),
             (None, Availability::Starting) => Selection::Hold(found, self.published.clone()),
             (None, other) => Selection::Unavailable(found, other),
         })
+    }
+}
+
+/// The chosen backend with the request counted on it. One that is closed drains: the table without it is on its way.
+fn take(backends: &[Backend], mut avoid: Vec<SocketAddr>, random: u64) -> Option<(Backend, Lease)> {
+    loop {
+        let backend = balancer::choose(backends, &avoid, random)?;
+        match Lease::take(&backend.load) {
+            Some(lease) => return Some((backend.clone(), lease)),
+            None => avoid.push(backend.address),
+        }
     }
 }
 

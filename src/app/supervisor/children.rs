@@ -334,12 +334,6 @@ impl App {
         let batch = self.batches.get(&id)?;
         let slot = batch.members().find(|(slot, _)| slot.id == process)?.0;
         let runnable = &batch.runnable;
-        // A port of a batch that is going is free only when it is gone; the pool sees to that.
-        let before = self
-            .batches
-            .range(..id)
-            .rev()
-            .find_map(|(_, b)| b.snapshot(process)?.port);
         Some(ProcessSpec {
             app: self.spec.config.name.clone(),
             id: slot.id.clone(),
@@ -354,8 +348,21 @@ impl App {
             health: runnable.config.health_check.clone(),
             stop: runnable.config.stop.clone(),
             runtime: self.spec.dirs.runtime().to_owned(),
-            preferred_port: batch.snapshot(process).and_then(|s| s.port).or(before),
+            preferred_port: self.preferred_port(process),
         })
+    }
+
+    /// The port that the process had last, unless one of another batch still has it.
+    fn preferred_port(&self, process: &str) -> Option<u16> {
+        let last = *self.ports.get(process)?;
+        let holder =
+            |snapshot: &Snapshot| snapshot.port == Some(last) && snapshot.phase != Phase::Stopped;
+        let mut snapshots = self
+            .batches
+            .values()
+            .flat_map(Batch::members)
+            .filter_map(|(_, s)| s);
+        (!snapshots.any(holder)).then_some(last)
     }
 
     fn on_exit(

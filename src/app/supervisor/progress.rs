@@ -75,9 +75,9 @@ impl App {
                     }
                     Ok(Ok(_)) => {}
                     Ok(Err(e)) => {
-                        app.build_failed(op, before_start(Step::Install, e.to_string()), ctx)
+                        app.build_failed(op, Failure::new(Step::Install, e.to_string()), ctx)
                     }
-                    Err(e) => app.build_failed(op, before_start(Step::Install, e.to_string()), ctx),
+                    Err(e) => app.build_failed(op, Failure::new(Step::Install, e.to_string()), ctx),
                 }),
         );
     }
@@ -92,7 +92,7 @@ impl App {
                 Ok(Err(e)) => e.to_string(),
                 Err(e) => e.to_string(),
             };
-            let mut failure = before_start(
+            let mut failure = Failure::new(
                 Step::Start,
                 format!("release {release} cannot be started: {failure}"),
             );
@@ -114,9 +114,9 @@ impl App {
                 .map(move |runnable, app, ctx| match runnable {
                     Ok(Ok(runnable)) => app.built(op, runnable, ctx),
                     Ok(Err(e)) => {
-                        app.build_failed(op, before_start(Step::Start, e.to_string()), ctx)
+                        app.build_failed(op, Failure::new(Step::Start, e.to_string()), ctx)
                     }
-                    Err(e) => app.build_failed(op, before_start(Step::Start, e.to_string()), ctx),
+                    Err(e) => app.build_failed(op, Failure::new(Step::Start, e.to_string()), ctx),
                 }),
         );
     }
@@ -143,7 +143,7 @@ impl App {
 
     pub(super) fn installer_crashed(&mut self, op: OpId, exit: &Exit, ctx: &mut Context<Self>) {
         let reason = format!("the server's installer ended unexpectedly: {exit:?}");
-        self.build_failed(op, before_start(Step::Install, reason), ctx);
+        self.build_failed(op, Failure::new(Step::Install, reason), ctx);
     }
 
     pub(super) fn is_active(&self, op: OpId) -> bool {
@@ -157,7 +157,8 @@ impl App {
             self.publisher.publish(None);
             return self.end(ctx);
         }
-        operation.close(Outcome::Done);
+        let settled = self.publisher.settled().into_actor(self);
+        ctx.spawn(settled.map(move |(), _, _| operation.close(Outcome::Done)));
         let keep = self.spec.config.keep_releases;
         let mut in_use: Vec<_> = self.batches.values().map(|b| b.runnable.id()).collect();
         in_use.extend(self.life.current());
@@ -183,17 +184,6 @@ impl App {
                 app.releases = list;
             }
         }));
-    }
-}
-
-fn before_start(step: Step, reason: String) -> Failure {
-    Failure {
-        step,
-        reason,
-        exit_code: None,
-        signal: None,
-        log_tail: vec![],
-        hint: None,
     }
 }
 
@@ -264,6 +254,9 @@ impl Handler<ProcessChanged> for App {
 
 impl App {
     fn take_snapshot(&mut self, batch: BatchId, snapshot: Snapshot) {
+        if let Some(port) = snapshot.port {
+            self.ports.insert(snapshot.id.clone(), port);
+        }
         if let Some(batch) = self.batches.get_mut(&batch) {
             batch.update(snapshot);
         }

@@ -55,9 +55,10 @@ impl App {
             return;
         };
         let dirs = self.spec.dirs.clone();
-        let written = self.journal.flushed();
+        let (written, withdrawn) = (self.journal.flushed(), self.publisher.settled());
         let work = async move {
             written.await;
+            withdrawn.await;
             let keep_storage = removal.keep_storage;
             actix_rt::task::spawn_blocking(move || remove_files(&dirs, keep_storage)).await
         };

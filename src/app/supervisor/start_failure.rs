@@ -41,18 +41,10 @@ impl App {
 }
 
 fn unexplained() -> Failure {
-    start_failure("the server could not make the release; its own log says why".to_owned())
-}
-
-fn start_failure(reason: String) -> Failure {
-    Failure {
-        step: Step::Start,
-        reason,
-        exit_code: None,
-        signal: None,
-        log_tail: vec![],
-        hint: None,
-    }
+    Failure::new(
+        Step::Start,
+        "the server could not make the release; its own log says why",
+    )
 }
 
 fn exited(batch: Option<&Batch>, id: &str) -> Failure {
@@ -60,55 +52,47 @@ fn exited(batch: Option<&Batch>, id: &str) -> Failure {
         .and_then(|b| b.snapshot(id))
         .and_then(|s| s.last_exit.clone());
     let Some(exit) = exit else {
-        return start_failure(format!("{id} ended before it was ready"));
+        return Failure::new(Step::Start, format!("{id} ended before it was ready"));
     };
     let why = exit
         .reason
         .as_ref()
         .map(|r| format!(": {r}"))
         .unwrap_or_default();
-    let mut failure = start_failure(format!(
-        "{id} ended with {} before it was ready{why}",
-        exit.status
-    ));
-    match exit.status {
-        ExitStatus::Code(code) => failure.exit_code = Some(code),
-        ExitStatus::Signal(signal) => failure.signal = Some(signal),
-        ExitStatus::Unknown => {}
-    }
-    failure.hint = match exit.status {
-        ExitStatus::Code(127) => Some(
-            "the command was not found: is its package in `packages`, is it made by `install`?",
-        ),
-        ExitStatus::Code(126) => Some("the command is not executable: chmod +x it and commit that"),
-        _ => None,
-    }
-    .map(str::to_owned);
-    failure
+    let reason = format!("{id} ended with {} before it was ready{why}", exit.status);
+    let hint = match exit.status {
+        ExitStatus::Code(127) => {
+            "the command was not found: is its package in `packages`, is it made by `install`?"
+        }
+        ExitStatus::Code(126) => "the command is not executable: chmod +x it and commit that",
+        ExitStatus::Code(0) => {
+            "a process must keep running: it is restarted whenever it ends, also with 0"
+        }
+        _ => "its last lines say why; all it printed is in the log: procserver logs NAME --stderr",
+    };
+    Failure::new(Step::Start, reason)
+        .status(exit.status)
+        .hint(hint)
 }
 
 fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
     let Some((batch, id)) = batch.zip(ids.first()) else {
-        return start_failure("the processes were not ready in time".to_owned());
+        return Failure::new(Step::Start, "the processes were not ready in time");
     };
     let check = &batch.runnable.config.health_check;
     let within = humantime::format_duration(check.boot_timeout);
     let snapshot = batch.snapshot(id);
-    let port = snapshot.and_then(|s| s.port);
-    let mut failure = start_failure(match (port, &check.path) {
+    let reason = match (snapshot.and_then(|s| s.port), &check.path) {
         (Some(port), Some(path)) => {
             format!("{id} did not answer GET {path} on port {port} with 2xx within {within}")
         }
         (Some(port), None) => format!("{id} did not listen on port {port} within {within}"),
         (None, _) => format!("{id} could not be started within {within}"),
-    });
-    failure.hint = match snapshot.and_then(|s| s.warning.clone()) {
-        Some(warning) => Some(warning),
-        None => port.map(|_| {
-            "listen on the port given in $PORT; a slow start needs a larger health_check.boot_timeout".to_owned()
-        }),
     };
-    failure
+    let hint = snapshot.and_then(|s| s.warning.clone()).unwrap_or_else(|| {
+        "listen on the port given in $PORT; a slow start needs a larger health_check.boot_timeout".to_owned()
+    });
+    Failure::new(Step::Start, reason).hint(hint)
 }
 
 /// The last lines of a process, errors if it wrote any, else its normal output.
