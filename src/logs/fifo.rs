@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -17,6 +18,10 @@ use tokio::net::unix::pipe::Receiver;
 
 /// Bytes looked at in one turn: the capacity of a pipe, so that a busy process waits for the others, not they for it.
 const TURN: usize = 64 * 1024;
+
+/// How soon, and how late, a FIFO with something left in it is asked whether it is full.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// An open FIFO.
 #[derive(Debug)]
@@ -52,13 +57,26 @@ impl Fifo {
 
     /// Waits until something new was written to it.
     pub fn written(&self) -> impl Future<Output = io::Result<()>> + use<> {
+        written(Rc::clone(&self.descriptor))
+    }
+
+    /// The same for a FIFO in which something was left. A writer that finds no room in a pipe that is not empty wakes no
+    /// reader before it sleeps (`pipe_write` in Linux), so that has to be asked for: often while there is traffic,
+    /// seldom once there is none.
+    pub fn written_or_full(&self) -> impl Future<Output = io::Result<()>> + use<> {
         let descriptor = Rc::clone(&self.descriptor);
         async move {
-            descriptor.readable().await?;
-            // Looking does not take, so tokio cannot see what was seen. Readiness is cleared here, before the look: what
-            // is written after it counts as new.
-            let _: io::Result<()> = descriptor.try_io(|| Err(io::ErrorKind::WouldBlock.into()));
-            Ok(())
+            let mut pause = SHORTEST_PAUSE;
+            loop {
+                tokio::select! {
+                    written = written(Rc::clone(&descriptor)) => return written,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                if is_full(&descriptor) {
+                    return Ok(());
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
         }
     }
 
@@ -94,10 +112,7 @@ impl Fifo {
     /// Whether a writer would have to wait, so that no end of a line can come before something is taken out.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut asked = [PollFd::new(&*self.descriptor, PollFlags::OUT)];
-        let writable = poll(&mut asked, Some(&Timespec::default()));
-        writable == Ok(0)
+        is_full(&self.descriptor)
     }
 
     /// How many bytes are in it.
@@ -105,6 +120,20 @@ impl Fifo {
     pub fn unread(&self) -> u64 {
         rustix::io::ioctl_fionread(&*self.descriptor).unwrap_or(0)
     }
+}
+
+async fn written(descriptor: Rc<Receiver>) -> io::Result<()> {
+    descriptor.readable().await?;
+    // Looking does not take, so tokio cannot see what was seen. Readiness is cleared here, before the look: what is
+    // written after it counts as new.
+    let _: io::Result<()> = descriptor.try_io(|| Err(io::ErrorKind::WouldBlock.into()));
+    Ok(())
+}
+
+fn is_full(descriptor: &Receiver) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut asked = [PollFd::new(descriptor, PollFlags::OUT)];
+    poll(&mut asked, Some(&Timespec::default())) == Ok(0)
 }
 
 /// A pipe that [`Fifo::look`] copies through; empty between calls.

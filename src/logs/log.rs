@@ -14,12 +14,12 @@ use actix::prelude::*;
 use tokio::sync::mpsc;
 
 use super::delivery::{CaughtUp, Delivery};
-use super::fifo::{Fifo, Window};
+use super::fifo::Window;
 use super::follow::{QUEUE, Reader};
 use super::lines::{Cut, cut};
 pub use super::query::{Chunk, Query};
 use super::record::{Batch, Stream, now};
-use super::source::{Source, Unfinished};
+use super::source::{Next, Source, Unfinished};
 use super::store::Store;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
@@ -117,8 +117,11 @@ impl Log {
             return;
         };
         match source.turn(window, &mut self.store) {
-            Ok(true) => *next = turn_soon(key, ctx),
-            Ok(false) => *next = turn_when_written(key, &source.fifo, ctx),
+            Ok(Next::Turn) => *next = turn_soon(key, ctx),
+            Ok(Next::Written) => *next = turn_after(key, source.fifo.written(), ctx),
+            Ok(Next::WrittenOrFull) => {
+                *next = turn_after(key, source.fifo.written_or_full(), ctx);
+            }
             Err(error) => {
                 ::log::error!("{}: cannot be read: {error}", source.path.display());
                 self.sources.remove(&key);
@@ -196,10 +199,13 @@ fn turn_soon(key: u64, ctx: &mut Context<Log>) -> SpawnHandle {
     ctx.spawn(others.map(move |(), log, ctx| log.turn(key, ctx)))
 }
 
-/// Waits until the process writes.
-fn turn_when_written(key: u64, fifo: &Fifo, ctx: &mut Context<Log>) -> SpawnHandle {
-    let written = fut::wrap_future::<_, Log>(fifo.written());
-    ctx.spawn(written.map(move |result, log, ctx| match result {
+fn turn_after(
+    key: u64,
+    event: impl Future<Output = io::Result<()>> + 'static,
+    ctx: &mut Context<Log>,
+) -> SpawnHandle {
+    let event = fut::wrap_future::<_, Log>(event);
+    ctx.spawn(event.map(move |result, log, ctx| match result {
         Ok(()) => log.turn(key, ctx),
         Err(error) => ::log::error!("cannot wait for a FIFO: {error}"),
     }))

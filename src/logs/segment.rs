@@ -149,7 +149,10 @@ impl Segments {
         let existing = segments(&self.settings.directory, self.stream)?;
         let kept = self.settings.segments.max(1) - 1;
         for (_, path) in existing.iter().take(existing.len().saturating_sub(kept)) {
-            std::fs::remove_file(path)?;
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         let path = self
             .settings

@@ -39,6 +39,17 @@ pub enum Unfinished {
     Leave,
 }
 
+/// What a source waits for after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Another turn: there may be more already.
+    Turn,
+    /// [`Fifo::written`].
+    Written,
+    /// [`Fifo::written_or_full`]: the beginning of a line was left.
+    WrittenOrFull,
+}
+
 impl Source {
     /// Opens the FIFO at `path`. What a daemon before this one had stored but not taken out is taken out now.
     ///
@@ -91,17 +102,20 @@ impl Source {
         }
     }
 
-    /// Hands the lines that are there to `store`, up to 64 KiB of them, then takes them out of the FIFO. True when there
-    /// may be more already.
+    /// Hands the lines that are there to `store`, up to 64 KiB of them, then takes them out of the FIFO.
     ///
     /// # Errors
     /// When the FIFO cannot be read.
-    pub fn turn(&self, window: &Window, store: &mut Store) -> io::Result<bool> {
+    pub fn turn(&self, window: &Window, store: &mut Store) -> io::Result<Next> {
         let bytes = self.fifo.look(window)?;
         let seen = bytes.len();
         // A small pipe may be full before a line is long enough to be cut; nothing more would ever come.
         let taken = self.hand_on(bytes, store, |fifo| fifo.is_full())?;
-        Ok(taken > 0 && seen >= SURELY_ALL)
+        Ok(match seen - taken {
+            _ if taken > 0 && seen >= SURELY_ALL => Next::Turn,
+            0 => Next::Written,
+            _ => Next::WrittenOrFull,
+        })
     }
 
     /// Hands on all that is there at this moment. What a process writes meanwhile may stay: it could write for ever.

@@ -1,6 +1,6 @@
 //! The Log with real FIFOs and real writers.
 
-use std::process::{Child, Command};
+use std::process::{Child, ChildStdin, Command};
 
 use super::*;
 use crate::logs::record::Record;
@@ -119,18 +119,25 @@ fn texts(lines: &[Record]) -> Vec<String> {
 
 /// A shell whose outputs are the FIFOs, as the exec helper opens them.
 fn shell(directory: &Path, script: &str) -> Child {
+    shell_with_input(directory, script).0
+}
+
+/// The same with a standard input that can be closed.
+fn shell_with_input(directory: &Path, script: &str) -> (Child, Option<ChildStdin>) {
     let open = |name: &str| {
         let mut options = std::fs::OpenOptions::new();
         options.read(true).write(true);
         options.open(directory.join(name)).unwrap()
     };
-    Command::new("/bin/sh")
+    let mut child = Command::new("/bin/sh")
         .args(["-c", script])
-        .stdin(std::process::Stdio::null())
+        .stdin(std::process::Stdio::piped())
         .stdout(open("stdout"))
         .stderr(open("stderr"))
         .spawn()
-        .unwrap()
+        .unwrap();
+    let input = child.stdin.take();
+    (child, input)
 }
 
 async fn wait(mut child: Child) {
@@ -184,6 +191,52 @@ async fn a_megabyte_without_a_newline_is_cut_marked_and_whole() {
     );
     let (last, cut) = lines.split_last().unwrap();
     assert!(cut.iter().all(|line| line.partial) && !last.partial);
+}
+
+#[actix::test]
+async fn one_write_larger_than_the_pipe_after_half_a_line_comes_through() {
+    let bench = Bench::new();
+    let directory = bench.attach("web.1").await;
+    let block = bench.root.path().join("block");
+    std::fs::write(&block, "0123456789\n".repeat(200_000)).unwrap();
+    let mut chunks = bench.read(following(Stream::Stderr)).await;
+    let script = format!(
+        "printf half; echo printed >&2; read -r _; exec dd if={} bs=2200000 count=1 2>/dev/null",
+        block.display()
+    );
+    let child = shell_with_input(&directory, &script);
+    lines(&mut chunks, 1).await;
+    // Left in the FIFO by now, or by the turn that is due.
+    drop(child.1);
+    wait(child.0).await;
+    bench.detach(&directory).await;
+    let lines = bench.stored(all(Stream::Stdout)).await;
+    assert_eq!(lines.len(), 200_000);
+    assert_eq!(lines[0].text, b"half0123456789");
+}
+
+#[actix::test]
+async fn a_small_pipe_without_a_newline_does_not_stall() {
+    let bench = Bench::new();
+    let directory = bench.attach("web.1").await;
+    let fifo = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(directory.join("stdout"))
+        .unwrap();
+    rustix::pipe::fcntl_setpipe_size(&fifo, 4096).unwrap();
+    wait(shell(
+        &directory,
+        "for i in 1 2 3 4 5 6 7; do printf %02000d 0; done",
+    ))
+    .await;
+    bench.detach(&directory).await;
+    let lines = bench.stored(all(Stream::Stdout)).await;
+    assert_eq!(
+        lines.iter().map(|line| line.text.len()).sum::<usize>(),
+        14_000
+    );
+    assert!(lines.iter().all(|line| line.partial));
 }
 
 #[actix::test]
