@@ -1,5 +1,6 @@
 //! The bare mirror and checkouts, through the real git.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::command::{self, Bounds, Finished, StepError};
@@ -51,6 +52,7 @@ impl<'a> Source<'a> {
     /// The remote refuses, what is wanted is not there, the disk is full, a bound is reached.
     pub async fn fetch(&self) -> Result<String, StepError> {
         self.configure().await?;
+        self.clear().await?;
         let fresh = !self.is_usable().await?;
         if fresh {
             self.make_anew().await?;
@@ -171,6 +173,26 @@ impl<'a> Source<'a> {
         Ok(finished.succeeded() && url.trim_end_matches('\n') == self.remote.url())
     }
 
+    /// Removes what a git that was killed, or ran out of disk, has left in the mirror. Nobody else is at work in it.
+    async fn clear(&self) -> Result<(), StepError> {
+        let mirror = self.mirror.clone();
+        command::blocking(Step::Fetch, "cannot clear the mirror", move || {
+            remove_where(&mirror, |name| name.ends_with(".lock"))?;
+            let objects = mirror.join("objects");
+            let temporary = |name: &str| {
+                ["tmp_", ".tmp-", "incoming-"]
+                    .iter()
+                    .any(|start| name.starts_with(start))
+            };
+            remove_where(&objects, temporary)?;
+            for entry in std::fs::read_dir(&objects).into_iter().flatten() {
+                remove_where(&entry?.path(), temporary)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn make_anew(&self) -> Result<(), StepError> {
         let mirror = self.mirror.clone();
         command::blocking(Step::Fetch, "cannot remove the old mirror", move || {
@@ -212,10 +234,13 @@ impl<'a> Source<'a> {
             "+refs/heads/*:refs/heads/*",
             "+refs/tags/*:refs/tags/*",
         ]);
-        let finished = command::run(&program, &self.journal, &self.bounds).await?;
-        if finished.succeeded() {
-            return Ok(Ok(()));
-        }
+        let finished = match command::run(&program, &self.journal, &self.bounds).await {
+            Ok(finished) if finished.succeeded() => return Ok(Ok(())),
+            ended => {
+                self.clear().await?;
+                ended?
+            }
+        };
         match git::refusal(&self.remote, finished.status, &finished.tail) {
             Some(refusal) => Err(refusal.into()),
             None => Ok(Err(failure::exited(
@@ -360,4 +385,15 @@ impl<'a> Source<'a> {
         };
         Ok(Failure::new(Step::Fetch, format!("{shown} does not have {wanted}")).hint(hint))
     }
+}
+
+/// Removes the entries of `directory` whose name is `unwanted`; if it is no directory, there are none.
+fn remove_where(directory: &Path, unwanted: impl Fn(&str) -> bool) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory).into_iter().flatten() {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(&unwanted) {
+            tree::remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
