@@ -4,7 +4,7 @@
 //! every command of theirs through [`command`]. A release becomes one when its record is written ([`release`]), as
 //! the last thing: whatever lies in `releases/` without a record is rubbish of a deploy that did not end.
 //!
-//! `plan`, `lines` and `remote` are pure.
+//! `plan`, `lines`, `remote`, `dpkg` and `failure` are pure.
 
 pub mod build;
 pub mod command;
@@ -15,6 +15,7 @@ pub mod git;
 pub mod installer;
 pub mod journal;
 pub mod lines;
+mod mirror;
 pub mod packages;
 pub mod plan;
 pub mod record;
