@@ -13,12 +13,12 @@ use procserver::process::stop::{self, Stopped};
 use tokio::io::AsyncReadExt;
 
 /// The helper is the binary under test, not the test binary.
-pub fn use_real_helper() {
+pub(crate) fn use_real_helper() {
     spawn::set_executable(PathBuf::from(env!("CARGO_BIN_EXE_procserver")));
 }
 
 /// Waits until `condition` holds; fails with `what` when it never does.
-pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -27,7 +27,7 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Whether a process runs (a zombie does not).
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         !stat
             .rsplit(')')
@@ -37,7 +37,7 @@ pub fn is_alive(pid: u32) -> bool {
 }
 
 /// The pid that a command wrote to `file`, once it has.
-pub async fn pid_in(file: &Path) -> u32 {
+pub(crate) async fn pid_in(file: &Path) -> u32 {
     let read = || {
         std::fs::read_to_string(file)
             .ok()?
@@ -153,6 +153,7 @@ async fn a_failed_set_up_names_the_step_and_leaves_nothing() {
 }
 
 #[actix::test]
+#[expect(clippy::print_stderr, reason = "a test that skips says so")]
 async fn as_another_user_root_is_gone_for_good() {
     if !Account::current().is_ok_and(|account| account.is_root()) {
         eprintln!("skipped: switching users needs root");
