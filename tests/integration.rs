@@ -1,5 +1,6 @@
-//! The one integration binary.
+//! The one integration binary: the real program, real git repositories, real processes, raw sockets.
 
 mod conformance;
-
 mod install;
+mod process;
+mod process_actor;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -94,12 +94,28 @@ pub fn run() -> ! {
     else {
         std::process::exit(1);
     };
+    close_inherited(report.as_raw_fd());
     let Err(failure) = become_command();
     if let Ok(text) = serde_json::to_vec(&failure) {
         // Nobody is left to tell when the daemon is gone.
         let _ = report.write_all(&text);
     }
     std::process::exit(1);
+}
+
+/// Closes what the daemon itself had inherited without close-on-exec (a shell's, systemd's sockets): an app must get
+/// no descriptor but its three. At this point nothing in this process owns one above them but `report`.
+fn close_inherited(report: RawFd) {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let open: Vec<RawFd> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2 && *fd != report) {
+        // EBADF: the one of the listing itself, closed with it.
+        let _ = nix::unistd::close(fd);
+    }
 }
 
 fn become_command() -> Result<std::convert::Infallible, Failure> {

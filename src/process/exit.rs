@@ -29,6 +29,20 @@ pub struct ExitRecord {
     pub reason: Option<String>,
 }
 
+impl ExitStatus {
+    /// What the two exit codes that POSIX reserves for the shell say of `command`.
+    #[must_use]
+    pub fn reason(self, command: &str) -> Option<String> {
+        match self {
+            Self::Code(127) => Some(format!("command not found: {command}")),
+            Self::Code(126) => Some(format!(
+                "not executable: {command} (is the file's mode right, chmod +x, and its #! line?)"
+            )),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -36,5 +50,44 @@ impl fmt::Display for ExitStatus {
             Self::Signal(signal) => write!(f, "signal {signal}"),
             Self::Unknown => f.write_str("unknown exit status"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shells_own_codes_name_the_command() {
+        let reason = |code| ExitStatus::Code(code).reason("./web -p 1");
+        assert_eq!(
+            reason(127).as_deref(),
+            Some("command not found: ./web -p 1")
+        );
+        assert!(reason(126).is_some_and(|text| text.starts_with("not executable: ./web -p 1")));
+        assert_eq!(reason(1), None);
+        assert_eq!(ExitStatus::Signal(9).reason("x"), None);
+    }
+
+    #[test]
+    fn a_record_reads_as_the_api_promises() {
+        let record = |status| {
+            let at = jiff::Timestamp::UNIX_EPOCH;
+            let reason = None;
+            serde_json::to_string(&ExitRecord { status, at, reason }).expect("JSON")
+        };
+        assert_eq!(
+            record(ExitStatus::Signal(9)),
+            r#"{"signal":9,"at":"1970-01-01T00:00:00Z"}"#
+        );
+        assert_eq!(
+            record(ExitStatus::Code(1)),
+            r#"{"code":1,"at":"1970-01-01T00:00:00Z"}"#
+        );
+        let unknown = record(ExitStatus::Unknown);
+        assert!(
+            serde_json::from_str::<ExitRecord>(&unknown).is_ok(),
+            "{unknown}"
+        );
     }
 }

@@ -33,14 +33,14 @@ impl Running {
         })
     }
 
-    /// Holds the process of an identity record, if it still runs.
+    /// Holds the process of an identity record, if it still runs, or is a zombie whose status may yet be told.
     ///
     /// # Errors
-    /// `NotFound` when it has ended, whatever has its pid now.
+    /// `NotFound` when it is gone, whatever has its pid now.
     pub fn of_survivor(survivor: &Identity) -> io::Result<Self> {
         let pidfd = open(survivor.pid)?;
         // After the pidfd is open: what is checked now is what is held.
-        if !survivor.is_alive() {
+        if survivor.stat().is_none() {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(Self {
@@ -76,10 +76,19 @@ impl Running {
         }
     }
 
-    /// How it ended; [`ExitStatus::Unknown`] when it is no child of ours, or has not ended. Idempotent only for the
-    /// former: a child's status is told once.
+    /// How it ended; [`ExitStatus::Unknown`] when it is no child of ours, or has not ended, or was reaped.
+    #[must_use]
+    pub fn status(&self) -> ExitStatus {
+        self.wait_id(WaitIdOptions::NOWAIT)
+    }
+
+    /// As [`Running::status`], and lets the kernel forget it: its pid is free for others afterwards.
     pub fn reap(&self) -> ExitStatus {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        self.wait_id(WaitIdOptions::empty())
+    }
+
+    fn wait_id(&self, more: WaitIdOptions) -> ExitStatus {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | more;
         match rustix::process::waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options) {
             Ok(Some(status)) => status
                 .exit_status()

@@ -23,6 +23,12 @@ pub enum Stopped {
     Killed,
 }
 
+/// A signal's name, e.g. `SIGTERM`.
+pub(super) fn name(signal: i32) -> String {
+    nix::sys::signal::Signal::try_from(signal)
+        .map_or_else(|_| format!("signal {signal}"), |known| known.to_string())
+}
+
 /// Sends the policy's signal to the process group (and SIGCONT, for stopped ones), waits up to the grace for the
 /// process' end, then kills everything that is left. Does not reap. Cancel safe: it can be called again.
 pub async fn gracefully(running: &Running, policy: &StopPolicy) -> Stopped {
@@ -149,12 +155,16 @@ impl Target {
         let Some((leader, start_time)) = self.leader else {
             return false;
         };
+        if candidate == leader {
+            // Also before its setsid.
+            return stat.start_time == start_time;
+        }
         if stat.session != leader && stat.group != leader {
             return false;
         }
         match procfs::stat(leader) {
             Some(present) => present.start_time == start_time,
-            None => candidate != leader && stat.start_time >= start_time,
+            None => stat.start_time >= start_time,
         }
     }
 }

@@ -1,93 +1,29 @@
 //! [`Process`]: the actor that owns one OS process.
+//!
+//! It interprets the commands of [`super::state::Life`]; what takes time runs as futures of the actor, whose results
+//! come back as events.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use serde::Serialize;
 
-use super::exit::ExitRecord;
-use super::identity::Identity;
-use super::ports::Ports;
-use crate::app::account::Account;
-use crate::app::config::{HealthCheck, StopPolicy};
-use crate::app::name::AppName;
-use crate::logs::log::Log;
-use crate::supervision::{ExitReason, Shutdown};
+use super::exit::{ExitRecord, ExitStatus};
+use super::identity::{self, Identity};
+use super::ports::{PortLease, Ports, PortsExhausted};
+use super::running::Running;
+pub use super::snapshot::{Phase, Snapshot};
+use super::spawn::{self, SpawnError, Spawned};
+pub use super::spec::ProcessSpec;
+use super::state::{Attempt, Command, Event, Life};
+use super::stop::{self, Stopped};
+use super::{instance, port_holder, readiness};
+use crate::logs::log::{Attach, Detach, Log};
+use crate::supervision::{Exit, ExitReason, Shutdown};
 
-/// What a Process actor runs. Fixed for its life: another command or environment is another actor.
-#[derive(Clone, Debug)]
-pub struct ProcessSpec {
-    /// The application.
-    pub app: AppName,
-    /// `web.1`.
-    pub id: String,
-    /// `web`.
-    pub process_type: String,
-    /// The release it belongs to.
-    pub release: u64,
-    /// The activation it belongs to: two sets of processes of one release differ in it.
-    pub batch: u64,
-    /// For `/bin/sh -c`.
-    pub command: String,
-    /// The release's directory.
-    pub directory: PathBuf,
-    /// The account to switch to; `None` when the daemon is not root.
-    pub account: Option<Account>,
-    /// Layers one to three; the worker adds PORT, PS and PROCSERVER_*.
-    pub environment: BTreeMap<String, String>,
-    /// Whether the proxy routes to it: then ready means `health`, else alive for a second.
-    pub routed: bool,
-    /// How readiness is found out.
-    pub health: HealthCheck,
-    /// How it is stopped.
-    pub stop: StopPolicy,
-    /// `RUNTIME/apps/NAME`: the process makes its directory `ID-BATCH` below.
-    pub runtime: PathBuf,
-    /// The port its predecessor had.
-    pub preferred_port: Option<u16>,
-}
-
-/// Where one process is in its life, as the API shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Spawned, not ready yet.
-    Starting,
-    /// Serving (or alive, when it is not routed).
-    Ready,
-    /// Ended; waits for its back-off.
-    Backoff,
-    /// Asked to stop.
-    Stopping,
-    /// Ended for good.
-    Stopped,
-}
-
-/// What a Process tells its App after every change.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Snapshot {
-    /// `web.1`.
-    pub id: String,
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// The OS process (and session leader), while there is one.
-    pub pid: Option<u32>,
-    /// Its PORT.
-    pub port: Option<u16>,
-    /// Where the proxy reaches it, once ready.
-    pub address: Option<std::net::SocketAddr>,
-    /// When the present OS process was spawned.
-    pub started_at: Option<jiff::Timestamp>,
-    /// Restarts since this actor started.
-    pub restarts: u32,
-    /// Five crashes or more within five minutes.
-    pub crashlooping: bool,
-    /// The last end of its OS process.
-    pub last_exit: Option<ExitRecord>,
-    /// What a person should know, e.g. that port 8001 is taken by pid 77 (nginx).
-    pub warning: Option<String>,
-}
+/// How long the log may take to read what is left in the FIFOs. A process that is gone writes no more: this is only
+/// for a log actor that is stuck.
+const DETACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sent to the App after every change of a Process.
 #[derive(Message, Clone, Debug)]
@@ -114,8 +50,22 @@ pub enum Origin {
 /// Dropped without that (a panic), it leaves the OS process running for its successor to adopt.
 #[derive(Debug)]
 pub struct Process {
-    #[allow(dead_code)]
     spec: ProcessSpec,
+    origin: Origin,
+    ports: Ports,
+    log: Addr<Log>,
+    parent: Recipient<ProcessChanged>,
+    exit: ExitReason,
+    life: Life,
+    running: Option<Rc<Running>>,
+    /// Kept while it waits for a restart, so that the port stays the same.
+    lease: Option<PortLease>,
+    port: Option<u16>,
+    port_warning: Option<String>,
+    started_at: Option<jiff::Timestamp>,
+    is_attached: bool,
+    /// The futures that watch the present OS process.
+    watches: Vec<SpawnHandle>,
 }
 
 impl Process {
@@ -129,19 +79,323 @@ impl Process {
         parent: Recipient<ProcessChanged>,
         exit: ExitReason,
     ) -> Self {
-        let _ = (origin, ports, log, parent, exit);
-        Self { spec }
+        Self {
+            port: spec.preferred_port,
+            spec,
+            origin,
+            ports,
+            log,
+            parent,
+            exit,
+            life: Life::new(),
+            running: None,
+            lease: None,
+            port_warning: None,
+            started_at: None,
+            is_attached: false,
+            watches: Vec::new(),
+        }
     }
+
+    fn apply(&mut self, event: Event, ctx: &mut Context<Self>) {
+        for command in self.life.handle(event, Instant::now(), random()) {
+            self.carry_out(command, ctx);
+        }
+    }
+
+    fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) {
+        match command {
+            Command::Spawn => self.spawn(ctx),
+            Command::Watch { attempt } => self.watch(attempt, ctx),
+            Command::Clean => self.clean(ctx),
+            Command::Stop => self.stop(ctx),
+            Command::Report { exited } => self.report(exited),
+            Command::Finish { exited } => self.finish(exited, ctx),
+            Command::ArmRestart { attempt, after } => {
+                ctx.run_later(after, move |this, ctx| {
+                    this.apply(Event::Due { attempt }, ctx);
+                });
+            }
+            Command::ArmProved { attempt, after } => {
+                ctx.run_later(after, move |this, ctx| {
+                    this.apply(Event::Proved { attempt }, ctx);
+                });
+            }
+        }
+    }
+
+    /// Goes on with a process that outlived the daemon, or the actor before this one.
+    fn adopt(&mut self, survivor: &Identity, ctx: &mut Context<Self>) {
+        self.port = Some(survivor.port);
+        let Ok(running) = Running::of_survivor(survivor) else {
+            let record = record(ExitStatus::Unknown, None);
+            self.apply(Event::Exited { record }, ctx);
+            return;
+        };
+        self.apply(Event::Adopting, ctx);
+        let pid = running.pid();
+        self.running = Some(Rc::new(running));
+        self.lease = self.ports.adopt(survivor.port);
+        self.started_at = spawned_at(survivor);
+        let attach = self.log.send(self.attach());
+        ctx.spawn(attach.into_actor(self).map(move |attached, this, ctx| {
+            this.is_attached = matches!(attached, Ok(Ok(())));
+            if !this.is_attached {
+                log::error!("{} {}: its output is not read", this.spec.app, this.spec.id);
+            }
+            this.apply(Event::Running { pid }, ctx);
+        }));
+    }
+
+    fn spawn(&mut self, ctx: &mut Context<Self>) {
+        let port = match self.choose_port(ctx) {
+            Ok(port) => port,
+            Err(error) => {
+                let reason = error.to_string();
+                // Not from within the handling of the event that asked for it.
+                ctx.run_later(Duration::ZERO, move |this, ctx| {
+                    this.apply(Event::SpawnFailed { reason }, ctx);
+                });
+                return;
+            }
+        };
+        let spec = self.spec.exec_spec(port);
+        let directory = self.spec.instance_directory();
+        let account = self.spec.account.clone();
+        // Before the process runs: its first line must have a reader.
+        let attach = (!self.is_attached).then(|| (self.log.clone(), self.attach()));
+        let spawned = async move {
+            tokio::task::spawn_blocking(move || instance::prepare(&directory, account.as_ref()))
+                .await
+                .map_err(std::io::Error::other)
+                .flatten()
+                .map_err(|e| e.to_string())?;
+            if let Some((log, attach)) = attach {
+                log.send(attach)
+                    .await
+                    .map_err(|e| format!("the log does not run: {e}"))?
+                    .map_err(|e| format!("the log cannot read its output: {e}"))?;
+            }
+            spawn::spawn(&spec).await.map_err(|e| describe(&e))
+        };
+        ctx.spawn(spawned.into_actor(self).map(Self::spawned));
+    }
+
+    fn spawned(result: Result<Spawned, String>, this: &mut Self, ctx: &mut Context<Self>) {
+        let event = match result {
+            Ok(spawned) => {
+                this.is_attached = true;
+                this.started_at = Some(jiff::Timestamp::now());
+                this.running = Some(Rc::new(spawned.running));
+                Event::Running { pid: spawned.pid }
+            }
+            Err(reason) => Event::SpawnFailed { reason },
+        };
+        this.apply(event, ctx);
+    }
+
+    /// The port it has, as long as no other program has taken it.
+    fn choose_port(&mut self, ctx: &mut Context<Self>) -> Result<u16, PortsExhausted> {
+        if let Some(lease) = self.lease.as_ref().filter(|lease| lease.is_free()) {
+            return Ok(lease.port());
+        }
+        let is_taken = |port: u16| self.lease.is_some() || self.ports.has_stranger(port);
+        let taken = self.port.filter(|port| is_taken(*port));
+        // The old lease is held until there is another one: the search passes its port over.
+        let lease = self.ports.lease(self.port)?;
+        let port = lease.port();
+        self.lease = Some(lease);
+        self.port = Some(port);
+        self.port_warning = None;
+        if let Some(taken) = taken {
+            self.warn_of_stranger(taken, port, ctx);
+        }
+        Ok(port)
+    }
+
+    fn warn_of_stranger(&mut self, taken: u16, port: u16, ctx: &mut Context<Self>) {
+        let id = self.spec.id.clone();
+        let search = tokio::task::spawn_blocking(move || {
+            let holder = port_holder::find(taken)
+                .map_or_else(|| "another program".to_owned(), |holder| holder.to_string());
+            format!("port {taken} of {id} is taken by {holder}: it has port {port} now")
+        });
+        ctx.spawn(search.into_actor(self).map(|warning, this, _| {
+            this.port_warning = warning.ok();
+            this.report(None);
+        }));
+    }
+
+    fn watch(&mut self, attempt: Attempt, ctx: &mut Context<Self>) {
+        let (Some(running), Some(port)) = (self.running.clone(), self.port) else {
+            return;
+        };
+        let ended = async move { running.exited().await };
+        let ended = ended.into_actor(self).map(|(), this, ctx| this.exited(ctx));
+        let (is_routed, health) = (self.spec.routed, self.spec.health.clone());
+        let ready = async move {
+            if is_routed {
+                return Some(readiness::answering(port, &health).await);
+            }
+            readiness::alive().await;
+            None
+        };
+        let ready = ready.into_actor(self).map(move |address, this, ctx| {
+            this.apply(Event::Ready { attempt, address }, ctx);
+        });
+        self.watches = vec![ctx.spawn(ended), ctx.spawn(ready)];
+    }
+
+    fn exited(&mut self, ctx: &mut Context<Self>) {
+        self.unwatch(ctx);
+        let status = self
+            .running
+            .as_ref()
+            .map_or(ExitStatus::Unknown, |running| running.status());
+        let record = record(status, status.reason(&self.spec.command));
+        self.apply(Event::Exited { record }, ctx);
+    }
+
+    fn unwatch(&mut self, ctx: &mut Context<Self>) {
+        for watch in self.watches.drain(..) {
+            ctx.cancel_future(watch);
+        }
+    }
+
+    /// Kills what the ended process left: at most one live set of processes per slot.
+    fn clean(&mut self, ctx: &mut Context<Self>) {
+        let running = self.running.take();
+        let directory = self.spec.instance_directory();
+        let clean = async move {
+            if let Some(running) = running {
+                stop::kill(&running).await;
+                running.reap();
+                return;
+            }
+            let instance = directory.to_string_lossy().into_owned();
+            // An error is a panic in there, which has been logged.
+            let _ = tokio::task::spawn_blocking(move || stop::kill_remains(&instance)).await;
+        };
+        ctx.spawn(
+            clean
+                .into_actor(self)
+                .map(|(), this, ctx| this.apply(Event::Cleaned, ctx)),
+        );
+    }
+
+    fn stop(&mut self, ctx: &mut Context<Self>) {
+        self.unwatch(ctx);
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        let policy = self.spec.stop.clone();
+        let stopped = async move {
+            let outcome = stop::gracefully(&running, &policy).await;
+            let reason = (outcome == Stopped::Killed).then(|| {
+                let grace = humantime::format_duration(policy.timeout);
+                let signal = stop::name(policy.signal);
+                format!("killed after {grace}: ignored {signal}")
+            });
+            record(running.reap(), reason)
+        };
+        ctx.spawn(stopped.into_actor(self).map(|record, this, ctx| {
+            this.apply(Event::Stopped { record }, ctx);
+        }));
+    }
+
+    fn finish(&mut self, exited: Option<ExitRecord>, ctx: &mut Context<Self>) {
+        let directory = self.spec.instance_directory();
+        let detach = self.log.send(Detach {
+            directory: directory.clone(),
+        });
+        let put_away = async move {
+            // A log that is stuck or gone has nothing more to read; the process has ended either way.
+            let _ = tokio::time::timeout(DETACH_TIMEOUT, detach).await;
+            let _ = tokio::task::spawn_blocking(move || identity::remove(&directory)).await;
+        };
+        ctx.spawn(put_away.into_actor(self).map(move |(), this, ctx| {
+            this.lease = None;
+            this.report(exited);
+            this.exit.set(Exit::Shutdown);
+            ctx.stop();
+        }));
+    }
+
+    fn attach(&self) -> Attach {
+        Attach {
+            process: self.spec.id.clone(),
+            release: self.spec.release,
+            directory: self.spec.instance_directory(),
+        }
+    }
+
+    fn report(&self, exited: Option<ExitRecord>) {
+        // Unbounded, but few: the back-off bounds how often anything changes.
+        self.parent.do_send(ProcessChanged {
+            batch: self.spec.batch,
+            snapshot: self.snapshot(),
+            exited,
+        });
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            id: self.spec.id.clone(),
+            phase: self.life.phase(),
+            pid: self.life.pid(),
+            port: self.lease.as_ref().map(PortLease::port).or(self.port),
+            address: self.life.address(),
+            started_at: self.started_at.filter(|_| self.life.pid().is_some()),
+            restarts: self.life.restarts(),
+            crashlooping: self.life.is_crashlooping(),
+            last_exit: self.life.last_exit().cloned(),
+            warning: self
+                .life
+                .spawn_error()
+                .map(str::to_owned)
+                .or_else(|| self.port_warning.clone()),
+        }
+    }
+}
+
+fn record(status: ExitStatus, reason: Option<String>) -> ExitRecord {
+    let at = jiff::Timestamp::now();
+    ExitRecord { status, at, reason }
+}
+
+fn describe(error: &SpawnError) -> String {
+    match error.blames_host() {
+        true => format!("{error}; it is tried again"),
+        false => error.to_string(),
+    }
+}
+
+/// The record is written as the process starts.
+fn spawned_at(survivor: &Identity) -> Option<jiff::Timestamp> {
+    let written = std::fs::metadata(survivor.directory.join(identity::FILE));
+    jiff::Timestamp::try_from(written.ok()?.modified().ok()?).ok()
+}
+
+/// Uniform in `0.0..1.0`; without a random source, no jitter.
+fn random() -> f64 {
+    getrandom::u32().map_or(0.5, |bits| f64::from(bits) / (f64::from(u32::MAX) + 1.0))
 }
 
 impl Actor for Process {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        match self.origin.clone() {
+            Origin::Spawn => self.apply(Event::Begin, ctx),
+            Origin::Adopt(survivor) => self.adopt(&survivor, ctx),
+        }
+    }
 }
 
 impl Handler<Shutdown> for Process {
     type Result = ();
 
-    fn handle(&mut self, _: Shutdown, _: &mut Self::Context) {
-        todo!()
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.apply(Event::Stop, ctx);
     }
 }

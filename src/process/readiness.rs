@@ -1,0 +1,145 @@
+//! Whether a process answers on its port.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::app::config::HealthCheck;
+
+/// How long a process that is not routed must have lived to be ready.
+const ALIVE: Duration = Duration::from_secs(1);
+
+/// The first pause between two checks; it doubles up to the configured interval, so that what boots in milliseconds
+/// does not wait a second for its first request.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Resolves when a process that is not routed counts as ready, if it still lives then.
+pub(super) async fn alive() {
+    sleep(ALIVE).await;
+}
+
+/// Resolves with the address at which `port` answers.
+pub(super) async fn answering(port: u16, health: &HealthCheck) -> SocketAddr {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        for address in [
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+        ] {
+            if timeout(health.timeout, answers(address, health.path.as_deref())).await == Ok(true) {
+                return address;
+            }
+        }
+        sleep(pause.min(health.interval)).await;
+        pause = pause
+            .saturating_mul(2)
+            .min(health.interval.max(FIRST_PAUSE));
+    }
+}
+
+/// One check: a connect, and a GET of `path` if there is one.
+async fn answers(address: SocketAddr, path: Option<&str>) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address).await else {
+        return false;
+    };
+    // TCP lets a socket connect to itself when nothing listens on its own ephemeral port.
+    if stream.local_addr().is_ok_and(|own| own == address) {
+        return false;
+    }
+    match path {
+        None => true,
+        Some(path) => status_of_get(&mut stream, address, path)
+            .await
+            .is_some_and(|status| (200..300).contains(&status)),
+    }
+}
+
+async fn status_of_get(stream: &mut TcpStream, address: SocketAddr, path: &str) -> Option<u16> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: procserver\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut start = Vec::new();
+    // `HTTP/1.1 200` is all that is wanted.
+    stream.take(12).read_to_end(&mut start).await.ok()?;
+    parse_status(&start)
+}
+
+fn parse_status(start: &[u8]) -> Option<u16> {
+    let digits = start
+        .strip_prefix(b"HTTP/1.1 ")
+        .or_else(|| start.strip_prefix(b"HTTP/1.0 "))?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn health(path: Option<&str>) -> HealthCheck {
+        HealthCheck {
+            path: path.map(str::to_owned),
+            interval: Duration::from_millis(20),
+            timeout: Duration::from_secs(5),
+            boot_timeout: Duration::from_secs(5),
+        }
+    }
+
+    #[actix::test]
+    async fn a_listener_is_ready_on_the_address_it_has() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else {
+                continue;
+            };
+            let bound = listener.local_addr().expect("address");
+            assert_eq!(answering(bound.port(), &health(None)).await, bound);
+        }
+    }
+
+    #[actix::test]
+    async fn with_a_path_only_2xx_is_ready() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        let server = std::thread::spawn(move || {
+            let mut requests = Vec::new();
+            for status in ["503 Later", "302 Elsewhere", "204 No Content"] {
+                let (mut stream, _) = listener.accept().expect("accept");
+                let mut request = [0; 1024];
+                let length = stream.read(&mut request).expect("request");
+                requests.push(String::from_utf8_lossy(&request[..length]).into_owned());
+                write!(stream, "HTTP/1.1 {status}\r\n\r\n").expect("answer");
+            }
+            requests
+        });
+        answering(port, &health(Some("/up"))).await;
+        let requests = server.join().expect("server");
+        assert!(
+            requests.iter().all(|request| request
+                .starts_with(&format!("GET /up HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"))),
+            "{requests:?}"
+        );
+    }
+
+    #[test]
+    fn garbage_has_no_status() {
+        for garbage in [
+            &b""[..],
+            b"HTTP/1.1 2",
+            b"HTTP/2.0 200",
+            b"SSH-2.0-Open",
+            b"HTTP/1.1 2\xff0",
+        ] {
+            assert!(
+                parse_status(garbage).is_none_or(|status| status < 100),
+                "{garbage:?}"
+            );
+        }
+        assert_eq!(parse_status(b"HTTP/1.0 200"), Some(200));
+    }
+}

@@ -1,0 +1,223 @@
+//! The life of a process, case by case and as properties.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::process::exit::ExitStatus;
+
+const NO_JITTER: f64 = 0.5;
+
+fn crash() -> ExitRecord {
+    ExitRecord {
+        status: ExitStatus::Code(1),
+        at: jiff::Timestamp::UNIX_EPOCH,
+        reason: None,
+    }
+}
+
+struct Story {
+    life: Life,
+    now: Instant,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self {
+            life: Life::new(),
+            now: Instant::now(),
+        }
+    }
+
+    fn tell(&mut self, event: Event) -> Vec<Command> {
+        self.life.handle(event, self.now, NO_JITTER)
+    }
+
+    fn running() -> Self {
+        let mut story = Self::new();
+        assert_eq!(story.tell(Event::Begin), [Command::Spawn]);
+        story.tell(Event::Running { pid: 7 });
+        story
+    }
+
+    fn ready(&mut self) -> Vec<Command> {
+        let attempt = self.life.attempt;
+        let address = Some(([127, 0, 0, 1], 80).into());
+        self.tell(Event::Ready { attempt, address })
+    }
+
+    fn crash(&mut self) -> Vec<Command> {
+        self.tell(Event::Exited { record: crash() });
+        self.tell(Event::Cleaned)
+    }
+}
+
+const REPORT: Command = Command::Report { exited: None };
+
+#[test]
+fn a_first_crash_is_told_at_once_and_restarted_at_once_after_the_clean_up() {
+    let mut story = Story::running();
+    story.ready();
+    assert_eq!(story.life.phase(), Phase::Ready);
+    assert_eq!(
+        story.tell(Event::Exited { record: crash() }),
+        [
+            Command::Report {
+                exited: Some(crash())
+            },
+            Command::Clean
+        ]
+    );
+    assert_eq!(
+        (story.life.phase(), story.life.pid(), story.life.address()),
+        (Phase::Backoff, None, None)
+    );
+    assert_eq!(story.tell(Event::Cleaned), [Command::Spawn]);
+    story.tell(Event::Running { pid: 8 });
+    assert_eq!((story.life.restarts(), story.life.pid()), (1, Some(8)));
+}
+
+#[test]
+fn the_second_crash_waits_and_sixty_ready_seconds_forgive_all() {
+    let mut story = Story::running();
+    story.crash();
+    story.tell(Event::Running { pid: 8 });
+    let after = Duration::from_secs(1);
+    assert_eq!(story.crash(), [Command::ArmRestart { attempt: 2, after }]);
+    assert_eq!(story.tell(Event::Due { attempt: 1 }), []);
+    assert_eq!(story.tell(Event::Due { attempt: 2 }), [Command::Spawn]);
+    story.tell(Event::Running { pid: 9 });
+    story.ready();
+    story.tell(Event::Proved { attempt: 3 });
+    assert_eq!(story.crash(), [Command::Spawn]);
+}
+
+#[test]
+fn a_spawn_error_waits_five_seconds_however_often_and_is_no_crash() {
+    let mut story = Story::new();
+    story.tell(Event::Begin);
+    for attempt in 1..20 {
+        let reason = "no memory".to_owned();
+        let after = Duration::from_secs(5);
+        assert_eq!(
+            story.tell(Event::SpawnFailed { reason }),
+            [REPORT, Command::ArmRestart { attempt, after }]
+        );
+        assert_eq!(story.life.spawn_error(), Some("no memory"));
+        assert_eq!(story.tell(Event::Due { attempt }), [Command::Spawn]);
+    }
+    assert!(!story.life.is_crashlooping());
+    story.tell(Event::Running { pid: 7 });
+    assert_eq!((story.life.spawn_error(), story.life.restarts()), (None, 0));
+}
+
+#[test]
+fn a_stop_while_it_waits_ends_it_without_another_spawn() {
+    let mut story = Story::running();
+    story.crash();
+    story.tell(Event::Running { pid: 8 });
+    story.crash();
+    assert_eq!(story.tell(Event::Stop), [Command::Finish { exited: None }]);
+    assert_eq!(story.tell(Event::Due { attempt: 2 }), []);
+    assert_eq!(story.life.phase(), Phase::Stopped);
+}
+
+#[test]
+fn a_stop_during_a_spawn_stops_what_was_spawned() {
+    let mut story = Story::new();
+    story.tell(Event::Begin);
+    assert_eq!(story.tell(Event::Stop), [REPORT]);
+    assert_eq!(
+        story.tell(Event::Running { pid: 7 }),
+        [REPORT, Command::Stop]
+    );
+    let exited = Some(crash());
+    assert_eq!(
+        story.tell(Event::Stopped { record: crash() }),
+        [Command::Finish { exited }]
+    );
+}
+
+#[test]
+fn an_exit_that_is_noticed_during_a_stop_is_told_once() {
+    let mut story = Story::running();
+    story.tell(Event::Stop);
+    assert_eq!(story.tell(Event::Exited { record: crash() }), []);
+    assert_eq!(story.tell(Event::Stopped { record: crash() }).len(), 1);
+}
+
+#[test]
+fn an_adopted_process_that_has_ended_is_a_crash() {
+    let mut story = Story::new();
+    let commands = story.tell(Event::Exited { record: crash() });
+    assert_eq!(commands.last(), Some(&Command::Clean));
+    assert_eq!(story.tell(Event::Cleaned), [Command::Spawn]);
+}
+
+#[test]
+fn a_stop_while_a_process_is_adopted_stops_it() {
+    let mut story = Story::new();
+    story.tell(Event::Adopting);
+    assert_eq!(story.tell(Event::Stop), [REPORT]);
+    assert_eq!(
+        story.tell(Event::Running { pid: 7 }),
+        [REPORT, Command::Stop]
+    );
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let attempt = 0..6_u64;
+    let event = prop_oneof![
+        Just(Event::Begin),
+        Just(Event::Running { pid: 7 }),
+        Just(Event::SpawnFailed { reason: "r".into() }),
+        attempt.clone().prop_map(|attempt| Event::Ready {
+            attempt,
+            address: None
+        }),
+        Just(Event::Exited { record: crash() }),
+        Just(Event::Cleaned),
+        attempt.clone().prop_map(|attempt| Event::Due { attempt }),
+        attempt.prop_map(|attempt| Event::Proved { attempt }),
+        Just(Event::Stop),
+        Just(Event::Stopped { record: crash() }),
+    ];
+    proptest::collection::vec(event, 0..60)
+}
+
+proptest! {
+    #[test]
+    fn no_order_of_events_spawns_twice_or_after_the_end(events in events()) {
+        let mut story = Story::new();
+        let (mut spawning, mut alive, mut finished) = (false, false, false);
+        for event in events {
+            // Only what was asked for can have succeeded; anything else may come at any time.
+            match &event {
+                Event::Running { .. } if !spawning => continue,
+                Event::Running { .. } => (spawning, alive) = (false, true),
+                Event::SpawnFailed { .. } if !spawning => continue,
+                Event::SpawnFailed { .. } => spawning = false,
+                Event::Exited { .. } | Event::Stopped { .. } if !alive => continue,
+                _ => {}
+            }
+            for command in story.tell(event) {
+                prop_assert!(!finished, "{command:?} after the end");
+                match command {
+                    Command::Spawn => {
+                        prop_assert!(!spawning && !alive);
+                        spawning = true;
+                    }
+                    Command::Report { exited: Some(_) } => {
+                        prop_assert!(alive, "one end per process");
+                        alive = false;
+                    }
+                    Command::Finish { exited } => {
+                        prop_assert!(!spawning && alive == exited.is_some(), "it leaves nothing behind");
+                        (alive, finished) = (false, true);
+                    }
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(story.life.pid().is_some(), alive);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Commands that are started through the real exec helper, and stopped with everything they started.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use procserver::app::account::Account;
+use procserver::app::config::StopPolicy;
+use procserver::process::exec::Step;
+use procserver::process::exit::ExitStatus;
+use procserver::process::spawn::{self, Exec, ExecSpec, Output, SpawnError, Spawned};
+use procserver::process::stop::{self, Stopped};
+use tokio::io::AsyncReadExt;
+
+/// The helper is the binary under test, not the test binary.
+pub(crate) fn use_real_helper() {
+    spawn::set_executable(PathBuf::from(env!("CARGO_BIN_EXE_procserver")));
+}
+
+/// Waits until `condition` holds; fails with `what` when it never does.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Whether a process runs (a zombie does not).
+pub(crate) fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.starts_with(" Z"))
+    })
+}
+
+/// The pid that a command wrote to `file`, once it has.
+pub(crate) async fn pid_in(file: &Path) -> u32 {
+    let read = || {
+        std::fs::read_to_string(file)
+            .ok()?
+            .strip_suffix('\n')?
+            .parse()
+            .ok()
+    };
+    until("a pid is written", || read().is_some()).await;
+    read().expect("was there")
+}
+
+fn spec(directory: &Path, command: &str) -> ExecSpec {
+    use_real_helper();
+    let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
+    ExecSpec {
+        command: Exec::Shell(command.to_owned()),
+        directory: directory.to_owned(),
+        account: None,
+        environment: BTreeMap::from([("PATH".to_owned(), path)]),
+        instance: directory.to_string_lossy().into_owned(),
+        output: Output::Pipe,
+        identity: None,
+        nice: None,
+        umask: 0o027,
+    }
+}
+
+async fn run(spec: &ExecSpec) -> (ExitStatus, String) {
+    let mut spawned = spawn::spawn(spec).await.expect("spawns");
+    let mut output = String::new();
+    let mut pipe = spawned.output.take().expect("a pipe");
+    let status = spawned.wait().await;
+    pipe.read_to_string(&mut output).await.expect("output");
+    (status, output)
+}
+
+async fn output_of(command: &str) -> String {
+    let directory = tempfile::tempdir().expect("tempdir");
+    run(&spec(directory.path(), command)).await.1
+}
+
+async fn status_of(command: &str) -> ExitStatus {
+    let directory = tempfile::tempdir().expect("tempdir");
+    run(&spec(directory.path(), command)).await.0
+}
+
+#[actix::test]
+async fn a_command_gets_exactly_its_environment_and_directory() {
+    let directory = tempfile::tempdir().expect("tempdir");
+    let here = directory.path().canonicalize().expect("path");
+    let mut spec = spec(&here, "");
+    spec.command = Exec::Program(vec!["env".into()]);
+    spec.environment.insert("A".into(), "1 = 'x'\n2".into());
+    let expected = format!(
+        "A=1 = 'x'\n2\nPATH=/usr/local/bin:/usr/bin:/bin\nPROCSERVER_INSTANCE={}\n",
+        here.display()
+    );
+    assert_eq!(run(&spec).await, (ExitStatus::Code(0), expected));
+    spec.command = Exec::Shell("pwd; umask".into());
+    assert_eq!(run(&spec).await.1, format!("{}\n0027\n", here.display()));
+}
+
+#[actix::test]
+async fn both_streams_come_in_order_and_stdin_has_ended() {
+    assert_eq!(
+        output_of("echo 1; echo 2 >&2; cat; echo 3").await,
+        "1\n2\n3\n"
+    );
+}
+
+#[actix::test]
+async fn a_command_holds_nothing_of_the_daemon_but_its_streams() {
+    let listing = output_of("ls /proc/$$/fd").await;
+    let numbers: Vec<&str> = listing.split_ascii_whitespace().collect();
+    assert_eq!(numbers, ["0", "1", "2"]);
+}
+
+#[actix::test]
+async fn exits_are_told_as_they_were() {
+    assert_eq!(status_of("exit 7").await, ExitStatus::Code(7));
+    assert_eq!(status_of("kill -9 $$").await, ExitStatus::Signal(9));
+    assert_eq!(status_of("/no/such/command").await, ExitStatus::Code(127));
+    assert_eq!(status_of("/etc/passwd").await, ExitStatus::Code(126));
+    // It is ignored in every Rust program; a command must not inherit that.
+    assert_eq!(
+        status_of("kill -PIPE $$; exit 0").await,
+        ExitStatus::Signal(13)
+    );
+}
+
+#[actix::test]
+async fn a_failed_set_up_names_the_step_and_leaves_nothing() {
+    let mut spec = spec(Path::new("/no/such/directory"), "true");
+    let error = spawn::spawn(&spec).await.expect_err("no directory");
+    assert!(
+        matches!(&error, SpawnError::Setup { step: Step::Directory, reason } if reason.starts_with("/no/such/directory: No such file")),
+        "{error}"
+    );
+    assert!(!error.blames_host());
+    spec.directory = "/".into();
+    spec.command = Exec::Program(vec!["no-such-program".into()]);
+    let error = spawn::spawn(&spec).await.expect_err("no program");
+    assert!(
+        matches!(
+            &error,
+            SpawnError::Setup {
+                step: Step::Exec,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[actix::test]
+#[expect(clippy::print_stderr, reason = "a test that skips says so")]
+async fn as_another_user_root_is_gone_for_good() {
+    if !Account::current().is_ok_and(|account| account.is_root()) {
+        eprintln!("skipped: switching users needs root");
+        return;
+    }
+    let account = Account::look_up("nobody", None).expect("nobody");
+    let mut spec = spec(
+        Path::new("/"),
+        "id -u; id -G; grep -E 'NoNewPrivs|CapEff' /proc/self/status",
+    );
+    spec.account = Some(account.clone());
+    let expected = format!(
+        "{}\n{}\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\n",
+        account.uid, account.gid
+    );
+    assert_eq!(run(&spec).await.1, expected);
+}
+
+#[actix::test]
+async fn instructions_larger_than_a_pipe_arrive() {
+    let mut spec = spec(Path::new("/"), "printf %s \"$LARGE\" | wc -c");
+    // A single string of execve(2) may have 128 KiB.
+    spec.environment.insert("LARGE".into(), "x".repeat(120_000));
+    assert_eq!(run(&spec).await.1.trim(), "120000");
+}
+
+fn policy(timeout: Duration) -> StopPolicy {
+    let signal = 15;
+    StopPolicy { signal, timeout }
+}
+
+/// Starts `command`, which writes the pid of something it started to `child`, and waits for that.
+async fn with_child(directory: &Path, command: &str) -> (Spawned, u32) {
+    let spawned = spawn::spawn(&spec(directory, command))
+        .await
+        .expect("spawns");
+    let child = pid_in(&directory.join("child")).await;
+    assert!(is_alive(child));
+    (spawned, child)
+}
+
+#[actix::test]
+async fn what_ends_on_the_signal_is_not_killed() {
+    let directory = tempfile::tempdir().expect("tempdir");
+    let command = "trap 'exit 5' TERM; echo $$ >child; while :; do sleep 0.01; done";
+    let (spawned, _) = with_child(directory.path(), command).await;
+    let outcome = stop::gracefully(&spawned.running, &policy(Duration::from_secs(20))).await;
+    assert_eq!(outcome, Stopped::InTime);
+    assert_eq!(spawned.wait().await, ExitStatus::Code(5));
+}
+
+#[actix::test]
+async fn what_ignores_the_signal_is_killed_after_the_grace() {
+    let directory = tempfile::tempdir().expect("tempdir");
+    let command = "trap '' TERM; echo $$ >child; while :; do sleep 0.01; done";
+    let (spawned, _) = with_child(directory.path(), command).await;
+    let outcome = stop::gracefully(&spawned.running, &policy(Duration::from_millis(100))).await;
+    assert_eq!(outcome, Stopped::Killed);
+    assert_eq!(spawned.wait().await, ExitStatus::Signal(9));
+}
+
+#[actix::test]
+async fn a_stopped_process_can_be_stopped() {
+    let directory = tempfile::tempdir().expect("tempdir");
+    let (spawned, _) =
+        with_child(directory.path(), "echo $$ >child; kill -STOP $$; sleep 77").await;
+    let stat = format!("/proc/{}/stat", spawned.pid);
+    let is_stopped = || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "));
+    until("it is stopped", is_stopped).await;
+    let outcome = stop::gracefully(&spawned.running, &policy(Duration::from_secs(20))).await;
+    assert_eq!(outcome, Stopped::InTime);
+    spawned.wait().await;
+}
+
+#[actix::test]
+async fn nothing_that_was_started_survives_a_stop() {
+    for command in [
+        // In the group; in a session of its own; twice forked away; in the group, but without the marker.
+        "sleep 77 & echo $! >child; wait",
+        "setsid sh -c 'echo $$ >child; exec sleep 77' & wait",
+        "(setsid sh -c 'sh -c \"echo \\$\\$ >child; exec sleep 77\" &' &); sleep 77",
+        "env -i /bin/sleep 77 & echo $! >child; wait",
+        "trap '' TERM; (trap '' TERM; sleep 77) & echo $! >child; wait; sleep 77",
+    ] {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let (spawned, child) = with_child(directory.path(), command).await;
+        stop::gracefully(&spawned.running, &policy(Duration::from_millis(200))).await;
+        spawned.wait().await;
+        assert!(!is_alive(child) && !is_alive(spawned.pid), "{command}");
+    }
+}
+
+#[actix::test]
+async fn what_a_command_leaves_behind_ends_with_it() {
+    for command in [
+        "setsid sleep 77 & echo $! >child",
+        "env -i /bin/sleep 77 & echo $! >child",
+    ] {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let (spawned, child) = with_child(directory.path(), command).await;
+        assert_eq!(spawned.wait().await, ExitStatus::Code(0));
+        assert!(!is_alive(child), "{command}");
+    }
+}
+
+#[actix::test]
+async fn a_tree_that_keeps_forking_away_is_dead_within_two_seconds() {
+    let directory = tempfile::tempdir().expect("tempdir");
+    // Each generation is in a session of its own and starts the next before it ends.
+    let script = "#!/bin/sh\ntrap '' TERM\necho $$ >>generations\nsleep 0.01\nsetsid ./again &\nsetsid sleep 77 &\n";
+    std::fs::write(directory.path().join("again"), script).expect("script");
+    let command = "chmod +x again; ./again; echo $$ >child; wait; sleep 77";
+    let (spawned, _) = with_child(directory.path(), command).await;
+    let generations = directory.path().join("generations");
+    let lines = || std::fs::read_to_string(&generations).map_or(0, |text| text.lines().count());
+    until("it has forked a few times", || lines() > 5).await;
+    let begun = Instant::now();
+    stop::kill(&spawned.running).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
+    spawned.wait().await;
+    let marker = format!("PROCSERVER_INSTANCE={}", directory.path().display());
+    assert_eq!(marked(&marker), Vec::<String>::new());
+}
+
+/// The processes that carry `marker` in their environment.
+fn marked(marker: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(Result::ok);
+    entries
+        .filter(|entry| {
+            std::fs::read(entry.path().join("environ")).is_ok_and(|environ| {
+                environ
+                    .split(|byte| *byte == 0)
+                    .any(|one| one == marker.as_bytes())
+            })
+        })
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
