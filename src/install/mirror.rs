@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::command::{self, Bounds, Finished, StepError};
+use super::bounds::{Bounds, StepError, blocking};
+use super::command::{self, Finished};
 use super::failure;
 use super::git;
 use super::journal::Journal;
@@ -64,7 +65,7 @@ impl Mirror {
 
     async fn configure(&self) -> Result<(), StepError> {
         let (file, path) = (self.configuration.clone(), self.remote.path());
-        command::blocking(Step::Fetch, "cannot write git's configuration", move || {
+        blocking(Step::Fetch, "cannot write git's configuration", move || {
             // git compares with the path that a link leads to. If it leads nowhere, git says so.
             let real = path.as_ref().and_then(|p| std::fs::canonicalize(p).ok());
             let real = real.and_then(|p| p.into_os_string().into_string().ok());
@@ -105,7 +106,7 @@ impl Mirror {
     /// Removes what a git that was killed, or ran out of disk, has left in the mirror. Nobody else is at work in it.
     async fn clear(&self) -> Result<(), StepError> {
         let mirror = self.path.clone();
-        command::blocking(Step::Fetch, "cannot clear the mirror", move || {
+        blocking(Step::Fetch, "cannot clear the mirror", move || {
             remove_where(&mirror, |name| name.ends_with(".lock"))?;
             let objects = mirror.join("objects");
             let temporary = |name: &str| {
@@ -124,7 +125,7 @@ impl Mirror {
 
     async fn make_anew(&self) -> Result<(), StepError> {
         let mirror = self.path.clone();
-        command::blocking(Step::Fetch, "cannot remove the old mirror", move || {
+        blocking(Step::Fetch, "cannot remove the old mirror", move || {
             tree::remove(&mirror)
         })
         .await?;

@@ -6,6 +6,7 @@
 //!
 //! `plan`, `lines`, `remote`, `dpkg` and `failure` are pure.
 
+pub mod bounds;
 pub mod build;
 pub mod command;
 pub mod deploy;
@@ -21,5 +22,6 @@ pub mod plan;
 pub mod record;
 pub mod release;
 pub mod remote;
+mod sink;
 pub mod source;
 pub mod tree;

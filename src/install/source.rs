@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::command::{self, Bounds, StepError};
+use super::bounds::{Bounds, StepError, blocking};
+use super::command;
 use super::failure;
 use super::journal::Journal;
 use super::mirror::Mirror;
@@ -70,7 +71,7 @@ impl<'a> Source<'a> {
     async fn write_files(&self, commit: &str, to: &Path) -> Result<Result<(), Failure>, StepError> {
         let (directory, index) = (to.to_owned(), self.mirror.path.join("procserver-index"));
         let old = index.clone();
-        command::blocking(
+        blocking(
             Step::Checkout,
             "cannot make the release's directory",
             move || {

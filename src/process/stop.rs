@@ -75,7 +75,7 @@ fn signal_group(running: &Running, signal: Signal) {
 }
 
 /// Kills what a dead process left running, recognised by the marker alone: its pid may be a stranger's by now. Blocks.
-pub(super) fn kill_remains(instance: &str) {
+pub fn kill_remains(instance: &str) {
     let target = Target {
         leader: None,
         marker: format!("{MARKER}={instance}"),
