@@ -153,6 +153,7 @@ async fn a_failed_set_up_names_the_step_and_leaves_nothing() {
 }
 
 #[actix::test]
+#[expect(clippy::print_stderr, reason = "a test that skips says so")]
 async fn as_another_user_root_is_gone_for_good() {
     if !Account::current().is_ok_and(|account| account.is_root()) {
         eprintln!("skipped: switching users needs root");

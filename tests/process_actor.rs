@@ -127,6 +127,15 @@ impl Slot {
     }
 }
 
+/// A test that fails leaves nothing running either.
+impl Drop for Slot {
+    fn drop(&mut self) {
+        for survivor in identity::survivors(&self.spec.runtime) {
+            kill(survivor.pid);
+        }
+    }
+}
+
 fn here() -> ArbiterHandle {
     actix_rt::Arbiter::current()
 }
@@ -249,7 +258,7 @@ async fn what_ignores_its_signal_is_killed_and_that_is_said() {
     assert_eq!(last.status, ExitStatus::Signal(9));
     assert_eq!(
         last.reason.as_deref(),
-        Some("killed after 300ms: it did not end on signal 15")
+        Some("killed after 300ms: ignored SIGTERM")
     );
     assert!(!is_alive(pid));
 }
@@ -325,7 +334,59 @@ async fn an_adopted_process_that_has_died_meanwhile_is_started_anew() {
     let again = slot.until_phase(Phase::Ready).await;
     assert_ne!(again.pid, ready.pid);
     slot.stop(&child).await;
-    assert_eq!(slot.statuses()[0], ExitStatus::Unknown);
+    // A child of this daemon: the kernel still knows how it ended.
+    assert_eq!(slot.statuses()[0], ExitStatus::Signal(9));
+}
+
+#[actix::test]
+async fn the_child_of_a_dead_daemon_is_adopted_and_its_end_is_noticed() {
+    let mut slot = Slot::new("echo new >>starts; exec sleep 77");
+    slot.spec.routed = false;
+    let survivor = foreign_process(&slot);
+    let (child, _exits) = slot.start(Origin::Adopt(survivor.clone()));
+    let ready = slot.until_phase(Phase::Ready).await;
+    assert_eq!((ready.pid, ready.restarts), (Some(survivor.pid), 0));
+    assert!(!slot.path("starts").exists());
+    kill(survivor.pid);
+    let again = slot
+        .until("a restart", |snapshot| snapshot.restarts == 1)
+        .await;
+    assert_ne!(again.pid, ready.pid);
+    assert_eq!(slot.statuses(), [ExitStatus::Unknown]);
+    slot.stop(&child).await;
+}
+
+/// A process that leads its session and is no child of this one, as after a restart of the daemon, with its record.
+fn foreign_process(slot: &Slot) -> identity::Identity {
+    let directory = slot.spec.instance_directory();
+    std::fs::create_dir_all(&directory).expect("directory");
+    for name in ["stdout", "stderr"] {
+        nix::unistd::mkfifo(&directory.join(name), nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+    }
+    let output = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "setsid sh -c 'echo $$; exec sleep 77 >/dev/null 2>&1' &",
+        ])
+        .env("PROCSERVER_INSTANCE", &directory)
+        .output()
+        .expect("sh");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let pid: u32 = text.trim().parse().expect("a pid");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+    let start_time = stat.split(' ').nth(21).expect("field 22");
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot id");
+    identity::Identity {
+        id: "web.1".into(),
+        release: 3,
+        batch: 4,
+        pid,
+        start_time: start_time.parse().expect("a number"),
+        boot_id: boot_id.trim().into(),
+        port: 20_000,
+        digest: slot.spec.digest(),
+        directory,
+    }
 }
 
 #[actix::test]
@@ -341,6 +402,27 @@ async fn a_survivor_nobody_wants_is_ended_with_all_it_started() {
     identity::end(survivor.clone()).await;
     assert!(!survivor.is_alive() && !is_alive(orphan));
     assert!(!survivor.directory.exists());
+}
+
+#[actix::test]
+async fn a_port_that_a_stranger_has_is_left_to_it_and_the_stranger_is_named() {
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let taken = stranger.local_addr().expect("address").port();
+    let mut slot = Slot::new(SERVER);
+    slot.ports = Ports::new(taken, taken.saturating_add(20));
+    slot.spec.preferred_port = Some(taken);
+    let (child, _exits) = slot.start(Origin::Spawn);
+    let warned = slot
+        .until("a warning", |snapshot| snapshot.warning.is_some())
+        .await;
+    let port = warned.port.expect("a port");
+    assert_ne!(port, taken);
+    let text = warned.warning.expect("a warning");
+    let own = std::process::id();
+    let start = format!("port {taken} of web.1 is taken by pid {own} (");
+    assert!(text.starts_with(&start), "{text}");
+    assert!(text.ends_with(&format!("it has port {port} now")), "{text}");
+    slot.stop(&child).await;
 }
 
 #[actix::test]

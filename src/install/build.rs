@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::command::{self, Bounds, StepError};
+use super::bounds::{Bounds, StepError};
+use super::command;
 use super::failure;
 use super::installer::InstallSpec;
 use super::journal::Journal;
@@ -15,6 +16,7 @@ use crate::app::account::Account;
 use crate::app::directories::AppDirs;
 use crate::app::environment::layered;
 use crate::process::spawn::{Exec, ExecSpec, Output};
+use crate::process::stop;
 
 /// `nice(2)` of install commands: the apps that serve come first.
 const NICE: i32 = 10;
@@ -128,6 +130,16 @@ pub async fn release_phase(
     run(spec, command, environment, journal, bounds).await
 }
 
+/// The marker of install commands: of one app, one runs at a time.
+fn instance(dirs: &AppDirs) -> String {
+    format!("{}#install", dirs.releases().display())
+}
+
+/// Kills the command of a deploy whose daemon was killed, and all it started. Blocks.
+pub fn end_remains(dirs: &AppDirs) {
+    stop::kill_remains(&instance(dirs));
+}
+
 async fn run(
     spec: &InstallSpec,
     command: &str,
@@ -138,8 +150,7 @@ async fn run(
     let directory = spec.dirs.release(spec.release);
     let exec = ExecSpec {
         command: Exec::Shell(command.to_owned()),
-        // One command of one deployment runs at a time.
-        instance: format!("{}#deployment-{}", directory.display(), spec.deployment),
+        instance: instance(&spec.dirs),
         directory,
         account: spec.account.clone(),
         environment,

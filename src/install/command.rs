@@ -8,15 +8,16 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, Command};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::bounds::{Bound, Bounds, StepError};
 use super::failure;
 use super::journal::{Journal, elapsed};
-use super::lines::{Splitter, Tail};
-use super::record::{Failure, Step};
+use super::record::Failure;
+use super::sink::Sink;
 use crate::process::exit::ExitStatus;
 use crate::process::running::Running;
 use crate::process::spawn::{self, ExecSpec, SpawnError};
@@ -30,90 +31,6 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// What is kept of a captured output.
 const MAX_CAPTURE: u64 = 32 * 1024 * 1024;
-
-/// Why a step does not go on.
-#[derive(Debug)]
-pub enum StepError {
-    /// It failed.
-    Failed(Box<Failure>),
-    /// Somebody asked for it.
-    Cancelled,
-}
-
-impl From<Failure> for StepError {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(Box::new(failure))
-    }
-}
-
-/// How long a step may take, and whether it is still wanted.
-#[derive(Clone, Debug)]
-pub struct Bounds {
-    limit: Duration,
-    deadline: Instant,
-    cancel: watch::Receiver<bool>,
-}
-
-impl Bounds {
-    /// Bounds of a step that begins now, takes at most `limit`, and ends early when `cancel` becomes true (or its
-    /// sender is gone).
-    #[must_use]
-    pub fn new(limit: Duration, cancel: watch::Receiver<bool>) -> Self {
-        Self {
-            limit,
-            deadline: Instant::now() + limit,
-            cancel,
-        }
-    }
-
-    /// Runs `work` within these bounds; it is dropped when they are reached.
-    ///
-    /// # Errors
-    /// [`Bound`] when they were.
-    pub async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, Bound> {
-        let mut cancel = self.cancel.clone();
-        tokio::select! {
-            biased;
-            _ = cancel.wait_for(|cancelled| *cancelled) => Err(Bound::Cancelled),
-            () = tokio::time::sleep_until(self.deadline) => Err(Bound::TimedOut(self.limit)),
-            result = work => Ok(result),
-        }
-    }
-}
-
-/// Which bound was reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// The step was cancelled.
-    Cancelled,
-    /// The step has taken this long.
-    TimedOut(Duration),
-}
-
-impl Bound {
-    /// As the end of `step`, while it was at `what`.
-    #[must_use]
-    pub fn into_error(self, step: Step, what: &str, tail: Vec<String>) -> StepError {
-        match self {
-            Self::Cancelled => StepError::Cancelled,
-            Self::TimedOut(limit) => failure::timed_out(step, what, limit, tail).into(),
-        }
-    }
-}
-
-/// Runs blocking `work` (disks) of `step` on a blocking thread; `what` begins the sentence when it fails.
-///
-/// # Errors
-/// The work's own.
-pub async fn blocking<T: Send + 'static>(
-    step: Step,
-    what: &str,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, StepError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(io::Error::other(error)))
-        .map_err(|error| failure::io(step, what, &error).into())
-}
 
 /// A program that runs as the daemon's own user: `git`, `apt-get`, `dpkg-query`.
 #[derive(Clone, Debug, Default)]
@@ -400,59 +317,17 @@ impl Drop for Tree {
         else {
             return;
         };
-        // The actor was dropped (a panic): nobody is left to wait, but the tree must end all the same.
+        // The actor was dropped (a panic): nobody is left to wait. What is in the command's own group ends here and
+        // now, even if the runtime is at its end too; the rest as soon as it is found.
+        let pid = i32::try_from(running.pid()).ok().and_then(Pid::from_raw);
+        if let Some(group) = pid {
+            // Not reaped, so the group is its own. ESRCH: it is not set up yet, or has just ended.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         runtime.spawn(async move {
             stop::kill(&running).await;
             running.exited().await;
             running.reap();
         });
-    }
-}
-
-/// Takes a command's output: lines to the log, the last ones kept.
-struct Sink<'a> {
-    journal: &'a Journal,
-    splitter: Splitter,
-    tail: Tail,
-}
-
-impl<'a> Sink<'a> {
-    fn new(journal: &'a Journal) -> Self {
-        Self {
-            journal,
-            splitter: Splitter::default(),
-            tail: Tail::default(),
-        }
-    }
-
-    async fn read(&mut self, mut reader: impl AsyncRead + Unpin) {
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            match reader.read(&mut buffer).await {
-                Ok(0) | Err(_) => break,
-                Ok(length) => {
-                    let lines = self.splitter.push(&buffer[..length]);
-                    self.take(lines).await;
-                }
-            }
-        }
-        let rest = self.splitter.finish();
-        self.take(rest.into_iter().collect()).await;
-    }
-
-    async fn take(&mut self, lines: Vec<Vec<u8>>) {
-        let mask = self.journal.mask();
-        let lines: Vec<_> = lines.into_iter().map(|line| mask.apply(line)).collect();
-        for line in &lines {
-            self.tail.push(line);
-        }
-        self.journal.write(lines).await;
-    }
-
-    fn tail(&mut self) -> Vec<String> {
-        if let Some(rest) = self.splitter.finish() {
-            self.tail.push(&self.journal.mask().apply(rest));
-        }
-        std::mem::take(&mut self.tail).into_lines()
     }
 }

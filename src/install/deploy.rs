@@ -7,7 +7,7 @@ use actix::Recipient;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::command::{Bounds, StepError, blocking};
+use super::bounds::{Bounds, StepError, blocking};
 use super::installer::{InstallEvent, InstallProgress, InstallSpec};
 use super::journal::{Journal, elapsed};
 use super::lines::Mask;
@@ -115,6 +115,7 @@ impl Deploy {
         let (dirs, account) = (self.spec.dirs.clone(), self.spec.account.clone());
         let release = self.spec.release;
         let barrier = blocking(step, "cannot make the app's directories", move || {
+            build::end_remains(&dirs);
             build::make_directories(&dirs, account.as_ref())?;
             release::sweep(&dirs, &[]);
             release::discard(&dirs, release);

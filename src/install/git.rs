@@ -196,9 +196,9 @@ const SIGNS: [Sign; 7] = [
         words: &[
             "Repository not found",
             "does not appear to be a git repository",
-            "does not exist",
-            "not found",
-            "No such file or directory",
+            "could not be found",
+            "' not found",
+            "repository does not exist",
             "no such path",
             "repository not exported",
             "error: 404",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::watch;
 
-use super::command::StepError;
+use super::bounds::StepError;
 use super::deploy::Deploy;
 use super::record::{Failure, Step};
 use super::release::Release;

@@ -4,8 +4,9 @@
 //! every command of theirs through [`command`]. A release becomes one when its record is written ([`release`]), as
 //! the last thing: whatever lies in `releases/` without a record is rubbish of a deploy that did not end.
 //!
-//! `plan`, `lines` and `remote` are pure.
+//! `plan`, `lines`, `remote`, `dpkg` and `failure` are pure.
 
+pub mod bounds;
 pub mod build;
 pub mod command;
 pub mod deploy;
@@ -15,10 +16,12 @@ pub mod git;
 pub mod installer;
 pub mod journal;
 pub mod lines;
+mod mirror;
 pub mod packages;
 pub mod plan;
 pub mod record;
 pub mod release;
 pub mod remote;
+mod sink;
 pub mod source;
 pub mod tree;

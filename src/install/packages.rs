@@ -6,7 +6,8 @@
 
 use tokio::sync::Mutex;
 
-use super::command::{self, Bounds, Finished, Program, StepError};
+use super::bounds::{Bounds, StepError};
+use super::command::{self, Finished, Program};
 use super::dpkg::{self, Installed};
 use super::failure;
 use super::git::system_environment;

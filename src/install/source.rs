@@ -1,17 +1,16 @@
-//! The bare mirror and checkouts, through the real git.
+//! From a document's reference to a commit, and from a commit to files, through the real git.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::command::{self, Bounds, Finished, StepError};
+use super::bounds::{Bounds, StepError, blocking};
+use super::command;
 use super::failure;
-use super::git;
 use super::journal::Journal;
+use super::mirror::Mirror;
 use super::record::{Failure, Step};
-use super::remote::Remote;
 use super::tree;
 use crate::app::config::{Reference, Repo};
 use crate::app::directories::AppDirs;
-use crate::durable;
 
 /// How many branches or tags a failure lists.
 const MAX_NAMES: usize = 20;
@@ -19,66 +18,30 @@ const MAX_NAMES: usize = 20;
 /// What a commit or tag may be abbreviated to: git's own minimum.
 const MIN_HEX: usize = 4;
 
-/// The mirror of an app's repository.
+/// A commit of an app's repository, by way of its mirror.
 #[derive(Debug)]
 pub struct Source<'a> {
-    remote: Remote,
+    mirror: Mirror,
     reference: &'a Reference,
-    mirror: PathBuf,
-    configuration: PathBuf,
-    journal: Journal,
-    bounds: Bounds,
 }
 
 impl<'a> Source<'a> {
-    /// The mirror of `repo` below `dirs`.
+    /// What `repo` names, by way of the mirror below `dirs`.
     #[must_use]
     pub fn new(dirs: &AppDirs, repo: &'a Repo, journal: Journal, bounds: Bounds) -> Self {
         Self {
-            remote: Remote::parse(&repo.url),
+            mirror: Mirror::new(dirs, &repo.url, journal, bounds),
             reference: &repo.reference,
-            mirror: dirs.mirror(),
-            configuration: dirs.root().join("gitconfig"),
-            journal,
-            bounds,
         }
     }
 
-    /// Brings the mirror up to date (making it where there is none, or where it belongs to another URL, or is
-    /// damaged) and returns the full id of the commit that is wanted.
+    /// Brings the mirror up to date and returns the full id of the commit that is wanted.
     ///
     /// # Errors
     /// The remote refuses, what is wanted is not there, the disk is full, a bound is reached.
     pub async fn fetch(&self) -> Result<String, StepError> {
-        self.configure().await?;
-        let fresh = !self.is_usable().await?;
-        if fresh {
-            self.make_anew().await?;
-        }
-        match self.update().await? {
-            Ok(()) => {}
-            Err(broken) if fresh => return Err(broken.into()),
-            Err(_) => {
-                self.journal
-                    .line("the mirror seems to be damaged: it is made anew")
-                    .await;
-                self.make_anew().await?;
-                self.update().await??;
-            }
-        }
+        self.mirror.refresh().await?;
         self.resolve().await
-    }
-
-    async fn configure(&self) -> Result<(), StepError> {
-        let (file, path) = (self.configuration.clone(), self.remote.path());
-        command::blocking(Step::Fetch, "cannot write git's configuration", move || {
-            // git compares with the path that a link leads to. If it leads nowhere, git says so.
-            let real = path.as_ref().and_then(|p| std::fs::canonicalize(p).ok());
-            let real = real.and_then(|p| p.into_os_string().into_string().ok());
-            let local: Vec<String> = path.into_iter().chain(real).collect();
-            durable::replace(&file, git::configuration(&local).as_bytes(), 0o600)
-        })
-        .await
     }
 
     /// Puts the files of `commit` into the new directory `to`, without a `.git`. When the mirror lacks an object, it
@@ -91,17 +54,13 @@ impl<'a> Source<'a> {
             if failure::disk_is_full(&failure.log_tail) {
                 return Err(failure.into());
             }
-            self.journal
-                .line("the mirror seems to be damaged: it is made anew")
-                .await;
-            self.make_anew().await?;
-            self.update().await??;
+            self.mirror.repair().await?;
             // It may be on no branch any more.
             self.obtain(commit).await?;
             self.write_files(commit, to).await??;
         }
         if to.join(".gitmodules").is_file() {
-            self.journal
+            self.mirror.journal
                 .line("remark: the repository has submodules; they are not fetched, their directories are empty")
                 .await;
         }
@@ -110,9 +69,9 @@ impl<'a> Source<'a> {
 
     /// The inner error is git's own.
     async fn write_files(&self, commit: &str, to: &Path) -> Result<Result<(), Failure>, StepError> {
-        let (directory, index) = (to.to_owned(), self.mirror.join("procserver-index"));
+        let (directory, index) = (to.to_owned(), self.mirror.path.join("procserver-index"));
         let old = index.clone();
-        command::blocking(
+        blocking(
             Step::Checkout,
             "cannot make the release's directory",
             move || {
@@ -123,14 +82,14 @@ impl<'a> Source<'a> {
             },
         )
         .await?;
-        let mut program = self.git(&["read-tree", "--reset", "-u", commit]);
+        let mut program = self.mirror.git(&["read-tree", "--reset", "-u", commit]);
         for (name, path) in [("GIT_INDEX_FILE", index.as_path()), ("GIT_WORK_TREE", to)] {
             program
                 .environment
                 .insert(name.into(), path.display().to_string());
         }
         program.directory = Some(to.to_owned());
-        let finished = command::run(&program, &self.journal, &self.bounds).await?;
+        let finished = command::run(&program, &self.mirror.journal, &self.mirror.bounds).await?;
         if finished.succeeded() {
             return Ok(Ok(()));
         }
@@ -143,94 +102,10 @@ impl<'a> Source<'a> {
         )))
     }
 
-    fn git(&self, arguments: &[&str]) -> command::Program {
-        let mut program = git::program(&self.configuration, &self.remote, arguments);
-        program
-            .environment
-            .insert("GIT_DIR".into(), self.mirror.display().to_string());
-        program
-    }
-
-    /// Runs a git that only reads the mirror; its stdout as text.
-    async fn ask(&self, arguments: &[&str]) -> Result<(Finished, String), StepError> {
-        let mut program = self.git(arguments);
-        program.quiet = true;
-        let finished = command::run(&program, &self.journal, &self.bounds).await?;
-        let text = String::from_utf8_lossy(&finished.stdout).into_owned();
-        Ok((finished, text))
-    }
-
-    /// Whether there is a mirror, of this very URL.
-    async fn is_usable(&self) -> Result<bool, StepError> {
-        if !self.mirror.join("HEAD").is_file() {
-            return Ok(false);
-        }
-        let (finished, url) = self
-            .ask(&["config", "--local", "--get", "remote.origin.url"])
-            .await?;
-        Ok(finished.succeeded() && url.trim_end_matches('\n') == self.remote.url())
-    }
-
-    async fn make_anew(&self) -> Result<(), StepError> {
-        let mirror = self.mirror.clone();
-        command::blocking(Step::Fetch, "cannot remove the old mirror", move || {
-            tree::remove(&mirror)
-        })
-        .await?;
-        let mirror = self.mirror.display().to_string();
-        // `--template=`: no hooks, no description, nothing that is not needed.
-        self.must(&["init", "--quiet", "--bare", "--template=", "--", &mirror])
-            .await?;
-        self.must(&["config", "--local", "remote.origin.url", self.remote.url()])
-            .await?;
-        // Other users have no business in it.
-        tree::directory(&self.mirror, 0o700, None).map_err(|e| {
-            failure::io(Step::Fetch, "cannot close the mirror to other users", &e).into()
-        })
-    }
-
-    async fn must(&self, arguments: &[&str]) -> Result<(), StepError> {
-        let (finished, _) = self.ask(arguments).await?;
-        if finished.succeeded() {
-            return Ok(());
-        }
-        let command = format!("git {}", arguments[0]);
-        Err(failure::exited(Step::Fetch, &command, finished.status, finished.tail).into())
-    }
-
-    /// Fetches all branches and tags, as the remote has them now. The inner error is one that a new mirror may cure.
-    async fn update(&self) -> Result<Result<(), Failure>, StepError> {
-        let program = self.git(&[
-            "fetch",
-            "--prune",
-            "--force",
-            "--no-auto-maintenance",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            "--",
-            self.remote.url(),
-            "+refs/heads/*:refs/heads/*",
-            "+refs/tags/*:refs/tags/*",
-        ]);
-        let finished = command::run(&program, &self.journal, &self.bounds).await?;
-        if finished.succeeded() {
-            return Ok(Ok(()));
-        }
-        match git::refusal(&self.remote, finished.status, &finished.tail) {
-            Some(refusal) => Err(refusal.into()),
-            None => Ok(Err(failure::exited(
-                Step::Fetch,
-                "git fetch",
-                finished.status,
-                finished.tail,
-            ))),
-        }
-    }
-
     /// The full id of the wanted commit.
     async fn resolve(&self) -> Result<String, StepError> {
         if self.names("refs/").await?.is_empty() {
-            let reason = format!("the repository {} is empty", self.remote.shown());
+            let reason = format!("the repository {} is empty", self.mirror.remote.shown());
             return Err(Failure::new(Step::Fetch, reason)
                 .hint("push a commit, then redeploy")
                 .into());
@@ -259,14 +134,21 @@ impl<'a> Source<'a> {
             "--end-of-options",
             &wanted,
         ];
-        let (finished, id) = self.ask(&arguments).await?;
+        let (finished, id) = self.mirror.ask(&arguments).await?;
         Ok(finished.succeeded().then(|| id.trim().to_owned()))
     }
 
     /// The branch that the remote itself calls its default.
     async fn head(&self) -> Result<Option<String>, StepError> {
         let (_, text) = self
-            .ask(&["ls-remote", "--symref", "--", self.remote.url(), "HEAD"])
+            .mirror
+            .ask(&[
+                "ls-remote",
+                "--symref",
+                "--",
+                self.mirror.remote.url(),
+                "HEAD",
+            ])
             .await?;
         let branch = text
             .lines()
@@ -288,11 +170,12 @@ impl<'a> Source<'a> {
             self.obtain(&hex).await?;
         }
         let (_, text) = self
+            .mirror
             .ask(&["rev-parse", &format!("--disambiguate={hex}")])
             .await?;
         let mut commits = Vec::new();
         for id in text.lines().take(MAX_NAMES) {
-            let (_, kind) = self.ask(&["cat-file", "-t", id]).await?;
+            let (_, kind) = self.mirror.ask(&["cat-file", "-t", id]).await?;
             if kind.trim() == "commit" {
                 commits.push(id.to_owned());
             }
@@ -313,14 +196,14 @@ impl<'a> Source<'a> {
     /// knows its full id. If it does not, the commit is simply not there afterwards.
     async fn obtain(&self, id: &str) -> Result<(), StepError> {
         if self.commit(id).await?.is_none() {
-            let url = self.remote.url();
+            let url = self.mirror.remote.url();
             let options = ["--no-auto-maintenance", "--no-write-fetch-head", "--"];
             let arguments: Vec<&str> = ["fetch"]
                 .into_iter()
                 .chain(options)
                 .chain([url, id])
                 .collect();
-            self.ask(&arguments).await?;
+            self.mirror.ask(&arguments).await?;
         }
         Ok(())
     }
@@ -333,12 +216,12 @@ impl<'a> Source<'a> {
             "--format=%(refname:lstrip=2)",
             prefix,
         ];
-        let (_, text) = self.ask(&arguments).await?;
+        let (_, text) = self.mirror.ask(&arguments).await?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 
     async fn not_found(&self) -> Result<Failure, StepError> {
-        let shown = self.remote.shown();
+        let shown = self.mirror.remote.shown();
         let (wanted, kind, prefix) = match self.reference {
             Reference::Default => (
                 "a branch \"master\" or a default branch".to_owned(),

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
 use super::procfs;
@@ -60,9 +61,25 @@ impl Identity {
     /// Whether that very process still runs (a zombie does not).
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        procfs::boot_id().is_ok_and(|boot_id| boot_id == self.boot_id)
-            && procfs::stat(self.pid)
-                .is_some_and(|stat| stat.is_alive() && stat.start_time == self.start_time)
+        self.stat().is_some_and(|stat| stat.is_alive())
+    }
+
+    /// The state of that very process, be it a zombie.
+    pub(super) fn stat(&self) -> Option<procfs::Stat> {
+        let boot_id = procfs::boot_id().ok()?;
+        procfs::stat(self.pid)
+            .filter(|stat| boot_id == self.boot_id && stat.start_time == self.start_time)
+    }
+
+    /// Lets the kernel forget a zombie that an actor of ours left when it panicked. No other process can have its
+    /// pid before that; where it is no child of ours, this does nothing.
+    fn reap(&self) {
+        if self.stat().is_some_and(|stat| !stat.is_alive())
+            && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
+        {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            let _ = rustix::process::waitid(WaitId::Pid(pid), options);
+        }
     }
 }
 
@@ -102,7 +119,12 @@ pub fn survivors(runtime: &Path) -> Vec<Identity> {
     for directory in directories {
         match read(&directory) {
             Some(identity) if identity.is_alive() => found.push(identity),
-            _ => bury(&directory),
+            dead => {
+                bury(&directory);
+                if let Some(identity) = dead {
+                    identity.reap();
+                }
+            }
         }
     }
     found.sort_by(|a, b| (a.batch, &a.id).cmp(&(b.batch, &b.id)));

@@ -1,17 +1,22 @@
 //! One OS process under supervision: spawned through `procserver exec`, watched, stopped, re-adopted.
 //!
-//! `state` and `exit` are pure. Only `worker.rs` owns an OS process.
+//! The way of one process: [`spec`] → [`ports`] → [`spawn`] → [`exec`] (in the new process) → [`running`] (what the
+//! daemon holds of it) → [`stop`]. [`worker::Process`] goes it, over and over, as [`state`] tells it; [`identity`] is
+//! what a later daemon knows of it. `spec`, `state`, `snapshot` and `exit` are pure. Only `worker.rs` owns an OS process.
 
 pub mod exec;
 pub mod exit;
 pub mod identity;
 mod instance;
+mod port_holder;
 pub mod ports;
 mod procfs;
 mod readiness;
 pub mod running;
+pub mod snapshot;
 pub mod spawn;
-pub mod state;
+pub mod spec;
+mod state;
 pub mod stop;
 pub mod usage;
 pub mod worker;

@@ -84,6 +84,13 @@ impl Ports {
             .then(|| self.leased(port))
     }
 
+    /// Whether another program has a port of the range.
+    pub(super) fn has_stranger(&self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+            && !lock(&self.inner).leased.contains(&port)
+            && !is_free(port)
+    }
+
     fn leased(&self, port: u16) -> PortLease {
         PortLease {
             port,

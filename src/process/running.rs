@@ -33,14 +33,14 @@ impl Running {
         })
     }
 
-    /// Holds the process of an identity record, if it still runs.
+    /// Holds the process of an identity record, if it still runs, or is a zombie whose status may yet be told.
     ///
     /// # Errors
-    /// `NotFound` when it has ended, whatever has its pid now.
+    /// `NotFound` when it is gone, whatever has its pid now.
     pub fn of_survivor(survivor: &Identity) -> io::Result<Self> {
         let pidfd = open(survivor.pid)?;
         // After the pidfd is open: what is checked now is what is held.
-        if !survivor.is_alive() {
+        if survivor.stat().is_none() {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(Self {

@@ -162,6 +162,8 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
         .arg0(OsStr::new("procserver"))
         .arg(VERB)
         .env_clear()
+        // The helper is of the instance, too: it is found and ended as such before it has become the command.
+        .env(MARKER, &spec.instance)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());

@@ -23,6 +23,12 @@ pub enum Stopped {
     Killed,
 }
 
+/// A signal's name, e.g. `SIGTERM`.
+pub(super) fn name(signal: i32) -> String {
+    nix::sys::signal::Signal::try_from(signal)
+        .map_or_else(|_| format!("signal {signal}"), |known| known.to_string())
+}
+
 /// Sends the policy's signal to the process group (and SIGCONT, for stopped ones), waits up to the grace for the
 /// process' end, then kills everything that is left. Does not reap. Cancel safe: it can be called again.
 pub async fn gracefully(running: &Running, policy: &StopPolicy) -> Stopped {
@@ -69,7 +75,7 @@ fn signal_group(running: &Running, signal: Signal) {
 }
 
 /// Kills what a dead process left running, recognised by the marker alone: its pid may be a stranger's by now. Blocks.
-pub(super) fn kill_remains(instance: &str) {
+pub fn kill_remains(instance: &str) {
     let target = Target {
         leader: None,
         marker: format!("{MARKER}={instance}"),

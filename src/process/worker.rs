@@ -3,106 +3,27 @@
 //! It interprets the commands of [`super::state::Life`]; what takes time runs as futures of the actor, whose results
 //! come back as events.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::exit::{ExitRecord, ExitStatus};
-use super::identity::{self, Identity, Purpose};
+use super::identity::{self, Identity};
 use super::ports::{PortLease, Ports, PortsExhausted};
 use super::running::Running;
-use super::spawn::{self, Exec, ExecSpec, Output, SpawnError, Spawned};
+pub use super::snapshot::{Phase, Snapshot};
+use super::spawn::{self, SpawnError, Spawned};
+pub use super::spec::ProcessSpec;
 use super::state::{Attempt, Command, Event, Life};
 use super::stop::{self, Stopped};
-use super::{instance, readiness};
-use crate::app::account::Account;
-use crate::app::config::{HealthCheck, StopPolicy};
-use crate::app::name::AppName;
+use super::{instance, port_holder, readiness};
 use crate::logs::log::{Attach, Detach, Log};
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
 
 /// How long the log may take to read what is left in the FIFOs. A process that is gone writes no more: this is only
 /// for a log actor that is stuck.
 const DETACH_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What a Process actor runs. Fixed for its life: another command or environment is another actor.
-#[derive(Clone, Debug)]
-pub struct ProcessSpec {
-    /// The application.
-    pub app: AppName,
-    /// `web.1`.
-    pub id: String,
-    /// `web`.
-    pub process_type: String,
-    /// The release it belongs to.
-    pub release: u64,
-    /// The activation it belongs to: two sets of processes of one release differ in it.
-    pub batch: u64,
-    /// For `/bin/sh -c`.
-    pub command: String,
-    /// The release's directory.
-    pub directory: PathBuf,
-    /// The account to switch to; `None` when the daemon is not root.
-    pub account: Option<Account>,
-    /// Layers one to three; the worker adds PORT, PS and PROCSERVER_*.
-    pub environment: BTreeMap<String, String>,
-    /// Whether the proxy routes to it: then ready means `health`, else alive for a second.
-    pub routed: bool,
-    /// How readiness is found out.
-    pub health: HealthCheck,
-    /// How it is stopped.
-    pub stop: StopPolicy,
-    /// `RUNTIME/apps/NAME`: the process makes its directory `ID-BATCH` below.
-    pub runtime: PathBuf,
-    /// The port its predecessor had.
-    pub preferred_port: Option<u16>,
-}
-
-/// Where one process is in its life, as the API shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Spawned, not ready yet.
-    Starting,
-    /// Serving (or alive, when it is not routed).
-    Ready,
-    /// Ended; waits for its back-off.
-    Backoff,
-    /// Asked to stop.
-    Stopping,
-    /// Ended for good.
-    Stopped,
-}
-
-/// What a Process tells its App after every change.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Snapshot {
-    /// `web.1`.
-    pub id: String,
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// The OS process (and session leader), while there is one.
-    pub pid: Option<u32>,
-    /// Its PORT.
-    pub port: Option<u16>,
-    /// Where the proxy reaches it, once ready.
-    pub address: Option<std::net::SocketAddr>,
-    /// When the present OS process was spawned.
-    pub started_at: Option<jiff::Timestamp>,
-    /// Restarts since this actor started.
-    pub restarts: u32,
-    /// Five crashes or more within five minutes.
-    pub crashlooping: bool,
-    /// The last end of its OS process.
-    pub last_exit: Option<ExitRecord>,
-    /// What a person should know, e.g. that port 8001 is taken by pid 77 (nginx).
-    pub warning: Option<String>,
-}
 
 /// Sent to the App after every change of a Process.
 #[derive(Message, Clone, Debug)]
@@ -123,67 +44,6 @@ pub enum Origin {
     Spawn,
     /// Take this one over; when it has ended meanwhile, it counts as a crash with [`super::exit::ExitStatus::Unknown`].
     Adopt(Identity),
-}
-
-impl ProcessSpec {
-    /// SHA-256, in hex, of what makes a running process the one that is wanted: command, environment and directory.
-    #[must_use]
-    pub fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        let environment = self
-            .environment
-            .iter()
-            .flat_map(|(name, value)| [name, value]);
-        for text in [&self.command].into_iter().chain(environment) {
-            hash.update(text.len().to_le_bytes());
-            hash.update(text);
-        }
-        hash.update(self.directory.as_os_str().as_encoded_bytes());
-        hash.finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
-
-    /// The directory of its FIFOs and its record, unique to this process of this activation.
-    #[must_use]
-    pub fn instance_directory(&self) -> PathBuf {
-        self.runtime.join(format!("{}-{}", self.id, self.batch))
-    }
-
-    /// What is executed when it is given `port`: the last layer of the environment is added here.
-    fn exec_spec(&self, port: u16) -> ExecSpec {
-        let directory = self.instance_directory();
-        let mut environment = self.environment.clone();
-        environment.extend(
-            [
-                ("PORT", port.to_string()),
-                ("PS", self.id.clone()),
-                ("PROCSERVER_APP", self.app.as_str().to_owned()),
-                ("PROCSERVER_PROCESS", self.id.clone()),
-                ("PROCSERVER_RELEASE", self.release.to_string()),
-            ]
-            .map(|(name, value)| (name.to_owned(), value)),
-        );
-        ExecSpec {
-            command: Exec::Shell(self.command.clone()),
-            directory: self.directory.clone(),
-            account: self.account.clone(),
-            environment,
-            instance: directory.to_string_lossy().into_owned(),
-            identity: Some(Purpose {
-                id: self.id.clone(),
-                release: self.release,
-                batch: self.batch,
-                port,
-                digest: self.digest(),
-                directory: directory.clone(),
-            }),
-            output: Output::Fifos { directory },
-            nice: None,
-            umask: 0o022,
-        }
-    }
 }
 
 /// The actor that owns one OS process. [`Shutdown`] stops the OS process (signal, grace, kill) and then the actor.
@@ -296,7 +156,7 @@ impl Process {
     }
 
     fn spawn(&mut self, ctx: &mut Context<Self>) {
-        let port = match self.choose_port() {
+        let port = match self.choose_port(ctx) {
             Ok(port) => port,
             Err(error) => {
                 let reason = error.to_string();
@@ -340,22 +200,35 @@ impl Process {
     }
 
     /// The port it has, as long as no other program has taken it.
-    fn choose_port(&mut self) -> Result<u16, PortsExhausted> {
+    fn choose_port(&mut self, ctx: &mut Context<Self>) -> Result<u16, PortsExhausted> {
         if let Some(lease) = self.lease.as_ref().filter(|lease| lease.is_free()) {
             return Ok(lease.port());
         }
+        let is_taken = |port: u16| self.lease.is_some() || self.ports.has_stranger(port);
+        let taken = self.port.filter(|port| is_taken(*port));
         // The old lease is held until there is another one: the search passes its port over.
         let lease = self.ports.lease(self.port)?;
         let port = lease.port();
-        self.port_warning = self.port.filter(|had| *had != port).map(|had| {
-            format!(
-                "port {had} is taken by another program: {} has {port} now",
-                self.spec.id
-            )
-        });
         self.lease = Some(lease);
         self.port = Some(port);
+        self.port_warning = None;
+        if let Some(taken) = taken {
+            self.warn_of_stranger(taken, port, ctx);
+        }
         Ok(port)
+    }
+
+    fn warn_of_stranger(&mut self, taken: u16, port: u16, ctx: &mut Context<Self>) {
+        let id = self.spec.id.clone();
+        let search = tokio::task::spawn_blocking(move || {
+            let holder = port_holder::find(taken)
+                .map_or_else(|| "another program".to_owned(), |holder| holder.to_string());
+            format!("port {taken} of {id} is taken by {holder}: it has port {port} now")
+        });
+        ctx.spawn(search.into_actor(self).map(|warning, this, _| {
+            this.port_warning = warning.ok();
+            this.report(None);
+        }));
     }
 
     fn watch(&mut self, attempt: Attempt, ctx: &mut Context<Self>) {
@@ -424,11 +297,9 @@ impl Process {
         let stopped = async move {
             let outcome = stop::gracefully(&running, &policy).await;
             let reason = (outcome == Stopped::Killed).then(|| {
-                format!(
-                    "killed after {}: it did not end on signal {}",
-                    humantime::format_duration(policy.timeout),
-                    policy.signal
-                )
+                let grace = humantime::format_duration(policy.timeout);
+                let signal = stop::name(policy.signal);
+                format!("killed after {grace}: ignored {signal}")
             });
             record(running.reap(), reason)
         };

@@ -159,3 +159,21 @@ fn a_release_cannot_be_written_to_when_it_is_done() {
         assert_eq!(mode & 0o222, 0, "{path}");
     }
 }
+
+#[test]
+fn what_a_killed_daemon_left_building_is_ended_by_the_next_deploy() {
+    let mut world = World::new(&[PROCFILE]);
+    // As the exec helper marks it; nobody of this process holds it.
+    let marker = format!(
+        "PROCSERVER_INSTANCE={}#install",
+        world.dirs.releases().display()
+    );
+    let mut left = std::process::Command::new("env")
+        .args(["-i", &marker, "setsid", "--wait", "sleep", "4327"])
+        .spawn()
+        .unwrap();
+    eventually("it runs", || runs("sleep 4327"));
+    world.deploy().release();
+    eventually("it ends", || !runs("sleep 4327"));
+    left.wait().unwrap();
+}

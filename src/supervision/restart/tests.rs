@@ -3,6 +3,8 @@
 use proptest::prelude::{Just, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;
 
+use std::time::Duration;
+
 use super::*;
 
 type Id = u8;

@@ -1,0 +1,54 @@
+//! [`Sink`]: where the output of a command goes.
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::journal::Journal;
+use super::lines::{Splitter, Tail};
+
+/// Takes a command's output: lines to the log, the last ones kept.
+pub(super) struct Sink<'a> {
+    journal: &'a Journal,
+    splitter: Splitter,
+    tail: Tail,
+}
+
+impl<'a> Sink<'a> {
+    pub(super) fn new(journal: &'a Journal) -> Self {
+        Self {
+            journal,
+            splitter: Splitter::default(),
+            tail: Tail::default(),
+        }
+    }
+
+    pub(super) async fn read(&mut self, mut reader: impl AsyncRead + Unpin) {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match reader.read(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(length) => {
+                    let lines = self.splitter.push(&buffer[..length]);
+                    self.take(lines).await;
+                }
+            }
+        }
+        let rest = self.splitter.finish();
+        self.take(rest.into_iter().collect()).await;
+    }
+
+    async fn take(&mut self, lines: Vec<Vec<u8>>) {
+        let mask = self.journal.mask();
+        let lines: Vec<_> = lines.into_iter().map(|line| mask.apply(line)).collect();
+        for line in &lines {
+            self.tail.push(line);
+        }
+        self.journal.write(lines).await;
+    }
+
+    pub(super) fn tail(&mut self) -> Vec<String> {
+        if let Some(rest) = self.splitter.finish() {
+            self.tail.push(&self.journal.mask().apply(rest));
+        }
+        std::mem::take(&mut self.tail).into_lines()
+    }
+}

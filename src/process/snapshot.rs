@@ -1,0 +1,46 @@
+//! [`Snapshot`]: one process as the App and the API see it (pure).
+
+use serde::Serialize;
+
+use super::exit::ExitRecord;
+
+/// Where one process is in its life, as the API shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Spawned, not ready yet.
+    Starting,
+    /// Serving (or alive, when it is not routed).
+    Ready,
+    /// Ended; waits for its back-off.
+    Backoff,
+    /// Asked to stop.
+    Stopping,
+    /// Ended for good.
+    Stopped,
+}
+
+/// What a Process tells its App after every change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// `web.1`.
+    pub id: String,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The OS process (and session leader), while there is one.
+    pub pid: Option<u32>,
+    /// Its PORT.
+    pub port: Option<u16>,
+    /// Where the proxy reaches it, once ready.
+    pub address: Option<std::net::SocketAddr>,
+    /// When the present OS process was spawned.
+    pub started_at: Option<jiff::Timestamp>,
+    /// Restarts since this actor started.
+    pub restarts: u32,
+    /// Five crashes or more within five minutes.
+    pub crashlooping: bool,
+    /// The last end of its OS process.
+    pub last_exit: Option<ExitRecord>,
+    /// What a person should know, e.g. that port 8001 is taken by pid 77 (nginx).
+    pub warning: Option<String>,
+}

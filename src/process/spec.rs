@@ -1,0 +1,106 @@
+//! [`ProcessSpec`]: what a Process actor runs (pure).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use super::identity::Purpose;
+use super::spawn::{Exec, ExecSpec, Output};
+use crate::app::account::Account;
+use crate::app::config::{HealthCheck, StopPolicy};
+use crate::app::name::AppName;
+
+/// What a Process actor runs. Fixed for its life: another command or environment is another actor.
+#[derive(Clone, Debug)]
+pub struct ProcessSpec {
+    /// The application.
+    pub app: AppName,
+    /// `web.1`.
+    pub id: String,
+    /// `web`.
+    pub process_type: String,
+    /// The release it belongs to.
+    pub release: u64,
+    /// The activation it belongs to: two sets of processes of one release differ in it.
+    pub batch: u64,
+    /// For `/bin/sh -c`.
+    pub command: String,
+    /// The release's directory.
+    pub directory: PathBuf,
+    /// The account to switch to; `None` when the daemon is not root.
+    pub account: Option<Account>,
+    /// Layers one to three; the worker adds PORT, PS and PROCSERVER_*.
+    pub environment: BTreeMap<String, String>,
+    /// Whether the proxy routes to it: then ready means `health`, else alive for a second.
+    pub routed: bool,
+    /// How readiness is found out.
+    pub health: HealthCheck,
+    /// How it is stopped.
+    pub stop: StopPolicy,
+    /// `RUNTIME/apps/NAME`: the process makes its directory `ID-BATCH` below.
+    pub runtime: PathBuf,
+    /// The port its predecessor had.
+    pub preferred_port: Option<u16>,
+}
+
+impl ProcessSpec {
+    /// SHA-256, in hex, of what makes a running process the one that is wanted: command, environment and directory.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        let environment = self
+            .environment
+            .iter()
+            .flat_map(|(name, value)| [name, value]);
+        for text in [&self.command].into_iter().chain(environment) {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text);
+        }
+        hash.update(self.directory.as_os_str().as_encoded_bytes());
+        hash.finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// The directory of its FIFOs and its record, unique to this process of this activation.
+    #[must_use]
+    pub fn instance_directory(&self) -> PathBuf {
+        self.runtime.join(format!("{}-{}", self.id, self.batch))
+    }
+
+    /// What is executed when it is given `port`: the last layer of the environment is added here.
+    pub(super) fn exec_spec(&self, port: u16) -> ExecSpec {
+        let directory = self.instance_directory();
+        let mut environment = self.environment.clone();
+        environment.extend(
+            [
+                ("PORT", port.to_string()),
+                ("PS", self.id.clone()),
+                ("PROCSERVER_APP", self.app.as_str().to_owned()),
+                ("PROCSERVER_PROCESS", self.id.clone()),
+                ("PROCSERVER_RELEASE", self.release.to_string()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        ExecSpec {
+            command: Exec::Shell(self.command.clone()),
+            directory: self.directory.clone(),
+            account: self.account.clone(),
+            environment,
+            instance: directory.to_string_lossy().into_owned(),
+            identity: Some(Purpose {
+                id: self.id.clone(),
+                release: self.release,
+                batch: self.batch,
+                port,
+                digest: self.digest(),
+                directory: directory.clone(),
+            }),
+            output: Output::Fifos { directory },
+            nice: None,
+            umask: 0o022,
+        }
+    }
+}
