@@ -162,11 +162,11 @@ async fn as_another_user_root_is_gone_for_good() {
     let account = Account::look_up("nobody", None).expect("nobody");
     let mut spec = spec(
         Path::new("/"),
-        "id -u; id -G; grep -E 'NoNewPrivs|CapEff' /proc/self/status",
+        "id -u; id -G; grep -E 'NoNewPrivs|CapEff|CapAmb' /proc/self/status",
     );
     spec.account = Some(account.clone());
     let expected = format!(
-        "{}\n{}\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\n",
+        "{}\n{}\nCapEff:\t0000000000000000\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\n",
         account.uid, account.gid
     );
     assert_eq!(run(&spec).await.1, expected);
@@ -236,6 +236,8 @@ async fn nothing_that_was_started_survives_a_stop() {
         "setsid sh -c 'echo $$ >child; exec sleep 77' & wait",
         "(setsid sh -c 'sh -c \"echo \\$\\$ >child; exec sleep 77\" &' &); sleep 77",
         "env -i /bin/sleep 77 & echo $! >child; wait",
+        // In a session of its own and without the marker, but with its parent.
+        "setsid env -i /bin/sleep 77 & echo $! >child; wait",
         "trap '' TERM; (trap '' TERM; sleep 77) & echo $! >child; wait; sleep 77",
     ] {
         let directory = tempfile::tempdir().expect("tempdir");

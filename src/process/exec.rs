@@ -64,7 +64,7 @@ pub enum Step {
     Account,
     /// Entering the working directory.
     Directory,
-    /// `PR_SET_NO_NEW_PRIVS`.
+    /// `PR_SET_NO_NEW_PRIVS`, ambient capabilities.
     Privileges,
     /// `execve(2)`.
     Exec,
@@ -133,8 +133,7 @@ fn become_command() -> Result<std::convert::Infallible, Failure> {
     }
     std::env::set_current_dir(&instructions.directory)
         .map_err(|e| Failure::new(Step::Directory, instructions.directory.display(), e))?;
-    rustix::thread::set_no_new_privs(true)
-        .map_err(|e| Failure::new(Step::Privileges, "no_new_privs", e))?;
+    drop_privileges()?;
     Err(replace_self(&instructions))
 }
 
@@ -164,6 +163,9 @@ fn set_limits(instructions: &Instructions) -> Result<(), Failure> {
         rustix::process::setrlimit(Resource::Nofile, limit)
             .map_err(|e| Failure::new(Step::Limits, "open files", e))?;
     }
+    // The daemon may be protected from the OOM killer; its apps are what it should take instead. Not where /proc is
+    // read-only, which is no reason to start nothing.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
     if let Some(nice) = instructions.nice {
         rustix::process::setpriority_process(None, nice)
             .map_err(|e| Failure::new(Step::Limits, format!("nice {nice}"), e))?;
@@ -229,6 +231,14 @@ fn switch_to(credentials: &Credentials) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Gives up what even a command of the same user must not have: ways to gain privileges, and capabilities that a
+/// daemon that is not root was lent (to bind port 80).
+fn drop_privileges() -> Result<(), Failure> {
+    let failed = |what, e: rustix::io::Errno| Failure::new(Step::Privileges, what, e);
+    rustix::thread::set_no_new_privs(true).map_err(|e| failed("no_new_privs", e))?;
+    rustix::thread::clear_ambient_capability_set().map_err(|e| failed("ambient capabilities", e))
 }
 
 /// Becomes the command. `exec` of std also unblocks all signals and sets SIGPIPE to its default, which the Rust

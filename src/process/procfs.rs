@@ -11,6 +11,8 @@ const ENVIRON_LIMIT: u64 = 2 * 1024 * 1024;
 pub(super) struct Stat {
     /// One letter, e.g. `Z` for a zombie.
     pub(super) state: char,
+    /// Field 4.
+    pub(super) parent: u32,
     /// Field 5.
     pub(super) group: u32,
     /// Field 6.
@@ -32,6 +34,7 @@ impl Stat {
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         Some(Self {
             state: fields.first()?.chars().next()?,
+            parent: u32::try_from(field(4)?).ok()?,
             group: u32::try_from(field(5)?).ok()?,
             session: u32::try_from(field(6)?).ok()?,
             ticks: field(14)?.saturating_add(field(15)?),
@@ -93,6 +96,7 @@ mod tests {
             stat,
             Stat {
                 state: 'S',
+                parent: 1,
                 group: 77,
                 session: 70,
                 ticks: 57,

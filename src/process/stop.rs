@@ -1,15 +1,16 @@
 //! Ends a process and everything it started.
 //!
-//! "Everything" is found in `/proc`: what is in the process' session or group, and what carries its instance's marker
-//! in the environment, which children inherit into sessions of their own. Signals go through pidfds, checked after
-//! opening: a pid that was given to another program meanwhile is never signalled.
+//! "Everything" is found in `/proc`: what is in the process' session or group, what carries its instance's marker in
+//! the environment, which children inherit into sessions of their own, and the descendants of all these. Signals go
+//! through pidfds, checked after opening: a pid that was given to another program meanwhile is never signalled.
 
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::procfs;
+use super::procfs::{self, Stat};
 use super::running::Running;
 use super::spawn::MARKER;
 use crate::app::config::StopPolicy;
@@ -32,63 +33,38 @@ pub(super) fn name(signal: i32) -> String {
 /// Sends the policy's signal to the process group (and SIGCONT, for stopped ones), waits up to the grace for the
 /// process' end, then kills everything that is left. Does not reap. Cancel safe: it can be called again.
 pub async fn gracefully(running: &Running, policy: &StopPolicy) -> Stopped {
-    signal_group(
-        running,
-        Signal::from_named_raw(policy.signal).unwrap_or(Signal::TERM),
-    );
-    signal_group(running, Signal::CONT);
+    // Once a parent has ended, its children are init's: whose they were is to be known before.
+    let target = Target::of(running).sweep(Target::remember).await;
+    target.signal_group(Signal::from_named_raw(policy.signal).unwrap_or(Signal::TERM));
+    target.signal_group(Signal::CONT);
     let outcome = match tokio::time::timeout(policy.timeout, running.exited()).await {
         Ok(()) => Stopped::InTime,
         Err(_) => Stopped::Killed,
     };
-    kill(running).await;
+    target.kill_all().await;
     outcome
 }
 
 /// SIGKILL to everything of the process, repeated until nothing lives. Does not reap.
 pub async fn kill(running: &Running) {
-    let target = Target::of(running);
-    for pause in pauses() {
-        let sweep = target.clone();
-        // Reads all of /proc: too long for the actors' thread.
-        match tokio::task::spawn_blocking(move || sweep.kill_once()).await {
-            Ok(0) => return,
-            Ok(_) => tokio::time::sleep(pause).await,
-            Err(error) => {
-                log::error!("looking for what pid {} left: {error}", running.pid());
-                return;
-            }
-        }
-    }
-    log::error!(
-        "processes of pid {} do not die of SIGKILL: the kernel holds them (a hanging disk or network file system?)",
-        running.pid()
-    );
-}
-
-/// Signals the group as one, so that a fork in progress cannot escape it.
-fn signal_group(running: &Running, signal: Signal) {
-    if let Some(group) = Target::of(running).group() {
-        // ESRCH: it has just ended.
-        let _ = rustix::process::kill_process_group(group, signal);
-    }
+    Target::of(running).kill_all().await;
 }
 
 /// Kills what a dead process left running, recognised by the marker alone: its pid may be a stranger's by now. Blocks.
 pub fn kill_remains(instance: &str) {
-    let target = Target {
+    let mut target = Target {
         leader: None,
         marker: format!("{MARKER}={instance}"),
+        known: BTreeSet::new(),
     };
     for pause in pauses() {
-        if target.kill_once() == 0 {
+        target.kill_once();
+        if target.known.is_empty() {
             return;
         }
         std::thread::sleep(pause);
     }
-    log::error!(
-        "processes of {instance} do not die of SIGKILL: the kernel holds them (a hanging disk or network file system?)"
-    );
+    target.complain();
 }
 
 /// Pauses between sweeps: short, while the kernel buries what was killed, then longer; half a minute in all, because
@@ -97,12 +73,17 @@ fn pauses() -> impl Iterator<Item = Duration> {
     (0..160).map(|sweep| Duration::from_millis(if sweep < 20 { 5 } else { 200 }))
 }
 
+/// A process as only one ever was: pid and start time.
+type Unique = (u32, u64);
+
 /// What belongs to one instance.
 #[derive(Clone, Debug)]
 struct Target {
-    /// Pid and start time of the session's leader, as long as the pid cannot have been given to another program.
-    leader: Option<(u32, u64)>,
+    /// The session's leader, as long as its pid cannot have been given to another program.
+    leader: Option<Unique>,
     marker: String,
+    /// What the last sweep found alive.
+    known: BTreeSet<Unique>,
 }
 
 impl Target {
@@ -110,6 +91,45 @@ impl Target {
         Self {
             leader: Some((running.pid(), running.start_time())),
             marker: running.marker().to_owned(),
+            known: BTreeSet::new(),
+        }
+    }
+
+    async fn kill_all(self) {
+        let mut target = self;
+        for pause in pauses() {
+            target = target.sweep(Self::kill_once).await;
+            if target.known.is_empty() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        target.complain();
+    }
+
+    /// Runs one sweep, which reads all of `/proc`: too long for the actors' thread.
+    async fn sweep(self, sweep: impl FnOnce(&mut Self) + Send + 'static) -> Self {
+        let (mut target, fallback) = (self.clone(), self);
+        let swept = tokio::task::spawn_blocking(move || {
+            sweep(&mut target);
+            target
+        });
+        // The runtime is shutting down: nothing can be swept any more.
+        swept.await.unwrap_or(fallback)
+    }
+
+    fn complain(&self) {
+        log::error!(
+            "processes {:?} do not die of SIGKILL: the kernel holds them (a hanging disk or network file system?)",
+            self.known.iter().map(|(pid, _)| pid).collect::<Vec<_>>()
+        );
+    }
+
+    /// Signals the group as one, so that a fork in progress cannot escape it.
+    fn signal_group(&self, signal: Signal) {
+        if let Some(group) = self.group() {
+            // ESRCH: it has just ended.
+            let _ = rustix::process::kill_process_group(group, signal);
         }
     }
 
@@ -121,37 +141,64 @@ impl Target {
         is_ours.then(|| pid(leader)).flatten()
     }
 
-    /// Kills what is found in one pass, and says how many that were.
-    fn kill_once(&self) -> usize {
-        if let Some(group) = self.group() {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    /// Finds what lives of this instance, and kills it.
+    fn kill_once(&mut self) {
+        self.remember();
+        self.signal_group(Signal::KILL);
+        for (candidate, start_time) in &self.known {
+            // What is checked once the pidfd is open is what is signalled.
+            if let Some(pidfd) = hold(*candidate)
+                && procfs::stat(*candidate).is_some_and(|stat| stat.start_time == *start_time)
+            {
+                let _ = rustix::process::pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
+            }
         }
-        let own = std::process::id();
-        procfs::pids()
-            .filter(|candidate| *candidate != own && self.owns(*candidate))
-            .filter(|candidate| {
-                // What is checked once the pidfd is open is what is signalled.
-                hold(*candidate).is_some_and(|pidfd| {
-                    self.owns(*candidate)
-                        && rustix::process::pidfd_send_signal(pidfd.as_fd(), Signal::KILL).is_ok()
-                })
-            })
-            .count()
     }
 
-    /// Whether `candidate` lives and is of this instance.
-    fn owns(&self, candidate: u32) -> bool {
-        procfs::stat(candidate).is_some_and(|stat| {
-            stat.is_alive()
-                && (self.has_in_session(candidate, &stat)
-                    || procfs::has_variable(candidate, &self.marker))
-        })
+    /// Finds what lives of this instance: what shows it, what was known, and the descendants of these.
+    fn remember(&mut self) {
+        let own = std::process::id();
+        let living: Vec<(u32, Stat)> = procfs::pids()
+            .filter(|candidate| *candidate != own)
+            .filter_map(|candidate| Some((candidate, procfs::stat(candidate)?)))
+            .filter(|(_, stat)| stat.is_alive())
+            .collect();
+        let mut found: BTreeSet<Unique> = living
+            .iter()
+            .filter(|(candidate, stat)| self.owns(*candidate, stat))
+            .map(|(candidate, stat)| (*candidate, stat.start_time))
+            .collect();
+        let mut pids: HashSet<u32> = found.iter().map(|(pid, _)| *pid).collect();
+        loop {
+            let before = found.len();
+            for (candidate, stat) in &living {
+                if pids.contains(&stat.parent) && pids.insert(*candidate) {
+                    found.insert((*candidate, stat.start_time));
+                }
+            }
+            if found.len() == before {
+                break;
+            }
+        }
+        self.known = found;
+    }
+
+    fn owns(&self, candidate: u32, stat: &Stat) -> bool {
+        self.known.contains(&(candidate, stat.start_time))
+            || self.has_in_session(candidate, stat)
+            || self.may_have_started(stat) && procfs::has_variable(candidate, &self.marker)
+    }
+
+    /// What is older than the leader was not started by it: most of a machine, whose environments need no reading.
+    fn may_have_started(&self, stat: &Stat) -> bool {
+        self.leader
+            .is_none_or(|(_, start_time)| stat.start_time >= start_time)
     }
 
     /// Whether it is in the leader's session or group: the kernel gives their number to no new process while one
     /// member lives. An adopted leader is reaped by init at its end; pids are handed out cyclically, so that its
     /// number is not a stranger's in the moments after.
-    fn has_in_session(&self, candidate: u32, stat: &procfs::Stat) -> bool {
+    fn has_in_session(&self, candidate: u32, stat: &Stat) -> bool {
         let Some((leader, start_time)) = self.leader else {
             return false;
         };
@@ -164,7 +211,7 @@ impl Target {
         }
         match procfs::stat(leader) {
             Some(present) => present.start_time == start_time,
-            None => stat.start_time >= start_time,
+            None => self.may_have_started(stat),
         }
     }
 }
