@@ -202,10 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_deployed_is_refused_with_its_reason() {
+    fn what_would_be_refused_by_a_deploy_is_shown_with_the_reason() {
+        let report = examine(directory(&[("Procfile", b"# none\n")]).path()).unwrap();
+        assert!(report.processes.is_empty() && report.warnings[0].contains("no entry"));
+        let report = examine(directory(&[("Procfile", b"web: a\nweb: b\n")]).path()).unwrap();
+        assert_eq!(report.processes.len(), 2);
+        assert!(report.warnings[0].contains("lines 1 and 2"), "{:?}", report.warnings);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_its_reason() {
         assert!(refusal(&[]).contains("has no Procfile"));
-        assert!(refusal(&[("Procfile", b"# none\n")]).contains("no entry"));
-        assert!(refusal(&[("Procfile", b"web: a\nweb: b\n")]).contains("lines 1 and 2"));
         assert!(refusal(&[("Procfile", b"web: \xff\n")]).contains("line 1 is not UTF-8"));
         assert!(refusal(&[("Procfile", b"web: a\n"), (".env", b"\xff")]).contains(".env line 1"));
         assert!(refusal(&[("Procfile", &vec![b'#'; 1024 * 1024 + 1])]).contains("1 MiB"));
