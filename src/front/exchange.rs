@@ -173,13 +173,19 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
     pub async fn run(mut self) -> End {
         self.client.deadline.set(self.limit());
         loop {
-            if let Some(end) = self.step() {
-                return end;
+            match self.step() {
+                // Half of an interim response is out: an answer cannot follow it.
+                Some(End::Failed(_)) if !self.down.is_clear() => {
+                    return End::Truncated("an interim response was cut off");
+                }
+                Some(end) => return end,
+                None => {}
             }
             match poll_fn(|cx| self.poll_io(cx)).await {
                 Ok(()) => {}
                 Err(Stop::Gone) => return End::Gone,
-                Err(Stop::Timeout) => return self.timed_out(),
+                Err(Stop::Timeout) if self.down.is_clear() => return self.timed_out(),
+                Err(Stop::Timeout) => return End::Truncated("the client does not read"),
             }
         }
     }
@@ -222,10 +228,13 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
                 Err(why) => return Some(self.bad_response(why)),
                 Ok(Some(end)) => end,
                 Ok(None) if self.upstream_ended => return Some(self.closed()),
-                Ok(None) if bytes.len() >= self.upstream_space => {
+                Ok(None) if bytes.len() >= LARGE_SPACE => {
                     return Some(self.bad_response("its head is too large"));
                 }
                 Ok(None) => {
+                    if bytes.len() >= self.upstream_space {
+                        self.upstream_space = LARGE_SPACE;
+                    }
                     self.phase = Phase::Head { seen: bytes.len() };
                     return None;
                 }

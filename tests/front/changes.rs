@@ -144,7 +144,7 @@ fn what_does_not_finish_within_the_drain_time_is_cut_off() {
         conn.record_rest();
     });
     let mut front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
-        s.drain = Duration::from_millis(50)
+        s.drain = Duration::from_millis(50);
     });
     let mut client = front.connect();
     client.send(GET);
