@@ -284,7 +284,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Next::Linger
             }
             End::Stale => self.answer(&Failure::closed(), facts, false).await,
-            End::Gone | End::Switched(_) => Next::Close,
+            End::Gone => {
+                log::debug!("request {}: the client went away (H27)", facts.request_id);
+                Next::Close
+            }
+            End::Switched(_) => Next::Close,
         }
     }
 }

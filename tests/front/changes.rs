@@ -35,6 +35,23 @@ fn a_request_for_a_starting_app_is_held_until_it_is_there() {
 }
 
 #[test]
+fn a_client_that_leaves_while_it_is_held_is_not_sent_to_the_app() {
+    let origin = Origin::answering(OK);
+    let mut front = Fixture::tuned(vec![without_backend(Availability::Starting)], |s| {
+        s.hold = PATIENCE;
+        s.drain = PATIENCE;
+    });
+    let mut gone = front.connect();
+    gone.send(GET);
+    drop(gone);
+    // It stops at once only if no connection is left: the held one is noticed to be gone.
+    let before = std::time::Instant::now();
+    front.join();
+    assert!(before.elapsed() < PATIENCE / 2);
+    assert!(origin.received_nothing());
+}
+
+#[test]
 fn without_a_backend_the_answer_says_why() {
     for (availability, code) in [
         (Availability::Stopped, "H14"),
