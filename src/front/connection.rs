@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::buffer::Buffer;
 use super::deadline::Deadline;
 use super::error_page::{self, Failure, Page};
-use super::exchange::{Client, End, Exchange, Facts, Tunnel};
+use super::exchange::{Backend, Client, End, Exchange, Facts, Tunnel};
 use super::forwarded;
 use super::framing::Framing;
 use super::head::{self, MAX_TARGET, Refusal, Request};
@@ -165,10 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Runs the exchange with `upstream`; what it leaves decides how the connection goes on.
+    /// Runs the exchange with `connection`; what it leaves decides how the client's connection goes on.
     pub(super) async fn run(
         &mut self,
-        upstream: (&mut Upstream, bool),
+        (connection, reused): (&mut Upstream, bool),
         head: Vec<u8>,
         facts: &Facts,
     ) -> End {
@@ -177,11 +177,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             input: &mut self.input,
             deadline: &mut self.deadline,
         };
+        let backend = Backend {
+            connection,
+            reused,
+            space: self.worker.spare.take(),
+        };
         let settings = &*self.worker.settings;
         let draining = self.worker.is_draining();
-        Exchange::new(client, upstream, head, facts, (settings, draining))
-            .run()
-            .await
+        let exchange = Exchange::new(client, backend, head, facts, (settings, draining));
+        let (end, space) = exchange.run().await;
+        self.worker.spare.put(space);
+        end
     }
 
     /// Reads until a whole head is in the buffer; the answer is its length.

@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
+use super::buffer::Spare;
 use super::connection::Connection;
 use super::front::FrontSettings;
 use super::in_process::{Connector, ConnectorFactory};
@@ -55,6 +56,8 @@ pub struct Worker {
     table: watch::Receiver<Arc<Table>>,
     /// Idle connections to backends.
     pub pool: Pool,
+    /// Buffers for responses.
+    pub spare: Spare,
     /// Opens pipes to the API.
     pub api: Connector,
     /// Turns true when the front end drains.
@@ -100,6 +103,7 @@ impl Worker {
             replica: RefCell::new(replica(&settings, &plan.table)),
             table: plan.table.clone(),
             pool: Pool::default(),
+            spare: Spare::default(),
             api: (plan.api)(),
             draining: plan.draining.clone(),
             held: Cell::new(0),
