@@ -9,6 +9,7 @@ mod daemon_restart;
 mod demo;
 mod deploys;
 mod documents;
+mod front;
 mod install;
 mod lifecycle;
 mod logs;

@@ -1,5 +1,6 @@
 //! [`Buffer`]: bytes that were read and not used yet, bounded.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -22,7 +23,7 @@ impl Buffer {
 
     /// Drops the first `count` bytes.
     pub fn consume(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.end);
+        self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
@@ -70,5 +71,56 @@ impl Buffer {
         let read = space.filled().len();
         self.end += read;
         Poll::Ready(Ok(read))
+    }
+}
+
+/// Buffers kept for reuse.
+const SPARE: usize = 64;
+
+/// Empty buffers that still have their memory: clearing 64 KiB anew costs more than all else in a large response.
+#[derive(Debug, Default)]
+pub struct Spare(RefCell<Vec<Buffer>>);
+
+impl Spare {
+    /// An empty buffer.
+    #[must_use]
+    pub fn take(&self) -> Buffer {
+        self.0.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Keeps an empty buffer, if there is room.
+    pub fn put(&self, buffer: Buffer) {
+        let mut kept = self.0.borrow_mut();
+        if kept.len() < SPARE && buffer.is_empty() && !buffer.data.is_empty() {
+            kept.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_read_is_used_in_order_and_bounded() {
+        let mut source: &[u8] = b"abcdefgh";
+        let mut buffer = Buffer::default();
+        let mut seen = Vec::new();
+        loop {
+            let read = std::future::poll_fn(|cx| buffer.poll_fill(cx, &mut source, 4)).await;
+            if read.unwrap() == 0 {
+                break;
+            }
+            assert!(buffer.bytes().len() <= 4);
+            seen.push(buffer.bytes()[0]);
+            buffer.consume(1);
+        }
+        assert_eq!(seen, b"abcde");
+        assert_eq!(buffer.bytes(), b"fgh");
+        buffer.consume(usize::MAX);
+        let spare = Spare::default();
+        spare.put(buffer);
+        assert_eq!(spare.take().data.len(), 4, "its memory is kept");
+        assert_eq!(spare.take().data.len(), 0);
     }
 }

@@ -12,10 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::buffer::Buffer;
 use super::deadline::Deadline;
 use super::error_page::{self, Failure, Page};
-use super::exchange::{Client, End, Exchange, Facts, Tunnel};
+use super::exchange::{Backend, Client, End, Exchange, Facts, Tunnel};
 use super::forwarded;
 use super::framing::Framing;
 use super::head::{self, MAX_TARGET, Refusal, Request};
+use super::routing::Routed;
 use super::tunnel;
 use super::upstream::Upstream;
 use super::worker::Worker;
@@ -107,33 +108,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err(NoHead::Slow) => return self.refuse(&Failure::slow_client()).await,
             Err(NoHead::Refused(refusal)) => return self.refuse(&refusal.into()).await,
         };
-        let limits = &self.worker.settings.limits;
-        let (fields, body) = (limits.headers, limits.body);
-        // The buffer is moved out while the head borrows it.
-        let input = std::mem::take(&mut self.input);
-        let parsed = match head::request(&input.bytes()[..end], fields) {
-            Ok(parsed) => parsed,
-            Err(refusal) => {
-                self.input = input;
-                return self.refuse(&refusal.into()).await;
+        self.dispatch(end).await
+    }
+
+    /// Routes the request whose head is the first `end` bytes of the buffer, and answers it.
+    async fn dispatch(&mut self, end: usize) -> Next {
+        let limits = self.worker.settings.limits;
+        let (mut facts, mut waiting) = (None, None);
+        let (facts, failure) = loop {
+            // The buffer is moved out while the head borrows it.
+            let input = std::mem::take(&mut self.input);
+            let parsed = match head::request(&input.bytes()[..end], limits.headers) {
+                Ok(parsed) => parsed,
+                Err(refusal) => return self.refuse(&refusal.into()).await,
+            };
+            let facts = facts.get_or_insert_with(|| self.facts(&parsed));
+            if matches!(parsed.framing, Framing::Length(bytes) if bytes > limits.body) {
+                break (facts, Failure::body_too_large(limits.body));
+            }
+            let routed = self.route(&parsed, facts).await;
+            self.input = input;
+            match routed {
+                Routed::To(target, head) => {
+                    drop(waiting);
+                    self.input.consume(end);
+                    return self.exchange(target, head, facts).await;
+                }
+                Routed::Failed(failure) => break (facts, failure),
+                Routed::Held(app, changed) => match self.wait(&mut waiting, &app, changed).await {
+                    Ok(()) => {}
+                    Err(Some(failure)) => break (facts, failure),
+                    Err(None) => return Next::Close,
+                },
             }
         };
-        let facts = self.facts(&parsed);
-        if matches!(parsed.framing, Framing::Length(bytes) if bytes > body) {
-            let failure = Failure::body_too_large(body);
-            return self.answer(&failure, &facts, false).await;
-        }
-        let routed = self.route(&parsed, &facts).await;
-        self.input = input;
         self.input.consume(end);
-        match routed {
-            Ok((backend, head)) => self.exchange(backend, head, &facts).await,
-            Err(Some(failure)) => {
-                let complete = facts.framing == Framing::Empty;
-                self.answer(&failure, &facts, complete).await
-            }
-            Err(None) => Next::Close,
-        }
+        let complete = facts.framing == Framing::Empty;
+        self.answer(&failure, facts, complete).await
     }
 
     fn facts(&self, request: &Request<'_>) -> Facts {
@@ -154,10 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Runs the exchange with `upstream`; what it leaves decides how the connection goes on.
+    /// Runs the exchange with `connection`; what it leaves decides how the client's connection goes on.
     pub(super) async fn run(
         &mut self,
-        upstream: (&mut Upstream, bool),
+        (connection, reused): (&mut Upstream, bool),
         head: Vec<u8>,
         facts: &Facts,
     ) -> End {
@@ -166,11 +177,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             input: &mut self.input,
             deadline: &mut self.deadline,
         };
+        let backend = Backend {
+            connection,
+            reused,
+            space: self.worker.spare.take(),
+        };
         let settings = &*self.worker.settings;
         let draining = self.worker.is_draining();
-        Exchange::new(client, upstream, head, facts, (settings, draining))
-            .run()
-            .await
+        let exchange = Exchange::new(client, backend, head, facts, (settings, draining));
+        let (end, space) = exchange.run().await;
+        self.worker.spare.put(space);
+        end
     }
 
     /// Reads until a whole head is in the buffer; the answer is its length.

@@ -95,6 +95,17 @@ pub struct Client<'c, S> {
     pub deadline: &'c mut Deadline,
 }
 
+/// The backend's side of an exchange.
+#[derive(Debug)]
+pub struct Backend<'c> {
+    /// Its connection.
+    pub connection: &'c mut Upstream,
+    /// The connection was used before: the backend may have closed it just now.
+    pub reused: bool,
+    /// An empty buffer to read into.
+    pub space: Buffer,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Waiting for a final response head; so many bytes were searched for its end.
@@ -136,10 +147,10 @@ pub struct Exchange<'c, S> {
 }
 
 impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
-    /// Sends `head`, then the client's body, to `upstream`.
+    /// Sends `head`, then the client's body, to the backend.
     pub fn new(
         client: Client<'c, S>,
-        (upstream, reused): (&'c mut Upstream, bool),
+        backend: Backend<'c>,
         head: Vec<u8>,
         facts: &'c Facts,
         (settings, draining): (&'c FrontSettings, bool),
@@ -147,8 +158,8 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         let continues = facts.expects_continue && client.input.is_empty();
         Self {
             client,
-            upstream,
-            upstream_in: Buffer::default(),
+            upstream: backend.connection,
+            upstream_in: backend.space,
             upstream_space: SPACE,
             up: Flow::new(head, facts.framing, facts.framing),
             down: Flow::new(Vec::new(), Framing::Empty, Framing::Empty),
@@ -156,7 +167,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             settings,
             draining,
             phase: Phase::Head { seen: 0 },
-            reused,
+            reused: backend.reused,
             client_ended: false,
             upstream_ended: false,
             upstream_failed: false,
@@ -169,17 +180,30 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         }
     }
 
-    /// Runs it to its end.
-    pub async fn run(mut self) -> End {
+    /// Runs it to its end; gives the buffer back, for the next one.
+    pub async fn run(mut self) -> (End, Buffer) {
+        let end = self.drive().await;
+        let mut space = self.upstream_in;
+        space.consume(usize::MAX);
+        (end, space)
+    }
+
+    async fn drive(&mut self) -> End {
         self.client.deadline.set(self.limit());
         loop {
-            if let Some(end) = self.step() {
-                return end;
+            match self.step() {
+                // Half of an interim response is out: an answer cannot follow it.
+                Some(End::Failed(_)) if !self.down.is_clear() => {
+                    return End::Truncated("an interim response was cut off");
+                }
+                Some(end) => return end,
+                None => {}
             }
             match poll_fn(|cx| self.poll_io(cx)).await {
                 Ok(()) => {}
                 Err(Stop::Gone) => return End::Gone,
-                Err(Stop::Timeout) => return self.timed_out(),
+                Err(Stop::Timeout) if self.down.is_clear() => return self.timed_out(),
+                Err(Stop::Timeout) => return End::Truncated("the client does not read"),
             }
         }
     }
@@ -222,10 +246,13 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
                 Err(why) => return Some(self.bad_response(why)),
                 Ok(Some(end)) => end,
                 Ok(None) if self.upstream_ended => return Some(self.closed()),
-                Ok(None) if bytes.len() >= self.upstream_space => {
+                Ok(None) if bytes.len() >= LARGE_SPACE => {
                     return Some(self.bad_response("its head is too large"));
                 }
                 Ok(None) => {
+                    if bytes.len() >= self.upstream_space {
+                        self.upstream_space = LARGE_SPACE;
+                    }
                     self.phase = Phase::Head { seen: bytes.len() };
                     return None;
                 }

@@ -1,5 +1,7 @@
 //! What rewriting promises.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::front::head;
 
@@ -165,4 +167,28 @@ fn a_request_id_is_kept_if_it_is_sane() {
     assert_eq!(id("a b"), None);
     assert_eq!(id(""), None);
     assert_eq!(id("\"><script>"), None);
+}
+
+proptest! {
+    #[test]
+    fn what_is_sent_parses_back_to_what_came(
+        names in proptest::collection::vec("[A-Za-z][A-Za-z0-9-]{0,8}", 0..8),
+        value in "[!-~]([ -~]{0,8}[!-~])?",
+        target in "/[!-\"$-~]{0,20}",
+        length in 0u64..1000,
+    ) {
+        let fields: String = names.iter().map(|n| format!("X-{n}: {value}\r\n")).collect();
+        let came = format!("PUT {target} HTTP/1.1\r\nhOsT: a:1\r\n{fields}Content-Length: {length}\r\n\r\n");
+        let parsed = head::request(came.as_bytes(), 100).unwrap();
+        let mut out = Vec::new();
+        request(&mut out, &parsed, &context(false, 0));
+        let again = head::request(&out, 100).unwrap();
+        prop_assert_eq!(again.target, parsed.target);
+        prop_assert_eq!(again.framing, parsed.framing);
+        let kept = |fields: &[Field<'_>]| -> Vec<(String, Vec<u8>)> {
+            let ours = |f: &&Field<'_>| !OURS.iter().any(|own| same(own, f.name)) && !f.is("via");
+            fields.iter().filter(ours).map(|f| (f.name.to_owned(), f.value.to_vec())).collect()
+        };
+        prop_assert_eq!(kept(&again.fields), kept(&parsed.fields));
+    }
 }

@@ -248,7 +248,7 @@ mod tests {
     fn chunks_become_payload() {
         assert_eq!(
             chunked("3\r\nabc\r\n0A;x=\"y\"\r\n0123456789\r\n0\r\n\r\nGET"),
-            Ok((b"abc0123456789".to_vec(), 34, true))
+            Ok((b"abc0123456789".to_vec(), 35, true))
         );
         assert_eq!(chunked("3\r\nab").map(|r| r.2), Ok(false));
         let mut decoder = Decoder::new(Framing::Chunked);

@@ -1,5 +1,8 @@
 //! The authority of a request: host and port (pure; RFC 3986 §3.2).
 
+/// A DNS name has at most 253 bytes, a port 5 digits.
+const MAX_AUTHORITY: usize = 262;
+
 /// A host and perhaps a port, as they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority<'b> {
@@ -15,6 +18,9 @@ impl<'b> Authority<'b> {
     /// Parses `host[:port]`. An empty one is allowed in Host (RFC 9112 §3.2: for targets without an authority).
     #[must_use]
     pub fn parse(text: &'b str) -> Option<Self> {
+        if text.len() > MAX_AUTHORITY {
+            return None;
+        }
         let end = match text.strip_prefix('[') {
             Some(rest) => {
                 let end = rest.find(']')?;

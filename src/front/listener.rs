@@ -146,10 +146,12 @@ impl Ports {
     }
 
     fn bind(&self, port: u16) -> io::Result<Vec<Open>> {
+        // `[::]` takes IPv4 too, unless that is listened on beside it.
+        let only_v6 = self.addresses.iter().any(IpAddr::is_ipv4);
         let addresses = self.addresses.iter();
         addresses
             .map(|ip| {
-                let listener = listen(SocketAddr::new(*ip, port))?;
+                let listener = listen(SocketAddr::new(*ip, port), only_v6)?;
                 let accept = accept(listener, port, self.workers.clone());
                 Ok(Open(actix_rt::spawn(accept)))
             })
@@ -157,7 +159,7 @@ impl Ports {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(
         Domain::for_address(address),
@@ -166,8 +168,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     )?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // 0.0.0.0 and [::] are listed side by side.
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(only_v6)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -1,6 +1,14 @@
 //! The front end: listener → connection → head → router → pool → exchange, on one worker thread from accept to close.
 //!
 //! It sees the routing table and never an app. It parses hostile bytes as root: no unsafe code, every buffer bounded.
+//!
+//! | what | where |
+//! |---|---|
+//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`] |
+//! | what a client may send (pure) | [`head`], `request_rules`, [`host`], [`framing`] |
+//! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
+//! | a connection, its requests, where they go | [`connection`], `routing`, [`pool`], [`upstream`], [`in_process`] |
+//! | bytes both ways | [`exchange`], [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
 
 pub mod buffer;
 pub mod connection;

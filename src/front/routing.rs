@@ -1,6 +1,13 @@
 //! From a request head to a backend, and through the exchange with it: routing, holding, connecting, trying again.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Next};
@@ -13,11 +20,14 @@ use super::pool;
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::router::backend::{Backend, Lease};
-use crate::router::replica::{Found, Select, Selection};
-use crate::router::table::Availability;
+use crate::router::replica::{Found, Select, Selection, Wanted};
+use crate::router::table::{Availability, Table};
 
 /// Requests that may wait on one worker for apps to start.
 const HELD: usize = 1024;
+
+/// What is read behind the head of a request that waits, to see whether the client is still there.
+const HELD_SPACE: usize = 8 * 1024;
 
 /// Who a request goes to.
 pub(super) enum Target {
@@ -27,44 +37,69 @@ pub(super) enum Target {
     Api,
 }
 
-/// One more request that waits; dropping it takes it off.
-struct Held<'w>(&'w Worker);
+/// What routing came to.
+pub(super) enum Routed {
+    /// This target, with the head that it gets.
+    To(Target, Vec<u8>),
+    /// Nobody.
+    Failed(Failure),
+    /// An app that is starting: route again after a change.
+    Held(Arc<str>, watch::Receiver<Arc<Table>>),
+}
 
-impl<'w> Held<'w> {
-    fn new(worker: &'w Worker) -> Option<Self> {
+/// A request that waits; dropping it makes room for another one.
+pub(super) struct Waiting {
+    until: Instant,
+    worker: Rc<Worker>,
+}
+
+impl Waiting {
+    fn new(worker: &Rc<Worker>) -> Option<Self> {
         let held = worker.held.get();
         (held < HELD).then(|| {
             worker.held.set(held + 1);
-            Self(worker)
+            Self {
+                until: Instant::now() + worker.settings.hold,
+                worker: Rc::clone(worker),
+            }
         })
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.held.set(self.0.held.get() - 1);
+        self.worker.held.set(self.worker.held.get() - 1);
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Finds who answers, and writes the head that they get. `Err(None)`: the client is gone.
-    pub(super) async fn route(
-        &mut self,
-        request: &Request<'_>,
-        facts: &Facts,
-    ) -> Result<(Target, Vec<u8>), Option<Failure>> {
+    /// Finds who answers, and writes the head that they get.
+    pub(super) async fn route(&self, request: &Request<'_>, facts: &Facts) -> Routed {
         let x_app = request.fields.iter().find(|f| f.is("x-app"));
-        let select = Select {
+        let wanted = Wanted {
             x_app: x_app.map(|f| String::from_utf8_lossy(f.value).into()),
             host: request.authority.map_or_else(Box::default, |a| a.routed()),
             path: request.target.into(),
             port: self.port,
+        };
+        let select = Select {
+            wanted: Arc::new(wanted),
             avoid: Vec::new(),
         };
-        let target = self.target(select).await.map_err(Some)?;
-        let strip = match &target {
-            Target::App(found, ..) => found.strip,
-            Target::Api => 0,
+        let (target, strip) = match self.worker.select(select.clone()).await {
+            None => return Routed::Failed(Failure::unroutable()),
+            Some(Selection::Backend(found, backend, lease)) => {
+                let strip = found.strip;
+                (Target::App(found, backend, lease, select), strip)
+            }
+            Some(Selection::Api) => (Target::Api, 0),
+            Some(Selection::NotFound) => return Routed::Failed(Failure::not_found()),
+            Some(Selection::Unavailable(found, why)) => {
+                return Routed::Failed(unavailable(&found.route.app, why));
+            }
+            Some(Selection::Hold(found, changed)) => {
+                return Routed::Held(Arc::clone(&found.route.app), changed);
+            }
         };
         let context = Context {
             peer: self.peer.ip(),
@@ -75,40 +110,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let mut head = Vec::with_capacity(1024);
         forwarded::request(&mut head, request, &context);
-        Ok((target, head))
+        Routed::To(target, head)
     }
 
-    /// Asks the replica, and waits while the app starts.
-    async fn target(&self, select: Select) -> Result<Target, Failure> {
-        let worker = &*self.worker;
-        let until = Instant::now() + worker.settings.hold;
-        let mut held = None;
-        loop {
-            let Ok(selection) = worker.replica.send(select.clone()).await else {
-                return Err(Failure::unroutable());
-            };
-            let (app, mut changed) = match selection {
-                Selection::Backend(found, backend, lease) => {
-                    return Ok(Target::App(found, backend, lease, select));
-                }
-                Selection::Api => return Ok(Target::Api),
-                Selection::NotFound => return Err(Failure::not_found()),
-                Selection::Unavailable(found, why) => {
-                    return Err(unavailable(&found.route.app, why));
-                }
-                Selection::Hold(found, changed) => (found.route.app.clone(), changed),
-            };
-            if held.is_none() {
-                held = Held::new(worker);
-            }
-            if held.is_none() {
-                return Err(Failure::backlog(&app));
-            }
-            let changed = tokio::time::timeout_at(until, changed.changed()).await;
-            if !matches!(changed, Ok(Ok(()))) {
-                return Err(Failure::not_ready(&app));
-            }
+    /// Waits for a change of the table, while `app` starts. `Err(None)`: the client is gone.
+    pub(super) async fn wait(
+        &mut self,
+        waiting: &mut Option<Waiting>,
+        app: &str,
+        mut changed: watch::Receiver<Arc<Table>>,
+    ) -> Result<(), Option<Failure>> {
+        if waiting.is_none() {
+            *waiting = Waiting::new(&self.worker);
         }
+        let Some(Waiting { until, .. }) = waiting else {
+            return Err(Some(Failure::backlog(app)));
+        };
+        self.deadline
+            .set(until.saturating_duration_since(Instant::now()));
+        let space = self.worker.settings.limits.head + HELD_SPACE;
+        let mut changes = pin!(changed.changed());
+        poll_fn(|cx| {
+            match changes.as_mut().poll(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Some(Failure::not_ready(app)))),
+                Poll::Pending => {}
+            }
+            while !self.input.holds(space) {
+                match self.input.poll_fill(cx, &mut self.stream, space) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(None)),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+            let late = |()| Err(Some(Failure::not_ready(app)));
+            self.deadline.poll(cx).map(late)
+        })
+        .await
     }
 
     /// Sends the request to its target and the response to the client.
@@ -210,8 +248,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Another process of the same app, to which the same head can be sent.
     async fn another(&self, found: &Found, select: &Select) -> Option<(Backend, Lease)> {
-        match self.worker.replica.send(select.clone()).await {
-            Ok(Selection::Backend(other, backend, lease))
+        match self.worker.select(select.clone()).await {
+            Some(Selection::Backend(other, backend, lease))
                 if other.route.app == found.route.app && other.strip == found.strip =>
             {
                 log::info!("{}: {} is asked instead", found.route.app, backend.process);
@@ -246,7 +284,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Next::Linger
             }
             End::Stale => self.answer(&Failure::closed(), facts, false).await,
-            End::Gone | End::Switched(_) => Next::Close,
+            End::Gone => {
+                log::debug!("request {}: the client went away (H27)", facts.request_id);
+                Next::Close
+            }
+            End::Switched(_) => Next::Close,
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
+use super::buffer::Spare;
 use super::connection::Connection;
 use super::front::FrontSettings;
 use super::in_process::{Connector, ConnectorFactory};
@@ -18,7 +19,7 @@ use super::listener::{Accepted, Workers};
 use super::pool::Pool;
 use super::trusted::Network;
 use crate::router::backend::{Lease, Load};
-use crate::router::replica::Replica;
+use crate::router::replica::{Replica, Select, Selection};
 use crate::router::table::Table;
 
 /// How often idle connections to backends are looked at.
@@ -50,10 +51,13 @@ pub struct Worker {
     pub settings: Arc<FrontSettings>,
     /// Networks whose forwarding fields are believed.
     pub trusted: Vec<Network>,
-    /// Answers who a request is for.
-    pub replica: Addr<Replica>,
+    /// Answers who a request is for; a fresh one takes its place if it ever ends.
+    replica: RefCell<Addr<Replica>>,
+    table: watch::Receiver<Arc<Table>>,
     /// Idle connections to backends.
     pub pool: Pool,
+    /// Buffers for responses.
+    pub spare: Spare,
     /// Opens pipes to the API.
     pub api: Connector,
     /// Turns true when the front end drains.
@@ -85,8 +89,6 @@ impl Worker {
 
     fn new(plan: &Plan) -> Self {
         let settings = Arc::clone(&plan.settings);
-        let hosts = settings.api_hosts.iter().map(|h| h.to_ascii_lowercase());
-        let hosts: Arc<[String]> = hosts.collect();
         let trusted = settings.trusted_proxies.iter().filter_map(|text| {
             let network = Network::parse(text);
             if network.is_none() {
@@ -98,8 +100,10 @@ impl Worker {
         });
         Self {
             trusted: trusted.collect(),
-            replica: Replica::new(plan.table.clone(), hosts).start(),
+            replica: RefCell::new(replica(&settings, &plan.table)),
+            table: plan.table.clone(),
             pool: Pool::default(),
+            spare: Spare::default(),
             api: (plan.api)(),
             draining: plan.draining.clone(),
             held: Cell::new(0),
@@ -134,6 +138,23 @@ impl Worker {
         let _ = stream.shutdown().await;
     }
 
+    /// Asks this thread's replica. `None`: it ended, and so did the one started in its place.
+    pub async fn select(&self, select: Select) -> Option<Selection> {
+        let present = self.replica.borrow().clone();
+        if let Ok(selection) = present.send(select.clone()).await {
+            return Some(selection);
+        }
+        let fresh = {
+            let mut replica_of_now = self.replica.borrow_mut();
+            if *replica_of_now == present {
+                log::error!("a worker's routing replica ended: a fresh one is started");
+                *replica_of_now = replica(&self.settings, &self.table);
+            }
+            replica_of_now.clone()
+        };
+        fresh.send(select).await.ok()
+    }
+
     /// A new request id: 32 hexadecimal digits, unique among workers and starts.
     #[must_use]
     pub fn request_id(&self) -> Box<str> {
@@ -153,6 +174,11 @@ impl Worker {
     pub fn is_draining(&self) -> bool {
         *self.draining.borrow()
     }
+}
+
+fn replica(settings: &FrontSettings, table: &watch::Receiver<Arc<Table>>) -> Addr<Replica> {
+    let hosts = settings.api_hosts.iter().map(|h| h.to_ascii_lowercase());
+    Replica::new(table.clone(), hosts.collect()).start()
 }
 
 async fn take_accepted(worker: Weak<Worker>, mut accepted: mpsc::Receiver<Accepted>) {

@@ -59,13 +59,13 @@ impl Replica {
         self.random
     }
 
-    fn route(&mut self, select: &Select) -> Result<Found, Selection> {
+    fn route(&mut self, wanted: &Wanted) -> Result<Found, Selection> {
         let view = View {
-            x_app: select.x_app.as_deref(),
-            host: &select.host,
-            path: &select.path,
-            port: select.port,
-            api_host: self.api_hosts.iter().any(|h| **h == *select.host),
+            x_app: wanted.x_app.as_deref(),
+            host: &wanted.host,
+            path: &wanted.path,
+            port: wanted.port,
+            api_host: self.api_hosts.iter().any(|h| **h == *wanted.host),
         };
         let (table, hosts) = (&self.table, &mut self.hosts);
         let decision = table.decide_with(&view, |host| {
@@ -99,6 +99,15 @@ impl Actor for Replica {
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Selection")]
 pub struct Select {
+    /// What is asked for.
+    pub wanted: Arc<Wanted>,
+    /// Backends that just refused a connection.
+    pub avoid: Vec<SocketAddr>,
+}
+
+/// What routing looks at in a request, on its way to the replica.
+#[derive(Clone, Debug)]
+pub struct Wanted {
     /// The value of `X-App`.
     pub x_app: Option<Box<str>>,
     /// The host in lower case, without the port.
@@ -107,8 +116,6 @@ pub struct Select {
     pub path: Box<str>,
     /// The port of the app's own listener that the connection came in by.
     pub port: Option<u16>,
-    /// Backends that just refused a connection.
-    pub avoid: Vec<SocketAddr>,
 }
 
 /// The app that a request is for.
@@ -143,7 +150,7 @@ impl Handler<Select> for Replica {
     fn handle(&mut self, select: Select, _: &mut Self::Context) -> Self::Result {
         self.update();
         let random = self.random();
-        let found = match self.route(&select) {
+        let found = match self.route(&select.wanted) {
             Ok(found) => found,
             Err(other) => return MessageResult(other),
         };
@@ -194,11 +201,14 @@ mod tests {
     }
 
     fn ask(host: &str) -> Select {
-        Select {
+        let wanted = Wanted {
             x_app: None,
             host: host.into(),
             path: "/".into(),
             port: None,
+        };
+        Select {
+            wanted: Arc::new(wanted),
             avoid: Vec::new(),
         }
     }

@@ -1,0 +1,250 @@
+//! A front end in this process, with a hand-made routing table.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown as Half, SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use procserver::front::front::{Front, FrontSettings, Limits, Timeouts};
+use procserver::front::in_process::{Connector, ConnectorFactory};
+use procserver::router::backend::{Backend, Load};
+use procserver::router::table::{Availability, Route, Table};
+use procserver::supervision::{ExitReason, Shutdown};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{oneshot, watch};
+
+use super::origin::{Origin, PATIENCE, read_message};
+
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A running front end; it is drained when dropped.
+pub(crate) struct Fixture {
+    pub(crate) address: SocketAddr,
+    table: watch::Sender<Arc<Table>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Fixture {
+    /// With this routing table.
+    pub(crate) fn new(routes: Vec<Route>) -> Self {
+        Self::tuned(routes, |_| {})
+    }
+
+    /// With the app `blog` at `origin` for all hosts.
+    pub(crate) fn before(origin: &Origin) -> Self {
+        Self::new(vec![route("blog", &[origin])])
+    }
+
+    pub(crate) fn tuned(routes: Vec<Route>, tune: impl FnOnce(&mut FrontSettings)) -> Self {
+        let mut settings = settings();
+        tune(&mut settings);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (table, receiver) = watch::channel(Arc::new(Table::new(
+            routes.into_iter().map(Arc::new).collect(),
+        )));
+        let (stop, stopped) = oneshot::channel();
+        let (ready, started) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            System::new().block_on(async move {
+                let listeners = vec![(address, listener)];
+                let settings = Arc::new(settings);
+                let front =
+                    Front::new(listeners, settings, receiver, api(), ExitReason::default()).start();
+                ready.send(()).unwrap();
+                let _ = stopped.await;
+                let _ = front.send(Shutdown).await;
+                while front.connected() {
+                    tokio::task::yield_now().await;
+                }
+            });
+        });
+        started.recv_timeout(PATIENCE).unwrap();
+        Self {
+            address,
+            table,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn publish(&self, route: Route) {
+        let next = self.table.borrow().with(route);
+        self.table.send_replace(Arc::new(next));
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Sends bytes on a new connection and reads what comes until it is closed.
+    pub(crate) fn talk(&self, bytes: &str) -> String {
+        let mut client = self.connect();
+        client.send(bytes);
+        client.rest()
+    }
+
+    /// Asks it to stop and does not wait.
+    pub(crate) fn begin_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Waits until it has stopped.
+    pub(crate) fn join(&mut self) {
+        self.begin_stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+fn settings() -> FrontSettings {
+    FrontSettings {
+        workers: 1,
+        api_hosts: vec!["api.local".into()],
+        trusted_proxies: Vec::new(),
+        hold: Duration::from_secs(5),
+        drain: Duration::from_millis(500),
+        timeouts: Timeouts {
+            connect: Duration::from_secs(5),
+            head: Duration::from_secs(5),
+            response: Duration::from_secs(5),
+            idle: Duration::from_secs(5),
+            tunnel_idle: Duration::from_secs(5),
+        },
+        limits: Limits {
+            head: 32 * 1024,
+            body: 1 << 20,
+            headers: 100,
+            connections: 1000,
+        },
+    }
+}
+
+/// An API that answers each request with its head.
+fn api() -> ConnectorFactory {
+    Arc::new(|| -> Connector {
+        Rc::new(|_| {
+            let (near, mut far) = tokio::io::duplex(16 * 1024);
+            actix_rt::spawn(async move {
+                let mut head = Vec::new();
+                while let Ok(byte) = far.read_u8().await {
+                    head.push(byte);
+                    if head.ends_with(b"\r\n\r\n") {
+                        let start = format!(
+                            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+                            head.len() + 4
+                        );
+                        let _ = far.write_all(start.as_bytes()).await;
+                        let _ = far.write_all(b"api:").await;
+                        let _ = far.write_all(&head).await;
+                        head.clear();
+                    }
+                }
+            });
+            near
+        })
+    })
+}
+
+/// An app for all hosts.
+pub(crate) fn route(app: &str, origins: &[&Origin]) -> Route {
+    Route {
+        app: app.into(),
+        created: 1,
+        domain: vec![".".into()],
+        path: true,
+        strip_path: true,
+        port: None,
+        static_files: None,
+        availability: Availability::Starting,
+        backends: origins.iter().map(|o| backend(o.address)).collect(),
+    }
+}
+
+/// An app for its path only.
+pub(crate) fn path_route(app: &str, origin: &Origin) -> Route {
+    Route {
+        domain: Vec::new(),
+        ..route(app, &[origin])
+    }
+}
+
+pub(crate) fn backend(address: SocketAddr) -> Backend {
+    Backend {
+        process: "web.1".into(),
+        release: 1,
+        address,
+        load: Arc::new(Load::default()),
+    }
+}
+
+/// A client's end.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream }
+    }
+
+    pub(crate) fn send(&mut self, bytes: &str) {
+        self.stream.write_all(bytes.as_bytes()).unwrap();
+    }
+
+    /// A response with its body.
+    pub(crate) fn response(&mut self) -> String {
+        read_message(&mut self.stream, false)
+    }
+
+    /// A response that has no body, whatever its fields say.
+    pub(crate) fn head(&mut self) -> String {
+        read_message(&mut self.stream, true)
+    }
+
+    /// Exactly these bytes come.
+    pub(crate) fn expect(&mut self, bytes: &str) {
+        let mut came = vec![0; bytes.len()];
+        self.stream.read_exact(&mut came).unwrap();
+        assert_eq!(String::from_utf8_lossy(&came), bytes);
+    }
+
+    /// All until the connection is closed.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = Vec::new();
+        let ended = self.stream.read_to_end(&mut rest);
+        let rest = String::from_utf8_lossy(&rest).into_owned();
+        if let Err(error) = ended {
+            let reset = error.kind() == std::io::ErrorKind::ConnectionReset;
+            assert!(reset, "not closed: {error}, after {rest:?}");
+        }
+        rest
+    }
+
+    pub(crate) fn close_sending(&self) {
+        self.stream.shutdown(Half::Write).unwrap();
+    }
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::yield_now();
+    }
+}

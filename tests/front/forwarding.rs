@@ -1,0 +1,189 @@
+//! HTTP.md §2: what goes out.
+
+use super::fixture::{Fixture, OK, route};
+use super::origin::Origin;
+
+#[test]
+fn the_app_sees_the_request_with_forwarding_fields_and_without_hop_by_hop_ones() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    client.send(
+        "GET /a%2Fb//c/../d?x=%20 HTTP/1.1\r\nZ: 1\r\nHOST: Blog.local:81\r\nConnection: keep-alive, X-Secret, host\r\n\
+         X-Secret: 1\r\nKeep-Alive: 1\r\nTE: trailers\r\nX-Forwarded-For: 6.6.6.6\r\nX-Request-ID: mine-1\r\nz: 2\r\n\r\n",
+    );
+    let answer = client.response();
+    assert!(answer.contains("X-Request-ID: mine-1\r\n"), "{answer}");
+    assert_eq!(
+        origin.received(),
+        "GET /a%2Fb//c/../d?x=%20 HTTP/1.1\r\nZ: 1\r\nHOST: Blog.local:81\r\nz: 2\r\nTE: trailers\r\nConnection: TE\r\n\
+         Via: 1.1 procserver\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n\
+         X-Forwarded-Host: Blog.local:81\r\nX-Forwarded-Port: 81\r\nX-Request-ID: mine-1\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_trusted_peer_is_appended_to() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.trusted_proxies = vec!["127.0.0.0/8".into()];
+    });
+    front.connect().send(
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\r\n",
+    );
+    let got = origin.received();
+    assert!(
+        got.contains("X-Forwarded-For: 6.6.6.6, 127.0.0.1\r\n"),
+        "{got}"
+    );
+    assert!(got.contains("X-Forwarded-Proto: https\r\n"), "{got}");
+}
+
+#[test]
+fn bodies_are_framed_anew_with_trailers() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n003;ext=1\r\nabc\r\n0\r\nX-Sum: 1\r\nHost: b\r\n\r\n",
+    );
+    client.response();
+    let got = origin.received();
+    assert!(got.contains("\r\nTransfer-Encoding: chunked\r\n"), "{got}");
+    assert!(
+        got.contains("\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"),
+        "{got}"
+    );
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 003\r\nContent-Length: 3\r\n\r\nabc");
+    client.response();
+    let got = origin.received();
+    assert!(
+        got.contains("Content-Length: 3\r\n") && got.ends_with("\r\n\r\nabc"),
+        "{got}"
+    );
+    assert_eq!(got.matches("Content-Length").count(), 1);
+}
+
+#[test]
+fn a_large_upload_arrives_whole() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::before(&origin);
+    let body = "0123456789abcdef".repeat(40_000);
+    let mut client = front.connect();
+    client.send(&format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    assert!(client.response().ends_with("ok"));
+    assert!(origin.received().ends_with(&format!("\r\n\r\n{body}")));
+}
+
+#[test]
+fn backend_connections_are_kept_and_a_dead_one_is_replaced() {
+    // Each connection answers once, keeps quiet about closing, and closes when the next request comes.
+    let origin = Origin::start(|conn| {
+        conn.request();
+        let number = conn.number;
+        conn.send(&format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"
+        ));
+        if conn.number == 0 {
+            conn.request();
+        } else {
+            while conn.request().is_some() {
+                conn.send(&format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"
+                ));
+            }
+        }
+    });
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    let mut ask = |method: &str| {
+        client.send(&format!(
+            "{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+        ));
+        client.response()
+    };
+    assert!(ask("GET").ends_with("\r\n\r\n0"));
+    assert!(
+        ask("GET").ends_with("\r\n\r\n1"),
+        "sent again on a fresh connection"
+    );
+    assert!(ask("GET").ends_with("\r\n\r\n1"), "which is kept");
+}
+
+#[test]
+fn a_request_that_may_have_been_done_is_not_sent_again() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.send(OK);
+        conn.request();
+    });
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.response();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    let answer = client.response();
+    assert!(
+        answer.starts_with("HTTP/1.1 502 ") && answer.contains("H13"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_refused_connection_goes_to_another_instance() {
+    let origin = Origin::answering(OK);
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut two = route("blog", &[&origin]);
+    two.backends.push(super::fixture::backend(free));
+    let loads: Vec<_> = two.backends.iter().map(|b| b.load.clone()).collect();
+    let front = Fixture::new(vec![two]);
+    for _ in 0..20 {
+        let answer = front
+            .talk("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx");
+        assert!(answer.ends_with("ok"), "{answer}");
+    }
+    super::fixture::until("all requests are off", || {
+        loads.iter().all(|l| l.outstanding() == 0)
+    });
+    let mut alone = route("alone", &[]);
+    alone.backends.push(super::fixture::backend(free));
+    let front = Fixture::new(vec![alone]);
+    let answer = front.talk("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(
+        answer.starts_with("HTTP/1.1 502 ") && answer.contains("H21"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn the_api_is_reached_in_process_and_keeps_its_pipe() {
+    let front = Fixture::new(Vec::new());
+    let mut client = front.connect();
+    for host in ["x", "API.local:80"] {
+        client.send(&format!(
+            "GET /applications HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n"
+        ));
+        let answer = client.response();
+        assert!(
+            answer.contains("api:GET /applications HTTP/1.1\r\n"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("X-Forwarded-For: 127.0.0.1\r\n"),
+            "{answer}"
+        );
+    }
+    client.send("GET /anything HTTP/1.1\r\nHost: api.local\r\nX-App: none\r\n\r\n");
+    let answer = client.response();
+    assert!(
+        answer.contains("api:GET /anything") && !answer.contains("X-App"),
+        "{answer}"
+    );
+}

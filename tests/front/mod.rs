@@ -1,0 +1,9 @@
+//! The front end, seen from both ends: hand-made bytes in front, an origin that records behind.
+
+mod changes;
+mod fixture;
+mod forwarding;
+mod origin;
+mod requests;
+mod responses;
+mod upgrades;

@@ -1,0 +1,49 @@
+//! HTTP.md §4: upgrades.
+
+use super::fixture::{Fixture, OK, route, until};
+use super::origin::Origin;
+
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo/1\r\n\r\n";
+
+#[test]
+fn a_tunnel_carries_bytes_both_ways_those_beside_the_heads_included_and_half_closes() {
+    let origin = Origin::start(|conn| {
+        let head = super::origin::read_message(&mut conn.stream, true);
+        conn.record(&head);
+        conn.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo/1\r\nConnection: upgrade\r\n\r\nhello");
+        conn.record_rest();
+        conn.send("bye");
+    });
+    let blog = route("blog", &[&origin]);
+    let load = blog.backends[0].load.clone();
+    let front = Fixture::new(vec![blog]);
+    let mut client = front.connect();
+    client.send(&format!("{UPGRADE}early"));
+    assert_eq!(
+        client.head(),
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo/1\r\n\r\n"
+    );
+    client.expect("hello");
+    assert!(
+        origin
+            .received()
+            .contains("Connection: Upgrade\r\nUpgrade: echo/1\r\n")
+    );
+    assert_eq!(load.outstanding(), 1, "a tunnel counts");
+    client.send(" late");
+    client.close_sending();
+    assert_eq!(origin.received(), "rest: early late");
+    assert_eq!(client.rest(), "bye");
+    until("the tunnel is off the backend", || load.outstanding() == 0);
+}
+
+#[test]
+fn a_refused_upgrade_stays_http_on_the_same_connection() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    for _ in 0..2 {
+        client.send(UPGRADE);
+        assert!(client.response().ends_with("\r\n\r\nok"));
+    }
+}
