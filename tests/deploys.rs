@@ -174,8 +174,12 @@ fn while_a_redeploy_goes_well_or_badly_every_request_is_answered() {
     std::thread::scope(|scope| {
         let visitor = scope.spawn(|| {
             let mut versions = Vec::new();
-            while !over.load(Ordering::Relaxed) {
+            // Once more after the last deploy is done: that one must see it.
+            for last in std::iter::repeat_with(|| over.load(Ordering::SeqCst)) {
                 versions.push(server.visit("/echo/").expect(200).json()["version"].clone());
+                if last {
+                    break;
+                }
             }
             versions.dedup();
             versions
@@ -186,7 +190,7 @@ fn while_a_redeploy_goes_well_or_badly_every_request_is_answered() {
             repo.commit(&[("VERSION", "3"), ("build", "")]);
             server.act("echo", "redeploy").expect(200);
         }));
-        over.store(true, Ordering::Relaxed);
+        over.store(true, Ordering::SeqCst);
         assert_eq!(
             visitor.join().unwrap(),
             [json!("1"), json!("3")],
