@@ -415,3 +415,75 @@ async fn readers_are_limited_and_gone_ones_make_room() {
         tokio::task::yield_now().await;
     }
 }
+
+/// Bytes in the only segment of the standard output.
+fn stdout_size(root: &Path) -> u64 {
+    let segment = root.join("logs/stdout-00000000000000000001.log");
+    std::fs::metadata(segment).map_or(0, |metadata| metadata.len())
+}
+
+const KILLED_IN: &str = "PROCSERVER_TEST_KILLED_IN";
+
+/// Not a test of its own: the process that the next one kills.
+#[actix::test]
+#[ignore = "run by the test below"]
+async fn a_log_to_be_killed() {
+    let Some(root) = std::env::var_os(KILLED_IN) else {
+        return;
+    };
+    let log = start(Path::new(&root), 1_000_000_000);
+    let directory = Path::new(&root).join("web.1");
+    let process = "web.1".to_owned();
+    let attach = Attach {
+        process,
+        release: 1,
+        directory,
+    };
+    log.send(attach).await.unwrap().unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[actix::test]
+async fn a_log_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
+    const LINES: u64 = 100_000;
+    let bench = Bench::new();
+    let directory = bench.instance("web.1");
+    let mut writer = shell(&directory, &format!("exec seq 1 {LINES}"));
+    let deadline = std::time::Instant::now() + DEADLINE;
+    let (mut lives, mut size) = (0, 0);
+    while writer.0.try_wait().unwrap().is_none() {
+        let exe = std::env::current_exe().unwrap();
+        let daemon = Command::new(exe)
+            .args([
+                "--ignored",
+                "--exact",
+                "logs::log::tests::a_log_to_be_killed",
+            ])
+            .env(KILLED_IN, bench.root.path())
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        let daemon = Running(daemon.unwrap());
+        let before = size;
+        while size <= before + 200_000 && writer.0.try_wait().unwrap().is_none() {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{lives} lives, {size} bytes"
+            );
+            tokio::time::sleep(Duration::from_micros(500)).await;
+            size = stdout_size(bench.root.path());
+        }
+        // SIGKILL, wherever it is.
+        drop(daemon);
+        lives += 1;
+    }
+    assert!(lives > 3, "{lives}");
+    // What is left goes with the last writer, so this Log only reads what the others stored.
+    let lines = bench.stored(all(Stream::Stdout)).await;
+    let mut expected = 0;
+    for line in &lines {
+        expected += 1;
+        assert_eq!(line.id, expected);
+        assert_eq!(line.text, expected.to_string().as_bytes());
+    }
+    assert!(expected > LINES / 2, "{expected}");
+}
