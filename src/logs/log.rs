@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures::FutureExt;
 use tokio::sync::mpsc;
 
 use super::delivery::{CaughtUp, Delivery};
@@ -31,6 +32,9 @@ const MOST_PASSES: u32 = 3;
 
 /// How long a follower who lost lines waits to be told when no new line comes.
 const SETTLE: Duration = Duration::from_millis(100);
+
+/// How long a FIFO that the kernel would not let us read is left alone.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Lines of the server's own that are stored at once.
 const APPEND_LINES: usize = 1024;
@@ -124,7 +128,9 @@ impl Log {
             }
             Err(error) => {
                 ::log::error!("{}: cannot be read: {error}", source.path.display());
-                self.sources.remove(&key);
+                // What is written meanwhile stays in the FIFO.
+                let retry = tokio::time::sleep(RETRY).map(Ok);
+                *next = turn_after(key, retry, ctx);
             }
         }
         self.settle_later(ctx);
@@ -199,6 +205,7 @@ fn turn_soon(key: u64, ctx: &mut Context<Log>) -> SpawnHandle {
     ctx.spawn(others.map(move |(), log, ctx| log.turn(key, ctx)))
 }
 
+/// Waits for what the last turn said to wait for.
 fn turn_after(
     key: u64,
     event: impl Future<Output = io::Result<()>> + 'static,

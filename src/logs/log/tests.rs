@@ -1,6 +1,6 @@
 //! The Log with real FIFOs and real writers.
 
-use std::process::{Child, ChildStdin, Command};
+use std::process::{Child, Command};
 
 use super::*;
 use crate::logs::record::Record;
@@ -117,32 +117,45 @@ fn texts(lines: &[Record]) -> Vec<String> {
     lines.iter().map(text).collect()
 }
 
-/// A shell whose outputs are the FIFOs, as the exec helper opens them.
-fn shell(directory: &Path, script: &str) -> Child {
-    shell_with_input(directory, script).0
+/// A process of this test; it does not outlive it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
-/// The same with a standard input that can be closed.
-fn shell_with_input(directory: &Path, script: &str) -> (Child, Option<ChildStdin>) {
+/// A shell whose outputs are the FIFOs, as the exec helper opens them, and whose input can be closed.
+fn shell(directory: &Path, script: &str) -> Running {
     let open = |name: &str| {
         let mut options = std::fs::OpenOptions::new();
         options.read(true).write(true);
         options.open(directory.join(name)).unwrap()
     };
-    let mut child = Command::new("/bin/sh")
+    let child = Command::new("/bin/sh")
         .args(["-c", script])
         .stdin(std::process::Stdio::piped())
         .stdout(open("stdout"))
         .stderr(open("stderr"))
-        .spawn()
-        .unwrap();
-    let input = child.stdin.take();
-    (child, input)
+        .spawn();
+    Running(child.unwrap())
 }
 
-async fn wait(mut child: Child) {
-    let status = tokio::task::spawn_blocking(move || child.wait().unwrap());
-    assert!(status.await.unwrap().success());
+async fn wait(mut running: Running) {
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        if let Some(status) = running.0.try_wait().unwrap() {
+            assert!(status.success());
+            return;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "it did not end in time"
+        );
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 #[actix::test]
@@ -204,11 +217,11 @@ async fn one_write_larger_than_the_pipe_after_half_a_line_comes_through() {
         "printf half; echo printed >&2; read -r _; exec dd if={} bs=2200000 count=1 2>/dev/null",
         block.display()
     );
-    let child = shell_with_input(&directory, &script);
+    let mut child = shell(&directory, &script);
     lines(&mut chunks, 1).await;
     // Left in the FIFO by now, or by the turn that is due.
-    drop(child.1);
-    wait(child.0).await;
+    drop(child.0.stdin.take());
+    wait(child).await;
     bench.detach(&directory).await;
     let lines = bench.stored(all(Stream::Stdout)).await;
     assert_eq!(lines.len(), 200_000);
@@ -310,13 +323,7 @@ async fn ids_and_unread_lines_survive_a_new_log() {
         (line.id, line.text.as_slice()),
         (2, b"halfwhole".as_slice())
     );
-    stop(child);
-}
-
-/// Ends a child that this test started.
-fn stop(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
 }
 
 #[actix::test]
@@ -366,7 +373,7 @@ async fn a_noisy_process_does_not_hold_up_a_quiet_one() {
         let line = tokio::time::timeout(Duration::from_secs(5), lines(&mut chunks, 1)).await;
         assert_eq!(line.expect("held up")[0].text, b"here", "{turn}");
     }
-    stop(noise);
+    drop(noise);
     bench.detach(&noisy).await;
 }
 
@@ -407,4 +414,76 @@ async fn readers_are_limited_and_gone_ones_make_room() {
         assert!(std::time::Instant::now() < deadline);
         tokio::task::yield_now().await;
     }
+}
+
+/// Bytes in the only segment of the standard output.
+fn stdout_size(root: &Path) -> u64 {
+    let segment = root.join("logs/stdout-00000000000000000001.log");
+    std::fs::metadata(segment).map_or(0, |metadata| metadata.len())
+}
+
+const KILLED_IN: &str = "PROCSERVER_TEST_KILLED_IN";
+
+/// Not a test of its own: the process that the next one kills.
+#[actix::test]
+#[ignore = "run by the test below"]
+async fn a_log_to_be_killed() {
+    let Some(root) = std::env::var_os(KILLED_IN) else {
+        return;
+    };
+    let log = start(Path::new(&root), 1_000_000_000);
+    let directory = Path::new(&root).join("web.1");
+    let process = "web.1".to_owned();
+    let attach = Attach {
+        process,
+        release: 1,
+        directory,
+    };
+    log.send(attach).await.unwrap().unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[actix::test]
+async fn a_log_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
+    const LINES: u64 = 100_000;
+    let bench = Bench::new();
+    let directory = bench.instance("web.1");
+    let mut writer = shell(&directory, &format!("exec seq 1 {LINES}"));
+    let deadline = std::time::Instant::now() + DEADLINE;
+    let (mut lives, mut size) = (0, 0);
+    while writer.0.try_wait().unwrap().is_none() {
+        let exe = std::env::current_exe().unwrap();
+        let daemon = Command::new(exe)
+            .args([
+                "--ignored",
+                "--exact",
+                "logs::log::tests::a_log_to_be_killed",
+            ])
+            .env(KILLED_IN, bench.root.path())
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        let daemon = Running(daemon.unwrap());
+        let before = size;
+        while size <= before + 200_000 && writer.0.try_wait().unwrap().is_none() {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{lives} lives, {size} bytes"
+            );
+            tokio::time::sleep(Duration::from_micros(500)).await;
+            size = stdout_size(bench.root.path());
+        }
+        // SIGKILL, wherever it is.
+        drop(daemon);
+        lives += 1;
+    }
+    assert!(lives > 3, "{lives}");
+    // What is left goes with the last writer, so this Log only reads what the others stored.
+    let lines = bench.stored(all(Stream::Stdout)).await;
+    let mut expected = 0;
+    for line in &lines {
+        expected += 1;
+        assert_eq!(line.id, expected);
+        assert_eq!(line.text, expected.to_string().as_bytes());
+    }
+    assert!(expected > LINES / 2, "{expected}");
 }
