@@ -12,7 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::buffer::Buffer;
 use super::deadline::Deadline;
 use super::error_page::{self, Failure, Page};
-use super::exchange::{Backend, Client, End, Exchange, Facts, Tunnel};
+use super::exchange::{Backend, Client, End, Exchange, Tunnel};
+use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;
 use super::head::{self, MAX_TARGET, Refusal, Request};
@@ -149,20 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn facts(&self, request: &Request<'_>) -> Facts {
         let id = forwarded::sane_request_id(&request.fields);
-        Facts {
-            minor: request.minor,
-            head: request.method == "HEAD",
-            idempotent: matches!(
-                request.method,
-                "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE"
-            ),
-            keep_alive: request.keep_alive,
-            framing: request.framing,
-            expects_continue: request.expects_continue,
-            upgrade: request.upgrade.map(Into::into),
-            html: error_page::prefers_html(&request.fields),
-            request_id: id.map_or_else(|| self.worker.request_id(), Into::into),
-        }
+        Facts::new(
+            request,
+            id.map_or_else(|| self.worker.request_id(), Into::into),
+        )
     }
 
     /// Runs the exchange with `connection`; what it leaves decides how the client's connection goes on.

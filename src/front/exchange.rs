@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 use super::buffer::Buffer;
 use super::deadline::Deadline;
 use super::error_page::Failure;
+use super::facts::Facts;
 use super::flow::Flow;
 use super::forwarded::{self, Downstream};
 use super::framing::Framing;
@@ -29,29 +30,6 @@ const LARGE_SPACE: usize = 64 * 1024;
 
 /// How long a backend may leave a client that expects a 100 without one, before it is told to go on from here.
 const CONTINUE_AFTER: Duration = Duration::from_millis(300);
-
-/// What an exchange has to know of its request.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// The client's HTTP/1.x.
-    pub minor: u8,
-    /// The method is HEAD.
-    pub head: bool,
-    /// Asking twice does no harm (RFC 9110 §9.2.2).
-    pub idempotent: bool,
-    /// The client wants the connection kept.
-    pub keep_alive: bool,
-    /// How the request's body is delimited.
-    pub framing: Framing,
-    /// The client waits for a 100.
-    pub expects_continue: bool,
-    /// The protocols that the client would switch to.
-    pub upgrade: Option<Box<str>>,
-    /// Errors are shown as HTML.
-    pub html: bool,
-    /// Identifies the request.
-    pub request_id: Box<str>,
-}
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -73,6 +51,20 @@ pub enum End {
     Gone,
     /// The backend switched protocols: a tunnel follows.
     Switched(Tunnel),
+}
+
+impl End {
+    /// Whether the backend's connection can take the next request.
+    #[must_use]
+    pub fn keeps_upstream(&self) -> bool {
+        matches!(
+            self,
+            Self::Complete {
+                keep_upstream: true,
+                ..
+            }
+        )
+    }
 }
 
 /// What a tunnel starts with: the 101 to be written, and what came from the backend behind it.

@@ -7,7 +7,7 @@
 //! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`] |
 //! | what a client may send (pure) | [`head`], `request_rules`, [`host`], [`framing`] |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
-//! | a connection, its requests, where they go | [`connection`], `routing`, [`pool`], [`upstream`], [`in_process`] |
+//! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, [`pool`], [`upstream`], [`in_process`] |
 //! | bytes both ways | [`exchange`], [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
 
 pub mod buffer;
@@ -15,6 +15,7 @@ pub mod connection;
 pub mod deadline;
 pub mod error_page;
 pub mod exchange;
+pub mod facts;
 pub mod flow;
 pub mod forwarded;
 pub mod framing;
