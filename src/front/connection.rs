@@ -11,8 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::buffer::Buffer;
 use super::deadline::Deadline;
+use super::end::{End, Tunnel};
 use super::error_page::{self, Failure, Page};
-use super::exchange::{Backend, Client, End, Exchange, Tunnel};
+use super::exchange::{Backend, Client, Exchange};
 use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;

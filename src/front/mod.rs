@@ -8,11 +8,12 @@
 //! | what a client may send (pure) | [`head`], `request_rules`, [`host`], [`framing`] |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, [`pool`], [`upstream`], [`in_process`] |
-//! | bytes both ways | [`exchange`], [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
+//! | bytes both ways | [`exchange`], [`end`], [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
 
 pub mod buffer;
 pub mod connection;
 pub mod deadline;
+pub mod end;
 pub mod error_page;
 pub mod exchange;
 pub mod facts;

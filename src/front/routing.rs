@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Next};
+use super::end::End;
 use super::error_page::Failure;
-use super::exchange::End;
 use super::facts::Facts;
 use super::forwarded::{self, Context};
 use super::framing::Framing;
