@@ -302,3 +302,45 @@ fn a_100_comes_from_the_backend_or_once_it_is_chosen() {
         .talk("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
     assert_eq!(status(&answer), "404", "without a backend there is no 100");
 }
+
+#[test]
+fn absolute_and_asterisk_targets_are_understood() {
+    let origin = Origin::answering(OK);
+    let blog = procserver::router::table::Route {
+        domain: vec!["^blog$".into()],
+        ..route("blog", &[&origin])
+    };
+    let front = Fixture::new(vec![blog]);
+    let mut client = front.connect();
+    client.send("GET http://Blog:81/x?y HTTP/1.1\r\nHost: other\r\n\r\n");
+    assert_eq!(status(&client.response()), "200");
+    let got = origin.received();
+    assert!(
+        got.starts_with("GET /x?y HTTP/1.1\r\nHost: Blog:81\r\n"),
+        "{got}"
+    );
+    assert!(!got.contains("other"), "{got}");
+    client.send("OPTIONS * HTTP/1.1\r\nHost: blog\r\n\r\n");
+    assert_eq!(status(&client.response()), "200");
+    assert!(origin.received().starts_with("OPTIONS * HTTP/1.1\r\n"));
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_the_same() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    let request =
+        "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    for byte in request.chars() {
+        client.send(&byte.to_string());
+    }
+    assert_eq!(status(&client.response()), "200");
+    let got = origin.received();
+    let (_, chunks) = got.split_once("\r\n\r\n").unwrap();
+    let payload: String = chunks
+        .split("\r\n")
+        .filter(|l| l.chars().all(|c| "abc".contains(c)))
+        .collect();
+    assert_eq!(payload, "abc", "{got}");
+}
