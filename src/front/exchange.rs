@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::buffer::Buffer;
 use super::deadline::Deadline;
@@ -28,6 +28,9 @@ use super::upstream::Upstream;
 /// Space for what is read, of each side; and for bodies that are larger.
 const SPACE: usize = 16 * 1024;
 const LARGE_SPACE: usize = 64 * 1024;
+
+/// Bytes a second that a client must send of a body on average, once it took longer than the idle limit.
+const SLOWEST: f64 = 64.0;
 
 /// How long a backend may leave a client that expects a 100 without one, before it is told to go on from here.
 const CONTINUE_AFTER: Duration = Duration::from_millis(300);
@@ -92,6 +95,7 @@ pub struct Exchange<'c, S> {
     keep_client: bool,
     keep_upstream: bool,
     continue_at: Option<Pin<Box<Sleep>>>,
+    started: Instant,
 }
 
 impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
@@ -124,6 +128,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             answered: false,
             keep_client: facts.keep_alive,
             keep_upstream: true,
+            started: Instant::now(),
             continue_at: continues.then(|| Box::pin(tokio::time::sleep(CONTINUE_AFTER))),
         }
     }
@@ -180,8 +185,22 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         if let Err(bad) = self.up.take(self.client.input) {
             return Some(self.fail(Failure::bad_body(bad.0)));
         }
+        if self.is_slow() {
+            return Some(self.fail(Failure::slow_client()));
+        }
         let limit = self.settings.limits.body;
         (self.up.payload() > limit).then(|| self.fail(Failure::body_too_large(limit)))
+    }
+
+    /// Whether the client sends a body byte by byte to keep a backend busy; not once there is a response, to which a
+    /// body may be sent for hours, nor while the backend is what does not take it.
+    fn is_slow(&self) -> bool {
+        if self.answered || self.up.has_ended() || !self.up.is_clear() {
+            return false;
+        }
+        let elapsed = self.started.elapsed();
+        let least = elapsed.as_secs_f64() * SLOWEST;
+        elapsed > self.settings.timeouts.idle && (self.up.payload() as f64) < least
     }
 
     fn step_heads(&mut self, mut seen: usize) -> Option<End> {

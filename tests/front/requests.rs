@@ -172,6 +172,27 @@ fn a_body_that_stops_is_answered_408() {
 }
 
 #[test]
+fn a_body_that_trickles_is_cut_off_although_it_never_stops() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+    });
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.timeouts.idle = Duration::from_millis(200);
+    });
+    let mut client = front.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    let mut trickle = client.stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        while std::io::Write::write_all(&mut trickle, b"x").is_ok() {
+            std::thread::park_timeout(Duration::from_millis(40));
+        }
+    });
+    assert_eq!(status(&client.response()), "408");
+    client.close_sending();
+    sender.join().unwrap();
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order_head_after_get_included() {
     let origin = Origin::start(|conn| {
         while let Some(request) = conn.request() {
