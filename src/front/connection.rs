@@ -11,8 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::buffer::Buffer;
 use super::deadline::Deadline;
+use super::end::{End, Tunnel};
 use super::error_page::{self, Failure, Page};
-use super::exchange::{Backend, Client, End, Exchange, Facts, Tunnel};
+use super::exchange::{Backend, Client, Exchange};
+use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;
 use super::head::{self, MAX_TARGET, Refusal, Request};
@@ -149,20 +151,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn facts(&self, request: &Request<'_>) -> Facts {
         let id = forwarded::sane_request_id(&request.fields);
-        Facts {
-            minor: request.minor,
-            head: request.method == "HEAD",
-            idempotent: matches!(
-                request.method,
-                "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE"
-            ),
-            keep_alive: request.keep_alive,
-            framing: request.framing,
-            expects_continue: request.expects_continue,
-            upgrade: request.upgrade.map(Into::into),
-            html: error_page::prefers_html(&request.fields),
-            request_id: id.map_or_else(|| self.worker.request_id(), Into::into),
-        }
+        Facts::new(
+            request,
+            id.map_or_else(|| self.worker.request_id(), Into::into),
+        )
     }
 
     /// Runs the exchange with `connection`; what it leaves decides how the client's connection goes on.
@@ -344,5 +336,72 @@ fn find_head(bytes: &[u8], seen: usize, limit: usize) -> Result<Option<usize>, R
         Err(Refusal::TooLarge)
     } else {
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::front::front::{FrontSettings, Limits, Timeouts};
+    use crate::front::worker::Plan;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn plan() -> Plan {
+        let settings = FrontSettings {
+            workers: 1,
+            api_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            hold: S,
+            drain: S,
+            timeouts: Timeouts {
+                connect: S,
+                head: S,
+                response: S,
+                idle: S,
+                tunnel_idle: S,
+            },
+            limits: Limits {
+                head: 1 << 16,
+                body: 1,
+                headers: 100,
+                connections: 1,
+            },
+        };
+        Plan {
+            settings: Arc::new(settings),
+            table: watch::channel(Arc::default()).1,
+            api: Arc::new(|| Rc::new(|_| tokio::io::duplex(1).0)),
+            draining: watch::channel(false).1,
+            load: Arc::default(),
+            workers: crate::front::listener::Workers::default(),
+        }
+    }
+
+    /// HTTP.md §6: at most 20 KiB a connection between requests: this and one buffer of [`SPACE`].
+    #[actix::test]
+    async fn a_connection_between_requests_is_small() {
+        let worker = Worker::of_this_thread(&plan());
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        let (near, _far) = tokio::io::duplex(1);
+        let serving = Connection::new(near, (address, address, None), worker).serve();
+        let size = std::mem::size_of_val(&serving);
+        assert!(size + SPACE <= 14 * 1024, "{size}");
+    }
+
+    #[test]
+    fn what_is_no_head_is_told_early() {
+        let tls = find_head(b"\x16\x03\x01", 0, 1 << 16);
+        assert!(matches!(tls, Err(Refusal::Malformed(_))));
+        assert_eq!(find_head(b"\r", 0, 1 << 16), Ok(None));
+        assert_eq!(find_head(&[b'a'; 17_000], 0, 1 << 16), Err(Refusal::Target));
+        assert_eq!(
+            find_head(b"GET / HTTP/1.1\r\n\r\n", 0, 17),
+            Err(Refusal::TooLarge)
+        );
     }
 }

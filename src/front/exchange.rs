@@ -11,11 +11,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::buffer::Buffer;
 use super::deadline::Deadline;
+use super::end::{End, Tunnel};
 use super::error_page::Failure;
+use super::facts::Facts;
 use super::flow::Flow;
 use super::forwarded::{self, Downstream};
 use super::framing::Framing;
@@ -27,62 +29,11 @@ use super::upstream::Upstream;
 const SPACE: usize = 16 * 1024;
 const LARGE_SPACE: usize = 64 * 1024;
 
+/// Bytes a second that a client must send of a body on average, once it took longer than the idle limit.
+const SLOWEST: f64 = 64.0;
+
 /// How long a backend may leave a client that expects a 100 without one, before it is told to go on from here.
 const CONTINUE_AFTER: Duration = Duration::from_millis(300);
-
-/// What an exchange has to know of its request.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// The client's HTTP/1.x.
-    pub minor: u8,
-    /// The method is HEAD.
-    pub head: bool,
-    /// Asking twice does no harm (RFC 9110 §9.2.2).
-    pub idempotent: bool,
-    /// The client wants the connection kept.
-    pub keep_alive: bool,
-    /// How the request's body is delimited.
-    pub framing: Framing,
-    /// The client waits for a 100.
-    pub expects_continue: bool,
-    /// The protocols that the client would switch to.
-    pub upgrade: Option<Box<str>>,
-    /// Errors are shown as HTML.
-    pub html: bool,
-    /// Identifies the request.
-    pub request_id: Box<str>,
-}
-
-/// How an exchange ended.
-#[derive(Debug)]
-pub enum End {
-    /// The response was passed on whole.
-    Complete {
-        /// The client's connection can take the next request.
-        keep_client: bool,
-        /// The backend's connection can take the next request.
-        keep_upstream: bool,
-    },
-    /// Nothing of a final response was passed on; this is to be told to the client.
-    Failed(Failure),
-    /// A kept connection turned out to be dead; the request can be sent again.
-    Stale,
-    /// The response broke off; what came of it was passed on.
-    Truncated(&'static str),
-    /// The client is gone (H27).
-    Gone,
-    /// The backend switched protocols: a tunnel follows.
-    Switched(Tunnel),
-}
-
-/// What a tunnel starts with: the 101 to be written, and what came from the backend behind it.
-#[derive(Debug)]
-pub struct Tunnel {
-    /// The response head.
-    pub head: Vec<u8>,
-    /// Bytes behind it.
-    pub upstream_in: Buffer,
-}
 
 /// The client's side of an exchange.
 #[derive(Debug)]
@@ -144,6 +95,7 @@ pub struct Exchange<'c, S> {
     keep_client: bool,
     keep_upstream: bool,
     continue_at: Option<Pin<Box<Sleep>>>,
+    started: Instant,
 }
 
 impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
@@ -176,6 +128,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             answered: false,
             keep_client: facts.keep_alive,
             keep_upstream: true,
+            started: Instant::now(),
             continue_at: continues.then(|| Box::pin(tokio::time::sleep(CONTINUE_AFTER))),
         }
     }
@@ -232,8 +185,22 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         if let Err(bad) = self.up.take(self.client.input) {
             return Some(self.fail(Failure::bad_body(bad.0)));
         }
+        if self.is_slow() {
+            return Some(self.fail(Failure::slow_client()));
+        }
         let limit = self.settings.limits.body;
         (self.up.payload() > limit).then(|| self.fail(Failure::body_too_large(limit)))
+    }
+
+    /// Whether the client sends a body byte by byte to keep a backend busy; not once there is a response, to which a
+    /// body may be sent for hours, nor while the backend is what does not take it.
+    fn is_slow(&self) -> bool {
+        if self.answered || self.up.has_ended() || !self.up.is_clear() {
+            return false;
+        }
+        let elapsed = self.started.elapsed();
+        let least = elapsed.as_secs_f64() * SLOWEST;
+        elapsed > self.settings.timeouts.idle && (self.up.payload() as f64) < least
     }
 
     fn step_heads(&mut self, mut seen: usize) -> Option<End> {

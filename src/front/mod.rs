@@ -7,14 +7,16 @@
 //! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`] |
 //! | what a client may send (pure) | [`head`], `request_rules`, [`host`], [`framing`] |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
-//! | a connection, its requests, where they go | [`connection`], `routing`, [`pool`], [`upstream`], [`in_process`] |
-//! | bytes both ways | [`exchange`], [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
+//! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, [`pool`], [`upstream`], [`in_process`] |
+//! | bytes both ways | [`exchange`], [`end`], [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
 
 pub mod buffer;
 pub mod connection;
 pub mod deadline;
+pub mod end;
 pub mod error_page;
 pub mod exchange;
+pub mod facts;
 pub mod flow;
 pub mod forwarded;
 pub mod framing;

@@ -1,6 +1,7 @@
 //! From a request head to a backend, and through the exchange with it: routing, holding, connecting, trying again.
 
 use std::future::{Future as _, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Next};
+use super::end::End;
 use super::error_page::Failure;
-use super::exchange::{End, Facts};
+use super::facts::Facts;
 use super::forwarded::{self, Context};
 use super::framing::Framing;
 use super::head::Request;
@@ -32,9 +34,16 @@ const HELD_SPACE: usize = 8 * 1024;
 /// Who a request goes to.
 pub(super) enum Target {
     /// A process of an app, and how to ask for another one.
-    App(Found, Backend, Lease, Select),
+    App(Chosen, Select),
     /// The API.
     Api,
+}
+
+/// A process of an app, with the request counted on it.
+pub(super) struct Chosen {
+    found: Found,
+    backend: Backend,
+    lease: Lease,
 }
 
 /// What routing came to.
@@ -90,7 +99,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             None => return Routed::Failed(Failure::unroutable()),
             Some(Selection::Backend(found, backend, lease)) => {
                 let strip = found.strip;
-                (Target::App(found, backend, lease, select), strip)
+                let chosen = Chosen {
+                    found,
+                    backend,
+                    lease,
+                };
+                (Target::App(chosen, select), strip)
             }
             Some(Selection::Api) => (Target::Api, 0),
             Some(Selection::NotFound) => return Routed::Failed(Failure::not_found()),
@@ -153,8 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn exchange(&mut self, target: Target, head: Vec<u8>, facts: &Facts) -> Next {
         match target {
             Target::Api => self.exchange_with_api(head, facts).await,
-            Target::App(found, backend, lease, select) => {
-                let chosen = (found, backend, lease);
+            Target::App(chosen, select) => {
                 self.exchange_with_app(chosen, select, head, facts).await
             }
         }
@@ -173,13 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             pipe = Upstream::Pipe((self.worker.api)(self.peer));
             end = self.run((&mut pipe, false), head, facts).await;
         }
-        if matches!(
-            end,
-            End::Complete {
-                keep_upstream: true,
-                ..
-            }
-        ) {
+        if end.keeps_upstream() {
             self.api = Some(pipe);
             return self.finish(end, facts).await;
         }
@@ -191,57 +198,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn exchange_with_app(
         &mut self,
-        (found, mut backend, mut lease): (Found, Backend, Lease),
+        mut chosen: Chosen,
         mut select: Select,
         head: Vec<u8>,
         facts: &Facts,
     ) -> Next {
-        let connect = self.worker.settings.timeouts.connect;
-        let mut kept = self.worker.pool.take(backend.address);
+        let mut fresh = false;
         loop {
-            let reused = kept.is_some();
-            let connected = match kept.take() {
-                Some(connection) => Ok(connection),
-                None => pool::connect(backend.address, connect).await,
+            let connected = self.connect(&mut chosen, &mut select, fresh).await;
+            let (mut upstream, reused) = match connected {
+                Ok(connected) => connected,
+                Err(error) => return self.unreachable(&error, facts).await,
             };
-            let mut upstream = match connected {
-                Ok(upstream) => upstream,
-                Err(error) => {
-                    log::warn!("{} {}: {error}", found.route.app, backend.process);
-                    select.avoid.push(backend.address);
-                    match self.another(&found, &select).await {
-                        Some(other) => (backend, lease) = other,
-                        None => return self.unreachable(&error, facts).await,
-                    }
-                    kept = self.worker.pool.take(backend.address);
-                    continue;
-                }
-            };
-            match self.run((&mut upstream, reused), head.clone(), facts).await {
+            let end = self.run((&mut upstream, reused), head.clone(), facts).await;
+            match end {
                 End::Stale => {
-                    log::info!(
-                        "request {}: sent again, {} {} had closed a kept connection",
-                        facts.request_id,
-                        found.route.app,
-                        backend.process
-                    );
+                    let (id, app) = (&facts.request_id, &chosen.found.route.app);
+                    log::info!("request {id}: sent again, {app} had closed a kept connection");
+                    fresh = true;
                 }
                 End::Switched(tunnel) => {
-                    return Next::Tunnel(Box::new((upstream, tunnel, Some(lease))));
+                    return Next::Tunnel(Box::new((upstream, tunnel, Some(chosen.lease))));
                 }
                 end => {
-                    if matches!(
-                        end,
-                        End::Complete {
-                            keep_upstream: true,
-                            ..
-                        }
-                    ) {
-                        self.worker.pool.put(backend.address, upstream);
+                    if end.keeps_upstream() {
+                        self.worker.pool.put(chosen.backend.address, upstream);
                     }
-                    drop(lease);
+                    drop(chosen);
                     return self.finish(end, facts).await;
                 }
+            }
+        }
+    }
+
+    /// A connection to the chosen backend, a kept one unless it must be `fresh`; if it cannot be reached another one
+    /// is chosen. The answer says whether it was used before.
+    async fn connect(
+        &self,
+        chosen: &mut Chosen,
+        select: &mut Select,
+        fresh: bool,
+    ) -> io::Result<(Upstream, bool)> {
+        let limit = self.worker.settings.timeouts.connect;
+        loop {
+            let address = chosen.backend.address;
+            if !fresh && let Some(kept) = self.worker.pool.take(address) {
+                return Ok((kept, true));
+            }
+            let error = match pool::connect(address, limit).await {
+                Ok(connection) => return Ok((connection, false)),
+                Err(error) => error,
+            };
+            log::warn!(
+                "{} {} at {address}: {error}",
+                chosen.found.route.app,
+                chosen.backend.process
+            );
+            select.avoid.push(address);
+            match self.another(&chosen.found, select).await {
+                Some((backend, lease)) => (chosen.backend, chosen.lease) = (backend, lease),
+                None => return Err(error),
             }
         }
     }
@@ -259,9 +275,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn unreachable(&mut self, error: &std::io::Error, facts: &Facts) -> Next {
+    async fn unreachable(&mut self, error: &io::Error, facts: &Facts) -> Next {
         let failure = match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => Failure::refused(),
+            io::ErrorKind::ConnectionRefused => Failure::refused(),
             _ => Failure::unreachable(),
         };
         let complete = facts.framing == Framing::Empty;

@@ -8,12 +8,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use actix_http::HttpService;
+use actix_service::{Service, ServiceFactory, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App, HttpRequest, HttpResponse, web};
 use procserver::front::front::{Front, FrontSettings, Limits, Timeouts};
 use procserver::front::in_process::{Connector, ConnectorFactory};
 use procserver::router::backend::{Backend, Load};
 use procserver::router::table::{Availability, Route, Table};
 use procserver::supervision::{ExitReason, Shutdown};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 
 use super::origin::{Origin, PATIENCE, read_message};
@@ -131,30 +134,29 @@ fn settings() -> FrontSettings {
     }
 }
 
-/// An API that answers each request with its head.
+/// An actix-web API that answers each request with what it got.
 fn api() -> ConnectorFactory {
     Arc::new(|| -> Connector {
-        Rc::new(|_| {
-            let (near, mut far) = tokio::io::duplex(16 * 1024);
+        Rc::new(|peer| {
+            let (near, far) = tokio::io::duplex(16 * 1024);
             actix_rt::spawn(async move {
-                let mut head = Vec::new();
-                while let Ok(byte) = far.read_u8().await {
-                    head.push(byte);
-                    if head.ends_with(b"\r\n\r\n") {
-                        let start = format!(
-                            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-                            head.len() + 4
-                        );
-                        let _ = far.write_all(start.as_bytes()).await;
-                        let _ = far.write_all(b"api:").await;
-                        let _ = far.write_all(&head).await;
-                        head.clear();
-                    }
-                }
+                let app = App::new().default_service(web::to(echo));
+                let app = map_config(app, |_| AppConfig::default());
+                let service = HttpService::build().h1(app).new_service(()).await.unwrap();
+                let _ = service.call((far, Some(peer))).await;
             });
             near
         })
     })
+}
+
+async fn echo(request: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let mut got = format!("api: {} {}\n", request.method(), request.uri());
+    for (name, value) in request.headers() {
+        got.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));
+    }
+    got.push_str(&String::from_utf8_lossy(&body));
+    HttpResponse::Ok().body(got)
 }
 
 /// An app for all hosts.

@@ -172,6 +172,27 @@ fn a_body_that_stops_is_answered_408() {
 }
 
 #[test]
+fn a_body_that_trickles_is_cut_off_although_it_never_stops() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+    });
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.timeouts.idle = Duration::from_millis(200);
+    });
+    let mut client = front.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    let mut trickle = client.stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        while std::io::Write::write_all(&mut trickle, b"x").is_ok() {
+            std::thread::park_timeout(Duration::from_millis(40));
+        }
+    });
+    assert_eq!(status(&client.response()), "408");
+    client.close_sending();
+    sender.join().unwrap();
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order_head_after_get_included() {
     let origin = Origin::start(|conn| {
         while let Some(request) = conn.request() {
@@ -301,4 +322,46 @@ fn a_100_comes_from_the_backend_or_once_it_is_chosen() {
     let answer = front
         .talk("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
     assert_eq!(status(&answer), "404", "without a backend there is no 100");
+}
+
+#[test]
+fn absolute_and_asterisk_targets_are_understood() {
+    let origin = Origin::answering(OK);
+    let blog = procserver::router::table::Route {
+        domain: vec!["^blog$".into()],
+        ..route("blog", &[&origin])
+    };
+    let front = Fixture::new(vec![blog]);
+    let mut client = front.connect();
+    client.send("GET http://Blog:81/x?y HTTP/1.1\r\nHost: other\r\n\r\n");
+    assert_eq!(status(&client.response()), "200");
+    let got = origin.received();
+    assert!(
+        got.starts_with("GET /x?y HTTP/1.1\r\nHost: Blog:81\r\n"),
+        "{got}"
+    );
+    assert!(!got.contains("other"), "{got}");
+    client.send("OPTIONS * HTTP/1.1\r\nHost: blog\r\n\r\n");
+    assert_eq!(status(&client.response()), "200");
+    assert!(origin.received().starts_with("OPTIONS * HTTP/1.1\r\n"));
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_the_same() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    let request =
+        "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    for byte in request.chars() {
+        client.send(&byte.to_string());
+    }
+    assert_eq!(status(&client.response()), "200");
+    let got = origin.received();
+    let (_, chunks) = got.split_once("\r\n\r\n").unwrap();
+    let payload: String = chunks
+        .split("\r\n")
+        .filter(|l| l.chars().all(|c| "abc".contains(c)))
+        .collect();
+    assert_eq!(payload, "abc", "{got}");
 }

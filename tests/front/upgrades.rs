@@ -1,5 +1,7 @@
 //! HTTP.md §4: upgrades.
 
+use std::time::Duration;
+
 use super::fixture::{Fixture, OK, route, until};
 use super::origin::Origin;
 
@@ -46,4 +48,35 @@ fn a_refused_upgrade_stays_http_on_the_same_connection() {
         client.send(UPGRADE);
         assert!(client.response().ends_with("\r\n\r\nok"));
     }
+}
+
+#[test]
+fn a_protocol_that_was_not_offered_is_not_switched_to() {
+    let switch =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: upgrade\r\n\r\n";
+    let origin = Origin::answering(switch);
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    client.send(UPGRADE);
+    assert!(client.response().starts_with("HTTP/1.1 502 "));
+}
+
+#[test]
+fn a_tunnel_without_a_byte_for_the_idle_limit_is_closed() {
+    let switch =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo/1\r\nConnection: upgrade\r\n\r\n";
+    let origin = Origin::start(move |conn| {
+        conn.request();
+        conn.send(switch);
+        conn.record_rest();
+    });
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.timeouts.tunnel_idle = Duration::from_millis(100);
+    });
+    let mut client = front.connect();
+    client.send(UPGRADE);
+    assert!(client.head().starts_with("HTTP/1.1 101 "));
+    assert_eq!(client.rest(), "");
+    origin.received();
+    assert_eq!(origin.received(), "rest: ");
 }

@@ -1,0 +1,49 @@
+//! [`Facts`]: what is kept of a request's head once it was rewritten (pure).
+
+use super::error_page;
+use super::framing::Framing;
+use super::head::Request;
+
+/// What an exchange has to know of its request.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The client's HTTP/1.x.
+    pub minor: u8,
+    /// The method is HEAD.
+    pub head: bool,
+    /// Asking twice does no harm (RFC 9110 §9.2.2).
+    pub idempotent: bool,
+    /// The client wants the connection kept.
+    pub keep_alive: bool,
+    /// How the request's body is delimited.
+    pub framing: Framing,
+    /// The client waits for a 100.
+    pub expects_continue: bool,
+    /// The protocols that the client would switch to.
+    pub upgrade: Option<Box<str>>,
+    /// Errors are shown as HTML.
+    pub html: bool,
+    /// Identifies the request.
+    pub request_id: Box<str>,
+}
+
+impl Facts {
+    /// Of a request that is identified so.
+    #[must_use]
+    pub fn new(request: &Request<'_>, request_id: Box<str>) -> Self {
+        Self {
+            minor: request.minor,
+            head: request.method == "HEAD",
+            idempotent: matches!(
+                request.method,
+                "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE"
+            ),
+            keep_alive: request.keep_alive,
+            framing: request.framing,
+            expects_continue: request.expects_continue,
+            upgrade: request.upgrade.map(Into::into),
+            html: error_page::prefers_html(&request.fields),
+            request_id,
+        }
+    }
+}
