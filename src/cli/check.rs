@@ -207,7 +207,11 @@ mod tests {
         assert!(report.processes.is_empty() && report.warnings[0].contains("no entry"));
         let report = examine(directory(&[("Procfile", b"web: a\nweb: b\n")]).path()).unwrap();
         assert_eq!(report.processes.len(), 2);
-        assert!(report.warnings[0].contains("lines 1 and 2"), "{:?}", report.warnings);
+        assert!(
+            report.warnings[0].contains("lines 1 and 2"),
+            "{:?}",
+            report.warnings
+        );
     }
 
     #[test]
