@@ -1,6 +1,6 @@
 //! One request and its response, both ways at once.
 //!
-//! All that can be done without waiting is done in [`Exchange::step`]; then [`Exchange::poll_io`] waits until one of
+//! All that can be done without waiting is done in `step`; then `poll_io` waits until one of
 //! the two connections can be read or written. So a final response is passed on while the body is still being sent,
 //! and neither side is read faster than the other one takes it.
 
