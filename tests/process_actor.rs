@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use crate::process::{is_alive, pid_in, until, use_real_helper};
 
 /// Takes the App's place.
-struct Parent(mpsc::UnboundedSender<ProcessChanged>);
+struct Parent(mpsc::Sender<ProcessChanged>);
 
 impl Actor for Parent {
     type Context = Context<Self>;
@@ -31,7 +31,7 @@ impl Handler<ProcessChanged> for Parent {
 
     fn handle(&mut self, change: ProcessChanged, _: &mut Self::Context) {
         // A test that has seen enough listens no more.
-        let _ = self.0.send(change);
+        self.0.try_send(change).expect("it is listened to");
     }
 }
 
@@ -42,7 +42,7 @@ struct Slot {
     ports: Ports,
     log: ChildRef<Log>,
     parent: Addr<Parent>,
-    changes: mpsc::UnboundedReceiver<ProcessChanged>,
+    changes: mpsc::Receiver<ProcessChanged>,
     exits: Vec<ExitRecord>,
 }
 
@@ -50,7 +50,7 @@ impl Slot {
     fn new(command: &str) -> Self {
         use_real_helper();
         let root = tempfile::tempdir().expect("tempdir");
-        let (sender, changes) = mpsc::unbounded_channel();
+        let (sender, changes) = mpsc::channel(1000);
         let settings = LogSettings {
             directory: root.path().join("logs"),
             segment_size: 1 << 20,

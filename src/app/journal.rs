@@ -1,10 +1,13 @@
 //! What an app remembers over a restart of the daemon, and the task that writes it, in order, off the control thread.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use super::directories::AppDirs;
 use super::lifecycle::Wanted;
@@ -65,77 +68,148 @@ impl Default for Remembered {
     }
 }
 
-#[derive(Debug)]
-enum Entry {
-    State(Remembered),
-    Deployment(Box<DeploymentRecord>),
-    Flush(oneshot::Sender<()>),
+/// What is to be written: of each file only the newest contents, so that it stays small however slow the disk is.
+#[derive(Debug, Default)]
+struct Pending {
+    state: Option<Remembered>,
+    deployments: BTreeMap<u64, DeploymentRecord>,
+    flushed: Vec<oneshot::Sender<()>>,
 }
 
-/// Writes one app's files in the order in which it is told to. Dropping it lets what is queued be written.
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.state.is_none() && self.deployments.is_empty() && self.flushed.is_empty()
+    }
+}
+
+/// Writes one app's files, off the control thread. Dropping it lets what is pending be written.
 #[derive(Debug)]
 pub struct Journal {
-    entries: mpsc::UnboundedSender<Entry>,
+    pending: Rc<RefCell<Pending>>,
+    changed: Rc<Notify>,
 }
 
 impl Journal {
     /// Starts the writing task on the current thread's runtime.
     #[must_use]
     pub fn start(dirs: AppDirs) -> Self {
-        let (entries, mut queue) = mpsc::unbounded_channel();
+        let journal = Self {
+            pending: Rc::default(),
+            changed: Rc::default(),
+        };
+        let (pending, changed) = (Rc::clone(&journal.pending), Rc::clone(&journal.changed));
         actix_rt::spawn(async move {
-            while let Some(entry) = queue.recv().await {
-                let dirs = dirs.clone();
-                let written = actix_rt::task::spawn_blocking(move || write(&dirs, entry)).await;
-                match written {
-                    Ok(Ok(())) => {}
-                    Ok(Err(e)) => log::error!("the state of an app could not be written: {e}"),
-                    Err(e) => log::error!("the writer of an app's state failed: {e}"),
+            // Once the journal is gone this holds the last reference.
+            while Rc::strong_count(&pending) > 1 {
+                changed.notified().await;
+                while !pending.borrow().is_empty() {
+                    let batch = pending.take();
+                    write_all(&dirs, batch).await;
                 }
             }
         });
-        Self { entries }
+        journal
     }
 
     /// Writes `state.json`.
     pub fn state(&self, state: Remembered) {
-        self.put(Entry::State(state));
+        self.pending.borrow_mut().state = Some(state);
+        self.changed.notify_one();
     }
 
     /// Writes a deployment's record.
     pub fn deployment(&self, record: DeploymentRecord) {
-        self.put(Entry::Deployment(Box::new(record)));
+        self.pending
+            .borrow_mut()
+            .deployments
+            .insert(record.id, record);
+        self.changed.notify_one();
     }
 
     /// Resolves when all that was put before is on disk.
     pub fn flushed(&self) -> impl Future<Output = ()> + use<> {
         let (done, written) = oneshot::channel();
-        self.put(Entry::Flush(done));
+        self.pending.borrow_mut().flushed.push(done);
+        self.changed.notify_one();
         async move {
-            // An error means that the task is gone: then nothing is queued any more.
+            // An error means that the task is gone: then nothing is pending any more.
             let _gone = written.await;
-        }
-    }
-
-    fn put(&self, entry: Entry) {
-        // The task ends only when this sender is dropped, or with the runtime at exit.
-        if self.entries.send(entry).is_err() {
-            log::error!("an app's state could not be written: its writer is gone");
         }
     }
 }
 
-fn write(dirs: &AppDirs, entry: Entry) -> io::Result<()> {
-    match entry {
-        Entry::State(state) => {
-            std::fs::create_dir_all(dirs.root())?;
-            durable::replace(&dirs.state(), &serde_json::to_vec_pretty(&state)?, 0o600)
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.changed.notify_one();
+    }
+}
+
+async fn write_all(dirs: &AppDirs, pending: Pending) {
+    let dirs = dirs.clone();
+    let Pending {
+        state,
+        deployments,
+        flushed,
+    } = pending;
+    let written = actix_rt::task::spawn_blocking(move || {
+        for record in deployments.values() {
+            record::store(&dirs, record)?;
         }
-        Entry::Deployment(record) => record::store(&dirs, &record),
-        Entry::Flush(done) => {
-            // Nobody waits any more: fine.
-            let _unheard = done.send(());
-            Ok(())
-        }
+        state.map_or(Ok(()), |state| store(&dirs, &state))
+    });
+    match written.await {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => log::error!("the state of an app could not be written: {e}"),
+        Err(e) => log::error!("the writer of an app's state failed: {e}"),
+    }
+    for waiting in flushed {
+        // Nobody waits any more: fine.
+        let _unheard = waiting.send(());
+    }
+}
+
+fn store(dirs: &AppDirs, state: &Remembered) -> io::Result<()> {
+    std::fs::create_dir_all(dirs.root())?;
+    durable::replace(&dirs.state(), &serde_json::to_vec_pretty(state)?, 0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::name::AppName;
+
+    #[actix::test]
+    async fn what_was_put_before_the_journal_was_dropped_is_written() {
+        let root = tempfile::tempdir().unwrap();
+        let name = AppName::parse("blog").unwrap();
+        let dirs = AppDirs::new(root.path(), root.path(), &name);
+        let journal = Journal::start(dirs.clone());
+        let state = |current| Remembered {
+            current: Some(current),
+            ..Remembered::new()
+        };
+        journal.state(state(1));
+        journal.flushed().await;
+        assert_eq!(
+            Remembered::load(&dirs.state()).unwrap().unwrap().current,
+            Some(1)
+        );
+        journal.state(state(2));
+        let last = state(3);
+        journal.state(last.clone());
+        let flushed = journal.flushed();
+        drop(journal);
+        flushed.await;
+        assert_eq!(Remembered::load(&dirs.state()).unwrap(), Some(last));
+    }
+
+    #[test]
+    fn a_damaged_state_is_set_aside_and_named() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("state.json");
+        std::fs::write(&path, "{\"wanted\": \"run").unwrap();
+        let error = Remembered::load(&path).unwrap_err().to_string();
+        assert!(error.contains("state.json.damaged"), "{error}");
+        assert_eq!(Remembered::load(&path).unwrap(), None);
     }
 }

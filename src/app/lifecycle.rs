@@ -298,7 +298,7 @@ impl Lifecycle {
                 self.end_batches(&mut out, |b| b.role != Role::Ending);
             }
             Event::Drained(batch) => {
-                self.end_batches(&mut out, |b| b.id == batch && b.role == Role::Draining)
+                self.end_batches(&mut out, |b| b.id == batch && b.role == Role::Draining);
             }
         }
         out

@@ -167,7 +167,7 @@ impl App {
             self.start_process(id, slot.id, ctx);
         }
         ctx.run_later(boot_timeout, move |app, ctx| {
-            app.feed(Event::BootTimeout(id), ctx)
+            app.feed(Event::BootTimeout(id), ctx);
         });
     }
 

@@ -95,11 +95,11 @@ impl Root {
                     after,
                 } => {
                     ctx.run_later(after, move |root, ctx| {
-                        root.supervise(Event::TimedOut { id, generation }, ctx)
+                        root.supervise(Event::TimedOut { id, generation }, ctx);
                     });
                 }
                 Command::Report { id, exit, .. } => {
-                    log::error!("{id:?} ended: {exit:?}; a fresh one follows")
+                    log::error!("{id:?} ended: {exit:?}; a fresh one follows");
                 }
                 Command::Removed { .. } => {}
                 Command::Exit(exit) => {
@@ -117,7 +117,7 @@ impl Root {
                 id,
                 generation,
                 exit,
-            })
+            });
         };
         let control = self.spec.host.control.clone();
         match id {

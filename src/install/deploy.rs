@@ -117,7 +117,7 @@ impl Deploy {
         let barrier = blocking(step, "cannot make the app's directories", move || {
             build::end_remains(&dirs);
             build::make_directories(&dirs, account.as_ref())?;
-            release::sweep(&dirs, &[]);
+            release::sweep(&dirs, &[], u64::MAX);
             release::discard(&dirs, release);
             match &account {
                 Some(account) => build::barrier(&dirs.releases(), account),

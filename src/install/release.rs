@@ -217,9 +217,9 @@ pub fn list(dirs: &AppDirs) -> Vec<ReleaseRecord> {
 }
 
 /// Removes what is not worth keeping: directories without a record, and the oldest releases beyond `keep`, never one
-/// of `in_use`. Blocks.
-pub fn prune(dirs: &AppDirs, keep: usize, in_use: &[u64]) {
-    sweep(dirs, in_use);
+/// of `in_use`, and no directory of a deploy that is at work: those have numbers above `newest`. Blocks.
+pub fn prune(dirs: &AppDirs, keep: usize, in_use: &[u64], newest: u64) {
+    sweep(dirs, in_use, newest);
     let complete = Contents::of(dirs).records;
     let surplus = complete.len().saturating_sub(keep);
     for id in complete
@@ -232,8 +232,8 @@ pub fn prune(dirs: &AppDirs, keep: usize, in_use: &[u64]) {
 }
 
 /// Removes what deploys that did not end have left: directories without a record, records without a directory,
-/// temporary files of other daemons; never of one of `in_use`. Blocks.
-pub fn sweep(dirs: &AppDirs, in_use: &[u64]) {
+/// temporary files of other daemons; never of one of `in_use`, nor one above `newest`. Blocks.
+pub fn sweep(dirs: &AppDirs, in_use: &[u64], newest: u64) {
     let contents = Contents::of(dirs);
     let records = contents
         .records
@@ -243,7 +243,8 @@ pub fn sweep(dirs: &AppDirs, in_use: &[u64]) {
         .directories
         .iter()
         .filter(|id| !contents.records.contains(id));
-    for id in records.chain(directories).filter(|id| !in_use.contains(id)) {
+    let left = |id: &&u64| !in_use.contains(id) && **id <= newest;
+    for id in records.chain(directories).filter(left) {
         discard(dirs, *id);
     }
     for file in contents.temporary {
@@ -335,7 +336,7 @@ mod tests {
         for id in [1, 2, 9, 10, 11] {
             make(&dirs, id);
         }
-        prune(&dirs, 2, &[1]);
+        prune(&dirs, 2, &[1], u64::MAX);
         assert_eq!(ids(&dirs), [1, 10, 11]);
         assert!(!dirs.release(2).exists() && !dirs.release_record(2).exists());
     }
@@ -355,7 +356,7 @@ mod tests {
             .releases()
             .join(format!("{}0-7", durable::TEMPORARY_PREFIX));
         std::fs::write(&left, "half").unwrap();
-        sweep(&dirs, &[3]);
+        sweep(&dirs, &[3], u64::MAX);
         assert_eq!(ids(&dirs), [1]);
         assert!(!dirs.release(2).exists() && dirs.release(3).exists());
         assert!(!left.exists() && !dirs.release_record(4).exists());

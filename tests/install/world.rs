@@ -211,7 +211,7 @@ enum Told {
     Ended(Exit),
 }
 
-struct Witness(mpsc::UnboundedSender<Told>);
+struct Witness(mpsc::Sender<Told>);
 
 impl Actor for Witness {
     type Context = Context<Self>;
@@ -220,25 +220,29 @@ impl Actor for Witness {
 impl Handler<Append> for Witness {
     type Result = ();
     fn handle(&mut self, append: Append, _: &mut Self::Context) {
-        let _ = self.0.send(Told::Lines(append.lines));
+        self.0
+            .try_send(Told::Lines(append.lines))
+            .expect("it is listened to");
     }
 }
 
 impl Handler<InstallProgress> for Witness {
     type Result = ();
     fn handle(&mut self, progress: InstallProgress, _: &mut Self::Context) {
-        let _ = self.0.send(Told::Progress(progress.event));
+        self.0
+            .try_send(Told::Progress(progress.event))
+            .expect("it is listened to");
     }
 }
 
 async fn drive(spec: InstallSpec, when: impl Fn(&str) -> bool, ask: bool) -> Outcome {
-    let (sender, mut told) = mpsc::unbounded_channel();
+    let (sender, mut told) = mpsc::channel(10_000);
     let witness = Witness(sender.clone()).start();
     let (log, parent) = (witness.clone().recipient(), witness.recipient());
     let child = procserver::supervision::monitor::start(
         &Arbiter::current(),
         move |_, reason: ExitReason| Installer::writing_to(spec, log, parent, reason),
-        move |exit| drop(sender.send(Told::Ended(exit))),
+        move |exit| drop(sender.try_send(Told::Ended(exit))),
     );
     let mut outcome = Outcome {
         started: Vec::new(),

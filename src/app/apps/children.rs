@@ -81,7 +81,7 @@ impl Apps {
                     after,
                 } => {
                     ctx.run_later(after, move |apps, ctx| {
-                        apps.supervise(Event::TimedOut { id, generation }, ctx)
+                        apps.supervise(Event::TimedOut { id, generation }, ctx);
                     });
                 }
                 Command::Report { id, exit, .. } => {
@@ -103,7 +103,7 @@ impl Apps {
                 name: told,
                 generation,
                 exit,
-            })
+            });
         };
         let Some(entry) = self.apps.get_mut(&name) else {
             return on_exit(Exit::Error("it is not known".to_owned()));

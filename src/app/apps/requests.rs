@@ -278,12 +278,11 @@ impl Handler<List> for Apps {
             let child = entry.child.as_ref().map(|(_, child)| child.addr.clone());
             let name = name.to_string();
             async move {
-                if let Some(app) = child {
-                    if let Ok(Ok(summary)) =
+                if let Some(app) = child
+                    && let Ok(Ok(summary)) =
                         tokio::time::timeout(Duration::from_secs(2), app.send(Summarize)).await
-                    {
-                        return summary;
-                    }
+                {
+                    return summary;
                 }
                 Summary {
                     name,

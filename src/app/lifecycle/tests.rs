@@ -43,7 +43,7 @@ impl World {
             Command::Build(op) => assert!(self.builds.insert(op, None).is_none(), "built twice"),
             Command::Load(op, release) => assert!(self.builds.insert(op, Some(release)).is_none()),
             Command::AbortBuild(op) => {
-                assert!(self.builds.remove(&op).is_some(), "nothing to abort")
+                assert!(self.builds.remove(&op).is_some(), "nothing to abort");
             }
             Command::Spawn { batch, op } => {
                 let processes = self.built.remove(&op).expect("spawned without a release");

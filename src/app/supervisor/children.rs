@@ -191,10 +191,10 @@ impl App {
             match command {
                 Command::Start { id, generation } => self.start_child(id, generation, ctx),
                 Command::Stop { id, .. } => {
-                    self.children.find(&id).into_iter().for_each(Running::ask)
+                    self.children.find(&id).into_iter().for_each(Running::ask);
                 }
                 Command::Kill { id, .. } => {
-                    self.children.find(&id).into_iter().for_each(Running::kill)
+                    self.children.find(&id).into_iter().for_each(Running::kill);
                 }
                 Command::ArmTimer {
                     id,
@@ -202,7 +202,7 @@ impl App {
                     after,
                 } => {
                     ctx.run_later(after, move |app, ctx| {
-                        app.supervise(Event::TimedOut { id, generation }, ctx)
+                        app.supervise(Event::TimedOut { id, generation }, ctx);
                     });
                 }
                 Command::Report { id, exit, .. } => {
@@ -377,7 +377,7 @@ impl App {
                 id,
                 generation,
                 exit,
-            })
+            });
         }
     }
 

@@ -75,7 +75,7 @@ impl App {
                     }
                     Ok(Ok(_)) => {}
                     Ok(Err(e)) => {
-                        app.build_failed(op, Failure::new(Step::Install, e.to_string()), ctx)
+                        app.build_failed(op, Failure::new(Step::Install, e.to_string()), ctx);
                     }
                     Err(e) => app.build_failed(op, Failure::new(Step::Install, e.to_string()), ctx),
                 }),
@@ -114,7 +114,7 @@ impl App {
                 .map(move |runnable, app, ctx| match runnable {
                     Ok(Ok(runnable)) => app.built(op, runnable, ctx),
                     Ok(Err(e)) => {
-                        app.build_failed(op, Failure::new(Step::Start, e.to_string()), ctx)
+                        app.build_failed(op, Failure::new(Step::Start, e.to_string()), ctx);
                     }
                     Err(e) => app.build_failed(op, Failure::new(Step::Start, e.to_string()), ctx),
                 }),
@@ -163,13 +163,9 @@ impl App {
         let mut in_use: Vec<_> = self.batches.values().map(|b| b.runnable.id()).collect();
         in_use.extend(self.life.current());
         let dirs = self.spec.dirs.clone();
-        let making = self.life.active().is_some();
-        let tidy = actix_rt::task::spawn_blocking(move || {
-            // While another release is being made its directory has no record yet: leave everything alone.
-            if !making {
-                release::prune(&dirs, keep, &in_use);
-            }
-        });
+        let newest = self.life.current().unwrap_or_default();
+        let tidy =
+            actix_rt::task::spawn_blocking(move || release::prune(&dirs, keep, &in_use, newest));
         ctx.spawn(
             tidy.into_actor(self)
                 .map(|_done, app, ctx| app.refresh_releases(ctx)),
@@ -206,7 +202,7 @@ impl Handler<InstallProgress> for App {
                     .step_over(deployment, step, Some(took), &self.journal);
             }
             InstallEvent::Commit(commit) => {
-                self.deployments.commit(deployment, commit, &self.journal)
+                self.deployments.commit(deployment, commit, &self.journal);
             }
             InstallEvent::Done(release) => self.made(op, *release, ctx),
             InstallEvent::Failed(failure) => self.build_failed(op, *failure, ctx),

@@ -9,6 +9,7 @@ use crate::app::deployments::Deployments;
 use crate::app::directories::AppDirs;
 use crate::app::journal::Remembered;
 use crate::app::lifecycle::{BatchId, Event, Kind, Lifecycle, Wanted};
+use crate::install::build;
 use crate::install::record::{self, DeploymentRecord};
 use crate::install::release::{self, ReleaseRecord};
 use crate::process::identity::{self, Identity};
@@ -23,6 +24,7 @@ struct Found {
 }
 
 fn look(dirs: &AppDirs) -> Found {
+    build::end_remains(dirs);
     let releases = release::list(dirs);
     Found {
         remembered: Remembered::load(&dirs.state()),
