@@ -12,14 +12,18 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_rt::{Arbiter, System};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::api::state::ApiState;
 use crate::api::{in_process, socket, token};
 use crate::app::host::Host;
+use crate::front::access_log;
+use crate::logs::access::AccessLog;
+use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
 use crate::router::table::Table;
 use crate::settings::Settings;
@@ -27,6 +31,9 @@ use crate::supervision::{ChildRef, Exit, Shutdown, monitor};
 
 use lock::Lock;
 use root::{Root, RootSpec};
+
+/// How long the last lines of the access log may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What is true once the server serves.
 #[derive(Clone, Debug)]
@@ -111,6 +118,7 @@ async fn serve(
         router: ChildRef::default(),
         control: Arbiter::current(),
         logs: logs.handle(),
+        app_logs: AppLogs::default(),
         can_switch: nix::unistd::geteuid().is_root(),
         settings: Arc::clone(&settings),
     };
@@ -124,12 +132,14 @@ async fn serve(
     let listen = listeners.iter().map(|(address, _)| *address).collect();
     let (booted, mut is_booted) = watch::channel(false);
     let (table, _) = watch::channel(Arc::new(Table::default()));
+    let (access, access_written) = access_log_of(&host).unzip();
     let spec = RootSpec {
         listeners,
         table: Arc::new(table),
         apps: api.apps.clone(),
         connector: in_process::connector(api.clone()),
         booted,
+        access,
         host,
     };
     let (ended, mut exit) = watch::channel(None);
@@ -168,6 +178,10 @@ async fn serve(
     let _ended = exit.wait_for(Option::is_some).await;
     socket_handle.stop(true).await;
     let _stopped = socket_task.await;
+    if let Some(written) = access_written {
+        // The last lines are on their way; a worker that hangs must not keep them from being the last.
+        let _late = tokio::time::timeout(LAST_LINES, written).await;
+    }
     // A socket that is gone already is as good.
     let _gone = std::fs::remove_file(&path);
     logs.stop();
@@ -190,6 +204,25 @@ fn io_error(path: &Path, source: std::io::Error) -> DaemonError {
         path: path.to_owned(),
         source,
     }
+}
+
+/// Starts the access log, if there is to be one: where its lines go in, and what resolves when the last is written.
+fn access_log_of(host: &Host) -> Option<(access_log::Sink, oneshot::Receiver<()>)> {
+    let settings = &host.settings;
+    if !settings.access_log {
+        return None;
+    }
+    let directory = settings.data_dir.join("logs");
+    let bounds = (settings.log_size, settings.log_files);
+    let log = AccessLog::new(&directory, bounds, host.app_logs.clone());
+    let (sink, source) = access_log::channel();
+    let (done, written) = oneshot::channel();
+    host.logs.spawn(async move {
+        log.run(source).await;
+        // Nobody waits when the start failed.
+        let _nobody = done.send(());
+    });
+    Some((sink, written))
 }
 
 /// Apps' users pass through the data and runtime directories, but only root reads the documents.
