@@ -17,6 +17,7 @@ use crate::app::name::AppName;
   procserver logs blog -f                      and all that follow, until Ctrl-C
   procserver logs blog --stderr -n 20 -p web.1
   procserver logs blog --install               what fetching and installing printed
+  procserver logs blog --access -f             each request as it is answered
   procserver logs blog -f --json               one JSON object a line")]
 pub struct LogsArgs {
     /// The application
@@ -29,11 +30,14 @@ pub struct LogsArgs {
     #[arg(long = "lines", short = 'n', value_name = "N", default_value = "100", value_parser = lines)]
     pub lines: String,
     /// Errors instead of normal output
-    #[arg(long, conflicts_with = "install")]
+    #[arg(long, group = "log")]
     pub stderr: bool,
     /// What installations printed
-    #[arg(long)]
+    #[arg(long, group = "log")]
     pub install: bool,
+    /// The requests that it was sent
+    #[arg(long, group = "log")]
+    pub access: bool,
     /// Only this process, as in web.1
     #[arg(long, short, value_name = "PROCESS")]
     pub process: Option<String>,
@@ -76,10 +80,11 @@ fn lines(text: &str) -> Result<String, &'static str> {
 }
 
 fn path(args: &LogsArgs) -> String {
-    let log = match (args.install, args.stderr) {
-        (true, _) => "install",
-        (false, true) => "stderr",
-        (false, false) => "stdout",
+    let log = match args {
+        LogsArgs { install: true, .. } => "install",
+        LogsArgs { access: true, .. } => "access",
+        LogsArgs { stderr: true, .. } => "stderr",
+        _ => "stdout",
     };
     let mut path = format!("/applications/{}/logs/{log}?tail={}", args.name, args.lines);
     if let Some(process) = &args.process {
@@ -117,6 +122,11 @@ mod tests {
             "/applications/a/logs/stderr?tail=5&process=web.1&follow=true"
         );
         assert!(Cli::try_parse_from(["procserver", "logs", "a", "-n", "-1"]).is_err());
+        assert_eq!(
+            parse("procserver logs a --access"),
+            "/applications/a/logs/access?tail=100"
+        );
+        assert!(Cli::try_parse_from(["procserver", "logs", "a", "--access", "--stderr"]).is_err());
         assert_eq!(
             parse("procserver logs a --install -n all"),
             "/applications/a/logs/install?tail=all"

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::app::apps::Apps;
 use crate::app::host::Host;
+use crate::front::access_log::Sink;
 use crate::front::front::Front;
 use crate::front::in_process::ConnectorFactory;
 use crate::router::router::Router;
@@ -27,6 +28,7 @@ pub(super) struct RootSpec {
     pub(super) apps: ChildRef<Apps>,
     pub(super) connector: ConnectorFactory,
     pub(super) booted: watch::Sender<bool>,
+    pub(super) access: Option<Sink>,
 }
 
 /// A child of the root.
@@ -122,8 +124,13 @@ impl Parent for Root {
                         self.spec.table.subscribe(),
                         Arc::clone(&self.spec.connector),
                     );
+                    let access = self.spec.access.clone();
                     let build = move |_: &mut _, exit| {
-                        Front::new(listeners, settings, table, connector, exit)
+                        let front = Front::new(listeners, settings, table, connector, exit);
+                        match access {
+                            Some(sink) => front.with_access_log(sink),
+                            None => front,
+                        }
                     };
                     self.front = Some(monitor::start(&control, build, on_exit));
                 }

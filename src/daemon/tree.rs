@@ -2,19 +2,26 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_rt::Arbiter;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::DaemonError;
 use super::root::{Root, RootSpec};
 use crate::api::in_process;
 use crate::api::state::ApiState;
 use crate::app::host::Host;
+use crate::front::access_log;
+use crate::logs::access::AccessLog;
+use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
 use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
+
+/// How long the last lines of the access log may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The supervision tree as a whole.
 pub(super) struct Tree {
@@ -22,6 +29,7 @@ pub(super) struct Tree {
     booted: watch::Receiver<bool>,
     exit: watch::Receiver<Option<Exit>>,
     logs: Arbiter,
+    access_written: Option<oneshot::Receiver<()>>,
 }
 
 impl Tree {
@@ -37,6 +45,7 @@ impl Tree {
             router: ChildRef::default(),
             control: Arbiter::current(),
             logs: logs.handle(),
+            app_logs: AppLogs::default(),
             can_switch: nix::unistd::geteuid().is_root(),
             settings: Arc::clone(settings),
         };
@@ -49,12 +58,14 @@ impl Tree {
         };
         let (booted, is_booted) = watch::channel(false);
         let (table, _) = watch::channel(Arc::new(Table::default()));
+        let (access, access_written) = access_log_of(&host).unzip();
         let spec = RootSpec {
             listeners,
             table: Arc::new(table),
             apps: api.apps.clone(),
             connector: in_process::connector(api.clone()),
             booted,
+            access,
             host,
         };
         let (ended, exit) = watch::channel(None);
@@ -70,6 +81,7 @@ impl Tree {
             booted: is_booted,
             exit,
             logs,
+            access_written,
         };
         (tree, api)
     }
@@ -103,6 +115,29 @@ impl Tree {
     pub(super) async fn stop(mut self) {
         self.root.addr.do_send(Shutdown);
         drop(self.exit.wait_for(Option::is_some).await);
+        if let Some(written) = self.access_written {
+            // The last lines are on their way; a worker that hangs must not keep them from being the last.
+            let _late = tokio::time::timeout(LAST_LINES, written).await;
+        }
         self.logs.stop();
     }
+}
+
+/// Starts the access log, if there is to be one: where its lines go in, and what resolves when the last is written.
+fn access_log_of(host: &Host) -> Option<(access_log::Sink, oneshot::Receiver<()>)> {
+    let settings = &host.settings;
+    if !settings.access_log {
+        return None;
+    }
+    let directory = settings.data_dir.join("logs");
+    let bounds = (settings.log_size, settings.log_files);
+    let log = AccessLog::new(&directory, bounds, host.app_logs.clone());
+    let (sink, source) = access_log::channel();
+    let (done, written) = oneshot::channel();
+    host.logs.spawn(async move {
+        log.run(source).await;
+        // Nobody waits when the start failed.
+        let _nobody = done.send(());
+    });
+    Some((sink, written))
 }

@@ -188,6 +188,8 @@ impl App {
             Self::on_exit(ChildId::Log, generation, ctx),
         );
         self.log.set(Some(child.addr.clone()));
+        let all = &self.spec.host.app_logs;
+        all.enter(self.name(), self.log.clone());
         for (.., other) in &self.children.running {
             if let AnyChild::Process(process) = other {
                 process.addr.do_send(Reattach);
