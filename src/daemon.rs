@@ -18,6 +18,7 @@ use actix_rt::{Arbiter, System};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
+use crate::api::routes::Routing;
 use crate::api::state::ApiState;
 use crate::api::{in_process, socket, token};
 use crate::app::host::Host;
@@ -122,8 +123,13 @@ async fn serve(
         can_switch: nix::unistd::geteuid().is_root(),
         settings: Arc::clone(&settings),
     };
+    let (table, _) = watch::channel(Arc::new(Table::default()));
     let api = ApiState {
         apps: ChildRef::default(),
+        routing: Routing {
+            table: table.subscribe(),
+            api_hosts: settings.front.api_hosts.as_slice().into(),
+        },
         rules: host.rules(),
         default_user: settings.default_user.clone(),
         can_switch: host.can_switch,
@@ -131,7 +137,6 @@ async fn serve(
     };
     let listen = listeners.iter().map(|(address, _)| *address).collect();
     let (booted, mut is_booted) = watch::channel(false);
-    let (table, _) = watch::channel(Arc::new(Table::default()));
     let (access, access_written) = access_log_of(&host).unzip();
     let spec = RootSpec {
         listeners,
