@@ -100,7 +100,6 @@ fn path(args: &LogsArgs) -> String {
 mod tests {
     use clap::Parser;
 
-    use super::super::fake_api::{Exchange, FakeApi, exchange};
     use super::*;
     use crate::cli::{Cli, Command};
 
@@ -109,33 +108,6 @@ mod tests {
             Command::Logs(args) => args,
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn lines_pass_as_they_are_and_a_followed_log_must_not_end() {
-        let request = "GET /applications/a/logs/stdout?tail=100&follow=true";
-        let body = "2026-11-22T10:15:30.123456Z web.1 | \u{1b}[31mred\n".to_owned();
-        let script = vec![Exchange {
-            body: body.clone(),
-            ..exchange(request, 200, &serde_json::Value::Null)
-        }];
-        actix_rt::System::new().block_on(async {
-            let api = FakeApi::start(script);
-            let (mut out, captured) = Output::captured(false);
-            let ended = run(&args("procserver logs a -f"), &api.client, &mut out).await;
-            assert_eq!(captured.text(), body);
-            assert!(
-                ended
-                    .unwrap_err()
-                    .to_string()
-                    .contains("closed the log of a")
-            );
-            assert!(
-                api.requests.take()[0]
-                    .to_lowercase()
-                    .contains("accept: text/plain")
-            );
-        });
     }
 
     #[test]
