@@ -17,5 +17,6 @@ mod logs;
 mod packages;
 mod process;
 mod process_actor;
+mod routes;
 mod socket;
 mod supervision;
