@@ -37,6 +37,7 @@ use crate::process::identity::Identity;
 use crate::router::table::{Availability, Route};
 use crate::supervision::{ChildRef, Exit, ExitReason};
 
+pub use children::ChildId;
 use children::Children;
 pub use removal::remove_files;
 pub use requests::{Accepted, Act, Action, AppError, Cancel, Deploy, Remove};

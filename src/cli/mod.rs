@@ -13,8 +13,6 @@ pub mod demo;
 pub mod demo_web;
 pub mod deploy;
 pub mod document;
-#[cfg(test)]
-mod fake_api;
 pub mod logs;
 pub mod output;
 pub mod problem;
