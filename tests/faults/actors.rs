@@ -177,14 +177,15 @@ fn a_process_actor_that_panics_while_it_starts_leaves_one_process_in_its_slot() 
         server.arm("Process");
         server.act("echo", "restart").expect(200);
         assert!(server.has_fired("Process"));
-        let expected = ["web.1", "worker.1"].map(|id| server.ready_pid("echo", id));
-        let daemon = i32::try_from(server.pid()).unwrap();
-        let mut running = processes_of(server.directory());
-        running.retain(|pid| *pid != daemon);
-        running.sort_unstable();
-        let mut expected = expected.to_vec();
+        let mut expected = ["web.1", "worker.1"].map(|id| server.ready_pid("echo", id));
         expected.sort_unstable();
-        assert_eq!(running, expected, "one each");
+        let daemon = i32::try_from(server.pid()).unwrap();
+        eventually("there is one each", SOON, || {
+            let mut running = processes_of(server.directory());
+            running.retain(|pid| *pid != daemon);
+            running.sort_unstable();
+            (running == expected).then_some(())
+        });
     }
 }
 
