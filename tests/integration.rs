@@ -10,6 +10,7 @@ mod daemon_restart;
 mod demo;
 mod deploys;
 mod documents;
+mod faults;
 mod front;
 mod install;
 mod lifecycle;

@@ -29,6 +29,8 @@ pub struct Apps {
     /// Names whose document is being written.
     creating: BTreeSet<AppName>,
     booted: Option<tokio::sync::watch::Sender<bool>>,
+    /// It was asked to end, and its apps with it.
+    ending: bool,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,7 @@ impl Apps {
             apps: BTreeMap::new(),
             creating: BTreeSet::new(),
             booted: Some(booted),
+            ending: false,
         }
     }
 
@@ -68,6 +71,15 @@ impl Apps {
             host: self.host.clone(),
             warnings,
             deploy_at_start: true,
+        }
+    }
+}
+
+/// Without it its apps' actors end, too; what they run is left to those that a fresh Apps starts.
+impl Drop for Apps {
+    fn drop(&mut self) {
+        for (_, child) in self.apps.values().filter_map(|entry| entry.child.as_ref()) {
+            child.kill();
         }
     }
 }
