@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix_rt::{Arbiter, System};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::api::state::ApiState;
 use crate::api::{in_process, socket, token};
+use crate::app::apps::{Apps, Rescan};
 use crate::app::host::Host;
 use crate::process::ports::Ports;
 use crate::router::table::Table;
@@ -100,6 +101,7 @@ async fn serve(
 ) -> Result<(), DaemonError> {
     // Before anything runs, so that no signal is missed.
     let start = |e: std::io::Error| DaemonError::Start(e.to_string());
+    let hangup = signal(SignalKind::hangup()).map_err(start)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(start)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(start)?;
 
@@ -147,6 +149,7 @@ async fn serve(
     }
     let path = settings.runtime_dir.join("procserver.sock");
     let unix = bind_unix(&path)?;
+    actix_rt::spawn(rescan_on(hangup, api.apps.clone()));
     let server = socket::serve(unix, api).map_err(|e| io_error(&path, e))?;
     let socket_handle = server.handle();
     let socket_task = actix_rt::spawn(server);
@@ -172,6 +175,16 @@ async fn serve(
     let _gone = std::fs::remove_file(&path);
     logs.stop();
     failure.map_or(Ok(()), Err)
+}
+
+/// SIGHUP: the config directory is read again.
+async fn rescan_on(mut hangup: Signal, apps: ChildRef<Apps>) {
+    while hangup.recv().await.is_some() {
+        log::info!("SIGHUP: the config directory is read again");
+        if let Some(apps) = apps.get() {
+            apps.do_send(Rescan);
+        }
+    }
 }
 
 fn failed(exit: Result<watch::Ref<'_, Option<Exit>>, watch::error::RecvError>) -> DaemonError {

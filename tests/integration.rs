@@ -2,6 +2,7 @@
 
 mod support;
 
+mod changes;
 mod cli;
 mod config_directory;
 mod conformance;
