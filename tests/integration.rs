@@ -3,6 +3,7 @@
 mod support;
 
 mod changes;
+mod access_log;
 mod cli;
 mod config_directory;
 mod conformance;

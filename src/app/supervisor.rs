@@ -39,6 +39,7 @@ use crate::router::backend::Load;
 use crate::router::table::{Availability, Route};
 use crate::supervision::{ChildRef, Exit, ExitReason};
 
+pub use children::ChildId;
 use children::Children;
 pub use configure::{Configure, Warn};
 pub use removal::remove_files;

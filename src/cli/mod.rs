@@ -14,8 +14,6 @@ pub mod demo_web;
 pub mod deploy;
 pub mod document;
 pub mod env;
-#[cfg(test)]
-mod fake_api;
 pub mod logs;
 pub mod output;
 pub mod problem;

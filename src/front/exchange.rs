@@ -136,6 +136,8 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
     /// Runs it to its end; gives the buffer back, for the next one.
     pub async fn run(mut self) -> (End, Buffer) {
         let end = self.drive().await;
+        let (from, to) = (self.up.payload(), self.down.payload());
+        self.facts.note(|notes| notes.carried(from, to));
         let mut space = self.upstream_in;
         space.consume(usize::MAX);
         (end, space)
@@ -280,6 +282,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         ) {
             self.upstream_space = LARGE_SPACE;
         }
+        self.facts.note(|notes| notes.answers(response.status));
         self.answered = true;
         self.phase = Phase::Body;
         Ok(true)
@@ -314,6 +317,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         let Some(protocol) = chosen.filter(is_offered).filter(|_| self.up.is_done()) else {
             return self.bad_response("it switches to a protocol that was not offered");
         };
+        self.facts.note(|notes| notes.answers(response.status));
         let mut head = Vec::new();
         let down = self.downstream(Framing::Empty, Some(protocol));
         forwarded::response(&mut head, response, &down);

@@ -1,7 +1,7 @@
 //! The actors below an App: its log, an installer while a deploy is at work, one Process per slot of each batch.
 //! `supervision::restart` decides; this carries out.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 
@@ -12,14 +12,15 @@ use crate::install::installer::{InstallSpec, Installer};
 use crate::logs::log::{Log, LogSettings};
 use crate::process::identity::{self, Identity};
 use crate::process::worker::{Origin, Phase, Process, ProcessSpec, Reattach, Snapshot};
-use crate::supervision::restart::{ChildState, Command, Event, Intensity, Supervisor};
+use crate::supervision::restart::{ChildState, Event, Intensity, Supervisor};
 use crate::supervision::{
-    Child, ChildSpec, Exit, ExitReason, Generation, Restart, Shutdown, Strategy, Timeout, monitor,
+    Child, ChildEnded, ChildSpec, Exit, ExitReason, Generation, Parent, Restart, Running, Shutdown,
+    Strategy, Timeout, monitor,
 };
 
 /// One child of an App.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ChildId {
+pub enum ChildId {
     /// First up, last down.
     Log,
     /// Of this operation.
@@ -28,17 +29,8 @@ pub(super) enum ChildId {
     Process(BatchId, String),
 }
 
-/// A child has ended.
-#[derive(Message, Clone, Debug)]
-#[rtype(result = "()")]
-pub(super) struct ChildEnded {
-    id: ChildId,
-    generation: Generation,
-    exit: Exit,
-}
-
 #[derive(Debug)]
-enum Running {
+enum AnyChild {
     Log(Child<Log>),
     Installer(Child<Installer>),
     Process(Child<Process>),
@@ -48,7 +40,7 @@ enum Running {
 #[derive(Debug)]
 pub(super) struct Children {
     policy: Supervisor<ChildId>,
-    running: Vec<(ChildId, Generation, Running)>,
+    running: Vec<(ChildId, Generation, AnyChild)>,
     next_install: Option<(OpId, InstallSpec)>,
 }
 
@@ -72,7 +64,7 @@ impl Children {
         }
     }
 
-    fn find(&self, id: &ChildId) -> Option<&Running> {
+    fn find(&self, id: &ChildId) -> Option<&AnyChild> {
         self.running
             .iter()
             .find(|(known, ..)| known == id)
@@ -87,20 +79,12 @@ impl Children {
     }
 }
 
-impl Running {
-    fn ask(&self) {
+impl AnyChild {
+    fn as_running(&self) -> &dyn Running {
         match self {
-            Self::Log(child) => child.addr.do_send(Shutdown),
-            Self::Installer(child) => child.addr.do_send(Shutdown),
-            Self::Process(child) => child.addr.do_send(Shutdown),
-        }
-    }
-
-    fn kill(&self) {
-        match self {
-            Self::Log(child) => child.kill(),
-            Self::Installer(child) => child.kill(),
-            Self::Process(child) => child.kill(),
+            Self::Log(child) => child,
+            Self::Installer(child) => child,
+            Self::Process(child) => child,
         }
     }
 }
@@ -108,7 +92,7 @@ impl Running {
 impl Drop for Children {
     fn drop(&mut self) {
         for (.., child) in &self.running {
-            child.kill();
+            child.as_running().kill();
         }
     }
 }
@@ -190,69 +174,6 @@ impl App {
         );
     }
 
-    fn supervise(&mut self, event: Event<ChildId>, ctx: &mut Context<Self>) {
-        for command in self.children.policy.handle(event, Instant::now()) {
-            match command {
-                Command::Start { id, generation } => self.start_child(id, generation, ctx),
-                Command::Stop { id, .. } => {
-                    self.children.find(&id).into_iter().for_each(Running::ask);
-                }
-                Command::Kill { id, .. } => {
-                    self.children.find(&id).into_iter().for_each(Running::kill);
-                }
-                Command::ArmTimer {
-                    id,
-                    generation,
-                    after,
-                } => {
-                    ctx.run_later(after, move |app, ctx| {
-                        app.supervise(Event::TimedOut { id, generation }, ctx);
-                    });
-                }
-                Command::Report { id, exit, .. } => {
-                    log::error!(
-                        "{}: its {id:?} actor ended: {exit:?}; a fresh one follows",
-                        self.name()
-                    );
-                }
-                Command::Removed { .. } => {}
-                Command::Exit(exit) => self.ended(exit, ctx),
-            }
-        }
-    }
-
-    fn ended(&mut self, exit: Exit, ctx: &mut Context<Self>) {
-        match self.removal.is_some() && exit == Exit::Shutdown {
-            true => self.remove_files(ctx),
-            false => self.leave(exit, ctx),
-        }
-    }
-
-    fn start_child(&mut self, id: ChildId, generation: Generation, ctx: &mut Context<Self>) {
-        match id {
-            ChildId::Log => self.start_log_child(generation, ctx),
-            ChildId::Installer(op) => self.start_installer_child(op, generation, ctx),
-            ChildId::Process(batch, id) => {
-                let survivor = self
-                    .survivors
-                    .iter()
-                    .position(|s| s.batch == batch && s.id == id);
-                let survivor = survivor.map(|index| self.survivors.swap_remove(index));
-                if survivor.is_some() || !self.is_restart(batch, &id) {
-                    return self.start_process_child(batch, id, generation, survivor, ctx);
-                }
-                // The actor died, its OS process did not: the fresh actor takes it over.
-                let runtime = self.spec.dirs.runtime().to_owned();
-                let alive = actix_rt::task::spawn_blocking(move || identity::survivors(&runtime));
-                ctx.spawn(alive.into_actor(self).map(move |alive, app, ctx| {
-                    let mut alive = alive.unwrap_or_default().into_iter();
-                    let survivor = alive.find(|s| s.batch == batch && s.id == id);
-                    app.start_process_child(batch, id, generation, survivor, ctx);
-                }));
-            }
-        }
-    }
-
     fn is_restart(&self, batch: BatchId, id: &str) -> bool {
         self.batches
             .get(&batch)
@@ -271,14 +192,16 @@ impl App {
             Self::on_exit(ChildId::Log, generation, ctx),
         );
         self.log.set(Some(child.addr.clone()));
+        let all = &self.spec.host.app_logs;
+        all.enter(self.name(), self.log.clone());
         for (.., other) in &self.children.running {
-            if let Running::Process(process) = other {
+            if let AnyChild::Process(process) = other {
                 process.addr.do_send(Reattach);
             }
         }
         self.children
             .running
-            .push((ChildId::Log, generation, Running::Log(child)));
+            .push((ChildId::Log, generation, AnyChild::Log(child)));
     }
 
     fn start_installer_child(&mut self, op: OpId, generation: Generation, ctx: &mut Context<Self>) {
@@ -302,7 +225,7 @@ impl App {
         );
         self.children
             .running
-            .push((id, generation, Running::Installer(child)));
+            .push((id, generation, AnyChild::Installer(child)));
     }
 
     fn start_process_child(
@@ -331,7 +254,7 @@ impl App {
         );
         self.children
             .running
-            .push((child_id, generation, Running::Process(child)));
+            .push((child_id, generation, AnyChild::Process(child)));
     }
 
     fn process_spec(&self, id: BatchId, process: &str) -> Option<ProcessSpec> {
@@ -369,22 +292,6 @@ impl App {
         (!snapshots.any(holder)).then_some(last)
     }
 
-    fn on_exit(
-        id: ChildId,
-        generation: Generation,
-        ctx: &Context<Self>,
-    ) -> impl FnOnce(Exit) + Send + 'static {
-        let parent = ctx.address();
-        // One message per child at most: the mailbox cannot grow by it, and it must not be lost.
-        move |exit| {
-            parent.do_send(ChildEnded {
-                id,
-                generation,
-                exit,
-            });
-        }
-    }
-
     /// A Process actor is gone for good without having said that its OS process is: ends that too.
     fn make_sure_of_end(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
         let stopped = |s: &Snapshot| s.phase == Phase::Stopped;
@@ -416,10 +323,58 @@ impl App {
     }
 }
 
-impl Handler<ChildEnded> for App {
+impl Parent for App {
+    type Id = ChildId;
+
+    fn policy(&mut self) -> &mut Supervisor<ChildId> {
+        &mut self.children.policy
+    }
+
+    fn title(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn over(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+        match self.removal.is_some() && exit == Exit::Shutdown {
+            true => self.remove_files(ctx),
+            false => self.leave(exit, ctx),
+        }
+    }
+
+    fn start_child(&mut self, id: ChildId, generation: Generation, ctx: &mut Context<Self>) {
+        match id {
+            ChildId::Log => self.start_log_child(generation, ctx),
+            ChildId::Installer(op) => self.start_installer_child(op, generation, ctx),
+            ChildId::Process(batch, id) => {
+                let survivor = self
+                    .survivors
+                    .iter()
+                    .position(|s| s.batch == batch && s.id == id);
+                let survivor = survivor.map(|index| self.survivors.swap_remove(index));
+                if survivor.is_some() || !self.is_restart(batch, &id) {
+                    return self.start_process_child(batch, id, generation, survivor, ctx);
+                }
+                // The actor died, its OS process did not: the fresh actor takes it over.
+                let runtime = self.spec.dirs.runtime().to_owned();
+                let alive = actix_rt::task::spawn_blocking(move || identity::survivors(&runtime));
+                ctx.spawn(alive.into_actor(self).map(move |alive, app, ctx| {
+                    let mut alive = alive.unwrap_or_default().into_iter();
+                    let survivor = alive.find(|s| s.batch == batch && s.id == id);
+                    app.start_process_child(batch, id, generation, survivor, ctx);
+                }));
+            }
+        }
+    }
+
+    fn child(&self, id: &ChildId) -> Option<&dyn Running> {
+        self.children.find(id).map(AnyChild::as_running)
+    }
+}
+
+impl Handler<ChildEnded<ChildId>> for App {
     type Result = ();
 
-    fn handle(&mut self, ended: ChildEnded, ctx: &mut Self::Context) {
+    fn handle(&mut self, ended: ChildEnded<ChildId>, ctx: &mut Self::Context) {
         let ChildEnded {
             id,
             generation,
