@@ -3,6 +3,7 @@
 mod support;
 
 mod access_log;
+mod changes;
 mod cli;
 mod config_directory;
 mod conformance;
