@@ -34,7 +34,7 @@ use crate::install::record::{DeploymentState, Failure, Step};
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
 use crate::process::identity::Identity;
-use crate::router::table::{Availability, Route};
+use crate::router::table::{Availability, Route, StaticFiles};
 use crate::supervision::{ChildRef, Exit, ExitReason};
 
 pub use children::ChildId;
@@ -278,10 +278,11 @@ impl App {
             strip_path: config.strip_path,
             port: config.port,
             static_files: static_files.map(|(files, release)| {
-                (
-                    self.spec.dirs.release(release).join(&files.dir),
-                    files.prefix.clone(),
-                )
+                Arc::new(StaticFiles {
+                    root: self.spec.dirs.release(release),
+                    dir: files.dir.clone(),
+                    prefix: files.prefix.clone(),
+                })
             }),
             availability: self.availability(serving),
             backends: serving.map(Batch::backends).unwrap_or_default(),

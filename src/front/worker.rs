@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::access_log::{Recorder, Sink};
 use super::buffer::Spare;
 use super::connection::Connection;
+use super::file_server::FileServer;
 use super::front::FrontSettings;
 use super::in_process::{Connector, ConnectorFactory};
 use super::listener::{Accepted, Workers};
@@ -63,6 +64,8 @@ pub struct Worker {
     pub spare: Spare,
     /// Opens pipes to the API.
     pub api: Connector,
+    /// Answers with static files.
+    pub files: FileServer,
     /// Turns true when the front end drains.
     pub draining: watch::Receiver<bool>,
     /// The access log, if there is one.
@@ -111,6 +114,7 @@ impl Worker {
             spare: Spare::default(),
             api: (plan.api)(),
             draining: plan.draining.clone(),
+            files: FileServer::default(),
             access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),
             load: Arc::clone(&plan.load),
