@@ -3,6 +3,7 @@
 mod support;
 
 mod access_log;
+mod changes;
 mod cli;
 mod config_directory;
 mod conformance;
@@ -10,6 +11,7 @@ mod daemon_restart;
 mod demo;
 mod deploys;
 mod documents;
+mod faults;
 mod front;
 mod install;
 mod lifecycle;

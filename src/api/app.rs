@@ -34,9 +34,10 @@ fn guarded() -> impl HttpServiceFactory {
                 .route(web::post().to(applications::create)),
         )
         .service(
-            resource("/applications/{name}", "GET, HEAD, PUT, DELETE")
+            resource("/applications/{name}", "GET, HEAD, PUT, PATCH, DELETE")
                 .route(get().to(applications::show))
                 .route(web::put().to(applications::replace))
+                .route(web::patch().to(applications::patch))
                 .route(web::delete().to(applications::remove)),
         )
         .service(resource("/applications/{name}/status", "GET, HEAD").route(get().to(status::show)))
@@ -163,7 +164,11 @@ mod tests {
             );
         }
         for (method, path, allowed) in [
-            (Method::PATCH, "/applications/a", "GET, HEAD, PUT, DELETE"),
+            (
+                Method::POST,
+                "/applications/a",
+                "GET, HEAD, PUT, PATCH, DELETE",
+            ),
             (Method::DELETE, "/applications", "GET, HEAD, POST"),
             (Method::GET, "/applications/a/restart", "POST"),
             (Method::POST, "/healthz", "GET, HEAD"),
