@@ -1,32 +1,31 @@
 //! The composition root: builds the tree in order, waits for a signal, and takes the tree down in reverse.
 //!
 //! ```text
-//! run ── lock, directories, token, listeners ── Root (rest_for_one) ── Router · Apps · Front
+//! run ── lock, directories, token, listeners ── Root (one_for_one) ── Router · Apps · Front
 //!                                            └─ the API on the Unix socket
 //! ```
 
 mod lock;
 mod root;
+mod sockets;
+mod tree;
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use actix_rt::{Arbiter, System};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use actix_rt::System;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::api::state::ApiState;
-use crate::api::{in_process, socket, token};
-use crate::app::host::Host;
-use crate::process::ports::Ports;
-use crate::router::table::Table;
+use crate::api::{socket, token};
+use crate::app::apps::{Apps, Rescan};
+use crate::process::cgroup;
 use crate::settings::Settings;
-use crate::supervision::{ChildRef, Exit, Shutdown, monitor};
+use crate::supervision::{ChildRef, Exit};
 
 use lock::Lock;
-use root::{Root, RootSpec};
+use sockets::{bind, bind_unix};
+use tree::Tree;
 
 /// What is true once the server serves.
 #[derive(Clone, Debug)]
@@ -85,6 +84,7 @@ pub enum DaemonError {
 pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonError> {
     make_directories(&settings)?;
     let _lock = Lock::acquire(&settings.data_dir)?;
+    cgroup::prepare();
     let listeners = settings
         .listen
         .iter()
@@ -98,58 +98,20 @@ async fn serve(
     listeners: Vec<(SocketAddr, TcpListener)>,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), DaemonError> {
-    // Before anything runs, so that no signal is missed.
-    let start = |e: std::io::Error| DaemonError::Start(e.to_string());
-    let mut terminate = signal(SignalKind::terminate()).map_err(start)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(start)?;
-
+    // Before anything runs, so that none is missed.
+    let mut signals = Signals::listen()?;
+    let hangup = listen(SignalKind::hangup())?;
     let token_path = settings.data_dir.join("token");
     let token = token::load_or_create_token(&token_path).map_err(|e| io_error(&token_path, e))?;
-    let logs = Arbiter::new();
-    let host = Host {
-        ports: Ports::new(settings.ports.0, settings.ports.1),
-        router: ChildRef::default(),
-        control: Arbiter::current(),
-        logs: logs.handle(),
-        can_switch: nix::unistd::geteuid().is_root(),
-        settings: Arc::clone(&settings),
-    };
-    let api = ApiState {
-        apps: ChildRef::default(),
-        rules: host.rules(),
-        default_user: settings.default_user.clone(),
-        can_switch: host.can_switch,
-        token: Arc::clone(&token),
-    };
     let listen = listeners.iter().map(|(address, _)| *address).collect();
-    let (booted, mut is_booted) = watch::channel(false);
-    let (table, _) = watch::channel(Arc::new(Table::default()));
-    let spec = RootSpec {
-        listeners,
-        table: Arc::new(table),
-        apps: api.apps.clone(),
-        connector: in_process::connector(api.clone()),
-        booted,
-        host,
-    };
-    let (ended, mut exit) = watch::channel(None);
-    let root = monitor::start(
-        &Arbiter::current(),
-        move |_, exit| Root::new(spec, exit),
-        move |exit| {
-            ended.send_replace(Some(exit));
-        },
-    );
 
-    tokio::select! {
-        booted = is_booted.wait_for(|booted| *booted) => { drop(booted); }
-        exit = exit.wait_for(Option::is_some) => return Err(failed(exit)),
-    }
+    let (mut tree, api) = Tree::start(&settings, listeners, Arc::clone(&token));
+    tree.booted().await?;
     let path = settings.runtime_dir.join("procserver.sock");
     let unix = bind_unix(&path)?;
+    actix_rt::spawn(rescan_on(hangup, api.apps.clone()));
     let server = socket::serve(unix, api).map_err(|e| io_error(&path, e))?;
-    let socket_handle = server.handle();
-    let socket_task = actix_rt::spawn(server);
+    let (socket, socket_task) = (server.handle(), actix_rt::spawn(server));
     ready(&Ready {
         listen,
         socket: path.clone(),
@@ -158,25 +120,53 @@ async fn serve(
     notify(&[sd_notify::NotifyState::Ready]);
 
     let failure = tokio::select! {
-        _ = terminate.recv() => { log::info!("SIGTERM: stopping"); None }
-        _ = interrupt.recv() => { log::info!("SIGINT: stopping"); None }
-        exit = exit.wait_for(Option::is_some) => Some(failed(exit)),
+        name = signals.next() => { log::info!("{name}: stopping"); None }
+        failure = tree.ended() => Some(failure),
     };
     notify(&[sd_notify::NotifyState::Stopping]);
-    root.addr.do_send(Shutdown);
-    // It ends with its last child, or has ended already.
-    let _ended = exit.wait_for(Option::is_some).await;
-    socket_handle.stop(true).await;
+    tree.stop().await;
+    socket.stop(true).await;
+    // It has ended, well or not: there is nothing left to do about it.
     let _stopped = socket_task.await;
     // A socket that is gone already is as good.
     let _gone = std::fs::remove_file(&path);
-    logs.stop();
     failure.map_or(Ok(()), Err)
 }
 
-fn failed(exit: Result<watch::Ref<'_, Option<Exit>>, watch::error::RecvError>) -> DaemonError {
-    let exit = exit.ok().and_then(|exit| exit.clone());
-    DaemonError::Ended(exit.unwrap_or(Exit::Killed))
+/// SIGHUP: the config directory is read again.
+async fn rescan_on(mut hangup: Signal, apps: ChildRef<Apps>) {
+    while hangup.recv().await.is_some() {
+        log::info!("SIGHUP: the config directory is read again");
+        if let Some(apps) = apps.get() {
+            apps.do_send(Rescan);
+        }
+    }
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, DaemonError> {
+    signal(kind).map_err(|e| DaemonError::Start(e.to_string()))
+}
+
+/// The signals that end the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, DaemonError> {
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 fn notify(states: &[sd_notify::NotifyState<'_>]) {
@@ -219,48 +209,4 @@ fn make_directory(path: &Path, mode: u32) -> std::io::Result<()> {
         .mode(0o755)
         .create(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-}
-
-fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), DaemonError> {
-    let open = || -> std::io::Result<(SocketAddr, TcpListener)> {
-        use socket2::{Domain, Protocol, Socket, Type};
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        // A restart must not wait for connections of the previous server in TIME_WAIT.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(1024)?;
-        let listener = TcpListener::from(socket);
-        Ok((listener.local_addr()?, listener))
-    };
-    open().map_err(|source| DaemonError::Listen {
-        address,
-        hint: match source.kind() {
-            std::io::ErrorKind::AddrInUse => ": another program listens there (ss -ltnp shows which); stop it, or choose another with --listen",
-            std::io::ErrorKind::PermissionDenied => ": ports below 1024 need root; choose another with --listen 127.0.0.1:8080",
-            _ => "",
-        },
-        source,
-    })
-}
-
-/// A socket file of a server that died is replaced: the lock says that none lives.
-fn bind_unix(path: &Path) -> Result<UnixListener, DaemonError> {
-    use std::os::unix::fs::PermissionsExt;
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_error(path, e)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path).map_err(|e| io_error(path, e))?;
-    // Everybody may knock: who may speak is decided by the credentials of the peer (`api::auth`).
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
-        .map_err(|e| io_error(path, e))?;
-    listener
-        .set_nonblocking(true)
-        .map_err(|e| io_error(path, e))?;
-    Ok(listener)
 }

@@ -1,11 +1,16 @@
 //! The command line, as a person uses it.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::command::{Finished, finish, procserver};
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::server::Server;
 use crate::support::setup::world_readable_directory;
+use crate::support::wait::eventually;
 
 /// Runs a verb on the server's Unix socket.
 #[track_caller]
@@ -156,6 +161,95 @@ fn a_failed_deploy_exits_1_with_the_reason_and_the_last_lines() {
     assert!(
         said.contains("install") && said.contains("it broke here"),
         "{said}"
+    );
+}
+
+#[test]
+fn a_deploy_shows_each_step_once_and_as_json_its_record() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let url = repo.url();
+    let create = |name: &'static str, more: &[&str]| {
+        let arguments = [&["create", name, "--repo", &url][..], more].concat();
+        run(&server, &arguments)
+    };
+    let shown = create("plain", &[]).success();
+    assert_eq!(shown.matches("fetch").count(), 1, "{shown}");
+    let commit = repo.commit_id();
+    assert!(
+        shown.contains(&format!("plain: release 1 at {}", &commit[..8])),
+        "{shown}"
+    );
+
+    let record: Value = serde_json::from_str(&create("done", &["--json"]).success()).unwrap();
+    assert_eq!(
+        (&record["state"], &record["commit"]),
+        (&json!("succeeded"), &json!(commit))
+    );
+    let failed = create("failed", &["--json", "--install", "echo last; exit 3"]);
+    let record: Value = serde_json::from_str(&failed.stdout).unwrap();
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    assert_eq!(record["failure"]["log_tail"], json!(["last"]), "{record}");
+}
+
+#[test]
+fn without_waiting_a_deploy_goes_on_alone() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let url = repo.url();
+    let slow = ["--install", "sleep 1", "--no-wait"];
+    let said = run(
+        &server,
+        &[&["create", "echo", "--repo", &url][..], &slow].concat(),
+    )
+    .success();
+    assert!(said.contains("under way"), "{said}");
+    assert_eq!(
+        server.get("/applications/echo/status").json()["state"],
+        "deploying"
+    );
+    eventually("it serves", Duration::from_secs(20), || {
+        (server.visit("/echo/").status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_refused_document_is_told_field_by_field() {
+    let server = Server::start();
+    let refused = run(
+        &server,
+        &["create", "echo", "--repo", "ext::sh -c id", "--domain", "("],
+    );
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for pointer in ["/repo/url: ", "/domain/0: "] {
+        assert!(refused.stderr.contains(pointer), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_followed_log_shows_new_lines_and_fails_when_the_server_ends_it() {
+    let (mut server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    let socket = format!("unix:{}", server.socket().display());
+    let mut follower = procserver()
+        .args(["logs", "echo", "-f"])
+        .env("PROCSERVER_URL", socket)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    for text in ["one", "two"] {
+        server
+            .visit(&format!("/echo/print?text={text}"))
+            .expect(200);
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.ends_with(&format!("web.1 | {text}")), "{line}");
+    }
+    server.terminate();
+    let ended = follower.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&ended.stderr).contains("closed the log of echo"),
+        "{ended:?}"
     );
 }
 

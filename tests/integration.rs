@@ -2,6 +2,8 @@
 
 mod support;
 
+mod access_log;
+mod changes;
 mod cli;
 mod config_directory;
 mod conformance;
@@ -9,6 +11,7 @@ mod daemon_restart;
 mod demo;
 mod deploys;
 mod documents;
+mod faults;
 mod front;
 mod install;
 mod lifecycle;
@@ -16,5 +19,6 @@ mod logs;
 mod packages;
 mod process;
 mod process_actor;
+mod routes;
 mod socket;
 mod supervision;

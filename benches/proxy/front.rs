@@ -1,12 +1,16 @@
 //! procserver's front end in a process of its own, with a routing table made by hand.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use procserver::front::access_log;
 use procserver::front::front::Front;
 use procserver::front::in_process::{Connector, ConnectorFactory};
+use procserver::logs::access::AccessLog;
+use procserver::logs::app_logs::AppLogs;
 use procserver::router::backend::{Backend, Load};
 use procserver::router::table::{Availability, Route, Table};
 use procserver::settings::Settings;
@@ -15,10 +19,10 @@ use procserver::settings::surroundings::Surroundings;
 use procserver::supervision::ExitReason;
 use tokio::sync::watch;
 
-/// `LISTEN ORIGIN APPS ACCESS_LOG`, until it is killed.
+/// `LISTEN ORIGIN APPS DIRECTORY`, until it is killed; an empty DIRECTORY is for no access log.
 pub(crate) fn serve(words: &[String]) {
-    let [listen, origin, apps, _access_log] = words else {
-        panic!("serve-front LISTEN ORIGIN APPS ACCESS_LOG")
+    let [listen, origin, apps, directory] = words else {
+        panic!("serve-front LISTEN ORIGIN APPS DIRECTORY")
     };
     let listen: SocketAddr = listen.parse().expect("an address");
     let origin: SocketAddr = origin.parse().expect("an address");
@@ -26,16 +30,26 @@ pub(crate) fn serve(words: &[String]) {
     let listener = TcpListener::bind(listen).expect("the port is free");
     let (_sender, table) = watch::channel(Arc::new(table(apps, origin)));
     System::new().block_on(async move {
-        let mut settings = (*settings().front).clone();
-        settings.workers = 1;
-        let _front = Front::new(
+        let settings = settings();
+        let mut tuned = (*settings.front).clone();
+        tuned.workers = 1;
+        let front = Front::new(
             vec![(listen, listener)],
-            Arc::new(settings),
+            Arc::new(tuned),
             table,
             no_api(),
             ExitReason::default(),
-        )
-        .start();
+        );
+        let _front = if directory.is_empty() {
+            front.start()
+        } else {
+            std::fs::create_dir_all(directory).expect("the temporary directory is ours");
+            let bounds = (settings.log_size, settings.log_files);
+            let log = AccessLog::new(Path::new(directory), bounds, AppLogs::default());
+            let (sink, source) = access_log::channel();
+            Arbiter::new().spawn(log.run(source));
+            front.with_access_log(sink).start()
+        };
         std::future::pending::<()>().await;
     });
 }

@@ -58,17 +58,15 @@ impl Subject {
         access_log: bool,
     ) -> Option<Self> {
         let address = free_address();
+        let log_directory = if access_log {
+            directory.join(address.port().to_string())
+        } else {
+            "".into()
+        };
+        let log_directory = log_directory.to_string_lossy();
         let mut command = match kind {
-            Kind::Front => ours(
-                &["serve-front", "1", &access_log.to_string()],
-                address,
-                origin,
-            ),
-            Kind::ManyApps => ours(
-                &["serve-front", "1000", &access_log.to_string()],
-                address,
-                origin,
-            ),
+            Kind::Front => ours(&["serve-front", "1", &log_directory], address, origin),
+            Kind::ManyApps => ours(&["serve-front", "1000", &log_directory], address, origin),
             Kind::Relay => ours(&["serve-relay"], address, origin),
             Kind::Nginx => nginx(directory, address, origin, access_log),
             Kind::Haproxy => haproxy(directory, address, origin, access_log),

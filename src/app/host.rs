@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_rt::ArbiterHandle;
 
 use super::config::Rules;
+use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
 use crate::router::router::Router;
 use crate::settings::Settings;
@@ -23,6 +24,8 @@ pub struct Host {
     pub control: ArbiterHandle,
     /// The thread of all Log actors.
     pub logs: ArbiterHandle,
+    /// The logs of all applications.
+    pub app_logs: AppLogs,
     /// Whether processes can be given another account: the daemon is root.
     pub can_switch: bool,
 }

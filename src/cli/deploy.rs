@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use awc::http::Method;
 use clap::Args;
 use serde_json::Value;
 
@@ -124,6 +125,21 @@ pub async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Changes the document of `name` by a merge patch and waits until that is done.
+///
+/// # Errors
+/// As [`run`].
+pub async fn change(
+    name: &AppName,
+    patch: &Value,
+    wait: WaitArgs,
+    client: &Client,
+    out: &mut Output,
+) -> anyhow::Result<ExitCode> {
+    let call = Call::new(Method::PATCH, format!("/applications/{name}")).body(patch.to_string());
+    run(name, wait.patient(call), wait, client, out).await
+}
+
 /// Looks at the record until it is over, showing each step.
 ///
 /// # Errors
@@ -178,6 +194,8 @@ fn accepted(name: &AppName, answer: &Answer, out: &mut Output) -> anyhow::Result
         out.json(&answer.json())?;
     } else if answer.status == 202 {
         out.line(&format!("{name}: under way, see \"procserver ps {name}\""))?;
+    } else if answer.json().get("changed") == Some(&Value::Bool(false)) {
+        out.line(&format!("{name}: it is so already, nothing was done"))?;
     } else {
         let state = answer
             .json()
@@ -201,109 +219,8 @@ fn described(record: &DeploymentRecord) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::super::fake_api::{Exchange, FakeApi, exchange};
     use super::*;
     use crate::install::record::Step;
-
-    const RECORD: &str = "GET /applications/a/deployments/3";
-    const AT: &str = "2026-11-22T10:00:00Z";
-
-    fn create() -> Exchange {
-        Exchange {
-            fields: "Location: /applications/a/deployments/3\r\n",
-            ..exchange("POST /applications", 202, &json!({}))
-        }
-    }
-
-    fn record(state: &str, more: Value) -> Exchange {
-        let mut record = json!({"id": 3, "state": state, "started": AT, "release": 3,
-            "steps": [{"step": "fetch", "started": AT, "seconds": 0.5}]});
-        for (name, value) in more.as_object().unwrap() {
-            record[name] = value.clone();
-        }
-        exchange(RECORD, 200, &record)
-    }
-
-    /// Runs `create` against `script`; what it ended with, what it wrote, what the API received.
-    fn deploy(
-        script: Vec<Exchange>,
-        json: bool,
-        no_wait: bool,
-    ) -> (anyhow::Result<ExitCode>, String, Vec<String>) {
-        actix_rt::System::new().block_on(async {
-            let api = FakeApi::start(script);
-            let (mut out, captured) = Output::captured(json);
-            let name = AppName::parse("a").unwrap();
-            let call =
-                Call::new(awc::http::Method::POST, "/applications").body("{name: 'a'}".into());
-            let ended = run(&name, call, WaitArgs { no_wait }, &api.client, &mut out).await;
-            (ended, captured.text(), api.requests.take())
-        })
-    }
-
-    #[test]
-    fn a_deploy_is_followed_to_its_end_and_each_step_shown_once() {
-        let script = vec![
-            create(),
-            record("running", json!({})),
-            record("running", json!({})),
-            record("succeeded", json!({"commit": "0123456789abcdef"})),
-        ];
-        let (ended, text, requests) = deploy(script, false, false);
-        assert!(ended.is_ok(), "{ended:?}");
-        assert_eq!(text.matches("fetch").count(), 1, "{text}");
-        assert!(text.contains("a: release 3 at 01234567 in"), "{text}");
-        assert!(requests[0].ends_with("\r\n\r\n{name: 'a'}"), "{requests:?}");
-    }
-
-    #[test]
-    fn a_failed_deploy_is_an_error_and_as_json_a_record_too() {
-        let failure = json!({"failure": {"step": "install", "reason": "broke", "log_tail": ["x"]}});
-        let (ended, text, _) = deploy(vec![create(), record("failed", failure)], true, false);
-        let error = ended.unwrap_err();
-        assert!(
-            error.is::<DeployFailed>() && error.to_string().contains("install: broke"),
-            "{error}"
-        );
-        let printed: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(printed["failure"]["log_tail"][0], "x");
-    }
-
-    #[test]
-    fn without_waiting_nothing_is_followed() {
-        let (ended, text, requests) = deploy(vec![create()], false, true);
-        assert!(ended.is_ok() && text.contains("under way"), "{text}");
-        assert_eq!(requests.len(), 1);
-    }
-
-    #[test]
-    fn a_failure_in_the_answer_itself_is_told_like_any_other() {
-        let problem = json!({"detail": "start: it ended", "failure":
-            {"step": "start", "reason": "it ended", "log_tail": ["last"], "hint": "look"}});
-        let script = vec![exchange("POST /applications", 422, &problem)];
-        let text = deploy(script, false, false).0.unwrap_err().to_string();
-        assert!(
-            text.contains("start: it ended\n  | last\nhint: look"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_refusal_names_the_fields() {
-        let problem = json!({"title": "Invalid", "detail": "not valid",
-            "errors": [{"pointer": "/repo/url", "detail": "is missing"}]});
-        let (ended, _, _) = deploy(
-            vec![exchange("POST /applications", 422, &problem)],
-            false,
-            false,
-        );
-        assert_eq!(
-            ended.unwrap_err().to_string(),
-            "not valid\n  /repo/url: is missing"
-        );
-    }
 
     #[test]
     fn only_deployments_of_the_same_server_are_followed() {

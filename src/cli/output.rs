@@ -33,15 +33,6 @@ impl Output {
         }
     }
 
-    /// For tests: what is written can be looked at.
-    #[cfg(test)]
-    pub(super) fn captured(json: bool) -> (Self, Captured) {
-        let captured = Captured::default();
-        let to = Box::new(captured.clone());
-        let terminal = false;
-        (Self { json, terminal, to }, captured)
-    }
-
     /// Whether JSON was asked for: then nothing else may be written.
     #[must_use]
     pub fn is_json(&self) -> bool {
@@ -88,29 +79,6 @@ impl Output {
         for line in aligned(headings, rows) {
             self.line(&line)?;
         }
-        Ok(())
-    }
-}
-
-/// What was written.
-#[cfg(test)]
-#[derive(Clone, Default)]
-pub(super) struct Captured(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
-
-#[cfg(test)]
-impl Captured {
-    pub(super) fn text(&self) -> String {
-        String::from_utf8(self.0.borrow().clone()).unwrap()
-    }
-}
-
-#[cfg(test)]
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

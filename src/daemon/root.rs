@@ -1,22 +1,25 @@
-//! [`Root`]: the root supervisor: Router, Apps, Front, in this order; a crash restarts what comes after, too.
+//! [`Root`]: the root supervisor: Router, Apps, Front, in this order. Each is restarted alone: what a fresh one needs
+//! outlives it (the published table, the config directory, the listeners), and the others reach it by its `ChildRef`.
+//! Restarting what comes after it, too, would end every connection because the Router had a fault.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::watch;
 
 use crate::app::apps::Apps;
 use crate::app::host::Host;
+use crate::front::access_log::Sink;
 use crate::front::front::Front;
 use crate::front::in_process::ConnectorFactory;
 use crate::router::router::Router;
 use crate::router::table::Table;
-use crate::supervision::restart::{Command, Event, Intensity, Supervisor};
+use crate::supervision::restart::{Event, Intensity, Supervisor};
 use crate::supervision::{
-    Child, ChildRef, ChildSpec, Exit, ExitReason, Generation, Restart, Shutdown, Strategy, Timeout,
-    monitor,
+    Child, ChildEnded, ChildRef, ChildSpec, Exit, ExitReason, Generation, Parent, Restart, Running,
+    Shutdown, Strategy, Timeout, monitor,
 };
 
 /// What the root supervisor starts its children with; it outlives each of them.
@@ -27,22 +30,15 @@ pub(super) struct RootSpec {
     pub(super) apps: ChildRef<Apps>,
     pub(super) connector: ConnectorFactory,
     pub(super) booted: watch::Sender<bool>,
+    pub(super) access: Option<Sink>,
 }
 
 /// A child of the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RootChild {
+pub(super) enum RootChild {
     Router,
     Apps,
     Front,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct ChildEnded {
-    id: RootChild,
-    generation: Generation,
-    exit: Exit,
 }
 
 /// The root supervisor.
@@ -53,6 +49,8 @@ pub(super) struct Root {
     router: Option<Child<Router>>,
     apps: Option<Child<Apps>>,
     front: Option<Child<Front>>,
+    /// It was asked to end, and everything with it.
+    ending: bool,
 }
 
 impl Root {
@@ -72,7 +70,7 @@ impl Root {
             restarts: 3,
             period: Duration::from_secs(60),
         };
-        let policy = Supervisor::new(Strategy::RestForOne, intensity, children);
+        let policy = Supervisor::new(Strategy::OneForOne, intensity, children);
         Self {
             spec,
             exit,
@@ -80,45 +78,32 @@ impl Root {
             router: None,
             apps: None,
             front: None,
+            ending: false,
         }
     }
 
-    fn supervise(&mut self, event: Event<RootChild>, ctx: &mut Context<Self>) {
-        for command in self.policy.handle(event, Instant::now()) {
-            match command {
-                Command::Start { id, generation } => self.start(id, generation, ctx),
-                Command::Stop { id, .. } => self.ask(id),
-                Command::Kill { id, .. } => self.kill(id),
-                Command::ArmTimer {
-                    id,
-                    generation,
-                    after,
-                } => {
-                    ctx.run_later(after, move |root, ctx| {
-                        root.supervise(Event::TimedOut { id, generation }, ctx);
-                    });
-                }
-                Command::Report { id, exit, .. } => {
-                    log::error!("{id:?} ended: {exit:?}; a fresh one follows");
-                }
-                Command::Removed { .. } => {}
-                Command::Exit(exit) => {
-                    self.exit.set(exit);
-                    ctx.stop();
-                }
-            }
-        }
+    /// A Front closes its listeners when it ends; these stay open for the next.
+    fn cloned_listeners(&self) -> std::io::Result<Vec<(SocketAddr, TcpListener)>> {
+        let listeners = self.spec.listeners.iter();
+        listeners
+            .map(|(address, listener)| Ok((*address, listener.try_clone()?)))
+            .collect()
+    }
+}
+
+impl Parent for Root {
+    type Id = RootChild;
+
+    fn policy(&mut self) -> &mut Supervisor<RootChild> {
+        &mut self.policy
     }
 
-    fn start(&mut self, id: RootChild, generation: Generation, ctx: &mut Context<Self>) {
-        let parent = ctx.address();
-        let on_exit = move |exit| {
-            parent.do_send(ChildEnded {
-                id,
-                generation,
-                exit,
-            });
-        };
+    fn title(&self) -> String {
+        "the root supervisor".to_owned()
+    }
+
+    fn start_child(&mut self, id: RootChild, generation: Generation, ctx: &mut Context<Self>) {
+        let on_exit = Self::on_exit(id, generation, ctx);
         let control = self.spec.host.control.clone();
         match id {
             RootChild::Router => {
@@ -144,8 +129,13 @@ impl Root {
                         self.spec.table.subscribe(),
                         Arc::clone(&self.spec.connector),
                     );
+                    let access = self.spec.access.clone();
                     let build = move |_: &mut _, exit| {
-                        Front::new(listeners, settings, table, connector, exit)
+                        let front = Front::new(listeners, settings, table, connector, exit);
+                        match access {
+                            Some(sink) => front.with_access_log(sink),
+                            None => front,
+                        }
                     };
                     self.front = Some(monitor::start(&control, build, on_exit));
                 }
@@ -154,37 +144,21 @@ impl Root {
         }
     }
 
-    /// A Front closes its listeners when it ends; these stay open for the next.
-    fn cloned_listeners(&self) -> std::io::Result<Vec<(SocketAddr, TcpListener)>> {
-        let listeners = self.spec.listeners.iter();
-        listeners
-            .map(|(address, listener)| Ok((*address, listener.try_clone()?)))
-            .collect()
-    }
-
-    fn ask(&self, id: RootChild) {
+    fn child(&self, id: &RootChild) -> Option<&dyn Running> {
         match id {
-            RootChild::Router => self
-                .router
-                .iter()
-                .for_each(|child| child.addr.do_send(Shutdown)),
-            RootChild::Apps => self
-                .apps
-                .iter()
-                .for_each(|child| child.addr.do_send(Shutdown)),
-            RootChild::Front => self
-                .front
-                .iter()
-                .for_each(|child| child.addr.do_send(Shutdown)),
+            RootChild::Router => self.router.as_ref().map(|child| child as &dyn Running),
+            RootChild::Apps => self.apps.as_ref().map(|child| child as &dyn Running),
+            RootChild::Front => self.front.as_ref().map(|child| child as &dyn Running),
         }
     }
 
-    fn kill(&self, id: RootChild) {
-        match id {
-            RootChild::Router => self.router.iter().for_each(Child::kill),
-            RootChild::Apps => self.apps.iter().for_each(Child::kill),
-            RootChild::Front => self.front.iter().for_each(Child::kill),
-        }
+    fn leaves_running(&self, id: &RootChild) -> bool {
+        *id == RootChild::Apps && !self.ending
+    }
+
+    fn over(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+        self.exit.set(exit);
+        ctx.stop();
     }
 }
 
@@ -196,18 +170,15 @@ impl Actor for Root {
     }
 }
 
-impl Handler<ChildEnded> for Root {
+impl Handler<ChildEnded<RootChild>> for Root {
     type Result = ();
 
-    fn handle(
-        &mut self,
-        ChildEnded {
+    fn handle(&mut self, ended: ChildEnded<RootChild>, ctx: &mut Self::Context) {
+        let ChildEnded {
             id,
             generation,
             exit,
-        }: ChildEnded,
-        ctx: &mut Self::Context,
-    ) {
+        } = ended;
         match id {
             RootChild::Router => self.spec.host.router.set(None),
             RootChild::Apps => self.spec.apps.set(None),
@@ -228,6 +199,7 @@ impl Handler<Shutdown> for Root {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.ending = true;
         self.supervise(Event::Shutdown, ctx);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
+use super::access_line::Notes;
 use super::buffer::Buffer;
 use super::deadline::Deadline;
 use super::end::{End, Tunnel};
@@ -116,13 +117,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err(NoHead::Slow) => return self.refuse(&Failure::slow_client()).await,
             Err(NoHead::Refused(refusal)) => return self.refuse(&refusal.into()).await,
         };
-        self.dispatch(end).await
+        let mut facts = None;
+        let next = self.dispatch(end, &mut facts).await;
+        if let Some(facts) = facts {
+            self.record(facts.notes, &facts.request_id);
+        }
+        next
+    }
+
+    /// The one place where a request ends for the access log.
+    fn record(&self, notes: Option<Notes>, request_id: &str) {
+        if let (Some(recorder), Some(mut notes)) = (&self.worker.access, notes) {
+            recorder.record(&mut notes, request_id, self.worker.is_draining());
+        }
     }
 
     /// Routes the request whose head is the first `end` bytes of the buffer, and answers it.
-    async fn dispatch(&mut self, end: usize) -> Next {
+    async fn dispatch(&mut self, end: usize, known: &mut Option<Facts>) -> Next {
         let limits = self.worker.settings.limits;
-        let (mut facts, mut waiting) = (None, None);
+        let mut waiting = None;
         let (facts, failure) = loop {
             // The buffer is moved out while the head borrows it.
             let input = std::mem::take(&mut self.input);
@@ -130,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(parsed) => parsed,
                 Err(refusal) => return self.refuse(&refusal.into()).await,
             };
-            let facts = facts.get_or_insert_with(|| self.facts(&parsed));
+            let facts = &*known.get_or_insert_with(|| self.facts(&parsed));
             if matches!(parsed.framing, Framing::Length(bytes) if bytes > limits.body) {
                 break (facts, Failure::body_too_large(limits.body));
             }
@@ -146,7 +159,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Routed::Held(app, changed) => match self.wait(&mut waiting, &app, changed).await {
                     Ok(()) => {}
                     Err(Some(failure)) => break (facts, failure),
-                    Err(None) => return Next::Close,
+                    Err(None) => {
+                        facts.note(Notes::client_gone);
+                        return Next::Close;
+                    }
                 },
             }
         };
@@ -157,10 +173,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn facts(&self, request: &Request<'_>) -> Facts {
         let id = forwarded::sane_request_id(&request.fields);
-        Facts::new(
-            request,
-            id.map_or_else(|| self.worker.request_id(), Into::into),
-        )
+        let id = id.map_or_else(|| self.worker.request_id(), Into::into);
+        let access = self.worker.access.as_ref();
+        let notes = access.map(|to| Notes::of(to.space(), self.peer.ip(), request));
+        Facts::new(request, id, notes)
     }
 
     /// Runs the exchange with `connection`; what it leaves decides how the client's connection goes on.
@@ -239,14 +255,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Answers what is no request, and ends.
     async fn refuse(&mut self, failure: &Failure) -> Next {
+        let id = self.worker.request_id();
         let page = Page {
             html: false,
             head_only: false,
             keep_alive: false,
             minor: 1,
-            request_id: &self.worker.request_id(),
+            request_id: &id,
         };
-        self.write_page(failure, &page).await;
+        let access = self.worker.access.as_ref();
+        let notes = access.map(|to| Notes::unread(to.space(), self.peer.ip()));
+        let written = self.write_page(failure, &page).await;
+        if let Some(notes) = &notes {
+            notes.fails(failure, written.unwrap_or(0));
+        }
+        self.record(notes, &id);
         Next::Linger
     }
 
@@ -266,19 +289,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             request_id: &facts.request_id,
         };
         let written = self.write_page(failure, &page).await;
+        facts.note(|notes| notes.fails(failure, written.unwrap_or(0)));
         match (written, keep_alive) {
-            (false, _) => Next::Close,
-            (true, true) => Next::Again,
-            (true, false) => Next::Linger,
+            (None, _) => Next::Close,
+            (Some(_), true) => Next::Again,
+            (Some(_), false) => Next::Linger,
         }
     }
 
-    async fn write_page(&mut self, failure: &Failure, page: &Page<'_>) -> bool {
+    /// How many bytes of body were sent, if that was possible.
+    async fn write_page(&mut self, failure: &Failure, page: &Page<'_>) -> Option<u64> {
         let mut out = Vec::new();
         error_page::write(&mut out, failure, page);
         let limit = self.worker.settings.timeouts.idle;
         let written = tokio::time::timeout(limit, self.stream.write_all(&out)).await;
-        matches!(written, Ok(Ok(())))
+        let head = head::find_end(&out, 0).ok().flatten()?;
+        matches!(written, Ok(Ok(()))).then_some((out.len() - head) as u64)
     }
 
     /// Closes the sending side and reads on for a while, so that what was sent is not lost to a reset.
@@ -335,8 +361,13 @@ fn find_head(bytes: &[u8], seen: usize, limit: usize) -> Result<Option<usize>, R
             Err(Refusal::TooLarge)
         };
     }
+    // A request line that is none is told before fields come; HTTP/0.9 has none.
+    let line = bytes.iter().position(|b| *b == b'\r');
+    if let Some(line) = line.filter(|line| *line > 0 && *line >= seen) {
+        head::check_request_line(&bytes[..line])?;
+    }
     let too_long = bytes.len() >= limit.min(MAX_TARGET + 64);
-    if too_long && !bytes.contains(&b'\r') {
+    if too_long && line.is_none() {
         return Err(Refusal::Target);
     }
     if bytes.len() >= limit {
@@ -386,6 +417,7 @@ mod tests {
             draining: watch::channel(false).1,
             load: Arc::default(),
             workers: crate::front::listener::Workers::default(),
+            access: None,
         }
     }
 
@@ -405,6 +437,9 @@ mod tests {
         let tls = find_head(b"\x16\x03\x01", 0, 1 << 16);
         assert!(matches!(tls, Err(Refusal::Malformed(_))));
         assert_eq!(find_head(b"\r", 0, 1 << 16), Ok(None));
+        let old = find_head(b"GET /\r\n", 0, 1 << 16);
+        assert!(matches!(old, Err(Refusal::Malformed(_))));
+        assert_eq!(find_head(b"GET / HTTP/1.1\r", 0, 1 << 16), Ok(None));
         assert_eq!(find_head(&[b'a'; 17_000], 0, 1 << 16), Err(Refusal::Target));
         assert_eq!(
             find_head(b"GET / HTTP/1.1\r\n\r\n", 0, 17),

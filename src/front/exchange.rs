@@ -150,6 +150,8 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
     /// Runs it to its end.
     pub async fn run(mut self) -> End {
         let end = self.drive().await;
+        let (from, to) = (self.up.payload(), self.down.payload());
+        self.facts.note(|notes| notes.carried(from, to));
         self.upstream_in.consume(usize::MAX);
         self.upstream_in.give_back(self.spare);
         end
@@ -203,7 +205,8 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             return Some(self.fail(Failure::slow_client()));
         }
         let limit = self.settings.limits.body;
-        (self.up.payload() > limit).then(|| self.fail(Failure::body_too_large(limit)))
+        let payload = self.up.payload().saturating_add(self.up.announced());
+        (payload > limit).then(|| self.fail(Failure::body_too_large(limit)))
     }
 
     /// Whether the client sends a body byte by byte to keep a backend busy; not once there is a response, to which a
@@ -286,6 +289,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         self.down.framed().reserve(HEAD);
         forwarded::response(self.down.framed(), response, &down);
         self.down.set_body(response.framing, to);
+        self.facts.note(|notes| notes.answers(response.status));
         self.answered = true;
         self.phase = Phase::Body;
         Ok(true)
@@ -306,11 +310,9 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
 
     /// A 101 counts if one of the offered protocols was chosen and the request is complete (RFC 9110 §7.8).
     fn switched(&mut self, response: &Response<'_>) -> End {
-        let chosen = response
-            .fields
-            .iter()
-            .find(|f| f.is("upgrade"))
-            .map(|f| f.value);
+        let mut upgrades = response.fields.iter().filter(|f| f.is("upgrade"));
+        let chosen = upgrades.next().filter(|_| upgrades.next().is_none());
+        let chosen = chosen.map(|f| f.value);
         let offered = self.facts.upgrade.as_deref().unwrap_or("");
         let is_offered = |protocol: &&[u8]| {
             offered
@@ -320,6 +322,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         let Some(protocol) = chosen.filter(is_offered).filter(|_| self.up.is_done()) else {
             return self.bad_response("it switches to a protocol that was not offered");
         };
+        self.facts.note(|notes| notes.answers(response.status));
         let mut head = Vec::new();
         let down = self.downstream(Framing::Empty, Some(protocol));
         forwarded::response(&mut head, response, &down);
@@ -371,7 +374,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
     /// The backend closed before a final response head.
     fn closed(&self) -> End {
         let silent = self.upstream_in.is_empty() && self.down.payload() == 0;
-        if self.reused && silent && self.facts.idempotent && self.up.payload() == 0 {
+        if self.reused && silent && self.facts.idempotent && !self.up.has_begun() {
             return End::Stale;
         }
         End::Failed(Failure::closed())

@@ -1,11 +1,12 @@
 //! [`Facts`]: what is kept of a request's head once it was rewritten (pure).
 
+use super::access_line::Notes;
 use super::error_page;
 use super::framing::Framing;
 use super::head::Request;
 
 /// What an exchange has to know of its request.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Facts {
     /// The client's HTTP/1.x.
     pub minor: u8,
@@ -25,12 +26,14 @@ pub struct Facts {
     pub html: bool,
     /// Identifies the request.
     pub request_id: Box<str>,
+    /// For the access log, if there is one.
+    pub notes: Option<Notes>,
 }
 
 impl Facts {
     /// Of a request that is identified so.
     #[must_use]
-    pub fn new(request: &Request<'_>, request_id: Box<str>) -> Self {
+    pub fn new(request: &Request<'_>, request_id: Box<str>, notes: Option<Notes>) -> Self {
         Self {
             minor: request.minor,
             head: request.method == "HEAD",
@@ -44,6 +47,14 @@ impl Facts {
             upgrade: request.upgrade.map(Into::into),
             html: error_page::prefers_html(&request.fields),
             request_id,
+            notes,
+        }
+    }
+
+    /// Notes something for the access log, if there is one.
+    pub fn note(&self, what: impl FnOnce(&Notes)) {
+        if let Some(notes) = &self.notes {
+            what(notes);
         }
     }
 }

@@ -14,6 +14,7 @@ use actix_server::{Server, ServerHandle};
 use actix_service::fn_service;
 use tokio::sync::watch;
 
+use super::access_log::Sink;
 use super::in_process::ConnectorFactory;
 use super::listener::{self, Workers};
 use super::worker::{Plan, Worker};
@@ -96,6 +97,7 @@ impl Front {
             api,
             draining,
             load: Arc::default(),
+            access: None,
             workers: Workers::default(),
         };
         Self {
@@ -106,6 +108,13 @@ impl Front {
             ports: None,
             exit,
         }
+    }
+
+    /// With an access log that goes to `sink`.
+    #[must_use]
+    pub fn with_access_log(mut self, sink: Sink) -> Self {
+        self.plan.access = Some(sink);
+        self
     }
 
     fn build(&mut self) -> io::Result<Server> {
@@ -125,7 +134,8 @@ impl Front {
             let factory = move || {
                 let worker = Worker::of_this_thread(&plan);
                 fn_service(move |stream: TcpStream| {
-                    let serving = Rc::clone(&worker).serve(stream, address, None);
+                    // On the heap at once: actix-server moves what it is given four times.
+                    let serving = Box::pin(Rc::clone(&worker).serve(stream, address, None));
                     async move {
                         serving.await;
                         Ok::<(), Infallible>(())

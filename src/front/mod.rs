@@ -8,8 +8,11 @@
 //! | what a client may send (pure) | [`head`], `request_rules`, [`host`], [`framing`] |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, [`pool`], [`upstream`], [`in_process`] |
+//! | what is told of each request | [`access_line`] (pure), [`access_log`] |
 //! | bytes both ways | [`exchange`], [`end`], [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
 
+pub mod access_line;
+pub mod access_log;
 pub mod buffer;
 pub mod connection;
 pub mod deadline;

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::access_line::Notes;
 use super::connection::{Connection, Next};
 use super::end::End;
 use super::error_page::Failure;
@@ -98,6 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (target, strip) = match self.worker.select(select.clone()).await {
             None => return Routed::Failed(Failure::unroutable()),
             Some(Selection::Backend(found, backend, lease)) => {
+                note_found(facts, &found);
                 let strip = found.strip;
                 let chosen = Chosen {
                     found,
@@ -109,9 +111,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(Selection::Api) => (Target::Api, 0),
             Some(Selection::NotFound) => return Routed::Failed(Failure::not_found()),
             Some(Selection::Unavailable(found, why)) => {
+                note_found(facts, &found);
                 return Routed::Failed(unavailable(&found.route.app, why));
             }
             Some(Selection::Hold(found, changed)) => {
+                note_found(facts, &found);
                 return Routed::Held(Arc::clone(&found.route.app), changed);
             }
         };
@@ -175,6 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn exchange_with_api(&mut self, head: Vec<u8>, facts: &Facts) -> Next {
+        facts.note(Notes::asks_api);
         let kept = self
             .api
             .take()
@@ -184,6 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut pipe = kept.unwrap_or_else(open);
         let mut end = self.run((&mut pipe, reused), head.clone(), facts).await;
         if matches!(end, End::Stale) {
+            facts.note(Notes::again);
             pipe = Upstream::Pipe((self.worker.api)(self.peer));
             end = self.run((&mut pipe, false), head, facts).await;
         }
@@ -206,7 +212,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Next {
         let mut fresh = false;
         loop {
-            let connected = self.connect(&mut chosen, &mut select, fresh).await;
+            let connected = self.connect(&mut chosen, &mut select, fresh, facts).await;
+            let backend = &chosen.backend;
+            facts.note(|notes| notes.asks(&backend.process, backend.release));
             let (mut upstream, reused) = match connected {
                 Ok(connected) => connected,
                 Err(error) => return self.unreachable(&error, facts).await,
@@ -216,6 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 End::Stale => {
                     let (id, app) = (&facts.request_id, &chosen.found.route.app);
                     log::info!("request {id}: sent again, {app} had closed a kept connection");
+                    facts.note(Notes::again);
                     fresh = true;
                 }
                 End::Switched(tunnel) => {
@@ -239,6 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         chosen: &mut Chosen,
         select: &mut Select,
         fresh: bool,
+        facts: &Facts,
     ) -> io::Result<(Upstream, bool)> {
         let limit = self.worker.settings.timeouts.connect;
         loop {
@@ -257,7 +267,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             );
             select.avoid.push(address);
             match self.another(&chosen.found, select).await {
-                Some((backend, lease)) => (chosen.backend, chosen.lease) = (backend, lease),
+                Some((backend, lease)) => {
+                    facts.note(Notes::again);
+                    (chosen.backend, chosen.lease) = (backend, lease);
+                }
                 None => return Err(error),
             }
         }
@@ -300,16 +313,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             End::Truncated(why) => {
                 log::warn!("request {}: {why}", facts.request_id);
+                facts.note(Notes::broke_off);
                 Next::Linger
             }
             End::Stale => self.answer(&Failure::closed(), facts, false).await,
             End::Gone => {
                 log::debug!("request {}: the client went away (H27)", facts.request_id);
+                facts.note(Notes::client_gone);
                 Next::Close
             }
             End::Switched(_) => Next::Close,
         }
     }
+}
+
+fn note_found(facts: &Facts, found: &Found) {
+    facts.note(|notes| notes.found(&found.route, found.rule));
 }
 
 fn unavailable(app: &str, why: Availability) -> Failure {

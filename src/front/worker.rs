@@ -10,6 +10,7 @@ use actix::prelude::*;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
+use super::access_log::{Recorder, Sink};
 use super::buffer::Spare;
 use super::connection::Connection;
 use super::front::FrontSettings;
@@ -42,6 +43,8 @@ pub struct Plan {
     pub load: Arc<Load>,
     /// Where connections from app ports can be sent.
     pub workers: Workers,
+    /// Where the access log goes, if there is one.
+    pub access: Option<Sink>,
 }
 
 /// What all connections of one worker thread share.
@@ -61,6 +64,8 @@ pub struct Worker {
     pub api: Connector,
     /// Turns true when the front end drains.
     pub draining: watch::Receiver<bool>,
+    /// The access log, if there is one.
+    pub access: Option<Rc<Recorder>>,
     /// Requests that wait for an app to start.
     pub held: Cell<usize>,
     load: Arc<Load>,
@@ -105,6 +110,7 @@ impl Worker {
             spare: Spare::default(),
             api: (plan.api)(),
             draining: plan.draining.clone(),
+            access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),
             load: Arc::clone(&plan.load),
             ids: (getrandom::u64().unwrap_or(0), Cell::new(0)),

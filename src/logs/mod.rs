@@ -3,7 +3,10 @@
 //! The way of a line: a process writes to its FIFO ([`fifo`]) → it is cut ([`lines`]) → stored with the next id
 //! ([`segment`]) → given to who follows ([`follow`]). A reader ([`query`]) gets the stored lines ([`stored`]) first ([`delivery`]) and
 //! follows from the id where they end. [`log`] is the actor that owns all of it.
+//! What the front end tells of each request comes by another way ([`access`]).
 
+pub mod access;
+pub mod app_logs;
 pub mod delivery;
 pub mod fifo;
 pub mod follow;
@@ -11,6 +14,7 @@ pub mod lines;
 pub mod log;
 pub mod query;
 pub mod record;
+pub mod rotated;
 pub mod segment;
 pub mod source;
 pub mod store;

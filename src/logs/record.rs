@@ -18,11 +18,13 @@ pub enum Stream {
     Stderr,
     /// Everything that installations print.
     Install,
+    /// A JSON object for each request.
+    Access,
 }
 
 impl Stream {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Install];
+    pub const ALL: [Self; 4] = [Self::Stdout, Self::Stderr, Self::Install, Self::Access];
 
     /// Its name in paths and URLs.
     #[must_use]
@@ -31,6 +33,7 @@ impl Stream {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
             Self::Install => "install",
+            Self::Access => "access",
         }
     }
 

@@ -257,7 +257,8 @@ fn first_id(stream: Stream, name: &str) -> Option<u64> {
     id.strip_suffix(".log")?.parse().ok()
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a log to append to it. A link in its place is refused.
+pub(super) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .append(true)
         .create(true)

@@ -5,9 +5,12 @@
 pub mod backoff;
 pub mod child_ref;
 pub mod child_spec;
+pub(crate) mod failpoint;
 pub mod monitor;
+pub mod parent;
 pub mod restart;
 
 pub use child_ref::ChildRef;
 pub use child_spec::{ChildSpec, Exit, Generation, Restart, Strategy, Timeout};
 pub use monitor::{Child, ExitReason, Shutdown};
+pub use parent::{ChildEnded, Parent, Running};

@@ -1,26 +1,19 @@
 //! The App actors below Apps: `supervision::restart` decides, this carries out.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::{Apps, Entry};
+use super::{Apps, Entry, Rescan};
 use crate::app::name::AppName;
 use crate::app::operations::Outcome;
 use crate::app::supervisor::{App, AppSpec};
-use crate::supervision::restart::{Command, Event, Intensity, Supervisor};
+use crate::supervision::restart::{Event, Intensity, Supervisor};
 use crate::supervision::{
-    ChildSpec, Exit, Generation, Restart, Shutdown, Strategy, Timeout, monitor,
+    ChildEnded, ChildSpec, Exit, Generation, Parent, Restart, Running, Shutdown, Strategy, Timeout,
+    monitor,
 };
-
-/// One App actor has ended.
-#[derive(Message, Clone, Debug)]
-#[rtype(result = "()")]
-pub struct AppEnded {
-    name: AppName,
-    generation: Generation,
-    exit: Exit,
-}
 
 /// Apps are many: one that keeps failing takes the others with it only after ten restarts within a minute.
 pub(super) fn policy() -> Supervisor<AppName> {
@@ -39,6 +32,7 @@ impl Apps {
             Entry {
                 spec,
                 child: None,
+                turn: Arc::default(),
                 removal: None,
             },
         );
@@ -56,55 +50,21 @@ impl Apps {
         self.exit.set(exit);
         ctx.stop();
     }
+}
 
-    fn supervise(&mut self, event: Event<AppName>, ctx: &mut Context<Self>) {
-        for command in self.policy.handle(event, Instant::now()) {
-            match command {
-                Command::Start { id, generation } => self.start(id, generation, ctx),
-                Command::Stop { id, .. } => {
-                    if let Some((_, child)) =
-                        self.apps.get(&id).and_then(|entry| entry.child.as_ref())
-                    {
-                        child.addr.do_send(Shutdown);
-                    }
-                }
-                Command::Kill { id, .. } => {
-                    if let Some((_, child)) =
-                        self.apps.get(&id).and_then(|entry| entry.child.as_ref())
-                    {
-                        child.kill();
-                    }
-                }
-                Command::ArmTimer {
-                    id,
-                    generation,
-                    after,
-                } => {
-                    ctx.run_later(after, move |apps, ctx| {
-                        apps.supervise(Event::TimedOut { id, generation }, ctx);
-                    });
-                }
-                Command::Report { id, exit, .. } => {
-                    log::error!(
-                        "{id}: its supervisor ended: {exit:?}; a fresh one takes over what runs"
-                    );
-                }
-                Command::Removed { .. } => {}
-                Command::Exit(exit) => self.leave(exit, ctx),
-            }
-        }
+impl Parent for Apps {
+    type Id = AppName;
+
+    fn policy(&mut self) -> &mut Supervisor<AppName> {
+        &mut self.policy
     }
 
-    fn start(&mut self, name: AppName, generation: Generation, ctx: &mut Context<Self>) {
-        let parent = ctx.address();
-        let told = name.clone();
-        let on_exit = move |exit| {
-            parent.do_send(AppEnded {
-                name: told,
-                generation,
-                exit,
-            });
-        };
+    fn title(&self) -> String {
+        "the supervisor of all applications".to_owned()
+    }
+
+    fn start_child(&mut self, name: AppName, generation: Generation, ctx: &mut Context<Self>) {
+        let on_exit = Self::on_exit(name.clone(), generation, ctx);
         let Some(entry) = self.apps.get_mut(&name) else {
             return on_exit(Exit::Error("it is not known".to_owned()));
         };
@@ -116,25 +76,37 @@ impl Apps {
         );
         entry.child = Some((generation, child));
     }
+
+    fn child(&self, name: &AppName) -> Option<&dyn Running> {
+        let (_, child) = self.apps.get(name)?.child.as_ref()?;
+        Some(child)
+    }
+
+    fn leaves_running(&self, _: &AppName) -> bool {
+        !self.ending
+    }
+
+    fn over(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+        self.leave(exit, ctx);
+    }
 }
 
-impl Handler<AppEnded> for Apps {
+impl Handler<ChildEnded<AppName>> for Apps {
     type Result = ();
 
-    fn handle(
-        &mut self,
-        AppEnded {
-            name,
+    fn handle(&mut self, ended: ChildEnded<AppName>, ctx: &mut Self::Context) {
+        let ChildEnded {
+            id: name,
             generation,
             exit,
-        }: AppEnded,
-        ctx: &mut Self::Context,
-    ) {
+        } = ended;
         if let Some(entry) = self.apps.get_mut(&name) {
             entry.child.take_if(|(of, _)| *of == generation);
             if exit == Exit::Normal {
                 let removal = entry.removal.take();
                 self.apps.remove(&name);
+                // A new document of this name may have come meanwhile.
+                ctx.notify(Rescan);
                 if let Some((waiting, ticket)) = removal {
                     let outcome = ticket.outcome.borrow().clone().unwrap_or(Outcome::Done);
                     waiting.send_replace(Some(outcome));
@@ -159,6 +131,7 @@ impl Handler<Shutdown> for Apps {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.ending = true;
         self.supervise(Event::Start, ctx);
         self.supervise(Event::Shutdown, ctx);
     }

@@ -1,7 +1,8 @@
 //! The actors below an App: its log, an installer while a deploy is at work, one Process per slot of each batch.
 //! `supervision::restart` decides; this carries out.
 
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
+use std::time::Duration;
 
 use actix::prelude::*;
 
@@ -12,14 +13,15 @@ use crate::install::installer::{InstallSpec, Installer};
 use crate::logs::log::{Log, LogSettings};
 use crate::process::identity::{self, Identity};
 use crate::process::worker::{Origin, Phase, Process, ProcessSpec, Reattach, Snapshot};
-use crate::supervision::restart::{ChildState, Command, Event, Intensity, Supervisor};
+use crate::supervision::restart::{ChildState, Event, Intensity, Supervisor};
 use crate::supervision::{
-    Child, ChildSpec, Exit, ExitReason, Generation, Restart, Shutdown, Strategy, Timeout, monitor,
+    Child, ChildEnded, ChildSpec, Exit, ExitReason, Generation, Parent, Restart, Running, Shutdown,
+    Strategy, Timeout, monitor,
 };
 
 /// One child of an App.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ChildId {
+pub enum ChildId {
     /// First up, last down.
     Log,
     /// Of this operation.
@@ -28,17 +30,8 @@ pub(super) enum ChildId {
     Process(BatchId, String),
 }
 
-/// A child has ended.
-#[derive(Message, Clone, Debug)]
-#[rtype(result = "()")]
-pub(super) struct ChildEnded {
-    id: ChildId,
-    generation: Generation,
-    exit: Exit,
-}
-
 #[derive(Debug)]
-enum Running {
+enum AnyChild {
     Log(Child<Log>),
     Installer(Child<Installer>),
     Process(Child<Process>),
@@ -48,8 +41,10 @@ enum Running {
 #[derive(Debug)]
 pub(super) struct Children {
     policy: Supervisor<ChildId>,
-    running: Vec<(ChildId, Generation, Running)>,
+    running: Vec<(ChildId, Generation, AnyChild)>,
     next_install: Option<(OpId, InstallSpec)>,
+    /// The processes whose actor was started once: another start of it may find one running.
+    started: HashSet<(BatchId, String)>,
 }
 
 impl Children {
@@ -69,10 +64,11 @@ impl Children {
             policy: Supervisor::new(Strategy::OneForOne, intensity, [log]),
             running: vec![],
             next_install: None,
+            started: HashSet::new(),
         }
     }
 
-    fn find(&self, id: &ChildId) -> Option<&Running> {
+    fn find(&self, id: &ChildId) -> Option<&AnyChild> {
         self.running
             .iter()
             .find(|(known, ..)| known == id)
@@ -87,20 +83,12 @@ impl Children {
     }
 }
 
-impl Running {
-    fn ask(&self) {
+impl AnyChild {
+    fn as_running(&self) -> &dyn Running {
         match self {
-            Self::Log(child) => child.addr.do_send(Shutdown),
-            Self::Installer(child) => child.addr.do_send(Shutdown),
-            Self::Process(child) => child.addr.do_send(Shutdown),
-        }
-    }
-
-    fn kill(&self) {
-        match self {
-            Self::Log(child) => child.kill(),
-            Self::Installer(child) => child.kill(),
-            Self::Process(child) => child.kill(),
+            Self::Log(child) => child,
+            Self::Installer(child) => child,
+            Self::Process(child) => child,
         }
     }
 }
@@ -108,7 +96,7 @@ impl Running {
 impl Drop for Children {
     fn drop(&mut self) {
         for (.., child) in &self.running {
-            child.kill();
+            child.as_running().kill();
         }
     }
 }
@@ -166,8 +154,12 @@ impl App {
             .map(|(s, _)| s.id.clone())
             .collect();
         for id in ids {
-            self.supervise(Event::Remove(ChildId::Process(batch, id)), ctx);
+            self.stop_process(batch, id, ctx);
         }
+    }
+
+    pub(super) fn stop_process(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
+        self.supervise(Event::Remove(ChildId::Process(batch, id)), ctx);
     }
 
     /// Stops all children, then this actor.
@@ -186,73 +178,23 @@ impl App {
         );
     }
 
-    fn supervise(&mut self, event: Event<ChildId>, ctx: &mut Context<Self>) {
-        for command in self.children.policy.handle(event, Instant::now()) {
-            match command {
-                Command::Start { id, generation } => self.start_child(id, generation, ctx),
-                Command::Stop { id, .. } => {
-                    self.children.find(&id).into_iter().for_each(Running::ask);
-                }
-                Command::Kill { id, .. } => {
-                    self.children.find(&id).into_iter().for_each(Running::kill);
-                }
-                Command::ArmTimer {
-                    id,
-                    generation,
-                    after,
-                } => {
-                    ctx.run_later(after, move |app, ctx| {
-                        app.supervise(Event::TimedOut { id, generation }, ctx);
-                    });
-                }
-                Command::Report { id, exit, .. } => {
-                    log::error!(
-                        "{}: its {id:?} actor ended: {exit:?}; a fresh one follows",
-                        self.name()
-                    );
-                }
-                Command::Removed { .. } => {}
-                Command::Exit(exit) => self.ended(exit, ctx),
-            }
+    /// The OS process that a Process actor left running when it ended before its time.
+    fn left_running(
+        &self,
+        batch: BatchId,
+        id: &str,
+    ) -> impl Future<Output = Option<Identity>> + use<> {
+        let spec = self.process_spec(batch, id);
+        async move {
+            let directory = spec?.instance_directory();
+            let found = actix_rt::task::spawn_blocking(move || identity::survivor(&directory));
+            found.await.ok().flatten()
         }
     }
 
-    fn ended(&mut self, exit: Exit, ctx: &mut Context<Self>) {
-        match self.removal.is_some() && exit == Exit::Shutdown {
-            true => self.remove_files(ctx),
-            false => self.leave(exit, ctx),
-        }
-    }
-
-    fn start_child(&mut self, id: ChildId, generation: Generation, ctx: &mut Context<Self>) {
-        match id {
-            ChildId::Log => self.start_log_child(generation, ctx),
-            ChildId::Installer(op) => self.start_installer_child(op, generation, ctx),
-            ChildId::Process(batch, id) => {
-                let survivor = self
-                    .survivors
-                    .iter()
-                    .position(|s| s.batch == batch && s.id == id);
-                let survivor = survivor.map(|index| self.survivors.swap_remove(index));
-                if survivor.is_some() || !self.is_restart(batch, &id) {
-                    return self.start_process_child(batch, id, generation, survivor, ctx);
-                }
-                // The actor died, its OS process did not: the fresh actor takes it over.
-                let runtime = self.spec.dirs.runtime().to_owned();
-                let alive = actix_rt::task::spawn_blocking(move || identity::survivors(&runtime));
-                ctx.spawn(alive.into_actor(self).map(move |alive, app, ctx| {
-                    let mut alive = alive.unwrap_or_default().into_iter();
-                    let survivor = alive.find(|s| s.batch == batch && s.id == id);
-                    app.start_process_child(batch, id, generation, survivor, ctx);
-                }));
-            }
-        }
-    }
-
-    fn is_restart(&self, batch: BatchId, id: &str) -> bool {
-        self.batches
-            .get(&batch)
-            .is_some_and(|b| b.snapshot(id).is_some())
+    /// Whether its actors failed too often: then only actors end, their OS processes are for the next App.
+    fn gives_up(&self) -> bool {
+        self.children.policy.is_ending() && !self.ending && self.removal.is_none()
     }
 
     fn start_log_child(&mut self, generation: Generation, ctx: &mut Context<Self>) {
@@ -267,14 +209,16 @@ impl App {
             Self::on_exit(ChildId::Log, generation, ctx),
         );
         self.log.set(Some(child.addr.clone()));
+        let all = &self.spec.host.app_logs;
+        all.enter(self.name(), self.log.clone());
         for (.., other) in &self.children.running {
-            if let Running::Process(process) = other {
+            if let AnyChild::Process(process) = other {
                 process.addr.do_send(Reattach);
             }
         }
         self.children
             .running
-            .push((ChildId::Log, generation, Running::Log(child)));
+            .push((ChildId::Log, generation, AnyChild::Log(child)));
     }
 
     fn start_installer_child(&mut self, op: OpId, generation: Generation, ctx: &mut Context<Self>) {
@@ -298,7 +242,7 @@ impl App {
         );
         self.children
             .running
-            .push((id, generation, Running::Installer(child)));
+            .push((id, generation, AnyChild::Installer(child)));
     }
 
     fn start_process_child(
@@ -325,9 +269,13 @@ impl App {
             move |_, exit: ExitReason| Process::new(spec, origin, ports, log, parent, exit),
             on_exit,
         );
+        if self.children.policy.state(&child_id) == Some(ChildState::Stopping) {
+            // It was asked to while what its predecessor left was looked for.
+            child.addr.do_send(Shutdown);
+        }
         self.children
             .running
-            .push((child_id, generation, Running::Process(child)));
+            .push((child_id, generation, AnyChild::Process(child)));
     }
 
     fn process_spec(&self, id: BatchId, process: &str) -> Option<ProcessSpec> {
@@ -365,42 +313,23 @@ impl App {
         (!snapshots.any(holder)).then_some(last)
     }
 
-    fn on_exit(
-        id: ChildId,
-        generation: Generation,
-        ctx: &Context<Self>,
-    ) -> impl FnOnce(Exit) + Send + 'static {
-        let parent = ctx.address();
-        // One message per child at most: the mailbox cannot grow by it, and it must not be lost.
-        move |exit| {
-            parent.do_send(ChildEnded {
-                id,
-                generation,
-                exit,
-            });
-        }
-    }
-
     /// A Process actor is gone for good without having said that its OS process is: ends that too.
     fn make_sure_of_end(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
         let stopped = |s: &Snapshot| s.phase == Phase::Stopped;
-        if self
-            .batches
-            .get(&batch)
-            .is_none_or(|b| b.snapshot(&id).is_some_and(stopped))
-        {
+        let is_over = |b: &Batch| !b.is_leaving(&id) && b.snapshot(&id).is_some_and(stopped);
+        if self.batches.get(&batch).is_none_or(is_over) {
             return;
         }
-        let runtime = self.spec.dirs.runtime().to_owned();
-        let name = id.clone();
+        let left = self.left_running(batch, &id);
         let ended = async move {
-            let alive = actix_rt::task::spawn_blocking(move || identity::survivors(&runtime)).await;
-            let alive = alive.unwrap_or_default().into_iter();
-            for survivor in alive.filter(|s| s.batch == batch && s.id == name) {
+            if let Some(survivor) = left.await {
                 identity::end(survivor).await;
             }
         };
         ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {
+            if let Some(batch) = app.batches.get_mut(&batch) {
+                batch.gone(&id);
+            }
             let event = lifecycle::Event::Process {
                 batch,
                 id,
@@ -412,10 +341,66 @@ impl App {
     }
 }
 
-impl Handler<ChildEnded> for App {
+impl Parent for App {
+    type Id = ChildId;
+
+    fn policy(&mut self) -> &mut Supervisor<ChildId> {
+        &mut self.children.policy
+    }
+
+    fn title(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn over(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+        match self.removal.is_some() && exit == Exit::Shutdown {
+            true => self.remove_files(ctx),
+            false => self.leave(exit, ctx),
+        }
+    }
+
+    fn start_child(&mut self, id: ChildId, generation: Generation, ctx: &mut Context<Self>) {
+        match id {
+            ChildId::Log => self.start_log_child(generation, ctx),
+            ChildId::Installer(op) => self.start_installer_child(op, generation, ctx),
+            ChildId::Process(batch, id) => {
+                let survivor = self
+                    .survivors
+                    .iter()
+                    .position(|s| s.batch == batch && s.id == id);
+                let survivor = survivor.map(|index| self.survivors.swap_remove(index));
+                let is_first = self.children.started.insert((batch, id.clone()));
+                if survivor.is_some() || is_first {
+                    return self.start_process_child(batch, id, generation, survivor, ctx);
+                }
+                // The actor died, its OS process did not: the fresh actor takes it over.
+                let left = self.left_running(batch, &id);
+                ctx.spawn(left.into_actor(self).map(move |survivor, app, ctx| {
+                    app.start_process_child(batch, id, generation, survivor, ctx);
+                }));
+            }
+        }
+    }
+
+    fn child(&self, id: &ChildId) -> Option<&dyn Running> {
+        self.children.find(id).map(AnyChild::as_running)
+    }
+
+    fn leaves_running(&self, id: &ChildId) -> bool {
+        self.gives_up() && matches!(id, ChildId::Process(..))
+    }
+
+    fn removed(&mut self, id: &ChildId) {
+        if let ChildId::Process(batch, id) = id {
+            self.children.started.remove(&(*batch, id.clone()));
+        }
+    }
+}
+
+impl Handler<ChildEnded<ChildId>> for App {
     type Result = ();
 
-    fn handle(&mut self, ended: ChildEnded, ctx: &mut Self::Context) {
+    fn handle(&mut self, ended: ChildEnded<ChildId>, ctx: &mut Self::Context) {
         let ChildEnded {
             id,
             generation,
@@ -436,7 +421,8 @@ impl Handler<ChildEnded> for App {
         match id {
             ChildId::Process(batch, process) => {
                 let id = ChildId::Process(batch, process.clone());
-                if self.children.policy.state(&id) != Some(ChildState::Running) {
+                let is_over = self.children.policy.state(&id) != Some(ChildState::Running);
+                if is_over && !self.gives_up() {
                     self.make_sure_of_end(batch, process, ctx);
                 }
             }

@@ -55,6 +55,7 @@ impl App {
             return;
         };
         let dirs = self.spec.dirs.clone();
+        self.spec.host.app_logs.forget(self.name());
         let (written, withdrawn) = (self.journal.flushed(), self.publisher.settled());
         let work = async move {
             written.await;

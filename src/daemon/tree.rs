@@ -1,0 +1,149 @@
+//! [`Tree`]: the supervision tree as a whole, seen from outside.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::Arbiter;
+use tokio::sync::{oneshot, watch};
+
+use super::DaemonError;
+use super::root::{Root, RootSpec};
+use crate::api::in_process;
+use crate::api::routes::Routing;
+use crate::api::state::ApiState;
+use crate::app::host::Host;
+use crate::front::access_log::{self, Sink};
+use crate::logs::access::AccessLog;
+use crate::logs::app_logs::AppLogs;
+use crate::process::ports::Ports;
+use crate::router::table::Table;
+use crate::settings::Settings;
+use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
+
+/// How long the last lines of the access log may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// The supervision tree as a whole.
+pub(super) struct Tree {
+    root: Child<Root>,
+    booted: watch::Receiver<bool>,
+    exit: watch::Receiver<Option<Exit>>,
+    logs: Arbiter,
+    /// Resolves when the last line of the access log, if there is one, is written.
+    access_written: Option<oneshot::Receiver<()>>,
+}
+
+impl Tree {
+    /// Starts it; what the API needs to reach it comes with it.
+    pub(super) fn start(
+        settings: &Arc<Settings>,
+        listeners: Vec<(SocketAddr, TcpListener)>,
+        token: Arc<str>,
+    ) -> (Self, ApiState) {
+        let logs = Arbiter::new();
+        let host = Host {
+            ports: Ports::new(settings.ports.0, settings.ports.1),
+            router: ChildRef::default(),
+            control: Arbiter::current(),
+            logs: logs.handle(),
+            app_logs: AppLogs::default(),
+            can_switch: nix::unistd::geteuid().is_root(),
+            settings: Arc::clone(settings),
+        };
+        let (table, _) = watch::channel(Arc::new(Table::default()));
+        let api = ApiState {
+            apps: ChildRef::default(),
+            routing: Routing {
+                table: table.subscribe(),
+                api_hosts: settings.front.api_hosts.as_slice().into(),
+            },
+            rules: host.rules(),
+            default_user: settings.default_user.clone(),
+            can_switch: host.can_switch,
+            token,
+        };
+        let (booted, is_booted) = watch::channel(false);
+        let (access, access_written) = access_log(&host).unzip();
+        let spec = RootSpec {
+            listeners,
+            table: Arc::new(table),
+            apps: api.apps.clone(),
+            connector: in_process::connector(api.clone()),
+            booted,
+            access,
+            host,
+        };
+        let (ended, exit) = watch::channel(None);
+        let root = monitor::start(
+            &Arbiter::current(),
+            move |_, exit| Root::new(spec, exit),
+            move |exit| {
+                ended.send_replace(Some(exit));
+            },
+        );
+        let tree = Self {
+            root,
+            booted: is_booted,
+            exit,
+            logs,
+            access_written,
+        };
+        (tree, api)
+    }
+
+    /// Resolves when every application has its actor.
+    pub(super) async fn booted(&mut self) -> Result<(), DaemonError> {
+        let Self { booted, exit, .. } = self;
+        let is_booted = tokio::select! {
+            booted = booted.wait_for(|booted| *booted) => booted.is_ok(),
+            _ = exit.wait_for(Option::is_some) => false,
+        };
+        if is_booted {
+            Ok(())
+        } else {
+            Err(self.failure())
+        }
+    }
+
+    /// Resolves when the root supervisor has given up.
+    pub(super) async fn ended(&mut self) -> DaemonError {
+        // An error means that its monitor is gone, and it with that.
+        drop(self.exit.wait_for(Option::is_some).await);
+        self.failure()
+    }
+
+    fn failure(&self) -> DaemonError {
+        DaemonError::Ended(self.exit.borrow().clone().unwrap_or(Exit::Killed))
+    }
+
+    /// Stops everything, in reverse order.
+    pub(super) async fn stop(mut self) {
+        self.root.addr.do_send(Shutdown);
+        drop(self.exit.wait_for(Option::is_some).await);
+        if let Some(written) = self.access_written {
+            // The last lines are on their way; a worker thread that hangs must not keep the daemon.
+            let _late = tokio::time::timeout(LAST_LINES, written).await;
+        }
+        self.logs.stop();
+    }
+}
+
+/// Starts the access log, if there is to be one: where its lines go in, and what resolves when the last is written.
+fn access_log(host: &Host) -> Option<(Sink, oneshot::Receiver<()>)> {
+    let settings = &host.settings;
+    if !settings.access_log {
+        return None;
+    }
+    let directory = settings.data_dir.join("logs");
+    let bounds = (settings.log_size, settings.log_files);
+    let log = AccessLog::new(&directory, bounds, host.app_logs.clone());
+    let (sink, source) = access_log::channel();
+    let (done, written) = oneshot::channel();
+    host.logs.spawn(async move {
+        log.run(source).await;
+        // Nobody waits when the start failed.
+        let _nobody = done.send(());
+    });
+    Some((sink, written))
+}

@@ -1,0 +1,367 @@
+//! [`Notes`]: what the access log says of a request, gathered while it is answered; and its line (pure).
+//!
+//! A line is one JSON object. What a client wrote is escaped so that a line is plain ASCII: whatever it sends can
+//! neither begin a line of its own nor steer the terminal that a log is read on.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::error_page::Failure;
+use super::head::Request;
+use crate::router::table::{Route, Rule};
+
+/// Bytes at most that stand in a line for a target, and for any other text of the client; the rest is cut off. A line
+/// stays below the 16 KiB that a log takes as one.
+const LONGEST_TARGET: usize = 8 * 1024;
+const LONGEST_TEXT: usize = 1024;
+
+/// The status that is noted, not sent, where the client went away before there was one (nginx has it so).
+const CLIENT_GONE: u16 = 499;
+
+/// Who answered a request.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    /// The app, and the rule that it was found by.
+    pub app: Option<(Arc<Route>, Rule)>,
+    /// The process and its release.
+    pub process: Option<(Arc<str>, u64)>,
+    /// The API answered.
+    pub api: bool,
+}
+
+/// What the access log says of a request.
+#[derive(Debug)]
+pub struct Notes {
+    /// The client's part of the line, written while the head was at hand.
+    pub(super) asked: Vec<u8>,
+    /// Since 1970, in microseconds.
+    began: i64,
+    started: Instant,
+    status: Cell<u16>,
+    code: Cell<Option<&'static str>>,
+    bytes: Cell<(u64, u64)>,
+    first_byte: Cell<Option<Instant>>,
+    retries: Cell<u32>,
+    pub(super) served: RefCell<Served>,
+}
+
+impl Notes {
+    /// Of what `remote` sent just now, which is no request as far as is known; `space` is an empty buffer.
+    #[must_use]
+    pub fn unread(mut space: Vec<u8>, remote: IpAddr) -> Self {
+        asked(&mut space, remote, None);
+        Self::new(space)
+    }
+
+    /// Of `request`, which `remote` sent just now; `space` is an empty buffer.
+    #[must_use]
+    pub fn of(mut space: Vec<u8>, remote: IpAddr, request: &Request<'_>) -> Self {
+        asked(&mut space, remote, Some(request));
+        Self::new(space)
+    }
+
+    fn new(asked: Vec<u8>) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let micros = since.map_or(0, |since| since.as_micros());
+        Self {
+            asked,
+            began: i64::try_from(micros).unwrap_or(0),
+            started: Instant::now(),
+            status: Cell::new(0),
+            code: Cell::new(None),
+            bytes: Cell::default(),
+            first_byte: Cell::new(None),
+            retries: Cell::new(0),
+            served: RefCell::default(),
+        }
+    }
+
+    /// The app that it is for.
+    pub fn found(&self, route: &Arc<Route>, rule: Rule) {
+        self.served.borrow_mut().app = Some((Arc::clone(route), rule));
+    }
+
+    /// The process that is asked.
+    pub fn asks(&self, process: &Arc<str>, release: u64) {
+        self.served.borrow_mut().process = Some((Arc::clone(process), release));
+    }
+
+    /// The API is asked.
+    pub fn asks_api(&self) {
+        self.served.borrow_mut().api = true;
+    }
+
+    /// It is sent once more.
+    pub fn again(&self) {
+        self.retries.set(self.retries.get().saturating_add(1));
+    }
+
+    /// A final response begins.
+    pub fn answers(&self, status: u16) {
+        self.status.set(status);
+        self.first_byte.set(Some(Instant::now()));
+    }
+
+    /// The exchange ended, after so many bytes of body from and to the client.
+    pub fn carried(&self, from: u64, to: u64) {
+        self.bytes.set((from, to));
+    }
+
+    /// The front end answers itself, with a body of so many bytes.
+    pub fn fails(&self, failure: &Failure, body: u64) {
+        self.answers(failure.status);
+        self.code.set(failure.code);
+        self.bytes.set((self.bytes.get().0, body));
+    }
+
+    /// The response broke off (H18).
+    pub fn broke_off(&self) {
+        self.code.set(Some("H18"));
+    }
+
+    /// The client went away before it had the whole response (H27).
+    pub fn client_gone(&self) {
+        self.code.set(Some("H27"));
+        if self.status.get() == 0 {
+            self.status.set(CLIENT_GONE);
+        }
+    }
+
+    /// Appends the line, with its newline; `now` is when the request ended.
+    pub(super) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        clock: &mut Clock,
+        request_id: &str,
+        now: Instant,
+    ) {
+        out.extend_from_slice(b"{\"time\":\"");
+        clock.write(out, self.began);
+        out.extend_from_slice(b"\",\"request_id\":");
+        text(out, request_id.as_bytes(), LONGEST_TEXT);
+        let served = self.served.borrow();
+        match &served.app {
+            Some((route, _)) => {
+                out.extend_from_slice(b",\"app\":");
+                text(out, route.app.as_bytes(), LONGEST_TEXT);
+            }
+            None => out.extend_from_slice(b",\"app\":null"),
+        }
+        match &served.process {
+            Some((process, release)) => {
+                out.extend_from_slice(b",\"process\":");
+                text(out, process.as_bytes(), LONGEST_TEXT);
+                let _ = write!(out, ",\"release\":{release}");
+            }
+            None => out.extend_from_slice(b",\"process\":null,\"release\":null"),
+        }
+        let rule = served.app.as_ref().map(|(_, rule)| rule.as_str());
+        quoted(out, "rule", rule.or(served.api.then_some("api")));
+        out.extend_from_slice(&self.asked);
+        let _ = write!(out, ",\"status\":{}", self.status.get());
+        quoted(out, "code", self.code.get());
+        let (from, to) = self.bytes.get();
+        let _ = write!(out, ",\"bytes_in\":{from},\"bytes_out\":{to}");
+        match self.first_byte.get() {
+            Some(at) => milliseconds(out, "first_byte_ms", at - self.started),
+            None => out.extend_from_slice(b",\"first_byte_ms\":null"),
+        }
+        milliseconds(out, "total_ms", now - self.started);
+        let _ = writeln!(out, ",\"retries\":{}}}", self.retries.get());
+    }
+}
+
+/// Writes RFC 3339 times of which most are in the same second as the one before.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    second: Option<i64>,
+    /// `2026-11-22T10:15:30`.
+    text: String,
+}
+
+impl Clock {
+    fn write(&mut self, out: &mut Vec<u8>, micros: i64) {
+        let second = micros.div_euclid(1_000_000);
+        if self.second != Some(second) {
+            let time = jiff::Timestamp::from_second(second).unwrap_or_default();
+            self.text = time.to_string();
+            self.text.truncate("2026-11-22T10:15:30".len());
+            self.second = Some(second);
+        }
+        out.extend_from_slice(self.text.as_bytes());
+        let _ = write!(out, ".{:06}Z", micros.rem_euclid(1_000_000));
+    }
+}
+
+fn asked(out: &mut Vec<u8>, remote: IpAddr, request: Option<&Request<'_>>) {
+    let _ = write!(out, ",\"remote\":\"{}\"", remote.to_canonical());
+    let Some(request) = request else {
+        out.extend_from_slice(b",\"method\":null,\"host\":null,\"path\":null,\"user_agent\":null");
+        return;
+    };
+    out.extend_from_slice(b",\"method\":");
+    text(out, request.method.as_bytes(), LONGEST_TEXT);
+    match request.authority {
+        Some(authority) => {
+            out.extend_from_slice(b",\"host\":");
+            text(out, authority.text.as_bytes(), LONGEST_TEXT);
+        }
+        None => out.extend_from_slice(b",\"host\":null"),
+    }
+    out.extend_from_slice(b",\"path\":");
+    text(out, request.target.as_bytes(), LONGEST_TARGET);
+    match request.fields.iter().find(|f| f.is("user-agent")) {
+        Some(agent) => {
+            out.extend_from_slice(b",\"user_agent\":");
+            text(out, agent.value, LONGEST_TEXT);
+        }
+        None => out.extend_from_slice(b",\"user_agent\":null"),
+    }
+}
+
+/// A word of our own, which needs no escaping.
+fn quoted(out: &mut Vec<u8>, name: &str, word: Option<&str>) {
+    let _ = match word {
+        Some(word) => write!(out, ",\"{name}\":\"{word}\""),
+        None => write!(out, ",\"{name}\":null"),
+    };
+}
+
+fn milliseconds(out: &mut Vec<u8>, name: &str, time: std::time::Duration) {
+    let micros = time.as_micros();
+    let _ = write!(out, ",\"{name}\":{}.{:03}", micros / 1000, micros % 1000);
+}
+
+/// A JSON string of any bytes; those that are no plain ASCII as `\u00XX`. At most `most` bytes and the quotes.
+fn text(out: &mut Vec<u8>, bytes: &[u8], most: usize) {
+    let plain = |b: &u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
+    out.push(b'"');
+    let end = out.len() + most;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let run = rest.iter().position(|b| !plain(b)).unwrap_or(rest.len());
+        let room = end.saturating_sub(out.len());
+        out.extend_from_slice(&rest[..run.min(room)]);
+        let Some(odd) = rest.get(run).filter(|_| run + 6 <= room) else {
+            break;
+        };
+        let _ = match odd {
+            b'"' | b'\\' => out.write_all(&[b'\\', *odd]),
+            odd => write!(out, "\\u{odd:04x}"),
+        };
+        rest = &rest[run + 1..];
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::front::head;
+
+    fn line(notes: &Notes) -> Value {
+        let mut out = Vec::new();
+        notes.write(&mut out, &mut Clock::default(), "id-1", Instant::now());
+        assert_eq!(out.pop(), Some(b'\n'));
+        assert!(out.iter().all(|b| matches!(b, b' '..=b'~')));
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    fn notes_of(head: &str) -> Notes {
+        let request = head::request(head.as_bytes(), 100).unwrap();
+        Notes::of(Vec::new(), [127, 0, 0, 1].into(), &request)
+    }
+
+    #[test]
+    fn a_line_says_who_asked_for_what_and_what_became_of_it() {
+        let notes = notes_of("GET /a?b=\"c HTTP/1.1\r\nHost: blog:80\r\nUser-Agent: x\ty\r\n\r\n");
+        notes.asks(&"web.1".into(), 3);
+        notes.again();
+        notes.answers(200);
+        notes.carried(5, 7);
+        let line = line(&notes);
+        for (name, value) in [
+            ("request_id", "id-1".into()),
+            ("app", Value::Null),
+            ("process", "web.1".into()),
+            ("release", 3.into()),
+            ("rule", Value::Null),
+            ("remote", "127.0.0.1".into()),
+            ("method", "GET".into()),
+            ("host", "blog:80".into()),
+            ("path", "/a?b=\"c".into()),
+            ("user_agent", "x\ty".into()),
+            ("status", 200.into()),
+            ("code", Value::Null),
+            ("bytes_in", 5.into()),
+            ("bytes_out", 7.into()),
+            ("retries", 1.into()),
+        ] {
+            assert_eq!(line[name], value, "{name}");
+        }
+        assert!(line["first_byte_ms"].as_f64() <= line["total_ms"].as_f64());
+        let time: jiff::Timestamp = line["time"].as_str().unwrap().parse().unwrap();
+        assert!(time.duration_until(jiff::Timestamp::now()).as_secs() < 60);
+    }
+
+    #[test]
+    fn what_could_not_be_read_has_a_line_too() {
+        let notes = Notes::unread(Vec::new(), [127, 0, 0, 1].into());
+        notes.fails(&Failure::slow_client(), 9);
+        let line = line(&notes);
+        assert_eq!(line["method"], Value::Null);
+        assert_eq!(
+            (&line["status"], &line["code"]),
+            (&408.into(), &"H28".into())
+        );
+    }
+
+    #[test]
+    fn a_client_that_went_away_is_noted_as_nginx_does() {
+        let notes = notes_of("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        notes.client_gone();
+        let gone = line(&notes);
+        assert_eq!(
+            (&gone["status"], &gone["code"]),
+            (&499.into(), &"H27".into())
+        );
+        notes.answers(200);
+        notes.client_gone();
+        assert_eq!(line(&notes)["status"], 200);
+    }
+
+    #[test]
+    fn seconds_are_kept_and_microseconds_written() {
+        let (mut clock, mut out) = (Clock::default(), Vec::new());
+        for micros in [1_000_001, 1_999_999, 2_000_000] {
+            clock.write(&mut out, micros);
+        }
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "1970-01-01T00:00:01.000001Z1970-01-01T00:00:01.999999Z1970-01-01T00:00:02.000000Z"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_bounded_json_string_on_one_line(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            most in 0usize..200,
+        ) {
+            let mut out = Vec::new();
+            text(&mut out, &bytes, most);
+            prop_assert!(out.len() <= most + 2);
+            let read: String = serde_json::from_slice(&out).unwrap();
+            // Each byte is the character of the same number.
+            let back: Vec<u8> = read.chars().map(|c| u8::try_from(c).unwrap()).collect();
+            prop_assert!(bytes.starts_with(&back));
+            prop_assert!(back.len() == bytes.len() || out.len() + 6 > most);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The access log's way off the hot path: a worker gathers lines ([`Recorder`]) and hands them over by the batch
+//! ([`Sink`]), never waiting. When whoever writes them is too slow they are dropped and counted.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::access_line::{Clock, Notes};
+
+/// Bytes of lines that are handed over at once; there is room for one more line.
+const FULL: usize = 32 * 1024;
+const SPACE: usize = FULL + 16 * 1024;
+
+/// How long a line may wait for others.
+const FLUSH: Duration = Duration::from_millis(100);
+
+/// Batches that may wait to be written, of all workers: 4 MiB at most.
+const QUEUE: usize = 80;
+
+/// Buffers kept for the next requests of a worker.
+const SPARE: usize = 64;
+
+/// Lines of the access log, in the order in which their requests ended on one worker.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// The lines, each with its newline.
+    pub text: Vec<u8>,
+    /// How many they are.
+    pub count: u64,
+    /// Those of requests that were for an app.
+    pub of_apps: Vec<AppLine>,
+}
+
+/// Where the line of a request for an app is.
+#[derive(Clone, Debug)]
+pub struct AppLine {
+    /// The app.
+    pub app: Arc<str>,
+    /// The process that was asked and its release; none was when the front end answered itself.
+    pub process: Option<(Arc<str>, u64)>,
+    /// The place of the line in the text, without its newline.
+    pub place: Range<usize>,
+}
+
+/// Where workers hand lines over. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    batches: mpsc::Sender<Lines>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Where lines come out.
+#[derive(Debug)]
+pub struct Source {
+    batches: mpsc::Receiver<Lines>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// A bounded way for lines.
+#[must_use]
+pub fn channel() -> (Sink, Source) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let sink = Sink {
+        batches: sender,
+        dropped: Arc::clone(&dropped),
+    };
+    let source = Source {
+        batches: receiver,
+        dropped,
+    };
+    (sink, source)
+}
+
+impl Sink {
+    fn hand_over(&self, lines: Lines) {
+        let count = lines.count;
+        if self.batches.try_send(lines).is_err() {
+            self.dropped.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Source {
+    /// The next lines; `None` when no worker is left.
+    pub async fn next(&mut self) -> Option<Lines> {
+        self.batches.recv().await
+    }
+
+    /// How many lines were dropped since the last look.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// Gathers the lines of one worker.
+#[derive(Debug)]
+pub struct Recorder {
+    sink: Sink,
+    gathered: RefCell<(Lines, Clock)>,
+    spare: RefCell<Vec<Vec<u8>>>,
+    begun: Rc<Notify>,
+}
+
+impl Recorder {
+    /// One that hands over to `sink`, also what is left when it is dropped. Needs this thread's runtime.
+    #[must_use]
+    pub fn start(sink: Sink) -> Rc<Self> {
+        let begun = Rc::new(Notify::new());
+        let recorder = Rc::new(Self {
+            sink,
+            gathered: RefCell::default(),
+            spare: RefCell::default(),
+            begun: Rc::clone(&begun),
+        });
+        let weak = Rc::downgrade(&recorder);
+        actix_rt::spawn(async move {
+            loop {
+                begun.notified().await;
+                tokio::time::sleep(FLUSH).await;
+                let Some(recorder) = weak.upgrade() else {
+                    return;
+                };
+                recorder.flush();
+            }
+        });
+        recorder
+    }
+
+    /// An empty buffer for [`Notes`].
+    #[must_use]
+    pub fn space(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Adds the line of a request that has ended now; `at_once` hands it over without waiting for others.
+    pub fn record(&self, notes: &mut Notes, request_id: &str, at_once: bool) {
+        let length = {
+            let (lines, clock) = &mut *self.gathered.borrow_mut();
+            if lines.text.is_empty() {
+                self.begun.notify_one();
+                lines.text.reserve(SPACE);
+            }
+            let start = lines.text.len();
+            notes.write(&mut lines.text, clock, request_id, Instant::now());
+            lines.count += 1;
+            let served = notes.served.take();
+            if let Some((route, _)) = served.app {
+                lines.of_apps.push(AppLine {
+                    app: Arc::clone(&route.app),
+                    process: served.process,
+                    place: start..lines.text.len() - 1,
+                });
+            }
+            lines.text.len()
+        };
+        let mut space = std::mem::take(&mut notes.asked);
+        if space.capacity() <= 1024 && self.spare.borrow().len() < SPARE {
+            space.clear();
+            self.spare.borrow_mut().push(space);
+        }
+        if at_once || length >= FULL {
+            self.flush();
+        }
+    }
+
+    fn flush(&self) {
+        let lines = std::mem::take(&mut self.gathered.borrow_mut().0);
+        if lines.count > 0 {
+            self.sink.hand_over(lines);
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.flush();
+        // Its task finds that it is gone.
+        self.begun.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::table::{Availability, Route, Rule};
+
+    fn notes(recorder: &Recorder) -> Notes {
+        Notes::unread(recorder.space(), [127, 0, 0, 1].into())
+    }
+
+    fn route() -> Arc<Route> {
+        Arc::new(Route {
+            app: "blog".into(),
+            created: 1,
+            domain: Vec::new(),
+            path: true,
+            strip_path: true,
+            port: None,
+            static_files: None,
+            availability: Availability::NoWeb,
+            backends: Vec::new(),
+        })
+    }
+
+    #[actix::test]
+    async fn lines_wait_for_others_but_not_for_ever() {
+        let (sink, mut source) = channel();
+        let recorder = Recorder::start(sink);
+        recorder.record(&mut notes(&recorder), "a", false);
+        let of_app = &mut notes(&recorder);
+        of_app.found(&route(), Rule::Path);
+        recorder.record(of_app, "b", false);
+        let lines = source.next().await.unwrap();
+        assert_eq!((lines.count, lines.of_apps.len()), (2, 1));
+        let place = lines.of_apps[0].place.clone();
+        let line = std::str::from_utf8(&lines.text[place]).unwrap();
+        assert!(line.contains("\"request_id\":\"b\"") && line.ends_with('}'));
+        recorder.record(&mut notes(&recorder), "c", false);
+        drop(recorder);
+        assert_eq!(source.next().await.unwrap().count, 1);
+        assert!(source.next().await.is_none());
+    }
+
+    #[actix::test]
+    async fn lines_that_nobody_takes_are_dropped_and_counted() {
+        let (sink, mut source) = channel();
+        let recorder = Recorder::start(sink);
+        for _ in 0..QUEUE + 3 {
+            recorder.record(&mut notes(&recorder), "a", true);
+        }
+        assert_eq!(source.dropped(), 3);
+        assert_eq!(source.dropped(), 0);
+        assert_eq!(source.next().await.unwrap().count, 1);
+    }
+
+    #[actix::test]
+    async fn many_lines_go_at_once() {
+        let (sink, mut source) = channel();
+        let recorder = Recorder::start(sink);
+        for _ in 0..1000 {
+            recorder.record(&mut notes(&recorder), "a", false);
+        }
+        let lines = source.batches.try_recv().unwrap();
+        assert!((FULL..SPACE).contains(&lines.text.len()));
+        assert!(lines.text.capacity() <= SPACE);
+    }
+}

@@ -1,0 +1,167 @@
+//! [`AccessLog`]: writes the lines of the front end's workers, to a file of the whole server and to the logs of the
+//! apps that they concern.
+//!
+//! It is one task on the arbiter of the logs. What it cannot write in time is dropped by the workers and told here.
+
+use std::io;
+use std::path::Path;
+
+use super::app_logs::AppLogs;
+use super::log::Append;
+use super::record::{Stream, now};
+use super::rotated::Rotated;
+use crate::front::access_log::{AppLine, Lines, Source};
+
+/// Who an app's log says answered when no process was asked.
+const NO_PROCESS: &str = "router";
+
+/// Writes the access log.
+#[derive(Debug)]
+pub struct AccessLog {
+    file: Rotated,
+    apps: AppLogs,
+    /// Lines that are in no file and have not been told.
+    lost: u64,
+    failing: bool,
+}
+
+impl AccessLog {
+    /// One below `directory`, in files of `size` bytes, `files` in all.
+    #[must_use]
+    pub fn new(directory: &Path, (size, files): (u64, usize), apps: AppLogs) -> Self {
+        Self {
+            file: Rotated::new(directory.join("access.log"), size, files),
+            apps,
+            lost: 0,
+            failing: false,
+        }
+    }
+
+    /// Writes until no worker is left.
+    pub async fn run(mut self, mut source: Source) {
+        while let Some(lines) = source.next().await {
+            self.lost += source.dropped();
+            self.write(&lines);
+            for append in by_process(lines) {
+                let (app, append) = append;
+                // Without a log there is no app any more, or it has just come; the server's own file has the lines.
+                if let Some(log) = self.apps.get(&app) {
+                    let _gone = log.send(append).await;
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, lines: &Lines) {
+        let written = self
+            .tell_lost()
+            .and_then(|()| self.file.append(&lines.text));
+        match written {
+            Ok(()) => self.failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    log::error!("the access log cannot be written, dropping lines: {error}");
+                }
+                self.lost += lines.count;
+            }
+        }
+    }
+
+    fn tell_lost(&mut self) -> io::Result<()> {
+        if self.lost == 0 {
+            return Ok(());
+        }
+        let line = format!("{{\"time\":\"{:.6}\",\"lost\":{}}}\n", now(), self.lost);
+        self.file.append(line.as_bytes())?;
+        log::warn!("{} lines of the access log are lost", self.lost);
+        self.lost = 0;
+        Ok(())
+    }
+}
+
+/// The lines of each process together: within one batch, which spans a tenth of a second, their order is given up for
+/// one write per process instead of one per line.
+fn by_process(lines: Lines) -> Vec<(std::sync::Arc<str>, Append)> {
+    let mut appends: Vec<(AppLine, Vec<Vec<u8>>)> = Vec::new();
+    for line in lines.of_apps {
+        let text = lines.text[line.place.clone()].to_vec();
+        let same =
+            |(other, _): &&mut (AppLine, _)| other.app == line.app && other.process == line.process;
+        match appends.iter_mut().find(same) {
+            Some((_, texts)) => texts.push(text),
+            None => appends.push((line, vec![text])),
+        }
+    }
+    let append = |(line, lines): (AppLine, _)| {
+        let (process, release) = match &line.process {
+            Some((process, release)) => (&**process, *release),
+            None => (NO_PROCESS, 0),
+        };
+        let append = Append {
+            stream: Stream::Access,
+            process: process.to_owned(),
+            release,
+            lines,
+        };
+        (line.app, append)
+    };
+    appends.into_iter().map(append).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(of: &[(&str, Option<&str>)]) -> Lines {
+        let mut lines = Lines::default();
+        for (number, (app, process)) in of.iter().enumerate() {
+            let start = lines.text.len();
+            lines.text.extend(format!("{number}\n").into_bytes());
+            lines.count += 1;
+            lines.of_apps.push(AppLine {
+                app: (*app).into(),
+                process: process.map(|p| (p.into(), 7)),
+                place: start..lines.text.len() - 1,
+            });
+        }
+        lines
+    }
+
+    #[test]
+    fn lines_of_one_process_are_appended_together_and_in_order() {
+        let web = Some("web.1");
+        let appends = by_process(lines(&[("a", web), ("b", web), ("a", None), ("a", web)]));
+        let shown: Vec<_> = appends
+            .iter()
+            .map(|(app, a)| (&**app, a.process.as_str(), a.release, a.lines.concat()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("a", "web.1", 7, b"03".to_vec()),
+                ("b", "web.1", 7, b"1".to_vec()),
+                ("a", "router", 0, b"2".to_vec()),
+            ]
+        );
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_told_once_there_is_room() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("logs");
+        std::fs::write(&directory, "in the way").unwrap();
+        let mut log = AccessLog::new(&directory, (1000, 2), AppLogs::default());
+        log.write(&lines(&[("a", None), ("a", None)]));
+        log.write(&lines(&[("a", None)]));
+        std::fs::remove_file(&directory).unwrap();
+        log.write(&lines(&[("a", None)]));
+        let text = std::fs::read_to_string(directory.join("access.log")).unwrap();
+        assert!(
+            text.contains("\"lost\":3}\n") && text.ends_with("}\n0\n"),
+            "{text}"
+        );
+        log.write(&lines(&[("a", None)]));
+        let text = std::fs::read_to_string(directory.join("access.log")).unwrap();
+        assert_eq!(text.matches("lost").count(), 1);
+    }
+}

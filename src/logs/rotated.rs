@@ -1,0 +1,171 @@
+//! [`Rotated`]: a plain file that is rotated by its size: `access.log`, `access.log.1` (the one before), and so on.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::segment::open;
+use super::stored::Backward;
+
+/// A file that is rotated by its size, as its only writer. Somebody else may move it away: a new one is begun.
+#[derive(Debug)]
+pub struct Rotated {
+    path: PathBuf,
+    /// Bytes.
+    size: u64,
+    /// The present one included.
+    files: usize,
+    present: Option<(File, u64)>,
+}
+
+impl Rotated {
+    /// The file `path` of at most `size` bytes, and `files` files in all; nothing is opened before it is needed.
+    #[must_use]
+    pub fn new(path: PathBuf, size: u64, files: usize) -> Self {
+        Self {
+            path,
+            size,
+            files: files.max(1),
+            present: None,
+        }
+    }
+
+    /// Appends whole lines: all of them or none.
+    ///
+    /// # Errors
+    /// When they cannot be written; it may be tried again.
+    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let (mut file, mut size) = self.take()?;
+        if size > 0 && size + lines.len() as u64 > self.size {
+            drop(file);
+            self.rotate()?;
+            (file, size) = self.take()?;
+        }
+        match file.write_all(lines) {
+            Ok(()) => {
+                self.present = Some((file, size + lines.len() as u64));
+                Ok(())
+            }
+            Err(error) => {
+                // Half of it may be there. If that cannot be undone now it will be when the file is opened again.
+                if file.set_len(size).is_ok() {
+                    self.present = Some((file, size));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The present file and its size: the one that is open, unless another has taken its place.
+    fn take(&mut self) -> io::Result<(File, u64)> {
+        if let Some((file, size)) = self.present.take()
+            && is_at(&file, &self.path)
+        {
+            return Ok((file, size));
+        }
+        if let Some(directory) = self.path.parent() {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o750)
+                .create(directory)?;
+        }
+        let file = open(&self.path)?;
+        // A line that a crash tore is cut off.
+        let size = Backward::new(File::open(&self.path)?)?.offset();
+        file.set_len(size)?;
+        Ok((file, size))
+    }
+
+    /// Gives each file the next number; the oldest one goes.
+    fn rotate(&self) -> io::Result<()> {
+        for number in (1..self.files).rev() {
+            let older = self.numbered(number);
+            match std::fs::rename(self.numbered(number - 1), older) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        if self.files == 1 {
+            std::fs::remove_file(&self.path)?;
+        }
+        Ok(())
+    }
+
+    fn numbered(&self, number: usize) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        if number > 0 {
+            path.push(format!(".{number}"));
+        }
+        path.into()
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(there)) = (file.metadata(), std::fs::symlink_metadata(path)) else {
+        return false;
+    };
+    (open.dev(), open.ino()) == (there.dev(), there.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    fn logs(directory: &tempfile::TempDir) -> PathBuf {
+        directory.path().join("logs/access.log")
+    }
+
+    #[test]
+    fn it_is_bounded_in_size_and_number_and_holds_the_newest_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = logs(&directory);
+        let mut log = Rotated::new(path.clone(), 10, 3);
+        for line in [
+            "1234\n", "5678\n", "abcd\n", "efgh\n", "ijkl\n", "mnop\n", "q\n",
+        ] {
+            log.append(line.as_bytes()).unwrap();
+        }
+        assert_eq!(read(&path), "q\n");
+        assert_eq!(read(&log.numbered(1)), "ijkl\nmnop\n");
+        assert_eq!(read(&log.numbered(2)), "abcd\nefgh\n");
+        assert!(!log.numbered(3).exists());
+    }
+
+    #[test]
+    fn one_file_is_begun_anew_when_it_is_full() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = logs(&directory);
+        let mut log = Rotated::new(path.clone(), 4, 1);
+        log.append(b"123\n").unwrap();
+        log.append(b"longer than allowed\n").unwrap();
+        assert_eq!(read(&path), "longer than allowed\n");
+        assert!(!log.numbered(1).exists());
+    }
+
+    #[test]
+    fn a_new_life_goes_on_behind_the_last_whole_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = logs(&directory);
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "whole\nto").unwrap();
+        let mut log = Rotated::new(path.clone(), 100, 2);
+        log.append(b"next\n").unwrap();
+        assert_eq!(read(&path), "whole\nnext\n");
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = logs(&directory);
+        let mut log = Rotated::new(path.clone(), 100, 2);
+        log.append(b"a\n").unwrap();
+        std::fs::rename(&path, directory.path().join("taken")).unwrap();
+        log.append(b"b\n").unwrap();
+        assert_eq!(read(&path), "b\n");
+    }
+}
