@@ -192,7 +192,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Pending => {}
             }
             while !self.input.holds(space) {
-                match self.input.poll_fill(cx, &mut self.stream, space) {
+                let spare = &self.worker.spare;
+                match self.input.poll_fill(cx, &mut self.stream, space, spare) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(None)),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => break,
@@ -344,6 +345,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             End::Complete {
                 keep_client: true, ..
             } => Next::Again,
+            // It said that it sends no more, so no reset can cost it the response.
+            End::Complete { .. } if !facts.keep_alive && self.input.is_empty() => Next::Close,
             End::Complete { .. } => Next::Linger,
             End::Failed(failure) => {
                 // Whether the body was read to its end is not known here; without one it was.
