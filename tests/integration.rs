@@ -21,4 +21,5 @@ mod process;
 mod process_actor;
 mod routes;
 mod socket;
+mod static_files;
 mod supervision;
