@@ -4,6 +4,7 @@ mod support;
 
 mod access_log;
 mod cli;
+mod clients;
 mod config_directory;
 mod conformance;
 mod daemon_restart;
