@@ -3,6 +3,7 @@
 mod support;
 
 mod access_log;
+mod changes;
 mod cli;
 mod clients;
 mod config_directory;
@@ -11,6 +12,7 @@ mod daemon_restart;
 mod demo;
 mod deploys;
 mod documents;
+mod faults;
 mod front;
 mod install;
 mod lifecycle;
@@ -18,5 +20,6 @@ mod logs;
 mod packages;
 mod process;
 mod process_actor;
+mod routes;
 mod socket;
 mod supervision;

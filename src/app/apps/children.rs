@@ -1,10 +1,11 @@
 //! The App actors below Apps: `supervision::restart` decides, this carries out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::{Apps, Entry};
+use super::{Apps, Entry, Rescan};
 use crate::app::name::AppName;
 use crate::app::operations::Outcome;
 use crate::app::supervisor::{App, AppSpec};
@@ -31,6 +32,7 @@ impl Apps {
             Entry {
                 spec,
                 child: None,
+                turn: Arc::default(),
                 removal: None,
             },
         );
@@ -80,6 +82,10 @@ impl Parent for Apps {
         Some(child)
     }
 
+    fn leaves_running(&self, _: &AppName) -> bool {
+        !self.ending
+    }
+
     fn over(&mut self, exit: Exit, ctx: &mut Context<Self>) {
         self.leave(exit, ctx);
     }
@@ -99,6 +105,8 @@ impl Handler<ChildEnded<AppName>> for Apps {
             if exit == Exit::Normal {
                 let removal = entry.removal.take();
                 self.apps.remove(&name);
+                // A new document of this name may have come meanwhile.
+                ctx.notify(Rescan);
                 if let Some((waiting, ticket)) = removal {
                     let outcome = ticket.outcome.borrow().clone().unwrap_or(Outcome::Done);
                     waiting.send_replace(Some(outcome));
@@ -123,6 +131,7 @@ impl Handler<Shutdown> for Apps {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.ending = true;
         self.supervise(Event::Start, ctx);
         self.supervise(Event::Shutdown, ctx);
     }
