@@ -5,6 +5,7 @@ mod support;
 mod access_log;
 mod changes;
 mod cli;
+mod clients;
 mod config_directory;
 mod conformance;
 mod daemon_restart;

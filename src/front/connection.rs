@@ -141,7 +141,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let input = std::mem::take(&mut self.input);
             let parsed = match head::request(&input.bytes()[..end], limits.headers) {
                 Ok(parsed) => parsed,
-                Err(refusal) => return self.refuse(&refusal.into()).await,
+                Err(refusal) => {
+                    self.input = input;
+                    return self.refuse(&refusal.into()).await;
+                }
             };
             let facts = &*known.get_or_insert_with(|| self.facts(&parsed));
             if matches!(parsed.framing, Framing::Length(bytes) if bytes > limits.body) {
@@ -253,12 +256,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         .await
     }
 
-    /// Answers what is no request, and ends.
+    /// Answers what is no request, and ends. What began as HEAD is answered as one: its sender reads no body.
     async fn refuse(&mut self, failure: &Failure) -> Next {
         let id = self.worker.request_id();
         let page = Page {
             html: false,
-            head_only: false,
+            head_only: self.input.bytes().starts_with(b"HEAD "),
             keep_alive: false,
             minor: 1,
             request_id: &id,
