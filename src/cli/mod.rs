@@ -13,6 +13,7 @@ pub mod demo;
 pub mod demo_web;
 pub mod deploy;
 pub mod document;
+pub mod events;
 pub mod logs;
 pub mod output;
 pub mod problem;
@@ -93,6 +94,8 @@ pub enum Command {
     Releases(releases::ReleasesArgs),
     /// Show what an application or its installation printed
     Logs(logs::LogsArgs),
+    /// Show what happens as it happens
+    Events(events::EventsArgs),
     /// Become a supervised process: the daemon starts itself with it.
     #[command(hide = true)]
     Exec,
@@ -125,6 +128,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rollback(a) => with(&a.client, async |c, o| rollback::run(&a, c, o).await),
         Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
+        Command::Events(a) => with(&a.client, async |c, o| events::run(&a, c, o).await),
         Command::Logs(a) => with(&a.client, async |c, o| logs::run(&a, c, o).await),
     }
 }

@@ -12,6 +12,7 @@ use super::root::{Root, RootSpec};
 use crate::api::in_process;
 use crate::api::state::ApiState;
 use crate::app::host::Host;
+use crate::events::Feed;
 use crate::front::access_log;
 use crate::logs::access::AccessLog;
 use crate::logs::app_logs::AppLogs;
@@ -46,6 +47,7 @@ impl Tree {
             control: Arbiter::current(),
             logs: logs.handle(),
             app_logs: AppLogs::default(),
+            events: Feed::default(),
             can_switch: nix::unistd::geteuid().is_root(),
             settings: Arc::clone(settings),
         };
@@ -54,6 +56,7 @@ impl Tree {
             rules: host.rules(),
             default_user: settings.default_user.clone(),
             can_switch: host.can_switch,
+            events: host.events.clone(),
             token,
         };
         let (booted, is_booted) = watch::channel(false);

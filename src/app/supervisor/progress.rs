@@ -16,7 +16,7 @@ use crate::app::runnable::{self, Runnable};
 use crate::install::installer::{InstallEvent, InstallProgress, InstallSpec};
 use crate::install::record::{Failure, Step};
 use crate::install::release;
-use crate::process::worker::{Phase, ProcessChanged, Snapshot};
+use crate::process::worker::{ProcessChanged, Snapshot};
 use crate::supervision::Exit;
 
 /// What an installer needs besides its ids; found out on a blocking thread.
@@ -219,24 +219,7 @@ impl Handler<ProcessChanged> for App {
             snapshot,
             exited,
         } = change;
-        if let Some(exit) = &exited {
-            let why = exit
-                .reason
-                .as_ref()
-                .map(|r| format!(" ({r})"))
-                .unwrap_or_default();
-            let next = if snapshot.phase == Phase::Stopped {
-                "stays down"
-            } else {
-                "is restarted"
-            };
-            log::info!(
-                "{}: {} ended with {}{why}; it {next}",
-                self.name(),
-                snapshot.id,
-                exit.status
-            );
-        }
+        self.report_process(batch, &snapshot, exited.as_ref());
         let event = Event::Process {
             batch,
             id: snapshot.id.clone(),
