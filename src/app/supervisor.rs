@@ -11,11 +11,13 @@ mod configure;
 mod progress;
 mod recovery;
 mod removal;
+mod reports;
 mod requests;
 mod start_failure;
 mod view;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +82,8 @@ pub struct App {
     created: jiff::Timestamp,
     journal: Journal,
     publisher: Publisher,
+    /// What was reported of the route last.
+    reported: Option<(Availability, Vec<SocketAddr>)>,
     survivors: Vec<Identity>,
     /// The port that each process had last.
     ports: BTreeMap<String, u16>,
@@ -107,6 +111,7 @@ impl App {
             created: jiff::Timestamp::now(),
             journal: Journal::start(spec.dirs.clone()),
             publisher,
+            reported: None,
             survivors: vec![],
             ports: BTreeMap::new(),
             warnings: vec![],
@@ -288,9 +293,10 @@ impl App {
         }
     }
 
-    fn publish(&self) {
-        self.publisher
-            .publish((self.life.wanted() != Wanted::Removed).then(|| self.route()));
+    fn publish(&mut self) {
+        let route = (self.life.wanted() != Wanted::Removed).then(|| self.route());
+        self.report_route(route.as_ref());
+        self.publisher.publish(route);
     }
 
     fn route(&self) -> Route {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use super::history::History;
 use super::http::{Peer, Request, Response};
 use super::machine::{processes_of, send_signal};
 use super::setup::Setup;
@@ -21,14 +22,17 @@ pub(crate) struct Server {
     setup: Setup,
     child: Child,
     address: SocketAddr,
+    history: History,
 }
 
 impl Server {
     pub(crate) fn new(setup: Setup, child: Child, address: SocketAddr) -> Self {
+        let history = History::follow(setup.directory().join("run/procserver.sock"));
         Self {
             setup,
             child,
             address,
+            history,
         }
     }
 
@@ -219,7 +223,16 @@ impl Server {
 
     /// Starts it again on the same directories, after [`Server::terminate`] or [`Server::kill`].
     pub(crate) fn start_again(&mut self) {
+        self.assert_sane_history();
         (self.child, self.address) = self.setup.spawn();
+        self.history = History::follow(self.socket());
+    }
+
+    /// Fails if the server told anything that must never be.
+    #[track_caller]
+    fn assert_sane_history(&self) {
+        let faults = self.history.faults();
+        assert!(faults.is_empty(), "{faults:#?}");
     }
 }
 
@@ -250,5 +263,8 @@ impl Drop for Server {
             failed || left.is_empty(),
             "processes of the server remain: {left:?}"
         );
+        if !failed {
+            self.assert_sane_history();
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::{Apps, Entry, Rescan};
 use crate::app::name::AppName;
 use crate::app::operations::Outcome;
 use crate::app::supervisor::{App, AppSpec};
+use crate::events::Feed;
 use crate::supervision::restart::{Event, Intensity, Supervisor};
 use crate::supervision::{
     ChildEnded, ChildSpec, Exit, Generation, Parent, Restart, Running, Shutdown, Strategy, Timeout,
@@ -84,6 +85,10 @@ impl Parent for Apps {
     fn child(&self, name: &AppName) -> Option<&dyn Running> {
         let (_, child) = self.apps.get(name)?.child.as_ref()?;
         Some(child)
+    }
+
+    fn events(&self) -> &Feed {
+        &self.host.events
     }
 
     fn leaves_running(&self, _: &AppName) -> bool {
