@@ -2,8 +2,8 @@
 
 mod support;
 
-mod changes;
 mod access_log;
+mod changes;
 mod cli;
 mod config_directory;
 mod conformance;
@@ -18,5 +18,7 @@ mod logs;
 mod packages;
 mod process;
 mod process_actor;
+mod readiness;
+mod redeploys;
 mod socket;
 mod supervision;

@@ -4,6 +4,7 @@
 //! daemon holds of it) → [`stop`]. [`worker::Process`] goes it, over and over, as [`state`] tells it; [`identity`] is
 //! what a later daemon knows of it. `spec`, `state`, `snapshot` and `exit` are pure. Only `worker.rs` owns an OS process.
 
+pub mod diagnosis;
 pub mod exec;
 pub mod exit;
 pub mod identity;
@@ -11,7 +12,7 @@ mod instance;
 mod port_holder;
 pub mod ports;
 mod procfs;
-mod readiness;
+pub mod readiness;
 pub mod running;
 pub mod snapshot;
 pub mod spawn;
