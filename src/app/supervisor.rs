@@ -189,7 +189,9 @@ impl App {
         let runnable = self.batches.get(&batch).map(|b| &b.runnable);
         let limit = runnable.map(|r| r.config.health_check.boot_timeout);
         ctx.run_later(limit.unwrap_or_default(), move |app, ctx| {
-            app.feed(Event::BootTimeout(op), ctx);
+            if app.is_active(op) {
+                app.boot_timed_out(batch, op, ctx);
+            }
         });
     }
 

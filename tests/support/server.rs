@@ -61,10 +61,6 @@ impl Server {
         self.setup.spare_port()
     }
 
-    pub(crate) fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("pids fit")
-    }
-
     pub(crate) fn directory(&self) -> &Path {
         self.setup.directory()
     }
@@ -96,8 +92,8 @@ impl Server {
     }
 
     /// The process id of the daemon.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("pids fit")
     }
 
     /// A request to the API, with the token.
