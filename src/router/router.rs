@@ -13,13 +13,42 @@ use crate::supervision::Shutdown;
 #[derive(Debug)]
 pub struct Router {
     table: Arc<watch::Sender<Arc<Table>>>,
+    /// Host patterns are being joined on another thread.
+    joining: bool,
 }
 
 impl Router {
     /// A Router that publishes to `table`.
     #[must_use]
     pub fn new(table: Arc<watch::Sender<Arc<Table>>>) -> Self {
-        Self { table }
+        Self {
+            table,
+            joining: false,
+        }
+    }
+
+    fn publish(&mut self, table: Table, ctx: &mut Context<Self>) {
+        self.table.send_replace(Arc::new(table));
+        self.join(ctx);
+    }
+
+    /// Has the newest host patterns joined, one set at a time: a thousand apps that come at start are compiled together
+    /// a few times, not a thousand times.
+    fn join(&mut self, ctx: &mut Context<Self>) {
+        let patterns = Arc::clone(self.table.borrow().patterns());
+        if self.joining || patterns.are_joined() {
+            return;
+        }
+        self.joining = true;
+        let joined = tokio::task::spawn_blocking(move || patterns.join());
+        ctx.spawn(joined.into_actor(self).map(|joined, router, ctx| {
+            router.joining = false;
+            match joined {
+                Ok(()) => router.join(ctx),
+                // The answers are the same, and slower, until the next change.
+                Err(error) => log::error!("host patterns could not be joined: {error}"),
+            }
+        }));
     }
 }
 
@@ -40,18 +69,18 @@ pub struct Withdraw(pub Arc<str>);
 impl Handler<Publish> for Router {
     type Result = ();
 
-    fn handle(&mut self, Publish(route): Publish, _: &mut Self::Context) {
+    fn handle(&mut self, Publish(route): Publish, ctx: &mut Self::Context) {
         let next = self.table.borrow().with(route);
-        self.table.send_replace(Arc::new(next));
+        self.publish(next, ctx);
     }
 }
 
 impl Handler<Withdraw> for Router {
     type Result = ();
 
-    fn handle(&mut self, Withdraw(app): Withdraw, _: &mut Self::Context) {
+    fn handle(&mut self, Withdraw(app): Withdraw, ctx: &mut Self::Context) {
         let next = self.table.borrow().without(&app);
-        self.table.send_replace(Arc::new(next));
+        self.publish(next, ctx);
     }
 }
 
@@ -60,5 +89,51 @@ impl Handler<Shutdown> for Router {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         ctx.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::table::{Availability, Decision, View};
+
+    fn route(n: u64) -> Route {
+        Route {
+            app: format!("app{n}").into(),
+            created: n,
+            domain: vec![format!("^app{n}\\.local$")],
+            path: true,
+            strip_path: true,
+            port: None,
+            static_files: None,
+            availability: Availability::Starting,
+            backends: Vec::new(),
+        }
+    }
+
+    #[actix::test]
+    async fn a_route_counts_at_once_and_its_patterns_are_joined_beside() {
+        let (sender, table) = watch::channel(Arc::new(Table::default()));
+        let router = Router::new(Arc::new(sender)).start();
+        for n in 0..100 {
+            router.send(Publish(route(n))).await.unwrap();
+            let host = format!("app{n}.local");
+            let view = View {
+                host: &host,
+                ..View::default()
+            };
+            let table = table.borrow();
+            let Decision::App(found) = table.decide(&view) else {
+                panic!("{host} is not found")
+            };
+            assert_eq!(*found.route.app, *format!("app{n}"));
+        }
+        let joined = async {
+            while !table.borrow().patterns().are_joined() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(10);
+        assert!(tokio::time::timeout(limit, joined).await.is_ok());
     }
 }

@@ -135,7 +135,9 @@ impl Table {
     /// A table of these routes; of two with the same name the later one stays.
     #[must_use]
     pub fn new(routes: Vec<Arc<Route>>) -> Self {
-        Self::build(routes, None)
+        let table = Self::build(routes, None);
+        table.patterns.join();
+        table
     }
 
     /// This table with `route` added, or in the place of the one of the same name.
@@ -165,7 +167,8 @@ impl Table {
         &self.patterns
     }
 
-    /// Compiling is what a change costs, so `compiled` patterns are kept where no `domain` changed.
+    /// Compiling is what a change costs, so the `compiled` patterns are kept where no `domain` changed, and where one
+    /// did it alone is compiled.
     fn build(given: Vec<Arc<Route>>, compiled: Option<&Arc<Patterns>>) -> Self {
         let mut latest = HashMap::with_capacity(given.len());
         for route in given {
@@ -182,7 +185,7 @@ impl Table {
         let domains = || routes.iter().map(|r| r.domain.as_slice());
         let patterns = match compiled {
             Some(patterns) if patterns.are_of(domains()) => Arc::clone(patterns),
-            _ => Arc::new(Patterns::compile(domains())),
+            before => Arc::new(Patterns::compile(domains(), before.map(|b| &**b))),
         };
         let names = routes.iter().enumerate();
         let names = names.map(|(at, r)| (Arc::clone(&r.app), at)).collect();
