@@ -408,6 +408,7 @@ mod tests {
                 body: 1,
                 headers: 100,
                 connections: 1,
+                connections_per_address: 1,
             },
         };
         Plan {
@@ -417,6 +418,7 @@ mod tests {
             draining: watch::channel(false).1,
             load: Arc::default(),
             workers: crate::front::listener::Workers::default(),
+            visitors: crate::front::visitors::Visitors::default(),
             access: None,
         }
     }
