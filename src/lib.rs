@@ -28,6 +28,10 @@
 //! that crosses no thread. The API is one more backend, reached through a pipe in memory ([`front::in_process`]); the
 //! Unix socket is served to it directly ([`api::socket`]).
 //!
+//! Files of a release (`static` of the document) are answered before the app is asked: [`front::static_files`] opens
+//! them, [`front::file_server`] answers with them. Each request leaves a line: a worker gathers them
+//! ([`front::access_log`]), a task on the logs' arbiter writes them ([`logs::access`]), and no request waits for that.
+//!
 //! # The deploy path
 //!
 //! [`app::lifecycle`] (pure) orders the operations of an app and says what runs when. `Build` starts an

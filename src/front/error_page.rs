@@ -180,6 +180,8 @@ pub struct Page<'a> {
     pub minor: u8,
     /// Identifies the request.
     pub request_id: &'a str,
+    /// The present time, for Date (RFC 9110 §6.6.1).
+    pub now: jiff::Timestamp,
 }
 
 /// Writes a whole response.
@@ -198,10 +200,11 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
     let _ = write!(
         out,
         "HTTP/1.1 {} {title}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-         X-Request-ID: {}\r\n",
+         X-Request-ID: {}\r\nDate: {}\r\nServer: procserver\r\n",
         failure.status,
         body.len(),
-        page.request_id
+        page.request_id,
+        page.now.strftime("%a, %d %b %Y %H:%M:%S GMT")
     );
     if failure.status == 405 {
         out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
@@ -298,6 +301,7 @@ mod tests {
             keep_alive: false,
             minor: 1,
             request_id: "id1",
+            now: "1994-11-06T08:49:37.9Z".parse().unwrap(),
         }
     }
 
@@ -310,7 +314,13 @@ mod tests {
             let parsed = head::response(&out[..end], false).unwrap();
             assert_eq!(parsed.length, Some((out.len() - end) as u64));
             let text = String::from_utf8(out).unwrap();
-            for part in ["H20", "id1", "Retry-After: 5", "Connection: close"] {
+            for part in [
+                "H20",
+                "id1",
+                "Retry-After: 5",
+                "Connection: close",
+                "\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+            ] {
                 assert!(text.contains(part), "{part} in {text}");
             }
             assert_eq!(text.contains("<h1>"), html);

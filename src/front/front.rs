@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::access_log::Sink;
 use super::in_process::ConnectorFactory;
 use super::listener::{self, Workers};
+use super::visitors::Visitors;
 use super::worker::{Plan, Worker};
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
@@ -47,6 +48,8 @@ pub struct Limits {
     pub headers: usize,
     /// Connections per worker.
     pub connections: usize,
+    /// Connections of one address, over all workers.
+    pub connections_per_address: usize,
 }
 
 /// What the front end needs to know.
@@ -97,6 +100,7 @@ impl Front {
             api,
             draining,
             load: Arc::default(),
+            visitors: Visitors::default(),
             access: None,
             workers: Workers::default(),
         };

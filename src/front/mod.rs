@@ -4,7 +4,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`] |
+//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], [`visitors`] |
 //! | what a client may send (pure) | [`head`], `request_rules`, [`host`], [`framing`] |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, [`pool`], [`upstream`], [`in_process`] |
@@ -39,4 +39,5 @@ pub mod static_path;
 pub mod trusted;
 pub mod tunnel;
 pub mod upstream;
+pub mod visitors;
 pub mod worker;

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::net::TcpStream;
@@ -19,12 +19,16 @@ use super::in_process::{Connector, ConnectorFactory};
 use super::listener::{Accepted, Workers};
 use super::pool::Pool;
 use super::trusted::Network;
+use super::visitors::Visitors;
 use crate::router::backend::{Lease, Load};
 use crate::router::replica::{Replica, Select, Selection};
 use crate::router::table::Table;
 
 /// How often idle connections to backends are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// How often it is told that connections are closed for their number.
+const TELL: Duration = Duration::from_secs(10);
 
 /// App-port connections that wait for this worker.
 const QUEUE: usize = 1024;
@@ -44,6 +48,8 @@ pub struct Plan {
     pub load: Arc<Load>,
     /// Where connections from app ports can be sent.
     pub workers: Workers,
+    /// Connections of each address.
+    pub visitors: Visitors,
     /// Where the access log goes, if there is one.
     pub access: Option<Sink>,
 }
@@ -71,7 +77,10 @@ pub struct Worker {
     pub access: Option<Rc<Recorder>>,
     /// Requests that wait for an app to start.
     pub held: Cell<usize>,
+    /// When it was told that connections are closed for their number.
+    told_closed: Cell<Option<Instant>>,
     load: Arc<Load>,
+    visitors: Visitors,
     ids: (u64, Cell<u64>),
 }
 
@@ -116,7 +125,9 @@ impl Worker {
             files: FileServer::default(),
             access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),
+            told_closed: Cell::new(None),
             load: Arc::clone(&plan.load),
+            visitors: plan.visitors.clone(),
             ids: (getrandom::u64().unwrap_or(0), Cell::new(0)),
             settings,
         }
@@ -136,9 +147,31 @@ impl Worker {
         let _lease = Lease::new(&self.load);
         // Without an address the client is gone already.
         let Ok(peer) = stream.peer_addr() else { return };
+        // Without an answer: who has that many connections may be after what answering costs.
+        let most = match self.trusts(peer) {
+            true => usize::MAX,
+            false => self.settings.limits.connections_per_address,
+        };
+        let Some(_visit) = self.visitors.enter(peer.ip(), most) else {
+            return self.tell_closed(peer);
+        };
         Connection::new(stream, (peer, local, port), self)
             .serve()
             .await;
+    }
+
+    /// Says, now and then, that connections are closed for their number.
+    fn tell_closed(&self, peer: SocketAddr) {
+        let now = Instant::now();
+        let told = self.told_closed.replace(Some(now));
+        if told.is_some_and(|told| now - told < TELL) {
+            return self.told_closed.set(told);
+        }
+        let most = self.settings.limits.connections_per_address;
+        let address = peer.ip();
+        log::warn!(
+            "{address} has {most} connections, more are closed: see limits.connections_per_address"
+        );
     }
 
     /// Asks this thread's replica. `None`: it ended, and so did the one started in its place.

@@ -318,6 +318,10 @@ fn front(raw: &RawSettings, around: &Surroundings) -> FrontSettings {
             body: raw.limits.body.map_or(1 << 30, |size| size.0),
             headers: raw.limits.headers.map_or(100, |count| count.0),
             connections: raw.limits.connections.map_or(10_000, |count| count.0),
+            connections_per_address: raw
+                .limits
+                .connections_per_address
+                .map_or(10_000, |count| count.0),
         },
     }
 }

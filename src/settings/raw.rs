@@ -177,6 +177,14 @@ pub struct RawLimits {
         value_name = "N"
     )]
     pub connections: Option<Count<1, 1_000_000>>,
+    /// Connections of one client address (an IPv6 network of 64 bits); trusted proxies have no limit [default: 10000]
+    #[arg(
+        id = "limits-connections-per-address",
+        long = "limits-connections-per-address",
+        env = "PROCSERVER_LIMITS_CONNECTIONS_PER_ADDRESS",
+        value_name = "N"
+    )]
+    pub connections_per_address: Option<Count<1, 1_000_000>>,
 }
 
 /// `[step_timeouts]` of a deploy.
@@ -284,6 +292,9 @@ impl RawLimits {
             body: self.body.or(fallback.body),
             headers: self.headers.or(fallback.headers),
             connections: self.connections.or(fallback.connections),
+            connections_per_address: self
+                .connections_per_address
+                .or(fallback.connections_per_address),
         }
     }
 }
@@ -334,6 +345,7 @@ mod tests {
             [limits]
             head = "16K"
             connections = 5
+            connections_per_address = 3
             [step_timeouts]
             install = "1h"
         "#;

@@ -130,6 +130,7 @@ fn settings() -> FrontSettings {
             body: 1 << 20,
             headers: 100,
             connections: 1000,
+            connections_per_address: 1000,
         },
     }
 }

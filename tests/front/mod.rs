@@ -8,3 +8,4 @@ mod origin;
 mod requests;
 mod responses;
 mod upgrades;
+mod visitors;

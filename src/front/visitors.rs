@@ -1,0 +1,90 @@
+//! [`Visitors`]: how many connections each address has, over all workers.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// How many connections each address has. An IPv6 network of 64 bits, which is what one customer is given, counts as
+/// one address. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Visitors(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+impl Visitors {
+    /// Counts one more connection of `address` while the answer lives; `None` if it has `most` of them.
+    #[must_use]
+    pub fn enter(&self, address: IpAddr, most: usize) -> Option<Visit> {
+        let address = counted(address);
+        let mut all = self.all();
+        let count = all.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        drop(all);
+        Some(Visit {
+            visitors: self.clone(),
+            address,
+        })
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// One connection; dropping it takes it off.
+#[derive(Debug)]
+pub struct Visit {
+    visitors: Visitors,
+    address: IpAddr,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut all = self.visitors.all();
+        if let Entry::Occupied(mut count) = all.entry(self.address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_address_has_its_own_count_and_leaves_no_trace() {
+        let visitors = Visitors::default();
+        let enter = |address: &str| visitors.enter(address.parse().unwrap(), 2);
+        let first = enter("192.0.2.1");
+        let mapped = enter("::ffff:192.0.2.1");
+        assert!(first.is_some() && mapped.is_some());
+        assert!(enter("192.0.2.1").is_none());
+        let other = enter("192.0.2.2");
+        assert!(other.is_some());
+        drop(mapped);
+        assert!(enter("192.0.2.1").is_some());
+        let network = [enter("2001:db8::1"), enter("2001:db8::2:1")];
+        assert!(network.iter().all(Option::is_some));
+        assert!(enter("2001:db8::3").is_none() && enter("2001:db8:0:1::1").is_some());
+        drop((first, other, network));
+        assert!(visitors.all().is_empty());
+    }
+
+    #[test]
+    fn no_connection_at_all_may_be_allowed() {
+        let visitors = Visitors::default();
+        assert!(visitors.enter([127, 0, 0, 1].into(), 0).is_none());
+    }
+}
