@@ -22,4 +22,5 @@ mod process;
 mod process_actor;
 mod routes;
 mod socket;
+mod static_files;
 mod supervision;

@@ -36,7 +36,7 @@ use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
 use crate::process::identity::Identity;
 use crate::router::backend::Load;
-use crate::router::table::{Availability, Route};
+use crate::router::table::{Availability, Route, StaticFiles};
 use crate::supervision::{ChildRef, Exit, ExitReason};
 
 pub use children::ChildId;
@@ -306,8 +306,13 @@ impl App {
             path: config.path,
             strip_path: config.strip_path,
             port: config.port,
-            static_files: static_files
-                .map(|(files, directory)| (directory.join(&files.dir), files.prefix.clone())),
+            static_files: static_files.map(|(files, directory)| {
+                Arc::new(StaticFiles {
+                    root: directory.to_owned(),
+                    dir: files.dir.clone(),
+                    prefix: files.prefix.clone(),
+                })
+            }),
             availability: self.availability(serving),
             backends: serving.map(Batch::backends).unwrap_or_default(),
         }

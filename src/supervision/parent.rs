@@ -57,6 +57,11 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
     /// Its own name in reports.
     fn title(&self) -> String;
 
+    /// A child's name in reports.
+    fn call(id: &Self::Id) -> String {
+        format!("{id:?}")
+    }
+
     /// Starts a child and keeps it. What could not be started is told as an [`Exit::Error`] of this generation.
     fn start_child(&mut self, id: Self::Id, generation: Generation, ctx: &mut Context<Self>);
 
@@ -101,10 +106,8 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
                     });
                 }
                 Command::Report { id, exit, .. } => {
-                    log::error!(
-                        "{}: the actor {id:?} ended: {exit:?}; a fresh one follows",
-                        self.title()
-                    );
+                    let (title, child) = (self.title(), Self::call(&id));
+                    log::error!("{title}: {child} ended: {exit:?}; a fresh one follows");
                 }
                 Command::Removed { id } => self.removed(&id),
                 Command::Exit(exit) => self.over(exit, ctx),

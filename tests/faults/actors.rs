@@ -247,7 +247,7 @@ fn an_actor_that_keeps_panicking_takes_its_supervisor_with_it_and_no_process() {
     eventually("the app's supervisor was replaced", SOON, || {
         server
             .log()
-            .contains("echo: its supervisor ended")
+            .contains("the supervisor of echo ended")
             .then_some(())
     });
     assert_eq!(pids(&server), before);

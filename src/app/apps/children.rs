@@ -63,6 +63,10 @@ impl Parent for Apps {
         "the supervisor of all applications".to_owned()
     }
 
+    fn call(name: &AppName) -> String {
+        format!("the supervisor of {name}")
+    }
+
     fn start_child(&mut self, name: AppName, generation: Generation, ctx: &mut Context<Self>) {
         let on_exit = Self::on_exit(name.clone(), generation, ctx);
         let Some(entry) = self.apps.get_mut(&name) else {

@@ -359,6 +359,14 @@ impl Parent for App {
         }
     }
 
+    fn call(id: &ChildId) -> String {
+        match id {
+            ChildId::Log => "the log".to_owned(),
+            ChildId::Installer(_) => "the installer".to_owned(),
+            ChildId::Process(_, id) => format!("the owner of {id}"),
+        }
+    }
+
     fn start_child(&mut self, id: ChildId, generation: Generation, ctx: &mut Context<Self>) {
         match id {
             ChildId::Log => self.start_log_child(generation, ctx),
