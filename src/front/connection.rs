@@ -265,6 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             keep_alive: false,
             minor: 1,
             request_id: &id,
+            now: jiff::Timestamp::now(),
         };
         let access = self.worker.access.as_ref();
         let notes = access.map(|to| Notes::unread(to.space(), self.peer.ip()));
@@ -290,6 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             keep_alive,
             minor: facts.minor,
             request_id: &facts.request_id,
+            now: jiff::Timestamp::now(),
         };
         let written = self.write_page(failure, &page).await;
         facts.note(|notes| notes.fails(failure, written.unwrap_or(0)));

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use jiff::fmt::rfc2822::DateTimePrinter;
+
 use super::head::{Field, Refusal};
 
 /// What went wrong, as a client is told.
@@ -180,6 +182,8 @@ pub struct Page<'a> {
     pub minor: u8,
     /// Identifies the request.
     pub request_id: &'a str,
+    /// The time, for Date (RFC 9110 §6.6.1).
+    pub now: jiff::Timestamp,
 }
 
 /// Writes a whole response.
@@ -203,6 +207,9 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
         body.len(),
         page.request_id
     );
+    if let Ok(date) = DateTimePrinter::new().timestamp_to_rfc9110_string(&page.now) {
+        let _ = write!(out, "Date: {date}\r\n");
+    }
     if failure.status == 405 {
         out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
     }
@@ -298,6 +305,7 @@ mod tests {
             keep_alive: false,
             minor: 1,
             request_id: "id1",
+            now: jiff::Timestamp::UNIX_EPOCH,
         }
     }
 
@@ -310,7 +318,8 @@ mod tests {
             let parsed = head::response(&out[..end], false).unwrap();
             assert_eq!(parsed.length, Some((out.len() - end) as u64));
             let text = String::from_utf8(out).unwrap();
-            for part in ["H20", "id1", "Retry-After: 5", "Connection: close"] {
+            let date = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+            for part in [date, "H20", "id1", "Retry-After: 5", "Connection: close"] {
                 assert!(text.contains(part), "{part} in {text}");
             }
             assert_eq!(text.contains("<h1>"), html);
