@@ -5,15 +5,15 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::support::fixture::{document, with};
-use crate::support::machine::skip;
+use crate::support::machine::{peak_memory, skip};
 use crate::support::repo::Repo;
 use crate::support::server::Server;
 
 /// Bytes of the large bodies.
 const LARGE: u64 = 256 << 20;
 
-/// What the server may need more while they pass.
-const MEMORY_KIB: u64 = 32 << 10;
+/// Bytes that the server may need more while they pass.
+const MEMORY: u64 = 32 << 20;
 
 /// An app that sends as many bytes as the path says, and counts those it gets.
 const APP: &str = r#"
@@ -109,14 +109,6 @@ fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The most memory that a process has had so far, in KiB.
-fn peak_of(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    let peak = peak.unwrap().trim().trim_end_matches(" kB");
-    peak.parse().unwrap()
-}
-
 fn curl_is_missing() -> bool {
     Command::new("curl").arg("--version").output().is_err()
 }
@@ -187,12 +179,12 @@ fn large_bodies_pass_in_small_memory() {
     let body = tempfile::NamedTempFile::new().unwrap();
     body.as_file().set_len(LARGE).unwrap();
     let file = body.path().to_str().unwrap();
-    let before = peak_of(pid);
+    let before = peak_memory(pid);
     let says = ["-o", "/dev/null", "-w", "%{size_download}"];
     assert_eq!(clients.curl(&says, &format!("/{LARGE}")), LARGE.to_string());
     assert_eq!(clients.curl(&["-T", file], "/"), LARGE.to_string());
     let chunked = ["-T", file, "-H", "Transfer-Encoding: chunked"];
     assert_eq!(clients.curl(&chunked, "/"), LARGE.to_string());
-    let more = peak_of(pid) - before;
-    assert!(more < MEMORY_KIB, "{more} KiB more");
+    let more = peak_memory(pid) - before;
+    assert!(more < MEMORY, "{more} bytes more");
 }

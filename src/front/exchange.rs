@@ -37,6 +37,9 @@ const SLOWEST: f64 = 64.0;
 /// Space for a response head and a little of its body.
 const HEAD: usize = 1024;
 
+/// Interim responses to one request: one each ten seconds for hours, but not without end.
+const INTERIM: u32 = 1000;
+
 /// How long a backend may leave a client that expects a 100 without one, before it is told to go on from here.
 const CONTINUE_AFTER: Duration = Duration::from_millis(300);
 
@@ -106,6 +109,7 @@ pub struct Exchange<'c, S> {
     upload_broken: bool,
     download_broken: bool,
     answered: bool,
+    interim: u32,
     keep_client: bool,
     keep_upstream: bool,
     continue_at: Option<Pin<Box<Sleep>>>,
@@ -140,6 +144,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             upload_broken: false,
             download_broken: false,
             answered: false,
+            interim: 0,
             keep_client: facts.keep_alive,
             keep_upstream: true,
             started: Instant::now(),
@@ -265,6 +270,10 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             return Err(self.switched(response));
         }
         if response.status < 200 {
+            self.interim += 1;
+            if self.interim > INTERIM {
+                return Err(self.bad_response("interim responses without end"));
+            }
             if self.facts.minor == 1 {
                 let down = self.downstream(Framing::Empty, None);
                 forwarded::response(self.down.framed(), response, &down);

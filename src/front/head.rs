@@ -11,6 +11,9 @@ use super::host::Authority;
 /// Fields that a head may have at most, whatever the settings say.
 pub const MAX_FIELDS: usize = 256;
 
+/// Options that Connection may list at most: each field is compared with each of them.
+const MAX_OPTIONS: usize = 64;
+
 /// Bytes of a request target at most; RFC 9112 §3 asks for 8,000 at least.
 pub const MAX_TARGET: usize = 16 * 1024;
 
@@ -220,6 +223,9 @@ pub fn response(bytes: &[u8], to_head: bool) -> Result<Response<'_>, BadResponse
         return Err(BadResponse("the status code is below 100"));
     }
     let fields = fields(parsed.headers).map_err(BadResponse)?;
+    if has_many_options(&fields) {
+        return Err(BadResponse("Connection lists too much"));
+    }
     let delimited = delimited(&fields).map_err(BadResponse)?;
     if delimited.chunked && minor == 0 {
         return Err(BadResponse("Transfer-Encoding in HTTP/1.0"));
@@ -315,6 +321,13 @@ fn decimal(value: &[u8]) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Whether Connection lists more than [`MAX_OPTIONS`].
+pub(super) fn has_many_options(fields: &[Field<'_>]) -> bool {
+    let lines = fields.iter().filter(|f| f.is("connection"));
+    let options = lines.flat_map(|f| f.value.split(|b| *b == b','));
+    options.take(MAX_OPTIONS + 1).count() > MAX_OPTIONS
 }
 
 /// Whether the sender keeps the connection (RFC 9112 §9.3).

@@ -1,7 +1,7 @@
 //! What a request head must be beyond its syntax: method, target, Host, framing, expectations (pure).
 
 use super::framing::Framing;
-use super::head::{Field, Refusal, Request, delimited, keeps_alive, tokens};
+use super::head::{Field, Refusal, Request, delimited, has_many_options, keeps_alive, tokens};
 use super::host::{Authority, is_percent_encoded};
 
 /// Checks a request whose syntax is right and gives it its meaning.
@@ -15,6 +15,9 @@ pub(super) fn check<'b>(
         return Err(Refusal::Method);
     }
     let host = host(&fields, minor)?;
+    if has_many_options(&fields) {
+        return Err(Refusal::TooLarge);
+    }
     if fields.iter().filter(|f| f.is("x-app")).count() > 1 {
         return Err(Refusal::Malformed("X-App is repeated"));
     }

@@ -5,6 +5,9 @@
 
 use std::borrow::Cow;
 
+/// How often a path may be encoded over; what is decoded more often would cost more than it can mean.
+const DECODED: usize = 4;
+
 /// The first segment of `path` (which may carry a query), decoded, and the length of the raw prefix (`/` and segment)
 /// that names it. `None` if there is no first segment or the resolved path begins with another one.
 #[must_use]
@@ -19,16 +22,17 @@ pub fn first_segment(path: &str) -> Option<(Cow<'_, str>, usize)> {
     let segment = decode(raw);
     // Someone decodes once more than he should: each time the path must begin with the same segment.
     let mut decoded = decode(path);
-    loop {
+    for _ in 0..DECODED {
         if segment.is_empty() || first_resolved(&decoded)? != segment {
             return None;
         }
         let again = decode(&decoded);
-        if again.len() >= decoded.len() {
+        if again == decoded {
             return Some((Cow::Owned(segment), 1 + raw.len()));
         }
         decoded = again;
     }
+    None
 }
 
 /// `%XX` decoded, byte by byte; what is no UTF-8 then becomes U+FFFD, which no name contains.
@@ -115,6 +119,7 @@ mod tests {
             "/blog/%2e%2e%3b/x",
             "/blog/%252e%252e/x",
             "/blog/..%25252fx",
+            "/blog/%252525252525252525252520",
             "/blog/..%00/x",
             "/blog;x/%2e",
         ] {

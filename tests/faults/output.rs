@@ -8,17 +8,10 @@ use serde_json::Value;
 
 use super::{deploy, lines, print};
 use crate::support::http::Request;
+use crate::support::machine::peak_memory;
 use crate::support::server::Server;
 use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
-
-/// The most memory a process has had, in bytes.
-fn peak_memory(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = peak.and_then(|text| text.trim().strip_suffix(" kB"));
-    1024 * kilobytes.expect("a peak").parse::<u64>().expect("a number")
-}
 
 fn size_of(directory: &Path, stream: &str) -> u64 {
     let files = std::fs::read_dir(directory).unwrap().flatten();

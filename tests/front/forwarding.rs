@@ -40,6 +40,28 @@ fn a_trusted_peer_is_appended_to() {
 }
 
 #[test]
+fn what_a_trusted_peer_says_stays_but_not_in_other_spellings() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.trusted_proxies = vec!["127.0.0.1".into()];
+    });
+    front.connect().send(
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.1\r\nX-Forwarded-For: 6.6.6.2\r\n\
+         X-Forwarded-Host: b\r\nX-Forwarded-Port: 443\r\nX-Forwarded-Ssl: on\r\nForwarded: for=6.6.6.1\r\n\
+         X_Forwarded_Host: evil\r\nX-App: blog\r\nConnection: X-Forwarded-For, X-Forwarded-Ssl\r\n\r\n",
+    );
+    let got = origin.received();
+    let (_, fields) = got.split_once("Host: a\r\n").unwrap();
+    let (fields, _) = fields.split_once("X-Request-ID: ").unwrap();
+    assert_eq!(
+        fields,
+        "X-Forwarded-For: 6.6.6.1\r\nX-Forwarded-For: 6.6.6.2, 127.0.0.1\r\nX-Forwarded-Host: b\r\n\
+         X-Forwarded-Port: 443\r\nX-Forwarded-Ssl: on\r\nForwarded: for=6.6.6.1\r\nVia: 1.1 procserver\r\n\
+         X-Forwarded-Proto: http\r\nForwarded: for=127.0.0.1;proto=http;host=\"a\"\r\n"
+    );
+}
+
+#[test]
 fn bodies_are_framed_anew_with_trailers() {
     let origin = Origin::answering(OK);
     let front = Fixture::before(&origin);

@@ -343,6 +343,20 @@ fn an_app_that_says_100_and_no_more_is_told_from_a_response() {
 }
 
 #[test]
+fn interim_responses_without_end_are_no_response() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        while std::io::Write::write_all(&mut conn.stream, b"HTTP/1.1 102 P\r\n\r\n").is_ok() {}
+    });
+    let front = Fixture::before(&origin);
+    let answer = front.talk(GET_1_0);
+    assert!(
+        answer.starts_with("HTTP/1.1 502 ") && answer.contains("H17"),
+        "{answer}"
+    );
+}
+
+#[test]
 fn an_app_that_reads_no_body_stops_the_client_and_memory_stays_bounded() {
     use std::io::Write as _;
 

@@ -47,3 +47,11 @@ pub(crate) fn is_root() -> bool {
 pub(crate) fn skip(test: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
+
+/// The most memory a process has had, in bytes.
+pub(crate) fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = peak.and_then(|text| text.trim().strip_suffix(" kB"));
+    1024 * kilobytes.expect("a peak").parse::<u64>().expect("a number")
+}

@@ -197,7 +197,7 @@ impl Server {
     fn end(&mut self) -> Option<ExitStatus> {
         // A child that was waited for already must not be signalled: its pid may be another's.
         if self.child.try_wait().unwrap().is_none() {
-            let pid = self.pid();
+            let pid = i32::try_from(self.child.id()).expect("pids fit");
             send_signal(pid, Signal::SIGTERM);
         }
         within(STOP_LIMIT, || self.child.try_wait().unwrap())

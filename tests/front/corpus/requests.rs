@@ -160,3 +160,101 @@ fn requests_are_refused_or_forwarded_as_the_table_says() {
         .collect();
     report(&failures);
 }
+
+/// What is sent to an app, read as simply and as strictly as can be: the lines of the head end with CRLF and hold no
+/// other control byte, every name is a token, and one Host and at most one framing field say the same to everybody.
+fn is_unambiguous(head: &str) -> Result<(), String> {
+    let lines: Vec<&str> = head.split("\r\n").collect();
+    let [request, fields @ .., "", ""] = &lines[..] else {
+        return Err("it does not end with one blank line".into());
+    };
+    let words: Vec<&str> = request.split(' ').collect();
+    if words.len() != 3 || words[2] != "HTTP/1.1" || !words[1].starts_with(['/', '*']) {
+        return Err(format!("the request line {request:?}"));
+    }
+    let mut names = Vec::new();
+    for line in fields {
+        let (name, value) = line.split_once(": ").ok_or(format!("the line {line:?}"))?;
+        let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        if name.is_empty()
+            || !name.chars().all(is_token)
+            || value.contains(|c| c < ' ' && c != '\t')
+        {
+            return Err(format!("the field {line:?}"));
+        }
+        names.push(name.to_ascii_lowercase().replace('_', "-"));
+        let sound = match names.last().unwrap().as_str() {
+            "transfer-encoding" => value == "chunked",
+            "content-length" => value.parse::<u64>().is_ok_and(|n| n.to_string() == value),
+            "connection" => ["TE", "Upgrade"].contains(&value),
+            "x-app" | "keep-alive" | "proxy-connection" | "http2-settings" | "proxy" => false,
+            name => !name.starts_with("x-forwarded-") || !value.contains("evil"),
+        };
+        if !sound {
+            return Err(format!("the field {line:?}"));
+        }
+    }
+    let count = |name: &str| names.iter().filter(|n| *n == name).count();
+    let framed = count("transfer-encoding") + count("content-length");
+    let ours = [
+        "host",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-request-id",
+    ];
+    match ours.iter().find(|name| count(name) != 1) {
+        Some(name) => Err(format!("{} of {name}", count(name))),
+        None if framed > 1 => Err("it is framed twice".into()),
+        None => Ok(()),
+    }
+}
+
+#[test]
+fn whatever_is_changed_in_a_request_it_is_refused_or_sent_on_unambiguously() {
+    use procserver::front::{forwarded, head};
+
+    let cases: Vec<Case> = table(include_str!("../../conformance/requests.json"), 250);
+    let context = forwarded::Context {
+        peer: [127, 0, 0, 1].into(),
+        local: ([127, 0, 0, 1], 80).into(),
+        trusted: false,
+        request_id: "i",
+        strip: 0,
+    };
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % below as u64).unwrap()
+    };
+    let mut failures = Vec::new();
+    let (mut accepted, interesting) = (0, b"\r\n\t :,;_-\0\x0b\x7f\xa00x");
+    for seed in cases.iter().map(|c| c.send.get()).filter(|s| s.len() < 300) {
+        for turn in 0..40 {
+            let mut bytes = seed.clone();
+            let at = next(bytes.len());
+            let byte = interesting[next(interesting.len())];
+            match turn % 4 {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 => drop(bytes.remove(at)),
+                _ => bytes[at] ^= 0x20,
+            }
+            let Ok(Some(end)) = head::find_end(&bytes, 0) else {
+                continue;
+            };
+            let Ok(request) = head::request(&bytes[..end], 100) else {
+                continue;
+            };
+            accepted += 1;
+            let mut sent = Vec::new();
+            forwarded::request(&mut sent, &request, &context);
+            if let Err(why) = is_unambiguous(&to_text(&sent)) {
+                failures.push(format!("- {why}: {:?}", to_text(&bytes)));
+            }
+        }
+    }
+    assert!(accepted > 1000, "{accepted} were no requests");
+    report(&failures);
+}
