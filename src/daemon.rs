@@ -18,7 +18,7 @@ use actix_rt::System;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{socket, token};
-use crate::process::cgroup;
+use crate::process::{cgroup, seal};
 use crate::settings::Settings;
 use crate::supervision::Exit;
 
@@ -84,6 +84,7 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     make_directories(&settings)?;
     let _lock = Lock::acquire(&settings.data_dir)?;
     cgroup::prepare();
+    seal::prepare();
     let listeners = settings
         .listen
         .iter()

@@ -80,6 +80,8 @@ pub struct App {
     /// What was reported of the route last.
     reported: Option<(Availability, Vec<SocketAddr>)>,
     survivors: Vec<Identity>,
+    /// The batch that starts with the server.
+    boot_batch: Option<BatchId>,
     /// The port that each process had last.
     ports: BTreeMap<String, u16>,
     warnings: Vec<String>,
@@ -107,6 +109,7 @@ impl App {
             publisher,
             reported: None,
             survivors: vec![],
+            boot_batch: None,
             ports: BTreeMap::new(),
             warnings: spec.warnings.clone(),
             removal: None,
@@ -172,8 +175,18 @@ impl App {
         for slot in slots {
             self.start_process(id, slot.id, ctx);
         }
-        ctx.run_later(boot_timeout, move |app, ctx| {
-            app.feed(Event::BootTimeout(id), ctx);
+        self.arm_boot_timeout(id, boot_timeout, ctx);
+    }
+
+    fn arm_boot_timeout(&self, id: BatchId, timeout: Duration, ctx: &mut Context<Self>) {
+        ctx.run_later(timeout, move |app, ctx| {
+            let batch = app.batches.get(&id);
+            // Where everything starts at once, some still wait for their turn: their time has not begun.
+            let waits = batch.is_some_and(|b| b.members().any(|(_, snapshot)| snapshot.is_none()));
+            match waits && app.boot_batch == Some(id) {
+                true => app.arm_boot_timeout(id, timeout, ctx),
+                false => app.feed(Event::BootTimeout(id), ctx),
+            }
         });
     }
 
