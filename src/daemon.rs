@@ -18,9 +18,10 @@ use actix_rt::System;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{socket, token};
+use crate::app::apps::{Apps, Rescan};
 use crate::process::{cgroup, seal};
 use crate::settings::Settings;
-use crate::supervision::Exit;
+use crate::supervision::{ChildRef, Exit};
 
 use lock::Lock;
 use sockets::{bind, bind_unix};
@@ -100,6 +101,7 @@ async fn serve(
 ) -> Result<(), DaemonError> {
     // Before anything runs, so that none is missed.
     let mut signals = Signals::listen()?;
+    let hangup = listen(SignalKind::hangup())?;
     let token_path = settings.data_dir.join("token");
     let token = token::load_or_create_token(&token_path).map_err(|e| io_error(&token_path, e))?;
     let listen = listeners.iter().map(|(address, _)| *address).collect();
@@ -108,6 +110,7 @@ async fn serve(
     tree.booted().await?;
     let path = settings.runtime_dir.join("procserver.sock");
     let unix = bind_unix(&path)?;
+    actix_rt::spawn(rescan_on(hangup, api.apps.clone()));
     let server = socket::serve(unix, api).map_err(|e| io_error(&path, e))?;
     let (socket, socket_task) = (server.handle(), actix_rt::spawn(server));
     ready(&Ready {
@@ -131,6 +134,20 @@ async fn serve(
     failure.map_or(Ok(()), Err)
 }
 
+/// SIGHUP: the config directory is read again.
+async fn rescan_on(mut hangup: Signal, apps: ChildRef<Apps>) {
+    while hangup.recv().await.is_some() {
+        log::info!("SIGHUP: the config directory is read again");
+        if let Some(apps) = apps.get() {
+            apps.do_send(Rescan);
+        }
+    }
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, DaemonError> {
+    signal(kind).map_err(|e| DaemonError::Start(e.to_string()))
+}
+
 /// The signals that end the server.
 struct Signals {
     terminate: Signal,
@@ -139,7 +156,6 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Result<Self, DaemonError> {
-        let listen = |kind| signal(kind).map_err(|e| DaemonError::Start(e.to_string()));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,

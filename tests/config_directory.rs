@@ -70,3 +70,66 @@ fn the_api_writes_there_what_it_accepted_and_removes_what_it_deleted() {
     delete.send(&server.public()).expect(200);
     assert!(!file.exists());
 }
+
+/// Replaces a file as a careful program does.
+fn put(server: &Server, name: &str, text: &str) {
+    let (directory, hidden) = (server.config_directory(), format!(".{name}"));
+    std::fs::write(directory.join(&hidden), text).unwrap();
+    std::fs::rename(directory.join(&hidden), directory.join(name)).unwrap();
+}
+
+#[test]
+fn a_file_that_comes_changes_or_goes_is_followed() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let text = document("echo", &repo);
+    put(&server, "echo.json", &text.to_string());
+    eventually("the app has come", SOON, || {
+        (server.visit("/echo/").status == 200).then_some(())
+    });
+    let pid = server.ready_pid("echo", "web.1");
+
+    let scaled = with(text, json!({ "scale": { "web": 2 } }));
+    put(&server, "echo.json", &scaled.to_string());
+    eventually("a second process has come", SOON, || {
+        let processes = server.status("echo")["processes"].as_array()?.len();
+        (processes == 2).then_some(())
+    });
+    assert_eq!(server.ready_pid("echo", "web.1"), pid);
+
+    std::fs::remove_file(server.config_directory().join("echo.json")).unwrap();
+    eventually("the app has gone", SOON, || {
+        (server.get("/applications/echo").status == 404).then_some(())
+    });
+    assert!(server.directory().join("apps/echo/storage").is_dir());
+}
+
+#[test]
+fn a_file_that_is_damaged_is_named_and_the_last_good_one_runs_on() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    let (pid, file) = (
+        server.ready_pid("echo", "web.1"),
+        server.config_directory().join("echo.json"),
+    );
+    let good = std::fs::read_to_string(&file).unwrap();
+    let has_warning = |wanted: bool| {
+        eventually("a warning that names the file", SOON, || {
+            let warnings = server.status("echo")["warnings"].to_string();
+            (warnings.contains("echo.json") == wanted).then_some(())
+        });
+    };
+    std::fs::write(&file, &good[..good.len() / 2]).unwrap();
+    has_warning(true);
+    assert!(server.log().contains("echo.json"));
+    std::fs::write(&file, &good).unwrap();
+    has_warning(false);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    has_warning(true);
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::write(&file, &good).unwrap();
+    has_warning(false);
+    assert_eq!(server.ready_pid("echo", "web.1"), pid);
+    let deployments = server.get("/applications/echo/deployments").json();
+    assert_eq!(deployments.as_array().unwrap().len(), 1);
+}

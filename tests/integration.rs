@@ -3,7 +3,9 @@
 mod support;
 
 mod access_log;
+mod changes;
 mod cli;
+mod clients;
 mod config_directory;
 mod conformance;
 mod daemon_restart;
@@ -18,5 +20,7 @@ mod logs;
 mod packages;
 mod process;
 mod process_actor;
+mod routes;
 mod socket;
+mod static_files;
 mod supervision;

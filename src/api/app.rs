@@ -9,7 +9,9 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::problem::Problem;
 use super::state::ApiState;
-use super::{actions, applications, auth, deployments, events, health, logs, releases, status};
+use super::{
+    actions, applications, auth, deployments, events, health, logs, releases, routes, status,
+};
 
 /// Puts the API into an actix-web App: `/healthz` open to all, the rest for those that [`auth`] lets in.
 pub fn configure(config: &mut ServiceConfig, state: ApiState) {
@@ -34,9 +36,10 @@ fn guarded() -> impl HttpServiceFactory {
                 .route(web::post().to(applications::create)),
         )
         .service(
-            resource("/applications/{name}", "GET, HEAD, PUT, DELETE")
+            resource("/applications/{name}", "GET, HEAD, PUT, PATCH, DELETE")
                 .route(get().to(applications::show))
                 .route(web::put().to(applications::replace))
+                .route(web::patch().to(applications::patch))
                 .route(web::delete().to(applications::remove)),
         )
         .service(resource("/applications/{name}/status", "GET, HEAD").route(get().to(status::show)))
@@ -58,6 +61,7 @@ fn guarded() -> impl HttpServiceFactory {
         .service(
             resource("/applications/{name}/logs/{log}", "GET, HEAD").route(get().to(logs::read)),
         )
+        .service(resource("/routes", "GET, HEAD").route(get().to(routes::show)))
         .service(
             resource(
                 "/applications/{name}/{action:start|stop|restart|redeploy|rollback}",
@@ -163,7 +167,11 @@ mod tests {
             );
         }
         for (method, path, allowed) in [
-            (Method::PATCH, "/applications/a", "GET, HEAD, PUT, DELETE"),
+            (
+                Method::POST,
+                "/applications/a",
+                "GET, HEAD, PUT, PATCH, DELETE",
+            ),
             (Method::DELETE, "/applications", "GET, HEAD, POST"),
             (Method::GET, "/applications/a/restart", "POST"),
             (Method::POST, "/healthz", "GET, HEAD"),

@@ -1,4 +1,6 @@
-//! `/applications` and `/applications/A`: list, add, show, replace, remove.
+//! `/applications` and `/applications/A`: list, add, show, replace, patch, remove.
+
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Payload};
@@ -11,9 +13,16 @@ use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
 use crate::app::account::{Account, AccountError};
-use crate::app::apps::{Create, List, Remove, Replace};
+use crate::app::apps::{AppsError, Create, List, Patch, Remove, Replace};
 use crate::app::config::{AppConfig, FieldError};
+use crate::app::merge_patch::merge_patch;
 use crate::app::name::AppName;
+use crate::app::supervisor::Accepted;
+
+/// How often a patch is applied anew because somebody else changed the document at the same time.
+const PATCH_ATTEMPTS: u32 = 50;
+/// A change takes about as long: a file is written to disk.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
 /// `GET /applications`.
 pub(super) async fn list(state: Data<ApiState>) -> Result<HttpResponse, Problem> {
@@ -53,6 +62,39 @@ pub(super) async fn replace(
     let config = checked(document, &state).await?;
     let ticket = state.ask_apps(Replace(config)).await??;
     outcome::answer(&request, &state, name.as_str(), ticket, StatusCode::OK).await
+}
+
+/// `PATCH /applications/A`: a JSON merge patch (RFC 7396); what is not named stays, and as little as possible is done.
+pub(super) async fn patch(
+    request: HttpRequest,
+    state: Data<ApiState>,
+    name: Path<String>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let name = app_name(&name)?;
+    let patch = body::required_document(&request, payload).await?;
+    if !patch.is_object() {
+        let detail = "must be an object with the fields to change, null to remove one (RFC 7396)";
+        return Err(wrong_field("", detail.to_owned()));
+    }
+    for _ in 0..PATCH_ATTEMPTS {
+        let base = state.inspect(name.as_str()).await?.document;
+        let document = named(merge_patch(base.clone(), patch.clone()), &name)?;
+        if document == base {
+            return Ok(outcome::unchanged(&state, name.as_str()).await);
+        }
+        let config = checked(document, &state).await?;
+        match state.ask_apps(Patch { base, config }).await? {
+            Ok(Accepted::Already) => return Ok(outcome::already(&state, name.as_str()).await),
+            Ok(Accepted::Underway(ticket)) => {
+                return outcome::answer(&request, &state, name.as_str(), ticket, StatusCode::OK)
+                    .await;
+            }
+            Err(AppsError::Stale(_)) => actix_rt::time::sleep(BETWEEN_ATTEMPTS).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(AppsError::Stale(name).into())
 }
 
 /// `DELETE /applications/A`, `?keep=storage`.

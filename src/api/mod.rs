@@ -21,6 +21,7 @@ mod prefer;
 pub mod problem;
 mod query;
 mod releases;
+pub mod routes;
 pub mod socket;
 pub mod state;
 mod status;

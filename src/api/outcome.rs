@@ -60,6 +60,13 @@ pub(super) async fn already(state: &ApiState, name: &str) -> HttpResponse {
     HttpResponse::Ok().json(progress(state, name, None).await)
 }
 
+/// The answer where the document asks for what it asked for already.
+pub(super) async fn unchanged(state: &ApiState, name: &str) -> HttpResponse {
+    let mut body = progress(state, name, None).await;
+    body["changed"] = false.into();
+    HttpResponse::Ok().json(body)
+}
+
 /// How `ticket` ended, `None` when it did not within `wait`.
 async fn outcome_within(mut ticket: Ticket, wait: Duration) -> Result<Option<Outcome>, Problem> {
     let over = ticket.outcome.wait_for(Option::is_some);

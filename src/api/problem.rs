@@ -135,7 +135,9 @@ impl From<AppsError> for Problem {
     fn from(error: AppsError) -> Self {
         let status = match &error {
             AppsError::NoSuchApp(_) => StatusCode::NOT_FOUND,
-            AppsError::Exists(_) | AppsError::Conflict(_) => StatusCode::CONFLICT,
+            AppsError::Exists(_) | AppsError::Conflict(_) | AppsError::Stale(_) => {
+                StatusCode::CONFLICT
+            }
             AppsError::Storage(_) => StatusCode::INSUFFICIENT_STORAGE,
         };
         Self::new(status, error.to_string())

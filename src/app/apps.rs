@@ -2,9 +2,13 @@
 
 mod boot;
 mod children;
+mod configure;
+mod directory;
 mod requests;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use actix::prelude::*;
 
@@ -17,7 +21,12 @@ use super::supervisor::{App, AppSpec};
 use crate::supervision::restart::Supervisor;
 use crate::supervision::{Child, ExitReason, Generation};
 
-pub use requests::{AppsError, Create, Find, List, Remove, Replace};
+use directory::Watch;
+use writes::Writes;
+
+pub use configure::{Patch, Replace};
+pub use directory::Rescan;
+pub use requests::{AppsError, Create, Find, List, Remove};
 
 /// The dynamic supervisor of all App actors.
 #[derive(Debug)]
@@ -28,6 +37,8 @@ pub struct Apps {
     apps: BTreeMap<AppName, Entry>,
     /// Names whose document is being written.
     creating: BTreeSet<AppName>,
+    writes: Writes,
+    watch: Watch,
     booted: Option<tokio::sync::watch::Sender<bool>>,
     /// It was asked to end, and its apps with it.
     ending: bool,
@@ -37,6 +48,8 @@ pub struct Apps {
 struct Entry {
     spec: AppSpec,
     child: Option<(Generation, Child<App>)>,
+    /// Held while its document is changed: changes of one app come one after the other.
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// Set while it is being removed: who waits, and what the App itself says of it.
     removal: Option<(tokio::sync::watch::Sender<Option<Outcome>>, Ticket)>,
 }
@@ -51,6 +64,8 @@ impl Apps {
             exit,
             apps: BTreeMap::new(),
             creating: BTreeSet::new(),
+            writes: Writes::default(),
+            watch: Watch::default(),
             booted: Some(booted),
             ending: false,
         }
@@ -67,7 +82,7 @@ impl Apps {
     fn spec(&self, config: AppConfig, warnings: Vec<String>) -> AppSpec {
         AppSpec {
             dirs: self.dirs(&config.name),
-            config: std::sync::Arc::new(config),
+            config: Arc::new(config),
             host: self.host.clone(),
             warnings,
             deploy_at_start: true,
@@ -89,6 +104,8 @@ impl Actor for Apps {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
+        // Before it is read, so that no change in between is missed.
+        self.watch_directory(ctx);
         self.boot(ctx);
     }
 }

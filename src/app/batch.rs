@@ -20,21 +20,60 @@ struct Member {
     slot: Slot,
     snapshot: Option<Snapshot>,
     backend: Option<Backend>,
+    leaving: bool,
+}
+
+impl Member {
+    fn new(slot: Slot) -> Self {
+        Self {
+            slot,
+            snapshot: None,
+            backend: None,
+            leaving: false,
+        }
+    }
 }
 
 impl Batch {
     /// A batch of which nothing is known yet.
     #[must_use]
     pub fn new(runnable: Arc<Runnable>) -> Self {
-        let members = runnable.slots.iter().cloned();
-        let members = members
-            .map(|slot| Member {
-                slot,
-                snapshot: None,
-                backend: None,
-            })
-            .collect();
+        let members = runnable.slots.iter().cloned().map(Member::new).collect();
         Self { runnable, members }
+    }
+
+    /// The same release at another scale or route: members that it has no slot for stay until they are [`Self::gone`].
+    pub fn reconfigure(&mut self, runnable: Arc<Runnable>) {
+        let mut old = std::mem::take(&mut self.members);
+        for slot in &runnable.slots {
+            let known = old.iter().position(|m| m.slot.id == slot.id);
+            let member = known.map(|index| old.remove(index));
+            self.members
+                .push(member.unwrap_or_else(|| Member::new(slot.clone())));
+        }
+        self.members.extend(old);
+        self.runnable = runnable;
+    }
+
+    /// Takes members out of the route; answers what may still be in flight on them.
+    pub fn leave(&mut self, ids: &[String]) -> Vec<Arc<Load>> {
+        let mut loads = Vec::new();
+        for member in self.members.iter_mut().filter(|m| ids.contains(&m.slot.id)) {
+            member.leaving = true;
+            loads.extend(member.backend.take().map(|backend| backend.load));
+        }
+        loads
+    }
+
+    /// Whether a process was told to leave.
+    #[must_use]
+    pub fn is_leaving(&self, id: &str) -> bool {
+        self.members.iter().any(|m| m.leaving && m.slot.id == id)
+    }
+
+    /// Forgets a process that left.
+    pub fn gone(&mut self, id: &str) {
+        self.members.retain(|m| !(m.leaving && m.slot.id == id));
     }
 
     /// Takes in what a process says of itself.
@@ -45,7 +84,7 @@ impl Batch {
         };
         let address = snapshot
             .address
-            .filter(|_| snapshot.phase == Phase::Ready && member.slot.routed);
+            .filter(|_| snapshot.phase == Phase::Ready && member.slot.routed && !member.leaving);
         let same_process = member
             .snapshot
             .as_ref()
@@ -92,7 +131,7 @@ impl Batch {
     /// Whether any of its processes is routed to.
     #[must_use]
     pub fn has_routed(&self) -> bool {
-        self.members.iter().any(|m| m.slot.routed)
+        self.members.iter().any(|m| m.slot.routed && !m.leaving)
     }
 
     /// Whether a routed process keeps crashing and none is ready.

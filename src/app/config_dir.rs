@@ -35,6 +35,17 @@ pub struct Contents {
     pub problems: Vec<String>,
 }
 
+/// One file of the directory.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The file.
+    pub path: PathBuf,
+    /// The application that it is named for.
+    pub name: Option<AppName>,
+    /// What it says, or why it is no document, with the path.
+    pub config: Result<AppConfig, String>,
+}
+
 /// The file of an app.
 #[must_use]
 pub fn path(directory: &Path, name: &AppName) -> PathBuf {
@@ -72,36 +83,47 @@ pub fn read_all(
     dirs: impl Fn(&AppName) -> AppDirs,
 ) -> io::Result<Contents> {
     let mut contents = Contents::default();
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        paths.push(entry?.path());
-    }
-    paths.sort();
-    for path in paths
-        .iter()
-        .filter(|p| p.extension().is_some_and(|e| e == "json"))
-    {
-        match read(path, rules) {
+    for document in look(directory, rules)? {
+        match document.config {
             Ok(config) => contents.apps.push(Found {
                 config,
                 warning: None,
             }),
-            Err(problem) => {
-                let problem = format!("{}: {problem}", path.display());
-                match last_good(path, rules, &dirs) {
-                    Some(config) => {
-                        let warning = format!("{problem}; the last good document is used");
-                        contents.apps.push(Found {
-                            config,
-                            warning: Some(warning),
-                        });
-                    }
-                    None => contents.problems.push(problem),
-                }
-            }
+            Err(problem) => match last_good(&document.path, rules, &dirs) {
+                Some(config) => contents.apps.push(Found {
+                    config,
+                    warning: Some(last_good_is_used(&problem)),
+                }),
+                None => contents.problems.push(problem),
+            },
         }
     }
     Ok(contents)
+}
+
+/// What a person is told of an app whose file is damaged.
+#[must_use]
+pub fn last_good_is_used(problem: &str) -> String {
+    format!("{problem}; the last good document is used")
+}
+
+/// Reads all files of the directory that should be documents, by name.
+///
+/// # Errors
+/// The directory itself cannot be read.
+pub fn look(directory: &Path, rules: &Rules) -> io::Result<Vec<Document>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        paths.push(entry?.path());
+    }
+    paths.retain(|path| path.extension().is_some_and(|e| e == "json"));
+    paths.sort();
+    let documents = paths.into_iter().map(|path| Document {
+        name: name_of(&path).ok(),
+        config: read(&path, rules).map_err(|problem| format!("{}: {problem}", path.display())),
+        path,
+    });
+    Ok(documents.collect())
 }
 
 fn name_of(path: &Path) -> Result<AppName, String> {

@@ -21,6 +21,10 @@ pub struct Remembered {
     pub wanted: Wanted,
     /// The current release.
     pub current: Option<u64>,
+    /// Names the document whose deploy has ended, well or not, or which a rollback passed over: it is not deployed
+    /// again only because it differs from that of the current release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<String>,
     /// When the app was created: where several apps match a host, the oldest wins.
     pub created: jiff::Timestamp,
 }
@@ -32,6 +36,7 @@ impl Remembered {
         Self {
             wanted: Wanted::Running,
             current: None,
+            settled: None,
             created: jiff::Timestamp::now(),
         }
     }

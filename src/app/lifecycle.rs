@@ -11,156 +11,16 @@
 //! A batch that boots while none serves is `Serving` from the start: there is nothing to protect, so it is kept under
 //! supervision even when the operation that began it has failed.
 
-use std::collections::BTreeMap;
+mod resize;
+mod vocabulary;
 
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::process::worker::Phase;
 
-/// Names an operation for as long as the actor lives.
-pub type OpId = u64;
-/// Names a batch, and the directories of its processes.
-pub type BatchId = u64;
+pub use vocabulary::{BatchId, Cause, Command, End, Event, Kind, OpId, Role, Wanted};
 
-/// What the user last asked for; kept over restarts of the daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Wanted {
-    /// Processes should run.
-    #[default]
-    Running,
-    /// None should.
-    Stopped,
-    /// The app is being removed for good.
-    Removed,
-}
-
-/// What an operation is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Make a release and activate it; `recreate` ends the old batch before anything else.
-    Deploy {
-        /// Strategy of the document that is deployed.
-        recreate: bool,
-    },
-    /// Activate a release that exists.
-    Activate {
-        /// Which.
-        release: u64,
-    },
-    /// End all processes.
-    Stop,
-    /// End all processes for good.
-    Remove,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Somebody wants something.
-    Request(OpId, Kind),
-    /// An operation is taken back.
-    Cancel(OpId),
-    /// The release of an operation is there to be activated.
-    Built {
-        /// The operation.
-        op: OpId,
-        /// The release.
-        release: u64,
-        /// Ids of its processes.
-        processes: Vec<String>,
-        /// Whether the old batch ends before the new one starts.
-        recreate: bool,
-    },
-    /// The release of an operation could not be made; the actor knows why.
-    BuildFailed(OpId),
-    /// A process changed.
-    Process {
-        /// Its batch.
-        batch: BatchId,
-        /// `web.1`.
-        id: String,
-        /// Its phase now.
-        phase: Phase,
-        /// Whether the change is the end of its OS process.
-        exited: bool,
-    },
-    /// A batch had its time to get ready.
-    BootTimeout(BatchId),
-    /// No request is on a batch any more, or its drain time is over.
-    Drained(BatchId),
-    /// The daemon ends: everything stops, what is wanted stays.
-    Shutdown,
-}
-
-/// Why a batch did not get ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The actor knows: the build failed.
-    Build,
-    /// This process ended before all were ready.
-    Exited(String),
-    /// These processes were not ready in time.
-    NotReady(Vec<String>),
-}
-
-/// How an operation ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Well.
-    Done,
-    /// Not; the batch that failed, if it came so far.
-    Failed(Cause, Option<BatchId>),
-    /// A newer one replaced it while it waited.
-    Superseded,
-    /// It was cancelled, or a stop or remove took its place.
-    Cancelled,
-}
-
-/// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Make the release of an operation.
-    Build(OpId),
-    /// Load an existing release for an operation.
-    Load(OpId, u64),
-    /// Stop making it.
-    AbortBuild(OpId),
-    /// Start the processes of a release and arm their boot time-out.
-    Spawn {
-        /// The new batch.
-        batch: BatchId,
-        /// Its operation.
-        op: OpId,
-    },
-    /// Tell [`Event::Drained`] when no request is on the batch.
-    Drain(BatchId),
-    /// Stop the processes of a batch.
-    Stop(BatchId),
-    /// Forget a batch: its processes are gone.
-    Forget(BatchId),
-    /// What is wanted, or which release is current, has changed: write it down.
-    Remember,
-    /// The operation is over.
-    Finish(OpId, End),
-    /// A recreating deploy ended badly after it had ended the old batch: activate this release again.
-    Restore(u64),
-    /// The routes may have changed.
-    Publish,
-}
-
-/// Where a batch is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Gets ready beside the one that serves.
-    Booting,
-    /// Is routed to.
-    Serving,
-    /// Finishes what is in flight.
-    Draining,
-    /// Its processes were told to stop.
-    Ending,
-}
+use resize::Resize;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Batch {
@@ -168,6 +28,8 @@ struct Batch {
     release: u64,
     role: Role,
     processes: BTreeMap<String, Phase>,
+    /// Those of them that are not wanted any more.
+    leaving: BTreeSet<String>,
 }
 
 impl Batch {
@@ -185,6 +47,8 @@ enum Stage {
     Clearing(Option<Ready>),
     /// This batch must get ready.
     Booting(BatchId),
+    /// The serving batch gets more or fewer processes.
+    Resizing(Resize),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -280,18 +144,25 @@ impl Lifecycle {
                     self.finish(End::Failed(Cause::Build, None), &mut out);
                 }
             }
+            Event::Configured(op) => {
+                if self.is_building(op) {
+                    self.finish(End::Done, &mut out);
+                }
+            }
+            Event::Resized { op, processes } => self.resized(op, &processes, &mut out),
+            Event::Deploys { op, recreate } => {
+                if self.is_building(op) {
+                    self.active = None;
+                    self.begin(op, Kind::Deploy { recreate }, &mut out);
+                }
+            }
             Event::Process {
                 batch,
                 id,
                 phase,
                 exited,
             } => self.process(batch, &id, phase, exited, &mut out),
-            Event::BootTimeout(batch) => {
-                if self.is_booting(batch) {
-                    let late = self.not_ready(batch);
-                    self.boot_failed(batch, Cause::NotReady(late), &mut out);
-                }
-            }
+            Event::BootTimeout(op) => self.boot_timeout(op, &mut out),
             Event::Shutdown => {
                 self.waiting = None;
                 self.drop_active(&mut out);
@@ -313,12 +184,16 @@ impl Lifecycle {
                 self.drop_active(out);
                 self.begin(op, kind, out);
             }
-            Kind::Deploy { .. } | Kind::Activate { .. } if self.active.is_some() => {
+            Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure
+                if self.active.is_some() =>
+            {
                 if let Some((waiting, _)) = self.waiting.replace((op, kind)) {
                     out.push(Command::Finish(waiting, End::Superseded));
                 }
             }
-            Kind::Deploy { .. } | Kind::Activate { .. } => self.begin(op, kind, out),
+            Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure => {
+                self.begin(op, kind, out);
+            }
         }
     }
 
@@ -326,11 +201,11 @@ impl Lifecycle {
         self.wanted = match kind {
             Kind::Stop => Wanted::Stopped,
             Kind::Remove => Wanted::Removed,
-            Kind::Deploy { .. } | Kind::Activate { .. } => Wanted::Running,
+            Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure => Wanted::Running,
         };
         let clear_first = !matches!(
             kind,
-            Kind::Deploy { recreate: false } | Kind::Activate { .. }
+            Kind::Deploy { recreate: false } | Kind::Activate { .. } | Kind::Configure
         );
         let stage = if clear_first {
             Stage::Clearing(None)
@@ -341,6 +216,7 @@ impl Lifecycle {
         out.push(Command::Remember);
         match kind {
             Kind::Activate { release } => out.push(Command::Load(op, release)),
+            Kind::Configure => out.push(Command::Configure(op)),
             Kind::Deploy { recreate: false } => out.push(Command::Build(op)),
             Kind::Deploy { recreate: true } | Kind::Stop | Kind::Remove => {
                 self.drain_all(out);
@@ -360,7 +236,8 @@ impl Lifecycle {
             Stage::Booting(batch) => {
                 self.end_batches(out, |b| b.id == batch && b.role == Role::Booting);
             }
-            Stage::Clearing(_) => {}
+            // Neither is undone: what was told to go goes, what was added stays under supervision.
+            Stage::Clearing(_) | Stage::Resizing(_) => {}
         }
         out.push(Command::Finish(active.op, End::Cancelled));
     }
@@ -369,9 +246,13 @@ impl Lifecycle {
         if self.waiting.is_some_and(|(waiting, _)| waiting == op) {
             self.waiting = None;
             out.push(Command::Finish(op, End::Cancelled));
-        } else if let Some(kind) = self.active.as_ref().filter(|a| a.op == op).map(|a| a.kind) {
-            self.drop_active(out);
-            self.next(kind, out);
+        } else if let Some(active) = self.active.as_ref().filter(|a| a.op == op) {
+            // A change of scale ends soon, and its names are free only then.
+            if !matches!(active.stage, Stage::Resizing(_)) {
+                let kind = active.kind;
+                self.drop_active(out);
+                self.next(kind, out);
+            }
         }
     }
 
@@ -415,10 +296,9 @@ impl Lifecycle {
             release: ready.release,
             role,
             processes,
+            leaving: BTreeSet::new(),
         });
-        if let Some(active) = &mut self.active {
-            active.stage = Stage::Booting(id);
-        }
+        self.set_stage(Stage::Booting(id));
         if role == Role::Serving {
             self.set_current(ready.release, out);
         }
@@ -446,6 +326,7 @@ impl Lifecycle {
         };
         if phase == Phase::Stopped {
             found.processes.remove(id);
+            found.leaving.remove(id);
         } else if let Some(known) = found.processes.get_mut(id) {
             *known = phase;
         }
@@ -454,8 +335,11 @@ impl Lifecycle {
         }
         if self.is_booting(batch) && exited {
             self.boot_failed(batch, Cause::Exited(id.to_owned()), out);
+        } else if exited && self.is_added(batch, id) {
+            self.resize_failed(Cause::Exited(id.to_owned()), out);
         }
         self.promote_if_ready(batch, out);
+        self.finish_resize(out);
         self.forget_ended(out);
     }
 
@@ -481,7 +365,7 @@ impl Lifecycle {
         };
         match (ready.take(), active.kind) {
             (Some(ready), _) => self.spawn(ready, out),
-            (None, Kind::Deploy { .. } | Kind::Activate { .. }) => {
+            (None, Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure) => {
                 active.stage = Stage::Building;
                 let op = active.op;
                 out.push(Command::Build(op));
@@ -509,6 +393,28 @@ impl Lifecycle {
         }
         out.push(Command::Publish);
         self.finish(End::Done, out);
+    }
+
+    fn boot_timeout(&mut self, op: OpId, out: &mut Vec<Command>) {
+        match self
+            .active
+            .as_ref()
+            .filter(|a| a.op == op)
+            .map(|a| &a.stage)
+        {
+            Some(Stage::Booting(batch)) => {
+                let batch = *batch;
+                let late = self.not_ready(batch);
+                self.boot_failed(batch, Cause::NotReady(late), out);
+            }
+            Some(Stage::Resizing(_)) => {
+                let late = self.late_additions();
+                if !late.is_empty() {
+                    self.resize_failed(Cause::NotReady(late), out);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn boot_failed(&mut self, batch: BatchId, cause: Cause, out: &mut Vec<Command>) {
@@ -551,6 +457,18 @@ impl Lifecycle {
             out.push(Command::Stop(batch.id));
         }
         self.forget_ended(out);
+    }
+
+    fn set_stage(&mut self, stage: Stage) {
+        if let Some(active) = &mut self.active {
+            active.stage = stage;
+        }
+    }
+
+    fn is_building(&self, op: OpId) -> bool {
+        self.active
+            .as_ref()
+            .is_some_and(|a| a.op == op && a.stage == Stage::Building)
     }
 
     fn is_booting(&self, batch: BatchId) -> bool {

@@ -1,12 +1,13 @@
 //! The application: its document, its Procfile, its environment, and the two actors that own it.
 //!
-//! Pure: `config` and the `document*` files, `procfile`, `dotenv`, `environment`, `formation`, `lifecycle`, `name`,
+//! Pure: `change`, `config` and the `document*` files, `merge_patch`, `procfile`, `dotenv`, `environment`, `formation`, `lifecycle`, `name`,
 //! `status`. Actors: [`apps::Apps`], the dynamic supervisor of all [`supervisor::App`]s. The other files are parts of
 //! an App's state.
 
 pub mod account;
 pub mod apps;
 pub mod batch;
+pub mod change;
 pub mod config;
 pub mod config_dir;
 pub mod deployments;
@@ -21,6 +22,7 @@ pub mod host;
 pub mod journal;
 pub mod json5_document;
 pub mod lifecycle;
+pub mod merge_patch;
 pub mod name;
 pub mod operations;
 pub mod procfile;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::account::{Account, AccountError};
+use super::change::config_of_release;
 use super::config::{AppConfig, FieldError, Rules};
 use super::directories::AppDirs;
 use super::environment;
 use super::formation::{Slot, formation};
 use super::host::Host;
-use crate::install::release::{self, Release, ReleaseError};
+use crate::install::release::{self, Release, ReleaseError, ReleaseRecord};
 
 /// A release with all that is needed to start its processes.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Runnable {
     pub environment: BTreeMap<String, String>,
     /// What a person should know of it.
     pub warnings: Vec<String>,
+    /// What a person should know of its scale.
+    pub scale_warnings: Vec<String>,
 }
 
 /// Why a release cannot be started.
@@ -43,20 +46,19 @@ pub enum RunnableError {
 }
 
 impl Runnable {
-    /// Loads a kept release. Blocks.
+    /// Loads a kept release, to run at the scale and route of the `newest` document. Blocks.
     ///
     /// # Errors
     /// [`RunnableError`].
-    pub fn load(host: &Host, dirs: &AppDirs, id: u64) -> Result<Self, RunnableError> {
-        // What a release was allowed when it was made it keeps: a fetch is not repeated, only root stays forbidden.
-        let rules = Rules {
-            allow_file_repos: true,
-            ..host.rules()
-        };
+    pub fn load(
+        host: &Host,
+        dirs: &AppDirs,
+        id: u64,
+        newest: &Arc<AppConfig>,
+    ) -> Result<Self, RunnableError> {
         let release = release::load(dirs, id)?;
-        let config = AppConfig::from_document(release.record.document.clone(), &rules)
-            .map_err(|errors| RunnableError::Document(id, in_words(&errors)))?;
-        Self::new(host, dirs, release, Arc::new(config))
+        let config = config_of_record(host, &release.record)?;
+        Self::new(host, dirs, release, config_of_release(&config, newest))
     }
 
     /// Makes a release startable. Blocks: it looks the account up.
@@ -80,7 +82,6 @@ impl Runnable {
             ));
         }
         warnings.extend(release.warnings.iter().cloned());
-        warnings.extend(scale_warnings);
         Ok(Self {
             release,
             config,
@@ -88,7 +89,21 @@ impl Runnable {
             slots,
             environment,
             warnings,
+            scale_warnings,
         })
+    }
+
+    /// The same at another scale or route.
+    #[must_use]
+    pub fn reconfigured(&self, newest: &Arc<AppConfig>) -> Self {
+        let config = config_of_release(&self.config, newest);
+        let (slots, scale_warnings) = formation(&self.release.procfile, &config.scale);
+        Self {
+            config,
+            slots,
+            scale_warnings,
+            ..self.clone()
+        }
     }
 
     /// Its release number.
@@ -96,6 +111,20 @@ impl Runnable {
     pub fn id(&self) -> u64 {
         self.release.record.id
     }
+}
+
+/// The document that a release was made with, as true.
+///
+/// # Errors
+/// [`RunnableError::Document`].
+pub fn config_of_record(host: &Host, record: &ReleaseRecord) -> Result<AppConfig, RunnableError> {
+    // What a release was allowed when it was made it keeps: a fetch is not repeated, only root stays forbidden.
+    let rules = Rules {
+        allow_file_repos: true,
+        ..host.rules()
+    };
+    AppConfig::from_document(record.document.clone(), &rules)
+        .map_err(|errors| RunnableError::Document(record.id, in_words(&errors)))
 }
 
 /// Whether the last layer of the environment, that of the process, sets this variable.

@@ -2,11 +2,12 @@
 //!
 //! The policy is [`Lifecycle`] (what runs, and what is at work) and `supervision::restart` (which actors live); this
 //! actor feeds them events and carries their commands out. Its parts:
-//! `requests` (what the API asks), `progress` (what installer and processes tell), `children` (its actors), `recovery`
+//! `requests` (what the API asks), `configure` (what a new document takes), `progress` (what installer and processes tell), `children` (its actors), `recovery`
 //! (what the previous daemon left), `removal`, `view` (what the API shows), `start_failure` (why a batch did not get
 //! ready, in words).
 
 mod children;
+mod configure;
 mod progress;
 mod recovery;
 mod removal;
@@ -36,11 +37,13 @@ use crate::install::record::{DeploymentState, Failure, Step};
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
 use crate::process::identity::Identity;
-use crate::router::table::{Availability, Route};
+use crate::router::backend::Load;
+use crate::router::table::{Availability, Route, StaticFiles};
 use crate::supervision::{ChildRef, Exit, ExitReason};
 
 pub use children::ChildId;
 use children::Children;
+pub use configure::{Configure, Warn};
 pub use removal::remove_files;
 pub use requests::{Accepted, Act, Action, AppError, Cancel, Deploy, Remove};
 pub use view::{Inspect, Summarize, View};
@@ -74,6 +77,8 @@ pub struct App {
     deployments: Deployments,
     releases: Vec<ReleaseRecord>,
     next_release: u64,
+    /// See [`Remembered::settled`].
+    settled: Option<String>,
     created: jiff::Timestamp,
     journal: Journal,
     publisher: Publisher,
@@ -104,6 +109,7 @@ impl App {
             deployments: Deployments::default(),
             releases: vec![],
             next_release: 1,
+            settled: None,
             created: jiff::Timestamp::now(),
             journal: Journal::start(spec.dirs.clone()),
             publisher,
@@ -111,7 +117,7 @@ impl App {
             survivors: vec![],
             boot_batch: None,
             ports: BTreeMap::new(),
-            warnings: spec.warnings.clone(),
+            warnings: vec![],
             removal: None,
             ending: false,
             spec,
@@ -134,8 +140,11 @@ impl App {
         match command {
             Command::Build(op) => self.build(op, ctx),
             Command::Load(op, release) => self.load(op, release, ctx),
+            Command::Configure(op) => self.configure_now(op, ctx),
             Command::AbortBuild(op) => self.abort_build(op, ctx),
             Command::Spawn { batch, op } => self.spawn_batch(batch, op, ctx),
+            Command::Grow { batch, op, added } => self.grow(batch, op, added, ctx),
+            Command::Shrink { batch, removed } => self.shrink(batch, removed, ctx),
             Command::Drain(batch) => self.drain(batch, ctx),
             Command::Stop(batch) => self.stop_batch(batch, ctx),
             Command::Forget(batch) => {
@@ -168,26 +177,52 @@ impl App {
             self.deployments
                 .step(deployment, Step::Start, &self.journal);
         }
-        let boot_timeout = runnable.config.health_check.boot_timeout;
         let batch = Batch::new(runnable);
-        let slots: Vec<_> = batch.members().map(|(slot, _)| slot.clone()).collect();
+        let ids = batch.members().map(|(slot, _)| slot.id.clone()).collect();
         self.batches.insert(id, batch);
-        for slot in slots {
-            self.start_process(id, slot.id, ctx);
-        }
-        self.arm_boot_timeout(id, boot_timeout, ctx);
+        self.grow(id, op, ids, ctx);
+        self.end_surplus(ctx);
     }
 
-    fn arm_boot_timeout(&self, id: BatchId, timeout: Duration, ctx: &mut Context<Self>) {
-        ctx.run_later(timeout, move |app, ctx| {
+    /// Starts processes of a batch and arms their boot time-out.
+    fn grow(&mut self, batch: BatchId, op: OpId, added: Vec<String>, ctx: &mut Context<Self>) {
+        for id in added {
+            self.start_process(batch, id, ctx);
+        }
+        let runnable = self.batches.get(&batch).map(|b| &b.runnable);
+        let limit = runnable.map(|r| r.config.health_check.boot_timeout);
+        self.arm_boot_timeout((batch, op), limit.unwrap_or_default(), ctx);
+    }
+
+    fn arm_boot_timeout(
+        &self,
+        (id, op): (BatchId, OpId),
+        limit: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        ctx.run_later(limit, move |app, ctx| {
             let batch = app.batches.get(&id);
             // Where everything starts at once, some still wait for their turn: their time has not begun.
             let waits = batch.is_some_and(|b| b.members().any(|(_, snapshot)| snapshot.is_none()));
             match waits && app.boot_batch == Some(id) {
-                true => app.arm_boot_timeout(id, timeout, ctx),
-                false => app.feed(Event::BootTimeout(id), ctx),
+                true => app.arm_boot_timeout((id, op), limit, ctx),
+                false => app.feed(Event::BootTimeout(op), ctx),
             }
         });
+    }
+
+    /// Takes processes out of the route, lets their requests finish, then stops them.
+    fn shrink(&mut self, id: BatchId, removed: Vec<String>, ctx: &mut Context<Self>) {
+        let Some(batch) = self.batches.get_mut(&id) else {
+            return;
+        };
+        let limit = batch.runnable.config.stop.timeout;
+        let drained = drained(batch.leave(&removed), limit);
+        ctx.spawn(drained.into_actor(self).map(move |(), app, ctx| {
+            for process in removed {
+                app.stop_process(id, process, ctx);
+            }
+        }));
     }
 
     /// Waits until no request is on the batch, at most its stop time-out (5 s at most when it was stopped by hand).
@@ -199,15 +234,8 @@ impl App {
         if self.life.wanted() != Wanted::Running {
             limit = limit.min(Duration::from_secs(5));
         }
-        let loads: Vec<_> = batch.backends().into_iter().map(|b| b.load).collect();
-        for load in &loads {
-            load.close();
-        }
-        let drained = async move {
-            let all = futures::future::join_all(loads.iter().map(|load| load.drained()));
-            // Over time or not: then the processes are told to stop.
-            let _in_time = tokio::time::timeout(limit, all).await;
-        };
+        let loads = batch.backends().into_iter().map(|b| b.load).collect();
+        let drained = drained(loads, limit);
         ctx.spawn(
             drained
                 .into_actor(self)
@@ -219,6 +247,7 @@ impl App {
         self.journal.state(Remembered {
             wanted: self.life.wanted(),
             current: self.life.current(),
+            settled: self.settled.clone(),
             created: self.created,
         });
     }
@@ -229,6 +258,10 @@ impl App {
             return;
         };
         let deployment = operation.deployment;
+        let stands = end != End::Superseded && !(end == End::Cancelled && self.ending);
+        if deployment.is_some() && stands {
+            self.settle(&operation.config);
+        }
         match end {
             End::Done => {
                 self.close_deployment(deployment, DeploymentState::Succeeded, None);
@@ -288,7 +321,8 @@ impl App {
         let serving = self.life.serving().and_then(|id| self.batches.get(&id));
         // While nothing serves, the newest document says which requests are held or refused.
         let config = serving.map_or(&self.spec.config, |batch| &batch.runnable.config);
-        let static_files = config.static_files.as_ref().zip(self.life.current());
+        let directory = serving.map(|batch| &batch.runnable.release.directory);
+        let static_files = config.static_files.as_ref().zip(directory);
         Route {
             app: config.name.shared(),
             created: u64::try_from(self.created.as_microsecond()).unwrap_or(0),
@@ -296,11 +330,12 @@ impl App {
             path: config.path,
             strip_path: config.strip_path,
             port: config.port,
-            static_files: static_files.map(|(files, release)| {
-                (
-                    self.spec.dirs.release(release).join(&files.dir),
-                    files.prefix.clone(),
-                )
+            static_files: static_files.map(|(files, directory)| {
+                Arc::new(StaticFiles {
+                    root: directory.to_owned(),
+                    dir: files.dir.clone(),
+                    prefix: files.prefix.clone(),
+                })
             }),
             availability: self.availability(serving),
             backends: serving.map(Batch::backends).unwrap_or_default(),
@@ -320,6 +355,17 @@ impl App {
 
     fn is_recreate(config: &AppConfig) -> bool {
         config.strategy == Strategy::Recreate
+    }
+}
+
+/// Closes `loads` and waits until nothing is on them, or for `limit`: over time or not, then processes are told to stop.
+fn drained(loads: Vec<Arc<Load>>, limit: Duration) -> impl Future<Output = ()> + 'static {
+    for load in &loads {
+        load.close();
+    }
+    async move {
+        let all = futures::future::join_all(loads.iter().map(|load| load.drained()));
+        let _in_time = tokio::time::timeout(limit, all).await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use awc::http::Method;
 use clap::Args;
 use serde_json::Value;
 
@@ -124,6 +125,21 @@ pub async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Changes the document of `name` by a merge patch and waits until that is done.
+///
+/// # Errors
+/// As [`run`].
+pub async fn change(
+    name: &AppName,
+    patch: &Value,
+    wait: WaitArgs,
+    client: &Client,
+    out: &mut Output,
+) -> anyhow::Result<ExitCode> {
+    let call = Call::new(Method::PATCH, format!("/applications/{name}")).body(patch.to_string());
+    run(name, wait.patient(call), wait, client, out).await
+}
+
 /// Looks at the record until it is over, showing each step.
 ///
 /// # Errors
@@ -178,6 +194,8 @@ fn accepted(name: &AppName, answer: &Answer, out: &mut Output) -> anyhow::Result
         out.json(&answer.json())?;
     } else if answer.status == 202 {
         out.line(&format!("{name}: under way, see \"procserver ps {name}\""))?;
+    } else if answer.json().get("changed") == Some(&Value::Bool(false)) {
+        out.line(&format!("{name}: it is so already, nothing was done"))?;
     } else {
         let state = answer
             .json()

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod demo_web;
 pub mod deploy;
 pub mod document;
+pub mod env;
 pub mod events;
 pub mod logs;
 pub mod output;
@@ -24,7 +25,10 @@ pub mod releases;
 pub mod restart;
 pub mod rm;
 pub mod rollback;
+pub mod route;
+pub mod scale;
 pub mod serve;
+pub mod set;
 pub mod show;
 pub mod start;
 pub mod stop;
@@ -76,6 +80,12 @@ pub enum Command {
     Show(show::ShowArgs),
     /// Replace an application's document and deploy it
     Update(update::UpdateArgs),
+    /// Change fields of an application's document, with the least work that takes
+    Set(set::SetArgs),
+    /// Show or change an application's environment variables
+    Env(env::EnvArgs),
+    /// Change how many processes of a type run
+    Scale(scale::ScaleArgs),
     /// Stop an application and remove it with its code, logs and storage
     Rm(rm::RmArgs),
     /// Start a stopped application
@@ -92,6 +102,8 @@ pub enum Command {
     Ps(ps::PsArgs),
     /// Show an application's releases
     Releases(releases::ReleasesArgs),
+    /// Say which application would answer a URL, and why
+    Route(route::RouteArgs),
     /// Show what an application or its installation printed
     Logs(logs::LogsArgs),
     /// Show what happens as it happens
@@ -120,6 +132,12 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Create(a) => with(&a.client, async |c, o| create::run(&a, c, o).await),
         Command::Show(a) => with(&a.client, async |c, o| show::run(&a, c, o).await),
         Command::Update(a) => with(&a.client, async |c, o| update::run(&a, c, o).await),
+        Command::Set(a) => with(&a.client, async |c, o| set::run(&a, c, o).await),
+        Command::Env(a) => {
+            let a = a.settled()?;
+            with(&a.client, async |c, o| env::run(&a, c, o).await)
+        }
+        Command::Scale(a) => with(&a.client, async |c, o| scale::run(&a, c, o).await),
         Command::Rm(a) => with(&a.client, async |c, o| rm::run(&a, c, o).await),
         Command::Start(a) => with(&a.client, async |c, o| start::run(&a, c, o).await),
         Command::Stop(a) => with(&a.client, async |c, o| stop::run(&a, c, o).await),
@@ -128,6 +146,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rollback(a) => with(&a.client, async |c, o| rollback::run(&a, c, o).await),
         Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
+        Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
         Command::Events(a) => with(&a.client, async |c, o| events::run(&a, c, o).await),
         Command::Logs(a) => with(&a.client, async |c, o| logs::run(&a, c, o).await),
     }

@@ -228,6 +228,7 @@ impl Deploy {
             commit,
             created: jiff::Timestamp::now(),
             document: self.spec.config.document.clone(),
+            code: None,
         };
         let dirs = self.spec.dirs.clone();
         let loaded = blocking(step, "cannot write the release's record", move || {

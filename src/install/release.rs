@@ -1,4 +1,7 @@
 //! A release: code at a commit and a document, numbered, immutable.
+//!
+//! A change of the document alone makes a release too, so that a rollback undoes it: its record names the release whose
+//! directory holds the code. A directory lives as long as a record names it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -21,7 +24,7 @@ pub const MAX_MANIFEST: u64 = 1024 * 1024;
 /// A record holds a document, which the API bounds; bytes.
 const MAX_RECORD: u64 = 16 * 1024 * 1024;
 
-/// `releases/N.json`, written when the release is complete: a directory without a record is rubbish.
+/// `releases/N.json`, written when the release is complete: a directory that no record names is rubbish.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReleaseRecord {
     /// N.
@@ -32,6 +35,17 @@ pub struct ReleaseRecord {
     pub created: jiff::Timestamp,
     /// The document it was made with.
     pub document: serde_json::Value,
+    /// The release whose directory holds the code, when only the document is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u64>,
+}
+
+impl ReleaseRecord {
+    /// The number of the directory that holds its code.
+    #[must_use]
+    pub fn code(&self) -> u64 {
+        self.code.unwrap_or(self.id)
+    }
 }
 
 /// A release that can be started.
@@ -167,7 +181,7 @@ pub fn complete(dirs: &AppDirs, record: &ReleaseRecord) -> io::Result<()> {
 /// [`ReleaseError`].
 pub fn load(dirs: &AppDirs, id: u64) -> Result<Release, ReleaseError> {
     let record = record(dirs, id)?;
-    let directory = dirs.release(id);
+    let directory = dirs.release(record.code());
     let (procfile, dotenv) = manifest_for(&directory, &record.document)?;
     let mut warnings = procfile.warnings.clone();
     warnings.extend(dotenv.warnings);
@@ -178,6 +192,30 @@ pub fn load(dirs: &AppDirs, id: u64) -> Result<Release, ReleaseError> {
         dotenv: dotenv.variables,
         warnings,
     })
+}
+
+/// Makes release `id`: the code of `of` with another document. Blocks.
+///
+/// # Errors
+/// [`ReleaseError`]: the release there is cannot be read, the record cannot be written.
+pub fn derive(
+    dirs: &AppDirs,
+    of: u64,
+    id: u64,
+    document: serde_json::Value,
+) -> Result<Release, ReleaseError> {
+    let source = record(dirs, of)?;
+    let derived = ReleaseRecord {
+        id,
+        code: Some(source.code()),
+        commit: source.commit,
+        created: jiff::Timestamp::now(),
+        document,
+    };
+    // Before it is one: a document without `static` needs a Procfile.
+    manifest_for(&dirs.release(derived.code()), &derived.document)?;
+    complete(dirs, &derived).map_err(ReleaseError::io(&dirs.release_record(id)))?;
+    load(dirs, id)
 }
 
 fn record(dirs: &AppDirs, id: u64) -> Result<ReleaseRecord, ReleaseError> {
@@ -205,15 +243,19 @@ fn record(dirs: &AppDirs, id: u64) -> Result<ReleaseRecord, ReleaseError> {
 pub fn list(dirs: &AppDirs) -> Vec<ReleaseRecord> {
     let mut records = Vec::new();
     for id in Contents::of(dirs).records {
-        if !dirs.release(id).is_dir() {
-            continue;
-        }
         match record(dirs, id) {
-            Ok(record) => records.push(record),
+            Ok(record) if dirs.release(record.code()).is_dir() => records.push(record),
+            Ok(_) => {}
             Err(error) => log::warn!("release {id} is left out: {error}"),
         }
     }
     records
+}
+
+/// The directory that the record of each release names; where it cannot be read, its own may hold its code.
+fn code_of(dirs: &AppDirs, records: &[u64]) -> BTreeMap<u64, u64> {
+    let named = |id: &u64| (*id, record(dirs, *id).map_or(*id, |r| r.code()));
+    records.iter().map(named).collect()
 }
 
 /// Removes what is not worth keeping: directories without a record, and the oldest releases beyond `keep`, never one
@@ -235,14 +277,15 @@ pub fn prune(dirs: &AppDirs, keep: usize, in_use: &[u64], newest: u64) {
 /// temporary files of other daemons; never of one of `in_use`, nor one above `newest`. Blocks.
 pub fn sweep(dirs: &AppDirs, in_use: &[u64], newest: u64) {
     let contents = Contents::of(dirs);
-    let records = contents
-        .records
+    let code = code_of(dirs, &contents.records);
+    let records = code
         .iter()
-        .filter(|id| !dirs.release(**id).is_dir());
+        .filter(|(_, code)| !dirs.release(**code).is_dir())
+        .map(|(id, _)| id);
     let directories = contents
         .directories
         .iter()
-        .filter(|id| !contents.records.contains(id));
+        .filter(|id| !code.values().any(|code| code == *id));
     let left = |id: &&u64| !in_use.contains(id) && **id <= newest;
     for id in records.chain(directories).filter(left) {
         discard(dirs, *id);
@@ -252,16 +295,21 @@ pub fn sweep(dirs: &AppDirs, in_use: &[u64], newest: u64) {
     }
 }
 
-/// Removes release `id`: first the record, so that a half-removed one is rubbish. Blocks.
+/// Removes release `id`: first the record, so that a half-removed one is rubbish, then the directory with its code,
+/// unless another release has it too. Blocks.
 pub fn discard(dirs: &AppDirs, id: u64) {
-    let record = dirs.release_record(id);
-    match std::fs::remove_file(&record) {
-        Ok(()) => warn(&record, durable::sync_directory(&dirs.releases())),
+    let path = dirs.release_record(id);
+    let code = record(dirs, id).map_or(id, |record| record.code());
+    match std::fs::remove_file(&path) {
+        Ok(()) => warn(&path, durable::sync_directory(&dirs.releases())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return warn(&record, Err(error)),
+        Err(error) => return warn(&path, Err(error)),
     }
-    let directory = dirs.release(id);
-    warn(&directory, tree::remove(&directory));
+    let others = code_of(dirs, &Contents::of(dirs).records);
+    if !others.values().any(|other| *other == code) {
+        let directory = dirs.release(code);
+        warn(&directory, tree::remove(&directory));
+    }
 }
 
 fn warn(path: &Path, result: io::Result<()>) {
@@ -321,6 +369,7 @@ mod tests {
             commit: "c".repeat(40),
             created: jiff::Timestamp::UNIX_EPOCH,
             document: serde_json::json!({"name": "a"}),
+            code: None,
         };
         complete(dirs, &record).unwrap();
     }
@@ -339,6 +388,28 @@ mod tests {
         prune(&dirs, 2, &[1], u64::MAX);
         assert_eq!(ids(&dirs), [1, 10, 11]);
         assert!(!dirs.release(2).exists() && !dirs.release_record(2).exists());
+    }
+
+    #[test]
+    fn code_lives_as_long_as_a_release_has_it() {
+        let home = tempfile::tempdir().unwrap();
+        let dirs = dirs(home.path());
+        make(&dirs, 1);
+        std::fs::write(dirs.release(1).join("Procfile"), "web: ./a\n").unwrap();
+        let document = serde_json::json!({"name": "a", "env": {"A": "1"}});
+        let second = derive(&dirs, 1, 2, document.clone()).unwrap();
+        let third = derive(&dirs, 2, 3, document).unwrap();
+        assert_eq!(second.directory, dirs.release(1));
+        assert_eq!(third.directory, dirs.release(1));
+        assert_eq!(ids(&dirs), [1, 2, 3]);
+        prune(&dirs, 2, &[], u64::MAX);
+        assert_eq!(ids(&dirs), [2, 3]);
+        assert!(dirs.release(1).is_dir());
+        sweep(&dirs, &[], u64::MAX);
+        assert!(dirs.release(1).is_dir());
+        discard(&dirs, 3);
+        discard(&dirs, 2);
+        assert!(!dirs.release(1).exists());
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub fn prepare() {
         .and_then(Ruleset::create);
     match tried {
         Ok(_) => {
-            log::info!("landlock keeps apps from writing to releases and to each other's files")
+            log::info!("landlock keeps apps from writing to releases and to each other's files");
         }
         Err(e) => log::info!(
             "no landlock here ({e}): only the owners of files keep apps from writing to them"

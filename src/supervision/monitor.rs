@@ -83,7 +83,11 @@ where
                 };
                 actix_rt::spawn(watch(notice, monitored, registration));
             }
-            Err(payload) => notice.tell(Exit::Panic(text_of(&*payload))),
+            Err(payload) => {
+                // The mailbox closes before anybody is told.
+                drop(ctx);
+                notice.tell(Exit::Panic(text_of(&*payload)));
+            }
         }
     });
     Child {

@@ -67,6 +67,11 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
     /// Its own name in reports.
     fn title(&self) -> String;
 
+    /// A child's name in reports.
+    fn call(id: &Self::Id) -> String {
+        format!("{id:?}")
+    }
+
     /// Starts a child and keeps it. What could not be started is told as an [`Exit::Error`] of this generation.
     fn start_child(&mut self, id: Self::Id, generation: Generation, ctx: &mut Context<Self>);
 
@@ -114,7 +119,7 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
                     self.events().report(Report::ActorEnded {
                         app: self.app(),
                         supervisor: self.title(),
-                        offender: format!("{id:?}"),
+                        offender: Self::call(&id),
                         reason: format!("{exit:?}"),
                         next: "a fresh one follows",
                     });

@@ -61,6 +61,10 @@ impl Server {
         self.setup.spare_port()
     }
 
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("pids fit")
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         self.setup.directory()
     }
@@ -197,7 +201,7 @@ impl Server {
     fn end(&mut self) -> Option<ExitStatus> {
         // A child that was waited for already must not be signalled: its pid may be another's.
         if self.child.try_wait().unwrap().is_none() {
-            let pid = i32::try_from(self.child.id()).expect("pids fit");
+            let pid = self.pid();
             send_signal(pid, Signal::SIGTERM);
         }
         within(STOP_LIMIT, || self.child.try_wait().unwrap())

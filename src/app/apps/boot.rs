@@ -48,9 +48,7 @@ impl Apps {
     }
 
     fn start_all(&mut self, contents: Contents, ctx: &mut Context<Self>) {
-        for problem in &contents.problems {
-            log::error!("an application is left out: {problem}");
-        }
+        self.note_problems(contents.problems);
         for found in contents.apps {
             if let Some(warning) = &found.warning {
                 log::error!("{warning}");

@@ -1,10 +1,11 @@
 //! The App actors below Apps: `supervision::restart` decides, this carries out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::{Apps, Entry};
+use super::{Apps, Entry, Rescan};
 use crate::app::name::AppName;
 use crate::app::operations::Outcome;
 use crate::app::supervisor::{App, AppSpec};
@@ -32,6 +33,7 @@ impl Apps {
             Entry {
                 spec,
                 child: None,
+                turn: Arc::default(),
                 removal: None,
             },
         );
@@ -60,6 +62,10 @@ impl Parent for Apps {
 
     fn title(&self) -> String {
         "the supervisor of all applications".to_owned()
+    }
+
+    fn call(name: &AppName) -> String {
+        format!("the supervisor of {name}")
     }
 
     fn start_child(&mut self, name: AppName, generation: Generation, ctx: &mut Context<Self>) {
@@ -108,6 +114,8 @@ impl Handler<ChildEnded<AppName>> for Apps {
             if exit == Exit::Normal {
                 let removal = entry.removal.take();
                 self.apps.remove(&name);
+                // A new document of this name may have come meanwhile.
+                ctx.notify(Rescan);
                 if let Some((waiting, ticket)) = removal {
                     let outcome = ticket.outcome.borrow().clone().unwrap_or(Outcome::Done);
                     waiting.send_replace(Some(outcome));

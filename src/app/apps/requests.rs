@@ -10,11 +10,12 @@ use futures::future::{BoxFuture, join_all};
 use tokio::sync::watch;
 
 use super::Apps;
+use super::configure::deploy;
 use crate::app::config::AppConfig;
 use crate::app::config_dir;
 use crate::app::name::AppName;
 use crate::app::status::{AppState, Summary};
-use crate::app::supervisor::{self, App, AppError, Deploy, Summarize, Ticket};
+use crate::app::supervisor::{self, App, AppError, Summarize, Ticket};
 
 /// Why Apps refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum AppsError {
     /// 409: it is being removed, or its port belongs to another app.
     #[error("{0}")]
     Conflict(String),
+    /// The document was changed by somebody else since it was looked at.
+    #[error("the configuration of \"{0}\" is being changed by others as well: try again")]
+    Stale(AppName),
     /// 507: the configuration could not be written; the old one is intact.
     #[error("{0}")]
     Storage(String),
@@ -39,11 +43,6 @@ pub enum AppsError {
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<Ticket, AppsError>")]
 pub struct Create(pub AppConfig);
-
-/// Replaces an app's document and deploys it.
-#[derive(Message, Clone, Debug)]
-#[rtype(result = "Result<Ticket, AppsError>")]
-pub struct Replace(pub AppConfig);
 
 /// Stops an app and removes it.
 #[derive(Message, Clone, Debug)]
@@ -66,7 +65,7 @@ pub struct List;
 pub struct Find(pub String);
 
 impl Apps {
-    fn find(&self, name: &str) -> Result<(AppName, Addr<App>), AppsError> {
+    pub(super) fn find(&self, name: &str) -> Result<(AppName, Addr<App>), AppsError> {
         let missing = || AppsError::NoSuchApp(name.chars().take(80).collect());
         let name = AppName::parse(name).map_err(|_| missing())?;
         let entry = self.apps.get(&name).ok_or_else(missing)?;
@@ -79,7 +78,7 @@ impl Apps {
     }
 
     /// A listener of its own must not be another one's, nor a port that processes are given.
-    fn check_port(&self, config: &AppConfig) -> Result<(), AppsError> {
+    pub(super) fn check_port(&self, config: &AppConfig) -> Result<(), AppsError> {
         let Some(port) = config.port else {
             return Ok(());
         };
@@ -108,7 +107,12 @@ impl Apps {
         Ok(())
     }
 
-    fn write(&self, config: &AppConfig) -> BoxFuture<'static, Result<(), AppsError>> {
+    /// To be followed by `self.writes.end()`.
+    pub(super) fn write(
+        &mut self,
+        config: &AppConfig,
+    ) -> BoxFuture<'static, Result<(), AppsError>> {
+        self.writes.begin();
         let (directory, config) = (self.host.settings.config_dir.clone(), config.clone());
         let written =
             actix_rt::task::spawn_blocking(move || config_dir::write(&directory, &config));
@@ -131,16 +135,6 @@ fn stored(
         )))
     });
     result.boxed()
-}
-
-async fn deploy(app: Addr<App>, config: Arc<AppConfig>) -> Result<Ticket, AppsError> {
-    match app.send(Deploy(config)).await {
-        Ok(Ok(ticket)) => Ok(ticket),
-        Ok(Err(e)) => Err(e.into()),
-        Err(_) => Err(AppsError::Conflict(
-            "the application is being restarted: try again in a moment".to_owned(),
-        )),
-    }
 }
 
 impl From<AppError> for AppsError {
@@ -168,6 +162,7 @@ impl Handler<Create> for Apps {
         self.creating.insert(config.name.clone());
         let written = self.write(&config);
         let added = written.into_actor(self).map(move |written, apps, ctx| {
+            apps.writes.end();
             apps.creating.remove(&config.name);
             written?;
             let mut spec = apps.spec(config, vec![]);
@@ -192,44 +187,6 @@ impl Handler<Create> for Apps {
     }
 }
 
-impl Handler<Replace> for Apps {
-    type Result = ResponseActFuture<Self, Result<Ticket, AppsError>>;
-
-    fn handle(&mut self, Replace(config): Replace, _: &mut Self::Context) -> Self::Result {
-        let found = self
-            .find(config.name.as_str())
-            .and_then(|found| self.check_port(&config).map(|()| found));
-        let (name, app) = match found {
-            Ok(found) => found,
-            Err(error) => return Box::pin(fut::err(error)),
-        };
-        if self
-            .apps
-            .get(&name)
-            .is_some_and(|entry| entry.removal.is_some())
-        {
-            return Box::pin(fut::err(AppsError::Conflict(format!(
-                "\"{name}\" is being removed"
-            ))));
-        }
-        let config = Arc::new(config);
-        let written = self.write(&config);
-        let replaced = written.into_actor(self).map(move |written, apps, _| {
-            written?;
-            if let Some(entry) = apps.apps.get_mut(&name) {
-                entry.spec.config = Arc::clone(&config);
-                entry.spec.warnings.clear();
-            }
-            Ok(config)
-        });
-        Box::pin(
-            replaced.then(|replaced: Result<Arc<AppConfig>, AppsError>, apps, _| {
-                async move { deploy(app, replaced?).await }.into_actor(apps)
-            }),
-        )
-    }
-}
-
 impl Handler<Remove> for Apps {
     type Result = ResponseActFuture<Self, Result<Ticket, AppsError>>;
 
@@ -242,6 +199,7 @@ impl Handler<Remove> for Apps {
             Ok(found) => found,
             Err(error) => return Box::pin(fut::err(error)),
         };
+        self.writes.begin();
         let (directory, gone) = (self.host.settings.config_dir.clone(), name.clone());
         let removed = actix_rt::task::spawn_blocking(move || config_dir::remove(&directory, &gone));
         let asked = async move {
@@ -254,6 +212,7 @@ impl Handler<Remove> for Apps {
             }
         };
         Box::pin(asked.into_actor(self).map(move |asked, apps, _| {
+            apps.writes.end();
             let ticket: Ticket = asked?;
             let (waiting, outcome) = watch::channel(None);
             if let Some(entry) = apps.apps.get_mut(&name) {

@@ -15,6 +15,8 @@ struct World {
     live: BTreeMap<BatchId, BTreeSet<String>>,
     stopping: BTreeSet<BatchId>,
     draining: BTreeSet<BatchId>,
+    configuring: BTreeSet<OpId>,
+    leaving: BTreeSet<(BatchId, String)>,
     ends: Vec<(OpId, End)>,
     requested: Vec<OpId>,
     next_release: u64,
@@ -42,8 +44,20 @@ impl World {
         match command {
             Command::Build(op) => assert!(self.builds.insert(op, None).is_none(), "built twice"),
             Command::Load(op, release) => assert!(self.builds.insert(op, Some(release)).is_none()),
+            Command::Configure(op) => assert!(self.configuring.insert(op), "configured twice"),
             Command::AbortBuild(op) => {
-                assert!(self.builds.remove(&op).is_some(), "nothing to abort");
+                let was = self.builds.remove(&op).is_some() || self.configuring.remove(&op);
+                assert!(was, "nothing to abort");
+            }
+            Command::Grow { batch, added, .. } => {
+                for id in added {
+                    let is_new = self.live.get_mut(&batch).expect("grown").insert(id);
+                    assert!(is_new, "a process is started beside its namesake");
+                }
+            }
+            Command::Shrink { batch, removed } => {
+                self.leaving
+                    .extend(removed.into_iter().map(|id| (batch, id)));
             }
             Command::Spawn { batch, op } => {
                 let processes = self.built.remove(&op).expect("spawned without a release");
@@ -126,12 +140,51 @@ impl World {
         }
     }
 
+    /// Answers the question what an operation has to do, in one of the ways there are.
+    fn configure(&mut self, nth: usize) {
+        let Some(op) = self.configuring.pop_first() else {
+            return;
+        };
+        let event = match nth {
+            0 => Event::Configured(op),
+            1 => Event::BuildFailed(op),
+            2 => Event::Deploys { op, recreate: true },
+            3 => Event::Deploys {
+                op,
+                recreate: false,
+            },
+            _ if self.life.serving().is_none() => Event::Configured(op),
+            more => Event::Resized {
+                op,
+                processes: (3..=more).map(|i| format!("web.{}", i - 2)).collect(),
+            },
+        };
+        self.feed(event);
+    }
+
+    /// Ends one process that was told to leave.
+    fn leave(&mut self) {
+        if let Some((batch, id)) = self.leaving.pop_first() {
+            let known = self.live.get_mut(&batch);
+            if known.is_some_and(|ids| ids.remove(&id)) {
+                self.feed(Event::Process {
+                    batch,
+                    id,
+                    phase: Phase::Stopped,
+                    exited: true,
+                });
+            }
+        }
+    }
+
     /// Carries out everything that is pending, as a world does in which nothing fails.
     fn settle(&mut self) {
         for _ in 0..200 {
             for batch in std::mem::take(&mut self.draining) {
                 self.feed(Event::Drained(batch));
             }
+            self.leave();
+            self.configure(0);
             for batch in self.stopping.clone() {
                 for id in self.live.get(&batch).cloned().unwrap_or_default() {
                     self.live.get_mut(&batch).expect("known").remove(&id);
@@ -214,7 +267,7 @@ fn a_release_that_exits_or_is_late_leaves_the_old_one_serving() {
                 exited: true,
             });
         } else {
-            world.feed(Event::BootTimeout(new));
+            world.feed(Event::BootTimeout(op));
         }
         assert!(matches!(world.end_of(op), Some(End::Failed(_, Some(batch))) if *batch == new));
         assert_eq!((world.life.serving(), world.life.current()), (old, Some(1)));
@@ -330,8 +383,103 @@ fn stop_takes_the_place_of_a_deploy_and_ends_everything() {
     );
 }
 
+/// Begins a change of scale to these processes.
+fn resize(world: &mut World, processes: &[&str]) -> OpId {
+    let op = world.request(Kind::Configure);
+    assert!(world.configuring.remove(&op));
+    let processes = processes.iter().map(|p| (*p).to_owned()).collect();
+    world.feed(Event::Resized { op, processes });
+    op
+}
+
+fn ready(world: &mut World, batch: BatchId, id: &str) {
+    world.feed(Event::Process {
+        batch,
+        id: id.into(),
+        phase: Phase::Ready,
+        exited: false,
+    });
+}
+
+#[test]
+fn a_change_of_scale_keeps_the_batch_and_ends_when_all_is_as_wanted() {
+    let mut world = running();
+    let batch = world.life.serving().expect("serves");
+    let more = resize(&mut world, &["web.1", "web.2", "web.3"]);
+    ready(&mut world, batch, "web.2");
+    assert_eq!(world.end_of(more), None);
+    ready(&mut world, batch, "web.3");
+    assert_eq!(world.end_of(more), Some(&End::Done));
+    let fewer = resize(&mut world, &["web.2"]);
+    assert_eq!(world.leaving.len(), 2);
+    world.leave();
+    assert_eq!(world.end_of(fewer), None);
+    world.leave();
+    assert_eq!(world.end_of(fewer), Some(&End::Done));
+    assert_eq!(world.life.serving(), Some(batch));
+    assert!(world.stopping.is_empty() && world.draining.is_empty());
+}
+
+#[test]
+fn a_process_that_is_added_and_ends_fails_the_change_and_nothing_else() {
+    let mut world = running();
+    let batch = world.life.serving().expect("serves");
+    let op = resize(&mut world, &["web.1", "web.2"]);
+    world.feed(Event::Process {
+        batch,
+        id: "web.1".into(),
+        phase: Phase::Backoff,
+        exited: true,
+    });
+    assert_eq!(
+        world.end_of(op),
+        None,
+        "a crash of another is not its matter"
+    );
+    world.feed(Event::Process {
+        batch,
+        id: "web.2".into(),
+        phase: Phase::Backoff,
+        exited: true,
+    });
+    let failed = End::Failed(Cause::Exited("web.2".into()), Some(batch));
+    assert_eq!(world.end_of(op), Some(&failed));
+    assert_eq!(world.life.serving(), Some(batch));
+    assert!(world.stopping.is_empty(), "it is kept under supervision");
+}
+
+#[test]
+fn a_boot_timeout_counts_only_for_the_operation_that_armed_it() {
+    let mut world = running();
+    let batch = world.life.serving().expect("serves");
+    let op = resize(&mut world, &["web.1", "web.2"]);
+    world.feed(Event::BootTimeout(op - 1));
+    assert_eq!(world.end_of(op), None);
+    world.feed(Event::BootTimeout(op));
+    let late = End::Failed(Cause::NotReady(vec!["web.2".into()]), Some(batch));
+    assert_eq!(world.end_of(op), Some(&late));
+}
+
+#[test]
+fn a_change_that_needs_a_deploy_becomes_one() {
+    let mut world = running();
+    let op = world.request(Kind::Configure);
+    assert!(world.configuring.remove(&op));
+    world.feed(Event::Deploys {
+        op,
+        recreate: false,
+    });
+    assert_eq!(
+        world.life.active(),
+        Some((op, Kind::Deploy { recreate: false }))
+    );
+    world.settle();
+    assert_eq!(world.end_of(op), Some(&End::Done));
+    assert_eq!(world.life.current(), Some(2));
+}
+
 fn step() -> impl Strategy<Value = (u8, usize)> {
-    (0u8..10, 0usize..6)
+    (0u8..13, 0usize..6)
 }
 
 proptest! {
@@ -351,13 +499,16 @@ proptest! {
                 6 => world.phase(nth, Phase::Ready, false),
                 7 => world.phase(nth, Phase::Backoff, true),
                 8 => { let op = world.requested.len().saturating_sub(nth) as OpId; world.feed(Event::Cancel(op)); }
-                _ => { let booting = world.live.keys().nth(nth).copied().unwrap_or(0); world.feed(Event::BootTimeout(booting)); }
+                9 => { let op = world.requested.len().saturating_sub(nth) as OpId; world.feed(Event::BootTimeout(op)); }
+                10 => { world.request(Kind::Configure); }
+                11 => world.configure(nth),
+                _ => world.leave(),
             }
         }
         world.request(Kind::Stop);
         world.settle();
         prop_assert!(world.live.is_empty(), "{:?}", world.live);
-        prop_assert!(world.builds.is_empty());
+        prop_assert!(world.builds.is_empty() && world.configuring.is_empty());
         let mut ended: Vec<_> = world.ends.iter().map(|(op, _)| *op).collect();
         ended.sort_unstable();
         prop_assert_eq!(ended, world.requested.clone());

@@ -170,8 +170,12 @@ impl App {
             .map(|(s, _)| s.id.clone())
             .collect();
         for id in ids {
-            self.supervise(Event::Remove(ChildId::Process(batch, id)), ctx);
+            self.stop_process(batch, id, ctx);
         }
+    }
+
+    pub(super) fn stop_process(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
+        self.supervise(Event::Remove(ChildId::Process(batch, id)), ctx);
     }
 
     /// Stops all children, then this actor.
@@ -344,11 +348,8 @@ impl App {
     /// A Process actor is gone for good without having said that its OS process is: ends that too.
     fn make_sure_of_end(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
         let stopped = |s: &Snapshot| s.phase == Phase::Stopped;
-        if self
-            .batches
-            .get(&batch)
-            .is_none_or(|b| b.snapshot(&id).is_some_and(stopped))
-        {
+        let is_over = |b: &Batch| !b.is_leaving(&id) && b.snapshot(&id).is_some_and(stopped);
+        if self.batches.get(&batch).is_none_or(is_over) {
             return;
         }
         let left = self.left_running(batch, &id);
@@ -358,6 +359,9 @@ impl App {
             }
         };
         ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {
+            if let Some(batch) = app.batches.get_mut(&batch) {
+                batch.gone(&id);
+            }
             let event = lifecycle::Event::Process {
                 batch,
                 id,
@@ -384,6 +388,14 @@ impl Parent for App {
         match self.removal.is_some() && exit == Exit::Shutdown {
             true => self.remove_files(ctx),
             false => self.leave(exit, ctx),
+        }
+    }
+
+    fn call(id: &ChildId) -> String {
+        match id {
+            ChildId::Log => "the log".to_owned(),
+            ChildId::Installer(_) => "the installer".to_owned(),
+            ChildId::Process(_, id) => format!("the owner of {id}"),
         }
     }
 

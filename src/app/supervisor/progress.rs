@@ -16,7 +16,7 @@ use crate::app::runnable::{self, Runnable};
 use crate::install::installer::{InstallEvent, InstallProgress, InstallSpec};
 use crate::install::record::{Failure, Step};
 use crate::install::release;
-use crate::process::worker::{ProcessChanged, Snapshot};
+use crate::process::worker::{Phase, ProcessChanged, Snapshot};
 use crate::supervision::Exit;
 
 /// What an installer needs besides its ids; found out on a blocking thread.
@@ -85,7 +85,9 @@ impl App {
     /// Loads a kept release for `op`.
     pub(super) fn load(&mut self, op: OpId, release: u64, ctx: &mut Context<Self>) {
         let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
-        let loaded = actix_rt::task::spawn_blocking(move || Runnable::load(&host, &dirs, release));
+        let newest = Arc::clone(&self.spec.config);
+        let loaded =
+            actix_rt::task::spawn_blocking(move || Runnable::load(&host, &dirs, release, &newest));
         ctx.spawn(loaded.into_actor(self).map(move |loaded, app, ctx| {
             let failure = match loaded {
                 Ok(Ok(runnable)) => return app.built(op, runnable, ctx),
@@ -121,7 +123,7 @@ impl App {
         );
     }
 
-    fn built(&mut self, op: OpId, runnable: Runnable, ctx: &mut Context<Self>) {
+    pub(super) fn built(&mut self, op: OpId, runnable: Runnable, ctx: &mut Context<Self>) {
         let event = Event::Built {
             op,
             release: runnable.id(),
@@ -226,8 +228,16 @@ impl Handler<ProcessChanged> for App {
             phase: snapshot.phase,
             exited: exited.is_some(),
         };
+        // The name of one that leaves is free once its actor is gone too: that is told by `make_sure_of_end`.
+        let leaves = self
+            .batches
+            .get(&batch)
+            .is_some_and(|b| b.is_leaving(&snapshot.id));
+        let is_told = leaves && snapshot.phase == Phase::Stopped;
         self.take_snapshot(batch, snapshot);
-        self.feed(event, ctx);
+        if !is_told {
+            self.feed(event, ctx);
+        }
     }
 }
 

@@ -87,6 +87,7 @@ impl App {
             ));
         }
         self.created = remembered.created;
+        self.settled = remembered.settled;
         self.next_release = found.next_release;
         self.deployments = Deployments::recovered(
             found.deployments,
@@ -144,6 +145,13 @@ impl App {
         batch.unwrap_or(next)
     }
 
+    /// Ends those that were taken over and have no place in the batch: the scale was changed meanwhile.
+    pub(super) fn end_surplus(&mut self, ctx: &mut Context<Self>) {
+        let surplus = std::mem::take(&mut self.survivors);
+        let ended = futures::future::join_all(surplus.into_iter().map(identity::end));
+        ctx.spawn(ended.into_actor(self).map(|_, _, _| ()));
+    }
+
     /// Starts what should run.
     fn resume(&mut self, ctx: &mut Context<Self>) {
         match (self.life.wanted(), self.life.current()) {
@@ -159,12 +167,8 @@ impl App {
             (Wanted::Running, Some(release)) => {
                 let (op, _ticket) = self.operations.open(self.spec.config.clone(), None);
                 self.feed(Event::Request(op, Kind::Activate { release }), ctx);
-                if self.spec.deploy_at_start && !self.is_up_to_date(release) {
-                    log::info!(
-                        "{}: its document has changed since release {release}; it is deployed",
-                        self.name()
-                    );
-                    let _ticket = self.deploy(ctx);
+                if self.spec.deploy_at_start {
+                    let _ticket = self.catch_up(release, ctx);
                 }
             }
             (Wanted::Running, None) if self.spec.deploy_at_start => {
@@ -172,10 +176,5 @@ impl App {
             }
             (Wanted::Running, None) => self.publish(),
         }
-    }
-
-    fn is_up_to_date(&self, release: u64) -> bool {
-        let record = self.releases.iter().find(|r| r.id == release);
-        record.is_some_and(|r| r.document == self.spec.config.document)
     }
 }

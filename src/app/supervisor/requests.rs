@@ -67,7 +67,12 @@ pub struct Remove {
 }
 
 impl App {
-    fn request(&mut self, kind: Kind, deployment: Option<u64>, ctx: &mut Context<Self>) -> Ticket {
+    pub(super) fn request(
+        &mut self,
+        kind: Kind,
+        deployment: Option<u64>,
+        ctx: &mut Context<Self>,
+    ) -> Ticket {
         let (op, ticket) = self
             .operations
             .open(Arc::clone(&self.spec.config), deployment);
@@ -83,12 +88,21 @@ impl App {
 
     fn start(&mut self, ctx: &mut Context<Self>) -> Result<Accepted, AppError> {
         match (self.life.active(), self.life.current()) {
-            (Some((_, Kind::Stop)), Some(release)) => Ok(self.activate(release, None, ctx)),
+            (Some((_, Kind::Stop)), Some(release)) => Ok(self.start_release(release, ctx)),
             (Some((_, Kind::Stop)), None) => Ok(Accepted::Underway(self.deploy(ctx))),
             (Some(_), _) => Ok(Accepted::Already),
             (None, _) if self.life.serving().is_some() => Ok(Accepted::Already),
-            (None, Some(release)) => Ok(self.activate(release, None, ctx)),
+            (None, Some(release)) => Ok(self.start_release(release, ctx)),
             (None, None) => Ok(Accepted::Underway(self.deploy(ctx))),
+        }
+    }
+
+    /// Starts `release`, then what the document asks beyond it.
+    fn start_release(&mut self, release: u64, ctx: &mut Context<Self>) -> Accepted {
+        let started = self.activate(release, None, ctx);
+        match self.catch_up(release, ctx) {
+            Some(ticket) => Accepted::Underway(ticket),
+            None => started,
         }
     }
 
@@ -161,7 +175,7 @@ impl App {
         }
     }
 
-    fn is_going(&self) -> AppError {
+    pub(super) fn is_going(&self) -> AppError {
         AppError::Conflict(format!("\"{}\" is being removed", self.name()))
     }
 }

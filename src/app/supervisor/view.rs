@@ -65,10 +65,11 @@ impl App {
     }
 
     fn status(&self) -> Status {
-        let mut warnings = self.warnings.clone();
+        let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
         let mut processes = Vec::new();
         for batch in self.batches.values() {
-            for warning in &batch.runnable.warnings {
+            let runnable = &batch.runnable;
+            for warning in runnable.warnings.iter().chain(&runnable.scale_warnings) {
                 if !warnings.contains(warning) {
                     warnings.push(warning.clone());
                 }

@@ -1,0 +1,204 @@
+//! The config directory while the server runs: a file that is edited, added or removed does what PATCH, POST or DELETE
+//! does. What we wrote ourselves is what we know already, and so causes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+
+use super::{Apps, Remove};
+use crate::app::config::AppConfig;
+use crate::app::config_dir::{self, Document};
+use crate::app::name::AppName;
+use crate::app::supervisor::{Configure, Warn};
+
+/// A change of the directory is looked at after this time: editors and configuration tools write in several steps.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How long a file must be missing before its app is removed: some editors move the old file away first.
+const MISSING: Duration = Duration::from_secs(2);
+
+/// Reads the config directory again, soon.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub struct Rescan;
+
+/// What is known of the config directory beside the apps.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    /// Set while a [`Rescan`] of the watcher is in the mailbox or awaits its time: one at a time is enough.
+    is_told: Arc<AtomicBool>,
+    is_armed: bool,
+    /// Problems that were logged already.
+    problems: BTreeSet<String>,
+    /// Apps without a file, since when.
+    missing: BTreeMap<AppName, Instant>,
+}
+
+impl Apps {
+    pub(super) fn watch_directory(&mut self, ctx: &mut Context<Self>) {
+        let (apps, is_told) = (ctx.address(), Arc::clone(&self.watch.is_told));
+        let tell = move |event: notify::Result<notify::Event>| {
+            // Reading a file, as we do, is no change of it.
+            let is_change = event.as_ref().map_or(true, |event| !event.kind.is_access());
+            if is_change && !is_told.swap(true, Ordering::SeqCst) {
+                apps.do_send(Rescan);
+            }
+        };
+        let directory = &self.host.settings.config_dir;
+        let watcher = notify::recommended_watcher(tell).and_then(|mut watcher| {
+            watcher.watch(directory, RecursiveMode::NonRecursive)?;
+            Ok(watcher)
+        });
+        match watcher {
+            Ok(watcher) => self.watch.watcher = Some(watcher),
+            Err(e) => log::error!(
+                "{} cannot be watched, changes in it count after a SIGHUP: {e}",
+                directory.display()
+            ),
+        }
+    }
+
+    fn scan_after(&mut self, time: Duration, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.watch.is_armed, true) {
+            ctx.run_later(time, |apps, ctx| apps.scan(ctx));
+        }
+    }
+
+    fn scan(&mut self, ctx: &mut Context<Self>) {
+        self.watch.is_armed = false;
+        self.watch.is_told.store(false, Ordering::SeqCst);
+        let before = self.writes;
+        let (directory, rules) = (self.host.settings.config_dir.clone(), self.host.rules());
+        let read = actix_rt::task::spawn_blocking(move || config_dir::look(&directory, &rules));
+        ctx.spawn(
+            read.into_actor(self)
+                .map(move |read, apps, ctx| match read {
+                    Ok(Ok(_)) if !apps.writes.none_since(before) => apps.scan_after(SETTLE, ctx),
+                    Ok(Ok(documents)) => apps.apply(documents, ctx),
+                    Ok(Err(e)) => apps.note_problems(vec![format!(
+                        "{} cannot be read, everything stays as it is: {e}",
+                        apps.host.settings.config_dir.display()
+                    )]),
+                    Err(e) => log::error!("the config directory could not be read: {e}"),
+                }),
+        );
+    }
+
+    fn apply(&mut self, documents: Vec<Document>, ctx: &mut Context<Self>) {
+        let names: BTreeSet<_> = documents.iter().filter_map(|d| d.name.clone()).collect();
+        let mut problems = Vec::new();
+        for document in documents {
+            let known = document.name.filter(|name| self.apps.contains_key(name));
+            let config = document.config.and_then(|config| {
+                let refused = self.check_port(&config).err();
+                refused.map_or(Ok(config), |e| {
+                    Err(format!("{}: {e}", document.path.display()))
+                })
+            });
+            match (known, config) {
+                (Some(name), Ok(config)) => self.change(&name, config, ctx),
+                (Some(name), Err(problem)) => {
+                    let warning = config_dir::last_good_is_used(&problem);
+                    self.warn(&name, vec![warning]);
+                }
+                (None, Ok(config)) => {
+                    log::info!(
+                        "{}: its document has come to the config directory",
+                        config.name
+                    );
+                    let spec = self.spec(config, vec![]);
+                    self.add(spec, ctx);
+                }
+                (None, Err(problem)) => problems.push(problem),
+            }
+        }
+        self.note_problems(problems);
+        self.remove_missing(&names, ctx);
+    }
+
+    /// An app's file is sound: it counts if it says something new.
+    fn change(&mut self, name: &AppName, config: AppConfig, ctx: &mut Context<Self>) {
+        self.warn(name, vec![]);
+        let Some(entry) = self.apps.get_mut(name) else {
+            return;
+        };
+        if entry.removal.is_some() || entry.spec.config.document == config.document {
+            return;
+        }
+        log::info!("{name}: its document was edited");
+        entry.spec.config = Arc::new(config);
+        // A fresh App finds it in its specification.
+        if let Some((_, child)) = &entry.child {
+            let (app, config) = (child.addr.clone(), Arc::clone(&entry.spec.config));
+            let told = async move {
+                if let Ok(Err(e)) = app.send(Configure(config)).await {
+                    log::warn!("an edited document is not taken: {e}");
+                }
+            };
+            ctx.spawn(told.into_actor(self));
+        }
+    }
+
+    fn warn(&mut self, name: &AppName, warnings: Vec<String>) {
+        let Some(entry) = self.apps.get_mut(name) else {
+            return;
+        };
+        if entry.spec.warnings != warnings {
+            for warning in &warnings {
+                log::error!("{warning}");
+            }
+            entry.spec.warnings = warnings.clone();
+            if let Some((_, child)) = &entry.child {
+                child.addr.do_send(Warn(warnings));
+            }
+        }
+    }
+
+    /// Logs what was not logged before.
+    pub(super) fn note_problems(&mut self, problems: Vec<String>) {
+        let problems: BTreeSet<_> = problems.into_iter().collect();
+        for problem in problems.difference(&self.watch.problems) {
+            log::error!("left out: {problem}");
+        }
+        self.watch.problems = problems;
+    }
+
+    /// Removes apps whose file has been missing long enough. Their storage is kept: a file is lost more easily than a
+    /// DELETE is sent.
+    fn remove_missing(&mut self, found: &BTreeSet<AppName>, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let is_missing = |(name, entry): &(&AppName, &super::Entry)| {
+            entry.removal.is_none() && !found.contains(*name)
+        };
+        let missing = self.apps.iter().filter(is_missing);
+        let since = |name: &AppName| self.watch.missing.get(name).copied().unwrap_or(now);
+        let missing: BTreeMap<_, _> = missing.map(|(n, _)| (n.clone(), since(n))).collect();
+        for (name, since) in &missing {
+            if now.duration_since(*since) >= MISSING {
+                log::info!(
+                    "{name}: its document was removed; so is the application, but for its storage"
+                );
+                ctx.notify(Remove {
+                    name: name.to_string(),
+                    keep_storage: true,
+                });
+            }
+        }
+        if !missing.is_empty() {
+            self.scan_after(MISSING, ctx);
+        }
+        self.watch.missing = missing;
+    }
+}
+
+impl Handler<Rescan> for Apps {
+    type Result = ();
+
+    fn handle(&mut self, _: Rescan, ctx: &mut Self::Context) {
+        self.scan_after(SETTLE, ctx);
+    }
+}

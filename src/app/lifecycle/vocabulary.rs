@@ -1,0 +1,187 @@
+//! The words of the lifecycle: what can happen, what is commanded, how operations end (pure).
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::worker::Phase;
+
+/// Names an operation for as long as the actor lives.
+pub type OpId = u64;
+/// Names a batch, and the directories of its processes.
+pub type BatchId = u64;
+
+/// What the user last asked for; kept over restarts of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// Processes should run.
+    #[default]
+    Running,
+    /// None should.
+    Stopped,
+    /// The app is being removed for good.
+    Removed,
+}
+
+/// What an operation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Make a release and activate it; `recreate` ends the old batch before anything else.
+    Deploy {
+        /// Strategy of the document that is deployed.
+        recreate: bool,
+    },
+    /// Activate a release that exists.
+    Activate {
+        /// Which.
+        release: u64,
+    },
+    /// Do the least work that does what the newest document says; the actor finds out which when its turn comes.
+    Configure,
+    /// End all processes.
+    Stop,
+    /// End all processes for good.
+    Remove,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody wants something.
+    Request(OpId, Kind),
+    /// An operation is taken back.
+    Cancel(OpId),
+    /// The release of an operation is there to be activated.
+    Built {
+        /// The operation.
+        op: OpId,
+        /// The release.
+        release: u64,
+        /// Ids of its processes.
+        processes: Vec<String>,
+        /// Whether the old batch ends before the new one starts.
+        recreate: bool,
+    },
+    /// The release of an operation could not be made; the actor knows why.
+    BuildFailed(OpId),
+    /// A [`Kind::Configure`] is done: no process had to change.
+    Configured(OpId),
+    /// A [`Kind::Configure`] changes how many processes the serving batch has.
+    Resized {
+        /// The operation.
+        op: OpId,
+        /// Ids of all processes there should be.
+        processes: Vec<String>,
+    },
+    /// A [`Kind::Configure`] needs a new release.
+    Deploys {
+        /// The operation.
+        op: OpId,
+        /// As in [`Kind::Deploy`].
+        recreate: bool,
+    },
+    /// A process changed.
+    Process {
+        /// Its batch.
+        batch: BatchId,
+        /// `web.1`.
+        id: String,
+        /// Its phase now.
+        phase: Phase,
+        /// Whether the change is the end of its OS process.
+        exited: bool,
+    },
+    /// What an operation started had its time to get ready.
+    BootTimeout(OpId),
+    /// No request is on a batch any more, or its drain time is over.
+    Drained(BatchId),
+    /// The daemon ends: everything stops, what is wanted stays.
+    Shutdown,
+}
+
+/// Why a batch did not get ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The actor knows: the build failed.
+    Build,
+    /// This process ended before all were ready.
+    Exited(String),
+    /// These processes were not ready in time.
+    NotReady(Vec<String>),
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Well.
+    Done,
+    /// Not; the batch that failed, if it came so far.
+    Failed(Cause, Option<BatchId>),
+    /// A newer one replaced it while it waited.
+    Superseded,
+    /// It was cancelled, or a stop or remove took its place.
+    Cancelled,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make the release of an operation.
+    Build(OpId),
+    /// Load an existing release for an operation.
+    Load(OpId, u64),
+    /// Find out what an operation has to do: answer with [`Event::Configured`], [`Event::Resized`],
+    /// [`Event::Deploys`] or, of a new release of the same code, [`Event::Built`].
+    Configure(OpId),
+    /// Stop making it.
+    AbortBuild(OpId),
+    /// Start the processes of a release and arm their boot time-out.
+    Spawn {
+        /// The new batch.
+        batch: BatchId,
+        /// Its operation.
+        op: OpId,
+    },
+    /// Start more processes in a batch and arm their boot time-out.
+    Grow {
+        /// The batch.
+        batch: BatchId,
+        /// Its operation.
+        op: OpId,
+        /// Which.
+        added: Vec<String>,
+    },
+    /// Take processes out of the route, let their requests finish, then stop them.
+    Shrink {
+        /// The batch.
+        batch: BatchId,
+        /// Which.
+        removed: Vec<String>,
+    },
+    /// Tell [`Event::Drained`] when no request is on the batch.
+    Drain(BatchId),
+    /// Stop the processes of a batch.
+    Stop(BatchId),
+    /// Forget a batch: its processes are gone.
+    Forget(BatchId),
+    /// What is wanted, or which release is current, has changed: write it down.
+    Remember,
+    /// The operation is over.
+    Finish(OpId, End),
+    /// A recreating deploy ended badly after it had ended the old batch: activate this release again.
+    Restore(u64),
+    /// The routes may have changed.
+    Publish,
+}
+
+/// Where a batch is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Gets ready beside the one that serves.
+    Booting,
+    /// Is routed to.
+    Serving,
+    /// Finishes what is in flight.
+    Draining,
+    /// Its processes were told to stop.
+    Ending,
+}

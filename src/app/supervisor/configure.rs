@@ -1,0 +1,195 @@
+//! A new document: the least work that does what has changed in it.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use super::{Accepted, App, AppError, Ticket};
+use crate::app::change::{Work, fingerprint, least_work};
+use crate::app::config::AppConfig;
+use crate::app::lifecycle::{Event, Kind, OpId, Wanted};
+use crate::app::runnable::{Runnable, RunnableError, config_of_record};
+use crate::install::record::{Failure, Step};
+use crate::install::release;
+
+/// Takes a new document and does the least work for it.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "Result<Accepted, AppError>")]
+pub struct Configure(pub Arc<AppConfig>);
+
+/// Replaces what a person should know of the app's file in the config directory.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "()")]
+pub struct Warn(pub Vec<String>);
+
+impl App {
+    fn configure(&mut self, config: Arc<AppConfig>, ctx: &mut Context<Self>) -> Accepted {
+        let was_settled = self.is_settled();
+        let change = least_work(&self.spec.config, &config);
+        self.spec.config = config;
+        if was_settled && change <= Work::Scale {
+            // What a failed deploy or a rollback left out stays out: only what has changed now is done.
+            self.settle(&Arc::clone(&self.spec.config));
+        }
+        if self.life.wanted() != Wanted::Running || change == Work::Nothing && was_settled {
+            return Accepted::Already;
+        }
+        let is_deploy = |op: Option<(OpId, Kind)>| {
+            op.is_some_and(|(_, kind)| matches!(kind, Kind::Deploy { .. }))
+        };
+        if is_deploy(self.life.waiting()) {
+            return Accepted::Underway(self.deploy(ctx));
+        }
+        match self.work() {
+            // What is at work may change what there is to do: the operation looks again when its turn comes.
+            Work::Nothing | Work::Route | Work::Scale if self.life.active().is_none() => {
+                Accepted::Underway(self.request(Kind::Configure, None, ctx))
+            }
+            Work::Deploy if self.life.active().is_none() => Accepted::Underway(self.deploy(ctx)),
+            _ => {
+                let deployment = self.deployments.open(&self.journal);
+                Accepted::Underway(self.request(Kind::Configure, Some(deployment), ctx))
+            }
+        }
+    }
+
+    /// What it takes from what runs to the newest document.
+    fn work(&self) -> Work {
+        let serving = self.life.serving().and_then(|id| self.batches.get(&id));
+        let work = match (serving, self.life.current()) {
+            (Some(batch), _) => least_work(&batch.runnable.config, &self.spec.config),
+            (None, Some(release)) => self.work_from(release),
+            (None, None) => return Work::Deploy,
+        };
+        match self.is_settled() {
+            true => work.min(Work::Scale),
+            false => work,
+        }
+    }
+
+    fn work_from(&self, release: u64) -> Work {
+        let record = self.releases.iter().find(|r| r.id == release);
+        let config = record.and_then(|r| config_of_record(&self.spec.host, r).ok());
+        config.map_or(Work::Deploy, |own| least_work(&own, &self.spec.config))
+    }
+
+    /// Carries an operation out whose turn has come.
+    pub(super) fn configure_now(&mut self, op: OpId, ctx: &mut Context<Self>) {
+        let event = match (self.work(), self.life.serving(), self.life.current()) {
+            (Work::Restart, _, Some(release)) => return self.derive(op, release, ctx),
+            (Work::Restart | Work::Deploy, ..) | (_, None, None) => {
+                let recreate = Self::is_recreate(&self.spec.config);
+                if let Some(operation) = self.operations.get(op) {
+                    let journal = &self.journal;
+                    let deployments = &mut self.deployments;
+                    operation.config = Arc::clone(&self.spec.config);
+                    operation
+                        .deployment
+                        .get_or_insert_with(|| deployments.open(journal));
+                }
+                Event::Deploys { op, recreate }
+            }
+            (_, None, Some(release)) => return self.load(op, release, ctx),
+            (work, Some(batch), _) => {
+                let batch = self.batches.get_mut(&batch);
+                let processes = batch.map(|batch| {
+                    let changed = batch.runnable.reconfigured(&self.spec.config);
+                    let ids = changed.slots.iter().map(|slot| slot.id.clone()).collect();
+                    batch.reconfigure(Arc::new(changed));
+                    ids
+                });
+                match processes {
+                    Some(processes) if work == Work::Scale => Event::Resized { op, processes },
+                    _ => Event::Configured(op),
+                }
+            }
+        };
+        self.feed(event, ctx);
+    }
+
+    /// A new release of the same code.
+    fn derive(&mut self, op: OpId, of: u64, ctx: &mut Context<Self>) {
+        let id = self.next_release;
+        self.next_release += 1;
+        let config = Arc::clone(&self.spec.config);
+        if let Some(operation) = self.operations.get(op) {
+            operation.config = Arc::clone(&config);
+            let deployment = operation.deployment;
+            if let Some(deployment) = deployment {
+                let commit = self.releases.iter().find(|r| r.id == of);
+                if let Some(commit) = commit.map(|r| r.commit.clone()) {
+                    self.deployments.commit(deployment, commit, &self.journal);
+                }
+                self.deployments.runs(deployment, id, &self.journal);
+            }
+        }
+        let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
+        let derived = actix_rt::task::spawn_blocking(move || {
+            let release = release::derive(&dirs, of, id, config.document.clone())?;
+            let runnable = Runnable::new(&host, &dirs, release, config)?;
+            Result::<_, RunnableError>::Ok(runnable)
+        });
+        ctx.spawn(derived.into_actor(self).map(move |derived, app, ctx| {
+            let reason = match derived {
+                Ok(Ok(runnable)) => return app.built(op, runnable, ctx),
+                Ok(Err(e)) => e.to_string(),
+                Err(e) => e.to_string(),
+            };
+            app.build_failed(op, Failure::new(Step::Start, reason), ctx);
+        }));
+    }
+
+    /// After `release` was told to start: what the document asks beyond it, unless that was tried or passed over.
+    pub(super) fn catch_up(&mut self, release: u64, ctx: &mut Context<Self>) -> Option<Ticket> {
+        if self.is_settled() {
+            return None;
+        }
+        let work = self.work_from(release);
+        let ticket = match work {
+            Work::Nothing | Work::Route | Work::Scale => return None,
+            Work::Restart => {
+                let deployment = self.deployments.open(&self.journal);
+                self.request(Kind::Configure, Some(deployment), ctx)
+            }
+            Work::Deploy => self.deploy(ctx),
+        };
+        log::info!(
+            "{}: its document has changed since release {release}: {work:?} follows",
+            self.name()
+        );
+        Some(ticket)
+    }
+
+    /// Whether the newest document needs no attempt any more.
+    fn is_settled(&self) -> bool {
+        self.settled.as_ref() == Some(&fingerprint(&self.spec.config))
+    }
+
+    /// Notes that `config` was deployed, well or not, or passed over by a rollback.
+    pub(super) fn settle(&mut self, config: &AppConfig) {
+        let settled = Some(fingerprint(config));
+        if self.settled != settled {
+            self.settled = settled;
+            self.remember();
+        }
+    }
+}
+
+impl Handler<Configure> for App {
+    type Result = Result<Accepted, AppError>;
+
+    fn handle(&mut self, Configure(config): Configure, ctx: &mut Self::Context) -> Self::Result {
+        if self.life.wanted() == Wanted::Removed {
+            return Err(self.is_going());
+        }
+        Ok(self.configure(config, ctx))
+    }
+}
+
+impl Handler<Warn> for App {
+    type Result = ();
+
+    fn handle(&mut self, Warn(warnings): Warn, _: &mut Self::Context) {
+        self.spec.warnings = warnings;
+    }
+}
