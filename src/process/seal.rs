@@ -3,7 +3,7 @@
 //! Ownership alone keeps an app from its release only where the daemon is root, and never from the files of another app
 //! of the same user. Landlock knows no prohibitions, only permissions for whole trees: writing is permitted everywhere
 //! beside the way down to what is protected. Thus the few directories on that way themselves (`/`, `/var`, `/var/lib`)
-//! take no new entries from an app; below a release's own user they never did.
+//! take no new entries from an app, which their owner denies it anyway where the daemon is root.
 
 use std::fs;
 use std::io;

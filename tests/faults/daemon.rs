@@ -148,7 +148,7 @@ fn a_second_server_on_the_same_data_names_the_first_and_changes_nothing() {
 }
 
 /// Lets the running daemon have so many descriptors.
-fn limit_descriptors(pid: u32, limit: &str) {
+fn limit_descriptors(pid: i32, limit: &str) {
     let mut command = Command::new("prlimit");
     command.args(["--pid", &pid.to_string(), &format!("--nofile={limit}")]);
     assert!(command.status().unwrap().success());

@@ -95,11 +95,6 @@ impl Server {
             .to_owned()
     }
 
-    /// The process id of the daemon.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// A request to the API, with the token.
     pub(crate) fn request(&self, method: &str, target: &str) -> Request {
         Request::new(method, target).header("Authorization", &format!("Bearer {}", self.token()))
