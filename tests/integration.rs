@@ -20,6 +20,8 @@ mod logs;
 mod packages;
 mod process;
 mod process_actor;
+mod readiness;
+mod redeploys;
 mod routes;
 mod socket;
 mod static_files;

@@ -1,9 +1,11 @@
 //! [`Batch`]: the processes of one release that were started together, as their App sees them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::formation::Slot;
 use super::runnable::Runnable;
+use crate::process::diagnosis::Diagnosis;
 use crate::process::worker::{Phase, Snapshot};
 use crate::router::backend::{Backend, Load};
 
@@ -13,6 +15,8 @@ pub struct Batch {
     /// What they run.
     pub runnable: Arc<Runnable>,
     members: Vec<Member>,
+    /// Why those that were not ready in time were not.
+    pub diagnoses: BTreeMap<String, Diagnosis>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,7 +43,11 @@ impl Batch {
     #[must_use]
     pub fn new(runnable: Arc<Runnable>) -> Self {
         let members = runnable.slots.iter().cloned().map(Member::new).collect();
-        Self { runnable, members }
+        Self {
+            runnable,
+            members,
+            diagnoses: BTreeMap::new(),
+        }
     }
 
     /// The same release at another scale or route: members that it has no slot for stay until they are [`Self::gone`].

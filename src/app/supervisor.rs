@@ -204,9 +204,10 @@ impl App {
             let batch = app.batches.get(&id);
             // Where everything starts at once, some still wait for their turn: their time has not begun.
             let waits = batch.is_some_and(|b| b.members().any(|(_, snapshot)| snapshot.is_none()));
-            match waits && app.boot_batch == Some(id) {
-                true => app.arm_boot_timeout((id, op), limit, ctx),
-                false => app.feed(Event::BootTimeout(op), ctx),
+            if waits && app.boot_batch == Some(id) {
+                app.arm_boot_timeout((id, op), limit, ctx);
+            } else if app.is_active(op) {
+                app.boot_timed_out(id, op, ctx);
             }
         });
     }

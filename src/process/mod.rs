@@ -5,6 +5,7 @@
 //! what a later daemon knows of it. `spec`, `state`, `snapshot` and `exit` are pure. Only `worker.rs` owns an OS process.
 
 pub mod cgroup;
+pub mod diagnosis;
 pub mod exec;
 pub mod exit;
 pub mod identity;
@@ -12,7 +13,7 @@ mod instance;
 mod port_holder;
 pub mod ports;
 mod procfs;
-mod readiness;
+pub mod readiness;
 pub mod running;
 pub mod seal;
 pub mod snapshot;

@@ -16,6 +16,19 @@ const ALIVE: Duration = Duration::from_secs(1);
 /// does not wait a second for its first request.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
+/// Why a check did not go well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unready {
+    /// Nobody accepts connections.
+    NotListening,
+    /// No answer in time, or none at all.
+    Silent,
+    /// An answer that is not HTTP.
+    NotHttp,
+    /// An answer that is not 2xx.
+    Status(u16),
+}
+
 /// Resolves when a process that is not routed counts as ready, if it still lives then.
 pub(super) async fn alive() {
     sleep(ALIVE).await;
@@ -25,13 +38,8 @@ pub(super) async fn alive() {
 pub(super) async fn answering(port: u16, health: &HealthCheck) -> SocketAddr {
     let mut pause = FIRST_PAUSE;
     loop {
-        for address in [
-            SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
-        ] {
-            if timeout(health.timeout, answers(address, health.path.as_deref())).await == Ok(true) {
-                return address;
-            }
+        if let Ok(address) = check(port, health.path.as_deref(), health.timeout).await {
+            return address;
         }
         sleep(pause.min(health.interval)).await;
         pause = pause
@@ -40,24 +48,51 @@ pub(super) async fn answering(port: u16, health: &HealthCheck) -> SocketAddr {
     }
 }
 
-/// One check: a connect, and a GET of `path` if there is one.
-async fn answers(address: SocketAddr, path: Option<&str>) -> bool {
-    let Ok(mut stream) = TcpStream::connect(address).await else {
-        return false;
-    };
+/// One check of both loopback addresses, each within `limit`; the address that answers well.
+pub(super) async fn check(
+    port: u16,
+    path: Option<&str>,
+    limit: Duration,
+) -> Result<SocketAddr, Unready> {
+    let mut worst = Unready::NotListening;
+    for address in [
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+    ] {
+        let answer = timeout(limit, ask(address, path)).await;
+        match answer.unwrap_or(Err(Unready::Silent)) {
+            Ok(()) => return Ok(address),
+            Err(Unready::NotListening) => {}
+            Err(unready) => worst = unready,
+        }
+    }
+    Err(worst)
+}
+
+/// A connect, and a GET of `path` if there is one.
+async fn ask(address: SocketAddr, path: Option<&str>) -> Result<(), Unready> {
+    let connected = TcpStream::connect(address).await;
+    let mut stream = connected.map_err(|_| Unready::NotListening)?;
     // TCP lets a socket connect to itself when nothing listens on its own ephemeral port.
     if stream.local_addr().is_ok_and(|own| own == address) {
-        return false;
+        return Err(Unready::NotListening);
     }
-    match path {
-        None => true,
-        Some(path) => status_of_get(&mut stream, address, path)
-            .await
-            .is_some_and(|status| (200..300).contains(&status)),
+    let Some(path) = path else {
+        return Ok(());
+    };
+    let start = start_of_answer(&mut stream, address, path).await;
+    match parse_status(&start.ok_or(Unready::Silent)?) {
+        Some(200..300) => Ok(()),
+        Some(status) => Err(Unready::Status(status)),
+        None => Err(Unready::NotHttp),
     }
 }
 
-async fn status_of_get(stream: &mut TcpStream, address: SocketAddr, path: &str) -> Option<u16> {
+async fn start_of_answer(
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    path: &str,
+) -> Option<Vec<u8>> {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: procserver\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
@@ -65,7 +100,7 @@ async fn status_of_get(stream: &mut TcpStream, address: SocketAddr, path: &str) 
     let mut start = Vec::new();
     // `HTTP/1.1 200` is all that is wanted.
     stream.take(12).read_to_end(&mut start).await.ok()?;
-    parse_status(&start)
+    (!start.is_empty()).then_some(start)
 }
 
 fn parse_status(start: &[u8]) -> Option<u16> {

@@ -61,10 +61,6 @@ impl Server {
         self.setup.spare_port()
     }
 
-    pub(crate) fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("pids fit")
-    }
-
     pub(crate) fn directory(&self) -> &Path {
         self.setup.directory()
     }
@@ -93,6 +89,11 @@ impl Server {
             .expect("the server made a token")
             .trim()
             .to_owned()
+    }
+
+    /// The process id of the daemon.
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("pids fit")
     }
 
     /// A request to the API, with the token.

@@ -2,12 +2,17 @@
 
 use std::future::Future;
 
+use actix::prelude::*;
+
 use crate::app::batch::Batch;
-use crate::app::lifecycle::{BatchId, Cause};
+use crate::app::lifecycle::{BatchId, Cause, Event, OpId};
 use crate::install::record::{Failure, Step};
 use crate::logs::log::{Chunk, Log, Query, Read};
 use crate::logs::record::Stream;
+use crate::process::diagnosis::{Diagnosis, diagnose};
 use crate::process::exit::ExitStatus;
+use crate::process::readiness::Unready;
+use crate::process::worker::Phase;
 use crate::supervision::ChildRef;
 
 use super::App;
@@ -16,6 +21,27 @@ use super::App;
 const TAIL: usize = 20;
 
 impl App {
+    /// The time to get ready is over: looks why, as long as there is something to look at, then says so.
+    pub(super) fn boot_timed_out(&self, batch: BatchId, op: OpId, ctx: &mut Context<Self>) {
+        let late = self.batches.get(&batch).into_iter().flat_map(|b| {
+            let health = b.runnable.config.health_check.clone();
+            let late = b.members().filter(|(slot, _)| slot.routed);
+            late.filter_map(move |(slot, snapshot)| {
+                let snapshot = snapshot.filter(|s| s.phase == Phase::Starting)?;
+                let (id, health) = (slot.id.clone(), health.clone());
+                let (pid, port) = snapshot.pid.zip(snapshot.port)?;
+                Some(async move { (id, diagnose(pid, port, &health).await) })
+            })
+        });
+        let looked = futures::future::join_all(late.collect::<Vec<_>>());
+        ctx.spawn(looked.into_actor(self).map(move |diagnoses, app, ctx| {
+            if let Some(batch) = app.batches.get_mut(&batch) {
+                batch.diagnoses = diagnoses.into_iter().collect();
+            }
+            app.feed(Event::BootTimeout(op), ctx);
+        }));
+    }
+
     /// The failure of an operation: `known` when the build failed, else what the batch's processes did.
     pub(super) fn describe_failure(
         &self,
@@ -82,17 +108,52 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
     let check = &batch.runnable.config.health_check;
     let within = humantime::format_duration(check.boot_timeout);
     let snapshot = batch.snapshot(id);
-    let reason = match (snapshot.and_then(|s| s.port), &check.path) {
-        (Some(port), Some(path)) => {
-            format!("{id} did not answer GET {path} on port {port} with 2xx within {within}")
-        }
-        (Some(port), None) => format!("{id} did not listen on port {port} within {within}"),
-        (None, _) => format!("{id} could not be started within {within}"),
+    let warning = snapshot.and_then(|s| s.warning.clone());
+    let Some(port) = snapshot.and_then(|s| s.port) else {
+        let reason = format!("{id} could not be started within {within}");
+        return Failure::new(Step::Start, reason).hint(warning.unwrap_or_default());
     };
-    let hint = snapshot.and_then(|s| s.warning.clone()).unwrap_or_else(|| {
-        "listen on the port given in $PORT; a slow start needs a larger health_check.boot_timeout".to_owned()
-    });
-    Failure::new(Step::Start, reason).hint(hint)
+    let path = check.path.as_deref().unwrap_or("/");
+    let (reason, hint) = match batch.diagnoses.get(id) {
+        Some(found) => unready(found, port, path),
+        None => (format!("did not get ready on port {port}"), SLOW),
+    };
+    Failure::new(Step::Start, format!("{id} {reason} within {within}"))
+        .hint(warning.unwrap_or_else(|| hint.to_owned()))
+}
+
+const SLOW: &str = "a slow start needs a larger health_check.boot_timeout";
+
+/// What the process did instead of getting ready, and what to do about it.
+fn unready(found: &Diagnosis, port: u16, path: &str) -> (String, &'static str) {
+    let elsewhere = found.listens.iter().all(|address| address.port() != port);
+    match found.check {
+        Some(Unready::NotListening) if found.listens.is_empty() => (
+            format!("did not listen on port {port}, nor on any other,"),
+            "listen on the port given in $PORT; a slow start needs a larger health_check.boot_timeout",
+        ),
+        Some(Unready::NotListening) if elsewhere => (
+            format!("did not listen on port {port} ({found})"),
+            "listen on the port given in $PORT instead of one of the app's own",
+        ),
+        Some(Unready::NotListening) => (
+            format!("did not listen on port {port} of 127.0.0.1 or ::1 ({found})"),
+            "listen on 127.0.0.1, ::1 or on all addresses",
+        ),
+        Some(Unready::Silent) => (
+            format!("accepted connections on port {port} but did not answer GET {path}"),
+            "answer the path of health_check, or leave that out: then a connection is enough",
+        ),
+        Some(Unready::NotHttp) => (
+            format!("answered GET {path} on port {port} with something that is not HTTP"),
+            "speak HTTP on $PORT, or leave health_check.path out: then a connection is enough",
+        ),
+        Some(Unready::Status(status)) => (
+            format!("answered GET {path} on port {port} with {status} instead of 2xx"),
+            "its last lines may say why; health_check.path must answer 2xx once the app is ready",
+        ),
+        None => (format!("got ready on port {port} too late, not"), SLOW),
+    }
 }
 
 /// The last lines of a process, errors if it wrote any, else its normal output.

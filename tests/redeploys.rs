@@ -1,0 +1,251 @@
+//! Many deploys: under load, at once, cancelled, and back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::fixture::{document, web_repo, with};
+use crate::support::machine::processes_of;
+use crate::support::repo::Repo;
+use crate::support::server::Server;
+use crate::support::wait::{SOON, eventually};
+
+/// Listens long before it is ready: until then it answers 500 to everything, and 503 to its health check. A second one
+/// of it at the same time ends: it needs the lock of the first.
+const SLOW_WEB: &str = r#"
+import fcntl, http.server, os, signal, time
+if os.environ.get("ALONE"):
+    lock = open(os.path.join(os.environ["STORAGE_DIR"], "lock"), "w")
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+READY_AT = time.monotonic() + 0.1
+VERSION = open("VERSION").read().strip().encode()
+class App(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        ready = time.monotonic() >= READY_AT
+        self.send_response(200 if ready else 503 if self.path == "/up" else 500)
+        self.send_header("Content-Length", str(len(VERSION)))
+        self.end_headers()
+        self.wfile.write(VERSION)
+    def log_message(self, *args):
+        pass
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
+"#;
+
+fn slow_repo() -> Repo {
+    let procfile = "web: exec python3 web.py\n";
+    Repo::new(&[
+        ("Procfile", procfile),
+        ("web.py", SLOW_WEB),
+        ("VERSION", "0"),
+    ])
+}
+
+fn slow_document(repo: &Repo) -> Value {
+    let health = json!({ "path": "/up", "interval": "100ms", "boot_timeout": "20s" });
+    with(document("echo", repo), json!({ "health_check": health }))
+}
+
+/// How many redeploys run under load; the CI runs few.
+fn redeploys() -> u32 {
+    let asked = std::env::var("PROCSERVER_TEST_REDEPLOYS").ok();
+    asked.map_or(20, |number| number.parse().expect("a number"))
+}
+
+/// Visits the app from two threads during `work`; what they saw, in order, without repetitions. Each answer is 200.
+fn visited_during(server: &Server, work: impl FnOnce()) -> Vec<Vec<u32>> {
+    let over = AtomicBool::new(false);
+    let visit = || {
+        let mut seen: Vec<u32> = Vec::new();
+        while !over.load(Ordering::SeqCst) {
+            let version = server.visit("/echo/").expect(200).text();
+            seen.push(version.parse().expect("a version"));
+            seen.dedup();
+        }
+        seen
+    };
+    std::thread::scope(|scope| {
+        let visitors = [scope.spawn(visit), scope.spawn(visit)];
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        over.store(true, Ordering::SeqCst);
+        let seen = visitors.map(|visitor| visitor.join().unwrap());
+        worked.unwrap();
+        seen.to_vec()
+    })
+}
+
+#[test]
+fn no_request_fails_while_one_redeploy_follows_the_other_and_each_release_serves() {
+    let (server, repo) = (Server::start(), slow_repo());
+    server.deploy(&slow_document(&repo));
+    let seen = visited_during(&server, || {
+        for version in 1..=redeploys() {
+            repo.commit(&[("VERSION", &version.to_string())]);
+            server.act("echo", "redeploy").expect(200);
+            let served = server.visit("/echo/").expect(200).text();
+            assert_eq!(
+                served,
+                version.to_string(),
+                "the new release serves when it is done"
+            );
+        }
+    });
+    for versions in seen {
+        assert!(
+            versions.is_sorted(),
+            "an old release came back: {versions:?}"
+        );
+        assert!(!versions.is_empty());
+    }
+}
+
+#[test]
+fn an_app_that_cannot_run_twice_is_recreated_while_its_requests_wait() {
+    let (server, repo) = (Server::start(), slow_repo());
+    let alone = json!({ "strategy": "recreate", "env": { "ALONE": "1" } });
+    server.deploy(&with(slow_document(&repo), alone));
+    let seen = visited_during(&server, || {
+        for version in 1..=3 {
+            repo.commit(&[("VERSION", &version.to_string())]);
+            server.act("echo", "redeploy").expect(200);
+        }
+    });
+    for versions in seen {
+        assert!(versions.is_sorted(), "{versions:?}");
+    }
+    assert_eq!(server.process("echo", "web.1")["restarts"], 0);
+}
+
+#[test]
+fn of_ten_deploys_at_once_one_runs_the_newest_waits_and_the_rest_are_superseded() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let install = json!({ "install": ["until [ -e $STORAGE_DIR/go ]; do sleep 0.02; done"] });
+    let slow = with(document("echo", &repo), install);
+    let gate = server.directory().join("apps/echo/storage/go");
+    server.send("POST", "/applications", &slow).expect(202);
+    for _ in 0..10 {
+        server
+            .send("POST", "/applications/echo/redeploy", &Value::Null)
+            .expect(202);
+    }
+    eventually("the first one builds", SOON, || {
+        let opened = std::fs::write(&gate, "");
+        opened.is_ok().then_some(())
+    });
+    let records = || {
+        server
+            .get("/applications/echo/deployments")
+            .expect(200)
+            .json()
+    };
+    eventually("all are over", SOON, || {
+        let text = records().to_string();
+        (!text.contains("\"waiting\"") && !text.contains("\"running\"")).then_some(())
+    });
+    let records = records();
+    let states: Vec<_> = records
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| &r["state"])
+        .collect();
+    assert_eq!(states.len(), 11);
+    assert_eq!(
+        (states[0], states[10]),
+        (&json!("succeeded"), &json!("succeeded"))
+    );
+    assert!(
+        states[1..10].iter().all(|s| *s == "superseded"),
+        "{states:?}"
+    );
+}
+
+#[test]
+fn a_cancel_ends_all_that_the_step_has_started_and_the_old_release_serves() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    let before = processes_of(server.directory()).len();
+    let build = "(setsid sleep 600 &); sleep 601 & touch $STORAGE_DIR/began; wait";
+    let patch = json!({ "install": [build] });
+    let accepted = server
+        .send("PATCH", "/applications/echo", &patch)
+        .expect(202);
+    let deployment = accepted.header("location").unwrap().to_owned();
+    eventually("the step began", SOON, || {
+        let began = server.directory().join("apps/echo/storage/began");
+        began.exists().then_some(())
+    });
+    let cancel = format!("{deployment}/cancel");
+    server.send("POST", &cancel, &Value::Null).expect(202);
+    eventually("it is over", SOON, || {
+        (server.get(&deployment).json()["state"] == "cancelled").then_some(())
+    });
+    eventually("nothing of the step runs", SOON, || {
+        (processes_of(server.directory()).len() == before).then_some(())
+    });
+    server.send("POST", &cancel, &Value::Null).expect(409);
+    assert_eq!(server.visit("/echo/").expect(200).json()["version"], "1");
+    let releases = server.get("/applications/echo/releases").json();
+    assert_eq!(releases.as_array().unwrap().len(), 1, "{releases}");
+}
+
+#[test]
+fn a_rollback_fetches_and_installs_nothing() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let install = json!({ "install": ["sleep 1"] });
+    server.deploy(&with(document("echo", &repo), install));
+    repo.commit(&[("VERSION", "2")]);
+    server.act("echo", "redeploy").expect(200);
+    let began = Instant::now();
+    server.act("echo", "rollback").expect(200);
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(server.visit("/echo/").expect(200).json()["version"], "1");
+    let record = server
+        .get("/applications/echo/deployments/3")
+        .expect(200)
+        .json();
+    let steps: Vec<_> = record["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| &s["step"])
+        .collect();
+    assert_eq!(steps, ["start"], "{record}");
+    server
+        .send(
+            "POST",
+            "/applications/echo/rollback",
+            &json!({ "release": 99 }),
+        )
+        .expect(404);
+}
+
+#[test]
+fn a_process_type_that_is_gone_stops_and_a_changed_command_restarts() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let procfile = |job: &str| format!("web: exec python3 web.py\n{job}");
+    repo.commit(&[(
+        "Procfile",
+        &procfile("job: exec sleep 600\nold: exec sleep 601\n"),
+    )]);
+    server.deploy(&document("echo", &repo));
+    let (job, old) = (
+        server.ready_pid("echo", "job.1"),
+        server.ready_pid("echo", "old.1"),
+    );
+    repo.commit(&[("Procfile", &procfile("job: exec sleep 602\n"))]);
+    server.act("echo", "redeploy").expect(200);
+    eventually("the old ones are gone", SOON, || {
+        let left = processes_of(server.directory());
+        (!left.contains(&old) && !left.contains(&job)).then_some(())
+    });
+    assert_ne!(server.ready_pid("echo", "job.1"), job);
+    let status = server.status("echo");
+    assert_eq!(status["processes"].as_array().unwrap().len(), 2, "{status}");
+}
