@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{socket, token};
 use crate::app::apps::{Apps, Rescan};
-use crate::process::cgroup;
+use crate::process::{cgroup, seal};
 use crate::settings::Settings;
 use crate::supervision::{ChildRef, Exit};
 
@@ -85,6 +85,7 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     make_directories(&settings)?;
     let _lock = Lock::acquire(&settings.data_dir)?;
     cgroup::prepare();
+    seal::prepare();
     let listeners = settings
         .listen
         .iter()

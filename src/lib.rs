@@ -39,6 +39,11 @@
 //! [`install::release`]. `Spawn` starts a batch of [`process::worker`]s for it; when all are ready the route switches,
 //! the old batch drains and stops. A deploy that fails changes nothing that runs.
 //!
+//! # What is told
+//!
+//! Whatever happens to a process, a deployment, a route or an actor becomes one [`events::Report`]: a line in the
+//! server's own log, and an event for those who follow `GET /events`.
+//!
 //! # Invariants
 //!
 //! - Pure files (`supervision/` but for `monitor` and `child_ref`, `app/lifecycle`, `process/state`, `router/table`,

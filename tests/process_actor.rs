@@ -165,6 +165,8 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
         },
         runtime: root.join("run"),
         preferred_port: None,
+        seal: None,
+        turns: None,
     }
 }
 

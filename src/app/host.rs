@@ -8,6 +8,7 @@ use super::config::Rules;
 use crate::events::Feed;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
+use crate::process::turns::Turns;
 use crate::router::router::Router;
 use crate::settings::Settings;
 use crate::supervision::ChildRef;
@@ -27,6 +28,8 @@ pub struct Host {
     pub logs: ArbiterHandle,
     /// The logs of all applications.
     pub app_logs: AppLogs,
+    /// Who may start when the server starts.
+    pub turns: Turns,
     /// Where it is told what happens.
     pub events: Feed,
     /// Whether processes can be given another account: the daemon is root.

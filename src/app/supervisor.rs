@@ -85,6 +85,8 @@ pub struct App {
     /// What was reported of the route last.
     reported: Option<(Availability, Vec<SocketAddr>)>,
     survivors: Vec<Identity>,
+    /// The batch that starts with the server.
+    boot_batch: Option<BatchId>,
     /// The port that each process had last.
     ports: BTreeMap<String, u16>,
     warnings: Vec<String>,
@@ -113,6 +115,7 @@ impl App {
             publisher,
             reported: None,
             survivors: vec![],
+            boot_batch: None,
             ports: BTreeMap::new(),
             warnings: vec![],
             removal: None,
@@ -188,9 +191,23 @@ impl App {
         }
         let runnable = self.batches.get(&batch).map(|b| &b.runnable);
         let limit = runnable.map(|r| r.config.health_check.boot_timeout);
-        ctx.run_later(limit.unwrap_or_default(), move |app, ctx| {
-            if app.is_active(op) {
-                app.boot_timed_out(batch, op, ctx);
+        self.arm_boot_timeout((batch, op), limit.unwrap_or_default(), ctx);
+    }
+
+    fn arm_boot_timeout(
+        &self,
+        (id, op): (BatchId, OpId),
+        limit: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        ctx.run_later(limit, move |app, ctx| {
+            let batch = app.batches.get(&id);
+            // Where everything starts at once, some still wait for their turn: their time has not begun.
+            let waits = batch.is_some_and(|b| b.members().any(|(_, snapshot)| snapshot.is_none()));
+            if waits && app.boot_batch == Some(id) {
+                app.arm_boot_timeout((id, op), limit, ctx);
+            } else if app.is_active(op) {
+                app.boot_timed_out(id, op, ctx);
             }
         });
     }

@@ -18,6 +18,7 @@ use crate::front::access_log::{self, Sink};
 use crate::logs::access::AccessLog;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
+use crate::process::turns::Turns;
 use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
@@ -49,6 +50,7 @@ impl Tree {
             control: Arbiter::current(),
             logs: logs.handle(),
             app_logs: AppLogs::default(),
+            turns: Turns::new(std::thread::available_parallelism().map_or(1, Into::into)),
             events: Feed::default(),
             can_switch: nix::unistd::geteuid().is_root(),
             settings: Arc::clone(settings),

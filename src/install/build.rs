@@ -156,6 +156,7 @@ async fn run(
         environment,
         output: Output::Pipe,
         identity: None,
+        seal: None,
         nice: Some(NICE),
         umask: 0o022,
     };

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup;
 use super::identity::{self, Purpose};
+use super::seal::Seal;
 use super::spawn::{Exec, Output};
 
 /// The verb, as the first argument of the binary.
@@ -35,6 +36,7 @@ pub(super) struct Instructions {
     pub(super) output: Output,
     pub(super) identity: Option<Purpose>,
     pub(super) cgroup: Option<PathBuf>,
+    pub(super) seal: Option<Seal>,
     pub(super) nice: Option<i32>,
     pub(super) umask: u32,
     pub(super) open_files: Option<u64>,
@@ -133,6 +135,10 @@ fn become_command() -> Result<std::convert::Infallible, Failure> {
         // Now, not just before exec: the runtime directory belongs to the daemon's user.
         identity::record_self(purpose)
             .map_err(|e| Failure::new(Step::Identity, purpose.directory.display(), e))?;
+    }
+    if let Some(seal) = &instructions.seal {
+        // While every directory on the way can be read. Ownership protects most of it, too: no reason to start nothing.
+        let _ = seal.apply();
     }
     if let Some(credentials) = &instructions.credentials {
         switch_to(credentials)?;

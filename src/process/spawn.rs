@@ -18,6 +18,7 @@ use super::exec::{Credentials, Failure, Instructions, Step, VERB};
 use super::exit::ExitStatus;
 use super::identity::Purpose;
 use super::running::Running;
+use super::seal::Seal;
 use super::stop;
 use crate::app::account::Account;
 
@@ -42,6 +43,8 @@ pub struct ExecSpec {
     /// Unique on this machine among what runs at the same time, e.g. the absolute path of a directory that belongs to
     /// this run alone: by it [`stop`] finds what left the session.
     pub instance: String,
+    /// Where it may not write.
+    pub seal: Option<Seal>,
     /// Where stdout and stderr go.
     pub output: Output,
     /// The record to write before the command runs.
@@ -253,6 +256,7 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
         environment,
         output: spec.output.clone(),
         identity: spec.identity.clone(),
+        seal: spec.seal.clone(),
         cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),
         nice: spec.nice,
         umask: spec.umask,

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::identity::Purpose;
+use super::seal::Seal;
 use super::spawn::{Exec, ExecSpec, Output};
+use super::turns::Turns;
 use crate::app::account::Account;
 use crate::app::config::{HealthCheck, StopPolicy};
 use crate::app::name::AppName;
@@ -42,6 +44,10 @@ pub struct ProcessSpec {
     pub runtime: PathBuf,
     /// The port its predecessor had.
     pub preferred_port: Option<u16>,
+    /// Where it waits for its turn to start the first time; `None`: it starts at once.
+    pub turns: Option<Turns>,
+    /// Where it may not write; `None`: wherever the owners of files let it.
+    pub seal: Option<Seal>,
 }
 
 impl ProcessSpec {
@@ -97,6 +103,11 @@ impl ProcessSpec {
                 port,
                 digest: self.digest(),
                 directory: directory.clone(),
+            }),
+            seal: self.seal.clone().map(|mut seal| {
+                // It may open /dev/stdout anew.
+                seal.writable.push(directory.clone());
+                seal
             }),
             output: Output::Fifos { directory },
             nice: None,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use tokio::sync::Notify;
 
 use super::exit::{ExitRecord, ExitStatus};
 use super::identity::{self, Identity};
@@ -17,6 +18,7 @@ use super::spawn::{self, SpawnError, Spawned};
 pub use super::spec::ProcessSpec;
 use super::state::{Attempt, Command, Event, Life};
 use super::stop::{self, Stopped};
+use super::turns::{self, Turn};
 use super::{instance, port_holder, readiness};
 use crate::logs::log::{Attach, Detach, Log};
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
@@ -64,6 +66,10 @@ pub struct Process {
     port_warning: Option<String>,
     started_at: Option<jiff::Timestamp>,
     is_attached: bool,
+    /// While it starts with the server.
+    turn: Option<Turn>,
+    /// Wakes it when it is stopped while it waits for its turn.
+    stopped: Rc<Notify>,
     /// The futures that watch the present OS process.
     watches: Vec<SpawnHandle>,
 }
@@ -93,6 +99,8 @@ impl Process {
             port_warning: None,
             started_at: None,
             is_attached: false,
+            turn: None,
+            stopped: Rc::default(),
             watches: Vec::new(),
         }
     }
@@ -100,6 +108,9 @@ impl Process {
     fn apply(&mut self, event: Event, ctx: &mut Context<Self>) {
         for command in self.life.handle(event, Instant::now(), random()) {
             self.carry_out(command, ctx);
+        }
+        if self.life.phase() != Phase::Starting {
+            self.turn = None;
         }
     }
 
@@ -127,6 +138,7 @@ impl Process {
     /// Goes on with a process that outlived the daemon, or the actor before this one.
     fn adopt(&mut self, survivor: &Identity, ctx: &mut Context<Self>) {
         self.port = Some(survivor.port);
+        self.spec.turns = None;
         let Ok(running) = Running::of_survivor(survivor) else {
             let record = record(ExitStatus::Unknown, None);
             self.apply(Event::Exited { record }, ctx);
@@ -172,7 +184,9 @@ impl Process {
         let account = self.spec.account.clone();
         // Before the process runs: its first line must have a reader.
         let attaching = (!self.is_attached).then(|| attach(self.log.clone(), self.attach()));
+        let turn = self.turn_to_start();
         let spawned = async move {
+            let turn = turn.await?;
             tokio::task::spawn_blocking(move || instance::prepare(&directory, account.as_ref()))
                 .await
                 .map_err(std::io::Error::other)
@@ -181,14 +195,37 @@ impl Process {
             if let Some(attaching) = attaching {
                 attaching.await?;
             }
-            spawn::spawn(&spec).await.map_err(|e| describe(&e))
+            let spawned = spawn::spawn(&spec).await.map_err(|e| describe(&e))?;
+            Ok((spawned, turn))
         };
         ctx.spawn(spawned.into_actor(self).map(Self::spawned));
     }
 
-    fn spawned(result: Result<Spawned, String>, this: &mut Self, ctx: &mut Context<Self>) {
+    /// Resolves when it may start: at once, but for the first start of one that starts with the server.
+    fn turn_to_start(&mut self) -> impl Future<Output = Result<Option<Turn>, String>> + use<> {
+        let turns = self.spec.turns.take();
+        let stopped = Rc::clone(&self.stopped);
+        async move {
+            let Some(turns) = turns else { return Ok(None) };
+            tokio::select! {
+                turn = turns.take() => Ok(turn),
+                () = stopped.notified() => Err("it was stopped before its turn to start came".to_owned()),
+            }
+        }
+    }
+
+    fn spawned(
+        result: Result<(Spawned, Option<Turn>), String>,
+        this: &mut Self,
+        ctx: &mut Context<Self>,
+    ) {
         let event = match result {
-            Ok(spawned) => {
+            Ok((spawned, turn)) => {
+                // What is not routed tells nobody when it is done with its start.
+                this.turn = turn.filter(|_| this.spec.routed);
+                if this.turn.is_some() {
+                    ctx.run_later(turns::LONGEST, |this, _| this.turn = None);
+                }
                 this.is_attached = true;
                 this.started_at = Some(jiff::Timestamp::now());
                 this.running = Some(Rc::new(spawned.running));
@@ -434,6 +471,7 @@ impl Handler<Shutdown> for Process {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.stopped.notify_one();
         self.apply(Event::Stop, ctx);
     }
 }

@@ -179,7 +179,7 @@ fn a_process_actor_that_panics_while_it_starts_leaves_one_process_in_its_slot() 
         assert!(server.has_fired("Process"));
         let mut expected = ["web.1", "worker.1"].map(|id| server.ready_pid("echo", id));
         expected.sort_unstable();
-        let daemon = i32::try_from(server.pid()).unwrap();
+        let daemon = server.pid();
         eventually("there is one each", SOON, || {
             let mut running = processes_of(server.directory());
             running.retain(|pid| *pid != daemon);

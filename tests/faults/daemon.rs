@@ -1,14 +1,16 @@
 //! The daemon itself is killed, starved, started twice, or finds what another boot left.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{deploy, lines, port_of};
 use crate::support::command::{finish, procserver};
+use crate::support::fixture::{document, web_repo, with};
 use crate::support::http::Request;
 use crate::support::machine::{is_alive, processes_of, send_signal};
 use crate::support::server::Server;
@@ -179,4 +181,35 @@ fn without_descriptors_nothing_dies_and_with_some_all_goes_on() {
     assert_eq!(server.ready_pid("echo", "web.1"), web, "it was left alone");
     let blamed = server.process("echo", "worker.1")["last_exit"]["signal"].clone();
     assert_eq!(blamed, 9);
+}
+
+#[test]
+fn when_everything_starts_at_once_no_more_start_at_a_time_than_there_are_cores() {
+    let (mut server, repo) = (Server::start(), web_repo("1"));
+    repo.commit(&[("Procfile", "web: sleep 0.2; exec python3 web.py\n")]);
+    let eight = json!({ "scale": { "web": 8 } });
+    server.deploy(&with(document("echo", &repo), eight));
+    server.terminate();
+    server.start_again();
+    for number in 1..=8 {
+        server.ready_pid("echo", &format!("web.{number}"));
+    }
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let (mut starting, mut most, mut ready) = (0, 0, 0);
+    let all = server
+        .request("GET", "/events")
+        .header("Last-Event-ID", "0");
+    let all = all.open(&server.public()).unwrap().into_body();
+    for line in BufReader::new(all).lines() {
+        let line = line.unwrap();
+        starting += usize::from(line.contains("\"process.started\""));
+        most = most.max(starting);
+        if line.contains("\"process.ready\"") {
+            (starting, ready) = (starting - 1, ready + 1);
+        }
+        if ready == 8 {
+            break;
+        }
+    }
+    assert!((1..=cores).contains(&most), "{most} at a time");
 }

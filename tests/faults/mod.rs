@@ -1,6 +1,7 @@
 //! Faults that are made to happen for real, to the real server: what it must do is in the name of each test.
 
 mod actors;
+mod borders;
 mod configuration;
 mod daemon;
 mod events;

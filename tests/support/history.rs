@@ -1,7 +1,7 @@
 //! What a server told of a run by `GET /events`, held against what must be true whatever happens. Each rule holds for
 //! any beginning of a history, so that one that was cut off can be checked, too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -58,7 +58,6 @@ type Slot = (String, String, u64);
 struct World {
     last_id: u64,
     live: BTreeMap<Slot, u64>,
-    over: BTreeSet<Slot>,
     ready: BTreeMap<Slot, String>,
     faults: Vec<String>,
 }
@@ -80,9 +79,6 @@ impl World {
             self.process(what, event);
         } else if kind == "route.changed" {
             self.route(event);
-        } else if kind == "deployment.started" && event["deployment"] == 1 {
-            // An app of this name was removed, and this is another.
-            self.over.retain(|(app, ..)| event["app"] != app.as_str());
         }
     }
 
@@ -103,18 +99,14 @@ impl World {
                 }
             }
             "stopping" => drop(self.ready.remove(&slot)),
-            "stopped" => {
-                self.live.remove(&slot);
-                self.over.insert(slot);
+            "stopped" if self.live.remove(&slot).is_some() => {
+                self.fault("what is stopped has exited", event);
             }
             _ => {}
         }
     }
 
     fn started(&mut self, slot: Slot, event: &Value) {
-        if self.over.contains(&slot) {
-            self.fault("what was stopped is not started again", event);
-        }
         let pid = event["pid"].as_u64().unwrap_or(0);
         let before = self.live.insert(slot, pid);
         // A fresh actor takes over what the one before it left running.

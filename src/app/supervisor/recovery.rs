@@ -99,6 +99,7 @@ impl App {
         );
         self.releases = found.releases;
         let first_batch = self.sort_survivors(found.survivors, remembered.wanted, current, ctx);
+        self.boot_batch = self.spec.deploy_at_start.then_some(first_batch);
         self.life = Lifecycle::new(remembered.wanted, current, first_batch);
         if is_new {
             self.remember();

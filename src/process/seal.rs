@@ -1,0 +1,113 @@
+//! [`Seal`]: where an app may not write, kept by landlock(7), whoever owns the files.
+//!
+//! Ownership alone keeps an app from its release only where the daemon is root, and never from the files of another app
+//! of the same user. Landlock knows no prohibitions, only permissions for whole trees: writing is permitted everywhere
+//! beside the way down to what is protected. Thus the few directories on that way themselves (`/`, `/var`, `/var/lib`)
+//! take no new entries from an app, which their owner denies it anyway where the daemon is root.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+    path_beneath_rules,
+};
+use serde::{Deserialize, Serialize};
+
+/// Linux 6.2: writing, truncating, creating, removing, moving. An older kernel keeps what it knows of these.
+const KNOWN: ABI = ABI::V3;
+
+/// Where an app may not write, and where, below that, it may all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// The server's own directories.
+    pub protected: Vec<PathBuf>,
+    /// The app's own places in them.
+    pub writable: Vec<PathBuf>,
+}
+
+/// Says in the log whether this kernel has landlock.
+pub fn prepare() {
+    let tried = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_write(ABI::V1))
+        .and_then(Ruleset::create);
+    match tried {
+        Ok(_) => {
+            log::info!("landlock keeps apps from writing to releases and to each other's files");
+        }
+        Err(e) => log::info!(
+            "no landlock here ({e}): only the owners of files keep apps from writing to them"
+        ),
+    }
+}
+
+impl Seal {
+    /// Puts the calling process, which must have one thread, and all that it starts under the seal for good. A kernel
+    /// without landlock does nothing.
+    pub(super) fn apply(&self) -> Result<(), SealError> {
+        let writing = AccessFs::from_write(KNOWN);
+        let protected: Vec<PathBuf> = self
+            .protected
+            .iter()
+            .map(fs::canonicalize)
+            .collect::<io::Result<_>>()?;
+        let mut open = Vec::new();
+        beside(Path::new("/"), &protected, &mut open)?;
+        open.extend(self.writable.iter().cloned());
+        Ruleset::default()
+            .handle_access(writing)?
+            .create()?
+            .add_rules(path_beneath_rules(open, writing))?
+            .restrict_self()?;
+        Ok(())
+    }
+}
+
+/// Why there is no seal.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SealError {
+    /// A directory could not be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The kernel.
+    #[error(transparent)]
+    Landlock(#[from] RulesetError),
+}
+
+/// Everything below `directory` that is not on the way to what is protected. A link leads to something that is listed
+/// where it is.
+fn beside(directory: &Path, protected: &[PathBuf], open: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        if protected.contains(&path) || entry.file_type()?.is_symlink() {
+            continue;
+        }
+        match protected.iter().any(|p| p.starts_with(&path)) {
+            true => beside(&path, protected, open)?,
+            false => open.push(path),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_open_but_the_way_down() {
+        let root = tempfile::tempdir().expect("tempdir");
+        for name in ["var/lib/us/apps", "var/lib/them", "var/log", "home"] {
+            fs::create_dir_all(root.path().join(name)).expect("directory");
+        }
+        std::os::unix::fs::symlink("var/lib/us", root.path().join("link")).expect("link");
+        let (mut open, us) = (Vec::new(), root.path().join("var/lib/us"));
+        beside(root.path(), &[us], &mut open).expect("readable");
+        open.sort();
+        let expected = ["home", "var/lib/them", "var/log"].map(|name| root.path().join(name));
+        assert_eq!(open, expected);
+    }
+}

@@ -1,0 +1,35 @@
+//! [`Turns`]: who may start when everything starts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long a start may keep others waiting. One that takes longer waits for something else than a core.
+pub(super) const LONGEST: Duration = Duration::from_secs(10);
+
+/// As many starts at a time as there are cores, for processes that start with the server: two hundred at once would
+/// only keep each other from getting ready. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct Turns(Arc<Semaphore>);
+
+/// The turn of one process; the next one's comes when it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Turns {
+    /// One turn at a time for each of `cores`.
+    #[must_use]
+    pub fn new(cores: usize) -> Self {
+        Self(Arc::new(Semaphore::new(cores.max(1))))
+    }
+
+    /// Waits for a turn. Cancel safe; first come, first served.
+    pub(super) async fn take(self) -> Option<Turn> {
+        // It is never closed.
+        let permit = self.0.acquire_owned().await.ok()?;
+        Some(Turn { _permit: permit })
+    }
+}

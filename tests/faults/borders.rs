@@ -1,0 +1,45 @@
+//! What an app may not touch, whoever owns it.
+
+use super::{deploy, lines};
+use crate::support::machine::skip;
+use crate::support::server::Server;
+use crate::support::wait::{SOON, eventually};
+
+/// What an app is told when it writes a file.
+#[track_caller]
+fn write(server: &Server, file: &str) -> String {
+    let answer = server.visit(&format!("/echo/write?file={file}"));
+    answer.expect(200).json()["error"].to_string()
+}
+
+#[test]
+fn an_app_writes_to_its_own_places_and_neither_to_releases_nor_to_another_app_of_its_user() {
+    let server = Server::start();
+    let reopened = "late: echo opened-anew >/dev/stdout; exec sleep 600\n";
+    let _echo = deploy(&server, "echo", reopened);
+    let _other = deploy(&server, "other", "");
+    for own in ["$STORAGE_DIR/file", "$TMPDIR/file", "/dev/null"] {
+        assert_eq!(write(&server, own), "null", "{own}");
+    }
+    eventually("it can open its output anew", SOON, || {
+        let log = lines(&server, "echo", "stdout?process=late");
+        (log == ["opened-anew"]).then_some(())
+    });
+    assert_eq!(write(&server, "VERSION"), "\"EACCES\"");
+    if !server.log().contains("landlock keeps apps") {
+        return skip(
+            "borders between apps of one user",
+            "the kernel has no landlock",
+        );
+    }
+    for foreign in [
+        "other/storage/file",
+        "other/tmp/file",
+        "other/releases/1/VERSION",
+    ] {
+        let path = format!("{}/apps/{foreign}", server.directory().display());
+        assert_eq!(write(&server, &path), "\"EACCES\"", "{foreign}");
+    }
+    let config = server.config_directory().join("echo.json");
+    assert_eq!(write(&server, &config.display().to_string()), "\"EACCES\"");
+}
