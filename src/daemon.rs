@@ -1,7 +1,7 @@
 //! The composition root: builds the tree in order, waits for a signal, and takes the tree down in reverse.
 //!
 //! ```text
-//! run ── lock, directories, token, listeners ── Root (rest_for_one) ── Router · Apps · Front
+//! run ── lock, directories, token, listeners ── Root (one_for_one) ── Router · Apps · Front
 //!                                            └─ the API on the Unix socket
 //! ```
 
@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{socket, token};
 use crate::app::apps::{Apps, Rescan};
+use crate::process::cgroup;
 use crate::settings::Settings;
 use crate::supervision::{ChildRef, Exit};
 
@@ -83,6 +84,7 @@ pub enum DaemonError {
 pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonError> {
     make_directories(&settings)?;
     let _lock = Lock::acquire(&settings.data_dir)?;
+    cgroup::prepare();
     let listeners = settings
         .listen
         .iter()

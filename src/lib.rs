@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! daemon::run                composition root: starts in this order, stops in reverse
-//! └ Root                     daemon/root.rs       rest_for_one, 3 restarts / 60 s, then the process exits with 1
+//! └ Root                     daemon/root.rs       one_for_one, 3 restarts / 60 s, then the process exits with 1
 //!   ├ Router                 router/router.rs     the only writer of the routing table
 //!   ├ Apps                   app/apps.rs          dynamic, one_for_one, 10 / 60 s; the only writer of the config directory
 //!   │ └ App "rubynas"        app/supervisor.rs    one_for_one, 5 / 60 s; the only owner of the app's state

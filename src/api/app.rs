@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::problem::Problem;
 use super::state::ApiState;
-use super::{actions, applications, auth, deployments, health, logs, releases, status};
+use super::{actions, applications, auth, deployments, health, logs, releases, routes, status};
 
 /// Puts the API into an actix-web App: `/healthz` open to all, the rest for those that [`auth`] lets in.
 pub fn configure(config: &mut ServiceConfig, state: ApiState) {
@@ -59,6 +59,7 @@ fn guarded() -> impl HttpServiceFactory {
         .service(
             resource("/applications/{name}/logs/{log}", "GET, HEAD").route(get().to(logs::read)),
         )
+        .service(resource("/routes", "GET, HEAD").route(get().to(routes::show)))
         .service(
             resource(
                 "/applications/{name}/{action:start|stop|restart|redeploy|rollback}",

@@ -20,6 +20,7 @@ mod prefer;
 pub mod problem;
 mod query;
 mod releases;
+pub mod routes;
 pub mod socket;
 pub mod state;
 mod status;

@@ -8,6 +8,7 @@ use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
 
 use super::problem::Problem;
+use super::routes::Routing;
 use crate::app::apps::{Apps, AppsError, Find};
 use crate::app::config::Rules;
 use crate::app::name::AppName;
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct ApiState {
     /// The applications.
     pub apps: ChildRef<Apps>,
+    /// Who answers what.
+    pub routing: Routing,
     /// What documents may say.
     pub rules: Rules,
     /// The account of apps that name none.
@@ -49,6 +52,10 @@ impl ApiState {
     pub(super) fn without_apps() -> Self {
         Self {
             apps: ChildRef::default(),
+            routing: Routing {
+                table: tokio::sync::watch::channel(Arc::default()).1,
+                api_hosts: Arc::default(),
+            },
             rules: Rules::default(),
             default_user: "nobody".into(),
             can_switch: false,

@@ -40,6 +40,8 @@ pub struct Apps {
     writes: Writes,
     watch: Watch,
     booted: Option<tokio::sync::watch::Sender<bool>>,
+    /// It was asked to end, and its apps with it.
+    ending: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl Apps {
             writes: Writes::default(),
             watch: Watch::default(),
             booted: Some(booted),
+            ending: false,
         }
     }
 
@@ -83,6 +86,15 @@ impl Apps {
             host: self.host.clone(),
             warnings,
             deploy_at_start: true,
+        }
+    }
+}
+
+/// Without it its apps' actors end, too; what they run is left to those that a fresh Apps starts.
+impl Drop for Apps {
+    fn drop(&mut self) {
+        for (_, child) in self.apps.values().filter_map(|entry| entry.child.as_ref()) {
+            child.kill();
         }
     }
 }

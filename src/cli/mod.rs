@@ -24,6 +24,7 @@ pub mod releases;
 pub mod restart;
 pub mod rm;
 pub mod rollback;
+pub mod route;
 pub mod scale;
 pub mod serve;
 pub mod set;
@@ -100,6 +101,8 @@ pub enum Command {
     Ps(ps::PsArgs),
     /// Show an application's releases
     Releases(releases::ReleasesArgs),
+    /// Say which application would answer a URL, and why
+    Route(route::RouteArgs),
     /// Show what an application or its installation printed
     Logs(logs::LogsArgs),
     /// Become a supervised process: the daemon starts itself with it.
@@ -140,6 +143,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rollback(a) => with(&a.client, async |c, o| rollback::run(&a, c, o).await),
         Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
+        Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
         Command::Logs(a) => with(&a.client, async |c, o| logs::run(&a, c, o).await),
     }
 }

@@ -1,4 +1,6 @@
-//! [`Root`]: the root supervisor: Router, Apps, Front, in this order; a crash restarts what comes after, too.
+//! [`Root`]: the root supervisor: Router, Apps, Front, in this order. Each is restarted alone: what a fresh one needs
+//! outlives it (the published table, the config directory, the listeners), and the others reach it by its `ChildRef`.
+//! Restarting what comes after it, too, would end every connection because the Router had a fault.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -47,6 +49,8 @@ pub(super) struct Root {
     router: Option<Child<Router>>,
     apps: Option<Child<Apps>>,
     front: Option<Child<Front>>,
+    /// It was asked to end, and everything with it.
+    ending: bool,
 }
 
 impl Root {
@@ -66,7 +70,7 @@ impl Root {
             restarts: 3,
             period: Duration::from_secs(60),
         };
-        let policy = Supervisor::new(Strategy::RestForOne, intensity, children);
+        let policy = Supervisor::new(Strategy::OneForOne, intensity, children);
         Self {
             spec,
             exit,
@@ -74,6 +78,7 @@ impl Root {
             router: None,
             apps: None,
             front: None,
+            ending: false,
         }
     }
 
@@ -147,6 +152,10 @@ impl Parent for Root {
         }
     }
 
+    fn leaves_running(&self, id: &RootChild) -> bool {
+        *id == RootChild::Apps && !self.ending
+    }
+
     fn over(&mut self, exit: Exit, ctx: &mut Context<Self>) {
         self.exit.set(exit);
         ctx.stop();
@@ -190,6 +199,7 @@ impl Handler<Shutdown> for Root {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.ending = true;
         self.supervise(Event::Shutdown, ctx);
     }
 }

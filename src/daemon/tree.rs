@@ -10,9 +10,10 @@ use tokio::sync::{oneshot, watch};
 use super::DaemonError;
 use super::root::{Root, RootSpec};
 use crate::api::in_process;
+use crate::api::routes::Routing;
 use crate::api::state::ApiState;
 use crate::app::host::Host;
-use crate::front::access_log;
+use crate::front::access_log::{self, Sink};
 use crate::logs::access::AccessLog;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
@@ -29,6 +30,7 @@ pub(super) struct Tree {
     booted: watch::Receiver<bool>,
     exit: watch::Receiver<Option<Exit>>,
     logs: Arbiter,
+    /// Resolves when the last line of the access log, if there is one, is written.
     access_written: Option<oneshot::Receiver<()>>,
 }
 
@@ -49,16 +51,20 @@ impl Tree {
             can_switch: nix::unistd::geteuid().is_root(),
             settings: Arc::clone(settings),
         };
+        let (table, _) = watch::channel(Arc::new(Table::default()));
         let api = ApiState {
             apps: ChildRef::default(),
+            routing: Routing {
+                table: table.subscribe(),
+                api_hosts: settings.front.api_hosts.as_slice().into(),
+            },
             rules: host.rules(),
             default_user: settings.default_user.clone(),
             can_switch: host.can_switch,
             token,
         };
         let (booted, is_booted) = watch::channel(false);
-        let (table, _) = watch::channel(Arc::new(Table::default()));
-        let (access, access_written) = access_log_of(&host).unzip();
+        let (access, access_written) = access_log(&host).unzip();
         let spec = RootSpec {
             listeners,
             table: Arc::new(table),
@@ -116,7 +122,7 @@ impl Tree {
         self.root.addr.do_send(Shutdown);
         drop(self.exit.wait_for(Option::is_some).await);
         if let Some(written) = self.access_written {
-            // The last lines are on their way; a worker that hangs must not keep them from being the last.
+            // The last lines are on their way; a worker thread that hangs must not keep the daemon.
             let _late = tokio::time::timeout(LAST_LINES, written).await;
         }
         self.logs.stop();
@@ -124,7 +130,7 @@ impl Tree {
 }
 
 /// Starts the access log, if there is to be one: where its lines go in, and what resolves when the last is written.
-fn access_log_of(host: &Host) -> Option<(access_log::Sink, oneshot::Receiver<()>)> {
+fn access_log(host: &Host) -> Option<(Sink, oneshot::Receiver<()>)> {
     let settings = &host.settings;
     if !settings.access_log {
         return None;

@@ -354,8 +354,13 @@ fn find_head(bytes: &[u8], seen: usize, limit: usize) -> Result<Option<usize>, R
             Err(Refusal::TooLarge)
         };
     }
+    // A request line that is none is told before fields come; HTTP/0.9 has none.
+    let line = bytes.iter().position(|b| *b == b'\r');
+    if let Some(line) = line.filter(|line| *line > 0 && *line >= seen) {
+        head::check_request_line(&bytes[..line])?;
+    }
     let too_long = bytes.len() >= limit.min(MAX_TARGET + 64);
-    if too_long && !bytes.contains(&b'\r') {
+    if too_long && line.is_none() {
         return Err(Refusal::Target);
     }
     if bytes.len() >= limit {
@@ -425,6 +430,9 @@ mod tests {
         let tls = find_head(b"\x16\x03\x01", 0, 1 << 16);
         assert!(matches!(tls, Err(Refusal::Malformed(_))));
         assert_eq!(find_head(b"\r", 0, 1 << 16), Ok(None));
+        let old = find_head(b"GET /\r\n", 0, 1 << 16);
+        assert!(matches!(old, Err(Refusal::Malformed(_))));
+        assert_eq!(find_head(b"GET / HTTP/1.1\r", 0, 1 << 16), Ok(None));
         assert_eq!(find_head(&[b'a'; 17_000], 0, 1 << 16), Err(Refusal::Target));
         assert_eq!(
             find_head(b"GET / HTTP/1.1\r\n\r\n", 0, 17),

@@ -191,7 +191,8 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             return Some(self.fail(Failure::slow_client()));
         }
         let limit = self.settings.limits.body;
-        (self.up.payload() > limit).then(|| self.fail(Failure::body_too_large(limit)))
+        let payload = self.up.payload().saturating_add(self.up.announced());
+        (payload > limit).then(|| self.fail(Failure::body_too_large(limit)))
     }
 
     /// Whether the client sends a body byte by byte to keep a backend busy; not once there is a response, to which a
@@ -303,11 +304,9 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
 
     /// A 101 counts if one of the offered protocols was chosen and the request is complete (RFC 9110 §7.8).
     fn switched(&mut self, response: &Response<'_>) -> End {
-        let chosen = response
-            .fields
-            .iter()
-            .find(|f| f.is("upgrade"))
-            .map(|f| f.value);
+        let mut upgrades = response.fields.iter().filter(|f| f.is("upgrade"));
+        let chosen = upgrades.next().filter(|_| upgrades.next().is_none());
+        let chosen = chosen.map(|f| f.value);
         let offered = self.facts.upgrade.as_deref().unwrap_or("");
         let is_offered = |protocol: &&[u8]| {
             offered
@@ -369,7 +368,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
     /// The backend closed before a final response head.
     fn closed(&self) -> End {
         let silent = self.upstream_in.is_empty() && self.down.payload() == 0;
-        if self.reused && silent && self.facts.idempotent && self.up.payload() == 0 {
+        if self.reused && silent && self.facts.idempotent && !self.up.has_begun() {
             return End::Stale;
         }
         End::Failed(Failure::closed())

@@ -32,6 +32,8 @@ pub struct Flow {
     /// Then this.
     tail: &'static [u8],
     ended: bool,
+    /// Something was taken.
+    begun: bool,
     payload: u64,
 }
 
@@ -47,6 +49,7 @@ impl Flow {
             body: 0,
             tail: b"",
             ended: false,
+            begun: false,
             payload: 0,
         }
     }
@@ -80,6 +83,18 @@ impl Flow {
         self.payload
     }
 
+    /// Bytes of payload that must still come: of the body, or, of a chunked one, of the chunk.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        self.decoder.announced()
+    }
+
+    /// Whether anything of the body was taken, be it framing: then it cannot be taken again from its beginning.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Whether the body came to its end.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -93,7 +108,10 @@ impl Flow {
     pub fn take(&mut self, input: &mut Buffer) -> Result<(), BadBody> {
         while !self.ended && self.body == 0 && self.framed.len() - self.sent < PENDING {
             match self.decoder.next(input.bytes())? {
-                Piece::Framing(count) => input.consume(count),
+                Piece::Framing(count) => {
+                    self.begun = true;
+                    input.consume(count);
+                }
                 Piece::Data(count) => self.data(count, input),
                 Piece::More => break,
                 Piece::End => self.end()?,
@@ -109,6 +127,7 @@ impl Flow {
     }
 
     fn data(&mut self, count: usize, input: &mut Buffer) {
+        self.begun = true;
         self.payload += count as u64;
         if self.chunked {
             chunk_head(&mut self.framed, count);

@@ -8,11 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 use super::framing::Framing;
 use super::head::{Field, Request, Response, tokens};
 
-/// Fields that concern one connection only (RFC 9110 §7.6.1), and those that are made anew here.
-const HOP_BY_HOP: [&str; 11] = [
+/// Fields that concern one connection only (RFC 9110 §7.6.1), and those that are made anew here. `Proxy` is none, but
+/// programs that run as CGI take it for the address of their own proxy.
+const HOP_BY_HOP: [&str; 13] = [
     "connection",
     "content-length",
+    "http2-settings",
     "keep-alive",
+    "proxy",
     "proxy-connection",
     "te",
     "trailer",
@@ -87,7 +90,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
             if !std::mem::replace(&mut appended.length, true) {
                 length(out, f.name, request.framing);
             }
-        } else if !is_dropped(&request.fields, f) {
+        } else if !is_dropped(&request.fields, f) && (context.trusted || !is_forwarding(f.name)) {
             field(out, f.name, f.value);
         }
     }
@@ -233,7 +236,9 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
     }
     match down.upgrade {
         Some(protocol) => {
-            field(out, "Connection", b"Upgrade");
+            let close = response.status != 101 && !down.keep_alive;
+            let options: &[u8] = if close { b"Upgrade, close" } else { b"Upgrade" };
+            field(out, "Connection", options);
             field(out, "Upgrade", protocol);
         }
         None if response.status < 200 => {}
@@ -244,22 +249,46 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a trailer section with its blank line, without fields that would change the message's meaning (RFC 9110
-/// §6.5.1).
+/// Fields that would change a message's meaning where a recipient merges trailers into the head: routing, modifiers of
+/// the request, authentication, control of the response, form of the content (RFC 9110 §6.5.1).
+const NO_TRAILERS: [&str; 30] = [
+    "host",
+    "via",
+    "trailer",
+    "authorization",
+    "authentication-info",
+    "www-authenticate",
+    "cookie",
+    "set-cookie",
+    "content-type",
+    "content-encoding",
+    "content-range",
+    "expect",
+    "range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+    "max-forwards",
+    "cache-control",
+    "pragma",
+    "age",
+    "date",
+    "expires",
+    "vary",
+    "location",
+    "retry-after",
+    "refresh",
+    "content-disposition",
+    "content-location",
+];
+
+/// Writes a trailer section with its blank line, without [`NO_TRAILERS`] and what concerns one connection only.
 pub fn trailers(out: &mut Vec<u8>, fields: &[Field<'_>]) {
-    const FORBIDDEN: [&str; 8] = [
-        "host",
-        "authorization",
-        "content-type",
-        "content-encoding",
-        "content-range",
-        "set-cookie",
-        "cookie",
-        "expect",
-    ];
     for f in fields {
-        let ours = OURS.iter().chain(&FORBIDDEN).any(|own| same(own, f.name));
-        if !ours && !HOP_BY_HOP.iter().any(|name| same(name, f.name)) {
+        let mut forbidden = OURS.iter().chain(&HOP_BY_HOP).chain(&NO_TRAILERS);
+        if !forbidden.any(|name| same(name, f.name)) && !is_forwarding(f.name) {
             field(out, f.name, f.value);
         }
     }
@@ -308,11 +337,14 @@ fn is_dropped(fields: &[Field<'_>], f: &Field<'_>) -> bool {
 
 /// What Connection cannot remove.
 fn is_protected(name: &str) -> bool {
-    let starts = |prefix: &str| {
-        name.get(..prefix.len())
-            .is_some_and(|n| n.eq_ignore_ascii_case(prefix))
-    };
-    name.eq_ignore_ascii_case("host") || starts("x-forwarded-")
+    name.eq_ignore_ascii_case("host") || is_forwarding(name)
+}
+
+/// The `X-Forwarded-*` that are not in [`OURS`], such as `-Ssl` and `-Scheme`, are believed by some frameworks too.
+fn is_forwarding(name: &str) -> bool {
+    const PREFIX: &str = "x-forwarded-";
+    name.get(..PREFIX.len())
+        .is_some_and(|start| same(PREFIX, start))
 }
 
 fn same(own: &str, name: &str) -> bool {

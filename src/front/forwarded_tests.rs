@@ -174,7 +174,7 @@ proptest! {
     fn what_is_sent_parses_back_to_what_came(
         names in proptest::collection::vec("[A-Za-z][A-Za-z0-9-]{0,8}", 0..8),
         value in "[!-~]([ -~]{0,8}[!-~])?",
-        target in "/[!-\"$-~]{0,20}",
+        target in "/([!-\"$&->@-~]|%[0-9a-fA-F]{2}){0,20}(\\?[!-\"$-~]{0,9})?",
         length in 0u64..1000,
     ) {
         let fields: String = names.iter().map(|n| format!("X-{n}: {value}\r\n")).collect();

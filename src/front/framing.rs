@@ -103,6 +103,17 @@ impl Decoder {
         matches!(self.state, State::End | State::UntilClose)
     }
 
+    /// Bytes of payload that must still come: of the body, or, of a chunked one, of the chunk.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        match self.state {
+            State::Length(left) | State::Chunk(left) => left,
+            State::Size(..) | State::Extension(_) | State::SizeLf(_) => 0,
+            State::ChunkCr | State::ChunkLf | State::Trailers => 0,
+            State::UntilClose | State::End => 0,
+        }
+    }
+
     /// The trailer section with its blank line, once the body is complete; empty if it had none.
     #[must_use]
     pub fn trailers(&self) -> &[u8] {

@@ -170,7 +170,7 @@ pub fn request(bytes: &[u8], max_fields: usize) -> Result<Request<'_>, Refusal> 
 }
 
 /// The request line is method, target and version with one blank between them; `httparse` allows more.
-fn check_request_line(line: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_request_line(line: &[u8]) -> Result<(), Refusal> {
     let mut words = line.split(|b| *b == b' ');
     let (method, target, version) = (words.next(), words.next(), words.next());
     let (Some(method), Some(target), Some(version), None) = (method, target, version, words.next())
@@ -201,6 +201,10 @@ fn check_request_line(line: &[u8]) -> Result<(), Refusal> {
 /// # Errors
 /// [`BadResponse`] with what is wrong.
 pub fn response(bytes: &[u8], to_head: bool) -> Result<Response<'_>, BadResponse> {
+    // `httparse` skips empty lines.
+    if !bytes.starts_with(b"HTTP/1.") {
+        return Err(BadResponse("it does not begin with HTTP/1.1 or HTTP/1.0"));
+    }
     let mut space = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();

@@ -30,7 +30,7 @@ impl<'b> Authority<'b> {
             None => text.find(':').unwrap_or(text.len()),
         };
         let (host, rest) = text.split_at(end);
-        if !host.starts_with('[') && !host.bytes().all(is_name) {
+        if !host.starts_with('[') && !is_name(host) {
             return None;
         }
         let port = match rest.strip_prefix(':') {
@@ -53,10 +53,23 @@ impl<'b> Authority<'b> {
     }
 }
 
-/// Unreserved characters and what internal names are seen with; a comma, an at sign or a slash would be read as
-/// several hosts by someone.
-fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(&byte)
+/// A name without empty labels, but for the dot at the end of a fully qualified one. Of what RFC 3986 §3.2.2 allows
+/// the comma is left out: someone reads a list of hosts.
+fn is_name(host: &str) -> bool {
+    let byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(&b);
+    host.bytes().all(byte)
+        && is_percent_encoded(host)
+        && !host.starts_with('.')
+        && !host.contains("..")
+}
+
+/// Whether two hexadecimal digits follow each percent sign (RFC 3986 §2.1).
+pub(super) fn is_percent_encoded(text: &str) -> bool {
+    let digits = |part: &str| {
+        let digits = part.as_bytes().get(..2);
+        digits.is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit))
+    };
+    text.split('%').skip(1).all(digits)
 }
 
 #[cfg(test)]
@@ -73,7 +86,8 @@ mod tests {
         assert_eq!(parse(""), Some(("", None)));
         for bad in [
             ":80", "a:b", "a:80:80", "a:99999", "a:-1", "a b", "a/b", "a@b", "a,b", "[::1", "[x]",
-            "[::1]x", "::1", "a?b", "a#b", "a\\b", "ä",
+            "[::1]x", "::1", "a?b", "a#b", "a\\b", "ä", "a..b", ".a", ".", "a%", "a%4", "a%zz",
+            "a%+1",
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }

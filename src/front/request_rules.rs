@@ -2,7 +2,7 @@
 
 use super::framing::Framing;
 use super::head::{Field, Refusal, Request, delimited, keeps_alive, tokens};
-use super::host::Authority;
+use super::host::{Authority, is_percent_encoded};
 
 /// Checks a request whose syntax is right and gives it its meaning.
 pub(super) fn check<'b>(
@@ -15,7 +15,10 @@ pub(super) fn check<'b>(
         return Err(Refusal::Method);
     }
     let host = host(&fields, minor)?;
-    let (authority, target, absolute) = match absolute(target)? {
+    if fields.iter().filter(|f| f.is("x-app")).count() > 1 {
+        return Err(Refusal::Malformed("X-App is repeated"));
+    }
+    let (authority, target, absolute) = match absolute(method, target)? {
         Some((authority, path)) => (Some(authority), path, true),
         None => (host, origin(method, target)?, false),
     };
@@ -54,8 +57,12 @@ fn host<'b>(fields: &[Field<'b>], minor: u8) -> Result<Option<Authority<'b>>, Re
         .ok_or(Refusal::Malformed("Host is invalid"))
 }
 
-/// Splits an absolute-form target into its authority and what is forwarded; `None` for other forms.
-fn absolute(target: &str) -> Result<Option<(Authority<'_>, &str)>, Refusal> {
+/// Splits an absolute-form target into its authority and what is forwarded; `None` for other forms. What is
+/// forwarded may be a query alone, which lacks the slash of an empty path.
+fn absolute<'b>(
+    method: &str,
+    target: &'b str,
+) -> Result<Option<(Authority<'b>, &'b str)>, Refusal> {
     let invalid = Refusal::Malformed("the target is invalid");
     if target.starts_with(['/', '*']) {
         return Ok(None);
@@ -71,12 +78,13 @@ fn absolute(target: &str) -> Result<Option<(Authority<'_>, &str)>, Refusal> {
     let authority = Authority::parse(authority)
         .filter(|a| !a.host.is_empty())
         .ok_or(invalid)?;
-    // `http://host?query` has an empty path, which needs the slash that it lacks: nobody sends it.
-    let path = if path.is_empty() { "/" } else { path };
-    if !path.starts_with('/') {
-        return Err(invalid);
-    }
-    Ok(Some((authority, valid(path)?)))
+    let path = match (path, method) {
+        // RFC 9112 §3.2.4: this is how the server as a whole is meant where the absolute form is needed.
+        ("", "OPTIONS") => "*",
+        ("", _) => "/",
+        (path, _) => valid(path)?,
+    };
+    Ok(Some((authority, path)))
 }
 
 /// Origin form, or `*` for OPTIONS.
@@ -89,15 +97,26 @@ fn origin<'b>(method: &str, target: &'b str) -> Result<&'b str, Refusal> {
             Err(refused)
         };
     }
-    valid(target)
+    if target.starts_with('/') {
+        valid(target)
+    } else {
+        Err(Refusal::Malformed("the target is invalid"))
+    }
 }
 
-/// Visible ASCII without a fragment: other bytes must come percent-encoded (RFC 3986 §2).
+/// Visible ASCII without a fragment: other bytes must come percent-encoded (RFC 3986 §2). What follows a percent sign
+/// is looked at in the path only; queries are seen with lone ones, and nobody looks for a file by them.
 fn valid(target: &str) -> Result<&str, Refusal> {
-    let fine = target.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-    fine.then_some(target).ok_or(Refusal::Malformed(
-        "the target has a byte that is not allowed",
-    ))
+    if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+        let why = "the target has a byte that is not allowed";
+        return Err(Refusal::Malformed(why));
+    }
+    let path = target.split('?').next().unwrap_or(target);
+    if !is_percent_encoded(path) {
+        let why = "the path has a percent sign without two hexadecimal digits";
+        return Err(Refusal::Malformed(why));
+    }
+    Ok(target)
 }
 
 fn framing(fields: &[Field<'_>], minor: u8) -> Result<Framing, Refusal> {
@@ -122,11 +141,17 @@ fn expectation(fields: &[Field<'_>]) -> Result<bool, Refusal> {
     Ok(expects)
 }
 
-/// The value of Upgrade, where Connection names it (RFC 9110 §7.8).
+/// The value of Upgrade, where Connection names it (RFC 9110 §7.8). HTTP/2 is not offered: in a tunnel its requests
+/// would pass by all rules of this front end.
 fn upgrade<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
     let value = fields.iter().find(|f| f.is("upgrade"))?.value;
     let mut named = tokens(fields, "connection");
     let named = named.any(|t| t.eq_ignore_ascii_case(b"upgrade"));
     let text = std::str::from_utf8(value).ok()?;
-    (named && !text.is_empty()).then_some(text)
+    let is_http2 = |p: &str| {
+        ["h2c", "h2"]
+            .iter()
+            .any(|h| p.trim().eq_ignore_ascii_case(h))
+    };
+    (named && !text.is_empty() && !text.split(',').any(is_http2)).then_some(text)
 }

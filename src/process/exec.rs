@@ -18,6 +18,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
+use super::cgroup;
 use super::identity::{self, Purpose};
 use super::spawn::{Exec, Output};
 
@@ -33,6 +34,7 @@ pub(super) struct Instructions {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) output: Output,
     pub(super) identity: Option<Purpose>,
+    pub(super) cgroup: Option<PathBuf>,
     pub(super) nice: Option<i32>,
     pub(super) umask: u32,
     pub(super) open_files: Option<u64>,
@@ -121,6 +123,10 @@ fn close_inherited(report: RawFd) {
 fn become_command() -> Result<std::convert::Infallible, Failure> {
     let instructions = read_instructions()?;
     rustix::process::setsid().map_err(|e| Failure::new(Step::Session, "setsid", e))?;
+    if let Some(group) = &instructions.cgroup {
+        // The daemon looks whether it worked: without a group, what this starts is found in other ways.
+        let _ = cgroup::enter(group);
+    }
     set_limits(&instructions)?;
     connect_streams(&instructions.output)?;
     if let Some(purpose) = &instructions.identity {

@@ -115,20 +115,28 @@ pub fn survivors(runtime: &Path) -> Vec<Identity> {
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path());
-    let mut found = Vec::new();
-    for directory in directories {
-        match read(&directory) {
-            Some(identity) if identity.is_alive() => found.push(identity),
-            dead => {
-                bury(&directory);
-                if let Some(identity) = dead {
-                    identity.reap();
-                }
-            }
-        }
-    }
+    let mut found: Vec<Identity> = directories.filter_map(|d| survivor(&d)).collect();
     found.sort_by(|a, b| (a.batch, &a.id).cmp(&(b.batch, &b.id)));
     found
+}
+
+/// The process of one directory, if it still runs; else whatever it had started is ended and the directory removed.
+/// Blocks.
+#[must_use]
+pub fn survivor(directory: &Path) -> Option<Identity> {
+    let identity = read(directory);
+    match identity {
+        Some(identity) if identity.is_alive() => Some(identity),
+        dead => {
+            if directory.exists() {
+                bury(directory);
+            }
+            if let Some(identity) = dead {
+                identity.reap();
+            }
+            None
+        }
+    }
 }
 
 /// Kills everything of a survivor that nobody wants, and removes its directory.

@@ -7,6 +7,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::cgroup::{self, Cgroup};
 use super::exit::ExitStatus;
 use super::identity::Identity;
 use super::procfs;
@@ -18,17 +19,25 @@ pub struct Running {
     pid: u32,
     start_time: u64,
     marker: String,
+    cgroup: Option<Cgroup>,
+    is_confined: bool,
     pidfd: AsyncFd<OwnedFd>,
 }
 
 impl Running {
     /// Holds a child that was just started. It leads its session as soon as it is set up.
-    pub(super) fn of_child(child: &std::process::Child, spec: &ExecSpec) -> io::Result<Self> {
+    pub(super) fn of_child(
+        child: &std::process::Child,
+        spec: &ExecSpec,
+        cgroup: Option<Cgroup>,
+    ) -> io::Result<Self> {
         let pidfd = watch(open(child.id())?)?;
         Ok(Self {
             pid: child.id(),
             start_time: procfs::stat(child.id()).map_or(0, |stat| stat.start_time),
             marker: format!("{MARKER}={}", spec.instance),
+            cgroup,
+            is_confined: false,
             pidfd,
         })
     }
@@ -43,12 +52,16 @@ impl Running {
         if survivor.stat().is_none() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(Self {
+        let mut running = Self {
             pid: survivor.pid,
             start_time: survivor.start_time,
             marker: format!("{MARKER}={}", survivor.directory.display()),
+            cgroup: None,
+            is_confined: false,
             pidfd: watch(pidfd)?,
-        })
+        };
+        running.look_where_it_is();
+        Ok(running)
     }
 
     /// The process id, also its session and group.
@@ -65,6 +78,24 @@ impl Running {
     /// `PROCSERVER_INSTANCE=…`, as it is in the environment of all it started.
     pub(super) fn marker(&self) -> &str {
         &self.marker
+    }
+
+    /// Its control group, if it has one.
+    pub(super) fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
+    /// Whether nothing that it starts can leave its control group.
+    pub(super) fn is_confined(&self) -> bool {
+        self.is_confined
+    }
+
+    /// Finds the control group it is in, now that it is set up.
+    pub(super) fn look_where_it_is(&mut self) {
+        let instance = self.marker.split_once('=').map_or("", |(_, value)| value);
+        let found = Cgroup::of_process(self.pid, instance);
+        self.is_confined = found.is_some() && cgroup::is_confined(self.pid);
+        self.cgroup = found.or(self.cgroup.take());
     }
 
     /// Resolves when it has ended. A child of ours stays a zombie until [`Running::reap`], so that its pid, session

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
+use super::cgroup::Cgroup;
 use super::exec::{Credentials, Failure, Instructions, Step, VERB};
 use super::exit::ExitStatus;
 use super::identity::Purpose;
@@ -153,9 +154,15 @@ fn executable() -> &'static Path {
 /// # Errors
 /// [`SpawnError`]; nothing runs then.
 pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
-    let text = serde_json::to_vec(&instructions(spec)).map_err(|e| SpawnError::Setup {
-        step: Step::Instructions,
-        reason: e.to_string(),
+    let instance = spec.instance.clone();
+    let cgroup = tokio::task::spawn_blocking(move || Cgroup::create(&instance))
+        .await
+        .map_err(|e| SpawnError::Host(io::Error::other(e)))?;
+    let text = serde_json::to_vec(&instructions(spec, cgroup.as_ref())).map_err(|e| {
+        SpawnError::Setup {
+            step: Step::Instructions,
+            reason: e.to_string(),
+        }
     })?;
     let mut helper = Command::new(executable());
     helper
@@ -176,7 +183,7 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
         .map_err(|e| SpawnError::Host(io::Error::other(e)))?
         .map_err(SpawnError::Host)?;
     // The child is not reaped before `Running::reap`, so its pid cannot have been given to another process.
-    let running = Running::of_child(&child, spec).map_err(SpawnError::Host)?;
+    let mut running = Running::of_child(&child, spec, cgroup).map_err(SpawnError::Host)?;
     let set_up = async {
         let output = child.stderr.take().map(ChildStderr::from_std).transpose();
         let output = output.map_err(SpawnError::Host)?;
@@ -187,11 +194,14 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
         .await
         .unwrap_or(Err(SpawnError::Timeout));
     match result {
-        Ok(output) => Ok(Spawned {
-            pid: child.id(),
-            output,
-            running,
-        }),
+        Ok(output) => {
+            running.look_where_it_is();
+            Ok(Spawned {
+                pid: child.id(),
+                output,
+                running,
+            })
+        }
         Err(error) => {
             stop::kill(&running).await;
             running.reap();
@@ -229,7 +239,7 @@ async fn instruct(child: &mut std::process::Child, text: &[u8]) -> Result<(), Sp
     })
 }
 
-fn instructions(spec: &ExecSpec) -> Instructions {
+fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
     let mut environment = spec.environment.clone();
     environment.insert(MARKER.into(), spec.instance.clone());
     Instructions {
@@ -243,6 +253,7 @@ fn instructions(spec: &ExecSpec) -> Instructions {
         environment,
         output: spec.output.clone(),
         identity: spec.identity.clone(),
+        cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),
         nice: spec.nice,
         umask: spec.umask,
         // What systemd gives services: programs that use select(2) break above it; the hard limit is left.

@@ -1,6 +1,7 @@
 //! Ends a process and everything it started.
 //!
-//! "Everything" is found in `/proc`: what is in the process' session or group, what carries its instance's marker in
+//! What runs in a control group of its own ([`super::cgroup`]) is killed with that; where its user cannot leave it, that is
+//! all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's marker in
 //! the environment, which children inherit into sessions of their own, and the descendants of all these. Signals go
 //! through pidfds, checked after opening: a pid that was given to another program meanwhile is never signalled.
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use super::cgroup::Cgroup;
 use super::procfs::{self, Stat};
 use super::running::Running;
 use super::spawn::MARKER;
@@ -34,7 +36,10 @@ pub(super) fn name(signal: i32) -> String {
 /// process' end, then kills everything that is left. Does not reap. Cancel safe: it can be called again.
 pub async fn gracefully(running: &Running, policy: &StopPolicy) -> Stopped {
     // Once a parent has ended, its children are init's: whose they were is to be known before.
-    let target = Target::of(running).sweep(Target::remember).await;
+    let mut target = Target::of(running);
+    if !target.is_confined {
+        target = target.sweep(Target::remember).await;
+    }
     target.signal_group(Signal::from_named_raw(policy.signal).unwrap_or(Signal::TERM));
     target.signal_group(Signal::CONT);
     let outcome = match tokio::time::timeout(policy.timeout, running.exited()).await {
@@ -55,11 +60,13 @@ pub fn kill_remains(instance: &str) {
     let mut target = Target {
         leader: None,
         marker: format!("{MARKER}={instance}"),
+        cgroup: Cgroup::left_by(instance),
+        is_confined: false,
         known: BTreeSet::new(),
     };
     for pause in pauses() {
         target.kill_once();
-        if target.known.is_empty() {
+        if target.is_gone() {
             return;
         }
         std::thread::sleep(pause);
@@ -82,6 +89,9 @@ struct Target {
     /// The session's leader, as long as its pid cannot have been given to another program.
     leader: Option<Unique>,
     marker: String,
+    cgroup: Option<Cgroup>,
+    /// Nothing of it can be outside of the control group.
+    is_confined: bool,
     /// What the last sweep found alive.
     known: BTreeSet<Unique>,
 }
@@ -91,6 +101,8 @@ impl Target {
         Self {
             leader: Some((running.pid(), running.start_time())),
             marker: running.marker().to_owned(),
+            cgroup: running.cgroup().cloned(),
+            is_confined: running.is_confined(),
             known: BTreeSet::new(),
         }
     }
@@ -99,7 +111,7 @@ impl Target {
         let mut target = self;
         for pause in pauses() {
             target = target.sweep(Self::kill_once).await;
-            if target.known.is_empty() {
+            if target.is_gone() {
                 return;
             }
             tokio::time::sleep(pause).await;
@@ -141,8 +153,27 @@ impl Target {
         is_ours.then(|| pid(leader)).flatten()
     }
 
+    /// Whether the last sweep found nothing. The empty control group is removed then.
+    fn is_gone(&self) -> bool {
+        let Some(cgroup) = &self.cgroup else {
+            return self.known.is_empty();
+        };
+        let is_gone = self.known.is_empty() && !cgroup.is_populated();
+        if is_gone {
+            cgroup.remove();
+        }
+        is_gone
+    }
+
     /// Finds what lives of this instance, and kills it.
     fn kill_once(&mut self) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
+        if self.is_confined {
+            self.known = self.members().collect();
+            return;
+        }
         self.remember();
         self.signal_group(Signal::KILL);
         for (candidate, start_time) in &self.known {
@@ -153,6 +184,15 @@ impl Target {
                 let _ = rustix::process::pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
             }
         }
+    }
+
+    /// What lives in the control group.
+    fn members(&self) -> impl Iterator<Item = Unique> {
+        let members = self.cgroup.iter().flat_map(Cgroup::members);
+        members.filter_map(|pid| {
+            let stat = procfs::stat(pid).filter(Stat::is_alive)?;
+            Some((pid, stat.start_time))
+        })
     }
 
     /// Finds what lives of this instance: what shows it, what was known, and the descendants of these.
@@ -167,6 +207,7 @@ impl Target {
             .iter()
             .filter(|(candidate, stat)| self.owns(*candidate, stat))
             .map(|(candidate, stat)| (*candidate, stat.start_time))
+            .chain(self.members())
             .collect();
         let mut pids: HashSet<u32> = found.iter().map(|(pid, _)| *pid).collect();
         loop {

@@ -17,8 +17,18 @@ pub fn first_segment(path: &str) -> Option<(Cow<'_, str>, usize)> {
         return (!raw.is_empty()).then_some((Cow::Borrowed(raw), 1 + raw.len()));
     }
     let segment = decode(raw);
-    let resolved = first_resolved(&decode(path))?;
-    (segment == resolved && !segment.is_empty()).then(|| (Cow::Owned(resolved), 1 + raw.len()))
+    // Someone decodes once more than he should: each time the path must begin with the same segment.
+    let mut decoded = decode(path);
+    loop {
+        if segment.is_empty() || first_resolved(&decoded)? != segment {
+            return None;
+        }
+        let again = decode(&decoded);
+        if again.len() >= decoded.len() {
+            return Some((Cow::Owned(segment), 1 + raw.len()));
+        }
+        decoded = again;
+    }
 }
 
 /// `%XX` decoded, byte by byte; what is no UTF-8 then becomes U+FFFD, which no name contains.
@@ -42,11 +52,13 @@ fn decode(text: &str) -> String {
 }
 
 /// The first segment after empty and dot segments are resolved (RFC 3986 §5.2.4); a backslash separates, as it does
-/// for browsers and some servers.
-fn first_resolved(path: &str) -> Option<String> {
+/// for browsers and some servers. A segment ends where some server cuts it off before it looks for dots: at its
+/// parameters (`..;x`), at what would begin a query or fragment, at a control byte.
+fn first_resolved(path: &str) -> Option<&str> {
+    let cut = |c: char| matches!(c, ';' | '?' | '#' | ' ') || c.is_ascii_control();
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split(['/', '\\']) {
-        match segment {
+        match segment.split(cut).next().unwrap_or(segment) {
             "" | "." => {}
             ".." => {
                 segments.pop();
@@ -54,7 +66,7 @@ fn first_resolved(path: &str) -> Option<String> {
             other => segments.push(other),
         }
     }
-    segments.first().map(|s| (*s).to_owned())
+    segments.first().copied()
 }
 
 #[cfg(test)]
@@ -98,6 +110,13 @@ mod tests {
             "/a%5c..%5cblog",
             "/.",
             "/%2e",
+            "/blog/..;/x",
+            "/blog/..;a=b/x",
+            "/blog/%2e%2e%3b/x",
+            "/blog/%252e%252e/x",
+            "/blog/..%25252fx",
+            "/blog/..%00/x",
+            "/blog;x/%2e",
         ] {
             assert_eq!(first(path), None, "{path}");
         }

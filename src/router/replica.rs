@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::backend::{Backend, Lease};
 use super::balancer;
 use super::table::{Availability, Decision, Route, Rule, Table, View};
+use crate::supervision::failpoint;
 
 /// Hosts remembered; when there are more it starts anew, so that made-up hosts cost nothing but a match each.
 const HOSTS: usize = 4096;
@@ -148,6 +149,7 @@ impl Handler<Select> for Replica {
     type Result = MessageResult<Select>;
 
     fn handle(&mut self, select: Select, _: &mut Self::Context) -> Self::Result {
+        failpoint::reach_actor::<Self>();
         self.update();
         let random = self.random();
         let found = match self.route(&select.wanted) {

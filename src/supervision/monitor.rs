@@ -12,6 +12,7 @@ use actix_rt::ArbiterHandle;
 use futures::future::{AbortHandle, AbortRegistration, Abortable, Aborted};
 
 use super::child_spec::Exit;
+use super::failpoint;
 
 /// As in actix: what senders that respect it may queue; each also has one place of its own.
 const MAILBOX_CAPACITY: usize = 16;
@@ -141,7 +142,11 @@ impl<A: Actor<Context = Context<A>>> Future for Monitored<A> {
         let Some(future) = self.future.as_mut() else {
             return Poll::Ready(Exit::Normal);
         };
-        match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))) {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            failpoint::reach_actor::<A>();
+            Pin::new(future).poll(cx)
+        }));
+        match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(())) => Poll::Ready(self.reason.take().unwrap_or(Exit::Normal)),
             Err(payload) => Poll::Ready(Exit::Panic(text_of(&*payload))),

@@ -63,6 +63,13 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
     /// A child that runs.
     fn child(&self, id: &Self::Id) -> Option<&dyn Running>;
 
+    /// Whether this child is to end without ending what it looks after: its supervisor gives up because actors failed
+    /// too often, which no OS process is to pay for. The next supervisor takes over what runs.
+    fn leaves_running(&self, id: &Self::Id) -> bool;
+
+    /// A child is gone and will not come back.
+    fn removed(&mut self, _: &Self::Id) {}
+
     /// All children have ended, for this reason; now it ends itself.
     fn over(&mut self, exit: Exit, ctx: &mut Context<Self>);
 
@@ -73,7 +80,10 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
                 Command::Start { id, generation } => self.start_child(id, generation, ctx),
                 Command::Stop { id, .. } => {
                     if let Some(child) = self.child(&id) {
-                        child.ask();
+                        match self.leaves_running(&id) {
+                            true => child.kill(),
+                            false => child.ask(),
+                        }
                     }
                 }
                 Command::Kill { id, .. } => {
@@ -96,7 +106,7 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
                         self.title()
                     );
                 }
-                Command::Removed { .. } => {}
+                Command::Removed { id } => self.removed(&id),
                 Command::Exit(exit) => self.over(exit, ctx),
             }
         }

@@ -208,6 +208,10 @@ impl Client {
         self.stream.write_all(bytes.as_bytes()).unwrap();
     }
 
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
     /// A response with its body.
     pub(crate) fn response(&mut self) -> String {
         read_message(&mut self.stream, false)

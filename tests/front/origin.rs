@@ -96,6 +96,11 @@ impl Origin {
             .expect("the origin gets something")
     }
 
+    /// What it got next, if it got something.
+    pub(crate) fn next_received(&self) -> Option<String> {
+        self.received.try_recv().ok()
+    }
+
     /// That nothing more came.
     pub(crate) fn received_nothing(&self) -> bool {
         self.received.try_recv().is_err()

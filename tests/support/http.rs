@@ -197,6 +197,12 @@ impl Stream {
         find(&self.headers, name)
     }
 
+    /// The body as something to read from.
+    pub(crate) fn into_body(self) -> Body {
+        let (stream, piece) = (self, io::Cursor::default());
+        Body { stream, piece }
+    }
+
     /// The next line of the body, without its newline; fails at the deadline and when the body ends first.
     #[track_caller]
     pub(crate) fn next_line(&mut self) -> String {
@@ -250,6 +256,27 @@ impl Stream {
         let piece = available[..taken].to_vec();
         self.reader.consume(taken);
         Ok(piece)
+    }
+}
+
+/// What is left of a body, as it comes.
+pub(crate) struct Body {
+    stream: Stream,
+    piece: io::Cursor<Vec<u8>>,
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.piece.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            match self.stream.next_piece()? {
+                Some(piece) => self.piece = io::Cursor::new(piece),
+                None => return Ok(0),
+            }
+        }
     }
 }
 

@@ -69,12 +69,27 @@ impl Server {
         self.setup.log()
     }
 
+    /// Lets the next actor of this kind panic when it is woken.
+    pub(crate) fn arm(&self, actor: &str) {
+        self.setup.arm(actor);
+    }
+
+    /// Whether an actor has panicked since [`Server::arm`].
+    pub(crate) fn has_fired(&self, actor: &str) -> bool {
+        !self.setup.failpoints().join(actor).exists()
+    }
+
     pub(crate) fn token(&self) -> String {
         let path = self.directory().join("token");
         std::fs::read_to_string(path)
             .expect("the server made a token")
             .trim()
             .to_owned()
+    }
+
+    /// The process id of the daemon.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// A request to the API, with the token.
@@ -142,15 +157,16 @@ impl Server {
             .clone()
     }
 
-    /// The pid of the process `id` of `app`, once it is ready.
+    /// The pid of the process `id` of `app`, once it is ready. The server may be busy with its own start.
     #[track_caller]
     pub(crate) fn ready_pid(&self, app: &str, id: &str) -> i32 {
+        let target = format!("/applications/{app}/status");
         eventually(&format!("{id} of {app} is ready"), SOON, || {
-            let process = self.process(app, id);
-            let pid = process["pid"]
-                .as_i64()
-                .filter(|_| process["state"] == "ready")?;
-            i32::try_from(pid).ok()
+            let answer = self.request("GET", &target).try_send(&self.public());
+            let status = answer.ok().filter(|a| a.status == 200)?.json();
+            let mut processes = status["processes"].as_array()?.iter();
+            let ready = processes.find(|p| p["id"] == id && p["state"] == "ready")?;
+            i32::try_from(ready["pid"].as_i64()?).ok()
         })
     }
 
@@ -158,6 +174,12 @@ impl Server {
     #[track_caller]
     pub(crate) fn visit(&self, target: &str) -> Response {
         Request::get(target).send(&self.public())
+    }
+
+    /// Like [`Server::visit`], for a server that may be unable to answer; `None` then, else the status.
+    pub(crate) fn try_visit(&self, target: &str) -> Option<u16> {
+        let answer = Request::get(target).try_send(&self.public());
+        Some(answer.ok()?.status)
     }
 
     /// Asks the server to end and waits until it has.
@@ -175,6 +197,25 @@ impl Server {
             send_signal(pid, Signal::SIGTERM);
         }
         within(STOP_LIMIT, || self.child.try_wait().unwrap())
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        eventually("the server ends by itself", STOP_LIMIT, || {
+            self.child.try_wait().unwrap()
+        })
+    }
+
+    /// Lets it kill itself at this point.
+    pub(crate) fn arm_kill(&self, failpoint: &str) {
+        self.setup.arm_kill(failpoint);
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub(crate) fn wait_for_death(&mut self) {
+        eventually("the server ended", SOON, || self.child.try_wait().unwrap());
     }
 
     /// Kills the server as a crash would.

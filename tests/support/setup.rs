@@ -89,6 +89,23 @@ impl Setup {
         self.first_port + SLICE - 1
     }
 
+    /// Where a test puts the failpoints that are to fail.
+    pub(crate) fn failpoints(&self) -> PathBuf {
+        self.directory().join("failpoints")
+    }
+
+    /// Lets the next actor of this kind panic when it is woken.
+    pub(crate) fn arm(&self, actor: &str) {
+        std::fs::create_dir_all(self.failpoints()).unwrap();
+        std::fs::write(self.failpoints().join(actor), "").unwrap();
+    }
+
+    /// Lets the server kill itself at this point.
+    pub(crate) fn arm_kill(&self, failpoint: &str) {
+        std::fs::create_dir_all(self.failpoints()).unwrap();
+        std::fs::write(self.failpoints().join(failpoint), "kill").unwrap();
+    }
+
     fn log_file(&self) -> PathBuf {
         self.directory().join("daemon.log")
     }
@@ -118,6 +135,7 @@ impl Setup {
                     .flat_map(|(name, value)| [*name, value.as_str()]),
             )
             .env("DAEMON_SECRET", "not for apps")
+            .env("PROCSERVER_FAILPOINTS", self.failpoints())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

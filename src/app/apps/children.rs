@@ -82,6 +82,10 @@ impl Parent for Apps {
         Some(child)
     }
 
+    fn leaves_running(&self, _: &AppName) -> bool {
+        !self.ending
+    }
+
     fn over(&mut self, exit: Exit, ctx: &mut Context<Self>) {
         self.leave(exit, ctx);
     }
@@ -127,6 +131,7 @@ impl Handler<Shutdown> for Apps {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.ending = true;
         self.supervise(Event::Start, ctx);
         self.supervise(Event::Shutdown, ctx);
     }

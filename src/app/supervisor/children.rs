@@ -1,6 +1,7 @@
 //! The actors below an App: its log, an installer while a deploy is at work, one Process per slot of each batch.
 //! `supervision::restart` decides; this carries out.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -42,6 +43,8 @@ pub(super) struct Children {
     policy: Supervisor<ChildId>,
     running: Vec<(ChildId, Generation, AnyChild)>,
     next_install: Option<(OpId, InstallSpec)>,
+    /// The processes whose actor was started once: another start of it may find one running.
+    started: HashSet<(BatchId, String)>,
 }
 
 impl Children {
@@ -61,6 +64,7 @@ impl Children {
             policy: Supervisor::new(Strategy::OneForOne, intensity, [log]),
             running: vec![],
             next_install: None,
+            started: HashSet::new(),
         }
     }
 
@@ -174,10 +178,23 @@ impl App {
         );
     }
 
-    fn is_restart(&self, batch: BatchId, id: &str) -> bool {
-        self.batches
-            .get(&batch)
-            .is_some_and(|b| b.snapshot(id).is_some())
+    /// The OS process that a Process actor left running when it ended before its time.
+    fn left_running(
+        &self,
+        batch: BatchId,
+        id: &str,
+    ) -> impl Future<Output = Option<Identity>> + use<> {
+        let spec = self.process_spec(batch, id);
+        async move {
+            let directory = spec?.instance_directory();
+            let found = actix_rt::task::spawn_blocking(move || identity::survivor(&directory));
+            found.await.ok().flatten()
+        }
+    }
+
+    /// Whether its actors failed too often: then only actors end, their OS processes are for the next App.
+    fn gives_up(&self) -> bool {
+        self.children.policy.is_ending() && !self.ending && self.removal.is_none()
     }
 
     fn start_log_child(&mut self, generation: Generation, ctx: &mut Context<Self>) {
@@ -252,6 +269,10 @@ impl App {
             move |_, exit: ExitReason| Process::new(spec, origin, ports, log, parent, exit),
             on_exit,
         );
+        if self.children.policy.state(&child_id) == Some(ChildState::Stopping) {
+            // It was asked to while what its predecessor left was looked for.
+            child.addr.do_send(Shutdown);
+        }
         self.children
             .running
             .push((child_id, generation, AnyChild::Process(child)));
@@ -299,12 +320,9 @@ impl App {
         if self.batches.get(&batch).is_none_or(is_over) {
             return;
         }
-        let runtime = self.spec.dirs.runtime().to_owned();
-        let name = id.clone();
+        let left = self.left_running(batch, &id);
         let ended = async move {
-            let alive = actix_rt::task::spawn_blocking(move || identity::survivors(&runtime)).await;
-            let alive = alive.unwrap_or_default().into_iter();
-            for survivor in alive.filter(|s| s.batch == batch && s.id == name) {
+            if let Some(survivor) = left.await {
                 identity::end(survivor).await;
             }
         };
@@ -351,15 +369,13 @@ impl Parent for App {
                     .iter()
                     .position(|s| s.batch == batch && s.id == id);
                 let survivor = survivor.map(|index| self.survivors.swap_remove(index));
-                if survivor.is_some() || !self.is_restart(batch, &id) {
+                let is_first = self.children.started.insert((batch, id.clone()));
+                if survivor.is_some() || is_first {
                     return self.start_process_child(batch, id, generation, survivor, ctx);
                 }
                 // The actor died, its OS process did not: the fresh actor takes it over.
-                let runtime = self.spec.dirs.runtime().to_owned();
-                let alive = actix_rt::task::spawn_blocking(move || identity::survivors(&runtime));
-                ctx.spawn(alive.into_actor(self).map(move |alive, app, ctx| {
-                    let mut alive = alive.unwrap_or_default().into_iter();
-                    let survivor = alive.find(|s| s.batch == batch && s.id == id);
+                let left = self.left_running(batch, &id);
+                ctx.spawn(left.into_actor(self).map(move |survivor, app, ctx| {
                     app.start_process_child(batch, id, generation, survivor, ctx);
                 }));
             }
@@ -368,6 +384,16 @@ impl Parent for App {
 
     fn child(&self, id: &ChildId) -> Option<&dyn Running> {
         self.children.find(id).map(AnyChild::as_running)
+    }
+
+    fn leaves_running(&self, id: &ChildId) -> bool {
+        self.gives_up() && matches!(id, ChildId::Process(..))
+    }
+
+    fn removed(&mut self, id: &ChildId) {
+        if let ChildId::Process(batch, id) = id {
+            self.children.started.remove(&(*batch, id.clone()));
+        }
     }
 }
 
@@ -395,7 +421,8 @@ impl Handler<ChildEnded<ChildId>> for App {
         match id {
             ChildId::Process(batch, process) => {
                 let id = ChildId::Process(batch, process.clone());
-                if self.children.policy.state(&id) != Some(ChildState::Running) {
+                let is_over = self.children.policy.state(&id) != Some(ChildState::Running);
+                if is_over && !self.gives_up() {
                     self.make_sure_of_end(batch, process, ctx);
                 }
             }

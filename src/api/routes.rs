@@ -1,0 +1,344 @@
+//! `GET /routes`: who answers what. With `url`, which app would answer a request for it, by which rule, and which
+//! others match; without, all routes.
+
+use std::sync::Arc;
+
+use actix_web::http::{StatusCode, Uri};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use regex::Regex;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::problem::Problem;
+use super::query::Query;
+use super::state::ApiState;
+use crate::front::host::Authority;
+use crate::router::table::{Availability, Decision, Match, Route, Rule, Table, View};
+
+/// What routing looks at besides a request.
+#[derive(Clone, Debug)]
+pub struct Routing {
+    /// The published table.
+    pub table: watch::Receiver<Arc<Table>>,
+    /// Hosts that go straight to the API, in lower case.
+    pub api_hosts: Arc<[String]>,
+}
+
+/// A route, as it is listed.
+#[derive(Serialize)]
+struct Listed<'a> {
+    app: &'a str,
+    state: &'static str,
+    domain: &'a [String],
+    /// The path under which it is reachable.
+    path: Option<String>,
+    strip_path: bool,
+    port: Option<u16>,
+    /// The path under which its files are served.
+    #[serde(rename = "static")]
+    static_files: Option<&'a str>,
+    processes: Vec<Listening<'a>>,
+}
+
+/// A process that requests go to.
+#[derive(Serialize)]
+struct Listening<'a> {
+    id: &'a str,
+    release: u64,
+    address: std::net::SocketAddr,
+    /// Requests on it now.
+    requests: usize,
+}
+
+/// Who would answer a request.
+#[derive(Serialize)]
+struct Explained<'a> {
+    url: &'a str,
+    x_app: Option<&'a str>,
+    /// The app; `null` where the API or nobody answers.
+    app: Option<&'a str>,
+    /// `port`, `x-app`, `host`, `path`, `api`; `null` where nobody answers.
+    rule: Option<&'static str>,
+    /// The pattern that matches, for the rule `host`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<&'a str>,
+    state: Option<&'static str>,
+    /// The path and query that the app is sent.
+    path: Option<String>,
+    processes: Vec<Listening<'a>>,
+    /// What a rule would give the request to if those before it did not match.
+    others: Vec<Other<'a>>,
+}
+
+/// An app that matches and does not answer.
+#[derive(Serialize)]
+struct Other<'a> {
+    app: &'a str,
+    rule: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<&'a str>,
+}
+
+/// Explains a URL, or lists all routes.
+pub(super) async fn show(
+    request: HttpRequest,
+    state: Data<ApiState>,
+) -> Result<HttpResponse, Problem> {
+    let parameters = Query::read(&request, &["url", "x_app"])?;
+    let table = Arc::clone(&state.routing.table.borrow());
+    let x_app = parameters.text("x_app");
+    let Some(url) = parameters.text("url") else {
+        if x_app.is_some() {
+            return Err(unprocessable("x_app needs a url beside it"));
+        }
+        let all: Vec<Listed<'_>> = table.routes().iter().map(|r| listed(r)).collect();
+        return Ok(HttpResponse::Ok().json(all));
+    };
+    let asked = Asked::parse(url).map_err(unprocessable)?;
+    let explained = explain(&table, &state.routing.api_hosts, (url, &asked), x_app);
+    Ok(HttpResponse::Ok().json(explained))
+}
+
+/// A URL as routing sees it.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    host: Box<str>,
+    port: Option<u16>,
+    target: String,
+}
+
+impl Asked {
+    /// Reads `http://host:port/path?query`, `host/path`, or `/path`.
+    fn parse(url: &str) -> Result<Self, &'static str> {
+        const WANTED: &str = "must be a URL such as \"http://blog.example/path\"";
+        let url = url.split('#').next().unwrap_or(url);
+        let full = match url {
+            path if path.starts_with('/') => format!("http://localhost{path}"),
+            full if full.contains("://") => full.to_owned(),
+            bare => format!("http://{bare}"),
+        };
+        let uri: Uri = full.parse().map_err(|_| WANTED)?;
+        let default_port = match uri.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => return Err(WANTED),
+        };
+        let authority = uri.authority().ok_or(WANTED)?;
+        let authority = Authority::parse(authority.as_str())
+            .filter(|authority| !authority.host.is_empty())
+            .ok_or(WANTED)?;
+        Ok(Self {
+            host: authority.routed(),
+            port: (!url.starts_with('/')).then(|| authority.port.unwrap_or(default_port)),
+            target: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
+        })
+    }
+}
+
+fn explain<'a>(
+    table: &'a Table,
+    api_hosts: &[String],
+    (url, asked): (&'a str, &Asked),
+    x_app: Option<&'a str>,
+) -> Explained<'a> {
+    // A port that no app has is one of the server's own.
+    let is_own = |port: &u16| table.routes().iter().any(|r| r.port == Some(*port));
+    let view = View {
+        x_app,
+        host: &asked.host,
+        path: &asked.target,
+        port: asked.port.filter(is_own),
+        api_host: api_hosts.iter().any(|h| **h == *asked.host),
+    };
+    let decision = table.decide(&view);
+    let answers = match &decision {
+        Decision::App(found) => Some((found.route, found.rule)),
+        Decision::Api | Decision::NotFound => None,
+    };
+    let others = table.matches(&view).into_iter();
+    let others = others
+        .filter(|m| {
+            answers.is_none_or(|(route, rule)| !Arc::ptr_eq(route, m.route) || rule != m.rule)
+        })
+        .map(|m| Other {
+            app: &m.route.app,
+            rule: m.rule.as_str(),
+            pattern: pattern(&m, &asked.host),
+        })
+        .collect();
+    let mut explained = Explained {
+        url,
+        x_app,
+        app: None,
+        rule: matches!(decision, Decision::Api).then_some("api"),
+        pattern: None,
+        state: None,
+        path: None,
+        processes: Vec::new(),
+        others,
+    };
+    if let Decision::App(found) = decision {
+        explained.app = Some(&found.route.app);
+        explained.rule = Some(found.rule.as_str());
+        explained.pattern = pattern(&found, &asked.host);
+        explained.state = Some(state_of(found.route));
+        explained.path = Some(stripped(&asked.target, found.strip));
+        explained.processes = processes(found.route);
+    }
+    explained
+}
+
+/// The target without the app's name; what is left begins with a slash.
+fn stripped(target: &str, strip: usize) -> String {
+    let rest = target.get(strip..).unwrap_or(target);
+    if rest.starts_with('/') {
+        rest.to_owned()
+    } else {
+        format!("/{rest}")
+    }
+}
+
+/// The pattern by which the host was found. Compiled anew: the router keeps all of them as one automaton.
+fn pattern<'a>(found: &Match<'a>, host: &str) -> Option<&'a str> {
+    let matches = |pattern: &&String| Regex::new(pattern).is_ok_and(|regex| regex.is_match(host));
+    let found = (found.rule == Rule::Host).then_some(found)?;
+    found.route.domain.iter().find(matches).map(String::as_str)
+}
+
+fn listed(route: &Route) -> Listed<'_> {
+    Listed {
+        app: &route.app,
+        state: state_of(route),
+        domain: &route.domain,
+        path: route.path.then(|| format!("/{}/", route.app)),
+        strip_path: route.strip_path,
+        port: route.port,
+        static_files: route
+            .static_files
+            .as_ref()
+            .map(|(_, prefix)| prefix.as_str()),
+        processes: processes(route),
+    }
+}
+
+fn processes(route: &Route) -> Vec<Listening<'_>> {
+    let listening = route.backends.iter().map(|backend| Listening {
+        id: &backend.process,
+        release: backend.release,
+        address: backend.address,
+        requests: backend.load.outstanding(),
+    });
+    listening.collect()
+}
+
+/// What a request would meet.
+fn state_of(route: &Route) -> &'static str {
+    match route.availability {
+        Availability::Stopped => "stopped",
+        _ if !route.backends.is_empty() => "ready",
+        Availability::Starting => "starting",
+        Availability::Crashed => "crashed",
+        Availability::NoWeb if route.static_files.is_some() => "ready",
+        Availability::NoWeb => "no web process",
+    }
+}
+
+fn unprocessable(detail: &str) -> Problem {
+    let detail = format!("Parameter \"url\" {detail}.");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn route(app: &str, created: u64, domain: &[&str]) -> Arc<Route> {
+        Arc::new(Route {
+            app: app.into(),
+            created,
+            domain: domain.iter().map(|d| (*d).to_owned()).collect(),
+            path: true,
+            strip_path: true,
+            port: (app == "ported").then_some(9000),
+            static_files: None,
+            availability: Availability::Starting,
+            backends: Vec::new(),
+        })
+    }
+
+    fn explained(url: &str, x_app: Option<&str>) -> Value {
+        let table = Table::new(vec![
+            route("first", 1, &["^nothing$", "blog"]),
+            route("second", 2, &["^blog\\.example$"]),
+            route("ported", 3, &[]),
+        ]);
+        let asked = Asked::parse(url).unwrap();
+        let api_hosts = ["admin.example".to_owned()];
+        json!(explain(&table, &api_hosts, (url, &asked), x_app))
+    }
+
+    #[test]
+    fn the_app_the_rule_and_the_others_are_told() {
+        let by_host = explained("http://Blog.example./second/x?y", None);
+        assert_eq!(
+            (&by_host["app"], &by_host["rule"]),
+            (&json!("first"), &json!("host"))
+        );
+        assert_eq!(by_host["pattern"], "blog");
+        assert_eq!(by_host["path"], "/second/x?y");
+        assert_eq!(by_host["state"], "starting");
+        let others = json!([
+            {"app": "second", "rule": "host", "pattern": "^blog\\.example$"},
+            {"app": "second", "rule": "path"},
+        ]);
+        assert_eq!(by_host["others"], others);
+        let by_path = explained("/second/x?y", None);
+        assert_eq!(
+            (&by_path["rule"], &by_path["path"]),
+            (&json!("path"), &json!("/x?y"))
+        );
+        let by_port = explained("localhost:9000/second/", None);
+        assert_eq!(
+            (&by_port["app"], &by_port["rule"]),
+            (&json!("ported"), &json!("port"))
+        );
+    }
+
+    #[test]
+    fn the_api_and_nobody_are_no_apps() {
+        let nobody = explained("http://other/none", None);
+        assert_eq!(
+            (&nobody["app"], &nobody["rule"]),
+            (&Value::Null, &Value::Null)
+        );
+        assert_eq!(
+            explained("http://admin.example/first/", None)["rule"],
+            "api"
+        );
+        assert_eq!(explained("/applications", None)["rule"], "api");
+        let unknown = explained("http://blog/", Some("unknown"));
+        assert_eq!(
+            (&unknown["app"], &unknown["others"][0]["app"]),
+            (&Value::Null, &json!("first"))
+        );
+        assert_eq!(explained("/", Some("second"))["rule"], "x-app");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused() {
+        for bad in [
+            "",
+            "ftp://a/",
+            "http://",
+            "http://a b/",
+            "http://u@h/",
+            "http:///x",
+        ] {
+            assert!(Asked::parse(bad).is_err(), "{bad}");
+        }
+        assert!(Asked::parse("https://[::1]:8443/x").is_ok());
+    }
+}

@@ -1,0 +1,195 @@
+//! [`Cgroup`]: a control group of one instance. See cgroups(7) and the kernel's `cgroup-v2.rst`.
+//!
+//! Where the daemon may make directories in its own cgroup2 group (as root; under systemd with `Delegate=yes`), each
+//! instance runs in one. Nothing leaves it by forking, whatever session or environment it gives itself, and
+//! `cgroup.kill` ends all of it at once. No controller is enabled: a group works without any.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
+
+/// The directory of one instance's group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// Makes the group of an instance; `None` where there can be none. Blocks.
+    pub(super) fn create(instance: &str) -> Option<Self> {
+        let path = parent()?.join(name(instance));
+        match fs::create_dir(&path) {
+            Ok(()) => Some(Self(path)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Some(Self(path)),
+            Err(e) => {
+                log::warn!("no control group for {instance}: {}: {e}", path.display());
+                None
+            }
+        }
+    }
+
+    /// The group that an instance had below this daemon, if it is still there.
+    pub(super) fn left_by(instance: &str) -> Option<Self> {
+        let path = parent()?.join(name(instance));
+        path.is_dir().then_some(Self(path))
+    }
+
+    /// The group of an instance by one of its processes: a daemon that was started elsewhere made it elsewhere.
+    pub(super) fn of_process(pid: u32, instance: &str) -> Option<Self> {
+        let (mount, root) = mount()?;
+        let within = group_of(&format!("/proc/{pid}/cgroup"))?;
+        let path = mount.join(within.strip_prefix(root).ok()?);
+        let is_own = path
+            .file_name()
+            .is_some_and(|n| n == name(instance).as_str());
+        (is_own && path.is_dir()).then_some(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// SIGKILL to all in it, forks in progress included.
+    pub(super) fn kill(&self) {
+        // The group may be gone: then all in it are, too.
+        let _ = fs::write(self.0.join("cgroup.kill"), "1");
+    }
+
+    /// Whether anything in it lives. Zombies do not count.
+    pub(super) fn is_populated(&self) -> bool {
+        fs::read_to_string(self.0.join("cgroup.events"))
+            .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    }
+
+    /// What lives in it.
+    pub(super) fn members(&self) -> Vec<u32> {
+        let text = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// Removes an empty group.
+    pub(super) fn remove(&self) {
+        // It may be gone, or in use by a process that has just been started for the same instance.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Moves the calling process into a group.
+pub(super) fn enter(group: &Path) -> io::Result<()> {
+    fs::write(group.join("cgroup.procs"), "0")
+}
+
+/// Whether a process runs as another user than this one, so that it cannot leave its group.
+pub(super) fn is_confined(pid: u32) -> bool {
+    let owner = fs::metadata(format!("/proc/{pid}")).map(|m| m.uid());
+    owner.is_ok_and(|uid| uid != 0 && uid != nix::unistd::geteuid().as_raw())
+}
+
+/// Recognisable for a person, and unique for the instance.
+fn name(instance: &str) -> String {
+    let hash = Sha256::digest(instance);
+    let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let last = instance.rsplit('/').next().unwrap_or_default();
+    let last: String = last
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(40)
+        .collect();
+    format!("procserver-{last}-{hash}")
+}
+
+/// Finds out whether there can be groups, and says so in the log. Blocks.
+pub fn prepare() {
+    let _found = parent();
+}
+
+/// Where groups can be made: the daemon's own group, found and tried once.
+fn parent() -> Option<&'static Path> {
+    static PARENT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = PARENT.get_or_init(|| {
+        let (mount, root) = mount()?;
+        let own = mount.join(group_of("/proc/self/cgroup")?.strip_prefix(root).ok()?);
+        match try_out(&own) {
+            Ok(()) => {
+                log::info!("each process gets a control group in {}", own.display());
+                Some(own)
+            }
+            Err(e) => {
+                log::info!(
+                    "no control groups in {} ({e}; systemd gives them with Delegate=yes): \
+                     what processes start is found in /proc",
+                    own.display()
+                );
+                None
+            }
+        }
+    });
+    found.as_deref()
+}
+
+/// Makes a group, and looks whether processes could be moved into it and killed there.
+fn try_out(own: &Path) -> io::Result<()> {
+    let probe = own.join(format!("procserver-probe-{}", std::process::id()));
+    fs::create_dir(&probe)?;
+    let writable = [
+        own.join("cgroup.procs"),
+        probe.join("cgroup.procs"),
+        probe.join("cgroup.kill"),
+    ];
+    let tried = writable
+        .iter()
+        .try_for_each(|file| rustix::fs::access(file, rustix::fs::Access::WRITE_OK));
+    fs::remove_dir(&probe)?;
+    Ok(tried?)
+}
+
+/// Where cgroup2 is mounted, and which group is the root of what is seen there.
+fn mount() -> Option<&'static (PathBuf, PathBuf)> {
+    static MOUNT: OnceLock<Option<(PathBuf, PathBuf)>> = OnceLock::new();
+    MOUNT
+        .get_or_init(|| parse_mounts(&fs::read_to_string("/proc/self/mountinfo").ok()?))
+        .as_ref()
+}
+
+/// proc_pid_mountinfo(5): the fourth field is the root, the fifth the mount point; the type follows a lone dash.
+fn parse_mounts(text: &str) -> Option<(PathBuf, PathBuf)> {
+    text.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut fields = left.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        (right.split(' ').next()? == "cgroup2").then(|| (point.into(), root.into()))
+    })
+}
+
+/// The cgroup2 line of a `/proc/PID/cgroup`, see cgroups(7).
+fn group_of(file: &str) -> Option<PathBuf> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines()
+        .find_map(|line| Some(line.strip_prefix("0::")?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mount_is_found_among_others() {
+        let text = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
+                    40 31 0:37 / /sys/fs/cgroup/systemd rw shared:9 - cgroup cgroup rw,name=systemd\n\
+                    41 31 0:38 /lxc /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n";
+        let expected = ("/sys/fs/cgroup/unified".into(), "/lxc".into());
+        assert_eq!(parse_mounts(text), Some(expected));
+        assert_eq!(parse_mounts("garbage\n\n1 2 3 - cgroup2\n"), None);
+    }
+
+    #[test]
+    fn names_are_file_names_and_differ() {
+        let of = |text| name(text);
+        assert_ne!(of("/run/a/web.1-4"), of("/run/b/web.1-4"));
+        assert!(of("/run/a/web.1-4").starts_with("procserver-web-1-4-"));
+        assert!(!of("/x/\n../\u{e4}").contains(['/', '.', '\n']));
+        assert!(of(&"x".repeat(9999)).len() < 100);
+    }
+}

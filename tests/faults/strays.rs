@@ -1,0 +1,146 @@
+//! What a process leaves behind: nothing of it may outlive a stop, a restart or a removal.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::deploy;
+use crate::support::fixture::{document, web_repo, with};
+use crate::support::machine::{is_alive, is_root, processes_of, send_signal, skip};
+use crate::support::server::Server;
+use crate::support::wait::{SOON, eventually};
+
+/// Processes that leave children in every way: beside them, in a session of their own, by a double fork. Each writes its
+/// pid to a file.
+const LEAVING: &str = r#"beside: sleep 600 & echo $! >$STORAGE_DIR/beside; exec sleep 600
+session: (setsid sh -c 'echo $$ >$STORAGE_DIR/session; exec sleep 600' &) ; exec sleep 600
+double: (sh -c '(sleep 600 & echo $! >$STORAGE_DIR/double) &' &) ; exec sleep 600
+"#;
+
+/// One that also forgets the environment it was given: only a control group still knows whose it is.
+const BARE: &str =
+    "bare: (setsid env -i sh -c 'echo $$ >'$STORAGE_DIR'/bare; exec sleep 600' &) ; sleep 600; :\n";
+
+/// Whether apps get control groups here.
+fn has_cgroups(server: &Server) -> bool {
+    server.log().contains("each process gets a control group")
+}
+
+/// The pids that the children wrote, once all have; the files are gone afterwards.
+#[track_caller]
+fn children(server: &Server, names: &[&str]) -> Vec<i32> {
+    let storage = server.directory().join("apps/echo/storage");
+    let pid_in = |path: PathBuf| {
+        eventually(&format!("{} holds a pid", path.display()), SOON, || {
+            let pid = std::fs::read_to_string(&path).ok()?.trim().parse().ok()?;
+            std::fs::remove_file(&path).ok()?;
+            Some(pid)
+        })
+    };
+    let pids: Vec<i32> = names.iter().map(|n| pid_in(storage.join(n))).collect();
+    assert!(pids.iter().all(|pid| is_alive(*pid)), "{pids:?}");
+    pids
+}
+
+#[track_caller]
+fn assert_gone(pids: &[i32], after: &str) {
+    // A restart is done when the new processes serve; the old ones end meanwhile.
+    eventually(&format!("{pids:?} are gone after {after}"), SOON, || {
+        pids.iter().all(|pid| !is_alive(*pid)).then_some(())
+    });
+}
+
+#[test]
+fn no_child_survives_a_crash_a_restart_a_stop_or_a_removal() {
+    let server = Server::start();
+    let mut names = vec!["beside", "session", "double"];
+    let mut procfile = LEAVING.to_owned();
+    if has_cgroups(&server) {
+        names.push("bare");
+        procfile.push_str(BARE);
+    } else {
+        skip(
+            "children without a trace",
+            "there is no cgroup2 directory to use",
+        );
+    }
+    let _repo = deploy(&server, "echo", &procfile);
+
+    let crashed = children(&server, &names);
+    for name in &names {
+        let id = format!("{name}.1");
+        let pid = server.ready_pid("echo", &id);
+        send_signal(pid, Signal::SIGKILL);
+        eventually("it is restarted", SOON, || {
+            let process = server.process("echo", &id);
+            (process["restarts"] == 1 && process["state"] == "ready").then_some(())
+        });
+    }
+    assert_gone(&crashed, "a crash");
+
+    let restarted = children(&server, &names);
+    server.act("echo", "restart").expect(200);
+    assert_gone(&restarted, "a restart");
+
+    let stopped = children(&server, &names);
+    server.act("echo", "stop").expect(200);
+    assert_gone(&stopped, "a stop");
+
+    server.act("echo", "start").expect(200);
+    let removed = children(&server, &names);
+    let delete = server.request("DELETE", "/applications/echo");
+    let delete = delete.header("Prefer", "wait=50");
+    delete.send(&server.public()).expect(200);
+    assert_gone(&removed, "a removal");
+    assert_eq!(processes_of(server.directory()).len(), 1);
+}
+
+/// Forks as fast as it can, up to a limit that the machine survives; every child does the same.
+const BOMB: &str = r#"
+import os, resource
+resource.setrlimit(resource.RLIMIT_NPROC, (200, 200))
+while True:
+    try:
+        if os.fork() == 0:
+            os.setsid()
+    except OSError:
+        pass
+"#;
+
+#[test]
+fn a_fork_bomb_is_dead_soon_after_the_stop_and_the_api_answers_meanwhile() {
+    if !is_root() {
+        return skip("a fork bomb", "only root can give it a user of its own");
+    }
+    let (server, repo) = (Server::start(), web_repo("1"));
+    repo.commit(&[
+        (
+            "Procfile",
+            "web: exec python3 web.py\nbomb: exec python3 bomb.py\n",
+        ),
+        ("bomb.py", BOMB),
+    ]);
+    // Nobody else runs as this user: the limit of processes counts them by user.
+    let changes = json!({
+        "user": "games", "group": "games", "scale": { "bomb": 0 }, "stop": { "timeout": "1s" },
+    });
+    server.deploy(&with(document("echo", &repo), changes.clone()));
+    let mut document = with(document("echo", &repo), changes);
+    document["scale"] = json!({ "bomb": 1 });
+    server
+        .send_and_wait("PUT", "/applications/echo", &document)
+        .expect(200);
+    eventually("it has forked", SOON, || {
+        (processes_of(server.directory()).len() > 50).then_some(())
+    });
+    server.status("echo");
+    let begun = Instant::now();
+    server.act("echo", "stop").expect(200);
+    let took = begun.elapsed();
+    assert_eq!(processes_of(server.directory()).len(), 1);
+    // Two seconds, and as much again for requests on a machine full of it; more where each has to be found.
+    let limit = if has_cgroups(&server) { 4 } else { 15 };
+    assert!(took < Duration::from_secs(limit), "{took:?}");
+}
