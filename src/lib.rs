@@ -51,6 +51,7 @@ pub mod app;
 pub mod cli;
 pub mod daemon;
 pub mod durable;
+pub mod events;
 pub mod front;
 pub mod install;
 pub mod logs;

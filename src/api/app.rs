@@ -9,7 +9,9 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 
 use super::problem::Problem;
 use super::state::ApiState;
-use super::{actions, applications, auth, deployments, health, logs, releases, routes, status};
+use super::{
+    actions, applications, auth, deployments, events, health, logs, releases, routes, status,
+};
 
 /// Puts the API into an actix-web App: `/healthz` open to all, the rest for those that [`auth`] lets in.
 pub fn configure(config: &mut ServiceConfig, state: ApiState) {
@@ -67,6 +69,7 @@ fn guarded() -> impl HttpServiceFactory {
             )
             .route(web::post().to(actions::act)),
         )
+        .service(resource("/events", "GET, HEAD").route(get().to(events::follow)))
         .default_service(web::to(unknown))
 }
 

@@ -11,6 +11,7 @@ mod applications;
 pub mod auth;
 mod body;
 mod deployments;
+mod events;
 mod health;
 pub mod in_process;
 mod log_format;

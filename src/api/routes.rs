@@ -217,7 +217,7 @@ fn listed(route: &Route) -> Listed<'_> {
         static_files: route
             .static_files
             .as_ref()
-            .map(|(_, prefix)| prefix.as_str()),
+            .map(|files| files.prefix.as_str()),
         processes: processes(route),
     }
 }

@@ -13,6 +13,7 @@ use crate::app::apps::{Apps, AppsError, Find};
 use crate::app::config::Rules;
 use crate::app::name::AppName;
 use crate::app::supervisor::{App, Inspect, View};
+use crate::events::Feed;
 use crate::supervision::ChildRef;
 
 /// Control actors never block; one that is silent for so long is stuck.
@@ -31,6 +32,8 @@ pub struct ApiState {
     pub default_user: String,
     /// Whether accounts can be switched to (the daemon is root).
     pub can_switch: bool,
+    /// What happens.
+    pub events: Feed,
     /// The bearer token.
     pub token: Arc<str>,
 }
@@ -59,6 +62,7 @@ impl ApiState {
             rules: Rules::default(),
             default_user: "nobody".into(),
             can_switch: false,
+            events: Feed::default(),
             token: "the-token".into(),
         }
     }

@@ -1,8 +1,10 @@
 //! The deployments of one app: their records in memory, and every change of one to the journal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::journal::Journal;
+use crate::events::{Feed, Report};
 use crate::install::record::{DeploymentRecord, DeploymentState, Failure, Step, StepRecord};
 
 /// How many records are kept.
@@ -12,19 +14,29 @@ pub const KEPT: usize = 50;
 #[derive(Debug, Default)]
 pub struct Deployments {
     records: Vec<DeploymentRecord>,
+    app: Arc<str>,
+    events: Feed,
 }
 
 impl Deployments {
     /// Takes over the records of the previous daemon; one that was not over was interrupted.
     #[must_use]
-    pub fn recovered(mut records: Vec<DeploymentRecord>, journal: &Journal) -> Self {
-        for record in records.iter_mut().filter(|r| !r.state.is_over()) {
-            record.state = DeploymentState::Interrupted;
-            record.finished = Some(jiff::Timestamp::now());
-            journal.deployment(record.clone());
-        }
+    pub fn recovered(
+        mut records: Vec<DeploymentRecord>,
+        (app, events): (Arc<str>, Feed),
+        journal: &Journal,
+    ) -> Self {
         records.sort_by_key(|r| r.id);
-        Self { records }
+        let mut recovered = Self {
+            records,
+            app,
+            events,
+        };
+        let unfinished = recovered.records.iter().filter(|r| !r.state.is_over());
+        for id in unfinished.map(|r| r.id).collect::<Vec<_>>() {
+            recovered.close(id, DeploymentState::Interrupted, None, journal);
+        }
+        recovered
     }
 
     /// All records, oldest first.
@@ -53,6 +65,10 @@ impl Deployments {
             failure: None,
         };
         journal.deployment(record.clone());
+        self.events.report(Report::DeploymentStarted {
+            app: Arc::clone(&self.app),
+            deployment: id,
+        });
         self.records.push(record);
         if self.records.len() > KEPT {
             self.records.remove(0);
@@ -113,8 +129,24 @@ impl Deployments {
 
     fn change(&mut self, id: u64, journal: &Journal, change: impl FnOnce(&mut DeploymentRecord)) {
         if let Some(record) = self.records.iter_mut().rev().find(|r| r.id == id) {
+            let (steps, was_over) = (record.steps.len(), record.state.is_over());
             change(record);
             journal.deployment(record.clone());
+            let app = Arc::clone(&self.app);
+            if let Some(newest) = record.steps.get(steps) {
+                self.events.report(Report::DeploymentStep {
+                    app,
+                    deployment: id,
+                    step: newest.step,
+                });
+            } else if record.state.is_over() && !was_over {
+                self.events.report(Report::DeploymentFinished {
+                    app,
+                    deployment: id,
+                    state: record.state,
+                    reason: record.failure.as_ref().map(ToString::to_string),
+                });
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_rt::ArbiterHandle;
 
 use super::config::Rules;
+use crate::events::Feed;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
 use crate::router::router::Router;
@@ -26,6 +27,8 @@ pub struct Host {
     pub logs: ArbiterHandle,
     /// The logs of all applications.
     pub app_logs: AppLogs,
+    /// Where it is told what happens.
+    pub events: Feed,
     /// Whether processes can be given another account: the daemon is root.
     pub can_switch: bool,
 }

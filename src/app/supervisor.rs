@@ -11,11 +11,13 @@ mod configure;
 mod progress;
 mod recovery;
 mod removal;
+mod reports;
 mod requests;
 mod start_failure;
 mod view;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +38,7 @@ use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
 use crate::process::identity::Identity;
 use crate::router::backend::Load;
-use crate::router::table::{Availability, Route};
+use crate::router::table::{Availability, Route, StaticFiles};
 use crate::supervision::failpoint;
 use crate::supervision::{ChildRef, Exit, ExitReason};
 
@@ -81,6 +83,8 @@ pub struct App {
     created: jiff::Timestamp,
     journal: Journal,
     publisher: Publisher,
+    /// What was reported of the route last.
+    reported: Option<(Availability, Vec<SocketAddr>)>,
     survivors: Vec<Identity>,
     /// The port that each process had last.
     ports: BTreeMap<String, u16>,
@@ -108,6 +112,7 @@ impl App {
             created: jiff::Timestamp::now(),
             journal: Journal::start(spec.dirs.clone()),
             publisher,
+            reported: None,
             survivors: vec![],
             ports: BTreeMap::new(),
             warnings: vec![],
@@ -292,9 +297,10 @@ impl App {
         }
     }
 
-    fn publish(&self) {
-        self.publisher
-            .publish((self.life.wanted() != Wanted::Removed).then(|| self.route()));
+    fn publish(&mut self) {
+        let route = (self.life.wanted() != Wanted::Removed).then(|| self.route());
+        self.report_route(route.as_ref());
+        self.publisher.publish(route);
     }
 
     fn route(&self) -> Route {
@@ -310,8 +316,13 @@ impl App {
             path: config.path,
             strip_path: config.strip_path,
             port: config.port,
-            static_files: static_files
-                .map(|(files, directory)| (directory.join(&files.dir), files.prefix.clone())),
+            static_files: static_files.map(|(files, directory)| {
+                Arc::new(StaticFiles {
+                    root: directory.to_owned(),
+                    dir: files.dir.clone(),
+                    prefix: files.prefix.clone(),
+                })
+            }),
             availability: self.availability(serving),
             backends: serving.map(Batch::backends).unwrap_or_default(),
         }

@@ -14,6 +14,7 @@ pub mod demo_web;
 pub mod deploy;
 pub mod document;
 pub mod env;
+pub mod events;
 pub mod logs;
 pub mod output;
 pub mod problem;
@@ -105,6 +106,8 @@ pub enum Command {
     Route(route::RouteArgs),
     /// Show what an application or its installation printed
     Logs(logs::LogsArgs),
+    /// Show what happens as it happens
+    Events(events::EventsArgs),
     /// Become a supervised process: the daemon starts itself with it.
     #[command(hide = true)]
     Exec,
@@ -144,6 +147,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
         Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
+        Command::Events(a) => with(&a.client, async |c, o| events::run(&a, c, o).await),
         Command::Logs(a) => with(&a.client, async |c, o| logs::run(&a, c, o).await),
     }
 }

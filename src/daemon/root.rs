@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::app::apps::Apps;
 use crate::app::host::Host;
+use crate::events::Feed;
 use crate::front::access_log::Sink;
 use crate::front::front::Front;
 use crate::front::in_process::ConnectorFactory;
@@ -150,6 +151,10 @@ impl Parent for Root {
             RootChild::Apps => self.apps.as_ref().map(|child| child as &dyn Running),
             RootChild::Front => self.front.as_ref().map(|child| child as &dyn Running),
         }
+    }
+
+    fn events(&self) -> &Feed {
+        &self.spec.host.events
     }
 
     fn leaves_running(&self, id: &RootChild) -> bool {

@@ -13,6 +13,7 @@ use crate::api::in_process;
 use crate::api::routes::Routing;
 use crate::api::state::ApiState;
 use crate::app::host::Host;
+use crate::events::Feed;
 use crate::front::access_log::{self, Sink};
 use crate::logs::access::AccessLog;
 use crate::logs::app_logs::AppLogs;
@@ -48,6 +49,7 @@ impl Tree {
             control: Arbiter::current(),
             logs: logs.handle(),
             app_logs: AppLogs::default(),
+            events: Feed::default(),
             can_switch: nix::unistd::geteuid().is_root(),
             settings: Arc::clone(settings),
         };
@@ -61,6 +63,7 @@ impl Tree {
             rules: host.rules(),
             default_user: settings.default_user.clone(),
             can_switch: host.can_switch,
+            events: host.events.clone(),
             token,
         };
         let (booted, is_booted) = watch::channel(false);

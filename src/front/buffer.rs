@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Bytes that were read and not used yet. It has no memory until it is read into.
+/// Bytes that were read and not used yet. It has memory of its own only while something is in it: the memory comes
+/// from a [`Spare`] when it is read into and goes back there when nothing came.
 #[derive(Debug, Default)]
 pub struct Buffer {
     data: Vec<u8>,
@@ -41,15 +42,15 @@ impl Buffer {
         self.end - self.start >= size
     }
 
-    /// Gives its memory back if it is empty and larger than `keep`.
-    pub fn shrink(&mut self, keep: usize) {
-        if self.is_empty() && self.data.len() > keep {
-            self.data = Vec::new();
+    /// Gives its memory back if nothing is in it.
+    pub fn give_back(&mut self, spare: &Spare) {
+        if self.is_empty() && !self.data.is_empty() {
+            spare.put(std::mem::take(self));
         }
     }
 
-    /// Reads once, into `size` bytes of space in all; 0 is the end of the stream. There must be fewer than `size`
-    /// bytes in it.
+    /// Reads once, so that at most `size` bytes are in it; 0 is the end of the stream. There must be fewer than
+    /// `size` bytes in it before.
     ///
     /// # Errors
     /// What the stream's read returns.
@@ -58,7 +59,11 @@ impl Buffer {
         cx: &mut Context<'_>,
         stream: &mut S,
         size: usize,
+        spare: &Spare,
     ) -> Poll<std::io::Result<usize>> {
+        if self.data.is_empty() {
+            *self = spare.take();
+        }
         if self.data.len() < size {
             self.data.resize(size, 0);
         }
@@ -66,10 +71,14 @@ impl Buffer {
             self.data.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let mut space = ReadBuf::new(&mut self.data[self.end..]);
-        ready!(Pin::new(stream).poll_read(cx, &mut space))?;
+        let limit = self.data.len().min(self.start + size);
+        let mut space = ReadBuf::new(&mut self.data[self.end..limit]);
+        let polled = Pin::new(stream).poll_read(cx, &mut space);
         let read = space.filled().len();
         self.end += read;
+        // With thousands of connections waiting, this is most of their memory.
+        self.give_back(spare);
+        ready!(polled)?;
         Poll::Ready(Ok(read))
     }
 }
@@ -77,7 +86,8 @@ impl Buffer {
 /// Buffers kept for reuse.
 const SPARE: usize = 64;
 
-/// Empty buffers that still have their memory: clearing 64 KiB anew costs more than all else in a large response.
+/// Empty buffers that still have their memory, shared by the connections of a worker: clearing 64 KiB anew costs more
+/// than all else in a large response, and memory that was used just now is in the processor's cache.
 #[derive(Debug, Default)]
 pub struct Spare(RefCell<Vec<Buffer>>);
 
@@ -99,15 +109,19 @@ impl Spare {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWrite as _;
+
     use super::*;
 
     #[tokio::test]
     async fn what_is_read_is_used_in_order_and_bounded() {
         let mut source: &[u8] = b"abcdefgh";
+        let spare = Spare::default();
         let mut buffer = Buffer::default();
         let mut seen = Vec::new();
         loop {
-            let read = std::future::poll_fn(|cx| buffer.poll_fill(cx, &mut source, 4)).await;
+            let read =
+                std::future::poll_fn(|cx| buffer.poll_fill(cx, &mut source, 4, &spare)).await;
             if read.unwrap() == 0 {
                 break;
             }
@@ -117,10 +131,27 @@ mod tests {
         }
         assert_eq!(seen, b"abcde");
         assert_eq!(buffer.bytes(), b"fgh");
-        buffer.consume(usize::MAX);
+    }
+
+    #[test]
+    fn a_buffer_that_waits_has_no_memory() {
         let spare = Spare::default();
-        spare.put(buffer);
-        assert_eq!(spare.take().data.len(), 4, "its memory is kept");
-        assert_eq!(spare.take().data.len(), 0);
+        let (mut near, mut far) = tokio::io::duplex(8);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut buffer = Buffer::default();
+        assert!(buffer.poll_fill(&mut cx, &mut near, 4, &spare).is_pending());
+        assert_eq!((buffer.data.len(), spare.0.borrow().len()), (0, 1));
+        assert!(
+            Pin::new(&mut far)
+                .poll_write(&mut cx, b"abcdefgh")
+                .is_ready()
+        );
+        assert!(buffer.poll_fill(&mut cx, &mut near, 2, &spare).is_ready());
+        assert_eq!(
+            buffer.bytes(),
+            b"ab",
+            "no more than asked, whatever memory it was given"
+        );
+        assert_eq!((buffer.data.len(), spare.0.borrow().len()), (4, 0));
     }
 }

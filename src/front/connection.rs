@@ -1,8 +1,8 @@
 //! One client connection: its requests, in order.
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::buffer::Buffer;
 use super::deadline::Deadline;
 use super::end::{End, Tunnel};
 use super::error_page::{self, Failure, Page};
-use super::exchange::{Backend, Client, Exchange};
+use super::exchange::{Backend, Client, Exchange, Setting};
 use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;
@@ -24,7 +24,7 @@ use super::tunnel;
 use super::upstream::Upstream;
 use super::worker::Worker;
 
-/// Space for a head before it turns out to be larger; what an idle connection keeps.
+/// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;
 
 /// What is read and dropped after the last response, so that the client sees it before a reset (RFC 9112 §9.6).
@@ -37,6 +37,7 @@ pub struct Connection<S> {
     pub(super) input: Buffer,
     pub(super) deadline: Deadline,
     pub(super) peer: SocketAddr,
+    /// The address of the listener that it came in by.
     pub(super) local: SocketAddr,
     /// The app's own listener that it came in by.
     pub(super) port: Option<u16>,
@@ -45,6 +46,8 @@ pub struct Connection<S> {
     /// The pipe to the API, once it was asked.
     pub(super) api: Option<Upstream>,
     requests: u64,
+    /// Resolves when the front end drains. One for all requests: starting to wait costs more than waiting.
+    drains: Pin<Box<dyn Future<Output = ()>>>,
 }
 
 /// What follows a request.
@@ -68,12 +71,17 @@ enum NoHead {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// A connection from `peer` to `local`, perhaps by an app's own `port`.
+    /// A connection from `peer` to the listener at `local`, perhaps an app's own `port`.
     pub fn new(
         stream: S,
         (peer, local, port): (SocketAddr, SocketAddr, Option<u16>),
         worker: Rc<Worker>,
     ) -> Self {
+        let mut draining = worker.draining.clone();
+        let drains = Box::pin(async move {
+            // An error means that the front end is gone, and with it this thread.
+            let _gone = draining.wait_for(|draining| *draining).await;
+        });
         Self {
             stream,
             input: Buffer::default(),
@@ -85,19 +93,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             worker,
             api: None,
             requests: 0,
+            drains,
         }
     }
 
-    /// Answers its requests; gives the stream back to be shut down.
-    pub async fn serve(mut self) -> S {
+    /// Answers its requests, and closes.
+    pub async fn serve(mut self) {
         loop {
             match self.request().await {
-                Next::Again => self.input.shrink(SPACE),
-                Next::Close => return self.stream,
-                Next::Linger => {
-                    self.linger().await;
-                    return self.stream;
-                }
+                Next::Again => self.input.give_back(&self.worker.spare),
+                Next::Close => return,
+                Next::Linger => return self.linger().await,
                 Next::Tunnel(start) => return self.tunnel(*start).await,
             }
             self.requests += 1;
@@ -135,7 +141,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let input = std::mem::take(&mut self.input);
             let parsed = match head::request(&input.bytes()[..end], limits.headers) {
                 Ok(parsed) => parsed,
-                Err(refusal) => return self.refuse(&refusal.into()).await,
+                Err(refusal) => {
+                    self.input = input;
+                    return self.refuse(&refusal.into()).await;
+                }
             };
             let facts = &*known.get_or_insert_with(|| self.facts(&parsed));
             if matches!(parsed.framing, Framing::Length(bytes) if bytes > limits.body) {
@@ -185,17 +194,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             input: &mut self.input,
             deadline: &mut self.deadline,
         };
-        let backend = Backend {
-            connection,
-            reused,
-            space: self.worker.spare.take(),
+        let backend = Backend { connection, reused };
+        let setting = Setting {
+            settings: &self.worker.settings,
+            spare: &self.worker.spare,
+            draining: self.worker.is_draining(),
         };
-        let settings = &*self.worker.settings;
-        let draining = self.worker.is_draining();
-        let exchange = Exchange::new(client, backend, head, facts, (settings, draining));
-        let (end, space) = exchange.run().await;
-        self.worker.spare.put(space);
-        end
+        Exchange::new(client, backend, head, facts, setting)
+            .run()
+            .await
     }
 
     /// Reads until a whole head is in the buffer; the answer is its length.
@@ -232,16 +239,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } else {
             SPACE
         };
-        let mut draining = self.worker.draining.clone();
-        let mut drains = pin!(draining.wait_for(|draining| *draining));
         poll_fn(|cx| {
-            match self.input.poll_fill(cx, &mut self.stream, size) {
+            let spare = &self.worker.spare;
+            match self.input.poll_fill(cx, &mut self.stream, size, spare) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoHead::Close)),
                 Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
                 Poll::Pending => {}
             }
             let idle = self.input.is_empty();
-            if idle && drains.as_mut().poll(cx).is_ready() {
+            if idle && self.drains.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(NoHead::Close));
             }
             let late = || Err(if idle { NoHead::Close } else { NoHead::Slow });
@@ -250,12 +256,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         .await
     }
 
-    /// Answers what is no request, and ends.
+    /// Answers what is no request, and ends. What began as HEAD is answered as one: its sender reads no body.
     async fn refuse(&mut self, failure: &Failure) -> Next {
         let id = self.worker.request_id();
         let page = Page {
             html: false,
-            head_only: false,
+            head_only: self.input.bytes().starts_with(b"HEAD "),
             keep_alive: false,
             minor: 1,
             request_id: &id,
@@ -314,7 +320,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while read < LINGER_BYTES {
             self.input.consume(usize::MAX);
             let count = poll_fn(|cx| {
-                if let Poll::Ready(result) = self.input.poll_fill(cx, &mut self.stream, SPACE) {
+                let spare = &self.worker.spare;
+                if let Poll::Ready(result) =
+                    self.input.poll_fill(cx, &mut self.stream, SPACE, spare)
+                {
                     return Poll::Ready(result.unwrap_or(0));
                 }
                 self.deadline.poll(cx).map(|()| 0)
@@ -329,14 +338,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn tunnel(
         mut self,
         (mut upstream, start, _lease): (Upstream, Tunnel, Option<crate::router::backend::Lease>),
-    ) -> S {
+    ) {
         let idle = self.worker.settings.timeouts.tunnel_idle;
         let upstream = (&mut upstream, start.upstream_in);
         let client = (&mut self.stream, self.input);
-        if let Err(error) = tunnel::run(client, upstream, start.head, idle).await {
+        if let Err(error) =
+            tunnel::run(client, upstream, start.head, (idle, &self.worker.spare)).await
+        {
             log::debug!("{}: tunnel closed: {error}", self.peer);
         }
-        self.stream
     }
 }
 
@@ -414,7 +424,7 @@ mod tests {
         }
     }
 
-    /// HTTP.md §6: at most 20 KiB a connection between requests: this and one buffer of [`SPACE`].
+    /// HTTP.md §6: at most 20 KiB a connection between requests: this, and no buffer.
     #[actix::test]
     async fn a_connection_between_requests_is_small() {
         let worker = Worker::of_this_thread(&plan());
@@ -422,7 +432,7 @@ mod tests {
         let (near, _far) = tokio::io::duplex(1);
         let serving = Connection::new(near, (address, address, None), worker).serve();
         let size = std::mem::size_of_val(&serving);
-        assert!(size + SPACE <= 14 * 1024, "{size}");
+        assert!(size <= 8 * 1024, "{size}");
     }
 
     #[test]

@@ -37,6 +37,12 @@ impl Failure {
         )
     }
 
+    /// The app is only files, and this is none of them.
+    #[must_use]
+    pub fn no_file() -> Self {
+        Self::new(404, "", "There is no such file.")
+    }
+
     /// The app was stopped.
     #[must_use]
     pub fn stopped(app: &str) -> Self {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Spare};
 use super::deadline::Deadline;
 use super::end::{End, Tunnel};
 use super::error_page::Failure;
@@ -25,12 +25,17 @@ use super::front::FrontSettings;
 use super::head::{self, Response};
 use super::upstream::Upstream;
 
-/// Space for what is read, of each side; and for bodies that are larger.
-const SPACE: usize = 16 * 1024;
-const LARGE_SPACE: usize = 64 * 1024;
+/// Bytes of each side in memory at most.
+const SPACE: usize = 64 * 1024;
+
+/// Bytes read behind a whole request, to see whether the client is still there; further requests wait in them.
+const BEHIND: usize = 8 * 1024;
 
 /// Bytes a second that a client must send of a body on average, once it took longer than the idle limit.
 const SLOWEST: f64 = 64.0;
+
+/// Space for a response head and a little of its body.
+const HEAD: usize = 1024;
 
 /// How long a backend may leave a client that expects a 100 without one, before it is told to go on from here.
 const CONTINUE_AFTER: Duration = Duration::from_millis(300);
@@ -53,8 +58,17 @@ pub struct Backend<'c> {
     pub connection: &'c mut Upstream,
     /// The connection was used before: the backend may have closed it just now.
     pub reused: bool,
-    /// An empty buffer to read into.
-    pub space: Buffer,
+}
+
+/// What all exchanges of a worker have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'c> {
+    /// The settings.
+    pub settings: &'c FrontSettings,
+    /// Buffers to read into.
+    pub spare: &'c Spare,
+    /// The front end drains: no connection is kept.
+    pub draining: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,11 +90,11 @@ pub struct Exchange<'c, S> {
     client: Client<'c, S>,
     upstream: &'c mut Upstream,
     upstream_in: Buffer,
-    upstream_space: usize,
     up: Flow,
     down: Flow,
     facts: &'c Facts,
     settings: &'c FrontSettings,
+    spare: &'c Spare,
     draining: bool,
     phase: Phase,
     /// The connection was used before: the backend may have closed it just now.
@@ -105,19 +119,19 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         backend: Backend<'c>,
         head: Vec<u8>,
         facts: &'c Facts,
-        (settings, draining): (&'c FrontSettings, bool),
+        setting: Setting<'c>,
     ) -> Self {
         let continues = facts.expects_continue && client.input.is_empty();
         Self {
             client,
             upstream: backend.connection,
-            upstream_in: backend.space,
-            upstream_space: SPACE,
+            upstream_in: Buffer::default(),
             up: Flow::new(head, facts.framing, facts.framing),
             down: Flow::new(Vec::new(), Framing::Empty, Framing::Empty),
             facts,
-            settings,
-            draining,
+            settings: setting.settings,
+            spare: setting.spare,
+            draining: setting.draining,
             phase: Phase::Head { seen: 0 },
             reused: backend.reused,
             client_ended: false,
@@ -133,14 +147,14 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         }
     }
 
-    /// Runs it to its end; gives the buffer back, for the next one.
-    pub async fn run(mut self) -> (End, Buffer) {
+    /// Runs it to its end.
+    pub async fn run(mut self) -> End {
         let end = self.drive().await;
         let (from, to) = (self.up.payload(), self.down.payload());
         self.facts.note(|notes| notes.carried(from, to));
-        let mut space = self.upstream_in;
-        space.consume(usize::MAX);
-        (end, space)
+        self.upstream_in.consume(usize::MAX);
+        self.upstream_in.give_back(self.spare);
+        end
     }
 
     async fn drive(&mut self) -> End {
@@ -216,13 +230,10 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
                 Err(why) => return Some(self.bad_response(why)),
                 Ok(Some(end)) => end,
                 Ok(None) if self.upstream_ended => return Some(self.closed()),
-                Ok(None) if bytes.len() >= LARGE_SPACE => {
+                Ok(None) if bytes.len() >= SPACE => {
                     return Some(self.bad_response("its head is too large"));
                 }
                 Ok(None) => {
-                    if bytes.len() >= self.upstream_space {
-                        self.upstream_space = LARGE_SPACE;
-                    }
                     self.phase = Phase::Head { seen: bytes.len() };
                     return None;
                 }
@@ -275,14 +286,9 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             .iter()
             .find(|f| response.status == 426 && f.is("upgrade"));
         let down = self.downstream(to, asked.map(|f| f.value));
+        self.down.framed().reserve(HEAD);
         forwarded::response(self.down.framed(), response, &down);
         self.down.set_body(response.framing, to);
-        if !matches!(
-            response.framing,
-            Framing::Empty | Framing::Length(..=0x4000)
-        ) {
-            self.upstream_space = LARGE_SPACE;
-        }
         self.facts.note(|notes| notes.answers(response.status));
         self.answered = true;
         self.phase = Phase::Body;
@@ -435,11 +441,11 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
                 Poll::Pending => {}
             }
         }
-        if !self.upstream_ended && !self.upstream_in.holds(self.upstream_space) {
-            match self
+        if !self.upstream_ended && !self.upstream_in.holds(SPACE) {
+            let filled = self
                 .upstream_in
-                .poll_fill(cx, self.upstream, self.upstream_space)
-            {
+                .poll_fill(cx, self.upstream, SPACE, self.spare);
+            match filled {
                 Poll::Ready(Ok(0)) => (self.upstream_ended, moved) = (true, true),
                 Poll::Ready(Ok(_)) => moved = true,
                 Poll::Ready(Err(_)) => {
@@ -463,13 +469,13 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
                 progress = Poll::Ready(Ok(true));
             }
         }
-        let large = !matches!(
-            self.facts.framing,
-            Framing::Empty | Framing::Length(..=0x4000)
-        );
-        let space = if large { LARGE_SPACE } else { SPACE };
+        let space = if self.up.has_ended() { BEHIND } else { SPACE };
         if !self.client_ended && !self.client.input.holds(space) {
-            match self.client.input.poll_fill(cx, self.client.stream, space)? {
+            let filled = self
+                .client
+                .input
+                .poll_fill(cx, self.client.stream, space, self.spare);
+            match filled? {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Poll::Ready(_) if self.up.has_ended() => {
                     if progress.is_pending() {

@@ -128,11 +128,14 @@ impl Front {
             return Err(io::Error::other("no listening socket was given"));
         }
         for (address, listener) in self.listeners.drain(..) {
+            // Accepted sockets have it from their listener (Linux).
+            socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
             let plan = self.plan.clone();
             let factory = move || {
                 let worker = Worker::of_this_thread(&plan);
                 fn_service(move |stream: TcpStream| {
-                    let serving = Rc::clone(&worker).serve(stream, None);
+                    // On the heap at once: actix-server moves what it is given four times.
+                    let serving = Box::pin(Rc::clone(&worker).serve(stream, address, None));
                     async move {
                         serving.await;
                         Ok::<(), Infallible>(())

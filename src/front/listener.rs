@@ -26,8 +26,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub struct Accepted {
     /// The socket, non-blocking.
     pub stream: TcpStream,
-    /// The port.
-    pub port: u16,
+    /// The listener's address.
+    pub local: SocketAddr,
 }
 
 /// The workers that connections can be handed to, in turn.
@@ -67,7 +67,7 @@ impl Workers {
         }
         log::warn!(
             "port {}: a connection was closed, all workers are busy",
-            accepted.port
+            accepted.local.port()
         );
     }
 }
@@ -151,8 +151,8 @@ impl Ports {
         let addresses = self.addresses.iter();
         addresses
             .map(|ip| {
-                let listener = listen(SocketAddr::new(*ip, port), only_v6)?;
-                let accept = accept(listener, port, self.workers.clone());
+                let local = SocketAddr::new(*ip, port);
+                let accept = accept(listen(local, only_v6)?, local, self.workers.clone());
                 Ok(Open(actix_rt::spawn(accept)))
             })
             .collect()
@@ -172,20 +172,22 @@ fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    // Accepted sockets have it from their listener (Linux).
+    socket.set_tcp_nodelay(true)?;
     socket.listen(1024)?;
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(listener: TcpListener, port: u16, workers: Workers) {
+async fn accept(listener: TcpListener, local: SocketAddr, workers: Workers) {
     loop {
         match listener
             .accept()
             .await
             .and_then(|(stream, _)| stream.into_std())
         {
-            Ok(stream) => workers.hand_over(Accepted { stream, port }),
+            Ok(stream) => workers.hand_over(Accepted { stream, local }),
             Err(error) => {
-                log::warn!("port {port}: accept: {error}");
+                log::warn!("port {}: accept: {error}", local.port());
                 tokio::time::sleep(PAUSE).await;
             }
         }

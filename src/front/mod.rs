@@ -9,6 +9,7 @@
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, [`pool`], [`upstream`], [`in_process`] |
 //! | what is told of each request | [`access_line`] (pure), [`access_log`] |
+//! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`] |
 //! | bytes both ways | [`exchange`], [`end`], [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
 
 pub mod access_line;
@@ -20,6 +21,7 @@ pub mod end;
 pub mod error_page;
 pub mod exchange;
 pub mod facts;
+pub mod file_server;
 pub mod flow;
 pub mod forwarded;
 pub mod framing;
@@ -32,6 +34,8 @@ pub mod listener;
 pub mod pool;
 mod request_rules;
 mod routing;
+pub mod static_files;
+pub mod static_path;
 pub mod trusted;
 pub mod tunnel;
 pub mod upstream;

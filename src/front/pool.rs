@@ -12,7 +12,7 @@ use super::upstream::Upstream;
 use crate::router::table::Table;
 
 /// Idle connections kept for one backend.
-const IDLE: usize = 256;
+const IDLE: usize = 1024;
 
 /// Idle connections of one worker, by backend; the one used last is used next.
 #[derive(Debug, Default)]

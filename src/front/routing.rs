@@ -20,6 +20,7 @@ use super::forwarded::{self, Context};
 use super::framing::Framing;
 use super::head::Request;
 use super::pool;
+use super::static_files::{self, Answer, Looked};
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::router::backend::{Backend, Lease};
@@ -38,6 +39,8 @@ pub(super) enum Target {
     App(Chosen, Select),
     /// The API.
     Api,
+    /// A static file of an app.
+    File(Answer),
 }
 
 /// A process of an app, with the request counted on it.
@@ -96,7 +99,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             wanted: Arc::new(wanted),
             avoid: Vec::new(),
         };
-        let (target, strip) = match self.worker.select(select.clone()).await {
+        let selection = self.worker.select(select.clone()).await;
+        if let Some(routed) = self.static_file(selection.as_ref(), request, facts).await {
+            return routed;
+        }
+        let (target, strip) = match selection {
             None => return Routed::Failed(Failure::unroutable()),
             Some(Selection::Backend(found, backend, lease)) => {
                 note_found(facts, &found);
@@ -119,6 +126,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Routed::Held(Arc::clone(&found.route.app), changed);
             }
         };
+        Routed::To(target, self.forwarded_head(request, facts, strip))
+    }
+
+    fn forwarded_head(&self, request: &Request<'_>, facts: &Facts, strip: usize) -> Vec<u8> {
         let context = Context {
             peer: self.peer.ip(),
             local: self.local,
@@ -128,7 +139,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let mut head = Vec::with_capacity(1024);
         forwarded::request(&mut head, request, &context);
-        Routed::To(target, head)
+        head
+    }
+
+    /// The file that the app's directory has for a request, or why neither that nor the app answers.
+    async fn static_file(
+        &self,
+        selection: Option<&Selection>,
+        request: &Request<'_>,
+        facts: &Facts,
+    ) -> Option<Routed> {
+        let (found, no_app) = match selection? {
+            Selection::Backend(found, ..) | Selection::Hold(found, _) => (found, false),
+            Selection::Unavailable(_, Availability::Stopped) => return None,
+            Selection::Unavailable(found, why) => (found, *why == Availability::NoWeb),
+            Selection::Api | Selection::NotFound => return None,
+        };
+        let files = found.route.static_files.as_ref()?;
+        let routed = match static_files::look(files, request, found.strip).await {
+            Looked::Found(answer) => {
+                let head = self.forwarded_head(request, facts, found.strip);
+                Routed::To(Target::File(answer), head)
+            }
+            Looked::Missing if !no_app => return None,
+            Looked::Missing | Looked::Refused => Routed::Failed(Failure::no_file()),
+        };
+        note_found(facts, found);
+        Some(routed)
     }
 
     /// Waits for a change of the table, while `app` starts. `Err(None)`: the client is gone.
@@ -155,7 +192,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Pending => {}
             }
             while !self.input.holds(space) {
-                match self.input.poll_fill(cx, &mut self.stream, space) {
+                let spare = &self.worker.spare;
+                match self.input.poll_fill(cx, &mut self.stream, space, spare) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(None)),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => break,
@@ -171,6 +209,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn exchange(&mut self, target: Target, head: Vec<u8>, facts: &Facts) -> Next {
         match target {
             Target::Api => self.exchange_with_api(head, facts).await,
+            Target::File(answer) => {
+                let mut pipe = Upstream::Pipe(self.worker.files.open(answer));
+                let end = self.run((&mut pipe, false), head, facts).await;
+                self.finish(end, facts).await
+            }
             Target::App(chosen, select) => {
                 self.exchange_with_app(chosen, select, head, facts).await
             }
@@ -302,6 +345,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             End::Complete {
                 keep_client: true, ..
             } => Next::Again,
+            // It said that it sends no more, so no reset can cost it the response.
+            End::Complete { .. } if !facts.keep_alive && self.input.is_empty() => Next::Close,
             End::Complete { .. } => Next::Linger,
             End::Failed(failure) => {
                 // Whether the body was read to its end is not known here; without one it was.

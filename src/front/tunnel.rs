@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Spare};
 use super::deadline::Deadline;
 use super::flow::Flow;
 use super::framing::Framing;
@@ -35,14 +35,19 @@ impl Direction {
     }
 
     /// Moves what can be moved; ready once something was.
-    fn poll<F, T>(&mut self, cx: &mut Context<'_>, from: &mut F, to: &mut T) -> Poll<io::Result<()>>
+    fn poll<F, T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        (from, to): (&mut F, &mut T),
+        spare: &Spare,
+    ) -> Poll<io::Result<()>>
     where
         F: AsyncRead + Unpin,
         T: AsyncWrite + Unpin,
     {
         let mut moved = false;
         if !self.ended && !self.input.holds(SPACE) {
-            match self.input.poll_fill(cx, from, SPACE)? {
+            match self.input.poll_fill(cx, from, SPACE, spare)? {
                 Poll::Ready(0) => (self.ended, moved) = (true, true),
                 Poll::Ready(_) => moved = true,
                 Poll::Pending => {}
@@ -72,7 +77,7 @@ pub async fn run<C, U>(
     (client, client_in): (&mut C, Buffer),
     (upstream, upstream_in): (&mut U, Buffer),
     head: Vec<u8>,
-    idle: Duration,
+    (idle, spare): (Duration, &Spare),
 ) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -83,8 +88,8 @@ where
     let mut deadline = Deadline::new(idle);
     while !(up.closed && down.closed) {
         poll_fn(|cx| {
-            let upward = up.poll(cx, client, upstream)?;
-            let downward = down.poll(cx, upstream, client)?;
+            let upward = up.poll(cx, (client, upstream), spare)?;
+            let downward = down.poll(cx, (upstream, client), spare)?;
             if upward.is_ready() || downward.is_ready() {
                 return Poll::Ready(Ok(()));
             }

@@ -26,12 +26,23 @@ pub struct Route {
     pub strip_path: bool,
     /// A listener of its own.
     pub port: Option<u16>,
-    /// Files served before a backend is asked: the absolute directory of the current release, and the prefix.
-    pub static_files: Option<(PathBuf, String)>,
+    /// Files served before a backend is asked.
+    pub static_files: Option<Arc<StaticFiles>>,
     /// What to say while there is no backend.
     pub availability: Availability,
     /// Ready processes.
     pub backends: Vec<Backend>,
+}
+
+/// Files of a release that are served before a backend is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticFiles {
+    /// The absolute directory of the release, which is ours.
+    pub root: PathBuf,
+    /// The directory of the files below it, whose every part is the app's making.
+    pub dir: String,
+    /// The path under which they appear.
+    pub prefix: String,
 }
 
 /// What to do with a request while an app has no backend.

@@ -1,6 +1,7 @@
 //! [`Parent`]: carries out what the policy of a supervisor commands; the one interpreter of [`super::restart`].
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix::dev::ToEnvelope;
@@ -9,6 +10,7 @@ use actix::prelude::*;
 use super::child_spec::{Exit, Generation};
 use super::monitor::{Child, Shutdown};
 use super::restart::{Command, Event, Supervisor};
+use crate::events::{Feed, Report};
 
 /// A child of any kind, as its parent ends it.
 pub trait Running {
@@ -54,8 +56,21 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
     /// Its policy.
     fn policy(&mut self) -> &mut Supervisor<Self::Id>;
 
+    /// Where it reports.
+    fn events(&self) -> &Feed;
+
+    /// The application it works for.
+    fn app(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// Its own name in reports.
     fn title(&self) -> String;
+
+    /// A child's name in reports.
+    fn call(id: &Self::Id) -> String {
+        format!("{id:?}")
+    }
 
     /// Starts a child and keeps it. What could not be started is told as an [`Exit::Error`] of this generation.
     fn start_child(&mut self, id: Self::Id, generation: Generation, ctx: &mut Context<Self>);
@@ -101,10 +116,13 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
                     });
                 }
                 Command::Report { id, exit, .. } => {
-                    log::error!(
-                        "{}: the actor {id:?} ended: {exit:?}; a fresh one follows",
-                        self.title()
-                    );
+                    self.events().report(Report::ActorEnded {
+                        app: self.app(),
+                        supervisor: self.title(),
+                        offender: Self::call(&id),
+                        reason: format!("{exit:?}"),
+                        next: "a fresh one follows",
+                    });
                 }
                 Command::Removed { id } => self.removed(&id),
                 Command::Exit(exit) => self.over(exit, ctx),

@@ -144,3 +144,39 @@ fn a_second_server_on_the_same_data_names_the_first_and_changes_nothing() {
     assert_eq!(server.ready_pid("echo", "web.1"), pid);
     server.visit("/echo/").expect(200);
 }
+
+/// Lets the running daemon have so many descriptors.
+fn limit_descriptors(pid: i32, limit: &str) {
+    let mut command = Command::new("prlimit");
+    command.args(["--pid", &pid.to_string(), &format!("--nofile={limit}")]);
+    assert!(command.status().unwrap().success());
+}
+
+#[test]
+fn without_descriptors_nothing_dies_and_with_some_all_goes_on() {
+    let server = Server::start();
+    let _repo = deploy(&server, "echo", "worker: exec sleep 600\n");
+    let (web, worker) = (
+        server.ready_pid("echo", "web.1"),
+        server.ready_pid("echo", "worker.1"),
+    );
+    // Fewer than it has, so that not one more can be opened. The hard limit stays, so that it can be given back.
+    limit_descriptors(server.pid(), "5:");
+    send_signal(worker, Signal::SIGKILL);
+    eventually("the daemon says that it cannot", SOON, || {
+        server.log().contains("os error 24").then_some(())
+    });
+    assert!(is_alive(web));
+    limit_descriptors(server.pid(), "10000:");
+    eventually("it serves", SOON, || {
+        (server.try_visit("/echo/")? == 200).then_some(())
+    });
+    let again = eventually("what ended is back", SOON, || {
+        let process = server.process("echo", "worker.1");
+        (process["state"] == "ready").then_some(process)
+    });
+    assert_ne!(again["pid"], worker);
+    assert_eq!(server.ready_pid("echo", "web.1"), web, "it was left alone");
+    let blamed = server.process("echo", "worker.1")["last_exit"]["signal"].clone();
+    assert_eq!(blamed, 9);
+}

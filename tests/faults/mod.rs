@@ -3,6 +3,7 @@
 mod actors;
 mod configuration;
 mod daemon;
+mod events;
 mod output;
 mod processes;
 mod strays;

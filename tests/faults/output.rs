@@ -13,7 +13,7 @@ use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
 
 /// The most memory a process has had, in bytes.
-fn peak_memory(pid: u32) -> u64 {
+fn peak_memory(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = peak.and_then(|text| text.trim().strip_suffix(" kB"));

@@ -134,6 +134,29 @@ fn a_request_that_may_have_been_done_is_not_sent_again() {
 }
 
 #[test]
+fn a_chunked_request_that_was_begun_is_not_sent_again_as_something_else() {
+    // The first request of a connection is answered, the second one finds it closed.
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.send(OK);
+        super::origin::read_message(&mut conn.stream, true);
+    });
+    let front = Fixture::before(&origin);
+    for body in ["0\r\n\r\n", "3\r\n"] {
+        let mut client = front.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.response();
+        origin.received();
+        client.send(&format!(
+            "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+        ));
+        let answer = client.rest();
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{body:?}: {answer}");
+    }
+    assert!(origin.received_nothing());
+}
+
+#[test]
 fn a_refused_connection_goes_to_another_instance() {
     let origin = Origin::answering(OK);
     let free = std::net::TcpListener::bind("127.0.0.1:0")

@@ -82,6 +82,23 @@ fn malformed_requests_are_refused_closed_and_never_reach_an_app() {
 }
 
 #[test]
+fn a_refused_head_request_is_answered_without_a_body() {
+    let front = Fixture::tuned(Vec::new(), |s| {
+        s.timeouts.head = Duration::from_millis(50);
+    });
+    for request in [
+        "HEAD / HTTP/1.1\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nslow",
+        "HEAD / HTTP/1.1\nHost: a\n\n",
+        "HEAD / HTTP/9.9\r\n\r\n",
+    ] {
+        let answer = front.talk(request);
+        assert!(answer.starts_with("HTTP/1.1 "), "{request:?}: {answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{request:?}: {answer}");
+    }
+}
+
+#[test]
 fn a_bad_chunk_is_refused_and_the_app_never_sees_a_complete_body() {
     for bad in [
         "+1\r\na\r\n",

@@ -316,3 +316,54 @@ fn response_fields_keep_their_order_and_lines() {
         "HTTP/1.1 200 Very Fine\r\nB: 1\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 0\r\nX-Request-ID: i\r\n\r\n"
     );
 }
+
+#[test]
+fn an_app_that_says_100_and_no_more_is_told_from_a_response() {
+    for (closes, status) in [(true, "502"), (false, "504")] {
+        let origin = Origin::start(move |conn| {
+            super::origin::read_message(&mut conn.stream, true);
+            conn.send("HTTP/1.1 100 Continue\r\n\r\n");
+            if !closes {
+                conn.record_rest();
+            }
+        });
+        let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+            s.timeouts.response = Duration::from_millis(100);
+        });
+        let mut client = front.connect();
+        client
+            .send("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+        assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
+        if !closes {
+            client.send("abc");
+        }
+        let answer = client.response();
+        assert_eq!(answer.get(9..12), Some(status), "{answer}");
+    }
+}
+
+#[test]
+fn an_app_that_reads_no_body_stops_the_client_and_memory_stays_bounded() {
+    use std::io::Write as _;
+
+    let origin = Origin::start(|conn| {
+        super::origin::read_message(&mut conn.stream, true);
+        conn.record("has the head");
+        std::thread::park_timeout(super::origin::PATIENCE);
+    });
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.limits.body = 1 << 30;
+    });
+    let mut client = front.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n");
+    origin.received();
+    // What is written is in the kernel's buffers or in the proxy's, until none of them takes more.
+    let stalled = Some(Duration::from_millis(500));
+    client.stream.set_write_timeout(stalled).unwrap();
+    let piece = vec![b'x'; 1 << 16];
+    let mut written = 0;
+    while let Ok(count) = client.stream.write(&piece) {
+        written += count;
+        assert!(written < 64 << 20, "it does not stop");
+    }
+}

@@ -80,3 +80,36 @@ fn a_tunnel_without_a_byte_for_the_idle_limit_is_closed() {
     origin.received();
     assert_eq!(origin.received(), "rest: ");
 }
+
+#[test]
+fn a_websocket_client_and_server_talk() {
+    use tungstenite::Message;
+
+    let origin = Origin::start(|conn| {
+        let mut socket = tungstenite::accept(conn.stream.try_clone().unwrap()).unwrap();
+        while let Ok(message) = socket.read() {
+            if message.is_text() || message.is_binary() {
+                socket.send(message).unwrap();
+            }
+        }
+        conn.record("closed");
+    });
+    let front = Fixture::before(&origin);
+    let stream = front.connect().stream;
+    let (mut socket, response) = tungstenite::client("ws://a.local/chat", stream).unwrap();
+    assert_eq!(response.status(), 101);
+    let large: Vec<u8> = (0..1 << 20).map(|n| (n % 251) as u8).collect();
+    for message in [
+        Message::text("hello"),
+        Message::binary(Vec::new()),
+        Message::binary(large),
+    ] {
+        socket.send(message.clone()).unwrap();
+        assert!(socket.read().unwrap() == message, "the same comes back");
+    }
+    socket.send(Message::Ping("beat".into())).unwrap();
+    assert_eq!(socket.read().unwrap(), Message::Pong("beat".into()));
+    socket.close(None).unwrap();
+    while socket.read().is_ok() {}
+    assert_eq!(origin.received(), "closed");
+}

@@ -61,6 +61,12 @@ impl Request {
         self
     }
 
+    /// How long the whole exchange may take.
+    pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
     /// Sends it and reads the whole response.
     #[track_caller]
     pub(crate) fn send(&self, peer: &Peer) -> Response {

@@ -3,6 +3,7 @@
 
 pub(crate) mod command;
 pub(crate) mod fixture;
+pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod machine;
 pub(crate) mod repo;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use super::history::History;
 use super::http::{Peer, Request, Response};
 use super::machine::{processes_of, send_signal};
 use super::setup::Setup;
@@ -21,14 +22,17 @@ pub(crate) struct Server {
     setup: Setup,
     child: Child,
     address: SocketAddr,
+    history: History,
 }
 
 impl Server {
     pub(crate) fn new(setup: Setup, child: Child, address: SocketAddr) -> Self {
+        let history = History::follow(setup.directory().join("run/procserver.sock"));
         Self {
             setup,
             child,
             address,
+            history,
         }
     }
 
@@ -88,8 +92,8 @@ impl Server {
     }
 
     /// The process id of the daemon.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("pids fit")
     }
 
     /// A request to the API, with the token.
@@ -193,7 +197,7 @@ impl Server {
     fn end(&mut self) -> Option<ExitStatus> {
         // A child that was waited for already must not be signalled: its pid may be another's.
         if self.child.try_wait().unwrap().is_none() {
-            let pid = i32::try_from(self.child.id()).expect("pids fit");
+            let pid = self.pid();
             send_signal(pid, Signal::SIGTERM);
         }
         within(STOP_LIMIT, || self.child.try_wait().unwrap())
@@ -226,7 +230,16 @@ impl Server {
 
     /// Starts it again on the same directories, after [`Server::terminate`] or [`Server::kill`].
     pub(crate) fn start_again(&mut self) {
+        self.assert_sane_history();
         (self.child, self.address) = self.setup.spawn();
+        self.history = History::follow(self.socket());
+    }
+
+    /// Fails if the server told anything that must never be.
+    #[track_caller]
+    fn assert_sane_history(&self) {
+        let faults = self.history.faults();
+        assert!(faults.is_empty(), "{faults:#?}");
     }
 }
 
@@ -257,5 +270,8 @@ impl Drop for Server {
             failed || left.is_empty(),
             "processes of the server remain: {left:?}"
         );
+        if !failed {
+            self.assert_sane_history();
+        }
     }
 }

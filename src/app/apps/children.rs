@@ -9,6 +9,7 @@ use super::{Apps, Entry, Rescan};
 use crate::app::name::AppName;
 use crate::app::operations::Outcome;
 use crate::app::supervisor::{App, AppSpec};
+use crate::events::Feed;
 use crate::supervision::restart::{Event, Intensity, Supervisor};
 use crate::supervision::{
     ChildEnded, ChildSpec, Exit, Generation, Parent, Restart, Running, Shutdown, Strategy, Timeout,
@@ -63,6 +64,10 @@ impl Parent for Apps {
         "the supervisor of all applications".to_owned()
     }
 
+    fn call(name: &AppName) -> String {
+        format!("the supervisor of {name}")
+    }
+
     fn start_child(&mut self, name: AppName, generation: Generation, ctx: &mut Context<Self>) {
         let on_exit = Self::on_exit(name.clone(), generation, ctx);
         let Some(entry) = self.apps.get_mut(&name) else {
@@ -80,6 +85,10 @@ impl Parent for Apps {
     fn child(&self, name: &AppName) -> Option<&dyn Running> {
         let (_, child) = self.apps.get(name)?.child.as_ref()?;
         Some(child)
+    }
+
+    fn events(&self) -> &Feed {
+        &self.host.events
     }
 
     fn leaves_running(&self, _: &AppName) -> bool {

@@ -2,6 +2,7 @@
 //! `supervision::restart` decides; this carries out.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -9,6 +10,7 @@ use actix::prelude::*;
 use super::App;
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{self, BatchId, OpId};
+use crate::events::Feed;
 use crate::install::installer::{InstallSpec, Installer};
 use crate::logs::log::{Log, LogSettings};
 use crate::process::identity::{self, Identity};
@@ -45,6 +47,8 @@ pub(super) struct Children {
     next_install: Option<(OpId, InstallSpec)>,
     /// The processes whose actor was started once: another start of it may find one running.
     started: HashSet<(BatchId, String)>,
+    /// The OS processes that were taken over.
+    adopted: HashSet<u32>,
 }
 
 impl Children {
@@ -65,6 +69,7 @@ impl Children {
             running: vec![],
             next_install: None,
             started: HashSet::new(),
+            adopted: HashSet::new(),
         }
     }
 
@@ -73,6 +78,11 @@ impl Children {
             .iter()
             .find(|(known, ..)| known == id)
             .map(|(.., child)| child)
+    }
+
+    /// Whether an OS process was taken over.
+    pub(super) fn is_adopted(&self, pid: u32) -> bool {
+        self.adopted.contains(&pid)
     }
 
     fn installer(&self) -> Option<&ChildId> {
@@ -258,6 +268,9 @@ impl App {
         let Some(spec) = self.process_spec(batch, &id) else {
             return on_exit(Exit::Error("its batch is gone".to_owned()));
         };
+        self.children
+            .adopted
+            .extend(survivor.as_ref().map(|s| s.pid));
         let origin = survivor.map_or(Origin::Spawn, Origin::Adopt);
         let (ports, log, parent) = (
             self.spec.host.ports.clone(),
@@ -359,6 +372,14 @@ impl Parent for App {
         }
     }
 
+    fn call(id: &ChildId) -> String {
+        match id {
+            ChildId::Log => "the log".to_owned(),
+            ChildId::Installer(_) => "the installer".to_owned(),
+            ChildId::Process(_, id) => format!("the owner of {id}"),
+        }
+    }
+
     fn start_child(&mut self, id: ChildId, generation: Generation, ctx: &mut Context<Self>) {
         match id {
             ChildId::Log => self.start_log_child(generation, ctx),
@@ -384,6 +405,14 @@ impl Parent for App {
 
     fn child(&self, id: &ChildId) -> Option<&dyn Running> {
         self.children.find(id).map(AnyChild::as_running)
+    }
+
+    fn events(&self) -> &Feed {
+        &self.spec.host.events
+    }
+
+    fn app(&self) -> Option<Arc<str>> {
+        Some(self.spec.config.name.shared())
     }
 
     fn leaves_running(&self, id: &ChildId) -> bool {

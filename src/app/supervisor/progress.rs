@@ -231,24 +231,7 @@ impl Handler<ProcessChanged> for App {
             snapshot,
             exited,
         } = change;
-        if let Some(exit) = &exited {
-            let why = exit
-                .reason
-                .as_ref()
-                .map(|r| format!(" ({r})"))
-                .unwrap_or_default();
-            let next = if snapshot.phase == Phase::Stopped {
-                "stays down"
-            } else {
-                "is restarted"
-            };
-            log::info!(
-                "{}: {} ended with {}{why}; it {next}",
-                self.name(),
-                snapshot.id,
-                exit.status
-            );
-        }
+        self.report_process(batch, &snapshot, exited.as_ref());
         let event = Event::Process {
             batch,
             id: snapshot.id.clone(),

@@ -94,7 +94,14 @@ impl App {
         self.created = remembered.created;
         self.settled = remembered.settled;
         self.next_release = found.next_release;
-        self.deployments = Deployments::recovered(found.deployments, &self.journal);
+        self.deployments = Deployments::recovered(
+            found.deployments,
+            (
+                self.spec.config.name.shared(),
+                self.spec.host.events.clone(),
+            ),
+            &self.journal,
+        );
         self.releases = found.releases;
         let first_batch = self.sort_survivors(found.survivors, remembered.wanted, current, ctx);
         self.life = Lifecycle::new(remembered.wanted, current, first_batch);

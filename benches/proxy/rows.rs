@@ -1,0 +1,97 @@
+//! The rows of the table: what is asked of each proxy.
+
+use crate::subject::Kind;
+
+/// One kind of load.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) connections: usize,
+    /// Bytes of a response's body.
+    pub(crate) response: usize,
+    /// Bytes of a request's body.
+    pub(crate) upload: usize,
+    /// Each request on a connection of its own.
+    pub(crate) fresh: bool,
+    /// Hosts that are asked for in turn.
+    pub(crate) hosts: usize,
+}
+
+const SMALL: Row = Row {
+    name: "small",
+    title: "128 B x 64 connections",
+    connections: 64,
+    response: 128,
+    upload: 0,
+    fresh: false,
+    hosts: 1,
+};
+
+/// All rows.
+pub(crate) const ROWS: [Row; 6] = [
+    SMALL,
+    Row {
+        name: "large",
+        title: "64 KiB x 64 connections",
+        response: 64 * 1024,
+        ..SMALL
+    },
+    Row {
+        name: "many",
+        title: "128 B x 1,000 connections",
+        connections: 1000,
+        ..SMALL
+    },
+    Row {
+        name: "upload",
+        title: "1 MiB uploads x 16",
+        connections: 16,
+        upload: 1 << 20,
+        ..SMALL
+    },
+    Row {
+        name: "fresh",
+        title: "new connection per request",
+        fresh: true,
+        ..SMALL
+    },
+    Row {
+        name: "apps",
+        title: "1,000 apps x 2 patterns",
+        hosts: 1000,
+        ..SMALL
+    },
+];
+
+impl Row {
+    /// The row of many apps is compared with our own first row, and no peer is set up for it.
+    pub(crate) fn runs_on(&self, kind: Kind) -> bool {
+        (self.hosts > 1) == (kind == Kind::ManyApps)
+    }
+
+    /// The requests of a connection, in turn.
+    pub(crate) fn requests(&self) -> Vec<Vec<u8>> {
+        let (method, length) = if self.upload > 0 {
+            ("POST", format!("Content-Length: {}\r\n", self.upload))
+        } else {
+            ("GET", String::new())
+        };
+        let close = if self.fresh {
+            "Connection: close\r\n"
+        } else {
+            ""
+        };
+        (0..self.hosts)
+            .map(|n| {
+                let head = format!(
+                    "{method} /{} HTTP/1.1\r\nHost: app{n}.example.org\r\nUser-Agent: bench/1.0\r\nAccept: */*\r\n\
+                     {close}{length}\r\n",
+                    self.response
+                );
+                let mut request = head.into_bytes();
+                request.resize(request.len() + self.upload, b'u');
+                request
+            })
+            .collect()
+    }
+}

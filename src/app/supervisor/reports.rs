@@ -1,0 +1,178 @@
+//! What an App reports of its processes and its route: the differences between what was known and what is.
+
+use std::sync::Arc;
+
+use super::App;
+use crate::app::lifecycle::BatchId;
+use crate::events::Report;
+use crate::events::report::{Offender, STAYS_DOWN};
+use crate::process::exit::ExitRecord;
+use crate::process::snapshot::{Phase, Snapshot};
+use crate::router::table::{Availability, Route};
+
+impl App {
+    /// Reports what a change of a process means.
+    pub(super) fn report_process(
+        &mut self,
+        id: BatchId,
+        now: &Snapshot,
+        exited: Option<&ExitRecord>,
+    ) {
+        let Some(batch) = self.batches.get(&id) else {
+            return;
+        };
+        let adopted = now.pid.is_some_and(|pid| self.children.is_adopted(pid));
+        let slot = (batch.runnable.id(), id);
+        let app = self.spec.config.name.shared();
+        let before = batch.snapshot(&now.id);
+        for report in of_process(&app, slot, before, now, exited, adopted) {
+            self.spec.host.events.report(report);
+        }
+    }
+
+    /// Reports a route (or that there is none any more), unless nothing has changed for requests.
+    pub(super) fn report_route(&mut self, route: Option<&Route>) {
+        let (otherwise, backends) = route.map_or((Availability::Stopped, vec![]), |route| {
+            let backends = route.backends.iter().map(|b| b.address).collect();
+            (route.availability, backends)
+        });
+        let now = Some((otherwise, backends.clone()));
+        if self.reported != now {
+            self.reported = now;
+            self.spec.host.events.report(Report::RouteChanged {
+                app: self.spec.config.name.shared(),
+                otherwise,
+                backends,
+            });
+        }
+    }
+}
+
+/// What happened to a process between two of its states (pure).
+pub(super) fn of_process(
+    app: &Arc<str>,
+    (release, batch): (u64, u64),
+    before: Option<&Snapshot>,
+    now: &Snapshot,
+    exited: Option<&ExitRecord>,
+    adopted: bool,
+) -> Vec<Report> {
+    let who = |pid| Offender {
+        app: Arc::clone(app),
+        process: now.id.clone(),
+        release,
+        batch,
+        pid,
+    };
+    let (old_pid, old_phase) = (before.and_then(|s| s.pid), before.map(|s| s.phase));
+    let mut reports = Vec::new();
+    if let Some(exit) = exited {
+        let reason = exit.reason.as_ref().map(|why| format!(": {why}"));
+        reports.push(Report::ProcessExited {
+            who: who(old_pid),
+            exit: exit.status,
+            reason: format!("{}{}", exit.status, reason.unwrap_or_default()),
+            next: what_follows(now),
+        });
+    }
+    if now.pid.is_some() && now.pid != old_pid {
+        reports.push(Report::ProcessStarted {
+            who: who(now.pid),
+            port: now.port,
+            adopted,
+        });
+    }
+    let old_warning = before.and_then(|s| s.warning.as_ref());
+    if now.phase == Phase::Backoff && now.warning.is_some() && now.warning.as_ref() != old_warning {
+        reports.push(Report::ProcessFailed {
+            who: who(None),
+            reason: now.warning.clone().unwrap_or_default(),
+            next: "it is tried again in 5 seconds",
+        });
+    }
+    if old_phase == Some(now.phase) {
+        return reports;
+    }
+    match now.phase {
+        Phase::Ready => reports.push(Report::ProcessReady {
+            who: who(now.pid),
+            address: now.address,
+        }),
+        Phase::Stopping => reports.push(Report::ProcessStopping { who: who(now.pid) }),
+        Phase::Stopped => reports.push(Report::ProcessStopped { who: who(old_pid) }),
+        Phase::Starting | Phase::Backoff => {}
+    }
+    reports
+}
+
+fn what_follows(now: &Snapshot) -> &'static str {
+    match now.phase {
+        Phase::Stopping | Phase::Stopped => STAYS_DOWN,
+        _ if now.crashlooping => "it is restarted after a delay: it keeps crashing",
+        _ => "it is restarted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::exit::ExitStatus;
+
+    fn snapshot(phase: Phase, pid: Option<u32>) -> Snapshot {
+        Snapshot {
+            id: "web.1".to_owned(),
+            phase,
+            pid,
+            port: Some(8001),
+            address: None,
+            started_at: None,
+            restarts: 0,
+            crashlooping: false,
+            last_exit: None,
+            warning: None,
+        }
+    }
+
+    fn events(
+        before: Option<&Snapshot>,
+        now: &Snapshot,
+        exited: Option<&ExitRecord>,
+    ) -> Vec<String> {
+        let reports = of_process(&"echo".into(), (1, 1), before, now, exited, false);
+        let first_word = |report: &Report| report.line().split(' ').next().map(str::to_owned);
+        reports.iter().filter_map(first_word).collect()
+    }
+
+    #[test]
+    fn a_life_is_told_once_from_start_to_stop() {
+        let exit = ExitRecord {
+            status: ExitStatus::Signal(9),
+            at: jiff::Timestamp::UNIX_EPOCH,
+            reason: None,
+        };
+        let starting = snapshot(Phase::Starting, Some(7));
+        let ready = snapshot(Phase::Ready, Some(7));
+        let waits = snapshot(Phase::Backoff, None);
+        let again = snapshot(Phase::Starting, Some(8));
+        let stopping = snapshot(Phase::Stopping, Some(8));
+        let stopped = snapshot(Phase::Stopped, None);
+        assert_eq!(events(None, &starting, None), ["process.started"]);
+        assert_eq!(events(Some(&starting), &ready, None), ["process.ready"]);
+        assert!(events(Some(&ready), &ready, None).is_empty());
+        assert_eq!(
+            events(Some(&ready), &waits, Some(&exit)),
+            ["process.exited"]
+        );
+        assert_eq!(events(Some(&waits), &again, None), ["process.started"]);
+        assert_eq!(events(Some(&again), &stopping, None), ["process.stopping"]);
+        let end = events(Some(&stopping), &stopped, Some(&exit));
+        assert_eq!(end, ["process.exited", "process.stopped"]);
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_told_with_the_reason() {
+        let mut waits = snapshot(Phase::Backoff, None);
+        waits.warning = Some("no such directory".to_owned());
+        assert_eq!(events(None, &waits, None), ["process.failed"]);
+    }
+}

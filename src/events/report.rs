@@ -1,0 +1,263 @@
+//! [`Report`]: one thing that happened (pure). As an OTP report it says who, why, and what is done about it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::install::record::{DeploymentState, Step};
+use crate::process::exit::ExitStatus;
+use crate::router::table::Availability;
+
+/// Which OS process of which app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Offender {
+    /// The application.
+    pub app: Arc<str>,
+    /// `web.1`.
+    pub process: String,
+    /// The release it runs.
+    pub release: u64,
+    /// The set of processes it was started with: in each, there is one of this name.
+    pub batch: u64,
+    /// The OS process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event")]
+pub enum Report {
+    /// An OS process was spawned, or taken over from the previous daemon.
+    #[serde(rename = "process.started")]
+    ProcessStarted {
+        /// Which.
+        #[serde(flatten)]
+        who: Offender,
+        /// Its PORT.
+        port: Option<u16>,
+        /// It was not spawned by this daemon.
+        adopted: bool,
+    },
+    /// It answers; where it is routed, requests go to it from now on.
+    #[serde(rename = "process.ready")]
+    ProcessReady {
+        /// Which.
+        #[serde(flatten)]
+        who: Offender,
+        /// Where it answers.
+        address: Option<SocketAddr>,
+    },
+    /// It ended. Told once for each end.
+    #[serde(rename = "process.exited")]
+    ProcessExited {
+        /// Which.
+        #[serde(flatten)]
+        who: Offender,
+        /// How.
+        exit: ExitStatus,
+        /// In words.
+        reason: String,
+        /// What is done about it.
+        next: &'static str,
+    },
+    /// Nothing could be started.
+    #[serde(rename = "process.failed")]
+    ProcessFailed {
+        /// Which.
+        #[serde(flatten)]
+        who: Offender,
+        /// Why.
+        reason: String,
+        /// What is done about it.
+        next: &'static str,
+    },
+    /// It was asked to stop.
+    #[serde(rename = "process.stopping")]
+    ProcessStopping {
+        /// Which.
+        #[serde(flatten)]
+        who: Offender,
+    },
+    /// It and all that it started is gone for good.
+    #[serde(rename = "process.stopped")]
+    ProcessStopped {
+        /// Which.
+        #[serde(flatten)]
+        who: Offender,
+    },
+    /// A deployment was accepted.
+    #[serde(rename = "deployment.started")]
+    DeploymentStarted {
+        /// The application.
+        app: Arc<str>,
+        /// Its number.
+        deployment: u64,
+    },
+    /// A deployment goes on with another step.
+    #[serde(rename = "deployment.step")]
+    DeploymentStep {
+        /// The application.
+        app: Arc<str>,
+        /// Its number.
+        deployment: u64,
+        /// Which.
+        step: Step,
+    },
+    /// A deployment is over.
+    #[serde(rename = "deployment.finished")]
+    DeploymentFinished {
+        /// The application.
+        app: Arc<str>,
+        /// Its number.
+        deployment: u64,
+        /// How.
+        state: DeploymentState,
+        /// Why it failed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// An actor of the server ended abnormally.
+    #[serde(rename = "actor.ended")]
+    ActorEnded {
+        /// The application it works for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        app: Option<Arc<str>>,
+        /// Whose child it was.
+        supervisor: String,
+        /// Which.
+        offender: String,
+        /// How it ended.
+        reason: String,
+        /// What is done about it.
+        next: &'static str,
+    },
+    /// Requests for the application go elsewhere from now on.
+    #[serde(rename = "route.changed")]
+    RouteChanged {
+        /// The application.
+        app: Arc<str>,
+        /// What requests find there while there is no backend.
+        #[serde(serialize_with = "in_words")]
+        otherwise: Availability,
+        /// Where they go.
+        backends: Vec<SocketAddr>,
+    },
+}
+
+fn in_words<S: serde::Serializer>(availability: &Availability, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(match availability {
+        Availability::Starting => "starting",
+        Availability::Stopped => "stopped",
+        Availability::Crashed => "crashed",
+        Availability::NoWeb => "no web process",
+    })
+}
+
+impl Report {
+    /// The application it is about.
+    #[must_use]
+    pub fn app(&self) -> Option<&str> {
+        match self {
+            Self::ProcessStarted { who, .. }
+            | Self::ProcessReady { who, .. }
+            | Self::ProcessExited { who, .. }
+            | Self::ProcessFailed { who, .. }
+            | Self::ProcessStopping { who }
+            | Self::ProcessStopped { who } => Some(&who.app),
+            Self::DeploymentStarted { app, .. }
+            | Self::DeploymentStep { app, .. }
+            | Self::DeploymentFinished { app, .. }
+            | Self::RouteChanged { app, .. } => Some(app),
+            Self::ActorEnded { app, .. } => app.as_deref(),
+        }
+    }
+
+    /// How loud it is in the log.
+    #[must_use]
+    pub fn level(&self) -> log::Level {
+        match self {
+            Self::ActorEnded { .. } => log::Level::Error,
+            Self::ProcessFailed { .. } => log::Level::Warn,
+            Self::ProcessExited { next, .. } if *next != STAYS_DOWN => log::Level::Warn,
+            Self::DeploymentFinished {
+                reason: Some(_), ..
+            } => log::Level::Warn,
+            _ => log::Level::Info,
+        }
+    }
+
+    /// One line of `name=value`, the name of the event first.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Ok(serde_json::Value::Object(mut fields)) = serde_json::to_value(self) else {
+            return format!("{self:?}");
+        };
+        let event = fields.shift_remove("event");
+        let mut line = event
+            .as_ref()
+            .and_then(|e| e.as_str())
+            .unwrap_or_default()
+            .to_owned();
+        for (name, value) in fields {
+            // JSON's quoting keeps any value, also one that an app chose, on this line.
+            let value = match value.as_str().filter(|text| is_plain(text)) {
+                Some(text) => text.to_owned(),
+                None => value.to_string(),
+            };
+            line.push_str(&format!(" {name}={value}"));
+        }
+        line
+    }
+}
+
+/// What is done about a process that ended because it was asked to.
+pub const STAYS_DOWN: &str = "it stays down";
+
+fn is_plain(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    !text.is_empty() && text.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who() -> Offender {
+        Offender {
+            app: "echo".into(),
+            process: "web.1".to_owned(),
+            release: 3,
+            batch: 4,
+            pid: Some(77),
+        }
+    }
+
+    #[test]
+    fn an_exit_is_one_line_that_says_who_why_and_what_next() {
+        let report = Report::ProcessExited {
+            who: who(),
+            exit: ExitStatus::Code(127),
+            reason: "command not found: ./web \"x\"\n".to_owned(),
+            next: "it is restarted",
+        };
+        assert_eq!(
+            report.line(),
+            "process.exited app=echo process=web.1 release=3 batch=4 pid=77 exit={\"code\":127} \
+             reason=\"command not found: ./web \\\"x\\\"\\n\" next=\"it is restarted\""
+        );
+        assert_eq!(report.level(), log::Level::Warn);
+        assert_eq!(report.app(), Some("echo"));
+    }
+
+    #[test]
+    fn a_report_is_a_flat_object_that_names_its_event() {
+        let report = Report::ProcessStopped { who: who() };
+        let json = serde_json::to_string(&report).expect("JSON");
+        assert_eq!(
+            json,
+            r#"{"event":"process.stopped","app":"echo","process":"web.1","release":3,"batch":4,"pid":77}"#
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! [`FileServer`]: answers with static files: an actix-web App in this process, which knows conditional requests,
+//! ranges and media types (actix-files).
+//!
+//! Each answer has a pipe of its own, at whose far end the App is; it is handed the open file, not a path.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use actix_files::NamedFile;
+use actix_http::{HttpService, KeepAlive};
+use actix_service::{Service, ServiceFactory, map_config};
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, ContentEncoding, HeaderValue};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{App, HttpRequest, HttpResponse, web};
+use tokio::io::DuplexStream;
+use tokio::sync::OnceCell;
+
+use super::static_files::{Answer, Opened};
+use super::static_path::Coding;
+
+/// Bytes a pipe holds each way before its writer waits.
+const PIPE: usize = 64 * 1024;
+
+/// Answers with static files on one worker thread.
+#[derive(Clone)]
+pub struct FileServer(Rc<dyn Fn(Answer) -> DuplexStream>);
+
+/// The answer of the connection that is being started, or that it still has to give.
+type Pending = Cell<Option<Answer>>;
+
+impl Default for FileServer {
+    fn default() -> Self {
+        let service = Rc::new(OnceCell::new());
+        let started = Rc::new(Pending::default());
+        Self(Rc::new(move |answer| {
+            let (near, far) = tokio::io::duplex(PIPE);
+            let (service, started) = (Rc::clone(&service), Rc::clone(&started));
+            actix_rt::spawn(async move {
+                let starting = start(Rc::clone(&started));
+                let Some(service) = service.get_or_init(|| starting).await else {
+                    return;
+                };
+                // The call takes it before it returns.
+                started.set(Some(answer));
+                if let Err(error) = service.call((far, None)).await {
+                    log::debug!("a static file was not sent: {error}");
+                }
+            });
+            near
+        }))
+    }
+}
+
+impl FileServer {
+    /// A pipe at whose far end the next request is answered so.
+    #[must_use]
+    pub fn open(&self, answer: Answer) -> DuplexStream {
+        self.0(answer)
+    }
+}
+
+/// The service of this thread; `None` if actix-web cannot build it, which it has no reason for.
+async fn start(
+    started: Rc<Pending>,
+) -> Option<
+    impl Service<(DuplexStream, Option<std::net::SocketAddr>), Error = impl std::fmt::Display>,
+> {
+    let app = App::new()
+        .wrap(from_fn(one_range))
+        .default_service(web::to(answer));
+    let service = HttpService::build()
+        // The front end bounds heads and idle connections; each pipe is used once.
+        .keep_alive(KeepAlive::Disabled)
+        .client_request_timeout(std::time::Duration::ZERO)
+        .h1_allow_half_closed(false)
+        .on_connect_ext(move |_: &DuplexStream, data| {
+            data.insert(Pending::new(started.take()));
+        })
+        .h1(map_config(app, |()| AppConfig::default()))
+        .new_service(())
+        .await;
+    if service.is_err() {
+        log::error!("static files cannot be served by a worker");
+    }
+    service.ok()
+}
+
+/// A request for several ranges gets the whole file, which RFC 9110 §14.2 allows: actix-files would send the first.
+async fn one_range(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let range = request.headers().get(header::RANGE);
+    if range.is_some_and(|value| value.as_bytes().contains(&b',')) {
+        request.headers_mut().remove(header::RANGE);
+    }
+    next.call(request).await
+}
+
+async fn answer(request: HttpRequest) -> Result<HttpResponse, Infallible> {
+    let answer = request.conn_data::<Pending>().and_then(Cell::take);
+    Ok(match answer {
+        Some(Answer::File(opened)) => file(opened, &request),
+        Some(Answer::Moved(to)) => HttpResponse::MovedPermanently()
+            .insert_header((header::LOCATION, to))
+            .finish(),
+        None => HttpResponse::NotFound().finish(),
+    })
+}
+
+fn file(opened: Opened, request: &HttpRequest) -> HttpResponse<BoxBody> {
+    let Opened { file, name, coding } = opened;
+    let Ok(named) = NamedFile::from_file(file, name) else {
+        return HttpResponse::NotFound().finish();
+    };
+    let mut named = named.disable_content_disposition().prefer_utf8(true);
+    if let Some(coding) = coding {
+        named = named.set_content_encoding(match coding {
+            Coding::Brotli => ContentEncoding::Brotli,
+            Coding::Gzip => ContentEncoding::Gzip,
+        });
+    }
+    let mut response = named.into_response(request);
+    // Also where no coded file lies beside it: the next release may have one.
+    let vary = HeaderValue::from_static("Accept-Encoding");
+    response.headers_mut().insert(header::VARY, vary);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn ask(server: &FileServer, answer: Answer, head: &str) -> String {
+        let mut pipe = server.open(answer);
+        let head = format!("{head}\r\nHost: a\r\n\r\n");
+        pipe.write_all(head.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        pipe.read_to_string(&mut response).await.unwrap();
+        response
+    }
+
+    fn opened(name: &str, coding: Option<Coding>) -> Answer {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        Answer::File(Opened {
+            file,
+            name: name.into(),
+            coding,
+        })
+    }
+
+    #[actix_web::test]
+    async fn each_pipe_answers_with_what_it_was_opened_for() {
+        let server = FileServer::default();
+        let page = opened("x/a.html", None);
+        let (first, second) = tokio::join!(
+            ask(&server, page, "GET /whatever HTTP/1.1"),
+            ask(
+                &server,
+                opened("b.css", Some(Coding::Gzip)),
+                "HEAD / HTTP/1.1"
+            ),
+        );
+        let (first, second) = (first.to_lowercase(), second.to_lowercase());
+        assert!(first.starts_with("http/1.1 200 ok\r\n") && first.ends_with("\r\n\r\n0123456789"));
+        assert!(
+            first.contains("content-type: text/html; charset=utf-8\r\n"),
+            "{first}"
+        );
+        assert!(first.contains("vary: accept-encoding\r\n") && !first.contains("disposition"));
+        assert!(second.contains("content-encoding: gzip\r\n"), "{second}");
+        assert!(second.contains("content-length: 10\r\n") && second.ends_with("\r\n\r\n"));
+        let moved = Answer::Moved("/a/?q".into());
+        let moved = ask(&server, moved, "GET /a?q HTTP/1.1").await;
+        assert!(
+            moved.starts_with("HTTP/1.1 301") && moved.contains("location: /a/?q\r\n"),
+            "{moved}"
+        );
+    }
+
+    #[actix_web::test]
+    async fn one_range_is_sent_and_of_several_none() {
+        let server = FileServer::default();
+        let get = |range: &str| format!("GET / HTTP/1.1\r\nRange: bytes={range}");
+        let part = ask(&server, opened("a", None), &get("2-4")).await;
+        assert!(
+            part.starts_with("HTTP/1.1 206") && part.ends_with("\r\n\r\n234"),
+            "{part}"
+        );
+        assert!(part.contains("content-range: bytes 2-4/10\r\n"), "{part}");
+        let whole = ask(&server, opened("a", None), &get("0-1,4-5")).await;
+        assert!(
+            whole.starts_with("HTTP/1.1 200") && whole.ends_with("0123456789"),
+            "{whole}"
+        );
+        let beyond = ask(&server, opened("a", None), &get("10-")).await;
+        assert!(beyond.starts_with("HTTP/1.1 416"), "{beyond}");
+    }
+}

@@ -1,0 +1,330 @@
+//! Static files of apps: found and opened so that nothing outside of the release's directory can be reached.
+//!
+//! The release was written by commands of its app. It is read-only by now, but what it holds is still not trusted: the
+//! kernel refuses links in any place of a path (openat2(2)), and what was opened is what is served. Names that the
+//! kernel has at hand are looked up on the worker's own thread, all others on a blocking one.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::io::Errno;
+
+use super::head::Request;
+use super::static_path::{Asked, Coding, Named, accepted, asked};
+use crate::router::table::StaticFiles;
+
+/// What a directory is shown as.
+const INDEX: &str = "index.html";
+
+/// What is answered without the app.
+#[derive(Debug)]
+pub enum Answer {
+    /// This file.
+    File(Opened),
+    /// It is a directory: its name ends with a slash, as in this path and query.
+    Moved(String),
+}
+
+/// An open regular file.
+#[derive(Debug)]
+pub struct Opened {
+    /// It.
+    pub file: File,
+    /// Its name, for the media type; without the ending of a coding.
+    pub name: PathBuf,
+    /// How it is coded.
+    pub coding: Option<Coding>,
+}
+
+/// What became of looking for a file.
+#[derive(Debug)]
+pub enum Looked {
+    /// Answered.
+    Found(Answer),
+    /// There is none: the app is asked.
+    Missing,
+    /// There is something that is not served, or a way out was tried: 404.
+    Refused,
+}
+
+/// Looks for the file that a request asks for, with `strip` bytes of its target removed.
+pub async fn look(files: &Arc<StaticFiles>, request: &Request<'_>, strip: usize) -> Looked {
+    if !matches!(request.method, "GET" | "HEAD") {
+        return Looked::Missing;
+    }
+    let named = match asked(request.target, strip, &files.prefix) {
+        Asked::File(named) => named,
+        Asked::Nothing => return Looked::Missing,
+        Asked::Refused => return Looked::Refused,
+    };
+    let search = Search {
+        files: Arc::clone(files),
+        named,
+        codings: accepted(&request.fields),
+    };
+    let found = match search.run(ResolveFlags::CACHED) {
+        // EINVAL: Linux before 5.12 does not know the flag.
+        Err(Errno::AGAIN | Errno::INVAL) => {
+            let blocking = move || search.run(ResolveFlags::empty());
+            let done = tokio::task::spawn_blocking(blocking).await;
+            done.unwrap_or(Err(Errno::CANCELED))
+        }
+        found => found,
+    };
+    match found {
+        Ok(Found::File(opened)) => Looked::Found(Answer::File(opened)),
+        Ok(Found::Directory) => Looked::Found(Answer::Moved(with_slash(request.target))),
+        Ok(Found::Other) => Looked::Refused,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Looked::Missing,
+        // A link, a mount point, no permission: there is something.
+        Err(error) => {
+            log::debug!("{}: {error}: not served", files.root.display());
+            Looked::Refused
+        }
+    }
+}
+
+/// The target with a slash behind its path.
+fn with_slash(target: &str) -> String {
+    let end = target.find('?').unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    format!("{path}/{query}")
+}
+
+enum Found {
+    File(Opened),
+    /// A directory with an index, named without a slash.
+    Directory,
+    /// Hidden, or no file.
+    Other,
+}
+
+struct Search {
+    files: Arc<StaticFiles>,
+    named: Named,
+    codings: Vec<Coding>,
+}
+
+impl Search {
+    fn run(&self, resolve: ResolveFlags) -> Result<Found, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = match openat2(CWD, &self.files.root, flags, Mode::empty(), resolve) {
+            // Linux before 5.6, or a sandbox that does not know the call.
+            Err(Errno::NOSYS) => openat(CWD, &self.files.root, flags, Mode::empty())?,
+            root => root?,
+        };
+        let mut path = Path::new(&self.files.dir).join(&self.named.path);
+        if self.named.directory {
+            path.push(INDEX);
+        }
+        let Some((file, kind)) = open(&root, &path, resolve)? else {
+            return Ok(Found::Other);
+        };
+        if self.named.hidden {
+            return Ok(Found::Other);
+        }
+        match kind {
+            FileType::RegularFile => self.coded(&root, path, file, resolve).map(Found::File),
+            FileType::Directory if !self.named.directory => {
+                let index = open(&root, &path.join(INDEX), resolve)?;
+                let is_file = index.is_some_and(|(_, kind)| kind == FileType::RegularFile);
+                Ok(if is_file {
+                    Found::Directory
+                } else {
+                    Found::Other
+                })
+            }
+            _ => Ok(Found::Other),
+        }
+    }
+
+    /// The file, or the best of those beside it that the client can decode.
+    fn coded(
+        &self,
+        root: &OwnedFd,
+        name: PathBuf,
+        file: OwnedFd,
+        resolve: ResolveFlags,
+    ) -> Result<Opened, Errno> {
+        for coding in &self.codings {
+            let mut beside = name.clone().into_os_string();
+            beside.push(coding.suffix());
+            match open(root, Path::new(&beside), resolve) {
+                Ok(Some((coded, FileType::RegularFile))) => {
+                    return Ok(Opened {
+                        file: coded.into(),
+                        name,
+                        coding: Some(*coding),
+                    });
+                }
+                Err(error @ (Errno::AGAIN | Errno::INVAL)) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(Opened {
+            file: file.into(),
+            name,
+            coding: None,
+        })
+    }
+}
+
+/// Opens what is at `path` below `root`, through no link; `None` if it is neither file nor directory.
+fn open(
+    root: &OwnedFd,
+    path: &Path,
+    resolve: ResolveFlags,
+) -> Result<Option<(OwnedFd, FileType)>, Errno> {
+    // A FIFO must not keep us waiting for its other end.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let confined = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let opened = match openat2(root, path, flags, Mode::empty(), confined | resolve) {
+        Err(Errno::NOSYS) => open_stepwise(root, path, flags)?,
+        opened => opened?,
+    };
+    let kind = FileType::from_raw_mode(fstat(&opened)?.st_mode);
+    let is_served = matches!(kind, FileType::RegularFile | FileType::Directory);
+    Ok(is_served.then_some((opened, kind)))
+}
+
+/// The same by one openat(2) for each part of the path, none of which is `..`.
+fn open_stepwise(root: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let mut parts: Vec<&OsStr> = path.iter().filter(|part| *part != ".").collect();
+    let last = parts.pop().unwrap_or(OsStr::new("."));
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut directory = None;
+    for part in parts {
+        let from = directory.as_ref().unwrap_or(root);
+        directory = Some(openat(from.as_fd(), part, step, Mode::empty())?);
+    }
+    let from = directory.as_ref().unwrap_or(root);
+    openat(from.as_fd(), last, flags | OFlags::NOFOLLOW, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::front::head;
+
+    /// A release with a site in `public`, beside things that are not part of it.
+    fn release() -> (tempfile::TempDir, Arc<StaticFiles>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for name in ["public/docs", "public/empty", "public/.git"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        for name in [
+            "secret",
+            "public/a.css",
+            "public/a.css.gz",
+            "public/docs/index.html",
+            "public/.env",
+            "public/.git/config",
+        ] {
+            std::fs::write(path(name), name).unwrap();
+        }
+        symlink("../secret", path("public/link")).unwrap();
+        symlink("a.css", path("public/inside")).unwrap();
+        symlink("docs", path("public/linked")).unwrap();
+        symlink("/", path("public/root")).unwrap();
+        symlink("public", path("site")).unwrap();
+        let files = StaticFiles {
+            root: directory.path().to_owned(),
+            dir: "public".into(),
+            prefix: "/".into(),
+        };
+        (directory, Arc::new(files))
+    }
+
+    /// What a GET comes to: the file's content, `-> path`, `missing` or `refused`.
+    async fn get(files: &Arc<StaticFiles>, target: &str, fields: &str) -> String {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let request = head::request(head.as_bytes(), 10).unwrap();
+        match look(files, &request, 0).await {
+            Looked::Found(Answer::File(mut opened)) => {
+                let mut text = String::new();
+                opened.file.read_to_string(&mut text).unwrap();
+                text
+            }
+            Looked::Found(Answer::Moved(to)) => format!("-> {to}"),
+            Looked::Missing => "missing".into(),
+            Looked::Refused => "refused".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn files_and_indexes_are_found_and_nothing_else() {
+        let (_directory, files) = release();
+        for (target, wanted) in [
+            ("/a.css", "public/a.css"),
+            ("/docs/", "public/docs/index.html"),
+            ("/docs?q", "-> /docs/?q"),
+            ("/", "missing"),
+            ("/none", "missing"),
+            ("/a.css/", "missing"),
+            ("/a.css/x", "missing"),
+            ("/empty/", "missing"),
+            ("/.none", "missing"),
+            ("/.env", "refused"),
+            ("/.git/config", "refused"),
+            ("/link", "refused"),
+            ("/inside", "refused"),
+            ("/linked/", "refused"),
+            ("/linked/index.html", "refused"),
+            ("/root/etc/passwd", "refused"),
+            ("/../secret", "refused"),
+        ] {
+            assert_eq!(get(&files, target, "").await, wanted, "{target}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_linked_directory_of_the_site_itself_is_refused() {
+        let (_directory, files) = release();
+        let linked = StaticFiles {
+            dir: "site".into(),
+            ..StaticFiles::clone(&files)
+        };
+        assert_eq!(get(&Arc::new(linked), "/a.css", "").await, "refused");
+    }
+
+    #[tokio::test]
+    async fn a_fifo_is_refused_without_waiting() {
+        let (directory, files) = release();
+        let path = directory.path().join("public/fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(get(&files, "/fifo", "").await, "refused");
+    }
+
+    #[tokio::test]
+    async fn a_coded_file_takes_its_place_for_who_can_decode_it() {
+        let (_directory, files) = release();
+        let gzip = "Accept-Encoding: br, gzip\r\n";
+        assert_eq!(get(&files, "/a.css", gzip).await, "public/a.css.gz");
+        assert_eq!(get(&files, "/docs/", gzip).await, "public/docs/index.html");
+    }
+
+    #[test]
+    fn step_by_step_the_same_is_refused() {
+        let (_directory, files) = release();
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let root = openat(CWD, &files.root, flags, Mode::empty()).unwrap();
+        let open = |path: &str| open_stepwise(&root, Path::new(path), OFlags::RDONLY).map(|_| ());
+        assert_eq!(open("public/docs/index.html"), Ok(()));
+        assert_eq!(open("./public/a.css"), Ok(()));
+        assert_eq!(open("public/none"), Err(Errno::NOENT));
+        for path in ["public/link", "site/a.css", "public/root/etc/passwd"] {
+            assert!(
+                matches!(open(path), Err(Errno::LOOP | Errno::NOTDIR)),
+                "{path}"
+            );
+        }
+    }
+}
