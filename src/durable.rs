@@ -6,6 +6,8 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::supervision::failpoint;
+
 /// Names of temporary files begin with this; one that is left behind belongs to a daemon that was killed.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
 
@@ -19,13 +21,16 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().filter(|p| !p.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
     let temporary = directory.join(temporary_name());
-    if let Err(error) =
-        write(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, path))
-    {
+    let replaced = write(&temporary, bytes, mode).and_then(|()| {
+        failpoint::reach_file("before", path);
+        std::fs::rename(&temporary, path)
+    });
+    if let Err(error) = replaced {
         // Gone already, or as unremovable as it was unwritable: the first error says what is wrong.
         let _ = std::fs::remove_file(&temporary);
         return Err(error);
     }
+    failpoint::reach_file("after", path);
     sync_directory(directory)
 }
 
@@ -35,6 +40,22 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// As `open(2)` and `fsync(2)`.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+/// Removes the temporary files that daemons before this one have left in `directory`. Blocks.
+pub fn sweep(directory: &Path) {
+    let own = format!("{TEMPORARY_PREFIX}{}-", std::process::id());
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(TEMPORARY_PREFIX)
+            && !name.starts_with(&own)
+            && let Err(error) = std::fs::remove_file(entry.path())
+        {
+            log::warn!("cannot remove {}: {error}", entry.path().display());
+        }
+    }
 }
 
 fn temporary_name() -> PathBuf {

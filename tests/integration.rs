@@ -8,6 +8,7 @@ mod cli;
 mod clients;
 mod config_directory;
 mod conformance;
+mod crash_safety;
 mod daemon_restart;
 mod demo;
 mod deploys;

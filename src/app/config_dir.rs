@@ -73,7 +73,7 @@ pub fn remove(directory: &Path, name: &AppName) -> io::Result<()> {
     }
 }
 
-/// Reads all documents. A bad one harms no other; if its app has a release, the document of that goes on.
+/// Reads all documents, at the start of the server. A bad one harms no other; if its app has a release, the document of that goes on.
 ///
 /// # Errors
 /// The directory itself cannot be read.
@@ -82,6 +82,7 @@ pub fn read_all(
     rules: &Rules,
     dirs: impl Fn(&AppName) -> AppDirs,
 ) -> io::Result<Contents> {
+    durable::sweep(directory);
     let mut contents = Contents::default();
     for document in look(directory, rules)? {
         match document.config {

@@ -39,6 +39,7 @@ use crate::logs::log::Log;
 use crate::process::identity::Identity;
 use crate::router::backend::Load;
 use crate::router::table::{Availability, Route, StaticFiles};
+use crate::supervision::failpoint;
 use crate::supervision::{ChildRef, Exit, ExitReason};
 
 pub use children::ChildId;
@@ -182,6 +183,7 @@ impl App {
         self.batches.insert(id, batch);
         self.grow(id, op, ids, ctx);
         self.end_surplus(ctx);
+        failpoint::reach("spawned");
     }
 
     /// Starts processes of a batch and arms their boot time-out.

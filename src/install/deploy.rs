@@ -15,10 +15,11 @@ use super::record::{Failure, Step};
 use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
 use super::source::Source;
-use super::{build, packages, plan};
+use super::{build, packages, plan, room};
 use crate::app::directories::AppDirs;
 use crate::app::procfile::Procfile;
 use crate::logs::log::Append;
+use crate::supervision::failpoint;
 
 /// One deploy at work.
 #[derive(Debug)]
@@ -114,21 +115,22 @@ impl Deploy {
     async fn prepare(&self, step: Step) -> Result<(), StepError> {
         let (dirs, account) = (self.spec.dirs.clone(), self.spec.account.clone());
         let release = self.spec.release;
-        let barrier = blocking(step, "cannot make the app's directories", move || {
+        let refused = blocking(step, "cannot make the app's directories", move || {
             build::end_remains(&dirs);
             build::make_directories(&dirs, account.as_ref())?;
             release::sweep(&dirs, &[], u64::MAX);
             release::discard(&dirs, release);
-            match &account {
-                Some(account) => build::barrier(&dirs.releases(), account),
-                None => Ok(None),
-            }
+            let barrier = match &account {
+                Some(account) => build::barrier(&dirs.releases(), account)?,
+                None => None,
+            };
+            let barred = barrier
+                .zip(account)
+                .map(|(barrier, account)| build::barred(step, &barrier, &account));
+            Ok(barred.or(room::missing(step, &dirs.releases())?))
         })
         .await?;
-        match (barrier, &self.spec.account) {
-            (Some(barrier), Some(account)) => Err(build::barred(step, &barrier, account).into()),
-            _ => Ok(()),
-        }
+        refused.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
     async fn fetch(&self) -> Result<String, StepError> {
@@ -247,6 +249,7 @@ impl Deploy {
         work: impl AsyncFnOnce(Journal, Bounds) -> Result<T, StepError>,
     ) -> Result<T, StepError> {
         self.report(InstallEvent::Started(step));
+        failpoint::reach(&format!("before {}", step.name()));
         let journal = self.journal.at(step);
         journal.line(format!("=== {}", step.name())).await;
         let began = Instant::now();
@@ -254,6 +257,7 @@ impl Deploy {
         let time = began.elapsed();
         match &result {
             Ok(_) => {
+                failpoint::reach(&format!("after {}", step.name()));
                 journal
                     .line(format!("=== {} done in {}", step.name(), elapsed(time)))
                     .await;

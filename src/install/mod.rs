@@ -22,6 +22,7 @@ pub mod plan;
 pub mod record;
 pub mod release;
 pub mod remote;
+mod room;
 mod sink;
 pub mod source;
 pub mod tree;

@@ -1,13 +1,20 @@
-//! Failpoints: where tests make an actor of a running server panic. A release build has none.
+//! Failpoints: where tests make an actor of a running server panic, or the whole server end as by `kill -9`. A release
+//! build has none.
 
 /// Panics if a test asked for it: if the directory `PROCSERVER_FAILPOINTS` holds a file called `name`, which is
-/// removed, so that one file is one panic.
+/// removed, so that one file is one panic. If the file says `kill`, the server kills itself instead.
 #[cfg(debug_assertions)]
 pub(crate) fn reach(name: &str) {
     static ARMED: std::sync::OnceLock<Option<std::path::PathBuf>> = std::sync::OnceLock::new();
     let directory = ARMED.get_or_init(|| Some(std::env::var_os("PROCSERVER_FAILPOINTS")?.into()));
     if let Some(directory) = directory {
-        let asked = std::fs::remove_file(directory.join(name)).is_ok();
+        let path = directory.join(name);
+        let says = std::fs::read_to_string(&path);
+        let asked = std::fs::remove_file(path).is_ok();
+        if says.is_ok_and(|text| text == "kill") {
+            // Of oneself it takes effect before it returns.
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+        }
         assert!(!asked, "failpoint {name}");
     }
 }
@@ -20,4 +27,19 @@ pub(crate) fn reach(_: &str) {}
 pub(crate) fn reach_actor<A>() {
     let path = std::any::type_name::<A>();
     reach(path.rsplit("::").next().unwrap_or(path));
+}
+
+/// The failpoint `WHEN DIRECTORY FILE` around the replacement of a file, e.g. `before releases 2.json`.
+pub(crate) fn reach_file(when: &str, path: &std::path::Path) {
+    if cfg!(debug_assertions) {
+        let name = |path: Option<&std::path::Path>| {
+            let name = path.and_then(std::path::Path::file_name);
+            name.unwrap_or_default().to_string_lossy().into_owned()
+        };
+        reach(&format!(
+            "{when} {} {}",
+            name(path.parent()),
+            name(Some(path))
+        ));
+    }
 }

@@ -211,6 +211,17 @@ impl Server {
         })
     }
 
+    /// Lets it kill itself at this point.
+    pub(crate) fn arm_kill(&self, failpoint: &str) {
+        self.setup.arm_kill(failpoint);
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub(crate) fn wait_for_death(&mut self) {
+        eventually("the server ended", SOON, || self.child.try_wait().unwrap());
+    }
+
     /// Kills the server as a crash would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -100,6 +100,12 @@ impl Setup {
         std::fs::write(self.failpoints().join(actor), "").unwrap();
     }
 
+    /// Lets the server kill itself at this point.
+    pub(crate) fn arm_kill(&self, failpoint: &str) {
+        std::fs::create_dir_all(self.failpoints()).unwrap();
+        std::fs::write(self.failpoints().join(failpoint), "kill").unwrap();
+    }
+
     fn log_file(&self) -> PathBuf {
         self.directory().join("daemon.log")
     }

@@ -64,7 +64,12 @@ impl App {
             configured_env: prepared.configured_env,
             timeouts: app.spec.host.settings.step_timeouts,
         };
-        let prepared = actix_rt::task::spawn_blocking(move || prepare(&host, &dirs, &asked));
+        let (in_use, newest) = self.in_use();
+        let prepared = actix_rt::task::spawn_blocking(move || {
+            // Before it needs the room.
+            release::prune(&dirs, asked.keep_releases, &in_use, newest);
+            prepare(&host, &dirs, &asked)
+        });
         ctx.spawn(
             prepared
                 .into_actor(self)
@@ -162,16 +167,21 @@ impl App {
         let settled = self.publisher.settled().into_actor(self);
         ctx.spawn(settled.map(move |(), _, _| operation.close(Outcome::Done)));
         let keep = self.spec.config.keep_releases;
-        let mut in_use: Vec<_> = self.batches.values().map(|b| b.runnable.id()).collect();
-        in_use.extend(self.life.current());
+        let (in_use, newest) = self.in_use();
         let dirs = self.spec.dirs.clone();
-        let newest = self.life.current().unwrap_or_default();
         let tidy =
             actix_rt::task::spawn_blocking(move || release::prune(&dirs, keep, &in_use, newest));
         ctx.spawn(
             tidy.into_actor(self)
                 .map(|_done, app, ctx| app.refresh_releases(ctx)),
         );
+    }
+
+    /// The releases that run or would, and the current one (0: none).
+    fn in_use(&self) -> (Vec<u64>, u64) {
+        let mut in_use: Vec<_> = self.batches.values().map(|b| b.runnable.id()).collect();
+        in_use.extend(self.life.current());
+        (in_use, self.life.current().unwrap_or_default())
     }
 
     pub(super) fn refresh_releases(&self, ctx: &mut Context<Self>) {

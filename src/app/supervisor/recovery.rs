@@ -9,6 +9,7 @@ use crate::app::deployments::Deployments;
 use crate::app::directories::AppDirs;
 use crate::app::journal::Remembered;
 use crate::app::lifecycle::{BatchId, Event, Kind, Lifecycle, Wanted};
+use crate::durable;
 use crate::install::build;
 use crate::install::record::{self, DeploymentRecord};
 use crate::install::release::{self, ReleaseRecord};
@@ -25,6 +26,10 @@ struct Found {
 
 fn look(dirs: &AppDirs) -> Found {
     build::end_remains(dirs);
+    // What is half made is of a deploy that was at work: none is, now.
+    release::sweep(dirs, &[], u64::MAX);
+    durable::sweep(dirs.root());
+    durable::sweep(&dirs.deployments());
     let releases = release::list(dirs);
     Found {
         remembered: Remembered::load(&dirs.state()),

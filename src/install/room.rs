@@ -1,0 +1,54 @@
+//! Whether the disk has room for a deploy.
+
+use std::io;
+use std::path::Path;
+
+use super::record::{Failure, Step};
+
+/// A deploy begins only with this much free, bytes: with less, what runs would soon fail to write its own files.
+const FLOOR: u64 = 256 << 20;
+
+/// Of a small file system this part of it is enough: one in 20.
+const PART: u64 = 20;
+
+/// What is missing of the floor on the file system of `path`, as the failure of `step`. Blocks.
+///
+/// # Errors
+/// As `statvfs(3)`.
+pub(super) fn missing(step: Step, path: &Path) -> io::Result<Option<Failure>> {
+    let disk = rustix::fs::statvfs(path)?;
+    let (free, total) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
+    let floor = floor(total);
+    let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    Ok((free < floor).then(|| {
+        let (path, missing) = (path.display(), floor - free);
+        let reason = format!(
+            "the disk of {path} has {} MiB free, a deploy needs {} MiB: {} MiB are missing",
+            free >> 20,
+            mebibytes(floor),
+            mebibytes(missing)
+        );
+        Failure::new(step, reason).hint("free some; a lower keep_releases keeps fewer old releases")
+    }))
+}
+
+fn floor(total: u64) -> u64 {
+    FLOOR.min(total / PART)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_disk_needs_less_room() {
+        assert_eq!(floor(1 << 40), FLOOR);
+        assert_eq!(floor(100 << 20), 5 << 20);
+        assert_eq!(floor(0), 0);
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_an_error_not_a_full_disk() {
+        assert!(missing(Step::Fetch, Path::new("/nonexistent")).is_err());
+    }
+}
