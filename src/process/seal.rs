@@ -3,10 +3,12 @@
 //! Ownership alone keeps an app from its release only where the daemon is root, and never from the files of another app
 //! of the same user. Landlock knows no prohibitions, only permissions for whole trees: writing is permitted everywhere
 //! beside the way down to what is protected. Thus the few directories on that way themselves (`/`, `/var`, `/var/lib`)
-//! take no new entries from an app, which their owner denies it anyway where the daemon is root.
+//! take no new entries from an app, which their owner denies it anyway where the daemon is root. Below a directory that
+//! is open to all, such as `/tmp`, there is no seal: apps need that directory more.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -53,6 +55,13 @@ impl Seal {
             .iter()
             .map(fs::canonicalize)
             .collect::<io::Result<_>>()?;
+        if protected
+            .iter()
+            .flat_map(|p| p.ancestors().skip(1))
+            .any(is_open_to_all)
+        {
+            return Ok(());
+        }
         let mut open = Vec::new();
         beside(Path::new("/"), &protected, &mut open)?;
         open.extend(self.writable.iter().cloned());
@@ -74,6 +83,11 @@ pub(super) enum SealError {
     /// The kernel.
     #[error(transparent)]
     Landlock(#[from] RulesetError),
+}
+
+/// Whether every user may make entries in it.
+fn is_open_to_all(directory: &Path) -> bool {
+    fs::metadata(directory).is_ok_and(|found| found.permissions().mode() & 0o002 != 0)
 }
 
 /// Everything below `directory` that is not on the way to what is protected. A link leads to something that is listed

@@ -1,8 +1,11 @@
 //! What an app may not touch, whoever owns it.
 
+use std::path::Path;
+
 use super::{deploy, lines};
-use crate::support::machine::skip;
+use crate::support::machine::{is_root, skip};
 use crate::support::server::Server;
+use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
 
 /// What an app is told when it writes a file.
@@ -14,7 +17,10 @@ fn write(server: &Server, file: &str) -> String {
 
 #[test]
 fn an_app_writes_to_its_own_places_and_neither_to_releases_nor_to_another_app_of_its_user() {
-    let server = Server::start();
+    if !is_root() {
+        return skip("borders between apps", "only root has a place outside /tmp");
+    }
+    let server = Setup::below(Path::new("/var/lib")).start();
     let reopened = "late: echo opened-anew >/dev/stdout; exec sleep 600\n";
     let _echo = deploy(&server, "echo", reopened);
     let _other = deploy(&server, "other", "");
@@ -42,4 +48,13 @@ fn an_app_writes_to_its_own_places_and_neither_to_releases_nor_to_another_app_of
     }
     let config = server.config_directory().join("echo.json");
     assert_eq!(write(&server, &config.display().to_string()), "\"EACCES\"");
+}
+
+#[test]
+fn below_a_directory_that_is_open_to_all_an_app_can_still_make_files_in_that() {
+    let server = Server::start();
+    let _echo = deploy(&server, "echo", "");
+    let file = std::env::temp_dir().join(format!("procserver-test-open-{}", std::process::id()));
+    assert_eq!(write(&server, &file.display().to_string()), "null");
+    std::fs::remove_file(file).unwrap();
 }

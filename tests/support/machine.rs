@@ -49,7 +49,7 @@ pub(crate) fn skip(test: &str, reason: &str) {
 }
 
 /// The most memory a process has had, in bytes.
-pub(crate) fn peak_memory(pid: u32) -> u64 {
+pub(crate) fn peak_memory(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = peak.and_then(|text| text.trim().strip_suffix(" kB"));

@@ -29,9 +29,13 @@ pub(crate) struct Setup {
 
 /// A new temporary directory that other users can look into, as `/var/lib` is.
 pub(crate) fn world_readable_directory() -> TempDir {
+    world_readable_below(&std::env::temp_dir())
+}
+
+fn world_readable_below(parent: &Path) -> TempDir {
     let directory = tempfile::Builder::new()
         .prefix("procserver-test-")
-        .tempdir()
+        .tempdir_in(parent)
         .unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     directory
@@ -48,8 +52,13 @@ fn next_slice() -> u16 {
 
 impl Setup {
     pub(crate) fn new() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// With its directory below another one than that for temporary files, which is open to all.
+    pub(crate) fn below(parent: &Path) -> Self {
         Self {
-            directory: world_readable_directory(),
+            directory: world_readable_below(parent),
             flags: Vec::new(),
             first_port: next_slice(),
         }
