@@ -88,3 +88,29 @@ fn what_died_with_the_daemon_is_started_again() {
     });
     assert_ne!(server.ready_pid("echo", "web.1"), pid);
 }
+
+#[test]
+fn who_follows_logs_or_events_does_not_keep_the_server_from_stopping() {
+    let (mut server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    let follow = |target: &str| {
+        let stream = server
+            .request("GET", target)
+            .open(&server.public())
+            .unwrap();
+        assert_eq!(stream.status, 200);
+        stream
+    };
+    let _followers = [
+        follow("/applications/echo/logs/stdout?follow=true"),
+        follow("/events"),
+    ];
+    let asked = std::time::Instant::now();
+    server.terminate();
+    // A connection in flight is given up to 30 s.
+    assert!(
+        asked.elapsed() < std::time::Duration::from_secs(10),
+        "{:?}",
+        asked.elapsed()
+    );
+}

@@ -35,7 +35,8 @@ pub(super) async fn follow(
     if request.method() == Method::HEAD {
         return Ok(response.finish());
     }
-    Ok(response.streaming(body(state.events.follow(after), app)))
+    let body = body(state.events.follow(after), app);
+    Ok(response.streaming(state.until_closing(body)))
 }
 
 fn body(follower: Follower, app: Option<String>) -> impl Items<Item = Result<Bytes, Infallible>> {

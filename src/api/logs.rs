@@ -47,7 +47,7 @@ pub(super) async fn read(
     Ok(HttpResponse::Ok()
         .content_type(format.content_type())
         .insert_header((header::VARY, "Accept"))
-        .streaming(body(chunks, format)))
+        .streaming(state.until_closing(body(chunks, format))))
 }
 
 fn query_of(request: &HttpRequest, stream: Stream, format: LogFormat) -> Result<Query, Problem> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
+use futures::{Stream, StreamExt};
+use tokio::sync::watch;
 
 use super::problem::Problem;
 use super::routes::Routing;
@@ -34,6 +36,8 @@ pub struct ApiState {
     pub can_switch: bool,
     /// What happens.
     pub events: Feed,
+    /// Turns true when the server stops: answers that never end by themselves end then.
+    pub closing: watch::Receiver<bool>,
     /// The bearer token.
     pub token: Arc<str>,
 }
@@ -46,6 +50,17 @@ impl fmt::Debug for ApiState {
             .field("default_user", &self.default_user)
             .field("can_switch", &self.can_switch)
             .finish_non_exhaustive()
+    }
+}
+
+impl ApiState {
+    /// `body`, ended when the server stops: what follows must not keep it.
+    pub(super) fn until_closing<S: Stream>(&self, body: S) -> impl Stream<Item = S::Item> + use<S> {
+        let mut closing = self.closing.clone();
+        body.take_until(async move {
+            // An error means that the tree is gone: then it is closing, too.
+            drop(closing.wait_for(|closing| *closing).await);
+        })
     }
 }
 
@@ -63,6 +78,7 @@ impl ApiState {
             default_user: "nobody".into(),
             can_switch: false,
             events: Feed::default(),
+            closing: watch::channel(false).1,
             token: "the-token".into(),
         }
     }

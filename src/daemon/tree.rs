@@ -32,6 +32,7 @@ pub(super) struct Tree {
     booted: watch::Receiver<bool>,
     exit: watch::Receiver<Option<Exit>>,
     logs: Arbiter,
+    closing: watch::Sender<bool>,
     /// Resolves when the last line of the access log, if there is one, is written.
     access_written: Option<oneshot::Receiver<()>>,
 }
@@ -56,6 +57,7 @@ impl Tree {
             settings: Arc::clone(settings),
         };
         let (table, _) = watch::channel(Arc::new(Table::default()));
+        let (closing, is_closing) = watch::channel(false);
         let api = ApiState {
             apps: ChildRef::default(),
             routing: Routing {
@@ -66,6 +68,7 @@ impl Tree {
             default_user: settings.default_user.clone(),
             can_switch: host.can_switch,
             events: host.events.clone(),
+            closing: is_closing,
             token,
         };
         let (booted, is_booted) = watch::channel(false);
@@ -92,6 +95,7 @@ impl Tree {
             booted: is_booted,
             exit,
             logs,
+            closing,
             access_written,
         };
         (tree, api)
@@ -124,6 +128,7 @@ impl Tree {
 
     /// Stops everything, in reverse order.
     pub(super) async fn stop(mut self) {
+        self.closing.send_replace(true);
         self.root.addr.do_send(Shutdown);
         drop(self.exit.wait_for(Option::is_some).await);
         if let Some(written) = self.access_written {
