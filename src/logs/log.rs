@@ -163,6 +163,16 @@ impl Log {
         self.settle_later(ctx);
     }
 
+    /// Stores what is in the FIFOs: who reads after a process has ended must find its last lines.
+    fn catch_up(&mut self, stream: Stream) {
+        let Some(window) = &self.window else { return };
+        for (source, _) in self.sources.values().filter(|(s, _)| s.stream == stream) {
+            if let Err(error) = source.drain(window, Unfinished::Leave, &mut self.store) {
+                ::log::error!("{}: cannot be read: {error}", source.path.display());
+            }
+        }
+    }
+
     /// Tells followers what they lost also when no new line brings the occasion.
     fn settle_later(&mut self, ctx: &mut Context<Self>) {
         if self.settling || !self.store.followers.owe() {
@@ -337,6 +347,7 @@ impl Handler<Read> for Log {
         if Arc::strong_count(&self.readers) > MOST_READERS {
             return Err(LogError::TooManyReaders(MOST_READERS));
         }
+        self.catch_up(query.stream);
         let (chunks, receiver) = mpsc::channel(QUEUE);
         let reader = Reader {
             query,

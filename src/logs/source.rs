@@ -23,7 +23,8 @@ pub struct Source {
     process: String,
     /// Its release.
     pub release: u64,
-    stream: Stream,
+    /// Which log it goes to.
+    pub stream: Stream,
     /// Where it comes from.
     pub fifo: Fifo,
     /// None where it cannot be made: a kill may then store lines twice.
