@@ -46,7 +46,7 @@
 //!
 //! # Invariants
 //!
-//! - Pure files (`supervision/` but for `monitor` and `child_ref`, `app/lifecycle`, `process/state`, `router/table`,
+//! - Pure files (`supervision/` but for `monitor`, `parent`, `child_ref` and `failpoint`, `app/lifecycle`, `process/state`, `router/table`,
 //!   `front/head`, `front/framing`, `front/forwarded`, …) import neither actix nor tokio and are given the time.
 //! - `front/` never imports `app/`: it sees the routing table.
 //! - Only `process/worker.rs` owns an OS process; only its App restarts that actor.

@@ -183,6 +183,16 @@ async fn each_output_goes_to_its_log_with_growing_ids() {
 }
 
 #[actix::test]
+async fn what_a_process_wrote_before_it_ended_is_found_at_once() {
+    let bench = Bench::new();
+    let directory = bench.attach("web.1").await;
+    for count in 1..=20 {
+        wait(shell(&directory, "echo last")).await;
+        assert_eq!(bench.stored(all(Stream::Stdout)).await.len(), count);
+    }
+}
+
+#[actix::test]
 async fn a_megabyte_without_a_newline_is_cut_marked_and_whole() {
     let bench = Bench::new();
     let directory = bench.attach("web.1").await;
