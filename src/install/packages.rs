@@ -4,6 +4,11 @@
 //! only names that apt knows exactly are ever given to it. It is run for what dpkg misses and not otherwise: a deploy
 //! with nothing to install needs neither root nor Debian's mirrors.
 
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Mutex;
 
 use super::bounds::{Bounds, StepError};
@@ -17,6 +22,13 @@ use crate::app::config::Package;
 
 /// One apt-get of ours at a time: of two at once, the second would find the first's packages half configured.
 static APT: Mutex<()> = Mutex::const_new(());
+
+/// Where the servers of this machine wait for each other. apt's own locks do not cover its hooks: where an update cleans
+/// the archive directory (as Debian's container images have it), it takes another install's packages away.
+const QUEUE: &str = "/run/procserver-apt.lock";
+
+/// How often a server that waits looks again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What every apt-get is told: to ask nothing, to keep configuration files that people changed, to wait for other
 /// package managers (unattended-upgrades), and to leave the terminal alone. Recommended packages are installed: people
@@ -69,6 +81,10 @@ pub async fn install(
         let hint = format!("install them by hand: sudo apt-get install {list}");
         return Err(Failure::new(Step::Packages, reason).hint(hint).into());
     }
+    let alone = bounds.hold(alone_on_this_machine()).await;
+    let _alone = alone
+        .map_err(|b| b.into_error(Step::Packages, "another server's apt-get", Vec::new()))?
+        .map_err(|e| failure::io(Step::Packages, QUEUE, &e))?;
     let mut fresh = false;
     if !apt.unknown(&missing).await?.is_empty() {
         apt.update().await?;
@@ -80,6 +96,23 @@ pub async fn install(
     }
     apt.install(&names, fresh).await?;
     still_missing(&apt.missing(wanted).await?)
+}
+
+/// Waits until no other server uses apt-get; so it stays while the file is open.
+async fn alone_on_this_machine() -> io::Result<File> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(QUEUE)?;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            // There is no waiting for flock(2) that can be cancelled.
+            Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(PAUSE).await,
+            Err(e) => return Err(e.into()),
+        }
+    }
 }
 
 /// As apt-get is given it.
