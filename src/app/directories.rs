@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::name::AppName;
 
-/// The directories of one application, see DESIGN "On disk" in the README's layout part.
+/// The directories of one application.
 ///
 /// ```text
 /// DATA/apps/NAME/   repo.git · releases/N/ · deployments/N.json · storage/ · tmp/ · home/ · logs/ · state.json

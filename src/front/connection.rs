@@ -428,7 +428,7 @@ mod tests {
         }
     }
 
-    /// HTTP.md §6: at most 20 KiB a connection between requests: this, and no buffer.
+    /// The promise is at most 20 KiB a connection between requests: this, and no buffer.
     #[actix::test]
     async fn a_connection_between_requests_is_small() {
         let worker = Worker::of_this_thread(&plan());

@@ -145,7 +145,7 @@ pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str
 /// Parses the head that `bytes` is (to the end of its blank line, see [`find_end`]).
 ///
 /// # Errors
-/// [`Refusal`] for everything that HTTP.md §1 refuses.
+/// [`Refusal`] for everything that RFC 9112 lets a strict server refuse.
 pub fn request(bytes: &[u8], max_fields: usize) -> Result<Request<'_>, Refusal> {
     let line_end = bytes
         .iter()

@@ -1,4 +1,4 @@
-//! HTTP.md §5: while things change.
+//! While things change: routes, releases, the server itself.
 
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;

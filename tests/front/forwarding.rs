@@ -1,4 +1,4 @@
-//! HTTP.md §2: what goes out.
+//! What goes out: the request as an app sees it.
 
 use super::fixture::{Fixture, OK, route};
 use super::origin::Origin;

@@ -1,4 +1,4 @@
-//! HTTP.md §1: what comes in.
+//! What comes in: requests, good and bad.
 
 use std::time::Duration;
 

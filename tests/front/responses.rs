@@ -1,4 +1,4 @@
-//! HTTP.md §3: what comes back.
+//! What comes back: responses, good and bad.
 
 use std::io::Read as _;
 use std::sync::mpsc;

@@ -1,4 +1,4 @@
-//! HTTP.md §4: upgrades.
+//! Upgrades: tunnels of any protocol.
 
 use std::time::Duration;
 
