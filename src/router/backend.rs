@@ -1,4 +1,4 @@
-//! A backend: one upstream address, and how many requests are on it (pure).
+//! A backend: one upstream address, and how many requests are on it, counted across the worker threads.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
