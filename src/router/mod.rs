@@ -1,6 +1,6 @@
 //! Which app, and which of its processes, answers a request.
 //!
-//! `table`, `patterns`, `path`, `backend` and `balancer` are pure. [`router::Router`] is the only writer of the table; each front worker
+//! `table`, `patterns`, `path` and `balancer` are pure. [`router::Router`] is the only writer of the table; each front worker
 //! has a [`replica::Replica`] on its own thread that answers from the latest snapshot.
 
 pub mod backend;
