@@ -63,6 +63,8 @@ pub struct AppSpec {
     /// Whether to deploy when there is nothing to run, or the document is newer than what runs: a start of the
     /// daemon does, a creation through the API asks by itself.
     pub deploy_at_start: bool,
+    /// Whether a route is published before the first message is answered: nobody knows the app yet.
+    pub announces: bool,
 }
 
 /// The supervisor actor of one application.
@@ -297,7 +299,11 @@ impl App {
                         Some(failure.clone()),
                     );
                     app.refresh_releases(ctx);
-                    operation.close(Outcome::Failed(Box::new(failure)));
+                    // What is told must be true after a power cut, too.
+                    let kept = app.journal.flushed().into_actor(app);
+                    ctx.spawn(kept.map(move |(), _, _| {
+                        operation.close(Outcome::Failed(Box::new(failure)));
+                    }));
                 }));
             }
         }

@@ -1,16 +1,21 @@
 //! The start: every document of the config directory becomes an App; what has no document any more is ended.
 
 use std::io;
+use std::time::Duration;
 
 use actix::prelude::*;
+use futures::future::join_all;
 
 use super::Apps;
 use crate::app::config_dir::{self, Contents};
 use crate::app::directories::AppDirs;
 use crate::app::name::AppName;
-use crate::app::supervisor::remove_files;
+use crate::app::supervisor::{Summarize, remove_files};
 use crate::process::identity;
 use crate::supervision::Exit;
+
+/// How long requests wait, at the start of the server, for applications to be known.
+const BOOT: Duration = Duration::from_secs(10);
 
 impl Apps {
     /// Reads the config directory and starts what is in it. Requests wait meanwhile.
@@ -32,9 +37,7 @@ impl Apps {
             Ok(Ok((contents, removed, strays))) => {
                 apps.start_all(contents, ctx);
                 apps.end_orphans(removed, strays, ctx);
-                if let Some(booted) = apps.booted.take() {
-                    booted.send_replace(true);
-                }
+                apps.tell_booted(ctx);
             }
             Ok(Err(e)) => {
                 let directory = apps.host.settings.config_dir.display();
@@ -49,14 +52,40 @@ impl Apps {
 
     fn start_all(&mut self, contents: Contents, ctx: &mut Context<Self>) {
         self.note_problems(contents.problems);
+        // A fresh Apps of a server that runs finds the routes as they were.
+        let is_first = self.booted.as_ref().is_some_and(|booted| !*booted.borrow());
         for found in contents.apps {
             if let Some(warning) = &found.warning {
                 log::error!("{warning}");
             }
-            let spec = self.spec(found.config, found.warning.into_iter().collect());
+            let mut spec = self.spec(found.config, found.warning.into_iter().collect());
+            spec.announces = is_first;
             self.add(spec, ctx);
         }
         log::info!("{} applications", self.apps.len());
+    }
+
+    /// Says that all is known, once each App has published its first route: then a request is held or refused for what
+    /// its app does, and never because the app is not known yet.
+    fn tell_booted(&mut self, ctx: &mut Context<Self>) {
+        let Some(booted) = self.booted.take() else {
+            return;
+        };
+        let children = self.apps.values().filter_map(|e| e.child.as_ref());
+        // It is answered by an App that found its feet.
+        let known = children.map(|(_, child)| child.addr.send(Summarize));
+        let known = tokio::time::timeout(BOOT, join_all(known));
+        ctx.spawn(known.into_actor(self).map(move |known, apps, _| {
+            for entry in apps.apps.values_mut() {
+                entry.spec.announces = false;
+            }
+            if known.is_err() {
+                log::warn!(
+                    "not every application is known after {BOOT:?}: the others come as they are"
+                );
+            }
+            booted.send_replace(true);
+        }));
     }
 
     /// Ends processes of apps without a document, and finishes the removals that were under way.

@@ -164,8 +164,10 @@ impl App {
             self.publisher.publish(None);
             return self.end(ctx);
         }
-        let settled = self.publisher.settled().into_actor(self);
-        ctx.spawn(settled.map(move |(), _, _| operation.close(Outcome::Done)));
+        // What is told must be true for the next request, and after a power cut.
+        let (routed, kept) = (self.publisher.settled(), self.journal.flushed());
+        let done = futures::future::join(routed, kept).into_actor(self);
+        ctx.spawn(done.map(move |_, _, _| operation.close(Outcome::Done)));
         let keep = self.spec.config.keep_releases;
         let (in_use, newest) = self.in_use();
         let dirs = self.spec.dirs.clone();

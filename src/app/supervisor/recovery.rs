@@ -62,7 +62,13 @@ impl App {
         let dirs = self.spec.dirs.clone();
         let found = actix_rt::task::spawn_blocking(move || look(&dirs));
         ctx.wait(found.into_actor(self).map(|found, app, ctx| match found {
-            Ok(found) => app.take_over(found, ctx),
+            Ok(found) => {
+                app.take_over(found, ctx);
+                if app.spec.announces {
+                    app.publish();
+                    ctx.wait(app.publisher.settled().into_actor(app));
+                }
+            }
             Err(e) => app.leave(Exit::Error(format!("cannot look at its files: {e}")), ctx),
         }));
     }
