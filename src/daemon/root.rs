@@ -130,9 +130,10 @@ impl Parent for Root {
                         self.spec.table.subscribe(),
                         Arc::clone(&self.spec.connector),
                     );
-                    let access = self.spec.access.clone();
+                    let (access, booted) = (self.spec.access.clone(), self.spec.booted.subscribe());
                     let build = move |_: &mut _, exit| {
-                        let front = Front::new(listeners, settings, table, connector, exit);
+                        let front = Front::new(listeners, settings, table, connector, exit)
+                            .that_opens(booted);
                         match access {
                             Some(sink) => front.with_access_log(sink),
                             None => front,

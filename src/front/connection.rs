@@ -422,7 +422,7 @@ mod tests {
             api: Arc::new(|| Rc::new(|_| tokio::io::duplex(1).0)),
             draining: watch::channel(false).1,
             load: Arc::default(),
-            workers: crate::front::listener::Workers::default(),
+            sockets: watch::channel(Vec::new()).1,
             visitors: crate::front::visitors::Visitors::default(),
             access: None,
         }
@@ -431,7 +431,7 @@ mod tests {
     /// The promise is at most 20 KiB a connection between requests: this, and no buffer.
     #[actix::test]
     async fn a_connection_between_requests_is_small() {
-        let worker = Worker::of_this_thread(&plan());
+        let worker = Rc::new(Worker::new(&plan()));
         let address = SocketAddr::from(([127, 0, 0, 1], 80));
         let (near, _far) = tokio::io::duplex(1);
         let serving = Connection::new(near, (address, address, None), worker).serve();

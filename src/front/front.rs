@@ -1,24 +1,19 @@
 //! [`Front`]: the actor that runs the workers and drains them when it stops.
 
-use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::rc::Rc;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_rt::net::TcpStream;
 use actix_rt::task::JoinHandle;
-use actix_server::{Server, ServerHandle};
-use actix_service::fn_service;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::access_log::Sink;
 use super::in_process::ConnectorFactory;
-use super::listener::{self, Workers};
+use super::listener::{self, Listening, Sockets};
 use super::visitors::Visitors;
-use super::worker::{Plan, Worker};
+use super::worker::{self, Plan};
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
@@ -75,10 +70,12 @@ pub struct FrontSettings {
 /// [`FrontSettings::drain`], then closes and ends.
 pub struct Front {
     listeners: Vec<(SocketAddr, TcpListener)>,
+    opens: watch::Receiver<bool>,
+    sockets: Option<watch::Sender<Sockets>>,
     plan: Plan,
     draining: watch::Sender<bool>,
-    server: Option<ServerHandle>,
-    ports: Option<JoinHandle<()>>,
+    workers: Vec<Arbiter>,
+    following: Option<JoinHandle<()>>,
     exit: ExitReason,
 }
 
@@ -94,6 +91,7 @@ impl Front {
         exit: ExitReason,
     ) -> Self {
         let (sender, draining) = watch::channel(false);
+        let (opened, sockets) = watch::channel(Sockets::new());
         let plan = Plan {
             settings,
             table,
@@ -102,14 +100,16 @@ impl Front {
             load: Arc::default(),
             visitors: Visitors::default(),
             access: None,
-            workers: Workers::default(),
+            sockets,
         };
         Self {
             listeners,
+            opens: watch::channel(true).1,
+            sockets: Some(opened),
             plan,
             draining: sender,
-            server: None,
-            ports: None,
+            workers: Vec::new(),
+            following: None,
             exit,
         }
     }
@@ -121,34 +121,58 @@ impl Front {
         self
     }
 
-    fn build(&mut self) -> io::Result<Server> {
-        let settings = &self.plan.settings;
-        let mut builder = Server::build()
-            .workers(settings.workers.clamp(1, 512))
-            .max_concurrent_connections(settings.limits.connections.max(1))
-            .shutdown_timeout(settings.drain.as_secs())
-            .disable_signals();
-        if self.listeners.is_empty() {
+    /// Accepts once `opens` is true; until then connections wait in the kernel.
+    #[must_use]
+    pub fn that_opens(mut self, opens: watch::Receiver<bool>) -> Self {
+        self.opens = opens;
+        self
+    }
+
+    /// Follows the table with the sockets that are open.
+    fn listen(&mut self) -> io::Result<()> {
+        let own = self.listeners.drain(..);
+        let own: Sockets = own
+            .map(|(local, socket)| Listening::for_all(local, socket).map(Arc::new))
+            .collect::<io::Result<_>>()?;
+        let (Some(sockets), false) = (self.sockets.take(), own.is_empty()) else {
             return Err(io::Error::other("no listening socket was given"));
-        }
-        for (address, listener) in self.listeners.drain(..) {
-            // Accepted sockets have it from their listener (Linux).
-            socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+        };
+        let (mut opens, table) = (self.opens.clone(), self.plan.table.clone());
+        self.following = Some(actix_rt::spawn(async move {
+            // An error means that nobody is left to say so. What it answers keeps the value locked.
+            drop(opens.wait_for(|opens| *opens).await);
+            listener::follow(own, table, sockets).await;
+        }));
+        Ok(())
+    }
+
+    /// Starts the worker threads; the end of one is the end of this actor.
+    fn start_workers(&mut self, ctx: &mut Context<Self>) {
+        let count = self.plan.settings.workers.clamp(1, 512);
+        let ended = (0..count).map(|_| {
+            let (alive, ended) = oneshot::channel();
+            let worker = Arbiter::new();
             let plan = self.plan.clone();
-            let factory = move || {
-                let worker = Worker::of_this_thread(&plan);
-                fn_service(move |stream: TcpStream| {
-                    // On the heap at once: actix-server moves what it is given four times.
-                    let serving = Box::pin(Rc::clone(&worker).serve(stream, address, None));
-                    async move {
-                        serving.await;
-                        Ok::<(), Infallible>(())
-                    }
-                })
-            };
-            builder = builder.listen(address.to_string(), listener, factory)?;
+            worker.spawn_fn(move || drop(actix_rt::spawn(worker::run(plan, alive))));
+            self.workers.push(worker);
+            ended
+        });
+        let first = futures::future::select_all(ended.collect::<Vec<_>>());
+        ctx.spawn(first.into_actor(self).map(|_, front, ctx| {
+            // They also end when they are told to.
+            if !front.workers.is_empty() {
+                front.fail("a worker thread of the front end ended", ctx);
+            }
+        }));
+    }
+
+    fn stop_workers(&mut self) {
+        if let Some(following) = self.following.take() {
+            following.abort();
         }
-        Ok(builder.run())
+        for worker in self.workers.drain(..) {
+            worker.stop();
+        }
     }
 
     fn fail(&self, what: &str, ctx: &mut Context<Self>) {
@@ -161,39 +185,17 @@ impl Actor for Front {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let mut addresses: Vec<IpAddr> = self.listeners.iter().map(|(a, _)| a.ip()).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        let server = match self.build() {
-            Ok(server) => server,
-            Err(error) => return self.fail(&format!("the front end cannot start: {error}"), ctx),
-        };
-        self.server = Some(server.handle());
-        let follow = listener::follow(
-            self.plan.table.clone(),
-            addresses,
-            self.plan.workers.clone(),
-        );
-        self.ports = Some(actix_rt::spawn(follow));
-        // The server runs in a task of its own: its workers must be stopped even when this actor panics.
-        let ended = actix_rt::spawn(server).into_actor(self);
-        ctx.spawn(ended.map(|result, front, ctx| match result {
-            Ok(Ok(())) => ctx.stop(),
-            Ok(Err(error)) => front.fail(&format!("the front end ended: {error}"), ctx),
-            Err(error) => front.fail(&format!("the front end ended: {error}"), ctx),
-        }));
+        match self.listen() {
+            Ok(()) => self.start_workers(ctx),
+            Err(error) => self.fail(&format!("the front end cannot start: {error}"), ctx),
+        }
     }
 }
 
+/// The workers must be stopped even when this actor panics.
 impl Drop for Front {
     fn drop(&mut self) {
-        if let Some(ports) = self.ports.take() {
-            ports.abort();
-        }
-        if let Some(server) = self.server.take() {
-            // The command is sent by the call; nobody is left to await the answer.
-            drop(server.stop(false));
-        }
+        self.stop_workers();
     }
 }
 
@@ -202,26 +204,21 @@ impl Handler<Shutdown> for Front {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.exit.set(Exit::Shutdown);
-        if let Some(ports) = self.ports.take() {
-            ports.abort();
-        }
-        let Some(server) = self.server.clone() else {
-            return ctx.stop();
-        };
-        // Idle connections close at once, the others after their response.
+        // Nothing is accepted any more; idle connections close at once, the others after their response.
         self.draining.send_replace(true);
         let load = Arc::clone(&self.plan.load);
         let drain = self.plan.settings.drain;
-        let stop = async move {
-            server.pause().await;
+        let drained = async move {
             if tokio::time::timeout(drain, load.drained()).await.is_err() {
                 log::warn!(
                     "{} connections were cut off after {drain:?}",
                     load.outstanding()
                 );
             }
-            server.stop(false).await;
         };
-        ctx.spawn(stop.into_actor(self).map(|(), _, ctx| ctx.stop()));
+        ctx.spawn(drained.into_actor(self).map(|(), front, ctx| {
+            front.stop_workers();
+            ctx.stop();
+        }));
     }
 }

@@ -1,165 +1,67 @@
-//! Listening sockets of apps with a port of their own: they come and go with the routing table.
-//!
-//! The server's own listeners are actix-server's. These are accepted on the control thread, whose part ends with
-//! handing the socket to a worker.
+//! The sockets that the front end listens on: the server's own, and those of apps with a port of their own, which come
+//! and go with the routing table. Workers accept on them, see `acceptor`.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_rt::task::JoinHandle;
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::router::table::Table;
-
-/// The pause after an accept that failed: out of file descriptors, it would fail again at once.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often binding is tried again while a port is taken.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// A connection that came in by an app's own port.
+/// A socket that listens; it is closed when the last holder drops it.
 #[derive(Debug)]
-pub struct Accepted {
-    /// The socket, non-blocking.
-    pub stream: TcpStream,
-    /// The listener's address.
+pub struct Listening {
+    /// Its bound address.
     pub local: SocketAddr,
+    /// It is an app's own.
+    pub port: Option<u16>,
+    socket: TcpListener,
 }
 
-/// The workers that connections can be handed to, in turn.
-#[derive(Clone, Debug, Default)]
-pub struct Workers(Arc<Mutex<Turns>>);
+/// All sockets that listen now.
+pub type Sockets = Vec<Arc<Listening>>;
 
-#[derive(Debug, Default)]
-struct Turns {
-    senders: Vec<mpsc::Sender<Accepted>>,
-    next: usize,
-}
-
-impl Workers {
-    /// Adds a worker.
-    pub fn add(&self, worker: mpsc::Sender<Accepted>) {
-        self.0
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .senders
-            .push(worker);
+impl Listening {
+    /// A listener of the server's own, for all apps.
+    ///
+    /// # Errors
+    /// What `setsockopt(2)` and `fcntl(2)` return.
+    pub fn for_all(local: SocketAddr, socket: TcpListener) -> io::Result<Self> {
+        // Accepted sockets have it from their listener (Linux).
+        socket2::SockRef::from(&socket).set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        let port = None;
+        Ok(Self {
+            local,
+            port,
+            socket,
+        })
     }
 
-    /// Hands a connection to the next worker with room; the connection is closed if there is none.
-    fn hand_over(&self, mut accepted: Accepted) {
-        let mut turns = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        turns.senders.retain(|sender| !sender.is_closed());
-        for _ in 0..turns.senders.len() {
-            turns.next = (turns.next + 1) % turns.senders.len();
-            match turns.senders[turns.next].try_send(accepted) {
-                Ok(()) => return,
-                Err(
-                    mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back),
-                ) => {
-                    accepted = back;
-                }
-            }
-        }
-        log::warn!(
-            "port {}: a connection was closed, all workers are busy",
-            accepted.local.port()
-        );
+    fn for_app(local: SocketAddr, only_v6: bool) -> io::Result<Self> {
+        Ok(Self {
+            local,
+            port: Some(local.port()),
+            socket: bind(local, only_v6)?,
+        })
+    }
+
+    /// A handle of it for the runtime of this thread.
+    ///
+    /// # Errors
+    /// There are no file descriptors left.
+    pub fn of_this_thread(&self) -> io::Result<tokio::net::TcpListener> {
+        tokio::net::TcpListener::from_std(self.socket.try_clone()?)
     }
 }
 
-/// The sockets that listen now; dropping one closes it.
-struct Ports {
-    addresses: Vec<IpAddr>,
-    workers: Workers,
-    open: HashMap<u16, Vec<Open>>,
-    failed: HashSet<u16>,
-}
-
-struct Open(JoinHandle<()>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Keeps listeners for the ports that the table names, on `addresses`, until it is dropped.
-pub async fn follow(
-    mut table: watch::Receiver<Arc<Table>>,
-    addresses: Vec<IpAddr>,
-    workers: Workers,
-) {
-    let mut ports = Ports {
-        addresses,
-        workers,
-        open: HashMap::new(),
-        failed: HashSet::new(),
-    };
-    loop {
-        let named: HashSet<u16> = table
-            .borrow_and_update()
-            .routes()
-            .iter()
-            .filter_map(|r| r.port)
-            .collect();
-        ports.set(&named);
-        let changed = table.changed();
-        let changed = if ports.failed.is_empty() {
-            changed.await
-        } else {
-            tokio::time::timeout(RETRY, changed).await.unwrap_or(Ok(()))
-        };
-        if changed.is_err() {
-            // The router's end is gone with the daemon.
-            return;
-        }
-    }
-}
-
-impl Ports {
-    fn set(&mut self, named: &HashSet<u16>) {
-        self.open.retain(|port, _| named.contains(port));
-        self.failed.retain(|port| named.contains(port));
-        for port in named {
-            if self.open.contains_key(port) {
-                continue;
-            }
-            match self.bind(*port) {
-                Ok(open) => {
-                    log::info!("port {port}: listening for its application");
-                    self.failed.remove(port);
-                    self.open.insert(*port, open);
-                }
-                Err(error) if self.failed.insert(*port) => log::error!(
-                    "port {port}: {error}: its application is not reachable there. Free the port (see `ss -ltnp`) or \
-                     give the application another one; it is tried again every {} s.",
-                    RETRY.as_secs()
-                ),
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn bind(&self, port: u16) -> io::Result<Vec<Open>> {
-        // `[::]` takes IPv4 too, unless that is listened on beside it.
-        let only_v6 = self.addresses.iter().any(IpAddr::is_ipv4);
-        let addresses = self.addresses.iter();
-        addresses
-            .map(|ip| {
-                let local = SocketAddr::new(*ip, port);
-                let accept = accept(listen(local, only_v6)?, local, self.workers.clone());
-                Ok(Open(actix_rt::spawn(accept)))
-            })
-            .collect()
-    }
-}
-
-fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(
         Domain::for_address(address),
@@ -172,24 +74,92 @@ fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    // Accepted sockets have it from their listener (Linux).
     socket.set_tcp_nodelay(true)?;
     socket.listen(1024)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
-async fn accept(listener: TcpListener, local: SocketAddr, workers: Workers) {
+/// The sockets of apps' own ports.
+struct Ports {
+    addresses: Vec<IpAddr>,
+    open: HashMap<u16, Sockets>,
+    failed: HashSet<u16>,
+}
+
+/// Publishes `own` and the sockets of the ports that the table names to `sockets`, until it is dropped.
+pub async fn follow(
+    own: Sockets,
+    mut table: watch::Receiver<Arc<Table>>,
+    sockets: watch::Sender<Sockets>,
+) {
+    let mut addresses: Vec<IpAddr> = own.iter().map(|l| l.local.ip()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let mut ports = Ports {
+        addresses,
+        open: HashMap::new(),
+        failed: HashSet::new(),
+    };
+    sockets.send_replace(own.clone());
     loop {
-        match listener
-            .accept()
-            .await
-            .and_then(|(stream, _)| stream.into_std())
-        {
-            Ok(stream) => workers.hand_over(Accepted { stream, local }),
-            Err(error) => {
-                log::warn!("port {}: accept: {error}", local.port());
-                tokio::time::sleep(PAUSE).await;
+        let named: HashSet<u16> = table
+            .borrow_and_update()
+            .routes()
+            .iter()
+            .filter_map(|r| r.port)
+            .collect();
+        if ports.set(&named) {
+            let of_apps = ports.open.values().flatten();
+            sockets.send_replace(own.iter().chain(of_apps).cloned().collect());
+        }
+        let changed = table.changed();
+        let changed = if ports.failed.is_empty() {
+            changed.await
+        } else {
+            tokio::time::timeout(RETRY, changed).await.unwrap_or(Ok(()))
+        };
+        if changed.is_err() {
+            // The router's end is gone with the daemon.
+            return std::future::pending().await;
+        }
+    }
+}
+
+impl Ports {
+    /// Opens and closes; true if anything was.
+    fn set(&mut self, named: &HashSet<u16>) -> bool {
+        let before = self.open.len();
+        self.open.retain(|port, _| named.contains(port));
+        let mut changed = self.open.len() != before;
+        self.failed.retain(|port| named.contains(port));
+        for port in named {
+            if self.open.contains_key(port) {
+                continue;
+            }
+            match self.bind(*port) {
+                Ok(open) => {
+                    log::info!("port {port}: listening for its application");
+                    self.failed.remove(port);
+                    self.open.insert(*port, open);
+                    changed = true;
+                }
+                Err(error) if self.failed.insert(*port) => log::error!(
+                    "port {port}: {error}: its application is not reachable there. Free the port (see `ss -ltnp`) or \
+                     give the application another one; it is tried again every {} s.",
+                    RETRY.as_secs()
+                ),
+                Err(_) => {}
             }
         }
+        changed
+    }
+
+    fn bind(&self, port: u16) -> io::Result<Sockets> {
+        // `[::]` takes IPv4 too, unless that is listened on beside it.
+        let only_v6 = self.addresses.iter().any(IpAddr::is_ipv4);
+        let addresses = self.addresses.iter();
+        addresses
+            .map(|ip| Listening::for_app(SocketAddr::new(*ip, port), only_v6).map(Arc::new))
+            .collect()
     }
 }

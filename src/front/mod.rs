@@ -1,10 +1,10 @@
-//! The front end: listener → connection → head → router → pool → exchange, on one worker thread from accept to close.
+//! The front end: acceptor → connection → head → router → pool → exchange, on one worker thread from accept to close.
 //!
 //! It sees the routing table and never an app. It parses hostile bytes as root: no unsafe code, every buffer bounded.
 //!
 //! | what | where |
 //! |---|---|
-//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], [`visitors`] |
+//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, [`visitors`] |
 //! | what a client may send (pure) | [`head`], `request_rules`, [`host`], [`framing`] |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, [`pool`], [`upstream`], [`in_process`] |
@@ -12,6 +12,7 @@
 //! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`] |
 //! | bytes both ways | [`exchange`], [`end`], [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
 
+mod acceptor;
 pub mod access_line;
 pub mod access_log;
 pub mod buffer;

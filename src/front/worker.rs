@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
+use super::acceptor::accept_all;
 use super::access_log::{Recorder, Sink};
 use super::buffer::Spare;
 use super::connection::Connection;
 use super::file_server::FileServer;
 use super::front::FrontSettings;
 use super::in_process::{Connector, ConnectorFactory};
-use super::listener::{Accepted, Workers};
+use super::listener::Sockets;
 use super::pool::Pool;
 use super::trusted::Network;
 use super::visitors::Visitors;
@@ -29,9 +30,6 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// How often it is told that connections are closed for their number.
 const TELL: Duration = Duration::from_secs(10);
-
-/// App-port connections that wait for this worker.
-const QUEUE: usize = 1024;
 
 /// What a worker is made of, on its way to its thread.
 #[derive(Clone)]
@@ -46,8 +44,8 @@ pub struct Plan {
     pub draining: watch::Receiver<bool>,
     /// Connections of all workers.
     pub load: Arc<Load>,
-    /// Where connections from app ports can be sent.
-    pub workers: Workers,
+    /// What to accept on.
+    pub sockets: watch::Receiver<Sockets>,
     /// Connections of each address.
     pub visitors: Visitors,
     /// Where the access log goes, if there is one.
@@ -77,33 +75,47 @@ pub struct Worker {
     pub access: Option<Rc<Recorder>>,
     /// Requests that wait for an app to start.
     pub held: Cell<usize>,
-    /// When it was told that connections are closed for their number.
-    told_closed: Cell<Option<Instant>>,
+    /// Connections of this worker, and what tells that there is room for one more.
+    connections: (Cell<usize>, Notify),
+    /// When it was told that connections are closed for their number, or cannot be accepted.
+    told: Cell<Option<Instant>>,
     load: Arc<Load>,
     visitors: Visitors,
     ids: (u64, Cell<u64>),
 }
 
-thread_local! {
-    /// The listeners of a thread share one worker; it lives as long as one of their services.
-    static PRESENT: RefCell<Weak<Worker>> = const { RefCell::new(Weak::new()) };
+/// Counts a connection of a worker; dropping it makes room.
+struct Room(Rc<Worker>);
+
+impl Room {
+    fn take(worker: &Rc<Worker>) -> Self {
+        let taken = &worker.connections.0;
+        taken.set(taken.get() + 1);
+        Self(Rc::clone(worker))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let (taken, room) = &self.0.connections;
+        taken.set(taken.get() - 1);
+        room.notify_one();
+    }
+}
+
+/// Runs a worker on this thread: accepts until the front end drains, and then lets its connections end. `alive` is
+/// dropped early only when it could not go on.
+pub async fn run(plan: Plan, mut alive: oneshot::Sender<()>) {
+    let worker = Rc::new(Worker::new(&plan));
+    actix_rt::spawn(tidy_pool(Rc::downgrade(&worker), plan.table.clone()));
+    accept_all(&worker, plan.sockets).await;
+    alive.closed().await;
 }
 
 impl Worker {
-    /// The worker of this thread, made from `plan` if there is none.
+    /// The worker of this thread.
     #[must_use]
-    pub fn of_this_thread(plan: &Plan) -> Rc<Self> {
-        PRESENT.with_borrow_mut(|present| {
-            present.upgrade().unwrap_or_else(|| {
-                let worker = Rc::new(Self::new(plan));
-                *present = Rc::downgrade(&worker);
-                worker.start(plan);
-                worker
-            })
-        })
-    }
-
-    fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan) -> Self {
         let settings = Arc::clone(&plan.settings);
         let trusted = settings.trusted_proxies.iter().filter_map(|text| {
             let network = Network::parse(text);
@@ -125,7 +137,8 @@ impl Worker {
             files: FileServer::default(),
             access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),
-            told_closed: Cell::new(None),
+            connections: (Cell::new(0), Notify::new()),
+            told: Cell::new(None),
             load: Arc::clone(&plan.load),
             visitors: plan.visitors.clone(),
             ids: (getrandom::u64().unwrap_or(0), Cell::new(0)),
@@ -133,45 +146,64 @@ impl Worker {
         }
     }
 
-    /// Starts what runs beside the connections; it ends with the worker.
-    fn start(self: &Rc<Self>, plan: &Plan) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        plan.workers.add(sender);
-        actix_rt::spawn(take_accepted(Rc::downgrade(self), receiver));
-        actix_rt::spawn(tidy_pool(Rc::downgrade(self), plan.table.clone()));
+    /// Serves a connection of `peer` to the listener at `local`, perhaps an app's own `port`, to its end. The stream
+    /// has TCP_NODELAY from its listener.
+    pub fn serve(
+        self: Rc<Self>,
+        stream: TcpStream,
+        (peer, local, port): (SocketAddr, SocketAddr, Option<u16>),
+    ) -> impl Future<Output = ()> + use<> {
+        // At once: whoever counts connections must not miss one that was accepted and is not served yet.
+        let counted = (Room::take(&self), Lease::new(&self.load));
+        async move {
+            let _counted = counted;
+            // Without an answer: who has that many connections may be after what answering costs.
+            let most = match self.trusts(peer) {
+                true => usize::MAX,
+                false => self.settings.limits.connections_per_address,
+            };
+            let Some(_visit) = self.visitors.enter(peer.ip(), most) else {
+                return self.tell_closed(peer);
+            };
+            Connection::new(stream, (peer, local, port), self)
+                .serve()
+                .await;
+        }
     }
 
-    /// Serves a connection from the listener at `local`, perhaps an app's own `port`, to its end. The stream has
-    /// TCP_NODELAY from its listener.
-    pub async fn serve(self: Rc<Self>, stream: TcpStream, local: SocketAddr, port: Option<u16>) {
-        let _lease = Lease::new(&self.load);
-        // Without an address the client is gone already.
-        let Ok(peer) = stream.peer_addr() else { return };
-        // Without an answer: who has that many connections may be after what answering costs.
-        let most = match self.trusts(peer) {
-            true => usize::MAX,
-            false => self.settings.limits.connections_per_address,
-        };
-        let Some(_visit) = self.visitors.enter(peer.ip(), most) else {
-            return self.tell_closed(peer);
-        };
-        Connection::new(stream, (peer, local, port), self)
-            .serve()
-            .await;
+    /// Resolves when one more connection may be accepted.
+    pub async fn has_room(&self) {
+        let (taken, room) = &self.connections;
+        while taken.get() >= self.settings.limits.connections.max(1) {
+            room.notified().await;
+        }
     }
 
     /// Says, now and then, that connections are closed for their number.
     fn tell_closed(&self, peer: SocketAddr) {
-        let now = Instant::now();
-        let told = self.told_closed.replace(Some(now));
-        if told.is_some_and(|told| now - told < TELL) {
-            return self.told_closed.set(told);
+        if self.may_tell() {
+            let most = self.settings.limits.connections_per_address;
+            let address = peer.ip();
+            log::warn!(
+                "{address} has {most} connections, more are closed: see limits.connections_per_address"
+            );
         }
-        let most = self.settings.limits.connections_per_address;
-        let address = peer.ip();
-        log::warn!(
-            "{address} has {most} connections, more are closed: see limits.connections_per_address"
-        );
+    }
+
+    /// Says, now and then, that connections cannot be accepted.
+    pub fn tell_not_accepted(&self, local: SocketAddr, error: &std::io::Error) {
+        if self.may_tell() {
+            log::warn!("{local}: a connection cannot be accepted: {error}");
+        }
+    }
+
+    fn may_tell(&self) -> bool {
+        let now = Instant::now();
+        let may = self.told.get().is_none_or(|told| now - told >= TELL);
+        if may {
+            self.told.set(Some(now));
+        }
+        may
     }
 
     /// Asks this thread's replica. `None`: it ended, and so did the one started in its place.
@@ -223,19 +255,6 @@ impl Worker {
 fn replica(settings: &FrontSettings, table: &watch::Receiver<Arc<Table>>) -> Addr<Replica> {
     let hosts = settings.api_hosts.iter().map(|h| h.to_ascii_lowercase());
     Replica::new(table.clone(), hosts.collect()).start()
-}
-
-async fn take_accepted(worker: Weak<Worker>, mut accepted: mpsc::Receiver<Accepted>) {
-    while let Some(Accepted { stream, local }) = accepted.recv().await {
-        let Some(worker) = worker.upgrade() else {
-            return;
-        };
-        let port = local.port();
-        match TcpStream::from_std(stream) {
-            Ok(stream) => drop(actix_rt::spawn(worker.serve(stream, local, Some(port)))),
-            Err(error) => log::warn!("a connection to port {port} was dropped: {error}"),
-        }
-    }
 }
 
 /// Drops idle connections that ended, at intervals, and those to backends that are gone, at once.
