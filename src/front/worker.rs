@@ -248,7 +248,7 @@ async fn tidy_pool(worker: Weak<Worker>, mut table: watch::Receiver<Arc<Table>>)
         match changed {
             Ok(Ok(())) => worker.pool.keep_only(&table.borrow_and_update()),
             Ok(Err(_)) => return,
-            Err(_) => worker.pool.sweep(),
+            Err(_) => worker.pool.sweep(Instant::now()),
         }
     }
 }
