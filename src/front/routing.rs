@@ -161,7 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let head = self.forwarded_head(request, facts, found.strip);
                 Routed::To(Target::File(answer), head)
             }
-            Looked::Missing if !no_app => return None,
+            Looked::Missing | Looked::Method if !no_app => return None,
+            Looked::Method => Routed::Failed(Failure::only_files()),
             Looked::Missing | Looked::Refused => Routed::Failed(Failure::no_file()),
         };
         note_found(facts, found);
