@@ -21,6 +21,7 @@ use super::framing::Framing;
 use super::head::{self, MAX_TARGET, Refusal, Request};
 use super::routing::Routed;
 use super::sides::{Backend, Client, Setting};
+use super::trusted;
 use super::tunnel;
 use super::upstream::Upstream;
 use super::worker::Worker;
@@ -179,7 +180,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let id = forwarded::sane_request_id(&request.fields);
         let id = id.map_or_else(|| self.worker.request_id(), Into::into);
         let access = self.worker.access.as_ref();
-        let notes = access.map(|to| Notes::of(to.space(), self.peer.ip(), request));
+        let named = || trusted::reported(&request.fields, &self.worker.trusted);
+        let notes = access.map(|to| {
+            let client = self.trusted.then(named).flatten();
+            Notes::of(to.space(), (self.peer.ip(), client), request)
+        });
         Facts::new(request, id, notes)
     }
 
