@@ -19,6 +19,7 @@ use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;
 use super::head::{self, MAX_TARGET, Refusal, Request};
+use super::request_rules;
 use super::routing::Routed;
 use super::sides::{Backend, Client, Setting};
 use super::trusted;
@@ -151,6 +152,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let facts = &*known.get_or_insert_with(|| self.facts(&parsed));
             if matches!(parsed.framing, Framing::Length(bytes) if bytes > limits.body) {
                 break (facts, Failure::body_too_large(limits.body));
+            }
+            if request_rules::ends_here(&parsed) {
+                break (facts, Failure::options());
             }
             let routed = self.route(&parsed, facts).await;
             self.input = input;

@@ -1,7 +1,7 @@
 //! What a request head must be beyond its syntax: method, target, Host, framing, expectations (pure).
 
 use super::framing::Framing;
-use super::head::{Field, Refusal, Request, delimited, has_many_options, keeps_alive};
+use super::head::{Field, Refusal, Request, decimal, delimited, has_many_options, keeps_alive};
 use super::host::{Authority, is_percent_encoded};
 use super::upgrade;
 
@@ -146,4 +146,11 @@ fn expectation(fields: &[Field<'_>]) -> Result<bool, Refusal> {
         expects = true;
     }
     Ok(expects)
+}
+
+/// Whether an OPTIONS may go no further than this server (RFC 9110 §7.6.2).
+pub(super) fn ends_here(request: &Request<'_>) -> bool {
+    let mut fields = request.fields.iter();
+    request.method == "OPTIONS"
+        && fields.any(|f| f.is("max-forwards") && decimal(f.value) == Some(0))
 }

@@ -347,3 +347,44 @@ fn an_idle_backend_connection_is_not_kept_for_long() {
         assert_eq!(origin.received(), "rest: ", "closed, with nothing on it");
     }
 }
+
+#[test]
+fn options_that_may_go_no_further_is_answered_here() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    for target in ["*", "/", "/applications"] {
+        client.send(&format!(
+            "OPTIONS {target} HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n"
+        ));
+        let answer = client.response();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("\r\nAllow: GET, HEAD, POST,"), "{answer}");
+        assert!(answer.contains("\r\nContent-Length: 0\r\n"), "{answer}");
+    }
+    assert!(origin.received_nothing());
+}
+
+#[test]
+fn forwarded_is_appended_behind_what_a_trusted_peer_says() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.trusted_proxies = vec!["127.0.0.1".into()];
+    });
+    front.connect().send(
+        "GET / HTTP/1.1\r\nHost: [::1]:81\r\nForwarded: for=6.6.6.1\r\nforwarded: for=\"[2001:db8::1]:5\";proto=https\r\n\r\n",
+    );
+    let got = origin.received();
+    let lines: Vec<&str> = got
+        .lines()
+        .filter(|l| l.to_ascii_lowercase().starts_with("forwarded"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "Forwarded: for=6.6.6.1",
+            "forwarded: for=\"[2001:db8::1]:5\";proto=https",
+            "Forwarded: for=127.0.0.1;proto=http;host=\"[::1]:81\"",
+        ]
+    );
+}
