@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::access_log::Sink;
 use super::in_process::ConnectorFactory;
 use super::listener::{self, Workers};
+use super::tunnel;
 use super::visitors::Visitors;
 use super::worker::{Plan, Worker};
 use crate::router::table::Table;
@@ -219,6 +220,9 @@ impl Handler<Shutdown> for Front {
                     "{} connections were cut off after {drain:?}",
                     load.outstanding()
                 );
+                // Tunnels close in good order; what else is left has nothing to end with.
+                load.cut();
+                let _cut_off = tokio::time::timeout(2 * tunnel::CLOSING, load.drained()).await;
             }
             server.stop(false).await;
         };

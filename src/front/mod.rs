@@ -10,7 +10,7 @@
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, [`pool`], [`upstream`], [`in_process`] |
 //! | what is told of each request | [`access_line`] (pure), [`access_log`] |
 //! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`] |
-//! | bytes both ways | [`exchange`], [`sides`], [`end`], [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
+//! | bytes both ways | [`exchange`], [`sides`], [`end`], `switched`, [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
 
 pub mod access_line;
 pub mod access_log;
@@ -37,6 +37,7 @@ mod routing;
 pub mod sides;
 pub mod static_files;
 pub mod static_path;
+mod switched;
 pub mod trusted;
 pub mod tunnel;
 mod upgrade;

@@ -21,6 +21,7 @@ use super::framing::Framing;
 use super::head::Request;
 use super::pool;
 use super::static_files::{self, Answer, Looked};
+use super::switched::Switched;
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::router::backend::{Backend, Lease};
@@ -241,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return self.finish(end, facts).await;
         }
         if let End::Switched(tunnel) = end {
-            return Next::Tunnel(Box::new((pipe, tunnel, None)));
+            return Next::Tunnel(Switched::new(pipe, tunnel, None));
         }
         self.finish(end, facts).await
     }
@@ -271,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     fresh = true;
                 }
                 End::Switched(tunnel) => {
-                    return Next::Tunnel(Box::new((upstream, tunnel, Some(chosen.lease))));
+                    return Next::Tunnel(Switched::new(upstream, tunnel, Some(chosen.lease)));
                 }
                 end => {
                     if end.keeps_upstream() {

@@ -213,6 +213,11 @@ impl Worker {
         self.trusted.iter().any(|n| n.contains(peer.ip()))
     }
 
+    /// Resolves when the time in which the front end drains is over.
+    pub async fn cut(&self) {
+        self.load.is_cut().await;
+    }
+
     /// Whether the front end drains.
     #[must_use]
     pub fn is_draining(&self) -> bool {
