@@ -30,7 +30,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// A whole request head.
     pub head: Duration,
-    /// The first byte of a response.
+    /// A whole response head, from when the request was sent.
     pub response: Duration,
     /// Between two requests of a connection, and between two pieces of a body.
     pub idle: Duration,

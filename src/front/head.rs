@@ -240,9 +240,10 @@ pub fn response(bytes: &[u8], to_head: bool) -> Result<Response<'_>, BadResponse
             .length
             .map_or(Framing::UntilClose, Framing::length)
     };
-    // Who announces a body where none may be could send it, and the next request would get it.
+    // Who announces a body where none may be could send it, late, and the next request would get it for its answer. To
+    // HEAD that costs those a connection that do it right.
     let announced = delimited.chunked || delimited.length.is_some_and(|length| length > 0);
-    let keep_alive = keeps_alive(&fields, minor) && !(status == 204 && announced);
+    let keep_alive = keeps_alive(&fields, minor) && !(framing == Framing::Empty && announced);
     Ok(Response {
         status,
         reason: parsed.reason.unwrap_or(""),

@@ -430,3 +430,41 @@ fn each_interim_response_gives_the_app_its_time_anew() {
     assert_eq!(body(&new.response()), "ok");
     assert_eq!(body(&old.rest()), "ok");
 }
+
+#[test]
+fn a_body_that_comes_late_where_none_may_be_is_no_answer_to_the_next_request() {
+    for (request, head) in [
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n"),
+        (
+            "HEAD",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 204 No Content\r\nContent-Length: 42\r\n\r\n",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 42\r\n\r\n",
+        ),
+    ] {
+        let origin = Origin::start(move |conn| {
+            while let Some(request) = conn.request() {
+                if request.contains(" /next ") {
+                    conn.send(OK);
+                } else {
+                    conn.send(head);
+                    std::thread::park_timeout(Duration::from_millis(20));
+                    conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+                }
+            }
+        });
+        let front = Fixture::before(&origin);
+        let mut client = front.connect();
+        client.send(&format!(
+            "{request} / HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n"
+        ));
+        assert!(client.head().starts_with(&head[..12]), "{request} {head}");
+        assert_eq!(body(&client.response()), "ok", "{request} {head}");
+    }
+}
