@@ -69,6 +69,7 @@ fn a_request_is_told_with_its_app_process_rule_sizes_and_times() {
     ] {
         assert_eq!(line[name], value, "{name} in {line}");
     }
+    assert_eq!(line.get("client"), None, "nobody was believed");
     let first = line["first_byte_ms"].as_f64().unwrap();
     assert!(first > 0.0 && first <= line["total_ms"].as_f64().unwrap());
     for (rule, request) in [
@@ -207,4 +208,80 @@ fn line_of_nothing(directory: &Path, before: usize) {
         let all = ["access.log.1", "access.log"].map(|name| lines(&directory.join(name)).len());
         (all.iter().sum::<usize>() > before).then_some(())
     });
+}
+
+#[test]
+fn behind_a_trusted_proxy_the_client_that_it_names_is_told_too() {
+    let server = Setup::new().flag("--trusted-proxies", "127.0.0.1").start();
+    for (id, name, value, client) in [
+        (
+            "one",
+            "X-Forwarded-For",
+            "6.6.6.6, 192.0.2.7",
+            json!("192.0.2.7"),
+        ),
+        (
+            "two",
+            "Forwarded",
+            "for=\"[2001:db8::7]:80\"",
+            json!("2001:db8::7"),
+        ),
+        ("none", "X-Other", "192.0.2.7", Value::Null),
+    ] {
+        let request = Request::get("/healthz").header("X-Request-ID", id);
+        request
+            .header(name, value)
+            .send(&server.public())
+            .expect(200);
+        let line = line_of(&server, id);
+        assert_eq!(
+            (&line["remote"], &line["client"]),
+            (&json!("127.0.0.1"), &client)
+        );
+    }
+}
+
+#[test]
+fn a_tunnel_is_told_when_it_ends() {
+    let server = server_with_blog();
+    let mut stream = TcpStream::connect(server.url().replace("http://", "")).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream
+        .write_all(
+            b"GET / HTTP/1.1\r\nHost: blog.test\r\nX-Request-ID: tunnel\r\n\
+              Connection: Upgrade\r\nUpgrade: echo\r\n\r\n12345",
+        )
+        .unwrap();
+    let mut came = Vec::new();
+    let mut byte = [0];
+    while !came.ends_with(b"\r\n\r\n12345") {
+        stream.read_exact(&mut byte).unwrap();
+        came.push(byte[0]);
+    }
+    assert!(came.starts_with(b"HTTP/1.1 101 "));
+    for id in ["during", "later"] {
+        let request = Request::get("/blog/").header("X-Request-ID", id);
+        request.send(&server.public()).expect(200);
+        line_of(&server, id);
+    }
+    let path = server.directory().join("logs/access.log");
+    let so_far = lines(&path);
+    assert!(
+        so_far.iter().all(|l| l["request_id"] != "tunnel"),
+        "{so_far:?}"
+    );
+    drop(stream);
+    let line = line_of(&server, "tunnel");
+    for (name, value) in [
+        ("status", json!(101)),
+        ("code", Value::Null),
+        ("bytes_in", json!(5)),
+        ("bytes_out", json!(5)),
+        ("app", json!("blog")),
+        ("process", json!("web.1")),
+    ] {
+        assert_eq!(line[name], value, "{name} in {line}");
+    }
+    // Two others were answered and logged meanwhile, which takes the tenth of a second of a batch at least.
+    assert!(line["total_ms"].as_f64() > Some(100.0), "{line}");
 }

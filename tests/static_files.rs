@@ -12,13 +12,14 @@ use crate::support::repo::Repo;
 use crate::support::server::Server;
 use crate::support::wait::SOON;
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("public/index.html", "<h1>home</h1>"),
     ("public/style.css", "body {}"),
     ("public/style.css.br", "not really brotli"),
     ("public/style.css.gz", "not really gzip"),
     ("public/docs/index.html", "<h1>docs</h1>"),
     ("public/a b.txt", "blank"),
+    ("public/empty.txt", ""),
     ("public/.hidden", "TOP SECRET"),
     ("private.txt", "TOP SECRET"),
 ];
@@ -88,8 +89,13 @@ fn a_repository_of_files_is_an_app() {
     let moved = server.visit("/site").expect(301);
     assert_eq!(moved.header("location"), Some("/site/"));
     get(&server, "/none", &[]).expect(404);
-    let post = Request::new("POST", "/style.css").header("Host", "site.test");
-    post.send(&server.public()).expect(404);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let write = Request::new(method, "/style.css").header("Host", "site.test");
+        let refused = write.send(&server.public()).expect(405);
+        assert_eq!(refused.header("allow"), Some("GET, HEAD"), "{method}");
+    }
+    let outside = Request::new("POST", "/../x").header("Host", "site.test");
+    outside.send(&server.public()).expect(404);
 
     repo.commit(&[("public/index.html", "<h1>new</h1>")]);
     server.act("site", "redeploy").expect(200);
@@ -133,9 +139,46 @@ fn clients_that_have_a_file_or_want_a_part_of_it_get_no_more() {
         Some("bytes */7")
     );
 
+    // RFC 9110 §14.1.2: of a file that is shorter, the end is all of it.
+    for (whole, shown) in [
+        ("bytes=-100", "0-6"),
+        ("bytes=0-100", "0-6"),
+        ("BYTES=6-", "6-6"),
+    ] {
+        let part = range(whole, ("X", "y")).expect(206);
+        let shown = format!("bytes {shown}/7");
+        assert_eq!(part.header("content-range"), Some(&*shown), "{whole}");
+    }
+    for none in ["bytes=-0", "bytes=7-9", "bytes=99999999999999999999-"] {
+        let answer = range(none, ("X", "y")).expect(416);
+        assert_eq!(answer.header("content-range"), Some("bytes */7"), "{none}");
+    }
+    range("items=0-1", ("X", "y")).expect(200);
+    // §13.1.5: the date is one, another date is none, and neither is a weak validator.
+    range("bytes=0-3", ("If-Range", date)).expect(206);
+    let weak = format!("W/{tag}");
+    for other in ["Thu, 01 Jan 1970 00:00:01 GMT", &*weak, "x"] {
+        let answer = range("bytes=0-3", ("If-Range", other)).expect(200);
+        assert_eq!(answer.text(), "body {}", "{other}");
+    }
+    let beyond = range("bytes=7-", ("If-Range", "\"other\"")).expect(200);
+    assert_eq!(beyond.header("content-range"), None);
+    for part in ["bytes=0-", "bytes=-5", "bytes=0-0"] {
+        let empty = get(&server, "/empty.txt", &[("Range", part)]).expect(200);
+        assert_eq!(empty.header("content-length"), Some("0"), "{part}");
+    }
+
     let head = Request::new("HEAD", "/style.css").header("Host", "site.test");
     let head = head.send(&server.public()).expect(200);
     assert_eq!(head.header("content-length"), Some("7"));
+    let head = Request::new("HEAD", "/style.css").header("Range", "bytes=0-3");
+    let head = head.header("Host", "site.test");
+    let head = head.send(&server.public()).expect(200);
+    assert_eq!(
+        head.header("content-length"),
+        Some("7"),
+        "ranges are of GET"
+    );
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use procserver::events::Feed;
 use procserver::front::access_log;
 use procserver::front::front::Front;
 use procserver::front::in_process::{Connector, ConnectorFactory};
-use procserver::logs::access::AccessLog;
+use procserver::logs::access::{AccessLog, keep_writing};
 use procserver::logs::app_logs::AppLogs;
 use procserver::router::backend::{Backend, Load};
 use procserver::router::table::{Availability, Route, Table};
@@ -45,9 +46,10 @@ pub(crate) fn serve(words: &[String]) {
         } else {
             std::fs::create_dir_all(directory).expect("the temporary directory is ours");
             let bounds = (settings.log_size, settings.log_files);
-            let log = AccessLog::new(Path::new(directory), bounds, AppLogs::default());
+            let path = Path::new(directory).to_owned();
+            let log = move || AccessLog::new(&path, bounds, AppLogs::default());
             let (sink, source) = access_log::channel();
-            Arbiter::new().spawn(log.run(source));
+            Arbiter::new().spawn(keep_writing(log, source, Feed::default()));
             front.with_access_log(sink).start()
         };
         std::future::pending::<()>().await;

@@ -374,7 +374,9 @@ fn drained(loads: Vec<Arc<Load>>, limit: Duration) -> impl Future<Output = ()> +
     }
     async move {
         let all = futures::future::join_all(loads.iter().map(|load| load.drained()));
-        let _in_time = tokio::time::timeout(limit, all).await;
+        if tokio::time::timeout(limit, all).await.is_err() {
+            loads.iter().for_each(|load| load.cut());
+        }
     }
 }
 

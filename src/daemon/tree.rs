@@ -15,7 +15,7 @@ use crate::api::state::ApiState;
 use crate::app::host::Host;
 use crate::events::Feed;
 use crate::front::access_log::{self, Sink};
-use crate::logs::access::AccessLog;
+use crate::logs::access::{AccessLog, keep_writing};
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
 use crate::process::turns::Turns;
@@ -147,11 +147,12 @@ fn access_log(host: &Host) -> Option<(Sink, oneshot::Receiver<()>)> {
     }
     let directory = settings.data_dir.join("logs");
     let bounds = (settings.log_size, settings.log_files);
-    let log = AccessLog::new(&directory, bounds, host.app_logs.clone());
+    let (app_logs, events) = (host.app_logs.clone(), host.events.clone());
+    let fresh = move || AccessLog::new(&directory, bounds, app_logs.clone());
     let (sink, source) = access_log::channel();
     let (done, written) = oneshot::channel();
     host.logs.spawn(async move {
-        log.run(source).await;
+        keep_writing(fresh, source, events).await;
         // Nobody waits when the start failed.
         let _nobody = done.send(());
     });

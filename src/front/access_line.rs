@@ -52,14 +52,15 @@ impl Notes {
     /// Of what `remote` sent just now, which is no request as far as is known; `space` is an empty buffer.
     #[must_use]
     pub fn unread(mut space: Vec<u8>, remote: IpAddr) -> Self {
-        asked(&mut space, remote, None);
+        asked(&mut space, (remote, None), None);
         Self::new(space)
     }
 
-    /// Of `request`, which `remote` sent just now; `space` is an empty buffer.
+    /// Of `request`, which the peer sent just now, perhaps for a client that it names and is believed; `space` is an
+    /// empty buffer.
     #[must_use]
-    pub fn of(mut space: Vec<u8>, remote: IpAddr, request: &Request<'_>) -> Self {
-        asked(&mut space, remote, Some(request));
+    pub fn of(mut space: Vec<u8>, peer: (IpAddr, Option<IpAddr>), request: &Request<'_>) -> Self {
+        asked(&mut space, peer, Some(request));
         Self::new(space)
     }
 
@@ -196,8 +197,15 @@ impl Clock {
     }
 }
 
-fn asked(out: &mut Vec<u8>, remote: IpAddr, request: Option<&Request<'_>>) {
+fn asked(
+    out: &mut Vec<u8>,
+    (remote, client): (IpAddr, Option<IpAddr>),
+    request: Option<&Request<'_>>,
+) {
     let _ = write!(out, ",\"remote\":\"{}\"", remote.to_canonical());
+    if let Some(client) = client {
+        let _ = write!(out, ",\"client\":\"{}\"", client.to_canonical());
+    }
     let Some(request) = request else {
         out.extend_from_slice(b",\"method\":null,\"host\":null,\"path\":null,\"user_agent\":null");
         return;
@@ -275,7 +283,7 @@ mod tests {
 
     fn notes_of(head: &str) -> Notes {
         let request = head::request(head.as_bytes(), 100).unwrap();
-        Notes::of(Vec::new(), [127, 0, 0, 1].into(), &request)
+        Notes::of(Vec::new(), ([127, 0, 0, 1].into(), None), &request)
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct Sink {
 pub struct Source {
     batches: mpsc::Receiver<Lines>,
     dropped: Arc<AtomicU64>,
+    /// Lines that came out last, until they are written.
+    in_hand: u64,
 }
 
 /// A bounded way for lines.
@@ -73,6 +75,7 @@ pub fn channel() -> (Sink, Source) {
     let source = Source {
         batches: receiver,
         dropped,
+        in_hand: 0,
     };
     (sink, source)
 }
@@ -89,7 +92,20 @@ impl Sink {
 impl Source {
     /// The next lines; `None` when no worker is left.
     pub async fn next(&mut self) -> Option<Lines> {
-        self.batches.recv().await
+        let lines = self.batches.recv().await;
+        self.in_hand = lines.as_ref().map_or(0, |lines| lines.count);
+        lines
+    }
+
+    /// The lines that came out last are written, or counted as lost.
+    pub fn settled(&mut self) {
+        self.in_hand = 0;
+    }
+
+    /// Whoever was to write the lines that came out last has failed: they count as dropped, unless they are settled.
+    pub fn fail(&mut self) {
+        let lines = std::mem::take(&mut self.in_hand);
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
     /// How many lines were dropped since the last look.

@@ -30,6 +30,13 @@ impl Buffer {
         }
     }
 
+    /// Puts bytes in front of what is in it.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        let data = [bytes, self.bytes()].concat();
+        (self.start, self.end) = (0, data.len());
+        self.data = data;
+    }
+
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -131,6 +138,17 @@ mod tests {
         }
         assert_eq!(seen, b"abcde");
         assert_eq!(buffer.bytes(), b"fgh");
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first() {
+        let mut buffer = Buffer::default();
+        buffer.put_back(b"cd");
+        buffer.put_back(b"ab");
+        assert_eq!(buffer.bytes(), b"abcd");
+        buffer.consume(3);
+        buffer.put_back(b"x");
+        assert_eq!(buffer.bytes(), b"xd");
     }
 
     #[test]

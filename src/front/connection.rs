@@ -12,15 +12,18 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::access_line::Notes;
 use super::buffer::Buffer;
 use super::deadline::Deadline;
-use super::end::{End, Tunnel};
+use super::end::End;
 use super::error_page::{self, Failure, Page};
-use super::exchange::{Backend, Client, Exchange, Setting};
+use super::exchange::Exchange;
 use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;
 use super::head::{self, MAX_TARGET, Refusal, Request};
+use super::request_rules;
 use super::routing::Routed;
-use super::tunnel;
+use super::sides::{Backend, Client, Setting};
+use super::switched::Switched;
+use super::trusted;
 use super::upstream::Upstream;
 use super::worker::Worker;
 
@@ -59,7 +62,7 @@ pub(super) enum Next {
     /// The end, once the client had time to read the response.
     Linger,
     /// A tunnel.
-    Tunnel(Box<(Upstream, Tunnel, Option<crate::router::backend::Lease>)>),
+    Tunnel(Box<Switched>),
 }
 
 /// Why there is no request head.
@@ -104,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Next::Again => self.input.give_back(&self.worker.spare),
                 Next::Close => return,
                 Next::Linger => return self.linger().await,
-                Next::Tunnel(start) => return self.tunnel(*start).await,
+                Next::Tunnel(switched) => return self.tunnel(*switched).await,
             }
             self.requests += 1;
         }
@@ -118,14 +121,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err(NoHead::Refused(refusal)) => return self.refuse(&refusal.into()).await,
         };
         let mut facts = None;
-        let next = self.dispatch(end, &mut facts).await;
-        if let Some(facts) = facts {
-            self.record(facts.notes, &facts.request_id);
+        let mut next = self.dispatch(end, &mut facts).await;
+        match (&mut next, facts) {
+            // It ends later.
+            (Next::Tunnel(switched), facts) => switched.facts = facts,
+            (_, Some(facts)) => self.record(facts.notes, &facts.request_id),
+            (_, None) => {}
         }
         next
     }
 
-    /// The one place where a request ends for the access log.
+    /// The one place where a request ends for the access log, but for one that became a tunnel.
     fn record(&self, notes: Option<Notes>, request_id: &str) {
         if let (Some(recorder), Some(mut notes)) = (&self.worker.access, notes) {
             recorder.record(&mut notes, request_id, self.worker.is_draining());
@@ -149,6 +155,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let facts = &*known.get_or_insert_with(|| self.facts(&parsed));
             if matches!(parsed.framing, Framing::Length(bytes) if bytes > limits.body) {
                 break (facts, Failure::body_too_large(limits.body));
+            }
+            if request_rules::ends_here(&parsed) {
+                break (facts, Failure::options());
             }
             let routed = self.route(&parsed, facts).await;
             self.input = input;
@@ -178,7 +187,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let id = forwarded::sane_request_id(&request.fields);
         let id = id.map_or_else(|| self.worker.request_id(), Into::into);
         let access = self.worker.access.as_ref();
-        let notes = access.map(|to| Notes::of(to.space(), self.peer.ip(), request));
+        let named = || trusted::reported(&request.fields, &self.worker.trusted);
+        let notes = access.map(|to| {
+            let client = self.trusted.then(named).flatten();
+            Notes::of(to.space(), (self.peer.ip(), client), request)
+        });
         Facts::new(request, id, notes)
     }
 
@@ -334,20 +347,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 0 => return,
                 count => read += count,
             }
-        }
-    }
-
-    async fn tunnel(
-        mut self,
-        (mut upstream, start, _lease): (Upstream, Tunnel, Option<crate::router::backend::Lease>),
-    ) {
-        let idle = self.worker.settings.timeouts.tunnel_idle;
-        let upstream = (&mut upstream, start.upstream_in);
-        let client = (&mut self.stream, self.input);
-        if let Err(error) =
-            tunnel::run(client, upstream, start.head, (idle, &self.worker.spare)).await
-        {
-            log::debug!("{}: tunnel closed: {error}", self.peer);
         }
     }
 }

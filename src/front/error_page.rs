@@ -4,6 +4,9 @@ use std::io::Write as _;
 
 use super::head::{Field, Refusal};
 
+/// What the proxy passes on.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// What went wrong, as a client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -15,6 +18,8 @@ pub struct Failure {
     pub detail: String,
     /// Seconds after which to ask again.
     pub retry_after: Option<u32>,
+    /// The methods that are allowed, where this was not one of them.
+    pub allow: Option<&'static str>,
 }
 
 impl Failure {
@@ -24,6 +29,7 @@ impl Failure {
             code: (!code.is_empty()).then_some(code),
             detail: detail.into(),
             retry_after: None,
+            allow: None,
         }
     }
 
@@ -41,6 +47,28 @@ impl Failure {
     #[must_use]
     pub fn no_file() -> Self {
         Self::new(404, "", "There is no such file.")
+    }
+
+    /// The app is only files, which are only read.
+    #[must_use]
+    pub fn only_files() -> Self {
+        Self {
+            allow: Some("GET, HEAD"),
+            ..Self::new(
+                405,
+                "",
+                "The application consists of files: use GET or HEAD.",
+            )
+        }
+    }
+
+    /// No failure, but an answer of the proxy itself all the same: to an OPTIONS that may go no further.
+    #[must_use]
+    pub fn options() -> Self {
+        Self {
+            allow: Some(METHODS),
+            ..Self::new(200, "", "")
+        }
     }
 
     /// The app was stopped.
@@ -163,7 +191,10 @@ impl Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.status(), "", refusal.to_string())
+        Self {
+            allow: (refusal == Refusal::Method).then_some(METHODS),
+            ..Self::new(refusal.status(), "", refusal.to_string())
+        }
     }
 }
 
@@ -187,10 +218,10 @@ pub struct Page<'a> {
 /// Writes a whole response.
 pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
     let title = title(failure.status);
-    let body = if page.html {
-        html(failure, title, page)
-    } else {
-        problem(failure, title, page)
+    let body = match page.html {
+        _ if failure.status < 400 => String::new(),
+        true => html(failure, title, page),
+        false => problem(failure, title, page),
     };
     let kind = if page.html {
         "text/html; charset=utf-8"
@@ -206,8 +237,8 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
         page.request_id,
         page.now.strftime("%a, %d %b %Y %H:%M:%S GMT")
     );
-    if failure.status == 405 {
-        out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+    if let Some(methods) = failure.allow {
+        let _ = write!(out, "Allow: {methods}\r\n");
     }
     if let Some(seconds) = failure.retry_after {
         let _ = write!(out, "Retry-After: {seconds}\r\n");
@@ -273,6 +304,7 @@ fn html(failure: &Failure, title: &str, page: &Page<'_>) -> String {
 
 fn title(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         400 => "Bad Request",
         404 => "Not Found",
         405 => "Method Not Allowed",

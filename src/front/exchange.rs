@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 use super::buffer::{Buffer, Spare};
-use super::deadline::Deadline;
 use super::end::{End, Tunnel};
 use super::error_page::Failure;
 use super::facts::Facts;
@@ -23,6 +22,8 @@ use super::forwarded::{self, Downstream};
 use super::framing::Framing;
 use super::front::FrontSettings;
 use super::head::{self, Response};
+use super::sides::{Backend, Client, Setting};
+use super::upgrade;
 use super::upstream::Upstream;
 
 /// Bytes of each side in memory at most.
@@ -42,37 +43,6 @@ const INTERIM: u32 = 1000;
 
 /// How long a backend may leave a client that expects a 100 without one, before it is told to go on from here.
 const CONTINUE_AFTER: Duration = Duration::from_millis(300);
-
-/// The client's side of an exchange.
-#[derive(Debug)]
-pub struct Client<'c, S> {
-    /// Its connection.
-    pub stream: &'c mut S,
-    /// What came after the head.
-    pub input: &'c mut Buffer,
-    /// The time limit of the connection.
-    pub deadline: &'c mut Deadline,
-}
-
-/// The backend's side of an exchange.
-#[derive(Debug)]
-pub struct Backend<'c> {
-    /// Its connection.
-    pub connection: &'c mut Upstream,
-    /// The connection was used before: the backend may have closed it just now.
-    pub reused: bool,
-}
-
-/// What all exchanges of a worker have in common.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting<'c> {
-    /// The settings.
-    pub settings: &'c FrontSettings,
-    /// Buffers to read into.
-    pub spare: &'c Spare,
-    /// The front end drains: no connection is kept.
-    pub draining: bool,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -102,6 +72,8 @@ pub struct Exchange<'c, S> {
     phase: Phase,
     /// The connection was used before: the backend may have closed it just now.
     reused: bool,
+    /// The body, where the request can be sent again with it.
+    replay: Option<Vec<u8>>,
     client_ended: bool,
     upstream_ended: bool,
     /// The backend's connection was reset, which never ends a body well.
@@ -126,6 +98,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         setting: Setting<'c>,
     ) -> Self {
         let continues = facts.expects_continue && client.input.is_empty();
+        let replay = backend.reused.then(|| facts.replay(client.input.bytes()));
         Self {
             client,
             upstream: backend.connection,
@@ -138,6 +111,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             draining: setting.draining,
             phase: Phase::Head { seen: 0 },
             reused: backend.reused,
+            replay: replay.flatten(),
             client_ended: false,
             upstream_ended: false,
             upstream_failed: false,
@@ -155,6 +129,9 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
     /// Runs it to its end.
     pub async fn run(mut self) -> End {
         let end = self.drive().await;
+        if matches!(end, End::Stale) {
+            self.rewind();
+        }
         let (from, to) = (self.up.payload(), self.down.payload());
         self.facts.note(|notes| notes.carried(from, to));
         self.upstream_in.consume(usize::MAX);
@@ -251,6 +228,10 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             };
             input.consume(end);
             self.upstream_in = input;
+            if result.is_ok() {
+                // From here: what came of a head so far did not move the limit.
+                self.client.deadline.set(self.limit());
+            }
             match result {
                 Ok(true) => return None,
                 Ok(false) => (seen, self.phase) = (0, Phase::Head { seen: 0 }),
@@ -319,16 +300,8 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
 
     /// A 101 counts if one of the offered protocols was chosen and the request is complete (RFC 9110 §7.8).
     fn switched(&mut self, response: &Response<'_>) -> End {
-        let mut upgrades = response.fields.iter().filter(|f| f.is("upgrade"));
-        let chosen = upgrades.next().filter(|_| upgrades.next().is_none());
-        let chosen = chosen.map(|f| f.value);
-        let offered = self.facts.upgrade.as_deref().unwrap_or("");
-        let is_offered = |protocol: &&[u8]| {
-            offered
-                .split(',')
-                .any(|o| o.trim().as_bytes().eq_ignore_ascii_case(protocol))
-        };
-        let Some(protocol) = chosen.filter(is_offered).filter(|_| self.up.is_done()) else {
+        let chosen = upgrade::chosen(response, self.facts.upgrade.as_deref());
+        let Some(protocol) = chosen.filter(|_| self.up.is_done()) else {
             return self.bad_response("it switches to a protocol that was not offered");
         };
         self.facts.note(|notes| notes.answers(response.status));
@@ -382,11 +355,22 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
 
     /// The backend closed before a final response head.
     fn closed(&self) -> End {
-        let silent = self.upstream_in.is_empty() && self.down.payload() == 0;
-        if self.reused && silent && self.facts.idempotent && !self.up.has_begun() {
+        let silent = self.upstream_in.is_empty() && self.interim == 0;
+        let again = !self.up.has_begun() || self.replay.is_some();
+        if self.reused && silent && self.facts.idempotent && again {
             return End::Stale;
         }
         End::Failed(Failure::closed())
+    }
+
+    /// Puts back what was taken of the body.
+    fn rewind(&mut self) {
+        if self.up.has_begun()
+            && let Some(body) = self.replay.take()
+        {
+            self.up.abandon(self.client.input);
+            self.client.input.put_back(&body);
+        }
     }
 
     fn timed_out(&self) -> End {
@@ -411,8 +395,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
 
     /// Reads and writes what is possible; ready once something was.
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
-        let mut moved = self.poll_upstream(cx);
-        let mut progress = moved;
+        let (mut progress, mut moved) = self.poll_upstream(cx);
         match self.poll_client(cx) {
             Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Gone)),
             Poll::Ready(Ok(in_exchange)) => {
@@ -439,9 +422,10 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         self.client.deadline.poll(cx).map(|()| Err(Stop::Timeout))
     }
 
-    /// Writes the request and reads the response.
-    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
+    /// Writes the request and reads the response: whether there was something, and whether it moves the time limit. A
+    /// part of a head does not: it has to be whole in time.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
+        let (mut read, mut moved) = (false, false);
         if !self.upload_broken && !self.up.is_clear() {
             match self.up.poll_write(cx, self.upstream, self.client.input) {
                 Poll::Ready(Ok(())) => moved = true,
@@ -455,15 +439,16 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
                 .upstream_in
                 .poll_fill(cx, self.upstream, SPACE, self.spare);
             match filled {
-                Poll::Ready(Ok(0)) => (self.upstream_ended, moved) = (true, true),
-                Poll::Ready(Ok(_)) => moved = true,
+                Poll::Ready(Ok(0)) => (self.upstream_ended, read) = (true, true),
+                Poll::Ready(Ok(_)) => read = true,
                 Poll::Ready(Err(_)) => {
-                    (self.upstream_ended, self.upstream_failed, moved) = (true, true, true);
+                    (self.upstream_ended, self.upstream_failed, read) = (true, true, true);
                 }
                 Poll::Pending => {}
             }
         }
-        moved
+        moved |= read && self.phase == Phase::Body;
+        (read || moved, moved)
     }
 
     /// Writes the response and reads the request's body, or, behind it, what tells that the client is gone. The

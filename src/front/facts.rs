@@ -5,6 +5,9 @@ use super::error_page;
 use super::framing::Framing;
 use super::head::Request;
 
+/// Bytes of a body that is kept until it is known that the backend is there.
+const REPLAYED: u64 = 16 * 1024;
+
 /// What an exchange has to know of its request.
 #[derive(Debug)]
 pub struct Facts {
@@ -48,6 +51,19 @@ impl Facts {
             html: error_page::prefers_html(&request.fields),
             request_id,
             notes,
+        }
+    }
+
+    /// A copy of the body, where the request can be sent again with it: asking twice does no harm, and the body is
+    /// small and came with the head, which `behind` came after.
+    #[must_use]
+    pub fn replay(&self, behind: &[u8]) -> Option<Vec<u8>> {
+        match self.framing {
+            Framing::Length(bytes) if self.idempotent && bytes <= REPLAYED => {
+                let bytes = usize::try_from(bytes).ok()?;
+                behind.get(..bytes).map(<[u8]>::to_vec)
+            }
+            _ => None,
         }
     }
 

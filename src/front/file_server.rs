@@ -88,16 +88,33 @@ async fn start(
     service.ok()
 }
 
-/// A request for several ranges gets the whole file, which RFC 9110 §14.2 allows: actix-files would send the first.
+/// A request for several ranges gets the whole file, which RFC 9110 §14.2 allows: actix-files would send the first. So
+/// does one for a part of an empty file: of the end of one, actix-files would send all bytes up to the one before the
+/// first.
 async fn one_range(
     mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let range = request.headers().get(header::RANGE);
-    if range.is_some_and(|value| value.as_bytes().contains(&b',')) {
+    let several = range.is_some_and(|value| value.as_bytes().contains(&b','));
+    if several || range.is_some() && is_empty(&request) {
         request.headers_mut().remove(header::RANGE);
     }
     next.call(request).await
+}
+
+/// Whether the file that is asked for is empty.
+fn is_empty(request: &ServiceRequest) -> bool {
+    let Some(pending) = request.request().conn_data::<Pending>() else {
+        return false;
+    };
+    let answer = pending.take();
+    let empty = match &answer {
+        Some(Answer::File(opened)) => opened.file.metadata().is_ok_and(|m| m.len() == 0),
+        _ => false,
+    };
+    pending.set(answer);
+    empty
 }
 
 async fn answer(request: HttpRequest) -> Result<HttpResponse, Infallible> {

@@ -95,6 +95,11 @@ impl Flow {
         self.begun
     }
 
+    /// Drops what was taken from `input` and not written yet.
+    pub fn abandon(&mut self, input: &mut Buffer) {
+        input.consume(std::mem::take(&mut self.body));
+    }
+
     /// Whether the body came to its end.
     #[must_use]
     pub fn has_ended(&self) -> bool {

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use super::framing::Framing;
-use super::head::{Field, Request, Response, tokens};
+use super::head::{Field, Request, Response, decimal, tokens};
 
 /// Fields that concern one connection only (RFC 9110 §7.6.1), and those that are made anew here. `Proxy` is none, but
 /// programs that run as CGI take it for the address of their own proxy.
@@ -26,7 +26,8 @@ const HOP_BY_HOP: [&str; 13] = [
     "proxy-authentication-info",
 ];
 
-/// Request fields that say who asks and what for. Some servers read `_` as `-`, so those spellings are the same.
+/// Request fields that say who asks and what for. Programs that are given fields as variables cannot tell `_` from `-`,
+/// nor, with PHP, from `.`: those spellings are the same.
 const OURS: [&str; 8] = [
     "x-app",
     "x-request-id",
@@ -77,6 +78,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
             .copied(),
         ..Appended::default()
     };
+    let options = request.method == "OPTIONS";
     for f in &request.fields {
         if f.is("host") {
             if !request.absolute {
@@ -91,7 +93,10 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
                 length(out, f.name, request.framing);
             }
         } else if !is_dropped(&request.fields, f) && (context.trusted || !is_forwarding(f.name)) {
-            field(out, f.name, f.value);
+            match options.then(|| hops_left(f)).flatten() {
+                Some(hops) => drop(write!(out, "{}: {hops}\r\n", f.name)),
+                None => field(out, f.name, f.value),
+            }
         }
     }
     if request.framing == Framing::Chunked {
@@ -137,7 +142,7 @@ impl Appended<'_> {
             "forwarded" => &mut self.forwarded,
             _ => return,
         };
-        if f.name.contains('_') {
+        if f.name.contains(['_', '.']) {
             return;
         }
         let first = !std::mem::replace(seen, true);
@@ -186,7 +191,11 @@ impl Appended<'_> {
             } else {
                 peer.to_string()
             };
-            let _ = write!(out, "Forwarded: for={node};proto=http;host=\"{host}\"\r\n");
+            let _ = write!(out, "Forwarded: for={node};proto=http");
+            if !host.is_empty() {
+                let _ = write!(out, ";host=\"{host}\"");
+            }
+            out.extend_from_slice(b"\r\n");
         }
         let _ = write!(out, "X-Request-ID: {}\r\n", c.request_id);
     }
@@ -307,6 +316,16 @@ pub fn sane_request_id<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
     std::str::from_utf8(id.value).ok().filter(|_| sane)
 }
 
+/// What the next hop may be told of Max-Forwards (RFC 9110 §7.6.2); `None` for other fields, and for what is no number.
+fn hops_left(f: &Field<'_>) -> Option<u64> {
+    let hops = if f.is("max-forwards") {
+        decimal(f.value)
+    } else {
+        None
+    };
+    hops?.checked_sub(1)
+}
+
 fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
@@ -324,8 +343,8 @@ fn length(out: &mut Vec<u8>, name: &str, framing: Framing) {
     let _ = write!(out, "{name}: {bytes}\r\n");
 }
 
-/// Whether a field ends at this hop: hop-by-hop by its name (with `_` for `-` too, which is how framing fields are
-/// smuggled past), or named in Connection.
+/// Whether a field ends at this hop: hop-by-hop by its name (with `_` and `.` for `-` too, which is how framing fields
+/// are smuggled past), or named in Connection.
 fn is_dropped(fields: &[Field<'_>], f: &Field<'_>) -> bool {
     if HOP_BY_HOP.iter().any(|name| same(name, f.name)) {
         // A Trailer announces trailers, which are passed on.
@@ -350,10 +369,9 @@ fn is_forwarding(name: &str) -> bool {
 fn same(own: &str, name: &str) -> bool {
     own.len() == name.len()
         && own.bytes().zip(name.bytes()).all(|(a, b)| {
-            let b = if b == b'_' {
-                b'-'
-            } else {
-                b.to_ascii_lowercase()
+            let b = match b {
+                b'_' | b'.' => b'-',
+                b => b.to_ascii_lowercase(),
             };
             a == b
         })

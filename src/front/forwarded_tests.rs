@@ -75,6 +75,35 @@ fn forwarded_is_replaced_if_it_came() {
 }
 
 #[test]
+fn forwarded_quotes_what_is_no_token_and_leaves_out_what_is_not_known() {
+    let context = Context {
+        peer: "2001:db8::1".parse().unwrap(),
+        ..context(false, 0)
+    };
+    let out = forwarded("GET / HTTP/1.0\r\nForwarded: for=evil\r\n\r\n", &context);
+    let expected = "\r\nForwarded: for=\"[2001:db8::1]\";proto=http\r\n";
+    assert!(out.contains(expected), "{out}");
+}
+
+#[test]
+fn each_hop_counts_an_options_down() {
+    let out = |method: &str, hops: &str| {
+        let came = format!("{method} / HTTP/1.1\r\nHost: a\r\nmax-forwards: {hops}\r\n\r\n");
+        let out = forwarded(&came, &context(false, 0));
+        let (_, hops) = out.split_once("max-forwards: ").unwrap();
+        hops.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(out("OPTIONS", "10"), "9");
+    assert_eq!(out("OPTIONS", "001"), "0");
+    assert_eq!(out("OPTIONS", "x"), "x");
+    assert_eq!(
+        out("OPTIONS", "99999999999999999999"),
+        "99999999999999999999"
+    );
+    assert_eq!(out("GET", "10"), "10", "it means nothing there");
+}
+
+#[test]
 fn a_stripped_target_begins_with_a_slash() {
     let out = |t: &str| {
         forwarded(

@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use super::access_log::Sink;
 use super::in_process::ConnectorFactory;
 use super::listener::{self, Listening, Sockets};
+use super::tunnel;
 use super::visitors::Visitors;
 use super::worker::{self, Plan};
 use crate::router::table::Table;
@@ -24,7 +25,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// A whole request head.
     pub head: Duration,
-    /// The first byte of a response.
+    /// A whole response head, from when the request was sent.
     pub response: Duration,
     /// Between two requests of a connection, and between two pieces of a body.
     pub idle: Duration,
@@ -214,6 +215,9 @@ impl Handler<Shutdown> for Front {
                     "{} connections were cut off after {drain:?}",
                     load.outstanding()
                 );
+                // Tunnels close in good order; what else is left has nothing to end with.
+                load.cut();
+                let _cut_off = tokio::time::timeout(2 * tunnel::CLOSING, load.drained()).await;
             }
         };
         ctx.spawn(drained.into_actor(self).map(|(), front, ctx| {

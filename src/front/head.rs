@@ -240,7 +240,10 @@ pub fn response(bytes: &[u8], to_head: bool) -> Result<Response<'_>, BadResponse
             .length
             .map_or(Framing::UntilClose, Framing::length)
     };
-    let keep_alive = keeps_alive(&fields, minor);
+    // Who announces a body where none may be could send it, late, and the next request would get it for its answer. To
+    // HEAD that costs those a connection that do it right.
+    let announced = delimited.chunked || delimited.length.is_some_and(|length| length > 0);
+    let keep_alive = keeps_alive(&fields, minor) && !(framing == Framing::Empty && announced);
     Ok(Response {
         status,
         reason: parsed.reason.unwrap_or(""),
@@ -316,7 +319,7 @@ pub(super) fn delimited(fields: &[Field<'_>]) -> Result<Delimited, &'static str>
 }
 
 /// Digits only, no sign, no overflow.
-fn decimal(value: &[u8]) -> Option<u64> {
+pub(super) fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

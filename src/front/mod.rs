@@ -5,12 +5,12 @@
 //! | what | where |
 //! |---|---|
 //! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, [`visitors`] |
-//! | what a client may send (pure) | [`head`], `request_rules`, [`host`], [`framing`] |
+//! | what a client may send (pure) | [`head`], `request_rules`, [`host`], [`framing`], `upgrade` |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, [`pool`], [`upstream`], [`in_process`] |
 //! | what is told of each request | [`access_line`] (pure), [`access_log`] |
 //! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`] |
-//! | bytes both ways | [`exchange`], [`end`], [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
+//! | bytes both ways | [`exchange`], [`sides`], [`end`], `switched`, [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
 
 mod acceptor;
 pub mod access_line;
@@ -35,10 +35,13 @@ pub mod listener;
 pub mod pool;
 mod request_rules;
 mod routing;
+pub mod sides;
 pub mod static_files;
 pub mod static_path;
+mod switched;
 pub mod trusted;
 pub mod tunnel;
+mod upgrade;
 pub mod upstream;
 pub mod visitors;
 pub mod worker;

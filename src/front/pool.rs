@@ -1,10 +1,10 @@
 //! [`Pool`]: connections to backends, kept for the next request; one pool a worker.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
@@ -14,10 +14,26 @@ use crate::router::table::Table;
 /// Idle connections kept for one backend.
 const IDLE: usize = 1024;
 
-/// Idle connections of one worker, by backend; the one used last is used next.
-#[derive(Debug, Default)]
+/// How long a connection is kept for another request, give or take the time between two sweeps. Most servers of
+/// applications close theirs after five seconds (node, uvicorn, Apache), and a request that crosses with that is lost
+/// unless it can be sent again. The application is on this machine: a new connection costs next to nothing.
+const LONGEST: Duration = Duration::from_secs(3);
+
+/// Idle connections of one worker, by backend, each with the time it was put back; the one used last is used next.
+#[derive(Debug)]
 pub struct Pool {
-    idle: RefCell<HashMap<SocketAddr, Vec<Upstream>>>,
+    idle: RefCell<HashMap<SocketAddr, Vec<(Upstream, Instant)>>>,
+    /// The time of the last sweep: reading the clock for each request would cost more than this needs.
+    now: Cell<Instant>,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            idle: RefCell::default(),
+            now: Cell::new(Instant::now()),
+        }
+    }
 }
 
 impl Pool {
@@ -25,7 +41,7 @@ impl Pool {
     pub fn take(&self, address: SocketAddr) -> Option<Upstream> {
         let mut idle = self.idle.borrow_mut();
         let kept = idle.get_mut(&address)?;
-        while let Some(mut connection) = kept.pop() {
+        while let Some((mut connection, _)) = kept.pop() {
             if connection.is_quiet() {
                 return Some(connection);
             }
@@ -38,14 +54,17 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let kept = idle.entry(address).or_default();
         if kept.len() < IDLE {
-            kept.push(connection);
+            kept.push((connection, self.now.get()));
         }
     }
 
-    /// Drops connections that show bytes or their end.
-    pub fn sweep(&self) {
+    /// Drops connections that show bytes or their end, and those that nobody needed for long.
+    pub fn sweep(&self, now: Instant) {
+        self.now.set(now);
         self.idle.borrow_mut().retain(|_, kept| {
-            kept.retain_mut(Upstream::is_quiet);
+            kept.retain_mut(|(connection, since)| {
+                now.saturating_duration_since(*since) < LONGEST && connection.is_quiet()
+            });
             !kept.is_empty()
         });
     }
@@ -71,4 +90,31 @@ pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<Upstrea
     let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
     Ok(Upstream::Tcp(stream))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_kept_while_they_are_quiet_and_needed() {
+        let (pool, address) = (Pool::default(), SocketAddr::from(([127, 0, 0, 1], 80)));
+        let start = pool.now.get();
+        let put = || {
+            let (near, far) = tokio::io::duplex(1);
+            pool.put(address, Upstream::Pipe(near));
+            far
+        };
+        let _first = put();
+        pool.sweep(start + LONGEST / 2);
+        let _second = put();
+        pool.sweep(start + LONGEST);
+        assert!(pool.take(address).is_some(), "the second");
+        assert!(pool.take(address).is_none(), "the first is gone");
+        drop(put());
+        assert!(pool.take(address).is_none(), "it has ended");
+        let _third = put();
+        pool.sweep(start + LONGEST * 9);
+        assert!(pool.idle.borrow().is_empty(), "nothing is left behind");
+    }
 }

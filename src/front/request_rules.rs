@@ -1,8 +1,9 @@
 //! What a request head must be beyond its syntax: method, target, Host, framing, expectations (pure).
 
 use super::framing::Framing;
-use super::head::{Field, Refusal, Request, delimited, has_many_options, keeps_alive, tokens};
+use super::head::{Field, Refusal, Request, decimal, delimited, has_many_options, keeps_alive};
 use super::host::{Authority, is_percent_encoded};
+use super::upgrade;
 
 /// Checks a request whose syntax is right and gives it its meaning.
 pub(super) fn check<'b>(
@@ -28,7 +29,10 @@ pub(super) fn check<'b>(
     let framing = framing(&fields, minor)?;
     let keep_alive = keeps_alive(&fields, minor);
     let expects_continue = minor == 1 && expectation(&fields)? && framing != Framing::Empty;
-    let upgrade = if minor == 1 { upgrade(&fields) } else { None };
+    let upgrade = match minor {
+        1 => upgrade::offered(&fields),
+        _ => None,
+    };
     Ok(Request {
         method,
         target,
@@ -144,17 +148,9 @@ fn expectation(fields: &[Field<'_>]) -> Result<bool, Refusal> {
     Ok(expects)
 }
 
-/// The value of Upgrade, where Connection names it (RFC 9110 §7.8). HTTP/2 is not offered: in a tunnel its requests
-/// would pass by all rules of this front end.
-fn upgrade<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
-    let value = fields.iter().find(|f| f.is("upgrade"))?.value;
-    let mut named = tokens(fields, "connection");
-    let named = named.any(|t| t.eq_ignore_ascii_case(b"upgrade"));
-    let text = std::str::from_utf8(value).ok()?;
-    let is_http2 = |p: &str| {
-        ["h2c", "h2"]
-            .iter()
-            .any(|h| p.trim().eq_ignore_ascii_case(h))
-    };
-    (named && !text.is_empty() && !text.split(',').any(is_http2)).then_some(text)
+/// Whether an OPTIONS may go no further than this server (RFC 9110 §7.6.2).
+pub(super) fn ends_here(request: &Request<'_>) -> bool {
+    let mut fields = request.fields.iter();
+    request.method == "OPTIONS"
+        && fields.any(|f| f.is("max-forwards") && decimal(f.value) == Some(0))
 }

@@ -21,6 +21,7 @@ use super::framing::Framing;
 use super::head::Request;
 use super::pool;
 use super::static_files::{self, Answer, Looked};
+use super::switched::Switched;
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::router::backend::{Backend, Lease};
@@ -161,7 +162,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let head = self.forwarded_head(request, facts, found.strip);
                 Routed::To(Target::File(answer), head)
             }
-            Looked::Missing if !no_app => return None,
+            Looked::Missing | Looked::Method if !no_app => return None,
+            Looked::Method => Routed::Failed(Failure::only_files()),
             Looked::Missing | Looked::Refused => Routed::Failed(Failure::no_file()),
         };
         note_found(facts, found);
@@ -240,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return self.finish(end, facts).await;
         }
         if let End::Switched(tunnel) = end {
-            return Next::Tunnel(Box::new((pipe, tunnel, None)));
+            return Next::Tunnel(Switched::new(pipe, tunnel, None));
         }
         self.finish(end, facts).await
     }
@@ -270,7 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     fresh = true;
                 }
                 End::Switched(tunnel) => {
-                    return Next::Tunnel(Box::new((upstream, tunnel, Some(chosen.lease))));
+                    return Next::Tunnel(Switched::new(upstream, tunnel, Some(chosen.lease)));
                 }
                 end => {
                     if end.keeps_upstream() {

@@ -49,14 +49,16 @@ pub enum Looked {
     Missing,
     /// There is something that is not served, or a way out was tried: 404.
     Refused,
+    /// Its name could be that of a file, but this is no method for one: the app is asked.
+    Method,
 }
 
 /// Looks for the file that a request asks for, with `strip` bytes of its target removed.
 pub async fn look(files: &Arc<StaticFiles>, request: &Request<'_>, strip: usize) -> Looked {
-    if !matches!(request.method, "GET" | "HEAD") {
-        return Looked::Missing;
-    }
+    let is_read = matches!(request.method, "GET" | "HEAD");
     let named = match asked(request.target, strip, &files.prefix) {
+        Asked::File(_) if !is_read => return Looked::Method,
+        _ if !is_read => return Looked::Missing,
         Asked::File(named) => named,
         Asked::Nothing => return Looked::Missing,
         Asked::Refused => return Looked::Refused,
@@ -256,6 +258,7 @@ mod tests {
             Looked::Found(Answer::Moved(to)) => format!("-> {to}"),
             Looked::Missing => "missing".into(),
             Looked::Refused => "refused".into(),
+            Looked::Method => "method".into(),
         }
     }
 

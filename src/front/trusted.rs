@@ -1,6 +1,8 @@
-//! Networks whose forwarding fields are believed (pure).
+//! Networks whose forwarding fields are believed, and what they say of the client (pure).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use super::head::{Field, tokens};
 
 /// An address or a network, as `ADDRESS` or `ADDRESS/BITS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +42,98 @@ impl Network {
     }
 }
 
+/// The client's address as trusted proxies report it: of the hops in X-Forwarded-For, or else in Forwarded, the last
+/// one that is not trusted itself; the first one if all are. A hop that is no address hides those before it.
+#[must_use]
+pub fn reported(fields: &[Field<'_>], trusted: &[Network]) -> Option<IpAddr> {
+    let lines = ["x-forwarded-for", "forwarded"];
+    let name = lines
+        .into_iter()
+        .find(|name| fields.iter().any(|f| f.is(name)))?;
+    let hops: Vec<_> = tokens(fields, name).collect();
+    let mut client = None;
+    for hop in hops.into_iter().rev() {
+        let hop = std::str::from_utf8(hop).ok();
+        let node = match name {
+            "forwarded" => hop.and_then(for_of),
+            _ => hop,
+        };
+        let Some(address) = node.and_then(address) else {
+            break;
+        };
+        client = Some(address);
+        if !trusted.iter().any(|network| network.contains(address)) {
+            break;
+        }
+    }
+    client
+}
+
+/// The value of `for` in an element of Forwarded (RFC 7239 §4).
+fn for_of(element: &str) -> Option<&str> {
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    Some(value)
+}
+
+/// An address with or without a port, quotes and brackets.
+fn address(node: &str) -> Option<IpAddr> {
+    let node = node.trim().trim_matches('"');
+    let bare = node.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+    let address = bare.unwrap_or(node).parse();
+    let with_port = || node.parse().map(|a: SocketAddr| a.ip());
+    address.or_else(|_| with_port()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_client_is_the_last_hop_that_is_not_trusted() {
+        let trusted = ["10.0.0.0/8", "fd00::/8"].map(|n| Network::parse(n).unwrap());
+        let client = |name: &'static str, values: &[&'static str]| {
+            let field = |value: &&'static str| Field {
+                name,
+                value: value.as_bytes(),
+            };
+            let fields: Vec<_> = values.iter().map(field).collect();
+            reported(&fields, &trusted).map(|a| a.to_string())
+        };
+        for (values, expected) in [
+            (&["6.6.6.6, 1.2.3.4"][..], Some("1.2.3.4")),
+            (&["6.6.6.6, 1.2.3.4, 10.1.1.1"], Some("1.2.3.4")),
+            (&["6.6.6.6", "1.2.3.4", "10.1.1.1,fd00::1"], Some("1.2.3.4")),
+            (&["10.0.0.1, 10.0.0.2"], Some("10.0.0.1")),
+            (&["1.2.3.4:5678"], Some("1.2.3.4")),
+            (&["[2001:db8::1]:5678"], Some("2001:db8::1")),
+            (&["2001:db8::1"], Some("2001:db8::1")),
+            (&["1.2.3.4, unknown, 10.0.0.1"], Some("10.0.0.1")),
+            (&["<script>"], None),
+            (&[""], None),
+            (&[], None),
+        ] {
+            let got = client("X-Forwarded-For", values);
+            assert_eq!(got.as_deref(), expected, "{values:?}");
+        }
+        for (value, expected) in [
+            (
+                "for=6.6.6.6, for=1.2.3.4;proto=https, for=10.0.0.1",
+                Some("1.2.3.4"),
+            ),
+            (
+                "proto=http; For=\"[2001:db8::1]:80\";by=x",
+                Some("2001:db8::1"),
+            ),
+            ("for=\"[2001:db8::1]\"", Some("2001:db8::1")),
+            ("for=\"1.2.3.4:80\"", Some("1.2.3.4")),
+            ("for=_hidden", None),
+            ("proto=http", None),
+        ] {
+            let got = client("Forwarded", &[value]);
+            assert_eq!(got.as_deref(), expected, "{value}");
+        }
+    }
 
     #[test]
     fn addresses_are_in_their_networks_only() {

@@ -1,12 +1,13 @@
-//! After a 101: bytes both ways, until both sides closed or nothing moved for the idle limit.
+//! After a 101: bytes both ways, until both sides closed, nothing moved for the idle limit, or it was cut.
 
-use std::future::poll_fn;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::buffer::{Buffer, Spare};
 use super::deadline::Deadline;
@@ -15,6 +16,9 @@ use super::framing::Framing;
 
 /// Bytes of each direction in memory.
 const SPACE: usize = 16 * 1024;
+
+/// How long a tunnel that is cut may take to close in good order.
+pub const CLOSING: Duration = Duration::from_millis(500);
 
 /// One direction: what was read, what is pending, and whether its end was passed on.
 struct Direction {
@@ -70,14 +74,19 @@ impl Direction {
 }
 
 /// Runs a tunnel: `head` and what came behind it go to the client first, what the client already sent to the backend.
+/// `carried` is told how many bytes came from the client and went to it. When `cut` resolves nothing more is read; what
+/// was read is passed on, and both sides are closed.
 ///
 /// # Errors
-/// What a read or write returned; [`io::ErrorKind::TimedOut`] when nothing moved for `idle`.
+/// What a read or write returned; [`io::ErrorKind::TimedOut`] when nothing moved for `idle`, or when closing took too
+/// long.
 pub async fn run<C, U>(
     (client, client_in): (&mut C, Buffer),
     (upstream, upstream_in): (&mut U, Buffer),
     head: Vec<u8>,
     (idle, spare): (Duration, &Spare),
+    carried: &Cell<(u64, u64)>,
+    cut: impl Future<Output = ()>,
 ) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -86,10 +95,16 @@ where
     let mut up = Direction::new(Vec::new(), client_in);
     let mut down = Direction::new(head, upstream_in);
     let mut deadline = Deadline::new(idle);
+    let (mut cut, mut is_cut) = (pin!(cut), false);
     while !(up.closed && down.closed) {
         poll_fn(|cx| {
+            if !is_cut && cut.as_mut().poll(cx).is_ready() {
+                (is_cut, up.ended, down.ended) = (true, true, true);
+                deadline.set(CLOSING);
+            }
             let upward = up.poll(cx, (client, upstream), spare)?;
             let downward = down.poll(cx, (upstream, client), spare)?;
+            carried.set((up.flow.payload(), down.flow.payload()));
             if upward.is_ready() || downward.is_ready() {
                 return Poll::Ready(Ok(()));
             }
@@ -98,7 +113,32 @@ where
                 .map(|()| Err(io::Error::from(io::ErrorKind::TimedOut)))
         })
         .await?;
-        deadline.set(idle);
+        if !is_cut {
+            deadline.set(idle);
+        }
+    }
+    if is_cut {
+        // Bytes that nobody reads would become a reset, which costs the other end what it has not read yet.
+        poll_fn(|cx| {
+            let both = (poll_rest(cx, client), poll_rest(cx, upstream));
+            if both.0.is_ready() && both.1.is_ready() {
+                return Poll::Ready(());
+            }
+            deadline.poll(cx)
+        })
+        .await;
     }
     Ok(())
+}
+
+/// Reads and drops; ready once the stream has ended, well or not.
+fn poll_rest<S: AsyncRead + Unpin>(cx: &mut Context<'_>, stream: &mut S) -> Poll<()> {
+    let mut space = [0; 4096];
+    loop {
+        let mut space = ReadBuf::new(&mut space);
+        let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut space));
+        if read.is_err() || space.filled().is_empty() {
+            return Poll::Ready(());
+        }
+    }
 }

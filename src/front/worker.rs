@@ -245,6 +245,11 @@ impl Worker {
         self.trusted.iter().any(|n| n.contains(peer.ip()))
     }
 
+    /// Resolves when the time in which the front end drains is over.
+    pub async fn cut(&self) {
+        self.load.is_cut().await;
+    }
+
     /// Whether the front end drains.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -267,7 +272,7 @@ async fn tidy_pool(worker: Weak<Worker>, mut table: watch::Receiver<Arc<Table>>)
         match changed {
             Ok(Ok(())) => worker.pool.keep_only(&table.borrow_and_update()),
             Ok(Err(_)) => return,
-            Err(_) => worker.pool.sweep(),
+            Err(_) => worker.pool.sweep(Instant::now()),
         }
     }
 }

@@ -1,16 +1,24 @@
 //! [`AccessLog`]: writes the lines of the front end's workers, to a file of the whole server and to the logs of the
 //! apps that they concern.
 //!
-//! It is one task on the arbiter of the logs. What it cannot write in time is dropped by the workers and told here.
+//! It is one task on the arbiter of the logs, and no actor; [`keep_writing`] is its supervisor. What it cannot write in
+//! time is dropped by the workers and told here.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::time::Instant;
+
+use futures::FutureExt as _;
 
 use super::app_logs::AppLogs;
 use super::log::Append;
 use super::record::{Stream, now};
 use super::rotated::Rotated;
+use crate::events::{Feed, Report};
 use crate::front::access_log::{AppLine, Lines, Source};
+use crate::supervision::backoff::{Backoff, PROVED};
+use crate::supervision::{Exit, failpoint, monitor};
 
 /// Who an app's log says answered when no process was asked.
 const NO_PROCESS: &str = "router";
@@ -38,10 +46,12 @@ impl AccessLog {
     }
 
     /// Writes until no worker is left.
-    pub async fn run(mut self, mut source: Source) {
+    async fn run(&mut self, source: &mut Source) {
         while let Some(lines) = source.next().await {
             self.lost += source.dropped();
+            failpoint::reach("AccessLog");
             self.write(&lines);
+            source.settled();
             for append in by_process(lines) {
                 let (app, append) = append;
                 // Without a log there is no app any more, or it has just come; the server's own file has the lines.
@@ -76,6 +86,34 @@ impl AccessLog {
         log::warn!("{} lines of the access log are lost", self.lost);
         self.lost = 0;
         Ok(())
+    }
+}
+
+/// Writes until no worker is left, with a fresh log after a panic of the one before, at growing intervals. Lines wait
+/// meanwhile, as many as there is room for; those that are lost are counted.
+pub async fn keep_writing(fresh: impl Fn() -> AccessLog, mut source: Source, events: Feed) {
+    let (mut log, mut backoff) = (fresh(), Backoff::default());
+    loop {
+        let started = Instant::now();
+        let ended = AssertUnwindSafe(log.run(&mut source)).catch_unwind().await;
+        let Err(payload) = ended else { return };
+        events.report(Report::ActorEnded {
+            app: None,
+            supervisor: "the arbiter of the logs".to_owned(),
+            offender: "AccessLog".to_owned(),
+            reason: format!("{:?}", Exit::Panic(monitor::text_of(&*payload))),
+            next: "a fresh one follows",
+        });
+        source.fail();
+        log = AccessLog {
+            lost: log.lost,
+            ..fresh()
+        };
+        if started.elapsed() >= PROVED {
+            backoff.reset();
+        }
+        // One alone needs no jitter.
+        tokio::time::sleep(backoff.crashed(Instant::now(), 0.5)).await;
     }
 }
 

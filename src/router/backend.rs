@@ -22,7 +22,9 @@ pub struct Backend {
 pub struct Load {
     outstanding: AtomicUsize,
     closed: AtomicBool,
+    cut: AtomicBool,
     idle: tokio::sync::Notify,
+    cutting: tokio::sync::Notify,
 }
 
 impl Load {
@@ -35,6 +37,23 @@ impl Load {
     /// Takes no new request from now on, whatever table still names it.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Tells who is still on it to end: it was given time, and that is over. Tunnels do; a request has nothing that it
+    /// could end well with.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        self.cutting.notify_waiters();
+    }
+
+    /// Resolves once it was [cut](Self::cut).
+    pub async fn is_cut(&self) {
+        let cutting = self.cutting.notified();
+        tokio::pin!(cutting);
+        cutting.as_mut().enable();
+        if !self.cut.load(Ordering::SeqCst) {
+            cutting.await;
+        }
     }
 
     /// Resolves when nothing is on it. Meaningful once no table names it any more.
@@ -71,6 +90,11 @@ impl Lease {
         load.outstanding.fetch_add(1, Ordering::SeqCst);
         Self(Arc::clone(load))
     }
+
+    /// Resolves when what is on the load is to end.
+    pub async fn cut(&self) {
+        self.0.is_cut().await;
+    }
 }
 
 impl Drop for Lease {
@@ -97,5 +121,16 @@ mod tests {
         assert!(drained.as_mut().now_or_never().is_none());
         drop(lease);
         assert!(drained.as_mut().now_or_never().is_some());
+    }
+
+    #[test]
+    fn who_is_on_a_load_is_told_when_its_time_is_over_also_who_asks_late() {
+        let load = Arc::new(Load::default());
+        let lease = Lease::take(&load).expect("open");
+        let mut early = Box::pin(lease.cut());
+        assert!(early.as_mut().now_or_never().is_none());
+        load.cut();
+        assert!(early.as_mut().now_or_never().is_some());
+        assert!(lease.cut().now_or_never().is_some());
     }
 }

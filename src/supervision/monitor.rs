@@ -181,7 +181,7 @@ impl<E: FnOnce(Exit)> Drop for Notice<E> {
 }
 
 /// The message of a panic.
-fn text_of(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn text_of(payload: &(dyn Any + Send)) -> String {
     payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -96,6 +96,40 @@ fn a_panic_of_a_log() {
 }
 
 #[test]
+fn a_panic_of_the_access_log() {
+    panics_unnoticed("AccessLog", |server| {
+        let _ = server.try_visit("/other/");
+    });
+}
+
+#[test]
+fn the_access_log_goes_on_after_panics_and_tells_what_was_lost() {
+    if !cfg!(debug_assertions) {
+        return skip("the access log", "there are no failpoints in this build");
+    }
+    let server = Server::start();
+    let path = server.directory().join("logs/access.log");
+    let text = || std::fs::read_to_string(&path).unwrap_or_default();
+    for turn in 0..2 {
+        server.arm("AccessLog");
+        eventually("it panics", SOON, || {
+            server.try_visit("/healthz");
+            server.has_fired("AccessLog").then_some(())
+        });
+        let id = format!("after-{turn}");
+        let request = Request::get("/healthz").header("X-Request-ID", &id);
+        request.send(&server.public()).expect(200);
+        eventually("a fresh one writes", SOON, || {
+            text().contains(&id).then_some(())
+        });
+        let told = text().matches("\"lost\":").count();
+        assert_eq!(told, turn + 1, "{}", text());
+    }
+    let reported = server.log().matches("offender=AccessLog").count();
+    assert_eq!(reported, 2, "{}", server.log());
+}
+
+#[test]
 fn a_panic_of_a_process_actor() {
     panics_unnoticed("Process", |server| {
         // A fresh log makes itself known to the processes of its app.

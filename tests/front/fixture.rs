@@ -12,6 +12,7 @@ use actix_http::HttpService;
 use actix_service::{Service, ServiceFactory, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, HttpRequest, HttpResponse, web};
+use procserver::front::access_log::{self, Sink, Source};
 use procserver::front::front::{Front, FrontSettings, Limits, Timeouts};
 use procserver::front::in_process::{Connector, ConnectorFactory};
 use procserver::router::backend::{Backend, Load};
@@ -43,6 +44,23 @@ impl Fixture {
     }
 
     pub(crate) fn tuned(routes: Vec<Route>, tune: impl FnOnce(&mut FrontSettings)) -> Self {
+        Self::start(routes, tune, None)
+    }
+
+    /// With an access log, too.
+    pub(crate) fn logging(
+        routes: Vec<Route>,
+        tune: impl FnOnce(&mut FrontSettings),
+    ) -> (Self, Source) {
+        let (sink, source) = access_log::channel();
+        (Self::start(routes, tune, Some(sink)), source)
+    }
+
+    fn start(
+        routes: Vec<Route>,
+        tune: impl FnOnce(&mut FrontSettings),
+        access: Option<Sink>,
+    ) -> Self {
         let mut settings = settings();
         tune(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -56,8 +74,11 @@ impl Fixture {
             System::new().block_on(async move {
                 let listeners = vec![(address, listener)];
                 let settings = Arc::new(settings);
-                let front =
-                    Front::new(listeners, settings, receiver, api(), ExitReason::default()).start();
+                let front = Front::new(listeners, settings, receiver, api(), ExitReason::default());
+                let front = match access {
+                    Some(sink) => front.with_access_log(sink).start(),
+                    None => front.start(),
+                };
                 ready.send(()).unwrap();
                 let _ = stopped.await;
                 let _ = front.send(Shutdown).await;
@@ -240,6 +261,14 @@ impl Client {
             assert!(reset, "not closed: {error}, after {rest:?}");
         }
         rest
+    }
+
+    /// The connection is closed in good order, without another byte.
+    #[track_caller]
+    pub(crate) fn ends_well(&mut self) {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).expect("no reset");
+        assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 
     pub(crate) fn close_sending(&self) {

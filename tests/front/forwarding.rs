@@ -236,3 +236,155 @@ fn the_api_is_reached_in_process_and_keeps_its_pipe() {
     client.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(client.response().contains("api: GET /events\n"));
 }
+
+/// Its first connection answers once, and ends when it has read the next request, or only its head; others answer.
+fn ends_after_the_first(reads_body: bool) -> Origin {
+    Origin::start(move |conn| {
+        let answer = |conn: &mut super::origin::Conn| {
+            let number = conn.number;
+            conn.send(&format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"
+            ));
+        };
+        conn.request();
+        answer(conn);
+        if conn.number == 0 {
+            match reads_body {
+                true => drop(conn.request()),
+                false => drop(super::origin::read_message(&mut conn.stream, true)),
+            }
+            return;
+        }
+        while conn.request().is_some() {
+            answer(conn);
+        }
+    })
+}
+
+#[test]
+fn a_small_body_that_came_with_the_head_is_sent_again() {
+    let bodies = ["abc".to_owned(), "0123456789".repeat(600)];
+    for (body, reads_body) in bodies.iter().zip([true, false]) {
+        for method in ["PUT", "DELETE"] {
+            let origin = ends_after_the_first(reads_body);
+            let front = Fixture::before(&origin);
+            let mut client = front.connect();
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert!(client.response().ends_with("\r\n\r\n0"));
+            origin.received();
+            let length = body.len();
+            client.send(&format!(
+                "{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}\
+                 GET /behind HTTP/1.1\r\nHost: a\r\n\r\n"
+            ));
+            assert!(client.response().ends_with("\r\n\r\n1"));
+            assert!(client.response().ends_with("\r\n\r\n1"));
+            for _ in 0..if reads_body { 2 } else { 1 } {
+                let got = origin.received();
+                assert!(got.starts_with(method) && got.ends_with(&format!("\r\n\r\n{body}")));
+            }
+            assert!(origin.received().starts_with("GET /behind "));
+        }
+    }
+}
+
+#[test]
+fn other_bodies_are_not_sent_again() {
+    for (method, length, body) in [
+        ("POST", 3, "abc".to_owned()),
+        ("PUT", 4, "abc".to_owned()),
+        ("PUT", 20_000, "x".repeat(20_000)),
+        ("PATCH", 3, "abc".to_owned()),
+    ] {
+        let origin = ends_after_the_first(false);
+        let front = Fixture::before(&origin);
+        let mut client = front.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.response();
+        origin.received();
+        client.send(&format!(
+            "{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+        let answer = client.response();
+        assert!(
+            answer.starts_with("HTTP/1.1 502 "),
+            "{method} {length}: {answer}"
+        );
+        assert!(origin.received_nothing());
+    }
+}
+
+#[test]
+fn a_request_that_got_an_interim_response_is_not_sent_again() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.send(OK);
+        conn.request();
+        conn.send("HTTP/1.1 103 Early Hints\r\n\r\n");
+    });
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.response();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 103 "));
+    assert!(client.response().starts_with("HTTP/1.1 502 "));
+}
+
+#[test]
+fn an_idle_backend_connection_is_not_kept_for_long() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.send(OK);
+        conn.record_rest();
+    });
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(client.response().ends_with("ok"));
+        assert!(origin.received().starts_with("GET "));
+        assert_eq!(origin.received(), "rest: ", "closed, with nothing on it");
+    }
+}
+
+#[test]
+fn options_that_may_go_no_further_is_answered_here() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    for target in ["*", "/", "/applications"] {
+        client.send(&format!(
+            "OPTIONS {target} HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n"
+        ));
+        let answer = client.response();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("\r\nAllow: GET, HEAD, POST,"), "{answer}");
+        assert!(answer.contains("\r\nContent-Length: 0\r\n"), "{answer}");
+    }
+    assert!(origin.received_nothing());
+}
+
+#[test]
+fn forwarded_is_appended_behind_what_a_trusted_peer_says() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.trusted_proxies = vec!["127.0.0.1".into()];
+    });
+    front.connect().send(
+        "GET / HTTP/1.1\r\nHost: [::1]:81\r\nForwarded: for=6.6.6.1\r\nforwarded: for=\"[2001:db8::1]:5\";proto=https\r\n\r\n",
+    );
+    let got = origin.received();
+    let lines: Vec<&str> = got
+        .lines()
+        .filter(|l| l.to_ascii_lowercase().starts_with("forwarded"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "Forwarded: for=6.6.6.1",
+            "forwarded: for=\"[2001:db8::1]:5\";proto=https",
+            "Forwarded: for=127.0.0.1;proto=http;host=\"[::1]:81\"",
+        ]
+    );
+}

@@ -381,3 +381,90 @@ fn an_app_that_reads_no_body_stops_the_client_and_memory_stays_bounded() {
         assert!(written < 64 << 20, "it does not stop");
     }
 }
+
+#[test]
+fn a_head_that_trickles_must_be_whole_in_time() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\nX: ");
+        while std::io::Write::write_all(&mut conn.stream, b"x").is_ok() {
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    });
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.timeouts.response = Duration::from_millis(500);
+        s.timeouts.idle = Duration::from_millis(500);
+    });
+    let trickling_body = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    for request in [GET, GET_1_0, trickling_body] {
+        let mut client = front.connect();
+        client.send(request);
+        let answer = client.response();
+        assert!(
+            answer.starts_with("HTTP/1.1 504 ") && answer.contains("\"code\":\"H12\""),
+            "{request:?}: {answer}"
+        );
+    }
+}
+
+#[test]
+fn each_interim_response_gives_the_app_its_time_anew() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        for _ in 0..3 {
+            std::thread::park_timeout(Duration::from_secs(1));
+            conn.send("HTTP/1.1 102 Processing\r\n\r\n");
+        }
+        conn.send(OK);
+    });
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.timeouts.response = Duration::from_millis(2500);
+    });
+    // One is sent them, to the other nothing is sent meanwhile.
+    let (mut new, mut old) = (front.connect(), front.connect());
+    new.send(GET);
+    old.send(GET_1_0);
+    for _ in 0..3 {
+        assert!(new.head().starts_with("HTTP/1.1 102 "));
+    }
+    assert_eq!(body(&new.response()), "ok");
+    assert_eq!(body(&old.rest()), "ok");
+}
+
+#[test]
+fn a_body_that_comes_late_where_none_may_be_is_no_answer_to_the_next_request() {
+    for (request, head) in [
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n"),
+        (
+            "HEAD",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 204 No Content\r\nContent-Length: 42\r\n\r\n",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 42\r\n\r\n",
+        ),
+    ] {
+        let origin = Origin::start(move |conn| {
+            while let Some(request) = conn.request() {
+                if request.contains(" /next ") {
+                    conn.send(OK);
+                } else {
+                    conn.send(head);
+                    std::thread::park_timeout(Duration::from_millis(20));
+                    conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+                }
+            }
+        });
+        let front = Fixture::before(&origin);
+        let mut client = front.connect();
+        client.send(&format!(
+            "{request} / HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n"
+        ));
+        assert!(client.head().starts_with(&head[..12]), "{request} {head}");
+        assert_eq!(body(&client.response()), "ok", "{request} {head}");
+    }
+}

@@ -63,7 +63,19 @@ class App(http.server.BaseHTTPRequestHandler):
         with open(CRASH_MARK, "w", encoding="utf-8"):
             os._exit(3)
 
+    def tunnel(self):
+        """Becomes an echo of bytes."""
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "echo")
+        self.end_headers()
+        while data := self.rfile.read1(65536):
+            self.wfile.write(data)
+        self.close_connection = True
+
     def do_GET(self):
+        if self.headers.get("Upgrade") == "echo":
+            return self.tunnel()
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -1,0 +1,37 @@
+//! What an exchange is between, and what it is given by its worker.
+
+use super::buffer::{Buffer, Spare};
+use super::deadline::Deadline;
+use super::front::FrontSettings;
+use super::upstream::Upstream;
+
+/// The client's side of an exchange.
+#[derive(Debug)]
+pub struct Client<'c, S> {
+    /// Its connection.
+    pub stream: &'c mut S,
+    /// What came after the head.
+    pub input: &'c mut Buffer,
+    /// The time limit of the connection.
+    pub deadline: &'c mut Deadline,
+}
+
+/// The backend's side of an exchange.
+#[derive(Debug)]
+pub struct Backend<'c> {
+    /// Its connection.
+    pub connection: &'c mut Upstream,
+    /// The connection was used before: the backend may have closed it just now.
+    pub reused: bool,
+}
+
+/// What all exchanges of a worker have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'c> {
+    /// The settings.
+    pub settings: &'c FrontSettings,
+    /// Buffers to read into.
+    pub spare: &'c Spare,
+    /// The front end drains: no connection is kept.
+    pub draining: bool,
+}

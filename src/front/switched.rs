@@ -1,0 +1,102 @@
+//! [`Switched`]: what follows a 101: the tunnel, with its place on the backend, its end when that is drained, and its
+//! line in the access log.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connection::Connection;
+use super::end::Tunnel;
+use super::facts::Facts;
+use super::tunnel;
+use super::upstream::Upstream;
+use super::worker::Worker;
+use crate::router::backend::Lease;
+
+/// A request whose backend switched protocols.
+pub(super) struct Switched {
+    upstream: Upstream,
+    start: Tunnel,
+    /// It counts as a request on its backend.
+    lease: Option<Lease>,
+    /// The request.
+    pub(super) facts: Option<Facts>,
+}
+
+impl Switched {
+    pub(super) fn new(upstream: Upstream, start: Tunnel, lease: Option<Lease>) -> Box<Self> {
+        Box::new(Self {
+            upstream,
+            start,
+            lease,
+            facts: None,
+        })
+    }
+}
+
+/// Writes the tunnel's line of the access log when it is dropped: however the tunnel ends.
+struct LastLine {
+    worker: Rc<Worker>,
+    facts: Option<Facts>,
+    /// Bytes from the client and to it.
+    carried: Cell<(u64, u64)>,
+}
+
+impl Drop for LastLine {
+    fn drop(&mut self) {
+        let Some(facts) = self.facts.take() else {
+            return;
+        };
+        if let (Some(recorder), Some(mut notes)) = (&self.worker.access, facts.notes) {
+            let (from, to) = self.carried.get();
+            notes.carried(from, to);
+            recorder.record(&mut notes, &facts.request_id, self.worker.is_draining());
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Runs the tunnel to its end.
+    pub(super) async fn tunnel(mut self, switched: Switched) {
+        let Switched {
+            mut upstream,
+            start,
+            lease,
+            facts,
+        } = switched;
+        let line = LastLine {
+            worker: Rc::clone(&self.worker),
+            facts,
+            carried: Cell::default(),
+        };
+        let worker = &self.worker;
+        let limits = (worker.settings.timeouts.tunnel_idle, &worker.spare);
+        let upstream = (&mut upstream, start.upstream_in);
+        let client = (&mut self.stream, self.input);
+        let cut = is_cut(worker, lease.as_ref());
+        let ended = tunnel::run(client, upstream, start.head, limits, &line.carried, cut).await;
+        if let Err(error) = ended {
+            log::debug!("{}: tunnel closed: {error}", self.peer);
+        }
+    }
+}
+
+/// Resolves when the front end, or the backend, was given time to drain, and that is over.
+async fn is_cut(worker: &Worker, lease: Option<&Lease>) {
+    let mut front = pin!(worker.cut());
+    let mut backend = pin!(async {
+        match lease {
+            Some(lease) => lease.cut().await,
+            None => std::future::pending().await,
+        }
+    });
+    poll_fn(|cx| match front.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => backend.as_mut().poll(cx),
+    })
+    .await;
+}

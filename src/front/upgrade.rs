@@ -1,0 +1,84 @@
+//! Upgrades to another protocol: what is offered to an app, and what it may choose (pure; RFC 9110 §7.8).
+
+use super::head::{Field, Response, tokens};
+
+/// The value of Upgrade, where Connection names it. HTTP is not offered, of whatever version: in a tunnel its requests
+/// would pass by all rules of this front end.
+pub(super) fn offered<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
+    let value = fields.iter().find(|f| f.is("upgrade"))?.value;
+    if !is_named(fields) {
+        return None;
+    }
+    let text = std::str::from_utf8(value).ok()?;
+    (!text.is_empty() && !text.split(',').any(is_http)).then_some(text)
+}
+
+/// The protocol that a 101 switches to: exactly one, of those that were offered, and named in Connection. Without that
+/// the two ends may disagree whether what follows is still HTTP.
+pub(super) fn chosen<'b>(response: &Response<'b>, offered: Option<&str>) -> Option<&'b [u8]> {
+    let mut upgrades = response.fields.iter().filter(|f| f.is("upgrade"));
+    let (Some(upgrade), None) = (upgrades.next(), upgrades.next()) else {
+        return None;
+    };
+    let same = |o: &str| o.trim().as_bytes().eq_ignore_ascii_case(upgrade.value);
+    let is_offered = offered?.split(',').any(same);
+    (is_offered && is_named(&response.fields)).then_some(upgrade.value)
+}
+
+/// Whether Connection names Upgrade.
+fn is_named(fields: &[Field<'_>]) -> bool {
+    tokens(fields, "connection").any(|t| t.eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// A protocol is a name and perhaps a version.
+fn is_http(protocol: &str) -> bool {
+    let name = protocol.split('/').next().unwrap_or(protocol).trim();
+    let names = ["h2c", "h2", "http"];
+    names.iter().any(|own| name.eq_ignore_ascii_case(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::head;
+
+    #[test]
+    fn everything_but_http_is_offered_where_connection_names_it() {
+        let fields = |connection: &'static str, upgrade: &'static str| {
+            [("Connection", connection), ("Upgrade", upgrade)].map(|(name, value)| Field {
+                name,
+                value: value.as_bytes(),
+            })
+        };
+        let offer = |connection, upgrade| offered(&fields(connection, upgrade));
+        assert_eq!(offer("a, UPGRADE", "echo/1, b"), Some("echo/1, b"));
+        assert_eq!(offer("close", "echo/1"), None);
+        for http in ["h2c", "x, H2C", "h2c/2", "HTTP/2.0", "http", " h2 "] {
+            assert_eq!(offer("upgrade", http), None, "{http}");
+        }
+    }
+
+    #[test]
+    fn a_101_chooses_one_of_what_was_offered_and_says_so_in_connection() {
+        let chosen_by = |fields: &str| {
+            let text = format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n");
+            let response = head::response(text.as_bytes(), false).unwrap();
+            chosen(&response, Some("echo/1, b")).map(<[u8]>::to_vec)
+        };
+        let named = "Connection: x, Upgrade\r\n";
+        assert_eq!(
+            chosen_by(&format!("{named}Upgrade: B\r\n")),
+            Some(b"B".to_vec())
+        );
+        for refused in [
+            "Upgrade: b\r\n".to_owned(),
+            "Connection: close\r\nUpgrade: b\r\n".to_owned(),
+            named.to_owned(),
+            format!("{named}Upgrade: c\r\n"),
+            format!("{named}Upgrade: echo/1, b\r\n"),
+            format!("{named}Upgrade: b\r\nUpgrade: b\r\n"),
+        ] {
+            assert_eq!(chosen_by(&refused), None, "{refused}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A tunnel through the real server, while the release behind it is replaced.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::json;
+
+use crate::support::fixture::{document, web_files, web_repo, with};
+use crate::support::server::Server;
+use crate::support::wait::{SOON, eventually};
+
+struct Tunnel(TcpStream);
+
+impl Tunnel {
+    fn open(server: &Server, app: &str) -> Self {
+        let mut stream = TcpStream::connect(server.url().replace("http://", "")).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let head = format!(
+            "GET /{app}/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "));
+        Self(stream)
+    }
+
+    #[track_caller]
+    fn echoes(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).unwrap();
+        let mut back = vec![0; text.len()];
+        self.0.read_exact(&mut back).expect("the tunnel is open");
+        assert_eq!(back, text.as_bytes());
+    }
+
+    /// It closes in good order.
+    #[track_caller]
+    fn ends_well(&mut self) {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).expect("no reset");
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+}
+
+#[test]
+fn a_deploy_gives_the_tunnels_of_its_app_time_and_leaves_those_of_others() {
+    let server = Server::start();
+    let (echo, other) = (web_repo("1"), web_repo("1"));
+    let stop = json!({ "stop": { "timeout": "5s" } });
+    server.deploy(&with(document("echo", &echo), stop));
+    server.deploy(&document("other", &other));
+    let (mut own, mut others) = (
+        Tunnel::open(&server, "echo"),
+        Tunnel::open(&server, "other"),
+    );
+    own.echoes("before");
+    others.echoes("before");
+    echo.commit(&web_files("2"));
+    let redeploy = server.request("POST", "/applications/echo/redeploy");
+    redeploy.send(&server.public()).expect(202);
+    eventually("the new release answers", SOON, || {
+        (server.visit("/echo/").expect(200).json()["version"] == "2").then_some(())
+    });
+    own.echoes("while the old one drains");
+    own.ends_well();
+    others.echoes("untouched");
+
+    server.act("other", "stop").expect(200);
+    others.ends_well();
+    server.visit("/echo/").expect(200);
+}
