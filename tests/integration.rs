@@ -15,6 +15,7 @@ mod deploys;
 mod documents;
 mod faults;
 mod front;
+mod fuzz_seeds;
 mod install;
 mod lifecycle;
 mod logs;

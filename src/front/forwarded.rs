@@ -92,6 +92,8 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
             if !std::mem::replace(&mut appended.length, true) {
                 length(out, f.name, request.framing);
             }
+        } else if request.minor == 0 && f.is("expect") {
+            // It means nothing in HTTP/1.0, and would in what is sent on.
         } else if !is_dropped(&request.fields, f) && (context.trusted || !is_forwarding(f.name)) {
             match options.then(|| hops_left(f)).flatten() {
                 Some(hops) => drop(write!(out, "{}: {hops}\r\n", f.name)),

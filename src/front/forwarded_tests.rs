@@ -147,6 +147,15 @@ fn bodies_are_framed_anew() {
 }
 
 #[test]
+fn what_http_1_0_says_of_expectations_means_nothing_and_is_not_sent_on() {
+    for expect in ["x", "100-continue"] {
+        let came = format!("POST / HTTP/1.0\r\nExpect: {expect}\r\nContent-Length: 3\r\n\r\n");
+        let out = forwarded(&came, &context(false, 0));
+        assert!(!out.contains("Expect"), "{out}");
+    }
+}
+
+#[test]
 fn an_upgrade_is_offered_again() {
     let came = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     assert!(

@@ -74,6 +74,8 @@ pub(super) fn is_percent_encoded(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -95,5 +97,28 @@ mod tests {
             &*Authority::parse("Blog.LOCAL.:80").unwrap().routed(),
             "blog.local"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn host_and_port_say_what_they_were_parsed_from(
+            host in "[a-zA-Z0-9]([a-zA-Z0-9._~-]|%[0-9a-f]{2}){0,9}|\\[[0-9a-f:]{2,9}\\]",
+            port in proptest::option::of(any::<u16>()),
+        ) {
+            let text = format!("{host}{}", port.map(|p| format!(":{p}")).unwrap_or_default());
+            if let Some(parsed) = Authority::parse(&text) {
+                prop_assert_eq!((parsed.host, parsed.port), (&*host, port));
+                let routed = parsed.routed();
+                prop_assert!(!routed.ends_with('.') && *routed == routed.to_ascii_lowercase());
+            }
+        }
+
+        #[test]
+        fn it_is_total_and_lets_nothing_through_that_ends_a_host(text in "[a:.%0\\[\\] /@,\"\\\\?#é]{0,9}") {
+            if let Some(parsed) = Authority::parse(&text) {
+                prop_assert!(text.starts_with(parsed.host));
+                prop_assert!(!text.contains([' ', '/', '@', ',', '"', '\\', '?', '#', 'é']), "{text}");
+            }
+        }
     }
 }

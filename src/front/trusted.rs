@@ -87,6 +87,8 @@ fn address(node: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -152,6 +154,25 @@ mod tests {
         assert!(!within("fd00::/8", "::1"));
         for bad in ["", "10.0.0.0/33", "a", "10.0.0.0/", "10.0.0/8"] {
             assert_eq!(Network::parse(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_is_in_a_network_if_their_first_bits_are_the_same(
+            own in any::<u32>(),
+            differs in 0usize..=32,
+            bits in 0usize..=32,
+            wide in any::<bool>(),
+        ) {
+            // The other one differs from this bit on; at 32 they are the same.
+            let other = if differs == 32 { own } else { own ^ (1 << (31 - differs)) };
+            let address = |number: u32| -> IpAddr {
+                let v4 = std::net::Ipv4Addr::from(number);
+                if wide { std::net::Ipv6Addr::from(u128::from(number) << 96).into() } else { v4.into() }
+            };
+            let network = Network::parse(&format!("{}/{bits}", address(own))).unwrap();
+            prop_assert_eq!(network.contains(address(other)), differs >= bits);
         }
     }
 }

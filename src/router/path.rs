@@ -1,7 +1,8 @@
 //! The first segment of a request path, as routing sees it (pure).
 //!
 //! Routing looks at a decoded and resolved copy; what is forwarded is what came. The two must agree on the first
-//! segment, or `/a/..%2fb` would be app `a` for the router and app `b` for whoever resolves it.
+//! segment, or `/a/..%2fb` would be app `a` for the router and app `b` for whoever resolves it. Who that is, and how it
+//! reads a path, is not known, so they must agree for all of them.
 
 use std::borrow::Cow;
 
@@ -9,7 +10,7 @@ use std::borrow::Cow;
 const DECODED: usize = 4;
 
 /// The first segment of `path` (which may carry a query), decoded, and the length of the raw prefix (`/` and segment)
-/// that names it. `None` if there is no first segment or the resolved path begins with another one.
+/// that names it. `None` if there is no first segment, or if the path leaves it for any reader.
 #[must_use]
 pub fn first_segment(path: &str) -> Option<(Cow<'_, str>, usize)> {
     let path = path.split(['?', '#']).next().unwrap_or(path);
@@ -20,19 +21,18 @@ pub fn first_segment(path: &str) -> Option<(Cow<'_, str>, usize)> {
         return (!raw.is_empty()).then_some((Cow::Borrowed(raw), 1 + raw.len()));
     }
     let segment = decode(raw);
-    // Someone decodes once more than he should: each time the path must begin with the same segment.
-    let mut decoded = decode(path);
-    for _ in 0..DECODED {
-        if segment.is_empty() || first_resolved(&decoded)? != segment {
+    if !is_name(&segment) || decode(&segment) != segment {
+        return None;
+    }
+    let mut length = 1;
+    for part in rest.split('/').skip(1) {
+        let step = shortest(part)?;
+        if length + step.least < 1 {
             return None;
         }
-        let again = decode(&decoded);
-        if again == decoded {
-            return Some((Cow::Owned(segment), 1 + raw.len()));
-        }
-        decoded = again;
+        length += step.to;
     }
-    None
+    Some((Cow::Owned(segment), 1 + raw.len()))
 }
 
 /// `%XX` decoded, byte by byte; what is no UTF-8 then becomes U+FFFD, which no name contains.
@@ -55,22 +55,61 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// The first segment after empty and dot segments are resolved (RFC 3986 §5.2.4); a backslash separates, as it does
-/// for browsers and some servers. A segment ends where some server cuts it off before it looks for dots: at its
-/// parameters (`..;x`), at what would begin a query or fragment, at a control byte.
-fn first_resolved(path: &str) -> Option<&str> {
-    let cut = |c: char| matches!(c, ';' | '?' | '#' | ' ') || c.is_ascii_control();
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in path.split(['/', '\\']) {
-        match segment.split(cut).next().unwrap_or(segment) {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
-            other => segments.push(other),
+/// By how many segments a path gets longer (or shorter, below 0) where one of its parts is resolved.
+#[derive(Clone, Copy)]
+struct Step {
+    /// At the part's end.
+    to: isize,
+    /// Where it is shortest.
+    least: isize,
+}
+
+/// The shortest that a part between two slashes leaves a path in any reading. Readers differ: whether they decode
+/// before they resolve dot segments, after it, or once more than they should; whether a backslash separates. What are
+/// segments for some is one for others, so it does not suffice that the path comes back to its first segment: no reading
+/// may leave it. `None` if the part is encoded too often.
+fn shortest(part: &str) -> Option<Step> {
+    let mut text = Cow::Borrowed(part);
+    let mut shortest = walk(&text);
+    for _ in 0..DECODED {
+        let again = decode(&text);
+        if again == text {
+            return Some(shortest);
         }
+        let step = walk(&again);
+        shortest.to = shortest.to.min(step.to);
+        shortest.least = shortest.least.min(step.least);
+        text = Cow::Owned(again);
     }
-    segments.first().copied()
+    (decode(&text) == text).then_some(shortest)
+}
+
+/// Dot segments are resolved (RFC 3986 §5.2.4), so that `..` removes the most: empty segments count as none, and names
+/// that follow each other as one, because not everyone separates at what separates here.
+fn walk(part: &str) -> Step {
+    let (mut to, mut least, mut in_name) = (0, 0, false);
+    for segment in part.split(['/', '\\']) {
+        match segment.split(ends).next().unwrap_or(segment) {
+            "" | "." => {}
+            ".." => (to, in_name) = (to - 1, false),
+            _ if in_name => {}
+            _ => (to, in_name) = (to + 1, true),
+        }
+        least = least.min(to);
+    }
+    Step { to, least }
+}
+
+/// Whether some server cuts a segment off here before it looks for dots: at its parameters (`..;x`), at what would
+/// begin a query or fragment, at a control byte.
+fn ends(c: char) -> bool {
+    matches!(c, ';' | '?' | '#' | ' ') || c.is_ascii_control()
+}
+
+/// Whether a segment is the same name for all readers.
+fn is_name(segment: &str) -> bool {
+    let separates = |c: char| matches!(c, '/' | '\\') || ends(c);
+    !matches!(segment, "" | "." | "..") && !segment.contains(separates)
 }
 
 #[cfg(test)]
@@ -92,6 +131,10 @@ mod tests {
         assert_eq!(first("/blog//x"), Some(("blog".into(), 5)));
         assert_eq!(first("/blog/x/../y"), Some(("blog".into(), 5)));
         assert_eq!(first("/blog/.well-known"), Some(("blog".into(), 5)));
+        assert_eq!(
+            first("/blog/a%2Fb/../x/y/../../z"),
+            Some(("blog".into(), 5))
+        );
         assert_eq!(first("/"), None);
         assert_eq!(first("*"), None);
     }
@@ -122,6 +165,13 @@ mod tests {
             "/blog/%252525252525252525252520",
             "/blog/..%00/x",
             "/blog;x/%2e",
+            "/blog/../shop//../blog",
+            "/blog/../blog/x",
+            "/blog/a%2fb/../../shop",
+            "/blog/a%2fb/%2e%2e/%2e%2e/shop",
+            "/blog/a%5cb/../../shop",
+            "/blog/a\\b/../../shop",
+            "/blog/a%2fb%5c../../shop",
         ] {
             assert_eq!(first(path), None, "{path}");
         }

@@ -142,6 +142,8 @@ fn build<P: AsRef<str>>(patterns: &[P]) -> Option<RegexSet> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn patterns(domains: &[&[&str]]) -> Patterns {
@@ -194,5 +196,27 @@ mod tests {
         assert!(!made.are_of([a.as_slice()].into_iter()));
         assert!(!made.are_of([a.as_slice(), &[], &[]].into_iter()));
         assert!(!made.are_of([a.as_slice(), a.as_slice()].into_iter()));
+    }
+
+    proptest! {
+        #[test]
+        fn joining_changes_no_answer(
+            domains in proptest::collection::vec(
+                proptest::collection::vec("\\^?(a|b\\.|[^a]|\\.|\\\\w+|\\\\d|\\\\b|(?i:k)|\\\\p\\{Greek\\}|\\(){0,4}\\$?", 0..3),
+                0..5,
+            ),
+            hosts in proptest::collection::vec("[abkK0.-]{0,6}", 1..6),
+        ) {
+            let patterns = Patterns::compile(domains.iter().map(Vec::as_slice), None);
+            let answers = || -> Vec<_> {
+                hosts.iter().map(|host| (patterns.first(host), patterns.all(host))).collect()
+            };
+            let before = answers();
+            patterns.join();
+            prop_assert_eq!(answers(), before.clone());
+            for (first, all) in before {
+                prop_assert_eq!(first, all.first().copied());
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The front end, seen from both ends: hand-made bytes in front, an origin that records behind.
 
 mod changes;
-mod corpus;
+pub(crate) mod corpus;
 mod fixture;
 mod forwarding;
 mod origin;

@@ -14,20 +14,20 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Bytes {
+pub(crate) enum Bytes {
     Text(String),
     Parts(Vec<Part>),
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Part {
+pub(crate) enum Part {
     Text(String),
     Repeated(String, usize),
 }
 
 impl Bytes {
-    fn get(&self) -> Vec<u8> {
+    pub(crate) fn get(&self) -> Vec<u8> {
         match self {
             Self::Text(text) => to_bytes(text),
             Self::Parts(parts) => parts.iter().flat_map(Part::get).collect(),
@@ -53,7 +53,7 @@ fn to_text(bytes: &[u8]) -> String {
     bytes.iter().map(|b| char::from(*b)).collect()
 }
 
-fn table<T: for<'de> Deserialize<'de>>(json: &str, at_least: usize) -> Vec<T> {
+pub(crate) fn table<T: for<'de> Deserialize<'de>>(json: &str, at_least: usize) -> Vec<T> {
     let cases: Vec<T> = serde_json::from_str(json).unwrap();
     assert!(cases.len() >= at_least, "cases are missing");
     cases
