@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::error_page::Failure;
 use super::head::Request;
+use super::put;
 use crate::router::table::{Route, Rule};
 
 /// Bytes at most that stand in a line for a target, and for any other text of the client; the rest is cut off. A line
@@ -155,23 +156,30 @@ impl Notes {
             Some((process, release)) => {
                 out.extend_from_slice(b",\"process\":");
                 text(out, process.as_bytes(), LONGEST_TEXT);
-                let _ = write!(out, ",\"release\":{release}");
+                out.extend_from_slice(b",\"release\":");
+                put::decimal(out, *release);
             }
             None => out.extend_from_slice(b",\"process\":null,\"release\":null"),
         }
         let rule = served.app.as_ref().map(|(_, rule)| rule.as_str());
         quoted(out, "rule", rule.or(served.api.then_some("api")));
         out.extend_from_slice(&self.asked);
-        let _ = write!(out, ",\"status\":{}", self.status.get());
+        out.extend_from_slice(b",\"status\":");
+        put::decimal(out, self.status.get().into());
         quoted(out, "code", self.code.get());
         let (from, to) = self.bytes.get();
-        let _ = write!(out, ",\"bytes_in\":{from},\"bytes_out\":{to}");
+        out.extend_from_slice(b",\"bytes_in\":");
+        put::decimal(out, from);
+        out.extend_from_slice(b",\"bytes_out\":");
+        put::decimal(out, to);
         match self.first_byte.get() {
             Some(at) => milliseconds(out, "first_byte_ms", at - self.started),
             None => out.extend_from_slice(b",\"first_byte_ms\":null"),
         }
         milliseconds(out, "total_ms", now - self.started);
-        let _ = writeln!(out, ",\"retries\":{}}}", self.retries.get());
+        out.extend_from_slice(b",\"retries\":");
+        put::decimal(out, self.retries.get().into());
+        out.extend_from_slice(b"}\n");
     }
 }
 
@@ -193,7 +201,9 @@ impl Clock {
             self.second = Some(second);
         }
         out.extend_from_slice(self.text.as_bytes());
-        let _ = write!(out, ".{:06}Z", micros.rem_euclid(1_000_000));
+        out.push(b'.');
+        put::padded::<6>(out, micros.rem_euclid(1_000_000).unsigned_abs());
+        out.push(b'Z');
     }
 }
 
@@ -202,9 +212,13 @@ fn asked(
     (remote, client): (IpAddr, Option<IpAddr>),
     request: Option<&Request<'_>>,
 ) {
-    let _ = write!(out, ",\"remote\":\"{}\"", remote.to_canonical());
+    out.extend_from_slice(b",\"remote\":\"");
+    put::address(out, remote);
+    out.push(b'"');
     if let Some(client) = client {
-        let _ = write!(out, ",\"client\":\"{}\"", client.to_canonical());
+        out.extend_from_slice(b",\"client\":\"");
+        put::address(out, client);
+        out.push(b'"');
     }
     let Some(request) = request else {
         out.extend_from_slice(b",\"method\":null,\"host\":null,\"path\":null,\"user_agent\":null");
@@ -232,15 +246,21 @@ fn asked(
 
 /// A word of our own, which needs no escaping.
 fn quoted(out: &mut Vec<u8>, name: &str, word: Option<&str>) {
-    let _ = match word {
-        Some(word) => write!(out, ",\"{name}\":\"{word}\""),
-        None => write!(out, ",\"{name}\":null"),
-    };
+    match word {
+        Some(word) => put::all(
+            out,
+            [b",\"", name.as_bytes(), b"\":\"", word.as_bytes(), b"\""],
+        ),
+        None => put::all(out, [b",\"", name.as_bytes(), b"\":null"]),
+    }
 }
 
 fn milliseconds(out: &mut Vec<u8>, name: &str, time: std::time::Duration) {
-    let micros = time.as_micros();
-    let _ = write!(out, ",\"{name}\":{}.{:03}", micros / 1000, micros % 1000);
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    put::all(out, [b",\"", name.as_bytes(), b"\":"]);
+    put::decimal(out, micros / 1000);
+    out.push(b'.');
+    put::padded::<3>(out, micros);
 }
 
 /// A JSON string of any bytes; those that are no plain ASCII as `\u00XX`. At most `most` bytes and the quotes.

@@ -13,6 +13,8 @@ pub struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
+    /// So much came at once that the next read gets more memory.
+    much: bool,
 }
 
 impl Buffer {
@@ -52,8 +54,18 @@ impl Buffer {
     /// Gives its memory back if nothing is in it.
     pub fn give_back(&mut self, spare: &Spare) {
         if self.is_empty() && !self.data.is_empty() {
-            spare.put(std::mem::take(self));
+            spare.put(std::mem::take(&mut self.data));
+            (self.start, self.end) = (0, 0);
         }
+    }
+
+    /// Moves what is in it to memory of `size` bytes.
+    fn grow(&mut self, size: usize, spare: &Spare) {
+        let mut memory = spare.take(size);
+        let held = self.end - self.start;
+        memory[..held].copy_from_slice(self.bytes());
+        spare.put(std::mem::replace(&mut self.data, memory));
+        (self.start, self.end) = (0, held);
     }
 
     /// Reads once, so that at most `size` bytes are in it; 0 is the end of the stream. There must be fewer than
@@ -69,20 +81,23 @@ impl Buffer {
         spare: &Spare,
     ) -> Poll<std::io::Result<usize>> {
         if self.data.is_empty() {
-            *self = spare.take();
-        }
-        if self.data.len() < size {
-            self.data.resize(size, 0);
-        }
-        if self.end == self.data.len() {
+            self.data = spare.take(if self.much { size } else { size.min(SMALL) });
+        } else if self.end == self.data.len() {
             self.data.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
+        }
+        let is_short = self.much || self.end == self.data.len();
+        if is_short && self.data.len() < size {
+            self.grow(size, spare);
         }
         let limit = self.data.len().min(self.start + size);
         let mut space = ReadBuf::new(&mut self.data[self.end..limit]);
         let polled = Pin::new(stream).poll_read(cx, &mut space);
         let read = space.filled().len();
         self.end += read;
+        if read > 0 {
+            self.much = read >= SMALL;
+        }
         // With thousands of connections waiting, this is most of their memory.
         self.give_back(spare);
         ready!(polled)?;
@@ -90,26 +105,46 @@ impl Buffer {
     }
 }
 
-/// Buffers kept for reuse.
-const SPARE: usize = 64;
+/// Memory for heads and small bodies, kept ready: thousands of requests may wait for their answers at once.
+const SMALL: usize = 8 * 1024;
+const SMALL_KEPT: usize = 1024;
 
-/// Empty buffers that still have their memory, shared by the connections of a worker: clearing 64 KiB anew costs more
-/// than all else in a large response, and memory that was used just now is in the processor's cache.
+/// More of it, for those whose peer sends more than that at once.
+const LARGE_KEPT: usize = 64;
+
+/// Memory of buffers, shared by the connections of a worker: clearing 64 KiB anew costs more than all else in a large
+/// response, and memory that was used just now is in the processor's cache.
 #[derive(Debug, Default)]
-pub struct Spare(RefCell<Vec<Buffer>>);
+pub struct Spare {
+    small: RefCell<Vec<Vec<u8>>>,
+    large: RefCell<Vec<Vec<u8>>>,
+}
 
 impl Spare {
-    /// An empty buffer.
-    #[must_use]
-    pub fn take(&self) -> Buffer {
-        self.0.borrow_mut().pop().unwrap_or_default()
+    /// Memory of so many bytes, or more.
+    fn take(&self, size: usize) -> Vec<u8> {
+        let kept = if size <= SMALL {
+            &self.small
+        } else {
+            &self.large
+        };
+        let mut memory = kept.borrow_mut().pop().unwrap_or_default();
+        if memory.len() < size {
+            memory.resize(size.max(SMALL), 0);
+        }
+        memory
     }
 
-    /// Keeps an empty buffer, if there is room.
-    pub fn put(&self, buffer: Buffer) {
-        let mut kept = self.0.borrow_mut();
-        if kept.len() < SPARE && buffer.is_empty() && !buffer.data.is_empty() {
-            kept.push(buffer);
+    /// Keeps memory, if there is room.
+    fn put(&self, memory: Vec<u8>) {
+        let (kept, most) = if memory.len() <= SMALL {
+            (&self.small, SMALL_KEPT)
+        } else {
+            (&self.large, LARGE_KEPT)
+        };
+        let mut kept = kept.borrow_mut();
+        if kept.len() < most && !memory.is_empty() {
+            kept.push(memory);
         }
     }
 }
@@ -158,7 +193,7 @@ mod tests {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut buffer = Buffer::default();
         assert!(buffer.poll_fill(&mut cx, &mut near, 4, &spare).is_pending());
-        assert_eq!((buffer.data.len(), spare.0.borrow().len()), (0, 1));
+        assert_eq!((buffer.data.len(), spare.small.borrow().len()), (0, 1));
         assert!(
             Pin::new(&mut far)
                 .poll_write(&mut cx, b"abcdefgh")
@@ -170,6 +205,33 @@ mod tests {
             b"ab",
             "no more than asked, whatever memory it was given"
         );
-        assert_eq!((buffer.data.len(), spare.0.borrow().len()), (4, 0));
+        assert_eq!((buffer.data.len(), spare.small.borrow().len()), (SMALL, 0));
+    }
+
+    #[tokio::test]
+    async fn who_sends_much_is_read_in_large_pieces() {
+        let body: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
+        let mut source: &[u8] = &body;
+        let spare = Spare::default();
+        let mut buffer = Buffer::default();
+        let (mut seen, mut pieces) = (Vec::new(), Vec::new());
+        loop {
+            let size = 64 * 1024;
+            let read =
+                std::future::poll_fn(|cx| buffer.poll_fill(cx, &mut source, size, &spare)).await;
+            if read.unwrap() == 0 {
+                break;
+            }
+            pieces.push(buffer.bytes().len());
+            seen.extend_from_slice(&buffer.bytes()[..buffer.bytes().len() - 1]);
+            buffer.consume(buffer.bytes().len() - 1);
+        }
+        seen.extend_from_slice(buffer.bytes());
+        assert_eq!(seen, body);
+        assert_eq!(pieces[..2], [SMALL, 64 * 1024]);
+        buffer.consume(usize::MAX);
+        buffer.give_back(&spare);
+        let kept = (spare.small.borrow().len(), spare.large.borrow().len());
+        assert_eq!(kept, (1, 1));
     }
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::framing::Framing;
 use super::head::{Field, Request, Response, decimal, tokens};
+use super::put;
 
 /// Fields that concern one connection only (RFC 9110 §7.6.1), and those that are made anew here. `Proxy` is none, but
 /// programs that run as CGI take it for the address of their own proxy.
@@ -65,7 +66,17 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
     } else {
         "/"
     };
-    let _ = write!(out, "{} {root}{target} HTTP/1.1\r\n", request.method);
+    let method = request.method.as_bytes();
+    put::all(
+        out,
+        [
+            method,
+            b" ",
+            root.as_bytes(),
+            target.as_bytes(),
+            b" HTTP/1.1\r\n",
+        ],
+    );
     let authority = request.authority.map_or("", |a| a.text);
     if request.absolute || request.authority.is_none() {
         field(out, "Host", authority.as_bytes());
@@ -113,7 +124,11 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
         None if te => out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n"),
         None => {}
     }
-    let _ = write!(out, "Via: 1.{} procserver\r\n", request.minor);
+    out.extend_from_slice(if request.minor == 0 {
+        b"Via: 1.0 procserver\r\n"
+    } else {
+        b"Via: 1.1 procserver\r\n"
+    });
     appended.finish(out, request, context, prefix);
     out.extend_from_slice(b"\r\n");
 }
@@ -148,8 +163,7 @@ impl Appended<'_> {
             return;
         }
         let first = !std::mem::replace(seen, true);
-        let _ = write!(out, "{}: ", f.name);
-        out.extend_from_slice(f.value);
+        put::all(out, [f.name.as_bytes(), b": ", f.value]);
         if own == "x-forwarded-prefix" && first {
             out.extend_from_slice(prefix.as_bytes());
         }
@@ -173,7 +187,9 @@ impl Appended<'_> {
         let port = authority.and_then(|a| a.port).unwrap_or(c.local.port());
         let host = authority.map_or("", |a| a.text);
         if !self.for_ {
-            let _ = write!(out, "X-Forwarded-For: {peer}\r\n");
+            out.extend_from_slice(b"X-Forwarded-For: ");
+            put::address(out, peer);
+            out.extend_from_slice(b"\r\n");
         }
         if !self.proto {
             out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
@@ -182,7 +198,7 @@ impl Appended<'_> {
             field(out, "X-Forwarded-Host", host.as_bytes());
         }
         if !self.port {
-            let _ = write!(out, "X-Forwarded-Port: {port}\r\n");
+            number(out, "X-Forwarded-Port", port.into());
         }
         if !self.prefix && !prefix.is_empty() {
             field(out, "X-Forwarded-Prefix", prefix.as_bytes());
@@ -199,7 +215,7 @@ impl Appended<'_> {
             }
             out.extend_from_slice(b"\r\n");
         }
-        let _ = write!(out, "X-Request-ID: {}\r\n", c.request_id);
+        field(out, "X-Request-ID", c.request_id.as_bytes());
     }
 }
 
@@ -220,11 +236,9 @@ pub struct Downstream<'a> {
 
 /// Writes the head of `response` as the client gets it.
 pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_>) {
-    let _ = write!(
-        out,
-        "HTTP/1.1 {:03} {}\r\n",
-        response.status, response.reason
-    );
+    out.extend_from_slice(b"HTTP/1.1 ");
+    put::padded::<3>(out, response.status.into());
+    put::all(out, [b" ", response.reason.as_bytes(), b"\r\n"]);
     let mut written = false;
     for f in &response.fields {
         if f.is("content-length") {
@@ -233,7 +247,7 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
                 && response.status != 204
                 && !std::mem::replace(&mut written, true)
             {
-                let _ = write!(out, "{}: {bytes}\r\n", f.name);
+                number(out, f.name, bytes);
             }
         } else if !f.is("x-request-id") && !is_dropped(&response.fields, f) {
             field(out, f.name, f.value);
@@ -329,9 +343,12 @@ fn hops_left(f: &Field<'_>) -> Option<u64> {
 }
 
 fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
+    put::all(out, [name.as_bytes(), b": ", value, b"\r\n"]);
+}
+
+fn number(out: &mut Vec<u8>, name: &str, value: u64) {
+    put::all(out, [name.as_bytes(), b": "]);
+    put::decimal(out, value);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -342,7 +359,7 @@ fn length(out: &mut Vec<u8>, name: &str, framing: Framing) {
     } else {
         0
     };
-    let _ = write!(out, "{name}: {bytes}\r\n");
+    number(out, name, bytes);
 }
 
 /// Whether a field ends at this hop: hop-by-hop by its name (with `_` and `.` for `-` too, which is how framing fields

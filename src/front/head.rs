@@ -126,8 +126,9 @@ pub struct Response<'b> {
 /// A text when the bytes can be no head: a CR or LF that is not part of a CRLF, or a NUL.
 pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str> {
     // The last byte seen may be a CR whose LF only comes now.
-    let mut at = seen.saturating_sub(1);
-    while at < bytes.len() {
+    let from = seen.saturating_sub(1).min(bytes.len());
+    for at in memchr::memchr3_iter(b'\r', b'\n', 0, &bytes[from..]) {
+        let at = from + at;
         match bytes[at] {
             0 => return Err("a NUL byte"),
             b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err("a line feed without CR"),
@@ -137,7 +138,6 @@ pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str
             }
             _ => {}
         }
-        at += 1;
     }
     Ok(None)
 }
@@ -272,10 +272,12 @@ fn fields<'b>(parsed: &[httparse::Header<'b>]) -> Result<Vec<Field<'b>>, &'stati
         if header.name.is_empty() || !header.name.bytes().all(is_token) {
             return Err("a field name is invalid");
         }
+        // Without an early end: the compiler looks at many bytes at once.
+        let control = |b: u8| (b < b' ' && b != b'\t') || b == 0x7f;
         if header
             .value
             .iter()
-            .any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f)
+            .fold(false, |found, b| found | control(*b))
         {
             return Err("a field value has a control byte");
         }
@@ -355,8 +357,24 @@ pub(super) fn tokens<'f, 'b: 'f>(
 /// A byte of a token (RFC 9110 §5.6.2).
 #[must_use]
 pub fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
+
+/// One look for each byte of a head.
+const TOKEN: [bool; 256] = {
+    let mut token = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        token[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let (others, mut at) = (b"!#$%&'*+-.^_`|~", 0);
+    while at < others.len() {
+        token[others[at] as usize] = true;
+        at += 1;
+    }
+    token
+};
 
 #[cfg(test)]
 #[path = "head_tests.rs"]

@@ -33,6 +33,7 @@ pub mod host;
 pub mod in_process;
 pub mod listener;
 pub mod pool;
+mod put;
 mod request_rules;
 mod routing;
 pub mod sides;
