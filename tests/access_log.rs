@@ -4,11 +4,13 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::command::{finish, procserver};
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::http::Request;
+use crate::support::machine::send_signal;
 use crate::support::server::Server;
 use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
@@ -244,21 +246,24 @@ fn behind_a_trusted_proxy_the_client_that_it_names_is_told_too() {
 #[test]
 fn a_tunnel_is_told_when_it_ends() {
     let server = server_with_blog();
-    let mut stream = TcpStream::connect(server.url().replace("http://", "")).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
-    stream
-        .write_all(
-            b"GET / HTTP/1.1\r\nHost: blog.test\r\nX-Request-ID: tunnel\r\n\
-              Connection: Upgrade\r\nUpgrade: echo\r\n\r\n12345",
-        )
-        .unwrap();
-    let mut came = Vec::new();
-    let mut byte = [0];
-    while !came.ends_with(b"\r\n\r\n12345") {
-        stream.read_exact(&mut byte).unwrap();
-        came.push(byte[0]);
-    }
-    assert!(came.starts_with(b"HTTP/1.1 101 "));
+    let open = |id: &str| {
+        let mut stream = TcpStream::connect(server.url().replace("http://", "")).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: blog.test\r\nX-Request-ID: {id}\r\n\
+             Connection: Upgrade\r\nUpgrade: echo\r\n\r\n12345"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut came = Vec::new();
+        let mut byte = [0];
+        while !came.ends_with(b"\r\n\r\n12345") {
+            stream.read_exact(&mut byte).unwrap();
+            came.push(byte[0]);
+        }
+        assert!(came.starts_with(b"HTTP/1.1 101 "));
+        stream
+    };
+    let (stream, mut other) = (open("tunnel"), open("killed"));
     for id in ["during", "later"] {
         let request = Request::get("/blog/").header("X-Request-ID", id);
         request.send(&server.public()).expect(200);
@@ -284,4 +289,14 @@ fn a_tunnel_is_told_when_it_ends() {
     }
     // Two others were answered and logged meanwhile, which takes the tenth of a second of a batch at least.
     assert!(line["total_ms"].as_f64() > Some(100.0), "{line}");
+
+    send_signal(server.ready_pid("blog", "web.1"), Signal::SIGKILL);
+    // The kernel closes what the process had open; the other direction is the client's to close.
+    let _closed_or_reset = other.read(&mut [0]);
+    drop(other);
+    let line = line_of(&server, "killed");
+    assert_eq!(
+        (&line["status"], &line["bytes_out"]),
+        (&json!(101), &json!(5))
+    );
 }

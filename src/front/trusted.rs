@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::head::{Field, tokens};
+use super::head::Field;
 
 /// An address or a network, as `ADDRESS` or `ADDRESS/BITS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +50,10 @@ pub fn reported(fields: &[Field<'_>], trusted: &[Network]) -> Option<IpAddr> {
     let name = lines
         .into_iter()
         .find(|name| fields.iter().any(|f| f.is(name)))?;
-    let hops: Vec<_> = tokens(fields, name).collect();
+    let backwards = fields.iter().rev().filter(|f| f.is(name));
+    let hops = backwards.flat_map(|f| f.value.rsplit(|b| *b == b','));
     let mut client = None;
-    for hop in hops.into_iter().rev() {
+    for hop in hops.map(<[u8]>::trim_ascii).filter(|h| !h.is_empty()) {
         let hop = std::str::from_utf8(hop).ok();
         let node = match name {
             "forwarded" => hop.and_then(for_of),
