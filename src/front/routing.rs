@@ -19,6 +19,7 @@ use super::facts::Facts;
 use super::forwarded::{self, Context};
 use super::framing::Framing;
 use super::head::Request;
+use super::kept_route::KeptRoute;
 use super::pool;
 use super::static_files::{self, Answer, Looked};
 use super::switched::Switched;
@@ -91,19 +92,11 @@ impl Drop for Waiting {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Finds who answers, and writes the head that they get.
-    pub(super) async fn route(&self, request: &Request<'_>, facts: &Facts) -> Routed {
-        let x_app = request.fields.iter().find(|f| f.is("x-app"));
-        let wanted = Wanted {
-            x_app: x_app.map(|f| String::from_utf8_lossy(f.value).into()),
-            host: request.authority.map_or_else(Box::default, |a| a.routed()),
-            path: request.target.into(),
-            port: self.port,
+    pub(super) async fn route(&mut self, request: &Request<'_>, facts: &Facts) -> Routed {
+        let (selection, select) = match self.choose_again(request) {
+            Some(chosen) => chosen,
+            None => self.select(request).await,
         };
-        let select = Select {
-            wanted: Arc::new(wanted),
-            avoid: Vec::new(),
-        };
-        let selection = self.worker.select(select.clone()).await;
         if let Some(routed) = self.static_file(selection.as_ref(), request, facts).await {
             return routed;
         }
@@ -131,6 +124,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         };
         Routed::To(target, self.forwarded_head(request, facts, strip))
+    }
+
+    /// A backend of the app that answered before, if it must be the same app.
+    fn choose_again(&self, request: &Request<'_>) -> Option<(Option<Selection>, Select)> {
+        let kept = self.kept_route.as_ref()?;
+        let (found, select) = kept.answer(request, &self.worker.table())?;
+        let (backend, lease) = self.worker.choose(&found.route.backends)?;
+        Some((Some(Selection::Backend(found, backend, lease)), select))
+    }
+
+    /// Asks the replica, and keeps its answer.
+    async fn select(&mut self, request: &Request<'_>) -> (Option<Selection>, Select) {
+        let x_app = request.fields.iter().find(|f| f.is("x-app"));
+        let wanted = Wanted {
+            x_app: x_app.map(|f| String::from_utf8_lossy(f.value).into()),
+            host: request.authority.map_or_else(Box::default, |a| a.routed()),
+            path: request.target.into(),
+            port: self.port,
+        };
+        let select = Select {
+            wanted: Arc::new(wanted),
+            avoid: Vec::new(),
+        };
+        // Of before it is asked: if it changes meanwhile, the answer is not kept for long.
+        let table = Arc::downgrade(&self.worker.table());
+        let selection = self.worker.select(select.clone()).await;
+        self.kept_route = match &selection {
+            Some(Selection::Backend(found, ..)) => KeptRoute::of(table, &select.wanted, found),
+            _ => None,
+        }
+        .map(Box::new);
+        (selection, select)
     }
 
     fn forwarded_head(&self, request: &Request<'_>, facts: &Facts, strip: usize) -> Vec<u8> {

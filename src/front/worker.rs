@@ -1,6 +1,6 @@
 //! [`Worker`]: what all connections of one worker thread share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -21,8 +21,9 @@ use super::listener::Sockets;
 use super::pool::Pool;
 use super::trusted::Network;
 use super::visitors::Visitors;
-use crate::router::backend::{Lease, Load};
-use crate::router::replica::{Replica, Select, Selection};
+use crate::router::backend::{Backend, Lease, Load};
+use crate::router::balancer::{next_random, random_seed};
+use crate::router::replica::{self, Replica, Select, Selection};
 use crate::router::table::Table;
 
 /// How often idle connections to backends are looked at.
@@ -82,7 +83,12 @@ pub struct Worker {
     load: Arc<Load>,
     visitors: Visitors,
     ids: (u64, Cell<u64>),
+    random: Cell<u64>,
+    newest: Newest,
 }
+
+/// Where tables come from, and the newest that was looked at.
+type Newest = (RefCell<watch::Receiver<Arc<Table>>>, RefCell<Arc<Table>>);
 
 /// Counts a connection of a worker; dropping it makes room.
 struct Room(Rc<Worker>);
@@ -128,7 +134,7 @@ impl Worker {
         });
         Self {
             trusted: trusted.collect(),
-            replica: RefCell::new(replica(&settings, &plan.table)),
+            replica: RefCell::new(start_replica(&settings, &plan.table)),
             table: plan.table.clone(),
             pool: Pool::default(),
             spare: Spare::default(),
@@ -142,6 +148,8 @@ impl Worker {
             load: Arc::clone(&plan.load),
             visitors: plan.visitors.clone(),
             ids: (getrandom::u64().unwrap_or(0), Cell::new(0)),
+            random: Cell::new(random_seed()),
+            newest: newest(plan.table.clone()),
             settings,
         }
     }
@@ -206,6 +214,23 @@ impl Worker {
         may
     }
 
+    /// The newest table. As long as there is no newer one nothing is touched that other workers touch.
+    pub fn table(&self) -> Ref<'_, Arc<Table>> {
+        let (published, newest) = &self.newest;
+        if published.borrow().has_changed().unwrap_or(false) {
+            newest.replace(Arc::clone(&published.borrow_mut().borrow_and_update()));
+        }
+        newest.borrow()
+    }
+
+    /// A backend of an app that is known already, with the request counted on it; `None` if all of them drain.
+    #[must_use]
+    pub fn choose(&self, backends: &[Backend]) -> Option<(Backend, Lease)> {
+        let random = self.random.get();
+        self.random.set(next_random(random));
+        replica::take(backends, Vec::new(), random)
+    }
+
     /// Asks this thread's replica. `None`: it ended, and so did the one started in its place.
     pub async fn select(&self, select: Select) -> Option<Selection> {
         let present = self.replica.borrow().clone();
@@ -216,7 +241,7 @@ impl Worker {
             let mut replica_of_now = self.replica.borrow_mut();
             if *replica_of_now == present {
                 log::error!("a worker's routing replica ended: a fresh one is started");
-                *replica_of_now = replica(&self.settings, &self.table);
+                *replica_of_now = start_replica(&self.settings, &self.table);
             }
             replica_of_now.clone()
         };
@@ -257,9 +282,14 @@ impl Worker {
     }
 }
 
-fn replica(settings: &FrontSettings, table: &watch::Receiver<Arc<Table>>) -> Addr<Replica> {
+fn start_replica(settings: &FrontSettings, table: &watch::Receiver<Arc<Table>>) -> Addr<Replica> {
     let hosts = settings.api_hosts.iter().map(|h| h.to_ascii_lowercase());
     Replica::new(table.clone(), hosts.collect()).start()
+}
+
+fn newest(mut table: watch::Receiver<Arc<Table>>) -> Newest {
+    let newest = Arc::clone(&table.borrow_and_update());
+    (RefCell::new(table), RefCell::new(newest))
 }
 
 /// Drops idle connections that ended, at intervals, and those to backends that are gone, at once.

@@ -5,6 +5,21 @@
 
 use super::backend::Backend;
 
+/// Where a row of random numbers begins.
+#[must_use]
+pub fn random_seed() -> u64 {
+    getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15) | 1
+}
+
+/// The next of a row of random numbers: xorshift64 (Marsaglia 2003). Balancing needs it even, not secret.
+#[must_use]
+pub fn next_random(mut random: u64) -> u64 {
+    random ^= random << 13;
+    random ^= random >> 7;
+    random ^= random << 17;
+    random
+}
+
 /// The backend with fewer outstanding requests of two different ones that `random` names; `None` if there is none.
 /// One whose address is `avoid` (it just refused a connection) is passed over; if it is the only one there is none.
 #[must_use]

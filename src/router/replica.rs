@@ -8,7 +8,7 @@ use actix::prelude::*;
 use tokio::sync::watch;
 
 use super::backend::{Backend, Lease};
-use super::balancer;
+use super::balancer::{self, next_random, random_seed};
 use super::table::{Availability, Decision, Route, Rule, Table, View};
 use crate::supervision::failpoint;
 
@@ -31,13 +31,12 @@ impl Replica {
     #[must_use]
     pub fn new(mut published: watch::Receiver<Arc<Table>>, api_hosts: Arc<[String]>) -> Self {
         let table = Arc::clone(&published.borrow_and_update());
-        let seed = getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15);
         Self {
             published,
             table,
             api_hosts,
             hosts: HashMap::new(),
-            random: seed | 1,
+            random: random_seed(),
         }
     }
 
@@ -52,11 +51,8 @@ impl Replica {
         self.table = newest;
     }
 
-    /// xorshift64 (Marsaglia 2003): balancing needs it even, not secret.
     fn random(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
+        self.random = next_random(self.random);
         self.random
     }
 
@@ -166,7 +162,11 @@ impl Handler<Select> for Replica {
 }
 
 /// The chosen backend with the request counted on it. One that is closed drains: the table without it is on its way.
-fn take(backends: &[Backend], mut avoid: Vec<SocketAddr>, random: u64) -> Option<(Backend, Lease)> {
+pub fn take(
+    backends: &[Backend],
+    mut avoid: Vec<SocketAddr>,
+    random: u64,
+) -> Option<(Backend, Lease)> {
     loop {
         let backend = balancer::choose(backends, &avoid, random)?;
         match Lease::take(&backend.load) {
