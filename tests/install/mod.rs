@@ -2,7 +2,11 @@
 //! it is who runs the tests.
 
 mod builds;
+mod mirrors;
 mod refusals;
+mod remotes;
 mod root;
+mod servers;
 mod sources;
+mod ssh;
 mod world;
