@@ -214,9 +214,18 @@ impl Mirror {
             .await?;
         Ok(match url.trim_end_matches('\n') {
             _ if !finished.succeeded() => Condition::Damaged,
-            url if url == self.remote.url() => Condition::Usable,
-            _ => Condition::Foreign,
+            url if url != self.remote.url() => Condition::Foreign,
+            _ if self.is_broken().await? => Condition::Damaged,
+            _ => Condition::Usable,
         })
+    }
+
+    /// Whether a branch or tag leads to nothing: a pack is gone or damaged.
+    async fn is_broken(&self) -> Result<bool, StepError> {
+        let (finished, _) = self
+            .ask(&["for-each-ref", "--format=%(objecttype)"])
+            .await?;
+        Ok(!finished.succeeded())
     }
 
     /// Removes what a git that was killed, or ran out of disk, has left in the mirror. Nobody else is at work in it.

@@ -43,13 +43,7 @@ impl<'a> Source<'a> {
     /// The remote refuses, what is wanted is not there, the disk is full, a bound is reached.
     pub async fn fetch(&self) -> Result<String, StepError> {
         self.mirror.refresh().await?;
-        let commit = match self.resolve().await {
-            Err(_) if self.is_broken().await? => {
-                self.mirror.repair().await?;
-                self.resolve().await?
-            }
-            resolved => resolved?,
-        };
+        let commit = self.resolve().await?;
         for part in submodules::collect(&self.mirror, &commit).await? {
             lfs::fetch(&part).await?;
         }
@@ -64,12 +58,6 @@ impl<'a> Source<'a> {
     pub async fn checkout(&self, commit: &str, to: &Path) -> Result<Vec<String>, StepError> {
         let parts = submodules::collect(&self.mirror, commit).await?;
         checkout::place(&parts, to).await
-    }
-
-    /// Whether a branch or tag leads to nothing: a pack is gone or damaged.
-    async fn is_broken(&self) -> Result<bool, StepError> {
-        let arguments = ["for-each-ref", "--format=%(objecttype) %(*objecttype)"];
-        Ok(!self.mirror.ask(&arguments).await?.0.succeeded())
     }
 
     /// The full id of the wanted commit.

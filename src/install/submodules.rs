@@ -14,7 +14,6 @@ use super::mirror::Mirror;
 use super::record::{Failure, Step};
 use super::remote::Remote;
 use crate::app::repository_url;
-use crate::process::exit::ExitStatus;
 
 /// Submodules of submodules: deeper ones are a loop.
 const MAX_DEPTH: usize = 8;
@@ -114,8 +113,8 @@ impl Part {
         let wanted = ["--get-regexp", r"^submodule\..*\.(path|url)$"];
         let arguments: Vec<&str> = options.into_iter().chain(wanted).collect();
         let (finished, text) = self.mirror.ask(&arguments).await?;
-        // 1: nothing is said.
-        if !matches!(finished.status, ExitStatus::Code(0 | 1)) {
+        // It ends with 1 where nothing is said, and where the file is not well-formed; then it says so.
+        if !finished.succeeded() && !finished.tail.is_empty() {
             let reason = "the repository's .gitmodules cannot be read";
             let failure = Failure::new(self.mirror.journal.step(), reason);
             return Err(failure.status(finished.status).tail(finished.tail).into());

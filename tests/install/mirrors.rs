@@ -179,7 +179,7 @@ fn a_mirror_stays_small_over_many_deploys_and_forced_pushes() {
     let daemon = Daemon::start(world.path());
     world.config.repo.url = daemon.url("repo");
     let mut packed = false;
-    for n in 0..30 {
+    for n in 0..18 {
         many_files(&world, &format!("version {n}"));
         if n > 0 {
             // History is written anew each time: what was there is of no use.
@@ -195,7 +195,7 @@ fn a_mirror_stays_small_over_many_deploys_and_forced_pushes() {
     assert!(!super::world::runs(
         &world.dirs.mirror().display().to_string()
     ));
-    // Of 30 versions no more than those since it was packed last are there.
+    // Of 18 versions no more than those since it was packed last are there.
     let counted = std::process::Command::new("git")
         .args(["count-objects", "-v"])
         .env("GIT_DIR", world.dirs.mirror())
@@ -209,5 +209,5 @@ fn a_mirror_stays_small_over_many_deploys_and_forced_pushes() {
             .unwrap();
         line.trim().parse().unwrap()
     };
-    assert!(number("in-pack:") + number("count:") < 16 * 122, "{text}");
+    assert!(number("in-pack:") + number("count:") < 8 * 122, "{text}");
 }

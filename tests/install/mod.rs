@@ -2,6 +2,8 @@
 //! it is who runs the tests.
 
 mod builds;
+mod hostile;
+mod lfs;
 mod mirrors;
 mod refusals;
 mod remotes;
@@ -9,4 +11,5 @@ mod root;
 mod servers;
 mod sources;
 mod ssh;
+mod submodules;
 mod world;
