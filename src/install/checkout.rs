@@ -9,6 +9,7 @@ use super::bounds::{StepError, blocking};
 use super::command;
 use super::failure;
 use super::lfs;
+use super::lfs_store;
 use super::mirror::Mirror;
 use super::record::Failure;
 use super::submodules::Part;
@@ -44,7 +45,7 @@ pub(super) async fn place(parts: &[Part], to: &Path) -> Result<Vec<String>, Step
         mirror.tidy(&commits).await?;
         let step = mirror.journal.step();
         blocking(step, "cannot tidy the mirror", move || {
-            lfs::prune(&path, &objects)
+            lfs_store::prune(&path, &objects)
         })
         .await?;
     }

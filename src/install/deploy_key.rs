@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::bounds::{Bounds, StepError, blocking};
 use super::command::{self, Program};
@@ -157,7 +157,7 @@ async fn run(
         directory: None,
         quiet: true,
     };
-    if !is_installed(program.name) {
+    if !git::is_installed(program.name) {
         return Err(Failure::new(
             journal.step(),
             "a repository that is reached by ssh needs ssh-keygen and ssh, which are not installed on this machine",
@@ -166,17 +166,6 @@ async fn run(
         .into());
     }
     command::run(&program, journal, bounds).await
-}
-
-/// Whether there is such a program in [`git::SYSTEM_PATH`].
-pub(super) fn is_installed(program: &str) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    let is_program = |path: PathBuf| {
-        path.metadata()
-            .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-    };
-    let mut directories = git::SYSTEM_PATH.split(':');
-    directories.any(|directory| is_program(Path::new(directory).join(program)))
 }
 
 #[cfg(test)]
@@ -195,13 +184,5 @@ mod tests {
         assert_eq!(public(&dirs), None);
         std::fs::write(&path, "ssh-ed25519 AAAA x\n").unwrap();
         assert_eq!(public(&dirs).as_deref(), Some("ssh-ed25519 AAAA x"));
-    }
-
-    #[test]
-    fn programs_are_looked_for_where_they_are_run() {
-        assert!(is_installed("sh"));
-        assert!(!is_installed("no-such-program"));
-        // A directory is none.
-        assert!(!is_installed(""));
     }
 }

@@ -2,7 +2,8 @@
 //! anything.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use super::command::Program;
 use super::remote::Remote;
@@ -10,6 +11,17 @@ use super::ssh::Ssh;
 
 /// PATH of programs that run as the daemon's own user.
 pub const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Whether there is such a program in [`SYSTEM_PATH`]. Blocks.
+#[must_use]
+pub fn is_installed(program: &str) -> bool {
+    let is_program = |path: PathBuf| {
+        path.metadata()
+            .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
+    let mut directories = SYSTEM_PATH.split(':');
+    directories.any(|directory| is_program(Path::new(directory).join(program)))
+}
 
 /// How this machine reaches the network; nothing else of the daemon's environment is passed on.
 const NETWORK: [&str; 11] = [
@@ -163,5 +175,13 @@ mod tests {
         assert!(local.contains("[protocol \"file\"]"));
         assert!(local.contains(r#"directory = "/srv/a\"b""#));
         assert!(!configuration(&[]).contains("file"));
+    }
+
+    #[test]
+    fn programs_are_looked_for_where_they_are_run() {
+        assert!(is_installed("sh"));
+        assert!(!is_installed("no-such-program"));
+        // A directory is none.
+        assert!(!is_installed(""));
     }
 }

@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn links_are_told_from_directories() {
-        let output = "040000 tree 11\tlib\0160000 commit 22\tlib/a b\0";
+        let output = "040000 tree 11\tlib\x00160000 commit 22\tlib/a b\0";
         assert_eq!(links(output), [("lib/a b".to_owned(), "22".to_owned())]);
     }
 

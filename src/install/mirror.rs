@@ -173,7 +173,12 @@ impl Mirror {
             let real = path.as_ref().and_then(|p| std::fs::canonicalize(p).ok());
             let real = real.and_then(|p| p.into_os_string().into_string().ok());
             let local: Vec<String> = path.into_iter().chain(real).collect();
-            durable::replace(&file, git::configuration(&local).as_bytes(), 0o600)
+            let text = git::configuration(&local);
+            // It nearly always is what it was, and to be sure of a new file takes the disk some time.
+            match std::fs::read(&file) {
+                Ok(old) if old == text.as_bytes() => Ok(()),
+                _ => durable::replace(&file, text.as_bytes(), 0o600),
+            }
         })
         .await?;
         if self.remote.is_ssh() {

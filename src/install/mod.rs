@@ -22,6 +22,7 @@ pub mod gitmodules;
 pub mod installer;
 pub mod journal;
 mod lfs;
+mod lfs_store;
 pub mod lines;
 mod mirror;
 pub mod packages;

@@ -97,29 +97,34 @@ impl Part {
         Err(failure::exited(step, "git ls-tree", status, finished.tail).into())
     }
 
-    /// What the commit's `.gitmodules` says; nothing if it is no regular file.
     async fn entries(&self) -> Result<Vec<Entry>, StepError> {
-        let commit = &self.commit;
-        let (_, listed) = self
-            .mirror
-            .ask(&["ls-tree", "--full-tree", commit, "--", ".gitmodules"])
+        let pattern = r"^submodule\..*\.(path|url)$";
+        let text = self.settings(".gitmodules", pattern).await?;
+        Ok(gitmodules::entries(&text))
+    }
+
+    /// What `file` of the commit says of the keys that fit `pattern`, as `KEY\nVALUE\0`; nothing if it is no regular file.
+    pub(super) async fn settings(&self, file: &str, pattern: &str) -> Result<String, StepError> {
+        let mirror = &self.mirror;
+        let (_, listed) = mirror
+            .ask(&["ls-tree", "--full-tree", &self.commit, "--", file])
             .await?;
         if !listed.starts_with("100") {
-            return Ok(Vec::new());
+            return Ok(String::new());
         }
-        let blob = format!("{commit}:.gitmodules");
+        let blob = format!("{}:{file}", self.commit);
         // Without `--no-includes` git would read any file that the blob names.
         let options = ["config", "--no-includes", "-z", "--blob", &blob];
-        let wanted = ["--get-regexp", r"^submodule\..*\.(path|url)$"];
+        let wanted = ["--get-regexp", pattern];
         let arguments: Vec<&str> = options.into_iter().chain(wanted).collect();
-        let (finished, text) = self.mirror.ask(&arguments).await?;
+        let (finished, text) = mirror.ask(&arguments).await?;
         // It ends with 1 where nothing is said, and where the file is not well-formed; then it says so.
         if !finished.succeeded() && !finished.tail.is_empty() {
-            let reason = "the repository's .gitmodules cannot be read";
-            let failure = Failure::new(self.mirror.journal.step(), reason);
+            let reason = format!("the repository's {file} cannot be read");
+            let failure = Failure::new(mirror.journal.step(), reason);
             return Err(failure.status(finished.status).tail(finished.tail).into());
         }
-        Ok(gitmodules::entries(&text))
+        Ok(text)
     }
 
     async fn submodule(&self, entry: &Entry, commit: String) -> Result<Self, StepError> {

@@ -50,8 +50,8 @@ pub(super) fn clear(path: &Path) -> io::Result<Vec<String>> {
     remove_below(&path.join("refs"), &is_lock, &mut locks)?;
     // A pack that is kept for a fetch at work is never packed again.
     let is_left = |name: &str| {
-        let begins = |start: &&str| name.starts_with(*start);
-        ["tmp_", ".tmp-", "incoming-"].iter().any(|s| begins(&s)) || name.ends_with(".keep")
+        let halves = ["tmp_", ".tmp-", "incoming-"];
+        halves.iter().any(|half| name.starts_with(half)) || name.ends_with(".keep")
     };
     let objects = path.join("objects");
     remove_where(&objects, &is_left)?;

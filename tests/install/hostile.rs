@@ -1,6 +1,7 @@
 //! Repositories whose trees were not made by git: nothing of them is run, and nothing outside of the release is touched.
 
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -186,4 +187,38 @@ fn links_to_attributes_are_not_followed() {
     assert_eq!(std::fs::read(directory.join("a.bin")).unwrap(), b"x");
     assert!(directory.join(".gitattributes").is_symlink());
     assert!(outcome.release().warnings.is_empty());
+}
+
+#[test]
+fn links_in_a_commit_lead_nobody_to_what_is_behind_them() {
+    let mut world = World::new(&[PROCFILE]);
+    let (file, directory) = (world.path().join("file"), world.path().join("directory"));
+    std::fs::create_dir(&directory).unwrap();
+    for path in [&file, &directory.join("inner")] {
+        std::fs::write(path, "mine").unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    let owner = |path: &Path| {
+        let found = std::fs::metadata(path).unwrap();
+        (found.uid(), found.gid(), found.mode())
+    };
+    let all = [file.clone(), directory.clone(), directory.join("inner")];
+    let before: Vec<_> = all.iter().map(|path| owner(path)).collect();
+    for (name, to) in [
+        ("link", &file),
+        ("links", &directory),
+        ("loop", &world.repo()),
+    ] {
+        std::os::unix::fs::symlink(to, world.repo().join(name)).unwrap();
+    }
+    world.commit(&[]);
+    // Given to the app's user for the build, and taken back.
+    world.install(&["true"]);
+    let outcome = world.deploy();
+    assert!(outcome.release().directory.join("links").is_symlink());
+    let after: Vec<_> = all.iter().map(|path| owner(path)).collect();
+    assert_eq!(before, after);
+    // And so when it is removed.
+    procserver::install::tree::remove(&outcome.release().directory).unwrap();
+    assert!(all.iter().all(|path| path.exists()));
 }

@@ -3,10 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use procserver::install::deploy_key;
 use procserver::install::record::Step;
 use sha2::{Digest, Sha256};
 
-use super::servers::Http;
+use super::http_server::Http;
+use super::servers::{Sshd, has_sshd};
 use super::world::{World, root};
 use crate::support::fixture::{document, web_files};
 use crate::support::machine::skip;
@@ -236,6 +238,47 @@ fn a_repository_on_this_disk_has_its_objects_beside_it() {
         .join(&id[2..4]);
     std::fs::create_dir_all(&store).unwrap();
     std::fs::write(store.join(&id), "content").unwrap();
+    let outcome = world.deploy();
+    let text = std::fs::read_to_string(outcome.release().directory.join("a.bin"));
+    assert_eq!(text.unwrap(), "content");
+}
+
+/// What git-lfs asks of an ssh server before it asks the HTTP server that it is sent to.
+const AUTHENTICATE: &str = r#"#!/bin/sh
+case "$SSH_ORIGINAL_COMMAND" in
+  git-lfs-authenticate*) printf '{"href": "%s", "header": {"Authorization": "Basic Z2l2ZW4="}}' "$1" ;;
+  git-upload-pack*) exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
+  *) exit 1 ;;
+esac
+"#;
+
+#[test]
+fn a_repository_behind_ssh_gets_them_with_the_deploy_key() {
+    let test = "LFS behind ssh";
+    let text = pointer("content");
+    if !has_sshd(test) {
+        return;
+    }
+    let Some((mut world, http)) = with_lfs(test, &[("a.bin", &text)]) else {
+        return;
+    };
+    upload(&http, "content");
+    // "given"
+    http.want("Z2l2ZW4=");
+    let script = world.path().join("authenticate");
+    std::fs::write(&script, AUTHENTICATE).unwrap();
+    let mode: std::fs::Permissions = PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).unwrap();
+    let sshd = Sshd::start();
+    world.config.repo.url = sshd.url(&world.repo());
+    assert!(world.deploy().result.is_some_and(|result| result.is_err()));
+    let key = deploy_key::public(&world.dirs).unwrap();
+    let command = format!(
+        "command=\"{} {}\" ",
+        script.display(),
+        http.url("x/info/lfs")
+    );
+    sshd.authorize(&[&(command + &key)]);
     let outcome = world.deploy();
     let text = std::fs::read_to_string(outcome.release().directory.join("a.bin"));
     assert_eq!(text.unwrap(), "content");

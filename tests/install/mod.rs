@@ -3,6 +3,7 @@
 
 mod builds;
 mod hostile;
+mod http_server;
 mod lfs;
 mod mirrors;
 mod refusals;

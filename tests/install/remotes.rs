@@ -1,12 +1,14 @@
 //! Repositories on real servers on loopback: `git daemon`, `git http-backend`, sshd.
 
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use procserver::app::config::Reference;
 use procserver::install::deploy_key;
 use procserver::install::record::Step;
 
-use super::servers::{Daemon, Http, Sshd, has_sshd};
+use super::http_server::Http;
+use super::servers::{Daemon, Listening, Sshd, has_sshd};
 use super::world::{Outcome, World};
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
@@ -159,6 +161,37 @@ fn a_token_in_place_of_the_user_opens_the_repository() {
     let outcome = world.deploy();
     outcome.release();
     assert!(!outcome.logged("ghp_token"));
+}
+
+#[test]
+fn a_redirect_takes_no_password_to_another_server() {
+    let mut world = World::new(&[PROCFILE]);
+    let other = Http::start(world.path());
+    other.want("YW5uOnMzY3JldA==");
+    let to = other.url("repo");
+    let redirecting = Listening::start(move |mut stream| {
+        let mut head = [0; 4096];
+        let length = stream.read(&mut head).unwrap_or(0);
+        let head = String::from_utf8_lossy(&head[..length]).into_owned();
+        let query = head
+            .split(' ')
+            .nth(1)
+            .and_then(|target| target.split_once("/repo"));
+        let rest = query.map_or("", |(_, rest)| rest);
+        let answer = format!(
+            "HTTP/1.1 302 Found\r\nLocation: {to}{rest}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        // The client may have gone.
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    world.config.repo.url = format!("http://ann:s3cret@{}/repo", redirecting.address);
+    let failure = world.deploy().failure().clone();
+    assert!(failure.reason.contains("needs credentials"), "{failure:?}");
+    let asked = other.requests();
+    assert!(
+        !asked.is_empty() && asked.iter().all(|request| request.ends_with(" -")),
+        "{asked:?}"
+    );
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use procserver::install::record::Step;
 
-use super::servers::{Daemon, Http, Listening, git};
+use super::http_server::Http;
+use super::servers::{Daemon, Listening, git};
 use super::world::{World, eventually};
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
@@ -60,7 +61,7 @@ fn module(path: &str, url: &str) -> String {
 /// The app's repository gets this submodule as its only one.
 fn link(world: &World, path: &str, url: &str, commit: &str) {
     record(&world.repo(), path, commit, |arguments| {
-        drop(world.git(arguments))
+        drop(world.git(arguments));
     });
     world.commit(&[(".gitmodules", &module(path, url))]);
 }
@@ -301,7 +302,7 @@ fn gitmodules_is_read_as_a_file_of_the_commit_and_nothing_else() {
     )
     .unwrap();
     record(&world.repo(), "lib", &commit, |arguments| {
-        drop(world.git(arguments))
+        drop(world.git(arguments));
     });
     // What the server's own files say is not what the repository says.
     let include = format!("[include]\n\tpath = {}\n", elsewhere.display());
@@ -334,7 +335,7 @@ fn commands_in_gitmodules_do_not_run() {
     let witness = world.path().join("ran");
     world.config.repo.url = daemon.url("repo");
     record(&world.repo(), "lib", &commit, |arguments| {
-        drop(world.git(arguments))
+        drop(world.git(arguments));
     });
     let touch = format!("!touch {}", witness.display());
     let text = format!(
