@@ -5,8 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use tempfile::TempDir;
@@ -123,16 +123,20 @@ pub(super) struct Sshd {
 
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// Whether this machine has what [`Sshd`] needs; says if it has not.
+/// Whether this machine has what [`Sshd`] needs, and lets in who runs the tests; says if not.
 pub(super) fn has_sshd(test: &str) -> bool {
-    let found = Path::new(SSHD).exists() && Path::new("/usr/bin/ssh").exists();
-    if !found {
-        crate::support::machine::skip(
-            test,
-            "there is no sshd here: apt-get install openssh-server",
-        );
+    static PROBLEM: OnceLock<Option<String>> = OnceLock::new();
+    let problem = PROBLEM.get_or_init(|| {
+        if !Path::new(SSHD).exists() || !Path::new("/usr/bin/ssh").exists() {
+            return Some("there is no sshd here: apt-get install openssh-server".to_owned());
+        }
+        let sshd = Sshd::start();
+        (!sshd.lets_in()).then(|| format!("sshd refuses the user of the tests: {}", sshd.log()))
+    });
+    if let Some(problem) = problem {
+        crate::support::machine::skip(test, problem);
     }
-    found
+    problem.is_none()
 }
 
 impl Sshd {
@@ -193,6 +197,36 @@ impl Sshd {
         let path = self.home.path().join("host_key");
         let _ = std::fs::remove_file(&path);
         make_key(&path);
+    }
+
+    /// Whether a plain ssh gets in: an account may be locked, or have no shell.
+    fn lets_in(&self) -> bool {
+        let key = self.home.path().join("probe");
+        make_key(&key);
+        let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+        self.authorize(&[public.trim()]);
+        let status = Command::new("ssh")
+            .args([
+                "-F",
+                "none",
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "StrictHostKeyChecking=no",
+            ])
+            .args([
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                "-o",
+                "IdentitiesOnly=yes",
+                "-i",
+            ])
+            .arg(&key)
+            .args([&self.url(Path::new("")), "true"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
     }
 
     /// Lets in who has the private half of these keys.
