@@ -7,13 +7,13 @@ use procserver::install::deploy_key;
 use procserver::install::record::Step;
 use sha2::{Digest, Sha256};
 
+use super::hidden::server_without;
 use super::http_server::Http;
 use super::servers::{Sshd, has_sshd};
-use super::world::{World, root};
+use super::world::World;
 use crate::support::fixture::{document, web_files};
 use crate::support::machine::skip;
 use crate::support::repo::Repo;
-use crate::support::setup::Setup;
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
 const ATTRIBUTES: (&str, &str) = (
@@ -284,29 +284,9 @@ fn a_repository_behind_ssh_gets_them_with_the_deploy_key() {
     assert_eq!(text.unwrap(), "content");
 }
 
-/// A server that finds no git-lfs: in a mount namespace of its own, where something else is in its place.
-fn server_without_lfs(test: &str) -> Option<Setup> {
-    if !is_installed() {
-        return Some(Setup::new());
-    }
-    let possible = || {
-        let tried = std::process::Command::new("unshare")
-            .args(["--mount", "true"])
-            .status();
-        tried.is_ok_and(|status| status.success())
-    };
-    if root() && possible() {
-        let hide = "for p in /usr/local/bin/git-lfs /usr/bin/git-lfs /bin/git-lfs; do \
-                    [ ! -e $p ] || mount --bind /dev/null $p; done; exec \"$0\" \"$@\"";
-        return Some(Setup::new().under(&["unshare", "--mount", "sh", "-c", hide]));
-    }
-    skip(test, "git-lfs is installed here, and hiding it needs root");
-    None
-}
-
 #[test]
 fn without_git_lfs_pointers_are_served_and_a_warning_says_so() {
-    let Some(setup) = server_without_lfs("without git-lfs a warning says so") else {
+    let Some(setup) = server_without("git-lfs", "without git-lfs a warning says so") else {
         return;
     };
     let text = pointer("content");

@@ -2,6 +2,7 @@
 //! it is who runs the tests.
 
 mod builds;
+mod hidden;
 mod hostile;
 mod http_server;
 mod lfs;

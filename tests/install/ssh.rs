@@ -8,6 +8,7 @@ use procserver::install::record::Step;
 use procserver::install::ssh::Ssh;
 use serde_json::json;
 
+use super::hidden::server_without;
 use super::servers::{Sshd, has_sshd, make_key};
 use super::world::{World, root};
 use crate::support::command::{finish, procserver};
@@ -247,4 +248,30 @@ fn the_key_is_shown_by_the_api_and_the_command_line_and_goes_with_the_app() {
     server.get("/applications/echo/deploy-key").expect(404);
     assert!(server.status("echo")["deploy_key"].is_null());
     assert_eq!(key(&server).code, Some(1));
+}
+
+#[test]
+fn without_ssh_it_is_said_what_to_install() {
+    let Some(setup) = server_without("ssh-keygen", "without ssh it is said what to install") else {
+        return;
+    };
+    let server = setup.start();
+    let app = json!({ "name": "echo", "repo": { "url": "git@git.example.org:a/b.git" } });
+    let answer = server
+        .send_and_wait("POST", "/applications", &app)
+        .expect(422)
+        .json();
+    let failure = &answer["failure"];
+    assert_eq!(failure["step"], "fetch");
+    assert!(
+        failure["reason"].to_string().contains("ssh-keygen"),
+        "{failure}"
+    );
+    assert!(
+        failure["hint"]
+            .to_string()
+            .contains("apt-get install openssh-client"),
+        "{failure}"
+    );
+    server.get("/applications/echo/deploy-key").expect(404);
 }
