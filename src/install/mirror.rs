@@ -87,7 +87,11 @@ impl Mirror {
                 // One that was made by an older server has another. If it is damaged, the update says so.
                 self.ask(&["symbolic-ref", "HEAD", NO_HEAD]).await?;
                 match self.update().await? {
-                    Err(Trouble::Damage(_)) => self.repair().await,
+                    Err(Trouble::Damage(_)) => {
+                        let remark = "perhaps the mirror was damaged: it is made anew";
+                        self.journal.line(remark).await;
+                        self.replace().await
+                    }
                     _ => Ok(()),
                 }
             }
@@ -95,7 +99,7 @@ impl Mirror {
             Condition::Foreign => {
                 let remark = "the mirror is of another URL: it is made anew";
                 self.journal.line(remark).await;
-                self.fill().await
+                self.replace().await
             }
             Condition::Absent => self.fill().await,
         }
@@ -109,6 +113,21 @@ impl Mirror {
         let remark = "the mirror was damaged: it is made anew";
         self.journal.line(remark).await;
         self.fill().await
+    }
+
+    /// Fills a new mirror in place of one that may be good: it comes back if that fails.
+    async fn replace(&self) -> Result<(), StepError> {
+        let (step, what) = (self.journal.step(), "cannot put the old mirror aside");
+        let path = self.path.clone();
+        blocking(step, what, move || upkeep::put_aside(&path)).await?;
+        let filled = self.fill().await;
+        let (path, is_full) = (self.path.clone(), filled.is_ok());
+        blocking(step, what, move || match is_full {
+            true => upkeep::drop_aside(&path),
+            false => upkeep::take_back(&path),
+        })
+        .await?;
+        filled
     }
 
     async fn fill(&self) -> Result<(), StepError> {
@@ -165,10 +184,13 @@ impl Mirror {
     async fn prepare(&self) -> Result<(), StepError> {
         let (file, path) = (self.configuration.clone(), self.remote.path());
         let (step, what) = (self.journal.step(), "cannot write git's configuration");
+        let mirror = self.path.clone();
         blocking(step, what, move || {
             if let Some(home) = file.parent() {
                 std::fs::create_dir_all(home)?;
             }
+            // A daemon that was killed has left it there.
+            upkeep::take_back(&mirror)?;
             // git compares with the path that a link leads to. If it leads nowhere, git says so.
             let real = path.as_ref().and_then(|p| std::fs::canonicalize(p).ok());
             let real = real.and_then(|p| p.into_os_string().into_string().ok());

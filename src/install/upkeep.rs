@@ -37,6 +37,41 @@ pub(super) fn name(url: &str) -> String {
         })
 }
 
+/// Where a mirror is while a new one is made in its place.
+fn aside(mirror: &Path) -> PathBuf {
+    mirror.with_extension("aside")
+}
+
+/// Puts a mirror aside. Blocks.
+///
+/// # Errors
+/// As `rename(2)`.
+pub(super) fn put_aside(mirror: &Path) -> io::Result<()> {
+    drop_aside(mirror)?;
+    std::fs::rename(mirror, aside(mirror))
+}
+
+/// Puts a mirror that was put aside back into its place; does nothing where there is none. Blocks.
+///
+/// # Errors
+/// As `rename(2)`; the new mirror refuses to be removed.
+pub(super) fn take_back(mirror: &Path) -> io::Result<()> {
+    let aside = aside(mirror);
+    if aside.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    tree::remove(mirror)?;
+    std::fs::rename(aside, mirror)
+}
+
+/// Removes a mirror that was put aside. Blocks.
+///
+/// # Errors
+/// What refuses to be removed.
+pub(super) fn drop_aside(mirror: &Path) -> io::Result<()> {
+    tree::remove(&aside(mirror))
+}
+
 /// Removes what a git that was killed has left in the mirror at `path`; the lock files that were there. Blocks.
 ///
 /// # Errors
@@ -210,6 +245,24 @@ mod tests {
         assert!(!left.iter().any(|name| at(name).exists()));
         assert!(clear(&at("none")).unwrap().is_empty());
         assert!(clear(&at("HEAD")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_mirror_that_was_put_aside_comes_back() {
+        let home = tempfile::tempdir().unwrap();
+        let mirror = home.path().join("repo.git");
+        take_back(&mirror).unwrap();
+        write(&mirror.join("old"));
+        put_aside(&mirror).unwrap();
+        assert!(!mirror.exists());
+        write(&mirror.join("new"));
+        take_back(&mirror).unwrap();
+        assert!(mirror.join("old").exists() && !mirror.join("new").exists());
+        put_aside(&mirror).unwrap();
+        write(&mirror.join("new"));
+        drop_aside(&mirror).unwrap();
+        take_back(&mirror).unwrap();
+        assert!(mirror.join("new").exists());
     }
 
     #[test]

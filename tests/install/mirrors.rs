@@ -1,8 +1,11 @@
 //! A mirror that was damaged is repaired by the next deploy, which says so; and it does not grow for ever.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::servers::Daemon;
+use procserver::install::record::Step;
+
+use super::servers::{Daemon, Listening};
 use super::world::World;
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
@@ -171,6 +174,28 @@ fn another_url_in_its_configuration() {
     let outcome = world.deploy();
     assert_eq!(outcome.commit, commit);
     assert!(outcome.logged("of another URL"), "{:?}", outcome.lines);
+}
+
+#[test]
+fn a_good_one_is_kept_when_no_other_can_be_fetched() {
+    let mut world = World::new(&[PROCFILE]);
+    let commit = world.deploy().commit;
+    let good = world.config.repo.url.clone();
+    let witness = world.dirs.mirror().join("witness");
+    std::fs::write(&witness, "").unwrap();
+    // What no server says, so that it is not known whose fault it is; and a slip in the URL.
+    let odd = Listening::start(|mut stream| drop(stream.write_all(b"what?")));
+    for url in [
+        format!("git://{}/repo", odd.address),
+        format!("{good}-none"),
+    ] {
+        world.config.repo.url = url;
+        assert_eq!(world.deploy().failure().step, Step::Fetch);
+        assert!(witness.exists());
+    }
+    world.config.repo.url = good;
+    assert_eq!(world.deploy().commit, commit);
+    assert!(witness.exists());
 }
 
 #[test]
