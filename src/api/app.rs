@@ -10,7 +10,8 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{
-    actions, applications, auth, deployments, events, health, logs, releases, routes, status,
+    actions, applications, auth, deploy_key, deployments, events, health, logs, releases, routes,
+    status,
 };
 
 /// Puts the API into an actix-web App: `/healthz` open to all, the rest for those that [`auth`] lets in.
@@ -43,6 +44,10 @@ fn guarded() -> impl HttpServiceFactory {
                 .route(web::delete().to(applications::remove)),
         )
         .service(resource("/applications/{name}/status", "GET, HEAD").route(get().to(status::show)))
+        .service(
+            resource("/applications/{name}/deploy-key", "GET, HEAD")
+                .route(get().to(deploy_key::show)),
+        )
         .service(
             resource("/applications/{name}/deployments", "GET, HEAD")
                 .route(get().to(deployments::list)),

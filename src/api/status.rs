@@ -6,6 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Data, Path};
 use tokio::time::timeout;
 
+use super::deploy_key;
 use super::problem::Problem;
 use super::state::{ApiState, ask_child};
 use crate::app::status::{AppState, ProcessStatus};
@@ -31,6 +32,7 @@ pub(super) async fn show(
     let view = state.inspect(&name).await?;
     let mut status = view.status;
     fill_usage(&mut status.processes).await;
+    status.deploy_key = deploy_key::read(view.dirs).await;
     if status.state == AppState::Crashlooping {
         for process in &mut status.processes {
             let lines = timeout(LOG_PATIENCE, last_lines(&view.log, &process.id)).await;

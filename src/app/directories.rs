@@ -7,13 +7,16 @@ use super::name::AppName;
 /// The directories of one application.
 ///
 /// ```text
-/// DATA/apps/NAME/   repo.git · releases/N/ · deployments/N.json · storage/ · tmp/ · home/ · logs/ · state.json
+/// DATA/apps/NAME/   repo.git · modules/ · ssh/ · releases/N/ · deployments/N.json · storage/ · tmp/ · home/ · logs/ ·
+///                   state.json
+/// DATA/known_hosts  the ssh keys of git servers, for all apps
 /// RUNTIME/apps/NAME/INSTANCE/   identity.json · stdout · stderr
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppDirs {
     root: PathBuf,
     runtime: PathBuf,
+    known_hosts: PathBuf,
 }
 
 impl AppDirs {
@@ -23,6 +26,7 @@ impl AppDirs {
         Self {
             root: data_dir.join("apps").join(name.as_str()),
             runtime: runtime_dir.join("apps").join(name.as_str()),
+            known_hosts: data_dir.join("known_hosts"),
         }
     }
 
@@ -36,6 +40,24 @@ impl AppDirs {
     #[must_use]
     pub fn mirror(&self) -> PathBuf {
         self.root.join("repo.git")
+    }
+
+    /// The mirrors of the repository's submodules.
+    #[must_use]
+    pub fn modules(&self) -> PathBuf {
+        self.root.join("modules")
+    }
+
+    /// The directory of the app's ssh key, closed to everybody but the daemon's user.
+    #[must_use]
+    pub fn ssh(&self) -> PathBuf {
+        self.root.join("ssh")
+    }
+
+    /// The keys by which git servers are known again: one file for all apps, as they are the same servers.
+    #[must_use]
+    pub fn known_hosts(&self) -> &Path {
+        &self.known_hosts
     }
 
     /// The parent of all releases.

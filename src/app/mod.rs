@@ -27,7 +27,7 @@ pub mod name;
 pub mod operations;
 pub mod procfile;
 pub mod publisher;
-mod repository_url;
+pub(crate) mod repository_url;
 pub mod runnable;
 pub mod status;
 pub mod supervisor;

@@ -11,7 +11,7 @@ const MAX_LENGTH: usize = 2048;
 
 /// Why a URL is refused; the text says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum UrlError {
+pub(crate) enum UrlError {
     #[error("is empty: give the URL of a git repository, such as \"https://example.org/app.git\"")]
     Empty,
     #[error("is longer than {MAX_LENGTH} characters")]
@@ -48,7 +48,7 @@ pub(super) enum UrlError {
 ///
 /// # Errors
 /// [`UrlError`].
-pub(super) fn check(url: &str, allow_file_repos: bool) -> Result<(), UrlError> {
+pub(crate) fn check(url: &str, allow_file_repos: bool) -> Result<(), UrlError> {
     if url.is_empty() {
         return Err(UrlError::Empty);
     }

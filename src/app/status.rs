@@ -81,4 +81,7 @@ pub struct Status {
     pub processes: Vec<ProcessStatus>,
     /// What a person should look at.
     pub warnings: Vec<String>,
+    /// The public key for the repository, of an app that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deploy_key: Option<String>,
 }

@@ -15,6 +15,7 @@ pub mod deploy;
 pub mod document;
 pub mod env;
 pub mod events;
+pub mod key;
 pub mod logs;
 pub mod output;
 pub mod problem;
@@ -100,6 +101,8 @@ pub enum Command {
     Rollback(rollback::RollbackArgs),
     /// Show an application's processes
     Ps(ps::PsArgs),
+    /// Print the public key by which an application's repository is reached over ssh
+    Key(key::KeyArgs),
     /// Show an application's releases
     Releases(releases::ReleasesArgs),
     /// Say which application would answer a URL, and why
@@ -145,6 +148,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Redeploy(a) => with(&a.client, async |c, o| redeploy::run(&a, c, o).await),
         Command::Rollback(a) => with(&a.client, async |c, o| rollback::run(&a, c, o).await),
         Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
+        Command::Key(a) => with(&a.client, async |c, o| key::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
         Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
         Command::Events(a) => with(&a.client, async |c, o| events::run(&a, c, o).await),

@@ -44,6 +44,17 @@ impl Bounds {
         }
     }
 
+    /// These bounds, but `limit` from now at most.
+    #[must_use]
+    pub fn at_most(&self, limit: Duration) -> Self {
+        let deadline = self.deadline.min(Instant::now() + limit);
+        Self {
+            limit,
+            deadline,
+            cancel: self.cancel.clone(),
+        }
+    }
+
     /// Runs `work` within these bounds; it is dropped when they are reached.
     ///
     /// # Errors

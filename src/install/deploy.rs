@@ -34,6 +34,8 @@ pub struct Deploy {
 struct Manifest {
     procfile: Procfile,
     dotenv: BTreeMap<String, String>,
+    /// Of the checkout.
+    warnings: Vec<String>,
 }
 
 impl Deploy {
@@ -93,7 +95,10 @@ impl Deploy {
         let builds = steps.contains(&Step::Install);
         let mut manifest = self.checkout(&commit, !builds).await?;
         if builds {
-            manifest = self.install(manifest).await?;
+            manifest = Manifest {
+                warnings: std::mem::take(&mut manifest.warnings),
+                ..self.install(manifest).await?
+            };
         }
         let is_scaled = |name: &str| config.scale.contains_key(name);
         if let Some(command) = plan::release_command(is_scaled, &manifest.procfile) {
@@ -108,7 +113,7 @@ impl Deploy {
         } else {
             Step::Checkout
         };
-        self.complete(last, commit).await
+        self.complete(last, commit, manifest.warnings).await
     }
 
     /// Makes the app's directories, and removes what earlier deploys left that did not end.
@@ -156,9 +161,10 @@ impl Deploy {
             spec.timeouts.fetch,
             async |journal: Journal, bounds| {
                 let source = Source::new(&spec.dirs, &spec.config.repo, journal.clone(), bounds);
-                source.checkout(commit, &directory).await?;
+                let warnings = source.checkout(commit, &directory).await?;
                 // Before anything is built for nothing.
-                let manifest = self.read_manifest(&journal, last).await?;
+                let mut manifest = self.read_manifest(&journal, last).await?;
+                manifest.warnings = warnings;
                 if last {
                     self.hand_over(&journal).await?;
                 } else {
@@ -217,11 +223,17 @@ impl Deploy {
         Ok(Manifest {
             procfile,
             dotenv: dotenv.variables,
+            warnings: Vec::new(),
         })
     }
 
     /// The point of no return: writes the record.
-    async fn complete(&self, step: Step, commit: String) -> Result<Release, StepError> {
+    async fn complete(
+        &self,
+        step: Step,
+        commit: String,
+        warnings: Vec<String>,
+    ) -> Result<Release, StepError> {
         if *self.cancel.borrow() {
             return Err(StepError::Cancelled);
         }
@@ -231,6 +243,7 @@ impl Deploy {
             created: jiff::Timestamp::now(),
             document: self.spec.config.document.clone(),
             code: None,
+            warnings,
         };
         let dirs = self.spec.dirs.clone();
         let loaded = blocking(step, "cannot write the release's record", move || {

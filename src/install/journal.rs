@@ -48,6 +48,15 @@ impl Journal {
         }
     }
 
+    /// The same journal, hiding `secrets` too.
+    #[must_use]
+    pub fn hiding(&self, secrets: Vec<String>) -> Self {
+        Self {
+            mask: self.mask.and(secrets),
+            ..self.clone()
+        }
+    }
+
     /// The step it writes for.
     #[must_use]
     pub fn step(&self) -> Step {

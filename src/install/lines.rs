@@ -103,6 +103,13 @@ impl Mask {
         Self(secrets)
     }
 
+    /// This mask, hiding `secrets` too.
+    #[must_use]
+    pub fn and<S: Into<Vec<u8>>>(&self, secrets: impl IntoIterator<Item = S>) -> Self {
+        let own = self.0.iter().cloned();
+        Self::new(own.chain(secrets.into_iter().map(Into::into)))
+    }
+
     /// `line` without secrets.
     #[must_use]
     pub fn apply(&self, line: Vec<u8>) -> Vec<u8> {

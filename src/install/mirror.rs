@@ -1,37 +1,77 @@
-//! [`Mirror`]: the bare copy of an app's repository, and how it is kept whole.
+//! [`Mirror`]: the bare copy of a repository, the app's own or a submodule's, and how it is kept whole.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::bounds::{Bounds, StepError, blocking};
 use super::command::{self, Finished};
+use super::deploy_key;
 use super::failure;
 use super::git;
 use super::journal::Journal;
-use super::record::{Failure, Step};
+use super::record::Failure;
+use super::refusal::refusal;
 use super::remote::Remote;
 use super::tree;
+use super::upkeep;
 use crate::app::directories::AppDirs;
 use crate::durable;
 
+/// The HEAD of a mirror leads nowhere, so that nothing takes a commit for what is checked out (git-lfs would believe
+/// the `.lfsconfig` of HEAD).
+const NO_HEAD: &str = "refs/procserver/none";
+
 /// The bare copy of a repository. Only one deploy of an app runs at a time, so nobody else is at work in it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Mirror {
     pub(super) remote: Remote,
     pub(super) path: PathBuf,
     configuration: PathBuf,
+    pub(super) dirs: AppDirs,
     pub(super) journal: Journal,
     pub(super) bounds: Bounds,
 }
 
+/// What is found in a mirror's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    Absent,
+    Usable,
+    /// It is of another URL.
+    Foreign,
+    Damaged,
+}
+
+/// Why an update did not work.
+enum Trouble {
+    /// A new mirror may cure it.
+    Damage(Failure),
+    /// Some refs have names that no file here can have; the others are up to date.
+    LongNames,
+}
+
 impl Mirror {
-    pub(super) fn new(dirs: &AppDirs, url: &str, journal: Journal, bounds: Bounds) -> Self {
+    /// The mirror of the app's own repository.
+    pub(super) fn new(dirs: &AppDirs, remote: Remote, journal: Journal, bounds: Bounds) -> Self {
         Self {
-            remote: Remote::parse(url),
             path: dirs.mirror(),
             configuration: dirs.root().join("gitconfig"),
+            dirs: dirs.clone(),
+            remote,
             journal,
             bounds,
+        }
+    }
+
+    /// The mirror of a submodule, in a directory named after its URL: where it is checked out does not matter.
+    pub(super) fn of_module(&self, remote: Remote) -> Self {
+        let home = self.dirs.modules().join(upkeep::name(remote.url()));
+        Self {
+            path: home.join("repo.git"),
+            configuration: home.join("gitconfig"),
+            dirs: self.dirs.clone(),
+            journal: self.journal.hiding(remote.secrets()),
+            bounds: self.bounds.clone(),
+            remote,
         }
     }
 
@@ -40,15 +80,28 @@ impl Mirror {
     /// # Errors
     /// The remote refuses, the disk is full, a bound is reached.
     pub(super) async fn refresh(&self) -> Result<(), StepError> {
-        self.configure().await?;
+        self.prepare().await?;
         self.clear().await?;
-        if !self.is_usable().await? {
-            self.make_anew().await?;
-            return Ok(self.update().await??);
-        }
-        match self.update().await? {
-            Ok(()) => Ok(()),
-            Err(_) => self.repair().await,
+        match self.condition().await? {
+            Condition::Usable => {
+                // One that was made by an older server has another. If it is damaged, the update says so.
+                self.ask(&["symbolic-ref", "HEAD", NO_HEAD]).await?;
+                match self.update().await? {
+                    Err(Trouble::Damage(_)) => {
+                        let remark = "perhaps the mirror was damaged: it is made anew";
+                        self.journal.line(remark).await;
+                        self.replace().await
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Condition::Damaged => self.repair().await,
+            Condition::Foreign => {
+                let remark = "the mirror is of another URL: it is made anew";
+                self.journal.line(remark).await;
+                self.replace().await
+            }
+            Condition::Absent => self.fill().await,
         }
     }
 
@@ -57,26 +110,108 @@ impl Mirror {
     /// # Errors
     /// As [`Self::refresh`].
     pub(super) async fn repair(&self) -> Result<(), StepError> {
-        let remark = "the mirror seems to be damaged: it is made anew";
+        let remark = "the mirror was damaged: it is made anew";
         self.journal.line(remark).await;
-        self.make_anew().await?;
-        Ok(self.update().await??)
+        self.fill().await
     }
 
-    async fn configure(&self) -> Result<(), StepError> {
+    /// Fills a new mirror in place of one that may be good: it comes back if that fails.
+    async fn replace(&self) -> Result<(), StepError> {
+        let (step, what) = (self.journal.step(), "cannot put the old mirror aside");
+        let path = self.path.clone();
+        blocking(step, what, move || upkeep::put_aside(&path)).await?;
+        let filled = self.fill().await;
+        let (path, is_full) = (self.path.clone(), filled.is_ok());
+        blocking(step, what, move || match is_full {
+            true => upkeep::drop_aside(&path),
+            false => upkeep::take_back(&path),
+        })
+        .await?;
+        filled
+    }
+
+    async fn fill(&self) -> Result<(), StepError> {
+        self.make_anew().await?;
+        match self.update().await? {
+            Err(Trouble::Damage(failure)) => Err(failure.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes sure that it has `commit`, asking the remote only where it must.
+    ///
+    /// # Errors
+    /// As [`Self::refresh`]; the remote does not have it.
+    pub(super) async fn bring(&self, commit: &str) -> Result<(), StepError> {
+        self.prepare().await?;
+        if self.condition().await? == Condition::Usable && self.has(commit).await? {
+            return Ok(());
+        }
+        self.refresh().await?;
+        self.obtain(commit).await?;
+        if self.has(commit).await? {
+            return Ok(());
+        }
+        let shown = self.remote.shown();
+        let reason = format!("{shown} does not have the commit {commit}, which is recorded for it");
+        let failure = Failure::new(self.journal.step(), reason);
+        Err(failure
+            .hint("push the submodule's commits to its own repository, then redeploy")
+            .into())
+    }
+
+    pub(super) async fn has(&self, commit: &str) -> Result<bool, StepError> {
+        let wanted = format!("{commit}^{{commit}}");
+        let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options"];
+        let arguments: Vec<&str> = arguments.into_iter().chain([wanted.as_str()]).collect();
+        Ok(self.ask(&arguments).await?.0.succeeded())
+    }
+
+    /// Asks the remote for a commit that is on no branch, as the head of a pull request: most servers give it to who
+    /// knows its full id. If it does not, the commit is simply not there afterwards.
+    pub(super) async fn obtain(&self, id: &str) -> Result<(), StepError> {
+        if !self.has(id).await? {
+            let url = self.remote.url();
+            let options = ["--no-auto-maintenance", "--no-write-fetch-head"];
+            let more = ["--no-recurse-submodules", "--", url, id];
+            let arguments: Vec<&str> = ["fetch"].into_iter().chain(options).chain(more).collect();
+            self.ask(&arguments).await?;
+        }
+        Ok(())
+    }
+
+    /// What git is run with: its directory, its configuration, the key for ssh.
+    async fn prepare(&self) -> Result<(), StepError> {
         let (file, path) = (self.configuration.clone(), self.remote.path());
-        blocking(Step::Fetch, "cannot write git's configuration", move || {
+        let (step, what) = (self.journal.step(), "cannot write git's configuration");
+        let mirror = self.path.clone();
+        blocking(step, what, move || {
+            if let Some(home) = file.parent() {
+                std::fs::create_dir_all(home)?;
+            }
+            // A daemon that was killed has left it there.
+            upkeep::take_back(&mirror)?;
             // git compares with the path that a link leads to. If it leads nowhere, git says so.
             let real = path.as_ref().and_then(|p| std::fs::canonicalize(p).ok());
             let real = real.and_then(|p| p.into_os_string().into_string().ok());
             let local: Vec<String> = path.into_iter().chain(real).collect();
-            durable::replace(&file, git::configuration(&local).as_bytes(), 0o600)
+            let text = git::configuration(&local);
+            // It nearly always is what it was, and to be sure of a new file takes the disk some time.
+            match std::fs::read(&file) {
+                Ok(old) if old == text.as_bytes() => Ok(()),
+                _ => durable::replace(&file, text.as_bytes(), 0o600),
+            }
         })
-        .await
+        .await?;
+        if self.remote.is_ssh() {
+            deploy_key::ensure(&self.dirs, &self.journal, &self.bounds).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn git(&self, arguments: &[&str]) -> command::Program {
-        let mut program = git::program(&self.configuration, &self.remote, arguments);
+        let ssh = deploy_key::ssh(&self.dirs);
+        let mut program = git::program(&self.configuration, &self.remote, &ssh, arguments);
         program
             .environment
             .insert("GIT_DIR".into(), self.path.display().to_string());
@@ -93,39 +228,52 @@ impl Mirror {
     }
 
     /// Whether there is a mirror, of this very URL.
-    async fn is_usable(&self) -> Result<bool, StepError> {
-        if !self.path.join("HEAD").is_file() {
-            return Ok(false);
+    async fn condition(&self) -> Result<Condition, StepError> {
+        if self.path.symlink_metadata().is_err() {
+            return Ok(Condition::Absent);
+        }
+        let is_directory = self.path.symlink_metadata().is_ok_and(|m| m.is_dir());
+        if !is_directory || !self.path.join("HEAD").is_file() {
+            return Ok(Condition::Damaged);
         }
         let (finished, url) = self
             .ask(&["config", "--local", "--get", "remote.origin.url"])
             .await?;
-        Ok(finished.succeeded() && url.trim_end_matches('\n') == self.remote.url())
+        Ok(match url.trim_end_matches('\n') {
+            _ if !finished.succeeded() => Condition::Damaged,
+            url if url != self.remote.url() => Condition::Foreign,
+            _ if self.is_broken().await? => Condition::Damaged,
+            _ => Condition::Usable,
+        })
+    }
+
+    /// Whether a branch or tag leads to nothing: a pack is gone or damaged.
+    async fn is_broken(&self) -> Result<bool, StepError> {
+        let (finished, _) = self
+            .ask(&["for-each-ref", "--format=%(objecttype)"])
+            .await?;
+        Ok(!finished.succeeded())
     }
 
     /// Removes what a git that was killed, or ran out of disk, has left in the mirror. Nobody else is at work in it.
     async fn clear(&self) -> Result<(), StepError> {
         let mirror = self.path.clone();
-        blocking(Step::Fetch, "cannot clear the mirror", move || {
-            remove_where(&mirror, |name| name.ends_with(".lock"))?;
-            let objects = mirror.join("objects");
-            let temporary = |name: &str| {
-                ["tmp_", ".tmp-", "incoming-"]
-                    .iter()
-                    .any(|start| name.starts_with(start))
-            };
-            remove_where(&objects, temporary)?;
-            for entry in std::fs::read_dir(&objects).into_iter().flatten() {
-                remove_where(&entry?.path(), temporary)?;
-            }
-            Ok(())
-        })
-        .await
+        let (step, what) = (self.journal.step(), "cannot clear the mirror");
+        let locks = blocking(step, what, move || upkeep::clear(&mirror)).await?;
+        if !locks.is_empty() {
+            let remark = format!(
+                "the mirror was repaired: left locks are removed: {}",
+                locks.join(", ")
+            );
+            self.journal.line(remark).await;
+        }
+        Ok(())
     }
 
     async fn make_anew(&self) -> Result<(), StepError> {
         let mirror = self.path.clone();
-        blocking(Step::Fetch, "cannot remove the old mirror", move || {
+        let step = self.journal.step();
+        blocking(step, "cannot remove the old mirror", move || {
             tree::remove(&mirror)
         })
         .await?;
@@ -133,25 +281,26 @@ impl Mirror {
         // `--template=`: no hooks, no description, nothing that is not needed.
         self.must(&["init", "--quiet", "--bare", "--template=", "--", &mirror])
             .await?;
+        self.must(&["symbolic-ref", "HEAD", NO_HEAD]).await?;
         self.must(&["config", "--local", "remote.origin.url", self.remote.url()])
             .await?;
         // Other users have no business in it.
-        tree::directory(&self.path, 0o700, None).map_err(|e| {
-            failure::io(Step::Fetch, "cannot close the mirror to other users", &e).into()
-        })
+        tree::directory(&self.path, 0o700, None)
+            .map_err(|e| failure::io(step, "cannot close the mirror to other users", &e).into())
     }
 
-    async fn must(&self, arguments: &[&str]) -> Result<(), StepError> {
+    pub(super) async fn must(&self, arguments: &[&str]) -> Result<(), StepError> {
         let (finished, _) = self.ask(arguments).await?;
         if finished.succeeded() {
             return Ok(());
         }
         let command = format!("git {}", arguments[0]);
-        Err(failure::exited(Step::Fetch, &command, finished.status, finished.tail).into())
+        let step = self.journal.step();
+        Err(failure::exited(step, &command, finished.status, finished.tail).into())
     }
 
-    /// Fetches all branches and tags, as the remote has them now. The inner error is one that a new mirror may cure.
-    async fn update(&self) -> Result<Result<(), Failure>, StepError> {
+    /// Fetches all branches and tags, as the remote has them now.
+    async fn update(&self) -> Result<Result<(), Trouble>, StepError> {
         let program = self.git(&[
             "fetch",
             "--prune",
@@ -171,25 +320,32 @@ impl Mirror {
                 ended?
             }
         };
-        match git::refusal(&self.remote, finished.status, &finished.tail) {
+        if has_long_names(&finished.tail) {
+            let remark = "remark: some branches or tags have names too long for this machine; they are left out";
+            self.journal.line(remark).await;
+            return Ok(Err(Trouble::LongNames));
+        }
+        let step = self.journal.step();
+        let (ssh, key) = (deploy_key::ssh(&self.dirs), deploy_key::public(&self.dirs));
+        let (status, tail) = (finished.status, finished.tail);
+        match refusal(step, &self.remote, (&ssh, key.as_deref()), status, &tail) {
             Some(refusal) => Err(refusal.into()),
-            None => Ok(Err(failure::exited(
-                Step::Fetch,
+            None => Ok(Err(Trouble::Damage(failure::exited(
+                step,
                 "git fetch",
-                finished.status,
-                finished.tail,
-            ))),
+                status,
+                tail,
+            )))),
         }
     }
 }
 
-/// Removes the entries of `directory` whose name is `unwanted`; if it is no directory, there are none.
-fn remove_where(directory: &Path, unwanted: impl Fn(&str) -> bool) -> io::Result<()> {
-    for entry in std::fs::read_dir(directory).into_iter().flatten() {
-        let entry = entry?;
-        if entry.file_name().to_str().is_some_and(&unwanted) {
-            tree::remove(&entry.path())?;
-        }
-    }
-    Ok(())
+/// Whether a ref could not be written because no file can have its name. A line of a tail is cut, so that its end, where
+/// git says it, may be missing: then the name itself is as long.
+fn has_long_names(tail: &[String]) -> bool {
+    const LONGEST_FILE_NAME: usize = 255;
+    tail.iter().any(|line| {
+        line.contains("name too long")
+            || (line.starts_with("error: cannot lock ref") && line.len() > LONGEST_FILE_NAME)
+    })
 }

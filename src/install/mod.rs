@@ -4,25 +4,38 @@
 //! every command of theirs through [`command`]. A release becomes one when its record is written ([`release`]), as
 //! the last thing: whatever lies in `releases/` without a record is rubbish of a deploy that did not end.
 //!
-//! `plan`, `lines`, `remote`, `dpkg` and `failure` are pure.
+//! The code comes from git: [`source`] finds the commit in a mirror, `submodules` which other repositories belong to
+//! it, `checkout` writes their files, and `lfs` those that git only points to. All that git is told is in [`git`].
+//!
+//! `plan`, `lines`, `remote`, `refusal`, `gitmodules`, `pointer`, `ssh`, `dpkg` and `failure` are pure.
 
 pub mod bounds;
 pub mod build;
+mod checkout;
 pub mod command;
 pub mod deploy;
+pub mod deploy_key;
 pub mod dpkg;
 pub mod failure;
 pub mod git;
+pub mod gitmodules;
 pub mod installer;
 pub mod journal;
+mod lfs;
+mod lfs_store;
 pub mod lines;
 mod mirror;
 pub mod packages;
 pub mod plan;
+pub mod pointer;
 pub mod record;
+pub mod refusal;
 pub mod release;
 pub mod remote;
 mod room;
 mod sink;
 pub mod source;
+pub mod ssh;
+mod submodules;
 pub mod tree;
+mod upkeep;

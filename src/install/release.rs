@@ -38,6 +38,9 @@ pub struct ReleaseRecord {
     /// The release whose directory holds the code, when only the document is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u64>,
+    /// What its owner should know of the code, such as files that git only points to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl ReleaseRecord {
@@ -59,7 +62,7 @@ pub struct Release {
     pub procfile: Procfile,
     /// Its `.env`.
     pub dotenv: BTreeMap<String, String>,
-    /// Warnings of both files.
+    /// Warnings of both files, and of the record.
     pub warnings: Vec<String>,
 }
 
@@ -185,6 +188,7 @@ pub fn load(dirs: &AppDirs, id: u64) -> Result<Release, ReleaseError> {
     let (procfile, dotenv) = manifest_for(&directory, &record.document)?;
     let mut warnings = procfile.warnings.clone();
     warnings.extend(dotenv.warnings);
+    warnings.extend_from_slice(&record.warnings);
     Ok(Release {
         record,
         directory,
@@ -208,6 +212,7 @@ pub fn derive(
     let derived = ReleaseRecord {
         id,
         code: Some(source.code()),
+        warnings: source.warnings,
         commit: source.commit,
         created: jiff::Timestamp::now(),
         document,
@@ -370,6 +375,7 @@ mod tests {
             created: jiff::Timestamp::UNIX_EPOCH,
             document: serde_json::json!({"name": "a"}),
             code: None,
+            warnings: Vec::new(),
         };
         complete(dirs, &record).unwrap();
     }

@@ -79,6 +79,66 @@ impl Remote {
         self.credentials.as_ref()
     }
 
+    /// With the credentials of `parent`, when it is on the very same server (scheme, host and port) and has none of its
+    /// own: a submodule beside its repository.
+    #[must_use]
+    pub fn inheriting(mut self, parent: &Self) -> Self {
+        let Some(credentials) = &parent.credentials else {
+            return self;
+        };
+        let scope = self
+            .authority()
+            .map(|(scheme, host)| format!("{scheme}://{host}"));
+        let same = scope.is_some_and(|scope| scope.eq_ignore_ascii_case(&credentials.scope));
+        if self.credentials.is_none() && same {
+            self.credentials = Some(credentials.clone());
+        }
+        self
+    }
+
+    /// Scheme and authority, of a URL that has them.
+    fn authority(&self) -> Option<(&str, &str)> {
+        let (scheme, rest) = self.url.split_once("://")?;
+        Some((scheme, rest.split(['/', '?', '#']).next().unwrap_or(rest)))
+    }
+
+    /// Whether it is reached by ssh.
+    #[must_use]
+    pub fn is_ssh(&self) -> bool {
+        self.ssh_host().is_some()
+    }
+
+    /// The host as known_hosts names it: `host`, or `[host]:port` with another port than ssh's own.
+    #[must_use]
+    pub fn ssh_host(&self) -> Option<String> {
+        let plain = |host: &str| host.trim_matches(['[', ']']).to_owned();
+        let (scheme, authority) = match self.authority() {
+            Some(found) => found,
+            None if self.url.starts_with('/') => return None,
+            // `user@host:path`; the host may be an address in brackets.
+            None => {
+                let (_, rest) = self.url.split_once('@')?;
+                let end = rest
+                    .find("]:")
+                    .map_or_else(|| rest.find(':'), |at| Some(at + 1))?;
+                return Some(plain(&rest[..end]));
+            }
+        };
+        if !scheme.eq_ignore_ascii_case("ssh") {
+            return None;
+        }
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        match host.rsplit_once(':') {
+            Some((name, port)) if !host.ends_with(']') && port != "22" => {
+                Some(format!("[{}]:{port}", plain(name)))
+            }
+            Some((name, _)) if !host.ends_with(']') => Some(plain(name)),
+            _ => Some(plain(host)),
+        }
+    }
+
     /// What must not be in any log.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
@@ -159,6 +219,46 @@ mod tests {
             assert!(Remote::parse(url).secrets().is_empty());
         }
         assert_eq!(Remote::parse("ssh://git:pw@h/x").url(), "ssh://git@h/x");
+    }
+
+    #[test]
+    fn credentials_are_inherited_on_the_same_server_only() {
+        let parent = Remote::parse("https://ann:pw@h:8443/x.git");
+        let inherits = |url| {
+            let remote = Remote::parse(url).inheriting(&parent);
+            remote.credentials().is_some_and(|c| c.password == "pw")
+        };
+        assert!(inherits("https://h:8443/y.git"));
+        assert!(inherits("https://H:8443/y.git"));
+        for other in [
+            "https://h/y.git",
+            "http://h:8443/y.git",
+            "https://h:8443.evil/y.git",
+            "https://h:84430/y.git",
+            "https://evil/h:8443/",
+            "https://bob:own@h:8443/y.git",
+            "git@h:8443/y.git",
+        ] {
+            assert!(!inherits(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_named_as_in_known_hosts() {
+        for (url, host) in [
+            ("git@h:x/y.git", Some("h")),
+            ("git@[::1]:y.git", Some("::1")),
+            ("ssh://git@h/x", Some("h")),
+            ("ssh://git@h:22/x", Some("h")),
+            ("ssh://h:2222/x", Some("[h]:2222")),
+            ("ssh://git@[::1]:2222/x", Some("[::1]:2222")),
+            ("ssh://git@[::1]/x", Some("::1")),
+            ("https://git@h/x", None),
+            ("file:///a@b:c", None),
+            ("/srv/a@b:c", None),
+        ] {
+            assert_eq!(Remote::parse(url).ssh_host().as_deref(), host, "{url}");
+        }
     }
 
     #[test]

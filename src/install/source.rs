@@ -1,14 +1,15 @@
-//! From a document's reference to a commit, and from a commit to files, through the real git.
+//! [`Source`]: from a document's reference to a commit, and from a commit to files, through the real git.
 
 use std::path::Path;
 
-use super::bounds::{Bounds, StepError, blocking};
-use super::command;
-use super::failure;
+use super::bounds::{Bounds, StepError};
+use super::checkout;
 use super::journal::Journal;
+use super::lfs;
 use super::mirror::Mirror;
 use super::record::{Failure, Step};
-use super::tree;
+use super::remote::Remote;
+use super::submodules;
 use crate::app::config::{Reference, Repo};
 use crate::app::directories::AppDirs;
 
@@ -30,81 +31,39 @@ impl<'a> Source<'a> {
     #[must_use]
     pub fn new(dirs: &AppDirs, repo: &'a Repo, journal: Journal, bounds: Bounds) -> Self {
         Self {
-            mirror: Mirror::new(dirs, &repo.url, journal, bounds),
+            mirror: Mirror::new(dirs, Remote::parse(&repo.url), journal, bounds),
             reference: &repo.reference,
         }
     }
 
-    /// Brings the mirror up to date and returns the full id of the commit that is wanted.
+    /// Brings the mirror up to date, and those of the commit's submodules, and returns the full id of the commit that is
+    /// wanted. After it a checkout needs no network.
     ///
     /// # Errors
     /// The remote refuses, what is wanted is not there, the disk is full, a bound is reached.
     pub async fn fetch(&self) -> Result<String, StepError> {
         self.mirror.refresh().await?;
-        self.resolve().await
+        let commit = self.resolve().await?;
+        for part in submodules::collect(&self.mirror, &commit).await? {
+            lfs::fetch(&part).await?;
+        }
+        Ok(commit)
     }
 
-    /// Puts the files of `commit` into the new directory `to`, without a `.git`. When the mirror lacks an object, it
-    /// is made anew.
+    /// Puts the files of `commit`, its submodules and its LFS files into the new directory `to`, without a `.git`.
+    /// Returns what the app's owner should know.
     ///
     /// # Errors
     /// git's, a full disk's, a reached bound's.
-    pub async fn checkout(&self, commit: &str, to: &Path) -> Result<(), StepError> {
-        if let Err(failure) = self.write_files(commit, to).await? {
-            if failure::disk_is_full(&failure.log_tail) {
-                return Err(failure.into());
-            }
-            self.mirror.repair().await?;
-            // It may be on no branch any more.
-            self.obtain(commit).await?;
-            self.write_files(commit, to).await??;
-        }
-        if to.join(".gitmodules").is_file() {
-            self.mirror.journal
-                .line("remark: the repository has submodules; they are not fetched, their directories are empty")
-                .await;
-        }
-        Ok(())
-    }
-
-    /// The inner error is git's own.
-    async fn write_files(&self, commit: &str, to: &Path) -> Result<Result<(), Failure>, StepError> {
-        let (directory, index) = (to.to_owned(), self.mirror.path.join("procserver-index"));
-        let old = index.clone();
-        blocking(
-            Step::Checkout,
-            "cannot make the release's directory",
-            move || {
-                tree::remove(&directory)?;
-                tree::remove(&old)?;
-                tree::remove(&old.with_extension("lock"))?;
-                std::fs::create_dir(&directory)
-            },
-        )
-        .await?;
-        let mut program = self.mirror.git(&["read-tree", "--reset", "-u", commit]);
-        for (name, path) in [("GIT_INDEX_FILE", index.as_path()), ("GIT_WORK_TREE", to)] {
-            program
-                .environment
-                .insert(name.into(), path.display().to_string());
-        }
-        program.directory = Some(to.to_owned());
-        let finished = command::run(&program, &self.mirror.journal, &self.mirror.bounds).await?;
-        if finished.succeeded() {
-            return Ok(Ok(()));
-        }
-        let (status, tail) = (finished.status, finished.tail);
-        Ok(Err(failure::exited(
-            Step::Checkout,
-            "git read-tree",
-            status,
-            tail,
-        )))
+    pub async fn checkout(&self, commit: &str, to: &Path) -> Result<Vec<String>, StepError> {
+        let parts = submodules::collect(&self.mirror, commit).await?;
+        checkout::place(&parts, to).await
     }
 
     /// The full id of the wanted commit.
     async fn resolve(&self) -> Result<String, StepError> {
-        if self.names("refs/").await?.is_empty() {
+        let (branches, tags) = ("refs/heads/", "refs/tags/");
+        if self.names(branches).await?.is_empty() && self.names(tags).await?.is_empty() {
             let reason = format!("the repository {} is empty", self.mirror.remote.shown());
             return Err(Failure::new(Step::Fetch, reason)
                 .hint("push a commit, then redeploy")
@@ -167,7 +126,7 @@ impl<'a> Source<'a> {
         }
         let hex = hex.to_ascii_lowercase();
         if hex.len() >= 40 {
-            self.obtain(&hex).await?;
+            self.mirror.obtain(&hex).await?;
         }
         let (_, text) = self
             .mirror
@@ -190,22 +149,6 @@ impl<'a> Source<'a> {
                 .into());
         }
         Ok(commits.pop())
-    }
-
-    /// Asks the remote for a commit that is on no branch, as the head of a pull request: most servers give it to who
-    /// knows its full id. If it does not, the commit is simply not there afterwards.
-    async fn obtain(&self, id: &str) -> Result<(), StepError> {
-        if self.commit(id).await?.is_none() {
-            let url = self.mirror.remote.url();
-            let options = ["--no-auto-maintenance", "--no-write-fetch-head", "--"];
-            let arguments: Vec<&str> = ["fetch"]
-                .into_iter()
-                .chain(options)
-                .chain([url, id])
-                .collect();
-            self.mirror.ask(&arguments).await?;
-        }
-        Ok(())
     }
 
     async fn names(&self, prefix: &str) -> Result<Vec<String>, StepError> {

@@ -2,7 +2,16 @@
 //! it is who runs the tests.
 
 mod builds;
+mod hidden;
+mod hostile;
+mod http_server;
+mod lfs;
+mod mirrors;
 mod refusals;
+mod remotes;
 mod root;
+mod servers;
 mod sources;
+mod ssh;
+mod submodules;
 mod world;

@@ -20,7 +20,20 @@ pub(crate) struct Finished {
 
 /// The program under test, without what the developer's own environment would tell it.
 pub(crate) fn procserver() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_procserver"));
+    procserver_under(&[])
+}
+
+/// As [`procserver`], started by another program, which is given its path and arguments.
+pub(crate) fn procserver_under(program: &[String]) -> Command {
+    const PATH: &str = env!("CARGO_BIN_EXE_procserver");
+    let mut command = match program {
+        [] => Command::new(PATH),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(PATH);
+            command
+        }
+    };
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"PROCSERVER_") {
             command.env_remove(name);

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 
 use tempfile::TempDir;
 
-use super::command::procserver;
+use super::command::procserver_under;
 use super::server::Server;
 use super::wait::SOON;
 
@@ -25,6 +25,8 @@ pub(crate) struct Setup {
     directory: TempDir,
     flags: Vec<(&'static str, String)>,
     first_port: u16,
+    /// A program, with arguments, that starts the server.
+    under: Vec<String>,
 }
 
 /// A new temporary directory that other users can look into, as `/var/lib` is.
@@ -61,6 +63,7 @@ impl Setup {
             directory: world_readable_below(parent),
             flags: Vec::new(),
             first_port: next_slice(),
+            under: Vec::new(),
         }
         .flag("--listen", "127.0.0.1:0")
         .flag("--allow-file-repos", "true")
@@ -70,6 +73,12 @@ impl Setup {
     pub(crate) fn flag(mut self, name: &'static str, value: &str) -> Self {
         self.flags.retain(|(n, _)| *n != name);
         self.flags.push((name, value.to_owned()));
+        self
+    }
+
+    /// Started by another program, which must become it: by `exec`.
+    pub(crate) fn under(mut self, program: &[&str]) -> Self {
+        self.under = program.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -133,7 +142,7 @@ impl Setup {
             .unwrap();
         // The last port of the slice is for an app's own listener.
         let ports = format!("{}-{}", self.first_port, self.first_port + SLICE - 2);
-        let mut child = procserver()
+        let mut child = procserver_under(&self.under)
             .arg("serve")
             .arg("--data-dir")
             .arg(self.directory())

@@ -3,6 +3,7 @@
 use actix::prelude::*;
 
 use super::App;
+use crate::app::directories::AppDirs;
 use crate::app::lifecycle::{Kind, Wanted};
 use crate::app::status::{AppState, ProcessStatus, Status, Summary};
 use crate::install::record::DeploymentRecord;
@@ -28,7 +29,8 @@ pub struct View {
     pub document: serde_json::Value,
     /// One line.
     pub summary: Summary,
-    /// Live state; memory and CPU are filled in by the caller (`process::usage`), last lines by [`View::log`].
+    /// Live state; memory and CPU are filled in by the caller (`process::usage`), last lines by [`View::log`],
+    /// the deploy key from [`View::dirs`].
     pub status: Status,
     /// All kept records, oldest first.
     pub deployments: Vec<DeploymentRecord>,
@@ -38,6 +40,8 @@ pub struct View {
     pub current: Option<u64>,
     /// The log actor.
     pub log: ChildRef<Log>,
+    /// Where its files are.
+    pub dirs: AppDirs,
 }
 
 impl App {
@@ -108,6 +112,7 @@ impl App {
             deployment: self.deployments.last().map(|r| r.id),
             processes,
             warnings,
+            deploy_key: None,
         }
     }
 }
@@ -124,6 +129,7 @@ impl Handler<Inspect> for App {
             releases: self.releases.clone(),
             current: self.life.current(),
             log: self.log.clone(),
+            dirs: self.spec.dirs.clone(),
         }
     }
 }

@@ -1,0 +1,151 @@
+//! From the commits of a release's repositories to its files. The tree belongs to the daemon's user meanwhile, and
+//! nobody else is at work in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::bounds::{StepError, blocking};
+use super::command;
+use super::failure;
+use super::lfs;
+use super::lfs_store;
+use super::mirror::Mirror;
+use super::record::Failure;
+use super::submodules::Part;
+use super::tree;
+use super::upkeep;
+
+/// git's words for a commit that no mirror is to blame for.
+const BAD_TREE: [&str; 3] = ["invalid path", "name too long", "unable to create symlink"];
+
+/// Puts the files of all `parts` into the new directory `to`, without a `.git`; what its owner should know.
+///
+/// # Errors
+/// git's, a full disk's, a reached bound's.
+pub(super) async fn place(parts: &[Part], to: &Path) -> Result<Vec<String>, StepError> {
+    let mut remarks = Vec::new();
+    let mut mirrors: BTreeMap<PathBuf, (Mirror, BTreeSet<String>, BTreeSet<String>)> =
+        BTreeMap::new();
+    for part in parts {
+        let directory = to.join(&part.at);
+        write(part, to, &directory).await?;
+        let placed = lfs::place(part, &directory).await?;
+        remarks.extend(placed.remark);
+        let entry = mirrors.entry(part.mirror.path.clone());
+        let (_, commits, objects) = entry.or_insert_with(|| {
+            let nothing = BTreeSet::new();
+            (part.mirror.clone(), nothing.clone(), nothing)
+        });
+        commits.insert(part.commit.clone());
+        objects.extend(placed.objects);
+    }
+    let used: BTreeSet<PathBuf> = mirrors.keys().cloned().collect();
+    for (path, (mirror, commits, objects)) in mirrors {
+        mirror.tidy(&commits).await?;
+        let step = mirror.journal.step();
+        blocking(step, "cannot tidy the mirror", move || {
+            lfs_store::prune(&path, &objects)
+        })
+        .await?;
+    }
+    if let Some(Part { mirror, .. }) = parts.first() {
+        let modules = mirror.dirs.modules();
+        blocking(
+            mirror.journal.step(),
+            "cannot tidy the mirrors",
+            move || upkeep::prune_modules(&modules, &used),
+        )
+        .await?;
+    }
+    Ok(remarks)
+}
+
+/// Writes the files of one part. When the mirror lacks an object, it is made anew.
+async fn write(part: &Part, root: &Path, directory: &Path) -> Result<(), StepError> {
+    let Err(failure) = write_files(part, root, directory).await? else {
+        return Ok(());
+    };
+    let is_bad = |line: &String| BAD_TREE.iter().any(|words| line.contains(words));
+    if failure::disk_is_full(&failure.log_tail) || failure.log_tail.iter().any(is_bad) {
+        return Err(failure.into());
+    }
+    part.mirror.repair().await?;
+    // It may be on no branch any more.
+    part.mirror.obtain(&part.commit).await?;
+    Ok(write_files(part, root, directory).await??)
+}
+
+/// The inner error is git's own.
+async fn write_files(
+    part: &Part,
+    root: &Path,
+    directory: &Path,
+) -> Result<Result<(), Failure>, StepError> {
+    let mirror = &part.mirror;
+    let (step, index) = (mirror.journal.step(), index(mirror));
+    let (new, old, top, at) = (
+        directory.to_owned(),
+        index.clone(),
+        root.to_owned(),
+        part.at.clone(),
+    );
+    blocking(step, "cannot make the release's directory", move || {
+        if !at.is_empty() && !is_real(&top, &at) {
+            let detail = format!("{at} is no directory of the checkout");
+            return Err(io::Error::other(detail));
+        }
+        tree::remove(&new)?;
+        tree::remove(&old)?;
+        tree::remove(&old.with_extension("lock"))?;
+        std::fs::create_dir(&new)
+    })
+    .await?;
+    let mut program = mirror.git(&["read-tree", "--reset", "-u", &part.commit]);
+    in_tree(&mut program, &index, directory);
+    let finished = command::run(&program, &mirror.journal, &mirror.bounds).await?;
+    if finished.succeeded() {
+        return Ok(Ok(()));
+    }
+    let (status, tail) = (finished.status, finished.tail);
+    Ok(Err(failure::exited(step, "git read-tree", status, tail)))
+}
+
+/// The index of the last checkout from `mirror`.
+pub(super) fn index(mirror: &Mirror) -> PathBuf {
+    mirror.path.join("procserver-index")
+}
+
+/// Lets a git of a mirror work in `directory`.
+pub(super) fn in_tree(program: &mut command::Program, index: &Path, directory: &Path) {
+    for (name, path) in [("GIT_INDEX_FILE", index), ("GIT_WORK_TREE", directory)] {
+        let path = path.display().to_string();
+        program.environment.insert(name.into(), path);
+    }
+    program.directory = Some(directory.to_owned());
+}
+
+/// Whether every part of `path` below `root` is a directory, and none a link. Blocks.
+pub(super) fn is_real(root: &Path, path: &str) -> bool {
+    let mut at = root.to_owned();
+    path.split('/').all(|part| {
+        at.push(part);
+        at.symlink_metadata().is_ok_and(|found| found.is_dir())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_on_the_way_is_no_directory() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join("a/b")).unwrap();
+        std::os::unix::fs::symlink("a", home.path().join("link")).unwrap();
+        assert!(is_real(home.path(), "a/b"));
+        for other in ["link", "link/b", "none", "a/none"] {
+            assert!(!is_real(home.path(), other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The ssh key of an app: made when its repository is first reached by ssh, kept until the app is removed.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::bounds::{Bounds, StepError, blocking};
+use super::command::{self, Program};
+use super::failure;
+use super::git;
+use super::journal::Journal;
+use super::record::Failure;
+use super::release::read_regular;
+use super::ssh::Ssh;
+use super::tree;
+use crate::app::directories::AppDirs;
+use crate::durable;
+
+/// ssh-keygen's own name for a key of this kind, so that people know what it is.
+const PRIVATE: &str = "id_ed25519";
+const PUBLIC: &str = "id_ed25519.pub";
+
+/// How every public key of this kind begins.
+const KIND: &str = "ssh-ed25519 ";
+
+/// A key has some hundred bytes.
+const MAX_KEY: u64 = 16 * 1024;
+
+/// What ssh works with, for the app of `dirs`.
+#[must_use]
+pub fn ssh(dirs: &AppDirs) -> Ssh {
+    Ssh {
+        key: dirs.ssh().join(PRIVATE),
+        known_hosts: dirs.known_hosts().to_owned(),
+    }
+}
+
+/// The public half, as a line for a git server; `None`: there is no key. Blocks.
+#[must_use]
+pub fn public(dirs: &AppDirs) -> Option<String> {
+    let text = read_regular(&dirs.ssh().join(PUBLIC), MAX_KEY).ok()??;
+    let text = String::from_utf8(text).ok()?;
+    let line = text.trim();
+    (line.starts_with(KIND) && !line.contains('\n')).then(|| line.to_owned())
+}
+
+/// Makes a key where there is none.
+///
+/// # Errors
+/// `ssh-keygen` is not installed or fails, the disk refuses, a bound is reached.
+pub(super) async fn ensure(
+    dirs: &AppDirs,
+    journal: &Journal,
+    bounds: &Bounds,
+) -> Result<(), StepError> {
+    let own = dirs.clone();
+    let found = blocking(journal.step(), "cannot read the deploy key", move || {
+        if !own.ssh().is_dir() {
+            return Ok(Found::Nothing);
+        }
+        // ssh refuses a key that others may read, and it is right.
+        tree::directory(&own.ssh(), 0o700, None)?;
+        let private = read_regular(&own.ssh().join(PRIVATE), MAX_KEY)?;
+        Ok(match private {
+            Some(key) if !key.is_empty() && public(&own).is_some() => Found::Both,
+            Some(key) if !key.is_empty() => Found::Private,
+            _ => Found::Nothing,
+        })
+    })
+    .await?;
+    let told = match found {
+        Found::Both => return Ok(()),
+        Found::Private if restore_public(dirs, journal, bounds).await? => return Ok(()),
+        Found::Private => "the deploy key is damaged: a new one is made",
+        Found::Nothing => "a deploy key is made",
+    };
+    make(dirs, journal, bounds).await?;
+    journal.line(told).await;
+    Ok(())
+}
+
+enum Found {
+    Nothing,
+    Private,
+    Both,
+}
+
+/// The public half is in the private one. `false`: that one is damaged.
+async fn restore_public(
+    dirs: &AppDirs,
+    journal: &Journal,
+    bounds: &Bounds,
+) -> Result<bool, StepError> {
+    let key = dirs.ssh().join(PRIVATE).display().to_string();
+    let finished = run(&["-y", "-P", "", "-f", &key], journal, bounds).await?;
+    if !finished.succeeded() || !finished.stdout.starts_with(KIND.as_bytes()) {
+        return Ok(false);
+    }
+    let path = dirs.ssh().join(PUBLIC);
+    blocking(journal.step(), "cannot write the public key", move || {
+        durable::replace(&path, &finished.stdout, 0o600)
+    })
+    .await?;
+    Ok(true)
+}
+
+async fn make(dirs: &AppDirs, journal: &Journal, bounds: &Bounds) -> Result<(), StepError> {
+    let (step, what) = (journal.step(), "cannot make the deploy key");
+    let (directory, new) = (dirs.ssh(), dirs.ssh().with_extension("new"));
+    let fresh = new.clone();
+    blocking(step, what, move || {
+        tree::remove(&fresh)?;
+        tree::directory(&fresh, 0o700, None)
+    })
+    .await?;
+    let (comment, key) = (comment(dirs), new.join(PRIVATE).display().to_string());
+    let arguments = ["-q", "-t", "ed25519", "-N", "", "-C", &comment, "-f", &key];
+    let finished = run(&arguments, journal, bounds).await?;
+    if !finished.succeeded() {
+        let (status, tail) = (finished.status, finished.tail);
+        return Err(failure::exited(step, "ssh-keygen", status, tail).into());
+    }
+    blocking(step, what, move || settle(&new, &directory)).await
+}
+
+/// Puts a complete pair in its place: both halves at once.
+fn settle(new: &Path, directory: &Path) -> io::Result<()> {
+    for half in [PRIVATE, PUBLIC] {
+        File::open(new.join(half))?.sync_all()?;
+    }
+    durable::sync_directory(new)?;
+    tree::remove(directory)?;
+    std::fs::rename(new, directory)?;
+    directory.parent().map_or(Ok(()), durable::sync_directory)
+}
+
+/// What a git server shows beside the key.
+fn comment(dirs: &AppDirs) -> String {
+    let app = dirs.root().file_name().unwrap_or_default();
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    format!(
+        "procserver-{}@{}",
+        app.to_string_lossy(),
+        host.to_string_lossy()
+    )
+}
+
+async fn run(
+    arguments: &[&str],
+    journal: &Journal,
+    bounds: &Bounds,
+) -> Result<command::Finished, StepError> {
+    let program = Program {
+        name: "ssh-keygen",
+        arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+        environment: git::system_environment(),
+        directory: None,
+        quiet: true,
+    };
+    if !git::is_installed(program.name) {
+        return Err(Failure::new(
+            journal.step(),
+            "a repository that is reached by ssh needs ssh-keygen and ssh, which are not installed on this machine",
+        )
+        .hint("install them: apt-get install openssh-client, then redeploy")
+        .into());
+    }
+    command::run(&program, journal, bounds).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::name::AppName;
+
+    #[test]
+    fn only_a_public_key_is_shown() {
+        let home = tempfile::tempdir().unwrap();
+        let dirs = AppDirs::new(home.path(), home.path(), &AppName::parse("a").unwrap());
+        assert_eq!(public(&dirs), None);
+        std::fs::create_dir_all(dirs.ssh()).unwrap();
+        let path = dirs.ssh().join(PUBLIC);
+        std::fs::write(&path, "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
+        assert_eq!(public(&dirs), None);
+        std::fs::write(&path, "ssh-ed25519 AAAA x\n").unwrap();
+        assert_eq!(public(&dirs).as_deref(), Some("ssh-ed25519 AAAA x"));
+    }
+}

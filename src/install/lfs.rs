@@ -1,0 +1,212 @@
+//! Git LFS: files that a repository holds as pointers only, their content on a server of its own.
+//!
+//! git-lfs only downloads, into the mirror; the pointers are replaced here. So it never runs as a filter of git's, and
+//! what a repository says in `.lfsconfig` is not its configuration: of that the URL is taken, after the same check as
+//! any other, and which files are wanted.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+
+use super::bounds::{StepError, blocking};
+use super::checkout;
+use super::command;
+use super::git;
+use super::gitmodules;
+use super::lfs_store::{open, replace, store};
+use super::mirror::Mirror;
+use super::pointer::{self, Pointer};
+use super::record::Failure;
+use super::remote::Remote;
+use super::submodules::Part;
+use crate::app::repository_url;
+
+const PROGRAM: &str = "git-lfs";
+
+/// What was done with the pointers of a part.
+#[derive(Debug, Default)]
+pub(super) struct Placed {
+    /// The objects it needs.
+    pub(super) objects: BTreeSet<String>,
+    /// What the app's owner should know.
+    pub(super) remark: Option<String>,
+}
+
+/// Downloads what `part` needs and its mirror lacks; nothing where it does not use LFS, or git-lfs is not installed.
+///
+/// # Errors
+/// The server refuses or lacks an object; its URL is not allowed; a bound.
+pub(super) async fn fetch(part: &Part) -> Result<(), StepError> {
+    if !is_used(part).await? || !git::is_installed(PROGRAM) {
+        return Ok(());
+    }
+    let mirror = &part.mirror;
+    let mut program = mirror.git(&["fetch", "origin", &part.commit]);
+    program.name = PROGRAM;
+    configure(part, &mut program).await?;
+    let finished = command::run(&program, &mirror.journal, &mirror.bounds).await?;
+    if finished.succeeded() {
+        return Ok(());
+    }
+    let reason = format!(
+        "cannot fetch the Git LFS files of {}",
+        mirror.remote.shown()
+    );
+    let failure = Failure::new(mirror.journal.step(), reason).hint(
+        "its last lines say why; check that the files were pushed (git lfs push --all) and that this server may read them",
+    );
+    Err(failure.status(finished.status).tail(finished.tail).into())
+}
+
+/// Whether any `.gitattributes` of the commit speaks of LFS.
+async fn is_used(part: &Part) -> Result<bool, StepError> {
+    let options = ["grep", "--quiet", "--fixed-strings", "-e", "filter=lfs"];
+    let place = [part.commit.as_str(), "--", "*.gitattributes"];
+    let arguments: Vec<&str> = options.into_iter().chain(place).collect();
+    Ok(part.mirror.ask(&arguments).await?.0.succeeded())
+}
+
+/// The repository's own wishes, as far as they are harmless, above everything else that git-lfs reads.
+async fn configure(part: &Part, program: &mut command::Program) -> Result<(), StepError> {
+    git::set(program, "lfs.transfer.maxretries", "3");
+    let pattern = r"^lfs\.(url|fetchinclude|fetchexclude)$";
+    let wishes = part.settings(".lfsconfig", pattern).await?;
+    let wishes = wishes.split('\0').filter_map(|wish| wish.split_once('\n'));
+    for (key, value) in wishes {
+        match key {
+            "lfs.url" => git::set(program, key, &allowed(value, part)?),
+            _ => git::set(program, key, value),
+        }
+    }
+    Ok(())
+}
+
+/// The address of a Git LFS server; it gets the repository's credentials only where it is the same server.
+fn allowed(url: &str, part: &Part) -> Result<String, Failure> {
+    let refused = |why: String| {
+        let reason = format!("the Git LFS URL in .lfsconfig is not allowed: it {why}");
+        Failure::new(part.mirror.journal.step(), reason)
+    };
+    let url = gitmodules::resolved(url, part.mirror.remote.url())
+        .ok_or_else(|| refused("leads out of the repository's own server".into()))?;
+    repository_url::check(&url, false).map_err(|e| refused(e.to_string()))?;
+    Ok(Remote::parse(&url).url().to_owned())
+}
+
+/// Replaces the pointers in `directory`, the checkout of `part`, by what they point to.
+///
+/// # Errors
+/// As [`fetch`]; a full disk.
+pub(super) async fn place(part: &Part, directory: &Path) -> Result<Placed, StepError> {
+    if !is_used(part).await? {
+        return Ok(Placed::default());
+    }
+    let pointers = pointers(part, directory).await?;
+    let objects = pointers.iter().map(|(_, p)| p.id.clone()).collect();
+    let total = pointers.len();
+    let mut left = fill(&part.mirror, directory, pointers).await?;
+    if !left.is_empty() && git::is_installed(PROGRAM) {
+        // They may be damaged, or gone.
+        fetch(part).await?;
+        left = fill(&part.mirror, directory, left).await?;
+    }
+    let remark = left.first().map(|(path, _)| {
+        remark(
+            git::is_installed(PROGRAM),
+            &joined(&part.at, path),
+            left.len(),
+        )
+    });
+    let journal = &part.mirror.journal;
+    match &remark {
+        Some(remark) => journal.line(format!("remark: {remark}")).await,
+        None if total > 0 => journal.line(format!("{total} files from Git LFS")).await,
+        None => {}
+    }
+    Ok(Placed { objects, remark })
+}
+
+fn joined(parent: &str, path: &str) -> String {
+    if parent.is_empty() {
+        return path.to_owned();
+    }
+    format!("{parent}/{path}")
+}
+
+/// For `count` files that stay pointers, `first` among them.
+fn remark(installed: bool, first: &str, count: usize) -> String {
+    let what = match count {
+        1 => format!("{first} is only a pointer to a file in Git LFS"),
+        _ => format!("{count} files, {first} among them, are only pointers to files in Git LFS"),
+    };
+    if installed {
+        return format!("{what}: .lfsconfig leaves them out");
+    }
+    format!(
+        "{what}: git-lfs is not installed on this machine; add \"git-lfs\" to `packages`, or apt-get install git-lfs, then redeploy"
+    )
+}
+
+/// The files that git would hand to LFS, and that are pointers.
+async fn pointers(part: &Part, directory: &Path) -> Result<Vec<(String, Pointer)>, StepError> {
+    let mirror = &part.mirror;
+    let mut program = mirror.git(&["ls-files", "-z", "--", ":(attr:filter=lfs)"]);
+    program.quiet = true;
+    checkout::in_tree(&mut program, &checkout::index(mirror), directory);
+    let listed = command::run(&program, &mirror.journal, &mirror.bounds).await?;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let directory = directory.to_owned();
+    blocking(
+        mirror.journal.step(),
+        "cannot read the checkout",
+        move || {
+            let mut found = Vec::new();
+            for path in text.split('\0').filter(|path| gitmodules::is_inside(path)) {
+                let Some(file) = open(&directory, path, false)? else {
+                    continue;
+                };
+                let mut bytes = Vec::new();
+                file.take(pointer::MAX + 1).read_to_end(&mut bytes)?;
+                found.extend(pointer::parse(&bytes).map(|pointer| (path.to_owned(), pointer)));
+            }
+            Ok(found)
+        },
+    )
+    .await
+}
+
+/// Replaces `pointers`; those whose object is not there.
+async fn fill(
+    mirror: &Mirror,
+    directory: &Path,
+    pointers: Vec<(String, Pointer)>,
+) -> Result<Vec<(String, Pointer)>, StepError> {
+    let (store, root) = (store(&mirror.path), directory.to_owned());
+    let (step, what) = (mirror.journal.step(), "cannot write a file from Git LFS");
+    let work = move || {
+        let mut left = Vec::new();
+        for (path, pointer) in pointers {
+            if !replace(&store, &root, &path, &pointer)? {
+                left.push((path, pointer));
+            }
+        }
+        Ok(left)
+    };
+    // Large files take their time: a cancelled deploy does not wait for them.
+    let held = mirror.bounds.hold(blocking(step, what, work)).await;
+    held.unwrap_or_else(|bound| Err(bound.into_error(step, "Git LFS", Vec::new())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_serves_pointers_is_told_what_to_install() {
+        let one = remark(false, "a.bin", 1);
+        assert!(one.starts_with("a.bin is only a pointer") && one.contains("git-lfs"));
+        let many = remark(false, "lib/a.bin", 3);
+        assert!(many.starts_with("3 files, lib/a.bin among them"));
+        assert!(remark(true, "a", 1).ends_with(".lfsconfig leaves them out"));
+    }
+}

@@ -1,0 +1,116 @@
+//! How ssh is run by git: with the app's own key and nobody's configuration, asking nobody anything (pure).
+
+use std::path::{Path, PathBuf};
+
+/// The files that ssh works with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ssh {
+    /// The app's private key.
+    pub key: PathBuf,
+    /// The keys of servers that were met before.
+    pub known_hosts: PathBuf,
+}
+
+/// Whatever the server or a configuration says: no prompt, no agent, no other key, no password, no forwarding. A server
+/// that is met for the first time is remembered, one whose key has changed is refused (ssh_config(5)).
+const OPTIONS: [&str; 11] = [
+    "BatchMode=yes",
+    "IdentitiesOnly=yes",
+    "IdentityAgent=none",
+    "PreferredAuthentications=publickey",
+    "ClearAllForwardings=yes",
+    "StrictHostKeyChecking=accept-new",
+    "GlobalKnownHostsFile=/dev/null",
+    "UpdateHostKeys=no",
+    "ConnectTimeout=30",
+    "ServerAliveInterval=30",
+    "ServerAliveCountMax=4",
+];
+
+impl Ssh {
+    /// The value of `GIT_SSH_COMMAND`, which git gives to a shell.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let files = [
+            format!("IdentityFile={}", value(&self.key)),
+            format!("UserKnownHostsFile={}", value(&self.known_hosts)),
+        ];
+        let mut command = String::from("ssh -F none");
+        for option in OPTIONS.into_iter().chain(files.iter().map(String::as_str)) {
+            command.push_str(" -o ");
+            command.push_str(&quoted(option));
+        }
+        command
+    }
+
+    /// What a person types to forget the key of `host`.
+    #[must_use]
+    pub fn forget(&self, host: &str) -> String {
+        let file = self.known_hosts.display().to_string();
+        format!("ssh-keygen -f {} -R {}", quoted(&file), quoted(host))
+    }
+}
+
+/// A path as ssh_config(5) reads it back: it may have spaces, and `%` begins a token.
+fn value(path: &Path) -> String {
+    let mut text = String::from("\"");
+    for character in path.display().to_string().chars() {
+        match character {
+            '%' => text.push_str("%%"),
+            '"' | '\\' => text.extend(['\\', character]),
+            other => text.push(other),
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// One word for a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_=./:@".contains(&b);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ssh(directory: &str) -> Ssh {
+        Ssh {
+            key: Path::new(directory).join("key"),
+            known_hosts: Path::new(directory).join("known_hosts"),
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_and_no_other_key_is_tried() {
+        let command = ssh("/data").command();
+        for part in [
+            "ssh -F none ",
+            " -o BatchMode=yes",
+            " -o IdentitiesOnly=yes",
+            " -o IdentityAgent=none",
+            " -o StrictHostKeyChecking=accept-new",
+            r#" -o 'IdentityFile="/data/key"'"#,
+        ] {
+            assert!(command.contains(part), "{part}: {command}");
+        }
+    }
+
+    #[test]
+    fn odd_paths_reach_ssh_as_they_are() {
+        let command = ssh("/a b/50%/it's").command();
+        assert!(command.contains(r#"'IdentityFile="/a b/50%%/it'\''s/key"'"#));
+    }
+
+    #[test]
+    fn the_way_to_forget_a_host_can_be_pasted() {
+        assert_eq!(
+            ssh("/data").forget("[h]:22"),
+            "ssh-keygen -f /data/known_hosts -R '[h]:22'"
+        );
+    }
+}
