@@ -18,6 +18,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
+use super::brand::Brand;
 use super::cgroup;
 use super::identity::{self, Purpose};
 use super::seal::Seal;
@@ -36,6 +37,7 @@ pub(super) struct Instructions {
     pub(super) output: Output,
     pub(super) identity: Option<Purpose>,
     pub(super) cgroup: Option<PathBuf>,
+    pub(super) brand: Brand,
     pub(super) seal: Option<Seal>,
     pub(super) nice: Option<i32>,
     pub(super) umask: u32,
@@ -79,15 +81,34 @@ pub enum Step {
 pub(super) struct Failure {
     pub(super) step: Step,
     pub(super) reason: String,
+    /// The machine lacks something that another app may be using up: nothing is wrong with this one.
+    pub(super) is_shortage: bool,
 }
 
 impl Failure {
-    fn new(step: Step, what: impl std::fmt::Display, why: impl std::fmt::Display) -> Self {
+    fn new(step: Step, what: impl std::fmt::Display, why: impl Into<io::Error>) -> Self {
+        let why = why.into();
         Self {
             step,
             reason: format!("{what}: {why}"),
+            is_shortage: is_shortage(&why),
         }
     }
+}
+
+/// Whether there is too little of processes (also of the app's user: execve(2) tells that after setuid(2)), memory,
+/// descriptors or room on a disk.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const SHORTAGES: [Errno; 6] = [
+        Errno::AGAIN,
+        Errno::NOMEM,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOSPC,
+        Errno::DQUOT,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| SHORTAGES.contains(&errno))
 }
 
 /// Runs the verb. To be called before there is any other thread. Returns only by becoming another program or by
@@ -175,6 +196,8 @@ fn set_limits(instructions: &Instructions) -> Result<(), Failure> {
         rustix::process::setrlimit(Resource::Nofile, limit)
             .map_err(|e| Failure::new(Step::Limits, "open files", e))?;
     }
+    // Without it, what leaves session and environment behind is found only in a control group.
+    let _ = instructions.brand.put_on();
     // The daemon may be protected from the OOM killer; its apps are what it should take instead. Not where /proc is
     // read-only, which is no reason to start nothing.
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
@@ -239,7 +262,7 @@ fn switch_to(credentials: &Credentials) -> Result<(), Failure> {
         return Err(Failure::new(
             Step::Account,
             format!("user \"{}\"", credentials.user),
-            "root could be regained, so nothing was started",
+            io::Error::other("root could be regained, so nothing was started"),
         ));
     }
     Ok(())
@@ -264,7 +287,7 @@ fn replace_self(instructions: &Instructions) -> Failure {
         }
         Exec::Program(words) => {
             let Some((program, arguments)) = words.split_first() else {
-                return Failure::new(Step::Exec, "command", "is empty");
+                return Failure::new(Step::Exec, "command", io::Error::other("is empty"));
             };
             let mut command = Command::new(program);
             command.args(arguments);

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
+use super::brand::Brand;
 use super::cgroup::Cgroup;
 use super::exec::{Credentials, Failure, Instructions, Step, VERB};
 use super::exit::ExitStatus;
@@ -41,7 +42,7 @@ pub struct ExecSpec {
     /// The whole environment; [`MARKER`] is added.
     pub environment: BTreeMap<String, String>,
     /// Unique on this machine among what runs at the same time, e.g. the absolute path of a directory that belongs to
-    /// this run alone: by it [`stop`] finds what left the session.
+    /// this run alone: [`MARKER`] and the brand are made of it, by which [`stop`] finds what left the session.
     pub instance: String,
     /// Where it may not write.
     pub seal: Option<Seal>,
@@ -102,7 +103,7 @@ impl Spawned {
 /// Why nothing runs. The text is for the person who deploys.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    /// The helper itself could not be started: the machine's trouble, not the app's.
+    /// The helper itself could not be started, or lacked what it needed: the machine's trouble, not the app's.
     #[error("this machine could not start a process: {0}")]
     Host(#[source] io::Error),
     /// A step of the set-up failed.
@@ -236,9 +237,12 @@ async fn instruct(child: &mut std::process::Child, text: &[u8]) -> Result<(), Sp
     }
     let failure: Failure =
         serde_json::from_slice(&answer).map_err(|e| SpawnError::Host(io::Error::other(e)))?;
-    Err(SpawnError::Setup {
-        step: failure.step,
-        reason: failure.reason,
+    Err(match failure.is_shortage {
+        true => SpawnError::Host(io::Error::other(failure.reason)),
+        false => SpawnError::Setup {
+            step: failure.step,
+            reason: failure.reason,
+        },
     })
 }
 
@@ -256,6 +260,7 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
         environment,
         output: spec.output.clone(),
         identity: spec.identity.clone(),
+        brand: Brand::of(&spec.instance),
         seal: spec.seal.clone(),
         cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),
         nice: spec.nice,
