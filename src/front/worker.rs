@@ -23,6 +23,7 @@ use super::visitors::Visitors;
 use crate::router::backend::{Lease, Load};
 use crate::router::replica::{Replica, Select, Selection};
 use crate::router::table::Table;
+use crate::threads;
 
 /// How often idle connections to backends are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -98,6 +99,7 @@ impl Worker {
                 let worker = Rc::new(Self::new(plan));
                 *present = Rc::downgrade(&worker);
                 worker.start(plan);
+                threads::keep_one();
                 worker
             })
         })

@@ -2,11 +2,14 @@
 
 mod actors;
 mod borders;
+mod clock;
 mod configuration;
 mod daemon;
 mod events;
 mod output;
 mod processes;
+mod shortage;
+mod signals;
 mod strays;
 
 use serde_json::json;
