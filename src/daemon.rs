@@ -89,7 +89,7 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     make_directories(&settings)?;
     let _lock = Lock::acquire(&settings.data_dir)?;
     cgroup::prepare();
-    seal::prepare();
+    seal::prepare(&[&settings.data_dir, &settings.runtime_dir]);
     let listeners = settings
         .listen
         .iter()

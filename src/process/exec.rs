@@ -1,8 +1,8 @@
 //! The hidden verb `procserver exec`: sets a process up from inside, then becomes it.
 //!
 //! The daemon is multi-threaded, so it must not run code between fork and exec. It starts itself anew instead; this
-//! code is alone in its process, single-threaded, and needs no unsafe. [`Instructions`] come as JSON on stdin; a
-//! [`Failure`] goes as JSON to stdout, a pipe that exec closes: its end without a word means the command runs.
+//! code is alone in its process, single-threaded, and needs no unsafe. [`Instructions`] come as JSON on stdin; what is
+//! to be told goes as JSON to stdout, a pipe that exec closes: its end without a [`Failure`] means the command runs.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -76,7 +76,16 @@ pub enum Step {
     Exec,
 }
 
-/// What goes over the error pipe.
+/// What goes over the error pipe, one word a line. No `Failed` among them: the command runs.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Word {
+    Failed(Failure),
+    /// There is no seal on it, and why.
+    Unsealed(String),
+}
+
+/// Which step failed, and why.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Failure {
     pub(super) step: Step,
@@ -120,12 +129,17 @@ pub fn run() -> ! {
         std::process::exit(1);
     };
     close_inherited(report.as_raw_fd());
-    let Err(failure) = become_command();
-    if let Ok(text) = serde_json::to_vec(&failure) {
+    let Err(failure) = become_command(&mut report);
+    tell(&mut report, &Word::Failed(failure));
+    std::process::exit(1);
+}
+
+fn tell(report: &mut File, word: &Word) {
+    if let Ok(mut text) = serde_json::to_vec(word) {
+        text.push(b'\n');
         // Nobody is left to tell when the daemon is gone.
         let _ = report.write_all(&text);
     }
-    std::process::exit(1);
 }
 
 /// Closes what the daemon itself had inherited without close-on-exec (a shell's, systemd's sockets): an app must get
@@ -143,7 +157,7 @@ fn close_inherited(report: RawFd) {
     }
 }
 
-fn become_command() -> Result<std::convert::Infallible, Failure> {
+fn become_command(report: &mut File) -> Result<std::convert::Infallible, Failure> {
     let instructions = read_instructions()?;
     rustix::process::setsid().map_err(|e| Failure::new(Step::Session, "setsid", e))?;
     if let Some(group) = &instructions.cgroup {
@@ -159,7 +173,9 @@ fn become_command() -> Result<std::convert::Infallible, Failure> {
     }
     if let Some(seal) = &instructions.seal {
         // While every directory on the way can be read. Ownership protects most of it, too: no reason to start nothing.
-        let _ = seal.apply();
+        if let Err(error) = seal.apply() {
+            tell(report, &Word::Unsealed(error.to_string()));
+        }
     }
     if let Some(credentials) = &instructions.credentials {
         switch_to(credentials)?;

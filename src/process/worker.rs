@@ -19,7 +19,7 @@ pub use super::spec::ProcessSpec;
 use super::state::{Attempt, Command, Event, Life};
 use super::stop::{self, Stopped};
 use super::turns::{self, Turn};
-use super::{instance, port_holder, readiness};
+use super::{instance, port_holder, readiness, seal};
 use crate::logs::log::{Attach, Detach, Log};
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
 
@@ -64,6 +64,7 @@ pub struct Process {
     lease: Option<PortLease>,
     port: Option<u16>,
     port_warning: Option<String>,
+    seal_warning: Option<String>,
     started_at: Option<jiff::Timestamp>,
     is_attached: bool,
     /// While it starts with the server.
@@ -97,6 +98,7 @@ impl Process {
             running: None,
             lease: None,
             port_warning: None,
+            seal_warning: None,
             started_at: None,
             is_attached: false,
             turn: None,
@@ -227,6 +229,7 @@ impl Process {
                     ctx.run_later(turns::LONGEST, |this, _| this.turn = None);
                 }
                 this.is_attached = true;
+                this.warn_of_no_seal(spawned.unsealed);
                 this.started_at = Some(jiff::Timestamp::now());
                 this.running = Some(Rc::new(spawned.running));
                 Event::Running { pid: spawned.pid }
@@ -266,6 +269,16 @@ impl Process {
             this.port_warning = warning.ok();
             this.report(None);
         }));
+    }
+
+    fn warn_of_no_seal(&mut self, why: Option<String>) {
+        self.seal_warning = why.map(|why| {
+            let files = "releases and other apps' files";
+            format!("it runs without landlock ({why}): only their owners keep it from writing to {files}")
+        });
+        if let Some(warning) = &self.seal_warning {
+            seal::warn(&format!("{} {}", self.spec.app, self.spec.id), warning);
+        }
     }
 
     fn watch(&mut self, attempt: Attempt, ctx: &mut Context<Self>) {
@@ -398,7 +411,8 @@ impl Process {
                 .life
                 .spawn_error()
                 .map(str::to_owned)
-                .or_else(|| self.port_warning.clone()),
+                .or_else(|| self.port_warning.clone())
+                .or_else(|| self.seal_warning.clone()),
         }
     }
 }
