@@ -5,6 +5,7 @@
 //!                                            └─ the API on the Unix socket
 //! ```
 
+mod descriptors;
 mod lock;
 mod root;
 mod signals;
@@ -86,6 +87,7 @@ pub enum DaemonError {
 /// [`DaemonError`].
 pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonError> {
     signals::unblock();
+    descriptors::raise_limit();
     make_directories(&settings)?;
     let _lock = Lock::acquire(&settings.data_dir)?;
     cgroup::prepare();

@@ -4,6 +4,7 @@ mod actors;
 mod borders;
 mod clock;
 mod configuration;
+mod crowd;
 mod daemon;
 mod events;
 mod output;
