@@ -185,16 +185,17 @@ impl Process {
         let directory = self.spec.instance_directory();
         let account = self.spec.account.clone();
         // Before the process runs: its first line must have a reader.
-        let attaching = (!self.is_attached).then(|| attach(self.log.clone(), self.attach()));
+        let (is_attached, attaching) = (self.is_attached, attach(self.log.clone(), self.attach()));
         let turn = self.turn_to_start();
         let spawned = async move {
             let turn = turn.await?;
-            tokio::task::spawn_blocking(move || instance::prepare(&directory, account.as_ref()))
-                .await
+            let prepare = move || instance::prepare(&directory, account.as_ref());
+            let prepared = tokio::task::spawn_blocking(prepare).await;
+            let is_new = prepared
                 .map_err(std::io::Error::other)
                 .flatten()
                 .map_err(|e| e.to_string())?;
-            if let Some(attaching) = attaching {
+            if is_new || !is_attached {
                 attaching.await?;
             }
             let spawned = spawn::spawn(&spec).await.map_err(|e| describe(&e))?;

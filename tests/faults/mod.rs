@@ -7,6 +7,7 @@ mod configuration;
 mod crowd;
 mod daemon;
 mod events;
+mod hostile;
 mod output;
 mod processes;
 mod shortage;
