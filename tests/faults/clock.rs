@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::deploy;
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::http::Request;
-use crate::support::machine::send_signal;
+use crate::support::machine::{is_alive, is_root, send_signal, skip};
 use crate::support::server::Server;
 use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
@@ -200,6 +200,38 @@ fn a_clock_that_is_set_forward_and_back_restarts_kills_ends_and_loses_nothing() 
     assert_each_line_once(&counted(&clocked.server, "tail=all"));
     let restarts = ids.map(|id| clocked.server.process("echo", id)["restarts"].clone());
     assert_eq!(restarts, [json!(0), json!(0)]);
+}
+
+#[test]
+fn a_daemon_that_counts_the_time_since_boot_otherwise_takes_nobody_for_another() {
+    if !is_root() {
+        return skip("another time namespace", "only root can make one");
+    }
+    let setup = Setup::new();
+    let launcher = setup.directory().join("launcher");
+    std::fs::write(&launcher, "env").unwrap();
+    let words = format!("exec $(cat {}) \"$@\"", launcher.display());
+    let mut server = setup.launched_by(&["sh", "-c", &words, "sh"]).start();
+    let _repo = deploy(&server, "echo", COUNTER);
+    let ids = ["web.1", "count.1"];
+    let pids = ids.map(|id| server.ready_pid("echo", id));
+    server.kill();
+    // proc(5) then shows other start times of the same processes.
+    std::fs::write(
+        &launcher,
+        "unshare --time --boottime 100000 --monotonic 100000",
+    )
+    .unwrap();
+    server.start_again();
+    let again = ids.map(|id| server.ready_pid("echo", id));
+    for (old, new) in pids.into_iter().zip(again) {
+        assert!(old == new || !is_alive(old), "{old} runs beside {new}");
+    }
+    server.visit("/echo/").expect(200);
+    // Once they are known by its own time, it is as ever.
+    server.kill();
+    server.start_again();
+    assert_eq!(ids.map(|id| server.ready_pid("echo", id)), again);
 }
 
 #[test]
