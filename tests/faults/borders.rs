@@ -62,7 +62,7 @@ fn an_app_that_runs_without_landlock_says_so_and_the_log_says_it_once() {
     // What may be written beside the server's directory cannot be listed by its user.
     let closed = tempfile::tempdir_in("/var/lib").unwrap();
     std::fs::set_permissions(closed.path(), PermissionsExt::from_mode(0o711)).unwrap();
-    let server = Setup::below(closed.path()).as_nobody().start();
+    let server = Setup::below(closed.path()).by_nobody().start();
     if !server.log().contains("landlock keeps apps") {
         return skip("landlock that cannot be used", "the kernel has no landlock");
     }

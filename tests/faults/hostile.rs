@@ -157,7 +157,7 @@ fn logs_that_are_removed_under_it_go_on_in_new_files() {
 #[test]
 fn a_data_directory_that_is_closed_for_a_while_ends_nothing() {
     let setup = if is_root() {
-        Setup::new().as_nobody()
+        Setup::new().by_nobody()
     } else {
         Setup::new()
     };
@@ -170,7 +170,8 @@ fn a_data_directory_that_is_closed_for_a_while_ends_nothing() {
     let token = server.token();
     let data = server.directory().to_owned();
     let mode = |mode| {
-        std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap()
+        std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .unwrap();
     };
     mode(0o000);
     send_signal(worker, Signal::SIGKILL);
@@ -366,7 +367,7 @@ fn a_user_who_sees_only_processes_of_its_own_stops_all_of_an_app() {
         "mount -t proc -o hidepid=2 proc /proc; exec setpriv --reuid={} --regid={} --clear-groups --inh-caps=-all \"$@\"",
         nobody.uid, nobody.gid
     );
-    let server = Setup::new().as_nobody().with_mounts(&script).start();
+    let server = Setup::new().by_nobody().with_mounts(&script).start();
     let children = "double: (setsid env -i sh -c 'cd /; exec sleep 600 <&- >/dev/null 2>&1' &) ; exec sleep 600\n";
     let _repo = deploy(&server, "echo", children);
     let of_nobody = || {

@@ -39,7 +39,7 @@ fn process_limit(pid: i32) -> String {
 fn when_the_machine_has_no_process_left_it_is_to_blame_and_what_runs_goes_on() {
     // Root has no such limit.
     let setup = if is_root() {
-        Setup::new().as_nobody()
+        Setup::new().by_nobody()
     } else {
         Setup::new()
     };

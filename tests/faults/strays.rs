@@ -79,7 +79,7 @@ fn no_child_survives_where_the_server_is_not_root() {
     if !is_root() {
         return skip("the same as nobody", "the tests are not root as it is");
     }
-    let server = Setup::new().as_nobody().start();
+    let server = Setup::new().by_nobody().start();
     assert!(!has_cgroups(&server), "{}", server.log());
     no_child_survives(&server);
 }

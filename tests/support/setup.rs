@@ -90,7 +90,7 @@ impl Setup {
     }
 
     /// Runs it as the user `nobody`, to whom its directory is given. Only root can.
-    pub(crate) fn as_nobody(self) -> Self {
+    pub(crate) fn by_nobody(self) -> Self {
         let nobody = nix::unistd::User::from_name("nobody")
             .unwrap()
             .expect("it is on every machine");
