@@ -5,8 +5,10 @@
 //!                                            └─ the API on the Unix socket
 //! ```
 
+mod descriptors;
 mod lock;
 mod root;
+mod signals;
 mod sockets;
 mod tree;
 
@@ -15,15 +17,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix_rt::System;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 use crate::api::{socket, token};
 use crate::app::apps::{Apps, Rescan};
 use crate::process::{cgroup, seal};
 use crate::settings::Settings;
 use crate::supervision::{ChildRef, Exit};
+use crate::threads;
 
 use lock::Lock;
+use signals::Signals;
 use sockets::{bind, bind_unix};
 use tree::Tree;
 
@@ -82,16 +86,19 @@ pub enum DaemonError {
 /// # Errors
 /// [`DaemonError`].
 pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonError> {
+    signals::unblock();
+    descriptors::raise_limit();
     make_directories(&settings)?;
     let _lock = Lock::acquire(&settings.data_dir)?;
     cgroup::prepare();
-    seal::prepare();
+    seal::prepare(&[&settings.data_dir, &settings.runtime_dir]);
     let listeners = settings
         .listen
         .iter()
         .map(|address| bind(*address))
         .collect::<Result<Vec<_>, _>>()?;
-    System::new().block_on(serve(Arc::new(settings), listeners, ready))
+    let runtime = threads::runtime().map_err(|e| DaemonError::Start(e.to_string()))?;
+    System::with_tokio_rt(|| runtime).block_on(serve(Arc::new(settings), listeners, ready))
 }
 
 async fn serve(
@@ -101,12 +108,13 @@ async fn serve(
 ) -> Result<(), DaemonError> {
     // Before anything runs, so that none is missed.
     let mut signals = Signals::listen()?;
-    let hangup = listen(SignalKind::hangup())?;
+    let hangup = signals::hangup()?;
+    signals::default_for_children();
     let token_path = settings.data_dir.join("token");
     let token = token::load_or_create_token(&token_path).map_err(|e| io_error(&token_path, e))?;
     let listen = listeners.iter().map(|(address, _)| *address).collect();
 
-    let (mut tree, api) = Tree::start(&settings, listeners, Arc::clone(&token));
+    let (mut tree, api) = Tree::start(&settings, listeners, Arc::clone(&token))?;
     tree.booted().await?;
     let path = settings.runtime_dir.join("procserver.sock");
     let unix = bind_unix(&path)?;
@@ -140,32 +148,6 @@ async fn rescan_on(mut hangup: Signal, apps: ChildRef<Apps>) {
         log::info!("SIGHUP: the config directory is read again");
         if let Some(apps) = apps.get() {
             apps.do_send(Rescan);
-        }
-    }
-}
-
-fn listen(kind: SignalKind) -> Result<Signal, DaemonError> {
-    signal(kind).map_err(|e| DaemonError::Start(e.to_string()))
-}
-
-/// The signals that end the server.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, DaemonError> {
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }

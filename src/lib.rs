@@ -68,3 +68,4 @@ pub mod process;
 pub mod router;
 pub mod settings;
 pub mod supervision;
+pub mod threads;

@@ -1,7 +1,7 @@
 //! The command line, as a person uses it.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -251,6 +251,34 @@ fn a_followed_log_shows_new_lines_and_fails_when_the_server_ends_it() {
         String::from_utf8_lossy(&ended.stderr).contains("closed the log of echo"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn on_a_terminal_an_app_can_neither_move_the_cursor_nor_type_but_colours_are_shown() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    server
+        .visit("/echo/print?text=%1b[31mred%1b[0m%1b]0;title%07")
+        .expect(200);
+    eventually("it is logged", Duration::from_secs(10), || {
+        let log = run(&server, &["logs", "echo"]).success();
+        // No terminal: byte for byte.
+        log.contains("web.1 | \x1b[31mred\x1b[0m\x1b]0;title\x07\n")
+            .then_some(())
+    });
+    let mut on_terminal = Command::new("python3");
+    on_terminal
+        .args(["-c", "import pty, sys; pty.spawn(sys.argv[1:])"])
+        .arg(procserver().get_program())
+        .args(["logs", "echo"])
+        .env(
+            "PROCSERVER_URL",
+            format!("unix:{}", server.socket().display()),
+        )
+        .stdin(Stdio::null());
+    let shown = finish(&mut on_terminal).success();
+    let expected = "web.1 | \x1b[31mred\x1b[0m\\x1b]0;title\\x07\x1b[0m\r\n";
+    assert!(shown.contains(expected), "{shown:?}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use super::app::configure;
 use super::auth::{Access, Peer};
 use super::state::ApiState;
+use crate::threads;
 
 /// Seconds that calls in flight may take when the daemon stops.
 const DRAIN: u64 = 5;
@@ -22,6 +23,7 @@ const DRAIN: u64 = 5;
 pub fn serve(listener: UnixListener, state: ApiState) -> io::Result<Server> {
     listener.set_nonblocking(true)?;
     let server = HttpServer::new(move || {
+        threads::keep_one();
         let state = state.clone();
         App::new().configure(|config| configure(config, state))
     })

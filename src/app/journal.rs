@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
@@ -73,6 +74,9 @@ impl Default for Remembered {
     }
 }
 
+/// How soon what could not be written (a full disk) is tried again, if nothing changes meanwhile.
+const RETRY: Duration = Duration::from_secs(2);
+
 /// What is to be written: of each file only the newest contents, so that it stays small however slow the disk is.
 #[derive(Debug, Default)]
 struct Pending {
@@ -84,6 +88,14 @@ struct Pending {
 impl Pending {
     fn is_empty(&self) -> bool {
         self.state.is_none() && self.deployments.is_empty() && self.flushed.is_empty()
+    }
+
+    /// Takes back what could not be written; what came meanwhile is newer.
+    fn take_back(&mut self, unwritten: Self) {
+        self.state = self.state.take().or(unwritten.state);
+        for (id, record) in unwritten.deployments {
+            self.deployments.entry(id).or_insert(record);
+        }
     }
 }
 
@@ -104,12 +116,21 @@ impl Journal {
         };
         let (pending, changed) = (Rc::clone(&journal.pending), Rc::clone(&journal.changed));
         actix_rt::spawn(async move {
+            let mut is_failing = false;
             // Once the journal is gone this holds the last reference.
             while Rc::strong_count(&pending) > 1 {
                 changed.notified().await;
                 while !pending.borrow().is_empty() {
                     let batch = pending.take();
-                    write_all(&dirs, batch).await;
+                    let written = write_all(&dirs, batch).await;
+                    tell(&dirs, &written, &mut is_failing);
+                    if let Err((unwritten, _)) = written
+                        && Rc::strong_count(&pending) > 1
+                    {
+                        pending.borrow_mut().take_back(unwritten);
+                        // Either way it is tried again.
+                        let _ = tokio::time::timeout(RETRY, changed.notified()).await;
+                    }
                 }
             }
         });
@@ -131,7 +152,7 @@ impl Journal {
         self.changed.notify_one();
     }
 
-    /// Resolves when all that was put before is on disk.
+    /// Resolves when all that was put before is on disk, or cannot be put there: then it is given up.
     pub fn flushed(&self) -> impl Future<Output = ()> + use<> {
         let (done, written) = oneshot::channel();
         self.pending.borrow_mut().flushed.push(done);
@@ -149,28 +170,60 @@ impl Drop for Journal {
     }
 }
 
-async fn write_all(dirs: &AppDirs, pending: Pending) {
+/// Writes a batch. What is left of it comes back with the reason, unless somebody waits for it to be over.
+async fn write_all(dirs: &AppDirs, mut batch: Pending) -> Result<(), (Pending, io::Error)> {
     let dirs = dirs.clone();
-    let Pending {
-        state,
-        deployments,
-        flushed,
-    } = pending;
+    let flushed = std::mem::take(&mut batch.flushed);
     let written = actix_rt::task::spawn_blocking(move || {
-        for record in deployments.values() {
-            record::store(&dirs, record)?;
-        }
-        state.map_or(Ok(()), |state| store(&dirs, &state))
+        let result = write(&dirs, &mut batch);
+        (batch, result)
     });
-    match written.await {
-        Ok(Ok(())) => {}
-        Ok(Err(e)) => log::error!("the state of an app could not be written: {e}"),
-        Err(e) => log::error!("the writer of an app's state failed: {e}"),
-    }
+    let written = match written.await {
+        Ok((_, Ok(()))) => Ok(()),
+        Ok((batch, Err(error))) => {
+            let unwritten = if flushed.is_empty() {
+                batch
+            } else {
+                Pending::default()
+            };
+            Err((unwritten, error))
+        }
+        Err(e) => Err((Pending::default(), io::Error::other(e))),
+    };
     for waiting in flushed {
         // Nobody waits any more: fine.
         let _unheard = waiting.send(());
     }
+    written
+}
+
+/// Writes what it can, and takes that out of the batch. Blocks.
+fn write(dirs: &AppDirs, batch: &mut Pending) -> io::Result<()> {
+    // It matters most, and is small.
+    if let Some(state) = &batch.state {
+        store(dirs, state)?;
+        batch.state = None;
+    }
+    while let Some(record) = batch.deployments.first_entry() {
+        record::store(dirs, record.get())?;
+        record.remove();
+    }
+    Ok(())
+}
+
+/// Says once that it fails, and once that it no longer does.
+fn tell(dirs: &AppDirs, written: &Result<(), (Pending, io::Error)>, is_failing: &mut bool) {
+    let directory = dirs.root().display();
+    match written {
+        Ok(()) if *is_failing => log::info!("the state of the app in {directory} is written again"),
+        Err((_, e)) if !*is_failing => {
+            log::error!(
+                "the state of the app in {directory} cannot be written, it is tried again: {e}"
+            );
+        }
+        _ => {}
+    }
+    *is_failing = written.is_err();
 }
 
 fn store(dirs: &AppDirs, state: &Remembered) -> io::Result<()> {
@@ -216,5 +269,29 @@ mod tests {
         let error = Remembered::load(&path).unwrap_err().to_string();
         assert!(error.contains("state.json.damaged"), "{error}");
         assert_eq!(Remembered::load(&path).unwrap(), None);
+    }
+
+    #[actix::test]
+    async fn what_could_not_be_written_is_written_when_it_can_be() {
+        let root = tempfile::tempdir().unwrap();
+        let name = AppName::parse("blog").unwrap();
+        let dirs = AppDirs::new(root.path(), root.path(), &name);
+        std::fs::create_dir_all(dirs.root().parent().unwrap()).unwrap();
+        std::fs::write(dirs.root(), "in the way").unwrap();
+        let journal = Journal::start(dirs.clone());
+        let mut state = Remembered::new();
+        journal.state(state.clone());
+        tokio::task::yield_now().await;
+        state.current = Some(7);
+        journal.state(state.clone());
+        std::fs::remove_file(dirs.root()).unwrap();
+        let deadline = std::time::Instant::now() + 10 * RETRY;
+        while Remembered::load(&dirs.state()).unwrap().as_ref() != Some(&state) {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "it was not tried again"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }

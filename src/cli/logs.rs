@@ -8,6 +8,7 @@ use clap::Args;
 use super::client::{Client, ClientArgs};
 use super::document::encode_query;
 use super::output::Output;
+use super::terminal::Shown;
 use crate::app::name::AppName;
 
 /// Arguments of `logs`.
@@ -46,7 +47,7 @@ pub struct LogsArgs {
     pub client: ClientArgs,
 }
 
-/// Copies the log to the output as it comes.
+/// Copies the log to the output as it comes; to a terminal, as [`Shown`].
 ///
 /// # Errors
 /// What the API refuses, and with `--follow` that the log ended: only Ctrl-C ends it well.
@@ -56,11 +57,19 @@ pub async fn run(args: &LogsArgs, client: &Client, out: &mut Output) -> anyhow::
     } else {
         "text/plain"
     };
+    let mut shown = out.is_terminal().then(Shown::default);
     client
         .stream(&path(args), media_type, |piece| {
-            out.bytes(piece).map_err(anyhow::Error::from)
+            let written = match &mut shown {
+                Some(shown) => out.bytes(&shown.piece(piece)),
+                None => out.bytes(piece),
+            };
+            written.map_err(anyhow::Error::from)
         })
         .await?;
+    if let Some(mut shown) = shown {
+        out.bytes(&shown.end())?;
+    }
     if args.follow {
         bail!(
             "the server closed the log of {}: it stops, or the application was removed",

@@ -33,6 +33,7 @@ pub mod set;
 pub mod show;
 pub mod start;
 pub mod stop;
+pub mod terminal;
 pub mod unix_connector;
 pub mod update;
 pub mod usage;

@@ -22,6 +22,7 @@ use crate::process::turns::Turns;
 use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
+use crate::threads;
 
 /// How long the last lines of the access log may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -43,8 +44,9 @@ impl Tree {
         settings: &Arc<Settings>,
         listeners: Vec<(SocketAddr, TcpListener)>,
         token: Arc<str>,
-    ) -> (Self, ApiState) {
-        let logs = Arbiter::new();
+    ) -> Result<(Self, ApiState), DaemonError> {
+        let logs = Arbiter::try_with_tokio_rt(threads::runtime)
+            .map_err(|e| DaemonError::Start(e.to_string()))?;
         let host = Host {
             ports: Ports::new(settings.ports.0, settings.ports.1),
             router: ChildRef::default(),
@@ -98,7 +100,7 @@ impl Tree {
             closing,
             access_written,
         };
-        (tree, api)
+        Ok((tree, api))
     }
 
     /// Resolves when every application has its actor.

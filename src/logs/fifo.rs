@@ -109,10 +109,11 @@ impl Fifo {
         read_all(&*self.descriptor, bytes)
     }
 
-    /// Whether a writer would have to wait, so that no end of a line can come before something is taken out.
+    /// Whether a writer would have to wait, so that nothing can come after the `seen` bytes before something is taken out.
+    /// A FIFO that was filled after the look holds more: perhaps the end of the line.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        is_full(&self.descriptor)
+    pub fn is_stuck_with(&self, seen: usize) -> bool {
+        is_full(&self.descriptor) && self.unread() == seen as u64
     }
 
     /// How many bytes are in it.
@@ -199,9 +200,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = fifo(directory.path());
         let fifo = Fifo::open(&path).unwrap();
-        assert!(!fifo.is_full());
-        std::fs::write(&path, vec![b'x'; 64 * 1024]).unwrap();
-        assert!(fifo.is_full());
+        std::fs::write(&path, "xyz").unwrap();
+        assert!(!fifo.is_stuck_with(3));
+        std::fs::write(&path, vec![b'x'; 64 * 1024 - 4096]).unwrap();
+        assert!(is_full(&fifo.descriptor));
+        assert!(!fifo.is_stuck_with(3), "more has come since");
+        assert!(fifo.is_stuck_with(3 + 64 * 1024 - 4096));
     }
 
     #[tokio::test]

@@ -37,6 +37,13 @@ struct Current {
     size: u64,
 }
 
+impl Current {
+    /// Whether somebody has removed the file: what is written to it is nowhere.
+    fn is_removed(&self) -> bool {
+        rustix::fs::fstat(&self.file).is_ok_and(|found| found.st_nlink == 0)
+    }
+}
+
 /// Lines that could not be stored and have not been told.
 #[derive(Debug, Default)]
 struct Dropped {
@@ -98,6 +105,8 @@ impl Segments {
     /// # Errors
     /// When the newest segment cannot be read.
     pub fn next_id(&mut self) -> io::Result<u64> {
+        // Once a batch: each line would be too often.
+        self.current = self.current.take().filter(|current| !current.is_removed());
         self.current()?;
         Ok(self.next_id)
     }
@@ -344,6 +353,21 @@ mod tests {
             expected += text.lines().count() as u64;
         }
         assert_eq!(expected, 1001);
+    }
+
+    #[test]
+    fn logs_that_somebody_removed_begin_anew_with_the_ids_that_come_next() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("logs");
+        let mut log = Segments::new(settings(&directory), Stream::Stdout);
+        append(&mut log, &["a", "b"]);
+        std::fs::remove_dir_all(&directory).unwrap();
+        let expected = Appended {
+            first_id: 3,
+            stored: 1,
+        };
+        assert_eq!(append(&mut log, &["c"]), expected);
+        assert!(contents(&directory).ends_with("web.1 1 - | c\n"));
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Source {
         let bytes = self.fifo.look(window)?;
         let seen = bytes.len();
         // A small pipe may be full before a line is long enough to be cut; nothing more would ever come.
-        let taken = self.hand_on(bytes, store, |fifo| fifo.is_full())?;
+        let taken = self.hand_on(bytes, store, |fifo| fifo.is_stuck_with(seen))?;
         Ok(match seen - taken {
             _ if taken > 0 && seen >= SURELY_ALL => Next::Turn,
             0 => Next::Written,

@@ -1,8 +1,8 @@
 //! The hidden verb `procserver exec`: sets a process up from inside, then becomes it.
 //!
 //! The daemon is multi-threaded, so it must not run code between fork and exec. It starts itself anew instead; this
-//! code is alone in its process, single-threaded, and needs no unsafe. [`Instructions`] come as JSON on stdin; a
-//! [`Failure`] goes as JSON to stdout, a pipe that exec closes: its end without a word means the command runs.
+//! code is alone in its process, single-threaded, and needs no unsafe. [`Instructions`] come as JSON on stdin; what is
+//! to be told goes as JSON to stdout, a pipe that exec closes: its end without a [`Failure`] means the command runs.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -18,6 +18,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
+use super::brand::Brand;
 use super::cgroup;
 use super::identity::{self, Purpose};
 use super::seal::Seal;
@@ -36,6 +37,7 @@ pub(super) struct Instructions {
     pub(super) output: Output,
     pub(super) identity: Option<Purpose>,
     pub(super) cgroup: Option<PathBuf>,
+    pub(super) brand: Brand,
     pub(super) seal: Option<Seal>,
     pub(super) nice: Option<i32>,
     pub(super) umask: u32,
@@ -74,20 +76,48 @@ pub enum Step {
     Exec,
 }
 
-/// What goes over the error pipe.
+/// What goes over the error pipe, one word a line. No `Failed` among them: the command runs.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Word {
+    Failed(Failure),
+    /// There is no seal on it, and why.
+    Unsealed(String),
+}
+
+/// Which step failed, and why.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Failure {
     pub(super) step: Step,
     pub(super) reason: String,
+    /// The machine lacks something that another app may be using up: nothing is wrong with this one.
+    pub(super) is_shortage: bool,
 }
 
 impl Failure {
-    fn new(step: Step, what: impl std::fmt::Display, why: impl std::fmt::Display) -> Self {
+    fn new(step: Step, what: impl std::fmt::Display, why: impl Into<io::Error>) -> Self {
+        let why = why.into();
         Self {
             step,
             reason: format!("{what}: {why}"),
+            is_shortage: is_shortage(&why),
         }
     }
+}
+
+/// Whether there is too little of processes (also of the app's user: execve(2) tells that after setuid(2)), memory,
+/// descriptors or room on a disk.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const SHORTAGES: [Errno; 6] = [
+        Errno::AGAIN,
+        Errno::NOMEM,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOSPC,
+        Errno::DQUOT,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| SHORTAGES.contains(&errno))
 }
 
 /// Runs the verb. To be called before there is any other thread. Returns only by becoming another program or by
@@ -99,12 +129,17 @@ pub fn run() -> ! {
         std::process::exit(1);
     };
     close_inherited(report.as_raw_fd());
-    let Err(failure) = become_command();
-    if let Ok(text) = serde_json::to_vec(&failure) {
+    let Err(failure) = become_command(&mut report);
+    tell(&mut report, &Word::Failed(failure));
+    std::process::exit(1);
+}
+
+fn tell(report: &mut File, word: &Word) {
+    if let Ok(mut text) = serde_json::to_vec(word) {
+        text.push(b'\n');
         // Nobody is left to tell when the daemon is gone.
         let _ = report.write_all(&text);
     }
-    std::process::exit(1);
 }
 
 /// Closes what the daemon itself had inherited without close-on-exec (a shell's, systemd's sockets): an app must get
@@ -122,7 +157,7 @@ fn close_inherited(report: RawFd) {
     }
 }
 
-fn become_command() -> Result<std::convert::Infallible, Failure> {
+fn become_command(report: &mut File) -> Result<std::convert::Infallible, Failure> {
     let instructions = read_instructions()?;
     rustix::process::setsid().map_err(|e| Failure::new(Step::Session, "setsid", e))?;
     if let Some(group) = &instructions.cgroup {
@@ -138,7 +173,9 @@ fn become_command() -> Result<std::convert::Infallible, Failure> {
     }
     if let Some(seal) = &instructions.seal {
         // While every directory on the way can be read. Ownership protects most of it, too: no reason to start nothing.
-        let _ = seal.apply();
+        if let Err(error) = seal.apply() {
+            tell(report, &Word::Unsealed(error.to_string()));
+        }
     }
     if let Some(credentials) = &instructions.credentials {
         switch_to(credentials)?;
@@ -175,6 +212,8 @@ fn set_limits(instructions: &Instructions) -> Result<(), Failure> {
         rustix::process::setrlimit(Resource::Nofile, limit)
             .map_err(|e| Failure::new(Step::Limits, "open files", e))?;
     }
+    // Without it, what leaves session and environment behind is found only in a control group.
+    let _ = instructions.brand.put_on();
     // The daemon may be protected from the OOM killer; its apps are what it should take instead. Not where /proc is
     // read-only, which is no reason to start nothing.
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
@@ -239,7 +278,7 @@ fn switch_to(credentials: &Credentials) -> Result<(), Failure> {
         return Err(Failure::new(
             Step::Account,
             format!("user \"{}\"", credentials.user),
-            "root could be regained, so nothing was started",
+            io::Error::other("root could be regained, so nothing was started"),
         ));
     }
     Ok(())
@@ -264,7 +303,7 @@ fn replace_self(instructions: &Instructions) -> Failure {
         }
         Exec::Program(words) => {
             let Some((program, arguments)) = words.split_first() else {
-                return Failure::new(Step::Exec, "command", "is empty");
+                return Failure::new(Step::Exec, "command", io::Error::other("is empty"));
             };
             let mut command = Command::new(program);
             command.args(arguments);

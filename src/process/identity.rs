@@ -1,5 +1,6 @@
 //! The identity record of a running process, and how a new daemon finds survivors.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -7,9 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
-use super::procfs;
 use super::running::Running;
-use super::stop;
+use super::spawn::MARKER;
+use super::{instance, procfs, stop};
 
 /// The record's name in the directory of its process.
 pub const FILE: &str = "identity.json";
@@ -120,13 +121,13 @@ pub fn survivors(runtime: &Path) -> Vec<Identity> {
     found
 }
 
-/// The process of one directory, if it still runs; else whatever it had started is ended and the directory removed.
+/// The process of one directory, if it still runs and can be taken over; else whatever it had started is ended and the directory removed.
 /// Blocks.
 #[must_use]
 pub fn survivor(directory: &Path) -> Option<Identity> {
     let identity = read(directory);
     match identity {
-        Some(identity) if identity.is_alive() => Some(identity),
+        Some(identity) if identity.is_alive() && instance::has_fifos(directory) => Some(identity),
         dead => {
             if directory.exists() {
                 bury(directory);
@@ -136,6 +137,23 @@ pub fn survivor(directory: &Path) -> Option<Identity> {
             }
             None
         }
+    }
+}
+
+/// Kills the processes of instances below `runtime` (`RUNTIME/apps`) of which there is no record any more: somebody removed
+/// it, and nobody will ever find them otherwise. To be called before anything is started there. Blocks.
+pub fn end_unrecorded(runtime: &Path) {
+    let marked = procfs::pids().filter_map(|pid| procfs::variable(pid, MARKER));
+    let lost: BTreeSet<PathBuf> = marked
+        .map(PathBuf::from)
+        .filter(|directory| directory.starts_with(runtime) && !directory.join(FILE).exists())
+        .collect();
+    for directory in lost {
+        log::warn!(
+            "{} was removed while its processes ran: they are ended",
+            directory.display()
+        );
+        bury(&directory);
     }
 }
 
@@ -185,7 +203,7 @@ mod tests {
     use super::*;
 
     fn purpose(directory: &Path) -> Purpose {
-        fs::create_dir_all(directory).expect("directory");
+        instance::prepare(directory, None).expect("directory");
         Purpose {
             id: "web.1".into(),
             release: 3,
@@ -226,6 +244,15 @@ mod tests {
         rewrite(&reboot, |identity| identity.boot_id = "another".into());
         assert_eq!(survivors(runtime.path()), Vec::new());
         assert!(!late.exists() && !reboot.exists());
+    }
+
+    #[test]
+    fn who_is_alive_but_has_lost_its_output_cannot_be_taken_over() {
+        let runtime = tempfile::tempdir().expect("tempdir");
+        let directory = runtime.path().join("web.1-4");
+        record_self(&purpose(&directory)).expect("record");
+        fs::remove_file(directory.join("stderr")).expect("remove");
+        assert_eq!(survivors(runtime.path()), Vec::new());
     }
 
     #[test]

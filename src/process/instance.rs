@@ -12,33 +12,50 @@ use crate::app::account::Account;
 /// The names of the FIFOs.
 pub(super) const FIFOS: [&str; 2] = ["stdout", "stderr"];
 
-/// Makes the directory and the FIFOs, where they are missing. The directory is the daemon's alone; the FIFOs belong
-/// to the app's user, so that the app can open `/dev/stdout` anew. Blocks.
+/// Makes the directory and the FIFOs, where they are missing, also where a file or a link has taken their place. The
+/// directory is the daemon's alone; the FIFOs belong to the app's user, so that the app can open `/dev/stdout` anew. Says
+/// whether any of them is new, so that nobody reads it yet. Blocks.
 ///
 /// # Errors
 /// Whatever the file system says, with the path.
-pub(super) fn prepare(directory: &Path, account: Option<&Account>) -> io::Result<()> {
+pub(super) fn prepare(directory: &Path, account: Option<&Account>) -> io::Result<bool> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)
         .map_err(|e| with_path(directory, &e))?;
-    FIFOS
-        .iter()
-        .map(|name| directory.join(name))
-        .try_for_each(|fifo| prepare_fifo(&fifo, account).map_err(|e| with_path(&fifo, &e)))
+    let mut is_new = false;
+    for fifo in FIFOS.map(|name| directory.join(name)) {
+        is_new |= prepare_fifo(&fifo, account).map_err(|e| with_path(&fifo, &e))?;
+    }
+    Ok(is_new)
 }
 
-fn prepare_fifo(fifo: &Path, account: Option<&Account>) -> io::Result<()> {
-    match nix::unistd::mkfifo(fifo, Mode::S_IRUSR | Mode::S_IWUSR) {
-        Ok(()) => {}
-        Err(nix::Error::EEXIST) if fs::symlink_metadata(fifo)?.file_type().is_fifo() => {}
+fn prepare_fifo(fifo: &Path, account: Option<&Account>) -> io::Result<bool> {
+    let make = || nix::unistd::mkfifo(fifo, Mode::S_IRUSR | Mode::S_IWUSR);
+    let is_new = match make() {
+        Ok(()) => true,
+        Err(nix::Error::EEXIST) if is_fifo(fifo) => false,
+        Err(nix::Error::EEXIST) => {
+            fs::remove_file(fifo)?;
+            make()?;
+            true
+        }
         Err(error) => return Err(error.into()),
+    };
+    if let Some(account) = account {
+        chown(fifo, Some(account.uid), Some(account.gid))?;
     }
-    match account {
-        Some(account) => chown(fifo, Some(account.uid), Some(account.gid)),
-        None => Ok(()),
-    }
+    Ok(is_new)
+}
+
+/// Whether both are there. A process without them would stop as soon as its output is more than a pipe holds.
+pub(super) fn has_fifos(directory: &Path) -> bool {
+    FIFOS.iter().all(|name| is_fifo(&directory.join(name)))
+}
+
+fn is_fifo(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_fifo())
 }
 
 fn with_path(path: &Path, error: &io::Error) -> io::Error {
@@ -55,18 +72,30 @@ mod tests {
     fn it_can_be_prepared_again_and_is_private() {
         let runtime = tempfile::tempdir().expect("tempdir");
         let directory = runtime.path().join("apps/a/web.1-1");
-        for _ in 0..2 {
-            prepare(&directory, None).expect("prepares");
-        }
+        assert!(prepare(&directory, None).expect("prepares"));
+        assert!(!prepare(&directory, None).expect("prepares again"));
         let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
         assert_eq!(mode(&directory), 0o700);
         assert_eq!(mode(&directory.join("stdout")), 0o600);
     }
 
     #[test]
-    fn what_is_no_fifo_is_refused_with_its_path() {
+    fn what_took_the_place_of_a_fifo_goes_and_what_a_link_led_to_stays() {
         let runtime = tempfile::tempdir().expect("tempdir");
+        let target = runtime.path().join("target");
+        fs::write(&target, b"untouched").expect("write");
         fs::write(runtime.path().join("stdout"), b"").expect("write");
+        std::os::unix::fs::symlink(&target, runtime.path().join("stderr")).expect("link");
+        assert!(!has_fifos(runtime.path()));
+        assert!(prepare(runtime.path(), None).expect("prepares"));
+        assert!(has_fifos(runtime.path()));
+        assert_eq!(fs::read(target).expect("read"), b"untouched");
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_named() {
+        let runtime = tempfile::tempdir().expect("tempdir");
+        fs::create_dir(runtime.path().join("stdout")).expect("directory");
         let error = prepare(runtime.path(), None).expect_err("no FIFO");
         assert!(error.to_string().contains("/stdout: "), "{error}");
     }

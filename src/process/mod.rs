@@ -4,6 +4,7 @@
 //! daemon holds of it) → [`stop`]. [`worker::Process`] goes it, over and over, as [`state`] tells it; [`identity`] is
 //! what a later daemon knows of it. `spec`, `state`, `snapshot` and `exit` are pure. Only `worker.rs` owns an OS process.
 
+mod brand;
 pub mod cgroup;
 pub mod diagnosis;
 pub mod exec;

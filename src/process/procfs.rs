@@ -65,16 +65,27 @@ pub(super) fn pids() -> impl Iterator<Item = u32> {
 
 /// Whether the environment of `pid` holds `variable` (`NAME=value`). False where we may not look.
 pub(super) fn has_variable(pid: u32, variable: &str) -> bool {
-    let mut environ = Vec::new();
-    let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else {
-        return false;
-    };
-    if file.take(ENVIRON_LIMIT).read_to_end(&mut environ).is_err() {
-        return false;
-    }
-    environ
+    environ(pid)
         .split(|byte| *byte == 0)
         .any(|entry| entry == variable.as_bytes())
+}
+
+/// What the environment of `pid` has for `name`. `None` where we may not look.
+pub(super) fn variable(pid: u32, name: &str) -> Option<String> {
+    environ(pid).split(|byte| *byte == 0).find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    })
+}
+
+fn environ(pid: u32) -> Vec<u8> {
+    let mut environ = Vec::new();
+    let read = fs::File::open(format!("/proc/{pid}/environ"))
+        .and_then(|file| file.take(ENVIRON_LIMIT).read_to_end(&mut environ));
+    if read.is_err() {
+        environ.clear();
+    }
+    environ
 }
 
 /// The id of this boot: with it, a pid and its start time are unique for ever.

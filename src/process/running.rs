@@ -80,6 +80,11 @@ impl Running {
         &self.marker
     }
 
+    /// [`ExecSpec::instance`].
+    pub(super) fn instance(&self) -> &str {
+        self.marker.split_once('=').map_or("", |(_, value)| value)
+    }
+
     /// Its control group, if it has one.
     pub(super) fn cgroup(&self) -> Option<&Cgroup> {
         self.cgroup.as_ref()
@@ -92,8 +97,7 @@ impl Running {
 
     /// Finds the control group it is in, now that it is set up.
     pub(super) fn look_where_it_is(&mut self) {
-        let instance = self.marker.split_once('=').map_or("", |(_, value)| value);
-        let found = Cgroup::of_process(self.pid, instance);
+        let found = Cgroup::of_process(self.pid, self.instance());
         self.is_confined = found.is_some() && cgroup::is_confined(self.pid);
         self.cgroup = found.or(self.cgroup.take());
     }

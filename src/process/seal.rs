@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use landlock::{
     ABI, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
@@ -29,16 +30,25 @@ pub struct Seal {
     pub writable: Vec<PathBuf>,
 }
 
-/// Says in the log whether this kernel has landlock.
-pub fn prepare() {
+/// Says in the log whether landlock keeps apps from writing to these directories of the server. Blocks.
+pub fn prepare(protected: &[&Path]) {
     let tried = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_write(ABI::V1))
         .and_then(Ruleset::create);
     match tried {
-        Ok(_) => {
-            log::info!("landlock keeps apps from writing to releases and to each other's files");
-        }
+        Ok(_) => match protected.iter().find_map(|path| above_open_to_all(path)) {
+            None => {
+                log::info!(
+                    "landlock keeps apps from writing to releases and to each other's files"
+                );
+            }
+            Some(open) => log::info!(
+                "landlock is not used, since all may write to {} and apps may need to: \
+                 only the owners of files keep them from writing to the server's own files there",
+                open.display()
+            ),
+        },
         Err(e) => log::info!(
             "no landlock here ({e}): only the owners of files keep apps from writing to them"
         ),
@@ -53,12 +63,11 @@ impl Seal {
         let protected: Vec<PathBuf> = self
             .protected
             .iter()
-            .map(fs::canonicalize)
-            .collect::<io::Result<_>>()?;
+            .map(|path| fs::canonicalize(path).map_err(SealError::io(path)))
+            .collect::<Result<_, _>>()?;
         if protected
             .iter()
-            .flat_map(|p| p.ancestors().skip(1))
-            .any(is_open_to_all)
+            .any(|path| above_open_to_all(path).is_some())
         {
             return Ok(());
         }
@@ -78,25 +87,55 @@ impl Seal {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SealError {
     /// A directory could not be read.
-    #[error(transparent)]
-    Io(#[from] io::Error),
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
     /// The kernel.
     #[error(transparent)]
     Landlock(#[from] RulesetError),
 }
 
-/// Whether every user may make entries in it.
+impl SealError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::Io(path, source)
+    }
+}
+
+/// Says in the log, once in the life of the daemon, that a process runs without a seal although it should have one.
+pub(super) fn warn(process: &str, why: &str) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        log::warn!(
+            "{process}: {why} (said once; `warnings` of an app's status has it for each process)"
+        );
+    });
+}
+
+/// The directory above this one in which every user may make entries, if there is one. Blocks.
+fn above_open_to_all(path: &Path) -> Option<PathBuf> {
+    let path = fs::canonicalize(path).ok()?;
+    let mut above = path.ancestors().skip(1);
+    above
+        .find(|directory| is_open_to_all(directory))
+        .map(Path::to_owned)
+}
+
 fn is_open_to_all(directory: &Path) -> bool {
     fs::metadata(directory).is_ok_and(|found| found.permissions().mode() & 0o002 != 0)
 }
 
 /// Everything below `directory` that is not on the way to what is protected. A link leads to something that is listed
 /// where it is.
-fn beside(directory: &Path, protected: &[PathBuf], open: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
+fn beside(
+    directory: &Path,
+    protected: &[PathBuf],
+    open: &mut Vec<PathBuf>,
+) -> Result<(), SealError> {
+    let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    for entry in entries.map_err(SealError::io(directory))? {
         let path = entry.path();
-        if protected.contains(&path) || entry.file_type()?.is_symlink() {
+        let kind = entry.file_type().map_err(SealError::io(&path))?;
+        if protected.contains(&path) || kind.is_symlink() {
             continue;
         }
         match protected.iter().any(|p| p.starts_with(&path)) {

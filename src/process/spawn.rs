@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
+use super::brand::Brand;
 use super::cgroup::Cgroup;
-use super::exec::{Credentials, Failure, Instructions, Step, VERB};
+use super::exec::{Credentials, Failure, Instructions, Step, VERB, Word};
 use super::exit::ExitStatus;
 use super::identity::Purpose;
 use super::running::Running;
@@ -41,7 +42,7 @@ pub struct ExecSpec {
     /// The whole environment; [`MARKER`] is added.
     pub environment: BTreeMap<String, String>,
     /// Unique on this machine among what runs at the same time, e.g. the absolute path of a directory that belongs to
-    /// this run alone: by it [`stop`] finds what left the session.
+    /// this run alone: [`MARKER`] and the brand are made of it, by which [`stop`] finds what left the session.
     pub instance: String,
     /// Where it may not write.
     pub seal: Option<Seal>,
@@ -85,6 +86,8 @@ pub struct Spawned {
     pub pid: u32,
     /// The read end of [`Output::Pipe`]. It ends when nothing of the tree holds it any more.
     pub output: Option<ChildStderr>,
+    /// Why it is not kept from writing where [`ExecSpec::seal`] says, if it is not.
+    pub unsealed: Option<String>,
     /// What is watched and stopped.
     pub running: Running,
 }
@@ -102,7 +105,7 @@ impl Spawned {
 /// Why nothing runs. The text is for the person who deploys.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    /// The helper itself could not be started: the machine's trouble, not the app's.
+    /// The helper itself could not be started, or lacked what it needed: the machine's trouble, not the app's.
     #[error("this machine could not start a process: {0}")]
     Host(#[source] io::Error),
     /// A step of the set-up failed.
@@ -190,18 +193,19 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
     let set_up = async {
         let output = child.stderr.take().map(ChildStderr::from_std).transpose();
         let output = output.map_err(SpawnError::Host)?;
-        instruct(&mut child, &text).await?;
-        Ok(output)
+        let unsealed = instruct(&mut child, &text).await?;
+        Ok((output, unsealed))
     };
     let result = tokio::time::timeout(SETUP_TIMEOUT, set_up)
         .await
         .unwrap_or(Err(SpawnError::Timeout));
     match result {
-        Ok(output) => {
+        Ok((output, unsealed)) => {
             running.look_where_it_is();
             Ok(Spawned {
                 pid: child.id(),
                 output,
+                unsealed,
                 running,
             })
         }
@@ -213,8 +217,11 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
     }
 }
 
-/// Hands the helper its instructions and waits until it has become the command.
-async fn instruct(child: &mut std::process::Child, text: &[u8]) -> Result<(), SpawnError> {
+/// Hands the helper its instructions and waits until it has become the command; says why it has no seal.
+async fn instruct(
+    child: &mut std::process::Child,
+    text: &[u8],
+) -> Result<Option<String>, SpawnError> {
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(SpawnError::Host(io::Error::other(
             "the helper has no pipes",
@@ -231,15 +238,27 @@ async fn instruct(child: &mut std::process::Child, text: &[u8]) -> Result<(), Sp
         .read_to_end(&mut answer)
         .await
         .map_err(SpawnError::Host)?;
-    if answer.is_empty() {
-        return written.map_err(SpawnError::Host);
+    let mut unsealed = None;
+    for word in serde_json::Deserializer::from_slice(&answer).into_iter() {
+        match word.map_err(|e| SpawnError::Host(io::Error::other(e)))? {
+            Word::Failed(failure) => return Err(failure.into()),
+            Word::Unsealed(why) => unsealed = Some(why),
+        }
     }
-    let failure: Failure =
-        serde_json::from_slice(&answer).map_err(|e| SpawnError::Host(io::Error::other(e)))?;
-    Err(SpawnError::Setup {
-        step: failure.step,
-        reason: failure.reason,
-    })
+    written.map_err(SpawnError::Host)?;
+    Ok(unsealed)
+}
+
+impl From<Failure> for SpawnError {
+    fn from(failure: Failure) -> Self {
+        match failure.is_shortage {
+            true => Self::Host(io::Error::other(failure.reason)),
+            false => Self::Setup {
+                step: failure.step,
+                reason: failure.reason,
+            },
+        }
+    }
 }
 
 fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
@@ -256,6 +275,7 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
         environment,
         output: spec.output.clone(),
         identity: spec.identity.clone(),
+        brand: Brand::of(&spec.instance),
         seal: spec.seal.clone(),
         cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),
         nice: spec.nice,

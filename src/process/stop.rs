@@ -1,9 +1,10 @@
 //! Ends a process and everything it started.
 //!
 //! What runs in a control group of its own ([`super::cgroup`]) is killed with that; where its user cannot leave it, that is
-//! all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's marker in
-//! the environment, which children inherit into sessions of their own, and the descendants of all these. Signals go
-//! through pidfds, checked after opening: a pid that was given to another program meanwhile is never signalled.
+//! all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's brand
+//! ([`super::brand`]) or its marker in the environment, which children inherit into sessions of their own, and the
+//! descendants of all these. Signals go through pidfds, checked after opening: a pid that was given to another program
+//! meanwhile is never signalled.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use super::brand::Brand;
 use super::cgroup::Cgroup;
 use super::procfs::{self, Stat};
 use super::running::Running;
@@ -55,11 +57,12 @@ pub async fn kill(running: &Running) {
     Target::of(running).kill_all().await;
 }
 
-/// Kills what a dead process left running, recognised by the marker alone: its pid may be a stranger's by now. Blocks.
+/// Kills what a dead process left running, recognised by marker and brand alone: its pid may be a stranger's by now. Blocks.
 pub fn kill_remains(instance: &str) {
     let mut target = Target {
         leader: None,
         marker: format!("{MARKER}={instance}"),
+        brand: Brand::of(instance),
         cgroup: Cgroup::left_by(instance),
         is_confined: false,
         known: BTreeSet::new(),
@@ -89,6 +92,7 @@ struct Target {
     /// The session's leader, as long as its pid cannot have been given to another program.
     leader: Option<Unique>,
     marker: String,
+    brand: Brand,
     cgroup: Option<Cgroup>,
     /// Nothing of it can be outside of the control group.
     is_confined: bool,
@@ -101,6 +105,7 @@ impl Target {
         Self {
             leader: Some((running.pid(), running.start_time())),
             marker: running.marker().to_owned(),
+            brand: Brand::of(running.instance()),
             cgroup: running.cgroup().cloned(),
             is_confined: running.is_confined(),
             known: BTreeSet::new(),
@@ -227,10 +232,11 @@ impl Target {
     fn owns(&self, candidate: u32, stat: &Stat) -> bool {
         self.known.contains(&(candidate, stat.start_time))
             || self.has_in_session(candidate, stat)
-            || self.may_have_started(stat) && procfs::has_variable(candidate, &self.marker)
+            || self.may_have_started(stat)
+                && (self.brand.is_on(candidate) || procfs::has_variable(candidate, &self.marker))
     }
 
-    /// What is older than the leader was not started by it: most of a machine, whose environments need no reading.
+    /// What is older than the leader was not started by it: most of a machine, of which no more needs to be read.
     fn may_have_started(&self, stat: &Stat) -> bool {
         self.leader
             .is_none_or(|(_, start_time)| stat.start_time >= start_time)

@@ -19,7 +19,7 @@ pub use super::spec::ProcessSpec;
 use super::state::{Attempt, Command, Event, Life};
 use super::stop::{self, Stopped};
 use super::turns::{self, Turn};
-use super::{instance, port_holder, readiness};
+use super::{instance, port_holder, readiness, seal};
 use crate::logs::log::{Attach, Detach, Log};
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
 
@@ -64,6 +64,7 @@ pub struct Process {
     lease: Option<PortLease>,
     port: Option<u16>,
     port_warning: Option<String>,
+    seal_warning: Option<String>,
     started_at: Option<jiff::Timestamp>,
     is_attached: bool,
     /// While it starts with the server.
@@ -97,6 +98,7 @@ impl Process {
             running: None,
             lease: None,
             port_warning: None,
+            seal_warning: None,
             started_at: None,
             is_attached: false,
             turn: None,
@@ -183,16 +185,17 @@ impl Process {
         let directory = self.spec.instance_directory();
         let account = self.spec.account.clone();
         // Before the process runs: its first line must have a reader.
-        let attaching = (!self.is_attached).then(|| attach(self.log.clone(), self.attach()));
+        let (is_attached, attaching) = (self.is_attached, attach(self.log.clone(), self.attach()));
         let turn = self.turn_to_start();
         let spawned = async move {
             let turn = turn.await?;
-            tokio::task::spawn_blocking(move || instance::prepare(&directory, account.as_ref()))
-                .await
+            let prepare = move || instance::prepare(&directory, account.as_ref());
+            let prepared = tokio::task::spawn_blocking(prepare).await;
+            let is_new = prepared
                 .map_err(std::io::Error::other)
                 .flatten()
                 .map_err(|e| e.to_string())?;
-            if let Some(attaching) = attaching {
+            if is_new || !is_attached {
                 attaching.await?;
             }
             let spawned = spawn::spawn(&spec).await.map_err(|e| describe(&e))?;
@@ -227,6 +230,7 @@ impl Process {
                     ctx.run_later(turns::LONGEST, |this, _| this.turn = None);
                 }
                 this.is_attached = true;
+                this.warn_of_no_seal(spawned.unsealed);
                 this.started_at = Some(jiff::Timestamp::now());
                 this.running = Some(Rc::new(spawned.running));
                 Event::Running { pid: spawned.pid }
@@ -266,6 +270,16 @@ impl Process {
             this.port_warning = warning.ok();
             this.report(None);
         }));
+    }
+
+    fn warn_of_no_seal(&mut self, why: Option<String>) {
+        self.seal_warning = why.map(|why| {
+            let files = "releases and other apps' files";
+            format!("it runs without landlock ({why}): only their owners keep it from writing to {files}")
+        });
+        if let Some(warning) = &self.seal_warning {
+            seal::warn(&format!("{} {}", self.spec.app, self.spec.id), warning);
+        }
     }
 
     fn watch(&mut self, attempt: Attempt, ctx: &mut Context<Self>) {
@@ -398,7 +412,8 @@ impl Process {
                 .life
                 .spawn_error()
                 .map(str::to_owned)
-                .or_else(|| self.port_warning.clone()),
+                .or_else(|| self.port_warning.clone())
+                .or_else(|| self.seal_warning.clone()),
         }
     }
 }

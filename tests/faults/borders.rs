@@ -1,5 +1,6 @@
 //! What an app may not touch, whoever owns it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{deploy, lines};
@@ -51,8 +52,45 @@ fn an_app_writes_to_its_own_places_and_neither_to_releases_nor_to_another_app_of
 }
 
 #[test]
+fn an_app_that_runs_without_landlock_says_so_and_the_log_says_it_once() {
+    if !is_root() {
+        return skip(
+            "landlock that cannot be used",
+            "only root can close a directory",
+        );
+    }
+    // What may be written beside the server's directory cannot be listed by its user.
+    let closed = tempfile::tempdir_in("/var/lib").unwrap();
+    std::fs::set_permissions(closed.path(), PermissionsExt::from_mode(0o711)).unwrap();
+    let server = Setup::below(closed.path()).by_nobody().start();
+    if !server.log().contains("landlock keeps apps") {
+        return skip("landlock that cannot be used", "the kernel has no landlock");
+    }
+    let _echo = deploy(&server, "echo", "worker: exec sleep 600\n");
+    let warnings = server.status("echo")["warnings"].to_string();
+    let closed = closed.path().display().to_string();
+    for part in [
+        "web.1: it runs without landlock",
+        "worker.1: it runs",
+        &closed,
+    ] {
+        assert!(warnings.contains(part), "{part}: {warnings}");
+    }
+    server.act("echo", "restart").expect(200);
+    let said = server.log().matches("runs without landlock").count();
+    assert_eq!(said, 1, "{}", server.log());
+}
+
+#[test]
 fn below_a_directory_that_is_open_to_all_an_app_can_still_make_files_in_that() {
     let server = Server::start();
+    if !server.log().contains("no landlock here") {
+        assert!(
+            server
+                .log()
+                .contains("landlock is not used, since all may write to")
+        );
+    }
     let _echo = deploy(&server, "echo", "");
     let file = std::env::temp_dir().join(format!("procserver-test-open-{}", std::process::id()));
     assert_eq!(write(&server, &file.display().to_string()), "null");

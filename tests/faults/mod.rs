@@ -2,11 +2,16 @@
 
 mod actors;
 mod borders;
+mod clock;
 mod configuration;
+mod crowd;
 mod daemon;
 mod events;
+mod hostile;
 mod output;
 mod processes;
+mod shortage;
+mod signals;
 mod strays;
 
 use serde_json::json;

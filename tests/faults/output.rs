@@ -20,21 +20,33 @@ fn size_of(directory: &Path, stream: &str) -> u64 {
     ours.filter_map(|f| Some(f.metadata().ok()?.len())).sum()
 }
 
+/// How much is printed without a newline; more by `PROCSERVER_TEST_MEBIBYTES`.
+fn mebibytes() -> u64 {
+    let more = std::env::var("PROCSERVER_TEST_MEBIBYTES");
+    more.map_or(64, |text| text.parse().expect("a number"))
+}
+
 #[test]
 fn many_mebibytes_without_a_newline_take_neither_memory_nor_disk() {
     let capped = Setup::new()
         .flag("--log-size", "1M")
         .flag("--log-files", "3");
     let server = capped.start();
-    // 64 MiB, and then a line that tells when all of it has been read.
-    let endless =
-        "endless: head -c 67108864 /dev/zero | tr '\\0' x; echo; echo the-end; exec sleep 600\n";
+    // A line that tells when all of it has been read comes after it.
+    let endless = format!(
+        "endless: head -c {}M /dev/zero | tr '\\0' x; echo; echo the-end; exec sleep 600\n",
+        mebibytes()
+    );
     let before = peak_memory(server.pid());
-    let _repo = deploy(&server, "echo", endless);
-    eventually("all of it has been read", Duration::from_secs(60), || {
-        let last = lines(&server, "echo", "stdout?tail=1");
-        (last == ["the-end"]).then_some(())
-    });
+    let _repo = deploy(&server, "echo", &endless);
+    eventually(
+        "all of it has been read",
+        Duration::from_secs(60 + mebibytes() / 5),
+        || {
+            let last = lines(&server, "echo", "stdout?tail=1");
+            (last == ["the-end"]).then_some(())
+        },
+    );
     let grown = peak_memory(server.pid()) - before;
     assert!(grown < 48 << 20, "{grown} bytes more");
     let kept = size_of(&server.directory().join("apps/echo/logs"), "stdout");

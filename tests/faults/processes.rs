@@ -120,6 +120,38 @@ fn a_crash_loop_costs_neither_the_api_nor_another_app_anything() {
 }
 
 #[test]
+fn a_deploy_during_a_crash_loop_begins_anew_without_a_delay() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let procfile = |worker: &str| format!("web: exec python3 web.py\n{worker}");
+    repo.commit(&[(
+        "Procfile",
+        &procfile(&after_mark("worker", "sh -c 'exit 3'")),
+    )]);
+    server.deploy(&document("echo", &repo));
+    begin(&server, "echo", "worker.1");
+    // The next start is four seconds away, and the ones after it further.
+    eventually("it waits", SOON, || {
+        let process = server.process("echo", "worker.1");
+        (process["restarts"] == 3 && process["state"] == "backoff").then_some(())
+    });
+    repo.commit(&[("Procfile", &procfile("worker: exec sleep 600\n"))]);
+    server.act("echo", "redeploy").expect(200);
+    eventually("only the new one is left, and has no past", SOON, || {
+        let process = server.process("echo", "worker.1");
+        (process["release"] == 2 && process["state"] == "ready" && process["restarts"] == 0)
+            .then_some(())
+    });
+    // And one that crashes anew is restarted at once, as the first time.
+    send_signal(server.ready_pid("echo", "worker.1"), Signal::SIGKILL);
+    let again = eventually("it is restarted", SOON, || {
+        let process = server.process("echo", "worker.1");
+        (process["restarts"] == 1 && process["started_at"].is_string()).then_some(process)
+    });
+    let delay = time(&again["started_at"]).duration_since(time(&again["last_exit"]["at"]));
+    assert!(delay.as_millis() < 900, "{delay:?}");
+}
+
+#[test]
 fn what_is_not_executable_is_126_named_and_not_tried_without_a_pause() {
     let server = Server::start();
     let _repo = deploy(&server, "echo", &after_mark("tool", "./web.py"));

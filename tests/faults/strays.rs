@@ -10,6 +10,7 @@ use super::deploy;
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::machine::{is_alive, is_root, processes_of, send_signal, skip};
 use crate::support::server::Server;
+use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
 
 /// Processes that leave children in every way: beside them, in a session of their own, by a double fork. Each writes its
@@ -19,9 +20,11 @@ session: (setsid sh -c 'echo $$ >$STORAGE_DIR/session; exec sleep 600' &) ; exec
 double: (sh -c '(sleep 600 & echo $! >$STORAGE_DIR/double) &' &) ; exec sleep 600
 "#;
 
-/// One that also forgets the environment it was given: only a control group still knows whose it is.
-const BARE: &str =
-    "bare: (setsid env -i sh -c 'echo $$ >'$STORAGE_DIR'/bare; exec sleep 600' &) ; sleep 600; :\n";
+/// Ones that also forget the environment they were given, and then everything else that a daemon forgets: descriptors
+/// and directory.
+const BARE: &str = r#"bare: (setsid env -i sh -c 'echo $$ >'$STORAGE_DIR'/bare; exec sleep 600' &) ; exec sleep 600
+daemon: (setsid env -i sh -c 'cd /; echo $$ >'$STORAGE_DIR'/daemon; exec sleep 600 <&- >/dev/null 2>&1' &) ; exec sleep 600
+"#;
 
 /// Whether apps get control groups here.
 fn has_cgroups(server: &Server) -> bool {
@@ -55,20 +58,39 @@ fn assert_gone(pids: &[i32], after: &str) {
 #[test]
 fn no_child_survives_a_crash_a_restart_a_stop_or_a_removal() {
     let server = Server::start();
-    let mut names = vec!["beside", "session", "double"];
-    let mut procfile = LEAVING.to_owned();
-    if has_cgroups(&server) {
-        names.push("bare");
-        procfile.push_str(BARE);
-    } else {
-        skip(
-            "children without a trace",
-            "there is no cgroup2 directory to use",
-        );
+    if !has_cgroups(&server) {
+        skip("control groups", "there is no cgroup2 directory to use");
     }
-    let _repo = deploy(&server, "echo", &procfile);
+    no_child_survives(&server);
+}
 
-    let crashed = children(&server, &names);
+#[test]
+fn no_child_survives_where_there_are_no_control_groups() {
+    if !is_root() {
+        return skip("the same without cgroup2", "only root can hide it");
+    }
+    let server = Setup::new().without_cgroups().start();
+    assert!(!has_cgroups(&server), "{}", server.log());
+    no_child_survives(&server);
+}
+
+#[test]
+fn no_child_survives_where_the_server_is_not_root() {
+    if !is_root() {
+        return skip("the same as nobody", "the tests are not root as it is");
+    }
+    let server = Setup::new().by_nobody().start();
+    assert!(!has_cgroups(&server), "{}", server.log());
+    no_child_survives(&server);
+}
+
+/// Lets processes leave children in all ways, and end in all ways.
+#[track_caller]
+fn no_child_survives(server: &Server) {
+    let names = ["beside", "session", "double", "bare", "daemon"];
+    let _repo = deploy(server, "echo", &format!("{LEAVING}{BARE}"));
+
+    let crashed = children(server, &names);
     for name in &names {
         let id = format!("{name}.1");
         let pid = server.ready_pid("echo", &id);
@@ -80,16 +102,16 @@ fn no_child_survives_a_crash_a_restart_a_stop_or_a_removal() {
     }
     assert_gone(&crashed, "a crash");
 
-    let restarted = children(&server, &names);
+    let restarted = children(server, &names);
     server.act("echo", "restart").expect(200);
     assert_gone(&restarted, "a restart");
 
-    let stopped = children(&server, &names);
+    let stopped = children(server, &names);
     server.act("echo", "stop").expect(200);
     assert_gone(&stopped, "a stop");
 
     server.act("echo", "start").expect(200);
-    let removed = children(&server, &names);
+    let removed = children(server, &names);
     let delete = server.request("DELETE", "/applications/echo");
     let delete = delete.header("Prefer", "wait=50");
     delete.send(&server.public()).expect(200);

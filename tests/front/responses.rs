@@ -271,6 +271,28 @@ fn a_large_response_is_whole_and_a_slow_reader_stops_the_backend() {
 }
 
 #[test]
+fn a_client_that_reads_nothing_is_cut_off_and_lets_the_backend_go() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
+        conn.stream.set_write_timeout(None).unwrap();
+        let piece = "x".repeat(1 << 16);
+        while std::io::Write::write_all(&mut conn.stream, piece.as_bytes()).is_ok() {}
+        conn.record("let go");
+    });
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |settings| {
+        settings.timeouts.idle = Duration::from_millis(300);
+    });
+    let mut client = front.connect();
+    client.send(GET);
+    client.head();
+    assert!(origin.received().starts_with("GET "));
+    assert_eq!(origin.received(), "let go");
+    let rest = client.rest();
+    assert!(rest.len() < 1 << 30, "it was cut off: {}", rest.len());
+}
+
+#[test]
 fn a_client_that_goes_away_closes_the_backend_connection_at_once() {
     let origin = Origin::start(|conn| {
         conn.request();

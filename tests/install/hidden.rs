@@ -31,5 +31,5 @@ pub(super) fn server_without(program: &str, test: &str) -> Option<Setup> {
         .map(|place| format!("mount --bind /dev/null {place}/{program} && "))
         .collect();
     let script = format!("{hide} exec \"$0\" \"$@\"");
-    Some(Setup::new().under(&["unshare", "--mount", "sh", "-c", &script]))
+    Some(Setup::new().launched_by(&["unshare", "--mount", "sh", "-c", &script]))
 }

@@ -20,19 +20,19 @@ pub(crate) struct Finished {
 
 /// The program under test, without what the developer's own environment would tell it.
 pub(crate) fn procserver() -> Command {
-    procserver_under(&[])
+    launched(&[])
 }
 
-/// As [`procserver`], started by another program, which is given its path and arguments.
-pub(crate) fn procserver_under(program: &[String]) -> Command {
-    const PATH: &str = env!("CARGO_BIN_EXE_procserver");
-    let mut command = match program {
-        [] => Command::new(PATH),
-        [first, rest @ ..] => {
+/// As [`procserver`], started by the words of a launcher that becomes it.
+pub(crate) fn launched(launcher: &[String]) -> Command {
+    let binary = env!("CARGO_BIN_EXE_procserver");
+    let mut command = match launcher.split_first() {
+        Some((first, more)) => {
             let mut command = Command::new(first);
-            command.args(rest).arg(PATH);
+            command.args(more).arg(binary);
             command
         }
+        None => Command::new(binary),
     };
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"PROCSERVER_") {

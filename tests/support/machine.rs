@@ -50,8 +50,21 @@ pub(crate) fn skip(test: &str, reason: &str) {
 
 /// The most memory a process has had, in bytes.
 pub(crate) fn peak_memory(pid: i32) -> u64 {
+    status_bytes(pid, "VmHWM:")
+}
+
+/// The memory that a process has now, in bytes.
+pub(crate) fn memory(pid: i32) -> u64 {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// A line of proc_pid_status(5) that counts kilobytes.
+fn status_bytes(pid: i32, line: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = peak.and_then(|text| text.trim().strip_suffix(" kB"));
-    1024 * kilobytes.expect("a peak").parse::<u64>().expect("a number")
+    let found = status.lines().find_map(|l| l.strip_prefix(line));
+    let kilobytes = found.and_then(|text| text.trim().strip_suffix(" kB"));
+    1024 * kilobytes
+        .expect("such a line")
+        .parse::<u64>()
+        .expect("a number")
 }

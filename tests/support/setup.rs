@@ -10,7 +10,7 @@ use std::sync::mpsc;
 
 use tempfile::TempDir;
 
-use super::command::procserver_under;
+use super::command::launched;
 use super::server::Server;
 use super::wait::SOON;
 
@@ -25,8 +25,8 @@ pub(crate) struct Setup {
     directory: TempDir,
     flags: Vec<(&'static str, String)>,
     first_port: u16,
-    /// A program, with arguments, that starts the server.
-    under: Vec<String>,
+    launcher: Vec<String>,
+    environment: Vec<(&'static str, String)>,
 }
 
 /// A new temporary directory that other users can look into, as `/var/lib` is.
@@ -63,7 +63,8 @@ impl Setup {
             directory: world_readable_below(parent),
             flags: Vec::new(),
             first_port: next_slice(),
-            under: Vec::new(),
+            launcher: Vec::new(),
+            environment: Vec::new(),
         }
         .flag("--listen", "127.0.0.1:0")
         .flag("--allow-file-repos", "true")
@@ -76,10 +77,53 @@ impl Setup {
         self
     }
 
-    /// Started by another program, which must become it: by `exec`.
-    pub(crate) fn under(mut self, program: &[&str]) -> Self {
-        self.under = program.iter().map(|word| (*word).to_owned()).collect();
+    /// Starts it by these words, which are to become what follows them (`setpriv`, `unshare`).
+    pub(crate) fn launched_by(mut self, words: &[&str]) -> Self {
+        self.launcher = words.iter().map(|word| (*word).to_owned()).collect();
         self
+    }
+
+    /// Sets an environment variable of the server.
+    pub(crate) fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
+    }
+
+    /// Runs it as the user `nobody`, to whom its directory is given. Only root can.
+    pub(crate) fn by_nobody(self) -> Self {
+        let nobody = nix::unistd::User::from_name("nobody")
+            .unwrap()
+            .expect("it is on every machine");
+        let owner = (Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw()));
+        std::os::unix::fs::chown(self.directory(), owner.0, owner.1).unwrap();
+        let home = self.directory().display().to_string();
+        self.variable("HOME", &home).launched_by(&[
+            "setpriv",
+            &format!("--reuid={}", nobody.uid),
+            &format!("--regid={}", nobody.gid),
+            "--clear-groups",
+            "--inh-caps=-all",
+        ])
+    }
+
+    /// Runs it in a mount namespace of its own in which `script` has changed the mounts first. Only root can.
+    pub(crate) fn with_mounts(self, script: &str) -> Self {
+        let script = format!("set -e; {script}; exec \"$@\"");
+        self.launched_by(&[
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            &script,
+            "sh",
+        ])
+    }
+
+    /// Runs it where there is no cgroup2. Only root can.
+    pub(crate) fn without_cgroups(self) -> Self {
+        self.with_mounts("while read -r _ at kind _; do [ $kind != cgroup2 ] || umount -l $at; done </proc/mounts")
     }
 
     /// Puts a file into the configuration directory.
@@ -142,7 +186,7 @@ impl Setup {
             .unwrap();
         // The last port of the slice is for an app's own listener.
         let ports = format!("{}-{}", self.first_port, self.first_port + SLICE - 2);
-        let mut child = procserver_under(&self.under)
+        let mut child = launched(&self.launcher)
             .arg("serve")
             .arg("--data-dir")
             .arg(self.directory())
@@ -153,6 +197,7 @@ impl Setup {
                     .flat_map(|(name, value)| [*name, value.as_str()]),
             )
             .env("DAEMON_SECRET", "not for apps")
+            .envs(self.environment.iter().map(|(name, value)| (*name, value)))
             .env("PROCSERVER_FAILPOINTS", self.failpoints())
             .stdout(Stdio::piped())
             .stderr(log)

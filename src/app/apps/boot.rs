@@ -22,6 +22,7 @@ impl Apps {
     pub(super) fn boot(&mut self, ctx: &mut Context<Self>) {
         let (settings, rules) = (self.host.settings.clone(), self.host.rules());
         let read = actix_rt::task::spawn_blocking(move || {
+            identity::end_unrecorded(&settings.runtime_dir.join("apps"));
             let dirs =
                 |name: &AppName| AppDirs::new(&settings.data_dir, &settings.runtime_dir, name);
             let contents = config_dir::read_all(&settings.config_dir, &rules, dirs)?;

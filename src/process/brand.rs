@@ -1,0 +1,91 @@
+//! [`Brand`]: a mark on all that an instance starts, which no program takes off by the way.
+//!
+//! A process may clear its environment, leave its session and outlive its parents: then nothing of where it came from is
+//! left but its resource limits, which every fork(2) and execve(2) hands on. So each instance runs under a limit of its
+//! own, of a resource that none of them uses up: the hard RLIMIT_RTTIME, microseconds that a real-time process computes
+//! without a pause, is a number of 146,000 years or more that only this instance has. Who is not root cannot raise it
+//! again, and `/proc/PID/limits` can be read of any process, unlike its environment.
+
+use std::fs;
+use std::io;
+
+use rustix::process::{Resource, Rlimit};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// As it begins in proc_pid_limits(5).
+const LINE: &str = "Max realtime timeout";
+
+/// The mark of one instance: its hard RLIMIT_RTTIME, microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Brand(u64);
+
+impl Brand {
+    /// The mark of an instance, the same for every daemon.
+    pub(super) fn of(instance: &str) -> Self {
+        let hash = Sha256::digest(instance);
+        let mut number = [0; 8];
+        number.copy_from_slice(&hash[..8]);
+        // Bit 62 makes it long, bit 63 would make it "unlimited" for some.
+        Self(u64::from_le_bytes(number) >> 2 | 1 << 62)
+    }
+
+    /// Marks the calling process and all that it starts. Where the limit is one that somebody set (who started the
+    /// daemon, or another server that this one is an app of), that one stays.
+    pub(super) fn put_on(self) -> io::Result<()> {
+        let present = rustix::process::getrlimit(Resource::Rttime);
+        if present.maximum.is_some() {
+            return Ok(());
+        }
+        let limit = Rlimit {
+            current: Some(self.0),
+            maximum: Some(self.0),
+        };
+        Ok(rustix::process::setrlimit(Resource::Rttime, limit)?)
+    }
+
+    /// Whether a process has it.
+    pub(super) fn is_on(self, pid: u32) -> bool {
+        fs::read_to_string(format!("/proc/{pid}/limits"))
+            .is_ok_and(|limits| hard_limit(&limits) == Some(self.0))
+    }
+}
+
+/// The second number is the hard limit.
+fn hard_limit(limits: &str) -> Option<u64> {
+    let numbers = limits.lines().find_map(|line| line.strip_prefix(LINE))?;
+    numbers.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instance_has_another_that_is_no_limit_in_practice() {
+        let (one, other) = (Brand::of("/run/a/web.1-4"), Brand::of("/run/b/web.1-4"));
+        assert_ne!(one, other);
+        assert_eq!(one, Brand::of("/run/a/web.1-4"));
+        let years = 365 * 24 * 3600 * 1_000_000;
+        assert!(
+            [one, other]
+                .iter()
+                .all(|b| b.0 / years > 146_000 && b.0 < 1 << 63)
+        );
+    }
+
+    #[test]
+    fn the_hard_limit_is_read_as_the_kernel_writes_it() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max realtime priority     0                    0                    \n\
+                      Max realtime timeout      77                   4611686018427387905  us        \n";
+        assert_eq!(hard_limit(limits), Some((1 << 62) + 1));
+        assert_eq!(
+            hard_limit("Max realtime timeout      unlimited            unlimited            us\n"),
+            None
+        );
+        assert_eq!(hard_limit(""), None);
+        assert!(!Brand::of("/nobody").is_on(std::process::id()));
+        assert!(!Brand::of("/nobody").is_on(u32::MAX));
+    }
+}
