@@ -93,6 +93,27 @@ proptest! {
         input.extend_from_slice(end.as_bytes());
         properties::body(&input);
     }
+
+    #[test]
+    fn what_is_said_of_targets_holds_for_paths_of_dots_and_separators(
+        choice in any::<u8>(),
+        path in "/(one|two|kept)(/|/|one|two|a|\\.\\.|\\.|%2[eEfF]|%5c|%25|%6f|;|\\\\|\\?){0,14}",
+        host in "(h|hosted\\.local\\.?|a\\.test|b)(:80)?",
+    ) {
+        let input = [&[choice], path.as_bytes(), b"\n", host.as_bytes()].concat();
+        properties::target_path(&input);
+    }
+
+    #[test]
+    fn what_is_said_of_forwarding_fields_holds_for_any_of_them(
+        network in "(127\\.0\\.0\\.0/8|::1|0\\.0\\.0\\.0/0)",
+        peer in "(127\\.0\\.0\\.1|10\\.0\\.0\\.1|::1|::ffff:127\\.0\\.0\\.9)",
+        host in "(a|A\\.b\\.|\\[::1\\])(:81)?",
+        fields in "((X-Forwarded-(For|Proto|Host|Port|Prefix|Ssl)|X_Forwarded_For|forwarded|Connection|TE|X-App|\
+                   X-Request-ID|Via): ?[a-zA-Z0-9.,= -]{0,12}\n){0,6}",
+    ) {
+        properties::forwarded(format!("{peer}\n{network}\n{host}\n{fields}").as_bytes());
+    }
 }
 
 #[derive(Deserialize)]
