@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::upstream::Upstream;
 use crate::router::table::Table;
@@ -18,6 +20,7 @@ const IDLE: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Pool {
     idle: RefCell<HashMap<SocketAddr, Vec<Upstream>>>,
+    filled: Rc<Notify>,
 }
 
 impl Pool {
@@ -36,10 +39,23 @@ impl Pool {
     /// Keeps a connection whose last exchange is complete, if there is room.
     pub fn put(&self, address: SocketAddr, connection: Upstream) {
         let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            self.filled.notify_one();
+        }
         let kept = idle.entry(address).or_default();
         if kept.len() < IDLE {
             kept.push(connection);
         }
+    }
+
+    /// Told whenever there is something to sweep where there was nothing.
+    pub fn filled(&self) -> Rc<Notify> {
+        Rc::clone(&self.filled)
+    }
+
+    /// Whether there is nothing to sweep.
+    pub fn is_empty(&self) -> bool {
+        self.idle.borrow().is_empty()
     }
 
     /// Drops connections that show bytes or their end.
@@ -52,6 +68,10 @@ impl Pool {
 
     /// Drops the connections to backends that `table` does not name.
     pub fn keep_only(&self, table: &Table) {
+        // Tables come in thousands when a server starts.
+        if self.is_empty() {
+            return;
+        }
         let routes = table.routes().iter();
         let named: std::collections::HashSet<SocketAddr> = routes
             .flat_map(|r| r.backends.iter().map(|b| b.address))
