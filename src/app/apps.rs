@@ -86,6 +86,7 @@ impl Apps {
             host: self.host.clone(),
             warnings,
             deploy_at_start: true,
+            nothing_remains: false,
         }
     }
 }

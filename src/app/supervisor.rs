@@ -63,6 +63,8 @@ pub struct AppSpec {
     /// Whether to deploy when there is nothing to run, or the document is newer than what runs: a start of the
     /// daemon does, a creation through the API asks by itself.
     pub deploy_at_start: bool,
+    /// Nothing of deploys of an earlier daemon runs: one look was taken for all apps.
+    pub nothing_remains: bool,
 }
 
 /// The supervisor actor of one application.

@@ -65,16 +65,26 @@ pub(super) fn pids() -> impl Iterator<Item = u32> {
 
 /// Whether the environment of `pid` holds `variable` (`NAME=value`). False where we may not look.
 pub(super) fn has_variable(pid: u32, variable: &str) -> bool {
+    environ(pid).is_some_and(|environ| {
+        environ
+            .split(|byte| *byte == 0)
+            .any(|entry| entry == variable.as_bytes())
+    })
+}
+
+/// The value that the environment of `pid` gives to `name`. `None` also where we may not look.
+pub(super) fn value_of(pid: u32, name: &str) -> Option<Vec<u8>> {
+    environ(pid)?.split(|byte| *byte == 0).find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(value.to_vec())
+    })
+}
+
+fn environ(pid: u32) -> Option<Vec<u8>> {
+    let file = fs::File::open(format!("/proc/{pid}/environ")).ok()?;
     let mut environ = Vec::new();
-    let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else {
-        return false;
-    };
-    if file.take(ENVIRON_LIMIT).read_to_end(&mut environ).is_err() {
-        return false;
-    }
-    environ
-        .split(|byte| *byte == 0)
-        .any(|entry| entry == variable.as_bytes())
+    file.take(ENVIRON_LIMIT).read_to_end(&mut environ).ok()?;
+    Some(environ)
 }
 
 /// The id of this boot: with it, a pid and its start time are unique for ever.

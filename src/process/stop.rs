@@ -74,6 +74,30 @@ pub fn kill_remains(instance: &str) {
     target.complain();
 }
 
+/// The instances that anything runs of, by one look at all processes: for those who would else look once for each of
+/// a thousand instances.
+#[derive(Debug)]
+pub struct Marked(HashSet<Vec<u8>>);
+
+impl Marked {
+    /// Looks. Blocks.
+    #[must_use]
+    pub fn look() -> Self {
+        Self(
+            procfs::pids()
+                .filter_map(|pid| procfs::value_of(pid, MARKER))
+                .collect(),
+        )
+    }
+
+    /// Whether anything ran of `instance`, so that [`kill_remains`] has something to do. Blocks.
+    #[must_use]
+    pub fn has(&self, instance: &str) -> bool {
+        // A process that gave itself another environment is still in its control group.
+        self.0.contains(instance.as_bytes()) || Cgroup::left_by(instance).is_some()
+    }
+}
+
 /// Pauses between sweeps: short, while the kernel buries what was killed, then longer; half a minute in all, because
 /// a process in an uninterruptible sleep does not die.
 fn pauses() -> impl Iterator<Item = Duration> {

@@ -1,5 +1,6 @@
 //! The start: every document of the config directory becomes an App; what has no document any more is ended.
 
+use std::collections::HashSet;
 use std::io;
 
 use actix::prelude::*;
@@ -9,7 +10,8 @@ use crate::app::config_dir::{self, Contents};
 use crate::app::directories::AppDirs;
 use crate::app::name::AppName;
 use crate::app::supervisor::remove_files;
-use crate::process::identity;
+use crate::install::build;
+use crate::process::{identity, stop};
 use crate::supervision::Exit;
 
 impl Apps {
@@ -25,12 +27,19 @@ impl Apps {
                 .iter()
                 .map(|found| found.config.name.clone())
                 .collect();
+            // Not one look for each of a thousand apps.
+            let marked = stop::Marked::look();
+            let remaining: HashSet<AppName> = known
+                .iter()
+                .filter(|name| build::has_remains(&dirs(name), &marked))
+                .cloned()
+                .collect();
             let (removed, strays) = config_dir::orphans(&settings.data_dir, &known);
-            io::Result::Ok((contents, removed, strays))
+            io::Result::Ok((contents, remaining, removed, strays))
         });
         ctx.wait(read.into_actor(self).map(|read, apps, ctx| match read {
-            Ok(Ok((contents, removed, strays))) => {
-                apps.start_all(contents, ctx);
+            Ok(Ok((contents, remaining, removed, strays))) => {
+                apps.start_all(contents, &remaining, ctx);
                 apps.end_orphans(removed, strays, ctx);
                 if let Some(booted) = apps.booted.take() {
                     booted.send_replace(true);
@@ -47,13 +56,19 @@ impl Apps {
         }));
     }
 
-    fn start_all(&mut self, contents: Contents, ctx: &mut Context<Self>) {
+    fn start_all(
+        &mut self,
+        contents: Contents,
+        remaining: &HashSet<AppName>,
+        ctx: &mut Context<Self>,
+    ) {
         self.note_problems(contents.problems);
         for found in contents.apps {
             if let Some(warning) = &found.warning {
                 log::error!("{warning}");
             }
-            let spec = self.spec(found.config, found.warning.into_iter().collect());
+            let mut spec = self.spec(found.config, found.warning.into_iter().collect());
+            spec.nothing_remains = !remaining.contains(&spec.config.name);
             self.add(spec, ctx);
         }
         log::info!("{} applications", self.apps.len());
