@@ -63,19 +63,19 @@ const FULL: Effort = Effort {
     kills_within: Duration::from_secs(20),
     starts: &[1, 50, 200, 500],
     idle: &[0, 10, 100],
-    settle: Duration::from_secs(12),
-    watch: Duration::from_secs(20),
+    settle: Duration::from_secs(11),
+    watch: Duration::from_secs(10),
     lines: 1_000_000,
     apps: 1000,
 };
 
 const QUICK: Effort = Effort {
     kills: 20,
-    kills_within: Duration::from_secs(4),
+    kills_within: Duration::from_secs(2),
     starts: &[1, 50],
     idle: &[0, 100],
-    settle: Duration::from_secs(1),
-    watch: Duration::from_secs(2),
+    settle: Duration::from_millis(500),
+    watch: Duration::from_millis(1500),
     lines: 200_000,
     apps: 100,
 };

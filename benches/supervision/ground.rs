@@ -8,12 +8,13 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::procfs::processes_of;
 use crate::wait::within;
 
 /// A temporary directory with a copy of this program, which any user may run. Dropped, also by a failure, it takes all
-/// processes with it that run from, in or with it.
+/// processes with it that run from, in or with it; so do SIGINT and SIGTERM.
 pub(crate) struct Ground {
     directory: TempDir,
 }
@@ -29,6 +30,7 @@ impl Ground {
         let own = std::env::current_exe().expect("our own path");
         fs::copy(own, ground.subject()).expect("room for a copy");
         allow(&ground.subject(), 0o755);
+        end_on_signal(ground.path().to_owned());
         ground
     }
 
@@ -49,6 +51,24 @@ impl Ground {
         allow(&path, 0o755);
         path
     }
+}
+
+fn end_on_signal(directory: PathBuf) {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let mut terminate = signal(SignalKind::terminate()).expect("a signal can be awaited");
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        end_all(&directory);
+        let _gone = fs::remove_dir_all(&directory);
+        std::process::exit(130);
+    });
 }
 
 impl Drop for Ground {

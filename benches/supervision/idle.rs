@@ -17,8 +17,8 @@ pub(crate) fn run(ground: &Ground, effort: &Effort) {
     );
     for processes in effort.idle {
         for kind in Kind::ALL {
-            // pm2 starts its daemon with its first process.
-            if kind == Kind::Pm2 && *processes == 0 {
+            // pm2 starts its daemon with its first process, and takes long to end many.
+            if kind == Kind::Pm2 && *processes != 10 {
                 continue;
             }
             if let Some(supervisor) = Supervisor::start(kind, *processes, ground) {
@@ -33,13 +33,16 @@ pub(crate) fn run(ground: &Ground, effort: &Effort) {
 
 fn print(supervisor: &Supervisor, processes: usize, watch: Duration) {
     let pids = supervisor.own_pids();
-    let cpu = || pids.iter().map(|pid| procfs::cpu_of_threads(*pid)).sum();
-    let sleeps = || pids.iter().map(|pid| procfs::sleeps(*pid)).sum();
-    let before: (Duration, u64) = (cpu(), sleeps());
+    let before = procfs::threads(&pids);
     std::thread::sleep(watch);
-    let after: (Duration, u64) = (cpu(), sleeps());
+    let (mut cpu, mut sleeps) = (Duration::ZERO, 0);
+    for (id, after) in procfs::threads(&pids) {
+        let before = before.get(&id).copied().unwrap_or_default();
+        cpu += after.cpu.saturating_sub(before.cpu);
+        sleeps += after.sleeps.saturating_sub(before.sleeps);
+    }
     let memory = procfs::memory(&pids);
-    let share = after.0.saturating_sub(before.0).as_secs_f64() / watch.as_secs_f64();
+    let share = cpu.as_secs_f64() / watch.as_secs_f64();
     println!(
         "{:<12}{processes:>10}{:>11}{:>15}{:>10}{:>9.3}{:>12.1}",
         supervisor.kind.name(),
@@ -47,6 +50,6 @@ fn print(supervisor: &Supervisor, processes: usize, watch: Duration) {
         memory.proportional,
         memory.private,
         share * 100.0,
-        after.1.saturating_sub(before.1) as f64 / watch.as_secs_f64()
+        sleeps as f64 / watch.as_secs_f64()
     );
 }

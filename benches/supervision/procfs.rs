@@ -84,23 +84,34 @@ pub(crate) fn cpu(pid: u32) -> Duration {
 }
 
 /// CPU time that the living threads of a process have had.
-pub(crate) fn cpu_of_threads(pid: u32) -> Duration {
-    let threads = fs::read_dir(format!("/proc/{pid}/task"));
-    let nanoseconds = threads.into_iter().flatten().flatten().filter_map(|task| {
-        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanoseconds.sum())
+fn cpu_of_threads(pid: u32) -> Duration {
+    threads(&[pid]).values().map(|thread| thread.cpu).sum()
 }
 
-/// How often the threads of a process have gone to sleep.
-pub(crate) fn sleeps(pid: u32) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task"));
-    let counts = threads.into_iter().flatten().flatten().filter_map(|task| {
-        let text = fs::read_to_string(task.path().join("status")).ok()?;
-        field(&text, "voluntary_ctxt_switches:")
-    });
-    counts.sum()
+/// What one thread has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Thread {
+    pub(crate) cpu: Duration,
+    /// How often it has gone to sleep.
+    pub(crate) sleeps: u64,
+}
+
+/// All living threads of these processes, by their ids.
+pub(crate) fn threads(pids: &[u32]) -> BTreeMap<u32, Thread> {
+    let tasks = pids
+        .iter()
+        .filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok());
+    let thread = |task: fs::DirEntry| {
+        let id = task.file_name().to_str()?.parse().ok()?;
+        let read = |file| fs::read_to_string(task.path().join(file)).ok();
+        let nanoseconds = read("schedstat")?.split_whitespace().next()?.parse().ok()?;
+        let thread = Thread {
+            cpu: Duration::from_nanos(nanoseconds),
+            sleeps: field(&read("status")?, "voluntary_ctxt_switches:")?,
+        };
+        Some((id, thread))
+    };
+    tasks.flatten().flatten().filter_map(thread).collect()
 }
 
 /// KiB of memory.
