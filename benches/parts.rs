@@ -115,6 +115,10 @@ fn routing(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("by path, host remembered", apps), |b| {
             b.iter(|| table.decide_with(black_box(&by_path), |_| None));
         });
+        group.bench_function(BenchmarkId::new("change backends", apps), |b| {
+            let changed = route(apps / 2);
+            b.iter(|| table.with(black_box(changed.clone())));
+        });
         group.bench_function(BenchmarkId::new("change a domain", apps), |b| {
             let mut changed = route(apps / 2);
             changed.domain.push("changed".into());

@@ -6,8 +6,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use procserver::cli::usage::Usage;
 use procserver::cli::{self, Cli};
+use procserver::process::exec;
 
 fn main() -> ExitCode {
+    // The daemon starts each process with it: no time is to be lost on a command line that is known.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == exec::VERB) && words.next().is_none() {
+        exec::run();
+    }
     match cli::run(Cli::parse().command) {
         Ok(code) => code,
         // `procserver logs a | head`: the reader has what it wanted.

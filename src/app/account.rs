@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// A user and group that exist on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The user's name, for `USER`, `LOGNAME` and `initgroups(3)`.
+    /// The user's name, for `USER` and `LOGNAME`.
     pub user: String,
     /// The group's name.
     pub group: String,
@@ -13,6 +13,9 @@ pub struct Account {
     pub uid: u32,
     /// Numeric id of the primary group.
     pub gid: u32,
+    /// Numeric ids of all groups it is in, as they were when it was looked up: not asked for again at each start of a
+    /// process, which takes NSS longer than all else that a start takes.
+    pub groups: Vec<u32>,
     /// The login shell of the passwd entry, for `SHELL`.
     pub shell: PathBuf,
 }
@@ -42,7 +45,7 @@ impl Account {
     /// # Errors
     /// [`AccountError`] when one of them does not exist.
     pub fn look_up(user: &str, group: Option<&str>) -> Result<Self, AccountError> {
-        use nix::unistd::{Gid, Group, User};
+        use nix::unistd::{Gid, Group, User, getgrouplist};
         let found = User::from_name(user)
             .map_err(|e| AccountError::Lookup(user.into(), e.to_string()))?
             .ok_or_else(|| AccountError::NoUser(user.into()))?;
@@ -52,11 +55,16 @@ impl Account {
                 .ok_or_else(|| AccountError::NoGroup(name.into()))?,
             None => Self::group_of(found.gid)?,
         };
+        let groups = std::ffi::CString::new(found.name.as_str())
+            .map_err(|e| e.to_string())
+            .and_then(|name| getgrouplist(&name, primary.gid).map_err(|e| e.to_string()))
+            .map_err(|e| AccountError::Lookup(user.into(), e))?;
         Ok(Self {
             user: found.name,
             group: primary.name,
             uid: found.uid.as_raw(),
             gid: Gid::as_raw(primary.gid),
+            groups: groups.into_iter().map(Gid::as_raw).collect(),
             shell: found.shell,
         })
     }
@@ -77,6 +85,8 @@ impl Account {
             group: group.name,
             uid: uid.as_raw(),
             gid: group.gid.as_raw(),
+            // Nothing is switched to it.
+            groups: vec![group.gid.as_raw()],
             shell: found.shell,
         })
     }

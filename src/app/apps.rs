@@ -87,6 +87,7 @@ impl Apps {
             warnings,
             deploy_at_start: true,
             announces: false,
+            nothing_remains: false,
         }
     }
 }

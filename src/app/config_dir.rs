@@ -1,5 +1,6 @@
 //! The config directory: one document per app, the source of truth. All functions block.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -176,6 +177,7 @@ pub fn orphans(data_dir: &Path, known: &[AppName]) -> (Vec<AppName>, Vec<AppName
         .flatten()
         .flatten();
     let names = entries.filter_map(|e| AppName::parse(&e.file_name().to_string_lossy()).ok());
+    let known: HashSet<&AppName> = known.iter().collect();
     names
         .filter(|name| !known.contains(name))
         .partition(|name| {

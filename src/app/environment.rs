@@ -75,6 +75,7 @@ mod tests {
             group: "www-data".into(),
             uid: 33,
             gid: 33,
+            groups: vec![33],
             shell: "/bin/sh".into(),
         };
         let base = base(

@@ -65,6 +65,8 @@ pub struct AppSpec {
     pub deploy_at_start: bool,
     /// Whether a route is published before the first message is answered: nobody knows the app yet.
     pub announces: bool,
+    /// Nothing of deploys of an earlier daemon runs: one look was taken for all apps.
+    pub nothing_remains: bool,
 }
 
 /// The supervisor actor of one application.

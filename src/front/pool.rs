@@ -4,9 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::upstream::Upstream;
 use crate::router::table::Table;
@@ -25,6 +27,7 @@ pub struct Pool {
     idle: RefCell<HashMap<SocketAddr, Vec<(Upstream, Instant)>>>,
     /// The time of the last sweep: reading the clock for each request would cost more than this needs.
     now: Cell<Instant>,
+    filled: Rc<Notify>,
 }
 
 impl Default for Pool {
@@ -32,6 +35,7 @@ impl Default for Pool {
         Self {
             idle: RefCell::default(),
             now: Cell::new(Instant::now()),
+            filled: Rc::default(),
         }
     }
 }
@@ -52,10 +56,25 @@ impl Pool {
     /// Keeps a connection whose last exchange is complete, if there is room.
     pub fn put(&self, address: SocketAddr, connection: Upstream) {
         let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            // There were no sweeps meanwhile.
+            self.now.set(Instant::now());
+            self.filled.notify_one();
+        }
         let kept = idle.entry(address).or_default();
         if kept.len() < IDLE {
             kept.push((connection, self.now.get()));
         }
+    }
+
+    /// Told whenever there is something to sweep where there was nothing.
+    pub fn filled(&self) -> Rc<Notify> {
+        Rc::clone(&self.filled)
+    }
+
+    /// Whether there is nothing to sweep.
+    pub fn is_empty(&self) -> bool {
+        self.idle.borrow().is_empty()
     }
 
     /// Drops connections that show bytes or their end, and those that nobody needed for long.
@@ -71,6 +90,10 @@ impl Pool {
 
     /// Drops the connections to backends that `table` does not name.
     pub fn keep_only(&self, table: &Table) {
+        // Tables come in thousands when a server starts.
+        if self.is_empty() {
+            return;
+        }
         let routes = table.routes().iter();
         let named: std::collections::HashSet<SocketAddr> = routes
             .flat_map(|r| r.backends.iter().map(|b| b.address))

@@ -296,15 +296,31 @@ fn newest(mut table: watch::Receiver<Arc<Table>>) -> Newest {
 
 /// Drops idle connections that ended, at intervals, and those to backends that are gone, at once.
 async fn tidy_pool(worker: Weak<Worker>, mut table: watch::Receiver<Arc<Table>>) {
+    let Some(filled) = worker.upgrade().map(|worker| worker.pool.filled()) else {
+        return;
+    };
     loop {
-        let changed = tokio::time::timeout(SWEEP, table.changed()).await;
+        let Some(is_empty) = worker.upgrade().map(|worker| worker.pool.is_empty()) else {
+            return;
+        };
+        // A thread that has nothing to do is not woken.
+        let sweep = async {
+            if is_empty {
+                filled.notified().await;
+            }
+            tokio::time::sleep(SWEEP).await;
+        };
+        let changed = tokio::select! {
+            changed = table.changed() => Some(changed),
+            () = sweep => None,
+        };
         let Some(worker) = worker.upgrade() else {
             return;
         };
         match changed {
-            Ok(Ok(())) => worker.pool.keep_only(&table.borrow_and_update()),
-            Ok(Err(_)) => return,
-            Err(_) => worker.pool.sweep(Instant::now()),
+            Some(Ok(())) => worker.pool.keep_only(&table.borrow_and_update()),
+            Some(Err(_)) => return,
+            None => worker.pool.sweep(Instant::now()),
         }
     }
 }

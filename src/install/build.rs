@@ -140,6 +140,12 @@ pub fn end_remains(dirs: &AppDirs) {
     stop::kill_remains(&instance(dirs));
 }
 
+/// Whether [`end_remains`] would have anything to end. Blocks.
+#[must_use]
+pub fn has_remains(dirs: &AppDirs, marked: &stop::Marked) -> bool {
+    marked.has(&instance(dirs))
+}
+
 async fn run(
     spec: &InstallSpec,
     command: &str,

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 const LINE: &str = "Max realtime timeout";
 
 /// The mark of one instance: its hard RLIMIT_RTTIME, microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Brand(u64);
 
 impl Brand {
@@ -46,8 +46,13 @@ impl Brand {
 
     /// Whether a process has it.
     pub(super) fn is_on(self, pid: u32) -> bool {
-        fs::read_to_string(format!("/proc/{pid}/limits"))
-            .is_ok_and(|limits| hard_limit(&limits) == Some(self.0))
+        Self::worn_by(pid) == Some(self)
+    }
+
+    /// What a process has, be it a mark or another limit. `None` where we may not look.
+    pub(super) fn worn_by(pid: u32) -> Option<Self> {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+        hard_limit(&limits).map(Self)
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) struct Credentials {
     pub(super) user: String,
     pub(super) uid: u32,
     pub(super) gid: u32,
+    pub(super) groups: Vec<u32>,
 }
 
 /// Which step of the set-up failed.
@@ -269,9 +270,12 @@ fn switch_to(credentials: &Credentials) -> Result<(), Failure> {
         Uid::from_raw(credentials.uid),
         Gid::from_raw(credentials.gid),
     );
-    let name = std::ffi::CString::new(credentials.user.as_str())
-        .map_err(|e| Failure::new(Step::Account, "user name", e))?;
-    nix::unistd::initgroups(&name, gid).map_err(|e| failed("initgroups", e))?;
+    let groups: Vec<Gid> = credentials
+        .groups
+        .iter()
+        .map(|gid| Gid::from_raw(*gid))
+        .collect();
+    nix::unistd::setgroups(&groups).map_err(|e| failed("setgroups", e))?;
     nix::unistd::setresgid(gid, gid, gid).map_err(|e| failed("setresgid", e))?;
     nix::unistd::setresuid(uid, uid, uid).map_err(|e| failed("setresuid", e))?;
     if !uid.is_root() && nix::unistd::setuid(Uid::from_raw(0)).is_ok() {

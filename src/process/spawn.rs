@@ -271,6 +271,7 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
             user: account.user.clone(),
             uid: account.uid,
             gid: account.gid,
+            groups: account.groups.clone(),
         }),
         environment,
         output: spec.output.clone(),

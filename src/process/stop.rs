@@ -77,6 +77,36 @@ pub fn kill_remains(instance: &str) {
     target.complain();
 }
 
+/// The instances that anything runs of, by one look at all processes: for those who would else look once for each of
+/// a thousand instances.
+#[derive(Debug)]
+pub struct Marked {
+    markers: HashSet<String>,
+    brands: HashSet<Brand>,
+}
+
+impl Marked {
+    /// Looks. Blocks.
+    #[must_use]
+    pub fn look() -> Self {
+        let pids: Vec<u32> = procfs::pids().collect();
+        let marker = |pid: &u32| procfs::variable(*pid, MARKER);
+        Self {
+            markers: pids.iter().filter_map(marker).collect(),
+            brands: pids.iter().filter_map(|pid| Brand::worn_by(*pid)).collect(),
+        }
+    }
+
+    /// Whether anything ran of `instance`, so that [`kill_remains`] has something to do. Blocks.
+    #[must_use]
+    pub fn has(&self, instance: &str) -> bool {
+        // A process that gave itself another environment is still branded, and in its control group.
+        self.markers.contains(instance)
+            || self.brands.contains(&Brand::of(instance))
+            || Cgroup::left_by(instance).is_some()
+    }
+}
+
 /// Pauses between sweeps: short, while the kernel buries what was killed, then longer; half a minute in all, because
 /// a process in an uninterruptible sleep does not die.
 fn pauses() -> impl Iterator<Item = Duration> {

@@ -69,12 +69,9 @@ impl Joined {
 impl Patterns {
     /// Compiles the `domain` of each route, in the order of the routes; what `before` has is not compiled again.
     pub fn compile<'a>(domains: impl Iterator<Item = &'a [String]>, before: Option<&Self>) -> Self {
-        let known: HashMap<&[String], &Arc<Own>> = before
-            .iter()
-            .flat_map(|before| &before.each)
-            .map(|own| (own.sources.as_slice(), own))
-            .collect();
-        let own = |sources: &[String]| match known.get(sources) {
+        let before = before.map_or(&[][..], |before| &before.each);
+        let mut known = Known::new(before);
+        let own = |sources: &[String]| match known.take(sources) {
             Some(own) => Arc::clone(own),
             None => Arc::new(Own::compile(sources)),
         };
@@ -138,6 +135,46 @@ fn build<P: AsRef<str>>(patterns: &[P]) -> Option<RegexSet> {
                 .build()
         })
         .ok()
+}
+
+/// What was compiled before. One change among many leaves the others in their order, in which they are found without
+/// an index.
+struct Known<'a> {
+    each: &'a [Arc<Own>],
+    next: usize,
+    index: Option<HashMap<&'a [String], usize>>,
+}
+
+impl<'a> Known<'a> {
+    fn new(each: &'a [Arc<Own>]) -> Self {
+        Self {
+            each,
+            next: 0,
+            index: None,
+        }
+    }
+
+    fn take(&mut self, sources: &[String]) -> Option<&'a Arc<Own>> {
+        let own = match self.each.get(self.next) {
+            Some(own) if own.sources == sources => own,
+            // All of them were found; this one was added behind them.
+            None if self.index.is_none() => return None,
+            _ => {
+                let at = *self.index().get(sources)?;
+                self.next = at;
+                &self.each[at]
+            }
+        };
+        self.next += 1;
+        Some(own)
+    }
+
+    fn index(&mut self) -> &HashMap<&'a [String], usize> {
+        self.index.get_or_insert_with(|| {
+            let each = self.each.iter().enumerate();
+            each.map(|(at, own)| (own.sources.as_slice(), at)).collect()
+        })
+    }
 }
 
 #[cfg(test)]

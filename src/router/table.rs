@@ -126,16 +126,27 @@ pub enum Decision<'a> {
 pub struct Table {
     /// By creation, then name.
     routes: Vec<Arc<Route>>,
-    names: HashMap<Arc<str>, usize>,
-    ports: HashMap<u16, usize>,
+    names: Arc<HashMap<Arc<str>, usize>>,
+    ports: Arc<HashMap<u16, usize>>,
     patterns: Arc<Patterns>,
+}
+
+/// By what routes are sorted.
+fn place(route: &Route) -> (u64, &str) {
+    (route.created, &route.app)
 }
 
 impl Table {
     /// A table of these routes; of two with the same name the later one stays.
     #[must_use]
-    pub fn new(routes: Vec<Arc<Route>>) -> Self {
-        let table = Self::build(routes, None);
+    pub fn new(given: Vec<Arc<Route>>) -> Self {
+        let mut latest = HashMap::with_capacity(given.len());
+        for route in given {
+            latest.insert(Arc::clone(&route.app), route);
+        }
+        let mut routes: Vec<Arc<Route>> = latest.into_values().collect();
+        routes.sort_by(|a, b| place(a).cmp(&place(b)));
+        let table = Self::of(routes, None);
         table.patterns.join();
         table
     }
@@ -143,16 +154,34 @@ impl Table {
     /// This table with `route` added, or in the place of the one of the same name.
     #[must_use]
     pub fn with(&self, route: Route) -> Self {
+        let route = Arc::new(route);
         let mut routes = self.routes.clone();
-        routes.push(Arc::new(route));
-        Self::build(routes, Some(&self.patterns))
+        let present = self.names.get(&route.app).copied();
+        if let Some(at) = present {
+            let before = std::mem::replace(&mut routes[at], Arc::clone(&route));
+            // Mostly it is backends that come and go.
+            let is_found_alike = (before.created, before.port) == (route.created, route.port)
+                && before.domain == route.domain;
+            if is_found_alike {
+                return Self {
+                    routes,
+                    names: Arc::clone(&self.names),
+                    ports: Arc::clone(&self.ports),
+                    patterns: Arc::clone(&self.patterns),
+                };
+            }
+            routes.remove(at);
+        }
+        let at = routes.partition_point(|other| place(other) < place(&route));
+        routes.insert(at, route);
+        Self::of(routes, Some(&self.patterns))
     }
 
     /// This table without the route of `app`.
     #[must_use]
     pub fn without(&self, app: &str) -> Self {
         let routes = self.routes.iter().filter(|r| &*r.app != app);
-        Self::build(routes.cloned().collect(), Some(&self.patterns))
+        Self::of(routes.cloned().collect(), Some(&self.patterns))
     }
 
     /// All routes, by creation.
@@ -167,15 +196,9 @@ impl Table {
         &self.patterns
     }
 
-    /// Compiling is what a change costs, so the `compiled` patterns are kept where no `domain` changed, and where one
-    /// did it alone is compiled.
-    fn build(given: Vec<Arc<Route>>, compiled: Option<&Arc<Patterns>>) -> Self {
-        let mut latest = HashMap::with_capacity(given.len());
-        for route in given {
-            latest.insert(Arc::clone(&route.app), route);
-        }
-        let mut routes: Vec<Arc<Route>> = latest.into_values().collect();
-        routes.sort_by(|a, b| (a.created, &a.app).cmp(&(b.created, &b.app)));
+    /// Of sorted routes, each with another name. Compiling is what a change costs, so the `compiled` patterns are kept
+    /// where no `domain` changed, and where one did it alone is compiled.
+    fn of(routes: Vec<Arc<Route>>, compiled: Option<&Arc<Patterns>>) -> Self {
         let mut ports = HashMap::new();
         for (at, route) in routes.iter().enumerate() {
             if let Some(port) = route.port {
@@ -191,8 +214,8 @@ impl Table {
         let names = names.map(|(at, r)| (Arc::clone(&r.app), at)).collect();
         Self {
             routes,
-            names,
-            ports,
+            names: Arc::new(names),
+            ports: Arc::new(ports),
             patterns,
         }
     }

@@ -136,3 +136,40 @@ fn a_change_makes_a_new_table_and_recompiles_only_when_a_domain_changed() {
         "the old one is untouched"
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn changes_lead_to_the_table_of_what_there_is_then(
+        changes in proptest::collection::vec((0..6u8, 0..4u64, 0..4u16, proptest::option::of(0..3u8)), 0..30)
+    ) {
+        let mut changed = Table::default();
+        let mut present: std::collections::BTreeMap<String, Route> = Default::default();
+        for (app, created, port, domain) in changes {
+            let app = format!("app{app}");
+            let Some(domain) = domain else {
+                changed = changed.without(&app);
+                present.remove(&app);
+                continue;
+            };
+            let patterns = [&[][..], &["^a"], &["^b", "c$"]][usize::from(domain)];
+            let route = Route { port: (port > 0).then_some(port), ..route(&app, created, patterns) };
+            changed = changed.with(route.clone());
+            present.insert(app, route);
+        }
+        let whole = table(present.into_values().collect());
+        let order = |table: &Table| -> Vec<_> {
+            table.routes().iter().map(|r| (r.created, r.app.clone(), r.domain.clone(), r.port)).collect()
+        };
+        assert_eq!(order(&changed), order(&whole));
+        for host in ["a", "bc", "c", "x"] {
+            for port in 1..4 {
+                let by_port = View { port: Some(port), ..view(host, "/") };
+                assert_eq!(answer(&changed, &by_port), answer(&whole, &by_port));
+            }
+            for app in 0..6 {
+                let path = format!("/app{app}/");
+                assert_eq!(answer(&changed, &view(host, &path)), answer(&whole, &view(host, &path)));
+            }
+        }
+    }
+}

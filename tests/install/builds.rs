@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use procserver::install::build;
 use procserver::install::record::Step;
+use procserver::process::stop;
 use procserver::supervision::Exit;
 
 use super::world::{World, eventually, runs};
@@ -176,4 +178,28 @@ fn what_a_killed_daemon_left_building_is_ended_by_the_next_deploy() {
     world.deploy().release();
     eventually("it ends", || !runs("sleep 4327"));
     left.wait().unwrap();
+}
+
+#[test]
+fn one_look_tells_which_apps_a_killed_daemon_left_building() {
+    let (busy, idle) = (World::new(&[PROCFILE]), World::new(&[PROCFILE]));
+    let run = |world: &World, suffix: &str| {
+        let releases = world.dirs.releases();
+        let marker = format!("PROCSERVER_INSTANCE={}{suffix}", releases.display());
+        let mut sleep = std::process::Command::new("sleep");
+        sleep.arg("4328").env_clear().env("PATH", "/usr/bin:/bin");
+        let (name, value) = marker.split_once('=').unwrap();
+        sleep.env(name, value).spawn().unwrap()
+    };
+    let mut started = [run(&busy, "#install"), run(&idle, "#installed")];
+    eventually("it is seen", || {
+        build::has_remains(&busy.dirs, &stop::Marked::look())
+    });
+    let marked = stop::Marked::look();
+    assert!(!build::has_remains(&idle.dirs, &marked));
+    build::end_remains(&busy.dirs);
+    assert!(!started[0].wait().unwrap().success());
+    assert!(!build::has_remains(&busy.dirs, &stop::Marked::look()));
+    started[1].kill().unwrap();
+    started[1].wait().unwrap();
 }

@@ -1,5 +1,6 @@
 //! The start: every document of the config directory becomes an App; what has no document any more is ended.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::app::config_dir::{self, Contents};
 use crate::app::directories::AppDirs;
 use crate::app::name::AppName;
 use crate::app::supervisor::{Summarize, remove_files};
-use crate::process::identity;
+use crate::install::build;
+use crate::process::{identity, stop};
 use crate::supervision::Exit;
 
 /// How long requests wait, at the start of the server, for applications to be known.
@@ -31,12 +33,19 @@ impl Apps {
                 .iter()
                 .map(|found| found.config.name.clone())
                 .collect();
+            // Not one look for each of a thousand apps.
+            let marked = stop::Marked::look();
+            let remaining: HashSet<AppName> = known
+                .iter()
+                .filter(|name| build::has_remains(&dirs(name), &marked))
+                .cloned()
+                .collect();
             let (removed, strays) = config_dir::orphans(&settings.data_dir, &known);
-            io::Result::Ok((contents, removed, strays))
+            io::Result::Ok((contents, remaining, removed, strays))
         });
         ctx.wait(read.into_actor(self).map(|read, apps, ctx| match read {
-            Ok(Ok((contents, removed, strays))) => {
-                apps.start_all(contents, ctx);
+            Ok(Ok((contents, remaining, removed, strays))) => {
+                apps.start_all(contents, &remaining, ctx);
                 apps.end_orphans(removed, strays, ctx);
                 apps.tell_booted(ctx);
             }
@@ -51,7 +60,12 @@ impl Apps {
         }));
     }
 
-    fn start_all(&mut self, contents: Contents, ctx: &mut Context<Self>) {
+    fn start_all(
+        &mut self,
+        contents: Contents,
+        remaining: &HashSet<AppName>,
+        ctx: &mut Context<Self>,
+    ) {
         self.note_problems(contents.problems);
         // A fresh Apps of a server that runs finds the routes as they were.
         let is_first = self.booted.as_ref().is_some_and(|booted| !*booted.borrow());
@@ -61,6 +75,7 @@ impl Apps {
             }
             let mut spec = self.spec(found.config, found.warning.into_iter().collect());
             spec.announces = is_first;
+            spec.nothing_remains = !remaining.contains(&spec.config.name);
             self.add(spec, ctx);
         }
         log::info!("{} applications", self.apps.len());

@@ -74,6 +74,8 @@ impl Parent for Apps {
             return on_exit(Exit::Error("it is not known".to_owned()));
         };
         let spec = entry.spec.clone();
+        // An App that is started again looks for what the one before it left.
+        entry.spec.nothing_remains = false;
         let child = monitor::start(
             &self.host.control,
             move |_, exit| App::new(spec, exit),

@@ -24,8 +24,10 @@ struct Found {
     survivors: Vec<Identity>,
 }
 
-fn look(dirs: &AppDirs) -> Found {
-    build::end_remains(dirs);
+fn look(dirs: &AppDirs, nothing_remains: bool) -> Found {
+    if !nothing_remains {
+        build::end_remains(dirs);
+    }
     // What is half made is of a deploy that was at work: none is, now.
     release::sweep(dirs, &[], u64::MAX);
     durable::sweep(dirs.root());
@@ -60,7 +62,8 @@ impl App {
     /// Looks at what there is and goes on from there. Requests wait meanwhile.
     pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
         let dirs = self.spec.dirs.clone();
-        let found = actix_rt::task::spawn_blocking(move || look(&dirs));
+        let nothing_remains = self.spec.nothing_remains;
+        let found = actix_rt::task::spawn_blocking(move || look(&dirs, nothing_remains));
         ctx.wait(found.into_actor(self).map(|found, app, ctx| match found {
             Ok(found) => {
                 app.take_over(found, ctx);
