@@ -23,6 +23,8 @@ pub mod record;
 pub mod release;
 pub mod remote;
 mod room;
+pub mod share;
 mod sink;
 pub mod source;
 pub mod tree;
+pub mod twins;

@@ -8,6 +8,7 @@ use super::failure;
 use super::journal::Journal;
 use super::mirror::Mirror;
 use super::record::{Failure, Step};
+use super::share::{self, Earlier};
 use super::tree;
 use crate::app::config::{Reference, Repo};
 use crate::app::directories::AppDirs;
@@ -44,20 +45,25 @@ impl<'a> Source<'a> {
         self.resolve().await
     }
 
-    /// Puts the files of `commit` into the new directory `to`, without a `.git`. When the mirror lacks an object, it
-    /// is made anew.
+    /// Puts the files of `commit` into the new directory `to`, without a `.git`; what it has in common with `earlier`
+    /// is shared with that. When the mirror lacks an object, it is made anew.
     ///
     /// # Errors
     /// git's, a full disk's, a reached bound's.
-    pub async fn checkout(&self, commit: &str, to: &Path) -> Result<(), StepError> {
-        if let Err(failure) = self.write_files(commit, to).await? {
+    pub async fn checkout(
+        &self,
+        commit: &str,
+        to: &Path,
+        earlier: Option<&Earlier>,
+    ) -> Result<(), StepError> {
+        if let Err(failure) = self.write_files(commit, to, earlier).await? {
             if failure::disk_is_full(&failure.log_tail) {
                 return Err(failure.into());
             }
             self.mirror.repair().await?;
             // It may be on no branch any more.
             self.obtain(commit).await?;
-            self.write_files(commit, to).await??;
+            self.write_files(commit, to, None).await??;
         }
         if to.join(".gitmodules").is_file() {
             self.mirror.journal
@@ -68,7 +74,12 @@ impl<'a> Source<'a> {
     }
 
     /// The inner error is git's own.
-    async fn write_files(&self, commit: &str, to: &Path) -> Result<Result<(), Failure>, StepError> {
+    async fn write_files(
+        &self,
+        commit: &str,
+        to: &Path,
+        earlier: Option<&Earlier>,
+    ) -> Result<Result<(), Failure>, StepError> {
         let (directory, index) = (to.to_owned(), self.mirror.path.join("procserver-index"));
         let old = index.clone();
         blocking(
@@ -82,6 +93,9 @@ impl<'a> Source<'a> {
             },
         )
         .await?;
+        if let Some(earlier) = earlier {
+            share::seed(&self.mirror, earlier, commit, to, &index).await?;
+        }
         let mut program = self.mirror.git(&["read-tree", "--reset", "-u", commit]);
         for (name, path) in [("GIT_INDEX_FILE", index.as_path()), ("GIT_WORK_TREE", to)] {
             program

@@ -18,7 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 /// A tree that nests deeper is refused: each level costs a descriptor while it is walked.
-const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// To whom a tree belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,14 @@ pub struct Owner {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
+}
+
+impl Owner {
+    /// Root, with the group of an app: the owner of a release.
+    #[must_use]
+    pub fn root_of(gid: u32) -> Self {
+        Self { uid: 0, gid }
+    }
 }
 
 /// Gives `path` and everything below it that belongs to the same user as `path` itself to `owner`; entries of third
@@ -52,7 +60,7 @@ pub fn give(path: &Path, owner: Owner) -> io::Result<()> {
 /// Makes everything below (and including) `path` unwritable. With `owner` (when we are root), it is given to that
 /// owner first, and the owner's group may do what its owner may: the group is the app's, which so can read and run
 /// what only its own user could before. Set-id bits go. A file that has other names (hard links), which may be
-/// outside of the tree, is replaced by a copy. Blocks.
+/// outside of the tree, is replaced by a copy, unless nothing has to change of it. Blocks.
 ///
 /// # Errors
 /// The first entry that refuses; the tree is partly sealed then.
@@ -76,6 +84,8 @@ fn seal_entry(
             Some(owner) => own_at(directory, name, owner, AtFlags::SYMLINK_NOFOLLOW),
             None => Ok(()),
         },
+        // It is shared with an earlier release.
+        FileType::RegularFile if owner.is_some_and(|owner| is_sealed(stat, owner)) => Ok(()),
         FileType::RegularFile => {
             if stat.st_nlink > 1 {
                 unshare(directory, name, stat)?;
@@ -89,6 +99,12 @@ fn seal_entry(
         // Sockets and FIFOs are of no use in a tree that nobody may write to; devices have no business there.
         _ => Ok(unlinkat(directory, name, AtFlags::empty())?),
     }
+}
+
+/// Whether there is nothing left to do to seal a file for `owner`, who is not the app's user.
+pub(super) fn is_sealed(stat: &Stat, owner: Owner) -> bool {
+    (stat.st_uid, stat.st_gid) == (owner.uid, owner.gid)
+        && stat.st_mode & 0o7777 == sealed(stat.st_mode, true).as_raw_mode()
 }
 
 /// Permissions without writing and set-id bits; with `group_as_user` the group gets the user's.
@@ -268,7 +284,7 @@ fn named(error: &io::Error, name: &CStr) -> io::Error {
 }
 
 /// All entries at once, so that a directory is not read while it is changed.
-fn entries(directory: &OwnedFd) -> io::Result<Vec<(CString, FileType)>> {
+pub(super) fn entries(directory: impl AsFd) -> io::Result<Vec<(CString, FileType)>> {
     let mut found = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
@@ -280,7 +296,10 @@ fn entries(directory: &OwnedFd) -> io::Result<Vec<(CString, FileType)>> {
     Ok(found)
 }
 
-fn open_directory<P: rustix::path::Arg>(parent: BorrowedFd<'_>, name: P) -> io::Result<OwnedFd> {
+pub(super) fn open_directory<P: rustix::path::Arg>(
+    parent: BorrowedFd<'_>,
+    name: P,
+) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(parent, name, flags, Mode::empty())?)
 }

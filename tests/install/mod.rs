@@ -4,5 +4,6 @@
 mod builds;
 mod refusals;
 mod root;
+mod sharing;
 mod sources;
 mod world;

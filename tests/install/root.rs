@@ -10,19 +10,19 @@ use super::world::{World, root};
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
 
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn unless(possible: bool, why: &str) -> bool {
+pub(super) fn unless(possible: bool, why: &str) -> bool {
     if !possible {
         eprintln!("skipped: {why}");
     }
     !possible
 }
 
-fn skip() -> bool {
+pub(super) fn skip() -> bool {
     unless(root(), "it needs root")
 }
 
 /// Whether a command of the app's own user succeeds.
-fn as_app(world: &World, command: &str) -> bool {
+pub(super) fn as_app(world: &World, command: &str) -> bool {
     let account = world.account.as_ref().unwrap();
     let status = Command::new("setpriv")
         .arg(format!("--reuid={}", account.uid))
