@@ -27,3 +27,4 @@ mod routes;
 mod socket;
 mod static_files;
 mod supervision;
+mod tickets;

@@ -90,9 +90,10 @@ impl App {
     /// Loads a kept release for `op`.
     pub(super) fn load(&mut self, op: OpId, release: u64, ctx: &mut Context<Self>) {
         let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
-        let newest = Arc::clone(&self.spec.config);
-        let loaded =
-            actix_rt::task::spawn_blocking(move || Runnable::load(&host, &dirs, release, &newest));
+        let standing = Arc::clone(&self.standing);
+        let loaded = actix_rt::task::spawn_blocking(move || {
+            Runnable::load(&host, &dirs, release, &standing)
+        });
         ctx.spawn(loaded.into_actor(self).map(move |loaded, app, ctx| {
             let failure = match loaded {
                 Ok(Ok(runnable)) => return app.built(op, runnable, ctx),
@@ -164,8 +165,11 @@ impl App {
             self.publisher.publish(None);
             return self.end(ctx);
         }
-        let settled = self.publisher.settled().into_actor(self);
-        ctx.spawn(settled.map(move |(), _, _| operation.close(Outcome::Done)));
+        let told = futures::future::join(self.publisher.settled(), self.journal.flushed());
+        ctx.spawn(
+            told.into_actor(self)
+                .map(move |_, _, _| operation.close(Outcome::Done)),
+        );
         let keep = self.spec.config.keep_releases;
         let (in_use, newest) = self.in_use();
         let dirs = self.spec.dirs.clone();
