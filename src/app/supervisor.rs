@@ -8,6 +8,7 @@
 
 mod children;
 mod configure;
+mod install_log;
 mod progress;
 mod recovery;
 mod removal;
@@ -181,6 +182,7 @@ impl App {
         if let Some(deployment) = self.operations.get(op).and_then(|o| o.deployment) {
             self.deployments
                 .step(deployment, Step::Start, &self.journal);
+            self.log_start(deployment);
         }
         let batch = Batch::new(runnable);
         let ids = batch.members().map(|(slot, _)| slot.id.clone()).collect();
@@ -321,6 +323,7 @@ impl App {
     ) {
         if let Some(id) = id {
             self.deployments.close(id, state, failure, &self.journal);
+            self.log_end(id);
         }
     }
 

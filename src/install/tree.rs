@@ -63,13 +63,27 @@ pub fn give(path: &Path, owner: Owner) -> io::Result<()> {
 /// outside of the tree, is replaced by a copy, unless nothing has to change of it. Blocks.
 ///
 /// # Errors
-/// The first entry that refuses; the tree is partly sealed then.
+/// The first entry that refuses; the tree is partly sealed then. A file that belongs to another user than the tree (a
+/// hard link to `/etc/shadow`, or one that was moved in) is refused: it would become readable.
 pub fn seal(path: &Path, owner: Option<Owner>) -> io::Result<()> {
     let top = open_directory(CWD, path)?;
+    let from = fstat(&top)?.st_uid;
     seal_directory(top.as_fd(), owner)?;
     walk(&top, 0, &mut |directory, name, stat| {
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if owner.is_some_and(|owner| is_file && is_foreign(stat, from, owner)) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it belongs to another user: a build may leave files of its own only",
+            ));
+        }
         seal_entry(directory, name, stat, owner)
     })
+}
+
+/// Whether a file is neither of `from`, to whom its tree belongs, nor sealed already. What root builds root may collect.
+fn is_foreign(stat: &Stat, from: u32, owner: Owner) -> bool {
+    from != 0 && stat.st_uid != from && !is_sealed(stat, owner)
 }
 
 fn seal_entry(

@@ -65,16 +65,29 @@ pub(super) fn pids() -> impl Iterator<Item = u32> {
 
 /// Whether the environment of `pid` holds `variable` (`NAME=value`). False where we may not look.
 pub(super) fn has_variable(pid: u32, variable: &str) -> bool {
-    let mut environ = Vec::new();
-    let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else {
-        return false;
-    };
-    if file.take(ENVIRON_LIMIT).read_to_end(&mut environ).is_err() {
-        return false;
-    }
-    environ
+    environment(pid)
         .split(|byte| *byte == 0)
         .any(|entry| entry == variable.as_bytes())
+}
+
+/// The value of a variable in the environment of `pid`. `None` also where we may not look.
+pub(super) fn variable(pid: u32, name: &str) -> Option<String> {
+    let environment = environment(pid);
+    let mut entries = environment.split(|byte| *byte == 0);
+    entries.find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        String::from_utf8(value.to_vec()).ok()
+    })
+}
+
+fn environment(pid: u32) -> Vec<u8> {
+    let mut environ = Vec::new();
+    if let Ok(file) = fs::File::open(format!("/proc/{pid}/environ"))
+        && file.take(ENVIRON_LIMIT).read_to_end(&mut environ).is_err()
+    {
+        environ.clear();
+    }
+    environ
 }
 
 /// The id of this boot: with it, a pid and its start time are unique for ever.

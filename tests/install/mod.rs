@@ -2,6 +2,7 @@
 //! it is who runs the tests.
 
 mod builds;
+mod hostile;
 mod refusals;
 mod root;
 mod sharing;

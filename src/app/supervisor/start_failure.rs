@@ -168,6 +168,10 @@ fn unready(found: &Diagnosis, port: u16, path: &str) -> (String, &'static str) {
             format!("answered GET {path} on port {port} with something that is not HTTP"),
             "speak HTTP on $PORT, or leave health_check.path out: then a connection is enough",
         ),
+        Some(Unready::Status(status @ 300..400)) => (
+            format!("answered GET {path} on port {port} with {status} instead of 2xx"),
+            "a redirect is not followed: name in health_check.path what it leads to, or what answers 2xx itself",
+        ),
         Some(Unready::Status(status)) => (
             format!("answered GET {path} on port {port} with {status} instead of 2xx"),
             "its last lines may say why; health_check.path must answer 2xx once the app is ready",
