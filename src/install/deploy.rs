@@ -116,7 +116,8 @@ impl Deploy {
     /// Makes the app's directories, and removes what earlier deploys left that did not end.
     async fn prepare(&self, step: Step) -> Result<(), StepError> {
         let (dirs, account) = (self.spec.dirs.clone(), self.spec.account.clone());
-        let release = self.spec.release;
+        let (release, in_use) = (self.spec.release, self.spec.in_use.clone());
+        let kept = self.spec.config.keep_releases;
         let refused = blocking(step, "cannot make the app's directories", move || {
             build::end_remains(&dirs);
             build::make_directories(&dirs, account.as_ref())?;
@@ -129,7 +130,13 @@ impl Deploy {
             let barred = barrier
                 .zip(account)
                 .map(|(barrier, account)| build::barred(step, &barrier, &account));
-            Ok(barred.or(room::missing(step, &dirs.releases())?))
+            let mut missing = room::missing(step, &dirs.releases())?;
+            if missing.is_some() {
+                // The oldest release would go after this deploy: it goes before, when that makes the room.
+                release::prune(&dirs, kept.saturating_sub(1), &in_use, u64::MAX);
+                missing = room::missing(step, &dirs.releases())?;
+            }
+            Ok(barred.or(missing))
         })
         .await?;
         refused.map_or(Ok(()), |failure| Err(failure.into()))

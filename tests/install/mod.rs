@@ -4,6 +4,7 @@
 mod builds;
 mod hostile;
 mod refusals;
+mod room;
 mod root;
 mod sharing;
 mod sources;

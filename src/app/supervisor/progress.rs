@@ -62,6 +62,7 @@ impl App {
             account: prepared.account,
             base_env: prepared.base_env,
             configured_env: prepared.configured_env,
+            in_use: app.in_use().0,
             timeouts: app.spec.host.settings.step_timeouts,
         };
         let (in_use, newest) = self.in_use();
