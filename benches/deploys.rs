@@ -24,6 +24,9 @@ use std::time::{Duration, Instant};
 use repository::Repository;
 use server::Server;
 
+/// As many as releases are kept.
+const CLONES: usize = 5;
+
 /// How much is measured.
 struct Effort {
     rounds: usize,
@@ -42,7 +45,7 @@ fn main() {
             files: 2_000,
         },
         false => Effort {
-            rounds: 7,
+            rounds: 5,
             files: 10_000,
         },
     };
@@ -71,15 +74,14 @@ fn run(home: &Path, program: &Path, effort: &Effort) {
     );
 
     first_answers(&server, &small, effort);
-    by_hand(home, &large, effort);
+    by_hand(&home.join("clones"), &large);
     server.deploy("large", &large, &[]);
     redeploys(&server, &large, "redeploy, the same commit", effort, false);
     redeploys(&server, &large, "redeploy, one line changed", effort, true);
     rollbacks(&server, effort);
     let releases = home.join("data/apps/large/releases");
-    let clones = home.join("clones");
     println!();
-    disk(&releases, &clones, &large);
+    disk(&releases, &home.join("clones"));
     server.configure("large", &large, &["true"]);
     println!(
         "\n{:<58}{:>10}{:>10}{:>10}",
@@ -109,16 +111,18 @@ fn first_answers(server: &Server, repository: &Repository, effort: &Effort) {
     );
 }
 
-fn by_hand(home: &Path, repository: &Repository, effort: &Effort) {
-    let (clone, copy) = (home.join("clone"), home.join("copy"));
-    let times = (0..effort.rounds).map(|_| {
-        for old in [&clone, &copy] {
-            must(Command::new("rm").arg("-rf").arg(old));
-        }
+/// The clones stay, to be weighed.
+fn by_hand(clones: &Path, repository: &Repository) {
+    std::fs::create_dir(clones).expect("a new directory");
+    let copy = clones.with_extension("copy");
+    let times = (0..CLONES).map(|n| {
+        let clone = clones.join(n.to_string());
         let began = Instant::now();
         repository.clone_to(&clone);
         must(Command::new("cp").arg("-a").arg(&clone).arg(&copy));
-        began.elapsed()
+        let took = began.elapsed();
+        must(Command::new("rm").arg("-rf").arg(&copy));
+        took
     });
     row("by hand: git clone and a copy of it", times.collect());
 }
@@ -146,20 +150,16 @@ fn rollbacks(server: &Server, effort: &Effort) {
     row("rollback to the release before", times.collect());
 }
 
-fn disk(releases: &Path, clones: &Path, repository: &Repository) {
-    std::fs::create_dir(clones).expect("a directory");
-    for n in 0..5 {
-        repository.clone_to(&clones.join(n.to_string()));
-    }
+fn disk(releases: &Path, clones: &Path) {
     let kept = std::fs::read_dir(releases).expect("releases").flatten();
     let kept = kept.filter(|entry| entry.path().is_dir()).count();
-    println!("{:<58}{:>10}", "disk, MiB (du, links counted once)", "");
-    println!(
-        "{:<58}{:>10}",
-        format!("{kept} releases of it"),
-        mebibytes(releases)
-    );
-    println!("{:<58}{:>10}", "5 clones of it", mebibytes(clones));
+    println!("disk, MiB (du, links counted once)");
+    for (title, path) in [
+        (format!("{kept} releases"), releases),
+        (format!("{CLONES} clones"), clones),
+    ] {
+        println!("{:<58}{:>10}", format!("{title} of it"), mebibytes(path));
+    }
 }
 
 fn mebibytes(directory: &Path) -> u64 {

@@ -9,10 +9,9 @@ use super::world::{World, root};
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
 
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub(super) fn unless(possible: bool, why: &str) -> bool {
     if !possible {
-        eprintln!("skipped: {why}");
+        crate::support::machine::skip("a deploy", why);
     }
     !possible
 }

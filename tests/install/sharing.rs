@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
 
 use super::root::{as_app, skip};
 use super::world::World;
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
 
-/// Everything below `directory` that a program can see: mode, and bytes or where it leads to.
-fn seen(directory: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
+/// An entry as a program sees it: mode, and bytes or where it leads to.
+type Entry = (u32, Vec<u8>);
+
+/// Everything below `directory`.
+fn seen(directory: &Path) -> BTreeMap<String, Entry> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -32,17 +34,17 @@ fn seen(directory: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
     found
 }
 
-/// As [`seen`], with the times of all files.
-fn seen_with_times(directory: &Path) -> Vec<(String, (u32, Vec<u8>), i64, i64)> {
-    let timed = |(name, is): (String, _)| {
+/// As [`seen`], with the times of the last changes.
+fn seen_with_times(directory: &Path) -> BTreeMap<String, (Entry, (i64, i64))> {
+    let timed = |(name, entry): (String, _)| {
         let meta = std::fs::symlink_metadata(directory.join(&name)).unwrap();
-        (name, is, meta.mtime(), meta.mtime_nsec())
+        (name, (entry, (meta.mtime(), meta.mtime_nsec())))
     };
     seen(directory).into_iter().map(timed).collect()
 }
 
 /// What a release of the repository's newest commit must look like: a clone without `.git`, read-only.
-fn clone_of(world: &World) -> BTreeMap<String, (u32, Vec<u8>)> {
+fn clone_of(world: &World) -> BTreeMap<String, Entry> {
     let clone = world.path().join("clone");
     let _ = std::fs::remove_dir_all(&clone);
     world.git(&["clone", "--quiet", ".", clone.to_str().unwrap()]);
@@ -117,8 +119,7 @@ fn a_release_with_nothing_to_build_shares_what_is_unchanged_and_is_as_a_fresh_cl
     assert_eq!(std::fs::metadata(outside).unwrap().nlink(), 1);
     world.deploy().release();
     // The first one goes, the others stay whole.
-    let status = Command::new("rm").arg("-rf").arg(&first).status().unwrap();
-    assert!(status.success());
+    procserver::install::tree::remove(&first).unwrap();
     assert_eq!(seen(&second), clone_of(&world));
     assert_eq!(seen(&world.dirs.release(3)), clone_of(&world));
 }
