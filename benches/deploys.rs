@@ -151,8 +151,16 @@ fn rollbacks(server: &Server, effort: &Effort) {
 }
 
 fn disk(releases: &Path, clones: &Path) {
-    let kept = std::fs::read_dir(releases).expect("releases").flatten();
-    let kept = kept.filter(|entry| entry.path().is_dir()).count();
+    let count = || {
+        let entries = std::fs::read_dir(releases).expect("releases").flatten();
+        entries.filter(|entry| entry.path().is_dir()).count()
+    };
+    // What is too much is removed after the answer.
+    let until = Instant::now() + Duration::from_secs(10);
+    while count() > CLONES && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let kept = count();
     println!("disk, MiB (du, links counted once)");
     for (title, path) in [
         (format!("{kept} releases"), releases),
