@@ -37,7 +37,12 @@
 //! [`app::lifecycle`] (pure) orders the operations of an app and says what runs when. `Build` starts an
 //! [`install::installer`]: packages → fetch → checkout → install → release phase; what it leaves is an immutable
 //! [`install::release`]. `Spawn` starts a batch of [`process::worker`]s for it; when all are ready the route switches,
-//! the old batch drains and stops. A deploy that fails changes nothing that runs.
+//! the old batch drains and stops. A deploy that fails changes nothing that runs, nor what the next server makes of it:
+//! scale and route are those of the document that *stands* ([`app::journal::Remembered::standing`]), which is the newest
+//! one but for what failed.
+//!
+//! Releases share the files that they have in common as hard links ([`install::share`], [`install::twins`]): only
+//! files that root owns and nobody may write to, so never with a daemon that is not root.
 //!
 //! # What is told
 //!

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::command::procserver;
 use crate::support::fixture::{document, web_repo, with};
+use crate::support::http::Request;
 use crate::support::repo::Repo;
 use crate::support::server::Server;
 use crate::support::wait::{SOON, eventually};
@@ -232,4 +233,105 @@ fn the_command_line_sets_scales_and_shows() {
     assert!(again.contains("nothing was done"), "{again}");
     run(&["set", "echo", "path=false", "health_check.timeout=2s"]);
     server.visit("/echo/").expect(404);
+}
+
+/// The names of the processes there are.
+fn processes(server: &Server) -> Vec<String> {
+    let status = server.status("echo");
+    let processes = status["processes"].as_array().unwrap().iter();
+    processes
+        .map(|p| p["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn is_warned(server: &Server) -> bool {
+    let warnings = server.status("echo")["warnings"].to_string();
+    warnings.contains("not all of which is in effect")
+}
+
+/// Whether a request for this host reaches the app.
+fn answers_to(server: &Server, host: &str) -> bool {
+    let request = Request::get("/").header("Host", host);
+    request.send(&server.public()).status == 200
+}
+
+#[test]
+fn after_a_deploy_that_failed_the_old_release_runs_wholly_as_before_also_in_the_next_server() {
+    let (mut server, repo) = (Server::start(), web_repo("1"));
+    let old = with(document("echo", &repo), json!({ "domain": ["^old$"] }));
+    server.deploy(&old);
+    let pid = server.ready_pid("echo", "web.1");
+    assert!(!is_warned(&server));
+    let new = json!({ "domain": ["^new$"], "scale": { "web": 2 }, "env": { "V": "2" },
+        "install": ["test -e $STORAGE_DIR/works"] });
+    let new = with(document("echo", &repo), new);
+    let put = server.send_and_wait("PUT", "/applications/echo", &new);
+    assert_eq!(put.expect(422).json()["failure"]["step"], "install");
+    let is_old = |server: &Server| {
+        assert!(answers_to(server, "old") && !answers_to(server, "new"));
+        assert_eq!(processes(server), ["web.1"]);
+        assert!(is_warned(server), "{}", server.status("echo"));
+    };
+    is_old(&server);
+    server.kill();
+    server.start_again();
+    assert_eq!(server.ready_pid("echo", "web.1"), pid);
+    eventually("its route is back", SOON, || {
+        answers_to(&server, "old").then_some(())
+    });
+    is_old(&server);
+    server.terminate();
+    server.start_again();
+    server.ready_pid("echo", "web.1");
+    is_old(&server);
+
+    // Another change of the route counts, and brings nothing else of what has failed with it.
+    patch(&server, &json!({ "domain": ["^new$", "^other$"] }));
+    assert!(answers_to(&server, "other") && !answers_to(&server, "old"));
+    assert_eq!(processes(&server), ["web.1"]);
+    assert_eq!(env(&server, "V"), Value::Null);
+
+    std::fs::write(server.directory().join("apps/echo/storage/works"), "").unwrap();
+    server.act("echo", "redeploy").expect(200);
+    assert!(answers_to(&server, "new") && answers_to(&server, "other"));
+    assert_eq!(env(&server, "V"), "2");
+    eventually("only the new ones are left", SOON, || {
+        (processes(&server) == ["web.1", "web.2"]).then_some(())
+    });
+    assert!(!is_warned(&server));
+}
+
+/// Ends unless it is the first process.
+const ONLY_ONE: &str =
+    "test $PS = web.1 || { echo no second one >&2; exit 3; }; exec python3 web.py";
+
+#[test]
+fn a_larger_scale_that_does_not_get_ready_is_taken_back_and_told() {
+    let (mut server, repo) = (Server::start(), web_repo("1"));
+    repo.commit(&[(
+        "Procfile",
+        &format!("web: {ONLY_ONE}\njob: exec sleep 600\n"),
+    )]);
+    server.deploy(&document("echo", &repo));
+    let pids = |server: &Server| ["web.1", "job.1"].map(|id| server.ready_pid("echo", id));
+    let before = pids(&server);
+    let more = json!({ "scale": { "web": 3, "job": 0 } });
+    let answer = server.send_and_wait("PATCH", "/applications/echo", &more);
+    let failure = answer.expect(422).json()["failure"].clone();
+    assert_eq!(failure["exit_code"], 3, "{failure}");
+    assert_eq!(failure["log_tail"][0], "no second one", "{failure}");
+    let is_as_before = |server: &Server| {
+        assert_eq!(pids(server), before);
+        assert_eq!(processes(server).len(), 2);
+        assert!(is_warned(server));
+    };
+    is_as_before(&server);
+    assert_eq!(server.get("/applications/echo").json()["scale"]["web"], 3);
+    server.kill();
+    server.start_again();
+    is_as_before(&server);
+    patch(&server, &json!({ "scale": { "web": 1, "job": 2 } }));
+    server.ready_pid("echo", "job.2");
+    assert!(!is_warned(&server));
+    assert_eq!(pids(&server), before);
 }

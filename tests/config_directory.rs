@@ -1,8 +1,10 @@
 //! The directory of documents: what is in it is deployed, and the API writes there.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::fixture::{document, web_repo, with};
+use crate::support::machine::send_signal;
 use crate::support::server::Server;
 use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
@@ -132,4 +134,68 @@ fn a_file_that_is_damaged_is_named_and_the_last_good_one_runs_on() {
     assert_eq!(server.ready_pid("echo", "web.1"), pid);
     let deployments = server.get("/applications/echo/deployments").json();
     assert_eq!(deployments.as_array().unwrap().len(), 1);
+}
+
+/// The ways in which editors and tools write a file.
+const WRITERS: [&str; 5] = [
+    // In place, after it was truncated (nano, shell redirection); in two parts, with a pause as a slow disk makes one.
+    "head -c 20 new > echo.json; sleep 0.5; tail -c +21 new >> echo.json",
+    // A new one over it (most tools), the old one moved away first (vim with a backup), with a swap file beside it.
+    "cp new .echo.json.tmp; mv .echo.json.tmp echo.json",
+    "touch .echo.json.swp; mv echo.json echo.json~; sleep 0.5; cp new echo.json; rm echo.json~ .echo.json.swp",
+    // A link to it is replaced, as configuration tools with versions do (Kubernetes, GNU stow).
+    "mkdir -p v; cp new v/echo; ln -sf v/echo echo.json.link; mv echo.json.link echo.json",
+    // What was written while nobody might read it counts when it may be read.
+    "chmod 000 echo.json; rm echo.json; install -m 600 new echo.json; chmod 644 echo.json",
+];
+
+#[test]
+fn a_document_counts_however_an_editor_writes_it_and_a_change_of_its_mode_alone_does_nothing() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    let pid = server.ready_pid("echo", "web.1");
+    let run = |script: &str| {
+        let mut shell = std::process::Command::new("sh");
+        shell.arg("-ec").arg(script);
+        let ran = shell.current_dir(server.config_directory()).status();
+        assert!(ran.unwrap().success(), "{script}");
+    };
+    for (count, script) in (2..).zip(WRITERS) {
+        let new = with(
+            document("echo", &repo),
+            json!({ "scale": { "web": count % 2 + 1 } }),
+        );
+        std::fs::write(server.config_directory().join("new"), new.to_string()).unwrap();
+        run(script);
+        eventually(script, SOON, || {
+            let document = server.get("/applications/echo").expect(200).json();
+            let processes = server.status("echo")["processes"].as_array()?.len();
+            (document == new && processes == count % 2 + 1).then_some(())
+        });
+    }
+    run("chmod 600 echo.json; touch echo.json; chmod 644 echo.json");
+    server.get("/applications/echo").expect(200);
+    assert_eq!(server.ready_pid("echo", "web.1"), pid);
+    let status = server.status("echo");
+    assert_eq!(
+        (&status["release"], &status["warnings"]),
+        (&json!(1), &json!([]))
+    );
+}
+
+#[test]
+fn a_sighup_reads_again_what_the_watch_does_not_see() {
+    // What a link leads to is written to without a sign of it in the directory.
+    let server = Server::start();
+    let repo = web_repo("1");
+    let outside = server.directory().join("outside.json");
+    std::fs::write(&outside, document("echo", &repo).to_string()).unwrap();
+    let link = server.config_directory().join("echo.json");
+    std::os::unix::fs::symlink(&outside, &link).unwrap();
+    server.ready_pid("echo", "web.1");
+    let changed = with(document("echo", &repo), json!({ "scale": { "web": 2 } }));
+    std::fs::write(&outside, changed.to_string()).unwrap();
+    send_signal(server.pid(), Signal::SIGHUP);
+    server.ready_pid("echo", "web.2");
+    assert!(server.log().contains("SIGHUP"));
 }

@@ -28,4 +28,5 @@ mod routes;
 mod socket;
 mod static_files;
 mod supervision;
+mod tickets;
 mod tunnels;

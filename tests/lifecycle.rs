@@ -217,7 +217,9 @@ fn restart_gives_new_processes_of_the_same_release() {
     repo.commit(&[("VERSION", "2")]);
     server.act("echo", "restart").expect(200);
     assert_ne!(server.ready_pid("echo", "web.1"), pid);
-    assert!(!is_alive(pid), "the old process is gone");
+    eventually("the old process is gone", SOON, || {
+        (!is_alive(pid)).then_some(())
+    });
     assert_eq!(server.status("echo")["release"], release);
     assert_eq!(server.visit("/echo/").expect(200).json()["version"], "1");
 }

@@ -27,7 +27,7 @@ pub(super) async fn answer(
         return Ok(accepted(name, ticket.deployment).json(body));
     };
     let deployment = ticket.deployment;
-    match outcome_within(ticket, wait).await? {
+    match outcome_within(ticket, wait, state.closes()).await? {
         None => {
             let body = progress(state, name, deployment).await;
             Ok(accepted(name, deployment)
@@ -67,10 +67,24 @@ pub(super) async fn unchanged(state: &ApiState, name: &str) -> HttpResponse {
     HttpResponse::Ok().json(body)
 }
 
-/// How `ticket` ended, `None` when it did not within `wait`.
-async fn outcome_within(mut ticket: Ticket, wait: Duration) -> Result<Option<Outcome>, Problem> {
+/// How `ticket` ended, `None` when it did not within `wait`. Who waits must not keep a server that `closes`.
+async fn outcome_within(
+    mut ticket: Ticket,
+    wait: Duration,
+    closes: impl Future<Output = ()>,
+) -> Result<Option<Outcome>, Problem> {
     let over = ticket.outcome.wait_for(Option::is_some);
-    match tokio::time::timeout(wait, over).await {
+    let over = tokio::time::timeout(wait, over);
+    let over = tokio::select! {
+        biased;
+        over = over => over,
+        () = closes => {
+            return Err(Problem::unavailable(
+                "The server is being stopped before this ended: what was accepted goes on, or is `interrupted`, when it is started again.",
+            ));
+        }
+    };
+    match over {
         Err(_elapsed) => Ok(None),
         Ok(Ok(outcome)) => Ok(outcome.clone()),
         // The App went away before it could tell: it crashed, and its supervisor starts a fresh one.
@@ -109,6 +123,8 @@ async fn progress(state: &ApiState, name: &str, deployment: Option<u64>) -> Valu
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
     use tokio::sync::watch;
 
     use super::*;
@@ -128,10 +144,10 @@ mod tests {
     #[actix_web::test]
     async fn an_outcome_is_awaited_up_to_the_deadline() {
         let (sender, waiting) = ticket();
-        let none = outcome_within(waiting.clone(), Duration::from_millis(1)).await;
+        let none = outcome_within(waiting.clone(), Duration::from_millis(1), pending()).await;
         assert_eq!(none, Ok(None));
         sender.send_replace(Some(Outcome::Done));
-        let done = outcome_within(waiting, Duration::from_mins(1)).await;
+        let done = outcome_within(waiting, Duration::from_mins(1), ready(())).await;
         assert_eq!(done, Ok(Some(Outcome::Done)));
     }
 
@@ -139,7 +155,14 @@ mod tests {
     async fn an_outcome_that_nobody_can_tell_is_503() {
         let (sender, waiting) = ticket();
         drop(sender);
-        let lost = outcome_within(waiting, Duration::from_mins(1)).await;
+        let lost = outcome_within(waiting, Duration::from_mins(1), pending()).await;
         assert!(lost.is_err());
+    }
+
+    #[actix_web::test]
+    async fn a_server_that_stops_keeps_nobody_waiting() {
+        let (_sender, waiting) = ticket();
+        let told = outcome_within(waiting, Duration::from_mins(1), ready(())).await;
+        assert!(told.is_err());
     }
 }

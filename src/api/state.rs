@@ -56,11 +56,16 @@ impl fmt::Debug for ApiState {
 impl ApiState {
     /// `body`, ended when the server stops: what follows must not keep it.
     pub(super) fn until_closing<S: Stream>(&self, body: S) -> impl Stream<Item = S::Item> + use<S> {
+        body.take_until(self.closes())
+    }
+
+    /// Resolves when the server stops.
+    pub(super) fn closes(&self) -> impl Future<Output = ()> + use<> {
         let mut closing = self.closing.clone();
-        body.take_until(async move {
+        async move {
             // An error means that the tree is gone: then it is closing, too.
             drop(closing.wait_for(|closing| *closing).await);
-        })
+        }
     }
 }
 

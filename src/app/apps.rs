@@ -50,8 +50,18 @@ struct Entry {
     child: Option<(Generation, Child<App>)>,
     /// Held while its document is changed: changes of one app come one after the other.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// Set while it is being removed: who waits, and what the App itself says of it.
-    removal: Option<(tokio::sync::watch::Sender<Option<Outcome>>, Ticket)>,
+    /// Set while it is being removed.
+    removal: Option<Removal>,
+}
+
+/// A removal that is under way.
+#[derive(Debug)]
+struct Removal {
+    /// Who waits for it.
+    waiting: tokio::sync::watch::Sender<Option<Outcome>>,
+    /// What the App itself says of it.
+    ticket: Ticket,
+    keep_storage: bool,
 }
 
 impl Apps {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::config::AppConfig;
@@ -69,24 +70,64 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
 }
 
 /// The document with which a kept release runs: its own, but for what is the application's and not a release's, the
-/// scale and the route. A rollback must not take processes or hosts away.
+/// scale and the route, which are those of the `standing` one. A rollback must not take processes or hosts away.
 #[must_use]
-pub fn config_of_release(own: &AppConfig, newest: &Arc<AppConfig>) -> Arc<AppConfig> {
-    if least_work(own, newest) <= Work::Scale {
-        return Arc::clone(newest);
+pub fn config_of_release(own: &AppConfig, standing: &Arc<AppConfig>) -> Arc<AppConfig> {
+    if least_work(own, standing) <= Work::Scale {
+        return Arc::clone(standing);
     }
-    let newest = AppConfig::clone(newest);
-    Arc::new(AppConfig {
-        scale: newest.scale,
-        domain: newest.domain,
-        path: newest.path,
-        strip_path: newest.strip_path,
-        port: newest.port,
-        static_files: newest.static_files,
-        strategy: newest.strategy,
-        keep_releases: newest.keep_releases,
-        ..own.clone()
-    })
+    Arc::new(carried(own, own, standing))
+}
+
+/// `base` with what has changed of scale and route from `old` to `new`: what stands when `old` was not brought into
+/// effect and `new` differs from it in those only.
+#[must_use]
+pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig {
+    fn pick<T: PartialEq + Clone>(base: &T, old: &T, new: &T) -> T {
+        if old == new { base } else { new }.clone()
+    }
+    AppConfig {
+        scale: pick(&base.scale, &old.scale, &new.scale),
+        domain: pick(&base.domain, &old.domain, &new.domain),
+        path: pick(&base.path, &old.path, &new.path),
+        strip_path: pick(&base.strip_path, &old.strip_path, &new.strip_path),
+        port: pick(&base.port, &old.port, &new.port),
+        static_files: pick(&base.static_files, &old.static_files, &new.static_files),
+        strategy: pick(&base.strategy, &old.strategy, &new.strategy),
+        keep_releases: pick(&base.keep_releases, &old.keep_releases, &new.keep_releases),
+        document: carried_document(base, old, new),
+        ..base.clone()
+    }
+}
+
+/// The fields of a document that are scale and route.
+const CARRIED: [&str; 8] = [
+    "scale",
+    "domain",
+    "path",
+    "strip_path",
+    "port",
+    "static",
+    "strategy",
+    "keep_releases",
+];
+
+fn carried_document(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> Value {
+    let mut document = base.document.clone();
+    let Some(fields) = document.as_object_mut() else {
+        return document;
+    };
+    for name in CARRIED {
+        let is = new.document.get(name);
+        if is == old.document.get(name) {
+            continue;
+        }
+        match is {
+            Some(value) => fields.insert(name.to_owned(), value.clone()),
+            None => fields.shift_remove(name),
+        };
+    }
+    document
 }
 
 /// Names a document without telling what is in it.
@@ -151,6 +192,24 @@ mod tests {
             "health_check": {"interval": "1s"}, "stop": {"signal": "SIGTERM"}});
         let spelled = config(merge_patch(base(), spelled));
         assert_eq!(least_work(&config(base()), &spelled), Work::Nothing);
+    }
+
+    #[test]
+    fn what_is_carried_is_what_has_changed_of_scale_and_route_in_fields_and_document_alike() {
+        let base = config(merge_patch(
+            base(),
+            json!({"scale": {"web": 2}, "env": {"A": "1"}}),
+        ));
+        let failed = json!({"domain": ["^failed"], "env": {"A": "2"}, "scale": null, "port": 9000});
+        let failed = config(merge_patch(base.document.clone(), failed));
+        let patched = json!({"port": null, "path": false, "strategy": "recreate"});
+        let patched = config(merge_patch(failed.document.clone(), patched));
+        let now = carried(&base, &failed, &patched);
+        assert_eq!(now, config(now.document.clone()));
+        let expected =
+            json!({"scale": {"web": 2}, "env": {"A": "1"}, "path": false, "strategy": "recreate"});
+        assert_eq!(now, config(merge_patch(self::base(), expected)));
+        assert_eq!(carried(&base, &failed, &failed), base);
     }
 
     #[test]

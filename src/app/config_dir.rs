@@ -169,22 +169,23 @@ fn last_good(path: &Path, rules: &Rules, dirs: &impl Fn(&AppName) -> AppDirs) ->
     AppConfig::from_document(record.document, rules).ok()
 }
 
-/// Apps that have files but no document: those whose removal was under way, and the others.
+/// Apps that have files but no document: those whose removal was under way, with whether it keeps their storage, and
+/// the others.
 #[must_use]
-pub fn orphans(data_dir: &Path, known: &[AppName]) -> (Vec<AppName>, Vec<AppName>) {
+pub fn orphans(data_dir: &Path, known: &[AppName]) -> (Vec<(AppName, bool)>, Vec<AppName>) {
     let entries = std::fs::read_dir(data_dir.join("apps"))
         .into_iter()
         .flatten()
         .flatten();
     let names = entries.filter_map(|e| AppName::parse(&e.file_name().to_string_lossy()).ok());
     let known: HashSet<&AppName> = known.iter().collect();
-    names
-        .filter(|name| !known.contains(name))
-        .partition(|name| {
-            let state = data_dir.join("apps").join(name.as_str()).join("state.json");
-            Remembered::load(&state)
-                .ok()
-                .flatten()
-                .is_some_and(|r| r.wanted == Wanted::Removed)
-        })
+    let (mut removed, mut others) = (vec![], vec![]);
+    for name in names.filter(|name| !known.contains(name)) {
+        let state = data_dir.join("apps").join(name.as_str()).join("state.json");
+        match Remembered::load(&state).ok().flatten() {
+            Some(r) if r.wanted == Wanted::Removed => removed.push((name, r.keep_storage)),
+            _ => others.push(name),
+        }
+    }
+    (removed, others)
 }

@@ -26,6 +26,13 @@ pub struct Remembered {
     /// again only because it differs from that of the current release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<String>,
+    /// The document whose scale and route stand: the newest one, but for what a deploy that failed left out. It is not
+    /// there when it is the newest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<serde_json::Value>,
+    /// Whether its removal, when that is wanted, keeps `storage/`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_storage: bool,
     /// When the app was created: where several apps match a host, the oldest wins.
     pub created: jiff::Timestamp,
 }
@@ -38,6 +45,8 @@ impl Remembered {
             wanted: Wanted::Running,
             current: None,
             settled: None,
+            standing: None,
+            keep_storage: false,
             created: jiff::Timestamp::now(),
         }
     }

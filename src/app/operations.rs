@@ -39,7 +39,9 @@ pub struct Operation {
     pub deployment: Option<u64>,
     /// The release to start, once made or loaded.
     pub runnable: Option<Arc<Runnable>>,
-    /// Why the release could not be made.
+    /// What the serving batch ran as before a change of its scale.
+    pub before: Option<Arc<Runnable>>,
+    /// Why it fails, when that is known before it ends.
     pub failure: Option<Failure>,
     done: watch::Sender<Option<Outcome>>,
 }
@@ -60,6 +62,7 @@ impl Operations {
             config,
             deployment,
             runnable: None,
+            before: None,
             failure: None,
             done,
         };

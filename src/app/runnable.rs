@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::account::{Account, AccountError};
 use super::change::config_of_release;
 use super::config::{AppConfig, FieldError, Rules};
@@ -46,7 +48,7 @@ pub enum RunnableError {
 }
 
 impl Runnable {
-    /// Loads a kept release, to run at the scale and route of the `newest` document. Blocks.
+    /// Loads a kept release, to run at the scale and route of the `standing` document. Blocks.
     ///
     /// # Errors
     /// [`RunnableError`].
@@ -54,11 +56,11 @@ impl Runnable {
         host: &Host,
         dirs: &AppDirs,
         id: u64,
-        newest: &Arc<AppConfig>,
+        standing: &Arc<AppConfig>,
     ) -> Result<Self, RunnableError> {
         let release = release::load(dirs, id)?;
         let config = config_of_record(host, &release.record)?;
-        Self::new(host, dirs, release, config_of_release(&config, newest))
+        Self::new(host, dirs, release, config_of_release(&config, standing))
     }
 
     /// Makes a release startable. Blocks: it looks the account up.
@@ -95,8 +97,8 @@ impl Runnable {
 
     /// The same at another scale or route.
     #[must_use]
-    pub fn reconfigured(&self, newest: &Arc<AppConfig>) -> Self {
-        let config = config_of_release(&self.config, newest);
+    pub fn reconfigured(&self, standing: &Arc<AppConfig>) -> Self {
+        let config = config_of_release(&self.config, standing);
         let (slots, scale_warnings) = formation(&self.release.procfile, &config.scale);
         Self {
             config,
@@ -118,13 +120,21 @@ impl Runnable {
 /// # Errors
 /// [`RunnableError::Document`].
 pub fn config_of_record(host: &Host, record: &ReleaseRecord) -> Result<AppConfig, RunnableError> {
-    // What a release was allowed when it was made it keeps: a fetch is not repeated, only root stays forbidden.
+    config_of_before(host, record.document.clone())
+        .map_err(|errors| RunnableError::Document(record.id, in_words(&errors)))
+}
+
+/// A document that was in effect before, as true. What it was allowed then it keeps: a fetch is not repeated, only root
+/// stays forbidden.
+///
+/// # Errors
+/// What is not allowed any more.
+pub fn config_of_before(host: &Host, document: Value) -> Result<AppConfig, Vec<FieldError>> {
     let rules = Rules {
         allow_file_repos: true,
         ..host.rules()
     };
-    AppConfig::from_document(record.document.clone(), &rules)
-        .map_err(|errors| RunnableError::Document(record.id, in_words(&errors)))
+    AppConfig::from_document(document, &rules)
 }
 
 /// Whether the last layer of the environment, that of the process, sets this variable.

@@ -8,6 +8,7 @@
 
 mod children;
 mod configure;
+mod install_log;
 mod progress;
 mod recovery;
 mod removal;
@@ -84,6 +85,8 @@ pub struct App {
     next_release: u64,
     /// See [`Remembered::settled`].
     settled: Option<String>,
+    /// The document whose scale and route stand, see [`Remembered::standing`].
+    standing: Arc<AppConfig>,
     created: jiff::Timestamp,
     journal: Journal,
     publisher: Publisher,
@@ -115,6 +118,7 @@ impl App {
             releases: vec![],
             next_release: 1,
             settled: None,
+            standing: Arc::clone(&spec.config),
             created: jiff::Timestamp::now(),
             journal: Journal::start(spec.dirs.clone()),
             publisher,
@@ -155,6 +159,7 @@ impl App {
             Command::Forget(batch) => {
                 self.batches.remove(&batch);
             }
+            Command::Explain(op, cause, batch) => self.explain(op, &cause, batch),
             Command::Remember => self.remember(),
             Command::Finish(op, end) => self.finish(op, end, ctx),
             Command::Restore(release) => {
@@ -181,6 +186,7 @@ impl App {
         if let Some(deployment) = self.operations.get(op).and_then(|o| o.deployment) {
             self.deployments
                 .step(deployment, Step::Start, &self.journal);
+            self.log_start(deployment);
         }
         let batch = Batch::new(runnable);
         let ids = batch.members().map(|(slot, _)| slot.id.clone()).collect();
@@ -255,6 +261,8 @@ impl App {
             wanted: self.life.wanted(),
             current: self.life.current(),
             settled: self.settled.clone(),
+            standing: Some(self.standing.document.clone()),
+            keep_storage: self.removal.as_ref().is_some_and(|r| r.keep_storage),
             created: self.created,
         });
     }
@@ -264,6 +272,7 @@ impl App {
         let Some(operation) = self.operations.take(op) else {
             return;
         };
+        self.take_stand(&operation, &end);
         let deployment = operation.deployment;
         let stands = end != End::Superseded && !(end == End::Cancelled && self.ending);
         if deployment.is_some() && stands {
@@ -293,6 +302,9 @@ impl App {
             End::Failed(cause, batch) => {
                 let known = operation.failure.clone();
                 let described = self.describe_failure(known, cause, batch);
+                // Who is answered may rely on it: what stands is on disk then.
+                let written = self.journal.flushed();
+                let described = async move { futures::join!(described, written).0 };
                 ctx.spawn(described.into_actor(self).map(move |failure, app, ctx| {
                     log::warn!("{}: {failure}", app.name());
                     app.close_deployment(
@@ -319,6 +331,7 @@ impl App {
     ) {
         if let Some(id) = id {
             self.deployments.close(id, state, failure, &self.journal);
+            self.log_end(id);
         }
     }
 
@@ -330,8 +343,12 @@ impl App {
 
     fn route(&self) -> Route {
         let serving = self.life.serving().and_then(|id| self.batches.get(&id));
-        // While nothing serves, the newest document says which requests are held or refused.
-        let config = serving.map_or(&self.spec.config, |batch| &batch.runnable.config);
+        // While nothing serves, the document of what would says which requests are held or refused.
+        let otherwise = match self.life.current() {
+            Some(_) => &self.standing,
+            None => &self.spec.config,
+        };
+        let config = serving.map_or(otherwise, |batch| &batch.runnable.config);
         let directory = serving.map(|batch| &batch.runnable.release.directory);
         let static_files = config.static_files.as_ref().zip(directory);
         Route {

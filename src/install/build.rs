@@ -89,7 +89,7 @@ pub fn open_up(directory: &Path, account: Option<&Account>) -> io::Result<()> {
 /// # Errors
 /// See [`tree::seal`].
 pub fn hand_over(directory: &Path, account: Option<&Account>) -> io::Result<()> {
-    let owner = account.map(|a| Owner { uid: 0, gid: a.gid });
+    let owner = account.map(|a| Owner::root_of(a.gid));
     tree::seal(directory, owner)?;
     match owner {
         Some(_) => tree::directory(directory, 0o550, None),

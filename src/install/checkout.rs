@@ -12,6 +12,7 @@ use super::lfs;
 use super::lfs_store;
 use super::mirror::Mirror;
 use super::record::Failure;
+use super::share::{self, Earlier};
 use super::submodules::Part;
 use super::tree;
 use super::upkeep;
@@ -19,17 +20,24 @@ use super::upkeep;
 /// git's words for a commit that no mirror is to blame for.
 const BAD_TREE: [&str; 3] = ["invalid path", "name too long", "unable to create symlink"];
 
-/// Puts the files of all `parts` into the new directory `to`, without a `.git`; what its owner should know.
+/// Puts the files of all `parts` into the new directory `to`, without a `.git`, sharing with `earlier` what is the same;
+/// what its owner should know.
 ///
 /// # Errors
 /// git's, a full disk's, a reached bound's.
-pub(super) async fn place(parts: &[Part], to: &Path) -> Result<Vec<String>, StepError> {
+pub(super) async fn place(
+    parts: &[Part],
+    to: &Path,
+    earlier: Option<&Earlier>,
+) -> Result<Vec<String>, StepError> {
     let mut remarks = Vec::new();
     let mut mirrors: BTreeMap<PathBuf, (Mirror, BTreeSet<String>, BTreeSet<String>)> =
         BTreeMap::new();
     for part in parts {
         let directory = to.join(&part.at);
-        write(part, to, &directory).await?;
+        // Of the repository itself; submodules are written anew.
+        let earlier = earlier.filter(|_| part.at.is_empty());
+        write(part, to, &directory, earlier).await?;
         let placed = lfs::place(part, &directory).await?;
         remarks.extend(placed.remark);
         let entry = mirrors.entry(part.mirror.path.clone());
@@ -62,8 +70,13 @@ pub(super) async fn place(parts: &[Part], to: &Path) -> Result<Vec<String>, Step
 }
 
 /// Writes the files of one part. When the mirror lacks an object, it is made anew.
-async fn write(part: &Part, root: &Path, directory: &Path) -> Result<(), StepError> {
-    let Err(failure) = write_files(part, root, directory).await? else {
+async fn write(
+    part: &Part,
+    root: &Path,
+    directory: &Path,
+    earlier: Option<&Earlier>,
+) -> Result<(), StepError> {
+    let Err(failure) = write_files(part, root, directory, earlier).await? else {
         return Ok(());
     };
     let is_bad = |line: &String| BAD_TREE.iter().any(|words| line.contains(words));
@@ -73,7 +86,7 @@ async fn write(part: &Part, root: &Path, directory: &Path) -> Result<(), StepErr
     part.mirror.repair().await?;
     // It may be on no branch any more.
     part.mirror.obtain(&part.commit).await?;
-    Ok(write_files(part, root, directory).await??)
+    Ok(write_files(part, root, directory, None).await??)
 }
 
 /// The inner error is git's own.
@@ -81,6 +94,7 @@ async fn write_files(
     part: &Part,
     root: &Path,
     directory: &Path,
+    earlier: Option<&Earlier>,
 ) -> Result<Result<(), Failure>, StepError> {
     let mirror = &part.mirror;
     let (step, index) = (mirror.journal.step(), index(mirror));
@@ -101,6 +115,9 @@ async fn write_files(
         std::fs::create_dir(&new)
     })
     .await?;
+    if let Some(earlier) = earlier {
+        share::seed(mirror, earlier, &part.commit, directory, &index).await?;
+    }
     let mut program = mirror.git(&["read-tree", "--reset", "-u", &part.commit]);
     in_tree(&mut program, &index, directory);
     let finished = command::run(&program, &mirror.journal, &mirror.bounds).await?;

@@ -14,8 +14,9 @@ use super::lines::Mask;
 use super::record::{Failure, Step};
 use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
+use super::share::Earlier;
 use super::source::Source;
-use super::{build, packages, plan, room};
+use super::{build, packages, plan, room, twins};
 use crate::app::directories::AppDirs;
 use crate::app::procfile::Procfile;
 use crate::logs::log::Append;
@@ -93,11 +94,12 @@ impl Deploy {
         }
         let commit = self.fetch().await?;
         let builds = steps.contains(&Step::Install);
-        let mut manifest = self.checkout(&commit, !builds).await?;
+        let earlier = self.earlier().await?;
+        let mut manifest = self.checkout(&commit, earlier.as_ref(), !builds).await?;
         if builds {
             manifest = Manifest {
                 warnings: std::mem::take(&mut manifest.warnings),
-                ..self.install(manifest).await?
+                ..self.install(manifest, earlier).await?
             };
         }
         let is_scaled = |name: &str| config.scale.contains_key(name);
@@ -119,7 +121,8 @@ impl Deploy {
     /// Makes the app's directories, and removes what earlier deploys left that did not end.
     async fn prepare(&self, step: Step) -> Result<(), StepError> {
         let (dirs, account) = (self.spec.dirs.clone(), self.spec.account.clone());
-        let release = self.spec.release;
+        let (release, in_use) = (self.spec.release, self.spec.in_use.clone());
+        let kept = self.spec.config.keep_releases;
         let refused = blocking(step, "cannot make the app's directories", move || {
             build::end_remains(&dirs);
             build::make_directories(&dirs, account.as_ref())?;
@@ -132,7 +135,13 @@ impl Deploy {
             let barred = barrier
                 .zip(account)
                 .map(|(barrier, account)| build::barred(step, &barrier, &account));
-            Ok(barred.or(room::missing(step, &dirs.releases())?))
+            let mut missing = room::missing(step, &dirs.releases())?;
+            if missing.is_some() {
+                // The oldest release would go after this deploy: it goes before, when that makes the room.
+                release::prune(&dirs, kept.saturating_sub(1), &in_use, u64::MAX);
+                missing = room::missing(step, &dirs.releases())?;
+            }
+            Ok(barred.or(missing))
         })
         .await?;
         refused.map_or(Ok(()), |failure| Err(failure.into()))
@@ -153,7 +162,19 @@ impl Deploy {
         Ok(commit)
     }
 
-    async fn checkout(&self, commit: &str, last: bool) -> Result<Manifest, StepError> {
+    /// The release whose files this one may share.
+    async fn earlier(&self) -> Result<Option<Earlier>, StepError> {
+        let (dirs, account) = (self.spec.dirs.clone(), self.spec.account.clone());
+        let found = move || Ok(Earlier::find(&dirs, account.as_ref()));
+        blocking(Step::Checkout, "cannot look at the releases", found).await
+    }
+
+    async fn checkout(
+        &self,
+        commit: &str,
+        earlier: Option<&Earlier>,
+        last: bool,
+    ) -> Result<Manifest, StepError> {
         let spec = &self.spec;
         let directory = spec.dirs.release(spec.release);
         self.step(
@@ -161,7 +182,11 @@ impl Deploy {
             spec.timeouts.fetch,
             async |journal: Journal, bounds| {
                 let source = Source::new(&spec.dirs, &spec.config.repo, journal.clone(), bounds);
-                let warnings = source.checkout(commit, &directory).await?;
+                // What is built in belongs to the app's user meanwhile: no link can be in it.
+                let earlier_of_files = earlier.filter(|_| last);
+                let warnings = source
+                    .checkout(commit, &directory, earlier_of_files)
+                    .await?;
                 // Before anything is built for nothing.
                 let mut manifest = self.read_manifest(&journal, last).await?;
                 manifest.warnings = warnings;
@@ -169,11 +194,14 @@ impl Deploy {
                     self.hand_over(&journal).await?;
                 } else {
                     let (directory, account) = (directory.clone(), spec.account.clone());
-                    blocking(
-                        journal.step(),
-                        "cannot give the checkout to the app's user",
-                        move || build::open_up(&directory, account.as_ref()),
-                    )
+                    let earlier = earlier.cloned();
+                    let what = "cannot give the checkout to the app's user";
+                    blocking(journal.step(), what, move || {
+                        if let Some(earlier) = earlier {
+                            twins::carry_times(&directory, &earlier);
+                        }
+                        build::open_up(&directory, account.as_ref())
+                    })
                     .await?;
                 }
                 Ok(manifest)
@@ -182,13 +210,20 @@ impl Deploy {
         .await
     }
 
-    async fn install(&self, before: Manifest) -> Result<Manifest, StepError> {
+    async fn install(
+        &self,
+        before: Manifest,
+        earlier: Option<Earlier>,
+    ) -> Result<Manifest, StepError> {
         self.step(
             Step::Install,
             self.spec.timeouts.install,
             async |journal: Journal, bounds| {
                 build::install(&self.spec, &before.dotenv, &journal, &bounds).await?;
                 self.hand_over(&journal).await?;
+                if let Some(earlier) = earlier {
+                    self.unify(earlier, &journal).await?;
+                }
                 // The commands may have written both files.
                 self.read_manifest(&journal, true).await
             },
@@ -205,6 +240,14 @@ impl Deploy {
             move || build::hand_over(&directory, account.as_ref()),
         )
         .await
+    }
+
+    async fn unify(&self, earlier: Earlier, journal: &Journal) -> Result<(), StepError> {
+        let directory = self.spec.dirs.release(self.spec.release);
+        let unify = move || Ok(twins::unify(&directory, &earlier));
+        blocking(journal.step(), "cannot look at the release", unify)
+            .await
+            .map(|_| ())
     }
 
     async fn read_manifest(&self, journal: &Journal, warn: bool) -> Result<Manifest, StepError> {

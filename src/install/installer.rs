@@ -47,6 +47,8 @@ pub struct InstallSpec {
     pub base_env: BTreeMap<String, String>,
     /// Server-wide and application `env`.
     pub configured_env: BTreeMap<String, String>,
+    /// The releases that run, or would: no lack of room takes them.
+    pub in_use: Vec<u64>,
     /// Limits.
     pub timeouts: StepTimeouts,
 }

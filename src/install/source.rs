@@ -9,6 +9,7 @@ use super::lfs;
 use super::mirror::Mirror;
 use super::record::{Failure, Step};
 use super::remote::Remote;
+use super::share::Earlier;
 use super::submodules;
 use crate::app::config::{Reference, Repo};
 use crate::app::directories::AppDirs;
@@ -50,14 +51,19 @@ impl<'a> Source<'a> {
         Ok(commit)
     }
 
-    /// Puts the files of `commit`, its submodules and its LFS files into the new directory `to`, without a `.git`.
-    /// Returns what the app's owner should know.
+    /// Puts the files of `commit`, its submodules and its LFS files into the new directory `to`, without a `.git`;
+    /// what it has in common with `earlier` is shared with that. Returns what the app's owner should know.
     ///
     /// # Errors
     /// git's, a full disk's, a reached bound's.
-    pub async fn checkout(&self, commit: &str, to: &Path) -> Result<Vec<String>, StepError> {
+    pub async fn checkout(
+        &self,
+        commit: &str,
+        to: &Path,
+        earlier: Option<&Earlier>,
+    ) -> Result<Vec<String>, StepError> {
         let parts = submodules::collect(&self.mirror, commit).await?;
-        checkout::place(&parts, to).await
+        checkout::place(&parts, to, earlier).await
     }
 
     /// The full id of the wanted commit.

@@ -18,7 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 /// A tree that nests deeper is refused: each level costs a descriptor while it is walked.
-const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 
 /// To whom a tree belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,14 @@ pub struct Owner {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
+}
+
+impl Owner {
+    /// Root, with the group of an app: the owner of a release.
+    #[must_use]
+    pub fn root_of(gid: u32) -> Self {
+        Self { uid: 0, gid }
+    }
 }
 
 /// Gives `path` and everything below it that belongs to the same user as `path` itself to `owner`; entries of third
@@ -52,16 +60,30 @@ pub fn give(path: &Path, owner: Owner) -> io::Result<()> {
 /// Makes everything below (and including) `path` unwritable. With `owner` (when we are root), it is given to that
 /// owner first, and the owner's group may do what its owner may: the group is the app's, which so can read and run
 /// what only its own user could before. Set-id bits go. A file that has other names (hard links), which may be
-/// outside of the tree, is replaced by a copy. Blocks.
+/// outside of the tree, is replaced by a copy, unless nothing has to change of it. Blocks.
 ///
 /// # Errors
-/// The first entry that refuses; the tree is partly sealed then.
+/// The first entry that refuses; the tree is partly sealed then. A file that belongs to another user than the tree (a
+/// hard link to `/etc/shadow`, or one that was moved in) is refused: it would become readable.
 pub fn seal(path: &Path, owner: Option<Owner>) -> io::Result<()> {
     let top = open_directory(CWD, path)?;
+    let from = fstat(&top)?.st_uid;
     seal_directory(top.as_fd(), owner)?;
     walk(&top, 0, &mut |directory, name, stat| {
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if owner.is_some_and(|owner| is_file && is_foreign(stat, from, owner)) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it belongs to another user: a build may leave files of its own only",
+            ));
+        }
         seal_entry(directory, name, stat, owner)
     })
+}
+
+/// Whether a file is neither of `from`, to whom its tree belongs, nor sealed already. What root builds root may collect.
+fn is_foreign(stat: &Stat, from: u32, owner: Owner) -> bool {
+    from != 0 && stat.st_uid != from && !is_sealed(stat, owner)
 }
 
 fn seal_entry(
@@ -76,6 +98,8 @@ fn seal_entry(
             Some(owner) => own_at(directory, name, owner, AtFlags::SYMLINK_NOFOLLOW),
             None => Ok(()),
         },
+        // It is shared with an earlier release.
+        FileType::RegularFile if owner.is_some_and(|owner| is_sealed(stat, owner)) => Ok(()),
         FileType::RegularFile => {
             if stat.st_nlink > 1 {
                 unshare(directory, name, stat)?;
@@ -89,6 +113,12 @@ fn seal_entry(
         // Sockets and FIFOs are of no use in a tree that nobody may write to; devices have no business there.
         _ => Ok(unlinkat(directory, name, AtFlags::empty())?),
     }
+}
+
+/// Whether there is nothing left to do to seal a file for `owner`, who is not the app's user.
+pub(super) fn is_sealed(stat: &Stat, owner: Owner) -> bool {
+    (stat.st_uid, stat.st_gid) == (owner.uid, owner.gid)
+        && stat.st_mode & 0o7777 == sealed(stat.st_mode, true).as_raw_mode()
 }
 
 /// Permissions without writing and set-id bits; with `group_as_user` the group gets the user's.
@@ -268,7 +298,7 @@ fn named(error: &io::Error, name: &CStr) -> io::Error {
 }
 
 /// All entries at once, so that a directory is not read while it is changed.
-fn entries(directory: &OwnedFd) -> io::Result<Vec<(CString, FileType)>> {
+pub(super) fn entries(directory: impl AsFd) -> io::Result<Vec<(CString, FileType)>> {
     let mut found = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
@@ -280,7 +310,10 @@ fn entries(directory: &OwnedFd) -> io::Result<Vec<(CString, FileType)>> {
     Ok(found)
 }
 
-fn open_directory<P: rustix::path::Arg>(parent: BorrowedFd<'_>, name: P) -> io::Result<OwnedFd> {
+pub(super) fn open_directory<P: rustix::path::Arg>(
+    parent: BorrowedFd<'_>,
+    name: P,
+) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(parent, name, flags, Mode::empty())?)
 }

@@ -187,3 +187,32 @@ fn what_belongs_to_third_users_is_not_given_away() {
         (0, another.uid, another.uid)
     );
 }
+
+#[test]
+fn a_file_of_another_user_is_not_handed_over() {
+    if !root() {
+        return;
+    }
+    for has_other_name in [true, false] {
+        let home = tempfile::tempdir().unwrap();
+        let top = home.path().join("1");
+        std::fs::create_dir(&top).unwrap();
+        give(&top, SOMEBODY).unwrap();
+        let (shadow, planted) = (home.path().join("shadow"), top.join("planted"));
+        std::fs::write(&shadow, "secret").unwrap();
+        set_mode(&shadow, 0o600);
+        match has_other_name {
+            true => std::fs::hard_link(&shadow, &planted).unwrap(),
+            false => std::fs::rename(&shadow, &planted).unwrap(),
+        }
+        let error = seal(&top, Some(ROOT)).unwrap_err().to_string();
+        assert!(
+            error.contains("planted: it belongs to another user"),
+            "{error}"
+        );
+        let meta = std::fs::metadata(&planted).unwrap();
+        assert_eq!((meta.uid(), meta.gid(), mode(&planted)), (0, 0, 0o600));
+        remove(&top).unwrap();
+        assert_eq!(shadow.exists(), has_other_name);
+    }
+}

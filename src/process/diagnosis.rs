@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::procfs;
 use super::readiness::{self, Unready};
+use super::spawn::MARKER;
 use crate::app::config::HealthCheck;
 
 /// A look is no further wait: it takes this long at most.
@@ -45,10 +46,14 @@ impl fmt::Display for Diagnosis {
     }
 }
 
-/// Where the processes of a session listen. Blocks.
+/// Where the processes of a session listen, and those that left it but carry the mark of the same instance. Blocks.
 fn listening(session: u32) -> Vec<SocketAddr> {
-    let members =
-        procfs::pids().filter(|pid| procfs::stat(*pid).is_some_and(|s| s.session == session));
+    let mark = procfs::variable(session, MARKER).map(|value| format!("{MARKER}={value}"));
+    let is_member = |pid: u32| {
+        procfs::stat(pid).is_some_and(|s| s.session == session)
+            || mark.as_ref().is_some_and(|m| procfs::has_variable(pid, m))
+    };
+    let members = procfs::pids().filter(|pid| is_member(*pid));
     let inodes: BTreeSet<u64> = members.flat_map(sockets).collect();
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let tables = tables

@@ -11,6 +11,11 @@ use super::world::{World, eventually, runs};
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
 
+/// A command that stays: of this run of the tests, others may be at work on this machine.
+fn sleep(seconds: u32) -> String {
+    format!("sleep {seconds}.{}", std::process::id())
+}
+
 #[test]
 fn commands_run_in_order_in_the_release_with_its_environment() {
     let mut world = World::new(&[PROCFILE, (".env", "A=file\nB=file\n")]);
@@ -71,7 +76,10 @@ fn stdin_is_empty_and_endless_output_ends_by_the_timeout() {
     world.install(&["cat; echo read everything"]);
     assert!(world.deploy().logged("read everything"));
     world.timeouts.install = Duration::from_secs(2);
-    world.install(&["head -c 1000000 /dev/zero | tr '\\0' x; yes | head -c 3000000; sleep 4321"]);
+    let left = sleep(4321);
+    world.install(&[&format!(
+        "head -c 1000000 /dev/zero | tr '\\0' x; yes | head -c 3000000; {left}"
+    )]);
     let outcome = world.deploy();
     assert!(
         outcome.failure().reason.contains("took more than"),
@@ -80,40 +88,43 @@ fn stdin_is_empty_and_endless_output_ends_by_the_timeout() {
     );
     assert!(outcome.lines.iter().all(|line| line.len() <= 16 * 1024));
     assert!(outcome.failure().log_tail.len() <= 20);
-    assert!(!runs("sleep 4321"));
+    assert!(!runs(&left));
     assert_eq!(world.left(), ["1", "1.json"]);
 }
 
 #[test]
 fn what_a_command_leaves_behind_is_ended() {
     let mut world = World::new(&[PROCFILE]);
-    world.install(&["sleep 4322 & (setsid sleep 4323 &) ; echo done"]);
+    let [one, other] = [4322, 4323].map(sleep);
+    world.install(&[&format!("{one} & (setsid {other} &) ; echo done")]);
     world.deploy().release();
-    assert!(!runs("sleep 4322") && !runs("sleep 4323"));
+    assert!(!runs(&one) && !runs(&other));
 }
 
 #[test]
 fn a_cancelled_deploy_leaves_no_process_and_no_release() {
     let mut world = World::new(&[PROCFILE]);
-    world.install(&["(setsid sleep 4324 &); echo at work; sleep 4325"]);
+    let [one, other] = [4324, 4325].map(sleep);
+    world.install(&[&format!("(setsid {one} &); echo at work; {other}")]);
     let outcome = world.cancel(|line| line == "at work", true);
     assert!(outcome.result.is_none());
     assert_eq!(outcome.exit, Exit::Shutdown);
     assert!(outcome.logged("=== install cancelled"));
-    assert!(!runs("sleep 4324") && !runs("sleep 4325"));
+    assert!(!runs(&one) && !runs(&other));
     assert!(world.left().is_empty());
 }
 
 #[test]
 fn a_killed_installer_leaves_no_process_either() {
     let mut world = World::new(&[PROCFILE]);
-    world.install(&["echo at work; sleep 4326"]);
+    let left = sleep(4326);
+    world.install(&[&format!("echo at work; {left}")]);
     let outcome = world.cancel(|line| line == "at work", false);
     assert_eq!(
         (outcome.exit, outcome.result.is_none()),
         (Exit::Killed, true)
     );
-    eventually("the command ends", || !runs("sleep 4326"));
+    eventually("the command ends", || !runs(&left));
     world.install(&[]);
     world.deploy().release();
     assert_eq!(world.left(), ["2", "2.json"]);
@@ -170,13 +181,14 @@ fn what_a_killed_daemon_left_building_is_ended_by_the_next_deploy() {
         "PROCSERVER_INSTANCE={}#install",
         world.dirs.releases().display()
     );
+    let command = sleep(4327);
     let mut left = std::process::Command::new("env")
-        .args(["-i", &marker, "setsid", "--wait", "sleep", "4327"])
+        .args(["-i", &marker, "setsid", "--wait", "sh", "-c", &command])
         .spawn()
         .unwrap();
-    eventually("it runs", || runs("sleep 4327"));
+    eventually("it runs", || runs(&command));
     world.deploy().release();
-    eventually("it ends", || !runs("sleep 4327"));
+    eventually("it ends", || !runs(&command));
     left.wait().unwrap();
 }
 

@@ -4,13 +4,16 @@
 mod builds;
 mod hidden;
 mod hostile;
+mod hostile_builds;
 mod http_server;
 mod lfs;
 mod mirrors;
 mod refusals;
 mod remotes;
+mod room;
 mod root;
 mod servers;
+mod sharing;
 mod sources;
 mod ssh;
 mod submodules;

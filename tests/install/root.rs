@@ -9,20 +9,19 @@ use super::world::{World, root};
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
 
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn unless(possible: bool, why: &str) -> bool {
+pub(super) fn unless(possible: bool, why: &str) -> bool {
     if !possible {
-        eprintln!("skipped: {why}");
+        crate::support::machine::skip("a deploy", why);
     }
     !possible
 }
 
-fn skip() -> bool {
+pub(super) fn skip() -> bool {
     unless(root(), "it needs root")
 }
 
 /// Whether a command of the app's own user succeeds.
-fn as_app(world: &World, command: &str) -> bool {
+pub(super) fn as_app(world: &World, command: &str) -> bool {
     let account = world.account.as_ref().unwrap();
     let status = Command::new("setpriv")
         .arg(format!("--reuid={}", account.uid))
@@ -203,65 +202,4 @@ fn a_package_is_installed_from_debian_and_an_unknown_one_is_named() {
         .output()
         .unwrap();
     assert!(removed.status.success());
-}
-
-/// A small file system of its own, unmounted when this is dropped.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mount(at: std::path::PathBuf) -> Option<Self> {
-        std::fs::create_dir_all(&at).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=3m,mode=0755", "none"])
-            .arg(&at)
-            .output()
-            .unwrap();
-        mounted.status.success().then_some(Self(at))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
-    }
-}
-
-#[test]
-fn a_full_disk_is_told_and_the_old_release_stays_whole() {
-    if skip() {
-        return;
-    }
-    let mut world = World::new(&[PROCFILE]);
-    let disk = SmallDisk::mount(world.path().join("data"));
-    if unless(disk.is_some(), "mounting is not allowed here") {
-        return;
-    }
-    world.deploy().release();
-    world.install(&["head -c 8000000 /dev/zero > big"]);
-    let failure = world.deploy().failure().clone();
-    assert_eq!(failure.step, Step::Install);
-    assert!(
-        failure.reason.starts_with("the disk is full"),
-        "{failure:?}"
-    );
-    assert_eq!(world.left(), ["1", "1.json"]);
-    // A file that does not get smaller, so that the mirror itself does not fit.
-    let mut noise = vec![0; 8_000_000];
-    std::io::Read::read_exact(
-        &mut std::fs::File::open("/dev/urandom").unwrap(),
-        &mut noise,
-    )
-    .unwrap();
-    std::fs::write(world.repo().join("noise"), noise).unwrap();
-    world.commit(&[]);
-    let failure = world.deploy().failure().clone();
-    assert_eq!(failure.step, Step::Fetch);
-    assert!(
-        failure.reason.starts_with("the disk is full"),
-        "{failure:?}"
-    );
-    assert_eq!(world.left(), ["1", "1.json"]);
-    world.install(&[]);
-    world.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
-    world.deploy().release();
 }

@@ -34,6 +34,7 @@ pub(super) struct World {
     pub(super) config: AppConfig,
     pub(super) account: Option<Account>,
     pub(super) timeouts: StepTimeouts,
+    pub(super) in_use: Vec<u64>,
     deployments: u64,
 }
 
@@ -95,6 +96,7 @@ impl World {
                 install: PATIENCE,
                 release: PATIENCE,
             },
+            in_use: Vec::new(),
             deployments: 0,
             home,
         };
@@ -180,6 +182,7 @@ impl World {
             account: self.account.clone(),
             base_env: environment::base(account, &dirs.home(), &dirs.tmp(), &dirs.storage()),
             configured_env: self.config.env.clone(),
+            in_use: self.in_use.clone(),
             timeouts: self.timeouts,
         }
     }

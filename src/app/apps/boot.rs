@@ -105,31 +105,39 @@ impl Apps {
     }
 
     /// Ends processes of apps without a document, and finishes the removals that were under way.
-    fn end_orphans(&self, removed: Vec<AppName>, strays: Vec<AppName>, ctx: &mut Context<Self>) {
-        for name in removed.iter().chain(&strays) {
-            let dirs = self.dirs(name);
-            let finish = removed.contains(name);
-            match finish {
-                true => log::info!("{name}: its removal is finished"),
-                false => log::warn!(
-                    "{name} has no document any more: it is stopped, {} is kept",
-                    dirs.root().display()
-                ),
-            }
-            ctx.spawn(end_orphan(dirs, finish).into_actor(self));
+    fn end_orphans(
+        &self,
+        removed: Vec<(AppName, bool)>,
+        strays: Vec<AppName>,
+        ctx: &mut Context<Self>,
+    ) {
+        for (name, keep_storage) in removed {
+            log::info!("{name}: its removal is finished");
+            let finished = end_orphan(self.dirs(&name), Some(keep_storage));
+            ctx.spawn(finished.into_actor(self));
+        }
+        for name in strays {
+            let dirs = self.dirs(&name);
+            log::warn!(
+                "{name} has no document any more: it is stopped, {} is kept",
+                dirs.root().display()
+            );
+            ctx.spawn(end_orphan(dirs, None).into_actor(self));
         }
     }
 }
 
-async fn end_orphan(dirs: AppDirs, finish: bool) {
+/// Ends its processes; `finish`: also its removal, keeping its storage or not.
+async fn end_orphan(dirs: AppDirs, finish: Option<bool>) {
     let runtime = dirs.runtime().to_owned();
     let alive = actix_rt::task::spawn_blocking(move || identity::survivors(&runtime)).await;
     for survivor in alive.unwrap_or_default() {
         identity::end(survivor).await;
     }
-    if finish {
+    if let Some(keep_storage) = finish {
         let root = dirs.root().to_owned();
-        let removed = actix_rt::task::spawn_blocking(move || remove_files(&dirs, false)).await;
+        let removed =
+            actix_rt::task::spawn_blocking(move || remove_files(&dirs, keep_storage)).await;
         if let Ok(Err(e)) = removed {
             log::error!("{} could not be removed: {e}", root.display());
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::{Apps, Entry, Rescan};
+use super::{Apps, Entry, Removal, Rescan};
 use crate::app::name::AppName;
 use crate::app::operations::Outcome;
-use crate::app::supervisor::{App, AppSpec};
+use crate::app::supervisor::{self, App, AppSpec};
 use crate::events::Feed;
 use crate::supervision::restart::{Event, Intensity, Supervisor};
 use crate::supervision::{
@@ -81,6 +81,12 @@ impl Parent for Apps {
             move |_, exit| App::new(spec, exit),
             on_exit,
         );
+        if let Some(removal) = &entry.removal {
+            // The one before was at it, and may not have written that down.
+            child.addr.do_send(supervisor::Remove {
+                keep_storage: removal.keep_storage,
+            });
+        }
         entry.child = Some((generation, child));
     }
 
@@ -118,7 +124,10 @@ impl Handler<ChildEnded<AppName>> for Apps {
                 self.apps.remove(&name);
                 // A new document of this name may have come meanwhile.
                 ctx.notify(Rescan);
-                if let Some((waiting, ticket)) = removal {
+                if let Some(Removal {
+                    waiting, ticket, ..
+                }) = removal
+                {
                     let outcome = ticket.outcome.borrow().clone().unwrap_or(Outcome::Done);
                     waiting.send_replace(Some(outcome));
                 }

@@ -216,7 +216,11 @@ impl Handler<Remove> for Apps {
             let ticket: Ticket = asked?;
             let (waiting, outcome) = watch::channel(None);
             if let Some(entry) = apps.apps.get_mut(&name) {
-                entry.removal = Some((waiting, ticket));
+                entry.removal = Some(super::Removal {
+                    waiting,
+                    ticket,
+                    keep_storage,
+                });
             } else {
                 // It is gone already: so quick was nothing to stop.
                 waiting.send_replace(ticket.outcome.borrow().clone());

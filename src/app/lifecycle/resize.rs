@@ -11,7 +11,10 @@ pub(super) struct Resize {
     batch: BatchId,
     /// Those that must get ready.
     added: BTreeSet<String>,
-    /// Set when one of them did not. What leaves is awaited all the same: a name is free again only when it is gone.
+    /// Those that leave once they are.
+    surplus: Vec<String>,
+    /// Set when one of the added did not get ready: then those leave, and everything is as it was. What leaves is
+    /// awaited: a name is free again only when it is gone.
     failed: Option<Cause>,
 }
 
@@ -27,15 +30,11 @@ impl Lifecycle {
         let is_new = |id: &&String| !batch.processes.contains_key(*id);
         let added: BTreeSet<String> = wanted.iter().filter(is_new).cloned().collect();
         let is_gone = |id: &&String| !wanted.contains(id);
-        let removed: Vec<String> = batch.processes.keys().filter(is_gone).cloned().collect();
-        batch.leaving.extend(removed.iter().cloned());
+        let surplus: Vec<String> = batch.processes.keys().filter(is_gone).cloned().collect();
         for id in &added {
             batch.processes.insert(id.clone(), Phase::Starting);
         }
         let batch = batch.id;
-        if !removed.is_empty() {
-            out.push(Command::Shrink { batch, removed });
-        }
         if !added.is_empty() {
             let added = added.iter().cloned().collect();
             out.push(Command::Grow { batch, op, added });
@@ -44,6 +43,7 @@ impl Lifecycle {
         self.set_stage(Stage::Resizing(Resize {
             batch,
             added,
+            surplus,
             failed: None,
         }));
         self.finish_resize(out);
@@ -51,10 +51,27 @@ impl Lifecycle {
 
     /// One of the added processes ended, or all had their time.
     pub(super) fn resize_failed(&mut self, cause: Cause, out: &mut Vec<Command>) {
-        if let Some(Stage::Resizing(resize)) = self.active.as_mut().map(|a| &mut a.stage) {
-            resize.failed.get_or_insert(cause);
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        let Stage::Resizing(resize) = &mut active.stage else {
+            return;
+        };
+        if resize.failed.is_some() {
+            return;
         }
+        out.push(Command::Explain(active.op, cause.clone(), resize.batch));
+        resize.failed = Some(cause);
+        let (batch, added) = (resize.batch, resize.added.iter().cloned().collect());
+        self.shrink(batch, added, out);
         self.finish_resize(out);
+    }
+
+    fn shrink(&mut self, id: BatchId, removed: Vec<String>, out: &mut Vec<Command>) {
+        if let Some(batch) = self.batches.iter_mut().find(|b| b.id == id) {
+            batch.leaving.extend(removed.iter().cloned());
+        }
+        out.push(Command::Shrink { batch: id, removed });
     }
 
     /// Whether `id` is a process that a change at work has added to `batch`.
@@ -74,7 +91,7 @@ impl Lifecycle {
             .collect()
     }
 
-    /// Ends the change once what leaves is gone, and what came is ready or has failed.
+    /// Goes on with the change once what leaves is gone: to the end when what came is ready or has failed.
     pub(super) fn finish_resize(&mut self, out: &mut Vec<Command>) {
         let Some(resize) = self.resize() else {
             return;
@@ -83,12 +100,25 @@ impl Lifecycle {
         if batch.is_some_and(|b| !b.leaving.is_empty()) {
             return;
         }
-        let end = match &resize.failed {
-            Some(cause) => End::Failed(cause.clone(), Some(resize.batch)),
-            None if self.late_additions().is_empty() => End::Done,
-            None => return,
-        };
-        self.finish(end, out);
+        match &resize.failed {
+            Some(cause) => {
+                let end = End::Failed(cause.clone(), Some(resize.batch));
+                self.finish(end, out);
+            }
+            None if !self.late_additions().is_empty() => {}
+            None if resize.surplus.is_empty() => self.finish(End::Done, out),
+            None => {
+                let (batch, surplus) = (resize.batch, resize.surplus.clone());
+                self.set_stage(Stage::Resizing(Resize {
+                    batch,
+                    added: BTreeSet::new(),
+                    surplus: vec![],
+                    failed: None,
+                }));
+                self.shrink(batch, surplus, out);
+                out.push(Command::Publish);
+            }
+        }
     }
 
     fn resize(&self) -> Option<&Resize> {

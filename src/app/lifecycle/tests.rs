@@ -81,6 +81,7 @@ impl World {
                     .life
                     .handle(Event::Request(op, Kind::Activate { release }));
             }
+            Command::Explain(_, _, batch) => assert!(self.live.contains_key(&batch)),
             Command::Remember | Command::Publish => {}
         }
         vec![]
@@ -421,7 +422,7 @@ fn a_change_of_scale_keeps_the_batch_and_ends_when_all_is_as_wanted() {
 }
 
 #[test]
-fn a_process_that_is_added_and_ends_fails_the_change_and_nothing_else() {
+fn a_process_that_is_added_and_ends_fails_the_change_and_all_is_as_before() {
     let mut world = running();
     let batch = world.life.serving().expect("serves");
     let op = resize(&mut world, &["web.1", "web.2"]);
@@ -442,10 +443,14 @@ fn a_process_that_is_added_and_ends_fails_the_change_and_nothing_else() {
         phase: Phase::Backoff,
         exited: true,
     });
+    assert_eq!(world.end_of(op), None, "its name is not free yet");
+    assert_eq!(world.leaving, [(batch, "web.2".to_owned())].into());
+    world.leave();
     let failed = End::Failed(Cause::Exited("web.2".into()), Some(batch));
     assert_eq!(world.end_of(op), Some(&failed));
     assert_eq!(world.life.serving(), Some(batch));
-    assert!(world.stopping.is_empty(), "it is kept under supervision");
+    assert!(world.stopping.is_empty());
+    assert!(world.live[&batch].contains("web.1") && !world.live[&batch].contains("web.2"));
 }
 
 #[test]
@@ -456,8 +461,24 @@ fn a_boot_timeout_counts_only_for_the_operation_that_armed_it() {
     world.feed(Event::BootTimeout(op - 1));
     assert_eq!(world.end_of(op), None);
     world.feed(Event::BootTimeout(op));
+    world.leave();
     let late = End::Failed(Cause::NotReady(vec!["web.2".into()]), Some(batch));
     assert_eq!(world.end_of(op), Some(&late));
+}
+
+#[test]
+fn what_is_too_much_leaves_only_when_what_was_added_is_ready() {
+    let mut world = running();
+    let batch = world.life.serving().expect("serves");
+    let op = resize(&mut world, &["job.1"]);
+    assert!(world.leaving.is_empty());
+    ready(&mut world, batch, "job.1");
+    assert!(world.leaving.contains(&(batch, "web.1".to_owned())));
+    assert_eq!(world.end_of(op), None);
+    while !world.leaving.is_empty() {
+        world.leave();
+    }
+    assert_eq!(world.end_of(op), Some(&End::Done));
 }
 
 #[test]

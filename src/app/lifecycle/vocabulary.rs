@@ -157,6 +157,8 @@ pub enum Command {
         /// Which.
         removed: Vec<String>,
     },
+    /// Look why an operation fails: what it has started in the batch goes next.
+    Explain(OpId, Cause, BatchId),
     /// Tell [`Event::Drained`] when no request is on the batch.
     Drain(BatchId),
     /// Stop the processes of a batch.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::{Accepted, App, AppError, Ticket};
-use crate::app::change::{Work, fingerprint, least_work};
+use crate::app::change::{Work, carried, config_of_release, fingerprint, least_work};
 use crate::app::config::AppConfig;
-use crate::app::lifecycle::{Event, Kind, OpId, Wanted};
+use crate::app::lifecycle::{End, Event, Kind, OpId, Wanted};
+use crate::app::operations::Operation;
 use crate::app::runnable::{Runnable, RunnableError, config_of_record};
-use crate::install::record::{Failure, Step};
+use crate::install::record::{DeploymentState, Failure, Step};
 use crate::install::release;
 
 /// Takes a new document and does the least work for it.
@@ -26,7 +27,11 @@ impl App {
     fn configure(&mut self, config: Arc<AppConfig>, ctx: &mut Context<Self>) -> Accepted {
         let was_settled = self.is_settled();
         let change = least_work(&self.spec.config, &config);
-        self.spec.config = config;
+        let before = std::mem::replace(&mut self.spec.config, config);
+        if change <= Work::Scale {
+            let standing = carried(&self.standing, &before, &self.spec.config);
+            self.stand(standing);
+        }
         if was_settled && change <= Work::Scale {
             // What a failed deploy or a rollback left out stays out: only what has changed now is done.
             self.settle(&Arc::clone(&self.spec.config));
@@ -70,11 +75,17 @@ impl App {
     fn work_from(&self, release: u64) -> Work {
         let record = self.releases.iter().find(|r| r.id == release);
         let config = record.and_then(|r| config_of_record(&self.spec.host, r).ok());
-        config.map_or(Work::Deploy, |own| least_work(&own, &self.spec.config))
+        config.map_or(Work::Deploy, |own| {
+            least_work(&config_of_release(&own, &self.standing), &self.spec.config)
+        })
     }
 
     /// Carries an operation out whose turn has come.
     pub(super) fn configure_now(&mut self, op: OpId, ctx: &mut Context<Self>) {
+        let newest = Arc::clone(&self.spec.config);
+        if let Some(operation) = self.operations.get(op) {
+            operation.config = newest;
+        }
         let event = match (self.work(), self.life.serving(), self.life.current()) {
             (Work::Restart, _, Some(release)) => return self.derive(op, release, ctx),
             (Work::Restart | Work::Deploy, ..) | (_, None, None) => {
@@ -82,7 +93,6 @@ impl App {
                 if let Some(operation) = self.operations.get(op) {
                     let journal = &self.journal;
                     let deployments = &mut self.deployments;
-                    operation.config = Arc::clone(&self.spec.config);
                     operation
                         .deployment
                         .get_or_insert_with(|| deployments.open(journal));
@@ -93,8 +103,11 @@ impl App {
             (work, Some(batch), _) => {
                 let batch = self.batches.get_mut(&batch);
                 let processes = batch.map(|batch| {
-                    let changed = batch.runnable.reconfigured(&self.spec.config);
+                    let changed = batch.runnable.reconfigured(&self.standing);
                     let ids = changed.slots.iter().map(|slot| slot.id.clone()).collect();
+                    if let Some(operation) = self.operations.get(op) {
+                        operation.before = Some(Arc::clone(&batch.runnable));
+                    }
                     batch.reconfigure(Arc::new(changed));
                     ids
                 });
@@ -113,7 +126,6 @@ impl App {
         self.next_release += 1;
         let config = Arc::clone(&self.spec.config);
         if let Some(operation) = self.operations.get(op) {
-            operation.config = Arc::clone(&config);
             let deployment = operation.deployment;
             if let Some(deployment) = deployment {
                 let commit = self.releases.iter().find(|r| r.id == of);
@@ -160,8 +172,59 @@ impl App {
         Some(ticket)
     }
 
+    /// After an operation: what stands of the documents since. A change of scale that failed is taken back.
+    pub(super) fn take_stand(&mut self, operation: &Operation, end: &End) {
+        let newest = Arc::clone(&self.spec.config);
+        match (end, &operation.runnable, &operation.before) {
+            (End::Done, Some(made), _) if made.config.document == operation.config.document => {
+                self.stand(carried(&made.config, &made.config, &newest));
+            }
+            (End::Failed(..), _, Some(before)) => {
+                let serving = self.life.serving();
+                if let Some(batch) = serving.and_then(|id| self.batches.get_mut(&id)) {
+                    batch.reconfigure(Arc::clone(before));
+                }
+                self.stand(carried(&before.config, &operation.config, &newest));
+                // A restart of the server does not try it again either.
+                self.settle(&operation.config);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the document whose scale and route stand from now on.
+    pub(super) fn stand(&mut self, config: AppConfig) {
+        if *self.standing != config {
+            self.standing = Arc::new(config);
+            self.remember();
+        }
+    }
+
+    /// What a person should know when not all of the newest document is in effect.
+    pub(super) fn left_out(&self) -> Option<String> {
+        let batch = self.batches.get(&self.life.serving()?)?;
+        let is_behind = least_work(&batch.runnable.config, &self.spec.config) > Work::Nothing;
+        if !is_behind || self.life.active().is_some() {
+            return None;
+        }
+        let release = batch.runnable.id();
+        let why = match self.deployments.last() {
+            Some(last) if last.state == DeploymentState::Failed => {
+                format!("deployment {} failed", last.id)
+            }
+            Some(last) if last.state == DeploymentState::Cancelled => {
+                format!("deployment {} was cancelled", last.id)
+            }
+            _ => "a change of scale failed, or a rollback passed over it".to_owned(),
+        };
+        Some(format!(
+            "release {release} runs as it did before the newest document, not all of which is in effect: {why}; \
+             redeploy tries it again"
+        ))
+    }
+
     /// Whether the newest document needs no attempt any more.
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.settled.as_ref() == Some(&fingerprint(&self.spec.config))
     }
 

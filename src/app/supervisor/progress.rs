@@ -62,6 +62,7 @@ impl App {
             account: prepared.account,
             base_env: prepared.base_env,
             configured_env: prepared.configured_env,
+            in_use: app.in_use().0,
             timeouts: app.spec.host.settings.step_timeouts,
         };
         let (in_use, newest) = self.in_use();
@@ -90,9 +91,10 @@ impl App {
     /// Loads a kept release for `op`.
     pub(super) fn load(&mut self, op: OpId, release: u64, ctx: &mut Context<Self>) {
         let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
-        let newest = Arc::clone(&self.spec.config);
-        let loaded =
-            actix_rt::task::spawn_blocking(move || Runnable::load(&host, &dirs, release, &newest));
+        let standing = Arc::clone(&self.standing);
+        let loaded = actix_rt::task::spawn_blocking(move || {
+            Runnable::load(&host, &dirs, release, &standing)
+        });
         ctx.spawn(loaded.into_actor(self).map(move |loaded, app, ctx| {
             let failure = match loaded {
                 Ok(Ok(runnable)) => return app.built(op, runnable, ctx),

@@ -1,14 +1,17 @@
 //! What a fresh App finds: its state on disk, and the processes that outlived the previous daemon (or App).
 
 use std::io;
+use std::sync::Arc;
 
 use actix::prelude::*;
 
 use super::App;
+use crate::app::change::{Work, least_work};
 use crate::app::deployments::Deployments;
 use crate::app::directories::AppDirs;
 use crate::app::journal::Remembered;
 use crate::app::lifecycle::{BatchId, Event, Kind, Lifecycle, Wanted};
+use crate::app::runnable::config_of_before;
 use crate::durable;
 use crate::install::build;
 use crate::install::record::{self, DeploymentRecord};
@@ -102,6 +105,7 @@ impl App {
         }
         self.created = remembered.created;
         self.settled = remembered.settled;
+        self.recover_standing(remembered.standing, current);
         self.next_release = found.next_release;
         self.deployments = Deployments::recovered(
             found.deployments,
@@ -118,7 +122,19 @@ impl App {
         if is_new {
             self.remember();
         }
-        self.resume(ctx);
+        self.resume(remembered.keep_storage, ctx);
+    }
+
+    /// The document whose scale and route stand. Where one was edited while no server ran, and only in those, it is that.
+    fn recover_standing(&mut self, document: Option<serde_json::Value>, current: Option<u64>) {
+        let known = document.and_then(|d| config_of_before(&self.spec.host, d).ok());
+        let Some(known) = known.filter(|_| current.is_some()) else {
+            return;
+        };
+        let is_new = !self.is_settled() && least_work(&known, &self.spec.config) <= Work::Scale;
+        if !is_new {
+            self.standing = Arc::new(known);
+        }
     }
 
     /// Keeps those of the newest batch of the current release, ends the others; answers the id of the next batch.
@@ -167,12 +183,12 @@ impl App {
     }
 
     /// Starts what should run.
-    fn resume(&mut self, ctx: &mut Context<Self>) {
+    fn resume(&mut self, keep_storage: bool, ctx: &mut Context<Self>) {
         match (self.life.wanted(), self.life.current()) {
             (Wanted::Stopped, _) => self.publish(),
             (Wanted::Removed, _) => {
                 self.removal = Some(super::removal::Removal {
-                    keep_storage: false,
+                    keep_storage,
                     operation: None,
                 });
                 let (op, _ticket) = self.operations.open(self.spec.config.clone(), None);

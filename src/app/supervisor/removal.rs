@@ -24,17 +24,19 @@ pub(super) struct Removal {
 /// What could not be removed, and why.
 pub fn remove_files(dirs: &AppDirs, keep_storage: bool) -> std::io::Result<()> {
     remove(dirs.runtime())?;
-    if !keep_storage {
-        return remove(dirs.root());
-    }
-    let storage = dirs.storage();
-    for entry in std::fs::read_dir(dirs.root())? {
+    let (storage, state) = (dirs.storage(), dirs.state());
+    for entry in std::fs::read_dir(dirs.root()).into_iter().flatten() {
         let path = entry?.path();
-        if path != storage {
+        let stays = path == state || keep_storage && path == storage;
+        if !stays {
             remove(&path)?;
         }
     }
-    Ok(())
+    // Last: it says that, and how, this is to be finished by the next server.
+    match keep_storage {
+        true => remove(&state),
+        false => remove(dirs.root()),
+    }
 }
 
 fn remove(path: &std::path::Path) -> std::io::Result<()> {

@@ -42,6 +42,14 @@ impl App {
         }));
     }
 
+    /// Looks why an operation fails, while what it started is still there to be looked at.
+    pub(super) fn explain(&mut self, op: OpId, cause: &Cause, batch: BatchId) {
+        let (failure, _) = explained(cause, self.batches.get(&batch), None);
+        if let Some(operation) = self.operations.get(op) {
+            operation.failure = Some(failure);
+        }
+    }
+
     /// The failure of an operation: `known` when the build failed, else what the batch's processes did.
     pub(super) fn describe_failure(
         &self,
@@ -50,11 +58,7 @@ impl App {
         batch: Option<BatchId>,
     ) -> impl Future<Output = Failure> + 'static {
         let batch = batch.and_then(|id| self.batches.get(&id));
-        let (mut failure, process) = match cause {
-            Cause::Build => (known.unwrap_or_else(unexplained), None),
-            Cause::Exited(id) => (exited(batch, &id), Some(id)),
-            Cause::NotReady(ids) => (not_ready(batch, &ids), ids.into_iter().next()),
-        };
+        let (mut failure, process) = explained(&cause, batch, known);
         let release = batch.map(|b| b.runnable.id());
         let log = self.log.clone();
         async move {
@@ -63,6 +67,22 @@ impl App {
             }
             failure
         }
+    }
+}
+
+/// The failure, and the process whose last lines belong to it.
+fn explained(
+    cause: &Cause,
+    batch: Option<&Batch>,
+    known: Option<Failure>,
+) -> (Failure, Option<String>) {
+    match cause {
+        Cause::Build => (known.unwrap_or_else(unexplained), None),
+        Cause::Exited(id) => (known.unwrap_or_else(|| exited(batch, id)), Some(id.clone())),
+        Cause::NotReady(ids) => (
+            known.unwrap_or_else(|| not_ready(batch, ids)),
+            ids.first().cloned(),
+        ),
     }
 }
 
@@ -147,6 +167,10 @@ fn unready(found: &Diagnosis, port: u16, path: &str) -> (String, &'static str) {
         Some(Unready::NotHttp) => (
             format!("answered GET {path} on port {port} with something that is not HTTP"),
             "speak HTTP on $PORT, or leave health_check.path out: then a connection is enough",
+        ),
+        Some(Unready::Status(status @ 300..400)) => (
+            format!("answered GET {path} on port {port} with {status} instead of 2xx"),
+            "a redirect is not followed: name in health_check.path what it leads to, or what answers 2xx itself",
         ),
         Some(Unready::Status(status)) => (
             format!("answered GET {path} on port {port} with {status} instead of 2xx"),

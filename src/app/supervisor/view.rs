@@ -70,6 +70,7 @@ impl App {
 
     fn status(&self) -> Status {
         let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
+        warnings.extend(self.left_out());
         let mut processes = Vec::new();
         for batch in self.batches.values() {
             let runnable = &batch.runnable;

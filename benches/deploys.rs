@@ -1,0 +1,204 @@
+//! What a deploy costs: time, disk, and requests.
+//!
+//! `cargo bench --bench deploys [-- --quick]`. The real server (release build) runs in a temporary directory and deploys
+//! from a repository on the same disk, over loopback; beside it stands what one would do by hand: `git clone` and a
+//! copy. Medians over the rounds are shown, with the least and the greatest. Everything stops by itself within minutes.
+//! The app is this program too (`serve`), so that its own start costs nothing that counts.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "deploys/app.rs"]
+mod app;
+#[path = "deploys/http.rs"]
+mod http;
+#[path = "deploys/load.rs"]
+mod load;
+#[path = "deploys/repository.rs"]
+mod repository;
+#[path = "deploys/server.rs"]
+mod server;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use repository::Repository;
+use server::Server;
+
+/// As many as releases are kept.
+const CLONES: usize = 5;
+
+/// How much is measured.
+struct Effort {
+    rounds: usize,
+    files: usize,
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == "serve") {
+        return app::serve();
+    }
+    let quick = words.iter().any(|word| word == "--quick");
+    let effort = match quick {
+        true => Effort {
+            rounds: 3,
+            files: 2_000,
+        },
+        false => Effort {
+            rounds: 5,
+            files: 10_000,
+        },
+    };
+    let home = tempfile::Builder::new()
+        .prefix("procserver-bench-")
+        .tempdir()
+        .expect("a temporary directory");
+    open_to_all(home.path());
+    let program = home.path().join("app");
+    let this = std::env::current_exe().expect("this program");
+    std::fs::copy(this, &program).expect("a copy of this program");
+    run(home.path(), &program, &effort);
+}
+
+fn run(home: &Path, program: &Path, effort: &Effort) {
+    let large = Repository::new(&home.join("large"), program, effort.files);
+    let small = Repository::new(&home.join("small"), program, 0);
+    let server = Server::start(&home.join("data"));
+    println!(
+        "{} files in the repository, {} rounds\n",
+        effort.files, effort.rounds
+    );
+    println!(
+        "{:<58}{:>10}{:>10}{:>10}",
+        "milliseconds", "median", "least", "most"
+    );
+
+    first_answers(&server, &small, effort);
+    by_hand(&home.join("clones"), &large);
+    server.deploy("large", &large, &[]);
+    redeploys(&server, &large, "redeploy, the same commit", effort, false);
+    redeploys(&server, &large, "redeploy, one line changed", effort, true);
+    rollbacks(&server, effort);
+    let releases = home.join("data/apps/large/releases");
+    println!();
+    disk(&releases, &home.join("clones"));
+    server.configure("large", &large, &["true"]);
+    println!(
+        "\n{:<58}{:>10}{:>10}{:>10}",
+        "milliseconds", "median", "least", "most"
+    );
+    let title = "redeploy, one line changed, with an install command";
+    redeploys(&server, &large, title, effort, true);
+    println!();
+    load::under(&server, &large, effort.rounds);
+}
+
+/// From POST to the first answer of a new app that has nothing to install.
+fn first_answers(server: &Server, repository: &Repository, effort: &Effort) {
+    let times = (0..effort.rounds).map(|round| {
+        let name = format!("new-{round}");
+        let began = Instant::now();
+        server.create(&name, repository);
+        // It is held until the app is ready.
+        while server.visit(&name) != 200 {}
+        let took = began.elapsed();
+        server.remove(&name);
+        took
+    });
+    row(
+        "POST of a new app to its first 200, nothing to install",
+        times.collect(),
+    );
+}
+
+/// The clones stay, to be weighed.
+fn by_hand(clones: &Path, repository: &Repository) {
+    std::fs::create_dir(clones).expect("a new directory");
+    let copy = clones.with_extension("copy");
+    let times = (0..CLONES).map(|n| {
+        let clone = clones.join(n.to_string());
+        let began = Instant::now();
+        repository.clone_to(&clone);
+        must(Command::new("cp").arg("-a").arg(&clone).arg(&copy));
+        let took = began.elapsed();
+        must(Command::new("rm").arg("-rf").arg(&copy));
+        took
+    });
+    row("by hand: git clone and a copy of it", times.collect());
+}
+
+fn redeploys(server: &Server, repository: &Repository, title: &str, effort: &Effort, change: bool) {
+    let times = (0..effort.rounds).map(|_| {
+        if change {
+            repository.change_a_line();
+        }
+        let began = Instant::now();
+        server.act("large", "redeploy");
+        began.elapsed()
+    });
+    row(title, times.collect());
+}
+
+fn rollbacks(server: &Server, effort: &Effort) {
+    let times = (0..effort.rounds).map(|_| {
+        let began = Instant::now();
+        server.act("large", "rollback");
+        let took = began.elapsed();
+        server.act("large", "redeploy");
+        took
+    });
+    row("rollback to the release before", times.collect());
+}
+
+fn disk(releases: &Path, clones: &Path) {
+    let count = || {
+        let entries = std::fs::read_dir(releases).expect("releases").flatten();
+        entries.filter(|entry| entry.path().is_dir()).count()
+    };
+    // What is too much is removed after the answer.
+    let until = Instant::now() + Duration::from_secs(10);
+    while count() > CLONES && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let kept = count();
+    println!("disk, MiB (du, links counted once)");
+    for (title, path) in [
+        (format!("{kept} releases"), releases),
+        (format!("{CLONES} clones"), clones),
+    ] {
+        println!("{:<58}{:>10}", format!("{title} of it"), mebibytes(path));
+    }
+}
+
+fn mebibytes(directory: &Path) -> u64 {
+    let output = Command::new("du").arg("-sk").arg(directory).output();
+    let text = String::from_utf8(output.expect("du").stdout).expect("text");
+    let kibibytes = text
+        .split_whitespace()
+        .next()
+        .and_then(|n| n.parse::<u64>().ok());
+    kibibytes.expect("a number") / 1024
+}
+
+fn row(title: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let ms = |time: Duration| format!("{:.0}", time.as_secs_f64() * 1e3);
+    let (least, most) = (times[0], times[times.len() - 1]);
+    let median = times[times.len() / 2];
+    println!(
+        "{title:<58}{:>10}{:>10}{:>10}",
+        ms(median),
+        ms(least),
+        ms(most)
+    );
+}
+
+fn must(command: &mut Command) {
+    let status = command.status().expect("it starts");
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+fn open_to_all(directory: &Path) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory, mode).expect("it is ours");
+}

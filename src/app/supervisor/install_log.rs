@@ -1,0 +1,106 @@
+//! The part of a deployment that the App itself does, its start, in the install log: like the steps before it.
+
+use std::time::Duration;
+
+use super::App;
+use crate::install::journal::elapsed;
+use crate::install::record::{DeploymentRecord, DeploymentState, Step};
+use crate::logs::log::Append;
+use crate::logs::record::Stream;
+
+impl App {
+    /// The start of a deployment begins.
+    pub(super) fn log_start(&self, deployment: u64) {
+        self.write_install_log(deployment, vec!["=== start".to_owned()]);
+    }
+
+    /// A deployment is over.
+    pub(super) fn log_end(&self, deployment: u64) {
+        let records = self.deployments.records();
+        if let Some(record) = records.iter().find(|r| r.id == deployment) {
+            self.write_install_log(deployment, last_words(record));
+        }
+    }
+
+    fn write_install_log(&self, deployment: u64, lines: Vec<String>) {
+        // While the log is being restarted lines are lost; nothing else is for that.
+        if let (Some(log), false) = (self.log.get(), lines.is_empty()) {
+            log.do_send(Append {
+                stream: Stream::Install,
+                process: Step::Start.name().to_owned(),
+                release: deployment,
+                lines: lines.into_iter().map(String::into_bytes).collect(),
+            });
+        }
+    }
+}
+
+/// How a start ended (pure); nothing of a deployment that did not come so far.
+fn last_words(record: &DeploymentRecord) -> Vec<String> {
+    let Some(start) = record.steps.iter().find(|s| s.step == Step::Start) else {
+        return vec![];
+    };
+    match (&record.failure, record.state) {
+        (Some(failure), _) => {
+            let mut lines = vec![format!("=== start failed: {}", failure.reason)];
+            lines.extend(failure.log_tail.iter().map(|line| format!("    | {line}")));
+            lines.extend(failure.hint.iter().map(|hint| format!("    {hint}")));
+            lines
+        }
+        (None, DeploymentState::Succeeded) => {
+            let took = Duration::try_from_secs_f64(start.seconds.unwrap_or_default());
+            let took = elapsed(took.unwrap_or_default());
+            let release = record.release.unwrap_or_default();
+            vec![
+                format!("=== start done in {took}"),
+                format!("=== deployment {} succeeded: release {release}", record.id),
+            ]
+        }
+        (None, _) => vec!["=== start cancelled".to_owned()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::install::record::{Failure, StepRecord};
+
+    fn record(state: DeploymentState, failure: Option<Failure>) -> DeploymentRecord {
+        DeploymentRecord {
+            id: 7,
+            state,
+            release: Some(3),
+            commit: None,
+            started: jiff::Timestamp::UNIX_EPOCH,
+            finished: None,
+            steps: vec![StepRecord {
+                step: Step::Start,
+                started: jiff::Timestamp::UNIX_EPOCH,
+                seconds: Some(0.5),
+            }],
+            failure,
+        }
+    }
+
+    #[test]
+    fn the_end_says_how_long_it_took_or_why_not() {
+        let well = last_words(&record(DeploymentState::Succeeded, None));
+        assert_eq!(
+            well,
+            [
+                "=== start done in 0.5s",
+                "=== deployment 7 succeeded: release 3"
+            ]
+        );
+        let mut failure = Failure::new(Step::Start, "it ended").hint("look");
+        failure.log_tail = vec!["last".to_owned()];
+        let badly = last_words(&record(DeploymentState::Failed, Some(failure)));
+        assert_eq!(
+            badly,
+            ["=== start failed: it ended", "    | last", "    look"]
+        );
+        let mut early = record(DeploymentState::Cancelled, None);
+        early.steps.clear();
+        assert!(last_words(&early).is_empty());
+    }
+}

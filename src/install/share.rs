@@ -1,0 +1,188 @@
+//! [`Earlier`]: the release before, whose files a new one shares as hard links instead of having copies of its own.
+//!
+//! A link is safe where nobody can write through it. So only files are shared that root owns and nobody may write to,
+//! as the hand-over leaves them, and only with a daemon that is root for an app that is not. A tree that is built in
+//! gets its links after the hand-over ([`super::twins`]); one with nothing to build begins as links, and git itself
+//! then hashes every file and writes those that are not what the commit says: a file that somebody edited by hand, or
+//! that a disk has spoilt, is not handed on.
+
+use std::collections::HashSet;
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, linkat, openat, openat2, statat,
+};
+
+use super::bounds::{StepError, blocking};
+use super::command;
+use super::mirror::Mirror;
+use super::record::Step;
+use super::{release, tree};
+use crate::app::account::Account;
+use crate::app::directories::AppDirs;
+
+/// The newest complete release of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its commit.
+    pub commit: String,
+    /// Its directory, sealed.
+    pub directory: PathBuf,
+    /// The group that its files must have.
+    pub gid: u32,
+}
+
+impl Earlier {
+    /// The newest release of an app that runs as `account`. `None`: there is none, or links are not safe: without root
+    /// the files belong to the app's own user, and an app of root writes where it likes. Blocks.
+    #[must_use]
+    pub fn find(dirs: &AppDirs, account: Option<&Account>) -> Option<Self> {
+        let account = account.filter(|account| !account.is_root())?;
+        let newest = release::list(dirs).pop()?;
+        Some(Self {
+            directory: dirs.release(newest.code()),
+            commit: newest.commit,
+            gid: account.gid,
+        })
+    }
+
+    /// Whether nobody can write to a file: as [`tree::seal`] leaves it. An empty one has nothing to share.
+    pub(super) fn may_share(&self, stat: &Stat) -> bool {
+        FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && stat.st_size > 0
+            && tree::is_sealed(stat, tree::Owner::root_of(self.gid))
+    }
+}
+
+/// Fills the new, empty directory `to` with what `commit` has in common with `earlier`, and the index at `index` with
+/// what is known of it, so that a `git read-tree --reset -u` writes only what is missing. `false`: nothing is shared.
+///
+/// # Errors
+/// A full disk, a reached bound.
+pub(super) async fn seed(
+    mirror: &Mirror,
+    earlier: &Earlier,
+    commit: &str,
+    to: &Path,
+    index: &Path,
+) -> Result<bool, StepError> {
+    let common = ["diff-tree", "-r", "-z", "--no-renames", "--name-only"];
+    let arguments: Vec<&str> = common
+        .into_iter()
+        .chain([&earlier.commit, commit])
+        .collect();
+    // It fails where the earlier commit is in the mirror no more.
+    let Some(changed) = output(mirror, &arguments, None).await? else {
+        return Ok(false);
+    };
+    let changed: HashSet<Vec<u8>> = words(&changed).map(<[u8]>::to_vec).collect();
+    // Attributes say how a blob becomes a file, also one that has not changed itself.
+    if changed.iter().any(|path| path.ends_with(b".gitattributes")) {
+        return Ok(false);
+    }
+    let places = Some((index, to));
+    let Some(_) = output(mirror, &["read-tree", "--reset", commit], places).await? else {
+        return Ok(false);
+    };
+    let Some(listed) = output(mirror, &["ls-files", "-z"], places).await? else {
+        return Ok(false);
+    };
+    let (earlier, to) = (earlier.clone(), to.to_owned());
+    let linked = blocking(
+        Step::Checkout,
+        "cannot share the files of the release before",
+        move || {
+            let same = words(&listed).filter(|path| !changed.contains(*path));
+            link_all(&earlier, &to, same)
+        },
+    )
+    .await?;
+    // It ends with 1 when a file is not what the index says: then git writes that one anew.
+    output(mirror, &["update-index", "-q", "--refresh"], places).await?;
+    Ok(linked > 0)
+}
+
+/// The stdout of a git that went well.
+async fn output(
+    mirror: &Mirror,
+    arguments: &[&str],
+    places: Option<(&Path, &Path)>,
+) -> Result<Option<Vec<u8>>, StepError> {
+    let mut program = mirror.git(arguments);
+    program.quiet = true;
+    if let Some((index, tree)) = places {
+        for (name, path) in [("GIT_INDEX_FILE", index), ("GIT_WORK_TREE", tree)] {
+            program
+                .environment
+                .insert(name.into(), path.display().to_string());
+        }
+        program.directory = Some(tree.to_owned());
+    }
+    let finished = command::run(&program, &mirror.journal, &mirror.bounds).await?;
+    Ok(finished.succeeded().then_some(finished.stdout))
+}
+
+fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty())
+}
+
+/// Links those of `paths` that the earlier release has as sealed files; answers how many. What cannot be linked is
+/// left out: it is written.
+fn link_all<'a>(
+    earlier: &Earlier,
+    to: &Path,
+    paths: impl Iterator<Item = &'a [u8]>,
+) -> io::Result<usize> {
+    let from = directory_at(&earlier.directory)?;
+    let mut linked = 0;
+    let mut open: Option<(PathBuf, OwnedFd, OwnedFd)> = None;
+    for path in paths {
+        let path = Path::new(OsStr::from_bytes(path));
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            continue;
+        };
+        if open.as_ref().is_none_or(|(known, ..)| known != parent) {
+            open = parents(&from, to, parent)?.map(|(old, new)| (parent.to_owned(), old, new));
+        }
+        let (Some((_, old, new)), Ok(name)) = (&open, CString::new(name.as_bytes())) else {
+            continue;
+        };
+        let found = statat(old, &name, AtFlags::SYMLINK_NOFOLLOW);
+        let is_shared = found.is_ok_and(|stat| earlier.may_share(&stat) && is_of_git(&stat))
+            && linkat(old, &name, new, &name, AtFlags::empty()).is_ok();
+        linked += usize::from(is_shared);
+    }
+    Ok(linked)
+}
+
+/// Whether its mode, sealed, is one that git gives: a build may have changed it.
+fn is_of_git(stat: &Stat) -> bool {
+    matches!(stat.st_mode & 0o7777, 0o444 | 0o555)
+}
+
+/// The directory `path` of the earlier release, unless a link is on the way to it, and of the new one, which is made.
+fn parents(from: &OwnedFd, to: &Path, path: &Path) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+    let place = match path.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => path,
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let way = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let Ok(old) = openat2(from, place, flags, Mode::empty(), way) else {
+        return Ok(None);
+    };
+    // Nobody but us and git is at work in it.
+    let new = to.join(path);
+    std::fs::create_dir_all(&new)?;
+    Ok(Some((old, directory_at(&new)?)))
+}
+
+fn directory_at(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
+}
