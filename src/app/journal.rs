@@ -161,7 +161,7 @@ impl Journal {
         self.changed.notify_one();
     }
 
-    /// Resolves when all that was put before is on disk, or cannot be put there: then it is given up.
+    /// Resolves when all that was put before is on disk, or cannot be put there: then it is tried again later.
     pub fn flushed(&self) -> impl Future<Output = ()> + use<> {
         let (done, written) = oneshot::channel();
         self.pending.borrow_mut().flushed.push(done);
@@ -179,7 +179,7 @@ impl Drop for Journal {
     }
 }
 
-/// Writes a batch. What is left of it comes back with the reason, unless somebody waits for it to be over.
+/// Writes a batch. What is left of it comes back with the reason; who waits is told that it was tried.
 async fn write_all(dirs: &AppDirs, mut batch: Pending) -> Result<(), (Pending, io::Error)> {
     let dirs = dirs.clone();
     let flushed = std::mem::take(&mut batch.flushed);
@@ -189,14 +189,7 @@ async fn write_all(dirs: &AppDirs, mut batch: Pending) -> Result<(), (Pending, i
     });
     let written = match written.await {
         Ok((_, Ok(()))) => Ok(()),
-        Ok((batch, Err(error))) => {
-            let unwritten = if flushed.is_empty() {
-                batch
-            } else {
-                Pending::default()
-            };
-            Err((unwritten, error))
-        }
+        Ok((batch, Err(error))) => Err((batch, error)),
         Err(e) => Err((Pending::default(), io::Error::other(e))),
     };
     for waiting in flushed {

@@ -41,6 +41,10 @@ const HEAD: usize = 960;
 /// Interim responses to one request: one each ten seconds for hours, but not without end.
 const INTERIM: u32 = 1000;
 
+/// How long the API may take to say something: it bounds for itself what it waits for, which can be a deploy of an
+/// hour, or the next line of a log.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
 /// How long a backend may leave a client that expects a 100 without one, before it is told to go on from here.
 const CONTINUE_AFTER: Duration = Duration::from_millis(300);
 
@@ -384,12 +388,12 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
     }
 
     fn limit(&self) -> Duration {
-        let waiting = matches!(self.phase, Phase::Head { .. }) && self.up.is_done();
         let timeouts = &self.settings.timeouts;
-        if waiting {
-            timeouts.response
-        } else {
-            timeouts.idle
+        let is_ours = matches!(self.upstream, Upstream::Pipe(_));
+        match self.phase {
+            _ if is_ours && self.up.is_done() && self.down.is_clear() => PATIENCE,
+            Phase::Head { .. } if self.up.is_done() => timeouts.response,
+            _ => timeouts.idle,
         }
     }
 

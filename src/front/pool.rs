@@ -122,13 +122,13 @@ mod tests {
     #[test]
     fn connections_are_kept_while_they_are_quiet_and_needed() {
         let (pool, address) = (Pool::default(), SocketAddr::from(([127, 0, 0, 1], 80)));
-        let start = pool.now.get();
         let put = || {
             let (near, far) = tokio::io::duplex(1);
             pool.put(address, Upstream::Pipe(near));
             far
         };
         let _first = put();
+        let start = pool.now.get();
         pool.sweep(start + LONGEST / 2);
         let _second = put();
         pool.sweep(start + LONGEST);

@@ -172,7 +172,13 @@ fn api() -> ConnectorFactory {
     })
 }
 
+/// Asked with `?late` it takes its time.
+pub(crate) const LATE: Duration = Duration::from_millis(400);
+
 async fn echo(request: HttpRequest, body: web::Bytes) -> HttpResponse {
+    if request.query_string() == "late" {
+        actix_rt::time::sleep(LATE).await;
+    }
     let mut got = format!("api: {} {}\n", request.method(), request.uri());
     for (name, value) in request.headers() {
         got.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));

@@ -1,6 +1,6 @@
 //! What goes out: the request as an app sees it.
 
-use super::fixture::{Fixture, OK, route};
+use super::fixture::{Fixture, LATE, OK, route};
 use super::origin::Origin;
 
 #[test]
@@ -205,6 +205,17 @@ fn a_refused_connection_goes_to_another_instance() {
         answer.starts_with("HTTP/1.1 502 ") && answer.contains("H21"),
         "{answer}"
     );
+}
+
+#[test]
+fn the_api_may_take_longer_than_an_app() {
+    let front = Fixture::tuned(Vec::new(), |s| {
+        s.timeouts.response = LATE / 8;
+        s.timeouts.idle = LATE / 8;
+    });
+    let answer =
+        front.talk("GET /applications?late HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(answer.contains("api: GET /applications?late"), "{answer}");
 }
 
 #[test]

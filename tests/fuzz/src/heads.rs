@@ -51,7 +51,7 @@ pub(crate) fn assert_plain(fields: &[Field<'_>]) {
 
 /// The name as a server that reads `_` as `-` sees it.
 pub(crate) fn folded(name: &str) -> String {
-    name.to_ascii_lowercase().replace('_', "-")
+    name.to_ascii_lowercase().replace(['_', '.'], "-")
 }
 
 /// Whether a field concerns one connection only, by its name or because Connection lists it.
@@ -72,7 +72,7 @@ pub(crate) fn ends_here(fields: &[Field<'_>], field: &Field<'_>) -> bool {
     ];
     let name = folded(field.name);
     // Announced trailers are passed on, so the announcement is; not what only looks like one.
-    let trailer = name == "trailer" && field.name.contains('_');
+    let trailer = name == "trailer" && field.name.contains(['_', '.']);
     let is_trailer = field.is("trailer");
     let protected = field.is("host") || name.starts_with("x-forwarded-");
     let lines = fields.iter().filter(|f| f.is("connection"));
