@@ -19,7 +19,6 @@ use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;
 use super::head::{self, MAX_TARGET, Refusal, Request};
-use super::kept_route::KeptRoute;
 use super::request_rules;
 use super::routing::Routed;
 use super::sides::{Backend, Client, Setting};
@@ -49,8 +48,6 @@ pub struct Connection<S> {
     pub(super) worker: Rc<Worker>,
     /// The pipe to the API, once it was asked.
     pub(super) api: Option<Upstream>,
-    /// The router's answer to the last request.
-    pub(super) kept_route: Option<Box<KeptRoute>>,
     requests: u64,
     /// Resolves when the front end drains. One for all requests: starting to wait costs more than waiting.
     drains: Pin<Box<dyn Future<Output = ()>>>,
@@ -98,7 +95,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             port,
             worker,
             api: None,
-            kept_route: None,
             requests: 0,
             drains,
         }

@@ -7,7 +7,7 @@
 //! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, [`visitors`] |
 //! | what a client may send (pure) | [`head`], `request_rules`, [`host`], [`framing`], `upgrade` |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
-//! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `kept_route`, [`pool`], [`upstream`], [`in_process`] |
+//! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `kept_routes`, [`pool`], [`upstream`], [`in_process`] |
 //! | what is told of each request | [`access_line`] (pure), [`access_log`] |
 //! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`] |
 //! | bytes both ways | [`exchange`], [`sides`], [`end`], `switched`, [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
@@ -31,7 +31,7 @@ pub mod front;
 pub mod head;
 pub mod host;
 pub mod in_process;
-mod kept_route;
+mod kept_routes;
 pub mod listener;
 pub mod pool;
 mod put;

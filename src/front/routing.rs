@@ -19,7 +19,6 @@ use super::facts::Facts;
 use super::forwarded::{self, Context};
 use super::framing::Framing;
 use super::head::Request;
-use super::kept_route::KeptRoute;
 use super::pool;
 use super::static_files::{self, Answer, Looked};
 use super::switched::Switched;
@@ -92,7 +91,7 @@ impl Drop for Waiting {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Finds who answers, and writes the head that they get.
-    pub(super) async fn route(&mut self, request: &Request<'_>, facts: &Facts) -> Routed {
+    pub(super) async fn route(&self, request: &Request<'_>, facts: &Facts) -> Routed {
         let (selection, select) = match self.choose_again(request) {
             Some(chosen) => chosen,
             None => self.select(request).await,
@@ -128,14 +127,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// A backend of the app that answered before, if it must be the same app.
     fn choose_again(&self, request: &Request<'_>) -> Option<(Option<Selection>, Select)> {
-        let kept = self.kept_route.as_ref()?;
+        // An app's own port goes to that app, whatever the host.
+        if self.port.is_some() {
+            return None;
+        }
+        let kept = self.worker.kept_routes.borrow();
         let (found, select) = kept.answer(request, &self.worker.table())?;
         let (backend, lease) = self.worker.choose(&found.route.backends)?;
         Some((Some(Selection::Backend(found, backend, lease)), select))
     }
 
     /// Asks the replica, and keeps its answer.
-    async fn select(&mut self, request: &Request<'_>) -> (Option<Selection>, Select) {
+    async fn select(&self, request: &Request<'_>) -> (Option<Selection>, Select) {
         let x_app = request.fields.iter().find(|f| f.is("x-app"));
         let wanted = Wanted {
             x_app: x_app.map(|f| String::from_utf8_lossy(f.value).into()),
@@ -150,11 +153,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // Of before it is asked: if it changes meanwhile, the answer is not kept for long.
         let table = Arc::downgrade(&self.worker.table());
         let selection = self.worker.select(select.clone()).await;
-        self.kept_route = match &selection {
-            Some(Selection::Backend(found, ..)) => KeptRoute::of(table, &select.wanted, found),
-            _ => None,
+        if let Some(Selection::Backend(found, ..)) = &selection {
+            let mut kept = self.worker.kept_routes.borrow_mut();
+            kept.keep(&table, &select.wanted, found);
         }
-        .map(Box::new);
         (selection, select)
     }
 

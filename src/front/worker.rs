@@ -17,6 +17,7 @@ use super::connection::Connection;
 use super::file_server::FileServer;
 use super::front::FrontSettings;
 use super::in_process::{Connector, ConnectorFactory};
+use super::kept_routes::KeptRoutes;
 use super::listener::Sockets;
 use super::pool::Pool;
 use super::trusted::Network;
@@ -85,6 +86,8 @@ pub struct Worker {
     visitors: Visitors,
     ids: (u64, Cell<u64>),
     random: Cell<u64>,
+    /// The replica's answers by host.
+    pub(super) kept_routes: RefCell<KeptRoutes>,
     newest: Newest,
 }
 
@@ -151,6 +154,7 @@ impl Worker {
             visitors: plan.visitors.clone(),
             ids: (getrandom::u64().unwrap_or(0), Cell::new(0)),
             random: Cell::new(random_seed()),
+            kept_routes: RefCell::default(),
             newest: newest(plan.table.clone()),
             settings,
         }
