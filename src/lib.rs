@@ -23,9 +23,10 @@
 //!
 //! # The request path
 //!
-//! `front::listener → connection → head → router::replica → pool → exchange`, on one worker thread from accept to
-//! close. The replica is an actor on that thread which holds the latest snapshot of the table: asking it is a message
-//! that crosses no thread. The API is one more backend, reached through a pipe in memory ([`front::in_process`]); the
+//! `front::acceptor → connection → head → router::replica → pool → exchange`, on one worker thread from accept to
+//! close: all workers accept on the same sockets. The replica is an actor on that thread which holds the latest snapshot
+//! of the table: asking it is a message that crosses no thread. Its answer by a host is kept for the requests that must
+//! get the same (`front::kept_routes`), until the table changes. The API is one more backend, reached through a pipe in memory ([`front::in_process`]); the
 //! Unix socket is served to it directly ([`api::socket`]).
 //!
 //! Files of a release (`static` of the document) are answered before the app is asked: [`front::static_files`] opens
