@@ -47,17 +47,7 @@ impl Tree {
     ) -> Result<(Self, ApiState), DaemonError> {
         let logs = Arbiter::try_with_tokio_rt(threads::runtime)
             .map_err(|e| DaemonError::Start(e.to_string()))?;
-        let host = Host {
-            ports: Ports::new(settings.ports.0, settings.ports.1),
-            router: ChildRef::default(),
-            control: Arbiter::current(),
-            logs: logs.handle(),
-            app_logs: AppLogs::default(),
-            turns: Turns::new(std::thread::available_parallelism().map_or(1, Into::into)),
-            events: Feed::default(),
-            can_switch: nix::unistd::geteuid().is_root(),
-            settings: Arc::clone(settings),
-        };
+        let host = host(settings, &logs);
         let (table, _) = watch::channel(Arc::new(Table::default()));
         let (closing, is_closing) = watch::channel(false);
         let api = ApiState {
@@ -138,6 +128,21 @@ impl Tree {
             let _late = tokio::time::timeout(LAST_LINES, written).await;
         }
         self.logs.stop();
+    }
+}
+
+/// What all apps share.
+fn host(settings: &Arc<Settings>, logs: &Arbiter) -> Host {
+    Host {
+        ports: Ports::new(settings.ports.0, settings.ports.1),
+        router: ChildRef::default(),
+        control: Arbiter::current(),
+        logs: logs.handle(),
+        app_logs: AppLogs::default(),
+        turns: Turns::new(std::thread::available_parallelism().map_or(1, Into::into)),
+        events: Feed::default(),
+        can_switch: nix::unistd::geteuid().is_root(),
+        settings: Arc::clone(settings),
     }
 }
 

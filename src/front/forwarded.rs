@@ -81,6 +81,24 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
     if request.absolute || request.authority.is_none() {
         field(out, "Host", authority.as_bytes());
     }
+    let appended = pass_fields(out, request, context, prefix);
+    connection(out, request);
+    out.extend_from_slice(if request.minor == 0 {
+        b"Via: 1.0 procserver\r\n"
+    } else {
+        b"Via: 1.1 procserver\r\n"
+    });
+    appended.finish(out, request, context, prefix);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the client's fields that go on, and says which of them this hop is part of already.
+fn pass_fields<'b>(
+    out: &mut Vec<u8>,
+    request: &Request<'b>,
+    context: &Context<'_>,
+    prefix: &str,
+) -> Appended<'b> {
     let mut appended = Appended {
         last_for: request
             .fields
@@ -112,6 +130,11 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
             }
         }
     }
+    appended
+}
+
+/// Writes what concerns the connection to the backend.
+fn connection(out: &mut Vec<u8>, request: &Request<'_>) {
     if request.framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
@@ -124,13 +147,6 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
         None if te => out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n"),
         None => {}
     }
-    out.extend_from_slice(if request.minor == 0 {
-        b"Via: 1.0 procserver\r\n"
-    } else {
-        b"Via: 1.1 procserver\r\n"
-    });
-    appended.finish(out, request, context, prefix);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Which forwarding fields of a trusted peer were passed on already.
