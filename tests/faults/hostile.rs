@@ -156,12 +156,7 @@ fn logs_that_are_removed_under_it_go_on_in_new_files() {
 
 #[test]
 fn a_data_directory_that_is_closed_for_a_while_ends_nothing() {
-    let setup = if is_root() {
-        Setup::new().by_nobody()
-    } else {
-        Setup::new()
-    };
-    let server = setup.start();
+    let server = Setup::new().not_by_root().start();
     let _repo = deploy(&server, "echo", "worker: exec sleep 600\n");
     let (web, worker) = (
         server.ready_pid("echo", "web.1"),

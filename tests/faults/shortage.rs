@@ -38,12 +38,7 @@ fn process_limit(pid: i32) -> String {
 #[test]
 fn when_the_machine_has_no_process_left_it_is_to_blame_and_what_runs_goes_on() {
     // Root has no such limit.
-    let setup = if is_root() {
-        Setup::new().by_nobody()
-    } else {
-        Setup::new()
-    };
-    let server = setup.start();
+    let server = Setup::new().not_by_root().start();
     let _repo = deploy(&server, "echo", "worker: exec sleep 600\n");
     let ids = ["web.1", "worker.1"];
     let [web, worker] = ids.map(|id| server.ready_pid("echo", id));

@@ -25,6 +25,8 @@ use procserver::supervision::{Exit, ExitReason, Shutdown};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use crate::support::wait;
+
 /// No deploy of these tests takes nearly as long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -328,12 +330,9 @@ fn config(name: AppName, url: String) -> AppConfig {
 }
 
 /// Waits until `condition` holds.
+#[track_caller]
 pub(super) fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(std::time::Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait::eventually(what, wait::SOON, || condition().then_some(()));
 }
 
 /// Whether any process has `text` in its command line.

@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use tempfile::TempDir;
 
 use super::command::launched;
+use super::machine::is_root;
 use super::server::Server;
 use super::wait::SOON;
 
@@ -104,6 +105,11 @@ impl Setup {
             "--clear-groups",
             "--inh-caps=-all",
         ])
+    }
+
+    /// Runs it as whoever runs the tests, but never as root.
+    pub(crate) fn not_by_root(self) -> Self {
+        if is_root() { self.by_nobody() } else { self }
     }
 
     /// Runs it in a mount namespace of its own in which `script` has changed the mounts first. Only root can.
