@@ -16,6 +16,13 @@ const ALIVE: Duration = Duration::from_secs(1);
 /// does not wait a second for its first request.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
+/// What is read of an answer at most. Its start decides, but an app whose answer is cut off with a reset logs an error for
+/// each check.
+const ANSWER: u64 = 64 * 1024;
+
+/// How long the rest of an answer is waited for.
+const REST: Duration = Duration::from_secs(5);
+
 /// Why a check did not go well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unready {
@@ -81,6 +88,7 @@ async fn ask(address: SocketAddr, path: Option<&str>) -> Result<(), Unready> {
         return Ok(());
     };
     let start = start_of_answer(&mut stream, address, path).await;
+    actix_rt::spawn(timeout(REST, read_rest(stream)));
     match parse_status(&start.ok_or(Unready::Silent)?) {
         Some(200..300) => Ok(()),
         Some(status) => Err(Unready::Status(status)),
@@ -101,6 +109,12 @@ async fn start_of_answer(
     // `HTTP/1.1 200` is all that is wanted.
     stream.take(12).read_to_end(&mut start).await.ok()?;
     (!start.is_empty()).then_some(start)
+}
+
+/// Lets the app finish its answer and close.
+async fn read_rest(stream: TcpStream) {
+    // Errors are the app's: its status is known.
+    let _ = tokio::io::copy(&mut stream.take(ANSWER), &mut tokio::io::sink()).await;
 }
 
 fn parse_status(start: &[u8]) -> Option<u16> {
@@ -153,12 +167,36 @@ mod tests {
             requests
         });
         answering(port, &health(Some("/up"))).await;
-        let requests = server.join().expect("server");
+        let server = actix_rt::task::spawn_blocking(|| server.join().expect("server"));
+        let requests = server.await.expect("joined");
         assert!(
             requests.iter().all(|request| request
                 .starts_with(&format!("GET /up HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"))),
             "{requests:?}"
         );
+    }
+
+    #[actix::test]
+    async fn an_answer_that_takes_its_time_is_read_to_its_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("accept");
+            let length = stream.read(&mut [0; 1024]).expect("request");
+            assert!(length > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\n").expect("start");
+            is_ready.recv().expect("ready");
+            for _ in 0..100 {
+                stream.write_all(b"X-Line: yes\r\n").expect("rest");
+            }
+            stream.shutdown(std::net::Shutdown::Write).expect("end");
+            stream.read(&mut [0; 1]).expect("no reset")
+        });
+        answering(port, &health(Some("/up"))).await;
+        ready.send(()).expect("the server waits");
+        let server = actix_rt::task::spawn_blocking(|| server.join().expect("server"));
+        assert_eq!(server.await.expect("joined"), 0);
     }
 
     #[test]
