@@ -43,7 +43,7 @@ pub fn asked(target: &str, strip: usize, prefix: &str) -> Asked {
     let mut directory = path.ends_with('/') || path.is_empty() && target.starts_with('/');
     let mut segments = Vec::new();
     let trimmed = path.strip_suffix('/').unwrap_or(path);
-    for raw in trimmed.split('/').filter(|_| !trimmed.is_empty()) {
+    for raw in trimmed.split('/').filter(|_| !path.is_empty()) {
         match segment(raw) {
             Segment::Name(name) => segments.push(name),
             Segment::Nothing => return Asked::Nothing,
@@ -216,7 +216,8 @@ mod tests {
             assert_eq!(asked(target, 0, "/"), Asked::Refused, "{target}");
         }
         for target in [
-            "//a", "/a//b", "/./a", "/a%2fb", "/a%5cb", "/a\\b", "/%", "/%4", "/%zz", "/%0a",
+            "//", "//a", "/a//", "/a//b", "/./a", "/a%2fb", "/a%5cb", "/a\\b", "/%", "/%4", "/%zz",
+            "/%0a",
         ] {
             assert_eq!(asked(target, 0, "/"), Asked::Nothing, "{target}");
         }
