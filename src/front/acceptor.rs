@@ -3,6 +3,7 @@
 //! All workers wait on the same sockets, so whoever has time takes the next connection, and one that is busy or full
 //! keeps none waiting. Handing connections over from a thread of its own took two changes of context each.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::sync::watch;
 
+use super::drain::Place;
 use super::listener::{Listening, Sockets};
 use super::worker::Worker;
 
@@ -18,12 +20,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts on all sockets that are published, until the front end drains.
 pub(super) async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver<Sockets>) {
-    let mut draining = worker.draining.clone();
-    let drains = async move {
-        // An error means that the front end is gone, and with it this thread.
-        let _gone = draining.wait_for(|draining| *draining).await;
-    };
-    tokio::pin!(drains);
+    let mut drains = Place::new(&worker.drain);
     loop {
         let open = sockets.borrow_and_update().clone();
         let accepting = join_all(open.into_iter().map(|socket| accept(worker, socket)));
@@ -37,7 +34,7 @@ pub(super) async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver
             changed = sockets.changed() => if changed.is_err() {
                 return;
             },
-            () = &mut drains => return,
+            () = poll_fn(|cx| drains.poll(cx)) => return,
         }
     }
 }

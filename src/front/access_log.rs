@@ -22,8 +22,9 @@ const FLUSH: Duration = Duration::from_millis(100);
 /// Batches that may wait to be written, of all workers: 4 MiB at most.
 const QUEUE: usize = 80;
 
-/// Buffers kept for the next requests of a worker.
-const SPARE: usize = 64;
+/// Buffers kept for the next requests of a worker, of which thousands may wait at once, and what most take.
+const SPARE: usize = 1024;
+const ASKED: usize = 384;
 
 /// Lines of the access log, in the order in which their requests ended on one worker.
 #[derive(Debug, Default)]
@@ -152,7 +153,8 @@ impl Recorder {
     /// An empty buffer for [`Notes`].
     #[must_use]
     pub fn space(&self) -> Vec<u8> {
-        self.spare.borrow_mut().pop().unwrap_or_default()
+        let kept = self.spare.borrow_mut().pop();
+        kept.unwrap_or_else(|| Vec::with_capacity(ASKED))
     }
 
     /// Adds the line of a request that has ended now; `at_once` hands it over without waiting for others.

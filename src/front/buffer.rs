@@ -112,12 +112,18 @@ const SMALL_KEPT: usize = 1024;
 /// More of it, for those whose peer sends more than that at once.
 const LARGE_KEPT: usize = 64;
 
+/// Memory to write heads to: most have room in it, with a little of the body.
+const HEAD: usize = 1024;
+const LARGEST_HEAD: usize = 4096;
+const HEADS_KEPT: usize = 1024;
+
 /// Memory of buffers, shared by the connections of a worker: clearing 64 KiB anew costs more than all else in a large
 /// response, and memory that was used just now is in the processor's cache.
 #[derive(Debug, Default)]
 pub struct Spare {
     small: RefCell<Vec<Vec<u8>>>,
     large: RefCell<Vec<Vec<u8>>>,
+    heads: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Spare {
@@ -133,6 +139,22 @@ impl Spare {
             memory.resize(size.max(SMALL), 0);
         }
         memory
+    }
+
+    /// Empty memory that has room for most heads.
+    #[must_use]
+    pub fn take_head(&self) -> Vec<u8> {
+        let kept = self.heads.borrow_mut().pop();
+        kept.unwrap_or_else(|| Vec::with_capacity(HEAD))
+    }
+
+    /// Keeps what a head was written to, if there is room.
+    pub fn put_head(&self, mut memory: Vec<u8>) {
+        let mut kept = self.heads.borrow_mut();
+        if (HEAD..=LARGEST_HEAD).contains(&memory.capacity()) && kept.len() < HEADS_KEPT {
+            memory.clear();
+            kept.push(memory);
+        }
     }
 
     /// Keeps memory, if there is room.

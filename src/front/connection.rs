@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::access_line::Notes;
 use super::buffer::Buffer;
 use super::deadline::Deadline;
+use super::drain::Place;
 use super::end::End;
 use super::error_page::{self, Failure, Page};
 use super::exchange::Exchange;
@@ -49,8 +49,7 @@ pub struct Connection<S> {
     /// The pipe to the API, once it was asked.
     pub(super) api: Option<Upstream>,
     requests: u64,
-    /// Resolves when the front end drains. One for all requests: starting to wait costs more than waiting.
-    drains: Pin<Box<dyn Future<Output = ()>>>,
+    drains: Place,
 }
 
 /// What follows a request.
@@ -80,11 +79,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         (peer, local, port): (SocketAddr, SocketAddr, Option<u16>),
         worker: Rc<Worker>,
     ) -> Self {
-        let mut draining = worker.draining.clone();
-        let drains = Box::pin(async move {
-            // An error means that the front end is gone, and with it this thread.
-            let _gone = draining.wait_for(|draining| *draining).await;
-        });
         Self {
             stream,
             input: Buffer::default(),
@@ -93,10 +87,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             peer,
             local,
             port,
+            drains: Place::new(&worker.drain),
             worker,
             api: None,
             requests: 0,
-            drains,
         }
     }
 
@@ -199,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn run(
         &mut self,
         (connection, reused): (&mut Upstream, bool),
-        head: Vec<u8>,
+        head: &[u8],
         facts: &Facts,
     ) -> End {
         let client = Client {
@@ -260,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Pending => {}
             }
             let idle = self.input.is_empty();
-            if idle && self.drains.as_mut().poll(cx).is_ready() {
+            if idle && self.drains.poll(cx).is_ready() {
                 return Poll::Ready(Err(NoHead::Close));
             }
             let late = || Err(if idle { NoHead::Close } else { NoHead::Slow });

@@ -35,9 +35,6 @@ const BEHIND: usize = 8 * 1024;
 /// Bytes a second that a client must send of a body on average, once it took longer than the idle limit.
 const SLOWEST: f64 = 64.0;
 
-/// Space for a response head and a little of its body; up to 1,032 bytes the allocator has ready.
-const HEAD: usize = 960;
-
 /// Interim responses to one request: one each ten seconds for hours, but not without end.
 const INTERIM: u32 = 1000;
 
@@ -67,8 +64,8 @@ pub struct Exchange<'c, S> {
     client: Client<'c, S>,
     upstream: &'c mut Upstream,
     upstream_in: Buffer,
-    up: Flow,
-    down: Flow,
+    up: Flow<'c>,
+    down: Flow<'static>,
     facts: &'c Facts,
     settings: &'c FrontSettings,
     spare: &'c Spare,
@@ -97,7 +94,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
     pub fn new(
         client: Client<'c, S>,
         backend: Backend<'c>,
-        head: Vec<u8>,
+        head: &'c [u8],
         facts: &'c Facts,
         setting: Setting<'c>,
     ) -> Self {
@@ -108,7 +105,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             upstream: backend.connection,
             upstream_in: Buffer::default(),
             up: Flow::new(head, facts.framing, facts.framing),
-            down: Flow::new(Vec::new(), Framing::Empty, Framing::Empty),
+            down: Flow::new(b"", Framing::Empty, Framing::Empty),
             facts,
             settings: setting.settings,
             spare: setting.spare,
@@ -140,6 +137,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         self.facts.note(|notes| notes.carried(from, to));
         self.upstream_in.consume(usize::MAX);
         self.upstream_in.give_back(self.spare);
+        self.spare.put_head(std::mem::take(self.down.framed()));
         end
     }
 
@@ -280,7 +278,9 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             .iter()
             .find(|f| response.status == 426 && f.is("upgrade"));
         let down = self.downstream(to, asked.map(|f| f.value));
-        self.down.framed().reserve(HEAD);
+        if self.down.framed().capacity() == 0 {
+            *self.down.framed() = self.spare.take_head();
+        }
         forwarded::response(self.down.framed(), response, &down);
         self.down.set_body(response.framing, to);
         self.facts.note(|notes| notes.answers(response.status));

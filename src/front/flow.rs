@@ -21,10 +21,12 @@ const PENDING: usize = 16 * 1024;
 /// Takes a body apart as it came and puts it together as it is sent. Until what is pending has been written, no more
 /// is taken: that is what bounds memory and slows the sender down to the reader's speed.
 #[derive(Debug)]
-pub struct Flow {
+pub struct Flow<'h> {
     decoder: Decoder,
     chunked: bool,
-    /// Written first: heads, chunk sizes, small payload.
+    /// Written first; it is somebody else's, who may need it again.
+    head: &'h [u8],
+    /// Then heads, chunk sizes, small payload.
     framed: Vec<u8>,
     sent: usize,
     /// Then so many bytes from the front of the input.
@@ -37,14 +39,15 @@ pub struct Flow {
     payload: u64,
 }
 
-impl Flow {
+impl<'h> Flow<'h> {
     /// A flow that starts with `head`, then a body that came as `from` and leaves as `to`.
     #[must_use]
-    pub fn new(head: Vec<u8>, from: Framing, to: Framing) -> Self {
+    pub fn new(head: &'h [u8], from: Framing, to: Framing) -> Self {
         Self {
             decoder: Decoder::new(from),
             chunked: to == Framing::Chunked,
-            framed: head,
+            head,
+            framed: Vec::new(),
             sent: 0,
             body: 0,
             tail: b"",
@@ -68,7 +71,10 @@ impl Flow {
     /// Whether all that was taken has been written.
     #[must_use]
     pub fn is_clear(&self) -> bool {
-        self.sent == self.framed.len() && self.body == 0 && self.tail.is_empty()
+        self.head.is_empty()
+            && self.sent == self.framed.len()
+            && self.body == 0
+            && self.tail.is_empty()
     }
 
     /// Whether the whole body has been taken and written.
@@ -175,11 +181,15 @@ impl Flow {
     ) -> Poll<io::Result<()>> {
         let framed = &self.framed[self.sent..];
         let sink = Pin::new(sink);
-        let written = if self.body == 0 && self.tail.is_empty() {
+        let is_small = self.body == 0 && self.tail.is_empty();
+        let written = if is_small && framed.is_empty() {
+            ready!(sink.poll_write(cx, self.head))?
+        } else if is_small && self.head.is_empty() {
             ready!(sink.poll_write(cx, framed))?
         } else {
             let body = input.bytes().get(..self.body).unwrap_or(&[]);
             let slices = [
+                IoSlice::new(self.head),
                 IoSlice::new(framed),
                 IoSlice::new(body),
                 IoSlice::new(self.tail),
@@ -194,6 +204,9 @@ impl Flow {
     }
 
     fn advance(&mut self, written: usize, input: &mut Buffer) {
+        let head = written.min(self.head.len());
+        self.head = &self.head[head..];
+        let written = written - head;
         let framed = written.min(self.framed.len() - self.sent);
         self.sent += framed;
         if self.sent == self.framed.len() {

@@ -4,7 +4,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, [`visitors`] |
+//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, [`visitors`], `drain` |
 //! | what a client may send (pure) | [`head`], `request_rules`, [`host`], [`framing`], `upgrade` |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `kept_routes`, [`pool`], [`upstream`], [`in_process`] |
@@ -18,6 +18,7 @@ pub mod access_log;
 pub mod buffer;
 pub mod connection;
 pub mod deadline;
+mod drain;
 pub mod end;
 pub mod error_page;
 pub mod exchange;

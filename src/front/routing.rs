@@ -31,9 +31,6 @@ use crate::router::table::{Availability, Table};
 /// Requests that may wait on one worker for apps to start.
 const HELD: usize = 1024;
 
-/// Space for most heads; up to 1,032 bytes the allocator has ready (glibc's per-thread cache).
-const HEAD: usize = 960;
-
 /// What is read behind the head of a request that waits, to see whether the client is still there.
 const HELD_SPACE: usize = 8 * 1024;
 
@@ -168,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             request_id: &facts.request_id,
             strip,
         };
-        let mut head = Vec::with_capacity(HEAD);
+        let mut head = self.worker.spare.take_head();
         forwarded::request(&mut head, request, &context);
         head
     }
@@ -239,6 +236,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends the request to its target and the response to the client.
     pub(super) async fn exchange(&mut self, target: Target, head: Vec<u8>, facts: &Facts) -> Next {
+        let next = self.exchange_with(target, &head, facts).await;
+        self.worker.spare.put_head(head);
+        next
+    }
+
+    async fn exchange_with(&mut self, target: Target, head: &[u8], facts: &Facts) -> Next {
         match target {
             Target::Api => self.exchange_with_api(head, facts).await,
             Target::File(answer) => {
@@ -252,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn exchange_with_api(&mut self, head: Vec<u8>, facts: &Facts) -> Next {
+    async fn exchange_with_api(&mut self, head: &[u8], facts: &Facts) -> Next {
         facts.note(Notes::asks_api);
         let kept = self
             .api
@@ -261,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let reused = kept.is_some();
         let open = || Upstream::Pipe((self.worker.api)(self.peer));
         let mut pipe = kept.unwrap_or_else(open);
-        let mut end = self.run((&mut pipe, reused), head.clone(), facts).await;
+        let mut end = self.run((&mut pipe, reused), head, facts).await;
         if matches!(end, End::Stale) {
             facts.note(Notes::again);
             pipe = Upstream::Pipe((self.worker.api)(self.peer));
@@ -281,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self,
         mut chosen: Chosen,
         mut select: Select,
-        head: Vec<u8>,
+        head: &[u8],
         facts: &Facts,
     ) -> Next {
         let mut fresh = false;
@@ -293,7 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(connected) => connected,
                 Err(error) => return self.unreachable(&error, facts).await,
             };
-            let end = self.run((&mut upstream, reused), head.clone(), facts).await;
+            let end = self.run((&mut upstream, reused), head, facts).await;
             match end {
                 End::Stale => {
                     let (id, app) = (&facts.request_id, &chosen.found.route.app);

@@ -21,15 +21,15 @@ const SPACE: usize = 16 * 1024;
 pub const CLOSING: Duration = Duration::from_millis(500);
 
 /// One direction: what was read, what is pending, and whether its end was passed on.
-struct Direction {
+struct Direction<'h> {
     input: Buffer,
-    flow: Flow,
+    flow: Flow<'h>,
     ended: bool,
     closed: bool,
 }
 
-impl Direction {
-    fn new(head: Vec<u8>, input: Buffer) -> Self {
+impl<'h> Direction<'h> {
+    fn new(head: &'h [u8], input: Buffer) -> Self {
         Self {
             input,
             flow: Flow::new(head, Framing::UntilClose, Framing::UntilClose),
@@ -92,8 +92,8 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut up = Direction::new(Vec::new(), client_in);
-    let mut down = Direction::new(head, upstream_in);
+    let mut up = Direction::new(b"", client_in);
+    let mut down = Direction::new(&head, upstream_in);
     let mut deadline = Deadline::new(idle);
     let (mut cut, mut is_cut) = (pin!(cut), false);
     while !(up.closed && down.closed) {

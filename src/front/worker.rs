@@ -14,6 +14,7 @@ use super::acceptor::accept_all;
 use super::access_log::{Recorder, Sink};
 use super::buffer::Spare;
 use super::connection::Connection;
+use super::drain::Drain;
 use super::file_server::FileServer;
 use super::front::FrontSettings;
 use super::in_process::{Connector, ConnectorFactory};
@@ -72,8 +73,8 @@ pub struct Worker {
     pub api: Connector,
     /// Answers with static files.
     pub files: FileServer,
-    /// Turns true when the front end drains.
-    pub draining: watch::Receiver<bool>,
+    /// Who waits for the front end to drain.
+    pub(super) drain: Rc<Drain>,
     /// The access log, if there is one.
     pub access: Option<Rc<Recorder>>,
     /// Requests that wait for an app to start.
@@ -144,7 +145,7 @@ impl Worker {
             pool: Pool::default(),
             spare: Spare::default(),
             api: (plan.api)(),
-            draining: plan.draining.clone(),
+            drain: Drain::start(plan.draining.clone()),
             files: FileServer::default(),
             access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),
@@ -284,7 +285,7 @@ impl Worker {
     /// Whether the front end drains.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        self.drain.has_begun()
     }
 }
 

@@ -266,12 +266,12 @@ fn pass(
     to: Framing,
     sent: &[u8],
     sizes: &[u8; 4],
-) -> (Flow, Vec<u8>, Vec<u8>, bool) {
+) -> (Flow<'static>, Vec<u8>, Vec<u8>, bool) {
     let mut cx = Context::from_waker(Waker::noop());
     let pieces = || sizes.iter().copied().cycle();
     let (spare, mut input) = (Spare::default(), Buffer::default());
     let (mut source, mut sink) = (Source(sent, pieces()), Sink(Vec::new(), pieces().skip(1)));
-    let mut flow = Flow::new(Vec::new(), from, to);
+    let mut flow = Flow::new(b"", from, to);
     let (mut closed, mut broken) = (false, false);
     let ended = loop {
         broken |= !broken && flow.take(&mut input).is_err();
