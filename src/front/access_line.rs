@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::error_page::Failure;
+use super::field::Name;
 use super::head::Request;
 use super::put;
 use crate::router::table::{Route, Rule};
@@ -235,7 +236,7 @@ fn asked(
     }
     out.extend_from_slice(b",\"path\":");
     text(out, request.target.as_bytes(), LONGEST_TARGET);
-    match request.fields.iter().find(|f| f.is("user-agent")) {
+    match request.fields.iter().find(|f| f.is(Name::UserAgent)) {
         Some(agent) => {
             out.extend_from_slice(b",\"user_agent\":");
             text(out, agent.value, LONGEST_TEXT);
@@ -265,24 +266,35 @@ fn milliseconds(out: &mut Vec<u8>, name: &str, time: std::time::Duration) {
 
 /// A JSON string of any bytes; those that are no plain ASCII as `\u00XX`. At most `most` bytes and the quotes.
 fn text(out: &mut Vec<u8>, bytes: &[u8], most: usize) {
-    let plain = |b: &u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
     out.push(b'"');
-    let end = out.len() + most;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let run = rest.iter().position(|b| !plain(b)).unwrap_or(rest.len());
-        let room = end.saturating_sub(out.len());
-        out.extend_from_slice(&rest[..run.min(room)]);
-        let Some(odd) = rest.get(run).filter(|_| run + 6 <= room) else {
-            break;
-        };
-        let _ = match odd {
-            b'"' | b'\\' => out.write_all(&[b'\\', *odd]),
-            odd => write!(out, "\\u{odd:04x}"),
-        };
-        rest = &rest[run + 1..];
+    // Without an early end: the compiler looks at many bytes at once.
+    let plain = |b: u8| (b' '..=b'~').contains(&b) & (b != b'"') & (b != b'\\');
+    if bytes.iter().fold(true, |all, b| all & plain(*b)) {
+        out.extend_from_slice(&bytes[..bytes.len().min(most)]);
+    } else {
+        escaped(out, bytes, most);
     }
     out.push(b'"');
+}
+
+fn escaped(out: &mut Vec<u8>, bytes: &[u8], most: usize) {
+    let end = out.len() + most;
+    for byte in bytes {
+        let odd = !matches!(byte, b' '..=b'~');
+        let length = match byte {
+            _ if odd => 6,
+            b'"' | b'\\' => 2,
+            _ => 1,
+        };
+        if out.len() + length > end {
+            return;
+        }
+        let _ = match byte {
+            byte if odd => write!(out, "\\u{byte:04x}"),
+            b'"' | b'\\' => out.write_all(&[b'\\', *byte]),
+            plain => out.write_all(&[*plain]),
+        };
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use super::head::{Field, Refusal};
+use super::field::{Field, Name};
+use super::head::Refusal;
 
 /// What the proxy passes on.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -257,7 +258,7 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
 /// Whether the client would rather see HTML: browsers name it, programs seldom do.
 #[must_use]
 pub fn prefers_html(fields: &[Field<'_>]) -> bool {
-    let accepts = fields.iter().filter(|f| f.is("accept"));
+    let accepts = fields.iter().filter(|f| f.is(Name::Accept));
     accepts.into_iter().any(|f| {
         f.value
             .windows(9)

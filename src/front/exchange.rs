@@ -17,6 +17,7 @@ use super::buffer::{Buffer, Spare};
 use super::end::{End, Tunnel};
 use super::error_page::Failure;
 use super::facts::Facts;
+use super::field::Name;
 use super::flow::Flow;
 use super::forwarded::{self, Downstream};
 use super::framing::Framing;
@@ -276,7 +277,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         let asked = response
             .fields
             .iter()
-            .find(|f| response.status == 426 && f.is("upgrade"));
+            .find(|f| response.status == 426 && f.is(Name::Upgrade));
         let down = self.downstream(to, asked.map(|f| f.value));
         if self.down.framed().capacity() == 0 {
             *self.down.framed() = self.spare.take_head();

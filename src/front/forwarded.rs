@@ -5,40 +5,10 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use super::field::{Field, Name, same};
 use super::framing::Framing;
-use super::head::{Field, Request, Response, decimal, tokens};
+use super::head::{Request, Response, decimal, tokens};
 use super::put;
-
-/// Fields that concern one connection only (RFC 9110 §7.6.1), and those that are made anew here. `Proxy` is none, but
-/// programs that run as CGI take it for the address of their own proxy.
-const HOP_BY_HOP: [&str; 13] = [
-    "connection",
-    "content-length",
-    "http2-settings",
-    "keep-alive",
-    "proxy",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-authentication-info",
-];
-
-/// Request fields that say who asks and what for. Programs that are given fields as variables cannot tell `_` from `-`,
-/// nor, with PHP, from `.`: those spellings are the same.
-const OURS: [&str; 8] = [
-    "x-app",
-    "x-request-id",
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-];
 
 /// What a request's forwarding fields are made of.
 #[derive(Clone, Copy, Debug)]
@@ -103,27 +73,27 @@ fn pass_fields<'b>(
         last_for: request
             .fields
             .iter()
-            .rfind(|f| f.is("x-forwarded-for"))
+            .rfind(|f| f.is(Name::ForwardedFor))
             .copied(),
         ..Appended::default()
     };
     let options = request.method == "OPTIONS";
     for f in &request.fields {
-        if f.is("host") {
+        if f.is(Name::Host) {
             if !request.absolute {
                 field(out, f.name, f.value);
             }
-        } else if let Some(own) = OURS.iter().position(|own| same(own, f.name)) {
+        } else if f.like().is_forwarding() {
             if context.trusted {
-                appended.pass(out, OURS[own], f, context, prefix);
+                appended.pass(out, f, context, prefix);
             }
-        } else if f.is("content-length") {
+        } else if f.is(Name::ContentLength) {
             if !std::mem::replace(&mut appended.length, true) {
                 length(out, f.name, request.framing);
             }
-        } else if request.minor == 0 && f.is("expect") {
+        } else if request.minor == 0 && f.is(Name::Expect) {
             // It means nothing in HTTP/1.0, and would in what is sent on.
-        } else if !is_dropped(&request.fields, f) && (context.trusted || !is_forwarding(f.name)) {
+        } else if !is_dropped(&request.fields, f) {
             match options.then(|| hops_left(f)).flatten() {
                 Some(hops) => drop(write!(out, "{}: {hops}\r\n", f.name)),
                 None => field(out, f.name, f.value),
@@ -138,7 +108,7 @@ fn connection(out: &mut Vec<u8>, request: &Request<'_>) {
     if request.framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
-    let mut te = tokens(&request.fields, "te");
+    let mut te = tokens(&request.fields, Name::Te);
     let te = te.any(|t| t.eq_ignore_ascii_case(b"trailers"));
     match request.upgrade {
         Some(protocols) => {
@@ -165,34 +135,29 @@ struct Appended<'b> {
 
 impl Appended<'_> {
     /// Passes a trusted peer's field on, with this hop appended where the field is a list of hops.
-    fn pass(&mut self, out: &mut Vec<u8>, own: &str, f: &Field<'_>, c: &Context<'_>, prefix: &str) {
-        let seen = match own {
-            "x-forwarded-for" => &mut self.for_,
-            "x-forwarded-proto" => &mut self.proto,
-            "x-forwarded-host" => &mut self.host,
-            "x-forwarded-port" => &mut self.port,
-            "x-forwarded-prefix" => &mut self.prefix,
-            "forwarded" => &mut self.forwarded,
+    fn pass(&mut self, out: &mut Vec<u8>, f: &Field<'_>, c: &Context<'_>, prefix: &str) {
+        let seen = match f.like() {
+            Name::ForwardedFor => &mut self.for_,
+            Name::ForwardedProto => &mut self.proto,
+            Name::ForwardedHost => &mut self.host,
+            Name::ForwardedPort => &mut self.port,
+            Name::ForwardedPrefix => &mut self.prefix,
+            Name::Forwarded => &mut self.forwarded,
+            Name::ForwardedOther => return field(out, f.name, f.value),
             _ => return,
         };
-        if f.name.contains(['_', '.']) {
+        if f.is_odd() {
             return;
         }
         let first = !std::mem::replace(seen, true);
         put::all(out, [f.name.as_bytes(), b": ", f.value]);
-        if own == "x-forwarded-prefix" && first {
+        if f.is(Name::ForwardedPrefix) && first {
             out.extend_from_slice(prefix.as_bytes());
         }
-        let _ = match own {
-            "x-forwarded-for"
-                if self
-                    .last_for
-                    .is_some_and(|l| std::ptr::eq(l.value, f.value)) =>
-            {
-                write!(out, ", {}", c.peer.to_canonical())
-            }
-            _ => Ok(()),
-        };
+        let is_last = |last: Field<'_>| std::ptr::eq(last.value, f.value);
+        if self.last_for.is_some_and(is_last) {
+            let _ = write!(out, ", {}", c.peer.to_canonical());
+        }
         out.extend_from_slice(b"\r\n");
     }
 
@@ -219,7 +184,7 @@ impl Appended<'_> {
         if !self.prefix && !prefix.is_empty() {
             field(out, "X-Forwarded-Prefix", prefix.as_bytes());
         }
-        if self.forwarded || request.fields.iter().any(|f| f.is("forwarded")) {
+        if self.forwarded || request.fields.iter().any(|f| f.is(Name::Forwarded)) {
             let node = if peer.is_ipv6() {
                 format!("\"[{peer}]\"")
             } else {
@@ -257,7 +222,7 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
     put::all(out, [b" ", response.reason.as_bytes(), b"\r\n"]);
     let mut written = false;
     for f in &response.fields {
-        if f.is("content-length") {
+        if f.is(Name::ContentLength) {
             if let Some(bytes) = response.length
                 && response.status >= 200
                 && response.status != 204
@@ -265,7 +230,7 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
             {
                 number(out, f.name, bytes);
             }
-        } else if !f.is("x-request-id") && !is_dropped(&response.fields, f) {
+        } else if !f.is(Name::XRequestId) && !is_dropped(&response.fields, f) {
             field(out, f.name, f.value);
         }
     }
@@ -328,8 +293,8 @@ const NO_TRAILERS: [&str; 30] = [
 /// Writes a trailer section with its blank line, without [`NO_TRAILERS`] and what concerns one connection only.
 pub fn trailers(out: &mut Vec<u8>, fields: &[Field<'_>]) {
     for f in fields {
-        let mut forbidden = OURS.iter().chain(&HOP_BY_HOP).chain(&NO_TRAILERS);
-        if !forbidden.any(|name| same(name, f.name)) && !is_forwarding(f.name) {
+        let is_ours = f.like().is_forwarding() || f.like().is_hop_by_hop();
+        if !is_ours && !NO_TRAILERS.iter().any(|name| same(name, f.name)) {
             field(out, f.name, f.value);
         }
     }
@@ -339,7 +304,7 @@ pub fn trailers(out: &mut Vec<u8>, fields: &[Field<'_>]) {
 /// A request id of a client is kept if it is short and plain.
 #[must_use]
 pub fn sane_request_id<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
-    let mut ids = fields.iter().filter(|f| f.is("x-request-id"));
+    let mut ids = fields.iter().filter(|f| f.is(Name::XRequestId));
     let (Some(id), None) = (ids.next(), ids.next()) else {
         return None;
     };
@@ -350,7 +315,7 @@ pub fn sane_request_id<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
 
 /// What the next hop may be told of Max-Forwards (RFC 9110 §7.6.2); `None` for other fields, and for what is no number.
 fn hops_left(f: &Field<'_>) -> Option<u64> {
-    let hops = if f.is("max-forwards") {
+    let hops = if f.is(Name::MaxForwards) {
         decimal(f.value)
     } else {
         None
@@ -381,35 +346,17 @@ fn length(out: &mut Vec<u8>, name: &str, framing: Framing) {
 /// Whether a field ends at this hop: hop-by-hop by its name (with `_` and `.` for `-` too, which is how framing fields
 /// are smuggled past), or named in Connection.
 fn is_dropped(fields: &[Field<'_>], f: &Field<'_>) -> bool {
-    if HOP_BY_HOP.iter().any(|name| same(name, f.name)) {
+    if f.like().is_hop_by_hop() {
         // A Trailer announces trailers, which are passed on.
-        return !f.is("trailer");
+        return !f.is(Name::Trailer);
     }
-    let listed = tokens(fields, "connection").any(|t| t.eq_ignore_ascii_case(f.name.as_bytes()));
-    listed && !is_protected(f.name)
+    let mut listed = tokens(fields, Name::Connection);
+    listed.any(|t| t.eq_ignore_ascii_case(f.name.as_bytes())) && !is_protected(f)
 }
 
 /// What Connection cannot remove.
-fn is_protected(name: &str) -> bool {
-    name.eq_ignore_ascii_case("host") || is_forwarding(name)
-}
-
-/// The `X-Forwarded-*` that are not in [`OURS`], such as `-Ssl` and `-Scheme`, are believed by some frameworks too.
-fn is_forwarding(name: &str) -> bool {
-    const PREFIX: &str = "x-forwarded-";
-    name.get(..PREFIX.len())
-        .is_some_and(|start| same(PREFIX, start))
-}
-
-fn same(own: &str, name: &str) -> bool {
-    own.len() == name.len()
-        && own.bytes().zip(name.bytes()).all(|(a, b)| {
-            let b = match b {
-                b'_' | b'.' => b'-',
-                b => b.to_ascii_lowercase(),
-            };
-            a == b
-        })
+fn is_protected(f: &Field<'_>) -> bool {
+    f.is(Name::Host) || f.like().is_x_forwarded()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::field::{Field, Name};
 use super::framing::Framing;
 use super::host::Authority;
 
@@ -60,23 +61,6 @@ impl Refusal {
 #[error("malformed response: {0}")]
 pub struct BadResponse(pub &'static str);
 
-/// One field of a head, as it came; blanks around the value are gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field<'b> {
-    /// The name, in its own case.
-    pub name: &'b str,
-    /// The value.
-    pub value: &'b [u8],
-}
-
-impl Field<'_> {
-    /// Whether it has this name.
-    #[must_use]
-    pub fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
-    }
-}
-
 /// A parsed and checked request head.
 #[derive(Clone, Debug)]
 pub struct Request<'b> {
@@ -126,20 +110,42 @@ pub struct Response<'b> {
 /// A text when the bytes can be no head: a CR or LF that is not part of a CRLF, or a NUL.
 pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str> {
     // The last byte seen may be a CR whose LF only comes now.
-    let from = seen.saturating_sub(1).min(bytes.len());
-    for at in memchr::memchr3_iter(b'\r', b'\n', 0, &bytes[from..]) {
-        let at = from + at;
-        match bytes[at] {
-            0 => return Err("a NUL byte"),
-            b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err("a line feed without CR"),
-            b'\n' if bytes[..at].ends_with(b"\r\n\r") => return Ok(Some(at + 1)),
-            b'\r' if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => {
-                return Err("a carriage return without LF");
-            }
-            _ => {}
+    let seen = seen.min(bytes.len());
+    let from = seen - usize::from(bytes[..seen].ends_with(b"\r"));
+    for at in memchr::memchr_iter(b'\n', &bytes[from..]) {
+        let line = &bytes[..from + at];
+        if !line.ends_with(b"\r") {
+            return Err("a line feed without CR");
+        }
+        if line.ends_with(b"\r\n\r") {
+            let end = line.len() + 1;
+            return check_line_ends(&bytes[from..end]).map(|()| Some(end));
         }
     }
-    Ok(None)
+    let complete = bytes.len() - usize::from(bytes.ends_with(b"\r"));
+    check_line_ends(bytes.get(from..complete).unwrap_or_default()).map(|()| None)
+}
+
+/// Of bytes in which each LF follows a CR: whether each CR comes before an LF, and there is no NUL. It counts, which the
+/// compiler does for many bytes at once.
+fn check_line_ends(bytes: &[u8]) -> Result<(), &'static str> {
+    let (mut returns, mut feeds, mut nul) = (0usize, 0usize, 0);
+    // So many that a sum fits a byte.
+    for part in bytes.chunks(255) {
+        let (mut r, mut f) = (0u8, 0u8);
+        for byte in part {
+            r += u8::from(*byte == b'\r');
+            f += u8::from(*byte == b'\n');
+            nul |= u8::from(*byte == 0);
+        }
+        returns += usize::from(r);
+        feeds += usize::from(f);
+    }
+    match (nul > 0, returns == feeds) {
+        (true, _) => Err("a NUL byte"),
+        (_, false) => Err("a carriage return without LF"),
+        _ => Ok(()),
+    }
 }
 
 /// Parses the head that `bytes` is (to the end of its blank line, see [`find_end`]).
@@ -269,9 +275,7 @@ pub fn trailers(bytes: &[u8]) -> Result<Vec<Field<'_>>, &'static str> {
 fn fields<'b>(parsed: &[httparse::Header<'b>]) -> Result<Vec<Field<'b>>, &'static str> {
     let mut fields = Vec::with_capacity(parsed.len());
     for header in parsed {
-        if header.name.is_empty() || !header.name.bytes().all(is_token) {
-            return Err("a field name is invalid");
-        }
+        let field = Field::new(header.name, header.value).ok_or("a field name is invalid")?;
         // Without an early end: the compiler looks at many bytes at once.
         let control = |b: u8| (b < b' ' && b != b'\t') || b == 0x7f;
         if header
@@ -281,10 +285,7 @@ fn fields<'b>(parsed: &[httparse::Header<'b>]) -> Result<Vec<Field<'b>>, &'stati
         {
             return Err("a field value has a control byte");
         }
-        fields.push(Field {
-            name: header.name,
-            value: header.value,
-        });
+        fields.push(field);
     }
     Ok(fields)
 }
@@ -301,13 +302,13 @@ pub(super) fn delimited(fields: &[Field<'_>]) -> Result<Delimited, &'static str>
     let mut length = None;
     let mut chunked = false;
     for field in fields {
-        if field.is("content-length") {
+        if field.is(Name::ContentLength) {
             let number = decimal(field.value).ok_or("Content-Length is not a number")?;
             if length.is_some_and(|before| before != number) {
                 return Err("two different Content-Lengths");
             }
             length = Some(number);
-        } else if field.is("transfer-encoding") {
+        } else if field.is(Name::TransferEncoding) {
             if chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
                 return Err("Transfer-Encoding is not exactly \"chunked\"");
             }
@@ -330,14 +331,14 @@ pub(super) fn decimal(value: &[u8]) -> Option<u64> {
 
 /// Whether Connection lists more than [`MAX_OPTIONS`].
 pub(super) fn has_many_options(fields: &[Field<'_>]) -> bool {
-    let lines = fields.iter().filter(|f| f.is("connection"));
+    let lines = fields.iter().filter(|f| f.is(Name::Connection));
     let options = lines.flat_map(|f| f.value.split(|b| *b == b','));
     options.take(MAX_OPTIONS + 1).count() > MAX_OPTIONS
 }
 
 /// Whether the sender keeps the connection (RFC 9112 §9.3).
 pub(super) fn keeps_alive(fields: &[Field<'_>], minor: u8) -> bool {
-    let connection = || tokens(fields, "connection");
+    let connection = || tokens(fields, Name::Connection);
     let has = |word: &str| connection().any(|t| t.eq_ignore_ascii_case(word.as_bytes()));
     !has("close") && (minor == 1 || has("keep-alive"))
 }
@@ -345,7 +346,7 @@ pub(super) fn keeps_alive(fields: &[Field<'_>], minor: u8) -> bool {
 /// The elements of all lists of this name, blanks removed, empty ones left out.
 pub(super) fn tokens<'f, 'b: 'f>(
     fields: &'f [Field<'b>],
-    name: &'f str,
+    name: Name,
 ) -> impl Iterator<Item = &'b [u8]> + 'f {
     let lines = fields.iter().filter(move |f| f.is(name));
     lines
@@ -356,8 +357,8 @@ pub(super) fn tokens<'f, 'b: 'f>(
 
 /// A byte of a token (RFC 9110 §5.6.2).
 #[must_use]
-pub fn is_token(byte: u8) -> bool {
-    TOKEN[usize::from(byte)]
+pub const fn is_token(byte: u8) -> bool {
+    TOKEN[byte as usize]
 }
 
 /// One look for each byte of a head.

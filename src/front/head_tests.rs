@@ -21,13 +21,7 @@ fn a_plain_request() {
         ("GET", "/a?b=%2F", 1)
     );
     assert_eq!(request.authority.unwrap().host, "Blog");
-    assert_eq!(
-        request.fields[1],
-        Field {
-            name: "X-y",
-            value: b"1"
-        }
-    );
+    assert_eq!(request.fields[1], Field::new("X-y", b"1").unwrap());
     assert!(request.keep_alive && !request.expects_continue && request.upgrade.is_none());
     assert_eq!(request.framing, Framing::Empty);
 }

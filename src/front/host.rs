@@ -60,7 +60,7 @@ fn is_name(host: &str) -> bool {
     host.bytes().all(byte)
         && is_percent_encoded(host)
         && !host.starts_with('.')
-        && !host.contains("..")
+        && !host.as_bytes().windows(2).any(|two| two == b"..")
 }
 
 /// Whether two hexadecimal digits follow each percent sign (RFC 3986 §2.1).

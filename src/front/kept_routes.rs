@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use super::field::Name;
 use super::head::Request;
 use crate::router::replica::{Found, Select, Wanted};
 use crate::router::table::{Rule, Table};
@@ -33,7 +34,7 @@ impl KeptRoutes {
     ) -> Option<(Found, Select)> {
         // In other spellings, and with a name, the replica is asked.
         let host = request.authority?.host;
-        if !self.is_of(table) || request.fields.iter().any(|f| f.is("x-app")) {
+        if !self.is_of(table) || request.fields.iter().any(|f| f.is(Name::XApp)) {
             return None;
         }
         let (wanted, found) = self.by_host.get(host)?;

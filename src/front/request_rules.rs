@@ -1,7 +1,8 @@
 //! What a request head must be beyond its syntax: method, target, Host, framing, expectations (pure).
 
+use super::field::{Field, Name};
 use super::framing::Framing;
-use super::head::{Field, Refusal, Request, decimal, delimited, has_many_options, keeps_alive};
+use super::head::{Refusal, Request, decimal, delimited, has_many_options, keeps_alive};
 use super::host::{Authority, is_percent_encoded};
 use super::upgrade;
 
@@ -19,7 +20,7 @@ pub(super) fn check<'b>(
     if has_many_options(&fields) {
         return Err(Refusal::TooLarge);
     }
-    if fields.iter().filter(|f| f.is("x-app")).count() > 1 {
+    if fields.iter().filter(|f| f.is(Name::XApp)).count() > 1 {
         return Err(Refusal::Malformed("X-App is repeated"));
     }
     let (authority, target, absolute) = match absolute(method, target)? {
@@ -49,7 +50,7 @@ pub(super) fn check<'b>(
 
 /// Exactly one valid Host in HTTP/1.1, at most one in HTTP/1.0 (RFC 9112 §3.2).
 fn host<'b>(fields: &[Field<'b>], minor: u8) -> Result<Option<Authority<'b>>, Refusal> {
-    let mut hosts = fields.iter().filter(|f| f.is("host"));
+    let mut hosts = fields.iter().filter(|f| f.is(Name::Host));
     let Some(first) = hosts.next() else {
         let missing = Err(Refusal::Malformed("Host is missing"));
         return if minor == 1 { missing } else { Ok(None) };
@@ -139,7 +140,7 @@ fn framing(fields: &[Field<'_>], minor: u8) -> Result<Framing, Refusal> {
 /// Whether a 100 is expected (RFC 9110 §10.1.1).
 fn expectation(fields: &[Field<'_>]) -> Result<bool, Refusal> {
     let mut expects = false;
-    for field in fields.iter().filter(|f| f.is("expect")) {
+    for field in fields.iter().filter(|f| f.is(Name::Expect)) {
         if !field.value.eq_ignore_ascii_case(b"100-continue") {
             return Err(Refusal::Expectation);
         }
@@ -152,5 +153,5 @@ fn expectation(fields: &[Field<'_>]) -> Result<bool, Refusal> {
 pub(super) fn ends_here(request: &Request<'_>) -> bool {
     let mut fields = request.fields.iter();
     request.method == "OPTIONS"
-        && fields.any(|f| f.is("max-forwards") && decimal(f.value) == Some(0))
+        && fields.any(|f| f.is(Name::MaxForwards) && decimal(f.value) == Some(0))
 }

@@ -16,6 +16,7 @@ use super::connection::{Connection, Next};
 use super::end::End;
 use super::error_page::Failure;
 use super::facts::Facts;
+use super::field::Name;
 use super::forwarded::{self, Context};
 use super::framing::Framing;
 use super::head::Request;
@@ -136,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Asks the replica, and keeps its answer.
     async fn select(&self, request: &Request<'_>) -> (Option<Selection>, Select) {
-        let x_app = request.fields.iter().find(|f| f.is("x-app"));
+        let x_app = request.fields.iter().find(|f| f.is(Name::XApp));
         let wanted = Wanted {
             x_app: x_app.map(|f| String::from_utf8_lossy(f.value).into()),
             host: request.authority.map_or_else(Box::default, |a| a.routed()),

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use super::head::Field;
+use super::field::Field;
 
 /// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl Coding {
 /// The codings that a client accepts (RFC 9110 §12.5.3) and prefers to none, the best one first.
 #[must_use]
 pub fn accepted(fields: &[Field<'_>]) -> Vec<Coding> {
-    let lines = fields.iter().filter(|f| f.is("accept-encoding"));
+    let lines = fields.iter().filter(|f| f.is_named("accept-encoding"));
     let lines: Vec<&str> = lines
         .filter_map(|f| std::str::from_utf8(f.value).ok())
         .collect();
@@ -236,10 +236,7 @@ mod tests {
             ("br;q=x", vec![]),
             ("", vec![]),
         ] {
-            let field = Field {
-                name: "Accept-Encoding",
-                value: value.as_bytes(),
-            };
+            let field = Field::new("Accept-Encoding", value.as_bytes()).unwrap();
             assert_eq!(accepted(&[field]), wanted, "{value}");
         }
         assert_eq!(accepted(&[]), []);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::head::Field;
+use super::field::{Field, Name};
 
 /// An address or a network, as `ADDRESS` or `ADDRESS/BITS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +46,17 @@ impl Network {
 /// one that is not trusted itself; the first one if all are. A hop that is no address hides those before it.
 #[must_use]
 pub fn reported(fields: &[Field<'_>], trusted: &[Network]) -> Option<IpAddr> {
-    let lines = ["x-forwarded-for", "forwarded"];
+    let lines = [Name::ForwardedFor, Name::Forwarded];
     let name = lines
         .into_iter()
-        .find(|name| fields.iter().any(|f| f.is(name)))?;
+        .find(|name| fields.iter().any(|f| f.is(*name)))?;
     let backwards = fields.iter().rev().filter(|f| f.is(name));
     let hops = backwards.flat_map(|f| f.value.rsplit(|b| *b == b','));
     let mut client = None;
     for hop in hops.map(<[u8]>::trim_ascii).filter(|h| !h.is_empty()) {
         let hop = std::str::from_utf8(hop).ok();
         let node = match name {
-            "forwarded" => hop.and_then(for_of),
+            Name::Forwarded => hop.and_then(for_of),
             _ => hop,
         };
         let Some(address) = node.and_then(address) else {
@@ -96,10 +96,7 @@ mod tests {
     fn the_client_is_the_last_hop_that_is_not_trusted() {
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|n| Network::parse(n).unwrap());
         let client = |name: &'static str, values: &[&'static str]| {
-            let field = |value: &&'static str| Field {
-                name,
-                value: value.as_bytes(),
-            };
+            let field = |value: &&'static str| Field::new(name, value.as_bytes()).unwrap();
             let fields: Vec<_> = values.iter().map(field).collect();
             reported(&fields, &trusted).map(|a| a.to_string())
         };

@@ -260,15 +260,14 @@ impl Worker {
     pub fn request_id(&self) -> Box<str> {
         let count = self.ids.1.get();
         self.ids.1.set(count.wrapping_add(1));
-        // By hand, as it is made for every request: `format!` takes five times as long.
-        let mut id = String::with_capacity(32);
-        for number in [self.ids.0, count] {
-            for digit in (0..16).rev() {
-                let digit = (number >> (4 * digit)) & 0xf;
-                id.push(char::from(b"0123456789abcdef"[digit as usize]));
-            }
+        // By hand, as it is made for every request: `format!` takes ten times as long.
+        let number = u128::from(self.ids.0) << 64 | u128::from(count);
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+            let hex = |digit: u8| digit + if digit < 10 { b'0' } else { b'a' - 10 };
+            pair.copy_from_slice(&[hex(byte >> 4), hex(byte & 0xf)]);
         }
-        id.into_boxed_str()
+        std::str::from_utf8(&digits).unwrap_or_default().into()
     }
 
     /// Whether the forwarding fields of a peer are believed.

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use procserver::front::field::Field;
 use procserver::front::forwarded::{self, Context};
-use procserver::front::head::{self, Field, Request};
+use procserver::front::head::{self, Request};
 use procserver::front::host::Authority;
 use procserver::front::trusted::Network;
 
@@ -101,7 +102,7 @@ fn check_fields(request: &Request<'_>, again: &Request<'_>, context: &Context<'_
     }
     let own = |f: &&Field<'_>| {
         let name = folded(f.name);
-        name.starts_with("x-forwarded-") && !forwarded.iter().any(|(own, _)| f.is(own))
+        name.starts_with("x-forwarded-") && !forwarded.iter().any(|(own, _)| f.is_named(own))
     };
     let others = again.fields.iter().filter(own).count();
     assert!(context.trusted || others == 0);

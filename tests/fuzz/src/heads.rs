@@ -1,6 +1,7 @@
 //! What request and response heads have in common.
 
-use procserver::front::head::{self, Field};
+use procserver::front::field::Field;
+use procserver::front::head;
 
 /// Where the head ends, when it comes in two pieces, and byte by byte: as when it comes at once.
 pub(crate) fn end(bytes: &[u8], split: usize) -> Result<Option<usize>, &'static str> {
@@ -73,9 +74,9 @@ pub(crate) fn ends_here(fields: &[Field<'_>], field: &Field<'_>) -> bool {
     let name = folded(field.name);
     // Announced trailers are passed on, so the announcement is; not what only looks like one.
     let trailer = name == "trailer" && field.name.contains(['_', '.']);
-    let is_trailer = field.is("trailer");
-    let protected = field.is("host") || name.starts_with("x-forwarded-");
-    let lines = fields.iter().filter(|f| f.is("connection"));
+    let is_trailer = field.is_named("trailer");
+    let protected = field.is_named("host") || name.starts_with("x-forwarded-");
+    let lines = fields.iter().filter(|f| f.is_named("connection"));
     let mut options = lines.flat_map(|f| f.value.split(|b| *b == b','));
     let listed = options.any(|o| o.trim_ascii().eq_ignore_ascii_case(field.name.as_bytes()));
     NAMES.contains(&&*name) || trailer || listed && !protected && !is_trailer
@@ -83,7 +84,7 @@ pub(crate) fn ends_here(fields: &[Field<'_>], field: &Field<'_>) -> bool {
 
 /// The values of all fields of this name, in order.
 pub(crate) fn values<'b>(fields: &[Field<'b>], name: &str) -> Vec<&'b [u8]> {
-    let named = fields.iter().filter(|f| f.is(name));
+    let named = fields.iter().filter(|f| f.is_named(name));
     named.map(|f| f.value).collect()
 }
 

@@ -2,9 +2,10 @@
 
 use procserver::front::access_line::Notes;
 use procserver::front::error_page::{self, Failure, Page};
+use procserver::front::field::Field;
 use procserver::front::forwarded::{self, Context};
 use procserver::front::framing::Framing;
-use procserver::front::head::{self, Field, Refusal, Request};
+use procserver::front::head::{self, Refusal, Request};
 use procserver::router::path::first_segment;
 
 use super::heads::{assert_one_head, assert_plain, end, ends_here, folded, only, values};
@@ -101,9 +102,9 @@ fn fields_of<'b>(request: &Request<'b>) -> Vec<(&'b str, &'b [u8])> {
             "content-length",
         ];
         // Expectations came with HTTP/1.1; in HTTP/1.0 the field means nothing.
-        let meaningless = request.minor == 0 && f.is("expect");
+        let meaningless = request.minor == 0 && f.is_named("expect");
         // Counted down.
-        let hops = request.method == "OPTIONS" && f.is("max-forwards");
+        let hops = request.method == "OPTIONS" && f.is_named("max-forwards");
         meaningless
             || hops
             || ours.contains(&&*name)

@@ -1,8 +1,9 @@
 //! A response head: found, parsed, rewritten, parsed again.
 
+use procserver::front::field::Field;
 use procserver::front::forwarded::{self, Downstream};
 use procserver::front::framing::Framing;
-use procserver::front::head::{self, Field, Response};
+use procserver::front::head::{self, Response};
 
 use super::heads::{assert_one_head, assert_plain, end, ends_here, only, values};
 
@@ -100,7 +101,7 @@ fn check_passed_on(response: &Response<'_>, down: &Downstream<'_>, is_head: bool
 
 /// What passes from end to end, in order.
 fn fields_of<'b>(response: &Response<'b>) -> Vec<(&'b str, &'b [u8])> {
-    let made_anew = |f: &Field<'_>| f.is("x-request-id");
+    let made_anew = |f: &Field<'_>| f.is_named("x-request-id");
     let passed = response.fields.iter();
     let passed = passed.filter(|f| !made_anew(f) && !ends_here(&response.fields, f));
     passed.map(|f| (f.name, f.value)).collect()

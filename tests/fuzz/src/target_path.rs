@@ -3,7 +3,8 @@
 use std::path::{Component, Path};
 use std::sync::{Arc, LazyLock};
 
-use procserver::front::head::{self, Field};
+use procserver::front::field::Field;
+use procserver::front::head;
 use procserver::front::host::Authority;
 use procserver::front::static_path::{self, Asked, Named};
 use procserver::router::path::first_segment;
@@ -238,10 +239,7 @@ fn check_patterns(host: &str) {
 
 /// A coding is used only if the client named it.
 fn check_codings(value: &str) {
-    let field = Field {
-        name: "Accept-Encoding",
-        value: value.as_bytes(),
-    };
+    let field = Field::new("Accept-Encoding", value.as_bytes()).expect("a name");
     let lower = value.to_ascii_lowercase();
     let codings = static_path::accepted(&[field]);
     assert!(codings.len() < 2 || codings[0] != codings[1]);

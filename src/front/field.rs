@@ -1,0 +1,285 @@
+//! [`Field`]: a field of a head, whose name is looked at once (pure).
+//!
+//! Some thirty names mean something to this front end, and each is asked for many times a request: comparing letters
+//! each time was a third of what parsing and rewriting a head cost.
+
+use super::head::is_token;
+
+/// One field of a head, as it came; blanks around the value are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'b> {
+    /// The name, in its own case.
+    pub name: &'b str,
+    /// The value.
+    pub value: &'b [u8],
+    like: Name,
+    /// It is spelled with `_` or `.` where the name that it is like has `-`.
+    odd: bool,
+}
+
+impl<'b> Field<'b> {
+    /// A field of this name and value; `None` if the name is no token (RFC 9110 §5.6.2).
+    #[must_use]
+    pub fn new(name: &'b str, value: &'b [u8]) -> Option<Self> {
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return None;
+        }
+        let like = Name::like(name);
+        let odd = like != Name::Other && name.bytes().any(|b| matches!(b, b'_' | b'.'));
+        Some(Self {
+            name,
+            value,
+            like,
+            odd,
+        })
+    }
+
+    /// Whether it has this name.
+    #[must_use]
+    pub fn is(&self, name: Name) -> bool {
+        self.like == name && !self.odd
+    }
+
+    /// Whether it has this name, of which nothing is known here.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
+    /// The name that it has, or would have with `-` for `_` and `.`. Programs that are given fields as variables cannot
+    /// tell `_` from `-`, nor, with PHP, from `.`: those spellings are the same.
+    #[must_use]
+    pub fn like(&self) -> Name {
+        self.like
+    }
+
+    /// Whether it is spelled with `_` or `.` where the name that it is like has `-`.
+    #[must_use]
+    pub fn is_odd(&self) -> bool {
+        self.odd
+    }
+}
+
+/// Names that mean something here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// `Accept`.
+    Accept,
+    /// `Connection`.
+    Connection,
+    /// `Content-Length`.
+    ContentLength,
+    /// `Expect`.
+    Expect,
+    /// `Forwarded`.
+    Forwarded,
+    /// `X-Forwarded-For`.
+    ForwardedFor,
+    /// `X-Forwarded-Host`.
+    ForwardedHost,
+    /// `X-Forwarded-Port`.
+    ForwardedPort,
+    /// `X-Forwarded-Prefix`.
+    ForwardedPrefix,
+    /// `X-Forwarded-Proto`.
+    ForwardedProto,
+    /// Other `X-Forwarded-*`, such as `-Ssl` and `-Scheme`, which some frameworks believe too.
+    ForwardedOther,
+    /// `Host`.
+    Host,
+    /// One that concerns one connection only, and no other of these.
+    HopByHop,
+    /// `Max-Forwards`.
+    MaxForwards,
+    /// `TE`.
+    Te,
+    /// `Trailer`.
+    Trailer,
+    /// `Transfer-Encoding`.
+    TransferEncoding,
+    /// `Upgrade`.
+    Upgrade,
+    /// `User-Agent`.
+    UserAgent,
+    /// `X-App`.
+    XApp,
+    /// `X-Request-ID`.
+    XRequestId,
+    /// Any other.
+    Other,
+}
+
+/// What all of them begin with whose end does not matter.
+const FORWARDED: &str = "x-forwarded-";
+
+impl Name {
+    /// The names of this length that begin with this letter.
+    fn candidates(length: usize, first: u8) -> &'static [(&'static str, Self)] {
+        match (length, first | 0x20) {
+            (2, b't') => &[("te", Self::Te)],
+            (4, b'h') => &[("host", Self::Host)],
+            (5, b'x') => &[("x-app", Self::XApp)],
+            // It is no such field, but programs that run as CGI take it for the address of their own proxy.
+            (5, b'p') => &[("proxy", Self::HopByHop)],
+            (6, b'a') => &[("accept", Self::Accept)],
+            (6, b'e') => &[("expect", Self::Expect)],
+            (7, b'u') => &[("upgrade", Self::Upgrade)],
+            (7, b't') => &[("trailer", Self::Trailer)],
+            (9, b'f') => &[("forwarded", Self::Forwarded)],
+            (10, b'c') => &[("connection", Self::Connection)],
+            (10, b'u') => &[("user-agent", Self::UserAgent)],
+            (10, b'k') => &[("keep-alive", Self::HopByHop)],
+            (12, b'x') => &[("x-request-id", Self::XRequestId)],
+            (12, b'm') => &[("max-forwards", Self::MaxForwards)],
+            (14, b'c') => &[("content-length", Self::ContentLength)],
+            (14, b'h') => &[("http2-settings", Self::HopByHop)],
+            (15, b'x') => &[("x-forwarded-for", Self::ForwardedFor)],
+            (16, b'x') => &[
+                ("x-forwarded-host", Self::ForwardedHost),
+                ("x-forwarded-port", Self::ForwardedPort),
+            ],
+            (16, b'p') => &[("proxy-connection", Self::HopByHop)],
+            (17, b't') => &[("transfer-encoding", Self::TransferEncoding)],
+            (17, b'x') => &[("x-forwarded-proto", Self::ForwardedProto)],
+            (18, b'x') => &[("x-forwarded-prefix", Self::ForwardedPrefix)],
+            (18, b'p') => &[("proxy-authenticate", Self::HopByHop)],
+            (19, b'p') => &[("proxy-authorization", Self::HopByHop)],
+            (25, b'p') => &[("proxy-authentication-info", Self::HopByHop)],
+            _ => &[],
+        }
+    }
+
+    /// The name that `name` is, or would be with `-` for `_` and `.`.
+    fn like(name: &str) -> Self {
+        let first = name.as_bytes().first().copied().unwrap_or_default();
+        let mut known = Self::candidates(name.len(), first).iter();
+        match known.find(|(own, _)| same(own, name)) {
+            Some((_, like)) => *like,
+            None if name
+                .get(..FORWARDED.len())
+                .is_some_and(|s| same(FORWARDED, s)) =>
+            {
+                Self::ForwardedOther
+            }
+            None => Self::Other,
+        }
+    }
+
+    /// Whether it concerns one connection only (RFC 9110 §7.6.1), or is made anew at each hop.
+    #[must_use]
+    pub fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::ContentLength
+                | Self::HopByHop
+                | Self::Te
+                | Self::Trailer
+                | Self::TransferEncoding
+                | Self::Upgrade
+        )
+    }
+
+    /// Whether it says who asks and what for: such fields are believed of trusted peers only.
+    #[must_use]
+    pub fn is_forwarding(self) -> bool {
+        self.is_x_forwarded() || matches!(self, Self::Forwarded | Self::XApp | Self::XRequestId)
+    }
+
+    /// Whether it is one of `X-Forwarded-*`.
+    #[must_use]
+    pub fn is_x_forwarded(self) -> bool {
+        matches!(
+            self,
+            Self::ForwardedFor
+                | Self::ForwardedHost
+                | Self::ForwardedOther
+                | Self::ForwardedPort
+                | Self::ForwardedPrefix
+                | Self::ForwardedProto
+        )
+    }
+}
+
+/// Whether a name is `own`, which is in lower case, in whatever case and with whatever for the dashes.
+pub(super) fn same(own: &str, name: &str) -> bool {
+    own.len() == name.len()
+        && own.bytes().zip(name.bytes()).all(|(own, b)| match b {
+            b'_' | b'.' => own == b'-',
+            b => own == b.to_ascii_lowercase(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn field(name: &str) -> Field<'_> {
+        Field::new(name, b"").expect("a token")
+    }
+
+    #[test]
+    fn a_name_is_itself_in_any_case() {
+        for (text, name) in [
+            ("TE", Name::Te),
+            ("hOSt", Name::Host),
+            ("Content-Length", Name::ContentLength),
+            ("Proxy-Authentication-Info", Name::HopByHop),
+            ("X-Forwarded-For", Name::ForwardedFor),
+            ("X-Forwarded-", Name::ForwardedOther),
+            (
+                "X-Forwarded-Of-Some-Proxy-That-Says-Much",
+                Name::ForwardedOther,
+            ),
+            ("X-Forwarded", Name::Other),
+            ("Hostx", Name::Other),
+            ("Proxy-Authentication-Info-", Name::Other),
+        ] {
+            let field = field(text);
+            assert!(field.is(name) && !field.is_odd(), "{text}: {field:?}");
+            assert!(field.is_named(&text.to_ascii_uppercase()));
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_like_a_name_and_are_not_it() {
+        for (odd, like) in [
+            ("Content_Length", Name::ContentLength),
+            ("X.Forwarded_FOR", Name::ForwardedFor),
+            ("x_forwarded_ssl", Name::ForwardedOther),
+            ("X_App", Name::XApp),
+        ] {
+            let field = field(odd);
+            assert_eq!((field.like(), field.is_odd()), (like, true), "{odd}");
+            assert!(!field.is(like));
+        }
+        let other = field("X_Other.Name");
+        assert!(other.is(Name::Other) && !other.is_odd());
+        assert!(same("set-cookie", "Set_Cookie") && !same("set-cookie", "Set-Cookies"));
+    }
+
+    #[test]
+    fn what_is_no_token_is_no_name() {
+        for name in [
+            "",
+            " ",
+            "a b",
+            "a:",
+            "a\u{e4}",
+            "x-forwarded-of-some-proxy-that-says(much)",
+        ] {
+            assert_eq!(Field::new(name, b""), None, "{name:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_like_what_it_is_with_dashes(name in "[A-Za-z_.-]{1,30}|[xX][-_.]forwarded[-_.][a-zA-Z]{0,20}") {
+            let folded = name.to_ascii_lowercase().replace(['_', '.'], "-");
+            prop_assert_eq!(field(&name).like(), field(&folded).like());
+            prop_assert!(same(&folded, &name));
+        }
+    }
+}
