@@ -115,20 +115,26 @@ pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str
     for at in memchr::memchr_iter(b'\n', &bytes[from..]) {
         let line = &bytes[..from + at];
         if !line.ends_with(b"\r") {
-            return Err("a line feed without CR");
+            return Err(first_fault(bytes));
         }
         if line.ends_with(b"\r\n\r") {
             let end = line.len() + 1;
-            return check_line_ends(&bytes[from..end]).map(|()| Some(end));
+            return match has_whole_lines(&bytes[from..end]) {
+                true => Ok(Some(end)),
+                false => Err(first_fault(bytes)),
+            };
         }
     }
     let complete = bytes.len() - usize::from(bytes.ends_with(b"\r"));
-    check_line_ends(bytes.get(from..complete).unwrap_or_default()).map(|()| None)
+    match bytes.get(from..complete).is_none_or(has_whole_lines) {
+        true => Ok(None),
+        false => Err(first_fault(bytes)),
+    }
 }
 
 /// Of bytes in which each LF follows a CR: whether each CR comes before an LF, and there is no NUL. It counts, which the
 /// compiler does for many bytes at once.
-fn check_line_ends(bytes: &[u8]) -> Result<(), &'static str> {
+fn has_whole_lines(bytes: &[u8]) -> bool {
     let (mut returns, mut feeds, mut nul) = (0usize, 0usize, 0);
     // So many that a sum fits a byte.
     for part in bytes.chunks(255) {
@@ -141,11 +147,20 @@ fn check_line_ends(bytes: &[u8]) -> Result<(), &'static str> {
         returns += usize::from(r);
         feeds += usize::from(f);
     }
-    match (nul > 0, returns == feeds) {
-        (true, _) => Err("a NUL byte"),
-        (_, false) => Err("a carriage return without LF"),
-        _ => Ok(()),
+    nul == 0 && returns == feeds
+}
+
+/// What is wrong first, so that it does not depend on the pieces in which the bytes came.
+fn first_fault(bytes: &[u8]) -> &'static str {
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            0 => return "a NUL byte",
+            b'\n' if !bytes[..at].ends_with(b"\r") => return "a line feed without CR",
+            b'\r' if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => break,
+            _ => {}
+        }
     }
+    "a carriage return without LF"
 }
 
 /// Parses the head that `bytes` is (to the end of its blank line, see [`find_end`]).
