@@ -24,7 +24,7 @@ use crate::app::apps::{Apps, Rescan};
 use crate::process::{cgroup, seal};
 use crate::settings::Settings;
 use crate::supervision::{ChildRef, Exit};
-use crate::threads;
+use crate::{priority, threads};
 
 use lock::Lock;
 use signals::Signals;
@@ -87,6 +87,7 @@ pub enum DaemonError {
 /// [`DaemonError`].
 pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonError> {
     signals::unblock();
+    priority::come_first();
     descriptors::raise_limit();
     make_directories(&settings)?;
     let _lock = Lock::acquire(&settings.data_dir)?;

@@ -59,7 +59,7 @@
 //! - Files are replaced whole ([`durable`]); a release without a record is rubbish.
 //! - The daemon's own environment reaches no app; secrets reach no log.
 //! - Control actors share one thread and never block it: files, git and passwd look-ups go to child processes or
-//!   blocking threads.
+//!   blocking threads. That thread comes before the apps' ([`priority`]); proxy, logs and all that is started do not.
 
 pub mod api;
 pub mod app;
@@ -70,6 +70,7 @@ pub mod events;
 pub mod front;
 pub mod install;
 pub mod logs;
+pub mod priority;
 pub mod process;
 pub mod router;
 pub mod settings;

@@ -22,7 +22,7 @@ use crate::process::turns::Turns;
 use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
-use crate::threads;
+use crate::{priority, threads};
 
 /// How long the last lines of the access log may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -45,8 +45,12 @@ impl Tree {
         listeners: Vec<(SocketAddr, TcpListener)>,
         token: Arc<str>,
     ) -> Result<(Self, ApiState), DaemonError> {
-        let logs = Arbiter::try_with_tokio_rt(threads::runtime)
-            .map_err(|e| DaemonError::Start(e.to_string()))?;
+        let logs = Arbiter::try_with_tokio_rt(|| {
+            // An app that writes without end must not do so with the server's priority.
+            priority::step_back();
+            threads::runtime()
+        })
+        .map_err(|e| DaemonError::Start(e.to_string()))?;
         let host = host(settings, &logs);
         let (table, _) = watch::channel(Arc::new(Table::default()));
         let (closing, is_closing) = watch::channel(false);

@@ -27,7 +27,7 @@ use crate::router::backend::{Backend, Lease, Load};
 use crate::router::balancer::{next_random, random_seed};
 use crate::router::replica::{self, Replica, Select, Selection};
 use crate::router::table::Table;
-use crate::threads;
+use crate::{priority, threads};
 
 /// How often idle connections to backends are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -117,6 +117,7 @@ impl Drop for Room {
 /// Runs a worker on this thread: accepts until the front end drains, and then lets its connections end. `alive` is
 /// dropped early only when it could not go on.
 pub async fn run(plan: Plan, mut alive: oneshot::Sender<()>) {
+    priority::step_back();
     threads::keep_one();
     let worker = Rc::new(Worker::new(&plan));
     actix_rt::spawn(tidy_pool(Rc::downgrade(&worker), plan.table.clone()));

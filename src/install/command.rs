@@ -18,6 +18,7 @@ use super::failure;
 use super::journal::{Journal, elapsed};
 use super::record::Failure;
 use super::sink::Sink;
+use crate::priority;
 use crate::process::exit::ExitStatus;
 use crate::process::running::Running;
 use crate::process::spawn::{self, ExecSpec, SpawnError};
@@ -235,6 +236,7 @@ fn start(program: &Program) -> io::Result<(tokio::net::unix::pipe::Receiver, Chi
         command.stdout(writer.try_clone()?);
     }
     let child = command.stderr(writer).spawn()?;
+    priority::put_back(child.id());
     Ok((
         tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?,
         child,

@@ -22,6 +22,7 @@ use super::running::Running;
 use super::seal::Seal;
 use super::stop;
 use crate::app::account::Account;
+use crate::priority;
 
 /// The environment variable that marks every process of one instance; its value is [`ExecSpec::instance`].
 pub const MARKER: &str = "PROCSERVER_INSTANCE";
@@ -279,7 +280,7 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
         brand: Brand::of(&spec.instance),
         seal: spec.seal.clone(),
         cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),
-        nice: spec.nice,
+        nice: spec.nice.or_else(priority::ordinary),
         umask: spec.umask,
         // What systemd gives services: programs that use select(2) break above it; the hard limit is left.
         open_files: Some(1024),

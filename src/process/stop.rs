@@ -18,6 +18,7 @@ use super::procfs::{self, Stat};
 use super::running::Running;
 use super::spawn::MARKER;
 use crate::app::config::StopPolicy;
+use crate::priority;
 
 /// How a stop went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,9 @@ fn pauses() -> impl Iterator<Item = Duration> {
     (0..160).map(|sweep| Duration::from_millis(if sweep < 20 { 5 } else { 200 }))
 }
 
+/// Sweeps in which processes are stopped before they are killed; two but for those that fork meanwhile.
+const FREEZES: usize = 16;
+
 /// A process as only one ever was: pid and start time.
 type Unique = (u32, u64);
 
@@ -158,7 +162,7 @@ impl Target {
     async fn sweep(self, sweep: impl FnOnce(&mut Self) + Send + 'static) -> Self {
         let (mut target, fallback) = (self.clone(), self);
         let swept = tokio::task::spawn_blocking(move || {
-            sweep(&mut target);
+            priority::urgently(|| sweep(&mut target));
             target
         });
         // The runtime is shutting down: nothing can be swept any more.
@@ -209,14 +213,28 @@ impl Target {
             self.known = self.members().collect();
             return;
         }
-        self.remember();
+        self.freeze();
         self.signal_group(Signal::KILL);
-        for (candidate, start_time) in &self.known {
-            // What is checked once the pidfd is open is what is signalled.
-            if let Some(pidfd) = hold(*candidate)
-                && procfs::stat(*candidate).is_some_and(|stat| stat.start_time == *start_time)
-            {
-                let _ = rustix::process::pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
+        for found in &self.known {
+            signal(*found, Signal::KILL);
+        }
+    }
+
+    /// Finds what lives of this instance, and stops it until it is killed: what is stopped does not fork, and keeps its
+    /// place among the processes that its limit allows, so that no other forks into it. A fork bomb that is only killed
+    /// grows again as fast.
+    fn freeze(&mut self) {
+        let mut frozen = BTreeSet::new();
+        for _ in 0..FREEZES {
+            let before = frozen.len();
+            // At once, one by one: each that is stopped leaves its share of the processor to finding the next.
+            self.find(|found| {
+                if frozen.insert(found) {
+                    signal(found, Signal::STOP);
+                }
+            });
+            if frozen.len() == before {
+                return;
             }
         }
     }
@@ -230,25 +248,34 @@ impl Target {
         })
     }
 
-    /// Finds what lives of this instance: what shows it, what was known, and the descendants of these.
+    /// Finds what lives of this instance.
     fn remember(&mut self) {
+        self.find(|_| ());
+    }
+
+    /// Finds what lives of this instance: what shows it, what was known, and the descendants of these. `each` is told of
+    /// each as soon as it is found.
+    fn find(&mut self, mut each: impl FnMut(Unique)) {
         let own = std::process::id();
-        let living: Vec<(u32, Stat)> = procfs::pids()
-            .filter(|candidate| *candidate != own)
-            .filter_map(|candidate| Some((candidate, procfs::stat(candidate)?)))
-            .filter(|(_, stat)| stat.is_alive())
-            .collect();
-        let mut found: BTreeSet<Unique> = living
-            .iter()
-            .filter(|(candidate, stat)| self.owns(*candidate, stat))
-            .map(|(candidate, stat)| (*candidate, stat.start_time))
-            .chain(self.members())
-            .collect();
+        let mut found: BTreeSet<Unique> = self.members().inspect(|member| each(*member)).collect();
+        let mut living = Vec::new();
+        for candidate in procfs::pids().filter(|candidate| *candidate != own) {
+            let Some(stat) = procfs::stat(candidate).filter(Stat::is_alive) else {
+                continue;
+            };
+            let unique = (candidate, stat.start_time);
+            if !found.contains(&unique) && self.owns(candidate, &stat) {
+                each(unique);
+                found.insert(unique);
+            }
+            living.push((candidate, stat));
+        }
         let mut pids: HashSet<u32> = found.iter().map(|(pid, _)| *pid).collect();
         loop {
             let before = found.len();
             for (candidate, stat) in &living {
                 if pids.contains(&stat.parent) && pids.insert(*candidate) {
+                    each((*candidate, stat.start_time));
                     found.insert((*candidate, stat.start_time));
                 }
             }
@@ -295,6 +322,17 @@ impl Target {
 
 fn pid(raw: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(raw).ok()?)
+}
+
+/// Signals this process, and no other that was given its pid meanwhile.
+fn signal((candidate, start_time): Unique, signal: Signal) {
+    // What is checked once the pidfd is open is what is signalled.
+    if let Some(pidfd) = hold(candidate)
+        && procfs::stat(candidate).is_some_and(|stat| stat.start_time == start_time)
+    {
+        // ESRCH: it has just ended.
+        let _ = rustix::process::pidfd_send_signal(pidfd.as_fd(), signal);
+    }
 }
 
 fn hold(candidate: u32) -> Option<OwnedFd> {

@@ -132,6 +132,12 @@ impl Setup {
         self.with_mounts("while read -r _ at kind _; do [ $kind != cgroup2 ] || umount -l $at; done </proc/mounts")
     }
 
+    /// Runs it in a session of its own, as service managers do.
+    pub(crate) fn in_session(mut self) -> Self {
+        self.launcher.insert(0, "setsid".to_owned());
+        self
+    }
+
     /// Puts a file into the configuration directory.
     pub(crate) fn config_file(self, name: &str, content: &str) -> Self {
         std::fs::create_dir_all(self.config_directory()).unwrap();
