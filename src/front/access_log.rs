@@ -13,14 +13,14 @@ use tokio::sync::{Notify, mpsc};
 use super::access_line::{Clock, Notes};
 
 /// Bytes of lines that are handed over at once; there is room for one more line.
-const FULL: usize = 32 * 1024;
+const FULL: usize = 64 * 1024;
 const SPACE: usize = FULL + 16 * 1024;
 
 /// How long a line may wait for others.
 const FLUSH: Duration = Duration::from_millis(100);
 
 /// Batches that may wait to be written, of all workers: 4 MiB at most.
-const QUEUE: usize = 80;
+const QUEUE: usize = 50;
 
 /// Buffers kept for the next requests of a worker, of which thousands may wait at once, and what most take.
 const SPARE: usize = 1024;

@@ -87,7 +87,8 @@ pub struct Exchange<'c, S> {
     keep_client: bool,
     keep_upstream: bool,
     continue_at: Option<Pin<Box<Sleep>>>,
-    started: Instant,
+    /// When it began, if there is a body that could come too slowly.
+    started: Option<Instant>,
 }
 
 impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
@@ -123,7 +124,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             interim: 0,
             keep_client: facts.keep_alive,
             keep_upstream: true,
-            started: Instant::now(),
+            started: (facts.framing != Framing::Empty).then(Instant::now),
             continue_at: continues.then(|| Box::pin(tokio::time::sleep(CONTINUE_AFTER))),
         }
     }
@@ -200,7 +201,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         if self.answered || self.up.has_ended() || !self.up.is_clear() {
             return false;
         }
-        let elapsed = self.started.elapsed();
+        let elapsed = self.started.map_or(Duration::ZERO, |s| s.elapsed());
         let least = elapsed.as_secs_f64() * SLOWEST;
         elapsed > self.settings.timeouts.idle && (self.up.payload() as f64) < least
     }

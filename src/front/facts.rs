@@ -4,6 +4,7 @@ use super::access_line::Notes;
 use super::error_page;
 use super::framing::Framing;
 use super::head::Request;
+use super::request_id::RequestId;
 
 /// Bytes of a body that is kept until it is known that the backend is there.
 const REPLAYED: u64 = 16 * 1024;
@@ -28,7 +29,7 @@ pub struct Facts {
     /// Errors are shown as HTML.
     pub html: bool,
     /// Identifies the request.
-    pub request_id: Box<str>,
+    pub request_id: RequestId,
     /// For the access log, if there is one.
     pub notes: Option<Notes>,
 }
@@ -36,7 +37,7 @@ pub struct Facts {
 impl Facts {
     /// Of a request that is identified so.
     #[must_use]
-    pub fn new(request: &Request<'_>, request_id: Box<str>, notes: Option<Notes>) -> Self {
+    pub fn new(request: &Request<'_>, request_id: RequestId, notes: Option<Notes>) -> Self {
         Self {
             minor: request.minor,
             head: request.method == "HEAD",

@@ -8,7 +8,7 @@
 //! | what a client may send (pure) | [`head`], [`field`], `request_rules`, [`host`], [`framing`], `upgrade` |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `kept_routes`, [`pool`], [`upstream`], [`in_process`] |
-//! | what is told of each request | [`access_line`] (pure), [`access_log`] |
+//! | what is told of each request | [`request_id`], [`access_line`] (pure), [`access_log`] |
 //! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`] |
 //! | bytes both ways | [`exchange`], [`sides`], [`end`], `switched`, [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
 
@@ -37,6 +37,7 @@ mod kept_routes;
 pub mod listener;
 pub mod pool;
 mod put;
+pub mod request_id;
 mod request_rules;
 mod routing;
 pub mod sides;
