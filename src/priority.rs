@@ -13,10 +13,6 @@ use rustix::process::{Pid, getpriority_process, setpriority_process};
 /// Levels before all others: ten times the weight of an ordinary thread.
 const AHEAD: i32 = 10;
 
-/// The same for the share of a session, where the kernel gives sessions shares: three times that of an app's. The proxy has
-/// part in it, so it is less.
-const SESSION_AHEAD: i32 = 5;
-
 /// The level of all others, once this process' own is another one.
 static ORDINARY: OnceLock<i32> = OnceLock::new();
 
@@ -35,7 +31,7 @@ pub fn come_first() {
     // process that an app puts into a session of its own gets a share of its own. A shell's session is not ours to raise.
     if rustix::process::getsid(None).ok() == Some(rustix::process::getpid()) {
         // Many kernels have none.
-        let _ = std::fs::write("/proc/self/autogroup", format!("-{SESSION_AHEAD}"));
+        let _ = std::fs::write("/proc/self/autogroup", format!("-{AHEAD}"));
     }
 }
 

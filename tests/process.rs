@@ -263,7 +263,7 @@ async fn what_a_command_leaves_behind_ends_with_it() {
 }
 
 #[actix::test]
-async fn a_tree_that_keeps_forking_away_is_dead_soon() {
+async fn a_tree_that_keeps_forking_away_is_dead_within_two_seconds() {
     let directory = tempfile::tempdir().expect("tempdir");
     // Each generation is in a session of its own and starts the next before it ends.
     let script = "#!/bin/sh\ntrap '' TERM\necho $$ >>generations\nsleep 0.01\nsetsid ./again &\nsetsid sleep 77 &\n";
@@ -276,7 +276,7 @@ async fn a_tree_that_keeps_forking_away_is_dead_soon() {
     let begun = Instant::now();
     stop::kill(&spawned.running).await;
     assert!(
-        begun.elapsed() < Duration::from_secs(10),
+        begun.elapsed() < Duration::from_secs(2),
         "{:?}",
         begun.elapsed()
     );

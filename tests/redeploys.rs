@@ -1,6 +1,7 @@
 //! Many deploys: under load, at once, cancelled, and back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -197,7 +198,13 @@ fn a_rollback_fetches_and_installs_nothing() {
     server.deploy(&with(document("echo", &repo), install));
     repo.commit(&[("VERSION", "2")]);
     server.act("echo", "redeploy").expect(200);
+    let began = Instant::now();
     server.act("echo", "rollback").expect(200);
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(server.visit("/echo/").expect(200).json()["version"], "1");
     let record = server
         .get("/applications/echo/deployments/3")

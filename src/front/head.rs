@@ -372,8 +372,8 @@ pub(super) fn tokens<'f, 'b: 'f>(
 
 /// A byte of a token (RFC 9110 §5.6.2).
 #[must_use]
-pub const fn is_token(byte: u8) -> bool {
-    TOKEN[byte as usize]
+pub fn is_token(byte: u8) -> bool {
+    TOKEN[usize::from(byte)]
 }
 
 /// One look for each byte of a head.

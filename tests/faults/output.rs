@@ -91,7 +91,7 @@ fn a_flood_of_lines_from_one_app_delays_neither_another_nor_the_api() {
                 .then_some(())
         });
         let took = begun.elapsed();
-        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
     }
     server.visit("/quiet/").expect(200);
     let peak = peak_memory(server.pid());

@@ -1,6 +1,7 @@
 //! What a process leaves behind: nothing of it may outlive a stop, a restart or a removal.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -122,7 +123,7 @@ fn no_child_survives(server: &Server) {
 /// Forks as fast as it can, up to a limit that the machine survives; every child does the same.
 const BOMB: &str = r#"
 import os, resource
-resource.setrlimit(resource.RLIMIT_NPROC, (100, 100))
+resource.setrlimit(resource.RLIMIT_NPROC, (200, 200))
 while True:
     try:
         if os.fork() == 0:
@@ -149,8 +150,12 @@ fn a_fork_bomb_is_dead_soon_also_where_there_are_no_control_groups() {
     stops_a_bomb(&server, "news");
 }
 
+/// One at a time: two hundred processes that fork are enough for a machine.
+static BOMBS: Mutex<()> = Mutex::new(());
+
 #[track_caller]
 fn stops_a_bomb(server: &Server, user: &str) {
+    let _alone = BOMBS.lock().unwrap_or_else(PoisonError::into_inner);
     let repo = web_repo("1");
     repo.commit(&[
         (
@@ -177,8 +182,9 @@ fn stops_a_bomb(server: &Server, user: &str) {
     server.act("echo", "stop").expect(200);
     let took = begun.elapsed();
     assert_eq!(processes_of(server.directory()).len(), 1);
-    // Two seconds of the server's, and more for this client, whose requests get a hundredth of the machine.
-    assert!(took < Duration::from_secs(15), "{took:?}");
+    // Two seconds, and as much again for requests on a machine full of it; more where each has to be found.
+    let limit = if has_cgroups(server) { 4 } else { 15 };
+    assert!(took < Duration::from_secs(limit), "{took:?}");
 }
 
 /// Field 19 of proc_pid_stat(5): the nice value.
