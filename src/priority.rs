@@ -29,10 +29,16 @@ pub fn come_first() {
     }
     // Where the kernel shares processors out by sessions (sched(7), "autogroup"), that counts only within one, and each
     // process that an app puts into a session of its own gets a share of its own. A shell's session is not ours to raise.
-    if rustix::process::getsid(None).ok() == Some(rustix::process::getpid()) {
+    if leads_its_session() {
         // Many kernels have none.
         let _ = std::fs::write("/proc/self/autogroup", format!("-{AHEAD}"));
     }
+}
+
+/// Not rustix's `getsid`, which takes the answer for a pid: it is 0 where the session's leader is outside of this
+/// process' pid namespace (pid_namespaces(7)), as for what is started in a container from without.
+fn leads_its_session() -> bool {
+    nix::unistd::getsid(None).is_ok_and(|session| session == nix::unistd::getpid())
 }
 
 /// The level for what is started; `None` if that is what it gets anyway.

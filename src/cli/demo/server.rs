@@ -1,6 +1,7 @@
 //! [`Server`]: the demo's server, a child process of ours.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,7 +18,24 @@ use crate::cli::serve::LISTENING;
 
 /// How long it may take to start, and to stop with all its processes.
 const LIMIT: Duration = Duration::from_secs(30);
-const SETTINGS: &str = "listen = [\"127.0.0.1:0\"]\nallow_file_repos = true\n";
+/// The ports of one demo, and how many such slices there are from the first on.
+const SLICE: u16 = 20;
+const FIRST_PORT: u16 = 8001;
+const SLICES: u16 = 49;
+
+/// The settings of a server with this slice of ports.
+fn settings_of(slice: u16) -> String {
+    let first = FIRST_PORT + slice * SLICE;
+    let last = first + SLICE - 1;
+    format!("listen = [\"127.0.0.1:0\"]\nallow_file_repos = true\nports = \"{first}-{last}\"\n")
+}
+
+/// A slice by chance: a port is found free a moment before the app listens on it, and another demo that starts at the same
+/// instant would find the same one.
+fn random_slice() -> u16 {
+    let random = RandomState::new().build_hasher().finish() % u64::from(SLICES);
+    u16::try_from(random).unwrap_or_default()
+}
 
 /// The demo's server.
 #[derive(Debug)]
@@ -36,7 +54,7 @@ impl Server {
     /// Those of the file system and of the spawn.
     pub fn spawn(binary: &str, scratch: &Path) -> anyhow::Result<Self> {
         let settings = scratch.join("procserver.toml");
-        fs::write(&settings, SETTINGS)?;
+        fs::write(&settings, settings_of(random_slice()))?;
         let mut command = Command::new(binary);
         for (name, _) in std::env::vars_os() {
             // Settings of another server; the level of logging may stay.
