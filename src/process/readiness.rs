@@ -129,6 +129,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
+    use socket2::{Domain, Socket, Type};
+
     use super::*;
 
     fn health(path: Option<&str>) -> HealthCheck {
@@ -142,12 +144,26 @@ mod tests {
 
     #[actix::test]
     async fn a_listener_is_ready_on_the_address_it_has() {
-        for address in ["127.0.0.1:0", "[::1]:0"] {
-            let Ok(listener) = TcpListener::bind(address) else {
-                continue;
-            };
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let bound = listener.local_addr().expect("address");
+        assert_eq!(answering(bound.port(), &health(None)).await, bound);
+        if let Some((listener, _held)) = only_on_ipv6() {
             let bound = listener.local_addr().expect("address");
             assert_eq!(answering(bound.port(), &health(None)).await, bound);
+        }
+    }
+
+    /// A listener on ::1, and what holds the same port of the address that is asked first: another program may listen
+    /// there.
+    fn only_on_ipv6() -> Option<(TcpListener, Socket)> {
+        loop {
+            let listener = TcpListener::bind("[::1]:0").ok()?;
+            let port = listener.local_addr().expect("address").port();
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            if socket.bind(&address.into()).is_ok() {
+                return Some((listener, socket));
+            }
         }
     }
 
