@@ -82,11 +82,13 @@ impl Journal {
         if lines.is_empty() {
             return;
         }
+        let mut text = lines.join(&b'\n');
+        text.push(b'\n');
         let append = Append {
             stream: Stream::Install,
             process: self.step.name().to_owned(),
             release: self.deployment,
-            lines,
+            text,
         };
         // A log that is being restarted loses lines; a deploy does not fail for that.
         let _ = self.log.send(append).await;

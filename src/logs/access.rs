@@ -120,17 +120,20 @@ pub async fn keep_writing(fresh: impl Fn() -> AccessLog, mut source: Source, eve
 /// The lines of each process together: within one batch, which spans a tenth of a second, their order is given up for
 /// one write per process instead of one per line.
 fn by_process(lines: Lines) -> Vec<(std::sync::Arc<str>, Append)> {
-    let mut appends: Vec<(AppLine, Vec<Vec<u8>>)> = Vec::new();
+    let mut appends: Vec<(AppLine, Vec<u8>)> = Vec::new();
     for line in lines.of_apps {
-        let text = lines.text[line.place.clone()].to_vec();
+        let text = &lines.text[line.place.clone()];
         let same =
             |(other, _): &&mut (AppLine, _)| other.app == line.app && other.process == line.process;
         match appends.iter_mut().find(same) {
-            Some((_, texts)) => texts.push(text),
-            None => appends.push((line, vec![text])),
+            Some((_, texts)) => texts.extend_from_slice(text),
+            None => {
+                let text = text.to_vec();
+                appends.push((line, text));
+            }
         }
     }
-    let append = |(line, lines): (AppLine, _)| {
+    let append = |(line, text): (AppLine, _)| {
         let (process, release) = match &line.process {
             Some((process, release)) => (&**process, *release),
             None => (NO_PROCESS, 0),
@@ -139,7 +142,7 @@ fn by_process(lines: Lines) -> Vec<(std::sync::Arc<str>, Append)> {
             stream: Stream::Access,
             process: process.to_owned(),
             release,
-            lines,
+            text,
         };
         (line.app, append)
     };
@@ -159,7 +162,7 @@ mod tests {
             lines.of_apps.push(AppLine {
                 app: (*app).into(),
                 process: process.map(|p| (p.into(), 7)),
-                place: start..lines.text.len() - 1,
+                place: start..lines.text.len(),
             });
         }
         lines
@@ -171,14 +174,14 @@ mod tests {
         let appends = by_process(lines(&[("a", web), ("b", web), ("a", None), ("a", web)]));
         let shown: Vec<_> = appends
             .iter()
-            .map(|(app, a)| (&**app, a.process.as_str(), a.release, a.lines.concat()))
+            .map(|(app, a)| (&**app, a.process.as_str(), a.release, a.text.clone()))
             .collect();
         assert_eq!(
             shown,
             [
-                ("a", "web.1", 7, b"03".to_vec()),
-                ("b", "web.1", 7, b"1".to_vec()),
-                ("a", "router", 0, b"2".to_vec()),
+                ("a", "web.1", 7, b"0\n3\n".to_vec()),
+                ("b", "web.1", 7, b"1\n".to_vec()),
+                ("a", "router", 0, b"2\n".to_vec()),
             ]
         );
     }

@@ -45,7 +45,7 @@ impl<'a> Iterator for Cuts<'a> {
     fn next(&mut self) -> Option<Cut<'a>> {
         let rest = self.rest();
         let window = &rest[..rest.len().min(LONGEST + 1)];
-        if let Some(end) = window.iter().position(|byte| *byte == b'\n') {
+        if let Some(end) = memchr::memchr(b'\n', window) {
             self.consumed += end + 1;
             return Some(Cut {
                 text: &rest[..end],

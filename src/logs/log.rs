@@ -299,39 +299,30 @@ pub struct Append {
     pub process: String,
     /// Release or deployment.
     pub release: u64,
-    /// Lines without newlines.
-    pub lines: Vec<Vec<u8>>,
+    /// Lines, each with its newline.
+    pub text: Vec<u8>,
 }
 
 impl Handler<Append> for Log {
     type Result = ();
 
     fn handle(&mut self, append: Append, ctx: &mut Self::Context) {
-        let cuts: Vec<Cut<'_>> = append.lines.iter().flat_map(|line| cut_one(line)).collect();
-        for lines in cuts.chunks(APPEND_LINES) {
+        let mut cuts = cut(&append.text);
+        loop {
+            let lines: Vec<Cut<'_>> = cuts.by_ref().take(APPEND_LINES).collect();
+            if lines.is_empty() {
+                break;
+            }
             self.store.append(&Batch {
                 stream: append.stream,
                 time: now(),
                 process: &append.process,
                 release: append.release,
-                lines: lines.to_vec(),
+                lines,
             });
         }
         self.settle_later(ctx);
     }
-}
-
-/// A line given without its newline, cut as if it had come through a FIFO.
-fn cut_one(line: &[u8]) -> Vec<Cut<'_>> {
-    let mut cuts = cut(line);
-    let mut lines: Vec<_> = cuts.by_ref().collect();
-    if lines.is_empty() || !cuts.rest().is_empty() {
-        lines.push(Cut {
-            text: cuts.rest(),
-            partial: false,
-        });
-    }
-    lines
 }
 
 /// Reads a log. The stored lines come first, then, when followed, new ones as they are written.

@@ -212,7 +212,7 @@ impl World {
 /// What the actors around an Installer are told.
 enum Told {
     Progress(InstallEvent),
-    Lines(Vec<Vec<u8>>),
+    Lines(Vec<u8>),
     Ended(Exit),
 }
 
@@ -226,7 +226,7 @@ impl Handler<Append> for Witness {
     type Result = ();
     fn handle(&mut self, append: Append, _: &mut Self::Context) {
         self.0
-            .try_send(Told::Lines(append.lines))
+            .try_send(Told::Lines(append.text))
             .expect("it is listened to");
     }
 }
@@ -264,17 +264,16 @@ async fn drive(spec: InstallSpec, when: impl Fn(&str) -> bool, ask: bool) -> Out
             Told::Progress(InstallEvent::Commit(commit)) => outcome.commit = Some(commit),
             Told::Progress(InstallEvent::Done(release)) => outcome.result = Some(Ok(*release)),
             Told::Progress(InstallEvent::Failed(failure)) => outcome.result = Some(Err(*failure)),
-            Told::Lines(lines) => {
-                for line in lines {
-                    let line = String::from_utf8_lossy(&line).into_owned();
-                    match (when(&line), ask) {
+            Told::Lines(text) => {
+                for line in String::from_utf8_lossy(&text).lines() {
+                    match (when(line), ask) {
                         (true, true) => child.addr.do_send(Shutdown),
                         (true, false) => child.kill(),
                         (false, _) => {}
                     }
                     // What prints endlessly must not fill the test's memory either.
                     if outcome.lines.len() < 10_000 {
-                        outcome.lines.push(line);
+                        outcome.lines.push(line.to_owned());
                     }
                 }
             }

@@ -22,14 +22,15 @@ impl App {
         }
     }
 
-    fn write_install_log(&self, deployment: u64, lines: Vec<String>) {
+    fn write_install_log(&self, deployment: u64, mut lines: Vec<String>) {
         // While the log is being restarted lines are lost; nothing else is for that.
         if let (Some(log), false) = (self.log.get(), lines.is_empty()) {
+            lines.push(String::new());
             log.do_send(Append {
                 stream: Stream::Install,
                 process: Step::Start.name().to_owned(),
                 release: deployment,
-                lines: lines.into_iter().map(String::into_bytes).collect(),
+                text: lines.join("\n").into_bytes(),
             });
         }
     }

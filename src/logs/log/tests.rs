@@ -394,7 +394,7 @@ async fn appended_lines_are_cut_like_those_of_processes() {
         stream: Stream::Install,
         process: "fetch".into(),
         release: 7,
-        lines: vec![b"".to_vec(), b"two\nlines".to_vec(), vec![b'x'; 20_000]],
+        text: [b"\ntwo\nlines\n", &[b'x'; 20_000][..], b"\n"].concat(),
     };
     bench.log.send(append).await.unwrap();
     let lines = bench.stored(all(Stream::Install)).await;
