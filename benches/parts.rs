@@ -51,7 +51,7 @@ fn rewriting(c: &mut Criterion) {
         peer: [192, 0, 2, 1].into(),
         local: ([192, 0, 2, 2], 80).into(),
         trusted: false,
-        request_id: "0123456789abcdef0123456789abcdef",
+        request_id: b"0123456789abcdef0123456789abcdef",
         strip: 0,
     };
     let mut out = Vec::with_capacity(2048);

@@ -138,46 +138,50 @@ impl Notes {
         &self,
         out: &mut Vec<u8>,
         clock: &mut Clock,
-        request_id: &str,
+        request_id: &[u8],
         now: Instant,
     ) {
         out.extend_from_slice(b"{\"time\":\"");
         clock.write(out, self.began);
         out.extend_from_slice(b"\",\"request_id\":");
-        text(out, request_id.as_bytes(), LONGEST_TEXT);
+        plain(out, request_id);
         let served = self.served.borrow();
         match &served.app {
             Some((route, _)) => {
                 out.extend_from_slice(b",\"app\":");
-                text(out, route.app.as_bytes(), LONGEST_TEXT);
+                plain(out, route.app.as_bytes());
             }
             None => out.extend_from_slice(b",\"app\":null"),
         }
         match &served.process {
             Some((process, release)) => {
                 out.extend_from_slice(b",\"process\":");
-                text(out, process.as_bytes(), LONGEST_TEXT);
+                plain(out, process.as_bytes());
                 out.extend_from_slice(b",\"release\":");
                 put::decimal(out, *release);
             }
             None => out.extend_from_slice(b",\"process\":null,\"release\":null"),
         }
         let rule = served.app.as_ref().map(|(_, rule)| rule.as_str());
-        quoted(out, "rule", rule.or(served.api.then_some("api")));
+        out.extend_from_slice(b",\"rule\":");
+        word(out, rule.or(served.api.then_some("api")));
         out.extend_from_slice(&self.asked);
         out.extend_from_slice(b",\"status\":");
         put::decimal(out, self.status.get().into());
-        quoted(out, "code", self.code.get());
+        out.extend_from_slice(b",\"code\":");
+        word(out, self.code.get());
         let (from, to) = self.bytes.get();
         out.extend_from_slice(b",\"bytes_in\":");
         put::decimal(out, from);
         out.extend_from_slice(b",\"bytes_out\":");
         put::decimal(out, to);
+        out.extend_from_slice(b",\"first_byte_ms\":");
         match self.first_byte.get() {
-            Some(at) => milliseconds(out, "first_byte_ms", at - self.started),
-            None => out.extend_from_slice(b",\"first_byte_ms\":null"),
+            Some(at) => milliseconds(out, at - self.started),
+            None => out.extend_from_slice(b"null"),
         }
-        milliseconds(out, "total_ms", now - self.started);
+        out.extend_from_slice(b",\"total_ms\":");
+        milliseconds(out, now - self.started);
         out.extend_from_slice(b",\"retries\":");
         put::decimal(out, self.retries.get().into());
         out.extend_from_slice(b"}\n");
@@ -226,17 +230,17 @@ fn asked(
         return;
     };
     out.extend_from_slice(b",\"method\":");
-    text(out, request.method.as_bytes(), LONGEST_TEXT);
+    plain(out, request.method.as_bytes());
     match request.authority {
         Some(authority) => {
             out.extend_from_slice(b",\"host\":");
-            text(out, authority.text.as_bytes(), LONGEST_TEXT);
+            plain(out, authority.text.as_bytes());
         }
         None => out.extend_from_slice(b",\"host\":null"),
     }
     out.extend_from_slice(b",\"path\":");
     text(out, request.target.as_bytes(), LONGEST_TARGET);
-    match request.fields.iter().find(|f| f.is(Name::UserAgent)) {
+    match request.fields.named(Name::UserAgent).next() {
         Some(agent) => {
             out.extend_from_slice(b",\"user_agent\":");
             text(out, agent.value, LONGEST_TEXT);
@@ -245,31 +249,36 @@ fn asked(
     }
 }
 
-/// A word of our own, which needs no escaping.
-fn quoted(out: &mut Vec<u8>, name: &str, word: Option<&str>) {
+/// A word of our own, or none.
+fn word(out: &mut Vec<u8>, word: Option<&str>) {
     match word {
-        Some(word) => put::all(
-            out,
-            [b",\"", name.as_bytes(), b"\":\"", word.as_bytes(), b"\""],
-        ),
-        None => put::all(out, [b",\"", name.as_bytes(), b"\":null"]),
+        Some(word) => plain(out, word.as_bytes()),
+        None => out.extend_from_slice(b"null"),
     }
 }
 
-fn milliseconds(out: &mut Vec<u8>, name: &str, time: std::time::Duration) {
+fn milliseconds(out: &mut Vec<u8>, time: std::time::Duration) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    put::all(out, [b",\"", name.as_bytes(), b"\":"]);
     put::decimal(out, micros / 1000);
     out.push(b'.');
     put::padded::<3>(out, micros);
+}
+
+/// A JSON string of what needs no escaping, as it was checked before: a token, a host, an id, a name of ours.
+fn plain(out: &mut Vec<u8>, bytes: &[u8]) {
+    debug_assert!(bytes.iter().all(|b| is_plain(*b)), "{bytes:?}");
+    put::all(out, [b"\"", &bytes[..bytes.len().min(LONGEST_TEXT)], b"\""]);
+}
+
+fn is_plain(b: u8) -> bool {
+    (b' '..=b'~').contains(&b) & (b != b'"') & (b != b'\\')
 }
 
 /// A JSON string of any bytes; those that are no plain ASCII as `\u00XX`. At most `most` bytes and the quotes.
 fn text(out: &mut Vec<u8>, bytes: &[u8], most: usize) {
     out.push(b'"');
     // Without an early end: the compiler looks at many bytes at once.
-    let plain = |b: u8| (b' '..=b'~').contains(&b) & (b != b'"') & (b != b'\\');
-    if bytes.iter().fold(true, |all, b| all & plain(*b)) {
+    if bytes.iter().fold(true, |all, b| all & is_plain(*b)) {
         out.extend_from_slice(&bytes[..bytes.len().min(most)]);
     } else {
         escaped(out, bytes, most);
@@ -307,7 +316,7 @@ mod tests {
 
     fn line(notes: &Notes) -> Value {
         let mut out = Vec::new();
-        notes.write(&mut out, &mut Clock::default(), "id-1", Instant::now());
+        notes.write(&mut out, &mut Clock::default(), b"id-1", Instant::now());
         assert_eq!(out.pop(), Some(b'\n'));
         assert!(out.iter().all(|b| matches!(b, b' '..=b'~')));
         serde_json::from_slice(&out).unwrap()

@@ -44,7 +44,7 @@ pub struct AppLine {
     pub app: Arc<str>,
     /// The process that was asked and its release; none was when the front end answered itself.
     pub process: Option<(Arc<str>, u64)>,
-    /// The place of the line in the text, without its newline.
+    /// The place of the line in the text, with its newline.
     pub place: Range<usize>,
 }
 
@@ -158,7 +158,7 @@ impl Recorder {
     }
 
     /// Adds the line of a request that has ended now; `at_once` hands it over without waiting for others.
-    pub fn record(&self, notes: &mut Notes, request_id: &str, at_once: bool) {
+    pub fn record(&self, notes: &mut Notes, request_id: &[u8], at_once: bool) {
         let length = {
             let (lines, clock) = &mut *self.gathered.borrow_mut();
             if lines.text.is_empty() {
@@ -173,7 +173,7 @@ impl Recorder {
                 lines.of_apps.push(AppLine {
                     app: Arc::clone(&route.app),
                     process: served.process,
-                    place: start..lines.text.len() - 1,
+                    place: start..lines.text.len(),
                 });
             }
             lines.text.len()
@@ -231,16 +231,16 @@ mod tests {
     async fn lines_wait_for_others_but_not_for_ever() {
         let (sink, mut source) = channel();
         let recorder = Recorder::start(sink);
-        recorder.record(&mut notes(&recorder), "a", false);
+        recorder.record(&mut notes(&recorder), b"a", false);
         let of_app = &mut notes(&recorder);
         of_app.found(&route(), Rule::Path);
-        recorder.record(of_app, "b", false);
+        recorder.record(of_app, b"b", false);
         let lines = source.next().await.unwrap();
         assert_eq!((lines.count, lines.of_apps.len()), (2, 1));
         let place = lines.of_apps[0].place.clone();
         let line = std::str::from_utf8(&lines.text[place]).unwrap();
-        assert!(line.contains("\"request_id\":\"b\"") && line.ends_with('}'));
-        recorder.record(&mut notes(&recorder), "c", false);
+        assert!(line.contains("\"request_id\":\"b\"") && line.ends_with("}\n"));
+        recorder.record(&mut notes(&recorder), b"c", false);
         drop(recorder);
         assert_eq!(source.next().await.unwrap().count, 1);
         assert!(source.next().await.is_none());
@@ -251,7 +251,7 @@ mod tests {
         let (sink, mut source) = channel();
         let recorder = Recorder::start(sink);
         for _ in 0..QUEUE + 3 {
-            recorder.record(&mut notes(&recorder), "a", true);
+            recorder.record(&mut notes(&recorder), b"a", true);
         }
         assert_eq!(source.dropped(), 3);
         assert_eq!(source.dropped(), 0);
@@ -263,7 +263,7 @@ mod tests {
         let (sink, mut source) = channel();
         let recorder = Recorder::start(sink);
         for _ in 0..1000 {
-            recorder.record(&mut notes(&recorder), "a", false);
+            recorder.record(&mut notes(&recorder), b"a", false);
         }
         let lines = source.batches.try_recv().unwrap();
         assert!((FULL..SPACE).contains(&lines.text.len()));

@@ -19,6 +19,7 @@ use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;
 use super::head::{self, MAX_TARGET, Refusal, Request};
+use super::request_id::RequestId;
 use super::request_rules;
 use super::routing::Routed;
 use super::sides::{Backend, Client, Setting};
@@ -126,9 +127,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The one place where a request ends for the access log, but for one that became a tunnel.
-    fn record(&self, notes: Option<Notes>, request_id: &str) {
+    fn record(&self, notes: Option<Notes>, request_id: &RequestId) {
         if let (Some(recorder), Some(mut notes)) = (&self.worker.access, notes) {
-            recorder.record(&mut notes, request_id, self.worker.is_draining());
+            recorder.record(&mut notes, request_id.as_bytes(), self.worker.is_draining());
         }
     }
 
@@ -207,9 +208,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             spare: &self.worker.spare,
             draining: self.worker.is_draining(),
         };
-        Exchange::new(client, backend, head, facts, setting)
-            .run()
-            .await
+        let mut exchange = Exchange::new(client, backend, head, facts, setting);
+        exchange.run().await
     }
 
     /// Reads until a whole head is in the buffer; the answer is its length.

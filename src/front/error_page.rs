@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use super::field::{Field, Name};
+use super::field::Name;
+use super::fields::Fields;
 use super::head::Refusal;
 
 /// What the proxy passes on.
@@ -257,9 +258,8 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
 
 /// Whether the client would rather see HTML: browsers name it, programs seldom do.
 #[must_use]
-pub fn prefers_html(fields: &[Field<'_>]) -> bool {
-    let accepts = fields.iter().filter(|f| f.is(Name::Accept));
-    accepts.into_iter().any(|f| {
+pub fn prefers_html(fields: &Fields<'_>) -> bool {
+    fields.named(Name::Accept).any(|f| {
         f.value
             .windows(9)
             .any(|w| w.eq_ignore_ascii_case(b"text/html"))

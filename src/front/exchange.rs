@@ -130,7 +130,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
     }
 
     /// Runs it to its end.
-    pub async fn run(mut self) -> End {
+    pub async fn run(&mut self) -> End {
         let end = self.drive().await;
         if matches!(end, End::Stale) {
             self.rewind();
@@ -275,10 +275,8 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             Framing::Chunked | Framing::UntilClose => Framing::Chunked,
             other => other,
         };
-        let asked = response
-            .fields
-            .iter()
-            .find(|f| response.status == 426 && f.is(Name::Upgrade));
+        let mut asked = response.fields.named(Name::Upgrade);
+        let asked = asked.find(|_| response.status == 426);
         let down = self.downstream(to, asked.map(|f| f.value));
         if self.down.framed().capacity() == 0 {
             *self.down.framed() = self.spare.take_head();
@@ -299,7 +297,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             framing,
             minor: self.facts.minor,
             keep_alive: self.keep_client,
-            request_id: &self.facts.request_id,
+            request_id: self.facts.request_id.as_bytes(),
             upgrade,
         }
     }
@@ -401,14 +399,22 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
 
     /// Reads and writes what is possible; ready once something was.
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
-        let (mut progress, mut moved) = self.poll_upstream(cx);
-        match self.poll_client(cx) {
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Gone)),
-            Poll::Ready(Ok(in_exchange)) => {
-                moved |= in_exchange;
-                progress = true;
+        let sent = self.poll_send(cx);
+        let received = self.poll_receive(cx);
+        // A part of a head does not move the limit: it has to be whole in time.
+        let mut moved = sent || (received && self.phase == Phase::Body);
+        // Once the request is out there is nothing to do about it any more.
+        let mut progress = received || (sent && !self.up.is_done());
+        // What was received is passed on first; whether the client is still there can be asked then.
+        if !received || !self.down.is_clear() {
+            match self.poll_client(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Gone)),
+                Poll::Ready(Ok(in_exchange)) => {
+                    moved |= in_exchange;
+                    progress = true;
+                }
+                Poll::Pending => {}
             }
-            Poll::Pending => {}
         }
         if let Some(sleep) = &mut self.continue_at
             && sleep.as_mut().poll(cx).is_ready()
@@ -428,33 +434,33 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         self.client.deadline.poll(cx).map(|()| Err(Stop::Timeout))
     }
 
-    /// Writes the request and reads the response: whether there was something, and whether it moves the time limit. A
-    /// part of a head does not: it has to be whole in time.
-    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
-        let (mut read, mut moved) = (false, false);
-        if !self.upload_broken && !self.up.is_clear() {
-            match self.up.poll_write(cx, self.upstream, self.client.input) {
-                Poll::Ready(Ok(())) => moved = true,
-                // It may have answered before it closed.
-                Poll::Ready(Err(_)) => (self.upload_broken, moved) = (true, true),
-                Poll::Pending => {}
-            }
+    /// Writes the request: whether something of it moved.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.upload_broken || self.up.is_clear() {
+            return false;
         }
-        if !self.upstream_ended && !self.upstream_in.holds(SPACE) {
-            let filled = self
-                .upstream_in
-                .poll_fill(cx, self.upstream, SPACE, self.spare);
-            match filled {
-                Poll::Ready(Ok(0)) => (self.upstream_ended, read) = (true, true),
-                Poll::Ready(Ok(_)) => read = true,
-                Poll::Ready(Err(_)) => {
-                    (self.upstream_ended, self.upstream_failed, read) = (true, true, true);
-                }
-                Poll::Pending => {}
-            }
+        let written = self.up.poll_write(cx, self.upstream, self.client.input);
+        // It may have answered before it closed.
+        self.upload_broken = matches!(written, Poll::Ready(Err(_)));
+        written.is_ready()
+    }
+
+    /// Reads the response, until it is whole: whether there was something, or its end.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_whole = self.phase == Phase::Body && self.down.has_ended();
+        if is_whole || self.upstream_ended || self.upstream_in.holds(SPACE) {
+            return false;
         }
-        moved |= read && self.phase == Phase::Body;
-        (read || moved, moved)
+        let filled = self
+            .upstream_in
+            .poll_fill(cx, self.upstream, SPACE, self.spare);
+        match filled {
+            Poll::Ready(Ok(0)) => self.upstream_ended = true,
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(_)) => (self.upstream_ended, self.upstream_failed) = (true, true),
+            Poll::Pending => return false,
+        }
+        true
     }
 
     /// Writes the response and reads the request's body, or, behind it, what tells that the client is gone. The
@@ -467,6 +473,9 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
                 .poll_write(cx, self.client.stream, &mut self.upstream_in);
             if written?.is_ready() {
                 progress = Poll::Ready(Ok(true));
+            }
+            if self.down.is_done() {
+                return progress;
             }
         }
         let space = if self.up.has_ended() { BEHIND } else { SPACE };

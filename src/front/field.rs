@@ -21,11 +21,16 @@ impl<'b> Field<'b> {
     /// A field of this name and value; `None` if the name is no token (RFC 9110 §5.6.2).
     #[must_use]
     pub fn new(name: &'b str, value: &'b [u8]) -> Option<Self> {
-        if name.is_empty() || !name.bytes().all(is_token) {
+        // Without an early end: most are short, and all is well with them.
+        let found = name
+            .bytes()
+            .fold(0, |found, b| found | KIND[usize::from(b)]);
+        if name.is_empty() || found & NO_TOKEN != 0 {
             return None;
         }
-        let like = Name::like(name);
-        let odd = like != Name::Other && name.bytes().any(|b| matches!(b, b'_' | b'.'));
+        let has_other_dashes = found & OTHER_DASH != 0;
+        let like = Name::like(name, has_other_dashes);
+        let odd = like != Name::Other && has_other_dashes;
         Some(Self {
             name,
             value,
@@ -59,6 +64,22 @@ impl<'b> Field<'b> {
         self.odd
     }
 }
+
+/// What a byte makes of a name that it is in.
+const KIND: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < kinds.len() {
+        if !is_token(byte as u8) {
+            kinds[byte] = NO_TOKEN;
+        }
+        byte += 1;
+    }
+    (kinds[b'_' as usize], kinds[b'.' as usize]) = (OTHER_DASH, OTHER_DASH);
+    kinds
+};
+const NO_TOKEN: u8 = 1;
+const OTHER_DASH: u8 = 2;
 
 /// Names that mean something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,19 +170,18 @@ impl Name {
         }
     }
 
-    /// The name that `name` is, or would be with `-` for `_` and `.`.
-    fn like(name: &str) -> Self {
+    /// The name that `name`, a token, is, or would be with `-` for `_` and `.`.
+    fn like(name: &str, has_other_dashes: bool) -> Self {
+        let same = if has_other_dashes { same } else { is };
         let first = name.as_bytes().first().copied().unwrap_or_default();
         let mut known = Self::candidates(name.len(), first).iter();
-        match known.find(|(own, _)| same(own, name)) {
-            Some((_, like)) => *like,
-            None if name
-                .get(..FORWARDED.len())
-                .is_some_and(|s| same(FORWARDED, s)) =>
-            {
-                Self::ForwardedOther
-            }
-            None => Self::Other,
+        if let Some((_, like)) = known.find(|(own, _)| same(own, name)) {
+            return *like;
+        }
+        let begins = |start: &str| same(FORWARDED, start);
+        match name.get(..FORWARDED.len()) {
+            Some(start) if first | 0x20 == b'x' && begins(start) => Self::ForwardedOther,
+            _ => Self::Other,
         }
     }
 
@@ -199,6 +219,13 @@ impl Name {
                 | Self::ForwardedProto
         )
     }
+}
+
+/// Whether a token is `own`, which has lower-case letters, digits and dashes only, in whatever case. Of the bytes of a
+/// token only those letters become others by their bit for case.
+fn is(own: &str, token: &str) -> bool {
+    let pairs = own.bytes().zip(token.bytes());
+    own.len() == token.len() && pairs.fold(true, |all, (own, b)| all & (own == b | 0x20))
 }
 
 /// Whether a name is `own`, which is in lower case, in whatever case and with whatever for the dashes.
@@ -280,6 +307,14 @@ mod tests {
             let folded = name.to_ascii_lowercase().replace(['_', '.'], "-");
             prop_assert_eq!(field(&name).like(), field(&folded).like());
             prop_assert!(same(&folded, &name));
+        }
+
+        #[test]
+        fn comparing_by_the_bit_for_case_is_comparing_without_case(
+            own in prop_oneof!["x-app", "x-request-id", "http2-settings"],
+            token in "[xX`@][-_M.r]([aA!][pPp0][p~P^]|[rR]equest[-mM][Ii][dD$])|[hH]ttp[2Rr][-M_]settings",
+        ) {
+            prop_assert_eq!(is(&own, &token), own.eq_ignore_ascii_case(&token));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
 use super::buffer::Buffer;
+use super::fields::Fields;
 use super::forwarded;
 use super::framing::{BadBody, Decoder, Framing, Piece, chunk_head};
 use super::head;
@@ -158,7 +159,7 @@ impl<'h> Flow<'h> {
         if self.chunked {
             let trailers = self.decoder.trailers();
             let fields = if trailers.is_empty() {
-                Vec::new()
+                Fields::default()
             } else {
                 head::trailers(trailers).map_err(BadBody)?
             };

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use super::field::{Field, Name, same};
+use super::fields::Fields;
 use super::framing::Framing;
 use super::head::{Request, Response, decimal, tokens};
 use super::put;
@@ -20,7 +21,7 @@ pub struct Context<'a> {
     /// Its forwarding fields are believed.
     pub trusted: bool,
     /// Identifies the request.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// Bytes at the front of the target to remove; they become `X-Forwarded-Prefix`.
     pub strip: usize,
 }
@@ -72,8 +73,8 @@ fn pass_fields<'b>(
     let mut appended = Appended {
         last_for: request
             .fields
-            .iter()
-            .rfind(|f| f.is(Name::ForwardedFor))
+            .named(Name::ForwardedFor)
+            .next_back()
             .copied(),
         ..Appended::default()
     };
@@ -184,7 +185,7 @@ impl Appended<'_> {
         if !self.prefix && !prefix.is_empty() {
             field(out, "X-Forwarded-Prefix", prefix.as_bytes());
         }
-        if self.forwarded || request.fields.iter().any(|f| f.is(Name::Forwarded)) {
+        if self.forwarded || request.fields.has(Name::Forwarded) {
             let node = if peer.is_ipv6() {
                 format!("\"[{peer}]\"")
             } else {
@@ -196,7 +197,7 @@ impl Appended<'_> {
             }
             out.extend_from_slice(b"\r\n");
         }
-        field(out, "X-Request-ID", c.request_id.as_bytes());
+        field(out, "X-Request-ID", c.request_id);
     }
 }
 
@@ -210,7 +211,7 @@ pub struct Downstream<'a> {
     /// The connection is kept.
     pub keep_alive: bool,
     /// Identifies the request.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// The protocol that is switched to (101), or asked for (426).
     pub upgrade: Option<&'a [u8]>,
 }
@@ -235,7 +236,7 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
         }
     }
     if response.status >= 200 {
-        field(out, "X-Request-ID", down.request_id.as_bytes());
+        field(out, "X-Request-ID", down.request_id);
         if down.framing == Framing::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
@@ -303,8 +304,8 @@ pub fn trailers(out: &mut Vec<u8>, fields: &[Field<'_>]) {
 
 /// A request id of a client is kept if it is short and plain.
 #[must_use]
-pub fn sane_request_id<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
-    let mut ids = fields.iter().filter(|f| f.is(Name::XRequestId));
+pub fn sane_request_id<'b>(fields: &Fields<'b>) -> Option<&'b str> {
+    let mut ids = fields.named(Name::XRequestId);
     let (Some(id), None) = (ids.next(), ids.next()) else {
         return None;
     };
@@ -345,7 +346,7 @@ fn length(out: &mut Vec<u8>, name: &str, framing: Framing) {
 
 /// Whether a field ends at this hop: hop-by-hop by its name (with `_` and `.` for `-` too, which is how framing fields
 /// are smuggled past), or named in Connection.
-fn is_dropped(fields: &[Field<'_>], f: &Field<'_>) -> bool {
+fn is_dropped(fields: &Fields<'_>, f: &Field<'_>) -> bool {
     if f.like().is_hop_by_hop() {
         // A Trailer announces trailers, which are passed on.
         return !f.is(Name::Trailer);

@@ -4,8 +4,12 @@
 //! needs. `httparse` splits a head into its fields; the rules it is lax about are checked here.
 
 use std::mem::MaybeUninit;
+use std::sync::LazyLock;
+
+use memchr::memmem;
 
 use super::field::{Field, Name};
+use super::fields::Fields;
 use super::framing::Framing;
 use super::host::Authority;
 
@@ -71,7 +75,7 @@ pub struct Request<'b> {
     /// 0 or 1: HTTP/1.0 or HTTP/1.1.
     pub minor: u8,
     /// All fields, in order.
-    pub fields: Vec<Field<'b>>,
+    pub fields: Fields<'b>,
     /// Whom the request is for: from an absolute target, else Host; `None` in HTTP/1.0 without Host.
     pub authority: Option<Authority<'b>>,
     /// The authority came with the target and replaces Host.
@@ -94,7 +98,7 @@ pub struct Response<'b> {
     /// The reason phrase, as it came.
     pub reason: &'b str,
     /// All fields, in order.
-    pub fields: Vec<Field<'b>>,
+    pub fields: Fields<'b>,
     /// How the body is delimited.
     pub framing: Framing,
     /// What Content-Length says, of a message without a body too.
@@ -109,45 +113,35 @@ pub struct Response<'b> {
 /// # Errors
 /// A text when the bytes can be no head: a CR or LF that is not part of a CRLF, or a NUL.
 pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str> {
-    // The last byte seen may be a CR whose LF only comes now.
+    // Of the blank line three bytes may have come before.
     let seen = seen.min(bytes.len());
+    let from = seen.saturating_sub(BLANK.len() - 1);
+    let end = BLANK_LINE
+        .find(&bytes[from..])
+        .map(|at| from + at + BLANK.len());
+    // The last byte may be a CR whose LF only comes now, or then.
     let from = seen - usize::from(bytes[..seen].ends_with(b"\r"));
-    for at in memchr::memchr_iter(b'\n', &bytes[from..]) {
-        let line = &bytes[..from + at];
-        if !line.ends_with(b"\r") {
-            return Err(first_fault(bytes));
-        }
-        if line.ends_with(b"\r\n\r") {
-            let end = line.len() + 1;
-            return match has_whole_lines(&bytes[from..end]) {
-                true => Ok(Some(end)),
-                false => Err(first_fault(bytes)),
-            };
-        }
-    }
-    let complete = bytes.len() - usize::from(bytes.ends_with(b"\r"));
-    match bytes.get(from..complete).is_none_or(has_whole_lines) {
-        true => Ok(None),
+    let until = end.unwrap_or(bytes.len() - usize::from(bytes.ends_with(b"\r")));
+    match bytes.get(from..until).is_none_or(has_whole_lines) {
+        true => Ok(end),
         false => Err(first_fault(bytes)),
     }
 }
 
-/// Of bytes in which each LF follows a CR: whether each CR comes before an LF, and there is no NUL. It counts, which the
-/// compiler does for many bytes at once.
+const BLANK: &[u8] = b"\r\n\r\n";
+
+static BLANK_LINE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(BLANK));
+
+/// Whether each CR comes before an LF, each LF after a CR, and there is no NUL. Without an early end: the compiler looks
+/// at many bytes at once.
 fn has_whole_lines(bytes: &[u8]) -> bool {
-    let (mut returns, mut feeds, mut nul) = (0usize, 0usize, 0);
-    // So many that a sum fits a byte.
-    for part in bytes.chunks(255) {
-        let (mut r, mut f) = (0u8, 0u8);
-        for byte in part {
-            r += u8::from(*byte == b'\r');
-            f += u8::from(*byte == b'\n');
-            nul |= u8::from(*byte == 0);
-        }
-        returns += usize::from(r);
-        feeds += usize::from(f);
-    }
-    nul == 0 && returns == feeds
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return true;
+    };
+    let wrong = |(b, next): (&u8, &u8)| ((*b == b'\r') != (*next == b'\n')) | (*b == 0);
+    let pairs = bytes.iter().zip(&bytes[1..]);
+    let found = pairs.fold(false, |found, pair| found | wrong(pair));
+    !found && *first != b'\n' && !matches!(last, b'\r' | 0)
 }
 
 /// What is wrong first, so that it does not depend on the pieces in which the bytes came.
@@ -279,7 +273,7 @@ pub fn response(bytes: &[u8], to_head: bool) -> Result<Response<'_>, BadResponse
 ///
 /// # Errors
 /// A text with what is wrong.
-pub fn trailers(bytes: &[u8]) -> Result<Vec<Field<'_>>, &'static str> {
+pub fn trailers(bytes: &[u8]) -> Result<Fields<'_>, &'static str> {
     let mut space = [httparse::EMPTY_HEADER; 64];
     match httparse::parse_headers(bytes, &mut space) {
         Ok(httparse::Status::Complete((length, parsed))) if length == bytes.len() => fields(parsed),
@@ -287,19 +281,10 @@ pub fn trailers(bytes: &[u8]) -> Result<Vec<Field<'_>>, &'static str> {
     }
 }
 
-fn fields<'b>(parsed: &[httparse::Header<'b>]) -> Result<Vec<Field<'b>>, &'static str> {
-    let mut fields = Vec::with_capacity(parsed.len());
+fn fields<'b>(parsed: &[httparse::Header<'b>]) -> Result<Fields<'b>, &'static str> {
+    let mut fields = Fields::with_capacity(parsed.len());
     for header in parsed {
         let field = Field::new(header.name, header.value).ok_or("a field name is invalid")?;
-        // Without an early end: the compiler looks at many bytes at once.
-        let control = |b: u8| (b < b' ' && b != b'\t') || b == 0x7f;
-        if header
-            .value
-            .iter()
-            .fold(false, |found, b| found | control(*b))
-        {
-            return Err("a field value has a control byte");
-        }
         fields.push(field);
     }
     Ok(fields)
@@ -313,22 +298,21 @@ pub(super) struct Delimited {
 
 /// Reads Content-Length and Transfer-Encoding: of the first, the same number each time; of the second, one `chunked`;
 /// never both (RFC 9112 §6.1, §6.3).
-pub(super) fn delimited(fields: &[Field<'_>]) -> Result<Delimited, &'static str> {
+pub(super) fn delimited(fields: &Fields<'_>) -> Result<Delimited, &'static str> {
     let mut length = None;
     let mut chunked = false;
-    for field in fields {
-        if field.is(Name::ContentLength) {
-            let number = decimal(field.value).ok_or("Content-Length is not a number")?;
-            if length.is_some_and(|before| before != number) {
-                return Err("two different Content-Lengths");
-            }
-            length = Some(number);
-        } else if field.is(Name::TransferEncoding) {
-            if chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
-                return Err("Transfer-Encoding is not exactly \"chunked\"");
-            }
-            chunked = true;
+    for field in fields.named(Name::ContentLength) {
+        let number = decimal(field.value).ok_or("Content-Length is not a number")?;
+        if length.is_some_and(|before| before != number) {
+            return Err("two different Content-Lengths");
         }
+        length = Some(number);
+    }
+    for field in fields.named(Name::TransferEncoding) {
+        if chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
+            return Err("Transfer-Encoding is not exactly \"chunked\"");
+        }
+        chunked = true;
     }
     if chunked && length.is_some() {
         return Err("both Content-Length and Transfer-Encoding");
@@ -338,21 +322,25 @@ pub(super) fn delimited(fields: &[Field<'_>]) -> Result<Delimited, &'static str>
 
 /// Digits only, no sign, no overflow.
 pub(super) fn decimal(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+    if value.is_empty() {
         return None;
     }
-    std::str::from_utf8(value).ok()?.parse().ok()
+    value.iter().try_fold(0u64, |number, byte| {
+        let digit = u64::from(byte.wrapping_sub(b'0'));
+        let number = number.checked_mul(10)?.checked_add(digit)?;
+        (digit < 10).then_some(number)
+    })
 }
 
 /// Whether Connection lists more than [`MAX_OPTIONS`].
-pub(super) fn has_many_options(fields: &[Field<'_>]) -> bool {
-    let lines = fields.iter().filter(|f| f.is(Name::Connection));
+pub(super) fn has_many_options(fields: &Fields<'_>) -> bool {
+    let lines = fields.named(Name::Connection);
     let options = lines.flat_map(|f| f.value.split(|b| *b == b','));
     options.take(MAX_OPTIONS + 1).count() > MAX_OPTIONS
 }
 
 /// Whether the sender keeps the connection (RFC 9112 §9.3).
-pub(super) fn keeps_alive(fields: &[Field<'_>], minor: u8) -> bool {
+pub(super) fn keeps_alive(fields: &Fields<'_>, minor: u8) -> bool {
     let connection = || tokens(fields, Name::Connection);
     let has = |word: &str| connection().any(|t| t.eq_ignore_ascii_case(word.as_bytes()));
     !has("close") && (minor == 1 || has("keep-alive"))
@@ -360,11 +348,11 @@ pub(super) fn keeps_alive(fields: &[Field<'_>], minor: u8) -> bool {
 
 /// The elements of all lists of this name, blanks removed, empty ones left out.
 pub(super) fn tokens<'f, 'b: 'f>(
-    fields: &'f [Field<'b>],
+    fields: &'f Fields<'b>,
     name: Name,
 ) -> impl Iterator<Item = &'b [u8]> + 'f {
-    let lines = fields.iter().filter(move |f| f.is(name));
-    lines
+    fields
+        .named(name)
         .flat_map(|f| f.value.split(|b| *b == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|t| !t.is_empty())
@@ -372,8 +360,8 @@ pub(super) fn tokens<'f, 'b: 'f>(
 
 /// A byte of a token (RFC 9110 §5.6.2).
 #[must_use]
-pub fn is_token(byte: u8) -> bool {
-    TOKEN[usize::from(byte)]
+pub const fn is_token(byte: u8) -> bool {
+    TOKEN[byte as usize]
 }
 
 /// One look for each byte of a head.

@@ -66,6 +66,25 @@ fn refused_request_lines() {
     assert_eq!(status(&long), 414);
 }
 
+/// Field values are looked at by `httparse`, in blocks of a size that depends on the processor.
+#[test]
+fn a_control_byte_is_refused_wherever_it_is_in_a_value() {
+    for byte in (0..b' ').chain([0x7f]).filter(|b| *b != b'\t') {
+        for at in 0..70 {
+            let mut value = [b'v'; 70];
+            value[at] = byte;
+            let heads = [
+                &b"GET / HTTP/1.1\r\nHost: a\r\nX: "[..],
+                b"HTTP/1.1 200 OK\r\nX: ",
+            ];
+            let [asked, answered] = heads.map(|head| [head, &value, b"\r\n\r\n"].concat());
+            let refused = request(&asked, 9).is_err() && response(&answered, false).is_err();
+            let trailer = [b"X: ", &value[..], b"\r\n\r\n"].concat();
+            assert!(refused && trailers(&trailer).is_err(), "{byte} at {at}");
+        }
+    }
+}
+
 #[test]
 fn refused_fields() {
     for fields in [
@@ -238,7 +257,7 @@ proptest! {
     fn no_field_holds_a_line_end(name in "[A-Za-z -]{1,9}", value in "[a\r\n\t\u{0}: ]{0,12}") {
         let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: {value}\r\n\r\n");
         if let Ok(request) = parse(&text) {
-            for field in request.fields {
+            for field in &request.fields {
                 prop_assert!(!field.value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)));
                 prop_assert!(field.name.bytes().all(is_token));
             }

@@ -27,7 +27,7 @@ impl<'b> Authority<'b> {
                 rest[..end].parse::<std::net::Ipv6Addr>().ok()?;
                 end + 2
             }
-            None => text.find(':').unwrap_or(text.len()),
+            None => memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len()),
         };
         let (host, rest) = text.split_at(end);
         if !host.starts_with('[') && !is_name(host) {
@@ -56,20 +56,39 @@ impl<'b> Authority<'b> {
 /// A name without empty labels, but for the dot at the end of a fully qualified one. Of what RFC 3986 §3.2.2 allows
 /// the comma is left out: someone reads a list of hosts.
 fn is_name(host: &str) -> bool {
-    let byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(&b);
-    host.bytes().all(byte)
-        && is_percent_encoded(host)
-        && !host.starts_with('.')
-        && !host.as_bytes().windows(2).any(|two| two == b"..")
+    let mut before = b'.';
+    for byte in host.bytes() {
+        if !IN_NAME[usize::from(byte)] || (byte, before) == (b'.', b'.') {
+            return false;
+        }
+        before = byte;
+    }
+    is_percent_encoded(host)
 }
+
+/// The bytes of a name.
+const IN_NAME: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        allowed[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let (others, mut at) = (b"-._~!$&'()*+;=%", 0);
+    while at < others.len() {
+        allowed[others[at] as usize] = true;
+        at += 1;
+    }
+    allowed
+};
 
 /// Whether two hexadecimal digits follow each percent sign (RFC 3986 §2.1).
 pub(super) fn is_percent_encoded(text: &str) -> bool {
-    let digits = |part: &str| {
-        let digits = part.as_bytes().get(..2);
+    let text = text.as_bytes();
+    memchr::memchr_iter(b'%', text).all(|at| {
+        let digits = text.get(at + 1..at + 3);
         digits.is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit))
-    };
-    text.split('%').skip(1).all(digits)
+    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 //! connections the message to the replica costs more than itself: each request waits behind all others, and finds
 //! nothing of its own in the processor's cache any more.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+
+use foldhash::HashMap;
 
 use super::field::Name;
 use super::head::Request;
@@ -22,6 +23,7 @@ pub(super) struct KeptRoutes {
     /// It is compared, never read; a table that was replaced must not be kept alive, and its address is not used again
     /// as long as this is here.
     table: Weak<Table>,
+    /// Hosts that a client makes up to be slow to find are found among so many at most.
     by_host: HashMap<Box<str>, (Arc<Wanted>, Found)>,
 }
 
@@ -34,7 +36,7 @@ impl KeptRoutes {
     ) -> Option<(Found, Select)> {
         // In other spellings, and with a name, the replica is asked.
         let host = request.authority?.host;
-        if !self.is_of(table) || request.fields.iter().any(|f| f.is(Name::XApp)) {
+        if !self.is_of(table) || request.fields.has(Name::XApp) {
             return None;
         }
         let (wanted, found) = self.by_host.get(host)?;

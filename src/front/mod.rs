@@ -5,7 +5,7 @@
 //! | what | where |
 //! |---|---|
 //! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, [`visitors`], `drain` |
-//! | what a client may send (pure) | [`head`], [`field`], `request_rules`, [`host`], [`framing`], `upgrade` |
+//! | what a client may send (pure) | [`head`], [`field`], [`fields`], `request_rules`, [`host`], [`framing`], `upgrade` |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `kept_routes`, [`pool`], [`upstream`], [`in_process`] |
 //! | what is told of each request | [`request_id`], [`access_line`] (pure), [`access_log`] |
@@ -24,6 +24,7 @@ pub mod error_page;
 pub mod exchange;
 pub mod facts;
 pub mod field;
+pub mod fields;
 pub mod file_server;
 pub mod flow;
 pub mod forwarded;

@@ -1,12 +1,12 @@
 //! [`Pool`]: connections to backends, kept for the next request; one pool a worker.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 

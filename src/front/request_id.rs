@@ -31,6 +31,17 @@ impl RequestId {
     }
 }
 
+impl RequestId {
+    /// Its text, which is plain ASCII.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Text::Own(digits) => digits,
+            Text::Theirs(text) => text.as_bytes(),
+        }
+    }
+}
+
 impl From<&str> for RequestId {
     fn from(text: &str) -> Self {
         Self(Text::Theirs(text.into()))
@@ -41,10 +52,7 @@ impl Deref for RequestId {
     type Target = str;
 
     fn deref(&self) -> &str {
-        match &self.0 {
-            Text::Own(digits) => std::str::from_utf8(digits).unwrap_or_default(),
-            Text::Theirs(text) => text,
-        }
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

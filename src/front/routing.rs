@@ -137,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Asks the replica, and keeps its answer.
     async fn select(&self, request: &Request<'_>) -> (Option<Selection>, Select) {
-        let x_app = request.fields.iter().find(|f| f.is(Name::XApp));
+        let x_app = request.fields.named(Name::XApp).next();
         let wanted = Wanted {
             x_app: x_app.map(|f| String::from_utf8_lossy(f.value).into()),
             host: request.authority.map_or_else(Box::default, |a| a.routed()),
@@ -163,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             peer: self.peer.ip(),
             local: self.local,
             trusted: self.trusted,
-            request_id: &facts.request_id,
+            request_id: facts.request_id.as_bytes(),
             strip,
         };
         let mut head = self.worker.spare.take_head();

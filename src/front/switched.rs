@@ -54,7 +54,8 @@ impl Drop for LastLine {
         if let (Some(recorder), Some(mut notes)) = (&self.worker.access, facts.notes) {
             let (from, to) = self.carried.get();
             notes.carried(from, to);
-            recorder.record(&mut notes, &facts.request_id, self.worker.is_draining());
+            let id = facts.request_id.as_bytes();
+            recorder.record(&mut notes, id, self.worker.is_draining());
         }
     }
 }

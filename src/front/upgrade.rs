@@ -1,12 +1,13 @@
 //! Upgrades to another protocol: what is offered to an app, and what it may choose (pure; RFC 9110 §7.8).
 
-use super::field::{Field, Name};
+use super::field::Name;
+use super::fields::Fields;
 use super::head::{Response, tokens};
 
 /// The value of Upgrade, where Connection names it. HTTP is not offered, of whatever version: in a tunnel its requests
 /// would pass by all rules of this front end.
-pub(super) fn offered<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
-    let value = fields.iter().find(|f| f.is(Name::Upgrade))?.value;
+pub(super) fn offered<'b>(fields: &Fields<'b>) -> Option<&'b str> {
+    let value = fields.named(Name::Upgrade).next()?.value;
     if !is_named(fields) {
         return None;
     }
@@ -17,7 +18,7 @@ pub(super) fn offered<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
 /// The protocol that a 101 switches to: exactly one, of those that were offered, and named in Connection. Without that
 /// the two ends may disagree whether what follows is still HTTP.
 pub(super) fn chosen<'b>(response: &Response<'b>, offered: Option<&str>) -> Option<&'b [u8]> {
-    let mut upgrades = response.fields.iter().filter(|f| f.is(Name::Upgrade));
+    let mut upgrades = response.fields.named(Name::Upgrade);
     let (Some(upgrade), None) = (upgrades.next(), upgrades.next()) else {
         return None;
     };
@@ -27,7 +28,7 @@ pub(super) fn chosen<'b>(response: &Response<'b>, offered: Option<&str>) -> Opti
 }
 
 /// Whether Connection names Upgrade.
-fn is_named(fields: &[Field<'_>]) -> bool {
+fn is_named(fields: &Fields<'_>) -> bool {
     tokens(fields, Name::Connection).any(|t| t.eq_ignore_ascii_case(b"upgrade"))
 }
 
@@ -41,13 +42,15 @@ fn is_http(protocol: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::front::field::Field;
     use crate::front::head;
 
     #[test]
     fn everything_but_http_is_offered_where_connection_names_it() {
         let fields = |connection: &'static str, upgrade: &'static str| {
-            [("Connection", connection), ("Upgrade", upgrade)]
-                .map(|(name, value)| Field::new(name, value.as_bytes()).unwrap())
+            let named = [("Connection", connection), ("Upgrade", upgrade)];
+            let named = named.map(|(name, value)| Field::new(name, value.as_bytes()).unwrap());
+            Fields::from_iter(named)
         };
         let offer = |connection, upgrade| offered(&fields(connection, upgrade));
         assert_eq!(offer("a, UPGRADE", "echo/1, b"), Some("echo/1, b"));

@@ -218,7 +218,7 @@ fn whatever_is_changed_in_a_request_it_is_refused_or_sent_on_unambiguously() {
         peer: [127, 0, 0, 1].into(),
         local: ([127, 0, 0, 1], 80).into(),
         trusted: false,
-        request_id: "i",
+        request_id: b"i",
         strip: 0,
     };
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;

@@ -245,8 +245,8 @@ fn check_flow(from: Framing, to: Framing, sent: &[u8], sizes: &[u8; 4], whole: &
     if ended && !again.trailers.is_empty() {
         let (kept, came) = (head::trailers(&again.trailers), trailers.expect("checked"));
         let mut came = came.iter();
-        for field in kept.expect("trailers are valid") {
-            assert!(came.any(|f| *f == field), "{field:?} is not in its place");
+        for field in &kept.expect("trailers are valid") {
+            assert!(came.any(|f| *f == *field), "{field:?} is not in its place");
             let name = super::heads::folded(field.name);
             let meant = [
                 "content-length",

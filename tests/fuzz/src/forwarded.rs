@@ -37,7 +37,7 @@ pub fn forwarded(data: &[u8]) {
         peer,
         local: ([192, 0, 2, 2], 8080).into(),
         trusted,
-        request_id: id.unwrap_or("own-id"),
+        request_id: id.unwrap_or("own-id").as_bytes(),
         strip: 4,
     };
     let mut written = Vec::new();
@@ -106,10 +106,7 @@ fn check_fields(request: &Request<'_>, again: &Request<'_>, context: &Context<'_
     };
     let others = again.fields.iter().filter(own).count();
     assert!(context.trusted || others == 0);
-    assert_eq!(
-        only(&again.fields, "x-request-id"),
-        context.request_id.as_bytes()
-    );
+    assert_eq!(only(&again.fields, "x-request-id"), context.request_id);
     assert!(values(&again.fields, "x-app").is_empty());
     check_forwarded_field(request, again, context, authority.text);
 }

@@ -60,7 +60,7 @@ fn check_forwarded(request: &Request<'_>, trusted: bool, strip: usize) {
         peer: [192, 0, 2, 1].into(),
         local: ([192, 0, 2, 2], 8080).into(),
         trusted,
-        request_id: "own-id",
+        request_id: b"own-id",
         strip,
     };
     let mut written = Vec::new();

@@ -32,7 +32,7 @@ pub fn response_head(data: &[u8]) {
         framing,
         minor,
         keep_alive,
-        request_id: "own-id",
+        request_id: b"own-id",
         upgrade,
     };
     check_passed_on(&parsed, &down, is_head);
