@@ -205,6 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let setting = Setting {
             settings: &self.worker.settings,
             spare: &self.worker.spare,
+            date: &self.worker.date,
             draining: self.worker.is_draining(),
         };
         Exchange::new(client, backend, head, facts, setting)

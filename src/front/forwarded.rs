@@ -211,6 +211,8 @@ pub struct Downstream<'a> {
     pub keep_alive: bool,
     /// Identifies the request.
     pub request_id: &'a str,
+    /// The time at which it came, if it does not say when it was made (RFC 9110 §6.6.1).
+    pub date: Option<[u8; 29]>,
     /// The protocol that is switched to (101), or asked for (426).
     pub upgrade: Option<&'a [u8]>,
 }
@@ -236,6 +238,9 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
     }
     if response.status >= 200 {
         field(out, "X-Request-ID", down.request_id.as_bytes());
+        if let Some(date) = down.date {
+            field(out, "Date", &date);
+        }
         if down.framing == Framing::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }

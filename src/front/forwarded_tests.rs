@@ -174,6 +174,7 @@ fn responses_lose_their_hop_by_hop_fields_and_are_framed_anew() {
         minor,
         keep_alive,
         request_id: "id1",
+        date: None,
         upgrade: None,
     };
     let out = |d: Downstream<'_>| {

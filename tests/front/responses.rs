@@ -328,14 +328,14 @@ fn a_kept_connection_that_shows_bytes_is_dropped() {
 #[test]
 fn response_fields_keep_their_order_and_lines() {
     let origin = Origin::answering(
-        "HTTP/1.1 200 Very Fine\r\nB: 1\r\nSet-Cookie: a\r\nConnection: X-Hop\r\nX-Hop: 1\r\nset-cookie: b\r\nKeep-Alive: 1\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 Very Fine\r\nB: 1\r\nDate: d\r\nSet-Cookie: a\r\nConnection: X-Hop\r\nX-Hop: 1\r\nset-cookie: b\r\nKeep-Alive: 1\r\nContent-Length: 0\r\n\r\n",
     );
     let front = Fixture::before(&origin);
     let mut client = front.connect();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: i\r\n\r\n");
     assert_eq!(
         client.response(),
-        "HTTP/1.1 200 Very Fine\r\nB: 1\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 0\r\nX-Request-ID: i\r\n\r\n"
+        "HTTP/1.1 200 Very Fine\r\nB: 1\r\nDate: d\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 0\r\nX-Request-ID: i\r\n\r\n"
     );
 }
 
@@ -488,5 +488,37 @@ fn a_body_that_comes_late_where_none_may_be_is_no_answer_to_the_next_request() {
         ));
         assert!(client.head().starts_with(&head[..12]), "{request} {head}");
         assert_eq!(body(&client.response()), "ok", "{request} {head}");
+    }
+}
+
+#[test]
+fn a_response_without_a_date_gets_one_and_no_other_does() {
+    for (answer, dates) in [
+        (OK, 1),
+        ("HTTP/1.1 304 X\r\n\r\n", 1),
+        ("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", 1),
+        ("HTTP/1.1 200 X\r\ndate: d\r\nContent-Length: 0\r\n\r\n", 0),
+        (
+            "HTTP/1.1 103 X\r\n\r\nHTTP/1.1 200 X\r\nDate: d\r\nContent-Length: 0\r\n\r\n",
+            0,
+        ),
+    ] {
+        let origin = Origin::answering(answer);
+        let front = Fixture::before(&origin);
+        let got = front.talk("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let added: Vec<&str> = got
+            .lines()
+            .filter_map(|line| line.strip_prefix("Date: "))
+            .filter(|date| *date != "d")
+            .collect();
+        assert_eq!(added.len(), dates, "{got}");
+        for date in added {
+            let date = date.strip_suffix(" GMT").unwrap();
+            let format = "%a, %d %b %Y %H:%M:%S";
+            assert!(
+                jiff::civil::DateTime::strptime(format, date).is_ok(),
+                "{got}"
+            );
+        }
     }
 }
