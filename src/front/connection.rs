@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
@@ -30,9 +30,10 @@ use super::worker::Worker;
 /// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;
 
-/// What is read and dropped after the last response, so that the client sees it before a reset (RFC 9112 §9.6).
+/// How long it is waited for more to read and drop after the last response, and how long that goes on at most: a reset
+/// would cost a client the response that sends its whole body before it reads (RFC 9112 §9.6; nginx has 5 and 30 s).
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1 << 20;
+const LINGER_LONGEST: Duration = Duration::from_secs(30);
 
 /// One client connection.
 pub struct Connection<S> {
@@ -325,10 +326,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.stream.shutdown().await.is_err() {
             return;
         }
-        self.deadline.set(LINGER);
-        let mut read = 0;
-        while read < LINGER_BYTES {
+        let end = Instant::now() + LINGER_LONGEST;
+        while Instant::now() < end {
             self.input.consume(usize::MAX);
+            self.deadline.set(LINGER);
             let count = poll_fn(|cx| {
                 let spare = &self.worker.spare;
                 if let Poll::Ready(result) =
@@ -338,9 +339,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 self.deadline.poll(cx).map(|()| 0)
             });
-            match count.await {
-                0 => return,
-                count => read += count,
+            if count.await == 0 {
+                return;
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::fixture::{Fixture, OK, route, until};
-use super::origin::Origin;
+use super::origin::{Origin, read_message};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_1_0: &str = "GET / HTTP/1.0\r\nHost: a\r\n\r\n";
@@ -520,5 +520,28 @@ fn a_response_without_a_date_gets_one_and_no_other_does() {
                 "{got}"
             );
         }
+    }
+}
+
+#[test]
+fn a_client_that_sends_its_whole_body_first_sees_an_early_answer() {
+    let origin = Origin::start(|conn| {
+        read_message(&mut conn.stream, true);
+        conn.send("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
+        conn.record_rest();
+    });
+    // More than the buffers of both ends take.
+    let body = vec![b'x'; 16 << 20];
+    for (limit, status) in [(1 << 20, "413"), (1 << 30, "403")] {
+        let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| s.limits.body = limit);
+        let mut client = front.connect();
+        let length = body.len();
+        client.send(&format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+        ));
+        client.send_bytes(&body);
+        let answer = client.response();
+        assert_eq!(answer.get(9..12), Some(status), "{answer}");
+        client.ends_well();
     }
 }
