@@ -224,14 +224,14 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
         true => html(failure, title, page),
         false => problem(failure, title, page),
     };
-    let kind = if page.html {
-        "text/html; charset=utf-8"
-    } else {
-        "application/problem+json"
+    let kind = match page.html {
+        _ if body.is_empty() => "",
+        true => "Content-Type: text/html; charset=utf-8\r\n",
+        false => "Content-Type: application/problem+json\r\n",
     };
     let _ = write!(
         out,
-        "HTTP/1.1 {} {title}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+        "HTTP/1.1 {} {title}\r\n{kind}Content-Length: {}\r\nCache-Control: no-store\r\n\
          X-Request-ID: {}\r\nDate: {}\r\nServer: procserver\r\n",
         failure.status,
         body.len(),
