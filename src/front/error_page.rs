@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::field::{Field, Name};
 use super::head::Refusal;
+use super::static_path::weight;
 
 /// What the proxy passes on.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -255,15 +256,30 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
     }
 }
 
-/// Whether the client would rather see HTML: browsers name it, programs seldom do.
+/// Whether the client would rather see HTML: browsers name it, programs seldom do, or as what they like less
+/// (RFC 9110 §12.5.1).
 #[must_use]
 pub fn prefers_html(fields: &[Field<'_>]) -> bool {
-    let accepts = fields.iter().filter(|f| f.is(Name::Accept));
-    accepts.into_iter().any(|f| {
-        f.value
-            .windows(9)
-            .any(|w| w.eq_ignore_ascii_case(b"text/html"))
-    })
+    let accepts = || fields.iter().filter(|f| f.is(Name::Accept));
+    let names_html = |value: &[u8]| {
+        let mut words = value.windows(9);
+        words.any(|w| w.eq_ignore_ascii_case(b"text/html"))
+    };
+    if !accepts().any(|f| names_html(f.value)) {
+        return false;
+    }
+    let lines = accepts().filter_map(|f| std::str::from_utf8(f.value).ok());
+    let (mut html, mut json) = (0.0f32, 0.0f32);
+    for item in lines.flat_map(|line| line.split(',')) {
+        let (kind, parameters) = item.split_once(';').unwrap_or((item, ""));
+        let is = |own: &str| kind.trim().eq_ignore_ascii_case(own);
+        if is("text/html") {
+            html = html.max(weight(parameters));
+        } else if is("application/json") || is("application/problem+json") {
+            json = json.max(weight(parameters));
+        }
+    }
+    html > 0.0 && html >= json
 }
 
 fn problem(failure: &Failure, title: &str, page: &Page<'_>) -> String {
@@ -358,6 +374,30 @@ mod tests {
             }
             assert_eq!(text.contains("<h1>"), html);
         }
+    }
+
+    #[test]
+    fn html_is_shown_to_who_likes_it_no_less_than_json() {
+        for (accept, html) in [
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                true,
+            ),
+            ("Text/HTML", true),
+            ("application/json, text/html", true),
+            ("application/json;q=0.5, text/html;q=0.9", true),
+            ("application/json, text/html;q=0.9", false),
+            ("application/problem+json, text/html;q=0.1", false),
+            ("text/html;q=0, */*", false),
+            ("text/html-sandboxed", false),
+            ("application/json", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let field = Field::new("Accept", accept.as_bytes()).unwrap();
+            assert_eq!(prefers_html(&[field]), html, "{accept}");
+        }
+        assert!(!prefers_html(&[]));
     }
 
     #[test]
