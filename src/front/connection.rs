@@ -18,7 +18,7 @@ use super::exchange::Exchange;
 use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;
-use super::head::{self, MAX_TARGET, Refusal, Request};
+use super::head::{self, MAX_LINE, Refusal, Request};
 use super::request_rules;
 use super::routing::Routed;
 use super::sides::{Backend, Client, Setting};
@@ -365,7 +365,7 @@ fn find_head(bytes: &[u8], seen: usize, limit: usize) -> Result<Option<usize>, R
     if let Some(line) = line.filter(|line| *line > 0 && *line >= seen) {
         head::check_request_line(&bytes[..line])?;
     }
-    let too_long = bytes.len() >= limit.min(MAX_TARGET + 64);
+    let too_long = bytes.len() >= limit.min(MAX_LINE);
     if too_long && line.is_none() {
         return Err(Refusal::Target);
     }
@@ -442,6 +442,9 @@ mod tests {
         assert!(matches!(old, Err(Refusal::Malformed(_))));
         assert_eq!(find_head(b"GET / HTTP/1.1\r", 0, 1 << 16), Ok(None));
         assert_eq!(find_head(&[b'a'; 17_000], 0, 1 << 16), Err(Refusal::Target));
+        // In one piece or not.
+        let long = [&[b'a'; 17_000], &b" / HTTP/1.1\r\n"[..]].concat();
+        assert_eq!(find_head(&long, 0, 1 << 16), Err(Refusal::Target));
         assert_eq!(
             find_head(b"GET / HTTP/1.1\r\n\r\n", 0, 17),
             Err(Refusal::TooLarge)
