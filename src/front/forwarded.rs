@@ -165,7 +165,16 @@ impl Appended<'_> {
     fn finish(&self, out: &mut Vec<u8>, request: &Request<'_>, c: &Context<'_>, prefix: &str) {
         let peer = c.peer.to_canonical();
         let authority = request.authority;
-        let port = authority.and_then(|a| a.port).unwrap_or(c.local.port());
+        // Who names a protocol was asked at its own port, not at this one.
+        let of_peer = || {
+            if self.proto {
+                default_port(request)
+            } else {
+                None
+            }
+        };
+        let port = authority.and_then(|a| a.port).or_else(of_peer);
+        let port = port.unwrap_or(c.local.port());
         let host = authority.map_or("", |a| a.text);
         if !self.for_ {
             out.extend_from_slice(b"X-Forwarded-For: ");
@@ -197,6 +206,16 @@ impl Appended<'_> {
             out.extend_from_slice(b"\r\n");
         }
         field(out, "X-Request-ID", c.request_id.as_bytes());
+    }
+}
+
+/// The port of the protocol that X-Forwarded-Proto names first.
+fn default_port(request: &Request<'_>) -> Option<u16> {
+    let protocol = tokens(&request.fields, Name::ForwardedProto).next()?;
+    match protocol.to_ascii_lowercase().as_slice() {
+        b"https" => Some(443),
+        b"http" => Some(80),
+        _ => None,
     }
 }
 
