@@ -326,8 +326,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.stream.shutdown().await.is_err() {
             return;
         }
-        let end = Instant::now() + LINGER_LONGEST;
-        while Instant::now() < end {
+        let begun = Instant::now();
+        let longest = |worker: &Worker| match worker.is_draining() {
+            true => LINGER,
+            false => LINGER_LONGEST,
+        };
+        while begun.elapsed() < longest(&self.worker) {
             self.input.consume(usize::MAX);
             self.deadline.set(LINGER);
             let count = poll_fn(|cx| {
