@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
@@ -18,7 +18,7 @@ use super::exchange::Exchange;
 use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;
-use super::head::{self, MAX_TARGET, Refusal, Request};
+use super::head::{self, MAX_LINE, Refusal, Request};
 use super::request_id::RequestId;
 use super::request_rules;
 use super::routing::Routed;
@@ -31,9 +31,10 @@ use super::worker::Worker;
 /// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;
 
-/// What is read and dropped after the last response, so that the client sees it before a reset (RFC 9112 §9.6).
+/// How long it is waited for more to read and drop after the last response, and how long that goes on at most: a reset
+/// would cost a client the response that sends its whole body before it reads (RFC 9112 §9.6; nginx has 5 and 30 s).
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1 << 20;
+const LINGER_LONGEST: Duration = Duration::from_secs(30);
 
 /// One client connection.
 pub struct Connection<S> {
@@ -206,6 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let setting = Setting {
             settings: &self.worker.settings,
             spare: &self.worker.spare,
+            date: &self.worker.date,
             draining: self.worker.is_draining(),
         };
         let mut exchange = Exchange::new(client, backend, head, facts, setting);
@@ -324,10 +326,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.stream.shutdown().await.is_err() {
             return;
         }
-        self.deadline.set(LINGER);
-        let mut read = 0;
-        while read < LINGER_BYTES {
+        let begun = Instant::now();
+        let longest = |worker: &Worker| match worker.is_draining() {
+            true => LINGER,
+            false => LINGER_LONGEST,
+        };
+        while begun.elapsed() < longest(&self.worker) {
             self.input.consume(usize::MAX);
+            self.deadline.set(LINGER);
             let count = poll_fn(|cx| {
                 let spare = &self.worker.spare;
                 if let Poll::Ready(result) =
@@ -337,9 +343,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 self.deadline.poll(cx).map(|()| 0)
             });
-            match count.await {
-                0 => return,
-                count => read += count,
+            if count.await == 0 {
+                return;
             }
         }
     }
@@ -364,7 +369,7 @@ fn find_head(bytes: &[u8], seen: usize, limit: usize) -> Result<Option<usize>, R
     if let Some(line) = line.filter(|line| *line > 0 && *line >= seen) {
         head::check_request_line(&bytes[..line])?;
     }
-    let too_long = bytes.len() >= limit.min(MAX_TARGET + 64);
+    let too_long = bytes.len() >= limit.min(MAX_LINE);
     if too_long && line.is_none() {
         return Err(Refusal::Target);
     }
@@ -441,6 +446,9 @@ mod tests {
         assert!(matches!(old, Err(Refusal::Malformed(_))));
         assert_eq!(find_head(b"GET / HTTP/1.1\r", 0, 1 << 16), Ok(None));
         assert_eq!(find_head(&[b'a'; 17_000], 0, 1 << 16), Err(Refusal::Target));
+        // In one piece or not.
+        let long = [&[b'a'; 17_000], &b" / HTTP/1.1\r\n"[..]].concat();
+        assert_eq!(find_head(&long, 0, 1 << 16), Err(Refusal::Target));
         assert_eq!(
             find_head(b"GET / HTTP/1.1\r\n\r\n", 0, 17),
             Err(Refusal::TooLarge)

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use super::field::Name;
 use super::fields::Fields;
 use super::head::Refusal;
+use super::static_path::weight;
 
 /// What the proxy passes on.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -225,14 +226,14 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
         true => html(failure, title, page),
         false => problem(failure, title, page),
     };
-    let kind = if page.html {
-        "text/html; charset=utf-8"
-    } else {
-        "application/problem+json"
+    let kind = match page.html {
+        _ if body.is_empty() => "",
+        true => "Content-Type: text/html; charset=utf-8\r\n",
+        false => "Content-Type: application/problem+json\r\n",
     };
     let _ = write!(
         out,
-        "HTTP/1.1 {} {title}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+        "HTTP/1.1 {} {title}\r\n{kind}Content-Length: {}\r\nCache-Control: no-store\r\n\
          X-Request-ID: {}\r\nDate: {}\r\nServer: procserver\r\n",
         failure.status,
         body.len(),
@@ -256,14 +257,30 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
     }
 }
 
-/// Whether the client would rather see HTML: browsers name it, programs seldom do.
+/// Whether the client would rather see HTML: browsers name it, programs seldom do, or as what they like less
+/// (RFC 9110 §12.5.1).
 #[must_use]
 pub fn prefers_html(fields: &Fields<'_>) -> bool {
-    fields.named(Name::Accept).any(|f| {
-        f.value
-            .windows(9)
-            .any(|w| w.eq_ignore_ascii_case(b"text/html"))
-    })
+    let accepts = || fields.named(Name::Accept);
+    let names_html = |value: &[u8]| {
+        let mut words = value.windows(9);
+        words.any(|w| w.eq_ignore_ascii_case(b"text/html"))
+    };
+    if !accepts().any(|f| names_html(f.value)) {
+        return false;
+    }
+    let lines = accepts().filter_map(|f| std::str::from_utf8(f.value).ok());
+    let (mut html, mut json) = (0.0f32, 0.0f32);
+    for item in lines.flat_map(|line| line.split(',')) {
+        let (kind, parameters) = item.split_once(';').unwrap_or((item, ""));
+        let is = |own: &str| kind.trim().eq_ignore_ascii_case(own);
+        if is("text/html") {
+            html = html.max(weight(parameters));
+        } else if is("application/json") || is("application/problem+json") {
+            json = json.max(weight(parameters));
+        }
+    }
+    html > 0.0 && html >= json
 }
 
 fn problem(failure: &Failure, title: &str, page: &Page<'_>) -> String {
@@ -325,6 +342,7 @@ fn title(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::front::field::Field;
     use crate::front::head;
 
     fn page(html: bool) -> Page<'static> {
@@ -358,6 +376,30 @@ mod tests {
             }
             assert_eq!(text.contains("<h1>"), html);
         }
+    }
+
+    #[test]
+    fn html_is_shown_to_who_likes_it_no_less_than_json() {
+        for (accept, html) in [
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                true,
+            ),
+            ("Text/HTML", true),
+            ("application/json, text/html", true),
+            ("application/json;q=0.5, text/html;q=0.9", true),
+            ("application/json, text/html;q=0.9", false),
+            ("application/problem+json, text/html;q=0.1", false),
+            ("text/html;q=0, */*", false),
+            ("text/html-sandboxed", false),
+            ("application/json", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let fields = Fields::from_iter(Field::new("Accept", accept.as_bytes()));
+            assert_eq!(prefers_html(&fields), html, "{accept}");
+        }
+        assert!(!prefers_html(&Fields::default()));
     }
 
     #[test]

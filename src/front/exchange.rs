@@ -23,6 +23,7 @@ use super::forwarded::{self, Downstream};
 use super::framing::Framing;
 use super::front::FrontSettings;
 use super::head::{self, Response};
+use super::http_date::HttpDate;
 use super::sides::{Backend, Client, Setting};
 use super::upgrade;
 use super::upstream::Upstream;
@@ -70,6 +71,7 @@ pub struct Exchange<'c, S> {
     facts: &'c Facts,
     settings: &'c FrontSettings,
     spare: &'c Spare,
+    date: &'c HttpDate,
     draining: bool,
     phase: Phase,
     /// The connection was used before: the backend may have closed it just now.
@@ -111,6 +113,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             facts,
             settings: setting.settings,
             spare: setting.spare,
+            date: setting.date,
             draining: setting.draining,
             phase: Phase::Head { seen: 0 },
             reused: backend.reused,
@@ -277,7 +280,10 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         };
         let mut asked = response.fields.named(Name::Upgrade);
         let asked = asked.find(|_| response.status == 426);
-        let down = self.downstream(to, asked.map(|f| f.value));
+        let mut down = self.downstream(to, asked.map(|f| f.value));
+        if !response.fields.has(Name::Date) {
+            down.date = Some(self.date.now());
+        }
         if self.down.framed().capacity() == 0 {
             *self.down.framed() = self.spare.take_head();
         }
@@ -298,6 +304,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             minor: self.facts.minor,
             keep_alive: self.keep_client,
             request_id: self.facts.request_id.as_bytes(),
+            date: None,
             upgrade,
         }
     }

@@ -90,6 +90,8 @@ pub enum Name {
     Connection,
     /// `Content-Length`.
     ContentLength,
+    /// `Date`.
+    Date,
     /// `Expect`.
     Expect,
     /// `Forwarded`.
@@ -138,6 +140,7 @@ impl Name {
     fn candidates(length: usize, first: u8) -> &'static [(&'static str, Self)] {
         match (length, first | 0x20) {
             (2, b't') => &[("te", Self::Te)],
+            (4, b'd') => &[("date", Self::Date)],
             (4, b'h') => &[("host", Self::Host)],
             (5, b'x') => &[("x-app", Self::XApp)],
             // It is no such field, but programs that run as CGI take it for the address of their own proxy.

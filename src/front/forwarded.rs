@@ -166,7 +166,16 @@ impl Appended<'_> {
     fn finish(&self, out: &mut Vec<u8>, request: &Request<'_>, c: &Context<'_>, prefix: &str) {
         let peer = c.peer.to_canonical();
         let authority = request.authority;
-        let port = authority.and_then(|a| a.port).unwrap_or(c.local.port());
+        // Who names a protocol was asked at its own port, not at this one.
+        let of_peer = || {
+            if self.proto {
+                default_port(request)
+            } else {
+                None
+            }
+        };
+        let port = authority.and_then(|a| a.port).or_else(of_peer);
+        let port = port.unwrap_or(c.local.port());
         let host = authority.map_or("", |a| a.text);
         if !self.for_ {
             out.extend_from_slice(b"X-Forwarded-For: ");
@@ -201,6 +210,16 @@ impl Appended<'_> {
     }
 }
 
+/// The port of the protocol that X-Forwarded-Proto names first.
+fn default_port(request: &Request<'_>) -> Option<u16> {
+    let protocol = tokens(&request.fields, Name::ForwardedProto).next()?;
+    match protocol.to_ascii_lowercase().as_slice() {
+        b"https" => Some(443),
+        b"http" => Some(80),
+        _ => None,
+    }
+}
+
 /// How a response is sent to a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Downstream<'a> {
@@ -212,6 +231,8 @@ pub struct Downstream<'a> {
     pub keep_alive: bool,
     /// Identifies the request.
     pub request_id: &'a [u8],
+    /// The time at which it came, if it does not say when it was made (RFC 9110 §6.6.1).
+    pub date: Option<[u8; 29]>,
     /// The protocol that is switched to (101), or asked for (426).
     pub upgrade: Option<&'a [u8]>,
 }
@@ -237,6 +258,9 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
     }
     if response.status >= 200 {
         field(out, "X-Request-ID", down.request_id);
+        if let Some(date) = down.date {
+            field(out, "Date", &date);
+        }
         if down.framing == Framing::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }

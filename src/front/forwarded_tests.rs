@@ -64,6 +64,29 @@ fn a_trusted_peer_is_believed_and_appended_to() {
 }
 
 #[test]
+fn the_port_is_that_of_the_protocol_that_a_trusted_peer_names() {
+    let port = |host: &str, fields: &str, trusted: bool| {
+        let context = Context {
+            local: "192.168.0.1:8080".parse().unwrap(),
+            ..context(trusted, 0)
+        };
+        let came = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
+        let out = forwarded(&came, &context);
+        let (_, port) = out.split_once("X-Forwarded-Port: ").unwrap();
+        port.lines().next().unwrap().to_owned()
+    };
+    let https = "X-Forwarded-Proto: HTTPS\r\n";
+    assert_eq!(port("a", https, true), "443");
+    assert_eq!(port("a", "X-Forwarded-Proto: http, https\r\n", true), "80");
+    assert_eq!(port("a", "X-Forwarded-Proto: x\r\n", true), "8080");
+    assert_eq!(port("a:81", https, true), "81");
+    let named = format!("{https}X-Forwarded-Port: 82\r\n");
+    assert_eq!(port("a", &named, true), "82");
+    assert_eq!(port("a", "", true), "8080");
+    assert_eq!(port("a", https, false), "8080");
+}
+
+#[test]
 fn forwarded_is_replaced_if_it_came() {
     let came = "GET / HTTP/1.1\r\nHost: a:81\r\nForwarded: for=evil\r\n\r\n";
     let out = forwarded(came, &context(false, 0));
@@ -174,6 +197,7 @@ fn responses_lose_their_hop_by_hop_fields_and_are_framed_anew() {
         minor,
         keep_alive,
         request_id: b"id1",
+        date: None,
         upgrade: None,
     };
     let out = |d: Downstream<'_>| {

@@ -22,6 +22,9 @@ const MAX_OPTIONS: usize = 64;
 /// Bytes of a request target at most; RFC 9112 §3 asks for 8,000 at least.
 pub const MAX_TARGET: usize = 16 * 1024;
 
+/// Bytes of a request line at which it is not read on.
+pub(super) const MAX_LINE: usize = MAX_TARGET + 64;
+
 /// Why a request head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -189,6 +192,9 @@ pub fn request(bytes: &[u8], max_fields: usize) -> Result<Request<'_>, Refusal> 
 
 /// The request line is method, target and version with one blank between them; `httparse` allows more.
 pub(super) fn check_request_line(line: &[u8]) -> Result<(), Refusal> {
+    if line.len() >= MAX_LINE {
+        return Err(Refusal::Target);
+    }
     let mut words = line.split(|b| *b == b' ');
     let (method, target, version) = (words.next(), words.next(), words.next());
     let (Some(method), Some(target), Some(version), None) = (method, target, version, words.next())

@@ -109,6 +109,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 };
                 (Target::App(chosen, select), strip)
             }
+            // No resource is asked for, but whoever it reaches (RFC 9110 §9.3.7).
+            Some(Selection::Api | Selection::NotFound)
+                if request.target == "*" && select.wanted.x_app.is_none() =>
+            {
+                return Routed::Failed(Failure::options());
+            }
             Some(Selection::Api) => (Target::Api, 0),
             Some(Selection::NotFound) => return Routed::Failed(Failure::not_found()),
             Some(Selection::Unavailable(found, why)) => {

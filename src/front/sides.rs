@@ -3,6 +3,7 @@
 use super::buffer::{Buffer, Spare};
 use super::deadline::Deadline;
 use super::front::FrontSettings;
+use super::http_date::HttpDate;
 use super::upstream::Upstream;
 
 /// The client's side of an exchange.
@@ -32,6 +33,8 @@ pub struct Setting<'c> {
     pub settings: &'c FrontSettings,
     /// Buffers to read into.
     pub spare: &'c Spare,
+    /// The Date of responses that have none.
+    pub date: &'c HttpDate,
     /// The front end drains: no connection is kept.
     pub draining: bool,
 }

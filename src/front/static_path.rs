@@ -155,7 +155,7 @@ pub fn accepted(fields: &[Field<'_>]) -> Vec<Coding> {
 }
 
 /// The value of `q=…`; one that makes no sense counts as a refusal.
-fn weight(parameters: &str) -> f32 {
+pub(super) fn weight(parameters: &str) -> f32 {
     let mut parameters = parameters.split(';').filter_map(|p| p.split_once('='));
     let q = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
     q.map_or(1.0, |(_, value)| value.trim().parse().unwrap_or(0.0))

@@ -17,6 +17,7 @@ use super::connection::Connection;
 use super::drain::Drain;
 use super::file_server::FileServer;
 use super::front::FrontSettings;
+use super::http_date::HttpDate;
 use super::in_process::{Connector, ConnectorFactory};
 use super::kept_routes::KeptRoutes;
 use super::listener::Sockets;
@@ -70,6 +71,8 @@ pub struct Worker {
     pub pool: Pool,
     /// Buffers for responses.
     pub spare: Spare,
+    /// The Date of responses that have none.
+    pub date: HttpDate,
     /// Opens pipes to the API.
     pub api: Connector,
     /// Answers with static files.
@@ -146,6 +149,7 @@ impl Worker {
             table: plan.table.clone(),
             pool: Pool::default(),
             spare: Spare::default(),
+            date: HttpDate::default(),
             api: (plan.api)(),
             drain: Drain::start(plan.draining.clone()),
             files: FileServer::default(),

@@ -1,7 +1,8 @@
 //! While things change: routes, releases, the server itself.
 
+use std::io::Write as _;
 use std::sync::{Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procserver::router::table::{Availability, Route};
 
@@ -169,4 +170,23 @@ fn what_does_not_finish_within_the_drain_time_is_cut_off() {
     front.begin_stop();
     assert_eq!(client.rest(), "");
     front.join();
+}
+
+#[test]
+fn who_goes_on_sending_behind_an_answer_does_not_hold_up_a_stop() {
+    let origin = Origin::answering(OK);
+    let drain = Duration::from_secs(60);
+    let mut front = Fixture::tuned(vec![route("blog", &[&origin])], |s| s.drain = drain);
+    let mut client = front.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n");
+    assert!(client.response().starts_with("HTTP/1.1 413 "));
+    let sending = std::thread::spawn(move || {
+        while client.stream.write_all(b"x").is_ok() {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    });
+    let begun = Instant::now();
+    front.join();
+    assert!(begun.elapsed() < drain / 4, "{:?}", begun.elapsed());
+    sending.join().unwrap();
 }

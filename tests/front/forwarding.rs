@@ -372,6 +372,7 @@ fn options_that_may_go_no_further_is_answered_here() {
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.contains("\r\nAllow: GET, HEAD, POST,"), "{answer}");
         assert!(answer.contains("\r\nContent-Length: 0\r\n"), "{answer}");
+        assert!(!answer.contains("Content-Type"), "{answer}");
     }
     assert!(origin.received_nothing());
 }

@@ -361,6 +361,15 @@ fn absolute_and_asterisk_targets_are_understood() {
     client.send("OPTIONS * HTTP/1.1\r\nHost: blog\r\n\r\n");
     assert_eq!(status(&client.response()), "200");
     assert!(origin.received().starts_with("OPTIONS * HTTP/1.1\r\n"));
+    for host in ["other", "api.local"] {
+        client.send(&format!("OPTIONS * HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let answer = client.response();
+        assert_eq!(status(&answer), "200", "{answer}");
+        assert!(answer.contains("\r\nAllow: GET, HEAD, POST,"), "{answer}");
+    }
+    client.send("OPTIONS * HTTP/1.1\r\nHost: other\r\nX-App: none\r\n\r\n");
+    assert_eq!(status(&client.response()), "404");
+    assert!(origin.received_nothing());
 }
 
 #[test]

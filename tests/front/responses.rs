@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::fixture::{Fixture, OK, route, until};
-use super::origin::Origin;
+use super::origin::{Origin, read_message};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_1_0: &str = "GET / HTTP/1.0\r\nHost: a\r\n\r\n";
@@ -328,14 +328,14 @@ fn a_kept_connection_that_shows_bytes_is_dropped() {
 #[test]
 fn response_fields_keep_their_order_and_lines() {
     let origin = Origin::answering(
-        "HTTP/1.1 200 Very Fine\r\nB: 1\r\nSet-Cookie: a\r\nConnection: X-Hop\r\nX-Hop: 1\r\nset-cookie: b\r\nKeep-Alive: 1\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 Very Fine\r\nB: 1\r\nDate: d\r\nSet-Cookie: a\r\nConnection: X-Hop\r\nX-Hop: 1\r\nset-cookie: b\r\nKeep-Alive: 1\r\nContent-Length: 0\r\n\r\n",
     );
     let front = Fixture::before(&origin);
     let mut client = front.connect();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: i\r\n\r\n");
     assert_eq!(
         client.response(),
-        "HTTP/1.1 200 Very Fine\r\nB: 1\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 0\r\nX-Request-ID: i\r\n\r\n"
+        "HTTP/1.1 200 Very Fine\r\nB: 1\r\nDate: d\r\nSet-Cookie: a\r\nset-cookie: b\r\nContent-Length: 0\r\nX-Request-ID: i\r\n\r\n"
     );
 }
 
@@ -488,5 +488,60 @@ fn a_body_that_comes_late_where_none_may_be_is_no_answer_to_the_next_request() {
         ));
         assert!(client.head().starts_with(&head[..12]), "{request} {head}");
         assert_eq!(body(&client.response()), "ok", "{request} {head}");
+    }
+}
+
+#[test]
+fn a_response_without_a_date_gets_one_and_no_other_does() {
+    for (answer, dates) in [
+        (OK, 1),
+        ("HTTP/1.1 304 X\r\n\r\n", 1),
+        ("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", 1),
+        ("HTTP/1.1 200 X\r\ndate: d\r\nContent-Length: 0\r\n\r\n", 0),
+        (
+            "HTTP/1.1 103 X\r\n\r\nHTTP/1.1 200 X\r\nDate: d\r\nContent-Length: 0\r\n\r\n",
+            0,
+        ),
+    ] {
+        let origin = Origin::answering(answer);
+        let front = Fixture::before(&origin);
+        let got = front.talk("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let added: Vec<&str> = got
+            .lines()
+            .filter_map(|line| line.strip_prefix("Date: "))
+            .filter(|date| *date != "d")
+            .collect();
+        assert_eq!(added.len(), dates, "{got}");
+        for date in added {
+            let date = date.strip_suffix(" GMT").unwrap();
+            let format = "%a, %d %b %Y %H:%M:%S";
+            assert!(
+                jiff::civil::DateTime::strptime(format, date).is_ok(),
+                "{got}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_client_that_sends_its_whole_body_first_sees_an_early_answer() {
+    let origin = Origin::start(|conn| {
+        read_message(&mut conn.stream, true);
+        conn.send("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
+        conn.record_rest();
+    });
+    // More than the buffers of both ends take.
+    let body = vec![b'x'; 16 << 20];
+    for (limit, status) in [(1 << 20, "413"), (1 << 30, "403")] {
+        let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| s.limits.body = limit);
+        let mut client = front.connect();
+        let length = body.len();
+        client.send(&format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+        ));
+        client.send_bytes(&body);
+        let answer = client.response();
+        assert_eq!(answer.get(9..12), Some(status), "{answer}");
+        client.ends_well();
     }
 }

@@ -71,7 +71,10 @@ fn lines_of(fields: &[u8]) -> Vec<u8> {
 fn check_fields(request: &Request<'_>, again: &Request<'_>, context: &Context<'_>) {
     let peer = context.peer.to_canonical();
     let authority = request.authority.expect("HTTP/1.1 has one");
-    let port = authority.port.unwrap_or(8080).to_string();
+    let port = authority
+        .port
+        .unwrap_or_else(|| default_port(request, context));
+    let port = port.to_string();
     let mut forwarded = vec![
         ("x-forwarded-for", peer.to_string().into_bytes()),
         ("x-forwarded-proto", b"http".to_vec()),
@@ -109,6 +112,18 @@ fn check_fields(request: &Request<'_>, again: &Request<'_>, context: &Context<'_
     assert_eq!(only(&again.fields, "x-request-id"), context.request_id);
     assert!(values(&again.fields, "x-app").is_empty());
     check_forwarded_field(request, again, context, authority.text);
+}
+
+/// That of the protocol that a trusted peer names first, else the listener's.
+fn default_port(request: &Request<'_>, context: &Context<'_>) -> u16 {
+    let lines = values(&request.fields, "x-forwarded-proto");
+    let mut named = lines.iter().flat_map(|line| line.split(|b| *b == b','));
+    let first = named.find(|word| !word.trim_ascii().is_empty());
+    match first.map(|word| word.trim_ascii().to_ascii_lowercase()) {
+        Some(word) if context.trusted && word == b"https" => 443,
+        Some(word) if context.trusted && word == b"http" => 80,
+        _ => 8080,
+    }
 }
 
 /// `Forwarded` (RFC 7239) is written only where it came.

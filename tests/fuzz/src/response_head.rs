@@ -33,6 +33,7 @@ pub fn response_head(data: &[u8]) {
         minor,
         keep_alive,
         request_id: b"own-id",
+        date: None,
         upgrade,
     };
     check_passed_on(&parsed, &down, is_head);
