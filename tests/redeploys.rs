@@ -119,6 +119,17 @@ fn an_app_that_cannot_run_twice_is_recreated_while_its_requests_wait() {
 }
 
 #[test]
+fn a_release_that_cannot_start_in_the_place_of_the_old_one_gives_it_back() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let recreate = json!({ "strategy": "recreate" });
+    server.deploy(&with(document("echo", &repo), recreate));
+    repo.commit(&[("Procfile", "web: exit 3\n"), ("VERSION", "2")]);
+    server.act("echo", "redeploy").expect(422);
+    assert_eq!(server.visit("/echo/").expect(200).json()["version"], "1");
+    assert_eq!(server.status("echo")["release"], 1);
+}
+
+#[test]
 fn of_ten_deploys_at_once_one_runs_the_newest_waits_and_the_rest_are_superseded() {
     let (server, repo) = (Server::start(), web_repo("1"));
     let install = json!({ "install": ["until [ -e $STORAGE_DIR/go ]; do sleep 0.02; done"] });
