@@ -54,6 +54,7 @@ impl App {
         }
         match serving {
             Some(batch) if batch.is_crashlooping() => AppState::Crashlooping,
+            Some(batch) if self.unproven.contains(&batch.runnable.id()) => AppState::Failed,
             Some(_) => AppState::Running,
             None if self.life.active().is_some() => AppState::Running,
             None => AppState::Failed,
