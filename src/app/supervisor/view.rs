@@ -61,6 +61,14 @@ impl App {
         }
     }
 
+    /// Why nothing has got ready, of an app that is [`AppState::Failed`].
+    fn why_failed(&self) -> Option<String> {
+        let last = self.deployments.last()?;
+        let failure = last.failure.as_ref()?;
+        let told = || format!("deployment {} failed: {failure}", last.id);
+        (self.state() == AppState::Failed).then(told)
+    }
+
     fn summary(&self) -> Summary {
         Summary {
             name: self.name().to_owned(),
@@ -72,6 +80,7 @@ impl App {
     fn status(&self) -> Status {
         let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
         warnings.extend(self.left_out());
+        warnings.extend(self.why_failed());
         let mut processes = Vec::new();
         for batch in self.batches.values() {
             let runnable = &batch.runnable;
