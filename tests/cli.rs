@@ -291,6 +291,9 @@ fn what_the_api_refuses_exits_1_and_wrong_usage_2() {
         let finished = run(&server, usage);
         assert_eq!(finished.code, Some(2), "{usage:?}: {finished:?}");
     }
+    let no_url = finish(procserver().args(["apps", "--server", "127.0.0.1:80"]));
+    assert_eq!(no_url.code, Some(2), "{no_url:?}");
+    assert!(no_url.stderr.contains("http://HOST:PORT"), "{no_url:?}");
 }
 
 #[test]

@@ -37,7 +37,13 @@ fn a_repository_without_a_procfile_is_told_to_add_one() {
             .contains("has no Procfile"),
         "{failure}"
     );
-    assert_eq!(server.status("empty")["state"], "failed");
+    let status = server.status("empty");
+    assert_eq!(status["state"], "failed");
+    let told = status["warnings"].to_string();
+    assert!(
+        told.contains("deployment 1 failed") && told.contains("has no Procfile"),
+        "{status}"
+    );
 }
 
 #[test]

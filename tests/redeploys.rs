@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::fixture::{document, web_repo, with};
+use crate::support::fixture::{document, web_files, web_repo, with};
 use crate::support::machine::processes_of;
 use crate::support::repo::Repo;
 use crate::support::server::Server;
@@ -116,6 +116,63 @@ fn an_app_that_cannot_run_twice_is_recreated_while_its_requests_wait() {
         assert!(versions.is_sorted(), "{versions:?}");
     }
     assert_eq!(server.process("echo", "web.1")["restarts"], 0);
+}
+
+#[test]
+fn a_release_that_cannot_start_in_the_place_of_the_old_one_gives_it_back() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let recreate = json!({ "strategy": "recreate" });
+    server.deploy(&with(document("echo", &repo), recreate));
+    repo.commit(&[("Procfile", "web: exit 3\n"), ("VERSION", "2")]);
+    server.act("echo", "redeploy").expect(422);
+    assert_eq!(server.visit("/echo/").expect(200).json()["version"], "1");
+    assert_eq!(server.status("echo")["release"], 1);
+}
+
+#[test]
+fn a_release_that_did_not_start_is_not_kept_and_takes_no_place_of_one_that_did() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let patch = json!({ "keep_releases": 2 });
+    server.deploy(&with(document("echo", &repo), patch));
+    let kept = || {
+        let releases = server.get("/applications/echo/releases").json();
+        let ids = releases.as_array().unwrap().iter();
+        ids.map(|r| r["id"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    repo.commit(&[("VERSION", "2")]);
+    server.act("echo", "redeploy").expect(200);
+    for _ in 0..3 {
+        repo.commit(&[("Procfile", "web: exit 3\n")]);
+        server.act("echo", "redeploy").expect(422);
+    }
+    eventually("only those that ran are kept", SOON, || {
+        (kept() == [1, 2]).then_some(())
+    });
+    repo.commit(&web_files("3"));
+    server.act("echo", "redeploy").expect(200);
+    eventually("the oldest goes when it has ended", SOON, || {
+        (kept() == [2, 6]).then_some(())
+    });
+    server.act("echo", "rollback").expect(200);
+    assert_eq!(server.visit("/echo/").expect(200).json()["version"], "2");
+}
+
+#[test]
+fn the_release_of_a_first_deploy_that_failed_is_gone_after_one_that_succeeds() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    repo.commit(&[("Procfile", "web: exit 3\n")]);
+    server
+        .send_and_wait("POST", "/applications", &document("echo", &repo))
+        .expect(422);
+    assert_eq!(server.status("echo")["state"], "failed");
+    repo.commit(&web_files("2"));
+    server.act("echo", "redeploy").expect(200);
+    assert_eq!(server.status("echo")["state"], "running");
+    eventually("it is not kept", SOON, || {
+        let releases = server.get("/applications/echo/releases").json();
+        (releases.as_array().unwrap().len() == 1).then_some(())
+    });
+    server.act("echo", "rollback").expect(404);
 }
 
 #[test]

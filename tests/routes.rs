@@ -6,6 +6,7 @@ use crate::support::command::{finish, procserver};
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::http::Request;
 use crate::support::server::Server;
+use crate::support::wait::{SOON, eventually};
 
 fn server_with_two_apps() -> (Server, u16) {
     let (server, repo) = (Server::start(), web_repo("1"));
@@ -102,4 +103,18 @@ fn the_command_says_the_same() {
         (&json!("wiki"), &json!("x-app"))
     );
     assert_eq!(route(&[]).lines().count(), 3);
+}
+
+#[test]
+fn a_port_that_is_taken_is_a_warning_until_it_is_free() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let port = server.spare_port();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    server.deploy(&with(document("echo", &repo), json!({ "port": port })));
+    let warnings = || server.status("echo")["warnings"].to_string();
+    eventually("it is told", SOON, || {
+        warnings().contains(&format!("port {port}: ")).then_some(())
+    });
+    drop(taken);
+    eventually("it is over", SOON, || (warnings() == "[]").then_some(()));
 }

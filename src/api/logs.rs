@@ -105,7 +105,8 @@ fn process(text: &str) -> Result<String, &'static str> {
 
 /// A time, or how long ago.
 fn moment(text: &str) -> Result<Timestamp, &'static str> {
-    if let Ok(time) = text.parse() {
+    // A plus that is not escaped comes as a space: `date --iso-8601=seconds` has one.
+    if let Ok(time) = text.parse().or_else(|_| text.replace(' ', "+").parse()) {
         return Ok(time);
     }
     humantime::parse_duration(text)
@@ -186,6 +187,8 @@ mod tests {
             (None, Some("2026-11-22T10:15:30Z".parse().unwrap()))
         );
         assert!(query("since=10m", LogFormat::Text).since.unwrap() < Timestamp::now());
+        let unescaped = query("since=2026-11-22T12:15:30+02:00", LogFormat::Text);
+        assert_eq!(unescaped.since, since.since);
         assert!(query("", LogFormat::Events).follow);
         assert!(!query("follow=false", LogFormat::Events).follow);
     }

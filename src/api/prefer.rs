@@ -26,8 +26,14 @@ fn wait_of(field: &str) -> Option<Duration> {
         .split([',', ';'])
         .filter_map(|preference| preference.split_once('='))
         .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
-        .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
-        .map(|seconds: u64| Duration::from_secs(seconds).min(LONGEST_WAIT))
+        .and_then(|(_, seconds)| seconds_of(seconds.trim().trim_matches('"')))
+        .map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT))
+}
+
+fn seconds_of(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    // All digits and no number: it is too large for one.
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -41,7 +47,10 @@ mod tests {
             ("respond-async, Wait = \"5\"", Some(5)),
             ("wait=0", Some(0)),
             ("wait=99999999", Some(3600)),
+            ("wait=99999999999999999999999", Some(3600)),
             ("wait=-1", None),
+            ("wait=+1", None),
+            ("wait=", None),
             ("wait=ten", None),
             ("wait", None),
             ("return=minimal", None),

@@ -25,10 +25,7 @@ impl Query {
         let mut parameters = BTreeMap::new();
         for (name, value) in pairs {
             if !known.contains(&name.as_str()) {
-                let detail = format!(
-                    "there is no such parameter here: known are {}",
-                    known.join(", ")
-                );
+                let detail = format!("is not known here: known are {}", known.join(", "));
                 return Err(invalid(&name, &detail));
             }
             parameters.insert(name, value);

@@ -16,6 +16,7 @@ use crate::app::config::Rules;
 use crate::app::name::AppName;
 use crate::app::supervisor::{App, Inspect, View};
 use crate::events::Feed;
+use crate::front::listener::Closed;
 use crate::supervision::ChildRef;
 
 /// Control actors never block; one that is silent for so long is stuck.
@@ -38,6 +39,8 @@ pub struct ApiState {
     pub events: Feed,
     /// Turns true when the server stops: answers that never end by themselves end then.
     pub closing: watch::Receiver<bool>,
+    /// Ports of apps that cannot be listened on.
+    pub closed_ports: watch::Receiver<Closed>,
     /// The bearer token.
     pub token: Arc<str>,
 }
@@ -84,6 +87,7 @@ impl ApiState {
             can_switch: false,
             events: Feed::default(),
             closing: watch::channel(false).1,
+            closed_ports: watch::channel(Closed::new()).1,
             token: "the-token".into(),
         }
     }

@@ -32,6 +32,11 @@ pub(super) async fn show(
     let view = state.inspect(&name).await?;
     let mut status = view.status;
     fill_usage(&mut status.processes).await;
+    let port = view.document["port"].as_u64();
+    let port = port.and_then(|port| u16::try_from(port).ok());
+    if let Some(why) = port.and_then(|port| state.closed_ports.borrow().get(&port).cloned()) {
+        status.warnings.push(why);
+    }
     status.deploy_key = deploy_key::read(view.dirs).await;
     if status.state == AppState::Crashlooping {
         for process in &mut status.processes {

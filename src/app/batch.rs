@@ -136,6 +136,13 @@ impl Batch {
             .as_ref()
     }
 
+    /// Whether each of its processes is ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let is_ready = |m: &Member| m.snapshot.as_ref().is_some_and(|s| s.phase == Phase::Ready);
+        self.members.iter().all(is_ready)
+    }
+
     /// Whether any of its processes is routed to.
     #[must_use]
     pub fn has_routed(&self) -> bool {

@@ -341,6 +341,7 @@ mod tests {
             ("port", json!(70_000), "from 1 to 65535"),
             ("stop", json!({"timeout": 10}), "\"10s\""),
             ("user", Value::Null, "leave the field out"),
+            ("user", json!(""), "not a name of a user"),
             ("repo", json!({"url": "/srv/a.git"}), "allow_file_repos"),
             (
                 "repo",

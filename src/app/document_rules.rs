@@ -118,7 +118,7 @@ pub(super) fn commit(text: &str) -> Result<String, String> {
 
 /// The name of a user or group. Whether it exists is found out elsewhere.
 pub(super) fn account(text: &str, allow_root: bool) -> Result<String, String> {
-    if text.bytes().all(|b| b.is_ascii_digit()) {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(
             "must be a name, not a number: \"id -nu 1000\" prints the name of user 1000".to_owned(),
         );

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use super::environment::fits;
 use super::procfile::{BYTE_ORDER_MARK, is_blank, line_of, lines};
 
 /// A parsed `.env`.
@@ -70,6 +71,10 @@ impl Dotenv {
             self.warn(line, &reason);
         }
         let value = unquoted(value);
+        if !fits(name, &value) {
+            let reason = format!("{name} is longer than 128 KiB, so no process can be given it");
+            self.warn(line, &reason);
+        }
         if self.variables.insert(name.to_owned(), value).is_some() {
             let reason = format!("{name} was set before; this line wins");
             self.warn(line, &reason);
@@ -169,6 +174,13 @@ mod tests {
             dotenv.warnings,
             [".env line 2: A was set before; this line wins"]
         );
+    }
+
+    #[test]
+    fn a_value_that_no_process_can_be_given_is_told() {
+        let dotenv = parse(&format!("A=1\nB={}\n", "x".repeat(128 * 1024)));
+        let told = ".env line 2: B is longer than 128 KiB, so no process can be given it";
+        assert_eq!(dotenv.warnings, [told]);
     }
 
     #[test]

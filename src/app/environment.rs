@@ -38,8 +38,11 @@ pub fn base(
     .collect()
 }
 
+/// Bytes of a variable as `NAME=value`, with the NUL after it (execve(2), `MAX_ARG_STRLEN`).
+const MAX_VARIABLE: usize = 128 * 1024;
+
 /// Lays `layers` over each other, later wins. A name or value that no process can be given (empty name, `=` or NUL in
-/// it) is left out.
+/// it, too long) is left out.
 #[must_use]
 pub fn layered<'a>(
     layers: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
@@ -54,7 +57,12 @@ pub fn layered<'a>(
 
 /// Whether `execve(2)` can pass it on as one variable.
 fn is_possible(name: &str, value: &str) -> bool {
-    !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
+    !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0') && fits(name, value)
+}
+
+/// Whether a variable is as short as Linux demands.
+pub(super) fn fits(name: &str, value: &str) -> bool {
+    name.len() + value.len() + 2 <= MAX_VARIABLE
 }
 
 #[cfg(test)]
@@ -110,5 +118,7 @@ mod tests {
         let first = layer(&[("A", "1")]);
         let second = layer(&[("A", "x\0y"), ("", "x"), ("B=C", "x"), ("D\0", "x")]);
         assert_eq!(layered([&first, &second]), first);
+        let long = layer(&[("A", &"x".repeat(MAX_VARIABLE - 2))]);
+        assert_eq!(layered([&first, &long]), first);
     }
 }

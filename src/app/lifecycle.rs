@@ -9,9 +9,11 @@
 //!    └──exit or time-out──────────────────────────────────────────────────▲
 //! ```
 //! A batch that boots while none serves is `Serving` from the start: there is nothing to protect, so it is kept under
-//! supervision even when the operation that began it has failed.
+//! supervision even when the operation that began it has failed. Only where that operation had ended a batch that was of
+//! use, or is cancelled, the release before is the current one again and is started.
 
 mod resize;
+mod retreat;
 mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +64,12 @@ struct Active {
     op: OpId,
     kind: Kind,
     stage: Stage,
+    /// The release that was current when it began.
+    before: Option<u64>,
+    /// Whether it has ended a batch that was of use.
+    replaces: bool,
+    /// Whether the current release is started again where it ends and nothing serves.
+    restores: bool,
 }
 
 /// See the module.
@@ -212,7 +220,14 @@ impl Lifecycle {
         } else {
             Stage::Building
         };
-        self.active = Some(Active { op, kind, stage });
+        self.active = Some(Active {
+            op,
+            kind,
+            stage,
+            before: self.current,
+            replaces: clear_first && self.is_of_use(),
+            restores: matches!(kind, Kind::Deploy { .. }),
+        });
         out.push(Command::Remember);
         match kind {
             Kind::Activate { release } => out.push(Command::Load(op, release)),
@@ -226,39 +241,9 @@ impl Lifecycle {
         out.push(Command::Publish);
     }
 
-    /// Takes the active operation back without a successor.
-    fn drop_active(&mut self, out: &mut Vec<Command>) {
-        let Some(active) = self.active.take() else {
-            return;
-        };
-        match active.stage {
-            Stage::Building => out.push(Command::AbortBuild(active.op)),
-            Stage::Booting(batch) => {
-                self.end_batches(out, |b| b.id == batch && b.role == Role::Booting);
-            }
-            // Neither is undone: what was told to go goes, what was added stays under supervision.
-            Stage::Clearing(_) | Stage::Resizing(_) => {}
-        }
-        out.push(Command::Finish(active.op, End::Cancelled));
-    }
-
-    fn cancel(&mut self, op: OpId, out: &mut Vec<Command>) {
-        if self.waiting.is_some_and(|(waiting, _)| waiting == op) {
-            self.waiting = None;
-            out.push(Command::Finish(op, End::Cancelled));
-        } else if let Some(active) = self.active.as_ref().filter(|a| a.op == op) {
-            // A change of scale ends soon, and its names are free only then.
-            if !matches!(active.stage, Stage::Resizing(_)) {
-                let kind = active.kind;
-                self.drop_active(out);
-                self.next(kind, out);
-            }
-        }
-    }
-
     fn built(&mut self, op: OpId, ready: Ready, recreate: bool, out: &mut Vec<Command>) {
         // A batch of which nothing is ready (it crashes, or never listened) protects nobody by staying.
-        let worth_keeping = self.batches.iter().any(Batch::is_of_use);
+        let worth_keeping = self.is_of_use();
         let Some(active) = self
             .active
             .as_mut()
@@ -268,6 +253,8 @@ impl Lifecycle {
         };
         if (recreate || !worth_keeping) && !self.batches.is_empty() {
             active.stage = Stage::Clearing(Some(ready));
+            active.replaces |= worth_keeping;
+            active.restores |= worth_keeping;
             self.drain_all(out);
             self.cleared(out);
         } else {
@@ -417,28 +404,20 @@ impl Lifecycle {
         }
     }
 
-    fn boot_failed(&mut self, batch: BatchId, cause: Cause, out: &mut Vec<Command>) {
-        self.end_batches(out, |b| b.id == batch && b.role == Role::Booting);
-        self.finish(End::Failed(cause, Some(batch)), out);
-    }
-
     fn finish(&mut self, end: End, out: &mut Vec<Command>) {
         let Some(active) = self.active.take() else {
             return;
         };
         out.push(Command::Finish(active.op, end));
         out.push(Command::Publish);
-        self.next(active.kind, out);
+        self.next(active.restores, out);
     }
 
-    /// Goes on after an operation of this kind.
-    fn next(&mut self, ended: Kind, out: &mut Vec<Command>) {
+    /// Goes on after an operation.
+    fn next(&mut self, restores: bool, out: &mut Vec<Command>) {
         if let Some((op, kind)) = self.waiting.take() {
             self.begin(op, kind, out);
-        } else if matches!(ended, Kind::Deploy { .. })
-            && self.wanted == Wanted::Running
-            && self.serving().is_none()
-        {
+        } else if restores && self.wanted == Wanted::Running && self.serving().is_none() {
             out.extend(self.current.map(Command::Restore));
         }
     }
@@ -463,6 +442,10 @@ impl Lifecycle {
         if let Some(active) = &mut self.active {
             active.stage = stage;
         }
+    }
+
+    fn is_of_use(&self) -> bool {
+        self.batches.iter().any(Batch::is_of_use)
     }
 
     fn is_building(&self, op: OpId) -> bool {

@@ -39,6 +39,8 @@ pub struct Operation {
     pub deployment: Option<u64>,
     /// The release to start, once made or loaded.
     pub runnable: Option<Arc<Runnable>>,
+    /// The release that it makes, if it does.
+    pub made: Option<u64>,
     /// What the serving batch ran as before a change of its scale.
     pub before: Option<Arc<Runnable>>,
     /// Why it fails, when that is known before it ends.
@@ -62,6 +64,7 @@ impl Operations {
             config,
             deployment,
             runnable: None,
+            made: None,
             before: None,
             failure: None,
             done,

@@ -17,7 +17,7 @@ pub enum AppState {
     Stopped,
     /// A process keeps crashing.
     Crashlooping,
-    /// There is nothing to run: no deployment has succeeded.
+    /// No deployment has succeeded: there is nothing to run, or what there is has not got ready yet.
     Failed,
 }
 

@@ -3,7 +3,7 @@
 //! The policy is [`Lifecycle`] (what runs, and what is at work) and `supervision::restart` (which actors live); this
 //! actor feeds them events and carries their commands out. Its parts:
 //! `requests` (what the API asks), `configure` (what a new document takes), `progress` (what installer and processes tell), `children` (its actors), `recovery`
-//! (what the previous daemon left), `removal`, `view` (what the API shows), `start_failure` (why a batch did not get
+//! (what the previous daemon left), `removal`, `tidy` (which releases stay), `view` (what the API shows), `start_failure` (why a batch did not get
 //! ready, in words).
 
 mod children;
@@ -15,9 +15,10 @@ mod removal;
 mod reports;
 mod requests;
 mod start_failure;
+mod tidy;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +83,8 @@ pub struct App {
     operations: Operations,
     deployments: Deployments,
     releases: Vec<ReleaseRecord>,
+    /// Releases that were made and have not been ready yet, since their operation failed or was cancelled.
+    unproven: BTreeSet<u64>,
     next_release: u64,
     /// See [`Remembered::settled`].
     settled: Option<String>,
@@ -116,6 +119,7 @@ impl App {
             operations: Operations::default(),
             deployments: Deployments::default(),
             releases: vec![],
+            unproven: BTreeSet::new(),
             next_release: 1,
             settled: None,
             standing: Arc::clone(&spec.config),
@@ -158,6 +162,7 @@ impl App {
             Command::Stop(batch) => self.stop_batch(batch, ctx),
             Command::Forget(batch) => {
                 self.batches.remove(&batch);
+                self.tidy(ctx);
             }
             Command::Explain(op, cause, batch) => self.explain(op, &cause, batch),
             Command::Remember => self.remember(),
@@ -273,6 +278,7 @@ impl App {
             return;
         };
         self.take_stand(&operation, &end);
+        self.judge(&operation, &end);
         let deployment = operation.deployment;
         let stands = end != End::Superseded && !(end == End::Cancelled && self.ending);
         if deployment.is_some() && stands {

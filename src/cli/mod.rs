@@ -40,6 +40,7 @@ pub mod usage;
 
 use client::{Client, ClientArgs};
 use output::Output;
+use usage::Usage;
 
 /// A server for Procfile applications: fetches them from git, supervises them, proxies HTTP to them
 #[derive(Parser, Debug)]
@@ -163,7 +164,7 @@ fn with(
     verb: impl AsyncFnOnce(&Client, &mut Output) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
     actix_rt::System::new().block_on(async {
-        let client = Client::new(args)?;
+        let client = Client::new(args).map_err(|error| Usage(error.to_string()))?;
         verb(&client, &mut Output::stdout(args.json)).await
     })
 }

@@ -15,6 +15,7 @@ use crate::events::Feed;
 use crate::front::access_log::Sink;
 use crate::front::front::Front;
 use crate::front::in_process::ConnectorFactory;
+use crate::front::listener::Closed;
 use crate::router::router::Router;
 use crate::router::table::Table;
 use crate::supervision::restart::{Event, Intensity, Supervisor};
@@ -32,6 +33,7 @@ pub(super) struct RootSpec {
     pub(super) connector: ConnectorFactory,
     pub(super) booted: watch::Sender<bool>,
     pub(super) access: Option<Sink>,
+    pub(super) closed: Arc<watch::Sender<Closed>>,
 }
 
 /// A child of the root.
@@ -131,9 +133,11 @@ impl Parent for Root {
                         Arc::clone(&self.spec.connector),
                     );
                     let (access, booted) = (self.spec.access.clone(), self.spec.booted.subscribe());
+                    let closed = Arc::clone(&self.spec.closed);
                     let build = move |_: &mut _, exit| {
                         let front = Front::new(listeners, settings, table, connector, exit)
-                            .that_opens(booted);
+                            .that_opens(booted)
+                            .that_tells(closed);
                         match access {
                             Some(sink) => front.with_access_log(sink),
                             None => front,

@@ -15,6 +15,7 @@ use crate::api::state::ApiState;
 use crate::app::host::Host;
 use crate::events::Feed;
 use crate::front::access_log::{self, Sink};
+use crate::front::listener::Closed;
 use crate::logs::access::{AccessLog, keep_writing};
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
@@ -54,6 +55,7 @@ impl Tree {
         let host = host(settings, &logs);
         let (table, _) = watch::channel(Arc::new(Table::default()));
         let (closing, is_closing) = watch::channel(false);
+        let (closed, closed_ports) = watch::channel(Closed::new());
         let api = ApiState {
             apps: ChildRef::default(),
             routing: Routing {
@@ -65,6 +67,7 @@ impl Tree {
             can_switch: host.can_switch,
             events: host.events.clone(),
             closing: is_closing,
+            closed_ports,
             token,
         };
         let (booted, is_booted) = watch::channel(false);
@@ -76,6 +79,7 @@ impl Tree {
             connector: in_process::connector(api.clone()),
             booted,
             access,
+            closed: Arc::new(closed),
             host,
         };
         let (ended, exit) = watch::channel(None);

@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::access_log::Sink;
 use super::in_process::ConnectorFactory;
-use super::listener::{self, Listening, Sockets};
+use super::listener::{self, Closed, Listening, Sockets};
 use super::tunnel;
 use super::visitors::Visitors;
 use super::worker::{self, Plan};
@@ -73,6 +73,7 @@ pub struct Front {
     listeners: Vec<(SocketAddr, TcpListener)>,
     opens: watch::Receiver<bool>,
     sockets: Option<watch::Sender<Sockets>>,
+    closed: Arc<watch::Sender<Closed>>,
     plan: Plan,
     draining: watch::Sender<bool>,
     workers: Vec<Arbiter>,
@@ -107,6 +108,7 @@ impl Front {
             listeners,
             opens: watch::channel(true).1,
             sockets: Some(opened),
+            closed: Arc::default(),
             plan,
             draining: sender,
             workers: Vec::new(),
@@ -129,6 +131,13 @@ impl Front {
         self
     }
 
+    /// Tells `closed` which ports of apps cannot be listened on.
+    #[must_use]
+    pub fn that_tells(mut self, closed: Arc<watch::Sender<Closed>>) -> Self {
+        self.closed = closed;
+        self
+    }
+
     /// Follows the table with the sockets that are open.
     fn listen(&mut self) -> io::Result<()> {
         let own = self.listeners.drain(..);
@@ -139,10 +148,11 @@ impl Front {
             return Err(io::Error::other("no listening socket was given"));
         };
         let (mut opens, table) = (self.opens.clone(), self.plan.table.clone());
+        let closed = Arc::clone(&self.closed);
         self.following = Some(actix_rt::spawn(async move {
             // An error means that nobody is left to say so. What it answers keeps the value locked.
             drop(opens.wait_for(|opens| *opens).await);
-            listener::follow(own, table, sockets).await;
+            listener::follow(own, table, sockets, closed).await;
         }));
         Ok(())
     }

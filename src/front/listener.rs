@@ -1,7 +1,7 @@
 //! The sockets that the front end listens on: the server's own, and those of apps with a port of their own, which come
 //! and go with the routing table. Workers accept on them, see `acceptor`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -26,6 +26,9 @@ pub struct Listening {
 
 /// All sockets that listen now.
 pub type Sockets = Vec<Arc<Listening>>;
+
+/// Ports of apps that cannot be listened on now, with why.
+pub type Closed = BTreeMap<u16, String>;
 
 impl Listening {
     /// A listener of the server's own, for all apps.
@@ -83,14 +86,16 @@ fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
 struct Ports {
     addresses: Vec<IpAddr>,
     open: HashMap<u16, Sockets>,
-    failed: HashSet<u16>,
+    failed: Closed,
 }
 
-/// Publishes `own` and the sockets of the ports that the table names to `sockets`, until it is dropped.
+/// Publishes `own` and the sockets of the ports that the table names to `sockets`, and those that stay `closed`, until it
+/// is dropped.
 pub async fn follow(
     own: Sockets,
     mut table: watch::Receiver<Arc<Table>>,
     sockets: watch::Sender<Sockets>,
+    closed: Arc<watch::Sender<Closed>>,
 ) {
     let mut addresses: Vec<IpAddr> = own.iter().map(|l| l.local.ip()).collect();
     addresses.sort_unstable();
@@ -98,7 +103,7 @@ pub async fn follow(
     let mut ports = Ports {
         addresses,
         open: HashMap::new(),
-        failed: HashSet::new(),
+        failed: Closed::new(),
     };
     sockets.send_replace(own.clone());
     loop {
@@ -112,6 +117,11 @@ pub async fn follow(
             let of_apps = ports.open.values().flatten();
             sockets.send_replace(own.iter().chain(of_apps).cloned().collect());
         }
+        closed.send_if_modified(|told| {
+            let is_new = *told != ports.failed;
+            told.clone_from(&ports.failed);
+            is_new
+        });
         let changed = table.changed();
         let changed = if ports.failed.is_empty() {
             changed.await
@@ -131,7 +141,7 @@ impl Ports {
         let before = self.open.len();
         self.open.retain(|port, _| named.contains(port));
         let mut changed = self.open.len() != before;
-        self.failed.retain(|port| named.contains(port));
+        self.failed.retain(|port, _| named.contains(port));
         for port in named {
             if self.open.contains_key(port) {
                 continue;
@@ -143,12 +153,17 @@ impl Ports {
                     self.open.insert(*port, open);
                     changed = true;
                 }
-                Err(error) if self.failed.insert(*port) => log::error!(
-                    "port {port}: {error}: its application is not reachable there. Free the port (see `ss -ltnp`) or \
-                     give the application another one; it is tried again every {} s.",
-                    RETRY.as_secs()
-                ),
-                Err(_) => {}
+                Err(error) => {
+                    let told = format!(
+                        "port {port}: {error}: its application is not reachable there. Free the port (see `ss -ltnp`) \
+                         or give the application another one; it is tried again every {} s.",
+                        RETRY.as_secs()
+                    );
+                    if !self.failed.contains_key(port) {
+                        log::error!("{told}");
+                        self.failed.insert(*port, told);
+                    }
+                }
             }
         }
         changed

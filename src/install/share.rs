@@ -138,7 +138,10 @@ fn link_all<'a>(
     to: &Path,
     paths: impl Iterator<Item = &'a [u8]>,
 ) -> io::Result<usize> {
-    let from = directory_at(&earlier.directory)?;
+    // It may be on its way out: it is one that did not start.
+    let Ok(from) = directory_at(&earlier.directory) else {
+        return Ok(0);
+    };
     let mut linked = 0;
     let mut open: Option<(PathBuf, OwnedFd, OwnedFd)> = None;
     for path in paths {

@@ -10,6 +10,7 @@ use crate::front::front::{FrontSettings, Limits, Timeouts};
 use crate::install::installer::StepTimeouts;
 
 pub mod raw;
+mod shape;
 pub mod surroundings;
 pub mod value;
 

@@ -7,7 +7,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::SettingsError;
-use super::value::{ApiHost, Count, Listen, Network, Period, PortRange, Size, Variable, variables};
+use super::shape::{directory, list, variables};
+use super::value::{ApiHost, Count, Listen, Network, Period, PortRange, Size, Variable};
 
 /// The settings as typed; `None` where nothing was said.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -20,6 +21,7 @@ pub struct RawSettings {
         value_name = "ADDRESS",
         value_delimiter = ','
     )]
+    #[serde(deserialize_with = "list")]
     pub listen: Option<Vec<Listen>>,
     /// Host that always reaches the API, never an app; may be repeated
     #[arg(
@@ -28,16 +30,20 @@ pub struct RawSettings {
         value_name = "HOST",
         value_delimiter = ','
     )]
+    #[serde(deserialize_with = "list")]
     pub api_hosts: Option<Vec<ApiHost>>,
     /// Directory of the applications' documents [default: /etc/procserver/config as root]
     #[arg(long, env = "PROCSERVER_CONFIG_DIR", value_name = "DIR")]
+    #[serde(deserialize_with = "directory")]
     pub config_dir: Option<PathBuf>,
     /// Directory of code, logs and storage [default: /var/lib/procserver as root]. Given as flag or variable, it also
     /// makes DIR/config and DIR/run the defaults of --config-dir and --runtime-dir: a private instance in one flag
     #[arg(long, env = "PROCSERVER_DATA_DIR", value_name = "DIR")]
+    #[serde(deserialize_with = "directory")]
     pub data_dir: Option<PathBuf>,
     /// Directory of the Unix socket and of what a reboot may lose [default: /run/procserver as root]
     #[arg(long, env = "PROCSERVER_RUNTIME_DIR", value_name = "DIR")]
+    #[serde(deserialize_with = "directory")]
     pub runtime_dir: Option<PathBuf>,
     /// Range of ports that processes are given [default: 8001-8999]
     #[arg(long, env = "PROCSERVER_PORTS", value_name = "FIRST-LAST")]
@@ -65,6 +71,7 @@ pub struct RawSettings {
         value_name = "NETWORK",
         value_delimiter = ','
     )]
+    #[serde(deserialize_with = "list")]
     pub trusted_proxies: Option<Vec<Network>>,
     /// How long a request waits for an application that is starting [default: 30s]
     #[arg(long, env = "PROCSERVER_HOLD", value_name = "TIME")]
@@ -97,7 +104,11 @@ pub struct RawSettings {
 
 /// `[timeouts]` of the front end.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a table, as in { connect = \"5s\" }"
+)]
 pub struct RawTimeouts {
     /// Connecting to a process [default: 5s]
     #[arg(
@@ -143,7 +154,11 @@ pub struct RawTimeouts {
 
 /// `[limits]` of the front end.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a table, as in { body = \"1G\" }"
+)]
 pub struct RawLimits {
     /// Bytes of a request's head [default: 64K]
     #[arg(
@@ -189,7 +204,11 @@ pub struct RawLimits {
 
 /// `[step_timeouts]` of a deploy.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a table, as in { fetch = \"10m\" }"
+)]
 pub struct RawStepTimeouts {
     /// Installing Debian packages [default: 30m]
     #[arg(
@@ -382,6 +401,21 @@ mod tests {
         );
         let variable = error("[env]\nA = \"x\"\n\"1B\" = \"y\"\n");
         assert!(variable.contains("1B"), "{variable}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_shape_is_refused_in_words() {
+        for (text, place, wanted) in [
+            ("listen = \":80\"", "column 10", "a list in brackets"),
+            ("timeouts = \"5s\"", "column 12", "a table, as in {"),
+            ("config_dir = \"\"", "column 14", "\"/srv/procserver\""),
+        ] {
+            let told = error(text);
+            assert!(
+                told.contains(place) && told.contains(wanted) && !told.contains("Raw"),
+                "{told}"
+            );
+        }
     }
 
     #[test]

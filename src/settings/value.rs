@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
-use serde::{Deserialize, de};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
 
 /// What is wrong with a value and what is allowed, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -247,7 +247,7 @@ pub struct Variable {
 }
 
 impl Variable {
-    fn new(name: &str, value: &str) -> Result<Self, ValueError> {
+    pub(super) fn new(name: &str, value: &str) -> Result<Self, ValueError> {
         let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         if !starts_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             return Err(ValueError(format!(
@@ -277,27 +277,6 @@ impl FromStr for Variable {
             ))),
         }
     }
-}
-
-/// Reads the file's table of variables; numbers and booleans are taken as their text.
-pub(super) fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Variable>, D::Error> {
-    struct Table;
-    impl<'de> Visitor<'de> for Table {
-        type Value = Vec<Variable>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a table of strings, as in { RAILS_ENV = \"production\" }")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = Vec::new();
-            while let Some((name, value)) = map.next_entry::<String, String>()? {
-                found.push(Variable::new(&name, &value).map_err(de::Error::custom)?);
-            }
-            Ok(found)
-        }
-    }
-    from.deserialize_map(Table)
 }
 
 #[cfg(test)]

@@ -21,11 +21,13 @@ use crate::app::supervisor::{self, App, AppError, Summarize, Ticket};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppsError {
     /// 404.
-    #[error("there is no application \"{0}\": GET /applications lists them")]
+    #[error(
+        "there is no application \"{0}\": GET /applications, or \"procserver apps\", lists them"
+    )]
     NoSuchApp(String),
     /// 409.
     #[error(
-        "there is an application \"{0}\" already: PUT /applications/{0} replaces its configuration"
+        "there is an application \"{0}\" already: PUT /applications/{0}, or \"procserver update\", replaces its document"
     )]
     Exists(AppName),
     /// 409: it is being removed, or its port belongs to another app.

@@ -355,6 +355,62 @@ fn recreate_ends_the_old_batch_first_and_restores_it_when_the_build_fails() {
     assert!(world.life.serving().is_some());
 }
 
+/// Ends what was told to go.
+fn clear(world: &mut World) {
+    for batch in std::mem::take(&mut world.draining) {
+        world.feed(Event::Drained(batch));
+    }
+    for batch in world.stopping.clone() {
+        for id in std::mem::take(world.live.get_mut(&batch).expect("known")) {
+            world.feed(Event::Process {
+                batch,
+                id,
+                phase: Phase::Stopped,
+                exited: true,
+            });
+        }
+    }
+}
+
+#[test]
+fn recreate_restores_the_old_release_when_the_new_one_does_not_get_ready_or_is_cancelled() {
+    for is_cancelled in [false, true] {
+        let mut world = running();
+        let op = world.request(Kind::Deploy { recreate: true });
+        clear(&mut world);
+        world.build(&["web.1"], true);
+        assert_eq!(world.life.current(), Some(2));
+        if is_cancelled {
+            world.feed(Event::Cancel(op));
+            assert_eq!(world.end_of(op), Some(&End::Cancelled));
+        } else {
+            world.phase(0, Phase::Backoff, true);
+            assert!(matches!(world.end_of(op), Some(End::Failed(..))));
+        }
+        assert_eq!(world.life.current(), Some(1));
+        assert_eq!(
+            world.builds.values().next(),
+            Some(&Some(1)),
+            "release 1 is loaded again"
+        );
+        world.settle();
+        assert_eq!(world.life.current(), Some(1));
+        assert!(world.life.serving().is_some());
+    }
+}
+
+#[test]
+fn a_first_deploy_that_is_cancelled_while_it_starts_leaves_nothing_running() {
+    let mut world = World::default();
+    let op = world.request(Kind::Deploy { recreate: false });
+    world.build(&["web.1"], false);
+    world.feed(Event::Cancel(op));
+    clear(&mut world);
+    assert_eq!(world.end_of(op), Some(&End::Cancelled));
+    assert_eq!((world.life.serving(), world.life.current()), (None, None));
+    assert!(world.live.is_empty() && world.builds.is_empty());
+}
+
 #[test]
 fn of_ten_deploys_the_first_runs_the_last_waits_and_the_others_are_superseded() {
     let mut world = running();

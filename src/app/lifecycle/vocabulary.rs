@@ -169,7 +169,7 @@ pub enum Command {
     Remember,
     /// The operation is over.
     Finish(OpId, End),
-    /// A recreating deploy ended badly after it had ended the old batch: activate this release again.
+    /// What ended the old batch ended badly, or was cancelled: activate this release again.
     Restore(u64),
     /// The routes may have changed.
     Publish,

@@ -124,6 +124,7 @@ impl App {
     fn derive(&mut self, op: OpId, of: u64, ctx: &mut Context<Self>) {
         let id = self.next_release;
         self.next_release += 1;
+        self.makes(op, id);
         let config = Arc::clone(&self.spec.config);
         if let Some(operation) = self.operations.get(op) {
             let deployment = operation.deployment;

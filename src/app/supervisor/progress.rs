@@ -48,6 +48,7 @@ impl App {
         let deployment = deployment.unwrap_or_default();
         let release = self.next_release;
         self.next_release += 1;
+        self.makes(op, release);
         self.deployments.runs(deployment, release, &self.journal);
         let (host, dirs, asked) = (
             self.spec.host.clone(),
@@ -170,32 +171,7 @@ impl App {
         let (routed, kept) = (self.publisher.settled(), self.journal.flushed());
         let done = futures::future::join(routed, kept).into_actor(self);
         ctx.spawn(done.map(move |_, _, _| operation.close(Outcome::Done)));
-        let keep = self.spec.config.keep_releases;
-        let (in_use, newest) = self.in_use();
-        let dirs = self.spec.dirs.clone();
-        let tidy =
-            actix_rt::task::spawn_blocking(move || release::prune(&dirs, keep, &in_use, newest));
-        ctx.spawn(
-            tidy.into_actor(self)
-                .map(|_done, app, ctx| app.refresh_releases(ctx)),
-        );
-    }
-
-    /// The releases that run or would, and the current one (0: none).
-    fn in_use(&self) -> (Vec<u64>, u64) {
-        let mut in_use: Vec<_> = self.batches.values().map(|b| b.runnable.id()).collect();
-        in_use.extend(self.life.current());
-        (in_use, self.life.current().unwrap_or_default())
-    }
-
-    pub(super) fn refresh_releases(&self, ctx: &mut Context<Self>) {
-        let dirs = self.spec.dirs.clone();
-        let list = actix_rt::task::spawn_blocking(move || release::list(&dirs));
-        ctx.spawn(list.into_actor(self).map(|list, app, _| {
-            if let Ok(list) = list {
-                app.releases = list;
-            }
-        }));
+        self.tidy(ctx);
     }
 }
 
@@ -262,6 +238,9 @@ impl App {
         }
         if let Some(batch) = self.batches.get_mut(&batch) {
             batch.update(snapshot);
+            if batch.is_ready() {
+                self.unproven.remove(&batch.runnable.id());
+            }
         }
     }
 }

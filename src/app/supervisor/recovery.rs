@@ -36,17 +36,18 @@ fn look(dirs: &AppDirs, nothing_remains: bool) -> Found {
     durable::sweep(dirs.root());
     durable::sweep(&dirs.deployments());
     let releases = release::list(dirs);
+    let deployments = record::load_all(dirs);
     Found {
         remembered: Remembered::load(&dirs.state()),
-        deployments: record::load_all(dirs),
-        next_release: next_release(dirs),
+        next_release: next_release(dirs, &deployments),
+        deployments,
         releases,
         survivors: identity::survivors(dirs.runtime()),
     }
 }
 
-/// One more than any release there ever was a directory or a record of: a number is never used again.
-fn next_release(dirs: &AppDirs) -> u64 {
+/// One more than any release there is a directory, a record or a deployment of: a number is not used again.
+fn next_release(dirs: &AppDirs, deployments: &[DeploymentRecord]) -> u64 {
     let entries = std::fs::read_dir(dirs.releases())
         .into_iter()
         .flatten()
@@ -58,7 +59,8 @@ fn next_release(dirs: &AppDirs) -> u64 {
             .parse::<u64>()
             .ok()
     });
-    numbers.max().unwrap_or(0) + 1
+    let made = deployments.iter().filter_map(|d| d.release);
+    numbers.chain(made).max().unwrap_or(0) + 1
 }
 
 impl App {

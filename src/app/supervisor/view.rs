@@ -54,10 +54,19 @@ impl App {
         }
         match serving {
             Some(batch) if batch.is_crashlooping() => AppState::Crashlooping,
+            Some(batch) if self.unproven.contains(&batch.runnable.id()) => AppState::Failed,
             Some(_) => AppState::Running,
             None if self.life.active().is_some() => AppState::Running,
             None => AppState::Failed,
         }
+    }
+
+    /// Why nothing has got ready, of an app that is [`AppState::Failed`].
+    fn why_failed(&self) -> Option<String> {
+        let last = self.deployments.last()?;
+        let failure = last.failure.as_ref()?;
+        let told = || format!("deployment {} failed: {failure}", last.id);
+        (self.state() == AppState::Failed).then(told)
     }
 
     fn summary(&self) -> Summary {
@@ -71,6 +80,7 @@ impl App {
     fn status(&self) -> Status {
         let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
         warnings.extend(self.left_out());
+        warnings.extend(self.why_failed());
         let mut processes = Vec::new();
         for batch in self.batches.values() {
             let runnable = &batch.runnable;

@@ -1,0 +1,62 @@
+//! Operations that are taken back, or fail while they boot: what goes, and what comes back (pure).
+
+use super::{Batch, BatchId, Cause, Command, End, Lifecycle, OpId, Role, Stage};
+
+impl Lifecycle {
+    /// Takes the active operation back without a successor.
+    pub(super) fn drop_active(&mut self, out: &mut Vec<Command>) {
+        let Some(active) = self.active.take() else {
+            return;
+        };
+        match active.stage {
+            Stage::Building => out.push(Command::AbortBuild(active.op)),
+            Stage::Booting(batch) => {
+                self.end_batches(out, |b| b.id == batch && b.role == Role::Booting);
+            }
+            // Neither is undone: what was told to go goes, what was added stays under supervision.
+            Stage::Clearing(_) | Stage::Resizing(_) => {}
+        }
+        out.push(Command::Finish(active.op, End::Cancelled));
+    }
+
+    pub(super) fn cancel(&mut self, op: OpId, out: &mut Vec<Command>) {
+        if self.waiting.is_some_and(|(waiting, _)| waiting == op) {
+            self.waiting = None;
+            out.push(Command::Finish(op, End::Cancelled));
+        } else if let Some(active) = self.active.as_ref().filter(|a| a.op == op) {
+            match active.stage {
+                // A change of scale ends soon, and its names are free only then.
+                Stage::Resizing(_) => return,
+                Stage::Booting(batch) => self.take_back(batch, out),
+                Stage::Building | Stage::Clearing(_) => {}
+            }
+            let restores = self.active.as_ref().is_some_and(|a| a.restores);
+            self.drop_active(out);
+            self.next(restores, out);
+        }
+    }
+
+    /// The batch that boots is to go. If it serves already, the release before it is the current one again.
+    fn take_back(&mut self, batch: BatchId, out: &mut Vec<Command>) {
+        let Some(active) = self.active.as_mut() else {
+            return;
+        };
+        let before = active.before;
+        let serves = |b: &&mut Batch| b.id == batch && b.role == Role::Serving;
+        let batch = self.batches.iter_mut().find(serves);
+        if let Some(batch) = batch.filter(|b| Some(b.release) != before) {
+            batch.role = Role::Booting;
+            active.restores = true;
+            self.current = before;
+            out.push(Command::Remember);
+        }
+    }
+
+    pub(super) fn boot_failed(&mut self, batch: BatchId, cause: Cause, out: &mut Vec<Command>) {
+        if self.active.as_ref().is_some_and(|a| a.replaces) {
+            self.take_back(batch, out);
+        }
+        self.end_batches(out, |b| b.id == batch && b.role == Role::Booting);
+        self.finish(End::Failed(cause, Some(batch)), out);
+    }
+}

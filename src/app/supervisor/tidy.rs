@@ -1,0 +1,62 @@
+//! Which releases stay on disk: as many as the document says, and none that was made and did not get ready.
+
+use actix::prelude::*;
+
+use super::App;
+use crate::app::lifecycle::{End, OpId};
+use crate::app::operations::Operation;
+use crate::install::release;
+
+impl App {
+    /// Notes that `op` makes `release`.
+    pub(super) fn makes(&mut self, op: OpId, release: u64) {
+        if let Some(operation) = self.operations.get(op) {
+            operation.made = Some(release);
+        }
+    }
+
+    /// Notes what the end of `operation` says of the release that it has made.
+    pub(super) fn judge(&mut self, operation: &Operation, end: &End) {
+        if matches!(end, End::Failed(..) | End::Cancelled) {
+            self.unproven.extend(operation.made);
+        }
+    }
+
+    /// Removes what is not worth keeping, but for what is in use.
+    pub(super) fn tidy(&mut self, ctx: &mut Context<Self>) {
+        if self.ending || self.removal.is_some() {
+            return;
+        }
+        let (in_use, newest) = self.in_use();
+        let is_used = |id: &u64| in_use.contains(id);
+        let failed: Vec<u64> = self.unproven.extract_if(.., |id| !is_used(id)).collect();
+        let (dirs, keep) = (self.spec.dirs.clone(), self.spec.config.keep_releases);
+        let tidy = actix_rt::task::spawn_blocking(move || {
+            for id in failed {
+                release::discard(&dirs, id);
+            }
+            release::prune(&dirs, keep, &in_use, newest);
+        });
+        ctx.spawn(
+            tidy.into_actor(self)
+                .map(|_done, app, ctx| app.refresh_releases(ctx)),
+        );
+    }
+
+    /// The releases that run or would, and the current one (0: none).
+    pub(super) fn in_use(&self) -> (Vec<u64>, u64) {
+        let mut in_use: Vec<_> = self.batches.values().map(|b| b.runnable.id()).collect();
+        in_use.extend(self.life.current());
+        (in_use, self.life.current().unwrap_or_default())
+    }
+
+    pub(super) fn refresh_releases(&self, ctx: &mut Context<Self>) {
+        let dirs = self.spec.dirs.clone();
+        let list = actix_rt::task::spawn_blocking(move || release::list(&dirs));
+        ctx.spawn(list.into_actor(self).map(|list, app, _| {
+            if let Ok(list) = list {
+                app.releases = list;
+            }
+        }));
+    }
+}
