@@ -190,6 +190,7 @@ impl Lifecycle {
                 if let Some((waiting, _)) = self.waiting.replace((op, kind)) {
                     out.push(Command::Finish(waiting, End::Superseded));
                 }
+                self.want(kind.wants(), out);
             }
             Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure => {
                 self.begin(op, kind, out);
@@ -198,11 +199,7 @@ impl Lifecycle {
     }
 
     fn begin(&mut self, op: OpId, kind: Kind, out: &mut Vec<Command>) {
-        self.wanted = match kind {
-            Kind::Stop => Wanted::Stopped,
-            Kind::Remove => Wanted::Removed,
-            Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure => Wanted::Running,
-        };
+        self.wanted = kind.wants();
         let clear_first = !matches!(
             kind,
             Kind::Deploy { recreate: false } | Kind::Activate { .. } | Kind::Configure
@@ -226,6 +223,14 @@ impl Lifecycle {
         out.push(Command::Publish);
     }
 
+    /// What is accepted is remembered, also while it waits for a stop: a daemon that ends meanwhile must not forget it.
+    fn want(&mut self, wanted: Wanted, out: &mut Vec<Command>) {
+        if self.wanted != wanted {
+            self.wanted = wanted;
+            out.extend([Command::Remember, Command::Publish]);
+        }
+    }
+
     /// Takes the active operation back without a successor.
     fn drop_active(&mut self, out: &mut Vec<Command>) {
         let Some(active) = self.active.take() else {
@@ -246,6 +251,9 @@ impl Lifecycle {
         if self.waiting.is_some_and(|(waiting, _)| waiting == op) {
             self.waiting = None;
             out.push(Command::Finish(op, End::Cancelled));
+            if let Some((_, active)) = self.active() {
+                self.want(active.wants(), out);
+            }
         } else if let Some(active) = self.active.as_ref().filter(|a| a.op == op) {
             // A change of scale ends soon, and its names are free only then.
             if !matches!(active.stage, Stage::Resizing(_)) {

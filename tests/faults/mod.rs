@@ -1,5 +1,6 @@
 //! Faults that are made to happen for real, to the real server: what it must do is in the name of each test.
 
+mod accepted;
 mod actors;
 mod borders;
 mod clock;
