@@ -1,12 +1,20 @@
 //! [`Lock`]: one server per data directory.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::DaemonError;
+
+/// How long a server that was killed may still hold it: until the kernel has taken it apart, and until each child that it
+/// was starting, which has inherited it, has come to its execve(2).
+const DYING: Duration = Duration::from_secs(2);
+
+/// How soon that is looked at again.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Held while this server lives; the kernel releases it however the process ends.
 #[derive(Debug)]
@@ -29,23 +37,35 @@ impl Lock {
             .truncate(false)
             .open(&path);
         let mut file = open.map_err(io)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut pid = String::new();
-                // Only for the message: an unreadable one is an empty one.
-                let _length = (&file).take(20).read_to_string(&mut pid);
+        let deadline = Instant::now() + DYING;
+        while !try_lock(&file).map_err(io)? {
+            if Instant::now() >= deadline {
                 return Err(DaemonError::InUse {
                     directory: directory.to_owned(),
-                    pid: pid.trim().to_owned(),
+                    pid: holder(&file),
                 });
             }
-            Err(e) => return Err(io(e.into())),
+            std::thread::sleep(PAUSE);
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
         writeln!(file, "{}", std::process::id()).map_err(io)?;
         Ok(Self { _file: file })
     }
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// The id that the other wrote. Only for the message: an unreadable one is an empty one.
+fn holder(file: &File) -> String {
+    let mut pid = String::new();
+    let _length = file.take(20).read_to_string(&mut pid);
+    pid.trim().to_owned()
 }
 
 #[cfg(test)]
@@ -62,5 +82,18 @@ mod tests {
         }
         drop(first);
         Lock::acquire(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_server_holds_for_a_moment_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let inherited = File::create(directory.path().join("lock")).unwrap();
+        assert!(try_lock(&inherited).unwrap());
+        let child = std::thread::spawn(move || {
+            std::thread::sleep(20 * PAUSE);
+            drop(inherited);
+        });
+        Lock::acquire(directory.path()).unwrap();
+        child.join().unwrap();
     }
 }
