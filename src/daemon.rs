@@ -6,6 +6,7 @@
 //! ```
 
 mod descriptors;
+pub mod init;
 mod lock;
 mod root;
 mod signals;

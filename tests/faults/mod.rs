@@ -5,6 +5,7 @@ mod actors;
 mod borders;
 mod clock;
 mod configuration;
+mod containers;
 mod crowd;
 mod daemon;
 mod events;

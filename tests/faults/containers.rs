@@ -1,0 +1,58 @@
+//! Where containers differ from a machine of one's own: the server is the first process, or runs under an id that no
+//! passwd knows, or with a mask of modes that somebody else chose.
+
+use nix::sys::signal::Signal;
+
+use super::{deploy, lines};
+use crate::support::machine::{is_root, send_signal, skip};
+use crate::support::server::Server;
+use crate::support::setup::Setup;
+use crate::support::wait::{SOON, eventually};
+
+/// The children of a process, as this test sees them.
+fn children(pid: i32) -> Vec<i32> {
+    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let listed = listed.unwrap_or_default();
+    listed
+        .split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect()
+}
+
+/// The first process of the namespace that `unshare` made.
+fn first_process(server: &Server) -> i32 {
+    children(server.pid())[0]
+}
+
+#[test]
+fn as_the_first_process_it_waits_for_orphans_and_ends_when_it_is_told_to() {
+    if !is_root() {
+        return skip("a pid namespace", "only root can make one");
+    }
+    let words = "unshare --pid --fork --kill-child --mount-proc";
+    let words: Vec<&str> = words.split(' ').collect();
+    let mut server = Setup::new().launched_by(&words).start();
+    let orphans = "orphans: while :; do (sleep 0.01 & echo orphan); sleep 0.05; done\n";
+    let _repo = deploy(&server, "echo", orphans);
+    eventually("some have lost their parent", SOON, || {
+        let said = lines(&server, "echo", "stdout?process=orphans.1&tail=all");
+        (said.len() > 20).then_some(())
+    });
+    let first = first_process(&server);
+    let is_zombie = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.starts_with(" Z"))
+    };
+    // It may be about to be waited for.
+    eventually("none of them stays", SOON, || {
+        (!children(first).iter().any(is_zombie)).then_some(())
+    });
+    send_signal(first, Signal::SIGTERM);
+    assert!(
+        server.ended().success(),
+        "the signal is handed on, and how it ended"
+    );
+    assert!(server.log().contains("SIGTERM: stopping"));
+}
