@@ -1,6 +1,8 @@
 //! Where containers differ from a machine of one's own: the server is the first process, or runs under an id that no
 //! passwd knows, or with a mask of modes that somebody else chose.
 
+use std::os::unix::fs::chown;
+
 use nix::sys::signal::Signal;
 
 use super::{deploy, lines};
@@ -55,4 +57,28 @@ fn as_the_first_process_it_waits_for_orphans_and_ends_when_it_is_told_to() {
         "the signal is handed on, and how it ended"
     );
     assert!(server.log().contains("SIGTERM: stopping"));
+}
+
+#[test]
+fn an_id_that_passwd_does_not_know_runs_apps() {
+    if !is_root() {
+        return skip("another id", "only root can take one");
+    }
+    const ID: u32 = 54_321;
+    let setup = Setup::new();
+    chown(setup.directory(), Some(ID), Some(ID)).unwrap();
+    let home = setup.directory().display().to_string();
+    let (user, group) = (format!("--reuid={ID}"), format!("--regid={ID}"));
+    let words = [
+        "setpriv",
+        &user,
+        &group,
+        "--clear-groups",
+        "--inh-caps=-all",
+    ];
+    let server = setup.variable("HOME", &home).launched_by(&words).start();
+    let _repo = deploy(&server, "echo", "");
+    let said = server.visit("/echo/").expect(200).json();
+    assert_eq!(said["uid"], ID);
+    assert_eq!(said["env"]["USER"], ID.to_string());
 }
