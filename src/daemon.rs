@@ -88,6 +88,8 @@ pub enum DaemonError {
 /// [`DaemonError`].
 pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonError> {
     signals::unblock();
+    // Whoever started it: what it makes on the way to releases is open for passing through, and nothing for writing.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     priority::come_first();
     descriptors::raise_limit();
     make_directories(&settings)?;

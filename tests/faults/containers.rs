@@ -1,7 +1,8 @@
 //! Where containers differ from a machine of one's own: the server is the first process, or runs under an id that no
 //! passwd knows, or with a mask of modes that somebody else chose.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 
@@ -81,4 +82,23 @@ fn an_id_that_passwd_does_not_know_runs_apps() {
     let said = server.visit("/echo/").expect(200).json();
     assert_eq!(said["uid"], ID);
     assert_eq!(said["env"]["USER"], ID.to_string());
+}
+
+#[test]
+fn the_modes_of_what_it_makes_are_its_own_whatever_the_umask_was() {
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+    for umask in ["077", "000"] {
+        let script = format!("umask {umask}; exec \"$@\"");
+        let setup = Setup::new().launched_by(&["sh", "-c", &script, "sh"]);
+        let way = setup.directory().join("on");
+        let config = way.join("the/way").display().to_string();
+        let server = setup.flag("--config-dir", &config).start();
+        assert_eq!(mode(&way), 0o755, "umask {umask}");
+        assert_eq!(mode(Path::new(&config)), 0o700, "umask {umask}");
+        assert_eq!(
+            mode(&server.directory().join("lock")),
+            0o644,
+            "umask {umask}"
+        );
+    }
 }
