@@ -102,3 +102,14 @@ fn the_modes_of_what_it_makes_are_its_own_whatever_the_umask_was() {
         );
     }
 }
+
+#[test]
+fn a_limit_of_the_size_of_files_costs_lines_but_not_the_server() {
+    let setup = Setup::new().launched_by(&["prlimit", "--fsize=200000"]);
+    let server = setup.start();
+    let _repo = deploy(&server, "echo", "much: seq 100000; exec sleep 600\n");
+    eventually("lines are lost", SOON, || {
+        server.log().contains("dropping lines").then_some(())
+    });
+    server.visit("/echo/").expect(200);
+}
