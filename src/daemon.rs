@@ -6,6 +6,7 @@
 //! ```
 
 mod descriptors;
+pub mod init;
 mod lock;
 mod root;
 mod signals;
@@ -45,12 +46,12 @@ pub struct Ready {
 /// Why the server cannot start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// Another server uses the data directory.
+    /// Another server uses the data or the runtime directory.
     #[error(
-        "{directory} is in use by procserver with pid {pid}: stop that one, or give this one another --data-dir"
+        "{directory} is in use by procserver with pid {pid}: stop that one, or give this one another --data-dir or --runtime-dir"
     )]
     InUse {
-        /// The data directory.
+        /// Which.
         directory: PathBuf,
         /// The other's process id, as it wrote it.
         pid: String,
@@ -87,10 +88,13 @@ pub enum DaemonError {
 /// [`DaemonError`].
 pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonError> {
     signals::unblock();
+    // Whoever started it: what it makes on the way to releases is open for passing through, and nothing for writing.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     priority::come_first();
     descriptors::raise_limit();
     make_directories(&settings)?;
-    let _lock = Lock::acquire(&settings.data_dir)?;
+    let _data = Lock::acquire(&settings.data_dir)?;
+    let _runtime = Lock::acquire(&settings.runtime_dir)?;
     cgroup::prepare();
     seal::prepare(&[&settings.data_dir, &settings.runtime_dir]);
     let listeners = settings

@@ -69,25 +69,30 @@ impl Account {
         })
     }
 
-    /// The account this process itself runs as.
+    /// The account this process itself runs as. A container may run under ids that passwd does not have: their numbers
+    /// are their names then.
     ///
     /// # Errors
-    /// [`AccountError`] when the effective user id has no passwd entry that can be read.
+    /// [`AccountError`] when passwd cannot be read.
     pub fn current() -> Result<Self, AccountError> {
-        use nix::unistd::{User, getegid, geteuid};
-        let uid = geteuid();
-        let found = User::from_uid(uid)
-            .map_err(|e| AccountError::Lookup(uid.to_string(), e.to_string()))?
-            .ok_or_else(|| AccountError::NoUser(uid.to_string()))?;
-        let group = Self::group_of(getegid())?;
+        use nix::unistd::{Group, User, getegid, geteuid};
+        let (uid, gid) = (geteuid(), getegid());
+        let user = User::from_uid(uid)
+            .map_err(|e| AccountError::Lookup(uid.to_string(), e.to_string()))?;
+        let group = Group::from_gid(gid)
+            .map_err(|e| AccountError::Lookup(gid.to_string(), e.to_string()))?;
+        let (user, shell) = user.map_or_else(
+            || (uid.to_string(), PathBuf::from("/bin/sh")),
+            |user| (user.name, user.shell),
+        );
         Ok(Self {
-            user: found.name,
-            group: group.name,
+            user,
+            group: group.map_or_else(|| gid.to_string(), |group| group.name),
             uid: uid.as_raw(),
-            gid: group.gid.as_raw(),
+            gid: gid.as_raw(),
             // Nothing is switched to it.
-            groups: vec![group.gid.as_raw()],
-            shell: found.shell,
+            groups: vec![gid.as_raw()],
+            shell,
         })
     }
 

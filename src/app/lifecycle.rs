@@ -198,6 +198,7 @@ impl Lifecycle {
                 if let Some((waiting, _)) = self.waiting.replace((op, kind)) {
                     out.push(Command::Finish(waiting, End::Superseded));
                 }
+                self.want(kind.wants(), out);
             }
             Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure => {
                 self.begin(op, kind, out);
@@ -206,11 +207,7 @@ impl Lifecycle {
     }
 
     fn begin(&mut self, op: OpId, kind: Kind, out: &mut Vec<Command>) {
-        self.wanted = match kind {
-            Kind::Stop => Wanted::Stopped,
-            Kind::Remove => Wanted::Removed,
-            Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure => Wanted::Running,
-        };
+        self.wanted = kind.wants();
         let clear_first = !matches!(
             kind,
             Kind::Deploy { recreate: false } | Kind::Activate { .. } | Kind::Configure
@@ -239,6 +236,14 @@ impl Lifecycle {
             }
         }
         out.push(Command::Publish);
+    }
+
+    /// What is accepted is remembered, also while it waits for a stop: a daemon that ends meanwhile must not forget it.
+    fn want(&mut self, wanted: Wanted, out: &mut Vec<Command>) {
+        if self.wanted != wanted {
+            self.wanted = wanted;
+            out.extend([Command::Remember, Command::Publish]);
+        }
     }
 
     fn built(&mut self, op: OpId, ready: Ready, recreate: bool, out: &mut Vec<Command>) {

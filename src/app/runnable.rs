@@ -184,7 +184,7 @@ pub fn account(
 /// The clean base layer for the app's account, else for the daemon's own. Blocks.
 ///
 /// # Errors
-/// [`AccountError`] when the daemon's own account has no passwd entry.
+/// [`AccountError`] when the daemon's own account cannot be looked up.
 pub fn base_environment(
     account: Option<&Account>,
     dirs: &AppDirs,

@@ -43,6 +43,9 @@ pub struct ServeArgs {
 /// # Errors
 /// Settings that are wrong, before anything is bound; whatever ends the daemon other than by request.
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    if let Some(ended) = daemon::init::run()? {
+        return Ok(ended);
+    }
     start_logging();
     let settings = Settings::load(args.settings, args.config.as_deref())?;
     daemon::run(settings, |ready| announce(ready, args.json))?;

@@ -1,50 +1,81 @@
-//! [`Lock`]: one server per data directory.
+//! [`Lock`]: one server per data directory, and per runtime directory.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::DaemonError;
 
+/// How long a server that was killed may still hold it: until the kernel has taken it apart, and until each child that it
+/// was starting, which has inherited it, has come to its execve(2).
+const DYING: Duration = Duration::from_secs(2);
+
+/// How soon that is looked at again.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Held while this server lives; the kernel releases it however the process ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    _directory: File,
 }
 
 impl Lock {
-    /// Locks `directory` and writes this process' id into the lock file.
+    /// Locks `directory`, itself and not a file in it that somebody may clear away, and writes this process' id into it.
     pub(super) fn acquire(directory: &Path) -> Result<Self, DaemonError> {
-        let path = directory.join("lock");
         let io = |source| DaemonError::Io {
-            path: path.clone(),
+            path: directory.to_owned(),
             source,
         };
-        let open = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
-        let mut file = open.map_err(io)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut pid = String::new();
-                // Only for the message: an unreadable one is an empty one.
-                let _length = (&file).take(20).read_to_string(&mut pid);
+        let opened = File::open(directory).map_err(io)?;
+        let (note, deadline) = (directory.join("lock"), Instant::now() + DYING);
+        while !try_lock(&opened).map_err(io)? {
+            if Instant::now() >= deadline {
                 return Err(DaemonError::InUse {
                     directory: directory.to_owned(),
-                    pid: pid.trim().to_owned(),
+                    pid: holder(&note),
                 });
             }
-            Err(e) => return Err(io(e.into())),
+            std::thread::sleep(PAUSE);
         }
-        file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
-        writeln!(file, "{}", std::process::id()).map_err(io)?;
-        Ok(Self { _file: file })
+        if let Err(e) = sign(&note) {
+            log::warn!("{}: {e}", note.display());
+        }
+        Ok(Self { _directory: opened })
+    }
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Writes this process' id. Over the old one, which takes no room.
+fn sign(note: &Path) -> io::Result<()> {
+    let pid = format!("{}\n", std::process::id());
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(note)?;
+    file.write_all(pid.as_bytes())?;
+    file.set_len(pid.len() as u64)
+}
+
+/// The id that the other wrote. Only for the message.
+fn holder(note: &Path) -> String {
+    let mut pid = String::new();
+    let read = File::open(note).and_then(|file| file.take(20).read_to_string(&mut pid));
+    match (read, pid.trim()) {
+        (Ok(_), pid) if !pid.is_empty() => pid.to_owned(),
+        _ => "unknown".to_owned(),
     }
 }
 
@@ -62,5 +93,30 @@ mod tests {
         }
         drop(first);
         Lock::acquire(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_server_holds_for_a_moment_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let inherited = File::open(directory.path()).unwrap();
+        assert!(try_lock(&inherited).unwrap());
+        let child = std::thread::spawn(move || {
+            std::thread::sleep(20 * PAUSE);
+            drop(inherited);
+        });
+        Lock::acquire(directory.path()).unwrap();
+        child.join().unwrap();
+    }
+
+    #[test]
+    fn a_pid_that_cannot_be_written_or_is_cleared_away_lets_no_second_server_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let note = directory.path().join("lock");
+        std::fs::create_dir(&note).unwrap();
+        let first = Lock::acquire(directory.path()).unwrap();
+        std::fs::remove_dir(&note).unwrap();
+        let second = Lock::acquire(directory.path()).unwrap_err().to_string();
+        assert!(second.contains("pid unknown"), "{second}");
+        drop(first);
     }
 }

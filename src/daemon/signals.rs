@@ -44,11 +44,13 @@ pub(super) fn unblock() {
 
 /// Sees to it that no command inherits an ignored signal (nohup(1) ignores SIGHUP, a shell's `&` SIGINT): what is handled
 /// is set to its default by execve(2), what is ignored stays so. The handlers do nothing, as before. SIGCHLD is among
-/// them: while that is ignored the kernel tells nobody how a child ended (waitpid(2)). Needs the runtime.
+/// them: while that is ignored the kernel tells nobody how a child ended (waitpid(2)). So is SIGXFSZ, which would end the
+/// server where files may not grow further (`ulimit -f`): write(2) fails then, as on a full disk. Needs the runtime.
 pub(super) fn default_for_children() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let child = SignalKind::child().as_raw_value();
-    for number in ignored(&status).chain([child]) {
+    let too_large = nix::sys::signal::Signal::SIGXFSZ as i32;
+    for number in ignored(&status).chain([child, too_large]) {
         // SIGKILL and such cannot be handled, but neither be ignored; SIGPIPE the standard library resets.
         let _ = signal(SignalKind::from_raw(number));
     }

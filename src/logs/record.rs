@@ -156,6 +156,9 @@ pub fn encode(out: &mut Vec<u8>, id: u64, head: &str, line: &Cut<'_>) {
     out.push(b'\n');
 }
 
+/// No log gets as far: a larger id is damage, after which ids could not go on.
+pub(super) const LARGEST_ID: u64 = u64::MAX / 2;
+
 /// The head of a line on disk, so far only looked at: cheap enough to pass over millions of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
@@ -178,8 +181,9 @@ impl<'a> Line<'a> {
         let bar = line.windows(3).position(|window| window == b" | ")?;
         let head = std::str::from_utf8(&line[..bar]).ok()?;
         let mut fields = head.split(' ');
+        let id = fields.next()?.parse().ok();
         let parsed = Self {
-            id: fields.next()?.parse().ok()?,
+            id: id.filter(|id| *id <= LARGEST_ID)?,
             time: fields.next()?,
             process: fields.next()?,
             release: fields.next()?.parse().ok()?,
@@ -327,7 +331,7 @@ mod tests {
         #[test]
         fn what_is_encoded_is_read_back(
             text in proptest::collection::vec(any::<u8>().prop_filter("newline", |b| *b != b'\n'), 0..200),
-            id: u64,
+            id in 0..=LARGEST_ID,
             release: u64,
             partial: bool,
             micros in 0i64..4_000_000_000_000_000,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::lines::Cut;
 use super::log::LogSettings;
-use super::record::{Batch, Line, Stream, encode, now};
+use super::record::{Batch, LARGEST_ID, Line, Stream, encode, now};
 use super::stored::Backward;
 
 /// Whose lines those about lost lines are.
@@ -248,8 +248,13 @@ impl Segments {
 pub fn segments(directory: &Path, stream: Stream) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        if let Some(id) = name.to_str().and_then(|name| first_id(stream, name)) {
+        let entry = entry?;
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|name| first_id(stream, name));
+        // What else has such a name (a directory, a link, a FIFO that nobody would read) is not ours.
+        if let Some(id) = id
+            && entry.file_type()?.is_file()
+        {
             found.push((id, directory.join(name)));
         }
     }
@@ -263,7 +268,8 @@ fn file_name(stream: Stream, first_id: u64) -> String {
 
 fn first_id(stream: Stream, name: &str) -> Option<u64> {
     let id = name.strip_prefix(stream.name())?.strip_prefix('-')?;
-    id.strip_suffix(".log")?.parse().ok()
+    let id = id.strip_suffix(".log")?.parse().ok();
+    id.filter(|id| *id <= LARGEST_ID)
 }
 
 /// Opens a log to append to it. A link in its place is refused.
@@ -377,6 +383,27 @@ mod tests {
         std::fs::write(directory.path().join(name), "").unwrap();
         let mut log = Segments::new(settings(directory.path()), Stream::Stdout);
         assert_eq!(append(&mut log, &["x"]).first_id, 77);
+    }
+
+    #[test]
+    fn what_is_named_like_a_segment_and_is_none_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |id| directory.path().join(file_name(Stream::Stdout, id));
+        std::fs::create_dir(name(80)).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", name(81)).unwrap();
+        nix::unistd::mkfifo(&name(82), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::write(name(u64::MAX), "").unwrap();
+        let damaged = format!("{} 2026-11-22T10:15:30.123456Z web.1 1 - | x\n", u64::MAX);
+        std::fs::write(name(77), damaged).unwrap();
+        let mut log = Segments::new(settings(directory.path()), Stream::Stdout);
+        assert_eq!(append(&mut log, &["a"]).first_id, 77);
+        assert_eq!(append(&mut log, &["some text"; 100]).first_id, 78);
+        let entries = std::fs::read_dir(directory.path()).unwrap();
+        assert_eq!(
+            entries.count(),
+            4 + 3,
+            "what is not ours, and three segments"
+        );
     }
 
     #[test]

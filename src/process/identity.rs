@@ -18,6 +18,9 @@ pub const FILE: &str = "identity.json";
 /// A record is a few hundred bytes.
 const SIZE_LIMIT: u64 = 64 * 1024;
 
+/// No app gets as far: a larger number is damage, after which batches could not be counted on.
+const LAST_BATCH: u64 = u64::MAX / 2;
+
 /// Who a process is, written by `procserver exec` just before it becomes the command: `identity.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -180,7 +183,9 @@ fn read(directory: &Path) -> Option<Identity> {
         .ok()?;
     serde_json::from_slice(&text)
         .ok()
-        .filter(|identity: &Identity| identity.directory == directory)
+        .filter(|identity: &Identity| {
+            identity.directory == directory && identity.batch <= LAST_BATCH
+        })
 }
 
 /// Kills what a dead process left running and removes its directory.
@@ -252,6 +257,15 @@ mod tests {
         let directory = runtime.path().join("web.1-4");
         record_self(&purpose(&directory)).expect("record");
         fs::remove_file(directory.join("stderr")).expect("remove");
+        assert_eq!(survivors(runtime.path()), Vec::new());
+    }
+
+    #[test]
+    fn a_batch_that_could_not_be_counted_on_from_is_damage() {
+        let runtime = tempfile::tempdir().expect("tempdir");
+        let directory = runtime.path().join("web.1-4");
+        record_self(&purpose(&directory)).expect("record");
+        rewrite(&directory, |identity| identity.batch = u64::MAX);
         assert_eq!(survivors(runtime.path()), Vec::new());
     }
 

@@ -146,7 +146,7 @@ pub fn set_executable(path: PathBuf) {
 }
 
 /// `/proc/self/exe` stays the very binary that runs, also when a package upgrade replaced the file.
-fn executable() -> &'static Path {
+pub(crate) fn executable() -> &'static Path {
     EXECUTABLE.get_or_init(|| {
         let own = PathBuf::from("/proc/self/exe");
         match std::env::current_exe() {

@@ -87,6 +87,11 @@ pub enum SettingsError {
         "the socket's path {0} has {1} bytes, and the kernel takes {LONGEST_SOCKET_PATH}: choose a shorter --runtime-dir"
     )]
     SocketPath(PathBuf, usize),
+    /// Each app has a directory in both: one would take the other's for its own.
+    #[error(
+        "data_dir and runtime_dir are both {0}: give each a directory of its own, or name only --data-dir"
+    )]
+    OneDirectory(PathBuf),
     /// Nothing to listen on.
     #[error("listen is empty: name at least one address, as in listen = [\"0.0.0.0:80\"]")]
     NoListener,
@@ -263,6 +268,9 @@ impl Directories {
             data: absolute(data)?,
             runtime: absolute(runtime)?,
         };
+        if found.data == found.runtime {
+            return Err(SettingsError::OneDirectory(found.data));
+        }
         let socket = found.runtime.join("procserver.sock");
         let length = socket.as_os_str().len();
         if length > LONGEST_SOCKET_PATH {
@@ -389,6 +397,16 @@ mod tests {
             Settings::resolve(RawSettings::default(), with_data_dir("/x"), &around(true)).unwrap();
         assert_eq!(file.config_dir, Path::new("/etc/procserver/config"));
         assert_eq!(file.data_dir, Path::new("/x"));
+    }
+
+    #[test]
+    fn one_directory_for_data_and_runtime_is_refused() {
+        let raw = RawSettings {
+            runtime_dir: Some("/tmp/x".into()),
+            ..with_data_dir("/tmp/x")
+        };
+        let error = Settings::resolve(raw, RawSettings::default(), &around(true)).unwrap_err();
+        assert!(error.to_string().contains("both /tmp/x"), "{error}");
     }
 
     #[test]

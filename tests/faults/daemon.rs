@@ -147,6 +147,29 @@ fn a_second_server_on_the_same_data_names_the_first_and_changes_nothing() {
     server.visit("/echo/").expect(200);
 }
 
+#[test]
+fn so_is_one_on_the_same_runtime_directory_and_one_that_finds_no_lock_file() {
+    let server = Server::start();
+    let _repo = deploy(&server, "echo", "");
+    let pid = server.ready_pid("echo", "web.1");
+    let data = server.directory();
+    std::fs::remove_file(data.join("lock")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (data, in_use) in [
+        (data, data.to_owned()),
+        (elsewhere.path(), data.join("run")),
+    ] {
+        let mut second = procserver();
+        second.arg("serve").args(["--listen", "127.0.0.1:0"]);
+        second.arg("--data-dir").arg(data).arg("--runtime-dir");
+        let second = finish(second.arg(server.directory().join("run")));
+        let said = format!("{} is in use by procserver", in_use.display());
+        assert!(second.stderr.contains(&said), "{}", second.stderr);
+    }
+    assert_eq!(server.ready_pid("echo", "web.1"), pid);
+    assert!(server.socket().exists());
+}
+
 /// Lets the running daemon have so many descriptors.
 fn limit_descriptors(pid: i32, limit: &str) {
     let mut command = Command::new("prlimit");

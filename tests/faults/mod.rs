@@ -1,9 +1,11 @@
 //! Faults that are made to happen for real, to the real server: what it must do is in the name of each test.
 
+mod accepted;
 mod actors;
 mod borders;
 mod clock;
 mod configuration;
+mod containers;
 mod crowd;
 mod daemon;
 mod events;

@@ -78,6 +78,12 @@ impl Server {
         self.setup.arm(actor);
     }
 
+    /// Where the file of a failpoint is looked for.
+    pub(crate) fn failpoint(&self, name: &str) -> PathBuf {
+        std::fs::create_dir_all(self.setup.failpoints()).unwrap();
+        self.setup.failpoints().join(name)
+    }
+
     /// Whether an actor has panicked since [`Server::arm`].
     pub(crate) fn has_fired(&self, actor: &str) -> bool {
         !self.setup.failpoints().join(actor).exists()

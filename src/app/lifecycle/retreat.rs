@@ -23,6 +23,9 @@ impl Lifecycle {
         if self.waiting.is_some_and(|(waiting, _)| waiting == op) {
             self.waiting = None;
             out.push(Command::Finish(op, End::Cancelled));
+            if let Some((_, active)) = self.active() {
+                self.want(active.wants(), out);
+            }
         } else if let Some(active) = self.active.as_ref().filter(|a| a.op == op) {
             match active.stage {
                 // A change of scale ends soon, and its names are free only then.

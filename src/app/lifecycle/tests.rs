@@ -440,6 +440,24 @@ fn stop_takes_the_place_of_a_deploy_and_ends_everything() {
     );
 }
 
+#[test]
+fn a_start_that_waits_for_a_stop_is_wanted_at_once_and_no_longer_when_it_is_cancelled() {
+    let mut world = running();
+    world.request(Kind::Stop);
+    assert_eq!(world.life.wanted(), Wanted::Stopped);
+    let deploy = world.request(Kind::Deploy { recreate: false });
+    assert_eq!(world.life.wanted(), Wanted::Running);
+    world.feed(Event::Cancel(deploy));
+    assert_eq!(world.life.wanted(), Wanted::Stopped);
+    world.request(Kind::Activate { release: 1 });
+    world.feed(Event::Shutdown);
+    assert_eq!(
+        (world.life.wanted(), world.life.current()),
+        (Wanted::Running, Some(1)),
+        "the next daemon starts it"
+    );
+}
+
 /// Begins a change of scale to these processes.
 fn resize(world: &mut World, processes: &[&str]) -> OpId {
     let op = world.request(Kind::Configure);

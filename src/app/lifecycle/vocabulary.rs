@@ -43,6 +43,17 @@ pub enum Kind {
     Remove,
 }
 
+impl Kind {
+    /// What who asks for it wants.
+    pub(super) fn wants(self) -> Wanted {
+        match self {
+            Self::Stop => Wanted::Stopped,
+            Self::Remove => Wanted::Removed,
+            Self::Deploy { .. } | Self::Activate { .. } | Self::Configure => Wanted::Running,
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

@@ -180,10 +180,8 @@ impl App {
     }
 }
 
-impl Handler<Act> for App {
-    type Result = Result<Accepted, AppError>;
-
-    fn handle(&mut self, Act(action): Act, ctx: &mut Self::Context) -> Self::Result {
+impl App {
+    fn act(&mut self, action: Action, ctx: &mut Context<Self>) -> Result<Accepted, AppError> {
         if self.life.wanted() == Wanted::Removed {
             return Err(self.is_going());
         }
@@ -195,6 +193,24 @@ impl Handler<Act> for App {
             Action::Redeploy => Ok(Accepted::Underway(self.deploy(ctx))),
             Action::Rollback(release) => self.roll_back(release, ctx),
         }
+    }
+
+    /// Answers when what was accepted is on disk: a daemon that ends right after the answer must not forget it.
+    fn kept<T: 'static>(&self, answer: T) -> ResponseFuture<T> {
+        let written = self.journal.flushed();
+        Box::pin(async move {
+            written.await;
+            answer
+        })
+    }
+}
+
+impl Handler<Act> for App {
+    type Result = ResponseFuture<Result<Accepted, AppError>>;
+
+    fn handle(&mut self, Act(action): Act, ctx: &mut Self::Context) -> Self::Result {
+        let answer = self.act(action, ctx);
+        self.kept(answer)
     }
 }
 
@@ -232,16 +248,17 @@ impl Handler<Cancel> for App {
 }
 
 impl Handler<Remove> for App {
-    type Result = Result<Ticket, AppError>;
+    type Result = ResponseFuture<Result<Ticket, AppError>>;
 
     fn handle(&mut self, Remove { keep_storage }: Remove, ctx: &mut Self::Context) -> Self::Result {
         if self.life.wanted() == Wanted::Removed {
-            return Err(self.is_going());
+            return Box::pin(std::future::ready(Err(self.is_going())));
         }
         self.removal = Some(super::removal::Removal {
             keep_storage,
             operation: None,
         });
-        Ok(self.request(Kind::Remove, None, ctx))
+        let ticket = self.request(Kind::Remove, None, ctx);
+        self.kept(Ok(ticket))
     }
 }
