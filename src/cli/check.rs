@@ -1,8 +1,6 @@
 //! `procserver check DIR`: reads a directory's Procfile and `.env` as a deploy would, and says what it finds.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,9 +9,7 @@ use serde::Serialize;
 
 use crate::app::dotenv::{Dotenv, DotenvError};
 use crate::app::procfile::{Procfile, ProcfileError};
-
-/// More than any Procfile or `.env` that a person wrote.
-const LARGEST: u64 = 1024 * 1024;
+use crate::install::manifest;
 
 /// The arguments of `procserver check`.
 #[derive(Args, Clone, Debug)]
@@ -35,12 +31,6 @@ pub enum CheckError {
     /// There is no Procfile.
     #[error("{0} has no Procfile: write one, with a line per process type, as \"web: command\"")]
     NoProcfile(PathBuf),
-    /// Neither a Procfile nor a `.env` may be a link, a device or the like.
-    #[error("{0} is not a plain file: put a file in its place")]
-    NotAFile(PathBuf),
-    /// A file that no person wrote.
-    #[error("{0} is larger than 1 MiB: is it the right file?")]
-    TooLarge(PathBuf),
     /// A file that cannot be read.
     #[error("{0}: {1}")]
     Unreadable(PathBuf, io::Error),
@@ -89,7 +79,8 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
         return Err(CheckError::NotADirectory(directory.to_owned()));
     }
     let path = directory.join("Procfile");
-    let bytes = read(&path)?.ok_or_else(|| CheckError::NoProcfile(directory.to_owned()))?;
+    let bytes =
+        read(directory, "Procfile")?.ok_or_else(|| CheckError::NoProcfile(directory.to_owned()))?;
     let procfile = Procfile::parse(&bytes).map_err(|error| CheckError::Procfile(path, error))?;
     // What can be read is shown, also where a deploy would refuse it.
     let refused = procfile
@@ -97,7 +88,7 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
         .err()
         .map(|error| format!("it cannot be deployed: {error}"));
     let path = directory.join(".env");
-    let bytes = read(&path)?.unwrap_or_default();
+    let bytes = read(directory, ".env")?.unwrap_or_default();
     let dotenv = Dotenv::parse(&bytes).map_err(|error| CheckError::Dotenv(path, error))?;
     let processes = procfile.entries.into_iter().map(|entry| Process {
         name: entry.name,
@@ -110,36 +101,9 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
     })
 }
 
-/// The contents of a small plain file; `None` when there is none.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, CheckError> {
-    use rustix::fs::OFlags;
-    // Without waiting for the writer of a FIFO, and without going through a link to somewhere else.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path);
-    let unreadable = |error| CheckError::Unreadable(path.to_owned(), error);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(_) if path.is_symlink() => return Err(CheckError::NotAFile(path.to_owned())),
-        Err(error) => return Err(unreadable(error)),
-    };
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(CheckError::NotAFile(path.to_owned()));
-    }
-    let bytes = read_at_most(file, LARGEST + 1).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(CheckError::TooLarge(path.to_owned()));
-    }
-    Ok(Some(bytes))
-}
-
-fn read_at_most(file: File, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// The contents of one of the two files, as a deploy reads it; `None` when there is none.
+fn read(directory: &Path, name: &str) -> Result<Option<Vec<u8>>, CheckError> {
+    manifest::read(directory, name).map_err(|e| CheckError::Unreadable(directory.join(name), e))
 }
 
 fn for_people(report: &Report) -> String {
@@ -219,25 +183,23 @@ mod tests {
         assert!(refusal(&[]).contains("has no Procfile"));
         assert!(refusal(&[("Procfile", b"web: \xff\n")]).contains("line 1 is not UTF-8"));
         assert!(refusal(&[("Procfile", b"web: a\n"), (".env", b"\xff")]).contains(".env line 1"));
-        assert!(refusal(&[("Procfile", &vec![b'#'; 1024 * 1024 + 1])]).contains("1 MiB"));
+        assert!(refusal(&[("Procfile", &vec![b'#'; 1024 * 1024 + 1])]).contains("larger"));
         let missing = examine(Path::new("/nonexistent")).unwrap_err();
         assert!(missing.to_string().contains("not a directory"));
     }
 
     #[test]
-    fn only_plain_files_are_read() {
+    fn what_a_deploy_would_not_read_is_not_read_here() {
         let directory = directory(&[("real", b"web: x\n")]);
         let procfile = directory.path().join("Procfile");
-        std::os::unix::fs::symlink(directory.path().join("real"), &procfile).unwrap();
-        assert!(matches!(
-            examine(directory.path()),
-            Err(CheckError::NotAFile(_))
-        ));
+        std::os::unix::fs::symlink("real", &procfile).unwrap();
+        assert_eq!(examine(directory.path()).unwrap().processes.len(), 1);
         std::fs::remove_file(&procfile).unwrap();
-        nix::unistd::mkfifo(&procfile, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(matches!(
-            examine(directory.path()),
-            Err(CheckError::NotAFile(_))
-        ));
+        std::os::unix::fs::symlink("/etc/hostname", &procfile).unwrap();
+        let refused = examine(directory.path()).unwrap_err().to_string();
+        assert!(
+            refused.contains("Procfile: is a symbolic link"),
+            "{refused}"
+        );
     }
 }

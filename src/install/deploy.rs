@@ -16,7 +16,7 @@ use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
 use super::share::Earlier;
 use super::source::Source;
-use super::{build, packages, plan, room, twins};
+use super::{build, manifest, packages, plan, room, twins};
 use crate::app::directories::AppDirs;
 use crate::app::procfile::Procfile;
 use crate::logs::log::Append;
@@ -254,7 +254,7 @@ impl Deploy {
         let directory = self.spec.dirs.release(self.spec.release);
         let config = self.spec.config.clone();
         let read = blocking(journal.step(), "cannot read the release", move || {
-            Ok(release::manifest_for(&directory, &config.document))
+            Ok(manifest::manifest_for(&directory, &config.document))
         })
         .await?;
         let (procfile, dotenv) = read.map_err(|e| Failure::new(journal.step(), e.to_string()))?;

@@ -24,6 +24,7 @@ pub mod journal;
 mod lfs;
 mod lfs_store;
 pub mod lines;
+pub mod manifest;
 mod mirror;
 pub mod packages;
 pub mod plan;

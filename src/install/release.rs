@@ -12,14 +12,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use super::manifest::manifest_for;
 use super::tree;
 use crate::app::directories::AppDirs;
-use crate::app::dotenv::Dotenv;
 use crate::app::procfile::Procfile;
 use crate::durable;
-
-/// A Procfile or `.env` is refused when it is larger, bytes.
-pub const MAX_MANIFEST: u64 = 1024 * 1024;
 
 /// A record holds a document, which the API bounds; bytes.
 const MAX_RECORD: u64 = 16 * 1024 * 1024;
@@ -99,48 +96,10 @@ pub enum ReleaseError {
 }
 
 impl ReleaseError {
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         |source| Self::Io { path, source }
     }
-}
-
-/// Reads Procfile and `.env` of a checkout; neither a link nor larger than 1 MiB. Blocks.
-///
-/// # Errors
-/// [`ReleaseError`].
-pub fn manifest(directory: &Path) -> Result<(Procfile, Dotenv), ReleaseError> {
-    let text = bounded(&directory.join("Procfile"))?.ok_or(ReleaseError::NoProcfile)?;
-    let procfile = Procfile::parse(&text)?;
-    procfile.check()?;
-    Ok((procfile, dotenv(directory)?))
-}
-
-/// As [`manifest`], for an app of `document`: one with `static` files needs no Procfile. Blocks.
-///
-/// # Errors
-/// [`ReleaseError`].
-pub fn manifest_for(
-    directory: &Path,
-    document: &serde_json::Value,
-) -> Result<(Procfile, Dotenv), ReleaseError> {
-    let is_static = document.get("static").is_some_and(|s| !s.is_null());
-    match manifest(directory) {
-        Err(ReleaseError::NoProcfile) if is_static => Ok((Procfile::default(), dotenv(directory)?)),
-        other => other,
-    }
-}
-
-fn dotenv(directory: &Path) -> Result<Dotenv, ReleaseError> {
-    match bounded(&directory.join(".env"))? {
-        Some(text) => Ok(Dotenv::parse(&text)?),
-        None => Ok(Dotenv::default()),
-    }
-}
-
-/// A file that a repository or a build may have made into anything. `None`: there is none.
-fn bounded(path: &Path) -> Result<Option<Vec<u8>>, ReleaseError> {
-    read_regular(path, MAX_MANIFEST).map_err(ReleaseError::io(path))
 }
 
 /// Reads a regular file of at most `limit` bytes; follows no link in the last place, and waits for no FIFO.
@@ -158,6 +117,11 @@ pub(super) fn read_regular(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>
         }
         Err(error) => return Err(error),
     };
+    read_opened(file, limit).map(Some)
+}
+
+/// Reads a file of at most `limit` bytes, if it is a regular one.
+pub(super) fn read_opened(file: File, limit: u64) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("is not a regular file"));
     }
@@ -166,7 +130,7 @@ pub(super) fn read_regular(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>
     if bytes.len() as u64 > limit {
         return Err(io::Error::other(format!("is larger than {limit} bytes")));
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Makes the release of `record` one: its directory is complete. Blocks.
@@ -452,28 +416,5 @@ mod tests {
         assert!(matches!(load(&dirs, 1), Err(ReleaseError::Damaged { .. })));
         assert!(matches!(load(&dirs, 3), Err(ReleaseError::Damaged { .. })));
         assert!(matches!(load(&dirs, 8), Err(ReleaseError::Io { .. })));
-    }
-
-    #[test]
-    fn manifests_are_regular_bounded_files() {
-        let home = tempfile::tempdir().unwrap();
-        let at = home.path().join("Procfile");
-        assert!(matches!(
-            manifest(home.path()),
-            Err(ReleaseError::NoProcfile)
-        ));
-        std::os::unix::fs::symlink("/etc/passwd", &at).unwrap();
-        let error = manifest(home.path()).unwrap_err().to_string();
-        assert!(error.contains("symbolic link"), "{error}");
-        std::fs::remove_file(&at).unwrap();
-        std::fs::create_dir(&at).unwrap();
-        assert!(matches!(
-            manifest(home.path()),
-            Err(ReleaseError::Io { .. })
-        ));
-        std::fs::remove_dir(&at).unwrap();
-        std::fs::write(&at, vec![b'#'; 2 * 1024 * 1024]).unwrap();
-        let error = manifest(home.path()).unwrap_err().to_string();
-        assert!(error.contains("larger"), "{error}");
     }
 }

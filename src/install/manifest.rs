@@ -1,0 +1,138 @@
+//! Procfile and `.env` of a checkout, which a repository or a build may have made into anything.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+
+use super::release::{ReleaseError, read_opened, read_regular};
+use crate::app::dotenv::Dotenv;
+use crate::app::procfile::Procfile;
+
+/// A Procfile or `.env` is refused when it is larger, bytes.
+const MAX_MANIFEST: u64 = 1024 * 1024;
+
+/// Reads Procfile and `.env` of a checkout; neither larger than 1 MiB. Blocks.
+///
+/// # Errors
+/// [`ReleaseError`].
+pub fn manifest(directory: &Path) -> Result<(Procfile, Dotenv), ReleaseError> {
+    let text = bounded(directory, "Procfile")?.ok_or(ReleaseError::NoProcfile)?;
+    let procfile = Procfile::parse(&text)?;
+    procfile.check()?;
+    Ok((procfile, dotenv(directory)?))
+}
+
+/// As [`manifest`], for an app of `document`: one with `static` files needs no Procfile. Blocks.
+///
+/// # Errors
+/// [`ReleaseError`].
+pub fn manifest_for(
+    directory: &Path,
+    document: &serde_json::Value,
+) -> Result<(Procfile, Dotenv), ReleaseError> {
+    let is_static = document.get("static").is_some_and(|s| !s.is_null());
+    match manifest(directory) {
+        Err(ReleaseError::NoProcfile) if is_static => Ok((Procfile::default(), dotenv(directory)?)),
+        other => other,
+    }
+}
+
+fn dotenv(directory: &Path) -> Result<Dotenv, ReleaseError> {
+    match bounded(directory, ".env")? {
+        Some(text) => Ok(Dotenv::parse(&text)?),
+        None => Ok(Dotenv::default()),
+    }
+}
+
+fn bounded(directory: &Path, name: &str) -> Result<Option<Vec<u8>>, ReleaseError> {
+    read(directory, name).map_err(ReleaseError::io(&directory.join(name)))
+}
+
+/// The file of this name; `None` if there is none. A link is followed as far as it stays in the checkout. Blocks.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or larger than 1 MiB.
+pub fn read(directory: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+    let path = directory.join(name);
+    match open_within(directory, name) {
+        Ok(file) => read_opened(file, MAX_MANIFEST).map(Some),
+        Err(Errno::NOENT) if path.is_symlink() => Err(io::Error::other(
+            "is a symbolic link to a file that is not there",
+        )),
+        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::XDEV) => Err(io::Error::other(
+            "is a symbolic link that leads out of the checkout: what it is to hold must be in the repository",
+        )),
+        Err(Errno::LOOP) => Err(io::Error::other("is a symbolic link that leads nowhere")),
+        // Linux before 5.6, and sandboxes that do not know it: no link is followed.
+        Err(Errno::NOSYS) => read_regular(&path, MAX_MANIFEST),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens a file below `directory` and nowhere else, and waits for no FIFO.
+fn open_within(directory: &Path, name: &str) -> Result<File, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, directory, flags, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let way = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    Ok(openat2(root, name, flags, Mode::empty(), way)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Why the Procfile at `home` is refused.
+    fn refusal(home: &Path) -> String {
+        manifest(home).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_manifest_is_a_regular_bounded_file() {
+        let home = tempfile::tempdir().unwrap();
+        let at = home.path().join("Procfile");
+        let missing = manifest(home.path());
+        assert!(matches!(missing, Err(ReleaseError::NoProcfile)));
+        std::fs::create_dir(&at).unwrap();
+        assert!(refusal(home.path()).contains("not a regular file"));
+        std::fs::remove_dir(&at).unwrap();
+        nix::unistd::mkfifo(&at, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(refusal(home.path()).contains("not a regular file"));
+        std::fs::remove_file(&at).unwrap();
+        std::fs::write(&at, vec![b'#'; 2 * 1024 * 1024]).unwrap();
+        assert!(refusal(home.path()).contains("larger"));
+    }
+
+    #[test]
+    fn a_link_is_followed_within_the_checkout_only() {
+        let parent = tempfile::tempdir().unwrap();
+        let home = parent.path().join("1");
+        std::fs::create_dir_all(home.join("deploy")).unwrap();
+        for file in ["1/deploy/Procfile", "outside"] {
+            std::fs::write(parent.path().join(file), "web: a\n").unwrap();
+        }
+        let absolute = home.join("deploy/Procfile");
+        for (to, word) in [
+            ("deploy/Procfile", None),
+            ("deploy/../deploy/Procfile", None),
+            ("../outside", Some("leads out of")),
+            ("../1/deploy/Procfile", Some("leads out of")),
+            (absolute.to_str().unwrap(), Some("leads out of")),
+            ("/proc/self/environ", Some("leads out of")),
+            ("deploy", Some("not a regular file")),
+            ("nothing", Some("not there")),
+            ("Procfile", Some("leads nowhere")),
+        ] {
+            std::os::unix::fs::symlink(to, home.join("Procfile")).unwrap();
+            match word {
+                None => assert_eq!(manifest(&home).unwrap().0.entries.len(), 1, "{to}"),
+                Some(word) => assert!(refusal(&home).contains(word), "{to}: {}", refusal(&home)),
+            }
+            std::fs::remove_file(home.join("Procfile")).unwrap();
+        }
+    }
+}
