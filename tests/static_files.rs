@@ -182,6 +182,22 @@ fn clients_that_have_a_file_or_want_a_part_of_it_get_no_more() {
 }
 
 #[test]
+fn a_request_with_as_many_fields_as_are_taken_is_answered() {
+    let server = Server::start();
+    let repo = site();
+    deploy_site(&server, &repo);
+    let line = |n: usize| format!("X-{n}: {n}\r\n");
+    let many: String = (0..96).map(line).collect();
+    let fields = format!("Host: site.test\r\n{many}Range: bytes=0-1\r\nConnection: close\r\n");
+    let answer = raw(&server, &format!("GET /style.css HTTP/1.1\r\n{fields}\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 206 "), "{answer}");
+    let conditions = "If-None-Match: \"x\"\r\n".repeat(97);
+    let fields = format!("Host: site.test\r\n{conditions}Connection: close\r\n");
+    let answer = raw(&server, &format!("GET /style.css HTTP/1.1\r\n{fields}\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[test]
 fn a_coded_file_is_sent_to_who_accepts_it() {
     let (server, repo) = (Server::start(), site());
     deploy_site(&server, &repo);

@@ -193,7 +193,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let files = found.route.static_files.as_ref()?;
         let routed = match static_files::look(files, request, found.strip).await {
             Looked::Found(answer) => {
-                let head = self.forwarded_head(request, facts, found.strip);
+                let request = static_files::for_files(request);
+                let head = self.forwarded_head(&request, facts, found.strip);
                 Routed::To(Target::File(answer), head)
             }
             Looked::Missing | Looked::Method if !no_app => return None,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 
+use super::field::{Field, Name};
 use super::head::Request;
 use super::static_path::{Asked, Coding, Named, accepted, asked};
 use crate::router::table::StaticFiles;
@@ -51,6 +52,30 @@ pub enum Looked {
     Refused,
     /// Its name could be that of a file, but this is no method for one: the app is asked.
     Method,
+}
+
+/// Conditions and ranges of a request that are looked at; more than any client sends.
+const CONDITIONS: usize = 64;
+
+/// The request as the file server gets it, which takes fewer fields than an app may get: how its body is delimited, and
+/// what decides how much of a file is sent.
+#[must_use]
+pub fn for_files<'b>(request: &Request<'b>) -> Request<'b> {
+    let mut conditions = 0;
+    let concerns = |field: &&Field<'b>| match field.like() {
+        Name::Host | Name::ContentLength | Name::TransferEncoding | Name::Expect => true,
+        Name::Other => {
+            let start = field.name.get(..3).unwrap_or_default();
+            let is_one = start.eq_ignore_ascii_case("if-") || field.is_named("range");
+            conditions += usize::from(is_one);
+            is_one && conditions <= CONDITIONS
+        }
+        _ => false,
+    };
+    Request {
+        fields: request.fields.iter().filter(concerns).copied().collect(),
+        ..request.clone()
+    }
 }
 
 /// Looks for the file that a request asks for, with `strip` bytes of its target removed.
