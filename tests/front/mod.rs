@@ -4,6 +4,7 @@ mod changes;
 pub(crate) mod corpus;
 mod fixture;
 mod forwarding;
+mod interim;
 mod origin;
 mod requests;
 mod responses;
