@@ -371,20 +371,23 @@ pub const fn is_token(byte: u8) -> bool {
 }
 
 /// One look for each byte of a head.
-const TOKEN: [bool; 256] = {
-    let mut token = [false; 256];
+const TOKEN: [bool; 256] = alphanumeric_or(b"!#$%&'*+-.^_`|~");
+
+/// A table of the bytes that are a letter, a digit or one of `others`.
+pub(super) const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
     let mut byte = 0u8;
     while byte < 128 {
-        token[byte as usize] = byte.is_ascii_alphanumeric();
+        table[byte as usize] = byte.is_ascii_alphanumeric();
         byte += 1;
     }
-    let (others, mut at) = (b"!#$%&'*+-.^_`|~", 0);
+    let mut at = 0;
     while at < others.len() {
-        token[others[at] as usize] = true;
+        table[others[at] as usize] = true;
         at += 1;
     }
-    token
-};
+    table
+}
 
 #[cfg(test)]
 #[path = "head_tests.rs"]

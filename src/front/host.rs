@@ -1,5 +1,7 @@
 //! The authority of a request: host and port (pure; RFC 3986 §3.2).
 
+use super::head::alphanumeric_or;
+
 /// A DNS name has at most 253 bytes, a port 5 digits.
 const MAX_AUTHORITY: usize = 262;
 
@@ -67,20 +69,7 @@ fn is_name(host: &str) -> bool {
 }
 
 /// The bytes of a name.
-const IN_NAME: [bool; 256] = {
-    let mut allowed = [false; 256];
-    let mut byte = 0u8;
-    while byte < 128 {
-        allowed[byte as usize] = byte.is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let (others, mut at) = (b"-._~!$&'()*+;=%", 0);
-    while at < others.len() {
-        allowed[others[at] as usize] = true;
-        at += 1;
-    }
-    allowed
-};
+const IN_NAME: [bool; 256] = alphanumeric_or(b"-._~!$&'()*+;=%");
 
 /// Whether two hexadecimal digits follow each percent sign (RFC 3986 §2.1).
 pub(super) fn is_percent_encoded(text: &str) -> bool {
