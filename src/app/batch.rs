@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::formation::Slot;
 use super::runnable::Runnable;
 use crate::process::diagnosis::Diagnosis;
+use crate::process::health::Trouble;
 use crate::process::worker::{Phase, Snapshot};
 use crate::router::backend::{Backend, Load};
 
@@ -35,6 +36,10 @@ impl Member {
             backend: None,
             leaving: false,
         }
+    }
+
+    fn trouble(&self) -> Option<&Trouble> {
+        self.snapshot.as_ref()?.trouble.as_ref()
     }
 }
 
@@ -106,19 +111,40 @@ impl Batch {
                 process: Arc::from(member.slot.id.as_str()),
                 release,
                 address,
-                load: Arc::new(Load::default()),
+                load: Arc::new(Load::new(snapshot.alarm.clone())),
             })
         });
         member.snapshot = Some(snapshot);
     }
 
-    /// What can be routed to.
+    /// What is routed to: processes that are ready and healthy; where none is healthy all that are ready, since one that
+    /// fails its checks may answer all the same. Never one in whose place another program answers.
     #[must_use]
     pub fn backends(&self) -> Vec<Backend> {
-        self.members
-            .iter()
-            .filter_map(|m| m.backend.clone())
-            .collect()
+        let of = |is_wanted: fn(Option<&Trouble>) -> bool| -> Vec<Backend> {
+            let members = self.members.iter();
+            let wanted = members.filter(|m| is_wanted(m.trouble()));
+            wanted.filter_map(|m| m.backend.clone()).collect()
+        };
+        let healthy = of(|trouble| trouble.is_none());
+        match healthy.is_empty() {
+            true => of(|trouble| trouble.is_none_or(|t| !t.is_foreign)),
+            false => healthy,
+        }
+    }
+
+    /// What may be in flight on any of its processes, routed to or not.
+    #[must_use]
+    pub fn loads(&self) -> Vec<Arc<Load>> {
+        let backends = self.members.iter().filter_map(|m| m.backend.as_ref());
+        backends.map(|b| Arc::clone(&b.load)).collect()
+    }
+
+    /// Whether a process that is ready gets no request.
+    #[must_use]
+    pub fn is_passed_over(&self, id: &str) -> bool {
+        let is_it = |m: &&Member| m.slot.id == id && m.backend.is_some();
+        self.members.iter().any(|m| is_it(&m)) && self.backends().iter().all(|b| *b.process != *id)
     }
 
     /// Its processes with what is known of them.

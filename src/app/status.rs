@@ -61,6 +61,9 @@ pub struct ProcessStatus {
     /// The last lines of stderr, while it crashloops.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
+    /// Why it fails its checks, while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unhealthy: Option<String>,
 }
 
 /// `GET /applications/A/status`.

@@ -252,7 +252,7 @@ impl App {
         if self.life.wanted() != Wanted::Running {
             limit = limit.min(Duration::from_secs(5));
         }
-        let loads = batch.backends().into_iter().map(|b| b.load).collect();
+        let loads = batch.loads();
         let drained = drained(loads, limit);
         ctx.spawn(
             drained

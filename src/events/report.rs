@@ -49,6 +49,22 @@ pub enum Report {
         /// Where it answers.
         address: Option<SocketAddr>,
     },
+    /// It fails its checks: requests go to others, if there are any.
+    #[serde(rename = "process.unhealthy")]
+    ProcessUnhealthy {
+        /// Which.
+        #[serde(flatten)]
+        who: Offender,
+        /// Why.
+        reason: String,
+    },
+    /// Its checks go well again.
+    #[serde(rename = "process.healthy")]
+    ProcessHealthy {
+        /// Which.
+        #[serde(flatten)]
+        who: Offender,
+    },
     /// It ended. Told once for each end.
     #[serde(rename = "process.exited")]
     ProcessExited {
@@ -162,6 +178,8 @@ impl Report {
         match self {
             Self::ProcessStarted { who, .. }
             | Self::ProcessReady { who, .. }
+            | Self::ProcessUnhealthy { who, .. }
+            | Self::ProcessHealthy { who }
             | Self::ProcessExited { who, .. }
             | Self::ProcessFailed { who, .. }
             | Self::ProcessStopping { who }
@@ -179,7 +197,7 @@ impl Report {
     pub fn level(&self) -> log::Level {
         match self {
             Self::ActorEnded { .. } => log::Level::Error,
-            Self::ProcessFailed { .. } => log::Level::Warn,
+            Self::ProcessFailed { .. } | Self::ProcessUnhealthy { .. } => log::Level::Warn,
             Self::ProcessExited { next, .. } if *next != STAYS_DOWN => log::Level::Warn,
             Self::DeploymentFinished {
                 reason: Some(_), ..

@@ -350,6 +350,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 chosen.found.route.app,
                 chosen.backend.process
             );
+            chosen.backend.load.alarm.ring();
             select.avoid.push(address);
             match self.another(&chosen.found, select).await {
                 Some((backend, lease)) => {

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::listeners::Tables;
+use super::owner::Owner;
 use super::procfs;
-use super::readiness::{self, Unready};
+use super::readiness::{self, Target, Unready};
 use super::spawn::MARKER;
 use crate::app::config::HealthCheck;
 
@@ -22,13 +25,22 @@ pub struct Diagnosis {
     pub listens: Vec<SocketAddr>,
 }
 
-/// Looks at the process with the session `pid`, which should be ready on `port`.
-pub async fn diagnose(pid: u32, port: u16, health: &HealthCheck) -> Diagnosis {
-    let check = readiness::check(port, health.path.as_deref(), health.timeout.min(PATIENCE));
-    let listens = tokio::task::spawn_blocking(move || listening(pid));
-    let (check, listens) = futures::join!(check, listens);
+/// Looks at the process with the session `pid` and its own `directory`, which should be ready on `port`.
+pub async fn diagnose(pid: u32, directory: PathBuf, port: u16, health: &HealthCheck) -> Diagnosis {
+    let health = HealthCheck {
+        timeout: health.timeout.min(PATIENCE),
+        ..health.clone()
+    };
+    let looked = tokio::task::spawn_blocking(move || {
+        let owner = Owner::of_session(pid, &directory);
+        (Target { port, owner }, listening(pid))
+    });
+    let (check, listens) = match looked.await {
+        Ok((target, listens)) => (readiness::check(&target, &health).await.err(), Ok(listens)),
+        Err(error) => (Some(Unready::NotListening), Err(error)),
+    };
     Diagnosis {
-        check: check.err(),
+        check,
         // Without it the rest is still of use.
         listens: listens.unwrap_or_default(),
     }
@@ -54,58 +66,12 @@ fn listening(session: u32) -> Vec<SocketAddr> {
             || mark.as_ref().is_some_and(|m| procfs::has_variable(pid, m))
     };
     let members = procfs::pids().filter(|pid| is_member(*pid));
-    let inodes: BTreeSet<u64> = members.flat_map(sockets).collect();
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let tables = tables
-        .iter()
-        .filter_map(|table| std::fs::read_to_string(table).ok());
-    let mut found: Vec<_> = tables
-        .flat_map(|table| listeners(&table, &inodes))
-        .collect();
+    let inodes: BTreeSet<u64> = members.flat_map(procfs::sockets).collect();
+    let tables = Tables::read();
+    let own = tables.listeners().filter(|l| inodes.contains(&l.inode));
+    let mut found: Vec<_> = own.map(|l| l.address).collect();
     found.sort_unstable();
     found
-}
-
-/// The inodes of the sockets that a process holds: its descriptors are links to `socket:[INODE]`.
-fn sockets(pid: u32) -> Vec<u64> {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let links = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    let inode = |link: std::path::PathBuf| {
-        let text = link.to_str()?.strip_prefix("socket:[")?;
-        text.strip_suffix(']')?.parse().ok()
-    };
-    links.filter_map(inode).collect()
-}
-
-/// The addresses of those of `inodes` that listen, from a table as proc_pid_net(5) has them: local address in the
-/// second column, state (`0A`: LISTEN) in the fourth, inode in the tenth.
-fn listeners(table: &str, inodes: &BTreeSet<u64>) -> Vec<SocketAddr> {
-    let read = |line: &str| {
-        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
-        let inode = columns.get(9)?.parse().ok()?;
-        let is_wanted = *columns.get(3)? == "0A" && inodes.contains(&inode);
-        is_wanted.then(|| address(columns[1])).flatten()
-    };
-    table.lines().skip(1).filter_map(read).collect()
-}
-
-/// `0100007F:1F41`: the address in words of 32 bits in the machine's own order, then the port.
-fn address(text: &str) -> Option<SocketAddr> {
-    let (address, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let words = address.as_bytes().chunks(8).map(|word| {
-        let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
-        Some(word.to_ne_bytes())
-    });
-    let bytes: Vec<u8> = words.collect::<Option<Vec<_>>>()?.concat();
-    let ip = match <[u8; 4]>::try_from(&bytes[..]) {
-        Ok(four) => IpAddr::from(Ipv4Addr::from(four)),
-        Err(_) => IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(&bytes[..]).ok()?)),
-    };
-    Some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]
@@ -113,25 +79,6 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-
-    #[test]
-    fn addresses_are_read_as_the_kernel_writes_them() {
-        if cfg!(target_endian = "little") {
-            assert_eq!(address("0100007F:1F41"), "127.0.0.1:8001".parse().ok());
-            let v6 = "00000000000000000000000001000000:0050";
-            assert_eq!(address(v6), "[::1]:80".parse().ok());
-        }
-        for garbage in [
-            "",
-            ":",
-            "0100007F",
-            "01:zz",
-            "ä100007F:1F41",
-            "0100007F0100007F:1",
-        ] {
-            assert_eq!(address(garbage), None, "{garbage}");
-        }
-    }
 
     #[test]
     fn what_this_session_listens_on_is_found() {
@@ -148,7 +95,7 @@ mod tests {
             .unwrap()
             .port();
         // No process leads session 4194304, the first number above all pids.
-        let found = diagnose(4_194_304, port, &HealthCheck::default()).await;
+        let found = diagnose(4_194_304, PathBuf::new(), port, &HealthCheck::default()).await;
         assert_eq!(found.check, Some(Unready::NotListening));
         assert_eq!(found.to_string(), "it listens on no port");
     }

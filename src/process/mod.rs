@@ -2,15 +2,18 @@
 //!
 //! The way of one process: [`spec`] → [`ports`] → [`spawn`] → [`exec`] (in the new process) → [`running`] (what the
 //! daemon holds of it) → [`stop`]. [`worker::Process`] goes it, over and over, as [`state`] tells it; [`identity`] is
-//! what a later daemon knows of it. `spec`, `state`, `snapshot` and `exit` are pure. Only `worker.rs` owns an OS process.
+//! what a later daemon knows of it. `spec`, `state`, `health`, `snapshot` and `exit` are pure. Only `worker.rs` owns an OS process.
 
 mod brand;
 pub mod cgroup;
 pub mod diagnosis;
 pub mod exec;
 pub mod exit;
+pub mod health;
 pub mod identity;
 mod instance;
+mod listeners;
+mod owner;
 mod port_holder;
 pub mod ports;
 mod procfs;

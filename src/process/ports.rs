@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use socket2::{Domain, Socket, Type};
 
+use super::listeners::Tables;
+
 /// Hands out ports of the configured range, each to one process at a time, across all applications. A small lock
 /// shared by all Process actors: leasing is rare and never waits for anything.
 #[derive(Clone, Debug)]
@@ -50,19 +52,28 @@ impl Ports {
         }
     }
 
-    /// Leases `preferred` if it is in the range and free (nothing listens on it, on IPv4 and IPv6), else another.
+    /// Leases `preferred` if it is in the range and free (no socket is bound to it, on IPv4 and IPv6), else another; says
+    /// which one it would have been but for another program that has it.
     ///
     /// # Errors
     /// [`PortsExhausted`].
-    pub fn lease(&self, preferred: Option<u16>) -> Result<PortLease, PortsExhausted> {
+    pub fn lease(
+        &self,
+        preferred: Option<u16>,
+    ) -> Result<(PortLease, Option<u16>), PortsExhausted> {
         let mut inner = lock(&self.inner);
-        let start = inner.next;
+        let (start, mut taken) = (inner.next, None);
         let port = preferred
             .filter(|port| (self.first..=self.last).contains(port))
             .into_iter()
             .chain(start..=self.last)
             .chain(self.first..start)
-            .find(|port| !inner.leased.contains(port) && is_free(*port))
+            .filter(|port| !inner.leased.contains(port))
+            .find(|port| {
+                let is_free = is_free(*port);
+                taken = taken.or((!is_free).then_some(*port));
+                is_free
+            })
             .ok_or_else(|| PortsExhausted(format!("{}-{}", self.first, self.last)))?;
         inner.leased.insert(port);
         if preferred != Some(port) {
@@ -72,7 +83,7 @@ impl Ports {
                 self.first
             };
         }
-        Ok(self.leased(port))
+        Ok((self.leased(port), taken))
     }
 
     /// Leases `port` without probing it: an adopted process listens on it. `None` when it is leased already.
@@ -82,13 +93,6 @@ impl Ports {
             .leased
             .insert(port)
             .then(|| self.leased(port))
-    }
-
-    /// Whether another program has a port of the range.
-    pub(super) fn has_stranger(&self, port: u16) -> bool {
-        (self.first..=self.last).contains(&port)
-            && !lock(&self.inner).leased.contains(&port)
-            && !is_free(port)
     }
 
     fn leased(&self, port: u16) -> PortLease {
@@ -123,10 +127,19 @@ fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
     inner.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// Whether both wildcard addresses can be bound: then nothing listens on any address of this port. Bound, not
-/// listened on, so that no client can connect to the probe.
+/// Whether an app could listen on any address of a port. Tried by binding both wildcard addresses, which fails beside any
+/// socket that is bound to the port, also one that does not listen yet: whoever has it could answer in the app's place
+/// later. Bound, not listened on, so that no client can connect to the probe.
 fn is_free(port: u16) -> bool {
-    let taken = |address: SocketAddr| match bind(address) {
+    is_unbound(port, false) || {
+        // What is in the way may be what is left of connections: those of the predecessor stay for a minute (TIME_WAIT)
+        // and are no obstacle to programs that set SO_REUSEADDR, as servers do. A listener is one all the same (socket(7)).
+        Tables::read().has_connection(port) && is_unbound(port, true)
+    }
+}
+
+fn is_unbound(port: u16, reuse: bool) -> bool {
+    let taken = |address: SocketAddr| match bind(address, reuse) {
         Ok(()) => false,
         // Anything else (no IPv6 here, no descriptors left) says nothing of the port.
         Err(error) => matches!(
@@ -137,10 +150,9 @@ fn is_free(port: u16) -> bool {
     !taken((Ipv4Addr::UNSPECIFIED, port).into()) && !taken((Ipv6Addr::UNSPECIFIED, port).into())
 }
 
-fn bind(address: SocketAddr) -> io::Result<()> {
+fn bind(address: SocketAddr, reuse: bool) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Connections of the predecessor in TIME_WAIT are no obstacle; a listener still is (socket(7)).
-    socket.set_reuse_address(true)?;
+    socket.set_reuse_address(reuse)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -153,14 +165,13 @@ mod tests {
 
     use super::*;
 
-    /// A range around a port that is free now.
+    /// A range of ports that are free now, below those that the kernel gives to other tests' connections.
     fn free_range(size: u16) -> (u16, u16) {
         (0..100)
             .map(|_| {
-                let probe = TcpListener::bind("127.0.0.1:0").expect("bind");
-                probe.local_addr().expect("address").port()
+                10_000 + u16::try_from(getrandom::u32().expect("random") % 9_000).expect("small")
             })
-            .map(|first| (first, first.saturating_add(size - 1)))
+            .map(|first| (first, first + size - 1))
             .find(|(first, last)| (*first..=*last).all(is_free))
             .expect("a few free ports in a row")
     }
@@ -169,7 +180,7 @@ mod tests {
     fn a_port_is_leased_once_and_again_after_its_return() {
         let (first, last) = free_range(2);
         let ports = Ports::new(first, last);
-        let (a, b) = (ports.lease(None).expect("a"), ports.lease(None).expect("b"));
+        let (a, b) = (leased(&ports, None), leased(&ports, None));
         assert_ne!(a.port(), b.port());
         assert_eq!(
             ports.lease(None).expect_err("exhausted").to_string(),
@@ -179,30 +190,68 @@ mod tests {
         );
         let returned = a.port();
         drop(a);
-        assert_eq!(ports.lease(None).expect("again").port(), returned);
+        assert_eq!(leased(&ports, None).port(), returned);
     }
 
     #[test]
     fn the_preferred_port_is_given_where_free() {
         let (first, last) = free_range(3);
         let ports = Ports::new(first, last);
-        let wanted = ports.lease(Some(last)).expect("lease");
+        let wanted = leased(&ports, Some(last));
         assert_eq!(wanted.port(), last);
-        assert_eq!(ports.lease(Some(last)).expect("another").port(), first);
-        assert_ne!(ports.lease(Some(1)).expect("in range").port(), 1);
+        assert_eq!(leased(&ports, Some(last)).port(), first);
+        assert_ne!(leased(&ports, Some(1)).port(), 1);
+    }
+
+    fn leased(ports: &Ports, preferred: Option<u16>) -> PortLease {
+        ports.lease(preferred).expect("lease").0
+    }
+
+    /// A socket that is bound to an address, and does not listen.
+    fn bound(address: &str, port: u16, reuse: bool) -> Option<Socket> {
+        let address = SocketAddr::new(address.parse().expect("an address"), port);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
+        socket.set_reuse_address(reuse).expect("option");
+        if address.is_ipv6() {
+            socket.set_only_v6(true).expect("option");
+        }
+        // A machine without IPv6 has nothing to try there.
+        socket.bind(&address.into()).ok()?;
+        Some(socket)
     }
 
     #[test]
-    fn a_port_with_a_listener_on_any_address_is_passed_over() {
-        for address in ["127.0.0.1", "[::1]"] {
-            let (first, last) = free_range(2);
-            let ports = Ports::new(first, last);
-            // A machine without IPv6 has nothing to try there.
-            let Ok(_listener) = TcpListener::bind(format!("{address}:{first}")) else {
-                continue;
-            };
-            assert_eq!(ports.lease(Some(first)).expect("lease").port(), last);
+    fn a_port_with_a_socket_on_any_address_is_passed_over_and_named() {
+        for address in ["127.0.0.1", "::1", "0.0.0.0", "::", "127.0.0.2"] {
+            for (reuse, listens) in [(false, false), (true, false), (true, true)] {
+                let (first, last) = free_range(2);
+                let ports = Ports::new(first, last);
+                let Some(socket) = bound(address, first, reuse) else {
+                    continue;
+                };
+                if listens {
+                    socket.listen(1).expect("listen");
+                }
+                let (lease, taken) = ports.lease(Some(first)).expect("lease");
+                assert_eq!((lease.port(), taken), (last, Some(first)), "{address}");
+            }
         }
+    }
+
+    #[test]
+    fn what_is_left_of_the_connections_of_a_predecessor_is_no_obstacle() {
+        let (first, last) = free_range(2);
+        let listener = bound("127.0.0.1", first, true).expect("bound");
+        listener.listen(1).expect("listen");
+        let mut client = std::net::TcpStream::connect(("127.0.0.1", first)).expect("connect");
+        let (served, _) = listener.accept().expect("accept");
+        // Who closes first waits: here the server.
+        drop((served, listener));
+        std::io::Read::read_to_end(&mut client, &mut Vec::new()).expect("end");
+        drop(client);
+        assert!(!is_unbound(first, false), "it is in TIME_WAIT");
+        let (lease, taken) = Ports::new(first, last).lease(Some(first)).expect("lease");
+        assert_eq!((lease.port(), taken), (first, None));
     }
 
     #[test]

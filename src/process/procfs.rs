@@ -88,6 +88,29 @@ fn environ(pid: u32) -> Vec<u8> {
     environ
 }
 
+/// The inodes of the sockets that a process holds: its descriptors are links to `socket:[INODE]`. None where we may not
+/// look.
+pub(super) fn sockets(pid: u32) -> impl Iterator<Item = u64> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    entries.filter_map(|entry| {
+        let link = fs::read_link(entry.path()).ok()?;
+        let text = link.to_str()?.strip_prefix("socket:[")?;
+        text.strip_suffix(']')?.parse().ok()
+    })
+}
+
+/// The real user of a process: the first number of that line of proc_pid_status(5).
+pub(super) fn uid(pid: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    // The name, which comes first, is of the process' choice; a newline in it is escaped.
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// The id of this boot: with it, a pid and its start time are unique for ever.
 pub(super) fn boot_id() -> std::io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?

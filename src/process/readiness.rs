@@ -1,20 +1,22 @@
-//! Whether a process answers on its port.
+//! Whether a process answers, and whether it is that process which does.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+pub use super::health::Unready;
+use super::listeners::Tables;
+use super::owner::Owner;
+use super::port_holder::Holder;
 use crate::app::config::HealthCheck;
 
 /// How long a process that is not routed must have lived to be ready.
 const ALIVE: Duration = Duration::from_secs(1);
-
-/// The first pause between two checks; it doubles up to the configured interval, so that what boots in milliseconds
-/// does not wait a second for its first request.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// What is read of an answer at most. Its start decides, but an app whose answer is cut off with a reset logs an error for
 /// each check.
@@ -23,17 +25,25 @@ const ANSWER: u64 = 64 * 1024;
 /// How long the rest of an answer is waited for.
 const REST: Duration = Duration::from_secs(5);
 
-/// Why a check did not go well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unready {
-    /// Nobody accepts connections.
-    NotListening,
-    /// No answer in time, or none at all.
-    Silent,
-    /// An answer that is not HTTP.
-    NotHttp,
-    /// An answer that is not 2xx.
-    Status(u16),
+/// How old the tables of sockets may be in which a process is looked for: many that get ready together are found in the same.
+const FRESH: Duration = Duration::from_millis(50);
+
+/// Where a process is to answer, and who it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// Its PORT.
+    pub(super) port: u16,
+    /// The processes of which one must listen there.
+    pub(super) owner: Owner,
+}
+
+/// Where a process answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The address.
+    pub(super) address: SocketAddr,
+    /// The sockets that listen there, all of them its own.
+    inodes: BTreeSet<u64>,
 }
 
 /// Resolves when a process that is not routed counts as ready, if it still lives then.
@@ -41,34 +51,58 @@ pub(super) async fn alive() {
     sleep(ALIVE).await;
 }
 
-/// Resolves with the address at which `port` answers.
-pub(super) async fn answering(port: u16, health: &HealthCheck) -> SocketAddr {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        if let Ok(address) = check(port, health.path.as_deref(), health.timeout).await {
-            return address;
-        }
-        sleep(pause.min(health.interval)).await;
-        pause = pause
-            .saturating_mul(2)
-            .min(health.interval.max(FIRST_PAUSE));
+/// Looks at a process that was found ready before: asks the path of the health check, or, without one, looks whether the
+/// same socket still listens, which costs the process nothing.
+pub(super) async fn check_again(
+    target: &Target,
+    health: &HealthCheck,
+    before: &Found,
+) -> Result<Found, Unready> {
+    if is_unchanged(before, health.interval / 2).await {
+        let Some(path) = health.path.as_deref() else {
+            return Ok(before.clone());
+        };
+        let asked = timeout(health.timeout, async {
+            let stream = connect(before.address).await?;
+            ask(stream, before.address, path).await
+        });
+        return asked
+            .await
+            .unwrap_or(Err(Unready::Silent))
+            .map(|()| before.clone());
     }
+    check(target, health).await
 }
 
-/// One check of both loopback addresses, each within `limit`; the address that answers well.
-pub(super) async fn check(
-    port: u16,
-    path: Option<&str>,
-    limit: Duration,
-) -> Result<SocketAddr, Unready> {
+/// Whether the sockets that listen at an address are the ones that were found to be the process' own.
+async fn is_unchanged(before: &Found, age: Duration) -> bool {
+    let tables = match Tables::at_hand(age) {
+        Some(tables) => tables,
+        None => match read_tables(age).await {
+            Some(tables) => tables,
+            None => return false,
+        },
+    };
+    let accepting = tables.accepting(before.address);
+    let inodes: BTreeSet<u64> = accepting.iter().map(|l| l.inode).collect();
+    !inodes.is_empty() && inodes == before.inodes
+}
+
+async fn read_tables(age: Duration) -> Option<Arc<Tables>> {
+    let read = tokio::task::spawn_blocking(move || Tables::recent(age));
+    read.await.ok()
+}
+
+/// One check of both loopback addresses, each within the time-out; the address at which the process itself answers well.
+pub(super) async fn check(target: &Target, health: &HealthCheck) -> Result<Found, Unready> {
     let mut worst = Unready::NotListening;
     for address in [
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+        SocketAddr::from((Ipv4Addr::LOCALHOST, target.port)),
+        SocketAddr::from((Ipv6Addr::LOCALHOST, target.port)),
     ] {
-        let answer = timeout(limit, ask(address, path)).await;
-        match answer.unwrap_or(Err(Unready::Silent)) {
-            Ok(()) => return Ok(address),
+        let answer = timeout(health.timeout, check_address(target, address, health));
+        match answer.await.unwrap_or(Err(Unready::Silent)) {
+            Ok(found) => return Ok(found),
             Err(Unready::NotListening) => {}
             Err(unready) => worst = unready,
         }
@@ -76,17 +110,53 @@ pub(super) async fn check(
     Err(worst)
 }
 
-/// A connect, and a GET of `path` if there is one.
-async fn ask(address: SocketAddr, path: Option<&str>) -> Result<(), Unready> {
+/// A connect, a look at whose the listener is, and a GET of the path if there is one.
+async fn check_address(
+    target: &Target,
+    address: SocketAddr,
+    health: &HealthCheck,
+) -> Result<Found, Unready> {
+    let stream = connect(address).await?;
+    let inodes = verify(target, address).await?;
+    if let Some(path) = health.path.as_deref() {
+        ask(stream, address, path).await?;
+    }
+    Ok(Found { address, inodes })
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, Unready> {
     let connected = TcpStream::connect(address).await;
-    let mut stream = connected.map_err(|_| Unready::NotListening)?;
+    let stream = connected.map_err(|_| Unready::NotListening)?;
     // TCP lets a socket connect to itself when nothing listens on its own ephemeral port.
     if stream.local_addr().is_ok_and(|own| own == address) {
         return Err(Unready::NotListening);
     }
-    let Some(path) = path else {
-        return Ok(());
-    };
+    Ok(stream)
+}
+
+/// Whether what accepts connections at `address` is the process'.
+async fn verify(target: &Target, address: SocketAddr) -> Result<BTreeSet<u64>, Unready> {
+    let owner = target.owner.clone();
+    let verified = tokio::task::spawn_blocking(move || {
+        // What is not found in tables that were read a moment ago may be newer.
+        owner
+            .verify(&Tables::recent(FRESH), address)
+            .or_else(|_| owner.verify(&Tables::read(), address))
+    });
+    match verified.await {
+        Ok(Ok(inodes)) => Ok(inodes),
+        Ok(Err(stranger)) => Err(stranger.as_ref().map_or(Unready::NotListening, foreign)),
+        // The runtime is shutting down.
+        Err(_) => Err(Unready::NotListening),
+    }
+}
+
+fn foreign(holder: &Holder) -> Unready {
+    Unready::Foreign(holder.to_string())
+}
+
+/// A GET of `path`.
+async fn ask(mut stream: TcpStream, address: SocketAddr, path: &str) -> Result<(), Unready> {
     let start = start_of_answer(&mut stream, address, path).await;
     actix_rt::spawn(timeout(REST, read_rest(stream)));
     match parse_status(&start.ok_or(Unready::Silent)?) {
@@ -128,10 +198,30 @@ fn parse_status(start: &[u8]) -> Option<u16> {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::path::Path;
 
     use socket2::{Domain, Socket, Type};
 
     use super::*;
+    use crate::process::procfs;
+
+    /// This test process as the owner.
+    fn target(port: u16) -> Target {
+        let own = procfs::stat(std::process::id()).expect("stat").session;
+        Target {
+            port,
+            owner: Owner::of_session(own, Path::new("/none")),
+        }
+    }
+
+    async fn answering(port: u16, health: &HealthCheck) -> SocketAddr {
+        loop {
+            if let Ok(found) = check(&target(port), health).await {
+                return found.address;
+            }
+            sleep(health.interval).await;
+        }
+    }
 
     fn health(path: Option<&str>) -> HealthCheck {
         HealthCheck {
@@ -164,6 +254,45 @@ mod tests {
             if socket.bind(&address.into()).is_ok() {
                 return Some((listener, socket));
             }
+        }
+    }
+
+    #[actix::test]
+    async fn a_listener_of_another_program_is_not_ready_but_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        let mut stranger = std::process::Command::new("setsid");
+        let mut stranger = stranger.args(["sleep", "60"]).spawn().expect("setsid");
+        let target = Target {
+            port,
+            owner: Owner::of_session(stranger.id(), Path::new("/none")),
+        };
+        let checked = check(&target, &health(None)).await;
+        stranger.kill().expect("it runs");
+        stranger.wait().expect("it ends");
+        let own = format!("pid {} (", std::process::id());
+        assert!(
+            matches!(&checked, Err(Unready::Foreign(who)) if who.starts_with(&own)),
+            "{checked:?}"
+        );
+    }
+
+    #[actix::test]
+    async fn the_same_listener_is_known_again_and_its_end_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        let (target, health) = (target(port), health(None));
+        let found = check(&target, &health).await.expect("ready");
+        assert_eq!(
+            check_again(&target, &health, &found).await.as_ref(),
+            Ok(&found)
+        );
+        listener.set_nonblocking(true).expect("option");
+        assert!(listener.accept().is_ok(), "the first check connected");
+        assert!(listener.accept().is_err(), "the second one did not");
+        drop(listener);
+        while check_again(&target, &health, &found).await.is_ok() {
+            sleep(health.interval).await;
         }
     }
 

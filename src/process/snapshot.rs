@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use super::exit::ExitRecord;
+use super::health::Trouble;
+use crate::router::backend::Alarm;
 
 /// Where one process is in its life, as the API shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,6 +43,10 @@ pub struct Snapshot {
     pub crashlooping: bool,
     /// The last end of its OS process.
     pub last_exit: Option<ExitRecord>,
+    /// Why it should get no request although it is ready.
+    pub trouble: Option<Trouble>,
+    /// Rung by who cannot connect to it.
+    pub alarm: Alarm,
     /// What a person should know, e.g. that port 8001 is taken by pid 77 (nginx).
     pub warning: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! [`ProcessSpec`]: what a Process actor runs (pure).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -73,7 +73,7 @@ impl ProcessSpec {
     /// The directory of its FIFOs and its record, unique to this process of this activation.
     #[must_use]
     pub fn instance_directory(&self) -> PathBuf {
-        self.runtime.join(format!("{}-{}", self.id, self.batch))
+        instance_directory(&self.runtime, &self.id, self.batch)
     }
 
     /// What is executed when it is given `port`: the last layer of the environment is added here.
@@ -114,4 +114,10 @@ impl ProcessSpec {
             umask: 0o022,
         }
     }
+}
+
+/// The directory of the process `id` of an activation, below its app's `runtime` directory.
+#[must_use]
+pub(crate) fn instance_directory(runtime: &Path, id: &str, batch: u64) -> PathBuf {
+    runtime.join(format!("{id}-{batch}"))
 }

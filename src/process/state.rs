@@ -36,6 +36,11 @@ pub(super) enum Event {
         attempt: Attempt,
         address: Option<SocketAddr>,
     },
+    /// It answers elsewhere now.
+    Moved {
+        attempt: Attempt,
+        address: Option<SocketAddr>,
+    },
     /// The OS process ended by itself.
     Exited { record: ExitRecord },
     /// What it left behind is gone, too.
@@ -171,6 +176,10 @@ impl Life {
                     Command::Report { exited: None },
                     Command::ArmProved { attempt, after },
                 ]
+            }
+            (Event::Moved { attempt, address }, Stage::Ready) if attempt == self.attempt => {
+                self.address = address;
+                vec![Command::Report { exited: None }]
             }
             (Event::Proved { attempt }, Stage::Ready) if attempt == self.attempt => {
                 let was_crashlooping = self.is_crashlooping();

@@ -3,6 +3,9 @@
 //! It interprets the commands of [`super::state::Life`]; what takes time runs as futures of the actor, whose results
 //! come back as events.
 
+mod port;
+mod watch;
+
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,17 +14,18 @@ use tokio::sync::Notify;
 
 use super::exit::{ExitRecord, ExitStatus};
 use super::identity::{self, Identity};
-use super::ports::{PortLease, Ports, PortsExhausted};
+use super::ports::{PortLease, Ports};
 use super::running::Running;
 pub use super::snapshot::{Phase, Snapshot};
 use super::spawn::{self, SpawnError, Spawned};
 pub use super::spec::ProcessSpec;
-use super::state::{Attempt, Command, Event, Life};
+use super::state::{Command, Event, Life};
 use super::stop::{self, Stopped};
 use super::turns::{self, Turn};
-use super::{instance, port_holder, readiness, seal};
+use super::{instance, seal};
 use crate::logs::log::{Attach, Detach, Log};
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
+use watch::Watch;
 
 /// How long the log may take to read what is left in the FIFOs. A process that is gone writes no more: this is only
 /// for a log actor that is stuck.
@@ -71,8 +75,7 @@ pub struct Process {
     turn: Option<Turn>,
     /// Wakes it when it is stopped while it waits for its turn.
     stopped: Rc<Notify>,
-    /// The futures that watch the present OS process.
-    watches: Vec<SpawnHandle>,
+    watch: Watch,
 }
 
 impl Process {
@@ -103,7 +106,7 @@ impl Process {
             is_attached: false,
             turn: None,
             stopped: Rc::default(),
-            watches: Vec::new(),
+            watch: Watch::default(),
         }
     }
 
@@ -240,38 +243,6 @@ impl Process {
         this.apply(event, ctx);
     }
 
-    /// The port it has, as long as no other program has taken it.
-    fn choose_port(&mut self, ctx: &mut Context<Self>) -> Result<u16, PortsExhausted> {
-        if let Some(lease) = self.lease.as_ref().filter(|lease| lease.is_free()) {
-            return Ok(lease.port());
-        }
-        let is_taken = |port: u16| self.lease.is_some() || self.ports.has_stranger(port);
-        let taken = self.port.filter(|port| is_taken(*port));
-        // The old lease is held until there is another one: the search passes its port over.
-        let lease = self.ports.lease(self.port)?;
-        let port = lease.port();
-        self.lease = Some(lease);
-        self.port = Some(port);
-        self.port_warning = None;
-        if let Some(taken) = taken {
-            self.warn_of_stranger(taken, port, ctx);
-        }
-        Ok(port)
-    }
-
-    fn warn_of_stranger(&mut self, taken: u16, port: u16, ctx: &mut Context<Self>) {
-        let id = self.spec.id.clone();
-        let search = tokio::task::spawn_blocking(move || {
-            let holder = port_holder::find(taken)
-                .map_or_else(|| "another program".to_owned(), |holder| holder.to_string());
-            format!("port {taken} of {id} is taken by {holder}: it has port {port} now")
-        });
-        ctx.spawn(search.into_actor(self).map(|warning, this, _| {
-            this.port_warning = warning.ok();
-            this.report(None);
-        }));
-    }
-
     fn warn_of_no_seal(&mut self, why: Option<String>) {
         self.seal_warning = why.map(|why| {
             let files = "releases and other apps' files";
@@ -282,26 +253,6 @@ impl Process {
         }
     }
 
-    fn watch(&mut self, attempt: Attempt, ctx: &mut Context<Self>) {
-        let (Some(running), Some(port)) = (self.running.clone(), self.port) else {
-            return;
-        };
-        let ended = async move { running.exited().await };
-        let ended = ended.into_actor(self).map(|(), this, ctx| this.exited(ctx));
-        let (is_routed, health) = (self.spec.routed, self.spec.health.clone());
-        let ready = async move {
-            if is_routed {
-                return Some(readiness::answering(port, &health).await);
-            }
-            readiness::alive().await;
-            None
-        };
-        let ready = ready.into_actor(self).map(move |address, this, ctx| {
-            this.apply(Event::Ready { attempt, address }, ctx);
-        });
-        self.watches = vec![ctx.spawn(ended), ctx.spawn(ready)];
-    }
-
     fn exited(&mut self, ctx: &mut Context<Self>) {
         self.unwatch(ctx);
         let status = self
@@ -310,12 +261,6 @@ impl Process {
             .map_or(ExitStatus::Unknown, |running| running.status());
         let record = record(status, status.reason(&self.spec.command));
         self.apply(Event::Exited { record }, ctx);
-    }
-
-    fn unwatch(&mut self, ctx: &mut Context<Self>) {
-        for watch in self.watches.drain(..) {
-            ctx.cancel_future(watch);
-        }
     }
 
     /// Kills what the ended process left: at most one live set of processes per slot.
@@ -408,6 +353,8 @@ impl Process {
             restarts: self.life.restarts(),
             crashlooping: self.life.is_crashlooping(),
             last_exit: self.life.last_exit().cloned(),
+            trouble: self.watch.trouble(),
+            alarm: self.watch.alarm(),
             warning: self
                 .life
                 .spawn_error()

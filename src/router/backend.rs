@@ -17,9 +17,33 @@ pub struct Backend {
     pub load: Arc<Load>,
 }
 
+/// Tells the owner of a process that it could not be connected to. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Alarm(Arc<tokio::sync::Notify>);
+
+impl Alarm {
+    /// A connection was refused, or not made in time. Costs nothing when it is told over and over.
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    /// Resolves once it has rung since this was awaited last.
+    pub async fn rung(&self) {
+        self.0.notified().await;
+    }
+}
+
+impl PartialEq for Alarm {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 /// How many requests and tunnels are on a backend, over all workers.
 #[derive(Debug, Default)]
 pub struct Load {
+    /// Who is told when it cannot be connected to.
+    pub alarm: Alarm,
     outstanding: AtomicUsize,
     closed: AtomicBool,
     cut: AtomicBool,
@@ -28,6 +52,15 @@ pub struct Load {
 }
 
 impl Load {
+    /// Nothing is on it; `alarm` is told when it cannot be connected to.
+    #[must_use]
+    pub fn new(alarm: Alarm) -> Self {
+        Self {
+            alarm,
+            ..Self::default()
+        }
+    }
+
     /// Requests and tunnels at this moment.
     #[must_use]
     pub fn outstanding(&self) -> usize {

@@ -90,6 +90,20 @@ pub(super) fn of_process(
             next: "it is tried again in 5 seconds",
         });
     }
+    let (was, is) = (
+        before.and_then(|s| s.trouble.as_ref()),
+        now.trouble.as_ref(),
+    );
+    if now.pid.is_some() && now.pid == old_pid && was != is {
+        let who = who(now.pid);
+        reports.push(match is {
+            Some(trouble) => Report::ProcessUnhealthy {
+                who,
+                reason: trouble.why.clone(),
+            },
+            None => Report::ProcessHealthy { who },
+        });
+    }
     if old_phase == Some(now.phase) {
         return reports;
     }
@@ -117,6 +131,8 @@ fn what_follows(now: &Snapshot) -> &'static str {
 mod tests {
     use super::*;
     use crate::process::exit::ExitStatus;
+    use crate::process::health::Trouble;
+    use crate::router::backend::Alarm;
 
     fn snapshot(phase: Phase, pid: Option<u32>) -> Snapshot {
         Snapshot {
@@ -129,6 +145,8 @@ mod tests {
             restarts: 0,
             crashlooping: false,
             last_exit: None,
+            trouble: None,
+            alarm: Alarm::default(),
             warning: None,
         }
     }
@@ -167,6 +185,21 @@ mod tests {
         assert_eq!(events(Some(&again), &stopping, None), ["process.stopping"]);
         let end = events(Some(&stopping), &stopped, Some(&exit));
         assert_eq!(end, ["process.exited", "process.stopped"]);
+    }
+
+    #[test]
+    fn what_fails_its_checks_and_recovers_is_told_once_each() {
+        let well = snapshot(Phase::Ready, Some(7));
+        let ill = Snapshot {
+            trouble: Some(Trouble {
+                why: "it is ill".to_owned(),
+                is_foreign: false,
+            }),
+            ..well.clone()
+        };
+        assert_eq!(events(Some(&well), &ill, None), ["process.unhealthy"]);
+        assert!(events(Some(&ill), &ill, None).is_empty());
+        assert_eq!(events(Some(&ill), &well, None), ["process.healthy"]);
     }
 
     #[test]

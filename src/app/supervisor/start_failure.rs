@@ -12,6 +12,7 @@ use crate::logs::record::Stream;
 use crate::process::diagnosis::{Diagnosis, diagnose};
 use crate::process::exit::ExitStatus;
 use crate::process::readiness::Unready;
+use crate::process::spec::instance_directory;
 use crate::process::worker::Phase;
 use crate::supervision::ChildRef;
 
@@ -30,7 +31,8 @@ impl App {
                 let snapshot = snapshot.filter(|s| s.phase == Phase::Starting)?;
                 let (id, health) = (slot.id.clone(), health.clone());
                 let (pid, port) = snapshot.pid.zip(snapshot.port)?;
-                Some(async move { (id, diagnose(pid, port, &health).await) })
+                let directory = instance_directory(self.spec.dirs.runtime(), &id, batch);
+                Some(async move { (id, diagnose(pid, directory, port, &health).await) })
             })
         });
         let looked = futures::future::join_all(late.collect::<Vec<_>>());
@@ -147,7 +149,11 @@ const SLOW: &str = "a slow start needs a larger health_check.boot_timeout";
 /// What the process did instead of getting ready, and what to do about it.
 fn unready(found: &Diagnosis, port: u16, path: &str) -> (String, &'static str) {
     let elsewhere = found.listens.iter().all(|address| address.port() != port);
-    match found.check {
+    match &found.check {
+        Some(Unready::Foreign(who)) => (
+            format!("does not have its port {port}, which {who} has,"),
+            "another program took the port first: stop that one, or keep it out of the range of `ports`",
+        ),
         Some(Unready::NotListening) if found.listens.is_empty() => (
             format!("did not listen on port {port}, nor on any other,"),
             "listen on the port given in $PORT; a slow start needs a larger health_check.boot_timeout",

@@ -9,6 +9,7 @@ use crate::app::status::{AppState, ProcessStatus, Status, Summary};
 use crate::install::record::DeploymentRecord;
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
+use crate::process::health::Trouble;
 use crate::process::worker::Phase;
 use crate::supervision::ChildRef;
 
@@ -95,6 +96,9 @@ impl App {
                         .and_then(|s| s.warning.as_ref())
                         .map(|w| format!("{}: {w}", slot.id)),
                 );
+                let trouble = snapshot.and_then(|s| s.trouble.as_ref());
+                let is_passed_over = trouble.is_some() && batch.is_passed_over(&slot.id);
+                warnings.extend(trouble.map(|t| troubled(&slot.id, t, is_passed_over)));
                 processes.push(ProcessStatus {
                     id: slot.id.clone(),
                     process_type: slot.process_type.clone(),
@@ -108,6 +112,7 @@ impl App {
                     memory_bytes: 0,
                     cpu_seconds: 0.0,
                     last_lines: vec![],
+                    unhealthy: trouble.map(|t| t.why.clone()),
                 });
             }
         }
@@ -124,6 +129,20 @@ impl App {
             processes,
             warnings,
             deploy_key: None,
+        }
+    }
+}
+
+/// What a person should know of a process that fails its checks.
+fn troubled(id: &str, trouble: &Trouble, is_passed_over: bool) -> String {
+    let why = &trouble.why;
+    match (is_passed_over, trouble.is_foreign) {
+        (true, _) => format!("{id} gets no request: {why}"),
+        (false, true) => format!("{id} is not ready: {why}"),
+        (false, false) => {
+            format!(
+                "{id} is unhealthy, and gets requests only because no other process is healthy: {why}"
+            )
         }
     }
 }
