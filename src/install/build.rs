@@ -114,7 +114,7 @@ pub async fn install(
     Ok(())
 }
 
-/// Runs the release phase's command once, in the finished release.
+/// Runs the release phase's command once, in what becomes the release: it may still write there.
 ///
 /// # Errors
 /// As [`install`].
@@ -157,12 +157,12 @@ async fn run(
     let exec = ExecSpec {
         command: Exec::Shell(command.to_owned()),
         instance: instance(&spec.dirs),
+        seal: spec.seal.clone().map(|seal| seal.but(directory.clone())),
         directory,
         account: spec.account.clone(),
         environment,
         output: Output::Pipe,
         identity: None,
-        seal: None,
         nice: Some(NICE),
         umask: 0o022,
     };

@@ -140,7 +140,13 @@ pub async fn run_as_app(
     journal.line(format!("$ {title}")).await;
     let began = Instant::now();
     let (output, mut tree) = match bounds.hold(start_as_app(spec.clone())).await {
-        Ok(Ok(started)) => started,
+        Ok(Ok((output, tree, unsealed))) => {
+            if let Some(why) = unsealed {
+                let remark = format!("remark: it runs without landlock ({why})");
+                journal.line(remark).await;
+            }
+            (output, tree)
+        }
         Ok(Err(error)) => return Err(refused(&error, title, journal).await),
         Err(bound) => return Err(bound.into_error(journal.step(), title, Vec::new())),
     };
@@ -166,11 +172,15 @@ pub async fn run_as_app(
     }
 }
 
+/// Its output, what ends it, and why there is no seal on it.
+type Started = (Option<ChildStderr>, Tree, Option<String>);
+
 /// Starts `spec` in a task of its own: when nobody waits for it any more, it is still seen through, and then killed.
-async fn start_as_app(spec: ExecSpec) -> Result<(Option<ChildStderr>, Tree), SpawnError> {
+async fn start_as_app(spec: ExecSpec) -> Result<Started, SpawnError> {
     let task = tokio::spawn(async move {
         let spawned = spawn::spawn(&spec).await?;
-        Ok((spawned.output, Tree(Some(spawned.running))))
+        let tree = Tree(Some(spawned.running));
+        Ok((spawned.output, tree, spawned.unsealed))
     });
     task.await
         .unwrap_or_else(|error| Err(SpawnError::Host(io::Error::other(error))))

@@ -95,27 +95,28 @@ impl Deploy {
         let commit = self.fetch().await?;
         let builds = steps.contains(&Step::Install);
         let earlier = self.earlier().await?;
-        let mut manifest = self.checkout(&commit, earlier.as_ref(), !builds).await?;
+        let mut manifest = self.checkout(&commit, earlier.as_ref(), builds).await?;
+        let mut last = Step::Checkout;
         if builds {
+            last = Step::Install;
             manifest = Manifest {
                 warnings: std::mem::take(&mut manifest.warnings),
-                ..self.install(manifest, earlier).await?
+                ..self.install(manifest, earlier.as_ref()).await?
             };
         }
-        let is_scaled = |name: &str| config.scale.contains_key(name);
-        if let Some(command) = plan::release_command(is_scaled, &manifest.procfile) {
-            let limit = self.spec.timeouts.release;
-            self.step(Step::Release, limit, async |journal, bounds| {
-                build::release_phase(&self.spec, command, &manifest.dotenv, &journal, &bounds).await
-            })
-            .await?;
+        if let Some(command) = self.release_command(&manifest) {
+            last = Step::Release;
+            self.release_phase(command, &manifest, earlier.as_ref())
+                .await?;
         }
-        let last = if builds {
-            Step::Install
-        } else {
-            Step::Checkout
-        };
         self.complete(last, commit, manifest.warnings).await
+    }
+
+    /// The release phase runs in the tree of the app's user, as the install commands do: what it makes there
+    /// (collected assets, a cached configuration) is of the release.
+    fn release_command<'a>(&self, manifest: &'a Manifest) -> Option<&'a str> {
+        let is_scaled = |name: &str| self.spec.config.scale.contains_key(name);
+        plan::release_command(is_scaled, &manifest.procfile)
     }
 
     /// Makes the app's directories, and removes what earlier deploys left that did not end.
@@ -173,7 +174,7 @@ impl Deploy {
         &self,
         commit: &str,
         earlier: Option<&Earlier>,
-        last: bool,
+        builds: bool,
     ) -> Result<Manifest, StepError> {
         let spec = &self.spec;
         let directory = spec.dirs.release(spec.release);
@@ -183,26 +184,19 @@ impl Deploy {
             async |journal: Journal, bounds| {
                 let source = Source::new(&spec.dirs, &spec.config.repo, journal.clone(), bounds);
                 // What is built in belongs to the app's user meanwhile: no link can be in it.
-                let earlier_of_files = earlier.filter(|_| last);
-                let warnings = source
-                    .checkout(commit, &directory, earlier_of_files)
-                    .await?;
+                let shared = earlier.filter(|earlier| !builds && !earlier.has_release_phase);
+                let mut warnings = source.checkout(commit, &directory, shared).await?;
                 // Before anything is built for nothing.
-                let mut manifest = self.read_manifest(&journal, last).await?;
+                let mut manifest = self.read_manifest(&journal, !builds).await?;
+                let runs = builds || self.release_command(&manifest).is_some();
+                if runs && shared.is_some() {
+                    // The first release phase of this app.
+                    warnings = source.checkout(commit, &directory, None).await?;
+                }
                 manifest.warnings = warnings;
-                if last {
-                    self.hand_over(&journal).await?;
-                } else {
-                    let (directory, account) = (directory.clone(), spec.account.clone());
-                    let earlier = earlier.cloned();
-                    let what = "cannot give the checkout to the app's user";
-                    blocking(journal.step(), what, move || {
-                        if let Some(earlier) = earlier {
-                            twins::carry_times(&directory, &earlier);
-                        }
-                        build::open_up(&directory, account.as_ref())
-                    })
-                    .await?;
+                match runs {
+                    true => self.open_up(earlier.cloned(), &journal).await?,
+                    false => self.hand_over(None, &journal).await?,
                 }
                 Ok(manifest)
             },
@@ -213,37 +207,68 @@ impl Deploy {
     async fn install(
         &self,
         before: Manifest,
-        earlier: Option<Earlier>,
+        earlier: Option<&Earlier>,
     ) -> Result<Manifest, StepError> {
         self.step(
             Step::Install,
             self.spec.timeouts.install,
             async |journal: Journal, bounds| {
                 build::install(&self.spec, &before.dotenv, &journal, &bounds).await?;
-                self.hand_over(&journal).await?;
-                if let Some(earlier) = earlier {
-                    self.unify(earlier, &journal).await?;
-                }
                 // The commands may have written both files.
-                self.read_manifest(&journal, true).await
+                let manifest = self.read_manifest(&journal, true).await?;
+                if self.release_command(&manifest).is_none() {
+                    self.hand_over(earlier, &journal).await?;
+                }
+                Ok(manifest)
             },
         )
         .await
     }
 
-    async fn hand_over(&self, journal: &Journal) -> Result<(), StepError> {
-        let directory = self.spec.dirs.release(self.spec.release);
-        let account = self.spec.account.clone();
-        blocking(
-            journal.step(),
-            "cannot make the release read-only",
-            move || build::hand_over(&directory, account.as_ref()),
-        )
+    async fn release_phase(
+        &self,
+        command: &str,
+        manifest: &Manifest,
+        earlier: Option<&Earlier>,
+    ) -> Result<(), StepError> {
+        let limit = self.spec.timeouts.release;
+        self.step(Step::Release, limit, async |journal: Journal, bounds| {
+            build::release_phase(&self.spec, command, &manifest.dotenv, &journal, &bounds).await?;
+            self.hand_over(earlier, &journal).await
+        })
         .await
     }
 
-    async fn unify(&self, earlier: Earlier, journal: &Journal) -> Result<(), StepError> {
+    /// Gives the checkout to the app's user.
+    async fn open_up(&self, earlier: Option<Earlier>, journal: &Journal) -> Result<(), StepError> {
         let directory = self.spec.dirs.release(self.spec.release);
+        let account = self.spec.account.clone();
+        let what = "cannot give the checkout to the app's user";
+        blocking(journal.step(), what, move || {
+            if let Some(earlier) = earlier {
+                twins::carry_times(&directory, &earlier);
+            }
+            build::open_up(&directory, account.as_ref())
+        })
+        .await
+    }
+
+    /// Takes the tree from the app's user for good; what it has in common with `earlier` is shared then.
+    async fn hand_over(
+        &self,
+        earlier: Option<&Earlier>,
+        journal: &Journal,
+    ) -> Result<(), StepError> {
+        let directory = self.spec.dirs.release(self.spec.release);
+        let (account, tree) = (self.spec.account.clone(), directory.clone());
+        let what = "cannot make the release read-only";
+        blocking(journal.step(), what, move || {
+            build::hand_over(&tree, account.as_ref())
+        })
+        .await?;
+        let Some(earlier) = earlier.cloned() else {
+            return Ok(());
+        };
         let unify = move || Ok(twins::unify(&directory, &earlier));
         blocking(journal.step(), "cannot look at the release", unify)
             .await

@@ -120,14 +120,17 @@ pub fn disk_is_full(tail: &[String]) -> bool {
 }
 
 fn hint(status: ExitStatus, tail: &[String]) -> String {
-    let mentions = |text: &str| tail.iter().any(|line| line.contains(text));
+    let refused = tail.iter().map(|line| line.to_ascii_lowercase());
+    let is_refused = refused
+        .into_iter()
+        .any(|line| line.contains("read-only file system") || line.contains("permission denied"));
     let text = match status {
         ExitStatus::Code(127) => "command not found: add its package to `packages`",
         ExitStatus::Code(126) => "not executable: run chmod +x on it and commit that",
         ExitStatus::Code(137) | ExitStatus::Signal(9) => {
             "it was killed, perhaps because memory ran out (dmesg shows that)"
         }
-        _ if mentions("Read-only file system") || mentions("Permission denied") => {
+        _ if is_refused => {
             "it runs as the app's user and may write only to its checkout, $HOME, $TMPDIR and $STORAGE_DIR"
         }
         _ => "its last lines say why; all it printed is in the log: procserver logs NAME --install",

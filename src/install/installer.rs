@@ -15,6 +15,7 @@ use crate::app::account::Account;
 use crate::app::config::AppConfig;
 use crate::app::directories::AppDirs;
 use crate::logs::log::{Append, Log};
+use crate::process::seal::Seal;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
 /// How long each step may take.
@@ -43,6 +44,8 @@ pub struct InstallSpec {
     pub dirs: AppDirs,
     /// The account to switch to; `None` when the daemon is not root.
     pub account: Option<Account>,
+    /// Where install commands and the release phase may not write, but for the checkout.
+    pub seal: Option<Seal>,
     /// Environment of install commands: base and configured layers (the checkout's `.env` is laid between them).
     pub base_env: BTreeMap<String, String>,
     /// Server-wide and application `env`.

@@ -21,7 +21,7 @@ use super::bounds::{StepError, blocking};
 use super::command;
 use super::mirror::Mirror;
 use super::record::Step;
-use super::{release, tree};
+use super::{plan, release, tree};
 use crate::app::account::Account;
 use crate::app::directories::AppDirs;
 
@@ -34,6 +34,8 @@ pub struct Earlier {
     pub directory: PathBuf,
     /// The group that its files must have.
     pub gid: u32,
+    /// Whether its Procfile has one: then the next release most likely has one, too.
+    pub has_release_phase: bool,
 }
 
 impl Earlier {
@@ -43,7 +45,10 @@ impl Earlier {
     pub fn find(dirs: &AppDirs, account: Option<&Account>) -> Option<Self> {
         let account = account.filter(|account| !account.is_root())?;
         let newest = release::list(dirs).pop()?;
+        let loaded = release::load(dirs, newest.id);
+        let has_release_phase = loaded.is_ok_and(|l| l.procfile.command(plan::RELEASE).is_some());
         Some(Self {
+            has_release_phase,
             directory: dirs.release(newest.code()),
             commit: newest.commit,
             gid: account.gid,

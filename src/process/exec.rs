@@ -16,6 +16,10 @@ use std::process::Command;
 use nix::unistd::{Gid, Uid};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
 use serde::{Deserialize, Serialize};
 
 use super::brand::Brand;
@@ -71,7 +75,7 @@ pub enum Step {
     Account,
     /// Entering the working directory.
     Directory,
-    /// `PR_SET_NO_NEW_PRIVS`, ambient capabilities.
+    /// `PR_SET_NO_NEW_PRIVS`, capabilities.
     Privileges,
     /// `execve(2)`.
     Exec,
@@ -179,6 +183,7 @@ fn become_command(report: &mut File) -> Result<std::convert::Infallible, Failure
         }
     }
     if let Some(credentials) = &instructions.credentials {
+        close_bounding_set(credentials)?;
         switch_to(credentials)?;
     }
     std::env::set_current_dir(&instructions.directory)
@@ -288,12 +293,39 @@ fn switch_to(credentials: &Credentials) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Lets nothing that this starts have a capability again, whatever a file or a user namespace offers. Who may stay root
+/// keeps what root has.
+fn close_bounding_set(credentials: &Credentials) -> Result<(), Failure> {
+    if credentials.uid == 0 {
+        return Ok(());
+    }
+    for (_, capability) in CapabilitySet::all().iter_names() {
+        match remove_capability_from_bounding_set(capability) {
+            // A kernel that does not know it has nothing to give.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            // A container may have taken CAP_SETPCAP from root: then what follows counts alone.
+            Err(rustix::io::Errno::PERM) => return Ok(()),
+            Err(e) => return Err(Failure::new(Step::Privileges, "bounding set", e)),
+        }
+    }
+    Ok(())
+}
+
 /// Gives up what even a command of the same user must not have: ways to gain privileges, and capabilities that a
 /// daemon that is not root was lent (to bind port 80).
 fn drop_privileges() -> Result<(), Failure> {
     let failed = |what, e: rustix::io::Errno| Failure::new(Step::Privileges, what, e);
-    rustix::thread::set_no_new_privs(true).map_err(|e| failed("no_new_privs", e))?;
-    rustix::thread::clear_ambient_capability_set().map_err(|e| failed("ambient capabilities", e))
+    set_no_new_privs(true).map_err(|e| failed("no_new_privs", e))?;
+    clear_ambient_capability_set().map_err(|e| failed("ambient capabilities", e))?;
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, none).map_err(|e| failed("capabilities", e))
 }
 
 /// Becomes the command. `exec` of std also unblocks all signals and sets SIGPIPE to its default, which the Rust

@@ -14,9 +14,12 @@ use std::sync::Once;
 
 use landlock::{
     ABI, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
-    path_beneath_rules,
+    RulesetStatus, path_beneath_rules,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::app::account::Account;
+use crate::app::directories::AppDirs;
 
 /// Linux 6.2: writing, truncating, creating, removing, moving. An older kernel keeps what it knows of these.
 const KNOWN: ABI = ABI::V3;
@@ -28,6 +31,26 @@ pub struct Seal {
     pub protected: Vec<PathBuf>,
     /// The app's own places in them.
     pub writable: Vec<PathBuf>,
+}
+
+impl Seal {
+    /// The seal on all that runs for an app as `account`: install commands, the release phase, processes. `server` are
+    /// the server's directories. `None`: it runs as root, who may do what landlock would forbid besides, such as mounting.
+    #[must_use]
+    pub fn of_app(account: Option<&Account>, server: [&Path; 2], dirs: &AppDirs) -> Option<Self> {
+        let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);
+        (uid != 0).then(|| Self {
+            protected: server.map(Path::to_owned).to_vec(),
+            writable: vec![dirs.storage(), dirs.tmp(), dirs.home()],
+        })
+    }
+
+    /// This seal, with one more place that may be written.
+    #[must_use]
+    pub fn but(mut self, writable: PathBuf) -> Self {
+        self.writable.push(writable);
+        self
+    }
 }
 
 /// Says in the log whether landlock keeps apps from writing to these directories of the server. Blocks.
@@ -56,8 +79,7 @@ pub fn prepare(protected: &[&Path]) {
 }
 
 impl Seal {
-    /// Puts the calling process, which must have one thread, and all that it starts under the seal for good. A kernel
-    /// without landlock does nothing.
+    /// Puts the calling process, which must have one thread, and all that it starts under the seal for good.
     pub(super) fn apply(&self) -> Result<(), SealError> {
         let writing = AccessFs::from_write(KNOWN);
         let protected: Vec<PathBuf> = self
@@ -74,12 +96,15 @@ impl Seal {
         let mut open = Vec::new();
         beside(Path::new("/"), &protected, &mut open)?;
         open.extend(self.writable.iter().cloned());
-        Ruleset::default()
+        let restricted = Ruleset::default()
             .handle_access(writing)?
             .create()?
             .add_rules(path_beneath_rules(open, writing))?
             .restrict_self()?;
-        Ok(())
+        match restricted.ruleset {
+            RulesetStatus::NotEnforced => Err(SealError::Missing),
+            RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
+        }
     }
 }
 
@@ -89,6 +114,9 @@ pub(super) enum SealError {
     /// A directory could not be read.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
+    /// The kernel has no landlock, or was booted without.
+    #[error("this kernel has none")]
+    Missing,
     /// The kernel.
     #[error(transparent)]
     Landlock(#[from] RulesetError),

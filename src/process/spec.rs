@@ -104,11 +104,8 @@ impl ProcessSpec {
                 digest: self.digest(),
                 directory: directory.clone(),
             }),
-            seal: self.seal.clone().map(|mut seal| {
-                // It may open /dev/stdout anew.
-                seal.writable.push(directory.clone());
-                seal
-            }),
+            // It may open /dev/stdout anew.
+            seal: self.seal.clone().map(|seal| seal.but(directory.clone())),
             output: Output::Fifos { directory },
             nice: None,
             umask: 0o022,

@@ -12,6 +12,7 @@ mod refusals;
 mod remotes;
 mod room;
 mod root;
+mod sandbox;
 mod servers;
 mod sharing;
 mod sources;

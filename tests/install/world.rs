@@ -21,6 +21,7 @@ use procserver::install::installer::{
 use procserver::install::record::{Failure, Step};
 use procserver::install::release::Release;
 use procserver::logs::log::Append;
+use procserver::process::seal::Seal;
 use procserver::supervision::{Exit, ExitReason, Shutdown};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -79,8 +80,13 @@ pub(super) fn root() -> bool {
 impl World {
     /// An app of a repository with `files`, on branch `master`.
     pub(super) fn new(files: &[(&str, &str)]) -> Self {
+        Self::below(&std::env::temp_dir(), files)
+    }
+
+    /// As [`Self::new`], in a directory of its own below `place`: landlock is of no use below one that is open to all.
+    pub(super) fn below(place: &Path, files: &[(&str, &str)]) -> Self {
         procserver::process::spawn::set_executable(env!("CARGO_BIN_EXE_procserver").into());
-        let home = tempfile::tempdir().unwrap();
+        let home = tempfile::tempdir_in(place).unwrap();
         // The app's user passes through.
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(home.path(), open).unwrap();
@@ -171,6 +177,13 @@ impl World {
         names
     }
 
+    fn seal(&self) -> Option<Seal> {
+        let server = ["data", "run"].map(|name| self.path().join(name));
+        std::fs::create_dir_all(&server[1]).unwrap();
+        let server = [server[0].as_path(), server[1].as_path()];
+        Seal::of_app(self.account.as_ref(), server, &self.dirs)
+    }
+
     fn spec(&mut self) -> InstallSpec {
         self.deployments += 1;
         let current = Account::current().unwrap();
@@ -182,6 +195,7 @@ impl World {
             config: Arc::new(self.config.clone()),
             dirs: dirs.clone(),
             account: self.account.clone(),
+            seal: self.seal(),
             base_env: environment::base(account, &dirs.home(), &dirs.tmp(), &dirs.storage()),
             configured_env: self.config.env.clone(),
             in_use: self.in_use.clone(),

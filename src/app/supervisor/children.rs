@@ -8,9 +8,9 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::App;
+use crate::app::account::Account;
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{self, BatchId, OpId};
-use crate::app::runnable::Runnable;
 use crate::events::Feed;
 use crate::install::installer::{InstallSpec, Installer};
 use crate::logs::log::{Log, LogSettings};
@@ -111,10 +111,6 @@ impl Drop for Children {
             child.as_running().kill();
         }
     }
-}
-
-fn own_uid() -> u32 {
-    nix::unistd::geteuid().as_raw()
 }
 
 impl App {
@@ -316,20 +312,16 @@ impl App {
             stop: runnable.config.stop.clone(),
             runtime: self.spec.dirs.runtime().to_owned(),
             preferred_port: self.preferred_port(process),
-            seal: self.seal(runnable),
+            seal: self.seal(runnable.account.as_ref()),
             turns: (self.boot_batch == Some(id)).then(|| self.spec.host.turns.clone()),
         })
     }
 
-    /// An app writes to no release, its own or another's, and to nothing else of the server but its own places. One that
-    /// runs as root may do what landlock would forbid it besides, such as mounting.
-    fn seal(&self, runnable: &Runnable) -> Option<Seal> {
-        let uid = runnable.account.as_ref().map_or_else(own_uid, |a| a.uid);
-        let (dirs, settings) = (&self.spec.dirs, &self.spec.host.settings);
-        (uid != 0).then(|| Seal {
-            protected: vec![settings.data_dir.clone(), settings.runtime_dir.clone()],
-            writable: vec![dirs.storage(), dirs.tmp(), dirs.home()],
-        })
+    /// An app writes to no release, its own or another's, and to nothing else of the server but its own places.
+    pub(super) fn seal(&self, account: Option<&Account>) -> Option<Seal> {
+        let settings = &self.spec.host.settings;
+        let server = [settings.data_dir.as_path(), &settings.runtime_dir];
+        Seal::of_app(account, server, &self.spec.dirs)
     }
 
     /// The port that the process had last, unless one of another batch still has it.
