@@ -12,6 +12,7 @@ use procserver::logs::log::{Log, LogSettings};
 use procserver::process::exit::{ExitRecord, ExitStatus};
 use procserver::process::identity;
 use procserver::process::ports::Ports;
+use procserver::process::users::Users;
 use procserver::process::worker::{Origin, Phase, Process, ProcessChanged, ProcessSpec, Snapshot};
 use procserver::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
 use rustix::process::{Pid, Signal};
@@ -130,7 +131,7 @@ impl Slot {
 /// A test that fails leaves nothing running either.
 impl Drop for Slot {
     fn drop(&mut self) {
-        for survivor in identity::survivors(&self.spec.runtime) {
+        for survivor in identity::survivors(&self.spec.runtime, &Users::own()) {
             kill(survivor.pid);
         }
     }
@@ -295,7 +296,7 @@ async fn a_successor_adopts_what_a_dead_actor_left_running() {
     child.kill();
     until("the actor is dead", || exits.try_recv() == Ok(Exit::Killed)).await;
 
-    let survivors = identity::survivors(&slot.spec.runtime);
+    let survivors = identity::survivors(&slot.spec.runtime, &Users::own());
     let [survivor] = &survivors[..] else {
         panic!("one survivor: {survivors:?}");
     };
@@ -326,7 +327,7 @@ async fn an_adopted_process_that_has_died_meanwhile_is_started_anew() {
     let mut slot = Slot::new(SERVER);
     let (child, exits) = slot.start(Origin::Spawn);
     let ready = slot.until_phase(Phase::Ready).await;
-    let survivors = identity::survivors(&slot.spec.runtime);
+    let survivors = identity::survivors(&slot.spec.runtime, &Users::own());
     child.kill();
     until("the actor is dead", || exits.try_recv() == Ok(Exit::Killed)).await;
     kill(ready.pid.expect("a pid"));
@@ -389,6 +390,7 @@ fn foreign_process(slot: &Slot) -> identity::Identity {
         port: 20_000,
         digest: slot.spec.digest(),
         directory,
+        uid: None,
     }
 }
 
@@ -401,7 +403,7 @@ async fn a_survivor_nobody_wants_is_ended_with_all_it_started() {
     child.kill();
     until("the actor is dead", || exits.try_recv() == Ok(Exit::Killed)).await;
     let orphan = pid_in(&slot.path("child")).await;
-    let survivor = identity::survivors(&slot.spec.runtime).remove(0);
+    let survivor = identity::survivors(&slot.spec.runtime, &Users::own()).remove(0);
     identity::end(survivor.clone()).await;
     assert!(!survivor.is_alive() && !is_alive(orphan));
     assert!(!survivor.directory.exists());

@@ -17,6 +17,7 @@ use crate::app::directories::AppDirs;
 use crate::app::environment::layered;
 use crate::process::spawn::{Exec, ExecSpec, Output};
 use crate::process::stop;
+use crate::process::users::Users;
 
 /// `nice(2)` of install commands: the apps that serve come first.
 const NICE: i32 = 10;
@@ -137,13 +138,13 @@ fn instance(dirs: &AppDirs) -> String {
 
 /// Kills the command of a deploy whose daemon was killed, and all it started. Blocks.
 pub fn end_remains(dirs: &AppDirs) {
-    stop::kill_remains(&instance(dirs));
+    stop::kill_remains(&instance(dirs), &Users::of_app(dirs));
 }
 
 /// Whether [`end_remains`] would have anything to end. Blocks.
 #[must_use]
 pub fn has_remains(dirs: &AppDirs, marked: &stop::Marked) -> bool {
-    marked.has(&instance(dirs))
+    marked.has(&instance(dirs), &Users::of_app(dirs))
 }
 
 async fn run(

@@ -49,6 +49,14 @@ impl Brand {
         Self::worn_by(pid) == Some(self)
     }
 
+    /// Whether a process is marked as one of `instance`, or could not be: where this one has such a limit of somebody else,
+    /// all that it starts have that.
+    pub(super) fn marks(pid: u32, instance: &str) -> bool {
+        let worn = Self::worn_by(pid);
+        let inherited = Self::worn_by(std::process::id());
+        worn.is_some() && (worn == Some(Self::of(instance)) || worn == inherited)
+    }
+
     /// What a process has, be it a mark or another limit. `None` where we may not look.
     pub(super) fn worn_by(pid: u32) -> Option<Self> {
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;

@@ -61,10 +61,13 @@ impl fmt::Display for Diagnosis {
 /// Where the processes of a session listen, and those that left it but carry the mark of the same instance. Blocks.
 fn listening(session: u32) -> Vec<SocketAddr> {
     let mark = procfs::variable(session, MARKER).map(|value| format!("{MARKER}={value}"));
-    let is_member = |pid: u32| {
-        procfs::stat(pid).is_some_and(|s| s.session == session)
-            || mark.as_ref().is_some_and(|m| procfs::has_variable(pid, m))
+    // Everybody can give that mark to his own processes.
+    let user = procfs::uid(session);
+    let is_marked = |pid: u32| {
+        mark.as_ref().is_some_and(|m| procfs::has_variable(pid, m)) && procfs::uid(pid) == user
     };
+    let is_member =
+        |pid: u32| procfs::stat(pid).is_some_and(|s| s.session == session) || is_marked(pid);
     let members = procfs::pids().filter(|pid| is_member(*pid));
     let inodes: BTreeSet<u64> = members.flat_map(procfs::sockets).collect();
     let tables = Tables::read();

@@ -173,7 +173,9 @@ fn become_command(report: &mut File) -> Result<std::convert::Infallible, Failure
     connect_streams(&instructions.output)?;
     if let Some(purpose) = &instructions.identity {
         // Now, not just before exec: the runtime directory belongs to the daemon's user.
-        identity::record_self(purpose)
+        let uid = instructions.credentials.as_ref().map(|c| c.uid);
+        let uid = uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw());
+        identity::record_self(purpose, uid)
             .map_err(|e| Failure::new(Step::Identity, purpose.directory.display(), e))?;
     }
     if let Some(seal) = &instructions.seal {

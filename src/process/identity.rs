@@ -8,9 +8,14 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
+use super::brand::Brand;
+use super::cgroup::Cgroup;
 use super::running::Running;
 use super::spawn::MARKER;
+use super::stop::Marked;
+use super::users::Users;
 use super::{instance, procfs, stop};
+use crate::app::directories::AppDirs;
 
 /// The record's name in the directory of its process.
 pub const FILE: &str = "identity.json";
@@ -42,6 +47,9 @@ pub struct Identity {
     pub digest: String,
     /// The directory with its FIFOs and this record.
     pub directory: PathBuf,
+    /// The user that the command runs as; an older server did not write it.
+    #[serde(default)]
+    pub uid: Option<u32>,
 }
 
 /// What a process is started for: the part of its [`Identity`] that is known before it exists.
@@ -68,6 +76,25 @@ impl Identity {
         self.stat().is_some_and(|stat| stat.is_alive())
     }
 
+    /// Whether that process is really one of this instance. A record that was damaged, or is of another pid namespace, may
+    /// name anybody.
+    fn is_of_its_instance(&self, users: &Users) -> bool {
+        let instance = self.directory.to_string_lossy();
+        let leads = self.stat().is_some_and(|stat| stat.session == self.pid);
+        // What root starts may become anybody.
+        let is_of_users = self.uid == Some(0) || users.have(self.pid);
+        leads
+            && is_of_users
+            && (Cgroup::of_process(self.pid, &instance).is_some()
+                || Brand::marks(self.pid, &instance)
+                || procfs::has_variable(self.pid, &format!("{MARKER}={instance}")))
+    }
+
+    /// Whose processes may be of it.
+    pub(super) fn users(&self) -> Users {
+        Users::own().and(self.uid)
+    }
+
     /// The state of that very process, be it a zombie.
     pub(super) fn stat(&self) -> Option<procfs::Stat> {
         let boot_id = procfs::boot_id().ok()?;
@@ -87,9 +114,12 @@ impl Identity {
     }
 }
 
-/// Writes the record of the calling process.
-pub(super) fn record_self(purpose: &Purpose) -> io::Result<()> {
-    let pid = std::process::id();
+/// Writes the record of the calling process, which goes on as the user `uid`.
+pub(super) fn record_self(purpose: &Purpose, uid: u32) -> io::Result<()> {
+    record(purpose, std::process::id(), uid)
+}
+
+fn record(purpose: &Purpose, pid: u32, uid: u32) -> io::Result<()> {
     let stat = procfs::stat(pid).ok_or_else(|| io::Error::other("/proc is not mounted"))?;
     let identity = Identity {
         id: purpose.id.clone(),
@@ -101,6 +131,7 @@ pub(super) fn record_self(purpose: &Purpose) -> io::Result<()> {
         port: purpose.port,
         digest: purpose.digest.clone(),
         directory: purpose.directory.clone(),
+        uid: Some(uid),
     };
     // The runtime directory is a tmpfs that a crash of the machine empties: no fsync needed, only all or nothing.
     let part = purpose.directory.join(".identity.part");
@@ -109,9 +140,9 @@ pub(super) fn record_self(purpose: &Purpose) -> io::Result<()> {
 }
 
 /// The processes of one app that still run, by their records below `runtime`; records of dead ones are removed, and
-/// with them whatever lived on of what they had started. Blocks.
+/// with them whatever lived on of what they had started as one of `users`. Blocks.
 #[must_use]
-pub fn survivors(runtime: &Path) -> Vec<Identity> {
+pub fn survivors(runtime: &Path, users: &Users) -> Vec<Identity> {
     let Ok(entries) = fs::read_dir(runtime) else {
         return Vec::new();
     };
@@ -119,7 +150,7 @@ pub fn survivors(runtime: &Path) -> Vec<Identity> {
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path());
-    let mut found: Vec<Identity> = directories.filter_map(|d| survivor(&d)).collect();
+    let mut found: Vec<Identity> = directories.filter_map(|d| survivor(&d, users)).collect();
     found.sort_by(|a, b| (a.batch, &a.id).cmp(&(b.batch, &b.id)));
     found
 }
@@ -127,13 +158,22 @@ pub fn survivors(runtime: &Path) -> Vec<Identity> {
 /// The process of one directory, if it still runs and can be taken over; else whatever it had started is ended and the directory removed.
 /// Blocks.
 #[must_use]
-pub fn survivor(directory: &Path) -> Option<Identity> {
-    let identity = read(directory);
+pub fn survivor(directory: &Path, users: &Users) -> Option<Identity> {
+    let mut identity = read(directory);
+    let recorded = identity.as_ref().and_then(|identity| identity.uid);
+    let users = users.clone().and(recorded);
+    if let Some(identity) = identity.as_mut().filter(|identity| identity.uid.is_none()) {
+        identity.uid = procfs::uid(identity.pid).filter(|uid| users.contain(*uid));
+    }
+    let can_go_on = |identity: &Identity| {
+        let is_it = identity.is_alive() && identity.is_of_its_instance(&users);
+        is_it && instance::has_fifos(directory)
+    };
     match identity {
-        Some(identity) if identity.is_alive() && instance::has_fifos(directory) => Some(identity),
+        Some(identity) if can_go_on(&identity) => Some(identity),
         dead => {
             if directory.exists() {
-                bury(directory);
+                bury(directory, &users);
             }
             if let Some(identity) = dead {
                 identity.reap();
@@ -143,21 +183,30 @@ pub fn survivor(directory: &Path) -> Option<Identity> {
     }
 }
 
-/// Kills the processes of instances below `runtime` (`RUNTIME/apps`) of which there is no record any more: somebody removed
-/// it, and nobody will ever find them otherwise. To be called before anything is started there. Blocks.
-pub fn end_unrecorded(runtime: &Path) {
-    let marked = procfs::pids().filter_map(|pid| procfs::variable(pid, MARKER));
-    let lost: BTreeSet<PathBuf> = marked
-        .map(PathBuf::from)
-        .filter(|directory| directory.starts_with(runtime) && !directory.join(FILE).exists())
-        .collect();
-    for directory in lost {
+/// Kills the processes of instances of one app of which there is no record any more: somebody removed it, and nobody will
+/// ever find them otherwise. What their environment says is only compared with the instances that there are, and never
+/// leads to a file. To be called before anything of the app is started. Blocks.
+pub fn end_unrecorded(dirs: &AppDirs, marked: &Marked) {
+    let users = Users::of_app(dirs);
+    let prefix = format!("{}/", dirs.runtime().display());
+    let recorded = recorded(dirs.runtime());
+    let found = marked.below(&prefix, &users).into_iter();
+    for lost in found.filter(|name| !recorded.contains(*name)) {
         log::warn!(
-            "{} was removed while its processes ran: they are ended",
-            directory.display()
+            "the record of {lost:?} in {} was removed while its processes ran: they are ended",
+            dirs.runtime().display()
         );
-        bury(&directory);
+        stop::kill_remains(&format!("{prefix}{lost}"), &users);
     }
+}
+
+/// The names of the instances below `runtime` that have a record.
+fn recorded(runtime: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(runtime).into_iter().flatten().flatten();
+    let recorded = entries.filter(|entry| entry.path().join(FILE).exists());
+    recorded
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }
 
 /// Kills everything of a survivor that nobody wants, and removes its directory.
@@ -167,7 +216,8 @@ pub async fn end(survivor: Identity) {
         // It may be a child of ours, left by an actor that panicked.
         running.reap();
     }
-    let burial = tokio::task::spawn_blocking(move || bury(&survivor.directory));
+    let users = survivor.users();
+    let burial = tokio::task::spawn_blocking(move || bury(&survivor.directory, &users));
     if let Err(error) = burial.await {
         log::error!("removing what a process left: {error}");
     }
@@ -189,8 +239,8 @@ fn read(directory: &Path) -> Option<Identity> {
 }
 
 /// Kills what a dead process left running and removes its directory.
-fn bury(directory: &Path) {
-    stop::kill_remains(&directory.to_string_lossy());
+fn bury(directory: &Path, users: &Users) {
+    stop::kill_remains(&directory.to_string_lossy(), users);
     remove(directory);
 }
 
@@ -205,10 +255,50 @@ pub(super) fn remove(directory: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Child, Command};
+
     use super::*;
 
+    /// A process that leads a session, with its record.
+    struct Sleeper(Child);
+
+    impl Sleeper {
+        fn start(directory: &Path) -> Self {
+            Self::marked(directory, &directory.to_string_lossy())
+        }
+
+        fn marked(directory: &Path, instance: &str) -> Self {
+            instance::prepare(directory, None).expect("directory");
+            let mut sleep = Command::new("setsid");
+            sleep.args(["sleep", "600"]).env(MARKER, instance);
+            let started = Self(sleep.spawn().expect("sleep"));
+            let pid = started.0.id();
+            while procfs::stat(pid).is_none_or(|stat| stat.session != pid) {
+                std::thread::yield_now();
+            }
+            let uid = nix::unistd::geteuid().as_raw();
+            record(&purpose(directory), pid, uid).expect("record");
+            started
+        }
+
+        fn has_ended(&mut self) -> bool {
+            self.0.try_wait().expect("a child").is_some()
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            // It may have ended, as it should.
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn survivors_of_own(runtime: &Path) -> Vec<Identity> {
+        survivors(runtime, &Users::own())
+    }
+
     fn purpose(directory: &Path) -> Purpose {
-        instance::prepare(directory, None).expect("directory");
         Purpose {
             id: "web.1".into(),
             release: 3,
@@ -232,10 +322,10 @@ mod tests {
     #[test]
     fn a_running_process_survives() {
         let runtime = tempfile::tempdir().expect("tempdir");
-        record_self(&purpose(&runtime.path().join("web.1-4"))).expect("record");
-        let found = survivors(runtime.path());
+        let started = Sleeper::start(&runtime.path().join("web.1-4"));
+        let found = survivors_of_own(runtime.path());
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].pid, std::process::id());
+        assert_eq!(found[0].pid, started.0.id());
         assert_eq!((found[0].release, found[0].port), (3, 8001));
     }
 
@@ -243,30 +333,78 @@ mod tests {
     fn another_start_time_or_boot_is_another_process_and_its_record_goes() {
         let runtime = tempfile::tempdir().expect("tempdir");
         let (late, reboot) = (runtime.path().join("a"), runtime.path().join("b"));
-        record_self(&purpose(&late)).expect("record");
+        let _one = Sleeper::start(&late);
         rewrite(&late, |identity| identity.start_time += 1);
-        record_self(&purpose(&reboot)).expect("record");
+        let _other = Sleeper::start(&reboot);
         rewrite(&reboot, |identity| identity.boot_id = "another".into());
-        assert_eq!(survivors(runtime.path()), Vec::new());
+        assert_eq!(survivors_of_own(runtime.path()), Vec::new());
         assert!(!late.exists() && !reboot.exists());
+    }
+
+    #[test]
+    fn a_record_that_names_another_process_leaves_it_alone_and_its_own_is_ended() {
+        let runtime = tempfile::tempdir().expect("tempdir");
+        let directory = runtime.path().join("web.1-4");
+        let mut own = Sleeper::start(&directory);
+        let mut stranger = Sleeper::marked(&runtime.path().join("other"), "/elsewhere");
+        let (pid, start_time) = {
+            let other = read(&runtime.path().join("other")).expect("record");
+            (other.pid, other.start_time)
+        };
+        fs::remove_dir_all(runtime.path().join("other")).expect("removed");
+        rewrite(&directory, |identity| {
+            (identity.pid, identity.start_time) = (pid, start_time);
+        });
+        assert_eq!(survivors_of_own(runtime.path()), Vec::new());
+        assert!(own.has_ended() && !stranger.has_ended());
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_record_of_an_older_server_is_of_the_user_that_its_process_has() {
+        let runtime = tempfile::tempdir().expect("tempdir");
+        let directory = runtime.path().join("web.1-4");
+        let _started = Sleeper::start(&directory);
+        rewrite(&directory, |identity| identity.uid = None);
+        let own = nix::unistd::geteuid().as_raw();
+        assert_eq!(survivors_of_own(runtime.path())[0].uid, Some(own));
+    }
+
+    #[test]
+    fn what_an_environment_says_leads_to_no_file_and_only_what_has_no_record_is_ended() {
+        let home = tempfile::tempdir().expect("tempdir");
+        let name = crate::app::name::AppName::parse("a").expect("a name");
+        let dirs = AppDirs::new(&home.path().join("data"), &home.path().join("run"), &name);
+        let kept = dirs.runtime().join("web.1-4");
+        let prey = home.path().join("prey");
+        fs::create_dir_all(&prey).expect("directory");
+        let mut recorded = Sleeper::start(&kept);
+        let mut lost = Sleeper::start(&dirs.runtime().join("web.2-4"));
+        fs::remove_dir_all(dirs.runtime().join("web.2-4")).expect("removed");
+        let way = dirs.runtime().join("../../../prey");
+        let _hostile = Sleeper::marked(&home.path().join("x"), &way.to_string_lossy());
+        end_unrecorded(&dirs, &Marked::look());
+        assert!(prey.exists());
+        assert!(lost.has_ended() && !recorded.has_ended());
+        assert!(kept.exists());
     }
 
     #[test]
     fn who_is_alive_but_has_lost_its_output_cannot_be_taken_over() {
         let runtime = tempfile::tempdir().expect("tempdir");
         let directory = runtime.path().join("web.1-4");
-        record_self(&purpose(&directory)).expect("record");
+        let _started = Sleeper::start(&directory);
         fs::remove_file(directory.join("stderr")).expect("remove");
-        assert_eq!(survivors(runtime.path()), Vec::new());
+        assert_eq!(survivors_of_own(runtime.path()), Vec::new());
     }
 
     #[test]
     fn a_batch_that_could_not_be_counted_on_from_is_damage() {
         let runtime = tempfile::tempdir().expect("tempdir");
         let directory = runtime.path().join("web.1-4");
-        record_self(&purpose(&directory)).expect("record");
+        let _started = Sleeper::start(&directory);
         rewrite(&directory, |identity| identity.batch = u64::MAX);
-        assert_eq!(survivors(runtime.path()), Vec::new());
+        assert_eq!(survivors_of_own(runtime.path()), Vec::new());
     }
 
     #[test]
@@ -275,7 +413,7 @@ mod tests {
         let directory = runtime.path().join("web.1-4");
         fs::create_dir(&directory).expect("directory");
         fs::write(directory.join(FILE), b"{\"id\":\"we").expect("write");
-        assert_eq!(survivors(runtime.path()), Vec::new());
-        assert_eq!(survivors(&runtime.path().join("none")), Vec::new());
+        assert_eq!(survivors_of_own(runtime.path()), Vec::new());
+        assert_eq!(survivors_of_own(&runtime.path().join("none")), Vec::new());
     }
 }

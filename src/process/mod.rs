@@ -14,6 +14,7 @@ pub mod identity;
 mod instance;
 mod listeners;
 mod owner;
+
 mod port_holder;
 pub mod ports;
 mod procfs;
@@ -27,4 +28,5 @@ mod state;
 pub mod stop;
 pub mod turns;
 pub mod usage;
+pub mod users;
 pub mod worker;

@@ -55,6 +55,14 @@ pub(super) fn stat(pid: u32) -> Option<Stat> {
     Stat::parse(&String::from_utf8_lossy(&line))
 }
 
+/// The line `Uid:` of proc_pid_status(5). The name of the process is a line of its own before it, with newlines escaped.
+fn single_user(status: &str) -> Option<u32> {
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let mut ids = ids.split_ascii_whitespace();
+    let first = ids.next()?;
+    ids.all(|id| id == first).then(|| first.parse().ok())?
+}
+
 /// All process ids of this moment.
 pub(super) fn pids() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc")
@@ -102,13 +110,11 @@ pub(super) fn sockets(pid: u32) -> impl Iterator<Item = u64> {
     })
 }
 
-/// The real user of a process: the first number of that line of proc_pid_status(5).
+/// The user that a process runs as. `None` where its real, effective, saved and file system user ids are not one, as of a
+/// program with the set-user-ID bit that somebody runs.
 pub(super) fn uid(pid: u32) -> Option<u32> {
     let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-    let status = String::from_utf8_lossy(&status);
-    // The name, which comes first, is of the process' choice; a newline in it is escaped.
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
+    single_user(&String::from_utf8_lossy(&status))
 }
 
 /// The id of this boot: with it, a pid and its start time are unique for ever.
@@ -138,6 +144,16 @@ mod tests {
                 resident_pages: 33,
             }
         );
+    }
+
+    #[test]
+    fn who_is_of_two_users_is_of_none() {
+        let status = |uids: &str| {
+            format!("Name:\ta\\nUid:\t7 7 7 7\nState:\tS\nUid:\t{uids}\nGid:\t1\t1\t1\t1\n")
+        };
+        assert_eq!(single_user(&status("33\t33\t33\t33")), Some(33));
+        assert_eq!(single_user(&status("33\t0\t0\t0")), None);
+        assert_eq!(single_user("Name:\tx\n"), None);
     }
 
     #[test]

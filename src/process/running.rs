@@ -12,6 +12,7 @@ use super::exit::ExitStatus;
 use super::identity::Identity;
 use super::procfs;
 use super::spawn::{ExecSpec, MARKER};
+use super::users::Users;
 
 /// One OS process that leads a session, held by a pidfd: its end is announced by the kernel, own child or not.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub struct Running {
     pid: u32,
     start_time: u64,
     marker: String,
+    users: Users,
     cgroup: Option<Cgroup>,
     is_confined: bool,
     pidfd: AsyncFd<OwnedFd>,
@@ -36,6 +38,7 @@ impl Running {
             pid: child.id(),
             start_time: procfs::stat(child.id()).map_or(0, |stat| stat.start_time),
             marker: format!("{MARKER}={}", spec.instance),
+            users: Users::of_account(spec.account.as_ref()),
             cgroup,
             is_confined: false,
             pidfd,
@@ -56,6 +59,7 @@ impl Running {
             pid: survivor.pid,
             start_time: survivor.start_time,
             marker: format!("{MARKER}={}", survivor.directory.display()),
+            users: survivor.users(),
             cgroup: None,
             is_confined: false,
             pidfd: watch(pidfd)?,
@@ -83,6 +87,11 @@ impl Running {
     /// [`ExecSpec::instance`].
     pub(super) fn instance(&self) -> &str {
         self.marker.split_once('=').map_or("", |(_, value)| value)
+    }
+
+    /// Whose processes may be of it.
+    pub(super) fn users(&self) -> &Users {
+        &self.users
     }
 
     /// Its control group, if it has one.

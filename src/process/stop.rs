@@ -3,7 +3,8 @@
 //! What runs in a control group of its own ([`super::cgroup`]) is killed with that; where its user cannot leave it, that is
 //! all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's brand
 //! ([`super::brand`]) or its marker in the environment, which children inherit into sessions of their own, and the
-//! descendants of all these. Signals go through pidfds, checked after opening: a pid that was given to another program
+//! descendants of all these. Brand and marker count only on processes of the instance's users ([`super::users`]): everybody can
+//! give them to his own. Signals go through pidfds, checked after opening: a pid that was given to another program
 //! meanwhile is never signalled.
 
 use std::collections::{BTreeSet, HashSet};
@@ -17,6 +18,7 @@ use super::cgroup::Cgroup;
 use super::procfs::{self, Stat};
 use super::running::Running;
 use super::spawn::MARKER;
+use super::users::Users;
 use crate::app::config::StopPolicy;
 use crate::priority;
 
@@ -58,12 +60,14 @@ pub async fn kill(running: &Running) {
     Target::of(running).kill_all().await;
 }
 
-/// Kills what a dead process left running, recognised by marker and brand alone: its pid may be a stranger's by now. Blocks.
-pub fn kill_remains(instance: &str) {
+/// Kills what a dead process of these users left running, recognised by control group, marker and brand alone: its pid may be
+/// a stranger's by now. Blocks.
+pub fn kill_remains(instance: &str, users: &Users) {
     let mut target = Target {
         leader: None,
         marker: format!("{MARKER}={instance}"),
         brand: Brand::of(instance),
+        users: users.clone(),
         cgroup: Cgroup::left_by(instance),
         is_confined: false,
         known: BTreeSet::new(),
@@ -82,8 +86,8 @@ pub fn kill_remains(instance: &str) {
 /// a thousand instances.
 #[derive(Debug)]
 pub struct Marked {
-    markers: HashSet<String>,
-    brands: HashSet<Brand>,
+    markers: Vec<(u32, String)>,
+    brands: Vec<(u32, Brand)>,
 }
 
 impl Marked {
@@ -91,20 +95,33 @@ impl Marked {
     #[must_use]
     pub fn look() -> Self {
         let pids: Vec<u32> = procfs::pids().collect();
-        let marker = |pid: &u32| procfs::variable(*pid, MARKER);
+        let marker = |pid: &u32| Some((*pid, procfs::variable(*pid, MARKER)?));
+        let brand = |pid: &u32| Some((*pid, Brand::worn_by(*pid)?));
         Self {
             markers: pids.iter().filter_map(marker).collect(),
-            brands: pids.iter().filter_map(|pid| Brand::worn_by(*pid)).collect(),
+            brands: pids.iter().filter_map(brand).collect(),
         }
     }
 
     /// Whether anything ran of `instance`, so that [`kill_remains`] has something to do. Blocks.
     #[must_use]
-    pub fn has(&self, instance: &str) -> bool {
+    pub fn has(&self, instance: &str, users: &Users) -> bool {
         // A process that gave itself another environment is still branded, and in its control group.
-        self.markers.contains(instance)
-            || self.brands.contains(&Brand::of(instance))
+        let brand = Brand::of(instance);
+        let mut marked = self.markers.iter().filter(|(_, text)| text == instance);
+        let mut branded = self.brands.iter().filter(|(_, worn)| *worn == brand);
+        marked.any(|(pid, _)| users.have(*pid))
+            || branded.any(|(pid, _)| users.have(*pid))
             || Cgroup::left_by(instance).is_some()
+    }
+
+    /// The marks of `users` that begin with `prefix`, what follows it. Blocks.
+    pub(super) fn below<'a>(&'a self, prefix: &str, users: &Users) -> BTreeSet<&'a str> {
+        let found = self.markers.iter().filter_map(|(pid, text)| {
+            let rest = text.strip_prefix(prefix)?;
+            users.have(*pid).then_some(rest)
+        });
+        found.collect()
     }
 }
 
@@ -127,6 +144,8 @@ struct Target {
     leader: Option<Unique>,
     marker: String,
     brand: Brand,
+    /// Whose marker and brand count.
+    users: Users,
     cgroup: Option<Cgroup>,
     /// Nothing of it can be outside of the control group.
     is_confined: bool,
@@ -140,6 +159,7 @@ impl Target {
             leader: Some((running.pid(), running.start_time())),
             marker: running.marker().to_owned(),
             brand: Brand::of(running.instance()),
+            users: running.users().clone(),
             cgroup: running.cgroup().cloned(),
             is_confined: running.is_confined(),
             known: BTreeSet::new(),
@@ -291,6 +311,7 @@ impl Target {
             || self.has_in_session(candidate, stat)
             || self.may_have_started(stat)
                 && (self.brand.is_on(candidate) || procfs::has_variable(candidate, &self.marker))
+                && self.users.have(candidate)
     }
 
     /// What is older than the leader was not started by it: most of a machine, of which no more needs to be read.

@@ -22,6 +22,7 @@ pub use super::spec::ProcessSpec;
 use super::state::{Command, Event, Life};
 use super::stop::{self, Stopped};
 use super::turns::{self, Turn};
+use super::users::Users;
 use super::{instance, seal};
 use crate::logs::log::{Attach, Detach, Log};
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
@@ -246,7 +247,9 @@ impl Process {
     fn warn_of_no_seal(&mut self, why: Option<String>) {
         self.seal_warning = why.map(|why| {
             let files = "releases and other apps' files";
-            format!("it runs without landlock ({why}): only their owners keep it from writing to {files}")
+            format!(
+                "it runs without landlock ({why}): only their users keep it from writing to {files}"
+            )
         });
         if let Some(warning) = &self.seal_warning {
             seal::warn(&format!("{} {}", self.spec.app, self.spec.id), warning);
@@ -267,6 +270,7 @@ impl Process {
     fn clean(&mut self, ctx: &mut Context<Self>) {
         let running = self.running.take();
         let directory = self.spec.instance_directory();
+        let users = Users::of_account(self.spec.account.as_ref());
         let clean = async move {
             if let Some(running) = running {
                 stop::kill(&running).await;
@@ -274,8 +278,9 @@ impl Process {
                 return;
             }
             let instance = directory.to_string_lossy().into_owned();
+            let kill = move || stop::kill_remains(&instance, &users);
             // An error is a panic in there, which has been logged.
-            let _ = tokio::task::spawn_blocking(move || stop::kill_remains(&instance)).await;
+            let _ = tokio::task::spawn_blocking(kill).await;
         };
         ctx.spawn(
             clean

@@ -13,6 +13,7 @@ use crate::app::directories::AppDirs;
 use crate::app::name::AppName;
 use crate::app::supervisor::{Summarize, remove_files};
 use crate::install::build;
+use crate::process::users::Users;
 use crate::process::{identity, stop};
 use crate::supervision::Exit;
 
@@ -24,7 +25,6 @@ impl Apps {
     pub(super) fn boot(&mut self, ctx: &mut Context<Self>) {
         let (settings, rules) = (self.host.settings.clone(), self.host.rules());
         let read = actix_rt::task::spawn_blocking(move || {
-            identity::end_unrecorded(&settings.runtime_dir.join("apps"));
             let dirs =
                 |name: &AppName| AppDirs::new(&settings.data_dir, &settings.runtime_dir, name);
             let contents = config_dir::read_all(&settings.config_dir, &rules, dirs)?;
@@ -35,12 +35,16 @@ impl Apps {
                 .collect();
             // Not one look for each of a thousand apps.
             let marked = stop::Marked::look();
+            let (removed, strays) = config_dir::orphans(&settings.data_dir, &known);
+            let orphans = removed.iter().map(|(name, _)| name).chain(&strays);
+            for name in known.iter().chain(orphans) {
+                identity::end_unrecorded(&dirs(name), &marked);
+            }
             let remaining: HashSet<AppName> = known
                 .iter()
                 .filter(|name| build::has_remains(&dirs(name), &marked))
                 .cloned()
                 .collect();
-            let (removed, strays) = config_dir::orphans(&settings.data_dir, &known);
             io::Result::Ok((contents, remaining, removed, strays))
         });
         ctx.wait(read.into_actor(self).map(|read, apps, ctx| match read {
@@ -129,8 +133,9 @@ impl Apps {
 
 /// Ends its processes; `finish`: also its removal, keeping its storage or not.
 async fn end_orphan(dirs: AppDirs, finish: Option<bool>) {
-    let runtime = dirs.runtime().to_owned();
-    let alive = actix_rt::task::spawn_blocking(move || identity::survivors(&runtime)).await;
+    let of = dirs.clone();
+    let look = move || identity::survivors(of.runtime(), &Users::of_app(&of));
+    let alive = actix_rt::task::spawn_blocking(look).await;
     for survivor in alive.unwrap_or_default() {
         identity::end(survivor).await;
     }

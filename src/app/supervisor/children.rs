@@ -16,6 +16,7 @@ use crate::install::installer::{InstallSpec, Installer};
 use crate::logs::log::{Log, LogSettings};
 use crate::process::identity::{self, Identity};
 use crate::process::seal::Seal;
+use crate::process::users::Users;
 use crate::process::worker::{Origin, Phase, Process, ProcessSpec, Reattach, Snapshot};
 use crate::supervision::restart::{ChildState, Event, Intensity, Supervisor};
 use crate::supervision::{
@@ -198,8 +199,11 @@ impl App {
     ) -> impl Future<Output = Option<Identity>> + use<> {
         let spec = self.process_spec(batch, id);
         async move {
-            let directory = spec?.instance_directory();
-            let found = actix_rt::task::spawn_blocking(move || identity::survivor(&directory));
+            let spec = spec?;
+            let directory = spec.instance_directory();
+            let users = Users::of_account(spec.account.as_ref());
+            let look = move || identity::survivor(&directory, &users);
+            let found = actix_rt::task::spawn_blocking(look);
             found.await.ok().flatten()
         }
     }

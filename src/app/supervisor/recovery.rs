@@ -17,6 +17,7 @@ use crate::install::build;
 use crate::install::record::{self, DeploymentRecord};
 use crate::install::release::{self, ReleaseRecord};
 use crate::process::identity::{self, Identity};
+use crate::process::users::Users;
 use crate::supervision::Exit;
 
 struct Found {
@@ -42,7 +43,7 @@ fn look(dirs: &AppDirs, nothing_remains: bool) -> Found {
         next_release: next_release(dirs, &deployments),
         deployments,
         releases,
-        survivors: identity::survivors(dirs.runtime()),
+        survivors: identity::survivors(dirs.runtime(), &Users::of_app(dirs)),
     }
 }
 

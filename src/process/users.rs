@@ -1,0 +1,72 @@
+//! [`Users`]: as whom the processes of an instance run.
+//!
+//! A marker, a brand and a record's pid are only as good as who has them: every user of the machine gives its own processes
+//! what environment and limits it likes. So only processes of these users are compared with what an instance is known by.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use super::procfs;
+use crate::app::account::Account;
+use crate::app::directories::AppDirs;
+
+/// The users whose processes may be an instance's: the app's, and the daemon's own, as whom the helper begins and git runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Users(BTreeSet<u32>);
+
+impl Users {
+    /// Only the daemon's own user.
+    #[must_use]
+    pub fn own() -> Self {
+        Self(BTreeSet::from([nix::unistd::geteuid().as_raw()]))
+    }
+
+    /// Those of what runs as `account`; `None`: as the daemon.
+    #[must_use]
+    pub fn of_account(account: Option<&Account>) -> Self {
+        Self::own().and(account.map(|account| account.uid))
+    }
+
+    /// Those of an app, by whom its own directories belong to: also when its user is gone from passwd, or is another there
+    /// by now. They lie in a directory of the daemon's, and nobody but root gives a directory away. Blocks.
+    #[must_use]
+    pub fn of_app(dirs: &AppDirs) -> Self {
+        let own = [dirs.storage(), dirs.tmp(), dirs.home()];
+        let found = own
+            .iter()
+            .filter_map(|path| fs::symlink_metadata(path).ok());
+        Self::own().and(found.map(|directory| directory.uid()))
+    }
+
+    /// These and others.
+    #[must_use]
+    pub fn and(mut self, others: impl IntoIterator<Item = u32>) -> Self {
+        self.0.extend(others);
+        self
+    }
+
+    pub(super) fn contain(&self, uid: u32) -> bool {
+        self.0.contains(&uid)
+    }
+
+    /// Whether a process runs as one of them, and as nobody else besides. A program that a stranger runs and that has the
+    /// set-user-ID bit is of two users.
+    pub(super) fn have(&self, pid: u32) -> bool {
+        procfs::uid(pid).is_some_and(|uid| self.contain(uid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_of_its_user_alone() {
+        let (pid, uid) = (std::process::id(), nix::unistd::geteuid().as_raw());
+        assert!(Users::own().have(pid));
+        assert!(!Users(BTreeSet::from([uid + 1])).have(pid));
+        assert!(Users(BTreeSet::new()).and([uid]).have(pid));
+        assert!(!Users::own().have(u32::MAX));
+    }
+}
