@@ -51,8 +51,10 @@ fn rewriting(c: &mut Criterion) {
         peer: [192, 0, 2, 1].into(),
         local: ([192, 0, 2, 2], 80).into(),
         trusted: false,
+        networks: &[],
         request_id: b"0123456789abcdef0123456789abcdef",
         strip: 0,
+        withheld: None,
     };
     let mut out = Vec::with_capacity(2048);
     c.bench_function("rewrite a request head", |b| {

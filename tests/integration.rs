@@ -23,6 +23,7 @@ mod logs;
 mod packages;
 mod process;
 mod process_actor;
+mod reach;
 mod readiness;
 mod redeploys;
 mod routes;

@@ -86,7 +86,7 @@ fn a_repository_of_files_is_an_app() {
         server.visit("/site/docs/").expect(200).text(),
         "<h1>docs</h1>"
     );
-    let moved = server.visit("/site").expect(301);
+    let moved = server.visit("/site").expect(308);
     assert_eq!(moved.header("location"), Some("/site/"));
     get(&server, "/none", &[]).expect(404);
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {

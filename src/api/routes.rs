@@ -14,6 +14,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::state::ApiState;
 use crate::front::host::Authority;
+use crate::router::reach::Reach;
 use crate::router::table::{Availability, Decision, Match, Route, Rule, Table, View};
 
 /// What routing looks at besides a request.
@@ -21,8 +22,8 @@ use crate::router::table::{Availability, Decision, Match, Route, Rule, Table, Vi
 pub struct Routing {
     /// The published table.
     pub table: watch::Receiver<Arc<Table>>,
-    /// Hosts that go straight to the API, in lower case.
-    pub api_hosts: Arc<[String]>,
+    /// By which ways requests come.
+    pub reach: Arc<Reach>,
 }
 
 /// A route, as it is listed.
@@ -96,7 +97,7 @@ pub(super) async fn show(
         return Ok(HttpResponse::Ok().json(all));
     };
     let asked = Asked::parse(url).map_err(unprocessable)?;
-    let explained = explain(&table, &state.routing.api_hosts, (url, &asked), x_app);
+    let explained = explain(&table, &state.routing.reach, (url, &asked), x_app);
     Ok(HttpResponse::Ok().json(explained))
 }
 
@@ -138,7 +139,7 @@ impl Asked {
 
 fn explain<'a>(
     table: &'a Table,
-    api_hosts: &[String],
+    reach: &'a Reach,
     (url, asked): (&'a str, &Asked),
     x_app: Option<&'a str>,
 ) -> Explained<'a> {
@@ -149,7 +150,7 @@ fn explain<'a>(
         host: &asked.host,
         path: &asked.target,
         port: asked.port.filter(is_own),
-        api_host: api_hosts.iter().any(|h| **h == *asked.host),
+        reach,
     };
     let decision = table.decide(&view);
     let answers = match &decision {
@@ -276,8 +277,11 @@ mod tests {
             route("ported", 3, &[]),
         ]);
         let asked = Asked::parse(url).unwrap();
-        let api_hosts = ["admin.example".to_owned()];
-        json!(explain(&table, &api_hosts, (url, &asked), x_app))
+        let reach = Reach {
+            api_hosts: vec!["admin.example".to_owned()],
+            ..Reach::default()
+        };
+        json!(explain(&table, &reach, (url, &asked), x_app))
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl ApiState {
             apps: ChildRef::default(),
             routing: Routing {
                 table: tokio::sync::watch::channel(Arc::default()).1,
-                api_hosts: Arc::default(),
+                reach: Arc::default(),
             },
             rules: Rules::default(),
             default_user: "nobody".into(),

@@ -16,6 +16,7 @@ use crate::front::access_log::Sink;
 use crate::front::front::Front;
 use crate::front::in_process::ConnectorFactory;
 use crate::front::listener::Closed;
+use crate::front::own_token::OwnToken;
 use crate::router::router::Router;
 use crate::router::table::Table;
 use crate::supervision::restart::{Event, Intensity, Supervisor};
@@ -34,6 +35,7 @@ pub(super) struct RootSpec {
     pub(super) booted: watch::Sender<bool>,
     pub(super) access: Option<Sink>,
     pub(super) closed: Arc<watch::Sender<Closed>>,
+    pub(super) own_token: OwnToken,
 }
 
 /// A child of the root.
@@ -134,10 +136,12 @@ impl Parent for Root {
                     );
                     let (access, booted) = (self.spec.access.clone(), self.spec.booted.subscribe());
                     let closed = Arc::clone(&self.spec.closed);
+                    let own_token = self.spec.own_token.clone();
                     let build = move |_: &mut _, exit| {
                         let front = Front::new(listeners, settings, table, connector, exit)
                             .that_opens(booted)
-                            .that_tells(closed);
+                            .that_tells(closed)
+                            .that_withholds(own_token);
                         match access {
                             Some(sink) => front.with_access_log(sink),
                             None => front,

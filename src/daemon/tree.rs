@@ -16,6 +16,7 @@ use crate::app::host::Host;
 use crate::events::Feed;
 use crate::front::access_log::{self, Sink};
 use crate::front::listener::Closed;
+use crate::front::own_token::OwnToken;
 use crate::logs::access::{AccessLog, keep_writing};
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
@@ -60,7 +61,7 @@ impl Tree {
             apps: ChildRef::default(),
             routing: Routing {
                 table: table.subscribe(),
-                api_hosts: settings.front.api_hosts.as_slice().into(),
+                reach: Arc::clone(&settings.front.reach),
             },
             rules: host.rules(),
             default_user: settings.default_user.clone(),
@@ -68,7 +69,7 @@ impl Tree {
             events: host.events.clone(),
             closing: is_closing,
             closed_ports,
-            token,
+            token: Arc::clone(&token),
         };
         let (booted, is_booted) = watch::channel(false);
         let (access, access_written) = access_log(&host).unzip();
@@ -80,6 +81,7 @@ impl Tree {
             booted,
             access,
             closed: Arc::new(closed),
+            own_token: OwnToken::new(token),
             host,
         };
         let (ended, exit) = watch::channel(None);

@@ -31,6 +31,9 @@ use super::worker::Worker;
 /// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;
 
+/// Empty lines before a request that are overlooked.
+const EMPTY_LINES: u32 = 2;
+
 /// How long it is waited for more to read and drop after the last response, and how long that goes on at most: a reset
 /// would cost a client the response that sends its whole body before it reads (RFC 9112 §9.6; nginx has 5 and 30 s).
 const LINGER: Duration = Duration::from_secs(2);
@@ -221,12 +224,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let first = self.requests == 0;
         self.deadline
             .set(if first { timeouts.head } else { timeouts.idle });
-        let (mut seen, mut skipped, mut started) = (0, false, first);
+        let (mut seen, mut skipped, mut started) = (0, 0, first);
         loop {
-            // RFC 9112 §2.2: one empty line before a request is a mistake of old clients.
-            if !skipped && self.input.bytes().starts_with(b"\r\n") {
+            // RFC 9112 §2.2: empty lines before a request are a mistake of old clients.
+            while skipped < EMPTY_LINES && self.input.bytes().starts_with(b"\r\n") {
                 self.input.consume(2);
-                skipped = true;
+                skipped += 1;
             }
             let bytes = self.input.bytes();
             if let Some(end) = find_head(bytes, seen, limit).map_err(NoHead::Refused)? {
@@ -395,7 +398,7 @@ mod tests {
     fn plan() -> Plan {
         let settings = FrontSettings {
             workers: 1,
-            api_hosts: Vec::new(),
+            reach: Arc::default(),
             trusted_proxies: Vec::new(),
             hold: S,
             drain: S,
@@ -423,6 +426,7 @@ mod tests {
             sockets: watch::channel(Vec::new()).1,
             visitors: crate::front::visitors::Visitors::default(),
             access: None,
+            own_token: crate::front::own_token::OwnToken::default(),
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Failure {
     pub retry_after: Option<u32>,
     /// The methods that are allowed, where this was not one of them.
     pub allow: Option<&'static str>,
+    /// Where to ask instead.
+    pub location: Option<String>,
 }
 
 impl Failure {
@@ -33,6 +35,16 @@ impl Failure {
             detail: detail.into(),
             retry_after: None,
             allow: None,
+            location: None,
+        }
+    }
+
+    /// No failure either: an app by path begins at a slash, or its relative links lead out of it.
+    #[must_use]
+    pub fn moved(location: String) -> Self {
+        Self {
+            location: Some(location),
+            ..Self::new(308, "", "")
         }
     }
 
@@ -243,6 +255,9 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
     if let Some(methods) = failure.allow {
         let _ = write!(out, "Allow: {methods}\r\n");
     }
+    if let Some(location) = &failure.location {
+        let _ = write!(out, "Location: {location}\r\n");
+    }
     if let Some(seconds) = failure.retry_after {
         let _ = write!(out, "Retry-After: {seconds}\r\n");
     }
@@ -323,6 +338,7 @@ fn html(failure: &Failure, title: &str, page: &Page<'_>) -> String {
 fn title(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         404 => "Not Found",
         405 => "Method Not Allowed",
@@ -331,6 +347,7 @@ fn title(status: u16) -> &'static str {
         414 => "URI Too Long",
         417 => "Expectation Failed",
         431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",

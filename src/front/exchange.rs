@@ -306,6 +306,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             request_id: self.facts.request_id.as_bytes(),
             date: None,
             upgrade,
+            by_path: self.facts.by_path.get().map(|app| &**app),
         }
     }
 

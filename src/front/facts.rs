@@ -1,5 +1,8 @@
 //! [`Facts`]: what is kept of a request's head once it was rewritten (pure).
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use super::access_line::Notes;
 use super::error_page;
 use super::framing::Framing;
@@ -30,6 +33,8 @@ pub struct Facts {
     pub html: bool,
     /// Identifies the request.
     pub request_id: RequestId,
+    /// The app, once it was chosen, if it was reached by path.
+    pub by_path: OnceCell<Arc<str>>,
     /// For the access log, if there is one.
     pub notes: Option<Notes>,
 }
@@ -51,6 +56,7 @@ impl Facts {
             upgrade: request.upgrade.map(Into::into),
             html: error_page::prefers_html(&request.fields),
             request_id,
+            by_path: OnceCell::new(),
             notes,
         }
     }

@@ -86,6 +86,10 @@ const OTHER_DASH: u8 = 2;
 pub enum Name {
     /// `Accept`.
     Accept,
+    /// `Authorization`.
+    Authorization,
+    /// `Clear-Site-Data`.
+    ClearSiteData,
     /// `Connection`.
     Connection,
     /// `Content-Length`.
@@ -106,6 +110,8 @@ pub enum Name {
     ForwardedPrefix,
     /// `X-Forwarded-Proto`.
     ForwardedProto,
+    /// Says who asks, or for what, in yet other words that frameworks believe.
+    FromProxy,
     /// Other `X-Forwarded-*`, such as `-Ssl` and `-Scheme`, which some frameworks believe too.
     ForwardedOther,
     /// `Host`.
@@ -114,6 +120,12 @@ pub enum Name {
     HopByHop,
     /// `Max-Forwards`.
     MaxForwards,
+    /// `X-Real-IP`.
+    RealIp,
+    /// `Service-Worker-Allowed`.
+    ServiceWorkerAllowed,
+    /// `Set-Cookie`.
+    SetCookie,
     /// `TE`.
     Te,
     /// `Trailer`.
@@ -143,6 +155,42 @@ impl Name {
             (4, b'd') => &[("date", Self::Date)],
             (4, b'h') => &[("host", Self::Host)],
             (5, b'x') => &[("x-app", Self::XApp)],
+            (8, b'x') => &[("x-scheme", Self::FromProxy)],
+            (9, b'x') => &[("x-real-ip", Self::RealIp)],
+            (9, b'c') => &[("client-ip", Self::FromProxy)],
+            // Gunicorn takes these two from its proxy for where the app begins.
+            (9, b'p') => &[("path-info", Self::FromProxy)],
+            (11, b's') => &[("script-name", Self::FromProxy)],
+            (10, b's') => &[("set-cookie", Self::SetCookie)],
+            (11, b'x') => &[
+                ("x-client-ip", Self::FromProxy),
+                ("x-remote-ip", Self::FromProxy),
+                ("x-forwarded", Self::FromProxy),
+            ],
+            (12, b'x') => &[
+                ("x-request-id", Self::XRequestId),
+                ("x-url-scheme", Self::FromProxy),
+            ],
+            (13, b'a') => &[("authorization", Self::Authorization)],
+            (13, b'x') => &[
+                ("x-rewrite-url", Self::FromProxy),
+                ("x-remote-addr", Self::FromProxy),
+            ],
+            (14, b'x') => &[
+                ("x-original-url", Self::FromProxy),
+                ("x-original-for", Self::FromProxy),
+            ],
+            (14, b't') => &[("true-client-ip", Self::FromProxy)],
+            (15, b'f') => &[("front-end-https", Self::FromProxy)],
+            (13, b'f') => &[("fly-client-ip", Self::FromProxy)],
+            (15, b'p') => &[("proxy-client-ip", Self::FromProxy)],
+            (15, b'c') => &[("clear-site-data", Self::ClearSiteData)],
+            (16, b'c') => &[("cf-connecting-ip", Self::FromProxy)],
+            (16, b'f') => &[("fastly-client-ip", Self::FromProxy)],
+            (18, b'c') => &[("cf-connecting-ipv6", Self::FromProxy)],
+            (18, b'w') => &[("wl-proxy-client-ip", Self::FromProxy)],
+            (19, b'x') => &[("x-cluster-client-ip", Self::FromProxy)],
+            (22, b's') => &[("service-worker-allowed", Self::ServiceWorkerAllowed)],
             // It is no such field, but programs that run as CGI take it for the address of their own proxy.
             (5, b'p') => &[("proxy", Self::HopByHop)],
             (6, b'a') => &[("accept", Self::Accept)],
@@ -153,12 +201,16 @@ impl Name {
             (10, b'c') => &[("connection", Self::Connection)],
             (10, b'u') => &[("user-agent", Self::UserAgent)],
             (10, b'k') => &[("keep-alive", Self::HopByHop)],
-            (12, b'x') => &[("x-request-id", Self::XRequestId)],
             (12, b'm') => &[("max-forwards", Self::MaxForwards)],
             (14, b'c') => &[("content-length", Self::ContentLength)],
             (14, b'h') => &[("http2-settings", Self::HopByHop)],
-            (15, b'x') => &[("x-forwarded-for", Self::ForwardedFor)],
+            (15, b'x') => &[
+                ("x-forwarded-for", Self::ForwardedFor),
+                ("x-original-host", Self::FromProxy),
+            ],
             (16, b'x') => &[
+                ("x-original-proto", Self::FromProxy),
+                ("x-originating-ip", Self::FromProxy),
                 ("x-forwarded-host", Self::ForwardedHost),
                 ("x-forwarded-port", Self::ForwardedPort),
             ],
@@ -206,7 +258,11 @@ impl Name {
     /// Whether it says who asks and what for: such fields are believed of trusted peers only.
     #[must_use]
     pub fn is_forwarding(self) -> bool {
-        self.is_x_forwarded() || matches!(self, Self::Forwarded | Self::XApp | Self::XRequestId)
+        self.is_x_forwarded()
+            || matches!(
+                self,
+                Self::Forwarded | Self::FromProxy | Self::RealIp | Self::XApp | Self::XRequestId
+            )
     }
 
     /// Whether it is one of `X-Forwarded-*`.
@@ -263,7 +319,9 @@ mod tests {
                 "X-Forwarded-Of-Some-Proxy-That-Says-Much",
                 Name::ForwardedOther,
             ),
-            ("X-Forwarded", Name::Other),
+            ("X-Forwarded", Name::FromProxy),
+            ("X-Real-IP", Name::RealIp),
+            ("CF-Connecting-IP", Name::FromProxy),
             ("Hostx", Name::Other),
             ("Proxy-Authentication-Info-", Name::Other),
         ] {
@@ -280,6 +338,8 @@ mod tests {
             ("X.Forwarded_FOR", Name::ForwardedFor),
             ("x_forwarded_ssl", Name::ForwardedOther),
             ("X_App", Name::XApp),
+            ("X_Real.Ip", Name::RealIp),
+            ("SCRIPT_NAME", Name::FromProxy),
         ] {
             let field = field(odd);
             assert_eq!((field.like(), field.is_odd()), (like, true), "{odd}");

@@ -11,7 +11,7 @@ use super::field::{Field, Name};
 pub struct Fields<'b> {
     all: Vec<Field<'b>>,
     /// A bit for each [`Name`] that one of them is like.
-    like: u32,
+    like: u64,
 }
 
 impl<'b> Fields<'b> {
@@ -47,7 +47,7 @@ impl<'b> Fields<'b> {
     }
 }
 
-fn bit(name: Name) -> u32 {
+fn bit(name: Name) -> u64 {
     1 << name as u32
 }
 

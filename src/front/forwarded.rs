@@ -9,7 +9,9 @@ use super::field::{Field, Name, same};
 use super::fields::Fields;
 use super::framing::Framing;
 use super::head::{Request, Response, decimal, tokens};
-use super::put;
+use super::own_token::OwnToken;
+use super::trusted::{Network, Stated, authority, reported, stated};
+use super::{by_path, put};
 
 /// What a request's forwarding fields are made of.
 #[derive(Clone, Copy, Debug)]
@@ -20,10 +22,26 @@ pub struct Context<'a> {
     pub local: SocketAddr,
     /// Its forwarding fields are believed.
     pub trusted: bool,
+    /// The networks whose forwarding fields are believed.
+    pub networks: &'a [Network],
     /// Identifies the request.
     pub request_id: &'a [u8],
     /// Bytes at the front of the target to remove; they become `X-Forwarded-Prefix`.
     pub strip: usize,
+    /// What an app must not be sent; `None` for the API.
+    pub withheld: Option<&'a OwnToken>,
+}
+
+impl Context<'_> {
+    /// The client, as far as trusted peers tell.
+    fn client(&self, fields: &Fields<'_>) -> IpAddr {
+        let told = self.trusted.then(|| reported(fields, self.networks));
+        told.flatten().unwrap_or(self.peer).to_canonical()
+    }
+
+    fn is_withheld(&self, f: &Field<'_>) -> bool {
+        f.is(Name::Authorization) && self.withheld.is_some_and(|token| token.is_in(f.value))
+    }
 }
 
 /// Writes the head of `request` as a backend gets it.
@@ -94,7 +112,7 @@ fn pass_fields<'b>(
             }
         } else if request.minor == 0 && f.is(Name::Expect) {
             // It means nothing in HTTP/1.0, and would in what is sent on.
-        } else if !is_dropped(&request.fields, f) {
+        } else if !is_dropped(&request.fields, f) && !context.is_withheld(f) {
             match options.then(|| hops_left(f)).flatten() {
                 Some(hops) => drop(write!(out, "{}: {hops}\r\n", f.name)),
                 None => field(out, f.name, f.value),
@@ -132,6 +150,7 @@ struct Appended<'b> {
     port: bool,
     prefix: bool,
     forwarded: bool,
+    real_ip: bool,
 }
 
 impl Appended<'_> {
@@ -145,6 +164,9 @@ impl Appended<'_> {
             Name::ForwardedPrefix => &mut self.prefix,
             Name::Forwarded => &mut self.forwarded,
             Name::ForwardedOther => return field(out, f.name, f.value),
+            Name::FromProxy if !f.is_odd() => return field(out, f.name, f.value),
+            // The API goes by this one, so to it this server says it.
+            Name::RealIp if c.withheld.is_some() => &mut self.real_ip,
             _ => return,
         };
         if f.is_odd() {
@@ -166,30 +188,34 @@ impl Appended<'_> {
     fn finish(&self, out: &mut Vec<u8>, request: &Request<'_>, c: &Context<'_>, prefix: &str) {
         let peer = c.peer.to_canonical();
         let authority = request.authority;
-        // Who names a protocol was asked at its own port, not at this one.
-        let of_peer = || {
-            if self.proto {
-                default_port(request)
-            } else {
-                None
-            }
-        };
-        let port = authority.and_then(|a| a.port).or_else(of_peer);
-        let port = port.unwrap_or(c.local.port());
         let host = authority.map_or("", |a| a.text);
+        // What a trusted peer says in `Forwarded` alone is said in the other fields too.
+        let stated = match self.forwarded {
+            true => stated(&request.fields, c.networks),
+            false => Stated::default(),
+        };
         if !self.for_ {
             out.extend_from_slice(b"X-Forwarded-For: ");
+            out.extend_from_slice(stated.hops.as_bytes());
             put::address(out, peer);
             out.extend_from_slice(b"\r\n");
         }
         if !self.proto {
-            out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+            let protocol = stated.protocol.unwrap_or("http");
+            field(out, "X-Forwarded-Proto", protocol.as_bytes());
         }
         if !self.host {
+            let host = stated.host.map_or(host, |a| a.text);
             field(out, "X-Forwarded-Host", host.as_bytes());
         }
         if !self.port {
+            let port = self.port(request, &stated).unwrap_or(c.local.port());
             number(out, "X-Forwarded-Port", port.into());
+        }
+        if !self.real_ip {
+            out.extend_from_slice(b"X-Real-IP: ");
+            put::address(out, c.client(&request.fields));
+            out.extend_from_slice(b"\r\n");
         }
         if !self.prefix && !prefix.is_empty() {
             field(out, "X-Forwarded-Prefix", prefix.as_bytes());
@@ -208,15 +234,29 @@ impl Appended<'_> {
         }
         field(out, "X-Request-ID", c.request_id);
     }
-}
 
-/// The port of the protocol that X-Forwarded-Proto names first.
-fn default_port(request: &Request<'_>) -> Option<u16> {
-    let protocol = tokens(&request.fields, Name::ForwardedProto).next()?;
-    match protocol.to_ascii_lowercase().as_slice() {
-        b"https" => Some(443),
-        b"http" => Some(80),
-        _ => None,
+    /// The port that the client asked, if anybody says. Who names a host or a protocol was asked at its own port, not at
+    /// this one.
+    fn port(&self, request: &Request<'_>, stated: &Stated<'_>) -> Option<u16> {
+        let first = |name, said: bool| match said {
+            true => tokens(&request.fields, name).next(),
+            false => None,
+        };
+        let protocol = first(Name::ForwardedProto, self.proto);
+        let protocol = protocol.or(stated.protocol.map(str::as_bytes));
+        let default = |protocol: &[u8]| match protocol.to_ascii_lowercase().as_slice() {
+            b"https" => Some(443),
+            b"http" => Some(80),
+            _ => None,
+        };
+        let host = first(Name::ForwardedHost, self.host).and_then(authority);
+        match host.or(stated.host) {
+            Some(host) => host.port.or_else(|| default(protocol.unwrap_or(b"http"))),
+            None => {
+                let own = request.authority.and_then(|a| a.port);
+                own.or_else(|| protocol.and_then(default))
+            }
+        }
     }
 }
 
@@ -235,6 +275,8 @@ pub struct Downstream<'a> {
     pub date: Option<[u8; 29]>,
     /// The protocol that is switched to (101), or asked for (426).
     pub upgrade: Option<&'a [u8]>,
+    /// The app, where it was reached by path: what it sets stays there.
+    pub by_path: Option<&'a str>,
 }
 
 /// Writes the head of `response` as the client gets it.
@@ -253,7 +295,12 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
                 number(out, f.name, bytes);
             }
         } else if !f.is(Name::XRequestId) && !is_dropped(&response.fields, f) {
-            field(out, f.name, f.value);
+            match (down.by_path, f.like()) {
+                (Some(_), Name::ClearSiteData) => {}
+                (Some(app), Name::SetCookie) => by_path::cookie(out, f, app),
+                (Some(app), Name::ServiceWorkerAllowed) => by_path::worker_scope(out, f, app),
+                _ => field(out, f.name, f.value),
+            }
         }
     }
     if response.status >= 200 {
@@ -282,7 +329,7 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
 
 /// Fields that would change a message's meaning where a recipient merges trailers into the head: routing, modifiers of
 /// the request, authentication, control of the response, form of the content (RFC 9110 §6.5.1).
-const NO_TRAILERS: [&str; 30] = [
+const NO_TRAILERS: [&str; 32] = [
     "host",
     "via",
     "trailer",
@@ -313,6 +360,8 @@ const NO_TRAILERS: [&str; 30] = [
     "refresh",
     "content-disposition",
     "content-location",
+    "clear-site-data",
+    "service-worker-allowed",
 ];
 
 /// Writes a trailer section with its blank line, without [`NO_TRAILERS`] and what concerns one connection only.

@@ -10,8 +10,10 @@ fn context(trusted: bool, strip: usize) -> Context<'static> {
         peer: "10.0.0.9".parse().unwrap(),
         local: "192.168.0.1:80".parse().unwrap(),
         trusted,
+        networks: &[],
         request_id: b"id1",
         strip,
+        withheld: None,
     }
 }
 
@@ -24,7 +26,7 @@ fn forwarded(text: &str, context: &Context<'_>) -> String {
 }
 
 const OWN: &str = "Via: 1.1 procserver\r\nX-Forwarded-For: 10.0.0.9\r\nX-Forwarded-Proto: http\r\n\
-                   X-Forwarded-Host: a:81\r\nX-Forwarded-Port: 81\r\n";
+                   X-Forwarded-Host: a:81\r\nX-Forwarded-Port: 81\r\nX-Real-IP: 10.0.0.9\r\n";
 
 #[test]
 fn fields_keep_order_case_and_lines() {
@@ -84,6 +86,140 @@ fn the_port_is_that_of_the_protocol_that_a_trusted_peer_names() {
     assert_eq!(port("a", &named, true), "82");
     assert_eq!(port("a", "", true), "8080");
     assert_eq!(port("a", https, false), "8080");
+    // A proxy that asks for itself says which host was asked for.
+    let asked = format!("{https}X-Forwarded-Host: shop.example\r\n");
+    assert_eq!(port("127.0.0.1:8080", &asked, true), "443");
+    let asked = format!("{https}X-Forwarded-Host: shop.example:8443, other\r\n");
+    assert_eq!(port("127.0.0.1:8080", &asked, true), "8443");
+    assert_eq!(
+        port("a:81", "X-Forwarded-Host: shop.example\r\n", true),
+        "80"
+    );
+    assert_eq!(
+        port("a:81", "X-Forwarded-Host: shop.example\r\n", false),
+        "81"
+    );
+}
+
+#[test]
+fn what_a_trusted_peer_says_in_forwarded_alone_the_other_fields_say_too() {
+    let networks = [Network::parse("10.0.0.0/8").unwrap()];
+    let context = Context {
+        networks: &networks,
+        ..context(true, 0)
+    };
+    let said = |forwarded: &str, others: &str| {
+        let came =
+            format!("GET / HTTP/1.1\r\nHost: a:81\r\nForwarded: {forwarded}\r\n{others}\r\n");
+        let out = self::forwarded(&came, &context);
+        let value = |name: &str| {
+            let mut lines = out.lines().filter_map(|l| l.strip_prefix(name));
+            lines.next().unwrap_or_default().to_owned()
+        };
+        let names = ["For", "Proto", "Host", "Port"];
+        let [hops, protocol, host, port] = names.map(|n| value(&format!("X-Forwarded-{n}: ")));
+        format!("{hops} {protocol} {host} {port} {}", value("X-Real-IP: "))
+    };
+    let ours = "10.0.0.9";
+    assert_eq!(
+        said("for=1.2.3.4;proto=https;host=shop.example", ""),
+        format!("1.2.3.4, {ours} https shop.example 443 1.2.3.4")
+    );
+    assert_eq!(
+        said(
+            "for=\"[2001:db8::1]:99\";Proto=HTTP;Host=\"shop.example:8000\"",
+            ""
+        ),
+        format!("2001:db8::1, {ours} http shop.example:8000 8000 2001:db8::1")
+    );
+    // The first element is the client's own invention, the last one that of a proxy within.
+    assert_eq!(
+        said(
+            "for=6.6.6.6;host=evil;proto=http, for=1.2.3.4;proto=https;host=shop.example",
+            "Forwarded: for=10.1.1.1;host=inner;proto=http\r\n"
+        ),
+        format!("6.6.6.6, 1.2.3.4, 10.1.1.1, {ours} https shop.example 443 1.2.3.4")
+    );
+    assert_eq!(
+        said("for=_hidden;proto=gopher;host=\"<>\"", ""),
+        format!("unknown, {ours} http a:81 81 {ours}")
+    );
+    // Each field that came beside it stays.
+    assert_eq!(
+        said(
+            "for=1.2.3.4;proto=https;host=shop.example",
+            "X-Forwarded-Proto: http\r\nX-Forwarded-Host: b\r\n"
+        ),
+        format!("1.2.3.4, {ours} http b 80 1.2.3.4")
+    );
+}
+
+/// Fields by which some framework or other believes to know who asks, and for what.
+const FROM_PROXIES: [&str; 18] = [
+    "Client-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-Original-Host",
+    "Front-End-Https",
+    "X-Forwarded-Ssl",
+    "X-Forwarded-Scheme",
+    "X-Scheme",
+    "Script-Name",
+    "SCRIPT_NAME",
+    "X_Real_IP",
+    "X.Client.IP",
+    "X_App",
+    "X_Forwarded_For",
+];
+
+#[test]
+fn what_only_a_proxy_may_say_is_not_passed_on_of_others() {
+    let fields: String = FROM_PROXIES
+        .map(|name| format!("{name}: evil\r\n"))
+        .concat();
+    let came = format!("GET /x HTTP/1.1\r\nHost: a:81\r\nX-Real-IP: evil\r\n{fields}\r\n");
+    let expected = format!("GET /x HTTP/1.1\r\nHost: a:81\r\n{OWN}X-Request-ID: id1\r\n\r\n");
+    assert_eq!(forwarded(&came, &context(false, 0)), expected);
+    let token = OwnToken::default();
+    let believed = Context {
+        withheld: Some(&token),
+        ..context(true, 0)
+    };
+    let came = "GET / HTTP/1.1\r\nHost: a\r\nX-Real-IP: 1.2.3.4\r\nX_Real_IP: evil\r\nClient-IP: 5\r\nClient_IP: evil\r\n\r\n";
+    let out = forwarded(came, &believed);
+    assert!(out.contains("\r\nX-Real-IP: 1.2.3.4\r\n"), "{out}");
+    assert!(
+        out.contains("\r\nClient-IP: 5\r\n") && !out.contains("evil"),
+        "{out}"
+    );
+    // The API believes it, so this server says it.
+    let came =
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 9.8.7.6\r\nX-Real-IP: 1.2.3.4\r\n\r\n";
+    let out = forwarded(came, &context(true, 0));
+    assert_eq!(out.matches("X-Real-IP: 9.8.7.6\r\n").count(), 1, "{out}");
+    assert!(!out.contains("1.2.3.4"), "{out}");
+}
+
+#[test]
+fn the_own_token_is_not_sent_to_an_app_and_other_credentials_are() {
+    let token = OwnToken::new("0123456789abcdef".into());
+    let to_app = Context {
+        withheld: Some(&token),
+        ..context(false, 0)
+    };
+    let came = "GET /x HTTP/1.1\r\nHost: a:81\r\nauthorization: bearer  0123456789abcdef\r\nAuthorization: Bearer own\r\n\r\n";
+    let out = forwarded(came, &to_app);
+    assert!(!out.contains("0123456789abcdef"), "{out}");
+    assert!(out.contains("Authorization: Bearer own\r\n"), "{out}");
+    let out = forwarded(came, &context(false, 0));
+    assert!(
+        out.contains("bearer  0123456789abcdef"),
+        "the API needs it: {out}"
+    );
 }
 
 #[test]
@@ -199,6 +335,7 @@ fn responses_lose_their_hop_by_hop_fields_and_are_framed_anew() {
         request_id: b"id1",
         date: None,
         upgrade: None,
+        by_path: None,
     };
     let out = |d: Downstream<'_>| {
         let mut out = Vec::new();
@@ -215,6 +352,34 @@ fn responses_lose_their_hop_by_hop_fields_and_are_framed_anew() {
         out(down(Framing::UntilClose, 0, false)),
         format!("{start}Connection: close\r\n\r\n")
     );
+}
+
+#[test]
+fn fields_of_an_app_by_path_stay_in_its_path_and_those_of_others_stay_as_they_are() {
+    let came = "HTTP/1.1 200 Fine\r\nSet-Cookie: a=b; Path=/\r\nSET-COOKIE: c=d\r\nClear-Site-Data: \"*\"\r\n\
+                Service-Worker-Allowed: /\r\nContent-Length: 0\r\n\r\n";
+    let parsed = head::response(came.as_bytes(), false).unwrap();
+    let out = |by_path| {
+        let down = Downstream {
+            framing: Framing::Empty,
+            minor: 1,
+            keep_alive: true,
+            request_id: b"id1",
+            date: None,
+            upgrade: None,
+            by_path,
+        };
+        let mut out = Vec::new();
+        response(&mut out, &parsed, &down);
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(
+        out(Some("blog")),
+        "HTTP/1.1 200 Fine\r\nSet-Cookie: a=b; Path=/blog\r\nSET-COOKIE: c=d; Path=/blog\r\n\
+         Service-Worker-Allowed: /blog/\r\nContent-Length: 0\r\nX-Request-ID: id1\r\n\r\n"
+    );
+    let all = came.replace("\r\n\r\n", "\r\nX-Request-ID: id1\r\n\r\n");
+    assert_eq!(out(None), all);
 }
 
 #[test]

@@ -12,9 +12,11 @@ use tokio::sync::{oneshot, watch};
 use super::access_log::Sink;
 use super::in_process::ConnectorFactory;
 use super::listener::{self, Closed, Listening, Sockets};
+use super::own_token::OwnToken;
 use super::tunnel;
 use super::visitors::Visitors;
 use super::worker::{self, Plan};
+use crate::router::reach::Reach;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
@@ -53,8 +55,8 @@ pub struct Limits {
 pub struct FrontSettings {
     /// Worker threads.
     pub workers: usize,
-    /// Hosts that go straight to the API.
-    pub api_hosts: Vec<String>,
+    /// By which ways requests come to apps and to the API.
+    pub reach: Arc<Reach>,
     /// Networks whose forwarding fields are believed, as `ADDRESS` or `ADDRESS/BITS`, parsed by `forwarded`.
     pub trusted_proxies: Vec<String>,
     /// How long a request waits for an app that is starting.
@@ -102,6 +104,7 @@ impl Front {
             load: Arc::default(),
             visitors: Visitors::default(),
             access: None,
+            own_token: OwnToken::default(),
             sockets,
         };
         Self {
@@ -121,6 +124,13 @@ impl Front {
     #[must_use]
     pub fn with_access_log(mut self, sink: Sink) -> Self {
         self.plan.access = Some(sink);
+        self
+    }
+
+    /// Sends no app the server's own token.
+    #[must_use]
+    pub fn that_withholds(mut self, own_token: OwnToken) -> Self {
+        self.plan.own_token = own_token;
         self
     }
 

@@ -85,6 +85,7 @@ mod tests {
                 backends: Vec::new(),
             }),
             rule,
+            prefix: 0,
             strip: 0,
         }
     }

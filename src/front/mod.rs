@@ -6,7 +6,7 @@
 //! |---|---|
 //! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, [`visitors`], `drain` |
 //! | what a client may send (pure) | [`head`], [`field`], [`fields`], `request_rules`, [`host`], [`framing`], `upgrade` |
-//! | what is sent on (pure) | [`forwarded`], [`trusted`], [`error_page`]; [`http_date`] |
+//! | what is sent on (pure) | [`forwarded`], [`trusted`], [`own_token`], `by_path`, [`error_page`]; [`http_date`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `kept_routes`, [`pool`], [`upstream`], [`in_process`] |
 //! | what is told of each request | [`request_id`], [`access_line`] (pure), [`access_log`] |
 //! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`] |
@@ -16,6 +16,7 @@ mod acceptor;
 pub mod access_line;
 pub mod access_log;
 pub mod buffer;
+mod by_path;
 pub mod connection;
 pub mod deadline;
 mod drain;
@@ -37,6 +38,7 @@ pub mod http_date;
 pub mod in_process;
 mod kept_routes;
 pub mod listener;
+pub mod own_token;
 pub mod pool;
 mod put;
 pub mod request_id;

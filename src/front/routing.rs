@@ -20,6 +20,7 @@ use super::field::Name;
 use super::forwarded::{self, Context};
 use super::framing::Framing;
 use super::head::Request;
+use super::own_token::OwnToken;
 use super::pool;
 use super::static_files::{self, Answer, Looked};
 use super::switched::Switched;
@@ -27,7 +28,7 @@ use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::router::backend::{Backend, Lease};
 use crate::router::replica::{Found, Select, Selection, Wanted};
-use crate::router::table::{Availability, Table};
+use crate::router::table::{Availability, Rule, Table};
 
 /// Requests that may wait on one worker for apps to start.
 const HELD: usize = 1024;
@@ -94,20 +95,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(chosen) => chosen,
             None => self.select(request).await,
         };
+        if let Some(failure) = without_slash(selection.as_ref(), request, facts) {
+            return Routed::Failed(failure);
+        }
         if let Some(routed) = self.static_file(selection.as_ref(), request, facts).await {
             return routed;
         }
-        let (target, strip) = match selection {
+        let (target, strip, withheld) = match selection {
             None => return Routed::Failed(Failure::unroutable()),
             Some(Selection::Backend(found, backend, lease)) => {
                 note_found(facts, &found);
                 let strip = found.strip;
+                if found.rule == Rule::Path {
+                    // Of a request that was held it was not said yet.
+                    let _ = facts.by_path.set(Arc::clone(&found.route.app));
+                }
                 let chosen = Chosen {
                     found,
                     backend,
                     lease,
                 };
-                (Target::App(chosen, select), strip)
+                let withheld = Some(&self.worker.own_token);
+                (Target::App(chosen, select), strip, withheld)
             }
             // No resource is asked for, but whoever it reaches (RFC 9110 §9.3.7).
             Some(Selection::Api | Selection::NotFound)
@@ -115,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             {
                 return Routed::Failed(Failure::options());
             }
-            Some(Selection::Api) => (Target::Api, 0),
+            Some(Selection::Api) => (Target::Api, 0, None),
             Some(Selection::NotFound) => return Routed::Failed(Failure::not_found()),
             Some(Selection::Unavailable(found, why)) => {
                 note_found(facts, &found);
@@ -126,7 +135,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Routed::Held(Arc::clone(&found.route.app), changed);
             }
         };
-        Routed::To(target, self.forwarded_head(request, facts, strip))
+        let head = self.forwarded_head(request, facts, (strip, withheld));
+        Routed::To(target, head)
     }
 
     /// A backend of the app that answered before, if it must be the same app.
@@ -164,13 +174,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         (selection, select)
     }
 
-    fn forwarded_head(&self, request: &Request<'_>, facts: &Facts, strip: usize) -> Vec<u8> {
+    fn forwarded_head(
+        &self,
+        request: &Request<'_>,
+        facts: &Facts,
+        (strip, withheld): (usize, Option<&OwnToken>),
+    ) -> Vec<u8> {
         let context = Context {
             peer: self.peer.ip(),
             local: self.local,
             trusted: self.trusted,
+            networks: &self.worker.trusted,
             request_id: facts.request_id.as_bytes(),
             strip,
+            withheld,
         };
         let mut head = self.worker.spare.take_head();
         forwarded::request(&mut head, request, &context);
@@ -194,7 +211,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let routed = match static_files::look(files, request, found.strip).await {
             Looked::Found(answer) => {
                 let request = static_files::for_files(request);
-                let head = self.forwarded_head(&request, facts, found.strip);
+                let withheld = Some(&self.worker.own_token);
+                let head = self.forwarded_head(&request, facts, (found.strip, withheld));
                 Routed::To(Target::File(answer), head)
             }
             Looked::Missing | Looked::Method if !no_app => return None,
@@ -415,6 +433,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
 fn note_found(facts: &Facts, found: &Found) {
     facts.note(|notes| notes.found(&found.route, found.rule));
+}
+
+/// Where the app begins, if a request by path names it without the slash behind.
+fn without_slash(
+    selection: Option<&Selection>,
+    request: &Request<'_>,
+    facts: &Facts,
+) -> Option<Failure> {
+    let found = match selection? {
+        Selection::Backend(found, ..)
+        | Selection::Hold(found, _)
+        | Selection::Unavailable(found, _) => found,
+        Selection::Api | Selection::NotFound => return None,
+    };
+    let (name, rest) = request.target.split_at_checked(found.prefix)?;
+    if name.is_empty() || rest.starts_with('/') {
+        return None;
+    }
+    note_found(facts, found);
+    Some(Failure::moved(format!("{name}/{rest}")))
 }
 
 fn unavailable(app: &str, why: Availability) -> Failure {

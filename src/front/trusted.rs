@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::field::{Field, Name};
+use super::host::Authority;
 
 /// An address or a network, as `ADDRESS` or `ADDRESS/BITS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +43,12 @@ impl Network {
     }
 }
 
-/// The client's address as trusted proxies report it: of the hops in X-Forwarded-For, or else in Forwarded, the last
-/// one that is not trusted itself; the first one if all are. A hop that is no address hides those before it.
+/// The client's address as trusted proxies report it: of the hops in X-Forwarded-For, or else in Forwarded, or else of
+/// what X-Real-IP names, the last one that is not trusted itself; the first one if all are. A hop that is no address hides
+/// those before it.
 #[must_use]
 pub fn reported(fields: &[Field<'_>], trusted: &[Network]) -> Option<IpAddr> {
-    let lines = [Name::ForwardedFor, Name::Forwarded];
+    let lines = [Name::ForwardedFor, Name::Forwarded, Name::RealIp];
     let name = lines
         .into_iter()
         .find(|name| fields.iter().any(|f| f.is(*name)))?;
@@ -70,11 +72,67 @@ pub fn reported(fields: &[Field<'_>], trusted: &[Network]) -> Option<IpAddr> {
     client
 }
 
-/// The value of `for` in an element of Forwarded (RFC 7239 §4).
+/// What `Forwarded` says, in the words of `X-Forwarded-*`.
+#[derive(Debug, Default)]
+pub struct Stated<'b> {
+    /// The hops, each with a comma behind it.
+    pub hops: String,
+    /// How the client came to the outermost trusted proxy: `http` or `https`.
+    pub protocol: Option<&'static str>,
+    /// What the client asked that proxy for.
+    pub host: Option<Authority<'b>>,
+}
+
+/// What trusted proxies say in `Forwarded`. Each element is about who came to the proxy that wrote it, so the client's
+/// is the last one whose `for` is no trusted proxy.
+#[must_use]
+pub fn stated<'b>(fields: &[Field<'b>], trusted: &[Network]) -> Stated<'b> {
+    let lines = fields.iter().filter(|f| f.is(Name::Forwarded));
+    let elements = lines.flat_map(|f| f.value.split(|b| *b == b','));
+    let elements = elements.filter_map(|element| std::str::from_utf8(element).ok());
+    let elements: Vec<&str> = elements.filter(|e| !e.trim().is_empty()).collect();
+    let mut stated = Stated::default();
+    for element in &elements {
+        match for_of(element).and_then(address) {
+            Some(hop) => stated.hops.push_str(&hop.to_string()),
+            None => stated.hops.push_str("unknown"),
+        }
+        stated.hops.push_str(", ");
+    }
+    let is_proxy = |element: &&&str| {
+        let hop = for_of(element).and_then(address);
+        hop.is_some_and(|hop| trusted.iter().any(|network| network.contains(hop)))
+    };
+    let client = elements.iter().rev().find(|element| !is_proxy(element));
+    if let Some(element) = client.or(elements.first()) {
+        stated.protocol = match value_of(element, "proto") {
+            Some(protocol) if protocol.eq_ignore_ascii_case("https") => Some("https"),
+            Some(protocol) if protocol.eq_ignore_ascii_case("http") => Some("http"),
+            _ => None,
+        };
+        let host = value_of(element, "host").map(str::as_bytes);
+        stated.host = host.and_then(authority);
+    }
+    stated
+}
+
+/// A host, perhaps with a port, that is not empty.
+#[must_use]
+pub fn authority(text: &[u8]) -> Option<Authority<'_>> {
+    let text = std::str::from_utf8(text).ok()?;
+    Authority::parse(text).filter(|authority| !authority.host.is_empty())
+}
+
+/// The value of `for` in an element of Forwarded.
 fn for_of(element: &str) -> Option<&str> {
+    value_of(element, "for")
+}
+
+/// A value in an element of Forwarded, without quotes (RFC 7239 §4).
+fn value_of<'e>(element: &'e str, name: &str) -> Option<&'e str> {
     let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-    Some(value)
+    let (_, value) = pairs.find(|(own, _)| own.trim().eq_ignore_ascii_case(name))?;
+    Some(value.trim().trim_matches('"'))
 }
 
 /// An address with or without a port, quotes and brackets.

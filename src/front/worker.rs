@@ -21,6 +21,7 @@ use super::http_date::HttpDate;
 use super::in_process::{Connector, ConnectorFactory};
 use super::kept_routes::KeptRoutes;
 use super::listener::Sockets;
+use super::own_token::OwnToken;
 use super::pool::Pool;
 use super::request_id::RequestId;
 use super::trusted::Network;
@@ -56,6 +57,8 @@ pub struct Plan {
     pub visitors: Visitors,
     /// Where the access log goes, if there is one.
     pub access: Option<Sink>,
+    /// What no app is sent.
+    pub own_token: OwnToken,
 }
 
 /// What all connections of one worker thread share.
@@ -77,6 +80,8 @@ pub struct Worker {
     pub api: Connector,
     /// Answers with static files.
     pub files: FileServer,
+    /// What no app is sent.
+    pub own_token: OwnToken,
     /// Who waits for the front end to drain.
     pub(super) drain: Rc<Drain>,
     /// The access log, if there is one.
@@ -153,6 +158,7 @@ impl Worker {
             api: (plan.api)(),
             drain: Drain::start(plan.draining.clone()),
             files: FileServer::default(),
+            own_token: plan.own_token.clone(),
             access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),
             connections: (Cell::new(0), Notify::new()),
@@ -288,8 +294,7 @@ impl Worker {
 }
 
 fn start_replica(settings: &FrontSettings, table: &watch::Receiver<Arc<Table>>) -> Addr<Replica> {
-    let hosts = settings.api_hosts.iter().map(|h| h.to_ascii_lowercase());
-    Replica::new(table.clone(), hosts.collect()).start()
+    Replica::new(table.clone(), Arc::clone(&settings.reach)).start()
 }
 
 fn newest(mut table: watch::Receiver<Arc<Table>>) -> Newest {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::backend::{Backend, Lease};
 use super::balancer::{self, next_random, random_seed};
+use super::reach::Reach;
 use super::table::{Availability, Decision, Route, Rule, Table, View};
 use crate::supervision::failpoint;
 
@@ -21,20 +22,20 @@ const HOSTS: usize = 4096;
 pub struct Replica {
     published: watch::Receiver<Arc<Table>>,
     table: Arc<Table>,
-    api_hosts: Arc<[String]>,
+    reach: Arc<Reach>,
     hosts: HashMap<Box<str>, Option<usize>>,
     random: u64,
 }
 
 impl Replica {
-    /// A replica of what is published; requests for `api_hosts` (lower case) go to the API.
+    /// A replica of what is published, to which requests come as `reach` says.
     #[must_use]
-    pub fn new(mut published: watch::Receiver<Arc<Table>>, api_hosts: Arc<[String]>) -> Self {
+    pub fn new(mut published: watch::Receiver<Arc<Table>>, reach: Arc<Reach>) -> Self {
         let table = Arc::clone(&published.borrow_and_update());
         Self {
             published,
             table,
-            api_hosts,
+            reach,
             hosts: HashMap::new(),
             random: random_seed(),
         }
@@ -62,7 +63,7 @@ impl Replica {
             host: &wanted.host,
             path: &wanted.path,
             port: wanted.port,
-            api_host: self.api_hosts.iter().any(|h| **h == *wanted.host),
+            reach: &self.reach,
         };
         let (table, hosts) = (&self.table, &mut self.hosts);
         let decision = table.decide_with(&view, |host| {
@@ -82,6 +83,7 @@ impl Replica {
             Decision::App(matched) => Ok(Found {
                 route: Arc::clone(matched.route),
                 rule: matched.rule,
+                prefix: matched.prefix,
                 strip: matched.strip,
             }),
         }
@@ -122,6 +124,8 @@ pub struct Found {
     pub route: Arc<Route>,
     /// The rule it was found by.
     pub rule: Rule,
+    /// Bytes at the front of the path that name the app, where the rule is by path.
+    pub prefix: usize,
     /// Bytes at the front of the path to remove before forwarding.
     pub strip: usize,
 }
@@ -219,7 +223,11 @@ mod tests {
     async fn what_the_router_published_is_true_for_the_next_request() {
         let (sender, receiver) = watch::channel(Arc::new(Table::default()));
         let router = Router::new(Arc::new(sender)).start();
-        let replica = Replica::new(receiver, Arc::from(["api".to_owned()])).start();
+        let reach = Reach {
+            api_hosts: vec!["api".to_owned()],
+            ..Reach::default()
+        };
+        let replica = Replica::new(receiver, Arc::new(reach)).start();
         let select = |s: Select| replica.send(s);
         assert!(matches!(select(ask("blog")).await, Ok(Selection::NotFound)));
         assert!(matches!(select(ask("api")).await, Ok(Selection::Api)));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::backend::Backend;
 use super::path::first_segment;
 use super::patterns::Patterns;
+use super::reach::{self, ApiPlace, Reach};
 
 /// First path segments that belong to the API.
 pub const API_SEGMENTS: [&str; 5] = ["applications", "routes", "events", "healthz", "metrics"];
@@ -59,7 +60,7 @@ pub enum Availability {
 }
 
 /// What routing looks at in a request.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// The value of `X-App`.
     pub x_app: Option<&'a str>,
@@ -69,8 +70,20 @@ pub struct View<'a> {
     pub path: &'a str,
     /// The port of the app's own listener that the connection came in by.
     pub port: Option<u16>,
-    /// The host is one that goes straight to the API.
-    pub api_host: bool,
+    /// By which ways requests come.
+    pub reach: &'a Reach,
+}
+
+impl Default for View<'_> {
+    fn default() -> Self {
+        Self {
+            x_app: None,
+            host: "",
+            path: "",
+            port: None,
+            reach: &reach::ANY,
+        }
+    }
 }
 
 /// The rule by which an app was found.
@@ -106,7 +119,9 @@ pub struct Match<'a> {
     pub route: &'a Arc<Route>,
     /// Why.
     pub rule: Rule,
-    /// Bytes at the front of the path to remove before forwarding.
+    /// Bytes at the front of the path that name the app, where the rule is by path.
+    pub prefix: usize,
+    /// Bytes at the front of the path to remove before forwarding: all of `prefix`, or none.
     pub strip: usize,
 }
 
@@ -233,26 +248,33 @@ impl Table {
         view: &View<'_>,
         first_by_host: impl FnOnce(&str) -> Option<usize>,
     ) -> Decision<'_> {
-        let found = |at: usize, rule| Decision::App(self.matched(at, rule, 0));
+        let found = |at: usize, rule| Decision::App(self.matched(at, rule));
         if let Some(port) = view.port {
             let own = self.ports.get(&port);
             return own.map_or(Decision::NotFound, |at| found(*at, Rule::Port));
         }
-        if view.api_host {
-            return Decision::Api;
+        if view.reach.is_api_host(view.host) {
+            return match view.reach.api {
+                ApiPlace::Everywhere | ApiPlace::ApiHosts => Decision::Api,
+                ApiPlace::Socket => Decision::NotFound,
+            };
         }
         if let Some(name) = view.x_app {
-            let named = self.names.get(name);
-            return named.map_or(Decision::NotFound, |at| found(*at, Rule::XApp));
+            let named = self.by_name(name, view.reach);
+            return named.map_or(Decision::NotFound, Decision::App);
         }
         if let Some(at) = first_by_host(view.host) {
             return found(at, Rule::Host);
         }
         match first_segment(view.path) {
             None => Decision::NotFound,
-            Some((segment, raw)) => match self.by_segment(&segment, raw) {
+            Some((segment, raw)) => match self.by_segment(&segment, raw, view) {
                 Some(matched) => Decision::App(matched),
-                None if API_SEGMENTS.contains(&&*segment) => Decision::Api,
+                None if view.reach.api == ApiPlace::Everywhere
+                    && API_SEGMENTS.contains(&&*segment) =>
+                {
+                    Decision::Api
+                }
                 None => Decision::NotFound,
             },
         }
@@ -264,31 +286,41 @@ impl Table {
     pub fn matches(&self, view: &View<'_>) -> Vec<Match<'_>> {
         let mut all: Vec<Match<'_>> = Vec::new();
         if let Some(at) = view.port.and_then(|port| self.ports.get(&port)) {
-            all.push(self.matched(*at, Rule::Port, 0));
+            all.push(self.matched(*at, Rule::Port));
         }
-        if let Some(at) = view.x_app.and_then(|name| self.names.get(name)) {
-            all.push(self.matched(*at, Rule::XApp, 0));
-        }
+        let named = view.x_app.and_then(|name| self.by_name(name, view.reach));
+        all.extend(named);
         let by_host = self.patterns.all(view.host).into_iter();
-        all.extend(by_host.map(|at| self.matched(at, Rule::Host, 0)));
+        all.extend(by_host.map(|at| self.matched(at, Rule::Host)));
         if let Some((segment, raw)) = first_segment(view.path) {
-            all.extend(self.by_segment(&segment, raw));
+            all.extend(self.by_segment(&segment, raw, view));
         }
         all
     }
 
-    fn by_segment(&self, segment: &str, raw: usize) -> Option<Match<'_>> {
-        let at = *self.names.get(segment)?;
-        let route = &self.routes[at];
-        let strip = if route.strip_path { raw } else { 0 };
-        route.path.then(|| self.matched(at, Rule::Path, strip))
+    fn by_name(&self, name: &str, reach: &Reach) -> Option<Match<'_>> {
+        let at = *self.names.get(name)?;
+        let reached = reach.by_name(&self.routes[at]);
+        reached.then(|| self.matched(at, Rule::XApp))
     }
 
-    fn matched(&self, at: usize, rule: Rule, strip: usize) -> Match<'_> {
+    fn by_segment(&self, segment: &str, raw: usize, view: &View<'_>) -> Option<Match<'_>> {
+        let at = *self.names.get(segment)?;
+        let route = &self.routes[at];
+        let reached = route.path && view.reach.by_path(view.host);
+        reached.then(|| Match {
+            prefix: raw,
+            strip: if route.strip_path { raw } else { 0 },
+            ..self.matched(at, Rule::Path)
+        })
+    }
+
+    fn matched(&self, at: usize, rule: Rule) -> Match<'_> {
         Match {
             route: &self.routes[at],
             rule,
-            strip,
+            prefix: 0,
+            strip: 0,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::reach::{ApiPlace, Reach, XApp};
 use super::*;
 
 fn route(app: &str, created: u64, domain: &[&str]) -> Route {
@@ -65,8 +66,12 @@ fn the_rules_are_tried_in_order() {
         "blog by host -0"
     );
     assert_eq!(answer(&two, &view("x.local", "/")), "nobody");
+    let reach = Reach {
+        api_hosts: vec!["blog.local".into()],
+        ..Reach::default()
+    };
     let api = View {
-        api_host: true,
+        reach: &reach,
         ..view("blog.local", "/shop")
     };
     assert_eq!(answer(&two, &api), "api");
@@ -172,4 +177,88 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn the_api_is_where_the_settings_say() {
+    let two = table(vec![route("blog", 1, &["^blog\\."]), route("shop", 2, &[])]);
+    let asked = |api: ApiPlace, host, path| {
+        let reach = Reach {
+            api,
+            api_hosts: vec!["admin.local".into()],
+            ..Reach::default()
+        };
+        let view = View {
+            reach: &reach,
+            ..view(host, path)
+        };
+        answer(&two, &view)
+    };
+    for (api, host, path, wanted) in [
+        (ApiPlace::Everywhere, "x.local", "/applications", "api"),
+        (ApiPlace::Everywhere, "admin.local", "/shop/", "api"),
+        (ApiPlace::ApiHosts, "x.local", "/applications", "nobody"),
+        (ApiPlace::ApiHosts, "x.local", "/healthz", "nobody"),
+        (ApiPlace::ApiHosts, "admin.local", "/applications", "api"),
+        (ApiPlace::ApiHosts, "x.local", "/shop/", "shop by path -5"),
+        (ApiPlace::Socket, "x.local", "/applications", "nobody"),
+        (ApiPlace::Socket, "admin.local", "/applications", "nobody"),
+        (ApiPlace::Socket, "admin.local", "/shop/", "nobody"),
+    ] {
+        assert_eq!(asked(api, host, path), wanted, "{api:?} {host} {path}");
+    }
+}
+
+#[test]
+fn x_app_reaches_what_the_settings_say_and_by_default_what_has_a_path() {
+    let hidden = Route {
+        path: false,
+        ..route("hidden", 2, &["^hidden$"])
+    };
+    let two = table(vec![route("shop", 1, &[]), hidden]);
+    let asked = |x_app: &XApp, name| {
+        let reach = Reach {
+            x_app: x_app.clone(),
+            ..Reach::default()
+        };
+        let view = View {
+            x_app: Some(name),
+            reach: &reach,
+            ..view("x.local", "/")
+        };
+        let all = two.matches(&view).len();
+        let answer = answer(&two, &view);
+        assert_eq!(all, usize::from(answer != "nobody"));
+        answer
+    };
+    let these = XApp::These(vec!["hidden".into()]);
+    for (x_app, name, wanted) in [
+        (&XApp::ByPath, "shop", "shop by x-app -0"),
+        (&XApp::ByPath, "hidden", "nobody"),
+        (&XApp::Nobody, "shop", "nobody"),
+        (&XApp::Nobody, "hidden", "nobody"),
+        (&these, "shop", "nobody"),
+        (&these, "hidden", "hidden by x-app -0"),
+    ] {
+        assert_eq!(asked(x_app, name), wanted, "{x_app:?} {name}");
+    }
+}
+
+#[test]
+fn apps_are_reached_by_path_on_the_hosts_of_the_settings() {
+    let one = table(vec![route("shop", 1, &[])]);
+    let asked = |host| {
+        let reach = Reach {
+            path_hosts: Some(vec!["apps.local".into()]),
+            ..Reach::default()
+        };
+        let view = View {
+            reach: &reach,
+            ..view(host, "/shop/x")
+        };
+        (answer(&one, &view), one.matches(&view).len())
+    };
+    assert_eq!(asked("apps.local"), ("shop by path -5".into(), 1));
+    assert_eq!(asked("evil.example"), ("nobody".into(), 0));
+    assert_eq!(asked(""), ("nobody".into(), 0));
 }

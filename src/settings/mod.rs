@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::front::front::{FrontSettings, Limits, Timeouts};
 use crate::install::installer::StepTimeouts;
+use crate::router::reach::{ApiPlace, Reach, XApp};
 
 pub mod raw;
 mod shape;
@@ -16,7 +17,7 @@ pub mod value;
 
 use raw::{RawSettings, RawStepTimeouts};
 use surroundings::Surroundings;
-use value::{Listen, Period};
+use value::{ApiHost, Listen, Period};
 
 /// `sun_path` of unix(7) has 108 bytes, one of them for the NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -95,6 +96,12 @@ pub enum SettingsError {
     /// Nothing to listen on.
     #[error("listen is empty: name at least one address, as in listen = [\"0.0.0.0:80\"]")]
     NoListener,
+    /// The API would be nowhere.
+    #[error(
+        "api is \"api_hosts\" and there are none: name one, as in api_hosts = [\"admin.example.org\"], or write \
+         api = \"socket\""
+    )]
+    NoApiHost,
     /// `default_user`.
     #[error("default_user: {0}")]
     DefaultUser(#[from] crate::app::account::AccountError),
@@ -157,6 +164,13 @@ impl Settings {
         };
         if listen.is_empty() {
             return Err(SettingsError::NoListener);
+        }
+        let has_api_hosts = raw
+            .api_hosts
+            .as_ref()
+            .is_some_and(|hosts| !hosts.is_empty());
+        if raw.api.is_some_and(|api| api.0 == ApiPlace::ApiHosts) && !has_api_hosts {
+            return Err(SettingsError::NoApiHost);
         }
         Ok(Self {
             listen,
@@ -297,16 +311,25 @@ fn step_timeouts(raw: &RawStepTimeouts) -> StepTimeouts {
     }
 }
 
+/// By which ways requests come to apps and to the API.
+fn reach(raw: &RawSettings) -> Reach {
+    let hosts = |hosts: &[ApiHost]| hosts.iter().map(|host| host.0.clone()).collect();
+    Reach {
+        api: raw.api.map_or_else(ApiPlace::default, |api| api.0),
+        api_hosts: hosts(raw.api_hosts.as_deref().unwrap_or_default()),
+        x_app: raw
+            .x_app
+            .clone()
+            .map_or_else(XApp::default, |x_app| x_app.0),
+        path_hosts: raw.path_hosts.as_deref().map(hosts),
+    }
+}
+
 fn front(raw: &RawSettings, around: &Surroundings) -> FrontSettings {
     let head = raw.limits.head.map_or(64 << 10, |size| size.0);
     FrontSettings {
         workers: raw.workers.map_or(around.cores, |count| count.0),
-        api_hosts: raw
-            .api_hosts
-            .iter()
-            .flatten()
-            .map(|host| host.0.clone())
-            .collect(),
+        reach: Arc::new(reach(raw)),
         trusted_proxies: raw
             .trusted_proxies
             .iter()
@@ -407,6 +430,29 @@ mod tests {
         };
         let error = Settings::resolve(raw, RawSettings::default(), &around(true)).unwrap_err();
         assert!(error.to_string().contains("both /tmp/x"), "{error}");
+    }
+
+    #[test]
+    fn an_api_that_would_be_nowhere_is_refused() {
+        let resolve = |api: &str, hosts: &[&str]| {
+            let raw = RawSettings {
+                api: Some(api.parse().unwrap()),
+                api_hosts: Some(hosts.iter().map(|h| h.parse().unwrap()).collect()),
+                ..RawSettings::default()
+            };
+            Settings::resolve(raw, RawSettings::default(), &around(true))
+        };
+        let error = resolve("api_hosts", &[]).unwrap_err();
+        assert!(error.to_string().contains("admin.example.org"), "{error}");
+        let reach = |settings: Settings| settings.front.reach.api;
+        assert_eq!(
+            resolve("api_hosts", &["a.b"]).map(reach).ok(),
+            Some(ApiPlace::ApiHosts)
+        );
+        assert_eq!(
+            resolve("socket", &[]).map(reach).ok(),
+            Some(ApiPlace::Socket)
+        );
     }
 
     #[test]

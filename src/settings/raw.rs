@@ -7,8 +7,10 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::SettingsError;
-use super::shape::{directory, list, variables};
-use super::value::{ApiHost, Count, Listen, Network, Period, PortRange, Size, Variable};
+use super::shape::{directory, list, variables, x_app};
+use super::value::{
+    ApiHost, ApiPlace, Count, Listen, Network, Period, PortRange, Size, Variable, XApp,
+};
 
 /// The settings as typed; `None` where nothing was said.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -32,6 +34,23 @@ pub struct RawSettings {
     )]
     #[serde(deserialize_with = "list")]
     pub api_hosts: Option<Vec<ApiHost>>,
+    /// Where the API answers over TCP: everywhere, api_hosts (only on those) or socket (nowhere) [default: everywhere]
+    #[arg(long, env = "PROCSERVER_API", value_name = "PLACE")]
+    pub api: Option<ApiPlace>,
+    /// Applications that X-App reaches: true (those that are reachable by path), false (none), or names with commas
+    /// [default: true]
+    #[arg(long, env = "PROCSERVER_X_APP", value_name = "BOOL|NAMES")]
+    #[serde(deserialize_with = "x_app")]
+    pub x_app: Option<XApp>,
+    /// Host on which applications are reached by path; may be repeated [default: any]
+    #[arg(
+        long,
+        env = "PROCSERVER_PATH_HOSTS",
+        value_name = "HOST",
+        value_delimiter = ','
+    )]
+    #[serde(deserialize_with = "list")]
+    pub path_hosts: Option<Vec<ApiHost>>,
     /// Directory of the applications' documents [default: /etc/procserver/config as root]
     #[arg(long, env = "PROCSERVER_CONFIG_DIR", value_name = "DIR")]
     #[serde(deserialize_with = "directory")]
@@ -271,6 +290,9 @@ impl RawSettings {
         Self {
             listen: self.listen.or(fallback.listen),
             api_hosts: self.api_hosts.or(fallback.api_hosts),
+            api: self.api.or(fallback.api),
+            x_app: self.x_app.or(fallback.x_app),
+            path_hosts: self.path_hosts.or(fallback.path_hosts),
             config_dir: self.config_dir.or(fallback.config_dir),
             data_dir: self.data_dir.or(fallback.data_dir),
             runtime_dir: self.runtime_dir.or(fallback.runtime_dir),
@@ -344,6 +366,9 @@ mod tests {
         let text = r#"
             listen = ["0.0.0.0:80", "[::]:80"]
             api_hosts = ["admin.example"]
+            api = "api_hosts"
+            x_app = ["blog"]
+            path_hosts = ["apps.example"]
             config_dir = "/c"
             data_dir = "/d"
             runtime_dir = "/r"
@@ -407,6 +432,9 @@ mod tests {
     fn a_value_of_the_wrong_shape_is_refused_in_words() {
         for (text, place, wanted) in [
             ("listen = \":80\"", "column 10", "a list in brackets"),
+            ("api = \"tcp\"", "column 7", "\"socket\""),
+            ("x_app = 1", "column 9", "true, false or a list"),
+            ("x_app = [\"A b\"]", "column 9", "no application"),
             ("timeouts = \"5s\"", "column 12", "a table, as in {"),
             ("config_dir = \"\"", "column 14", "\"/srv/procserver\""),
         ] {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::value::Variable;
+use super::value::{Variable, XApp};
 
 /// Reads a list.
 pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
@@ -30,6 +30,31 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
         }
     }
     from.deserialize_seq(List(PhantomData)).map(Some)
+}
+
+/// Reads `true`, `false` or a list of names of apps.
+pub(super) fn x_app<'de, D: Deserializer<'de>>(from: D) -> Result<Option<XApp>, D::Error> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = XApp;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("true, false or a list of applications, as in [\"blog\", \"shop\"]")
+        }
+
+        fn visit_bool<E: Error>(self, all: bool) -> Result<XApp, E> {
+            Ok(XApp::all_or_none(all))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<XApp, A::Error> {
+            let mut names: Vec<String> = Vec::new();
+            while let Some(name) = items.next_element()? {
+                names.push(name);
+            }
+            XApp::these(names.iter().map(String::as_str)).map_err(Error::custom)
+        }
+    }
+    from.deserialize_any(Names).map(Some)
 }
 
 /// Reads the path of a directory.

@@ -9,6 +9,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
+use crate::app::name::AppName;
+use crate::router::reach;
+
 /// What is wrong with a value and what is allowed, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -54,6 +57,7 @@ deserialize_from_text! {
     Period;
     Network;
     ApiHost;
+    ApiPlace;
     Size<MIN, MAX>, MIN: u64, MAX: u64;
     Count<MIN, MAX>, MIN: usize, MAX: usize;
 }
@@ -234,6 +238,64 @@ impl FromStr for ApiHost {
         Err(ValueError(format!(
             "\"{text}\" is no host: write it as in a Host field but without the port, as in \"admin.example.org\""
         )))
+    }
+}
+
+/// Where the API answers over TCP: `everywhere`, `api_hosts` or `socket`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiPlace(pub reach::ApiPlace);
+
+impl FromStr for ApiPlace {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        Ok(Self(match text {
+            "everywhere" => reach::ApiPlace::Everywhere,
+            "api_hosts" => reach::ApiPlace::ApiHosts,
+            "socket" => reach::ApiPlace::Socket,
+            _ => {
+                return Err(ValueError(format!(
+                    "\"{text}\" is no place of the API: write \"everywhere\", \"api_hosts\" (only the hosts of that \
+                     setting) or \"socket\" (only the Unix socket)"
+                )));
+            }
+        }))
+    }
+}
+
+/// The apps that `X-App` reaches: `true` (all that are reachable by path), `false` (none), or names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XApp(pub reach::XApp);
+
+impl XApp {
+    pub(super) fn all_or_none(all: bool) -> Self {
+        Self(match all {
+            true => reach::XApp::ByPath,
+            false => reach::XApp::Nobody,
+        })
+    }
+
+    pub(super) fn these<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, ValueError> {
+        let name = |text: &str| match AppName::parse(text) {
+            Ok(name) => Ok(name.to_string()),
+            Err(why) => Err(ValueError(format!(
+                "\"{text}\" is no application: {why}. x_app is true, false or a list of names"
+            ))),
+        };
+        let names = names.map(name).collect::<Result<_, _>>()?;
+        Ok(Self(reach::XApp::These(names)))
+    }
+}
+
+impl FromStr for XApp {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "true" => Ok(Self::all_or_none(true)),
+            "false" => Ok(Self::all_or_none(false)),
+            names => Self::these(names.split(',').map(str::trim)),
+        }
     }
 }
 

@@ -15,7 +15,9 @@ use actix_web::{App, HttpRequest, HttpResponse, web};
 use procserver::front::access_log::{self, Sink, Source};
 use procserver::front::front::{Front, FrontSettings, Limits, Timeouts};
 use procserver::front::in_process::{Connector, ConnectorFactory};
+use procserver::front::own_token::OwnToken;
 use procserver::router::backend::{Backend, Load};
+use procserver::router::reach::Reach;
 use procserver::router::table::{Availability, Route, Table};
 use procserver::supervision::{ExitReason, Shutdown};
 use tokio::sync::{oneshot, watch};
@@ -44,7 +46,7 @@ impl Fixture {
     }
 
     pub(crate) fn tuned(routes: Vec<Route>, tune: impl FnOnce(&mut FrontSettings)) -> Self {
-        Self::start(routes, tune, None)
+        Self::start(routes, tune, None, OwnToken::default())
     }
 
     /// With an access log, too.
@@ -53,13 +55,20 @@ impl Fixture {
         tune: impl FnOnce(&mut FrontSettings),
     ) -> (Self, Source) {
         let (sink, source) = access_log::channel();
-        (Self::start(routes, tune, Some(sink)), source)
+        let front = Self::start(routes, tune, Some(sink), OwnToken::default());
+        (front, source)
+    }
+
+    /// That sends this token to no app.
+    pub(crate) fn withholding(routes: Vec<Route>, own_token: OwnToken) -> Self {
+        Self::start(routes, |_| {}, None, own_token)
     }
 
     fn start(
         routes: Vec<Route>,
         tune: impl FnOnce(&mut FrontSettings),
         access: Option<Sink>,
+        own_token: OwnToken,
     ) -> Self {
         let mut settings = settings();
         tune(&mut settings);
@@ -75,6 +84,7 @@ impl Fixture {
                 let listeners = vec![(address, listener)];
                 let settings = Arc::new(settings);
                 let front = Front::new(listeners, settings, receiver, api(), ExitReason::default());
+                let front = front.that_withholds(own_token);
                 let front = match access {
                     Some(sink) => front.with_access_log(sink).start(),
                     None => front.start(),
@@ -135,7 +145,10 @@ impl Drop for Fixture {
 fn settings() -> FrontSettings {
     FrontSettings {
         workers: 1,
-        api_hosts: vec!["api.local".into()],
+        reach: Arc::new(Reach {
+            api_hosts: vec!["api.local".into()],
+            ..Reach::default()
+        }),
         trusted_proxies: Vec::new(),
         hold: Duration::from_secs(5),
         drain: Duration::from_millis(500),

@@ -18,7 +18,8 @@ fn the_app_sees_the_request_with_forwarding_fields_and_without_hop_by_hop_ones()
         origin.received(),
         "GET /a%2Fb//c/../d?x=%20 HTTP/1.1\r\nZ: 1\r\nHOST: Blog.local:81\r\nz: 2\r\nTE: trailers\r\nConnection: TE\r\n\
          Via: 1.1 procserver\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n\
-         X-Forwarded-Host: Blog.local:81\r\nX-Forwarded-Port: 81\r\nX-Request-ID: mine-1\r\n\r\n"
+         X-Forwarded-Host: Blog.local:81\r\nX-Forwarded-Port: 81\r\nX-Real-IP: 127.0.0.1\r\n\
+         X-Request-ID: mine-1\r\n\r\n"
     );
 }
 
@@ -57,7 +58,7 @@ fn what_a_trusted_peer_says_stays_but_not_in_other_spellings() {
         fields,
         "X-Forwarded-For: 6.6.6.1\r\nX-Forwarded-For: 6.6.6.2, 127.0.0.1\r\nX-Forwarded-Host: b\r\n\
          X-Forwarded-Port: 443\r\nX-Forwarded-Ssl: on\r\nForwarded: for=6.6.6.1\r\nVia: 1.1 procserver\r\n\
-         X-Forwarded-Proto: http\r\nForwarded: for=127.0.0.1;proto=http;host=\"a\"\r\n"
+         X-Forwarded-Proto: http\r\nX-Real-IP: 6.6.6.2\r\nForwarded: for=127.0.0.1;proto=http;host=\"a\"\r\n"
     );
 }
 

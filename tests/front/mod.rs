@@ -6,6 +6,7 @@ mod fixture;
 mod forwarding;
 mod interim;
 mod origin;
+mod reach;
 mod requests;
 mod responses;
 mod upgrades;

@@ -248,7 +248,7 @@ fn every_request_of_a_connection_is_routed_anew() {
     let mut client = front.connect();
     client.send("GET /one/a?b HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(status(&client.response()), "200");
-    client.send("GET /two HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.send("GET /two/ HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(status(&client.response()), "200");
     client.send("GET / HTTP/1.1\r\nHost: h\r\nX-App: one\r\n\r\n");
     assert_eq!(status(&client.response()), "200");

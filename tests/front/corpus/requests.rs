@@ -70,6 +70,7 @@ fn without_own_fields(request: &str) -> String {
                 | "Via: 1.0 procserver\r\n"
                 | "X-Forwarded-For: 127.0.0.1\r\n"
                 | "X-Forwarded-Proto: http\r\n"
+                | "X-Real-IP: 127.0.0.1\r\n"
         ) || ["X-Forwarded-Host: ", "X-Forwarded-Port: ", "X-Request-ID: "]
             .iter()
             .any(|name| line.starts_with(name))
@@ -218,8 +219,10 @@ fn whatever_is_changed_in_a_request_it_is_refused_or_sent_on_unambiguously() {
         peer: [127, 0, 0, 1].into(),
         local: ([127, 0, 0, 1], 80).into(),
         trusted: false,
+        networks: &[],
         request_id: b"i",
         strip: 0,
+        withheld: None,
     };
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = |below: usize| {

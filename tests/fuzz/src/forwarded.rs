@@ -8,7 +8,7 @@ use procserver::front::head::{self, Request};
 use procserver::front::host::Authority;
 use procserver::front::trusted::Network;
 
-use super::heads::{folded, only, values};
+use super::heads::{FROM_PROXY, folded, only, values};
 
 /// Lines, of which the first is the peer's address, the second a trusted network, the third the value of Host; the
 /// others are fields.
@@ -37,8 +37,10 @@ pub fn forwarded(data: &[u8]) {
         peer,
         local: ([192, 0, 2, 2], 8080).into(),
         trusted,
+        networks: &[],
         request_id: id.unwrap_or("own-id").as_bytes(),
         strip: 4,
+        withheld: None,
     };
     let mut written = Vec::new();
     forwarded::request(&mut written, &request, &context);
@@ -71,10 +73,9 @@ fn lines_of(fields: &[u8]) -> Vec<u8> {
 fn check_fields(request: &Request<'_>, again: &Request<'_>, context: &Context<'_>) {
     let peer = context.peer.to_canonical();
     let authority = request.authority.expect("HTTP/1.1 has one");
-    let port = authority
-        .port
-        .unwrap_or_else(|| default_port(request, context));
-    let port = port.to_string();
+    let port = port(request, context).to_string();
+    // What that says stands for those that did not come; what it comes to is another test's matter.
+    let stated = context.trusted && !values(&request.fields, "forwarded").is_empty();
     let mut forwarded = vec![
         ("x-forwarded-for", peer.to_string().into_bytes()),
         ("x-forwarded-proto", b"http".to_vec()),
@@ -90,6 +91,10 @@ fn check_fields(request: &Request<'_>, again: &Request<'_>, context: &Context<'_
                     .into_iter()
                     .map(<[u8]>::to_vec),
             );
+        }
+        if stated && expected.is_empty() && *name != "x-forwarded-prefix" {
+            assert_eq!(values(&again.fields, name).len(), 1, "{name}");
+            continue;
         }
         match (*name, expected.as_mut_slice()) {
             (_, []) => expected.push(own.clone()),
@@ -109,21 +114,39 @@ fn check_fields(request: &Request<'_>, again: &Request<'_>, context: &Context<'_
     };
     let others = again.fields.iter().filter(own).count();
     assert!(context.trusted || others == 0);
+    let told = |f: &&Field<'_>| FROM_PROXY.contains(&&*folded(f.name));
+    let told = again.fields.iter().filter(told).count();
+    assert!(context.trusted || told == 1, "X-Real-IP alone");
+    let real = only(&again.fields, "x-real-ip");
+    let real = std::str::from_utf8(real)
+        .ok()
+        .and_then(|ip| ip.parse().ok());
+    assert!(real.is_some_and(|ip: IpAddr| context.trusted || ip == peer));
     assert_eq!(only(&again.fields, "x-request-id"), context.request_id);
     assert!(values(&again.fields, "x-app").is_empty());
     check_forwarded_field(request, again, context, authority.text);
 }
 
-/// That of the protocol that a trusted peer names first, else the listener's.
-fn default_port(request: &Request<'_>, context: &Context<'_>) -> u16 {
-    let lines = values(&request.fields, "x-forwarded-proto");
-    let mut named = lines.iter().flat_map(|line| line.split(|b| *b == b','));
-    let first = named.find(|word| !word.trim_ascii().is_empty());
-    match first.map(|word| word.trim_ascii().to_ascii_lowercase()) {
-        Some(word) if context.trusted && word == b"https" => 443,
-        Some(word) if context.trusted && word == b"http" => 80,
-        _ => 8080,
-    }
+/// That of the host that a trusted peer names first, else of the protocol, else Host's, else the listener's.
+fn port(request: &Request<'_>, context: &Context<'_>) -> u16 {
+    let first = |name: &str| {
+        let lines = values(&request.fields, name);
+        let mut words = lines.iter().flat_map(|line| line.split(|b| *b == b','));
+        let word = words.find(|word| !word.trim_ascii().is_empty());
+        word.filter(|_| context.trusted).map(<[u8]>::trim_ascii)
+    };
+    let host = first("x-forwarded-host").and_then(|host| std::str::from_utf8(host).ok());
+    let host = host.and_then(Authority::parse);
+    let host = host.filter(|host| !host.host.is_empty());
+    let protocol = first("x-forwarded-proto").map(<[u8]>::to_ascii_lowercase);
+    let default = match protocol.as_deref() {
+        Some(b"https") => Some(443),
+        Some(b"http") => Some(80),
+        None if host.is_some() => Some(80),
+        _ => None,
+    };
+    let asked = host.or(request.authority).and_then(|a| a.port);
+    asked.or(default).unwrap_or(8080)
 }
 
 /// `Forwarded` (RFC 7239) is written only where it came.

@@ -82,6 +82,35 @@ pub(crate) fn ends_here(fields: &[Field<'_>], field: &Field<'_>) -> bool {
     NAMES.contains(&&*name) || trailer || listed && !protected && !is_trailer
 }
 
+/// Fields that only proxies send, beside `X-Forwarded-*`.
+pub(crate) const FROM_PROXY: [&str; 25] = [
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "client-ip",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "front-end-https",
+    "path-info",
+    "proxy-client-ip",
+    "script-name",
+    "true-client-ip",
+    "wl-proxy-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-forwarded",
+    "x-original-for",
+    "x-original-host",
+    "x-original-proto",
+    "x-original-url",
+    "x-originating-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
+];
+
 /// The values of all fields of this name, in order.
 pub(crate) fn values<'b>(fields: &[Field<'b>], name: &str) -> Vec<&'b [u8]> {
     let named = fields.iter().filter(|f| f.is_named(name));

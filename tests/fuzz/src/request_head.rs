@@ -8,7 +8,9 @@ use procserver::front::framing::Framing;
 use procserver::front::head::{self, Refusal, Request};
 use procserver::router::path::first_segment;
 
-use super::heads::{assert_one_head, assert_plain, end, ends_here, folded, only, values};
+use super::heads::{
+    FROM_PROXY, assert_one_head, assert_plain, end, ends_here, folded, only, values,
+};
 
 /// Fields that a head may have, unless the settings say otherwise.
 const MAX_FIELDS: usize = 100;
@@ -60,8 +62,10 @@ fn check_forwarded(request: &Request<'_>, trusted: bool, strip: usize) {
         peer: [192, 0, 2, 1].into(),
         local: ([192, 0, 2, 2], 8080).into(),
         trusted,
+        networks: &[],
         request_id: b"own-id",
         strip,
+        withheld: None,
     };
     let mut written = Vec::new();
     forwarded::request(&mut written, request, &context);
@@ -110,6 +114,7 @@ fn fields_of<'b>(request: &Request<'b>) -> Vec<(&'b str, &'b [u8])> {
             || ours.contains(&&*name)
             || connection.contains(&&*name)
             || name.starts_with("x-forwarded-")
+            || FROM_PROXY.contains(&&*name)
     };
     let passed = request.fields.iter();
     let passed = passed.filter(|f| !made_anew(f) && !ends_here(&request.fields, f));

@@ -29,6 +29,7 @@ pub fn response_head(data: &[u8]) {
     let upgrade = (flags & 8 != 0 && matches!(parsed.status, 101 | 426)).then_some(&b"echo/1"[..]);
     let (framing, keep_alive) = downstream(&parsed, minor, flags & 4 != 0);
     let down = Downstream {
+        by_path: None,
         framing,
         minor,
         keep_alive,

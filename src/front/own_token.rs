@@ -1,0 +1,176 @@
+//! [`OwnToken`]: the server's own token, which no app is sent (pure).
+//!
+//! Whoever has it may do everything here. A client sends it to an app by mistake (a wrong host, a command copied with
+//! another URL), and whatever the app is, it is not the one that was meant.
+
+use std::fmt;
+use std::hint::black_box;
+use std::sync::Arc;
+
+/// The server's own token; by default there is none. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct OwnToken(Option<Arc<str>>);
+
+impl fmt::Debug for OwnToken {
+    /// Without the token: this may end up in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnToken")
+    }
+}
+
+impl OwnToken {
+    /// The one that the API asks for.
+    #[must_use]
+    pub fn new(token: Arc<str>) -> Self {
+        Self((!token.is_empty()).then_some(token))
+    }
+
+    /// Whether a value of `Authorization` carries it: as a whole, as what is behind a scheme, as one of its parameters,
+    /// or in what is encoded there (Basic, RFC 7617: as user or as password).
+    #[must_use]
+    pub fn is_in(&self, value: &[u8]) -> bool {
+        let Some(token) = self.0.as_deref().map(str::as_bytes) else {
+            return false;
+        };
+        // Each is looked at, so that the time tells nothing.
+        let plain = parts(value).fold(false, |found, part| found | same(part, token));
+        let encoded = words(value).filter_map(base64);
+        encoded.fold(plain, |found, decoded| {
+            let (user, password) = split(&decoded);
+            found | same(&decoded, token) | same(user, token) | same(password, token)
+        })
+    }
+}
+
+/// The whole value, what follows blanks in it, and each of its words.
+fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let value = value.trim_ascii();
+    let pairs = value.windows(2).enumerate();
+    let behind = pairs.filter(|(_, pair)| is_blank(pair[0]) && !is_blank(pair[1]));
+    let behind = behind.map(|(at, _)| &value[at + 1..]);
+    std::iter::once(value).chain(behind).chain(words(value))
+}
+
+/// What stands between blanks, commas, semicolons, equals signs and quotes; and between blanks and commas alone, where
+/// the token has such signs itself.
+fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let coarse = value.split(|b| is_blank(*b) || *b == b',');
+    let fine = value.split(|b| is_blank(*b) || b",;=\"'".contains(b));
+    coarse.chain(fine).filter(|word| !word.is_empty())
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// What is before the first colon, and what behind it.
+fn split(decoded: &[u8]) -> (&[u8], &[u8]) {
+    let colon = decoded.iter().position(|b| *b == b':');
+    let (user, rest) = decoded.split_at(colon.unwrap_or(decoded.len()));
+    (user, rest.get(1..).unwrap_or_default())
+}
+
+/// Decodes Base64 in either alphabet (RFC 4648 §4 and §5), padded or not; `None` for anything else.
+fn base64(word: &[u8]) -> Option<Vec<u8>> {
+    let padding = word.iter().rev().take_while(|b| **b == b'=').count();
+    let word = &word[..word.len() - padding];
+    let mut decoded = Vec::with_capacity(word.len() * 3 / 4);
+    let (mut bits, mut count) = (0u32, 0);
+    for byte in word {
+        let digit = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(digit);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            decoded.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    Some(decoded)
+}
+
+/// Compares all bytes: how long that takes tells where they differ to nobody. The length is no secret.
+fn same(given: &[u8], token: &[u8]) -> bool {
+    let pairs = given.iter().zip(token);
+    given.len() == token.len() && black_box(pairs.fold(0, |all, (a, b)| all | (a ^ b))) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef";
+
+    fn is_in(value: &str) -> bool {
+        OwnToken::new(TOKEN.into()).is_in(value.as_bytes())
+    }
+
+    #[test]
+    fn it_is_found_in_whatever_form_it_is_sent() {
+        for value in [
+            "Bearer 0123456789abcdef",
+            "bEARER  \t 0123456789abcdef ",
+            "0123456789abcdef",
+            "Token token=\"0123456789abcdef\", x=y",
+            "Bearer x, Bearer 0123456789abcdef",
+            // me:TOKEN, TOKEN:, TOKEN without a colon, without padding.
+            "Basic bWU6MDEyMzQ1Njc4OWFiY2RlZg==",
+            "basic MDEyMzQ1Njc4OWFiY2RlZjo=",
+            "Basic MDEyMzQ1Njc4OWFiY2RlZg==",
+            "Basic bWU6MDEyMzQ1Njc4OWFiY2RlZg",
+        ] {
+            assert!(is_in(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_it() {
+        for value in [
+            "",
+            "Bearer",
+            "Bearer 0123456789abcde",
+            "Bearer 0123456789abcdef0",
+            "Bearer 0123456789ABCDEF",
+            "Basic bWU6c2VjcmV0",
+            "Basic !",
+        ] {
+            assert!(!is_in(value), "{value}");
+        }
+        assert!(!OwnToken::default().is_in(b"Bearer "));
+        assert!(!OwnToken::new("".into()).is_in(b""));
+    }
+
+    #[test]
+    fn a_token_with_odd_signs_is_found_too() {
+        let token = OwnToken::new("a=b;c\"d,e'f:g/h+i".into());
+        assert!(token.is_in(b"Bearer a=b;c\"d,e'f:g/h+i"));
+        assert!(!format!("{token:?}").contains("a=b"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_in_basic_is_found(user in "[ -9;-~]{0,9}", token in "[!-~]{16,40}", url in any::<bool>()) {
+            const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+            let text = format!("{user}:{token}");
+            let encoded: String = text.as_bytes().chunks(3).flat_map(|three| {
+                let at = |n: usize| u32::from(three.get(n).copied().unwrap_or(0));
+                let bits = at(0) << 16 | at(1) << 8 | at(2);
+                let digits = (0..=three.len()).map(move |n| DIGITS[(bits >> (18 - 6 * n) & 63) as usize] as char);
+                digits.collect::<Vec<_>>()
+            }).collect();
+            let encoded = if url { encoded.replace('+', "-").replace('/', "_") } else { encoded };
+            let own = OwnToken::new(token.as_str().into());
+            let basic = format!("Basic {encoded}");
+            prop_assert!(own.is_in(basic.as_bytes()));
+        }
+    }
+}

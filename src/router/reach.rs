@@ -1,0 +1,75 @@
+//! [`Reach`]: by which ways the settings let requests come to apps and to the API (pure).
+
+use super::table::Route;
+
+/// Where the API answers over TCP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ApiPlace {
+    /// On every host, by its paths, and on `api_hosts`.
+    #[default]
+    Everywhere,
+    /// On `api_hosts` only.
+    ApiHosts,
+    /// Nowhere: only the Unix socket has it.
+    Socket,
+}
+
+/// The apps that `X-App` reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum XApp {
+    /// Those that are reachable by path: an app with `path: false` was not meant to be reached from any host.
+    #[default]
+    ByPath,
+    /// None.
+    Nobody,
+    /// These, whatever their `path`.
+    These(Vec<String>),
+}
+
+/// By which ways requests come to apps and to the API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Where the API answers.
+    pub api: ApiPlace,
+    /// Hosts that go straight to the API, in lower case.
+    pub api_hosts: Vec<String>,
+    /// The apps that `X-App` reaches.
+    pub x_app: XApp,
+    /// The hosts, in lower case, on which apps are reached by path; `None`: all.
+    pub path_hosts: Option<Vec<String>>,
+}
+
+/// No restriction.
+pub(super) static ANY: Reach = Reach {
+    api: ApiPlace::Everywhere,
+    api_hosts: Vec::new(),
+    x_app: XApp::ByPath,
+    path_hosts: None,
+};
+
+impl Reach {
+    /// Whether a host goes straight to the API, or to nobody.
+    #[must_use]
+    pub fn is_api_host(&self, host: &str) -> bool {
+        self.api_hosts.iter().any(|own| own == host)
+    }
+
+    /// Whether `X-App` reaches the app of `route`.
+    #[must_use]
+    pub fn by_name(&self, route: &Route) -> bool {
+        match &self.x_app {
+            XApp::ByPath => route.path,
+            XApp::Nobody => false,
+            XApp::These(apps) => apps.iter().any(|app| **app == *route.app),
+        }
+    }
+
+    /// Whether apps are reached by path on this host.
+    #[must_use]
+    pub fn by_path(&self, host: &str) -> bool {
+        let Some(hosts) = &self.path_hosts else {
+            return true;
+        };
+        hosts.iter().any(|own| own == host)
+    }
+}
