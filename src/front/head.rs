@@ -40,6 +40,9 @@ pub enum Refusal {
     /// 417.
     #[error("The expectation cannot be met: only \"100-continue\" is known.")]
     Expectation,
+    /// 501.
+    #[error("The transfer coding is not known here: only \"chunked\" is.")]
+    Coding,
     /// 431.
     #[error("The request head is too large, or has too many fields: send fewer or shorter ones.")]
     TooLarge,
@@ -58,6 +61,7 @@ impl Refusal {
             Self::Target => 414,
             Self::Expectation => 417,
             Self::TooLarge => 431,
+            Self::Coding => 501,
             Self::Version => 505,
         }
     }
@@ -169,7 +173,9 @@ pub fn request(bytes: &[u8], max_fields: usize) -> Result<Request<'_>, Refusal> 
         .iter()
         .position(|b| *b == b'\r')
         .unwrap_or(bytes.len());
-    check_request_line(&bytes[..line_end])?;
+    if check_request_line(&bytes[..line_end])? == LineVersion::Newer {
+        return newer(bytes, line_end, max_fields);
+    }
     let mut space = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(bytes, &mut space) {
@@ -190,8 +196,39 @@ pub fn request(bytes: &[u8], max_fields: usize) -> Result<Request<'_>, Refusal> 
     super::request_rules::check(method, target, minor, fields)
 }
 
+/// Parses a head of HTTP/1.2 or later, which is read as HTTP/1.1 (RFC 9110 §2.5); `httparse` knows no such version.
+fn newer(bytes: &[u8], line_end: usize, max_fields: usize) -> Result<Request<'_>, Refusal> {
+    let invalid = Refusal::Malformed("a field or the request line is invalid");
+    let (line, rest) = bytes.split_at_checked(line_end + 2).ok_or(invalid)?;
+    let mut space = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let parsed = match httparse::parse_headers(rest, &mut space) {
+        Ok(httparse::Status::Complete((length, parsed))) if length == rest.len() => parsed,
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLarge),
+        Ok(_) | Err(_) => return Err(invalid),
+    };
+    if parsed.len() > max_fields {
+        return Err(Refusal::TooLarge);
+    }
+    let line = std::str::from_utf8(line).map_err(|_| invalid)?;
+    let mut words = line.split(' ');
+    let (Some(method), Some(target)) = (words.next(), words.next()) else {
+        return Err(invalid);
+    };
+    let fields = fields(parsed).map_err(Refusal::Malformed)?;
+    super::request_rules::check(method, target, 1, fields)
+}
+
+/// The version that a request line names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineVersion {
+    /// HTTP/1.0 or HTTP/1.1.
+    Known,
+    /// HTTP/1.2 to HTTP/1.9.
+    Newer,
+}
+
 /// The request line is method, target and version with one blank between them; `httparse` allows more.
-pub(super) fn check_request_line(line: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_request_line(line: &[u8]) -> Result<LineVersion, Refusal> {
     if line.len() >= MAX_LINE {
         return Err(Refusal::Target);
     }
@@ -210,7 +247,8 @@ pub(super) fn check_request_line(line: &[u8]) -> Result<(), Refusal> {
         return Err(Refusal::Target);
     }
     match version {
-        b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
+        b"HTTP/1.1" | b"HTTP/1.0" => Ok(LineVersion::Known),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(LineVersion::Newer),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {

@@ -3,7 +3,9 @@
 use super::field::Name;
 use super::fields::Fields;
 use super::framing::Framing;
-use super::head::{Refusal, Request, decimal, delimited, has_many_options, keeps_alive};
+use super::head::{
+    Refusal, Request, decimal, delimited, has_many_options, is_token, keeps_alive, tokens,
+};
 use super::host::{Authority, is_percent_encoded};
 use super::upgrade;
 
@@ -132,13 +134,34 @@ fn valid(target: &str) -> Result<&str, Refusal> {
 }
 
 fn framing(fields: &Fields<'_>, minor: u8) -> Result<Framing, Refusal> {
-    let delimited = delimited(fields).map_err(Refusal::Malformed)?;
+    let delimited = match delimited(fields) {
+        Ok(delimited) => delimited,
+        Err(_) if minor == 1 && has_unknown_coding(fields) => return Err(Refusal::Coding),
+        Err(why) => return Err(Refusal::Malformed(why)),
+    };
     match (delimited.chunked, delimited.length) {
         (true, _) if minor == 0 => Err(Refusal::Malformed("Transfer-Encoding in HTTP/1.0")),
         (true, _) => Ok(Framing::Chunked),
         (false, Some(length)) => Ok(Framing::length(length)),
         (false, None) => Ok(Framing::Empty),
     }
+}
+
+/// Whether a body has a transfer coding that is not known, and nothing else is wrong with its framing: no
+/// Content-Length beside it, and `chunked` nowhere but at its end (RFC 9112 §6.1, §6.3).
+fn has_unknown_coding(fields: &Fields<'_>) -> bool {
+    // Parameters may follow a name.
+    let codings = tokens(fields, Name::TransferEncoding);
+    let names = codings.filter_map(|coding| coding.split(|b| *b == b';').next());
+    let codings: Vec<&[u8]> = names.map(<[u8]>::trim_ascii).collect();
+    let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let Some((last, others)) = codings.split_last() else {
+        return false;
+    };
+    let is_coding = |coding: &&[u8]| !coding.is_empty() && coding.iter().all(|b| is_token(*b));
+    let others_are_sound = others.iter().all(|c| is_coding(c) && !is_chunked(c));
+    let has_other = !others.is_empty() || !is_chunked(last);
+    has_other && is_coding(last) && others_are_sound && !fields.has(Name::ContentLength)
 }
 
 /// Whether a 100 is expected (RFC 9110 §10.1.1).
