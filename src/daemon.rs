@@ -175,16 +175,41 @@ fn make_directories(settings: &Settings) -> Result<(), DaemonError> {
     let data = &settings.data_dir;
     let runtime = &settings.runtime_dir;
     let all = [
-        (data.clone(), 0o755),
-        (data.join("apps"), 0o755),
-        (runtime.clone(), 0o755),
-        (runtime.join("apps"), 0o755),
+        (data.clone(), 0o711),
+        (data.join("apps"), 0o711),
+        (runtime.clone(), 0o711),
+        (runtime.join("apps"), 0o711),
         (settings.config_dir.clone(), 0o700),
     ];
-    for (path, mode) in all {
-        make_directory(&path, mode).map_err(|e| io_error(&path, e))?;
+    for (path, mode) in &all {
+        make_directory(path, *mode).map_err(|e| io_error(path, e))?;
+    }
+    for (path, mode) in &all {
+        if *mode == 0o711 {
+            close(path).map_err(|e| io_error(path, e))?;
+        }
     }
     Ok(())
+}
+
+/// Takes from others what an older server, or who made the directory, left them: who can open it can lock it, and no server
+/// would start again. That they pass through stays as it is.
+fn close(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let found = std::fs::metadata(path)?;
+    let mode = found.permissions().mode() & 0o7777;
+    let is_own = found.uid() == nix::unistd::geteuid().as_raw() && mode & 0o1000 == 0;
+    if mode & 0o066 == 0 {
+        return Ok(());
+    }
+    if !is_own {
+        log::warn!(
+            "{} is open to other users, who can so keep the server from starting: give it a directory of its own",
+            path.display()
+        );
+        return Ok(());
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & !0o066))
 }
 
 fn make_directory(path: &Path, mode: u32) -> std::io::Result<()> {

@@ -72,6 +72,7 @@ pub mod install;
 pub mod logs;
 pub mod priority;
 pub mod process;
+pub mod regular;
 pub mod router;
 pub mod settings;
 pub mod supervision;

@@ -151,21 +151,27 @@ async fn check_account(config: &AppConfig, state: &ApiState) -> Result<(), Probl
         .unwrap_or_else(|| state.default_user.clone());
     let group = config.group.clone();
     // NSS may ask a network: not on this thread.
-    let found = web::block(move || Account::look_up(&user, group.as_deref()))
+    let allow_root = state.rules.allow_root_apps;
+    let look_up = move || {
+        let account = Account::look_up(&user, group.as_deref())?;
+        if !allow_root {
+            account.is_not_root()?;
+        }
+        Ok(account)
+    };
+    let found = web::block(look_up)
         .await
         .map_err(|_| Problem::unavailable("The server is being stopped."))?;
     match found {
-        Ok(account) if !state.rules.allow_root_apps && (account.uid == 0 || account.gid == 0) => {
-            let detail = "is root under another name: name another, or set allow_root_apps = true in procserver.toml";
-            Err(wrong_field("/user", detail.to_owned()))
-        }
         Ok(_) => Ok(()),
         Err(error @ AccountError::NoGroup(_)) => Err(wrong_field("/group", error.to_string())),
         Err(error @ AccountError::NoUser(_)) if config.user.is_none() => {
             let detail = format!("is absent, and of the setting default_user: {error}");
             Err(wrong_field("/user", detail))
         }
-        Err(error @ AccountError::NoUser(_)) => Err(wrong_field("/user", error.to_string())),
+        Err(error @ (AccountError::NoUser(_) | AccountError::Root(_))) => {
+            Err(wrong_field("/user", error.to_string()))
+        }
         Err(error @ AccountError::Lookup(..)) => Err(Problem::unavailable(&error.to_string())),
     }
 }

@@ -3,9 +3,13 @@
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+
+use rustix::fs::OFlags;
+
+use crate::regular;
 
 /// Bytes of randomness in a token.
 const STRENGTH: usize = 32;
@@ -26,11 +30,7 @@ pub fn load_or_create_token(path: &Path) -> io::Result<Arc<str>> {
 
 fn read(path: &Path) -> io::Result<Arc<str>> {
     // O_NOFOLLOW: whoever may write to the directory cannot point the daemon at another file.
-    let flags = nix::fcntl::OFlag::O_NOFOLLOW.bits();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
+    let file = regular::open_with(path, OpenOptions::new().read(true), OFlags::NOFOLLOW)?;
     let metadata = file.metadata()?;
     if metadata.permissions().mode() & 0o077 != 0 {
         log::warn!(

@@ -33,6 +33,11 @@ pub enum AccountError {
         "there is no group \"{0}\" on this machine: create it (groupadd --system {0}) or name another"
     )]
     NoGroup(String),
+    /// It is root, under whatever name, or has root's group.
+    #[error(
+        "\"{0}\" is root or has root's group: name another, or set allow_root_apps = true in procserver.toml"
+    )]
+    Root(String),
     /// The look-up itself failed.
     #[error("cannot look up \"{0}\": {1}")]
     Lookup(String, String),
@@ -100,6 +105,17 @@ impl Account {
         nix::unistd::Group::from_gid(gid)
             .map_err(|e| AccountError::Lookup(gid.to_string(), e.to_string()))?
             .ok_or_else(|| AccountError::NoGroup(gid.to_string()))
+    }
+
+    /// That it is neither root nor of root's group, whatever their names are.
+    ///
+    /// # Errors
+    /// [`AccountError::Root`].
+    pub fn is_not_root(&self) -> Result<(), AccountError> {
+        match self.uid == 0 || self.gid == 0 || self.groups.contains(&0) {
+            true => Err(AccountError::Root(self.user.clone())),
+            false => Ok(()),
+        }
     }
 
     /// Whether this is root.

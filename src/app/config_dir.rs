@@ -14,6 +14,7 @@ use super::name::AppName;
 use super::runnable::in_words;
 use crate::durable;
 use crate::install::release;
+use crate::regular;
 
 /// A document larger than this is no document.
 const MAX_BYTES: u64 = 1 << 20;
@@ -135,14 +136,7 @@ fn name_of(path: &Path) -> Result<AppName, String> {
 
 fn read(path: &Path, rules: &Rules) -> Result<AppConfig, String> {
     let name = name_of(path)?;
-    let found = std::fs::metadata(path).map_err(|e| e.to_string())?;
-    if !found.is_file() {
-        return Err("is not a file".to_owned());
-    }
-    if found.len() > MAX_BYTES {
-        return Err(format!("is larger than {MAX_BYTES} bytes"));
-    }
-    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+    let bytes = regular::read(path, MAX_BYTES).map_err(|e| e.to_string())?;
     let mut document = super::json5_document::parse_document(&bytes).map_err(|e| e.to_string())?;
     match document.as_object_mut() {
         Some(fields) if !fields.contains_key("name") => {

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,6 +16,10 @@ use super::directories::AppDirs;
 use super::lifecycle::Wanted;
 use crate::durable;
 use crate::install::record::{self, DeploymentRecord};
+use crate::regular;
+
+/// It has two documents at most.
+const MAX_STATE: u64 = 4 << 20;
 
 /// `state.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,12 +62,16 @@ impl Remembered {
     /// # Errors
     /// The file is there but cannot be read or is damaged; a damaged one is set aside as `state.json.damaged`.
     pub fn load(path: &Path) -> io::Result<Option<Self>> {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
+        let damage = match regular::read(path, MAX_STATE) {
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(state) => return Ok(Some(state)),
+                Err(e) => e.to_string(),
+            },
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => e.to_string(),
             Err(e) => return Err(e),
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(|e| {
+        Err({
             let aside = path.with_extension("json.damaged");
             let kept = std::fs::rename(path, &aside);
             let place = if kept.is_ok() {
@@ -71,7 +81,7 @@ impl Remembered {
             };
             io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{} is damaged ({e}){place}", path.display()),
+                format!("{} is damaged ({damage}){place}", path.display()),
             )
         })
     }
@@ -229,7 +239,10 @@ fn tell(dirs: &AppDirs, written: &Result<(), (Pending, io::Error)>, is_failing: 
 }
 
 fn store(dirs: &AppDirs, state: &Remembered) -> io::Result<()> {
-    std::fs::create_dir_all(dirs.root())?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(dirs.root())?;
     durable::replace(&dirs.state(), &serde_json::to_vec_pretty(state)?, 0o600)
 }
 

@@ -165,10 +165,12 @@ pub fn account(
             .user
             .as_deref()
             .unwrap_or(&host.settings.default_user);
-        return Ok((
-            Some(Account::look_up(user, config.group.as_deref())?),
-            vec![],
-        ));
+        let account = Account::look_up(user, config.group.as_deref())?;
+        // Here, where all ways in come by: a document of the API, of a file, of before, and the server's setting.
+        if !host.settings.allow_root_apps {
+            account.is_not_root()?;
+        }
+        return Ok((Some(account), vec![]));
     }
     let current = Account::current()?;
     let foreign = config.user.as_deref().filter(|user| *user != current.user);

@@ -1,14 +1,15 @@
 //! [`Lock`]: one server per data directory, and per runtime directory.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::DaemonError;
+use crate::regular;
 
 /// How long a server that was killed may still hold it: until the kernel has taken it apart, and until each child that it
 /// was starting, which has inherited it, has come to its execve(2).
@@ -59,12 +60,11 @@ fn try_lock(file: &File) -> io::Result<bool> {
 /// Writes this process' id. Over the old one, which takes no room.
 fn sign(note: &Path) -> io::Result<()> {
     let pid = format!("{}\n", std::process::id());
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(note)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let mut file = regular::open_with(note, &mut options, OFlags::NOFOLLOW)?;
+    // An older server has made it readable for all.
+    file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(pid.as_bytes())?;
     file.set_len(pid.len() as u64)
 }
@@ -72,7 +72,7 @@ fn sign(note: &Path) -> io::Result<()> {
 /// The id that the other wrote. Only for the message.
 fn holder(note: &Path) -> String {
     let mut pid = String::new();
-    let read = File::open(note).and_then(|file| file.take(20).read_to_string(&mut pid));
+    let read = regular::open(note).and_then(|file| file.take(20).read_to_string(&mut pid));
     match (read, pid.trim()) {
         (Ok(_), pid) if !pid.is_empty() => pid.to_owned(),
         _ => "unknown".to_owned(),

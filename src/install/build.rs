@@ -1,8 +1,9 @@
 //! Runs install commands as the app's user, and hands the tree over to root.
 
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::bounds::{Bounds, StepError};
@@ -28,7 +29,10 @@ const NICE: i32 = 10;
 /// As `mkdir(2)` and `chown(2)`; something else is in a directory's place.
 pub fn make_directories(dirs: &AppDirs, account: Option<&Account>) -> io::Result<()> {
     if let Some(parent) = dirs.root().parent() {
-        std::fs::create_dir_all(parent)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(parent)?;
     }
     let owner = account.map(|a| Owner {
         uid: a.uid,
@@ -36,7 +40,7 @@ pub fn make_directories(dirs: &AppDirs, account: Option<&Account>) -> io::Result
     });
     // The app's user passes through to what is its own; nobody but root lists what apps there are in it.
     tree::directory(dirs.root(), 0o711, None)?;
-    tree::directory(&dirs.releases(), 0o755, None)?;
+    tree::directory(&dirs.releases(), 0o711, None)?;
     tree::directory(&dirs.deployments(), 0o700, None)?;
     for own in [dirs.storage(), dirs.tmp(), dirs.home()] {
         tree::directory(&own, 0o700, owner)?;

@@ -15,10 +15,14 @@ use super::tree;
 use super::upkeep;
 use crate::app::directories::AppDirs;
 use crate::durable;
+use crate::regular;
 
 /// The HEAD of a mirror leads nowhere, so that nothing takes a commit for what is checked out (git-lfs would believe
 /// the `.lfsconfig` of HEAD).
 const NO_HEAD: &str = "refs/procserver/none";
+
+/// git's configuration is a page of text.
+const MAX_CONFIGURATION: u64 = 1 << 20;
 
 /// The bare copy of a repository. Only one deploy of an app runs at a time, so nobody else is at work in it.
 #[derive(Clone, Debug)]
@@ -197,7 +201,7 @@ impl Mirror {
             let local: Vec<String> = path.into_iter().chain(real).collect();
             let text = git::configuration(&local);
             // It nearly always is what it was, and to be sure of a new file takes the disk some time.
-            match std::fs::read(&file) {
+            match regular::read(&file, MAX_CONFIGURATION) {
                 Ok(old) if old == text.as_bytes() => Ok(()),
                 _ => durable::replace(&file, text.as_bytes(), 0o600),
             }

@@ -4,11 +4,12 @@
 //! only names that apt knows exactly are ever given to it. It is run for what dpkg misses and not otherwise: a deploy
 //! with nothing to install needs neither root nor Debian's mirrors.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use tokio::sync::Mutex;
 
 use super::bounds::{Bounds, StepError};
@@ -19,6 +20,7 @@ use super::git::system_environment;
 use super::journal::Journal;
 use super::record::{Failure, Step};
 use crate::app::config::Package;
+use crate::regular;
 
 /// One apt-get of ours at a time: of two at once, the second would find the first's packages half configured.
 static APT: Mutex<()> = Mutex::const_new(());
@@ -100,11 +102,11 @@ pub async fn install(
 
 /// Waits until no other server uses apt-get; so it stays while the file is open.
 async fn alone_on_this_machine() -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(QUEUE)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = regular::open_with(QUEUE.as_ref(), &mut options, OFlags::NOFOLLOW)?;
+    // Who can open it can hold it. An older server has made it readable for all.
+    file.set_permissions(Permissions::from_mode(0o600))?;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),

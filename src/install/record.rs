@@ -1,6 +1,8 @@
 //! The record of a deployment: `deployments/N.json`, and what the API shows of it.
 
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 
 use serde::{Deserialize, Serialize};
 
@@ -142,7 +144,10 @@ pub struct DeploymentRecord {
 /// As [`durable::replace`]; the old record is intact then.
 pub fn store(dirs: &AppDirs, record: &DeploymentRecord) -> io::Result<()> {
     let directory = dirs.deployments();
-    std::fs::create_dir_all(&directory)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)?;
     let text = serde_json::to_vec_pretty(record)?;
     durable::replace(&directory.join(format!("{}.json", record.id)), &text, 0o600)?;
     let ids = ids(dirs);

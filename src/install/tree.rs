@@ -211,49 +211,56 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
     let top = open_to_empty(parent.as_fd(), &name)?;
     // What is too deep is moved up to the top while it is emptied: so it takes more than one round.
-    while empty(&top, &top, 0)? {}
+    let mut lifted = Lifted::default();
+    while lifted.empty(&top, &top, 0)? {}
     Ok(unlinkat(&parent, &name, AtFlags::REMOVEDIR)?)
 }
 
-/// Removes the entries of `directory`. `true`: some were moved to `top`.
-fn empty(top: &OwnedFd, directory: &OwnedFd, depth: usize) -> io::Result<bool> {
-    let mut moved = false;
-    for (name, kind) in entries(directory)? {
-        if kind != FileType::Directory {
-            match unlinkat(directory, &name, AtFlags::empty()) {
-                // It may not have told its kind.
-                Err(Errno::ISDIR) => {}
-                other => {
-                    other?;
-                    continue;
+/// What was too deep and is at the top now: how many names are taken there, so that none is tried twice.
+#[derive(Default)]
+struct Lifted(u64);
+
+impl Lifted {
+    /// Removes the entries of `directory`. `true`: some were moved to `top`.
+    fn empty(&mut self, top: &OwnedFd, directory: &OwnedFd, depth: usize) -> io::Result<bool> {
+        let mut moved = false;
+        for (name, kind) in entries(directory)? {
+            if kind != FileType::Directory {
+                match unlinkat(directory, &name, AtFlags::empty()) {
+                    // It may not have told its kind.
+                    Err(Errno::ISDIR) => {}
+                    other => {
+                        other?;
+                        continue;
+                    }
                 }
             }
+            if depth == MAX_DEPTH {
+                self.lift(top, directory, &name)?;
+                moved = true;
+                continue;
+            }
+            let inner = open_to_empty(directory.as_fd(), &name)?;
+            moved |= self.empty(top, &inner, depth + 1)?;
+            drop(inner);
+            unlinkat(directory, &name, AtFlags::REMOVEDIR)?;
         }
-        if depth == MAX_DEPTH {
-            lift(top, directory, &name)?;
-            moved = true;
-            continue;
-        }
-        let inner = open_to_empty(directory.as_fd(), &name)?;
-        moved |= empty(top, &inner, depth + 1)?;
-        drop(inner);
-        unlinkat(directory, &name, AtFlags::REMOVEDIR)?;
+        Ok(moved)
     }
-    Ok(moved)
-}
 
-/// Moves the directory `name` up to `top`, under a name that is free there.
-fn lift(top: &OwnedFd, directory: &OwnedFd, name: &CStr) -> io::Result<()> {
-    // Renaming a directory rewrites its `..`: it must be writable itself.
-    drop(open_to_empty(directory.as_fd(), name)?);
-    for n in 0u32.. {
-        let new = CString::new(format!(".lifted-{n}"))?;
-        match renameat_with(directory, name, top, &new, RenameFlags::NOREPLACE) {
-            Err(Errno::EXIST) => {}
-            other => return Ok(other?),
+    /// Moves the directory `name` up to `top`, under a name that is free there.
+    fn lift(&mut self, top: &OwnedFd, directory: &OwnedFd, name: &CStr) -> io::Result<()> {
+        // Renaming a directory rewrites its `..`: it must be writable itself.
+        drop(open_to_empty(directory.as_fd(), name)?);
+        loop {
+            let new = CString::new(format!(".lifted-{}", self.0))?;
+            self.0 += 1;
+            match renameat_with(directory, name, top, &new, RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => {}
+                other => return Ok(other?),
+            }
         }
     }
-    Ok(())
 }
 
 /// Opens a directory that is to be emptied; when it is closed to us although it is ours, its mode is changed.

@@ -216,3 +216,20 @@ fn a_file_of_another_user_is_not_handed_over() {
         assert_eq!(shadow.exists(), has_other_name);
     }
 }
+
+#[test]
+fn what_is_too_deep_is_moved_up_under_a_name_that_is_tried_once() {
+    let home = tempfile::tempdir().unwrap();
+    let deepest = (0..MAX_DEPTH).fold(home.path().join("1"), |path, _| path.join("d"));
+    std::fs::create_dir_all(&deepest).unwrap();
+    for n in 0..300 {
+        std::fs::create_dir(deepest.join(n.to_string())).unwrap();
+    }
+    std::fs::create_dir(home.path().join("1/.lifted-7")).unwrap();
+    let parent = open_directory(CWD, home.path()).unwrap();
+    let top = open_directory(parent.as_fd(), c"1").unwrap();
+    let mut lifted = Lifted::default();
+    while lifted.empty(&top, &top, 0).unwrap() {}
+    assert_eq!(lifted.0, 301);
+    assert!(entries(&top).unwrap().is_empty());
+}

@@ -72,7 +72,7 @@ impl Rotated {
         }
         let file = open(&self.path)?;
         // A line that a crash tore is cut off.
-        let size = Backward::new(File::open(&self.path)?)?.offset();
+        let size = Backward::new(crate::regular::open(&self.path)?)?.offset();
         file.set_len(size)?;
         Ok((file, size))
     }

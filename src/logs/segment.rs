@@ -9,10 +9,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::lines::Cut;
 use super::log::LogSettings;
 use super::record::{Batch, LARGEST_ID, Line, Stream, encode, now};
 use super::stored::Backward;
+use crate::regular;
 
 /// Whose lines those about lost lines are.
 const OURSELVES: &str = "procserver";
@@ -197,7 +200,7 @@ impl Segments {
             (self.next_id, self.settings.directory.join(name))
         });
         let file = open(&path)?;
-        let mut lines = Backward::new(File::open(&path)?)?;
+        let mut lines = Backward::new(regular::open(&path)?)?;
         let size = lines.offset();
         file.set_len(size)?;
         let mut next_id = first_id;
@@ -274,12 +277,9 @@ fn first_id(stream: Stream, name: &str) -> Option<u64> {
 
 /// Opens a log to append to it. A link in its place is refused.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o640);
+    regular::open_with(path, &mut options, OFlags::NOFOLLOW)
 }
 
 #[cfg(test)]

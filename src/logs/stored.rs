@@ -185,7 +185,7 @@ fn next_wanted(
 }
 
 fn open_unless_gone(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
+    match crate::regular::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -31,14 +31,11 @@ impl Note {
     ) -> io::Result<(Self, Option<u64>)> {
         let process = process.replace('/', "_");
         let path = directory.join(format!("{}-{process}.taking", stream.name()));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o640)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        options.mode(0o640);
+        let flags = rustix::fs::OFlags::NOFOLLOW;
+        let file = crate::regular::open_with(&path, &mut options, flags)?;
         let mut noted = [0; 8];
         let unfinished = match file.read_exact_at(&mut noted, 0) {
             Ok(()) => Some(u64::from_le_bytes(noted)).filter(|id| *id > 0),

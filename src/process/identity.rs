@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
@@ -16,6 +16,7 @@ use super::stop::Marked;
 use super::users::Users;
 use super::{instance, procfs, stop};
 use crate::app::directories::AppDirs;
+use crate::regular;
 
 /// The record's name in the directory of its process.
 pub const FILE: &str = "identity.json";
@@ -225,12 +226,7 @@ pub async fn end(survivor: Identity) {
 
 /// The record in `directory`; `None` when there is none, or it names another directory.
 fn read(directory: &Path) -> Option<Identity> {
-    let mut text = Vec::new();
-    File::open(directory.join(FILE))
-        .ok()?
-        .take(SIZE_LIMIT)
-        .read_to_end(&mut text)
-        .ok()?;
+    let text = regular::read(&directory.join(FILE), SIZE_LIMIT).ok()?;
     serde_json::from_slice(&text)
         .ok()
         .filter(|identity: &Identity| {

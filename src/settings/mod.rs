@@ -125,7 +125,7 @@ impl Settings {
         let around = Surroundings::detect();
         let fallback = match file {
             Some(path) => read(path)?,
-            None => match usual_file(&around).map(|path| read(&path)) {
+            None => match usual_file(&around).map(|path| read_usual(&path)) {
                 None => RawSettings::default(),
                 Some(Err(SettingsError::Read { source, .. }))
                     if source.kind() == std::io::ErrorKind::NotFound =>
@@ -140,7 +140,11 @@ impl Settings {
             .clone()
             .or_else(|| fallback.default_user.clone());
         if let Some(user) = named_user {
-            crate::app::account::Account::look_up(&user, None)?;
+            let account = crate::app::account::Account::look_up(&user, None)?;
+            let allowed = flags.allow_root_apps.or(fallback.allow_root_apps);
+            if around.root && allowed != Some(true) {
+                account.is_not_root()?;
+            }
         }
         Self::resolve(flags, fallback, &around)
     }
@@ -212,6 +216,15 @@ fn read(path: &Path) -> Result<RawSettings, SettingsError> {
         source,
     })?;
     RawSettings::from_toml(&text, path)
+}
+
+/// The same of a file that nobody named, and that may be anything.
+fn read_usual(path: &Path) -> Result<RawSettings, SettingsError> {
+    crate::regular::open(path).map_err(|source| SettingsError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    read(path)
 }
 
 /// `/etc/procserver/procserver.toml` as root, else `procserver/procserver.toml` of the configuration home.
