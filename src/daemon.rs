@@ -95,7 +95,7 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     make_directories(&settings)?;
     let _data = Lock::acquire(&settings.data_dir)?;
     let _runtime = Lock::acquire(&settings.runtime_dir)?;
-    cgroup::prepare();
+    cgroup::prepare(&settings.data_dir);
     seal::prepare(&[&settings.data_dir, &settings.runtime_dir]);
     let listeners = settings
         .listen

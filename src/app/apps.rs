@@ -4,6 +4,7 @@ mod boot;
 mod children;
 mod configure;
 mod directory;
+mod former;
 mod requests;
 mod writes;
 

@@ -12,6 +12,7 @@ use super::directories::AppDirs;
 use super::environment;
 use super::formation::{Slot, formation};
 use super::host::Host;
+use crate::install::build;
 use crate::install::release::{self, Release, ReleaseError, ReleaseRecord};
 
 /// A release with all that is needed to start its processes.
@@ -74,6 +75,9 @@ impl Runnable {
         config: Arc<AppConfig>,
     ) -> Result<Self, RunnableError> {
         let (account, mut warnings) = account(host, &config)?;
+        if let Some(account) = &account {
+            warnings.extend(build::follow(dirs, &release.directory, account));
+        }
         let base = base_environment(account.as_ref(), dirs)?;
         let configured = configured_environment(host, &config);
         let environment = environment::layered([&base, &release.dotenv, &configured]);

@@ -48,6 +48,31 @@ pub fn make_directories(dirs: &AppDirs, account: Option<&Account>) -> io::Result
     Ok(())
 }
 
+/// Gives the app's own directories, and its release to its group, to the account that it has now, where they are of another:
+/// its user was made anew with another id. Says so. Blocks.
+#[must_use]
+pub fn follow(dirs: &AppDirs, release: &Path, account: &Account) -> Option<String> {
+    let found = std::fs::symlink_metadata(dirs.storage()).ok()?;
+    let sealed = std::fs::symlink_metadata(release).ok()?;
+    let (uid, gid) = (found.uid(), found.gid());
+    let is_sealed = sealed.uid() == 0 && account.uid != 0;
+    if (uid, gid) == (account.uid, account.gid) && (!is_sealed || sealed.gid() == account.gid) {
+        return None;
+    }
+    let followed = make_directories(dirs, Some(account)).and_then(|()| match is_sealed {
+        true => hand_over(release, Some(account)),
+        false => Ok(()),
+    });
+    let what = format!(
+        "the files of {uid}:{gid} are given to {}:{} ({}), as whom the app runs now",
+        account.uid, account.gid, account.user
+    );
+    Some(match followed {
+        Ok(()) => what,
+        Err(e) => format!("{what}: not all of them could be: {e}"),
+    })
+}
+
 /// The first directory on the way to `path` that `account` cannot pass. Blocks.
 ///
 /// # Errors
@@ -140,15 +165,30 @@ fn instance(dirs: &AppDirs) -> String {
     format!("{}#install", dirs.releases().display())
 }
 
-/// Kills the command of a deploy whose daemon was killed, and all it started. Blocks.
+/// The marker of git, which runs as the daemon: by it the next daemon finds what a killed one left fetching.
+pub(super) fn fetch_instance(dirs: &AppDirs) -> String {
+    format!("{}#fetch", dirs.releases().display())
+}
+
+/// The instances of one app that are no processes of it.
+#[must_use]
+pub fn instances(dirs: &AppDirs) -> [String; 2] {
+    [instance(dirs), fetch_instance(dirs)]
+}
+
+/// Kills the commands of a deploy whose daemon was killed, and all they started: also a git that goes on fetching. The locks
+/// that it leaves are removed by the next deploy. apt-get is left to its end: half of an installation is worse. Blocks.
 pub fn end_remains(dirs: &AppDirs) {
-    stop::kill_remains(&instance(dirs), &Users::of_app(dirs));
+    for instance in instances(dirs) {
+        stop::kill_remains(&instance, &Users::of_app(dirs));
+    }
 }
 
 /// Whether [`end_remains`] would have anything to end. Blocks.
 #[must_use]
 pub fn has_remains(dirs: &AppDirs, marked: &stop::Marked) -> bool {
-    marked.has(&instance(dirs), &Users::of_app(dirs))
+    let users = Users::of_app(dirs);
+    instances(dirs).iter().any(|i| marked.has(i, &users))
 }
 
 async fn run(

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::bounds::{Bounds, StepError, blocking};
+use super::build;
 use super::command::{self, Finished};
 use super::deploy_key;
 use super::failure;
@@ -15,6 +16,7 @@ use super::tree;
 use super::upkeep;
 use crate::app::directories::AppDirs;
 use crate::durable;
+use crate::process::spawn::MARKER;
 use crate::regular;
 
 /// The HEAD of a mirror leads nowhere, so that nothing takes a commit for what is checked out (git-lfs would believe
@@ -219,6 +221,8 @@ impl Mirror {
         program
             .environment
             .insert("GIT_DIR".into(), self.path.display().to_string());
+        let fetch = build::fetch_instance(&self.dirs);
+        program.environment.insert(MARKER.into(), fetch);
         program
     }
 

@@ -4,6 +4,7 @@
 //! instance runs in one. Nothing leaves it by forking, whatever session or environment it gives itself, and
 //! `cgroup.kill` ends all of it at once. No controller is enabled: a group works without any.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -19,7 +20,8 @@ pub(super) struct Cgroup(PathBuf);
 impl Cgroup {
     /// Makes the group of an instance; `None` where there can be none. Blocks.
     pub(super) fn create(instance: &str) -> Option<Self> {
-        let path = parent()?.join(name(instance));
+        let [name, _] = names(instance);
+        let path = parent()?.join(name);
         match fs::create_dir(&path) {
             Ok(()) => Some(Self(path)),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Some(Self(path)),
@@ -32,8 +34,9 @@ impl Cgroup {
 
     /// The group that an instance had below this daemon, if it is still there.
     pub(super) fn left_by(instance: &str) -> Option<Self> {
-        let path = parent()?.join(name(instance));
-        path.is_dir().then_some(Self(path))
+        let parent = parent()?;
+        let mut paths = names(instance).map(|name| parent.join(name)).into_iter();
+        paths.find(|path| path.is_dir()).map(Self)
     }
 
     /// The group of an instance by one of its processes: a daemon that was started elsewhere made it elsewhere.
@@ -43,7 +46,7 @@ impl Cgroup {
         let path = mount.join(within.strip_prefix(root).ok()?);
         let is_own = path
             .file_name()
-            .is_some_and(|n| n == name(instance).as_str());
+            .is_some_and(|n| names(instance).iter().any(|name| n == name.as_str()));
         (is_own && path.is_dir()).then_some(Self(path))
     }
 
@@ -63,16 +66,50 @@ impl Cgroup {
             .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
     }
 
-    /// What lives in it.
+    /// What lives in it, and in the groups that it has made in it.
     pub(super) fn members(&self) -> Vec<u32> {
         let text = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).collect()
+        let own = text.lines().filter_map(|line| line.parse().ok());
+        own.chain(self.inner().iter().flat_map(Self::members))
+            .collect()
     }
 
-    /// Removes an empty group.
+    /// Removes an empty group, and those in it.
     pub(super) fn remove(&self) {
+        self.inner().iter().for_each(Self::remove);
         // It may be gone, or in use by a process that has just been started for the same instance.
         let _ = fs::remove_dir(&self.0);
+    }
+
+    fn inner(&self) -> Vec<Self> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        groups.map(|entry| Self(entry.path())).collect()
+    }
+}
+
+/// Ends what lives in groups that servers on this data directory have made for other instances than these, and removes the
+/// groups. To be called before any is made. Blocks.
+pub fn sweep(instances: &[String]) {
+    let (Some(parent), Some(server)) = (parent(), SERVER.get()) else {
+        return;
+    };
+    let own = format!("procserver-{server}-");
+    let known: HashSet<String> = instances.iter().flat_map(|i| names(i)).collect();
+    for group in Cgroup(parent.to_owned()).inner() {
+        let name = group.0.file_name().unwrap_or_default().to_string_lossy();
+        if !name.starts_with(&own) || known.contains(name.as_ref()) {
+            continue;
+        }
+        if group.is_populated() {
+            log::warn!(
+                "{} is of no instance that is known: what runs in it is ended",
+                group.0.display()
+            );
+            group.kill();
+        }
+        group.remove();
+        // What was killed a moment ago may keep it: the next start finds it again.
     }
 }
 
@@ -85,6 +122,21 @@ pub(super) fn enter(group: &Path) -> io::Result<()> {
 pub(super) fn is_confined(pid: u32) -> bool {
     let owner = fs::metadata(format!("/proc/{pid}")).map(|m| m.uid());
     owner.is_ok_and(|uid| uid != 0 && uid != nix::unistd::geteuid().as_raw())
+}
+
+/// Tells the groups of one data directory from those of others.
+static SERVER: OnceLock<String> = OnceLock::new();
+
+/// The name of an instance's group, and the one that an older server gave it.
+fn names(instance: &str) -> [String; 2] {
+    let old = name(instance);
+    let Some(server) = SERVER.get() else {
+        return [old.clone(), old];
+    };
+    [
+        old.replacen("procserver-", &format!("procserver-{server}-"), 1),
+        old,
+    ]
 }
 
 /// Recognisable for a person, and unique for the instance.
@@ -100,8 +152,11 @@ fn name(instance: &str) -> String {
     format!("procserver-{last}-{hash}")
 }
 
-/// Finds out whether there can be groups, and says so in the log. Blocks.
-pub fn prepare() {
+/// Finds out whether there can be groups, and says so in the log. They are known by the server's data directory. Blocks.
+pub fn prepare(data_dir: &Path) {
+    let real = fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let hash = Sha256::digest(real.as_os_str().as_encoded_bytes());
+    let _first = SERVER.set(hash[..4].iter().map(|byte| format!("{byte:02x}")).collect());
     let _found = parent();
 }
 

@@ -201,6 +201,15 @@ pub fn end_unrecorded(dirs: &AppDirs, marked: &Marked) {
     }
 }
 
+/// The instances below `runtime` (`RUNTIME/apps/NAME`) that have a record. Blocks.
+#[must_use]
+pub fn instances(runtime: &Path) -> Vec<String> {
+    let recorded = recorded(runtime).into_iter();
+    recorded
+        .map(|name| runtime.join(name).to_string_lossy().into_owned())
+        .collect()
+}
+
 /// The names of the instances below `runtime` that have a record.
 fn recorded(runtime: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(runtime).into_iter().flatten().flatten();
@@ -208,6 +217,13 @@ fn recorded(runtime: &Path) -> BTreeSet<String> {
     recorded
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect()
+}
+
+/// Ends all instances of one app below `runtime`, alive or not. Blocks.
+pub fn end_all(runtime: &Path, users: &Users) {
+    for survivor in survivors(runtime, users) {
+        bury(&survivor.directory, &survivor.users());
+    }
 }
 
 /// Kills everything of a survivor that nobody wants, and removes its directory.

@@ -185,7 +185,17 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
     if spec.output == Output::Pipe {
         helper.stderr(Stdio::piped());
     }
-    let mut child = tokio::task::spawn_blocking(move || helper.spawn())
+    let own = cgroup.clone();
+    let start = move || {
+        let started = helper.spawn();
+        if started.is_err()
+            && let Some(cgroup) = own
+        {
+            cgroup.remove();
+        }
+        started
+    };
+    let mut child = tokio::task::spawn_blocking(start)
         .await
         .map_err(|e| SpawnError::Host(io::Error::other(e)))?
         .map_err(SpawnError::Host)?;

@@ -10,6 +10,7 @@ mod crowd;
 mod daemon;
 mod events;
 mod hostile;
+mod leftovers;
 mod neighbours;
 mod output;
 mod processes;

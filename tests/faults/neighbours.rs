@@ -139,8 +139,8 @@ impl Alias {
                 "--no-create-home",
                 Self::NAME,
             ])
-            .status();
-        assert!(made.unwrap().success());
+            .output();
+        assert!(made.unwrap().status.success());
         Self
     }
 }
@@ -165,12 +165,11 @@ fn root_under_another_name_is_refused_in_a_config_file_in_the_api_and_as_default
     let server = Setup::new()
         .config_file("echo.json", &hidden.to_string())
         .start();
-    eventually("it failed", SOON, || {
-        let status = server.status("echo");
-        (status["state"] == "failed").then_some(())
+    eventually("its deploy failed, and says why", SOON, || {
+        let deployments = server.get("/applications/echo/deployments").text();
+        deployments.contains("allow_root_apps").then_some(())
     });
-    let deployments = server.get("/applications/echo/deployments").text();
-    assert!(deployments.contains("allow_root_apps"), "{deployments}");
+    assert_eq!(server.status("echo")["state"], "failed");
     let mut other = hidden;
     other["name"] = "other".into();
     let refused = server.send("POST", "/applications", &other).expect(422);

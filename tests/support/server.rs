@@ -234,6 +234,11 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Sets a flag for the next start.
+    pub(crate) fn set_flag(&mut self, name: &'static str, value: &str) {
+        self.setup.set_flag(name, value);
+    }
+
     /// Starts it again on the same directories, after [`Server::terminate`] or [`Server::kill`].
     pub(crate) fn start_again(&mut self) {
         self.assert_sane_history();

@@ -73,9 +73,13 @@ impl Setup {
 
     /// Sets a flag; the last value of one wins.
     pub(crate) fn flag(mut self, name: &'static str, value: &str) -> Self {
+        self.set_flag(name, value);
+        self
+    }
+
+    pub(crate) fn set_flag(&mut self, name: &'static str, value: &str) {
         self.flags.retain(|(n, _)| *n != name);
         self.flags.push((name, value.to_owned()));
-        self
     }
 
     /// Starts it by these words, which are to become what follows them (`setpriv`, `unshare`).

@@ -7,14 +7,14 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures::future::join_all;
 
-use super::Apps;
+use super::{Apps, former};
 use crate::app::config_dir::{self, Contents};
 use crate::app::directories::AppDirs;
 use crate::app::name::AppName;
 use crate::app::supervisor::{Summarize, remove_files};
 use crate::install::build;
 use crate::process::users::Users;
-use crate::process::{identity, stop};
+use crate::process::{cgroup, identity, stop};
 use crate::supervision::Exit;
 
 /// How long requests wait, at the start of the server, for applications to be known.
@@ -24,6 +24,7 @@ impl Apps {
     /// Reads the config directory and starts what is in it. Requests wait meanwhile.
     pub(super) fn boot(&mut self, ctx: &mut Context<Self>) {
         let (settings, rules) = (self.host.settings.clone(), self.host.rules());
+        let is_first = self.booted.as_ref().is_some_and(|booted| !*booted.borrow());
         let read = actix_rt::task::spawn_blocking(move || {
             let dirs =
                 |name: &AppName| AppDirs::new(&settings.data_dir, &settings.runtime_dir, name);
@@ -34,11 +35,21 @@ impl Apps {
                 .map(|found| found.config.name.clone())
                 .collect();
             // Not one look for each of a thousand apps.
+            former::end(&settings);
             let marked = stop::Marked::look();
             let (removed, strays) = config_dir::orphans(&settings.data_dir, &known);
             let orphans = removed.iter().map(|(name, _)| name).chain(&strays);
             for name in known.iter().chain(orphans) {
                 identity::end_unrecorded(&dirs(name), &marked);
+            }
+            if is_first {
+                let all = known.iter().chain(&strays);
+                let all = all.chain(removed.iter().map(|(name, _)| name)).map(dirs);
+                let instances = all.flat_map(|dirs| {
+                    let processes = identity::instances(dirs.runtime());
+                    processes.into_iter().chain(build::instances(&dirs))
+                });
+                cgroup::sweep(&instances.collect::<Vec<_>>());
             }
             let remaining: HashSet<AppName> = known
                 .iter()

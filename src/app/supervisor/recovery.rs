@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::App;
+use super::{App, AppSpec};
 use crate::app::change::{Work, least_work};
 use crate::app::deployments::Deployments;
 use crate::app::directories::AppDirs;
 use crate::app::journal::Remembered;
 use crate::app::lifecycle::{BatchId, Event, Kind, Lifecycle, Wanted};
-use crate::app::runnable::config_of_before;
+use crate::app::runnable::{account, config_of_before};
 use crate::durable;
 use crate::install::build;
 use crate::install::record::{self, DeploymentRecord};
@@ -26,10 +26,13 @@ struct Found {
     releases: Vec<ReleaseRecord>,
     next_release: u64,
     survivors: Vec<Identity>,
+    /// As whom it runs now.
+    user: Result<Option<u32>, String>,
 }
 
-fn look(dirs: &AppDirs, nothing_remains: bool) -> Found {
-    if !nothing_remains {
+fn look(spec: &AppSpec) -> Found {
+    let dirs = &spec.dirs;
+    if !spec.nothing_remains {
         build::end_remains(dirs);
     }
     // What is half made is of a deploy that was at work: none is, now.
@@ -38,13 +41,33 @@ fn look(dirs: &AppDirs, nothing_remains: bool) -> Found {
     durable::sweep(&dirs.deployments());
     let releases = release::list(dirs);
     let deployments = record::load_all(dirs);
+    let remembered = Remembered::load(&dirs.state());
+    let survivors = identity::survivors(dirs.runtime(), &Users::of_app(dirs));
+    let current = remembered.as_ref().ok().and_then(Option::as_ref);
+    let current = current.and_then(|r| {
+        releases
+            .iter()
+            .find(|release| Some(release.id) == r.current)
+    });
     Found {
-        remembered: Remembered::load(&dirs.state()),
+        user: match survivors.is_empty() {
+            true => Ok(None),
+            false => user_of(spec, current),
+        },
+        remembered,
         next_release: next_release(dirs, &deployments),
         deployments,
         releases,
-        survivors: identity::survivors(dirs.runtime(), &Users::of_app(dirs)),
+        survivors,
     }
+}
+
+/// The user that the current release runs as, as passwd has it now; `None`: whoever the daemon is.
+fn user_of(spec: &AppSpec, current: Option<&ReleaseRecord>) -> Result<Option<u32>, String> {
+    let known = current.and_then(|r| config_of_before(&spec.host, r.document.clone()).ok());
+    let config = known.as_ref().unwrap_or(&spec.config);
+    let (account, _) = account(&spec.host, config).map_err(|e| e.to_string())?;
+    Ok(account.map(|account| account.uid))
 }
 
 /// One more than any release there is a directory, a record or a deployment of: a number is not used again.
@@ -67,9 +90,8 @@ fn next_release(dirs: &AppDirs, deployments: &[DeploymentRecord]) -> u64 {
 impl App {
     /// Looks at what there is and goes on from there. Requests wait meanwhile.
     pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
-        let dirs = self.spec.dirs.clone();
-        let nothing_remains = self.spec.nothing_remains;
-        let found = actix_rt::task::spawn_blocking(move || look(&dirs, nothing_remains));
+        let spec = self.spec.clone();
+        let found = actix_rt::task::spawn_blocking(move || look(&spec));
         ctx.wait(found.into_actor(self).map(|found, app, ctx| match found {
             Ok(found) => {
                 app.take_over(found, ctx);
@@ -119,7 +141,8 @@ impl App {
             &self.journal,
         );
         self.releases = found.releases;
-        let first_batch = self.sort_survivors(found.survivors, remembered.wanted, current, ctx);
+        let survivors = self.of_present_user(found.survivors, found.user);
+        let first_batch = self.sort_survivors(survivors, remembered.wanted, current, ctx);
         self.boot_batch = self.spec.deploy_at_start.then_some(first_batch);
         self.life = Lifecycle::new(remembered.wanted, current, first_batch);
         if is_new {
@@ -140,24 +163,65 @@ impl App {
         }
     }
 
-    /// Keeps those of the newest batch of the current release, ends the others; answers the id of the next batch.
+    /// Which of them run as the user that the app has now: its user may have been removed, or made anew with another id.
+    fn of_present_user(
+        &self,
+        survivors: Vec<Identity>,
+        user: Result<Option<u32>, String>,
+    ) -> Vec<(Identity, bool)> {
+        let own = nix::unistd::geteuid().as_raw();
+        let is_present = |survivor: &Identity| match &user {
+            Ok(user) => survivor.uid.is_none_or(|uid| uid == user.unwrap_or(own)),
+            Err(_) => false,
+        };
+        let sorted: Vec<_> = survivors
+            .into_iter()
+            .map(|s| {
+                let is_present = is_present(&s);
+                (s, is_present)
+            })
+            .collect();
+        if sorted.iter().any(|(_, is_present)| !is_present) {
+            let why = user
+                .err()
+                .unwrap_or_else(|| "its user has another id now".to_owned());
+            log::warn!(
+                "{}: processes that outlived the previous daemon are not taken over: {why}",
+                self.name()
+            );
+        }
+        sorted
+    }
+
+    /// Keeps those of the newest batch of the current release that are of the present user, ends the others; answers the id
+    /// of the next batch.
     fn sort_survivors(
         &mut self,
-        survivors: Vec<Identity>,
+        survivors: Vec<(Identity, bool)>,
         wanted: Wanted,
         current: Option<u64>,
         ctx: &mut Context<Self>,
     ) -> BatchId {
-        let of_current = |s: &&Identity| Some(s.release) == current && wanted == Wanted::Running;
-        let batch = survivors.iter().filter(of_current).map(|s| s.batch).max();
+        let of_current = |(s, is_present): &&(Identity, bool)| {
+            *is_present && Some(s.release) == current && wanted == Wanted::Running
+        };
+        let batch = survivors
+            .iter()
+            .filter(of_current)
+            .map(|(s, _)| s.batch)
+            .max();
         let next = survivors
             .iter()
-            .map(|s| s.batch)
+            .map(|(s, _)| s.batch)
             .max()
             .map_or(1, |last| last + 1);
         let (kept, foreign): (Vec<_>, Vec<_>) = survivors
             .into_iter()
-            .partition(|s| of_current(&s) && Some(s.batch) == batch);
+            .partition(|s| of_current(&s) && Some(s.0.batch) == batch);
+        let without_user = |sorted: Vec<(Identity, bool)>| -> Vec<Identity> {
+            sorted.into_iter().map(|(survivor, _)| survivor).collect()
+        };
+        let (kept, foreign) = (without_user(kept), without_user(foreign));
         if !kept.is_empty() {
             log::info!(
                 "{}: {} processes outlived the previous daemon and are taken over",
