@@ -230,6 +230,7 @@ fn what_is_too_deep_is_moved_up_under_a_name_that_is_tried_once() {
     let top = open_directory(parent.as_fd(), c"1").unwrap();
     let mut lifted = Lifted::default();
     while lifted.empty(&top, &top, 0).unwrap() {}
-    assert_eq!(lifted.0, 301);
+    // One more when the name that is taken was still there.
+    assert!((300..=301).contains(&lifted.0), "{}", lifted.0);
     assert!(entries(&top).unwrap().is_empty());
 }
