@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 use procserver::cli::usage::Usage;
-use procserver::cli::{self, Cli};
+use procserver::cli::{self, Cli, tips};
 use procserver::process::exec;
 
 fn main() -> ExitCode {
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|word| word == exec::VERB) && words.next().is_none() {
         exec::run();
     }
-    match cli::run(Cli::parse().command) {
+    let parsed = Cli::try_parse().unwrap_or_else(|error| refused(&error));
+    match cli::run(parsed.command) {
         Ok(code) => code,
         // `procserver logs a | head`: the reader has what it wanted.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -28,6 +30,20 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Says what is wrong with the command line, and for a verb of another tool what it is called here.
+fn refused(error: &clap::Error) -> ! {
+    let word = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    // Nothing is left to tell when stderr is closed.
+    let _ = error.print();
+    if let Some(tip) = word.and_then(tips::instead_of) {
+        let _ = writeln!(io::stderr(), "\n  tip: here it is {tip}");
+    }
+    std::process::exit(error.exit_code())
 }
 
 /// The error with its causes, each said once: some errors have their cause's text in their own.

@@ -33,3 +33,4 @@ mod static_files;
 mod supervision;
 mod tickets;
 mod tunnels;
+mod verbs;

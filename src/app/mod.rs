@@ -1,7 +1,7 @@
 //! The application: its document, its Procfile, its environment, and the two actors that own it.
 //!
 //! Pure: `change`, `config` and the `document*` files, `merge_patch`, `procfile`, `dotenv`, `environment`, `formation`, `lifecycle`, `name`,
-//! `status`. Actors: [`apps::Apps`], the dynamic supervisor of all [`supervisor::App`]s. The other files are parts of
+//! `secrets`, `status`. Actors: [`apps::Apps`], the dynamic supervisor of all [`supervisor::App`]s. The other files are parts of
 //! an App's state.
 
 pub mod account;
@@ -29,5 +29,6 @@ pub mod procfile;
 pub mod publisher;
 pub(crate) mod repository_url;
 pub mod runnable;
+pub mod secrets;
 pub mod status;
 pub mod supervisor;

@@ -13,7 +13,7 @@ use super::output::{Output, cell};
 #[command(after_help = "Examples:
   procserver apps
   procserver apps --json
-  procserver apps --server http://nas.local --token \"$TOKEN\"")]
+  procserver apps --server http://nas.local --token-file ~/.nas-token")]
 pub struct AppsArgs {
     /// How to reach the server.
     #[command(flatten)]

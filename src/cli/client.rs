@@ -10,6 +10,7 @@ use clap::Args;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
+use super::input;
 use super::problem::Problem;
 use super::unix_connector::UnixConnector;
 use crate::settings::Settings;
@@ -41,9 +42,41 @@ pub struct ClientArgs {
         help_heading = "Connection"
     )]
     pub token: Option<String>,
+    /// File with the token: on a command line, every user of the machine can read it
+    #[arg(
+        long,
+        env = "PROCSERVER_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "token",
+        help_heading = "Connection"
+    )]
+    pub token_file: Option<String>,
     /// Print JSON and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+impl ClientArgs {
+    /// With the token that is in `--token-file`; one on the command line gets a note.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn with_token_of_file(&self) -> anyhow::Result<Self> {
+        let mut args = self.clone();
+        if let Some(file) = &args.token_file {
+            args.token = Some(input::value("the token", file)?.trim().to_owned());
+        } else if args.token.is_some() && std::env::args().any(|word| is_token_option(&word)) {
+            input::warn(
+                "every user of this machine can read a token on the command line. Safer: --token-file FILE, or the \
+                 variable PROCSERVER_TOKEN",
+            );
+        }
+        Ok(args)
+    }
+}
+
+fn is_token_option(word: &str) -> bool {
+    word == "--token" || word.starts_with("--token=")
 }
 
 /// Where the server is.

@@ -3,25 +3,32 @@
 use std::process::ExitCode;
 
 use awc::http::Method;
-use clap::Args;
-use serde_json::{Map, Value};
+use clap::{ArgGroup, Args};
 
-use super::client::{Call, Client, ClientArgs};
+use super::client::{Call, Client, ClientArgs, ClientError};
+use super::create_document;
 use super::deploy::{self, WaitArgs};
-use super::document::{Document, pair, put, quantity};
+use super::document::{Document, pair, quantity};
+use super::input;
 use super::output::Output;
 use super::usage::Usage;
 use crate::app::name::AppName;
 
 /// Arguments of `create`.
 #[derive(Args, Debug, Default)]
-#[command(after_help = "Examples:
+#[command(
+    group = ArgGroup::new("source").args(["repo", "repo_file"]),
+    after_help = "Examples:
   procserver create blog.json                  a document, JSON or JSON5; - reads standard input
   procserver create blog --repo https://git.example/blog.git
   procserver create blog --repo git@git.example:blog.git --branch main \\
     --domain '^blog\\.' --install 'bundle install' --package ruby-bundler \\
-    --scale web=2 --env RAILS_ENV=production
-  procserver create blog.json --no-wait --json")]
+    --scale web=2 --env RAILS_ENV=production --env-file secrets.env
+  procserver create blog --repo-file url.txt   for a URL with a token: nobody can read it in the list of processes
+  procserver create site --repo https://git.example/site.git --static public --spa
+  procserver create blog --repo https://git.example/blog.git --set health_check.timeout=2s
+  procserver create blog.json --no-wait --json"
+)]
 pub struct CreateArgs {
     /// A file with the application's document, or with --repo the application's name
     #[arg(value_name = "FILE|NAME")]
@@ -29,45 +36,84 @@ pub struct CreateArgs {
     /// Where the code is: a URL that git clones from
     #[arg(long, value_name = "URL")]
     pub repo: Option<String>,
+    /// File with the URL, - for standard input: for a URL with a token in it
+    #[arg(long, value_name = "FILE")]
+    pub repo_file: Option<String>,
     /// The code's branch [default: master, else the repository's own default]
-    #[arg(long, requires = "repo", group = "reference")]
+    #[arg(long, requires = "source", group = "reference")]
     pub branch: Option<String>,
     /// A tag instead of a branch
-    #[arg(long, requires = "repo", group = "reference")]
+    #[arg(long, requires = "source", group = "reference")]
     pub tag: Option<String>,
     /// A commit instead of a branch
-    #[arg(long, requires = "repo", group = "reference")]
+    #[arg(long, requires = "source", group = "reference")]
     pub commit: Option<String>,
     /// Regular expression of hosts that reach the application; may be repeated
-    #[arg(long, requires = "repo", value_name = "REGEX")]
+    #[arg(long, requires = "source", value_name = "REGEX")]
     pub domain: Vec<String>,
     /// Command that prepares the code; may be repeated
-    #[arg(long, requires = "repo", value_name = "COMMAND")]
+    #[arg(long, requires = "source", value_name = "COMMAND")]
     pub install: Vec<String>,
     /// Debian package that must be installed; may be repeated
-    #[arg(long, requires = "repo", value_name = "NAME")]
+    #[arg(long, requires = "source", value_name = "NAME")]
     pub package: Vec<String>,
     /// How many processes of a type; may be repeated
-    #[arg(long, requires = "repo", value_name = "TYPE=N", value_parser = quantity)]
+    #[arg(long, requires = "source", value_name = "TYPE=N", value_parser = quantity)]
     pub scale: Vec<(String, u32)>,
-    /// Environment variable; may be repeated
-    #[arg(long, requires = "repo", value_name = "NAME=VALUE", value_parser = pair)]
+    /// Environment variable, the value - is read from standard input; may be repeated
+    #[arg(long, requires = "source", value_name = "NAME=VALUE", value_parser = pair)]
     pub env: Vec<(String, String)>,
+    /// File with environment variables, written as .env is; - reads standard input
+    #[arg(long, requires = "source", value_name = "FILE")]
+    pub env_file: Option<String>,
     /// User to run as [default: the server's]
-    #[arg(long, requires = "repo")]
+    #[arg(long, requires = "source")]
     pub user: Option<String>,
     /// Group to run as [default: the user's]
-    #[arg(long, requires = "repo")]
+    #[arg(long, requires = "source")]
     pub group: Option<String>,
     /// A port of the application's own
-    #[arg(long, requires = "repo")]
+    #[arg(long, requires = "source")]
     pub port: Option<u16>,
     /// Do not answer under /NAME/
-    #[arg(long, requires = "repo")]
+    #[arg(long, requires = "source")]
     pub no_path: bool,
+    /// Leave /NAME in the path that the application gets
+    #[arg(long, requires = "source")]
+    pub no_strip_path: bool,
     /// Path that answers 2xx once the application is ready [default: a TCP connect is enough]
-    #[arg(long, requires = "repo", value_name = "PATH")]
+    #[arg(long, requires = "source", value_name = "PATH")]
     pub health_path: Option<String>,
+    /// How long a process may take to get ready, as in 90s [default: 60s]
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub boot_timeout: Option<String>,
+    /// Signal that ends a process [default: SIGTERM]
+    #[arg(long, requires = "source", value_name = "SIGNAL")]
+    pub stop_signal: Option<String>,
+    /// How long it may take to end, as in 30s [default: 10s]
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub stop_timeout: Option<String>,
+    /// Directory of the checkout whose files are answered without the application
+    #[arg(long = "static", requires = "source", value_name = "DIR")]
+    pub static_dir: Option<String>,
+    /// Path under which they appear [default: /]
+    #[arg(long, requires = "static_dir", value_name = "PATH")]
+    pub static_prefix: Option<String>,
+    /// Answer paths that are no file with index.html, as a single-page application needs it
+    #[arg(long, requires = "static_dir")]
+    pub spa: bool,
+    /// Cache-Control of those files, but for HTML
+    #[arg(long, requires = "static_dir", value_name = "TEXT")]
+    pub cache_control: Option<String>,
+    /// rolling (the old release serves until the new one is ready) or recreate
+    #[arg(long, requires = "source", value_name = "STRATEGY")]
+    pub strategy: Option<String>,
+    /// How many releases stay on disk [default: 5]
+    #[arg(long, requires = "source", value_name = "N")]
+    pub keep_releases: Option<u32>,
+    /// Any other field, as with the verb set; may be repeated
+    #[arg(long = "set", requires = "source", value_name = "KEY=VALUE", value_parser = pair)]
+    pub fields: Vec<(String, String)>,
     /// Whether to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
@@ -80,20 +126,55 @@ pub struct CreateArgs {
 ///
 /// # Errors
 /// What is wrong with the document, what the API refuses, and a deployment that fails.
-pub async fn run(args: &CreateArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
-    let document = document(args)?;
+pub async fn run(
+    mut args: CreateArgs,
+    client: &Client,
+    out: &mut Output,
+) -> anyhow::Result<ExitCode> {
+    let document = document(&mut args)?;
     let call = Call::new(Method::POST, "/applications").body(document.text);
-    deploy::run(&document.name, call, args.wait, client, out).await
+    let created = deploy::run(&document.name, call, args.wait, client, out).await;
+    created.map_err(|error| {
+        let taken = match error.downcast_ref() {
+            Some(ClientError::Refused(problem)) if problem.status == 409 => {
+                Some(exists(&args, document.name.as_str(), &problem.to_string()))
+            }
+            _ => None,
+        };
+        match taken {
+            Some(told) => error.context(told),
+            None => error,
+        }
+    })
 }
 
-fn document(args: &CreateArgs) -> anyhow::Result<Document> {
-    if args.repo.is_some() {
+/// What to do about an application that is there already.
+fn exists(args: &CreateArgs, name: &str, refusal: &str) -> String {
+    let replace = match source(args) {
+        Some(_) => format!(
+            "procserver show {name} > {name}.json, edit it, and: procserver update {name}.json"
+        ),
+        None => format!("procserver update {}", args.target),
+    };
+    format!(
+        "{refusal}\n  to correct where its code is: procserver set {name} repo.url=URL\n  to replace its document: \
+         {replace}\n  to deploy it again as it is: procserver redeploy {name}"
+    )
+}
+
+/// Which of the two says where the code is.
+fn source(args: &CreateArgs) -> Option<&String> {
+    args.repo.as_ref().or(args.repo_file.as_ref())
+}
+
+fn document(args: &mut CreateArgs) -> anyhow::Result<Document> {
+    if source(args).is_some() {
         let name = AppName::parse(&args.target).map_err(|error| Usage(error.to_string()))?;
-        let text = from_flags(args).to_string();
+        let text = create_document::from_flags(args)?.to_string();
         return Ok(Document { name, text });
     }
     // A name without --repo is the likelier slip than a file that is not there.
-    if args.target != "-" && !std::path::Path::new(&args.target).exists() {
+    if args.target != input::STDIN && !std::path::Path::new(&args.target).exists() {
         let text = format!(
             "there is no file {0}: name a file with the application's document, or say where its code is: \
              procserver create {0} --repo URL",
@@ -104,106 +185,42 @@ fn document(args: &CreateArgs) -> anyhow::Result<Document> {
     Ok(Document::read(&args.target)?)
 }
 
-/// The document that the flags describe; the API checks it.
-fn from_flags(args: &CreateArgs) -> Value {
-    let text = |text: &Option<String>| text.clone().map(Value::from);
-    let list = |list: &[String]| (!list.is_empty()).then(|| Value::from(list.to_vec()));
-    let mut document = Map::new();
-    let mut set = |path, value| put(&mut document, path, value);
-    set(["", "name"], Some(Value::from(args.target.clone())));
-    set(["repo", "url"], text(&args.repo));
-    set(["repo", "branch"], text(&args.branch));
-    set(["repo", "tag"], text(&args.tag));
-    set(["repo", "commit"], text(&args.commit));
-    set(["", "packages"], list(&args.package));
-    set(["", "user"], text(&args.user));
-    set(["", "group"], text(&args.group));
-    set(["", "domain"], list(&args.domain));
-    set(["", "install"], list(&args.install));
-    for (process_type, number) in &args.scale {
-        set(["scale", process_type], Some(Value::from(*number)));
-    }
-    for (name, value) in &args.env {
-        set(["env", name], Some(Value::from(value.clone())));
-    }
-    set(["", "port"], args.port.map(Value::from));
-    set(["", "path"], args.no_path.then(|| Value::from(false)));
-    set(["health_check", "path"], text(&args.health_path));
-    Value::Object(document)
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-    use serde_json::json;
-
     use super::*;
-    use crate::cli::{Cli, Command};
-
-    fn parse(words: &[&str]) -> Result<CreateArgs, clap::Error> {
-        let all = ["procserver", "create"].iter().chain(words);
-        Cli::try_parse_from(all).map(|cli| match cli.command {
-            Command::Create(args) => *args,
-            other => panic!("{other:?}"),
-        })
-    }
-
-    #[test]
-    fn flags_become_the_document() {
-        let words = [
-            "blog",
-            "--repo",
-            "https://x",
-            "--branch",
-            "main",
-            "--domain",
-            "^blog",
-            "--install",
-            "a",
-            "--install",
-            "b",
-            "--package",
-            "git",
-            "--scale",
-            "web=2",
-            "--env",
-            "A=1=2",
-            "--port",
-            "9000",
-            "--no-path",
-            "--health-path",
-            "/up",
-        ];
-        let expected = json!({"name": "blog", "repo": {"url": "https://x", "branch": "main"},
-            "packages": ["git"], "domain": ["^blog"], "install": ["a", "b"], "scale": {"web": 2},
-            "env": {"A": "1=2"}, "port": 9000, "path": false, "health_check": {"path": "/up"}});
-        assert_eq!(from_flags(&parse(&words).unwrap()), expected);
-    }
-
-    #[test]
-    fn what_was_not_said_is_not_sent() {
-        let args = parse(&["blog", "--repo", "https://x"]).unwrap();
-        assert_eq!(
-            from_flags(&args),
-            json!({"name": "blog", "repo": {"url": "https://x"}})
-        );
-    }
+    use crate::cli::create_document::tests::parse;
 
     #[test]
     fn flags_that_need_each_other_are_asked_for() {
         assert!(parse(&["blog", "--scale", "web=2"]).is_err());
+        assert!(parse(&["blog", "--repo", "x", "--repo-file", "y"]).is_err());
         assert!(parse(&["blog", "--repo", "x", "--branch", "a", "--tag", "b"]).is_err());
         assert!(parse(&["blog", "--repo", "x", "--scale", "web"]).is_err());
+        assert!(parse(&["blog", "--repo", "x", "--spa"]).is_err());
+        assert!(parse(&["blog", "--repo-file", "x", "--scale", "web=1"]).is_ok());
     }
 
     #[test]
     fn a_name_without_a_repository_is_a_usage_error_with_a_way_out() {
-        let error = document(&parse(&["no-such-file"]).unwrap()).unwrap_err();
+        let error = document(&mut parse(&["no-such-file"]).unwrap()).unwrap_err();
         assert!(
             error.is::<Usage>() && error.to_string().contains("--repo URL"),
             "{error}"
         );
-        let error = document(&parse(&["Bad Name", "--repo", "x"]).unwrap()).unwrap_err();
+        let error = document(&mut parse(&["Bad Name", "--repo", "x"]).unwrap()).unwrap_err();
         assert!(error.is::<Usage>(), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_told_with_what_to_do() {
+        let told = exists(&parse(&["blog", "--repo", "x"]).unwrap(), "blog", "taken.");
+        for part in [
+            "taken.",
+            "procserver set blog repo.url=",
+            "procserver update blog.json",
+            "redeploy blog",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What all deploying verbs do: send the call, follow the deployment, show its steps, tell how it ended.
 
-use std::fmt;
+use std::cell::Cell;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -8,17 +9,22 @@ use awc::http::Method;
 use clap::Args;
 use serde_json::Value;
 
+use super::changes;
 use super::client::{Answer, Call, Client, ClientError};
-use super::output::{Output, seconds};
+use super::deploy_failed::DeployFailed;
+use super::output::{Output, cell, seconds};
 use super::progress::Progress;
 use crate::app::name::AppName;
-use crate::install::record::{DeploymentRecord, DeploymentState, Failure};
+use crate::install::record::{DeploymentRecord, DeploymentState};
 
 /// How often the record is looked at.
 const EVERY: Duration = Duration::from_millis(50);
 
 /// How long an answer may be waited for: less than proxies between us and the server commonly allow.
 const PATIENCE: Duration = Duration::from_secs(50);
+
+/// The exit code of a program that SIGINT ended, as shells tell it.
+const INTERRUPTED: u8 = 130;
 
 /// Whether to wait.
 #[derive(Args, Clone, Copy, Debug, Default)]
@@ -40,53 +46,8 @@ impl WaitArgs {
     }
 }
 
-/// A deployment that did not do what it was for.
-#[derive(Debug)]
-pub struct DeployFailed {
-    name: AppName,
-    state: DeploymentState,
-    failure: Option<Failure>,
-}
-
-impl std::error::Error for DeployFailed {}
-
-impl fmt::Display for DeployFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.name;
-        match self.state {
-            DeploymentState::Superseded => {
-                return write!(
-                    f,
-                    "the deploy of {name} never began: a newer one took its place"
-                );
-            }
-            DeploymentState::Cancelled => return write!(f, "the deploy of {name} was cancelled"),
-            DeploymentState::Interrupted => {
-                return write!(
-                    f,
-                    "the server ended during the deploy of {name}: try \"procserver redeploy {name}\""
-                );
-            }
-            _ => {}
-        }
-        let Some(failure) = &self.failure else {
-            return write!(
-                f,
-                "the deploy of {name} failed: see \"procserver logs {name} --install\""
-            );
-        };
-        write!(f, "the deploy of {name} failed in the step {failure}")?;
-        for line in &failure.log_tail {
-            write!(f, "\n  | {line}")?;
-        }
-        if let Some(hint) = &failure.hint {
-            write!(f, "\nhint: {hint}")?;
-        }
-        write!(f, "\nall of it: procserver logs {name} --install")
-    }
-}
-
-/// Sends `call`, which deploys the app `name`, and follows it to its end unless `wait` says not to.
+/// Sends `call`, which deploys the app `name`, and follows it to its end unless `wait` says not to. Ctrl-C ends the
+/// waiting, not the deployment, and says so.
 ///
 /// # Errors
 /// What the API refuses, and [`DeployFailed`].
@@ -97,16 +58,88 @@ pub async fn run(
     client: &Client,
     out: &mut Output,
 ) -> anyhow::Result<ExitCode> {
+    attended(name, call, wait, &[], client, out).await
+}
+
+/// Changes the document of `name` by a merge patch, waits until that is done, and says what has changed.
+///
+/// # Errors
+/// As [`run`].
+pub async fn change(
+    name: &AppName,
+    patch: &Value,
+    wait: WaitArgs,
+    client: &Client,
+    out: &mut Output,
+) -> anyhow::Result<ExitCode> {
+    let path = format!("/applications/{name}");
+    let document: Value = client.get(&path).await?;
+    let changes = changes::told(&document, patch);
+    let call = Call::new(Method::PATCH, path).body(patch.to_string());
+    attended(name, wait.patient(call), wait, &changes, client, out).await
+}
+
+async fn attended(
+    name: &AppName,
+    call: Call,
+    wait: WaitArgs,
+    changes: &[String],
+    client: &Client,
+    out: &mut Output,
+) -> anyhow::Result<ExitCode> {
+    let underway = Underway::default();
+    tokio::select! {
+        done = carry_out(name, call, wait, changes, &underway, client, out) => done,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            Ok(left_alone(name, underway.deployment.get()))
+        }
+    }
+}
+
+/// What is known of a deployment while it is waited for.
+#[derive(Debug, Default)]
+pub struct Underway {
+    deployment: Cell<Option<u64>>,
+}
+
+/// As [`run`], and nothing but the end of the deployment ends it.
+///
+/// # Errors
+/// As [`run`].
+pub async fn carry_out(
+    name: &AppName,
+    call: Call,
+    wait: WaitArgs,
+    changes: &[String],
+    underway: &Underway,
+    client: &Client,
+    out: &mut Output,
+) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    let answer = client
-        .send(&call)
-        .await
-        .map_err(|error| waited_for(name, error))?;
-    let deployment = answer.location.as_deref().and_then(deployment_path);
-    let Some(path) = deployment.filter(|_| !wait.no_wait) else {
-        return accepted(name, &answer, out);
+    let mut progress = Progress::default();
+    let (before, sent) = if call.wait.is_some() {
+        let before = Before::of(name, client).await;
+        let watching = watch(name, &before, &mut progress, underway, client, out);
+        let sent = tokio::select! {
+            biased;
+            sent = client.send(&call) => sent,
+            never = watching => never?,
+        };
+        (before, sent)
+    } else {
+        (Before::default(), client.send(&call).await)
     };
-    let record = follow(path, client, out).await?;
+    progress.clear(out)?;
+    let answer = sent.map_err(|error| waited_for(name, error))?;
+    let answered = answer.json();
+    let deployment = deployment_path(name, &answer, &answered).filter(|_| !wait.no_wait);
+    let Some(path) = deployment else {
+        accepted(name, &answer, changes, out)?;
+        return warned(&answered, out);
+    };
+    underway.deployment.set(number(&path));
+    let record = follow(&path, &mut progress, client, out).await?;
     if out.is_json() {
         out.json(&serde_json::to_value(&record)?)?;
     }
@@ -120,24 +153,87 @@ pub async fn run(
     }
     if !out.is_json() {
         let time = seconds(begun.elapsed().as_secs_f64());
-        out.line(&format!("{name}: {} in {time}", described(&record)))?;
+        let was = before.told(record.release);
+        out.line(&format!("{name}: {}{was} in {time}", described(&record)))?;
+        for change in changes {
+            out.line(&format!("  {change}"))?;
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    warned(&answered, out)
 }
 
-/// Changes the document of `name` by a merge patch and waits until that is done.
-///
-/// # Errors
-/// As [`run`].
-pub async fn change(
+/// How things were before the call.
+#[derive(Debug, Default)]
+struct Before {
+    deployment: Option<u64>,
+    release: Option<u64>,
+}
+
+impl Before {
+    /// Nothing where it cannot be had: the call itself will say why.
+    async fn of(name: &AppName, client: &Client) -> Self {
+        let status: Value = client
+            .get(&format!("/applications/{name}/status"))
+            .await
+            .unwrap_or_default();
+        Self {
+            deployment: status["deployment"].as_u64(),
+            release: status["release"].as_u64(),
+        }
+    }
+
+    fn told(&self, now: Option<u64>) -> String {
+        match self.release {
+            Some(before) if now.is_some_and(|now| now != before) => {
+                format!(" (was release {before})")
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// Shows the steps of the deployment that follows those of `before`, while the answer to a call is waited for.
+async fn watch<T>(
     name: &AppName,
-    patch: &Value,
-    wait: WaitArgs,
+    before: &Before,
+    progress: &mut Progress,
+    underway: &Underway,
     client: &Client,
     out: &mut Output,
-) -> anyhow::Result<ExitCode> {
-    let call = Call::new(Method::PATCH, format!("/applications/{name}")).body(patch.to_string());
-    run(name, wait.patient(call), wait, client, out).await
+) -> io::Result<T> {
+    let next = before.deployment.unwrap_or(0) + 1;
+    let path = format!("/applications/{name}/deployments/{next}");
+    loop {
+        if let Ok(record) = client.get::<DeploymentRecord>(&path).await {
+            underway.deployment.set(Some(next));
+            progress.update(&record, out)?;
+        }
+        actix_rt::time::sleep(EVERY).await;
+    }
+}
+
+/// Says that what was begun goes on; as of a program that SIGINT ended.
+fn left_alone(name: &AppName, deployment: Option<u64>) -> ExitCode {
+    let text = match deployment {
+        Some(id) => format!(
+            "\ndeployment {id} of {name} goes on: \"procserver deployment {name} {id}\" shows it, \
+             \"procserver cancel {name} {id}\" ends it"
+        ),
+        None => format!("\nwhat was asked of {name} goes on: \"procserver ps {name}\" shows it"),
+    };
+    // Nothing is left to tell when stderr is closed.
+    let _ = writeln!(io::stderr(), "{text}");
+    ExitCode::from(INTERRUPTED)
+}
+
+/// What the server warns of in its answer.
+fn warned(answer: &Value, out: &mut Output) -> anyhow::Result<ExitCode> {
+    let warnings = answer["warnings"].as_array();
+    for warning in warnings.into_iter().flatten().filter(|_| !out.is_json()) {
+        let text = format!("warning: {}", cell(warning));
+        writeln!(io::stderr(), "{text}")?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Looks at the record until it is over, showing each step.
@@ -146,10 +242,10 @@ pub async fn change(
 /// What the API refuses, and those of the output.
 pub async fn follow(
     path: &str,
+    progress: &mut Progress,
     client: &Client,
     out: &mut Output,
 ) -> anyhow::Result<DeploymentRecord> {
-    let mut progress = Progress::default();
     loop {
         let record: DeploymentRecord = match client.get(path).await {
             Ok(record) => record,
@@ -179,8 +275,18 @@ fn waited_for(name: &AppName, error: ClientError) -> anyhow::Error {
     }
 }
 
+/// The path of the deployment that an answer names.
+fn deployment_path(name: &AppName, answer: &Answer, answered: &Value) -> Option<String> {
+    let located = answer.location.as_deref().and_then(path_of_deployment);
+    let told = || {
+        let id = answered["deployment"].as_u64()?;
+        Some(format!("/applications/{name}/deployments/{id}"))
+    };
+    located.map(str::to_owned).or_else(told)
+}
+
 /// The path of a `Location` that names a deployment: only paths of the API are followed, never another host.
-fn deployment_path(location: &str) -> Option<&str> {
+fn path_of_deployment(location: &str) -> Option<&str> {
     let path = match location.split_once("://") {
         Some((_, rest)) => &rest[rest.find('/')?..],
         None => location,
@@ -188,8 +294,18 @@ fn deployment_path(location: &str) -> Option<&str> {
     (path.starts_with("/applications/") && path.contains("/deployments/")).then_some(path)
 }
 
+/// The number of the deployment at `path`.
+fn number(path: &str) -> Option<u64> {
+    path.rsplit('/').next()?.parse().ok()
+}
+
 /// Says that it was accepted, or was so already.
-fn accepted(name: &AppName, answer: &Answer, out: &mut Output) -> anyhow::Result<ExitCode> {
+fn accepted(
+    name: &AppName,
+    answer: &Answer,
+    changes: &[String],
+    out: &mut Output,
+) -> io::Result<()> {
     if out.is_json() {
         out.json(&answer.json())?;
     } else if answer.status == 202 {
@@ -203,8 +319,11 @@ fn accepted(name: &AppName, answer: &Answer, out: &mut Output) -> anyhow::Result
             .and_then(Value::as_str)
             .map(str::to_owned);
         out.line(&format!("{name}: {}", state.as_deref().unwrap_or("done")))?;
+        for change in changes {
+            out.line(&format!("  {change}"))?;
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn described(record: &DeploymentRecord) -> String {
@@ -220,45 +339,18 @@ fn described(record: &DeploymentRecord) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::install::record::Step;
 
     #[test]
     fn only_deployments_of_the_same_server_are_followed() {
         assert_eq!(
-            deployment_path("/applications/a/deployments/1"),
+            path_of_deployment("/applications/a/deployments/1"),
             Some("/applications/a/deployments/1")
         );
         assert_eq!(
-            deployment_path("http://h:1/applications/a/deployments/1"),
+            path_of_deployment("http://h:1/applications/a/deployments/1"),
             Some("/applications/a/deployments/1")
         );
-        assert_eq!(deployment_path("/applications/a"), None);
-        assert_eq!(deployment_path("http://h"), None);
-    }
-
-    #[test]
-    fn a_failure_tells_step_reason_last_lines_and_hint() {
-        let failed = DeployFailed {
-            name: AppName::parse("a").unwrap(),
-            state: DeploymentState::Failed,
-            failure: Some(Failure {
-                step: Step::Install,
-                reason: "\"make\" ended with exit code 2".into(),
-                exit_code: Some(2),
-                signal: None,
-                log_tail: vec!["no rule".into()],
-                hint: Some("add a Makefile".into()),
-            }),
-        };
-        let text = failed.to_string();
-        for part in [
-            "a failed",
-            "install: \"make\"",
-            "  | no rule",
-            "hint: add",
-            "logs a --install",
-        ] {
-            assert!(text.contains(part), "{part}: {text}");
-        }
+        assert_eq!(path_of_deployment("/applications/a"), None);
+        assert_eq!(path_of_deployment("http://h"), None);
     }
 }

@@ -6,15 +6,21 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod apps;
+pub mod cancel;
+pub mod changes;
 pub mod check;
 pub mod client;
 pub mod create;
+mod create_document;
 pub mod demo;
 pub mod demo_web;
 pub mod deploy;
+pub mod deploy_failed;
+pub mod deployments;
 pub mod document;
 pub mod env;
 pub mod events;
+pub mod input;
 pub mod key;
 pub mod logs;
 pub mod output;
@@ -34,6 +40,7 @@ pub mod show;
 pub mod start;
 pub mod stop;
 pub mod terminal;
+pub mod tips;
 pub mod unix_connector;
 pub mod update;
 pub mod usage;
@@ -55,8 +62,9 @@ use usage::Usage;
   procserver serve                             run the server
   procserver create blog --repo https://git.example/blog.git
   procserver logs blog -f
+  procserver deployment blog                   why the last deploy failed
 
-Exit codes: 0 done, 1 failed, 2 wrong usage. Each verb has its own --help with examples.")]
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 no longer waited for (Ctrl-C). Each verb has its own --help with examples.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -76,32 +84,50 @@ pub enum Command {
   procserver check ~/blog --json")]
     Check(check::CheckArgs),
     /// List the applications
+    #[command(aliases = ["ls", "list", "apps:list"])]
     Apps(apps::AppsArgs),
     /// Add an application and deploy it
+    #[command(aliases = ["add", "new", "apps:create"])]
     Create(Box<create::CreateArgs>),
     /// Print an application's document
+    #[command(aliases = ["info", "apps:info"])]
     Show(show::ShowArgs),
     /// Replace an application's document and deploy it
     Update(update::UpdateArgs),
     /// Change fields of an application's document, with the least work that takes
     Set(set::SetArgs),
     /// Show or change an application's environment variables
+    #[command(aliases = ["config", "config:set", "config:get", "config:show", "env:set"])]
     Env(env::EnvArgs),
-    /// Change how many processes of a type run
+    /// Show or change how many processes of a type run
+    #[command(aliases = ["ps:scale"])]
     Scale(scale::ScaleArgs),
     /// Stop an application and remove it with its code, logs and storage
+    #[command(aliases = ["remove", "delete", "destroy", "apps:destroy", "apps:delete"])]
     Rm(rm::RmArgs),
     /// Start a stopped application
+    #[command(aliases = ["ps:start"])]
     Start(start::StartArgs),
     /// Stop an application until it is started again
+    #[command(aliases = ["ps:stop"])]
     Stop(stop::StopArgs),
     /// Replace the processes by new ones of the same release
+    #[command(aliases = ["ps:restart"])]
     Restart(restart::RestartArgs),
     /// Fetch the code anew, install and start it
+    #[command(aliases = ["upgrade", "rebuild", "ps:rebuild"])]
     Redeploy(redeploy::RedeployArgs),
     /// Go back to a kept release
+    #[command(aliases = ["releases:rollback"])]
     Rollback(rollback::RollbackArgs),
+    /// List what was deployed, and what failed
+    Deployments(deployments::DeploymentsArgs),
+    /// Show one deployment: its steps, and why it failed
+    Deployment(deployments::DeploymentArgs),
+    /// End a deployment that waits or is at work
+    Cancel(cancel::CancelArgs),
     /// Show an application's processes
+    #[command(aliases = ["ps:report", "processes"])]
     Ps(ps::PsArgs),
     /// Print the public key by which an application's repository is reached over ssh
     Key(key::KeyArgs),
@@ -110,6 +136,7 @@ pub enum Command {
     /// Say which application would answer a URL, and why
     Route(route::RouteArgs),
     /// Show what an application or its installation printed
+    #[command(aliases = ["log", "tail"])]
     Logs(logs::LogsArgs),
     /// Show what happens as it happens
     Events(events::EventsArgs),
@@ -134,10 +161,16 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(&args),
         Command::Apps(a) => with(&a.client, async |c, o| apps::run(c, o).await),
-        Command::Create(a) => with(&a.client, async |c, o| create::run(&a, c, o).await),
+        Command::Create(a) => {
+            let client = a.client.clone();
+            with(&client, async |c, o| create::run(*a, c, o).await)
+        }
         Command::Show(a) => with(&a.client, async |c, o| show::run(&a, c, o).await),
         Command::Update(a) => with(&a.client, async |c, o| update::run(&a, c, o).await),
-        Command::Set(a) => with(&a.client, async |c, o| set::run(&a, c, o).await),
+        Command::Set(a) => {
+            let a = a.settled()?;
+            with(&a.client, async |c, o| set::run(&a, c, o).await)
+        }
         Command::Env(a) => {
             let a = a.settled()?;
             with(&a.client, async |c, o| env::run(&a, c, o).await)
@@ -149,6 +182,9 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Restart(a) => with(&a.client, async |c, o| restart::run(&a, c, o).await),
         Command::Redeploy(a) => with(&a.client, async |c, o| redeploy::run(&a, c, o).await),
         Command::Rollback(a) => with(&a.client, async |c, o| rollback::run(&a, c, o).await),
+        Command::Deployments(a) => with(&a.client, async |c, o| deployments::list(&a, c, o).await),
+        Command::Deployment(a) => with(&a.client, async |c, o| deployments::show(&a, c, o).await),
+        Command::Cancel(a) => with(&a.client, async |c, o| cancel::run(&a, c, o).await),
         Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
         Command::Key(a) => with(&a.client, async |c, o| key::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
@@ -164,7 +200,8 @@ fn with(
     verb: impl AsyncFnOnce(&Client, &mut Output) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
     actix_rt::System::new().block_on(async {
-        let client = Client::new(args).map_err(|error| Usage(error.to_string()))?;
+        let client =
+            Client::new(&args.with_token_of_file()?).map_err(|error| Usage(error.to_string()))?;
         verb(&client, &mut Output::stdout(args.json)).await
     })
 }

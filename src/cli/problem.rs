@@ -66,7 +66,7 @@ impl fmt::Display for Problem {
         }
         if self.status == 401 {
             f.write_str(
-                "\n  pass --token TOKEN or set PROCSERVER_TOKEN; the token is in the file \"token\" of the server's \
+                "\n  pass --token-file FILE or set PROCSERVER_TOKEN; the token is in the file \"token\" of the server's \
                  data directory (/var/lib/procserver/token)",
             )?;
         }

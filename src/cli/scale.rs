@@ -1,5 +1,6 @@
-//! `procserver scale`: change how many processes of a type run.
+//! `procserver scale`: show or change how many processes of a type run.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -14,6 +15,7 @@ use crate::app::name::AppName;
 /// Arguments of `scale`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
+  procserver scale blog                    show them
   procserver scale blog web=2
   procserver scale blog web=4 worker=0     those that stay run on untouched
   procserver scale blog web=2 --no-wait --json")]
@@ -22,7 +24,7 @@ pub struct ScaleArgs {
     #[arg(value_parser = AppName::parse)]
     pub name: AppName,
     /// How many processes of a type
-    #[arg(required = true, value_name = "TYPE=N", value_parser = quantity)]
+    #[arg(value_name = "TYPE=N", value_parser = quantity)]
     pub types: Vec<(String, u32)>,
     /// Whether to wait.
     #[command(flatten)]
@@ -32,11 +34,14 @@ pub struct ScaleArgs {
     pub client: ClientArgs,
 }
 
-/// Changes the scale and waits until it is so.
+/// Shows the formation, or changes it and waits until it is so.
 ///
 /// # Errors
 /// What the API refuses, and added processes that do not get ready.
 pub async fn run(args: &ScaleArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
+    if args.types.is_empty() {
+        return show(&args.name, client, out).await;
+    }
     let types = args.types.iter().cloned();
     let types: Map<_, _> = types
         .map(|(name, count)| (name, Value::from(count)))
@@ -49,4 +54,62 @@ pub async fn run(args: &ScaleArgs, client: &Client, out: &mut Output) -> anyhow:
         out,
     )
     .await
+}
+
+async fn show(name: &AppName, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
+    let path = format!("/applications/{name}");
+    let document: Value = client.get(&path).await?;
+    let status: Value = client.get(&format!("{path}/status")).await?;
+    let formation = formation(&document, &status);
+    if out.is_json() {
+        let counts = formation
+            .into_iter()
+            .map(|(name, wanted, _)| (name, Value::from(wanted)));
+        out.json(&Value::Object(counts.collect()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (process_type, wanted, ready) in formation {
+        out.line(&format!("{process_type}={wanted} ({ready} ready)"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Each type with how many processes of it are wanted, and how many are ready. What the document does not name runs in
+/// as many as there are.
+fn formation(document: &Value, status: &Value) -> Vec<(String, u64, u64)> {
+    let mut types: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let release = &status["release"];
+    let processes = status["processes"].as_array().into_iter().flatten();
+    for process in processes.filter(|process| process["release"] == *release) {
+        let entry = types
+            .entry(process["type"].as_str().unwrap_or("?"))
+            .or_default();
+        entry.0 += 1;
+        entry.1 += u64::from(process["state"] == "ready");
+    }
+    for (name, wanted) in document["scale"].as_object().into_iter().flatten() {
+        types.entry(name).or_default().0 = wanted.as_u64().unwrap_or(0);
+    }
+    let types = types.into_iter();
+    types
+        .map(|(name, (wanted, ready))| (name.to_owned(), wanted, ready))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_formation_is_what_the_document_says_and_what_runs() {
+        let document = json!({"scale": {"worker": 0, "web": 3}});
+        let process = |kind: &str, state: &str, release: u64| json!({"type": kind, "state": state, "release": release});
+        let status = json!({"release": 2, "processes": [process("web", "ready", 2), process("web", "starting", 2),
+            process("web", "ready", 1), process("clock", "ready", 2)]});
+        let expected = [("clock", 1, 1), ("web", 3, 1), ("worker", 0, 0)];
+        assert_eq!(
+            formation(&document, &status),
+            expected.map(|(name, wanted, ready)| (name.to_owned(), wanted, ready))
+        );
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::client::{Client, ClientArgs};
 use super::deploy::{self, WaitArgs};
 use super::document::pair;
+use super::input;
 use super::output::Output;
 use crate::app::name::AppName;
 
@@ -17,12 +18,13 @@ use crate::app::name::AppName;
   procserver set blog repo.branch=main             fields within fields by dots
   procserver set blog port=9000 strategy=recreate  several at once
   procserver set blog 'domain=[\"^blog\\\\.\"]'         JSON where it is a list or an object
-  procserver set blog port=null --json             null: back to the default")]
+  procserver set blog port=null --json             null: back to the default
+  procserver set blog repo.url=- < url.txt         a value from standard input: for a URL with a token in it")]
 pub struct SetArgs {
     /// The application
     #[arg(value_parser = AppName::parse)]
     pub name: AppName,
-    /// A field and its new value
+    /// A field and its new value; - reads it from standard input
     #[arg(required = true, value_name = "KEY=VALUE", value_parser = pair)]
     pub fields: Vec<(String, String)>,
     /// Whether to wait.
@@ -33,6 +35,24 @@ pub struct SetArgs {
     pub client: ClientArgs,
 }
 
+impl SetArgs {
+    /// With what standard input says.
+    ///
+    /// # Errors
+    /// It says nothing, or two fields ask for it.
+    pub fn settled(mut self) -> anyhow::Result<Self> {
+        let name = &self.name;
+        for (field, value) in &self.fields {
+            let safer = format!("procserver set {name} {field}=- < FILE");
+            input::note_on_url(value, &safer)
+                .iter()
+                .for_each(|note| input::warn(note));
+        }
+        input::fill(&mut self.fields)?;
+        Ok(self)
+    }
+}
+
 /// Changes the document and follows what that takes.
 ///
 /// # Errors
@@ -41,17 +61,27 @@ pub async fn run(args: &SetArgs, client: &Client, out: &mut Output) -> anyhow::R
     deploy::change(&args.name, &patch(&args.fields), args.wait, client, out).await
 }
 
-/// The merge patch that the fields describe. A value that is JSON is taken so, anything else is text.
+/// The merge patch that the fields describe.
 fn patch(fields: &[(String, String)]) -> Value {
     let mut patch = Value::Object(Map::new());
-    for (path, value) in fields {
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value.as_str()));
-        put(&mut patch, path, value);
+    for (path, text) in fields {
+        put(&mut patch, path, value(path, text));
     }
     patch
 }
 
-fn put(at: &mut Value, path: &str, value: Value) {
+/// What `text` means at `path`: JSON is taken so, anything else is text, and so is every variable but for `null`, which
+/// removes it.
+pub(super) fn value(path: &str, text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(Value::Number(_) | Value::Bool(_)) if path.starts_with("env.") => Value::from(text),
+        Ok(value) => value,
+        Err(_) => Value::from(text),
+    }
+}
+
+/// Puts `value` at the dotted `path`.
+pub(super) fn put(at: &mut Value, path: &str, value: Value) {
     if !at.is_object() {
         *at = Value::Object(Map::new());
     }
@@ -76,11 +106,14 @@ mod tests {
             "port=9000",
             "path=false",
             "user=null",
+            "env.PIN=0123",
+            "env.N=8",
+            "env.OLD=null",
             r#"domain=["^a"]"#,
         ];
         let fields: Vec<_> = words.iter().map(|word| pair(word).unwrap()).collect();
         let expected = json!({"repo": {"branch": "main", "url": "https://x/y?a=b"}, "port": 9000,
-            "path": false, "user": null, "domain": ["^a"]});
+            "path": false, "user": null, "env": {"PIN": "0123", "N": "8", "OLD": null}, "domain": ["^a"]});
         assert_eq!(patch(&fields), expected);
     }
 }

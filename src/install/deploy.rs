@@ -19,6 +19,7 @@ use super::source::Source;
 use super::{build, manifest, packages, plan, room, twins};
 use crate::app::directories::AppDirs;
 use crate::app::procfile::Procfile;
+use crate::app::secrets;
 use crate::logs::log::Append;
 use crate::supervision::failpoint;
 
@@ -48,7 +49,8 @@ impl Deploy {
         parent: Recipient<InstallProgress>,
         cancel: watch::Receiver<bool>,
     ) -> Self {
-        let mask = Mask::new(Remote::parse(&spec.config.repo.url).secrets());
+        let mask = Mask::new(Remote::parse(&spec.config.repo.url).secrets())
+            .and(secrets::of_environment(&spec.configured_env));
         Self {
             journal: Journal::new(log, spec.deployment, mask),
             spec,

@@ -129,16 +129,13 @@ impl Mask {
 
 fn replace(line: &[u8], secret: &[u8]) -> Vec<u8> {
     let mut result = Vec::with_capacity(line.len());
-    let mut rest = line;
-    while !rest.is_empty() {
-        if let Some(after) = rest.strip_prefix(secret) {
-            result.extend_from_slice(STARS);
-            rest = after;
-        } else {
-            result.push(rest[0]);
-            rest = &rest[1..];
-        }
+    let mut copied = 0;
+    for at in memchr::memmem::find_iter(line, secret) {
+        result.extend_from_slice(&line[copied..at]);
+        result.extend_from_slice(STARS);
+        copied = at + secret.len();
     }
+    result.extend_from_slice(&line[copied..]);
     result
 }
 

@@ -6,6 +6,8 @@ use actix::prelude::*;
 
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{BatchId, Cause, Event, OpId};
+use crate::app::secrets;
+use crate::install::lines::Mask;
 use crate::install::record::{Failure, Step};
 use crate::logs::log::{Chunk, Log, Query, Read};
 use crate::logs::record::Stream;
@@ -63,9 +65,13 @@ impl App {
         let (mut failure, process) = explained(&cause, batch, known);
         let release = batch.map(|b| b.runnable.id());
         let log = self.log.clone();
+        let server_wide = &self.spec.host.settings.env;
+        let env = server_wide.iter().chain(&self.spec.config.env);
+        let mask = Mask::new(secrets::of_environment(env));
         async move {
             if let Some(process) = process {
-                failure.log_tail = last_lines(&log, &process, release, TAIL).await;
+                let lines = last_lines(&log, &process, release, TAIL).await;
+                failure.log_tail = lines.iter().map(|line| mask.text(line)).collect();
             }
             failure
         }

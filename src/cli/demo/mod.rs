@@ -22,7 +22,7 @@ pub mod steps;
 pub mod visits;
 
 use super::client::{Call, Client, ClientArgs};
-use super::deploy::{self, WaitArgs};
+use super::deploy::{self, Underway, WaitArgs};
 use super::output::Output;
 use crate::app::name::AppName;
 use scratch::Scratch;
@@ -156,7 +156,8 @@ async fn deploy(
     let name = AppName::parse(NAME)?;
     let call = Call::new(Method::POST, "/applications").body(document.to_string());
     let begun = Instant::now();
-    deploy::run(&name, call, WaitArgs::default(), client, steps.output()).await?;
+    let (wait, underway) = (WaitArgs::default(), Underway::default());
+    deploy::carry_out(&name, call, wait, &[], &underway, client, steps.output()).await?;
     steps.note("deploy", begun.elapsed());
     Ok(())
 }
@@ -289,6 +290,7 @@ fn client_args(url: String, token: &str) -> ClientArgs {
     ClientArgs {
         server: Some(url),
         token: Some(token.to_owned()),
+        token_file: None,
         json: false,
     }
 }

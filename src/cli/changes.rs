@@ -1,0 +1,96 @@
+//! What a merge patch changes in a document, as lines for people (pure). Values that may be secret are not shown.
+
+use serde_json::Value;
+
+use crate::app::secrets;
+
+/// A longer value is not shown: it would hide the rest.
+const LONGEST: usize = 60;
+
+/// A line for each field of `patch` that makes a difference to `document`.
+#[must_use]
+pub fn told(document: &Value, patch: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    let fields = patch.as_object().into_iter().flatten();
+    for (name, value) in fields {
+        if name == "env" && value.is_object() {
+            lines.extend(variables(&document["env"], value));
+        } else {
+            compare(name, &document[name.as_str()], value, &mut lines);
+        }
+    }
+    lines
+}
+
+fn compare(path: &str, old: &Value, new: &Value, lines: &mut Vec<String>) {
+    if let Value::Object(fields) = new {
+        for (name, value) in fields {
+            compare(&format!("{path}.{name}"), &old[name.as_str()], value, lines);
+        }
+    } else if old != new {
+        lines.push(format!(
+            "{path}: {} -> {}",
+            shown(path, old),
+            shown(path, new)
+        ));
+    }
+}
+
+/// Variables by name only: many are secret.
+fn variables(old: &Value, patch: &Value) -> Vec<String> {
+    let changed = |is_set: bool| {
+        let fields = patch.as_object().into_iter().flatten();
+        let names: Vec<_> = fields
+            .filter(|(name, value)| old[name.as_str()] != **value && value.is_null() != is_set)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        names.join(", ")
+    };
+    [("set", changed(true)), ("removed", changed(false))]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("env: {names} {what}"))
+        .collect()
+}
+
+fn shown(path: &str, value: &Value) -> String {
+    let text = match value {
+        Value::Null => return "(default)".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match secrets::password_in_url(&text) {
+        Some(secret) => text.replacen(secret, "***", 1),
+        None if secrets::is_secret(path, &text) || text.chars().count() > LONGEST => "…".to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_field_that_differs_is_a_line_without_secrets() {
+        let document = json!({"repo": {"url": "https://tok@h/x", "branch": "main"}, "scale": {"web": 1},
+            "env": {"A": "1", "OLD": "x"}, "port": 9000});
+        let patch = json!({"repo": {"url": "https://newer@h/x", "branch": "dev"}, "scale": {"web": 2, "worker": 1},
+            "env": {"A": "1", "B": "secret", "OLD": null, "NEVER": null}, "port": null, "path": false});
+        assert_eq!(
+            told(&document, &patch),
+            [
+                "repo.url: https://***@h/x -> https://***@h/x",
+                "repo.branch: main -> dev",
+                "scale.web: 1 -> 2",
+                "scale.worker: (default) -> 1",
+                "env: B set",
+                "env: OLD removed",
+                "port: 9000 -> (default)",
+                "path: (default) -> false",
+            ]
+        );
+        assert!(told(&document, &json!({"port": 9000})).is_empty());
+    }
+}

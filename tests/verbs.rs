@@ -1,0 +1,231 @@
+//! The command line where it asks for secrets, is interrupted, or is given words of other tools.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::support::command::{Finished, finish, procserver};
+use crate::support::fixture::{document, web_repo, with};
+use crate::support::server::Server;
+use crate::support::setup::world_readable_directory;
+use crate::support::wait::eventually;
+
+fn socket(server: &Server) -> String {
+    format!("unix:{}", server.socket().display())
+}
+
+#[track_caller]
+fn run(server: &Server, arguments: &[&str]) -> Finished {
+    finish(
+        procserver()
+            .args(arguments)
+            .env("PROCSERVER_URL", socket(server)),
+    )
+}
+
+/// Runs a verb with `input` as its standard input.
+#[track_caller]
+fn fed(server: &Server, arguments: &[&str], input: &str) -> Finished {
+    let file = world_readable_directory();
+    let path = file.path().join("input");
+    std::fs::File::create(&path)
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let mut command = procserver();
+    command
+        .args(arguments)
+        .env("PROCSERVER_URL", socket(server));
+    finish(command.stdin(std::fs::File::open(path).unwrap()))
+}
+
+#[test]
+fn secrets_come_from_standard_input_and_files_and_are_noted_on_the_command_line() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let create = ["create", "echo", "--repo-file", "-", "--env", "A=1"];
+    fed(&server, &create, &format!("{}\n", repo.url())).success();
+    let set = fed(&server, &["env", "echo", "API_TOKEN=-"], "hunter22\n");
+    assert!(!set.stderr.contains("note:"), "{set:?}");
+    assert!(set.success().contains("env: API_TOKEN set"));
+    let file = repo.path().join("more.env");
+    std::fs::write(&file, "B='two words'\n").unwrap();
+    run(&server, &["env", "echo", "--file", file.to_str().unwrap()]).success();
+    let expected = json!({"A": "1", "API_TOKEN": "hunter22", "B": "two words"});
+    assert_eq!(server.get("/applications/echo").json()["env"], expected);
+    let shown = run(&server, &["config:get", "echo", "API_TOKEN"]).success();
+    assert_eq!(shown, "hunter22\n");
+
+    let typed = run(&server, &["env", "echo", "API_TOKEN=in-the-open"]);
+    assert!(typed.stderr.contains("note: ") && typed.stderr.contains("NAME=-"));
+    assert!(!typed.stderr.contains("in-the-open"), "{typed:?}");
+    let url = "http://tok3n@127.0.0.1:1/x.git";
+    let set = run(
+        &server,
+        &["set", "echo", &format!("repo.url={url}"), "--no-wait"],
+    );
+    assert!(set.stderr.contains("repo.url=- < FILE"), "{set:?}");
+    fed(
+        &server,
+        &["set", "echo", "repo.url=-", "--no-wait"],
+        &repo.url(),
+    )
+    .success();
+    assert_eq!(
+        server.get("/applications/echo").json()["repo"]["url"],
+        repo.url()
+    );
+}
+
+#[test]
+fn a_token_may_be_in_a_file() {
+    let server = Server::start();
+    let directory = world_readable_directory();
+    let file = directory.path().join("token");
+    std::fs::write(&file, server.token() + "\n").unwrap();
+    let mut command = procserver();
+    command
+        .args(["apps", "--server", &server.url(), "--token-file"])
+        .arg(&file);
+    let finished = finish(&mut command);
+    assert_eq!(finished.stderr, "", "{finished:?}");
+    finished.success();
+    let mut command = procserver();
+    command.args([
+        "apps",
+        "--server",
+        &server.url(),
+        "--token",
+        &server.token(),
+    ]);
+    let finished = finish(&mut command);
+    assert!(finished.stderr.contains("--token-file"), "{finished:?}");
+    finished.success();
+}
+
+#[test]
+fn a_failed_deployment_is_listed_shown_and_does_not_tell_the_secrets_of_its_environment() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let secrets = json!({"env": {"API_TOKEN": "hunter22", "RAILS_ENV": "production"},
+        "install": ["echo with $API_TOKEN in $RAILS_ENV; exit 3"]});
+    let file = repo.path().join("echo.json");
+    std::fs::write(&file, with(document("echo", &repo), secrets).to_string()).unwrap();
+    let failed = run(&server, &["create", file.to_str().unwrap()]);
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    assert!(
+        failed.stderr.contains("| with *** in production"),
+        "{failed:?}"
+    );
+    let listed = run(&server, &["deployments", "echo"]).success();
+    assert!(
+        listed.contains("failed") && listed.contains("exit code 3"),
+        "{listed}"
+    );
+    let shown = run(&server, &["deployment", "echo"]).success();
+    assert!(
+        shown.contains("deployment 1 failed") && shown.contains("with ***"),
+        "{shown}"
+    );
+    let record: Value =
+        serde_json::from_str(&run(&server, &["deployment", "echo", "1", "--json"]).success())
+            .unwrap();
+    assert_eq!(record["failure"]["exit_code"], 3);
+    let log = run(&server, &["logs", "echo", "--install"]).success();
+    assert!(
+        log.contains("with ***") && !log.contains("hunter22"),
+        "{log}"
+    );
+
+    let again = run(&server, &["create", file.to_str().unwrap()]);
+    assert_eq!(again.code, Some(1), "{again:?}");
+    for part in ["set echo repo.url=", "procserver update"] {
+        assert!(again.stderr.contains(part), "{part}: {again:?}");
+    }
+}
+
+#[test]
+fn what_has_changed_is_told_and_a_scale_alone_is_shown() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    let said = run(&server, &["env", "echo", "A=1"]).success();
+    for part in [
+        "start",
+        "echo: release 2 at",
+        "(was release 1)",
+        "env: A set",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let said = run(&server, &["scale", "echo", "web=2"]).success();
+    assert!(said.contains("scale.web: (default) -> 2"), "{said}");
+    let said = run(&server, &["ps:scale", "echo"]).success();
+    assert!(said.contains("web=2 (2 ready)"), "{said}");
+    let said = run(&server, &["rollback", "echo"]).success();
+    assert!(
+        said.contains("echo: release 1 at") && said.contains("(was release 2)"),
+        "{said}"
+    );
+    let said = run(&server, &["set", "echo", "keep_releases=3"]).success();
+    assert!(said.contains("keep_releases: (default) -> 3"), "{said}");
+}
+
+#[test]
+fn ctrl_c_leaves_the_deploy_at_work_and_cancel_ends_it() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let slow = with(document("echo", &repo), json!({"install": ["sleep 600"]}));
+    let file = repo.path().join("echo.json");
+    std::fs::write(&file, slow.to_string()).unwrap();
+    let waiting = procserver()
+        .args(["create", file.to_str().unwrap()])
+        .env("PROCSERVER_URL", socket(&server))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let record = || server.get("/applications/echo/deployments/1");
+    eventually("it installs", Duration::from_secs(60), || {
+        let steps = record().json()["steps"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        steps
+            .iter()
+            .any(|step| step["step"] == "install")
+            .then_some(())
+    });
+    kill(Pid::from_raw(waiting.id().cast_signed()), Signal::SIGINT).unwrap();
+    let left = waiting.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&left.stderr);
+    assert_eq!(left.status.code(), Some(130), "{told}");
+    assert!(
+        told.contains("goes on") && told.contains("procserver cancel echo 1"),
+        "{told}"
+    );
+    assert_eq!(record().json()["state"], "running");
+
+    let said = run(&server, &["cancel", "echo"]).success();
+    assert!(said.contains("deployment 1 was cancelled"), "{said}");
+    assert_eq!(record().json()["state"], "cancelled");
+    let again = run(&server, &["cancel", "echo", "1"]);
+    assert!(
+        again.code == Some(1) && again.stderr.contains("over already"),
+        "{again:?}"
+    );
+}
+
+#[test]
+fn words_of_other_tools_are_understood_or_answered_with_the_word_here() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    assert!(run(&server, &["ls"]).success().contains("echo"));
+    run(&server, &["destroy", "echo", "--yes"]).success();
+    let unknown = run(&server, &["config:unset", "echo", "A"]);
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
+    assert!(
+        unknown.stderr.contains("procserver env NAME -VARIABLE"),
+        "{unknown:?}"
+    );
+}
