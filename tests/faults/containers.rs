@@ -5,8 +5,10 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use super::{deploy, lines};
+use crate::support::fixture::{document, web_repo, with};
 use crate::support::machine::{is_root, send_signal, skip};
 use crate::support::server::Server;
 use crate::support::setup::Setup;
@@ -112,4 +114,23 @@ fn a_limit_of_the_size_of_files_costs_lines_but_not_the_server() {
         server.log().contains("dropping lines").then_some(())
     });
     server.visit("/echo/").expect(200);
+}
+
+#[test]
+fn what_protects_the_server_is_not_passed_on_to_applications_and_builds() {
+    let script = "umask 077; echo 321 > /proc/self/oom_score_adj; exec \"$@\"";
+    let server = Setup::new()
+        .launched_by(&["sh", "-c", script, "sh"])
+        .start();
+    let repo = web_repo("1");
+    let install = json!({ "install": ["echo $(cat /proc/self/oom_score_adj) $(umask) > VERSION"] });
+    server.deploy(&with(document("echo", &repo), install));
+    assert_eq!(
+        server.visit("/echo/").expect(200).json()["version"],
+        "0 0022"
+    );
+    let pid = server.ready_pid("echo", "web.1");
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+    assert_eq!(read("oom_score_adj"), "0\n");
+    assert!(read("status").contains("Umask:\t0022\n"));
 }
