@@ -229,7 +229,6 @@ fn nothing_outside_of_the_directory_can_be_had() {
         "/link.txt",
         "/etc/passwd",
         "/etc/",
-        "/inside.css",
         "/.hidden",
         "/%2ehidden",
         "/%2Ehidden",
@@ -347,4 +346,63 @@ fn a_file_of_many_megabytes_arrives_whole_and_connections_are_kept() {
     let last = "GET /site/small.txt HTTP/1.0\r\n\r\n";
     let answers = raw(&server, &format!("{small}{small}{last}"));
     assert_eq!(answers.matches("\r\n\r\nsmall").count(), 3, "{answers}");
+}
+
+#[test]
+fn a_site_has_its_own_page_for_what_is_missing_and_the_world_knows_where_it_is_well_known() {
+    let server = Server::start();
+    let files = [
+        ("public/index.html", "<h1>home</h1>"),
+        ("public/404.html", "<h1>nothing here</h1>"),
+        ("public/.well-known/security.txt", "Contact: a"),
+        ("public/notes.md", "# notes"),
+        ("public/feed.ics", "BEGIN:VCALENDAR"),
+        ("public/a.css", "body {}"),
+    ];
+    let repo = Repo::new(&files);
+    symlink("a.css", repo.path().join("public/same.css")).unwrap();
+    symlink("../secret", repo.path().join("public/outside.css")).unwrap();
+    repo.commit(&[("secret", "TOP SECRET")]);
+    let site = json!({ "static": { "dir": "public", "cache_control": "public, max-age=3600" },
+        "domain": ["^site\\.test$"] });
+    server.deploy(&with(document("site", &repo), site));
+    let tag = get(&server, "/404.html", &[]).expect(200);
+    let conditions = [
+        ("If-None-Match", tag.header("etag").unwrap()),
+        ("Range", "bytes=0-1"),
+    ];
+    for fields in [&[][..], &conditions] {
+        let missing = get(&server, "/none", fields).expect(404);
+        assert_eq!(missing.text(), "<h1>nothing here</h1>");
+        assert_eq!(missing.header("content-length"), Some("21"));
+    }
+    let known = get(&server, "/.well-known/security.txt", &[]).expect(200);
+    assert_eq!(known.text(), "Contact: a");
+    assert_eq!(get(&server, "/same.css", &[]).expect(200).text(), "body {}");
+    assert!(
+        !get(&server, "/outside.css", &[])
+            .expect(404)
+            .text()
+            .contains("SECRET")
+    );
+    for (path, media_type) in [
+        ("/notes.md", "text/markdown; charset=utf-8"),
+        ("/feed.ics", "text/calendar; charset=utf-8"),
+    ] {
+        let answer = get(&server, path, &[]).expect(200);
+        assert_eq!(answer.header("content-type"), Some(media_type));
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=3600"));
+    }
+    let page = get(&server, "/", &[]).expect(200);
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+
+    let navigation = [("Accept", "text/html")];
+    get(&server, "/deep/link", &navigation).expect(404);
+    let spa = json!({ "static": { "spa": true } });
+    server
+        .send_and_wait("PATCH", "/applications/site", &spa)
+        .expect(200);
+    let page = get(&server, "/deep/link", &navigation).expect(200);
+    assert_eq!(page.text(), "<h1>home</h1>");
+    get(&server, "/deep/link.js", &[("Accept", "*/*")]).expect(404);
 }

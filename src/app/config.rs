@@ -110,6 +110,10 @@ pub struct StaticFiles {
     pub dir: String,
     /// Path prefix under which it appears.
     pub prefix: String,
+    /// Who navigates to what is no file gets `index.html`.
+    pub spa: bool,
+    /// `Cache-Control` of all but HTML.
+    pub cache_control: Option<String>,
 }
 
 /// `strategy` of the document.

@@ -194,16 +194,22 @@ fn read_stop(walk: &mut Walk, top: &Object<'_>) -> StopPolicy {
 }
 
 fn read_static(walk: &mut Walk, top: &Object<'_>) -> Option<StaticFiles> {
-    let files = walk.child(top, "static", &["dir", "prefix"])?;
+    let files = walk.child(top, "static", &["dir", "prefix", "spa", "cache_control"])?;
+    let dir = match files.get("dir") {
+        None => Some("public".to_owned()),
+        Some(_) => walk.text(&files, "dir", rules_of::relative_directory),
+    };
+    let prefix = match files.get("prefix") {
+        None => Some("/".to_owned()),
+        Some(_) => walk.text(&files, "prefix", rules_of::path_prefix),
+    };
+    let spa = walk.flag(&files, "spa", false);
+    let cache_control = walk.text(&files, "cache_control", rules_of::field_value);
     Some(StaticFiles {
-        dir: match files.get("dir") {
-            None => "public".to_owned(),
-            Some(_) => walk.text(&files, "dir", rules_of::relative_directory)?,
-        },
-        prefix: match files.get("prefix") {
-            None => "/".to_owned(),
-            Some(_) => walk.text(&files, "prefix", rules_of::path_prefix)?,
-        },
+        dir: dir?,
+        prefix: prefix?,
+        spa,
+        cache_control,
     })
 }
 
@@ -295,7 +301,7 @@ mod tests {
             "port": 0,
             "health_check": {"path": "up", "interval": 5, "timeout": "soon"},
             "stop": {"signal": "SIGKILL", "timeout": "2 days"},
-            "static": {"dir": "../etc"},
+            "static": {"dir": "../etc", "spa": 1, "cache_control": "a\r\nSet-Cookie: b"},
             "strategy": "blue-green",
             "keep_releases": 0,
         });
@@ -326,6 +332,8 @@ mod tests {
             "/stop/signal",
             "/stop/timeout",
             "/static/dir",
+            "/static/spa",
+            "/static/cache_control",
             "/strategy",
             "/keep_releases",
         ];

@@ -301,6 +301,17 @@ pub(super) fn path_prefix(text: &str) -> Result<String, String> {
     })
 }
 
+/// The value of a field of responses.
+pub(super) fn field_value(text: &str) -> Result<String, String> {
+    let is_value = |b: u8| b == b' ' || b.is_ascii_graphic();
+    if text.trim().is_empty() || text.len() > 200 || !text.bytes().all(is_value) {
+        return Err(
+            "must be the value of a response field, such as \"public, max-age=3600\"".to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
 /// Enough of a hostile text to recognise it.
 fn shown(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()

@@ -369,6 +369,8 @@ impl App {
                     root: directory.to_owned(),
                     dir: files.dir.clone(),
                     prefix: files.prefix.clone(),
+                    spa: files.spa,
+                    cache_control: files.cache_control.clone(),
                 })
             }),
             availability: self.availability(serving),

@@ -12,6 +12,7 @@ use actix_http::{HttpService, KeepAlive};
 use actix_service::{Service, ServiceFactory, map_config};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentEncoding, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, web};
@@ -97,24 +98,43 @@ async fn one_range(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let range = request.headers().get(header::RANGE);
     let several = range.is_some_and(|value| value.as_bytes().contains(&b','));
-    if several || range.is_some() && is_empty(&request) {
+    if is(&request, |opened| opened.not_found) {
+        // Of a page that is not what was asked for nobody has a copy or wants a part.
+        for name in CONDITIONS {
+            request.headers_mut().remove(name);
+        }
+    } else if several || range.is_some() && is(&request, is_empty) {
         request.headers_mut().remove(header::RANGE);
     }
     next.call(request).await
 }
 
-/// Whether the file that is asked for is empty.
-fn is_empty(request: &ServiceRequest) -> bool {
+/// What asks for less than the whole.
+const CONDITIONS: [header::HeaderName; 6] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
+fn is_empty(opened: &Opened) -> bool {
+    opened.file.metadata().is_ok_and(|m| m.len() == 0)
+}
+
+/// Whether this holds for the file that is asked for.
+fn is(request: &ServiceRequest, holds: impl FnOnce(&Opened) -> bool) -> bool {
     let Some(pending) = request.request().conn_data::<Pending>() else {
         return false;
     };
     let answer = pending.take();
-    let empty = match &answer {
-        Some(Answer::File(opened)) => opened.file.metadata().is_ok_and(|m| m.len() == 0),
+    let found = match &answer {
+        Some(Answer::File(opened)) => holds(opened),
         _ => false,
     };
     pending.set(answer);
-    empty
+    found
 }
 
 async fn answer(request: HttpRequest) -> Result<HttpResponse, Infallible> {
@@ -129,7 +149,13 @@ async fn answer(request: HttpRequest) -> Result<HttpResponse, Infallible> {
 }
 
 fn file(opened: Opened, request: &HttpRequest) -> HttpResponse<BoxBody> {
-    let Opened { file, name, coding } = opened;
+    let Opened {
+        file,
+        name,
+        coding,
+        not_found,
+        cache_control,
+    } = opened;
     let Ok(named) = NamedFile::from_file(file, name) else {
         return HttpResponse::NotFound().finish();
     };
@@ -143,7 +169,27 @@ fn file(opened: Opened, request: &HttpRequest) -> HttpResponse<BoxBody> {
     let mut response = named.into_response(request);
     // Also where no coded file lies beside it: the next release may have one.
     let vary = HeaderValue::from_static("Accept-Encoding");
-    response.headers_mut().insert(header::VARY, vary);
+    let fields = response.headers_mut();
+    fields.insert(header::VARY, vary);
+    let media_type = fields
+        .get(header::CONTENT_TYPE)
+        .and_then(|t| t.to_str().ok());
+    let is_html = media_type.is_some_and(|t| t.starts_with("text/html"));
+    if let Some(text) = media_type.filter(|t| t.starts_with("text/") && !t.contains("charset")) {
+        let text = HeaderValue::from_str(&format!("{text}; charset=utf-8"));
+        if let Ok(text) = text {
+            fields.insert(header::CONTENT_TYPE, text);
+        }
+    }
+    // A page names the files that go with it: it must be the newest when they may be kept for long.
+    let cache_control =
+        cache_control.map(|text| if is_html { "no-cache".to_owned() } else { text });
+    if let Some(Ok(value)) = cache_control.map(HeaderValue::try_from) {
+        fields.insert(header::CACHE_CONTROL, value);
+    }
+    if not_found {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+    }
     response
 }
 
@@ -171,6 +217,8 @@ mod tests {
             file,
             name: name.into(),
             coding,
+            not_found: false,
+            cache_control: None,
         })
     }
 

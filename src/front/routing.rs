@@ -208,7 +208,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Selection::Api | Selection::NotFound => return None,
         };
         let files = found.route.static_files.as_ref()?;
-        let routed = match static_files::look(files, request, found.strip).await {
+        let mut looked = static_files::look(files, request, found.strip).await;
+        if no_app && matches!(looked, Looked::Missing | Looked::Refused) {
+            let instead = static_files::instead(files, request).await;
+            looked = instead.map_or(looked, Looked::Found);
+        }
+        let routed = match looked {
             Looked::Found(answer) => {
                 let request = static_files::for_files(request);
                 let withheld = Some(&self.worker.own_token);

@@ -1,7 +1,7 @@
 //! Static files of apps: found and opened so that nothing outside of the release's directory can be reached.
 //!
 //! The release was written by commands of its app. It is read-only by now, but what it holds is still not trusted: the
-//! kernel refuses links in any place of a path (openat2(2)), and what was opened is what is served. Names that the
+//! kernel follows no link that leaves the site's directory (openat2(2)), and what was opened is what is served. Names that the
 //! kernel has at hand are looked up on the worker's own thread, all others on a blocking one.
 
 use std::ffi::OsStr;
@@ -20,6 +20,8 @@ use crate::router::table::StaticFiles;
 
 /// What a directory is shown as.
 const INDEX: &str = "index.html";
+/// The site's own page for what is not there.
+const NOT_FOUND: &str = "404.html";
 
 /// What is answered without the app.
 #[derive(Debug)]
@@ -39,6 +41,10 @@ pub struct Opened {
     pub name: PathBuf,
     /// How it is coded.
     pub coding: Option<Coding>,
+    /// It is the site's page for what is not there.
+    pub not_found: bool,
+    /// `Cache-Control` of the site.
+    pub cache_control: Option<String>,
 }
 
 /// What became of looking for a file.
@@ -88,21 +94,7 @@ pub async fn look(files: &Arc<StaticFiles>, request: &Request<'_>, strip: usize)
         Asked::Nothing => return Looked::Missing,
         Asked::Refused => return Looked::Refused,
     };
-    let search = Search {
-        files: Arc::clone(files),
-        named,
-        codings: accepted(&request.fields),
-    };
-    let found = match search.run(ResolveFlags::CACHED) {
-        // EINVAL: Linux before 5.12 does not know the flag.
-        Err(Errno::AGAIN | Errno::INVAL) => {
-            let blocking = move || search.run(ResolveFlags::empty());
-            let done = tokio::task::spawn_blocking(blocking).await;
-            done.unwrap_or(Err(Errno::CANCELED))
-        }
-        found => found,
-    };
-    match found {
+    match search(files, named, request).await {
         Ok(Found::File(opened)) => Looked::Found(Answer::File(opened)),
         Ok(Found::Directory) => Looked::Found(Answer::Moved(with_slash(request.target))),
         Ok(Found::Other) => Looked::Refused,
@@ -112,6 +104,61 @@ pub async fn look(files: &Arc<StaticFiles>, request: &Request<'_>, strip: usize)
             log::debug!("{}: {error}: not served", files.root.display());
             Looked::Refused
         }
+    }
+}
+
+/// What a site without an application answers for what it does not have: the page of a single-page application to who
+/// navigates, else its own page for that; `None` where there is neither.
+pub async fn instead(files: &Arc<StaticFiles>, request: &Request<'_>) -> Option<Answer> {
+    if !matches!(request.method, "GET" | "HEAD") {
+        return None;
+    }
+    let shows_app = files.spa && navigates(request);
+    let named = Named {
+        path: if shows_app { INDEX } else { NOT_FOUND }.into(),
+        directory: false,
+        hidden: false,
+    };
+    match search(files, named, request).await {
+        Ok(Found::File(opened)) => Some(Answer::File(Opened {
+            not_found: !shows_app,
+            ..opened
+        })),
+        _ => None,
+    }
+}
+
+/// Whether a person goes to a page: not a script, an image or a call of the page's own.
+fn navigates(request: &Request<'_>) -> bool {
+    let text = |name: &str| {
+        let field = request.fields.iter().find(|field| field.is_named(name))?;
+        std::str::from_utf8(field.value).ok()
+    };
+    match text("sec-fetch-mode") {
+        Some(mode) => mode == "navigate",
+        None => text("accept").is_some_and(|accepted| accepted.contains("text/html")),
+    }
+}
+
+/// Looks for a file, on this thread if the kernel has it at hand.
+async fn search(
+    files: &Arc<StaticFiles>,
+    named: Named,
+    request: &Request<'_>,
+) -> Result<Found, Errno> {
+    let search = Search {
+        files: Arc::clone(files),
+        named,
+        codings: accepted(&request.fields),
+    };
+    match search.run(ResolveFlags::CACHED) {
+        // EINVAL: Linux before 5.12 does not know the flag.
+        Err(Errno::AGAIN | Errno::INVAL) => {
+            let blocking = move || search.run(ResolveFlags::empty());
+            let done = tokio::task::spawn_blocking(blocking).await;
+            done.unwrap_or(Err(Errno::CANCELED))
+        }
+        found => found,
     }
 }
 
@@ -144,20 +191,24 @@ impl Search {
             Err(Errno::NOSYS) => openat(CWD, &self.files.root, flags, Mode::empty())?,
             root => root?,
         };
-        let mut path = Path::new(&self.files.dir).join(&self.named.path);
+        let site = open_site(&root, &self.files.dir, resolve)?;
+        let mut path = self.named.path.clone();
         if self.named.directory {
             path.push(INDEX);
         }
-        let Some((file, kind)) = open(&root, &path, resolve)? else {
+        if path.as_os_str().is_empty() {
+            path.push(".");
+        }
+        let Some((file, kind)) = open(&site, &path, resolve)? else {
             return Ok(Found::Other);
         };
         if self.named.hidden {
             return Ok(Found::Other);
         }
         match kind {
-            FileType::RegularFile => self.coded(&root, path, file, resolve).map(Found::File),
+            FileType::RegularFile => self.coded(&site, path, file, resolve).map(Found::File),
             FileType::Directory if !self.named.directory => {
-                let index = open(&root, &path.join(INDEX), resolve)?;
+                let index = open(&site, &path.join(INDEX), resolve)?;
                 let is_file = index.is_some_and(|(_, kind)| kind == FileType::RegularFile);
                 Ok(if is_file {
                     Found::Directory
@@ -172,35 +223,45 @@ impl Search {
     /// The file, or the best of those beside it that the client can decode.
     fn coded(
         &self,
-        root: &OwnedFd,
+        site: &OwnedFd,
         name: PathBuf,
         file: OwnedFd,
         resolve: ResolveFlags,
     ) -> Result<Opened, Errno> {
+        let opened = |file: OwnedFd, name, coding| Opened {
+            file: file.into(),
+            name,
+            coding,
+            not_found: false,
+            cache_control: self.files.cache_control.clone(),
+        };
         for coding in &self.codings {
             let mut beside = name.clone().into_os_string();
             beside.push(coding.suffix());
-            match open(root, Path::new(&beside), resolve) {
+            match open(site, Path::new(&beside), resolve) {
                 Ok(Some((coded, FileType::RegularFile))) => {
-                    return Ok(Opened {
-                        file: coded.into(),
-                        name,
-                        coding: Some(*coding),
-                    });
+                    return Ok(opened(coded, name, Some(*coding)));
                 }
                 Err(error @ (Errno::AGAIN | Errno::INVAL)) => return Err(error),
                 _ => {}
             }
         }
-        Ok(Opened {
-            file: file.into(),
-            name,
-            coding: None,
-        })
+        Ok(opened(file, name, None))
     }
 }
 
-/// Opens what is at `path` below `root`, through no link; `None` if it is neither file nor directory.
+/// Opens the site's directory below `root`, through no link.
+fn open_site(root: &OwnedFd, dir: &str, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let confined = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match openat2(root, dir, flags, Mode::empty(), confined | resolve) {
+        Err(Errno::NOSYS) => open_stepwise(root, Path::new(dir), flags),
+        opened => opened,
+    }
+}
+
+/// Opens what is at `path` below the site's directory `root`, through no link that leaves it; `None` if it is neither
+/// file nor directory.
 fn open(
     root: &OwnedFd,
     path: &Path,
@@ -208,7 +269,7 @@ fn open(
 ) -> Result<Option<(OwnedFd, FileType)>, Errno> {
     // A FIFO must not keep us waiting for its other end.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let confined = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let confined = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let opened = match openat2(root, path, flags, Mode::empty(), confined | resolve) {
         Err(Errno::NOSYS) => open_stepwise(root, path, flags)?,
         opened => opened?,
@@ -218,7 +279,7 @@ fn open(
     Ok(is_served.then_some((opened, kind)))
 }
 
-/// The same by one openat(2) for each part of the path, none of which is `..`.
+/// The same by one openat(2) for each part of the path, none of which is `..`; no link is followed.
 fn open_stepwise(root: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let mut parts: Vec<&OsStr> = path.iter().filter(|part| *part != ".").collect();
     let last = parts.pop().unwrap_or(OsStr::new("."));
@@ -244,7 +305,12 @@ mod tests {
     fn release() -> (tempfile::TempDir, Arc<StaticFiles>) {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        for name in ["public/docs", "public/empty", "public/.git"] {
+        for name in [
+            "public/docs",
+            "public/empty",
+            "public/.git",
+            "public/.well-known",
+        ] {
             std::fs::create_dir_all(path(name)).unwrap();
         }
         for name in [
@@ -253,6 +319,7 @@ mod tests {
             "public/a.css.gz",
             "public/docs/index.html",
             "public/.env",
+            "public/.well-known/x",
             "public/.git/config",
         ] {
             std::fs::write(path(name), name).unwrap();
@@ -266,6 +333,8 @@ mod tests {
             root: directory.path().to_owned(),
             dir: "public".into(),
             prefix: "/".into(),
+            spa: false,
+            cache_control: None,
         };
         (directory, Arc::new(files))
     }
@@ -303,9 +372,12 @@ mod tests {
             ("/.env", "refused"),
             ("/.git/config", "refused"),
             ("/link", "refused"),
-            ("/inside", "refused"),
-            ("/linked/", "refused"),
-            ("/linked/index.html", "refused"),
+            ("/inside", "public/a.css"),
+            ("/linked/", "public/docs/index.html"),
+            ("/linked/index.html", "public/docs/index.html"),
+            ("/.well-known/x", "public/.well-known/x"),
+            ("/.well-known/.y", "missing"),
+            ("/docs/.well-known/x", "missing"),
             ("/root/etc/passwd", "refused"),
             ("/../secret", "refused"),
         ] {
@@ -337,6 +409,36 @@ mod tests {
         let gzip = "Accept-Encoding: br, gzip\r\n";
         assert_eq!(get(&files, "/a.css", gzip).await, "public/a.css.gz");
         assert_eq!(get(&files, "/docs/", gzip).await, "public/docs/index.html");
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_the_sites_page_or_its_application_for_who_navigates() {
+        let (directory, files) = release();
+        let head = |fields: &str| format!("GET /none HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let shown = async |spa: bool, fields: &str| {
+            let files = StaticFiles {
+                spa,
+                ..StaticFiles::clone(&files)
+            };
+            let head = head(fields);
+            let request = head::request(head.as_bytes(), 10).unwrap();
+            match instead(&Arc::new(files), &request).await {
+                Some(Answer::File(opened)) => Some((opened.name, opened.not_found)),
+                _ => None,
+            }
+        };
+        assert_eq!(shown(false, "").await, None);
+        for name in ["404.html", "index.html"] {
+            std::fs::write(directory.path().join("public").join(name), name).unwrap();
+        }
+        let not_found = Some(("404.html".into(), true));
+        let page = Some(("index.html".into(), false));
+        let navigation = "Accept: text/html,*/*\r\n";
+        assert_eq!(shown(false, navigation).await, not_found);
+        assert_eq!(shown(true, navigation).await, page);
+        assert_eq!(shown(true, "Accept: */*\r\n").await, not_found);
+        let image = format!("{navigation}Sec-Fetch-Mode: no-cors\r\n");
+        assert_eq!(shown(true, &image).await, not_found);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Named {
     pub path: PathBuf,
     /// It ends with a slash: the index of that directory is meant.
     pub directory: bool,
-    /// A segment begins with a dot.
+    /// A segment begins with a dot, but for `.well-known` (RFC 8615) in the first place.
     pub hidden: bool,
 }
 
@@ -59,7 +59,9 @@ pub fn asked(target: &str, strip: usize, prefix: &str) -> Asked {
     }
     // "/" has no trailing slash that could be left out.
     directory |= path.is_empty() && strip == 0;
-    let hidden = rest.iter().any(|name| name.starts_with(b"."));
+    let begins = rest.first().is_some_and(|first| first == b".well-known");
+    let mut below = rest.iter().skip(usize::from(begins));
+    let hidden = below.any(|name| name.starts_with(b"."));
     let path = OsString::from_vec(rest.join(&b'/')).into();
     Asked::File(Named {
         path,

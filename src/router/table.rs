@@ -44,6 +44,10 @@ pub struct StaticFiles {
     pub dir: String,
     /// The path under which they appear.
     pub prefix: String,
+    /// Who navigates to what is no file gets `index.html`.
+    pub spa: bool,
+    /// `Cache-Control` of all but HTML.
+    pub cache_control: Option<String>,
 }
 
 /// What to do with a request while an app has no backend.
