@@ -201,6 +201,16 @@ pub fn end_unrecorded(dirs: &AppDirs, marked: &Marked) {
     }
 }
 
+/// The last batch of which there is a directory below `runtime` (`RUNTIME/apps/NAME`): one that cannot be ended keeps its
+/// own. Blocks.
+#[must_use]
+pub fn last_batch(runtime: &Path) -> Option<u64> {
+    let entries = fs::read_dir(runtime).into_iter().flatten().flatten();
+    let batch = |name: &str| name.rsplit_once('-')?.1.parse().ok();
+    let batches = entries.filter_map(|entry| batch(entry.file_name().to_str()?));
+    batches.filter(|batch| *batch <= LAST_BATCH).max()
+}
+
 /// The instances below `runtime` (`RUNTIME/apps/NAME`) that have a record. Blocks.
 #[must_use]
 pub fn instances(runtime: &Path) -> Vec<String> {
@@ -252,8 +262,7 @@ fn read(directory: &Path) -> Option<Identity> {
 
 /// Kills what a dead process left running and removes its directory.
 fn bury(directory: &Path, users: &Users) {
-    stop::kill_remains(&directory.to_string_lossy(), users);
-    remove(directory);
+    stop::kill_all_remains(&directory.to_string_lossy(), users, Some(directory));
 }
 
 /// Removes the directory of a process.

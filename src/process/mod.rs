@@ -10,6 +10,7 @@ pub mod diagnosis;
 pub mod exec;
 pub mod exit;
 pub mod health;
+pub mod held;
 pub mod identity;
 mod instance;
 mod listeners;

@@ -9,12 +9,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::brand::Brand;
 use super::cgroup::Cgroup;
+use super::held::{self, Patience, Unique};
+use super::identity;
 use super::procfs::{self, Stat};
 use super::running::Running;
 use super::spawn::MARKER;
@@ -63,6 +65,11 @@ pub async fn kill(running: &Running) {
 /// Kills what a dead process of these users left running, recognised by control group, marker and brand alone: its pid may be
 /// a stranger's by now. Blocks.
 pub fn kill_remains(instance: &str, users: &Users) {
+    kill_all_remains(instance, users, None);
+}
+
+/// The same, and removes `directory` when nothing is left, be it later.
+pub(super) fn kill_all_remains(instance: &str, users: &Users, directory: Option<&Path>) {
     let mut target = Target {
         leader: None,
         marker: format!("{MARKER}={instance}"),
@@ -72,14 +79,20 @@ pub fn kill_remains(instance: &str, users: &Users) {
         is_confined: false,
         known: BTreeSet::new(),
     };
-    for pause in pauses() {
+    let mut patience = Patience::default();
+    loop {
         target.kill_once();
         if target.is_gone() {
+            if let Some(directory) = directory {
+                identity::remove(directory);
+            }
             return;
         }
-        std::thread::sleep(pause);
+        match patience.pause(target.is_held()) {
+            Some(pause) => std::thread::sleep(pause),
+            None => return target.give_up(directory),
+        }
     }
-    target.complain();
 }
 
 /// The instances that anything runs of, by one look at all processes: for those who would else look once for each of
@@ -125,17 +138,8 @@ impl Marked {
     }
 }
 
-/// Pauses between sweeps: short, while the kernel buries what was killed, then longer; half a minute in all, because
-/// a process in an uninterruptible sleep does not die.
-fn pauses() -> impl Iterator<Item = Duration> {
-    (0..160).map(|sweep| Duration::from_millis(if sweep < 20 { 5 } else { 200 }))
-}
-
 /// Sweeps in which processes are stopped before they are killed; two but for those that fork meanwhile.
 const FREEZES: usize = 16;
-
-/// A process as only one ever was: pid and start time.
-type Unique = (u32, u64);
 
 /// What belongs to one instance.
 #[derive(Clone, Debug)]
@@ -168,14 +172,17 @@ impl Target {
 
     async fn kill_all(self) {
         let mut target = self;
-        for pause in pauses() {
+        let mut patience = Patience::default();
+        loop {
             target = target.sweep(Self::kill_once).await;
             if target.is_gone() {
                 return;
             }
-            tokio::time::sleep(pause).await;
+            match patience.pause(target.is_held()) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return target.give_up(None),
+            }
         }
-        target.complain();
     }
 
     /// Runs one sweep, which reads all of `/proc`: too long for the actors' thread.
@@ -189,11 +196,15 @@ impl Target {
         swept.await.unwrap_or(fallback)
     }
 
-    fn complain(&self) {
-        log::error!(
-            "processes {:?} do not die of SIGKILL: the kernel holds them (a hanging disk or network file system?)",
-            self.known.iter().map(|(pid, _)| pid).collect::<Vec<_>>()
-        );
+    /// Whether the kernel holds all that the last sweep found.
+    fn is_held(&self) -> bool {
+        !self.known.is_empty() && self.known.iter().all(|process| held::is_held(*process))
+    }
+
+    fn give_up(self, directory: Option<&Path>) {
+        let instance = self.marker.split_once('=').map_or("", |(_, value)| value);
+        let left = self.known.into_iter().collect();
+        held::see_off(instance, left, self.cgroup, directory.map(Path::to_owned));
     }
 
     /// Signals the group as one, so that a fork in progress cannot escape it.

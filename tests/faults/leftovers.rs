@@ -238,3 +238,93 @@ fn what_lives_in_a_control_group_of_no_instance_is_ended_at_the_start() {
     server.start_again();
     eventually("it has ended", SOON, || (!is_alive(pid)).then_some(()));
 }
+
+/// A group of the first version in which what is frozen does not die, for the time of a test.
+struct Freezer(PathBuf);
+
+impl Freezer {
+    fn make() -> Option<Self> {
+        let parent = Path::new("/sys/fs/cgroup/freezer");
+        let own = parent.join(format!("procserver-test-freezer-{}", std::process::id()));
+        std::fs::create_dir(&own).ok()?;
+        own.join("freezer.state").exists().then_some(Self(own))
+    }
+
+    fn set(&self, state: &str) {
+        std::fs::write(self.0.join("freezer.state"), state).unwrap();
+    }
+
+    fn freeze(&self, pid: i32) {
+        std::fs::write(self.0.join("cgroup.procs"), pid.to_string()).unwrap();
+        self.set("FROZEN");
+        eventually("it is frozen", SOON, || {
+            let state = std::fs::read_to_string(self.0.join("freezer.state"));
+            (state.unwrap().trim() == "FROZEN").then_some(())
+        });
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        self.set("THAWED");
+        eventually("the group is empty", SOON, || {
+            std::fs::remove_dir(&self.0).is_ok().then_some(())
+        });
+    }
+}
+
+#[test]
+fn what_the_kernel_holds_is_told_of_and_others_start_beside_it() {
+    let Some(freezer) = Freezer::make() else {
+        return skip(
+            "a frozen control group",
+            "there is no freezer of cgroups of the first version",
+        );
+    };
+    let mut server = Server::start();
+    let _repo = deploy(
+        &server,
+        "echo",
+        "child: sleep 600 & echo $! >$STORAGE_DIR/pid; exec sleep 600\n",
+    );
+    let _other = deploy(&server, "other", "");
+    let file = server.directory().join("apps/echo/storage/pid");
+    let frozen = eventually("it has a child", SOON, || {
+        std::fs::read_to_string(&file).ok()?.trim().parse().ok()
+    });
+    freezer.freeze(frozen);
+    server.kill();
+    let leader = server_less_pid(&server);
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(leader),
+        nix::sys::signal::SIGKILL,
+    )
+    .unwrap();
+    server.start_again();
+    server.visit("/other/").expect(200);
+    server.ready_pid("echo", "child.1");
+    let is_told = |server: &Server| {
+        let warnings = server.status("echo")["warnings"].to_string();
+        warnings.contains("do not die of SIGKILL") && warnings.contains(&frozen.to_string())
+    };
+    assert!(is_told(&server), "{}", server.status("echo"));
+    assert!(!server.log().contains("not every application is known"));
+
+    // Another, of a process that runs.
+    freezer.set("THAWED");
+    eventually("it is gone, and no longer told of", SOON, || {
+        (!is_alive(frozen) && !is_told(&server)).then_some(())
+    });
+    drop(freezer);
+}
+
+/// The leader of `child.1`, by its record.
+fn server_less_pid(server: &Server) -> i32 {
+    let records = records(&server.directory().join("run"));
+    let record = records
+        .iter()
+        .find(|path| path.to_string_lossy().contains("/child.1-"));
+    let text = std::fs::read(record.unwrap()).unwrap();
+    let identity: Value = serde_json::from_slice(&text).unwrap();
+    i32::try_from(identity["pid"].as_i64().unwrap()).unwrap()
+}

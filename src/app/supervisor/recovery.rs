@@ -26,6 +26,8 @@ struct Found {
     releases: Vec<ReleaseRecord>,
     next_release: u64,
     survivors: Vec<Identity>,
+    /// Of the instances that there are, also those that cannot be ended.
+    last_batch: Option<BatchId>,
     /// As whom it runs now.
     user: Result<Option<u32>, String>,
 }
@@ -54,6 +56,7 @@ fn look(spec: &AppSpec) -> Found {
             true => Ok(None),
             false => user_of(spec, current),
         },
+        last_batch: identity::last_batch(dirs.runtime()),
         remembered,
         next_release: next_release(dirs, &deployments),
         deployments,
@@ -142,7 +145,8 @@ impl App {
         );
         self.releases = found.releases;
         let survivors = self.of_present_user(found.survivors, found.user);
-        let first_batch = self.sort_survivors(survivors, remembered.wanted, current, ctx);
+        let first_batch =
+            self.sort_survivors(survivors, found.last_batch, remembered.wanted, current, ctx);
         self.boot_batch = self.spec.deploy_at_start.then_some(first_batch);
         self.life = Lifecycle::new(remembered.wanted, current, first_batch);
         if is_new {
@@ -198,6 +202,7 @@ impl App {
     fn sort_survivors(
         &mut self,
         survivors: Vec<(Identity, bool)>,
+        last_batch: Option<BatchId>,
         wanted: Wanted,
         current: Option<u64>,
         ctx: &mut Context<Self>,
@@ -210,11 +215,7 @@ impl App {
             .filter(of_current)
             .map(|(s, _)| s.batch)
             .max();
-        let next = survivors
-            .iter()
-            .map(|(s, _)| s.batch)
-            .max()
-            .map_or(1, |last| last + 1);
+        let next = last_batch.map_or(1, |last| last + 1);
         let (kept, foreign): (Vec<_>, Vec<_>) = survivors
             .into_iter()
             .partition(|s| of_current(&s) && Some(s.0.batch) == batch);

@@ -10,6 +10,7 @@ use crate::install::record::DeploymentRecord;
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
 use crate::process::health::Trouble;
+use crate::process::held;
 use crate::process::worker::Phase;
 use crate::supervision::ChildRef;
 
@@ -82,6 +83,7 @@ impl App {
         let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
         warnings.extend(self.left_out());
         warnings.extend(self.why_failed());
+        warnings.extend(held::warnings(self.spec.dirs.runtime()));
         let mut processes = Vec::new();
         for batch in self.batches.values() {
             let runnable = &batch.runnable;
