@@ -5,6 +5,7 @@
 //!                                            └─ the API on the Unix socket
 //! ```
 
+mod api_socket;
 mod descriptors;
 pub mod init;
 mod lock;
@@ -20,16 +21,17 @@ use std::sync::Arc;
 use actix_rt::System;
 use tokio::signal::unix::Signal;
 
-use crate::api::{socket, token};
+use crate::api::token;
 use crate::app::apps::{Apps, Rescan};
 use crate::process::{cgroup, seal};
 use crate::settings::Settings;
 use crate::supervision::{ChildRef, Exit};
 use crate::{priority, threads};
 
+use api_socket::ApiSocket;
 use lock::Lock;
 use signals::Signals;
-use sockets::{bind, bind_unix};
+use sockets::bind;
 use tree::Tree;
 
 /// What is true once the server serves.
@@ -102,6 +104,9 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
         .iter()
         .map(|address| bind(*address))
         .collect::<Result<Vec<_>, _>>()?;
+    // A worker has one of its own and one for what blocks; so have the control actors, the logs and the API's socket.
+    let needed = 2 * settings.front.workers + 8;
+    threads::probe(needed).map_err(|e| DaemonError::Start(e.to_string()))?;
     let runtime = threads::runtime().map_err(|e| DaemonError::Start(e.to_string()))?;
     System::with_tokio_rt(|| runtime).block_on(serve(Arc::new(settings), listeners, ready))
 }
@@ -122,13 +127,11 @@ async fn serve(
     let (mut tree, api) = Tree::start(&settings, listeners, Arc::clone(&token))?;
     tree.booted().await?;
     let path = settings.runtime_dir.join("procserver.sock");
-    let unix = bind_unix(&path)?;
     actix_rt::spawn(rescan_on(hangup, api.apps.clone()));
-    let server = socket::serve(unix, api).map_err(|e| io_error(&path, e))?;
-    let (socket, socket_task) = (server.handle(), actix_rt::spawn(server));
+    let mut socket = ApiSocket::open(path.clone(), api)?;
     ready(&Ready {
         listen,
-        socket: path.clone(),
+        socket: path,
         token,
     });
     notify(&[sd_notify::NotifyState::Ready]);
@@ -136,14 +139,11 @@ async fn serve(
     let failure = tokio::select! {
         name = signals.next() => { log::info!("{name}: stopping"); None }
         failure = tree.ended() => Some(failure),
+        () = socket.keep() => None,
     };
     notify(&[sd_notify::NotifyState::Stopping]);
     tree.stop().await;
-    socket.stop(true).await;
-    // It has ended, well or not: there is nothing left to do about it.
-    let _stopped = socket_task.await;
-    // A socket that is gone already is as good.
-    let _gone = std::fs::remove_file(&path);
+    socket.close().await;
     failure.map_or(Ok(()), Err)
 }
 

@@ -4,6 +4,7 @@
 //! That would be every actor that has something to do, and no reason for anything to end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -39,6 +40,29 @@ pub fn keep_one() {
             tokio::time::sleep(NUDGE).await;
         }
     });
+}
+
+/// Makes as many threads as are needed and ends them again: what fails later, within a runtime, is a panic of somebody
+/// else's and says nothing.
+///
+/// # Errors
+/// The machine has not so many, with what to do.
+pub fn probe(needed: usize) -> std::io::Result<()> {
+    let gate = Mutex::new(());
+    let closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        let wait = || drop(gate.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut made = (0..needed).map(|_| std::thread::Builder::new().spawn_scoped(scope, wait));
+        let failed = made.find_map(Result::err);
+        drop(closed);
+        failed.map_or(Ok(()), |e| {
+            let advice = format!(
+                "this machine does not give it the {needed} threads that it needs ({e}): raise the limit of processes \
+                 (ulimit -u, TasksMax= of its systemd unit), or lower --workers"
+            );
+            Err(std::io::Error::new(e.kind(), advice))
+        })
+    })
 }
 
 fn nudge(runtime: &Handle) {

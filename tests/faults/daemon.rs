@@ -236,3 +236,16 @@ fn when_everything_starts_at_once_no_more_start_at_a_time_than_there_are_cores()
     }
     assert!((1..=cores).contains(&most), "{most} at a time");
 }
+
+#[test]
+fn a_socket_that_somebody_removed_is_made_again() {
+    let server = Server::start();
+    std::fs::remove_file(server.socket()).unwrap();
+    eventually("it is there again", SOON, || {
+        std::os::unix::net::UnixStream::connect(server.socket()).ok()
+    });
+    std::fs::remove_dir_all(server.socket().parent().unwrap()).unwrap();
+    eventually("so it is with its directory", SOON, || {
+        std::os::unix::net::UnixStream::connect(server.socket()).ok()
+    });
+}

@@ -9,10 +9,11 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{deploy, lines, print};
+use crate::support::command::{finish, launched};
 use crate::support::fixture::with;
 use crate::support::machine::{is_alive, is_root, send_signal, skip};
 use crate::support::server::Server;
-use crate::support::setup::Setup;
+use crate::support::setup::{Setup, world_readable_directory};
 use crate::support::wait::{SOON, eventually};
 
 /// Lets the user of the running daemon have so many processes, as far as this daemon may add to them.
@@ -211,4 +212,42 @@ fn on_a_full_disk_a_deploy_fails_the_app_runs_on_and_what_is_lost_of_its_log_is_
     });
     server.act("echo", "redeploy").expect(200);
     assert_eq!(server.visit("/echo/").expect(200).json()["version"], "2");
+}
+
+#[test]
+fn a_start_without_threads_ends_with_a_reason_and_no_panic() {
+    if !is_root() {
+        return skip("a user with few threads", "only root can become another");
+    }
+    for limit in ["1", "3", "4", "6", "8"] {
+        let home = world_readable_directory();
+        // Nobody else is of this user, whose processes the limit counts.
+        std::os::unix::fs::chown(home.path(), Some(61_301), Some(61_301)).unwrap();
+        let limit = format!("--nproc={limit}");
+        let words = [
+            "setpriv",
+            "--reuid=61301",
+            "--regid=61301",
+            "--clear-groups",
+            "prlimit",
+            &limit,
+        ];
+        let mut serve = launched(&words.map(str::to_owned));
+        serve.args([
+            "serve",
+            "--workers",
+            "1",
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+        ]);
+        let ended = finish(serve.arg(home.path()).env("HOME", home.path()));
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("threads that it needs"),
+            "{}",
+            ended.stderr
+        );
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    }
 }

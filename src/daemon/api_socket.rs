@@ -1,0 +1,97 @@
+//! [`ApiSocket`]: the Unix socket of the API, which is made again when somebody has removed it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use tokio::task::JoinHandle;
+
+use super::sockets::bind_unix;
+use super::{DaemonError, io_error, make_directory};
+use crate::api::socket;
+use crate::api::state::ApiState;
+
+/// How often it is looked at: a look is one call of the kernel.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The Unix socket of the API.
+pub(super) struct ApiSocket {
+    path: PathBuf,
+    api: ApiState,
+    /// Device and inode, as long as it is ours that lies there.
+    place: Option<(u64, u64)>,
+    /// Those before it still answer who has connected.
+    servers: Vec<(ServerHandle, JoinHandle<std::io::Result<()>>)>,
+}
+
+impl ApiSocket {
+    /// Makes it and serves the API on it.
+    pub(super) fn open(path: PathBuf, api: ApiState) -> Result<Self, DaemonError> {
+        let mut socket = Self {
+            path,
+            api,
+            place: None,
+            servers: Vec::new(),
+        };
+        socket.serve()?;
+        Ok(socket)
+    }
+
+    fn serve(&mut self) -> Result<(), DaemonError> {
+        let listener = bind_unix(&self.path)?;
+        let server =
+            socket::serve(listener, self.api.clone()).map_err(|e| io_error(&self.path, e))?;
+        self.servers
+            .push((server.handle(), actix_rt::spawn(server)));
+        self.place = place(&self.path);
+        Ok(())
+    }
+
+    /// Makes it again, whenever it is gone. Never resolves.
+    pub(super) async fn keep(&mut self) {
+        let mut is_failing = false;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let path = self.path.clone();
+            let found = tokio::task::spawn_blocking(move || {
+                let found = place(&path);
+                if found.is_none()
+                    && let Some(directory) = path.parent()
+                {
+                    // What cannot be made is told when the socket is.
+                    let _ = make_directory(directory, 0o711);
+                }
+                found
+            });
+            let Ok(found) = found.await else { continue };
+            if found.is_some() && found == self.place {
+                continue;
+            }
+            match self.serve() {
+                Ok(()) => log::warn!("{} was removed: it is made again", self.path.display()),
+                Err(e) if !is_failing => {
+                    log::error!("the API socket was removed, and cannot be made again: {e}");
+                }
+                Err(_) => {}
+            }
+            is_failing = place(&self.path) != self.place;
+        }
+    }
+
+    /// Lets calls in flight end, and removes it.
+    pub(super) async fn close(self) {
+        for (handle, task) in self.servers {
+            handle.stop(true).await;
+            // It has ended, well or not: there is nothing left to do about it.
+            let _stopped = task.await;
+        }
+        // A socket that is gone already is as good.
+        let _gone = std::fs::remove_file(&self.path);
+    }
+}
+
+fn place(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
