@@ -30,6 +30,8 @@ mod routes;
 mod socket;
 mod squatters;
 mod static_files;
+mod stops;
+
 mod supervision;
 mod tickets;
 mod tunnels;

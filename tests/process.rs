@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use procserver::app::account::Account;
-use procserver::app::config::StopPolicy;
+use procserver::app::config::{StopPolicy, StopTo};
 use procserver::process::exec::Step;
 use procserver::process::exit::ExitStatus;
 use procserver::process::spawn::{self, Exec, ExecSpec, Output, SpawnError, Spawned};
@@ -183,7 +183,12 @@ async fn instructions_larger_than_a_pipe_arrive() {
 
 fn policy(timeout: Duration) -> StopPolicy {
     let signal = 15;
-    StopPolicy { signal, timeout }
+    let to = StopTo::All;
+    StopPolicy {
+        signal,
+        timeout,
+        to,
+    }
 }
 
 /// Starts `command`, which writes the pid of something it started to `child`, and waits for that.
@@ -300,4 +305,131 @@ fn marked(marker: &str) -> Vec<String> {
         })
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect()
+}
+
+/// On SIGTERM it takes its time, then writes to `saved` and exits with 7.
+const SLOW: &str = r#"
+import os, signal, sys, time
+def save(*_):
+    time.sleep(0.3)
+    open("saved", "a").write("saved\n")
+    os._exit(7)
+signal.signal(signal.SIGTERM, save)
+open("child", "w").write(f"{os.getpid()}\n")
+while True:
+    time.sleep(60)
+"#;
+
+/// Stops `command`, which runs `slow.py`, with a long grace; what was saved, and how it ended.
+async fn stop_slow(command: &str, to: StopTo) -> (Stopped, String, ExitStatus) {
+    let directory = tempfile::tempdir().expect("tempdir");
+    std::fs::write(directory.path().join("slow.py"), SLOW).expect("script");
+    let (spawned, _) = with_child(directory.path(), command).await;
+    let policy = StopPolicy {
+        to,
+        ..policy(Duration::from_secs(30))
+    };
+    let outcome = stop::gracefully(&spawned.running, &policy).await;
+    let marker = format!("PROCSERVER_INSTANCE={}", directory.path().display());
+    assert_eq!(marked(&marker), Vec::<String>::new(), "{command}");
+    let status = spawned.wait().await;
+    let saved = std::fs::read_to_string(directory.path().join("saved")).unwrap_or_default();
+    (outcome, saved, status)
+}
+
+#[actix::test]
+async fn the_grace_is_that_of_what_a_shell_has_started_and_its_exit_is_reported() {
+    for command in [
+        "exec python3 slow.py",
+        "python3 slow.py",
+        "cd . && python3 slow.py",
+        "python3 slow.py; echo never >saved",
+        "true | python3 slow.py",
+        "sleep 77 & python3 slow.py",
+        "python3 slow.py & wait",
+    ] {
+        let (outcome, saved, status) = stop_slow(command, StopTo::All).await;
+        assert_eq!(outcome, Stopped::InTime, "{command}");
+        assert_eq!(saved, "saved\n", "{command}");
+        assert_eq!(status, ExitStatus::Code(7), "{command}");
+    }
+}
+
+#[actix::test]
+async fn what_is_deeper_or_has_left_the_session_has_the_same_grace() {
+    for command in [
+        "(python3 slow.py)",
+        "sh -c '(python3 slow.py; true); true'",
+        "setsid python3 slow.py & exec sleep 77",
+        "(setsid python3 slow.py &) ; sleep 77",
+        "setsid env -i /usr/bin/python3 slow.py & wait",
+    ] {
+        let (outcome, saved, _) = stop_slow(command, StopTo::All).await;
+        assert_eq!(outcome, Stopped::InTime, "{command}");
+        assert_eq!(saved, "saved\n", "{command}");
+    }
+}
+
+#[actix::test]
+async fn a_signal_to_the_main_command_alone_reaches_the_rest_when_that_has_ended() {
+    let script = "#!/bin/sh\ntrap 'echo main >>saved; exit 4' TERM\npython3 slow.py &\nwait\n";
+    let directory = tempfile::tempdir().expect("tempdir");
+    std::fs::write(directory.path().join("main"), script).expect("script");
+    let copied = format!("cp {}/main . && exec sh ./main", directory.path().display());
+    let (outcome, saved, status) = stop_slow(&copied, StopTo::Main).await;
+    assert_eq!(
+        (outcome, saved.as_str()),
+        (Stopped::InTime, "main\nsaved\n")
+    );
+    assert_eq!(status, ExitStatus::Code(4));
+    let (outcome, saved, status) = stop_slow("python3 slow.py; true", StopTo::Main).await;
+    assert_eq!((outcome, saved.as_str()), (Stopped::InTime, "saved\n"));
+    assert_eq!(status, ExitStatus::Code(7));
+}
+
+#[actix::test]
+async fn one_of_three_that_ignores_the_signal_is_killed_and_the_others_have_ended_well() {
+    let directory = tempfile::tempdir().expect("tempdir");
+    std::fs::write(directory.path().join("slow.py"), SLOW).expect("script");
+    let command = "(trap '' TERM; exec sleep 77) & python3 slow.py & exec sleep 77";
+    let (spawned, _) = with_child(directory.path(), command).await;
+    let outcome = stop::gracefully(&spawned.running, &policy(Duration::from_secs(3))).await;
+    assert_eq!(outcome, Stopped::RestKilled);
+    assert_eq!(spawned.wait().await, ExitStatus::Signal(15));
+    let saved = std::fs::read_to_string(directory.path().join("saved"));
+    assert_eq!(saved.expect("saved"), "saved\n");
+    let marker = format!("PROCSERVER_INSTANCE={}", directory.path().display());
+    assert_eq!(marked(&marker), Vec::<String>::new());
+}
+
+#[actix::test]
+async fn what_a_dead_leader_has_left_has_its_grace_too() {
+    let directory = tempfile::tempdir().expect("tempdir");
+    std::fs::write(directory.path().join("slow.py"), SLOW).expect("script");
+    let (spawned, _) = with_child(directory.path(), "python3 slow.py & wait").await;
+    let leader = rustix::process::Pid::from_raw(spawned.pid.cast_signed()).expect("pid");
+    rustix::process::kill_process(leader, rustix::process::Signal::KILL).expect("kill");
+    spawned.running.exited().await;
+    let outcome = stop::gracefully(&spawned.running, &policy(Duration::from_secs(30))).await;
+    assert_eq!(outcome, Stopped::InTime);
+    assert_eq!(spawned.wait().await, ExitStatus::Signal(9));
+    let saved = std::fs::read_to_string(directory.path().join("saved"));
+    assert_eq!(saved.expect("saved"), "saved\n");
+}
+
+#[actix::test]
+async fn a_stop_at_any_moment_of_the_start_leaves_nothing_and_needs_no_kill() {
+    for delay in 0..20 {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let command = "(setsid sh -c 'sleep 77; sleep 77' &); sh -c 'sleep 77; true'; sleep 77";
+        let spawned = spawn::spawn(&spec(directory.path(), command))
+            .await
+            .expect("spawns");
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        let outcome = stop::gracefully(&spawned.running, &policy(Duration::from_secs(30))).await;
+        assert_eq!(outcome, Stopped::InTime);
+        spawned.wait().await;
+        let marker = format!("PROCSERVER_INSTANCE={}", directory.path().display());
+        assert_eq!(marked(&marker), Vec::<String>::new());
+    }
 }

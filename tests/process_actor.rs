@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
-use procserver::app::config::{HealthCheck, StopPolicy};
+use procserver::app::config::{HealthCheck, StopPolicy, StopTo};
 use procserver::app::name::AppName;
 use procserver::logs::log::{Log, LogSettings};
 use procserver::process::exit::{ExitRecord, ExitStatus};
@@ -161,6 +161,7 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
             boot_timeout: Duration::from_secs(20),
         },
         stop: StopPolicy {
+            to: StopTo::All,
             signal: 15,
             timeout: Duration::from_millis(300),
         },
@@ -404,7 +405,7 @@ async fn a_survivor_nobody_wants_is_ended_with_all_it_started() {
     until("the actor is dead", || exits.try_recv() == Ok(Exit::Killed)).await;
     let orphan = pid_in(&slot.path("child")).await;
     let survivor = identity::survivors(&slot.spec.runtime, &Users::own()).remove(0);
-    identity::end(survivor.clone()).await;
+    identity::end(survivor.clone(), StopPolicy::default()).await;
     assert!(!survivor.is_alive() && !is_alive(orphan));
     assert!(!survivor.directory.exists());
 }

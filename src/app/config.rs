@@ -99,8 +99,20 @@ pub struct HealthCheck {
 pub struct StopPolicy {
     /// The signal's number, SIGTERM by default.
     pub signal: i32,
-    /// Grace before SIGKILL.
+    /// Grace before SIGKILL, for all processes of an instance.
     pub timeout: Duration,
+    /// Which of them get the signal.
+    pub to: StopTo,
+}
+
+/// `stop.to` of the document: which processes of an instance get the signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StopTo {
+    /// All of them.
+    #[default]
+    All,
+    /// The command itself; what is left when that has ended gets it then.
+    Main,
 }
 
 /// `static` of the document.
@@ -169,6 +181,7 @@ impl Default for StopPolicy {
         Self {
             signal: nix::sys::signal::Signal::SIGTERM as i32,
             timeout: Duration::from_secs(10),
+            to: StopTo::All,
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::config::{
-    AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, Strategy,
+    AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
+    Strategy,
 };
 use super::document_rules as rules_of;
 use super::document_walk::{Object, Walk, expected, number};
@@ -182,7 +183,7 @@ fn read_health_check(walk: &mut Walk, top: &Object<'_>) -> HealthCheck {
 
 fn read_stop(walk: &mut Walk, top: &Object<'_>) -> StopPolicy {
     let default = StopPolicy::default();
-    let Some(stop) = walk.child(top, "stop", &["signal", "timeout"]) else {
+    let Some(stop) = walk.child(top, "stop", &["signal", "timeout", "to"]) else {
         return default;
     };
     StopPolicy {
@@ -190,6 +191,7 @@ fn read_stop(walk: &mut Walk, top: &Object<'_>) -> StopPolicy {
             .text(&stop, "signal", rules_of::stop_signal)
             .unwrap_or(default.signal),
         timeout: walk.duration(&stop, "timeout", GRACE, default.timeout),
+        to: walk.text(&stop, "to", stop_to).unwrap_or(default.to),
     }
 }
 
@@ -211,6 +213,16 @@ fn read_static(walk: &mut Walk, top: &Object<'_>) -> Option<StaticFiles> {
         spa,
         cache_control,
     })
+}
+
+fn stop_to(text: &str) -> Result<StopTo, &'static str> {
+    match text {
+        "all" => Ok(StopTo::All),
+        "main" => Ok(StopTo::Main),
+        _ => Err(
+            "must be \"all\" (each process gets the signal) or \"main\" (the command itself does, and ends the others)",
+        ),
+    }
 }
 
 fn strategy(text: &str) -> Result<Strategy, &'static str> {
@@ -300,7 +312,7 @@ mod tests {
             "path": "yes",
             "port": 0,
             "health_check": {"path": "up", "interval": 5, "timeout": "soon"},
-            "stop": {"signal": "SIGKILL", "timeout": "2 days"},
+            "stop": {"signal": "SIGKILL", "timeout": "2 days", "to": "some"},
             "static": {"dir": "../etc", "spa": 1, "cache_control": "a\r\nSet-Cookie: b"},
             "strategy": "blue-green",
             "keep_releases": 0,
@@ -331,6 +343,7 @@ mod tests {
             "/health_check/timeout",
             "/stop/signal",
             "/stop/timeout",
+            "/stop/to",
             "/static/dir",
             "/static/spa",
             "/static/cache_control",

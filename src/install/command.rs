@@ -18,14 +18,22 @@ use super::failure;
 use super::journal::{Journal, elapsed};
 use super::record::Failure;
 use super::sink::Sink;
+use crate::app::config::{StopPolicy, StopTo};
 use crate::priority;
 use crate::process::exit::ExitStatus;
 use crate::process::running::Running;
 use crate::process::spawn::{self, ExecSpec, SpawnError};
 use crate::process::stop;
 
-/// How long `git` and `apt-get` may take to clean up after SIGTERM.
+/// How long a command may take to clean up after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How a command of the app is ended, and what it has left.
+const STOP: StopPolicy = StopPolicy {
+    signal: Signal::TERM.as_raw(),
+    timeout: GRACE,
+    to: StopTo::All,
+};
 
 /// How long the output of a command that has ended is still read: a daemon that it started may hold the pipe for ever.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -130,7 +138,7 @@ pub async fn run(
 /// Runs a command as the app's user, shown in the log as `title`.
 ///
 /// # Errors
-/// As [`run`]; everything that it started has been killed then, also what left its session. So it is after it ended.
+/// As [`run`]; everything that it started has ended then, also what left its session. So it has after its own end.
 pub async fn run_as_app(
     spec: &ExecSpec,
     title: &str,
@@ -307,15 +315,16 @@ impl Tree {
             return ExitStatus::Unknown;
         };
         running.exited().await;
-        stop::kill(running).await;
+        stop::gracefully(running, &STOP).await;
         let status = running.reap();
         self.0 = None;
         status
     }
 
+    /// SIGTERM to all of it, SIGKILL to what is left after [`GRACE`].
     async fn kill(&mut self) {
         if let Some(running) = &self.0 {
-            stop::kill(running).await;
+            stop::gracefully(running, &STOP).await;
             running.exited().await;
             running.reap();
             self.0 = None;

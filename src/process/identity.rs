@@ -15,6 +15,7 @@ use super::spawn::MARKER;
 use super::stop::Marked;
 use super::users::Users;
 use super::{instance, procfs, stop};
+use crate::app::config::StopPolicy;
 use crate::app::directories::AppDirs;
 use crate::regular;
 
@@ -236,10 +237,10 @@ pub fn end_all(runtime: &Path, users: &Users) {
     }
 }
 
-/// Kills everything of a survivor that nobody wants, and removes its directory.
-pub async fn end(survivor: Identity) {
+/// Ends everything of a survivor that nobody wants, by the policy, and removes its directory.
+pub async fn end(survivor: Identity, policy: StopPolicy) {
     if let Ok(running) = Running::of_survivor(&survivor) {
-        stop::kill(&running).await;
+        stop::gracefully(&running, &policy).await;
         // It may be a child of ours, left by an actor that panicked.
         running.reap();
     }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::Read;
 
+use super::exit::ExitStatus;
+
 /// Upper bound of what is read of one environment. It starts with what execve(2) was given.
 const ENVIRON_LIMIT: u64 = 2 * 1024 * 1024;
 
@@ -61,6 +63,65 @@ fn single_user(status: &str) -> Option<u32> {
     let mut ids = ids.split_ascii_whitespace();
     let first = ids.next()?;
     ids.all(|id| id == first).then(|| first.parse().ok())?
+}
+
+/// Clock ticks since boot, as [`Stat::start_time`] counts them; 0 when that cannot be read.
+pub(super) fn now() -> u64 {
+    let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    // Hundredths of a second, which are what USER_HZ is on every architecture that Debian has.
+    let digits = uptime
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .replace('.', "");
+    digits.parse().unwrap_or_default()
+}
+
+/// Whether a process is a shell that was given a command, as [`super::exec`] starts it.
+pub(super) fn is_shell(pid: u32) -> bool {
+    let mut start = [0; 13];
+    let read = fs::File::open(format!("/proc/{pid}/cmdline"))
+        .and_then(|file| file.take(13).read(&mut start))
+        .unwrap_or_default();
+    let line = &start[..read];
+    [&b"/bin/sh\0-c\0"[..], b"/bin/bash\0-c\0"]
+        .iter()
+        .any(|shell| line.starts_with(shell))
+}
+
+/// Whether a process does anything of its own about a signal: it catches, ignores or blocks it. True where we may not look.
+pub(super) fn minds(pid: u32, signal: i32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return true;
+    };
+    minds_by(&status, signal)
+}
+
+/// See signal masks in proc_pid_status(5).
+fn minds_by(status: &str, signal: i32) -> bool {
+    let has = |line: &str| {
+        let mask = ["SigBlk:", "SigIgn:", "SigCgt:"]
+            .iter()
+            .find_map(|name| line.strip_prefix(name))?;
+        let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+        let bit = u32::try_from(signal - 1).ok()?;
+        Some(mask.checked_shr(bit).unwrap_or_default() & 1 == 1)
+    };
+    status.lines().filter_map(has).any(|has| has)
+}
+
+/// How a zombie ended that is a child of `parent`: field 52 of its stat. `None` where we may not look.
+pub(super) fn exit_status(zombie: u32, parent: u32) -> Option<ExitStatus> {
+    // For those who may not know, it reads as 0. The environment of its parent takes the same right.
+    fs::File::open(format!("/proc/{parent}/environ")).ok()?;
+    let line = fs::read(format!("/proc/{zombie}/stat")).ok()?;
+    let line = String::from_utf8_lossy(&line).into_owned();
+    let (_, rest) = line.rsplit_once(')')?;
+    let status: i32 = rest.split_ascii_whitespace().nth(52 - 3)?.parse().ok()?;
+    Some(match status & 0x7f {
+        0 => ExitStatus::Code(status >> 8 & 0xff),
+        signal => ExitStatus::Signal(signal),
+    })
 }
 
 /// All process ids of this moment.
@@ -160,6 +221,20 @@ mod tests {
     fn a_truncated_line_is_nothing() {
         assert_eq!(Stat::parse("77 (sh) S 1 77"), None);
         assert_eq!(Stat::parse(""), None);
+    }
+
+    #[test]
+    fn a_shell_without_a_trap_minds_no_signal() {
+        let status = "Name:\tsh\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000010002\n";
+        assert!(!minds_by(status, 15));
+        assert!(minds_by(status, 13) && minds_by(status, 2) && minds_by(status, 17));
+        assert!(minds(u32::MAX, 15));
+    }
+
+    #[test]
+    fn now_is_after_the_start_of_this_process() {
+        let own = stat(std::process::id()).expect("stat");
+        assert!(now() >= own.start_time);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use tokio::io::Interest;
@@ -24,6 +25,8 @@ pub struct Running {
     cgroup: Option<Cgroup>,
     is_confined: bool,
     pidfd: AsyncFd<OwnedFd>,
+    /// How the command ended that it only waited for.
+    command: OnceLock<ExitStatus>,
 }
 
 impl Running {
@@ -42,6 +45,7 @@ impl Running {
             cgroup,
             is_confined: false,
             pidfd,
+            command: OnceLock::new(),
         })
     }
 
@@ -63,6 +67,7 @@ impl Running {
             cgroup: None,
             is_confined: false,
             pidfd: watch(pidfd)?,
+            command: OnceLock::new(),
         };
         running.look_where_it_is();
         Ok(running)
@@ -120,7 +125,13 @@ impl Running {
         }
     }
 
-    /// How it ended; [`ExitStatus::Unknown`] when it is no child of ours, or has not ended, or was reaped.
+    /// Notes how the command ended, where it was only the shell that waits for it.
+    pub(super) fn note(&self, command: ExitStatus) {
+        // The first one is that of the command.
+        let _ = self.command.set(command);
+    }
+
+    /// How it ended, or the command that it only waited for; [`ExitStatus::Unknown`] when it is no child of ours, or has not ended, or was reaped.
     #[must_use]
     pub fn status(&self) -> ExitStatus {
         self.wait_id(WaitIdOptions::NOWAIT)
@@ -133,7 +144,11 @@ impl Running {
 
     fn wait_id(&self, more: WaitIdOptions) -> ExitStatus {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | more;
-        match rustix::process::waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options) {
+        let waited = rustix::process::waitid(WaitId::PidFd(self.pidfd.get_ref().as_fd()), options);
+        if let Some(status) = self.command.get() {
+            return *status;
+        }
+        match waited {
             Ok(Some(status)) => status
                 .exit_status()
                 .map(ExitStatus::Code)
@@ -149,11 +164,11 @@ impl Running {
     reason = "tokio deprecates every safe constructor because some type's as_raw_fd() may change under it; \
               an OwnedFd's does not, and this crate forbids the unsafe one"
 )]
-fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(pidfd, Interest::READABLE)
 }
 
-fn open(pid: u32) -> io::Result<OwnedFd> {
+pub(super) fn open(pid: u32) -> io::Result<OwnedFd> {
     let pid = i32::try_from(pid)
         .ok()
         .and_then(Pid::from_raw)

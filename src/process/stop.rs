@@ -7,11 +7,15 @@
 //! give them to his own. Signals go through pidfds, checked after opening: a pid that was given to another program
 //! meanwhile is never signalled.
 
+mod grace;
+
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
+
+use grace::Grace;
 
 use super::brand::Brand;
 use super::cgroup::Cgroup;
@@ -27,10 +31,12 @@ use crate::priority;
 /// How a stop went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// The process ended within the grace.
+    /// All of it ended within the grace.
     InTime,
-    /// It was killed after the grace.
+    /// The process was killed after the grace.
     Killed,
+    /// The process ended within the grace; what it had started did not, and was killed.
+    RestKilled,
 }
 
 /// A signal's name, e.g. `SIGTERM`.
@@ -39,22 +45,38 @@ pub(super) fn name(signal: i32) -> String {
         .map_or_else(|_| format!("signal {signal}"), |known| known.to_string())
 }
 
-/// Sends the policy's signal to the process group (and SIGCONT, for stopped ones), waits up to the grace for the
-/// process' end, then kills everything that is left. Does not reap. Cancel safe: it can be called again.
+/// Ends everything of the process by the policy: its signal to all of them (and SIGCONT, for stopped ones), the grace for
+/// all of them, then SIGKILL to what is left. It may have ended itself and left others. Does not reap. Cancel safe: it can
+/// be called again.
 pub async fn gracefully(running: &Running, policy: &StopPolicy) -> Stopped {
-    // Once a parent has ended, its children are init's: whose they were is to be known before.
-    let mut target = Target::of(running);
-    if !target.is_confined {
-        target = target.sweep(Target::remember).await;
-    }
-    target.signal_group(Signal::from_named_raw(policy.signal).unwrap_or(Signal::TERM));
-    target.signal_group(Signal::CONT);
-    let outcome = match tokio::time::timeout(policy.timeout, running.exited()).await {
+    let mut grace = Grace::new(Target::of(running), signal_of(policy));
+    grace.ask(policy.to).await;
+    let ended = tokio::time::timeout(policy.timeout, grace.ended()).await;
+    let outcome = match ended {
         Ok(()) => Stopped::InTime,
+        Err(_) if grace.has_command_ended() => Stopped::RestKilled,
         Err(_) => Stopped::Killed,
     };
-    target.kill_all().await;
+    if let Some(status) = grace.status() {
+        running.note(status);
+    }
+    if outcome != Stopped::InTime {
+        grace.into_target().kill_all().await;
+    }
     outcome
+}
+
+/// Goes on with a stop that a server before this one, or an actor, did not see through: lets a shell go that was held.
+pub(super) fn let_go(running: &Running) {
+    let leader = (running.pid(), running.start_time());
+    let is_held = procfs::stat(leader.0).is_some_and(|stat| stat.state == 'T');
+    if is_held && procfs::is_shell(leader.0) {
+        signal(leader, Signal::CONT);
+    }
+}
+
+fn signal_of(policy: &StopPolicy) -> Signal {
+    Signal::from_named_raw(policy.signal).unwrap_or(Signal::TERM)
 }
 
 /// SIGKILL to everything of the process, repeated until nothing lives. Does not reap.
@@ -281,6 +303,10 @@ impl Target {
 
     /// Finds what lives of this instance.
     fn remember(&mut self) {
+        if self.is_confined {
+            self.known = self.members().collect();
+            return;
+        }
         self.find(|_| ());
     }
 

@@ -24,6 +24,7 @@ use super::stop::{self, Stopped};
 use super::turns::{self, Turn};
 use super::users::Users;
 use super::{instance, seal};
+use crate::app::config::StopPolicy;
 use crate::logs::log::{Attach, Detach, Log};
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
 use watch::Watch;
@@ -151,6 +152,7 @@ impl Process {
             return;
         };
         self.apply(Event::Adopting, ctx);
+        stop::let_go(&running);
         let pid = running.pid();
         self.running = Some(Rc::new(running));
         self.lease = self.ports.adopt(survivor.port);
@@ -266,14 +268,15 @@ impl Process {
         self.apply(Event::Exited { record }, ctx);
     }
 
-    /// Kills what the ended process left: at most one live set of processes per slot.
+    /// Ends what the ended process left, which has its grace too: at most one live set of processes per slot.
     fn clean(&mut self, ctx: &mut Context<Self>) {
         let running = self.running.take();
+        let policy = self.spec.stop.clone();
         let directory = self.spec.instance_directory();
         let users = Users::of_account(self.spec.account.as_ref());
         let clean = async move {
             if let Some(running) = running {
-                stop::kill(&running).await;
+                stop::gracefully(&running, &policy).await;
                 running.reap();
                 return;
             }
@@ -297,11 +300,7 @@ impl Process {
         let policy = self.spec.stop.clone();
         let stopped = async move {
             let outcome = stop::gracefully(&running, &policy).await;
-            let reason = (outcome == Stopped::Killed).then(|| {
-                let grace = humantime::format_duration(policy.timeout);
-                let signal = stop::name(policy.signal);
-                format!("killed after {grace}: ignored {signal}")
-            });
+            let reason = killed(outcome, &policy);
             record(running.reap(), reason)
         };
         ctx.spawn(stopped.into_actor(self).map(|record, this, ctx| {
@@ -373,6 +372,19 @@ impl Process {
 fn record(status: ExitStatus, reason: Option<String>) -> ExitRecord {
     let at = jiff::Timestamp::now();
     ExitRecord { status, at, reason }
+}
+
+/// What a person should know of a stop that took too long.
+fn killed(outcome: Stopped, policy: &StopPolicy) -> Option<String> {
+    let grace = humantime::format_duration(policy.timeout);
+    let signal = stop::name(policy.signal);
+    match outcome {
+        Stopped::InTime => None,
+        Stopped::Killed => Some(format!("killed after {grace}: ignored {signal}")),
+        Stopped::RestKilled => Some(format!(
+            "it ended, but something that it had started did not end on {signal} and was killed after {grace}"
+        )),
+    }
 }
 
 fn describe(error: &SpawnError) -> String {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use procserver::app::account::Account;
 use procserver::app::config::{
-    AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, Strategy,
+    AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, StopTo, Strategy,
 };
 use procserver::app::directories::AppDirs;
 use procserver::app::environment;
@@ -333,6 +333,7 @@ fn config(name: AppName, url: String) -> AppConfig {
             boot_timeout: Duration::from_secs(60),
         },
         stop: StopPolicy {
+            to: StopTo::All,
             signal: 15,
             timeout: Duration::from_secs(10),
         },

@@ -8,6 +8,7 @@ use actix::prelude::*;
 use futures::future::join_all;
 
 use super::{Apps, former};
+use crate::app::config::StopPolicy;
 use crate::app::config_dir::{self, Contents};
 use crate::app::directories::AppDirs;
 use crate::app::name::AppName;
@@ -147,9 +148,9 @@ async fn end_orphan(dirs: AppDirs, finish: Option<bool>) {
     let of = dirs.clone();
     let look = move || identity::survivors(of.runtime(), &Users::of_app(&of));
     let alive = actix_rt::task::spawn_blocking(look).await;
-    for survivor in alive.unwrap_or_default() {
-        identity::end(survivor).await;
-    }
+    let alive = alive.unwrap_or_default().into_iter();
+    // Whatever its document said, that is gone.
+    join_all(alive.map(|survivor| identity::end(survivor, StopPolicy::default()))).await;
     if let Some(keep_storage) = finish {
         let root = dirs.root().to_owned();
         let removed =

@@ -349,9 +349,10 @@ impl App {
             return;
         }
         let left = self.left_running(batch, &id);
+        let policy = self.spec.config.stop.clone();
         let ended = async move {
             if let Some(survivor) = left.await {
-                identity::end(survivor).await;
+                identity::end(survivor, policy).await;
             }
         };
         ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {

@@ -237,8 +237,20 @@ impl App {
                 self.name(),
                 foreign.len()
             );
-            let ended = futures::future::join_all(foreign.into_iter().map(identity::end));
-            ctx.wait(ended.into_actor(self).map(|_, _, _| ()));
+            let policy = &self.spec.config.stop;
+            let ended = futures::future::join_all(
+                foreign
+                    .into_iter()
+                    .map(|s| identity::end(s, policy.clone())),
+            );
+            let ended = ended.into_actor(self).map(|_, _, _| ());
+            // They have their grace. Nobody waits for it but what must not run beside them.
+            match wanted == Wanted::Running && !Self::is_recreate(&self.spec.config) {
+                true => {
+                    ctx.spawn(ended);
+                }
+                false => ctx.wait(ended),
+            }
         }
         batch.unwrap_or(next)
     }
@@ -246,7 +258,9 @@ impl App {
     /// Ends those that were taken over and have no place in the batch: the scale was changed meanwhile.
     pub(super) fn end_surplus(&mut self, ctx: &mut Context<Self>) {
         let surplus = std::mem::take(&mut self.survivors);
-        let ended = futures::future::join_all(surplus.into_iter().map(identity::end));
+        let policy = &self.spec.config.stop;
+        let end = |survivor| identity::end(survivor, policy.clone());
+        let ended = futures::future::join_all(surplus.into_iter().map(end));
         ctx.spawn(ended.into_actor(self).map(|_, _, _| ()));
     }
 

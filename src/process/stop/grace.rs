@@ -1,0 +1,280 @@
+//! The grace of a stop: one signal to each process of an instance, and one time for all of them to end in.
+//!
+//! The signal goes to the leader's group as one, so that a fork in progress cannot escape it, and to every process that
+//! has left the group. The instance has ended when none of them is left.
+//!
+//! A shell that only waits for the command (`/bin/sh -c 'cd app && ./web'`) counts for nothing: it would die of the
+//! signal at once, and with it would go what the command's own exit says. So the shell is held (SIGSTOP) meanwhile. What
+//! it has not waited for stays a zombie, of which `/proc` still tells how it ended; then the shell ends, too.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::{Target, Unique, signal};
+use crate::app::config::StopTo;
+use crate::priority;
+use crate::process::exit::ExitStatus;
+use crate::process::procfs::{self, Stat};
+use crate::process::running;
+
+/// Between two looks, where the kernel announces nothing.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How long a process takes at most to be held: it stops on its way back from the kernel.
+const HOLD: Duration = Duration::from_millis(200);
+
+/// A stop under way.
+#[derive(Clone, Debug)]
+pub(super) struct Grace {
+    target: Target,
+    signal: Signal,
+    /// The shell that is held.
+    shell: Option<Unique>,
+    /// How the command ended for which the shell waits.
+    status: Option<ExitStatus>,
+    /// Those of which the rest waits to be told: nobody else has got the signal yet.
+    main: BTreeSet<Unique>,
+    asked: BTreeSet<Unique>,
+    /// When they got the signal, in clock ticks since boot. What was started later is part of how they end.
+    asked_at: u64,
+}
+
+impl Grace {
+    pub(super) fn new(target: Target, signal: Signal) -> Self {
+        Self {
+            target,
+            signal,
+            shell: None,
+            status: None,
+            main: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            asked_at: 0,
+        }
+    }
+
+    /// Sends the signal.
+    pub(super) async fn ask(&mut self, to: StopTo) {
+        self.sweep(move |grace| grace.ask_now(to)).await;
+    }
+
+    /// Waits until nothing of the instance lives.
+    pub(super) async fn ended(&mut self) {
+        while !self.target.is_gone() {
+            match self.next() {
+                Some(process) => until_end(process).await,
+                // It was the main command: the rest is told now.
+                None if !self.main.is_empty() => {}
+                None if self.shell.is_some() => self.sweep(Self::let_shell_go).await,
+                // Only what the control group has not buried yet.
+                None => tokio::time::sleep(PAUSE).await,
+            }
+            if self.next().is_none() {
+                self.sweep(Self::look).await;
+            }
+        }
+    }
+
+    /// How the command ended, where a shell waited for it.
+    pub(super) fn status(&self) -> Option<ExitStatus> {
+        let shell = self.shell.filter(|_| self.has_command_ended());
+        self.status
+            .or_else(|| shell.and_then(|(shell, _)| status_of_child(shell)))
+    }
+
+    /// Whether only what the command has started is left.
+    pub(super) fn has_command_ended(&self) -> bool {
+        !self.command().iter().any(|process| lives(*process))
+    }
+
+    /// What is left, for those who kill it.
+    pub(super) fn into_target(self) -> Target {
+        self.target
+    }
+
+    async fn sweep(&mut self, sweep: impl FnOnce(&mut Self) + Send + 'static) {
+        let mut grace = self.clone();
+        let swept = tokio::task::spawn_blocking(move || {
+            priority::urgently(|| sweep(&mut grace));
+            grace
+        });
+        // An error: the runtime is shutting down, nothing can be swept any more.
+        if let Ok(grace) = swept.await {
+            *self = grace;
+        }
+    }
+
+    /// One that is waited for.
+    fn next(&self) -> Option<Unique> {
+        let awaited = |process: &&Unique| Some(**process) != self.shell && lives(**process);
+        let all = match self.main.is_empty() {
+            true => &self.target.known,
+            false => &self.main,
+        };
+        all.iter().find(awaited).copied()
+    }
+
+    fn ask_now(&mut self, to: StopTo) {
+        self.target.remember();
+        if self.target.known.is_empty() {
+            return;
+        }
+        self.hold_shell();
+        if to == StopTo::Main {
+            self.main = self.command();
+        }
+        if self.main.is_empty() {
+            self.ask_all();
+        } else {
+            self.asked_at = procfs::now();
+            for process in self.main.clone() {
+                self.ask_one(process);
+            }
+        }
+    }
+
+    fn ask_all(&mut self) {
+        self.target.signal_group(self.signal);
+        let group = self.target.group().and(self.target.leader);
+        for process in self.target.known.clone() {
+            let Some(stat) = procfs::stat(process.0) else {
+                continue;
+            };
+            if group.is_some_and(|(leader, _)| stat.group == leader) {
+                self.asked.insert(process);
+                self.wake(process, &stat);
+            } else {
+                self.ask_one(process);
+            }
+        }
+        self.asked_at = procfs::now();
+    }
+
+    fn ask_one(&mut self, process: Unique) {
+        if self.asked.insert(process) && Some(process) != self.shell {
+            signal(process, self.signal);
+            if let Some(stat) = procfs::stat(process.0) {
+                self.wake(process, &stat);
+            }
+        }
+    }
+
+    /// A stopped process takes no signal.
+    fn wake(&self, process: Unique, stat: &Stat) {
+        if stat.state == 'T' && Some(process) != self.shell {
+            signal(process, Signal::CONT);
+        }
+    }
+
+    /// Looks what is left, and tells those that were on their way out of the group as it got the signal.
+    fn look(&mut self) {
+        self.target.remember();
+        if self.main.iter().any(|process| lives(*process)) {
+            return;
+        }
+        if !self.main.is_empty() {
+            self.main.clear();
+            return self.ask_all();
+        }
+        for process in self.late() {
+            self.ask_one(process);
+        }
+    }
+
+    /// Those that the signal has missed: they were outside of the group and not known yet.
+    fn late(&self) -> Vec<Unique> {
+        let group = self.target.leader.map(|(leader, _)| leader);
+        let unasked = self.target.known.difference(&self.asked);
+        let unasked: Vec<(Unique, Stat)> = unasked
+            .filter_map(|process| Some((*process, procfs::stat(process.0)?)))
+            .collect();
+        // The group got it as one. A tick is long: what was started in that of the signal counts.
+        let is_late = |stat: &Stat| Some(stat.group) != group && stat.start_time <= self.asked_at;
+        let late = unasked.iter().filter(|(_, stat)| is_late(stat));
+        // What these have started since has missed it as well.
+        let sessions: BTreeSet<u32> = late
+            .map(|(_, stat)| stat.session)
+            .filter(|session| Some(*session) != group)
+            .collect();
+        let missed = |stat: &Stat| is_late(stat) || sessions.contains(&stat.session);
+        let missed = unasked.iter().filter(|(_, stat)| missed(stat));
+        missed.map(|(process, _)| *process).collect()
+    }
+
+    /// Holds the leader, if that is a shell that waits for what it has started and leaves the signal to others.
+    fn hold_shell(&mut self) {
+        let Some(shell) = self.target.leader.filter(|shell| lives(*shell)) else {
+            return;
+        };
+        let is_own = |child: &Unique| is_child(*child, shell);
+        let waits = self.target.known.iter().any(is_own);
+        let number = self.signal.as_raw();
+        if !waits || !procfs::is_shell(shell.0) || procfs::minds(shell.0, number) {
+            return;
+        }
+        signal(shell, Signal::STOP);
+        let tries = HOLD.as_millis() / PAUSE.as_millis() * 5;
+        for _ in 0..tries {
+            match procfs::stat(shell.0) {
+                Some(stat) if stat.state == 'T' => {
+                    self.shell = Some(shell);
+                    return;
+                }
+                Some(_) => std::thread::sleep(PAUSE / 5),
+                None => return,
+            }
+        }
+        signal(shell, Signal::CONT);
+    }
+
+    /// The command itself: the leader, or what the shell waits for that leads.
+    fn command(&self) -> BTreeSet<Unique> {
+        let Some(shell) = self.shell else {
+            return self.target.leader.into_iter().collect();
+        };
+        let known = self.target.known.iter().copied();
+        known.filter(|child| is_child(*child, shell)).collect()
+    }
+
+    /// All but the shell have ended: what it waits for tells how, then it ends as well.
+    fn let_shell_go(&mut self) {
+        if let Some(shell) = self.shell.take() {
+            self.status = status_of_child(shell.0);
+            signal(shell, self.signal);
+            signal(shell, Signal::CONT);
+            self.asked.insert(shell);
+        }
+        self.look();
+    }
+}
+
+fn lives((pid, start_time): Unique) -> bool {
+    procfs::stat(pid).is_some_and(|stat| stat.is_alive() && stat.start_time == start_time)
+}
+
+fn is_child((child, _): Unique, (parent, _): Unique) -> bool {
+    procfs::stat(child).is_some_and(|stat| stat.is_alive() && stat.parent == parent)
+}
+
+/// How the last command ended that a shell has started and not waited for.
+fn status_of_child(shell: u32) -> Option<ExitStatus> {
+    let dead = |stat: &Stat| stat.parent == shell && !stat.is_alive();
+    let children = procfs::pids().filter_map(|pid| {
+        let stat = procfs::stat(pid).filter(dead)?;
+        Some((stat.start_time, pid))
+    });
+    procfs::exit_status(children.max()?.1, shell)
+}
+
+/// Resolves when a process has ended. Cancel safe.
+async fn until_end(process: Unique) {
+    // Without a descriptor, looks are all there is.
+    let Ok(pidfd) = running::open(process.0).and_then(running::watch) else {
+        return tokio::time::sleep(20 * PAUSE).await;
+    };
+    // After the pidfd is open: what is checked now is what is held.
+    if lives(process) && pidfd.readable().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
