@@ -17,6 +17,7 @@ mod faults;
 mod front;
 mod fuzz_seeds;
 mod health;
+mod hints;
 mod install;
 mod lifecycle;
 mod logs;

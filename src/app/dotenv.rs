@@ -70,6 +70,9 @@ impl Dotenv {
             let reason = format!("{name} has a NUL byte, so no process can be given it");
             self.warn(line, &reason);
         }
+        if let Some(reason) = misread(value) {
+            self.warn(line, &format!("{name} {reason}"));
+        }
         let value = unquoted(value);
         if !fits(name, &value) {
             let reason = format!("{name} is longer than 128 KiB, so no process can be given it");
@@ -93,6 +96,22 @@ fn is_name_character(c: char) -> bool {
 fn split_assignment(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once('=')?;
     (!name.is_empty() && name.chars().all(is_name_character)).then_some((name, value))
+}
+
+/// What other readers take for something else: a value of several lines, or a comment behind it.
+fn misread(value: &str) -> Option<&'static str> {
+    let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'));
+    let ends = |q: char| value.len() > 1 && value.ends_with(q);
+    let comment = "has \" #\" in it: a comment behind a value belongs to the value, give it a line of its own";
+    match quote {
+        Some(q) if ends(q) => None,
+        Some(q) if value[1..].contains(q) && value.contains(" #") => Some(comment),
+        Some(_) => Some(
+            "begins with a quote that does not end on its line: a value is one line, within double quotes \\n is a line's end",
+        ),
+        None if value.contains(" #") => Some(comment),
+        None => None,
+    }
 }
 
 fn unquoted(value: &str) -> String {
@@ -164,6 +183,19 @@ mod tests {
             [".env line 2", ".env line 3", ".env line 4", ".env line 5"]
         );
         assert!(!dotenv.warnings.concat().contains("hunter2"));
+    }
+
+    #[test]
+    fn what_others_read_as_something_else_is_told() {
+        let dotenv = parse("A=\"-----BEGIN\nB=1 # one\nC='x' # y\nD='a # b'\nE=\"it's\"\nF=a#b\n");
+        let told: Vec<_> = dotenv
+            .warnings
+            .iter()
+            .map(|w| w.split_once(": ").unwrap().1)
+            .collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].starts_with("A begins with a quote") && !told[0].contains("BEGIN"));
+        assert!(told[1].starts_with("B has \" #\"") && told[2].starts_with("C has \" #\""));
     }
 
     #[test]

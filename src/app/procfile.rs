@@ -51,6 +51,9 @@ pub enum ProcfileError {
     /// No entry at all ([`Procfile::check`]).
     #[error("Procfile has no entry: write one line per process type, as \"web: command\"")]
     Empty,
+    /// No entry that could be read ([`Procfile::check`]).
+    #[error("Procfile has no entry that can be read; {0}")]
+    NothingRead(String),
     /// A NUL byte in a command ([`Procfile::check`]): no program can be given one.
     #[error("Procfile line {line} has a NUL byte: remove it")]
     Nul {
@@ -118,6 +121,9 @@ impl Procfile {
     /// An empty Procfile, a type named twice, a NUL byte.
     pub fn check(&self) -> Result<(), ProcfileError> {
         if self.entries.is_empty() {
+            if let Some(first) = self.warnings.iter().find(|w| w.contains("skipped: ")) {
+                return Err(ProcfileError::NothingRead(first.clone()));
+            }
             return Err(ProcfileError::Empty);
         }
         let mut seen = BTreeMap::new();
@@ -251,6 +257,11 @@ mod tests {
             })
         );
         assert_eq!(parse("# none\n").check(), Err(ProcfileError::Empty));
+        let blank = parse("web : x\n").check().unwrap_err().to_string();
+        assert!(
+            blank.contains("line 1: a blank before the colon"),
+            "{blank}"
+        );
         assert_eq!(
             parse("a: b\nweb: a\0b\n").check(),
             Err(ProcfileError::Nul { line: 2 })

@@ -16,7 +16,7 @@ use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
 use super::share::Earlier;
 use super::source::Source;
-use super::{build, manifest, packages, plan, room, twins};
+use super::{advice, build, failure, manifest, packages, plan, room, twins};
 use crate::app::directories::AppDirs;
 use crate::app::procfile::Procfile;
 use crate::app::secrets;
@@ -72,10 +72,36 @@ impl Deploy {
                 Ok(release)
             }
             result => {
+                let error = result.err().unwrap_or(StepError::Cancelled);
+                let error = self.advised(error).await;
                 half_made.remove().await;
-                Err(result.err().unwrap_or(StepError::Cancelled))
+                Err(error)
             }
         }
+    }
+
+    /// With a better hint, where the last lines of a command that failed tell what to do.
+    async fn advised(&self, error: StepError) -> StepError {
+        let StepError::Failed(failure) = error else {
+            return error;
+        };
+        let mut failure = failure.named(self.spec.config.name.as_str());
+        let is_command = matches!(failure.step, Step::Install | Step::Release);
+        if is_command && failure.exit_code.is_some() && !failure::disk_is_full(&failure.log_tail) {
+            let lines = failure.log_tail.clone();
+            let command = failure
+                .reason
+                .split('`')
+                .nth(1)
+                .unwrap_or_default()
+                .to_owned();
+            let directory = self.spec.dirs.release(self.spec.release);
+            let looked = move || advice::of_checkout(&lines, &command, &directory);
+            if let Ok(Some(hint)) = tokio::task::spawn_blocking(looked).await {
+                failure.hint = Some(hint);
+            }
+        }
+        StepError::Failed(Box::new(failure))
     }
 
     async fn make(&self) -> Result<Release, StepError> {

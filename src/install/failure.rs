@@ -35,6 +35,15 @@ impl Failure {
         self
     }
 
+    /// With the application's name where the hint says `NAME`.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        let named =
+            |hint: String| hint.replace("procserver logs NAME", &format!("procserver logs {name}"));
+        self.hint = self.hint.map(named);
+        self
+    }
+
     /// With the way a command ended.
     #[must_use]
     pub fn status(mut self, status: ExitStatus) -> Self {

@@ -19,7 +19,10 @@ const MAX_MANIFEST: u64 = 1024 * 1024;
 /// # Errors
 /// [`ReleaseError`].
 pub fn manifest(directory: &Path) -> Result<(Procfile, Dotenv), ReleaseError> {
-    let text = bounded(directory, "Procfile")?.ok_or(ReleaseError::NoProcfile)?;
+    let text = bounded(directory, "Procfile")?.ok_or_else(|| match misnamed(directory) {
+        Some(name) => ReleaseError::Misnamed(name),
+        None => ReleaseError::NoProcfile,
+    })?;
     let procfile = Procfile::parse(&text)?;
     procfile.check()?;
     Ok((procfile, dotenv(directory)?))
@@ -35,9 +38,21 @@ pub fn manifest_for(
 ) -> Result<(Procfile, Dotenv), ReleaseError> {
     let is_static = document.get("static").is_some_and(|s| !s.is_null());
     match manifest(directory) {
-        Err(ReleaseError::NoProcfile) if is_static => Ok((Procfile::default(), dotenv(directory)?)),
+        Err(ReleaseError::NoProcfile | ReleaseError::Misnamed(_)) if is_static => {
+            Ok((Procfile::default(), dotenv(directory)?))
+        }
         other => other,
     }
+}
+
+/// A file that was likely meant to be the Procfile.
+fn misnamed(directory: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(directory).ok()?.take(10_000).flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_meant = |name: &String| {
+        name.eq_ignore_ascii_case("Procfile") || name.eq_ignore_ascii_case("Procfile.txt")
+    };
+    names.filter(is_meant).min()
 }
 
 fn dotenv(directory: &Path) -> Result<Dotenv, ReleaseError> {
@@ -97,6 +112,8 @@ mod tests {
         let at = home.path().join("Procfile");
         let missing = manifest(home.path());
         assert!(matches!(missing, Err(ReleaseError::NoProcfile)));
+        std::fs::write(home.path().join("procfile"), "web: x\n").unwrap();
+        assert!(refusal(home.path()).contains("a file called procfile"));
         std::fs::create_dir(&at).unwrap();
         assert!(refusal(home.path()).contains("not a regular file"));
         std::fs::remove_dir(&at).unwrap();

@@ -9,6 +9,7 @@
 //!
 //! `plan`, `lines`, `remote`, `refusal`, `gitmodules`, `pointer`, `ssh`, `dpkg` and `failure` are pure.
 
+pub mod advice;
 pub mod bounds;
 pub mod build;
 mod checkout;

@@ -87,6 +87,11 @@ pub enum ReleaseError {
         "the repository has no Procfile: add a file named Procfile with a line such as \"web: command\""
     )]
     NoProcfile,
+    /// There is one by another name.
+    #[error(
+        "the repository has no Procfile, but a file called {0}: rename it to Procfile, with a capital P and no ending"
+    )]
+    Misnamed(String),
     /// The Procfile.
     #[error(transparent)]
     Procfile(#[from] crate::app::procfile::ProcfileError),

@@ -16,7 +16,7 @@ mod instance;
 mod listeners;
 mod owner;
 
-mod port_holder;
+pub mod port_holder;
 pub mod ports;
 mod procfs;
 pub mod readiness;

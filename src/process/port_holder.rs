@@ -9,7 +9,7 @@ use super::procfs;
 
 /// A program that listens on a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Holder {
+pub struct Holder {
     /// The process and its name, where we may see which one it is.
     process: Option<(u32, String)>,
     user: String,
@@ -44,7 +44,8 @@ impl fmt::Display for Holder {
 
 /// The program that listens on `port`, on any address; `None` when there is none. Blocks: it reads the descriptors of all
 /// processes.
-pub(super) fn find(port: u16) -> Option<Holder> {
+#[must_use]
+pub fn find(port: u16) -> Option<Holder> {
     let tables = Tables::read();
     let inodes: BTreeSet<u64> = tables.on(port).iter().map(|l| l.inode).collect();
     let first = tables.on(port).first()?;

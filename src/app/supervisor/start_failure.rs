@@ -1,18 +1,21 @@
 //! Why a batch did not get ready, in words a person can act on.
 
 use std::future::Future;
+use std::path::Path;
 
 use actix::prelude::*;
 
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{BatchId, Cause, Event, OpId};
 use crate::app::secrets;
+use crate::install::advice;
 use crate::install::lines::Mask;
 use crate::install::record::{Failure, Step};
 use crate::logs::log::{Chunk, Log, Query, Read};
 use crate::logs::record::Stream;
 use crate::process::diagnosis::{Diagnosis, diagnose};
 use crate::process::exit::ExitStatus;
+use crate::process::port_holder;
 use crate::process::readiness::Unready;
 use crate::process::spec::instance_directory;
 use crate::process::worker::Phase;
@@ -68,14 +71,46 @@ impl App {
         let server_wide = &self.spec.host.settings.env;
         let env = server_wide.iter().chain(&self.spec.config.env);
         let mask = Mask::new(secrets::of_environment(env));
+        let place = batch.zip(process.as_deref()).and_then(|(batch, id)| {
+            let slot = batch.members().find(|(slot, _)| slot.id == id)?.0;
+            Some((
+                slot.command.clone(),
+                batch.runnable.release.directory.clone(),
+            ))
+        });
+        let failure_name = self.name().to_owned();
         async move {
             if let Some(process) = process {
                 let lines = last_lines(&log, &process, release, TAIL).await;
                 failure.log_tail = lines.iter().map(|line| mask.text(line)).collect();
+                // Many print there why they end, too.
+                let stdout = lines_of(&log, Stream::Stdout, &process, release, TAIL).await;
+                let (command, directory) = place.unwrap_or_default();
+                let all = [&lines[..], &stdout].concat();
+                let looked = move || advice(&all, &command, &directory);
+                if let Ok(Some(hint)) = tokio::task::spawn_blocking(looked).await {
+                    failure.hint = Some(hint);
+                }
             }
-            failure
+            failure.named(&failure_name)
         }
     }
+}
+
+/// What to do about a process that printed these lines. Blocks.
+fn advice(lines: &[String], command: &str, directory: &Path) -> Option<String> {
+    let Some(taken) = advice::taken_port(lines) else {
+        return advice::of_checkout(lines, command, directory);
+    };
+    let known = taken.and_then(|port| Some((port, port_holder::find(port)?)));
+    let who = known.map_or_else(
+        || "the port that it listens on is taken".to_owned(),
+        |(port, holder)| format!("port {port} is taken by {holder}"),
+    );
+    Some(format!(
+        "{who}: listen on $PORT; where the port must be a fixed one, strategy: \"recreate\" ends the old process before \
+         the new one starts"
+    ))
 }
 
 /// The failure, and the process whose last lines belong to it.
@@ -200,32 +235,45 @@ pub(super) async fn last_lines(
     count: usize,
 ) -> Vec<String> {
     for stream in [Stream::Stderr, Stream::Stdout] {
-        let query = Query {
-            stream,
-            tail: Some(count),
-            process: Some(process.to_owned()),
-            release,
-            since: None,
-            after: None,
-            follow: false,
-        };
-        let Some(log) = log.get() else { break };
-        let Ok(Ok(mut chunks)) = log.send(Read(query)).await else {
-            break;
-        };
-        let mut lines = Vec::new();
-        while let Some(chunk) = chunks.recv().await {
-            if let Chunk::Lines(records) = chunk {
-                lines.extend(
-                    records
-                        .iter()
-                        .map(|r| String::from_utf8_lossy(&r.text).into_owned()),
-                );
-            }
-        }
+        let lines = lines_of(log, stream, process, release, count).await;
         if !lines.is_empty() {
             return lines;
         }
     }
     vec![]
+}
+
+/// The last lines that a process printed on `stream`.
+async fn lines_of(
+    log: &ChildRef<Log>,
+    stream: Stream,
+    process: &str,
+    release: Option<u64>,
+    count: usize,
+) -> Vec<String> {
+    let query = Query {
+        stream,
+        tail: Some(count),
+        process: Some(process.to_owned()),
+        release,
+        since: None,
+        after: None,
+        follow: false,
+    };
+    let Some(log) = log.get() else {
+        return vec![];
+    };
+    let Ok(Ok(mut chunks)) = log.send(Read(query)).await else {
+        return vec![];
+    };
+    let mut lines = Vec::new();
+    while let Some(chunk) = chunks.recv().await {
+        if let Chunk::Lines(records) = chunk {
+            let texts = records
+                .iter()
+                .map(|r| String::from_utf8_lossy(&r.text).into_owned());
+            lines.extend(texts);
+        }
+    }
+    lines
 }
