@@ -130,7 +130,14 @@ fn connections_that_fail_count_at_once_however_seldom_it_is_checked() {
     let server = Server::start();
     let _repo = two(&server, json!({ "interval": "1h", "boot_timeout": "20s" }));
     let first = server.ready_pid("echo", "web.1");
+    let port = server.process("echo", "web.1")["port"].as_u64().unwrap();
+    let port = u16::try_from(port).unwrap();
     send_signal(first, Signal::SIGUSR1);
+    eventually("nobody listens", SOON, || {
+        std::net::TcpStream::connect(("127.0.0.1", port))
+            .is_err()
+            .then_some(())
+    });
     // Each request is answered: the other process is asked where one cannot be connected to.
     eventually("web.1 is not routed to", SOON, || {
         server.visit("/echo/").expect(200);

@@ -36,4 +36,5 @@ mod stops;
 mod supervision;
 mod tickets;
 mod tunnels;
+mod unix_sockets;
 mod verbs;

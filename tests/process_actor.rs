@@ -185,7 +185,8 @@ async fn a_killed_process_is_unrouted_at_once_and_back_on_the_same_port() {
     let (child, _exits) = slot.start(Origin::Spawn);
     let ready = slot.until_phase(Phase::Ready).await;
     let (pid, port) = (ready.pid.expect("a pid"), ready.port.expect("a port"));
-    assert_eq!(ready.address, Some(([127, 0, 0, 1], port).into()));
+    let expected = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(ready.address, Some(expected.into()));
 
     kill(pid);
     let down = slot.until_phase(Phase::Backoff).await;

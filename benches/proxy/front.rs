@@ -88,7 +88,7 @@ fn table(apps: u64, origin: SocketAddr) -> Table {
             backends: vec![Backend {
                 process: "web.1".into(),
                 release: 1,
-                address: origin,
+                address: origin.into(),
                 load: Arc::new(Load::default()),
             }],
         })

@@ -14,6 +14,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::state::ApiState;
 use crate::front::host::Authority;
+use crate::router::address::Address;
 use crate::router::reach::Reach;
 use crate::router::table::{Availability, Decision, Match, Route, Rule, Table, View};
 
@@ -47,7 +48,7 @@ struct Listed<'a> {
 struct Listening<'a> {
     id: &'a str,
     release: u64,
-    address: std::net::SocketAddr,
+    address: &'a Address,
     /// Requests on it now.
     requests: usize,
 }
@@ -227,7 +228,7 @@ fn processes(route: &Route) -> Vec<Listening<'_>> {
     let listening = route.backends.iter().map(|backend| Listening {
         id: &backend.process,
         release: backend.release,
-        address: backend.address,
+        address: &backend.address,
         requests: backend.load.outstanding(),
     });
     listening.collect()

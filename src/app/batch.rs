@@ -95,24 +95,23 @@ impl Batch {
         let Some(member) = self.members.iter_mut().find(|m| m.slot.id == snapshot.id) else {
             return;
         };
-        let address = snapshot
-            .address
+        let address = snapshot.address.clone();
+        let address = address
             .filter(|_| snapshot.phase == Phase::Ready && member.slot.routed && !member.leaving);
         let same_process = member
             .snapshot
             .as_ref()
             .is_some_and(|old| old.pid == snapshot.pid);
-        let kept = member
-            .backend
-            .take()
-            .filter(|b| same_process && Some(b.address) == address);
-        member.backend = kept.or_else(|| {
-            address.map(|address| Backend {
-                process: Arc::from(member.slot.id.as_str()),
-                release,
-                address,
-                load: Arc::new(Load::new(snapshot.alarm.clone())),
-            })
+        // What is in flight on a process stays so, also when it is found to answer elsewhere.
+        let kept = member.backend.take().filter(|_| same_process);
+        member.backend = address.map(|address| Backend {
+            process: Arc::from(member.slot.id.as_str()),
+            release,
+            address,
+            load: kept.map_or_else(
+                || Arc::new(Load::new(snapshot.alarm.clone())),
+                |kept| kept.load,
+            ),
         });
         member.snapshot = Some(snapshot);
     }

@@ -1,5 +1,7 @@
 //! What the API shows of an application (pure).
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::process::exit::ExitRecord;
@@ -48,6 +50,9 @@ pub struct ProcessStatus {
     pub pid: Option<u32>,
     /// PORT.
     pub port: Option<u16>,
+    /// SOCKET, where it answers there instead of at its port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
     /// Spawned.
     pub started_at: Option<jiff::Timestamp>,
     /// Since this process was deployed.

@@ -19,7 +19,6 @@ mod tidy;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +38,7 @@ use crate::install::record::{DeploymentState, Failure, Step};
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
 use crate::process::identity::Identity;
+use crate::router::address::Address;
 use crate::router::backend::Load;
 use crate::router::table::{Availability, Route, StaticFiles};
 use crate::supervision::failpoint;
@@ -94,7 +94,7 @@ pub struct App {
     journal: Journal,
     publisher: Publisher,
     /// What was reported of the route last.
-    reported: Option<(Availability, Vec<SocketAddr>)>,
+    reported: Option<(Availability, Vec<Address>)>,
     survivors: Vec<Identity>,
     /// The batch that starts with the server.
     boot_batch: Option<BatchId>,

@@ -1,12 +1,12 @@
 //! [`Report`]: one thing that happened (pure). As an OTP report it says who, why, and what is done about it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::install::record::{DeploymentState, Step};
 use crate::process::exit::ExitStatus;
+use crate::router::address::Address;
 use crate::router::table::Availability;
 
 /// Which OS process of which app.
@@ -47,7 +47,7 @@ pub enum Report {
         #[serde(flatten)]
         who: Offender,
         /// Where it answers.
-        address: Option<SocketAddr>,
+        address: Option<Address>,
     },
     /// It fails its checks: requests go to others, if there are any.
     #[serde(rename = "process.unhealthy")]
@@ -158,7 +158,7 @@ pub enum Report {
         #[serde(serialize_with = "in_words")]
         otherwise: Availability,
         /// Where they go.
-        backends: Vec<SocketAddr>,
+        backends: Vec<Address>,
     },
 }
 

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::upstream::Upstream;
+use crate::router::address::Address;
 use crate::router::table::Table;
 
 /// Idle connections kept for one backend.
@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(3);
 /// Idle connections of one worker, by backend, each with the time it was put back; the one used last is used next.
 #[derive(Debug)]
 pub struct Pool {
-    idle: RefCell<HashMap<SocketAddr, Vec<(Upstream, Instant)>>>,
+    idle: RefCell<HashMap<Address, Vec<(Upstream, Instant)>>>,
     /// The time of the last sweep: reading the clock for each request would cost more than this needs.
     now: Cell<Instant>,
     filled: Rc<Notify>,
@@ -42,9 +42,9 @@ impl Default for Pool {
 
 impl Pool {
     /// A kept connection on which nothing came since.
-    pub fn take(&self, address: SocketAddr) -> Option<Upstream> {
+    pub fn take(&self, address: &Address) -> Option<Upstream> {
         let mut idle = self.idle.borrow_mut();
-        let kept = idle.get_mut(&address)?;
+        let kept = idle.get_mut(address)?;
         while let Some((mut connection, _)) = kept.pop() {
             if connection.is_quiet() {
                 return Some(connection);
@@ -54,14 +54,17 @@ impl Pool {
     }
 
     /// Keeps a connection whose last exchange is complete, if there is room.
-    pub fn put(&self, address: SocketAddr, connection: Upstream) {
+    pub fn put(&self, address: &Address, connection: Upstream) {
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
             // There were no sweeps meanwhile.
             self.now.set(Instant::now());
             self.filled.notify_one();
         }
-        let kept = idle.entry(address).or_default();
+        let kept = match idle.get_mut(address) {
+            Some(kept) => kept,
+            None => idle.entry(address.clone()).or_default(),
+        };
         if kept.len() < IDLE {
             kept.push((connection, self.now.get()));
         }
@@ -95,8 +98,8 @@ impl Pool {
             return;
         }
         let routes = table.routes().iter();
-        let named: std::collections::HashSet<SocketAddr> = routes
-            .flat_map(|r| r.backends.iter().map(|b| b.address))
+        let named: std::collections::HashSet<&Address> = routes
+            .flat_map(|r| r.backends.iter().map(|b| &b.address))
             .collect();
         self.idle
             .borrow_mut()
@@ -108,23 +111,37 @@ impl Pool {
 ///
 /// # Errors
 /// What `connect(2)` returns, or [`io::ErrorKind::TimedOut`] after `limit`.
-pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<Upstream> {
-    let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
-    let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
-    Ok(Upstream::Tcp(stream))
+pub async fn connect(address: &Address, limit: Duration) -> io::Result<Upstream> {
+    let connected = tokio::time::timeout(limit, connect_to(address)).await;
+    connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+async fn connect_to(address: &Address) -> io::Result<Upstream> {
+    match address {
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Upstream::Tcp(stream))
+        }
+        Address::Unix(file) => Ok(Upstream::Unix(file.connect().await?)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
     fn connections_are_kept_while_they_are_quiet_and_needed() {
-        let (pool, address) = (Pool::default(), SocketAddr::from(([127, 0, 0, 1], 80)));
+        let (pool, address) = (
+            Pool::default(),
+            Address::from(SocketAddr::from(([127, 0, 0, 1], 80))),
+        );
         let put = || {
             let (near, far) = tokio::io::duplex(1);
-            pool.put(address, Upstream::Pipe(near));
+            pool.put(&address, Upstream::Pipe(near));
             far
         };
         let _first = put();
@@ -132,10 +149,10 @@ mod tests {
         pool.sweep(start + LONGEST / 2);
         let _second = put();
         pool.sweep(start + LONGEST);
-        assert!(pool.take(address).is_some(), "the second");
-        assert!(pool.take(address).is_none(), "the first is gone");
+        assert!(pool.take(&address).is_some(), "the second");
+        assert!(pool.take(&address).is_none(), "the first is gone");
         drop(put());
-        assert!(pool.take(address).is_none(), "it has ended");
+        assert!(pool.take(&address).is_none(), "it has ended");
         let _third = put();
         pool.sweep(start + LONGEST * 9);
         assert!(pool.idle.borrow().is_empty(), "nothing is left behind");

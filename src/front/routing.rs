@@ -340,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 end => {
                     if end.keeps_upstream() {
-                        self.worker.pool.put(chosen.backend.address, upstream);
+                        self.worker.pool.put(&chosen.backend.address, upstream);
                     }
                     drop(chosen);
                     return self.finish(end, facts).await;
@@ -360,11 +360,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> io::Result<(Upstream, bool)> {
         let limit = self.worker.settings.timeouts.connect;
         loop {
-            let address = chosen.backend.address;
-            if !fresh && let Some(kept) = self.worker.pool.take(address) {
+            let address = chosen.backend.address.clone();
+            if !fresh && let Some(kept) = self.worker.pool.take(&address) {
                 return Ok((kept, true));
             }
-            let error = match pool::connect(address, limit).await {
+            let error = match pool::connect(&address, limit).await {
                 Ok(connection) => return Ok((connection, false)),
                 Err(error) => error,
             };
@@ -400,7 +400,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn unreachable(&mut self, error: &io::Error, facts: &Facts) -> Next {
         let failure = match error.kind() {
-            io::ErrorKind::ConnectionRefused => Failure::refused(),
+            // Without its file, a socket is refused likewise.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Failure::refused(),
             _ => Failure::unreachable(),
         };
         let complete = facts.framing == Framing::Empty;

@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// A connection to an app's process or to the API.
 #[derive(Debug)]
 pub enum Upstream {
     /// A process of an app.
     Tcp(TcpStream),
+    /// A process of an app, at its socket.
+    Unix(UnixStream),
     /// The API.
     Pipe(DuplexStream),
 }
@@ -23,6 +25,9 @@ impl Upstream {
         let mut space = [0; 1];
         match self {
             Self::Tcp(stream) => {
+                matches!(stream.try_read(&mut space), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+            }
+            Self::Unix(stream) => {
                 matches!(stream.try_read(&mut space), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
             }
             Self::Pipe(stream) => {
@@ -42,6 +47,7 @@ impl AsyncRead for Upstream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Pipe(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -55,6 +61,7 @@ impl AsyncWrite for Upstream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Pipe(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -66,6 +73,7 @@ impl AsyncWrite for Upstream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Pipe(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -73,6 +81,7 @@ impl AsyncWrite for Upstream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Self::Pipe(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -80,6 +89,7 @@ impl AsyncWrite for Upstream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Pipe(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -10,6 +10,7 @@ use super::listeners::Tables;
 use super::owner::Owner;
 use super::procfs;
 use super::readiness::{self, Target, Unready};
+use super::socket::SocketDirectory;
 use super::spawn::MARKER;
 use crate::app::config::HealthCheck;
 
@@ -33,7 +34,13 @@ pub async fn diagnose(pid: u32, directory: PathBuf, port: u16, health: &HealthCh
     };
     let looked = tokio::task::spawn_blocking(move || {
         let owner = Owner::of_session(pid, &directory);
-        (Target { port, owner }, listening(pid))
+        let socket = SocketDirectory::of(&directory);
+        let target = Target {
+            port,
+            socket,
+            owner,
+        };
+        (target, listening(pid))
     });
     let (check, listens) = match looked.await {
         Ok((target, listens)) => (readiness::check(&target, &health).await.err(), Ok(listens)),

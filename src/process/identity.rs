@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::brand::Brand;
 use super::cgroup::Cgroup;
 use super::running::Running;
+use super::socket::SocketDirectory;
 use super::spawn::MARKER;
 use super::stop::Marked;
 use super::users::Users;
@@ -266,12 +267,17 @@ fn bury(directory: &Path, users: &Users) {
     stop::kill_all_remains(&directory.to_string_lossy(), users, Some(directory));
 }
 
-/// Removes the directory of a process.
+/// Removes the directory of a process, and that of its socket.
 pub(super) fn remove(directory: &Path) {
     if let Err(error) = fs::remove_dir_all(directory)
         && error.kind() != io::ErrorKind::NotFound
     {
         log::warn!("cannot remove {}: {error}", directory.display());
+    }
+    if let Some(sockets) = SocketDirectory::of(directory)
+        && let Err(error) = sockets.remove()
+    {
+        log::warn!("cannot remove {}: {error}", sockets.path().display());
     }
 }
 

@@ -1,6 +1,6 @@
 //! One OS process under supervision: spawned through `procserver exec`, watched, stopped, re-adopted.
 //!
-//! The way of one process: [`spec`] → [`ports`] → [`spawn`] → [`exec`] (in the new process) → [`running`] (what the
+//! The way of one process: [`spec`] → [`ports`], `socket` → [`spawn`] → [`exec`] (in the new process) → [`running`] (what the
 //! daemon holds of it) → [`stop`]. [`worker::Process`] goes it, over and over, as [`state`] tells it; [`identity`] is
 //! what a later daemon knows of it. `spec`, `state`, `health`, `snapshot` and `exit` are pure. Only `worker.rs` owns an OS process.
 
@@ -23,6 +23,7 @@ pub mod readiness;
 pub mod running;
 pub mod seal;
 pub mod snapshot;
+mod socket;
 pub mod spawn;
 pub mod spec;
 mod state;

@@ -99,7 +99,7 @@ impl Owner {
             match held.is_empty() {
                 true => {}
                 false if self.is_member(pid) => wanted.retain(|inode| !held.contains(inode)),
-                false => stranger = stranger.or_else(|| Holder::of(pid)),
+                false => stranger = stranger.or(Some(pid)),
             }
         }
         // Descriptors that nobody can be seen with are those of processes that we may not look into: another user's where
@@ -107,6 +107,7 @@ impl Owner {
         let unseen = |l: &&Listener| wanted.contains(&l.inode) && l.uid != self.uid;
         stranger
             .filter(|_| !wanted.is_empty())
+            .map(Holder::of)
             .or_else(|| listeners.iter().find(unseen).map(|l| Holder::unseen(l.uid)))
     }
 

@@ -16,12 +16,12 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// A process that is there.
-    pub(super) fn of(pid: u32) -> Option<Self> {
-        Some(Self {
-            process: Some((pid, program_name(pid)?)),
-            user: user_name(procfs::uid(pid)?),
-        })
+    /// A process, which may be gone by now.
+    pub(super) fn of(pid: u32) -> Self {
+        Self {
+            process: Some((pid, program_name(pid).unwrap_or_else(|| "?".to_owned()))),
+            user: procfs::uid(pid).map_or_else(|| "?".to_owned(), user_name),
+        }
     }
 
     /// One of which no more is known than whose it is.
@@ -52,7 +52,7 @@ pub fn find(port: u16) -> Option<Holder> {
     let mut pids = procfs::pids();
     let holder = pids.find(|pid| procfs::sockets(*pid).any(|inode| inodes.contains(&inode)));
     holder
-        .and_then(Holder::of)
+        .map(Holder::of)
         .or_else(|| Some(Holder::unseen(first.uid)))
 }
 

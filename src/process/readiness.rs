@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 pub use super::health::Unready;
 use super::listeners::Tables;
 use super::owner::Owner;
 use super::port_holder::Holder;
+use super::socket::SocketDirectory;
 use crate::app::config::HealthCheck;
+use crate::router::address::Address;
+use crate::router::socket_file::SocketFile;
 
 /// How long a process that is not routed must have lived to be ready.
 const ALIVE: Duration = Duration::from_secs(1);
@@ -33,7 +36,9 @@ const FRESH: Duration = Duration::from_millis(50);
 pub(crate) struct Target {
     /// Its PORT.
     pub(super) port: u16,
-    /// The processes of which one must listen there.
+    /// Where its SOCKET is, which is preferred.
+    pub(super) socket: Option<SocketDirectory>,
+    /// The processes of which one must listen on the port.
     pub(super) owner: Owner,
 }
 
@@ -41,10 +46,24 @@ pub(crate) struct Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     /// The address.
-    pub(super) address: SocketAddr,
-    /// The sockets that listen there, all of them its own.
-    inodes: BTreeSet<u64>,
+    pub(super) address: Address,
+    by: Evidence,
 }
+
+/// What was seen there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Evidence {
+    /// The sockets that listen on the port, all of them its own.
+    Listeners(BTreeSet<u64>),
+    /// The inode of its socket, and when that was connected to.
+    File(u64, Instant),
+}
+
+/// How many intervals pass between two connections to a Unix socket that has no path to be asked.
+const SELDOM: u32 = 10;
+
+/// The host of a check over a Unix socket.
+const LOCAL: &str = "localhost";
 
 /// Resolves when a process that is not routed counts as ready, if it still lives then.
 pub(super) async fn alive() {
@@ -52,30 +71,42 @@ pub(super) async fn alive() {
 }
 
 /// Looks at a process that was found ready before: asks the path of the health check, or, without one, looks whether the
-/// same socket still listens, which costs the process nothing.
+/// same socket still listens, which costs the process nothing (a Unix socket is connected to now and then).
 pub(super) async fn check_again(
     target: &Target,
     health: &HealthCheck,
     before: &Found,
 ) -> Result<Found, Unready> {
-    if is_unchanged(before, health.interval / 2).await {
-        let Some(path) = health.path.as_deref() else {
-            return Ok(before.clone());
-        };
-        let asked = timeout(health.timeout, async {
-            let stream = connect(before.address).await?;
-            ask(stream, before.address, path).await
-        });
-        return asked
-            .await
-            .unwrap_or(Err(Unready::Silent))
-            .map(|()| before.clone());
-    }
-    check(target, health).await
+    let is_same = match (&before.address, &before.by) {
+        (Address::Tcp(address), Evidence::Listeners(inodes)) => {
+            let socket = target.socket.as_ref().and_then(open_socket);
+            socket.is_none() && is_unchanged(*address, inodes, health.interval / 2).await
+        }
+        (Address::Unix(file), Evidence::File(inode, asked)) => {
+            let is_due = health.path.is_none() && asked.elapsed() >= SELDOM * health.interval;
+            !is_due && file.open().is_ok_and(|(_, now)| now == *inode)
+        }
+        _ => false,
+    };
+    let asked = match (is_same, health.path.as_deref(), &before.address) {
+        (false, ..) => return check(target, health).await,
+        (true, None, _) => return Ok(before.clone()),
+        (true, Some(path), Address::Tcp(address)) => {
+            let asked = async { ask(connect(*address).await?, &address.to_string(), path).await };
+            timeout(health.timeout, asked).await
+        }
+        (true, Some(path), Address::Unix(file)) => {
+            let asked = async { ask(connect_socket(file).await?, LOCAL, path).await };
+            timeout(health.timeout, asked).await
+        }
+    };
+    asked
+        .unwrap_or(Err(Unready::Silent))
+        .map(|()| before.clone())
 }
 
 /// Whether the sockets that listen at an address are the ones that were found to be the process' own.
-async fn is_unchanged(before: &Found, age: Duration) -> bool {
+async fn is_unchanged(address: SocketAddr, before: &BTreeSet<u64>, age: Duration) -> bool {
     let tables = match Tables::at_hand(age) {
         Some(tables) => tables,
         None => match read_tables(age).await {
@@ -83,9 +114,9 @@ async fn is_unchanged(before: &Found, age: Duration) -> bool {
             None => return false,
         },
     };
-    let accepting = tables.accepting(before.address);
+    let accepting = tables.accepting(address);
     let inodes: BTreeSet<u64> = accepting.iter().map(|l| l.inode).collect();
-    !inodes.is_empty() && inodes == before.inodes
+    !inodes.is_empty() && inodes == *before
 }
 
 async fn read_tables(age: Duration) -> Option<Arc<Tables>> {
@@ -93,9 +124,16 @@ async fn read_tables(age: Duration) -> Option<Arc<Tables>> {
     read.await.ok()
 }
 
-/// One check of both loopback addresses, each within the time-out; the address at which the process itself answers well.
+/// One check of the socket and of both loopback addresses, each within the time-out; where the process itself answers well.
 pub(super) async fn check(target: &Target, health: &HealthCheck) -> Result<Found, Unready> {
     let mut worst = Unready::NotListening;
+    if let Some(file) = target.socket.as_ref().and_then(open_socket) {
+        let answer = timeout(health.timeout, check_socket(file, health)).await;
+        match answer.unwrap_or(Err(Unready::Silent)) {
+            Ok(found) => return Ok(found),
+            Err(unready) => worst = unready,
+        }
+    }
     for address in [
         SocketAddr::from((Ipv4Addr::LOCALHOST, target.port)),
         SocketAddr::from((Ipv6Addr::LOCALHOST, target.port)),
@@ -110,6 +148,30 @@ pub(super) async fn check(target: &Target, health: &HealthCheck) -> Result<Found
     Err(worst)
 }
 
+/// The socket of a process, if there is one now.
+fn open_socket(directory: &SocketDirectory) -> Option<SocketFile> {
+    let file = SocketFile::in_directory(directory.path()).ok()?;
+    file.open().is_ok().then_some(file)
+}
+
+/// A connect, and a GET of the path if there is one. Nobody but the app's user can listen there.
+async fn check_socket(file: SocketFile, health: &HealthCheck) -> Result<Found, Unready> {
+    let (_, inode) = file.open().map_err(|_| Unready::NotListening)?;
+    let stream = connect_socket(&file).await?;
+    if let Some(path) = health.path.as_deref() {
+        ask(stream, LOCAL, path).await?;
+    }
+    Ok(Found {
+        address: Address::Unix(Arc::new(file)),
+        by: Evidence::File(inode, Instant::now()),
+    })
+}
+
+async fn connect_socket(file: &SocketFile) -> Result<UnixStream, Unready> {
+    let connected = file.connect().await;
+    connected.map_err(|_| Unready::NotListening)
+}
+
 /// A connect, a look at whose the listener is, and a GET of the path if there is one.
 async fn check_address(
     target: &Target,
@@ -119,9 +181,12 @@ async fn check_address(
     let stream = connect(address).await?;
     let inodes = verify(target, address).await?;
     if let Some(path) = health.path.as_deref() {
-        ask(stream, address, path).await?;
+        ask(stream, &address.to_string(), path).await?;
     }
-    Ok(Found { address, inodes })
+    Ok(Found {
+        address: address.into(),
+        by: Evidence::Listeners(inodes),
+    })
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, Unready> {
@@ -156,8 +221,11 @@ fn foreign(holder: &Holder) -> Unready {
 }
 
 /// A GET of `path`.
-async fn ask(mut stream: TcpStream, address: SocketAddr, path: &str) -> Result<(), Unready> {
-    let start = start_of_answer(&mut stream, address, path).await;
+async fn ask<S>(mut stream: S, host: &str, path: &str) -> Result<(), Unready>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let start = start_of_answer(&mut stream, host, path).await;
     actix_rt::spawn(timeout(REST, read_rest(stream)));
     match parse_status(&start.ok_or(Unready::Silent)?) {
         Some(200..300) => Ok(()),
@@ -167,12 +235,12 @@ async fn ask(mut stream: TcpStream, address: SocketAddr, path: &str) -> Result<(
 }
 
 async fn start_of_answer(
-    stream: &mut TcpStream,
-    address: SocketAddr,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    host: &str,
     path: &str,
 ) -> Option<Vec<u8>> {
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: procserver\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: procserver\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut start = Vec::new();
@@ -182,7 +250,7 @@ async fn start_of_answer(
 }
 
 /// Lets the app finish its answer and close.
-async fn read_rest(stream: TcpStream) {
+async fn read_rest(stream: impl AsyncRead + Unpin) {
     // Errors are the app's: its status is known.
     let _ = tokio::io::copy(&mut stream.take(ANSWER), &mut tokio::io::sink()).await;
 }
@@ -210,14 +278,17 @@ mod tests {
         let own = procfs::stat(std::process::id()).expect("stat").session;
         Target {
             port,
+            socket: None,
             owner: Owner::of_session(own, Path::new("/none")),
         }
     }
 
     async fn answering(port: u16, health: &HealthCheck) -> SocketAddr {
         loop {
-            if let Ok(found) = check(&target(port), health).await {
-                return found.address;
+            if let Ok(found) = check(&target(port), health).await
+                && let Address::Tcp(address) = found.address
+            {
+                return address;
             }
             sleep(health.interval).await;
         }
@@ -265,6 +336,7 @@ mod tests {
         let mut stranger = stranger.args(["sleep", "60"]).spawn().expect("setsid");
         let target = Target {
             port,
+            socket: None,
             owner: Owner::of_session(stranger.id(), Path::new("/none")),
         };
         let checked = check(&target, &health(None)).await;

@@ -31,6 +31,9 @@ pub struct Seal {
     pub protected: Vec<PathBuf>,
     /// The app's own places in them.
     pub writable: Vec<PathBuf>,
+    /// Directories in them in which it may make and remove sockets, and nothing else: they take no room.
+    #[serde(default)]
+    pub sockets: Vec<PathBuf>,
 }
 
 impl Seal {
@@ -42,6 +45,7 @@ impl Seal {
         (uid != 0).then(|| Self {
             protected: server.map(Path::to_owned).to_vec(),
             writable: vec![dirs.storage(), dirs.tmp(), dirs.home()],
+            sockets: vec![],
         })
     }
 
@@ -100,6 +104,10 @@ impl Seal {
             .handle_access(writing)?
             .create()?
             .add_rules(path_beneath_rules(open, writing))?
+            .add_rules(path_beneath_rules(
+                &self.sockets,
+                AccessFs::MakeSock | AccessFs::RemoveFile,
+            ))?
             .restrict_self()?;
         match restricted.ruleset {
             RulesetStatus::NotEnforced => Err(SealError::Missing),

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::exit::ExitRecord;
 use super::health::Trouble;
+use crate::router::address::Address;
 use crate::router::backend::Alarm;
 
 /// Where one process is in its life, as the API shows it.
@@ -34,7 +35,7 @@ pub struct Snapshot {
     /// Its PORT.
     pub port: Option<u16>,
     /// Where the proxy reaches it, once ready.
-    pub address: Option<std::net::SocketAddr>,
+    pub address: Option<Address>,
     /// When the present OS process was spawned.
     pub started_at: Option<jiff::Timestamp>,
     /// Restarts since this actor started.

@@ -7,11 +7,15 @@ use sha2::{Digest, Sha256};
 
 use super::identity::Purpose;
 use super::seal::Seal;
+use super::socket::SocketDirectory;
 use super::spawn::{Exec, ExecSpec, Output};
 use super::turns::Turns;
 use crate::app::account::Account;
 use crate::app::config::{HealthCheck, StopPolicy};
 use crate::app::name::AppName;
+
+/// The variable with the path of the socket.
+const SOCKET: &str = "SOCKET";
 
 /// What a Process actor runs. Fixed for its life: another command or environment is another actor.
 #[derive(Clone, Debug)]
@@ -76,6 +80,19 @@ impl ProcessSpec {
         instance_directory(&self.runtime, &self.id, self.batch)
     }
 
+    /// Where it may listen instead of on its port: a routed process whose user has no other use for `SOCKET`.
+    ///
+    /// # Errors
+    /// In words, where there can be no socket.
+    pub(super) fn socket_directory(&self) -> Result<Option<SocketDirectory>, String> {
+        let is_free = self.routed && !self.environment.contains_key(SOCKET);
+        let directory = SocketDirectory::of(&self.instance_directory()).filter(|_| is_free);
+        match directory {
+            Some(directory) => directory.socket().map(|_| Some(directory)),
+            None => Ok(None),
+        }
+    }
+
     /// What is executed when it is given `port`: the last layer of the environment is added here.
     pub(super) fn exec_spec(&self, port: u16) -> ExecSpec {
         let directory = self.instance_directory();
@@ -90,6 +107,12 @@ impl ProcessSpec {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
+        let sockets = self.socket_directory().ok().flatten();
+        let socket = sockets.as_ref().and_then(|s| s.socket().ok());
+        if let Some(socket) = socket {
+            let socket = socket.to_string_lossy().into_owned();
+            environment.insert(SOCKET.to_owned(), socket);
+        }
         ExecSpec {
             command: Exec::Shell(self.command.clone()),
             directory: self.directory.clone(),
@@ -104,8 +127,12 @@ impl ProcessSpec {
                 digest: self.digest(),
                 directory: directory.clone(),
             }),
-            // It may open /dev/stdout anew.
-            seal: self.seal.clone().map(|seal| seal.but(directory.clone())),
+            seal: self.seal.clone().map(|seal| {
+                // It may open /dev/stdout anew.
+                let mut seal = seal.but(directory.clone());
+                seal.sockets.extend(sockets.map(|s| s.path().to_owned()));
+                seal
+            }),
             output: Output::Fifos { directory },
             nice: None,
             umask: 0o022,

@@ -10,11 +10,11 @@
 //!
 //! A crash of the user's process is an event here; it is no end of the actor and counts as no restart of it.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::exit::ExitRecord;
 use super::worker::Phase;
+use crate::router::address::Address;
 use crate::supervision::backoff::{AFTER_SPAWN_ERROR, Backoff, PROVED};
 
 /// Counts the OS processes of one life; an event of an earlier one is stale.
@@ -34,12 +34,12 @@ pub(super) enum Event {
     /// It answers.
     Ready {
         attempt: Attempt,
-        address: Option<SocketAddr>,
+        address: Option<Address>,
     },
     /// It answers elsewhere now.
     Moved {
         attempt: Attempt,
-        address: Option<SocketAddr>,
+        address: Option<Address>,
     },
     /// The OS process ended by itself.
     Exited { record: ExitRecord },
@@ -99,7 +99,7 @@ pub(super) struct Life {
     /// How long to wait once what the ended process left is gone.
     delay: Duration,
     pid: Option<u32>,
-    address: Option<SocketAddr>,
+    address: Option<Address>,
     restarts: u32,
     last_exit: Option<ExitRecord>,
     spawn_error: Option<String>,
@@ -136,8 +136,8 @@ impl Life {
         self.pid
     }
 
-    pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.address
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
     }
 
     pub(super) fn restarts(&self) -> u32 {

@@ -190,12 +190,19 @@ impl Process {
         let spec = self.spec.exec_spec(port);
         let directory = self.spec.instance_directory();
         let account = self.spec.account.clone();
+        let sockets = self.spec.socket_directory().ok().flatten();
         // Before the process runs: its first line must have a reader.
         let (is_attached, attaching) = (self.is_attached, attach(self.log.clone(), self.attach()));
         let turn = self.turn_to_start();
         let spawned = async move {
             let turn = turn.await?;
-            let prepare = move || instance::prepare(&directory, account.as_ref());
+            let prepare = move || {
+                let is_new = instance::prepare(&directory, account.as_ref())?;
+                if let Some(sockets) = sockets {
+                    sockets.prepare(account.as_ref())?;
+                }
+                Ok(is_new)
+            };
             let prepared = tokio::task::spawn_blocking(prepare).await;
             let is_new = prepared
                 .map_err(std::io::Error::other)
@@ -352,7 +359,7 @@ impl Process {
             phase: self.life.phase(),
             pid: self.life.pid(),
             port: self.lease.as_ref().map(PortLease::port).or(self.port),
-            address: self.life.address(),
+            address: self.life.address().cloned(),
             started_at: self.started_at.filter(|_| self.life.pid().is_some()),
             restarts: self.life.restarts(),
             crashlooping: self.life.is_crashlooping(),
@@ -364,6 +371,7 @@ impl Process {
                 .spawn_error()
                 .map(str::to_owned)
                 .or_else(|| self.port_warning.clone())
+                .or_else(|| self.spec.socket_directory().err())
                 .or_else(|| self.seal_warning.clone()),
         }
     }

@@ -1,8 +1,9 @@
 //! A backend: one upstream address, and how many requests are on it, counted across the worker threads.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::address::Address;
 
 /// One upstream address: a ready process of a release. Clones share the load.
 #[derive(Clone, Debug)]
@@ -12,7 +13,7 @@ pub struct Backend {
     /// Its release.
     pub release: u64,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// What is on it.
     pub load: Arc<Load>,
 }

@@ -1,12 +1,12 @@
 //! [`Replica`]: the router's copy on a worker's own thread.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use tokio::sync::watch;
 
+use super::address::Address;
 use super::backend::{Backend, Lease};
 use super::balancer::{self, next_random, random_seed};
 use super::reach::Reach;
@@ -101,7 +101,7 @@ pub struct Select {
     /// What is asked for.
     pub wanted: Arc<Wanted>,
     /// Backends that just refused a connection.
-    pub avoid: Vec<SocketAddr>,
+    pub avoid: Vec<Address>,
 }
 
 /// What routing looks at in a request, on its way to the replica.
@@ -168,14 +168,14 @@ impl Handler<Select> for Replica {
 /// The chosen backend with the request counted on it. One that is closed drains: the table without it is on its way.
 pub fn take(
     backends: &[Backend],
-    mut avoid: Vec<SocketAddr>,
+    mut avoid: Vec<Address>,
     random: u64,
 ) -> Option<(Backend, Lease)> {
     loop {
         let backend = balancer::choose(backends, &avoid, random)?;
         match Lease::take(&backend.load) {
             Some(lease) => return Some((backend.clone(), lease)),
-            None => avoid.push(backend.address),
+            None => avoid.push(backend.address.clone()),
         }
     }
 }
@@ -190,7 +190,7 @@ mod tests {
         let backend = |port: &u16| Backend {
             process: "web.1".into(),
             release: 1,
-            address: ([127, 0, 0, 1], *port).into(),
+            address: std::net::SocketAddr::from(([127, 0, 0, 1], *port)).into(),
             load: Arc::new(Load::default()),
         };
         Route {

@@ -227,7 +227,7 @@ pub(crate) fn backend(address: SocketAddr) -> Backend {
     Backend {
         process: "web.1".into(),
         release: 1,
-        address,
+        address: address.into(),
         load: Arc::new(Load::default()),
     }
 }

@@ -33,7 +33,7 @@ impl App {
     /// Reports a route (or that there is none any more), unless nothing has changed for requests.
     pub(super) fn report_route(&mut self, route: Option<&Route>) {
         let (otherwise, backends) = route.map_or((Availability::Stopped, vec![]), |route| {
-            let backends = route.backends.iter().map(|b| b.address).collect();
+            let backends = route.backends.iter().map(|b| b.address.clone()).collect();
             (route.availability, backends)
         });
         let now = Some((otherwise, backends.clone()));
@@ -104,13 +104,17 @@ pub(super) fn of_process(
             None => Report::ProcessHealthy { who },
         });
     }
-    if old_phase == Some(now.phase) {
+    let is_moved = || {
+        let old = before.and_then(|s| s.address.as_ref());
+        now.phase == Phase::Ready && now.address.is_some() && old != now.address.as_ref()
+    };
+    if old_phase == Some(now.phase) && !is_moved() {
         return reports;
     }
     match now.phase {
         Phase::Ready => reports.push(Report::ProcessReady {
             who: who(now.pid),
-            address: now.address,
+            address: now.address.clone(),
         }),
         Phase::Stopping => reports.push(Report::ProcessStopping { who: who(now.pid) }),
         Phase::Stopped => reports.push(Report::ProcessStopped { who: who(old_pid) }),
@@ -177,6 +181,11 @@ mod tests {
         assert_eq!(events(None, &starting, None), ["process.started"]);
         assert_eq!(events(Some(&starting), &ready, None), ["process.ready"]);
         assert!(events(Some(&ready), &ready, None).is_empty());
+        let moved = Snapshot {
+            address: Some(std::net::SocketAddr::from(([127, 0, 0, 1], 8001)).into()),
+            ..ready.clone()
+        };
+        assert_eq!(events(Some(&ready), &moved, None), ["process.ready"]);
         assert_eq!(
             events(Some(&ready), &waits, Some(&exit)),
             ["process.exited"]

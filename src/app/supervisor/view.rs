@@ -1,5 +1,7 @@
 //! What the API shows of an app, taken at one moment.
 
+use std::path::PathBuf;
+
 use actix::prelude::*;
 
 use super::App;
@@ -12,6 +14,7 @@ use crate::logs::log::Log;
 use crate::process::health::Trouble;
 use crate::process::held;
 use crate::process::worker::Phase;
+use crate::router::address::Address;
 use crate::supervision::ChildRef;
 
 /// One of several views of the app.
@@ -108,6 +111,7 @@ impl App {
                     release: batch.runnable.id(),
                     pid: snapshot.and_then(|s| s.pid),
                     port: snapshot.and_then(|s| s.port),
+                    socket: snapshot.and_then(|s| socket_of(s.address.as_ref()?)),
                     started_at: snapshot.and_then(|s| s.started_at),
                     restarts: snapshot.map_or(0, |s| s.restarts),
                     last_exit: snapshot.and_then(|s| s.last_exit.clone()),
@@ -132,6 +136,13 @@ impl App {
             warnings,
             deploy_key: None,
         }
+    }
+}
+
+fn socket_of(address: &Address) -> Option<PathBuf> {
+    match address {
+        Address::Tcp(_) => None,
+        Address::Unix(file) => Some(file.path().to_owned()),
     }
 }
 

@@ -41,7 +41,7 @@ impl Story {
 
     fn ready(&mut self) -> Vec<Command> {
         let attempt = self.life.attempt;
-        let address = Some(([127, 0, 0, 1], 80).into());
+        let address = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 80)).into());
         self.tell(Event::Ready { attempt, address })
     }
 

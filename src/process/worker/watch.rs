@@ -53,7 +53,11 @@ impl Process {
         if self.spec.routed {
             let owner = Owner::of(&running);
             self.watch.checks = Some(Checks::new(&self.spec.health));
-            self.watch.target = Some(Target { port, owner });
+            self.watch.target = Some(Target {
+                port,
+                socket: self.spec.socket_directory().ok().flatten(),
+                owner,
+            });
             self.check_after(Duration::ZERO, attempt, ctx);
         } else {
             let alive = readiness::alive().into_actor(self);
@@ -117,9 +121,9 @@ impl Process {
         let after = (checks.is_ready(), checks.trouble().cloned());
         let pause = checks.pause();
         let known = self.watch.found.take();
-        let old = known.as_ref().map(|found| found.address);
+        let old = known.as_ref().map(|found| found.address.clone());
         self.watch.found = checked.result.ok().or(known);
-        let address = self.watch.found.as_ref().map(|found| found.address);
+        let address = self.watch.found.as_ref().map(|found| found.address.clone());
         if before.0 != after.0 {
             self.apply(Event::Ready { attempt, address }, ctx);
         } else if old != address {

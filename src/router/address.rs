@@ -1,0 +1,61 @@
+//! [`Address`]: where a process answers.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use super::socket_file::SocketFile;
+
+/// Where a process answers. Shown as `127.0.0.1:8001` or `unix:/run/…/http.sock`.
+#[derive(Clone, Debug)]
+pub enum Address {
+    /// At its PORT.
+    Tcp(SocketAddr),
+    /// At its SOCKET.
+    Unix(Arc<SocketFile>),
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(one), Self::Tcp(other)) => one == other,
+            (Self::Unix(one), Self::Unix(other)) => one.path() == other.path(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Address {}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Tcp(address) => address.hash(state),
+            Self::Unix(file) => file.path().as_os_str().hash(state),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(file) => write!(f, "unix:{}", file.path().display()),
+        }
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
