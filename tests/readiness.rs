@@ -170,3 +170,32 @@ fn a_start_that_fails_is_in_the_install_log_like_every_step() {
         assert!(log.contains(line), "no {line:?} in {log}");
     }
 }
+
+#[test]
+fn where_the_ports_are_used_up_a_scale_up_fails_at_once_and_a_scale_down_is_not_kept_waiting() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    // Nineteen ports are there; the time to get ready is longer than this test waits.
+    repo.commit(&[(
+        "Procfile",
+        "web: exec python3 web.py\nbusy: exec sleep 600\n",
+    )]);
+    let patient = json!({ "health_check": { "interval": "100ms", "boot_timeout": "10m" } });
+    server.deploy(&with(document("echo", &repo), patient));
+    let scale = |busy: u32| {
+        let change = json!({ "scale": { "busy": busy } });
+        server.send_and_wait("PATCH", "/applications/echo", &change)
+    };
+    let answer = scale(25);
+    let failure = answer.expect(422).json()["failure"].clone();
+    says(&failure, &["could not be started: no free port in"]);
+    assert!(
+        failure["hint"]
+            .as_str()
+            .unwrap()
+            .contains("scale something down")
+    );
+    let answer = scale(2);
+    assert!([200, 201].contains(&answer.status), "{}", answer.text());
+    assert_eq!(server.process("echo", "busy.2")["state"], "ready");
+    assert_eq!(server.visit("/echo/").expect(200).json()["version"], "1");
+}

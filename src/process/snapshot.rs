@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub crashlooping: bool,
     /// The last end of its OS process.
     pub last_exit: Option<ExitRecord>,
+    /// It could not be started for want of a port: others have to end first.
+    pub has_no_port: bool,
     /// Why it should get no request although it is ready.
     pub trouble: Option<Trouble>,
     /// Rung by who cannot connect to it.

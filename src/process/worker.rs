@@ -70,6 +70,7 @@ pub struct Process {
     lease: Option<PortLease>,
     port: Option<u16>,
     port_warning: Option<String>,
+    has_no_port: bool,
     seal_warning: Option<String>,
     started_at: Option<jiff::Timestamp>,
     is_attached: bool,
@@ -103,6 +104,7 @@ impl Process {
             running: None,
             lease: None,
             port_warning: None,
+            has_no_port: false,
             seal_warning: None,
             started_at: None,
             is_attached: false,
@@ -176,7 +178,9 @@ impl Process {
     }
 
     fn spawn(&mut self, ctx: &mut Context<Self>) {
-        let port = match self.choose_port(ctx) {
+        let chosen = self.choose_port(ctx);
+        self.has_no_port = chosen.is_err();
+        let port = match chosen {
             Ok(port) => port,
             Err(error) => {
                 let reason = error.to_string();
@@ -364,6 +368,7 @@ impl Process {
             restarts: self.life.restarts(),
             crashlooping: self.life.is_crashlooping(),
             last_exit: self.life.last_exit().cloned(),
+            has_no_port: self.has_no_port,
             trouble: self.watch.trouble(),
             alarm: self.watch.alarm(),
             warning: self

@@ -98,7 +98,7 @@ pub enum Event {
         id: String,
         /// Its phase now.
         phase: Phase,
-        /// Whether the change is the end of its OS process.
+        /// Whether the change is the end of its OS process, or it cannot have one.
         exited: bool,
     },
     /// What an operation started had its time to get ready.
@@ -114,7 +114,7 @@ pub enum Event {
 pub enum Cause {
     /// The actor knows: the build failed.
     Build,
-    /// This process ended before all were ready.
+    /// This process ended before all were ready, or could not be started at all.
     Exited(String),
     /// These processes were not ready in time.
     NotReady(Vec<String>),

@@ -217,7 +217,8 @@ impl Handler<ProcessChanged> for App {
             batch,
             id: snapshot.id.clone(),
             phase: snapshot.phase,
-            exited: exited.is_some(),
+            // Where there is no port the operation fails at once: it would only keep the one that could free some waiting.
+            exited: exited.is_some() || snapshot.has_no_port,
         };
         // The name of one that leaves is free once its actor is gone too: that is told by `make_sure_of_end`.
         let leaves = self

@@ -149,6 +149,7 @@ mod tests {
             restarts: 0,
             crashlooping: false,
             last_exit: None,
+            has_no_port: false,
             trouble: None,
             alarm: Alarm::default(),
             warning: None,

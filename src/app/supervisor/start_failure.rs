@@ -137,9 +137,13 @@ fn unexplained() -> Failure {
 }
 
 fn exited(batch: Option<&Batch>, id: &str) -> Failure {
-    let exit = batch
-        .and_then(|b| b.snapshot(id))
-        .and_then(|s| s.last_exit.clone());
+    let snapshot = batch.and_then(|b| b.snapshot(id));
+    if let Some(snapshot) = snapshot.filter(|s| s.has_no_port) {
+        let why = snapshot.warning.as_deref().unwrap_or("there is no port");
+        let reason = format!("{id} could not be started: {why}");
+        return Failure::new(Step::Start, reason).hint(NO_PORT);
+    }
+    let exit = snapshot.and_then(|s| s.last_exit.clone());
     let Some(exit) = exit else {
         return Failure::new(Step::Start, format!("{id} ended before it was ready"));
     };
@@ -184,6 +188,9 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
     Failure::new(Step::Start, format!("{id} {reason} within {within}"))
         .hint(warning.unwrap_or_else(|| hint.to_owned()))
 }
+
+const NO_PORT: &str = "each process has a port, and a rolling deploy needs one for the new beside each of the old: \
+                       scale something down, or set strategy: \"recreate\"";
 
 const SLOW: &str = "a slow start needs a larger health_check.boot_timeout";
 
