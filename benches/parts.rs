@@ -142,6 +142,7 @@ fn route(n: u64) -> Route {
         strip_path: true,
         port: None,
         static_files: None,
+        buffer: Default::default(),
         availability: Availability::Starting,
         backends: Vec::new(),
     }

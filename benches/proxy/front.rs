@@ -84,6 +84,7 @@ fn table(apps: u64, origin: SocketAddr) -> Table {
             strip_path: true,
             port: None,
             static_files: None,
+            buffer: Default::default(),
             availability: Availability::Starting,
             backends: vec![Backend {
                 process: "web.1".into(),

@@ -266,6 +266,7 @@ mod tests {
             strip_path: true,
             port: (app == "ported").then_some(9000),
             static_files: None,
+            buffer: Default::default(),
             availability: Availability::Starting,
             backends: Vec::new(),
         })

@@ -42,6 +42,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         health_check,
         stop,
         static_files,
+        buffer,
         strategy,
         keep_releases,
         document: _,
@@ -62,6 +63,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*strip_path != new.strip_path, Work::Route),
         (*port != new.port, Work::Route),
         (*static_files != new.static_files, Work::Route),
+        (*buffer != new.buffer, Work::Route),
         (*strategy != new.strategy, Work::Route),
         (*keep_releases != new.keep_releases, Work::Route),
     ];
@@ -93,6 +95,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
         strip_path: pick(&base.strip_path, &old.strip_path, &new.strip_path),
         port: pick(&base.port, &old.port, &new.port),
         static_files: pick(&base.static_files, &old.static_files, &new.static_files),
+        buffer: pick(&base.buffer, &old.buffer, &new.buffer),
         strategy: pick(&base.strategy, &old.strategy, &new.strategy),
         keep_releases: pick(&base.keep_releases, &old.keep_releases, &new.keep_releases),
         document: carried_document(base, old, new),
@@ -101,13 +104,14 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
 }
 
 /// The fields of a document that are scale and route.
-const CARRIED: [&str; 8] = [
+const CARRIED: [&str; 9] = [
     "scale",
     "domain",
     "path",
     "strip_path",
     "port",
     "static",
+    "buffer",
     "strategy",
     "keep_releases",
 ];
@@ -172,6 +176,7 @@ mod tests {
             (json!({"strip_path": false}), Work::Route),
             (json!({"port": 9000}), Work::Route),
             (json!({"static": {"dir": "public"}}), Work::Route),
+            (json!({"buffer": {"requests": false}}), Work::Route),
             (json!({"strategy": "recreate"}), Work::Route),
             (json!({"keep_releases": 2}), Work::Route),
         ]
@@ -188,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_default_that_is_written_out_changes_nothing() {
-        let spelled = json!({"path": true, "scale": {}, "env": {}, "strategy": "rolling", "keep_releases": 5,
+        let spelled = json!({"path": true, "buffer": {"responses": true}, "scale": {}, "env": {}, "strategy": "rolling", "keep_releases": 5,
             "health_check": {"interval": "1s"}, "stop": {"signal": "SIGTERM"}});
         let spelled = config(merge_patch(base(), spelled));
         assert_eq!(least_work(&config(base()), &spelled), Work::Nothing);
@@ -231,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..17usize, 0..6)) {
+        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..18usize, 0..6)) {
             let changes = changes();
             let mut document = base();
             let mut greatest = Work::Nothing;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::name::AppName;
+use crate::router::table::Buffering;
 
 /// A validated application document. Made only by [`AppConfig::from_document`].
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +43,8 @@ pub struct AppConfig {
     pub stop: StopPolicy,
     /// Files served before the app is asked.
     pub static_files: Option<StaticFiles>,
+    /// Which bodies are taken whole first.
+    pub buffer: Buffering,
     /// How a new release replaces the old.
     pub strategy: Strategy,
     /// How many releases are kept, at least 1.

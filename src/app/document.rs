@@ -13,8 +13,9 @@ use super::document_rules as rules_of;
 use super::document_walk::{Object, Walk, expected, number};
 use super::name::AppName;
 use super::repository_url;
+use crate::router::table::Buffering;
 
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "name",
     "repo",
     "packages",
@@ -30,6 +31,7 @@ const FIELDS: [&str; 17] = [
     "health_check",
     "stop",
     "static",
+    "buffer",
     "strategy",
     "keep_releases",
 ];
@@ -75,6 +77,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         health_check: read_health_check(walk, &top),
         stop: read_stop(walk, &top),
         static_files: read_static(walk, &top),
+        buffer: read_buffer(walk, &top),
         strategy: walk
             .text(&top, "strategy", strategy)
             .unwrap_or(Strategy::Rolling),
@@ -225,6 +228,17 @@ fn stop_to(text: &str) -> Result<StopTo, &'static str> {
     }
 }
 
+fn read_buffer(walk: &mut Walk, top: &Object<'_>) -> Buffering {
+    let default = Buffering::default();
+    let Some(buffer) = walk.child(top, "buffer", &["requests", "responses"]) else {
+        return default;
+    };
+    Buffering {
+        requests: walk.flag(&buffer, "requests", default.requests),
+        responses: walk.flag(&buffer, "responses", default.responses),
+    }
+}
+
 fn strategy(text: &str) -> Result<Strategy, &'static str> {
     match text {
         "rolling" => Ok(Strategy::Rolling),
@@ -296,6 +310,7 @@ mod tests {
             (Strategy::Rolling, 5)
         );
         assert_eq!(config.static_files, None);
+        assert!(config.buffer.requests && config.buffer.responses);
     }
 
     #[test]
@@ -314,6 +329,7 @@ mod tests {
             "health_check": {"path": "up", "interval": 5, "timeout": "soon"},
             "stop": {"signal": "SIGKILL", "timeout": "2 days", "to": "some"},
             "static": {"dir": "../etc", "spa": 1, "cache_control": "a\r\nSet-Cookie: b"},
+            "buffer": {"requests": "no", "request": false},
             "strategy": "blue-green",
             "keep_releases": 0,
         });
@@ -347,6 +363,8 @@ mod tests {
             "/static/dir",
             "/static/spa",
             "/static/cache_control",
+            "/buffer/request",
+            "/buffer/requests",
             "/strategy",
             "/keep_releases",
         ];

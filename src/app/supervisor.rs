@@ -373,6 +373,7 @@ impl App {
                     cache_control: files.cache_control.clone(),
                 })
             }),
+            buffer: config.buffer,
             availability: self.availability(serving),
             backends: serving.map(Batch::backends).unwrap_or_default(),
         }

@@ -113,6 +113,12 @@ impl Notes {
         self.bytes.set((from, to));
     }
 
+    /// The client did not take so many bytes of what was to be carried to it.
+    pub fn not_carried(&self, rest: u64) {
+        let (from, to) = self.bytes.get();
+        self.bytes.set((from, to.saturating_sub(rest)));
+    }
+
     /// The front end answers itself, with a body of so many bytes.
     pub fn fails(&self, failure: &Failure, body: u64) {
         self.answers(failure.status);

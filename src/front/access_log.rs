@@ -222,6 +222,7 @@ mod tests {
             strip_path: true,
             port: None,
             static_files: None,
+            buffer: Default::default(),
             availability: Availability::NoWeb,
             backends: Vec::new(),
         })

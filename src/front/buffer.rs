@@ -18,6 +18,17 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// With these bytes in it.
+    #[must_use]
+    pub fn of(data: Vec<u8>) -> Self {
+        Self {
+            end: data.len(),
+            data,
+            start: 0,
+            much: false,
+        }
+    }
+
     /// What is in it.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -49,6 +60,13 @@ impl Buffer {
     #[must_use]
     pub fn holds(&self, size: usize) -> bool {
         self.end - self.start >= size
+    }
+
+    /// Takes out the first `count` bytes behind the first `at`.
+    pub fn cut(&mut self, at: usize, count: usize) {
+        let from = self.start + at;
+        self.data.copy_within(from + count..self.end, from);
+        self.end -= count;
     }
 
     /// Gives its memory back if nothing is in it.
@@ -112,6 +130,11 @@ const SMALL_KEPT: usize = 1024;
 /// More of it, for those whose peer sends more than that at once.
 const LARGE_KEPT: usize = 64;
 
+/// Memory of more than this is for whole bodies, of which a worker has few at a time.
+const LARGE: usize = 128 * 1024;
+const HUGE_KEPT: usize = 4;
+const HUGEST: usize = 2 * 1024 * 1024;
+
 /// Memory to write heads to: most have room in it, with a little of the body.
 const HEAD: usize = 1024;
 const LARGEST_HEAD: usize = 4096;
@@ -123,6 +146,7 @@ const HEADS_KEPT: usize = 1024;
 pub struct Spare {
     small: RefCell<Vec<Vec<u8>>>,
     large: RefCell<Vec<Vec<u8>>>,
+    huge: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -131,14 +155,15 @@ impl Spare {
     fn take(&self, size: usize) -> Vec<u8> {
         let kept = if size <= SMALL {
             &self.small
-        } else {
+        } else if size <= LARGE {
             &self.large
+        } else {
+            &self.huge
         };
-        let mut memory = kept.borrow_mut().pop().unwrap_or_default();
-        if memory.len() < size {
-            memory.resize(size.max(SMALL), 0);
-        }
-        memory
+        let memory = kept.borrow_mut().pop();
+        // New memory costs nothing before it is used.
+        let fits = memory.filter(|memory| memory.len() >= size);
+        fits.unwrap_or_else(|| vec![0; size.max(SMALL)])
     }
 
     /// Empty memory that has room for most heads.
@@ -161,11 +186,13 @@ impl Spare {
     fn put(&self, memory: Vec<u8>) {
         let (kept, most) = if memory.len() <= SMALL {
             (&self.small, SMALL_KEPT)
-        } else {
+        } else if memory.len() <= LARGE {
             (&self.large, LARGE_KEPT)
+        } else {
+            (&self.huge, HUGE_KEPT)
         };
         let mut kept = kept.borrow_mut();
-        if kept.len() < most && !memory.is_empty() {
+        if kept.len() < most && !memory.is_empty() && memory.len() <= HUGEST {
             kept.push(memory);
         }
     }

@@ -6,11 +6,14 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 
 use super::access_line::Notes;
 use super::buffer::Buffer;
+use super::client_end::ClientStream;
+use super::collect::{self, NoBody};
 use super::deadline::Deadline;
+use super::delivery::Rest;
 use super::drain::Place;
 use super::end::End;
 use super::error_page::{self, Failure, Page};
@@ -21,7 +24,7 @@ use super::framing::Framing;
 use super::head::{self, MAX_LINE, Refusal, Request};
 use super::request_id::RequestId;
 use super::request_rules;
-use super::routing::Routed;
+use super::routing::{Routed, Target};
 use super::sides::{Backend, Client, Setting};
 use super::switched::Switched;
 use super::trusted;
@@ -77,7 +80,7 @@ enum NoHead {
     Refused(Refusal),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: ClientStream> Connection<S> {
     /// A connection from `peer` to the listener at `local`, perhaps an app's own `port`.
     pub fn new(
         stream: S,
@@ -140,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Routes the request whose head is the first `end` bytes of the buffer, and answers it.
     async fn dispatch(&mut self, end: usize, known: &mut Option<Facts>) -> Next {
         let limits = self.worker.settings.limits;
-        let mut waiting = None;
+        let (mut waiting, mut collected) = (None, None);
         let (facts, failure) = loop {
             // The buffer is moved out while the head borrows it.
             let input = std::mem::take(&mut self.input);
@@ -161,25 +164,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let routed = self.route(&parsed, facts).await;
             self.input = input;
             match routed {
+                // Who it goes to is decided once the body is there.
+                Routed::To(target, head)
+                    if collected.is_none() && self.waits(&target, facts, end) =>
+                {
+                    self.worker.spare.put_head(head);
+                    drop((target, waiting.take()));
+                    match self.collect(end, facts).await {
+                        Ok(body) => collected = Some(body),
+                        Err(NoBody::Refused(failure)) => break (facts, failure),
+                        Err(NoBody::Gone) => {
+                            facts.note(Notes::client_gone);
+                            return Next::Close;
+                        }
+                    }
+                }
                 Routed::To(target, head) => {
                     drop(waiting);
                     self.input.consume(end);
-                    return self.exchange(target, head, facts).await;
+                    let stored = collected.as_mut().and_then(|body| body.stored.as_mut());
+                    return self.exchange(target, head, stored, facts).await;
                 }
                 Routed::Failed(failure) => break (facts, failure),
-                Routed::Held(app, changed) => match self.wait(&mut waiting, &app, changed).await {
-                    Ok(()) => {}
-                    Err(Some(failure)) => break (facts, failure),
-                    Err(None) => {
-                        facts.note(Notes::client_gone);
-                        return Next::Close;
+                Routed::Held(app, changed) => {
+                    match self.wait(&mut waiting, &app, changed, facts).await {
+                        Ok(()) => {}
+                        Err(Some(failure)) => break (facts, failure),
+                        Err(None) => {
+                            facts.note(Notes::client_gone);
+                            return Next::Close;
+                        }
                     }
-                },
+                }
             }
         };
         self.input.consume(end);
         let complete = facts.framing == Framing::Empty;
         self.answer(&failure, facts, complete).await
+    }
+
+    /// Whether the body is to be taken before the request is sent.
+    fn waits(&self, target: &Target, facts: &Facts, head: usize) -> bool {
+        let behind = self.input.bytes().get(head..).unwrap_or_default();
+        target.takes_whole_bodies() && collect::is_to_come(facts, behind)
     }
 
     fn facts(&self, request: &Request<'_>) -> Facts {
@@ -195,18 +222,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Runs the exchange with `connection`; what it leaves decides how the client's connection goes on.
-    pub(super) async fn run(
-        &mut self,
-        (connection, reused): (&mut Upstream, bool),
-        head: &[u8],
-        facts: &Facts,
-    ) -> End {
+    pub(super) async fn run(&mut self, backend: Backend<'_>, head: &[u8], facts: &Facts) -> End {
         let client = Client {
             stream: &mut self.stream,
             input: &mut self.input,
             deadline: &mut self.deadline,
         };
-        let backend = Backend { connection, reused };
         let setting = Setting {
             settings: &self.worker.settings,
             spare: &self.worker.spare,
@@ -215,6 +236,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let mut exchange = Exchange::new(client, backend, head, facts, setting);
         exchange.run().await
+    }
+
+    /// Passes on what is left of a response, at the client's speed.
+    pub(super) async fn deliver(&mut self, mut rest: Box<Rest>, facts: &Facts) -> End {
+        let client = Client {
+            stream: &mut self.stream,
+            input: &mut self.input,
+            deadline: &mut self.deadline,
+        };
+        let worker = &self.worker;
+        let end = rest.deliver(client, &worker.settings, &worker.spare).await;
+        facts.note(|notes| notes.not_carried(rest.len()));
+        end
     }
 
     /// Reads until a whole head is in the buffer; the answer is its length.
@@ -402,16 +436,19 @@ mod tests {
             trusted_proxies: Vec::new(),
             hold: S,
             drain: S,
+            buffers: std::env::temp_dir(),
             timeouts: Timeouts {
                 connect: S,
                 head: S,
                 response: S,
                 idle: S,
                 tunnel_idle: S,
+                body: S,
             },
             limits: Limits {
                 head: 1 << 16,
                 body: 1,
+                buffer: 0,
                 headers: 100,
                 connections: 1,
                 connections_per_address: 1,
@@ -427,6 +464,7 @@ mod tests {
             visitors: crate::front::visitors::Visitors::default(),
             access: None,
             own_token: crate::front::own_token::OwnToken::default(),
+            calls: crate::front::asking::calls(),
         }
     }
 

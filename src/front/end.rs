@@ -1,6 +1,7 @@
 //! [`End`]: how an exchange ended.
 
 use super::buffer::Buffer;
+use super::delivery::Rest;
 use super::error_page::Failure;
 
 /// How an exchange ended.
@@ -12,6 +13,13 @@ pub enum End {
         keep_client: bool,
         /// The backend's connection can take the next request.
         keep_upstream: bool,
+    },
+    /// The backend gave all of the response that it will, and the client has not taken all of it.
+    Received {
+        /// The backend's connection can take the next request.
+        keep_upstream: bool,
+        /// What the client has not taken.
+        rest: Box<Rest>,
     },
     /// Nothing of a final response was passed on; this is to be told to the client.
     Failed(Failure),
@@ -32,6 +40,9 @@ impl End {
         matches!(
             self,
             Self::Complete {
+                keep_upstream: true,
+                ..
+            } | Self::Received {
                 keep_upstream: true,
                 ..
             }

@@ -175,6 +175,13 @@ impl Failure {
         Self::new(502, "H17", "The application sent a malformed response.")
     }
 
+    /// What was kept of the request's body is lost.
+    #[must_use]
+    pub fn lost() -> Self {
+        let detail = "What was kept of the request's body on disk cannot be read. The server's own log says more.";
+        Self::new(500, "", detail)
+    }
+
     /// No response in time.
     #[must_use]
     pub fn timeout() -> Self {

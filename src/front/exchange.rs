@@ -8,12 +8,16 @@ mod poll;
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
+use super::asking::Asking;
+
 use super::buffer::{Buffer, Spare};
+use super::client_end::{ClientEnd, ClientStream};
+use super::delivery::Rest;
 use super::end::{End, Tunnel};
 use super::error_page::Failure;
 use super::facts::Facts;
@@ -24,7 +28,11 @@ use super::framing::Framing;
 use super::front::FrontSettings;
 use super::head::{self, Response};
 use super::http_date::HttpDate;
+use super::pace::Pace;
 use super::sides::{Backend, Client, Setting};
+use super::spool::{LOST, Spool};
+use super::spool_room::SpoolRoom;
+use super::stored::Stored;
 use super::upgrade;
 use super::upstream::Upstream;
 
@@ -32,10 +40,7 @@ use super::upstream::Upstream;
 const SPACE: usize = 64 * 1024;
 
 /// Bytes read behind a whole request, to see whether the client is still there; further requests wait in them.
-const BEHIND: usize = 8 * 1024;
-
-/// Bytes a second that a client must send of a body on average, once it took longer than the idle limit.
-const SLOWEST: f64 = 64.0;
+pub(super) const BEHIND: usize = 8 * 1024;
 
 /// Interim responses to one request: one each ten seconds for hours, but not without end.
 const INTERIM: u32 = 1000;
@@ -59,6 +64,8 @@ enum Phase {
 enum Stop {
     Timeout,
     Gone,
+    /// What was kept of a body cannot be read.
+    Lost,
 }
 
 /// One request and its response.
@@ -89,11 +96,21 @@ pub struct Exchange<'c, S> {
     keep_client: bool,
     keep_upstream: bool,
     continue_at: Option<Pin<Box<Sleep>>>,
-    /// When it began, if there is a body that could come too slowly.
-    started: Option<Instant>,
+    /// How fast the body comes, if there is one that could come too slowly.
+    pace: Option<Pace>,
+    /// The body, where it was taken before and is not in memory.
+    stored: Option<&'c mut Stored>,
+    /// Where the response may wait for a slow client, and what of it does.
+    room: Option<&'c Rc<SpoolRoom>>,
+    spool: Option<Box<Spool>>,
+    /// The client did not take what it was given last.
+    client_is_slow: bool,
+    /// Tells the client's end while nothing is read of it.
+    watch: Option<ClientEnd>,
+    asking: Option<Asking>,
 }
 
-impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
+impl<'c, S: ClientStream> Exchange<'c, S> {
     /// Sends `head`, then the client's body, to the backend.
     pub fn new(
         client: Client<'c, S>,
@@ -127,7 +144,14 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             interim: 0,
             keep_client: facts.keep_alive,
             keep_upstream: true,
-            started: (facts.framing != Framing::Empty).then(Instant::now),
+            pace: (facts.framing != Framing::Empty)
+                .then(|| Pace::new(setting.settings.timeouts.body)),
+            stored: backend.stored,
+            room: backend.room,
+            spool: None,
+            client_is_slow: false,
+            watch: None,
+            asking: backend.asking,
             continue_at: continues.then(|| Box::pin(tokio::time::sleep(CONTINUE_AFTER))),
         }
     }
@@ -138,8 +162,12 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         if matches!(end, End::Stale) {
             self.rewind();
         }
-        let (from, to) = (self.up.payload(), self.down.payload());
-        self.facts.note(|notes| notes.carried(from, to));
+        let to = match &end {
+            End::Received { rest, .. } => rest.flow.payload(),
+            _ => self.down.payload(),
+        };
+        self.facts
+            .note(|notes| notes.carried(self.up.payload(), to));
         self.upstream_in.consume(usize::MAX);
         self.upstream_in.give_back(self.spare);
         self.spare.put_head(std::mem::take(self.down.framed()));
@@ -160,6 +188,7 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             match poll_fn(|cx| self.poll_io(cx)).await {
                 Ok(()) => {}
                 Err(Stop::Gone) => return End::Gone,
+                Err(Stop::Lost) => return self.lost(),
                 Err(Stop::Timeout) if self.down.is_clear() => return self.timed_out(),
                 Err(Stop::Timeout) => return End::Truncated("the client does not read"),
             }
@@ -187,7 +216,9 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         if self.upload_broken {
             return None;
         }
-        if let Err(bad) = self.up.take(self.client.input) {
+        let stored = self.stored.as_mut().and_then(|stored| stored.source());
+        let source = stored.unwrap_or(self.client.input);
+        if let Err(bad) = self.up.take(source) {
             return Some(self.fail(Failure::bad_body(bad.0)));
         }
         if self.is_slow() {
@@ -200,13 +231,25 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
 
     /// Whether the client sends a body byte by byte to keep a backend busy; not once there is a response, to which a
     /// body may be sent for hours, nor while the backend is what does not take it.
-    fn is_slow(&self) -> bool {
-        if self.answered || self.up.has_ended() || !self.up.is_clear() {
+    fn is_slow(&mut self) -> bool {
+        let waits = self.waits_for_body();
+        let Some(pace) = &mut self.pace else {
+            return false;
+        };
+        if !waits && !pace.is_waiting() {
             return false;
         }
-        let elapsed = self.started.map_or(Duration::ZERO, |s| s.elapsed());
-        let least = elapsed.as_secs_f64() * SLOWEST;
-        elapsed > self.settings.timeouts.idle && (self.up.payload() as f64) < least
+        pace.wait(waits, Instant::now());
+        let left = pace.left(self.up.payload());
+        let sooner = |left: &Duration| waits && *left < self.settings.timeouts.idle;
+        if let Some(left) = left.filter(sooner) {
+            self.client.deadline.set(left);
+        }
+        waits && left.is_none()
+    }
+
+    fn waits_for_body(&self) -> bool {
+        !self.answered && !self.up.has_ended() && self.up.is_clear()
     }
 
     fn step_heads(&mut self, mut seen: usize) -> Option<End> {
@@ -215,11 +258,11 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
                 return None;
             }
             let bytes = self.upstream_in.bytes();
-            let end = match head::find_end(bytes, seen) {
+            let end = match head::find_response_end(bytes, seen) {
                 Err(why) => return Some(self.bad_response(why)),
                 Ok(Some(end)) => end,
                 Ok(None) if self.upstream_ended => return Some(self.closed()),
-                Ok(None) if bytes.len() >= SPACE => {
+                Ok(None) if bytes.len() >= head::MAX_RESPONSE => {
                     return Some(self.bad_response("its head is too large"));
                 }
                 Ok(None) => {
@@ -291,6 +334,9 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         self.down.set_body(response.framing, to);
         self.facts.note(|notes| notes.answers(response.status));
         self.answered = true;
+        if !may_wait(response) {
+            self.room = None;
+        }
         self.phase = Phase::Body;
         Ok(true)
     }
@@ -332,21 +378,64 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
         }
         if self.down.is_clear() && !self.down.has_ended() {
             if self.download_broken {
-                return Some(End::Truncated("the application sent a malformed body"));
+                return Some(self.broken("the application sent a malformed body"));
             }
             if self.upstream_ended && (self.upstream_failed || !self.down.close()) {
-                return Some(End::Truncated(
-                    "the application closed before the end of its response",
-                ));
+                let why = "the application closed before the end of its response";
+                return Some(self.broken(why));
             }
         }
-        self.down.is_done().then(|| End::Complete {
+        if self.client_is_slow && self.room.is_some() && self.down.has_come() {
+            return Some(self.received(None));
+        }
+        (self.down.is_done() && self.has_no_spool()).then(|| End::Complete {
             keep_client: self.keep_client,
-            keep_upstream: self.keep_upstream
-                && self.up.is_done()
-                && !self.upstream_ended
-                && self.upstream_in.is_empty(),
+            keep_upstream: self.keeps_upstream() && self.upstream_in.is_empty(),
         })
+    }
+
+    fn keeps_upstream(&self) -> bool {
+        self.keep_upstream && self.up.is_done() && !self.upstream_ended
+    }
+
+    fn has_no_spool(&self) -> bool {
+        self.spool.as_ref().is_none_or(|spool| spool.is_empty())
+    }
+
+    fn broken(&mut self, why: &'static str) -> End {
+        if self.has_no_spool() {
+            End::Truncated(why)
+        } else {
+            self.received(Some(why))
+        }
+    }
+
+    /// The backend has no part in what is left to do.
+    fn received(&mut self, broken: Option<&'static str>) -> End {
+        let more = self.upstream_in.bytes().len() - self.down.pending_body();
+        End::Received {
+            keep_upstream: broken.is_none() && self.keeps_upstream() && more == 0,
+            rest: Box::new(Rest {
+                spool: self.spool.take(),
+                flow: std::mem::replace(
+                    &mut self.down,
+                    Flow::new(b"", Framing::Empty, Framing::Empty),
+                ),
+                input: std::mem::take(&mut self.upstream_in),
+                keep_client: self.keep_client && !self.client_ended,
+                client_ended: self.client_ended,
+                broken,
+            }),
+        }
+    }
+
+    fn lost(&self) -> End {
+        log::error!("request {}: {LOST}", self.facts.request_id);
+        if self.answered || !self.down.is_clear() {
+            End::Truncated(LOST)
+        } else {
+            End::Failed(Failure::lost())
+        }
     }
 
     fn fail(&self, failure: Failure) -> End {
@@ -404,4 +493,23 @@ impl<'c, S: AsyncRead + AsyncWrite + Unpin> Exchange<'c, S> {
             _ => timeouts.idle,
         }
     }
+}
+
+/// Whether a response may wait for a slow client on our side: not where each piece counts by itself, or the
+/// application says so in the words that nginx has for it.
+fn may_wait(response: &Response<'_>) -> bool {
+    let streams = |name: &str, value: &[u8]| {
+        let value = value
+            .split(|b| *b == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
+        (name.eq_ignore_ascii_case("content-type")
+            && value.eq_ignore_ascii_case(b"text/event-stream"))
+            || (name.eq_ignore_ascii_case("x-accel-buffering") && value.eq_ignore_ascii_case(b"no"))
+    };
+    !response
+        .fields
+        .iter()
+        .any(|field| streams(field.name, field.value))
 }

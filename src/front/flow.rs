@@ -60,7 +60,7 @@ impl<'h> Flow<'h> {
 
     /// Sets how the body came and how it leaves, once a head says so. `framed` gives the place to write the head to.
     pub fn set_body(&mut self, from: Framing, to: Framing) {
-        self.decoder = Decoder::new(from);
+        self.decoder = Decoder::of_response(from);
         self.chunked = to == Framing::Chunked;
     }
 
@@ -88,6 +88,24 @@ impl<'h> Flow<'h> {
     #[must_use]
     pub fn payload(&self) -> u64 {
         self.payload
+    }
+
+    /// Whether the body says at its beginning how long it is.
+    #[must_use]
+    pub fn knows_length(&self) -> bool {
+        self.decoder.knows_length()
+    }
+
+    /// Bytes at the front of the input that were taken and are not written.
+    #[must_use]
+    pub fn pending_body(&self) -> usize {
+        self.body
+    }
+
+    /// Whether all of the body has come; not all of it may have been taken.
+    #[must_use]
+    pub fn has_come(&self) -> bool {
+        self.ended || self.decoder.is_done()
     }
 
     /// Bytes of payload that must still come: of the body, or, of a chunked one, of the chunk.

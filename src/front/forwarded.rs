@@ -283,7 +283,7 @@ pub struct Downstream<'a> {
 pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     put::padded::<3>(out, response.status.into());
-    put::all(out, [b" ", response.reason.as_bytes(), b"\r\n"]);
+    put::all(out, [b" ", response.reason, b"\r\n"]);
     let mut written = false;
     for f in &response.fields {
         if f.is(Name::ContentLength) {

@@ -53,6 +53,8 @@ pub enum Piece {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
+    /// Blanks may come behind a chunk size.
+    blanks: bool,
     /// Bytes of extensions and trailers so far.
     overhead: usize,
     trailers: Vec<u8>,
@@ -65,6 +67,7 @@ enum State {
     /// The digits of a chunk size: value and count.
     Size(u64, u8),
     Extension(u64),
+    Blanks(u64),
     SizeLf(u64),
     Chunk(u64),
     ChunkCr,
@@ -86,8 +89,18 @@ impl Decoder {
         };
         Self {
             state,
+            blanks: false,
             overhead: 0,
             trailers: Vec::new(),
+        }
+    }
+
+    /// For the body of a response: some applications pad chunk sizes with blanks, and nobody but us reads them.
+    #[must_use]
+    pub fn of_response(framing: Framing) -> Self {
+        Self {
+            blanks: true,
+            ..Self::new(framing)
         }
     }
 
@@ -95,6 +108,12 @@ impl Decoder {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.state == State::End
+    }
+
+    /// Whether it said at its beginning how long it is.
+    #[must_use]
+    pub fn knows_length(&self) -> bool {
+        matches!(self.state, State::Length(_))
     }
 
     /// Whether the body is complete when the sender closes now.
@@ -108,7 +127,7 @@ impl Decoder {
     pub fn announced(&self) -> u64 {
         match self.state {
             State::Length(left) | State::Chunk(left) => left,
-            State::Size(..) | State::Extension(_) | State::SizeLf(_) => 0,
+            State::Size(..) | State::Extension(_) | State::Blanks(_) | State::SizeLf(_) => 0,
             State::ChunkCr | State::ChunkLf | State::Trailers => 0,
             State::UntilClose | State::End => 0,
         }
@@ -171,8 +190,13 @@ impl Decoder {
             (State::Size(size, 1..), b'\r') | (State::Extension(size), b'\r') => {
                 State::SizeLf(size)
             }
-            (State::Size(size, 1..), b';') => State::Extension(size),
-            (State::Size(..), _) => {
+            (State::Size(size, 1..) | State::Blanks(size), b' ' | b'\t') if self.blanks => {
+                self.count_overhead()?;
+                State::Blanks(size)
+            }
+            (State::Blanks(size), b'\r') => State::SizeLf(size),
+            (State::Size(size, 1..) | State::Blanks(size), b';') => State::Extension(size),
+            (State::Size(..) | State::Blanks(_), _) => {
                 return Err(BadBody("a chunk size is not a hexadecimal number"));
             }
             (State::Extension(size), b'\t' | b' '..=b'~' | 0x80..) => {
@@ -294,6 +318,30 @@ mod tests {
         }
         let endless = format!("3;{}", "x".repeat(OVERHEAD_LIMIT + 1));
         assert!(chunked(&endless).is_err());
+    }
+
+    #[test]
+    fn blanks_behind_a_chunk_size_are_an_applications_only() {
+        for text in ["3 \r\nabc\r\n0 \t \r\n\r\n", "3 ;x\r\nabc\r\n0\r\n\r\n"] {
+            let mut decoder = Decoder::of_response(Framing::Chunked);
+            let (mut at, mut payload) = (0, Vec::new());
+            loop {
+                match decoder.next(&text.as_bytes()[at..]).unwrap() {
+                    Piece::Framing(n) => at += n,
+                    Piece::Data(n) => {
+                        payload.extend_from_slice(&text.as_bytes()[at..at + n]);
+                        at += n;
+                    }
+                    Piece::More => panic!("{text:?} is whole"),
+                    Piece::End => break,
+                }
+            }
+            assert_eq!((payload.as_slice(), at), (&b"abc"[..], text.len()));
+        }
+        for bad in [" 3\r\nabc", "3 4\r\nabc", "3 \nabc"] {
+            let mut decoder = Decoder::of_response(Framing::Chunked);
+            assert!(decoder.next(bad.as_bytes()).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use actix_rt::task::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
 use super::access_log::Sink;
+use super::asking;
 use super::in_process::ConnectorFactory;
 use super::listener::{self, Closed, Listening, Sockets};
 use super::own_token::OwnToken;
@@ -31,6 +33,8 @@ pub struct Timeouts {
     pub response: Duration,
     /// Between two requests of a connection, and between two pieces of a body.
     pub idle: Duration,
+    /// Before a client has to send 500 bytes of a body in each second.
+    pub body: Duration,
     /// Without a byte either way in a tunnel.
     pub tunnel_idle: Duration,
 }
@@ -42,6 +46,8 @@ pub struct Limits {
     pub head: usize,
     /// Bytes of a request body.
     pub body: u64,
+    /// Bytes of a response in a file that its client has not taken yet.
+    pub buffer: u64,
     /// Fields of a head.
     pub headers: usize,
     /// Connections per worker.
@@ -63,6 +69,8 @@ pub struct FrontSettings {
     pub hold: Duration,
     /// How long requests in flight may take when the daemon stops.
     pub drain: Duration,
+    /// Where bodies are kept that are larger than what is kept in memory: files that nobody else sees.
+    pub buffers: PathBuf,
     /// Times.
     pub timeouts: Timeouts,
     /// Sizes.
@@ -105,6 +113,7 @@ impl Front {
             visitors: Visitors::default(),
             access: None,
             own_token: OwnToken::default(),
+            calls: asking::calls(),
             sockets,
         };
         Self {

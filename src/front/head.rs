@@ -16,6 +16,10 @@ use super::host::Authority;
 /// Fields that a head may have at most, whatever the settings say.
 pub const MAX_FIELDS: usize = 256;
 
+/// Fields that a response head may have at most, and its bytes: some programs set a cookie for each thing they know.
+const MAX_RESPONSE_FIELDS: usize = 1000;
+pub(super) const MAX_RESPONSE: usize = 256 * 1024;
+
 /// Options that Connection may list at most: each field is compared with each of them.
 const MAX_OPTIONS: usize = 64;
 
@@ -102,8 +106,8 @@ pub struct Request<'b> {
 pub struct Response<'b> {
     /// The status code, 100 to 999.
     pub status: u16,
-    /// The reason phrase, as it came.
-    pub reason: &'b str,
+    /// The reason phrase, as it came; bytes above 127 may be in it.
+    pub reason: &'b [u8],
     /// All fields, in order.
     pub fields: Fields<'b>,
     /// How the body is delimited.
@@ -132,6 +136,35 @@ pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str
     match bytes.get(from..until).is_none_or(has_whole_lines) {
         true => Ok(end),
         false => Err(first_fault(bytes)),
+    }
+}
+
+/// The same for a response head: applications that end their lines with LF alone are read as they mean it (RFC 9112
+/// §2.2). It is written anew, so nobody else sees them.
+///
+/// # Errors
+/// A text when the bytes can be no head: a CR that is not part of a CRLF, or a NUL.
+pub fn find_response_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str> {
+    // Of the blank line two bytes may have come before.
+    let from = seen.min(bytes.len()).saturating_sub(2);
+    let blank = |at: usize| {
+        let line = &bytes[from + at + 1..];
+        let length = match line {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            _ => return None,
+        };
+        Some(from + at + 1 + length)
+    };
+    let end = memchr::memchr_iter(b'\n', &bytes[from..]).find_map(blank);
+    let until = end.unwrap_or(bytes.len());
+    let wrong = |(b, next): (&u8, &u8)| ((*b == b'\r') & (*next != b'\n')) | (*b == 0);
+    let looked = &bytes[from..until];
+    let pairs = looked.iter().zip(looked.get(1..).unwrap_or_default());
+    let found = pairs.fold(false, |found, pair| found | wrong(pair));
+    match found || looked.last() == Some(&0) {
+        true => Err("a NUL byte, or a carriage return without LF"),
+        false => Ok(end),
     }
 }
 
@@ -267,21 +300,17 @@ pub fn response(bytes: &[u8], to_head: bool) -> Result<Response<'_>, BadResponse
     if !bytes.starts_with(b"HTTP/1.") {
         return Err(BadResponse("it does not begin with HTTP/1.1 or HTTP/1.0"));
     }
-    let mut space = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut space) {
-        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
-        Ok(_) => return Err(BadResponse("it ends before its blank line")),
-        Err(_) => return Err(BadResponse("the status line or a field is invalid")),
+    let (status, minor, fields) = match split_response::<MAX_FIELDS>(bytes) {
+        Err(httparse::Error::TooManyHeaders) => split_large_response(bytes),
+        split => split,
     }
-    let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
-        return Err(BadResponse("the status line is incomplete"));
-    };
+    .map_err(|error| match error {
+        httparse::Error::TooManyHeaders => BadResponse("it has more than 1,000 fields"),
+        _ => BadResponse("the status line or a field is invalid"),
+    })?;
     if status < 100 {
         return Err(BadResponse("the status code is below 100"));
     }
-    let fields = fields(parsed.headers).map_err(BadResponse)?;
     if has_many_options(&fields) {
         return Err(BadResponse("Connection lists too much"));
     }
@@ -305,12 +334,41 @@ pub fn response(bytes: &[u8], to_head: bool) -> Result<Response<'_>, BadResponse
     let keep_alive = keeps_alive(&fields, minor) && !(framing == Framing::Empty && announced);
     Ok(Response {
         status,
-        reason: parsed.reason.unwrap_or(""),
+        reason: reason(bytes),
         fields,
         framing,
         length: delimited.length,
         keep_alive,
     })
+}
+
+/// Status, minor version and fields of a head.
+type Split<'b> = Result<(u16, u8, Fields<'b>), httparse::Error>;
+
+fn split_response<const FIELDS: usize>(bytes: &[u8]) -> Split<'_> {
+    let mut space = [const { MaybeUninit::uninit() }; FIELDS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let length = config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut space)?;
+    let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
+        return Err(httparse::Error::Status);
+    };
+    let whole = length == httparse::Status::Complete(bytes.len());
+    let fields = fields(parsed.headers).ok().filter(|_| whole);
+    Ok((status, minor, fields.ok_or(httparse::Error::HeaderName)?))
+}
+
+/// Few have so many, and the stack of the others need not be as large.
+#[cold]
+#[inline(never)]
+fn split_large_response(bytes: &[u8]) -> Split<'_> {
+    split_response::<MAX_RESPONSE_FIELDS>(bytes)
+}
+
+/// What comes behind the status code. `httparse` has no reason that is not ASCII.
+fn reason(bytes: &[u8]) -> &[u8] {
+    let line = memchr::memchr2(b'\r', b'\n', bytes).map_or(bytes, |end| &bytes[..end]);
+    line.get("HTTP/1.1 200 ".len()..).unwrap_or_default()
 }
 
 /// Checks a trailer section (to the end of its blank line) and returns its fields.

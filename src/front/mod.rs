@@ -10,15 +10,21 @@
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `kept_routes`, [`pool`], [`upstream`], [`in_process`] |
 //! | what is told of each request | [`request_id`], [`access_line`] (pure), [`access_log`] |
 //! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`] |
-//! | bytes both ways | [`exchange`], [`sides`], [`end`], `switched`, [`tunnel`], [`flow`], [`buffer`], [`deadline`] |
+//! | bytes both ways | [`exchange`], [`sides`], [`end`], `switched`, [`tunnel`], [`flow`], [`buffer`], [`deadline`], [`pace`], [`client_end`] |
+//! | slow clients | `collect`, [`body_end`], [`stored`], [`spool`], `spool_file`, [`spool_room`], [`delivery`] |
 
 mod acceptor;
 pub mod access_line;
 pub mod access_log;
+pub mod asking;
+pub mod body_end;
 pub mod buffer;
 mod by_path;
+pub mod client_end;
+mod collect;
 pub mod connection;
 pub mod deadline;
+pub mod delivery;
 mod drain;
 pub mod end;
 pub mod error_page;
@@ -39,14 +45,19 @@ pub mod in_process;
 mod kept_routes;
 pub mod listener;
 pub mod own_token;
+pub mod pace;
 pub mod pool;
 mod put;
 pub mod request_id;
 mod request_rules;
 mod routing;
 pub mod sides;
+pub mod spool;
+mod spool_file;
+pub mod spool_room;
 pub mod static_files;
 pub mod static_path;
+pub mod stored;
 mod switched;
 pub mod trusted;
 pub mod tunnel;

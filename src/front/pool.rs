@@ -70,6 +70,17 @@ impl Pool {
         }
     }
 
+    /// Drops the idle connections to a backend: whether there were some.
+    pub fn give_up(&self, address: &Address) -> bool {
+        let kept = self.idle.borrow_mut().remove(address);
+        kept.is_some_and(|kept| !kept.is_empty())
+    }
+
+    /// Drops all.
+    pub fn clear(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
     /// Told whenever there is something to sweep where there was nothing.
     pub fn filled(&self) -> Rc<Notify> {
         Rc::clone(&self.filled)

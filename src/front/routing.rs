@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::access_line::Notes;
+use super::asking::Asking;
+use super::client_end::ClientStream;
 use super::connection::{Connection, Next};
 use super::end::End;
 use super::error_page::Failure;
@@ -22,7 +23,9 @@ use super::framing::Framing;
 use super::head::Request;
 use super::own_token::OwnToken;
 use super::pool;
+use super::sides::{self};
 use super::static_files::{self, Answer, Looked};
+use super::stored::Stored;
 use super::switched::Switched;
 use super::upstream::Upstream;
 use super::worker::Worker;
@@ -44,6 +47,13 @@ pub(super) enum Target {
     Api,
     /// A static file of an app.
     File(Answer),
+}
+
+impl Target {
+    /// Whether it is a process, which a slow client must not hold.
+    pub(super) fn takes_whole_bodies(&self) -> bool {
+        matches!(self, Self::App(chosen, _) if chosen.found.route.buffer.requests)
+    }
 }
 
 /// A process of an app, with the request counted on it.
@@ -88,7 +98,7 @@ impl Drop for Waiting {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: ClientStream> Connection<S> {
     /// Finds who answers, and writes the head that they get.
     pub(super) async fn route(&self, request: &Request<'_>, facts: &Facts) -> Routed {
         let (selection, select) = match self.choose_again(request) {
@@ -234,6 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         waiting: &mut Option<Waiting>,
         app: &str,
         mut changed: watch::Receiver<Arc<Table>>,
+        facts: &Facts,
     ) -> Result<(), Option<Failure>> {
         if waiting.is_none() {
             *waiting = Waiting::new(&self.worker);
@@ -245,18 +256,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .set(until.saturating_duration_since(Instant::now()));
         let space = self.worker.settings.limits.head + HELD_SPACE;
         let mut changes = pin!(changed.changed());
+        let (mut watch, mut is_half) = (None, false);
+        // What would be a tunnel may be closed on one side.
+        let may_be_half = facts.upgrade.is_some() && facts.framing == Framing::Empty;
         poll_fn(|cx| {
             match changes.as_mut().poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Some(Failure::not_ready(app)))),
                 Poll::Pending => {}
             }
-            while !self.input.holds(space) {
+            while !is_half && !self.input.holds(space) {
                 let spare = &self.worker.spare;
                 match self.input.poll_fill(cx, &mut self.stream, space, spare) {
+                    Poll::Ready(Ok(0)) if may_be_half => is_half = true,
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(None)),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => break,
+                }
+            }
+            if self.input.holds(space) && !may_be_half {
+                let end = watch.get_or_insert_with(|| self.stream.end());
+                if end.as_ref().is_some_and(|end| end.poll(cx).is_ready()) {
+                    return Poll::Ready(Err(None));
                 }
             }
             let late = |()| Err(Some(Failure::not_ready(app)));
@@ -266,22 +287,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Sends the request to its target and the response to the client.
-    pub(super) async fn exchange(&mut self, target: Target, head: Vec<u8>, facts: &Facts) -> Next {
-        let next = self.exchange_with(target, &head, facts).await;
+    pub(super) async fn exchange(
+        &mut self,
+        target: Target,
+        head: Vec<u8>,
+        stored: Option<&mut Stored>,
+        facts: &Facts,
+    ) -> Next {
+        let next = self.exchange_with(target, &head, stored, facts).await;
         self.worker.spare.put_head(head);
         next
     }
 
-    async fn exchange_with(&mut self, target: Target, head: &[u8], facts: &Facts) -> Next {
+    async fn exchange_with(
+        &mut self,
+        target: Target,
+        head: &[u8],
+        stored: Option<&mut Stored>,
+        facts: &Facts,
+    ) -> Next {
         match target {
             Target::Api => self.exchange_with_api(head, facts).await,
             Target::File(answer) => {
                 let mut pipe = Upstream::Pipe(self.worker.files.open(answer));
-                let end = self.run((&mut pipe, false), head, facts).await;
+                let own = sides::Backend::own(&mut pipe, false);
+                let end = self.run(own, head, facts).await;
                 self.finish(end, facts).await
             }
             Target::App(chosen, select) => {
-                self.exchange_with_app(chosen, select, head, facts).await
+                self.exchange_with_app((chosen, select), head, stored, facts)
+                    .await
             }
         }
     }
@@ -295,11 +330,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let reused = kept.is_some();
         let open = || Upstream::Pipe((self.worker.api)(self.peer));
         let mut pipe = kept.unwrap_or_else(open);
-        let mut end = self.run((&mut pipe, reused), head, facts).await;
+        let own = sides::Backend::own(&mut pipe, reused);
+        let mut end = self.run(own, head, facts).await;
         if matches!(end, End::Stale) {
             facts.note(Notes::again);
             pipe = Upstream::Pipe((self.worker.api)(self.peer));
-            end = self.run((&mut pipe, false), head, facts).await;
+            let own = sides::Backend::own(&mut pipe, false);
+            end = self.run(own, head, facts).await;
         }
         if end.keeps_upstream() {
             self.api = Some(pipe);
@@ -313,21 +350,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn exchange_with_app(
         &mut self,
-        mut chosen: Chosen,
-        mut select: Select,
+        (mut chosen, mut select): (Chosen, Select),
         head: &[u8],
+        mut stored: Option<&mut Stored>,
         facts: &Facts,
     ) -> Next {
-        let mut fresh = false;
+        // What is on disk is not sent twice, so it takes no connection that may be dead.
+        let mut fresh = stored.is_some();
         loop {
             let connected = self.connect(&mut chosen, &mut select, fresh, facts).await;
             let backend = &chosen.backend;
             facts.note(|notes| notes.asks(&backend.process, backend.release));
-            let (mut upstream, reused) = match connected {
+            let (mut upstream, asking) = match connected {
                 Ok(connected) => connected,
                 Err(error) => return self.unreachable(&error, facts).await,
             };
-            let end = self.run((&mut upstream, reused), head, facts).await;
+            let room = chosen
+                .found
+                .route
+                .buffer
+                .responses
+                .then(|| Rc::clone(&self.worker.room));
+            let side = sides::Backend {
+                connection: &mut upstream,
+                reused: asking.is_none(),
+                room: room.as_ref(),
+                stored: stored.as_deref_mut(),
+                asking,
+            };
+            let end = self.run(side, head, facts).await;
             match end {
                 End::Stale => {
                     let (id, app) = (&facts.request_id, &chosen.found.route.app);
@@ -340,9 +391,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 end => {
                     if end.keeps_upstream() {
-                        self.worker.pool.put(&chosen.backend.address, upstream);
+                        self.worker.keep(&chosen.backend, upstream);
+                    } else {
+                        drop(upstream);
                     }
                     drop(chosen);
+                    let end = match end {
+                        End::Received { rest, .. } => self.deliver(rest, facts).await,
+                        end => end,
+                    };
                     return self.finish(end, facts).await;
                 }
             }
@@ -350,22 +407,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// A connection to the chosen backend, a kept one unless it must be `fresh`; if it cannot be reached another one
-    /// is chosen. The answer says whether it was used before.
+    /// is chosen. One that was not used before comes with what asks for others to be given up.
     async fn connect(
         &self,
         chosen: &mut Chosen,
         select: &mut Select,
         fresh: bool,
         facts: &Facts,
-    ) -> io::Result<(Upstream, bool)> {
+    ) -> io::Result<(Upstream, Option<Asking>)> {
         let limit = self.worker.settings.timeouts.connect;
         loop {
             let address = chosen.backend.address.clone();
             if !fresh && let Some(kept) = self.worker.pool.take(&address) {
-                return Ok((kept, true));
+                return Ok((kept, None));
             }
-            let error = match pool::connect(&address, limit).await {
-                Ok(connection) => return Ok((connection, false)),
+            let mut asking = Asking::new(&self.worker.calls, &chosen.backend);
+            let mut connecting = pin!(pool::connect(&address, limit));
+            let connected = poll_fn(|cx| {
+                let connected = connecting.as_mut().poll(cx);
+                if connected.is_pending() {
+                    asking.poll(cx);
+                }
+                connected
+            });
+            let error = match connected.await {
+                Ok(connection) => return Ok((connection, Some(asking))),
                 Err(error) => error,
             };
             log::warn!(
@@ -432,7 +498,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 facts.note(Notes::client_gone);
                 Next::Close
             }
-            End::Switched(_) => Next::Close,
+            End::Switched(_) | End::Received { .. } => Next::Close,
         }
     }
 }

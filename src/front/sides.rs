@@ -1,9 +1,14 @@
 //! What an exchange is between, and what it is given by its worker.
 
+use std::rc::Rc;
+
+use super::asking::Asking;
 use super::buffer::{Buffer, Spare};
 use super::deadline::Deadline;
 use super::front::FrontSettings;
 use super::http_date::HttpDate;
+use super::spool_room::SpoolRoom;
+use super::stored::Stored;
 use super::upstream::Upstream;
 
 /// The client's side of an exchange.
@@ -24,6 +29,26 @@ pub struct Backend<'c> {
     pub connection: &'c mut Upstream,
     /// The connection was used before: the backend may have closed it just now.
     pub reused: bool,
+    /// Where a response is kept that the client does not take as fast as it comes; `None`: it is not.
+    pub room: Option<&'c Rc<SpoolRoom>>,
+    /// The request's body, where it is not in memory.
+    pub stored: Option<&'c mut Stored>,
+    /// Asks for an idle connection to be given up, while there is no answer on this one.
+    pub asking: Option<Asking>,
+}
+
+impl<'c> Backend<'c> {
+    /// One in this process.
+    #[must_use]
+    pub fn own(connection: &'c mut Upstream, reused: bool) -> Self {
+        Self {
+            connection,
+            reused,
+            room: None,
+            stored: None,
+            asking: None,
+        }
+    }
 }
 
 /// What all exchanges of a worker have in common.

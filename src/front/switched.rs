@@ -7,8 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
+use super::client_end::ClientStream;
 use super::connection::Connection;
 use super::end::Tunnel;
 use super::facts::Facts;
@@ -60,7 +59,7 @@ impl Drop for LastLine {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: ClientStream> Connection<S> {
     /// Runs the tunnel to its end.
     pub(super) async fn tunnel(mut self, switched: Switched) {
         let Switched {

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use super::acceptor::accept_all;
 use super::access_log::{Recorder, Sink};
+use super::asking::Call;
 use super::buffer::Spare;
 use super::connection::Connection;
 use super::drain::Drain;
@@ -24,7 +25,9 @@ use super::listener::Sockets;
 use super::own_token::OwnToken;
 use super::pool::Pool;
 use super::request_id::RequestId;
+use super::spool_room::SpoolRoom;
 use super::trusted::Network;
+use super::upstream::Upstream;
 use super::visitors::Visitors;
 use crate::router::backend::{Backend, Lease, Load};
 use crate::router::balancer::{next_random, random_seed};
@@ -59,6 +62,8 @@ pub struct Plan {
     pub access: Option<Sink>,
     /// What no app is sent.
     pub own_token: OwnToken,
+    /// Tells all workers which idle connections are to be given up.
+    pub calls: broadcast::Sender<Call>,
 }
 
 /// What all connections of one worker thread share.
@@ -72,6 +77,10 @@ pub struct Worker {
     table: watch::Receiver<Arc<Table>>,
     /// Idle connections to backends.
     pub pool: Pool,
+    /// Where bodies are kept for slow clients.
+    pub room: Rc<SpoolRoom>,
+    /// Tells all workers which idle connections are to be given up.
+    pub calls: broadcast::Sender<Call>,
     /// Buffers for responses.
     pub spare: Spare,
     /// The Date of responses that have none.
@@ -129,6 +138,7 @@ pub async fn run(plan: Plan, mut alive: oneshot::Sender<()>) {
     priority::step_back();
     threads::keep_one();
     let worker = Rc::new(Worker::new(&plan));
+    actix_rt::spawn(give_up(Rc::downgrade(&worker), plan.calls.subscribe()));
     actix_rt::spawn(tidy_pool(Rc::downgrade(&worker), plan.table.clone()));
     accept_all(&worker, plan.sockets).await;
     alive.closed().await;
@@ -153,6 +163,8 @@ impl Worker {
             replica: RefCell::new(start_replica(&settings, &plan.table)),
             table: plan.table.clone(),
             pool: Pool::default(),
+            room: Rc::new(SpoolRoom::new(&settings.buffers, settings.limits.buffer)),
+            calls: plan.calls.clone(),
             spare: Spare::default(),
             date: HttpDate::default(),
             api: (plan.api)(),
@@ -267,6 +279,16 @@ impl Worker {
         fresh.send(select).await.ok()
     }
 
+    /// Keeps a connection to a backend for the next request, unless somebody waits for it to be closed.
+    pub fn keep(&self, backend: &Backend, connection: Upstream) {
+        if backend.load.may_keep() {
+            self.pool.put(&backend.address, connection);
+        } else {
+            drop(connection);
+            backend.load.give_up();
+        }
+    }
+
     /// A new request id, unique among workers and starts.
     #[must_use]
     pub fn request_id(&self) -> RequestId {
@@ -300,6 +322,25 @@ fn start_replica(settings: &FrontSettings, table: &watch::Receiver<Arc<Table>>) 
 fn newest(mut table: watch::Receiver<Arc<Table>>) -> Newest {
     let newest = Arc::clone(&table.borrow_and_update());
     (RefCell::new(table), RefCell::new(newest))
+}
+
+/// Drops idle connections to backends that somebody else waits for.
+async fn give_up(worker: Weak<Worker>, mut calls: broadcast::Receiver<Call>) {
+    loop {
+        let called = calls.recv().await;
+        let Some(worker) = worker.upgrade() else {
+            return;
+        };
+        match called {
+            Ok(backend) => {
+                if worker.pool.give_up(&backend.address) {
+                    backend.load.give_up();
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => worker.pool.clear(),
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
 }
 
 /// Drops idle connections that ended, at intervals, and those to backends that are gone, at once.

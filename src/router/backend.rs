@@ -1,7 +1,9 @@
 //! A backend: one upstream address, and how many requests are on it, counted across the worker threads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::address::Address;
 
@@ -48,8 +50,32 @@ pub struct Load {
     outstanding: AtomicUsize,
     closed: AtomicBool,
     cut: AtomicBool,
+    connections: Connections,
     idle: tokio::sync::Notify,
     cutting: tokio::sync::Notify,
+}
+
+/// What is known of a backend's connections.
+#[derive(Debug, Default)]
+struct Connections {
+    /// Requests without an answer on a new one.
+    waiting: AtomicUsize,
+    /// When an idle one was last given up for them, in milliseconds; 0: never.
+    given_up: AtomicU64,
+    /// Until when none is kept idle, in milliseconds; 0: they are.
+    alone_until: AtomicU64,
+}
+
+/// An answer that comes so soon after an idle connection was given up comes because of that.
+const AT_ONCE: u64 = 50;
+
+/// How long it is believed that a backend serves one connection at a time, in milliseconds.
+const ALONE: u64 = 60_000;
+
+/// Milliseconds since the first time somebody asked, at least 1.
+fn now() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX - ALONE - 1) + 1
 }
 
 impl Load {
@@ -60,6 +86,43 @@ impl Load {
             alarm,
             ..Self::default()
         }
+    }
+
+    /// A request has no answer on its new connection.
+    pub fn begin_waiting(&self) {
+        self.connections.waiting.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// It is not waited for any more.
+    pub fn end_waiting(&self) {
+        self.connections.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// An idle connection was given up for those that wait.
+    pub fn give_up(&self) {
+        self.connections.given_up.store(now(), Ordering::SeqCst);
+    }
+
+    /// Whoever waited on a new connection has an answer. If that is because an idle one was given up, none is kept for
+    /// a while: this backend serves one at a time.
+    pub fn was_waited_for(&self) {
+        let given_up = self.connections.given_up.load(Ordering::SeqCst);
+        let now = now();
+        if given_up > 0 && now.saturating_sub(given_up) < AT_ONCE {
+            let until = now + ALONE;
+            self.connections.alone_until.store(until, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether a connection may be kept for the next request: nobody waits for it to be closed.
+    #[must_use]
+    pub fn may_keep(&self) -> bool {
+        if self.connections.waiting.load(Ordering::SeqCst) > 0 {
+            return false;
+        }
+        // The clock is read for few backends only.
+        let until = self.connections.alone_until.load(Ordering::Relaxed);
+        until == 0 || now() >= until
     }
 
     /// Requests and tunnels at this moment.
@@ -155,6 +218,22 @@ mod tests {
         assert!(drained.as_mut().now_or_never().is_none());
         drop(lease);
         assert!(drained.as_mut().now_or_never().is_some());
+    }
+
+    #[test]
+    fn no_connection_is_kept_while_somebody_waits_nor_where_one_at_a_time_is_served() {
+        let load = Load::default();
+        assert!(load.may_keep());
+        load.begin_waiting();
+        assert!(!load.may_keep());
+        load.was_waited_for();
+        load.end_waiting();
+        assert!(load.may_keep(), "the answer came without anything given up");
+        load.begin_waiting();
+        load.give_up();
+        load.was_waited_for();
+        load.end_waiting();
+        assert!(!load.may_keep());
     }
 
     #[test]

@@ -201,6 +201,7 @@ mod tests {
             strip_path: true,
             port: None,
             static_files: None,
+            buffer: Default::default(),
             availability,
             backends: ports.iter().map(backend).collect(),
         }

@@ -106,6 +106,7 @@ mod tests {
             strip_path: true,
             port: None,
             static_files: None,
+            buffer: Default::default(),
             availability: Availability::Starting,
             backends: Vec::new(),
         }

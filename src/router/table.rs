@@ -29,6 +29,8 @@ pub struct Route {
     pub port: Option<u16>,
     /// Files served before a backend is asked.
     pub static_files: Option<Arc<StaticFiles>>,
+    /// Which bodies are taken whole first.
+    pub buffer: Buffering,
     /// What to say while there is no backend.
     pub availability: Availability,
     /// Ready processes.
@@ -48,6 +50,24 @@ pub struct StaticFiles {
     pub spa: bool,
     /// `Cache-Control` of all but HTML.
     pub cache_control: Option<String>,
+}
+
+/// Which bodies are taken as fast as they come, whoever they are for: a slow client then holds no process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffering {
+    /// A request is sent to a process once its body is there.
+    pub requests: bool,
+    /// A response is taken from a process as fast as it gives it.
+    pub responses: bool,
+}
+
+impl Default for Buffering {
+    fn default() -> Self {
+        Self {
+            requests: true,
+            responses: true,
+        }
+    }
 }
 
 /// What to do with a request while an app has no backend.

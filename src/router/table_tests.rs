@@ -14,6 +14,7 @@ fn route(app: &str, created: u64, domain: &[&str]) -> Route {
         strip_path: true,
         port: None,
         static_files: None,
+        buffer: Default::default(),
         availability: Availability::Starting,
         backends: Vec::new(),
     }

@@ -21,6 +21,8 @@ use value::{ApiHost, Listen, Period};
 
 /// `sun_path` of unix(7) has 108 bytes, one of them for the NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
+/// How long a client may take before it has to send 500 bytes of a body in each second.
+const BODY: Duration = Duration::from_secs(10);
 /// How long requests in flight may take when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -176,6 +178,7 @@ impl Settings {
         if raw.api.is_some_and(|api| api.0 == ApiPlace::ApiHosts) && !has_api_hosts {
             return Err(SettingsError::NoApiHost);
         }
+        let front = Arc::new(front(&raw, around, &directories.data));
         Ok(Self {
             listen,
             config_dir: directories.config,
@@ -192,7 +195,7 @@ impl Settings {
             log_size: raw.log_size.map_or(10 << 20, |size| size.0),
             log_files: raw.log_files.map_or(5, |count| count.0),
             step_timeouts: step_timeouts(&raw.step_timeouts),
-            front: Arc::new(front(&raw, around)),
+            front,
             env: raw.env.into_iter().map(|v| (v.name, v.value)).collect(),
         })
     }
@@ -338,7 +341,7 @@ fn reach(raw: &RawSettings) -> Reach {
     }
 }
 
-fn front(raw: &RawSettings, around: &Surroundings) -> FrontSettings {
+fn front(raw: &RawSettings, around: &Surroundings, data: &Path) -> FrontSettings {
     let head = raw.limits.head.map_or(64 << 10, |size| size.0);
     FrontSettings {
         workers: raw.workers.map_or(around.cores, |count| count.0),
@@ -351,16 +354,19 @@ fn front(raw: &RawSettings, around: &Surroundings) -> FrontSettings {
             .collect(),
         hold: or_seconds(raw.hold, 30),
         drain: DRAIN,
+        buffers: data.to_owned(),
         timeouts: Timeouts {
             connect: or_seconds(raw.timeouts.connect, 5),
             head: or_seconds(raw.timeouts.head, 10),
             response: or_seconds(raw.timeouts.response, 60),
             idle: or_seconds(raw.timeouts.idle, 75),
             tunnel_idle: or_seconds(raw.timeouts.tunnel_idle, 60 * 60),
+            body: BODY,
         },
         limits: Limits {
             head: usize::try_from(head).unwrap_or(usize::MAX),
             body: raw.limits.body.map_or(1 << 30, |size| size.0),
+            buffer: raw.limits.buffer.map_or(1 << 30, |size| size.0),
             headers: raw.limits.headers.map_or(100, |count| count.0),
             connections: raw.limits.connections.map_or(10_000, |count| count.0),
             connections_per_address: raw

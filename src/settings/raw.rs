@@ -195,6 +195,14 @@ pub struct RawLimits {
         value_name = "SIZE"
     )]
     pub body: Option<Size<0, { 1 << 50 }>>,
+    /// Bytes of a response on disk that its client has not taken yet; 0: none [default: 1G]
+    #[arg(
+        id = "limits-buffer",
+        long = "limits-buffer",
+        env = "PROCSERVER_LIMITS_BUFFER",
+        value_name = "SIZE"
+    )]
+    pub buffer: Option<Size<0, { 1 << 50 }>>,
     /// Fields of a request's head [default: 100]
     #[arg(
         id = "limits-headers",
@@ -331,6 +339,7 @@ impl RawLimits {
         Self {
             head: self.head.or(fallback.head),
             body: self.body.or(fallback.body),
+            buffer: self.buffer.or(fallback.buffer),
             headers: self.headers.or(fallback.headers),
             connections: self.connections.or(fallback.connections),
             connections_per_address: self

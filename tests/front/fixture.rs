@@ -18,7 +18,7 @@ use procserver::front::in_process::{Connector, ConnectorFactory};
 use procserver::front::own_token::OwnToken;
 use procserver::router::backend::{Backend, Load};
 use procserver::router::reach::Reach;
-use procserver::router::table::{Availability, Route, Table};
+use procserver::router::table::{Availability, Buffering, Route, Table};
 use procserver::supervision::{ExitReason, Shutdown};
 use tokio::sync::{oneshot, watch};
 
@@ -152,16 +152,19 @@ fn settings() -> FrontSettings {
         trusted_proxies: Vec::new(),
         hold: Duration::from_secs(5),
         drain: Duration::from_millis(500),
+        buffers: std::env::temp_dir(),
         timeouts: Timeouts {
             connect: Duration::from_secs(5),
             head: Duration::from_secs(5),
             response: Duration::from_secs(5),
             idle: Duration::from_secs(5),
             tunnel_idle: Duration::from_secs(5),
+            body: Duration::from_secs(5),
         },
         limits: Limits {
             head: 32 * 1024,
             body: 1 << 20,
+            buffer: 1 << 30,
             headers: 100,
             connections: 1000,
             connections_per_address: 1000,
@@ -210,8 +213,20 @@ pub(crate) fn route(app: &str, origins: &[&Origin]) -> Route {
         strip_path: true,
         port: None,
         static_files: None,
+        buffer: Default::default(),
         availability: Availability::Starting,
         backends: origins.iter().map(|o| backend(o.address)).collect(),
+    }
+}
+
+/// An app for all hosts, with each piece passed on at once.
+pub(crate) fn passing(app: &str, origins: &[&Origin]) -> Route {
+    Route {
+        buffer: Buffering {
+            requests: false,
+            responses: false,
+        },
+        ..route(app, origins)
     }
 }
 

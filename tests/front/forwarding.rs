@@ -1,6 +1,6 @@
 //! What goes out: the request as an app sees it.
 
-use super::fixture::{Fixture, LATE, OK, route};
+use super::fixture::{Fixture, LATE, OK, passing, route};
 use super::origin::Origin;
 
 #[test]
@@ -164,7 +164,7 @@ fn a_chunked_request_that_was_begun_is_not_sent_again_as_something_else() {
         conn.send(OK);
         super::origin::read_message(&mut conn.stream, true);
     });
-    let front = Fixture::before(&origin);
+    let front = Fixture::new(vec![passing("blog", &[&origin])]);
     for body in ["0\r\n\r\n", "3\r\n"] {
         let mut client = front.connect();
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -309,7 +309,7 @@ fn other_bodies_are_not_sent_again() {
         ("PATCH", 3, "abc".to_owned()),
     ] {
         let origin = ends_after_the_first(false);
-        let front = Fixture::before(&origin);
+        let front = Fixture::new(vec![passing("blog", &[&origin])]);
         let mut client = front.connect();
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         client.response();

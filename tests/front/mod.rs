@@ -1,6 +1,7 @@
 //! The front end, seen from both ends: hand-made bytes in front, an origin that records behind.
 
 mod changes;
+mod client_ends;
 pub(crate) mod corpus;
 mod fixture;
 mod forwarding;
@@ -9,5 +10,6 @@ mod origin;
 mod reach;
 mod requests;
 mod responses;
+mod slow_clients;
 mod upgrades;
 mod visitors;

@@ -72,6 +72,25 @@ impl Origin {
         Self { address, received }
     }
 
+    /// Gives its connections to a function one after the other, as programs do that have one thread.
+    pub(crate) fn one_at_a_time(serve: impl Fn(&mut Conn) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (record, received) = mpsc::channel();
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let Ok(stream) = stream else { return };
+                stream.set_nodelay(true).unwrap();
+                serve(&mut Conn {
+                    stream,
+                    number,
+                    record: record.clone(),
+                });
+            }
+        });
+        Self { address, received }
+    }
+
     /// Answers each request with these bytes.
     pub(crate) fn answering(response: &'static str) -> Self {
         Self::start(move |conn| {

@@ -4,7 +4,9 @@ use std::io::Read as _;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::fixture::{Fixture, OK, route, until};
+use procserver::router::table::Route;
+
+use super::fixture::{Fixture, OK, passing, route, until};
 use super::origin::{Origin, read_message};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -169,7 +171,7 @@ fn a_final_response_during_the_upload_reaches_the_client() {
         conn.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
         let _ = conn.stream.read(&mut [0; 1]);
     });
-    let front = Fixture::before(&origin);
+    let front = Fixture::new(vec![passing("blog", &[&origin])]);
     let mut client = front.connect();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\nabc");
     let answer = client.response();
@@ -211,6 +213,17 @@ fn pieces_are_passed_on_as_they_come() {
 
 #[test]
 fn a_large_response_is_whole_and_a_slow_reader_stops_the_backend() {
+    is_passed_on_at_the_readers_speed(passing, "");
+}
+
+#[test]
+fn what_streams_is_passed_on_at_the_readers_speed() {
+    is_passed_on_at_the_readers_speed(route, "X-Accel-Buffering: no\r\n");
+    let events = "content-type: Text/Event-Stream; charset=utf-8\r\n";
+    is_passed_on_at_the_readers_speed(route, events);
+}
+
+fn is_passed_on_at_the_readers_speed(route: fn(&str, &[&Origin]) -> Route, fields: &'static str) {
     let (sent, written) = (
         std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)),
         64 << 20,
@@ -219,7 +232,7 @@ fn a_large_response_is_whole_and_a_slow_reader_stops_the_backend() {
     let origin = Origin::start(move |conn| {
         conn.request();
         conn.send(&format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {written}\r\n\r\n"
+            "HTTP/1.1 200 OK\r\n{fields}Content-Length: {written}\r\n\r\n"
         ));
         let piece = "x".repeat(1 << 16);
         for _ in 0..written >> 16 {
@@ -227,7 +240,7 @@ fn a_large_response_is_whole_and_a_slow_reader_stops_the_backend() {
             count.fetch_add(1 << 16, std::sync::atomic::Ordering::SeqCst);
         }
     });
-    let front = Fixture::before(&origin);
+    let front = Fixture::new(vec![route("blog", &[&origin])]);
     let mut client = front.connect();
     client.send(GET);
     let head = client.head();
@@ -262,7 +275,7 @@ fn a_client_that_reads_nothing_is_cut_off_and_lets_the_backend_go() {
         while std::io::Write::write_all(&mut conn.stream, piece.as_bytes()).is_ok() {}
         conn.record("let go");
     });
-    let front = Fixture::tuned(vec![route("blog", &[&origin])], |settings| {
+    let front = Fixture::tuned(vec![passing("blog", &[&origin])], |settings| {
         settings.timeouts.idle = Duration::from_millis(300);
     });
     let mut client = front.connect();
@@ -330,7 +343,7 @@ fn an_app_that_reads_no_body_stops_the_client_and_memory_stays_bounded() {
         conn.record("has the head");
         std::thread::park_timeout(super::origin::PATIENCE);
     });
-    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+    let front = Fixture::tuned(vec![passing("blog", &[&origin])], |s| {
         s.limits.body = 1 << 30;
     });
     let mut client = front.connect();

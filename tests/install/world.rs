@@ -338,6 +338,7 @@ fn config(name: AppName, url: String) -> AppConfig {
             timeout: Duration::from_secs(10),
         },
         static_files: None,
+        buffer: Default::default(),
         strategy: Strategy::Rolling,
         keep_releases: 5,
     }

@@ -1,18 +1,19 @@
 //! What an exchange waits for: its two connections, each of which is read and written only as far as the other takes it.
 
 use std::future::Future as _;
-use std::io;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use super::{BEHIND, Exchange, Phase, SPACE, Stop};
+use crate::front::client_end::ClientStream;
+use crate::front::head::MAX_RESPONSE;
+use crate::front::spool::Spool;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
+impl<S: ClientStream> Exchange<'_, S> {
     /// Reads and writes what is possible; ready once something was.
     pub(super) fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
         let sent = self.poll_send(cx);
         let received = self.poll_receive(cx);
+        self.poll_asking(cx, received);
         // A part of a head does not move the limit: it has to be whole in time.
         let mut moved = sent || (received && self.phase == Phase::Body);
         // Once the request is out there is nothing to do about it any more.
@@ -20,13 +21,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         // What was received is passed on first; whether the client is still there can be asked then.
         if !received || !self.down.is_clear() {
             match self.poll_client(cx) {
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Gone)),
+                Poll::Ready(Err(stop)) => return Poll::Ready(Err(stop)),
                 Poll::Ready(Ok(in_exchange)) => {
                     moved |= in_exchange;
                     progress = true;
                 }
                 Poll::Pending => {}
             }
+        }
+        if let Some(stored) = &mut self.stored
+            && let Poll::Ready(worked) = stored.spool.poll(cx)
+        {
+            if worked.is_err() {
+                return Poll::Ready(Err(Stop::Lost));
+            }
+            progress = true;
         }
         if let Some(sleep) = &mut self.continue_at
             && sleep.as_mut().poll(cx).is_ready()
@@ -51,7 +60,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if self.upload_broken || self.up.is_clear() {
             return false;
         }
-        let written = self.up.poll_write(cx, self.upstream, self.client.input);
+        let stored = self.stored.as_mut().and_then(|stored| stored.source());
+        let source = stored.unwrap_or(self.client.input);
+        let written = self.up.poll_write(cx, self.upstream, source);
         // It may have answered before it closed.
         self.upload_broken = matches!(written, Poll::Ready(Err(_)));
         written.is_ready()
@@ -60,12 +71,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Reads the response, until it is whole: whether there was something, or its end.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
         let is_whole = self.phase == Phase::Body && self.down.has_ended();
-        if is_whole || self.upstream_ended || self.upstream_in.holds(SPACE) {
+        let space = match self.phase {
+            Phase::Head { .. } if self.upstream_in.holds(SPACE) => MAX_RESPONSE,
+            _ => SPACE,
+        };
+        if is_whole || self.upstream_ended || self.upstream_in.holds(space) {
             return false;
         }
         let filled = self
             .upstream_in
-            .poll_fill(cx, self.upstream, SPACE, self.spare);
+            .poll_fill(cx, self.upstream, space, self.spare);
         match filled {
             Poll::Ready(Ok(0)) => self.upstream_ended = true,
             Poll::Ready(Ok(_)) => {}
@@ -75,38 +90,117 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         true
     }
 
+    fn poll_asking(&mut self, cx: &mut Context<'_>, received: bool) {
+        if !received {
+            if let Some(asking) = &mut self.asking {
+                asking.poll(cx);
+            }
+        } else if let Some(asking) = self.asking.take() {
+            asking.answered();
+        }
+    }
+
     /// Writes the response and reads the request's body, or, behind it, what tells that the client is gone. The
     /// answer says whether it concerned this exchange.
-    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Stop>> {
         let mut progress = Poll::Pending;
-        if !self.down.is_clear() {
+        if self.poll_down(cx)? {
+            progress = Poll::Ready(Ok(true));
+        }
+        if self.down.is_done() && self.has_no_spool() {
+            return progress;
+        }
+        if self.client_ended {
+            return progress;
+        }
+        let space = if self.up.has_ended() { BEHIND } else { SPACE };
+        if self.client.input.holds(space) {
+            return self.poll_end(cx, progress);
+        }
+        let filled = self
+            .client
+            .input
+            .poll_fill(cx, self.client.stream, space, self.spare);
+        match filled.map_err(|_| Stop::Gone)? {
+            // The other half of a connection that would be a tunnel is still open.
+            Poll::Ready(0) if self.facts.upgrade.is_some() && self.up.has_ended() => {
+                self.client_ended = true;
+            }
+            Poll::Ready(0) => return Poll::Ready(Err(Stop::Gone)),
+            Poll::Ready(_) if self.up.has_ended() => {
+                if progress.is_pending() {
+                    progress = Poll::Ready(Ok(false));
+                }
+            }
+            Poll::Ready(_) => progress = Poll::Ready(Ok(true)),
+            Poll::Pending => {}
+        }
+        progress
+    }
+
+    /// The end of a client of which nothing can be read.
+    fn poll_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: Poll<Result<bool, Stop>>,
+    ) -> Poll<Result<bool, Stop>> {
+        if self.watch.is_none() {
+            self.watch = self.client.stream.end();
+        }
+        let ended = self
+            .watch
+            .as_ref()
+            .is_some_and(|end| end.poll(cx).is_ready());
+        // What would be a tunnel may be closed on one side; the other side's end shows when it is written to.
+        if ended && !(self.facts.upgrade.is_some() && self.up.has_ended()) {
+            return Poll::Ready(Err(Stop::Gone));
+        }
+        progress
+    }
+
+    /// Writes the response, or keeps it for a client that does not take it: whether something moved.
+    fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
+        let mut moved = false;
+        if let Some(spool) = self.spool.as_mut().filter(|spool| !spool.is_empty()) {
+            match spool.poll(cx) {
+                Poll::Ready(Err(_)) => return Err(Stop::Lost),
+                Poll::Ready(Ok(())) => moved = true,
+                Poll::Pending => {}
+            }
+            let sent = spool.poll_send(cx, self.client.stream);
+            moved |= sent.map_err(|_| Stop::Gone)?.is_ready();
+        }
+        if self.down.is_clear() {
+            return Ok(moved);
+        }
+        let was_slow = self.client_is_slow;
+        self.client_is_slow = true;
+        if self.has_no_spool() {
             let written = self
                 .down
                 .poll_write(cx, self.client.stream, &mut self.upstream_in);
-            if written?.is_ready() {
-                progress = Poll::Ready(Ok(true));
-            }
-            if self.down.is_done() {
-                return progress;
+            if written.map_err(|_| Stop::Gone)?.is_ready() {
+                self.client_is_slow = false;
+                return Ok(true);
             }
         }
-        let space = if self.up.has_ended() { BEHIND } else { SPACE };
-        if !self.client_ended && !self.client.input.holds(space) {
-            let filled = self
-                .client
-                .input
-                .poll_fill(cx, self.client.stream, space, self.spare);
-            match filled? {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                Poll::Ready(_) if self.up.has_ended() => {
-                    if progress.is_pending() {
-                        progress = Poll::Ready(Ok(false));
-                    }
-                }
-                Poll::Ready(_) => progress = Poll::Ready(Ok(true)),
-                Poll::Pending => {}
-            }
+        let Some(room) = self.room.filter(|_| self.phase == Phase::Body) else {
+            return Ok(moved);
+        };
+        if self.down.has_come() {
+            return Ok(moved || !was_slow);
         }
-        progress
+        // Of a response that fits into the buffer nothing has to be moved.
+        let is_full = self.upstream_in.holds(SPACE) || !self.down.knows_length();
+        if is_full || !self.has_no_spool() {
+            let spool = self
+                .spool
+                .get_or_insert_with(|| Box::new(Spool::new(room.clone())));
+            let kept = self
+                .down
+                .poll_write(cx, &mut **spool, &mut self.upstream_in);
+            moved |= matches!(kept, Poll::Ready(Ok(())));
+        }
+        Ok(moved)
     }
 }

@@ -3,31 +3,49 @@
 use procserver::front::field::Field;
 use procserver::front::head;
 
+/// Finds the end of a head.
+type Find = fn(&[u8], usize) -> Result<Option<usize>, &'static str>;
+
 /// Where the head ends, when it comes in two pieces, and byte by byte: as when it comes at once.
 pub(crate) fn end(bytes: &[u8], split: usize) -> Result<Option<usize>, &'static str> {
-    let whole = head::find_end(bytes, 0);
+    end_by(head::find_end, bytes, split)
+}
+
+/// The same by `find`.
+pub(crate) fn end_by(
+    find: Find,
+    bytes: &[u8],
+    split: usize,
+) -> Result<Option<usize>, &'static str> {
+    let whole = find(bytes, 0);
     let first = split.min(bytes.len());
-    assert_eq!(in_pieces(bytes, [first, bytes.len()]), whole, "in two");
-    assert_eq!(in_pieces(bytes, 0..=bytes.len()), whole, "byte by byte");
+    assert_eq!(
+        in_pieces(find, bytes, [first, bytes.len()]),
+        whole,
+        "in two"
+    );
+    assert_eq!(
+        in_pieces(find, bytes, 0..=bytes.len()),
+        whole,
+        "byte by byte"
+    );
     if let Ok(Some(end)) = whole {
-        assert!(bytes[..end].ends_with(b"\r\n\r\n"));
-        assert_eq!(
-            head::find_end(&bytes[..end], 0),
-            whole,
-            "what follows counts"
-        );
+        let head = &bytes[..end];
+        assert!(head.ends_with(b"\n\r\n") || head.ends_with(b"\n\n"));
+        assert_eq!(find(head, 0), whole, "what follows counts");
     }
     whole
 }
 
 /// The bytes are there up to each of `ends` in turn.
 fn in_pieces(
+    find: Find,
     bytes: &[u8],
     ends: impl IntoIterator<Item = usize>,
 ) -> Result<Option<usize>, &'static str> {
     let mut seen = 0;
     for end in ends {
-        if let Some(found) = head::find_end(&bytes[..end], seen)? {
+        if let Some(found) = find(&bytes[..end], seen)? {
             return Ok(Some(found));
         }
         seen = end;

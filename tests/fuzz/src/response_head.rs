@@ -5,7 +5,7 @@ use procserver::front::forwarded::{self, Downstream};
 use procserver::front::framing::Framing;
 use procserver::front::head::{self, Response};
 
-use super::heads::{assert_one_head, assert_plain, end, ends_here, only, values};
+use super::heads::{assert_one_head, assert_plain, end_by, ends_here, only, values};
 
 /// Fields that the front end adds at most.
 const OWN_FIELDS: usize = 4;
@@ -17,7 +17,7 @@ pub fn response_head(data: &[u8]) {
         return;
     };
     let split = usize::from(u16::from_be_bytes([*high, *low]));
-    let Ok(Some(end)) = end(sent, split) else {
+    let Ok(Some(end)) = end_by(head::find_response_end, sent, split) else {
         return;
     };
     let is_head = flags & 1 != 0;

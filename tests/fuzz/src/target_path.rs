@@ -50,6 +50,7 @@ fn route(app: &str) -> Route {
         strip_path: true,
         port: None,
         static_files: None,
+        buffer: Default::default(),
         availability: Availability::Starting,
         backends: Vec::new(),
     }

@@ -1,0 +1,86 @@
+//! [`ClientEnd`]: tells the end of a client of which nothing is read any more.
+//!
+//! What a client sends behind its request waits in the kernel once the buffer is full, and its end waits behind that.
+//! The kernel tells it all the same (EPOLLRDHUP), but not by reading.
+
+use std::future::Future as _;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest};
+use tokio::net::TcpStream;
+
+/// A client's connection.
+pub trait ClientStream: AsyncRead + AsyncWrite + Unpin {
+    /// What tells its end while nothing is read, if there is something that can.
+    fn end(&self) -> Option<ClientEnd>;
+}
+
+impl ClientStream for TcpStream {
+    fn end(&self) -> Option<ClientEnd> {
+        ClientEnd::of(self).ok()
+    }
+}
+
+impl ClientStream for DuplexStream {
+    fn end(&self) -> Option<ClientEnd> {
+        None
+    }
+}
+
+/// Tells the end of a connection. The descriptor is one of its own: what tokio knows of the stream, whether there is
+/// something to read, must stay as it is.
+#[derive(Debug)]
+pub struct ClientEnd(TcpStream);
+
+impl ClientEnd {
+    fn of(stream: &TcpStream) -> io::Result<Self> {
+        let own = stream.as_fd().try_clone_to_owned()?;
+        TcpStream::from_std(own.into()).map(Self)
+    }
+
+    /// Ready once the client sends no more, or the connection broke.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let broken = ready!(self.0.poll_read_ready(cx)).is_err();
+            let is_known = std::pin::pin!(self.0.ready(Interest::READABLE)).poll(cx);
+            if broken || matches!(is_known, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
+                return Poll::Ready(());
+            }
+            // More bytes came. With this it is waited for what comes next.
+            let _nothing = self.0.try_io(Interest::READABLE, || {
+                Err::<(), _>(io::ErrorKind::WouldBlock.into())
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write as _;
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_is_told_behind_whatever_was_not_read_and_that_stays_readable() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut near, _) = listener.accept().await.unwrap();
+        far.write_all(&[7; 100_000]).unwrap();
+        let end = near.end().expect("a descriptor");
+        let waits = tokio::time::timeout(Duration::from_millis(20), poll_fn(|cx| end.poll(cx)));
+        assert!(waits.await.is_err(), "it goes on");
+        far.write_all(&[8; 100]).unwrap();
+        drop(far);
+        let waits = tokio::time::timeout(Duration::from_secs(20), poll_fn(|cx| end.poll(cx)));
+        waits.await.expect("it has ended");
+        let mut all = Vec::new();
+        near.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all.len(), 100_100);
+    }
+}

@@ -1,0 +1,172 @@
+//! Taking a request's body before the request is sent, so that a slow client holds no process.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use tokio::time::Instant;
+
+use super::body_end::BodyEnd;
+use super::client_end::ClientStream;
+use super::connection::Connection;
+use super::error_page::Failure;
+use super::facts::Facts;
+use super::framing::{BadBody, Framing};
+use super::pace::Pace;
+use super::spool::Spool;
+use super::spool_room::Held;
+use super::stored::Stored;
+
+/// Bytes of a body in memory at first, and each time it turns out to be larger; beyond the last of them it is in a file.
+const STEPS: [usize; 3] = [64 * 1024, 256 * 1024, 1024 * 1024];
+
+/// Why a body is not there.
+pub(super) enum NoBody {
+    /// This is to be told to the client.
+    Refused(Failure),
+    /// The client is gone.
+    Gone,
+}
+
+impl From<BadBody> for NoBody {
+    fn from(bad: BadBody) -> Self {
+        Self::Refused(Failure::bad_body(bad.0))
+    }
+}
+
+/// A body that was taken: it is in the buffer behind the head, but for what is stored.
+pub(super) struct Collected {
+    pub(super) stored: Option<Stored>,
+    /// Of the memory that it takes.
+    _held: Held,
+}
+
+/// Whether there is a body that is to be taken whole before the request is sent, and is not there yet: `behind` came
+/// behind the head. Whoever waits for a 100 sends none before there is somebody to take it.
+pub(super) fn is_to_come(facts: &Facts, behind: &[u8]) -> bool {
+    if facts.framing == Framing::Empty || facts.expects_continue || facts.upgrade.is_some() {
+        return false;
+    }
+    match facts.framing {
+        Framing::Length(bytes) => bytes > behind.len() as u64,
+        framing => {
+            let mut end = BodyEnd::new(framing);
+            // What is malformed is told by whoever takes it.
+            end.look(behind).is_ok() && !end.is_found()
+        }
+    }
+}
+
+/// What is known of a body while it comes.
+struct Coming {
+    end: BodyEnd,
+    pace: Pace,
+    limit: u64,
+    /// Bytes behind the head that were looked at.
+    looked: usize,
+}
+
+impl Coming {
+    /// Looks at what came of it; true once it is whole.
+    fn look(&mut self, behind: &[u8]) -> Result<bool, NoBody> {
+        self.looked += self.end.look(&behind[self.looked..])?;
+        if self.end.at_least() > self.limit {
+            return Err(NoBody::Refused(Failure::body_too_large(self.limit)));
+        }
+        Ok(self.end.is_found())
+    }
+}
+
+impl<S: ClientStream> Connection<S> {
+    /// Takes the body of the request whose head is the first `head` bytes of the buffer.
+    pub(super) async fn collect(
+        &mut self,
+        head: usize,
+        facts: &Facts,
+    ) -> Result<Collected, NoBody> {
+        let settings = Rc::clone(&self.worker);
+        let settings = &settings.settings;
+        let mut coming = Coming {
+            end: BodyEnd::new(facts.framing),
+            pace: Pace::new(settings.timeouts.body),
+            limit: settings.limits.body,
+            looked: 0,
+        };
+        let mut held = Held::new(&self.worker.room);
+        for space in STEPS {
+            if space > STEPS[0] && !held.more(space) {
+                break;
+            }
+            loop {
+                if coming.look(&self.input.bytes()[head..])? {
+                    return Ok(Collected {
+                        stored: None,
+                        _held: held,
+                    });
+                }
+                if self.input.holds(head + space) {
+                    break;
+                }
+                self.read_body(head + space, &mut coming).await?;
+            }
+        }
+        let stored = self.store(head, coming).await?;
+        held.less();
+        Ok(Collected {
+            stored: Some(stored),
+            _held: held,
+        })
+    }
+
+    /// Takes the rest of a body that is too large for memory, or as much of it as can be kept.
+    async fn store(&mut self, head: usize, mut coming: Coming) -> Result<Stored, NoBody> {
+        let mut spool = Spool::on_disk(Rc::clone(&self.worker.room));
+        loop {
+            let whole = coming.look(&self.input.bytes()[head..])?;
+            while coming.looked > 0 {
+                let body = &self.input.bytes()[head..head + coming.looked];
+                let kept = spool.append(body);
+                self.input.cut(head, kept);
+                coming.looked -= kept;
+                if kept == 0 {
+                    if spool.is_full() {
+                        return Ok(Stored::new(spool));
+                    }
+                    let worked = poll_fn(|cx| spool.poll(cx)).await;
+                    worked.map_err(|_| NoBody::Refused(Failure::lost()))?;
+                }
+            }
+            if whole {
+                return Ok(Stored::new(spool));
+            }
+            self.read_body(head + STEPS[0], &mut coming).await?;
+        }
+    }
+
+    /// Reads once, so that at most `size` bytes are in the buffer.
+    async fn read_body(&mut self, size: usize, coming: &mut Coming) -> Result<(), NoBody> {
+        let idle = self.worker.settings.timeouts.idle;
+        let spare = &self.worker.spare;
+        let mut waits = false;
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = self.input.poll_fill(cx, &mut self.stream, size, spare) {
+                return Poll::Ready(match read {
+                    Ok(1..) => Ok(()),
+                    Ok(0) | Err(_) => Err(NoBody::Gone),
+                });
+            }
+            if !std::mem::replace(&mut waits, true) {
+                coming.pace.wait(true, Instant::now());
+                let left = coming.pace.left(coming.end.payload());
+                self.deadline.set(left.unwrap_or_default().min(idle));
+            }
+            let late = || Err(NoBody::Refused(Failure::slow_client()));
+            self.deadline.poll(cx).map(|()| late())
+        });
+        let read = read.await;
+        if coming.pace.is_waiting() {
+            coming.pace.wait(false, Instant::now());
+        }
+        read
+    }
+}

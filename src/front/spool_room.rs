@@ -1,0 +1,107 @@
+//! [`SpoolRoom`]: what the spools of a worker share: where their files are, and how much of them is in memory.
+
+use std::cell::Cell;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of bodies in a worker's memory at which each is given less.
+const MUCH: usize = 64 * 1024 * 1024;
+
+/// How often it is told that a file cannot be used.
+const TELL: Duration = Duration::from_secs(60);
+
+/// What the spools of a worker share.
+#[derive(Debug)]
+pub struct SpoolRoom {
+    directory: Arc<Path>,
+    most: u64,
+    memory: Cell<usize>,
+    told: Cell<Option<Instant>>,
+}
+
+impl SpoolRoom {
+    /// Files are made in `directory`, each of `most` bytes at most.
+    #[must_use]
+    pub fn new(directory: &Path, most: u64) -> Self {
+        Self {
+            directory: directory.into(),
+            most,
+            memory: Cell::new(0),
+            told: Cell::new(None),
+        }
+    }
+
+    /// Where files are made.
+    pub(super) fn directory(&self) -> Arc<Path> {
+        Arc::clone(&self.directory)
+    }
+
+    /// Bytes of a file at most.
+    pub(super) fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// Whether so much is in memory that each gets less.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.memory.get() >= MUCH
+    }
+
+    /// What was counted as `before` is `now`.
+    pub(super) fn recount(&self, before: usize, now: usize) {
+        self.memory.set(self.memory.get() - before + now);
+    }
+
+    /// Says, now and then, that a file cannot be used.
+    pub(super) fn tell(&self, error: &io::Error) {
+        let now = Instant::now();
+        if self.told.get().is_none_or(|told| now - told >= TELL) {
+            self.told.set(Some(now));
+            let directory = self.directory.display();
+            log::warn!(
+                "{directory}: bodies cannot be kept here for slow clients ({error}): they are passed on at the client's speed"
+            );
+        }
+    }
+}
+
+/// Memory that a body takes which is not in a spool.
+#[derive(Debug)]
+pub struct Held {
+    room: Rc<SpoolRoom>,
+    bytes: usize,
+}
+
+impl Held {
+    /// None yet.
+    #[must_use]
+    pub fn new(room: &Rc<SpoolRoom>) -> Self {
+        Self {
+            room: Rc::clone(room),
+            bytes: 0,
+        }
+    }
+
+    /// Takes `bytes` in all, unless memory is scarce.
+    pub fn more(&mut self, bytes: usize) -> bool {
+        if self.room.is_scarce() {
+            return false;
+        }
+        self.room.recount(self.bytes, bytes);
+        self.bytes = bytes;
+        true
+    }
+
+    /// Takes none any more.
+    pub fn less(&mut self) {
+        self.room.recount(std::mem::take(&mut self.bytes), 0);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.less();
+    }
+}

@@ -1,0 +1,238 @@
+//! Slow clients hold no process, and processes that serve one connection at a time are served.
+
+use std::io::{Read as _, Write as _};
+use std::time::{Duration, Instant};
+
+use super::fixture::{Client, Fixture, OK, passing, route};
+use super::origin::{Conn, Origin, read_message};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const LARGE: usize = 8 << 20;
+
+/// Bytes of a body that is larger than what is kept in memory.
+const LENGTH: usize = 48 << 16;
+
+/// Answers one request, a large one with much, and closes.
+fn serve_one(conn: &mut Conn) {
+    let request = read_message(&mut conn.stream, false);
+    conn.record(&request);
+    if request.starts_with("GET /large") {
+        conn.send(&format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"
+        ));
+        conn.send(&"x".repeat(LARGE));
+    } else {
+        conn.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+    }
+}
+
+fn read_large(client: &mut Client, size: usize) {
+    assert!(client.head().starts_with("HTTP/1.1 200 OK"));
+    let mut body = vec![0; size];
+    client.stream.read_exact(&mut body).unwrap();
+    assert!(body.iter().all(|b| *b == b'x'));
+}
+
+#[test]
+fn clients_that_send_and_read_slowly_hold_no_process() {
+    let origin = Origin::one_at_a_time(serve_one);
+    let front = Fixture::before(&origin);
+    let mut senders: Vec<Client> = (0..4).map(|_| front.connect()).collect();
+    for sender in &mut senders {
+        sender.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc");
+    }
+    let mut readers: Vec<Client> = (0..4).map(|_| front.connect()).collect();
+    for reader in &mut readers {
+        reader.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    for _ in 0..4 {
+        assert!(origin.received().starts_with("GET /large"));
+    }
+    let mut client = front.connect();
+    client.send(GET);
+    assert!(client.response().ends_with("\r\n\r\nok"));
+    assert!(origin.received().starts_with("GET / "));
+    for sender in &mut senders {
+        sender.send(&"x".repeat(99_997));
+        assert!(sender.response().ends_with("\r\n\r\nok"));
+        assert!(origin.received().ends_with("xxx"));
+    }
+    for reader in &mut readers {
+        read_large(reader, LARGE);
+        reader.send(GET);
+        assert!(reader.response().ends_with("\r\n\r\nok"), "it is kept");
+    }
+}
+
+/// Sends a body that is larger than what is kept in memory, with the next request behind it.
+fn send_large(client: &mut Client, chunked: bool) {
+    let piece = "x".repeat(1 << 16);
+    if chunked {
+        client.send("PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for _ in 0..48 {
+            client.send(&format!("10000\r\n{piece}\r\n"));
+        }
+        client.send("0\r\nX-Sum: 1\r\n\r\n");
+    } else {
+        client.send(&format!(
+            "PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: {LENGTH}\r\n\r\n"
+        ));
+        (0..48).for_each(|_| client.send(&piece));
+    }
+    client.send(GET);
+}
+
+/// Reads what [`send_large`] sends, or a request without a body.
+fn read_quickly(conn: &mut Conn) -> Option<String> {
+    let mut request = read_message(&mut conn.stream, true).into_bytes();
+    let head = String::from_utf8_lossy(&request).into_owned();
+    let whole = request.len() + LENGTH;
+    let mut space = vec![0; 1 << 16];
+    let is_whole = |request: &[u8]| {
+        (head.contains("Content-Length") && request.len() >= whole)
+            || head.starts_with("GET")
+            || request.ends_with(b"0\r\nX-Sum: 1\r\n\r\n")
+    };
+    while !head.is_empty() && !is_whole(&request) {
+        let most = space.len().min(whole.saturating_sub(request.len()).max(1));
+        let read = conn
+            .stream
+            .read(&mut space[..most])
+            .ok()
+            .filter(|n| *n > 0)?;
+        request.extend_from_slice(&space[..read]);
+    }
+    (!head.is_empty()).then(|| String::from_utf8_lossy(&request).into_owned())
+}
+
+#[test]
+fn a_body_that_is_too_large_for_memory_arrives_whole_be_there_a_place_for_it_or_not() {
+    let directory = tempfile::tempdir().unwrap();
+    for buffers in [directory.path(), "/nonexistent".as_ref()] {
+        let origin = Origin::start(|conn| {
+            while let Some(request) = read_quickly(conn) {
+                conn.record(&request);
+                conn.send(OK);
+            }
+        });
+        let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+            s.limits.body = 1 << 30;
+            s.buffers = buffers.to_owned();
+        });
+        for chunked in [false, true] {
+            let mut client = front.connect();
+            send_large(&mut client, chunked);
+            assert!(client.response().ends_with("\r\n\r\nok"));
+            let request = origin.received();
+            let (head, body) = request.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("PUT /a "), "{head}");
+            let payload = body.bytes().filter(|b| *b == b'x').count();
+            assert_eq!(payload, LENGTH);
+            assert_eq!(body.ends_with("0\r\nX-Sum: 1\r\n\r\n"), chunked);
+            assert!(client.response().ends_with("\r\n\r\nok"));
+            assert!(origin.received().starts_with("GET / "));
+        }
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn without_a_place_for_it_a_large_response_is_whole_all_the_same() {
+    let origin = Origin::one_at_a_time(serve_one);
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.buffers = "/nonexistent".into();
+    });
+    let mut client = front.connect();
+    client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(origin.received().starts_with("GET /large"));
+    read_large(&mut client, LARGE);
+}
+
+#[test]
+fn what_was_taken_of_a_response_that_breaks_off_is_delivered_and_looks_incomplete() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let piece = format!("10000\r\n{}\r\n", "x".repeat(1 << 16));
+        (0..128).for_each(|_| conn.send(&piece));
+        conn.record("breaks off");
+    });
+    let front = Fixture::before(&origin);
+    let mut client = front.connect();
+    client.send(GET);
+    origin.received();
+    assert_eq!(origin.received(), "breaks off");
+    let came = client.rest();
+    assert_eq!(came.bytes().filter(|b| *b == b'x').count(), 128 << 16);
+    assert!(came.ends_with("x\r\n"), "no last chunk");
+}
+
+#[test]
+fn a_reader_that_stops_is_cut_off_and_the_process_was_free_before() {
+    let origin = Origin::one_at_a_time(serve_one);
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.timeouts.idle = Duration::from_millis(300);
+    });
+    let mut reader = front.connect();
+    reader.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    origin.received();
+    let mut client = front.connect();
+    client.send(GET);
+    assert!(client.response().ends_with("\r\n\r\nok"));
+    // It ends with less than was promised once nobody has read for the idle limit.
+    std::thread::park_timeout(Duration::from_millis(1500));
+    let rest = reader.rest();
+    assert!(rest.len() < LARGE, "{}", rest.len());
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_408_whoever_waits_for_it() {
+    for route in [route, passing] {
+        let origin = Origin::answering(OK);
+        let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+            s.timeouts.body = Duration::from_millis(400);
+            s.timeouts.idle = Duration::from_secs(60);
+        });
+        let mut client = front.connect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+        // A byte now and then is not enough.
+        let mut sends = client.stream.try_clone().unwrap();
+        std::thread::spawn(move || {
+            while sends.write_all(b"x").is_ok() {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+        });
+        let answer = client.response();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+}
+
+#[test]
+fn a_body_beyond_the_limit_is_413_as_soon_as_that_is_known() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| s.limits.body = 1000);
+    let mut client = front.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n200\r\n");
+    client.send(&format!("{}\r\n200\r\n", "x".repeat(512)));
+    assert!(client.response().starts_with("HTTP/1.1 413 "));
+    assert!(origin.received_nothing());
+}
+
+#[test]
+fn an_app_that_serves_one_connection_at_a_time_is_served_by_all_workers() {
+    let origin = Origin::one_at_a_time(|conn| {
+        while conn.request().is_some() {
+            conn.send(OK);
+        }
+    });
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| s.workers = 4);
+    let begun = Instant::now();
+    let mut clients: Vec<Client> = (0..12).map(|_| front.connect()).collect();
+    for client in &mut clients {
+        client.send(GET);
+        assert!(client.response().ends_with("\r\n\r\nok"));
+    }
+    // Each idle connection that is kept costs three seconds.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+}
