@@ -149,4 +149,5 @@ pub mod regular;
 pub mod router;
 pub mod settings;
 pub mod supervision;
+pub mod tally;
 pub mod threads;

@@ -214,6 +214,8 @@ impl Handler<Shutdown> for Root {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.ending = true;
+        // The Front has its own of these, and closes them first.
+        self.spec.listeners.clear();
         self.supervise(Event::Shutdown, ctx);
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver
     let mut drains = Place::new(&worker.drain);
     loop {
         let open = sockets.borrow_and_update().clone();
-        let accepting = join_all(open.into_iter().map(|socket| accept(worker, socket)));
+        let accepting = join_all(open.iter().cloned().map(|socket| accept(worker, socket)));
         let accepting = async {
             accepting.await;
             // Nothing is open yet.
@@ -34,8 +34,19 @@ pub(super) async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver
             changed = sockets.changed() => if changed.is_err() {
                 return;
             },
-            () = poll_fn(|cx| drains.poll(cx)) => return,
+            () = poll_fn(|cx| drains.poll(cx)) => {}
         }
+        if worker.is_draining() {
+            return open.iter().for_each(|socket| serve_waiting(worker, socket));
+        }
+    }
+}
+
+/// Serves those that had connected before the socket is closed: they were promised an answer.
+fn serve_waiting(worker: &Rc<Worker>, socket: &Listening) {
+    while let Some((stream, peer)) = socket.take_waiting() {
+        let serving = Rc::clone(worker).serve(stream, (peer, socket.local, socket.port));
+        drop(actix_rt::spawn(serving));
     }
 }
 

@@ -289,12 +289,18 @@ impl<S: ClientStream> Connection<S> {
             let spare = &self.worker.spare;
             match self.input.poll_fill(cx, &mut self.stream, size, spare) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoHead::Close)),
-                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(_)) => {
+                    self.drains.set_busy();
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Pending => {}
             }
             let idle = self.input.is_empty();
-            if idle && self.drains.poll(cx).is_ready() {
-                return Poll::Ready(Err(NoHead::Close));
+            if idle {
+                if self.drains.poll_idle(cx).is_ready() {
+                    return Poll::Ready(Err(NoHead::Close));
+                }
+                self.worker.has_an_idle_one();
             }
             let late = || Err(if idle { NoHead::Close } else { NoHead::Slow });
             self.deadline.poll(cx).map(|()| late())
@@ -462,6 +468,11 @@ mod tests {
             load: Arc::default(),
             sockets: watch::channel(Vec::new()).1,
             visitors: crate::front::visitors::Visitors::default(),
+            room: crate::front::room::Room {
+                total: 1,
+                per_worker: 1,
+                per_address: 1,
+            },
             access: None,
             own_token: crate::front::own_token::OwnToken::default(),
             calls: crate::front::asking::calls(),

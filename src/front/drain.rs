@@ -1,4 +1,5 @@
-//! [`Drain`]: who on a worker's own thread waits for the front end to drain, that is, every idle connection.
+//! [`Drain`]: who on a worker's own thread waits for the front end to drain, that is, every idle connection; the one that
+//! is idle longest can be told to end alone, where there is no room for another.
 //!
 //! A connection leaves its waker once and finds it still there at its next request: waiting costs it nothing then. A
 //! wait on the published value itself would take a lock that all workers share, for each of a million requests.
@@ -13,10 +14,70 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct Drain {
     published: watch::Receiver<bool>,
-    /// By place; those that are free are named by `free`.
-    wakers: RefCell<Vec<Option<Waker>>>,
-    free: RefCell<Vec<usize>>,
+    seats: RefCell<Seats>,
     over: Cell<bool>,
+}
+
+/// Who waits, by place. The idle ones are linked, that which is idle longest first: a thousand that come and go must not
+/// have to be looked through.
+#[derive(Debug, Default)]
+struct Seats {
+    all: Vec<Seat>,
+    /// Those that are free.
+    free: Vec<usize>,
+    first: Option<usize>,
+    last: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Seat {
+    waker: Option<Waker>,
+    is_idle: bool,
+    /// It was told to end.
+    is_told: bool,
+    before: Option<usize>,
+    behind: Option<usize>,
+}
+
+impl Seats {
+    fn leave(&mut self, waker: Waker, at: Option<usize>) -> usize {
+        let place = at.or_else(|| self.free.pop()).unwrap_or_else(|| {
+            self.all.push(Seat::default());
+            self.all.len() - 1
+        });
+        self.all[place].waker = Some(waker);
+        place
+    }
+
+    /// The last in the row of the idle ones, if it is not in it.
+    fn link(&mut self, place: usize) {
+        if self.all[place].is_idle || self.all[place].is_told {
+            return;
+        }
+        let last = self.last.replace(place);
+        match last {
+            Some(last) => self.all[last].behind = Some(place),
+            None => self.first = Some(place),
+        }
+        let seat = &mut self.all[place];
+        (seat.is_idle, seat.before, seat.behind) = (true, last, None);
+    }
+
+    fn unlink(&mut self, place: usize) {
+        let seat = &mut self.all[place];
+        if !std::mem::take(&mut seat.is_idle) {
+            return;
+        }
+        let (before, behind) = (seat.before.take(), seat.behind.take());
+        match before {
+            Some(before) => self.all[before].behind = behind,
+            None => self.first = behind,
+        }
+        match behind {
+            Some(behind) => self.all[behind].before = before,
+            None => self.last = before,
+        }
+    }
 }
 
 impl Drain {
@@ -25,8 +86,7 @@ impl Drain {
         let mut changes = published.clone();
         let drain = Rc::new(Self {
             published,
-            wakers: RefCell::default(),
-            free: RefCell::default(),
+            seats: RefCell::default(),
             over: Cell::new(false),
         });
         let weak = Rc::downgrade(&drain);
@@ -35,8 +95,9 @@ impl Drain {
             let _gone = changes.wait_for(|draining| *draining).await;
             if let Some(drain) = weak.upgrade() {
                 drain.over.set(true);
-                let waiting = drain.wakers.take();
-                waiting.into_iter().flatten().for_each(Waker::wake);
+                let seats = &mut drain.seats.borrow_mut().all;
+                let waiting = seats.iter_mut().filter_map(|seat| seat.waker.take());
+                waiting.for_each(Waker::wake);
             }
         });
         drain
@@ -46,6 +107,25 @@ impl Drain {
     pub(super) fn has_begun(&self) -> bool {
         *self.published.borrow()
     }
+
+    /// Whether any connection is idle.
+    pub(super) fn has_idle(&self) -> bool {
+        self.seats.borrow().first.is_some()
+    }
+
+    /// Tells the one that is idle longest to end; false if none is.
+    pub(super) fn end_oldest(&self) -> bool {
+        let mut seats = self.seats.borrow_mut();
+        let Some(oldest) = seats.first else {
+            return false;
+        };
+        seats.unlink(oldest);
+        seats.all[oldest].is_told = true;
+        if let Some(waker) = seats.all[oldest].waker.take() {
+            waker.wake();
+        }
+        true
+    }
 }
 
 /// One who may wait; it leaves when it is dropped.
@@ -54,6 +134,8 @@ pub(super) struct Place {
     drain: Rc<Drain>,
     /// The place, and who was left there.
     left: Option<(usize, Waker)>,
+    /// It was said to be idle.
+    is_idle: bool,
 }
 
 impl Place {
@@ -61,6 +143,7 @@ impl Place {
         Self {
             drain: Rc::clone(drain),
             left: None,
+            is_idle: false,
         }
     }
 
@@ -74,17 +157,35 @@ impl Place {
         {
             return Poll::Pending;
         }
-        let mut wakers = self.drain.wakers.borrow_mut();
-        let place = match &self.left {
-            Some((place, _)) => *place,
-            None => self.drain.free.borrow_mut().pop().unwrap_or(wakers.len()),
-        };
-        if place == wakers.len() {
-            wakers.push(None);
-        }
-        wakers[place] = Some(cx.waker().clone());
+        let at = self.left.as_ref().map(|(place, _)| *place);
+        let mut seats = self.drain.seats.borrow_mut();
+        let place = seats.leave(cx.waker().clone(), at);
         self.left = Some((place, cx.waker().clone()));
         Poll::Pending
+    }
+
+    /// Ready when the front end drains, or when this idle one is to end for another's sake.
+    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if let Some((place, _)) = &self.left {
+            let mut seats = self.drain.seats.borrow_mut();
+            if seats.all[*place].is_told {
+                return Poll::Ready(());
+            }
+            if !std::mem::replace(&mut self.is_idle, true) {
+                seats.link(*place);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// It has something to do again.
+    pub(super) fn set_busy(&mut self) {
+        if let (true, Some((place, _))) = (std::mem::take(&mut self.is_idle), &self.left) {
+            self.drain.seats.borrow_mut().unlink(*place);
+        }
     }
 }
 
@@ -93,11 +194,10 @@ impl Drop for Place {
         let Some((place, _)) = &self.left else {
             return;
         };
-        // After the drain there are no places any more.
-        if let Some(waker) = self.drain.wakers.borrow_mut().get_mut(*place) {
-            *waker = None;
-            self.drain.free.borrow_mut().push(*place);
-        }
+        let mut seats = self.drain.seats.borrow_mut();
+        seats.unlink(*place);
+        seats.all[*place] = Seat::default();
+        seats.free.push(*place);
     }
 }
 
@@ -123,7 +223,7 @@ mod tests {
         let mut again = Place::new(&drain);
         assert!(again.poll(&mut cx).is_pending());
         assert_eq!(again.left.as_ref().map(|(place, _)| *place), Some(1));
-        assert_eq!(drain.wakers.borrow().len(), 3);
+        assert_eq!(drain.seats.borrow().all.len(), 3);
         // Another task than the one that was left.
         let mut woken = places.remove(0);
         let waits = actix_rt::spawn(async move { poll_fn(|cx| woken.poll(cx)).await });
@@ -135,6 +235,36 @@ mod tests {
         drop((places, again));
         let mut late = Place::new(&drain);
         assert!(poll_fn(|cx| late.poll(cx)).now_or_never().is_some());
+    }
+
+    #[actix::test]
+    async fn the_one_that_is_idle_longest_is_ended_first() {
+        let (_sender, receiver) = watch::channel(false);
+        let drain = Drain::start(receiver);
+        let mut places: Vec<Place> = (0..4).map(|_| Place::new(&drain)).collect();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(!drain.has_idle() && !drain.end_oldest());
+        for place in &mut places[..3] {
+            assert!(place.poll_idle(&mut cx).is_pending());
+        }
+        // What waits and is not idle is no matter of this.
+        assert!(places[3].poll(&mut cx).is_pending());
+        // The first is busy for a while, the second leaves.
+        places[0].set_busy();
+        assert!(places[0].poll_idle(&mut cx).is_pending());
+        drop(places.remove(1));
+        assert!(drain.end_oldest());
+        assert!(places[1].poll_idle(&mut cx).is_ready());
+        assert!(places[0].poll_idle(&mut cx).is_pending());
+        assert!(drain.end_oldest() && places[0].poll_idle(&mut cx).is_ready());
+        assert!(!drain.has_idle() && !drain.end_oldest());
+        assert!(places[2].poll(&mut cx).is_pending());
+        // A place that was told is as good as new for the next.
+        drop(places);
+        let mut fresh = Place::new(&drain);
+        assert!(fresh.poll_idle(&mut cx).is_pending() && drain.has_idle());
+        drop(fresh);
+        assert!(!drain.has_idle());
     }
 
     #[actix::test]

@@ -15,6 +15,7 @@ use super::asking;
 use super::in_process::ConnectorFactory;
 use super::listener::{self, Closed, Listening, Sockets};
 use super::own_token::OwnToken;
+use super::room::Room;
 use super::tunnel;
 use super::visitors::Visitors;
 use super::worker::{self, Plan};
@@ -104,6 +105,7 @@ impl Front {
     ) -> Self {
         let (sender, draining) = watch::channel(false);
         let (opened, sockets) = watch::channel(Sockets::new());
+        let (limits, workers) = (settings.limits, settings.workers);
         let plan = Plan {
             settings,
             table,
@@ -114,6 +116,7 @@ impl Front {
             access: None,
             own_token: OwnToken::default(),
             calls: asking::calls(),
+            room: Room::of(&limits, workers, None),
             sockets,
         };
         Self {
@@ -167,11 +170,21 @@ impl Front {
             return Err(io::Error::other("no listening socket was given"));
         };
         let (mut opens, table) = (self.opens.clone(), self.plan.table.clone());
-        let closed = Arc::clone(&self.closed);
+        let (closed, mut draining) = (Arc::clone(&self.closed), self.plan.draining.clone());
         self.following = Some(actix_rt::spawn(async move {
-            // An error means that nobody is left to say so. What it answers keeps the value locked.
-            drop(opens.wait_for(|opens| *opens).await);
-            listener::follow(own, table, sockets, closed).await;
+            let published = sockets.clone();
+            let follows = async move {
+                // An error means that nobody is left to say so. What it answers keeps the value locked.
+                drop(opens.wait_for(|opens| *opens).await);
+                listener::follow(own, table, sockets, closed).await;
+            };
+            tokio::select! {
+                () = follows => {}
+                _ = draining.wait_for(|draining| *draining) => {}
+            }
+            // With the last holder the kernel closes a socket, and refuses whoever comes then: nobody waits for a server
+            // that will not answer.
+            published.send_replace(Sockets::new());
         }));
         Ok(())
     }
@@ -179,6 +192,19 @@ impl Front {
     /// Starts the worker threads; the end of one is the end of this actor.
     fn start_workers(&mut self, ctx: &mut Context<Self>) {
         let count = self.plan.settings.workers.clamp(1, 512);
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let limits = &self.plan.settings.limits;
+        self.plan.room = Room::of(limits, count, descriptors);
+        if let Some(all) = descriptors
+            && self.plan.room.total < limits.connections.saturating_mul(count)
+        {
+            log::warn!(
+                "{} connections at a time: {all} file descriptors (LimitNOFILE, ulimit -n) have no room for \
+                 limits.connections = {} in each of {count} workers",
+                self.plan.room.total,
+                limits.connections
+            );
+        }
         let ended = (0..count).map(|_| {
             let (alive, ended) = oneshot::channel();
             let worker = Arbiter::new();

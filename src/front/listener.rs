@@ -55,6 +55,14 @@ impl Listening {
         })
     }
 
+    /// One of those that have connected and wait to be accepted, if there is any.
+    #[must_use]
+    pub fn take_waiting(&self) -> Option<(tokio::net::TcpStream, SocketAddr)> {
+        let (stream, peer) = self.socket.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((tokio::net::TcpStream::from_std(stream).ok()?, peer))
+    }
+
     /// A handle of it for the runtime of this thread.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, [`visitors`], `drain` |
+//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, [`room`], [`visitors`], `drain` |
 //! | what a client may send (pure) | [`head`], [`field`], [`fields`], `request_rules`, [`host`], [`framing`], `upgrade` |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`own_token`], `by_path`, [`error_page`]; [`http_date`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `kept_routes`, [`pool`], [`upstream`], [`in_process`] |
@@ -50,6 +50,7 @@ pub mod pool;
 mod put;
 pub mod request_id;
 mod request_rules;
+pub mod room;
 mod routing;
 pub mod sides;
 pub mod spool;

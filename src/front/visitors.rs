@@ -52,7 +52,9 @@ impl Drop for Visit {
     }
 }
 
-fn counted(address: IpAddr) -> IpAddr {
+/// What an address counts as: itself, or of IPv6 the network of 64 bits.
+#[must_use]
+pub fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,

@@ -26,6 +26,7 @@ use super::own_token::OwnToken;
 use super::pool::Pool;
 use super::request_id::RequestId;
 use super::spool_room::SpoolRoom;
+use super::room::Room;
 use super::trusted::Network;
 use super::upstream::Upstream;
 use super::visitors::Visitors;
@@ -33,13 +34,14 @@ use crate::router::backend::{Backend, Lease, Load};
 use crate::router::balancer::{next_random, random_seed};
 use crate::router::replica::{self, Replica, Select, Selection};
 use crate::router::table::Table;
+use crate::tally::{self, Tally};
 use crate::{priority, threads};
 
 /// How often idle connections to backends are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How often it is told that connections are closed for their number.
-const TELL: Duration = Duration::from_secs(10);
+/// How often it is looked whether there is room again, which other workers can make.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a worker is made of, on its way to its thread.
 #[derive(Clone)]
@@ -64,6 +66,8 @@ pub struct Plan {
     pub own_token: OwnToken,
     /// Tells all workers which idle connections are to be given up.
     pub calls: broadcast::Sender<Call>,
+    /// How many connections there may be.
+    pub room: Room,
 }
 
 /// What all connections of one worker thread share.
@@ -99,8 +103,10 @@ pub struct Worker {
     pub held: Cell<usize>,
     /// Connections of this worker, and what tells that there is room for one more.
     connections: (Cell<usize>, Notify),
-    /// When it was told that connections are closed for their number, or cannot be accepted.
-    told: Cell<Option<Instant>>,
+    /// How many there may be.
+    room: Room,
+    /// Connections that were closed for their number, ended to make room, or could not be accepted.
+    refusals: [Rc<RefCell<Tally>>; 3],
     load: Arc<Load>,
     visitors: Visitors,
     ids: (u64, Cell<u64>),
@@ -114,9 +120,9 @@ pub struct Worker {
 type Newest = (RefCell<watch::Receiver<Arc<Table>>>, RefCell<Arc<Table>>);
 
 /// Counts a connection of a worker; dropping it makes room.
-struct Room(Rc<Worker>);
+struct Taken(Rc<Worker>);
 
-impl Room {
+impl Taken {
     fn take(worker: &Rc<Worker>) -> Self {
         let taken = &worker.connections.0;
         taken.set(taken.get() + 1);
@@ -124,12 +130,20 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Taken {
     fn drop(&mut self) {
         let (taken, room) = &self.0.connections;
         taken.set(taken.get() - 1);
-        room.notify_one();
+        room.notify_waiters();
     }
+}
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug)]
+enum Refused {
+    OfAddress,
+    ForRoom,
+    NotAccepted,
 }
 
 /// Runs a worker on this thread: accepts until the front end drains, and then lets its connections end. `alive` is
@@ -174,7 +188,8 @@ impl Worker {
             access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),
             connections: (Cell::new(0), Notify::new()),
-            told: Cell::new(None),
+            room: plan.room,
+            refusals: Default::default(),
             load: Arc::clone(&plan.load),
             visitors: plan.visitors.clone(),
             ids: (getrandom::u64().unwrap_or(0), Cell::new(0)),
@@ -193,13 +208,19 @@ impl Worker {
         (peer, local, port): (SocketAddr, SocketAddr, Option<u16>),
     ) -> impl Future<Output = ()> + use<> {
         // At once: whoever counts connections must not miss one that was accepted and is not served yet.
-        let counted = (Room::take(&self), Lease::new(&self.load));
+        let counted = (Taken::take(&self), Lease::new(&self.load));
+        // One that says nothing is worth less than one that may ask.
+        if self.is_beyond_room() && self.drain.end_oldest() {
+            self.tell(Refused::ForRoom, || {
+                "connections that were idle longest were ended to make room".to_owned()
+            });
+        }
         async move {
             let _counted = counted;
             // Without an answer: who has that many connections may be after what answering costs.
             let most = match self.trusts(peer) {
                 true => usize::MAX,
-                false => self.settings.limits.connections_per_address,
+                false => self.room.per_address,
             };
             let Some(_visit) = self.visitors.enter(peer.ip(), most) else {
                 return self.tell_closed(peer);
@@ -212,37 +233,64 @@ impl Worker {
 
     /// Resolves when one more connection may be accepted.
     pub async fn has_room(&self) {
-        let (taken, room) = &self.connections;
-        while taken.get() >= self.settings.limits.connections.max(1) {
-            room.notified().await;
+        while !self.may_accept() {
+            let waits = self.connections.1.notified();
+            let _looks_again = tokio::time::timeout(LOOK, waits).await;
         }
     }
 
-    /// Says, now and then, that connections are closed for their number.
+    /// Whether one more can be served: where all workers together are full, in the place of an idle one. Where only this
+    /// one is full, another worker has room.
+    fn may_accept(&self) -> bool {
+        match self.load.outstanding() < self.room.total {
+            true => self.connections.0.get() < self.room.per_worker,
+            false => self.drain.has_idle(),
+        }
+    }
+
+    /// Whether there are more than there may be.
+    fn is_beyond_room(&self) -> bool {
+        self.load.outstanding() > self.room.total
+    }
+
+    /// An idle connection can make room, if somebody waits for that.
+    pub(super) fn has_an_idle_one(&self) {
+        if self.load.outstanding() >= self.room.total {
+            self.connections.1.notify_waiters();
+        }
+    }
+
+    /// Says, once a minute, that connections are closed for their number.
     fn tell_closed(&self, peer: SocketAddr) {
-        if self.may_tell() {
-            let most = self.settings.limits.connections_per_address;
-            let address = peer.ip();
-            log::warn!(
-                "{address} has {most} connections, more are closed: see limits.connections_per_address"
-            );
-        }
+        let most = self.room.per_address;
+        self.tell(Refused::OfAddress, || {
+            format!(
+                "connections were closed because their address had {most} already, the last one of {} (see \
+                 limits.connections_per_address; no address has more than half of all)",
+                peer.ip()
+            )
+        });
     }
 
-    /// Says, now and then, that connections cannot be accepted.
+    /// Says, once a minute, that connections cannot be accepted.
     pub fn tell_not_accepted(&self, local: SocketAddr, error: &std::io::Error) {
-        if self.may_tell() {
-            log::warn!("{local}: a connection cannot be accepted: {error}");
-        }
+        self.tell(Refused::NotAccepted, || {
+            format!("connections could not be accepted at {local}: {error}")
+        });
     }
 
-    fn may_tell(&self) -> bool {
-        let now = Instant::now();
-        let may = self.told.get().is_none_or(|told| now - told >= TELL);
-        if may {
-            self.told.set(Some(now));
-        }
-        may
+    fn tell(&self, why: Refused, what: impl FnOnce() -> String) {
+        let tally = &self.refusals[why as usize];
+        let Some(count) = tally.borrow_mut().count(Instant::now()) else {
+            return;
+        };
+        let (tally, what) = (Rc::clone(tally), what());
+        log::warn!("{count} {what}");
+        actix_rt::spawn(async move {
+            tokio::time::sleep(tally::PERIOD).await;
+            let more = tally.borrow_mut().due(Instant::now());
+            more.inspect(|count| log::warn!("{count} more {what}"));
+        });
     }
 
     /// The newest table. As long as there is no newer one nothing is touched that other workers touch.

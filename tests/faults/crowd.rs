@@ -100,3 +100,67 @@ fn ten_thousand_silent_connections_take_little_memory_and_keep_nobody_from_being
     assert!(crowd.wait().unwrap().success());
     server.visit("/echo/").expect(200);
 }
+
+/// Opens connections at this address of the loopback network until the server closes one, or there are `most`.
+fn fill(last: u8, to: std::net::SocketAddr, most: usize) -> Vec<std::net::TcpStream> {
+    use std::io::{Read, Write};
+    let mut crowd = Vec::new();
+    while crowd.len() < most {
+        let Some(mut stream) = connect_from(last, to) else {
+            break;
+        };
+        let asked = stream.write_all(b"GET /nobody/ HTTP/1.1\r\nHost: crowd\r\n\r\n");
+        if asked.is_err() || !matches!(stream.read(&mut [0; 4096]), Ok(1..)) {
+            break;
+        }
+        crowd.push(stream);
+    }
+    crowd
+}
+
+fn connect_from(last: u8, to: std::net::SocketAddr) -> Option<std::net::TcpStream> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let from = std::net::SocketAddr::from(([127, 0, 0, last], 0));
+    socket.bind(&from.into()).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    socket.connect(&to.into()).ok()?;
+    Some(socket.into())
+}
+
+#[test]
+fn crowds_that_say_nothing_leave_room_for_processes_the_socket_and_other_addresses() {
+    let server = Setup::new()
+        .flag("--timeouts-head", "10m")
+        .flag("--timeouts-idle", "10m")
+        .flag("--workers", "2")
+        .launched_by(&["prlimit", "--nofile=256:256"])
+        .start();
+    let _repo = deploy(&server, "echo", "");
+    let Peer::Tcp(address) = server.public() else {
+        unreachable!("it is TCP")
+    };
+    let crowds: Vec<_> = (2..6).map(|last| fill(last, address, 200)).collect();
+    let sizes: Vec<usize> = crowds.iter().map(Vec::len).collect();
+    assert!(
+        sizes.iter().all(|size| (20..=52).contains(size)),
+        "half of 104: {sizes:?}"
+    );
+    // There is room for processes, for the API, and for one who comes from elsewhere.
+    let socket = Peer::Unix(server.socket());
+    let request = crate::support::http::Request::new("POST", "/applications/echo/restart");
+    request
+        .header("Prefer", "wait=50")
+        .send(&socket)
+        .expect(200);
+    assert_eq!(fill(9, address, 3).len(), 3);
+    server.visit("/echo/").expect(200);
+    let log = server.log();
+    assert!(
+        log.contains("LimitNOFILE") && log.contains("limits.connections_per_address"),
+        "{log}"
+    );
+    assert!(!log.contains("os error 24"), "{log}");
+}

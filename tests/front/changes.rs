@@ -190,3 +190,38 @@ fn who_goes_on_sending_behind_an_answer_does_not_hold_up_a_stop() {
     assert!(begun.elapsed() < drain / 4, "{:?}", begun.elapsed());
     sending.join().unwrap();
 }
+
+#[test]
+fn nobody_connects_to_a_front_end_that_stops_and_waits_for_ever() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::start(move |conn| {
+        conn.request();
+        wait.lock().unwrap().recv().unwrap();
+        conn.send(OK);
+    });
+    let mut front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.drain = Duration::from_secs(60);
+        s.timeouts.response = Duration::from_secs(60);
+    });
+    let mut busy = front.connect();
+    busy.send(GET);
+    origin.received();
+    front.begin_stop();
+    // Who comes before the listener is closed is answered or sent away; then nobody is let in any more.
+    let deadline = Instant::now() + Duration::from_secs(50);
+    while let Ok(stream) = std::net::TcpStream::connect(front.address) {
+        assert!(Instant::now() < deadline, "it still listens");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = super::fixture::Client { stream };
+        let nobody = b"GET / HTTP/1.1\r\nHost: \r\n\r\n";
+        let _ = client.stream.write_all(nobody);
+        let _answered_or_closed = client.rest();
+    }
+    go.send(()).unwrap();
+    assert!(
+        busy.rest().ends_with("ok"),
+        "what was in flight is finished"
+    );
+    front.join();
+}
