@@ -242,3 +242,22 @@ fn a_very_long_line_comes_in_marked_parts() {
     );
     assert_ne!(last["partial"], true, "the end is not");
 }
+
+#[test]
+fn the_reader_that_is_one_too_many_is_told_so() {
+    let server = server_with_echo(1);
+    let target = "/applications/echo/logs/stdout?follow=true";
+    let socket = Peer::Unix(server.socket());
+    let readers: Vec<_> = (0..64)
+        .map(|_| Request::get(target).open(&socket).expect("it is followed"))
+        .collect();
+    assert!(readers.iter().all(|reader| reader.status == 200));
+    let refused = server.get("/applications/echo/logs/stdout").expect(503);
+    assert!(refused.header("retry-after").is_some());
+    assert!(refused.text().contains("64 readers"), "{}", refused.text());
+    drop(readers);
+    eventually("there is room again", SOON, || {
+        let answer = server.get("/applications/echo/logs/stdout");
+        (answer.status == 200).then_some(())
+    });
+}

@@ -73,3 +73,103 @@ fn the_token_can_be_read_by_its_owner_only() {
         "the token is in the log"
     );
 }
+
+/// The mode and the group of the socket.
+fn mode_and_group(server: &Server) -> (u32, u32) {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(server.socket()).unwrap();
+    (metadata.mode() & 0o777, metadata.gid())
+}
+
+#[test]
+fn the_socket_can_be_opened_by_its_owner_and_its_group_only() {
+    let server = Server::start();
+    let group = nix::unistd::Group::from_name("procserver").unwrap();
+    let (mode, gid) = mode_and_group(&server);
+    match group {
+        Some(group) if is_root() => assert_eq!((mode, gid), (0o660, group.gid.as_raw())),
+        Some(_) | None => assert_eq!(mode & 0o007, 0, "{mode:o}"),
+    }
+}
+
+/// Opens 200 connections and says how many are refused; keeps them until its stdin ends.
+const FLOOD: &str = r"
+import select, socket, sys, time
+held, refused, until = [], 0, time.monotonic() + 60
+for _ in range(200):
+    s = socket.socket(socket.AF_UNIX)
+    while True:
+        try:
+            s.connect(sys.argv[1])
+            break
+        except BlockingIOError:
+            time.sleep(0.01)
+    try:
+        s.sendall(b'GET /healthz HTTP/1.1\r\nHost: a\r\n')
+    except OSError:
+        pass
+    held.append(s)
+waiting = list(held)
+while refused < 100 and time.monotonic() < until:
+    for s in select.select(waiting, [], [], 1)[0]:
+        waiting.remove(s)
+        try:
+            refused += s.recv(100).startswith(b'HTTP/1.1 503')
+        except OSError:
+            pass
+print(refused, flush=True)
+sys.stdin.read()
+";
+
+#[test]
+fn a_member_of_the_group_may_use_the_socket_and_cannot_use_it_up() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    if !is_root() {
+        return skip("a member of the group", "only root can be another user");
+    }
+    const GROUP: u32 = 54_321;
+    let setup = crate::support::setup::Setup::new();
+    let groups = setup.directory().join("group");
+    let mut text = std::fs::read_to_string("/etc/group").unwrap();
+    text.retain(|c| c != '\r');
+    let others = text.lines().filter(|line| !line.starts_with("procserver:"));
+    let text: Vec<&str> = others.collect();
+    let text = format!("{}\nprocserver:x:{GROUP}:\n", text.join("\n"));
+    std::fs::write(&groups, text).unwrap();
+    let mount = format!("mount --bind {} /etc/group", groups.display());
+    let server = setup.with_mounts(&mount).start();
+    assert_eq!(mode_and_group(&server), (0o660, GROUP));
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let as_nobody = |script: &str, gid: u32| {
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).arg(server.socket());
+        command.uid(nobody.uid.as_raw()).gid(gid).current_dir("/");
+        command
+    };
+    let said = |gid| {
+        let output = as_nobody(ASK, gid).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(said(GROUP), "HTTP/1.1 200 OK");
+    assert_eq!(said(nobody.gid.as_raw()), "not allowed to connect");
+    let mut flood = as_nobody(FLOOD, GROUP);
+    let mut flood = flood
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut refused = String::new();
+    let mut out = BufReader::new(flood.stdout.take().unwrap());
+    out.read_line(&mut refused).unwrap();
+    assert!(refused.trim().parse::<u32>().unwrap() >= 100, "{refused}");
+    let socket = Peer::Unix(server.socket());
+    Request::get("/applications").send(&socket).expect(200);
+    drop(flood.stdin.take());
+    flood.wait().unwrap();
+    assert!(
+        server.log().contains("it has too many connections"),
+        "{}",
+        server.log()
+    );
+}

@@ -2,6 +2,8 @@
 //! socket; over TCP whoever knows the token.
 
 use std::ffi::CString;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -11,10 +13,11 @@ use actix_web::middleware::Next;
 use actix_web::web::{self, Data};
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 use sha2::{Digest, Sha256};
-use tokio::sync::OnceCell;
 
+use super::failed_logins::Told;
 use super::problem::Problem;
 use super::state::ApiState;
+use crate::front::visitors;
 
 /// Members of this group may use the Unix socket.
 pub const GROUP: &str = "procserver";
@@ -23,8 +26,8 @@ pub const GROUP: &str = "procserver";
 /// [`Access::Tcp`].
 #[derive(Debug)]
 pub enum Access {
-    /// Through the Unix socket.
-    Socket(Peer),
+    /// Through the Unix socket, by one who may.
+    Socket,
     /// Through the front end.
     Tcp,
 }
@@ -33,8 +36,6 @@ pub enum Access {
 #[derive(Debug)]
 pub struct Peer {
     user: Option<(Uid, Gid)>,
-    /// Group membership is looked up once per connection.
-    member: OnceCell<bool>,
 }
 
 impl Peer {
@@ -43,24 +44,29 @@ impl Peer {
     pub fn new(ids: Option<(u32, u32)>) -> Self {
         Self {
             user: ids.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid))),
-            member: OnceCell::new(),
         }
     }
 
-    async fn is_allowed(&self) -> bool {
+    /// Whether it may use the API.
+    pub(super) async fn is_allowed(&self) -> bool {
         let Some((uid, gid)) = self.user else {
             return false;
         };
         if uid.is_root() || uid == geteuid() {
             return true;
         }
-        let look_up = || async move {
-            // NSS may ask a network: not on this thread.
-            web::block(move || is_member(uid, gid))
-                .await
-                .unwrap_or(false)
-        };
-        *self.member.get_or_init(look_up).await
+        // NSS may ask a network: not on this thread.
+        let member = web::block(move || is_member(uid, gid)).await;
+        member.unwrap_or(false)
+    }
+
+    /// What who may not is told.
+    pub(super) fn forbidden() -> Problem {
+        let detail = format!(
+            "Only root, the server's own user and members of group \"{GROUP}\" may use this socket: \
+             add the user (usermod -aG {GROUP} USER) and log in again."
+        );
+        Problem::new(StatusCode::FORBIDDEN, detail)
     }
 }
 
@@ -91,25 +97,63 @@ pub(super) async fn require(
 }
 
 async fn check(request: &ServiceRequest) -> Result<(), Problem> {
-    if let Some(Access::Socket(peer)) = request.conn_data::<Access>() {
-        return if peer.is_allowed().await {
-            Ok(())
-        } else {
-            Err(forbidden())
-        };
+    // Who it is was asked when it connected.
+    if let Some(Access::Socket) = request.conn_data::<Access>() {
+        return Ok(());
     }
     let state = request
         .app_data::<Data<ApiState>>()
         .ok_or_else(|| Problem::unavailable("The API is not ready."))?;
-    check_token(request.headers(), &state.token)
+    if !request.headers().contains_key(header::AUTHORIZATION) {
+        return check_token(request.headers(), &state.token);
+    }
+    let (address, now) = (client(request), Instant::now());
+    // It is held by nobody for longer than such a look.
+    let mut failed = state
+        .failed_logins
+        .lock()
+        .unwrap_or_else(|e| e.into_inner());
+    if let Some(left) = failed.waits(address, now) {
+        tell(
+            failed.refuse(now),
+            address,
+            "and is not listened to for a while",
+        );
+        return Err(too_many(left));
+    }
+    let checked = check_token(request.headers(), &state.token);
+    if checked.is_err() {
+        tell(failed.count(address, now), address, "");
+    }
+    checked
 }
 
-fn forbidden() -> Problem {
+/// The client's address, as the front end says it to the API in every request.
+fn client(request: &ServiceRequest) -> IpAddr {
+    let said = request.headers().get("x-real-ip");
+    let said = said.and_then(|value| value.to_str().ok()?.parse().ok());
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let address = said.or(peer);
+    visitors::counted(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+}
+
+fn tell(told: Told, address: IpAddr, more: &str) {
+    match told {
+        Told::Now(0) => log::warn!("API: a wrong token from {address} {more}"),
+        Told::Now(others) => {
+            log::warn!("API: a wrong token from {address} {more}({others} others are not shown)");
+        }
+        Told::Later => {}
+    }
+}
+
+fn too_many(left: Duration) -> Problem {
+    let seconds = left.as_secs() + 1;
     let detail = format!(
-        "Only root, the server's own user and members of group \"{GROUP}\" may use this socket: \
-         add the user (usermod -aG {GROUP} USER) and log in again."
+        "Too many wrong tokens came from your address: no token is looked at for {seconds} s. The Unix socket needs none."
     );
-    Problem::new(StatusCode::FORBIDDEN, detail)
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+    problem.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
 fn check_token(headers: &HeaderMap, token: &str) -> Result<(), Problem> {

@@ -15,7 +15,7 @@ use super::log_format::LogFormat;
 use super::problem::Problem;
 use super::query::Query as Parameters;
 use super::state::{ApiState, ask_child};
-use crate::logs::log::{Chunk, Query, Read};
+use crate::logs::log::{Chunk, LogError, Query, Read};
 use crate::logs::record::Stream;
 
 /// Lines shown when the caller names no number and no beginning.
@@ -39,11 +39,8 @@ pub(super) async fn read(
     let format = LogFormat::choose(accept).ok_or_else(not_acceptable)?;
     let query = query_of(&request, stream, format)?;
     let view = state.inspect(&name).await?;
-    let chunks = ask_child(&view.log, Read(query)).await?.map_err(|error| {
-        log::error!("{name}: log {log}: {error}");
-        let detail = "The log cannot be read: the server's own log says why.";
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
-    })?;
+    let chunks = ask_child(&view.log, Read(query)).await?;
+    let chunks = chunks.map_err(|error| not_read(&name, &log, &error))?;
     Ok(HttpResponse::Ok()
         .content_type(format.content_type())
         .insert_header((header::VARY, "Accept"))
@@ -141,6 +138,17 @@ fn body(
             }
         }
     })
+}
+
+fn not_read(name: &str, log: &str, error: &LogError) -> Problem {
+    match error {
+        LogError::TooManyReaders(_) => Problem::unavailable(&format!("{error}.")),
+        LogError::Io { .. } => {
+            log::error!("{name}: log {log}: {error}");
+            let detail = "The log cannot be read: the server's own log says why.";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+        }
+    }
 }
 
 fn no_such_log(log: &str) -> Problem {

@@ -13,6 +13,7 @@ mod body;
 mod deploy_key;
 mod deployments;
 mod events;
+mod failed_logins;
 mod health;
 pub mod in_process;
 mod log_format;

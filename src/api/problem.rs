@@ -81,6 +81,19 @@ impl Problem {
         self
     }
 
+    /// A whole response, where no server writes one: the connection is closed behind it.
+    #[must_use]
+    pub(super) fn as_response(&self) -> Vec<u8> {
+        let (body, status) = (self.body().to_string(), self.0.status);
+        let title = status.canonical_reason().unwrap_or("Error");
+        let head = format!(
+            "HTTP/1.1 {} {title}\r\nContent-Type: {CONTENT_TYPE}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            status.as_u16(),
+            body.len()
+        );
+        [head.into_bytes(), body.into_bytes()].concat()
+    }
+
     fn body(&self) -> Value {
         let mut body = Map::new();
         // "about:blank" says: the status tells all there is to tell about the kind (RFC 9457 §4.2.1).

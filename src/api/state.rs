@@ -1,7 +1,7 @@
 //! [`ApiState`]: what every resource of the API needs, and how it asks actors.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
@@ -9,6 +9,7 @@ use actix::{Actor, Addr, Handler, Message};
 use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 
+use super::failed_logins::FailedLogins;
 use super::problem::Problem;
 use super::routes::Routing;
 use crate::app::apps::{Apps, AppsError, Find};
@@ -43,6 +44,8 @@ pub struct ApiState {
     pub closed_ports: watch::Receiver<Closed>,
     /// The bearer token.
     pub token: Arc<str>,
+    /// Who sent wrong ones.
+    pub failed_logins: Arc<Mutex<FailedLogins>>,
 }
 
 impl fmt::Debug for ApiState {
@@ -89,6 +92,7 @@ impl ApiState {
             closing: watch::channel(false).1,
             closed_ports: watch::channel(Closed::new()).1,
             token: "the-token".into(),
+            failed_logins: Arc::default(),
         }
     }
 }

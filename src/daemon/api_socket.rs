@@ -4,12 +4,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use tokio::task::JoinHandle;
-
 use super::sockets::bind_unix;
 use super::{DaemonError, io_error, make_directory};
-use crate::api::socket;
+use crate::api::socket::{self, SocketServer};
 use crate::api::state::ApiState;
 
 /// How often it is looked at: a look is one call of the kernel.
@@ -22,7 +19,7 @@ pub(super) struct ApiSocket {
     /// Device and inode, as long as it is ours that lies there.
     place: Option<(u64, u64)>,
     /// Those before it still answer who has connected.
-    servers: Vec<(ServerHandle, JoinHandle<std::io::Result<()>>)>,
+    servers: Vec<SocketServer>,
 }
 
 impl ApiSocket {
@@ -42,8 +39,7 @@ impl ApiSocket {
         let listener = bind_unix(&self.path)?;
         let server =
             socket::serve(listener, self.api.clone()).map_err(|e| io_error(&self.path, e))?;
-        self.servers
-            .push((server.handle(), actix_rt::spawn(server)));
+        self.servers.push(server);
         self.place = place(&self.path);
         Ok(())
     }
@@ -81,10 +77,8 @@ impl ApiSocket {
 
     /// Lets calls in flight end, and removes it.
     pub(super) async fn close(self) {
-        for (handle, task) in self.servers {
-            handle.stop(true).await;
-            // It has ended, well or not: there is nothing left to do about it.
-            let _stopped = task.await;
+        for server in self.servers {
+            server.stop().await;
         }
         // A socket that is gone already is as good.
         let _gone = std::fs::remove_file(&self.path);

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use super::{DaemonError, io_error};
+use crate::api::auth::GROUP;
 
 /// A public listener and its address as bound.
 pub(super) fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), DaemonError> {
@@ -41,12 +42,24 @@ pub(super) fn bind_unix(path: &Path) -> Result<UnixListener, DaemonError> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_error(path, e)),
         _ => {}
     }
+    // The umask leaves it to its owner: only they can write to it, which connecting is (unix(7)).
     let listener = UnixListener::bind(path).map_err(|e| io_error(path, e))?;
-    // Everybody may knock: who may speak is decided by the credentials of the peer (`api::auth`).
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
+    let mode = if is_given_to_group(path) {
+        0o660
+    } else {
+        0o600
+    };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .map_err(|e| io_error(path, e))?;
     listener
         .set_nonblocking(true)
         .map_err(|e| io_error(path, e))?;
     Ok(listener)
+}
+
+/// Gives the socket to group `procserver`. Where there is none, or this user is not in it, it stays its owner's.
+fn is_given_to_group(path: &Path) -> bool {
+    let group = nix::unistd::Group::from_name(GROUP).ok().flatten();
+    let given = group.map(|group| std::os::unix::fs::chown(path, None, Some(group.gid.as_raw())));
+    matches!(given, Some(Ok(())))
 }

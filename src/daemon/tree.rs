@@ -70,6 +70,7 @@ impl Tree {
             closing: is_closing,
             closed_ports,
             token: Arc::clone(&token),
+            failed_logins: Arc::default(),
         };
         let (booted, is_booted) = watch::channel(false);
         let (access, access_written) = access_log(&host).unzip();

@@ -77,13 +77,14 @@ struct Shown<'a> {
 }
 
 impl Record {
-    /// Appends `2026-11-22T10:15:30.123456Z web.1 | text` and a newline.
+    /// Appends `2026-11-22T10:15:30.123456Z web.1 | text` and a newline. Bytes of the text that are not UTF-8 become
+    /// U+FFFD: that is what the answer says it is in.
     pub fn to_text(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(written(self.time).as_bytes());
         out.push(b' ');
         out.extend_from_slice(self.process.as_bytes());
         out.extend_from_slice(b" | ");
-        out.extend_from_slice(&self.text);
+        out.extend_from_slice(String::from_utf8_lossy(&self.text).as_bytes());
         out.push(b'\n');
     }
 
@@ -272,7 +273,8 @@ mod tests {
     fn the_text_form_is_that_of_the_api() {
         let mut out = Vec::new();
         record(b"a \xff b").to_text(&mut out);
-        assert_eq!(out, b"2026-11-22T10:15:30.123456Z web.1 | a \xff b\n");
+        let text = "2026-11-22T10:15:30.123456Z web.1 | a \u{fffd} b\n";
+        assert_eq!(out, text.as_bytes());
     }
 
     #[test]

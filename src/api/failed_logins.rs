@@ -1,0 +1,145 @@
+//! [`FailedLogins`]: who sent wrong tokens, and who is not listened to for that (pure).
+//!
+//! Ten in a minute, then nothing that an address sends with a token is looked at until the minute is over, the right token
+//! either: an answer to that would tell a guess from a hit. The Unix socket asks for no token, so nobody can lock out the
+//! machine's own people by it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::tally::PERIOD;
+
+/// Failures of one address in a [`PERIOD`], after which it must wait.
+const MOST: u32 = 10;
+
+/// Addresses that are remembered; of more the one that failed first is forgotten.
+const ADDRESSES: usize = 4096;
+
+/// Lines in a [`PERIOD`] that tell of failures, whoever failed.
+const LINES: u32 = 100;
+
+/// Who sent wrong tokens, by address (of IPv6 the network of 64 bits, which is what one customer is given).
+#[derive(Debug, Default)]
+pub struct FailedLogins {
+    by_address: HashMap<IpAddr, Failures>,
+    told: Option<Failures>,
+    untold: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    since: Instant,
+    count: u32,
+}
+
+impl Failures {
+    fn left(&self, now: Instant) -> Duration {
+        PERIOD.saturating_sub(now.saturating_duration_since(self.since))
+    }
+}
+
+/// What the log is to say of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// This one, and how many before it were left out.
+    Now(u64),
+    /// Nothing: too much was said in this minute.
+    Later,
+}
+
+impl FailedLogins {
+    /// How long this address must wait, if it must.
+    #[must_use]
+    pub fn waits(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+        let failures = self.by_address.get(&address)?;
+        let left = failures.left(now);
+        (failures.count >= MOST && !left.is_zero()).then_some(left)
+    }
+
+    /// Counts a failure of this address.
+    pub fn count(&mut self, address: IpAddr, now: Instant) -> Told {
+        if !self.by_address.contains_key(&address) && self.by_address.len() >= ADDRESSES {
+            self.make_room(now);
+        }
+        let fresh = Failures {
+            since: now,
+            count: 0,
+        };
+        let failures = self.by_address.entry(address).or_insert(fresh);
+        if failures.left(now).is_zero() {
+            *failures = fresh;
+        }
+        failures.count = failures.count.saturating_add(1);
+        self.tell(now)
+    }
+
+    /// Counts one that was not listened to.
+    pub fn refuse(&mut self, now: Instant) -> Told {
+        self.tell(now)
+    }
+
+    fn tell(&mut self, now: Instant) -> Told {
+        let told = self.told.filter(|told| !told.left(now).is_zero());
+        let mut told = told.unwrap_or(Failures {
+            since: now,
+            count: 0,
+        });
+        told.count += 1;
+        let says = told.count <= LINES;
+        if says {
+            self.told = Some(told);
+            return Told::Now(std::mem::take(&mut self.untold));
+        }
+        self.untold += 1;
+        Told::Later
+    }
+
+    fn make_room(&mut self, now: Instant) {
+        self.by_address
+            .retain(|_, failures| !failures.left(now).is_zero());
+        if self.by_address.len() >= ADDRESSES {
+            let oldest = self
+                .by_address
+                .iter()
+                .min_by_key(|(_, failures)| failures.since);
+            let oldest = oldest.map(|(address, _)| *address);
+            oldest.map(|address| self.by_address.remove(&address));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(number: u32) -> IpAddr {
+        std::net::Ipv4Addr::from(number).into()
+    }
+
+    #[test]
+    fn ten_in_a_minute_and_the_address_waits_until_it_is_over() {
+        let (mut all, begin) = (FailedLogins::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        for second in 0..10 {
+            assert_eq!(all.waits(address(1), at(second)), None);
+            all.count(address(1), at(second));
+        }
+        assert_eq!(all.waits(address(1), at(10)), Some(Duration::from_secs(50)));
+        assert_eq!(all.waits(address(2), at(10)), None);
+        assert_eq!(all.waits(address(1), at(60)), None);
+        all.count(address(1), at(60));
+        assert_eq!(all.waits(address(1), at(61)), None, "it begins anew");
+    }
+
+    #[test]
+    fn memory_and_lines_are_bounded() {
+        let (mut all, now) = (FailedLogins::default(), Instant::now());
+        let told = (0..20_000).filter(|n| all.count(address(*n), now) == Told::Now(0));
+        assert_eq!(told.count(), 100);
+        assert_eq!(all.by_address.len(), ADDRESSES);
+        let later = now + PERIOD;
+        assert_eq!(all.count(address(30_000), later), Told::Now(19_900));
+        assert_eq!(all.by_address.len(), 1, "what is over is forgotten first");
+    }
+}
