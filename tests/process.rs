@@ -8,6 +8,7 @@ use procserver::app::account::Account;
 use procserver::app::config::{StopPolicy, StopTo};
 use procserver::process::exec::Step;
 use procserver::process::exit::ExitStatus;
+use procserver::process::lent::Lent;
 use procserver::process::spawn::{self, Exec, ExecSpec, Output, SpawnError, Spawned};
 use procserver::process::stop::{self, Stopped};
 use tokio::io::AsyncReadExt;
@@ -63,6 +64,7 @@ fn spec(directory: &Path, command: &str) -> ExecSpec {
         seal: None,
         nice: None,
         umask: 0o027,
+        lent: Lent::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::bounds::{Bounds, StepError};
 use super::command;
 use super::failure;
+use super::git_user::GitUser;
 use super::installer::InstallSpec;
 use super::journal::Journal;
 use super::record::{Failure, Step};
@@ -16,6 +17,7 @@ use super::tree::{self, Owner};
 use crate::app::account::Account;
 use crate::app::directories::AppDirs;
 use crate::app::environment::layered;
+use crate::process::lent::Lent;
 use crate::process::spawn::{Exec, ExecSpec, Output};
 use crate::process::stop;
 use crate::process::users::Users;
@@ -60,7 +62,8 @@ pub fn follow(dirs: &AppDirs, release: &Path, account: &Account) -> Option<Strin
         return None;
     }
     let followed = make_directories(dirs, Some(account)).and_then(|()| match is_sealed {
-        true => hand_over(release, Some(account)),
+        true => tree::seal(release, Some(Owner::root_of(account.gid)))
+            .and_then(|()| tree::directory(release, 0o550, None)),
         false => Ok(()),
     });
     let what = format!(
@@ -108,10 +111,11 @@ pub fn open_up(directory: &Path, account: Option<&Account>) -> io::Result<()> {
         uid: a.uid,
         gid: a.gid,
     });
-    if let Some(owner) = owner {
-        tree::give(directory, owner)?;
-    }
-    tree::directory(directory, 0o700, owner)
+    let Some((owner, account)) = owner.zip(account) else {
+        return tree::directory(directory, 0o700, None);
+    };
+    tree::give_from(directory, made_by(account), owner)?;
+    tree::directory_of(directory, 0o700, owner)
 }
 
 /// Takes the tree from the app's user for good: nobody may write to it, the app's group may read it. Blocks.
@@ -120,11 +124,23 @@ pub fn open_up(directory: &Path, account: Option<&Account>) -> io::Result<()> {
 /// See [`tree::seal`].
 pub fn hand_over(directory: &Path, account: Option<&Account>) -> io::Result<()> {
     let owner = account.map(|a| Owner::root_of(a.gid));
-    tree::seal(directory, owner)?;
+    match account {
+        // What root builds root may collect.
+        Some(account) if account.is_root() => tree::seal(directory, owner)?,
+        Some(account) => tree::seal_from(directory, made_by(account), owner)?,
+        None => tree::seal(directory, owner)?,
+    }
     match owner {
         Some(_) => tree::directory(directory, 0o550, None),
         None => Ok(()),
     }
+}
+
+/// Who writes a checkout for an app that runs as `account`.
+fn made_by(account: &Account) -> u32 {
+    GitUser::of(Some(account))
+        .account()
+        .map_or(0, |git| git.uid)
 }
 
 /// Runs the document's install commands in order; the first failure ends it.
@@ -165,7 +181,7 @@ fn instance(dirs: &AppDirs) -> String {
     format!("{}#install", dirs.releases().display())
 }
 
-/// The marker of git, which runs as the daemon: by it the next daemon finds what a killed one left fetching.
+/// The marker of git, also of one at a time: by it the next daemon finds what a killed one left fetching.
 pub(super) fn fetch_instance(dirs: &AppDirs) -> String {
     format!("{}#fetch", dirs.releases().display())
 }
@@ -210,6 +226,7 @@ async fn run(
         identity: None,
         nice: Some(NICE),
         umask: 0o022,
+        lent: Lent::default(),
     };
     let finished = command::run_as_app(&exec, command, journal, bounds).await?;
     if finished.succeeded() {

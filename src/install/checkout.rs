@@ -80,7 +80,11 @@ async fn write(
         return Ok(());
     };
     let is_bad = |line: &String| BAD_TREE.iter().any(|words| line.contains(words));
-    if failure::disk_is_full(&failure.log_tail) || failure.log_tail.iter().any(is_bad) {
+    let asks_too_much = failure::limit(failure.signal, &failure.log_tail).is_some();
+    if asks_too_much
+        || failure::disk_is_full(&failure.log_tail)
+        || failure.log_tail.iter().any(is_bad)
+    {
         return Err(failure.into());
     }
     part.mirror.repair().await?;
@@ -98,12 +102,8 @@ async fn write_files(
 ) -> Result<Result<(), Failure>, StepError> {
     let mirror = &part.mirror;
     let (step, index) = (mirror.journal.step(), index(mirror));
-    let (new, old, top, at) = (
-        directory.to_owned(),
-        index.clone(),
-        root.to_owned(),
-        part.at.clone(),
-    );
+    let (new, old, top) = (directory.to_owned(), index.clone(), root.to_owned());
+    let (at, user) = (part.at.clone(), mirror.user.clone());
     blocking(step, "cannot make the release's directory", move || {
         if !at.is_empty() && !is_real(&top, &at) {
             let detail = format!("{at} is no directory of the checkout");
@@ -112,7 +112,10 @@ async fn write_files(
         tree::remove(&new)?;
         tree::remove(&old)?;
         tree::remove(&old.with_extension("lock"))?;
-        std::fs::create_dir(&new)
+        match at.is_empty() {
+            true => user.directory(&new),
+            false => user.inner_directory(&new),
+        }
     })
     .await?;
     if let Some(earlier) = earlier {
@@ -120,6 +123,10 @@ async fn write_files(
     }
     let mut program = mirror.git(&["read-tree", "--reset", "-u", &part.commit]);
     in_tree(&mut program, &index, directory);
+    if let Some(confined) = &mut program.confined {
+        let place = directory.to_owned();
+        confined.seal.writable.push(place);
+    }
     let finished = command::run(&program, &mirror.journal, &mirror.bounds).await?;
     if finished.succeeded() {
         return Ok(Ok(()));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -18,11 +20,15 @@ use super::failure;
 use super::journal::{Journal, elapsed};
 use super::record::Failure;
 use super::sink::Sink;
+use crate::app::account::Account;
 use crate::app::config::{StopPolicy, StopTo};
 use crate::priority;
+use crate::process::exec;
 use crate::process::exit::ExitStatus;
+use crate::process::lent::Lent;
 use crate::process::running::Running;
-use crate::process::spawn::{self, ExecSpec, SpawnError};
+use crate::process::seal::Seal;
+use crate::process::spawn::{self, Exec, ExecSpec, Output, SpawnError};
 use crate::process::stop;
 
 /// How long a command may take to clean up after SIGTERM.
@@ -38,8 +44,8 @@ const STOP: StopPolicy = StopPolicy {
 /// How long the output of a command that has ended is still read: a daemon that it started may hold the pipe for ever.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// What is kept of a captured output.
-const MAX_CAPTURE: u64 = 32 * 1024 * 1024;
+/// What is kept of a captured output; bytes.
+pub(super) const MAX_CAPTURE: u64 = 32 * 1024 * 1024;
 
 /// A program that runs as the daemon's own user: `git`, `apt-get`, `dpkg-query`.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +60,21 @@ pub struct Program {
     pub directory: Option<PathBuf>,
     /// Its stdout is a result, not for the log; nor is its running worth a line there.
     pub quiet: bool,
+    /// As whom and within which borders it runs; `None`: as the daemon, without.
+    pub confined: Option<Box<Confined>>,
+}
+
+/// The borders of a program that reads what strangers have written.
+#[derive(Clone, Debug)]
+pub struct Confined {
+    /// Whom it becomes, when the daemon is root.
+    pub account: Option<Account>,
+    /// Where it may write.
+    pub seal: Seal,
+    /// By which it is found when the daemon was killed, see [`ExecSpec::instance`].
+    pub instance: String,
+    /// Its files and limits.
+    pub lent: Lent,
 }
 
 impl Program {
@@ -88,7 +109,7 @@ impl Finished {
     }
 }
 
-/// Runs a program as the daemon's own user.
+/// Runs a program as the daemon's own user, or in its borders.
 ///
 /// # Errors
 /// It cannot be started, or a bound is reached; its process group has been killed then. An exit code other than 0 is
@@ -99,6 +120,9 @@ pub async fn run(
     bounds: &Bounds,
 ) -> Result<Finished, StepError> {
     let title = program.title();
+    if let Some(confined) = &program.confined {
+        return run_confined(program, confined, &title, journal, bounds).await;
+    }
     if !program.quiet {
         journal.line(format!("$ {title}")).await;
     }
@@ -135,6 +159,41 @@ pub async fn run(
     }
 }
 
+async fn run_confined(
+    program: &Program,
+    confined: &Confined,
+    title: &str,
+    journal: &Journal,
+    bounds: &Bounds,
+) -> Result<Finished, StepError> {
+    let mut words = vec![program.name.to_owned()];
+    words.extend_from_slice(&program.arguments);
+    let mut spec = ExecSpec {
+        command: Exec::Program(words),
+        directory: program.directory.clone().unwrap_or_else(|| "/".into()),
+        account: confined.account.clone(),
+        environment: program.environment.clone(),
+        instance: confined.instance.clone(),
+        seal: Some(confined.seal.clone()),
+        output: Output::Pipe,
+        identity: None,
+        nice: None,
+        umask: 0o022,
+        lent: confined.lent.clone(),
+    };
+    let failed = |e: io::Error| failure::not_started(journal.step(), program.name, &e);
+    let mut result = None;
+    if program.quiet {
+        let (reader, writer) = io::pipe().map_err(failed)?;
+        let reader = Receiver::from_owned_fd(reader.into()).map_err(failed)?;
+        // The helper opens it there, before it is another user.
+        let place = format!("/proc/{}/fd/{}", std::process::id(), writer.as_raw_fd());
+        spec.lent.stdout = Some(place.into());
+        result = Some((reader, writer));
+    }
+    follow(&spec, title, journal, bounds, result).await
+}
+
 /// Runs a command as the app's user, shown in the log as `title`.
 ///
 /// # Errors
@@ -145,32 +204,56 @@ pub async fn run_as_app(
     journal: &Journal,
     bounds: &Bounds,
 ) -> Result<Finished, StepError> {
-    journal.line(format!("$ {title}")).await;
+    follow(spec, title, journal, bounds, None).await
+}
+
+/// Runs `spec` to its end. With a pipe for its result, that is no matter of the log, nor is that it runs.
+async fn follow(
+    spec: &ExecSpec,
+    title: &str,
+    journal: &Journal,
+    bounds: &Bounds,
+    result: Option<(Receiver, io::PipeWriter)>,
+) -> Result<Finished, StepError> {
+    let is_told = result.is_none();
+    if is_told {
+        journal.line(format!("$ {title}")).await;
+    }
     let began = Instant::now();
     let (output, mut tree) = match bounds.hold(start_as_app(spec.clone())).await {
         Ok(Ok((output, tree, unsealed))) => {
-            if let Some(why) = unsealed {
+            if let Some(why) = unsealed.filter(|_| is_told) {
                 let remark = format!("remark: it runs without landlock ({why})");
                 journal.line(remark).await;
             }
             (output, tree)
         }
-        Ok(Err(error)) => return Err(refused(&error, title, journal).await),
+        Ok(Err(error)) => return Err(refused(&error, spec, title, journal).await),
         Err(bound) => return Err(bound.into_error(journal.step(), title, Vec::new())),
     };
-    let mut sink = Sink::new(journal);
+    let (mut sink, mut captured) = (Sink::new(journal), Vec::new());
     let read = async {
         if let Some(output) = output {
             sink.read(output).await;
         }
     };
-    match bounds.hold(until_both(tree.ended(), read)).await {
+    let capture = async {
+        // Ours goes: the result ends when no other holds it.
+        let Some((reader, _)) = result.map(|(reader, writer)| (reader, drop(writer))) else {
+            return;
+        };
+        let _ = reader.take(MAX_CAPTURE).read_to_end(&mut captured).await;
+    };
+    let all = async { tokio::join!(capture, read) };
+    match bounds.hold(until_both(tree.ended(), all)).await {
         Ok(status) => {
-            journal.line(footer(status, began)).await;
+            if is_told {
+                journal.line(footer(status, began)).await;
+            }
             Ok(Finished {
                 status,
                 tail: sink.tail(),
-                stdout: Vec::new(),
+                stdout: captured,
             })
         }
         Err(bound) => {
@@ -194,7 +277,20 @@ async fn start_as_app(spec: ExecSpec) -> Result<Started, SpawnError> {
         .unwrap_or_else(|error| Err(SpawnError::Host(io::Error::other(error))))
 }
 
-async fn refused(error: &SpawnError, title: &str, journal: &Journal) -> StepError {
+async fn refused(error: &SpawnError, spec: &ExecSpec, title: &str, journal: &Journal) -> StepError {
+    if let (
+        SpawnError::Setup {
+            step: spawn_step,
+            reason,
+        },
+        Exec::Program(words),
+    ) = (error, &spec.command)
+        && *spawn_step == exec::Step::Exec
+        && reason.ends_with("(os error 2)")
+    {
+        let missing = io::ErrorKind::NotFound.into();
+        return failure::not_started(journal.step(), &words[0], &missing).into();
+    }
     let failure = Failure::new(
         journal.step(),
         format!("`{title}` could not be started: {error}"),

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::bounds::{Bounds, StepError, blocking};
+use super::git_user::GitUser;
 use super::installer::{InstallEvent, InstallProgress, InstallSpec};
 use super::journal::{Journal, elapsed};
 use super::lines::Mask;
@@ -176,12 +177,22 @@ impl Deploy {
         refused.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
+    fn source(&self, journal: Journal, bounds: Bounds) -> Source<'_> {
+        let user = GitUser::of(self.spec.account.as_ref());
+        Source::new(
+            &self.spec.dirs,
+            user,
+            &self.spec.config.repo,
+            journal,
+            bounds,
+        )
+    }
+
     async fn fetch(&self) -> Result<String, StepError> {
-        let repo = &self.spec.config.repo;
         let limit = self.spec.timeouts.fetch;
         let commit = self
             .step(Step::Fetch, limit, async |journal: Journal, bounds| {
-                let source = Source::new(&self.spec.dirs, repo, journal.clone(), bounds);
+                let source = self.source(journal.clone(), bounds);
                 let commit = source.fetch().await?;
                 journal.line(format!("commit {commit}")).await;
                 Ok(commit)
@@ -210,7 +221,7 @@ impl Deploy {
             Step::Checkout,
             spec.timeouts.fetch,
             async |journal: Journal, bounds| {
-                let source = Source::new(&spec.dirs, &spec.config.repo, journal.clone(), bounds);
+                let source = self.source(journal.clone(), bounds);
                 // What is built in belongs to the app's user meanwhile: no link can be in it.
                 let shared = earlier.filter(|earlier| !builds && !earlier.has_release_phase);
                 let mut warnings = source.checkout(commit, &directory, shared).await?;

@@ -1,8 +1,13 @@
 //! The ssh key of an app: made when its repository is first reached by ssh, kept until the app is removed.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io;
-use std::path::Path;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rustix::fs::{MemfdFlags, Mode};
 
 use super::bounds::{Bounds, StepError, blocking};
 use super::command::{self, Program};
@@ -11,7 +16,7 @@ use super::git;
 use super::journal::Journal;
 use super::record::Failure;
 use super::release::read_regular;
-use super::ssh::Ssh;
+use super::ssh::{self, Ssh};
 use super::tree;
 use crate::app::directories::AppDirs;
 use crate::durable;
@@ -26,6 +31,9 @@ const KIND: &str = "ssh-ed25519 ";
 /// A key has some hundred bytes.
 const MAX_KEY: u64 = 16 * 1024;
 
+/// The keys of some thousand servers.
+const MAX_KNOWN: u64 = 4 * 1024 * 1024;
+
 /// What ssh works with, for the app of `dirs`.
 #[must_use]
 pub fn ssh(dirs: &AppDirs) -> Ssh {
@@ -33,6 +41,73 @@ pub fn ssh(dirs: &AppDirs) -> Ssh {
         key: dirs.ssh().join(PRIVATE),
         known_hosts: dirs.known_hosts().to_owned(),
     }
+}
+
+/// The private key and the keys of servers, as files in memory: whoever has their descriptors can read them, and nobody
+/// finds them.
+#[derive(Debug)]
+pub(super) struct LentFiles {
+    key: OwnedFd,
+    known_hosts: OwnedFd,
+    known: Vec<u8>,
+}
+
+impl LentFiles {
+    /// Those of the app of `dirs`; `switches`: for another user than this process is. Blocks.
+    pub(super) fn open(dirs: &AppDirs, switches: bool) -> io::Result<Self> {
+        let own = ssh(dirs);
+        let key = read_regular(&own.key, MAX_KEY)?.unwrap_or_default();
+        let known = read_regular(&own.known_hosts, MAX_KNOWN)?.unwrap_or_default();
+        // ssh refuses a key of its own user that others may read. One that is another's it takes as it is.
+        let mode = if switches { 0o604 } else { 0o600 };
+        let known_mode = if switches { 0o606 } else { 0o600 };
+        Ok(Self {
+            key: in_memory("key", &key, mode)?,
+            known_hosts: in_memory("known_hosts", &known, known_mode)?,
+            known,
+        })
+    }
+
+    /// Where who is lent them finds them.
+    pub(super) fn paths(&self) -> BTreeMap<String, PathBuf> {
+        let own = std::process::id();
+        let path = |fd: &OwnedFd| format!("/proc/{own}/fd/{}", fd.as_raw_fd()).into();
+        let key = (ssh::KEY.to_owned(), path(&self.key));
+        let known_hosts = (ssh::KNOWN_HOSTS.to_owned(), path(&self.known_hosts));
+        BTreeMap::from([key, known_hosts])
+    }
+
+    /// Writes down the keys of servers that were met for the first time. Blocks.
+    pub(super) fn remember(self, dirs: &AppDirs) -> io::Result<()> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let mut file = File::from(self.known_hosts);
+        let mut now = Vec::new();
+        file.rewind()?;
+        file.take(MAX_KNOWN).read_to_end(&mut now)?;
+        let Some(added) = now.strip_prefix(&self.known[..]).filter(|a| !a.is_empty()) else {
+            return Ok(());
+        };
+        let _turn = ONE_AT_A_TIME.lock();
+        let path = dirs.known_hosts();
+        let mut all = read_regular(path, MAX_KNOWN)?.unwrap_or_default();
+        let present: HashSet<Vec<u8>> = all.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+        for line in added.split(|b| *b == b'\n') {
+            if !line.is_empty() && !present.contains(line) {
+                all.extend_from_slice(line);
+                all.push(b'\n');
+            }
+        }
+        durable::replace(path, &all, 0o600)
+    }
+}
+
+fn in_memory(name: &str, content: &[u8], mode: u32) -> io::Result<OwnedFd> {
+    let file = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+    let mut file = File::from(file);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 /// The public half, as a line for a git server; `None`: there is no key. Blocks.
@@ -156,6 +231,7 @@ async fn run(
         environment: git::system_environment(),
         directory: None,
         quiet: true,
+        confined: None,
     };
     if !git::is_installed(program.name) {
         return Err(Failure::new(

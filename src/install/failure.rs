@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::journal::elapsed;
 use super::record::{Failure, Step};
 use crate::process::exit::ExitStatus;
@@ -73,6 +75,21 @@ pub fn exited(step: Step, command: &str, status: ExitStatus, tail: Vec<String>) 
         .status(status)
         .tail(tail);
     }
+    let signal = match status {
+        ExitStatus::Signal(signal) => Some(signal),
+        _ => None,
+    };
+    if command.starts_with("git")
+        && let Some(limit) = limit(signal, &tail)
+    {
+        return Failure::new(
+            step,
+            format!("the repository {limit}: `{command}` ended with {status}"),
+        )
+        .hint("look for huge files in it, or very many; large files belong into Git LFS")
+        .status(status)
+        .tail(tail);
+    }
     Failure::new(step, format!("`{command}` ended with {status}"))
         .hint(hint(status, &tail))
         .status(status)
@@ -126,6 +143,18 @@ pub fn disk_is_full(tail: &[String]) -> bool {
     const SIGNS: [&str; 3] = ["No space left on device", "ENOSPC", "Disk quota exceeded"];
     tail.iter()
         .any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
+}
+
+/// Which of its limits git has met.
+#[must_use]
+pub fn limit(signal: Option<i32>, tail: &[String]) -> Option<&'static str> {
+    const MEMORY: [&str; 3] = ["ut of memory", "annot allocate memory", "malloc failed"];
+    let says = |sign: &str| tail.iter().any(|line| line.contains(sign));
+    if MEMORY.into_iter().any(says) {
+        return Some("needs more than the 1 GiB of memory that git may have");
+    }
+    let is_large = signal == Some(Signal::XFSZ.as_raw()) || says("File too large");
+    is_large.then_some("has more in one file than the 8 GiB that git may write")
 }
 
 fn hint(status: ExitStatus, tail: &[String]) -> String {

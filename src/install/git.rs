@@ -57,7 +57,7 @@ pub fn configuration(local: &[String]) -> String {
     let mut text = String::from(
         "# Written by procserver before each deploy.\n\
          [init]\n\tdefaultBranch = master\n\
-         [core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n\
+         [core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n\tbigFileThreshold = 64m\n\
          [gc]\n\tauto = 0\n\tautoDetach = false\n\
          [maintenance]\n\tauto = false\n\tautoDetach = false\n\
          [submodule]\n\trecurse = false\n\
@@ -99,9 +99,9 @@ fn quoted(value: &str) -> String {
     text
 }
 
-/// git with `arguments`, on `remote`, with the configuration file at `configuration`; `ssh` is what it uses for that.
+/// git with `arguments`, on `remote`, with the configuration file at `configuration`.
 #[must_use]
-pub fn program(configuration: &Path, remote: &Remote, ssh: &Ssh, arguments: &[&str]) -> Program {
+pub fn program(configuration: &Path, remote: &Remote, arguments: &[&str]) -> Program {
     let mut environment = system_environment();
     let fixed = [
         ("GIT_TERMINAL_PROMPT", "0"),
@@ -110,17 +110,21 @@ pub fn program(configuration: &Path, remote: &Remote, ssh: &Ssh, arguments: &[&s
         ("GIT_SSH_VARIANT", "ssh"),
     ];
     environment.extend(fixed.map(|(name, value)| (name.into(), value.into())));
-    environment.insert("GIT_SSH_COMMAND".into(), ssh.command());
+    environment.insert("GIT_SSH_COMMAND".into(), Ssh::lent_command());
     environment.insert(
         "GIT_CONFIG_GLOBAL".into(),
         configuration.display().to_string(),
     );
+    if let Some(home) = configuration.ancestors().nth(2) {
+        environment.insert("XDG_CONFIG_HOME".into(), home.display().to_string());
+    }
     let mut program = Program {
         name: "git",
         arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
         environment,
         directory: None,
         quiet: false,
+        confined: None,
     };
     if let Some(credentials) = remote.credentials() {
         let helper = r#"!printf 'username=%s\npassword=%s\n' "$PROCSERVER_GIT_USER" "$PROCSERVER_GIT_PASSWORD" #"#;
@@ -154,12 +158,8 @@ mod tests {
     #[test]
     fn credentials_are_in_no_argument_and_in_no_file() {
         let remote = Remote::parse("https://ann:s3cret@h/r.git");
-        let ssh = Ssh {
-            key: "/k".into(),
-            known_hosts: "/h".into(),
-        };
         let arguments = ["fetch", "--", remote.url()];
-        let mut program = program(Path::new("/x"), &remote, &ssh, &arguments);
+        let mut program = program(Path::new("/x"), &remote, &arguments);
         assert!(!program.title().contains("s3cret"));
         assert!(!configuration(&[]).contains("s3cret"));
         assert_eq!(program.environment["PROCSERVER_GIT_PASSWORD"], "s3cret");

@@ -44,7 +44,7 @@ pub(super) async fn fetch(part: &Part) -> Result<(), StepError> {
     let mut program = mirror.git(&["fetch", "origin", &part.commit]);
     program.name = PROGRAM;
     configure(part, &mut program).await?;
-    let finished = command::run(&program, &mirror.journal, &mirror.bounds).await?;
+    let finished = mirror.reach(program).await?;
     if finished.succeeded() {
         return Ok(());
     }

@@ -1,13 +1,15 @@
 //! [`Mirror`]: the bare copy of a repository, the app's own or a submodule's, and how it is kept whole.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::bounds::{Bounds, StepError, blocking};
 use super::build;
-use super::command::{self, Finished};
+use super::command::{self, Confined, Finished};
 use super::deploy_key;
 use super::failure;
 use super::git;
+use super::git_user::{self, GitUser};
 use super::journal::Journal;
 use super::record::Failure;
 use super::refusal::refusal;
@@ -16,7 +18,7 @@ use super::tree;
 use super::upkeep;
 use crate::app::directories::AppDirs;
 use crate::durable;
-use crate::process::spawn::MARKER;
+use crate::process::lent::Lent;
 use crate::regular;
 
 /// The HEAD of a mirror leads nowhere, so that nothing takes a commit for what is checked out (git-lfs would believe
@@ -26,6 +28,10 @@ const NO_HEAD: &str = "refs/procserver/none";
 /// git's configuration is a page of text.
 const MAX_CONFIGURATION: u64 = 1 << 20;
 
+/// git's configuration, as XDG_CONFIG_HOME has it: git-lfs takes from the git that it starts in a repository on this
+/// machine every variable of git's own.
+const CONFIGURATION: &str = "git/config";
+
 /// The bare copy of a repository. Only one deploy of an app runs at a time, so nobody else is at work in it.
 #[derive(Clone, Debug)]
 pub(super) struct Mirror {
@@ -33,6 +39,7 @@ pub(super) struct Mirror {
     pub(super) path: PathBuf,
     configuration: PathBuf,
     pub(super) dirs: AppDirs,
+    pub(super) user: GitUser,
     pub(super) journal: Journal,
     pub(super) bounds: Bounds,
 }
@@ -57,11 +64,17 @@ enum Trouble {
 
 impl Mirror {
     /// The mirror of the app's own repository.
-    pub(super) fn new(dirs: &AppDirs, remote: Remote, journal: Journal, bounds: Bounds) -> Self {
+    pub(super) fn new(
+        (dirs, user): (&AppDirs, GitUser),
+        remote: Remote,
+        journal: Journal,
+        bounds: Bounds,
+    ) -> Self {
         Self {
             path: dirs.mirror(),
-            configuration: dirs.root().join("gitconfig"),
+            configuration: dirs.root().join(CONFIGURATION),
             dirs: dirs.clone(),
+            user,
             remote,
             journal,
             bounds,
@@ -73,8 +86,9 @@ impl Mirror {
         let home = self.dirs.modules().join(upkeep::name(remote.url()));
         Self {
             path: home.join("repo.git"),
-            configuration: home.join("gitconfig"),
+            configuration: home.join(CONFIGURATION),
             dirs: self.dirs.clone(),
+            user: self.user.clone(),
             journal: self.journal.hiding(remote.secrets()),
             bounds: self.bounds.clone(),
             remote,
@@ -181,7 +195,9 @@ impl Mirror {
             let options = ["--no-auto-maintenance", "--no-write-fetch-head"];
             let more = ["--no-recurse-submodules", "--", url, id];
             let arguments: Vec<&str> = ["fetch"].into_iter().chain(options).chain(more).collect();
-            self.ask(&arguments).await?;
+            let mut program = self.git(&arguments);
+            program.quiet = true;
+            self.reach(program).await?;
         }
         Ok(())
     }
@@ -190,13 +206,16 @@ impl Mirror {
     async fn prepare(&self) -> Result<(), StepError> {
         let (file, path) = (self.configuration.clone(), self.remote.path());
         let (step, what) = (self.journal.step(), "cannot write git's configuration");
-        let mirror = self.path.clone();
+        let (mirror, user) = (self.path.clone(), self.user.clone());
         blocking(step, what, move || {
             if let Some(home) = file.parent() {
                 std::fs::create_dir_all(home)?;
             }
             // A daemon that was killed has left it there.
             upkeep::take_back(&mirror)?;
+            if mirror.symlink_metadata().is_ok_and(|m| m.is_dir()) {
+                user.directory(&mirror)?;
+            }
             // git compares with the path that a link leads to. If it leads nowhere, git says so.
             let real = path.as_ref().and_then(|p| std::fs::canonicalize(p).ok());
             let real = real.and_then(|p| p.into_os_string().into_string().ok());
@@ -204,9 +223,11 @@ impl Mirror {
             let text = git::configuration(&local);
             // It nearly always is what it was, and to be sure of a new file takes the disk some time.
             match regular::read(&file, MAX_CONFIGURATION) {
-                Ok(old) if old == text.as_bytes() => Ok(()),
-                _ => durable::replace(&file, text.as_bytes(), 0o600),
+                Ok(old) if old == text.as_bytes() => {}
+                _ => durable::replace(&file, text.as_bytes(), 0o644)?,
             }
+            // git is another user; there is no secret in it.
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644))
         })
         .await?;
         if self.remote.is_ssh() {
@@ -216,14 +237,48 @@ impl Mirror {
     }
 
     pub(super) fn git(&self, arguments: &[&str]) -> command::Program {
-        let ssh = deploy_key::ssh(&self.dirs);
-        let mut program = git::program(&self.configuration, &self.remote, &ssh, arguments);
+        let mut program = git::program(&self.configuration, &self.remote, arguments);
+        let directory = self.path.display().to_string();
+        // git-lfs puts files aside while it copies.
+        let temporary = ("TMPDIR".to_owned(), directory.clone());
         program
             .environment
-            .insert("GIT_DIR".into(), self.path.display().to_string());
-        let fetch = build::fetch_instance(&self.dirs);
-        program.environment.insert(MARKER.into(), fetch);
+            .extend([temporary, ("GIT_DIR".to_owned(), directory)]);
+        program.confined = Some(Box::new(Confined {
+            account: self.user.account().cloned(),
+            seal: GitUser::seal(&[&self.path]),
+            instance: build::fetch_instance(&self.dirs),
+            lent: Lent {
+                limits: Some(git_user::LIMITS),
+                ..Lent::default()
+            },
+        }));
         program
+    }
+
+    /// Runs a git that reaches the remote: with the app's key where that is by ssh. A repository on this machine, which
+    /// somebody named who may, is read whoever owns it.
+    pub(super) async fn reach(&self, mut program: command::Program) -> Result<Finished, StepError> {
+        let Some(confined) = &mut program.confined else {
+            return command::run(&program, &self.journal, &self.bounds).await;
+        };
+        confined.lent.reads_all = self.remote.path().is_some();
+        let mut files = None;
+        if self.remote.is_ssh() {
+            let (dirs, switches) = (self.dirs.clone(), confined.account.is_some());
+            let (step, what) = (self.journal.step(), "cannot lend the deploy key to git");
+            let lent = move || deploy_key::LentFiles::open(&dirs, switches);
+            let lent = blocking(step, what, lent).await?;
+            confined.lent.files = lent.paths();
+            files = Some(lent);
+        }
+        let finished = command::run(&program, &self.journal, &self.bounds).await?;
+        if let Some(files) = files {
+            let dirs = self.dirs.clone();
+            let what = "cannot write down the git server's key";
+            blocking(self.journal.step(), what, move || files.remember(&dirs)).await?;
+        }
+        Ok(finished)
     }
 
     /// Runs a git that only reads the mirror; its stdout as text.
@@ -279,10 +334,11 @@ impl Mirror {
     }
 
     async fn make_anew(&self) -> Result<(), StepError> {
-        let mirror = self.path.clone();
+        let (mirror, user) = (self.path.clone(), self.user.clone());
         let step = self.journal.step();
-        blocking(step, "cannot remove the old mirror", move || {
-            tree::remove(&mirror)
+        blocking(step, "cannot make a new mirror", move || {
+            tree::remove(&mirror)?;
+            user.directory(&mirror)
         })
         .await?;
         let mirror = self.path.display().to_string();
@@ -293,8 +349,11 @@ impl Mirror {
         self.must(&["config", "--local", "remote.origin.url", self.remote.url()])
             .await?;
         // Other users have no business in it.
-        tree::directory(&self.path, 0o700, None)
-            .map_err(|e| failure::io(step, "cannot close the mirror to other users", &e).into())
+        let (mirror, user) = (self.path.clone(), self.user.clone());
+        blocking(step, "cannot close the mirror to other users", move || {
+            user.directory(&mirror)
+        })
+        .await
     }
 
     pub(super) async fn must(&self, arguments: &[&str]) -> Result<(), StepError> {
@@ -321,7 +380,7 @@ impl Mirror {
             "+refs/heads/*:refs/heads/*",
             "+refs/tags/*:refs/tags/*",
         ]);
-        let finished = match command::run(&program, &self.journal, &self.bounds).await {
+        let finished = match self.reach(program).await {
             Ok(finished) if finished.succeeded() => return Ok(Ok(())),
             ended => {
                 self.clear().await?;

@@ -5,7 +5,7 @@
 //! the last thing: whatever lies in `releases/` without a record is rubbish of a deploy that did not end.
 //!
 //! The code comes from git: [`source`] finds the commit in a mirror, `submodules` which other repositories belong to
-//! it, `checkout` writes their files, and `lfs` those that git only points to. All that git is told is in [`git`].
+//! it, `checkout` writes their files, and `lfs` those that git only points to. All that git is told is in [`git`], who it is in [`git_user`].
 //!
 //! `plan`, `lines`, `remote`, `refusal`, `gitmodules`, `pointer`, `ssh`, `dpkg` and `failure` are pure.
 
@@ -19,6 +19,7 @@ pub mod deploy_key;
 pub mod dpkg;
 pub mod failure;
 pub mod git;
+pub mod git_user;
 pub mod gitmodules;
 pub mod installer;
 pub mod journal;

@@ -258,6 +258,7 @@ fn program(name: &'static str, arguments: &[&str], quiet: bool) -> Program {
         environment,
         directory: None,
         quiet,
+        confined: None,
     }
 }
 

@@ -153,7 +153,11 @@ pub fn refusal(
     status: ExitStatus,
     tail: &[String],
 ) -> Option<Failure> {
-    if failure::disk_is_full(tail) {
+    let signal = match status {
+        ExitStatus::Signal(signal) => Some(signal),
+        _ => None,
+    };
+    if failure::disk_is_full(tail) || failure::limit(signal, tail).is_some() {
         return Some(failure::exited(step, "git fetch", status, tail.to_vec()));
     }
     let errors: Vec<_> = tail

@@ -19,6 +19,7 @@ use rustix::fs::{
 
 use super::bounds::{StepError, blocking};
 use super::command;
+use super::git_user::GitUser;
 use super::mirror::Mirror;
 use super::record::Step;
 use super::{plan, release, tree};
@@ -96,13 +97,13 @@ pub(super) async fn seed(
     let Some(listed) = output(mirror, &["ls-files", "-z"], places).await? else {
         return Ok(false);
     };
-    let (earlier, to) = (earlier.clone(), to.to_owned());
+    let (earlier, to, user) = (earlier.clone(), to.to_owned(), mirror.user.clone());
     let linked = blocking(
         Step::Checkout,
         "cannot share the files of the release before",
         move || {
             let same = words(&listed).filter(|path| !changed.contains(*path));
-            link_all(&earlier, &to, same)
+            link_all(&earlier, (&to, &user), same)
         },
     )
     .await?;
@@ -140,7 +141,7 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// left out: it is written.
 fn link_all<'a>(
     earlier: &Earlier,
-    to: &Path,
+    (to, user): (&Path, &GitUser),
     paths: impl Iterator<Item = &'a [u8]>,
 ) -> io::Result<usize> {
     // It may be on its way out: it is one that did not start.
@@ -155,7 +156,8 @@ fn link_all<'a>(
             continue;
         };
         if open.as_ref().is_none_or(|(known, ..)| known != parent) {
-            open = parents(&from, to, parent)?.map(|(old, new)| (parent.to_owned(), old, new));
+            open =
+                parents(&from, (to, user), parent)?.map(|(old, new)| (parent.to_owned(), old, new));
         }
         let (Some((_, old, new)), Ok(name)) = (&open, CString::new(name.as_bytes())) else {
             continue;
@@ -174,7 +176,11 @@ fn is_of_git(stat: &Stat) -> bool {
 }
 
 /// The directory `path` of the earlier release, unless a link is on the way to it, and of the new one, which is made.
-fn parents(from: &OwnedFd, to: &Path, path: &Path) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+fn parents(
+    from: &OwnedFd,
+    (to, user): (&Path, &GitUser),
+    path: &Path,
+) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
     let place = match path.as_os_str().is_empty() {
         true => Path::new("."),
         false => path,
@@ -185,8 +191,11 @@ fn parents(from: &OwnedFd, to: &Path, path: &Path) -> io::Result<Option<(OwnedFd
         return Ok(None);
     };
     // Nobody but us and git is at work in it.
-    let new = to.join(path);
-    std::fs::create_dir_all(&new)?;
+    let mut new = to.to_owned();
+    for part in path {
+        new.push(part);
+        user.inner_directory(&new)?;
+    }
     Ok(Some((old, directory_at(&new)?)))
 }
 

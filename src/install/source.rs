@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::bounds::{Bounds, StepError};
 use super::checkout;
+use super::git_user::GitUser;
 use super::journal::Journal;
 use super::lfs;
 use super::mirror::Mirror;
@@ -30,9 +31,15 @@ pub struct Source<'a> {
 impl<'a> Source<'a> {
     /// What `repo` names, by way of the mirror below `dirs`.
     #[must_use]
-    pub fn new(dirs: &AppDirs, repo: &'a Repo, journal: Journal, bounds: Bounds) -> Self {
+    pub fn new(
+        dirs: &AppDirs,
+        user: GitUser,
+        repo: &'a Repo,
+        journal: Journal,
+        bounds: Bounds,
+    ) -> Self {
         Self {
-            mirror: Mirror::new(dirs, Remote::parse(&repo.url), journal, bounds),
+            mirror: Mirror::new((dirs, user), Remote::parse(&repo.url), journal, bounds),
             reference: &repo.reference,
         }
     }
@@ -105,16 +112,13 @@ impl<'a> Source<'a> {
 
     /// The branch that the remote itself calls its default.
     async fn head(&self) -> Result<Option<String>, StepError> {
-        let (_, text) = self
+        let url = self.mirror.remote.url();
+        let mut program = self
             .mirror
-            .ask(&[
-                "ls-remote",
-                "--symref",
-                "--",
-                self.mirror.remote.url(),
-                "HEAD",
-            ])
-            .await?;
+            .git(&["ls-remote", "--symref", "--", url, "HEAD"]);
+        program.quiet = true;
+        let text = self.mirror.reach(program).await?.stdout;
+        let text = String::from_utf8_lossy(&text);
         let branch = text
             .lines()
             .find_map(|line| line.strip_prefix("ref: ")?.strip_suffix("\tHEAD"));

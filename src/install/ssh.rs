@@ -1,5 +1,6 @@
 //! How ssh is run by git: with the app's own key and nobody's configuration, asking nobody anything (pure).
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The files that ssh works with.
@@ -27,6 +28,12 @@ const OPTIONS: [&str; 11] = [
     "ServerAliveCountMax=4",
 ];
 
+/// The variable that has the path of the app's private key.
+pub const KEY: &str = "PROCSERVER_SSH_KEY";
+
+/// The variable that has the path of the keys of servers.
+pub const KNOWN_HOSTS: &str = "PROCSERVER_SSH_KNOWN_HOSTS";
+
 impl Ssh {
     /// The value of `GIT_SSH_COMMAND`, which git gives to a shell.
     #[must_use]
@@ -35,10 +42,16 @@ impl Ssh {
             format!("IdentityFile={}", value(&self.key)),
             format!("UserKnownHostsFile={}", value(&self.known_hosts)),
         ];
-        let mut command = String::from("ssh -F none");
-        for option in OPTIONS.into_iter().chain(files.iter().map(String::as_str)) {
-            command.push_str(" -o ");
-            command.push_str(&quoted(option));
+        with_options(files.iter().map(String::as_str))
+    }
+
+    /// As [`Self::command`], with files whose paths are in these variables of its environment. ssh closes every
+    /// descriptor that it inherits, so they are the paths of those of the git that started it.
+    #[must_use]
+    pub fn lent_command() -> String {
+        let mut command = with_options([]);
+        for (option, variable) in [("IdentityFile", KEY), ("UserKnownHostsFile", KNOWN_HOSTS)] {
+            let _ = write!(command, r#" -o {option}="${variable}""#);
         }
         command
     }
@@ -49,6 +62,15 @@ impl Ssh {
         let file = self.known_hosts.display().to_string();
         format!("ssh-keygen -f {} -R {}", quoted(&file), quoted(host))
     }
+}
+
+fn with_options<'a>(files: impl IntoIterator<Item = &'a str>) -> String {
+    let mut command = String::from("ssh -F none");
+    for option in OPTIONS.into_iter().chain(files) {
+        command.push_str(" -o ");
+        command.push_str(&quoted(option));
+    }
+    command
 }
 
 /// A path as ssh_config(5) reads it back: it may have spaces, and `%` begins a token.

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::bounds::StepError;
+use super::command;
 use super::failure;
 use super::gitmodules::{self, Entry};
 use super::mirror::Mirror;
@@ -87,13 +88,18 @@ impl Part {
         if finished.succeeded() {
             return Ok(text);
         }
+        let step = self.mirror.journal.step();
+        if finished.stdout.len() as u64 >= command::MAX_CAPTURE {
+            let reason = "the repository has too many directories";
+            return Err(Failure::new(step, reason).into());
+        }
         self.mirror.repair().await?;
         self.mirror.obtain(&self.commit).await?;
         let (finished, text) = self.mirror.ask(&arguments).await?;
         if finished.succeeded() {
             return Ok(text);
         }
-        let (step, status) = (self.mirror.journal.step(), finished.status);
+        let status = finished.status;
         Err(failure::exited(step, "git ls-tree", status, finished.tail).into())
     }
 

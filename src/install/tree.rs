@@ -43,8 +43,16 @@ impl Owner {
 /// # Errors
 /// The first entry that refuses; the tree is partly given then.
 pub fn give(path: &Path, owner: Owner) -> io::Result<()> {
+    let from = fstat(open_directory(CWD, path)?)?.st_uid;
+    give_from(path, from, owner)
+}
+
+/// As [`give`], of what belongs to the user `from`, whoever owns `path` itself. Blocks.
+///
+/// # Errors
+/// As [`give`].
+pub fn give_from(path: &Path, from: u32, owner: Owner) -> io::Result<()> {
     let top = open_directory(CWD, path)?;
-    let from = fstat(&top)?.st_uid;
     walk(&top, 0, &mut |directory, name, _| {
         // What is checked is what is given, even if its user exchanges the entry meanwhile.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -66,8 +74,16 @@ pub fn give(path: &Path, owner: Owner) -> io::Result<()> {
 /// The first entry that refuses; the tree is partly sealed then. A file that belongs to another user than the tree (a
 /// hard link to `/etc/shadow`, or one that was moved in) is refused: it would become readable.
 pub fn seal(path: &Path, owner: Option<Owner>) -> io::Result<()> {
+    let from = fstat(open_directory(CWD, path)?)?.st_uid;
+    seal_from(path, from, owner)
+}
+
+/// As [`seal`], of a tree that the user `from` has made, whoever owns `path` itself. Blocks.
+///
+/// # Errors
+/// As [`seal`].
+pub fn seal_from(path: &Path, from: u32, owner: Option<Owner>) -> io::Result<()> {
     let top = open_directory(CWD, path)?;
-    let from = fstat(&top)?.st_uid;
     seal_directory(top.as_fd(), owner)?;
     walk(&top, 0, &mut |directory, name, stat| {
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
@@ -354,6 +370,20 @@ pub fn directory(path: &Path, mode: u32, owner: Option<Owner>) -> io::Result<()>
         fchmod(&directory, Mode::from_raw_mode(mode))?;
     }
     Ok(())
+}
+
+/// As [`directory`], but what is in it stays whose it is. Blocks.
+///
+/// # Errors
+/// As [`directory`].
+pub(super) fn directory_of(path: &Path, mode: u32, owner: Owner) -> io::Result<()> {
+    match mkdirat(CWD, path, Mode::from_raw_mode(0o700)) {
+        Err(error) if error != Errno::EXIST => return Err(error.into()),
+        _ => {}
+    }
+    let directory = open_directory(CWD, path)?;
+    own(directory.as_fd(), owner)?;
+    Ok(fchmod(&directory, Mode::from_raw_mode(mode))?)
 }
 
 #[cfg(test)]

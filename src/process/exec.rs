@@ -17,14 +17,16 @@ use nix::unistd::{Gid, Uid};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_capabilities_secure_bits, set_no_new_privs,
 };
 use serde::{Deserialize, Serialize};
 
 use super::brand::Brand;
 use super::cgroup;
 use super::identity::{self, Purpose};
+use super::lent::Lent;
 use super::seal::Seal;
 use super::spawn::{Exec, Output};
 
@@ -43,6 +45,7 @@ pub(super) struct Instructions {
     pub(super) cgroup: Option<PathBuf>,
     pub(super) brand: Brand,
     pub(super) seal: Option<Seal>,
+    pub(super) lent: Lent,
     pub(super) nice: Option<i32>,
     pub(super) umask: u32,
     pub(super) open_files: Option<u64>,
@@ -163,14 +166,14 @@ fn close_inherited(report: RawFd) {
 }
 
 fn become_command(report: &mut File) -> Result<std::convert::Infallible, Failure> {
-    let instructions = read_instructions()?;
+    let mut instructions = read_instructions()?;
     rustix::process::setsid().map_err(|e| Failure::new(Step::Session, "setsid", e))?;
     if let Some(group) = &instructions.cgroup {
         // The daemon looks whether it worked: without a group, what this starts is found in other ways.
         let _ = cgroup::enter(group);
     }
     set_limits(&instructions)?;
-    connect_streams(&instructions.output)?;
+    connect_streams(&instructions)?;
     if let Some(purpose) = &instructions.identity {
         // Now, not just before exec: the runtime directory belongs to the daemon's user.
         let uid = instructions.credentials.as_ref().map(|c| c.uid);
@@ -178,6 +181,9 @@ fn become_command(report: &mut File) -> Result<std::convert::Infallible, Failure
         identity::record_self(purpose, uid)
             .map_err(|e| Failure::new(Step::Identity, purpose.directory.display(), e))?;
     }
+    let variables = instructions.lent.open_files();
+    let variables = variables.map_err(|e| Failure::new(Step::Streams, "a file that is lent", e))?;
+    instructions.environment.extend(variables);
     if let Some(seal) = &instructions.seal {
         // While every directory on the way can be read. Ownership protects most of it, too: no reason to start nothing.
         if let Err(error) = seal.apply() {
@@ -185,12 +191,15 @@ fn become_command(report: &mut File) -> Result<std::convert::Infallible, Failure
         }
     }
     if let Some(credentials) = &instructions.credentials {
-        close_bounding_set(credentials)?;
+        let kept = kept_capabilities(&instructions);
+        close_bounding_set(credentials, kept)?;
+        // Without, changing the user takes all.
+        let _ = rustix::thread::set_keep_capabilities(!kept.is_empty());
         switch_to(credentials)?;
     }
     std::env::set_current_dir(&instructions.directory)
         .map_err(|e| Failure::new(Step::Directory, instructions.directory.display(), e))?;
-    drop_privileges()?;
+    drop_privileges(kept_capabilities(&instructions))?;
     Err(replace_self(&instructions))
 }
 
@@ -220,6 +229,11 @@ fn set_limits(instructions: &Instructions) -> Result<(), Failure> {
         rustix::process::setrlimit(Resource::Nofile, limit)
             .map_err(|e| Failure::new(Step::Limits, "open files", e))?;
     }
+    if let Some(limits) = instructions.lent.limits {
+        limits
+            .apply()
+            .map_err(|e| Failure::new(Step::Limits, "limits", e))?;
+    }
     // Without it, what leaves session and environment behind is found only in a control group.
     let _ = instructions.brand.put_on();
     // The daemon may be protected from the OOM killer; its apps are what it should take instead. Not where /proc is
@@ -232,12 +246,17 @@ fn set_limits(instructions: &Instructions) -> Result<(), Failure> {
     Ok(())
 }
 
-fn connect_streams(output: &Output) -> Result<(), Failure> {
+fn connect_streams(instructions: &Instructions) -> Result<(), Failure> {
     let failed = |what: &Path, e: io::Error| Failure::new(Step::Streams, what.display(), e);
     let null = Path::new("/dev/null");
     let input = File::open(null).map_err(|e| failed(null, e))?;
     rustix::stdio::dup2_stdin(&input).map_err(|e| failed(null, e.into()))?;
-    match output {
+    let result = instructions.lent.open_stdout();
+    let result = result.map_err(|e| failed(Path::new("a place for the result"), e))?;
+    match &instructions.output {
+        Output::Pipe if let Some(result) = &result => {
+            rustix::stdio::dup2_stdout(result).map_err(|e| failed(Path::new("stdout"), e.into()))
+        }
         Output::Pipe => rustix::stdio::dup2_stdout(rustix::stdio::stderr())
             .map_err(|e| failed(Path::new("stderr"), e.into())),
         Output::Fifos { directory } => {
@@ -297,11 +316,11 @@ fn switch_to(credentials: &Credentials) -> Result<(), Failure> {
 
 /// Lets nothing that this starts have a capability again, whatever a file or a user namespace offers. Who may stay root
 /// keeps what root has.
-fn close_bounding_set(credentials: &Credentials) -> Result<(), Failure> {
+fn close_bounding_set(credentials: &Credentials, kept: CapabilitySet) -> Result<(), Failure> {
     if credentials.uid == 0 {
         return Ok(());
     }
-    for (_, capability) in CapabilitySet::all().iter_names() {
+    for (_, capability) in (CapabilitySet::all() - kept).iter_names() {
         match remove_capability_from_bounding_set(capability) {
             // A kernel that does not know it has nothing to give.
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
@@ -315,19 +334,44 @@ fn close_bounding_set(credentials: &Credentials) -> Result<(), Failure> {
 
 /// Gives up what even a command of the same user must not have: ways to gain privileges, and capabilities that a
 /// daemon that is not root was lent (to bind port 80).
-fn drop_privileges() -> Result<(), Failure> {
+fn drop_privileges(kept: CapabilitySet) -> Result<(), Failure> {
     let failed = |what, e: rustix::io::Errno| Failure::new(Step::Privileges, what, e);
     set_no_new_privs(true).map_err(|e| failed("no_new_privs", e))?;
     clear_ambient_capability_set().map_err(|e| failed("ambient capabilities", e))?;
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
-        inheritable: CapabilitySet::empty(),
-    };
-    set_capabilities(None, none).map_err(|e| failed("capabilities", e))
+    // A container may have taken what is lent from root itself: then the command does without.
+    if kept.is_empty() || keep(kept).is_err() {
+        return set_capabilities(None, sets(CapabilitySet::empty(), CapabilitySet::empty()))
+            .map_err(|e| failed("capabilities", e));
+    }
+    Ok(())
+}
+
+/// Keeps what is lent over execve(2). access(2) leaves it out of account for who is not root, unless a bit says that users
+/// and capabilities have nothing to do with each other (capabilities(7)); and git asks by access(2).
+fn keep(kept: CapabilitySet) -> rustix::io::Result<()> {
+    set_capabilities(None, sets(kept | CapabilitySet::SETPCAP, kept))?;
+    set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
+    set_capabilities(None, sets(kept, kept))?;
+    configure_capability_in_ambient_set(kept, true)
+}
+
+fn sets(own: CapabilitySet, inheritable: CapabilitySet) -> CapabilitySets {
+    CapabilitySets {
+        effective: own,
+        permitted: own,
+        inheritable,
+    }
+}
+
+/// What root lends to a command of another user.
+fn kept_capabilities(instructions: &Instructions) -> CapabilitySet {
+    match instructions.lent.reads_all && instructions.credentials.is_some() {
+        true => CapabilitySet::DAC_READ_SEARCH,
+        false => CapabilitySet::empty(),
+    }
 }
 
 /// Becomes the command. `exec` of std also unblocks all signals and sets SIGPIPE to its default, which the Rust

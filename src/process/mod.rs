@@ -13,6 +13,7 @@ pub mod health;
 pub mod held;
 pub mod identity;
 mod instance;
+pub mod lent;
 mod listeners;
 mod owner;
 

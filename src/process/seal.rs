@@ -27,7 +27,7 @@ const KNOWN: ABI = ABI::V3;
 /// Where an app may not write, and where, below that, it may all the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
-    /// The server's own directories.
+    /// The server's own directories; `/`: everything.
     pub protected: Vec<PathBuf>,
     /// The app's own places in them.
     pub writable: Vec<PathBuf>,
@@ -167,6 +167,9 @@ fn beside(
     protected: &[PathBuf],
     open: &mut Vec<PathBuf>,
 ) -> Result<(), SealError> {
+    if protected.iter().any(|path| path == directory) {
+        return Ok(());
+    }
     let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     for entry in entries.map_err(SealError::io(directory))? {
         let path = entry.path();

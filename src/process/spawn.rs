@@ -18,6 +18,7 @@ use super::cgroup::Cgroup;
 use super::exec::{Credentials, Failure, Instructions, Step, VERB, Word};
 use super::exit::ExitStatus;
 use super::identity::Purpose;
+use super::lent::Lent;
 use super::running::Running;
 use super::seal::Seal;
 use super::stop;
@@ -55,6 +56,8 @@ pub struct ExecSpec {
     pub nice: Option<i32>,
     /// `umask(2)`, e.g. `0o022`.
     pub umask: u32,
+    /// What only programs of the server's own get.
+    pub lent: Lent,
 }
 
 /// What is executed.
@@ -289,6 +292,7 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
         identity: spec.identity.clone(),
         brand: Brand::of(&spec.instance),
         seal: spec.seal.clone(),
+        lent: spec.lent.clone(),
         cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),
         nice: spec.nice.or_else(priority::ordinary),
         umask: spec.umask,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::identity::Purpose;
+use super::lent::Lent;
 use super::seal::Seal;
 use super::socket::SocketDirectory;
 use super::spawn::{Exec, ExecSpec, Output};
@@ -136,6 +137,7 @@ impl ProcessSpec {
             output: Output::Fifos { directory },
             nice: None,
             umask: 0o022,
+            lent: Lent::default(),
         }
     }
 }

@@ -1,0 +1,147 @@
+//! [`GitUser`]: who git is, where the daemon is root. It reads what strangers have pushed, so it is not root, and its
+//! group is one that nothing else on this machine has: what belongs to that group (mirrors, a checkout while it is
+//! written) is closed to the app's own processes, and so is git itself to them (ptrace(2) wants the same group).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::tree::{self, Owner};
+use crate::app::account::Account;
+use crate::process::lent::Limits;
+use crate::process::seal::Seal;
+
+/// The group of git. It needs no entry in /etc/group; it is not one of those that systemd gives away (61184 and up), and
+/// one that containers with 65536 ids have.
+const GROUP: u32 = 61_170;
+
+/// The user of a git that works for an app of root's.
+const NOBODY: u32 = 65_534;
+
+/// What git gets of this machine. 192 KiB of a pack can ask for gigabytes. Mapped packs are no part of it.
+pub(super) const LIMITS: Limits = Limits {
+    memory: 1 << 30,
+    file: 8 << 30,
+    processes: 8192,
+};
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GitUser {
+    /// `None`: git runs as the daemon does, who is not root.
+    account: Option<Account>,
+}
+
+impl GitUser {
+    /// The user of git for an app that runs as `account`.
+    #[must_use]
+    pub fn of(account: Option<&Account>) -> Self {
+        let account = account.cloned().map(|mut account| {
+            if account.is_root() {
+                account = Account {
+                    user: "nobody".into(),
+                    uid: NOBODY,
+                    groups: Vec::new(),
+                    ..account
+                };
+            }
+            account.groups.retain(|gid| *gid != 0);
+            Account {
+                gid: GROUP,
+                ..account
+            }
+        });
+        Self { account }
+    }
+
+    /// Whom git becomes.
+    pub(super) fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    fn owner(&self) -> Option<Owner> {
+        let owner = |account: &Account| Owner {
+            uid: account.uid,
+            gid: account.gid,
+        };
+        self.account.as_ref().map(owner)
+    }
+
+    /// The seal on a git that writes to `places` only.
+    pub(super) fn seal(places: &[&Path]) -> Seal {
+        let devices = ["/dev/null", "/dev/zero"].map(PathBuf::from);
+        let places = places.iter().map(|place| place.to_path_buf());
+        Seal {
+            protected: vec!["/".into()],
+            writable: places.chain(devices).collect(),
+        }
+    }
+
+    /// Makes the directory at `path`, or takes it over with all that is in it: git works there, and nobody else enters. Its
+    /// parent must be ours. Blocks.
+    ///
+    /// # Errors
+    /// As `mkdir(2)` and `chown(2)`.
+    pub(super) fn directory(&self, path: &Path) -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        let Some(owner) = self.owner() else {
+            return tree::directory(path, 0o700, None);
+        };
+        let top = Owner {
+            uid: 0,
+            gid: owner.gid,
+        };
+        let found = path.symlink_metadata().ok().filter(|m| m.is_dir());
+        if let Some(found) = found {
+            // One of an older server is root's altogether; in a newer one HEAD tells for whom it was made.
+            let head = path.join("HEAD").symlink_metadata();
+            let of_old = (found.uid(), found.gid()) != (top.uid, top.gid);
+            let made_by = head.map_or(owner.uid, |head| head.uid());
+            if of_old || made_by != owner.uid {
+                tree::give_from(path, made_by, owner)?;
+            }
+        }
+        tree::directory_of(path, 0o770, top)
+    }
+
+    /// Makes the directory at `path` in a tree that git writes. Blocks.
+    ///
+    /// # Errors
+    /// As `mkdir(2)`.
+    pub(super) fn inner_directory(&self, path: &Path) -> io::Result<()> {
+        match std::fs::create_dir(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            other => other?,
+        }
+        match self.owner() {
+            Some(owner) => tree::directory_of(path, 0o755, owner),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_is_never_root_and_in_no_group_of_roots() {
+        let root = Account {
+            user: "root".into(),
+            group: "root".into(),
+            uid: 0,
+            gid: 0,
+            groups: vec![0, 4],
+            shell: "/bin/sh".into(),
+        };
+        let git = GitUser::of(Some(&root)).account.unwrap();
+        assert_eq!((git.uid, git.gid, git.groups.len()), (NOBODY, GROUP, 0));
+        let app = Account {
+            uid: 33,
+            gid: 33,
+            ..root
+        };
+        let git = GitUser::of(Some(&app)).account.unwrap();
+        assert_eq!((git.uid, git.gid, git.groups), (33, GROUP, vec![4]));
+        assert_eq!(GitUser::of(None).account, None);
+    }
+}
