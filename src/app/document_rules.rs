@@ -28,7 +28,7 @@ const STOP_SIGNALS: [Signal; 7] = [
     Signal::SIGWINCH,
 ];
 
-/// A package as `name`, `name:arch`, `name=version` (Debian policy §5.6.1 and §5.6.12).
+/// A package as `name`, `name:arch`, `name=version` (Debian policy §5.6.1 and §5.6.12), the version also as `1.2*`.
 pub(super) fn package(text: &str) -> Result<Package, String> {
     let (name, version) = match text.split_once('=') {
         Some((name, version)) => (name, Some(version)),
@@ -49,7 +49,7 @@ pub(super) fn package(text: &str) -> Result<Package, String> {
     let valid_version = version.is_none_or(|v| {
         v.len() <= 200
             && v.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && v.bytes().all(version_byte)
+            && v.strip_suffix('*').unwrap_or(v).bytes().all(version_byte)
     });
     // apt-get takes "name-" for "remove name" and "name+" for "install name" where no such package exists.
     let asks_removal = base.ends_with('-');
@@ -61,7 +61,7 @@ pub(super) fn package(text: &str) -> Result<Package, String> {
     }
     if !valid_version {
         return Err(format!(
-            "\"{}\" is not a Debian version: write \"{base}=1.2.3-4\", or \"{base}\" for the newest",
+            "\"{}\" is not a Debian version: write \"{base}=1.2.3-4\", \"{base}=1.2*\", or \"{base}\" for the newest",
             shown(version.unwrap_or_default())
         ));
     }
@@ -327,9 +327,10 @@ mod tests {
         assert_eq!(parsed.name, "libssl-dev:amd64");
         assert_eq!(parsed.version.as_deref(), Some("3.0.1-1~deb12+u1"));
         assert!(package("g++").is_ok() && package("ruby1.9.3").is_ok());
+        assert!(package("python3:any").is_ok() && package("nginx=1.2*").is_ok());
         for bad in [
-            "", "a", "-y", "A1", "a b", "git-", "a;b", "ab=", "ab=-o", "ab=1 2", "ab:", "ab/sid",
-            "ab\n",
+            "", "a", "-y", "A1", "a b", "git-", "a;b", "ab=", "ab=-o", "ab=1 2", "ab=*", "ab=1*2",
+            "ab:", "ab/sid", "ab\n",
         ] {
             assert!(package(bad).is_err(), "{bad:?}");
         }

@@ -49,7 +49,8 @@ impl Installed {
         installed
     }
 
-    /// Whether `package` needs nothing to be done. A version must be exactly that one; only a real package has one.
+    /// Whether `package` needs nothing to be done. A version must be exactly that one, or begin as one that ends with `*`;
+    /// only a real package has one. `name:any` is there for whatever architecture.
     #[must_use]
     pub fn satisfies(&self, package: &Package) -> bool {
         let (name, architecture) = match package.name.split_once(':') {
@@ -58,15 +59,32 @@ impl Installed {
         };
         let real = self.packages.get(name).is_some_and(|versions| {
             versions.iter().any(|(arch, version)| {
-                [architecture, "all"].contains(&arch.as_str())
-                    && package
-                        .version
-                        .as_ref()
-                        .is_none_or(|wanted| wanted == version)
+                let is_of = architecture == "any" || [architecture, "all"].contains(&arch.as_str());
+                let wanted = package.version.as_ref();
+                is_of && wanted.is_none_or(|wanted| is_version(wanted, version))
             })
         });
         real || (package.version.is_none() && self.provided.contains(&package.name))
     }
+}
+
+fn is_version(wanted: &str, version: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(beginning) => version.starts_with(beginning),
+        None => wanted == version,
+    }
+}
+
+/// Whether apt-get's last lines say that another program has its lists, its archive, or dpkg.
+#[must_use]
+pub fn is_locked(tail: &[String]) -> bool {
+    const SIGNS: [&str; 3] = [
+        "Could not get lock",
+        "Unable to lock directory",
+        "Unable to acquire the dpkg frontend lock",
+    ];
+    tail.iter()
+        .any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
 }
 
 /// The names that `apt-cache policy` lists with a version that can be installed.
@@ -135,6 +153,8 @@ mod tests {
             "zlib1g:amd64",
             "libc6:i386",
             "exim4:amd64",
+            "libc6:any",
+            "zlib1g=1:1*",
         ] {
             assert!(installed.satisfies(&package(yes)), "{yes}");
         }
@@ -146,6 +166,8 @@ mod tests {
             "awk=1.3",
             "none",
             "zlib1g:i386",
+            "zlib1g=1:2*",
+            "none:any",
             "",
         ] {
             assert!(!installed.satisfies(&package(no)), "{no}");

@@ -32,6 +32,9 @@ const QUEUE: &str = "/run/procserver-apt.lock";
 /// How often a server that waits looks again.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Between two tries while another program has apt's locks.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
 /// What every apt-get is told: to ask nothing, to keep configuration files that people changed, to wait for other
 /// package managers (unattended-upgrades), and to leave the terminal alone. Recommended packages are installed: people
 /// get what `apt-get install` gives them by hand, and packages of languages lean on it (ruby → its headers' tools).
@@ -120,9 +123,15 @@ async fn alone_on_this_machine() -> io::Result<File> {
 /// As apt-get is given it.
 fn argument(package: &Package) -> String {
     match &package.version {
-        Some(version) => format!("{}={version}", package.name),
-        None => package.name.clone(),
+        Some(version) => format!("{}={version}", known_name(package)),
+        None => known_name(package).to_owned(),
     }
+}
+
+/// apt lists no `name:any`: that is a relation, of which the plain name is what is installed.
+fn known_name(package: &Package) -> &str {
+    let name = package.name.as_str();
+    name.strip_suffix(":any").unwrap_or(name)
 }
 
 fn not_known(unknown: &[String]) -> Failure {
@@ -166,18 +175,18 @@ impl Apt<'_> {
     /// Which of `packages` apt does not know.
     async fn unknown(&self, packages: &[&Package]) -> Result<Vec<String>, StepError> {
         let mut arguments = vec!["policy", "--"];
-        arguments.extend(packages.iter().map(|p| p.name.as_str()));
+        arguments.extend(packages.iter().map(|p| known_name(p)));
         let policy = self.ask("apt-cache", &arguments).await?;
         let policy = String::from_utf8_lossy(&policy.stdout);
         let known = dpkg::candidates(&policy);
         let mut unknown = Vec::new();
-        for name in packages.iter().map(|p| &p.name) {
-            if known.contains(name.as_str()) {
+        for name in packages.iter().map(|p| known_name(p)) {
+            if known.contains(name) {
                 continue;
             }
             let showpkg = self.ask("apt-cache", &["showpkg", "--", name]).await?;
             if !dpkg::has_providers(&String::from_utf8_lossy(&showpkg.stdout), name) {
-                unknown.push(name.clone());
+                unknown.push(name.to_owned());
             }
         }
         Ok(unknown)
@@ -219,12 +228,26 @@ impl Apt<'_> {
         }
     }
 
+    /// Waits until no other program (apt-daily) has apt's lists or its archive: `DPkg::Lock::Timeout` is for neither.
     async fn get(&self, arguments: &[&str]) -> Result<Finished, StepError> {
         let all: Vec<&str> = OPTIONS
             .into_iter()
             .chain(arguments.iter().copied())
             .collect();
-        self.run("apt-get", &all).await
+        let mut pause = Duration::from_secs(1);
+        loop {
+            let finished = self.run("apt-get", &all).await?;
+            if finished.succeeded() || !dpkg::is_locked(&finished.tail) {
+                return Ok(finished);
+            }
+            let remark = "waiting: another program is at work with apt; it is tried again";
+            self.journal.line(remark).await;
+            let waited = self.bounds.hold(tokio::time::sleep(pause)).await;
+            waited.map_err(|bound| {
+                bound.into_error(Step::Packages, "another program's apt", finished.tail)
+            })?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     async fn run(&self, name: &'static str, arguments: &[&str]) -> Result<Finished, StepError> {
