@@ -13,7 +13,7 @@ use super::git_user::GitUser;
 use super::installer::InstallSpec;
 use super::journal::Journal;
 use super::record::{Failure, Step};
-use super::tree::{self, Owner};
+use super::tree::{self, Made, Owner};
 use crate::app::account::Account;
 use crate::app::directories::AppDirs;
 use crate::app::environment::layered;
@@ -127,13 +127,22 @@ pub fn hand_over(directory: &Path, account: Option<&Account>) -> io::Result<()> 
     match account {
         // What root builds root may collect.
         Some(account) if account.is_root() => tree::seal(directory, owner)?,
-        Some(account) => tree::seal_from(directory, made_by(account), owner)?,
+        Some(account) => tree::seal_made(directory, made(directory, account)?, owner)?,
         None => tree::seal(directory, owner)?,
     }
     match owner {
         Some(_) => tree::directory(directory, 0o550, None),
         None => Ok(()),
     }
+}
+
+/// While git writes a tree, the app's processes cannot enter it; a build's can.
+fn made(directory: &Path, account: &Account) -> io::Result<Made> {
+    let was_open = std::fs::symlink_metadata(directory)?.uid() == account.uid;
+    Ok(match was_open {
+        true => Made::Openly(account.uid),
+        false => Made::By(made_by(account)),
+    })
 }
 
 /// Who writes a checkout for an app that runs as `account`.

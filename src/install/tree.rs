@@ -12,8 +12,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, chmodat, chownat,
-    fchmod, fchown, fstat, mkdirat, openat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid,
+    chmodat, chownat, fchmod, fchown, fstat, futimens, mkdirat, openat, renameat, renameat_with,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -75,14 +76,27 @@ pub fn give_from(path: &Path, from: u32, owner: Owner) -> io::Result<()> {
 /// hard link to `/etc/shadow`, or one that was moved in) is refused: it would become readable.
 pub fn seal(path: &Path, owner: Option<Owner>) -> io::Result<()> {
     let from = fstat(open_directory(CWD, path)?)?.st_uid;
-    seal_from(path, from, owner)
+    seal_made(path, Made::By(from), owner)
 }
 
-/// As [`seal`], of a tree that the user `from` has made, whoever owns `path` itself. Blocks.
+/// Who has made a tree that is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// This user.
+    By(u32),
+    /// This user, and programs of the user's may hold files of it open, or have sent their descriptors away: what they
+    /// write must not be of the release, nor of the next one that shares its files. So every file is a copy that nobody
+    /// had open.
+    Openly(u32),
+}
+
+/// As [`seal`], of a tree that `made` tells of, whoever owns `path` itself. Blocks.
 ///
 /// # Errors
 /// As [`seal`].
-pub fn seal_from(path: &Path, from: u32, owner: Option<Owner>) -> io::Result<()> {
+pub fn seal_made(path: &Path, made: Made, owner: Option<Owner>) -> io::Result<()> {
+    let (Made::By(from) | Made::Openly(from)) = made;
+    let is_held = matches!(made, Made::Openly(_));
     let top = open_directory(CWD, path)?;
     seal_directory(top.as_fd(), owner)?;
     walk(&top, 0, &mut |directory, name, stat| {
@@ -93,7 +107,7 @@ pub fn seal_from(path: &Path, from: u32, owner: Option<Owner>) -> io::Result<()>
                 "it belongs to another user: a build may leave files of its own only",
             ));
         }
-        seal_entry(directory, name, stat, owner)
+        seal_entry(directory, name, (stat, is_held), owner)
     })
 }
 
@@ -105,7 +119,7 @@ fn is_foreign(stat: &Stat, from: u32, owner: Owner) -> bool {
 fn seal_entry(
     directory: BorrowedFd<'_>,
     name: &CStr,
-    stat: &Stat,
+    (stat, is_held): (&Stat, bool),
     owner: Option<Owner>,
 ) -> io::Result<()> {
     match FileType::from_raw_mode(stat.st_mode) {
@@ -117,7 +131,7 @@ fn seal_entry(
         // It is shared with an earlier release.
         FileType::RegularFile if owner.is_some_and(|owner| is_sealed(stat, owner)) => Ok(()),
         FileType::RegularFile => {
-            if stat.st_nlink > 1 {
+            if stat.st_nlink > 1 || is_held {
                 unshare(directory, name, stat)?;
             }
             if let Some(owner) = owner {
@@ -157,7 +171,7 @@ fn seal_directory(directory: BorrowedFd<'_>, owner: Option<Owner>) -> io::Result
     Ok(fchmod(directory, sealed(mode | 0o500, owner.is_some()))?)
 }
 
-/// Puts a copy in place of a file that has other names.
+/// Puts a copy, with the time of the last change, in place of a file that has other names, or that somebody may have open.
 fn unshare(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
     let copy = c".procserver-copy";
     let from = openat(
@@ -174,13 +188,27 @@ fn unshare(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()
     let writable = Writable::make(directory)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let to = openat(directory, copy, flags, Mode::from_raw_mode(0o600))?;
-    let done = io::copy(&mut File::from(from), &mut File::from(to))
-        .and_then(|_| Ok(renameat(directory, copy, directory, name)?));
+    let (mut from, mut to) = (File::from(from), File::from(to));
+    let done = io::copy(&mut from, &mut to).and_then(|_| {
+        futimens(&to, &last_change(&opened))?;
+        Ok(renameat(directory, copy, directory, name)?)
+    });
     if done.is_err() {
         let _ = unlinkat(directory, copy, AtFlags::empty());
     }
     drop(writable);
     done
+}
+
+fn last_change(stat: &Stat) -> Timestamps {
+    let last = Timespec {
+        tv_sec: stat.st_mtime,
+        tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+    };
+    Timestamps {
+        last_access: last,
+        last_modification: last,
+    }
 }
 
 /// A directory that its owner may write to for a moment (root always may).

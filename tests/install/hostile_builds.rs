@@ -1,5 +1,6 @@
 //! Builds that want more than a build should: they get nothing of root's, of the server's, or of another app's.
 
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use procserver::install::record::Step;
@@ -45,6 +46,50 @@ fn a_build_runs_niced_in_places_of_its_own_and_reads_nothing_of_its_parent() {
         std::fs::read_to_string(next.join("kept")).unwrap(),
         "mine\n"
     );
+}
+
+#[test]
+fn a_descriptor_that_a_program_of_the_user_kept_writes_into_no_release() {
+    if skip() {
+        return;
+    }
+    let mut world = World::new(&[PROCFILE]);
+    let account = world.account.clone().unwrap();
+    world.install(&[
+        "echo first > held; until [ -e $TMPDIR/holding ]; do sleep 0.05; done; touch -d 2001-01-01 held",
+    ]);
+    let (held, holding) = (
+        world.dirs.release(1).join("held"),
+        world.dirs.tmp().join("holding"),
+    );
+    // Not of the build: nothing ends it with that. It might have got the descriptor over a socket, too.
+    let script = format!(
+        "until [ -e {held} ]; do sleep 0.05; done; exec 9>>{held}; touch {holding}; read go; echo evil >&9",
+        held = held.display(),
+        holding = holding.display(),
+    );
+    let mut holder = std::process::Command::new("setpriv")
+        .args([
+            format!("--reuid={}", account.uid),
+            format!("--regid={}", account.gid),
+        ])
+        .args(["--clear-groups", "sh", "-c", &script])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    world.deploy().release();
+    world.deploy().release();
+    holder.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    assert!(holder.wait().unwrap().success());
+    let next = world.dirs.release(2).join("held");
+    for file in [&held, &next] {
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "first\n");
+    }
+    let (one, two) = (
+        std::fs::metadata(&held).unwrap(),
+        std::fs::metadata(&next).unwrap(),
+    );
+    assert_eq!((one.ino(), one.uid()), (two.ino(), 0));
 }
 
 #[test]
