@@ -63,8 +63,10 @@ fn one_that_is_superseded_and_the_one_that_takes_its_place() {
     is(&server, 3, "waiting");
     let scale = json!({ "scale": { "web": 2 } });
     let newer = wait(&server, "PATCH", "/applications/echo", &scale);
-    answered(older, 409, "a newer deployment took its place");
+    is(&server, 3, "superseded");
     go(&server);
+    // What it asked for was done, by the newer one.
+    answered(older, 200, r#""overtaken":{"deployment":3,"by":4}"#);
     answered(newer, 200, "running");
     server.ready_pid("echo", "web.2");
 }
@@ -79,7 +81,7 @@ fn those_that_are_cancelled_at_work_and_waiting() {
         server.send("POST", &target, &Value::Null).expect(202);
     };
     cancel(3);
-    answered(waiting, 409, "it was cancelled");
+    answered(waiting, 409, "deployment 3 was cancelled");
     cancel(2);
     is(&server, 2, "cancelled");
     server.visit("/echo/").expect(200);
@@ -87,15 +89,15 @@ fn those_that_are_cancelled_at_work_and_waiting() {
 
 #[test]
 fn those_whose_app_is_stopped_or_removed_meanwhile() {
-    for (method, target) in [
-        ("POST", "/applications/echo/stop"),
-        ("DELETE", "/applications/echo"),
+    for (method, target, words) in [
+        ("POST", "/applications/echo/stop", "was stopped"),
+        ("DELETE", "/applications/echo", "is being removed"),
     ] {
         let (server, _repo) = building();
         let redeploy = wait(&server, "POST", "/applications/echo/redeploy", &Value::Null);
         is(&server, 3, "waiting");
         let end = wait(&server, method, target, &Value::Null);
-        answered(redeploy, 409, "it was cancelled");
+        answered(redeploy, 409, words);
         answered(end, 200, "echo");
         assert_eq!(processes_of(server.directory()).len(), 1);
     }

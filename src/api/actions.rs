@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value;
 
 use super::problem::Problem;
-use super::state::{ApiState, ask};
+use super::state::ApiState;
 use super::{body, outcome};
 use crate::app::config::FieldError;
 use crate::app::supervisor::{Accepted, Act, Action};
@@ -26,8 +26,7 @@ pub(super) async fn act(
         "redeploy" => Action::Redeploy,
         _ => Action::Rollback(wanted_release(body::document(&request, payload).await?)?),
     };
-    let app = state.find(&name).await?;
-    match ask(&app, Act(action)).await?? {
+    match state.ask_app(&name, Act(action)).await?? {
         Accepted::Already => Ok(outcome::already(&state, &name).await),
         Accepted::Underway(ticket) => {
             outcome::answer(&request, &state, &name, ticket, StatusCode::OK).await

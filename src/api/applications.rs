@@ -13,15 +13,15 @@ use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
 use crate::app::account::{Account, AccountError};
-use crate::app::apps::{AppsError, Create, List, Patch, Remove, Replace};
+use crate::app::apps::{AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
 use crate::app::config::{AppConfig, FieldError};
 use crate::app::merge_patch::merge_patch;
 use crate::app::name::AppName;
 use crate::app::supervisor::Accepted;
 
-/// How often a patch is applied anew because somebody else changed the document at the same time.
+/// How often a patch is applied anew because somebody edited the file of the document at the same time.
 const PATCH_ATTEMPTS: u32 = 50;
-/// A change takes about as long: a file is written to disk.
+/// An edited document reaches its app soon.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
 /// `GET /applications`.
@@ -78,13 +78,15 @@ pub(super) async fn patch(
         return Err(wrong_field("", detail.to_owned()));
     }
     for _ in 0..PATCH_ATTEMPTS {
+        // From the look at the document on, nobody else changes it through the API.
+        let turn = state.ask_apps(TakeTurn(name.clone())).await??;
         let base = state.inspect(name.as_str()).await?.document;
         let document = named(merge_patch(base.clone(), patch.clone()), &name)?;
         if document == base {
             return Ok(outcome::unchanged(&state, name.as_str()).await);
         }
         let config = checked(document, &state).await?;
-        match state.ask_apps(Patch { base, config }).await? {
+        match state.ask_apps(Patch { turn, base, config }).await? {
             Ok(Accepted::Already) => return Ok(outcome::already(&state, name.as_str()).await),
             Ok(Accepted::Underway(ticket)) => {
                 return outcome::answer(&request, &state, name.as_str(), ticket, StatusCode::OK)

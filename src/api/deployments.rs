@@ -7,7 +7,7 @@ use actix_web::web::{Data, Path};
 use serde_json::json;
 
 use super::problem::Problem;
-use super::state::{ApiState, ask};
+use super::state::ApiState;
 use crate::app::supervisor::Cancel;
 
 /// All kept records, oldest first.
@@ -37,9 +37,8 @@ pub(super) async fn cancel(
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let (name, id) = path.into_inner();
-    let app = state.find(&name).await?;
     let wanted = number(&name, &id)?;
-    ask(&app, Cancel(wanted)).await??;
+    state.ask_app(&name, Cancel(wanted)).await??;
     let location = format!("/applications/{name}/deployments/{wanted}");
     Ok(HttpResponse::Accepted()
         .insert_header((header::LOCATION, location))

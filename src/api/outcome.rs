@@ -26,29 +26,42 @@ pub(super) async fn answer(
         let body = progress(state, name, ticket.deployment).await;
         return Ok(accepted(name, ticket.deployment).json(body));
     };
-    let deployment = ticket.deployment;
-    match outcome_within(ticket, wait, state.closes()).await? {
+    let mut deployment = ticket.deployment;
+    let mut overtaken = None;
+    let mut outcome = outcome_within(ticket, wait, state.closes()).await?;
+    if let Some(Outcome::Overtaken(by, end)) = outcome {
+        // What it did counts for the one that was overtaken, too.
+        overtaken = Some(json!({ "deployment": deployment, "by": by }));
+        (deployment, outcome) = (by, Some(*end));
+    }
+    let mut body = Map::new();
+    body.extend(overtaken.map(|overtaken| ("overtaken".to_owned(), overtaken)));
+    match outcome {
         None => {
-            let body = progress(state, name, deployment).await;
-            Ok(accepted(name, deployment)
-                .insert_header(applied(wait))
-                .json(body))
+            let mut builder = accepted(name, deployment);
+            builder.insert_header(applied(wait));
+            Ok(builder.json(progress(state, name, deployment).await))
         }
-        Some(Outcome::Done) => {
+        Some(Outcome::Done | Outcome::Overtaken(..)) => {
             let mut response = HttpResponse::build(done);
             if done == StatusCode::CREATED {
                 response.insert_header((header::LOCATION, format!("/applications/{name}")));
             }
-            let body = progress(state, name, deployment).await;
+            if let Value::Object(progress) = progress(state, name, deployment).await {
+                body.extend(progress);
+            }
             Ok(response.insert_header(applied(wait)).json(body))
         }
-        Some(Outcome::Failed(failure)) => Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            failure.to_string(),
-        )
-        .with("name", name.into())
-        .with("deployment", json!(deployment))
-        .with("failure", json!(failure))),
+        Some(Outcome::Failed(failure)) => {
+            let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, failure.to_string())
+                .with("name", name.into())
+                .with("deployment", json!(deployment))
+                .with("failure", json!(failure));
+            for (member, value) in body {
+                problem = problem.with(&member, value);
+            }
+            Err(problem)
+        }
         Some(Outcome::Dropped(why)) => Err(Problem::new(StatusCode::CONFLICT, why)
             .with("name", name.into())
             .with("deployment", json!(deployment))),

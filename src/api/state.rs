@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
-use actix::{Actor, Addr, Handler, Message};
+use actix::{Actor, Addr, Handler, MailboxError, Message};
 use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 
@@ -22,6 +22,10 @@ use crate::supervision::ChildRef;
 
 /// Control actors never block; one that is silent for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often an App that has ended is looked for again.
+const LOOKS: u32 = 200;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// What every resource of the API needs.
 #[derive(Clone)]
@@ -110,15 +114,38 @@ impl ApiState {
     }
 
     /// The App actor of `name`; 404 where there is none.
-    pub(super) async fn find(&self, name: &str) -> Result<Addr<App>, Problem> {
+    async fn find(&self, name: &str) -> Result<Addr<App>, Problem> {
         let name = app_name(name)?;
         Ok(self.ask_apps(Find(name.to_string())).await??)
     }
 
+    /// Asks the App actor of `name`. One that ends before it answers was removed, then that is told, or is being
+    /// restarted, then the fresh one is asked.
+    pub(super) async fn ask_app<M>(&self, name: &str, message: M) -> Result<M::Result, Problem>
+    where
+        M: Message + Clone + Send + 'static,
+        M::Result: Send,
+        App: Handler<M>,
+        <App as Actor>::Context: ToEnvelope<App, M>,
+    {
+        let mut ended = None;
+        for _ in 0..LOOKS {
+            let app = self.find(name).await?;
+            if ended.as_ref() != Some(&app) {
+                match app.send(message.clone()).timeout(PATIENCE).await {
+                    Err(MailboxError::Closed) => ended = Some(app),
+                    answer => return Ok(answer?),
+                }
+            }
+            // Apps hears of its end soon.
+            actix_rt::time::sleep(BETWEEN_LOOKS).await;
+        }
+        Err(MailboxError::Closed.into())
+    }
+
     /// Everything there is to show of `name`.
     pub(super) async fn inspect(&self, name: &str) -> Result<View, Problem> {
-        let app = self.find(name).await?;
-        ask(&app, Inspect).await
+        self.ask_app(name, Inspect).await
     }
 }
 
@@ -149,7 +176,7 @@ where
 {
     let actor = child
         .get()
-        .ok_or_else(|| Problem::from(actix::MailboxError::Closed))?;
+        .ok_or_else(|| Problem::from(MailboxError::Closed))?;
     ask(&actor, message).await
 }
 

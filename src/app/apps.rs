@@ -5,7 +5,9 @@ mod children;
 mod configure;
 mod directory;
 mod former;
+mod removals;
 mod requests;
+mod turns;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +29,9 @@ use writes::Writes;
 
 pub use configure::{Patch, Replace};
 pub use directory::Rescan;
-pub use requests::{AppsError, Create, Find, List, Remove};
+pub use removals::Remove;
+pub use requests::{AppsError, Create, Find, List};
+pub use turns::{TakeTurn, Turn};
 
 /// The dynamic supervisor of all App actors.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub struct Apps {
     apps: BTreeMap<AppName, Entry>,
     /// Names whose document is being written.
     creating: BTreeSet<AppName>,
+    /// Names of apps whose removal, which an earlier server began, is being finished.
+    finishing: BTreeSet<AppName>,
     writes: Writes,
     watch: Watch,
     booted: Option<tokio::sync::watch::Sender<bool>>,
@@ -61,8 +67,10 @@ struct Removal {
     /// Who waits for it.
     waiting: tokio::sync::watch::Sender<Option<Outcome>>,
     /// What the App itself says of it.
-    ticket: Ticket,
+    ticket: Option<Ticket>,
     keep_storage: bool,
+    /// From then on it goes on, whatever happens.
+    is_written: bool,
 }
 
 impl Apps {
@@ -75,6 +83,7 @@ impl Apps {
             exit,
             apps: BTreeMap::new(),
             creating: BTreeSet::new(),
+            finishing: BTreeSet::new(),
             writes: Writes::default(),
             watch: Watch::default(),
             booted: Some(booted),

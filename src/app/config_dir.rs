@@ -1,6 +1,6 @@
 //! The config directory: one document per app, the source of truth. All functions block.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use super::runnable::in_words;
 use crate::durable;
 use crate::install::release;
 use crate::regular;
+use crate::supervision::failpoint;
 
 /// A document larger than this is no document.
 const MAX_BYTES: u64 = 1 << 20;
@@ -35,6 +36,8 @@ pub struct Contents {
     pub apps: Vec<Found>,
     /// Files that are no documents, with the reason.
     pub problems: Vec<String>,
+    /// Removals that are not over.
+    pub removals: BTreeMap<AppName, bool>,
 }
 
 /// One file of the directory.
@@ -64,15 +67,67 @@ pub fn write(directory: &Path, config: &AppConfig) -> io::Result<()> {
     durable::replace(&path(directory, &config.name), &bytes, 0o600)
 }
 
-/// Removes an app's document.
+/// What a document is called from the moment its app's removal is accepted to the end of that.
+const REMOVED: &str = "json.removed";
+/// The same where `storage/` is kept.
+const REMOVED_BUT_STORAGE: &str = "json.removed-but-storage";
+
+/// Writes the removal of an app down: its document gets another name, in one step, so that whenever the server is
+/// killed the app is there, or its removal goes on at the next start. Where there is no document, an empty one tells.
 ///
 /// # Errors
-/// The file is there and cannot be removed.
-pub fn remove(directory: &Path, name: &AppName) -> io::Result<()> {
-    match std::fs::remove_file(path(directory, name)) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => std::fs::File::open(directory)?.sync_all(),
+/// It cannot be written down; the document is what it was.
+pub fn write_removal(directory: &Path, name: &AppName, keep_storage: bool) -> io::Result<()> {
+    let document = path(directory, name);
+    let extension = match keep_storage {
+        true => REMOVED_BUT_STORAGE,
+        false => REMOVED,
+    };
+    let removal = document.with_extension(extension);
+    failpoint::reach("before a removal is written");
+    match std::fs::rename(&document, &removal) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(directory)?;
+            std::fs::File::create(&removal)?;
+        }
+        renamed => renamed?,
     }
+    failpoint::reach("after a removal is written");
+    durable::sync_directory(directory)
+}
+
+/// The removals that are written down, with whether they keep the storage.
+///
+/// # Errors
+/// The directory itself cannot be read.
+pub fn removals(directory: &Path) -> io::Result<BTreeMap<AppName, bool>> {
+    let mut removals = BTreeMap::new();
+    for entry in std::fs::read_dir(directory)? {
+        let file = entry?.file_name();
+        let Some((stem, extension)) = file.to_str().and_then(|f| f.split_once('.')) else {
+            continue;
+        };
+        if let Ok(name) = AppName::parse(stem)
+            && [REMOVED, REMOVED_BUT_STORAGE].contains(&extension)
+        {
+            removals.insert(name, extension == REMOVED_BUT_STORAGE);
+        }
+    }
+    Ok(removals)
+}
+
+/// Takes note that an app's removal is over.
+///
+/// # Errors
+/// What says that it is under way is there and cannot be removed.
+pub fn removal_is_over(directory: &Path, name: &AppName) -> io::Result<()> {
+    for extension in [REMOVED, REMOVED_BUT_STORAGE] {
+        match std::fs::remove_file(path(directory, name).with_extension(extension)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Reads all documents, at the start of the server. A bad one harms no other; if its app has a release, the document of that goes on.
@@ -85,8 +140,16 @@ pub fn read_all(
     dirs: impl Fn(&AppName) -> AppDirs,
 ) -> io::Result<Contents> {
     durable::sweep(directory);
-    let mut contents = Contents::default();
+    let mut contents = Contents {
+        removals: removals(directory)?,
+        ..Contents::default()
+    };
     for document in look(directory, rules)? {
+        let name = document.name.as_ref();
+        if name.is_some_and(|name| contents.removals.contains_key(name)) {
+            // Whoever wrote it did so while the one before was being removed: its turn comes after that.
+            continue;
+        }
         match document.config {
             Ok(config) => contents.apps.push(Found {
                 config,

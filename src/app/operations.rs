@@ -17,8 +17,11 @@ pub enum Outcome {
     Done,
     /// Not.
     Failed(Box<Failure>),
-    /// A newer one took its place, it was cancelled, or the app was deleted; the text says which.
+    /// It was cancelled, or the app was stopped or deleted, or a newer one does something else in its place; the text
+    /// says which.
     Dropped(String),
+    /// A newer one took its place and did what was asked, too: how that ended, and its deployment.
+    Overtaken(Option<u64>, Box<Outcome>),
 }
 
 /// Something accepted that takes time.
@@ -45,7 +48,11 @@ pub struct Operation {
     pub before: Option<Arc<Runnable>>,
     /// Why it fails, when that is known before it ends.
     pub failure: Option<Failure>,
+    /// Whether it goes back to an older release: what takes its place does not do that.
+    pub rolls_back: bool,
     done: watch::Sender<Option<Outcome>>,
+    /// Those whose place it took.
+    overtaken: Vec<watch::Sender<Option<Outcome>>>,
 }
 
 /// The operations of one app that are not over.
@@ -67,7 +74,9 @@ impl Operations {
             made: None,
             before: None,
             failure: None,
+            rolls_back: false,
             done,
+            overtaken: vec![],
         };
         self.open.insert(self.last, operation);
         (
@@ -100,8 +109,47 @@ impl Operations {
 }
 
 impl Operation {
+    /// Takes the place of an older one: who waits for that is told how this one ends.
+    pub fn overtake(&mut self, older: Self) {
+        self.overtaken.extend(older.overtaken);
+        self.overtaken.push(older.done);
+    }
+
     /// Tells those who wait.
     pub fn close(self, outcome: Outcome) {
+        let overtaken = Outcome::Overtaken(self.deployment, Box::new(outcome.clone()));
+        for waiting in self.overtaken {
+            waiting.send_replace(Some(overtaken.clone()));
+        }
         self.done.send_replace(Some(outcome));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::app::config::Rules;
+
+    #[test]
+    fn who_was_overtaken_twice_hears_of_the_last() {
+        let document = json!({"name": "a", "repo": {"url": "https://h/a.git"}});
+        let config = AppConfig::from_document(document, &Rules::default()).unwrap();
+        let config = Arc::new(config);
+        let mut operations = Operations::default();
+        let opened = [1, 2, 3].map(|id| operations.open(Arc::clone(&config), Some(id)));
+        let mut last = operations.take(opened[0].0).unwrap();
+        for (op, _) in &opened[1..] {
+            let mut newer = operations.take(*op).unwrap();
+            newer.overtake(last);
+            last = newer;
+        }
+        last.close(Outcome::Done);
+        let told = |index: usize| opened[index].1.outcome.borrow().clone();
+        let overtaken = Outcome::Overtaken(Some(3), Box::new(Outcome::Done));
+        assert_eq!(told(0), Some(overtaken.clone()));
+        assert_eq!(told(1), Some(overtaken));
+        assert_eq!(told(2), Some(Outcome::Done));
     }
 }

@@ -31,7 +31,7 @@ use super::directories::AppDirs;
 use super::host::Host;
 use super::journal::{Journal, Remembered};
 use super::lifecycle::{BatchId, Command, End, Event, Kind, Lifecycle, OpId, Wanted};
-use super::operations::Operations;
+use super::operations::{Operation, Operations};
 pub use super::operations::{Outcome, Ticket};
 use super::publisher::Publisher;
 use crate::install::record::{DeploymentState, Failure, Step};
@@ -47,7 +47,7 @@ use crate::supervision::{ChildRef, Exit, ExitReason};
 pub use children::ChildId;
 use children::Children;
 pub use configure::{Configure, Warn};
-pub use removal::remove_files;
+pub use removal::finish_removal;
 pub use requests::{Accepted, Act, Action, AppError, Cancel, Deploy, Remove};
 pub use view::{Inspect, Summarize, View};
 
@@ -292,9 +292,7 @@ impl App {
             }
             End::Superseded => {
                 self.close_deployment(deployment, DeploymentState::Superseded, None);
-                operation.close(Outcome::Dropped(
-                    "a newer deployment took its place".to_owned(),
-                ));
+                self.overtaken(operation);
             }
             End::Cancelled => {
                 let state = if self.ending {
@@ -303,7 +301,7 @@ impl App {
                     DeploymentState::Cancelled
                 };
                 self.close_deployment(deployment, state, None);
-                operation.close(Outcome::Dropped("it was cancelled".to_owned()));
+                operation.close(Outcome::Dropped(self.why_cancelled(deployment)));
             }
             End::Failed(cause, batch) => {
                 let known = operation.failure.clone();
@@ -326,6 +324,32 @@ impl App {
                     }));
                 }));
             }
+        }
+    }
+
+    /// The one that waits now does what this one would have done, and what was asked since.
+    fn overtaken(&mut self, operation: Operation) {
+        let newer = self.life.waiting().or(self.life.active());
+        match newer.and_then(|(op, _)| self.operations.get(op)) {
+            Some(newer) if !operation.rolls_back => newer.overtake(operation),
+            _ => operation.close(Outcome::Dropped(
+                "a newer deployment took its place".to_owned(),
+            )),
+        }
+    }
+
+    /// What became of something that was accepted and did not come to its end. A document that it brought is kept.
+    fn why_cancelled(&self, deployment: Option<u64>) -> String {
+        let what = deployment.map_or("it".to_owned(), |id| format!("deployment {id}"));
+        match self.life.wanted() {
+            _ if self.ending => format!("{what} was interrupted: the server is being stopped"),
+            Wanted::Removed => format!("{what} was cancelled: the application is being removed"),
+            Wanted::Stopped => format!(
+                "{what} was cancelled: the application was stopped; it counts when it is started again"
+            ),
+            Wanted::Running => format!(
+                "{what} was cancelled; the document stays as it is now, and redeploy tries it again"
+            ),
         }
     }
 

@@ -1,18 +1,18 @@
 //! The start: every document of the config directory becomes an App; what has no document any more is ended.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use actix::prelude::*;
 use futures::future::join_all;
 
 use super::{Apps, former};
-use crate::app::config::StopPolicy;
 use crate::app::config_dir::{self, Contents};
 use crate::app::directories::AppDirs;
 use crate::app::name::AppName;
-use crate::app::supervisor::{Summarize, remove_files};
+use crate::app::supervisor::Summarize;
 use crate::install::build;
 use crate::process::users::Users;
 use crate::process::{cgroup, identity, stop};
@@ -20,6 +20,22 @@ use crate::supervision::Exit;
 
 /// How long requests wait, at the start of the server, for applications to be known.
 const BOOT: Duration = Duration::from_secs(10);
+
+/// The removals that are not over, and apps that have no document though nobody removed them. Blocks.
+fn orphans(
+    data_dir: &Path,
+    known: &[AppName],
+    contents: &Contents,
+) -> (BTreeMap<AppName, bool>, Vec<AppName>) {
+    let (unwritten, mut strays) = config_dir::orphans(data_dir, known);
+    let mut removals = contents.removals.clone();
+    // A server that did not write them down yet has left them.
+    for (name, keep_storage) in unwritten {
+        removals.entry(name).or_insert(keep_storage);
+    }
+    strays.retain(|name| !removals.contains_key(name));
+    (removals, strays)
+}
 
 impl Apps {
     /// Reads the config directory and starts what is in it. Requests wait meanwhile.
@@ -38,9 +54,8 @@ impl Apps {
             // Not one look for each of a thousand apps.
             former::end(&settings);
             let marked = stop::Marked::look();
-            let (removed, strays) = config_dir::orphans(&settings.data_dir, &known);
-            let orphans = removed.iter().map(|(name, _)| name).chain(&strays);
-            for name in known.iter().chain(orphans) {
+            let (removals, strays) = orphans(&settings.data_dir, &known, &contents);
+            for name in known.iter().chain(removals.keys()).chain(&strays) {
                 identity::end_unrecorded(&dirs(name), &marked);
             }
             if is_first {
@@ -57,12 +72,12 @@ impl Apps {
                 .filter(|name| build::has_remains(&dirs(name), &marked))
                 .cloned()
                 .collect();
-            io::Result::Ok((contents, remaining, removed, strays))
+            io::Result::Ok((contents, remaining, removals, strays))
         });
         ctx.wait(read.into_actor(self).map(|read, apps, ctx| match read {
-            Ok(Ok((contents, remaining, removed, strays))) => {
+            Ok(Ok((contents, remaining, removals, strays))) => {
+                apps.end_orphans(removals, &strays, ctx);
                 apps.start_all(contents, &remaining, ctx);
-                apps.end_orphans(removed, strays, ctx);
                 apps.tell_booted(ctx);
             }
             Ok(Err(e)) => {
@@ -122,41 +137,16 @@ impl Apps {
 
     /// Ends processes of apps without a document, and finishes the removals that were under way.
     fn end_orphans(
-        &self,
-        removed: Vec<(AppName, bool)>,
-        strays: Vec<AppName>,
+        &mut self,
+        removals: BTreeMap<AppName, bool>,
+        strays: &[AppName],
         ctx: &mut Context<Self>,
     ) {
-        for (name, keep_storage) in removed {
-            log::info!("{name}: its removal is finished");
-            let finished = end_orphan(self.dirs(&name), Some(keep_storage));
-            ctx.spawn(finished.into_actor(self));
+        for (name, keep_storage) in removals {
+            self.finish_removal(name, keep_storage, ctx);
         }
         for name in strays {
-            let dirs = self.dirs(&name);
-            log::warn!(
-                "{name} has no document any more: it is stopped, {} is kept",
-                dirs.root().display()
-            );
-            ctx.spawn(end_orphan(dirs, None).into_actor(self));
-        }
-    }
-}
-
-/// Ends its processes; `finish`: also its removal, keeping its storage or not.
-async fn end_orphan(dirs: AppDirs, finish: Option<bool>) {
-    let of = dirs.clone();
-    let look = move || identity::survivors(of.runtime(), &Users::of_app(&of));
-    let alive = actix_rt::task::spawn_blocking(look).await;
-    let alive = alive.unwrap_or_default().into_iter();
-    // Whatever its document said, that is gone.
-    join_all(alive.map(|survivor| identity::end(survivor, StopPolicy::default()))).await;
-    if let Some(keep_storage) = finish {
-        let root = dirs.root().to_owned();
-        let removed =
-            actix_rt::task::spawn_blocking(move || remove_files(&dirs, keep_storage)).await;
-        if let Ok(Err(e)) = removed {
-            log::error!("{} could not be removed: {e}", root.display());
+            self.end_stray(name, ctx);
         }
     }
 }

@@ -81,7 +81,7 @@ impl Parent for Apps {
             move |_, exit| App::new(spec, exit),
             on_exit,
         );
-        if let Some(removal) = &entry.removal {
+        if let Some(removal) = entry.removal.as_ref().filter(|r| r.is_written) {
             // The one before was at it, and may not have written that down.
             child.addr.do_send(supervisor::Remove {
                 keep_storage: removal.keep_storage,
@@ -128,8 +128,8 @@ impl Handler<ChildEnded<AppName>> for Apps {
                     waiting, ticket, ..
                 }) = removal
                 {
-                    let outcome = ticket.outcome.borrow().clone().unwrap_or(Outcome::Done);
-                    waiting.send_replace(Some(outcome));
+                    let outcome = ticket.and_then(|ticket| ticket.outcome.borrow().clone());
+                    waiting.send_replace(Some(outcome.unwrap_or(Outcome::Done)));
                 }
             }
         }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use serde_json::Value;
-use tokio::sync::OwnedMutexGuard;
 
-use super::{Apps, AppsError};
+use super::{Apps, AppsError, Turn};
 use crate::app::config::AppConfig;
 use crate::app::supervisor::{Accepted, App, Configure, Deploy, Ticket};
 
@@ -16,9 +15,11 @@ use crate::app::supervisor::{Accepted, App, Configure, Deploy, Ticket};
 pub struct Replace(pub AppConfig);
 
 /// Changes an app's document and does the least work for it.
-#[derive(Message, Clone, Debug)]
+#[derive(Message, Debug)]
 #[rtype(result = "Result<Accepted, AppsError>")]
 pub struct Patch {
+    /// Held since before `base` was looked at.
+    pub turn: Turn,
     /// The document that was changed: when it is another by now, the answer is [`AppsError::Stale`].
     pub base: Value,
     /// The changed one.
@@ -29,54 +30,49 @@ pub struct Patch {
 struct Written {
     app: Addr<App>,
     config: Arc<AppConfig>,
-    _turn: OwnedMutexGuard<()>,
+    _turn: Turn,
 }
 
 impl Apps {
-    /// Writes `config` when it is its turn and, where `base` is given, the document is still that.
+    /// Writes `config`, unless the document is another than `base`, where that is given.
     fn take_document(
         &mut self,
+        turn: Turn,
         config: AppConfig,
-        base: Option<Value>,
+        base: Option<&Value>,
     ) -> ResponseActFuture<Self, Result<Written, AppsError>> {
-        let name = config.name.clone();
-        let Some(entry) = self.apps.get(&name) else {
-            return Box::pin(fut::err(AppsError::NoSuchApp(name.to_string())));
+        let app = match self.may_take(&turn, &config, base) {
+            Ok(app) => app,
+            Err(error) => return Box::pin(fut::err(error)),
         };
-        let turn = Arc::clone(&entry.turn).lock_owned();
-        Box::pin(turn.into_actor(self).then(move |turn, apps, _| {
-            let app = match apps.may_take(&config, base.as_ref()) {
-                Ok(app) => app,
-                Err(error) => {
-                    let refused: ResponseActFuture<Self, _> = Box::pin(fut::err(error));
-                    return refused;
-                }
-            };
-            let config = Arc::new(config);
-            let written = apps.write(&config).into_actor(apps);
-            Box::pin(written.map(move |written, apps, _| {
-                apps.writes.end();
-                written?;
-                if let Some(entry) = apps.apps.get_mut(&name) {
-                    entry.spec.config = Arc::clone(&config);
-                    entry.spec.warnings.clear();
-                }
-                Ok(Written {
-                    app,
-                    config,
-                    _turn: turn,
-                })
-            }))
+        let config = Arc::new(config);
+        let written = self.write(&config).into_actor(self);
+        Box::pin(written.map(move |written, apps, _| {
+            apps.writes.end();
+            written?;
+            if let Some(entry) = apps.apps.get_mut(&turn.name) {
+                entry.spec.config = Arc::clone(&config);
+                entry.spec.warnings.clear();
+            }
+            Ok(Written {
+                app,
+                config,
+                _turn: turn,
+            })
         }))
     }
 
-    fn may_take(&self, config: &AppConfig, base: Option<&Value>) -> Result<Addr<App>, AppsError> {
-        let (name, app) = self.find(config.name.as_str())?;
+    fn may_take(
+        &self,
+        turn: &Turn,
+        config: &AppConfig,
+        base: Option<&Value>,
+    ) -> Result<Addr<App>, AppsError> {
+        self.is_held(turn)?;
+        let (name, app) = self.find(turn.name.as_str())?;
         self.check_port(config)?;
         match self.apps.get(&name) {
-            Some(entry) if entry.removal.is_some() => {
-                Err(AppsError::Conflict(format!("\"{name}\" is being removed")))
-            }
+            // Its file was edited meanwhile.
             Some(entry) if base.is_some_and(|base| *base != entry.spec.config.document) => {
                 Err(AppsError::Stale(name))
             }
@@ -101,7 +97,11 @@ impl Handler<Replace> for Apps {
     type Result = ResponseActFuture<Self, Result<Ticket, AppsError>>;
 
     fn handle(&mut self, Replace(config): Replace, _: &mut Self::Context) -> Self::Result {
-        let written = self.take_document(config, None);
+        let turn = self.turn(config.name.clone());
+        let written = turn.then(move |turn, apps, _| match turn {
+            Ok(turn) => apps.take_document(turn, config, None),
+            Err(error) => Box::pin(fut::err(error)),
+        });
         Box::pin(written.then(|written, apps, _| {
             let deployed = async move {
                 let Written { app, config, _turn } = written?;
@@ -115,8 +115,9 @@ impl Handler<Replace> for Apps {
 impl Handler<Patch> for Apps {
     type Result = ResponseActFuture<Self, Result<Accepted, AppsError>>;
 
-    fn handle(&mut self, Patch { base, config }: Patch, _: &mut Self::Context) -> Self::Result {
-        let written = self.take_document(config, Some(base));
+    fn handle(&mut self, patch: Patch, _: &mut Self::Context) -> Self::Result {
+        let Patch { turn, base, config } = patch;
+        let written = self.take_document(turn, config, Some(&base));
         Box::pin(written.then(|written, apps, _| {
             let configured = async move {
                 let Written { app, config, _turn } = written?;

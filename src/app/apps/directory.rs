@@ -73,12 +73,15 @@ impl Apps {
         self.watch.is_told.store(false, Ordering::SeqCst);
         let before = self.writes;
         let (directory, rules) = (self.host.settings.config_dir.clone(), self.host.rules());
-        let read = actix_rt::task::spawn_blocking(move || config_dir::look(&directory, &rules));
+        let read = actix_rt::task::spawn_blocking(move || {
+            let documents = config_dir::look(&directory, &rules)?;
+            std::io::Result::Ok((documents, config_dir::removals(&directory)?))
+        });
         ctx.spawn(
             read.into_actor(self)
                 .map(move |read, apps, ctx| match read {
                     Ok(Ok(_)) if !apps.writes.none_since(before) => apps.scan_after(SETTLE, ctx),
-                    Ok(Ok(documents)) => apps.apply(documents, ctx),
+                    Ok(Ok((documents, removals))) => apps.apply(documents, &removals, ctx),
                     Ok(Err(e)) => apps.note_problems(vec![format!(
                         "{} cannot be read, everything stays as it is: {e}",
                         apps.host.settings.config_dir.display()
@@ -88,7 +91,12 @@ impl Apps {
         );
     }
 
-    fn apply(&mut self, documents: Vec<Document>, ctx: &mut Context<Self>) {
+    fn apply(
+        &mut self,
+        documents: Vec<Document>,
+        removals: &BTreeMap<AppName, bool>,
+        ctx: &mut Context<Self>,
+    ) {
         let names: BTreeSet<_> = documents.iter().filter_map(|d| d.name.clone()).collect();
         let mut problems = Vec::new();
         for document in documents {
@@ -104,6 +112,12 @@ impl Apps {
                 (Some(name), Err(problem)) => {
                     let warning = config_dir::last_good_is_used(&problem);
                     self.warn(&name, vec![warning]);
+                }
+                // Its turn comes when what was of that name is gone.
+                (None, Ok(config)) if self.finishing.contains(&config.name) => {}
+                (None, Ok(config)) if removals.contains_key(&config.name) => {
+                    let keep_storage = removals[&config.name];
+                    self.finish_removal(config.name, keep_storage, ctx);
                 }
                 (None, Ok(config)) => {
                     log::info!(

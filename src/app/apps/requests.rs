@@ -7,15 +7,15 @@ use std::time::Duration;
 use actix::prelude::*;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use tokio::sync::watch;
 
 use super::Apps;
 use super::configure::deploy;
+use super::turns::Turn;
 use crate::app::config::AppConfig;
 use crate::app::config_dir;
 use crate::app::name::AppName;
 use crate::app::status::{AppState, Summary};
-use crate::app::supervisor::{self, App, AppError, Summarize, Ticket};
+use crate::app::supervisor::{App, Summarize, Ticket, finish_removal};
 
 /// Why Apps refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,16 +46,6 @@ pub enum AppsError {
 #[rtype(result = "Result<Ticket, AppsError>")]
 pub struct Create(pub AppConfig);
 
-/// Stops an app and removes it.
-#[derive(Message, Clone, Debug)]
-#[rtype(result = "Result<Ticket, AppsError>")]
-pub struct Remove {
-    /// Which.
-    pub name: String,
-    /// Keep `storage/`.
-    pub keep_storage: bool,
-}
-
 /// Lists all apps by name.
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Vec<Summary>")]
@@ -66,12 +56,18 @@ pub struct List;
 #[rtype(result = "Result<Addr<App>, AppsError>")]
 pub struct Find(pub String);
 
+/// An app that was added and is to be deployed, in a turn of its own.
+struct Added {
+    app: Addr<App>,
+    config: Arc<AppConfig>,
+    turn: Option<Turn>,
+}
+
 impl Apps {
     pub(super) fn find(&self, name: &str) -> Result<(AppName, Addr<App>), AppsError> {
-        let missing = || AppsError::NoSuchApp(name.chars().take(80).collect());
-        let name = AppName::parse(name).map_err(|_| missing())?;
-        let entry = self.apps.get(&name).ok_or_else(missing)?;
-        match &entry.child {
+        let name = self.known(name)?;
+        let child = self.apps.get(&name).and_then(|e| e.child.as_ref());
+        match child {
             Some((_, child)) => Ok((name, child.addr.clone())),
             None => Err(AppsError::Conflict(format!(
                 "\"{name}\" is being restarted: try again in a moment"
@@ -109,6 +105,57 @@ impl Apps {
         Ok(())
     }
 
+    fn may_create(&self, config: &AppConfig) -> Result<(), AppsError> {
+        let name = &config.name;
+        let is_going = |entry: &super::Entry| entry.removal.is_some();
+        match self.apps.get(name) {
+            Some(entry) if !is_going(entry) => Err(AppsError::Exists(name.clone())),
+            None if self.creating.contains(name) => Err(AppsError::Exists(name.clone())),
+            None if !self.finishing.contains(name) => self.check_port(config),
+            _ => Err(AppsError::Conflict(format!(
+                "\"{name}\" is being removed: try again when it is gone"
+            ))),
+        }
+    }
+
+    /// Adds an app whose document is written.
+    fn add_created(
+        &mut self,
+        config: AppConfig,
+        ctx: &mut Context<Self>,
+    ) -> Result<Added, AppsError> {
+        let mut spec = self.spec(config, vec![]);
+        let config = Arc::clone(&spec.config);
+        spec.deploy_at_start = false;
+        self.add(spec, ctx);
+        if let Some(entry) = self.apps.get_mut(&config.name) {
+            entry.spec.deploy_at_start = true;
+        }
+        let (name, app) = self.find(config.name.as_str())?;
+        let turn = self.first_turn(&name);
+        Ok(Added { app, config, turn })
+    }
+
+    /// Writes the document of an app that is new. What a removal before it could not remove is not to be inherited.
+    fn write_new(&mut self, config: &AppConfig) -> BoxFuture<'static, Result<(), AppsError>> {
+        self.writes.begin();
+        let (directory, config) = (self.host.settings.config_dir.clone(), config.clone());
+        let dirs = self.dirs(&config.name);
+        let written = actix_rt::task::spawn_blocking(move || {
+            let name = &config.name;
+            // The directory may be gone: the write says so.
+            let removals = config_dir::removals(&directory).unwrap_or_default();
+            if let Some(keep_storage) = removals.get(name) {
+                finish_removal(&directory, name, &dirs, *keep_storage).map_err(|e| {
+                    let why = format!("what was \"{name}\" before is not all removed: {e}");
+                    io::Error::new(e.kind(), why)
+                })?;
+            }
+            config_dir::write(&directory, &config)
+        });
+        stored("written", written)
+    }
+
     /// To be followed by `self.writes.end()`.
     pub(super) fn write(
         &mut self,
@@ -122,7 +169,7 @@ impl Apps {
     }
 }
 
-fn stored(
+pub(super) fn stored(
     done: &'static str,
     job: actix_rt::task::JoinHandle<io::Result<()>>,
 ) -> BoxFuture<'static, Result<(), AppsError>> {
@@ -139,98 +186,30 @@ fn stored(
     result.boxed()
 }
 
-impl From<AppError> for AppsError {
-    fn from(error: AppError) -> Self {
-        Self::Conflict(error.to_string())
-    }
-}
-
 impl Handler<Create> for Apps {
     type Result = ResponseActFuture<Self, Result<Ticket, AppsError>>;
 
     fn handle(&mut self, Create(config): Create, _: &mut Self::Context) -> Self::Result {
-        let name = config.name.clone();
-        let refused = match self.apps.get(&name) {
-            Some(entry) if entry.removal.is_some() => Err(AppsError::Conflict(format!(
-                "\"{name}\" is being removed: try again when it is gone"
-            ))),
-            Some(_) => Err(AppsError::Exists(name)),
-            None if self.creating.contains(&name) => Err(AppsError::Exists(name)),
-            None => self.check_port(&config),
-        };
-        if let Err(error) = refused {
+        if let Err(error) = self.may_create(&config) {
             return Box::pin(fut::err(error));
         }
         self.creating.insert(config.name.clone());
-        let written = self.write(&config);
-        let added = written.into_actor(self).map(move |written, apps, ctx| {
+        let written = self.write_new(&config).into_actor(self);
+        let added = written.map(move |written, apps, ctx| {
             apps.writes.end();
             apps.creating.remove(&config.name);
             written?;
-            let mut spec = apps.spec(config, vec![]);
-            let config = Arc::clone(&spec.config);
-            spec.deploy_at_start = false;
-            apps.add(spec, ctx);
-            if let Some(entry) = apps.apps.get_mut(&config.name) {
-                entry.spec.deploy_at_start = true;
-            }
-            let (_, app) = apps.find(config.name.as_str())?;
-            Ok((app, config))
+            apps.add_created(config, ctx)
         });
-        Box::pin(added.then(
-            |added: Result<(Addr<App>, Arc<AppConfig>), AppsError>, apps, _| {
-                let deployed = async move {
-                    let (app, config) = added?;
-                    deploy(app, config).await
-                };
-                deployed.into_actor(apps)
-            },
-        ))
-    }
-}
-
-impl Handler<Remove> for Apps {
-    type Result = ResponseActFuture<Self, Result<Ticket, AppsError>>;
-
-    fn handle(
-        &mut self,
-        Remove { name, keep_storage }: Remove,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        let (name, app) = match self.find(&name) {
-            Ok(found) => found,
-            Err(error) => return Box::pin(fut::err(error)),
-        };
-        self.writes.begin();
-        let (directory, gone) = (self.host.settings.config_dir.clone(), name.clone());
-        let removed = actix_rt::task::spawn_blocking(move || config_dir::remove(&directory, &gone));
-        let asked = async move {
-            stored("removed", removed).await?;
-            match app.send(supervisor::Remove { keep_storage }).await {
-                Ok(asked) => Ok(asked?),
-                Err(_) => Err(AppsError::Conflict(
-                    "it is being restarted: try again in a moment".to_owned(),
-                )),
-            }
-        };
-        Box::pin(asked.into_actor(self).map(move |asked, apps, _| {
-            apps.writes.end();
-            let ticket: Ticket = asked?;
-            let (waiting, outcome) = watch::channel(None);
-            if let Some(entry) = apps.apps.get_mut(&name) {
-                entry.removal = Some(super::Removal {
-                    waiting,
-                    ticket,
-                    keep_storage,
-                });
-            } else {
-                // It is gone already: so quick was nothing to stop.
-                waiting.send_replace(ticket.outcome.borrow().clone());
-            }
-            Ok(Ticket {
-                deployment: None,
-                outcome,
-            })
+        Box::pin(added.then(|added: Result<_, AppsError>, apps, _| {
+            let deployed = async move {
+                let Added { app, config, turn } = added?;
+                let deployed = deploy(app, config).await;
+                // Only now may it be removed.
+                drop(turn);
+                deployed
+            };
+            deployed.into_actor(apps)
         }))
     }
 }

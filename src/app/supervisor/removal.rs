@@ -1,13 +1,17 @@
 //! The end of an app: everything stopped, everything removed.
 
+use std::path::Path;
+
 use actix::prelude::*;
 
 use super::App;
+use crate::app::config_dir;
 use crate::app::directories::AppDirs;
+use crate::app::name::AppName;
 use crate::app::operations::{Operation, Outcome};
 use crate::install::record::{Failure, Step};
 use crate::install::tree;
-use crate::supervision::Exit;
+use crate::supervision::{Exit, failpoint};
 
 /// A removal that was asked for.
 #[derive(Debug)]
@@ -18,28 +22,39 @@ pub(super) struct Removal {
     pub(super) operation: Option<Operation>,
 }
 
-/// Removes an app's files. Blocks.
+/// Removes an app's files, then what says in `config_dir` that they are to be removed. Blocks.
 ///
 /// # Errors
 /// What could not be removed, and why.
-pub fn remove_files(dirs: &AppDirs, keep_storage: bool) -> std::io::Result<()> {
+pub fn finish_removal(
+    config_dir: &Path,
+    name: &AppName,
+    dirs: &AppDirs,
+    keep_storage: bool,
+) -> std::io::Result<()> {
+    remove_files(dirs, keep_storage)?;
+    failpoint::reach("before a removal is over");
+    config_dir::removal_is_over(config_dir, name)
+}
+
+fn remove_files(dirs: &AppDirs, keep_storage: bool) -> std::io::Result<()> {
     remove(dirs.runtime())?;
     let (storage, state) = (dirs.storage(), dirs.state());
     for entry in std::fs::read_dir(dirs.root()).into_iter().flatten() {
         let path = entry?.path();
         let stays = path == state || keep_storage && path == storage;
         if !stays {
+            failpoint::reach_file("before removing", &path);
             remove(&path)?;
         }
     }
-    // Last: it says that, and how, this is to be finished by the next server.
     match keep_storage {
         true => remove(&state),
         false => remove(dirs.root()),
     }
 }
 
-fn remove(path: &std::path::Path) -> std::io::Result<()> {
+fn remove(path: &Path) -> std::io::Result<()> {
     let named =
         |e: std::io::Error| std::io::Error::new(e.kind(), format!("{}: {e}", path.display()));
     match std::fs::symlink_metadata(path) {
@@ -56,14 +71,16 @@ impl App {
         let Some(removal) = self.removal.take() else {
             return;
         };
-        let dirs = self.spec.dirs.clone();
+        let (dirs, name) = (self.spec.dirs.clone(), self.spec.config.name.clone());
+        let config_dir = self.spec.host.settings.config_dir.clone();
         self.spec.host.app_logs.forget(self.name());
         let (written, withdrawn) = (self.journal.flushed(), self.publisher.settled());
         let work = async move {
             written.await;
             withdrawn.await;
             let keep_storage = removal.keep_storage;
-            actix_rt::task::spawn_blocking(move || remove_files(&dirs, keep_storage)).await
+            let finish = move || finish_removal(&config_dir, &name, &dirs, keep_storage);
+            actix_rt::task::spawn_blocking(finish).await
         };
         ctx.spawn(work.into_actor(self).map(move |removed, app, ctx| {
             let problem = match removed {

@@ -76,6 +76,11 @@ impl App {
         let (op, ticket) = self
             .operations
             .open(Arc::clone(&self.spec.config), deployment);
+        if let (Kind::Activate { .. }, Some(_), Some(operation)) =
+            (kind, deployment, self.operations.get(op))
+        {
+            operation.rolls_back = true;
+        }
         self.feed(Event::Request(op, kind), ctx);
         ticket
     }

@@ -1,0 +1,172 @@
+//! Removals: written down first, then carried out by the App; what a server that was killed left of them is finished by
+//! the next one.
+
+use std::io;
+
+use actix::prelude::*;
+use futures::future::join_all;
+use tokio::sync::watch;
+
+use super::requests::stored;
+use super::{Apps, AppsError, Removal, Rescan};
+use crate::app::config::StopPolicy;
+use crate::app::config_dir;
+use crate::app::directories::AppDirs;
+use crate::app::name::AppName;
+use crate::app::supervisor::{self, App, AppError, Ticket, finish_removal};
+use crate::process::identity;
+use crate::process::users::Users;
+
+/// Stops an app and removes it.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "Result<Ticket, AppsError>")]
+pub struct Remove {
+    /// Which.
+    pub name: String,
+    /// Keep `storage/`.
+    pub keep_storage: bool,
+}
+
+impl Apps {
+    /// Nobody else changes the app from now on: writes down that it is to be removed, then tells it.
+    fn begin_removal(
+        &mut self,
+        name: AppName,
+        keep_storage: bool,
+    ) -> ResponseActFuture<Self, Result<Ticket, AppsError>> {
+        let (waiting, outcome) = watch::channel(None);
+        if let Some(entry) = self.apps.get_mut(&name) {
+            entry.removal = Some(Removal {
+                waiting,
+                ticket: None,
+                keep_storage,
+                is_written: false,
+            });
+        }
+        self.writes.begin();
+        let (directory, gone) = (self.host.settings.config_dir.clone(), name.clone());
+        let written = actix_rt::task::spawn_blocking(move || {
+            config_dir::write_removal(&directory, &gone, keep_storage)
+        });
+        let ticket = Ticket {
+            deployment: None,
+            outcome,
+        };
+        let written = stored("removed", written).into_actor(self);
+        Box::pin(written.then(move |written, apps, _| {
+            apps.writes.end();
+            let app = apps.removal_is_written(&name, written.is_ok());
+            let told = async move {
+                written?;
+                let Some(app) = app else { return Ok(None) };
+                // One that is gone is followed by a fresh one, which is told by `start_child`.
+                let asked = app.send(supervisor::Remove { keep_storage }).await;
+                Ok(asked.ok().and_then(Result::ok))
+            };
+            told.into_actor(apps)
+                .map(move |told: Result<_, AppsError>, apps, _| {
+                    let of_app: Option<Ticket> = told?;
+                    let entry = apps.apps.get_mut(&name);
+                    if let Some(removal) = entry.and_then(|entry| entry.removal.as_mut()) {
+                        removal.ticket = of_app;
+                    }
+                    Ok(ticket)
+                })
+        }))
+    }
+
+    /// Answers whom to tell of it. One that could not be written down is none.
+    fn removal_is_written(&mut self, name: &AppName, is_written: bool) -> Option<Addr<App>> {
+        let entry = self.apps.get_mut(name)?;
+        match &mut entry.removal {
+            Some(removal) if is_written => removal.is_written = true,
+            _ => {
+                entry.removal = None;
+                return None;
+            }
+        }
+        entry.child.as_ref().map(|(_, child)| child.addr.clone())
+    }
+
+    /// Finishes a removal that a server before this one began. A document that has come meanwhile counts afterwards.
+    pub(super) fn finish_removal(
+        &mut self,
+        name: AppName,
+        keep_storage: bool,
+        ctx: &mut Context<Self>,
+    ) {
+        if !self.finishing.insert(name.clone()) {
+            return;
+        }
+        log::info!("{name}: its removal goes on");
+        let (dirs, directory) = (self.dirs(&name), self.host.settings.config_dir.clone());
+        let gone = name.clone();
+        let finished = async move {
+            end_processes(&dirs).await;
+            let finish = move || finish_removal(&directory, &gone, &dirs, keep_storage);
+            actix_rt::task::spawn_blocking(finish)
+                .await
+                .unwrap_or_else(|e| Err(io::Error::other(e)))
+        };
+        ctx.spawn(finished.into_actor(self).map(move |finished, apps, ctx| {
+            apps.finishing.remove(&name);
+            match finished {
+                Ok(()) => ctx.notify(Rescan),
+                // Not at once again: it would fail for the same reason. The next start, or document, tries it.
+                Err(e) => log::error!("{name}: its removal could not be finished: {e}"),
+            }
+        }));
+    }
+
+    /// Ends the processes of an app that has no document; its files stay.
+    pub(super) fn end_stray(&self, name: &AppName, ctx: &mut Context<Self>) {
+        let dirs = self.dirs(name);
+        log::warn!(
+            "{name} has no document any more: it is stopped, {} is kept",
+            dirs.root().display()
+        );
+        let ended = async move { end_processes(&dirs).await };
+        ctx.spawn(ended.into_actor(self));
+    }
+}
+
+async fn end_processes(dirs: &AppDirs) {
+    let of = dirs.clone();
+    let look = move || identity::survivors(of.runtime(), &Users::of_app(&of));
+    let alive = actix_rt::task::spawn_blocking(look).await;
+    let alive = alive.unwrap_or_default().into_iter();
+    // Whatever its document said, that is gone.
+    join_all(alive.map(|survivor| identity::end(survivor, StopPolicy::default()))).await;
+}
+
+impl Handler<Remove> for Apps {
+    type Result = ResponseActFuture<Self, Result<Ticket, AppsError>>;
+
+    fn handle(
+        &mut self,
+        Remove { name, keep_storage }: Remove,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let turn = match self.known(&name) {
+            Ok(name) => self.turn(name),
+            Err(error) => return Box::pin(fut::err(error)),
+        };
+        Box::pin(turn.then(move |turn, apps, _| {
+            let begun = match &turn {
+                Ok(turn) => apps.begin_removal(turn.name.clone(), keep_storage),
+                Err(error) => Box::pin(fut::err(error.clone())),
+            };
+            // Nobody else's turn comes before the app knows.
+            begun.map(move |begun, _, _| {
+                drop(turn);
+                begun
+            })
+        }))
+    }
+}
+
+impl From<AppError> for AppsError {
+    fn from(error: AppError) -> Self {
+        Self::Conflict(error.to_string())
+    }
+}
