@@ -199,3 +199,31 @@ fn a_sighup_reads_again_what_the_watch_does_not_see() {
     server.ready_pid("echo", "web.2");
     assert!(server.log().contains("SIGHUP"));
 }
+
+#[test]
+fn a_directory_that_is_made_anew_is_watched_again_and_its_applications_stay_meanwhile() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    let pid = server.ready_pid("echo", "web.1");
+    let directory = server.config_directory();
+    let echo = std::fs::read(directory.join("echo.json")).unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    eventually("it is told", SOON, || {
+        let told = server.log().contains("everything stays as it is");
+        told.then_some(())
+    });
+    std::fs::create_dir(&directory).unwrap();
+    eventually("it is told again", SOON, || {
+        server.log().contains("was made anew").then_some(())
+    });
+    std::fs::write(directory.join("echo.json"), echo).unwrap();
+    let second = document("second", &repo).to_string();
+    std::fs::write(directory.join("second.json"), second).unwrap();
+    server.ready_pid("second", "web.1");
+    assert_eq!(server.ready_pid("echo", "web.1"), pid);
+    // It is as before: what goes from now on goes soon.
+    std::fs::remove_file(directory.join("second.json")).unwrap();
+    eventually("the second is removed", SOON, || {
+        (server.get("/applications/second").status == 404).then_some(())
+    });
+}

@@ -2,6 +2,9 @@
 //! does. What we wrote ourselves is what we know already, and so causes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,6 +23,17 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// How long a file must be missing before its app is removed: some editors move the old file away first.
 const MISSING: Duration = Duration::from_secs(2);
 
+/// As [`MISSING`], in a directory that was made anew: who does that fills it file by file.
+const MISSING_ANEW: Duration = Duration::from_secs(60);
+
+/// Which directory it is, by device and inode.
+type Identity = (u64, u64);
+
+fn identity(directory: &Path) -> io::Result<Identity> {
+    let found = std::fs::metadata(directory)?;
+    Ok((found.dev(), found.ino()))
+}
+
 /// Reads the config directory again, soon.
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "()")]
@@ -34,6 +48,10 @@ pub(super) struct Watch {
     is_armed: bool,
     /// Problems that were logged already.
     problems: BTreeSet<String>,
+    /// The directory that is watched: another one may get its name.
+    watched: Option<Identity>,
+    /// Whether it was made anew, and not all documents are in it yet.
+    is_anew: bool,
     /// Apps without a file, since when.
     missing: BTreeMap<AppName, Instant>,
 }
@@ -41,20 +59,31 @@ pub(super) struct Watch {
 impl Apps {
     pub(super) fn watch_directory(&mut self, ctx: &mut Context<Self>) {
         let (apps, is_told) = (ctx.address(), Arc::clone(&self.watch.is_told));
+        let directory = self.host.settings.config_dir.clone();
+        let own = directory.clone();
         let tell = move |event: notify::Result<notify::Event>| {
-            // Reading a file, as we do, is no change of it.
-            let is_change = event.as_ref().map_or(true, |event| !event.kind.is_access());
+            // Reading a file, as we do, is no change of it; what else is in the parent is none of ours.
+            let is_own = |path: &PathBuf| *path == own || path.parent() == Some(&own);
+            let is_change = event.as_ref().map_or(true, |event| {
+                !event.kind.is_access() && event.paths.iter().any(is_own)
+            });
             if is_change && !is_told.swap(true, Ordering::SeqCst) {
                 apps.do_send(Rescan);
             }
         };
-        let directory = &self.host.settings.config_dir;
         let watcher = notify::recommended_watcher(tell).and_then(|mut watcher| {
-            watcher.watch(directory, RecursiveMode::NonRecursive)?;
+            watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+            // It tells when the directory is made anew.
+            if let Some(parent) = directory.parent() {
+                watcher.watch(parent, RecursiveMode::NonRecursive)?;
+            }
             Ok(watcher)
         });
         match watcher {
-            Ok(watcher) => self.watch.watcher = Some(watcher),
+            Ok(watcher) => {
+                self.watch.watched = identity(&directory).ok();
+                self.watch.watcher = Some(watcher);
+            }
             Err(e) => log::error!(
                 "{} cannot be watched, changes in it count after a SIGHUP: {e}",
                 directory.display()
@@ -74,21 +103,53 @@ impl Apps {
         let before = self.writes;
         let (directory, rules) = (self.host.settings.config_dir.clone(), self.host.rules());
         let read = actix_rt::task::spawn_blocking(move || {
+            let identity = identity(&directory)?;
             let documents = config_dir::look(&directory, &rules)?;
-            std::io::Result::Ok((documents, config_dir::removals(&directory)?))
+            io::Result::Ok((identity, documents, config_dir::removals(&directory)?))
         });
         ctx.spawn(
             read.into_actor(self)
                 .map(move |read, apps, ctx| match read {
                     Ok(Ok(_)) if !apps.writes.none_since(before) => apps.scan_after(SETTLE, ctx),
-                    Ok(Ok((documents, removals))) => apps.apply(documents, &removals, ctx),
-                    Ok(Err(e)) => apps.note_problems(vec![format!(
-                        "{} cannot be read, everything stays as it is: {e}",
-                        apps.host.settings.config_dir.display()
-                    )]),
+                    Ok(Ok((identity, ..))) if apps.watch.watched != Some(identity) => {
+                        apps.watch_anew(identity, ctx);
+                    }
+                    Ok(Ok((_, documents, removals))) => apps.apply(documents, &removals, ctx),
+                    Ok(Err(e)) => apps.is_unreadable(&e, ctx),
                     Err(e) => log::error!("the config directory could not be read: {e}"),
                 }),
         );
+    }
+
+    /// Another directory has the name by now: watches that one, and looks at it again, as something may have come before.
+    fn watch_anew(&mut self, identity: Identity, ctx: &mut Context<Self>) {
+        let directory = self.host.settings.config_dir.clone();
+        log::warn!(
+            "{} was made anew: what is in it counts, and an application whose document does not come back within {MISSING_ANEW:?} is removed, but for its storage",
+            directory.display()
+        );
+        self.watch.watched = Some(identity);
+        self.watch.is_anew = true;
+        if let Some(watcher) = &mut self.watch.watcher {
+            // The old one is gone, and its watch may be.
+            let _ = watcher.unwatch(&directory);
+            if let Err(e) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                log::error!("{} cannot be watched any more: {e}", directory.display());
+                self.watch.watched = None;
+            }
+        }
+        self.scan_after(SETTLE, ctx);
+    }
+
+    fn is_unreadable(&mut self, error: &io::Error, ctx: &mut Context<Self>) {
+        self.note_problems(vec![format!(
+            "{} cannot be read, everything stays as it is: {error}",
+            self.host.settings.config_dir.display()
+        )]);
+        // Its parent may be gone, too, and nobody tells when both are back.
+        if error.kind() == io::ErrorKind::NotFound {
+            self.scan_after(MISSING, ctx);
+        }
     }
 
     fn apply(
@@ -191,8 +252,13 @@ impl Apps {
         let missing = self.apps.iter().filter(is_missing);
         let since = |name: &AppName| self.watch.missing.get(name).copied().unwrap_or(now);
         let missing: BTreeMap<_, _> = missing.map(|(n, _)| (n.clone(), since(n))).collect();
+        self.watch.is_anew &= !missing.is_empty();
+        let limit = match self.watch.is_anew {
+            true => MISSING_ANEW,
+            false => MISSING,
+        };
         for (name, since) in &missing {
-            if now.duration_since(*since) >= MISSING {
+            if now.duration_since(*since) >= limit {
                 log::info!(
                     "{name}: its document was removed; so is the application, but for its storage"
                 );
