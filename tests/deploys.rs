@@ -47,18 +47,6 @@ fn a_repository_without_a_procfile_is_told_to_add_one() {
 }
 
 #[test]
-fn a_procfile_that_names_a_type_twice_is_refused_with_both_lines() {
-    let server = Server::start();
-    let repo = Repo::new(&[("Procfile", "web: ./a\nworker: ./b\nweb: ./c\n")]);
-    let failure = failure_of(&server, &document("twice", &repo));
-    let reason = failure["reason"].as_str().unwrap();
-    assert!(
-        reason.contains("\"web\" twice") && reason.contains("1 and 3"),
-        "{reason}"
-    );
-}
-
-#[test]
 fn a_failed_install_command_gives_step_exit_code_last_lines_and_a_hint() {
     let (server, repo) = (Server::start(), web_repo("1"));
     let install =

@@ -37,6 +37,7 @@ mod stops;
 
 mod supervision;
 mod tickets;
+mod told;
 mod tunnels;
 mod unix_sockets;
 mod verbs;

@@ -261,3 +261,54 @@ fn the_reader_that_is_one_too_many_is_told_so() {
         (answer.status == 200).then_some(())
     });
 }
+
+/// The texts and ids of server-sent events.
+fn events(text: &str) -> Vec<(String, String)> {
+    let event = Regex::new(r#"(?m)^id: (.*)\ndata: .*"text":"([^"]*)""#).unwrap();
+    let found = event.captures_iter(text);
+    found.map(|e| (e[1].to_owned(), e[2].to_owned())).collect()
+}
+
+#[test]
+fn without_a_name_what_was_printed_comes_in_its_order_whatever_the_stream() {
+    let server = server_with_echo(1);
+    for number in 0..6 {
+        let to = if number % 2 == 0 { "stdout" } else { "stderr" };
+        print(&server, "web.1", to, &format!("line{number}"));
+    }
+    let merged = |query: &str| {
+        let target = format!("/applications/echo/logs?{query}");
+        server.get(&target).expect(200).text()
+    };
+    let order = |text: &str| -> Vec<String> {
+        let line = Regex::new(r"line\d").unwrap();
+        line.find_iter(text)
+            .map(|m| m.as_str().to_owned())
+            .collect()
+    };
+    let expected: Vec<_> = (0..6).map(|n| format!("line{n}")).collect();
+    assert_eq!(order(&merged("grep=line")), expected);
+    assert_eq!(order(&merged("grep=line&tail=3")), expected[3..]);
+    assert_eq!(order(&merged("grep=line3&since=2h")), expected[3..4]);
+    assert_eq!(
+        order(&merged("stream=stderr&grep=line")),
+        ["line1", "line3", "line5"]
+    );
+    let target = "/applications/echo/logs?grep=line&tail=all&follow=false";
+    let sent = events(&log_as(&server, target, "text/event-stream").text());
+    let texts: Vec<_> = sent.iter().map(|(_, text)| text.clone()).collect();
+    assert_eq!(texts, expected);
+    // Each is gone on with after it: nothing is missing, nothing comes twice.
+    for (index, (id, _)) in sent.iter().enumerate() {
+        let request = server
+            .request("GET", target)
+            .header("Accept", "text/event-stream")
+            .header("Last-Event-ID", id);
+        let rest = events(&request.send(&server.public()).expect(200).text());
+        assert_eq!(rest, sent[index + 1..], "after {id}");
+    }
+    for (wrong, status) in [("stream=none", 422), ("since=soon", 422), ("grep=", 422)] {
+        let target = format!("/applications/echo/logs?{wrong}");
+        server.get(&target).expect(status);
+    }
+}

@@ -64,6 +64,9 @@ fn guarded() -> impl HttpServiceFactory {
             resource("/applications/{name}/releases", "GET, HEAD").route(get().to(releases::list)),
         )
         .service(
+            resource("/applications/{name}/logs", "GET, HEAD").route(get().to(logs::read_merged)),
+        )
+        .service(
             resource("/applications/{name}/logs/{log}", "GET, HEAD").route(get().to(logs::read)),
         )
         .service(resource("/routes", "GET, HEAD").route(get().to(routes::show)))
@@ -157,13 +160,7 @@ mod tests {
 
     #[actix_web::test]
     async fn an_unknown_path_is_404_and_a_wrong_method_405_with_allow() {
-        for path in [
-            "/",
-            "/none",
-            "/applications/",
-            "/applications/a/none",
-            "/applications/a/logs",
-        ] {
+        for path in ["/", "/none", "/applications/", "/applications/a/none"] {
             let (status, _, body) = call(authorized(Method::GET, path)).await;
             assert_eq!(
                 (status, &body["status"]),

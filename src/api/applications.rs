@@ -1,13 +1,16 @@
 //! `/applications` and `/applications/A`: list, add, show, replace, patch, remove.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value;
 
+use super::auth::Access;
 use super::body;
+use super::orphans;
 use super::outcome;
 use super::problem::Problem;
 use super::query::Query;
@@ -17,16 +20,68 @@ use crate::app::apps::{AppsError, Create, List, Patch, Remove, Replace, TakeTurn
 use crate::app::config::{AppConfig, FieldError};
 use crate::app::merge_patch::merge_patch;
 use crate::app::name::AppName;
+use crate::app::status::Reach;
 use crate::app::supervisor::Accepted;
+use crate::process::usage;
 
 /// How often a patch is applied anew because somebody edited the file of the document at the same time.
 const PATCH_ATTEMPTS: u32 = 50;
 /// An edited document reaches its app soon.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
-/// `GET /applications`.
-pub(super) async fn list(state: Data<ApiState>) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(state.ask_apps(List).await?))
+/// `GET /applications`, `?orphans=true` for what is left of those that are none any more.
+pub(super) async fn list(
+    request: HttpRequest,
+    state: Data<ApiState>,
+) -> Result<HttpResponse, Problem> {
+    if Query::read(&request, &["orphans"])?.flag("orphans")? == Some(true) {
+        return orphans::list(&state).await;
+    }
+    let mut apps = state.ask_apps(List).await?;
+    let pids: Vec<u32> = apps.iter().flat_map(|app| app.pids.clone()).collect();
+    let used = match pids.is_empty() {
+        true => HashMap::new(),
+        false => web::block(move || usage::of_sessions(&pids))
+            .await
+            .unwrap_or_default(),
+    };
+    let called = called(&request);
+    for app in &mut apps {
+        let own = app.pids.iter().filter_map(|pid| used.get(pid));
+        app.memory_bytes = own.map(|usage| usage.memory_bytes).sum();
+        app.url = url(&app.name, &app.reach, called.as_deref());
+    }
+    Ok(HttpResponse::Ok().json(apps))
+}
+
+/// The host, and perhaps port, by which the server was called; `None` on its socket.
+fn called(request: &HttpRequest) -> Option<String> {
+    let is_tcp = matches!(request.conn_data::<Access>(), Some(Access::Tcp));
+    let host = request.headers().get(header::HOST).filter(|_| is_tcp)?;
+    host.to_str().ok().map(str::to_owned)
+}
+
+/// A URL that leads to an app.
+fn url(name: &str, reach: &Reach, called: Option<&str>) -> Option<String> {
+    let with_port = |host: &str, port: Option<u16>| match port {
+        None | Some(80) => host.to_owned(),
+        Some(port) => format!("{host}:{port}"),
+    };
+    let listener = |host: &str| with_port(host, reach.listener);
+    let here = || called.map_or_else(|| listener("localhost"), str::to_owned);
+    if let Some(host) = &reach.host {
+        return Some(format!("http://{}/", listener(host)));
+    }
+    if reach.path {
+        return Some(format!("http://{}/{name}/", here()));
+    }
+    let port = reach.port?;
+    let here = here();
+    let host = match here.rsplit_once(':') {
+        Some((host, digits)) if digits.parse::<u16>().is_ok() => host,
+        _ => &here,
+    };
+    Some(format!("http://{}/", with_port(host, Some(port))))
 }
 
 /// `POST /applications`.
@@ -36,7 +91,7 @@ pub(super) async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let document = body::required_document(&request, payload).await?;
-    let config = checked(document, &state).await?;
+    let config = checked(document, None, &state).await?;
     let name = config.name.clone();
     let ticket = state.ask_apps(Create(config)).await??;
     outcome::answer(&request, &state, name.as_str(), ticket, StatusCode::CREATED).await
@@ -59,7 +114,7 @@ pub(super) async fn replace(
 ) -> Result<HttpResponse, Problem> {
     let name = app_name(&name)?;
     let document = named(body::required_document(&request, payload).await?, &name)?;
-    let config = checked(document, &state).await?;
+    let config = checked(document, None, &state).await?;
     let ticket = state.ask_apps(Replace(config)).await??;
     outcome::answer(&request, &state, name.as_str(), ticket, StatusCode::OK).await
 }
@@ -85,7 +140,7 @@ pub(super) async fn patch(
         if document == base {
             return Ok(outcome::unchanged(&state, name.as_str()).await);
         }
-        let config = checked(document, &state).await?;
+        let config = checked(document, Some(&base), &state).await?;
         match state.ask_apps(Patch { turn, base, config }).await? {
             Ok(Accepted::Already) => return Ok(outcome::already(&state, name.as_str()).await),
             Ok(Accepted::Underway(ticket)) => {
@@ -99,17 +154,21 @@ pub(super) async fn patch(
     Err(AppsError::Stale(name).into())
 }
 
-/// `DELETE /applications/A`, `?keep=storage`.
+/// `DELETE /applications/A`, `?keep=storage`; `?orphan=true` for what is left of one that is none any more.
 pub(super) async fn remove(
     request: HttpRequest,
     state: Data<ApiState>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let keep = Query::read(&request, &["keep"])?.parse("keep", |what| match what {
+    let query = Query::read(&request, &["keep", "orphan"])?;
+    let keep = query.parse("keep", |what| match what {
         "storage" => Ok(true),
         _ => Err("must be \"storage\", or absent to remove everything"),
     })?;
     let name = app_name(&name)?;
+    if query.flag("orphan")? == Some(true) {
+        return orphans::remove(&state, &name).await;
+    }
     let message = Remove {
         name: name.to_string(),
         keep_storage: keep.unwrap_or(false),
@@ -138,12 +197,42 @@ fn named(mut document: Value, name: &AppName) -> Result<Value, Problem> {
 }
 
 /// The document as true: by its own rules, then by this machine's accounts.
-async fn checked(document: Value, state: &ApiState) -> Result<AppConfig, Problem> {
+async fn checked(
+    document: Value,
+    base: Option<&Value>,
+    state: &ApiState,
+) -> Result<AppConfig, Problem> {
     let config = AppConfig::from_document(document, &state.rules)?;
+    check_env(&config, base)?;
     if state.can_switch {
         check_account(&config, state).await?;
     }
     Ok(config)
+}
+
+/// Variables that would not do what they say. Those that were there before stay: the rest of the document can be changed.
+fn check_env(config: &AppConfig, base: Option<&Value>) -> Result<(), Problem> {
+    let mut errors = Vec::new();
+    for (name, value) in &config.env {
+        let before = base.and_then(|base| base["env"][name].as_str());
+        let why = if name.starts_with("PROCSERVER_") {
+            "is one of the names that the server gives processes itself: choose one that does not begin with PROCSERVER_"
+        } else if name == "PATH" && value.contains('$') {
+            "is taken as it is written, \"$\" is not expanded: write the directories out, as in \"/opt/tool/bin:/usr/local/bin:/usr/bin:/bin\", or set it in the Procfile: web: PATH=$HOME/bin:$PATH ./serve"
+        } else {
+            continue;
+        };
+        if before != Some(value) {
+            errors.push(FieldError {
+                pointer: format!("/env/{name}"),
+                detail: why.to_owned(),
+            });
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Problem::invalid(&errors)),
+    }
 }
 
 async fn check_account(config: &AppConfig, state: &ApiState) -> Result<(), Problem> {
@@ -188,6 +277,50 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::app::config::Rules;
+
+    #[test]
+    fn an_url_leads_to_the_app_by_the_name_that_the_server_was_called() {
+        let reach = |host: Option<&str>, port, path| Reach {
+            host: host.map(str::to_owned),
+            port,
+            path,
+            listener: Some(8080),
+        };
+        let url = |reach: Reach, called| url("blog", &reach, called);
+        let by_path = reach(None, None, true);
+        assert_eq!(
+            url(by_path.clone(), None).unwrap(),
+            "http://localhost:8080/blog/"
+        );
+        assert_eq!(url(by_path, Some("nas")).unwrap(), "http://nas/blog/");
+        let by_host = reach(Some("a.example"), None, true);
+        assert_eq!(url(by_host, Some("nas")).unwrap(), "http://a.example:8080/");
+        let by_port = reach(None, Some(99), false);
+        assert_eq!(url(by_port, Some("nas:8080")).unwrap(), "http://nas:99/");
+        assert_eq!(url(reach(None, None, false), None), None);
+    }
+
+    #[test]
+    fn variables_that_would_not_do_what_they_say_are_refused_where_they_are_new() {
+        let config = |env: serde_json::Value| {
+            let document = json!({"name": "a", "repo": {"url": "https://h/a.git"}, "env": env});
+            AppConfig::from_document(document, &Rules::default()).unwrap()
+        };
+        let old = json!({"env": {"PROCSERVER_X": "1"}});
+        for (env, pointer) in [
+            (json!({"PROCSERVER_X": "1"}), "/env/PROCSERVER_X"),
+            (json!({"PATH": "$HOME/bin:$PATH"}), "/env/PATH"),
+        ] {
+            let refused = check_env(&config(env), None).unwrap_err().to_string();
+            assert!(refused.contains(pointer), "{refused}");
+        }
+        assert_eq!(check_env(&config(old["env"].clone()), Some(&old)), Ok(()));
+        assert_eq!(
+            check_env(&config(json!({"PATH": "/bin", "A": "$B"})), None),
+            Ok(())
+        );
+    }
 
     #[test]
     fn a_document_gets_the_name_of_its_path() {
@@ -208,7 +341,7 @@ mod tests {
         let check = async |state: &ApiState, field: &str, value: &str| {
             let mut document = json!({"name": "a", "repo": {"url": "https://h/a.git"}});
             document[field] = value.into();
-            checked(document, state)
+            checked(document, None, state)
                 .await
                 .map(|_| ())
                 .map_err(|problem| problem.to_string())

@@ -1,6 +1,7 @@
 //! The three forms of a log: text, NDJSON, server-sent events (pure).
 
 use crate::logs::log::Chunk;
+use crate::logs::merged::Positions;
 use crate::logs::record::Record;
 
 /// A form of a log.
@@ -51,17 +52,27 @@ impl LogFormat {
         }
     }
 
-    /// What `chunk` looks like.
-    pub(super) fn render(self, chunk: &Chunk) -> Vec<u8> {
+    /// What `chunk` looks like. `positions` are those of several streams, up to which their lines were given; it is empty
+    /// where there is only one.
+    pub(super) fn render(self, chunk: &Chunk, positions: &mut Positions) -> Vec<u8> {
         let mut out = Vec::new();
         match chunk {
-            Chunk::Lines(records) => records.iter().for_each(|r| self.render_record(r, &mut out)),
+            Chunk::Lines(records) => {
+                for record in records {
+                    let mut known = positions.iter_mut();
+                    if let Some((_, id)) = known.find(|(stream, _)| *stream == record.stream) {
+                        *id = record.id;
+                    }
+                    self.render_record(record, positions, &mut out);
+                }
+            }
+            Chunk::Begins(begins) => positions.clone_from(begins),
             Chunk::Lost(count) => out.extend_from_slice(self.lost(*count).as_bytes()),
         }
         out
     }
 
-    fn render_record(self, record: &Record, out: &mut Vec<u8>) {
+    fn render_record(self, record: &Record, positions: &Positions, out: &mut Vec<u8>) {
         match self {
             Self::Text => record.to_text(out),
             Self::Ndjson => {
@@ -69,7 +80,15 @@ impl LogFormat {
                 out.push(b'\n');
             }
             Self::Events => {
-                let event = format!("id: {}\ndata: {}\n\n", record.id, record.to_json());
+                let id = match positions.as_slice() {
+                    [] => record.id.to_string(),
+                    // One for each stream, so that none repeats a line.
+                    several => {
+                        let ids: Vec<_> = several.iter().map(|(_, id)| id.to_string()).collect();
+                        ids.join("-")
+                    }
+                };
+                let event = format!("id: {id}\ndata: {}\n\n", record.to_json());
                 out.extend_from_slice(event.as_bytes());
             }
         }
@@ -153,7 +172,9 @@ mod tests {
             text: b"data: x\r evil".to_vec(),
             partial: false,
         };
-        let rendered = |format: LogFormat, chunk| String::from_utf8(format.render(&chunk)).unwrap();
+        let rendered = |format: LogFormat, chunk| {
+            String::from_utf8(format.render(&chunk, &mut Positions::new())).unwrap()
+        };
         let lines = || Chunk::Lines(vec![record.clone()]);
         let text = rendered(LogFormat::Text, lines());
         assert_eq!(text, "2026-11-22T10:15:30.123456Z web.1 | data: x\r evil\n");

@@ -1,4 +1,5 @@
-//! `GET /applications/A/logs/L`: the last lines, and with `follow` those to come.
+//! `GET /applications/A/logs/L`: the last lines, and with `follow` those to come. Without `L`: what processes print, be it
+//! on stdout or stderr, in the order in which it came.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,15 +17,19 @@ use super::problem::Problem;
 use super::query::Query as Parameters;
 use super::state::{ApiState, ask_child};
 use crate::logs::log::{Chunk, LogError, Query, Read};
+use crate::logs::merged::Positions;
 use crate::logs::record::Stream;
 
 /// Lines shown when the caller names no number and no beginning.
 const DEFAULT_TAIL: usize = 100;
 
+/// What is merged where no log is named.
+const MERGED: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
+
 /// Proxies close a connection that is silent for a minute; this also finds clients that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Reads a log.
+/// Reads one log.
 pub(super) async fn read(
     request: HttpRequest,
     state: Data<ApiState>,
@@ -32,37 +37,66 @@ pub(super) async fn read(
 ) -> Result<HttpResponse, Problem> {
     let (name, log) = path.into_inner();
     let stream = Stream::parse(&log).ok_or_else(|| no_such_log(&log))?;
+    answer(&request, &state, &name, &[stream]).await
+}
+
+/// Reads what the processes print, or the log that `stream` names.
+pub(super) async fn read_merged(
+    request: HttpRequest,
+    state: Data<ApiState>,
+    name: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    answer(&request, &state, &name, &MERGED).await
+}
+
+async fn answer(
+    request: &HttpRequest,
+    state: &ApiState,
+    name: &str,
+    streams: &[Stream],
+) -> Result<HttpResponse, Problem> {
     let accept = request
         .headers()
         .get(header::ACCEPT)
         .map(|v| v.to_str().unwrap_or_default());
     let format = LogFormat::choose(accept).ok_or_else(not_acceptable)?;
-    let query = query_of(&request, stream, format)?;
-    let view = state.inspect(&name).await?;
+    let query = query_of(request, streams, format)?;
+    let view = state.inspect(name).await?;
     let chunks = ask_child(&view.log, Read(query)).await?;
-    let chunks = chunks.map_err(|error| not_read(&name, &log, &error))?;
+    let chunks = chunks.map_err(|error| not_read(name, &error))?;
     Ok(HttpResponse::Ok()
         .content_type(format.content_type())
         .insert_header((header::VARY, "Accept"))
         .streaming(state.until_closing(body(chunks, format))))
 }
 
-fn query_of(request: &HttpRequest, stream: Stream, format: LogFormat) -> Result<Query, Problem> {
-    let known = ["tail", "process", "since", "release", "follow"];
-    let parameters = Parameters::read(request, &known)?;
-    let after = last_event_id(request);
+fn query_of(
+    request: &HttpRequest,
+    streams: &[Stream],
+    format: LogFormat,
+) -> Result<Query, Problem> {
+    let known = [
+        "tail", "process", "since", "release", "grep", "follow", "stream",
+    ];
+    // The path of a log says which one it is.
+    let known = &known[..known.len() - usize::from(streams.len() == 1)];
+    let parameters = Parameters::read(request, known)?;
+    let only = parameters.parse("stream", |name| {
+        Stream::parse(name).ok_or("must be stdout, stderr, install or access")
+    })?;
+    let streams = only.as_ref().map_or(streams, std::slice::from_ref);
+    let after = last_event_id(request, streams);
     let since = parameters.parse("since", moment)?;
     let tail = match parameters.parse("tail", tail)? {
         Some(tail) => tail,
-        None if after.is_some() || since.is_some() => None,
+        None if !after.is_empty() || since.is_some() => None,
         None => Some(DEFAULT_TAIL),
     };
     // An EventSource reconnects when its stream ends: it always means to follow.
     let follow = parameters
         .flag("follow")?
         .unwrap_or(format == LogFormat::Events);
-    Ok(Query {
-        stream,
+    let mut query = Query {
         tail,
         process: parameters.parse("process", process)?,
         release: parameters.parse("release", |text| {
@@ -71,14 +105,33 @@ fn query_of(request: &HttpRequest, stream: Stream, format: LogFormat) -> Result<
             )
         })?,
         since,
-        after,
+        grep: parameters.parse("grep", grep)?,
         follow: follow && request.method() != Method::HEAD,
-    })
+        ..Query::all(streams)
+    };
+    for (stream, id) in after {
+        query.go_on_after(stream, id);
+    }
+    Ok(query)
 }
 
-fn last_event_id(request: &HttpRequest) -> Option<u64> {
-    let value = request.headers().get("last-event-id")?;
-    value.to_str().ok()?.trim().parse().ok()
+/// The ids of `Last-Event-ID`, one for each stream.
+fn last_event_id(request: &HttpRequest, streams: &[Stream]) -> Positions {
+    let value = request.headers().get("last-event-id");
+    let value = value.and_then(|value| value.to_str().ok());
+    let ids = value.into_iter().flat_map(|value| value.trim().split('-'));
+    let ids: Vec<u64> = ids.map_while(|id| id.parse().ok()).collect();
+    match ids.len() == streams.len() {
+        true => streams.iter().copied().zip(ids).collect(),
+        false => Positions::new(),
+    }
+}
+
+fn grep(text: &str) -> Result<String, &'static str> {
+    match text.len() {
+        1..=1000 => Ok(text.to_owned()),
+        _ => Err("must be the text to look for, at most 1000 bytes"),
+    }
 }
 
 fn tail(text: &str) -> Result<Option<usize>, &'static str> {
@@ -117,7 +170,8 @@ fn body(
     chunks: Receiver<Chunk>,
     format: LogFormat,
 ) -> impl Items<Item = Result<Bytes, Infallible>> {
-    futures::stream::unfold(chunks, move |mut chunks| async move {
+    let begin = (chunks, Positions::new());
+    futures::stream::unfold(begin, move |(mut chunks, mut positions)| async move {
         loop {
             match (
                 timeout(KEEP_ALIVE, chunks.recv()).await,
@@ -125,14 +179,15 @@ fn body(
             ) {
                 (Ok(None), _) => return None,
                 (Ok(Some(chunk)), _) => {
-                    let rendered = format.render(&chunk);
+                    let rendered = format.render(&chunk, &mut positions);
                     // An empty piece would end a chunked body.
                     if !rendered.is_empty() {
-                        return Some((Ok(Bytes::from(rendered)), chunks));
+                        return Some((Ok(Bytes::from(rendered)), (chunks, positions)));
                     }
                 }
                 (Err(_elapsed), Some(nothing)) => {
-                    return Some((Ok(Bytes::from_static(nothing.as_bytes())), chunks));
+                    let nothing = Bytes::from_static(nothing.as_bytes());
+                    return Some((Ok(nothing), (chunks, positions)));
                 }
                 (Err(_elapsed), None) => {}
             }
@@ -140,11 +195,11 @@ fn body(
     })
 }
 
-fn not_read(name: &str, log: &str, error: &LogError) -> Problem {
+fn not_read(name: &str, error: &LogError) -> Problem {
     match error {
         LogError::TooManyReaders(_) => Problem::unavailable(&format!("{error}.")),
         LogError::Io { .. } => {
-            log::error!("{name}: log {log}: {error}");
+            log::error!("{name}: log: {error}");
             let detail = "The log cannot be read: the server's own log says why.";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
         }
@@ -176,7 +231,7 @@ mod tests {
 
     fn query(text: &str, format: LogFormat) -> Query {
         let request = TestRequest::with_uri(&format!("/l?{text}")).to_http_request();
-        query_of(&request, Stream::Stdout, format).unwrap()
+        query_of(&request, &[Stream::Stdout], format).unwrap()
     }
 
     #[test]
@@ -206,8 +261,14 @@ mod tests {
         let request = TestRequest::default()
             .insert_header(("Last-Event-ID", "41"))
             .to_http_request();
-        let query = query_of(&request, Stream::Stdout, LogFormat::Events).unwrap();
-        assert_eq!((query.after, query.tail), (Some(41), None));
+        let query = query_of(&request, &[Stream::Stdout], LogFormat::Events).unwrap();
+        assert_eq!((query.after(Stream::Stdout), query.tail), (Some(41), None));
+        let request = TestRequest::default()
+            .insert_header(("Last-Event-ID", "41-7"))
+            .to_http_request();
+        let query = query_of(&request, &MERGED, LogFormat::Events).unwrap();
+        let after = [Stream::Stdout, Stream::Stderr].map(|stream| query.after(stream));
+        assert_eq!((after, query.tail), ([Some(41), Some(7)], None));
     }
 
     #[actix_web::test]

@@ -18,6 +18,7 @@ mod health;
 pub mod in_process;
 mod log_format;
 mod logs;
+mod orphans;
 mod outcome;
 mod prefer;
 pub mod problem;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::prefer;
 use super::problem::Problem;
 use super::state::ApiState;
+use super::status;
 use crate::app::supervisor::{Outcome, Ticket};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -130,6 +131,10 @@ async fn progress(state: &ApiState, name: &str, deployment: Option<u64>) -> Valu
     }
     if let Ok(view) = state.inspect(name).await {
         body.insert("state".to_owned(), json!(view.summary.state));
+        let warnings = status::warnings(view).await;
+        if !warnings.is_empty() {
+            body.insert("warnings".to_owned(), warnings.into());
+        }
     }
     Value::Object(body)
 }

@@ -147,7 +147,7 @@ impl From<Vec<FieldError>> for Problem {
 impl From<AppsError> for Problem {
     fn from(error: AppsError) -> Self {
         let status = match &error {
-            AppsError::NoSuchApp(_) => StatusCode::NOT_FOUND,
+            AppsError::NoSuchApp(_) | AppsError::NoSuchOrphan(_) => StatusCode::NOT_FOUND,
             AppsError::Exists(_) | AppsError::Conflict(_) | AppsError::Stale(_) => {
                 StatusCode::CONFLICT
             }

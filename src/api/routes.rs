@@ -241,6 +241,7 @@ fn state_of(route: &Route) -> &'static str {
         _ if !route.backends.is_empty() => "ready",
         Availability::Starting => "starting",
         Availability::Crashed => "crashed",
+        Availability::Undeployed => "not deployed",
         Availability::NoWeb if route.static_files.is_some() => "ready",
         Availability::NoWeb => "no web process",
     }

@@ -1,5 +1,6 @@
 //! `GET /applications/A/status`: what the App actor knows, with what only the kernel and the log know.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -10,6 +11,7 @@ use super::deploy_key;
 use super::problem::Problem;
 use super::state::{ApiState, ask_child};
 use crate::app::status::{AppState, ProcessStatus};
+use crate::app::supervisor::View;
 use crate::logs::log::{Chunk, Log, Query, Read};
 use crate::logs::record::Stream;
 use crate::process::usage;
@@ -37,6 +39,9 @@ pub(super) async fn show(
     if let Some(why) = port.and_then(|port| state.closed_ports.borrow().get(&port).cloned()) {
         status.warnings.push(why);
     }
+    status
+        .warnings
+        .extend(no_static_files(view.static_directory).await);
     status.deploy_key = deploy_key::read(view.dirs).await;
     if status.state == AppState::Crashlooping {
         for process in &mut status.processes {
@@ -45,6 +50,25 @@ pub(super) async fn show(
         }
     }
     Ok(HttpResponse::Ok().json(status))
+}
+
+/// What there is to warn of in the answer to a change.
+pub(super) async fn warnings(view: View) -> Vec<String> {
+    let mut warnings = view.status.warnings;
+    warnings.extend(no_static_files(view.static_directory).await);
+    warnings
+}
+
+/// Warns of files that are to be served and are not there.
+async fn no_static_files(directory: Option<PathBuf>) -> Option<String> {
+    let directory = directory?;
+    let shown = directory.display().to_string();
+    let is_there = web::block(move || directory.is_dir()).await.unwrap_or(true);
+    (!is_there).then(|| {
+        format!(
+            "static.dir: there is no directory {shown}: commit it, or make it by an install command"
+        )
+    })
 }
 
 async fn fill_usage(processes: &mut [ProcessStatus]) {
@@ -65,13 +89,9 @@ async fn fill_usage(processes: &mut [ProcessStatus]) {
 
 async fn last_lines(log: &ChildRef<Log>, process: &str) -> Vec<String> {
     let query = Query {
-        stream: Stream::Stderr,
         tail: Some(LAST_LINES),
         process: Some(process.to_owned()),
-        release: None,
-        since: None,
-        after: None,
-        follow: false,
+        ..Query::all(&[Stream::Stderr])
     };
     let Ok(Ok(mut chunks)) = ask_child(log, Read(query)).await else {
         return Vec::new();

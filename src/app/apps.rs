@@ -5,6 +5,7 @@ mod children;
 mod configure;
 mod directory;
 mod former;
+mod orphans;
 mod removals;
 mod requests;
 mod turns;
@@ -29,6 +30,7 @@ use writes::Writes;
 
 pub use configure::{Patch, Replace};
 pub use directory::Rescan;
+pub use orphans::{Orphan, Orphans, RemoveOrphan};
 pub use removals::Remove;
 pub use requests::{AppsError, Create, Find, List};
 pub use turns::{TakeTurn, Turn};

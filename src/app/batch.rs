@@ -182,6 +182,17 @@ impl Batch {
             && routed().any(|m| m.snapshot.as_ref().is_some_and(|s| s.crashlooping))
     }
 
+    /// Whether any process has crashed and waits for its restart.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        let waits = |m: &Member| {
+            m.snapshot
+                .as_ref()
+                .is_some_and(|s| s.phase == Phase::Backoff)
+        };
+        self.members.iter().any(|m| !m.leaving && waits(m))
+    }
+
     /// Whether any process keeps crashing.
     #[must_use]
     pub fn is_crashlooping(&self) -> bool {

@@ -26,6 +26,8 @@ pub fn base(
     [
         ("PATH", PATH.to_owned()),
         ("LANG", LANG.to_owned()),
+        // What Python prints is in the log when it is printed, not when a buffer is full.
+        ("PYTHONUNBUFFERED", "1".to_owned()),
         ("HOME", path(home)),
         ("USER", account.user.clone()),
         ("LOGNAME", account.user.clone()),

@@ -5,6 +5,7 @@
 //! an App's state.
 
 pub mod account;
+pub mod advice;
 pub mod apps;
 pub mod batch;
 pub mod change;

@@ -5,8 +5,6 @@
 //! differences: a byte-order mark is stripped, a command of only blanks is no entry, and bytes that are not UTF-8 are
 //! an error that names the line.
 
-use std::collections::BTreeMap;
-
 /// A parsed Procfile: entries in file order, a type that appears twice appears twice.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Procfile {
@@ -35,18 +33,6 @@ pub enum ProcfileError {
     NotUtf8 {
         /// From 1.
         line: usize,
-    },
-    /// A type appears twice ([`Procfile::check`]).
-    #[error(
-        "Procfile names \"{name}\" twice, on lines {first} and {second}: give each process type one line"
-    )]
-    Duplicate {
-        /// The process type.
-        name: String,
-        /// Line of the first entry.
-        first: usize,
-        /// Line of the second.
-        second: usize,
     },
     /// No entry at all ([`Procfile::check`]).
     #[error("Procfile has no entry: write one line per process type, as \"web: command\"")]
@@ -118,7 +104,7 @@ impl Procfile {
     /// What must hold before it can be deployed.
     ///
     /// # Errors
-    /// An empty Procfile, a type named twice, a NUL byte.
+    /// An empty Procfile, a NUL byte.
     pub fn check(&self) -> Result<(), ProcfileError> {
         if self.entries.is_empty() {
             if let Some(first) = self.warnings.iter().find(|w| w.contains("skipped: ")) {
@@ -126,20 +112,33 @@ impl Procfile {
             }
             return Err(ProcfileError::Empty);
         }
-        let mut seen = BTreeMap::new();
         for entry in &self.entries {
-            if let Some(first) = seen.insert(&entry.name, entry.line) {
-                return Err(ProcfileError::Duplicate {
-                    name: entry.name.clone(),
-                    first,
-                    second: entry.line,
-                });
-            }
             if entry.command.contains('\0') {
                 return Err(ProcfileError::Nul { line: entry.line });
             }
         }
         Ok(())
+    }
+
+    /// What runs of it: of entries of one name the last, in its place among the others, with a warning for each that it
+    /// takes the place of.
+    #[must_use]
+    pub fn taken(mut self) -> Self {
+        let all = std::mem::take(&mut self.entries);
+        for (index, entry) in all.iter().enumerate() {
+            let last = all[index + 1..].iter().rev().find(|e| e.name == entry.name);
+            match last {
+                None => self.entries.push(entry.clone()),
+                Some(last) => {
+                    let reason = format!(
+                        "\"{}\" is named again on line {}: the last one is taken",
+                        entry.name, last.line
+                    );
+                    self.warn(entry.line, &reason);
+                }
+            }
+        }
+        self
     }
 
     /// The command of `name`.
@@ -247,15 +246,21 @@ mod tests {
     }
 
     #[test]
-    fn check_names_both_lines_of_a_type_that_appears_twice() {
-        assert_eq!(
-            parse("web: a\n\nweb: b\n").check(),
-            Err(ProcfileError::Duplicate {
-                name: "web".into(),
-                first: 1,
-                second: 3
-            })
+    fn of_a_type_that_appears_twice_the_last_is_taken_with_a_warning() {
+        let procfile = parse("web: a\nworker: x\nweb: b\n");
+        assert_eq!(procfile.check(), Ok(()));
+        assert_eq!(procfile.entries.len(), 3);
+        let taken = procfile.taken();
+        assert_eq!((taken.entries.len(), taken.command("web")), (2, Some("b")));
+        let told = taken.warnings.concat();
+        assert!(
+            told.contains("line 1: \"web\" is named again on line 3"),
+            "{told}"
         );
+    }
+
+    #[test]
+    fn a_procfile_without_an_entry_or_with_a_nul_is_refused() {
         assert_eq!(parse("# none\n").check(), Err(ProcfileError::Empty));
         let blank = parse("web : x\n").check().unwrap_err().to_string();
         assert!(
@@ -266,7 +271,6 @@ mod tests {
             parse("a: b\nweb: a\0b\n").check(),
             Err(ProcfileError::Nul { line: 2 })
         );
-        assert_eq!(parse("web: a\nworker: b\n").check(), Ok(()));
     }
 
     #[test]

@@ -82,11 +82,6 @@ impl Runnable {
         let configured = configured_environment(host, &config);
         let environment = environment::layered([&base, &release.dotenv, &configured]);
         let (slots, scale_warnings) = formation(&release.procfile, &config.scale);
-        for name in config.env.keys().filter(|name| is_given(name)) {
-            warnings.push(format!(
-                "env.{name} has no effect: each process is given its own {name}"
-            ));
-        }
         warnings.extend(release.warnings.iter().cloned());
         Ok(Self {
             release,
@@ -139,11 +134,6 @@ pub fn config_of_before(host: &Host, document: Value) -> Result<AppConfig, Vec<F
         ..host.rules()
     };
     AppConfig::from_document(document, &rules)
-}
-
-/// Whether the last layer of the environment, that of the process, sets this variable.
-fn is_given(name: &str) -> bool {
-    matches!(name, "PORT" | "PS") || name.starts_with("PROCSERVER_")
 }
 
 /// All errors of a document in one sentence.

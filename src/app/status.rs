@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::install::record::Step;
 use crate::process::exit::ExitRecord;
 use crate::process::worker::Phase;
 
@@ -17,10 +18,39 @@ pub enum AppState {
     Running,
     /// Stopped by request.
     Stopped,
+    /// A process has crashed and waits for its restart.
+    Degraded,
     /// A process keeps crashing.
     Crashlooping,
     /// No deployment has succeeded: there is nothing to run, or what there is has not got ready yet.
     Failed,
+}
+
+/// The last deployment, where it failed: a good one ends what there is to tell of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastFailure {
+    /// Its number.
+    pub deployment: u64,
+    /// The step that failed.
+    pub step: Step,
+    /// One sentence.
+    pub reason: String,
+    /// When it was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<jiff::Timestamp>,
+}
+
+/// By what an app is reached, as far as a URL can be made of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// The first host that a pattern spells out.
+    pub host: Option<String>,
+    /// A listener of its own.
+    pub port: Option<u16>,
+    /// Whether its name as a path leads to it.
+    pub path: bool,
+    /// The port of the server's first listener.
+    pub listener: Option<u16>,
 }
 
 /// One line of `GET /applications`.
@@ -32,6 +62,21 @@ pub struct Summary {
     pub state: AppState,
     /// The release that runs (or would).
     pub release: Option<u64>,
+    /// Its commit.
+    pub commit: Option<String>,
+    /// Where it is reached; filled in by the API, which knows by which name the server is called.
+    pub url: Option<String>,
+    /// Resident memory of its processes; filled in by the API.
+    pub memory_bytes: u64,
+    /// Set while the last deployment is one that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<LastFailure>,
+    /// What `url` is made of.
+    #[serde(skip)]
+    pub reach: Reach,
+    /// Its processes.
+    #[serde(skip)]
+    pub pids: Vec<u32>,
 }
 
 /// One process of `GET /applications/A/status`.
@@ -85,6 +130,9 @@ pub struct Status {
     /// The deployment at work, or the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment: Option<u64>,
+    /// Set while the last deployment is one that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<LastFailure>,
     /// The processes.
     pub processes: Vec<ProcessStatus>,
     /// What a person should look at.

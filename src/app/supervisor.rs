@@ -410,6 +410,7 @@ impl App {
             Some(batch) if batch.is_down() => Availability::Crashed,
             Some(_) => Availability::Starting,
             None if self.life.active().is_some() => Availability::Starting,
+            None if self.life.current().is_none() => Availability::Undeployed,
             None => Availability::Crashed,
         }
     }

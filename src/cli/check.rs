@@ -90,14 +90,17 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
     let path = directory.join(".env");
     let bytes = read(directory, ".env")?.unwrap_or_default();
     let dotenv = Dotenv::parse(&bytes).map_err(|error| CheckError::Dotenv(path, error))?;
-    let processes = procfile.entries.into_iter().map(|entry| Process {
-        name: entry.name,
-        command: entry.command,
+    // All that foreman lists, also where a deploy takes one of two.
+    let processes = procfile.entries.iter().map(|entry| Process {
+        name: entry.name.clone(),
+        command: entry.command.clone(),
     });
+    let processes = processes.collect();
+    let warnings = procfile.taken().warnings;
     Ok(Report {
-        processes: processes.collect(),
+        processes,
         env: dotenv.variables,
-        warnings: [Vec::from_iter(refused), procfile.warnings, dotenv.warnings].concat(),
+        warnings: [Vec::from_iter(refused), warnings, dotenv.warnings].concat(),
     })
 }
 
@@ -172,7 +175,7 @@ mod tests {
         let report = examine(directory(&[("Procfile", b"web: a\nweb: b\n")]).path()).unwrap();
         assert_eq!(report.processes.len(), 2);
         assert!(
-            report.warnings[0].contains("lines 1 and 2"),
+            report.warnings[0].contains("again on line 2"),
             "{:?}",
             report.warnings
         );

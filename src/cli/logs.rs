@@ -14,9 +14,10 @@ use crate::app::name::AppName;
 /// Arguments of `logs`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  procserver logs blog                         the last 100 lines of its standard output
+  procserver logs blog                         the last 100 lines that its processes printed
   procserver logs blog -f                      and all that follow, until Ctrl-C
   procserver logs blog --stderr -n 20 -p web.1
+  procserver logs blog --since 2h -n all --grep timeout
   procserver logs blog --install               what fetching and installing printed
   procserver logs blog --access -f             each request as it is answered
   procserver logs blog -f --json               one JSON object a line")]
@@ -30,7 +31,10 @@ pub struct LogsArgs {
     /// How many of the last lines, or "all"
     #[arg(long = "lines", short = 'n', value_name = "N", default_value = "100", value_parser = lines)]
     pub lines: String,
-    /// Errors instead of normal output
+    /// Only what processes print on their standard output
+    #[arg(long, group = "log")]
+    pub stdout: bool,
+    /// Only what they print as errors
     #[arg(long, group = "log")]
     pub stderr: bool,
     /// What installations printed
@@ -42,6 +46,12 @@ pub struct LogsArgs {
     /// Only this process, as in web.1
     #[arg(long, short, value_name = "PROCESS")]
     pub process: Option<String>,
+    /// Only what was printed since then: a time, or how long ago, as in 2h
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only lines with this text
+    #[arg(long, value_name = "TEXT")]
+    pub grep: Option<String>,
     /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
@@ -90,14 +100,22 @@ fn lines(text: &str) -> Result<String, &'static str> {
 
 fn path(args: &LogsArgs) -> String {
     let log = match args {
-        LogsArgs { install: true, .. } => "install",
-        LogsArgs { access: true, .. } => "access",
-        LogsArgs { stderr: true, .. } => "stderr",
-        _ => "stdout",
+        LogsArgs { install: true, .. } => "/install",
+        LogsArgs { access: true, .. } => "/access",
+        LogsArgs { stderr: true, .. } => "/stderr",
+        LogsArgs { stdout: true, .. } => "/stdout",
+        _ => "",
     };
-    let mut path = format!("/applications/{}/logs/{log}?tail={}", args.name, args.lines);
-    if let Some(process) = &args.process {
-        path.push_str(&format!("&process={}", encode_query(process)));
+    let mut path = format!("/applications/{}/logs{log}?tail={}", args.name, args.lines);
+    let filters = [
+        ("process", &args.process),
+        ("since", &args.since),
+        ("grep", &args.grep),
+    ];
+    for (name, value) in filters {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", encode_query(value)));
+        }
     }
     if args.follow {
         path.push_str("&follow=true");
@@ -122,9 +140,10 @@ mod tests {
     #[test]
     fn flags_become_the_query() {
         let parse = |line: &str| path(&args(line));
+        assert_eq!(parse("procserver logs a"), "/applications/a/logs?tail=100");
         assert_eq!(
-            parse("procserver logs a"),
-            "/applications/a/logs/stdout?tail=100"
+            parse("procserver logs a --stdout --since 2h --grep x"),
+            "/applications/a/logs/stdout?tail=100&since=2h&grep=x"
         );
         assert_eq!(
             parse("procserver logs a -f -n 5 --stderr -p web.1"),

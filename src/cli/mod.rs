@@ -23,6 +23,7 @@ pub mod events;
 pub mod input;
 pub mod key;
 pub mod logs;
+pub mod orphans;
 pub mod output;
 pub mod problem;
 pub mod progress;
@@ -105,6 +106,8 @@ pub enum Command {
     /// Stop an application and remove it with its code, logs and storage
     #[command(aliases = ["remove", "delete", "destroy", "apps:destroy", "apps:delete"])]
     Rm(rm::RmArgs),
+    /// List, or remove, what is left of applications that have no document any more
+    Orphans(orphans::OrphansArgs),
     /// Start a stopped application
     #[command(aliases = ["ps:start"])]
     Start(start::StartArgs),
@@ -177,6 +180,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Scale(a) => with(&a.client, async |c, o| scale::run(&a, c, o).await),
         Command::Rm(a) => with(&a.client, async |c, o| rm::run(&a, c, o).await),
+        Command::Orphans(a) => with(&a.client, async |c, o| orphans::run(&a, c, o).await),
         Command::Start(a) => with(&a.client, async |c, o| start::run(&a, c, o).await),
         Command::Stop(a) => with(&a.client, async |c, o| stop::run(&a, c, o).await),
         Command::Restart(a) => with(&a.client, async |c, o| restart::run(&a, c, o).await),

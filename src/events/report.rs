@@ -167,6 +167,7 @@ fn in_words<S: serde::Serializer>(availability: &Availability, to: S) -> Result<
         Availability::Starting => "starting",
         Availability::Stopped => "stopped",
         Availability::Crashed => "crashed",
+        Availability::Undeployed => "not deployed",
         Availability::NoWeb => "no web process",
     })
 }

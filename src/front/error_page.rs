@@ -102,6 +102,15 @@ impl Failure {
         )
     }
 
+    /// No deployment of it was ever ready.
+    #[must_use]
+    pub fn undeployed(app: &str) -> Self {
+        let detail = format!(
+            "The application \"{app}\" has not been deployed yet: \"procserver logs {app} --install\" says why."
+        );
+        Self::new(503, "H10", detail)
+    }
+
     /// It has no process that is routed to.
     #[must_use]
     pub fn no_web(app: &str) -> Self {

@@ -532,6 +532,7 @@ fn unavailable(app: &str, why: Availability) -> Failure {
         Availability::Starting => Failure::not_ready(app),
         Availability::Stopped => Failure::stopped(app),
         Availability::Crashed => Failure::crashed(app),
+        Availability::Undeployed => Failure::undeployed(app),
         Availability::NoWeb => Failure::no_web(app),
     }
 }

@@ -33,6 +33,9 @@ pub struct Deploy {
     cancel: watch::Receiver<bool>,
 }
 
+/// What a `.env` in a repository means.
+const COMMITTED: &str = ".env is committed: everybody who can read the repository knows its values; keep secrets in the application's env (procserver env), which wins over it";
+
 /// What a checkout says of itself.
 struct Manifest {
     procfile: Procfile,
@@ -233,6 +236,9 @@ impl Deploy {
                     warnings = source.checkout(commit, &directory, None).await?;
                 }
                 manifest.warnings = warnings;
+                if !manifest.dotenv.is_empty() {
+                    manifest.warnings.push(COMMITTED.to_owned());
+                }
                 match runs {
                     true => self.open_up(earlier.cloned(), &journal).await?,
                     false => self.hand_over(None, &journal).await?,

@@ -25,7 +25,7 @@ pub fn manifest(directory: &Path) -> Result<(Procfile, Dotenv), ReleaseError> {
     })?;
     let procfile = Procfile::parse(&text)?;
     procfile.check()?;
-    Ok((procfile, dotenv(directory)?))
+    Ok((procfile.taken(), dotenv(directory)?))
 }
 
 /// As [`manifest`], for an app of `document`: one with `static` files needs no Procfile. Blocks.

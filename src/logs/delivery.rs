@@ -7,32 +7,32 @@ use tokio::sync::mpsc;
 
 use super::follow::Reader;
 use super::log::Log;
+use super::merged::{Merged, Positions};
 use super::query::Chunk;
-use super::stored::Stored;
 
 /// One pass over what is stored, for one reader.
 #[derive(Debug)]
 pub struct Delivery {
     /// What is stored.
-    pub stored: Stored,
-    /// The id at which `stored` ends.
-    pub end: u64,
+    pub stored: Merged,
+    /// The ids at which `stored` ends.
+    pub ends: Positions,
     /// How many passes were before this one.
     pub passes: u32,
-    /// The lines from `end` on, if they are already kept for this reader.
+    /// The lines from `ends` on, if they are already kept for this reader.
     pub live: Option<mpsc::Receiver<Chunk>>,
     /// Whom it is for.
     pub reader: Reader,
 }
 
-/// A reader has been given all lines with ids less than `end` and wants what comes.
+/// A reader has been given all lines with ids less than those of `ends` and wants what comes.
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct CaughtUp {
     /// It.
     pub reader: Reader,
     /// Where it is.
-    pub end: u64,
+    pub ends: Positions,
     /// How many passes it took.
     pub passes: u32,
 }
@@ -47,6 +47,8 @@ impl Delivery {
             };
             self = rest;
             match chunk {
+                // It was told so in the first pass.
+                Ok(Some(Chunk::Begins(_))) if self.passes > 0 => {}
                 Ok(Some(chunk)) => {
                     if self.reader.chunks.send(chunk).await.is_err() {
                         return;
@@ -90,14 +92,16 @@ impl Delivery {
 
     fn hand_back(mut self, log: &WeakAddr<Log>) {
         let query = &mut self.reader.query;
-        query.after = Some(self.end.saturating_sub(1));
+        for (stream, end) in &self.ends {
+            query.go_on_after(*stream, end.saturating_sub(1));
+        }
         query.tail = None;
         // What comes now is newer, whatever a clock that was set back says.
         query.since = None;
         if let Some(log) = log.upgrade() {
             log.do_send(CaughtUp {
                 reader: self.reader,
-                end: self.end,
+                ends: self.ends,
                 passes: self.passes,
             });
         }

@@ -76,10 +76,12 @@ impl Followers {
                 continue;
             }
             let settled = follower.settle();
-            if stored > 0 {
-                let offered =
-                    settled && follower.offer(Chunk::Lines(batch.records(first_id, stored)));
-                follower.lost += if offered { 0 } else { stored as u64 };
+            let mut records = batch.records(first_id, stored);
+            records.retain(|record| follower.reader.query.wants_text(&record.text));
+            let wanted = records.len() as u64;
+            if wanted > 0 {
+                let offered = settled && follower.offer(Chunk::Lines(records));
+                follower.lost += if offered { 0 } else { wanted };
             }
             follower.lost += unstored;
         }
@@ -116,13 +118,9 @@ mod tests {
     fn reader(process: Option<&str>, room: usize) -> (Reader, mpsc::Receiver<Chunk>) {
         let (chunks, receiver) = mpsc::channel(room);
         let query = Query {
-            stream: Stream::Stdout,
-            tail: None,
             process: process.map(str::to_owned),
-            release: None,
-            since: None,
-            after: None,
             follow: true,
+            ..Query::all(&[Stream::Stdout])
         };
         let counted = std::sync::Arc::default();
         (

@@ -190,12 +190,16 @@ impl Log {
     /// a busy log is given new lines from now on too, as many as it can hold.
     fn serve(&mut self, mut reader: Reader, passes: u32, ctx: &Context<Self>) -> io::Result<()> {
         // An id that was never given is one of logs that were deleted since: for their reader all is new.
-        let next = self.store.next_id(reader.query.stream)?;
-        reader.query.after = reader.query.after.filter(|after| *after < next);
-        let (stored, end) = self.store.stored(reader.query.clone())?;
+        let ends = self.store.ends(&reader.query)?;
+        for wanted in &mut reader.query.streams {
+            let next = ends.iter().find(|(stream, _)| *stream == wanted.stream);
+            let next = next.map_or(0, |(_, next)| *next);
+            wanted.after = wanted.after.filter(|after| *after < next);
+        }
+        let (stored, ends) = self.store.stored(&reader.query)?;
         let delivery = Delivery {
             stored,
-            end,
+            ends,
             passes,
             live: (passes >= MOST_PASSES).then(|| self.store.followers.add_waiting(&reader)),
             reader,
@@ -338,7 +342,9 @@ impl Handler<Read> for Log {
         if Arc::strong_count(&self.readers) > MOST_READERS {
             return Err(LogError::TooManyReaders(MOST_READERS));
         }
-        self.catch_up(query.stream);
+        for wanted in &query.streams {
+            self.catch_up(wanted.stream);
+        }
         let (chunks, receiver) = mpsc::channel(QUEUE);
         let reader = Reader {
             query,
@@ -357,12 +363,12 @@ impl Handler<CaughtUp> for Log {
     fn handle(&mut self, caught_up: CaughtUp, ctx: &mut Self::Context) {
         let CaughtUp {
             reader,
-            end,
+            ends,
             passes,
         } = caught_up;
-        let next = self.store.next_id(reader.query.stream);
+        let next = self.store.ends(&reader.query);
         // Nothing is appended between this look and the next message, so there is neither gap nor overlap.
-        if next.is_ok_and(|next| next == end) {
+        if next.is_ok_and(|next| next == ends) {
             self.store.followers.add(reader);
         } else if let Err(error) = self.serve(reader, passes + 1, ctx) {
             ::log::error!("{}: {error}", self.settings.directory.display());

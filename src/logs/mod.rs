@@ -1,7 +1,7 @@
 //! Logs of applications: FIFOs in, numbered lines in rotated segments, readers and followers out.
 //!
 //! The way of a line: a process writes to its FIFO ([`fifo`]) → it is cut ([`lines`]) → stored with the next id
-//! ([`segment`]) → given to who follows ([`follow`]). A reader ([`query`]) gets the stored lines ([`stored`]) first ([`delivery`]) and
+//! ([`segment`]) → given to who follows ([`follow`]). A reader ([`query`]) gets the stored lines ([`stored`], [`merged`]) first ([`delivery`]) and
 //! follows from the id where they end. [`log`] is the actor that owns all of it.
 //! What the front end tells of each request comes by another way ([`access`]).
 
@@ -12,6 +12,7 @@ pub mod fifo;
 pub mod follow;
 pub mod lines;
 pub mod log;
+pub mod merged;
 pub mod query;
 pub mod record;
 pub mod rotated;

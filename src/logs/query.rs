@@ -2,11 +2,11 @@
 
 use super::record::{Batch, Line, Record, Stream};
 
-/// Which lines of a stream are wanted.
+/// Which lines are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// Which log.
-    pub stream: Stream,
+    /// Which logs, each once: of several the lines come in the order of their times.
+    pub streams: Vec<Wanted>,
     /// At most so many of the last matching ones; `None`: all.
     pub tail: Option<usize>,
     /// Only of this process or process type.
@@ -15,10 +15,19 @@ pub struct Query {
     pub release: Option<u64>,
     /// Only from this time on.
     pub since: Option<jiff::Timestamp>,
-    /// Only with a larger id.
-    pub after: Option<u64>,
+    /// Only with this text in them.
+    pub grep: Option<String>,
     /// Stay for what comes.
     pub follow: bool,
+}
+
+/// A log that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which.
+    pub stream: Stream,
+    /// Only lines with a larger id.
+    pub after: Option<u64>,
 }
 
 /// What a reader receives.
@@ -26,21 +35,80 @@ pub struct Query {
 pub enum Chunk {
     /// Lines, in order.
     Lines(Vec<Record>),
+    /// Where each of several streams begins: after the line of this id. It is told first, and once.
+    Begins(Vec<(Stream, u64)>),
     /// So many lines were left out here: the reader was too slow, or the disk was full.
     Lost(u64),
 }
 
 impl Query {
+    /// All lines of `streams`.
+    #[must_use]
+    pub fn all(streams: &[Stream]) -> Self {
+        let wanted = streams.iter().map(|stream| Wanted {
+            stream: *stream,
+            after: None,
+        });
+        Self {
+            streams: wanted.collect(),
+            tail: None,
+            process: None,
+            release: None,
+            since: None,
+            grep: None,
+            follow: false,
+        }
+    }
+
+    /// The part of it that is about one stream.
+    #[must_use]
+    pub fn of(&self, stream: Stream) -> Self {
+        let mut part = self.clone();
+        part.streams.retain(|wanted| wanted.stream == stream);
+        part
+    }
+
+    /// The first of its streams.
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        self.streams.first().map_or(Stream::Stdout, |w| w.stream)
+    }
+
+    /// The id after which the lines of a stream are wanted.
+    #[must_use]
+    pub fn after(&self, stream: Stream) -> Option<u64> {
+        let wanted = self.streams.iter().find(|wanted| wanted.stream == stream);
+        wanted.and_then(|wanted| wanted.after)
+    }
+
+    /// From now on only lines of `stream` after this id are wanted.
+    pub fn go_on_after(&mut self, stream: Stream, after: u64) {
+        for wanted in self.streams.iter_mut().filter(|w| w.stream == stream) {
+            wanted.after = Some(after);
+        }
+    }
+
     /// Whether the new lines of a source are wanted.
     #[must_use]
     pub fn wants_batch(&self, batch: &Batch<'_>) -> bool {
-        self.stream == batch.stream && self.wants_source(batch.process, batch.release)
+        let mut streams = self.streams.iter();
+        streams.any(|wanted| wanted.stream == batch.stream)
+            && self.wants_source(batch.process, batch.release)
     }
 
-    /// Whether a stored line is wanted; its time is only read where that matters.
+    /// Whether a line has the text that is wanted.
+    #[must_use]
+    pub fn wants_text(&self, text: &[u8]) -> bool {
+        let wanted = self.grep.as_deref().map(str::as_bytes);
+        wanted.is_none_or(|wanted| memchr::memmem::find(text, wanted).is_some())
+    }
+
+    /// Whether a stored line of its only stream is wanted; its time is only read where that matters.
     #[must_use]
     pub fn wants_line(&self, line: &Line<'_>) -> bool {
-        self.after.is_none_or(|after| line.id > after)
+        self.after(self.stream())
+            .is_none_or(|after| line.id > after)
+            && self.wants_text(line.text)
             && self.wants_source(line.process, line.release)
             && self
                 .since

@@ -172,7 +172,8 @@ pub struct Line<'a> {
     /// As in [`Record`].
     pub release: u64,
     partial: bool,
-    text: &'a [u8],
+    /// As in [`Record`].
+    pub text: &'a [u8],
 }
 
 impl<'a> Line<'a> {

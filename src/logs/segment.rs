@@ -37,13 +37,21 @@ pub struct Segments {
 #[derive(Debug)]
 struct Current {
     file: File,
+    path: PathBuf,
     size: u64,
 }
 
 impl Current {
-    /// Whether somebody has removed the file: what is written to it is nowhere.
+    /// Whether somebody has removed the file, or its name is another's by now: nobody finds what is written to it.
     fn is_removed(&self) -> bool {
-        rustix::fs::fstat(&self.file).is_ok_and(|found| found.st_nlink == 0)
+        let same = |open: rustix::fs::Stat, found: rustix::fs::Stat| {
+            (open.st_dev, open.st_ino) == (found.st_dev, found.st_ino)
+        };
+        match (rustix::fs::fstat(&self.file), rustix::fs::lstat(&self.path)) {
+            (Ok(open), Ok(found)) => !same(open, found),
+            (_, Err(error)) => error == rustix::io::Errno::NOENT,
+            (Err(_), _) => false,
+        }
     }
 }
 
@@ -172,6 +180,7 @@ impl Segments {
             .join(file_name(self.stream, self.next_id));
         self.current = Some(Current {
             file: open(&path)?,
+            path,
             size: 0,
         });
         Ok(())
@@ -181,7 +190,8 @@ impl Segments {
         if self.current.is_none() {
             let (current, next_id) = self.recover()?;
             self.current = Some(current);
-            self.next_id = next_id;
+            // Ids never go back, whichever segments somebody has taken away.
+            self.next_id = next_id.max(self.next_id);
         }
         self.current
             .as_mut()
@@ -210,7 +220,7 @@ impl Segments {
                 break;
             }
         }
-        Ok((Current { file, size }, next_id))
+        Ok((Current { file, path, size }, next_id))
     }
 
     fn drop_lines(&mut self, lines: usize, error: &io::Error) {
@@ -374,6 +384,19 @@ mod tests {
         };
         assert_eq!(append(&mut log, &["c"]), expected);
         assert!(contents(&directory).ends_with("web.1 1 - | c\n"));
+    }
+
+    #[test]
+    fn a_segment_that_is_renamed_away_is_followed_by_a_new_one_and_ids_go_on() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("logs");
+        let mut log = Segments::new(settings(&directory), Stream::Stdout);
+        append(&mut log, &["a", "b"]);
+        let (_, newest) = segments(&directory, Stream::Stdout).unwrap().pop().unwrap();
+        std::fs::rename(&newest, parent.path().join("away")).unwrap();
+        assert_eq!(append(&mut log, &["c"]).first_id, 3);
+        assert!(contents(&directory).ends_with("web.1 1 - | c\n"));
+        assert!(!newest.exists() && parent.path().join("away").exists());
     }
 
     #[test]

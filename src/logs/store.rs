@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use super::follow::Followers;
 use super::log::LogSettings;
+use super::merged::{Merged, Positions};
 use super::query::{Chunk, Query};
 use super::record::{Batch, Stream};
 use super::segment::{Appended, Segments};
-use super::stored::Stored;
 use super::taking::Note;
 
 /// An application's logs, and those who follow them.
@@ -68,9 +68,20 @@ impl Store {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn stored(&mut self, query: Query) -> io::Result<(Stored, u64)> {
-        let end = self.next_id(query.stream)?;
-        Ok((Stored::new(&self.directory, query, end)?, end))
+    pub fn stored(&mut self, query: &Query) -> io::Result<(Merged, Positions)> {
+        let ends = self.ends(query)?;
+        Ok((Merged::new(&self.directory, query, &ends)?, ends))
+    }
+
+    /// The ids that the next lines of the streams of `query` will get.
+    ///
+    /// # Errors
+    /// When a newest segment cannot be read.
+    pub fn ends(&mut self, query: &Query) -> io::Result<Positions> {
+        let streams = query.streams.iter().map(|wanted| wanted.stream);
+        streams
+            .map(|stream| Ok((stream, self.next_id(stream)?)))
+            .collect()
     }
 
     /// What `process` wrote, byte for byte, according to the lines from `first_id` on.
@@ -83,15 +94,12 @@ impl Store {
         process: &str,
         first_id: u64,
     ) -> io::Result<Vec<u8>> {
-        let (mut stored, _) = self.stored(Query {
-            stream,
-            tail: None,
+        let mut query = Query {
             process: Some(process.to_owned()),
-            release: None,
-            since: None,
-            after: Some(first_id.saturating_sub(1)),
-            follow: false,
-        })?;
+            ..Query::all(&[stream])
+        };
+        query.go_on_after(stream, first_id.saturating_sub(1));
+        let (mut stored, _) = self.stored(&query)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = stored.next_chunk()? {
             let Chunk::Lines(lines) = chunk else { continue };

@@ -16,7 +16,7 @@ use super::segment::segments;
 const BLOCK: usize = 64 * 1024;
 
 /// Lines given in one chunk.
-const CHUNK_LINES: usize = 512;
+pub(super) const CHUNK_LINES: usize = 512;
 
 /// Longer than any line on disk: the longest text and its head.
 const LONGEST_ON_DISK: u64 = LONGEST as u64 + 1024;
@@ -30,6 +30,8 @@ pub struct Stored {
     open: Option<BufReader<File>>,
     lost: u64,
     begun: bool,
+    /// The id of the first line, where a tail begins.
+    first: Option<u64>,
 }
 
 impl Stored {
@@ -38,7 +40,7 @@ impl Stored {
     /// # Errors
     /// When the directory cannot be read.
     pub fn new(directory: &Path, query: Query, end: u64) -> io::Result<Self> {
-        let segments = segments(directory, query.stream)?;
+        let segments = segments(directory, query.stream())?;
         Ok(Self {
             query,
             end,
@@ -46,6 +48,7 @@ impl Stored {
             open: None,
             lost: 0,
             begun: false,
+            first: None,
         })
     }
 
@@ -86,10 +89,16 @@ impl Stored {
     /// Skips what is before the first wanted line, by the names of the segments or from the end.
     fn begin(&mut self) -> io::Result<()> {
         if let Some(tail) = self.query.tail {
-            return self.begin_tail(tail);
+            return begin_tail(&mut [self], tail);
         }
-        let Some(after) = self.query.after else {
-            return Ok(());
+        self.skip();
+        Ok(())
+    }
+
+    /// Passes over the segments before the first wanted line.
+    fn skip(&mut self) {
+        let Some(after) = self.query.after(self.query.stream()) else {
+            return;
         };
         // The last segment that begins at or before the wanted line has it.
         let wanted = after.saturating_add(1);
@@ -104,35 +113,26 @@ impl Stored {
                 self.lost = oldest.saturating_sub(wanted);
             }
         }
-        Ok(())
     }
 
-    fn begin_tail(&mut self, tail: usize) -> io::Result<()> {
-        let mut missing = tail;
-        if missing == 0 {
-            self.segments.clear();
-            return Ok(());
+    /// The id after which its lines begin, once it is known where.
+    pub(super) fn begins_after(&self) -> u64 {
+        let wanted = self.query.after(self.query.stream());
+        let oldest = self.segments.front().map_or(self.end, |(first, _)| *first);
+        self.first
+            .or(wanted.map(|after| after + 1))
+            .unwrap_or(oldest)
+            .saturating_sub(1)
+    }
+
+    /// Begins at a line, by its segment and offset.
+    fn begin_at(&mut self, first: &Place) -> io::Result<()> {
+        self.first = Some(first.id);
+        if let Some(mut file) = open_unless_gone(&self.segments[first.segment].1)? {
+            file.seek(SeekFrom::Start(first.offset))?;
+            self.open = Some(BufReader::with_capacity(BLOCK, file));
         }
-        for index in (0..self.segments.len()).rev() {
-            let Some(file) = open_unless_gone(&self.segments[index].1)? else {
-                self.segments.drain(..=index);
-                break;
-            };
-            let mut lines = Backward::new(file)?;
-            while let Some((offset, line)) = lines.previous()? {
-                if !Line::parse(line).is_some_and(|line| wants(&self.query, self.end, &line)) {
-                    continue;
-                }
-                missing -= 1;
-                if missing == 0 {
-                    let mut file = lines.file;
-                    file.seek(SeekFrom::Start(offset))?;
-                    self.open = Some(BufReader::with_capacity(BLOCK, file));
-                    self.segments.drain(..=index);
-                    return Ok(());
-                }
-            }
-        }
+        self.segments.drain(..=first.segment);
         Ok(())
     }
 
@@ -151,6 +151,94 @@ impl Stored {
         }
         Ok(true)
     }
+}
+
+/// Where a stored line is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    segment: usize,
+    offset: u64,
+    id: u64,
+    time: Option<jiff::Timestamp>,
+}
+
+/// The wanted lines of a stream from the last one on, back.
+struct FromEnd<'a> {
+    stored: &'a Stored,
+    /// Segments that were not looked at yet.
+    left: usize,
+    lines: Option<Backward>,
+}
+
+impl FromEnd<'_> {
+    fn previous(&mut self) -> io::Result<Option<Place>> {
+        loop {
+            let Some(lines) = &mut self.lines else {
+                let Some(segment) = self.left.checked_sub(1) else {
+                    return Ok(None);
+                };
+                self.left = segment;
+                match open_unless_gone(&self.stored.segments[segment].1)? {
+                    Some(file) => self.lines = Some(Backward::new(file)?),
+                    // So are those before it.
+                    None => self.left = 0,
+                }
+                continue;
+            };
+            while let Some((offset, line)) = lines.previous()? {
+                let line = Line::parse(line);
+                let wanted = line.filter(|line| wants(&self.stored.query, self.stored.end, line));
+                if let Some(line) = wanted {
+                    return Ok(Some(Place {
+                        segment: self.left,
+                        offset,
+                        id: line.id,
+                        time: line.time(),
+                    }));
+                }
+            }
+            self.lines = None;
+        }
+    }
+}
+
+/// Lets `parts` begin where the last `tail` lines of all of them do, by their times.
+pub(super) fn begin_tail(parts: &mut [&mut Stored], tail: usize) -> io::Result<()> {
+    let mut firsts: Vec<Option<Place>> = vec![None; parts.len()];
+    {
+        let mut ways: Vec<FromEnd<'_>> = Vec::new();
+        for stored in parts.iter() {
+            ways.push(FromEnd {
+                stored,
+                left: stored.segments.len(),
+                lines: None,
+            });
+        }
+        let mut heads = Vec::new();
+        for way in &mut ways {
+            heads.push(if tail == 0 { None } else { way.previous()? });
+        }
+        for _ in 0..tail {
+            // Of equal times the last stream's: it is given after the others.
+            let newest = (0..heads.len()).filter(|i| heads[*i].is_some());
+            let Some(newest) = newest.max_by_key(|i| heads[*i].and_then(|head| head.time)) else {
+                break;
+            };
+            firsts[newest] = heads[newest];
+            heads[newest] = ways[newest].previous()?;
+        }
+    }
+    for (part, first) in parts.iter_mut().zip(firsts) {
+        part.begun = true;
+        match first {
+            Some(first) => part.begin_at(&first)?,
+            None => {
+                part.first = Some(part.end);
+                part.segments.clear();
+            }
+        }
+    }
+    Ok(())
 }
 
 fn wants(query: &Query, end: u64, line: &Line<'_>) -> bool {
@@ -177,7 +265,7 @@ fn next_wanted(
             return Ok(None);
         }
         if query.wants_line(&line)
-            && let Some(record) = line.record(query.stream)
+            && let Some(record) = line.record(query.stream())
         {
             return Ok(Some(record));
         }
@@ -295,15 +383,13 @@ mod tests {
     }
 
     fn all() -> Query {
-        Query {
-            stream: Stream::Stdout,
-            tail: None,
-            process: None,
-            release: None,
-            since: None,
-            after: None,
-            follow: false,
-        }
+        Query::all(&[Stream::Stdout])
+    }
+
+    fn after(id: u64) -> Query {
+        let mut query = all();
+        query.go_on_after(Stream::Stdout, id);
+        query
     }
 
     /// The ids given, and how many lines are told to be lost.
@@ -313,6 +399,7 @@ mod tests {
             match chunk {
                 Chunk::Lines(lines) => ids.extend(lines.iter().map(|line| line.id)),
                 Chunk::Lost(count) => lost += count,
+                Chunk::Begins(_) => {}
             }
         }
         (ids, lost)
@@ -336,8 +423,7 @@ mod tests {
         let of_web = Query { process, ..all() };
         assert_eq!(ids(path, of_web.clone()).len(), 250);
         assert_eq!(ids(path, Query { tail, ..of_web }), [496, 498, 500]);
-        let after = Some(497);
-        assert_eq!(ids(path, Query { after, ..all() }), [498, 499, 500]);
+        assert_eq!(ids(path, after(497)), [498, 499, 500]);
         let since = Some(jiff::Timestamp::from_second(499).unwrap());
         assert_eq!(ids(path, Query { since, ..all() }), [499, 500]);
         let release = Some(5);
@@ -375,8 +461,7 @@ mod tests {
         std::fs::remove_file(&found[0].1).unwrap();
         let gone = found[1].0 - 1;
         assert_eq!(read(stored), (Vec::from_iter(gone + 1..=500), gone));
-        let after = Some(0);
-        let resumed = Stored::new(directory.path(), Query { after, ..all() }, 501).unwrap();
+        let resumed = Stored::new(directory.path(), after(0), 501).unwrap();
         assert_eq!(read(resumed), (Vec::from_iter(gone + 1..=500), gone));
     }
 

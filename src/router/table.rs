@@ -79,6 +79,8 @@ pub enum Availability {
     Stopped,
     /// Its processes keep crashing: 503 at once (H10).
     Crashed,
+    /// Nothing of it was ever ready: 503 at once (H10).
+    Undeployed,
     /// It has no routed process type, or it is scaled to 0: 503 at once (H14).
     NoWeb,
 }

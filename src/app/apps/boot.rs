@@ -14,7 +14,6 @@ use crate::app::directories::AppDirs;
 use crate::app::name::AppName;
 use crate::app::supervisor::Summarize;
 use crate::install::build;
-use crate::process::users::Users;
 use crate::process::{cgroup, identity, stop};
 use crate::supervision::Exit;
 
@@ -60,7 +59,7 @@ impl Apps {
             }
             if is_first {
                 let all = known.iter().chain(&strays);
-                let all = all.chain(removed.iter().map(|(name, _)| name)).map(dirs);
+                let all = all.chain(removals.keys()).map(dirs);
                 let instances = all.flat_map(|dirs| {
                     let processes = identity::instances(dirs.runtime());
                     processes.into_iter().chain(build::instances(&dirs))

@@ -122,7 +122,7 @@ impl Apps {
     pub(super) fn end_stray(&self, name: &AppName, ctx: &mut Context<Self>) {
         let dirs = self.dirs(name);
         log::warn!(
-            "{name} has no document any more: it is stopped, {} is kept",
+            "{name} has no document any more: it is stopped, {} is kept until \"procserver orphans rm {name}\"",
             dirs.root().display()
         );
         let ended = async move { end_processes(&dirs).await };
@@ -130,7 +130,7 @@ impl Apps {
     }
 }
 
-async fn end_processes(dirs: &AppDirs) {
+pub(super) async fn end_processes(dirs: &AppDirs) {
     let of = dirs.clone();
     let look = move || identity::survivors(of.runtime(), &Users::of_app(&of));
     let alive = actix_rt::task::spawn_blocking(look).await;

@@ -14,7 +14,7 @@ use super::turns::Turn;
 use crate::app::config::AppConfig;
 use crate::app::config_dir;
 use crate::app::name::AppName;
-use crate::app::status::{AppState, Summary};
+use crate::app::status::{AppState, Reach, Summary};
 use crate::app::supervisor::{App, Summarize, Ticket, finish_removal};
 
 /// Why Apps refuses.
@@ -33,6 +33,11 @@ pub enum AppsError {
     /// 409: it is being removed, or its port belongs to another app.
     #[error("{0}")]
     Conflict(String),
+    /// 404.
+    #[error(
+        "there is no orphan \"{0}\": GET /applications?orphans=true, or \"procserver orphans\", lists them"
+    )]
+    NoSuchOrphan(String),
     /// The document was changed by somebody else since it was looked at.
     #[error("the configuration of \"{0}\" is being changed by others as well: try again")]
     Stale(AppName),
@@ -232,6 +237,12 @@ impl Handler<List> for Apps {
                     name,
                     state: AppState::Failed,
                     release: None,
+                    commit: None,
+                    url: None,
+                    memory_bytes: 0,
+                    last_failure: None,
+                    reach: Reach::default(),
+                    pids: vec![],
                 }
             }
         });

@@ -259,13 +259,10 @@ async fn lines_of(
     count: usize,
 ) -> Vec<String> {
     let query = Query {
-        stream,
         tail: Some(count),
         process: Some(process.to_owned()),
         release,
-        since: None,
-        after: None,
-        follow: false,
+        ..Query::all(&[stream])
     };
     let Some(log) = log.get() else {
         return vec![];

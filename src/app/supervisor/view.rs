@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use actix::prelude::*;
 
 use super::App;
+use crate::app::advice::advice;
 use crate::app::directories::AppDirs;
 use crate::app::lifecycle::{Kind, Wanted};
-use crate::app::status::{AppState, ProcessStatus, Status, Summary};
-use crate::install::record::DeploymentRecord;
+use crate::app::status::{AppState, LastFailure, ProcessStatus, Reach, Status, Summary};
+use crate::install::record::{DeploymentRecord, DeploymentState};
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
 use crate::process::health::Trouble;
@@ -45,6 +46,8 @@ pub struct View {
     pub current: Option<u64>,
     /// The log actor.
     pub log: ChildRef<Log>,
+    /// Where files are to be that are served before the app is asked; whether they are is for the caller to see.
+    pub static_directory: Option<PathBuf>,
     /// Where its files are.
     pub dirs: AppDirs,
 }
@@ -60,6 +63,7 @@ impl App {
         match serving {
             Some(batch) if batch.is_crashlooping() => AppState::Crashlooping,
             Some(batch) if self.unproven.contains(&batch.runnable.id()) => AppState::Failed,
+            Some(batch) if batch.is_degraded() => AppState::Degraded,
             Some(_) => AppState::Running,
             None if self.life.active().is_some() => AppState::Running,
             None => AppState::Failed,
@@ -74,12 +78,91 @@ impl App {
         (self.state() == AppState::Failed).then(told)
     }
 
+    /// The last deployment that came to its end, where it failed.
+    fn last_failure(&self) -> Option<LastFailure> {
+        let records = self.deployments.records().iter().rev();
+        let decided = |state| matches!(state, DeploymentState::Failed | DeploymentState::Succeeded);
+        let last = records.into_iter().find(|record| decided(record.state))?;
+        let failure = last.failure.as_ref()?;
+        Some(LastFailure {
+            deployment: last.id,
+            step: failure.step,
+            reason: failure.reason.clone(),
+            at: last.finished,
+        })
+    }
+
+    /// What a person should know of a failure that left what ran before as it was.
+    fn what_failed(&self) -> Option<String> {
+        let last = self.last_failure()?;
+        let told_otherwise = self.state() == AppState::Failed || self.left_out().is_some();
+        let step = last.step.name();
+        (!told_otherwise).then(|| {
+            format!(
+                "deployment {} failed in the step {step}: {}; see \"procserver logs {} --install\"",
+                last.deployment,
+                last.reason,
+                self.name()
+            )
+        })
+    }
+
+    fn commit(&self) -> Option<String> {
+        let current = self.life.current()?;
+        let release = self.releases.iter().find(|r| r.id == current)?;
+        Some(release.commit.clone())
+    }
+
+    fn reach(&self) -> Reach {
+        let serving = self.life.serving().and_then(|id| self.batches.get(&id));
+        let config = serving.map_or(&self.spec.config, |batch| &batch.runnable.config);
+        let listen = self.spec.host.settings.listen.first();
+        Reach {
+            host: config
+                .domain
+                .iter()
+                .find_map(|pattern| spelled_out(pattern)),
+            port: config.port,
+            path: config.path,
+            listener: listen
+                .map(|address| address.port())
+                .filter(|port| *port > 0),
+        }
+    }
+
     fn summary(&self) -> Summary {
+        let members = self.batches.values().flat_map(|batch| batch.members());
         Summary {
             name: self.name().to_owned(),
             state: self.state(),
             release: self.life.current(),
+            commit: self.commit(),
+            url: None,
+            memory_bytes: 0,
+            last_failure: self.last_failure(),
+            reach: self.reach(),
+            pids: members.filter_map(|(_, s)| s.and_then(|s| s.pid)).collect(),
         }
+    }
+
+    /// What is to be known of the documents that are in effect, or are to be.
+    fn advice(&self) -> Vec<String> {
+        let serving = self.life.serving().and_then(|id| self.batches.get(&id));
+        let procfile = serving.map(|batch| &batch.runnable.release.procfile);
+        let mut told = advice(&self.spec.config, procfile);
+        told.extend(
+            serving
+                .into_iter()
+                .flat_map(|b| advice(&b.runnable.config, procfile)),
+        );
+        told
+    }
+
+    /// Where the files are to be that are served before the app is asked.
+    fn static_directory(&self) -> Option<PathBuf> {
+        let batch = self.batches.get(&self.life.serving()?)?;
+        let files = batch.runnable.config.static_files.as_ref()?;
+        Some(batch.runnable.release.directory.join(&files.dir))
     }
 
     fn status(&self) -> Status {
@@ -87,6 +170,12 @@ impl App {
         warnings.extend(self.left_out());
         warnings.extend(self.why_failed());
         warnings.extend(held::warnings(self.spec.dirs.runtime()));
+        warnings.extend(self.what_failed());
+        for advice in self.advice() {
+            if !warnings.contains(&advice) {
+                warnings.push(advice);
+            }
+        }
         let mut processes = Vec::new();
         for batch in self.batches.values() {
             let runnable = &batch.runnable;
@@ -122,16 +211,13 @@ impl App {
                 });
             }
         }
-        let commit = self
-            .life
-            .current()
-            .and_then(|id| self.releases.iter().find(|r| r.id == id));
         Status {
             name: self.name().to_owned(),
             state: self.state(),
             release: self.life.current(),
-            commit: commit.map(|r| r.commit.clone()),
+            commit: self.commit(),
             deployment: self.deployments.last().map(|r| r.id),
+            last_failure: self.last_failure(),
             processes,
             warnings,
             deploy_key: None,
@@ -160,6 +246,14 @@ fn troubled(id: &str, trouble: &Trouble, is_passed_over: bool) -> String {
     }
 }
 
+/// The host that a pattern takes, where it is one and no other: `^a\.b$`.
+fn spelled_out(pattern: &str) -> Option<String> {
+    let host = pattern.strip_prefix('^')?.strip_suffix('$')?;
+    let plain = host.replace("\\.", "");
+    let is_label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (!plain.is_empty() && plain.bytes().all(is_label)).then(|| host.replace('\\', ""))
+}
+
 impl Handler<Inspect> for App {
     type Result = View;
 
@@ -172,6 +266,7 @@ impl Handler<Inspect> for App {
             releases: self.releases.clone(),
             current: self.life.current(),
             log: self.log.clone(),
+            static_directory: self.static_directory(),
             dirs: self.spec.dirs.clone(),
         }
     }

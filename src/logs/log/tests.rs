@@ -60,6 +60,7 @@ impl Bench {
             match chunk {
                 Chunk::Lines(more) => lines.extend(more),
                 Chunk::Lost(lost) => panic!("{lost} lines were lost"),
+                Chunk::Begins(_) => {}
             }
         }
         lines
@@ -76,15 +77,7 @@ fn start(root: &Path, segment_size: u64) -> Addr<Log> {
 }
 
 fn all(stream: Stream) -> Query {
-    Query {
-        stream,
-        tail: None,
-        process: None,
-        release: None,
-        since: None,
-        after: None,
-        follow: false,
-    }
+    Query::all(&[stream])
 }
 
 fn following(stream: Stream) -> Query {
@@ -107,6 +100,7 @@ async fn lines(chunks: &mut mpsc::Receiver<Chunk>, count: usize) -> Vec<Record> 
         match next(chunks).await.expect("the log ended") {
             Chunk::Lines(more) => lines.extend(more),
             Chunk::Lost(lost) => panic!("{lost} lines were lost"),
+            Chunk::Begins(_) => {}
         }
     }
     lines
@@ -278,6 +272,7 @@ async fn a_follower_gets_stored_and_new_lines_without_gap_or_overlap() {
                 }
             }
             Chunk::Lost(lost) => expected += lost,
+            Chunk::Begins(_) => {}
         }
     }
     wait(child).await;
@@ -297,6 +292,7 @@ async fn a_follower_that_does_not_read_holds_nobody_up_and_every_line_is_account
         match next(&mut asleep).await.expect("the log ended") {
             Chunk::Lines(lines) => got += lines.len() as u64,
             Chunk::Lost(count) => lost += count,
+            Chunk::Begins(_) => {}
         }
     }
     assert_eq!(got + lost, 500_000);
@@ -326,7 +322,7 @@ async fn ids_and_unread_lines_survive_a_new_log() {
     let bench = Bench { log, ..bench };
     bench.attach("web.1").await;
     let mut after = following(Stream::Stdout);
-    after.after = Some(1);
+    after.go_on_after(Stream::Stdout, 1);
     let mut chunks = bench.read(after).await;
     let line = lines(&mut chunks, 1).await.remove(0);
     assert_eq!(
@@ -496,4 +492,28 @@ async fn a_log_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
         assert_eq!(line.text, expected.to_string().as_bytes());
     }
     assert!(expected > LINES / 2, "{expected}");
+}
+
+#[actix::test]
+async fn both_streams_come_as_they_are_written_and_each_line_once() {
+    let bench = Bench::new();
+    let directory = bench.attach("web.1").await;
+    wait(shell(&directory, "echo 0")).await;
+    let both = Query {
+        follow: true,
+        ..Query::all(&[Stream::Stdout, Stream::Stderr])
+    };
+    let mut chunks = bench.read(both).await;
+    assert_eq!(texts(&lines(&mut chunks, 1).await), ["0"]);
+    for number in 1..40 {
+        let stream = if number % 3 == 0 { ">&2" } else { "" };
+        wait(shell(&directory, &format!("echo {number} {stream}"))).await;
+        assert_eq!(texts(&lines(&mut chunks, 1).await), [number.to_string()]);
+    }
+    let tail = Query {
+        tail: Some(20),
+        ..Query::all(&[Stream::Stdout, Stream::Stderr])
+    };
+    let expected: Vec<_> = (20..40).map(|number: u32| number.to_string()).collect();
+    assert_eq!(texts(&bench.stored(tail).await), expected);
 }

@@ -1,0 +1,20 @@
+//! Directories of applications that have no document any more: `GET /applications?orphans=true`, and
+//! `DELETE /applications/A?orphan=true`.
+
+use actix_web::HttpResponse;
+
+use super::problem::Problem;
+use super::state::ApiState;
+use crate::app::apps::{Orphans, RemoveOrphan};
+use crate::app::name::AppName;
+
+/// Lists them.
+pub(super) async fn list(state: &ApiState) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::Ok().json(state.ask_apps(Orphans).await??))
+}
+
+/// Removes one, with all that is in it.
+pub(super) async fn remove(state: &ApiState, name: &AppName) -> Result<HttpResponse, Problem> {
+    state.ask_apps(RemoveOrphan(name.clone())).await??;
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "name": name.as_str() })))
+}

@@ -1,0 +1,168 @@
+//! What a person should know of a document that is valid and does not do what it looks like (pure).
+
+use super::config::AppConfig;
+use super::formation::formation;
+use super::procfile::Procfile;
+
+/// What is to be known of `config`, for the types of the Procfile that it is to run with, where that is known.
+#[must_use]
+pub fn advice(config: &AppConfig, procfile: Option<&Procfile>) -> Vec<String> {
+    let given = config.env.keys().filter(|name| is_given(name));
+    let mut advice: Vec<_> = given.map(|name| has_no_effect(name)).collect();
+    advice.extend(
+        config
+            .domain
+            .iter()
+            .filter_map(|pattern| of_domain(pattern)),
+    );
+    advice.extend(
+        procfile
+            .map(|p| formation(p, &config.scale).1)
+            .into_iter()
+            .flatten(),
+    );
+    advice
+}
+
+/// Whether the last layer of the environment, that of the process, sets this variable.
+fn is_given(name: &str) -> bool {
+    matches!(name, "PORT" | "PS") || name.starts_with("PROCSERVER_")
+}
+
+fn has_no_effect(name: &str) -> String {
+    format!("env.{name} has no effect: each process is given its own {name}")
+}
+
+/// What a pattern takes or misses that its author cannot have meant.
+fn of_domain(pattern: &str) -> Option<String> {
+    let (suggestion, is_plain) = written_as_meant(pattern);
+    let told = |why: &str| {
+        Some(format!(
+            "domain \"{pattern}\" {why}: write \"{suggestion}\""
+        ))
+    };
+    if pattern.contains("://") {
+        return told("never matches, as it is compared with the host alone, without https://");
+    }
+    let port = pattern.trim_end_matches('$').rsplit_once(':');
+    if port.is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())) {
+        return told("never matches, as it is compared with the host without its port");
+    }
+    if pattern.contains('/') {
+        return told("never matches, as it is compared with the host alone, without a path");
+    }
+    if has_upper_case(pattern) {
+        return told("never matches, as hosts are compared in lower case");
+    }
+    let is_anchored = pattern.starts_with('^') && pattern.ends_with('$');
+    if is_plain && !is_anchored && pattern.contains('.') {
+        let name = suggestion.trim_matches(['^', '$']).replace('\\', "");
+        let taken = match pattern.starts_with('^') {
+            true => format!("{name}.example"),
+            false => format!("not{name}"),
+        };
+        return told(&format!("also takes {taken}, as it is not anchored"));
+    }
+    None
+}
+
+/// What is probably meant, and whether the pattern is a host name without any other regular expression.
+fn written_as_meant(pattern: &str) -> (String, bool) {
+    let text = pattern.trim_start_matches('^').trim_end_matches('$');
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let host = text.split(['/', ':']).next().unwrap_or_default();
+    let host = lower_case(host);
+    let plain = host.replace("\\.", ".");
+    let is_plain = plain
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+    match is_plain {
+        true => (format!("^{}$", plain.replace('.', "\\.")), true),
+        false => (format!("^{host}$"), false),
+    }
+}
+
+/// The letters of a pattern that stand for themselves, with where they are.
+fn letters(pattern: &str) -> impl Iterator<Item = (usize, char)> {
+    let mut is_escaped = false;
+    pattern.char_indices().filter(move |(_, c)| {
+        let stands_for_itself = !is_escaped;
+        is_escaped = !is_escaped && *c == '\\';
+        stands_for_itself
+    })
+}
+
+fn has_upper_case(pattern: &str) -> bool {
+    // Flags, named groups and Unicode classes have letters of their own: they are left alone.
+    !pattern.contains("(?") && letters(pattern).any(|(_, c)| c.is_ascii_uppercase())
+}
+
+fn lower_case(pattern: &str) -> String {
+    let mut text = pattern.to_owned();
+    for (at, c) in letters(pattern) {
+        if c.is_ascii_uppercase() {
+            text.replace_range(at..=at, &c.to_ascii_lowercase().to_string());
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::app::config::Rules;
+
+    #[test]
+    fn patterns_that_take_too_much_or_nothing_are_told_with_what_to_write() {
+        for (pattern, says) in [
+            ("example.com", "notexample.com"),
+            ("^example\\.com", "example.com.example"),
+            ("example\\.com$", "notexample.com"),
+            ("^Example\\.COM$", "lower case"),
+            ("^example\\.com:8080$", "without its port"),
+            ("example.com:8080", "without its port"),
+            ("https://example.com", "without https://"),
+            ("^https://example\\.com/$", "without https://"),
+            ("example.com/shop", "without a path"),
+        ] {
+            let told = of_domain(pattern).unwrap_or_default();
+            assert!(told.contains(says), "{pattern}: {told}");
+            assert!(told.ends_with("write \"^example\\.com$\""), "{told}");
+        }
+        for fine in [
+            "^example\\.com$",
+            "^(www\\.)?example\\.com$",
+            "\\.example\\.com$",
+            "localhost",
+            "^\\D+\\.example\\.com$",
+            "(?i)Example",
+            "^[a-z]+\\.example\\.com$",
+        ] {
+            let told = of_domain(fine);
+            assert!(
+                told.is_none() || fine == "\\.example\\.com$",
+                "{fine}: {told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn variables_that_are_given_and_types_that_are_not_there_are_told() {
+        let document = json!({
+            "name": "a",
+            "repo": { "url": "https://h/a.git" },
+            "env": { "PORT": "99" },
+            "scale": { "wbe": 2 },
+        });
+        let config = AppConfig::from_document(document, &Rules::default()).unwrap();
+        let procfile = Procfile::parse(b"web: x\n").unwrap();
+        let told = advice(&config, Some(&procfile)).concat();
+        assert!(
+            told.contains("env.PORT") && told.contains("\"wbe\""),
+            "{told}"
+        );
+        assert_eq!(advice(&config, None).len(), 1);
+    }
+}

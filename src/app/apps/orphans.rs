@@ -1,0 +1,97 @@
+//! Orphans: directories below `DATA/apps` whose application has no document, such as what `?keep=storage` kept. They are
+//! listed and, when somebody asks for that, removed.
+
+use std::io;
+
+use actix::prelude::*;
+use serde::Serialize;
+
+use super::removals::end_processes;
+use super::{Apps, AppsError};
+use crate::app::config_dir;
+use crate::app::name::AppName;
+use crate::app::supervisor::finish_removal;
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Orphan {
+    /// The name of the application that it was of.
+    pub name: String,
+    /// Where it is.
+    pub directory: String,
+}
+
+/// Lists them by name.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Result<Vec<Orphan>, AppsError>")]
+pub struct Orphans;
+
+/// Removes one, with all that is in it; answered when that is done.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "Result<(), AppsError>")]
+pub struct RemoveOrphan(pub AppName);
+
+impl Apps {
+    fn is_orphan(&self, name: &AppName) -> bool {
+        !self.apps.contains_key(name)
+            && !self.creating.contains(name)
+            && !self.finishing.contains(name)
+    }
+}
+
+impl Handler<Orphans> for Apps {
+    type Result = ResponseActFuture<Self, Result<Vec<Orphan>, AppsError>>;
+
+    fn handle(&mut self, _: Orphans, _: &mut Self::Context) -> Self::Result {
+        let data = self.host.settings.data_dir.clone();
+        let found = actix_rt::task::spawn_blocking(move || {
+            let (unfinished, others) = config_dir::orphans(&data, &[]);
+            let unfinished = unfinished.into_iter().map(|(name, _)| name);
+            others.into_iter().chain(unfinished).collect::<Vec<_>>()
+        });
+        Box::pin(found.into_actor(self).map(|found, apps, _| {
+            let mut names = found.map_err(|e| AppsError::Conflict(e.to_string()))?;
+            names.retain(|name| apps.is_orphan(name));
+            names.sort();
+            let orphan = |name: AppName| Orphan {
+                directory: apps.dirs(&name).root().display().to_string(),
+                name: name.to_string(),
+            };
+            Ok(names.into_iter().map(orphan).collect())
+        }))
+    }
+}
+
+impl Handler<RemoveOrphan> for Apps {
+    type Result = ResponseActFuture<Self, Result<(), AppsError>>;
+
+    fn handle(&mut self, RemoveOrphan(name): RemoveOrphan, _: &mut Self::Context) -> Self::Result {
+        if !self.is_orphan(&name) {
+            let why = format!("\"{name}\" is an application, or is being removed: no orphan");
+            return Box::pin(fut::err(AppsError::Conflict(why)));
+        }
+        // Nobody adds an app of that name meanwhile.
+        self.finishing.insert(name.clone());
+        let (dirs, directory) = (self.dirs(&name), self.host.settings.config_dir.clone());
+        let gone = name.clone();
+        let removed = async move {
+            end_processes(&dirs).await;
+            let remove = move || {
+                if !dirs.root().is_dir() {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                finish_removal(&directory, &gone, &dirs, false)
+            };
+            let removed = actix_rt::task::spawn_blocking(remove).await;
+            removed.unwrap_or_else(|e| Err(io::Error::other(e)))
+        };
+        Box::pin(removed.into_actor(self).map(move |removed, apps, ctx| {
+            apps.finishing.remove(&name);
+            ctx.notify(super::Rescan);
+            removed.map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => AppsError::NoSuchOrphan(name.to_string()),
+                _ => AppsError::Storage(format!("not all of it could be removed: {e}")),
+            })
+        }))
+    }
+}
