@@ -92,7 +92,7 @@ impl<S: ClientStream> Connection<S> {
             limit: settings.limits.body,
             looked: 0,
         };
-        let mut held = Held::new(&self.worker.room);
+        let mut held = Held::new(&self.worker.spool_room);
         for space in STEPS {
             if space > STEPS[0] && !held.more(space) {
                 break;
@@ -120,7 +120,7 @@ impl<S: ClientStream> Connection<S> {
 
     /// Takes the rest of a body that is too large for memory, or as much of it as can be kept.
     async fn store(&mut self, head: usize, mut coming: Coming) -> Result<Stored, NoBody> {
-        let mut spool = Spool::on_disk(Rc::clone(&self.worker.room));
+        let mut spool = Spool::on_disk(Rc::clone(&self.worker.spool_room));
         loop {
             let whole = coming.look(&self.input.bytes()[head..])?;
             while coming.looked > 0 {

@@ -60,6 +60,7 @@ mod tests {
             headers: 1,
             connections,
             connections_per_address: per_address,
+            buffer: 1,
         };
         Room::of(&limits, workers, all)
     }

@@ -370,7 +370,7 @@ impl<S: ClientStream> Connection<S> {
                 .route
                 .buffer
                 .responses
-                .then(|| Rc::clone(&self.worker.room));
+                .then(|| Rc::clone(&self.worker.spool_room));
             let side = sides::Backend {
                 connection: &mut upstream,
                 reused: asking.is_none(),
@@ -422,15 +422,18 @@ impl<S: ClientStream> Connection<S> {
                 return Ok((kept, None));
             }
             let mut asking = Asking::new(&self.worker.calls, &chosen.backend);
-            let mut connecting = pin!(pool::connect(&address, limit));
-            let connected = poll_fn(|cx| {
-                let connected = connecting.as_mut().poll(cx);
-                if connected.is_pending() {
-                    asking.poll(cx);
-                }
-                connected
-            });
-            let error = match connected.await {
+            let connected = {
+                let mut connecting = pin!(pool::connect(&address, limit));
+                poll_fn(|cx| {
+                    let connected = connecting.as_mut().poll(cx);
+                    if connected.is_pending() {
+                        asking.poll(cx);
+                    }
+                    connected
+                })
+                .await
+            };
+            let error = match connected {
                 Ok(connection) => return Ok((connection, Some(asking))),
                 Err(error) => error,
             };

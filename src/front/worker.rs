@@ -25,8 +25,8 @@ use super::listener::Sockets;
 use super::own_token::OwnToken;
 use super::pool::Pool;
 use super::request_id::RequestId;
-use super::spool_room::SpoolRoom;
 use super::room::Room;
+use super::spool_room::SpoolRoom;
 use super::trusted::Network;
 use super::upstream::Upstream;
 use super::visitors::Visitors;
@@ -82,7 +82,7 @@ pub struct Worker {
     /// Idle connections to backends.
     pub pool: Pool,
     /// Where bodies are kept for slow clients.
-    pub room: Rc<SpoolRoom>,
+    pub spool_room: Rc<SpoolRoom>,
     /// Tells all workers which idle connections are to be given up.
     pub calls: broadcast::Sender<Call>,
     /// Buffers for responses.
@@ -177,7 +177,7 @@ impl Worker {
             replica: RefCell::new(start_replica(&settings, &plan.table)),
             table: plan.table.clone(),
             pool: Pool::default(),
-            room: Rc::new(SpoolRoom::new(&settings.buffers, settings.limits.buffer)),
+            spool_room: Rc::new(SpoolRoom::new(&settings.buffers, settings.limits.buffer)),
             calls: plan.calls.clone(),
             spare: Spare::default(),
             date: HttpDate::default(),

@@ -73,6 +73,7 @@ impl GitUser {
         Seal {
             protected: vec!["/".into()],
             writable: places.chain(devices).collect(),
+            sockets: vec![],
         }
     }
 
