@@ -99,7 +99,7 @@ fn the_modes_of_what_it_makes_are_its_own_whatever_the_umask_was() {
         assert_eq!(mode(Path::new(&config)), 0o700, "umask {umask}");
         assert_eq!(
             mode(&server.directory().join("lock")),
-            0o644,
+            0o600,
             "umask {umask}"
         );
     }
