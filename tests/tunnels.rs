@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use serde_json::json;
 
 use crate::support::fixture::{document, web_files, web_repo, with};
+use crate::support::http::Request;
 use crate::support::server::Server;
 use crate::support::wait::{SOON, eventually};
 
@@ -49,8 +50,8 @@ impl Tunnel {
 fn a_deploy_gives_the_tunnels_of_its_app_time_and_leaves_those_of_others() {
     let server = Server::start();
     let (echo, other) = (web_repo("1"), web_repo("1"));
-    let stop = json!({ "stop": { "timeout": "5s" } });
-    server.deploy(&with(document("echo", &echo), stop));
+    let drain = json!({ "drain": "5s" });
+    server.deploy(&with(document("echo", &echo), drain));
     server.deploy(&document("other", &other));
     let (mut own, mut others) = (
         Tunnel::open(&server, "echo"),
@@ -71,4 +72,49 @@ fn a_deploy_gives_the_tunnels_of_its_app_time_and_leaves_those_of_others() {
     server.act("other", "stop").expect(200);
     others.ends_well();
     server.visit("/echo/").expect(200);
+}
+
+#[test]
+fn a_release_that_is_replaced_ends_when_its_requests_and_tunnels_are_over_not_when_its_grace_is() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let patient = json!({ "drain": "1h", "stop": { "timeout": "0s" } });
+    server.deploy(&with(document("echo", &repo), patient));
+    let pid = server.ready_pid("echo", "web.1");
+    let mut tunnel = Tunnel::open(&server, "echo");
+    let download = Request::get("/echo/download").open(&server.public());
+    let mut download = download.unwrap();
+    assert_eq!(download.next_line(), "head");
+    repo.commit(&web_files("2"));
+    server.act("echo", "redeploy").expect(200);
+    let left = || {
+        let status = server.status("echo");
+        let processes = status["processes"].as_array().unwrap().clone();
+        let old = processes.iter().find(|process| process["pid"] == pid);
+        old.map(|process| process["draining"].clone())
+    };
+    assert_eq!(left(), Some(json!(2)));
+    std::fs::write(server.directory().join("apps/echo/storage/go"), "").unwrap();
+    assert_eq!(download.next_line(), "tail");
+    eventually("the tunnel is left", SOON, || {
+        (left() == Some(json!(1))).then_some(())
+    });
+    tunnel.echoes("still");
+    drop(tunnel);
+    eventually("the old release ends", SOON, || {
+        left().is_none().then_some(())
+    });
+}
+
+#[test]
+fn a_stop_ends_a_release_that_drains_for_long() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let patient = json!({ "drain": "1h" });
+    server.deploy(&with(document("echo", &repo), patient));
+    let mut tunnel = Tunnel::open(&server, "echo");
+    repo.commit(&web_files("2"));
+    server.act("echo", "redeploy").expect(200);
+    tunnel.echoes("it drains for an hour");
+    // A stop does not wait for that hour.
+    server.act("echo", "stop").expect(200);
+    tunnel.ends_well();
 }

@@ -26,6 +26,8 @@ struct Member {
     snapshot: Option<Snapshot>,
     backend: Option<Backend>,
     leaving: bool,
+    /// What was in flight on it when it was taken out of the route.
+    drains: Option<Arc<Load>>,
 }
 
 impl Member {
@@ -35,6 +37,7 @@ impl Member {
             snapshot: None,
             backend: None,
             leaving: false,
+            drains: None,
         }
     }
 
@@ -73,9 +76,38 @@ impl Batch {
         let mut loads = Vec::new();
         for member in self.members.iter_mut().filter(|m| ids.contains(&m.slot.id)) {
             member.leaving = true;
-            loads.extend(member.backend.take().map(|backend| backend.load));
+            if let Some(backend) = member.backend.take() {
+                member.drains = Some(backend.load);
+            }
+            loads.extend(member.drains.clone());
         }
         loads
+    }
+
+    /// Gets no request any more; answers what may still be in flight on any of its processes, routed to or not.
+    pub fn drain(&mut self) -> Vec<Arc<Load>> {
+        for member in &mut self.members {
+            if let Some(backend) = &member.backend {
+                member.drains = Some(Arc::clone(&backend.load));
+            }
+        }
+        self.members
+            .iter()
+            .filter_map(|m| m.drains.clone())
+            .collect()
+    }
+
+    /// Ends the drain of those that do: their time is over.
+    pub fn cut(&self) {
+        let draining = self.members.iter().filter_map(|m| m.drains.as_ref());
+        draining.for_each(|load| load.cut());
+    }
+
+    /// How many requests and tunnels are left on a process that drains.
+    #[must_use]
+    pub fn left_on(&self, id: &str) -> Option<usize> {
+        let member = self.members.iter().find(|m| m.slot.id == id)?;
+        member.drains.as_ref().map(|load| load.outstanding())
     }
 
     /// Whether a process was told to leave.
@@ -130,13 +162,6 @@ impl Batch {
             true => of(|trouble| trouble.is_none_or(|t| !t.is_foreign)),
             false => healthy,
         }
-    }
-
-    /// What may be in flight on any of its processes, routed to or not.
-    #[must_use]
-    pub fn loads(&self) -> Vec<Arc<Load>> {
-        let backends = self.members.iter().filter_map(|m| m.backend.as_ref());
-        backends.map(|b| Arc::clone(&b.load)).collect()
     }
 
     /// Whether a process that is ready gets no request.

@@ -41,6 +41,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         port,
         health_check,
         stop,
+        drain,
         static_files,
         buffer,
         strategy,
@@ -62,6 +63,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*path != new.path, Work::Route),
         (*strip_path != new.strip_path, Work::Route),
         (*port != new.port, Work::Route),
+        (*drain != new.drain, Work::Route),
         (*static_files != new.static_files, Work::Route),
         (*buffer != new.buffer, Work::Route),
         (*strategy != new.strategy, Work::Route),
@@ -95,6 +97,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
         strip_path: pick(&base.strip_path, &old.strip_path, &new.strip_path),
         port: pick(&base.port, &old.port, &new.port),
         static_files: pick(&base.static_files, &old.static_files, &new.static_files),
+        drain: pick(&base.drain, &old.drain, &new.drain),
         buffer: pick(&base.buffer, &old.buffer, &new.buffer),
         strategy: pick(&base.strategy, &old.strategy, &new.strategy),
         keep_releases: pick(&base.keep_releases, &old.keep_releases, &new.keep_releases),
@@ -104,12 +107,13 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
 }
 
 /// The fields of a document that are scale and route.
-const CARRIED: [&str; 9] = [
+const CARRIED: [&str; 10] = [
     "scale",
     "domain",
     "path",
     "strip_path",
     "port",
+    "drain",
     "static",
     "buffer",
     "strategy",
@@ -176,6 +180,7 @@ mod tests {
             (json!({"strip_path": false}), Work::Route),
             (json!({"port": 9000}), Work::Route),
             (json!({"static": {"dir": "public"}}), Work::Route),
+            (json!({"drain": "5m"}), Work::Route),
             (json!({"buffer": {"requests": false}}), Work::Route),
             (json!({"strategy": "recreate"}), Work::Route),
             (json!({"keep_releases": 2}), Work::Route),
@@ -194,7 +199,7 @@ mod tests {
     #[test]
     fn a_default_that_is_written_out_changes_nothing() {
         let spelled = json!({"path": true, "buffer": {"responses": true}, "scale": {}, "env": {}, "strategy": "rolling", "keep_releases": 5,
-            "health_check": {"interval": "1s"}, "stop": {"signal": "SIGTERM"}});
+            "health_check": {"interval": "1s"}, "stop": {"signal": "SIGTERM"}, "drain": "30s"});
         let spelled = config(merge_patch(base(), spelled));
         assert_eq!(least_work(&config(base()), &spelled), Work::Nothing);
     }
@@ -236,7 +241,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..18usize, 0..6)) {
+        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..19usize, 0..6)) {
             let changes = changes();
             let mut document = base();
             let mut greatest = Work::Nothing;

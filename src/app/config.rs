@@ -41,6 +41,8 @@ pub struct AppConfig {
     pub health_check: HealthCheck,
     /// How processes are stopped.
     pub stop: StopPolicy,
+    /// How long requests and tunnels of processes that are replaced may go on before these get their signal.
+    pub drain: Duration,
     /// Files served before the app is asked.
     pub static_files: Option<StaticFiles>,
     /// Which bodies are taken whole first.

@@ -15,7 +15,7 @@ use super::name::AppName;
 use super::repository_url;
 use crate::router::table::Buffering;
 
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "name",
     "repo",
     "packages",
@@ -30,6 +30,7 @@ const FIELDS: [&str; 18] = [
     "port",
     "health_check",
     "stop",
+    "drain",
     "static",
     "buffer",
     "strategy",
@@ -45,6 +46,7 @@ const MAX_VARIABLES: usize = 1024;
 const TICK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 const BOOT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// See [`AppConfig::from_document`].
 pub(super) fn read(document: Value, rules: &Rules) -> Result<AppConfig, Vec<FieldError>> {
@@ -76,6 +78,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
             .and_then(|port| u16::try_from(port).ok()),
         health_check: read_health_check(walk, &top),
         stop: read_stop(walk, &top),
+        drain: walk.duration(&top, "drain", GRACE, DRAIN),
         static_files: read_static(walk, &top),
         buffer: read_buffer(walk, &top),
         strategy: walk
@@ -305,6 +308,7 @@ mod tests {
             (config.stop.signal, config.stop.timeout),
             (15, Duration::from_secs(10))
         );
+        assert_eq!(config.drain, Duration::from_secs(30));
         assert_eq!(
             (config.strategy, config.keep_releases),
             (Strategy::Rolling, 5)
@@ -328,6 +332,7 @@ mod tests {
             "port": 0,
             "health_check": {"path": "up", "interval": 5, "timeout": "soon"},
             "stop": {"signal": "SIGKILL", "timeout": "2 days", "to": "some"},
+            "drain": "61m",
             "static": {"dir": "../etc", "spa": 1, "cache_control": "a\r\nSet-Cookie: b"},
             "buffer": {"requests": "no", "request": false},
             "strategy": "blue-green",
@@ -360,6 +365,7 @@ mod tests {
             "/stop/signal",
             "/stop/timeout",
             "/stop/to",
+            "/drain",
             "/static/dir",
             "/static/spa",
             "/static/cache_control",

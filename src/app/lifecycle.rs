@@ -429,7 +429,9 @@ impl Lifecycle {
 
     fn drain_all(&mut self, out: &mut Vec<Command>) {
         self.end_batches(out, |b| b.role == Role::Booting);
-        for batch in self.batches.iter_mut().filter(|b| b.role == Role::Serving) {
+        // Those that drain already have less time from now on.
+        let drains = |b: &&mut Batch| matches!(b.role, Role::Serving | Role::Draining);
+        for batch in self.batches.iter_mut().filter(drains) {
             batch.role = Role::Draining;
             out.push(Command::Drain(batch.id));
         }

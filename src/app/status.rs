@@ -114,6 +114,9 @@ pub struct ProcessStatus {
     /// Why it fails its checks, while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unhealthy: Option<String>,
+    /// How many requests and tunnels are left on it, while it drains: then it gets its signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub draining: Option<usize>,
 }
 
 /// `GET /applications/A/status`.

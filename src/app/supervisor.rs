@@ -234,7 +234,7 @@ impl App {
         let Some(batch) = self.batches.get_mut(&id) else {
             return;
         };
-        let limit = batch.runnable.config.stop.timeout;
+        let limit = batch.runnable.config.drain;
         let drained = drained(batch.leave(&removed), limit);
         ctx.spawn(drained.into_actor(self).map(move |(), app, ctx| {
             for process in removed {
@@ -243,17 +243,20 @@ impl App {
         }));
     }
 
-    /// Waits until no request is on the batch, at most its stop time-out (5 s at most when it was stopped by hand).
+    /// Waits until nothing is on the batch, at most for its drain. Where nothing serves in its place every second of that
+    /// is one without the app: then it is at most the stop time-out (5 s at most when it was stopped by hand).
     fn drain(&mut self, id: BatchId, ctx: &mut Context<Self>) {
-        let Some(batch) = self.batches.get(&id) else {
+        let (wanted, is_replaced) = (self.life.wanted(), self.life.serving().is_some());
+        let Some(batch) = self.batches.get_mut(&id) else {
             return;
         };
-        let mut limit = batch.runnable.config.stop.timeout;
-        if self.life.wanted() != Wanted::Running {
-            limit = limit.min(Duration::from_secs(5));
-        }
-        let loads = batch.loads();
-        let drained = drained(loads, limit);
+        let config = &batch.runnable.config;
+        let limit = match wanted {
+            Wanted::Running if is_replaced => config.drain,
+            Wanted::Running => config.drain.min(config.stop.timeout),
+            _ => config.stop.timeout.min(Duration::from_secs(5)),
+        };
+        let drained = drained(batch.drain(), limit);
         ctx.spawn(
             drained
                 .into_actor(self)
@@ -420,13 +423,14 @@ impl App {
     }
 }
 
-/// Closes `loads` and waits until nothing is on them, or for `limit`: over time or not, then processes are told to stop.
+/// Closes `loads` and waits until nothing is on them, they are cut, or for `limit`: over time or not, then processes are
+/// told to stop.
 fn drained(loads: Vec<Arc<Load>>, limit: Duration) -> impl Future<Output = ()> + 'static {
     for load in &loads {
         load.close();
     }
     async move {
-        let all = futures::future::join_all(loads.iter().map(|load| load.drained()));
+        let all = futures::future::join_all(loads.iter().map(|load| load.over()));
         if tokio::time::timeout(limit, all).await.is_err() {
             loads.iter().for_each(|load| load.cut());
         }

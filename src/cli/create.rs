@@ -93,6 +93,9 @@ pub struct CreateArgs {
     /// How long it may take to end, as in 30s [default: 10s]
     #[arg(long, requires = "source", value_name = "TIME")]
     pub stop_timeout: Option<String>,
+    /// How long requests and tunnels of a process that is replaced may go on before that is told to end [default: 30s]
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub drain: Option<String>,
     /// Directory of the checkout whose files are answered without the application
     #[arg(long = "static", requires = "source", value_name = "DIR")]
     pub static_dir: Option<String>,

@@ -91,6 +91,7 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
     set(["health_check", "boot_timeout"], text(&args.boot_timeout));
     set(["stop", "signal"], text(&args.stop_signal));
     set(["stop", "timeout"], text(&args.stop_timeout));
+    set(["", "drain"], text(&args.drain));
     set(["static", "dir"], text(&args.static_dir));
     set(["static", "prefix"], text(&args.static_prefix));
     set(["static", "spa"], args.spa.then(|| Value::from(true)));
@@ -132,8 +133,8 @@ pub(super) mod tests {
         let expected = json!({"name": "blog", "repo": {"url": "https://x"}, "strip_path": false,
             "health_check": {"boot_timeout": "90s", "timeout": "2s"}, "stop": {"signal": "SIGINT", "timeout": "30s"},
             "static": {"dir": "public", "prefix": "/a", "spa": true, "cache_control": "no-store"},
-            "strategy": "recreate", "keep_releases": 3});
-        let line = "blog --repo https://x --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-timeout 30s \
+            "drain": "5m", "strategy": "recreate", "keep_releases": 3});
+        let line = "blog --repo https://x --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-timeout 30s --drain 5m \
                     --static public --static-prefix /a --spa --cache-control no-store --strategy recreate \
                     --keep-releases 3 --set health_check.timeout=2s";
         assert_eq!(described(line), expected);

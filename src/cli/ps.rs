@@ -83,7 +83,7 @@ fn row(process: &Value, now: jiff::Timestamp) -> Vec<String> {
         .and_then(|text| text.parse().ok());
     vec![
         cell(&process["id"]),
-        cell(&process["state"]),
+        state(process),
         cell(&process["pid"]),
         cell(&process["port"]),
         started.map_or_else(|| "-".into(), |at| uptime(now.as_second() - at.as_second())),
@@ -92,6 +92,15 @@ fn row(process: &Value, now: jiff::Timestamp) -> Vec<String> {
         seconds(process["cpu_seconds"].as_f64().unwrap_or(0.0)),
         last_exit(&process["last_exit"]),
     ]
+}
+
+/// Of one that is replaced also what is still on it.
+fn state(process: &Value) -> String {
+    let state = cell(&process["state"]);
+    match process["draining"].as_u64() {
+        Some(left) => format!("{state} ({left} left)"),
+        None => state,
+    }
 }
 
 /// Whole seconds in the two largest units.
@@ -151,6 +160,15 @@ mod tests {
                 "1.2 s",
                 "code 1 (oh)"
             ]
+        );
+    }
+
+    #[test]
+    fn what_drains_shows_how_much_is_left() {
+        let process = json!({"id": "web.1", "state": "ready", "draining": 3});
+        assert_eq!(
+            row(&process, jiff::Timestamp::UNIX_EPOCH)[1],
+            "ready (3 left)"
         );
     }
 

@@ -1,5 +1,6 @@
 //! A backend: one upstream address, and how many requests are on it, counted across the worker threads.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -153,6 +154,12 @@ impl Load {
         }
     }
 
+    /// Resolves when nothing is on it or it is [cut](Self::cut).
+    pub async fn over(&self) {
+        let (drained, cut) = (pin!(self.drained()), pin!(self.is_cut()));
+        futures::future::select(drained, cut).await;
+    }
+
     /// Resolves when nothing is on it. Meaningful once no table names it any more.
     pub async fn drained(&self) {
         loop {
@@ -245,5 +252,7 @@ mod tests {
         load.cut();
         assert!(early.as_mut().now_or_never().is_some());
         assert!(lease.cut().now_or_never().is_some());
+        assert!(load.drained().now_or_never().is_none());
+        assert!(load.over().now_or_never().is_some());
     }
 }

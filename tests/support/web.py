@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.parse
 
 CRASH_MARK = os.path.join(os.environ.get("STORAGE_DIR", "/nonexistent"), "crash")
@@ -73,10 +74,22 @@ class App(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data)
         self.close_connection = True
 
+    def download(self):
+        """Sends its end once a file is there."""
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+        self.wfile.write(b"head\n")
+        while not os.path.exists(os.path.join(os.environ["STORAGE_DIR"], "go")):
+            time.sleep(0.02)
+        self.wfile.write(b"tail\n")
+
     def do_GET(self):
         if self.headers.get("Upgrade") == "echo":
             return self.tunnel()
         url = urllib.parse.urlsplit(self.path)
+        if url.path.strip("/") == "download":
+            return self.download()
         query = dict(urllib.parse.parse_qsl(url.query))
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         action = {"print": self.print, "write": self.write, "spawn": self.spawn, "exit": self.exit, "crash": self.crash}

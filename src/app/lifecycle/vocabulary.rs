@@ -170,7 +170,8 @@ pub enum Command {
     },
     /// Look why an operation fails: what it has started in the batch goes next.
     Explain(OpId, Cause, BatchId),
-    /// Tell [`Event::Drained`] when no request is on the batch.
+    /// Tell [`Event::Drained`] when no request is on the batch, or its time for that is over; told anew, with the time that
+    /// is given now.
     Drain(BatchId),
     /// Stop the processes of a batch.
     Stop(BatchId),

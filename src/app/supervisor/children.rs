@@ -159,6 +159,9 @@ impl App {
     }
 
     pub(super) fn stop_batch(&mut self, batch: BatchId, ctx: &mut Context<Self>) {
+        if let Some(batch) = self.batches.get(&batch) {
+            batch.cut();
+        }
         let ids: Vec<_> = self
             .batches
             .get(&batch)

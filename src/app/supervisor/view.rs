@@ -208,6 +208,7 @@ impl App {
                     cpu_seconds: 0.0,
                     last_lines: vec![],
                     unhealthy: trouble.map(|t| t.why.clone()),
+                    draining: batch.left_on(&slot.id),
                 });
             }
         }

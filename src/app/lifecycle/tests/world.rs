@@ -65,7 +65,10 @@ impl World {
                         .is_none()
                 );
             }
-            Command::Drain(batch) => assert!(self.draining.insert(batch), "drained twice"),
+            Command::Drain(batch) => {
+                assert!(!self.stopping.contains(&batch), "it ends already");
+                self.draining.insert(batch);
+            }
             Command::Stop(batch) => assert!(self.stopping.insert(batch), "stopped twice"),
             Command::Forget(batch) => {
                 let left = self.live.remove(&batch).expect("forgot what never was");
