@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::support::fixture::{document, web_files, web_repo, with};
 use crate::support::http::Request;
+use crate::support::machine::is_alive;
 use crate::support::server::Server;
 use crate::support::wait::{SOON, eventually};
 
@@ -117,4 +118,56 @@ fn a_stop_ends_a_release_that_drains_for_long() {
     // A stop does not wait for that hour.
     server.act("echo", "stop").expect(200);
     tunnel.ends_well();
+}
+
+#[test]
+fn no_more_than_two_sets_of_processes_live_whatever_is_asked_for_in_a_row() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&with(document("echo", &repo), json!({ "drain": "1h" })));
+    let mut pids = vec![server.ready_pid("echo", "web.1")];
+    let mut tunnels = vec![Tunnel::open(&server, "echo")];
+    for round in 0..9 {
+        let patch = json!({ "env": { "ROUND": round.to_string() } });
+        let answer = match round % 3 {
+            0 => server.act("echo", "restart"),
+            1 => server.act("echo", "redeploy"),
+            _ => server.send_and_wait("PATCH", "/applications/echo", &patch),
+        };
+        answer.expect(200);
+        let status = server.status("echo");
+        let sets = status["processes"].as_array().unwrap();
+        pids.extend(
+            sets.iter()
+                .filter_map(|p| p["pid"].as_i64())
+                .map(|pid| pid as i32),
+        );
+        pids.sort_unstable();
+        pids.dedup();
+        let alive = pids.iter().filter(|pid| is_alive(**pid)).count();
+        assert_eq!((sets.len(), alive), (2, 2), "round {round}: {status}");
+        tunnels.push(Tunnel::open(&server, "echo"));
+    }
+    let drains = tunnels.split_off(8);
+    tunnels.iter_mut().for_each(Tunnel::ends_well);
+    for mut tunnel in drains {
+        tunnel.echoes("its set lives");
+    }
+}
+
+#[test]
+fn a_redeploy_does_not_wait_for_the_drain_of_a_scale_down() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let patient = json!({ "drain": "1h", "scale": { "web": 2 } });
+    server.deploy(&with(document("echo", &repo), patient));
+    let mut tunnels = [(); 4].map(|()| Tunnel::open(&server, "echo"));
+    let one = json!({ "scale": { "web": 1 } });
+    server.send("PATCH", "/applications/echo", &one).expect(202);
+    eventually("web.2 drains", SOON, || {
+        let status = server.status("echo");
+        let mut all = status["processes"].as_array().unwrap().iter();
+        all.any(|p| p["draining"] == 2).then_some(())
+    });
+    tunnels.iter_mut().for_each(|tunnel| tunnel.echoes("still"));
+    server.act("echo", "redeploy").expect(200);
+    assert_eq!(server.status("echo")["state"], "running");
 }

@@ -2,7 +2,8 @@
 //!
 //! One *operation* (deploy, start, stop, restart, rollback, remove) is at work at a time. What it brings up is a
 //! *batch*: the processes of one release, started together. At most one batch serves. A rolling operation boots a
-//! new batch beside it and switches when that is ready; a recreating one ends the old batch first.
+//! new batch beside it and switches when that is ready; a recreating one ends the old batch first. There are two batches
+//! at most: one that still drains is ended before the next is started.
 //!
 //! ```text
 //! Booting ──all ready──▶ Serving ──superseded──▶ Draining ──drained──▶ Ending ──all stopped──▶ (gone)
@@ -47,6 +48,8 @@ enum Stage {
     Building,
     /// All batches must be gone before the build (`recreate`), the spawn or the end of a stop.
     Clearing(Option<Ready>),
+    /// All batches but the serving one must be gone before the spawn: there are never more than two.
+    MakingRoom(Ready),
     /// This batch must get ready.
     Booting(BatchId),
     /// The serving batch gets more or fewer processes.
@@ -198,6 +201,7 @@ impl Lifecycle {
                 if let Some((waiting, _)) = self.waiting.replace((op, kind)) {
                     out.push(Command::Finish(waiting, End::Superseded));
                 }
+                self.hurry_resize(out);
                 self.want(kind.wants(), out);
             }
             Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure => {
@@ -263,7 +267,8 @@ impl Lifecycle {
             self.drain_all(out);
             self.cleared(out);
         } else {
-            self.spawn(ready, out);
+            self.set_stage(Stage::MakingRoom(ready));
+            self.end_batches(out, |b| b.role == Role::Draining);
         }
     }
 
@@ -344,18 +349,18 @@ impl Lifecycle {
         self.cleared(out);
     }
 
-    /// Goes on with an operation that waited for all batches to be gone.
+    /// Goes on with an operation that waited for batches to be gone.
     fn cleared(&mut self, out: &mut Vec<Command>) {
-        if !self.batches.is_empty() {
-            return;
-        }
+        let only_serving = self.batches.iter().all(|b| b.role == Role::Serving);
         let Some(active) = self.active.as_mut() else {
             return;
         };
-        let Stage::Clearing(ready) = &mut active.stage else {
-            return;
+        let ready = match &mut active.stage {
+            Stage::Clearing(ready) if self.batches.is_empty() => ready.take(),
+            Stage::MakingRoom(ready) if only_serving => Some(ready.clone()),
+            _ => return,
         };
-        match (ready.take(), active.kind) {
+        match (ready, active.kind) {
             (Some(ready), _) => self.spawn(ready, out),
             (None, Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure) => {
                 active.stage = Stage::Building;

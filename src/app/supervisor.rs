@@ -159,6 +159,7 @@ impl App {
             Command::Grow { batch, op, added } => self.grow(batch, op, added, ctx),
             Command::Shrink { batch, removed } => self.shrink(batch, removed, ctx),
             Command::Drain(batch) => self.drain(batch, ctx),
+            Command::EndDrain(batch) => self.batches.get(&batch).into_iter().for_each(Batch::cut),
             Command::Stop(batch) => self.stop_batch(batch, ctx),
             Command::Forget(batch) => {
                 self.batches.remove(&batch);

@@ -72,6 +72,18 @@ impl Lifecycle {
             batch.leaving.extend(removed.iter().cloned());
         }
         out.push(Command::Shrink { batch: id, removed });
+        self.hurry_resize(out);
+    }
+
+    /// What leaves has no time to drain any more once another operation waits for its end.
+    pub(super) fn hurry_resize(&self, out: &mut Vec<Command>) {
+        let Some(resize) = self.resize().filter(|_| self.waiting.is_some()) else {
+            return;
+        };
+        let mut leaving = self.batches.iter().filter(|b| !b.leaving.is_empty());
+        if leaving.any(|b| b.id == resize.batch) {
+            out.push(Command::EndDrain(resize.batch));
+        }
     }
 
     /// Whether `id` is a process that a change at work has added to `batch`.

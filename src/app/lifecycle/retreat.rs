@@ -14,7 +14,7 @@ impl Lifecycle {
                 self.end_batches(out, |b| b.id == batch && b.role == Role::Booting);
             }
             // Neither is undone: what was told to go goes, what was added stays under supervision.
-            Stage::Clearing(_) | Stage::Resizing(_) => {}
+            Stage::Clearing(_) | Stage::MakingRoom(_) | Stage::Resizing(_) => {}
         }
         out.push(Command::Finish(active.op, End::Cancelled));
     }
@@ -31,7 +31,7 @@ impl Lifecycle {
                 // A change of scale ends soon, and its names are free only then.
                 Stage::Resizing(_) => return,
                 Stage::Booting(batch) => self.take_back(batch, out),
-                Stage::Building | Stage::Clearing(_) => {}
+                Stage::Building | Stage::Clearing(_) | Stage::MakingRoom(_) => {}
             }
             let restores = self.active.as_ref().is_some_and(|a| a.restores);
             self.drop_active(out);

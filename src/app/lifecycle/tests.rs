@@ -189,6 +189,46 @@ fn of_ten_deploys_the_first_runs_the_last_waits_and_the_others_are_superseded() 
 }
 
 #[test]
+fn a_batch_that_drains_is_ended_when_the_next_comes_and_that_one_waits_for_its_end() {
+    let mut world = running();
+    for release in 2..24 {
+        let op = world.request(Kind::Deploy { recreate: false });
+        world.build(&["web.1"], false);
+        if release > 2 {
+            assert_eq!(world.live.len(), 2, "it waits for room");
+            let drains = world.draining.clone();
+            assert!(drains.iter().any(|batch| world.stopping.contains(batch)));
+            for batch in world.stopping.clone() {
+                world.draining.remove(&batch);
+                world.live.get_mut(&batch).expect("known").clear();
+                world.feed(Event::Process {
+                    batch,
+                    id: "web.1".into(),
+                    phase: Phase::Stopped,
+                    exited: true,
+                });
+            }
+        }
+        world.phase(1, Phase::Ready, false);
+        assert_eq!(world.end_of(op), Some(&End::Done));
+        assert_eq!(world.life.current(), Some(release));
+    }
+}
+
+#[test]
+fn what_leaves_has_no_time_any_more_when_another_operation_waits() {
+    let mut world = running();
+    let batch = world.life.serving().expect("serves");
+    resize(&mut world, &["web.1", "web.2"]);
+    ready(&mut world, batch, "web.2");
+    resize(&mut world, &["web.1"]);
+    let op = world.op();
+    let kind = Kind::Deploy { recreate: false };
+    let commands = world.life.handle(Event::Request(op, kind));
+    assert!(commands.contains(&Command::EndDrain(batch)));
+}
+
+#[test]
 fn stop_takes_the_place_of_a_deploy_and_ends_everything() {
     let mut world = running();
     let deploy = world.request(Kind::Deploy { recreate: false });
@@ -337,7 +377,7 @@ fn a_change_that_needs_a_deploy_becomes_one() {
 }
 
 fn step() -> impl Strategy<Value = (u8, usize)> {
-    (0u8..13, 0usize..6)
+    (0u8..14, 0usize..6)
 }
 
 proptest! {
@@ -360,6 +400,7 @@ proptest! {
                 9 => { let op = world.requested.len().saturating_sub(nth) as OpId; world.feed(Event::BootTimeout(op)); }
                 10 => { world.request(Kind::Configure); }
                 11 => world.configure(nth),
+                12 => clear(&mut world),
                 _ => world.leave(),
             }
         }

@@ -168,6 +168,8 @@ pub enum Command {
         /// Which.
         removed: Vec<String>,
     },
+    /// The processes of a batch that were told to leave have no time any more for what is in flight.
+    EndDrain(BatchId),
     /// Look why an operation fails: what it has started in the batch goes next.
     Explain(OpId, Cause, BatchId),
     /// Tell [`Event::Drained`] when no request is on the batch, or its time for that is over; told anew, with the time that

@@ -36,6 +36,9 @@ impl World {
             .filter(|(_, role)| *role == Role::Serving)
             .count();
         assert!(serving <= 1, "two batches serve: {:?}", self.life);
+        let count = self.life.batches().count();
+        assert!(count <= 2, "more than two batches: {:?}", self.life);
+        assert_eq!(count, self.live.len(), "{:?}", self.live);
     }
 
     pub(super) fn carry_out(&mut self, command: Command) -> Vec<Command> {
@@ -65,6 +68,7 @@ impl World {
                         .is_none()
                 );
             }
+            Command::EndDrain(batch) => assert!(self.leaving.iter().any(|(b, _)| *b == batch)),
             Command::Drain(batch) => {
                 assert!(!self.stopping.contains(&batch), "it ends already");
                 self.draining.insert(batch);
