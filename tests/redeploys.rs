@@ -158,13 +158,32 @@ fn a_release_that_did_not_start_is_not_kept_and_takes_no_place_of_one_that_did()
 }
 
 #[test]
-fn the_release_of_a_first_deploy_that_failed_is_gone_after_one_that_succeeds() {
+fn nothing_stays_of_a_first_deploy_that_failed_but_its_failure() {
     let (server, repo) = (Server::start(), web_repo("1"));
     repo.commit(&[("Procfile", "web: exit 3\n")]);
     server
         .send_and_wait("POST", "/applications", &document("echo", &repo))
         .expect(422);
-    assert_eq!(server.status("echo")["state"], "failed");
+    let status = server.status("echo");
+    assert_eq!(
+        (&status["state"], &status["release"]),
+        (&json!("failed"), &Value::Null)
+    );
+    let said = status["warnings"].to_string();
+    assert!(said.contains("deployment 1 failed"), "{said}");
+    let processes = || server.status("echo")["processes"].clone();
+    eventually("none of its processes runs", SOON, || {
+        (processes() == json!([]) && processes_of(server.directory()).len() == 1).then_some(())
+    });
+    eventually("its release is gone", SOON, || {
+        let releases = server.get("/applications/echo/releases").json();
+        (releases == json!([])).then_some(())
+    });
+    assert!(
+        server.status("echo")["warnings"]
+            .to_string()
+            .contains("deployment 1 failed")
+    );
     repo.commit(&web_files("2"));
     server.act("echo", "redeploy").expect(200);
     assert_eq!(server.status("echo")["state"], "running");

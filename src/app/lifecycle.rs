@@ -9,9 +9,9 @@
 //! Booting ──all ready──▶ Serving ──superseded──▶ Draining ──drained──▶ Ending ──all stopped──▶ (gone)
 //!    └──exit or time-out──────────────────────────────────────────────────▲
 //! ```
-//! A batch that boots while none serves is `Serving` from the start: there is nothing to protect, so it is kept under
-//! supervision even when the operation that began it has failed. Only where that operation had ended a batch that was of
-//! use, or is cancelled, the release before is the current one again and is started.
+//! A batch that boots while none serves is `Serving` from the start: requests wait for it. Its release is the current one
+//! only once it is ready; when it does not get there nothing of it stays, and the current release, if there is one, is
+//! started again. A batch of the current release stays under supervision whatever it does.
 
 mod resize;
 mod retreat;
@@ -67,10 +67,6 @@ struct Active {
     op: OpId,
     kind: Kind,
     stage: Stage,
-    /// The release that was current when it began.
-    before: Option<u64>,
-    /// Whether it has ended a batch that was of use.
-    replaces: bool,
     /// Whether the current release is started again where it ends and nothing serves.
     restores: bool,
 }
@@ -225,8 +221,6 @@ impl Lifecycle {
             op,
             kind,
             stage,
-            before: self.current,
-            replaces: clear_first && self.is_of_use(),
             restores: matches!(kind, Kind::Deploy { .. }),
         });
         out.push(Command::Remember);
@@ -262,7 +256,6 @@ impl Lifecycle {
         };
         if (recreate || !worth_keeping) && !self.batches.is_empty() {
             active.stage = Stage::Clearing(Some(ready));
-            active.replaces |= worth_keeping;
             active.restores |= worth_keeping;
             self.drain_all(out);
             self.cleared(out);
@@ -296,9 +289,6 @@ impl Lifecycle {
             leaving: BTreeSet::new(),
         });
         self.set_stage(Stage::Booting(id));
-        if role == Role::Serving {
-            self.set_current(ready.release, out);
-        }
         out.push(Command::Spawn { batch: id, op });
         out.push(Command::Publish);
         self.promote_if_ready(id, out);

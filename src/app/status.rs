@@ -22,7 +22,7 @@ pub enum AppState {
     Degraded,
     /// A process keeps crashing.
     Crashlooping,
-    /// No deployment has succeeded: there is nothing to run, or what there is has not got ready yet.
+    /// No deployment has succeeded: there is nothing to run.
     Failed,
 }
 

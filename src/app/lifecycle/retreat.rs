@@ -30,7 +30,7 @@ impl Lifecycle {
             match active.stage {
                 // A change of scale ends soon, and its names are free only then.
                 Stage::Resizing(_) => return,
-                Stage::Booting(batch) => self.take_back(batch, out),
+                Stage::Booting(batch) => self.take_back(batch),
                 Stage::Building | Stage::Clearing(_) | Stage::MakingRoom(_) => {}
             }
             let restores = self.active.as_ref().is_some_and(|a| a.restores);
@@ -39,26 +39,22 @@ impl Lifecycle {
         }
     }
 
-    /// The batch that boots is to go. If it serves already, the release before it is the current one again.
-    fn take_back(&mut self, batch: BatchId, out: &mut Vec<Command>) {
+    /// The batch that boots is to go, unless it is of the current release. If it serves already, that is started again.
+    fn take_back(&mut self, batch: BatchId) {
         let Some(active) = self.active.as_mut() else {
             return;
         };
-        let before = active.before;
+        let current = self.current;
         let serves = |b: &&mut Batch| b.id == batch && b.role == Role::Serving;
         let batch = self.batches.iter_mut().find(serves);
-        if let Some(batch) = batch.filter(|b| Some(b.release) != before) {
+        if let Some(batch) = batch.filter(|b| Some(b.release) != current) {
             batch.role = Role::Booting;
             active.restores = true;
-            self.current = before;
-            out.push(Command::Remember);
         }
     }
 
     pub(super) fn boot_failed(&mut self, batch: BatchId, cause: Cause, out: &mut Vec<Command>) {
-        if self.active.as_ref().is_some_and(|a| a.replaces) {
-            self.take_back(batch, out);
-        }
+        self.take_back(batch);
         self.end_batches(out, |b| b.id == batch && b.role == Role::Booting);
         self.finish(End::Failed(cause, Some(batch)), out);
     }

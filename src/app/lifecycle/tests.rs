@@ -57,28 +57,34 @@ fn a_release_that_exits_or_is_late_leaves_the_old_one_serving() {
 }
 
 #[test]
-fn a_first_release_that_crashes_fails_its_deploy_but_stays_under_supervision() {
-    let mut world = World::default();
-    let op = world.request(Kind::Deploy { recreate: false });
-    world.build(&["web.1"], false);
+fn a_first_release_that_crashes_or_is_late_leaves_nothing() {
+    for exited in [true, false] {
+        let mut world = World::default();
+        let op = world.request(Kind::Deploy { recreate: false });
+        world.build(&["web.1"], false);
+        if exited {
+            world.phase(0, Phase::Backoff, true);
+        } else {
+            world.feed(Event::BootTimeout(op));
+        }
+        assert!(matches!(world.end_of(op), Some(End::Failed(_, Some(0)))));
+        clear(&mut world);
+        assert_eq!((world.life.serving(), world.life.current()), (None, None));
+        assert!(world.live.is_empty() && world.builds.is_empty());
+        assert_eq!(world.life.wanted(), Wanted::Running);
+    }
+}
+
+/// A release that was ready once and keeps ending now.
+fn crashing() -> World {
+    let mut world = running();
     world.phase(0, Phase::Backoff, true);
-    assert_eq!(
-        world.end_of(op),
-        Some(&End::Failed(Cause::Exited("web.1".into()), Some(0)))
-    );
-    assert_eq!(
-        (world.life.serving(), world.life.current()),
-        (Some(0), Some(1))
-    );
-    assert!(world.stopping.is_empty());
+    world
 }
 
 #[test]
 fn a_deploy_over_a_crash_loop_replaces_it() {
-    let mut world = World::default();
-    world.request(Kind::Deploy { recreate: false });
-    world.build(&["web.1"], false);
-    world.phase(0, Phase::Backoff, true);
+    let mut world = crashing();
     let op = world.request(Kind::Deploy { recreate: false });
     world.build(&["web.1"], false);
     assert!(
@@ -88,6 +94,24 @@ fn a_deploy_over_a_crash_loop_replaces_it() {
     world.settle();
     assert_eq!(world.end_of(op), Some(&End::Done));
     assert_eq!(world.life.current(), Some(2));
+}
+
+#[test]
+fn a_deploy_over_a_crash_loop_that_fails_gives_it_back_and_what_is_current_stays_under_supervision()
+{
+    let mut world = crashing();
+    let op = world.request(Kind::Deploy { recreate: false });
+    world.build(&["web.1"], false);
+    clear(&mut world);
+    world.phase(0, Phase::Backoff, true);
+    assert!(matches!(world.end_of(op), Some(End::Failed(..))));
+    assert_eq!(world.life.current(), Some(1));
+    clear(&mut world);
+    world.build(&["web.1"], false);
+    world.phase(0, Phase::Backoff, true);
+    assert!(world.life.active().is_none() && world.stopping.is_empty());
+    assert!(world.life.serving().is_some());
+    assert_eq!(world.life.current(), Some(1));
 }
 
 #[test]
@@ -142,7 +166,7 @@ fn recreate_restores_the_old_release_when_the_new_one_does_not_get_ready_or_is_c
         let op = world.request(Kind::Deploy { recreate: true });
         clear(&mut world);
         world.build(&["web.1"], true);
-        assert_eq!(world.life.current(), Some(2));
+        assert_eq!(world.life.current(), Some(1), "until the new one is ready");
         if is_cancelled {
             world.feed(Event::Cancel(op));
             assert_eq!(world.end_of(op), Some(&End::Cancelled));

@@ -62,7 +62,6 @@ impl App {
         }
         match serving {
             Some(batch) if batch.is_crashlooping() => AppState::Crashlooping,
-            Some(batch) if self.unproven.contains(&batch.runnable.id()) => AppState::Failed,
             Some(batch) if batch.is_degraded() => AppState::Degraded,
             Some(_) => AppState::Running,
             None if self.life.active().is_some() => AppState::Running,
