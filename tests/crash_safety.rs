@@ -145,3 +145,45 @@ kills! {
     before_a_release_of_the_same_code_is_complete: "before releases 2.json", new_environment();
     after_a_release_of_the_same_code_is_complete: "after releases 2.json", new_environment();
 }
+
+/// Its release is complete, its processes run, and none of them was ever ready: it is no release to go back to, and takes
+/// the place of none that was.
+#[test]
+fn a_release_that_was_never_ready_is_not_kept_after_a_crash() {
+    if !cfg!(debug_assertions) {
+        let test = "a_release_that_was_never_ready_is_not_kept_after_a_crash";
+        return crate::support::machine::skip(test, "there are no failpoints in this build");
+    }
+    for strategy in ["rolling", "recreate"] {
+        let (mut server, repo) = (Server::start(), web_repo("1"));
+        let keep = json!({ "keep_releases": 2, "strategy": strategy });
+        server.deploy(&with(document("echo", &repo), keep));
+        repo.commit(&[("VERSION", "2")]);
+        server.act("echo", "redeploy").expect(200);
+        for round in 0..2 {
+            repo.commit(&[
+                ("Procfile", "web: sleep 600\n"),
+                ("ROUND", &round.to_string()),
+            ]);
+            server.arm_kill("spawned");
+            let redeploy = server.request("POST", "/applications/echo/redeploy");
+            let _answer = redeploy.try_send(&server.public());
+            server.wait_for_death();
+            server.start_again();
+            eventually("the last that was ready serves", SOON, || {
+                let answer = server.visit("/echo/");
+                (answer.status == 200 && answer.json()["version"] == "2").then_some(())
+            });
+        }
+        let releases = || server.get("/applications/echo/releases").json();
+        let ids = |list: Value| {
+            let list = list.as_array().unwrap().clone();
+            list.iter().map(|r| r["id"].clone()).collect::<Vec<_>>()
+        };
+        eventually("those that were ready are kept", SOON, || {
+            (ids(releases()) == [json!(1), json!(2)]).then_some(())
+        });
+        server.act("echo", "rollback").expect(200);
+        assert_eq!(server.visit("/echo/").expect(200).json()["version"], "1");
+    }
+}

@@ -1,7 +1,7 @@
 //! What an app remembers over a restart of the daemon, and the task that writes it, in order, off the control thread.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -36,6 +36,9 @@ pub struct Remembered {
     /// there when it is the newest one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<serde_json::Value>,
+    /// Releases that were made, or are being made, and have never been ready. Of a file without it each is proven.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unproven: BTreeSet<u64>,
     /// Whether its removal, when that is wanted, keeps `storage/`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_storage: bool,
@@ -52,6 +55,7 @@ impl Remembered {
             current: None,
             settled: None,
             standing: None,
+            unproven: BTreeSet::new(),
             keep_storage: false,
             created: jiff::Timestamp::now(),
         }

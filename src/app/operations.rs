@@ -102,6 +102,11 @@ impl Operations {
             .map(|(op, _)| *op)
     }
 
+    /// The releases that open operations make.
+    pub fn made(&self) -> impl Iterator<Item = u64> + '_ {
+        self.open.values().filter_map(|operation| operation.made)
+    }
+
     /// Takes an operation out, to be closed with [`Operation::close`].
     pub fn take(&mut self, op: OpId) -> Option<Operation> {
         self.open.remove(&op)

@@ -83,7 +83,7 @@ pub struct App {
     operations: Operations,
     deployments: Deployments,
     releases: Vec<ReleaseRecord>,
-    /// Releases that were made and have not been ready yet, since their operation failed or was cancelled.
+    /// See [`Remembered::unproven`].
     unproven: BTreeSet<u64>,
     next_release: u64,
     /// See [`Remembered::settled`].
@@ -96,6 +96,8 @@ pub struct App {
     /// What was reported of the route last.
     reported: Option<(Availability, Vec<Address>)>,
     survivors: Vec<Identity>,
+    /// The releases of those that outlived the previous daemon and are being ended.
+    leftover: Vec<u64>,
     /// The batch that starts with the server.
     boot_batch: Option<BatchId>,
     /// The port that each process had last.
@@ -128,6 +130,7 @@ impl App {
             publisher,
             reported: None,
             survivors: vec![],
+            leftover: vec![],
             boot_batch: None,
             ports: BTreeMap::new(),
             warnings: vec![],
@@ -271,6 +274,7 @@ impl App {
             current: self.life.current(),
             settled: self.settled.clone(),
             standing: Some(self.standing.document.clone()),
+            unproven: self.unproven.clone(),
             keep_storage: self.removal.as_ref().is_some_and(|r| r.keep_storage),
             created: self.created,
         });

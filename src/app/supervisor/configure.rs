@@ -137,11 +137,16 @@ impl App {
             }
         }
         let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
-        let derived = actix_rt::task::spawn_blocking(move || {
+        let noted = self.journal.flushed();
+        let derive = move || {
             let release = release::derive(&dirs, of, id, config.document.clone())?;
             let runnable = Runnable::new(&host, &dirs, release, config)?;
             Result::<_, RunnableError>::Ok(runnable)
-        });
+        };
+        let derived = async move {
+            noted.await;
+            actix_rt::task::spawn_blocking(derive).await
+        };
         ctx.spawn(derived.into_actor(self).map(move |derived, app, ctx| {
             let reason = match derived {
                 Ok(Ok(runnable)) => return app.built(op, runnable, ctx),

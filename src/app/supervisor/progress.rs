@@ -68,11 +68,17 @@ impl App {
             timeouts: app.spec.host.settings.step_timeouts,
         };
         let (in_use, newest) = self.in_use();
-        let prepared = actix_rt::task::spawn_blocking(move || {
+        let (failed, noted) = (self.failed_releases(), self.journal.flushed());
+        let prepare = move || {
             // Before it needs the room.
+            failed.iter().for_each(|id| release::discard(&dirs, *id));
             release::prune(&dirs, asked.keep_releases, &in_use, newest);
             prepare(&host, &dirs, &asked)
-        });
+        };
+        let prepared = async move {
+            noted.await;
+            actix_rt::task::spawn_blocking(prepare).await
+        };
         ctx.spawn(
             prepared
                 .into_actor(self)
@@ -240,8 +246,9 @@ impl App {
         }
         if let Some(batch) = self.batches.get_mut(&batch) {
             batch.update(snapshot);
-            if batch.is_ready() {
-                self.unproven.remove(&batch.runnable.id());
+            let proven = batch.is_ready().then(|| batch.runnable.id());
+            if let Some(release) = proven {
+                self.proves(release);
             }
         }
     }

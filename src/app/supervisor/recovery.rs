@@ -133,6 +133,7 @@ impl App {
         }
         self.created = remembered.created;
         self.settled = remembered.settled;
+        self.unproven = remembered.unproven;
         self.recover_standing(remembered.standing, current);
         self.next_release = found.next_release;
         self.deployments = Deployments::recovered(
@@ -153,6 +154,9 @@ impl App {
             self.remember();
         }
         self.resume(remembered.keep_storage, ctx);
+        if !self.unproven.is_empty() {
+            self.tidy(ctx);
+        }
     }
 
     /// The document whose scale and route stand. Where one was edited while no server ran, and only in those, it is that.
@@ -237,13 +241,17 @@ impl App {
                 self.name(),
                 foreign.len()
             );
+            self.leftover = foreign.iter().map(|s| s.release).collect();
             let policy = &self.spec.config.stop;
             let ended = futures::future::join_all(
                 foreign
                     .into_iter()
                     .map(|s| identity::end(s, policy.clone())),
             );
-            let ended = ended.into_actor(self).map(|_, _, _| ());
+            let ended = ended.into_actor(self).map(|_, app, ctx| {
+                app.leftover.clear();
+                app.tidy(ctx);
+            });
             // They have their grace. Nobody waits for it but what must not run beside them.
             match wanted == Wanted::Running && !Self::is_recreate(&self.spec.config) {
                 true => {

@@ -137,7 +137,8 @@ impl App {
     ) -> Result<Accepted, AppError> {
         self.refuse_if_busy("roll back")?;
         let current = self.life.current();
-        let kept = || self.releases.iter().map(|r| r.id);
+        let is_proven = |id: &u64| !self.unproven.contains(id);
+        let kept = || self.releases.iter().map(|r| r.id).filter(is_proven);
         let target = match release {
             Some(wanted) => kept().find(|id| *id == wanted),
             None => kept().filter(|id| Some(*id) < current).max(),

@@ -8,18 +8,40 @@ use crate::app::operations::Operation;
 use crate::install::release;
 
 impl App {
-    /// Notes that `op` makes `release`.
+    /// Notes that `op` makes `release`. What is made must not be complete before it is on disk that it is unproven: see
+    /// `Journal::flushed`.
     pub(super) fn makes(&mut self, op: OpId, release: u64) {
         if let Some(operation) = self.operations.get(op) {
             operation.made = Some(release);
         }
+        self.unproven.insert(release);
+        self.remember();
     }
 
-    /// Notes what the end of `operation` says of the release that it has made.
-    pub(super) fn judge(&mut self, operation: &Operation, end: &End) {
-        if matches!(end, End::Failed(..) | End::Cancelled) {
-            self.unproven.extend(operation.made);
+    /// Notes that `release` was ready.
+    pub(super) fn proves(&mut self, release: u64) {
+        if self.unproven.remove(&release) {
+            self.remember();
         }
+    }
+
+    /// Notes what the end of `operation` says of the release that it has made: one without processes is ready at once.
+    pub(super) fn judge(&mut self, operation: &Operation, end: &End) {
+        if let Some(made) = operation.made.filter(|_| *end == End::Done) {
+            self.proves(made);
+        }
+    }
+
+    /// Releases that did not get ready, and will not.
+    pub(super) fn failed_releases(&self) -> Vec<u64> {
+        let (in_use, _) = self.in_use();
+        let is_used =
+            |id: &u64| in_use.contains(id) || self.operations.made().any(|made| made == *id);
+        self.unproven
+            .iter()
+            .copied()
+            .filter(|id| !is_used(id))
+            .collect()
     }
 
     /// Removes what is not worth keeping, but for what is in use.
@@ -28,25 +50,29 @@ impl App {
             return;
         }
         let (in_use, newest) = self.in_use();
-        let is_used = |id: &u64| in_use.contains(id);
-        let failed: Vec<u64> = self.unproven.extract_if(.., |id| !is_used(id)).collect();
+        let failed = self.failed_releases();
         let (dirs, keep) = (self.spec.dirs.clone(), self.spec.config.keep_releases);
         let tidy = actix_rt::task::spawn_blocking(move || {
-            for id in failed {
-                release::discard(&dirs, id);
+            for id in &failed {
+                release::discard(&dirs, *id);
             }
             release::prune(&dirs, keep, &in_use, newest);
+            failed
         });
-        ctx.spawn(
-            tidy.into_actor(self)
-                .map(|_done, app, ctx| app.refresh_releases(ctx)),
-        );
+        ctx.spawn(tidy.into_actor(self).map(|done, app, ctx| {
+            // Not before they are gone: they would count as proven.
+            for id in done.unwrap_or_default() {
+                app.proves(id);
+            }
+            app.refresh_releases(ctx);
+        }));
     }
 
     /// The releases that run or would, and the current one (0: none).
     pub(super) fn in_use(&self) -> (Vec<u64>, u64) {
         let mut in_use: Vec<_> = self.batches.values().map(|b| b.runnable.id()).collect();
         in_use.extend(self.life.current());
+        in_use.extend(&self.leftover);
         (in_use, self.life.current().unwrap_or_default())
     }
 
