@@ -185,7 +185,7 @@ fn a_program_that_answers_before_the_app_gets_nothing_and_is_named() {
     let (server, repo) = (Server::start(), repo("0.0.0.0 later"));
     let document = with(
         document("echo", &repo),
-        json!({ "health_check": { "interval": "100ms", "boot_timeout": "3s" } }),
+        json!({ "health_check": { "interval": "100ms", "boot_timeout": "15s" } }),
     );
     let begun = server.send("POST", "/applications", &document);
     begun.expect(202);
@@ -211,7 +211,8 @@ fn a_program_that_answers_before_the_app_gets_nothing_and_is_named() {
         reason.contains(&format!("pid {} (python3)", squatter.pid())),
         "{failure}"
     );
-    assert_eq!(server.process("echo", "web.1")["state"], "starting");
+    // Nothing stays of a first deploy that failed.
+    assert_eq!(server.status("echo")["release"], Value::Null);
     assert_nobody_is_asked(&server);
 }
 
