@@ -101,6 +101,7 @@ mod tests {
                 ("LANG", "C.UTF-8"),
                 ("LOGNAME", "www-data"),
                 ("PATH", PATH),
+                ("PYTHONUNBUFFERED", "1"),
                 ("SHELL", "/bin/sh"),
                 ("STORAGE_DIR", "/storage"),
                 ("TMPDIR", "/tmp/a"),
