@@ -54,10 +54,15 @@ fn ask(server: &Server) -> Value {
     server.visit("/echo/").expect(200).json()
 }
 
+/// That of the process that is ready: the one before it may be ending beside it.
 #[track_caller]
 fn socket_of(server: &Server) -> PathBuf {
-    let process = server.process("echo", "web.1");
-    PathBuf::from(process["socket"].as_str().expect("it has a socket"))
+    eventually("it is ready at its socket", SOON, || {
+        let status = server.status("echo");
+        let mut processes = status["processes"].as_array()?.iter();
+        let ready = processes.find(|p| p["id"] == "web.1" && p["state"] == "ready")?;
+        ready["socket"].as_str().map(PathBuf::from)
+    })
 }
 
 /// The directories of sockets that there are.
