@@ -104,6 +104,17 @@ impl GitUser {
         tree::directory_of(path, 0o770, top)
     }
 
+    /// Lets git read what is ours at `path`, and nobody else: `mode` is without the bits of others. Blocks.
+    ///
+    /// # Errors
+    /// As `chown(2)` and `chmod(2)`.
+    pub(super) fn readable(&self, path: &Path, mode: u32) -> io::Result<()> {
+        if let Some(owner) = self.owner() {
+            std::os::unix::fs::lchown(path, Some(0), Some(owner.gid))?;
+        }
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+    }
+
     /// Makes the directory at `path` in a tree that git writes. Blocks.
     ///
     /// # Errors

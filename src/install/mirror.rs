@@ -1,6 +1,5 @@
 //! [`Mirror`]: the bare copy of a repository, the app's own or a submodule's, and how it is kept whole.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::bounds::{Bounds, StepError, blocking};
@@ -210,6 +209,7 @@ impl Mirror {
         blocking(step, what, move || {
             if let Some(home) = file.parent() {
                 std::fs::create_dir_all(home)?;
+                user.readable(home, 0o750)?;
             }
             // A daemon that was killed has left it there.
             upkeep::take_back(&mirror)?;
@@ -224,10 +224,9 @@ impl Mirror {
             // It nearly always is what it was, and to be sure of a new file takes the disk some time.
             match regular::read(&file, MAX_CONFIGURATION) {
                 Ok(old) if old == text.as_bytes() => {}
-                _ => durable::replace(&file, text.as_bytes(), 0o644)?,
+                _ => durable::replace(&file, text.as_bytes(), 0o640)?,
             }
-            // git is another user; there is no secret in it.
-            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644))
+            user.readable(&file, 0o640)
         })
         .await?;
         if self.remote.is_ssh() {

@@ -142,9 +142,10 @@ fn a_repository_without_a_good_procfile_is_refused_before_anything_is_built() {
     let failure = world.deploy().failure().clone();
     assert_eq!(failure.step, Step::Checkout);
     assert!(failure.reason.contains("no Procfile"), "{failure:?}");
-    world.commit(&[("Procfile", "web: a\nweb: b\n")]);
+    world.commit(&[("Procfile", "no type of process\n")]);
     let failure = world.deploy().failure().clone();
-    assert!(failure.reason.contains("twice"), "{failure:?}");
+    assert_eq!(failure.step, Step::Checkout);
+    assert!(failure.reason.contains("no entry"), "{failure:?}");
     assert!(!witness.exists());
     assert!(world.left().is_empty());
 }
