@@ -8,21 +8,20 @@
 
 #[path = "deploys/app.rs"]
 mod app;
-#[path = "deploys/http.rs"]
-mod http;
+#[path = "deploys/calls.rs"]
+mod calls;
 #[path = "deploys/load.rs"]
 mod load;
-#[path = "deploys/repository.rs"]
-mod repository;
-#[path = "deploys/server.rs"]
-mod server;
+#[path = "product/mod.rs"]
+mod product;
 
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use repository::Repository;
-use server::Server;
+use calls::{act, configure, create, document, remove, visit};
+use product::repository::{Repository, clean_git, must};
+use product::server::{Server, open_to_all};
 
 /// As many as releases are kept.
 const CLONES: usize = 5;
@@ -61,9 +60,10 @@ fn main() {
 }
 
 fn run(home: &Path, program: &Path, effort: &Effort) {
-    let large = Repository::new(&home.join("large"), program, effort.files);
-    let small = Repository::new(&home.join("small"), program, 0);
-    let server = Server::start(&home.join("data"));
+    let procfile = format!("web: exec {} serve\n", program.display());
+    let large = Repository::new(&home.join("large"), &procfile, effort.files);
+    let small = Repository::new(&home.join("small"), &procfile, 0);
+    let server = Server::start(&home.join("data"), &["--ports", "17000-17099"]);
     println!(
         "{} files in the repository, {} rounds\n",
         effort.files, effort.rounds
@@ -75,14 +75,14 @@ fn run(home: &Path, program: &Path, effort: &Effort) {
 
     first_answers(&server, &small, effort);
     by_hand(&home.join("clones"), &large);
-    server.deploy("large", &large, &[]);
+    server.deploy(&document("large", &large, &[]));
     redeploys(&server, &large, "redeploy, the same commit", effort, false);
     redeploys(&server, &large, "redeploy, one line changed", effort, true);
     rollbacks(&server, effort);
     let releases = home.join("data/apps/large/releases");
     println!();
     disk(&releases, &home.join("clones"));
-    server.configure("large", &large, &["true"]);
+    configure(&server, &document("large", &large, &["true"]));
     println!(
         "\n{:<58}{:>10}{:>10}{:>10}",
         "milliseconds", "median", "least", "most"
@@ -98,11 +98,11 @@ fn first_answers(server: &Server, repository: &Repository, effort: &Effort) {
     let times = (0..effort.rounds).map(|round| {
         let name = format!("new-{round}");
         let began = Instant::now();
-        server.create(&name, repository);
+        create(server, &document(&name, repository, &[]));
         // It is held until the app is ready.
-        while server.visit(&name) != 200 {}
+        while visit(server, &name) != 200 {}
         let took = began.elapsed();
-        server.remove(&name);
+        remove(server, &name);
         took
     });
     row(
@@ -118,7 +118,7 @@ fn by_hand(clones: &Path, repository: &Repository) {
     let times = (0..CLONES).map(|n| {
         let clone = clones.join(n.to_string());
         let began = Instant::now();
-        repository.clone_to(&clone);
+        clone_to(repository, &clone);
         must(Command::new("cp").arg("-a").arg(&clone).arg(&copy));
         let took = began.elapsed();
         must(Command::new("rm").arg("-rf").arg(&copy));
@@ -127,13 +127,22 @@ fn by_hand(clones: &Path, repository: &Repository) {
     row("by hand: git clone and a copy of it", times.collect());
 }
 
+fn clone_to(repository: &Repository, directory: &Path) {
+    let mut command = clean_git();
+    must(
+        command
+            .args(["clone", "--quiet", &repository.url()])
+            .arg(directory),
+    );
+}
+
 fn redeploys(server: &Server, repository: &Repository, title: &str, effort: &Effort, change: bool) {
     let times = (0..effort.rounds).map(|_| {
         if change {
             repository.change_a_line();
         }
         let began = Instant::now();
-        server.act("large", "redeploy");
+        act(server, "large", "redeploy");
         began.elapsed()
     });
     row(title, times.collect());
@@ -142,9 +151,9 @@ fn redeploys(server: &Server, repository: &Repository, title: &str, effort: &Eff
 fn rollbacks(server: &Server, effort: &Effort) {
     let times = (0..effort.rounds).map(|_| {
         let began = Instant::now();
-        server.act("large", "rollback");
+        act(server, "large", "rollback");
         let took = began.elapsed();
-        server.act("large", "redeploy");
+        act(server, "large", "redeploy");
         took
     });
     row("rollback to the release before", times.collect());
@@ -191,14 +200,4 @@ fn row(title: &str, mut times: Vec<Duration>) {
         ms(least),
         ms(most)
     );
-}
-
-fn must(command: &mut Command) {
-    let status = command.status().expect("it starts");
-    assert!(status.success(), "{command:?}: {status}");
-}
-
-fn open_to_all(directory: &Path) {
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(directory, mode).expect("it is ours");
 }

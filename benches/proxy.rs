@@ -1,23 +1,29 @@
-//! procserver's front end beside nginx, haproxy and a relay that looks at nothing: CPU per request and memory per
+//! procserver as it is shipped beside nginx, haproxy and a relay that looks at nothing: CPU per request and memory per
 //! connection.
 //!
-//! `cargo bench --bench proxy [-- --quick] [-- --no-access-log] [-- --row NAME]…`. Everything runs on this machine over
+//! `cargo bench --bench proxy [-- --quick] [-- --no-access-log] [-- --load NAME] [-- --row NAME]…`. Ours is
+//! `procserver serve` with one worker, and its origin is an application that was deployed by the API; the peers stand
+//! before the same program. Two loads: `kept` is this program's, with an origin that serves all connections on one
+//! thread; `wrk` is wrk, with an origin that has a thread for each connection. Everything runs on this machine over
 //! loopback and stops by itself. Each proxy has core 0 for itself, the load and the origin share core 1. In every round
 //! each row is run against each proxy in turn, so that whatever else the machine does hits all of them; medians over
-//! the rounds are shown. CPU comes from `/proc/PID/stat`, with all threads and children. nginx and haproxy are used
-//! where they are installed (Debian: `nginx-light`, `haproxy`); nothing is installed here.
+//! the rounds are shown. CPU comes from `/proc/PID/stat`: of ours the daemon's with all its threads, of a peer its
+//! children's, too. nginx, haproxy and wrk are used where they are installed (Debian: `nginx-light`, `haproxy`, `wrk`);
+//! nothing is installed here.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "proxy/cores.rs"]
 mod cores;
-#[path = "proxy/front.rs"]
-mod front;
 #[path = "proxy/load.rs"]
 mod load;
 #[path = "proxy/measure.rs"]
 mod measure;
 #[path = "proxy/origin.rs"]
 mod origin;
+#[path = "proxy/ours.rs"]
+mod ours;
+#[path = "product/mod.rs"]
+mod product;
 #[path = "proxy/relay.rs"]
 mod relay;
 #[path = "proxy/report.rs"]
@@ -26,13 +32,15 @@ mod report;
 mod rows;
 #[path = "proxy/subject.rs"]
 mod subject;
+#[path = "proxy/wrk.rs"]
+mod wrk;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use measure::Samples;
+use origin::{Origin, Style};
 use rows::ROWS;
-use subject::{Kind, Subject};
+use subject::{Kind, Setup, Subject};
 
 /// Connections that are opened and left idle to see what one takes.
 const IDLE_CONNECTIONS: usize = 1000;
@@ -48,23 +56,42 @@ struct Effort {
 struct Options {
     effort: Effort,
     access_log: bool,
+    apps: usize,
+    loads: Vec<String>,
     rows: Vec<String>,
+}
+
+impl Options {
+    fn has_row(&self, name: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|r| r == name)
+    }
+
+    fn has_load(&self, name: &str) -> bool {
+        self.loads.is_empty() || self.loads.iter().any(|l| l == name)
+    }
 }
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.first().map(String::as_str) {
-        Some("serve-front") => front::serve(&words[1..]),
+        Some("serve-origin") => origin::serve(&words[1..]),
         Some("serve-relay") => relay::serve(&words[1..]),
-        _ => compare(&options(words)),
+        _ => compare(&options(&words)),
     }
 }
 
 /// Unknown words are cargo's own (`--bench`).
-fn options(words: Vec<String>) -> Options {
+fn options(words: &[String]) -> Options {
     let quick = words.iter().any(|w| w == "--quick");
-    let (rounds, warm_up, round) = if quick { (3, 200, 500) } else { (5, 500, 2000) };
-    let named = words.windows(2).filter(|w| w[0] == "--row");
+    let (rounds, warm_up, round, apps) = if quick {
+        (3, 200, 1000, 100)
+    } else {
+        (5, 500, 2000, 1000)
+    };
+    let named = |word: &str| {
+        let named = words.windows(2).filter(|w| w[0] == word);
+        named.map(|w| w[1].clone()).collect()
+    };
     Options {
         effort: Effort {
             rounds,
@@ -72,48 +99,83 @@ fn options(words: Vec<String>) -> Options {
             round: Duration::from_millis(round),
         },
         access_log: !words.iter().any(|w| w == "--no-access-log"),
-        rows: named.map(|w| w[1].clone()).collect(),
+        apps,
+        loads: named("--load"),
+        rows: named("--row"),
     }
 }
 
 fn compare(options: &Options) {
     cores::allow_many_files();
     cores::pin(cores::LOAD);
-    let origin = origin::start();
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let start = |kind| Subject::start(kind, origin, directory.path(), options.access_log);
-    let kinds = Kind::ALL.into_iter();
-    let subjects: Vec<Subject> = kinds.filter_map(start).collect();
+    if options.has_load("kept") {
+        with_load(
+            "kept connections, an origin of one thread",
+            Style::OneThread,
+            options,
+        );
+    }
+    if options.has_load("wrk") && wrk::is_there() {
+        with_load(
+            "wrk, an origin with a thread for each connection",
+            Style::Threads,
+            options,
+        );
+    } else if options.has_load("wrk") {
+        println!("wrk is missing: its table is left out");
+    }
+}
+
+fn with_load(title: &str, style: Style, options: &Options) {
+    let directory = tempfile::Builder::new()
+        .prefix("procserver-bench-")
+        .tempdir()
+        .expect("a temporary directory");
+    product::server::open_to_all(directory.path());
+    let origin = Origin::start(style);
+    let setup = Setup {
+        style,
+        origin: &origin,
+        directory: directory.path(),
+        access_log: options.access_log,
+        apps: options.apps,
+    };
+    let samples = all_rounds(&setup, options);
+    let memory = if options.has_row("memory") && style == Style::OneThread {
+        idle_memory(&setup)
+    } else {
+        Vec::new()
+    };
+    report::print(title, &samples, &memory);
+}
+
+fn all_rounds(setup: &Setup, options: &Options) -> Samples {
+    let rows = || ROWS.iter().filter(|row| options.has_row(row.name));
+    let needed = Kind::ALL
+        .into_iter()
+        .filter(|kind| rows().any(|row| row.runs_on(*kind)));
+    let subjects: Vec<Subject> = needed
+        .filter_map(|kind| Subject::start(kind, setup))
+        .collect();
     let mut samples = Samples::default();
-    let wanted = |name: &str| options.rows.is_empty() || options.rows.iter().any(|r| r == name);
     for round in 1..=options.effort.rounds {
         eprintln!("round {round} of {}", options.effort.rounds);
-        for row in ROWS.iter().filter(|row| wanted(row.name)) {
+        for row in rows() {
             for subject in subjects.iter().filter(|s| row.runs_on(s.kind)) {
-                let sample = measure::sample(subject, row, &options.effort);
+                let sample = measure::sample(subject, row, setup.style, &options.effort);
                 samples.add(row.name, subject.kind, sample);
             }
         }
     }
-    drop(subjects);
-    let memory = if wanted("memory") {
-        idle_memory(origin, directory.path(), options.access_log)
-    } else {
-        Vec::new()
-    };
-    report::print(&samples, &memory);
+    samples
 }
 
 /// KiB per idle keep-alive connection, each in a fresh process.
-fn idle_memory(
-    origin: SocketAddr,
-    directory: &std::path::Path,
-    access_log: bool,
-) -> Vec<(Kind, f64)> {
-    let kinds = [Kind::Front, Kind::Nginx, Kind::Haproxy];
+fn idle_memory(setup: &Setup) -> Vec<(Kind, f64)> {
+    let kinds = [Kind::Ours, Kind::Nginx, Kind::Haproxy];
     let subjects = kinds
         .into_iter()
-        .filter_map(|kind| Subject::start(kind, origin, directory, access_log));
+        .filter_map(|kind| Subject::start(kind, setup));
     subjects
         .map(|subject| {
             let kib = measure::idle_memory(&subject, IDLE_CONNECTIONS);

@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::http::Connection;
-use crate::repository::Repository;
-use crate::server::Server;
+use crate::calls::act;
+use crate::product::http::Connection;
+use crate::product::repository::Repository;
+use crate::product::server::Server;
 
 /// Connections that are kept.
 const CLIENTS: usize = 8;
@@ -31,7 +32,7 @@ pub(crate) fn under(server: &Server, repository: &Repository, redeploys: usize) 
     let busy = during(server, || {
         for _ in 0..redeploys {
             repository.change_a_line();
-            server.act("large", "redeploy");
+            act(server, "large", "redeploy");
         }
     });
     report(&format!("during {redeploys} redeploys"), busy);

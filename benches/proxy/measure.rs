@@ -7,17 +7,27 @@ use tokio::net::TcpStream;
 
 use crate::Effort;
 use crate::load;
+use crate::origin::Style;
 use crate::rows::{ROWS, Row};
 use crate::subject::{Kind, Subject};
+use crate::wrk;
 
 /// What one run came to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
-    /// CPU microseconds per request.
-    pub(crate) cpu: f64,
+    /// CPU microseconds per request, in the proxy's own code.
+    pub(crate) user: f64,
+    /// And in the kernel for it.
+    pub(crate) system: f64,
     /// Requests per second.
     pub(crate) rate: f64,
     pub(crate) errors: u64,
+}
+
+impl Sample {
+    pub(crate) fn total(&self) -> f64 {
+        self.user + self.system
+    }
 }
 
 /// All runs.
@@ -36,7 +46,8 @@ impl Samples {
             those.map(|(_, _, sample)| *sample)
         };
         Some(Sample {
-            cpu: median(of_row().map(|s| s.cpu).collect())?,
+            user: median(of_row().map(|s| s.user).collect())?,
+            system: median(of_row().map(|s| s.system).collect())?,
             rate: median(of_row().map(|s| s.rate).collect())?,
             errors: of_row().map(|s| s.errors).sum(),
         })
@@ -49,30 +60,38 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// Runs a row against a proxy once.
-pub(crate) fn sample(subject: &Subject, row: &Row, effort: &Effort) -> Sample {
-    let mut before = 0.0;
+pub(crate) fn sample(subject: &Subject, row: &Row, style: Style, effort: &Effort) -> Sample {
+    let mut before = (0, 0);
     let times = (effort.warm_up, effort.round);
-    let done = load::run(subject.address, row, times, || before = cpu(subject));
-    let cpu = cpu(subject) - before;
+    let begin = || before = ticks(subject);
+    let done = match style {
+        Style::OneThread => load::run(subject.address, row, times, begin),
+        Style::Threads => wrk::run(subject, row, times, begin),
+    };
+    let after = ticks(subject);
+    let microseconds = |ticks: u64| {
+        let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
+        seconds * 1e6 / done.requests as f64
+    };
     Sample {
-        cpu: cpu * 1e6 / done.requests as f64,
+        user: microseconds(after.0 - before.0),
+        system: microseconds(after.1 - before.1),
         rate: done.requests as f64 / done.time.as_secs_f64(),
         errors: done.errors,
     }
 }
 
-/// CPU seconds of a process, its threads and its children so far.
-fn cpu(subject: &Subject) -> f64 {
-    let ticks: u64 = subject.pids().into_iter().filter_map(ticks).sum();
-    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+/// Clock ticks of the proxy so far: in its own code, and in the kernel.
+fn ticks(subject: &Subject) -> (u64, u64) {
+    let all = subject.pids().into_iter().filter_map(ticks_of);
+    all.fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1))
 }
 
 /// `utime` and `stime` of proc_pid_stat(5), the 14th and 15th field; the second may have blanks.
-fn ticks(pid: u32) -> Option<u64> {
+fn ticks_of(pid: u32) -> Option<(u64, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some(user + system)
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
 /// KiB that each of `connections` takes that has had one answer and waits.

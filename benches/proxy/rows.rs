@@ -6,6 +6,8 @@ use crate::subject::Kind;
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
+    /// Which of our apps, and which server of nginx, answers.
+    pub(crate) host: &'static str,
     pub(crate) connections: usize,
     /// Bytes of a response's body.
     pub(crate) response: usize,
@@ -13,13 +15,14 @@ pub(crate) struct Row {
     pub(crate) upload: usize,
     /// Each request on a connection of its own.
     pub(crate) fresh: bool,
-    /// Hosts that are asked for in turn.
+    /// Hosts that are asked for in turn: `wwwN.` before `host`.
     pub(crate) hosts: usize,
 }
 
 const SMALL: Row = Row {
     name: "small",
     title: "128 B x 64 connections",
+    host: "tcp.example.org",
     connections: 64,
     response: 128,
     upload: 0,
@@ -28,8 +31,14 @@ const SMALL: Row = Row {
 };
 
 /// All rows.
-pub(crate) const ROWS: [Row; 6] = [
+pub(crate) const ROWS: [Row; 8] = [
     SMALL,
+    Row {
+        name: "unix",
+        title: "the same, ours to $SOCKET",
+        host: "unix.example.org",
+        ..SMALL
+    },
     Row {
         name: "large",
         title: "64 KiB x 64 connections",
@@ -44,7 +53,16 @@ pub(crate) const ROWS: [Row; 6] = [
     },
     Row {
         name: "upload",
-        title: "1 MiB uploads x 16",
+        title: "1 MiB uploads x 16, streamed",
+        host: "streamed.example.org",
+        connections: 16,
+        upload: 1 << 20,
+        ..SMALL
+    },
+    Row {
+        name: "buffered",
+        title: "1 MiB uploads x 16, buffered",
+        host: "buffered.example.org",
         connections: 16,
         upload: 1 << 20,
         ..SMALL
@@ -57,7 +75,7 @@ pub(crate) const ROWS: [Row; 6] = [
     },
     Row {
         name: "apps",
-        title: "1,000 apps x 2 patterns",
+        title: "1,000 apps, 1,000 hosts",
         hosts: 1000,
         ..SMALL
     },
@@ -67,6 +85,13 @@ impl Row {
     /// The row of many apps is compared with our own first row, and no peer is set up for it.
     pub(crate) fn runs_on(&self, kind: Kind) -> bool {
         (self.hosts > 1) == (kind == Kind::ManyApps)
+    }
+
+    pub(crate) fn host(&self, n: usize) -> String {
+        match self.hosts {
+            1 => self.host.to_owned(),
+            _ => format!("www{n}.{}", self.host),
+        }
     }
 
     /// The requests of a connection, in turn.
@@ -84,9 +109,10 @@ impl Row {
         (0..self.hosts)
             .map(|n| {
                 let head = format!(
-                    "{method} /{} HTTP/1.1\r\nHost: app{n}.example.org\r\nUser-Agent: bench/1.0\r\nAccept: */*\r\n\
+                    "{method} /{} HTTP/1.1\r\nHost: {}\r\nUser-Agent: bench/1.0\r\nAccept: */*\r\n\
                      {close}{length}\r\n",
-                    self.response
+                    self.response,
+                    self.host(n)
                 );
                 let mut request = head.into_bytes();
                 request.resize(request.len() + self.upload, b'u');

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::cores;
+use crate::origin::{Origin, Style};
+use crate::product::server::Server;
 
 /// How long one may take to start.
 const START: Duration = Duration::from_secs(20);
@@ -14,8 +16,8 @@ const START: Duration = Duration::from_secs(20);
 /// Which proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Ours, with one app.
-    Front,
+    /// Ours, with the origins only.
+    Ours,
     /// Ours, with 1,000 apps.
     ManyApps,
     Nginx,
@@ -25,7 +27,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) const ALL: [Self; 5] = [
-        Self::Front,
+        Self::Ours,
         Self::ManyApps,
         Self::Nginx,
         Self::Haproxy,
@@ -34,7 +36,7 @@ impl Kind {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Front | Self::ManyApps => "procserver",
+            Self::Ours | Self::ManyApps => "procserver",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Relay => "relay",
@@ -42,77 +44,65 @@ impl Kind {
     }
 }
 
-/// A running proxy; it is killed when dropped.
+/// A running proxy; it ends when dropped.
 pub(crate) struct Subject {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
-    child: Child,
+    pub(crate) directory: PathBuf,
+    process: Process,
+}
+
+/// Ours stops by itself, with its apps.
+enum Process {
+    Ours(Server),
+    Peer(Child),
+}
+
+/// What every subject has in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    pub(crate) style: Style,
+    pub(crate) origin: &'a Origin,
+    pub(crate) directory: &'a Path,
+    pub(crate) access_log: bool,
+    /// Applications of the row that has many.
+    pub(crate) apps: usize,
 }
 
 impl Subject {
     /// Starts it; `None`, and a line that says so, if it is not installed or does not come up.
-    pub(crate) fn start(
-        kind: Kind,
-        origin: SocketAddr,
-        directory: &Path,
-        access_log: bool,
-    ) -> Option<Self> {
-        let address = free_address();
-        let log_directory = if access_log {
-            directory.join(address.port().to_string())
-        } else {
-            "".into()
-        };
-        let log_directory = log_directory.to_string_lossy();
-        let mut command = match kind {
-            Kind::Front => ours(&["serve-front", "1", &log_directory], address, origin),
-            Kind::ManyApps => ours(&["serve-front", "1000", &log_directory], address, origin),
-            Kind::Relay => ours(&["serve-relay"], address, origin),
-            Kind::Nginx => nginx(directory, address, origin, access_log),
-            Kind::Haproxy => haproxy(directory, address, origin, access_log),
-        };
-        command.stdin(Stdio::null());
+    pub(crate) fn start(kind: Kind, setup: &Setup) -> Option<Self> {
+        let directory = tempfile::tempdir_in(setup.directory).expect("a temporary directory");
+        // The whole goes with the directory around it.
+        let directory = directory.keep();
+        crate::product::server::open_to_all(&directory);
         // A child has the core of the thread that starts it.
         cores::pin(cores::PROXY);
-        let started = command.spawn();
-        cores::pin(cores::LOAD);
-        let child = match started {
-            Ok(child) => child,
-            Err(error) => {
-                println!(
-                    "{} is missing ({error}): its columns stay empty",
-                    kind.name()
-                );
-                return None;
+        let started = match kind {
+            Kind::Ours | Kind::ManyApps => {
+                let sites = if kind == Kind::Ours { 0 } else { setup.apps };
+                let home = directory.join("procserver");
+                let server = crate::ours::start(&home, setup.style, setup.access_log, sites);
+                Some((server.address, Process::Ours(server)))
             }
+            Kind::Nginx | Kind::Haproxy | Kind::Relay => peer(kind, setup, &directory),
         };
-        let mut subject = Self {
+        cores::pin(cores::LOAD);
+        let (address, process) = started?;
+        Some(Self {
             kind,
             address,
-            child,
-        };
-        subject.comes_up().then_some(subject)
+            directory,
+            process,
+        })
     }
 
-    fn comes_up(&mut self) -> bool {
-        let until = Instant::now() + START;
-        while Instant::now() < until {
-            if TcpStream::connect(self.address).is_ok() {
-                return true;
-            }
-            if let Ok(Some(status)) = self.child.try_wait() {
-                println!("{} did not start: {status}", self.kind.name());
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        println!("{} did not listen within {START:?}", self.kind.name());
-        false
-    }
-
-    /// It and its children.
+    /// The proxy's own: of ours the daemon, of a peer its children, too.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        let pid = self.child.id();
+        let pid = match &self.process {
+            Process::Ours(server) => return vec![server.child.id()],
+            Process::Peer(child) => child.id(),
+        };
         let children = format!("/proc/{pid}/task/{pid}/children");
         let children = std::fs::read_to_string(children).unwrap_or_default();
         let children = children.split_whitespace().filter_map(|c| c.parse().ok());
@@ -120,35 +110,80 @@ impl Subject {
     }
 }
 
+fn peer(kind: Kind, setup: &Setup, directory: &Path) -> Option<(SocketAddr, Process)> {
+    let address = free_address();
+    let origin = setup.origin.address;
+    let mut command = match kind {
+        Kind::Nginx => nginx(directory, address, origin, setup.access_log),
+        Kind::Haproxy => haproxy(directory, address, origin, setup.access_log),
+        _ => relay(address, origin),
+    };
+    let mut child = match command.stdin(Stdio::null()).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            let name = kind.name();
+            println!("{name} is missing ({error}): its columns stay empty");
+            return None;
+        }
+    };
+    if listens(address) {
+        return Some((address, Process::Peer(child)));
+    }
+    let status = child.try_wait();
+    println!("{} does not listen: {status:?}", kind.name());
+    end(&mut child);
+    None
+}
+
+/// Waits until somebody listens at `address`; whether it came to that.
+pub(crate) fn listens(address: SocketAddr) -> bool {
+    let until = Instant::now() + START;
+    while Instant::now() < until {
+        if TcpStream::connect(address).is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
 impl Drop for Subject {
     fn drop(&mut self) {
-        // nginx's master takes its worker along on SIGTERM, and would leave it on SIGKILL.
-        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
-        let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let until = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(10));
+        if let Process::Peer(child) = &mut self.process {
+            end(child);
         }
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
     }
 }
 
-fn free_address() -> SocketAddr {
+fn end(child: &mut Child) {
+    // nginx's master takes its worker along on SIGTERM, and would leave it on SIGKILL.
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _gone = child.kill();
+    let _reaped = child.wait();
+}
+
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
 }
 
-/// This program in another part: its first word, the addresses, then the others.
-fn ours(words: &[&str], address: SocketAddr, origin: SocketAddr) -> Command {
+/// This program in another part.
+fn relay(address: SocketAddr, origin: SocketAddr) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("our own path"));
-    command.arg(words[0]);
-    command.args([address.to_string(), origin.to_string()]);
-    command.args(&words[1..]);
+    command.args([
+        "serve-relay".to_owned(),
+        address.to_string(),
+        origin.to_string(),
+    ]);
     command
 }
 
-/// As its documentation advises for a proxy with kept connections; bodies are streamed as we do it.
+/// As its documentation advises for a proxy with kept connections; uploads are streamed but for one host.
 fn nginx(directory: &Path, address: SocketAddr, origin: SocketAddr, access_log: bool) -> Command {
     let at = directory.display();
     let log = if access_log {
@@ -175,18 +210,22 @@ http {{
     uwsgi_temp_path {at}/nginx-uwsgi;
     scgi_temp_path {at}/nginx-scgi;
     upstream origin {{ server {origin}; keepalive 1024; keepalive_requests 1000000000; }}
+    proxy_http_version 1.1;
+    proxy_set_header Connection \"\";
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Request-ID $request_id;
     server {{
         listen {address} backlog=1024;
-        location / {{
-            proxy_pass http://origin;
-            proxy_http_version 1.1;
-            proxy_request_buffering off;
-            proxy_set_header Connection \"\";
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $remote_addr;
-            proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_set_header X-Request-ID $request_id;
-        }}
+        proxy_request_buffering off;
+        location / {{ proxy_pass http://origin; }}
+    }}
+    server {{
+        listen {address};
+        server_name buffered.example.org;
+        client_body_buffer_size 1m;
+        location / {{ proxy_pass http://origin; }}
     }}
 }}
 "

@@ -3,32 +3,35 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::http::Connection;
-use crate::repository::Repository;
+use super::http::Connection;
 
 /// A server that runs; it is stopped, with its apps, when this is dropped.
 pub(crate) struct Server {
-    child: Child,
+    /// The daemon's own process; its apps are processes of their own.
+    pub(crate) child: Child,
     pub(crate) address: SocketAddr,
     token: String,
 }
 
 impl Server {
-    pub(crate) fn start(directory: &Path) -> Self {
+    /// Starts it with `arguments` beside those that keep it to itself, and waits until it listens.
+    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
         std::fs::create_dir(directory).expect("a new directory");
-        crate::open_to_all(directory);
+        open_to_all(directory);
         let log = File::create(directory.join("daemon.log")).expect("a log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_procserver"))
             .arg("serve")
             .arg("--data-dir")
             .arg(directory)
             .args(["--listen", "127.0.0.1:0", "--allow-file-repos", "true"])
-            .args(["--ports", "17000-17099"])
+            .args(arguments)
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -48,46 +51,24 @@ impl Server {
         }
     }
 
-    /// Adds an app, without waiting.
-    pub(crate) fn create(&self, name: &str, repository: &Repository) {
-        let body = document(name, repository, &[]);
-        self.ask("POST", "/applications", Some(&body), None);
-    }
-
     /// Adds an app and waits until it serves.
-    pub(crate) fn deploy(&self, name: &str, repository: &Repository, install: &[&str]) {
-        let body = document(name, repository, install);
-        self.ask("POST", "/applications", Some(&body), Some("wait=50"));
+    pub(crate) fn deploy(&self, document: &Value) {
+        self.ask("POST", "/applications", Some(document), Some("wait=50"));
     }
 
-    /// Replaces the document of an app, which is deployed.
-    pub(crate) fn configure(&self, name: &str, repository: &Repository, install: &[&str]) {
-        let body = document(name, repository, install);
-        let target = format!("/applications/{name}");
-        self.ask("PUT", &target, Some(&body), Some("wait=50"));
-    }
-
-    /// `redeploy` or `rollback`, until it is done.
-    pub(crate) fn act(&self, name: &str, action: &str) {
-        let target = format!("/applications/{name}/{action}");
-        self.ask("POST", &target, None, Some("wait=50"));
-    }
-
-    pub(crate) fn remove(&self, name: &str) {
-        let target = format!("/applications/{name}");
-        self.ask("DELETE", &target, None, Some("wait=50"));
-    }
-
-    /// The status with which an app answers.
-    pub(crate) fn visit(&self, name: &str) -> u16 {
-        let mut connection = Connection::open(self.address).expect("it listens");
-        let answer = connection.send("GET", &format!("/{name}/"), &[], "");
-        answer.expect("an answer").0
-    }
-
-    fn ask(&self, method: &str, target: &str, body: Option<&Value>, prefer: Option<&str>) {
+    /// A call of the API, which must succeed; with `prefer`, also be done.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<&Value>,
+        prefer: Option<&str>,
+    ) {
         let authorization = format!("Bearer {}", self.token);
-        let mut headers = vec![("Authorization", authorization.as_str())];
+        let mut headers = vec![
+            ("Authorization", authorization.as_str()),
+            ("Content-Type", "application/json"),
+        ];
         headers.extend(prefer.map(|prefer| ("Prefer", prefer)));
         let body = body.map(ToString::to_string).unwrap_or_default();
         let mut connection = Connection::open(self.address).expect("it listens");
@@ -103,10 +84,6 @@ impl Server {
     }
 }
 
-fn document(name: &str, repository: &Repository, install: &[&str]) -> Value {
-    json!({ "name": name, "repo": { "url": repository.url() }, "install": install })
-}
-
 impl Drop for Server {
     fn drop(&mut self) {
         // A SIGTERM, so that it stops its apps.
@@ -114,4 +91,10 @@ impl Drop for Server {
         let _ = Command::new("kill").arg(pid).status();
         let _ = self.child.wait();
     }
+}
+
+/// Apps run as another user, who must reach what they run.
+pub(crate) fn open_to_all(directory: &Path) {
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory, mode).expect("it is ours");
 }

@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::must;
-
 /// Files in one directory.
 const IN_ONE: usize = 100;
 
@@ -13,12 +11,11 @@ const IN_ONE: usize = 100;
 pub(crate) struct Repository(PathBuf);
 
 impl Repository {
-    /// An app that is `program`, with so many files of 2 KiB on average.
-    pub(crate) fn new(path: &Path, program: &Path, files: usize) -> Self {
+    /// An app with this Procfile, and so many other files of 2 KiB on average.
+    pub(crate) fn new(path: &Path, procfile: &str, files: usize) -> Self {
         let repository = Self(path.to_owned());
         std::fs::create_dir(path).expect("a new directory");
-        let procfile = format!("web: exec {} serve\n", program.display());
-        repository.write("Procfile", &procfile);
+        repository.write("Procfile", procfile);
         for n in 0..files {
             let line = format!("{n}: a line of a file that does not change\n");
             let name = format!("d{}/f{n}.txt", n / IN_ONE);
@@ -43,15 +40,6 @@ impl Repository {
         self.git(&[&author[..], &commit[..]].concat());
     }
 
-    pub(crate) fn clone_to(&self, directory: &Path) {
-        let mut command = clean_git();
-        must(
-            command
-                .args(["clone", "--quiet", &self.url()])
-                .arg(directory),
-        );
-    }
-
     fn write(&self, name: &str, text: &str) {
         let path = self.0.join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
@@ -64,9 +52,15 @@ impl Repository {
 }
 
 /// git with nobody's configuration.
-fn clean_git() -> Command {
+pub(crate) fn clean_git() -> Command {
     let mut git = Command::new("git");
     git.env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_NOSYSTEM", "1");
     git
+}
+
+/// Runs a command, which must succeed.
+pub(crate) fn must(command: &mut Command) {
+    let status = command.status().expect("it starts");
+    assert!(status.success(), "{command:?}: {status}");
 }
