@@ -26,8 +26,12 @@
 //! `front::acceptor → connection → head → router::replica → pool → exchange`, on one worker thread from accept to
 //! close: all workers accept on the same sockets. The replica is an actor on that thread which holds the latest snapshot
 //! of the table: asking it is a message that crosses no thread. Its answer by a host is kept for the requests that must
-//! get the same (`front::kept_routes`), until the table changes. The API is one more backend, reached through a pipe in memory ([`front::in_process`]); the
+//! get the same (`front::kept_routes`), until the table changes. A backend is a TCP port or a Unix socket
+//! ([`router::address`]). The API is one more backend, reached through a pipe in memory ([`front::in_process`]); the API's
 //! Unix socket is served to it directly ([`api::socket`]).
+//!
+//! A slow client holds no process: `front::collect` gathers the request's body before a backend is asked, and
+//! `front::spool` takes the response as fast as the backend gives it, in memory first and then in an unnamed file.
 //!
 //! Files of a release (`static` of the document) are answered before the app is asked: [`front::static_files`] opens
 //! them, [`front::file_server`] answers with them. Each request leaves a line: a worker gathers them
@@ -38,7 +42,7 @@
 //! [`app::lifecycle`] (pure) orders the operations of an app and says what runs when. `Build` starts an
 //! [`install::installer`]: packages → fetch → checkout → install → release phase; what it leaves is an immutable
 //! [`install::release`]. `Spawn` starts a batch of [`process::worker`]s for it; when all are ready the route switches,
-//! the old batch drains and stops. A deploy that fails changes nothing that runs, nor what the next server makes of it:
+//! the old batch drains and stops. There are two batches at most: one that drains is ended when the next comes. A deploy that fails changes nothing that runs, nor what the next server makes of it:
 //! scale and route are those of the document that *stands* ([`app::journal::Remembered::standing`]), which is the newest
 //! one but for what failed.
 //!

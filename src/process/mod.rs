@@ -16,7 +16,6 @@ mod instance;
 pub mod lent;
 mod listeners;
 mod owner;
-
 pub mod port_holder;
 pub mod ports;
 mod procfs;
