@@ -31,7 +31,7 @@ pub fn base(
         ("HOME", path(home)),
         ("USER", account.user.clone()),
         ("LOGNAME", account.user.clone()),
-        ("SHELL", path(&account.shell)),
+        ("SHELL", path(usable_shell(&account.shell))),
         ("TMPDIR", path(tmp)),
         ("STORAGE_DIR", path(storage)),
     ]
@@ -67,6 +67,18 @@ pub(super) fn fits(name: &str, value: &str) -> bool {
     name.len() + value.len() + 2 <= MAX_VARIABLE
 }
 
+/// Shells of accounts that nobody logs in to (nologin(8), false(1), sync(1)): as `SHELL` they would break every program
+/// that runs commands by it, such as `flock -c` and `script -c`.
+const NO_SHELLS: [&str; 4] = ["nologin", "false", "true", "sync"];
+
+fn usable_shell(shell: &Path) -> &Path {
+    let name = shell.file_name().and_then(|name| name.to_str());
+    match name {
+        Some(name) if !NO_SHELLS.contains(&name) => shell,
+        _ => Path::new("/bin/sh"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +88,15 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect()
+    }
+
+    #[test]
+    fn an_account_that_nobody_logs_in_to_has_a_shell_all_the_same() {
+        let usable = |shell: &str| usable_shell(Path::new(shell)).display().to_string();
+        for none in ["/usr/sbin/nologin", "/bin/false", "/bin/sync", ""] {
+            assert_eq!(usable(none), "/bin/sh", "{none}");
+        }
+        assert_eq!(usable("/usr/bin/zsh"), "/usr/bin/zsh");
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub struct App {
     releases: Vec<ReleaseRecord>,
     /// See [`Remembered::unproven`].
     unproven: BTreeSet<u64>,
+    /// Releases in whose files it is looked why they failed.
+    explained: Vec<u64>,
     next_release: u64,
     /// See [`Remembered::settled`].
     settled: Option<String>,
@@ -122,6 +124,7 @@ impl App {
             deployments: Deployments::default(),
             releases: vec![],
             unproven: BTreeSet::new(),
+            explained: Vec::new(),
             next_release: 1,
             settled: None,
             standing: Arc::clone(&spec.config),
@@ -313,6 +316,9 @@ impl App {
             }
             End::Failed(cause, batch) => {
                 let known = operation.failure.clone();
+                let of_batch = batch.and_then(|batch| self.batches.get(&batch));
+                let release = of_batch.map(|batch| batch.runnable.id());
+                self.explained.extend(release);
                 let described = self.describe_failure(known, cause, batch);
                 // Who is answered may rely on it: what stands is on disk then.
                 let written = self.journal.flushed();
@@ -324,7 +330,12 @@ impl App {
                         DeploymentState::Failed,
                         Some(failure.clone()),
                     );
+                    let at = app.explained.iter().position(|id| Some(*id) == release);
+                    if let Some(at) = at {
+                        app.explained.swap_remove(at);
+                    }
                     app.refresh_releases(ctx);
+                    app.tidy(ctx);
                     // What is told must be true after a power cut, too.
                     let kept = app.journal.flushed().into_actor(app);
                     ctx.spawn(kept.map(move |(), _, _| {

@@ -6,7 +6,17 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{Client, ClientArgs};
-use super::output::{Output, cell};
+use super::output::{Output, bytes, cell};
+
+const HEADINGS: [&str; 7] = [
+    "NAME",
+    "STATE",
+    "RELEASE",
+    "COMMIT",
+    "MEMORY",
+    "URL",
+    "FAILED DEPLOY",
+];
 
 /// Arguments of `apps`.
 #[derive(Args, Debug)]
@@ -31,14 +41,51 @@ pub async fn run(client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> 
     } else if apps.is_empty() {
         out.line("no applications yet: add one with \"procserver create NAME --repo URL\"")?;
     } else {
-        let row = |app: &Value| {
-            ["name", "state", "release"]
-                .iter()
-                .map(|key| cell(&app[key]))
-                .collect()
-        };
         let rows: Vec<_> = apps.iter().map(row).collect();
-        out.table(&["NAME", "STATE", "RELEASE"], &rows)?;
+        out.table(&HEADINGS, &rows)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn row(app: &Value) -> Vec<String> {
+    let commit: String = cell(&app["commit"]).chars().take(8).collect();
+    vec![
+        cell(&app["name"]),
+        cell(&app["state"]),
+        cell(&app["release"]),
+        commit,
+        bytes(app["memory_bytes"].as_u64().unwrap_or(0)),
+        cell(&app["url"]),
+        failed_deploy(&app["last_failure"]),
+    ]
+}
+
+/// The last deployment, where it failed; `procserver deployment NAME` has the reason.
+fn failed_deploy(failure: &Value) -> String {
+    match failure["deployment"].as_u64() {
+        Some(number) => format!("{number} ({})", cell(&failure["step"])),
+        None => "-".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_row_tells_what_runs_where_and_which_deploy_failed() {
+        let app = json!({
+            "name": "blog", "state": "running", "release": 3, "commit": "0123456789abcdef",
+            "memory_bytes": 5 << 20, "url": "http://blog.example.org/",
+            "last_failure": { "deployment": 4, "step": "install", "reason": "it did" },
+        });
+        let words = "blog running 3 01234567 5M http://blog.example.org/";
+        let mut expected: Vec<_> = words.split(' ').map(str::to_owned).collect();
+        expected.push("4 (install)".to_owned());
+        assert_eq!(row(&app), expected);
+        let stopped = json!({ "name": "blog", "state": "stopped" });
+        assert_eq!(row(&stopped)[2..], ["-", "-", "-", "-", "-"]);
+    }
 }

@@ -118,6 +118,16 @@ pub fn cell(value: &Value) -> String {
     }
 }
 
+/// An amount of memory as a person reads it: `512K`, `19M`, or `-` for none.
+#[must_use]
+pub fn bytes(amount: u64) -> String {
+    match amount {
+        0 => "-".into(),
+        1..1_048_576 => format!("{}K", amount.div_ceil(1024)),
+        _ => format!("{}M", amount >> 20),
+    }
+}
+
 /// Seconds as a person reads them: `12 ms`, `3.4 s`, `2 min 5 s`.
 #[must_use]
 pub fn seconds(seconds: f64) -> String {

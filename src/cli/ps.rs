@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{Client, ClientArgs};
-use super::output::{Output, cell, seconds};
+use super::output::{Output, bytes, cell, seconds};
 use crate::app::name::AppName;
 
 const HEADINGS: [&str; 9] = [
@@ -88,7 +88,7 @@ fn row(process: &Value, now: jiff::Timestamp) -> Vec<String> {
         cell(&process["port"]),
         started.map_or_else(|| "-".into(), |at| uptime(now.as_second() - at.as_second())),
         cell(&process["restarts"]),
-        memory(process["memory_bytes"].as_u64().unwrap_or(0)),
+        bytes(process["memory_bytes"].as_u64().unwrap_or(0)),
         seconds(process["cpu_seconds"].as_f64().unwrap_or(0.0)),
         last_exit(&process["last_exit"]),
     ]
@@ -111,14 +111,6 @@ fn uptime(seconds: i64) -> String {
         60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
         3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
         _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
-    }
-}
-
-fn memory(bytes: u64) -> String {
-    match bytes {
-        0 => "-".into(),
-        1..1_048_576 => format!("{}K", bytes.div_ceil(1024)),
-        _ => format!("{}M", bytes >> 20),
     }
 }
 

@@ -68,11 +68,12 @@ impl App {
         }));
     }
 
-    /// The releases that run or would, and the current one (0: none).
+    /// The releases that run or would or are looked into, and the current one (0: none).
     pub(super) fn in_use(&self) -> (Vec<u64>, u64) {
         let mut in_use: Vec<_> = self.batches.values().map(|b| b.runnable.id()).collect();
         in_use.extend(self.life.current());
         in_use.extend(&self.leftover);
+        in_use.extend(&self.explained);
         (in_use, self.life.current().unwrap_or_default())
     }
 
