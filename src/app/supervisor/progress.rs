@@ -69,10 +69,11 @@ impl App {
         };
         let (in_use, newest) = self.in_use();
         let (failed, noted) = (self.failed_releases(), self.journal.flushed());
+        let keep = asked.keep_releases.saturating_add(self.on_trial());
         let prepare = move || {
             // Before it needs the room.
             failed.iter().for_each(|id| release::discard(&dirs, *id));
-            release::prune(&dirs, asked.keep_releases, &in_use, newest);
+            release::prune(&dirs, keep, &in_use, newest);
             prepare(&host, &dirs, &asked)
         };
         let prepared = async move {

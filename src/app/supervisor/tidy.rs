@@ -51,7 +51,12 @@ impl App {
         }
         let (in_use, newest) = self.in_use();
         let failed = self.failed_releases();
-        let (dirs, keep) = (self.spec.dirs.clone(), self.spec.config.keep_releases);
+        let keep = self
+            .spec
+            .config
+            .keep_releases
+            .saturating_add(self.on_trial());
+        let dirs = self.spec.dirs.clone();
         let tidy = actix_rt::task::spawn_blocking(move || {
             for id in &failed {
                 release::discard(&dirs, *id);
@@ -66,6 +71,13 @@ impl App {
             }
             app.refresh_releases(ctx);
         }));
+    }
+
+    /// How many releases are in use that were never ready: they take no place of one that was.
+    pub(super) fn on_trial(&self) -> usize {
+        let (in_use, _) = self.in_use();
+        let is_used = |id: &&u64| in_use.contains(*id);
+        self.unproven.iter().filter(is_used).count()
     }
 
     /// The releases that run or would or are looked into, and the current one (0: none).
