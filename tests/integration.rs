@@ -36,6 +36,7 @@ mod static_files;
 mod stops;
 
 mod supervision;
+mod tasks;
 mod tickets;
 mod told;
 mod tunnels;

@@ -14,7 +14,7 @@ use procserver::process::identity;
 use procserver::process::ports::Ports;
 use procserver::process::users::Users;
 use procserver::process::worker::{Origin, Phase, Process, ProcessChanged, ProcessSpec, Snapshot};
-use procserver::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
+use procserver::supervision::{Child, ChildRef, Exit, Restart, Shutdown, monitor};
 use rustix::process::{Pid, Signal};
 use tokio::sync::mpsc;
 
@@ -165,6 +165,7 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
             signal: 15,
             timeout: Duration::from_millis(300),
         },
+        restart: Restart::Permanent,
         runtime: root.join("run"),
         preferred_port: None,
         seal: None,

@@ -21,7 +21,19 @@ pub fn advice(config: &AppConfig, procfile: Option<&Procfile>) -> Vec<String> {
             .into_iter()
             .flatten(),
     );
+    advice.extend(procfile.into_iter().flat_map(|p| of_types(config, p)));
     advice
+}
+
+/// Types of other fields than `scale` that the Procfile lacks.
+fn of_types(config: &AppConfig, procfile: &Procfile) -> Vec<String> {
+    let restart = config.restart.names().map(|name| ("restart", name));
+    let missing = restart.filter(|(_, name)| procfile.command(name).is_none());
+    missing
+        .map(|(field, name)| {
+            format!("{field} names \"{name}\", but the Procfile has no such process type")
+        })
+        .collect()
 }
 
 /// Whether the last layer of the environment, that of the process, sets this variable.
@@ -155,6 +167,7 @@ mod tests {
             "repo": { "url": "https://h/a.git" },
             "env": { "PORT": "99" },
             "scale": { "wbe": 2 },
+            "restart": { "wroker": "never" },
         });
         let config = AppConfig::from_document(document, &Rules::default()).unwrap();
         let procfile = Procfile::parse(b"web: x\n").unwrap();
@@ -163,6 +176,7 @@ mod tests {
             told.contains("env.PORT") && told.contains("\"wbe\""),
             "{told}"
         );
+        assert!(told.contains("restart names \"wroker\""), "{told}");
         assert_eq!(advice(&config, None).len(), 1);
     }
 }

@@ -44,6 +44,16 @@ impl Member {
     fn trouble(&self) -> Option<&Trouble> {
         self.snapshot.as_ref()?.trouble.as_ref()
     }
+
+    fn phase(&self) -> Option<Phase> {
+        self.snapshot.as_ref().map(|s| s.phase)
+    }
+
+    /// Whether it ended badly and is not started again.
+    fn has_failed(&self) -> bool {
+        let exit = self.snapshot.as_ref().and_then(|s| s.last_exit.as_ref());
+        self.phase() == Some(Phase::Finished) && exit.is_some_and(|e| e.status.is_abnormal())
+    }
 }
 
 impl Batch {
@@ -186,17 +196,32 @@ impl Batch {
             .as_ref()
     }
 
-    /// Whether each of its processes is ready.
+    /// Whether each of its processes is ready, or has done its work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let is_ready = |m: &Member| m.snapshot.as_ref().is_some_and(|s| s.phase == Phase::Ready);
+        let is_ready = |m: &Member| match m.phase() {
+            Some(Phase::Ready) => true,
+            Some(Phase::Finished) => !m.slot.routed && !m.has_failed(),
+            _ => false,
+        };
         self.members.iter().all(is_ready)
     }
 
-    /// Whether any of its processes is routed to.
+    /// Whether a process that ended may do so before all are ready: it has done its work, and nobody sends it requests.
+    #[must_use]
+    pub fn has_done_its_work(&self, snapshot: &Snapshot) -> bool {
+        let member = self.members.iter().find(|m| m.slot.id == snapshot.id);
+        let exit = snapshot.last_exit.as_ref();
+        member.is_some_and(|m| !m.slot.routed)
+            && snapshot.phase == Phase::Finished
+            && exit.is_some_and(|e| !e.status.is_abnormal())
+    }
+
+    /// Whether any of its processes is routed to, or will be.
     #[must_use]
     pub fn has_routed(&self) -> bool {
-        self.members.iter().any(|m| m.slot.routed && !m.leaving)
+        let is_over = |m: &Member| m.leaving || m.phase() == Some(Phase::Finished);
+        self.members.iter().any(|m| m.slot.routed && !is_over(m))
     }
 
     /// Whether a routed process keeps crashing and none is ready.
@@ -207,15 +232,11 @@ impl Batch {
             && routed().any(|m| m.snapshot.as_ref().is_some_and(|s| s.crashlooping))
     }
 
-    /// Whether any process has crashed and waits for its restart.
+    /// Whether any process has crashed, and waits for its restart or is not restarted.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
-        let waits = |m: &Member| {
-            m.snapshot
-                .as_ref()
-                .is_some_and(|s| s.phase == Phase::Backoff)
-        };
-        self.members.iter().any(|m| !m.leaving && waits(m))
+        let is_down = |m: &Member| m.phase() == Some(Phase::Backoff) || m.has_failed();
+        self.members.iter().any(|m| !m.leaving && is_down(m))
     }
 
     /// Whether any process keeps crashing.

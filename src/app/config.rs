@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::by_type::ByType;
 use super::name::AppName;
 use crate::router::table::Buffering;
+use crate::supervision::Restart;
 
 /// A validated application document. Made only by [`AppConfig::from_document`].
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +29,7 @@ pub struct AppConfig {
     pub domain: Vec<String>,
     /// Commands for `/bin/sh -c`, run in the release directory.
     pub install: Vec<String>,
-    /// Quantity per process type; a type that is absent gets 1 (`release` 0).
+    /// Quantity per process type; a type that is absent gets 1 (a task by its name 0).
     pub scale: BTreeMap<String, u32>,
     /// Environment variables of install commands and processes.
     pub env: BTreeMap<String, String>,
@@ -47,6 +49,8 @@ pub struct AppConfig {
     pub static_files: Option<StaticFiles>,
     /// Which bodies are taken whole first.
     pub buffer: Buffering,
+    /// When a process that ended by itself is started again.
+    pub restart: ByType<Restart>,
     /// How a new release replaces the old.
     pub strategy: Strategy,
     /// How many releases are kept, at least 1.

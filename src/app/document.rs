@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::by_type::ByType;
 use super::config::{
     AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
     Strategy,
@@ -14,8 +15,9 @@ use super::document_walk::{Object, Walk, expected, number};
 use super::name::AppName;
 use super::repository_url;
 use crate::router::table::Buffering;
+use crate::supervision::Restart;
 
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "name",
     "repo",
     "packages",
@@ -33,6 +35,7 @@ const FIELDS: [&str; 19] = [
     "drain",
     "static",
     "buffer",
+    "restart",
     "strategy",
     "keep_releases",
 ];
@@ -81,6 +84,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         drain: walk.duration(&top, "drain", GRACE, DRAIN),
         static_files: read_static(walk, &top),
         buffer: read_buffer(walk, &top),
+        restart: ByType::read(walk, &top, "restart", MAX_TYPES, restart),
         strategy: walk
             .text(&top, "strategy", strategy)
             .unwrap_or(Strategy::Rolling),
@@ -242,6 +246,15 @@ fn read_buffer(walk: &mut Walk, top: &Object<'_>) -> Buffering {
     }
 }
 
+fn restart(text: &str) -> Result<Restart, &'static str> {
+    match text {
+        "always" => Ok(Restart::Permanent),
+        "on-failure" => Ok(Restart::Transient),
+        "never" => Ok(Restart::Temporary),
+        _ => Err("must be \"always\", \"on-failure\" (not after exit code 0) or \"never\""),
+    }
+}
+
 fn strategy(text: &str) -> Result<Strategy, &'static str> {
     match text {
         "rolling" => Ok(Strategy::Rolling),
@@ -335,6 +348,7 @@ mod tests {
             "drain": "61m",
             "static": {"dir": "../etc", "spa": 1, "cache_control": "a\r\nSet-Cookie: b"},
             "buffer": {"requests": "no", "request": false},
+            "restart": {"job": "sometimes", "a b": "never", "n": 1},
             "strategy": "blue-green",
             "keep_releases": 0,
         });
@@ -371,6 +385,9 @@ mod tests {
             "/static/cache_control",
             "/buffer/request",
             "/buffer/requests",
+            "/restart/job",
+            "/restart/a b",
+            "/restart/n",
             "/strategy",
             "/keep_releases",
         ];

@@ -9,6 +9,18 @@ pub const ROUTED: &str = "web";
 /// The process type that runs once before a release starts and is never kept running.
 pub const RELEASE: &str = "release";
 
+/// Process types that by their names end by themselves: nobody wants them restarted for ever.
+const TASKS: [&str; 8] = [
+    RELEASE,
+    "console",
+    "shell",
+    "init",
+    "setup",
+    "seed",
+    "migrate",
+    "postdeploy",
+];
+
 /// One process that should run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -27,7 +39,10 @@ pub struct Slot {
 pub fn formation(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> (Vec<Slot>, Vec<String>) {
     let mut slots = Vec::new();
     for entry in procfile.entries.iter().filter(|e| e.name != RELEASE) {
-        let quantity = scale.get(&entry.name).copied().unwrap_or(1);
+        let quantity = scale
+            .get(&entry.name)
+            .copied()
+            .unwrap_or_else(|| u32::from(!is_task(&entry.name)));
         for index in 1..=quantity {
             slots.push(Slot {
                 id: format!("{}.{index}", entry.name),
@@ -37,7 +52,7 @@ pub fn formation(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> (Vec<Slo
             });
         }
     }
-    let mut warnings = Vec::new();
+    let mut warnings = tasks(procfile, scale);
     for (name, quantity) in scale {
         if name == RELEASE && *quantity > 0 {
             warnings.push(
@@ -50,6 +65,25 @@ pub fn formation(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> (Vec<Slo
         }
     }
     (slots, warnings)
+}
+
+fn is_task(name: &str) -> bool {
+    TASKS.contains(&name)
+}
+
+/// What a person should know of types that are not started because of their names.
+#[must_use]
+pub fn tasks(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> Vec<String> {
+    let names = procfile.entries.iter().map(|entry| &entry.name);
+    let left_out = names.filter(|n| *n != RELEASE && is_task(n) && !scale.contains_key(*n));
+    left_out
+        .map(|name| {
+            format!(
+                "\"{name}\" is not started, as that is the name of a task: scale: {{\"{name}\": 1}} starts it, and \
+                 restart: {{\"{name}\": \"never\"}} lets it end"
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -90,6 +124,15 @@ mod tests {
             ["web.1", "web.2", "web.3"]
         );
         assert_eq!(ids(&["release", "web"], &[("release", 2)]), ["web.1"]);
+    }
+
+    #[test]
+    fn tasks_are_started_where_scale_names_them_and_else_told_of() {
+        let names = ["web", "console", "migrate", "release"];
+        assert_eq!(ids(&names, &[("migrate", 1)]), ["web.1", "migrate.1"]);
+        let (_, told) = formation(&procfile(&names), &BTreeMap::new());
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("scale: {\"console\": 1}"), "{told:?}");
     }
 
     #[test]

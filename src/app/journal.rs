@@ -14,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::directories::AppDirs;
 use super::lifecycle::Wanted;
+use super::supervisor::Finished;
 use crate::durable;
 use crate::install::record::{self, DeploymentRecord};
 use crate::regular;
@@ -39,6 +40,9 @@ pub struct Remembered {
     /// Releases that were made, or are being made, and have never been ready. Of a file without it each is proven.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unproven: BTreeSet<u64>,
+    /// Processes that ended and are not started again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finished: Vec<Finished>,
     /// Whether its removal, when that is wanted, keeps `storage/`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_storage: bool,
@@ -56,6 +60,7 @@ impl Remembered {
             settled: None,
             standing: None,
             unproven: BTreeSet::new(),
+            finished: Vec::new(),
             keep_storage: false,
             created: jiff::Timestamp::now(),
         }

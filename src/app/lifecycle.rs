@@ -37,9 +37,15 @@ struct Batch {
 
 impl Batch {
     fn is_of_use(&self) -> bool {
-        let ready = self.processes.values().any(|phase| *phase == Phase::Ready);
+        let ready = self.processes.values().any(|phase| is_up(*phase));
         self.role == Role::Serving && (ready || self.processes.is_empty())
     }
+}
+
+/// Whether nothing is to be waited for. One that has ended for good has done its work: where it has not, that is told by
+/// [`Event::Process::exited`].
+fn is_up(phase: Phase) -> bool {
+    matches!(phase, Phase::Ready | Phase::Finished)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -471,7 +477,7 @@ impl Lifecycle {
         let late = processes
             .into_iter()
             .flatten()
-            .filter(|(_, phase)| **phase != Phase::Ready);
+            .filter(|(_, phase)| !is_up(**phase));
         late.map(|(id, _)| id.clone()).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! The application: its document, its Procfile, its environment, and the two actors that own it.
 //!
-//! Pure: `change`, `config` and the `document*` files, `merge_patch`, `procfile`, `dotenv`, `environment`, `formation`, `lifecycle`, `name`,
+//! Pure: `by_type`, `change`, `config` and the `document*` files, `merge_patch`, `procfile`, `dotenv`, `environment`, `formation`, `lifecycle`, `name`,
 //! `secrets`, `status`. Actors: [`apps::Apps`], the dynamic supervisor of all [`supervisor::App`]s. The other files are parts of
 //! an App's state.
 
@@ -8,6 +8,7 @@ pub mod account;
 pub mod advice;
 pub mod apps;
 pub mod batch;
+pub mod by_type;
 pub mod change;
 pub mod config;
 pub mod config_dir;

@@ -2,12 +2,13 @@
 //!
 //! The policy is [`Lifecycle`] (what runs, and what is at work) and `supervision::restart` (which actors live); this
 //! actor feeds them events and carries their commands out. Its parts:
-//! `requests` (what the API asks), `configure` (what a new document takes), `progress` (what installer and processes tell), `children` (its actors), `recovery`
+//! `requests` (what the API asks), `configure` (what a new document takes), `progress` (what installer and processes tell), `finished` (which of them ended for good), `children` (its actors), `recovery`
 //! (what the previous daemon left), `removal`, `tidy` (which releases stay), `view` (what the API shows), `start_failure` (why a batch did not get
 //! ready, in words).
 
 mod children;
 mod configure;
+mod finished;
 mod install_log;
 mod progress;
 mod recovery;
@@ -47,6 +48,7 @@ use crate::supervision::{ChildRef, Exit, ExitReason};
 pub use children::ChildId;
 use children::Children;
 pub use configure::{Configure, Warn};
+pub use finished::Finished;
 pub use removal::finish_removal;
 pub use requests::{Accepted, Act, Action, AppError, Cancel, Deploy, Remove};
 pub use view::{Inspect, Summarize, View};
@@ -102,6 +104,9 @@ pub struct App {
     leftover: Vec<u64>,
     /// The batch that starts with the server.
     boot_batch: Option<BatchId>,
+    /// Processes that ended for good.
+    finished: Vec<Finished>,
+    boot_id: String,
     /// The port that each process had last.
     ports: BTreeMap<String, u16>,
     warnings: Vec<String>,
@@ -135,6 +140,8 @@ impl App {
             survivors: vec![],
             leftover: vec![],
             boot_batch: None,
+            finished: vec![],
+            boot_id: String::new(),
             ports: BTreeMap::new(),
             warnings: vec![],
             removal: None,
@@ -169,6 +176,7 @@ impl App {
             Command::Stop(batch) => self.stop_batch(batch, ctx),
             Command::Forget(batch) => {
                 self.batches.remove(&batch);
+                self.forget_finished(|f| f.batch == batch);
                 self.tidy(ctx);
             }
             Command::Explain(op, cause, batch) => self.explain(op, &cause, batch),
@@ -278,6 +286,7 @@ impl App {
             settled: self.settled.clone(),
             standing: Some(self.standing.document.clone()),
             unproven: self.unproven.clone(),
+            finished: self.finished.clone(),
             keep_storage: self.removal.as_ref().is_some_and(|r| r.keep_storage),
             created: self.created,
         });

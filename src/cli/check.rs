@@ -1,5 +1,6 @@
 //! `procserver check DIR`: reads a directory's Procfile and `.env` as a deploy would, and says what it finds.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::app::dotenv::{Dotenv, DotenvError};
+use crate::app::formation;
 use crate::app::procfile::{Procfile, ProcfileError};
 use crate::install::manifest;
 
@@ -46,7 +48,7 @@ pub enum CheckError {
 #[derive(Debug, Serialize)]
 struct Report {
     processes: Vec<Process>,
-    env: std::collections::BTreeMap<String, String>,
+    env: BTreeMap<String, String>,
     warnings: Vec<String>,
 }
 
@@ -96,7 +98,9 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
         command: entry.command.clone(),
     });
     let processes = processes.collect();
-    let warnings = procfile.taken().warnings;
+    let procfile = procfile.taken();
+    let tasks = formation::tasks(&procfile, &BTreeMap::new());
+    let warnings = [procfile.warnings, tasks].concat();
     Ok(Report {
         processes,
         env: dotenv.variables,
@@ -158,6 +162,17 @@ mod tests {
                 .as_str()
                 .unwrap()
                 .starts_with("Procfile line 2:")
+        );
+    }
+
+    #[test]
+    fn types_that_a_deploy_does_not_start_are_told_of() {
+        let directory = directory(&[("Procfile", b"web: x\nmigrate: y\nrelease: z\n")]);
+        let warnings = examine(directory.path()).unwrap().warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].contains("\"migrate\" is not started"),
+            "{warnings:?}"
         );
     }
 

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args};
 use super::client::{Call, Client, ClientArgs, ClientError};
 use super::create_document;
 use super::deploy::{self, WaitArgs};
-use super::document::{Document, pair, quantity};
+use super::document::{Document, choice, pair, quantity};
 use super::input;
 use super::output::Output;
 use super::usage::Usage;
@@ -108,6 +108,10 @@ pub struct CreateArgs {
     /// Cache-Control of those files, but for HTML
     #[arg(long, requires = "static_dir", value_name = "TEXT")]
     pub cache_control: Option<String>,
+    /// always (default), on-failure or never: when a process that ended is started again, for all or as in worker=never;
+    /// may be repeated
+    #[arg(long, requires = "source", value_name = "[TYPE=]POLICY", value_parser = choice)]
+    pub restart: Vec<(String, String)>,
     /// rolling (the old release serves until the new one is ready) or recreate
     #[arg(long, requires = "source", value_name = "STRATEGY")]
     pub strategy: Option<String>,

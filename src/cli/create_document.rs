@@ -96,9 +96,20 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
     set(["static", "prefix"], text(&args.static_prefix));
     set(["static", "spa"], args.spa.then(|| Value::from(true)));
     set(["static", "cache_control"], text(&args.cache_control));
+    for (process_type, policy) in &args.restart {
+        set(typed("restart", process_type), Some(policy.clone().into()));
+    }
     set(["", "strategy"], text(&args.strategy));
     set(["", "keep_releases"], args.keep_releases.map(Value::from));
     document
+}
+
+/// Where a choice for a process type stands, or for all of them ("").
+fn typed<'a>(field: &'a str, process_type: &'a str) -> [&'a str; 2] {
+    match process_type {
+        "" => ["", field],
+        name => [field, name],
+    }
 }
 
 #[cfg(test)]
@@ -133,10 +144,11 @@ pub(super) mod tests {
         let expected = json!({"name": "blog", "repo": {"url": "https://x"}, "strip_path": false,
             "health_check": {"boot_timeout": "90s", "timeout": "2s"}, "stop": {"signal": "SIGINT", "timeout": "30s"},
             "static": {"dir": "public", "prefix": "/a", "spa": true, "cache_control": "no-store"},
-            "drain": "5m", "strategy": "recreate", "keep_releases": 3});
+            "drain": "5m", "strategy": "recreate", "keep_releases": 3,
+            "restart": {"job": "never", "clock": "on-failure"}});
         let line = "blog --repo https://x --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-timeout 30s --drain 5m \
                     --static public --static-prefix /a --spa --cache-control no-store --strategy recreate \
-                    --keep-releases 3 --set health_check.timeout=2s";
+                    --restart job=never --restart clock=on-failure --keep-releases 3 --set health_check.timeout=2s";
         assert_eq!(described(line), expected);
     }
 

@@ -102,6 +102,18 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// `TYPE=CHOICE` as typed, or a choice for all types, of the type "".
+///
+/// # Errors
+/// A sentence, where there is nothing before the `=`.
+pub fn choice(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) => Err("write TYPE=CHOICE, or a choice for all types".into()),
+        Some((process_type, choice)) => Ok((process_type.into(), choice.into())),
+        None => Ok((String::new(), text.into())),
+    }
+}
+
 /// `TYPE=QUANTITY` as typed.
 ///
 /// # Errors

@@ -30,6 +30,12 @@ pub struct ExitRecord {
 }
 
 impl ExitStatus {
+    /// Whether it did not end well, as far as is known.
+    #[must_use]
+    pub fn is_abnormal(self) -> bool {
+        self != Self::Code(0)
+    }
+
     /// What the two exit codes that POSIX reserves for the shell say of `command`.
     #[must_use]
     pub fn reason(self, command: &str) -> Option<String> {

@@ -18,7 +18,7 @@ mod listeners;
 mod owner;
 pub mod port_holder;
 pub mod ports;
-mod procfs;
+pub(crate) mod procfs;
 pub mod readiness;
 pub mod running;
 pub mod seal;

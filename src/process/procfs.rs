@@ -179,7 +179,7 @@ pub(super) fn uid(pid: u32) -> Option<u32> {
 }
 
 /// The id of this boot: with it, a pid and its start time are unique for ever.
-pub(super) fn boot_id() -> std::io::Result<String> {
+pub(crate) fn boot_id() -> std::io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
         .trim()
         .to_owned())

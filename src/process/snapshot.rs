@@ -17,6 +17,8 @@ pub enum Phase {
     Ready,
     /// Ended; waits for its back-off.
     Backoff,
+    /// Ended, and is not started again: its `restart` says so.
+    Finished,
     /// Asked to stop.
     Stopping,
     /// Ended for good.

@@ -14,6 +14,7 @@ use super::turns::Turns;
 use crate::app::account::Account;
 use crate::app::config::{HealthCheck, StopPolicy};
 use crate::app::name::AppName;
+use crate::supervision::Restart;
 
 /// The variable with the path of the socket.
 const SOCKET: &str = "SOCKET";
@@ -45,6 +46,8 @@ pub struct ProcessSpec {
     pub health: HealthCheck,
     /// How it is stopped.
     pub stop: StopPolicy,
+    /// When it is started again after an end of its own.
+    pub restart: Restart,
     /// `RUNTIME/apps/NAME`: the process makes its directory `ID-BATCH` below.
     pub runtime: PathBuf,
     /// The port its predecessor had.

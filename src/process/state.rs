@@ -5,6 +5,7 @@
 //!            ▼                                                      │
 //! begin → Spawning → Starting → Ready → (ended) → Cleaning → Waiting┘
 //!            │          └────────┴─── stop ──→ Stopping → Ended
+//!            │                                  Cleaning → Finished
 //!            └─ spawn error ────────────────────────────→ Waiting
 //! ```
 //!
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::exit::ExitRecord;
 use super::worker::Phase;
 use crate::router::address::Address;
+use crate::supervision::Restart;
 use crate::supervision::backoff::{AFTER_SPAWN_ERROR, Backoff, PROVED};
 
 /// Counts the OS processes of one life; an event of an earlier one is stale.
@@ -27,6 +29,8 @@ pub(super) enum Event {
     Begin,
     /// There is an OS process to take over; [`Event::Running`] follows.
     Adopting,
+    /// It ended for good before this actor began.
+    Finished { record: ExitRecord },
     /// An OS process runs: spawned, or adopted.
     Running { pid: u32 },
     /// Nothing could be spawned; the text says why.
@@ -84,6 +88,7 @@ enum Stage {
     Ready,
     Cleaning,
     Waiting,
+    Finished,
     Stopping,
     Ended,
 }
@@ -91,11 +96,14 @@ enum Stage {
 /// The state of one process.
 #[derive(Clone, Debug)]
 pub(super) struct Life {
+    restart: Restart,
     stage: Stage,
     /// It is to end as soon as what is under way allows.
     is_ending: bool,
     attempt: Attempt,
     backoff: Backoff,
+    /// It is not started again once what the ended process left is gone.
+    rests: bool,
     /// How long to wait once what the ended process left is gone.
     delay: Duration,
     pid: Option<u32>,
@@ -106,12 +114,14 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(restart: Restart) -> Self {
         Self {
+            restart,
             stage: Stage::New,
             is_ending: false,
             attempt: 0,
             backoff: Backoff::default(),
+            rests: false,
             delay: Duration::ZERO,
             pid: None,
             address: None,
@@ -128,6 +138,8 @@ impl Life {
             _ if self.is_ending => Phase::Stopping,
             Stage::New | Stage::Spawning | Stage::Starting => Phase::Starting,
             Stage::Ready => Phase::Ready,
+            Stage::Cleaning if self.rests => Phase::Finished,
+            Stage::Finished => Phase::Finished,
             Stage::Cleaning | Stage::Waiting => Phase::Backoff,
         }
     }
@@ -166,6 +178,11 @@ impl Life {
                 self.stage = Stage::Spawning;
                 Vec::new()
             }
+            (Event::Finished { record }, Stage::New) => {
+                self.stage = Stage::Finished;
+                self.gone(&record);
+                vec![Command::Report { exited: None }]
+            }
             (Event::Running { pid }, Stage::Spawning) => self.running(pid),
             (Event::SpawnFailed { reason }, Stage::Spawning) => self.spawn_failed(reason),
             (Event::Ready { attempt, address }, Stage::Starting) if attempt == self.attempt => {
@@ -192,11 +209,7 @@ impl Life {
             }
             // In New: an adopted process that had ended before it could be held.
             (Event::Exited { record }, Stage::New | Stage::Starting | Stage::Ready) => {
-                self.delay = self.backoff.crashed(now, random);
-                self.stage = Stage::Cleaning;
-                self.gone(&record);
-                let exited = Some(record);
-                vec![Command::Report { exited }, Command::Clean]
+                self.exited(record, now, random)
             }
             (Event::Cleaned, Stage::Cleaning) => self.cleaned(),
             (Event::Due { attempt }, Stage::Waiting) if attempt == self.attempt => self.spawn(),
@@ -243,6 +256,17 @@ impl Life {
         ]
     }
 
+    fn exited(&mut self, record: ExitRecord, now: Instant, random: f64) -> Vec<Command> {
+        self.rests = !self.restart.follows(record.status.is_abnormal());
+        if !self.rests {
+            self.delay = self.backoff.crashed(now, random);
+        }
+        self.stage = Stage::Cleaning;
+        self.gone(&record);
+        let exited = Some(record);
+        vec![Command::Report { exited }, Command::Clean]
+    }
+
     fn gone(&mut self, record: &ExitRecord) {
         self.pid = None;
         self.address = None;
@@ -252,6 +276,10 @@ impl Life {
     fn cleaned(&mut self) -> Vec<Command> {
         if self.is_ending {
             return self.finish(None);
+        }
+        if self.rests {
+            self.stage = Stage::Finished;
+            return Vec::new();
         }
         if self.delay.is_zero() {
             return self.spawn();
@@ -267,7 +295,7 @@ impl Life {
         }
         self.is_ending = true;
         match self.stage {
-            Stage::New | Stage::Waiting => self.finish(None),
+            Stage::New | Stage::Waiting | Stage::Finished => self.finish(None),
             // What is under way is waited for; it is a matter of milliseconds.
             Stage::Spawning | Stage::Cleaning => vec![Command::Report { exited: None }],
             Stage::Starting | Stage::Ready => {

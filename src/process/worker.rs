@@ -52,6 +52,8 @@ pub enum Origin {
     Spawn,
     /// Take this one over; when it has ended meanwhile, it counts as a crash with [`super::exit::ExitStatus::Unknown`].
     Adopt(Identity),
+    /// It ended for good before, in this activation.
+    Finished(ExitRecord),
 }
 
 /// The actor that owns one OS process. [`Shutdown`] stops the OS process (signal, grace, kill) and then the actor.
@@ -94,13 +96,13 @@ impl Process {
     ) -> Self {
         Self {
             port: spec.preferred_port,
+            life: Life::new(spec.restart),
             spec,
             origin,
             ports,
             log,
             parent,
             exit,
-            life: Life::new(),
             running: None,
             lease: None,
             port_warning: None,
@@ -120,6 +122,9 @@ impl Process {
         }
         if self.life.phase() != Phase::Starting {
             self.turn = None;
+        }
+        if self.life.phase() == Phase::Finished {
+            (self.lease, self.port) = (None, None);
         }
     }
 
@@ -455,6 +460,7 @@ impl Actor for Process {
         match self.origin.clone() {
             Origin::Spawn => self.apply(Event::Begin, ctx),
             Origin::Adopt(survivor) => self.adopt(&survivor, ctx),
+            Origin::Finished(record) => self.apply(Event::Finished { record }, ctx),
         }
     }
 }

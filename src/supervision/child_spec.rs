@@ -6,14 +6,27 @@ use std::time::Duration;
 pub type Generation = u64;
 
 /// When a child that ended is started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Restart {
     /// Always.
+    #[default]
     Permanent,
     /// After an error or a panic only.
     Transient,
     /// Never.
     Temporary,
+}
+
+impl Restart {
+    /// Whether what ended is started again: actors, and the processes of applications as their documents say.
+    #[must_use]
+    pub fn follows(self, is_abnormal: bool) -> bool {
+        match self {
+            Self::Permanent => true,
+            Self::Transient => is_abnormal,
+            Self::Temporary => false,
+        }
+    }
 }
 
 /// How a child's end concerns its siblings.

@@ -201,11 +201,7 @@ impl<Id: Clone + Eq> Supervisor<Id> {
             return;
         }
         let is_abnormal = exit.is_abnormal();
-        let restarts = match child.spec.restart {
-            Restart::Permanent => true,
-            Restart::Transient => is_abnormal,
-            Restart::Temporary => false,
-        };
+        let restarts = child.spec.restart.follows(is_abnormal);
         let concerns_group = !child.in_group_stop && child.goal == Goal::Run;
         if !restarts && child.goal == Goal::Run {
             child.goal = child.spec.goal_at_rest();

@@ -339,6 +339,7 @@ fn config(name: AppName, url: String) -> AppConfig {
         },
         static_files: None,
         buffer: Default::default(),
+        restart: Default::default(),
         strategy: Strategy::Rolling,
         drain: Duration::from_secs(30),
         keep_releases: 5,

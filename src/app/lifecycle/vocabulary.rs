@@ -98,7 +98,7 @@ pub enum Event {
         id: String,
         /// Its phase now.
         phase: Phase,
-        /// Whether the change is the end of its OS process, or it cannot have one.
+        /// Whether the change is the end of its OS process before its work was done, or it cannot have one.
         exited: bool,
     },
     /// What an operation started had its time to get ready.

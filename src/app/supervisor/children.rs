@@ -280,7 +280,11 @@ impl App {
         self.children
             .adopted
             .extend(survivor.as_ref().map(|s| s.pid));
-        let origin = survivor.map_or(Origin::Spawn, Origin::Adopt);
+        let origin = match (survivor, self.finished(batch, &id)) {
+            (Some(survivor), _) => Origin::Adopt(survivor),
+            (None, Some(exit)) => Origin::Finished(exit),
+            (None, None) => Origin::Spawn,
+        };
         let (ports, log, parent) = (
             self.spec.host.ports.clone(),
             self.log.clone(),
@@ -317,6 +321,7 @@ impl App {
             routed: slot.routed,
             health: runnable.config.health_check.clone(),
             stop: runnable.config.stop.clone(),
+            restart: runnable.config.restart.of(&slot.process_type),
             runtime: self.spec.dirs.runtime().to_owned(),
             preferred_port: self.preferred_port(process),
             seal: self.seal(runnable.account.as_ref()),

@@ -220,12 +220,20 @@ impl Handler<ProcessChanged> for App {
             exited,
         } = change;
         self.report_process(batch, &snapshot, exited.as_ref());
+        if let Some(exit) = exited
+            .as_ref()
+            .filter(|_| snapshot.phase == Phase::Finished)
+        {
+            self.note_finished(batch, &snapshot.id, exit);
+        }
+        let of = self.batches.get(&batch);
+        let is_done = of.is_some_and(|b| b.has_done_its_work(&snapshot));
         let event = Event::Process {
             batch,
             id: snapshot.id.clone(),
             phase: snapshot.phase,
             // Where there is no port the operation fails at once: it would only keep the one that could free some waiting.
-            exited: exited.is_some() || snapshot.has_no_port,
+            exited: exited.is_some() && !is_done || snapshot.has_no_port,
         };
         // The name of one that leaves is free once its actor is gone too: that is told by `make_sure_of_end`.
         let leaves = self

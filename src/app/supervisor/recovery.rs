@@ -17,6 +17,7 @@ use crate::install::build;
 use crate::install::record::{self, DeploymentRecord};
 use crate::install::release::{self, ReleaseRecord};
 use crate::process::identity::{self, Identity};
+use crate::process::procfs;
 use crate::process::users::Users;
 use crate::supervision::Exit;
 
@@ -28,6 +29,7 @@ struct Found {
     survivors: Vec<Identity>,
     /// Of the instances that there are, also those that cannot be ended.
     last_batch: Option<BatchId>,
+    boot_id: String,
     /// As whom it runs now.
     user: Result<Option<u32>, String>,
 }
@@ -57,6 +59,7 @@ fn look(spec: &AppSpec) -> Found {
             false => user_of(spec, current),
         },
         last_batch: identity::last_batch(dirs.runtime()),
+        boot_id: procfs::boot_id().unwrap_or_default(),
         remembered,
         next_release: next_release(dirs, &deployments),
         deployments,
@@ -134,6 +137,10 @@ impl App {
         self.created = remembered.created;
         self.settled = remembered.settled;
         self.unproven = remembered.unproven;
+        self.boot_id = found.boot_id;
+        self.finished = remembered.finished;
+        self.finished
+            .retain(|f| f.boot_id == self.boot_id && Some(f.release) == current);
         self.recover_standing(remembered.standing, current);
         self.next_release = found.next_release;
         self.deployments = Deployments::recovered(
@@ -214,10 +221,12 @@ impl App {
         let of_current = |(s, is_present): &&(Identity, bool)| {
             *is_present && Some(s.release) == current && wanted == Wanted::Running
         };
+        let finished = self.finished.iter().map(|f| f.batch);
         let batch = survivors
             .iter()
             .filter(of_current)
             .map(|(s, _)| s.batch)
+            .chain(finished.filter(|_| wanted == Wanted::Running))
             .max();
         let next = last_batch.map_or(1, |last| last + 1);
         let (kept, foreign): (Vec<_>, Vec<_>) = survivors
@@ -260,6 +269,7 @@ impl App {
                 false => ctx.wait(ended),
             }
         }
+        self.forget_finished(|f| Some(f.batch) != batch);
         batch.unwrap_or(next)
     }
 

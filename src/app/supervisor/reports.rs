@@ -118,14 +118,14 @@ pub(super) fn of_process(
         }),
         Phase::Stopping => reports.push(Report::ProcessStopping { who: who(now.pid) }),
         Phase::Stopped => reports.push(Report::ProcessStopped { who: who(old_pid) }),
-        Phase::Starting | Phase::Backoff => {}
+        Phase::Starting | Phase::Backoff | Phase::Finished => {}
     }
     reports
 }
 
 fn what_follows(now: &Snapshot) -> &'static str {
     match now.phase {
-        Phase::Stopping | Phase::Stopped => STAYS_DOWN,
+        Phase::Stopping | Phase::Stopped | Phase::Finished => STAYS_DOWN,
         _ if now.crashlooping => "it is restarted after a delay: it keeps crashing",
         _ => "it is restarted",
     }

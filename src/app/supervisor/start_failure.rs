@@ -158,13 +158,30 @@ fn exited(batch: Option<&Batch>, id: &str) -> Failure {
             "the command was not found: is its package in `packages`, is it made by `install`?"
         }
         ExitStatus::Code(126) => "the command is not executable: chmod +x it and commit that",
-        ExitStatus::Code(0) => {
-            "a process must keep running: it is restarted whenever it ends, also with 0"
-        }
+        ExitStatus::Code(0) => return done(reason, batch, id),
         _ => "its last lines say why; all it printed is in the log: procserver logs NAME --stderr",
     };
     Failure::new(Step::Start, reason)
         .status(exit.status)
+        .hint(hint)
+}
+
+/// The failure of a process that ended with 0 before all were ready.
+fn done(reason: String, batch: Option<&Batch>, id: &str) -> Failure {
+    let mut members = batch.into_iter().flat_map(Batch::members);
+    let slot = members
+        .find(|(slot, _)| slot.id == id)
+        .map(|(slot, _)| slot);
+    let hint = match slot {
+        Some(slot) if !slot.routed => format!(
+            "a process must keep running: it is restarted whenever it ends, also with 0. One that has done its work then: \
+             restart: {{\"{}\": \"never\"}}",
+            slot.process_type
+        ),
+        _ => "a process that gets requests must keep running; a server that goes into the background must not".to_owned(),
+    };
+    Failure::new(Step::Start, reason)
+        .status(ExitStatus::Code(0))
         .hint(hint)
 }
 

@@ -22,8 +22,12 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
+        Self::of(Restart::Permanent)
+    }
+
+    fn of(restart: Restart) -> Self {
         Self {
-            life: Life::new(),
+            life: Life::new(restart),
             now: Instant::now(),
         }
     }
@@ -33,7 +37,11 @@ impl Story {
     }
 
     fn running() -> Self {
-        let mut story = Self::new();
+        Self::running_as(Restart::Permanent)
+    }
+
+    fn running_as(restart: Restart) -> Self {
+        let mut story = Self::of(restart);
         assert_eq!(story.tell(Event::Begin), [Command::Spawn]);
         story.tell(Event::Running { pid: 7 });
         story
@@ -74,6 +82,37 @@ fn a_first_crash_is_told_at_once_and_restarted_at_once_after_the_clean_up() {
     assert_eq!(story.tell(Event::Cleaned), [Command::Spawn]);
     story.tell(Event::Running { pid: 8 });
     assert_eq!((story.life.restarts(), story.life.pid()), (1, Some(8)));
+}
+
+#[test]
+fn what_is_not_to_be_restarted_rests_until_it_is_stopped() {
+    let done = ExitRecord {
+        status: ExitStatus::Code(0),
+        ..crash()
+    };
+    for (restart, record, rests) in [
+        (Restart::Permanent, done.clone(), false),
+        (Restart::Transient, crash(), false),
+        (Restart::Transient, done.clone(), true),
+        (Restart::Temporary, crash(), true),
+    ] {
+        let mut story = Story::running_as(restart);
+        story.ready();
+        story.tell(Event::Exited {
+            record: record.clone(),
+        });
+        let after = story.tell(Event::Cleaned);
+        assert_eq!(after.is_empty(), rests, "{restart:?} {record:?}");
+        assert_eq!(story.life.phase() == Phase::Finished, rests);
+        assert_eq!(story.life.last_exit(), Some(&record));
+        if rests {
+            let end = Command::Finish { exited: None };
+            assert_eq!(story.tell(Event::Stop), [end]);
+        }
+    }
+    let mut story = Story::of(Restart::Temporary);
+    assert_eq!(story.tell(Event::Finished { record: done }), [REPORT]);
+    assert_eq!(story.life.phase(), Phase::Finished);
 }
 
 #[test]
@@ -184,10 +223,15 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     proptest::collection::vec(event, 0..60)
 }
 
+fn restart() -> impl Strategy<Value = Restart> {
+    let all = [Restart::Permanent, Restart::Transient, Restart::Temporary];
+    proptest::sample::select(all.to_vec())
+}
+
 proptest! {
     #[test]
-    fn no_order_of_events_spawns_twice_or_after_the_end(events in events()) {
-        let mut story = Story::new();
+    fn no_order_of_events_spawns_twice_or_after_the_end(events in events(), restart in restart()) {
+        let mut story = Story::of(restart);
         let (mut spawning, mut alive, mut finished) = (false, false, false);
         for event in events {
             // Only what was asked for can have succeeded; anything else may come at any time.
