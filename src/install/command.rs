@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -187,11 +188,11 @@ async fn run_confined(
         let (reader, writer) = io::pipe().map_err(failed)?;
         let reader = Receiver::from_owned_fd(reader.into()).map_err(failed)?;
         // The helper opens it there, before it is another user.
-        let place = format!("/proc/{}/fd/{}", std::process::id(), writer.as_raw_fd());
-        spec.lent.stdout = Some(place.into());
-        result = Some((reader, writer));
+        let writer = Arc::new(OwnedFd::from(writer));
+        spec.lent.stdout = Some(writer.into());
+        result = Some(reader);
     }
-    follow(&spec, title, journal, bounds, result).await
+    follow(spec, title, journal, bounds, result).await
 }
 
 /// Runs a command as the app's user, shown in the log as `title`.
@@ -204,23 +205,26 @@ pub async fn run_as_app(
     journal: &Journal,
     bounds: &Bounds,
 ) -> Result<Finished, StepError> {
-    follow(spec, title, journal, bounds, None).await
+    follow(spec.clone(), title, journal, bounds, None).await
 }
 
 /// Runs `spec` to its end. With a pipe for its result, that is no matter of the log, nor is that it runs.
 async fn follow(
-    spec: &ExecSpec,
+    mut spec: ExecSpec,
     title: &str,
     journal: &Journal,
     bounds: &Bounds,
-    result: Option<(Receiver, io::PipeWriter)>,
+    result: Option<Receiver>,
 ) -> Result<Finished, StepError> {
     let is_told = result.is_none();
     if is_told {
         journal.line(format!("$ {title}")).await;
     }
     let began = Instant::now();
-    let (output, mut tree) = match bounds.hold(start_as_app(spec.clone())).await {
+    let started = bounds.hold(start_as_app(spec.clone())).await;
+    // Its own output ends when nobody else holds it.
+    spec.lent = Lent::default();
+    let (output, mut tree) = match started {
         Ok(Ok((output, tree, unsealed))) => {
             if let Some(why) = unsealed.filter(|_| is_told) {
                 let remark = format!("remark: it runs without landlock ({why})");
@@ -228,7 +232,7 @@ async fn follow(
             }
             (output, tree)
         }
-        Ok(Err(error)) => return Err(refused(&error, spec, title, journal).await),
+        Ok(Err(error)) => return Err(refused(&error, &spec, title, journal).await),
         Err(bound) => return Err(bound.into_error(journal.step(), title, Vec::new())),
     };
     let (mut sink, mut captured) = (Sink::new(journal), Vec::new());
@@ -238,11 +242,9 @@ async fn follow(
         }
     };
     let capture = async {
-        // Ours goes: the result ends when no other holds it.
-        let Some((reader, _)) = result.map(|(reader, writer)| (reader, drop(writer))) else {
-            return;
-        };
-        let _ = reader.take(MAX_CAPTURE).read_to_end(&mut captured).await;
+        if let Some(reader) = result {
+            let _ = reader.take(MAX_CAPTURE).read_to_end(&mut captured).await;
+        }
     };
     let all = async { tokio::join!(capture, read) };
     match bounds.hold(until_both(tree.ended(), all)).await {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{MemfdFlags, Mode};
 
@@ -20,6 +20,7 @@ use super::ssh::{self, Ssh};
 use super::tree;
 use crate::app::directories::AppDirs;
 use crate::durable;
+use crate::process::lent::LentFile;
 
 /// ssh-keygen's own name for a key of this kind, so that people know what it is.
 const PRIVATE: &str = "id_ed25519";
@@ -47,8 +48,8 @@ pub fn ssh(dirs: &AppDirs) -> Ssh {
 /// finds them.
 #[derive(Debug)]
 pub(super) struct LentFiles {
-    key: OwnedFd,
-    known_hosts: OwnedFd,
+    key: Arc<OwnedFd>,
+    known_hosts: Arc<OwnedFd>,
     known: Vec<u8>,
 }
 
@@ -62,25 +63,24 @@ impl LentFiles {
         let mode = if switches { 0o604 } else { 0o600 };
         let known_mode = if switches { 0o606 } else { 0o600 };
         Ok(Self {
-            key: in_memory("key", &key, mode)?,
-            known_hosts: in_memory("known_hosts", &known, known_mode)?,
+            key: in_memory("key", &key, mode)?.into(),
+            known_hosts: in_memory("known_hosts", &known, known_mode)?.into(),
             known,
         })
     }
 
-    /// Where who is lent them finds them.
-    pub(super) fn paths(&self) -> BTreeMap<String, PathBuf> {
-        let own = std::process::id();
-        let path = |fd: &OwnedFd| format!("/proc/{own}/fd/{}", fd.as_raw_fd()).into();
-        let key = (ssh::KEY.to_owned(), path(&self.key));
-        let known_hosts = (ssh::KNOWN_HOSTS.to_owned(), path(&self.known_hosts));
+    /// By the variables that name them to ssh.
+    pub(super) fn by_variable(&self) -> BTreeMap<String, LentFile> {
+        let lent = |file: &Arc<OwnedFd>| LentFile::from(Arc::clone(file));
+        let key = (ssh::KEY.to_owned(), lent(&self.key));
+        let known_hosts = (ssh::KNOWN_HOSTS.to_owned(), lent(&self.known_hosts));
         BTreeMap::from([key, known_hosts])
     }
 
     /// Writes down the keys of servers that were met for the first time. Blocks.
     pub(super) fn remember(self, dirs: &AppDirs) -> io::Result<()> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let mut file = File::from(self.known_hosts);
+        let mut file = File::from(self.known_hosts.try_clone()?);
         let mut now = Vec::new();
         file.rewind()?;
         file.take(MAX_KNOWN).read_to_end(&mut now)?;

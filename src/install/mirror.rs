@@ -268,7 +268,7 @@ impl Mirror {
             let (step, what) = (self.journal.step(), "cannot lend the deploy key to git");
             let lent = move || deploy_key::LentFiles::open(&dirs, switches);
             let lent = blocking(step, what, lent).await?;
-            confined.lent.files = lent.paths();
+            confined.lent.files = lent.by_variable();
             files = Some(lent);
         }
         let finished = command::run(&program, &self.journal, &self.bounds).await?;

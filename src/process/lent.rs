@@ -3,25 +3,59 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
 /// See the module.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Lent {
-    /// Where its stdout goes, apart from stderr: a file that only who starts it can open.
-    pub stdout: Option<PathBuf>,
+    /// Where its stdout goes, apart from stderr.
+    pub stdout: Option<LentFile>,
     /// Files that are opened before it is another user; it finds each at the path that this variable of its environment
     /// has, for as long as it runs, and so does what it starts.
-    pub files: BTreeMap<String, PathBuf>,
+    pub files: BTreeMap<String, LentFile>,
     /// Its bounds.
     pub limits: Option<Limits>,
     /// Whether it reads every file, whoever owns it (CAP_DAC_READ_SEARCH).
     pub reads_all: bool,
+}
+
+/// An open file of the server's that only its own user can open, by the number that it has there. The number must stay
+/// taken until the helper has opened it: what got it next would be lent in its place, a document with its secrets or
+/// the token among them. So the specification of what is started holds the file, and not only its number.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "PathBuf", into = "PathBuf")]
+pub struct LentFile {
+    path: PathBuf,
+    /// Not on the side of who borrows it.
+    _held: Option<Arc<OwnedFd>>,
+}
+
+impl From<Arc<OwnedFd>> for LentFile {
+    fn from(file: Arc<OwnedFd>) -> Self {
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        Self {
+            path: path.into(),
+            _held: Some(file),
+        }
+    }
+}
+
+impl From<PathBuf> for LentFile {
+    fn from(path: PathBuf) -> Self {
+        Self { path, _held: None }
+    }
+}
+
+impl From<LentFile> for PathBuf {
+    fn from(file: LentFile) -> Self {
+        file.path
+    }
 }
 
 /// Resource limits of each process, setrlimit(2).
@@ -62,16 +96,16 @@ impl Lent {
     /// Opens the place for its stdout.
     pub(super) fn open_stdout(&self) -> io::Result<Option<OwnedFd>> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let open = |path: &PathBuf| rustix::fs::open(path, flags, Mode::empty());
+        let open = |file: &LentFile| rustix::fs::open(&file.path, flags, Mode::empty());
         Ok(self.stdout.as_ref().map(open).transpose()?)
     }
 
     /// Opens the files, for the command that this process becomes; the variables that name them.
     pub(super) fn open_files(&self) -> io::Result<BTreeMap<String, String>> {
         let mut variables = BTreeMap::new();
-        for (variable, path) in &self.files {
+        for (variable, lent) in &self.files {
             // Not close-on-exec: it is for who comes.
-            let file = rustix::fs::open(path, OFlags::RDWR, Mode::empty())?;
+            let file = rustix::fs::open(&lent.path, OFlags::RDWR, Mode::empty())?;
             let own = std::process::id();
             let path = format!("/proc/{own}/fd/{}", file.into_raw_fd());
             variables.insert(variable.clone(), path);

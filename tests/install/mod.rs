@@ -7,6 +7,7 @@ mod hidden;
 mod hostile;
 mod hostile_builds;
 mod http_server;
+mod lent;
 mod lfs;
 mod mirrors;
 mod refusals;

@@ -1,0 +1,91 @@
+//! What programs of the server's own are lent.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
+
+use actix::prelude::*;
+use nix::sys::stat::Mode;
+use procserver::install::bounds::Bounds;
+use procserver::install::command::{self, Confined, Program};
+use procserver::install::journal::Journal;
+use procserver::install::lines::Mask;
+use procserver::logs::log::Append;
+use procserver::process::lent::Lent;
+use procserver::process::seal::Seal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+
+use crate::process::{until, use_real_helper};
+
+struct NoLog;
+
+impl Actor for NoLog {
+    type Context = Context<Self>;
+}
+
+impl Handler<Append> for NoLog {
+    type Result = ();
+    fn handle(&mut self, _: Append, _: &mut Self::Context) {}
+}
+
+/// A FIFO of which only the end to read is open: it tells if anybody has ever opened the other.
+fn bait(path: &Path) -> File {
+    nix::unistd::mkfifo(path, Mode::S_IRWXU).unwrap();
+    let mut options = File::options();
+    options
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    options.open(path).unwrap()
+}
+
+fn was_written_to(bait: &File) -> bool {
+    let mut looked = [PollFd::new(bait, PollFlags::IN)];
+    poll(&mut looked, Some(&Timespec::default())).unwrap() > 0
+}
+
+#[actix::test]
+async fn a_program_that_nobody_waits_for_any_more_opens_no_file_of_others() {
+    use_real_helper();
+    let home = tempfile::tempdir().unwrap();
+    let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
+    let program = Program {
+        name: "true",
+        environment: BTreeMap::from([("PATH".to_owned(), path)]),
+        quiet: true,
+        confined: Some(Box::new(Confined {
+            account: None,
+            seal: Seal {
+                protected: vec![],
+                writable: vec![],
+                sockets: vec![],
+            },
+            instance: home.path().display().to_string(),
+            lent: Lent::default(),
+        })),
+        ..Program::default()
+    };
+    let journal = Journal::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]));
+    let (_wanted, cancel) = tokio::sync::watch::channel(false);
+    let bounds = Bounds::new(Duration::from_secs(60), cancel);
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    {
+        let mut run = pin!(command::run(&program, &journal, &bounds));
+        assert!(futures::poll!(run.as_mut()).is_pending());
+        assert!(tasks() > before, "it is started in a task of its own");
+    }
+    // What was lent has numbers; the next files would get them.
+    let baits: Vec<_> = (0..16)
+        .map(|n| bait(&home.path().join(n.to_string())))
+        .collect();
+    until("the program is over", || tasks() == before).await;
+    assert!(!baits.iter().any(was_written_to));
+}
