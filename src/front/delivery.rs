@@ -55,8 +55,10 @@ impl Rest {
         let mut watch = None;
         deadline.set(settings.timeouts.idle);
         loop {
-            // What was taken of a malformed body was found to be so before.
-            let _known = self.flow.take(&mut self.input);
+            // All of it has come, but its trailers may be looked at here only.
+            if self.flow.take(&mut self.input).is_err() {
+                self.broken.get_or_insert(super::exchange::MALFORMED);
+            }
             if self.is_empty() {
                 return match self.broken {
                     Some(why) => End::Truncated(why),

@@ -42,6 +42,9 @@ const SPACE: usize = 64 * 1024;
 /// Bytes read behind a whole request, to see whether the client is still there; further requests wait in them.
 pub(super) const BEHIND: usize = 8 * 1024;
 
+/// Why a response breaks off that is not framed as RFC 9112 has it.
+pub(super) const MALFORMED: &str = "the application sent a malformed body";
+
 /// Interim responses to one request: one each ten seconds for hours, but not without end.
 const INTERIM: u32 = 1000;
 
@@ -378,7 +381,7 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
         }
         if self.down.is_clear() && !self.down.has_ended() {
             if self.download_broken {
-                return Some(self.broken("the application sent a malformed body"));
+                return Some(self.broken(MALFORMED));
             }
             if self.upstream_ended && (self.upstream_failed || !self.down.close()) {
                 let why = "the application closed before the end of its response";

@@ -136,7 +136,12 @@ impl<'h> Flow<'h> {
     /// # Errors
     /// [`BadBody`] when the body is malformed; what came before it is pending.
     pub fn take(&mut self, input: &mut Buffer) -> Result<(), BadBody> {
-        while !self.ended && self.body == 0 && self.framed.len() - self.sent < PENDING {
+        // What is framed is written before a body and the line end behind it: none of these may be left of a chunk before.
+        while !self.ended
+            && self.body == 0
+            && self.tail.is_empty()
+            && self.framed.len() - self.sent < PENDING
+        {
             match self.decoder.next(input.bytes())? {
                 Piece::Framing(count) => {
                     self.begun = true;
@@ -238,3 +243,7 @@ impl<'h> Flow<'h> {
         self.tail = &self.tail[(written - framed - body).min(self.tail.len())..];
     }
 }
+
+#[cfg(test)]
+#[path = "flow_tests.rs"]
+mod tests;
