@@ -268,8 +268,10 @@ impl Spool {
                 && let Some(file) = &self.file
             {
                 let (file, at) = (Arc::clone(file), at(self.read));
+                // Here: memory that another thread allocates stays that thread's, and there are many of them.
+                let memory = vec![0; BLOCK];
                 self.work = Some(tokio::task::spawn_blocking(move || {
-                    Done::Read(spool_file::read(&file, at))
+                    Done::Read(spool_file::read(&file, at, memory))
                 }));
                 return false;
             }

@@ -8,15 +8,12 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::spool::BLOCK;
-
 /// Bytes of the file system that are left to others, or a twentieth of it if that is less: bodies of strangers fill no
 /// disk that applications, logs and deployments need.
 const LEFT: u64 = 1 << 30;
 
-/// Reads a block.
-pub(super) fn read(file: &File, at: u64) -> io::Result<Vec<u8>> {
-    let mut block = vec![0; BLOCK];
+/// Reads as much as the block holds.
+pub(super) fn read(file: &File, at: u64, mut block: Vec<u8>) -> io::Result<Vec<u8>> {
     file.read_exact_at(&mut block, at)?;
     Ok(block)
 }

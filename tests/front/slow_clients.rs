@@ -3,8 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
-use super::fixture::{Client, Fixture, OK, passing, route};
+use super::fixture::{Client, Fixture, OK, passing, route, until};
 use super::origin::{Conn, Origin, read_message};
+use crate::support::machine::{SmallDisk, is_root, skip};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const LARGE: usize = 8 << 20;
@@ -134,6 +135,51 @@ fn a_body_that_is_too_large_for_memory_arrives_whole_be_there_a_place_for_it_or_
         }
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn on_a_full_disk_bodies_go_on_at_their_clients_speed_and_nothing_of_them_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = is_root().then(|| SmallDisk::mount(directory.path().join("disk"), 4));
+    let Some(Some(disk)) = disk else {
+        return skip("bodies on a full disk", "only root can mount a small one");
+    };
+    let free = || rustix::fs::statvfs(&disk.0).unwrap().f_bfree;
+    let empty = free();
+    let origin = Origin::start(|conn| {
+        while let Some(request) = read_quickly(conn) {
+            match request.starts_with("GET /large") {
+                true => {
+                    conn.send(&format!(
+                        "HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"
+                    ));
+                    conn.send(&"x".repeat(LARGE));
+                }
+                false => conn.send(OK),
+            }
+        }
+    });
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.limits.body = 1 << 30;
+        s.buffers = disk.0.clone();
+        s.timeouts.idle = Duration::from_secs(60);
+    });
+    let mut readers: Vec<Client> = (0..4).map(|_| front.connect()).collect();
+    for reader in &mut readers {
+        reader.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    until("the disk is full", || free() < empty / 10);
+    for chunked in [false, true] {
+        let mut client = front.connect();
+        send_large(&mut client, chunked);
+        (0..2).for_each(|_| assert!(client.response().ends_with("\r\n\r\nok")));
+    }
+    for reader in &mut readers {
+        read_large(reader, LARGE);
+        reader.send(GET);
+        assert!(reader.response().ends_with("\r\n\r\nok"), "it is kept");
+    }
+    until("all room is free again", || free() == empty);
 }
 
 #[test]

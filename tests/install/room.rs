@@ -1,12 +1,9 @@
 //! Deploys on a small file system of their own, which fills up.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use procserver::install::record::Step;
 
 use super::world::{World, root};
-use crate::support::machine::skip;
+use crate::support::machine::{SmallDisk, skip};
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
 
@@ -86,28 +83,6 @@ fn the_oldest_release_goes_before_the_deploy_when_that_makes_the_room() {
     disk.fill(2 << 20);
     assert!(world.deploy().failure().reason.contains("are missing"));
     assert_eq!(world.left(), left);
-}
-
-/// A small file system of its own, unmounted when this is dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: PathBuf, mebibytes: u64) -> Option<Self> {
-        std::fs::create_dir_all(&at).unwrap();
-        let options = format!("size={mebibytes}m,mode=0755");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "none"])
-            .arg(&at)
-            .output()
-            .unwrap();
-        mounted.status.success().then_some(Self(at))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
-    }
 }
 
 #[test]

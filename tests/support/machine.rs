@@ -1,7 +1,8 @@
 //! What the machine itself says: processes in `/proc`, and whether a test has what it needs.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -67,4 +68,26 @@ fn status_bytes(pid: i32, line: &str) -> u64 {
         .expect("such a line")
         .parse::<u64>()
         .expect("a number")
+}
+
+/// A small file system of its own, unmounted when this is dropped.
+pub(crate) struct SmallDisk(pub(crate) PathBuf);
+
+impl SmallDisk {
+    pub(crate) fn mount(at: PathBuf, mebibytes: u64) -> Option<Self> {
+        std::fs::create_dir_all(&at).unwrap();
+        let options = format!("size={mebibytes}m,mode=0755");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "none"])
+            .arg(&at)
+            .output()
+            .unwrap();
+        mounted.status.success().then_some(Self(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
 }
