@@ -1,5 +1,7 @@
 //! A process that listens at `$SOCKET` needs no port: all that is done by the port is done by the socket.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -23,7 +25,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def address_string(self):
         return "unix"
+    def tunnel(self):
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "echo")
+        self.end_headers()
+        while data := self.rfile.read1(65536):
+            self.wfile.write(data)
+        self.wfile.write(b"bye")
+        self.close_connection = True
     def do_GET(self):
+        if self.headers.get("Upgrade") == "echo":
+            return self.tunnel()
         length = int(self.headers.get("Content-Length", 0))
         body = self.rfile.read(length).decode()
         answer = {"by": self.server.by, "version": open("VERSION").read().strip(), "path": self.path,
@@ -141,6 +154,47 @@ fn what_listens_there_is_ready_checked_asked_adopted_replaced_and_removed_by_it(
 #[test]
 fn the_same_where_the_server_is_not_root() {
     serves_at_its_socket(Setup::new().not_by_root().start());
+}
+
+#[test]
+fn an_upgrade_there_is_a_tunnel_of_which_each_side_ends_for_itself() {
+    let (server, repo) = (Server::start(), repo(""));
+    server.deploy(&document("echo", &repo));
+    let head = "GET /echo/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+    let connect = || {
+        let client = TcpStream::connect(server.url().replace("http://", "")).unwrap();
+        client.set_read_timeout(Some(SOON)).unwrap();
+        client
+    };
+    // Its end comes before the 101, and behind what it has to say.
+    let mut at_once = connect();
+    at_once
+        .write_all(format!("{head}hello").as_bytes())
+        .unwrap();
+    at_once.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    at_once.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhellobye"), "{answer}");
+
+    let mut later = connect();
+    later.write_all(head.as_bytes()).unwrap();
+    let mut came = Vec::new();
+    let mut expect = |end: &str| {
+        while !came.ends_with(end.as_bytes()) {
+            let mut byte = [0];
+            later.read_exact(&mut byte).expect("more comes");
+            came.push(byte[0]);
+        }
+        (&later).write_all(b"hello").unwrap();
+    };
+    expect("\r\n\r\n");
+    expect("\r\n\r\nhello");
+    expect("\r\n\r\nhellohello");
+    later.shutdown(Shutdown::Write).unwrap();
+    let mut rest = String::new();
+    later.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "hellobye");
 }
 
 #[test]
