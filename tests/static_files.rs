@@ -221,6 +221,110 @@ fn a_coded_file_is_sent_to_who_accepts_it() {
     assert_eq!(plain.header("content-encoding"), None);
 }
 
+/// What came in gzip.
+fn decoded(answer: &Response) -> String {
+    let mut text = String::new();
+    let read = flate2::read::GzDecoder::new(answer.bytes()).read_to_string(&mut text);
+    read.expect("it is gzip");
+    text
+}
+
+#[test]
+fn text_without_a_coded_file_beside_it_is_sent_in_gzip_to_who_accepts_that() {
+    let server = Server::start();
+    let css = |n: u32| format!("body {{ margin: {n}px }}\n").repeat(1000);
+    let files = [
+        ("public/a.css", css(1)),
+        ("public/tiny.css", "body {}".into()),
+        ("public/a.png", css(1)),
+        ("public/404.html", css(3)),
+    ];
+    let repo = Repo::new(&files.each_ref().map(|(name, text)| (*name, text.as_str())));
+    deploy_site(&server, &repo);
+    let gzip = ("Accept-Encoding", "gzip");
+    for (target, accept, coding) in [
+        ("/a.css", "gzip, deflate", Some("gzip")),
+        ("/a.css", "br, *;q=0.1", Some("gzip")),
+        ("/a.css", "br", None),
+        ("/a.css", "gzip;q=0", None),
+        ("/a.css", "*;q=0", None),
+        ("/a.css", "identity;q=0.5, gzip;q=0.1", None),
+        ("/tiny.css", "gzip", None),
+        ("/a.png", "gzip", None),
+    ] {
+        let answer = get(&server, target, &[("Accept-Encoding", accept)]).expect(200);
+        assert_eq!(
+            answer.header("content-encoding"),
+            coding,
+            "{target} {accept}"
+        );
+        assert_eq!(
+            answer.header("vary"),
+            Some("Accept-Encoding"),
+            "{target} {accept}"
+        );
+        if coding.is_some() {
+            assert!(decoded(&answer) == css(1) && answer.bytes().len() < 1000);
+            assert_eq!(answer.header("accept-ranges"), None);
+        }
+    }
+    let missing = get(&server, "/none", &[gzip]).expect(404);
+    assert!(decoded(&missing) == css(3));
+
+    // The same validator serves for both, and no part is ever taken for one of the other.
+    let (plain, coded) = (get(&server, "/a.css", &[]), get(&server, "/a.css", &[gzip]));
+    let (tag, weak) = (plain.header("etag").unwrap(), coded.header("etag").unwrap());
+    assert_eq!(weak, format!("W/{tag}"));
+    for (held, fields, told) in [
+        (tag, &[][..], tag),
+        (weak, &[][..], tag),
+        (tag, &[gzip][..], weak),
+        (weak, &[gzip][..], weak),
+    ] {
+        let fields = [fields, &[("If-None-Match", held)]].concat();
+        let answer = get(&server, "/a.css", &fields).expect(304);
+        assert_eq!(
+            (answer.text().as_str(), answer.header("etag")),
+            ("", Some(told))
+        );
+    }
+    let head = Request::new("HEAD", "/a.css").header("Host", "site.test");
+    let head = head
+        .header("Accept-Encoding", "gzip")
+        .send(&server.public())
+        .expect(200);
+    for name in [
+        "content-length",
+        "content-encoding",
+        "etag",
+        "content-type",
+        "vary",
+    ] {
+        assert_eq!(head.header(name), coded.header(name), "{name}");
+    }
+    let date = plain.header("last-modified").unwrap();
+    let range = ("Range", "bytes=0-3");
+    for (fields, status, is_coded) in [
+        (&[gzip, range][..], 206, false),
+        (&[gzip, range, ("If-Range", tag)], 206, false),
+        (&[gzip, range, ("If-Range", date)], 200, true),
+        (&[range, ("If-Range", date)], 206, false),
+    ] {
+        let answer = get(&server, "/a.css", fields).expect(status);
+        assert_eq!(
+            answer.header("content-encoding").is_some(),
+            is_coded,
+            "{fields:?}"
+        );
+        assert!(status != 206 || answer.text() == "body", "{fields:?}");
+    }
+    get(&server, "/a.css", &[gzip, range, ("If-Range", weak)]).expect(200);
+
+    repo.commit(&[("public/a.css", &css(2))]);
+    server.act("site", "redeploy").expect(200);
+    assert!(decoded(&get(&server, "/a.css", &[gzip]).expect(200)) == css(2));
+}
+
 #[test]
 fn nothing_outside_of_the_directory_can_be_had() {
     let (server, repo) = (Server::start(), site());

@@ -468,6 +468,7 @@ mod tests {
             load: Arc::default(),
             sockets: watch::channel(Vec::new()).1,
             visitors: crate::front::visitors::Visitors::default(),
+            compressed: Default::default(),
             room: crate::front::room::Room {
                 total: 1,
                 per_worker: 1,

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::fs::File;
 use std::rc::Rc;
 
 use actix_files::NamedFile;
@@ -19,6 +20,7 @@ use actix_web::{App, HttpRequest, HttpResponse, web};
 use tokio::io::DuplexStream;
 use tokio::sync::OnceCell;
 
+use super::compressed::{self, Compressed, Version};
 use super::static_files::{Answer, Opened};
 use super::static_path::Coding;
 
@@ -32,15 +34,18 @@ pub struct FileServer(Rc<dyn Fn(Answer) -> DuplexStream>);
 /// The answer of the connection that is being started, or that it still has to give.
 type Pending = Cell<Option<Answer>>;
 
-impl Default for FileServer {
-    fn default() -> Self {
+impl FileServer {
+    /// With what was made of files before.
+    #[must_use]
+    pub fn new(compressed: Compressed) -> Self {
         let service = Rc::new(OnceCell::new());
         let started = Rc::new(Pending::default());
         Self(Rc::new(move |answer| {
             let (near, far) = tokio::io::duplex(PIPE);
             let (service, started) = (Rc::clone(&service), Rc::clone(&started));
+            let compressed = compressed.clone();
             actix_rt::spawn(async move {
-                let starting = start(Rc::clone(&started));
+                let starting = start(Rc::clone(&started), compressed);
                 let Some(service) = service.get_or_init(|| starting).await else {
                     return;
                 };
@@ -53,9 +58,7 @@ impl Default for FileServer {
             near
         }))
     }
-}
 
-impl FileServer {
     /// A pipe at whose far end the next request is answered so.
     #[must_use]
     pub fn open(&self, answer: Answer) -> DuplexStream {
@@ -66,10 +69,12 @@ impl FileServer {
 /// The service of this thread; `None` if actix-web cannot build it, which it has no reason for.
 async fn start(
     started: Rc<Pending>,
+    compressed: Compressed,
 ) -> Option<
     impl Service<(DuplexStream, Option<std::net::SocketAddr>), Error = impl std::fmt::Display>,
 > {
     let app = App::new()
+        .app_data(compressed)
         .wrap(from_fn(one_range))
         .default_service(web::to(answer));
     let service = HttpService::build()
@@ -103,10 +108,18 @@ async fn one_range(
         for name in CONDITIONS {
             request.headers_mut().remove(name);
         }
-    } else if several || range.is_some() && is(&request, is_empty) {
+    } else if several || range.is_some() && is(&request, is_empty) || is_of_either(&request) {
         request.headers_mut().remove(header::RANGE);
     }
     next.call(request).await
+}
+
+/// Whether the rest of something is asked for by its date, which the file has in gzip and as it is: what the client has
+/// may be a part of the one, and a range is always of the other.
+fn is_of_either(request: &ServiceRequest) -> bool {
+    let condition = request.headers().get(header::IF_RANGE);
+    condition.is_some_and(|value| !value.as_bytes().contains(&b'"'))
+        && is(request, |opened| opened.takes_gzip)
 }
 
 /// What asks for less than the whole.
@@ -140,7 +153,7 @@ fn is(request: &ServiceRequest, holds: impl FnOnce(&Opened) -> bool) -> bool {
 async fn answer(request: HttpRequest) -> Result<HttpResponse, Infallible> {
     let answer = request.conn_data::<Pending>().and_then(Cell::take);
     Ok(match answer {
-        Some(Answer::File(opened)) => file(opened, &request),
+        Some(Answer::File(opened)) => file(opened, &request).await,
         Some(Answer::Moved(to)) => HttpResponse::MovedPermanently()
             .insert_header((header::LOCATION, to))
             .finish(),
@@ -148,11 +161,12 @@ async fn answer(request: HttpRequest) -> Result<HttpResponse, Infallible> {
     })
 }
 
-fn file(opened: Opened, request: &HttpRequest) -> HttpResponse<BoxBody> {
+async fn file(opened: Opened, request: &HttpRequest) -> HttpResponse<BoxBody> {
     let Opened {
         file,
         name,
         coding,
+        takes_gzip,
         not_found,
         cache_control,
     } = opened;
@@ -166,7 +180,11 @@ fn file(opened: Opened, request: &HttpRequest) -> HttpResponse<BoxBody> {
             Coding::Gzip => ContentEncoding::Gzip,
         });
     }
+    let in_gzip = InGzip::of(&named, takes_gzip, request);
     let mut response = named.into_response(request);
+    if let Some(in_gzip) = in_gzip {
+        response = in_gzip.instead_of(response, request).await;
+    }
     // Also where no coded file lies beside it: the next release may have one.
     let vary = HeaderValue::from_static("Accept-Encoding");
     let fields = response.headers_mut();
@@ -193,6 +211,53 @@ fn file(opened: Opened, request: &HttpRequest) -> HttpResponse<BoxBody> {
     response
 }
 
+/// A file that may be sent in gzip.
+struct InGzip {
+    file: File,
+    version: Version,
+}
+
+impl InGzip {
+    /// That of `named`, if the client takes it; a range is always one of the file as it is.
+    fn of(named: &NamedFile, takes_gzip: bool, request: &HttpRequest) -> Option<Self> {
+        let media_type = named.content_type().essence_str();
+        let is_meant = takes_gzip
+            && compressed::is_worth(media_type, named.metadata().len())
+            && !request.headers().contains_key(header::RANGE);
+        Some(Self {
+            file: is_meant.then(|| named.file().try_clone().ok())??,
+            version: Version::of(named.metadata()),
+        })
+    }
+
+    /// What is answered instead of `plain`.
+    async fn instead_of(self, plain: HttpResponse, request: &HttpRequest) -> HttpResponse<BoxBody> {
+        let mut response = match (plain.status(), request.app_data::<Compressed>()) {
+            (StatusCode::NOT_MODIFIED, _) => plain,
+            (StatusCode::OK, Some(compressed)) => {
+                let Some(made) = compressed.gzip(self.file, self.version).await else {
+                    return plain;
+                };
+                let mut response = plain.set_body(BoxBody::new(made));
+                let fields = response.headers_mut();
+                let gzip = HeaderValue::from_static("gzip");
+                fields.insert(header::CONTENT_ENCODING, gzip);
+                fields.remove(header::ACCEPT_RANGES);
+                response
+            }
+            _ => return plain,
+        };
+        // It stands for the same file, but not for the same bytes (RFC 9110 §8.8.1).
+        let fields = response.headers_mut();
+        let strong = fields.get(header::ETAG).and_then(|tag| tag.to_str().ok());
+        let weak = strong.and_then(|tag| HeaderValue::try_from(format!("W/{tag}")).ok());
+        if let Some(weak) = weak {
+            fields.insert(header::ETAG, weak);
+        }
+        response
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -217,6 +282,7 @@ mod tests {
             file,
             name: name.into(),
             coding,
+            takes_gzip: false,
             not_found: false,
             cache_control: None,
         })
@@ -224,7 +290,7 @@ mod tests {
 
     #[actix_web::test]
     async fn each_pipe_answers_with_what_it_was_opened_for() {
-        let server = FileServer::default();
+        let server = FileServer::new(Compressed::default());
         let page = opened("x/a.html", None);
         let (first, second) = tokio::join!(
             ask(&server, page, "GET /whatever HTTP/1.1"),
@@ -253,7 +319,7 @@ mod tests {
 
     #[actix_web::test]
     async fn one_range_is_sent_and_of_several_none() {
-        let server = FileServer::default();
+        let server = FileServer::new(Compressed::default());
         let get = |range: &str| format!("GET / HTTP/1.1\r\nRange: bytes={range}");
         let part = ask(&server, opened("a", None), &get("2-4")).await;
         assert!(

@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::access_log::Sink;
 use super::asking;
+use super::compressed::Compressed;
 use super::in_process::ConnectorFactory;
 use super::listener::{self, Closed, Listening, Sockets};
 use super::own_token::OwnToken;
@@ -113,6 +114,7 @@ impl Front {
             draining,
             load: Arc::default(),
             visitors: Visitors::default(),
+            compressed: Compressed::default(),
             access: None,
             own_token: OwnToken::default(),
             calls: asking::calls(),

@@ -9,7 +9,7 @@
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`own_token`], `by_path`, [`error_page`]; [`http_date`] |
 //! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `kept_routes`, [`pool`], [`upstream`], [`in_process`] |
 //! | what is told of each request | [`request_id`], [`access_line`] (pure), [`access_log`] |
-//! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`] |
+//! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`], [`compressed`] |
 //! | bytes both ways | [`exchange`], [`sides`], [`end`], `switched`, [`tunnel`], [`flow`], [`buffer`], [`deadline`], [`pace`], [`client_end`] |
 //! | slow clients | `collect`, [`body_end`], [`stored`], [`spool`], `spool_file`, [`spool_room`], [`delivery`] |
 
@@ -22,6 +22,7 @@ pub mod buffer;
 mod by_path;
 pub mod client_end;
 mod collect;
+pub mod compressed;
 pub mod connection;
 pub mod deadline;
 pub mod delivery;

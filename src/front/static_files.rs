@@ -41,6 +41,8 @@ pub struct Opened {
     pub name: PathBuf,
     /// How it is coded.
     pub coding: Option<Coding>,
+    /// The client takes it in gzip, too.
+    pub takes_gzip: bool,
     /// It is the site's page for what is not there.
     pub not_found: bool,
     /// `Cache-Control` of the site.
@@ -232,6 +234,7 @@ impl Search {
             file: file.into(),
             name,
             coding,
+            takes_gzip: coding.is_none() && self.codings.contains(&Coding::Gzip),
             not_found: false,
             cache_control: self.files.cache_control.clone(),
         };

@@ -14,6 +14,7 @@ use super::acceptor::accept_all;
 use super::access_log::{Recorder, Sink};
 use super::asking::Call;
 use super::buffer::Spare;
+use super::compressed::Compressed;
 use super::connection::Connection;
 use super::drain::Drain;
 use super::file_server::FileServer;
@@ -60,6 +61,8 @@ pub struct Plan {
     pub sockets: watch::Receiver<Sockets>,
     /// Connections of each address.
     pub visitors: Visitors,
+    /// Static files in gzip.
+    pub compressed: Compressed,
     /// Where the access log goes, if there is one.
     pub access: Option<Sink>,
     /// What no app is sent.
@@ -183,7 +186,7 @@ impl Worker {
             date: HttpDate::default(),
             api: (plan.api)(),
             drain: Drain::start(plan.draining.clone()),
-            files: FileServer::default(),
+            files: FileServer::new(plan.compressed.clone()),
             own_token: plan.own_token.clone(),
             access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),
