@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::fixture::{document, with};
+use crate::support::fixture::{document, web_repo, with};
 use crate::support::repo::Repo;
 use crate::support::server::Server;
 
@@ -28,7 +28,7 @@ fn the_hint_is_the_cure_and_names_the_application() {
     let none = || json!({});
     let bash = json!({"install": ["set -o pipefail; true"]});
     let told = hint(&server, "bash", &[("Procfile", "web: true\n")], bash);
-    assert!(told.contains("/bin/sh"), "{told}");
+    assert!(told.contains("shell: \"/bin/bash\""), "{told}");
     let named = json!({"install": ["exit 3"]});
     let told = hint(&server, "named", &[("Procfile", "web: true\n")], named);
     assert!(told.contains("procserver logs named --install"), "{told}");
@@ -61,4 +61,14 @@ fn a_procfile_by_another_name_is_named() {
         failure.to_string().contains("a file called procfile"),
         "{failure}"
     );
+}
+
+#[test]
+fn the_shell_that_the_hint_names_understands_the_commands() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let procfile = "release: a=(x y) && echo \"${a[1]}\" > made\nweb: [[ $(cat made) == y* ]] && exec python3 web.py\n";
+    repo.commit(&[("Procfile", procfile)]);
+    let bash = json!({"shell": "/bin/bash", "install": ["set -o pipefail; true | true"]});
+    server.deploy(&with(document("echo", &repo), bash));
+    server.visit("/echo/").expect(200);
 }

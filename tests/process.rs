@@ -9,6 +9,7 @@ use procserver::app::config::{StopPolicy, StopTo};
 use procserver::process::exec::Step;
 use procserver::process::exit::ExitStatus;
 use procserver::process::lent::Lent;
+use procserver::process::shell::Shell;
 use procserver::process::spawn::{self, Exec, ExecSpec, Output, SpawnError, Spawned};
 use procserver::process::stop::{self, Stopped};
 use tokio::io::AsyncReadExt;
@@ -54,7 +55,7 @@ fn spec(directory: &Path, command: &str) -> ExecSpec {
     use_real_helper();
     let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
     ExecSpec {
-        command: Exec::Shell(command.to_owned()),
+        command: Exec::Shell(Shell::Sh, command.to_owned()),
         directory: directory.to_owned(),
         account: None,
         environment: BTreeMap::from([("PATH".to_owned(), path)]),
@@ -99,7 +100,7 @@ async fn a_command_gets_exactly_its_environment_and_directory() {
         here.display()
     );
     assert_eq!(run(&spec).await, (ExitStatus::Code(0), expected));
-    spec.command = Exec::Shell("pwd; umask".into());
+    spec.command = Exec::Shell(Shell::Sh, "pwd; umask".into());
     assert_eq!(run(&spec).await.1, format!("{}\n0027\n", here.display()));
 }
 

@@ -12,6 +12,7 @@ use procserver::logs::log::{Log, LogSettings};
 use procserver::process::exit::{ExitRecord, ExitStatus};
 use procserver::process::identity;
 use procserver::process::ports::Ports;
+use procserver::process::shell::Shell;
 use procserver::process::users::Users;
 use procserver::process::worker::{Origin, Phase, Process, ProcessChanged, ProcessSpec, Snapshot};
 use procserver::supervision::{Child, ChildRef, Exit, Restart, Shutdown, monitor};
@@ -149,6 +150,7 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
         process_type: "web".into(),
         release: 3,
         batch: 4,
+        shell: Shell::Sh,
         command: command.into(),
         directory: root.to_owned(),
         account: None,

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::by_type::ByType;
 use super::name::AppName;
+use crate::process::shell::Shell;
 use crate::router::table::Buffering;
 use crate::supervision::Restart;
 
@@ -27,7 +28,9 @@ pub struct AppConfig {
     pub group: Option<String>,
     /// Patterns against the request's host, unanchored, all known to compile.
     pub domain: Vec<String>,
-    /// Commands for `/bin/sh -c`, run in the release directory.
+    /// What runs the commands of `install` and of the Procfile.
+    pub shell: Shell,
+    /// Commands for its `-c`, run in the release directory.
     pub install: Vec<String>,
     /// Quantity per process type; a type that is absent gets 1 (a task by its name 0).
     pub scale: BTreeMap<String, u32>,

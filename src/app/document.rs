@@ -14,16 +14,18 @@ use super::document_rules as rules_of;
 use super::document_walk::{Object, Walk, expected, number};
 use super::name::AppName;
 use super::repository_url;
+use crate::process::shell::Shell;
 use crate::router::table::Buffering;
 use crate::supervision::Restart;
 
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 21] = [
     "name",
     "repo",
     "packages",
     "user",
     "group",
     "domain",
+    "shell",
     "install",
     "scale",
     "env",
@@ -71,6 +73,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         user: walk.text(&top, "user", account),
         group: walk.text(&top, "group", account),
         domain: read_domain(walk, &top),
+        shell: walk.text(&top, "shell", Shell::parse).unwrap_or_default(),
         install: walk.list(&top, "install", MAX_COMMANDS, rules_of::command),
         scale: walk.map(&top, "scale", MAX_TYPES, read_quantity),
         env: walk.map(&top, "env", MAX_VARIABLES, read_variable),
@@ -338,6 +341,7 @@ mod tests {
             "packages": ["git", "-y", 7],
             "user": "root", "group": 0,
             "domain": ["ok", "("],
+            "shell": "/bin/zsh",
             "install": "make",
             "scale": {"web": 101, "a b": 1},
             "env": {"A=": "1", "N": 8, "OK": "x", "B/C": "x"},
@@ -365,6 +369,7 @@ mod tests {
             "/user",
             "/group",
             "/domain/1",
+            "/shell",
             "/install",
             "/scale/web",
             "/scale/a b",

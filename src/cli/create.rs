@@ -54,6 +54,9 @@ pub struct CreateArgs {
     /// Command that prepares the code; may be repeated
     #[arg(long, requires = "source", value_name = "COMMAND")]
     pub install: Vec<String>,
+    /// /bin/sh (default) or /bin/bash: what runs these and the commands of the Procfile
+    #[arg(long, requires = "source", value_name = "PATH")]
+    pub shell: Option<String>,
     /// Debian package that must be installed; may be repeated
     #[arg(long, requires = "source", value_name = "NAME")]
     pub package: Vec<String>,

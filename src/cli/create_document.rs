@@ -73,6 +73,7 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
     set(["", "user"], text(&args.user));
     set(["", "group"], text(&args.group));
     set(["", "domain"], list(&args.domain));
+    set(["", "shell"], text(&args.shell));
     set(["", "install"], list(&args.install));
     for (process_type, number) in &args.scale {
         set(["scale", process_type], Some(Value::from(*number)));
@@ -144,11 +145,11 @@ pub(super) mod tests {
         let expected = json!({"name": "blog", "repo": {"url": "https://x"}, "strip_path": false,
             "health_check": {"boot_timeout": "90s", "timeout": "2s"}, "stop": {"signal": "SIGINT", "timeout": "30s"},
             "static": {"dir": "public", "prefix": "/a", "spa": true, "cache_control": "no-store"},
-            "drain": "5m", "strategy": "recreate", "keep_releases": 3,
+            "drain": "5m", "shell": "/bin/bash", "strategy": "recreate", "keep_releases": 3,
             "restart": {"job": "never", "clock": "on-failure"}});
         let line = "blog --repo https://x --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-timeout 30s --drain 5m \
                     --static public --static-prefix /a --spa --cache-control no-store --strategy recreate \
-                    --restart job=never --restart clock=on-failure --keep-releases 3 --set health_check.timeout=2s";
+                    --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --set health_check.timeout=2s";
         assert_eq!(described(line), expected);
     }
 

@@ -22,7 +22,7 @@ const PROGRAM_DIRECTORIES: [&str; 5] = [
 const FIRST_LINE: u64 = 256;
 
 /// What bash understands and dash, which is Debian's `/bin/sh`, says it does not.
-const BASH: [&str; 9] = [
+const BASH: [&str; 10] = [
     " [[: not found",
     " source: not found",
     " declare: not found",
@@ -32,6 +32,7 @@ const BASH: [&str; 9] = [
     "Bad substitution",
     "Illegal option -o pipefail",
     "Syntax error: redirection unexpected",
+    "Syntax error: \"(\" unexpected",
 ];
 
 const READ_ONLY: [&str; 3] = ["read-only file system", "erofs", "readonlyfilesystem"];
@@ -42,8 +43,8 @@ const IN_USE: [&str; 4] = [
     "port is already allocated",
 ];
 
-const BASH_HINT: &str = "this is bash's syntax, and commands are run by /bin/sh: put it into a script that begins with \
-                         #!/bin/bash, or write bash -c '…'";
+const BASH_HINT: &str = "this is bash's syntax, and commands are run by /bin/sh: set shell: \"/bin/bash\", or put it into a \
+                         script that begins with #!/bin/bash";
 const READ_ONLY_HINT: &str = "the code is read-only once it is installed: write what is to be kept to $STORAGE_DIR, what is \
                               not to $TMPDIR; what belongs to the code is made by `install`";
 
@@ -198,7 +199,8 @@ mod tests {
             ("sh: 1: [[: not found", "#!/bin/bash"),
             ("/bin/sh: 1: source: not found", "#!/bin/bash"),
             ("sh: 1: set: Illegal option -o pipefail", "#!/bin/bash"),
-            ("sh: 1: Bad substitution", "#!/bin/bash"),
+            ("sh: 1: Bad substitution", "shell: \"/bin/bash\""),
+            ("sh: 1: Syntax error: \"(\" unexpected", "#!/bin/bash"),
         ] {
             assert!(
                 of_output(&lines(line)).is_some_and(|hint| hint.contains(cure)),

@@ -225,7 +225,7 @@ async fn run(
 ) -> Result<(), StepError> {
     let directory = spec.dirs.release(spec.release);
     let exec = ExecSpec {
-        command: Exec::Shell(command.to_owned()),
+        command: Exec::Shell(spec.config.shell, command.to_owned()),
         instance: instance(&spec.dirs),
         seal: spec.seal.clone().map(|seal| seal.but(directory.clone())),
         directory,

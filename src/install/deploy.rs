@@ -124,6 +124,7 @@ impl Deploy {
             })
             .await?;
         }
+        self.shell(steps[0]).await?;
         let commit = self.fetch().await?;
         let builds = steps.contains(&Step::Install);
         let earlier = self.earlier().await?;
@@ -149,6 +150,20 @@ impl Deploy {
     fn release_command<'a>(&self, manifest: &'a Manifest) -> Option<&'a str> {
         let is_scaled = |name: &str| self.spec.config.scale.contains_key(name);
         plan::release_command(is_scaled, &manifest.procfile)
+    }
+
+    /// Makes sure that the document's shell is there, once its packages are.
+    async fn shell(&self, step: Step) -> Result<(), StepError> {
+        let shell = self.spec.config.shell;
+        let look = move || Ok(shell.is_there());
+        if blocking(step, "cannot look for the shell", look).await? {
+            return Ok(());
+        }
+        let path = shell.path();
+        let reason = format!("there is no {path} on this machine, which the field shell names");
+        let hint = "its package: packages: [\"bash\"]; without the field shell /bin/sh is taken";
+        self.journal.at(step).line(&reason).await;
+        Err(Failure::new(step, reason).hint(hint).into())
     }
 
     /// Makes the app's directories, and removes what earlier deploys left that did not end.

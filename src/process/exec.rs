@@ -378,8 +378,8 @@ fn kept_capabilities(instructions: &Instructions) -> CapabilitySet {
 /// runtime had ignored.
 fn replace_self(instructions: &Instructions) -> Failure {
     let mut command = match &instructions.command {
-        Exec::Shell(text) => {
-            let mut shell = Command::new("/bin/sh");
+        Exec::Shell(shell, text) => {
+            let mut shell = Command::new(shell.path());
             shell.arg("-c").arg(text);
             shell
         }

@@ -22,6 +22,7 @@ pub(crate) mod procfs;
 pub mod readiness;
 pub mod running;
 pub mod seal;
+pub mod shell;
 pub mod snapshot;
 mod socket;
 pub mod spawn;

@@ -21,6 +21,7 @@ use super::identity::Purpose;
 use super::lent::Lent;
 use super::running::Running;
 use super::seal::Seal;
+use super::shell::Shell;
 use super::stop;
 use crate::app::account::Account;
 use crate::priority;
@@ -64,8 +65,8 @@ pub struct ExecSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exec {
-    /// `/bin/sh -c TEXT`.
-    Shell(String),
+    /// `SHELL -c TEXT`.
+    Shell(Shell, String),
     /// A program, searched in the PATH of the given environment, and its arguments.
     Program(Vec<String>),
 }

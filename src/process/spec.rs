@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::identity::Purpose;
 use super::lent::Lent;
 use super::seal::Seal;
+use super::shell::Shell;
 use super::socket::SocketDirectory;
 use super::spawn::{Exec, ExecSpec, Output};
 use super::turns::Turns;
@@ -32,7 +33,9 @@ pub struct ProcessSpec {
     pub release: u64,
     /// The activation it belongs to: two sets of processes of one release differ in it.
     pub batch: u64,
-    /// For `/bin/sh -c`.
+    /// What runs the command.
+    pub shell: Shell,
+    /// For its `-c`.
     pub command: String,
     /// The release's directory.
     pub directory: PathBuf,
@@ -72,6 +75,10 @@ impl ProcessSpec {
             hash.update(text);
         }
         hash.update(self.directory.as_os_str().as_encoded_bytes());
+        // The default adds nothing: an older server's processes are known again.
+        if self.shell != Shell::default() {
+            hash.update(self.shell.path());
+        }
         hash.finalize()
             .iter()
             .map(|byte| format!("{byte:02x}"))
@@ -118,7 +125,7 @@ impl ProcessSpec {
             environment.insert(SOCKET.to_owned(), socket);
         }
         ExecSpec {
-            command: Exec::Shell(self.command.clone()),
+            command: Exec::Shell(self.shell, self.command.clone()),
             directory: self.directory.clone(),
             account: self.account.clone(),
             environment,

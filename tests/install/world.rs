@@ -320,6 +320,7 @@ fn config(name: AppName, url: String) -> AppConfig {
         user: None,
         group: None,
         domain: Vec::new(),
+        shell: Default::default(),
         install: Vec::new(),
         scale: BTreeMap::new(),
         env: BTreeMap::new(),

@@ -314,6 +314,7 @@ impl App {
             process_type: slot.process_type.clone(),
             release: runnable.id(),
             batch: id,
+            shell: runnable.config.shell,
             command: slot.command.clone(),
             directory: runnable.release.directory.clone(),
             account: runnable.account.clone(),
