@@ -35,7 +35,7 @@ fn the_hint_is_the_cure_and_names_the_application() {
 
     let taken = "web: echo 'Error: listen EADDRINUSE: address already in use'; exit 1\n";
     let told = hint(&server, "taken", &[("Procfile", taken)], none());
-    assert!(told.contains("strategy: \"recreate\""), "{told}");
+    assert!(told.contains("strategy: {\"web\": \"recreate\"}"), "{told}");
     let venv = [
         ("Procfile", "web: gunicorn-of-mine app\n"),
         (".venv/bin/gunicorn-of-mine", "x"),

@@ -328,3 +328,37 @@ fn a_process_type_that_is_gone_stops_and_a_changed_command_restarts() {
         (status["processes"].as_array().unwrap().len() == 2).then_some(())
     });
 }
+
+/// A process that writes down when it starts and when it is told to stop.
+const CLOCK: &str = "clock: trap 'echo stop >> $STORAGE_DIR/log; exit' TERM; echo start >> $STORAGE_DIR/log; \
+                     while :; do sleep 0.1; done\n";
+
+#[test]
+fn a_type_that_is_recreated_never_runs_twice_while_the_others_roll() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let web = format!("web: exec python3 web.py\n{CLOCK}");
+    repo.commit(&[("Procfile", &web)]);
+    let strategy = json!({ "strategy": { "clock": "recreate" } });
+    server.deploy(&with(document("echo", &repo), strategy));
+    let log = server.directory().join("apps/echo/storage/log");
+    let lines = || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(), ["start"]);
+    let kept = server.ready_pid("echo", "web.1");
+    server.act("echo", "restart").expect(200);
+    assert_eq!(lines(), ["start", "stop", "start"]);
+    assert_ne!(server.ready_pid("echo", "web.1"), kept);
+
+    repo.commit(&[("Procfile", &format!("web: sleep 0.5; exit 1\n{CLOCK}"))]);
+    let web = server.ready_pid("echo", "web.1");
+    server.act("echo", "redeploy").expect(422);
+    server.ready_pid("echo", "clock.1");
+    assert_eq!(server.ready_pid("echo", "web.1"), web, "it rolls");
+    let lines = lines();
+    let starts = lines.iter().step_by(2).all(|line| line == "start");
+    let stops = lines.iter().skip(1).step_by(2).all(|line| line == "stop");
+    assert!(starts && stops, "{lines:?}");
+    assert_eq!(lines.last().map(String::as_str), Some("start"));
+}

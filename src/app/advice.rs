@@ -28,7 +28,10 @@ pub fn advice(config: &AppConfig, procfile: Option<&Procfile>) -> Vec<String> {
 /// Types of other fields than `scale` that the Procfile lacks.
 fn of_types(config: &AppConfig, procfile: &Procfile) -> Vec<String> {
     let restart = config.restart.names().map(|name| ("restart", name));
-    let missing = restart.filter(|(_, name)| procfile.command(name).is_none());
+    let strategy = config.strategy.names().map(|name| ("strategy", name));
+    let missing = restart
+        .chain(strategy)
+        .filter(|(_, name)| procfile.command(name).is_none());
     missing
         .map(|(field, name)| {
             format!("{field} names \"{name}\", but the Procfile has no such process type")

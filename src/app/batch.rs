@@ -220,8 +220,13 @@ impl Batch {
     /// Whether any of its processes is routed to, or will be.
     #[must_use]
     pub fn has_routed(&self) -> bool {
-        let is_over = |m: &Member| m.leaving || m.phase() == Some(Phase::Finished);
-        self.members.iter().any(|m| m.slot.routed && !is_over(m))
+        // Of slots: those that have made way for the next batch are no members meanwhile.
+        let has_finished = |slot: &Slot| {
+            let snapshot = self.snapshot(&slot.id);
+            snapshot.is_some_and(|s| s.phase == Phase::Finished)
+        };
+        let mut routed = self.runnable.slots.iter().filter(|slot| slot.routed);
+        routed.any(|slot| !has_finished(slot))
     }
 
     /// Whether a routed process keeps crashing and none is ready.

@@ -55,7 +55,7 @@ pub struct AppConfig {
     /// When a process that ended by itself is started again.
     pub restart: ByType<Restart>,
     /// How a new release replaces the old.
-    pub strategy: Strategy,
+    pub strategy: ByType<Strategy>,
     /// How many releases are kept, at least 1.
     pub keep_releases: usize,
     /// The document as it was given (with `name`): what GET answers and the config directory holds.
@@ -141,11 +141,12 @@ pub struct StaticFiles {
 }
 
 /// `strategy` of the document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
     /// The old release serves until the new one is ready.
+    #[default]
     Rolling,
-    /// Stop, update, install, start.
+    /// Stop, update, install, start; of some types: stop these, start.
     Recreate,
 }
 

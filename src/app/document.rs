@@ -88,9 +88,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         static_files: read_static(walk, &top),
         buffer: read_buffer(walk, &top),
         restart: ByType::read(walk, &top, "restart", MAX_TYPES, restart),
-        strategy: walk
-            .text(&top, "strategy", strategy)
-            .unwrap_or(Strategy::Rolling),
+        strategy: ByType::read(walk, &top, "strategy", MAX_TYPES, strategy),
         keep_releases: walk
             .number(&top, "keep_releases", 1..=1000)
             .and_then(|keep| usize::try_from(keep).ok())
@@ -327,7 +325,7 @@ mod tests {
         assert_eq!(config.drain, Duration::from_secs(30));
         assert_eq!(
             (config.strategy, config.keep_releases),
-            (Strategy::Rolling, 5)
+            (ByType::all(Strategy::Rolling), 5)
         );
         assert_eq!(config.static_files, None);
         assert!(config.buffer.requests && config.buffer.responses);

@@ -13,6 +13,7 @@
 //! only once it is ready; when it does not get there nothing of it stays, and the current release, if there is one, is
 //! started again. A batch of the current release stays under supervision whatever it does.
 
+mod aside;
 mod resize;
 mod retreat;
 mod vocabulary;
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::process::worker::Phase;
 
-pub use vocabulary::{BatchId, Cause, Command, End, Event, Kind, OpId, Role, Wanted};
+pub use vocabulary::{BatchId, Cause, Command, End, Event, Kind, OpId, Replaces, Role, Wanted};
 
 use resize::Resize;
 
@@ -33,6 +34,8 @@ struct Batch {
     processes: BTreeMap<String, Phase>,
     /// Those of them that are not wanted any more.
     leaving: BTreeSet<String>,
+    /// Those that have made way for the next batch, or are about to.
+    aside: BTreeSet<String>,
 }
 
 impl Batch {
@@ -54,7 +57,8 @@ enum Stage {
     Building,
     /// All batches must be gone before the build (`recreate`), the spawn or the end of a stop.
     Clearing(Option<Ready>),
-    /// All batches but the serving one must be gone before the spawn: there are never more than two.
+    /// All batches but the serving one must be gone before the spawn: there are never more than two. So must the processes
+    /// of that one which make way.
     MakingRoom(Ready),
     /// This batch must get ready.
     Booting(BatchId),
@@ -148,9 +152,9 @@ impl Lifecycle {
                 op,
                 release,
                 processes,
-                recreate,
+                replaces,
             } => {
-                self.built(op, Ready { release, processes }, recreate, &mut out);
+                self.built(op, Ready { release, processes }, replaces, &mut out);
             }
             Event::BuildFailed(op) => {
                 if self.active.as_ref().is_some_and(|a| a.op == op) {
@@ -185,6 +189,7 @@ impl Lifecycle {
                 self.end_batches(&mut out, |b| b.id == batch && b.role == Role::Draining);
             }
         }
+        self.call_back(&mut out);
         out
     }
 
@@ -250,7 +255,7 @@ impl Lifecycle {
         }
     }
 
-    fn built(&mut self, op: OpId, ready: Ready, recreate: bool, out: &mut Vec<Command>) {
+    fn built(&mut self, op: OpId, ready: Ready, replaces: Replaces, out: &mut Vec<Command>) {
         // A batch of which nothing is ready (it crashes, or never listened) protects nobody by staying.
         let worth_keeping = self.is_of_use();
         let Some(active) = self
@@ -260,13 +265,16 @@ impl Lifecycle {
         else {
             return;
         };
-        if (recreate || !worth_keeping) && !self.batches.is_empty() {
+        if (replaces == Replaces::All || !worth_keeping) && !self.batches.is_empty() {
             active.stage = Stage::Clearing(Some(ready));
             active.restores |= worth_keeping;
             self.drain_all(out);
             self.cleared(out);
         } else {
             self.set_stage(Stage::MakingRoom(ready));
+            if let Replaces::These(ids) = replaces {
+                self.make_way(ids, out);
+            }
             self.end_batches(out, |b| b.role == Role::Draining);
         }
     }
@@ -293,6 +301,7 @@ impl Lifecycle {
             role,
             processes,
             leaving: BTreeSet::new(),
+            aside: BTreeSet::new(),
         });
         self.set_stage(Stage::Booting(id));
         out.push(Command::Spawn { batch: id, op });
@@ -348,12 +357,13 @@ impl Lifecycle {
     /// Goes on with an operation that waited for batches to be gone.
     fn cleared(&mut self, out: &mut Vec<Command>) {
         let only_serving = self.batches.iter().all(|b| b.role == Role::Serving);
+        let has_room = only_serving && !self.awaits_way();
         let Some(active) = self.active.as_mut() else {
             return;
         };
         let ready = match &mut active.stage {
             Stage::Clearing(ready) if self.batches.is_empty() => ready.take(),
-            Stage::MakingRoom(ready) if only_serving => Some(ready.clone()),
+            Stage::MakingRoom(ready) if has_room => Some(ready.clone()),
             _ => return,
         };
         match (ready, active.kind) {

@@ -170,7 +170,9 @@ impl App {
             Command::AbortBuild(op) => self.abort_build(op, ctx),
             Command::Spawn { batch, op } => self.spawn_batch(batch, op, ctx),
             Command::Grow { batch, op, added } => self.grow(batch, op, added, ctx),
-            Command::Shrink { batch, removed } => self.shrink(batch, removed, ctx),
+            Command::Shrink { batch, removed } => self.shrink(batch, removed, Duration::MAX, ctx),
+            Command::MakeWay { batch, removed } => self.make_way(batch, removed, ctx),
+            Command::CallBack { batch, back } => self.call_back(batch, back, ctx),
             Command::Drain(batch) => self.drain(batch, ctx),
             Command::EndDrain(batch) => self.batches.get(&batch).into_iter().for_each(Batch::cut),
             Command::Stop(batch) => self.stop_batch(batch, ctx),
@@ -245,17 +247,40 @@ impl App {
     }
 
     /// Takes processes out of the route, lets their requests finish, then stops them.
-    fn shrink(&mut self, id: BatchId, removed: Vec<String>, ctx: &mut Context<Self>) {
+    fn shrink(
+        &mut self,
+        id: BatchId,
+        removed: Vec<String>,
+        most: Duration,
+        ctx: &mut Context<Self>,
+    ) {
         let Some(batch) = self.batches.get_mut(&id) else {
             return;
         };
-        let limit = batch.runnable.config.drain;
+        let limit = batch.runnable.config.drain.min(most);
         let drained = drained(batch.leave(&removed), limit);
         ctx.spawn(drained.into_actor(self).map(move |(), app, ctx| {
             for process in removed {
                 app.stop_process(id, process, ctx);
             }
         }));
+    }
+
+    /// As [`Self::shrink`]; without a successor each second of it is one without the process.
+    fn make_way(&mut self, id: BatchId, removed: Vec<String>, ctx: &mut Context<Self>) {
+        let stop = self.batches.get(&id).map(|b| &b.runnable.config.stop);
+        let most = stop.map(|stop| stop.timeout).unwrap_or_default();
+        self.shrink(id, removed, most, ctx);
+    }
+
+    fn call_back(&mut self, id: BatchId, back: Vec<String>, ctx: &mut Context<Self>) {
+        if let Some(batch) = self.batches.get_mut(&id) {
+            let runnable = Arc::clone(&batch.runnable);
+            batch.reconfigure(runnable);
+        }
+        for process in back {
+            self.start_process(id, process, ctx);
+        }
     }
 
     /// Waits until nothing is on the batch, at most for its drain. Where nothing serves in its place every second of that
@@ -444,7 +469,7 @@ impl App {
     }
 
     fn is_recreate(config: &AppConfig) -> bool {
-        config.strategy == Strategy::Recreate
+        config.strategy.is_all(Strategy::Recreate)
     }
 }
 

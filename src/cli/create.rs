@@ -115,9 +115,10 @@ pub struct CreateArgs {
     /// may be repeated
     #[arg(long, requires = "source", value_name = "[TYPE=]POLICY", value_parser = choice)]
     pub restart: Vec<(String, String)>,
-    /// rolling (the old release serves until the new one is ready) or recreate
-    #[arg(long, requires = "source", value_name = "STRATEGY")]
-    pub strategy: Option<String>,
+    /// rolling (the old release serves until the new one is ready) or recreate, for all or as in clock=recreate; may be
+    /// repeated
+    #[arg(long, requires = "source", value_name = "[TYPE=]STRATEGY", value_parser = choice)]
+    pub strategy: Vec<(String, String)>,
     /// How many releases stay on disk [default: 5]
     #[arg(long, requires = "source", value_name = "N")]
     pub keep_releases: Option<u32>,

@@ -13,6 +13,8 @@ use super::{env, input, set};
 /// A file that cannot be read, and standard input asked for twice.
 pub(super) fn from_flags(args: &mut CreateArgs) -> anyhow::Result<Value> {
     note(args);
+    one_kind("--restart", &args.restart)?;
+    one_kind("--strategy", &args.strategy)?;
     let asked = [&args.repo_file, &args.env_file];
     let files = asked
         .iter()
@@ -100,9 +102,26 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
     for (process_type, policy) in &args.restart {
         set(typed("restart", process_type), Some(policy.clone().into()));
     }
-    set(["", "strategy"], text(&args.strategy));
+    for (process_type, strategy) in &args.strategy {
+        set(
+            typed("strategy", process_type),
+            Some(strategy.clone().into()),
+        );
+    }
     set(["", "keep_releases"], args.keep_releases.map(Value::from));
     document
+}
+
+/// A document has one choice for all types or some by type.
+fn one_kind(flag: &str, choices: &[(String, String)]) -> Result<(), Usage> {
+    let for_all = choices.iter().filter(|(of, _)| of.is_empty()).count();
+    match for_all {
+        0 => Ok(()),
+        1 if choices.len() == 1 => Ok(()),
+        _ => Err(Usage(format!(
+            "{flag} is one choice for all types, or TYPE=CHOICE for some of them"
+        ))),
+    }
 }
 
 /// Where a choice for a process type stands, or for all of them ("").
@@ -175,6 +194,17 @@ pub(super) mod tests {
         assert_eq!(described(&line), expected);
         let twice = ["blog", "--repo-file", "-", "--env", "A=-"];
         let error = from_flags(&mut parse(&twice).unwrap()).unwrap_err();
+        assert!(error.is::<Usage>(), "{error}");
+        let both = [
+            "blog",
+            "--repo",
+            "x",
+            "--restart",
+            "never",
+            "--restart",
+            "a=always",
+        ];
+        let error = from_flags(&mut parse(&both).unwrap()).unwrap_err();
         assert!(error.is::<Usage>(), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use procserver::app::account::Account;
 use procserver::app::config::{
-    AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, StopTo, Strategy,
+    AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, StopTo,
 };
 use procserver::app::directories::AppDirs;
 use procserver::app::environment;
@@ -341,7 +341,7 @@ fn config(name: AppName, url: String) -> AppConfig {
         static_files: None,
         buffer: Default::default(),
         restart: Default::default(),
-        strategy: Strategy::Rolling,
+        strategy: Default::default(),
         drain: Duration::from_secs(30),
         keep_releases: 5,
     }

@@ -27,6 +27,7 @@ impl Lifecycle {
         let Some(batch) = self.batches.iter_mut().find(|b| b.role == Role::Serving) else {
             return self.finish(End::Failed(Cause::Build, None), out);
         };
+        batch.aside.retain(|id| wanted.contains(id));
         let is_new = |id: &&String| !batch.processes.contains_key(*id);
         let added: BTreeSet<String> = wanted.iter().filter(is_new).cloned().collect();
         let is_gone = |id: &&String| !wanted.contains(id);
@@ -120,7 +121,10 @@ impl Lifecycle {
             None if !self.late_additions().is_empty() => {}
             None if resize.surplus.is_empty() => self.finish(End::Done, out),
             None => {
-                let (batch, surplus) = (resize.batch, resize.surplus.clone());
+                // One of them may have made way before, and be gone by now.
+                let is_there = |id: &&String| batch.is_some_and(|b| b.processes.contains_key(*id));
+                let surplus = resize.surplus.iter().filter(is_there).cloned().collect();
+                let batch = resize.batch;
                 self.set_stage(Stage::Resizing(Resize {
                     batch,
                     added: BTreeSet::new(),

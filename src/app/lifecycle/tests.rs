@@ -213,6 +213,39 @@ fn of_ten_deploys_the_first_runs_the_last_waits_and_the_others_are_superseded() 
 }
 
 #[test]
+fn what_must_not_run_beside_its_successor_makes_way_and_comes_back_where_that_fails() {
+    for fails in [false, true] {
+        let mut world = World::default();
+        world.request(Kind::Deploy { recreate: false });
+        world.build(&["web.1", "clock.1"], false);
+        world.settle();
+        let old = world.life.serving().expect("serves");
+        let op = world.request(Kind::Deploy { recreate: false });
+        world.build(&["web.1", "clock.1"], false);
+        assert_eq!(world.live.len(), 1, "nothing starts before it has ended");
+        assert_eq!(world.leaving, [(old, "clock.1".to_owned())].into());
+        world.leave();
+        let new = *world.live.keys().last().expect("booting");
+        assert_eq!((world.life.serving(), world.live.len()), (Some(old), 2));
+        if !fails {
+            ready(&mut world, new, "web.1");
+            ready(&mut world, new, "clock.1");
+            assert_eq!(world.end_of(op), Some(&End::Done));
+            continue;
+        }
+        world.feed(Event::BootTimeout(op));
+        assert!(matches!(world.end_of(op), Some(End::Failed(..))));
+        assert!(
+            !world.live[&old].contains("clock.1"),
+            "not beside the one that has failed"
+        );
+        clear(&mut world);
+        assert_eq!(world.life.serving(), Some(old));
+        assert!(world.live[&old].contains("clock.1"));
+    }
+}
+
+#[test]
 fn a_batch_that_drains_is_ended_when_the_next_comes_and_that_one_waits_for_its_end() {
     let mut world = running();
     for release in 2..24 {
@@ -416,7 +449,7 @@ proptest! {
                 3 => if let Some(release) = world.life.current() {
                     world.request(Kind::Activate { release });
                 },
-                4 => world.build(&["web.1", "job.1"], nth % 2 == 0),
+                4 => world.build(&["web.1", ["job.1", "clock.1"][nth % 2]], nth % 3 == 0),
                 5 => world.fail_build(),
                 6 => world.phase(nth, Phase::Ready, false),
                 7 => world.phase(nth, Phase::Backoff, true),

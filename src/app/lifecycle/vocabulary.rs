@@ -69,8 +69,8 @@ pub enum Event {
         release: u64,
         /// Ids of its processes.
         processes: Vec<String>,
-        /// Whether the old batch ends before the new one starts.
-        recreate: bool,
+        /// What of the old batch ends before the new one starts.
+        replaces: Replaces,
     },
     /// The release of an operation could not be made; the actor knows why.
     BuildFailed(OpId),
@@ -107,6 +107,15 @@ pub enum Event {
     Drained(BatchId),
     /// The daemon ends: everything stops, what is wanted stays.
     Shutdown,
+}
+
+/// What of the old batch ends before the new one starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replaces {
+    /// All of it.
+    All,
+    /// These processes; the others run on until the new ones are ready.
+    These(Vec<String>),
 }
 
 /// Why a batch did not get ready.
@@ -167,6 +176,20 @@ pub enum Command {
         batch: BatchId,
         /// Which.
         removed: Vec<String>,
+    },
+    /// Take processes out of the route and stop them: nothing serves in their place meanwhile.
+    MakeWay {
+        /// The batch.
+        batch: BatchId,
+        /// Which.
+        removed: Vec<String>,
+    },
+    /// Start processes of a batch again that have made way.
+    CallBack {
+        /// The batch.
+        batch: BatchId,
+        /// Which.
+        back: Vec<String>,
     },
     /// The processes of a batch that were told to leave have no time any more for what is in flight.
     EndDrain(BatchId),

@@ -7,10 +7,11 @@ use actix::prelude::*;
 
 use super::App;
 use crate::app::account::{Account, AccountError};
-use crate::app::config::AppConfig;
+use crate::app::batch::Batch;
+use crate::app::config::{AppConfig, Strategy};
 use crate::app::directories::AppDirs;
 use crate::app::host::Host;
-use crate::app::lifecycle::{BatchId, Event, OpId};
+use crate::app::lifecycle::{BatchId, Event, OpId, Replaces};
 use crate::app::operations::{Operation, Outcome};
 use crate::app::runnable::{self, Runnable};
 use crate::install::installer::{InstallEvent, InstallProgress, InstallSpec};
@@ -144,12 +145,26 @@ impl App {
             op,
             release: runnable.id(),
             processes: runnable.slots.iter().map(|s| s.id.clone()).collect(),
-            recreate: Self::is_recreate(&runnable.config),
+            replaces: self.replaced_by(&runnable.config),
         };
         if let Some(operation) = self.operations.get(op) {
             operation.runnable = Some(Arc::new(runnable));
             self.feed(event, ctx);
         }
+    }
+
+    /// What of the serving batch must not run beside its successor.
+    fn replaced_by(&self, config: &AppConfig) -> Replaces {
+        if Self::is_recreate(config) {
+            return Replaces::All;
+        }
+        let serving = self.life.serving().and_then(|id| self.batches.get(&id));
+        let slots = serving
+            .into_iter()
+            .flat_map(Batch::members)
+            .map(|(slot, _)| slot);
+        let recreated = slots.filter(|s| config.strategy.of(&s.process_type) == Strategy::Recreate);
+        Replaces::These(recreated.map(|slot| slot.id.clone()).collect())
     }
 
     pub(super) fn build_failed(&mut self, op: OpId, failure: Failure, ctx: &mut Context<Self>) {

@@ -7,6 +7,7 @@ use actix::prelude::*;
 
 use super::{App, AppSpec};
 use crate::app::change::{Work, least_work};
+use crate::app::config::Strategy;
 use crate::app::deployments::Deployments;
 use crate::app::directories::AppDirs;
 use crate::app::journal::Remembered;
@@ -262,7 +263,7 @@ impl App {
                 app.tidy(ctx);
             });
             // They have their grace. Nobody waits for it but what must not run beside them.
-            match wanted == Wanted::Running && !Self::is_recreate(&self.spec.config) {
+            match wanted == Wanted::Running && !self.spec.config.strategy.has(Strategy::Recreate) {
                 true => {
                     ctx.spawn(ended);
                 }

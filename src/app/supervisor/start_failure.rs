@@ -74,6 +74,7 @@ impl App {
         let place = batch.zip(process.as_deref()).and_then(|(batch, id)| {
             let slot = batch.members().find(|(slot, _)| slot.id == id)?.0;
             Some((
+                slot.process_type.clone(),
                 slot.command.clone(),
                 batch.runnable.release.directory.clone(),
             ))
@@ -85,9 +86,9 @@ impl App {
                 failure.log_tail = lines.iter().map(|line| mask.text(line)).collect();
                 // Many print there why they end, too.
                 let stdout = lines_of(&log, Stream::Stdout, &process, release, TAIL).await;
-                let (command, directory) = place.unwrap_or_default();
+                let (of, command, directory) = place.unwrap_or_default();
                 let all = [&lines[..], &stdout].concat();
-                let looked = move || advice(&all, &command, &directory);
+                let looked = move || advice(&all, &of, &command, &directory);
                 if let Ok(Some(hint)) = tokio::task::spawn_blocking(looked).await {
                     failure.hint = Some(hint);
                 }
@@ -98,7 +99,7 @@ impl App {
 }
 
 /// What to do about a process that printed these lines. Blocks.
-fn advice(lines: &[String], command: &str, directory: &Path) -> Option<String> {
+fn advice(lines: &[String], of: &str, command: &str, directory: &Path) -> Option<String> {
     let Some(taken) = advice::taken_port(lines) else {
         return advice::of_checkout(lines, command, directory);
     };
@@ -108,8 +109,8 @@ fn advice(lines: &[String], command: &str, directory: &Path) -> Option<String> {
         |(port, holder)| format!("port {port} is taken by {holder}"),
     );
     Some(format!(
-        "{who}: listen on $PORT; where the port must be a fixed one, strategy: \"recreate\" ends the old process before \
-         the new one starts"
+        "{who}: listen on $PORT; where the port must be a fixed one, strategy: {{\"{of}\": \"recreate\"}} ends the old \
+         process before the new one starts"
     ))
 }
 

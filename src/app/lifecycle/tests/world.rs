@@ -56,12 +56,23 @@ impl World {
                     assert!(is_new, "a process is started beside its namesake");
                 }
             }
-            Command::Shrink { batch, removed } => {
+            Command::CallBack { batch, back } => {
+                for id in back {
+                    let others = self.live.iter().filter(|(b, _)| **b != batch);
+                    let mut beside = others.flat_map(|(_, ids)| ids);
+                    assert!(!beside.any(|other| makes_way(other)), "beside {id}");
+                    let is_new = self.live.get_mut(&batch).expect("called").insert(id);
+                    assert!(is_new, "a process is started beside its namesake");
+                }
+            }
+            Command::Shrink { batch, removed } | Command::MakeWay { batch, removed } => {
                 self.leaving
                     .extend(removed.into_iter().map(|id| (batch, id)));
             }
             Command::Spawn { batch, op } => {
                 let processes = self.built.remove(&op).expect("spawned without a release");
+                let mut beside = self.live.values().flatten();
+                assert!(!beside.any(|id| makes_way(id)), "it has not made way");
                 assert!(
                     self.live
                         .insert(batch, processes.into_iter().collect())
@@ -115,11 +126,17 @@ impl World {
         });
         let processes: Vec<String> = processes.iter().map(|p| (*p).to_owned()).collect();
         self.built.insert(op, processes.clone());
+        let serving = self.life.serving().and_then(|id| self.live.get(&id));
+        let old = serving.into_iter().flatten();
+        let replaces = match recreate {
+            true => Replaces::All,
+            false => Replaces::These(old.filter(|id| makes_way(id)).cloned().collect()),
+        };
         self.feed(Event::Built {
             op,
             release,
             processes,
-            recreate,
+            replaces,
         });
     }
 
@@ -221,6 +238,11 @@ impl World {
     pub(super) fn end_of(&self, op: OpId) -> Option<&End> {
         self.ends.iter().find(|(o, _)| *o == op).map(|(_, end)| end)
     }
+}
+
+/// Whether a process must not run beside its successor.
+fn makes_way(id: &str) -> bool {
+    id.starts_with("clock")
 }
 
 pub(super) fn running() -> World {
