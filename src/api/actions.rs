@@ -27,7 +27,7 @@ pub(super) async fn act(
         _ => Action::Rollback(wanted_release(body::document(&request, payload).await?)?),
     };
     match state.ask_app(&name, Act(action)).await?? {
-        Accepted::Already => Ok(outcome::already(&state, &name).await),
+        Accepted::Already => Ok(outcome::already(&state, &name, Vec::new()).await),
         Accepted::Underway(ticket) => {
             outcome::answer(&request, &state, &name, ticket, StatusCode::OK).await
         }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::auth::Access;
 use super::body;
+use super::comments;
 use super::orphans;
 use super::outcome;
 use super::problem::Problem;
@@ -115,8 +116,10 @@ pub(super) async fn replace(
     let name = app_name(&name)?;
     let document = named(body::required_document(&request, payload).await?, &name)?;
     let config = checked(document, None, &state).await?;
+    let notes = comments::lost(&state, &name).await;
     let ticket = state.ask_apps(Replace(config)).await??;
-    outcome::answer(&request, &state, name.as_str(), ticket, StatusCode::OK).await
+    let (name, done) = (name.as_str(), StatusCode::OK);
+    outcome::answer_warning(&request, &state, name, ticket, done, notes).await
 }
 
 /// `PATCH /applications/A`: a JSON merge patch (RFC 7396); what is not named stays, and as little as possible is done.
@@ -141,11 +144,14 @@ pub(super) async fn patch(
             return Ok(outcome::unchanged(&state, name.as_str()).await);
         }
         let config = checked(document, Some(&base), &state).await?;
+        let notes = comments::lost(&state, &name).await;
         match state.ask_apps(Patch { turn, base, config }).await? {
-            Ok(Accepted::Already) => return Ok(outcome::already(&state, name.as_str()).await),
+            Ok(Accepted::Already) => {
+                return Ok(outcome::already(&state, name.as_str(), notes).await);
+            }
             Ok(Accepted::Underway(ticket)) => {
-                return outcome::answer(&request, &state, name.as_str(), ticket, StatusCode::OK)
-                    .await;
+                let (name, done) = (name.as_str(), StatusCode::OK);
+                return outcome::answer_warning(&request, &state, name, ticket, done, notes).await;
             }
             Err(AppsError::Stale(_)) => actix_rt::time::sleep(BETWEEN_ATTEMPTS).await,
             Err(error) => return Err(error.into()),

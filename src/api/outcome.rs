@@ -23,8 +23,20 @@ pub(super) async fn answer(
     ticket: Ticket,
     done: StatusCode,
 ) -> Result<HttpResponse, Problem> {
+    answer_warning(request, state, name, ticket, done, Vec::new()).await
+}
+
+/// As [`answer`], with `notes`: warnings of this call, not of the application.
+pub(super) async fn answer_warning(
+    request: &HttpRequest,
+    state: &ApiState,
+    name: &str,
+    ticket: Ticket,
+    done: StatusCode,
+    notes: Vec<String>,
+) -> Result<HttpResponse, Problem> {
     let Some(wait) = prefer::wait(request) else {
-        let body = progress(state, name, ticket.deployment).await;
+        let body = progress(state, name, ticket.deployment, notes).await;
         return Ok(accepted(name, ticket.deployment).json(body));
     };
     let mut deployment = ticket.deployment;
@@ -41,19 +53,22 @@ pub(super) async fn answer(
         None => {
             let mut builder = accepted(name, deployment);
             builder.insert_header(applied(wait));
-            Ok(builder.json(progress(state, name, deployment).await))
+            Ok(builder.json(progress(state, name, deployment, notes).await))
         }
         Some(Outcome::Done | Outcome::Overtaken(..)) => {
             let mut response = HttpResponse::build(done);
             if done == StatusCode::CREATED {
                 response.insert_header((header::LOCATION, format!("/applications/{name}")));
             }
-            if let Value::Object(progress) = progress(state, name, deployment).await {
+            if let Value::Object(progress) = progress(state, name, deployment, notes).await {
                 body.extend(progress);
             }
             Ok(response.insert_header(applied(wait)).json(body))
         }
         Some(Outcome::Failed(failure)) => {
+            if !notes.is_empty() {
+                body.insert("warnings".to_owned(), notes.into());
+            }
             let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, failure.to_string())
                 .with("name", name.into())
                 .with("deployment", json!(deployment))
@@ -70,13 +85,13 @@ pub(super) async fn answer(
 }
 
 /// The answer where nothing was to do.
-pub(super) async fn already(state: &ApiState, name: &str) -> HttpResponse {
-    HttpResponse::Ok().json(progress(state, name, None).await)
+pub(super) async fn already(state: &ApiState, name: &str, notes: Vec<String>) -> HttpResponse {
+    HttpResponse::Ok().json(progress(state, name, None, notes).await)
 }
 
 /// The answer where the document asks for what it asked for already.
 pub(super) async fn unchanged(state: &ApiState, name: &str) -> HttpResponse {
-    let mut body = progress(state, name, None).await;
+    let mut body = progress(state, name, None, Vec::new()).await;
     body["changed"] = false.into();
     HttpResponse::Ok().json(body)
 }
@@ -123,7 +138,12 @@ fn applied(wait: Duration) -> (HeaderName, String) {
 }
 
 /// `{name, deployment, state}`; without a state when the app is gone by now.
-async fn progress(state: &ApiState, name: &str, deployment: Option<u64>) -> Value {
+async fn progress(
+    state: &ApiState,
+    name: &str,
+    deployment: Option<u64>,
+    mut warnings: Vec<String>,
+) -> Value {
     let mut body = Map::new();
     body.insert("name".to_owned(), name.into());
     if let Some(id) = deployment {
@@ -131,10 +151,10 @@ async fn progress(state: &ApiState, name: &str, deployment: Option<u64>) -> Valu
     }
     if let Ok(view) = state.inspect(name).await {
         body.insert("state".to_owned(), json!(view.summary.state));
-        let warnings = status::warnings(view).await;
-        if !warnings.is_empty() {
-            body.insert("warnings".to_owned(), warnings.into());
-        }
+        warnings.extend(status::warnings(view).await);
+    }
+    if !warnings.is_empty() {
+        body.insert("warnings".to_owned(), warnings.into());
     }
     Value::Object(body)
 }

@@ -1,6 +1,7 @@
 //! [`ApiState`]: what every resource of the API needs, and how it asks actors.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct ApiState {
     pub apps: ChildRef<Apps>,
     /// Who answers what.
     pub routing: Routing,
+    /// Where the documents are.
+    pub config_dir: Arc<Path>,
     /// What documents may say.
     pub rules: Rules,
     /// The account of apps that name none.
@@ -89,6 +92,7 @@ impl ApiState {
                 table: tokio::sync::watch::channel(Arc::default()).1,
                 reach: Arc::default(),
             },
+            config_dir: Path::new("/nonexistent").into(),
             rules: Rules::default(),
             default_user: "nobody".into(),
             can_switch: false,

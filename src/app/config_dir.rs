@@ -217,6 +217,13 @@ fn read(path: &Path, rules: &Rules) -> Result<AppConfig, String> {
     Ok(config)
 }
 
+/// Whether the document in `file` has comments; one that cannot be read has none.
+#[must_use]
+pub fn has_comments(file: &Path) -> bool {
+    let bytes = regular::read(file, MAX_BYTES).unwrap_or_default();
+    super::json5_document::has_comments(&String::from_utf8_lossy(&bytes))
+}
+
 fn last_good(path: &Path, rules: &Rules, dirs: &impl Fn(&AppName) -> AppDirs) -> Option<AppConfig> {
     let dirs = dirs(&name_of(path).ok()?);
     let remembered = Remembered::load(&dirs.state()).ok().flatten()?;

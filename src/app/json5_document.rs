@@ -121,6 +121,21 @@ fn check_depth(text: &str) -> Result<(), SyntaxError> {
     Ok(())
 }
 
+/// Whether `text`, which is JSON5, has a comment.
+#[must_use]
+pub fn has_comments(text: &str) -> bool {
+    let mut chars = text.char_indices().peekable();
+    while let Some((_, c)) = chars.next() {
+        match c {
+            '"' | '\'' => skip_string(&mut chars, c),
+            // Outside of strings nothing else begins with it.
+            '/' => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
 type Chars<'a> = std::iter::Peekable<std::str::CharIndices<'a>>;
 
 fn skip_string(chars: &mut Chars<'_>, quote: char) {
@@ -306,6 +321,16 @@ mod tests {
         assert!(parse_document(fine.as_bytes()).is_ok());
         let quoted = format!("[\"{}\", '\\'{}']", "[".repeat(100), "{".repeat(100));
         assert!(parse_document(quoted.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn comments_are_found_and_what_is_text_is_none() {
+        for with in ["{} // a", "/* a */{}", "{a: 'b' /* c */}"] {
+            assert!(has_comments(with), "{with}");
+        }
+        for without in ["", "{\"url\": \"https://h/a\"}", "{a: '/*', b: '\\'//'}"] {
+            assert!(!has_comments(without), "{without}");
+        }
     }
 
     #[test]

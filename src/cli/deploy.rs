@@ -118,27 +118,37 @@ pub async fn carry_out(
 ) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let mut progress = Progress::default();
-    let (before, sent) = if call.wait.is_some() {
-        let before = Before::of(name, client).await;
+    let before = Before::of(name, client).await;
+    let sent = if call.wait.is_some() {
         let watching = watch(name, &before, &mut progress, underway, client, out);
-        let sent = tokio::select! {
+        tokio::select! {
             biased;
             sent = client.send(&call) => sent,
             never = watching => never?,
-        };
-        (before, sent)
+        }
     } else {
-        (Before::default(), client.send(&call).await)
+        client.send(&call).await
     };
     progress.clear(out)?;
-    let answer = sent.map_err(|error| waited_for(name, error))?;
+    let answer = match sent {
+        Ok(answer) => answer,
+        Err(error) => {
+            if let ClientError::Refused(problem) = &error {
+                warn(&problem.warnings, out);
+            }
+            return Err(waited_for(name, error));
+        }
+    };
     let answered = answer.json();
     let deployment = deployment_path(name, &answer, &answered).filter(|_| !wait.no_wait);
     let Some(path) = deployment else {
         accepted(name, &answer, changes, out)?;
-        return warned(&answered, out);
+        warn(&warnings_of(&answered), out);
+        return Ok(ExitCode::SUCCESS);
     };
     underway.deployment.set(number(&path));
+    // What it says that was not so before is about this call; the rest is told when it is over, as it is then.
+    warn(&before.news(&answered), out);
     let record = follow(&path, &mut progress, client, out).await?;
     if out.is_json() {
         out.json(&serde_json::to_value(&record)?)?;
@@ -159,7 +169,15 @@ pub async fn carry_out(
             out.line(&format!("  {change}"))?;
         }
     }
-    warned(&answered, out)
+    let status: Value = client
+        .get(&format!("/applications/{name}/status"))
+        .await
+        .unwrap_or_default();
+    let told = before.news(&answered);
+    let mut warnings = warnings_of(&status);
+    warnings.retain(|warning| !told.contains(warning));
+    warn(&warnings, out);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How things were before the call.
@@ -167,6 +185,7 @@ pub async fn carry_out(
 struct Before {
     deployment: Option<u64>,
     release: Option<u64>,
+    warnings: Vec<String>,
 }
 
 impl Before {
@@ -179,7 +198,15 @@ impl Before {
         Self {
             deployment: status["deployment"].as_u64(),
             release: status["release"].as_u64(),
+            warnings: warnings_of(&status),
         }
+    }
+
+    /// What is warned of in an answer that was not before.
+    fn news(&self, answer: &Value) -> Vec<String> {
+        let mut warnings = warnings_of(answer);
+        warnings.retain(|warning| !self.warnings.contains(warning));
+        warnings
     }
 
     fn told(&self, now: Option<u64>) -> String {
@@ -226,14 +253,18 @@ fn left_alone(name: &AppName, deployment: Option<u64>) -> ExitCode {
     ExitCode::from(INTERRUPTED)
 }
 
-/// What the server warns of in its answer.
-fn warned(answer: &Value, out: &mut Output) -> anyhow::Result<ExitCode> {
-    let warnings = answer["warnings"].as_array();
-    for warning in warnings.into_iter().flatten().filter(|_| !out.is_json()) {
-        let text = format!("warning: {}", cell(warning));
-        writeln!(io::stderr(), "{text}")?;
+/// What the server warns of in a document of its.
+fn warnings_of(document: &Value) -> Vec<String> {
+    let warnings = document["warnings"].as_array();
+    warnings.into_iter().flatten().map(cell).collect()
+}
+
+/// Tells people of warnings.
+fn warn(warnings: &[String], out: &Output) {
+    for warning in warnings.iter().filter(|_| !out.is_json()) {
+        // Nothing is left to tell when stderr is closed.
+        let _ = writeln!(io::stderr(), "warning: {warning}");
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Looks at the record until it is over, showing each step.

@@ -20,6 +20,8 @@ pub struct Problem {
     pub errors: Vec<FieldProblem>,
     /// Why the deployment failed that was waited for.
     pub failure: Option<Failure>,
+    /// What is to be said beside.
+    pub warnings: Vec<String>,
 }
 
 /// One wrong field.

@@ -63,6 +63,7 @@ impl Tree {
                 table: table.subscribe(),
                 reach: Arc::clone(&settings.front.reach),
             },
+            config_dir: settings.config_dir.as_path().into(),
             rules: host.rules(),
             default_user: settings.default_user.clone(),
             can_switch: host.can_switch,

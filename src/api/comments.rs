@@ -1,0 +1,23 @@
+//! Comments of a document that somebody has edited by hand: a change through the API writes the document anew, without them.
+
+use actix_web::web;
+
+use super::state::ApiState;
+use crate::app::config_dir;
+use crate::app::name::AppName;
+
+/// What is to be said of a change that is about to be written over the document of `name`; nothing where no comment goes.
+pub(super) async fn lost(state: &ApiState, name: &AppName) -> Vec<String> {
+    let file = config_dir::path(&state.config_dir, name);
+    let looked = web::block(move || {
+        let has_comments = config_dir::has_comments(&file);
+        has_comments.then(|| {
+            format!(
+                "the comments in {} are gone: a change through the API writes the document anew. To keep comments, edit that file instead",
+                file.display()
+            )
+        })
+    });
+    // Blocking threads are missing only where the server ends.
+    looked.await.ok().flatten().into_iter().collect()
+}
