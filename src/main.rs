@@ -40,8 +40,11 @@ fn refused(error: &clap::Error) -> ! {
     };
     // Nothing is left to tell when stderr is closed.
     let _ = error.print();
-    if let Some(tip) = word.and_then(tips::instead_of) {
-        let _ = writeln!(io::stderr(), "\n  tip: here it is {tip}");
+    if let Some(word) = word {
+        let mut words = std::env::args().skip_while(|argument| argument != word);
+        if let Some(tip) = tips::instead_of(word, words.nth(1).as_deref()) {
+            let _ = writeln!(io::stderr(), "\n  tip: here it is {tip}");
+        }
     }
     std::process::exit(error.exit_code())
 }

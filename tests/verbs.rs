@@ -173,6 +173,65 @@ fn what_has_changed_is_told_and_a_scale_alone_is_shown() {
 }
 
 #[test]
+fn a_change_that_takes_comments_of_a_document_away_says_so() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    let file = server.config_directory().join("echo.json");
+    let by_hand = format!(
+        "// mine\n{{ name: 'echo', repo: {{ url: '{}' }}, env: {{ A: '1' }} }}\n",
+        repo.url()
+    );
+    let edit = || {
+        std::fs::write(&file, &by_hand).unwrap();
+        eventually("it is read", Duration::from_secs(60), || {
+            let env = &server.get("/applications/echo").json()["env"];
+            (*env == json!({"A": "1"})).then_some(())
+        });
+    };
+    let lost = format!("the comments in {} are gone", file.display());
+    for change in [&["env", "echo", "A=2"][..], &["scale", "echo", "web=2"]] {
+        edit();
+        let changed = run(&server, change);
+        assert_eq!(changed.stderr.matches(&lost).count(), 1, "{changed:?}");
+        changed.success();
+        let again = run(&server, &["env", "echo", "A=3"]);
+        assert_eq!(again.stderr, "", "{again:?}");
+    }
+    edit();
+    let same = server.request("PATCH", "/applications/echo");
+    let same = same
+        .body("{env: {A: \"1\"}}")
+        .send(&server.public())
+        .expect(200);
+    assert!(!same.text().contains("comments"), "nothing is written");
+    let failing = with(document("echo", &repo), json!({"install": ["false"]}));
+    let refused = server.send_and_wait("PUT", "/applications/echo", &failing);
+    assert_eq!(refused.status, 422);
+    assert!(refused.text().contains(&lost), "{}", refused.text());
+}
+
+#[test]
+fn a_warning_of_the_deploy_before_is_not_told_of_one_that_succeeded() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let url = repo.url();
+    let created = ["create", "echo", "--repo", &url, "--install", "false"];
+    assert_eq!(run(&server, &created).code, Some(1));
+    run(&server, &["set", "echo", "install=[]"]).success();
+    run(
+        &server,
+        &["set", "echo", "install=[\"false\"]", "--no-wait"],
+    )
+    .success();
+    eventually("it has failed", Duration::from_secs(60), || {
+        let status = server.get("/applications/echo/status").json();
+        status["last_failure"].is_object().then_some(())
+    });
+    let set = run(&server, &["set", "echo", "install=[\"true\"]"]);
+    assert!(!set.stderr.contains("failed"), "{set:?}");
+    set.success();
+}
+
+#[test]
 fn ctrl_c_leaves_the_deploy_at_work_and_cancel_ends_it() {
     let (server, repo) = (Server::start(), web_repo("1"));
     let slow = with(document("echo", &repo), json!({"install": ["sleep 600"]}));
@@ -225,7 +284,7 @@ fn words_of_other_tools_are_understood_or_answered_with_the_word_here() {
     let unknown = run(&server, &["config:unset", "echo", "A"]);
     assert_eq!(unknown.code, Some(2), "{unknown:?}");
     assert!(
-        unknown.stderr.contains("procserver env NAME -VARIABLE"),
+        unknown.stderr.contains("procserver env echo -VARIABLE"),
         "{unknown:?}"
     );
 }

@@ -1,8 +1,19 @@
 //! What to write instead of verbs that other tools have (pure).
 
-/// The verb here for `word`, which is none; nothing where there is no such thing.
+use crate::app::name::AppName;
+
+/// What to write here for `word`, which is no verb, with the name of the application where `next`, the word behind it,
+/// is one; nothing where there is no such thing.
 #[must_use]
-pub fn instead_of(word: &str) -> Option<&'static str> {
+pub fn instead_of(word: &str, next: Option<&str>) -> Option<String> {
+    let tip = verb(word)?;
+    Some(match next.and_then(|name| AppName::parse(name).ok()) {
+        Some(name) => tip.replace("NAME", name.as_str()),
+        None => tip.to_owned(),
+    })
+}
+
+fn verb(word: &str) -> Option<&'static str> {
     let tip = match word {
         "config:unset" | "env:unset" | "unset" | "config:rm" => "procserver env NAME -VARIABLE",
         "domains" | "domains:add" | "domains:set" => {
@@ -47,8 +58,14 @@ mod tests {
             std::iter::once(verb.get_name().to_owned()).chain(aliases.collect::<Vec<_>>())
         });
         for name in names {
-            assert_eq!(instead_of(&name), None, "{name}");
+            assert_eq!(instead_of(&name, None), None, "{name}");
         }
-        assert!(instead_of("config:unset").is_some_and(|tip| tip.contains("env NAME")));
+        for (next, tip) in [
+            (Some("blog"), "procserver env blog -VARIABLE"),
+            (Some("--app"), "procserver env NAME -VARIABLE"),
+            (None, "procserver env NAME -VARIABLE"),
+        ] {
+            assert_eq!(instead_of("config:unset", next).as_deref(), Some(tip));
+        }
     }
 }

@@ -40,9 +40,13 @@ impl Failure {
     /// With the application's name where the hint says `NAME`.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
-        let named =
-            |hint: String| hint.replace("procserver logs NAME", &format!("procserver logs {name}"));
-        self.hint = self.hint.map(named);
+        let named = |hint: String, verb| {
+            let verb = format!("procserver {verb} ");
+            hint.replace(&format!("{verb}NAME"), &format!("{verb}{name}"))
+        };
+        self.hint = self
+            .hint
+            .map(|hint| ["logs", "key"].into_iter().fold(hint, named));
         self
     }
 
