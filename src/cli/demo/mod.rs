@@ -150,7 +150,7 @@ async fn deploy(
         "name": NAME,
         "repo": {"url": repository},
         "domain": [format!("^{NAME}\\.localhost$")],
-        "env": {"DEMO_BIN": binary},
+        "env": {"DEMO_BIN": binary, "GREETING": "It works."},
     });
     steps.say(&format!("POST /applications {document}"))?;
     let name = AppName::parse(NAME)?;
@@ -182,22 +182,21 @@ fn show_ways_in(
     } else {
         "\nTry:"
     })?;
+    // No comments behind them: zsh takes those for words of the command.
     for visit in visits.all() {
-        steps.say(&format!("  {:<50} # {}", visit.command(), visit.by))?;
+        steps.say(&format!("  {:<27} {}", visit.by, visit.command()))?;
     }
     steps.say(&format!(
-        "  a browser at http://{NAME}.localhost:{}/",
+        "  {:<27} http://{NAME}.localhost:{}/",
+        "in a browser",
         server.address()?.port()
     ))?;
-    steps.say("The API and the command line:")?;
+    steps.say("The API and the command line, by the server's socket, which needs no token:")?;
+    for command in server.commands() {
+        steps.say(&format!("  {command}"))?;
+    }
     steps.say(&format!(
-        "  export PROCSERVER_URL={url} PROCSERVER_TOKEN={token}"
-    ))?;
-    steps.say(&format!(
-        "  curl -H \"Authorization: Bearer $PROCSERVER_TOKEN\" {url}/applications"
-    ))?;
-    steps.say(&format!(
-        "  procserver ps {NAME}; procserver logs {NAME} --install"
+        "Over TCP the API is at {url}, with the token {token}"
     ))
 }
 

@@ -11,7 +11,6 @@ use tokio::process::Command;
 const PROCFILE: &str = "web: \"$DEMO_BIN\" demo-web
 worker: n=0; while :; do n=$((n+1)); echo \"tick $n\"; sleep 10; done
 ";
-const DOTENV: &str = "GREETING=\"It works.\"\n";
 
 /// Makes the repository in `scratch` and says where it is.
 ///
@@ -21,7 +20,6 @@ pub async fn make(scratch: &Path) -> anyhow::Result<String> {
     let directory = scratch.join("repo");
     fs::create_dir(&directory)?;
     fs::write(directory.join("Procfile"), PROCFILE)?;
-    fs::write(directory.join(".env"), DOTENV)?;
     git(
         &directory,
         &["-c", "init.defaultBranch=master", "init", "--quiet"],
@@ -92,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_repository_has_one_commit_with_procfile_and_dotenv() {
+    fn the_repository_has_one_commit_with_a_procfile() {
         let scratch = tempfile::tempdir().unwrap();
         let repository = actix_rt::System::new()
             .block_on(make(scratch.path()))
@@ -101,6 +99,6 @@ mod tests {
             .args(["-C", &repository, "ls-tree", "--name-only", "HEAD"])
             .output()
             .unwrap();
-        assert_eq!(String::from_utf8_lossy(&listed.stdout), ".env\nProcfile\n");
+        assert_eq!(String::from_utf8_lossy(&listed.stdout), "Procfile\n");
     }
 }

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use super::NAME;
 use crate::cli::client::Client;
 use crate::cli::serve::LISTENING;
 
@@ -113,6 +114,22 @@ impl Server {
         Ok(())
     }
 
+    /// Commands that talk to its API, for any shell.
+    #[must_use]
+    pub fn commands(&self) -> [String; 4] {
+        let scratch = self.scratch.display();
+        let program = quoted(&format!("{scratch}/procserver"));
+        let socket = format!("{scratch}/data/run/procserver.sock");
+        let server = quoted(&format!("unix:{socket}"));
+        let socket = quoted(&socket);
+        [
+            format!("{program} ps {NAME} --server {server}"),
+            format!("{program} scale {NAME} web=2 --server {server}"),
+            format!("{program} logs {NAME} --install --server {server}"),
+            format!("curl --unix-socket {socket} http://localhost/applications"),
+        ]
+    }
+
     async fn announced(&mut self) -> Option<SocketAddr> {
         while let Ok(Some(line)) = self.lines.next_line().await {
             let address = line
@@ -184,5 +201,26 @@ impl Server {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+/// `text` as one word of a command, for sh, bash, zsh, fish and csh.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:".contains(c);
+    match text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_in_any_shell() {
+        assert_eq!(quoted("unix:/tmp/a-b_1.sock"), "unix:/tmp/a-b_1.sock");
+        assert_eq!(quoted("/my tmp/$x"), "'/my tmp/$x'");
+        assert_eq!(quoted("/it's"), "'/it'\\''s'");
     }
 }
