@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::bounds::{StepError, blocking};
 use super::command;
 use super::failure;
+use super::filters;
 use super::lfs;
 use super::lfs_store;
 use super::mirror::Mirror;
@@ -40,6 +41,7 @@ pub(super) async fn place(
         write(part, to, &directory, earlier).await?;
         let placed = lfs::place(part, &directory).await?;
         remarks.extend(placed.remark);
+        remarks.extend(filters::encrypted(part, &directory).await?);
         let entry = mirrors.entry(part.mirror.path.clone());
         let (_, commits, objects) = entry.or_insert_with(|| {
             let nothing = BTreeSet::new();

@@ -16,8 +16,8 @@ use super::record::{Failure, Step};
 use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
 use super::share::Earlier;
-use super::source::Source;
-use super::{advice, build, failure, manifest, packages, plan, room, twins};
+use super::source::{Fetched, Source};
+use super::{advice, build, failure, links, manifest, packages, plan, room, twins};
 use crate::app::directories::AppDirs;
 use crate::app::procfile::Procfile;
 use crate::app::secrets;
@@ -125,10 +125,11 @@ impl Deploy {
             .await?;
         }
         self.shell(steps[0]).await?;
-        let commit = self.fetch().await?;
+        let Fetched { commit, warnings } = self.fetch().await?;
         let builds = steps.contains(&Step::Install);
         let earlier = self.earlier().await?;
         let mut manifest = self.checkout(&commit, earlier.as_ref(), builds).await?;
+        manifest.warnings.splice(0..0, warnings);
         let mut last = Step::Checkout;
         if builds {
             last = Step::Install;
@@ -206,18 +207,21 @@ impl Deploy {
         )
     }
 
-    async fn fetch(&self) -> Result<String, StepError> {
+    async fn fetch(&self) -> Result<Fetched, StepError> {
         let limit = self.spec.timeouts.fetch;
-        let commit = self
+        let fetched = self
             .step(Step::Fetch, limit, async |journal: Journal, bounds| {
                 let source = self.source(journal.clone(), bounds);
-                let commit = source.fetch().await?;
-                journal.line(format!("commit {commit}")).await;
-                Ok(commit)
+                let fetched = source.fetch().await?;
+                journal.line(format!("commit {}", fetched.commit)).await;
+                for warning in &fetched.warnings {
+                    journal.line(format!("remark: {warning}")).await;
+                }
+                Ok(fetched)
             })
             .await?;
-        self.report(InstallEvent::Commit(commit.clone()));
-        Ok(commit)
+        self.report(InstallEvent::Commit(fetched.commit.clone()));
+        Ok(fetched)
     }
 
     /// The release whose files this one may share.
@@ -360,10 +364,15 @@ impl Deploy {
         &self,
         step: Step,
         commit: String,
-        warnings: Vec<String>,
+        mut warnings: Vec<String>,
     ) -> Result<Release, StepError> {
         if *self.cancel.borrow() {
             return Err(StepError::Cancelled);
+        }
+        if let Some(files) = &self.spec.config.static_files {
+            let (release, dir) = (self.spec.dirs.release(self.spec.release), files.dir.clone());
+            let look = move || Ok(links::leading_out(&release, &dir));
+            warnings.extend(blocking(step, "cannot look at the files", look).await?);
         }
         let record = ReleaseRecord {
             id: self.spec.release,

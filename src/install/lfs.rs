@@ -9,8 +9,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::bounds::{StepError, blocking};
-use super::checkout;
 use super::command;
+use super::filters::{self, joined};
 use super::git;
 use super::gitmodules;
 use super::lfs_store::{open, replace, store};
@@ -60,10 +60,7 @@ pub(super) async fn fetch(part: &Part) -> Result<(), StepError> {
 
 /// Whether any `.gitattributes` of the commit speaks of LFS.
 async fn is_used(part: &Part) -> Result<bool, StepError> {
-    let options = ["grep", "--quiet", "--fixed-strings", "-e", "filter=lfs"];
-    let place = [part.commit.as_str(), "--", "*.gitattributes"];
-    let arguments: Vec<&str> = options.into_iter().chain(place).collect();
-    Ok(part.mirror.ask(&arguments).await?.0.succeeded())
+    filters::is_used(part, "lfs").await
 }
 
 /// The repository's own wishes, as far as they are harmless, above everything else that git-lfs reads.
@@ -126,13 +123,6 @@ pub(super) async fn place(part: &Part, directory: &Path) -> Result<Placed, StepE
     Ok(Placed { objects, remark })
 }
 
-fn joined(parent: &str, path: &str) -> String {
-    if parent.is_empty() {
-        return path.to_owned();
-    }
-    format!("{parent}/{path}")
-}
-
 /// For `count` files that stay pointers, `first` among them.
 fn remark(installed: bool, first: &str, count: usize) -> String {
     let what = match count {
@@ -150,24 +140,20 @@ fn remark(installed: bool, first: &str, count: usize) -> String {
 /// The files that git would hand to LFS, and that are pointers.
 async fn pointers(part: &Part, directory: &Path) -> Result<Vec<(String, Pointer)>, StepError> {
     let mirror = &part.mirror;
-    let mut program = mirror.git(&["ls-files", "-z", "--", ":(attr:filter=lfs)"]);
-    program.quiet = true;
-    checkout::in_tree(&mut program, &checkout::index(mirror), directory);
-    let listed = command::run(&program, &mirror.journal, &mirror.bounds).await?;
-    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let files = filters::files(part, directory, &["lfs"]).await?;
     let directory = directory.to_owned();
     blocking(
         mirror.journal.step(),
         "cannot read the checkout",
         move || {
             let mut found = Vec::new();
-            for path in text.split('\0').filter(|path| gitmodules::is_inside(path)) {
-                let Some(file) = open(&directory, path, false)? else {
+            for path in files {
+                let Some(file) = open(&directory, &path, false)? else {
                     continue;
                 };
                 let mut bytes = Vec::new();
                 file.take(pointer::MAX + 1).read_to_end(&mut bytes)?;
-                found.extend(pointer::parse(&bytes).map(|pointer| (path.to_owned(), pointer)));
+                found.extend(pointer::parse(&bytes).map(|pointer| (path, pointer)));
             }
             Ok(found)
         },

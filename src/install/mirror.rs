@@ -59,6 +59,8 @@ enum Trouble {
     Damage(Failure),
     /// Some refs have names that no file here can have; the others are up to date.
     LongNames,
+    /// The mirror must be made with the remote's object format.
+    Format(&'static str),
 }
 
 impl Mirror {
@@ -106,6 +108,7 @@ impl Mirror {
                 // One that was made by an older server has another. If it is damaged, the update says so.
                 self.ask(&["symbolic-ref", "HEAD", NO_HEAD]).await?;
                 match self.update().await? {
+                    Err(Trouble::Format(_)) => self.replace().await,
                     Err(Trouble::Damage(_)) => {
                         let remark = "perhaps the mirror was damaged: it is made anew";
                         self.journal.line(remark).await;
@@ -150,10 +153,24 @@ impl Mirror {
     }
 
     async fn fill(&self) -> Result<(), StepError> {
-        self.make_anew().await?;
-        match self.update().await? {
+        self.make_anew("sha1").await?;
+        let mut updated = self.update().await?;
+        if let Err(Trouble::Format(format)) = updated {
+            let remark =
+                format!("the repository names its objects by {format}: so does the mirror");
+            self.journal.line(remark).await;
+            self.make_anew(format).await?;
+            updated = self.update().await?;
+        }
+        match updated {
             Err(Trouble::Damage(failure)) => Err(failure.into()),
-            _ => Ok(()),
+            Err(Trouble::Format(format)) => {
+                let shown = self.remote.shown();
+                let reason =
+                    format!("{shown} has objects named by {format}, which this git does not fetch");
+                Err(Failure::new(self.journal.step(), reason).into())
+            }
+            Err(Trouble::LongNames) | Ok(()) => Ok(()),
         }
     }
 
@@ -179,6 +196,11 @@ impl Mirror {
             .into())
     }
 
+    /// Whether the remote is a shallow clone, of which older commits are missing. Blocks for a look.
+    pub(super) fn is_shallow(&self) -> bool {
+        std::fs::metadata(self.path.join("shallow")).is_ok_and(|found| found.len() > 0)
+    }
+
     pub(super) async fn has(&self, commit: &str) -> Result<bool, StepError> {
         let wanted = format!("{commit}^{{commit}}");
         let arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options"];
@@ -192,7 +214,7 @@ impl Mirror {
         if !self.has(id).await? {
             let url = self.remote.url();
             let options = ["--no-auto-maintenance", "--no-write-fetch-head"];
-            let more = ["--no-recurse-submodules", "--", url, id];
+            let more = ["--no-recurse-submodules", "--update-shallow", "--", url, id];
             let arguments: Vec<&str> = ["fetch"].into_iter().chain(options).chain(more).collect();
             let mut program = self.git(&arguments);
             program.quiet = true;
@@ -332,7 +354,7 @@ impl Mirror {
         Ok(())
     }
 
-    async fn make_anew(&self) -> Result<(), StepError> {
+    async fn make_anew(&self, format: &str) -> Result<(), StepError> {
         let (mirror, user) = (self.path.clone(), self.user.clone());
         let step = self.journal.step();
         blocking(step, "cannot make a new mirror", move || {
@@ -342,8 +364,10 @@ impl Mirror {
         .await?;
         let mirror = self.path.display().to_string();
         // `--template=`: no hooks, no description, nothing that is not needed.
-        self.must(&["init", "--quiet", "--bare", "--template=", "--", &mirror])
-            .await?;
+        let format = format!("--object-format={format}");
+        let options = ["init", "--quiet", "--bare", "--template=", &format];
+        let arguments: Vec<&str> = options.into_iter().chain(["--", &mirror]).collect();
+        self.must(&arguments).await?;
         self.must(&["symbolic-ref", "HEAD", NO_HEAD]).await?;
         self.must(&["config", "--local", "remote.origin.url", self.remote.url()])
             .await?;
@@ -374,6 +398,8 @@ impl Mirror {
             "--no-auto-maintenance",
             "--no-write-fetch-head",
             "--no-recurse-submodules",
+            // Of a repository that is a shallow clone itself there would be nothing.
+            "--update-shallow",
             "--",
             self.remote.url(),
             "+refs/heads/*:refs/heads/*",
@@ -391,6 +417,9 @@ impl Mirror {
             self.journal.line(remark).await;
             return Ok(Err(Trouble::LongNames));
         }
+        if let Some(format) = format_of_remote(&finished.tail) {
+            return Ok(Err(Trouble::Format(format)));
+        }
         let step = self.journal.step();
         let (ssh, key) = (deploy_key::ssh(&self.dirs), deploy_key::public(&self.dirs));
         let (status, tail) = (finished.status, finished.tail);
@@ -404,6 +433,16 @@ impl Mirror {
             )))),
         }
     }
+}
+
+/// The object format of a remote that git would not fetch into a mirror of another.
+fn format_of_remote(tail: &[String]) -> Option<&'static str> {
+    let line = tail
+        .iter()
+        .find(|line| line.contains("mismatched algorithms"))?;
+    ["sha1", "sha256"]
+        .into_iter()
+        .find(|format| line.ends_with(&format!("server {format}")))
 }
 
 /// Whether a ref could not be written because no file can have its name. A line of a tail is cut, so that its end, where

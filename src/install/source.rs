@@ -21,6 +21,15 @@ const MAX_NAMES: usize = 20;
 /// What a commit or tag may be abbreviated to: git's own minimum.
 const MIN_HEX: usize = 4;
 
+/// What was fetched.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The full id of the commit that is wanted.
+    pub commit: String,
+    /// What the app's owner should know.
+    pub warnings: Vec<String>,
+}
+
 /// A commit of an app's repository, by way of its mirror.
 #[derive(Debug)]
 pub struct Source<'a> {
@@ -44,18 +53,38 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Brings the mirror up to date, and those of the commit's submodules, and returns the full id of the commit that is
-    /// wanted. After it a checkout needs no network.
+    /// Brings the mirror up to date, and those of the commit's submodules. After it a checkout needs no network.
     ///
     /// # Errors
     /// The remote refuses, what is wanted is not there, the disk is full, a bound is reached.
-    pub async fn fetch(&self) -> Result<String, StepError> {
+    pub async fn fetch(&self) -> Result<Fetched, StepError> {
         self.mirror.refresh().await?;
         let commit = self.resolve().await?;
+        let warnings = self.other_default(&commit).await?.into_iter().collect();
         for part in submodules::collect(&self.mirror, &commit).await? {
             lfs::fetch(&part).await?;
         }
-        Ok(commit)
+        Ok(Fetched { commit, warnings })
+    }
+
+    /// Tells where the document names no branch and the remote's own default is not what was taken.
+    async fn other_default(&self, commit: &str) -> Result<Option<String>, StepError> {
+        if *self.reference != Reference::Default || self.names("refs/heads/").await?.len() < 2 {
+            return Ok(None);
+        }
+        let is_master = self.commit("refs/heads/master").await?.as_deref() == Some(commit);
+        let Some(branch) = self.default_branch().await?.filter(|_| is_master) else {
+            return Ok(None);
+        };
+        let other = self.commit(&branch).await?;
+        let name = branch.strip_prefix("refs/heads/").unwrap_or(&branch);
+        let is_other = name != "master" && other.is_some_and(|other| other != commit);
+        Ok(is_other.then(|| {
+            format!(
+                "the branch master was deployed, but the repository's own default is {name}, which is at another commit: \
+                 set repo.branch to \"{name}\" or to \"master\""
+            )
+        }))
     }
 
     /// Puts the files of `commit`, its submodules and its LFS files into the new directory `to`, without a `.git`;
@@ -112,6 +141,14 @@ impl<'a> Source<'a> {
 
     /// The branch that the remote itself calls its default.
     async fn head(&self) -> Result<Option<String>, StepError> {
+        match self.default_branch().await? {
+            Some(branch) => self.commit(&branch).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Its full name.
+    async fn default_branch(&self) -> Result<Option<String>, StepError> {
         let url = self.mirror.remote.url();
         let mut program = self
             .mirror
@@ -122,10 +159,7 @@ impl<'a> Source<'a> {
         let branch = text
             .lines()
             .find_map(|line| line.strip_prefix("ref: ")?.strip_suffix("\tHEAD"));
-        match branch {
-            Some(branch) => self.commit(branch).await,
-            None => Ok(None),
-        }
+        Ok(branch.map(str::to_owned))
     }
 
     /// The one commit whose id begins with `hex`. Names are not looked at: somebody may have pushed a branch that is
@@ -193,6 +227,12 @@ impl<'a> Source<'a> {
         let hint = match names.is_empty() {
             true => format!("it has no {kind}"),
             false => format!("its {kind}: {}", names.join(", ")),
+        };
+        let hint = match self.mirror.is_shallow() {
+            true => format!(
+                "the repository is shallow (git clone --depth): older commits are not in it; {hint}"
+            ),
+            false => hint,
         };
         Ok(Failure::new(Step::Fetch, format!("{shown} does not have {wanted}")).hint(hint))
     }

@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::symlink;
 
-use procserver::app::config::Reference;
+use procserver::app::config::{Reference, StaticFiles};
 use procserver::install::record::Step;
 
+use super::http_server::Http;
 use super::world::World;
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
@@ -55,6 +56,110 @@ fn without_master_the_remotes_own_default_is_taken() {
     let commit = world.git(&["rev-parse", "HEAD"]);
     world.git(&["branch", "another"]);
     assert_eq!(world.deploy().commit, Some(commit));
+}
+
+#[test]
+fn a_master_beside_another_default_is_taken_and_warned_of() {
+    let mut world = World::new(&[PROCFILE]);
+    let master = world.git(&["rev-parse", "HEAD"]);
+    world.git(&["checkout", "--quiet", "-b", "main"]);
+    let same = world.deploy();
+    assert_eq!(same.release().record.warnings, [] as [String; 0]);
+    let main = world.commit(&[("x", "2")]);
+    let stale = world.deploy();
+    assert_eq!(stale.commit, Some(master));
+    let told = stale.release().record.warnings.concat();
+    assert!(told.contains("default is main"), "{told}");
+    assert!(told.contains("set repo.branch to"), "{told}");
+    world.config.repo.reference = Reference::Branch("main".into());
+    let chosen = world.deploy();
+    assert_eq!(chosen.commit, Some(main));
+    assert!(chosen.release().record.warnings.is_empty());
+}
+
+#[test]
+fn a_shallow_clone_is_a_source_and_what_it_lacks_is_told() {
+    let mut world = World::new(&[PROCFILE]);
+    let old = world.git(&["rev-parse", "HEAD"]);
+    let newest = world.commit(&[("x", "2")]);
+    let (full, shallow) = (world.config.repo.url.clone(), world.path().join("shallow"));
+    let place = shallow.display().to_string();
+    world.git(&["clone", "--quiet", "--depth", "1", &full, &place]);
+    world.config.repo.url = format!("file://{place}");
+    for _ in 0..2 {
+        assert_eq!(world.deploy().commit.as_ref(), Some(&newest));
+    }
+    world.config.repo.reference = Reference::Commit(old);
+    let outcome = world.deploy();
+    let hint = outcome.failure().hint.clone().unwrap_or_default();
+    assert!(hint.contains("the repository is shallow"), "{hint}");
+    let http = Http::start(world.path());
+    world.config.repo.url = http.url("shallow/.git");
+    world.config.repo.reference = Reference::Default;
+    assert_eq!(world.deploy().commit, Some(newest));
+}
+
+#[test]
+fn a_repository_with_sha256_is_followed() {
+    let mut world = World::new(&[PROCFILE]);
+    std::fs::remove_dir_all(world.repo().join(".git")).unwrap();
+    world.git(&[
+        "init",
+        "--quiet",
+        "--initial-branch=main",
+        "--object-format=sha256",
+    ]);
+    let first = world.commit(&[PROCFILE]);
+    assert_eq!(first.len(), 64);
+    assert_eq!(world.deploy().commit.as_ref(), Some(&first));
+    let second = world.commit(&[("x", "2")]);
+    assert_eq!(world.deploy().commit.as_ref(), Some(&second));
+    for id in [first.clone(), first[..50].to_owned(), first[..8].to_owned()] {
+        world.config.repo.reference = Reference::Commit(id);
+        assert_eq!(world.deploy().commit.as_ref(), Some(&first));
+    }
+    let http = Http::start(world.path());
+    world.config.repo.url = http.url("repo/.git");
+    world.config.repo.reference = Reference::Default;
+    assert_eq!(world.deploy().commit, Some(second));
+}
+
+#[test]
+fn files_that_git_crypt_has_encrypted_are_told_of() {
+    let rules =
+        "*.key filter=git-crypt diff=git-crypt\nb filter=git-crypt-two\nplain filter=git-crypt\n";
+    let files = [
+        PROCFILE,
+        (".gitattributes", rules),
+        ("a/x.key", "\0GITCRYPT\0abc"),
+        ("b", "\0GITCRYPT\0def"),
+        ("plain", "x"),
+    ];
+    let mut world = World::new(&files);
+    let outcome = world.deploy();
+    let told = outcome.release().record.warnings.concat();
+    assert!(
+        told.starts_with("2 files, a/x.key among them, are encrypted"),
+        "{told}"
+    );
+    assert!(outcome.logged("remark: 2 files"));
+}
+
+#[test]
+fn a_link_out_of_what_is_served_is_told_of() {
+    let mut world = World::new(&[PROCFILE, ("public/page", "x")]);
+    symlink("page", world.repo().join("public/same")).unwrap();
+    symlink("../Procfile", world.repo().join("public/out")).unwrap();
+    world.commit(&[]);
+    world.config.static_files = Some(StaticFiles {
+        dir: "public".into(),
+        prefix: "/".into(),
+        spa: false,
+        cache_control: None,
+    });
+    let outcome = world.deploy();
+    let told = outcome.release().record.warnings.concat();
+    assert!(told.contains("out is a link out of public"), "{told}");
 }
 
 #[test]

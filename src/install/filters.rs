@@ -1,0 +1,112 @@
+//! Files that a repository stores in another form than they are used in, by a filter of `.gitattributes`: git-lfs and
+//! git-crypt.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+
+use super::bounds::{StepError, blocking};
+use super::checkout;
+use super::command;
+use super::gitmodules;
+use super::lfs_store::open;
+use super::submodules::Part;
+
+/// What a file begins with that git-crypt has encrypted.
+const ENCRYPTED: &[u8] = b"\0GITCRYPT\0";
+
+/// Keys of git-crypt have names, and each its own filter: so many are looked for.
+const MAX_FILTERS: usize = 16;
+
+/// Whether any `.gitattributes` of the commit speaks of this filter, or of one whose name begins so.
+pub(super) async fn is_used(part: &Part, filter: &str) -> Result<bool, StepError> {
+    let pattern = format!("filter={filter}");
+    let options = ["grep", "--quiet", "--fixed-strings", "-e", &pattern];
+    let place = [part.commit.as_str(), "--", "*.gitattributes"];
+    let arguments: Vec<&str> = options.into_iter().chain(place).collect();
+    Ok(part.mirror.ask(&arguments).await?.0.succeeded())
+}
+
+/// The files of the checkout that git would hand to one of `filters`, as far as their paths lead to no other place.
+pub(super) async fn files(
+    part: &Part,
+    directory: &Path,
+    filters: &[&str],
+) -> Result<Vec<String>, StepError> {
+    let mirror = &part.mirror;
+    let wanted = filters.iter().map(|name| format!(":(attr:filter={name})"));
+    let wanted: Vec<String> = wanted.collect();
+    let options = ["ls-files", "-z", "--"].into_iter();
+    let arguments: Vec<&str> = options.chain(wanted.iter().map(String::as_str)).collect();
+    let mut program = mirror.git(&arguments);
+    program.quiet = true;
+    checkout::in_tree(&mut program, &checkout::index(mirror), directory);
+    let listed = command::run(&program, &mirror.journal, &mirror.bounds).await?;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let inside = text.split('\0').filter(|path| gitmodules::is_inside(path));
+    Ok(inside.map(str::to_owned).collect())
+}
+
+/// Tells of files that stay encrypted: nobody gives a server the key of git-crypt.
+///
+/// # Errors
+/// A file that cannot be read; a bound.
+pub(super) async fn encrypted(part: &Part, directory: &Path) -> Result<Option<String>, StepError> {
+    if !is_used(part, "git-crypt").await? {
+        return Ok(None);
+    }
+    let filters = crypt_filters(part).await?;
+    let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+    let files = files(part, directory, &filters).await?;
+    let (directory, at) = (directory.to_owned(), part.at.clone());
+    let journal = &part.mirror.journal;
+    let found = blocking(journal.step(), "cannot read the checkout", move || {
+        let mut found = Vec::new();
+        for path in files {
+            let Some(file) = open(&directory, &path, false)? else {
+                continue;
+            };
+            let mut start = Vec::new();
+            file.take(ENCRYPTED.len() as u64).read_to_end(&mut start)?;
+            if start == ENCRYPTED {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    })
+    .await?;
+    let Some(first) = found.first() else {
+        return Ok(None);
+    };
+    let told = remark(&joined(&at, first), found.len());
+    journal.line(format!("remark: {told}")).await;
+    Ok(Some(told))
+}
+
+/// The filters of git-crypt that the commit speaks of: that of its first key, and `git-crypt-NAME` of others.
+async fn crypt_filters(part: &Part) -> Result<BTreeSet<String>, StepError> {
+    let pattern = "filter=git-crypt[A-Za-z0-9_-]*";
+    let options = ["grep", "-h", "--only-matching", "-e", pattern];
+    let place = [part.commit.as_str(), "--", "*.gitattributes"];
+    let arguments: Vec<&str> = options.into_iter().chain(place).collect();
+    let (_, text) = part.mirror.ask(&arguments).await?;
+    let names = text.lines().filter_map(|line| line.strip_prefix("filter="));
+    Ok(names.map(str::to_owned).take(MAX_FILTERS).collect())
+}
+
+/// The path of a file of a part, as seen from the release.
+pub(super) fn joined(parent: &str, path: &str) -> String {
+    if parent.is_empty() {
+        return path.to_owned();
+    }
+    format!("{parent}/{path}")
+}
+
+/// For `count` files that stay encrypted, `first` among them.
+fn remark(first: &str, count: usize) -> String {
+    let what = match count {
+        1 => format!("{first} is encrypted by git-crypt and stays so"),
+        _ => format!("{count} files, {first} among them, are encrypted by git-crypt and stay so"),
+    };
+    format!("{what}: there is no key here; give the app its secrets by env (procserver env)")
+}
