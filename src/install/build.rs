@@ -13,7 +13,9 @@ use super::git_user::GitUser;
 use super::installer::InstallSpec;
 use super::journal::Journal;
 use super::record::{Failure, Step};
+use super::share::Earlier;
 use super::tree::{self, Made, Owner};
+use super::twins::{Beside, Roots};
 use crate::app::account::Account;
 use crate::app::directories::AppDirs;
 use crate::app::environment::layered;
@@ -118,16 +120,24 @@ pub fn open_up(directory: &Path, account: Option<&Account>) -> io::Result<()> {
     tree::directory_of(directory, 0o700, owner)
 }
 
-/// Takes the tree from the app's user for good: nobody may write to it, the app's group may read it. Blocks.
+/// Takes the tree from the app's user for good: nobody may write to it, the app's group may read it. What it has in common
+/// with `earlier` becomes links. Blocks.
 ///
 /// # Errors
 /// See [`tree::seal`].
-pub fn hand_over(directory: &Path, account: Option<&Account>) -> io::Result<()> {
+pub fn hand_over(
+    directory: &Path,
+    account: Option<&Account>,
+    earlier: Option<&Earlier>,
+) -> io::Result<()> {
     let owner = account.map(|a| Owner::root_of(a.gid));
+    let roots = earlier.map(|earlier| Roots::new(directory, earlier));
+    let beside = earlier.zip(roots.as_ref());
+    let beside = beside.and_then(|(earlier, roots)| Beside::top(earlier, roots));
     match account {
         // What root builds root may collect.
         Some(account) if account.is_root() => tree::seal(directory, owner)?,
-        Some(account) => tree::seal_made(directory, made(directory, account)?, owner)?,
+        Some(account) => tree::seal_beside(directory, made(directory, account)?, owner, beside)?,
         None => tree::seal(directory, owner)?,
     }
     match owner {

@@ -317,26 +317,19 @@ impl Deploy {
         .await
     }
 
-    /// Takes the tree from the app's user for good; what it has in common with `earlier` is shared then.
+    /// Takes the tree from the app's user for good, sharing what it has in common with `earlier`.
     async fn hand_over(
         &self,
         earlier: Option<&Earlier>,
         journal: &Journal,
     ) -> Result<(), StepError> {
         let directory = self.spec.dirs.release(self.spec.release);
-        let (account, tree) = (self.spec.account.clone(), directory.clone());
+        let (account, earlier) = (self.spec.account.clone(), earlier.cloned());
         let what = "cannot make the release read-only";
         blocking(journal.step(), what, move || {
-            build::hand_over(&tree, account.as_ref())
+            build::hand_over(&directory, account.as_ref(), earlier.as_ref())
         })
-        .await?;
-        let Some(earlier) = earlier.cloned() else {
-            return Ok(());
-        };
-        let unify = move || Ok(twins::unify(&directory, &earlier));
-        blocking(journal.step(), "cannot look at the release", unify)
-            .await
-            .map(|_| ())
+        .await
     }
 
     async fn read_manifest(&self, journal: &Journal, warn: bool) -> Result<Manifest, StepError> {

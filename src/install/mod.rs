@@ -7,11 +7,12 @@
 //! The code comes from git: [`source`] finds the commit in a mirror, `submodules` which other repositories belong to
 //! it, `checkout` writes their files, and `lfs` those that git only points to. All that git is told is in [`git`], who it is in [`git_user`].
 //!
-//! `plan`, `lines`, `remote`, `refusal`, `gitmodules`, `pointer`, `ssh`, `dpkg` and `failure` are pure.
+//! `bytecode`, `plan`, `lines`, `remote`, `refusal`, `gitmodules`, `pointer`, `ssh`, `dpkg` and `failure` are pure.
 
 pub mod advice;
 pub mod bounds;
 pub mod build;
+mod bytecode;
 mod checkout;
 pub mod command;
 pub mod deploy;

@@ -18,6 +18,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::bytecode;
+use super::twins::Beside;
+
 /// A tree that nests deeper is refused: each level costs a descriptor while it is walked.
 pub(super) const MAX_DEPTH: usize = 128;
 
@@ -95,20 +98,124 @@ pub enum Made {
 /// # Errors
 /// As [`seal`].
 pub fn seal_made(path: &Path, made: Made, owner: Option<Owner>) -> io::Result<()> {
-    let (Made::By(from) | Made::Openly(from)) = made;
-    let is_held = matches!(made, Made::Openly(_));
+    seal_beside(path, made, owner, None)
+}
+
+/// As [`seal_made`]. Files of which `beside` has twins become links to those: they need no copy then. Blocks.
+///
+/// # Errors
+/// As [`seal`].
+pub(super) fn seal_beside(
+    path: &Path,
+    made: Made,
+    owner: Option<Owner>,
+    beside: Option<Beside<'_>>,
+) -> io::Result<()> {
     let top = open_directory(CWD, path)?;
     seal_directory(top.as_fd(), owner)?;
-    walk(&top, 0, &mut |directory, name, stat| {
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        if owner.is_some_and(|owner| is_file && is_foreign(stat, from, owner)) {
+    Sealing { made, owner }.all_in(&top, beside, 0)
+}
+
+/// How a tree is sealed.
+struct Sealing {
+    made: Made,
+    owner: Option<Owner>,
+}
+
+impl Sealing {
+    /// Seals what is in a directory that is sealed itself. Files come before directories: a source decides for the byte
+    /// code in the directory beside it.
+    fn all_in(
+        &self,
+        directory: &OwnedFd,
+        mut beside: Option<Beside<'_>>,
+        depth: usize,
+    ) -> io::Result<()> {
+        refuse_depth(depth)?;
+        let (mut files, mut inner) = (Vec::new(), Vec::new());
+        for (name, _) in entries(directory)? {
+            let stat = statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => inner.push(name),
+                _ => files.push((name, stat)),
+            }
+        }
+        if let Some(beside) = &mut beside
+            && let Some(name) = inner.iter().find(|name| **name == *bytecode::DIRECTORY)
+        {
+            beside.look_at_bytecode(self.directory(directory, name)?)?;
+        }
+        for (name, stat) in &files {
+            self.entry(directory.as_fd(), name, stat, beside.as_ref())
+                .map_err(|e| named(&e, name))?;
+        }
+        for name in &inner {
+            let opened = self.directory(directory, name);
+            let inner = opened.map_err(|e| named(&e, name))?;
+            let beside = beside.as_ref().and_then(|beside| beside.inner(name));
+            self.all_in(&inner, beside, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a directory, which is sealed then: its entries are nobody's to exchange.
+    fn directory(&self, parent: &OwnedFd, name: &CStr) -> io::Result<OwnedFd> {
+        let directory = open_directory(parent.as_fd(), name)?;
+        seal_directory(directory.as_fd(), self.owner)?;
+        Ok(directory)
+    }
+
+    fn entry(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &CStr,
+        stat: &Stat,
+        beside: Option<&Beside<'_>>,
+    ) -> io::Result<()> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => match self.owner {
+                Some(owner) => own_at(directory, name, owner, AtFlags::SYMLINK_NOFOLLOW),
+                None => Ok(()),
+            },
+            FileType::RegularFile => self.file(directory, name, stat, beside),
+            // Sockets and FIFOs are of no use in a tree that nobody may write to; devices have no business there.
+            _ => Ok(unlinkat(directory, name, AtFlags::empty())?),
+        }
+    }
+
+    fn file(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &CStr,
+        stat: &Stat,
+        beside: Option<&Beside<'_>>,
+    ) -> io::Result<()> {
+        let (Made::By(from) | Made::Openly(from)) = self.made;
+        if self
+            .owner
+            .is_some_and(|owner| is_foreign(stat, from, owner))
+        {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 "it belongs to another user: a build may leave files of its own only",
             ));
         }
-        seal_entry(directory, name, (stat, is_held), owner)
-    })
+        // It is shared with an earlier release.
+        if self.owner.is_some_and(|owner| is_sealed(stat, owner)) {
+            return Ok(());
+        }
+        if beside.is_some_and(|beside| beside.take(directory, name, stat)) {
+            return Ok(());
+        }
+        if stat.st_nlink > 1 || matches!(self.made, Made::Openly(_)) {
+            unshare(directory, name, stat)?;
+        }
+        if let Some(owner) = self.owner {
+            own_at(directory, name, owner, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        let mode = sealed(stat.st_mode, self.owner.is_some());
+        Ok(chmodat(directory, name, mode, AtFlags::empty())?)
+    }
 }
 
 /// Whether a file is neither of `from`, to whom its tree belongs, nor sealed already. What root builds root may collect.
@@ -116,39 +223,15 @@ fn is_foreign(stat: &Stat, from: u32, owner: Owner) -> bool {
     from != 0 && stat.st_uid != from && !is_sealed(stat, owner)
 }
 
-fn seal_entry(
-    directory: BorrowedFd<'_>,
-    name: &CStr,
-    (stat, is_held): (&Stat, bool),
-    owner: Option<Owner>,
-) -> io::Result<()> {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => seal_directory(open_directory(directory, name)?.as_fd(), owner),
-        FileType::Symlink => match owner {
-            Some(owner) => own_at(directory, name, owner, AtFlags::SYMLINK_NOFOLLOW),
-            None => Ok(()),
-        },
-        // It is shared with an earlier release.
-        FileType::RegularFile if owner.is_some_and(|owner| is_sealed(stat, owner)) => Ok(()),
-        FileType::RegularFile => {
-            if stat.st_nlink > 1 || is_held {
-                unshare(directory, name, stat)?;
-            }
-            if let Some(owner) = owner {
-                own_at(directory, name, owner, AtFlags::SYMLINK_NOFOLLOW)?;
-            }
-            let mode = sealed(stat.st_mode, owner.is_some());
-            Ok(chmodat(directory, name, mode, AtFlags::empty())?)
-        }
-        // Sockets and FIFOs are of no use in a tree that nobody may write to; devices have no business there.
-        _ => Ok(unlinkat(directory, name, AtFlags::empty())?),
-    }
-}
-
 /// Whether there is nothing left to do to seal a file for `owner`, who is not the app's user.
 pub(super) fn is_sealed(stat: &Stat, owner: Owner) -> bool {
     (stat.st_uid, stat.st_gid) == (owner.uid, owner.gid)
         && stat.st_mode & 0o7777 == sealed(stat.st_mode, true).as_raw_mode()
+}
+
+/// Type and mode of a file that was sealed for another owner than the app's user.
+pub(super) fn sealed_as(mode: u32) -> u32 {
+    mode & !0o7777 | sealed(mode, true).as_raw_mode()
 }
 
 /// Permissions without writing and set-id bits; with `group_as_user` the group gets the user's.
@@ -185,9 +268,16 @@ fn unshare(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()
     if (opened.st_ino, opened.st_dev) != (stat.st_ino, stat.st_dev) {
         return Err(io::Error::other("a file changed while the tree was sealed"));
     }
-    let writable = Writable::make(directory)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let to = openat(directory, copy, flags, Mode::from_raw_mode(0o600))?;
+    let create = || openat(directory, copy, flags, Mode::from_raw_mode(0o600));
+    let (to, writable) = match create() {
+        // Who is not root has closed the directory to itself.
+        Err(Errno::ACCESS) => {
+            let writable = Writable::make(directory)?;
+            (create()?, Some(writable))
+        }
+        other => (other?, None),
+    };
     let (mut from, mut to) = (File::from(from), File::from(to));
     let done = io::copy(&mut from, &mut to).and_then(|_| {
         futimens(&to, &last_change(&opened))?;
@@ -328,11 +418,7 @@ type Visit<'a> = dyn FnMut(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<()> + 'a;
 
 /// Visits every entry below `directory`, a directory before what is in it.
 fn walk(directory: &OwnedFd, depth: usize, visit: &mut Visit<'_>) -> io::Result<()> {
-    if depth > MAX_DEPTH {
-        return Err(io::Error::other(format!(
-            "directories are nested more than {MAX_DEPTH} deep"
-        )));
-    }
+    refuse_depth(depth)?;
     for (name, _) in entries(directory)? {
         let stat = statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
         visit(directory.as_fd(), &name, &stat).map_err(|e| named(&e, &name))?;
@@ -342,6 +428,15 @@ fn walk(directory: &OwnedFd, depth: usize, visit: &mut Visit<'_>) -> io::Result<
         }
     }
     Ok(())
+}
+
+fn refuse_depth(depth: usize) -> io::Result<()> {
+    match depth > MAX_DEPTH {
+        true => Err(io::Error::other(format!(
+            "directories are nested more than {MAX_DEPTH} deep"
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn named(error: &io::Error, name: &CStr) -> io::Error {

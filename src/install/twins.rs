@@ -1,15 +1,23 @@
 //! Files that two releases have in common, for a tree that was built in: found by looking at both trees.
 //!
-//! Commands of an app's user must find files of their own to write to, so links come last, when the tree is sealed.
-//! What then is replaced by a link is the same in everything but its inode: bytes, mode, owner, and the time of its
-//! last change, which build products (`.pyc`, bootsnap's cache) remember of their sources. So that this time can be
-//! the same, a file that has not changed since the release before gets its time from there before the build.
+//! Commands of an app's user must find files of their own to write to, so links come last, while the tree is sealed. What
+//! then is replaced by a link is the same in bytes, mode and owner: who reads it finds what was built. The time of its
+//! last change is that of the earlier release, in which it was made.
+//!
+//! Some build products remember that time of their sources (`.pyc`, bootsnap's cache), and some programs take a product
+//! for outdated that is older than its source. So a file that has not changed since the release before gets its time from
+//! there before the build ([`carry_times`]), and what a build makes is shared only if its time is the same, too: but for
+//! what lies below [`INSTALLED`], which package managers write anew in each build and nobody compares by time. The byte
+//! code beside Python's sources is treated with them ([`bytecode`]).
 
-use std::ffi::CStr;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
@@ -17,15 +25,55 @@ use rustix::fs::{
     statat, unlinkat, utimensat,
 };
 
+use super::bytecode;
 use super::share::Earlier;
-use super::tree::{MAX_DEPTH, entries, open_directory};
+use super::tree::{self, MAX_DEPTH, entries, open_directory};
 
-/// Looking at both trees takes this long at most: what is not looked at then is not shared. Trees that are in the
-/// page cache take some 10 µs a file, on a slow disk that is not worth waiting for.
+/// Carrying times takes this long at most: what is not looked at then keeps its own. Trees that are in the page cache
+/// take some 10 µs a file, on a slow disk that is not worth waiting for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is read of a file at once.
 const CHUNK: usize = 64 * 1024;
+
+/// Byte code of a larger size is not compared.
+const LARGEST_BYTECODE: i64 = 16 * 1024 * 1024;
+
+/// Directories that package managers fill.
+const INSTALLED: [&CStr; 3] = [c"site-packages", c"dist-packages", c"node_modules"];
+
+/// A directory of the earlier release, beside the one that is sealed.
+#[derive(Debug)]
+pub(super) struct Beside<'a> {
+    old: OwnedFd,
+    earlier: &'a Earlier,
+    roots: &'a Roots,
+    is_installed: bool,
+    code: Option<Bytecode>,
+}
+
+/// The directories of both releases as programs in them see them: with a slash at the end.
+#[derive(Debug)]
+pub(super) struct Roots {
+    old: PathBuf,
+    new: PathBuf,
+}
+
+impl Roots {
+    /// Of the release at `directory`, which is new. Blocks.
+    pub(super) fn new(directory: &Path, earlier: &Earlier) -> Self {
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        Self {
+            old: real(&earlier.directory).join(""),
+            new: real(directory).join(""),
+        }
+    }
+
+    fn bytes(&self) -> (&[u8], &[u8]) {
+        let (old, new) = (self.old.as_os_str(), self.new.as_os_str());
+        (old.as_bytes(), new.as_bytes())
+    }
+}
 
 /// A file of the new tree, and the one of the same name in the earlier one.
 struct Pair<'a> {
@@ -34,6 +82,152 @@ struct Pair<'a> {
     name: &'a CStr,
     before: Stat,
     now: Stat,
+}
+
+impl<'a> Beside<'a> {
+    /// The top of the earlier release; `None` where it cannot be opened: it may be on its way out. Blocks.
+    pub(super) fn top(earlier: &'a Earlier, roots: &'a Roots) -> Option<Self> {
+        let old = open_directory(CWD, &earlier.directory).ok()?;
+        Some(Self {
+            old,
+            earlier,
+            roots,
+            is_installed: false,
+            code: None,
+        })
+    }
+
+    /// The directory `name` in it, if there is one.
+    pub(super) fn inner(&self, name: &CStr) -> Option<Self> {
+        let old = open_directory(self.old.as_fd(), name).ok()?;
+        Some(Self {
+            old,
+            is_installed: self.is_installed || INSTALLED.contains(&name),
+            code: None,
+            earlier: self.earlier,
+            roots: self.roots,
+        })
+    }
+
+    /// Looks at the byte code beside the sources of this directory: `new` is where it is in the tree that is sealed.
+    pub(super) fn look_at_bytecode(&mut self, new: OwnedFd) -> io::Result<()> {
+        let old = open_directory(self.old.as_fd(), bytecode::DIRECTORY).ok();
+        let names = entries(&new)?.into_iter().map(|(name, _)| name);
+        self.code = Some(Bytecode {
+            names: names.collect(),
+            new,
+            old,
+        });
+        Ok(())
+    }
+
+    /// Puts a link to the earlier file in the place of a file of the directory that is sealed, if they are the same.
+    /// Whoever has that file open, and writes to it meanwhile, has no part in the earlier one. What fails leaves it as it
+    /// is: no release is worse for having a file of its own.
+    pub(super) fn take(&self, new: BorrowedFd<'_>, name: &CStr, now: &Stat) -> bool {
+        let taken = || -> io::Result<bool> {
+            let Some(pair) = self.earlier.pair(self.old.as_fd(), new, name, now) else {
+                return Ok(false);
+            };
+            let is_candidate = pair.before.st_size == pair.now.st_size
+                && (self.is_installed || pair.has_same_time());
+            if !is_candidate || !pair.has_same_bytes()? {
+                return Ok(false);
+            }
+            let followers = self.followers(&pair)?;
+            if !followers.are_all && !pair.has_same_time() {
+                return Ok(false);
+            }
+            pair.link()?;
+            followers.pairs.iter().try_for_each(Pair::link)?;
+            Ok(true)
+        };
+        taken().unwrap_or(false)
+    }
+
+    /// The byte code of a source that the earlier one does for.
+    fn followers(&self, source: &Pair<'_>) -> io::Result<Followers<'_>> {
+        let mut followers = Followers {
+            pairs: Vec::new(),
+            are_all: true,
+        };
+        let Some((code, stem)) = self.code.as_ref().zip(bytecode::stem(source.name)) else {
+            return Ok(followers);
+        };
+        let told = bytecode::Source {
+            time: source.before.st_mtime,
+            size: source.before.st_size,
+        };
+        let from = code.names.range(CString::new(stem)?..);
+        let names = from.take_while(|name| name.to_bytes().starts_with(stem));
+        for name in names.filter(|name| bytecode::is_of(name, stem)) {
+            let now = statat(&code.new, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let new = read(code.new.as_fd(), name, &now)?;
+            let old = code.old.as_ref().map(AsFd::as_fd);
+            let pair = old.and_then(|old| self.earlier.pair(old, code.new.as_fd(), name, &now));
+            let does = |pair: &Pair<'_>| -> io::Result<bool> {
+                let old = read(pair.old, name, &pair.before)?;
+                Ok(bytecode::does_for(&old, &new, told, self.roots.bytes()))
+            };
+            match pair {
+                Some(pair) if does(&pair)? => followers.pairs.push(pair),
+                _ => followers.are_all &= !bytecode::minds_time(&new),
+            }
+        }
+        Ok(followers)
+    }
+}
+
+/// The byte code of a directory's sources.
+#[derive(Debug)]
+struct Bytecode {
+    names: BTreeSet<CString>,
+    new: OwnedFd,
+    old: Option<OwnedFd>,
+}
+
+struct Followers<'a> {
+    pairs: Vec<Pair<'a>>,
+    /// Whether no byte code is left that minds the time of its source.
+    are_all: bool,
+}
+
+/// All of a small regular file.
+fn read(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Vec<u8>> {
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if !is_file || stat.st_size > LARGEST_BYTECODE {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = Vec::new();
+    let limit = LARGEST_BYTECODE.unsigned_abs();
+    open(directory, name)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl Earlier {
+    /// A file, and the earlier one, if that has the mode that sealing gives to this one, and may be shared.
+    fn pair<'a>(
+        &self,
+        old: BorrowedFd<'a>,
+        new: BorrowedFd<'a>,
+        name: &'a CStr,
+        now: &Stat,
+    ) -> Option<Pair<'a>> {
+        let before = statat(old, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let is_file = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let is_same = is_file(now)
+            && (before.st_dev, before.st_mode) == (now.st_dev, tree::sealed_as(now.st_mode))
+            && before.st_ino != now.st_ino
+            && self.may_share(&before);
+        let now = *now;
+        is_same.then_some(Pair {
+            old,
+            new,
+            name,
+            before,
+            now,
+        })
+    }
 }
 
 /// Gives the files of the fresh checkout at `directory` that are as in `earlier` the time they have there. Blocks.
@@ -53,20 +247,6 @@ pub fn carry_times(directory: &Path, earlier: &Earlier) {
         }
         Ok(())
     });
-}
-
-/// Puts links to the files of `earlier` in the place of the same files of the sealed tree at `directory`; answers how
-/// many. Blocks.
-pub fn unify(directory: &Path, earlier: &Earlier) -> usize {
-    let mut shared = 0;
-    each_pair(directory, earlier, &mut |pair| {
-        if earlier.may_share(&pair.now) && pair.looks_the_same() && pair.has_same_bytes()? {
-            pair.link()?;
-            shared += 1;
-        }
-        Ok(())
-    });
-    shared
 }
 
 /// Visits each pair of regular files of which the earlier one is sealed. What fails is left as it is: no release is
@@ -122,45 +302,13 @@ fn walk(
 }
 
 impl Pair<'_> {
-    /// All that can be seen of them without reading.
-    fn looks_the_same(&self) -> bool {
-        let look = |stat: &Stat| {
-            let (mode, owner) = (stat.st_mode, (stat.st_uid, stat.st_gid));
-            (
-                stat.st_dev,
-                stat.st_size,
-                mode,
-                owner,
-                stat.st_mtime,
-                stat.st_mtime_nsec,
-            )
-        };
-        self.before.st_ino != self.now.st_ino && look(&self.before) == look(&self.now)
+    fn has_same_bytes(&self) -> io::Result<bool> {
+        let (old, new) = (open(self.old, self.name)?, open(self.new, self.name)?);
+        are_same(&old, &new, self.now.st_size)
     }
 
-    fn has_same_bytes(&self) -> io::Result<bool> {
-        let open = |directory| -> io::Result<File> {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            Ok(openat(directory, self.name, flags, Mode::empty())?.into())
-        };
-        let (mut old, mut new) = (open(self.old)?, open(self.new)?);
-        let (mut left, mut right) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
-        loop {
-            left.clear();
-            right.clear();
-            Read::by_ref(&mut old)
-                .take(CHUNK as u64)
-                .read_to_end(&mut left)?;
-            Read::by_ref(&mut new)
-                .take(CHUNK as u64)
-                .read_to_end(&mut right)?;
-            if left != right {
-                return Ok(false);
-            }
-            if left.is_empty() {
-                return Ok(true);
-            }
-        }
+    fn has_same_time(&self) -> bool {
+        time(&self.before) == time(&self.now)
     }
 
     /// The link takes the place of the file at once: whenever this is cut short, one of the two is there.
@@ -173,4 +321,31 @@ impl Pair<'_> {
         }
         Ok(renamed?)
     }
+}
+
+fn time(stat: &Stat) -> (i64, u64) {
+    (stat.st_mtime, stat.st_mtime_nsec)
+}
+
+fn open(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(openat(directory, name, flags, Mode::empty())?.into())
+}
+
+/// Whether two files have the same `size` bytes.
+fn are_same(old: &File, new: &File, size: i64) -> io::Result<bool> {
+    let size = u64::try_from(size).unwrap_or_default();
+    let length = usize::try_from(size).unwrap_or(CHUNK).min(CHUNK);
+    let (mut left, mut right) = (vec![0; length], vec![0; length]);
+    let mut at = 0;
+    while at < size {
+        let part = usize::try_from(size - at).unwrap_or(length).min(length);
+        old.read_exact_at(&mut left[..part], at)?;
+        new.read_exact_at(&mut right[..part], at)?;
+        if left[..part] != right[..part] {
+            return Ok(false);
+        }
+        at += part as u64;
+    }
+    Ok(true)
 }

@@ -237,3 +237,65 @@ fn another_group_shares_nothing_and_neither_does_a_server_that_cannot_switch_use
     let now = std::fs::metadata(first.join("Procfile")).unwrap().gid();
     assert_eq!(now, gid);
 }
+
+/// As a package manager does: everything is written anew, and compiled.
+const INSTALLS: &str = "set -e; at=.venv/lib/site-packages/pkg; mkdir -p $at node_modules/left; \
+    echo 'A = 1' > $at/same.py; echo 'B = 1' > $at/__init__.py; echo 'C = 1' > $at/changes.py; \
+    echo \"N = $(cat number)\" > $at/differs.py; head -c 100000 /dev/zero > $at/native.so; \
+    echo 'left();' > node_modules/left/index.js; echo product > product; \
+    find .venv node_modules product -type f -exec touch -d 2020-01-0$(cat number) {} +; python3 -m compileall -q .venv; \
+    for code in $at/__pycache__/changes.*.pyc; do cat number >> $code; done";
+
+#[test]
+fn packages_that_are_installed_anew_are_shared_and_their_byte_code_stays_valid() {
+    if skip() {
+        return;
+    }
+    let mut world = World::new(&[PROCFILE, ("number", "1\n")]);
+    world.install(&[INSTALLS]);
+    let first = world.deploy().release().directory.clone();
+    let before = seen_with_times(&first);
+    world.commit(&[("number", "2\n")]);
+    let second = world.deploy().release().directory.clone();
+    assert_eq!(seen_with_times(&first), before);
+    let packages = ".venv/lib/site-packages/pkg";
+    let cache = |name: &str| {
+        let cache = std::fs::read_dir(second.join(packages).join("__pycache__")).unwrap();
+        let mut names = cache.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let name = names.find(|found| found.starts_with(&format!("{name}.")));
+        format!("{packages}/__pycache__/{}", name.unwrap())
+    };
+    let is_shared = |name: &str| inode(&first.join(name)) == inode(&second.join(name));
+    for name in ["native.so", "same.py", "__init__.py"] {
+        assert!(is_shared(&format!("{packages}/{name}")), "{name}");
+    }
+    assert!(is_shared("node_modules/left/index.js"));
+    for module in ["same", "__init__"] {
+        assert!(is_shared(&cache(module)), "{module}");
+    }
+    // Of what differs nothing is, nor is a source whose byte code differs, nor what has another time elsewhere.
+    for module in ["differs", "changes"] {
+        assert!(!is_shared(&format!("{packages}/{module}.py")), "{module}");
+        assert!(!is_shared(&cache(module)), "{module}");
+    }
+    assert!(!is_shared("product"));
+    let import = "import sys; sys.path.insert(0, '.venv/lib/site-packages'); import pkg, pkg.same, pkg.differs; \
+        print(pkg.same.__file__, pkg.differs.N)";
+    let python = std::process::Command::new("python3")
+        .args(["-v", "-c", import])
+        .current_dir(&second)
+        .output()
+        .unwrap();
+    let (told, said) = (
+        String::from_utf8_lossy(&python.stderr),
+        String::from_utf8_lossy(&python.stdout),
+    );
+    assert!(said.trim_end().ends_with("pkg/same.py 2"), "{said}");
+    let matches = |module: &str| format!("{} matches ", second.join(cache(module)).display());
+    for module in ["__init__", "same", "differs"] {
+        let relative = format!("{} matches ", cache(module));
+        let is_valid = told.contains(&matches(module)) || told.contains(&relative);
+        assert!(is_valid, "{module}: {told}");
+    }
+    assert!(!told.contains("bytecode is stale"), "{told}");
+}
