@@ -1,10 +1,13 @@
-//! Which sockets listen on this machine, by the tables of the kernel: see proc_pid_net(5).
+//! Which sockets listen on this machine, by the tables of the kernel: those of sock_diag(7), or where there is none of
+//! proc_pid_net(5).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::sock_diag;
 
 /// `LISTEN`, as the fourth column has it.
 const LISTEN: &str = "0A";
@@ -20,20 +23,21 @@ pub(super) struct Listener {
     pub(super) inode: u64,
 }
 
-/// All TCP sockets of one moment, by port.
+/// All TCP sockets of one moment that listen, by port.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     listeners: HashMap<u16, Vec<Listener>>,
-    /// Ports with a connection, be it one that has just ended (TIME_WAIT).
-    connected: HashSet<u16>,
     is_known: bool,
 }
+
+/// Tables of all TCP sockets.
+const FILES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 
 /// The tables that were read last, and when.
 static LAST: Mutex<Option<(Instant, Arc<Tables>)>> = Mutex::new(None);
 
 impl Tables {
-    /// Reads them. Blocks: the kernel writes a line for each connection.
+    /// Reads them. Blocks.
     pub(super) fn read() -> Arc<Self> {
         Self::recent(Duration::ZERO)
     }
@@ -62,11 +66,10 @@ impl Tables {
     }
 
     fn read_now() -> Self {
-        let files = ["/proc/net/tcp", "/proc/net/tcp6"];
-        let files: Vec<String> = files
-            .iter()
-            .filter_map(|file| fs::read_to_string(file).ok())
-            .collect();
+        if let Ok(listeners) = sock_diag::listeners() {
+            return Self::of(listeners);
+        }
+        let files = files();
         Self {
             is_known: !files.is_empty(),
             ..Self::parse(&files)
@@ -74,15 +77,21 @@ impl Tables {
     }
 
     fn parse(files: &[String]) -> Self {
-        let mut tables = Self::default();
-        for (is_listening, socket) in files.iter().flat_map(|file| sockets(file)) {
+        let sockets = files.iter().flat_map(|file| sockets(file));
+        let listening = sockets.filter(|(is_listening, _)| *is_listening);
+        Self::of(listening.map(|(_, socket)| socket))
+    }
+
+    fn of(sockets: impl IntoIterator<Item = Listener>) -> Self {
+        let mut listeners: HashMap<u16, Vec<Listener>> = HashMap::new();
+        for socket in sockets {
             let port = socket.address.port();
-            match is_listening {
-                true => tables.listeners.entry(port).or_default().push(socket),
-                false => _ = tables.connected.insert(port),
-            }
+            listeners.entry(port).or_default().push(socket);
         }
-        tables
+        Self {
+            listeners,
+            is_known: true,
+        }
     }
 
     /// Whether there are such tables here at all.
@@ -100,11 +109,6 @@ impl Tables {
         self.listeners.get(&port).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether there is a connection to or from `port`, be it one that has just ended (TIME_WAIT).
-    pub(super) fn has_connection(&self, port: u16) -> bool {
-        self.connected.contains(&port)
-    }
-
     /// The sockets that may be given a connection to `address`.
     pub(super) fn accepting(&self, address: SocketAddr) -> Vec<Listener> {
         let of = |is_wanted: &dyn Fn(IpAddr) -> bool| -> Vec<Listener> {
@@ -119,6 +123,21 @@ impl Tables {
         // A socket on [::] takes IPv4 too, unless it was told not to; then another one on 0.0.0.0 would be here.
         of(&|ip| ip == IpAddr::from(Ipv6Addr::UNSPECIFIED))
     }
+}
+
+fn files() -> Vec<String> {
+    let texts = FILES.iter().map(fs::read_to_string);
+    texts.filter_map(Result::ok).collect()
+}
+
+/// Whether there is a connection to or from `port`, be it one that has just ended (TIME_WAIT). Blocks: the kernel writes a
+/// line for each connection.
+pub(super) fn has_connection(port: u16) -> bool {
+    files().iter().any(|file| is_connected(port, file))
+}
+
+fn is_connected(port: u16, file: &str) -> bool {
+    sockets(file).any(|(is_listening, socket)| !is_listening && socket.address.port() == port)
 }
 
 /// Each socket of a table: local address in the second column, state in the fourth, user in the eighth, inode in the tenth.
@@ -208,8 +227,9 @@ mod tests {
         let found = table(&[&lines[..], &["garbage"]].concat());
         let on: Vec<_> = found.on(8001).iter().map(|l| (l.uid, l.inode)).collect();
         assert_eq!(on, [(33, 111)]);
-        assert!(found.has_connection(8002) && found.on(8002).is_empty());
-        assert!(!found.has_connection(8003));
+        assert!(found.on(8002).is_empty());
+        let file = format!("{HEAD}{}\n", lines.join("\n"));
+        assert!(is_connected(8002, &file) && !is_connected(8003, &file));
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod running;
 pub mod seal;
 pub mod shell;
 pub mod snapshot;
+mod sock_diag;
 mod socket;
 pub mod spawn;
 pub mod spec;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use socket2::{Domain, Socket, Type};
 
-use super::listeners::Tables;
+use super::listeners;
 
 /// Hands out ports of the configured range, each to one process at a time, across all applications. A small lock
 /// shared by all Process actors: leasing is rare and never waits for anything.
@@ -134,7 +134,7 @@ fn is_free(port: u16) -> bool {
     is_unbound(port, false) || {
         // What is in the way may be what is left of connections: those of the predecessor stay for a minute (TIME_WAIT)
         // and are no obstacle to programs that set SO_REUSEADDR, as servers do. A listener is one all the same (socket(7)).
-        Tables::read().has_connection(port) && is_unbound(port, true)
+        listeners::has_connection(port) && is_unbound(port, true)
     }
 }
 
