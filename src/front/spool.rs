@@ -25,9 +25,12 @@ const PIECE: usize = 64 * 1024;
 /// over the end of the ring that the file is.
 pub(super) const BLOCK: usize = 128 * 1024;
 
-/// Bytes of one spool in memory before a file is used. With a block that is being written, one that fills and what an
-/// exchange has of its own, less than 1 MiB is in memory.
-const MEMORY: usize = 512 * 1024;
+/// Blocks that are kept to be used again: one to fill, one to read to.
+const SPARE: usize = 2;
+
+/// Bytes of one spool in memory before a file is used. With a block that is being written, one that fills, one that is
+/// read and what an exchange has of its own, less than 1 MiB is in memory; the kernel has its own buffers besides.
+const MEMORY: usize = 256 * 1024;
 
 /// The same once the worker's spools have much in memory.
 const SCARCE: usize = 64 * 1024;
@@ -44,6 +47,8 @@ pub struct Spool {
     /// Bytes of the pieces that are not used.
     held: usize,
     back: Vec<u8>,
+    /// Memory of blocks that is used again: to allocate it for each leaves pieces of it everywhere.
+    spare: Vec<Vec<u8>>,
     file: Option<Arc<File>>,
     /// Bytes that were ever written to the file, and read from it: it is a ring.
     written: u64,
@@ -84,6 +89,7 @@ impl Spool {
             at: 0,
             held: 0,
             back: Vec::new(),
+            spare: Vec::new(),
             file: None,
             written: 0,
             read: 0,
@@ -136,6 +142,9 @@ impl Spool {
     pub fn append(&mut self, bytes: &[u8]) -> usize {
         let bytes = &bytes[..bytes.len().min(self.space())];
         if self.is_past_memory() || self.held >= self.memory {
+            if self.back.capacity() == 0 {
+                self.back = self.block();
+            }
             self.back.extend_from_slice(bytes);
         } else {
             self.append_in_memory(bytes);
@@ -174,10 +183,25 @@ impl Spool {
         let count = count.min(self.bytes().len());
         (self.at, self.held) = (self.at + count, self.held - count);
         if self.bytes().is_empty() {
-            self.pieces.pop_front();
             self.at = 0;
+            let used = self.pieces.pop_front();
+            self.keep(used.unwrap_or_default());
         }
         self.count();
+    }
+
+    /// Empty memory for a block.
+    fn block(&mut self) -> Vec<u8> {
+        let kept = self.spare.pop();
+        kept.unwrap_or_else(|| Vec::with_capacity(BLOCK))
+    }
+
+    /// Keeps memory for the next block.
+    fn keep(&mut self, mut used: Vec<u8>) {
+        if used.capacity() >= BLOCK && self.spare.len() < SPARE {
+            used.clear();
+            self.spare.push(used);
+        }
     }
 
     /// Takes the next bytes out, as far as they are in memory.
@@ -232,13 +256,10 @@ impl Spool {
     fn finish(&mut self, done: Done) -> io::Result<()> {
         self.writing = 0;
         match done {
-            Done::Written(mut block, Ok(file)) => {
+            Done::Written(block, Ok(file)) => {
                 self.file = Some(file);
                 self.written += BLOCK as u64;
-                block.clear();
-                if self.back.capacity() == 0 {
-                    self.back = block;
-                }
+                self.keep(block);
             }
             Done::Written(mut block, Err(error)) => {
                 self.failed = true;
@@ -268,8 +289,9 @@ impl Spool {
                 && let Some(file) = &self.file
             {
                 let (file, at) = (Arc::clone(file), at(self.read));
-                // Here: memory that another thread allocates stays that thread's, and there are many of them.
-                let memory = vec![0; BLOCK];
+                // From here: memory that another thread allocates stays that thread's, and there are many of them.
+                let mut memory = self.block();
+                memory.resize(BLOCK, 0);
                 self.work = Some(tokio::task::spawn_blocking(move || {
                     Done::Read(spool_file::read(&file, at, memory))
                 }));
