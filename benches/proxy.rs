@@ -30,6 +30,8 @@ mod relay;
 mod report;
 #[path = "proxy/rows.rs"]
 mod rows;
+#[path = "product/sites.rs"]
+mod sites;
 #[path = "proxy/subject.rs"]
 mod subject;
 #[path = "proxy/wrk.rs"]
@@ -84,9 +86,9 @@ fn main() {
 fn options(words: &[String]) -> Options {
     let quick = words.iter().any(|w| w == "--quick");
     let (rounds, warm_up, round, apps) = if quick {
-        (3, 200, 1000, 100)
+        (3, 100, 500, 100)
     } else {
-        (5, 500, 2000, 1000)
+        (5, 300, 1500, 1000)
     };
     let named = |word: &str| {
         let named = words.windows(2).filter(|w| w[0] == word);
@@ -157,12 +159,18 @@ fn all_rounds(setup: &Setup, options: &Options) -> Samples {
     let subjects: Vec<Subject> = needed
         .filter_map(|kind| Subject::start(kind, setup))
         .collect();
+    for row in rows() {
+        for subject in subjects.iter().filter(|s| row.runs_on(s.kind)) {
+            measure::check(subject, row);
+        }
+    }
     let mut samples = Samples::default();
     for round in 1..=options.effort.rounds {
         eprintln!("round {round} of {}", options.effort.rounds);
         for row in rows() {
             for subject in subjects.iter().filter(|s| row.runs_on(s.kind)) {
-                let sample = measure::sample(subject, row, setup.style, &options.effort);
+                let first = round == 1;
+                let sample = measure::sample(subject, row, setup.style, &options.effort, first);
                 samples.add(row.name, subject.kind, sample);
             }
         }

@@ -26,6 +26,8 @@ mod peers;
 mod procfs;
 #[path = "supervision/restart.rs"]
 mod restart;
+#[path = "product/sites.rs"]
+mod sites;
 #[path = "supervision/start.rs"]
 mod start;
 #[path = "supervision/subject.rs"]

@@ -24,6 +24,11 @@ impl Server {
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
         std::fs::create_dir(directory).expect("a new directory");
         open_to_all(directory);
+        Self::launch(directory, arguments)
+    }
+
+    /// The same in a directory that it was in before.
+    pub(crate) fn launch(directory: &Path, arguments: &[&str]) -> Self {
         let log = File::create(directory.join("daemon.log")).expect("a log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_procserver"))
             .arg("serve")
@@ -56,14 +61,14 @@ impl Server {
         self.ask("POST", "/applications", Some(document), Some("wait=50"));
     }
 
-    /// A call of the API, which must succeed; with `prefer`, also be done.
+    /// A call of the API, which must succeed; with `prefer`, also be done. The answer's text.
     pub(crate) fn ask(
         &self,
         method: &str,
         target: &str,
         body: Option<&Value>,
         prefer: Option<&str>,
-    ) {
+    ) -> String {
         let authorization = format!("Bearer {}", self.token);
         let mut headers = vec![
             ("Authorization", authorization.as_str()),
@@ -81,6 +86,7 @@ impl Server {
             (200..300).contains(&status),
             "{method} {target}: {status} {text}"
         );
+        text
     }
 }
 

@@ -1,6 +1,7 @@
 //! CPU and memory of a proxy, from `/proc`.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -59,14 +60,55 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// Runs a row against a proxy once.
-pub(crate) fn sample(subject: &Subject, row: &Row, style: Style, effort: &Effort) -> Sample {
+/// How long what was just deployed may take to answer.
+const UP: Duration = Duration::from_secs(60);
+
+/// Asks once on a connection for each host of a row, which must be answered with 200 and a body of the right size.
+pub(crate) fn check(subject: &Subject, row: &Row) {
+    let until = Instant::now() + UP;
+    let mut space = vec![0; 16 * 1024];
+    let asked = async {
+        for request in row.requests() {
+            while let Err(error) = ask_once(subject, row, &request, &mut space).await {
+                let (name, row) = (subject.kind.name(), row.name);
+                assert!(Instant::now() < until, "{name}, {row}: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    };
+    crate::cores::runtime().block_on(asked);
+}
+
+async fn ask_once(
+    subject: &Subject,
+    row: &Row,
+    request: &[u8],
+    space: &mut [u8],
+) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(subject.address).await?;
+    stream.write_all(request).await?;
+    load::answer(&mut stream, space, row.response).await
+}
+
+/// Runs a row against a proxy once; wrk, whose times are whole seconds, warms up in the `first` round only.
+pub(crate) fn sample(
+    subject: &Subject,
+    row: &Row,
+    style: Style,
+    effort: &Effort,
+    first: bool,
+) -> Sample {
     let mut before = (0, 0);
-    let times = (effort.warm_up, effort.round);
+    let (warm_up, round) = (effort.warm_up, effort.round);
     let begin = || before = ticks(subject);
     let done = match style {
-        Style::OneThread => load::run(subject.address, row, times, begin),
-        Style::Threads => wrk::run(subject, row, times, begin),
+        Style::OneThread => load::run(subject.address, row, (warm_up, round), begin),
+        Style::Threads => {
+            let warm_up = if first { warm_up } else { Duration::ZERO };
+            // Rounded up.
+            let round = Duration::from_secs(round.as_millis().div_ceil(1000) as u64);
+            wrk::run(subject, row, (warm_up, round), begin)
+        }
     };
     let after = ticks(subject);
     let microseconds = |ticks: u64| {

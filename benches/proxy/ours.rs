@@ -1,14 +1,15 @@
 //! procserver itself: `procserver serve`, and the apps that are deployed on it.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::origin::Style;
 use crate::product::repository::Repository;
 use crate::product::server::{Server, open_to_all};
 
-/// Starts the server and deploys the origins; with `sites`, so many other applications have patterns, too.
+/// Starts the server and deploys the origins by the API; with `sites`, so many other applications have patterns, too.
 pub(crate) fn start(directory: &Path, style: Style, access_log: bool, sites: usize) -> Server {
     std::fs::create_dir(directory).expect("a new directory");
     open_to_all(directory);
@@ -24,28 +25,45 @@ pub(crate) fn start(directory: &Path, style: Style, access_log: bool, sites: usi
         "--access-log",
         log,
     ];
-    let server = Server::start(&directory.join("data"), &arguments);
+    let data = directory.join("data");
+    let server = Server::start(&data, &arguments);
     let origin = |name: &str, at: &str| {
         let (program, word) = (program.display(), style.word());
         let procfile = format!("web: exec {program} serve-origin {word} {at}\n");
         Repository::new(&directory.join(name), &procfile, 0)
     };
-    let (tcp, unix) = (
-        origin("tcp", "127.0.0.1:$PORT"),
-        origin("unix", "unix:$SOCKET"),
-    );
+    let tcp = origin("tcp", "127.0.0.1:$PORT");
     server.deploy(&json!({ "name": "tcp", "repo": { "url": tcp.url() },
         "domain": [r"^(tcp|buffered)\.example\.org$", r"^www[0-9]+\.tcp\.example\.org$"] }));
-    if sites == 0 {
-        server.deploy(&json!({ "name": "unix", "repo": { "url": unix.url() },
-            "domain": [r"^unix\.example\.org$"] }));
-        server.deploy(&json!({ "name": "streamed", "repo": { "url": tcp.url() },
-            "domain": [r"^streamed\.example\.org$"], "buffer": { "requests": false } }));
-    }
-    for n in 1..sites {
-        server.deploy(&json!({ "name": format!("site{n}"), "repo": { "url": tcp.url() },
+    if sites > 0 {
+        server.deploy(&json!({ "name": "site-0", "repo": { "url": tcp.url() },
             "static": { "dir": "." }, "scale": { "web": 0 },
-            "domain": [format!(r"^app{n}\.example\.org$"), format!(r"^www[0-9]*\.app{n}\.(com|net)$")] }));
+            "domain": [r"^site-0\.example\.org$", r"^www[0-9]*\.site-0\.(com|net)$"] }));
+        drop(server);
+        crate::sites::copy(&data, sites);
+        let server = Server::launch(&data, &arguments);
+        wait_for_routes(&server, sites + 1);
+        return server;
     }
+    let unix = origin("unix", "unix:$SOCKET");
+    server.deploy(&json!({ "name": "unix", "repo": { "url": unix.url() },
+        "domain": [r"^unix\.example\.org$"] }));
+    server.deploy(&json!({ "name": "streamed", "repo": { "url": tcp.url() },
+        "domain": [r"^streamed\.example\.org$"], "buffer": { "requests": false } }));
     server
+}
+
+/// Waits until so many applications are routed, and the patterns of their hosts are joined.
+fn wait_for_routes(server: &Server, count: usize) {
+    let until = Instant::now() + Duration::from_secs(120);
+    let routed = || {
+        let routes: Value = serde_json::from_str(&server.ask("GET", "/routes", None, None))
+            .expect("the API answers in JSON");
+        routes.as_array().map_or(0, Vec::len)
+    };
+    while routed() < count {
+        assert!(Instant::now() < until, "not all of {count} are routed");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    std::thread::sleep(Duration::from_secs(1));
 }

@@ -15,7 +15,7 @@ pub(crate) fn is_there() -> bool {
     command.stderr(Stdio::null()).status().is_ok()
 }
 
-/// Runs `row` once to warm up and once to be measured, between which `begin` is called.
+/// Runs `row`, to warm up, where that takes a time, and to be measured; `begin` is called between.
 pub(crate) fn run(
     subject: &Subject,
     row: &Row,
@@ -23,7 +23,9 @@ pub(crate) fn run(
     begin: impl FnOnce(),
 ) -> Done {
     let script = script(&subject.directory, row);
-    once(subject, row, &script, warm_up);
+    if !warm_up.is_zero() {
+        once(subject, row, &script, warm_up);
+    }
     begin();
     once(subject, row, &script, round)
 }
@@ -41,41 +43,42 @@ fn once(subject: &Subject, row: &Row, script: &Path, time: Duration) -> Done {
         .arg(format!("http://{}/{}", subject.address, row.response))
         .output()
         .expect("wrk is installed");
+    let time = start.elapsed();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let [requests, bytes, errors] = counts(&text).unwrap_or_else(|| panic!("wrk: {text}"));
+    // It looks at no response but for its status: whole ones are told by their bytes, of which heads are some.
+    let are_whole = bytes >= requests * row.response as u64;
     Done {
-        requests: number_before(&text, " requests in ").unwrap_or(0),
-        errors: errors(&text),
-        time: start.elapsed(),
+        requests,
+        errors: if are_whole { errors } else { requests },
+        time,
     }
 }
 
-/// `Socket errors: connect 0, read 3, write 0, timeout 0` and `Non-2xx or 3xx responses: 5`. With a connection for each
-/// request, wrk counts the end of each one among its reads.
-fn errors(text: &str) -> u64 {
-    let sockets = text
+/// What [`script`] has it say at its end.
+fn counts(text: &str) -> Option<[u64; 3]> {
+    let (_, counts) = text.split_once("counted: ")?;
+    let counts: Option<Vec<u64>> = counts
         .lines()
-        .find_map(|l| l.trim().strip_prefix("Socket errors: "));
-    let of = |word: &str| {
-        let counts = sockets.into_iter().flat_map(|line| line.split(", "));
-        counts
-            .filter_map(|count| count.strip_prefix(word)?.trim().parse::<u64>().ok())
-            .sum::<u64>()
-    };
-    let refused = text
-        .lines()
-        .find_map(|l| l.trim().strip_prefix("Non-2xx or 3xx responses: "));
-    let refused = refused.and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
-    of("connect ") + of("write ") + of("timeout ") + refused
+        .next()?
+        .split(' ')
+        .map(|count| count.parse().ok())
+        .collect();
+    counts?.try_into().ok()
 }
 
-fn number_before(text: &str, words: &str) -> Option<u64> {
-    let (before, _) = text.split_once(words)?;
-    before.split_whitespace().next_back()?.parse().ok()
-}
-
-/// What is asked, in Lua, in a file beside the subject's.
+/// What is asked, in Lua, in a file beside the subject's. Errors of reading are left out: with a connection for each
+/// request, wrk counts the end of each one among them.
 fn script(directory: &Path, row: &Row) -> PathBuf {
-    let mut lines = vec![format!("wrk.headers[\"Host\"] = \"{}\"", row.host(0))];
+    let mut lines = vec![
+        format!("wrk.headers[\"Host\"] = \"{}\"", row.host(0)),
+        "function done(summary)
+  local e = summary.errors
+  local errors = e.connect + e.write + e.timeout + e.status
+  print(string.format(\"counted: %d %d %d\", summary.requests, summary.bytes, errors))
+end"
+        .to_owned(),
+    ];
     if row.fresh {
         lines.push("wrk.headers[\"Connection\"] = \"close\"".to_owned());
     }
@@ -84,14 +87,19 @@ fn script(directory: &Path, row: &Row) -> PathBuf {
         lines.push(format!("wrk.body = string.rep(\"u\", {})", row.upload));
     }
     if row.hosts > 1 {
-        let hosts = row.hosts;
-        let host = row.host.to_owned();
+        // Made once, as in the other load.
+        let (hosts, host) = (row.hosts, row.host);
         lines.push(format!(
-            "local n = 0
+            "local made, n = {{}}, 0
+function init()
+  for n = 1, {hosts} do
+    wrk.headers[\"Host\"] = \"www\" .. n .. \".{host}\"
+    made[n] = wrk.format()
+  end
+end
 function request()
-  n = (n + 1) % {hosts}
-  wrk.headers[\"Host\"] = \"www\" .. n .. \".{host}\"
-  return wrk.format()
+  n = n % {hosts} + 1
+  return made[n]
 end"
         ));
     }

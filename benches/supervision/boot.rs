@@ -1,8 +1,6 @@
 //! `boot`: a server that starts with many applications, which are deployed already.
 
-use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -11,6 +9,7 @@ use crate::Effort;
 use crate::ground::Ground;
 use crate::ours::{Server, repository};
 use crate::procfs;
+use crate::sites;
 use crate::wait::until;
 
 /// Longer than it takes.
@@ -50,37 +49,12 @@ pub(crate) fn run(ground: &Ground, effort: &Effort) {
 }
 
 /// One site is deployed, the others are copies of its files.
-fn deploy(directory: &Path, log: &Path, sites: usize) {
+fn deploy(directory: &Path, log: &Path, count: usize) {
     let url = repository(directory, &[("public/index.html", "<p>hello</p>\n")]);
     let document = json!({
         "name": "site-0", "repo": { "url": url }, "static": { "dir": "public" },
         "domain": ["^site-0\\.example\\.org$", "^www\\.site-0\\.(com|net)$"],
     });
     Server::start(directory, log).deploy(&document);
-    let apps = directory.join("apps");
-    for n in 1..sites {
-        let name = format!("site-{n}");
-        rename_in(
-            "site-0",
-            &name,
-            &directory.join("config/site-0.json"),
-            &directory.join(format!("config/{name}.json")),
-        );
-        let copied = Command::new("cp")
-            .arg("-a")
-            .arg(apps.join("site-0"))
-            .arg(apps.join(&name))
-            .status();
-        assert!(copied.expect("cp is there").success());
-        for file in ["state.json", "releases/1.json", "deployments/1.json"] {
-            let file = apps.join(&name).join(file);
-            rename_in("site-0", &name, &file, &file);
-        }
-    }
-}
-
-/// Writes `from` to `to` with another name in it.
-fn rename_in(old: &str, new: &str, from: &Path, to: &Path) {
-    let text = fs::read_to_string(from).expect("it was deployed");
-    fs::write(to, text.replace(old, new)).expect("the temporary directory is ours");
+    sites::copy(directory, count);
 }
