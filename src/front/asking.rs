@@ -12,12 +12,13 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::Sleep;
 
-use crate::router::backend::Backend;
+use crate::router::backend::{Backend, Load};
 
 /// Most answer in less, and then nobody is asked.
 const SOON: Duration = Duration::from_millis(20);
 
-/// How long no connection is kept for somebody who waits: who waits longer waits for something else, most likely.
+/// How long it is looked whether somebody waits for a connection that is kept meanwhile: who waits longer waits for
+/// something else, most likely.
 const WAITS: Duration = Duration::from_secs(2);
 
 /// How often those that were kept since are asked for again.
@@ -41,14 +42,16 @@ pub struct Asking {
     sleep: Pin<Box<Sleep>>,
     calls: broadcast::Sender<Call>,
     backend: Backend,
+    /// Answers on new connections that were known of.
+    answered: u64,
     stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     New,
-    /// Nobody keeps a connection meanwhile.
-    Waits,
+    /// Whoever keeps a connection meanwhile looks whether it is that one. So long already.
+    Waits(Duration),
     Late,
 }
 
@@ -60,6 +63,7 @@ impl Asking {
             sleep: Box::pin(tokio::time::sleep(SOON)),
             calls: calls.clone(),
             backend: backend.clone(),
+            answered: backend.load.answered(),
             stage: Stage::New,
         }
     }
@@ -68,20 +72,33 @@ impl Asking {
     pub fn poll(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(()) = self.sleep.as_mut().poll(cx) {
             let load = &self.backend.load;
-            let (stage, after) = match self.stage {
+            let waited = match self.stage {
                 Stage::New => {
                     load.begin_waiting();
-                    (Stage::Waits, WAITS)
+                    Some(SOON)
                 }
-                Stage::Waits => {
+                Stage::Waits(so_far) if so_far >= WAITS => {
                     load.end_waiting();
-                    (Stage::Late, AGAIN)
+                    None
                 }
-                Stage::Late => (Stage::Late, AGAIN),
+                Stage::Waits(so_far) => Some(so_far + SOON),
+                Stage::Late => None,
             };
-            self.stage = stage;
-            // An error means that no worker listens.
-            let _gone = self.calls.send(self.backend.clone());
+            self.stage = waited.map_or(Stage::Late, Stage::Waits);
+            let known = std::mem::replace(&mut self.answered, load.answered());
+            let after = match self.stage {
+                // Others have answers on new connections: it is not for want of one that this has none yet.
+                Stage::Waits(_) if known != self.answered => SOON,
+                Stage::Waits(_) => {
+                    self.stage = Stage::Waits(WAITS);
+                    WAITS
+                }
+                _ => AGAIN,
+            };
+            if after != SOON {
+                // An error means that no worker listens.
+                let _gone = self.calls.send(self.backend.clone());
+            }
             let next = tokio::time::Instant::now() + after;
             self.sleep.as_mut().reset(next);
         }
@@ -89,6 +106,7 @@ impl Asking {
 
     /// There is an answer.
     pub fn answered(self) {
+        self.backend.load.answers();
         if self.stage != Stage::New {
             self.backend.load.was_waited_for();
         }
@@ -97,8 +115,37 @@ impl Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        if self.stage == Stage::Waits {
+        if matches!(self.stage, Stage::Waits(_)) {
             self.backend.load.end_waiting();
         }
+    }
+}
+
+/// Looks, after a connection to `backend` was kept although somebody waits on a new one, whether it is what they wait for:
+/// then there are no answers on new ones beside it. Under load there are, and connections must not be given up then.
+pub async fn look(calls: broadcast::Sender<Call>, backend: Backend) {
+    let load = &backend.load;
+    if !load.begin_looking() {
+        return;
+    }
+    let _looks = Looks(load);
+    while load.is_waited_for() {
+        let known = load.answered();
+        tokio::time::sleep(SOON).await;
+        if load.answered() != known {
+            load.serves_several();
+        } else if load.is_waited_for() {
+            let _gone = calls.send(backend.clone());
+            return;
+        }
+    }
+}
+
+/// Somebody looks as long as this is there.
+struct Looks<'l>(&'l Load);
+
+impl Drop for Looks<'_> {
+    fn drop(&mut self) {
+        self.0.end_looking();
     }
 }

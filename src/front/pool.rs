@@ -70,10 +70,10 @@ impl Pool {
         }
     }
 
-    /// Drops the idle connections to a backend: whether there were some.
-    pub fn give_up(&self, address: &Address) -> bool {
+    /// Drops the idle connections to a backend: how many there were.
+    pub fn give_up(&self, address: &Address) -> usize {
         let kept = self.idle.borrow_mut().remove(address);
-        kept.is_some_and(|kept| !kept.is_empty())
+        kept.map_or(0, |kept| kept.len())
     }
 
     /// Drops all.

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use super::acceptor::accept_all;
 use super::access_log::{Recorder, Sink};
-use super::asking::Call;
+use super::asking::{self, Call};
 use super::buffer::Spare;
 use super::compressed::Compressed;
 use super::connection::Connection;
@@ -330,13 +330,14 @@ impl Worker {
         fresh.send(select).await.ok()
     }
 
-    /// Keeps a connection to a backend for the next request, unless somebody waits for it to be closed.
+    /// Keeps a connection to a backend for the next request, unless that serves one at a time.
     pub fn keep(&self, backend: &Backend, connection: Upstream) {
-        if backend.load.may_keep() {
-            self.pool.put(&backend.address, connection);
-        } else {
-            drop(connection);
-            backend.load.give_up();
+        if !backend.load.may_keep() {
+            return;
+        }
+        self.pool.put(&backend.address, connection);
+        if backend.load.is_waited_for() {
+            actix_rt::spawn(asking::look(self.calls.clone(), backend.clone()));
         }
     }
 
@@ -384,8 +385,9 @@ async fn give_up(worker: Weak<Worker>, mut calls: broadcast::Receiver<Call>) {
         };
         match called {
             Ok(backend) => {
-                if worker.pool.give_up(&backend.address) {
-                    backend.load.give_up();
+                let count = worker.pool.give_up(&backend.address);
+                if count > 0 {
+                    backend.load.give_up(count);
                 }
             }
             Err(broadcast::error::RecvError::Lagged(_)) => worker.pool.clear(),

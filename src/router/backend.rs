@@ -61,14 +61,24 @@ pub struct Load {
 struct Connections {
     /// Requests without an answer on a new one.
     waiting: AtomicUsize,
-    /// When an idle one was last given up for them, in milliseconds; 0: never.
+    /// First answers on new ones.
+    answered: AtomicU64,
+    /// Somebody looks whether those that wait do so for an idle one.
+    looking: AtomicBool,
+    /// When idle ones were last given up for them, in milliseconds, and how many; 0: it is known what came of it.
     given_up: AtomicU64,
+    left: AtomicUsize,
+    /// How often in a row that brought answers at once, and no more than were given up.
+    brought: AtomicUsize,
     /// Until when none is kept idle, in milliseconds; 0: they are.
     alone_until: AtomicU64,
 }
 
 /// An answer that comes so soon after an idle connection was given up comes because of that.
 const AT_ONCE: u64 = 50;
+
+/// How often in a row that must be so before it is believed: under load, an answer may come just then.
+const OFTEN: usize = 3;
 
 /// How long it is believed that a backend serves one connection at a time, in milliseconds.
 const ALONE: u64 = 60_000;
@@ -99,28 +109,75 @@ impl Load {
         self.connections.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// An idle connection was given up for those that wait.
-    pub fn give_up(&self) {
-        self.connections.given_up.store(now(), Ordering::SeqCst);
-    }
-
-    /// Whoever waited on a new connection has an answer. If that is because an idle one was given up, none is kept for
-    /// a while: this backend serves one at a time.
-    pub fn was_waited_for(&self) {
-        let given_up = self.connections.given_up.load(Ordering::SeqCst);
-        let now = now();
-        if given_up > 0 && now.saturating_sub(given_up) < AT_ONCE {
-            let until = now + ALONE;
-            self.connections.alone_until.store(until, Ordering::SeqCst);
+    /// So many idle connections were given up for those that wait.
+    pub fn give_up(&self, count: usize) {
+        let connections = &self.connections;
+        match connections.given_up.swap(now(), Ordering::SeqCst) {
+            0 => connections.left.store(count, Ordering::SeqCst),
+            // Other workers do so at the same time.
+            _ => _ = connections.left.fetch_add(count, Ordering::SeqCst),
         }
     }
 
-    /// Whether a connection may be kept for the next request: nobody waits for it to be closed.
+    /// There is a first answer on a new connection.
+    pub fn answers(&self) {
+        self.connections.answered.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// First answers on new connections so far.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.connections.answered.load(Ordering::SeqCst)
+    }
+
+    /// Whoever waited on a new connection has an answer. If that is because an idle one was given up, and not for the
+    /// first time, none is kept for a while: this backend serves one at a time.
+    pub fn was_waited_for(&self) {
+        let connections = &self.connections;
+        let given_up = connections.given_up.swap(0, Ordering::SeqCst);
+        // Each that was given up is the reason of one answer at most.
+        let left = connections.left.load(Ordering::SeqCst);
+        connections
+            .left
+            .store(left.saturating_sub(1), Ordering::SeqCst);
+        if left == 0 {
+            return self.serves_several();
+        }
+        let now = now();
+        if given_up == 0 || now.saturating_sub(given_up) >= AT_ONCE {
+            return;
+        }
+        if connections.brought.fetch_add(1, Ordering::SeqCst) + 1 >= OFTEN {
+            connections.brought.store(0, Ordering::SeqCst);
+            connections.alone_until.store(now + ALONE, Ordering::SeqCst);
+        }
+    }
+
+    /// A new connection had an answer without one that was given up for it.
+    pub fn serves_several(&self) {
+        self.connections.brought.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether a request has no answer on its new connection for some time.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.connections.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// From now on somebody looks whether they wait for an idle connection to be given up; false if somebody does already.
+    #[must_use]
+    pub fn begin_looking(&self) -> bool {
+        !self.connections.looking.swap(true, Ordering::SeqCst)
+    }
+
+    /// Nobody looks any more.
+    pub fn end_looking(&self) {
+        self.connections.looking.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether a connection may be kept for the next request: this backend serves several.
     #[must_use]
     pub fn may_keep(&self) -> bool {
-        if self.connections.waiting.load(Ordering::SeqCst) > 0 {
-            return false;
-        }
         // The clock is read for few backends only.
         let until = self.connections.alone_until.load(Ordering::Relaxed);
         until == 0 || now() >= until
@@ -228,18 +285,25 @@ mod tests {
     }
 
     #[test]
-    fn no_connection_is_kept_while_somebody_waits_nor_where_one_at_a_time_is_served() {
+    fn no_connection_is_kept_where_one_at_a_time_is_served() {
         let load = Load::default();
-        assert!(load.may_keep());
-        load.begin_waiting();
-        assert!(!load.may_keep());
-        load.was_waited_for();
-        load.end_waiting();
-        assert!(load.may_keep(), "the answer came without anything given up");
-        load.begin_waiting();
-        load.give_up();
-        load.was_waited_for();
-        load.end_waiting();
+        let answers = |given_up: usize, answers: usize| {
+            load.give_up(given_up);
+            (0..answers).for_each(|_| load.was_waited_for());
+        };
+        for _ in 0..2 * OFTEN {
+            load.was_waited_for();
+            assert!(load.may_keep(), "answers came without anything given up");
+        }
+        for _ in 0..2 * OFTEN {
+            answers(2, 3);
+            assert!(load.may_keep(), "more of them came than were given up");
+        }
+        for _ in 1..OFTEN {
+            answers(1, 1);
+            assert!(load.may_keep(), "that can be by chance");
+        }
+        answers(2, 2);
         assert!(!load.may_keep());
     }
 

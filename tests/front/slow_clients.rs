@@ -1,6 +1,8 @@
 //! Slow clients hold no process, and processes that serve one connection at a time are served.
 
 use std::io::{Read as _, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use super::fixture::{Client, Fixture, OK, passing, route, until};
@@ -356,4 +358,33 @@ fn an_app_that_serves_one_connection_at_a_time_is_served_by_all_workers() {
     // Each idle connection that is kept costs three seconds.
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+#[test]
+fn connections_to_an_app_that_serves_many_at_once_are_kept_however_long_it_takes() {
+    const CLIENTS: usize = 16;
+    const ROUNDS: usize = 6;
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let all_at_once = Arc::new(Barrier::new(CLIENTS));
+    let (count, barrier) = (Arc::clone(&accepted), Arc::clone(&all_at_once));
+    let origin = Origin::start(move |conn| {
+        count.fetch_add(1, Ordering::SeqCst);
+        while conn.request().is_some() {
+            barrier.wait();
+            // Longer than it takes until somebody asks whether this is for want of a connection.
+            std::thread::park_timeout(Duration::from_millis(60));
+            conn.send(OK);
+        }
+    });
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| s.workers = 2);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| front.connect()).collect();
+    for _ in 0..ROUNDS {
+        clients.iter_mut().for_each(|client| client.send(GET));
+        for client in &mut clients {
+            assert!(client.response().ends_with("\r\n\r\nok"));
+        }
+    }
+    // Each worker has its own; were none kept, each request had a new one.
+    let accepted = accepted.load(Ordering::SeqCst);
+    assert!(accepted <= CLIENTS * (ROUNDS - 1), "{accepted}");
 }
