@@ -33,6 +33,9 @@ pub enum CheckError {
     /// There is no Procfile.
     #[error("{0} has no Procfile: write one, with a line per process type, as \"web: command\"")]
     NoProcfile(PathBuf),
+    /// There is a file that was likely meant to be it.
+    #[error("{0} has no Procfile but a file {1}: rename it to Procfile")]
+    Misnamed(PathBuf, String),
     /// A file that cannot be read.
     #[error("{0}: {1}")]
     Unreadable(PathBuf, io::Error),
@@ -81,8 +84,11 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
         return Err(CheckError::NotADirectory(directory.to_owned()));
     }
     let path = directory.join("Procfile");
-    let bytes =
-        read(directory, "Procfile")?.ok_or_else(|| CheckError::NoProcfile(directory.to_owned()))?;
+    let missing = || match manifest::misnamed(directory) {
+        Some(name) => CheckError::Misnamed(directory.to_owned(), name),
+        None => CheckError::NoProcfile(directory.to_owned()),
+    };
+    let bytes = read(directory, "Procfile")?.ok_or_else(missing)?;
     let procfile = Procfile::parse(&bytes).map_err(|error| CheckError::Procfile(path, error))?;
     // What can be read is shown, also where a deploy would refuse it.
     let refused = procfile
@@ -199,6 +205,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused_with_its_reason() {
         assert!(refusal(&[]).contains("has no Procfile"));
+        assert!(refusal(&[("procfile", b"web: a\n")]).contains("a file procfile"));
         assert!(refusal(&[("Procfile", b"web: \xff\n")]).contains("line 1 is not UTF-8"));
         assert!(refusal(&[("Procfile", b"web: a\n"), (".env", b"\xff")]).contains(".env line 1"));
         assert!(refusal(&[("Procfile", &vec![b'#'; 1024 * 1024 + 1])]).contains("larger"));

@@ -101,7 +101,7 @@ pub enum ClientError {
     NoServer(String, String),
     /// The socket is not for us.
     #[error(
-        "{0} is not for you to use: be root, or a member of the group procserver (usermod --append --groups procserver USER)"
+        "{0} is not for you to use: be root, or a member of the group procserver (usermod --append --groups procserver USER, and log in again)"
     )]
     Forbidden(String),
     /// The exchange broke off.

@@ -93,6 +93,9 @@ pub struct CreateArgs {
     /// Signal that ends a process [default: SIGTERM]
     #[arg(long, requires = "source", value_name = "SIGNAL")]
     pub stop_signal: Option<String>,
+    /// Whether all processes of an instance get it, or only the main command: all or main [default: all]
+    #[arg(long, requires = "source", value_name = "WHICH")]
+    pub stop_to: Option<String>,
     /// How long it may take to end, as in 30s [default: 10s]
     #[arg(long, requires = "source", value_name = "TIME")]
     pub stop_timeout: Option<String>,
@@ -122,6 +125,12 @@ pub struct CreateArgs {
     /// How many releases stay on disk [default: 5]
     #[arg(long, requires = "source", value_name = "N")]
     pub keep_releases: Option<u32>,
+    /// Send a request to the application while its body still comes
+    #[arg(long, requires = "source")]
+    pub no_buffer_requests: bool,
+    /// Take a response from the application only as fast as the client reads it
+    #[arg(long, requires = "source")]
+    pub no_buffer_responses: bool,
     /// Any other field, as with the verb set; may be repeated
     #[arg(long = "set", requires = "source", value_name = "KEY=VALUE", value_parser = pair)]
     pub fields: Vec<(String, String)>,

@@ -93,8 +93,12 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
     set(["health_check", "path"], text(&args.health_path));
     set(["health_check", "boot_timeout"], text(&args.boot_timeout));
     set(["stop", "signal"], text(&args.stop_signal));
+    set(["stop", "to"], text(&args.stop_to));
     set(["stop", "timeout"], text(&args.stop_timeout));
     set(["", "drain"], text(&args.drain));
+    let off = |flag: bool| flag.then(|| Value::from(false));
+    set(["buffer", "requests"], off(args.no_buffer_requests));
+    set(["buffer", "responses"], off(args.no_buffer_responses));
     set(["static", "dir"], text(&args.static_dir));
     set(["static", "prefix"], text(&args.static_prefix));
     set(["static", "spa"], args.spa.then(|| Value::from(true)));
@@ -162,11 +166,12 @@ pub(super) mod tests {
                     --scale web=2 --env A=1=2 --port 9000 --no-path --health-path /up";
         assert_eq!(described(line), expected);
         let expected = json!({"name": "blog", "repo": {"url": "https://x"}, "strip_path": false,
-            "health_check": {"boot_timeout": "90s", "timeout": "2s"}, "stop": {"signal": "SIGINT", "timeout": "30s"},
+            "health_check": {"boot_timeout": "90s", "timeout": "2s"}, "stop": {"signal": "SIGINT", "to": "main", "timeout": "30s"},
+            "buffer": {"requests": false, "responses": false},
             "static": {"dir": "public", "prefix": "/a", "spa": true, "cache_control": "no-store"},
             "drain": "5m", "shell": "/bin/bash", "strategy": "recreate", "keep_releases": 3,
             "restart": {"job": "never", "clock": "on-failure"}});
-        let line = "blog --repo https://x --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-timeout 30s --drain 5m \
+        let line = "blog --repo https://x --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-to main --no-buffer-requests --no-buffer-responses --stop-timeout 30s --drain 5m \
                     --static public --static-prefix /a --spa --cache-control no-store --strategy recreate \
                     --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --set health_check.timeout=2s";
         assert_eq!(described(line), expected);

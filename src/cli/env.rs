@@ -109,6 +109,11 @@ async fn show(args: &EnvArgs, client: &Client, out: &mut Output) -> anyhow::Resu
         out.json(&Value::Object(variables))?;
         return Ok(ExitCode::SUCCESS);
     }
+    if variables.is_empty() {
+        out.note(&format!(
+            "{name} has no variables in its document; to set one: procserver env {name} VARIABLE=VALUE"
+        ));
+    }
     for (name, value) in &variables {
         let value = value.as_str().unwrap_or_default();
         match wanted.len() {

@@ -29,7 +29,7 @@ pub struct LogsArgs {
     #[arg(long, short)]
     pub follow: bool,
     /// How many of the last lines, or "all"
-    #[arg(long = "lines", short = 'n', value_name = "N", default_value = "100", value_parser = lines)]
+    #[arg(long = "lines", short = 'n', visible_alias = "tail", alias = "num", value_name = "N", default_value = "100", value_parser = lines)]
     pub lines: String,
     /// Only what processes print on their standard output
     #[arg(long, group = "log")]
@@ -68,8 +68,10 @@ pub async fn run(args: &LogsArgs, client: &Client, out: &mut Output) -> anyhow::
         "text/plain"
     };
     let mut shown = out.is_terminal().then(Shown::default);
+    let mut is_empty = true;
     client
         .stream(&path(args), media_type, |piece| {
+            is_empty &= piece.is_empty();
             let written = match &mut shown {
                 Some(shown) => out.bytes(&shown.piece(piece)),
                 None => out.bytes(piece),
@@ -80,6 +82,9 @@ pub async fn run(args: &LogsArgs, client: &Client, out: &mut Output) -> anyhow::
     if let Some(mut shown) = shown {
         out.bytes(&shown.end())?;
     }
+    if is_empty && !args.follow {
+        out.note(&nothing(args));
+    }
     if args.follow {
         bail!(
             "the server closed the log of {}: it stops, or the application was removed",
@@ -87,6 +92,22 @@ pub async fn run(args: &LogsArgs, client: &Client, out: &mut Output) -> anyhow::
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where to look instead of in a log that has nothing.
+fn nothing(args: &LogsArgs) -> String {
+    let name = &args.name;
+    match args.install {
+        true => {
+            format!("no such lines: \"procserver deployments {name}\" lists what was installed")
+        }
+        false if args.process.is_some() || args.since.is_some() || args.grep.is_some() => {
+            format!("no such lines; all there are: procserver logs {name} -n all")
+        }
+        false => format!(
+            "no such lines; what installing and starting {name} printed: procserver logs {name} --install"
+        ),
+    }
 }
 
 /// A number of lines, or `all`.
@@ -145,6 +166,12 @@ mod tests {
             parse("procserver logs a --stdout --since 2h --grep x"),
             "/applications/a/logs/stdout?tail=100&since=2h&grep=x"
         );
+        for as_elsewhere in ["--tail 5", "--tail=5", "--num 5", "-n5"] {
+            assert_eq!(
+                parse(&format!("procserver logs a {as_elsewhere}")),
+                "/applications/a/logs?tail=5"
+            );
+        }
         assert_eq!(
             parse("procserver logs a -f -n 5 --stderr -p web.1"),
             "/applications/a/logs/stderr?tail=5&process=web.1&follow=true"

@@ -54,6 +54,14 @@ impl Output {
         self.to.flush()
     }
 
+    /// A sentence for people where the answer is empty, on stderr: programs read an empty answer.
+    pub fn note(&self, text: &str) {
+        if !self.json {
+            // Nothing is left to tell when stderr is closed.
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
     /// Bytes as they are.
     ///
     /// # Errors

@@ -53,6 +53,10 @@ pub async fn run(
             current.to_owned(),
         ]
     };
+    if releases.is_empty() {
+        out.note(&format!("{} has no release yet", args.name));
+        return Ok(ExitCode::SUCCESS);
+    }
     let rows: Vec<_> = releases.iter().map(row).collect();
     out.table(&["RELEASE", "COMMIT", "CREATED", ""], &rows)?;
     Ok(ExitCode::SUCCESS)

@@ -68,6 +68,11 @@ async fn show(name: &AppName, client: &Client, out: &mut Output) -> anyhow::Resu
         out.json(&Value::Object(counts.collect()))?;
         return Ok(ExitCode::SUCCESS);
     }
+    if formation.is_empty() {
+        out.note(&format!(
+            "{name} runs nothing: \"procserver ps {name}\" says why"
+        ));
+    }
     for (process_type, wanted, ready) in formation {
         out.line(&format!("{process_type}={wanted} ({ready} ready)"))?;
     }

@@ -46,7 +46,8 @@ pub fn manifest_for(
 }
 
 /// A file that was likely meant to be the Procfile.
-fn misnamed(directory: &Path) -> Option<String> {
+#[must_use]
+pub fn misnamed(directory: &Path) -> Option<String> {
     let entries = std::fs::read_dir(directory).ok()?.take(10_000).flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let is_meant = |name: &String| {

@@ -148,10 +148,11 @@ impl App {
             let wanted = release.map_or("a release before the current one".to_owned(), |id| {
                 format!("release {id}")
             });
-            return Err(AppError::NotFound(format!(
-                "{wanted} is not kept; kept are: {}",
-                ids.join(", ")
-            )));
+            let kept = match ids.as_slice() {
+                [] => "no release has been ready yet".to_owned(),
+                ids => format!("kept are: {}", ids.join(", ")),
+            };
+            return Err(AppError::NotFound(format!("{wanted} is not kept; {kept}")));
         };
         let deployment = self.deployments.open(&self.journal);
         if let Some(record) = self.releases.iter().find(|r| r.id == target) {
