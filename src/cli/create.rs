@@ -27,7 +27,12 @@ use crate::app::name::AppName;
   procserver create blog --repo-file url.txt   for a URL with a token: nobody can read it in the list of processes
   procserver create site --repo https://git.example/site.git --static public --spa
   procserver create blog --repo https://git.example/blog.git --set health_check.timeout=2s
-  procserver create blog.json --no-wait --json"
+  procserver create blog.json --no-wait --json
+
+A token may stand in an https URL, as in https://TOKEN@HOST/blog.git or https://USER:PASSWORD@HOST/blog.git; for ssh URLs
+see \"procserver key --help\". Submodules are fetched at their recorded commits, also nested ones: their URLs follow the
+same rules, the token goes along to the same host only, and the deploy key is used for all of them. On this machine's
+disk a submodule must lie beside its repository and have the same owner."
 )]
 pub struct CreateArgs {
     /// A file with the application's document, or with --repo the application's name
