@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use procserver::front::front::FrontSettings;
+
 use super::fixture::{Client, Fixture, OK, passing, route, until};
 use super::origin::{Conn, Origin, read_message};
 use crate::support::machine::{SmallDisk, is_root, skip};
@@ -14,6 +16,19 @@ const LARGE: usize = 8 << 20;
 
 /// Bytes of a body that is larger than what is kept in memory.
 const LENGTH: usize = 48 << 16;
+
+/// A front end that does not think that a client is gone or slow where the machine is.
+fn patient(origin: &Origin) -> Fixture {
+    patient_but(origin, |_| {})
+}
+
+fn patient_but(origin: &Origin, tune: impl FnOnce(&mut FrontSettings)) -> Fixture {
+    Fixture::tuned(vec![route("blog", &[origin])], |s| {
+        s.timeouts.idle = Duration::from_secs(60);
+        s.timeouts.body = Duration::from_secs(60);
+        tune(s);
+    })
+}
 
 /// Answers one request, a large one with much, and closes.
 fn serve_one(conn: &mut Conn) {
@@ -39,7 +54,7 @@ fn read_large(client: &mut Client, size: usize) {
 #[test]
 fn clients_that_send_and_read_slowly_hold_no_process() {
     let origin = Origin::one_at_a_time(serve_one);
-    let front = Fixture::before(&origin);
+    let front = patient(&origin);
     let mut senders: Vec<Client> = (0..4).map(|_| front.connect()).collect();
     for sender in &mut senders {
         sender.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc");
@@ -118,7 +133,7 @@ fn a_body_that_is_too_large_for_memory_arrives_whole_be_there_a_place_for_it_or_
                 conn.send(OK);
             }
         });
-        let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        let front = patient_but(&origin, |s| {
             s.limits.body = 1 << 30;
             s.buffers = buffers.to_owned();
         });
@@ -161,10 +176,9 @@ fn on_a_full_disk_bodies_go_on_at_their_clients_speed_and_nothing_of_them_stays(
             }
         }
     });
-    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+    let front = patient_but(&origin, |s| {
         s.limits.body = 1 << 30;
         s.buffers = disk.0.clone();
-        s.timeouts.idle = Duration::from_secs(60);
     });
     let mut readers: Vec<Client> = (0..4).map(|_| front.connect()).collect();
     for reader in &mut readers {
@@ -187,20 +201,13 @@ fn on_a_full_disk_bodies_go_on_at_their_clients_speed_and_nothing_of_them_stays(
 #[test]
 fn without_a_place_for_it_a_large_response_is_whole_all_the_same() {
     let origin = Origin::one_at_a_time(serve_one);
-    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+    let front = patient_but(&origin, |s| {
         s.buffers = "/nonexistent".into();
     });
     let mut client = front.connect();
     client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(origin.received().starts_with("GET /large"));
     read_large(&mut client, LARGE);
-}
-
-/// A front end that does not think that a client is gone where the machine is slow.
-fn patient(origin: &Origin) -> Fixture {
-    Fixture::tuned(vec![route("blog", &[origin])], |s| {
-        s.timeouts.idle = Duration::from_secs(60);
-    })
 }
 
 /// The payload of the whole chunks at the front of a body, and what is behind them.
