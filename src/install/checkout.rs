@@ -9,7 +9,7 @@ use super::bounds::{StepError, blocking};
 use super::command;
 use super::failure;
 use super::filters;
-use super::lfs;
+use super::lfs::{self, Placed};
 use super::lfs_store;
 use super::mirror::Mirror;
 use super::record::Failure;
@@ -22,12 +22,13 @@ use super::upkeep;
 const BAD_TREE: [&str; 3] = ["invalid path", "name too long", "unable to create symlink"];
 
 /// Puts the files of all `parts` into the new directory `to`, without a `.git`, sharing with `earlier` what is the same;
-/// what its owner should know.
+/// what its owner should know. `may_have_filters`: some of them may be in Git LFS, or encrypted.
 ///
 /// # Errors
 /// git's, a full disk's, a reached bound's.
 pub(super) async fn place(
     parts: &[Part],
+    may_have_filters: bool,
     to: &Path,
     earlier: Option<&Earlier>,
 ) -> Result<Vec<String>, StepError> {
@@ -39,9 +40,12 @@ pub(super) async fn place(
         // Of the repository itself; submodules are written anew.
         let earlier = earlier.filter(|_| part.at.is_empty());
         write(part, to, &directory, earlier).await?;
-        let placed = lfs::place(part, &directory).await?;
-        remarks.extend(placed.remark);
-        remarks.extend(filters::encrypted(part, &directory).await?);
+        let mut placed = Placed::default();
+        if may_have_filters {
+            placed = lfs::place(part, &directory).await?;
+            remarks.extend(placed.remark.take());
+            remarks.extend(filters::encrypted(part, &directory).await?);
+        }
         let entry = mirrors.entry(part.mirror.path.clone());
         let (_, commits, objects) = entry.or_insert_with(|| {
             let nothing = BTreeSet::new();

@@ -125,11 +125,13 @@ impl Deploy {
             .await?;
         }
         self.shell(steps[0]).await?;
-        let Fetched { commit, warnings } = self.fetch().await?;
+        let mut fetched = self.fetch().await?;
         let builds = steps.contains(&Step::Install);
         let earlier = self.earlier().await?;
-        let mut manifest = self.checkout(&commit, earlier.as_ref(), builds).await?;
-        manifest.warnings.splice(0..0, warnings);
+        let mut manifest = self.checkout(&fetched, earlier.as_ref(), builds).await?;
+        manifest
+            .warnings
+            .splice(0..0, std::mem::take(&mut fetched.warnings));
         let mut last = Step::Checkout;
         if builds {
             last = Step::Install;
@@ -143,7 +145,7 @@ impl Deploy {
             self.release_phase(command, &manifest, earlier.as_ref())
                 .await?;
         }
-        self.complete(last, commit, manifest.warnings).await
+        self.complete(last, fetched.commit, manifest.warnings).await
     }
 
     /// The release phase runs in the tree of the app's user, as the install commands do: what it makes there
@@ -233,7 +235,7 @@ impl Deploy {
 
     async fn checkout(
         &self,
-        commit: &str,
+        fetched: &Fetched,
         earlier: Option<&Earlier>,
         builds: bool,
     ) -> Result<Manifest, StepError> {
@@ -246,13 +248,13 @@ impl Deploy {
                 let source = self.source(journal.clone(), bounds);
                 // What is built in belongs to the app's user meanwhile: no link can be in it.
                 let shared = earlier.filter(|earlier| !builds && !earlier.has_release_phase);
-                let mut warnings = source.checkout(commit, &directory, shared).await?;
+                let mut warnings = source.checkout(fetched, &directory, shared).await?;
                 // Before anything is built for nothing.
                 let mut manifest = self.read_manifest(&journal, !builds).await?;
                 let runs = builds || self.release_command(&manifest).is_some();
                 if runs && shared.is_some() {
                     // The first release phase of this app.
-                    warnings = source.checkout(commit, &directory, None).await?;
+                    warnings = source.checkout(fetched, &directory, None).await?;
                 }
                 manifest.warnings = warnings;
                 if !manifest.dotenv.is_empty() {

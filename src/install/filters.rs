@@ -18,7 +18,7 @@ const ENCRYPTED: &[u8] = b"\0GITCRYPT\0";
 /// Keys of git-crypt have names, and each its own filter: so many are looked for.
 const MAX_FILTERS: usize = 16;
 
-/// Whether any `.gitattributes` of the commit speaks of this filter, or of one whose name begins so.
+/// Whether any `.gitattributes` of the commit speaks of this filter, or of one whose name begins so; of any, if it is empty.
 pub(super) async fn is_used(part: &Part, filter: &str) -> Result<bool, StepError> {
     let pattern = format!("filter={filter}");
     let options = ["grep", "--quiet", "--fixed-strings", "-e", &pattern];

@@ -24,6 +24,9 @@ use crate::regular;
 /// the `.lfsconfig` of HEAD).
 const NO_HEAD: &str = "refs/procserver/none";
 
+/// A HEAD is a line.
+const MAX_HEAD: u64 = 4096;
+
 /// git's configuration is a page of text.
 const MAX_CONFIGURATION: u64 = 1 << 20;
 
@@ -105,8 +108,10 @@ impl Mirror {
         self.clear().await?;
         match self.condition().await? {
             Condition::Usable => {
-                // One that was made by an older server has another. If it is damaged, the update says so.
-                self.ask(&["symbolic-ref", "HEAD", NO_HEAD]).await?;
+                if !self.has_no_head() {
+                    // It was made by an older server. If it is damaged, the update says so.
+                    self.ask(&["symbolic-ref", "HEAD", NO_HEAD]).await?;
+                }
                 match self.update().await? {
                     Err(Trouble::Format(_)) => self.replace().await,
                     Err(Trouble::Damage(_)) => {
@@ -329,6 +334,12 @@ impl Mirror {
             _ if self.is_broken().await? => Condition::Damaged,
             _ => Condition::Usable,
         })
+    }
+
+    /// Whether its HEAD is what is written there when it is made.
+    fn has_no_head(&self) -> bool {
+        let head = regular::read(&self.path.join("HEAD"), MAX_HEAD);
+        head.is_ok_and(|head| head == format!("ref: {NO_HEAD}\n").as_bytes())
     }
 
     /// Whether a branch or tag leads to nothing: a pack is gone or damaged.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::bounds::{Bounds, StepError};
 use super::checkout;
+use super::filters;
 use super::git_user::GitUser;
 use super::journal::Journal;
 use super::lfs;
@@ -11,7 +12,7 @@ use super::mirror::Mirror;
 use super::record::{Failure, Step};
 use super::remote::Remote;
 use super::share::Earlier;
-use super::submodules;
+use super::submodules::{self, Part};
 use crate::app::config::{Reference, Repo};
 use crate::app::directories::AppDirs;
 
@@ -28,6 +29,8 @@ pub struct Fetched {
     pub commit: String,
     /// What the app's owner should know.
     pub warnings: Vec<String>,
+    /// It has neither submodules nor filters, such as Git LFS: nobody has to look for them again.
+    is_plain: bool,
 }
 
 /// A commit of an app's repository, by way of its mirror.
@@ -61,10 +64,19 @@ impl<'a> Source<'a> {
         self.mirror.refresh().await?;
         let commit = self.resolve().await?;
         let warnings = self.other_default(&commit).await?.into_iter().collect();
-        for part in submodules::collect(&self.mirror, &commit).await? {
-            lfs::fetch(&part).await?;
+        let parts = submodules::collect(&self.mirror, &commit).await?;
+        let mut is_plain = parts.len() == 1;
+        for part in parts {
+            if filters::is_used(&part, "").await? {
+                is_plain = false;
+                lfs::fetch(&part).await?;
+            }
         }
-        Ok(Fetched { commit, warnings })
+        Ok(Fetched {
+            commit,
+            warnings,
+            is_plain,
+        })
     }
 
     /// Tells where the document names no branch and the remote's own default is not what was taken.
@@ -87,30 +99,29 @@ impl<'a> Source<'a> {
         }))
     }
 
-    /// Puts the files of `commit`, its submodules and its LFS files into the new directory `to`, without a `.git`;
+    /// Puts the files of what was fetched, its submodules and its LFS files into the new directory `to`, without a `.git`;
     /// what it has in common with `earlier` is shared with that. Returns what the app's owner should know.
     ///
     /// # Errors
     /// git's, a full disk's, a reached bound's.
     pub async fn checkout(
         &self,
-        commit: &str,
+        fetched: &Fetched,
         to: &Path,
         earlier: Option<&Earlier>,
     ) -> Result<Vec<String>, StepError> {
-        let parts = submodules::collect(&self.mirror, commit).await?;
-        checkout::place(&parts, to, earlier).await
+        let Fetched {
+            commit, is_plain, ..
+        } = fetched;
+        let parts = match is_plain {
+            true => vec![Part::own(&self.mirror, commit)],
+            false => submodules::collect(&self.mirror, commit).await?,
+        };
+        checkout::place(&parts, !is_plain, to, earlier).await
     }
 
     /// The full id of the wanted commit.
     async fn resolve(&self) -> Result<String, StepError> {
-        let (branches, tags) = ("refs/heads/", "refs/tags/");
-        if self.names(branches).await?.is_empty() && self.names(tags).await?.is_empty() {
-            let reason = format!("the repository {} is empty", self.mirror.remote.shown());
-            return Err(Failure::new(Step::Fetch, reason)
-                .hint("push a commit, then redeploy")
-                .into());
-        }
         let found = match self.reference {
             Reference::Default => match self.commit("refs/heads/master").await? {
                 Some(commit) => Some(commit),
@@ -209,6 +220,11 @@ impl<'a> Source<'a> {
 
     async fn not_found(&self) -> Result<Failure, StepError> {
         let shown = self.mirror.remote.shown();
+        let (branches, tags) = ("refs/heads/", "refs/tags/");
+        if self.names(branches).await?.is_empty() && self.names(tags).await?.is_empty() {
+            let reason = format!("the repository {shown} is empty");
+            return Ok(Failure::new(Step::Fetch, reason).hint("push a commit, then redeploy"));
+        }
         let (wanted, kind, prefix) = match self.reference {
             Reference::Default => (
                 "a branch \"master\" or a default branch".to_owned(),

@@ -37,13 +37,7 @@ pub(super) struct Part {
 /// # Errors
 /// A submodule that is not allowed, or that cannot be fetched; a bound.
 pub(super) async fn collect(mirror: &Mirror, commit: &str) -> Result<Vec<Part>, StepError> {
-    let own = Part {
-        at: String::new(),
-        mirror: mirror.clone(),
-        commit: commit.to_owned(),
-        depth: 0,
-    };
-    let mut parts = vec![own];
+    let mut parts = vec![Part::own(mirror, commit)];
     let mut next = 0;
     while let Some(part) = parts.get(next) {
         let found = part.submodules().await?;
@@ -58,6 +52,16 @@ pub(super) async fn collect(mirror: &Mirror, commit: &str) -> Result<Vec<Part>, 
 }
 
 impl Part {
+    /// The app's own repository.
+    pub(super) fn own(mirror: &Mirror, commit: &str) -> Self {
+        Self {
+            at: String::new(),
+            mirror: mirror.clone(),
+            commit: commit.to_owned(),
+            depth: 0,
+        }
+    }
+
     async fn submodules(&self) -> Result<Vec<Self>, StepError> {
         let links = gitmodules::links(&self.directories().await?);
         if links.is_empty() {
