@@ -34,6 +34,7 @@ mod socket;
 mod squatters;
 mod static_files;
 mod stops;
+mod storm;
 
 mod supervision;
 mod tasks;

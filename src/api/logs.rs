@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::log_format::LogFormat;
 use super::problem::Problem;
 use super::query::Query as Parameters;
-use super::state::{ApiState, ask_child};
-use crate::logs::log::{Chunk, LogError, Query, Read};
+use super::state::ApiState;
+use crate::logs::log::{Chunk, LogError, Query};
 use crate::logs::merged::Positions;
 use crate::logs::record::Stream;
 
@@ -61,8 +61,7 @@ async fn answer(
         .map(|v| v.to_str().unwrap_or_default());
     let format = LogFormat::choose(accept).ok_or_else(not_acceptable)?;
     let query = query_of(request, streams, format)?;
-    let view = state.inspect(name).await?;
-    let chunks = ask_child(&view.log, Read(query)).await?;
+    let chunks = state.read_log(name, &query).await?;
     let chunks = chunks.map_err(|error| not_read(name, &error))?;
     Ok(HttpResponse::Ok()
         .content_type(format.content_type())

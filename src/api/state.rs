@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, MailboxError, Message};
 use futures::{Stream, StreamExt};
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 
 use super::failed_logins::FailedLogins;
@@ -19,6 +20,7 @@ use crate::app::name::AppName;
 use crate::app::supervisor::{App, Inspect, View};
 use crate::events::Feed;
 use crate::front::listener::Closed;
+use crate::logs::log::{Chunk, LogError, Query, Read};
 use crate::supervision::ChildRef;
 
 /// Control actors never block; one that is silent for so long is stuck.
@@ -27,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often an App that has ended is looked for again.
 const LOOKS: u32 = 200;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+/// What a log answers.
+type Lines = Result<Receiver<Chunk>, LogError>;
 
 /// What every resource of the API needs.
 #[derive(Clone)]
@@ -114,7 +119,7 @@ impl ApiState {
         Apps: Handler<M>,
         <Apps as Actor>::Context: ToEnvelope<Apps, M>,
     {
-        ask_child(&self.apps, message).await
+        Ok(ask_child(&self.apps, message).await?)
     }
 
     /// The App actor of `name`; 404 where there is none.
@@ -147,6 +152,23 @@ impl ApiState {
         Err(MailboxError::Closed.into())
     }
 
+    /// Reads the log of `name`. One that has ended went with its application, then that is told, or is being restarted,
+    /// then the fresh one is asked.
+    pub(super) async fn read_log(&self, name: &str, query: &Query) -> Result<Lines, Problem> {
+        for _ in 0..LOOKS {
+            let view = self.inspect(name).await?;
+            match ask_child(&view.log, Read(query.clone())).await {
+                Err(MailboxError::Closed) if view.is_going => {
+                    let going = format!("\"{name}\" is being removed");
+                    return Err(AppsError::Conflict(going).into());
+                }
+                Err(MailboxError::Closed) => actix_rt::time::sleep(BETWEEN_LOOKS).await,
+                answer => return Ok(answer?),
+            }
+        }
+        Err(MailboxError::Closed.into())
+    }
+
     /// Everything there is to show of `name`.
     pub(super) async fn inspect(&self, name: &str) -> Result<View, Problem> {
         self.ask_app(name, Inspect).await
@@ -159,29 +181,19 @@ pub(super) fn app_name(text: &str) -> Result<AppName, Problem> {
     Ok(AppName::parse(text).map_err(no_such_app)?)
 }
 
-/// Sends `message` and awaits the answer; 503 where there is none.
-pub(super) async fn ask<A, M>(actor: &Addr<A>, message: M) -> Result<M::Result, Problem>
+/// Sends `message` to an actor that may be in the middle of a restart, and awaits the answer.
+pub(super) async fn ask_child<A, M>(
+    child: &ChildRef<A>,
+    message: M,
+) -> Result<M::Result, MailboxError>
 where
     A: Actor + Handler<M>,
     A::Context: ToEnvelope<A, M>,
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    Ok(actor.send(message).timeout(PATIENCE).await?)
-}
-
-/// As [`ask`], of an actor that may be in the middle of a restart.
-pub(super) async fn ask_child<A, M>(child: &ChildRef<A>, message: M) -> Result<M::Result, Problem>
-where
-    A: Actor + Handler<M>,
-    A::Context: ToEnvelope<A, M>,
-    M: Message + Send + 'static,
-    M::Result: Send,
-{
-    let actor = child
-        .get()
-        .ok_or_else(|| Problem::from(MailboxError::Closed))?;
-    ask(&actor, message).await
+    let actor = child.get().ok_or(MailboxError::Closed)?;
+    actor.send(message).timeout(PATIENCE).await
 }
 
 #[cfg(test)]

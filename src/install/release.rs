@@ -220,6 +220,8 @@ pub fn list(dirs: &AppDirs) -> Vec<ReleaseRecord> {
         match record(dirs, id) {
             Ok(record) if dirs.release(record.code()).is_dir() => records.push(record),
             Ok(_) => {}
+            // It was removed since the directory was read.
+            Err(ReleaseError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             Err(error) => log::warn!("release {id} is left out: {error}"),
         }
     }
@@ -287,8 +289,12 @@ pub fn discard(dirs: &AppDirs, id: u64) {
 }
 
 fn warn(path: &Path, result: io::Result<()>) {
-    if let Err(error) = result {
-        log::warn!("cannot remove {}: {error}", path.display());
+    match result {
+        // Another removed it at the same time.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            log::warn!("cannot remove {}: {error}", path.display());
+        }
+        _ => {}
     }
 }
 

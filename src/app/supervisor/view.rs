@@ -46,6 +46,8 @@ pub struct View {
     pub current: Option<u64>,
     /// The log actor.
     pub log: ChildRef<Log>,
+    /// Whether it is being removed.
+    pub is_going: bool,
     /// Where files are to be that are served before the app is asked; whether they are is for the caller to see.
     pub static_directory: Option<PathBuf>,
     /// Where its files are.
@@ -169,6 +171,8 @@ impl App {
         warnings.extend(self.left_out());
         warnings.extend(self.why_failed());
         warnings.extend(held::warnings(self.spec.dirs.runtime()));
+        // Of deploys.
+        warnings.extend(held::warnings(self.spec.dirs.root()));
         warnings.extend(self.what_failed());
         for advice in self.advice() {
             if !warnings.contains(&advice) {
@@ -266,6 +270,7 @@ impl Handler<Inspect> for App {
             releases: self.releases.clone(),
             current: self.life.current(),
             log: self.log.clone(),
+            is_going: self.life.wanted() == Wanted::Removed,
             static_directory: self.static_directory(),
             dirs: self.spec.dirs.clone(),
         }
