@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::state::ApiState;
 use super::{body, outcome};
 use crate::app::config::FieldError;
-use crate::app::supervisor::{Accepted, Act, Action};
+use crate::app::supervisor::{Act, Action};
 
 /// Does what the path says.
 pub(super) async fn act(
@@ -26,12 +26,9 @@ pub(super) async fn act(
         "redeploy" => Action::Redeploy,
         _ => Action::Rollback(wanted_release(body::document(&request, payload).await?)?),
     };
-    match state.ask_app(&name, Act(action)).await?? {
-        Accepted::Already => Ok(outcome::already(&state, &name, Vec::new()).await),
-        Accepted::Underway(ticket) => {
-            outcome::answer(&request, &state, &name, ticket, StatusCode::OK).await
-        }
-    }
+    let (own, app) = (state.clone(), name.clone());
+    let work = async move { Ok(own.ask_app(&app, Act(action)).await??.into()) };
+    outcome::of(&request, &state, &name, StatusCode::OK, work).await
 }
 
 /// `{release?}`.

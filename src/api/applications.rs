@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use actix::dev::ToEnvelope;
+use actix::{Actor, Handler, Message};
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -12,17 +14,17 @@ use super::auth::Access;
 use super::body;
 use super::comments;
 use super::orphans;
-use super::outcome;
+use super::outcome::{self, Begun};
 use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
 use crate::app::account::{Account, AccountError};
-use crate::app::apps::{AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
+use crate::app::apps::{Apps, AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
 use crate::app::config::{AppConfig, FieldError};
 use crate::app::merge_patch::merge_patch;
 use crate::app::name::AppName;
 use crate::app::status::Reach;
-use crate::app::supervisor::Accepted;
+use crate::app::supervisor::{Accepted, Ticket};
 use crate::process::usage;
 
 /// How often a patch is applied anew because somebody edited the file of the document at the same time.
@@ -94,8 +96,8 @@ pub(super) async fn create(
     let document = body::required_document(&request, payload).await?;
     let config = checked(document, None, &state).await?;
     let name = config.name.clone();
-    let ticket = state.ask_apps(Create(config)).await??;
-    outcome::answer(&request, &state, name.as_str(), ticket, StatusCode::CREATED).await
+    let asked = ask(state.clone(), Create(config));
+    outcome::of(&request, &state, name.as_str(), StatusCode::CREATED, asked).await
 }
 
 /// `GET /applications/A`: the document, as PUT takes it.
@@ -116,10 +118,22 @@ pub(super) async fn replace(
     let name = app_name(&name)?;
     let document = named(body::required_document(&request, payload).await?, &name)?;
     let config = checked(document, None, &state).await?;
-    let notes = comments::lost(&state, &name).await;
-    let ticket = state.ask_apps(Replace(config)).await??;
-    let (name, done) = (name.as_str(), StatusCode::OK);
-    outcome::answer_warning(&request, &state, name, ticket, done, notes).await
+    let (own, app) = (state.clone(), name.clone());
+    let work = async move {
+        let notes = comments::lost(&own, &app).await;
+        Ok(ask(own, Replace(config)).await?.noting(notes))
+    };
+    outcome::of(&request, &state, name.as_str(), StatusCode::OK, work).await
+}
+
+/// Asks Apps for something that takes time.
+async fn ask<M>(state: Data<ApiState>, message: M) -> Result<Begun, Problem>
+where
+    M: Message<Result = Result<Ticket, AppsError>> + Send + 'static,
+    Apps: Handler<M>,
+    <Apps as Actor>::Context: ToEnvelope<Apps, M>,
+{
+    Ok(Accepted::Underway(state.ask_apps(message).await??).into())
 }
 
 /// `PATCH /applications/A`: a JSON merge patch (RFC 7396); what is not named stays, and as little as possible is done.
@@ -135,26 +149,24 @@ pub(super) async fn patch(
         let detail = "must be an object with the fields to change, null to remove one (RFC 7396)";
         return Err(wrong_field("", detail.to_owned()));
     }
+    let work = apply(state.clone(), name.clone(), patch);
+    outcome::of(&request, &state, name.as_str(), StatusCode::OK, work).await
+}
+
+async fn apply(state: Data<ApiState>, name: AppName, patch: Value) -> Result<Begun, Problem> {
     for _ in 0..PATCH_ATTEMPTS {
         // From the look at the document on, nobody else changes it through the API.
         let turn = state.ask_apps(TakeTurn(name.clone())).await??;
         let base = state.inspect(name.as_str()).await?.document;
         let document = named(merge_patch(base.clone(), patch.clone()), &name)?;
         if document == base {
-            return Ok(outcome::unchanged(&state, name.as_str()).await);
+            return Ok(Begun::unchanged());
         }
         let config = checked(document, Some(&base), &state).await?;
         let notes = comments::lost(&state, &name).await;
         match state.ask_apps(Patch { turn, base, config }).await? {
-            Ok(Accepted::Already) => {
-                return Ok(outcome::already(&state, name.as_str(), notes).await);
-            }
-            Ok(Accepted::Underway(ticket)) => {
-                let (name, done) = (name.as_str(), StatusCode::OK);
-                return outcome::answer_warning(&request, &state, name, ticket, done, notes).await;
-            }
             Err(AppsError::Stale(_)) => actix_rt::time::sleep(BETWEEN_ATTEMPTS).await,
-            Err(error) => return Err(error.into()),
+            answer => return Ok(Begun::from(answer?).noting(notes)),
         }
     }
     Err(AppsError::Stale(name).into())
@@ -179,8 +191,8 @@ pub(super) async fn remove(
         name: name.to_string(),
         keep_storage: keep.unwrap_or(false),
     };
-    let ticket = state.ask_apps(message).await??;
-    outcome::answer(&request, &state, name.as_str(), ticket, StatusCode::OK).await
+    let asked = ask(state.clone(), message);
+    outcome::of(&request, &state, name.as_str(), StatusCode::OK, asked).await
 }
 
 /// `document` with the name that the path gives: its own may be absent, and must else be the same.

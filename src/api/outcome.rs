@@ -1,6 +1,6 @@
 //! What a call that takes time answers: 202 at once, or how it ended when the caller wants to wait.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
@@ -11,37 +11,114 @@ use super::prefer;
 use super::problem::Problem;
 use super::state::ApiState;
 use super::status;
-use crate::app::supervisor::{Outcome, Ticket};
+use crate::app::supervisor::{Accepted, Outcome, Ticket};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// Answers for `ticket`: 202, or after `Prefer: wait` either `done` or the failure.
-pub(super) async fn answer(
-    request: &HttpRequest,
-    state: &ApiState,
-    name: &str,
-    ticket: Ticket,
-    done: StatusCode,
-) -> Result<HttpResponse, Problem> {
-    answer_warning(request, state, name, ticket, done, Vec::new()).await
+/// What became of what was asked for.
+#[derive(Debug)]
+pub(super) struct Begun {
+    accepted: Accepted,
+    /// The document asks for what it asked for already.
+    is_unchanged: bool,
+    /// Warnings of this call, not of the application.
+    notes: Vec<String>,
 }
 
-/// As [`answer`], with `notes`: warnings of this call, not of the application.
-pub(super) async fn answer_warning(
+impl Begun {
+    /// Of a document that is what it was.
+    pub(super) fn unchanged() -> Self {
+        Self {
+            is_unchanged: true,
+            ..Accepted::Already.into()
+        }
+    }
+
+    /// With warnings of this call.
+    pub(super) fn noting(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
+    }
+}
+
+impl From<Accepted> for Begun {
+    fn from(accepted: Accepted) -> Self {
+        Self {
+            accepted,
+            is_unchanged: false,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// What is asked for is on disk long before that, but for a disk that does not answer; and what is refused is refused.
+const ACCEPTANCE: Duration = Duration::from_secs(3);
+
+/// Without them an answer is one all the same.
+const WARNINGS: Duration = Duration::from_secs(1);
+
+/// Does `work`, which accepts what is asked for, and answers: 202, or after `Prefer: wait` either `done` or the failure.
+/// Who wants to wait is answered at its time, also where a disk that does not answer keeps it from being written down:
+/// then `work` goes on.
+pub(super) async fn of(
     request: &HttpRequest,
     state: &ApiState,
     name: &str,
-    ticket: Ticket,
     done: StatusCode,
-    notes: Vec<String>,
+    work: impl Future<Output = Result<Begun, Problem>> + 'static,
 ) -> Result<HttpResponse, Problem> {
-    let Some(wait) = prefer::wait(request) else {
-        let body = progress(state, name, ticket.deployment, notes).await;
-        return Ok(accepted(name, ticket.deployment).json(body));
+    let begun = Instant::now();
+    let work = actix_rt::spawn(work);
+    let wait = prefer::wait(request);
+    let ended = match wait {
+        None => work.await,
+        Some(wait) => match tokio::time::timeout(wait.max(ACCEPTANCE), work).await {
+            Ok(ended) => ended,
+            Err(_elapsed) => return Ok(unwritten(state, name, wait).await),
+        },
     };
+    let stopping = |_| Problem::unavailable("The server is being stopped.");
+    let Begun {
+        accepted: what,
+        is_unchanged,
+        notes,
+    } = ended.map_err(stopping)??;
+    match (what, wait) {
+        (Accepted::Already, _) => {
+            let mut body = progress(state, name, None, notes).await;
+            if is_unchanged {
+                body["changed"] = false.into();
+            }
+            Ok(HttpResponse::Ok().json(body))
+        }
+        (Accepted::Underway(ticket), Some(wait)) => {
+            let left = wait.saturating_sub(begun.elapsed());
+            answer(state, name, (ticket, notes), done, (wait, left)).await
+        }
+        (Accepted::Underway(ticket), None) => {
+            let body = progress(state, name, ticket.deployment, notes).await;
+            Ok(accepted(name, ticket.deployment).json(body))
+        }
+    }
+}
+
+/// What is asked for is not written down yet.
+async fn unwritten(state: &ApiState, name: &str, wait: Duration) -> HttpResponse {
+    let warning = "the server's disk does not answer: what was asked for is done when it does";
+    let body = progress(state, name, None, vec![warning.to_owned()]).await;
+    accepted(name, None).insert_header(applied(wait)).json(body)
+}
+
+/// Answers for `ticket` within what is `left` of a wait.
+async fn answer(
+    state: &ApiState,
+    name: &str,
+    (ticket, notes): (Ticket, Vec<String>),
+    done: StatusCode,
+    (wait, left): (Duration, Duration),
+) -> Result<HttpResponse, Problem> {
     let mut deployment = ticket.deployment;
     let mut overtaken = None;
-    let mut outcome = outcome_within(ticket, wait, state.closes()).await?;
+    let mut outcome = outcome_within(ticket, left, state.closes()).await?;
     if let Some(Outcome::Overtaken(by, end)) = outcome {
         // What it did counts for the one that was overtaken, too.
         overtaken = Some(json!({ "deployment": deployment, "by": by }));
@@ -82,18 +159,6 @@ pub(super) async fn answer_warning(
             .with("name", name.into())
             .with("deployment", json!(deployment))),
     }
-}
-
-/// The answer where nothing was to do.
-pub(super) async fn already(state: &ApiState, name: &str, notes: Vec<String>) -> HttpResponse {
-    HttpResponse::Ok().json(progress(state, name, None, notes).await)
-}
-
-/// The answer where the document asks for what it asked for already.
-pub(super) async fn unchanged(state: &ApiState, name: &str) -> HttpResponse {
-    let mut body = progress(state, name, None, Vec::new()).await;
-    body["changed"] = false.into();
-    HttpResponse::Ok().json(body)
 }
 
 /// How `ticket` ended, `None` when it did not within `wait`. Who waits must not keep a server that `closes`.
@@ -151,7 +216,8 @@ async fn progress(
     }
     if let Ok(view) = state.inspect(name).await {
         body.insert("state".to_owned(), json!(view.summary.state));
-        warnings.extend(status::warnings(view).await);
+        let own = tokio::time::timeout(WARNINGS, status::warnings(view)).await;
+        warnings.extend(own.unwrap_or_default());
     }
     if !warnings.is_empty() {
         body.insert("warnings".to_owned(), warnings.into());

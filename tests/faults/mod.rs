@@ -9,6 +9,7 @@ mod containers;
 mod crowd;
 mod daemon;
 mod events;
+mod frozen_disk;
 mod hostile;
 mod leftovers;
 mod neighbours;
