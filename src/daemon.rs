@@ -94,6 +94,7 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     priority::come_first();
     descriptors::raise_limit();
+    descriptors::suffice(settings.front.workers, settings.listen.len())?;
     make_directories(&settings)?;
     let _data = Lock::acquire(&settings.data_dir)?;
     let _runtime = Lock::acquire(&settings.runtime_dir)?;

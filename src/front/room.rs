@@ -9,6 +9,15 @@ const KEPT_BACK: u64 = 512;
 const OWN: u64 = 32;
 const OWN_OF_WORKER: u64 = 8;
 
+/// What one application takes while it is deployed: its process and logs, git and what it tells.
+const APPLICATION: u64 = 15;
+
+/// The fewest descriptors with which a server can work at all.
+#[must_use]
+pub fn least(workers: usize, listeners: usize) -> u64 {
+    OWN + OWN_OF_WORKER * workers.max(1) as u64 + listeners as u64 + APPLICATION
+}
+
 /// How many connections of clients there may be, over all workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {

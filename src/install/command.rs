@@ -1,5 +1,6 @@
 //! One command of a deploy: its output goes to the install log, its whole tree ends with it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -20,6 +21,7 @@ use super::bounds::{Bound, Bounds, StepError};
 use super::failure;
 use super::journal::{Journal, elapsed};
 use super::record::Failure;
+use super::room;
 use super::sink::Sink;
 use crate::app::account::Account;
 use crate::app::config::{StopPolicy, StopTo};
@@ -42,8 +44,14 @@ const STOP: StopPolicy = StopPolicy {
     to: StopTo::All,
 };
 
-/// How long the output of a command that has ended is still read: a daemon that it started may hold the pipe for ever.
+/// How long the end of what was killed is waited for.
+const BURIAL: Duration = Duration::from_secs(2);
+
+/// How long the output of a command that has ended is still waited for: a daemon that it started may hold the pipe for ever.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How often that is done as long as there still comes some: on a loaded machine what was printed is read late.
+const DRAINS: u32 = 10;
 
 /// What is kept of a captured output; bytes.
 pub(super) const MAX_CAPTURE: u64 = 32 * 1024 * 1024;
@@ -132,7 +140,8 @@ pub async fn run(
     let mut group = Group { child, over: false };
     let stdout = group.child.stdout.take();
     let mut captured = Vec::new();
-    let mut sink = Sink::new(journal);
+    let seen = Cell::default();
+    let mut sink = Sink::new(journal, &seen);
     let began = Instant::now();
     let capture = async {
         if let Some(stdout) = stdout {
@@ -141,7 +150,7 @@ pub async fn run(
         }
     };
     let output = async { tokio::join!(capture, sink.read(reader)) };
-    let held = bounds.hold(until_both(group.ended(), output)).await;
+    let held = bounds.hold(until_both(group.ended(), output, &seen)).await;
     match held {
         Ok(status) => {
             if !program.quiet {
@@ -235,7 +244,8 @@ async fn follow(
         Ok(Err(error)) => return Err(refused(&error, &spec, title, journal).await),
         Err(bound) => return Err(bound.into_error(journal.step(), title, Vec::new())),
     };
-    let (mut sink, mut captured) = (Sink::new(journal), Vec::new());
+    let seen = Cell::default();
+    let (mut sink, mut captured) = (Sink::new(journal, &seen), Vec::new());
     let read = async {
         if let Some(output) = output {
             sink.read(output).await;
@@ -247,14 +257,18 @@ async fn follow(
         }
     };
     let all = async { tokio::join!(capture, read) };
-    match bounds.hold(until_both(tree.ended(), all)).await {
+    match bounds.hold(until_both(tree.ended(), all, &seen)).await {
         Ok(status) => {
             if is_told {
                 journal.line(footer(status, began)).await;
             }
+            let mut tail = sink.tail();
+            if status != ExitStatus::Code(0) && !failure::disk_is_full(&tail) {
+                tail.extend(look_for_room(&spec, journal).await);
+            }
             Ok(Finished {
                 status,
-                tail: sink.tail(),
+                tail,
                 stdout: captured,
             })
         }
@@ -263,6 +277,17 @@ async fn follow(
             Err(cut_short(bound, journal, title, sink.tail()).await)
         }
     }
+}
+
+/// Programs that fail on a full disk do not always say that it is: a line that does.
+async fn look_for_room(spec: &ExecSpec, journal: &Journal) -> Option<String> {
+    let mut places = vec![spec.directory.clone()];
+    places.extend(spec.seal.iter().flat_map(|seal| seal.writable.clone()));
+    let look = move || places.into_iter().find(|place| room::is_full(place));
+    let full = tokio::task::spawn_blocking(look).await.ok().flatten()?;
+    let remark = format!("remark: {}: No space left on device", full.display());
+    journal.line(&remark).await;
+    Some(remark)
 }
 
 /// Its output, what ends it, and why there is no seal on it.
@@ -314,8 +339,12 @@ fn footer(status: ExitStatus, began: Instant) -> String {
     format!("{status} after {}", elapsed(began.elapsed()))
 }
 
-/// Waits for the end and for all output, but for the output only [`DRAIN`] longer.
-async fn until_both(ended: impl Future<Output = ExitStatus>, output: impl Future) -> ExitStatus {
+/// Waits for the end and for all output, but for the output, of which so much was `seen`, only [`DRAIN`] longer.
+async fn until_both(
+    ended: impl Future<Output = ExitStatus>,
+    output: impl Future,
+    seen: &Cell<u64>,
+) -> ExitStatus {
     let (gone, told) = oneshot::channel();
     let ended = async {
         let status = ended.await;
@@ -326,7 +355,13 @@ async fn until_both(ended: impl Future<Output = ExitStatus>, output: impl Future
     let output = async {
         let late = async {
             let _ = told.await;
-            tokio::time::sleep(DRAIN).await;
+            for _ in 0..DRAINS {
+                let before = seen.get();
+                tokio::time::sleep(DRAIN).await;
+                if seen.get() == before {
+                    break;
+                }
+            }
         };
         tokio::select! { _ = output => {}, () = late => {} }
     };
@@ -384,7 +419,8 @@ impl Group {
         self.signal(Signal::TERM);
         if tokio::time::timeout(GRACE, self.ended()).await.is_err() {
             self.signal(Signal::KILL);
-            self.ended().await;
+            // What the kernel holds is reaped when it lets it go.
+            let _held = tokio::time::timeout(BURIAL, self.ended()).await;
         }
     }
 
@@ -423,8 +459,10 @@ impl Tree {
     async fn kill(&mut self) {
         if let Some(running) = &self.0 {
             stop::gracefully(running, &STOP).await;
-            running.exited().await;
-            running.reap();
+            // What does not die of SIGKILL is seen off by who has killed it: the deploy waits for nothing that the kernel holds.
+            if tokio::time::timeout(BURIAL, running.exited()).await.is_ok() {
+                running.reap();
+            }
             self.0 = None;
         }
     }

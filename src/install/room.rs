@@ -32,6 +32,20 @@ pub(super) fn missing(step: Step, path: &Path) -> io::Result<Option<Failure>> {
     }))
 }
 
+/// What a file system may have left and be full all the same: a program takes away what it has half written.
+const REST: u64 = 64 << 10;
+
+/// Whether the file system of a directory has no room, or no inode, for anything more. Blocks.
+pub(super) fn is_full(directory: &Path) -> bool {
+    let Ok(disk) = rustix::fs::statvfs(directory) else {
+        return false;
+    };
+    // Those that count nothing (devices, /proc) have nothing of it.
+    let has_room = disk.f_blocks == 0 || disk.f_bavail * disk.f_frsize >= REST;
+    let has_inodes = disk.f_files == 0 || disk.f_favail > 0;
+    directory.is_dir() && !(has_room && has_inodes)
+}
+
 fn floor(total: u64) -> u64 {
     FLOOR.min(total / PART)
 }

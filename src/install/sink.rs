@@ -1,5 +1,7 @@
 //! [`Sink`]: where the output of a command goes.
 
+use std::cell::Cell;
+
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::journal::Journal;
@@ -8,14 +10,17 @@ use super::lines::{Splitter, Tail};
 /// Takes a command's output: lines to the log, the last ones kept.
 pub(super) struct Sink<'a> {
     journal: &'a Journal,
+    /// How often there was something to read.
+    seen: &'a Cell<u64>,
     splitter: Splitter,
     tail: Tail,
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(journal: &'a Journal) -> Self {
+    pub(super) fn new(journal: &'a Journal, seen: &'a Cell<u64>) -> Self {
         Self {
             journal,
+            seen,
             splitter: Splitter::default(),
             tail: Tail::default(),
         }
@@ -27,6 +32,7 @@ impl<'a> Sink<'a> {
             match reader.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,
                 Ok(length) => {
+                    self.seen.set(self.seen.get() + 1);
                     let lines = self.splitter.push(&buffer[..length]);
                     self.take(lines).await;
                 }

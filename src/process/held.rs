@@ -5,21 +5,22 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::cgroup::Cgroup;
 use super::procfs;
 
-/// As long as sweeps are short, the kernel is burying what was killed.
-const SHORT: u32 = 20;
+/// So long the kernel is burying what was killed, and it is looked at often.
+const SHORT: Duration = Duration::from_millis(100);
 
-/// In all, half a minute.
-const MOST: u32 = 160;
+/// In all. Sweeps of a loaded machine take a second each: time counts, not their number.
+const MOST: Duration = Duration::from_secs(30);
 
-/// Sweeps in a row in which all that is left sleeps without a way to wake it: more than a second.
-const HELD: u32 = 7;
+/// So long, and in so many sweeps in a row, all that is left sleeps without a way to wake it.
+const HELD: Duration = Duration::from_millis(1200);
+const LOOKS: u32 = 3;
 
 /// How often what is held is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -27,19 +28,22 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long the end of what was killed is waited for (pure).
 #[derive(Debug, Default)]
 pub(super) struct Patience {
-    sweeps: u32,
-    held: u32,
+    begun: Option<Instant>,
+    /// Since when all that is left is held, and how often that was seen.
+    held: Option<(Instant, u32)>,
 }
 
 impl Patience {
     /// The pause before the next sweep; `None`: it is given up. `is_held`: all that is left is held by the kernel.
-    pub(super) fn pause(&mut self, is_held: bool) -> Option<Duration> {
-        self.sweeps += 1;
-        if self.sweeps <= SHORT {
+    pub(super) fn pause(&mut self, is_held: bool, now: Instant) -> Option<Duration> {
+        let waited = now.duration_since(*self.begun.get_or_insert(now));
+        if waited < SHORT {
             return Some(Duration::from_millis(5));
         }
-        self.held = if is_held { self.held + 1 } else { 0 };
-        (self.sweeps < MOST && self.held < HELD).then_some(Duration::from_millis(200))
+        let (since, looks) = self.held.unwrap_or((now, 0));
+        self.held = is_held.then_some((since, looks + 1));
+        let is_given_up = is_held && looks + 1 >= LOOKS && now.duration_since(since) >= HELD;
+        (waited < MOST && !is_given_up).then_some(Duration::from_millis(200))
     }
 }
 
@@ -75,8 +79,13 @@ pub fn warnings(runtime: &Path) -> Vec<String> {
 
 fn text(instance: &str, pids: &[u32]) -> String {
     let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    let who = match instance.rsplit_once('#') {
+        Some((_, "install")) => "an install command",
+        Some((_, "fetch")) => "git",
+        _ => instance,
+    };
     format!(
-        "processes that {instance} has left do not die of SIGKILL (pid {}): the kernel holds them (a frozen control group, a \
+        "processes that {who} has left do not die of SIGKILL (pid {}): the kernel holds them (a frozen control group, a \
          hanging disk or network file system); others run beside them",
         pids.join(", ")
     )
@@ -134,22 +143,33 @@ fn reap((pid, start_time): Unique) {
 mod tests {
     use super::*;
 
-    fn waited(mut is_held: impl FnMut(u32) -> bool) -> Duration {
-        let mut patience = Patience::default();
-        let mut sweep = 0;
-        let pauses = std::iter::from_fn(|| {
-            sweep += 1;
-            patience.pause(is_held(sweep))
-        });
-        pauses.sum()
+    /// How long it is waited where a sweep takes so long.
+    fn waited(sweep: Duration, mut is_held: impl FnMut(u32) -> bool) -> Duration {
+        let (mut patience, begun) = (Patience::default(), Instant::now());
+        let (mut now, mut sweeps) = (begun, 0);
+        loop {
+            (now, sweeps) = (now + sweep, sweeps + 1);
+            match patience.pause(is_held(sweeps), now) {
+                Some(pause) => now += pause,
+                None => return now - begun,
+            }
+        }
     }
 
     #[test]
     fn what_is_held_is_given_up_soon_and_what_still_moves_is_waited_for() {
-        assert!(waited(|_| true) < Duration::from_secs(2));
-        assert!(waited(|_| true) > Duration::from_secs(1));
-        assert!(waited(|_| false) > Duration::from_secs(25));
-        assert!(waited(|sweep| sweep % 5 > 0) > Duration::from_secs(25));
+        let short = Duration::from_millis(1);
+        assert!(waited(short, |_| true) < Duration::from_secs(2));
+        assert!(waited(short, |_| true) > Duration::from_secs(1));
+        assert!(waited(short, |_| false) > Duration::from_secs(25));
+        assert!(waited(short, |sweep| sweep % 5 > 0) > Duration::from_secs(25));
+    }
+
+    #[test]
+    fn where_a_look_takes_long_there_are_fewer() {
+        let long = Duration::from_secs(1);
+        assert!(waited(long, |_| true) < Duration::from_secs(6));
+        assert!(waited(long, |_| false) < Duration::from_secs(33));
     }
 
     #[test]
@@ -157,6 +177,7 @@ mod tests {
         all().insert("/r/apps/held-a/web.1-4".into(), vec![7]);
         let found = warnings(Path::new("/r/apps/held-a"));
         assert!(found[0].contains("web.1-4") && found[0].contains("pid 7"));
+        assert!(text("releases#install", &[7]).contains("an install command has left"));
         assert!(warnings(Path::new("/r/apps/held")).is_empty());
         all().remove("/r/apps/held-a/web.1-4");
     }

@@ -12,6 +12,7 @@ mod grace;
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Instant;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
@@ -110,7 +111,7 @@ pub(super) fn kill_all_remains(instance: &str, users: &Users, directory: Option<
             }
             return;
         }
-        match patience.pause(target.is_held()) {
+        match patience.pause(target.is_held(), Instant::now()) {
             Some(pause) => std::thread::sleep(pause),
             None => return target.give_up(directory),
         }
@@ -200,7 +201,7 @@ impl Target {
             if target.is_gone() {
                 return;
             }
-            match patience.pause(target.is_held()) {
+            match patience.pause(target.is_held(), Instant::now()) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return target.give_up(None),
             }

@@ -171,7 +171,7 @@ fn so_is_one_on_the_same_runtime_directory_and_one_that_finds_no_lock_file() {
 }
 
 /// Lets the running daemon have so many descriptors.
-fn limit_descriptors(pid: i32, limit: &str) {
+pub(super) fn limit_descriptors(pid: i32, limit: &str) {
     let mut command = Command::new("prlimit");
     command.args(["--pid", &pid.to_string(), &format!("--nofile={limit}")]);
     assert!(command.status().unwrap().success());

@@ -5,9 +5,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::daemon::limit_descriptors;
 use super::deploy;
 use crate::support::fixture::{document, web_repo, with};
-use crate::support::machine::{is_alive, is_root, processes_of, skip};
+use crate::support::machine::{is_alive, is_root, processes_of, send_signal, skip};
 use crate::support::server::Server;
 use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
@@ -208,13 +209,7 @@ fn control_groups_that_an_app_has_made_in_its_own_go_with_it() {
     }
     let _repo = deploy(&server, "echo", "");
     let pid = server.ready_pid("echo", "web.1");
-    let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let name = membership.lines().find_map(|line| line.strip_prefix("0::"));
-    let name = Path::new(name.unwrap()).file_name().unwrap().to_owned();
-    let group = control_groups()
-        .into_iter()
-        .find(|group| group.file_name() == Some(&name));
-    let group = group.unwrap();
+    let group = group_of(pid);
     std::fs::create_dir_all(group.join("inner/innermost")).unwrap();
     std::fs::write(group.join("inner/innermost/cgroup.procs"), pid.to_string()).unwrap();
     server.act("echo", "stop").expect(200);
@@ -316,6 +311,82 @@ fn what_the_kernel_holds_is_told_of_and_others_start_beside_it() {
         (!is_alive(frozen) && !is_told(&server)).then_some(())
     });
     drop(freezer);
+}
+
+#[test]
+fn a_frozen_install_command_keeps_no_deploy_from_being_cancelled_nor_the_next_from_running() {
+    let Some(freezer) = Freezer::make() else {
+        return skip(
+            "a frozen install command",
+            "there is no freezer of cgroups of the first version",
+        );
+    };
+    let server = Server::start();
+    let _repo = deploy(&server, "echo", "");
+    let install = json!({ "install": ["echo $$ >$STORAGE_DIR/pid; exec sleep 600"] });
+    server
+        .send("PATCH", "/applications/echo", &install)
+        .expect(202);
+    let file = server.directory().join("apps/echo/storage/pid");
+    let frozen = eventually("it installs", SOON, || {
+        std::fs::read_to_string(&file).ok()?.trim().parse().ok()
+    });
+    freezer.freeze(frozen);
+    let cancel = server.request("POST", "/applications/echo/deployments/2/cancel");
+    cancel.send(&server.public()).expect(202);
+    let none = json!({ "install": null });
+    server
+        .send_and_wait("PATCH", "/applications/echo", &none)
+        .expect(200);
+    server.act("echo", "redeploy").expect(200);
+    let is_told = || {
+        let warnings = server.status("echo")["warnings"].to_string();
+        warnings.contains(&frozen.to_string())
+    };
+    eventually("it is told of", SOON, || is_told().then_some(()));
+    drop(freezer);
+    eventually("it is gone, and no longer told of", SOON, || {
+        (!is_alive(frozen) && !is_told()).then_some(())
+    });
+}
+
+#[test]
+fn a_process_that_could_not_be_forked_leaves_no_control_group() {
+    let server = Server::start();
+    if !server.log().contains("each process gets a control group") {
+        return skip(
+            "the control group of a failed fork",
+            "there is no cgroup2 directory to use",
+        );
+    }
+    let _repo = deploy(&server, "echo", "worker: exec sleep 600\n");
+    let worker = server.ready_pid("echo", "worker.1");
+    let group = group_of(worker);
+    limit_descriptors(server.pid(), "5:");
+    send_signal(worker, nix::sys::signal::Signal::SIGKILL);
+    eventually("the machine is blamed", SOON, || {
+        let log = server.log();
+        (log.contains("process.failed app=echo process=worker.1") && log.contains("os error 24"))
+            .then_some(())
+    });
+    // That of the process which was killed has gone as well.
+    eventually("there is none", SOON, || (!group.exists()).then_some(()));
+    limit_descriptors(server.pid(), "10000:");
+    let again = eventually("it is back", SOON, || {
+        let process = server.process("echo", "worker.1");
+        (process["state"] == "ready").then(|| process["pid"].as_i64())?
+    });
+    assert!(group_of(i32::try_from(again).unwrap()).exists());
+}
+
+/// The control group of a process.
+fn group_of(pid: i32) -> PathBuf {
+    let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let name = membership.lines().find_map(|line| line.strip_prefix("0::"));
+    let name = Path::new(name.unwrap()).file_name().unwrap();
+    let all = control_groups().into_iter();
+    let mut own = all.filter(|group| group.file_name() == Some(name));
+    own.next().unwrap()
 }
 
 /// The leader of `child.1`, by its record.

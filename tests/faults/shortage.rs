@@ -215,6 +215,66 @@ fn on_a_full_disk_a_deploy_fails_the_app_runs_on_and_what_is_lost_of_its_log_is_
 }
 
 #[test]
+fn what_fails_on_a_full_disk_without_a_word_is_told_so() {
+    let Some(disk) = SmallDisk::start("apps", 8192) else {
+        return;
+    };
+    let server = &disk.server;
+    let repo = deploy(server, "echo", "");
+    // It stays where it is: the release's directory goes with the failed deploy.
+    let silent = "head -c 9000000 /dev/zero >$STORAGE_DIR/big 2>/dev/null || exit 3";
+    let install = json!({ "install": [silent] });
+    let failed = server.send_and_wait("PATCH", "/applications/echo", &install);
+    let reason = failed.expect(422).json()["failure"]["reason"].to_string();
+    assert!(reason.contains("the disk is full"), "{reason}");
+    std::fs::remove_file(disk.directory.join("echo/storage/big")).unwrap();
+    // The checkout leaves git no room to look for more.
+    for number in 0..9 {
+        let name = format!("part{number}");
+        let text = format!("{number}").repeat(1 << 20);
+        repo.commit(&[(&name, &text)]);
+    }
+    let none = json!({ "install": null });
+    let patched = server.send_and_wait("PATCH", "/applications/echo", &none);
+    patched.expect(200);
+    let failed = server.act("echo", "redeploy").expect(422).json();
+    let reason = failed["failure"]["reason"].to_string();
+    assert!(reason.contains("the disk is full"), "{failed}");
+    server.visit("/echo/").expect(200);
+}
+
+#[test]
+fn with_too_few_descriptors_for_itself_a_server_does_not_start_and_with_those_it_names_it_deploys()
+{
+    let starts = |count: u64| {
+        let limit = format!("--nofile={count}:{count}");
+        let home = world_readable_directory();
+        let mut serve = launched(&["prlimit".to_owned(), limit]);
+        serve.args(["serve", "--workers", "2", "--listen", "127.0.0.1:0"]);
+        finish(serve.arg("--data-dir").arg(home.path()))
+    };
+    for count in [24, 48] {
+        let ended = starts(count);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        let said = format!("{count} file descriptors (LimitNOFILE, ulimit -n) are too few");
+        assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+        assert!(ended.stderr.contains("need 64"), "{}", ended.stderr);
+    }
+    // The soft limit alone is raised.
+    for limit in ["--nofile=64:64", "--nofile=24:1000"] {
+        let server = Setup::new()
+            .flag("--workers", "2")
+            .launched_by(&["prlimit", limit])
+            .start();
+        let repo = deploy(&server, "echo", "");
+        server.visit("/echo/").expect(200);
+        repo.commit(&[("VERSION", "2")]);
+        server.act("echo", "redeploy").expect(200);
+        assert!(!server.log().contains("os error 24"), "{}", server.log());
+    }
+}
+
+#[test]
 fn a_start_without_threads_ends_with_a_reason_and_no_panic() {
     if !is_root() {
         return skip("a user with few threads", "only root can become another");
