@@ -167,3 +167,46 @@ fn one_that_is_checked_without_a_path_is_not_connected_to() {
     let log = server.get("/applications/echo/logs/stdout").text();
     assert_eq!(log.matches("connection").count(), 1, "{log}");
 }
+
+/// Answers for one host only, and leads to https what did not come by it.
+const STRICT: &str = r#"
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        known = self.headers["Host"] == "shop.example.org"
+        secure = self.headers["X-Forwarded-Proto"] == "https"
+        self.send_response(400 if not known else 200 if secure else 301)
+        self.send_header("Location", "https://shop.example.org/")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"#;
+
+#[test]
+fn a_check_names_a_host_and_fields_and_takes_the_statuses_that_the_document_gives() {
+    let server = Server::start();
+    let repo = Repo::new(&[
+        ("Procfile", "web: exec python3 app.py\n"),
+        ("app.py", STRICT),
+    ]);
+    let health = |changes: Value| {
+        let plain = json!({ "path": "/", "interval": "100ms", "boot_timeout": "20s" });
+        json!({ "health_check": with(plain, changes) })
+    };
+    let hint = |changes: Value| {
+        let document = with(document("shop", &repo), health(changes));
+        let refused = server.send_and_wait("POST", "/applications", &document);
+        refused.expect(422).json()["failure"].clone()
+    };
+    let told = hint(json!({ "boot_timeout": "2s" })).to_string();
+    assert!(told.contains("health_check.host"), "{told}");
+    let host = json!({ "host": "shop.example.org" });
+    let secure = json!({ "headers": { "X-Forwarded-Proto": "https" } });
+    let any = json!({ "headers": {}, "status": "200-399" });
+    for changes in [with(host.clone(), secure), with(host, any)] {
+        let patch = health(changes);
+        let answer = server.send_and_wait("PATCH", "/applications/shop", &patch);
+        answer.expect(200);
+        assert_eq!(server.status("shop")["state"], "running");
+    }
+}

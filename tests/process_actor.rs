@@ -158,6 +158,9 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
         routed: true,
         health: HealthCheck {
             path: None,
+            host: None,
+            headers: BTreeMap::new(),
+            status: (200, 299),
             interval: Duration::from_millis(50),
             timeout: Duration::from_secs(5),
             boot_timeout: Duration::from_secs(20),

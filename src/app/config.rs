@@ -96,8 +96,14 @@ pub struct Package {
 /// `health_check` of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// GET this and expect 2xx; `None`: a TCP connect is enough.
+    /// GET this and expect [`Self::status`]; `None`: a TCP connect is enough.
     pub path: Option<String>,
+    /// The `Host` that it names; `None`: the address that it connects to.
+    pub host: Option<String>,
+    /// Further fields of the request.
+    pub headers: BTreeMap<String, String>,
+    /// What is well, from and to; no redirect is followed.
+    pub status: (u16, u16),
     /// Time between two checks.
     pub interval: Duration,
     /// Time for one check.
@@ -182,6 +188,9 @@ impl Default for HealthCheck {
     fn default() -> Self {
         Self {
             path: None,
+            host: None,
+            headers: BTreeMap::new(),
+            status: (200, 299),
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(5),
             boot_timeout: Duration::from_mins(1),

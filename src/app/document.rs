@@ -47,6 +47,8 @@ const MAX_PATTERNS: usize = 64;
 const MAX_COMMANDS: usize = 256;
 const MAX_TYPES: usize = 64;
 const MAX_VARIABLES: usize = 1024;
+/// Of the request of a health check.
+const MAX_FIELDS: usize = 32;
 
 const TICK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 const BOOT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
@@ -180,15 +182,46 @@ fn read_variable(name: &str, value: &Value) -> Result<String, String> {
 
 fn read_health_check(walk: &mut Walk, top: &Object<'_>) -> HealthCheck {
     let default = HealthCheck::default();
-    let fields = ["path", "interval", "timeout", "boot_timeout"];
+    let fields = [
+        "path",
+        "host",
+        "headers",
+        "status",
+        "interval",
+        "timeout",
+        "boot_timeout",
+    ];
     let Some(check) = walk.child(top, "health_check", &fields) else {
         return default;
     };
     HealthCheck {
         path: walk.text(&check, "path", rules_of::request_path),
+        host: walk.text(&check, "host", rules_of::request_host),
+        headers: walk.map(&check, "headers", MAX_FIELDS, read_field),
+        status: read_status(walk, &check).unwrap_or(default.status),
         interval: walk.duration(&check, "interval", TICK, default.interval),
         timeout: walk.duration(&check, "timeout", TICK, default.timeout),
         boot_timeout: walk.duration(&check, "boot_timeout", BOOT, default.boot_timeout),
+    }
+}
+
+/// A field of the request; those that say how it is framed and where it goes are ours.
+fn read_field(name: &str, value: &Value) -> Result<String, String> {
+    rules_of::request_field(name)?;
+    let Value::String(text) = value else {
+        return Err(expected("a string", value));
+    };
+    rules_of::field_value(text)
+}
+
+/// One status or a range: 204, "200-399".
+fn read_status(walk: &mut Walk, check: &Object<'_>) -> Option<(u16, u16)> {
+    match check.get("status") {
+        Some(Value::Number(_)) => {
+            let status = walk.number(check, "status", 200..=599)?;
+            u16::try_from(status).ok().map(|status| (status, status))
+        }
+        _ => walk.text(check, "status", rules_of::statuses),
     }
 }
 
@@ -345,7 +378,8 @@ mod tests {
             "env": {"A=": "1", "N": 8, "OK": "x", "B/C": "x"},
             "path": "yes",
             "port": 0,
-            "health_check": {"path": "up", "interval": 5, "timeout": "soon"},
+            "health_check": {"path": "up", "interval": 5, "timeout": "soon", "host": "a b", "status": "2xx",
+                "headers": {"Host": "a", "X-A": "b\r\nC: d", "A B": "c"}},
             "stop": {"signal": "SIGKILL", "timeout": "2 days", "to": "some"},
             "drain": "61m",
             "static": {"dir": "../etc", "spa": 1, "cache_control": "a\r\nSet-Cookie: b"},
@@ -379,6 +413,11 @@ mod tests {
             "/health_check/path",
             "/health_check/interval",
             "/health_check/timeout",
+            "/health_check/host",
+            "/health_check/status",
+            "/health_check/headers/Host",
+            "/health_check/headers/X-A",
+            "/health_check/headers/A B",
             "/stop/signal",
             "/stop/timeout",
             "/stop/to",

@@ -273,6 +273,60 @@ pub(super) fn request_path(text: &str) -> Result<String, String> {
     }
 }
 
+/// The host that a health check names, with a port or without.
+pub(super) fn request_host(text: &str) -> Result<String, String> {
+    let is_host = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
+    if text.is_empty() || text.len() > 255 || !text.bytes().all(is_host) {
+        return Err(format!(
+            "\"{}\" is not a host: write it as \"shop.example.org\"",
+            shown(text)
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Fields that a health check writes itself, or that say how a request is framed.
+const OWN_FIELDS: [&str; 7] = [
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "expect",
+];
+
+/// The name of a field of a request (RFC 9110 §5.6.2).
+pub(super) fn request_field(name: &str) -> Result<(), String> {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || name.len() > 100 || !name.bytes().all(is_token) {
+        return Err(format!("\"{}\" is not a name of a field", shown(name)));
+    }
+    if name.eq_ignore_ascii_case("host") {
+        return Err("is what the field \"host\" of health_check says".to_owned());
+    }
+    match OWN_FIELDS.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        true => Err("cannot be set: a health check is one GET without a body".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// A range of final statuses, `200-399`, or one.
+pub(super) fn statuses(text: &str) -> Result<(u16, u16), String> {
+    let number = |digits: &str| {
+        let plain = digits.len() == 3 && digits.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| digits.parse().ok()).flatten()
+    };
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    match (number(from), number(to)) {
+        (Some(from), Some(to)) if (200..=to).contains(&from) && to <= 599 => Ok((from, to)),
+        _ => Err(format!(
+            "\"{}\" is not a range of statuses: write \"200-399\", or one, from 200 to 599",
+            shown(text)
+        )),
+    }
+}
+
 /// A directory below the release.
 pub(super) fn relative_directory(text: &str) -> Result<String, String> {
     let part_is_bad = |part: &str| part == ".." || part.starts_with('.') && part != ".";

@@ -92,6 +92,15 @@ pub struct CreateArgs {
     /// Path that answers 2xx once the application is ready [default: a TCP connect is enough]
     #[arg(long, requires = "source", value_name = "PATH")]
     pub health_path: Option<String>,
+    /// Host that is named when the path is asked for [default: the address]
+    #[arg(long, requires = "source", value_name = "HOST")]
+    pub health_host: Option<String>,
+    /// Field that is sent along; may be repeated
+    #[arg(long, requires = "source", value_name = "NAME=VALUE", value_parser = pair)]
+    pub health_header: Vec<(String, String)>,
+    /// Statuses that are well, as in 200-399 [default: 200-299]
+    #[arg(long, requires = "source", value_name = "RANGE")]
+    pub health_status: Option<String>,
     /// How long a process may take to get ready, as in 90s [default: 60s]
     #[arg(long, requires = "source", value_name = "TIME")]
     pub boot_timeout: Option<String>,

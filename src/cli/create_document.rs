@@ -91,6 +91,12 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
         args.no_strip_path.then(|| Value::from(false)),
     );
     set(["health_check", "path"], text(&args.health_path));
+    set(["health_check", "host"], text(&args.health_host));
+    set(["health_check", "status"], text(&args.health_status));
+    let fields = args.health_header.iter();
+    let fields: Map<String, Value> = fields.map(|(n, v)| (n.clone(), v.clone().into())).collect();
+    let fields = (!fields.is_empty()).then_some(Value::Object(fields));
+    set(["health_check", "headers"], fields);
     set(["health_check", "boot_timeout"], text(&args.boot_timeout));
     set(["stop", "signal"], text(&args.stop_signal));
     set(["stop", "to"], text(&args.stop_to));
@@ -166,13 +172,13 @@ pub(super) mod tests {
                     --scale web=2 --env A=1=2 --port 9000 --no-path --health-path /up";
         assert_eq!(described(line), expected);
         let expected = json!({"name": "blog", "repo": {"url": "https://x"}, "strip_path": false,
-            "health_check": {"boot_timeout": "90s", "timeout": "2s"}, "stop": {"signal": "SIGINT", "to": "main", "timeout": "30s"},
+            "health_check": {"boot_timeout": "90s", "timeout": "2s", "host": "h", "status": "200-399", "headers": {"X-A": "b"}}, "stop": {"signal": "SIGINT", "to": "main", "timeout": "30s"},
             "buffer": {"requests": false, "responses": false},
             "static": {"dir": "public", "prefix": "/a", "spa": true, "cache_control": "no-store"},
             "drain": "5m", "shell": "/bin/bash", "strategy": "recreate", "keep_releases": 3,
             "restart": {"job": "never", "clock": "on-failure"}});
         let line = "blog --repo https://x --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-to main --no-buffer-requests --no-buffer-responses --stop-timeout 30s --drain 5m \
-                    --static public --static-prefix /a --spa --cache-control no-store --strategy recreate \
+                    --static public --static-prefix /a --spa --cache-control no-store --strategy recreate --health-host h --health-status 200-399 --health-header X-A=b \
                     --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --set health_check.timeout=2s";
         assert_eq!(described(line), expected);
     }

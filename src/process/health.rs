@@ -27,7 +27,7 @@ pub enum Unready {
     Silent,
     /// An answer that is not HTTP.
     NotHttp,
-    /// An answer that is not 2xx.
+    /// An answer with another status than `health_check.status`.
     Status(u16),
 }
 

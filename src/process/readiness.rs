@@ -92,11 +92,12 @@ pub(super) async fn check_again(
         (false, ..) => return check(target, health).await,
         (true, None, _) => return Ok(before.clone()),
         (true, Some(path), Address::Tcp(address)) => {
-            let asked = async { ask(connect(*address).await?, &address.to_string(), path).await };
+            let asked =
+                async { ask(connect(*address).await?, &address.to_string(), path, health).await };
             timeout(health.timeout, asked).await
         }
         (true, Some(path), Address::Unix(file)) => {
-            let asked = async { ask(connect_socket(file).await?, LOCAL, path).await };
+            let asked = async { ask(connect_socket(file).await?, LOCAL, path, health).await };
             timeout(health.timeout, asked).await
         }
     };
@@ -159,7 +160,7 @@ async fn check_socket(file: SocketFile, health: &HealthCheck) -> Result<Found, U
     let (_, inode) = file.open().map_err(|_| Unready::NotListening)?;
     let stream = connect_socket(&file).await?;
     if let Some(path) = health.path.as_deref() {
-        ask(stream, LOCAL, path).await?;
+        ask(stream, LOCAL, path, health).await?;
     }
     Ok(Found {
         address: Address::Unix(Arc::new(file)),
@@ -181,7 +182,7 @@ async fn check_address(
     let stream = connect(address).await?;
     let inodes = verify(target, address).await?;
     if let Some(path) = health.path.as_deref() {
-        ask(stream, &address.to_string(), path).await?;
+        ask(stream, &address.to_string(), path, health).await?;
     }
     Ok(Found {
         address: address.into(),
@@ -220,28 +221,43 @@ fn foreign(holder: &Holder) -> Unready {
     Unready::Foreign(holder.to_string())
 }
 
-/// A GET of `path`.
-async fn ask<S>(mut stream: S, host: &str, path: &str) -> Result<(), Unready>
+/// A GET of `path`. No redirect is followed.
+async fn ask<S>(mut stream: S, host: &str, path: &str, health: &HealthCheck) -> Result<(), Unready>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let start = start_of_answer(&mut stream, host, path).await;
+    let start = start_of_answer(&mut stream, &request(host, path, health)).await;
     actix_rt::spawn(timeout(REST, read_rest(stream)));
+    let (from, to) = health.status;
     match parse_status(&start.ok_or(Unready::Silent)?) {
-        Some(200..300) => Ok(()),
+        Some(status) if (from..=to).contains(&status) => Ok(()),
         Some(status) => Err(Unready::Status(status)),
         None => Err(Unready::NotHttp),
     }
 }
 
+/// Its fields are known to have no line ends.
+fn request(host: &str, path: &str, health: &HealthCheck) -> String {
+    let host = health.host.as_deref().unwrap_or(host);
+    let own = [("User-Agent", "procserver"), ("Accept", "*/*")];
+    let is_given = |name: &str| {
+        let mut names = health.headers.keys();
+        names.any(|given| given.eq_ignore_ascii_case(name))
+    };
+    let own = own.into_iter().filter(|(name, _)| !is_given(name));
+    let given = health.headers.iter();
+    let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut text = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
+    for (name, value) in own.chain(given) {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text + "Connection: close\r\n\r\n"
+}
+
 async fn start_of_answer(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    host: &str,
-    path: &str,
+    request: &str,
 ) -> Option<Vec<u8>> {
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: procserver\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-    );
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut start = Vec::new();
     // `HTTP/1.1 200` is all that is wanted.
@@ -298,9 +314,31 @@ mod tests {
         HealthCheck {
             path: path.map(str::to_owned),
             interval: Duration::from_millis(20),
-            timeout: Duration::from_secs(5),
             boot_timeout: Duration::from_secs(5),
+            ..HealthCheck::default()
         }
+    }
+
+    #[test]
+    fn a_check_names_the_host_and_the_fields_that_the_document_gives() {
+        let plain = request("127.0.0.1:8001", "/up", &health(None));
+        assert_eq!(
+            plain,
+            "GET /up HTTP/1.1\r\nHost: 127.0.0.1:8001\r\nUser-Agent: procserver\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        );
+        let fields = [("X-Forwarded-Proto", "https"), ("accept", "text/html")];
+        let own = HealthCheck {
+            host: Some("shop.example.org".to_owned()),
+            headers: fields.map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
+            ..health(None)
+        };
+        let told = request("localhost", "/", &own);
+        assert!(told.contains("\r\nHost: shop.example.org\r\n"), "{told}");
+        assert!(told.contains("\r\nX-Forwarded-Proto: https\r\n"), "{told}");
+        assert!(
+            told.contains("accept: text/html") && !told.contains("*/*"),
+            "{told}"
+        );
     }
 
     #[actix::test]

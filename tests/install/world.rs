@@ -329,6 +329,9 @@ fn config(name: AppName, url: String) -> AppConfig {
         port: None,
         health_check: HealthCheck {
             path: None,
+            host: None,
+            headers: BTreeMap::new(),
+            status: (200, 299),
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(5),
             boot_timeout: Duration::from_secs(60),

@@ -200,7 +200,7 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
     };
     let path = check.path.as_deref().unwrap_or("/");
     let (reason, hint) = match batch.diagnoses.get(id) {
-        Some(found) => unready(found, port, path),
+        Some(found) => unready(found, port, path, check.status),
         None => (format!("did not get ready on port {port}"), SLOW),
     };
     Failure::new(Step::Start, format!("{id} {reason} within {within}"))
@@ -213,7 +213,17 @@ const NO_PORT: &str = "each process has a port, and a rolling deploy needs one f
 const SLOW: &str = "a slow start needs a larger health_check.boot_timeout";
 
 /// What the process did instead of getting ready, and what to do about it.
-fn unready(found: &Diagnosis, port: u16, path: &str) -> (String, &'static str) {
+fn unready(
+    found: &Diagnosis,
+    port: u16,
+    path: &str,
+    (from, to): (u16, u16),
+) -> (String, &'static str) {
+    let wanted = match (from, to) {
+        (200, 299) => "2xx".to_owned(),
+        (from, to) if from == to => from.to_string(),
+        (from, to) => format!("{from} to {to}"),
+    };
     let elsewhere = found.listens.iter().all(|address| address.port() != port);
     match &found.check {
         Some(Unready::Foreign(who)) => (
@@ -241,12 +251,17 @@ fn unready(found: &Diagnosis, port: u16, path: &str) -> (String, &'static str) {
             "speak HTTP on $PORT, or leave health_check.path out: then a connection is enough",
         ),
         Some(Unready::Status(status @ 300..400)) => (
-            format!("answered GET {path} on port {port} with {status} instead of 2xx"),
-            "a redirect is not followed: name in health_check.path what it leads to, or what answers 2xx itself",
+            format!("answered GET {path} on port {port} with {status} instead of {wanted}"),
+            "a redirect is not followed: name in health_check.path what it leads to; where that is https, set \
+             health_check.headers: {\"X-Forwarded-Proto\": \"https\"}, or health_check.status: \"200-399\"",
+        ),
+        Some(Unready::Status(status @ (400 | 403 | 421))) => (
+            format!("answered GET {path} on port {port} with {status} instead of {wanted}"),
+            "its last lines may say why; an app that answers for some hosts only is asked for one with health_check.host",
         ),
         Some(Unready::Status(status)) => (
-            format!("answered GET {path} on port {port} with {status} instead of 2xx"),
-            "its last lines may say why; health_check.path must answer 2xx once the app is ready",
+            format!("answered GET {path} on port {port} with {status} instead of {wanted}"),
+            "its last lines may say why; health_check.path must answer so (health_check.status) once the app is ready",
         ),
         None => (format!("got ready on port {port} too late, not"), SLOW),
     }
