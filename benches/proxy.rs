@@ -112,14 +112,14 @@ fn compare(options: &Options) {
     cores::pin(cores::LOAD);
     if options.has_load("kept") {
         with_load(
-            "kept connections, an origin of one thread",
+            "load `kept`, an origin of one thread",
             Style::OneThread,
             options,
         );
     }
     if options.has_load("wrk") && wrk::is_there() {
         with_load(
-            "wrk, an origin with a thread for each connection",
+            "load `wrk`, an origin with a thread for each connection",
             Style::Threads,
             options,
         );
