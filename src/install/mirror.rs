@@ -11,7 +11,8 @@ use super::git;
 use super::git_user::{self, GitUser};
 use super::journal::Journal;
 use super::record::Failure;
-use super::refusal::refusal;
+use super::refusal::{self, refusal};
+use super::release::read_regular;
 use super::remote::Remote;
 use super::tree;
 use super::upkeep;
@@ -29,6 +30,9 @@ const MAX_HEAD: u64 = 4096;
 
 /// git's configuration is a page of text.
 const MAX_CONFIGURATION: u64 = 1 << 20;
+
+/// What git tells of one exchange.
+const MAX_TRACE: u64 = 1 << 20;
 
 /// git's configuration, as XDG_CONFIG_HOME has it: git-lfs takes from the git that it starts in a repository on this
 /// machine every variable of git's own.
@@ -305,6 +309,38 @@ impl Mirror {
             blocking(self.journal.step(), what, move || files.remember(&dirs)).await?;
         }
         Ok(finished)
+    }
+
+    /// The media type of what an HTTP server answers that knows nothing of git, when it is one that files of git do not
+    /// have.
+    pub(super) async fn foreign_type(&self) -> Result<Option<String>, StepError> {
+        if !self.remote.is_http() {
+            return Ok(None);
+        }
+        let trace = self.path.join("procserver-trace");
+        let (old, name) = (trace.clone(), trace.display().to_string());
+        let (step, what) = (
+            self.journal.step(),
+            "cannot look at what the server answers",
+        );
+        blocking(step, what, move || tree::remove(&old)).await?;
+        let mut program = self.git(&["ls-remote", "--", self.remote.url()]);
+        program.quiet = true;
+        // Of the whole exchange only the fields; git takes credentials out of them.
+        let variables = [
+            ("GIT_TRACE_CURL", name.as_str()),
+            ("GIT_TRACE_CURL_NO_DATA", "1"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        program.environment.extend(variables);
+        self.reach(program).await?;
+        let read = move || {
+            let text = read_regular(&trace, MAX_TRACE);
+            tree::remove(&trace)?;
+            text
+        };
+        let text = blocking(step, what, read).await?.unwrap_or_default();
+        Ok(refusal::foreign_type(&String::from_utf8_lossy(&text)))
     }
 
     /// Runs a git that only reads the mirror; its stdout as text.

@@ -24,7 +24,7 @@ enum Kind {
 }
 
 /// In order: a server that wants a password for what is not there says several of these.
-const SIGNS: [Sign; 10] = [
+const SIGNS: [Sign; 13] = [
     Sign {
         words: &[
             "Could not resolve host",
@@ -107,6 +107,27 @@ const SIGNS: [Sign; 10] = [
         hint: "check `repo.url`, and whether this server may read the repository",
     },
     Sign {
+        words: &[
+            "not valid: is this a git repository",
+            "unable to update url base from redirection",
+        ],
+        kind: Kind::Other,
+        reason: "the URL answers with a web page, not with a repository",
+        hint: NO_REPOSITORY,
+    },
+    Sign {
+        words: &["returned error: 429"],
+        kind: Kind::Other,
+        reason: "the server has had too many requests (429)",
+        hint: "wait a while, then redeploy",
+    },
+    Sign {
+        words: &["returned error: 5"],
+        kind: Kind::Other,
+        reason: "the server itself has failed (its answer is a 5xx)",
+        hint: "try again: redeploy; if it stays so, look at the server's own log",
+    },
+    Sign {
         words: &["not allowed"],
         kind: Kind::Other,
         reason: "this kind of URL is not allowed",
@@ -132,6 +153,46 @@ const SIGNS: [Sign; 10] = [
         hint: "check `repo.url`, and whether it is a git server that answers there",
     },
 ];
+
+const NO_REPOSITORY: &str = "check `repo.url` (it is the one that git clone takes): a page to log in, or of a host that knows no such repository, may be what answers";
+
+/// What answers at a URL is no repository, but of this media type.
+#[must_use]
+pub fn no_repository(step: Step, shown: &str, kind: &str) -> Failure {
+    let what = match kind {
+        "text/html" => "a web page",
+        _ => "something",
+    };
+    let reason = format!("{shown} answers with {what} ({kind}), not with a repository");
+    Failure::new(step, reason).hint(NO_REPOSITORY)
+}
+
+/// The media type of the last answer in a trace of git's, when it is none that git's own servers send. Files of a repository
+/// that a web server knows nothing of are text or bytes to it.
+#[must_use]
+pub fn foreign_type(trace: &str) -> Option<String> {
+    const OWN: [&str; 3] = [
+        "application/x-git",
+        "text/plain",
+        "application/octet-stream",
+    ];
+    let fields = trace
+        .lines()
+        .filter_map(|line| line.split_once("<= Recv header: "));
+    let mut types = fields.filter_map(|(_, field)| {
+        let (name, value) = field.split_once(':')?;
+        name.eq_ignore_ascii_case("content-type").then_some(value)
+    });
+    let last = types
+        .next_back()?
+        .split(';')
+        .next()?
+        .trim()
+        .to_ascii_lowercase();
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"/+-.".contains(&b);
+    let is_known = OWN.iter().any(|own| last.starts_with(own));
+    (!is_known && last.len() < 80 && last.bytes().all(is_token)).then_some(last)
+}
 
 /// git says so of objects of its own that it cannot read.
 const DAMAGE: [&str; 6] = [
@@ -255,6 +316,18 @@ mod tests {
                 "fatal: repository 'https://h/r.git/' not found",
                 "no such repository",
             ),
+            (
+                "fatal: https://h/r.git/info/refs not valid: is this a git repository?",
+                "a web page",
+            ),
+            (
+                "fatal: unable to access 'https://h/': The requested URL returned error: 429",
+                "too many requests",
+            ),
+            (
+                "fatal: unable to access 'https://h/': The requested URL returned error: 503",
+                "failed",
+            ),
             ("fatal: early EOF", "ended the connection"),
             (
                 "error: cannot run ssh: No such file or directory",
@@ -263,6 +336,35 @@ mod tests {
         ] {
             assert!(reason(&[line]).is_some_and(|r| r.contains(words)), "{line}");
         }
+    }
+
+    #[test]
+    fn a_web_page_is_known_by_its_type() {
+        let trace = |kind: &str| {
+            format!(
+                "1 http.c:845 <= Recv header: HTTP/1.1 200 OK\n\
+                 1 http.c:845 <= Recv header: content-Type: {kind}\n\
+                 1 http.c:845 <= Recv header:\n"
+            )
+        };
+        let found = |kind| foreign_type(&trace(kind));
+        assert_eq!(
+            found("text/HTML; charset=utf-8").as_deref(),
+            Some("text/html")
+        );
+        assert_eq!(
+            found("application/json").as_deref(),
+            Some("application/json")
+        );
+        for own in [
+            "application/x-git-upload-pack-advertisement",
+            "text/plain",
+            "x y",
+            "",
+        ] {
+            assert_eq!(found(own).filter(|kind| !kind.is_empty()), None, "{own}");
+        }
+        assert_eq!(foreign_type("nothing"), None);
     }
 
     #[test]

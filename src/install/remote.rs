@@ -102,6 +102,15 @@ impl Remote {
         Some((scheme, rest.split(['/', '?', '#']).next().unwrap_or(rest)))
     }
 
+    /// Whether it is reached by HTTP.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        let scheme = self
+            .authority()
+            .map(|(scheme, _)| scheme.to_ascii_lowercase());
+        scheme.is_some_and(|scheme| ["http", "https"].contains(&scheme.as_str()))
+    }
+
     /// Whether it is reached by ssh.
     #[must_use]
     pub fn is_ssh(&self) -> bool {

@@ -10,6 +10,7 @@ use super::journal::Journal;
 use super::lfs;
 use super::mirror::Mirror;
 use super::record::{Failure, Step};
+use super::refusal;
 use super::remote::Remote;
 use super::share::Earlier;
 use super::submodules::{self, Part};
@@ -137,6 +138,16 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Why there is neither branch nor tag: a page of a single line looks like a list of none to git.
+    async fn nothing_there(&self) -> Result<Failure, StepError> {
+        let shown = self.mirror.remote.shown();
+        Ok(match self.mirror.foreign_type().await? {
+            Some(kind) => refusal::no_repository(Step::Fetch, shown, &kind),
+            None => Failure::new(Step::Fetch, format!("the repository {shown} is empty"))
+                .hint("push a commit, then redeploy"),
+        })
+    }
+
     async fn commit(&self, name: &str) -> Result<Option<String>, StepError> {
         let wanted = format!("{name}^{{commit}}");
         let arguments = [
@@ -222,8 +233,7 @@ impl<'a> Source<'a> {
         let shown = self.mirror.remote.shown();
         let (branches, tags) = ("refs/heads/", "refs/tags/");
         if self.names(branches).await?.is_empty() && self.names(tags).await?.is_empty() {
-            let reason = format!("the repository {shown} is empty");
-            return Ok(Failure::new(Step::Fetch, reason).hint("push a commit, then redeploy"));
+            return self.nothing_there().await;
         }
         let (wanted, kind, prefix) = match self.reference {
             Reference::Default => (

@@ -6,6 +6,7 @@ use procserver::app::config::Reference;
 use procserver::install::record::Step;
 use procserver::supervision::Exit;
 
+use super::servers::Listening;
 use super::world::World;
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
@@ -97,6 +98,58 @@ fn refuse_all(listener: &std::net::TcpListener) -> String {
         all.push_str(&String::from_utf8_lossy(&buffer[..length]));
         let answer = "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         stream.write_all(answer.as_bytes()).unwrap();
+    }
+}
+
+/// A web server that answers everything with this.
+fn page(status: &'static str, fields: &'static str, body: &'static str) -> Listening {
+    use std::io::{Read, Write};
+    Listening::start(move |mut stream| {
+        if stream.read(&mut [0; 8192]).unwrap_or(0) > 0 {
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 {status}\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            let _gone = stream.write_all((head + body).as_bytes());
+        }
+    })
+}
+
+#[test]
+fn what_a_web_server_answers_that_knows_no_repository_is_told() {
+    const HTML: &str = "Content-Type: text/html; charset=utf-8\r\n";
+    const ASKS: &str = "WWW-Authenticate: Basic realm=\"x\"\r\n";
+    let mut world = World::new(&[PROCFILE]);
+    for (status, fields, body, words) in [
+        (
+            "200 OK",
+            HTML,
+            "<html>Sign in</html>",
+            "a web page (text/html), not",
+        ),
+        (
+            "200 OK",
+            HTML,
+            "<html>\nSign in</html>\n",
+            "a web page, not",
+        ),
+        (
+            "200 OK",
+            "Content-Type: application/json\r\n",
+            "{}",
+            "something (application/json), not",
+        ),
+        ("401 No", ASKS, "", "needs credentials"),
+        ("403 No", HTML, "", "needs credentials"),
+        ("404 No", HTML, "", "no such repository"),
+        ("429 No", HTML, "", "too many requests"),
+        ("503 No", HTML, "", "the server itself has failed"),
+    ] {
+        let server = page(status, fields, body);
+        world.config.repo.url = format!("http://{}/x.git", server.address);
+        let failure = world.deploy().failure().clone();
+        assert!(failure.reason.contains(words), "{status}: {failure:?}");
+        assert!(failure.hint.is_some(), "{failure:?}");
     }
 }
 
