@@ -102,9 +102,16 @@ impl Operations {
             .map(|(op, _)| *op)
     }
 
-    /// The releases that open operations make.
-    pub fn made(&self) -> impl Iterator<Item = u64> + '_ {
-        self.open.values().filter_map(|operation| operation.made)
+    /// The releases that open operations make or start.
+    pub fn releases(&self) -> impl Iterator<Item = u64> + '_ {
+        let all = self.open.values();
+        all.flat_map(|o| [o.made, o.runnable.as_ref().map(|runnable| runnable.id())])
+            .flatten()
+    }
+
+    /// Puts one back that has come to its end and is not closed yet.
+    pub fn leave_open(&mut self, op: OpId, operation: Operation) {
+        self.open.insert(op, operation);
     }
 
     /// Takes an operation out, to be closed with [`Operation::close`].

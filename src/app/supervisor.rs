@@ -87,8 +87,6 @@ pub struct App {
     releases: Vec<ReleaseRecord>,
     /// See [`Remembered::unproven`].
     unproven: BTreeSet<u64>,
-    /// Releases in whose files it is looked why they failed.
-    explained: Vec<u64>,
     next_release: u64,
     /// See [`Remembered::settled`].
     settled: Option<String>,
@@ -129,7 +127,6 @@ impl App {
             deployments: Deployments::default(),
             releases: vec![],
             unproven: BTreeSet::new(),
-            explained: Vec::new(),
             next_release: 1,
             settled: None,
             standing: Arc::clone(&spec.config),
@@ -317,7 +314,7 @@ impl App {
         });
     }
 
-    /// Closes an operation. A batch that did not get ready is looked at first, so that its failure can say why.
+    /// Ends an operation.
     fn finish(&mut self, op: OpId, end: End, ctx: &mut Context<Self>) {
         let Some(operation) = self.operations.take(op) else {
             return;
@@ -350,34 +347,39 @@ impl App {
             }
             End::Failed(cause, batch) => {
                 let known = operation.failure.clone();
-                let of_batch = batch.and_then(|batch| self.batches.get(&batch));
-                let release = of_batch.map(|batch| batch.runnable.id());
-                self.explained.extend(release);
                 let described = self.describe_failure(known, cause, batch);
-                // Who is answered may rely on it: what stands is on disk then.
-                let written = self.journal.flushed();
-                let described = async move { futures::join!(described, written).0 };
-                ctx.spawn(described.into_actor(self).map(move |failure, app, ctx| {
-                    log::warn!("{}: {failure}", app.name());
-                    app.close_deployment(
-                        deployment,
-                        DeploymentState::Failed,
-                        Some(failure.clone()),
-                    );
-                    let at = app.explained.iter().position(|id| Some(*id) == release);
-                    if let Some(at) = at {
-                        app.explained.swap_remove(at);
-                    }
-                    app.refresh_releases(ctx);
-                    app.tidy(ctx);
-                    // What is told must be true after a power cut, too.
-                    let kept = app.journal.flushed().into_actor(app);
-                    ctx.spawn(kept.map(move |(), _, _| {
-                        operation.close(Outcome::Failed(Box::new(failure)));
-                    }));
-                }));
+                self.operations.leave_open(op, operation);
+                self.fail(op, described, ctx);
             }
         }
+    }
+
+    /// Closes an operation that has failed, once it is known why. It is open until then, and so its release stays, in
+    /// whose files it is looked.
+    fn fail(
+        &mut self,
+        op: OpId,
+        described: impl Future<Output = Failure> + 'static,
+        ctx: &mut Context<Self>,
+    ) {
+        // Who is answered may rely on it: what stands is on disk then.
+        let written = self.journal.flushed();
+        let described = async move { futures::join!(described, written).0 };
+        ctx.spawn(described.into_actor(self).map(move |failure, app, ctx| {
+            log::warn!("{}: {failure}", app.name());
+            let Some(operation) = app.operations.take(op) else {
+                return;
+            };
+            let (state, told) = (DeploymentState::Failed, Some(failure.clone()));
+            app.close_deployment(operation.deployment, state, told);
+            app.refresh_releases(ctx);
+            app.tidy(ctx);
+            // What is told must be true after a power cut, too.
+            let kept = app.journal.flushed().into_actor(app);
+            ctx.spawn(kept.map(move |(), _, _| {
+                operation.close(Outcome::Failed(Box::new(failure)));
+            }));
+        }));
     }
 
     /// The one that waits now does what this one would have done, and what was asked since.

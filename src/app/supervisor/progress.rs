@@ -70,7 +70,7 @@ impl App {
         };
         let (in_use, newest) = self.in_use();
         let (failed, noted) = (self.failed_releases(), self.journal.flushed());
-        let keep = asked.keep_releases.saturating_add(self.on_trial());
+        let keep = self.releases_kept(&asked);
         let prepare = move || {
             // Before it needs the room.
             failed.iter().for_each(|id| release::discard(&dirs, *id));

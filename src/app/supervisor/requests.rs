@@ -6,7 +6,7 @@ use actix::prelude::*;
 
 use super::{App, Ticket};
 use crate::app::config::AppConfig;
-use crate::app::lifecycle::{Event, Kind, Wanted};
+use crate::app::lifecycle::{Event, Kind, OpId, Wanted};
 
 /// What can be asked of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,7 +238,14 @@ impl Handler<Cancel> for App {
     type Result = Result<(), AppError>;
 
     fn handle(&mut self, Cancel(id): Cancel, ctx: &mut Self::Context) -> Self::Result {
-        if let Some(op) = self.operations.of_deployment(id) {
+        let is_over = |op: &OpId| {
+            [self.life.active(), self.life.waiting()]
+                .iter()
+                .flatten()
+                .all(|(of, _)| of != op)
+        };
+        let open = self.operations.of_deployment(id);
+        if let Some(op) = open.filter(|op| !is_over(op)) {
             self.feed(Event::Cancel(op), ctx);
             return Ok(());
         }

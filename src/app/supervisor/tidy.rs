@@ -3,6 +3,7 @@
 use actix::prelude::*;
 
 use super::App;
+use crate::app::config::AppConfig;
 use crate::app::lifecycle::{End, OpId};
 use crate::app::operations::Operation;
 use crate::install::release;
@@ -35,13 +36,8 @@ impl App {
     /// Releases that did not get ready, and will not.
     pub(super) fn failed_releases(&self) -> Vec<u64> {
         let (in_use, _) = self.in_use();
-        let is_used =
-            |id: &u64| in_use.contains(id) || self.operations.made().any(|made| made == *id);
-        self.unproven
-            .iter()
-            .copied()
-            .filter(|id| !is_used(id))
-            .collect()
+        let unproven = self.unproven.iter().copied();
+        unproven.filter(|id| !in_use.contains(id)).collect()
     }
 
     /// Removes what is not worth keeping, but for what is in use.
@@ -51,11 +47,7 @@ impl App {
         }
         let (in_use, newest) = self.in_use();
         let failed = self.failed_releases();
-        let keep = self
-            .spec
-            .config
-            .keep_releases
-            .saturating_add(self.on_trial());
+        let keep = self.releases_kept(&self.spec.config);
         let dirs = self.spec.dirs.clone();
         let tidy = actix_rt::task::spawn_blocking(move || {
             for id in &failed {
@@ -73,19 +65,20 @@ impl App {
         }));
     }
 
-    /// How many releases are in use that were never ready: they take no place of one that was.
-    pub(super) fn on_trial(&self) -> usize {
+    /// How many releases stay by `config`: one that is in use and was never ready takes no place of one that was.
+    pub(super) fn releases_kept(&self, config: &AppConfig) -> usize {
         let (in_use, _) = self.in_use();
         let is_used = |id: &&u64| in_use.contains(*id);
-        self.unproven.iter().filter(is_used).count()
+        let on_trial = self.unproven.iter().filter(is_used).count();
+        config.keep_releases.saturating_add(on_trial)
     }
 
-    /// The releases that run or would or are looked into, and the current one (0: none).
+    /// The releases that run or would, those of operations that are not over, and the current one (0: none).
     pub(super) fn in_use(&self) -> (Vec<u64>, u64) {
         let mut in_use: Vec<_> = self.batches.values().map(|b| b.runnable.id()).collect();
         in_use.extend(self.life.current());
         in_use.extend(&self.leftover);
-        in_use.extend(&self.explained);
+        in_use.extend(self.operations.releases());
         (in_use, self.life.current().unwrap_or_default())
     }
 
