@@ -121,7 +121,8 @@
 //! | five releases on disk, five clones | 41 MiB, 206 MiB |
 //! | requests lost during five redeploys | none of 31,818 |
 //!
-//! `PROCSERVER_TEST_REDEPLOYS=100` and `PROCSERVER_TEST_KILLS=100` lengthen two tests.
+//! `PROCSERVER_TEST_REDEPLOYS=100`, `PROCSERVER_TEST_KILLS=100`, `PROCSERVER_TEST_STORM=2000` and `PROCSERVER_TEST_ROUNDS=100` lengthen tests; the last
+//! one with `PROCSERVER_TEST_CALLS=Delete,Put` tries only pairs with one of these calls.
 //!
 //! # Fuzzing
 //!

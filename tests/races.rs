@@ -12,7 +12,24 @@ use crate::support::server::Server;
 use crate::support::wait::{SOON, eventually};
 
 /// How often each pair is tried; what once failed did so in every third round.
-const ROUNDS: usize = 1;
+fn rounds() -> usize {
+    let named = std::env::var("PROCSERVER_TEST_ROUNDS").ok();
+    named.and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Which pairs are tried: those with a call whose name begins so.
+fn is_wanted(calls: [Call; 2]) -> bool {
+    let named = std::env::var("PROCSERVER_TEST_CALLS").unwrap_or_default();
+    let mut names = named.split(',');
+    names.any(|name| {
+        calls
+            .iter()
+            .any(|call| format!("{call:?}").starts_with(name))
+    })
+}
+
+/// How many kinds of calls there are.
+const CALLS: usize = 12;
 
 /// Applications whose pairs are tried beside each other.
 const APPS: usize = 4;
@@ -24,6 +41,7 @@ enum Call {
     Put(u64),
     Scale(u64),
     Env(u64),
+    Repo(u64),
     Delete,
     Start,
     Stop,
@@ -38,16 +56,19 @@ enum Call {
 struct Model {
     scale: u64,
     env: u64,
+    /// Which of the two repositories.
+    repo: u64,
     runs: bool,
 }
 
 impl Call {
-    fn all(value: u64, deployment: u64) -> [Self; 11] {
+    fn all(value: u64, deployment: u64) -> [Self; CALLS] {
         [
             Self::Create(value),
             Self::Put(value),
             Self::Scale(value),
             Self::Env(value),
+            Self::Repo(value),
             Self::Delete,
             Self::Start,
             Self::Stop,
@@ -67,6 +88,7 @@ impl Call {
             Self::Put(value) => ("PUT", String::new(), whole(value)),
             Self::Scale(value) => ("PATCH", String::new(), scale(value)),
             Self::Env(value) => ("PATCH", String::new(), env(value)),
+            Self::Repo(value) => ("PATCH", String::new(), app.repo(value)),
             Self::Delete => ("DELETE", String::new(), Value::Null),
             Self::Start => ("POST", "/start".to_owned(), Value::Null),
             Self::Stop => ("POST", "/stop".to_owned(), Value::Null),
@@ -83,6 +105,7 @@ impl Call {
         let created = |value: u64| Model {
             scale: processes(value),
             env: value,
+            repo: value % 2,
             runs: true,
         };
         let Some(model) = there else {
@@ -104,6 +127,10 @@ impl Call {
             }),
             Self::Env(value) => Some(Model {
                 env: value,
+                ..model
+            }),
+            Self::Repo(value) => Some(Model {
+                repo: value % 2,
                 ..model
             }),
             Self::Delete => None,
@@ -141,7 +168,7 @@ fn env(value: u64) -> Value {
 /// One application.
 struct App<'a> {
     name: String,
-    repo: &'a Repo,
+    repos: &'a [Repo; 2],
 }
 
 impl App<'_> {
@@ -149,8 +176,14 @@ impl App<'_> {
         format!("/applications/{}{below}", self.name)
     }
 
+    fn repo(&self, value: u64) -> Value {
+        let number = usize::try_from(value % 2).unwrap();
+        json!({ "repo": { "url": self.repos[number].url() } })
+    }
+
     fn document(&self, value: u64) -> Value {
-        let document = with(document(&self.name, self.repo), scale(value));
+        let document = with(document(&self.name, &self.repos[0]), scale(value));
+        let document = with(document, self.repo(value));
         let stop = json!({ "stop": { "timeout": "1s" } });
         with(with(document, env(value)), stop)
     }
@@ -174,6 +207,7 @@ fn settled(server: &Server, app: &App<'_>) -> Option<Model> {
         let model = Model {
             scale: document["scale"]["worker"].as_u64()?,
             env: document["env"]["V"].as_str()?.parse().ok()?,
+            repo: u64::from(document["repo"]["url"] == app.repos[1].url()),
             runs: status["state"] != "stopped",
         };
         let list = status["processes"].as_array()?;
@@ -259,32 +293,38 @@ fn running(server: &Server, app: &App<'_>, there: Option<Model>, value: u64) -> 
 
 /// Tries every pair whose number is one of this app's.
 fn try_pairs(server: &Server, app: &App<'_>, own: usize) {
-    let pairs = (0..11 * 11)
-        .filter(|n| n / 11 <= n % 11)
+    let kinds = Call::all(0, 0);
+    let pairs = (0..CALLS * CALLS)
+        .filter(|n| n / CALLS <= n % CALLS && is_wanted([kinds[n / CALLS], kinds[n % CALLS]]))
         .collect::<Vec<_>>();
-    let all = pairs.iter().cycle().take(pairs.len() * ROUNDS);
+    let all = pairs.iter().cycle().take(pairs.len() * rounds());
     let mut there = None;
     for (turn, pair) in all.enumerate().skip(own).step_by(APPS) {
         let value = 1000 + u64::try_from(turn).unwrap() * 10;
         there = running(server, app, there, value);
         let records = server.get(&app.path("/deployments")).json();
         let next = u64::try_from(records.as_array().unwrap().len()).unwrap() + 1;
-        let first = Call::all(value + 2, next)[pair / 11];
-        let second = Call::all(value + 3, next)[pair % 11];
+        let first = Call::all(value + 2, next)[pair / CALLS];
+        let second = Call::all(value + 3, next)[pair % CALLS];
         there = at_once(server, app, there, [first, second]);
     }
 }
 
 #[test]
 fn each_pair_of_calls_at_once_leaves_what_one_order_of_the_two_does() {
-    let repo = Repo::new(&[("Procfile", "worker: exec sleep 9999\n")]);
+    let repos = ["1", "2"].map(|version| {
+        Repo::new(&[
+            ("Procfile", "worker: exec sleep 9999\n"),
+            ("VERSION", version),
+        ])
+    });
     let server = Server::start();
     std::thread::scope(|scope| {
         for own in 0..APPS {
-            let (server, repo) = (&server, &repo);
+            let (server, repos) = (&server, &repos);
             scope.spawn(move || {
                 let name = format!("echo{own}");
-                try_pairs(server, &App { name, repo }, own);
+                try_pairs(server, &App { name, repos }, own);
             });
         }
     });
@@ -292,10 +332,14 @@ fn each_pair_of_calls_at_once_leaves_what_one_order_of_the_two_does() {
 
 #[test]
 fn two_hundred_patches_at_once_are_all_in_effect_and_say_so() {
-    let repo = Repo::new(&[("Procfile", "worker: exec sleep 9999\n")]);
+    let repos = [(); 2].map(|()| Repo::new(&[("Procfile", "worker: exec sleep 9999\n")]));
     let server = Server::start();
     let name = "echo".to_owned();
-    server.deploy(&App { name, repo: &repo }.document(0));
+    let app = App {
+        name,
+        repos: &repos,
+    };
+    server.deploy(&app.document(0));
     let answers: Vec<Response> = std::thread::scope(|scope| {
         let sent: Vec<_> = (0..200)
             .map(|n| {

@@ -53,6 +53,29 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// Takes in what is told; whether it is the end.
+    fn hear(&mut self, news: Told) -> bool {
+        match news {
+            Told::Progress(InstallEvent::Started(step)) => self.started.push(step),
+            Told::Progress(InstallEvent::Finished(step, _)) => self.finished.push(step),
+            Told::Progress(InstallEvent::Commit(commit)) => self.commit = Some(commit),
+            Told::Progress(InstallEvent::Done(release)) => self.result = Some(Ok(*release)),
+            Told::Progress(InstallEvent::Failed(failure)) => self.result = Some(Err(*failure)),
+            Told::Lines(text) => {
+                // What prints endlessly must not fill the test's memory either.
+                let room = 10_000_usize.saturating_sub(self.lines.len());
+                let text = String::from_utf8_lossy(&text);
+                self.lines
+                    .extend(text.lines().take(room).map(str::to_owned));
+            }
+            Told::Ended(exit) => {
+                self.exit = exit;
+                return true;
+            }
+        }
+        false
+    }
+
     pub(super) fn release(&self) -> &Release {
         match &self.result {
             Some(Ok(release)) => release,
@@ -258,9 +281,10 @@ async fn drive(spec: InstallSpec, when: impl Fn(&str) -> bool, ask: bool) -> Out
     let (sender, mut told) = mpsc::channel(10_000);
     let witness = Witness(sender.clone()).start();
     let (log, parent) = (witness.clone().recipient(), witness.recipient());
+    let of_installer = parent.clone();
     let child = procserver::supervision::monitor::start(
         &Arbiter::current(),
-        move |_, reason: ExitReason| Installer::writing_to(spec, log, parent, reason),
+        move |_, reason: ExitReason| Installer::writing_to(spec, log, of_installer, reason),
         move |exit| drop(sender.try_send(Told::Ended(exit))),
     );
     let mut outcome = Outcome {
@@ -272,39 +296,30 @@ async fn drive(spec: InstallSpec, when: impl Fn(&str) -> bool, ask: bool) -> Out
         lines: Vec::new(),
     };
     while let Some(news) = told.recv().await {
-        match news {
-            Told::Progress(InstallEvent::Started(step)) => outcome.started.push(step),
-            Told::Progress(InstallEvent::Finished(step, _)) => outcome.finished.push(step),
-            Told::Progress(InstallEvent::Commit(commit)) => outcome.commit = Some(commit),
-            Told::Progress(InstallEvent::Done(release)) => outcome.result = Some(Ok(*release)),
-            Told::Progress(InstallEvent::Failed(failure)) => outcome.result = Some(Err(*failure)),
-            Told::Lines(text) => {
-                for line in String::from_utf8_lossy(&text).lines() {
-                    match (when(line), ask) {
-                        (true, true) => child.addr.do_send(Shutdown),
-                        (true, false) => child.kill(),
-                        (false, _) => {}
-                    }
-                    // What prints endlessly must not fill the test's memory either.
-                    if outcome.lines.len() < 10_000 {
-                        outcome.lines.push(line.to_owned());
-                    }
+        if let Told::Lines(text) = &news {
+            for line in String::from_utf8_lossy(text).lines() {
+                match (when(line), ask) {
+                    (true, true) => child.addr.do_send(Shutdown),
+                    (true, false) => child.kill(),
+                    (false, _) => {}
                 }
             }
-            Told::Ended(exit) => {
-                outcome.exit = exit;
-                break;
-            }
+        }
+        if outcome.hear(news) {
+            break;
         }
     }
-    // The last report was sent before the end, maybe to a mailbox that was not read yet.
-    while let Ok(Some(news)) = tokio::time::timeout(Duration::from_millis(200), told.recv()).await {
-        match news {
-            Told::Progress(InstallEvent::Done(release)) => outcome.result = Some(Ok(*release)),
-            Told::Progress(InstallEvent::Failed(failure)) => outcome.result = Some(Err(*failure)),
-            _ => {}
-        }
+    // What was said before the end may be in a mailbox that was not read yet: this is behind it.
+    let last = InstallProgress {
+        deployment: 0,
+        event: InstallEvent::Commit(String::new()),
+    };
+    let commit = outcome.commit.clone();
+    parent.send(last).await.expect("it listens");
+    while let Ok(news) = told.try_recv() {
+        outcome.hear(news);
     }
+    outcome.commit = commit.or(outcome.commit.filter(|commit| !commit.is_empty()));
     outcome
 }
 

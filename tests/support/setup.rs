@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,7 +27,7 @@ const SLICES: u32 = 600;
 pub(crate) struct Setup {
     directory: TempDir,
     flags: Vec<(&'static str, String)>,
-    first_port: u16,
+    slice: Slice,
     launcher: Vec<String>,
     environment: Vec<(&'static str, String)>,
 }
@@ -44,13 +46,31 @@ fn world_readable_below(parent: &Path) -> TempDir {
     directory
 }
 
-/// The first port of a slice that no other server of this test run has; runs at the same time begin elsewhere.
-fn next_slice() -> u16 {
-    static TAKEN: AtomicU32 = AtomicU32::new(0);
-    let turn = std::process::id()
-        .wrapping_mul(37)
-        .wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
-    FIRST_PORT + u16::try_from(turn % SLICES).expect("less than SLICES") * SLICE
+/// Ports that no other server of a test has, in this run and others on this machine: one that tries a port keeps it for a
+/// moment from who is about to listen on it.
+struct Slice {
+    first_port: u16,
+    /// An abstract name (unix(7)), which the kernel frees however this ends.
+    _claim: UnixListener,
+}
+
+impl Slice {
+    fn claim() -> Self {
+        static TURN: AtomicU32 = AtomicU32::new(0);
+        let tried = (0..SLICES).find_map(|_| {
+            let turn = std::process::id()
+                .wrapping_mul(37)
+                .wrapping_add(TURN.fetch_add(1, Ordering::Relaxed));
+            let slice = turn % SLICES;
+            let name = format!("procserver-test-ports-{slice}");
+            let claim = UnixAddress::from_abstract_name(name).unwrap();
+            Some(Self {
+                first_port: FIRST_PORT + u16::try_from(slice).expect("few") * SLICE,
+                _claim: UnixListener::bind_addr(&claim).ok()?,
+            })
+        });
+        tried.expect("a slice of ports that nobody has")
+    }
 }
 
 impl Setup {
@@ -63,7 +83,7 @@ impl Setup {
         Self {
             directory: world_readable_below(parent),
             flags: Vec::new(),
-            first_port: next_slice(),
+            slice: Slice::claim(),
             launcher: Vec::new(),
             environment: Vec::new(),
         }
@@ -164,7 +184,7 @@ impl Setup {
 
     /// A port outside the range of the processes.
     pub(crate) fn spare_port(&self) -> u16 {
-        self.first_port + SLICE - 1
+        self.slice.first_port + SLICE - 1
     }
 
     /// Where a test puts the failpoints that are to fail.
@@ -201,7 +221,8 @@ impl Setup {
             .open(self.log_file())
             .unwrap();
         // The last port of the slice is for an app's own listener.
-        let ports = format!("{}-{}", self.first_port, self.first_port + SLICE - 2);
+        let first = self.slice.first_port;
+        let ports = format!("{first}-{}", first + SLICE - 2);
         let mut child = launched(&self.launcher)
             .arg("serve")
             .arg("--data-dir")
