@@ -68,21 +68,29 @@
 //!
 //! # Benches
 //!
-//! `cargo bench --bench proxy` compares the proxy with nginx, haproxy (`apt-get install nginx-light haproxy`; what is missing is named) and a relay that
-//! looks at nothing: CPU per request and requests per second; `-- --quick` is a short run. `cargo bench --bench parts` measures heads, framing and
-//! routing alone. On 2026-11-23, one core for the proxy, access logs on, built as packages are (fat LTO), CPU microseconds per request:
+//! `cargo bench --bench proxy` starts `procserver serve` with one worker, deploys its origins by the API, and compares it with nginx, haproxy
+//! (`apt-get install nginx-light haproxy wrk`; what is missing is named) and a relay that looks at nothing. Access logs are on, it is built as packages are
+//! (fat LTO), the proxy has one core, load and origin the other. CPU is the whole daemon's, user and system time apart, from `/proc`; rounds are
+//! interleaved and their medians shown. `kept` is a load of this program with an origin of one thread; `wrk` is wrk with an origin that has a thread for
+//! each connection. All takes nine minutes, `-- --quick` three; `-- --load wrk`, `-- --row unix` (small, unix, large, many, upload, buffered, fresh, apps,
+//! memory) are parts. It prints tables in Markdown. `cargo bench --bench parts` measures heads, framing and routing alone.
 //!
-//! | | procserver | nginx | haproxy | relay |
-//! |---|---|---|---|---|
-//! | 128 B, 64 connections | 16.0 | 21.9 | 21.5 | 11.6 |
-//! | 64 KiB, 64 connections | 40.7 | 92.1 | 51.6 | 38.2 |
-//! | 128 B, 1,000 connections | 25.2 | 38.8 | 36.0 | 18.5 |
-//! | uploads of 1 MiB, 16 connections | 564 | 1201 | 524 | 472 |
-//! | a new connection for each request | 58.5 | 60.6 | 58.1 | 80.0 |
-//! | 1,000 applications with two patterns each | 19.1 | | | |
+//! On 2026-11-28, `--quick`, on a machine with six times as much to do as it has cores, CPU microseconds per request (all, and as a share of nginx's; nginx
+//! has its backend on TCP everywhere):
 //!
-//! The machine was shared: between runs of that night figures moved by a quarter (the first row: 16.0, 18.5, 19.8; 0.73, 0.82, 0.86 of nginx's); the last
-//! row was 0.92 to 1.20 times the first. An idle keep-alive connection takes 4.3 KiB here, 0.5 KiB of nginx, 1.1 KiB of haproxy.
+//! | | `kept`: procserver | nginx | share | `wrk`: procserver | nginx | share |
+//! |---|---|---|---|---|---|---|
+//! | 128 B, 64 connections | 36.1 | 53.9 | 0.67 | 47.9 | 55.6 | 0.86 |
+//! | the same, ours to `$SOCKET` | 32.8 | 46.4 | 0.70 | 43.9 | 55.7 | 0.79 |
+//! | 64 KiB, 64 connections | 72.3 | 143.3 | 0.50 | 77.9 | 158.4 | 0.49 |
+//!
+//! A request takes two writes and two reads and a fifteenth of a wait (`strace -c`). The kernel counts user time by its clock, which tells nothing of
+//! so short runs; sampled 4,000 times a second (`perf record -e cpu-clock`, three times 3 s, `kept`'s origin, wrk), of the first row 11.4 of 37.3 here are
+//! user time, 13.6 of 42.0 with nginx, 10.4 of 33.0 to `$SOCKET`; 11.0 of 33.4 where nothing is buffered for slow clients, which is no difference.
+//! An idle keep-alive connection of 1,000 takes 11.5 KiB here, 0.5 KiB of nginx, 1.1 KiB of haproxy.
+//!
+//! Before, with the front end alone and the load `kept`, on 2026-11-23: 128 B on 1,000 connections 25.2 and 38.8 (nginx), uploads of 1 MiB 564 and 1201,
+//! a new connection for each request 58.5 and 60.6; 1,000 applications with two patterns each 0.92 to 1.20 times one.
 //!
 //! `cargo bench --bench supervision` measures the supervision beside supervisord, s6, runit, pm2, s6-log and multilog (`apt-get install
 //! supervisor s6 runit daemontools`, `npm install -g pm2`; what is missing is named; systemd would have to be the machine's first process).
