@@ -191,6 +191,10 @@ fn show_ways_in(
         "in a browser",
         server.address()?.port()
     ))?;
+    if once {
+        // The server is gone before anybody can type.
+        return Ok(());
+    }
     steps.say("The API and the command line, by the server's socket, which needs no token:")?;
     for command in server.commands() {
         steps.say(&format!("  {command}"))?;
