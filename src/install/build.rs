@@ -131,9 +131,8 @@ pub fn hand_over(
     earlier: Option<&Earlier>,
 ) -> io::Result<()> {
     let owner = account.map(|a| Owner::root_of(a.gid));
-    let roots = earlier.map(|earlier| Roots::new(directory, earlier));
-    let beside = earlier.zip(roots.as_ref());
-    let beside = beside.and_then(|(earlier, roots)| Beside::top(earlier, roots));
+    let roots = Roots::new(directory);
+    let beside = earlier.and_then(|earlier| Beside::top(earlier, &roots));
     match account {
         // What root builds root may collect.
         Some(account) if account.is_root() => tree::seal(directory, owner)?,

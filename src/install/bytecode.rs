@@ -42,7 +42,8 @@ pub(super) fn minds_time(code: &[u8]) -> bool {
 }
 
 /// Whether `old` is up to date for `source`, which both releases have, and the same as `new` but for the time and the
-/// path of the source; `roots` are the directories of the releases.
+/// path of the source. `roots`: where releases are, each called by its number, and where the new one is. The old code may
+/// be of any of them: it may have been shared before.
 pub(super) fn does_for(old: &[u8], new: &[u8], source: Source, roots: (&[u8], &[u8])) -> bool {
     if old.len() < HEADER || new.len() < HEADER || old[..8] != new[..8] {
         return false;
@@ -57,18 +58,23 @@ pub(super) fn does_for(old: &[u8], new: &[u8], source: Source, roots: (&[u8], &[
     is_current && is_same_but_root(&old[HEADER..], &new[HEADER..], roots)
 }
 
-fn is_same_but_root(old: &[u8], new: &[u8], roots: (&[u8], &[u8])) -> bool {
+fn is_same_but_root(old: &[u8], new: &[u8], (releases, root): (&[u8], &[u8])) -> bool {
     let (mut seen, mut also_seen) = (0, 0);
-    for at in memmem::find_iter(old, roots.0) {
+    for at in memmem::find_iter(old, releases) {
+        let digits = old[at + releases.len()..].iter();
+        let number = digits.take_while(|byte| byte.is_ascii_digit()).count();
+        let end = at + releases.len() + number + 1;
         let also_at = also_seen + (at - seen);
-        let is_there = new
-            .get(also_at..)
-            .is_some_and(|rest| rest.starts_with(roots.1));
-        let longer = roots.1.len().wrapping_sub(roots.0.len());
+        let is_there = number > 0
+            && old.get(end - 1) == Some(&b'/')
+            && new
+                .get(also_at..)
+                .is_some_and(|rest| rest.starts_with(root));
+        let longer = root.len().wrapping_sub(end - at);
         if !is_there || !is_same_before(&old[seen..at], &new[also_seen..also_at], longer) {
             return false;
         }
-        (seen, also_seen) = (at + roots.0.len(), also_at + roots.1.len());
+        (seen, also_seen) = (end, also_at + root.len());
     }
     new.get(also_seen..) == Some(&old[seen..])
 }
@@ -95,7 +101,7 @@ fn is_same_before(old: &[u8], new: &[u8], longer: usize) -> bool {
 mod tests {
     use super::*;
 
-    const ROOTS: (&[u8], &[u8]) = (b"/apps/a/releases/1/", b"/apps/a/releases/2/");
+    const ROOTS: (&[u8], &[u8]) = (b"/apps/a/releases/", b"/apps/a/releases/2/");
 
     fn code(flags: u32, time: u32, path: &str) -> Vec<u8> {
         let mut bytes = b"\xa7\x0d\x0d\x0a".to_vec();
@@ -152,11 +158,19 @@ mod tests {
 
     #[test]
     fn a_release_whose_number_has_one_digit_more_has_longer_paths() {
-        let roots: (&[u8], &[u8]) = (b"/apps/a/releases/9/", b"/apps/a/releases/10/");
+        let roots: (&[u8], &[u8]) = (b"/apps/a/releases/", b"/apps/a/releases/10/");
         let old = code(0, 100, "/apps/a/releases/9/m.py");
         let new = code(0, 200, "/apps/a/releases/10/m.py");
         assert!(does_for(&old, &new, source(100), roots));
-        assert!(does_for(&new, &old, source(200), (roots.1, roots.0)));
+        assert!(does_for(
+            &new,
+            &old,
+            source(200),
+            (roots.0, b"/apps/a/releases/9/")
+        ));
+        // It was shared already: it is of the first of many releases.
+        let first = code(0, 100, "/apps/a/releases/1/m.py");
+        assert!(does_for(&first, &new, source(100), roots));
         let longer = |code: &[u8]| {
             let at = memmem::find(code, b"z").unwrap();
             let (start, rest) = code.split_at(at + 1);

@@ -52,25 +52,26 @@ pub(super) struct Beside<'a> {
     code: Option<Bytecode>,
 }
 
-/// The directories of both releases as programs in them see them: with a slash at the end.
+/// Where releases are, and where the new one is, as programs in it see that: with a slash at the end.
 #[derive(Debug)]
 pub(super) struct Roots {
-    old: PathBuf,
+    releases: PathBuf,
     new: PathBuf,
 }
 
 impl Roots {
     /// Of the release at `directory`, which is new. Blocks.
-    pub(super) fn new(directory: &Path, earlier: &Earlier) -> Self {
-        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    pub(super) fn new(directory: &Path) -> Self {
+        let real = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+        let releases = real.parent().unwrap_or(&real);
         Self {
-            old: real(&earlier.directory).join(""),
-            new: real(directory).join(""),
+            releases: releases.join(""),
+            new: real.join(""),
         }
     }
 
     fn bytes(&self) -> (&[u8], &[u8]) {
-        let (old, new) = (self.old.as_os_str(), self.new.as_os_str());
+        let (old, new) = (self.releases.as_os_str(), self.new.as_os_str());
         (old.as_bytes(), new.as_bytes())
     }
 }

@@ -298,4 +298,11 @@ fn packages_that_are_installed_anew_are_shared_and_their_byte_code_stays_valid()
         assert!(is_valid, "{module}: {told}");
     }
     assert!(!told.contains("bytecode is stale"), "{told}");
+    // What was shared once is shared on: its byte code still has the path of the first release.
+    world.commit(&[("number", "3\n")]);
+    let third = world.deploy().release().directory.clone();
+    for name in [format!("{packages}/same.py"), cache("same")] {
+        let inodes = (inode(&first.join(&name)), inode(&third.join(&name)));
+        assert_eq!(inodes.0, inodes.1, "{name}");
+    }
 }
