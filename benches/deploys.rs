@@ -88,7 +88,12 @@ fn run(home: &Path, program: &Path, effort: &Effort) {
         "milliseconds", "median", "least", "most"
     );
     let title = "redeploy, one line changed, with an install command";
-    redeploys(&server, &large, title, effort, true);
+    let built = redeploys(&server, &large, title, effort, true);
+    // Beside it in time: a disk has better and worse minutes.
+    std::fs::remove_dir_all(home.join("clones")).expect("they were made");
+    let by_hand = by_hand(&home.join("clones"), &large);
+    let ratio = built.as_secs_f64() / by_hand.as_secs_f64();
+    println!("{:<58}{ratio:>10.2}", "the one in terms of the other");
     println!();
     load::under(&server, &large, effort.rounds);
 }
@@ -111,8 +116,8 @@ fn first_answers(server: &Server, repository: &Repository, effort: &Effort) {
     );
 }
 
-/// The clones stay, to be weighed.
-fn by_hand(clones: &Path, repository: &Repository) {
+/// The clones stay, to be weighed. The median.
+fn by_hand(clones: &Path, repository: &Repository) -> Duration {
     std::fs::create_dir(clones).expect("a new directory");
     let copy = clones.with_extension("copy");
     let times = (0..CLONES).map(|n| {
@@ -124,7 +129,7 @@ fn by_hand(clones: &Path, repository: &Repository) {
         must(Command::new("rm").arg("-rf").arg(&copy));
         took
     });
-    row("by hand: git clone and a copy of it", times.collect());
+    row("by hand: git clone and a copy of it", times.collect())
 }
 
 fn clone_to(repository: &Repository, directory: &Path) {
@@ -136,7 +141,13 @@ fn clone_to(repository: &Repository, directory: &Path) {
     );
 }
 
-fn redeploys(server: &Server, repository: &Repository, title: &str, effort: &Effort, change: bool) {
+fn redeploys(
+    server: &Server,
+    repository: &Repository,
+    title: &str,
+    effort: &Effort,
+    change: bool,
+) -> Duration {
     let times = (0..effort.rounds).map(|_| {
         if change {
             repository.change_a_line();
@@ -145,7 +156,7 @@ fn redeploys(server: &Server, repository: &Repository, title: &str, effort: &Eff
         act(server, "large", "redeploy");
         began.elapsed()
     });
-    row(title, times.collect());
+    row(title, times.collect())
 }
 
 fn rollbacks(server: &Server, effort: &Effort) {
@@ -189,7 +200,8 @@ fn mebibytes(directory: &Path) -> u64 {
     kibibytes.expect("a number") / 1024
 }
 
-fn row(title: &str, mut times: Vec<Duration>) {
+/// Prints a row; the median.
+fn row(title: &str, mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     let ms = |time: Duration| format!("{:.0}", time.as_secs_f64() * 1e3);
     let (least, most) = (times[0], times[times.len() - 1]);
@@ -200,4 +212,5 @@ fn row(title: &str, mut times: Vec<Duration>) {
         ms(least),
         ms(most)
     );
+    median
 }
