@@ -15,6 +15,7 @@ pub mod build;
 mod bytecode;
 mod checkout;
 pub mod command;
+mod content;
 pub mod deploy;
 pub mod deploy_key;
 pub mod dpkg;

@@ -19,6 +19,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::bytecode;
+use super::content;
 use super::twins::Beside;
 
 /// A tree that nests deeper is refused: each level costs a descriptor while it is walked.
@@ -278,8 +279,8 @@ fn unshare(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()
         }
         other => (other?, None),
     };
-    let (mut from, mut to) = (File::from(from), File::from(to));
-    let done = io::copy(&mut from, &mut to).and_then(|_| {
+    let (from, to) = (File::from(from), File::from(to));
+    let done = content::copy(&from, &to, opened.st_size).and_then(|()| {
         futimens(&to, &last_change(&opened))?;
         Ok(renameat(directory, copy, directory, name)?)
     });

@@ -234,3 +234,19 @@ fn what_is_too_deep_is_moved_up_under_a_name_that_is_tried_once() {
     assert!((300..=301).contains(&lifted.0), "{}", lifted.0);
     assert!(entries(&top).unwrap().is_empty());
 }
+
+#[test]
+fn a_copy_of_a_file_with_a_hole_takes_no_room_for_it() {
+    const LENGTH: u64 = 512 << 20;
+    let home = tempfile::tempdir().unwrap();
+    let top = home.path().join("1");
+    std::fs::create_dir(&top).unwrap();
+    let file = top.join("sparse");
+    let made = File::create(&file).unwrap();
+    made.set_len(LENGTH).unwrap();
+    let before = made.metadata().unwrap();
+    seal_made(&top, Made::Openly(before.uid()), None).unwrap();
+    let after = std::fs::metadata(&file).unwrap();
+    assert!(after.ino() != before.ino() && after.len() == LENGTH);
+    assert!(after.blocks() * 512 < 1 << 20, "{}", after.blocks());
+}

@@ -16,7 +16,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,15 +25,13 @@ use rustix::fs::{
 };
 
 use super::bytecode;
+use super::content;
 use super::share::Earlier;
 use super::tree::{self, MAX_DEPTH, entries, open_directory};
 
 /// Carrying times takes this long at most: what is not looked at then keeps its own. Trees that are in the page cache
 /// take some 10 µs a file, on a slow disk that is not worth waiting for.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// What is read of a file at once.
-const CHUNK: usize = 64 * 1024;
 
 /// Byte code of a larger size is not compared.
 const LARGEST_BYTECODE: i64 = 16 * 1024 * 1024;
@@ -305,7 +302,7 @@ fn walk(
 impl Pair<'_> {
     fn has_same_bytes(&self) -> io::Result<bool> {
         let (old, new) = (open(self.old, self.name)?, open(self.new, self.name)?);
-        are_same(&old, &new, self.now.st_size)
+        content::are_same(&old, &new, self.now.st_size)
     }
 
     fn has_same_time(&self) -> bool {
@@ -331,22 +328,4 @@ fn time(stat: &Stat) -> (i64, u64) {
 fn open(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(openat(directory, name, flags, Mode::empty())?.into())
-}
-
-/// Whether two files have the same `size` bytes.
-fn are_same(old: &File, new: &File, size: i64) -> io::Result<bool> {
-    let size = u64::try_from(size).unwrap_or_default();
-    let length = usize::try_from(size).unwrap_or(CHUNK).min(CHUNK);
-    let (mut left, mut right) = (vec![0; length], vec![0; length]);
-    let mut at = 0;
-    while at < size {
-        let part = usize::try_from(size - at).unwrap_or(length).min(length);
-        old.read_exact_at(&mut left[..part], at)?;
-        new.read_exact_at(&mut right[..part], at)?;
-        if left[..part] != right[..part] {
-            return Ok(false);
-        }
-        at += part as u64;
-    }
-    Ok(true)
 }
