@@ -28,7 +28,7 @@ fn finished(server: &Server, id: &str) -> Value {
 }
 
 #[test]
-fn a_task_that_is_done_is_not_run_again_before_a_start_of_the_application() {
+fn a_task_that_is_done_is_not_run_again_before_it_is_asked_for_anew() {
     let repo = repo("migrate: echo done >> $STORAGE_DIR/runs\n");
     let mut server = Server::start();
     let once = json!({ "scale": { "migrate": 1 }, "restart": { "migrate": "never" } });
@@ -59,6 +59,15 @@ fn a_task_that_is_done_is_not_run_again_before_a_start_of_the_application() {
     server.act("echo", "restart").expect(200);
     finished(&server, "migrate.1");
     assert_eq!(runs(), 2);
+
+    for quantity in [0, 1] {
+        let scale = json!({ "scale": { "migrate": quantity } });
+        server
+            .send_and_wait("PATCH", "/applications/echo", &scale)
+            .expect(200);
+    }
+    finished(&server, "migrate.1");
+    assert_eq!(runs(), 3, "it is run again when it is added again");
 }
 
 #[test]

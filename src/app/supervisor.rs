@@ -166,7 +166,11 @@ impl App {
             Command::Configure(op) => self.configure_now(op, ctx),
             Command::AbortBuild(op) => self.abort_build(op, ctx),
             Command::Spawn { batch, op } => self.spawn_batch(batch, op, ctx),
-            Command::Grow { batch, op, added } => self.grow(batch, op, added, ctx),
+            Command::Grow { batch, op, added } => {
+                // Of a scale that takes their places in again: what ended at the scale before does not count.
+                self.forget_finished(|f| f.batch == batch && added.contains(&f.id));
+                self.grow(batch, op, added, ctx);
+            }
             Command::Shrink { batch, removed } => self.shrink(batch, removed, Duration::MAX, ctx),
             Command::MakeWay { batch, removed } => self.make_way(batch, removed, ctx),
             Command::CallBack { batch, back } => self.call_back(batch, back, ctx),

@@ -1,6 +1,6 @@
 //! The processes that ended and are not started again, as their `restart` says: a fresh actor, and the next server after a
 //! crash of this one, must not run a task a second time. A start, restart or deploy makes a new batch, and so does a server
-//! that starts after an orderly stop or a reboot.
+//! that starts after an orderly stop or a reboot; a scale that adds the process runs it anew too.
 
 use serde::{Deserialize, Serialize};
 
