@@ -275,8 +275,24 @@ pub(super) fn request_path(text: &str) -> Result<String, String> {
 
 /// The host that a health check names, with a port or without.
 pub(super) fn request_host(text: &str) -> Result<String, String> {
-    let is_host = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
-    if text.is_empty() || text.len() > 255 || !text.bytes().all(is_host) {
+    let is_port =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let is_name = |name: &str| {
+        let may_be = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        !name.is_empty() && name.bytes().all(may_be)
+    };
+    let is_host = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((address, rest))) => {
+            let is_address = address.parse::<std::net::Ipv6Addr>().is_ok();
+            is_address && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+        }
+        Some(None) => false,
+        None => match text.split_once(':') {
+            Some((name, port)) => is_name(name) && is_port(port),
+            None => is_name(text),
+        },
+    };
+    if text.len() > 255 || !is_host {
         return Err(format!(
             "\"{}\" is not a host: write it as \"shop.example.org\"",
             shown(text)
@@ -355,12 +371,13 @@ pub(super) fn path_prefix(text: &str) -> Result<String, String> {
     })
 }
 
-/// The value of a field of responses.
+/// The value of a field of a request or a response.
 pub(super) fn field_value(text: &str) -> Result<String, String> {
     let is_value = |b: u8| b == b' ' || b.is_ascii_graphic();
     if text.trim().is_empty() || text.len() > 200 || !text.bytes().all(is_value) {
         return Err(
-            "must be the value of a response field, such as \"public, max-age=3600\"".to_owned(),
+            "must be the value of a field: 1 to 200 printable ASCII characters, such as \"public, max-age=3600\""
+                .to_owned(),
         );
     }
     Ok(text.to_owned())
@@ -374,6 +391,24 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for good in [
+            "a",
+            "shop.example.org:8080",
+            "127.0.0.1",
+            "[::1]",
+            "[::1]:80",
+        ] {
+            assert_eq!(request_host(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "", ":80", "a:", "a:99999", "a:b", "a:1:2", "[::1", "[::1]x", "[a]", "::1", "a/b",
+        ] {
+            assert!(request_host(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn packages_follow_debian_policy() {
