@@ -28,12 +28,12 @@ while True:
 /// Behind a shell; behind two; in a session of its own.
 const PROCFILE: &str = "\
 web: exec python3 web.py
-shell: python3 saves.py shell
+plain: python3 saves.py plain
 deep: sh -c '(python3 saves.py deep; true); true'
 away: (setsid python3 saves.py away &) ; sleep 600
 ";
 
-const NAMES: [&str; 3] = ["away", "deep", "shell"];
+const NAMES: [&str; 3] = ["away", "deep", "plain"];
 
 struct Saving {
     server: Server,
@@ -98,13 +98,13 @@ fn a_handler_of_the_signal_is_seen_through_whatever_ends_its_process() {
     app.began();
     app.assert_saved("a redeploy");
 
-    let none = json!({ "scale": { "shell": 0, "deep": 0, "away": 0 } });
+    let none = json!({ "scale": { "plain": 0, "deep": 0, "away": 0 } });
     app.server
         .send_and_wait("PATCH", "/applications/echo", &none)
         .expect(200);
     assert_eq!(app.saves(), NAMES);
     app.assert_saved("a scale-down");
-    let one = json!({ "scale": { "shell": 1, "deep": 1, "away": 1 } });
+    let one = json!({ "scale": { "plain": 1, "deep": 1, "away": 1 } });
     app.server
         .send_and_wait("PATCH", "/applications/echo", &one)
         .expect(200);
@@ -134,8 +134,8 @@ fn a_handler_of_the_signal_is_seen_through_whatever_ends_its_process() {
 #[test]
 fn the_exit_that_is_reported_is_that_of_the_command_behind_its_shell() {
     let app = Saving::deploy();
-    let shell = app.server.ready_pid("echo", "shell.1");
-    let told = format!("pid={shell} exit={{\"code\":7}}");
+    let plain = app.server.ready_pid("echo", "plain.1");
+    let told = format!("pid={plain} exit={{\"code\":7}}");
     let exits = || app.server.log().matches(&told).count();
     app.server.act("echo", "stop").expect(200);
     eventually("its exit is told", SOON, || (exits() == 1).then_some(()));
@@ -144,7 +144,7 @@ fn the_exit_that_is_reported_is_that_of_the_command_behind_its_shell() {
 #[test]
 fn what_a_crashed_command_leaves_is_ended_with_its_grace_before_the_next_one_starts() {
     let app = Saving::deploy();
-    for name in ["shell", "deep", "away"] {
+    for name in ["plain", "deep", "away"] {
         let pid = app.server.ready_pid("echo", &format!("{name}.1"));
         send_signal(pid, Signal::SIGKILL);
     }
