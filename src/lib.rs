@@ -116,8 +116,9 @@
 //! `ready` once it has lived for a second, so 500 are after 2.3 s. A server with 1,000 deployed static sites answers `/healthz` after 0.8 s
 //! and has all routes after 1.0 s.
 //!
-//! On a busy machine on 2026-11-28 (load 13 to 20) 1,000 processes of 100 applications listened after 44 s, the same processes forked by hand after 16 s; the server took 4.9 s
-//! of CPU for them. 1,000 ready processes that are looked at each second take 2.5 % of a core.
+//! On a busy machine on 2026-11-28 (load 13 to 20) 1,000 processes of 100 applications listened after 44 s, the same processes
+//! forked by hand after 16 s; the server took 4.9 s of CPU for them. 1,000 ready processes that are looked at each second take
+//! 2.5 % of a core.
 //!
 //! `cargo bench --bench deploys` measures deploys beside `git clone` and a copy. On the same day and machine, a repository of 10,000 files,
 //! medians of 5:
@@ -133,8 +134,9 @@
 //! | requests lost during five redeploys | none of 31,818 |
 //!
 //! With an install command each file is written by git, and what the release before has becomes a link at the hand-over. On a busy
-//! machine on 2026-11-28 (load 8 to 15), 2,000 files: 6.5 s, 12.2 s by hand in the same run; CPU 1.9 s for both. Where packages are
-//! installed anew each time (87 MiB with django, flask and requests), a second release takes 13 MiB. Removing 6,000 directories at depth 129
+//! machine on 2026-11-28 (load 8 to 22), 2,000 files: 5.7 and 6.5 s in two runs, by hand from 1.8 to 13.8 s, so that no ratio can be
+//! told; CPU of the server 0.3 s (2.1 s before), of git 1.5 to 2.1 s. 10,000 files were not measured. Where packages are
+//! installed anew each time (87 MiB with django, flask and requests), each further release takes 13 MiB, nearly all of it directories. Removing 6,000 directories at depth 129
 //! takes 0.3 s of CPU.
 //!
 //! `PROCSERVER_TEST_REDEPLOYS=100`, `PROCSERVER_TEST_KILLS=100`, `PROCSERVER_TEST_STORM=2000` and `PROCSERVER_TEST_ROUNDS=100` lengthen tests; the last
