@@ -267,7 +267,7 @@ pub fn sweep(dirs: &AppDirs, in_use: &[u64], newest: u64) {
         discard(dirs, *id);
     }
     for file in contents.temporary {
-        warn(&file, std::fs::remove_file(&file));
+        warn(&file, tree::remove(&file));
     }
 }
 
@@ -289,12 +289,8 @@ pub fn discard(dirs: &AppDirs, id: u64) {
 }
 
 fn warn(path: &Path, result: io::Result<()>) {
-    match result {
-        // Another removed it at the same time.
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            log::warn!("cannot remove {}: {error}", path.display());
-        }
-        _ => {}
+    if let Err(error) = result {
+        log::warn!("cannot remove {}: {error}", path.display());
     }
 }
 

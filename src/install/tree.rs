@@ -5,6 +5,8 @@
 //! no link is ever followed, and a directory is taken from the user *before* its entries are looked at: from then on
 //! nobody but root can exchange them.
 
+mod remove;
+
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -12,15 +14,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid,
-    chmodat, chownat, fchmod, fchown, fstat, futimens, mkdirat, openat, renameat, renameat_with,
-    statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chmodat,
+    chownat, fchmod, fchown, fstat, futimens, mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::bytecode;
 use super::content;
 use super::twins::Beside;
+
+pub use remove::remove;
 
 /// A tree that nests deeper is refused: each level costs a descriptor while it is walked.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -321,98 +324,6 @@ impl Drop for Writable<'_> {
         // It is a mode that the directory had; the removal of the tree copes with any.
         let _ = fchmod(self.directory, self.before);
     }
-}
-
-/// Removes the tree at `path`, also a read-only one, whatever its depth; does nothing if there is none. Blocks.
-///
-/// # Errors
-/// What refuses to be removed.
-pub fn remove(path: &Path) -> io::Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    };
-    let name = CString::new(name.as_encoded_bytes())?;
-    let parent = match open_directory(CWD, parent) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(error.into()),
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
-            return Ok(unlinkat(&parent, &name, AtFlags::empty())?);
-        }
-        Ok(_) => {}
-    }
-    let top = open_to_empty(parent.as_fd(), &name)?;
-    // What is too deep is moved up to the top while it is emptied: so it takes more than one round.
-    let mut lifted = Lifted::default();
-    while lifted.empty(&top, &top, 0)? {}
-    Ok(unlinkat(&parent, &name, AtFlags::REMOVEDIR)?)
-}
-
-/// What was too deep and is at the top now: how many names are taken there, so that none is tried twice.
-#[derive(Default)]
-struct Lifted(u64);
-
-impl Lifted {
-    /// Removes the entries of `directory`. `true`: some were moved to `top`.
-    fn empty(&mut self, top: &OwnedFd, directory: &OwnedFd, depth: usize) -> io::Result<bool> {
-        let mut moved = false;
-        for (name, kind) in entries(directory)? {
-            if kind != FileType::Directory {
-                match unlinkat(directory, &name, AtFlags::empty()) {
-                    // It may not have told its kind.
-                    Err(Errno::ISDIR) => {}
-                    other => {
-                        other?;
-                        continue;
-                    }
-                }
-            }
-            if depth == MAX_DEPTH {
-                self.lift(top, directory, &name)?;
-                moved = true;
-                continue;
-            }
-            let inner = open_to_empty(directory.as_fd(), &name)?;
-            moved |= self.empty(top, &inner, depth + 1)?;
-            drop(inner);
-            unlinkat(directory, &name, AtFlags::REMOVEDIR)?;
-        }
-        Ok(moved)
-    }
-
-    /// Moves the directory `name` up to `top`, under a name that is free there.
-    fn lift(&mut self, top: &OwnedFd, directory: &OwnedFd, name: &CStr) -> io::Result<()> {
-        // Renaming a directory rewrites its `..`: it must be writable itself.
-        drop(open_to_empty(directory.as_fd(), name)?);
-        loop {
-            let new = CString::new(format!(".lifted-{}", self.0))?;
-            self.0 += 1;
-            match renameat_with(directory, name, top, &new, RenameFlags::NOREPLACE) {
-                Err(Errno::EXIST) => {}
-                other => return Ok(other?),
-            }
-        }
-    }
-}
-
-/// Opens a directory that is to be emptied; when it is closed to us although it is ours, its mode is changed.
-fn open_to_empty(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
-    let directory = match open_directory(parent, name) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-            // Only its owner gets here, never root; a link in its place would need the same owner.
-            chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
-            open_directory(parent, name)?
-        }
-        other => other?,
-    };
-    let mode = Mode::from_raw_mode(fstat(&directory)?.st_mode);
-    if !mode.contains(Mode::RWXU) {
-        fchmod(&directory, Mode::RWXU)?;
-    }
-    Ok(directory)
 }
 
 type Visit<'a> = dyn FnMut(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<()> + 'a;

@@ -218,24 +218,6 @@ fn a_file_of_another_user_is_not_handed_over() {
 }
 
 #[test]
-fn what_is_too_deep_is_moved_up_under_a_name_that_is_tried_once() {
-    let home = tempfile::tempdir().unwrap();
-    let deepest = (0..MAX_DEPTH).fold(home.path().join("1"), |path, _| path.join("d"));
-    std::fs::create_dir_all(&deepest).unwrap();
-    for n in 0..300 {
-        std::fs::create_dir(deepest.join(n.to_string())).unwrap();
-    }
-    std::fs::create_dir(home.path().join("1/.lifted-7")).unwrap();
-    let parent = open_directory(CWD, home.path()).unwrap();
-    let top = open_directory(parent.as_fd(), c"1").unwrap();
-    let mut lifted = Lifted::default();
-    while lifted.empty(&top, &top, 0).unwrap() {}
-    // One more when the name that is taken was still there.
-    assert!((300..=301).contains(&lifted.0), "{}", lifted.0);
-    assert!(entries(&top).unwrap().is_empty());
-}
-
-#[test]
 fn a_copy_of_a_file_with_a_hole_takes_no_room_for_it() {
     const LENGTH: u64 = 512 << 20;
     let home = tempfile::tempdir().unwrap();

@@ -57,12 +57,7 @@ fn remove_files(dirs: &AppDirs, keep_storage: bool) -> std::io::Result<()> {
 fn remove(path: &Path) -> std::io::Result<()> {
     let named =
         |e: std::io::Error| std::io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => tree::remove(path).map_err(named),
-        Ok(_) => std::fs::remove_file(path).map_err(named),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(named(e)),
-    }
+    tree::remove(path).map_err(named)
 }
 
 impl App {
