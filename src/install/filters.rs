@@ -52,10 +52,10 @@ pub(super) async fn files(
 /// # Errors
 /// A file that cannot be read; a bound.
 pub(super) async fn encrypted(part: &Part, directory: &Path) -> Result<Option<String>, StepError> {
-    if !is_used(part, "git-crypt").await? {
+    let filters = crypt_filters(part).await?;
+    if filters.is_empty() {
         return Ok(None);
     }
-    let filters = crypt_filters(part).await?;
     let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
     let files = files(part, directory, &filters).await?;
     let (directory, at) = (directory.to_owned(), part.at.clone());

@@ -85,8 +85,10 @@ impl<'a> Source<'a> {
         if *self.reference != Reference::Default || self.names("refs/heads/").await?.len() < 2 {
             return Ok(None);
         }
-        let is_master = self.commit("refs/heads/master").await?.as_deref() == Some(commit);
-        let Some(branch) = self.default_branch().await?.filter(|_| is_master) else {
+        if self.commit("refs/heads/master").await?.as_deref() != Some(commit) {
+            return Ok(None);
+        }
+        let Some(branch) = self.default_branch().await? else {
             return Ok(None);
         };
         let other = self.commit(&branch).await?;
