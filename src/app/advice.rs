@@ -1,6 +1,6 @@
 //! What a person should know of a document that is valid and does not do what it looks like (pure).
 
-use super::config::AppConfig;
+use super::config::{AppConfig, HealthCheck};
 use super::formation::formation;
 use super::procfile::Procfile;
 
@@ -22,7 +22,19 @@ pub fn advice(config: &AppConfig, procfile: Option<&Procfile>) -> Vec<String> {
             .flatten(),
     );
     advice.extend(procfile.into_iter().flat_map(|p| of_types(config, p)));
+    advice.extend(of_health_check(&config.health_check));
     advice
+}
+
+/// What says how the path is asked for, where there is none.
+fn of_health_check(check: &HealthCheck) -> Option<String> {
+    let default = HealthCheck::default();
+    let is_asked = check.path.is_some();
+    let says_how = (&check.host, &check.headers, check.status)
+        != (&default.host, &default.headers, default.status);
+    (says_how && !is_asked).then(|| {
+        "health_check.host, headers and status have no effect without health_check.path".to_owned()
+    })
 }
 
 /// Types of other fields than `scale` that the Procfile lacks.
@@ -171,6 +183,7 @@ mod tests {
             "env": { "PORT": "99" },
             "scale": { "wbe": 2 },
             "restart": { "wroker": "never" },
+            "health_check": { "status": "200-399" },
         });
         let config = AppConfig::from_document(document, &Rules::default()).unwrap();
         let procfile = Procfile::parse(b"web: x\n").unwrap();
@@ -180,6 +193,7 @@ mod tests {
             "{told}"
         );
         assert!(told.contains("restart names \"wroker\""), "{told}");
-        assert_eq!(advice(&config, None).len(), 1);
+        assert!(told.contains("without health_check.path"), "{told}");
+        assert_eq!(advice(&config, None).len(), 2);
     }
 }
