@@ -2,7 +2,7 @@
 //!
 //! The policy is [`Lifecycle`] (what runs, and what is at work) and `supervision::restart` (which actors live); this
 //! actor feeds them events and carries their commands out. Its parts:
-//! `requests` (what the API asks), `configure` (what a new document takes), `progress` (what installer and processes tell), `finished` (which of them ended for good), `children` (its actors), `recovery`
+//! `requests` (what the API asks), `configure` (what a new document takes), `progress` (what installer and processes tell), `finished` (which of them ended for good), `outcome` (how operations end), `children` (its actors), `recovery`
 //! (what the previous daemon left), `removal`, `tidy` (which releases stay), `view` (what the API shows), `start_failure` (why a batch did not get
 //! ready, in words).
 
@@ -10,6 +10,7 @@ mod children;
 mod configure;
 mod finished;
 mod install_log;
+mod outcome;
 mod progress;
 mod recovery;
 mod removal;
@@ -31,8 +32,8 @@ use super::deployments::Deployments;
 use super::directories::AppDirs;
 use super::host::Host;
 use super::journal::{Journal, Remembered};
-use super::lifecycle::{BatchId, Command, End, Event, Kind, Lifecycle, OpId, Wanted};
-use super::operations::{Operation, Operations};
+use super::lifecycle::{BatchId, Command, Event, Kind, Lifecycle, OpId, Wanted};
+use super::operations::Operations;
 pub use super::operations::{Outcome, Ticket};
 use super::publisher::Publisher;
 use crate::install::record::{DeploymentState, Failure, Step};
@@ -316,100 +317,6 @@ impl App {
             keep_storage: self.removal.as_ref().is_some_and(|r| r.keep_storage),
             created: self.created,
         });
-    }
-
-    /// Ends an operation.
-    fn finish(&mut self, op: OpId, end: End, ctx: &mut Context<Self>) {
-        let Some(operation) = self.operations.take(op) else {
-            return;
-        };
-        self.take_stand(&operation, &end);
-        self.judge(&operation, &end);
-        let deployment = operation.deployment;
-        let stands = end != End::Superseded && !(end == End::Cancelled && self.ending);
-        if deployment.is_some() && stands {
-            self.settle(&operation.config);
-        }
-        match end {
-            End::Done => {
-                self.close_deployment(deployment, DeploymentState::Succeeded, None);
-                self.refresh_releases(ctx);
-                self.after_done(operation, ctx);
-            }
-            End::Superseded => {
-                self.close_deployment(deployment, DeploymentState::Superseded, None);
-                self.overtaken(operation);
-            }
-            End::Cancelled => {
-                let state = if self.ending {
-                    DeploymentState::Interrupted
-                } else {
-                    DeploymentState::Cancelled
-                };
-                self.close_deployment(deployment, state, None);
-                operation.close(Outcome::Dropped(self.why_cancelled(deployment)));
-            }
-            End::Failed(cause, batch) => {
-                let known = operation.failure.clone();
-                let described = self.describe_failure(known, cause, batch);
-                self.operations.leave_open(op, operation);
-                self.fail(op, described, ctx);
-            }
-        }
-    }
-
-    /// Closes an operation that has failed, once it is known why. It is open until then, and so its release stays, in
-    /// whose files it is looked.
-    fn fail(
-        &mut self,
-        op: OpId,
-        described: impl Future<Output = Failure> + 'static,
-        ctx: &mut Context<Self>,
-    ) {
-        // Who is answered may rely on it: what stands is on disk then.
-        let written = self.journal.flushed();
-        let described = async move { futures::join!(described, written).0 };
-        ctx.spawn(described.into_actor(self).map(move |failure, app, ctx| {
-            log::warn!("{}: {failure}", app.name());
-            let Some(operation) = app.operations.take(op) else {
-                return;
-            };
-            let (state, told) = (DeploymentState::Failed, Some(failure.clone()));
-            app.close_deployment(operation.deployment, state, told);
-            app.refresh_releases(ctx);
-            app.tidy(ctx);
-            // What is told must be true after a power cut, too.
-            let kept = app.journal.flushed().into_actor(app);
-            ctx.spawn(kept.map(move |(), _, _| {
-                operation.close(Outcome::Failed(Box::new(failure)));
-            }));
-        }));
-    }
-
-    /// The one that waits now does what this one would have done, and what was asked since.
-    fn overtaken(&mut self, operation: Operation) {
-        let newer = self.life.waiting().or(self.life.active());
-        match newer.and_then(|(op, _)| self.operations.get(op)) {
-            Some(newer) if !operation.rolls_back => newer.overtake(operation),
-            _ => operation.close(Outcome::Dropped(
-                "a newer deployment took its place".to_owned(),
-            )),
-        }
-    }
-
-    /// What became of something that was accepted and did not come to its end. A document that it brought is kept.
-    fn why_cancelled(&self, deployment: Option<u64>) -> String {
-        let what = deployment.map_or("it".to_owned(), |id| format!("deployment {id}"));
-        match self.life.wanted() {
-            _ if self.ending => format!("{what} was interrupted: the server is being stopped"),
-            Wanted::Removed => format!("{what} was cancelled: the application is being removed"),
-            Wanted::Stopped => format!(
-                "{what} was cancelled: the application was stopped; it counts when it is started again"
-            ),
-            Wanted::Running => format!(
-                "{what} was cancelled; the document stays as it is now, and redeploy tries it again"
-            ),
-        }
     }
 
     fn close_deployment(

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use futures::FutureExt as _;
 
 use super::{App, AppSpec};
 use crate::app::change::{Work, least_work};
@@ -252,13 +253,7 @@ impl App {
                 foreign.len()
             );
             self.leftover = foreign.iter().map(|s| s.release).collect();
-            let policy = &self.spec.config.stop;
-            let ended = futures::future::join_all(
-                foreign
-                    .into_iter()
-                    .map(|s| identity::end(s, policy.clone())),
-            );
-            let ended = ended.into_actor(self).map(|_, app, ctx| {
+            let ended = self.end_each(foreign).into_actor(self).map(|(), app, ctx| {
                 app.leftover.clear();
                 app.tidy(ctx);
             });
@@ -277,10 +272,15 @@ impl App {
     /// Ends those that were taken over and have no place in the batch: the scale was changed meanwhile.
     pub(super) fn end_surplus(&mut self, ctx: &mut Context<Self>) {
         let surplus = std::mem::take(&mut self.survivors);
-        let policy = &self.spec.config.stop;
-        let end = |survivor| identity::end(survivor, policy.clone());
-        let ended = futures::future::join_all(surplus.into_iter().map(end));
-        ctx.spawn(ended.into_actor(self).map(|_, _, _| ()));
+        ctx.spawn(self.end_each(surplus).into_actor(self));
+    }
+
+    /// Ends them, each with its grace.
+    fn end_each(&self, survivors: Vec<Identity>) -> impl Future<Output = ()> + use<> {
+        let policy = self.spec.config.stop.clone();
+        let each = survivors.into_iter();
+        let all = futures::future::join_all(each.map(move |s| identity::end(s, policy.clone())));
+        all.map(drop)
     }
 
     /// Starts what should run.
