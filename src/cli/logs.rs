@@ -29,8 +29,11 @@ pub struct LogsArgs {
     #[arg(long, short)]
     pub follow: bool,
     /// How many of the last lines, or "all"
-    #[arg(long = "lines", short = 'n', visible_alias = "tail", alias = "num", value_name = "N", default_value = "100", value_parser = lines)]
+    #[arg(long = "lines", short = 'n', alias = "num", value_name = "N", default_value = "100", value_parser = lines)]
     pub lines: String,
+    /// As --follow; with a number, as --lines
+    #[arg(long, short, value_name = "N", num_args = 0..=1, conflicts_with = "lines", value_parser = tail)]
+    pub tail: Option<Option<String>>,
     /// Only what processes print on their standard output
     #[arg(long, group = "log")]
     pub stdout: bool,
@@ -55,6 +58,17 @@ pub struct LogsArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
+}
+
+impl LogsArgs {
+    fn follows(&self) -> bool {
+        self.follow || self.tail == Some(None)
+    }
+
+    fn lines(&self) -> &str {
+        let tail = self.tail.as_ref().and_then(Option::as_ref);
+        tail.unwrap_or(&self.lines)
+    }
 }
 
 /// Copies the log to the output as it comes; to a terminal, as [`Shown`].
@@ -82,10 +96,10 @@ pub async fn run(args: &LogsArgs, client: &Client, out: &mut Output) -> anyhow::
     if let Some(mut shown) = shown {
         out.bytes(&shown.end())?;
     }
-    if is_empty && !args.follow {
+    if is_empty && !args.follows() {
         out.note(&nothing(args));
     }
-    if args.follow {
+    if args.follows() {
         bail!(
             "the server closed the log of {}: it stops, or the application was removed",
             args.name
@@ -119,6 +133,13 @@ fn lines(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// As [`lines`]; behind `--tail` there may be none.
+fn tail(text: &str) -> Result<String, &'static str> {
+    lines(text).map_err(
+        |_| "write the application first, as in \"logs NAME --tail\", or a number of lines",
+    )
+}
+
 fn path(args: &LogsArgs) -> String {
     let log = match args {
         LogsArgs { install: true, .. } => "/install",
@@ -127,7 +148,11 @@ fn path(args: &LogsArgs) -> String {
         LogsArgs { stdout: true, .. } => "/stdout",
         _ => "",
     };
-    let mut path = format!("/applications/{}/logs{log}?tail={}", args.name, args.lines);
+    let mut path = format!(
+        "/applications/{}/logs{log}?tail={}",
+        args.name,
+        args.lines()
+    );
     let filters = [
         ("process", &args.process),
         ("since", &args.since),
@@ -138,7 +163,7 @@ fn path(args: &LogsArgs) -> String {
             path.push_str(&format!("&{name}={}", encode_query(value)));
         }
     }
-    if args.follow {
+    if args.follows() {
         path.push_str("&follow=true");
     }
     path
@@ -166,6 +191,12 @@ mod tests {
             parse("procserver logs a --stdout --since 2h --grep x"),
             "/applications/a/logs/stdout?tail=100&since=2h&grep=x"
         );
+        for as_elsewhere in ["--tail", "-t", "-f"] {
+            assert_eq!(
+                parse(&format!("procserver logs a {as_elsewhere}")),
+                "/applications/a/logs?tail=100&follow=true"
+            );
+        }
         for as_elsewhere in ["--tail 5", "--tail=5", "--num 5", "-n5"] {
             assert_eq!(
                 parse(&format!("procserver logs a {as_elsewhere}")),
