@@ -150,6 +150,27 @@ pub async fn carry_out(
     // What it says that was not so before is about this call; the rest is told when it is over, as it is then.
     warn(&before.news(&answered), out);
     let record = follow(&path, &mut progress, client, out).await?;
+    told(name, record, changes, begun, &before, out)?;
+    let status: Value = client
+        .get(&format!("/applications/{name}/status"))
+        .await
+        .unwrap_or_default();
+    let told = before.news(&answered);
+    let mut warnings = warnings_of(&status);
+    warnings.retain(|warning| !told.contains(warning));
+    warn(&warnings, out);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells how the deployment ended; an error where it failed.
+fn told(
+    name: &AppName,
+    record: DeploymentRecord,
+    changes: &[String],
+    begun: Instant,
+    before: &Before,
+    out: &mut Output,
+) -> anyhow::Result<()> {
     if out.is_json() {
         out.json(&serde_json::to_value(&record)?)?;
     }
@@ -169,15 +190,7 @@ pub async fn carry_out(
             out.line(&format!("  {change}"))?;
         }
     }
-    let status: Value = client
-        .get(&format!("/applications/{name}/status"))
-        .await
-        .unwrap_or_default();
-    let told = before.news(&answered);
-    let mut warnings = warnings_of(&status);
-    warnings.retain(|warning| !told.contains(warning));
-    warn(&warnings, out);
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// How things were before the call.

@@ -40,6 +40,16 @@ pub(super) struct Tree {
     access_written: Option<oneshot::Receiver<()>>,
 }
 
+/// The thread of all logs.
+fn log_thread() -> Result<Arbiter, DaemonError> {
+    Arbiter::try_with_tokio_rt(|| {
+        // An app that writes without end must not do so with the server's priority.
+        priority::step_back();
+        threads::runtime()
+    })
+    .map_err(|e| DaemonError::Start(e.to_string()))
+}
+
 impl Tree {
     /// Starts it; what the API needs to reach it comes with it.
     pub(super) fn start(
@@ -47,12 +57,7 @@ impl Tree {
         listeners: Vec<(SocketAddr, TcpListener)>,
         token: Arc<str>,
     ) -> Result<(Self, ApiState), DaemonError> {
-        let logs = Arbiter::try_with_tokio_rt(|| {
-            // An app that writes without end must not do so with the server's priority.
-            priority::step_back();
-            threads::runtime()
-        })
-        .map_err(|e| DaemonError::Start(e.to_string()))?;
+        let logs = log_thread()?;
         let host = host(settings, &logs);
         let (table, _) = watch::channel(Arc::new(Table::default()));
         let (closing, is_closing) = watch::channel(false);

@@ -173,10 +173,7 @@ impl<S: ClientStream> Connection<S> {
                     match self.collect(end, facts).await {
                         Ok(body) => collected = Some(body),
                         Err(NoBody::Refused(failure)) => break (facts, failure),
-                        Err(NoBody::Gone) => {
-                            facts.note(Notes::client_gone);
-                            return Next::Close;
-                        }
+                        Err(NoBody::Gone) => return gone(facts),
                     }
                 }
                 Routed::To(target, head) => {
@@ -190,10 +187,7 @@ impl<S: ClientStream> Connection<S> {
                     match self.wait(&mut waiting, &app, changed, facts).await {
                         Ok(()) => {}
                         Err(Some(failure)) => break (facts, failure),
-                        Err(None) => {
-                            facts.note(Notes::client_gone);
-                            return Next::Close;
-                        }
+                        Err(None) => return gone(facts),
                     }
                 }
             }
@@ -391,6 +385,12 @@ impl<S: ClientStream> Connection<S> {
             }
         }
     }
+}
+
+/// Nobody is there to be answered.
+fn gone(facts: &Facts) -> Next {
+    facts.note(Notes::client_gone);
+    Next::Close
 }
 
 /// The length of the head that `bytes` begins with, if it is whole.
