@@ -13,8 +13,7 @@ use crate::support::wait::{SOON, eventually};
 
 /// How often each pair is tried; what once failed did so in every third round.
 fn rounds() -> usize {
-    let named = std::env::var("PROCSERVER_TEST_ROUNDS").ok();
-    named.and_then(|text| text.parse().ok()).unwrap_or(1)
+    std::env::var("PROCSERVER_TEST_ROUNDS").map_or(1, |text| text.parse().unwrap())
 }
 
 /// Which pairs are tried: those with a call whose name begins so.

@@ -15,8 +15,7 @@ const CLIENTS: u64 = 4;
 
 /// Operations of each client. What once went wrong did so within the first hundred.
 fn operations() -> usize {
-    let named = std::env::var("PROCSERVER_TEST_STORM").ok();
-    named.and_then(|text| text.parse().ok()).unwrap_or(120)
+    std::env::var("PROCSERVER_TEST_STORM").map_or(120, |text| text.parse().unwrap())
 }
 
 /// Random enough to meet in ever other ways, and the same in each run (Knuth's constants).
@@ -83,7 +82,6 @@ fn in_a_storm_of_operations_each_is_answered_and_nothing_of_a_removed_app_stays(
                 for _ in 0..operations() {
                     let (asked, answer) = operate(server, repo, &mut dice);
                     let told = (answer.status, answer.text());
-
                     assert!(
                         matches!(told.0, 200..=202 | 404 | 409),
                         "{asked} was answered {told:?}"

@@ -148,16 +148,16 @@ pub async fn carry_out(
     };
     underway.deployment.set(number(&path));
     // What it says that was not so before is about this call; the rest is told when it is over, as it is then.
-    warn(&before.news(&answered), out);
+    let news = before.news(&answered);
+    warn(&news, out);
     let record = follow(&path, &mut progress, client, out).await?;
     told(name, record, changes, begun, &before, out)?;
     let status: Value = client
         .get(&format!("/applications/{name}/status"))
         .await
         .unwrap_or_default();
-    let told = before.news(&answered);
     let mut warnings = warnings_of(&status);
-    warnings.retain(|warning| !told.contains(warning));
+    warnings.retain(|warning| !news.contains(warning));
     warn(&warnings, out);
     Ok(ExitCode::SUCCESS)
 }

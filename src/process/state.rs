@@ -102,8 +102,6 @@ pub(super) struct Life {
     is_ending: bool,
     attempt: Attempt,
     backoff: Backoff,
-    /// It is not started again once what the ended process left is gone.
-    rests: bool,
     /// How long to wait once what the ended process left is gone.
     delay: Duration,
     pid: Option<u32>,
@@ -121,7 +119,6 @@ impl Life {
             is_ending: false,
             attempt: 0,
             backoff: Backoff::default(),
-            rests: false,
             delay: Duration::ZERO,
             pid: None,
             address: None,
@@ -138,7 +135,7 @@ impl Life {
             _ if self.is_ending => Phase::Stopping,
             Stage::New | Stage::Spawning | Stage::Starting => Phase::Starting,
             Stage::Ready => Phase::Ready,
-            Stage::Cleaning if self.rests => Phase::Finished,
+            Stage::Cleaning if self.rests() => Phase::Finished,
             Stage::Finished => Phase::Finished,
             Stage::Cleaning | Stage::Waiting => Phase::Backoff,
         }
@@ -257,14 +254,19 @@ impl Life {
     }
 
     fn exited(&mut self, record: ExitRecord, now: Instant, random: f64) -> Vec<Command> {
-        self.rests = !self.restart.follows(record.status.is_abnormal());
-        if !self.rests {
-            self.delay = self.backoff.crashed(now, random);
-        }
         self.stage = Stage::Cleaning;
         self.gone(&record);
+        if !self.rests() {
+            self.delay = self.backoff.crashed(now, random);
+        }
         let exited = Some(record);
         vec![Command::Report { exited }, Command::Clean]
+    }
+
+    /// Whether what has ended is not started again.
+    fn rests(&self) -> bool {
+        let last = self.last_exit.as_ref();
+        last.is_some_and(|last| !self.restart.follows(last.status.is_abnormal()))
     }
 
     fn gone(&mut self, record: &ExitRecord) {
@@ -277,7 +279,7 @@ impl Life {
         if self.is_ending {
             return self.finish(None);
         }
-        if self.rests {
+        if self.rests() {
             self.stage = Stage::Finished;
             return Vec::new();
         }
