@@ -76,22 +76,37 @@
 //! each connection. All takes nine minutes, `-- --quick` three; `-- --load wrk`, `-- --row unix` (small, unix, large, many, upload, buffered, fresh, apps,
 //! memory) are parts. It prints tables in Markdown. `cargo bench --bench parts` measures heads, framing and routing alone.
 //!
-//! On 2026-11-28, `--quick`, on a machine with six times as much to do as it has cores, CPU microseconds per request (all, and as a share of nginx's; nginx
-//! has its backend on TCP everywhere):
+//! On 2026-11-29, all rows, on a machine with nothing else to do, CPU microseconds per request, user + system. With the load `kept`:
 //!
-//! | | `kept`: procserver | nginx | share | `wrk`: procserver | nginx | share |
-//! |---|---|---|---|---|---|---|
-//! | 128 B, 64 connections | 36.1 | 53.9 | 0.67 | 47.9 | 55.6 | 0.86 |
-//! | the same, ours to `$SOCKET` | 32.8 | 46.4 | 0.70 | 43.9 | 55.7 | 0.79 |
-//! | 64 KiB, 64 connections | 72.3 | 143.3 | 0.50 | 77.9 | 158.4 | 0.49 |
+//! | | procserver | nginx | haproxy | of nginx's: user, all |
+//! |---|---|---|---|---|
+//! | 128 B x 64 connections | 5.3 + 18.5 | 9.2 + 23.8 | 9.3 + 19.8 | 0.57, 0.72 |
+//! | the same, ours to $SOCKET | 6.7 + 16.2 | 9.5 + 22.2 |  | 0.71, 0.73 |
+//! | 64 KiB x 64 connections | 11.0 + 46.6 | 24.4 + 95.7 | 19.1 + 58.9 | 0.45, 0.48 |
+//! | 128 B x 1,000 connections | 14.1 + 34.3 | 13.4 + 32.3 | 26.8 + 34.1 | 1.05, 1.06 |
+//! | 1 MiB uploads x 16, streamed | 42.6 + 690.9 | 123.7 + 1400.0 | 110.8 + 692.5 | 0.34, 0.48 |
+//! | 1 MiB uploads x 16, buffered | 32.6 + 390.1 | 48.4 + 964.3 |  | 0.67, 0.42 |
+//! | new connection per request | 19.2 + 49.1 | 17.7 + 52.3 | 20.4 + 53.0 | 1.09, 0.98 |
+//! | 1,000 apps, 1,000 hosts | 7.1 + 18.7 |  |  |  |
 //!
-//! A request takes two writes and two reads and a fifteenth of a wait (`strace -c`). The kernel counts user time by its clock, which tells nothing of
-//! so short runs; sampled 4,000 times a second (`perf record -e cpu-clock`, three times 3 s, `kept`'s origin, wrk), of the first row 11.4 of 37.3 here are
-//! user time, 13.6 of 42.0 with nginx, 10.4 of 33.0 to `$SOCKET`; 11.0 of 33.4 where nothing is buffered for slow clients, which is no difference.
-//! An idle keep-alive connection of 1,000 takes 11.5 KiB here, 0.5 KiB of nginx, 1.1 KiB of haproxy.
+//! With wrk:
 //!
-//! Before, with the front end alone and the load `kept`, on 2026-11-23: 128 B on 1,000 connections 25.2 and 38.8 (nginx), uploads of 1 MiB 564 and 1201,
-//! a new connection for each request 58.5 and 60.6; 1,000 applications with two patterns each 0.92 to 1.20 times one.
+//! | | procserver | nginx | haproxy | of nginx's: user, all |
+//! |---|---|---|---|---|
+//! | 128 B x 64 connections | 6.1 + 19.7 | 9.2 + 22.3 | 8.7 + 18.7 | 0.67, 0.82 |
+//! | the same, ours to $SOCKET | 7.4 + 20.7 | 7.9 + 22.4 |  | 0.93, 0.93 |
+//! | 64 KiB x 64 connections | 11.1 + 46.6 | 18.7 + 103.8 | 18.4 + 61.0 | 0.59, 0.47 |
+//! | 128 B x 1,000 connections | 13.2 + 33.2 | 13.4 + 41.8 | 25.1 + 36.9 | 0.98, 0.84 |
+//! | 1 MiB uploads x 16, streamed | 38.0 + 601.4 | 128.6 + 1399.4 | 131.3 + 699.6 | 0.30, 0.42 |
+//! | 1 MiB uploads x 16, buffered | 30.4 + 371.8 | 38.1 + 750.3 |  | 0.80, 0.51 |
+//! | new connection per request | 17.7 + 45.7 | 13.6 + 51.5 | 16.7 + 53.6 | 1.30, 0.97 |
+//! | 1,000 apps, 1,000 hosts | 6.9 + 19.2 |  |  |  |
+//!
+//! nginx has its backend on TCP everywhere. So total CPU is less than nginx's in every row but that of 1,000 connections with `kept`; user time is more
+//! where connections are new, and as much with 1,000 of them. Times of so short rounds are counted by the kernel's clock: with wrk and `$SOCKET`
+//! 0.93 of nginx's here was 0.79 the day before, on a busy machine.
+//! 1,000 applications with 1,000 hosts cost 1.08 times one with `kept`. A request takes two writes and two reads and a fifteenth of a wait (`strace -c`).
+//! An idle keep-alive connection takes 4.9 KiB here, 0.5 KiB of nginx, 1.1 KiB of haproxy.
 //!
 //! `cargo bench --bench supervision` measures the supervision beside supervisord, s6, runit, pm2, s6-log and multilog (`apt-get install
 //! supervisor s6 runit daemontools`, `npm install -g pm2`; what is missing is named; systemd would have to be the machine's first process).
@@ -120,24 +135,26 @@
 //! forked by hand after 16 s; the server took 4.9 s of CPU for them. 1,000 ready processes that are looked at each second take
 //! 2.5 % of a core.
 //!
-//! `cargo bench --bench deploys` measures deploys beside `git clone` and a copy. On the same day and machine, a repository of 10,000 files,
-//! medians of 5:
+//! `cargo bench --bench deploys` measures deploys beside `git clone` and a copy. On 2026-11-29, nothing else at work on the machine, a
+//! repository of 10,000 files, medians of 5:
 //!
 //! | | |
 //! |---|---|
-//! | POST of a new application to its first 200, nothing to install | 110 ms |
-//! | by hand: `git clone`, and a copy of it | 2,030 ms (least 828) |
-//! | redeploy of the same commit | 460 ms |
-//! | redeploy after a change of one line | 450 ms |
+//! | POST of a new application to its first 200, nothing to install | 190 ms |
+//! | by hand: `git clone`, and a copy of it | 6,442 ms (5,131 to 7,048) |
+//! | redeploy of the same commit | 576 ms |
+//! | redeploy after a change of one line | 611 ms |
 //! | rollback | 27 ms |
+//! | redeploy after a change of one line, with an install command | 9,256 ms (4,730 to 9,487) |
+//! | by hand, in turn with these | 950 ms (905 to 12,782) |
 //! | five releases on disk, five clones | 41 MiB, 206 MiB |
-//! | requests lost during five redeploys | none of 31,818 |
+//! | requests lost during five redeploys | none of 27,593 |
 //!
-//! With an install command each file is written by git, and what the release before has becomes a link at the hand-over. On a busy
-//! machine on 2026-11-28 (load 8 to 22), 2,000 files: 5.7 and 6.5 s in two runs, by hand from 1.8 to 13.8 s, so that no ratio can be
-//! told; CPU of the server 0.3 s (2.1 s before), of git 1.5 to 2.1 s. 10,000 files were not measured. Where packages are
-//! installed anew each time (87 MiB with django, flask and requests), each further release takes 13 MiB, nearly all of it directories. Removing 6,000 directories at depth 129
-//! takes 0.3 s of CPU.
+//! What creates files takes from one to thirteen seconds here for the same work. By the medians a redeploy with an install command took 9.7 times
+//! the clone and copy, by the least times 5.2: it is meant to be 1.5. git writes each file then, and what the release before has becomes a link at
+//! the hand-over; the server's own CPU was 0.3 s for 2,000 files (2.1 s before links were made there). Where packages are installed anew each
+//! time (87 MiB with django, flask and requests), each further release takes 13 MiB, nearly all of it directories. Removing 6,000 directories at
+//! depth 129 takes 0.3 s of CPU.
 //!
 //! `PROCSERVER_TEST_REDEPLOYS=100`, `PROCSERVER_TEST_KILLS=100`, `PROCSERVER_TEST_STORM=2000` and `PROCSERVER_TEST_ROUNDS=100` lengthen tests; the last
 //! one with `PROCSERVER_TEST_CALLS=Delete,Put` tries only pairs with one of these calls.
