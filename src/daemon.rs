@@ -53,7 +53,6 @@ pub enum DaemonError {
         "{directory} is in use by procserver with pid {pid}: stop that one, or give this one another --data-dir or --runtime-dir"
     )]
     InUse {
-        /// Which.
         directory: PathBuf,
         /// The other's process id, as it wrote it.
         pid: String,
@@ -61,9 +60,7 @@ pub enum DaemonError {
     /// A public address cannot be listened on.
     #[error("cannot listen on {address}: {source}{hint}")]
     Listen {
-        /// Which.
         address: SocketAddr,
-        /// Why.
         source: std::io::Error,
         /// What to do, with leading punctuation.
         hint: &'static str,
@@ -71,9 +68,7 @@ pub enum DaemonError {
     /// A file or directory of the server.
     #[error("{path}: {source}")]
     Io {
-        /// Which.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The runtime or a part of the tree could not be started.

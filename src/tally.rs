@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 /// How often it is told.
 pub const PERIOD: Duration = Duration::from_secs(60);
 
-/// Counts what happens often.
 #[derive(Debug, Default)]
 pub struct Tally {
     told: Option<Instant>,

@@ -28,7 +28,6 @@ pub const GROUP: &str = "procserver";
 pub enum Access {
     /// Through the Unix socket, by one who may.
     Socket,
-    /// Through the front end.
     Tcp,
 }
 

@@ -18,7 +18,6 @@ pub(super) async fn list(
     Ok(HttpResponse::Ok().json(state.inspect(&name).await?.deployments))
 }
 
-/// One record.
 pub(super) async fn show(
     state: Data<ApiState>,
     path: Path<(String, String)>,

@@ -44,7 +44,6 @@ impl LogFormat {
         }
     }
 
-    /// The value of Content-Type.
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; charset=utf-8",

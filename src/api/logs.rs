@@ -29,7 +29,6 @@ const MERGED: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 /// Proxies close a connection that is silent for a minute; this also finds clients that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Reads one log.
 pub(super) async fn read(
     request: HttpRequest,
     state: Data<ApiState>,

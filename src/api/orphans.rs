@@ -8,7 +8,6 @@ use super::state::ApiState;
 use crate::app::apps::{Orphans, RemoveOrphan};
 use crate::app::name::AppName;
 
-/// Lists them.
 pub(super) async fn list(state: &ApiState) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(state.ask_apps(Orphans).await??))
 }

@@ -67,14 +67,12 @@ impl Problem {
             .with_header(header::ALLOW, HeaderValue::from_static(allow))
     }
 
-    /// Adds an extension member.
     #[must_use]
     pub fn with(mut self, member: &str, value: Value) -> Self {
         self.0.members.insert(member.to_owned(), value);
         self
     }
 
-    /// Adds a header field.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));

@@ -21,7 +21,6 @@ use crate::router::table::{Availability, Decision, Match, Route, Rule, Table, Vi
 /// What routing looks at besides a request.
 #[derive(Clone, Debug)]
 pub struct Routing {
-    /// The published table.
     pub table: watch::Receiver<Arc<Table>>,
     /// By which ways requests come.
     pub reach: Arc<Reach>,
@@ -49,7 +48,6 @@ struct Listening<'a> {
     id: &'a str,
     release: u64,
     address: &'a Address,
-    /// Requests on it now.
     requests: usize,
 }
 

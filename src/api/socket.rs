@@ -80,7 +80,6 @@ impl SocketServer {
     }
 }
 
-/// Who is connected now.
 #[derive(Debug, Default)]
 struct Callers {
     by_user: RefCell<HashMap<u32, usize>>,

@@ -30,33 +30,25 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOKS: u32 = 200;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// What a log answers.
 type Lines = Result<Receiver<Chunk>, LogError>;
 
 /// What every resource of the API needs.
 #[derive(Clone)]
 pub struct ApiState {
-    /// The applications.
     pub apps: ChildRef<Apps>,
-    /// Who answers what.
     pub routing: Routing,
-    /// Where the documents are.
     pub config_dir: Arc<Path>,
-    /// What documents may say.
     pub rules: Rules,
     /// The account of apps that name none.
     pub default_user: String,
     /// Whether accounts can be switched to (the daemon is root).
     pub can_switch: bool,
-    /// What happens.
     pub events: Feed,
     /// Turns true when the server stops: answers that never end by themselves end then.
     pub closing: watch::Receiver<bool>,
     /// Ports of apps that cannot be listened on.
     pub closed_ports: watch::Receiver<Closed>,
-    /// The bearer token.
     pub token: Arc<str>,
-    /// Who sent wrong ones.
     pub failed_logins: Arc<Mutex<FailedLogins>>,
 }
 
@@ -111,7 +103,6 @@ impl ApiState {
 }
 
 impl ApiState {
-    /// Asks Apps.
     pub(super) async fn ask_apps<M>(&self, message: M) -> Result<M::Result, Problem>
     where
         M: Message + Send + 'static,

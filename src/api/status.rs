@@ -20,13 +20,11 @@ use crate::supervision::ChildRef;
 /// Lines of stderr shown for a process that keeps crashing.
 const LAST_LINES: usize = 10;
 
-/// Characters of each.
 const LINE_LENGTH: usize = 500;
 
 /// A log that takes longer leaves the status without its lines.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The live state.
 pub(super) async fn show(
     state: Data<ApiState>,
     name: Path<String>,

@@ -7,9 +7,7 @@ use std::path::PathBuf;
 pub struct Account {
     /// The user's name, for `USER` and `LOGNAME`.
     pub user: String,
-    /// The group's name.
     pub group: String,
-    /// Numeric user id.
     pub uid: u32,
     /// Numeric id of the primary group.
     pub gid: u32,
@@ -28,7 +26,6 @@ pub enum AccountError {
         "there is no user \"{0}\" on this machine: create it (useradd --system {0}) or name another"
     )]
     NoUser(String),
-    /// No such group.
     #[error(
         "there is no group \"{0}\" on this machine: create it (groupadd --system {0}) or name another"
     )]
@@ -38,7 +35,6 @@ pub enum AccountError {
         "\"{0}\" is root or has root's group: name another, or set allow_root_apps = true in procserver.toml"
     )]
     Root(String),
-    /// The look-up itself failed.
     #[error("cannot look up \"{0}\": {1}")]
     Lookup(String, String),
 }

@@ -66,7 +66,6 @@ struct Entry {
 /// A removal that is under way.
 #[derive(Debug)]
 struct Removal {
-    /// Who waits for it.
     waiting: tokio::sync::watch::Sender<Option<Outcome>>,
     /// What the App itself says of it.
     ticket: Option<Ticket>,

@@ -13,7 +13,6 @@ use crate::router::backend::{Backend, Load};
 /// The processes of one release that were started together, as their App sees them.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// What they run.
     pub runnable: Arc<Runnable>,
     members: Vec<Member>,
     /// Why those that were not ready in time were not.

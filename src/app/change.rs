@@ -10,7 +10,6 @@ use super::config::AppConfig;
 /// What a change takes; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
-    /// Nothing.
     Nothing,
     /// The route, and what is only looked at when needed: no process notices.
     Route,
@@ -18,7 +17,6 @@ pub enum Work {
     Scale,
     /// A new release of the same code, and new processes; nothing is fetched or installed.
     Restart,
-    /// A deploy.
     Deploy,
 }
 

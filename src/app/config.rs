@@ -16,7 +16,6 @@ use crate::supervision::Restart;
 /// A validated application document. Made only by [`AppConfig::from_document`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppConfig {
-    /// The application's name.
     pub name: AppName,
     /// Where the code comes from.
     pub repo: Repo,
@@ -44,7 +43,6 @@ pub struct AppConfig {
     pub port: Option<u16>,
     /// How readiness is found out.
     pub health_check: HealthCheck,
-    /// How processes are stopped.
     pub stop: StopPolicy,
     /// How long requests and tunnels of processes that are replaced may go on before these get their signal.
     pub drain: Duration,
@@ -67,7 +65,6 @@ pub struct AppConfig {
 pub struct Repo {
     /// Checked: an allowed scheme, no leading `-`, no `ext::`.
     pub url: String,
-    /// What to check out.
     pub reference: Reference,
 }
 
@@ -76,9 +73,7 @@ pub struct Repo {
 pub enum Reference {
     /// Nothing was said: `master`, else the remote's HEAD.
     Default,
-    /// A branch.
     Branch(String),
-    /// A tag.
     Tag(String),
     /// A commit, full or abbreviated hex.
     Commit(String),
@@ -89,7 +84,6 @@ pub enum Reference {
 pub struct Package {
     /// Name by Debian policy §5.6.1, with `:arch` where one was given: dpkg-query and apt-get take it so.
     pub name: String,
-    /// Exact version.
     pub version: Option<String>,
 }
 
@@ -104,9 +98,7 @@ pub struct HealthCheck {
     pub headers: BTreeMap<String, String>,
     /// What is well, from and to; no redirect is followed.
     pub status: (u16, u16),
-    /// Time between two checks.
     pub interval: Duration,
-    /// Time for one check.
     pub timeout: Duration,
     /// Time until the first success.
     pub boot_timeout: Duration,
@@ -126,7 +118,6 @@ pub struct StopPolicy {
 /// `stop.to` of the document: which processes of an instance get the signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StopTo {
-    /// All of them.
     #[default]
     All,
     /// The command itself; what is left when that has ended gets it then.
@@ -136,7 +127,6 @@ pub enum StopTo {
 /// `static` of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticFiles {
-    /// Directory below the release.
     pub dir: String,
     /// Path prefix under which it appears.
     pub prefix: String,

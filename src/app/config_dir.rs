@@ -20,19 +20,15 @@ use crate::supervision::failpoint;
 /// A document larger than this is no document.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// One application to start.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Its document.
     pub config: AppConfig,
     /// Set when its file is damaged and this is the last good one.
     pub warning: Option<String>,
 }
 
-/// What the directory holds.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
-    /// Applications, by name.
     pub apps: Vec<Found>,
     /// Files that are no documents, with the reason.
     pub problems: Vec<String>,
@@ -43,7 +39,6 @@ pub struct Contents {
 /// One file of the directory.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The file.
     pub path: PathBuf,
     /// The application that it is named for.
     pub name: Option<AppName>,

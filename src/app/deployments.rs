@@ -84,12 +84,10 @@ impl Deployments {
         });
     }
 
-    /// Its commit is known.
     pub fn commit(&mut self, id: u64, commit: String, journal: &Journal) {
         self.change(id, journal, |record| record.commit = Some(commit));
     }
 
-    /// A step began.
     pub fn step(&mut self, id: u64, step: Step, journal: &Journal) {
         let record = StepRecord {
             step,
@@ -99,7 +97,6 @@ impl Deployments {
         self.change(id, journal, |deployment| deployment.steps.push(record));
     }
 
-    /// A step is over.
     pub fn step_over(&mut self, id: u64, step: Step, took: Option<Duration>, journal: &Journal) {
         self.change(id, journal, |deployment| {
             if let Some(record) = deployment.steps.iter_mut().rev().find(|s| s.step == step) {
@@ -109,7 +106,6 @@ impl Deployments {
         });
     }
 
-    /// It is over.
     pub fn close(
         &mut self,
         id: u64,

@@ -102,7 +102,6 @@ impl AppDirs {
         self.root.join("home")
     }
 
-    /// Log segments.
     #[must_use]
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")

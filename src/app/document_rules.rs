@@ -146,7 +146,6 @@ pub(super) fn account(text: &str, allow_root: bool) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A pattern against hosts.
 pub(super) fn domain_pattern(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err(
@@ -193,7 +192,6 @@ pub(super) fn domain_set(patterns: &[String]) -> Result<(), String> {
         .map_err(|_| "the patterns are too large together: use fewer or simpler ones".to_owned())
 }
 
-/// An install command.
 pub(super) fn command(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("is empty: remove it or write a command".to_owned());

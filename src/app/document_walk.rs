@@ -298,7 +298,6 @@ fn nearest<'k>(field: &str, known: &[&'k str]) -> Option<&'k str> {
     known.iter().find(begins).copied()
 }
 
-/// Levenshtein's distance.
 fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

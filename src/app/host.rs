@@ -16,11 +16,9 @@ use crate::supervision::ChildRef;
 /// What the server lends to every application. Cheap to clone; owns nothing.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// The server's settings.
     pub settings: Arc<Settings>,
     /// The pool of ports for processes.
     pub ports: Ports,
-    /// Where routes are published.
     pub router: ChildRef<Router>,
     /// The thread of all control actors.
     pub control: ArbiterHandle,

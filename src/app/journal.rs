@@ -27,7 +27,6 @@ const MAX_STATE: u64 = 4 << 20;
 pub struct Remembered {
     /// What the user last asked for.
     pub wanted: Wanted,
-    /// The current release.
     pub current: Option<u64>,
     /// Names the document whose deploy has ended, well or not, or which a rollback passed over: it is not deployed
     /// again only because it differs from that of the current release.
@@ -171,7 +170,6 @@ impl Journal {
         self.changed.notify_one();
     }
 
-    /// Writes a deployment's record.
     pub fn deployment(&self, record: DeploymentRecord) {
         self.pending
             .borrow_mut()

@@ -20,9 +20,7 @@ pub const MAX_DEPTH: usize = 64;
 pub struct SyntaxError {
     /// The line of the offending character.
     pub line: usize,
-    /// Its column.
     pub column: usize,
-    /// What is wrong there.
     pub message: String,
 }
 

@@ -81,7 +81,6 @@ struct Active {
     restores: bool,
 }
 
-/// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lifecycle {
     wanted: Wanted,
@@ -104,7 +103,6 @@ impl Lifecycle {
         }
     }
 
-    /// What is wanted.
     #[must_use]
     pub fn wanted(&self) -> Wanted {
         self.wanted
@@ -116,13 +114,11 @@ impl Lifecycle {
         self.current
     }
 
-    /// The operation at work.
     #[must_use]
     pub fn active(&self) -> Option<(OpId, Kind)> {
         self.active.as_ref().map(|a| (a.op, a.kind))
     }
 
-    /// The operation that waits.
     #[must_use]
     pub fn waiting(&self) -> Option<(OpId, Kind)> {
         self.waiting
@@ -142,7 +138,6 @@ impl Lifecycle {
         self.batches.iter().map(|b| (b.id, b.role))
     }
 
-    /// Takes an event in.
     pub fn handle(&mut self, event: Event) -> Vec<Command> {
         let mut out = Vec::new();
         match event {

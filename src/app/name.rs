@@ -48,7 +48,6 @@ impl AppName {
         Ok(Self(Arc::from(text)))
     }
 
-    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

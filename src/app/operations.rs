@@ -10,10 +10,8 @@ use super::lifecycle::OpId;
 use super::runnable::Runnable;
 use crate::install::record::Failure;
 
-/// How something accepted ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// Well.
     Done,
     /// Not.
     Failed(Box<Failure>),
@@ -36,7 +34,6 @@ pub struct Ticket {
 /// One operation that is not over.
 #[derive(Debug)]
 pub struct Operation {
-    /// The document to deploy.
     pub config: Arc<AppConfig>,
     /// Its deployment, when it is one.
     pub deployment: Option<u64>,
@@ -63,7 +60,6 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Opens an operation.
     pub fn open(&mut self, config: Arc<AppConfig>, deployment: Option<u64>) -> (OpId, Ticket) {
         self.last += 1;
         let (done, outcome) = watch::channel(None);
@@ -88,7 +84,6 @@ impl Operations {
         )
     }
 
-    /// An open operation.
     pub fn get(&mut self, op: OpId) -> Option<&mut Operation> {
         self.open.get_mut(&op)
     }
@@ -127,7 +122,6 @@ impl Operation {
         self.overtaken.push(older.done);
     }
 
-    /// Tells those who wait.
     pub fn close(self, outcome: Outcome) {
         let overtaken = Outcome::Overtaken(self.deployment, Box::new(outcome.clone()));
         for waiting in self.overtaken {

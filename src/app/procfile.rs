@@ -8,13 +8,11 @@
 /// A parsed Procfile: entries in file order, a type that appears twice appears twice.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Procfile {
-    /// The entries.
     pub entries: Vec<Entry>,
     /// What foreman would ignore without a word, each with its line.
     pub warnings: Vec<String>,
 }
 
-/// One process type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The process type, `[A-Za-z0-9_-]+`.

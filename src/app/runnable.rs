@@ -18,13 +18,11 @@ use crate::install::release::{self, Release, ReleaseError, ReleaseRecord};
 /// A release with all that is needed to start its processes.
 #[derive(Clone, Debug)]
 pub struct Runnable {
-    /// The release.
     pub release: Release,
     /// The document it was made with, as true.
     pub config: Arc<AppConfig>,
     /// The account to switch to; `None` when the daemon cannot.
     pub account: Option<Account>,
-    /// Its processes.
     pub slots: Vec<Slot>,
     /// Layers one to three of its environment.
     pub environment: BTreeMap<String, String>,
@@ -37,10 +35,8 @@ pub struct Runnable {
 /// Why a release cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum RunnableError {
-    /// Its files.
     #[error(transparent)]
     Release(#[from] ReleaseError),
-    /// Its account.
     #[error(transparent)]
     Account(#[from] AccountError),
     /// Its document is not allowed any more, e.g. after a change of the settings.
@@ -107,7 +103,6 @@ impl Runnable {
         }
     }
 
-    /// Its release number.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.release.record.id

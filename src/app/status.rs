@@ -16,11 +16,9 @@ pub enum AppState {
     Deploying,
     /// All processes that should run are starting or ready.
     Running,
-    /// Stopped by request.
     Stopped,
     /// A process has crashed and waits for its restart.
     Degraded,
-    /// A process keeps crashing.
     Crashlooping,
     /// No deployment has succeeded: there is nothing to run.
     Failed,
@@ -29,13 +27,9 @@ pub enum AppState {
 /// The last deployment, where it failed: a good one ends what there is to tell of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LastFailure {
-    /// Its number.
     pub deployment: u64,
-    /// The step that failed.
     pub step: Step,
-    /// One sentence.
     pub reason: String,
-    /// When it was over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<jiff::Timestamp>,
 }
@@ -56,13 +50,10 @@ pub struct Reach {
 /// One line of `GET /applications`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// The name.
     pub name: String,
-    /// The state.
     pub state: AppState,
     /// The release that runs (or would).
     pub release: Option<u64>,
-    /// Its commit.
     pub commit: Option<String>,
     /// Where it is reached; filled in by the API, which knows by which name the server is called.
     pub url: Option<String>,
@@ -74,7 +65,6 @@ pub struct Summary {
     /// What `url` is made of.
     #[serde(skip)]
     pub reach: Reach,
-    /// Its processes.
     #[serde(skip)]
     pub pids: Vec<u32>,
 }
@@ -89,16 +79,12 @@ pub struct ProcessStatus {
     pub process_type: String,
     /// Where it is in its life.
     pub state: Phase,
-    /// Its release.
     pub release: u64,
-    /// OS process.
     pub pid: Option<u32>,
-    /// PORT.
     pub port: Option<u16>,
     /// SOCKET, where it answers there instead of at its port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket: Option<PathBuf>,
-    /// Spawned.
     pub started_at: Option<jiff::Timestamp>,
     /// Since this process was deployed.
     pub restarts: u32,
@@ -122,13 +108,9 @@ pub struct ProcessStatus {
 /// `GET /applications/A/status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Status {
-    /// The name.
     pub name: String,
-    /// The state.
     pub state: AppState,
-    /// The release that runs.
     pub release: Option<u64>,
-    /// Its commit.
     pub commit: Option<String>,
     /// The deployment at work, or the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,7 +118,6 @@ pub struct Status {
     /// Set while the last deployment is one that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
-    /// The processes.
     pub processes: Vec<ProcessStatus>,
     /// What a person should look at.
     pub warnings: Vec<String>,

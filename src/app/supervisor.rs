@@ -57,9 +57,7 @@ pub use view::{Inspect, Summarize, View};
 /// What an App is given.
 #[derive(Clone, Debug)]
 pub struct AppSpec {
-    /// Its document.
     pub config: Arc<AppConfig>,
-    /// Its directories.
     pub dirs: AppDirs,
     /// What the server lends it.
     pub host: Host,

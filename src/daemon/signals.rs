@@ -26,7 +26,6 @@ impl Signals {
     }
 }
 
-/// SIGHUP.
 pub(super) fn hangup() -> Result<Signal, DaemonError> {
     listen(SignalKind::hangup())
 }

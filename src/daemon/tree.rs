@@ -148,7 +148,6 @@ impl Tree {
     }
 }
 
-/// What all apps share.
 fn host(settings: &Arc<Settings>, logs: &Arbiter) -> Host {
     Host {
         ports: Ports::new(settings.ports.0, settings.ports.1),

@@ -16,9 +16,7 @@ const KEPT: usize = 1024;
 pub struct Event {
     /// Grows, also over restarts of the daemon: microseconds since 1970, or one more than the last.
     pub id: u64,
-    /// When it was reported.
     pub time: jiff::Timestamp,
-    /// What happened.
     #[serde(flatten)]
     pub report: Report,
 }
@@ -26,7 +24,6 @@ pub struct Event {
 /// What a follower is given.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// The next event.
     Event(Arc<Event>),
     /// It was too slow: so many were left out here.
     Lost(u64),

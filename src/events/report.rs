@@ -12,30 +12,24 @@ use crate::router::table::Availability;
 /// Which OS process of which app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Offender {
-    /// The application.
     pub app: Arc<str>,
     /// `web.1`.
     pub process: String,
-    /// The release it runs.
     pub release: u64,
     /// The set of processes it was started with: in each, there is one of this name.
     pub batch: u64,
-    /// The OS process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
 }
 
-/// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event")]
 pub enum Report {
     /// An OS process was spawned, or taken over from the previous daemon.
     #[serde(rename = "process.started")]
     ProcessStarted {
-        /// Which.
         #[serde(flatten)]
         who: Offender,
-        /// Its PORT.
         port: Option<u16>,
         /// It was not spawned by this daemon.
         adopted: bool,
@@ -43,48 +37,37 @@ pub enum Report {
     /// It answers; where it is routed, requests go to it from now on.
     #[serde(rename = "process.ready")]
     ProcessReady {
-        /// Which.
         #[serde(flatten)]
         who: Offender,
-        /// Where it answers.
         address: Option<Address>,
     },
     /// It fails its checks: requests go to others, if there are any.
     #[serde(rename = "process.unhealthy")]
     ProcessUnhealthy {
-        /// Which.
         #[serde(flatten)]
         who: Offender,
-        /// Why.
         reason: String,
     },
     /// Its checks go well again.
     #[serde(rename = "process.healthy")]
     ProcessHealthy {
-        /// Which.
         #[serde(flatten)]
         who: Offender,
     },
     /// It ended. Told once for each end.
     #[serde(rename = "process.exited")]
     ProcessExited {
-        /// Which.
         #[serde(flatten)]
         who: Offender,
-        /// How.
         exit: ExitStatus,
-        /// In words.
         reason: String,
         /// What is done about it.
         next: &'static str,
     },
-    /// Nothing could be started.
     #[serde(rename = "process.failed")]
     ProcessFailed {
-        /// Which.
         #[serde(flatten)]
         who: Offender,
-        /// Why.
         reason: String,
         /// What is done about it.
         next: &'static str,
@@ -92,45 +75,29 @@ pub enum Report {
     /// It was asked to stop.
     #[serde(rename = "process.stopping")]
     ProcessStopping {
-        /// Which.
         #[serde(flatten)]
         who: Offender,
     },
     /// It and all that it started is gone for good.
     #[serde(rename = "process.stopped")]
     ProcessStopped {
-        /// Which.
         #[serde(flatten)]
         who: Offender,
     },
-    /// A deployment was accepted.
     #[serde(rename = "deployment.started")]
-    DeploymentStarted {
-        /// The application.
-        app: Arc<str>,
-        /// Its number.
-        deployment: u64,
-    },
+    DeploymentStarted { app: Arc<str>, deployment: u64 },
     /// A deployment goes on with another step.
     #[serde(rename = "deployment.step")]
     DeploymentStep {
-        /// The application.
         app: Arc<str>,
-        /// Its number.
         deployment: u64,
-        /// Which.
         step: Step,
     },
-    /// A deployment is over.
     #[serde(rename = "deployment.finished")]
     DeploymentFinished {
-        /// The application.
         app: Arc<str>,
-        /// Its number.
         deployment: u64,
-        /// How.
         state: DeploymentState,
-        /// Why it failed.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -140,11 +107,8 @@ pub enum Report {
         /// The application it works for.
         #[serde(skip_serializing_if = "Option::is_none")]
         app: Option<Arc<str>>,
-        /// Whose child it was.
         supervisor: String,
-        /// Which.
         offender: String,
-        /// How it ended.
         reason: String,
         /// What is done about it.
         next: &'static str,
@@ -152,12 +116,10 @@ pub enum Report {
     /// Requests for the application go elsewhere from now on.
     #[serde(rename = "route.changed")]
     RouteChanged {
-        /// The application.
         app: Arc<str>,
         /// What requests find there while there is no backend.
         #[serde(serialize_with = "in_words")]
         otherwise: Availability,
-        /// Where they go.
         backends: Vec<Address>,
     },
 }

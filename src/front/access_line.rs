@@ -23,14 +23,12 @@ const LONGEST_TEXT: usize = 1024;
 /// The status that is noted, not sent, where the client went away before there was one (nginx has it so).
 const CLIENT_GONE: u16 = 499;
 
-/// Who answered a request.
 #[derive(Clone, Debug, Default)]
 pub struct Served {
     /// The app, and the rule that it was found by.
     pub app: Option<(Arc<Route>, Rule)>,
     /// The process and its release.
     pub process: Option<(Arc<str>, u64)>,
-    /// The API answered.
     pub api: bool,
 }
 
@@ -92,7 +90,6 @@ impl Notes {
         self.served.borrow_mut().process = Some((Arc::clone(process), release));
     }
 
-    /// The API is asked.
     pub fn asks_api(&self) {
         self.served.borrow_mut().api = true;
     }
@@ -102,7 +99,6 @@ impl Notes {
         self.retries.set(self.retries.get().saturating_add(1));
     }
 
-    /// A final response begins.
     pub fn answers(&self, status: u16) {
         self.status.set(status);
         self.first_byte.set(Some(Instant::now()));

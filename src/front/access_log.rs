@@ -31,7 +31,6 @@ const ASKED: usize = 384;
 pub struct Lines {
     /// The lines, each with its newline.
     pub text: Vec<u8>,
-    /// How many they are.
     pub count: u64,
     /// Those of requests that were for an app.
     pub of_apps: Vec<AppLine>,
@@ -40,7 +39,6 @@ pub struct Lines {
 /// Where the line of a request for an app is.
 #[derive(Clone, Debug)]
 pub struct AppLine {
-    /// The app.
     pub app: Arc<str>,
     /// The process that was asked and its release; none was when the front end answered itself.
     pub process: Option<(Arc<str>, u64)>,
@@ -55,7 +53,6 @@ pub struct Sink {
     dropped: Arc<AtomicU64>,
 }
 
-/// Where lines come out.
 #[derive(Debug)]
 pub struct Source {
     batches: mpsc::Receiver<Lines>,

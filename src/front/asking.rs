@@ -104,7 +104,6 @@ impl Asking {
         }
     }
 
-    /// There is an answer.
     pub fn answered(self) {
         self.backend.load.answers();
         if self.stage != Stage::New {

@@ -29,7 +29,6 @@ impl Buffer {
         }
     }
 
-    /// What is in it.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.data[self.start..self.end]

@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest};
 use tokio::net::TcpStream;
 
-/// A client's connection.
 pub trait ClientStream: AsyncRead + AsyncWrite + Unpin {
     /// What tells its end while nothing is read, if there is something that can.
     fn end(&self) -> Option<ClientEnd>;

@@ -24,7 +24,6 @@ const STEPS: [usize; 3] = [64 * 1024, 256 * 1024, 1024 * 1024];
 pub(super) enum NoBody {
     /// This is to be told to the client.
     Refused(Failure),
-    /// The client is gone.
     Gone,
 }
 

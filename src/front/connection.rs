@@ -42,7 +42,6 @@ const EMPTY_LINES: u32 = 2;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_LONGEST: Duration = Duration::from_secs(30);
 
-/// One client connection.
 pub struct Connection<S> {
     pub(super) stream: S,
     pub(super) input: Buffer,
@@ -60,15 +59,11 @@ pub struct Connection<S> {
     drains: Place,
 }
 
-/// What follows a request.
 pub(super) enum Next {
-    /// Another request.
     Again,
-    /// The end, at once.
     Close,
     /// The end, once the client had time to read the response.
     Linger,
-    /// A tunnel.
     Tunnel(Box<Switched>),
 }
 

@@ -10,7 +10,6 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::watch;
 
-/// Who waits.
 #[derive(Debug)]
 pub(super) struct Drain {
     published: watch::Receiver<bool>,
@@ -23,7 +22,6 @@ pub(super) struct Drain {
 #[derive(Debug, Default)]
 struct Seats {
     all: Vec<Seat>,
-    /// Those that are free.
     free: Vec<usize>,
     first: Option<usize>,
     last: Option<usize>,

@@ -4,7 +4,6 @@ use super::buffer::Buffer;
 use super::delivery::Rest;
 use super::error_page::Failure;
 
-/// How an exchange ended.
 #[derive(Debug)]
 pub enum End {
     /// The response was passed on whole.
@@ -53,7 +52,6 @@ impl End {
 /// What a tunnel starts with: the 101 to be written, and what came from the backend behind it.
 #[derive(Debug)]
 pub struct Tunnel {
-    /// The response head.
     pub head: Vec<u8>,
     /// Bytes behind it.
     pub upstream_in: Buffer,

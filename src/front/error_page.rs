@@ -13,7 +13,6 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// What went wrong, as a client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The status code.
     pub status: u16,
     /// The code that Heroku's router has for it, if it has one.
     pub code: Option<&'static str>,
@@ -23,7 +22,6 @@ pub struct Failure {
     pub retry_after: Option<u32>,
     /// The methods that are allowed, where this was not one of them.
     pub allow: Option<&'static str>,
-    /// Where to ask instead.
     pub location: Option<String>,
 }
 
@@ -86,13 +84,11 @@ impl Failure {
         }
     }
 
-    /// The app was stopped.
     #[must_use]
     pub fn stopped(app: &str) -> Self {
         Self::new(503, "H14", format!("The application \"{app}\" is stopped."))
     }
 
-    /// Its processes keep crashing.
     #[must_use]
     pub fn crashed(app: &str) -> Self {
         Self::new(
@@ -156,7 +152,6 @@ impl Failure {
         }
     }
 
-    /// The connection was refused.
     #[must_use]
     pub fn refused() -> Self {
         Self::new(502, "H21", "The application refused the connection.")
@@ -191,7 +186,6 @@ impl Failure {
         Self::new(500, "", detail)
     }
 
-    /// No response in time.
     #[must_use]
     pub fn timeout() -> Self {
         Self::new(504, "H12", "The application did not respond in time.")
@@ -203,7 +197,6 @@ impl Failure {
         Self::new(408, "H28", "The request did not arrive in time.")
     }
 
-    /// The body is malformed.
     #[must_use]
     pub fn bad_body(why: &str) -> Self {
         Self::new(400, "", format!("The request is malformed: {why}."))
@@ -232,21 +225,17 @@ impl From<Refusal> for Failure {
 /// How an answer is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
-    /// HTML instead of problem+json.
     pub html: bool,
     /// The request was HEAD: no body.
     pub head_only: bool,
-    /// The connection is kept.
     pub keep_alive: bool,
     /// The client's HTTP/1.x.
     pub minor: u8,
-    /// Identifies the request.
     pub request_id: &'a str,
     /// The present time, for Date (RFC 9110 §6.6.1).
     pub now: jiff::Timestamp,
 }
 
-/// Writes a whole response.
 pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
     let title = title(failure.status);
     let body = match page.html {

@@ -17,7 +17,6 @@ const REPLAYED: u64 = 16 * 1024;
 pub struct Facts {
     /// The client's HTTP/1.x.
     pub minor: u8,
-    /// The method is HEAD.
     pub head: bool,
     /// Asking twice does no harm (RFC 9110 §9.2.2).
     pub idempotent: bool,
@@ -31,7 +30,6 @@ pub struct Facts {
     pub upgrade: Option<Box<str>>,
     /// Errors are shown as HTML.
     pub html: bool,
-    /// Identifies the request.
     pub request_id: RequestId,
     /// The app, once it was chosen, if it was reached by path.
     pub by_path: OnceCell<Arc<str>>,

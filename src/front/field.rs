@@ -10,7 +10,6 @@ use super::head::is_token;
 pub struct Field<'b> {
     /// The name, in its own case.
     pub name: &'b str,
-    /// The value.
     pub value: &'b [u8],
     like: Name,
     /// It is spelled with `_` or `.` where the name that it is like has `-`.
@@ -140,7 +139,6 @@ pub enum Name {
     XApp,
     /// `X-Request-ID`.
     XRequestId,
-    /// Any other.
     Other,
 }
 

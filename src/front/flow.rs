@@ -32,10 +32,8 @@ pub struct Flow<'h> {
     sent: usize,
     /// Then so many bytes from the front of the input.
     body: usize,
-    /// Then this.
     tail: &'static [u8],
     ended: bool,
-    /// Something was taken.
     begun: bool,
     payload: u64,
 }

@@ -16,7 +16,6 @@ use super::{by_path, put};
 /// What a request's forwarding fields are made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The client.
     pub peer: IpAddr,
     /// The address it connected to.
     pub local: SocketAddr,
@@ -24,7 +23,6 @@ pub struct Context<'a> {
     pub trusted: bool,
     /// The networks whose forwarding fields are believed.
     pub networks: &'a [Network],
-    /// Identifies the request.
     pub request_id: &'a [u8],
     /// Bytes at the front of the target to remove; they become `X-Forwarded-Prefix`.
     pub strip: usize,
@@ -267,9 +265,7 @@ pub struct Downstream<'a> {
     pub framing: Framing,
     /// The client's HTTP/1.x.
     pub minor: u8,
-    /// The connection is kept.
     pub keep_alive: bool,
-    /// Identifies the request.
     pub request_id: &'a [u8],
     /// The time at which it came, if it does not say when it was made (RFC 9110 §6.6.1).
     pub date: Option<[u8; 29]>,

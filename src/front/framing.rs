@@ -13,7 +13,6 @@ pub enum Framing {
     Empty,
     /// This many bytes, at least one.
     Length(u64),
-    /// Chunks.
     Chunked,
     /// All there is until the sender closes; responses only.
     UntilClose,

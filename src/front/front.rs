@@ -29,7 +29,6 @@ use crate::supervision::{Exit, ExitReason, Shutdown};
 pub struct Timeouts {
     /// TCP connect to a backend.
     pub connect: Duration,
-    /// A whole request head.
     pub head: Duration,
     /// A whole response head, from when the request was sent.
     pub response: Duration,
@@ -50,9 +49,7 @@ pub struct Limits {
     pub body: u64,
     /// Bytes of a response in a file that its client has not taken yet.
     pub buffer: u64,
-    /// Fields of a head.
     pub headers: usize,
-    /// Connections per worker.
     pub connections: usize,
     /// Connections of one address, over all workers.
     pub connections_per_address: usize,
@@ -61,7 +58,6 @@ pub struct Limits {
 /// What the front end needs to know.
 #[derive(Clone, Debug)]
 pub struct FrontSettings {
-    /// Worker threads.
     pub workers: usize,
     /// By which ways requests come to apps and to the API.
     pub reach: Arc<Reach>,
@@ -73,9 +69,7 @@ pub struct FrontSettings {
     pub drain: Duration,
     /// Where bodies are kept that are larger than what is kept in memory: files that nobody else sees.
     pub buffers: PathBuf,
-    /// Times.
     pub timeouts: Timeouts,
-    /// Sizes.
     pub limits: Limits,
 }
 

@@ -56,7 +56,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Its status code.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -79,7 +78,6 @@ pub struct BadResponse(pub &'static str);
 /// A parsed and checked request head.
 #[derive(Clone, Debug)]
 pub struct Request<'b> {
-    /// The method, case kept.
     pub method: &'b str,
     /// What is forwarded: path and query, byte for byte, or `*`.
     pub target: &'b str,

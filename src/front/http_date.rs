@@ -11,7 +11,6 @@ type Text = [u8; 29];
 pub struct HttpDate(Cell<(u64, Text)>);
 
 impl HttpDate {
-    /// The present time.
     #[must_use]
     pub fn now(&self) -> Text {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);

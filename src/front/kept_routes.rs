@@ -17,7 +17,6 @@ use crate::router::table::{Rule, Table};
 /// Hosts remembered; when there are more it starts anew, so that made-up hosts that match a pattern cost no memory.
 const HOSTS: usize = 4096;
 
-/// Answers of one table.
 #[derive(Debug, Default)]
 pub(super) struct KeptRoutes {
     /// It is compared, never read; a table that was replaced must not be kept alive, and its address is not used again

@@ -17,7 +17,6 @@ const RETRY: Duration = Duration::from_secs(5);
 /// A socket that listens; it is closed when the last holder drops it.
 #[derive(Debug)]
 pub struct Listening {
-    /// Its bound address.
     pub local: SocketAddr,
     /// It is an app's own.
     pub port: Option<u16>,

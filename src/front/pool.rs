@@ -76,7 +76,6 @@ impl Pool {
         kept.map_or(0, |kept| kept.len())
     }
 
-    /// Drops all.
     pub fn clear(&self) {
         self.idle.borrow_mut().clear();
     }

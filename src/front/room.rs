@@ -21,9 +21,7 @@ pub fn least(workers: usize, listeners: usize) -> u64 {
 /// How many connections of clients there may be, over all workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// All together.
     pub total: usize,
-    /// Of one worker.
     pub per_worker: usize,
     /// Of one address: half of all at most, or it could keep everybody else out.
     pub per_address: usize,

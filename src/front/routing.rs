@@ -43,7 +43,6 @@ const HELD_SPACE: usize = 8 * 1024;
 pub(super) enum Target {
     /// A process of an app, and how to ask for another one.
     App(Chosen, Select),
-    /// The API.
     Api,
     /// A static file of an app.
     File(Answer),
@@ -63,11 +62,9 @@ pub(super) struct Chosen {
     lease: Lease,
 }
 
-/// What routing came to.
 pub(super) enum Routed {
     /// This target, with the head that it gets.
     To(Target, Vec<u8>),
-    /// Nobody.
     Failed(Failure),
     /// An app that is starting: route again after a change.
     Held(Arc<str>, watch::Receiver<Arc<Table>>),

@@ -14,7 +14,6 @@ use super::upstream::Upstream;
 /// The client's side of an exchange.
 #[derive(Debug)]
 pub struct Client<'c, S> {
-    /// Its connection.
     pub stream: &'c mut S,
     /// What came after the head.
     pub input: &'c mut Buffer,
@@ -25,7 +24,6 @@ pub struct Client<'c, S> {
 /// The backend's side of an exchange.
 #[derive(Debug)]
 pub struct Backend<'c> {
-    /// Its connection.
     pub connection: &'c mut Upstream,
     /// The connection was used before: the backend may have closed it just now.
     pub reused: bool,
@@ -38,7 +36,6 @@ pub struct Backend<'c> {
 }
 
 impl<'c> Backend<'c> {
-    /// One in this process.
     #[must_use]
     pub fn own(connection: &'c mut Upstream, reused: bool) -> Self {
         Self {
@@ -54,9 +51,7 @@ impl<'c> Backend<'c> {
 /// What all exchanges of a worker have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting<'c> {
-    /// The settings.
     pub settings: &'c FrontSettings,
-    /// Buffers to read into.
     pub spare: &'c Spare,
     /// The Date of responses that have none.
     pub date: &'c HttpDate,

@@ -70,7 +70,6 @@ enum Done {
 }
 
 impl Spool {
-    /// Nothing, with this room.
     #[must_use]
     pub fn new(room: Rc<SpoolRoom>) -> Self {
         let memory = if room.is_scarce() { SCARCE } else { MEMORY };

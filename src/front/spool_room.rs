@@ -34,7 +34,6 @@ impl SpoolRoom {
         }
     }
 
-    /// Where files are made.
     pub(super) fn directory(&self) -> Arc<Path> {
         Arc::clone(&self.directory)
     }

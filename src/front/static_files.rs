@@ -26,20 +26,16 @@ const NOT_FOUND: &str = "404.html";
 /// What is answered without the app.
 #[derive(Debug)]
 pub enum Answer {
-    /// This file.
     File(Opened),
     /// It is a directory: its name ends with a slash, as in this path and query.
     Moved(String),
 }
 
-/// An open regular file.
 #[derive(Debug)]
 pub struct Opened {
-    /// It.
     pub file: File,
     /// Its name, for the media type; without the ending of a coding.
     pub name: PathBuf,
-    /// How it is coded.
     pub coding: Option<Coding>,
     /// The client takes it in gzip, too.
     pub takes_gzip: bool,
@@ -52,7 +48,6 @@ pub struct Opened {
 /// What became of looking for a file.
 #[derive(Debug)]
 pub enum Looked {
-    /// Answered.
     Found(Answer),
     /// There is none: the app is asked.
     Missing,
@@ -175,7 +170,6 @@ enum Found {
     File(Opened),
     /// A directory with an index, named without a slash.
     Directory,
-    /// Hidden, or no file.
     Other,
 }
 

@@ -12,7 +12,6 @@ use super::field::Field;
 /// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// This file.
     File(Named),
     /// Nothing that could be a file: the app may know it.
     Nothing,

@@ -8,7 +8,6 @@ use super::spool::Spool;
 pub struct Stored {
     /// What was not taken out yet.
     pub spool: Spool,
-    /// What is being sent.
     input: Buffer,
 }
 

@@ -22,7 +22,6 @@ pub(super) struct Switched {
     start: Tunnel,
     /// It counts as a request on its backend.
     lease: Option<Lease>,
-    /// The request.
     pub(super) facts: Option<Facts>,
 }
 

@@ -27,7 +27,6 @@ pub(super) fn chosen<'b>(response: &Response<'b>, offered: Option<&str>) -> Opti
     (is_offered && is_named(&response.fields)).then_some(upgrade.value)
 }
 
-/// Whether Connection names Upgrade.
 fn is_named(fields: &Fields<'_>) -> bool {
     tokens(fields, Name::Connection).any(|t| t.eq_ignore_ascii_case(b"upgrade"))
 }

@@ -14,7 +14,6 @@ pub enum Upstream {
     Tcp(TcpStream),
     /// A process of an app, at its socket.
     Unix(UnixStream),
-    /// The API.
     Pipe(DuplexStream),
 }
 

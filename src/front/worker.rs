@@ -47,21 +47,15 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What a worker is made of, on its way to its thread.
 #[derive(Clone)]
 pub struct Plan {
-    /// The settings.
     pub settings: Arc<FrontSettings>,
-    /// The published table.
     pub table: watch::Receiver<Arc<Table>>,
     /// Opens pipes to the API.
     pub api: ConnectorFactory,
     /// Turns true when the front end drains.
     pub draining: watch::Receiver<bool>,
-    /// Connections of all workers.
     pub load: Arc<Load>,
-    /// What to accept on.
     pub sockets: watch::Receiver<Sockets>,
-    /// Connections of each address.
     pub visitors: Visitors,
-    /// Static files in gzip.
     pub compressed: Compressed,
     /// Where the access log goes, if there is one.
     pub access: Option<Sink>,
@@ -75,26 +69,22 @@ pub struct Plan {
 
 /// What all connections of one worker thread share.
 pub struct Worker {
-    /// The settings.
     pub settings: Arc<FrontSettings>,
     /// Networks whose forwarding fields are believed.
     pub trusted: Vec<Network>,
     /// Answers who a request is for; a fresh one takes its place if it ever ends.
     replica: RefCell<Addr<Replica>>,
     table: watch::Receiver<Arc<Table>>,
-    /// Idle connections to backends.
     pub pool: Pool,
     /// Where bodies are kept for slow clients.
     pub spool_room: Rc<SpoolRoom>,
     /// Tells all workers which idle connections are to be given up.
     pub calls: broadcast::Sender<Call>,
-    /// Buffers for responses.
     pub spare: Spare,
     /// The Date of responses that have none.
     pub date: HttpDate,
     /// Opens pipes to the API.
     pub api: Connector,
-    /// Answers with static files.
     pub files: FileServer,
     /// What no app is sent.
     pub own_token: OwnToken,

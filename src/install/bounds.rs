@@ -12,9 +12,7 @@ use super::record::{Failure, Step};
 /// Why a step does not go on.
 #[derive(Debug)]
 pub enum StepError {
-    /// It failed.
     Failed(Box<Failure>),
-    /// Somebody asked for it.
     Cancelled,
 }
 
@@ -70,10 +68,8 @@ impl Bounds {
     }
 }
 
-/// Which bound was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// The step was cancelled.
     Cancelled,
     /// The step has taken this long.
     TimedOut(Duration),

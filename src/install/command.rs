@@ -61,9 +61,7 @@ pub(super) const MAX_CAPTURE: u64 = 32 * 1024 * 1024;
 pub struct Program {
     /// Name, searched in PATH of `environment`.
     pub name: &'static str,
-    /// Arguments.
     pub arguments: Vec<String>,
-    /// The whole environment.
     pub environment: BTreeMap<String, String>,
     /// Working directory; `None`: `/`.
     pub directory: Option<PathBuf>,
@@ -78,11 +76,9 @@ pub struct Program {
 pub struct Confined {
     /// Whom it becomes, when the daemon is root.
     pub account: Option<Account>,
-    /// Where it may write.
     pub seal: Seal,
     /// By which it is found when the daemon was killed, see [`ExecSpec::instance`].
     pub instance: String,
-    /// Its files and limits.
     pub lent: Lent,
 }
 
@@ -102,7 +98,6 @@ impl Program {
 /// A command that ended by itself.
 #[derive(Debug)]
 pub struct Finished {
-    /// How.
     pub status: ExitStatus,
     /// Its last lines.
     pub tail: Vec<String>,

@@ -24,7 +24,6 @@ use crate::app::secrets;
 use crate::logs::log::Append;
 use crate::supervision::failpoint;
 
-/// One deploy at work.
 #[derive(Debug)]
 pub struct Deploy {
     spec: InstallSpec,
@@ -40,7 +39,6 @@ const COMMITTED: &str = ".env is committed: everybody who can read the repositor
 struct Manifest {
     procfile: Procfile,
     dotenv: BTreeMap<String, String>,
-    /// Of the checkout.
     warnings: Vec<String>,
 }
 

@@ -13,7 +13,6 @@ pub const FORMAT: &str = r"${Package}\t${Architecture}\t${Version}\t${Status}\t$
 pub struct Installed {
     /// Architecture and version by name; more than one where it is installed for several architectures.
     packages: HashMap<String, Vec<(String, String)>>,
-    /// Virtual packages.
     provided: HashSet<String>,
     native: String,
 }

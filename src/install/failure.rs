@@ -23,7 +23,6 @@ impl Failure {
         }
     }
 
-    /// With a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -24,7 +24,6 @@ pub(super) const LIMITS: Limits = Limits {
     processes: 8192,
 };
 
-/// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GitUser {
     /// `None`: git runs as the daemon does, who is not root.
@@ -53,7 +52,6 @@ impl GitUser {
         Self { account }
     }
 
-    /// Whom git becomes.
     pub(super) fn account(&self) -> Option<&Account> {
         self.account.as_ref()
     }

@@ -25,22 +25,17 @@ pub struct StepTimeouts {
     pub packages: Duration,
     /// `fetch`, also for the checkout.
     pub fetch: Duration,
-    /// All install commands together.
     pub install: Duration,
-    /// The release phase.
     pub release: Duration,
 }
 
-/// What to install.
 #[derive(Clone, Debug)]
 pub struct InstallSpec {
     /// The deployment this is for.
     pub deployment: u64,
     /// The id of the release to make.
     pub release: u64,
-    /// The application.
     pub config: Arc<AppConfig>,
-    /// Where its files are.
     pub dirs: AppDirs,
     /// The account to switch to; `None` when the daemon is not root.
     pub account: Option<Account>,
@@ -52,7 +47,6 @@ pub struct InstallSpec {
     pub configured_env: BTreeMap<String, String>,
     /// The releases that run, or would: no lack of room takes them.
     pub in_use: Vec<u64>,
-    /// Limits.
     pub timeouts: StepTimeouts,
 }
 
@@ -62,18 +56,15 @@ pub struct InstallSpec {
 pub struct InstallProgress {
     /// [`InstallSpec::deployment`].
     pub deployment: u64,
-    /// What happened.
     pub event: InstallEvent,
 }
 
 /// See [`InstallProgress`].
 #[derive(Debug)]
 pub enum InstallEvent {
-    /// A step began.
     Started(Step),
     /// A step ended well after this time.
     Finished(Step, Duration),
-    /// The commit is known.
     Commit(String),
     /// All done: the release is complete on disk.
     Done(Box<Release>),

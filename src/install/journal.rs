@@ -63,13 +63,11 @@ impl Journal {
         self.step
     }
 
-    /// What it hides.
     #[must_use]
     pub fn mask(&self) -> &Mask {
         &self.mask
     }
 
-    /// Writes one line.
     pub async fn line(&self, text: impl AsRef<str>) {
         let text = self.mask.text(text.as_ref());
         self.write(text.lines().map(|l| l.as_bytes().to_vec()).collect())

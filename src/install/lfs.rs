@@ -26,7 +26,6 @@ const PROGRAM: &str = "git-lfs";
 /// What was done with the pointers of a part.
 #[derive(Debug, Default)]
 pub(super) struct Placed {
-    /// The objects it needs.
     pub(super) objects: BTreeSet<String>,
     /// What the app's owner should know.
     pub(super) remark: Option<String>,

@@ -66,7 +66,6 @@ fn shown(mut line: Vec<u8>) -> Vec<u8> {
 pub struct Tail(VecDeque<String>);
 
 impl Tail {
-    /// Adds a line.
     pub fn push(&mut self, line: &[u8]) {
         if self.0.len() == TAIL_LINES {
             self.0.pop_front();

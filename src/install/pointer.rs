@@ -9,7 +9,6 @@ const VERSIONS: [&str; 2] = [
     "version https://hawser.github.com/spec/v1",
 ];
 
-/// What it points to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer {
     /// SHA-256 of the content, 64 lower-case hex digits.

@@ -24,11 +24,8 @@ const MAX_RECORD: u64 = 16 * 1024 * 1024;
 /// `releases/N.json`, written when the release is complete: a directory that no record names is rubbish.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReleaseRecord {
-    /// N.
     pub id: u64,
-    /// Full commit id.
     pub commit: String,
-    /// When it was complete.
     pub created: jiff::Timestamp,
     /// The document it was made with.
     pub document: serde_json::Value,
@@ -51,11 +48,8 @@ impl ReleaseRecord {
 /// A release that can be started.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Release {
-    /// Its record.
     pub record: ReleaseRecord,
-    /// Its directory.
     pub directory: PathBuf,
-    /// Its Procfile, checked.
     pub procfile: Procfile,
     /// Its `.env`.
     pub dotenv: BTreeMap<String, String>,
@@ -66,23 +60,11 @@ pub struct Release {
 /// Why a release cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
-    /// A file of it.
     #[error("{path}: {source}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// The record is not what was written.
     #[error("{path} is damaged: {detail}")]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// How.
-        detail: String,
-    },
-    /// There is no Procfile.
+    Damaged { path: PathBuf, detail: String },
     #[error(
         "the repository has no Procfile: add a file named Procfile with a line such as \"web: command\""
     )]
@@ -92,7 +74,6 @@ pub enum ReleaseError {
         "the repository has no Procfile, but a file called {0}: rename it to Procfile, with a capital P and no ending"
     )]
     Misnamed(String),
-    /// The Procfile.
     #[error(transparent)]
     Procfile(#[from] crate::app::procfile::ProcfileError),
     /// The `.env`.

@@ -1,6 +1,5 @@
 //! The address of a repository, split into what git is told and what must stay secret (pure).
 
-/// Where a repository is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Remote {
     url: String,
@@ -13,7 +12,6 @@ pub struct Remote {
 pub struct Credentials {
     /// Scheme, host and port that they are for.
     pub scope: String,
-    /// Decoded.
     pub user: String,
     /// Decoded; a token may stand in place of the user, with no password.
     pub password: String,

@@ -29,9 +29,7 @@ use crate::app::directories::AppDirs;
 /// The newest complete release of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Earlier {
-    /// Its commit.
     pub commit: String,
-    /// Its directory, sealed.
     pub directory: PathBuf,
     /// The group that its files must have.
     pub gid: u32,

@@ -23,7 +23,6 @@ const MAX_NAMES: usize = 20;
 /// What a commit or tag may be abbreviated to: git's own minimum.
 const MIN_HEX: usize = 4;
 
-/// What was fetched.
 #[derive(Debug)]
 pub struct Fetched {
     /// The full id of the commit that is wanted.
@@ -171,7 +170,6 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Its full name.
     async fn default_branch(&self) -> Result<Option<String>, StepError> {
         let url = self.mirror.remote.url();
         let mut program = self

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 /// The files that ssh works with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ssh {
-    /// The app's private key.
     pub key: PathBuf,
     /// The keys of servers that were met before.
     pub known_hosts: PathBuf,

@@ -19,7 +19,6 @@ use crate::app::repository_url;
 /// Submodules of submodules: deeper ones are a loop.
 const MAX_DEPTH: usize = 8;
 
-/// Of one release.
 const MAX_MODULES: usize = 200;
 
 /// A repository of a release, and which of its commits.
@@ -52,7 +51,6 @@ pub(super) async fn collect(mirror: &Mirror, commit: &str) -> Result<Vec<Part>, 
 }
 
 impl Part {
-    /// The app's own repository.
     pub(super) fn own(mirror: &Mirror, commit: &str) -> Self {
         Self {
             at: String::new(),
@@ -183,7 +181,6 @@ impl Part {
         })
     }
 
-    /// Once per deploy.
     async fn tell(&self, line: &str) {
         if self.mirror.journal.step() == Step::Fetch {
             self.mirror.journal.line(line).await;

@@ -31,9 +31,7 @@ pub(super) const MAX_DEPTH: usize = 128;
 /// To whom a tree belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// User id.
     pub uid: u32,
-    /// Group id.
     pub gid: u32,
 }
 
@@ -89,7 +87,6 @@ pub fn seal(path: &Path, owner: Option<Owner>) -> io::Result<()> {
 /// Who has made a tree that is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
-    /// This user.
     By(u32),
     /// This user, and programs of the user's may hold files of it open, or have sent their descriptors away: what they
     /// write must not be of the release, nor of the next one that shares its files. So every file is a copy that nobody

@@ -23,7 +23,6 @@ use crate::supervision::{Exit, failpoint, monitor};
 /// Who an app's log says answered when no process was asked.
 const NO_PROCESS: &str = "router";
 
-/// Writes the access log.
 #[derive(Debug)]
 pub struct AccessLog {
     file: Rotated,

@@ -13,7 +13,6 @@ use super::query::Chunk;
 /// One pass over what is stored, for one reader.
 #[derive(Debug)]
 pub struct Delivery {
-    /// What is stored.
     pub stored: Merged,
     /// The ids at which `stored` ends.
     pub ends: Positions,
@@ -21,7 +20,6 @@ pub struct Delivery {
     pub passes: u32,
     /// The lines from `ends` on, if they are already kept for this reader.
     pub live: Option<mpsc::Receiver<Chunk>>,
-    /// Whom it is for.
     pub reader: Reader,
 }
 
@@ -29,9 +27,7 @@ pub struct Delivery {
 #[derive(Message, Debug)]
 #[rtype(result = "()")]
 pub struct CaughtUp {
-    /// It.
     pub reader: Reader,
-    /// Where it is.
     pub ends: Positions,
     /// How many passes it took.
     pub passes: u32,

@@ -23,7 +23,6 @@ const TURN: usize = 64 * 1024;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// An open FIFO.
 #[derive(Debug)]
 pub struct Fifo {
     descriptor: Rc<Receiver>,

@@ -13,7 +13,6 @@ pub const QUEUE: usize = 8;
 /// A reader, whether it is still given stored lines or already follows.
 #[derive(Debug)]
 pub struct Reader {
-    /// What it wants.
     pub query: Query,
     /// Where it is given them.
     pub chunks: mpsc::Sender<Chunk>,

@@ -3,7 +3,6 @@
 /// The longest text of one record, in bytes; a longer line is cut and marked partial.
 pub const LONGEST: usize = 16 * 1024;
 
-/// A cut line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut<'a> {
     /// Without its newline.

@@ -235,14 +235,8 @@ fn turn_after(
 /// Why a log cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// A file or FIFO.
     #[error("{path}: {source}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// Too many read this log at the same time.
     #[error("{0} readers have this log open, which is the most: close one and try again")]
     TooManyReaders(usize),
@@ -261,7 +255,6 @@ impl LogError {
 pub struct Attach {
     /// `web.1`.
     pub process: String,
-    /// Its release.
     pub release: u64,
     /// The directory with the FIFOs `stdout` and `stderr`.
     pub directory: PathBuf,
@@ -297,11 +290,8 @@ impl Handler<Detach> for Log {
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
 pub struct Append {
-    /// Which log.
     pub stream: Stream,
-    /// Process or step.
     pub process: String,
-    /// Release or deployment.
     pub release: u64,
     /// Lines, each with its newline.
     pub text: Vec<u8>,

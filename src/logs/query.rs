@@ -2,7 +2,6 @@
 
 use super::record::{Batch, Line, Record, Stream};
 
-/// Which lines are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// Which logs, each once: of several the lines come in the order of their times.
@@ -17,20 +16,17 @@ pub struct Query {
     pub since: Option<jiff::Timestamp>,
     /// Only with this text in them.
     pub grep: Option<String>,
-    /// Stay for what comes.
     pub follow: bool,
 }
 
 /// A log that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Which.
     pub stream: Stream,
     /// Only lines with a larger id.
     pub after: Option<u64>,
 }
 
-/// What a reader receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chunk {
     /// Lines, in order.

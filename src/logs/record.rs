@@ -14,16 +14,13 @@ use super::lines::Cut;
 pub enum Stream {
     /// Normal output of the processes.
     Stdout,
-    /// Errors of the processes.
     Stderr,
-    /// Everything that installations print.
     Install,
     /// A JSON object for each request.
     Access,
 }
 
 impl Stream {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Stdout, Self::Stderr, Self::Install, Self::Access];
 
     /// Its name in paths and URLs.
@@ -44,18 +41,15 @@ impl Stream {
     }
 }
 
-/// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Grows by one per line of a stream, also over restarts of the daemon.
     pub id: u64,
-    /// When it was read.
     pub time: jiff::Timestamp,
     /// `web.1`; for the install log the step, e.g. `fetch`.
     pub process: String,
     /// The release; for the install log the deployment.
     pub release: u64,
-    /// Which log.
     pub stream: Stream,
     /// The line without its newline, as written: any bytes.
     pub text: Vec<u8>,
@@ -108,7 +102,6 @@ impl Record {
 /// Lines of one source that are written at once; they get ids when they are stored.
 #[derive(Clone, Debug)]
 pub struct Batch<'a> {
-    /// Which log.
     pub stream: Stream,
     /// One time for all of them.
     pub time: jiff::Timestamp,
@@ -165,7 +158,6 @@ pub(super) const LARGEST_ID: u64 = u64::MAX / 2;
 pub struct Line<'a> {
     /// As in [`Record`].
     pub id: u64,
-    /// As written.
     time: &'a str,
     /// As in [`Record`].
     pub process: &'a str,

@@ -14,7 +14,6 @@ pub struct Rotated {
     path: PathBuf,
     /// Bytes.
     size: u64,
-    /// The present one included.
     files: usize,
     present: Option<(File, u64)>,
 }

@@ -15,17 +15,13 @@ const TURN_LINES: usize = 2048;
 /// When a turn saw fewer bytes than this it saw all there was; what came later is announced again.
 const SURELY_ALL: usize = 4096;
 
-/// An attached FIFO.
 #[derive(Debug)]
 pub struct Source {
-    /// The FIFO's own path.
     pub path: PathBuf,
     process: String,
-    /// Its release.
     pub release: u64,
     /// Which log it goes to.
     pub stream: Stream,
-    /// Where it comes from.
     pub fifo: Fifo,
     /// None where it cannot be made: a kill may then store lines twice.
     note: Option<Note>,
@@ -199,7 +195,6 @@ mod tests {
             Self { root, window }
         }
 
-        /// A daemon's life.
         fn life(&self) -> (Source, Store) {
             let settings = LogSettings {
                 directory: self.root.path().join("logs"),

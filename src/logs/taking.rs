@@ -49,7 +49,6 @@ impl Note {
         let _ = self.file.write_all_at(&first_id.to_le_bytes(), 0);
     }
 
-    /// Clears the note.
     pub fn end(&self) {
         self.begin(0);
     }

@@ -51,7 +51,6 @@ pub(super) struct Instructions {
     pub(super) open_files: Option<u64>,
 }
 
-/// Who to become.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Credentials {
     pub(super) user: String,
@@ -64,19 +63,14 @@ pub(super) struct Credentials {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// Reading the instructions.
     Instructions,
     /// `setsid(2)`.
     Session,
     /// `setrlimit(2)`, `setpriority(2)`.
     Limits,
-    /// stdin, stdout and stderr.
     Streams,
-    /// The identity record.
     Identity,
-    /// Becoming the app's user.
     Account,
-    /// Entering the working directory.
     Directory,
     /// `PR_SET_NO_NEW_PRIVS`, capabilities.
     Privileges,

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 pub enum ExitStatus {
     /// `exit(2)` with this code.
     Code(i32),
-    /// Killed by this signal.
     Signal(i32),
     /// It ended while nobody could be told (it was adopted, or died between two daemons).
     Unknown,
@@ -19,7 +18,6 @@ pub enum ExitStatus {
 /// One end of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitRecord {
-    /// How.
     #[serde(flatten)]
     pub status: ExitStatus,
     /// When, RFC 3339 UTC.

@@ -19,7 +19,6 @@ pub(super) const FAILURES: u32 = 3;
 /// Why a check did not go well. The text is what the process did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unready {
-    /// Nobody accepts connections.
     NotListening,
     /// Another program than the process accepts them: which.
     Foreign(String),
@@ -63,7 +62,6 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// Nothing is known yet.
     pub(super) fn new(health: &HealthCheck) -> Self {
         Self {
             interval: health.interval,
@@ -93,7 +91,6 @@ impl Checks {
         pause
     }
 
-    /// A check went well.
     pub(super) fn passed(&mut self) {
         self.is_ready = true;
         self.pause = self.interval;

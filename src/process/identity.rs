@@ -34,7 +34,6 @@ const LAST_BATCH: u64 = u64::MAX / 2;
 pub struct Identity {
     /// `web.1`.
     pub id: String,
-    /// The release it runs.
     pub release: u64,
     /// The activation it belongs to.
     pub batch: u64,
@@ -44,7 +43,6 @@ pub struct Identity {
     pub start_time: u64,
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
-    /// Its PORT.
     pub port: u16,
     /// SHA-256 of command, environment and directory: another one is another process.
     pub digest: String,

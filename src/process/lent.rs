@@ -11,7 +11,6 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
-/// See the module.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Lent {
     /// Where its stdout goes, apart from stderr.
@@ -19,7 +18,6 @@ pub struct Lent {
     /// Files that are opened before it is another user; it finds each at the path that this variable of its environment
     /// has, for as long as it runs, and so does what it starts.
     pub files: BTreeMap<String, LentFile>,
-    /// Its bounds.
     pub limits: Option<Limits>,
     /// Whether it reads every file, whoever owns it (CAP_DAC_READ_SEARCH).
     pub reads_all: bool,

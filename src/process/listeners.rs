@@ -12,12 +12,9 @@ use super::sock_diag;
 /// `LISTEN`, as the fourth column has it.
 const LISTEN: &str = "0A";
 
-/// A socket that listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Listener {
-    /// Where.
     pub(super) address: SocketAddr,
-    /// Who made it.
     pub(super) uid: u32,
     /// The socket's own number: `/proc/PID/fd` has it as `socket:[INODE]`.
     pub(super) inode: u64,
@@ -37,7 +34,6 @@ const FILES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
 static LAST: Mutex<Option<(Instant, Arc<Tables>)>> = Mutex::new(None);
 
 impl Tables {
-    /// Reads them. Blocks.
     pub(super) fn read() -> Arc<Self> {
         Self::recent(Duration::ZERO)
     }
@@ -99,7 +95,6 @@ impl Tables {
         self.is_known
     }
 
-    /// Everything that listens.
     pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.listeners.values().flatten()
     }

@@ -104,7 +104,6 @@ impl Ports {
 }
 
 impl PortLease {
-    /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port

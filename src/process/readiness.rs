@@ -34,7 +34,6 @@ const FRESH: Duration = Duration::from_millis(50);
 /// Where a process is to answer, and who it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// Its PORT.
     pub(super) port: u16,
     /// Where its SOCKET is, which is preferred.
     pub(super) socket: Option<SocketDirectory>,
@@ -42,15 +41,12 @@ pub(crate) struct Target {
     pub(super) owner: Owner,
 }
 
-/// Where a process answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// The address.
     pub(super) address: Address,
     by: Evidence,
 }
 
-/// What was seen there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Evidence {
     /// The sockets that listen on the port, all of them its own.

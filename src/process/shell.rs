@@ -28,7 +28,6 @@ impl Shell {
         }
     }
 
-    /// Where it is.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {

@@ -19,9 +19,7 @@ pub enum Phase {
     Backoff,
     /// Ended, and is not started again: its `restart` says so.
     Finished,
-    /// Asked to stop.
     Stopping,
-    /// Ended for good.
     Stopped,
 }
 
@@ -34,7 +32,6 @@ pub struct Snapshot {
     pub phase: Phase,
     /// The OS process (and session leader), while there is one.
     pub pid: Option<u32>,
-    /// Its PORT.
     pub port: Option<u16>,
     /// Where the proxy reaches it, once ready.
     pub address: Option<Address>,

@@ -31,7 +31,6 @@ impl SocketDirectory {
         Some(Self(runtime.join("s").join(hash)))
     }
 
-    /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.0
     }

@@ -36,9 +36,7 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(20);
 /// What is started, and as whom.
 #[derive(Clone, Debug)]
 pub struct ExecSpec {
-    /// The command.
     pub command: Exec,
-    /// Working directory.
     pub directory: PathBuf,
     /// The account to switch to; `None`: stay who the daemon is.
     pub account: Option<Account>,
@@ -61,7 +59,6 @@ pub struct ExecSpec {
     pub lent: Lent,
 }
 
-/// What is executed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exec {
@@ -76,10 +73,7 @@ pub enum Exec {
 #[serde(rename_all = "snake_case")]
 pub enum Output {
     /// To the FIFOs `stdout` and `stderr` of this directory, which exist.
-    Fifos {
-        /// Where they are.
-        directory: PathBuf,
-    },
+    Fifos { directory: PathBuf },
     /// Both, in the order they are written, to [`Spawned::output`].
     Pipe,
 }
@@ -115,12 +109,7 @@ pub enum SpawnError {
     Host(#[source] io::Error),
     /// A step of the set-up failed.
     #[error("{reason}{}", hint(*step))]
-    Setup {
-        /// Which.
-        step: Step,
-        /// What and why.
-        reason: String,
-    },
+    Setup { step: Step, reason: String },
     /// The set-up took too long, and was ended.
     #[error("setting the process up took more than {}s: is a file system or the user database hanging?", SETUP_TIMEOUT.as_secs())]
     Timeout,

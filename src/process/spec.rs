@@ -23,7 +23,6 @@ const SOCKET: &str = "SOCKET";
 /// What a Process actor runs. Fixed for its life: another command or environment is another actor.
 #[derive(Clone, Debug)]
 pub struct ProcessSpec {
-    /// The application.
     pub app: AppName,
     /// `web.1`.
     pub id: String,
@@ -33,11 +32,9 @@ pub struct ProcessSpec {
     pub release: u64,
     /// The activation it belongs to: two sets of processes of one release differ in it.
     pub batch: u64,
-    /// What runs the command.
     pub shell: Shell,
     /// For its `-c`.
     pub command: String,
-    /// The release's directory.
     pub directory: PathBuf,
     /// The account to switch to; `None` when the daemon is not root.
     pub account: Option<Account>,
@@ -47,7 +44,6 @@ pub struct ProcessSpec {
     pub routed: bool,
     /// How readiness is found out.
     pub health: HealthCheck,
-    /// How it is stopped.
     pub stop: StopPolicy,
     /// When it is started again after an end of its own.
     pub restart: Restart,

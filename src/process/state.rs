@@ -35,12 +35,10 @@ pub(super) enum Event {
     Running { pid: u32 },
     /// Nothing could be spawned; the text says why.
     SpawnFailed { reason: String },
-    /// It answers.
     Ready {
         attempt: Attempt,
         address: Option<Address>,
     },
-    /// It answers elsewhere now.
     Moved {
         attempt: Attempt,
         address: Option<Address>,
@@ -62,22 +60,33 @@ pub(super) enum Event {
 /// What is to be done about it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Command {
-    /// Spawn an OS process.
     Spawn,
     /// Watch the OS process' end, and whether it answers.
-    Watch { attempt: Attempt },
+    Watch {
+        attempt: Attempt,
+    },
     /// Kill what an ended process left behind.
     Clean,
     /// Send [`Event::Due`] after this time.
-    ArmRestart { attempt: Attempt, after: Duration },
+    ArmRestart {
+        attempt: Attempt,
+        after: Duration,
+    },
     /// Send [`Event::Proved`] after this time.
-    ArmProved { attempt: Attempt, after: Duration },
+    ArmProved {
+        attempt: Attempt,
+        after: Duration,
+    },
     /// Stop the OS process by the app's policy.
     Stop,
     /// Tell the app the new state, and this end.
-    Report { exited: Option<ExitRecord> },
+    Report {
+        exited: Option<ExitRecord>,
+    },
     /// Put everything away, tell the app that it has stopped, with this end, and end the actor.
-    Finish { exited: Option<ExitRecord> },
+    Finish {
+        exited: Option<ExitRecord>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,7 +29,6 @@ use super::users::Users;
 use crate::app::config::StopPolicy;
 use crate::priority;
 
-/// How a stop went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
     /// All of it ended within the grace.
@@ -127,7 +126,6 @@ pub struct Marked {
 }
 
 impl Marked {
-    /// Looks. Blocks.
     #[must_use]
     pub fn look() -> Self {
         let pids: Vec<u32> = procfs::pids().collect();

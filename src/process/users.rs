@@ -39,7 +39,6 @@ impl Users {
         Self::own().and(found.map(|directory| directory.uid()))
     }
 
-    /// These and others.
     #[must_use]
     pub fn and(mut self, others: impl IntoIterator<Item = u32>) -> Self {
         self.0.extend(others);

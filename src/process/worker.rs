@@ -48,7 +48,6 @@ pub struct ProcessChanged {
 /// Whether to spawn a process or to take over one that outlived the previous daemon.
 #[derive(Clone, Debug)]
 pub enum Origin {
-    /// Spawn a new one.
     Spawn,
     /// Take this one over; when it has ended meanwhile, it counts as a crash with [`super::exit::ExitStatus::Unknown`].
     Adopt(Identity),

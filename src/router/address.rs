@@ -12,9 +12,7 @@ use super::socket_file::SocketFile;
 /// Where a process answers. Shown as `127.0.0.1:8001` or `unix:/run/…/http.sock`.
 #[derive(Clone, Debug)]
 pub enum Address {
-    /// At its PORT.
     Tcp(SocketAddr),
-    /// At its SOCKET.
     Unix(Arc<SocketFile>),
 }
 

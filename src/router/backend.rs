@@ -13,11 +13,8 @@ use super::address::Address;
 pub struct Backend {
     /// `web.1`.
     pub process: Arc<str>,
-    /// Its release.
     pub release: u64,
-    /// Where it listens.
     pub address: Address,
-    /// What is on it.
     pub load: Arc<Load>,
 }
 
@@ -170,7 +167,6 @@ impl Load {
         !self.connections.looking.swap(true, Ordering::SeqCst)
     }
 
-    /// Nobody looks any more.
     pub fn end_looking(&self) {
         self.connections.looking.store(false, Ordering::SeqCst);
     }

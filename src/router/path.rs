@@ -58,9 +58,7 @@ fn decode(text: &str) -> String {
 /// By how many segments a path gets longer (or shorter, below 0) where one of its parts is resolved.
 #[derive(Clone, Copy)]
 struct Step {
-    /// At the part's end.
     to: isize,
-    /// Where it is shortest.
     least: isize,
 }
 

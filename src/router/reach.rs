@@ -29,7 +29,6 @@ pub enum XApp {
 /// By which ways requests come to apps and to the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// Where the API answers.
     pub api: ApiPlace,
     /// Hosts that go straight to the API, in lower case.
     pub api_hosts: Vec<String>,
@@ -39,7 +38,6 @@ pub struct Reach {
     pub path_hosts: Option<Vec<String>>,
 }
 
-/// No restriction.
 pub(super) static ANY: Reach = Reach {
     api: ApiPlace::Everywhere,
     api_hosts: Vec::new(),

@@ -98,7 +98,6 @@ impl Actor for Replica {
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Selection")]
 pub struct Select {
-    /// What is asked for.
     pub wanted: Arc<Wanted>,
     /// Backends that just refused a connection.
     pub avoid: Vec<Address>,
@@ -120,7 +119,6 @@ pub struct Wanted {
 /// The app that a request is for.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The app.
     pub route: Arc<Route>,
     /// The rule it was found by.
     pub rule: Rule,
@@ -130,14 +128,11 @@ pub struct Found {
     pub strip: usize,
 }
 
-/// Who answers a request.
 #[derive(Debug)]
 pub enum Selection {
     /// This backend, on which the request is counted while the lease lives.
     Backend(Found, Backend, Lease),
-    /// The API.
     Api,
-    /// No app has it.
     NotFound,
     /// The app has no backend (but those to avoid) and gets none soon: why.
     Unavailable(Found, Availability),

@@ -20,7 +20,6 @@ pub const NAME: &str = "http.sock";
 /// by itself, for Unix sockets it says so at once (connect(2), EAGAIN).
 const FULL: Duration = Duration::from_millis(2);
 
-/// The longest such pause.
 const FULL_LONGEST: Duration = Duration::from_millis(100);
 
 /// Where the socket of a process is, whether there is one or not.

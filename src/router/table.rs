@@ -15,7 +15,6 @@ pub const API_SEGMENTS: [&str; 5] = ["applications", "routes", "events", "health
 /// What the front knows of one app.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The app's name.
     pub app: Arc<str>,
     /// Order of creation: where several apps match, the lowest wins.
     pub created: u64,
@@ -33,7 +32,6 @@ pub struct Route {
     pub buffer: Buffering,
     /// What to say while there is no backend.
     pub availability: Availability,
-    /// Ready processes.
     pub backends: Vec<Backend>,
 }
 
@@ -115,7 +113,6 @@ impl Default for View<'_> {
 /// The rule by which an app was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// The app's own listener.
     Port,
     /// `X-App`.
     XApp,
@@ -141,9 +138,7 @@ impl Rule {
 /// An app that a request is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Match<'a> {
-    /// The app.
     pub route: &'a Arc<Route>,
-    /// Why.
     pub rule: Rule,
     /// Bytes at the front of the path that name the app, where the rule is by path.
     pub prefix: usize,
@@ -151,21 +146,16 @@ pub struct Match<'a> {
     pub strip: usize,
 }
 
-/// Who answers a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Decision<'a> {
-    /// An app.
     App(Match<'a>),
-    /// The API.
     Api,
-    /// Nobody.
     NotFound,
 }
 
 /// The routing table, immutable; a change makes a new one.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// By creation, then name.
     routes: Vec<Arc<Route>>,
     names: Arc<HashMap<Arc<str>, usize>>,
     ports: Arc<HashMap<u16, usize>>,
@@ -225,7 +215,6 @@ impl Table {
         Self::of(routes.cloned().collect(), Some(&self.patterns))
     }
 
-    /// All routes, by creation.
     #[must_use]
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
@@ -261,7 +250,6 @@ impl Table {
         }
     }
 
-    /// Who answers a request.
     #[must_use]
     pub fn decide(&self, view: &View<'_>) -> Decision<'_> {
         self.decide_with(view, |host| self.patterns.first(host))

@@ -31,7 +31,6 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub struct Settings {
     /// Addresses of the public listeners.
     pub listen: Vec<std::net::SocketAddr>,
-    /// One document per app.
     pub config_dir: PathBuf,
     /// Everything that outlives a reboot.
     pub data_dir: PathBuf,
@@ -41,7 +40,6 @@ pub struct Settings {
     pub ports: (u16, u16),
     /// Account of apps that name none.
     pub default_user: String,
-    /// Environment of all apps.
     pub env: BTreeMap<String, String>,
     /// `user: "root"` is allowed.
     pub allow_root_apps: bool,
@@ -51,11 +49,8 @@ pub struct Settings {
     pub access_log: bool,
     /// Bytes of a log segment.
     pub log_size: u64,
-    /// Log segments per stream.
     pub log_files: usize,
-    /// Limits of deploy steps.
     pub step_timeouts: StepTimeouts,
-    /// The front end's.
     pub front: Arc<FrontSettings>,
 }
 
@@ -65,15 +60,11 @@ pub enum SettingsError {
     /// The file cannot be read.
     #[error("cannot read the settings {path}: {source}")]
     Read {
-        /// Which.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// The file is wrong.
     #[error("{path}, line {line}, column {column}: {detail}")]
     Invalid {
-        /// Which.
         path: PathBuf,
         /// From 1.
         line: usize,
@@ -95,7 +86,6 @@ pub enum SettingsError {
         "data_dir and runtime_dir are both {0}: give each a directory of its own, or name only --data-dir"
     )]
     OneDirectory(PathBuf),
-    /// Nothing to listen on.
     #[error("listen is empty: name at least one address, as in listen = [\"0.0.0.0:80\"]")]
     NoListener,
     /// The API would be nowhere.
@@ -110,9 +100,7 @@ pub enum SettingsError {
     /// A directory's path has no absolute form.
     #[error("{path} is no usable path: {source}")]
     Path {
-        /// Which.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
 }

@@ -17,7 +17,6 @@ pub struct Surroundings {
     pub runtime_dir: Option<PathBuf>,
     /// Who applications run as unless they say: `www-data` (or `nobody` where there is none) as root, else ourselves.
     pub default_user: String,
-    /// Cores.
     pub cores: usize,
 }
 

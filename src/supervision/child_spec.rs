@@ -36,7 +36,6 @@ pub enum Strategy {
     OneForOne,
     /// It and all started after it.
     RestForOne,
-    /// All children.
     OneForAll,
 }
 
@@ -51,12 +50,10 @@ pub enum Timeout {
     Infinite,
 }
 
-/// How an actor ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// By itself, having done its work.
     Normal,
-    /// Because its supervisor asked.
     Shutdown,
     /// By itself, unable to go on.
     Error(String),
@@ -77,9 +74,7 @@ impl Exit {
 /// A child as its supervisor sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildSpec<Id> {
-    /// Unique among its siblings.
     pub id: Id,
-    /// When it is restarted.
     pub restart: Restart,
     /// How long it may take to stop.
     pub shutdown: Timeout,

@@ -35,7 +35,6 @@ impl ExitReason {
             .get_or_insert(exit);
     }
 
-    /// Takes the reason.
     #[must_use]
     pub fn take(&self) -> Option<Exit> {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).take()

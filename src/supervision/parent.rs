@@ -14,9 +14,7 @@ use crate::events::{Feed, Report};
 
 /// A child of any kind, as its parent ends it.
 pub trait Running {
-    /// Asks it to stop.
     fn ask(&self);
-    /// Ends it now.
     fn kill(&self);
 }
 
@@ -39,11 +37,8 @@ where
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
 pub struct ChildEnded<Id: Send + 'static> {
-    /// Which child.
     pub id: Id,
-    /// Which start of it.
     pub generation: Generation,
-    /// How.
     pub exit: Exit,
 }
 
@@ -53,10 +48,8 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
     /// What its children are called.
     type Id: Clone + Eq + Debug + Send + 'static;
 
-    /// Its policy.
     fn policy(&mut self) -> &mut Supervisor<Self::Id>;
 
-    /// Where it reports.
     fn events(&self) -> &Feed;
 
     /// The application it works for.
@@ -75,7 +68,6 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
     /// Starts a child and keeps it. What could not be started is told as an [`Exit::Error`] of this generation.
     fn start_child(&mut self, id: Self::Id, generation: Generation, ctx: &mut Context<Self>);
 
-    /// A child that runs.
     fn child(&self, id: &Self::Id) -> Option<&dyn Running>;
 
     /// Whether this child is to end without ending what it looks after: its supervisor gives up because actors failed

@@ -75,7 +75,6 @@ enum Phase {
 pub struct Supervisor<Id> {
     strategy: Strategy,
     intensity: Intensity,
-    /// Left to right.
     children: Vec<Entry<Id>>,
     /// When there were restarts, the oldest first.
     restarts: VecDeque<Instant>,

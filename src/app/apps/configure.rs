@@ -22,7 +22,6 @@ pub struct Patch {
     pub turn: Turn,
     /// The document that was changed: when it is another by now, the answer is [`AppsError::Stale`].
     pub base: Value,
-    /// The changed one.
     pub config: AppConfig,
 }
 

@@ -12,16 +12,13 @@ use crate::app::config_dir;
 use crate::app::name::AppName;
 use crate::app::supervisor::finish_removal;
 
-/// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Orphan {
     /// The name of the application that it was of.
     pub name: String,
-    /// Where it is.
     pub directory: String,
 }
 
-/// Lists them by name.
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Result<Vec<Orphan>, AppsError>")]
 pub struct Orphans;

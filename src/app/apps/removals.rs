@@ -21,7 +21,6 @@ use crate::process::users::Users;
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<Ticket, AppsError>")]
 pub struct Remove {
-    /// Which.
     pub name: String,
     /// Keep `storage/`.
     pub keep_storage: bool,

@@ -17,7 +17,6 @@ use crate::app::name::AppName;
 use crate::app::status::{AppState, Reach, Summary};
 use crate::app::supervisor::{App, Summarize, Ticket, finish_removal};
 
-/// Why Apps refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppsError {
     /// 404.
@@ -56,7 +55,6 @@ pub struct Create(pub AppConfig);
 #[rtype(result = "Vec<Summary>")]
 pub struct List;
 
-/// Finds an app.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<Addr<App>, AppsError>")]
 pub struct Find(pub String);

@@ -12,7 +12,6 @@ use crate::app::name::AppName;
 /// The turn of one who changes an app; over when it is dropped.
 #[derive(Debug)]
 pub struct Turn {
-    /// The app.
     pub name: AppName,
     guard: OwnedMutexGuard<()>,
 }

@@ -4,12 +4,10 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Writes {
     under_way: u32,
-    /// How many have ended.
     ended: u64,
 }
 
 impl Writes {
-    /// One begins.
     pub(super) fn begin(&mut self) {
         self.under_way += 1;
     }

@@ -13,7 +13,6 @@ pub type BatchId = u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Wanted {
-    /// Processes should run.
     #[default]
     Running,
     /// None should.
@@ -32,12 +31,10 @@ pub enum Kind {
     },
     /// Activate a release that exists.
     Activate {
-        /// Which.
         release: u64,
     },
     /// Do the least work that does what the newest document says; the actor finds out which when its turn comes.
     Configure,
-    /// End all processes.
     Stop,
     /// End all processes for good.
     Remove,
@@ -54,20 +51,15 @@ impl Kind {
     }
 }
 
-/// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Somebody wants something.
     Request(OpId, Kind),
     /// An operation is taken back.
     Cancel(OpId),
     /// The release of an operation is there to be activated.
     Built {
-        /// The operation.
         op: OpId,
-        /// The release.
         release: u64,
-        /// Ids of its processes.
         processes: Vec<String>,
         /// What of the old batch ends before the new one starts.
         replaces: Replaces,
@@ -78,25 +70,20 @@ pub enum Event {
     Configured(OpId),
     /// A [`Kind::Configure`] changes how many processes the serving batch has.
     Resized {
-        /// The operation.
         op: OpId,
         /// Ids of all processes there should be.
         processes: Vec<String>,
     },
     /// A [`Kind::Configure`] needs a new release.
     Deploys {
-        /// The operation.
         op: OpId,
         /// As in [`Kind::Deploy`].
         recreate: bool,
     },
-    /// A process changed.
     Process {
-        /// Its batch.
         batch: BatchId,
         /// `web.1`.
         id: String,
-        /// Its phase now.
         phase: Phase,
         /// Whether the change is the end of its OS process before its work was done, or it cannot have one.
         exited: bool,
@@ -112,7 +99,6 @@ pub enum Event {
 /// What of the old batch ends before the new one starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Replaces {
-    /// All of it.
     All,
     /// These processes; the others run on until the new ones are ready.
     These(Vec<String>),
@@ -129,10 +115,8 @@ pub enum Cause {
     NotReady(Vec<String>),
 }
 
-/// How an operation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Well.
     Done,
     /// Not; the batch that failed, if it came so far.
     Failed(Cause, Option<BatchId>),
@@ -142,7 +126,6 @@ pub enum End {
     Cancelled,
 }
 
-/// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Make the release of an operation.
@@ -152,43 +135,31 @@ pub enum Command {
     /// Find out what an operation has to do: answer with [`Event::Configured`], [`Event::Resized`],
     /// [`Event::Deploys`] or, of a new release of the same code, [`Event::Built`].
     Configure(OpId),
-    /// Stop making it.
     AbortBuild(OpId),
     /// Start the processes of a release and arm their boot time-out.
     Spawn {
-        /// The new batch.
         batch: BatchId,
-        /// Its operation.
         op: OpId,
     },
     /// Start more processes in a batch and arm their boot time-out.
     Grow {
-        /// The batch.
         batch: BatchId,
-        /// Its operation.
         op: OpId,
-        /// Which.
         added: Vec<String>,
     },
     /// Take processes out of the route, let their requests finish, then stop them.
     Shrink {
-        /// The batch.
         batch: BatchId,
-        /// Which.
         removed: Vec<String>,
     },
     /// Take processes out of the route and stop them: nothing serves in their place meanwhile.
     MakeWay {
-        /// The batch.
         batch: BatchId,
-        /// Which.
         removed: Vec<String>,
     },
     /// Start processes of a batch again that have made way.
     CallBack {
-        /// The batch.
         batch: BatchId,
-        /// Which.
         back: Vec<String>,
     },
     /// The processes of a batch that were told to leave have no time any more for what is in flight.
@@ -204,7 +175,6 @@ pub enum Command {
     Forget(BatchId),
     /// What is wanted, or which release is current, has changed: write it down.
     Remember,
-    /// The operation is over.
     Finish(OpId, End),
     /// What ended the old batch ended badly, or was cancelled: activate this release again.
     Restore(u64),
@@ -217,7 +187,6 @@ pub enum Command {
 pub enum Role {
     /// Gets ready beside the one that serves.
     Booting,
-    /// Is routed to.
     Serving,
     /// Finishes what is in flight.
     Draining,

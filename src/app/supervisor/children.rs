@@ -29,7 +29,6 @@ use crate::supervision::{
 pub enum ChildId {
     /// First up, last down.
     Log,
-    /// Of this operation.
     Installer(OpId),
     /// Of this batch, e.g. `web.1`.
     Process(BatchId, String),

@@ -8,16 +8,12 @@ use super::App;
 use crate::app::lifecycle::BatchId;
 use crate::process::exit::ExitRecord;
 
-/// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
-    /// Its batch.
     pub batch: BatchId,
-    /// What that runs.
     pub release: u64,
     /// `console.1`.
     pub id: String,
-    /// How it ended.
     pub exit: ExitRecord,
     /// `/proc/sys/kernel/random/boot_id`: batches are counted anew after a reboot.
     pub boot_id: String,

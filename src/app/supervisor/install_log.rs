@@ -14,7 +14,6 @@ impl App {
         self.write_install_log(deployment, vec!["=== start".to_owned()]);
     }
 
-    /// A deployment is over.
     pub(super) fn log_end(&self, deployment: u64) {
         let records = self.deployments.records();
         if let Some(record) = records.iter().find(|r| r.id == deployment) {

@@ -8,7 +8,6 @@ use crate::app::operations::{Operation, Outcome};
 use crate::install::record::{DeploymentState, Failure};
 
 impl App {
-    /// Ends an operation.
     pub(super) fn finish(&mut self, op: OpId, end: End, ctx: &mut Context<Self>) {
         let Some(operation) = self.operations.take(op) else {
             return;

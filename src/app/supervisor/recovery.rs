@@ -283,7 +283,6 @@ impl App {
         all.map(drop)
     }
 
-    /// Starts what should run.
     fn resume(&mut self, keep_storage: bool, ctx: &mut Context<Self>) {
         match (self.life.wanted(), self.life.current()) {
             (Wanted::Stopped, _) => self.publish(),

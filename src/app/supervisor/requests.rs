@@ -11,9 +11,7 @@ use crate::app::lifecycle::{Event, Kind, OpId, Wanted};
 /// What can be asked of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Start the current release.
     Start,
-    /// Stop, and remember it.
     Stop,
     /// New processes of the current release.
     Restart,
@@ -28,11 +26,9 @@ pub enum Action {
 pub enum Accepted {
     /// Nothing to do: it is so already.
     Already,
-    /// Under way.
     Underway(Ticket),
 }
 
-/// Why an app refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppError {
     /// 409.
@@ -53,7 +49,6 @@ pub struct Act(pub Action);
 #[rtype(result = "Result<Ticket, AppError>")]
 pub struct Deploy(pub Arc<AppConfig>);
 
-/// Cancels a deployment.
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Result<(), AppError>")]
 pub struct Cancel(pub u64);

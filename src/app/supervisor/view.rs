@@ -33,7 +33,6 @@ pub struct Summarize;
 pub struct View {
     /// The document, as PUT takes it.
     pub document: serde_json::Value,
-    /// One line.
     pub summary: Summary,
     /// Live state; memory and CPU are filled in by the caller (`process::usage`), last lines by [`View::log`],
     /// the deploy key from [`View::dirs`].
@@ -42,15 +41,12 @@ pub struct View {
     pub deployments: Vec<DeploymentRecord>,
     /// All kept releases, oldest first.
     pub releases: Vec<ReleaseRecord>,
-    /// The current release.
     pub current: Option<u64>,
-    /// The log actor.
     pub log: ChildRef<Log>,
     /// Whether it is being removed.
     pub is_going: bool,
     /// Where files are to be that are served before the app is asked; whether they are is for the caller to see.
     pub static_directory: Option<PathBuf>,
-    /// Where its files are.
     pub dirs: AppDirs,
 }
 

@@ -25,7 +25,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// How long a process takes at most to be held: it stops on its way back from the kernel.
 const HOLD: Duration = Duration::from_millis(200);
 
-/// A stop under way.
 #[derive(Clone, Debug)]
 pub(super) struct Grace {
     target: Target,
@@ -54,7 +53,6 @@ impl Grace {
         }
     }
 
-    /// Sends the signal.
     pub(super) async fn ask(&mut self, to: StopTo) {
         self.sweep(move |grace| grace.ask_now(to)).await;
     }

@@ -7,7 +7,6 @@ use actix_rt::Arbiter;
 
 use super::*;
 
-/// Where an actor misbehaves.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     None,

@@ -17,22 +17,13 @@ pub enum Event<Id> {
     Resume(Id),
     /// Stop a child and forget it.
     Remove(Id),
-    /// A child has ended.
     Ended {
-        /// Which.
         id: Id,
-        /// Which start of it.
         generation: Generation,
-        /// How.
         exit: Exit,
     },
     /// A timer of [`Command::ArmTimer`] went off.
-    TimedOut {
-        /// Whose.
-        id: Id,
-        /// Which start of it.
-        generation: Generation,
-    },
+    TimedOut { id: Id, generation: Generation },
     /// Stop all children, then exit.
     Shutdown,
 }
@@ -40,60 +31,37 @@ pub enum Event<Id> {
 /// What a supervisor wants done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<Id> {
-    /// Start a child.
     Start {
-        /// Which.
         id: Id,
         /// To be given back with its events.
         generation: Generation,
     },
     /// Ask a child to stop.
-    Stop {
-        /// Which.
-        id: Id,
-        /// Which start of it.
-        generation: Generation,
-    },
+    Stop { id: Id, generation: Generation },
     /// End a child without asking.
-    Kill {
-        /// Which.
-        id: Id,
-        /// Which start of it.
-        generation: Generation,
-    },
+    Kill { id: Id, generation: Generation },
     /// Send [`Event::TimedOut`] after this time.
     ArmTimer {
-        /// Whose.
         id: Id,
-        /// Which start of it.
         generation: Generation,
-        /// From now.
         after: Duration,
     },
     /// A child ended abnormally and nobody had asked it to: for the log.
     Report {
-        /// Which.
         id: Id,
-        /// Which start of it.
         generation: Generation,
-        /// How.
         exit: Exit,
     },
     /// A child is gone and forgotten.
-    Removed {
-        /// Which.
-        id: Id,
-    },
+    Removed { id: Id },
     /// All children have ended: exit for this reason. The last command.
     Exit(Exit),
 }
 
-/// Whether a child runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildState {
     /// It does not.
     Idle,
-    /// It was started.
     Running,
     /// It was asked to stop, or killed, and has not ended.
     Stopping,
