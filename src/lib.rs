@@ -175,6 +175,7 @@
 //! them through the same functions (`tests/fuzz/src/`), with the stable compiler. An input that failed becomes a unit test beside what
 //! was wrong, and a file in `tests/fuzz/seeds/`.
 
+pub mod account;
 pub mod api;
 pub mod app;
 pub mod cli;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use procserver::app::account::Account;
+use procserver::account::Account;
 use procserver::app::config::{StopPolicy, StopTo};
 use procserver::process::exec::Step;
 use procserver::process::exit::ExitStatus;

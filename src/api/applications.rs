@@ -18,7 +18,7 @@ use super::outcome::{self, Begun};
 use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
-use crate::app::account::{Account, AccountError};
+use crate::account::{Account, AccountError};
 use crate::app::apps::{Apps, AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
 use crate::app::config::{AppConfig, FieldError};
 use crate::app::merge_patch::merge_patch;

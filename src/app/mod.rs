@@ -4,7 +4,6 @@
 //! `secrets`, `status`. Actors: [`apps::Apps`], the dynamic supervisor of all [`supervisor::App`]s. The other files are parts of
 //! an App's state.
 
-pub mod account;
 pub mod advice;
 pub mod apps;
 pub mod batch;

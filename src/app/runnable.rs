@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::account::{Account, AccountError};
 use super::change::config_of_release;
 use super::config::{AppConfig, FieldError, Rules};
 use super::directories::AppDirs;
 use super::environment;
 use super::formation::{Slot, formation};
 use super::host::Host;
+use crate::account::{Account, AccountError};
 use crate::install::build;
 use crate::install::release::{self, Release, ReleaseError, ReleaseRecord};
 

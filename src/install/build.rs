@@ -16,7 +16,7 @@ use super::record::{Failure, Step};
 use super::share::Earlier;
 use super::tree::{self, Made, Owner};
 use super::twins::{Beside, Roots};
-use crate::app::account::Account;
+use crate::account::Account;
 use crate::app::directories::AppDirs;
 use crate::app::environment::layered;
 use crate::process::lent::Lent;

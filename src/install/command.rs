@@ -23,7 +23,7 @@ use super::journal::{Journal, elapsed};
 use super::record::Failure;
 use super::room;
 use super::sink::Sink;
-use crate::app::account::Account;
+use crate::account::Account;
 use crate::app::config::{StopPolicy, StopTo};
 use crate::priority;
 use crate::process::exec;

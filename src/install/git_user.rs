@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::tree::{self, Owner};
-use crate::app::account::Account;
+use crate::account::Account;
 use crate::process::lent::Limits;
 use crate::process::seal::Seal;
 

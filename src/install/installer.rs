@@ -11,7 +11,7 @@ use super::bounds::StepError;
 use super::deploy::Deploy;
 use super::record::{Failure, Step};
 use super::release::Release;
-use crate::app::account::Account;
+use crate::account::Account;
 use crate::app::config::AppConfig;
 use crate::app::directories::AppDirs;
 use crate::logs::log::{Append, Log};

@@ -23,7 +23,7 @@ use super::git_user::GitUser;
 use super::mirror::Mirror;
 use super::record::Step;
 use super::{plan, release, tree};
-use crate::app::account::Account;
+use crate::account::Account;
 use crate::app::directories::AppDirs;
 
 /// The newest complete release of an app.

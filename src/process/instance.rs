@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::sys::stat::Mode;
 
-use crate::app::account::Account;
+use crate::account::Account;
 
 /// The names of the FIFOs.
 pub(super) const FIFOS: [&str; 2] = ["stdout", "stderr"];

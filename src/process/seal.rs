@@ -18,7 +18,7 @@ use landlock::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::app::account::Account;
+use crate::account::Account;
 use crate::app::directories::AppDirs;
 
 /// Linux 6.2: writing, truncating, creating, removing, moving. An older kernel keeps what it knows of these.

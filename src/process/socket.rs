@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::app::account::Account;
+use crate::account::Account;
 use crate::router::socket_file::NAME;
 
 /// Bytes of a path of a socket at most, without the NUL that ends it.

@@ -23,7 +23,7 @@ use super::running::Running;
 use super::seal::Seal;
 use super::shell::Shell;
 use super::stop;
-use crate::app::account::Account;
+use crate::account::Account;
 use crate::priority;
 
 /// The environment variable that marks every process of one instance; its value is [`ExecSpec::instance`].

@@ -12,7 +12,7 @@ use super::shell::Shell;
 use super::socket::SocketDirectory;
 use super::spawn::{Exec, ExecSpec, Output};
 use super::turns::Turns;
-use crate::app::account::Account;
+use crate::account::Account;
 use crate::app::config::{HealthCheck, StopPolicy};
 use crate::app::name::AppName;
 use crate::supervision::Restart;

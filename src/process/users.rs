@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use super::procfs;
-use crate::app::account::Account;
+use crate::account::Account;
 use crate::app::directories::AppDirs;
 
 /// The users whose processes may be an instance's: the app's, and the daemon's own, as whom the helper begins and git runs.

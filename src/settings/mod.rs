@@ -96,7 +96,7 @@ pub enum SettingsError {
     NoApiHost,
     /// `default_user`.
     #[error("default_user: {0}")]
-    DefaultUser(#[from] crate::app::account::AccountError),
+    DefaultUser(#[from] crate::account::AccountError),
     /// A directory's path has no absolute form.
     #[error("{path} is no usable path: {source}")]
     Path {
@@ -130,7 +130,7 @@ impl Settings {
             .clone()
             .or_else(|| fallback.default_user.clone());
         if let Some(user) = named_user {
-            let account = crate::app::account::Account::look_up(&user, None)?;
+            let account = crate::account::Account::look_up(&user, None)?;
             let allowed = flags.allow_root_apps.or(fallback.allow_root_apps);
             if around.root && allowed != Some(true) {
                 account.is_not_root()?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use procserver::app::account::Account;
+use procserver::account::Account;
 use procserver::app::config::{
     AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, StopTo,
 };

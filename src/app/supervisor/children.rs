@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::App;
-use crate::app::account::Account;
+use crate::account::Account;
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{self, BatchId, OpId};
 use crate::events::Feed;

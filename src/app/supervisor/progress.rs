@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::App;
-use crate::app::account::{Account, AccountError};
+use crate::account::{Account, AccountError};
 use crate::app::batch::Batch;
 use crate::app::config::{AppConfig, Strategy};
 use crate::app::directories::AppDirs;
