@@ -178,6 +178,7 @@
 pub mod account;
 pub mod api;
 pub mod app;
+pub mod app_dirs;
 pub mod cli;
 pub mod daemon;
 pub mod durable;

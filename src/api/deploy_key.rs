@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::problem::Problem;
 use super::state::ApiState;
-use crate::app::directories::AppDirs;
+use crate::app_dirs::AppDirs;
 use crate::install::deploy_key;
 
 /// The public key; 404 where there is none.

@@ -17,11 +17,11 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::config::AppConfig;
-use super::directories::AppDirs;
 use super::host::Host;
 use super::name::AppName;
 use super::operations::{Outcome, Ticket};
 use super::supervisor::{App, AppSpec};
+use crate::app_dirs::AppDirs;
 use crate::supervision::restart::Supervisor;
 use crate::supervision::{Child, ExitReason, Generation};
 

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::config::{AppConfig, Rules};
-use super::directories::AppDirs;
 use super::journal::Remembered;
 use super::lifecycle::Wanted;
 use super::name::AppName;
 use super::runnable::in_words;
+use crate::app_dirs::AppDirs;
 use crate::durable;
 use crate::install::release;
 use crate::regular;

@@ -12,9 +12,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
 
-use super::directories::AppDirs;
 use super::lifecycle::Wanted;
 use super::supervisor::Finished;
+use crate::app_dirs::AppDirs;
 use crate::durable;
 use crate::install::record::{self, DeploymentRecord};
 use crate::regular;

@@ -12,7 +12,6 @@ pub mod change;
 pub mod config;
 pub mod config_dir;
 pub mod deployments;
-pub mod directories;
 mod document;
 mod document_rules;
 mod document_walk;

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::change::config_of_release;
 use super::config::{AppConfig, FieldError, Rules};
-use super::directories::AppDirs;
 use super::environment;
 use super::formation::{Slot, formation};
 use super::host::Host;
 use crate::account::{Account, AccountError};
+use crate::app_dirs::AppDirs;
 use crate::install::build;
 use crate::install::release::{self, Release, ReleaseError, ReleaseRecord};
 

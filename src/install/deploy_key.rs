@@ -18,7 +18,7 @@ use super::record::Failure;
 use super::release::read_regular;
 use super::ssh::{self, Ssh};
 use super::tree;
-use crate::app::directories::AppDirs;
+use crate::app_dirs::AppDirs;
 use crate::durable;
 use crate::process::lent::LentFile;
 

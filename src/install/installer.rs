@@ -13,7 +13,7 @@ use super::record::{Failure, Step};
 use super::release::Release;
 use crate::account::Account;
 use crate::app::config::AppConfig;
-use crate::app::directories::AppDirs;
+use crate::app_dirs::AppDirs;
 use crate::logs::log::{Append, Log};
 use crate::process::seal::Seal;
 use crate::supervision::{Exit, ExitReason, Shutdown};

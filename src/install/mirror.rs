@@ -16,7 +16,7 @@ use super::release::read_regular;
 use super::remote::Remote;
 use super::tree;
 use super::upkeep;
-use crate::app::directories::AppDirs;
+use crate::app_dirs::AppDirs;
 use crate::durable;
 use crate::process::lent::Lent;
 use crate::regular;

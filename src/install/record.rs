@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use serde::{Deserialize, Serialize};
 
 use super::release::read_regular;
-use crate::app::directories::AppDirs;
+use crate::app_dirs::AppDirs;
 use crate::durable;
 
 /// How many records of an app are kept.

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::manifest_for;
 use super::tree;
-use crate::app::directories::AppDirs;
 use crate::app::procfile::Procfile;
+use crate::app_dirs::AppDirs;
 use crate::durable;
 
 /// A record holds a document, which the API bounds; bytes.

@@ -24,7 +24,7 @@ use super::mirror::Mirror;
 use super::record::Step;
 use super::{plan, release, tree};
 use crate::account::Account;
-use crate::app::directories::AppDirs;
+use crate::app_dirs::AppDirs;
 
 /// The newest complete release of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::remote::Remote;
 use super::share::Earlier;
 use super::submodules::{self, Part};
 use crate::app::config::{Reference, Repo};
-use crate::app::directories::AppDirs;
+use crate::app_dirs::AppDirs;
 
 /// How many branches or tags a failure lists.
 const MAX_NAMES: usize = 20;

@@ -17,7 +17,7 @@ use super::stop::Marked;
 use super::users::Users;
 use super::{instance, procfs, stop};
 use crate::app::config::StopPolicy;
-use crate::app::directories::AppDirs;
+use crate::app_dirs::AppDirs;
 use crate::regular;
 
 /// The record's name in the directory of its process.

@@ -19,7 +19,7 @@ use landlock::{
 use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
-use crate::app::directories::AppDirs;
+use crate::app_dirs::AppDirs;
 
 /// Linux 6.2: writing, truncating, creating, removing, moving. An older kernel keeps what it knows of these.
 const KNOWN: ABI = ABI::V3;

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::procfs;
 use crate::account::Account;
-use crate::app::directories::AppDirs;
+use crate::app_dirs::AppDirs;
 
 /// The users whose processes may be an instance's: the app's, and the daemon's own, as whom the helper begins and git runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use procserver::account::Account;
 use procserver::app::config::{
     AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, StopTo,
 };
-use procserver::app::directories::AppDirs;
 use procserver::app::environment;
 use procserver::app::name::AppName;
+use procserver::app_dirs::AppDirs;
 use procserver::install::installer::{
     InstallEvent, InstallProgress, InstallSpec, Installer, StepTimeouts,
 };

@@ -6,9 +6,9 @@ use actix::prelude::*;
 
 use super::App;
 use crate::app::config_dir;
-use crate::app::directories::AppDirs;
 use crate::app::name::AppName;
 use crate::app::operations::{Operation, Outcome};
+use crate::app_dirs::AppDirs;
 use crate::install::record::{Failure, Step};
 use crate::install::tree;
 use crate::supervision::{Exit, failpoint};

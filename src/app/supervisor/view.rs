@@ -6,9 +6,9 @@ use actix::prelude::*;
 
 use super::App;
 use crate::app::advice::advice;
-use crate::app::directories::AppDirs;
 use crate::app::lifecycle::{Kind, Wanted};
 use crate::app::status::{AppState, LastFailure, ProcessStatus, Reach, Status, Summary};
+use crate::app_dirs::AppDirs;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::name::AppName;
+use crate::app::name::AppName;
 
 /// The directories of one application.
 ///
