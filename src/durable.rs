@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::supervision::failpoint;
+use crate::failpoint;
 
 /// Names of temporary files begin with this; one that is left behind belongs to a daemon that was killed.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";

@@ -183,6 +183,7 @@ pub mod cli;
 pub mod daemon;
 pub mod durable;
 pub mod events;
+pub mod failpoint;
 pub mod front;
 pub mod install;
 pub mod logs;

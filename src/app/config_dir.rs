@@ -13,9 +13,9 @@ use super::name::AppName;
 use super::runnable::in_words;
 use crate::app_dirs::AppDirs;
 use crate::durable;
+use crate::failpoint;
 use crate::install::release;
 use crate::regular;
-use crate::supervision::failpoint;
 
 /// A document larger than this is no document.
 const MAX_BYTES: u64 = 1 << 20;

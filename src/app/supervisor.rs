@@ -36,6 +36,7 @@ use super::operations::Operations;
 pub use super::operations::{Outcome, Ticket};
 use super::publisher::Publisher;
 use crate::app_dirs::AppDirs;
+use crate::failpoint;
 use crate::install::record::{DeploymentState, Failure, Step};
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
@@ -43,7 +44,6 @@ use crate::process::identity::Identity;
 use crate::router::address::Address;
 use crate::router::backend::Load;
 use crate::router::table::{Availability, Route, StaticFiles};
-use crate::supervision::failpoint;
 use crate::supervision::{ChildRef, Exit, ExitReason};
 
 pub use children::ChildId;

@@ -21,8 +21,8 @@ use super::{advice, build, failure, links, manifest, packages, plan, room, twins
 use crate::app::procfile::Procfile;
 use crate::app::secrets;
 use crate::app_dirs::AppDirs;
+use crate::failpoint;
 use crate::logs::log::Append;
-use crate::supervision::failpoint;
 
 #[derive(Debug)]
 pub struct Deploy {

@@ -16,9 +16,10 @@ use super::log::Append;
 use super::record::{Stream, now};
 use super::rotated::Rotated;
 use crate::events::{Feed, Report};
+use crate::failpoint;
 use crate::front::access_log::{AppLine, Lines, Source};
 use crate::supervision::backoff::{Backoff, PROVED};
-use crate::supervision::{Exit, failpoint, monitor};
+use crate::supervision::{Exit, monitor};
 
 /// Who an app's log says answered when no process was asked.
 const NO_PROCESS: &str = "router";

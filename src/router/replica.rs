@@ -11,7 +11,7 @@ use super::backend::{Backend, Lease};
 use super::balancer::{self, next_random, random_seed};
 use super::reach::Reach;
 use super::table::{Availability, Decision, Route, Rule, Table, View};
-use crate::supervision::failpoint;
+use crate::failpoint;
 
 /// Hosts remembered; when there are more it starts anew, so that made-up hosts cost nothing but a match each.
 const HOSTS: usize = 4096;

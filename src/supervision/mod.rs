@@ -5,7 +5,6 @@
 pub mod backoff;
 pub mod child_ref;
 pub mod child_spec;
-pub(crate) mod failpoint;
 pub mod monitor;
 pub mod parent;
 pub mod restart;

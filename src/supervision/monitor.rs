@@ -12,7 +12,7 @@ use actix_rt::ArbiterHandle;
 use futures::future::{AbortHandle, AbortRegistration, Abortable, Aborted};
 
 use super::child_spec::Exit;
-use super::failpoint;
+use crate::failpoint;
 
 /// As in actix: what senders that respect it may queue; each also has one place of its own.
 const MAILBOX_CAPACITY: usize = 16;

@@ -9,9 +9,10 @@ use crate::app::config_dir;
 use crate::app::name::AppName;
 use crate::app::operations::{Operation, Outcome};
 use crate::app_dirs::AppDirs;
+use crate::failpoint;
 use crate::install::record::{Failure, Step};
 use crate::install::tree;
-use crate::supervision::{Exit, failpoint};
+use crate::supervision::Exit;
 
 /// A removal that was asked for.
 #[derive(Debug)]
