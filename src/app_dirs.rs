@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// The directories of one application.
 ///

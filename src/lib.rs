@@ -181,6 +181,7 @@ pub mod app;
 pub mod app_dirs;
 pub mod cli;
 pub mod daemon;
+pub mod document;
 pub mod durable;
 pub mod events;
 pub mod failpoint;

@@ -22,9 +22,9 @@ use crate::account::{Account, AccountError};
 use crate::app::apps::{Apps, AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
 use crate::app::config::{AppConfig, FieldError};
 use crate::app::merge_patch::merge_patch;
-use crate::app::name::AppName;
 use crate::app::status::Reach;
 use crate::app::supervisor::{Accepted, Ticket};
+use crate::document::name::AppName;
 use crate::process::usage;
 
 /// How often a patch is applied anew because somebody edited the file of the document at the same time.

@@ -4,7 +4,7 @@ use actix_web::web;
 
 use super::state::ApiState;
 use crate::app::config_dir;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// What is to be said of a change that is about to be written over the document of `name`; nothing where no comment goes.
 pub(super) async fn lost(state: &ApiState, name: &AppName) -> Vec<String> {

@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::app::apps::{Orphans, RemoveOrphan};
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 pub(super) async fn list(state: &ApiState) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(state.ask_apps(Orphans).await??))

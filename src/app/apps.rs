@@ -18,10 +18,10 @@ use actix::prelude::*;
 
 use super::config::AppConfig;
 use super::host::Host;
-use super::name::AppName;
 use super::operations::{Outcome, Ticket};
 use super::supervisor::{App, AppSpec};
 use crate::app_dirs::AppDirs;
+use crate::document::name::AppName;
 use crate::supervision::restart::Supervisor;
 use crate::supervision::{Child, ExitReason, Generation};
 

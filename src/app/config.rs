@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::by_type::ByType;
-use super::name::AppName;
+use crate::document::name::AppName;
 use crate::process::shell::Shell;
 use crate::router::table::Buffering;
 use crate::supervision::Restart;

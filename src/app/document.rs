@@ -12,8 +12,8 @@ use super::config::{
 };
 use super::document_rules as rules_of;
 use super::document_walk::{Object, Walk, expected, number};
-use super::name::AppName;
 use super::repository_url;
+use crate::document::name::AppName;
 use crate::process::shell::Shell;
 use crate::router::table::Buffering;
 use crate::supervision::Restart;

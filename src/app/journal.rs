@@ -256,7 +256,7 @@ fn store(dirs: &AppDirs, state: &Remembered) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::name::AppName;
+    use crate::document::name::AppName;
 
     #[actix::test]
     async fn what_was_put_before_the_journal_was_dropped_is_written() {

@@ -23,7 +23,6 @@ pub mod journal;
 pub mod json5_document;
 pub mod lifecycle;
 pub mod merge_patch;
-pub mod name;
 pub mod operations;
 pub mod procfile;
 pub mod publisher;

@@ -10,7 +10,7 @@ use super::deploy;
 use super::deployments;
 use super::output::Output;
 use super::progress::Progress;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 use crate::install::record::DeploymentState;
 
 /// Arguments of `cancel`.

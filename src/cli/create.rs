@@ -12,7 +12,7 @@ use super::document::{Document, choice, pair, quantity};
 use super::input;
 use super::output::Output;
 use super::usage::Usage;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// Arguments of `create`.
 #[derive(Args, Debug, Default)]

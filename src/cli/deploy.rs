@@ -14,7 +14,7 @@ use super::client::{Answer, Call, Client, ClientError};
 use super::deploy_failed::DeployFailed;
 use super::output::{Output, cell, seconds};
 use super::progress::Progress;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 
 /// How often the record is looked at.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 use crate::install::record::{DeploymentState, Failure};
 
 /// A deployment that did not do what it was for.

@@ -7,7 +7,7 @@ use clap::Args;
 use super::client::{Client, ClientArgs};
 use super::deploy_failed::DeployFailed;
 use super::output::{Output, seconds};
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 
 /// Arguments of `deployments`.

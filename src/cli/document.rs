@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// The most that a document may have, bytes: the API takes no more.
 const LARGEST: u64 = 1 << 20;
@@ -27,7 +27,7 @@ pub enum DocumentError {
     NoName(String),
     /// The name is none.
     #[error("{0}: {1}")]
-    BadName(String, crate::app::name::NameError),
+    BadName(String, crate::document::name::NameError),
 }
 
 /// A document and whose it is.

@@ -12,7 +12,7 @@ use super::input;
 use super::output::Output;
 use super::usage::Usage;
 use crate::app::dotenv::Dotenv;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// Arguments of `env`.
 #[derive(Args, Debug)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::client::{Client, ClientArgs};
 use super::output::Output;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// Arguments of `events`.
 #[derive(Args, Debug)]

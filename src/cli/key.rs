@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::client::{Client, ClientArgs};
 use super::output::{Output, cell};
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// Arguments of `key`.
 #[derive(Args, Debug)]

@@ -9,7 +9,7 @@ use super::client::{Client, ClientArgs};
 use super::document::encode_query;
 use super::output::Output;
 use super::terminal::Shown;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// Arguments of `logs`.
 #[derive(Args, Debug)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::client::{Call, Client, ClientArgs};
 use super::output::{Output, cell};
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// Arguments of `orphans`.
 #[derive(Args, Debug)]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::client::{Client, ClientArgs};
 use super::output::{Output, bytes, cell, seconds};
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 const HEADINGS: [&str; 9] = [
     "PROCESS",

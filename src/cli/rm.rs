@@ -10,7 +10,7 @@ use clap::Args;
 use super::client::{Call, Client, ClientArgs};
 use super::output::Output;
 use super::usage::Usage;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// How long the answer may be waited for.
 const PATIENCE: Duration = Duration::from_secs(50);

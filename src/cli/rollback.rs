@@ -9,7 +9,7 @@ use serde_json::json;
 use super::client::{Call, Client, ClientArgs};
 use super::deploy::{self, WaitArgs};
 use super::output::Output;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// Arguments of `rollback`.
 #[derive(Args, Debug)]

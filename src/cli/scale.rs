@@ -10,7 +10,7 @@ use super::client::{Client, ClientArgs};
 use super::deploy::{self, WaitArgs};
 use super::document::quantity;
 use super::output::Output;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// Arguments of `scale`.
 #[derive(Args, Debug)]

@@ -10,7 +10,7 @@ use super::deploy::{self, WaitArgs};
 use super::document::pair;
 use super::input;
 use super::output::Output;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// Arguments of `set`.
 #[derive(Args, Debug)]

@@ -8,7 +8,7 @@ use clap::Args;
 use super::client::{Call, Client, ClientArgs};
 use super::deploy::{self, WaitArgs};
 use super::output::Output;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// Arguments of `stop`.
 #[derive(Args, Debug)]

@@ -1,6 +1,6 @@
 //! What to write instead of verbs that other tools have (pure).
 
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// What to write here for `word`, which is no verb, with the name of the application where `next`, the word behind it,
 /// is one; nothing where there is no such thing.

@@ -247,7 +247,7 @@ async fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::name::AppName;
+    use crate::document::name::AppName;
 
     #[test]
     fn only_a_public_key_is_shown() {

@@ -166,7 +166,7 @@ fn ids(dirs: &AppDirs) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::name::AppName;
+    use crate::document::name::AppName;
 
     fn record(id: u64) -> DeploymentRecord {
         DeploymentRecord {

@@ -311,7 +311,7 @@ impl Contents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::name::AppName;
+    use crate::document::name::AppName;
 
     fn dirs(home: &Path) -> AppDirs {
         let dirs = AppDirs::new(home, home, &AppName::parse("a").unwrap());

@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn what_an_environment_says_leads_to_no_file_and_only_what_has_no_record_is_ended() {
         let home = tempfile::tempdir().expect("tempdir");
-        let name = crate::app::name::AppName::parse("a").expect("a name");
+        let name = crate::document::name::AppName::parse("a").expect("a name");
         let dirs = AppDirs::new(&home.path().join("data"), &home.path().join("run"), &name);
         let kept = dirs.runtime().join("web.1-4");
         let prey = home.path().join("prey");

@@ -14,7 +14,7 @@ use super::spawn::{Exec, ExecSpec, Output};
 use super::turns::Turns;
 use crate::account::Account;
 use crate::app::config::{HealthCheck, StopPolicy};
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 use crate::supervision::Restart;
 
 /// The variable with the path of the socket.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 use crate::router::reach;
 
 /// What is wrong with a value and what is allowed, as a sentence.

@@ -13,8 +13,8 @@ use procserver::app::config::{
     AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, StopTo,
 };
 use procserver::app::environment;
-use procserver::app::name::AppName;
 use procserver::app_dirs::AppDirs;
+use procserver::document::name::AppName;
 use procserver::install::installer::{
     InstallEvent, InstallProgress, InstallSpec, Installer, StepTimeouts,
 };

@@ -10,9 +10,9 @@ use futures::future::join_all;
 
 use super::{Apps, former};
 use crate::app::config_dir::{self, Contents};
-use crate::app::name::AppName;
 use crate::app::supervisor::Summarize;
 use crate::app_dirs::AppDirs;
+use crate::document::name::AppName;
 use crate::install::build;
 use crate::process::{cgroup, identity, stop};
 use crate::supervision::Exit;

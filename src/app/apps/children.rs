@@ -6,9 +6,9 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::{Apps, Entry, Removal, Rescan};
-use crate::app::name::AppName;
 use crate::app::operations::Outcome;
 use crate::app::supervisor::{self, App, AppSpec};
+use crate::document::name::AppName;
 use crate::events::Feed;
 use crate::supervision::restart::{Event, Intensity, Supervisor};
 use crate::supervision::{

@@ -15,8 +15,8 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use super::{Apps, Remove};
 use crate::app::config::AppConfig;
 use crate::app::config_dir::{self, Document};
-use crate::app::name::AppName;
 use crate::app::supervisor::{Configure, Warn};
+use crate::document::name::AppName;
 
 /// A change of the directory is looked at after this time: editors and configuration tools write in several steps.
 const SETTLE: Duration = Duration::from_millis(200);

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::app::name::AppName;
 use crate::app_dirs::AppDirs;
+use crate::document::name::AppName;
 use crate::process::identity;
 use crate::process::users::Users;
 use crate::settings::Settings;

@@ -11,9 +11,9 @@ use super::requests::stored;
 use super::{Apps, AppsError, Removal, Rescan};
 use crate::app::config::StopPolicy;
 use crate::app::config_dir;
-use crate::app::name::AppName;
 use crate::app::supervisor::{self, App, AppError, Ticket, finish_removal};
 use crate::app_dirs::AppDirs;
+use crate::document::name::AppName;
 use crate::process::identity;
 use crate::process::users::Users;
 

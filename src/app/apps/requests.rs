@@ -13,9 +13,9 @@ use super::configure::deploy;
 use super::turns::Turn;
 use crate::app::config::AppConfig;
 use crate::app::config_dir;
-use crate::app::name::AppName;
 use crate::app::status::{AppState, Reach, Summary};
 use crate::app::supervisor::{App, Summarize, Ticket, finish_removal};
+use crate::document::name::AppName;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppsError {

@@ -7,7 +7,7 @@ use actix::prelude::*;
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Apps, AppsError};
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 
 /// The turn of one who changes an app; over when it is dropped.
 #[derive(Debug)]

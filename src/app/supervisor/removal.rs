@@ -6,9 +6,9 @@ use actix::prelude::*;
 
 use super::App;
 use crate::app::config_dir;
-use crate::app::name::AppName;
 use crate::app::operations::{Operation, Outcome};
 use crate::app_dirs::AppDirs;
+use crate::document::name::AppName;
 use crate::failpoint;
 use crate::install::record::{Failure, Step};
 use crate::install::tree;

@@ -24,7 +24,7 @@ pub mod visits;
 use super::client::{Call, Client, ClientArgs};
 use super::deploy::{self, Underway, WaitArgs};
 use super::output::Output;
-use crate::app::name::AppName;
+use crate::document::name::AppName;
 use scratch::Scratch;
 use server::Server;
 use steps::Steps;
