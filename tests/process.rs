@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use procserver::account::Account;
-use procserver::app::config::{StopPolicy, StopTo};
+use procserver::document::config::{StopPolicy, StopTo};
 use procserver::process::exec::Step;
 use procserver::process::exit::ExitStatus;
 use procserver::process::lent::Lent;

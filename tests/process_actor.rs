@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
-use procserver::app::config::{HealthCheck, StopPolicy, StopTo};
+use procserver::document::config::{HealthCheck, StopPolicy, StopTo};
 use procserver::document::name::AppName;
 use procserver::logs::log::{Log, LogSettings};
 use procserver::process::exit::{ExitRecord, ExitStatus};

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{body, outcome};
-use crate::app::config::FieldError;
 use crate::app::supervisor::{Act, Action};
+use crate::document::config::FieldError;
 
 /// Does what the path says.
 pub(super) async fn act(

@@ -20,10 +20,10 @@ use super::query::Query;
 use super::state::{ApiState, app_name};
 use crate::account::{Account, AccountError};
 use crate::app::apps::{Apps, AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
-use crate::app::config::{AppConfig, FieldError};
 use crate::app::merge_patch::merge_patch;
 use crate::app::status::Reach;
 use crate::app::supervisor::{Accepted, Ticket};
+use crate::document::config::{AppConfig, FieldError};
 use crate::document::name::AppName;
 use crate::process::usage;
 
@@ -295,7 +295,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::app::config::Rules;
+    use crate::document::config::Rules;
 
     #[test]
     fn an_url_leads_to_the_app_by_the_name_that_the_server_was_called() {

@@ -1,8 +1,8 @@
 //! What a person should know of a document that is valid and does not do what it looks like (pure).
 
-use super::config::{AppConfig, HealthCheck};
 use super::formation::formation;
 use super::procfile::Procfile;
+use crate::document::config::{AppConfig, HealthCheck};
 
 /// What is to be known of `config`, for the types of the Procfile that it is to run with, where that is known.
 #[must_use]
@@ -141,7 +141,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::app::config::Rules;
+    use crate::document::config::Rules;
 
     #[test]
     fn patterns_that_take_too_much_or_nothing_are_told_with_what_to_write() {

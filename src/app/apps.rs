@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::config::AppConfig;
 use super::host::Host;
 use super::operations::{Outcome, Ticket};
 use super::supervisor::{App, AppSpec};
 use crate::app_dirs::AppDirs;
+use crate::document::config::AppConfig;
 use crate::document::name::AppName;
 use crate::supervision::restart::Supervisor;
 use crate::supervision::{Child, ExitReason, Generation};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::config::AppConfig;
+use crate::document::config::AppConfig;
 
 /// What a change takes; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,9 +152,9 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::super::config::Rules;
     use super::super::merge_patch::merge_patch;
     use super::*;
+    use crate::document::config::Rules;
 
     fn config(document: Value) -> AppConfig {
         AppConfig::from_document(document, &Rules::default()).unwrap()

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::config::{AppConfig, Rules};
 use super::journal::Remembered;
 use super::lifecycle::Wanted;
 use super::runnable::in_words;
 use crate::app_dirs::AppDirs;
+use crate::document::config::{AppConfig, Rules};
 use crate::document::name::AppName;
 use crate::durable;
 use crate::failpoint;

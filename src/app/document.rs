@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::by_type::ByType;
-use super::config::{
-    AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
-    Strategy,
-};
 use super::document_rules as rules_of;
 use super::document_walk::{Object, Walk, expected, number};
 use super::repository_url;
+use crate::document::config::{
+    AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
+    Strategy,
+};
 use crate::document::name::AppName;
 use crate::process::shell::Shell;
 use crate::router::table::Buffering;
@@ -55,12 +55,17 @@ const BOOT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_h
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// See [`AppConfig::from_document`].
-pub(super) fn read(document: Value, rules: &Rules) -> Result<AppConfig, Vec<FieldError>> {
-    let mut walk = Walk::default();
-    match read_fields(&mut walk, &document, rules) {
-        Some(config) if walk.errors.is_empty() => Ok(AppConfig { document, ..config }),
-        _ => Err(walk.errors),
+impl AppConfig {
+    /// Checks `document` against the rules and takes it as true.
+    ///
+    /// # Errors
+    /// Every field that is wrong, unknown ones included.
+    pub fn from_document(document: Value, rules: &Rules) -> Result<Self, Vec<FieldError>> {
+        let mut walk = Walk::default();
+        match read_fields(&mut walk, &document, rules) {
+            Some(config) if walk.errors.is_empty() => Ok(Self { document, ..config }),
+            _ => Err(walk.errors),
+        }
     }
 }
 

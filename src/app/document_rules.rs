@@ -5,7 +5,7 @@ mod health_check;
 use nix::sys::signal::Signal;
 use regex::{RegexBuilder, RegexSetBuilder};
 
-use super::config::Package;
+use crate::document::config::Package;
 
 pub(super) use health_check::{request_field, request_host, statuses};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_rt::ArbiterHandle;
 
-use super::config::Rules;
+use crate::document::config::Rules;
 use crate::events::Feed;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::config::AppConfig;
 use super::lifecycle::OpId;
 use super::runnable::Runnable;
+use crate::document::config::AppConfig;
 use crate::install::record::Failure;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -136,7 +136,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::app::config::Rules;
+    use crate::document::config::Rules;
 
     #[test]
     fn who_was_overtaken_twice_hears_of_the_last() {

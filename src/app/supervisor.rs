@@ -27,7 +27,6 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::batch::Batch;
-use super::config::{AppConfig, Strategy};
 use super::deployments::Deployments;
 use super::host::Host;
 use super::journal::{Journal, Remembered};
@@ -36,6 +35,7 @@ use super::operations::Operations;
 pub use super::operations::{Outcome, Ticket};
 use super::publisher::Publisher;
 use crate::app_dirs::AppDirs;
+use crate::document::config::{AppConfig, Strategy};
 use crate::failpoint;
 use crate::install::record::{DeploymentState, Failure, Step};
 use crate::install::release::ReleaseRecord;

@@ -1,3 +1,4 @@
 //! TODO
 
+pub mod config;
 pub mod name;

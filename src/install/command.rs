@@ -24,7 +24,7 @@ use super::record::Failure;
 use super::room;
 use super::sink::Sink;
 use crate::account::Account;
-use crate::app::config::{StopPolicy, StopTo};
+use crate::document::config::{StopPolicy, StopTo};
 use crate::priority;
 use crate::process::exec;
 use crate::process::exit::ExitStatus;

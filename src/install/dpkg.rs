@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::app::config::Package;
+use crate::document::config::Package;
 
 /// The format that [`Installed::parse`] reads, for `dpkg-query -W -f`.
 pub const FORMAT: &str = r"${Package}\t${Architecture}\t${Version}\t${Status}\t${Provides}\n";

@@ -19,7 +19,7 @@ use super::failure;
 use super::git::system_environment;
 use super::journal::Journal;
 use super::record::{Failure, Step};
-use crate::app::config::Package;
+use crate::document::config::Package;
 use crate::regular;
 
 /// One apt-get of ours at a time: of two at once, the second would find the first's packages half configured.

@@ -14,8 +14,8 @@ use super::refusal;
 use super::remote::Remote;
 use super::share::Earlier;
 use super::submodules::{self, Part};
-use crate::app::config::{Reference, Repo};
 use crate::app_dirs::AppDirs;
+use crate::document::config::{Reference, Repo};
 
 /// How many branches or tags a failure lists.
 const MAX_NAMES: usize = 20;

@@ -12,7 +12,7 @@ use super::procfs;
 use super::readiness::{self, Target, Unready};
 use super::socket::SocketDirectory;
 use super::spawn::MARKER;
-use crate::app::config::HealthCheck;
+use crate::document::config::HealthCheck;
 
 /// A look is no further wait: it takes this long at most.
 const PATIENCE: Duration = Duration::from_secs(5);

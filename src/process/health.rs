@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::app::config::HealthCheck;
+use crate::document::config::HealthCheck;
 
 /// The first pause between two checks; it doubles up to the configured interval, so that what boots in milliseconds
 /// does not wait a second for its first request.

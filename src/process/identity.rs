@@ -16,8 +16,8 @@ use super::spawn::MARKER;
 use super::stop::Marked;
 use super::users::Users;
 use super::{instance, procfs, stop};
-use crate::app::config::StopPolicy;
 use crate::app_dirs::AppDirs;
+use crate::document::config::StopPolicy;
 use crate::regular;
 
 /// The record's name in the directory of its process.

@@ -14,7 +14,7 @@ use super::listeners::Tables;
 use super::owner::Owner;
 use super::port_holder::Holder;
 use super::socket::SocketDirectory;
-use crate::app::config::HealthCheck;
+use crate::document::config::HealthCheck;
 use crate::router::address::Address;
 use crate::router::socket_file::SocketFile;
 

@@ -13,7 +13,7 @@ use super::socket::SocketDirectory;
 use super::spawn::{Exec, ExecSpec, Output};
 use super::turns::Turns;
 use crate::account::Account;
-use crate::app::config::{HealthCheck, StopPolicy};
+use crate::document::config::{HealthCheck, StopPolicy};
 use crate::document::name::AppName;
 use crate::supervision::Restart;
 

@@ -26,7 +26,7 @@ use super::procfs::{self, Stat};
 use super::running::Running;
 use super::spawn::MARKER;
 use super::users::Users;
-use crate::app::config::StopPolicy;
+use crate::document::config::StopPolicy;
 use crate::priority;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

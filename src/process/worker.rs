@@ -24,7 +24,7 @@ use super::stop::{self, Stopped};
 use super::turns::{self, Turn};
 use super::users::Users;
 use super::{instance, seal};
-use crate::app::config::StopPolicy;
+use crate::document::config::StopPolicy;
 use crate::logs::log::{Attach, Detach, Log};
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
 use watch::Watch;

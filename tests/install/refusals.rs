@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use procserver::app::config::Reference;
+use procserver::document::config::Reference;
 use procserver::install::record::Step;
 use procserver::supervision::Exit;
 

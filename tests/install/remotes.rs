@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use procserver::app::config::Reference;
+use procserver::document::config::Reference;
 use procserver::install::deploy_key;
 use procserver::install::record::Step;
 

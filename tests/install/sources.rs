@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use procserver::app::config::{Reference, StaticFiles};
+use procserver::document::config::{Reference, StaticFiles};
 use procserver::install::record::Step;
 
 use super::http_server::Http;

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use procserver::account::Account;
-use procserver::app::config::{
-    AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, StopTo,
-};
 use procserver::app::environment;
 use procserver::app_dirs::AppDirs;
+use procserver::document::config::{
+    AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, StopTo,
+};
 use procserver::document::name::AppName;
 use procserver::install::installer::{
     InstallEvent, InstallProgress, InstallSpec, Installer, StepTimeouts,

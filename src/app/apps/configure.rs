@@ -6,8 +6,8 @@ use actix::prelude::*;
 use serde_json::Value;
 
 use super::{Apps, AppsError, Turn};
-use crate::app::config::AppConfig;
 use crate::app::supervisor::{Accepted, App, Configure, Deploy, Ticket};
+use crate::document::config::AppConfig;
 
 /// Replaces an app's document and deploys it.
 #[derive(Message, Clone, Debug)]

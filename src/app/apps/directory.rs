@@ -13,9 +13,9 @@ use actix::prelude::*;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{Apps, Remove};
-use crate::app::config::AppConfig;
 use crate::app::config_dir::{self, Document};
 use crate::app::supervisor::{Configure, Warn};
+use crate::document::config::AppConfig;
 use crate::document::name::AppName;
 
 /// A change of the directory is looked at after this time: editors and configuration tools write in several steps.

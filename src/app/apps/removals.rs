@@ -9,10 +9,10 @@ use tokio::sync::watch;
 
 use super::requests::stored;
 use super::{Apps, AppsError, Removal, Rescan};
-use crate::app::config::StopPolicy;
 use crate::app::config_dir;
 use crate::app::supervisor::{self, App, AppError, Ticket, finish_removal};
 use crate::app_dirs::AppDirs;
+use crate::document::config::StopPolicy;
 use crate::document::name::AppName;
 use crate::process::identity;
 use crate::process::users::Users;

@@ -11,10 +11,10 @@ use futures::future::{BoxFuture, join_all};
 use super::Apps;
 use super::configure::deploy;
 use super::turns::Turn;
-use crate::app::config::AppConfig;
 use crate::app::config_dir;
 use crate::app::status::{AppState, Reach, Summary};
 use crate::app::supervisor::{App, Summarize, Ticket, finish_removal};
+use crate::document::config::AppConfig;
 use crate::document::name::AppName;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

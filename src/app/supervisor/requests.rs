@@ -5,8 +5,8 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::{App, Ticket};
-use crate::app::config::AppConfig;
 use crate::app::lifecycle::{Event, Kind, OpId, Wanted};
+use crate::document::config::AppConfig;
 
 /// What can be asked of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]

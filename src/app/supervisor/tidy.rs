@@ -3,9 +3,9 @@
 use actix::prelude::*;
 
 use super::App;
-use crate::app::config::AppConfig;
 use crate::app::lifecycle::{End, OpId};
 use crate::app::operations::Operation;
+use crate::document::config::AppConfig;
 use crate::install::release;
 
 impl App {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::{Target, Unique, signal};
-use crate::app::config::StopTo;
+use crate::document::config::StopTo;
 use crate::priority;
 use crate::process::exit::ExitStatus;
 use crate::process::procfs::{self, Stat};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::by_type::ByType;
+use crate::app::by_type::ByType;
 use crate::document::name::AppName;
 use crate::process::shell::Shell;
 use crate::router::table::Buffering;
@@ -162,16 +162,6 @@ pub struct FieldError {
     pub pointer: String,
     /// What is wrong and what is allowed.
     pub detail: String,
-}
-
-impl AppConfig {
-    /// Checks `document` against the rules and takes it as true.
-    ///
-    /// # Errors
-    /// Every field that is wrong, unknown ones included.
-    pub fn from_document(document: Value, rules: &Rules) -> Result<Self, Vec<FieldError>> {
-        super::document::read(document, rules)
-    }
 }
 
 impl Default for HealthCheck {
