@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
-use super::document_rules as rules_of;
 use super::document_walk::{Object, Walk, expected};
+use crate::document::rules as rules_of;
 
 /// A choice for all process types, or for some of them by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl<T: Copy + Default + PartialEq> ByType<T> {
     }
 
     /// Reads `field`: a word that `parse` takes, or an object of them by process type, `max` at most.
-    pub(super) fn read<E: Display>(
+    pub(crate) fn read<E: Display>(
         walk: &mut Walk,
         top: &Object<'_>,
         field: &str,

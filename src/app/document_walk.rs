@@ -14,19 +14,19 @@ use crate::document::config::FieldError;
 const MAX_ERRORS: usize = 100;
 
 /// An object of the document and where it stands.
-pub(super) struct Object<'v> {
+pub(crate) struct Object<'v> {
     fields: &'v Map<String, Value>,
     pointer: String,
 }
 
 impl<'v> Object<'v> {
     /// The value of `field`.
-    pub(super) fn get(&self, field: &str) -> Option<&'v Value> {
+    pub(crate) fn get(&self, field: &str) -> Option<&'v Value> {
         self.fields.get(field)
     }
 
     /// The JSON pointer of `field`.
-    pub(super) fn pointer(&self, field: &str) -> String {
+    pub(crate) fn pointer(&self, field: &str) -> String {
         join(&self.pointer, field)
     }
 }
@@ -37,14 +37,14 @@ fn join(pointer: &str, token: &str) -> String {
 
 /// What was wrong so far.
 #[derive(Debug, Default)]
-pub(super) struct Walk {
+pub(crate) struct Walk {
     /// In the order of the rules.
-    pub(super) errors: Vec<FieldError>,
+    pub(crate) errors: Vec<FieldError>,
 }
 
 impl Walk {
     /// Reports `detail` at `pointer`.
-    pub(super) fn report(&mut self, pointer: String, detail: impl Display) {
+    pub(crate) fn report(&mut self, pointer: String, detail: impl Display) {
         if self.errors.len() < MAX_ERRORS {
             let detail = detail.to_string();
             self.errors.push(FieldError { pointer, detail });
@@ -52,7 +52,7 @@ impl Walk {
     }
 
     /// `value` as an object with no other fields than `known`.
-    pub(super) fn object<'v>(
+    pub(crate) fn object<'v>(
         &mut self,
         value: &'v Value,
         pointer: String,
@@ -69,7 +69,7 @@ impl Walk {
     }
 
     /// The object in `field`.
-    pub(super) fn child<'v>(
+    pub(crate) fn child<'v>(
         &mut self,
         object: &Object<'v>,
         field: &str,
@@ -79,7 +79,7 @@ impl Walk {
     }
 
     /// The string in `field`, taken by `parse`.
-    pub(super) fn text<T, E: Display>(
+    pub(crate) fn text<T, E: Display>(
         &mut self,
         object: &Object<'_>,
         field: &str,
@@ -109,7 +109,7 @@ impl Walk {
     }
 
     /// The list of strings in `field`, each taken by `parse`; at most `max` of them.
-    pub(super) fn list<T, E: Display>(
+    pub(crate) fn list<T, E: Display>(
         &mut self,
         object: &Object<'_>,
         field: &str,
@@ -139,7 +139,7 @@ impl Walk {
     }
 
     /// The object in `field` whose names are free, each entry taken by `parse`; at most `max` of them.
-    pub(super) fn map<T>(
+    pub(crate) fn map<T>(
         &mut self,
         object: &Object<'_>,
         field: &str,
@@ -172,7 +172,7 @@ impl Walk {
     }
 
     /// The boolean in `field`, else `default`.
-    pub(super) fn flag(&mut self, object: &Object<'_>, field: &str, default: bool) -> bool {
+    pub(crate) fn flag(&mut self, object: &Object<'_>, field: &str, default: bool) -> bool {
         match object.get(field) {
             None => default,
             Some(Value::Bool(flag)) => *flag,
@@ -184,7 +184,7 @@ impl Walk {
     }
 
     /// The whole number in `field`.
-    pub(super) fn number(
+    pub(crate) fn number(
         &mut self,
         object: &Object<'_>,
         field: &str,
@@ -200,7 +200,7 @@ impl Walk {
     }
 
     /// The duration in `field`, such as `"30s"`, else `default`.
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &mut self,
         object: &Object<'_>,
         field: &str,
@@ -236,7 +236,7 @@ impl Walk {
 }
 
 /// `value` as a whole number of `range`.
-pub(super) fn number(value: &Value, range: RangeInclusive<u64>) -> Result<u64, String> {
+pub(crate) fn number(value: &Value, range: RangeInclusive<u64>) -> Result<u64, String> {
     // JSON has one kind of number: 2.0 is as whole as 2.
     let whole = value.as_u64().or_else(|| {
         let float = value.as_f64()?;
@@ -256,7 +256,7 @@ pub(super) fn number(value: &Value, range: RangeInclusive<u64>) -> Result<u64, S
 }
 
 /// What a value of the wrong kind is told.
-pub(super) fn expected(what: &str, found: &Value) -> String {
+pub(crate) fn expected(what: &str, found: &Value) -> String {
     let found = match found {
         Value::Null => return format!("must be {what}, not null: leave the field out instead"),
         Value::Bool(_) => "a boolean",

@@ -63,7 +63,7 @@ fn is_possible(name: &str, value: &str) -> bool {
 }
 
 /// Whether a variable is as short as Linux demands.
-pub(super) fn fits(name: &str, value: &str) -> bool {
+pub(crate) fn fits(name: &str, value: &str) -> bool {
     name.len() + value.len() + 2 <= MAX_VARIABLE
 }
 

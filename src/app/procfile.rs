@@ -150,11 +150,11 @@ impl Procfile {
 }
 
 /// What some editors write before UTF-8 text.
-pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The lines of a Procfile or `.env` with their numbers from 1. A CR belongs to the line end only before a LF; VT, FF
 /// and the Unicode separators end no line.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let numbered = text.split('\n').enumerate();
     let last = text.matches('\n').count();
     numbered.map(move |(index, line)| {
@@ -169,7 +169,7 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// The number of the line that holds the byte at `offset`, from 1.
-pub(super) fn line_of(bytes: &[u8], offset: usize) -> usize {
+pub(crate) fn line_of(bytes: &[u8], offset: usize) -> usize {
     1 + bytes[..offset]
         .iter()
         .filter(|byte| **byte == b'\n')
@@ -177,7 +177,7 @@ pub(super) fn line_of(bytes: &[u8], offset: usize) -> usize {
 }
 
 /// What Ruby's `\s` matches: ASCII only, with VT and FF.
-pub(super) fn is_blank(c: char) -> bool {
+pub(crate) fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\n' | '\x0b' | '\x0c')
 }
 

@@ -2,3 +2,5 @@
 
 pub mod config;
 pub mod name;
+pub mod read;
+pub mod rules;

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::by_type::ByType;
-use super::document_rules as rules_of;
-use super::document_walk::{Object, Walk, expected, number};
-use super::repository_url;
+use crate::app::by_type::ByType;
+use crate::app::document_walk::{Object, Walk, expected, number};
+use crate::app::repository_url;
 use crate::document::config::{
     AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
     Strategy,
 };
 use crate::document::name::AppName;
+use crate::document::rules as rules_of;
 use crate::process::shell::Shell;
 use crate::router::table::Buffering;
 use crate::supervision::Restart;
@@ -308,8 +308,8 @@ fn strategy(text: &str) -> Result<Strategy, &'static str> {
 mod tests {
     use serde_json::json;
 
-    use super::*;
     use crate::app::json5_document::parse_document;
+    use crate::document::read::*;
 
     /// The request of the original specification, as it is printed there.
     const ORIGINAL: &str = include_str!("../../tests/conformance/original_request.json5");

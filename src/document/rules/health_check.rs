@@ -1,9 +1,9 @@
 //! What may stand in the request of a health check (pure).
 
-use super::shown;
+use crate::document::rules::shown;
 
 /// The host that a health check names, with a port or without.
-pub(in crate::app) fn request_host(text: &str) -> Result<String, String> {
+pub(crate) fn request_host(text: &str) -> Result<String, String> {
     let is_port =
         |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
     let is_name = |name: &str| {
@@ -42,7 +42,7 @@ const OWN_FIELDS: [&str; 7] = [
 ];
 
 /// The name of a field of a request (RFC 9110 §5.6.2).
-pub(in crate::app) fn request_field(name: &str) -> Result<(), String> {
+pub(crate) fn request_field(name: &str) -> Result<(), String> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || name.len() > 100 || !name.bytes().all(is_token) {
         return Err(format!("\"{}\" is not a name of a field", shown(name)));
@@ -57,7 +57,7 @@ pub(in crate::app) fn request_field(name: &str) -> Result<(), String> {
 }
 
 /// A range of final statuses, `200-399`, or one.
-pub(in crate::app) fn statuses(text: &str) -> Result<(u16, u16), String> {
+pub(crate) fn statuses(text: &str) -> Result<(u16, u16), String> {
     let number = |digits: &str| {
         let plain = digits.len() == 3 && digits.bytes().all(|b| b.is_ascii_digit());
         plain.then(|| digits.parse().ok()).flatten()
@@ -74,7 +74,7 @@ pub(in crate::app) fn statuses(text: &str) -> Result<(u16, u16), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::document::rules::health_check::*;
 
     #[test]
     fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
