@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
-use super::document_walk::{Object, Walk, expected};
 use crate::document::rules as rules_of;
+use crate::document::walk::{Object, Walk, expected};
 
 /// A choice for all process types, or for some of them by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,6 @@ pub mod by_type;
 pub mod change;
 pub mod config_dir;
 pub mod deployments;
-pub mod document_walk;
 pub mod dotenv;
 pub mod environment;
 pub mod formation;

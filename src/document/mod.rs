@@ -4,3 +4,4 @@ pub mod config;
 pub mod name;
 pub mod read;
 pub mod rules;
+pub mod walk;

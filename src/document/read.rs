@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::app::by_type::ByType;
-use crate::app::document_walk::{Object, Walk, expected, number};
 use crate::app::repository_url;
 use crate::document::config::{
     AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
@@ -14,6 +13,7 @@ use crate::document::config::{
 };
 use crate::document::name::AppName;
 use crate::document::rules as rules_of;
+use crate::document::walk::{Object, Walk, expected, number};
 use crate::process::shell::Shell;
 use crate::router::table::Buffering;
 use crate::supervision::Restart;
