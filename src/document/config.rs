@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::app::by_type::ByType;
+use crate::document::by_type::ByType;
 use crate::document::name::AppName;
 use crate::process::shell::Shell;
 use crate::router::table::Buffering;

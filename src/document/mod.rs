@@ -1,5 +1,6 @@
 //! TODO
 
+pub mod by_type;
 pub mod config;
 pub mod name;
 pub mod read;

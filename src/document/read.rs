@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::app::by_type::ByType;
 use crate::app::repository_url;
+use crate::document::by_type::ByType;
 use crate::document::config::{
     AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
     Strategy,
