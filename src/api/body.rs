@@ -7,7 +7,7 @@ use actix_web::web::{Bytes, Payload};
 use serde_json::Value;
 
 use super::problem::Problem;
-use crate::app::json5_document::{MAX_SIZE, parse_document};
+use crate::document::json5::{MAX_SIZE, parse_document};
 
 /// What clients call a document: JSON, JSON5, what `curl -d` says (a form), or nothing at all.
 const ACCEPTED_TYPES: [&str; 6] = [

@@ -9,9 +9,9 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
 use crate::app::apps::AppsError;
-use crate::app::json5_document::SyntaxError;
 use crate::app::supervisor::AppError;
 use crate::document::config::FieldError;
+use crate::document::json5::SyntaxError;
 
 /// The media type of RFC 9457.
 pub const CONTENT_TYPE: &str = "application/problem+json";

@@ -195,7 +195,7 @@ fn name_of(path: &Path) -> Result<AppName, String> {
 fn read(path: &Path, rules: &Rules) -> Result<AppConfig, String> {
     let name = name_of(path)?;
     let bytes = regular::read(path, MAX_BYTES).map_err(|e| e.to_string())?;
-    let mut document = super::json5_document::parse_document(&bytes).map_err(|e| e.to_string())?;
+    let mut document = crate::document::json5::parse_document(&bytes).map_err(|e| e.to_string())?;
     match document.as_object_mut() {
         Some(fields) if !fields.contains_key("name") => {
             fields.insert("name".to_owned(), Value::from(name.as_str()));
@@ -216,7 +216,7 @@ fn read(path: &Path, rules: &Rules) -> Result<AppConfig, String> {
 #[must_use]
 pub fn has_comments(file: &Path) -> bool {
     let bytes = regular::read(file, MAX_BYTES).unwrap_or_default();
-    super::json5_document::has_comments(&String::from_utf8_lossy(&bytes))
+    crate::document::json5::has_comments(&String::from_utf8_lossy(&bytes))
 }
 
 fn last_good(path: &Path, rules: &Rules, dirs: &impl Fn(&AppName) -> AppDirs) -> Option<AppConfig> {

@@ -15,7 +15,6 @@ pub mod environment;
 pub mod formation;
 pub mod host;
 pub mod journal;
-pub mod json5_document;
 pub mod lifecycle;
 pub mod merge_patch;
 pub mod operations;

@@ -2,6 +2,7 @@
 
 pub mod by_type;
 pub mod config;
+pub mod json5;
 pub mod name;
 pub mod read;
 pub mod rules;

@@ -308,7 +308,7 @@ fn strategy(text: &str) -> Result<Strategy, &'static str> {
 mod tests {
     use serde_json::json;
 
-    use crate::app::json5_document::parse_document;
+    use crate::document::json5::parse_document;
     use crate::document::read::*;
 
     /// The request of the original specification, as it is printed there.

@@ -261,7 +261,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use crate::document::json5::*;
 
     #[test]
     fn json_and_json5_are_read() {
