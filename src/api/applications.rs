@@ -20,10 +20,10 @@ use super::query::Query;
 use super::state::{ApiState, app_name};
 use crate::account::{Account, AccountError};
 use crate::app::apps::{Apps, AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
-use crate::app::merge_patch::merge_patch;
 use crate::app::status::Reach;
 use crate::app::supervisor::{Accepted, Ticket};
 use crate::document::config::{AppConfig, FieldError};
+use crate::document::merge_patch::merge_patch;
 use crate::document::name::AppName;
 use crate::process::usage;
 

@@ -152,9 +152,9 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::super::merge_patch::merge_patch;
     use super::*;
     use crate::document::config::Rules;
+    use crate::document::merge_patch::merge_patch;
 
     fn config(document: Value) -> AppConfig {
         AppConfig::from_document(document, &Rules::default()).unwrap()

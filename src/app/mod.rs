@@ -16,7 +16,6 @@ pub mod formation;
 pub mod host;
 pub mod journal;
 pub mod lifecycle;
-pub mod merge_patch;
 pub mod operations;
 pub mod procfile;
 pub mod publisher;

@@ -3,6 +3,7 @@
 pub mod by_type;
 pub mod config;
 pub mod json5;
+pub mod merge_patch;
 pub mod name;
 pub mod read;
 pub mod rules;
