@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::environment::fits;
-use super::procfile::{BYTE_ORDER_MARK, is_blank, line_of, lines};
+use crate::document::procfile::{BYTE_ORDER_MARK, is_blank, line_of, lines};
 
 /// A parsed `.env`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::procfile::Procfile;
+use crate::document::procfile::Procfile;
 
 /// The process type that the proxy routes to.
 pub const ROUTED: &str = "web";
@@ -89,7 +89,7 @@ pub fn tasks(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> Vec<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::procfile::Entry;
+    use crate::document::procfile::Entry;
 
     fn procfile(names: &[&str]) -> Procfile {
         let entries = names

@@ -17,7 +17,6 @@ pub mod host;
 pub mod journal;
 pub mod lifecycle;
 pub mod operations;
-pub mod procfile;
 pub mod publisher;
 pub(crate) mod repository_url;
 pub mod runnable;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::app::dotenv::{Dotenv, DotenvError};
 use crate::app::formation;
-use crate::app::procfile::{Procfile, ProcfileError};
+use crate::document::procfile::{Procfile, ProcfileError};
 use crate::install::manifest;
 
 /// The arguments of `procserver check`.

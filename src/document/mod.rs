@@ -5,6 +5,7 @@ pub mod config;
 pub mod json5;
 pub mod merge_patch;
 pub mod name;
+pub mod procfile;
 pub mod read;
 pub mod rules;
 pub mod walk;

@@ -18,9 +18,9 @@ use super::remote::Remote;
 use super::share::Earlier;
 use super::source::{Fetched, Source};
 use super::{advice, build, failure, links, manifest, packages, plan, room, twins};
-use crate::app::procfile::Procfile;
 use crate::app::secrets;
 use crate::app_dirs::AppDirs;
+use crate::document::procfile::Procfile;
 use crate::failpoint;
 use crate::logs::log::Append;
 

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::release::{ReleaseError, read_opened, read_regular};
 use crate::app::dotenv::Dotenv;
-use crate::app::procfile::Procfile;
+use crate::document::procfile::Procfile;
 
 /// A Procfile or `.env` is refused when it is larger, bytes.
 const MAX_MANIFEST: u64 = 1024 * 1024;

@@ -1,7 +1,7 @@
 //! Which steps a deploy takes (pure).
 
 use super::record::Step;
-use crate::app::procfile::Procfile;
+use crate::document::procfile::Procfile;
 
 /// The process type that runs once per deploy.
 pub const RELEASE: &str = "release";
@@ -31,7 +31,7 @@ pub fn release_command(is_scaled: impl Fn(&str) -> bool, procfile: &Procfile) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::procfile::Entry;
+    use crate::document::procfile::Entry;
 
     #[test]
     fn the_release_phase_is_the_procfiles_unless_it_is_scaled() {

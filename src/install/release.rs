@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::manifest_for;
 use super::tree;
-use crate::app::procfile::Procfile;
 use crate::app_dirs::AppDirs;
+use crate::document::procfile::Procfile;
 use crate::durable;
 
 /// A record holds a document, which the API bounds; bytes.
@@ -75,7 +75,7 @@ pub enum ReleaseError {
     )]
     Misnamed(String),
     #[error(transparent)]
-    Procfile(#[from] crate::app::procfile::ProcfileError),
+    Procfile(#[from] crate::document::procfile::ProcfileError),
     /// The `.env`.
     #[error(transparent)]
     Dotenv(#[from] crate::app::dotenv::DotenvError),

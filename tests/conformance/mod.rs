@@ -1,7 +1,7 @@
 //! Procfile and `.env` against foreman: what it made of each input is in the JSON files beside this one.
 
 use procserver::app::dotenv::Dotenv;
-use procserver::app::procfile::Procfile;
+use procserver::document::procfile::Procfile;
 use serde::Deserialize;
 
 /// One input and what foreman made of it.
