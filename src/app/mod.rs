@@ -10,7 +10,6 @@ pub mod batch;
 pub mod change;
 pub mod config_dir;
 pub mod deployments;
-pub mod dotenv;
 pub mod environment;
 pub mod formation;
 pub mod host;

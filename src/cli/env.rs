@@ -11,7 +11,7 @@ use super::document::pair;
 use super::input;
 use super::output::Output;
 use super::usage::Usage;
-use crate::app::dotenv::Dotenv;
+use crate::document::dotenv::Dotenv;
 use crate::document::name::AppName;
 
 /// Arguments of `env`.

@@ -2,6 +2,7 @@
 
 pub mod by_type;
 pub mod config;
+pub mod dotenv;
 pub mod json5;
 pub mod merge_patch;
 pub mod name;

@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
 use super::release::{ReleaseError, read_opened, read_regular};
-use crate::app::dotenv::Dotenv;
+use crate::document::dotenv::Dotenv;
 use crate::document::procfile::Procfile;
 
 /// A Procfile or `.env` is refused when it is larger, bytes.

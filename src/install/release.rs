@@ -78,7 +78,7 @@ pub enum ReleaseError {
     Procfile(#[from] crate::document::procfile::ProcfileError),
     /// The `.env`.
     #[error(transparent)]
-    Dotenv(#[from] crate::app::dotenv::DotenvError),
+    Dotenv(#[from] crate::document::dotenv::DotenvError),
 }
 
 impl ReleaseError {

@@ -1,6 +1,6 @@
 //! Procfile and `.env` against foreman: what it made of each input is in the JSON files beside this one.
 
-use procserver::app::dotenv::Dotenv;
+use procserver::document::dotenv::Dotenv;
 use procserver::document::procfile::Procfile;
 use serde::Deserialize;
 

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::environment::fits;
+use crate::app::environment::fits;
 use crate::document::procfile::{BYTE_ORDER_MARK, is_blank, line_of, lines};
 
 /// A parsed `.env`.
@@ -162,7 +162,7 @@ fn reason_ignored(line: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::document::dotenv::*;
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Dotenv {
