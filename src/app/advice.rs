@@ -1,7 +1,7 @@
 //! What a person should know of a document that is valid and does not do what it looks like (pure).
 
-use super::formation::formation;
 use crate::document::config::{AppConfig, HealthCheck};
+use crate::document::formation::formation;
 use crate::document::procfile::Procfile;
 
 /// What is to be known of `config`, for the types of the Procfile that it is to run with, where that is known.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::formation::Slot;
 use super::runnable::Runnable;
+use crate::document::formation::Slot;
 use crate::process::diagnosis::Diagnosis;
 use crate::process::health::Trouble;
 use crate::process::worker::{Phase, Snapshot};

@@ -11,7 +11,6 @@ pub mod change;
 pub mod config_dir;
 pub mod deployments;
 pub mod environment;
-pub mod formation;
 pub mod host;
 pub mod journal;
 pub mod lifecycle;

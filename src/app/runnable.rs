@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::change::config_of_release;
 use super::environment;
-use super::formation::{Slot, formation};
 use super::host::Host;
 use crate::account::{Account, AccountError};
 use crate::app_dirs::AppDirs;
 use crate::document::config::{AppConfig, FieldError, Rules};
+use crate::document::formation::{Slot, formation};
 use crate::install::build;
 use crate::install::release::{self, Release, ReleaseError, ReleaseRecord};
 

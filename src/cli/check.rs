@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use crate::app::formation;
 use crate::document::dotenv::{Dotenv, DotenvError};
+use crate::document::formation;
 use crate::document::procfile::{Procfile, ProcfileError};
 use crate::install::manifest;
 

@@ -3,6 +3,7 @@
 pub mod by_type;
 pub mod config;
 pub mod dotenv;
+pub mod formation;
 pub mod json5;
 pub mod merge_patch;
 pub mod name;
