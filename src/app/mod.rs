@@ -16,7 +16,6 @@ pub mod journal;
 pub mod lifecycle;
 pub mod operations;
 pub mod publisher;
-pub(crate) mod repository_url;
 pub mod runnable;
 pub mod secrets;
 pub mod status;

@@ -9,5 +9,6 @@ pub mod merge_patch;
 pub mod name;
 pub mod procfile;
 pub mod read;
+pub mod repository_url;
 pub mod rules;
 pub mod walk;

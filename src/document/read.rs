@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::app::repository_url;
 use crate::document::by_type::ByType;
 use crate::document::config::{
     AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
     Strategy,
 };
 use crate::document::name::AppName;
+use crate::document::repository_url;
 use crate::document::rules as rules_of;
 use crate::document::walk::{Object, Walk, expected, number};
 use crate::process::shell::Shell;

@@ -19,7 +19,7 @@ use super::pointer::{self, Pointer};
 use super::record::Failure;
 use super::remote::Remote;
 use super::submodules::Part;
-use crate::app::repository_url;
+use crate::document::repository_url;
 
 const PROGRAM: &str = "git-lfs";
 

@@ -14,7 +14,7 @@ use super::gitmodules::{self, Entry};
 use super::mirror::Mirror;
 use super::record::{Failure, Step};
 use super::remote::Remote;
-use crate::app::repository_url;
+use crate::document::repository_url;
 
 /// Submodules of submodules: deeper ones are a loop.
 const MAX_DEPTH: usize = 8;
