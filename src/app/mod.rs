@@ -7,7 +7,6 @@
 pub mod advice;
 pub mod apps;
 pub mod batch;
-pub mod change;
 pub mod config_dir;
 pub mod deployments;
 pub mod environment;

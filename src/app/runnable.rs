@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::change::config_of_release;
 use super::environment;
 use super::host::Host;
 use crate::account::{Account, AccountError};
 use crate::app_dirs::AppDirs;
+use crate::document::change::config_of_release;
 use crate::document::config::{AppConfig, FieldError, Rules};
 use crate::document::formation::{Slot, formation};
 use crate::install::build;

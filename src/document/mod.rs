@@ -1,6 +1,7 @@
 //! TODO
 
 pub mod by_type;
+pub mod change;
 pub mod config;
 pub mod dotenv;
 pub mod formation;

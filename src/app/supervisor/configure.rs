@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::{Accepted, App, AppError, Ticket};
-use crate::app::change::{Work, carried, config_of_release, fingerprint, least_work};
 use crate::app::lifecycle::{End, Event, Kind, OpId, Wanted};
 use crate::app::operations::Operation;
 use crate::app::runnable::{Runnable, RunnableError, config_of_record};
+use crate::document::change::{Work, carried, config_of_release, fingerprint, least_work};
 use crate::document::config::AppConfig;
 use crate::install::record::{DeploymentState, Failure, Step};
 use crate::install::release;

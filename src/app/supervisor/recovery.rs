@@ -7,12 +7,12 @@ use actix::prelude::*;
 use futures::FutureExt as _;
 
 use super::{App, AppSpec};
-use crate::app::change::{Work, least_work};
 use crate::app::deployments::Deployments;
 use crate::app::journal::Remembered;
 use crate::app::lifecycle::{BatchId, Event, Kind, Lifecycle, Wanted};
 use crate::app::runnable::{account, config_of_before};
 use crate::app_dirs::AppDirs;
+use crate::document::change::{Work, least_work};
 use crate::document::config::Strategy;
 use crate::durable;
 use crate::install::build;

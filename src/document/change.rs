@@ -152,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::*;
+    use crate::document::change::*;
     use crate::document::config::Rules;
     use crate::document::merge_patch::merge_patch;
 
@@ -222,7 +222,13 @@ mod tests {
         assert_eq!(now, config(now.document.clone()));
         let expected =
             json!({"scale": {"web": 2}, "env": {"A": "1"}, "path": false, "strategy": "recreate"});
-        assert_eq!(now, config(merge_patch(self::base(), expected)));
+        assert_eq!(
+            now,
+            config(merge_patch(
+                crate::document::change::tests::base(),
+                expected
+            ))
+        );
         assert_eq!(carried(&base, &failed, &failed), base);
     }
 
