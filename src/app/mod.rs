@@ -9,7 +9,6 @@ pub mod apps;
 pub mod batch;
 pub mod config_dir;
 pub mod deployments;
-pub mod environment;
 pub mod host;
 pub mod journal;
 pub mod lifecycle;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::environment;
 use super::host::Host;
 use crate::account::{Account, AccountError};
 use crate::app_dirs::AppDirs;
@@ -14,6 +13,7 @@ use crate::document::config::{AppConfig, FieldError, Rules};
 use crate::document::formation::{Slot, formation};
 use crate::install::build;
 use crate::install::release::{self, Release, ReleaseError, ReleaseRecord};
+use crate::process::environment;
 
 /// A release with all that is needed to start its processes.
 #[derive(Clone, Debug)]

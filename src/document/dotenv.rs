@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::environment::fits;
 use crate::document::procfile::{BYTE_ORDER_MARK, is_blank, line_of, lines};
+use crate::process::environment::fits;
 
 /// A parsed `.env`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -7,6 +7,7 @@
 mod brand;
 pub mod cgroup;
 pub mod diagnosis;
+pub mod environment;
 pub mod exec;
 pub mod exit;
 pub mod health;

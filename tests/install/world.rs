@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use procserver::account::Account;
-use procserver::app::environment;
 use procserver::app_dirs::AppDirs;
 use procserver::document::config::{
     AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, StopTo,
@@ -21,6 +20,7 @@ use procserver::install::installer::{
 use procserver::install::record::{Failure, Step};
 use procserver::install::release::Release;
 use procserver::logs::log::Append;
+use procserver::process::environment;
 use procserver::process::seal::Seal;
 use procserver::supervision::{Exit, ExitReason, Shutdown};
 use tempfile::TempDir;

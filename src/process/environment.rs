@@ -81,7 +81,7 @@ fn usable_shell(shell: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::process::environment::*;
 
     fn layer(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs
