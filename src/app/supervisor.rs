@@ -28,12 +28,12 @@ use actix::prelude::*;
 
 use super::batch::Batch;
 use super::deployments::Deployments;
-use super::host::Host;
 use super::journal::{Journal, Remembered};
 use super::lifecycle::{BatchId, Command, Event, Kind, Lifecycle, OpId, Wanted};
 use super::operations::Operations;
 pub use super::operations::{Outcome, Ticket};
 use super::publisher::Publisher;
+use crate::app::context::Host;
 use crate::app_dirs::AppDirs;
 use crate::document::config::{AppConfig, Strategy};
 use crate::failpoint;

@@ -10,7 +10,7 @@ use actix::prelude::*;
 use tokio::sync::watch;
 
 use crate::app::apps::Apps;
-use crate::app::host::Host;
+use crate::app::context::Host;
 use crate::events::Feed;
 use crate::front::access_log::Sink;
 use crate::front::front::Front;

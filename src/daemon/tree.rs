@@ -12,7 +12,7 @@ use super::root::{Root, RootSpec};
 use crate::api::in_process;
 use crate::api::routes::Routing;
 use crate::api::state::ApiState;
-use crate::app::host::Host;
+use crate::app::context::Host;
 use crate::events::Feed;
 use crate::front::access_log::{self, Sink};
 use crate::front::listener::Closed;

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::App;
 use crate::account::{Account, AccountError};
 use crate::app::batch::Batch;
-use crate::app::host::Host;
+use crate::app::context::Host;
 use crate::app::lifecycle::{BatchId, Event, OpId, Replaces};
 use crate::app::operations::{Operation, Outcome};
 use crate::app::runnable::{self, Runnable};
