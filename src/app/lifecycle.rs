@@ -14,15 +14,15 @@
 //! started again. A batch of the current release stays under supervision whatever it does.
 
 mod aside;
+mod protocol;
 mod resize;
 mod retreat;
-mod vocabulary;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::process::worker::Phase;
 
-pub use vocabulary::{BatchId, Cause, Command, End, Event, Kind, OpId, Replaces, Role, Wanted};
+pub use protocol::{BatchId, Cause, Command, End, Event, Kind, OpId, Replaces, Role, Wanted};
 
 use resize::Resize;
 
