@@ -14,9 +14,9 @@
 //! started again. A batch of the current release stays under supervision whatever it does.
 
 mod aside;
+mod cancel;
 mod protocol;
 mod resize;
-mod retreat;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
 //! Operations that are taken back, or fail while they boot: what goes, and what comes back (pure).
 
-use super::{Batch, BatchId, Cause, Command, End, Lifecycle, OpId, Role, Stage};
+use crate::app::lifecycle::{Batch, BatchId, Cause, Command, End, Lifecycle, OpId, Role, Stage};
 
 impl Lifecycle {
     /// Takes the active operation back without a successor.
