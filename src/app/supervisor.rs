@@ -16,8 +16,8 @@ mod recovery;
 mod removal;
 mod reports;
 mod requests;
+mod retention;
 mod start_failure;
-mod tidy;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
