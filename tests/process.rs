@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use procserver::account::Account;
 use procserver::document::config::{StopPolicy, StopTo};
+use procserver::document::shell::Shell;
 use procserver::process::exec::Step;
 use procserver::process::exit::ExitStatus;
 use procserver::process::lent::Lent;
-use procserver::process::shell::Shell;
 use procserver::process::spawn::{self, Exec, ExecSpec, Output, SpawnError, Spawned};
 use procserver::process::stop::{self, Stopped};
 use tokio::io::AsyncReadExt;

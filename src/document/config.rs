@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::document::by_type::ByType;
 use crate::document::name::AppName;
-use crate::process::shell::Shell;
+use crate::document::shell::Shell;
 use crate::router::table::Buffering;
 use crate::supervision::Restart;
 

@@ -12,4 +12,5 @@ pub mod procfile;
 pub mod read;
 pub mod repository_url;
 pub mod rules;
+pub mod shell;
 pub mod walk;

@@ -13,8 +13,8 @@ use crate::document::config::{
 use crate::document::name::AppName;
 use crate::document::repository_url;
 use crate::document::rules as rules_of;
+use crate::document::shell::Shell;
 use crate::document::walk::{Object, Walk, expected, number};
-use crate::process::shell::Shell;
 use crate::router::table::Buffering;
 use crate::supervision::Restart;
 

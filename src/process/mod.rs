@@ -23,7 +23,6 @@ pub(crate) mod procfs;
 pub mod readiness;
 pub mod running;
 pub mod seal;
-pub mod shell;
 pub mod snapshot;
 mod sock_diag;
 mod socket;

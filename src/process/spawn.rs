@@ -21,9 +21,9 @@ use super::identity::Purpose;
 use super::lent::Lent;
 use super::running::Running;
 use super::seal::Seal;
-use super::shell::Shell;
 use super::stop;
 use crate::account::Account;
+use crate::document::shell::Shell;
 use crate::priority;
 
 /// The environment variable that marks every process of one instance; its value is [`ExecSpec::instance`].

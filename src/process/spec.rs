@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 use super::identity::Purpose;
 use super::lent::Lent;
 use super::seal::Seal;
-use super::shell::Shell;
 use super::socket::SocketDirectory;
 use super::spawn::{Exec, ExecSpec, Output};
 use super::turns::Turns;
 use crate::account::Account;
 use crate::document::config::{HealthCheck, StopPolicy};
 use crate::document::name::AppName;
+use crate::document::shell::Shell;
 use crate::supervision::Restart;
 
 /// The variable with the path of the socket.
