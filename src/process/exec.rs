@@ -23,12 +23,12 @@ use rustix::thread::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::brand::Brand;
 use super::cgroup;
 use super::identity::{self, Purpose};
 use super::lent::Lent;
 use super::seal::Seal;
 use super::spawn::{Exec, Output};
+use crate::process::rlimit_mark::Brand;
 
 /// The verb, as the first argument of the binary.
 pub const VERB: &str = "exec";

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
-use super::brand::Brand;
 use super::cgroup::Cgroup;
 use super::running::Running;
 use super::socket::SocketDirectory;
@@ -18,6 +17,7 @@ use super::users::Users;
 use super::{instance, procfs, stop};
 use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
+use crate::process::rlimit_mark::Brand;
 use crate::regular;
 
 /// The record's name in the directory of its process.

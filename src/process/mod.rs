@@ -4,7 +4,6 @@
 //! daemon holds of it) → [`stop`]. [`worker::Process`] goes it, over and over, as [`state`] tells it; [`identity`] is
 //! what a later daemon knows of it. `spec`, `state`, `health`, `snapshot` and `exit` are pure. Only `worker.rs` owns an OS process.
 
-mod brand;
 pub mod cgroup;
 pub mod diagnosis;
 pub mod environment;
@@ -21,6 +20,7 @@ pub mod port_holder;
 pub mod ports;
 pub(crate) mod procfs;
 pub mod readiness;
+mod rlimit_mark;
 pub mod running;
 pub mod seal;
 pub mod snapshot;

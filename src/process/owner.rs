@@ -5,13 +5,13 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::brand::Brand;
 use super::cgroup::Cgroup;
 use super::listeners::{Listener, Tables};
 use super::port_holder::Holder;
 use super::procfs;
 use super::running::Running;
 use super::spawn::MARKER;
+use crate::process::rlimit_mark::Brand;
 
 /// How far up a process' parents are followed.
 const GENERATIONS: usize = 64;

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use super::brand::Brand;
 use super::cgroup::Cgroup;
 use super::exec::{Credentials, Failure, Instructions, Step, VERB, Word};
 use super::exit::ExitStatus;
@@ -25,6 +24,7 @@ use super::stop;
 use crate::account::Account;
 use crate::document::shell::Shell;
 use crate::priority;
+use crate::process::rlimit_mark::Brand;
 
 /// The environment variable that marks every process of one instance; its value is [`ExecSpec::instance`].
 pub const MARKER: &str = "PROCSERVER_INSTANCE";

@@ -2,7 +2,7 @@
 //!
 //! What runs in a control group of its own ([`super::cgroup`]) is killed with that; where its user cannot leave it, that is
 //! all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's brand
-//! ([`super::brand`]) or its marker in the environment, which children inherit into sessions of their own, and the
+//! ([`crate::process::rlimit_mark`]) or its marker in the environment, which children inherit into sessions of their own, and the
 //! descendants of all these. Brand and marker count only on processes of the instance's users ([`super::users`]): everybody can
 //! give them to his own. Signals go through pidfds, checked after opening: a pid that was given to another program
 //! meanwhile is never signalled.
@@ -18,7 +18,6 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 use grace::Grace;
 
-use super::brand::Brand;
 use super::cgroup::Cgroup;
 use super::held::{self, Patience, Unique};
 use super::identity;
@@ -28,6 +27,7 @@ use super::spawn::MARKER;
 use super::users::Users;
 use crate::document::config::StopPolicy;
 use crate::priority;
+use crate::process::rlimit_mark::Brand;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {

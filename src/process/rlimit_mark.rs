@@ -72,7 +72,7 @@ fn hard_limit(limits: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::process::rlimit_mark::*;
 
     #[test]
     fn every_instance_has_another_that_is_no_limit_in_practice() {
