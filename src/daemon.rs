@@ -23,7 +23,7 @@ use tokio::signal::unix::Signal;
 
 use crate::api::token;
 use crate::app::apps::{Apps, Rescan};
-use crate::process::{cgroup, seal};
+use crate::process::{cgroup, landlock};
 use crate::settings::Settings;
 use crate::supervision::{ChildRef, Exit};
 use crate::{priority, threads};
@@ -94,7 +94,7 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     let _data = Lock::acquire(&settings.data_dir)?;
     let _runtime = Lock::acquire(&settings.runtime_dir)?;
     cgroup::prepare(&settings.data_dir);
-    seal::prepare(&[&settings.data_dir, &settings.runtime_dir]);
+    landlock::prepare(&[&settings.data_dir, &settings.runtime_dir]);
     let listeners = settings
         .listen
         .iter()

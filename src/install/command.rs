@@ -28,9 +28,9 @@ use crate::document::config::{StopPolicy, StopTo};
 use crate::priority;
 use crate::process::exec;
 use crate::process::exit::ExitStatus;
+use crate::process::landlock::Seal;
 use crate::process::lent::Lent;
 use crate::process::running::Running;
-use crate::process::seal::Seal;
 use crate::process::spawn::{self, Exec, ExecSpec, Output, SpawnError};
 use crate::process::stop;
 

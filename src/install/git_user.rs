@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::tree::{self, Owner};
 use crate::account::Account;
+use crate::process::landlock::Seal;
 use crate::process::lent::Limits;
-use crate::process::seal::Seal;
 
 /// The group of git. It needs no entry in /etc/group; it is not one of those that systemd gives away (61184 and up), and
 /// one that containers with 65536 ids have.

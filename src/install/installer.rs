@@ -15,7 +15,7 @@ use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
 use crate::logs::log::{Append, Log};
-use crate::process::seal::Seal;
+use crate::process::landlock::Seal;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
 /// How long each step may take.

@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 use super::cgroup;
 use super::identity::{self, Purpose};
 use super::lent::Lent;
-use super::seal::Seal;
 use super::spawn::{Exec, Output};
+use crate::process::landlock::Seal;
 use crate::process::rlimit_mark::Brand;
 
 /// The verb, as the first argument of the binary.

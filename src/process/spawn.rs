@@ -19,11 +19,11 @@ use super::exit::ExitStatus;
 use super::identity::Purpose;
 use super::lent::Lent;
 use super::running::Running;
-use super::seal::Seal;
 use super::stop;
 use crate::account::Account;
 use crate::document::shell::Shell;
 use crate::priority;
+use crate::process::landlock::Seal;
 use crate::process::rlimit_mark::Brand;
 
 /// The environment variable that marks every process of one instance; its value is [`ExecSpec::instance`].

@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 
 use super::identity::Purpose;
 use super::lent::Lent;
-use super::seal::Seal;
 use super::socket::SocketDirectory;
 use super::spawn::{Exec, ExecSpec, Output};
 use super::turns::Turns;
@@ -15,6 +14,7 @@ use crate::account::Account;
 use crate::document::config::{HealthCheck, StopPolicy};
 use crate::document::name::AppName;
 use crate::document::shell::Shell;
+use crate::process::landlock::Seal;
 use crate::supervision::Restart;
 
 /// The variable with the path of the socket.

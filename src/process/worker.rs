@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::exit::{ExitRecord, ExitStatus};
 use super::identity::{self, Identity};
+use super::instance;
 use super::ports::{PortLease, Ports};
 use super::running::Running;
 pub use super::snapshot::{Phase, Snapshot};
@@ -23,9 +24,9 @@ use super::state::{Command, Event, Life};
 use super::stop::{self, Stopped};
 use super::turns::{self, Turn};
 use super::users::Users;
-use super::{instance, seal};
 use crate::document::config::StopPolicy;
 use crate::logs::log::{Attach, Detach, Log};
+use crate::process::landlock;
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
 use watch::Watch;
 
@@ -269,7 +270,7 @@ impl Process {
             )
         });
         if let Some(warning) = &self.seal_warning {
-            seal::warn(&format!("{} {}", self.spec.app, self.spec.id), warning);
+            landlock::warn(&format!("{} {}", self.spec.app, self.spec.id), warning);
         }
     }
 

@@ -14,8 +14,8 @@ use procserver::install::command::{self, Confined, Program};
 use procserver::install::journal::Journal;
 use procserver::install::lines::Mask;
 use procserver::logs::log::Append;
+use procserver::process::landlock::Seal;
 use procserver::process::lent::Lent;
-use procserver::process::seal::Seal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 

@@ -21,7 +21,7 @@ use procserver::install::record::{Failure, Step};
 use procserver::install::release::Release;
 use procserver::logs::log::Append;
 use procserver::process::environment;
-use procserver::process::seal::Seal;
+use procserver::process::landlock::Seal;
 use procserver::supervision::{Exit, ExitReason, Shutdown};
 use tempfile::TempDir;
 use tokio::sync::mpsc;

@@ -15,7 +15,7 @@ use crate::events::Feed;
 use crate::install::installer::{InstallSpec, Installer};
 use crate::logs::log::{Log, LogSettings};
 use crate::process::identity::{self, Identity};
-use crate::process::seal::Seal;
+use crate::process::landlock::Seal;
 use crate::process::users::Users;
 use crate::process::worker::{Origin, Phase, Process, ProcessSpec, Reattach, Snapshot};
 use crate::supervision::restart::{ChildState, Event, Intensity, Supervisor};
