@@ -8,7 +8,7 @@ use crate::document::config::Rules;
 use crate::events::Feed;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
-use crate::process::turns::Turns;
+use crate::process::start_permits::Turns;
 use crate::router::router::Router;
 use crate::settings::Settings;
 use crate::supervision::ChildRef;

@@ -20,7 +20,7 @@ use crate::front::own_token::OwnToken;
 use crate::logs::access::{AccessLog, keep_writing};
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
-use crate::process::turns::Turns;
+use crate::process::start_permits::Turns;
 use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};

@@ -9,12 +9,12 @@ use super::identity::Purpose;
 use super::lent::Lent;
 use super::socket::SocketDirectory;
 use super::spawn::{Exec, ExecSpec, Output};
-use super::turns::Turns;
 use crate::account::Account;
 use crate::document::config::{HealthCheck, StopPolicy};
 use crate::document::name::AppName;
 use crate::document::shell::Shell;
 use crate::process::landlock::Seal;
+use crate::process::start_permits::Turns;
 use crate::supervision::Restart;
 
 /// The variable with the path of the socket.

@@ -22,11 +22,12 @@ use super::spawn::{self, SpawnError, Spawned};
 pub use super::spec::ProcessSpec;
 use super::state::{Command, Event, Life};
 use super::stop::{self, Stopped};
-use super::turns::{self, Turn};
 use super::users::Users;
 use crate::document::config::StopPolicy;
 use crate::logs::log::{Attach, Detach, Log};
 use crate::process::landlock;
+use crate::process::start_permits;
+use crate::process::start_permits::Turn;
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
 use watch::Watch;
 
@@ -249,7 +250,7 @@ impl Process {
                 // What is not routed tells nobody when it is done with its start.
                 this.turn = turn.filter(|_| this.spec.routed);
                 if this.turn.is_some() {
-                    ctx.run_later(turns::LONGEST, |this, _| this.turn = None);
+                    ctx.run_later(start_permits::LONGEST, |this, _| this.turn = None);
                 }
                 this.is_attached = true;
                 this.warn_of_no_seal(spawned.unsealed);
