@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::failed_logins::Told;
 use super::problem::Problem;
 use super::state::ApiState;
-use crate::front::visitors;
+use crate::front::connection_limit;
 
 /// Members of this group may use the Unix socket.
 pub const GROUP: &str = "procserver";
@@ -133,7 +133,7 @@ fn client(request: &ServiceRequest) -> IpAddr {
     let said = said.and_then(|value| value.to_str().ok()?.parse().ok());
     let peer = request.peer_addr().map(|peer| peer.ip());
     let address = said.or(peer);
-    visitors::counted(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    connection_limit::counted(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
 }
 
 fn tell(told: Told, address: IpAddr, more: &str) {

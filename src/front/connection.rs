@@ -462,7 +462,7 @@ mod tests {
             draining: watch::channel(false).1,
             load: Arc::default(),
             sockets: watch::channel(Vec::new()).1,
-            visitors: crate::front::visitors::Visitors::default(),
+            visitors: crate::front::connection_limit::Visitors::default(),
             compressed: Default::default(),
             room: crate::front::room::Room {
                 total: 1,

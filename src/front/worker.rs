@@ -30,7 +30,7 @@ use super::room::Room;
 use super::spool_room::SpoolRoom;
 use super::trusted::Network;
 use super::upstream::Upstream;
-use super::visitors::Visitors;
+use crate::front::connection_limit::Visitors;
 use crate::router::backend::{Backend, Lease, Load};
 use crate::router::balancer::{next_random, random_seed};
 use crate::router::replica::{self, Replica, Select, Selection};

@@ -63,7 +63,7 @@ pub fn counted(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::front::connection_limit::*;
 
     #[test]
     fn each_address_has_its_own_count_and_leaves_no_trace() {
