@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 
 use foldhash::HashMap;
 
-use super::field::Name;
-use super::head::Request;
+use crate::front::field::Name;
+use crate::front::head::Request;
 use crate::router::replica::{Found, Select, Wanted};
 use crate::router::table::{Rule, Table};
 
@@ -66,8 +66,8 @@ impl KeptRoutes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::front::head;
+    use crate::front::route_cache::*;
     use crate::router::table::{Availability, Route};
 
     fn found(rule: Rule) -> Found {
