@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::app::apps::Apps;
 use crate::app::context::Host;
 use crate::events::Feed;
-use crate::front::access_log::Sink;
+use crate::front::access::recorder::Sink;
 use crate::front::front::Front;
 use crate::front::in_process::ConnectorFactory;
 use crate::front::listener::Closed;

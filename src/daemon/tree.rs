@@ -14,7 +14,8 @@ use crate::api::routes::Routing;
 use crate::api::state::ApiState;
 use crate::app::context::Host;
 use crate::events::Feed;
-use crate::front::access_log::{self, Sink};
+use crate::front::access::recorder;
+use crate::front::access::recorder::Sink;
 use crate::front::listener::Closed;
 use crate::front::own_token::OwnToken;
 use crate::logs::access::{AccessLog, keep_writing};
@@ -172,7 +173,7 @@ fn access_log(host: &Host) -> Option<(Sink, oneshot::Receiver<()>)> {
     let bounds = (settings.log_size, settings.log_files);
     let (app_logs, events) = (host.app_logs.clone(), host.events.clone());
     let fresh = move || AccessLog::new(&directory, bounds, app_logs.clone());
-    let (sink, source) = access_log::channel();
+    let (sink, source) = recorder::channel();
     let (done, written) = oneshot::channel();
     host.logs.spawn(async move {
         keep_writing(fresh, source, events).await;

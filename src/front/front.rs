@@ -10,7 +10,6 @@ use actix::prelude::*;
 use actix_rt::task::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
-use super::access_log::Sink;
 use super::asking;
 use super::compressed::Compressed;
 use super::in_process::ConnectorFactory;
@@ -19,6 +18,7 @@ use super::own_token::OwnToken;
 use super::room::Room;
 use super::tunnel;
 use super::worker::{self, Plan};
+use crate::front::access::recorder::Sink;
 use crate::front::connection_limit::Visitors;
 use crate::router::reach::Reach;
 use crate::router::table::Table;

@@ -14,8 +14,8 @@
 //! | slow clients | `collect`, [`body_end`], [`stored`], [`spool`], `spool_file`, [`spool_room`], [`delivery`] |
 
 mod acceptor;
+pub mod access;
 pub mod access_line;
-pub mod access_log;
 pub mod asking;
 pub mod body_end;
 pub mod buffer;

@@ -11,7 +11,6 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use super::acceptor::accept_all;
-use super::access_log::{Recorder, Sink};
 use super::asking::{self, Call};
 use super::buffer::Spare;
 use super::compressed::Compressed;
@@ -29,6 +28,7 @@ use super::room::Room;
 use super::spool_room::SpoolRoom;
 use super::trusted::Network;
 use super::upstream::Upstream;
+use crate::front::access::recorder::{Recorder, Sink};
 use crate::front::connection_limit::Visitors;
 use crate::front::route_cache::KeptRoutes;
 use crate::router::backend::{Backend, Lease, Load};

@@ -17,7 +17,7 @@ use super::record::{Stream, now};
 use super::rotated::Rotated;
 use crate::events::{Feed, Report};
 use crate::failpoint;
-use crate::front::access_log::{AppLine, Lines, Source};
+use crate::front::access::recorder::{AppLine, Lines, Source};
 use crate::supervision::backoff::{Backoff, PROVED};
 use crate::supervision::{Exit, monitor};
 

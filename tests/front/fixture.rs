@@ -12,7 +12,8 @@ use actix_http::HttpService;
 use actix_service::{Service, ServiceFactory, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, HttpRequest, HttpResponse, web};
-use procserver::front::access_log::{self, Sink, Source};
+use procserver::front::access::recorder;
+use procserver::front::access::recorder::{Sink, Source};
 use procserver::front::front::{Front, FrontSettings, Limits, Timeouts};
 use procserver::front::in_process::{Connector, ConnectorFactory};
 use procserver::front::own_token::OwnToken;
@@ -54,7 +55,7 @@ impl Fixture {
         routes: Vec<Route>,
         tune: impl FnOnce(&mut FrontSettings),
     ) -> (Self, Source) {
-        let (sink, source) = access_log::channel();
+        let (sink, source) = recorder::channel();
         let front = Self::start(routes, tune, Some(sink), OwnToken::default());
         (front, source)
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::access_line::{Clock, Notes};
+use crate::front::access_line::{Clock, Notes};
 
 /// Bytes of lines that are handed over at once; there is room for one more line.
 const FULL: usize = 64 * 1024;
@@ -203,7 +203,7 @@ impl Drop for Recorder {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::front::access::recorder::*;
     use crate::router::table::{Availability, Route, Rule};
 
     fn notes(recorder: &Recorder) -> Notes {
