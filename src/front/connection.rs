@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::access_line::Notes;
 use super::buffer::Buffer;
 use super::client_end::ClientStream;
 use super::collect::{self, NoBody};
@@ -30,6 +29,7 @@ use super::switched::Switched;
 use super::trusted;
 use super::upstream::Upstream;
 use super::worker::Worker;
+use crate::front::access::entry::Notes;
 
 /// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;

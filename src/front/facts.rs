@@ -3,11 +3,11 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use super::access_line::Notes;
 use super::error_page;
 use super::framing::Framing;
 use super::head::Request;
 use super::request_id::RequestId;
+use crate::front::access::entry::Notes;
 
 /// Bytes of a body that is kept until it is known that the backend is there.
 const REPLAYED: u64 = 16 * 1024;

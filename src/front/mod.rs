@@ -15,7 +15,6 @@
 
 mod acceptor;
 pub mod access;
-pub mod access_line;
 pub mod asking;
 pub mod body_end;
 pub mod buffer;

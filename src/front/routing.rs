@@ -10,7 +10,6 @@ use std::task::Poll;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::access_line::Notes;
 use super::asking::Asking;
 use super::client_end::ClientStream;
 use super::connection::{Connection, Next};
@@ -29,6 +28,7 @@ use super::stored::Stored;
 use super::switched::Switched;
 use super::upstream::Upstream;
 use super::worker::Worker;
+use crate::front::access::entry::Notes;
 use crate::router::backend::{Backend, Lease};
 use crate::router::replica::{Found, Select, Selection, Wanted};
 use crate::router::table::{Availability, Rule, Table};

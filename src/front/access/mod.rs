@@ -1,3 +1,4 @@
 //! TODO
 
+pub mod entry;
 pub mod recorder;

@@ -1,6 +1,6 @@
 //! A request head: found, parsed, rewritten, parsed again.
 
-use procserver::front::access_line::Notes;
+use procserver::front::access::entry::Notes;
 use procserver::front::error_page::{self, Failure, Page};
 use procserver::front::field::Field;
 use procserver::front::forwarded::{self, Context};

@@ -9,10 +9,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::error_page::Failure;
-use super::field::Name;
-use super::head::Request;
-use super::put;
+use crate::front::error_page::Failure;
+use crate::front::field::Name;
+use crate::front::head::Request;
+use crate::front::put;
 use crate::router::table::{Route, Rule};
 
 /// Bytes at most that stand in a line for a target, and for any other text of the client; the rest is cut off. A line
@@ -36,7 +36,7 @@ pub struct Served {
 #[derive(Debug)]
 pub struct Notes {
     /// The client's part of the line, written while the head was at hand.
-    pub(super) asked: Vec<u8>,
+    pub(crate) asked: Vec<u8>,
     /// Since 1970, in microseconds.
     began: i64,
     started: Instant,
@@ -45,7 +45,7 @@ pub struct Notes {
     bytes: Cell<(u64, u64)>,
     first_byte: Cell<Option<Instant>>,
     retries: Cell<u32>,
-    pub(super) served: RefCell<Served>,
+    pub(crate) served: RefCell<Served>,
 }
 
 impl Notes {
@@ -136,7 +136,7 @@ impl Notes {
     }
 
     /// Appends the line, with its newline; `now` is when the request ended.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         out: &mut Vec<u8>,
         clock: &mut Clock,
@@ -192,7 +192,7 @@ impl Notes {
 
 /// Writes RFC 3339 times of which most are in the same second as the one before.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     second: Option<i64>,
     /// `2026-11-22T10:15:30`.
     text: String,
@@ -313,7 +313,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::*;
+    use crate::front::access::entry::*;
     use crate::front::head;
 
     fn line(notes: &Notes) -> Value {
