@@ -36,7 +36,7 @@
 //! Files of a release (`static` of the document) are answered before the app is asked: [`front::static_files`] opens
 //! them, [`front::file_server`] answers with them, text in gzip ([`front::compressed`]): nothing that an app answers is
 //! compressed. Each request leaves a line: a worker gathers them
-//! ([`front::access::recorder`]), a task on the logs' arbiter writes them ([`logs::access`]), and no request waits for that.
+//! ([`front::access::recorder`]), a task on the logs' arbiter writes them ([`front::access::writer`]), and no request waits for that.
 //!
 //! # The deploy path
 //!

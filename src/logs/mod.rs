@@ -5,7 +5,6 @@
 //! follows from the id where they end. [`log`] is the actor that owns all of it.
 //! What the front end tells of each request comes by another way ([`access`]).
 
-pub mod access;
 pub mod app_logs;
 pub mod delivery;
 pub mod fifo;

@@ -11,13 +11,13 @@ use std::time::Instant;
 
 use futures::FutureExt as _;
 
-use super::app_logs::AppLogs;
-use super::log::Append;
-use super::record::{Stream, now};
-use super::rotated::Rotated;
 use crate::events::{Feed, Report};
 use crate::failpoint;
 use crate::front::access::recorder::{AppLine, Lines, Source};
+use crate::logs::app_logs::AppLogs;
+use crate::logs::log::Append;
+use crate::logs::record::{Stream, now};
+use crate::logs::rotated::Rotated;
 use crate::supervision::backoff::{Backoff, PROVED};
 use crate::supervision::{Exit, monitor};
 
@@ -151,7 +151,7 @@ fn by_process(lines: Lines) -> Vec<(std::sync::Arc<str>, Append)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::front::access::writer::*;
 
     fn lines(of: &[(&str, Option<&str>)]) -> Lines {
         let mut lines = Lines::default();
