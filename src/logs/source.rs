@@ -7,7 +7,7 @@ use super::fifo::{Fifo, Window};
 use super::lines::{Cut, cut};
 use super::record::{Batch, Stream, now};
 use super::store::Store;
-use super::taking::Note;
+use crate::logs::intent_note::Note;
 
 /// Lines taken in one turn: bounds what a turn costs in memory when all of them are empty.
 const TURN_LINES: usize = 2048;

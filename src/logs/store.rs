@@ -10,7 +10,7 @@ use super::merged::{Merged, Positions};
 use super::query::{Chunk, Query};
 use super::record::{Batch, Stream};
 use super::segment::{Appended, Segments};
-use super::taking::Note;
+use crate::logs::intent_note::Note;
 
 /// An application's logs, and those who follow them.
 #[derive(Debug)]
