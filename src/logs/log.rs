@@ -14,7 +14,6 @@ use actix::prelude::*;
 use futures::FutureExt;
 use tokio::sync::mpsc;
 
-use super::delivery::{CaughtUp, Delivery};
 use super::fifo::Window;
 use super::follow::{QUEUE, Reader};
 use super::lines::{Cut, cut};
@@ -22,6 +21,7 @@ pub use super::query::{Chunk, Query};
 use super::record::{Batch, Stream, now};
 use super::source::{Next, Source, Unfinished};
 use super::store::Store;
+use crate::logs::reader::{CaughtUp, Delivery};
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
 /// Readers that one app's log serves at a time. Each may hold about a mebibyte.

@@ -6,7 +6,6 @@
 //! What the front end tells of each request comes by another way ([`access`]).
 
 pub mod app_logs;
-pub mod delivery;
 pub mod fifo;
 pub mod follow;
 pub mod intent_note;
@@ -14,6 +13,7 @@ pub mod lines;
 pub mod log;
 pub mod merged;
 pub mod query;
+pub mod reader;
 pub mod record;
 pub mod rotated;
 pub mod segment;
