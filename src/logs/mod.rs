@@ -17,6 +17,6 @@ pub mod reader;
 pub mod record;
 pub mod rotated;
 pub mod segment;
+pub mod segment_reader;
 pub mod source;
 pub mod store;
-pub mod stored;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::segment::open;
-use super::stored::Backward;
+use crate::logs::segment_reader::Backward;
 
 /// A file that is rotated by its size, as its only writer. Somebody else may move it away: a new one is begun.
 #[derive(Debug)]

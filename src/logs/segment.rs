@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use super::lines::Cut;
 use super::log::LogSettings;
 use super::record::{Batch, LARGEST_ID, Line, Stream, encode, now};
-use super::stored::Backward;
+use crate::logs::segment_reader::Backward;
 use crate::regular;
 
 /// Whose lines those about lost lines are.

@@ -7,10 +7,10 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::lines::LONGEST;
-use super::query::{Chunk, Query};
-use super::record::{Line, Record};
-use super::segment::segments;
+use crate::logs::lines::LONGEST;
+use crate::logs::query::{Chunk, Query};
+use crate::logs::record::{Line, Record};
+use crate::logs::segment::segments;
 
 /// Bytes read at once, and text given in one chunk.
 const BLOCK: usize = 64 * 1024;
@@ -353,11 +353,11 @@ impl Backward {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lines::Cut;
-    use super::super::log::LogSettings;
-    use super::super::record::{Batch, Stream};
-    use super::super::segment::Segments;
-    use super::*;
+    use crate::logs::lines::Cut;
+    use crate::logs::log::LogSettings;
+    use crate::logs::record::{Batch, Stream};
+    use crate::logs::segment::Segments;
+    use crate::logs::segment_reader::*;
 
     /// 500 lines in many small segments; line N is at N seconds, of `web.1` and `worker.1` by turns, of release N / 100.
     fn written(directory: &Path) -> Segments {
