@@ -112,8 +112,8 @@ mod tests {
     use super::super::lines::Cut;
     use super::super::log::LogSettings;
     use super::super::record::Batch;
-    use super::super::segment::Segments;
     use super::*;
+    use crate::logs::segment_writer::Segments;
 
     /// 400 lines, of which every third is on stderr; the time of each is its number.
     fn directory() -> (tempfile::TempDir, Positions) {

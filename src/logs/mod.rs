@@ -16,7 +16,7 @@ pub mod query;
 pub mod reader;
 pub mod record;
 pub mod rotated;
-pub mod segment;
 pub mod segment_reader;
+pub mod segment_writer;
 pub mod source;
 pub mod store;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::logs::lines::LONGEST;
 use crate::logs::query::{Chunk, Query};
 use crate::logs::record::{Line, Record};
-use crate::logs::segment::segments;
+use crate::logs::segment_writer::segments;
 
 /// Bytes read at once, and text given in one chunk.
 const BLOCK: usize = 64 * 1024;
@@ -356,8 +356,8 @@ mod tests {
     use crate::logs::lines::Cut;
     use crate::logs::log::LogSettings;
     use crate::logs::record::{Batch, Stream};
-    use crate::logs::segment::Segments;
     use crate::logs::segment_reader::*;
+    use crate::logs::segment_writer::Segments;
 
     /// 500 lines in many small segments; line N is at N seconds, of `web.1` and `worker.1` by turns, of release N / 100.
     fn written(directory: &Path) -> Segments {

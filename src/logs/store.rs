@@ -9,8 +9,8 @@ use super::log::LogSettings;
 use super::merged::{Merged, Positions};
 use super::query::{Chunk, Query};
 use super::record::{Batch, Stream};
-use super::segment::{Appended, Segments};
 use crate::logs::intent_note::Note;
+use crate::logs::segment_writer::{Appended, Segments};
 
 /// An application's logs, and those who follow them.
 #[derive(Debug)]

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::lines::Cut;
-use super::log::LogSettings;
-use super::record::{Batch, LARGEST_ID, Line, Stream, encode, now};
+use crate::logs::lines::Cut;
+use crate::logs::log::LogSettings;
+use crate::logs::record::{Batch, LARGEST_ID, Line, Stream, encode, now};
 use crate::logs::segment_reader::Backward;
 use crate::regular;
 
@@ -294,7 +294,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::logs::segment_writer::*;
 
     fn settings(directory: &Path) -> LogSettings {
         LogSettings {
