@@ -15,7 +15,7 @@ pub mod merged;
 pub mod query;
 pub mod reader;
 pub mod record;
-pub mod rotated;
+pub mod rotating_file;
 pub mod segment_reader;
 pub mod segment_writer;
 pub mod source;

@@ -17,7 +17,7 @@ use crate::front::access::recorder::{AppLine, Lines, Source};
 use crate::logs::app_logs::AppLogs;
 use crate::logs::log::Append;
 use crate::logs::record::{Stream, now};
-use crate::logs::rotated::Rotated;
+use crate::logs::rotating_file::Rotated;
 use crate::supervision::backoff::{Backoff, PROVED};
 use crate::supervision::{Exit, monitor};
 
