@@ -17,11 +17,12 @@ use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
 use super::share::Earlier;
 use super::source::{Fetched, Source};
-use super::{advice, build, failure, links, manifest, packages, plan, room, twins};
+use super::{advice, build, failure, links, manifest, packages, plan, room};
 use crate::app::secrets;
 use crate::app_dirs::AppDirs;
 use crate::document::procfile::Procfile;
 use crate::failpoint;
+use crate::install::dedup;
 use crate::logs::log::Append;
 
 #[derive(Debug)]
@@ -310,7 +311,7 @@ impl Deploy {
         let what = "cannot give the checkout to the app's user";
         blocking(journal.step(), what, move || {
             if let Some(earlier) = earlier {
-                twins::carry_times(&directory, &earlier);
+                dedup::carry_times(&directory, &earlier);
             }
             build::open_up(&directory, account.as_ref())
         })

@@ -2,7 +2,7 @@
 //!
 //! A link is safe where nobody can write through it. So only files are shared that root owns and nobody may write to,
 //! as the hand-over leaves them, and only with a daemon that is root for an app that is not. A tree that is built in
-//! gets its links after the hand-over ([`super::twins`]); one with nothing to build begins as links, and git itself
+//! gets its links after the hand-over ([`crate::install::dedup`]); one with nothing to build begins as links, and git itself
 //! then hashes every file and writes those that are not what the commit says: a file that somebody edited by hand, or
 //! that a disk has spoilt, is not handed on.
 

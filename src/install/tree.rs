@@ -21,7 +21,7 @@ use rustix::io::Errno;
 
 use super::bytecode;
 use super::content;
-use super::twins::Beside;
+use crate::install::dedup::Beside;
 
 pub use remove::remove;
 
