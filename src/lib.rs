@@ -47,7 +47,7 @@
 //! scale and route are those of the document that *stands* ([`app::journal::Remembered::standing`]), which is the newest
 //! one but for what failed.
 //!
-//! Releases share the files that they have in common as hard links ([`install::share`], [`install::dedup`]), also packages that
+//! Releases share the files that they have in common as hard links ([`install::hard_links`], [`install::dedup`]), also packages that
 //! were installed anew with the same bytes: only
 //! files that root owns and nobody may write to, so never with a daemon that is not root.
 //!

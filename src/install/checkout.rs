@@ -13,10 +13,11 @@ use super::lfs::{self, Placed};
 use super::lfs_store;
 use super::mirror::Mirror;
 use super::record::Failure;
-use super::share::{self, Earlier};
 use super::submodules::Part;
 use super::tree;
 use super::upkeep;
+use crate::install::hard_links;
+use crate::install::hard_links::Earlier;
 
 /// git's words for a commit that no mirror is to blame for.
 const BAD_TREE: [&str; 3] = ["invalid path", "name too long", "unable to create symlink"];
@@ -125,7 +126,7 @@ async fn write_files(
     })
     .await?;
     if let Some(earlier) = earlier {
-        share::seed(mirror, earlier, &part.commit, directory, &index).await?;
+        hard_links::seed(mirror, earlier, &part.commit, directory, &index).await?;
     }
     let mut program = mirror.git(&["read-tree", "--reset", "-u", &part.commit]);
     in_tree(&mut program, &index, directory);

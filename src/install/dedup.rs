@@ -26,7 +26,7 @@ use rustix::fs::{
 
 use crate::install::bytecode;
 use crate::install::content;
-use crate::install::share::Earlier;
+use crate::install::hard_links::Earlier;
 use crate::install::tree;
 use crate::install::tree::{MAX_DEPTH, entries, open_directory};
 

@@ -15,7 +15,6 @@ use super::lines::Mask;
 use super::record::{Failure, Step};
 use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
-use super::share::Earlier;
 use super::source::{Fetched, Source};
 use super::{advice, build, failure, links, manifest, packages, plan, room};
 use crate::app::secrets;
@@ -23,6 +22,7 @@ use crate::app_dirs::AppDirs;
 use crate::document::procfile::Procfile;
 use crate::failpoint;
 use crate::install::dedup;
+use crate::install::hard_links::Earlier;
 use crate::logs::log::Append;
 
 #[derive(Debug)]

@@ -12,10 +12,10 @@ use super::mirror::Mirror;
 use super::record::{Failure, Step};
 use super::refusal;
 use super::remote::Remote;
-use super::share::Earlier;
 use super::submodules::{self, Part};
 use crate::app_dirs::AppDirs;
 use crate::document::config::{Reference, Repo};
+use crate::install::hard_links::Earlier;
 
 /// How many branches or tags a failure lists.
 const MAX_NAMES: usize = 20;

@@ -17,14 +17,14 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, linkat, openat, openat2, statat,
 };
 
-use super::bounds::{StepError, blocking};
-use super::command;
-use super::git_user::GitUser;
-use super::mirror::Mirror;
-use super::record::Step;
-use super::{plan, release, tree};
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
+use crate::install::bounds::{StepError, blocking};
+use crate::install::command;
+use crate::install::git_user::GitUser;
+use crate::install::mirror::Mirror;
+use crate::install::record::Step;
+use crate::install::{plan, release, tree};
 
 /// The newest complete release of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
