@@ -21,10 +21,10 @@ use super::bounds::{Bound, Bounds, StepError};
 use super::failure;
 use super::journal::{Journal, elapsed};
 use super::record::Failure;
-use super::room;
 use super::sink::Sink;
 use crate::account::Account;
 use crate::document::config::{StopPolicy, StopTo};
+use crate::install::disk_space;
 use crate::priority;
 use crate::process::exec;
 use crate::process::exit::ExitStatus;
@@ -278,7 +278,7 @@ async fn follow(
 async fn look_for_room(spec: &ExecSpec, journal: &Journal) -> Option<String> {
     let mut places = vec![spec.directory.clone()];
     places.extend(spec.seal.iter().flat_map(|seal| seal.writable.clone()));
-    let look = move || places.into_iter().find(|place| room::is_full(place));
+    let look = move || places.into_iter().find(|place| disk_space::is_full(place));
     let full = tokio::task::spawn_blocking(look).await.ok().flatten()?;
     let remark = format!("remark: {}: No space left on device", full.display());
     journal.line(&remark).await;

@@ -16,12 +16,13 @@ use super::record::{Failure, Step};
 use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
 use super::source::{Fetched, Source};
-use super::{advice, build, failure, links, manifest, packages, plan, room};
+use super::{advice, build, failure, links, manifest, packages, plan};
 use crate::app::secrets;
 use crate::app_dirs::AppDirs;
 use crate::document::procfile::Procfile;
 use crate::failpoint;
 use crate::install::dedup;
+use crate::install::disk_space;
 use crate::install::hard_links::Earlier;
 use crate::logs::log::Append;
 
@@ -185,11 +186,11 @@ impl Deploy {
             let barred = barrier
                 .zip(account)
                 .map(|(barrier, account)| build::barred(step, &barrier, &account));
-            let mut missing = room::missing(step, &dirs.releases())?;
+            let mut missing = disk_space::missing(step, &dirs.releases())?;
             if missing.is_some() {
                 // The oldest release would go after this deploy: it goes before, when that makes the room.
                 release::prune(&dirs, kept.saturating_sub(1), &in_use, u64::MAX);
-                missing = room::missing(step, &dirs.releases())?;
+                missing = disk_space::missing(step, &dirs.releases())?;
             }
             Ok(barred.or(missing))
         })

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::record::{Failure, Step};
+use crate::install::record::{Failure, Step};
 
 /// A deploy begins only with this much free, bytes: with less, what runs would soon fail to write its own files.
 const FLOOR: u64 = 256 << 20;
@@ -52,7 +52,7 @@ fn floor(total: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::install::disk_space::*;
 
     #[test]
     fn a_small_disk_needs_less_room() {
