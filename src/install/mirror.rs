@@ -11,13 +11,14 @@ use super::git;
 use super::git_user::{self, GitUser};
 use super::journal::Journal;
 use super::record::Failure;
-use super::refusal::{self, refusal};
 use super::release::read_regular;
 use super::remote::Remote;
 use super::tree;
 use super::upkeep;
 use crate::app_dirs::AppDirs;
 use crate::durable;
+use crate::install::remote_error;
+use crate::install::remote_error::refusal;
 use crate::process::lent::Lent;
 use crate::regular;
 
@@ -340,7 +341,7 @@ impl Mirror {
             text
         };
         let text = blocking(step, what, read).await?.unwrap_or_default();
-        Ok(refusal::foreign_type(&String::from_utf8_lossy(&text)))
+        Ok(remote_error::foreign_type(&String::from_utf8_lossy(&text)))
     }
 
     /// Runs a git that only reads the mirror; its stdout as text.

@@ -10,12 +10,12 @@ use super::journal::Journal;
 use super::lfs;
 use super::mirror::Mirror;
 use super::record::{Failure, Step};
-use super::refusal;
 use super::remote::Remote;
 use super::submodules::{self, Part};
 use crate::app_dirs::AppDirs;
 use crate::document::config::{Reference, Repo};
 use crate::install::hard_links::Earlier;
+use crate::install::remote_error;
 
 /// How many branches or tags a failure lists.
 const MAX_NAMES: usize = 20;
@@ -143,7 +143,7 @@ impl<'a> Source<'a> {
     async fn nothing_there(&self) -> Result<Failure, StepError> {
         let shown = self.mirror.remote.shown();
         Ok(match self.mirror.foreign_type().await? {
-            Some(kind) => refusal::no_repository(Step::Fetch, shown, &kind),
+            Some(kind) => remote_error::no_repository(Step::Fetch, shown, &kind),
             None => Failure::new(Step::Fetch, format!("the repository {shown} is empty"))
                 .hint("push a commit, then redeploy"),
         })

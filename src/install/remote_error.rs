@@ -1,9 +1,9 @@
 //! Why a remote gave us nothing, told apart by what git and ssh print (pure).
 
-use super::failure;
-use super::record::{Failure, Step};
-use super::remote::Remote;
-use super::ssh::Ssh;
+use crate::install::failure;
+use crate::install::record::{Failure, Step};
+use crate::install::remote::Remote;
+use crate::install::ssh::Ssh;
 use crate::process::exit::ExitStatus;
 
 /// What a remote's refusal is about: words in git's output, the kind, the reason, the hint.
@@ -267,7 +267,7 @@ fn add(public_key: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::install::remote_error::*;
 
     const KEY: &str = "ssh-ed25519 AAAA procserver-a@h";
 
