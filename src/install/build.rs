@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::bounds::{Bounds, StepError};
 use super::command;
 use super::failure;
 use super::git_user::GitUser;
@@ -18,6 +17,7 @@ use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::install::dedup::{Beside, Roots};
 use crate::install::hard_links::Earlier;
+use crate::install::limits::{Bounds, StepError};
 use crate::process::environment::layered;
 use crate::process::lent::Lent;
 use crate::process::spawn::{Exec, ExecSpec, Output};

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::bounds::{StepError, blocking};
 use super::command;
 use super::failure;
 use super::filters;
@@ -18,6 +17,7 @@ use super::tree;
 use super::upkeep;
 use crate::install::hard_links;
 use crate::install::hard_links::Earlier;
+use crate::install::limits::{StepError, blocking};
 
 /// git's words for a commit that no mirror is to blame for.
 const BAD_TREE: [&str; 3] = ["invalid path", "name too long", "unable to create symlink"];

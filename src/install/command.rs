@@ -17,13 +17,13 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::bounds::{Bound, Bounds, StepError};
 use super::failure;
 use super::journal::{Journal, elapsed};
 use super::record::Failure;
 use crate::account::Account;
 use crate::document::config::{StopPolicy, StopTo};
 use crate::install::disk_space;
+use crate::install::limits::{Bound, Bounds, StepError};
 use crate::install::output::Sink;
 use crate::priority;
 use crate::process::exec;

@@ -7,7 +7,6 @@ use actix::Recipient;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::bounds::{Bounds, StepError, blocking};
 use super::git_user::GitUser;
 use super::installer::{InstallEvent, InstallProgress, InstallSpec};
 use super::journal::{Journal, elapsed};
@@ -24,6 +23,7 @@ use crate::failpoint;
 use crate::install::dedup;
 use crate::install::disk_space;
 use crate::install::hard_links::Earlier;
+use crate::install::limits::{Bounds, StepError, blocking};
 use crate::logs::log::Append;
 
 #[derive(Debug)]

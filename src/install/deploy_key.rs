@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::{MemfdFlags, Mode};
 
-use super::bounds::{Bounds, StepError, blocking};
 use super::command::{self, Program};
 use super::failure;
 use super::git;
@@ -20,6 +19,7 @@ use super::ssh::{self, Ssh};
 use super::tree;
 use crate::app_dirs::AppDirs;
 use crate::durable;
+use crate::install::limits::{Bounds, StepError, blocking};
 use crate::process::lent::LentFile;
 
 /// ssh-keygen's own name for a key of this kind, so that people know what it is.

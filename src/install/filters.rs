@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-use super::bounds::{StepError, blocking};
 use super::checkout;
 use super::command;
 use super::gitmodules;
 use super::lfs_store::open;
 use super::submodules::Part;
+use crate::install::limits::{StepError, blocking};
 
 /// What a file begins with that git-crypt has encrypted.
 const ENCRYPTED: &[u8] = b"\0GITCRYPT\0";

@@ -19,9 +19,9 @@ use rustix::fs::{
 
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
-use crate::install::bounds::{StepError, blocking};
 use crate::install::command;
 use crate::install::git_user::GitUser;
+use crate::install::limits::{StepError, blocking};
 use crate::install::mirror::Mirror;
 use crate::install::record::Step;
 use crate::install::{plan, release, tree};

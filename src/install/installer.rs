@@ -7,13 +7,13 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::watch;
 
-use super::bounds::StepError;
 use super::deploy::Deploy;
 use super::record::{Failure, Step};
 use super::release::Release;
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
+use crate::install::limits::StepError;
 use crate::logs::log::{Append, Log};
 use crate::process::landlock::Seal;
 use crate::supervision::{Exit, ExitReason, Shutdown};

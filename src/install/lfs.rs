@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-use super::bounds::{StepError, blocking};
 use super::command;
 use super::filters::{self, joined};
 use super::git;
@@ -20,6 +19,7 @@ use super::record::Failure;
 use super::remote::Remote;
 use super::submodules::Part;
 use crate::document::repository_url;
+use crate::install::limits::{StepError, blocking};
 
 const PROGRAM: &str = "git-lfs";
 

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::bounds::{Bounds, StepError, blocking};
 use super::build;
 use super::command::{self, Confined, Finished};
 use super::deploy_key;
@@ -17,6 +16,7 @@ use super::tree;
 use super::upkeep;
 use crate::app_dirs::AppDirs;
 use crate::durable;
+use crate::install::limits::{Bounds, StepError, blocking};
 use crate::install::remote_error;
 use crate::install::remote_error::refusal;
 use crate::process::lent::Lent;

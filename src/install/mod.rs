@@ -10,7 +10,6 @@
 //! `bytecode`, `plan`, `lines`, `remote`, `refusal`, `gitmodules`, `pointer`, `ssh`, `dpkg` and `failure` are pure.
 
 pub mod advice;
-pub mod bounds;
 pub mod build;
 mod bytecode;
 mod checkout;
@@ -31,6 +30,7 @@ pub mod installer;
 pub mod journal;
 mod lfs;
 mod lfs_store;
+pub mod limits;
 pub mod lines;
 pub mod links;
 pub mod manifest;

@@ -12,7 +12,6 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use tokio::sync::Mutex;
 
-use super::bounds::{Bounds, StepError};
 use super::command::{self, Finished, Program};
 use super::dpkg::{self, Installed};
 use super::failure;
@@ -20,6 +19,7 @@ use super::git::system_environment;
 use super::journal::Journal;
 use super::record::{Failure, Step};
 use crate::document::config::Package;
+use crate::install::limits::{Bounds, StepError};
 use crate::regular;
 
 /// One apt-get of ours at a time: of two at once, the second would find the first's packages half configured.

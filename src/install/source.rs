@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::bounds::{Bounds, StepError};
 use super::checkout;
 use super::filters;
 use super::git_user::GitUser;
@@ -15,6 +14,7 @@ use super::submodules::{self, Part};
 use crate::app_dirs::AppDirs;
 use crate::document::config::{Reference, Repo};
 use crate::install::hard_links::Earlier;
+use crate::install::limits::{Bounds, StepError};
 use crate::install::remote_error;
 
 /// How many branches or tags a failure lists.

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::bounds::StepError;
 use super::command;
 use super::failure;
 use super::gitmodules::{self, Entry};
@@ -15,6 +14,7 @@ use super::mirror::Mirror;
 use super::record::{Failure, Step};
 use super::remote::Remote;
 use crate::document::repository_url;
+use crate::install::limits::StepError;
 
 /// Submodules of submodules: deeper ones are a loop.
 const MAX_DEPTH: usize = 8;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::bounds::StepError;
 use super::command;
 use super::git;
 use super::mirror::Mirror;
 use super::tree;
+use crate::install::limits::StepError;
 
 /// Each fetch adds a pack, or objects of their own when they are few.
 const MAX_PACKS: usize = 12;

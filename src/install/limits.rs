@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::failure;
-use super::record::{Failure, Step};
+use crate::install::failure;
+use crate::install::record::{Failure, Step};
 
 /// Why a step does not go on.
 #[derive(Debug)]
