@@ -18,11 +18,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::failure;
-use super::journal::{Journal, elapsed};
 use super::record::Failure;
 use crate::account::Account;
 use crate::document::config::{StopPolicy, StopTo};
 use crate::install::disk_space;
+use crate::install::install_log::{Journal, elapsed};
 use crate::install::limits::{Bound, Bounds, StepError};
 use crate::install::output::Sink;
 use crate::priority;

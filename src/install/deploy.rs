@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::git_user::GitUser;
 use super::installer::{InstallEvent, InstallProgress, InstallSpec};
-use super::journal::{Journal, elapsed};
 use super::lines::Mask;
 use super::record::{Failure, Step};
 use super::release::{self, Release, ReleaseRecord};
@@ -23,6 +22,7 @@ use crate::failpoint;
 use crate::install::dedup;
 use crate::install::disk_space;
 use crate::install::hard_links::Earlier;
+use crate::install::install_log::{Journal, elapsed};
 use crate::install::limits::{Bounds, StepError, blocking};
 use crate::logs::log::Append;
 

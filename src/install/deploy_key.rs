@@ -12,13 +12,13 @@ use rustix::fs::{MemfdFlags, Mode};
 use super::command::{self, Program};
 use super::failure;
 use super::git;
-use super::journal::Journal;
 use super::record::Failure;
 use super::release::read_regular;
 use super::ssh::{self, Ssh};
 use super::tree;
 use crate::app_dirs::AppDirs;
 use crate::durable;
+use crate::install::install_log::Journal;
 use crate::install::limits::{Bounds, StepError, blocking};
 use crate::process::lent::LentFile;
 

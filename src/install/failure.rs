@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::journal::elapsed;
 use super::record::{Failure, Step};
+use crate::install::install_log::elapsed;
 use crate::process::exit::ExitStatus;
 
 impl Failure {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::install::journal::Journal;
+use crate::install::install_log::Journal;
 use crate::install::lines::{Splitter, Tail};
 
 /// Takes a command's output: lines to the log, the last ones kept.

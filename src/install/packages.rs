@@ -16,9 +16,9 @@ use super::command::{self, Finished, Program};
 use super::dpkg::{self, Installed};
 use super::failure;
 use super::git::system_environment;
-use super::journal::Journal;
 use super::record::{Failure, Step};
 use crate::document::config::Package;
+use crate::install::install_log::Journal;
 use crate::install::limits::{Bounds, StepError};
 use crate::regular;
 

@@ -5,7 +5,6 @@ use std::path::Path;
 use super::checkout;
 use super::filters;
 use super::git_user::GitUser;
-use super::journal::Journal;
 use super::lfs;
 use super::mirror::Mirror;
 use super::record::{Failure, Step};
@@ -14,6 +13,7 @@ use super::submodules::{self, Part};
 use crate::app_dirs::AppDirs;
 use crate::document::config::{Reference, Repo};
 use crate::install::hard_links::Earlier;
+use crate::install::install_log::Journal;
 use crate::install::limits::{Bounds, StepError};
 use crate::install::remote_error;
 

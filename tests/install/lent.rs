@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use nix::sys::stat::Mode;
 use procserver::install::command::{self, Confined, Program};
-use procserver::install::journal::Journal;
+use procserver::install::install_log::Journal;
 use procserver::install::limits::Bounds;
 use procserver::install::lines::Mask;
 use procserver::logs::log::Append;

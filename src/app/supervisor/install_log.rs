@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::App;
-use crate::install::journal::elapsed;
+use crate::install::install_log::elapsed;
 use crate::install::record::{DeploymentRecord, DeploymentState, Step};
 use crate::logs::log::Append;
 use crate::logs::record::Stream;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::Recipient;
 
-use super::lines::Mask;
-use super::record::Step;
+use crate::install::lines::Mask;
+use crate::install::record::Step;
 use crate::logs::log::Append;
 use crate::logs::record::Stream;
 
@@ -106,7 +106,7 @@ pub fn elapsed(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::install::install_log::*;
 
     #[test]
     fn times_are_short() {
