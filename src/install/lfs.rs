@@ -14,11 +14,12 @@ use super::git;
 use super::gitmodules;
 use super::lfs_store::{open, replace, store};
 use super::mirror::Mirror;
-use super::pointer::{self, Pointer};
 use super::record::Failure;
 use super::remote::Remote;
 use super::submodules::Part;
 use crate::document::repository_url;
+use crate::install::lfs_pointer;
+use crate::install::lfs_pointer::Pointer;
 use crate::install::limits::{StepError, blocking};
 
 const PROGRAM: &str = "git-lfs";
@@ -151,8 +152,8 @@ async fn pointers(part: &Part, directory: &Path) -> Result<Vec<(String, Pointer)
                     continue;
                 };
                 let mut bytes = Vec::new();
-                file.take(pointer::MAX + 1).read_to_end(&mut bytes)?;
-                found.extend(pointer::parse(&bytes).map(|pointer| (path, pointer)));
+                file.take(lfs_pointer::MAX + 1).read_to_end(&mut bytes)?;
+                found.extend(lfs_pointer::parse(&bytes).map(|pointer| (path, pointer)));
             }
             Ok(found)
         },
