@@ -14,10 +14,10 @@ use super::mirror::Mirror;
 use super::record::Failure;
 use super::submodules::Part;
 use super::tree;
-use super::upkeep;
 use crate::install::hard_links;
 use crate::install::hard_links::Earlier;
 use crate::install::limits::{StepError, blocking};
+use crate::install::mirror_upkeep;
 
 /// git's words for a commit that no mirror is to blame for.
 const BAD_TREE: [&str; 3] = ["invalid path", "name too long", "unable to create symlink"];
@@ -69,7 +69,7 @@ pub(super) async fn place(
         blocking(
             mirror.journal.step(),
             "cannot tidy the mirrors",
-            move || upkeep::prune_modules(&modules, &used),
+            move || mirror_upkeep::prune_modules(&modules, &used),
         )
         .await?;
     }

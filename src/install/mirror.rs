@@ -12,11 +12,11 @@ use super::record::Failure;
 use super::release::read_regular;
 use super::remote::Remote;
 use super::tree;
-use super::upkeep;
 use crate::app_dirs::AppDirs;
 use crate::durable;
 use crate::install::install_log::Journal;
 use crate::install::limits::{Bounds, StepError, blocking};
+use crate::install::mirror_upkeep;
 use crate::install::remote_error;
 use crate::install::remote_error::refusal;
 use crate::process::lent::Lent;
@@ -92,7 +92,7 @@ impl Mirror {
 
     /// The mirror of a submodule, in a directory named after its URL: where it is checked out does not matter.
     pub(super) fn of_module(&self, remote: Remote) -> Self {
-        let home = self.dirs.modules().join(upkeep::name(remote.url()));
+        let home = self.dirs.modules().join(mirror_upkeep::name(remote.url()));
         Self {
             path: home.join("repo.git"),
             configuration: home.join(CONFIGURATION),
@@ -151,12 +151,12 @@ impl Mirror {
     async fn replace(&self) -> Result<(), StepError> {
         let (step, what) = (self.journal.step(), "cannot put the old mirror aside");
         let path = self.path.clone();
-        blocking(step, what, move || upkeep::put_aside(&path)).await?;
+        blocking(step, what, move || mirror_upkeep::put_aside(&path)).await?;
         let filled = self.fill().await;
         let (path, is_full) = (self.path.clone(), filled.is_ok());
         blocking(step, what, move || match is_full {
-            true => upkeep::drop_aside(&path),
-            false => upkeep::take_back(&path),
+            true => mirror_upkeep::drop_aside(&path),
+            false => mirror_upkeep::take_back(&path),
         })
         .await?;
         filled
@@ -244,7 +244,7 @@ impl Mirror {
                 user.readable(home, 0o750)?;
             }
             // A daemon that was killed has left it there.
-            upkeep::take_back(&mirror)?;
+            mirror_upkeep::take_back(&mirror)?;
             if mirror.symlink_metadata().is_ok_and(|m| m.is_dir()) {
                 user.directory(&mirror)?;
             }
@@ -391,7 +391,7 @@ impl Mirror {
     async fn clear(&self) -> Result<(), StepError> {
         let mirror = self.path.clone();
         let (step, what) = (self.journal.step(), "cannot clear the mirror");
-        let locks = blocking(step, what, move || upkeep::clear(&mirror)).await?;
+        let locks = blocking(step, what, move || mirror_upkeep::clear(&mirror)).await?;
         if !locks.is_empty() {
             let remark = format!(
                 "the mirror was repaired: left locks are removed: {}",

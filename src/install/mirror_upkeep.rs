@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::command;
-use super::git;
-use super::mirror::Mirror;
-use super::tree;
+use crate::install::command;
+use crate::install::git;
 use crate::install::limits::StepError;
+use crate::install::mirror::Mirror;
+use crate::install::tree;
 
 /// Each fetch adds a pack, or objects of their own when they are few.
 const MAX_PACKS: usize = 12;
@@ -204,7 +204,7 @@ impl Mirror {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::install::mirror_upkeep::*;
 
     fn write(path: &Path) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
