@@ -14,8 +14,8 @@ use super::input;
 use super::problem::Problem;
 use super::unix_connector::UnixConnector;
 use crate::settings::Settings;
+use crate::settings::environment::Surroundings;
 use crate::settings::raw::RawSettings;
-use crate::settings::surroundings::Surroundings;
 
 /// The most that an answer may have, bytes; a stream has no limit.
 const LARGEST_ANSWER: usize = 16 << 20;

@@ -10,13 +10,13 @@ use crate::front::front::{FrontSettings, Limits, Timeouts};
 use crate::install::installer::StepTimeouts;
 use crate::router::reach::{ApiPlace, Reach, XApp};
 
+pub mod environment;
 pub mod raw;
 mod shape;
-pub mod surroundings;
 pub mod value;
 
+use environment::Surroundings;
 use raw::{RawSettings, RawStepTimeouts};
-use surroundings::Surroundings;
 use value::{ApiHost, Listen, Period};
 
 /// `sun_path` of unix(7) has 108 bytes, one of them for the NUL.
