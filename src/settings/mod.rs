@@ -10,9 +10,9 @@ use crate::front::front::{FrontSettings, Limits, Timeouts};
 use crate::install::installer::StepTimeouts;
 use crate::router::reach::{ApiPlace, Reach, XApp};
 
+mod de;
 pub mod environment;
 pub mod raw;
-mod shape;
 pub mod value;
 
 use environment::Surroundings;
