@@ -20,7 +20,6 @@ use super::exchange::Exchange;
 use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;
-use super::head::{self, MAX_LINE, Refusal, Request};
 use super::request_id::RequestId;
 use super::request_rules;
 use super::routing::{Routed, Target};
@@ -30,6 +29,8 @@ use super::trusted;
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::front::access::entry::Notes;
+use crate::front::http::head;
+use crate::front::http::head::{MAX_LINE, Refusal, Request};
 
 /// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;

@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use super::field::Name;
 use super::fields::Fields;
-use super::head::Refusal;
 use super::static_path::weight;
+use crate::front::http::head::Refusal;
 
 /// What the proxy passes on.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -365,7 +365,7 @@ fn title(status: u16) -> &'static str {
 mod tests {
     use super::*;
     use crate::front::field::Field;
-    use crate::front::head;
+    use crate::front::http::head;
 
     fn page(html: bool) -> Page<'static> {
         Page {

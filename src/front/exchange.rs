@@ -26,7 +26,6 @@ use super::flow::Flow;
 use super::forwarded::{self, Downstream};
 use super::framing::Framing;
 use super::front::FrontSettings;
-use super::head::{self, Response};
 use super::http_date::HttpDate;
 use super::pace::Pace;
 use super::sides::{Backend, Client, Setting};
@@ -35,6 +34,8 @@ use super::spool_room::SpoolRoom;
 use super::stored::Stored;
 use super::upgrade;
 use super::upstream::Upstream;
+use crate::front::http::head;
+use crate::front::http::head::Response;
 
 /// Bytes of each side in memory at most.
 const SPACE: usize = 64 * 1024;

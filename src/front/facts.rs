@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::error_page;
 use super::framing::Framing;
-use super::head::Request;
 use super::request_id::RequestId;
 use crate::front::access::entry::Notes;
+use crate::front::http::head::Request;
 
 /// Bytes of a body that is kept until it is known that the backend is there.
 const REPLAYED: u64 = 16 * 1024;

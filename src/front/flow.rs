@@ -10,7 +10,7 @@ use super::buffer::Buffer;
 use super::fields::Fields;
 use super::forwarded;
 use super::framing::{BadBody, Decoder, Framing, Piece, chunk_head};
-use super::head;
+use crate::front::http::head;
 
 /// Payload up to this size is copied behind what is pending, so that it leaves in the same write; larger pieces are
 /// written from where they were read to.

@@ -8,10 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use super::field::{Field, Name, same};
 use super::fields::Fields;
 use super::framing::Framing;
-use super::head::{Request, Response, decimal, tokens};
 use super::own_token::OwnToken;
 use super::trusted::{Network, Stated, authority, reported, stated};
 use super::{by_path, put};
+use crate::front::http::head::{Request, Response, decimal, tokens};
 
 /// What a request's forwarding fields are made of.
 #[derive(Clone, Copy, Debug)]

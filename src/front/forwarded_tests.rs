@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::front::head;
+use crate::front::http::head;
 
 fn context(trusted: bool, strip: usize) -> Context<'static> {
     Context {

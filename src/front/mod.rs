@@ -39,8 +39,8 @@ pub mod forwarded;
 pub mod framing;
 #[allow(clippy::module_inception)]
 pub mod front;
-pub mod head;
 pub mod host;
+pub mod http;
 pub mod http_date;
 pub mod in_process;
 pub mod listener;

@@ -3,11 +3,11 @@
 use super::field::Name;
 use super::fields::Fields;
 use super::framing::Framing;
-use super::head::{
-    Refusal, Request, decimal, delimited, has_many_options, is_token, keeps_alive, tokens,
-};
 use super::host::{Authority, is_percent_encoded};
 use super::upgrade;
+use crate::front::http::head::{
+    Refusal, Request, decimal, delimited, has_many_options, is_token, keeps_alive, tokens,
+};
 
 /// Checks a request whose syntax is right and gives it its meaning.
 pub(super) fn check<'b>(

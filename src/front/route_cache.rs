@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use foldhash::HashMap;
 
 use crate::front::field::Name;
-use crate::front::head::Request;
+use crate::front::http::head::Request;
 use crate::router::replica::{Found, Select, Wanted};
 use crate::router::table::{Rule, Table};
 
@@ -66,7 +66,7 @@ impl KeptRoutes {
 
 #[cfg(test)]
 mod tests {
-    use crate::front::head;
+    use crate::front::http::head;
     use crate::front::route_cache::*;
     use crate::router::table::{Availability, Route};
 

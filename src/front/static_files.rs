@@ -14,8 +14,8 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, opena
 use rustix::io::Errno;
 
 use super::field::{Field, Name};
-use super::head::Request;
 use super::static_path::{Asked, Coding, Named, accepted, asked};
+use crate::front::http::head::Request;
 use crate::router::table::StaticFiles;
 
 /// What a directory is shown as.
@@ -296,7 +296,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::front::head;
+    use crate::front::http::head;
 
     /// A release with a site in `public`, beside things that are not part of it.
     fn release() -> (tempfile::TempDir, Arc<StaticFiles>) {

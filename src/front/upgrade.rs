@@ -2,7 +2,7 @@
 
 use super::field::Name;
 use super::fields::Fields;
-use super::head::{Response, tokens};
+use crate::front::http::head::{Response, tokens};
 
 /// The value of Upgrade, where Connection names it. HTTP is not offered, of whatever version: in a tunnel its requests
 /// would pass by all rules of this front end.
@@ -42,7 +42,7 @@ fn is_http(protocol: &str) -> bool {
 mod tests {
     use super::*;
     use crate::front::field::Field;
-    use crate::front::head;
+    use crate::front::http::head;
 
     #[test]
     fn everything_but_http_is_offered_where_connection_names_it() {

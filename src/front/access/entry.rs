@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::front::error_page::Failure;
 use crate::front::field::Name;
-use crate::front::head::Request;
+use crate::front::http::head::Request;
 use crate::front::put;
 use crate::router::table::{Route, Rule};
 
@@ -314,7 +314,7 @@ mod tests {
     use serde_json::Value;
 
     use crate::front::access::entry::*;
-    use crate::front::head;
+    use crate::front::http::head;
 
     fn line(notes: &Notes) -> Value {
         let mut out = Vec::new();

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use super::{BEHIND, Exchange, Phase, SPACE, Stop};
 use crate::front::client_end::ClientStream;
-use crate::front::head::MAX_RESPONSE;
+use crate::front::http::head::MAX_RESPONSE;
 use crate::front::spool::Spool;
 
 impl<S: ClientStream> Exchange<'_, S> {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use procserver::front::buffer::{Buffer, Spare};
 use procserver::front::flow::Flow;
 use procserver::front::framing::{BadBody, Decoder, Framing, Piece};
-use procserver::front::head;
+use procserver::front::http::head;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes that are read at most before they must be passed on.

@@ -1,7 +1,7 @@
 //! What request and response heads have in common.
 
 use procserver::front::field::Field;
-use procserver::front::head;
+use procserver::front::http::head;
 
 /// Finds the end of a head.
 type Find = fn(&[u8], usize) -> Result<Option<usize>, &'static str>;

@@ -5,7 +5,8 @@ use procserver::front::error_page::{self, Failure, Page};
 use procserver::front::field::Field;
 use procserver::front::forwarded::{self, Context};
 use procserver::front::framing::Framing;
-use procserver::front::head::{self, Refusal, Request};
+use procserver::front::http::head;
+use procserver::front::http::head::{Refusal, Request};
 use procserver::router::path::first_segment;
 
 use super::heads::{

@@ -3,7 +3,8 @@
 use procserver::front::field::Field;
 use procserver::front::forwarded::{self, Downstream};
 use procserver::front::framing::Framing;
-use procserver::front::head::{self, Response};
+use procserver::front::http::head;
+use procserver::front::http::head::Response;
 
 use super::heads::{assert_one_head, assert_plain, end_by, ends_here, only, values};
 

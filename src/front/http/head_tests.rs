@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::front::http::head::*;
 
 fn parse(text: &str) -> Result<Request<'_>, Refusal> {
     request(text.as_bytes(), 100)

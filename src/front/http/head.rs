@@ -8,17 +8,17 @@ use std::sync::LazyLock;
 
 use memchr::memmem;
 
-use super::field::{Field, Name};
-use super::fields::Fields;
-use super::framing::Framing;
-use super::host::Authority;
+use crate::front::field::{Field, Name};
+use crate::front::fields::Fields;
+use crate::front::framing::Framing;
+use crate::front::host::Authority;
 
 /// Fields that a head may have at most, whatever the settings say.
 pub const MAX_FIELDS: usize = 256;
 
 /// Fields that a response head may have at most, and its bytes: some programs set a cookie for each thing they know.
 const MAX_RESPONSE_FIELDS: usize = 1000;
-pub(super) const MAX_RESPONSE: usize = 256 * 1024;
+pub(crate) const MAX_RESPONSE: usize = 256 * 1024;
 
 /// Options that Connection may list at most: each field is compared with each of them.
 const MAX_OPTIONS: usize = 64;
@@ -27,7 +27,7 @@ const MAX_OPTIONS: usize = 64;
 pub const MAX_TARGET: usize = 16 * 1024;
 
 /// Bytes of a request line at which it is not read on.
-pub(super) const MAX_LINE: usize = MAX_TARGET + 64;
+pub(crate) const MAX_LINE: usize = MAX_TARGET + 64;
 
 /// Why a request head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -224,7 +224,7 @@ pub fn request(bytes: &[u8], max_fields: usize) -> Result<Request<'_>, Refusal> 
         return Err(Refusal::Malformed("the request line is incomplete"));
     };
     let fields = fields(parsed.headers).map_err(Refusal::Malformed)?;
-    super::request_rules::check(method, target, minor, fields)
+    crate::front::request_rules::check(method, target, minor, fields)
 }
 
 /// Parses a head of HTTP/1.2 or later, which is read as HTTP/1.1 (RFC 9110 §2.5); `httparse` knows no such version.
@@ -246,12 +246,12 @@ fn newer(bytes: &[u8], line_end: usize, max_fields: usize) -> Result<Request<'_>
         return Err(invalid);
     };
     let fields = fields(parsed).map_err(Refusal::Malformed)?;
-    super::request_rules::check(method, target, 1, fields)
+    crate::front::request_rules::check(method, target, 1, fields)
 }
 
 /// The version that a request line names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LineVersion {
+pub(crate) enum LineVersion {
     /// HTTP/1.0 or HTTP/1.1.
     Known,
     /// HTTP/1.2 to HTTP/1.9.
@@ -259,7 +259,7 @@ pub(super) enum LineVersion {
 }
 
 /// The request line is method, target and version with one blank between them; `httparse` allows more.
-pub(super) fn check_request_line(line: &[u8]) -> Result<LineVersion, Refusal> {
+pub(crate) fn check_request_line(line: &[u8]) -> Result<LineVersion, Refusal> {
     if line.len() >= MAX_LINE {
         return Err(Refusal::Target);
     }
@@ -391,14 +391,14 @@ fn fields<'b>(parsed: &[httparse::Header<'b>]) -> Result<Fields<'b>, &'static st
 }
 
 /// What Content-Length and Transfer-Encoding say together.
-pub(super) struct Delimited {
-    pub(super) length: Option<u64>,
-    pub(super) chunked: bool,
+pub(crate) struct Delimited {
+    pub(crate) length: Option<u64>,
+    pub(crate) chunked: bool,
 }
 
 /// Reads Content-Length and Transfer-Encoding: of the first, the same number each time; of the second, one `chunked`;
 /// never both (RFC 9112 §6.1, §6.3).
-pub(super) fn delimited(fields: &Fields<'_>) -> Result<Delimited, &'static str> {
+pub(crate) fn delimited(fields: &Fields<'_>) -> Result<Delimited, &'static str> {
     let mut length = None;
     let mut chunked = false;
     for field in fields.named(Name::ContentLength) {
@@ -421,7 +421,7 @@ pub(super) fn delimited(fields: &Fields<'_>) -> Result<Delimited, &'static str> 
 }
 
 /// Digits only, no sign, no overflow.
-pub(super) fn decimal(value: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }
@@ -433,21 +433,21 @@ pub(super) fn decimal(value: &[u8]) -> Option<u64> {
 }
 
 /// Whether Connection lists more than [`MAX_OPTIONS`].
-pub(super) fn has_many_options(fields: &Fields<'_>) -> bool {
+pub(crate) fn has_many_options(fields: &Fields<'_>) -> bool {
     let lines = fields.named(Name::Connection);
     let options = lines.flat_map(|f| f.value.split(|b| *b == b','));
     options.take(MAX_OPTIONS + 1).count() > MAX_OPTIONS
 }
 
 /// Whether the sender keeps the connection (RFC 9112 §9.3).
-pub(super) fn keeps_alive(fields: &Fields<'_>, minor: u8) -> bool {
+pub(crate) fn keeps_alive(fields: &Fields<'_>, minor: u8) -> bool {
     let connection = || tokens(fields, Name::Connection);
     let has = |word: &str| connection().any(|t| t.eq_ignore_ascii_case(word.as_bytes()));
     !has("close") && (minor == 1 || has("keep-alive"))
 }
 
 /// The elements of all lists of this name, blanks removed, empty ones left out.
-pub(super) fn tokens<'f, 'b: 'f>(
+pub(crate) fn tokens<'f, 'b: 'f>(
     fields: &'f Fields<'b>,
     name: Name,
 ) -> impl Iterator<Item = &'b [u8]> + 'f {
@@ -468,7 +468,7 @@ pub const fn is_token(byte: u8) -> bool {
 const TOKEN: [bool; 256] = alphanumeric_or(b"!#$%&'*+-.^_`|~");
 
 /// A table of the bytes that are a letter, a digit or one of `others`.
-pub(super) const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
+pub(crate) const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0u8;
     while byte < 128 {
