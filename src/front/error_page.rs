@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use super::field::Name;
 use super::fields::Fields;
 use super::static_path::weight;
+use crate::front::http::field::Name;
 use crate::front::http::head::Refusal;
 
 /// What the proxy passes on.
@@ -364,7 +364,7 @@ fn title(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::front::field::Field;
+    use crate::front::http::field::Field;
     use crate::front::http::head;
 
     fn page(html: bool) -> Page<'static> {

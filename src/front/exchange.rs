@@ -21,7 +21,6 @@ use super::delivery::Rest;
 use super::end::{End, Tunnel};
 use super::error_page::Failure;
 use super::facts::Facts;
-use super::field::Name;
 use super::flow::Flow;
 use super::forwarded::{self, Downstream};
 use super::framing::Framing;
@@ -34,6 +33,7 @@ use super::spool_room::SpoolRoom;
 use super::stored::Stored;
 use super::upgrade;
 use super::upstream::Upstream;
+use crate::front::http::field::Name;
 use crate::front::http::head;
 use crate::front::http::head::Response;
 

@@ -4,7 +4,7 @@
 
 use std::ops::Deref;
 
-use super::field::{Field, Name};
+use crate::front::http::field::{Field, Name};
 
 /// The fields of a head, in order.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use foldhash::HashMap;
 
-use crate::front::field::Name;
+use crate::front::http::field::Name;
 use crate::front::http::head::Request;
 use crate::router::replica::{Found, Select, Wanted};
 use crate::router::table::{Rule, Table};

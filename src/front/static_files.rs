@@ -13,8 +13,8 @@ use std::sync::Arc;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 
-use super::field::{Field, Name};
 use super::static_path::{Asked, Coding, Named, accepted, asked};
+use crate::front::http::field::{Field, Name};
 use crate::front::http::head::Request;
 use crate::router::table::StaticFiles;
 

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use super::field::Field;
+use crate::front::http::field::Field;
 
 /// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::front::error_page::Failure;
-use crate::front::field::Name;
+use crate::front::http::field::Name;
 use crate::front::http::head::Request;
 use crate::front::put;
 use crate::router::table::{Route, Rule};

@@ -1,3 +1,4 @@
 //! TODO
 
+pub mod field;
 pub mod head;

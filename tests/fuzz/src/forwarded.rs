@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use procserver::front::field::Field;
 use procserver::front::forwarded::{self, Context};
 use procserver::front::host::Authority;
+use procserver::front::http::field::Field;
 use procserver::front::http::head;
 use procserver::front::http::head::Request;
 use procserver::front::trusted::Network;

@@ -1,6 +1,6 @@
 //! What request and response heads have in common.
 
-use procserver::front::field::Field;
+use procserver::front::http::field::Field;
 use procserver::front::http::head;
 
 /// Finds the end of a head.

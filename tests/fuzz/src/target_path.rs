@@ -3,8 +3,8 @@
 use std::path::{Component, Path};
 use std::sync::{Arc, LazyLock};
 
-use procserver::front::field::Field;
 use procserver::front::host::Authority;
+use procserver::front::http::field::Field;
 use procserver::front::http::head;
 use procserver::front::static_path::{self, Asked, Named};
 use procserver::router::path::first_segment;

@@ -286,7 +286,7 @@ fn is(own: &str, token: &str) -> bool {
 }
 
 /// Whether a name is `own`, which is in lower case, in whatever case and with whatever for the dashes.
-pub(super) fn same(own: &str, name: &str) -> bool {
+pub(crate) fn same(own: &str, name: &str) -> bool {
     own.len() == name.len()
         && own.bytes().zip(name.bytes()).all(|(own, b)| match b {
             b'_' | b'.' => own == b'-',
@@ -298,7 +298,7 @@ pub(super) fn same(own: &str, name: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use crate::front::http::field::*;
 
     fn field(name: &str) -> Field<'_> {
         Field::new(name, b"").expect("a token")
