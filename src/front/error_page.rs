@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use super::fields::Fields;
 use super::static_path::weight;
 use crate::front::http::field::Name;
+use crate::front::http::fields::Fields;
 use crate::front::http::head::Refusal;
 
 /// What the proxy passes on.

@@ -31,7 +31,6 @@ pub mod end;
 pub mod error_page;
 pub mod exchange;
 pub mod facts;
-pub mod fields;
 pub mod file_server;
 pub mod flow;
 pub mod forwarded;

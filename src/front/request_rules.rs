@@ -1,10 +1,10 @@
 //! What a request head must be beyond its syntax: method, target, Host, framing, expectations (pure).
 
-use super::fields::Fields;
 use super::framing::Framing;
 use super::host::{Authority, is_percent_encoded};
 use super::upgrade;
 use crate::front::http::field::Name;
+use crate::front::http::fields::Fields;
 use crate::front::http::head::{
     Refusal, Request, decimal, delimited, has_many_options, is_token, keeps_alive, tokens,
 };

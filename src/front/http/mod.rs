@@ -1,4 +1,5 @@
 //! TODO
 
 pub mod field;
+pub mod fields;
 pub mod head;
