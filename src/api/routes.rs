@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::problem::Problem;
 use super::query::Query;
 use super::state::ApiState;
-use crate::front::host::Authority;
+use crate::front::http::authority::Authority;
 use crate::router::address::Address;
 use crate::router::reach::Reach;
 use crate::router::table::{Availability, Decision, Match, Route, Rule, Table, View};

@@ -37,7 +37,6 @@ pub mod forwarded;
 pub mod framing;
 #[allow(clippy::module_inception)]
 pub mod front;
-pub mod host;
 pub mod http;
 pub mod http_date;
 pub mod in_process;

@@ -1,8 +1,8 @@
 //! What a request head must be beyond its syntax: method, target, Host, framing, expectations (pure).
 
 use super::framing::Framing;
-use super::host::{Authority, is_percent_encoded};
 use super::upgrade;
+use crate::front::http::authority::{Authority, is_percent_encoded};
 use crate::front::http::field::Name;
 use crate::front::http::fields::Fields;
 use crate::front::http::head::{

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::host::Authority;
+use crate::front::http::authority::Authority;
 use crate::front::http::field::{Field, Name};
 
 /// An address or a network, as `ADDRESS` or `ADDRESS/BITS`.

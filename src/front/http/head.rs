@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use memchr::memmem;
 
 use crate::front::framing::Framing;
-use crate::front::host::Authority;
+use crate::front::http::authority::Authority;
 use crate::front::http::field::{Field, Name};
 use crate::front::http::fields::Fields;
 

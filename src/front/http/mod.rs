@@ -1,5 +1,6 @@
 //! TODO
 
+pub mod authority;
 pub mod field;
 pub mod fields;
 pub mod head;

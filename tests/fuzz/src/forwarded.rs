@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use procserver::front::forwarded::{self, Context};
-use procserver::front::host::Authority;
+use procserver::front::http::authority::Authority;
 use procserver::front::http::field::Field;
 use procserver::front::http::head;
 use procserver::front::http::head::Request;

@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 use std::sync::{Arc, LazyLock};
 
-use procserver::front::host::Authority;
+use procserver::front::http::authority::Authority;
 use procserver::front::http::field::Field;
 use procserver::front::http::head;
 use procserver::front::static_path::{self, Asked, Named};
