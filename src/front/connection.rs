@@ -21,7 +21,6 @@ use super::facts::Facts;
 use super::forwarded;
 use super::framing::Framing;
 use super::request_id::RequestId;
-use super::request_rules;
 use super::routing::{Routed, Target};
 use super::sides::{Backend, Client, Setting};
 use super::switched::Switched;
@@ -31,6 +30,7 @@ use super::worker::Worker;
 use crate::front::access::entry::Notes;
 use crate::front::http::head;
 use crate::front::http::head::{MAX_LINE, Refusal, Request};
+use crate::front::http::request_rules;
 
 /// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;

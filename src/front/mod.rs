@@ -46,7 +46,6 @@ pub mod pace;
 pub mod pool;
 mod put;
 pub mod request_id;
-mod request_rules;
 pub mod room;
 mod route_cache;
 mod routing;

@@ -4,3 +4,4 @@ pub mod authority;
 pub mod field;
 pub mod fields;
 pub mod head;
+pub mod request_rules;

@@ -1,16 +1,16 @@
 //! What a request head must be beyond its syntax: method, target, Host, framing, expectations (pure).
 
-use super::framing::Framing;
-use super::upgrade;
+use crate::front::framing::Framing;
 use crate::front::http::authority::{Authority, is_percent_encoded};
 use crate::front::http::field::Name;
 use crate::front::http::fields::Fields;
 use crate::front::http::head::{
     Refusal, Request, decimal, delimited, has_many_options, is_token, keeps_alive, tokens,
 };
+use crate::front::upgrade;
 
 /// Checks a request whose syntax is right and gives it its meaning.
-pub(super) fn check<'b>(
+pub(crate) fn check<'b>(
     method: &'b str,
     target: &'b str,
     minor: u8,
@@ -177,7 +177,7 @@ fn expectation(fields: &Fields<'_>) -> Result<bool, Refusal> {
 }
 
 /// Whether an OPTIONS may go no further than this server (RFC 9110 §7.6.2).
-pub(super) fn ends_here(request: &Request<'_>) -> bool {
+pub(crate) fn ends_here(request: &Request<'_>) -> bool {
     let mut hops = request.fields.named(Name::MaxForwards);
     request.method == "OPTIONS" && hops.any(|f| decimal(f.value) == Some(0))
 }
