@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use procserver::front::forwarded::{self, Context};
-use procserver::front::framing::{Decoder, Framing, Piece};
+use procserver::front::http::framing::{Decoder, Framing, Piece};
 use procserver::front::http::head;
 use procserver::router::table::{Availability, Route, Table, View};
 

@@ -1,6 +1,6 @@
 //! [`BodyEnd`]: finds the end of a request body that is kept as it came (pure).
 
-use super::framing::{BadBody, Decoder, Framing, Piece};
+use crate::front::http::framing::{BadBody, Decoder, Framing, Piece};
 
 /// Finds the end of a body, in whatever pieces it comes.
 #[derive(Debug)]

@@ -23,7 +23,6 @@ use super::error_page::Failure;
 use super::facts::Facts;
 use super::flow::Flow;
 use super::forwarded::{self, Downstream};
-use super::framing::Framing;
 use super::front::FrontSettings;
 use super::http_date::HttpDate;
 use super::pace::Pace;
@@ -34,6 +33,7 @@ use super::stored::Stored;
 use super::upgrade;
 use super::upstream::Upstream;
 use crate::front::http::field::Name;
+use crate::front::http::framing::Framing;
 use crate::front::http::head;
 use crate::front::http::head::Response;
 

@@ -4,9 +4,9 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::error_page;
-use super::framing::Framing;
 use super::request_id::RequestId;
 use crate::front::access::entry::Notes;
+use crate::front::http::framing::Framing;
 use crate::front::http::head::Request;
 
 /// Bytes of a body that is kept until it is known that the backend is there.

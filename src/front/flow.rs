@@ -8,8 +8,8 @@ use tokio::io::AsyncWrite;
 
 use super::buffer::Buffer;
 use super::forwarded;
-use super::framing::{BadBody, Decoder, Framing, Piece, chunk_head};
 use crate::front::http::fields::Fields;
+use crate::front::http::framing::{BadBody, Decoder, Framing, Piece, chunk_head};
 use crate::front::http::head;
 
 /// Payload up to this size is copied behind what is pending, so that it leaves in the same write; larger pieces are

@@ -34,7 +34,6 @@ pub mod facts;
 pub mod file_server;
 pub mod flow;
 pub mod forwarded;
-pub mod framing;
 #[allow(clippy::module_inception)]
 pub mod front;
 pub mod http;

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::buffer::{Buffer, Spare};
 use super::deadline::Deadline;
 use super::flow::Flow;
-use super::framing::Framing;
+use crate::front::http::framing::Framing;
 
 /// Bytes of each direction in memory.
 const SPACE: usize = 16 * 1024;

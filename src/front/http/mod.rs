@@ -3,5 +3,6 @@
 pub mod authority;
 pub mod field;
 pub mod fields;
+pub mod framing;
 pub mod head;
 pub mod request_rules;

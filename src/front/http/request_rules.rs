@@ -1,9 +1,9 @@
 //! What a request head must be beyond its syntax: method, target, Host, framing, expectations (pure).
 
-use crate::front::framing::Framing;
 use crate::front::http::authority::{Authority, is_percent_encoded};
 use crate::front::http::field::Name;
 use crate::front::http::fields::Fields;
+use crate::front::http::framing::Framing;
 use crate::front::http::head::{
     Refusal, Request, decimal, delimited, has_many_options, is_token, keeps_alive, tokens,
 };

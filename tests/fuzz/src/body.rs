@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use procserver::front::buffer::{Buffer, Spare};
 use procserver::front::flow::Flow;
-use procserver::front::framing::{BadBody, Decoder, Framing, Piece};
+use procserver::front::http::framing::{BadBody, Decoder, Framing, Piece};
 use procserver::front::http::head;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 

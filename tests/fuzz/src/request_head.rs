@@ -3,8 +3,8 @@
 use procserver::front::access::entry::Notes;
 use procserver::front::error_page::{self, Failure, Page};
 use procserver::front::forwarded::{self, Context};
-use procserver::front::framing::Framing;
 use procserver::front::http::field::Field;
+use procserver::front::http::framing::Framing;
 use procserver::front::http::head;
 use procserver::front::http::head::{Refusal, Request};
 use procserver::router::path::first_segment;
