@@ -30,12 +30,12 @@ use super::sides::{Backend, Client, Setting};
 use super::spool::{LOST, Spool};
 use super::spool_room::SpoolRoom;
 use super::stored::Stored;
-use super::upgrade;
 use super::upstream::Upstream;
 use crate::front::http::field::Name;
 use crate::front::http::framing::Framing;
 use crate::front::http::head;
 use crate::front::http::head::Response;
+use crate::front::http::upgrade;
 
 /// Bytes of each side in memory at most.
 const SPACE: usize = 64 * 1024;

@@ -58,6 +58,5 @@ pub mod stored;
 mod switched;
 pub mod trusted;
 pub mod tunnel;
-mod upgrade;
 pub mod upstream;
 pub mod worker;

@@ -6,3 +6,4 @@ pub mod fields;
 pub mod framing;
 pub mod head;
 pub mod request_rules;
+pub mod upgrade;

@@ -7,7 +7,7 @@ use crate::front::http::framing::Framing;
 use crate::front::http::head::{
     Refusal, Request, decimal, delimited, has_many_options, is_token, keeps_alive, tokens,
 };
-use crate::front::upgrade;
+use crate::front::http::upgrade;
 
 /// Checks a request whose syntax is right and gives it its meaning.
 pub(crate) fn check<'b>(

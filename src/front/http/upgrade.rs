@@ -6,7 +6,7 @@ use crate::front::http::head::{Response, tokens};
 
 /// The value of Upgrade, where Connection names it. HTTP is not offered, of whatever version: in a tunnel its requests
 /// would pass by all rules of this front end.
-pub(super) fn offered<'b>(fields: &Fields<'b>) -> Option<&'b str> {
+pub(crate) fn offered<'b>(fields: &Fields<'b>) -> Option<&'b str> {
     let value = fields.named(Name::Upgrade).next()?.value;
     if !is_named(fields) {
         return None;
@@ -17,7 +17,7 @@ pub(super) fn offered<'b>(fields: &Fields<'b>) -> Option<&'b str> {
 
 /// The protocol that a 101 switches to: exactly one, of those that were offered, and named in Connection. Without that
 /// the two ends may disagree whether what follows is still HTTP.
-pub(super) fn chosen<'b>(response: &Response<'b>, offered: Option<&str>) -> Option<&'b [u8]> {
+pub(crate) fn chosen<'b>(response: &Response<'b>, offered: Option<&str>) -> Option<&'b [u8]> {
     let mut upgrades = response.fields.named(Name::Upgrade);
     let (Some(upgrade), None) = (upgrades.next(), upgrades.next()) else {
         return None;
@@ -40,9 +40,9 @@ fn is_http(protocol: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::front::http::field::Field;
     use crate::front::http::head;
+    use crate::front::http::upgrade::*;
 
     #[test]
     fn everything_but_http_is_offered_where_connection_names_it() {
