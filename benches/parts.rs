@@ -6,7 +6,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use procserver::front::forwarded::{self, Context};
+use procserver::front::http::forwarded;
+use procserver::front::http::forwarded::Context;
 use procserver::front::http::framing::{Decoder, Framing, Piece};
 use procserver::front::http::head;
 use procserver::router::table::{Availability, Route, Table, View};

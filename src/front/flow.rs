@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
 use super::buffer::Buffer;
-use super::forwarded;
 use crate::front::http::fields::Fields;
+use crate::front::http::forwarded;
 use crate::front::http::framing::{BadBody, Decoder, Framing, Piece, chunk_head};
 use crate::front::http::head;
 

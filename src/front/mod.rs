@@ -33,7 +33,6 @@ pub mod exchange;
 pub mod facts;
 pub mod file_server;
 pub mod flow;
-pub mod forwarded;
 #[allow(clippy::module_inception)]
 pub mod front;
 pub mod http;

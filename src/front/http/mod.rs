@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod field;
 pub mod fields;
+pub mod forwarded;
 pub mod framing;
 pub mod head;
 pub mod request_rules;

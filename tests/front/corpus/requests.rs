@@ -212,7 +212,7 @@ fn is_unambiguous(head: &str) -> Result<(), String> {
 
 #[test]
 fn whatever_is_changed_in_a_request_it_is_refused_or_sent_on_unambiguously() {
-    use procserver::front::forwarded;
+    use procserver::front::http::forwarded;
     use procserver::front::http::head;
 
     let cases: Vec<Case> = table(include_str!("../../conformance/requests.json"), 250);

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use procserver::front::forwarded::{self, Context};
 use procserver::front::http::authority::Authority;
 use procserver::front::http::field::Field;
+use procserver::front::http::forwarded;
+use procserver::front::http::forwarded::Context;
 use procserver::front::http::head;
 use procserver::front::http::head::Request;
 use procserver::front::trusted::Network;

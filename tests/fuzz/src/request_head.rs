@@ -2,8 +2,9 @@
 
 use procserver::front::access::entry::Notes;
 use procserver::front::error_page::{self, Failure, Page};
-use procserver::front::forwarded::{self, Context};
 use procserver::front::http::field::Field;
+use procserver::front::http::forwarded;
+use procserver::front::http::forwarded::Context;
 use procserver::front::http::framing::Framing;
 use procserver::front::http::head;
 use procserver::front::http::head::{Refusal, Request};

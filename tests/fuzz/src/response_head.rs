@@ -1,7 +1,8 @@
 //! A response head: found, parsed, rewritten, parsed again.
 
-use procserver::front::forwarded::{self, Downstream};
 use procserver::front::http::field::Field;
+use procserver::front::http::forwarded;
+use procserver::front::http::forwarded::Downstream;
 use procserver::front::http::framing::Framing;
 use procserver::front::http::head;
 use procserver::front::http::head::Response;

@@ -5,13 +5,13 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use super::own_token::OwnToken;
-use super::trusted::{Network, Stated, authority, reported, stated};
-use super::{by_path, put};
 use crate::front::http::field::{Field, Name, same};
 use crate::front::http::fields::Fields;
 use crate::front::http::framing::Framing;
 use crate::front::http::head::{Request, Response, decimal, tokens};
+use crate::front::own_token::OwnToken;
+use crate::front::trusted::{Network, Stated, authority, reported, stated};
+use crate::front::{by_path, put};
 
 /// What a request's forwarding fields are made of.
 #[derive(Clone, Copy, Debug)]
