@@ -22,7 +22,6 @@ use super::request_id::RequestId;
 use super::routing::{Routed, Target};
 use super::sides::{Backend, Client, Setting};
 use super::switched::Switched;
-use super::trusted;
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::front::access::entry::Notes;
@@ -31,6 +30,7 @@ use crate::front::http::framing::Framing;
 use crate::front::http::head;
 use crate::front::http::head::{MAX_LINE, Refusal, Request};
 use crate::front::http::request_rules;
+use crate::front::http::trusted_proxies;
 
 /// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;
@@ -203,7 +203,7 @@ impl<S: ClientStream> Connection<S> {
         let id = forwarded::sane_request_id(&request.fields);
         let id = id.map_or_else(|| self.worker.request_id(), Into::into);
         let access = self.worker.access.as_ref();
-        let named = || trusted::reported(&request.fields, &self.worker.trusted);
+        let named = || trusted_proxies::reported(&request.fields, &self.worker.trusted);
         let notes = access.map(|to| {
             let client = self.trusted.then(named).flatten();
             Notes::of(to.space(), (self.peer.ip(), client), request)

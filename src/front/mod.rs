@@ -55,7 +55,6 @@ pub mod static_files;
 pub mod static_path;
 pub mod stored;
 mod switched;
-pub mod trusted;
 pub mod tunnel;
 pub mod upstream;
 pub mod worker;

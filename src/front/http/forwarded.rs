@@ -9,8 +9,8 @@ use crate::front::http::field::{Field, Name, same};
 use crate::front::http::fields::Fields;
 use crate::front::http::framing::Framing;
 use crate::front::http::head::{Request, Response, decimal, tokens};
+use crate::front::http::trusted_proxies::{Network, Stated, authority, reported, stated};
 use crate::front::own_token::OwnToken;
-use crate::front::trusted::{Network, Stated, authority, reported, stated};
 use crate::front::{by_path, put};
 
 /// What a request's forwarding fields are made of.

@@ -7,4 +7,5 @@ pub mod forwarded;
 pub mod framing;
 pub mod head;
 pub mod request_rules;
+pub mod trusted_proxies;
 pub mod upgrade;

@@ -8,7 +8,7 @@ use procserver::front::http::forwarded;
 use procserver::front::http::forwarded::Context;
 use procserver::front::http::head;
 use procserver::front::http::head::Request;
-use procserver::front::trusted::Network;
+use procserver::front::http::trusted_proxies::Network;
 
 use super::heads::{FROM_PROXY, folded, only, values};
 
