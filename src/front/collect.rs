@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use super::body_end::BodyEnd;
 use super::client_end::ClientStream;
 use super::connection::Connection;
-use super::error_page::Failure;
 use super::facts::Facts;
 use super::pace::Pace;
 use super::spool::Spool;
 use super::spool_room::Held;
 use super::stored::Stored;
+use crate::front::http::error_page::Failure;
 use crate::front::http::framing::{BadBody, Framing};
 
 /// Bytes of a body in memory at first, and each time it turns out to be larger; beyond the last of them it is in a file.

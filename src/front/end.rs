@@ -2,7 +2,7 @@
 
 use super::buffer::Buffer;
 use super::delivery::Rest;
-use super::error_page::Failure;
+use crate::front::http::error_page::Failure;
 
 #[derive(Debug)]
 pub enum End {

@@ -3,9 +3,9 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use super::error_page;
 use super::request_id::RequestId;
 use crate::front::access::entry::Notes;
+use crate::front::http::error_page;
 use crate::front::http::framing::Framing;
 use crate::front::http::head::Request;
 

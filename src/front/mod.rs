@@ -28,7 +28,6 @@ pub mod deadline;
 pub mod delivery;
 mod drain;
 pub mod end;
-pub mod error_page;
 pub mod exchange;
 pub mod facts;
 pub mod file_server;

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::front::error_page::Failure;
+use crate::front::http::error_page::Failure;
 use crate::front::http::field::Name;
 use crate::front::http::head::Request;
 use crate::front::put;

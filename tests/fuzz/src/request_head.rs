@@ -1,7 +1,8 @@
 //! A request head: found, parsed, rewritten, parsed again.
 
 use procserver::front::access::entry::Notes;
-use procserver::front::error_page::{self, Failure, Page};
+use procserver::front::http::error_page;
+use procserver::front::http::error_page::{Failure, Page};
 use procserver::front::http::field::Field;
 use procserver::front::http::forwarded;
 use procserver::front::http::forwarded::Context;

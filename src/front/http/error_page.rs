@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-use super::static_path::weight;
 use crate::front::http::field::Name;
 use crate::front::http::fields::Fields;
 use crate::front::http::head::Refusal;
+use crate::front::static_path::weight;
 
 /// What the proxy passes on.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -363,7 +363,7 @@ fn title(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::front::http::error_page::*;
     use crate::front::http::field::Field;
     use crate::front::http::head;
 
