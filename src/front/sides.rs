@@ -6,10 +6,10 @@ use super::asking::Asking;
 use super::buffer::{Buffer, Spare};
 use super::deadline::Deadline;
 use super::front::FrontSettings;
-use super::http_date::HttpDate;
 use super::spool_room::SpoolRoom;
 use super::stored::Stored;
 use super::upstream::Upstream;
+use crate::front::http::date::HttpDate;
 
 /// The client's side of an exchange.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! TODO
 
 pub mod authority;
+pub mod date;
 pub mod error_page;
 pub mod field;
 pub mod fields;

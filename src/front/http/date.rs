@@ -35,7 +35,7 @@ impl HttpDate {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::front::http::date::*;
 
     #[test]
     fn each_second_has_its_text() {
