@@ -17,7 +17,6 @@ use super::drain::Place;
 use super::end::End;
 use super::exchange::Exchange;
 use super::facts::Facts;
-use super::request_id::RequestId;
 use super::routing::{Routed, Target};
 use super::sides::{Backend, Client, Setting};
 use super::switched::Switched;
@@ -30,6 +29,7 @@ use crate::front::http::forwarded;
 use crate::front::http::framing::Framing;
 use crate::front::http::head;
 use crate::front::http::head::{MAX_LINE, Refusal, Request};
+use crate::front::http::request_id::RequestId;
 use crate::front::http::request_rules;
 use crate::front::http::trusted_proxies;
 

@@ -3,11 +3,11 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use super::request_id::RequestId;
 use crate::front::access::entry::Notes;
 use crate::front::http::error_page;
 use crate::front::http::framing::Framing;
 use crate::front::http::head::Request;
+use crate::front::http::request_id::RequestId;
 
 /// Bytes of a body that is kept until it is known that the backend is there.
 const REPLAYED: u64 = 16 * 1024;

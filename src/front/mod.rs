@@ -41,7 +41,6 @@ pub mod own_token;
 pub mod pace;
 pub mod pool;
 mod put;
-pub mod request_id;
 pub mod room;
 mod route_cache;
 mod routing;

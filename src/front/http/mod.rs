@@ -8,6 +8,7 @@ pub mod fields;
 pub mod forwarded;
 pub mod framing;
 pub mod head;
+pub mod request_id;
 pub mod request_rules;
 pub mod trusted_proxies;
 pub mod upgrade;

@@ -70,7 +70,7 @@ impl fmt::Debug for RequestId {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::front::http::request_id::*;
 
     #[test]
     fn an_id_of_our_own_is_the_number_in_hexadecimal() {
