@@ -4,8 +4,8 @@
 //! A browser knows one site, whatever is behind its paths. So a cookie for `/` goes to all of them, and replaces theirs; a
 //! service worker for `/` answers in their place.
 
-use super::put;
 use crate::front::http::field::Field;
+use crate::front::http::write;
 
 /// Characters of an attribute at most; browsers leave out a longer one (RFC 6265bis §5.6).
 const MAX_ATTRIBUTE: usize = 1024;
@@ -18,20 +18,20 @@ const MAX_ATTRIBUTE: usize = 1024;
 pub(super) fn cookie(out: &mut Vec<u8>, f: &Field<'_>, app: &str) {
     let mut parts = f.value.split(|b| *b == b';');
     let pair = parts.next().unwrap_or_default();
-    put::all(out, [f.name.as_bytes(), b": ", pair]);
+    write::all(out, [f.name.as_bytes(), b": ", pair]);
     let mut path: &[u8] = b"";
     for part in parts {
         match path_of(part) {
             Some(value) => path = value,
-            None => put::all(out, [b";", part]),
+            None => write::all(out, [b";", part]),
         }
     }
     let is_taken = path.starts_with(b"/") && path.len() <= MAX_ATTRIBUTE;
     let path = if is_taken { path } else { b"" };
-    put::all(out, [b"; Path="]);
+    write::all(out, [b"; Path="]);
     match within(path, app) {
         true => out.extend_from_slice(path),
-        false => put::all(
+        false => write::all(
             out,
             [
                 b"/",
@@ -64,10 +64,10 @@ pub(super) fn worker_scope(out: &mut Vec<u8>, f: &Field<'_>, app: &str) {
     // Browsers resolve it as a URL: what could lead out of the path by that is none within it.
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-_~".contains(b);
     let is_within = within(f.value, app) && f.value.len() > app.len() + 1;
-    put::all(out, [f.name.as_bytes(), b": "]);
+    write::all(out, [f.name.as_bytes(), b": "]);
     match is_within && f.value.iter().all(plain) {
         true => out.extend_from_slice(f.value),
-        false => put::all(out, [b"/", app.as_bytes(), b"/"]),
+        false => write::all(out, [b"/", app.as_bytes(), b"/"]),
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -40,7 +40,6 @@ pub mod listener;
 pub mod own_token;
 pub mod pace;
 pub mod pool;
-mod put;
 pub mod room;
 mod route_cache;
 mod routing;

@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::front::http::error_page::Failure;
 use crate::front::http::field::Name;
 use crate::front::http::head::Request;
-use crate::front::put;
+use crate::front::http::write;
 use crate::router::table::{Route, Rule};
 
 /// Bytes at most that stand in a line for a target, and for any other text of the client; the rest is cut off. A line
@@ -160,7 +160,7 @@ impl Notes {
                 out.extend_from_slice(b",\"process\":");
                 plain(out, process.as_bytes());
                 out.extend_from_slice(b",\"release\":");
-                put::decimal(out, *release);
+                write::decimal(out, *release);
             }
             None => out.extend_from_slice(b",\"process\":null,\"release\":null"),
         }
@@ -169,14 +169,14 @@ impl Notes {
         word(out, rule.or(served.api.then_some("api")));
         out.extend_from_slice(&self.asked);
         out.extend_from_slice(b",\"status\":");
-        put::decimal(out, self.status.get().into());
+        write::decimal(out, self.status.get().into());
         out.extend_from_slice(b",\"code\":");
         word(out, self.code.get());
         let (from, to) = self.bytes.get();
         out.extend_from_slice(b",\"bytes_in\":");
-        put::decimal(out, from);
+        write::decimal(out, from);
         out.extend_from_slice(b",\"bytes_out\":");
-        put::decimal(out, to);
+        write::decimal(out, to);
         out.extend_from_slice(b",\"first_byte_ms\":");
         match self.first_byte.get() {
             Some(at) => milliseconds(out, at - self.started),
@@ -185,7 +185,7 @@ impl Notes {
         out.extend_from_slice(b",\"total_ms\":");
         milliseconds(out, now - self.started);
         out.extend_from_slice(b",\"retries\":");
-        put::decimal(out, self.retries.get().into());
+        write::decimal(out, self.retries.get().into());
         out.extend_from_slice(b"}\n");
     }
 }
@@ -209,7 +209,7 @@ impl Clock {
         }
         out.extend_from_slice(self.text.as_bytes());
         out.push(b'.');
-        put::padded::<6>(out, micros.rem_euclid(1_000_000).unsigned_abs());
+        write::padded::<6>(out, micros.rem_euclid(1_000_000).unsigned_abs());
         out.push(b'Z');
     }
 }
@@ -220,11 +220,11 @@ fn asked(
     request: Option<&Request<'_>>,
 ) {
     out.extend_from_slice(b",\"remote\":\"");
-    put::address(out, remote);
+    write::address(out, remote);
     out.push(b'"');
     if let Some(client) = client {
         out.extend_from_slice(b",\"client\":\"");
-        put::address(out, client);
+        write::address(out, client);
         out.push(b'"');
     }
     let Some(request) = request else {
@@ -261,15 +261,15 @@ fn word(out: &mut Vec<u8>, word: Option<&str>) {
 
 fn milliseconds(out: &mut Vec<u8>, time: std::time::Duration) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    put::decimal(out, micros / 1000);
+    write::decimal(out, micros / 1000);
     out.push(b'.');
-    put::padded::<3>(out, micros);
+    write::padded::<3>(out, micros);
 }
 
 /// A JSON string of what needs no escaping, as it was checked before: a token, a host, an id, a name of ours.
 fn plain(out: &mut Vec<u8>, bytes: &[u8]) {
     debug_assert!(bytes.iter().all(|b| is_plain(*b)), "{bytes:?}");
-    put::all(out, [b"\"", &bytes[..bytes.len().min(LONGEST_TEXT)], b"\""]);
+    write::all(out, [b"\"", &bytes[..bytes.len().min(LONGEST_TEXT)], b"\""]);
 }
 
 fn is_plain(b: u8) -> bool {

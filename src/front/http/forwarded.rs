@@ -5,13 +5,14 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::front::by_path;
 use crate::front::http::field::{Field, Name, same};
 use crate::front::http::fields::Fields;
 use crate::front::http::framing::Framing;
 use crate::front::http::head::{Request, Response, decimal, tokens};
 use crate::front::http::trusted_proxies::{Network, Stated, authority, reported, stated};
+use crate::front::http::write;
 use crate::front::own_token::OwnToken;
-use crate::front::{by_path, put};
 
 /// What a request's forwarding fields are made of.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +55,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
         "/"
     };
     let method = request.method.as_bytes();
-    put::all(
+    write::all(
         out,
         [
             method,
@@ -171,7 +172,7 @@ impl Appended<'_> {
             return;
         }
         let first = !std::mem::replace(seen, true);
-        put::all(out, [f.name.as_bytes(), b": ", f.value]);
+        write::all(out, [f.name.as_bytes(), b": ", f.value]);
         if f.is(Name::ForwardedPrefix) && first {
             out.extend_from_slice(prefix.as_bytes());
         }
@@ -195,7 +196,7 @@ impl Appended<'_> {
         if !self.for_ {
             out.extend_from_slice(b"X-Forwarded-For: ");
             out.extend_from_slice(stated.hops.as_bytes());
-            put::address(out, peer);
+            write::address(out, peer);
             out.extend_from_slice(b"\r\n");
         }
         if !self.proto {
@@ -212,7 +213,7 @@ impl Appended<'_> {
         }
         if !self.real_ip {
             out.extend_from_slice(b"X-Real-IP: ");
-            put::address(out, c.client(&request.fields));
+            write::address(out, c.client(&request.fields));
             out.extend_from_slice(b"\r\n");
         }
         if !self.prefix && !prefix.is_empty() {
@@ -278,8 +279,8 @@ pub struct Downstream<'a> {
 /// Writes the head of `response` as the client gets it.
 pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_>) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    put::padded::<3>(out, response.status.into());
-    put::all(out, [b" ", response.reason, b"\r\n"]);
+    write::padded::<3>(out, response.status.into());
+    write::all(out, [b" ", response.reason, b"\r\n"]);
     let mut written = false;
     for f in &response.fields {
         if f.is(Name::ContentLength) {
@@ -394,12 +395,12 @@ fn hops_left(f: &Field<'_>) -> Option<u64> {
 }
 
 fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    put::all(out, [name.as_bytes(), b": ", value, b"\r\n"]);
+    write::all(out, [name.as_bytes(), b": ", value, b"\r\n"]);
 }
 
 fn number(out: &mut Vec<u8>, name: &str, value: u64) {
-    put::all(out, [name.as_bytes(), b": "]);
-    put::decimal(out, value);
+    write::all(out, [name.as_bytes(), b": "]);
+    write::decimal(out, value);
     out.extend_from_slice(b"\r\n");
 }
 

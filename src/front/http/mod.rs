@@ -12,3 +12,4 @@ pub mod request_id;
 pub mod request_rules;
 pub mod trusted_proxies;
 pub mod upgrade;
+pub mod write;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 /// Appends the parts, one behind the other. Inlined: where the size of a part is known, no call copies its two bytes.
 #[inline(always)]
-pub(super) fn all<const N: usize>(out: &mut Vec<u8>, parts: [&[u8]; N]) {
+pub(crate) fn all<const N: usize>(out: &mut Vec<u8>, parts: [&[u8]; N]) {
     out.reserve(parts.iter().map(|part| part.len()).sum());
     for part in parts {
         out.extend_from_slice(part);
@@ -13,12 +13,12 @@ pub(super) fn all<const N: usize>(out: &mut Vec<u8>, parts: [&[u8]; N]) {
 }
 
 /// Appends a number in decimal digits.
-pub(super) fn decimal(out: &mut Vec<u8>, number: u64) {
+pub(crate) fn decimal(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends the last `WIDTH` decimal digits of a number, with zeros in front.
-pub(super) fn padded<const WIDTH: usize>(out: &mut Vec<u8>, number: u64) {
+pub(crate) fn padded<const WIDTH: usize>(out: &mut Vec<u8>, number: u64) {
     let mut digits = [b'0'; WIDTH];
     let mut rest = number;
     for digit in digits.iter_mut().rev() {
@@ -29,7 +29,7 @@ pub(super) fn padded<const WIDTH: usize>(out: &mut Vec<u8>, number: u64) {
 }
 
 /// Appends an IP address; one that is IPv4 within IPv6 as IPv4.
-pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
+pub(crate) fn address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
             let (mut text, mut end) = ([b'.'; 15], 0);
@@ -48,7 +48,7 @@ pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::front::http::write::*;
 
     #[test]
     fn addresses_are_as_format_has_them() {
