@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 
 use super::compressed::{self, Compressed, Version};
 use super::static_files::{Answer, Opened};
-use super::static_path::Coding;
+use crate::front::static_files_path::Coding;
 
 /// Bytes a pipe holds each way before its writer waits.
 const PIPE: usize = 64 * 1024;

@@ -166,7 +166,7 @@ pub(super) fn weight(parameters: &str) -> f32 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use crate::front::static_files_path::*;
 
     fn file(path: &str, directory: bool) -> Asked {
         let hidden = path.split('/').any(|part| part.starts_with('.'));
