@@ -18,7 +18,6 @@ use super::facts::Facts;
 use super::own_token::OwnToken;
 use super::pool;
 use super::sides::{self};
-use super::static_files::{self, Answer, Looked};
 use super::stored::Stored;
 use super::switched::Switched;
 use super::upstream::Upstream;
@@ -30,6 +29,8 @@ use crate::front::http::forwarded;
 use crate::front::http::forwarded::Context;
 use crate::front::http::framing::Framing;
 use crate::front::http::head::Request;
+use crate::front::static_lookup;
+use crate::front::static_lookup::{Answer, Looked};
 use crate::router::backend::{Backend, Lease};
 use crate::router::replica::{Found, Select, Selection, Wanted};
 use crate::router::table::{Availability, Rule, Table};
@@ -216,14 +217,14 @@ impl<S: ClientStream> Connection<S> {
             Selection::Api | Selection::NotFound => return None,
         };
         let files = found.route.static_files.as_ref()?;
-        let mut looked = static_files::look(files, request, found.strip).await;
+        let mut looked = static_lookup::look(files, request, found.strip).await;
         if no_app && matches!(looked, Looked::Missing | Looked::Refused) {
-            let instead = static_files::instead(files, request).await;
+            let instead = static_lookup::instead(files, request).await;
             looked = instead.map_or(looked, Looked::Found);
         }
         let routed = match looked {
             Looked::Found(answer) => {
-                let request = static_files::for_files(request);
+                let request = static_lookup::for_files(request);
                 let withheld = Some(&self.worker.own_token);
                 let head = self.forwarded_head(&request, facts, (found.strip, withheld));
                 Routed::To(Target::File(answer), head)
