@@ -29,8 +29,8 @@ use crate::front::http::forwarded;
 use crate::front::http::forwarded::Context;
 use crate::front::http::framing::Framing;
 use crate::front::http::head::Request;
-use crate::front::static_lookup;
-use crate::front::static_lookup::{Answer, Looked};
+use crate::front::static_files::lookup;
+use crate::front::static_files::lookup::{Answer, Looked};
 use crate::router::backend::{Backend, Lease};
 use crate::router::replica::{Found, Select, Selection, Wanted};
 use crate::router::table::{Availability, Rule, Table};
@@ -217,14 +217,14 @@ impl<S: ClientStream> Connection<S> {
             Selection::Api | Selection::NotFound => return None,
         };
         let files = found.route.static_files.as_ref()?;
-        let mut looked = static_lookup::look(files, request, found.strip).await;
+        let mut looked = lookup::look(files, request, found.strip).await;
         if no_app && matches!(looked, Looked::Missing | Looked::Refused) {
-            let instead = static_lookup::instead(files, request).await;
+            let instead = lookup::instead(files, request).await;
             looked = instead.map_or(looked, Looked::Found);
         }
         let routed = match looked {
             Looked::Found(answer) => {
-                let request = static_lookup::for_files(request);
+                let request = lookup::for_files(request);
                 let withheld = Some(&self.worker.own_token);
                 let head = self.forwarded_head(&request, facts, (found.strip, withheld));
                 Routed::To(Target::File(answer), head)

@@ -296,7 +296,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use crate::front::http::head;
-    use crate::front::static_lookup::*;
+    use crate::front::static_files::lookup::*;
 
     /// A release with a site in `public`, beside things that are not part of it.
     fn release() -> (tempfile::TempDir, Arc<StaticFiles>) {
