@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 
 use super::compressed::{self, Compressed, Version};
 use crate::front::static_files::lookup::{Answer, Opened};
-use crate::front::static_files_path::Coding;
+use crate::front::static_files::path::Coding;
 
 /// Bytes a pipe holds each way before its writer waits.
 const PIPE: usize = 64 * 1024;

@@ -48,7 +48,6 @@ pub mod spool;
 mod spool_file;
 pub mod spool_room;
 pub mod static_files;
-pub mod static_files_path;
 pub mod stored;
 mod switched;
 pub mod tunnel;

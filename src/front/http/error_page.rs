@@ -5,7 +5,7 @@ use std::io::Write as _;
 use crate::front::http::field::Name;
 use crate::front::http::fields::Fields;
 use crate::front::http::head::Refusal;
-use crate::front::static_files_path::weight;
+use crate::front::static_files::path::weight;
 
 /// What the proxy passes on.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

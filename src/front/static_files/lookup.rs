@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::front::http::field::{Field, Name};
 use crate::front::http::head::Request;
-use crate::front::static_files_path::{Asked, Coding, Named, accepted, asked};
+use crate::front::static_files::path::{Asked, Coding, Named, accepted, asked};
 use crate::router::table::StaticFiles;
 
 /// What a directory is shown as.

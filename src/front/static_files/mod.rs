@@ -1,3 +1,4 @@
 //! TODO
 
 pub mod lookup;
+pub mod path;

@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use procserver::front::http::authority::Authority;
 use procserver::front::http::field::Field;
 use procserver::front::http::head;
-use procserver::front::static_files_path;
-use procserver::front::static_files_path::{Asked, Named};
+use procserver::front::static_files::path;
+use procserver::front::static_files::path::{Asked, Named};
 use procserver::router::path::first_segment;
 use procserver::router::patterns::Patterns;
 use procserver::router::table::{API_SEGMENTS, Availability, Decision, Route, Rule, Table, View};
@@ -73,7 +73,7 @@ pub fn target_path(data: &[u8]) {
     check_patterns(host);
     let prefix = PREFIXES[usize::from(flags & 3)];
     // What no request has: it must be withstood, and no more.
-    let _ = static_files_path::asked(target, 1, prefix);
+    let _ = path::asked(target, 1, prefix);
     check_file(target, 0, prefix);
     // No app has a name with a semicolon.
     if let Some((segment, raw)) = first_segment(target).filter(|(s, _)| !s.contains(';')) {
@@ -182,7 +182,7 @@ fn first_resolved(path: &[u8], backslash: bool, cut: bool, merge: bool) -> &[u8]
 
 /// A file is below its directory, and named in one way.
 fn check_file(target: &str, strip: usize, prefix: &str) {
-    let Asked::File(named) = static_files_path::asked(target, strip, prefix) else {
+    let Asked::File(named) = path::asked(target, strip, prefix) else {
         return;
     };
     let Named {
@@ -221,7 +221,7 @@ fn check_file(target: &str, strip: usize, prefix: &str) {
     let slash = if *directory { "/" } else { "" };
     let again = format!("{}{again}{slash}", prefix.trim_end_matches('/'));
     assert_eq!(
-        static_files_path::asked(&again, 0, prefix),
+        path::asked(&again, 0, prefix),
         Asked::File(named.clone()),
         "{again}"
     );
@@ -243,7 +243,7 @@ fn check_patterns(host: &str) {
 fn check_codings(value: &str) {
     let field = Field::new("Accept-Encoding", value.as_bytes()).expect("a name");
     let lower = value.to_ascii_lowercase();
-    let codings = static_files_path::accepted(&[field]);
+    let codings = path::accepted(&[field]);
     assert!(codings.len() < 2 || codings[0] != codings[1]);
     for coding in codings {
         let name = coding

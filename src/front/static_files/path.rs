@@ -156,7 +156,7 @@ pub fn accepted(fields: &[Field<'_>]) -> Vec<Coding> {
 }
 
 /// The value of `q=…`; one that makes no sense counts as a refusal.
-pub(super) fn weight(parameters: &str) -> f32 {
+pub(crate) fn weight(parameters: &str) -> f32 {
     let mut parameters = parameters.split(';').filter_map(|p| p.split_once('='));
     let q = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
     q.map_or(1.0, |(_, value)| value.trim().parse().unwrap_or(0.0))
@@ -166,7 +166,7 @@ pub(super) fn weight(parameters: &str) -> f32 {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::front::static_files_path::*;
+    use crate::front::static_files::path::*;
 
     fn file(path: &str, directory: bool) -> Asked {
         let hidden = path.split('/').any(|part| part.starts_with('.'));
