@@ -30,7 +30,6 @@ mod drain;
 pub mod end;
 pub mod exchange;
 pub mod facts;
-pub mod file_server;
 pub mod flow;
 #[allow(clippy::module_inception)]
 pub mod front;

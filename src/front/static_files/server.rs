@@ -20,7 +20,8 @@ use actix_web::{App, HttpRequest, HttpResponse, web};
 use tokio::io::DuplexStream;
 use tokio::sync::OnceCell;
 
-use super::compressed::{self, Compressed, Version};
+use crate::front::compressed;
+use crate::front::compressed::{Compressed, Version};
 use crate::front::static_files::lookup::{Answer, Opened};
 use crate::front::static_files::path::Coding;
 
@@ -264,7 +265,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::*;
+    use crate::front::static_files::server::*;
 
     async fn ask(server: &FileServer, answer: Answer, head: &str) -> String {
         let mut pipe = server.open(answer);
