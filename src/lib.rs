@@ -34,7 +34,7 @@
 //! `front::spool` takes the response as fast as the backend gives it, in memory first and then in an unnamed file.
 //!
 //! Files of a release (`static` of the document) are answered before the app is asked: [`front::static_files::lookup`] opens
-//! them, [`front::static_files::server`] answers with them, text in gzip ([`front::compressed`]): nothing that an app answers is
+//! them, [`front::static_files::server`] answers with them, text in gzip ([`front::static_files::compressed`]): nothing that an app answers is
 //! compressed. Each request leaves a line: a worker gathers them
 //! ([`front::access::recorder`]), a task on the logs' arbiter writes them ([`front::access::writer`]), and no request waits for that.
 //!

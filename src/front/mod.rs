@@ -21,7 +21,6 @@ pub mod buffer;
 mod by_path;
 pub mod client_end;
 mod collect;
-pub mod compressed;
 pub mod connection;
 pub mod connection_limit;
 pub mod deadline;

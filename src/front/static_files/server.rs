@@ -20,8 +20,8 @@ use actix_web::{App, HttpRequest, HttpResponse, web};
 use tokio::io::DuplexStream;
 use tokio::sync::OnceCell;
 
-use crate::front::compressed;
-use crate::front::compressed::{Compressed, Version};
+use crate::front::static_files::compressed;
+use crate::front::static_files::compressed::{Compressed, Version};
 use crate::front::static_files::lookup::{Answer, Opened};
 use crate::front::static_files::path::Coding;
 

@@ -2,7 +2,7 @@ use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 
-use super::*;
+use crate::front::static_files::compressed::*;
 
 fn file_of(bytes: &[u8]) -> (File, Version) {
     let mut file = tempfile::tempfile().unwrap();
