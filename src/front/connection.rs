@@ -20,7 +20,6 @@ use super::facts::Facts;
 use super::routing::{Routed, Target};
 use super::sides::{Backend, Client, Setting};
 use super::switched::Switched;
-use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::front::access::entry::Notes;
 use crate::front::http::error_page;
@@ -32,6 +31,7 @@ use crate::front::http::head::{MAX_LINE, Refusal, Request};
 use crate::front::http::request_id::RequestId;
 use crate::front::http::request_rules;
 use crate::front::http::trusted_proxies;
+use crate::front::upstream_connection::Upstream;
 
 /// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;

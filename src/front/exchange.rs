@@ -27,7 +27,6 @@ use super::sides::{Backend, Client, Setting};
 use super::spool::{LOST, Spool};
 use super::spool_room::SpoolRoom;
 use super::stored::Stored;
-use super::upstream::Upstream;
 use crate::front::http::date::HttpDate;
 use crate::front::http::error_page::Failure;
 use crate::front::http::field::Name;
@@ -37,6 +36,7 @@ use crate::front::http::framing::Framing;
 use crate::front::http::head;
 use crate::front::http::head::Response;
 use crate::front::http::upgrade;
+use crate::front::upstream_connection::Upstream;
 
 /// Bytes of each side in memory at most.
 const SPACE: usize = 64 * 1024;

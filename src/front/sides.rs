@@ -8,8 +8,8 @@ use super::deadline::Deadline;
 use super::front::FrontSettings;
 use super::spool_room::SpoolRoom;
 use super::stored::Stored;
-use super::upstream::Upstream;
 use crate::front::http::date::HttpDate;
+use crate::front::upstream_connection::Upstream;
 
 /// The client's side of an exchange.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use super::connection::Connection;
 use super::end::Tunnel;
 use super::facts::Facts;
 use super::tunnel;
-use super::upstream::Upstream;
 use super::worker::Worker;
+use crate::front::upstream_connection::Upstream;
 use crate::router::backend::Lease;
 
 /// A request whose backend switched protocols.
