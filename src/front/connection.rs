@@ -31,7 +31,7 @@ use crate::front::http::head::{MAX_LINE, Refusal, Request};
 use crate::front::http::request_id::RequestId;
 use crate::front::http::request_rules;
 use crate::front::http::trusted_proxies;
-use crate::front::upstream_connection::Upstream;
+use crate::front::upstream::connection::Upstream;
 
 /// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;

@@ -36,7 +36,7 @@ use crate::front::http::framing::Framing;
 use crate::front::http::head;
 use crate::front::http::head::Response;
 use crate::front::http::upgrade;
-use crate::front::upstream_connection::Upstream;
+use crate::front::upstream::connection::Upstream;
 
 /// Bytes of each side in memory at most.
 const SPACE: usize = 64 * 1024;

@@ -49,5 +49,5 @@ pub mod static_files;
 pub mod stored;
 mod switched;
 pub mod tunnel;
-pub mod upstream_connection;
+pub mod upstream;
 pub mod worker;

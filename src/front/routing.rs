@@ -30,7 +30,7 @@ use crate::front::http::framing::Framing;
 use crate::front::http::head::Request;
 use crate::front::static_files::lookup;
 use crate::front::static_files::lookup::{Answer, Looked};
-use crate::front::upstream_connection::Upstream;
+use crate::front::upstream::connection::Upstream;
 use crate::router::backend::{Backend, Lease};
 use crate::router::replica::{Found, Select, Selection, Wanted};
 use crate::router::table::{Availability, Rule, Table};

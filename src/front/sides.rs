@@ -9,7 +9,7 @@ use super::front::FrontSettings;
 use super::spool_room::SpoolRoom;
 use super::stored::Stored;
 use crate::front::http::date::HttpDate;
-use crate::front::upstream_connection::Upstream;
+use crate::front::upstream::connection::Upstream;
 
 /// The client's side of an exchange.
 #[derive(Debug)]

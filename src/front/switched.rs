@@ -13,7 +13,7 @@ use super::end::Tunnel;
 use super::facts::Facts;
 use super::tunnel;
 use super::worker::Worker;
-use crate::front::upstream_connection::Upstream;
+use crate::front::upstream::connection::Upstream;
 use crate::router::backend::Lease;
 
 /// A request whose backend switched protocols.

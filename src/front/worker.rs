@@ -30,7 +30,7 @@ use crate::front::http::trusted_proxies::Network;
 use crate::front::route_cache::KeptRoutes;
 use crate::front::static_files::compressed::Compressed;
 use crate::front::static_files::server::FileServer;
-use crate::front::upstream_connection::Upstream;
+use crate::front::upstream::connection::Upstream;
 use crate::router::backend::{Backend, Lease, Load};
 use crate::router::balancer::{next_random, random_seed};
 use crate::router::replica::{self, Replica, Select, Selection};
