@@ -37,7 +37,6 @@ pub mod in_process;
 pub mod listener;
 pub mod own_token;
 pub mod pace;
-pub mod pool;
 pub mod room;
 mod route_cache;
 mod routing;

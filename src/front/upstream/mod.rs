@@ -1,3 +1,4 @@
 //! TODO
 
 pub mod connection;
+pub mod pool;
