@@ -27,7 +27,7 @@
 //! close: all workers accept on the same sockets. The replica is an actor on that thread which holds the latest snapshot
 //! of the table: asking it is a message that crosses no thread. Its answer by a host is kept for the requests that must
 //! get the same (`front::route_cache`), until the table changes. A backend is a TCP port or a Unix socket
-//! ([`router::address`]). The API is one more backend, reached through a pipe in memory ([`front::in_process`]); the API's
+//! ([`router::address`]). The API is one more backend, reached through a pipe in memory ([`front::upstream::in_process`]); the API's
 //! Unix socket is served to it directly ([`api::socket`]).
 //!
 //! A slow client holds no process: `front::collect` gathers the request's body before a backend is asked, and

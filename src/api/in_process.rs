@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use super::app::configure;
 use super::auth::Access;
 use super::state::ApiState;
-use crate::front::in_process::{Connector, ConnectorFactory};
+use crate::front::upstream::in_process::{Connector, ConnectorFactory};
 
 /// Bytes a pipe holds each way before its writer waits.
 const PIPE: usize = 64 * 1024;

@@ -11,7 +11,6 @@ use actix_rt::task::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
 use super::asking;
-use super::in_process::ConnectorFactory;
 use super::listener::{self, Closed, Listening, Sockets};
 use super::own_token::OwnToken;
 use super::room::Room;
@@ -20,6 +19,7 @@ use super::worker::{self, Plan};
 use crate::front::access::recorder::Sink;
 use crate::front::connection_limit::Visitors;
 use crate::front::static_files::compressed::Compressed;
+use crate::front::upstream::in_process::ConnectorFactory;
 use crate::router::reach::Reach;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};

@@ -33,7 +33,6 @@ pub mod flow;
 #[allow(clippy::module_inception)]
 pub mod front;
 pub mod http;
-pub mod in_process;
 pub mod listener;
 pub mod own_token;
 pub mod pace;

@@ -1,4 +1,5 @@
 //! TODO
 
 pub mod connection;
+pub mod in_process;
 pub mod pool;
