@@ -21,7 +21,7 @@ use crate::front::http::framing::{BadBody, Framing};
 const STEPS: [usize; 3] = [64 * 1024, 256 * 1024, 1024 * 1024];
 
 /// Why a body is not there.
-pub(super) enum NoBody {
+pub(crate) enum NoBody {
     /// This is to be told to the client.
     Refused(Failure),
     Gone,
@@ -34,15 +34,15 @@ impl From<BadBody> for NoBody {
 }
 
 /// A body that was taken: it is in the buffer behind the head, but for what is stored.
-pub(super) struct Collected {
-    pub(super) stored: Option<Stored>,
+pub(crate) struct Collected {
+    pub(crate) stored: Option<Stored>,
     /// Of the memory that it takes.
     _held: Held,
 }
 
 /// Whether there is a body that is to be taken whole before the request is sent, and is not there yet: `behind` came
 /// behind the head. Whoever waits for a 100 sends none before there is somebody to take it.
-pub(super) fn is_to_come(facts: &Facts, behind: &[u8]) -> bool {
+pub(crate) fn is_to_come(facts: &Facts, behind: &[u8]) -> bool {
     if facts.framing == Framing::Empty || facts.expects_continue || facts.upgrade.is_some() {
         return false;
     }
@@ -78,7 +78,7 @@ impl Coming {
 
 impl<S: ClientStream> Connection<S> {
     /// Takes the body of the request whose head is the first `head` bytes of the buffer.
-    pub(super) async fn collect(
+    pub(crate) async fn collect(
         &mut self,
         head: usize,
         facts: &Facts,

@@ -45,23 +45,23 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_LONGEST: Duration = Duration::from_secs(30);
 
 pub struct Connection<S> {
-    pub(super) stream: S,
-    pub(super) input: Buffer,
-    pub(super) deadline: Deadline,
-    pub(super) peer: SocketAddr,
+    pub(crate) stream: S,
+    pub(crate) input: Buffer,
+    pub(crate) deadline: Deadline,
+    pub(crate) peer: SocketAddr,
     /// The address of the listener that it came in by.
-    pub(super) local: SocketAddr,
+    pub(crate) local: SocketAddr,
     /// The app's own listener that it came in by.
-    pub(super) port: Option<u16>,
-    pub(super) trusted: bool,
-    pub(super) worker: Rc<Worker>,
+    pub(crate) port: Option<u16>,
+    pub(crate) trusted: bool,
+    pub(crate) worker: Rc<Worker>,
     /// The pipe to the API, once it was asked.
-    pub(super) api: Option<Upstream>,
+    pub(crate) api: Option<Upstream>,
     requests: u64,
     drains: Place,
 }
 
-pub(super) enum Next {
+pub(crate) enum Next {
     Again,
     Close,
     /// The end, once the client had time to read the response.
@@ -213,7 +213,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Runs the exchange with `connection`; what it leaves decides how the client's connection goes on.
-    pub(super) async fn run(&mut self, backend: Backend<'_>, head: &[u8], facts: &Facts) -> End {
+    pub(crate) async fn run(&mut self, backend: Backend<'_>, head: &[u8], facts: &Facts) -> End {
         let client = Client {
             stream: &mut self.stream,
             input: &mut self.input,
@@ -230,7 +230,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Passes on what is left of a response, at the client's speed.
-    pub(super) async fn deliver(&mut self, mut rest: Box<Rest>, facts: &Facts) -> End {
+    pub(crate) async fn deliver(&mut self, mut rest: Box<Rest>, facts: &Facts) -> End {
         let client = Client {
             stream: &mut self.stream,
             input: &mut self.input,
@@ -321,7 +321,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Answers a request; the connection is kept if the client wants it and the request was read to its end.
-    pub(super) async fn answer(
+    pub(crate) async fn answer(
         &mut self,
         failure: &Failure,
         facts: &Facts,

@@ -15,15 +15,15 @@ use super::spool::Spool;
 /// What of a response the client has not taken yet. The backend has no part in it any more.
 #[derive(Debug)]
 pub struct Rest {
-    pub(super) spool: Option<Box<Spool>>,
-    pub(super) flow: Flow<'static>,
+    pub(crate) spool: Option<Box<Spool>>,
+    pub(crate) flow: Flow<'static>,
     /// What the flow takes from.
-    pub(super) input: Buffer,
-    pub(super) keep_client: bool,
+    pub(crate) input: Buffer,
+    pub(crate) keep_client: bool,
     /// The client sends nothing more, and takes this all the same.
-    pub(super) client_ended: bool,
+    pub(crate) client_ended: bool,
     /// Why it is not the whole response.
-    pub(super) broken: Option<&'static str>,
+    pub(crate) broken: Option<&'static str>,
 }
 
 impl Rest {

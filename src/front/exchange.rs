@@ -42,10 +42,10 @@ use crate::front::upstream::connection::Upstream;
 const SPACE: usize = 64 * 1024;
 
 /// Bytes read behind a whole request, to see whether the client is still there; further requests wait in them.
-pub(super) const BEHIND: usize = 8 * 1024;
+pub(crate) const BEHIND: usize = 8 * 1024;
 
 /// Why a response breaks off that is not framed as RFC 9112 has it.
-pub(super) const MALFORMED: &str = "the application sent a malformed body";
+pub(crate) const MALFORMED: &str = "the application sent a malformed body";
 
 /// Interim responses to one request: one each ten seconds for hours, but not without end.
 const INTERIM: u32 = 1000;

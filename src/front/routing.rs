@@ -42,7 +42,7 @@ const HELD: usize = 1024;
 const HELD_SPACE: usize = 8 * 1024;
 
 /// Who a request goes to.
-pub(super) enum Target {
+pub(crate) enum Target {
     /// A process of an app, and how to ask for another one.
     App(Chosen, Select),
     Api,
@@ -52,19 +52,19 @@ pub(super) enum Target {
 
 impl Target {
     /// Whether it is a process, which a slow client must not hold.
-    pub(super) fn takes_whole_bodies(&self) -> bool {
+    pub(crate) fn takes_whole_bodies(&self) -> bool {
         matches!(self, Self::App(chosen, _) if chosen.found.route.buffer.requests)
     }
 }
 
 /// A process of an app, with the request counted on it.
-pub(super) struct Chosen {
+pub(crate) struct Chosen {
     found: Found,
     backend: Backend,
     lease: Lease,
 }
 
-pub(super) enum Routed {
+pub(crate) enum Routed {
     /// This target, with the head that it gets.
     To(Target, Vec<u8>),
     Failed(Failure),
@@ -73,7 +73,7 @@ pub(super) enum Routed {
 }
 
 /// A request that waits; dropping it makes room for another one.
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     until: Instant,
     worker: Rc<Worker>,
 }
@@ -99,7 +99,7 @@ impl Drop for Waiting {
 
 impl<S: ClientStream> Connection<S> {
     /// Finds who answers, and writes the head that they get.
-    pub(super) async fn route(&self, request: &Request<'_>, facts: &Facts) -> Routed {
+    pub(crate) async fn route(&self, request: &Request<'_>, facts: &Facts) -> Routed {
         let (selection, select) = match self.choose_again(request) {
             Some(chosen) => chosen,
             None => self.select(request).await,
@@ -238,7 +238,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Waits for a change of the table, while `app` starts. `Err(None)`: the client is gone.
-    pub(super) async fn wait(
+    pub(crate) async fn wait(
         &mut self,
         waiting: &mut Option<Waiting>,
         app: &str,
@@ -286,7 +286,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Sends the request to its target and the response to the client.
-    pub(super) async fn exchange(
+    pub(crate) async fn exchange(
         &mut self,
         target: Target,
         head: Vec<u8>,

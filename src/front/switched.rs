@@ -17,16 +17,16 @@ use crate::front::upstream::connection::Upstream;
 use crate::router::backend::Lease;
 
 /// A request whose backend switched protocols.
-pub(super) struct Switched {
+pub(crate) struct Switched {
     upstream: Upstream,
     start: Tunnel,
     /// It counts as a request on its backend.
     lease: Option<Lease>,
-    pub(super) facts: Option<Facts>,
+    pub(crate) facts: Option<Facts>,
 }
 
 impl Switched {
-    pub(super) fn new(upstream: Upstream, start: Tunnel, lease: Option<Lease>) -> Box<Self> {
+    pub(crate) fn new(upstream: Upstream, start: Tunnel, lease: Option<Lease>) -> Box<Self> {
         Box::new(Self {
             upstream,
             start,
@@ -60,7 +60,7 @@ impl Drop for LastLine {
 
 impl<S: ClientStream> Connection<S> {
     /// Runs the tunnel to its end.
-    pub(super) async fn tunnel(mut self, switched: Switched) {
+    pub(crate) async fn tunnel(mut self, switched: Switched) {
         let Switched {
             mut upstream,
             start,

@@ -10,7 +10,7 @@ use crate::front::spool::Spool;
 
 impl<S: ClientStream> Exchange<'_, S> {
     /// Reads and writes what is possible; ready once something was.
-    pub(super) fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+    pub(crate) fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
         let sent = self.poll_send(cx);
         let received = self.poll_receive(cx);
         self.poll_asking(cx, received);
