@@ -15,6 +15,5 @@ pub mod lifecycle;
 pub mod operations;
 pub mod publisher;
 pub mod runnable;
-pub mod secrets;
 pub mod status;
 pub mod supervisor;

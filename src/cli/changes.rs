@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::app::secrets;
+use crate::document::secrets;
 
 /// A longer value is not shown: it would hide the rest.
 const LONGEST: usize = 60;

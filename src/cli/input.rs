@@ -6,7 +6,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use super::usage::Usage;
-use crate::app::secrets;
+use crate::document::secrets;
 
 /// What stands for standard input.
 pub const STDIN: &str = "-";

@@ -12,5 +12,6 @@ pub mod procfile;
 pub mod read;
 pub mod repository_url;
 pub mod rules;
+pub mod secrets;
 pub mod shell;
 pub mod walk;

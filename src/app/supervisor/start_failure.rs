@@ -7,7 +7,7 @@ use actix::prelude::*;
 
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{BatchId, Cause, Event, OpId};
-use crate::app::secrets;
+use crate::document::secrets;
 use crate::install::advice;
 use crate::install::lines::Mask;
 use crate::install::record::{Failure, Step};

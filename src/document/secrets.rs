@@ -75,7 +75,7 @@ pub fn of_environment<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::document::secrets::*;
 
     #[test]
     fn secrets_are_told_from_words_by_name_or_looks() {
