@@ -4,6 +4,7 @@
 //! the two connections can be read or written. So a final response is passed on while the body is still being sent,
 //! and neither side is read faster than the other one takes it.
 
+pub mod flow;
 mod poll;
 
 use std::future::poll_fn;
@@ -20,13 +21,13 @@ use super::client_end::{ClientEnd, ClientStream};
 use super::delivery::Rest;
 use super::end::{End, Tunnel};
 use super::facts::Facts;
-use super::flow::Flow;
 use super::front::FrontSettings;
 use super::pace::Pace;
 use super::sides::{Backend, Client, Setting};
 use super::spool::{LOST, Spool};
 use super::spool_room::SpoolRoom;
 use super::stored::Stored;
+use crate::front::exchange::flow::Flow;
 use crate::front::http::date::HttpDate;
 use crate::front::http::error_page::Failure;
 use crate::front::http::field::Name;

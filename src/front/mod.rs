@@ -29,7 +29,6 @@ mod drain;
 pub mod end;
 pub mod exchange;
 pub mod facts;
-pub mod flow;
 #[allow(clippy::module_inception)]
 pub mod front;
 pub mod http;

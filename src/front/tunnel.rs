@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::buffer::{Buffer, Spare};
 use super::deadline::Deadline;
-use super::flow::Flow;
+use crate::front::exchange::flow::Flow;
 use crate::front::http::framing::Framing;
 
 /// Bytes of each direction in memory.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use procserver::front::buffer::{Buffer, Spare};
-use procserver::front::flow::Flow;
+use procserver::front::exchange::flow::Flow;
 use procserver::front::http::framing::{BadBody, Decoder, Framing, Piece};
 use procserver::front::http::head;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
