@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::buffer::Buffer;
 use super::client_end::ClientStream;
 use super::collect::{self, NoBody};
 use super::deadline::Deadline;
@@ -22,6 +21,7 @@ use super::sides::{Backend, Client, Setting};
 use super::switched::Switched;
 use super::worker::Worker;
 use crate::front::access::entry::Notes;
+use crate::front::exchange::buffer::Buffer;
 use crate::front::http::error_page;
 use crate::front::http::error_page::{Failure, Page};
 use crate::front::http::forwarded;

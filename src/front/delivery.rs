@@ -3,13 +3,13 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use super::buffer::{Buffer, Spare};
 use super::client_end::{ClientEnd, ClientStream};
 use super::end::End;
 use super::exchange::BEHIND;
 use super::front::FrontSettings;
 use super::sides::Client;
 use super::spool::Spool;
+use crate::front::exchange::buffer::{Buffer, Spare};
 use crate::front::exchange::flow::Flow;
 
 /// What of a response the client has not taken yet. The backend has no part in it any more.

@@ -4,6 +4,7 @@
 //! the two connections can be read or written. So a final response is passed on while the body is still being sent,
 //! and neither side is read faster than the other one takes it.
 
+pub mod buffer;
 pub mod flow;
 mod poll;
 
@@ -16,7 +17,6 @@ use tokio::time::{Instant, Sleep};
 
 use super::asking::Asking;
 
-use super::buffer::{Buffer, Spare};
 use super::client_end::{ClientEnd, ClientStream};
 use super::delivery::Rest;
 use super::end::{End, Tunnel};
@@ -27,6 +27,7 @@ use super::sides::{Backend, Client, Setting};
 use super::spool::{LOST, Spool};
 use super::spool_room::SpoolRoom;
 use super::stored::Stored;
+use crate::front::exchange::buffer::{Buffer, Spare};
 use crate::front::exchange::flow::Flow;
 use crate::front::http::date::HttpDate;
 use crate::front::http::error_page::Failure;

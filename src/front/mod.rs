@@ -17,7 +17,6 @@ mod acceptor;
 pub mod access;
 pub mod asking;
 pub mod body_end;
-pub mod buffer;
 mod by_path;
 pub mod client_end;
 mod collect;

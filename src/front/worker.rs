@@ -12,7 +12,6 @@ use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use super::acceptor::accept_all;
 use super::asking::{self, Call};
-use super::buffer::Spare;
 use super::connection::Connection;
 use super::drain::Drain;
 use super::front::FrontSettings;
@@ -22,6 +21,7 @@ use super::room::Room;
 use super::spool_room::SpoolRoom;
 use crate::front::access::recorder::{Recorder, Sink};
 use crate::front::connection_limit::Visitors;
+use crate::front::exchange::buffer::Spare;
 use crate::front::http::date::HttpDate;
 use crate::front::http::request_id::RequestId;
 use crate::front::http::trusted_proxies::Network;

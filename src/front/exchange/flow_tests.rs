@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::front::buffer::Spare;
+use crate::front::exchange::buffer::Spare;
 use crate::front::exchange::flow::*;
 
 /// Takes so many bytes of each write, and of several slices only the first unless it is `vectored`.

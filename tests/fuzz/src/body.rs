@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use procserver::front::buffer::{Buffer, Spare};
+use procserver::front::exchange::buffer::{Buffer, Spare};
 use procserver::front::exchange::flow::Flow;
 use procserver::front::http::framing::{BadBody, Decoder, Framing, Piece};
 use procserver::front::http::head;
