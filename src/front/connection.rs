@@ -10,7 +10,6 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::client_end::ClientStream;
 use super::collect::{self, NoBody};
-use super::deadline::Deadline;
 use super::delivery::Rest;
 use super::drain::Place;
 use super::end::End;
@@ -22,6 +21,7 @@ use super::switched::Switched;
 use super::worker::Worker;
 use crate::front::access::entry::Notes;
 use crate::front::exchange::buffer::Buffer;
+use crate::front::exchange::deadline::Deadline;
 use crate::front::http::error_page;
 use crate::front::http::error_page::{Failure, Page};
 use crate::front::http::forwarded;

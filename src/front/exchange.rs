@@ -5,6 +5,7 @@
 //! and neither side is read faster than the other one takes it.
 
 pub mod buffer;
+pub mod deadline;
 pub mod flow;
 mod poll;
 

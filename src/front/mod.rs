@@ -22,7 +22,6 @@ pub mod client_end;
 mod collect;
 pub mod connection;
 pub mod connection_limit;
-pub mod deadline;
 pub mod delivery;
 mod drain;
 pub mod end;

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use super::asking::Asking;
-use super::deadline::Deadline;
 use super::front::FrontSettings;
 use super::spool_room::SpoolRoom;
 use super::stored::Stored;
 use crate::front::exchange::buffer::{Buffer, Spare};
+use crate::front::exchange::deadline::Deadline;
 use crate::front::http::date::HttpDate;
 use crate::front::upstream::connection::Upstream;
 

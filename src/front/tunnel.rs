@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::deadline::Deadline;
 use crate::front::exchange::buffer::{Buffer, Spare};
+use crate::front::exchange::deadline::Deadline;
 use crate::front::exchange::flow::Flow;
 use crate::front::http::framing::Framing;
 
