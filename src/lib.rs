@@ -30,8 +30,8 @@
 //! ([`router::address`]). The API is one more backend, reached through a pipe in memory ([`front::upstream::in_process`]); the API's
 //! Unix socket is served to it directly ([`api::socket`]).
 //!
-//! A slow client holds no process: `front::collect` gathers the request's body before a backend is asked, and
-//! `front::spool` takes the response as fast as the backend gives it, in memory first and then in an unnamed file.
+//! A slow client holds no process: `front::exchange::collect` gathers the request's body before a backend is asked, and
+//! `front::exchange::spool` takes the response as fast as the backend gives it, in memory first and then in an unnamed file.
 //!
 //! Files of a release (`static` of the document) are answered before the app is asked: [`front::static_files::lookup`] opens
 //! them, [`front::static_files::server`] answers with them, text in gzip ([`front::static_files::compressed`]): nothing that an app answers is

@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit};
 
 use super::DaemonError;
-use crate::front::room;
+use crate::front::capacity;
 
 /// What the systemd unit asks for: connections, and the pipes of every process. Where there is no limit at all, more
 /// would only cost those commands time that close every descriptor they could have.
@@ -32,7 +32,7 @@ pub(super) fn raise_limit() {
 /// # Errors
 /// [`DaemonError::Start`], with how many are needed and what for.
 pub(super) fn suffice(workers: usize, listeners: usize) -> Result<(), DaemonError> {
-    let needed = room::least(workers, listeners);
+    let needed = capacity::least(workers, listeners);
     match rustix::process::getrlimit(Resource::Nofile).current {
         Some(present) if present < needed => Err(DaemonError::Start(format!(
             "{present} file descriptors (LimitNOFILE, ulimit -n) are too few: {workers} workers, {listeners} listeners and one \

@@ -8,20 +8,21 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::client_end::ClientStream;
-use super::collect::{self, NoBody};
-use super::delivery::Rest;
 use super::drain::Place;
-use super::end::End;
 use super::exchange::Exchange;
-use super::facts::Facts;
 use super::routing::{Routed, Target};
-use super::sides::{Backend, Client, Setting};
-use super::switched::Switched;
 use super::worker::Worker;
 use crate::front::access::entry::Notes;
 use crate::front::exchange::buffer::Buffer;
+use crate::front::exchange::client_end::ClientStream;
+use crate::front::exchange::collect;
+use crate::front::exchange::collect::NoBody;
 use crate::front::exchange::deadline::Deadline;
+use crate::front::exchange::delivery::Rest;
+use crate::front::exchange::end::End;
+use crate::front::exchange::request_info::Facts;
+use crate::front::exchange::sides::{Backend, Client, Setting};
+use crate::front::exchange::upgraded::Switched;
 use crate::front::http::error_page;
 use crate::front::http::error_page::{Failure, Page};
 use crate::front::http::forwarded;
@@ -466,7 +467,7 @@ mod tests {
             sockets: watch::channel(Vec::new()).1,
             visitors: crate::front::connection_limit::Visitors::default(),
             compressed: Default::default(),
-            room: crate::front::room::Room {
+            room: crate::front::capacity::Room {
                 total: 1,
                 per_worker: 1,
                 per_address: 1,

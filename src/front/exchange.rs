@@ -4,10 +4,24 @@
 //! the two connections can be read or written. So a final response is passed on while the body is still being sent,
 //! and neither side is read faster than the other one takes it.
 
+pub mod body_end;
 pub mod buffer;
+pub mod client_end;
+pub mod collect;
 pub mod deadline;
+pub mod delivery;
+pub mod end;
 pub mod flow;
+pub mod pace;
 mod poll;
+pub mod request_info;
+pub mod sides;
+pub mod spool;
+pub mod spool_file;
+pub mod spool_space;
+pub mod stored;
+pub mod tunnel;
+pub mod upgraded;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,18 +32,18 @@ use tokio::time::{Instant, Sleep};
 
 use super::asking::Asking;
 
-use super::client_end::{ClientEnd, ClientStream};
-use super::delivery::Rest;
-use super::end::{End, Tunnel};
-use super::facts::Facts;
 use super::front::FrontSettings;
-use super::pace::Pace;
-use super::sides::{Backend, Client, Setting};
-use super::spool::{LOST, Spool};
-use super::spool_room::SpoolRoom;
-use super::stored::Stored;
 use crate::front::exchange::buffer::{Buffer, Spare};
+use crate::front::exchange::client_end::{ClientEnd, ClientStream};
+use crate::front::exchange::delivery::Rest;
+use crate::front::exchange::end::{End, Tunnel};
 use crate::front::exchange::flow::Flow;
+use crate::front::exchange::pace::Pace;
+use crate::front::exchange::request_info::Facts;
+use crate::front::exchange::sides::{Backend, Client, Setting};
+use crate::front::exchange::spool::{LOST, Spool};
+use crate::front::exchange::spool_space::SpoolRoom;
+use crate::front::exchange::stored::Stored;
 use crate::front::http::date::HttpDate;
 use crate::front::http::error_page::Failure;
 use crate::front::http::field::Name;

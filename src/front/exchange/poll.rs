@@ -4,13 +4,13 @@ use std::future::Future as _;
 use std::task::{Context, Poll};
 
 use super::{BEHIND, Exchange, Phase, SPACE, Stop};
-use crate::front::client_end::ClientStream;
+use crate::front::exchange::client_end::ClientStream;
+use crate::front::exchange::spool::Spool;
 use crate::front::http::head::MAX_RESPONSE;
-use crate::front::spool::Spool;
 
 impl<S: ClientStream> Exchange<'_, S> {
     /// Reads and writes what is possible; ready once something was.
-    pub(crate) fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+    pub(super) fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
         let sent = self.poll_send(cx);
         let received = self.poll_receive(cx);
         self.poll_asking(cx, received);

@@ -7,13 +7,13 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::client_end::ClientStream;
-use super::connection::Connection;
-use super::end::Tunnel;
-use super::facts::Facts;
-use super::tunnel;
-use super::worker::Worker;
+use crate::front::connection::Connection;
+use crate::front::exchange::client_end::ClientStream;
+use crate::front::exchange::end::Tunnel;
+use crate::front::exchange::request_info::Facts;
+use crate::front::exchange::tunnel;
 use crate::front::upstream::connection::Upstream;
+use crate::front::worker::Worker;
 use crate::router::backend::Lease;
 
 /// A request whose backend switched protocols.

@@ -52,7 +52,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::front::exchange::pace::*;
 
     const S: Duration = Duration::from_secs(1);
 

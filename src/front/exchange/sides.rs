@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use super::asking::Asking;
-use super::front::FrontSettings;
-use super::spool_room::SpoolRoom;
-use super::stored::Stored;
+use crate::front::asking::Asking;
 use crate::front::exchange::buffer::{Buffer, Spare};
 use crate::front::exchange::deadline::Deadline;
+use crate::front::exchange::spool_space::SpoolRoom;
+use crate::front::exchange::stored::Stored;
+use crate::front::front::FrontSettings;
 use crate::front::http::date::HttpDate;
 use crate::front::upstream::connection::Upstream;
 

@@ -1,6 +1,6 @@
 //! [`Room`]: how many connections of clients there may be (pure).
 
-use super::front::Limits;
+use crate::front::front::Limits;
 
 /// File descriptors kept back for what is no client: processes and their logs, the API's socket, connections to apps.
 const KEPT_BACK: u64 = 512;
@@ -58,7 +58,7 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::front::capacity::*;
 
     fn room(connections: usize, per_address: usize, workers: usize, all: Option<u64>) -> Room {
         let limits = Limits {

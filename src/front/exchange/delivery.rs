@@ -3,14 +3,14 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use super::client_end::{ClientEnd, ClientStream};
-use super::end::End;
-use super::exchange::BEHIND;
-use super::front::FrontSettings;
-use super::sides::Client;
-use super::spool::Spool;
+use crate::front::exchange::BEHIND;
 use crate::front::exchange::buffer::{Buffer, Spare};
+use crate::front::exchange::client_end::{ClientEnd, ClientStream};
+use crate::front::exchange::end::End;
 use crate::front::exchange::flow::Flow;
+use crate::front::exchange::sides::Client;
+use crate::front::exchange::spool::Spool;
+use crate::front::front::FrontSettings;
 
 /// What of a response the client has not taken yet. The backend has no part in it any more.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Rest {
         loop {
             // All of it has come, but its trailers may be looked at here only.
             if self.flow.take(&mut self.input).is_err() {
-                self.broken.get_or_insert(super::exchange::MALFORMED);
+                self.broken.get_or_insert(crate::front::exchange::MALFORMED);
             }
             if self.is_empty() {
                 return match self.broken {
@@ -99,7 +99,7 @@ impl Rest {
         };
         let worked = spool.poll(cx);
         if matches!(worked, Poll::Ready(Err(_))) {
-            return Poll::Ready(Err(End::Truncated(super::spool::LOST)));
+            return Poll::Ready(Err(End::Truncated(crate::front::exchange::spool::LOST)));
         }
         match spool.poll_send(cx, stream) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(true)),

@@ -2,7 +2,7 @@ use std::future::poll_fn;
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::front::exchange::spool::*;
 
 fn room(directory: &std::path::Path, most: u64) -> Rc<SpoolRoom> {
     Rc::new(SpoolRoom::new(directory, most))
