@@ -174,7 +174,7 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
         runtime: root.join("run"),
         preferred_port: None,
         seal: None,
-        turns: None,
+        start_permits: None,
     }
 }
 

@@ -18,7 +18,7 @@ use actix::prelude::*;
 
 use super::operations::{Outcome, Ticket};
 use super::supervisor::{App, AppSpec};
-use crate::app::context::Host;
+use crate::app::context::AppContext;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
@@ -38,7 +38,7 @@ pub use turns::{TakeTurn, Turn};
 /// The dynamic supervisor of all App actors.
 #[derive(Debug)]
 pub struct Apps {
-    host: Host,
+    context: AppContext,
     exit: ExitReason,
     policy: Supervisor<AppName>,
     apps: BTreeMap<AppName, Entry>,
@@ -77,10 +77,14 @@ struct Removal {
 impl Apps {
     /// An Apps that starts every app of the config directory, then sets `booted`.
     #[must_use]
-    pub fn new(host: Host, booted: tokio::sync::watch::Sender<bool>, exit: ExitReason) -> Self {
+    pub fn new(
+        context: AppContext,
+        booted: tokio::sync::watch::Sender<bool>,
+        exit: ExitReason,
+    ) -> Self {
         Self {
             policy: children::policy(),
-            host,
+            context,
             exit,
             apps: BTreeMap::new(),
             creating: BTreeSet::new(),
@@ -94,8 +98,8 @@ impl Apps {
 
     fn dirs(&self, name: &AppName) -> AppDirs {
         AppDirs::new(
-            &self.host.settings.data_dir,
-            &self.host.settings.runtime_dir,
+            &self.context.settings.data_dir,
+            &self.context.settings.runtime_dir,
             name,
         )
     }
@@ -104,7 +108,7 @@ impl Apps {
         AppSpec {
             dirs: self.dirs(&config.name),
             config: Arc::new(config),
-            host: self.host.clone(),
+            context: self.context.clone(),
             warnings,
             deploy_at_start: true,
             announces: false,

@@ -1,4 +1,4 @@
-//! [`Host`]: what the server lends to every application.
+//! [`AppContext`]: what the server lends to every application.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use crate::document::config::Rules;
 use crate::events::Feed;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
-use crate::process::start_permits::Turns;
+use crate::process::start_permits::StartPermits;
 use crate::router::router::Router;
 use crate::settings::Settings;
 use crate::supervision::ChildRef;
 
 /// What the server lends to every application. Cheap to clone; owns nothing.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct AppContext {
     pub settings: Arc<Settings>,
     /// The pool of ports for processes.
     pub ports: Ports,
@@ -27,14 +27,14 @@ pub struct Host {
     /// The logs of all applications.
     pub app_logs: AppLogs,
     /// Who may start when the server starts.
-    pub turns: Turns,
+    pub start_permits: StartPermits,
     /// Where it is told what happens.
     pub events: Feed,
     /// Whether processes can be given another account: the daemon is root.
     pub can_switch: bool,
 }
 
-impl Host {
+impl AppContext {
     /// What documents may say on this server.
     #[must_use]
     pub fn rules(&self) -> Rules {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::account::{Account, AccountError};
-use crate::app::context::Host;
+use crate::app::context::AppContext;
 use crate::app_dirs::AppDirs;
 use crate::document::change::config_of_release;
 use crate::document::config::{AppConfig, FieldError, Rules};
@@ -50,14 +50,14 @@ impl Runnable {
     /// # Errors
     /// [`RunnableError`].
     pub fn load(
-        host: &Host,
+        context: &AppContext,
         dirs: &AppDirs,
         id: u64,
         standing: &Arc<AppConfig>,
     ) -> Result<Self, RunnableError> {
         let release = release::load(dirs, id)?;
-        let config = config_of_record(host, &release.record)?;
-        Self::new(host, dirs, release, config_of_release(&config, standing))
+        let config = config_of_record(context, &release.record)?;
+        Self::new(context, dirs, release, config_of_release(&config, standing))
     }
 
     /// Makes a release startable. Blocks: it looks the account up.
@@ -65,17 +65,17 @@ impl Runnable {
     /// # Errors
     /// [`RunnableError::Account`].
     pub fn new(
-        host: &Host,
+        context: &AppContext,
         dirs: &AppDirs,
         release: Release,
         config: Arc<AppConfig>,
     ) -> Result<Self, RunnableError> {
-        let (account, mut warnings) = account(host, &config)?;
+        let (account, mut warnings) = account(context, &config)?;
         if let Some(account) = &account {
             warnings.extend(build::follow(dirs, &release.directory, account));
         }
         let base = base_environment(account.as_ref(), dirs)?;
-        let configured = configured_environment(host, &config);
+        let configured = configured_environment(context, &config);
         let environment = environment::layered([&base, &release.dotenv, &configured]);
         let (slots, scale_warnings) = formation(&release.procfile, &config.scale);
         warnings.extend(release.warnings.iter().cloned());
@@ -113,8 +113,11 @@ impl Runnable {
 ///
 /// # Errors
 /// [`RunnableError::Document`].
-pub fn config_of_record(host: &Host, record: &ReleaseRecord) -> Result<AppConfig, RunnableError> {
-    config_of_before(host, record.document.clone())
+pub fn config_of_record(
+    context: &AppContext,
+    record: &ReleaseRecord,
+) -> Result<AppConfig, RunnableError> {
+    config_of_before(context, record.document.clone())
         .map_err(|errors| RunnableError::Document(record.id, in_words(&errors)))
 }
 
@@ -123,10 +126,13 @@ pub fn config_of_record(host: &Host, record: &ReleaseRecord) -> Result<AppConfig
 ///
 /// # Errors
 /// What is not allowed any more.
-pub fn config_of_before(host: &Host, document: Value) -> Result<AppConfig, Vec<FieldError>> {
+pub fn config_of_before(
+    context: &AppContext,
+    document: Value,
+) -> Result<AppConfig, Vec<FieldError>> {
     let rules = Rules {
         allow_file_repos: true,
-        ..host.rules()
+        ..context.rules()
     };
     AppConfig::from_document(document, &rules)
 }
@@ -146,17 +152,17 @@ pub fn in_words(errors: &[FieldError]) -> String {
 /// # Errors
 /// [`AccountError`] when it does not exist.
 pub fn account(
-    host: &Host,
+    context: &AppContext,
     config: &AppConfig,
 ) -> Result<(Option<Account>, Vec<String>), AccountError> {
-    if host.can_switch {
+    if context.can_switch {
         let user = config
             .user
             .as_deref()
-            .unwrap_or(&host.settings.default_user);
+            .unwrap_or(&context.settings.default_user);
         let account = Account::look_up(user, config.group.as_deref())?;
         // Here, where all ways in come by: a document of the API, of a file, of before, and the server's setting.
-        if !host.settings.allow_root_apps {
+        if !context.settings.allow_root_apps {
             account.is_not_root()?;
         }
         return Ok((Some(account), vec![]));
@@ -198,6 +204,9 @@ pub fn base_environment(
 
 /// The layer that is configured: the server's `env`, then the application's.
 #[must_use]
-pub fn configured_environment(host: &Host, config: &AppConfig) -> BTreeMap<String, String> {
-    environment::layered([&host.settings.env, &config.env])
+pub fn configured_environment(
+    context: &AppContext,
+    config: &AppConfig,
+) -> BTreeMap<String, String> {
+    environment::layered([&context.settings.env, &config.env])
 }

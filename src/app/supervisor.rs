@@ -33,7 +33,7 @@ use super::lifecycle::{BatchId, Command, Event, Kind, Lifecycle, OpId, Wanted};
 use super::operations::Operations;
 pub use super::operations::{Outcome, Ticket};
 use super::publisher::Publisher;
-use crate::app::context::Host;
+use crate::app::context::AppContext;
 use crate::app_dirs::AppDirs;
 use crate::document::config::{AppConfig, Strategy};
 use crate::failpoint;
@@ -60,7 +60,7 @@ pub struct AppSpec {
     pub config: Arc<AppConfig>,
     pub dirs: AppDirs,
     /// What the server lends it.
-    pub host: Host,
+    pub context: AppContext,
     /// What a person should know before anything has run, e.g. that its file in the config directory is damaged.
     pub warnings: Vec<String>,
     /// Whether to deploy when there is nothing to run, or the document is newer than what runs: a start of the
@@ -115,7 +115,7 @@ impl App {
     /// An App for `spec`; it takes over what runs, or deploys. Call it on the control thread.
     #[must_use]
     pub fn new(spec: AppSpec, exit: ExitReason) -> Self {
-        let publisher = Publisher::start(spec.config.name.shared(), spec.host.router.clone());
+        let publisher = Publisher::start(spec.config.name.shared(), spec.context.router.clone());
         Self {
             children: Children::new(),
             exit,

@@ -10,7 +10,7 @@ use actix::prelude::*;
 use tokio::sync::watch;
 
 use crate::app::apps::Apps;
-use crate::app::context::Host;
+use crate::app::context::AppContext;
 use crate::events::Feed;
 use crate::front::access::recorder::Sink;
 use crate::front::front::Front;
@@ -27,7 +27,7 @@ use crate::supervision::{
 
 /// What the root supervisor starts its children with; it outlives each of them.
 pub(super) struct RootSpec {
-    pub(super) host: Host,
+    pub(super) context: AppContext,
     pub(super) listeners: Vec<(SocketAddr, TcpListener)>,
     pub(super) table: Arc<watch::Sender<Arc<Table>>>,
     pub(super) apps: ChildRef<Apps>,
@@ -60,7 +60,7 @@ pub(super) struct Root {
 
 impl Root {
     pub(super) fn new(spec: RootSpec, exit: ExitReason) -> Self {
-        let drain = spec.host.settings.front.drain + Duration::from_secs(5);
+        let drain = spec.context.settings.front.drain + Duration::from_secs(5);
         let child = |id, shutdown| ChildSpec {
             id,
             restart: Restart::Permanent,
@@ -109,19 +109,19 @@ impl Parent for Root {
 
     fn start_child(&mut self, id: RootChild, generation: Generation, ctx: &mut Context<Self>) {
         let on_exit = Self::on_exit(id, generation, ctx);
-        let control = self.spec.host.control.clone();
+        let control = self.spec.context.control.clone();
         match id {
             RootChild::Router => {
                 let table = Arc::clone(&self.spec.table);
                 let child = monitor::start(&control, move |_, _| Router::new(table), on_exit);
-                self.spec.host.router.set(Some(child.addr.clone()));
+                self.spec.context.router.set(Some(child.addr.clone()));
                 self.router = Some(child);
             }
             RootChild::Apps => {
-                let (host, booted) = (self.spec.host.clone(), self.spec.booted.clone());
+                let (context, booted) = (self.spec.context.clone(), self.spec.booted.clone());
                 let child = monitor::start(
                     &control,
-                    move |_, exit| Apps::new(host, booted, exit),
+                    move |_, exit| Apps::new(context, booted, exit),
                     on_exit,
                 );
                 self.spec.apps.set(Some(child.addr.clone()));
@@ -129,7 +129,7 @@ impl Parent for Root {
             }
             RootChild::Front => match self.cloned_listeners() {
                 Ok(listeners) => {
-                    let settings = Arc::clone(&self.spec.host.settings.front);
+                    let settings = Arc::clone(&self.spec.context.settings.front);
                     let (table, connector) = (
                         self.spec.table.subscribe(),
                         Arc::clone(&self.spec.connector),
@@ -163,7 +163,7 @@ impl Parent for Root {
     }
 
     fn events(&self) -> &Feed {
-        &self.spec.host.events
+        &self.spec.context.events
     }
 
     fn leaves_running(&self, id: &RootChild) -> bool {
@@ -194,7 +194,7 @@ impl Handler<ChildEnded<RootChild>> for Root {
             exit,
         } = ended;
         match id {
-            RootChild::Router => self.spec.host.router.set(None),
+            RootChild::Router => self.spec.context.router.set(None),
             RootChild::Apps => self.spec.apps.set(None),
             RootChild::Front => {}
         }

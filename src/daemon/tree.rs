@@ -12,7 +12,7 @@ use super::root::{Root, RootSpec};
 use crate::api::in_process;
 use crate::api::routes::Routing;
 use crate::api::state::ApiState;
-use crate::app::context::Host;
+use crate::app::context::AppContext;
 use crate::events::Feed;
 use crate::front::access::recorder;
 use crate::front::access::recorder::Sink;
@@ -21,7 +21,7 @@ use crate::front::listener::Closed;
 use crate::front::own_token::OwnToken;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
-use crate::process::start_permits::Turns;
+use crate::process::start_permits::StartPermits;
 use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
@@ -59,7 +59,7 @@ impl Tree {
         token: Arc<str>,
     ) -> Result<(Self, ApiState), DaemonError> {
         let logs = log_thread()?;
-        let host = host(settings, &logs);
+        let context = context(settings, &logs);
         let (table, _) = watch::channel(Arc::new(Table::default()));
         let (closing, is_closing) = watch::channel(false);
         let (closed, closed_ports) = watch::channel(Closed::new());
@@ -70,17 +70,17 @@ impl Tree {
                 reach: Arc::clone(&settings.front.reach),
             },
             config_dir: settings.config_dir.as_path().into(),
-            rules: host.rules(),
+            rules: context.rules(),
             default_user: settings.default_user.clone(),
-            can_switch: host.can_switch,
-            events: host.events.clone(),
+            can_switch: context.can_switch,
+            events: context.events.clone(),
             closing: is_closing,
             closed_ports,
             token: Arc::clone(&token),
             failed_logins: Arc::default(),
         };
         let (booted, is_booted) = watch::channel(false);
-        let (access, access_written) = access_log(&host).unzip();
+        let (access, access_written) = access_log(&context).unzip();
         let spec = RootSpec {
             listeners,
             table: Arc::new(table),
@@ -90,7 +90,7 @@ impl Tree {
             access,
             closed: Arc::new(closed),
             own_token: OwnToken::new(token),
-            host,
+            context,
         };
         let (ended, exit) = watch::channel(None);
         let root = monitor::start(
@@ -149,14 +149,16 @@ impl Tree {
     }
 }
 
-fn host(settings: &Arc<Settings>, logs: &Arbiter) -> Host {
-    Host {
+fn context(settings: &Arc<Settings>, logs: &Arbiter) -> AppContext {
+    AppContext {
         ports: Ports::new(settings.ports.0, settings.ports.1),
         router: ChildRef::default(),
         control: Arbiter::current(),
         logs: logs.handle(),
         app_logs: AppLogs::default(),
-        turns: Turns::new(std::thread::available_parallelism().map_or(1, Into::into)),
+        start_permits: StartPermits::new(
+            std::thread::available_parallelism().map_or(1, Into::into),
+        ),
         events: Feed::default(),
         can_switch: nix::unistd::geteuid().is_root(),
         settings: Arc::clone(settings),
@@ -164,18 +166,18 @@ fn host(settings: &Arc<Settings>, logs: &Arbiter) -> Host {
 }
 
 /// Starts the access log, if there is to be one: where its lines go in, and what resolves when the last is written.
-fn access_log(host: &Host) -> Option<(Sink, oneshot::Receiver<()>)> {
-    let settings = &host.settings;
+fn access_log(context: &AppContext) -> Option<(Sink, oneshot::Receiver<()>)> {
+    let settings = &context.settings;
     if !settings.access_log {
         return None;
     }
     let directory = settings.data_dir.join("logs");
     let bounds = (settings.log_size, settings.log_files);
-    let (app_logs, events) = (host.app_logs.clone(), host.events.clone());
+    let (app_logs, events) = (context.app_logs.clone(), context.events.clone());
     let fresh = move || AccessLog::new(&directory, bounds, app_logs.clone());
     let (sink, source) = recorder::channel();
     let (done, written) = oneshot::channel();
-    host.logs.spawn(async move {
+    context.logs.spawn(async move {
         keep_writing(fresh, source, events).await;
         // Nobody waits when the start failed.
         let _nobody = done.send(());

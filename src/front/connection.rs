@@ -20,9 +20,9 @@ use crate::front::exchange::collect::NoBody;
 use crate::front::exchange::deadline::Deadline;
 use crate::front::exchange::delivery::Rest;
 use crate::front::exchange::end::End;
-use crate::front::exchange::request_info::Facts;
+use crate::front::exchange::request_info::RequestInfo;
 use crate::front::exchange::sides::{Backend, Client, Setting};
-use crate::front::exchange::upgraded::Switched;
+use crate::front::exchange::upgraded::Upgraded;
 use crate::front::http::error_page;
 use crate::front::http::error_page::{Failure, Page};
 use crate::front::http::forwarded;
@@ -67,7 +67,7 @@ pub(crate) enum Next {
     Close,
     /// The end, once the client had time to read the response.
     Linger,
-    Tunnel(Box<Switched>),
+    Tunnel(Box<Upgraded>),
 }
 
 /// Why there is no request head.
@@ -107,7 +107,7 @@ impl<S: ClientStream> Connection<S> {
                 Next::Again => self.input.give_back(&self.worker.spare),
                 Next::Close => return,
                 Next::Linger => return self.linger().await,
-                Next::Tunnel(switched) => return self.tunnel(*switched).await,
+                Next::Tunnel(upgraded) => return self.tunnel(*upgraded).await,
             }
             self.requests += 1;
         }
@@ -120,12 +120,12 @@ impl<S: ClientStream> Connection<S> {
             Err(NoHead::Slow) => return self.refuse(&Failure::slow_client()).await,
             Err(NoHead::Refused(refusal)) => return self.refuse(&refusal.into()).await,
         };
-        let mut facts = None;
-        let mut next = self.dispatch(end, &mut facts).await;
-        match (&mut next, facts) {
+        let mut request_info = None;
+        let mut next = self.dispatch(end, &mut request_info).await;
+        match (&mut next, request_info) {
             // It ends later.
-            (Next::Tunnel(switched), facts) => switched.facts = facts,
-            (_, Some(facts)) => self.record(facts.notes, &facts.request_id),
+            (Next::Tunnel(upgraded), request_info) => upgraded.request_info = request_info,
+            (_, Some(request_info)) => self.record(request_info.notes, &request_info.request_id),
             (_, None) => {}
         }
         next
@@ -139,10 +139,10 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Routes the request whose head is the first `end` bytes of the buffer, and answers it.
-    async fn dispatch(&mut self, end: usize, known: &mut Option<Facts>) -> Next {
+    async fn dispatch(&mut self, end: usize, known: &mut Option<RequestInfo>) -> Next {
         let limits = self.worker.settings.limits;
         let (mut waiting, mut collected) = (None, None);
-        let (facts, failure) = loop {
+        let (request_info, failure) = loop {
             // The buffer is moved out while the head borrows it.
             let input = std::mem::take(&mut self.input);
             let parsed = match head::request(&input.bytes()[..end], limits.headers) {
@@ -152,56 +152,56 @@ impl<S: ClientStream> Connection<S> {
                     return self.refuse(&refusal.into()).await;
                 }
             };
-            let facts = &*known.get_or_insert_with(|| self.facts(&parsed));
+            let request_info = &*known.get_or_insert_with(|| self.facts(&parsed));
             if matches!(parsed.framing, Framing::Length(bytes) if bytes > limits.body) {
-                break (facts, Failure::body_too_large(limits.body));
+                break (request_info, Failure::body_too_large(limits.body));
             }
             if request_rules::ends_here(&parsed) {
-                break (facts, Failure::options());
+                break (request_info, Failure::options());
             }
-            let routed = self.route(&parsed, facts).await;
+            let routed = self.route(&parsed, request_info).await;
             self.input = input;
             match routed {
                 // Who it goes to is decided once the body is there.
                 Routed::To(target, head)
-                    if collected.is_none() && self.waits(&target, facts, end) =>
+                    if collected.is_none() && self.waits(&target, request_info, end) =>
                 {
                     self.worker.spare.put_head(head);
                     drop((target, waiting.take()));
-                    match self.collect(end, facts).await {
+                    match self.collect(end, request_info).await {
                         Ok(body) => collected = Some(body),
-                        Err(NoBody::Refused(failure)) => break (facts, failure),
-                        Err(NoBody::Gone) => return gone(facts),
+                        Err(NoBody::Refused(failure)) => break (request_info, failure),
+                        Err(NoBody::Gone) => return gone(request_info),
                     }
                 }
                 Routed::To(target, head) => {
                     drop(waiting);
                     self.input.consume(end);
                     let stored = collected.as_mut().and_then(|body| body.stored.as_mut());
-                    return self.exchange(target, head, stored, facts).await;
+                    return self.exchange(target, head, stored, request_info).await;
                 }
-                Routed::Failed(failure) => break (facts, failure),
+                Routed::Failed(failure) => break (request_info, failure),
                 Routed::Held(app, changed) => {
-                    match self.wait(&mut waiting, &app, changed, facts).await {
+                    match self.wait(&mut waiting, &app, changed, request_info).await {
                         Ok(()) => {}
-                        Err(Some(failure)) => break (facts, failure),
-                        Err(None) => return gone(facts),
+                        Err(Some(failure)) => break (request_info, failure),
+                        Err(None) => return gone(request_info),
                     }
                 }
             }
         };
         self.input.consume(end);
-        let complete = facts.framing == Framing::Empty;
-        self.answer(&failure, facts, complete).await
+        let complete = request_info.framing == Framing::Empty;
+        self.answer(&failure, request_info, complete).await
     }
 
     /// Whether the body is to be taken before the request is sent.
-    fn waits(&self, target: &Target, facts: &Facts, head: usize) -> bool {
+    fn waits(&self, target: &Target, request_info: &RequestInfo, head: usize) -> bool {
         let behind = self.input.bytes().get(head..).unwrap_or_default();
-        target.takes_whole_bodies() && collect::is_to_come(facts, behind)
+        target.takes_whole_bodies() && collect::is_to_come(request_info, behind)
     }
 
-    fn facts(&self, request: &Request<'_>) -> Facts {
+    fn facts(&self, request: &Request<'_>) -> RequestInfo {
         let id = forwarded::sane_request_id(&request.fields);
         let id = id.map_or_else(|| self.worker.request_id(), Into::into);
         let access = self.worker.access.as_ref();
@@ -210,11 +210,16 @@ impl<S: ClientStream> Connection<S> {
             let client = self.trusted.then(named).flatten();
             Notes::of(to.space(), (self.peer.ip(), client), request)
         });
-        Facts::new(request, id, notes)
+        RequestInfo::new(request, id, notes)
     }
 
     /// Runs the exchange with `connection`; what it leaves decides how the client's connection goes on.
-    pub(crate) async fn run(&mut self, backend: Backend<'_>, head: &[u8], facts: &Facts) -> End {
+    pub(crate) async fn run(
+        &mut self,
+        backend: Backend<'_>,
+        head: &[u8],
+        request_info: &RequestInfo,
+    ) -> End {
         let client = Client {
             stream: &mut self.stream,
             input: &mut self.input,
@@ -226,12 +231,12 @@ impl<S: ClientStream> Connection<S> {
             date: &self.worker.date,
             draining: self.worker.is_draining(),
         };
-        let mut exchange = Exchange::new(client, backend, head, facts, setting);
+        let mut exchange = Exchange::new(client, backend, head, request_info, setting);
         exchange.run().await
     }
 
     /// Passes on what is left of a response, at the client's speed.
-    pub(crate) async fn deliver(&mut self, mut rest: Box<Rest>, facts: &Facts) -> End {
+    pub(crate) async fn deliver(&mut self, mut rest: Box<Rest>, request_info: &RequestInfo) -> End {
         let client = Client {
             stream: &mut self.stream,
             input: &mut self.input,
@@ -239,7 +244,7 @@ impl<S: ClientStream> Connection<S> {
         };
         let worker = &self.worker;
         let end = rest.deliver(client, &worker.settings, &worker.spare).await;
-        facts.note(|notes| notes.not_carried(rest.len()));
+        request_info.note(|notes| notes.not_carried(rest.len()));
         end
     }
 
@@ -325,20 +330,20 @@ impl<S: ClientStream> Connection<S> {
     pub(crate) async fn answer(
         &mut self,
         failure: &Failure,
-        facts: &Facts,
+        request_info: &RequestInfo,
         complete: bool,
     ) -> Next {
-        let keep_alive = facts.keep_alive && complete && !self.worker.is_draining();
+        let keep_alive = request_info.keep_alive && complete && !self.worker.is_draining();
         let page = Page {
-            html: facts.html,
-            head_only: facts.head,
+            html: request_info.html,
+            head_only: request_info.head,
             keep_alive,
-            minor: facts.minor,
-            request_id: &facts.request_id,
+            minor: request_info.minor,
+            request_id: &request_info.request_id,
             now: jiff::Timestamp::now(),
         };
         let written = self.write_page(failure, &page).await;
-        facts.note(|notes| notes.fails(failure, written.unwrap_or(0)));
+        request_info.note(|notes| notes.fails(failure, written.unwrap_or(0)));
         match (written, keep_alive) {
             (None, _) => Next::Close,
             (Some(_), true) => Next::Again,
@@ -386,8 +391,8 @@ impl<S: ClientStream> Connection<S> {
 }
 
 /// Nobody is there to be answered.
-fn gone(facts: &Facts) -> Next {
-    facts.note(Notes::client_gone);
+fn gone(request_info: &RequestInfo) -> Next {
+    request_info.note(Notes::client_gone);
     Next::Close
 }
 
@@ -465,7 +470,7 @@ mod tests {
             draining: watch::channel(false).1,
             load: Arc::default(),
             sockets: watch::channel(Vec::new()).1,
-            visitors: crate::front::connection_limit::Visitors::default(),
+            connection_limit: crate::front::connection_limit::ConnectionLimit::default(),
             compressed: Default::default(),
             room: crate::front::capacity::Room {
                 total: 1,

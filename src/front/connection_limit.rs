@@ -1,4 +1,4 @@
-//! [`Visitors`]: how many connections each address has, over all workers.
+//! [`ConnectionLimit`]: how many connections each address has, over all workers.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// How many connections each address has. An IPv6 network of 64 bits, which is what one customer is given, counts as
 /// one address. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Visitors(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub struct ConnectionLimit(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-impl Visitors {
+impl ConnectionLimit {
     /// Counts one more connection of `address` while the answer lives; `None` if it has `most` of them.
     #[must_use]
     pub fn enter(&self, address: IpAddr, most: usize) -> Option<Visit> {
@@ -23,7 +23,7 @@ impl Visitors {
         *count += 1;
         drop(all);
         Some(Visit {
-            visitors: self.clone(),
+            connection_limit: self.clone(),
             address,
         })
     }
@@ -36,13 +36,13 @@ impl Visitors {
 /// One connection; dropping it takes it off.
 #[derive(Debug)]
 pub struct Visit {
-    visitors: Visitors,
+    connection_limit: ConnectionLimit,
     address: IpAddr,
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let mut all = self.visitors.all();
+        let mut all = self.connection_limit.all();
         if let Entry::Occupied(mut count) = all.entry(self.address) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -67,8 +67,8 @@ mod tests {
 
     #[test]
     fn each_address_has_its_own_count_and_leaves_no_trace() {
-        let visitors = Visitors::default();
-        let enter = |address: &str| visitors.enter(address.parse().unwrap(), 2);
+        let connection_limit = ConnectionLimit::default();
+        let enter = |address: &str| connection_limit.enter(address.parse().unwrap(), 2);
         let first = enter("192.0.2.1");
         let mapped = enter("::ffff:192.0.2.1");
         assert!(first.is_some() && mapped.is_some());
@@ -81,12 +81,12 @@ mod tests {
         assert!(network.iter().all(Option::is_some));
         assert!(enter("2001:db8::3").is_none() && enter("2001:db8:0:1::1").is_some());
         drop((first, other, network));
-        assert!(visitors.all().is_empty());
+        assert!(connection_limit.all().is_empty());
     }
 
     #[test]
     fn no_connection_at_all_may_be_allowed() {
-        let visitors = Visitors::default();
-        assert!(visitors.enter([127, 0, 0, 1].into(), 0).is_none());
+        let connection_limit = ConnectionLimit::default();
+        assert!(connection_limit.enter([127, 0, 0, 1].into(), 0).is_none());
     }
 }

@@ -39,10 +39,10 @@ use crate::front::exchange::delivery::Rest;
 use crate::front::exchange::end::{End, Tunnel};
 use crate::front::exchange::flow::Flow;
 use crate::front::exchange::pace::Pace;
-use crate::front::exchange::request_info::Facts;
+use crate::front::exchange::request_info::RequestInfo;
 use crate::front::exchange::sides::{Backend, Client, Setting};
 use crate::front::exchange::spool::{LOST, Spool};
-use crate::front::exchange::spool_space::SpoolRoom;
+use crate::front::exchange::spool_space::SpoolSpace;
 use crate::front::exchange::stored::Stored;
 use crate::front::http::date::HttpDate;
 use crate::front::http::error_page::Failure;
@@ -97,7 +97,7 @@ pub struct Exchange<'c, S> {
     upstream_in: Buffer,
     up: Flow<'c>,
     down: Flow<'static>,
-    facts: &'c Facts,
+    request_info: &'c RequestInfo,
     settings: &'c FrontSettings,
     spare: &'c Spare,
     date: &'c HttpDate,
@@ -123,7 +123,7 @@ pub struct Exchange<'c, S> {
     /// The body, where it was taken before and is not in memory.
     stored: Option<&'c mut Stored>,
     /// Where the response may wait for a slow client, and what of it does.
-    room: Option<&'c Rc<SpoolRoom>>,
+    room: Option<&'c Rc<SpoolSpace>>,
     spool: Option<Box<Spool>>,
     /// The client did not take what it was given last.
     client_is_slow: bool,
@@ -138,18 +138,20 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
         client: Client<'c, S>,
         backend: Backend<'c>,
         head: &'c [u8],
-        facts: &'c Facts,
+        request_info: &'c RequestInfo,
         setting: Setting<'c>,
     ) -> Self {
-        let continues = facts.expects_continue && client.input.is_empty();
-        let replay = backend.reused.then(|| facts.replay(client.input.bytes()));
+        let continues = request_info.expects_continue && client.input.is_empty();
+        let replay = backend
+            .reused
+            .then(|| request_info.replay(client.input.bytes()));
         Self {
             client,
             upstream: backend.connection,
             upstream_in: Buffer::default(),
-            up: Flow::new(head, facts.framing, facts.framing),
+            up: Flow::new(head, request_info.framing, request_info.framing),
             down: Flow::new(b"", Framing::Empty, Framing::Empty),
-            facts,
+            request_info,
             settings: setting.settings,
             spare: setting.spare,
             date: setting.date,
@@ -164,9 +166,9 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
             download_broken: false,
             answered: false,
             interim: 0,
-            keep_client: facts.keep_alive,
+            keep_client: request_info.keep_alive,
             keep_upstream: true,
-            pace: (facts.framing != Framing::Empty)
+            pace: (request_info.framing != Framing::Empty)
                 .then(|| Pace::new(setting.settings.timeouts.body)),
             stored: backend.stored,
             room: backend.room,
@@ -188,7 +190,7 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
             End::Received { rest, .. } => rest.flow.payload(),
             _ => self.down.payload(),
         };
-        self.facts
+        self.request_info
             .note(|notes| notes.carried(self.up.payload(), to));
         self.upstream_in.consume(usize::MAX);
         self.upstream_in.give_back(self.spare);
@@ -294,7 +296,7 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
             };
             // The parsed head borrows the buffer, which is put back once it is used.
             let mut input = std::mem::take(&mut self.upstream_in);
-            let result = match head::response(&input.bytes()[..end], self.facts.head) {
+            let result = match head::response(&input.bytes()[..end], self.request_info.head) {
                 Ok(response) => self.on_head(&response),
                 Err(bad) => Err(self.bad_response(bad.0)),
             };
@@ -307,9 +309,9 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
             match result {
                 Ok(true) => return None,
                 Ok(false) => (seen, self.phase) = (0, Phase::Head { seen: 0 }),
-                Err(End::Switched(mut tunnel)) => {
+                Err(End::Upgraded(mut tunnel)) => {
                     tunnel.upstream_in = std::mem::take(&mut self.upstream_in);
-                    return Some(End::Switched(tunnel));
+                    return Some(End::Upgraded(tunnel));
                 }
                 Err(end) => return Some(end),
             }
@@ -327,7 +329,7 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
             if self.interim > INTERIM {
                 return Err(self.bad_response("interim responses without end"));
             }
-            if self.facts.minor == 1 {
+            if self.request_info.minor == 1 {
                 let down = self.downstream(Framing::Empty, None);
                 forwarded::response(self.down.framed(), response, &down);
             }
@@ -336,7 +338,7 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
         self.keep_client &= self.up.has_ended() && !self.draining;
         self.keep_upstream = response.keep_alive && response.framing != Framing::UntilClose;
         let to = match response.framing {
-            Framing::Chunked | Framing::UntilClose if self.facts.minor == 0 => {
+            Framing::Chunked | Framing::UntilClose if self.request_info.minor == 0 => {
                 self.keep_client = false;
                 Framing::UntilClose
             }
@@ -354,7 +356,8 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
         }
         forwarded::response(self.down.framed(), response, &down);
         self.down.set_body(response.framing, to);
-        self.facts.note(|notes| notes.answers(response.status));
+        self.request_info
+            .note(|notes| notes.answers(response.status));
         self.answered = true;
         if !may_wait(response) {
             self.room = None;
@@ -369,26 +372,27 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
     {
         Downstream {
             framing,
-            minor: self.facts.minor,
+            minor: self.request_info.minor,
             keep_alive: self.keep_client,
-            request_id: self.facts.request_id.as_bytes(),
+            request_id: self.request_info.request_id.as_bytes(),
             date: None,
             upgrade,
-            by_path: self.facts.by_path.get().map(|app| &**app),
+            by_path: self.request_info.by_path.get().map(|app| &**app),
         }
     }
 
     /// A 101 counts if one of the offered protocols was chosen and the request is complete (RFC 9110 §7.8).
     fn switched(&mut self, response: &Response<'_>) -> End {
-        let chosen = upgrade::chosen(response, self.facts.upgrade.as_deref());
+        let chosen = upgrade::chosen(response, self.request_info.upgrade.as_deref());
         let Some(protocol) = chosen.filter(|_| self.up.is_done()) else {
             return self.bad_response("it switches to a protocol that was not offered");
         };
-        self.facts.note(|notes| notes.answers(response.status));
+        self.request_info
+            .note(|notes| notes.answers(response.status));
         let mut head = Vec::new();
         let down = self.downstream(Framing::Empty, Some(protocol));
         forwarded::response(&mut head, response, &down);
-        End::Switched(Tunnel {
+        End::Upgraded(Tunnel {
             head,
             upstream_in: Buffer::default(),
         })
@@ -452,7 +456,7 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
     }
 
     fn lost(&self) -> End {
-        log::error!("request {}: {LOST}", self.facts.request_id);
+        log::error!("request {}: {LOST}", self.request_info.request_id);
         if self.answered || !self.down.is_clear() {
             End::Truncated(LOST)
         } else {
@@ -471,7 +475,7 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
     fn bad_response(&self, why: &str) -> End {
         log::warn!(
             "request {}: malformed response: {why}",
-            self.facts.request_id
+            self.request_info.request_id
         );
         End::Failed(Failure::bad_response())
     }
@@ -480,7 +484,7 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
     fn closed(&self) -> End {
         let silent = self.upstream_in.is_empty() && self.interim == 0;
         let again = !self.up.has_begun() || self.replay.is_some();
-        if self.reused && silent && self.facts.idempotent && again {
+        if self.reused && silent && self.request_info.idempotent && again {
             return End::Stale;
         }
         End::Failed(Failure::closed())

@@ -16,7 +16,7 @@ use super::own_token::OwnToken;
 use super::worker::{self, Plan};
 use crate::front::access::recorder::Sink;
 use crate::front::capacity::Room;
-use crate::front::connection_limit::Visitors;
+use crate::front::connection_limit::ConnectionLimit;
 use crate::front::exchange::tunnel;
 use crate::front::static_files::compressed::Compressed;
 use crate::front::upstream::in_process::ConnectorFactory;
@@ -107,7 +107,7 @@ impl Front {
             api,
             draining,
             load: Arc::default(),
-            visitors: Visitors::default(),
+            connection_limit: ConnectionLimit::default(),
             compressed: Compressed::default(),
             access: None,
             own_token: OwnToken::default(),

@@ -7,11 +7,11 @@
 //! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, [`room`], [`visitors`], `drain` |
 //! | what a client may send (pure) | [`head`], [`field`], [`fields`], `request_rules`, [`host`], [`framing`], `upgrade` |
 //! | what is sent on (pure) | [`forwarded`], [`trusted`], [`own_token`], `by_path`, [`error_page`]; [`http_date`] |
-//! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `kept_routes`, [`pool`], [`upstream`], [`in_process`] |
+//! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `route_cache`, [`pool`], [`upstream`], [`in_process`] |
 //! | what is told of each request | [`request_id`], [`access_line`] (pure), [`access_log`] |
 //! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`], [`compressed`] |
 //! | bytes both ways | [`exchange`], [`sides`], [`end`], `switched`, [`tunnel`], [`flow`], [`buffer`], [`deadline`], [`pace`], [`client_end`] |
-//! | slow clients | `collect`, [`body_end`], [`stored`], [`spool`], `spool_file`, [`spool_room`], [`delivery`] |
+//! | slow clients | `collect`, [`body_end`], [`stored`], [`spool`], `spool_file`, [`spool_space`], [`delivery`] |
 
 mod acceptor;
 pub mod access;

@@ -1,4 +1,4 @@
-//! [`KeptRoutes`]: the replica's answers by host, kept for the next requests that must get the same.
+//! [`RouteCache`]: the replica's answers by host, kept for the next requests that must get the same.
 //!
 //! Every request is routed anew. But where the table and the host are what they were, and the rule looked at nothing
 //! else, so is the app: only its backend is chosen again, from the loads that all workers share. With a thousand busy
@@ -18,7 +18,7 @@ use crate::router::table::{Rule, Table};
 const HOSTS: usize = 4096;
 
 #[derive(Debug, Default)]
-pub(crate) struct KeptRoutes {
+pub(crate) struct RouteCache {
     /// It is compared, never read; a table that was replaced must not be kept alive, and its address is not used again
     /// as long as this is here.
     table: Weak<Table>,
@@ -26,7 +26,7 @@ pub(crate) struct KeptRoutes {
     by_host: HashMap<Box<str>, (Arc<Wanted>, Found)>,
 }
 
-impl KeptRoutes {
+impl RouteCache {
     /// The app for `request`, and how to ask for another backend of it, if `table` is the one that was asked.
     pub(crate) fn answer(
         &self,
@@ -99,7 +99,7 @@ mod tests {
         })
     }
 
-    fn holds(kept: &KeptRoutes, text: &str, table: &Arc<Table>) -> bool {
+    fn holds(kept: &RouteCache, text: &str, table: &Arc<Table>) -> bool {
         let request = head::request(text.as_bytes(), 10).unwrap();
         kept.answer(&request, table).is_some()
     }
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn an_answer_holds_for_the_same_host_and_table_only() {
         let (table, other) = (Arc::new(Table::default()), Arc::new(Table::default()));
-        let mut kept = KeptRoutes::default();
+        let mut kept = RouteCache::default();
         let same = "GET /other?x HTTP/1.1\r\nHost: blog.local:80\r\n\r\n";
         assert!(!holds(&kept, same, &table));
         let weak = Arc::downgrade(&table);

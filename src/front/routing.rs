@@ -17,10 +17,10 @@ use super::worker::Worker;
 use crate::front::access::entry::Notes;
 use crate::front::exchange::client_end::ClientStream;
 use crate::front::exchange::end::End;
-use crate::front::exchange::request_info::Facts;
+use crate::front::exchange::request_info::RequestInfo;
 use crate::front::exchange::sides;
 use crate::front::exchange::stored::Stored;
-use crate::front::exchange::upgraded::Switched;
+use crate::front::exchange::upgraded::Upgraded;
 use crate::front::http::error_page::Failure;
 use crate::front::http::field::Name;
 use crate::front::http::forwarded;
@@ -99,25 +99,28 @@ impl Drop for Waiting {
 
 impl<S: ClientStream> Connection<S> {
     /// Finds who answers, and writes the head that they get.
-    pub(crate) async fn route(&self, request: &Request<'_>, facts: &Facts) -> Routed {
+    pub(crate) async fn route(&self, request: &Request<'_>, request_info: &RequestInfo) -> Routed {
         let (selection, select) = match self.choose_again(request) {
             Some(chosen) => chosen,
             None => self.select(request).await,
         };
-        if let Some(failure) = without_slash(selection.as_ref(), request, facts) {
+        if let Some(failure) = without_slash(selection.as_ref(), request, request_info) {
             return Routed::Failed(failure);
         }
-        if let Some(routed) = self.static_file(selection.as_ref(), request, facts).await {
+        if let Some(routed) = self
+            .static_file(selection.as_ref(), request, request_info)
+            .await
+        {
             return routed;
         }
         let (target, strip, withheld) = match selection {
             None => return Routed::Failed(Failure::unroutable()),
             Some(Selection::Backend(found, backend, lease)) => {
-                note_found(facts, &found);
+                note_found(request_info, &found);
                 let strip = found.strip;
                 if found.rule == Rule::Path {
                     // Of a request that was held it was not said yet.
-                    let _ = facts.by_path.set(Arc::clone(&found.route.app));
+                    let _ = request_info.by_path.set(Arc::clone(&found.route.app));
                 }
                 let chosen = Chosen {
                     found,
@@ -136,15 +139,15 @@ impl<S: ClientStream> Connection<S> {
             Some(Selection::Api) => (Target::Api, 0, None),
             Some(Selection::NotFound) => return Routed::Failed(Failure::not_found()),
             Some(Selection::Unavailable(found, why)) => {
-                note_found(facts, &found);
+                note_found(request_info, &found);
                 return Routed::Failed(unavailable(&found.route.app, why));
             }
             Some(Selection::Hold(found, changed)) => {
-                note_found(facts, &found);
+                note_found(request_info, &found);
                 return Routed::Held(Arc::clone(&found.route.app), changed);
             }
         };
-        let head = self.forwarded_head(request, facts, (strip, withheld));
+        let head = self.forwarded_head(request, request_info, (strip, withheld));
         Routed::To(target, head)
     }
 
@@ -154,7 +157,7 @@ impl<S: ClientStream> Connection<S> {
         if self.port.is_some() {
             return None;
         }
-        let kept = self.worker.kept_routes.borrow();
+        let kept = self.worker.route_cache.borrow();
         let (found, select) = kept.answer(request, &self.worker.table())?;
         let (backend, lease) = self.worker.choose(&found.route.backends)?;
         Some((Some(Selection::Backend(found, backend, lease)), select))
@@ -177,7 +180,7 @@ impl<S: ClientStream> Connection<S> {
         let table = Arc::downgrade(&self.worker.table());
         let selection = self.worker.select(select.clone()).await;
         if let Some(Selection::Backend(found, ..)) = &selection {
-            let mut kept = self.worker.kept_routes.borrow_mut();
+            let mut kept = self.worker.route_cache.borrow_mut();
             kept.keep(&table, &select.wanted, found);
         }
         (selection, select)
@@ -186,7 +189,7 @@ impl<S: ClientStream> Connection<S> {
     fn forwarded_head(
         &self,
         request: &Request<'_>,
-        facts: &Facts,
+        request_info: &RequestInfo,
         (strip, withheld): (usize, Option<&OwnToken>),
     ) -> Vec<u8> {
         let context = Context {
@@ -194,7 +197,7 @@ impl<S: ClientStream> Connection<S> {
             local: self.local,
             trusted: self.trusted,
             networks: &self.worker.trusted,
-            request_id: facts.request_id.as_bytes(),
+            request_id: request_info.request_id.as_bytes(),
             strip,
             withheld,
         };
@@ -208,7 +211,7 @@ impl<S: ClientStream> Connection<S> {
         &self,
         selection: Option<&Selection>,
         request: &Request<'_>,
-        facts: &Facts,
+        request_info: &RequestInfo,
     ) -> Option<Routed> {
         let (found, no_app) = match selection? {
             Selection::Backend(found, ..) | Selection::Hold(found, _) => (found, false),
@@ -226,14 +229,14 @@ impl<S: ClientStream> Connection<S> {
             Looked::Found(answer) => {
                 let request = lookup::for_files(request);
                 let withheld = Some(&self.worker.own_token);
-                let head = self.forwarded_head(&request, facts, (found.strip, withheld));
+                let head = self.forwarded_head(&request, request_info, (found.strip, withheld));
                 Routed::To(Target::File(answer), head)
             }
             Looked::Missing | Looked::Method if !no_app => return None,
             Looked::Method => Routed::Failed(Failure::only_files()),
             Looked::Missing | Looked::Refused => Routed::Failed(Failure::no_file()),
         };
-        note_found(facts, found);
+        note_found(request_info, found);
         Some(routed)
     }
 
@@ -243,7 +246,7 @@ impl<S: ClientStream> Connection<S> {
         waiting: &mut Option<Waiting>,
         app: &str,
         mut changed: watch::Receiver<Arc<Table>>,
-        facts: &Facts,
+        request_info: &RequestInfo,
     ) -> Result<(), Option<Failure>> {
         if waiting.is_none() {
             *waiting = Waiting::new(&self.worker);
@@ -257,7 +260,7 @@ impl<S: ClientStream> Connection<S> {
         let mut changes = pin!(changed.changed());
         let (mut watch, mut is_half) = (None, false);
         // What would be a tunnel may be closed on one side.
-        let may_be_half = facts.upgrade.is_some() && facts.framing == Framing::Empty;
+        let may_be_half = request_info.upgrade.is_some() && request_info.framing == Framing::Empty;
         poll_fn(|cx| {
             match changes.as_mut().poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
@@ -291,9 +294,11 @@ impl<S: ClientStream> Connection<S> {
         target: Target,
         head: Vec<u8>,
         stored: Option<&mut Stored>,
-        facts: &Facts,
+        request_info: &RequestInfo,
     ) -> Next {
-        let next = self.exchange_with(target, &head, stored, facts).await;
+        let next = self
+            .exchange_with(target, &head, stored, request_info)
+            .await;
         self.worker.spare.put_head(head);
         next
     }
@@ -303,25 +308,25 @@ impl<S: ClientStream> Connection<S> {
         target: Target,
         head: &[u8],
         stored: Option<&mut Stored>,
-        facts: &Facts,
+        request_info: &RequestInfo,
     ) -> Next {
         match target {
-            Target::Api => self.exchange_with_api(head, facts).await,
+            Target::Api => self.exchange_with_api(head, request_info).await,
             Target::File(answer) => {
                 let mut pipe = Upstream::Pipe(self.worker.files.open(answer));
                 let own = sides::Backend::own(&mut pipe, false);
-                let end = self.run(own, head, facts).await;
-                self.finish(end, facts).await
+                let end = self.run(own, head, request_info).await;
+                self.finish(end, request_info).await
             }
             Target::App(chosen, select) => {
-                self.exchange_with_app((chosen, select), head, stored, facts)
+                self.exchange_with_app((chosen, select), head, stored, request_info)
                     .await
             }
         }
     }
 
-    async fn exchange_with_api(&mut self, head: &[u8], facts: &Facts) -> Next {
-        facts.note(Notes::asks_api);
+    async fn exchange_with_api(&mut self, head: &[u8], request_info: &RequestInfo) -> Next {
+        request_info.note(Notes::asks_api);
         let kept = self
             .api
             .take()
@@ -330,21 +335,21 @@ impl<S: ClientStream> Connection<S> {
         let open = || Upstream::Pipe((self.worker.api)(self.peer));
         let mut pipe = kept.unwrap_or_else(open);
         let own = sides::Backend::own(&mut pipe, reused);
-        let mut end = self.run(own, head, facts).await;
+        let mut end = self.run(own, head, request_info).await;
         if matches!(end, End::Stale) {
-            facts.note(Notes::again);
+            request_info.note(Notes::again);
             pipe = Upstream::Pipe((self.worker.api)(self.peer));
             let own = sides::Backend::own(&mut pipe, false);
-            end = self.run(own, head, facts).await;
+            end = self.run(own, head, request_info).await;
         }
         if end.keeps_upstream() {
             self.api = Some(pipe);
-            return self.finish(end, facts).await;
+            return self.finish(end, request_info).await;
         }
-        if let End::Switched(tunnel) = end {
-            return Next::Tunnel(Switched::new(pipe, tunnel, None));
+        if let End::Upgraded(tunnel) = end {
+            return Next::Tunnel(Upgraded::new(pipe, tunnel, None));
         }
-        self.finish(end, facts).await
+        self.finish(end, request_info).await
     }
 
     async fn exchange_with_app(
@@ -352,24 +357,26 @@ impl<S: ClientStream> Connection<S> {
         (mut chosen, mut select): (Chosen, Select),
         head: &[u8],
         mut stored: Option<&mut Stored>,
-        facts: &Facts,
+        request_info: &RequestInfo,
     ) -> Next {
         // What is on disk is not sent twice, so it takes no connection that may be dead.
         let mut fresh = stored.is_some();
         loop {
-            let connected = self.connect(&mut chosen, &mut select, fresh, facts).await;
+            let connected = self
+                .connect(&mut chosen, &mut select, fresh, request_info)
+                .await;
             let backend = &chosen.backend;
-            facts.note(|notes| notes.asks(&backend.process, backend.release));
+            request_info.note(|notes| notes.asks(&backend.process, backend.release));
             let (mut upstream, asking) = match connected {
                 Ok(connected) => connected,
-                Err(error) => return self.unreachable(&error, facts).await,
+                Err(error) => return self.unreachable(&error, request_info).await,
             };
             let room = chosen
                 .found
                 .route
                 .buffer
                 .responses
-                .then(|| Rc::clone(&self.worker.spool_room));
+                .then(|| Rc::clone(&self.worker.spool_space));
             let side = sides::Backend {
                 connection: &mut upstream,
                 reused: asking.is_none(),
@@ -377,16 +384,16 @@ impl<S: ClientStream> Connection<S> {
                 stored: stored.as_deref_mut(),
                 asking,
             };
-            let end = self.run(side, head, facts).await;
+            let end = self.run(side, head, request_info).await;
             match end {
                 End::Stale => {
-                    let (id, app) = (&facts.request_id, &chosen.found.route.app);
+                    let (id, app) = (&request_info.request_id, &chosen.found.route.app);
                     log::info!("request {id}: sent again, {app} had closed a kept connection");
-                    facts.note(Notes::again);
+                    request_info.note(Notes::again);
                     fresh = true;
                 }
-                End::Switched(tunnel) => {
-                    return Next::Tunnel(Switched::new(upstream, tunnel, Some(chosen.lease)));
+                End::Upgraded(tunnel) => {
+                    return Next::Tunnel(Upgraded::new(upstream, tunnel, Some(chosen.lease)));
                 }
                 end => {
                     if end.keeps_upstream() {
@@ -396,10 +403,10 @@ impl<S: ClientStream> Connection<S> {
                     }
                     drop(chosen);
                     let end = match end {
-                        End::Received { rest, .. } => self.deliver(rest, facts).await,
+                        End::Received { rest, .. } => self.deliver(rest, request_info).await,
                         end => end,
                     };
-                    return self.finish(end, facts).await;
+                    return self.finish(end, request_info).await;
                 }
             }
         }
@@ -412,7 +419,7 @@ impl<S: ClientStream> Connection<S> {
         chosen: &mut Chosen,
         select: &mut Select,
         fresh: bool,
-        facts: &Facts,
+        request_info: &RequestInfo,
     ) -> io::Result<(Upstream, Option<Asking>)> {
         let limit = self.worker.settings.timeouts.connect;
         loop {
@@ -445,7 +452,7 @@ impl<S: ClientStream> Connection<S> {
             select.avoid.push(address);
             match self.another(&chosen.found, select).await {
                 Some((backend, lease)) => {
-                    facts.note(Notes::again);
+                    request_info.note(Notes::again);
                     (chosen.backend, chosen.lease) = (backend, lease);
                 }
                 None => return Err(error),
@@ -466,54 +473,59 @@ impl<S: ClientStream> Connection<S> {
         }
     }
 
-    async fn unreachable(&mut self, error: &io::Error, facts: &Facts) -> Next {
+    async fn unreachable(&mut self, error: &io::Error, request_info: &RequestInfo) -> Next {
         let failure = match error.kind() {
             // Without its file, a socket is refused likewise.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Failure::refused(),
             _ => Failure::unreachable(),
         };
-        let complete = facts.framing == Framing::Empty;
-        self.answer(&failure, facts, complete).await
+        let complete = request_info.framing == Framing::Empty;
+        self.answer(&failure, request_info, complete).await
     }
 
-    async fn finish(&mut self, end: End, facts: &Facts) -> Next {
+    async fn finish(&mut self, end: End, request_info: &RequestInfo) -> Next {
         match end {
             End::Complete {
                 keep_client: true, ..
             } => Next::Again,
             // It said that it sends no more, so no reset can cost it the response.
-            End::Complete { .. } if !facts.keep_alive && self.input.is_empty() => Next::Close,
+            End::Complete { .. } if !request_info.keep_alive && self.input.is_empty() => {
+                Next::Close
+            }
             End::Complete { .. } => Next::Linger,
             End::Failed(failure) => {
                 // Whether the body was read to its end is not known here; without one it was.
-                let complete = facts.framing == Framing::Empty;
-                self.answer(&failure, facts, complete).await
+                let complete = request_info.framing == Framing::Empty;
+                self.answer(&failure, request_info, complete).await
             }
             End::Truncated(why) => {
-                log::warn!("request {}: {why}", facts.request_id);
-                facts.note(Notes::broke_off);
+                log::warn!("request {}: {why}", request_info.request_id);
+                request_info.note(Notes::broke_off);
                 Next::Linger
             }
-            End::Stale => self.answer(&Failure::closed(), facts, false).await,
+            End::Stale => self.answer(&Failure::closed(), request_info, false).await,
             End::Gone => {
-                log::debug!("request {}: the client went away (H27)", facts.request_id);
-                facts.note(Notes::client_gone);
+                log::debug!(
+                    "request {}: the client went away (H27)",
+                    request_info.request_id
+                );
+                request_info.note(Notes::client_gone);
                 Next::Close
             }
-            End::Switched(_) | End::Received { .. } => Next::Close,
+            End::Upgraded(_) | End::Received { .. } => Next::Close,
         }
     }
 }
 
-fn note_found(facts: &Facts, found: &Found) {
-    facts.note(|notes| notes.found(&found.route, found.rule));
+fn note_found(request_info: &RequestInfo, found: &Found) {
+    request_info.note(|notes| notes.found(&found.route, found.rule));
 }
 
 /// Where the app begins, if a request by path names it without the slash behind.
 fn without_slash(
     selection: Option<&Selection>,
     request: &Request<'_>,
-    facts: &Facts,
+    request_info: &RequestInfo,
 ) -> Option<Failure> {
     let found = match selection? {
         Selection::Backend(found, ..)
@@ -525,7 +537,7 @@ fn without_slash(
     if name.is_empty() || rest.starts_with('/') {
         return None;
     }
-    note_found(facts, found);
+    note_found(request_info, found);
     Some(Failure::moved(format!("{name}/{rest}")))
 }
 

@@ -19,13 +19,13 @@ use super::listener::Sockets;
 use super::own_token::OwnToken;
 use crate::front::access::recorder::{Recorder, Sink};
 use crate::front::capacity::Room;
-use crate::front::connection_limit::Visitors;
+use crate::front::connection_limit::ConnectionLimit;
 use crate::front::exchange::buffer::Spare;
-use crate::front::exchange::spool_space::SpoolRoom;
+use crate::front::exchange::spool_space::SpoolSpace;
 use crate::front::http::date::HttpDate;
 use crate::front::http::request_id::RequestId;
 use crate::front::http::trusted_proxies::Network;
-use crate::front::route_cache::KeptRoutes;
+use crate::front::route_cache::RouteCache;
 use crate::front::static_files::compressed::Compressed;
 use crate::front::static_files::server::FileServer;
 use crate::front::upstream::connection::Upstream;
@@ -51,11 +51,11 @@ pub struct Plan {
     pub table: watch::Receiver<Arc<Table>>,
     /// Opens pipes to the API.
     pub api: ConnectorFactory,
-    /// Turns true when the front end drains.
+    /// StartPermits true when the front end drains.
     pub draining: watch::Receiver<bool>,
     pub load: Arc<Load>,
     pub sockets: watch::Receiver<Sockets>,
-    pub visitors: Visitors,
+    pub connection_limit: ConnectionLimit,
     pub compressed: Compressed,
     /// Where the access log goes, if there is one.
     pub access: Option<Sink>,
@@ -77,7 +77,7 @@ pub struct Worker {
     table: watch::Receiver<Arc<Table>>,
     pub pool: Pool,
     /// Where bodies are kept for slow clients.
-    pub spool_room: Rc<SpoolRoom>,
+    pub spool_space: Rc<SpoolSpace>,
     /// Tells all workers which idle connections are to be given up.
     pub calls: broadcast::Sender<Call>,
     pub spare: Spare,
@@ -101,11 +101,11 @@ pub struct Worker {
     /// Connections that were closed for their number, ended to make room, or could not be accepted.
     refusals: [Rc<RefCell<Tally>>; 3],
     load: Arc<Load>,
-    visitors: Visitors,
+    connection_limit: ConnectionLimit,
     ids: (u64, Cell<u64>),
     random: Cell<u64>,
     /// The replica's answers by host.
-    pub(crate) kept_routes: RefCell<KeptRoutes>,
+    pub(crate) route_cache: RefCell<RouteCache>,
     newest: Newest,
 }
 
@@ -170,7 +170,7 @@ impl Worker {
             replica: RefCell::new(start_replica(&settings, &plan.table)),
             table: plan.table.clone(),
             pool: Pool::default(),
-            spool_room: Rc::new(SpoolRoom::new(&settings.buffers, settings.limits.buffer)),
+            spool_space: Rc::new(SpoolSpace::new(&settings.buffers, settings.limits.buffer)),
             calls: plan.calls.clone(),
             spare: Spare::default(),
             date: HttpDate::default(),
@@ -184,10 +184,10 @@ impl Worker {
             room: plan.room,
             refusals: Default::default(),
             load: Arc::clone(&plan.load),
-            visitors: plan.visitors.clone(),
+            connection_limit: plan.connection_limit.clone(),
             ids: (getrandom::u64().unwrap_or(0), Cell::new(0)),
             random: Cell::new(random_seed()),
-            kept_routes: RefCell::default(),
+            route_cache: RefCell::default(),
             newest: newest(plan.table.clone()),
             settings,
         }
@@ -215,7 +215,7 @@ impl Worker {
                 true => usize::MAX,
                 false => self.room.per_address,
             };
-            let Some(_visit) = self.visitors.enter(peer.ip(), most) else {
+            let Some(_visit) = self.connection_limit.enter(peer.ip(), most) else {
                 return self.tell_closed(peer);
             };
             Connection::new(stream, (peer, local, port), self)

@@ -1,4 +1,4 @@
-//! [`Rotated`]: a plain file that is rotated by its size: `access.log`, `access.log.1` (the one before), and so on.
+//! [`RotatingFile`]: a plain file that is rotated by its size: `access.log`, `access.log.1` (the one before), and so on.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use crate::logs::segment_writer::open;
 
 /// A file that is rotated by its size, as its only writer. Somebody else may move it away: a new one is begun.
 #[derive(Debug)]
-pub struct Rotated {
+pub struct RotatingFile {
     path: PathBuf,
     /// Bytes.
     size: u64,
@@ -18,7 +18,7 @@ pub struct Rotated {
     present: Option<(File, u64)>,
 }
 
-impl Rotated {
+impl RotatingFile {
     /// The file `path` of at most `size` bytes, and `files` files in all; nothing is opened before it is needed.
     #[must_use]
     pub fn new(path: PathBuf, size: u64, files: usize) -> Self {
@@ -123,7 +123,7 @@ mod tests {
     fn it_is_bounded_in_size_and_number_and_holds_the_newest_lines() {
         let directory = tempfile::tempdir().unwrap();
         let path = logs(&directory);
-        let mut log = Rotated::new(path.clone(), 10, 3);
+        let mut log = RotatingFile::new(path.clone(), 10, 3);
         for line in [
             "1234\n", "5678\n", "abcd\n", "efgh\n", "ijkl\n", "mnop\n", "q\n",
         ] {
@@ -139,7 +139,7 @@ mod tests {
     fn one_file_is_begun_anew_when_it_is_full() {
         let directory = tempfile::tempdir().unwrap();
         let path = logs(&directory);
-        let mut log = Rotated::new(path.clone(), 4, 1);
+        let mut log = RotatingFile::new(path.clone(), 4, 1);
         log.append(b"123\n").unwrap();
         log.append(b"longer than allowed\n").unwrap();
         assert_eq!(read(&path), "longer than allowed\n");
@@ -152,7 +152,7 @@ mod tests {
         let path = logs(&directory);
         std::fs::create_dir(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "whole\nto").unwrap();
-        let mut log = Rotated::new(path.clone(), 100, 2);
+        let mut log = RotatingFile::new(path.clone(), 100, 2);
         log.append(b"next\n").unwrap();
         assert_eq!(read(&path), "whole\nnext\n");
     }
@@ -161,7 +161,7 @@ mod tests {
     fn a_file_that_was_moved_away_is_begun_anew() {
         let directory = tempfile::tempdir().unwrap();
         let path = logs(&directory);
-        let mut log = Rotated::new(path.clone(), 100, 2);
+        let mut log = RotatingFile::new(path.clone(), 100, 2);
         log.append(b"a\n").unwrap();
         std::fs::rename(&path, directory.path().join("taken")).unwrap();
         log.append(b"b\n").unwrap();

@@ -28,7 +28,7 @@ use super::identity::{self, Purpose};
 use super::lent::Lent;
 use super::spawn::{Exec, Output};
 use crate::process::landlock::Seal;
-use crate::process::rlimit_mark::Brand;
+use crate::process::rlimit_mark::RlimitMark;
 
 /// The verb, as the first argument of the binary.
 pub const VERB: &str = "exec";
@@ -43,7 +43,7 @@ pub(super) struct Instructions {
     pub(super) output: Output,
     pub(super) identity: Option<Purpose>,
     pub(super) cgroup: Option<PathBuf>,
-    pub(super) brand: Brand,
+    pub(super) brand: RlimitMark,
     pub(super) seal: Option<Seal>,
     pub(super) lent: Lent,
     pub(super) nice: Option<i32>,

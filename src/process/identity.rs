@@ -17,7 +17,7 @@ use super::users::Users;
 use super::{instance, procfs, stop};
 use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
-use crate::process::rlimit_mark::Brand;
+use crate::process::rlimit_mark::RlimitMark;
 use crate::regular;
 
 /// The record's name in the directory of its process.
@@ -87,7 +87,7 @@ impl Identity {
         leads
             && is_of_users
             && (Cgroup::of_process(self.pid, &instance).is_some()
-                || Brand::marks(self.pid, &instance)
+                || RlimitMark::marks(self.pid, &instance)
                 || procfs::has_variable(self.pid, &format!("{MARKER}={instance}")))
     }
 

@@ -11,7 +11,7 @@ use super::port_holder::Holder;
 use super::procfs;
 use super::running::Running;
 use super::spawn::MARKER;
-use crate::process::rlimit_mark::Brand;
+use crate::process::rlimit_mark::RlimitMark;
 
 /// How far up a process' parents are followed.
 const GENERATIONS: usize = 64;
@@ -23,7 +23,7 @@ pub(crate) struct Owner {
     start_time: u64,
     uid: u32,
     marker: String,
-    brand: Brand,
+    brand: RlimitMark,
     cgroup: Option<Cgroup>,
 }
 
@@ -35,7 +35,7 @@ impl Owner {
             start_time: running.start_time(),
             uid: uid_of(running.pid()),
             marker: running.marker().to_owned(),
-            brand: Brand::of(running.instance()),
+            brand: RlimitMark::of(running.instance()),
             cgroup: running.cgroup().cloned(),
         }
     }
@@ -48,7 +48,7 @@ impl Owner {
             start_time: procfs::stat(leader).map_or(0, |stat| stat.start_time),
             uid: uid_of(leader),
             marker: format!("{MARKER}={instance}"),
-            brand: Brand::of(&instance),
+            brand: RlimitMark::of(&instance),
             cgroup: Cgroup::of_process(leader, &instance),
         }
     }

@@ -1,4 +1,4 @@
-//! [`Brand`]: a mark on all that an instance starts, which no program takes off by the way.
+//! [`RlimitMark`]: a mark on all that an instance starts, which no program takes off by the way.
 //!
 //! A process may clear its environment, leave its session and outlive its parents: then nothing of where it came from is
 //! left but its resource limits, which every fork(2) and execve(2) hands on. So each instance runs under a limit of its
@@ -18,9 +18,9 @@ const LINE: &str = "Max realtime timeout";
 
 /// The mark of one instance: its hard RLIMIT_RTTIME, microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Brand(u64);
+pub(super) struct RlimitMark(u64);
 
-impl Brand {
+impl RlimitMark {
     /// The mark of an instance, the same for every daemon.
     pub(super) fn of(instance: &str) -> Self {
         let hash = Sha256::digest(instance);
@@ -76,9 +76,12 @@ mod tests {
 
     #[test]
     fn every_instance_has_another_that_is_no_limit_in_practice() {
-        let (one, other) = (Brand::of("/run/a/web.1-4"), Brand::of("/run/b/web.1-4"));
+        let (one, other) = (
+            RlimitMark::of("/run/a/web.1-4"),
+            RlimitMark::of("/run/b/web.1-4"),
+        );
         assert_ne!(one, other);
-        assert_eq!(one, Brand::of("/run/a/web.1-4"));
+        assert_eq!(one, RlimitMark::of("/run/a/web.1-4"));
         let years = 365 * 24 * 3600 * 1_000_000;
         assert!(
             [one, other]
@@ -98,7 +101,7 @@ mod tests {
             None
         );
         assert_eq!(hard_limit(""), None);
-        assert!(!Brand::of("/nobody").is_on(std::process::id()));
-        assert!(!Brand::of("/nobody").is_on(u32::MAX));
+        assert!(!RlimitMark::of("/nobody").is_on(std::process::id()));
+        assert!(!RlimitMark::of("/nobody").is_on(u32::MAX));
     }
 }

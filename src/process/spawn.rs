@@ -24,7 +24,7 @@ use crate::account::Account;
 use crate::document::shell::Shell;
 use crate::priority;
 use crate::process::landlock::Seal;
-use crate::process::rlimit_mark::Brand;
+use crate::process::rlimit_mark::RlimitMark;
 
 /// The environment variable that marks every process of one instance; its value is [`ExecSpec::instance`].
 pub const MARKER: &str = "PROCSERVER_INSTANCE";
@@ -280,7 +280,7 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
         environment,
         output: spec.output.clone(),
         identity: spec.identity.clone(),
-        brand: Brand::of(&spec.instance),
+        brand: RlimitMark::of(&spec.instance),
         seal: spec.seal.clone(),
         lent: spec.lent.clone(),
         cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),

@@ -14,7 +14,7 @@ use crate::document::config::{HealthCheck, StopPolicy};
 use crate::document::name::AppName;
 use crate::document::shell::Shell;
 use crate::process::landlock::Seal;
-use crate::process::start_permits::Turns;
+use crate::process::start_permits::StartPermits;
 use crate::supervision::Restart;
 
 /// The variable with the path of the socket.
@@ -52,7 +52,7 @@ pub struct ProcessSpec {
     /// The port its predecessor had.
     pub preferred_port: Option<u16>,
     /// Where it waits for its turn to start the first time; `None`: it starts at once.
-    pub turns: Option<Turns>,
+    pub start_permits: Option<StartPermits>,
     /// Where it may not write; `None`: wherever the owners of files let it.
     pub seal: Option<Seal>,
 }

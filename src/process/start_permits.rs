@@ -1,4 +1,4 @@
-//! [`Turns`]: who may start when everything starts.
+//! [`StartPermits`]: who may start when everything starts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub(super) const LONGEST: Duration = Duration::from_secs(10);
 /// As many starts at a time as there are cores, for processes that start with the server: two hundred at once would
 /// only keep each other from getting ready. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
-pub struct Turns(Arc<Semaphore>);
+pub struct StartPermits(Arc<Semaphore>);
 
 /// The turn of one process; the next one's comes when it is dropped.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Turns {
+impl StartPermits {
     /// One turn at a time for each of `cores`.
     #[must_use]
     pub fn new(cores: usize) -> Self {

@@ -3,7 +3,7 @@
 //! What runs in a control group of its own ([`super::cgroup`]) is killed with that; where its user cannot leave it, that is
 //! all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's brand
 //! ([`crate::process::rlimit_mark`]) or its marker in the environment, which children inherit into sessions of their own, and the
-//! descendants of all these. Brand and marker count only on processes of the instance's users ([`super::users`]): everybody can
+//! descendants of all these. RlimitMark and marker count only on processes of the instance's users ([`super::users`]): everybody can
 //! give them to his own. Signals go through pidfds, checked after opening: a pid that was given to another program
 //! meanwhile is never signalled.
 
@@ -27,7 +27,7 @@ use super::spawn::MARKER;
 use super::users::Users;
 use crate::document::config::StopPolicy;
 use crate::priority;
-use crate::process::rlimit_mark::Brand;
+use crate::process::rlimit_mark::RlimitMark;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
@@ -95,7 +95,7 @@ pub(super) fn kill_all_remains(instance: &str, users: &Users, directory: Option<
     let mut target = Target {
         leader: None,
         marker: format!("{MARKER}={instance}"),
-        brand: Brand::of(instance),
+        brand: RlimitMark::of(instance),
         users: users.clone(),
         cgroup: Cgroup::left_by(instance),
         is_confined: false,
@@ -122,7 +122,7 @@ pub(super) fn kill_all_remains(instance: &str, users: &Users, directory: Option<
 #[derive(Debug)]
 pub struct Marked {
     markers: Vec<(u32, String)>,
-    brands: Vec<(u32, Brand)>,
+    brands: Vec<(u32, RlimitMark)>,
 }
 
 impl Marked {
@@ -130,7 +130,7 @@ impl Marked {
     pub fn look() -> Self {
         let pids: Vec<u32> = procfs::pids().collect();
         let marker = |pid: &u32| Some((*pid, procfs::variable(*pid, MARKER)?));
-        let brand = |pid: &u32| Some((*pid, Brand::worn_by(*pid)?));
+        let brand = |pid: &u32| Some((*pid, RlimitMark::worn_by(*pid)?));
         Self {
             markers: pids.iter().filter_map(marker).collect(),
             brands: pids.iter().filter_map(brand).collect(),
@@ -141,7 +141,7 @@ impl Marked {
     #[must_use]
     pub fn has(&self, instance: &str, users: &Users) -> bool {
         // A process that gave itself another environment is still branded, and in its control group.
-        let brand = Brand::of(instance);
+        let brand = RlimitMark::of(instance);
         let mut marked = self.markers.iter().filter(|(_, text)| text == instance);
         let mut branded = self.brands.iter().filter(|(_, worn)| *worn == brand);
         marked.any(|(pid, _)| users.have(*pid))
@@ -168,7 +168,7 @@ struct Target {
     /// The session's leader, as long as its pid cannot have been given to another program.
     leader: Option<Unique>,
     marker: String,
-    brand: Brand,
+    brand: RlimitMark,
     /// Whose marker and brand count.
     users: Users,
     cgroup: Option<Cgroup>,
@@ -183,7 +183,7 @@ impl Target {
         Self {
             leader: Some((running.pid(), running.start_time())),
             marker: running.marker().to_owned(),
-            brand: Brand::of(running.instance()),
+            brand: RlimitMark::of(running.instance()),
             users: running.users().clone(),
             cgroup: running.cgroup().cloned(),
             is_confined: running.is_confined(),

@@ -153,7 +153,7 @@ impl Process {
     /// Goes on with a process that outlived the daemon, or the actor before this one.
     fn adopt(&mut self, survivor: &Identity, ctx: &mut Context<Self>) {
         self.port = Some(survivor.port);
-        self.spec.turns = None;
+        self.spec.start_permits = None;
         let Ok(running) = Running::of_survivor(survivor) else {
             let record = record(ExitStatus::Unknown, None);
             self.apply(Event::Exited { record }, ctx);
@@ -229,12 +229,14 @@ impl Process {
 
     /// Resolves when it may start: at once, but for the first start of one that starts with the server.
     fn turn_to_start(&mut self) -> impl Future<Output = Result<Option<Turn>, String>> + use<> {
-        let turns = self.spec.turns.take();
+        let start_permits = self.spec.start_permits.take();
         let stopped = Rc::clone(&self.stopped);
         async move {
-            let Some(turns) = turns else { return Ok(None) };
+            let Some(start_permits) = start_permits else {
+                return Ok(None);
+            };
             tokio::select! {
-                turn = turns.take() => Ok(turn),
+                turn = start_permits.take() => Ok(turn),
                 () = stopped.notified() => Err("it was stopped before its turn to start came".to_owned()),
             }
         }

@@ -39,7 +39,7 @@ fn orphans(
 impl Apps {
     /// Reads the config directory and starts what is in it. Requests wait meanwhile.
     pub(super) fn boot(&mut self, ctx: &mut Context<Self>) {
-        let (settings, rules) = (self.host.settings.clone(), self.host.rules());
+        let (settings, rules) = (self.context.settings.clone(), self.context.rules());
         let is_first = self.booted.as_ref().is_some_and(|booted| !*booted.borrow());
         let read = actix_rt::task::spawn_blocking(move || {
             let dirs =
@@ -80,7 +80,7 @@ impl Apps {
                 apps.tell_booted(ctx);
             }
             Ok(Err(e)) => {
-                let directory = apps.host.settings.config_dir.display();
+                let directory = apps.context.settings.config_dir.display();
                 apps.leave(Exit::Error(format!("cannot read {directory}: {e}")), ctx);
             }
             Err(e) => apps.leave(

@@ -77,7 +77,7 @@ impl Parent for Apps {
         // An App that is started again looks for what the one before it left.
         entry.spec.nothing_remains = false;
         let child = monitor::start(
-            &self.host.control,
+            &self.context.control,
             move |_, exit| App::new(spec, exit),
             on_exit,
         );
@@ -96,7 +96,7 @@ impl Parent for Apps {
     }
 
     fn events(&self) -> &Feed {
-        &self.host.events
+        &self.context.events
     }
 
     fn leaves_running(&self, _: &AppName) -> bool {

@@ -59,7 +59,7 @@ pub(super) struct Watch {
 impl Apps {
     pub(super) fn watch_directory(&mut self, ctx: &mut Context<Self>) {
         let (apps, is_told) = (ctx.address(), Arc::clone(&self.watch.is_told));
-        let directory = self.host.settings.config_dir.clone();
+        let directory = self.context.settings.config_dir.clone();
         let own = directory.clone();
         let tell = move |event: notify::Result<notify::Event>| {
             // Reading a file, as we do, is no change of it; what else is in the parent is none of ours.
@@ -101,7 +101,10 @@ impl Apps {
         self.watch.is_armed = false;
         self.watch.is_told.store(false, Ordering::SeqCst);
         let before = self.writes;
-        let (directory, rules) = (self.host.settings.config_dir.clone(), self.host.rules());
+        let (directory, rules) = (
+            self.context.settings.config_dir.clone(),
+            self.context.rules(),
+        );
         let read = actix_rt::task::spawn_blocking(move || {
             let identity = identity(&directory)?;
             let documents = config_dir::look(&directory, &rules)?;
@@ -123,7 +126,7 @@ impl Apps {
 
     /// Another directory has the name by now: watches that one, and looks at it again, as something may have come before.
     fn watch_anew(&mut self, identity: Identity, ctx: &mut Context<Self>) {
-        let directory = self.host.settings.config_dir.clone();
+        let directory = self.context.settings.config_dir.clone();
         log::warn!(
             "{} was made anew: what is in it counts, and an application whose document does not come back within {MISSING_ANEW:?} is removed, but for its storage",
             directory.display()
@@ -144,7 +147,7 @@ impl Apps {
     fn is_unreadable(&mut self, error: &io::Error, ctx: &mut Context<Self>) {
         self.note_problems(vec![format!(
             "{} cannot be read, everything stays as it is: {error}",
-            self.host.settings.config_dir.display()
+            self.context.settings.config_dir.display()
         )]);
         // Its parent may be gone, too, and nobody tells when both are back.
         if error.kind() == io::ErrorKind::NotFound {

@@ -40,7 +40,7 @@ impl Handler<Orphans> for Apps {
     type Result = ResponseActFuture<Self, Result<Vec<Orphan>, AppsError>>;
 
     fn handle(&mut self, _: Orphans, _: &mut Self::Context) -> Self::Result {
-        let data = self.host.settings.data_dir.clone();
+        let data = self.context.settings.data_dir.clone();
         let found = actix_rt::task::spawn_blocking(move || {
             let (unfinished, others) = config_dir::orphans(&data, &[]);
             let unfinished = unfinished.into_iter().map(|(name, _)| name);
@@ -69,7 +69,7 @@ impl Handler<RemoveOrphan> for Apps {
         }
         // Nobody adds an app of that name meanwhile.
         self.finishing.insert(name.clone());
-        let (dirs, directory) = (self.dirs(&name), self.host.settings.config_dir.clone());
+        let (dirs, directory) = (self.dirs(&name), self.context.settings.config_dir.clone());
         let gone = name.clone();
         let removed = async move {
             end_processes(&dirs).await;

@@ -43,7 +43,7 @@ impl Apps {
             });
         }
         self.writes.begin();
-        let (directory, gone) = (self.host.settings.config_dir.clone(), name.clone());
+        let (directory, gone) = (self.context.settings.config_dir.clone(), name.clone());
         let written = actix_rt::task::spawn_blocking(move || {
             config_dir::write_removal(&directory, &gone, keep_storage)
         });
@@ -98,7 +98,7 @@ impl Apps {
             return;
         }
         log::info!("{name}: its removal goes on");
-        let (dirs, directory) = (self.dirs(&name), self.host.settings.config_dir.clone());
+        let (dirs, directory) = (self.dirs(&name), self.context.settings.config_dir.clone());
         let gone = name.clone();
         let finished = async move {
             end_processes(&dirs).await;

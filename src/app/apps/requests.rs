@@ -93,7 +93,7 @@ impl Apps {
                 other.name
             )));
         }
-        let settings = &self.host.settings;
+        let settings = &self.context.settings;
         if settings.listen.iter().any(|address| address.port() == port) {
             return Err(AppsError::Conflict(format!(
                 "port {port} is the server's own: choose another"
@@ -142,7 +142,7 @@ impl Apps {
     /// Writes the document of an app that is new. What a removal before it could not remove is not to be inherited.
     fn write_new(&mut self, config: &AppConfig) -> BoxFuture<'static, Result<(), AppsError>> {
         self.writes.begin();
-        let (directory, config) = (self.host.settings.config_dir.clone(), config.clone());
+        let (directory, config) = (self.context.settings.config_dir.clone(), config.clone());
         let dirs = self.dirs(&config.name);
         let written = actix_rt::task::spawn_blocking(move || {
             let name = &config.name;
@@ -165,7 +165,7 @@ impl Apps {
         config: &AppConfig,
     ) -> BoxFuture<'static, Result<(), AppsError>> {
         self.writes.begin();
-        let (directory, config) = (self.host.settings.config_dir.clone(), config.clone());
+        let (directory, config) = (self.context.settings.config_dir.clone(), config.clone());
         let written =
             actix_rt::task::spawn_blocking(move || config_dir::write(&directory, &config));
         stored("written", written)

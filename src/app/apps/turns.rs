@@ -1,4 +1,4 @@
-//! Turns: who changes an app's document, or removes it, does so alone, from the look at what there is until the App
+//! StartPermits: who changes an app's document, or removes it, does so alone, from the look at what there is until the App
 //! has been told. Those who wait come in the order in which they came.
 
 use std::sync::Arc;

@@ -218,16 +218,16 @@ impl App {
     fn start_log_child(&mut self, generation: Generation, ctx: &mut Context<Self>) {
         let settings = LogSettings {
             directory: self.spec.dirs.logs(),
-            segment_size: self.spec.host.settings.log_size,
-            segments: self.spec.host.settings.log_files,
+            segment_size: self.spec.context.settings.log_size,
+            segments: self.spec.context.settings.log_files,
         };
         let child = monitor::start(
-            &self.spec.host.logs.clone(),
+            &self.spec.context.logs.clone(),
             move |_, exit| Log::new(settings, exit),
             Self::on_exit(ChildId::Log, generation, ctx),
         );
         self.log.set(Some(child.addr.clone()));
-        let all = &self.spec.host.app_logs;
+        let all = &self.spec.context.app_logs;
         all.enter(self.name(), self.log.clone());
         for (.., other) in &self.children.running {
             if let AnyChild::Process(process) = other {
@@ -254,7 +254,7 @@ impl App {
         };
         let parent = ctx.address().recipient();
         let child = monitor::start(
-            &self.spec.host.control.clone(),
+            &self.spec.context.control.clone(),
             move |_, exit| Installer::new(spec, log, parent, exit),
             on_exit,
         );
@@ -285,12 +285,12 @@ impl App {
             (None, None) => Origin::Spawn,
         };
         let (ports, log, parent) = (
-            self.spec.host.ports.clone(),
+            self.spec.context.ports.clone(),
             self.log.clone(),
             ctx.address().recipient(),
         );
         let child = monitor::start(
-            &self.spec.host.control.clone(),
+            &self.spec.context.control.clone(),
             move |_, exit: ExitReason| Process::new(spec, origin, ports, log, parent, exit),
             on_exit,
         );
@@ -325,13 +325,14 @@ impl App {
             runtime: self.spec.dirs.runtime().to_owned(),
             preferred_port: self.preferred_port(process),
             seal: self.seal(runnable.account.as_ref()),
-            turns: (self.boot_batch == Some(id)).then(|| self.spec.host.turns.clone()),
+            start_permits: (self.boot_batch == Some(id))
+                .then(|| self.spec.context.start_permits.clone()),
         })
     }
 
     /// An app writes to no release, its own or another's, and to nothing else of the server but its own places.
     pub(super) fn seal(&self, account: Option<&Account>) -> Option<Seal> {
-        let settings = &self.spec.host.settings;
+        let settings = &self.spec.context.settings;
         let server = [settings.data_dir.as_path(), &settings.runtime_dir];
         Seal::of_app(account, server, &self.spec.dirs)
     }
@@ -432,7 +433,7 @@ impl Parent for App {
     }
 
     fn events(&self) -> &Feed {
-        &self.spec.host.events
+        &self.spec.context.events
     }
 
     fn app(&self) -> Option<Arc<str>> {

@@ -74,7 +74,7 @@ impl App {
 
     fn work_from(&self, release: u64) -> Work {
         let record = self.releases.iter().find(|r| r.id == release);
-        let config = record.and_then(|r| config_of_record(&self.spec.host, r).ok());
+        let config = record.and_then(|r| config_of_record(&self.spec.context, r).ok());
         config.map_or(Work::Deploy, |own| {
             least_work(&config_of_release(&own, &self.standing), &self.spec.config)
         })
@@ -136,7 +136,7 @@ impl App {
                 self.deployments.runs(deployment, id, &self.journal);
             }
         }
-        let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
+        let (host, dirs) = (self.spec.context.clone(), self.spec.dirs.clone());
         let noted = self.journal.flushed();
         let derive = move || {
             let release = release::derive(&dirs, of, id, config.document.clone())?;

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::App;
 use crate::account::{Account, AccountError};
 use crate::app::batch::Batch;
-use crate::app::context::Host;
+use crate::app::context::AppContext;
 use crate::app::lifecycle::{BatchId, Event, OpId, Replaces};
 use crate::app::operations::{Operation, Outcome};
 use crate::app::runnable::{self, Runnable};
@@ -27,11 +27,15 @@ struct Prepared {
     configured_env: BTreeMap<String, String>,
 }
 
-fn prepare(host: &Host, dirs: &AppDirs, config: &AppConfig) -> Result<Prepared, AccountError> {
-    let (account, _warnings) = runnable::account(host, config)?;
+fn prepare(
+    context: &AppContext,
+    dirs: &AppDirs,
+    config: &AppConfig,
+) -> Result<Prepared, AccountError> {
+    let (account, _warnings) = runnable::account(context, config)?;
     Ok(Prepared {
         base_env: runnable::base_environment(account.as_ref(), dirs)?,
-        configured_env: runnable::configured_environment(host, config),
+        configured_env: runnable::configured_environment(context, config),
         account,
     })
 }
@@ -51,8 +55,8 @@ impl App {
         self.next_release += 1;
         self.makes(op, release);
         self.deployments.runs(deployment, release, &self.journal);
-        let (host, dirs, asked) = (
-            self.spec.host.clone(),
+        let (context, dirs, asked) = (
+            self.spec.context.clone(),
             self.spec.dirs.clone(),
             Arc::clone(&config),
         );
@@ -66,7 +70,7 @@ impl App {
             base_env: prepared.base_env,
             configured_env: prepared.configured_env,
             in_use: app.in_use().0,
-            timeouts: app.spec.host.settings.step_timeouts,
+            timeouts: app.spec.context.settings.step_timeouts,
         };
         let (in_use, newest) = self.in_use();
         let (failed, noted) = (self.failed_releases(), self.journal.flushed());
@@ -75,7 +79,7 @@ impl App {
             // Before it needs the room.
             failed.iter().for_each(|id| release::discard(&dirs, *id));
             release::prune(&dirs, keep, &in_use, newest);
-            prepare(&host, &dirs, &asked)
+            prepare(&context, &dirs, &asked)
         };
         let prepared = async move {
             noted.await;
@@ -100,10 +104,10 @@ impl App {
 
     /// Loads a kept release for `op`.
     pub(super) fn load(&mut self, op: OpId, release: u64, ctx: &mut Context<Self>) {
-        let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
+        let (context, dirs) = (self.spec.context.clone(), self.spec.dirs.clone());
         let standing = Arc::clone(&self.standing);
         let loaded = actix_rt::task::spawn_blocking(move || {
-            Runnable::load(&host, &dirs, release, &standing)
+            Runnable::load(&context, &dirs, release, &standing)
         });
         ctx.spawn(loaded.into_actor(self).map(move |loaded, app, ctx| {
             let failure = match loaded {
@@ -124,9 +128,9 @@ impl App {
         let Some(config) = self.operations.get(op).map(|o| Arc::clone(&o.config)) else {
             return;
         };
-        let (host, dirs) = (self.spec.host.clone(), self.spec.dirs.clone());
+        let (context, dirs) = (self.spec.context.clone(), self.spec.dirs.clone());
         let runnable =
-            actix_rt::task::spawn_blocking(move || Runnable::new(&host, &dirs, release, config));
+            actix_rt::task::spawn_blocking(move || Runnable::new(&context, &dirs, release, config));
         ctx.spawn(
             runnable
                 .into_actor(self)

@@ -72,9 +72,9 @@ fn look(spec: &AppSpec) -> Found {
 
 /// The user that the current release runs as, as passwd has it now; `None`: whoever the daemon is.
 fn user_of(spec: &AppSpec, current: Option<&ReleaseRecord>) -> Result<Option<u32>, String> {
-    let known = current.and_then(|r| config_of_before(&spec.host, r.document.clone()).ok());
+    let known = current.and_then(|r| config_of_before(&spec.context, r.document.clone()).ok());
     let config = known.as_ref().unwrap_or(&spec.config);
-    let (account, _) = account(&spec.host, config).map_err(|e| e.to_string())?;
+    let (account, _) = account(&spec.context, config).map_err(|e| e.to_string())?;
     Ok(account.map(|account| account.uid))
 }
 
@@ -149,7 +149,7 @@ impl App {
             found.deployments,
             (
                 self.spec.config.name.shared(),
-                self.spec.host.events.clone(),
+                self.spec.context.events.clone(),
             ),
             &self.journal,
         );
@@ -170,7 +170,7 @@ impl App {
 
     /// The document whose scale and route stand. Where one was edited while no server ran, and only in those, it is that.
     fn recover_standing(&mut self, document: Option<serde_json::Value>, current: Option<u64>) {
-        let known = document.and_then(|d| config_of_before(&self.spec.host, d).ok());
+        let known = document.and_then(|d| config_of_before(&self.spec.context, d).ok());
         let Some(known) = known.filter(|_| current.is_some()) else {
             return;
         };

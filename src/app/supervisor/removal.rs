@@ -68,8 +68,8 @@ impl App {
             return;
         };
         let (dirs, name) = (self.spec.dirs.clone(), self.spec.config.name.clone());
-        let config_dir = self.spec.host.settings.config_dir.clone();
-        self.spec.host.app_logs.forget(self.name());
+        let config_dir = self.spec.context.settings.config_dir.clone();
+        self.spec.context.app_logs.forget(self.name());
         let (written, withdrawn) = (self.journal.flushed(), self.publisher.settled());
         let work = async move {
             written.await;

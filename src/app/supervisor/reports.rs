@@ -26,7 +26,7 @@ impl App {
         let app = self.spec.config.name.shared();
         let before = batch.snapshot(&now.id);
         for report in of_process(&app, slot, before, now, exited, adopted) {
-            self.spec.host.events.report(report);
+            self.spec.context.events.report(report);
         }
     }
 
@@ -39,7 +39,7 @@ impl App {
         let now = Some((otherwise, backends.clone()));
         if self.reported != now {
             self.reported = now;
-            self.spec.host.events.report(Report::RouteChanged {
+            self.spec.context.events.report(Report::RouteChanged {
                 app: self.spec.config.name.shared(),
                 otherwise,
                 backends,

@@ -68,7 +68,7 @@ impl App {
         let (mut failure, process) = explained(&cause, batch, known);
         let release = batch.map(|b| b.runnable.id());
         let log = self.log.clone();
-        let server_wide = &self.spec.host.settings.env;
+        let server_wide = &self.spec.context.settings.env;
         let env = server_wide.iter().chain(&self.spec.config.env);
         let mask = Mask::new(secrets::of_environment(env));
         let place = batch.zip(process.as_deref()).and_then(|(batch, id)| {

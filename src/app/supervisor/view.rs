@@ -113,7 +113,7 @@ impl App {
     fn reach(&self) -> Reach {
         let serving = self.life.serving().and_then(|id| self.batches.get(&id));
         let config = serving.map_or(&self.spec.config, |batch| &batch.runnable.config);
-        let listen = self.spec.host.settings.listen.first();
+        let listen = self.spec.context.settings.listen.first();
         Reach {
             host: config
                 .domain

@@ -17,7 +17,7 @@ use crate::front::access::recorder::{AppLine, Lines, Source};
 use crate::logs::app_logs::AppLogs;
 use crate::logs::log::Append;
 use crate::logs::record::{Stream, now};
-use crate::logs::rotating_file::Rotated;
+use crate::logs::rotating_file::RotatingFile;
 use crate::supervision::backoff::{Backoff, PROVED};
 use crate::supervision::{Exit, monitor};
 
@@ -26,7 +26,7 @@ const NO_PROCESS: &str = "router";
 
 #[derive(Debug)]
 pub struct AccessLog {
-    file: Rotated,
+    file: RotatingFile,
     apps: AppLogs,
     /// Lines that are in no file and have not been told.
     lost: u64,
@@ -38,7 +38,7 @@ impl AccessLog {
     #[must_use]
     pub fn new(directory: &Path, (size, files): (u64, usize), apps: AppLogs) -> Self {
         Self {
-            file: Rotated::new(directory.join("access.log"), size, files),
+            file: RotatingFile::new(directory.join("access.log"), size, files),
             apps,
             lost: 0,
             failing: false,

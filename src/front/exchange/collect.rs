@@ -10,7 +10,7 @@ use crate::front::connection::Connection;
 use crate::front::exchange::body_end::BodyEnd;
 use crate::front::exchange::client_end::ClientStream;
 use crate::front::exchange::pace::Pace;
-use crate::front::exchange::request_info::Facts;
+use crate::front::exchange::request_info::RequestInfo;
 use crate::front::exchange::spool::Spool;
 use crate::front::exchange::spool_space::Held;
 use crate::front::exchange::stored::Stored;
@@ -42,11 +42,14 @@ pub(crate) struct Collected {
 
 /// Whether there is a body that is to be taken whole before the request is sent, and is not there yet: `behind` came
 /// behind the head. Whoever waits for a 100 sends none before there is somebody to take it.
-pub(crate) fn is_to_come(facts: &Facts, behind: &[u8]) -> bool {
-    if facts.framing == Framing::Empty || facts.expects_continue || facts.upgrade.is_some() {
+pub(crate) fn is_to_come(request_info: &RequestInfo, behind: &[u8]) -> bool {
+    if request_info.framing == Framing::Empty
+        || request_info.expects_continue
+        || request_info.upgrade.is_some()
+    {
         return false;
     }
-    match facts.framing {
+    match request_info.framing {
         Framing::Length(bytes) => bytes > behind.len() as u64,
         framing => {
             let mut end = BodyEnd::new(framing);
@@ -81,17 +84,17 @@ impl<S: ClientStream> Connection<S> {
     pub(crate) async fn collect(
         &mut self,
         head: usize,
-        facts: &Facts,
+        request_info: &RequestInfo,
     ) -> Result<Collected, NoBody> {
         let settings = Rc::clone(&self.worker);
         let settings = &settings.settings;
         let mut coming = Coming {
-            end: BodyEnd::new(facts.framing),
+            end: BodyEnd::new(request_info.framing),
             pace: Pace::new(settings.timeouts.body),
             limit: settings.limits.body,
             looked: 0,
         };
-        let mut held = Held::new(&self.worker.spool_room);
+        let mut held = Held::new(&self.worker.spool_space);
         for space in STEPS {
             if space > STEPS[0] && !held.more(space) {
                 break;
@@ -119,7 +122,7 @@ impl<S: ClientStream> Connection<S> {
 
     /// Takes the rest of a body that is too large for memory, or as much of it as can be kept.
     async fn store(&mut self, head: usize, mut coming: Coming) -> Result<Stored, NoBody> {
-        let mut spool = Spool::on_disk(Rc::clone(&self.worker.spool_room));
+        let mut spool = Spool::on_disk(Rc::clone(&self.worker.spool_space));
         loop {
             let whole = coming.look(&self.input.bytes()[head..])?;
             while coming.looked > 0 {

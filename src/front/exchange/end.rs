@@ -29,7 +29,7 @@ pub enum End {
     /// The client is gone (H27).
     Gone,
     /// The backend switched protocols: a tunnel follows.
-    Switched(Tunnel),
+    Upgraded(Tunnel),
 }
 
 impl End {

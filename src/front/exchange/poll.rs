@@ -123,7 +123,7 @@ impl<S: ClientStream> Exchange<'_, S> {
             .poll_fill(cx, self.client.stream, space, self.spare);
         match filled.map_err(|_| Stop::Gone)? {
             // The other half of a connection that would be a tunnel is still open.
-            Poll::Ready(0) if self.facts.upgrade.is_some() && self.up.has_ended() => {
+            Poll::Ready(0) if self.request_info.upgrade.is_some() && self.up.has_ended() => {
                 self.client_ended = true;
             }
             Poll::Ready(0) => return Poll::Ready(Err(Stop::Gone)),
@@ -152,7 +152,7 @@ impl<S: ClientStream> Exchange<'_, S> {
             .as_ref()
             .is_some_and(|end| end.poll(cx).is_ready());
         // What would be a tunnel may be closed on one side; the other side's end shows when it is written to.
-        if ended && !(self.facts.upgrade.is_some() && self.up.has_ended()) {
+        if ended && !(self.request_info.upgrade.is_some() && self.up.has_ended()) {
             return Poll::Ready(Err(Stop::Gone));
         }
         progress

@@ -1,4 +1,4 @@
-//! [`Facts`]: what is kept of a request's head once it was rewritten (pure).
+//! [`RequestInfo`]: what is kept of a request's head once it was rewritten (pure).
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const REPLAYED: u64 = 16 * 1024;
 
 /// What an exchange has to know of its request.
 #[derive(Debug)]
-pub struct Facts {
+pub struct RequestInfo {
     /// The client's HTTP/1.x.
     pub minor: u8,
     pub head: bool,
@@ -37,7 +37,7 @@ pub struct Facts {
     pub notes: Option<Notes>,
 }
 
-impl Facts {
+impl RequestInfo {
     /// Of a request that is identified so.
     #[must_use]
     pub fn new(request: &Request<'_>, request_id: RequestId, notes: Option<Notes>) -> Self {

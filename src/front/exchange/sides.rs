@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::front::asking::Asking;
 use crate::front::exchange::buffer::{Buffer, Spare};
 use crate::front::exchange::deadline::Deadline;
-use crate::front::exchange::spool_space::SpoolRoom;
+use crate::front::exchange::spool_space::SpoolSpace;
 use crate::front::exchange::stored::Stored;
 use crate::front::front::FrontSettings;
 use crate::front::http::date::HttpDate;
@@ -28,7 +28,7 @@ pub struct Backend<'c> {
     /// The connection was used before: the backend may have closed it just now.
     pub reused: bool,
     /// Where a response is kept that the client does not take as fast as it comes; `None`: it is not.
-    pub room: Option<&'c Rc<SpoolRoom>>,
+    pub room: Option<&'c Rc<SpoolSpace>>,
     /// The request's body, where it is not in memory.
     pub stored: Option<&'c mut Stored>,
     /// Asks for an idle connection to be given up, while there is no answer on this one.

@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 use tokio::task::JoinHandle;
 
 use crate::front::exchange::spool_file;
-use crate::front::exchange::spool_space::SpoolRoom;
+use crate::front::exchange::spool_space::SpoolSpace;
 
 /// Why a message breaks off when what is in the file cannot be read.
 pub const LOST: &str = "what was kept of it on disk cannot be read";
@@ -38,7 +38,7 @@ const SCARCE: usize = 64 * 1024;
 /// Bytes in the order in which they came. The oldest are in `pieces`, then come those of the file, then `back`.
 #[derive(Debug)]
 pub struct Spool {
-    room: Rc<SpoolRoom>,
+    room: Rc<SpoolSpace>,
     /// So much may be in memory while there is no file.
     memory: usize,
     pieces: VecDeque<Vec<u8>>,
@@ -71,7 +71,7 @@ enum Done {
 
 impl Spool {
     #[must_use]
-    pub fn new(room: Rc<SpoolRoom>) -> Self {
+    pub fn new(room: Rc<SpoolSpace>) -> Self {
         let memory = if room.is_scarce() { SCARCE } else { MEMORY };
         let mut spool = Self::on_disk(room);
         spool.memory = memory;
@@ -80,7 +80,7 @@ impl Spool {
 
     /// The same, with next to nothing in memory.
     #[must_use]
-    pub fn on_disk(room: Rc<SpoolRoom>) -> Self {
+    pub fn on_disk(room: Rc<SpoolSpace>) -> Self {
         Self {
             room,
             memory: 0,

@@ -1,4 +1,4 @@
-//! [`SpoolRoom`]: what the spools of a worker share: where their files are, and how much of them is in memory.
+//! [`SpoolSpace`]: what the spools of a worker share: where their files are, and how much of them is in memory.
 
 use std::cell::Cell;
 use std::io;
@@ -15,14 +15,14 @@ const TELL: Duration = Duration::from_secs(60);
 
 /// What the spools of a worker share.
 #[derive(Debug)]
-pub struct SpoolRoom {
+pub struct SpoolSpace {
     directory: Arc<Path>,
     most: u64,
     memory: Cell<usize>,
     told: Cell<Option<Instant>>,
 }
 
-impl SpoolRoom {
+impl SpoolSpace {
     /// Files are made in `directory`, each of `most` bytes at most.
     #[must_use]
     pub fn new(directory: &Path, most: u64) -> Self {
@@ -69,14 +69,14 @@ impl SpoolRoom {
 /// Memory that a body takes which is not in a spool.
 #[derive(Debug)]
 pub struct Held {
-    room: Rc<SpoolRoom>,
+    room: Rc<SpoolSpace>,
     bytes: usize,
 }
 
 impl Held {
     /// None yet.
     #[must_use]
-    pub fn new(room: &Rc<SpoolRoom>) -> Self {
+    pub fn new(room: &Rc<SpoolSpace>) -> Self {
         Self {
             room: Rc::clone(room),
             bytes: 0,

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use crate::front::exchange::spool::*;
 
-fn room(directory: &std::path::Path, most: u64) -> Rc<SpoolRoom> {
-    Rc::new(SpoolRoom::new(directory, most))
+fn room(directory: &std::path::Path, most: u64) -> Rc<SpoolSpace> {
+    Rc::new(SpoolSpace::new(directory, most))
 }
 
 /// Byte number `n` of all that is ever given.

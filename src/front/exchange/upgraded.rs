@@ -1,4 +1,4 @@
-//! [`Switched`]: what follows a 101: the tunnel, with its place on the backend, its end when that is drained, and its
+//! [`Upgraded`]: what follows a 101: the tunnel, with its place on the backend, its end when that is drained, and its
 //! line in the access log.
 
 use std::cell::Cell;
@@ -10,28 +10,28 @@ use std::task::Poll;
 use crate::front::connection::Connection;
 use crate::front::exchange::client_end::ClientStream;
 use crate::front::exchange::end::Tunnel;
-use crate::front::exchange::request_info::Facts;
+use crate::front::exchange::request_info::RequestInfo;
 use crate::front::exchange::tunnel;
 use crate::front::upstream::connection::Upstream;
 use crate::front::worker::Worker;
 use crate::router::backend::Lease;
 
 /// A request whose backend switched protocols.
-pub(crate) struct Switched {
+pub(crate) struct Upgraded {
     upstream: Upstream,
     start: Tunnel,
     /// It counts as a request on its backend.
     lease: Option<Lease>,
-    pub(crate) facts: Option<Facts>,
+    pub(crate) request_info: Option<RequestInfo>,
 }
 
-impl Switched {
+impl Upgraded {
     pub(crate) fn new(upstream: Upstream, start: Tunnel, lease: Option<Lease>) -> Box<Self> {
         Box::new(Self {
             upstream,
             start,
             lease,
-            facts: None,
+            request_info: None,
         })
     }
 }
@@ -39,20 +39,20 @@ impl Switched {
 /// Writes the tunnel's line of the access log when it is dropped: however the tunnel ends.
 struct LastLine {
     worker: Rc<Worker>,
-    facts: Option<Facts>,
+    request_info: Option<RequestInfo>,
     /// Bytes from the client and to it.
     carried: Cell<(u64, u64)>,
 }
 
 impl Drop for LastLine {
     fn drop(&mut self) {
-        let Some(facts) = self.facts.take() else {
+        let Some(request_info) = self.request_info.take() else {
             return;
         };
-        if let (Some(recorder), Some(mut notes)) = (&self.worker.access, facts.notes) {
+        if let (Some(recorder), Some(mut notes)) = (&self.worker.access, request_info.notes) {
             let (from, to) = self.carried.get();
             notes.carried(from, to);
-            let id = facts.request_id.as_bytes();
+            let id = request_info.request_id.as_bytes();
             recorder.record(&mut notes, id, self.worker.is_draining());
         }
     }
@@ -60,16 +60,16 @@ impl Drop for LastLine {
 
 impl<S: ClientStream> Connection<S> {
     /// Runs the tunnel to its end.
-    pub(crate) async fn tunnel(mut self, switched: Switched) {
-        let Switched {
+    pub(crate) async fn tunnel(mut self, upgraded: Upgraded) {
+        let Upgraded {
             mut upstream,
             start,
             lease,
-            facts,
-        } = switched;
+            request_info,
+        } = upgraded;
         let line = LastLine {
             worker: Rc::clone(&self.worker),
-            facts,
+            request_info,
             carried: Cell::default(),
         };
         let worker = &self.worker;
