@@ -184,6 +184,7 @@ pub mod daemon;
 pub mod document;
 pub mod durable;
 pub mod events;
+pub mod exit_status;
 pub mod failpoint;
 pub mod front;
 pub mod install;

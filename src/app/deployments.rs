@@ -133,13 +133,13 @@ impl Deployments {
                 self.events.report(Report::DeploymentStep {
                     app,
                     deployment: id,
-                    step: newest.step,
+                    step: newest.step.name(),
                 });
             } else if record.state.is_over() && !was_over {
                 self.events.report(Report::DeploymentFinished {
                     app,
                     deployment: id,
-                    state: record.state,
+                    state: record.state.name(),
                     reason: record.failure.as_ref().map(ToString::to_string),
                 });
             }

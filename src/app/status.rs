@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::exit_status::ExitRecord;
 use crate::install::record::Step;
-use crate::process::exit::ExitRecord;
 use crate::process::worker::Phase;
 
 /// State of an app as a whole.

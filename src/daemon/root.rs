@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::app::apps::Apps;
 use crate::app::context::AppContext;
-use crate::events::Feed;
+use crate::events::Report;
 use crate::front::access::recorder::Sink;
 use crate::front::front::Front;
 use crate::front::listener::Closed;
@@ -162,8 +162,10 @@ impl Parent for Root {
         }
     }
 
-    fn events(&self) -> &Feed {
-        &self.spec.context.events
+    fn report_restart(&self, offender: String, reason: String) {
+        let (app, title) = (self.app(), self.title());
+        let report = Report::actor_restarts(app, title, offender, reason);
+        self.spec.context.events.report(report);
     }
 
     fn leaves_running(&self, id: &RootChild) -> bool {

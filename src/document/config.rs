@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::document::buffering::Buffering;
 use crate::document::by_type::ByType;
 use crate::document::name::AppName;
 use crate::document::shell::Shell;
-use crate::router::table::Buffering;
 use crate::supervision::Restart;
 
 /// A validated application document. Made only by [`AppConfig::from_document`].

@@ -1,5 +1,6 @@
 //! TODO
 
+pub mod buffering;
 pub mod by_type;
 pub mod change;
 pub mod config;

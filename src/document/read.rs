@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::document::buffering::Buffering;
 use crate::document::by_type::ByType;
 use crate::document::config::{
     AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
@@ -15,7 +16,6 @@ use crate::document::repository_url;
 use crate::document::rules as rules_of;
 use crate::document::shell::Shell;
 use crate::document::walk::{Object, Walk, expected, number};
-use crate::router::table::Buffering;
 use crate::supervision::Restart;
 
 const FIELDS: [&str; 21] = [

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::install::record::{DeploymentState, Step};
-use crate::process::exit::ExitStatus;
-use crate::router::address::Address;
-use crate::router::table::Availability;
+use crate::exit_status::ExitStatus;
 
 /// Which OS process of which app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,7 +36,8 @@ pub enum Report {
     ProcessReady {
         #[serde(flatten)]
         who: Offender,
-        address: Option<Address>,
+        /// As it is shown: `127.0.0.1:8001`.
+        address: Option<String>,
     },
     /// It fails its checks: requests go to others, if there are any.
     #[serde(rename = "process.unhealthy")]
@@ -91,13 +89,13 @@ pub enum Report {
     DeploymentStep {
         app: Arc<str>,
         deployment: u64,
-        step: Step,
+        step: &'static str,
     },
     #[serde(rename = "deployment.finished")]
     DeploymentFinished {
         app: Arc<str>,
         deployment: u64,
-        state: DeploymentState,
+        state: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -118,23 +116,30 @@ pub enum Report {
     RouteChanged {
         app: Arc<str>,
         /// What requests find there while there is no backend.
-        #[serde(serialize_with = "in_words")]
-        otherwise: Availability,
-        backends: Vec<Address>,
+        otherwise: &'static str,
+        /// Their addresses, as they are shown.
+        backends: Vec<String>,
     },
 }
 
-fn in_words<S: serde::Serializer>(availability: &Availability, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(match availability {
-        Availability::Starting => "starting",
-        Availability::Stopped => "stopped",
-        Availability::Crashed => "crashed",
-        Availability::Undeployed => "not deployed",
-        Availability::NoWeb => "no web process",
-    })
-}
-
 impl Report {
+    /// An actor ended abnormally, and its supervisor starts a fresh one.
+    #[must_use]
+    pub fn actor_restarts(
+        app: Option<Arc<str>>,
+        supervisor: String,
+        offender: String,
+        reason: String,
+    ) -> Self {
+        Self::ActorEnded {
+            app,
+            supervisor,
+            offender,
+            reason,
+            next: "a fresh one follows",
+        }
+    }
+
     /// The application it is about.
     #[must_use]
     pub fn app(&self) -> Option<&str> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::record::{Failure, Step};
+use crate::exit_status::ExitStatus;
 use crate::install::install_log::elapsed;
-use crate::process::exit::ExitStatus;
 
 impl Failure {
     /// A failure of `step` that no command is behind.

@@ -64,6 +64,19 @@ pub enum DeploymentState {
 
 impl DeploymentState {
     #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    #[must_use]
     pub fn is_over(self) -> bool {
         !matches!(self, Self::Waiting | Self::Running)
     }

@@ -1,10 +1,10 @@
 //! Why a remote gave us nothing, told apart by what git and ssh print (pure).
 
+use crate::exit_status::ExitStatus;
 use crate::install::failure;
 use crate::install::record::{Failure, Step};
 use crate::install::remote::Remote;
 use crate::install::ssh::Ssh;
-use crate::process::exit::ExitStatus;
 
 /// What a remote's refusal is about: words in git's output, the kind, the reason, the hint.
 struct Sign {

@@ -8,7 +8,6 @@ pub mod cgroup;
 pub mod diagnosis;
 pub mod environment;
 pub mod exec;
-pub mod exit;
 pub mod health;
 pub mod held;
 pub mod identity;

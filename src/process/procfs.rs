@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 
-use super::exit::ExitStatus;
+use crate::exit_status::ExitStatus;
 
 /// Upper bound of what is read of one environment. It starts with what execve(2) was given.
 const ENVIRON_LIMIT: u64 = 2 * 1024 * 1024;

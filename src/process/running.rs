@@ -9,11 +9,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::cgroup::{self, Cgroup};
-use super::exit::ExitStatus;
 use super::identity::Identity;
 use super::procfs;
 use super::spawn::{ExecSpec, MARKER};
 use super::users::Users;
+use crate::exit_status::ExitStatus;
 
 /// One OS process that leads a session, held by a pidfd: its end is announced by the kernel, own child or not.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::exit::ExitRecord;
 use super::health::Trouble;
+use crate::exit_status::ExitRecord;
 use crate::router::address::Address;
 use crate::router::backend::Alarm;
 

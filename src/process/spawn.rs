@@ -15,13 +15,13 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use super::cgroup::Cgroup;
 use super::exec::{Credentials, Failure, Instructions, Step, VERB, Word};
-use super::exit::ExitStatus;
 use super::identity::Purpose;
 use super::lent::Lent;
 use super::running::Running;
 use super::stop;
 use crate::account::Account;
 use crate::document::shell::Shell;
+use crate::exit_status::ExitStatus;
 use crate::priority;
 use crate::process::landlock::Seal;
 use crate::process::rlimit_mark::RlimitMark;

@@ -13,8 +13,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::exit::ExitRecord;
 use super::worker::Phase;
+use crate::exit_status::ExitRecord;
 use crate::router::address::Address;
 use crate::supervision::Restart;
 use crate::supervision::backoff::{AFTER_SPAWN_ERROR, Backoff, PROVED};

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use tokio::sync::Notify;
 
-use super::exit::{ExitRecord, ExitStatus};
 use super::identity::{self, Identity};
 use super::instance;
 use super::ports::{PortLease, Ports};
@@ -24,6 +23,7 @@ use super::state::{Command, Event, Life};
 use super::stop::{self, Stopped};
 use super::users::Users;
 use crate::document::config::StopPolicy;
+use crate::exit_status::{ExitRecord, ExitStatus};
 use crate::logs::log::{Attach, Detach, Log};
 use crate::process::landlock;
 use crate::process::start_permits;
@@ -51,7 +51,7 @@ pub struct ProcessChanged {
 #[derive(Clone, Debug)]
 pub enum Origin {
     Spawn,
-    /// Take this one over; when it has ended meanwhile, it counts as a crash with [`super::exit::ExitStatus::Unknown`].
+    /// Take this one over; when it has ended meanwhile, it counts as a crash with [`crate::exit_status::ExitStatus::Unknown`].
     Adopt(Identity),
     /// It ended for good before, in this activation.
     Finished(ExitRecord),

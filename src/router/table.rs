@@ -8,6 +8,7 @@ use super::backend::Backend;
 use super::path::first_segment;
 use super::patterns::Patterns;
 use super::reach::{self, ApiPlace, Reach};
+use crate::document::buffering::Buffering;
 
 /// First path segments that belong to the API.
 pub const API_SEGMENTS: [&str; 5] = ["applications", "routes", "events", "healthz", "metrics"];
@@ -50,24 +51,6 @@ pub struct StaticFiles {
     pub cache_control: Option<String>,
 }
 
-/// Which bodies are taken as fast as they come, whoever they are for: a slow client then holds no process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Buffering {
-    /// A request is sent to a process once its body is there.
-    pub requests: bool,
-    /// A response is taken from a process as fast as it gives it.
-    pub responses: bool,
-}
-
-impl Default for Buffering {
-    fn default() -> Self {
-        Self {
-            requests: true,
-            responses: true,
-        }
-    }
-}
-
 /// What to do with a request while an app has no backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
@@ -81,6 +64,20 @@ pub enum Availability {
     Undeployed,
     /// It has no routed process type, or it is scaled to 0: 503 at once (H14).
     NoWeb,
+}
+
+impl Availability {
+    /// In the words of reports.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Stopped => "stopped",
+            Self::Crashed => "crashed",
+            Self::Undeployed => "not deployed",
+            Self::NoWeb => "no web process",
+        }
+    }
 }
 
 /// What routing looks at in a request.

@@ -10,7 +10,6 @@ use actix::prelude::*;
 use super::child_spec::{Exit, Generation};
 use super::monitor::{Child, Shutdown};
 use super::restart::{Command, Event, Supervisor};
-use crate::events::{Feed, Report};
 
 /// A child of any kind, as its parent ends it.
 pub trait Running {
@@ -50,7 +49,8 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
 
     fn policy(&mut self) -> &mut Supervisor<Self::Id>;
 
-    fn events(&self) -> &Feed;
+    /// Tells that this child ended abnormally, and that a fresh one follows.
+    fn report_restart(&self, offender: String, reason: String);
 
     /// The application it works for.
     fn app(&self) -> Option<Arc<str>> {
@@ -108,13 +108,7 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
                     });
                 }
                 Command::Report { id, exit, .. } => {
-                    self.events().report(Report::ActorEnded {
-                        app: self.app(),
-                        supervisor: self.title(),
-                        offender: Self::call(&id),
-                        reason: format!("{exit:?}"),
-                        next: "a fresh one follows",
-                    });
+                    self.report_restart(Self::call(&id), format!("{exit:?}"));
                 }
                 Command::Removed { id } => self.removed(&id),
                 Command::Exit(exit) => self.over(exit, ctx),

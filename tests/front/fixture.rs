@@ -12,6 +12,7 @@ use actix_http::HttpService;
 use actix_service::{Service, ServiceFactory, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, HttpRequest, HttpResponse, web};
+use procserver::document::buffering::Buffering;
 use procserver::front::access::recorder;
 use procserver::front::access::recorder::{Sink, Source};
 use procserver::front::front::{Front, FrontSettings, Limits, Timeouts};
@@ -19,7 +20,7 @@ use procserver::front::own_token::OwnToken;
 use procserver::front::upstream::in_process::{Connector, ConnectorFactory};
 use procserver::router::backend::{Backend, Load};
 use procserver::router::reach::Reach;
-use procserver::router::table::{Availability, Buffering, Route, Table};
+use procserver::router::table::{Availability, Route, Table};
 use procserver::supervision::{ExitReason, Shutdown};
 use tokio::sync::{oneshot, watch};
 

@@ -9,7 +9,7 @@ use super::{Apps, Entry, Removal, Rescan};
 use crate::app::operations::Outcome;
 use crate::app::supervisor::{self, App, AppSpec};
 use crate::document::name::AppName;
-use crate::events::Feed;
+use crate::events::Report;
 use crate::supervision::restart::{Event, Intensity, Supervisor};
 use crate::supervision::{
     ChildEnded, ChildSpec, Exit, Generation, Parent, Restart, Running, Shutdown, Strategy, Timeout,
@@ -95,8 +95,10 @@ impl Parent for Apps {
         Some(child)
     }
 
-    fn events(&self) -> &Feed {
-        &self.context.events
+    fn report_restart(&self, offender: String, reason: String) {
+        let (app, title) = (self.app(), self.title());
+        let report = Report::actor_restarts(app, title, offender, reason);
+        self.context.events.report(report);
     }
 
     fn leaves_running(&self, _: &AppName) -> bool {

@@ -11,7 +11,7 @@ use super::App;
 use crate::account::Account;
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{self, BatchId, OpId};
-use crate::events::Feed;
+use crate::events::Report;
 use crate::install::installer::{InstallSpec, Installer};
 use crate::logs::log::{Log, LogSettings};
 use crate::process::identity::{self, Identity};
@@ -432,8 +432,10 @@ impl Parent for App {
         self.children.find(id).map(AnyChild::as_running)
     }
 
-    fn events(&self) -> &Feed {
-        &self.spec.context.events
+    fn report_restart(&self, offender: String, reason: String) {
+        let (app, title) = (self.app(), self.title());
+        let report = Report::actor_restarts(app, title, offender, reason);
+        self.spec.context.events.report(report);
     }
 
     fn app(&self) -> Option<Arc<str>> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::App;
 use crate::app::lifecycle::BatchId;
-use crate::process::exit::ExitRecord;
+use crate::exit_status::ExitRecord;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {

@@ -6,7 +6,7 @@ use super::App;
 use crate::app::lifecycle::BatchId;
 use crate::events::Report;
 use crate::events::report::{Offender, STAYS_DOWN};
-use crate::process::exit::ExitRecord;
+use crate::exit_status::ExitRecord;
 use crate::process::snapshot::{Phase, Snapshot};
 use crate::router::table::{Availability, Route};
 
@@ -41,8 +41,8 @@ impl App {
             self.reported = now;
             self.spec.context.events.report(Report::RouteChanged {
                 app: self.spec.config.name.shared(),
-                otherwise,
-                backends,
+                otherwise: otherwise.in_words(),
+                backends: backends.iter().map(ToString::to_string).collect(),
             });
         }
     }
@@ -114,7 +114,7 @@ pub(super) fn of_process(
     match now.phase {
         Phase::Ready => reports.push(Report::ProcessReady {
             who: who(now.pid),
-            address: now.address.clone(),
+            address: now.address.as_ref().map(ToString::to_string),
         }),
         Phase::Stopping => reports.push(Report::ProcessStopping { who: who(now.pid) }),
         Phase::Stopped => reports.push(Report::ProcessStopped { who: who(old_pid) }),
@@ -134,7 +134,7 @@ fn what_follows(now: &Snapshot) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::exit::ExitStatus;
+    use crate::exit_status::ExitStatus;
     use crate::process::health::Trouble;
     use crate::router::backend::Alarm;
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::process::exit::ExitStatus;
+use crate::exit_status::ExitStatus;
 
 const NO_JITTER: f64 = 0.5;
 

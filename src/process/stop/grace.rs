@@ -14,8 +14,8 @@ use rustix::process::Signal;
 
 use super::{Target, Unique, signal};
 use crate::document::config::StopTo;
+use crate::exit_status::ExitStatus;
 use crate::priority;
-use crate::process::exit::ExitStatus;
 use crate::process::procfs::{self, Stat};
 use crate::process::running;
 

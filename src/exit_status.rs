@@ -59,7 +59,7 @@ impl fmt::Display for ExitStatus {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::exit_status::*;
 
     #[test]
     fn the_shells_own_codes_name_the_command() {
