@@ -56,6 +56,48 @@
 //! Whatever happens to a process, a deployment, a route or an actor becomes one [`events::Report`]: a line in the
 //! server's own log, and an event for those who follow `GET /events`.
 //!
+//! # Floors
+//!
+//! A folder imports only from the lines below its own. Two on one line do not import each other. `tests/structure.rs` holds
+//! it, and that there is no circle of files but of an actor and its children.
+//!
+//! ```text
+//! main
+//! cli
+//! daemon
+//! api
+//! app
+//! settings
+//! install, front
+//! process
+//! logs
+//! router
+//! events
+//! app_dirs
+//! document
+//! account
+//! supervision
+//! durable
+//! regular, threads, priority, tally, failpoint
+//! ```
+//!
+//! # Pure files
+//!
+//! These import neither actix nor tokio, directly or through a file that does, and are given the time and what is random.
+//!
+//! ```text
+//! document/
+//! front/http/
+//! supervision/restart.rs
+//! supervision/backoff.rs
+//! app/lifecycle.rs
+//! app/lifecycle/
+//! process/state.rs
+//! process/stop/grace.rs
+//! router/table.rs
+//! router/patterns.rs
+//! ```
+//!
 //! # Invariants
 //!
 //! - Pure files (`supervision/` but for `monitor`, `parent`, `child_ref` and `failpoint`, `app/lifecycle`, `process/state`, `router/table`,

@@ -35,7 +35,7 @@ mod squatters;
 mod static_files;
 mod stops;
 mod storm;
-
+mod structure;
 mod supervision;
 mod tasks;
 mod tickets;

@@ -1,0 +1,110 @@
+//! What `src/lib.rs` says of floors, circles and pure files is true of the `use` lines of `src/`.
+
+mod imports;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use imports::{Tree, stated};
+
+#[test]
+fn a_folder_imports_only_from_floors_below_its_own() {
+    let tree = Tree::read();
+    let floor_of = floors();
+    let mut wrong = Vec::new();
+    for file in tree.files().filter(|file| *file != "lib.rs") {
+        let from = imports::folder(file);
+        let Some(floor) = floor_of.get(from) else {
+            wrong.push(format!("{file}: {from} stands on no floor in src/lib.rs"));
+            continue;
+        };
+        for (target, path) in tree.imports(file) {
+            let to = imports::folder(target);
+            if to != from && floor_of.get(to).is_none_or(|other| other >= floor) {
+                wrong.push(format!("{file} imports {path}, which is not below it"));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} imports:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn circles_are_only_of_a_file_and_its_children() {
+    let tree = Tree::read();
+    let wrong: Vec<String> = tree
+        .circles()
+        .into_iter()
+        .filter(|circle| !is_a_family(circle))
+        .map(|circle| circle.into_iter().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} circles:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn pure_files_reach_no_runtime_no_clock_and_no_chance() {
+    let tree = Tree::read();
+    let mut wrong = Vec::new();
+    for place in stated("# Pure files") {
+        let files: Vec<&str> = tree.files().filter(|file| is_in(file, &place)).collect();
+        assert!(
+            !files.is_empty(),
+            "src/lib.rs names {place} as pure, and there is no such file"
+        );
+        for file in files {
+            for reached in tree.reachable(file) {
+                if let Some(word) = tree.impure_word(reached) {
+                    wrong.push(format!("{file} reaches {reached}, which says {word}"));
+                }
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} files:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// Folder → number of its floor, 0 the lowest.
+fn floors() -> BTreeMap<String, usize> {
+    let lines = stated("# Floors");
+    let mut floors = BTreeMap::new();
+    for (floor, line) in lines.iter().rev().enumerate() {
+        for folder in line.split([',', ' ']).filter(|word| !word.is_empty()) {
+            let twice = floors.insert(folder.to_owned(), floor);
+            assert!(
+                twice.is_none(),
+                "{folder} stands on two floors in src/lib.rs"
+            );
+        }
+    }
+    floors
+}
+
+/// Whether one of these files is the parent module of all others.
+fn is_a_family(circle: &BTreeSet<&str>) -> bool {
+    circle.iter().any(|parent| {
+        let stem = parent
+            .strip_suffix("/mod.rs")
+            .or_else(|| parent.strip_suffix(".rs"));
+        let below = format!("{}/", stem.expect("a Rust file"));
+        circle
+            .iter()
+            .all(|file| file == parent || file.starts_with(&below))
+            && !parent.ends_with("/mod.rs")
+    })
+}
+
+fn is_in(file: &str, place: &str) -> bool {
+    file == place || place.ends_with('/') && file.starts_with(place)
+}

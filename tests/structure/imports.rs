@@ -1,0 +1,259 @@
+//! Reads which file of `src/` imports which.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use regex::Regex;
+
+/// What a pure file may not say: runtimes, clocks, chance.
+const IMPURE: &str =
+    r"\b(?:actix\w*|tokio|awc|getrandom)::|\b(?:Instant|SystemTime|Timestamp|Zoned)::now\b";
+
+/// The files of `src/`, by their path in it (`app/supervisor.rs`), without comments and without unit tests.
+pub struct Tree {
+    texts: BTreeMap<String, String>,
+    /// File → file and the path by which it is named.
+    imports: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Tree {
+    pub fn read() -> Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut texts = BTreeMap::new();
+        read_below(&source, &source, &mut texts);
+        let modules: BTreeMap<Vec<String>, String> = texts
+            .keys()
+            .map(|file| (module(file), file.clone()))
+            .collect();
+        let imports = texts
+            .iter()
+            .map(|(file, text)| (file.clone(), targets(file, text, &modules)))
+            .collect();
+        Self { texts, imports }
+    }
+
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.texts.keys().map(String::as_str)
+    }
+
+    pub fn imports(&self, file: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.imports[file]
+            .iter()
+            .map(|(target, path)| (target.as_str(), path.as_str()))
+    }
+
+    /// The file itself and all that it imports, directly or through others.
+    pub fn reachable<'t>(&'t self, file: &'t str) -> BTreeSet<&'t str> {
+        let mut reached = BTreeSet::new();
+        let mut next = vec![file];
+        while let Some(file) = next.pop() {
+            if reached.insert(file) {
+                next.extend(self.imports(file).map(|(target, _)| target));
+            }
+        }
+        reached
+    }
+
+    /// Each set of two files or more in which every file reaches every other.
+    pub fn circles(&self) -> Vec<BTreeSet<&str>> {
+        let reachable: BTreeMap<&str, BTreeSet<&str>> = self
+            .files()
+            .map(|file| (file, self.reachable(file)))
+            .collect();
+        let circles: BTreeSet<BTreeSet<&str>> = self
+            .files()
+            .map(|file| {
+                let others = reachable[file].iter().copied();
+                others
+                    .filter(|other| reachable[other].contains(file))
+                    .collect()
+            })
+            .filter(|circle: &BTreeSet<&str>| circle.len() > 1)
+            .collect();
+        circles.into_iter().collect()
+    }
+
+    pub fn impure_word(&self, file: &str) -> Option<&str> {
+        let impure = Regex::new(IMPURE).expect("a pattern");
+        impure.find(&self.texts[file]).map(|found| found.as_str())
+    }
+}
+
+/// The first folder of a file's path, or the file's own name where it lies in none (`durable`).
+pub fn folder(file: &str) -> &str {
+    let first = file.split('/').next().expect("a first part");
+    first.strip_suffix(".rs").unwrap_or(first)
+}
+
+/// The lines of the first text block after this heading of `src/lib.rs`.
+pub fn stated(heading: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"))
+        .expect("src/lib.rs");
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.trim_start_matches("//!").trim())
+        .skip_while(|line| *line != heading)
+        .skip_while(|line| !line.starts_with("```"))
+        .skip(1)
+        .take_while(|line| !line.starts_with("```"))
+        .map(str::to_owned)
+        .collect();
+    assert!(!lines.is_empty(), "src/lib.rs has no block after {heading}");
+    lines
+}
+
+fn read_below(source: &Path, directory: &Path, texts: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(directory).expect("a directory of src") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            read_below(source, &path, texts);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let file = path
+                .strip_prefix(source)
+                .expect("below src")
+                .to_str()
+                .expect("UTF-8");
+            if !is_of_tests(file) {
+                let text = fs::read_to_string(&path).expect("a source file");
+                texts.insert(file.to_owned(), without_comments_and_tests(&text));
+            }
+        }
+    }
+}
+
+fn is_of_tests(file: &str) -> bool {
+    file.ends_with("_tests.rs") || file.ends_with("/tests.rs") || file.contains("/tests/")
+}
+
+fn without_comments_and_tests(text: &str) -> String {
+    let comment = Regex::new(r"(?m)(^|\s)//.*$").expect("a pattern");
+    let text = comment.replace_all(text, "");
+    let tests = Regex::new(r"#\[cfg\(test\)\]\s*mod \w+ \{").expect("a pattern");
+    let end = tests.find(&text).map_or(text.len(), |found| found.start());
+    text[..end].to_owned()
+}
+
+/// `app/apps/boot.rs` is `app::apps::boot`.
+fn module(file: &str) -> Vec<String> {
+    let stem = file
+        .strip_suffix("/mod.rs")
+        .or_else(|| file.strip_suffix(".rs"));
+    let stem = stem.expect("a Rust file");
+    match stem {
+        "lib" => Vec::new(),
+        stem => stem.split('/').map(str::to_owned).collect(),
+    }
+}
+
+/// The files that this text names by a path that begins with `crate`, `super`, `self` or the crate's own name.
+fn targets(
+    file: &str,
+    text: &str,
+    modules: &BTreeMap<Vec<String>, String>,
+) -> BTreeMap<String, String> {
+    let own = module(file);
+    let mut targets = BTreeMap::new();
+    for path in paths(text) {
+        let Some(absolute) = absolute(&own, &path) else {
+            continue;
+        };
+        let target = (1..=absolute.len())
+            .rev()
+            .find_map(|end| modules.get(&absolute[..end]));
+        if let Some(target) = target
+            && target != file
+        {
+            targets
+                .entry(target.clone())
+                .or_insert_with(|| path.join("::"));
+        }
+    }
+    targets
+}
+
+fn absolute(own: &[String], path: &[String]) -> Option<Vec<String>> {
+    let mut absolute = match path[0].as_str() {
+        "crate" | "procserver" => Vec::new(),
+        "super" | "self" => own.to_vec(),
+        _ => return None,
+    };
+    for word in path {
+        match word.as_str() {
+            "crate" | "procserver" | "self" => {}
+            "super" => {
+                absolute.pop();
+            }
+            word => absolute.push(word.to_owned()),
+        }
+    }
+    Some(absolute)
+}
+
+/// All paths of a text, with braces written out: `use crate::app::{name, config::Rules}` is two.
+fn paths(text: &str) -> Vec<Vec<String>> {
+    let start = Regex::new(r"\b(?:crate|super|self|procserver)::").expect("a pattern");
+    let mut paths = Vec::new();
+    let mut from = 0;
+    while let Some(found) = start.find_at(text, from) {
+        let mut rest = &text[found.start()..];
+        expand(&mut rest, &mut Vec::new(), &mut paths);
+        from = text.len() - rest.len();
+    }
+    paths
+}
+
+/// Takes one path, or group of paths, off the front of `rest`.
+fn expand(rest: &mut &str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) {
+    let depth = prefix.len();
+    loop {
+        let end = rest
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
+        if end > 0 {
+            prefix.push(rest[..end].to_owned());
+        }
+        *rest = &rest[end..];
+        match rest.strip_prefix("::") {
+            Some(after) if after.starts_with('{') => {
+                *rest = &after[1..];
+                expand_group(rest, prefix, paths);
+                break;
+            }
+            Some(after) if after.starts_with(|c: char| c.is_alphabetic() || c == '_') => {
+                *rest = after;
+            }
+            _ => {
+                paths.push(prefix.clone());
+                break;
+            }
+        }
+    }
+    prefix.truncate(depth);
+}
+
+fn expand_group(rest: &mut &str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) {
+    loop {
+        *rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',' || c == '*');
+        match rest.strip_prefix('}') {
+            Some(after) => {
+                *rest = after;
+                return;
+            }
+            None if rest.is_empty() => return,
+            None => {
+                let before = rest.len();
+                expand(rest, prefix, paths);
+                // `name as other`: the other name is no path.
+                if let Some(after) = rest.strip_prefix(" as ") {
+                    *rest = after.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+                }
+                assert!(
+                    rest.len() < before,
+                    "a use line that is not understood: {:.80}",
+                    rest
+                );
+            }
+        }
+    }
+}
