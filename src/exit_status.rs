@@ -59,7 +59,7 @@ impl fmt::Display for ExitStatus {
 
 #[cfg(test)]
 mod tests {
-    use crate::exit_status::*;
+    use super::*;
 
     #[test]
     fn the_shells_own_codes_name_the_command() {

@@ -23,33 +23,33 @@
 //!
 //! # The request path
 //!
-//! `front::acceptor → connection → head → router::replica → pool → exchange`, on one worker thread from accept to
-//! close: all workers accept on the same sockets. The replica is an actor on that thread which holds the latest snapshot
+//! `front::acceptor → connection → http::head → routing → router::replica → upstream::pool → exchange`, on one worker
+//! thread from accept to close: all workers accept on the same sockets. The replica is an actor on that thread which holds the latest snapshot
 //! of the table: asking it is a message that crosses no thread. Its answer by a host is kept for the requests that must
 //! get the same (`front::route_cache`), until the table changes. A backend is a TCP port or a Unix socket
-//! ([`router::address`]). The API is one more backend, reached through a pipe in memory ([`front::upstream::in_process`]); the API's
-//! Unix socket is served to it directly ([`api::socket`]).
+//! ([`router::address`]). The API is one more backend, reached through a pipe in memory
+//! ([`front::upstream::in_process`]); the API's Unix socket is served to it directly ([`api::socket`]).
 //!
 //! A slow client holds no process: `front::exchange::collect` gathers the request's body before a backend is asked, and
-//! `front::exchange::spool` takes the response as fast as the backend gives it, in memory first and then in an unnamed file.
+//! `front::exchange::spool` takes the response as fast as the backend gives it, in memory first and then in an unnamed
+//! file.
 //!
-//! Files of a release (`static` of the document) are answered before the app is asked: [`front::static_files::lookup`] opens
-//! them, [`front::static_files::server`] answers with them, text in gzip ([`front::static_files::compressed`]): nothing that an app answers is
-//! compressed. Each request leaves a line: a worker gathers them
-//! ([`front::access::recorder`]), a task on the logs' arbiter writes them ([`front::access::writer`]), and no request waits for that.
+//! Files of a release (`static` of the document) are answered before the app is asked ([`front::static_files`]), text in
+//! gzip; nothing that an app answers is compressed. Each request leaves a line ([`front::access`]), and no request waits
+//! until it is written.
 //!
 //! # The deploy path
 //!
 //! [`app::lifecycle`] (pure) orders the operations of an app and says what runs when. `Build` starts an
 //! [`install::installer`]: packages → fetch → checkout → install → release phase; what it leaves is an immutable
 //! [`install::release`]. `Spawn` starts a batch of [`process::worker`]s for it; when all are ready the route switches,
-//! the old batch drains and stops. There are two batches at most: one that drains is ended when the next comes. A deploy that fails changes nothing that runs, nor what the next server makes of it:
-//! scale and route are those of the document that *stands* ([`app::journal::Remembered::standing`]), which is the newest
-//! one but for what failed.
+//! the old batch drains and stops. There are two batches at most: one that drains is ended when the next comes. A deploy
+//! that fails changes nothing that runs, nor what the next server makes of it: scale and route are those of the document
+//! that *stands* ([`app::journal::Remembered::standing`]), which is the newest one but for what failed.
 //!
-//! Releases share the files that they have in common as hard links ([`install::hard_links`], [`install::dedup`]), also packages that
-//! were installed anew with the same bytes: only
-//! files that root owns and nobody may write to, so never with a daemon that is not root.
+//! Releases share the files that they have in common as hard links ([`install::hard_links`], [`install::dedup`]), also
+//! packages that were installed anew with the same bytes: only files that root owns and nobody may write to, so never
+//! with a daemon that is not root.
 //!
 //! # What is told
 //!
@@ -58,8 +58,8 @@
 //!
 //! # Floors
 //!
-//! A folder imports only from the lines below its own. Two on one line do not import each other. `tests/structure.rs` holds
-//! it, and that there is no circle of files but of an actor and its children.
+//! A folder imports only from the lines below its own; two on one line do not import each other. So there is no circle
+//! of folders. `tests/structure.rs` reads this list and holds it.
 //!
 //! ```text
 //! main
@@ -78,33 +78,36 @@
 //! account
 //! supervision
 //! durable
-//! regular, threads, priority, tally, failpoint
+//! regular, threads, priority, tally, failpoint, exit_status
 //! ```
 //!
 //! # Pure files
 //!
 //! These import neither actix nor tokio, directly or through a file that does, and are given the time and what is random.
+//! The same test reads this list.
 //!
 //! ```text
 //! document/
 //! front/http/
 //! supervision/restart.rs
+//! supervision/restart/
 //! supervision/backoff.rs
+//! supervision/child_spec.rs
 //! app/lifecycle.rs
 //! app/lifecycle/
-//! process/state.rs
-//! process/stop/grace.rs
-//! router/table.rs
+//! process/phase.rs
 //! router/patterns.rs
+//! router/path.rs
+//! exit_status.rs
 //! ```
 //!
 //! # Invariants
 //!
-//! - Pure files (`supervision/` but for `monitor`, `parent`, `child_ref` and `failpoint`, `app/lifecycle`, `process/state`, `router/table`,
-//!   `front/head`, `front/framing`, `front/forwarded`, …) import neither actix nor tokio and are given the time.
+//! - `process/state` and `router/table` decide without a clock or a socket too; of these they know the addresses only.
 //! - `front/` never imports `app/`: it sees the routing table.
-//! - Only `process/worker.rs` owns an OS process; only its App restarts that actor.
-//! - Files are replaced whole ([`durable`]); a release without a record is rubbish.
+//! - Only `process/worker.rs` owns a process of an application, and `install/command.rs` one of its installation. An OS
+//!   process is started again by its worker (`process/state`), an actor by its supervisor.
+//! - Files that outlive the server are replaced whole ([`durable`]); a release without a record is rubbish.
 //! - The daemon's own environment reaches no app; secrets reach no log.
 //! - Control actors share one thread and never block it: files, git and passwd look-ups go to child processes or
 //!   blocking threads. That thread comes before the apps' ([`priority`]); proxy, logs and all that is started do not.

@@ -1,8 +1,8 @@
-//! What `src/lib.rs` says of floors, circles and pure files is true of the `use` lines of `src/`.
+//! What `src/lib.rs` says of floors and pure files is true of the `use` lines of `src/`.
 
 mod imports;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use imports::{Tree, stated};
 
@@ -27,23 +27,6 @@ fn a_folder_imports_only_from_floors_below_its_own() {
     assert!(
         wrong.is_empty(),
         "{} imports:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
-}
-
-#[test]
-fn circles_are_only_of_a_file_and_its_children() {
-    let tree = Tree::read();
-    let wrong: Vec<String> = tree
-        .circles()
-        .into_iter()
-        .filter(|circle| !is_a_family(circle))
-        .map(|circle| circle.into_iter().collect::<Vec<_>>().join(" "))
-        .collect();
-    assert!(
-        wrong.is_empty(),
-        "{} circles:\n{}",
         wrong.len(),
         wrong.join("\n")
     );
@@ -89,20 +72,6 @@ fn floors() -> BTreeMap<String, usize> {
         }
     }
     floors
-}
-
-/// Whether one of these files is the parent module of all others.
-fn is_a_family(circle: &BTreeSet<&str>) -> bool {
-    circle.iter().any(|parent| {
-        let stem = parent
-            .strip_suffix("/mod.rs")
-            .or_else(|| parent.strip_suffix(".rs"));
-        let below = format!("{}/", stem.expect("a Rust file"));
-        circle
-            .iter()
-            .all(|file| file == parent || file.starts_with(&below))
-            && !parent.ends_with("/mod.rs")
-    })
 }
 
 fn is_in(file: &str, place: &str) -> bool {

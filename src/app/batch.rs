@@ -7,7 +7,8 @@ use super::runnable::Runnable;
 use crate::document::formation::Slot;
 use crate::process::diagnosis::Diagnosis;
 use crate::process::health::Trouble;
-use crate::process::worker::{Phase, Snapshot};
+use crate::process::phase::Phase;
+use crate::process::worker::Snapshot;
 use crate::router::backend::{Backend, Load};
 
 /// The processes of one release that were started together, as their App sees them.

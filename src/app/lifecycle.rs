@@ -20,7 +20,7 @@ mod resize;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::process::worker::Phase;
+use crate::process::phase::Phase;
 
 pub use protocol::{BatchId, Cause, Command, End, Event, Kind, OpId, Replaces, Role, Wanted};
 

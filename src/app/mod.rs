@@ -1,8 +1,7 @@
-//! The application: its document, its Procfile, its environment, and the two actors that own it.
+//! The application at work: its operations, its releases, its processes, and the two actors that own them.
 //!
-//! Pure: `by_type`, `change`, `config` and the `document*` files, `merge_patch`, `procfile`, `dotenv`, `environment`, `formation`, `lifecycle`, `name`,
-//! `secrets`, `status`. Actors: [`apps::Apps`], the dynamic supervisor of all [`supervisor::App`]s. The other files are parts of
-//! an App's state.
+//! Begin with [`supervisor::App`], the actor of one application, and [`apps::Apps`], the dynamic supervisor of all. What
+//! an App does next is decided by [`lifecycle`] (pure). The other files are parts of an App's state.
 
 pub mod advice;
 pub mod apps;

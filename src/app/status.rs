@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::exit_status::ExitRecord;
 use crate::install::record::Step;
-use crate::process::worker::Phase;
+use crate::process::phase::Phase;
 
 /// State of an app as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -152,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use crate::document::change::*;
+    use super::*;
     use crate::document::config::Rules;
     use crate::document::merge_patch::merge_patch;
 

@@ -8,8 +8,10 @@
 
 use std::collections::BTreeMap;
 
+/// Bytes of a variable as `NAME=value`, with the NUL after it (execve(2), `MAX_ARG_STRLEN`).
+const MAX_VARIABLE: usize = 128 * 1024;
+
 use crate::document::procfile::{BYTE_ORDER_MARK, is_blank, line_of, lines};
-use crate::process::environment::fits;
 
 /// A parsed `.env`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -160,9 +162,14 @@ fn reason_ignored(line: &str) -> &'static str {
     }
 }
 
+/// Whether a variable is as short as Linux demands.
+pub(crate) fn fits(name: &str, value: &str) -> bool {
+    name.len() + value.len() + 2 <= MAX_VARIABLE
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::document::dotenv::*;
+    use super::*;
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Dotenv {

@@ -88,7 +88,7 @@ pub fn tasks(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> Vec<String> 
 
 #[cfg(test)]
 mod tests {
-    use crate::document::formation::*;
+    use super::*;
     use crate::document::procfile::Entry;
 
     fn procfile(names: &[&str]) -> Procfile {

@@ -261,7 +261,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 mod tests {
     use serde_json::json;
 
-    use crate::document::json5::*;
+    use super::*;
 
     #[test]
     fn json_and_json5_are_read() {

@@ -29,7 +29,7 @@ pub fn merge_patch(target: Value, patch: Value) -> Value {
 mod tests {
     use serde_json::json;
 
-    use crate::document::merge_patch::*;
+    use super::*;
 
     /// RFC 7396, appendix A: original, patch, result.
     #[test]

@@ -1,4 +1,9 @@
-//! TODO
+//! What an application is: its document, its Procfile, its `.env`, and what these mean (pure).
+//!
+//! Begin with [`config`], the checked document. [`read`] makes one from JSON: it goes through it by [`walk`], and
+//! [`rules`] say what each text may be. [`merge_patch`] changes a document, and [`change`] says what a change touches.
+//!
+//! Nothing here opens a file, asks the clock, or knows how an application is run.
 
 pub mod buffering;
 pub mod by_type;

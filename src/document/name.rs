@@ -68,7 +68,7 @@ impl fmt::Display for AppName {
 
 #[cfg(test)]
 mod tests {
-    use crate::document::name::*;
+    use super::*;
 
     #[test]
     fn a_dns_label_is_a_name_and_nothing_else_is() {

@@ -208,7 +208,7 @@ fn reason_ignored(line: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use crate::document::procfile::*;
+    use super::*;
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Procfile {

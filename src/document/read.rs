@@ -308,8 +308,8 @@ fn strategy(text: &str) -> Result<Strategy, &'static str> {
 mod tests {
     use serde_json::json;
 
+    use super::*;
     use crate::document::json5::parse_document;
-    use crate::document::read::*;
 
     /// The request of the original specification, as it is printed there.
     const ORIGINAL: &str = include_str!("../../tests/conformance/original_request.json5");

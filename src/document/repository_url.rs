@@ -156,7 +156,7 @@ fn is_host(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::document::repository_url::*;
+    use super::*;
 
     #[test]
     fn the_forms_that_reach_another_machine_pass() {

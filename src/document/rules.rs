@@ -322,7 +322,7 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::document::rules::*;
+    use super::*;
 
     #[test]
     fn packages_follow_debian_policy() {

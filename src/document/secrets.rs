@@ -75,7 +75,7 @@ pub fn of_environment<'a>(
 
 #[cfg(test)]
 mod tests {
-    use crate::document::secrets::*;
+    use super::*;
 
     #[test]
     fn secrets_are_told_from_words_by_name_or_looks() {

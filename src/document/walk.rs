@@ -315,7 +315,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::document::walk::*;
+    use super::*;
 
     #[test]
     fn an_unknown_field_is_told_the_nearest_known_one() {

@@ -58,7 +58,7 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use crate::front::capacity::*;
+    use super::*;
 
     fn room(connections: usize, per_address: usize, workers: usize, all: Option<u64>) -> Room {
         let limits = Limits {

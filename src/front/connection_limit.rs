@@ -63,7 +63,7 @@ pub fn counted(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use crate::front::connection_limit::*;
+    use super::*;
 
     #[test]
     fn each_address_has_its_own_count_and_leaves_no_trace() {

@@ -33,6 +33,7 @@ use tokio::time::{Instant, Sleep};
 use super::asking::Asking;
 
 use super::front::FrontSettings;
+use crate::front::date::HttpDate;
 use crate::front::exchange::buffer::{Buffer, Spare};
 use crate::front::exchange::client_end::{ClientEnd, ClientStream};
 use crate::front::exchange::delivery::Rest;
@@ -44,7 +45,6 @@ use crate::front::exchange::sides::{Backend, Client, Setting};
 use crate::front::exchange::spool::{LOST, Spool};
 use crate::front::exchange::spool_space::SpoolSpace;
 use crate::front::exchange::stored::Stored;
-use crate::front::http::date::HttpDate;
 use crate::front::http::error_page::Failure;
 use crate::front::http::field::Name;
 use crate::front::http::forwarded;

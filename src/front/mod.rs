@@ -1,17 +1,19 @@
-//! The front end: acceptor → connection → head → router → pool → exchange, on one worker thread from accept to close.
+//! The front end, from accept to close on one worker thread: acceptor → connection → routing → exchange.
 //!
-//! It sees the routing table and never an app. It parses hostile bytes as root: no unsafe code, every buffer bounded.
+//! It sees the routing table and never an application. It parses hostile bytes as root: no unsafe code, every buffer
+//! bounded.
 //!
 //! | what | where |
 //! |---|---|
-//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, [`room`], [`visitors`], `drain` |
-//! | what a client may send (pure) | [`head`], [`field`], [`fields`], `request_rules`, [`host`], [`framing`], `upgrade` |
-//! | what is sent on (pure) | [`forwarded`], [`trusted`], [`own_token`], `by_path`, [`error_page`]; [`http_date`] |
-//! | a connection, its requests, where they go | [`connection`], [`facts`], `routing`, `route_cache`, [`pool`], [`upstream`], [`in_process`] |
-//! | what is told of each request | [`request_id`], [`access_line`] (pure), [`access_log`] |
-//! | files served before an app is asked | [`static_path`] (pure), [`static_files`], [`file_server`], [`compressed`] |
-//! | bytes both ways | [`exchange`], [`sides`], [`end`], `switched`, [`tunnel`], [`flow`], [`buffer`], [`deadline`], [`pace`], [`client_end`] |
-//! | slow clients | `collect`, [`body_end`], [`stored`], [`spool`], `spool_file`, [`spool_space`], [`delivery`] |
+//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, `drain` |
+//! | how many connections there may be | [`capacity`], [`connection_limit`], [`asking`] |
+//! | a connection and its requests | [`connection`] |
+//! | what bytes mean (pure) | [`http`], `by_path`, [`own_token`], [`date`] |
+//! | who a request is for | `routing`, `route_cache` |
+//! | one request and its response | [`exchange`] |
+//! | backends | [`upstream`] |
+//! | files served before an application is asked | [`static_files`] |
+//! | what is told of each request | [`access`] |
 
 mod acceptor;
 pub mod access;
@@ -20,6 +22,7 @@ mod by_path;
 pub mod capacity;
 pub mod connection;
 pub mod connection_limit;
+pub mod date;
 mod drain;
 pub mod exchange;
 #[allow(clippy::module_inception)]

@@ -66,8 +66,8 @@ impl RouteCache {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::front::http::head;
-    use crate::front::route_cache::*;
     use crate::router::table::{Availability, Route};
 
     fn found(rule: Rule) -> Found {

@@ -52,7 +52,7 @@ fn floor(total: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::install::disk_space::*;
+    use super::*;
 
     #[test]
     fn a_small_disk_needs_less_room() {

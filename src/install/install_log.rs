@@ -106,7 +106,7 @@ pub fn elapsed(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::install::install_log::*;
+    use super::*;
 
     #[test]
     fn times_are_short() {

@@ -45,7 +45,7 @@ pub fn parse(bytes: &[u8]) -> Option<Pointer> {
 
 #[cfg(test)]
 mod tests {
-    use crate::install::lfs_pointer::*;
+    use super::*;
 
     fn text(oid: &str, rest: &str) -> String {
         format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 12\n{rest}")

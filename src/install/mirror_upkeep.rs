@@ -204,7 +204,7 @@ impl Mirror {
 
 #[cfg(test)]
 mod tests {
-    use crate::install::mirror_upkeep::*;
+    use super::*;
 
     fn write(path: &Path) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -267,7 +267,7 @@ fn add(public_key: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::install::remote_error::*;
+    use super::*;
 
     const KEY: &str = "ssh-ed25519 AAAA procserver-a@h";
 

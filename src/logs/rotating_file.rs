@@ -109,7 +109,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::logs::rotating_file::*;
+    use super::*;
 
     fn read(path: &Path) -> String {
         std::fs::read_to_string(path).unwrap_or_default()

@@ -353,10 +353,10 @@ impl Backward {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::logs::lines::Cut;
     use crate::logs::log::LogSettings;
     use crate::logs::record::{Batch, Stream};
-    use crate::logs::segment_reader::*;
     use crate::logs::segment_writer::Segments;
 
     /// 500 lines in many small segments; line N is at N seconds, of `web.1` and `worker.1` by turns, of release N / 100.

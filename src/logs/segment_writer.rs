@@ -294,7 +294,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use crate::logs::segment_writer::*;
+    use super::*;
 
     fn settings(directory: &Path) -> LogSettings {
         LogSettings {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::account::Account;
+use crate::document::dotenv::fits;
 
 /// Debian's path for root, which has everything an unprivileged user's has.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -40,9 +41,6 @@ pub fn base(
     .collect()
 }
 
-/// Bytes of a variable as `NAME=value`, with the NUL after it (execve(2), `MAX_ARG_STRLEN`).
-const MAX_VARIABLE: usize = 128 * 1024;
-
 /// Lays `layers` over each other, later wins. A name or value that no process can be given (empty name, `=` or NUL in
 /// it, too long) is left out.
 #[must_use]
@@ -62,11 +60,6 @@ fn is_possible(name: &str, value: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0') && fits(name, value)
 }
 
-/// Whether a variable is as short as Linux demands.
-pub(crate) fn fits(name: &str, value: &str) -> bool {
-    name.len() + value.len() + 2 <= MAX_VARIABLE
-}
-
 /// Shells of accounts that nobody logs in to (nologin(8), false(1), sync(1)): as `SHELL` they would break every program
 /// that runs commands by it, such as `flock -c` and `script -c`.
 const NO_SHELLS: [&str; 4] = ["nologin", "false", "true", "sync"];
@@ -81,7 +74,7 @@ fn usable_shell(shell: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use crate::process::environment::*;
+    use super::*;
 
     fn layer(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs
@@ -142,7 +135,7 @@ mod tests {
         let first = layer(&[("A", "1")]);
         let second = layer(&[("A", "x\0y"), ("", "x"), ("B=C", "x"), ("D\0", "x")]);
         assert_eq!(layered([&first, &second]), first);
-        let long = layer(&[("A", &"x".repeat(MAX_VARIABLE - 2))]);
+        let long = layer(&[("A", &"x".repeat(128 * 1024 - 2))]);
         assert_eq!(layered([&first, &long]), first);
     }
 }

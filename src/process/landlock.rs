@@ -187,7 +187,7 @@ fn beside(
 
 #[cfg(test)]
 mod tests {
-    use crate::process::landlock::*;
+    use super::*;
 
     #[test]
     fn everything_is_open_but_the_way_down() {

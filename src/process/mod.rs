@@ -16,6 +16,7 @@ pub mod landlock;
 pub mod lent;
 mod listeners;
 mod owner;
+pub mod phase;
 pub mod port_holder;
 pub mod ports;
 pub(crate) mod procfs;

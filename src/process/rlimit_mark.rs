@@ -72,7 +72,7 @@ fn hard_limit(limits: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::process::rlimit_mark::*;
+    use super::*;
 
     #[test]
     fn every_instance_has_another_that_is_no_limit_in_practice() {

@@ -1,27 +1,10 @@
 //! [`Snapshot`]: one process as the App and the API see it (pure).
 
-use serde::Serialize;
-
 use super::health::Trouble;
+use super::phase::Phase;
 use crate::exit_status::ExitRecord;
 use crate::router::address::Address;
 use crate::router::backend::Alarm;
-
-/// Where one process is in its life, as the API shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Spawned, not ready yet.
-    Starting,
-    /// Serving (or alive, when it is not routed).
-    Ready,
-    /// Ended; waits for its back-off.
-    Backoff,
-    /// Ended, and is not started again: its `restart` says so.
-    Finished,
-    Stopping,
-    Stopped,
-}
 
 /// What a Process tells its App after every change.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::worker::Phase;
+use super::phase::Phase;
 use crate::exit_status::ExitRecord;
 use crate::router::address::Address;
 use crate::supervision::Restart;

@@ -14,9 +14,10 @@ use tokio::sync::Notify;
 
 use super::identity::{self, Identity};
 use super::instance;
+use super::phase::Phase;
 use super::ports::{PortLease, Ports};
 use super::running::Running;
-pub use super::snapshot::{Phase, Snapshot};
+pub use super::snapshot::Snapshot;
 use super::spawn::{self, SpawnError, Spawned};
 pub use super::spec::ProcessSpec;
 use super::state::{Command, Event, Life};

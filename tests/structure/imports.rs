@@ -3,22 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use regex::Regex;
 
 /// What a pure file may not say: runtimes, clocks, chance.
-const IMPURE: &str =
-    r"\b(?:actix\w*|tokio|awc|getrandom)::|\b(?:Instant|SystemTime|Timestamp|Zoned)::now\b";
+static IMPURE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"\b(?:actix\w*|tokio|awc|getrandom)::|\b(?:Instant|SystemTime|Timestamp|Zoned)::now\b",
+    )
+    .expect("a pattern")
+});
 
 /// The files of `src/`, by their path in it (`app/supervisor.rs`), without comments and without unit tests.
-pub struct Tree {
+pub(super) struct Tree {
     texts: BTreeMap<String, String>,
     /// File → file and the path by which it is named.
     imports: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Tree {
-    pub fn read() -> Self {
+    pub(super) fn read() -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut texts = BTreeMap::new();
         read_below(&source, &source, &mut texts);
@@ -33,18 +38,18 @@ impl Tree {
         Self { texts, imports }
     }
 
-    pub fn files(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
         self.texts.keys().map(String::as_str)
     }
 
-    pub fn imports(&self, file: &str) -> impl Iterator<Item = (&str, &str)> {
+    pub(super) fn imports(&self, file: &str) -> impl Iterator<Item = (&str, &str)> {
         self.imports[file]
             .iter()
             .map(|(target, path)| (target.as_str(), path.as_str()))
     }
 
     /// The file itself and all that it imports, directly or through others.
-    pub fn reachable<'t>(&'t self, file: &'t str) -> BTreeSet<&'t str> {
+    pub(super) fn reachable<'t>(&'t self, file: &'t str) -> BTreeSet<&'t str> {
         let mut reached = BTreeSet::new();
         let mut next = vec![file];
         while let Some(file) = next.pop() {
@@ -55,39 +60,19 @@ impl Tree {
         reached
     }
 
-    /// Each set of two files or more in which every file reaches every other.
-    pub fn circles(&self) -> Vec<BTreeSet<&str>> {
-        let reachable: BTreeMap<&str, BTreeSet<&str>> = self
-            .files()
-            .map(|file| (file, self.reachable(file)))
-            .collect();
-        let circles: BTreeSet<BTreeSet<&str>> = self
-            .files()
-            .map(|file| {
-                let others = reachable[file].iter().copied();
-                others
-                    .filter(|other| reachable[other].contains(file))
-                    .collect()
-            })
-            .filter(|circle: &BTreeSet<&str>| circle.len() > 1)
-            .collect();
-        circles.into_iter().collect()
-    }
-
-    pub fn impure_word(&self, file: &str) -> Option<&str> {
-        let impure = Regex::new(IMPURE).expect("a pattern");
-        impure.find(&self.texts[file]).map(|found| found.as_str())
+    pub(super) fn impure_word(&self, file: &str) -> Option<&str> {
+        IMPURE.find(&self.texts[file]).map(|found| found.as_str())
     }
 }
 
 /// The first folder of a file's path, or the file's own name where it lies in none (`durable`).
-pub fn folder(file: &str) -> &str {
+pub(super) fn folder(file: &str) -> &str {
     let first = file.split('/').next().expect("a first part");
     first.strip_suffix(".rs").unwrap_or(first)
 }
 
 /// The lines of the first text block after this heading of `src/lib.rs`.
-pub fn stated(heading: &str) -> Vec<String> {
+pub(super) fn stated(heading: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"))
         .expect("src/lib.rs");
     let lines: Vec<String> = text

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::process::worker::Phase;
+use crate::process::phase::Phase;
 
 /// Names an operation for as long as the actor lives.
 pub type OpId = u64;

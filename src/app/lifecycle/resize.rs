@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Active, BatchId, Cause, Command, End, Lifecycle, OpId, Role, Stage};
-use crate::process::worker::Phase;
+use crate::process::phase::Phase;
 
 /// A change of how many processes the serving batch has.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,9 @@ use crate::install::installer::{InstallSpec, Installer};
 use crate::logs::log::{Log, LogSettings};
 use crate::process::identity::{self, Identity};
 use crate::process::landlock::Seal;
+use crate::process::phase::Phase;
 use crate::process::users::Users;
-use crate::process::worker::{Origin, Phase, Process, ProcessSpec, Reattach, Snapshot};
+use crate::process::worker::{Origin, Process, ProcessSpec, Reattach, Snapshot};
 use crate::supervision::restart::{ChildState, Event, Intensity, Supervisor};
 use crate::supervision::{
     Child, ChildEnded, ChildSpec, Exit, ExitReason, Generation, Parent, Restart, Running, Shutdown,

@@ -17,7 +17,8 @@ use crate::document::config::{AppConfig, Strategy};
 use crate::install::installer::{InstallEvent, InstallProgress, InstallSpec};
 use crate::install::record::{Failure, Step};
 use crate::install::release;
-use crate::process::worker::{Phase, ProcessChanged, Snapshot};
+use crate::process::phase::Phase;
+use crate::process::worker::{ProcessChanged, Snapshot};
 use crate::supervision::Exit;
 
 /// What an installer needs besides its ids; found out on a blocking thread.

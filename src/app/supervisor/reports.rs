@@ -7,7 +7,8 @@ use crate::app::lifecycle::BatchId;
 use crate::events::Report;
 use crate::events::report::{Offender, STAYS_DOWN};
 use crate::exit_status::ExitRecord;
-use crate::process::snapshot::{Phase, Snapshot};
+use crate::process::phase::Phase;
+use crate::process::snapshot::Snapshot;
 use crate::router::table::{Availability, Route};
 
 impl App {

@@ -15,10 +15,10 @@ use crate::install::record::{Failure, Step};
 use crate::logs::log::{Chunk, Log, Query, Read};
 use crate::logs::record::Stream;
 use crate::process::diagnosis::{Diagnosis, diagnose};
+use crate::process::phase::Phase;
 use crate::process::port_holder;
 use crate::process::readiness::Unready;
 use crate::process::spec::instance_directory;
-use crate::process::worker::Phase;
 use crate::supervision::ChildRef;
 
 use super::App;

@@ -14,7 +14,7 @@ use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
 use crate::process::health::Trouble;
 use crate::process::held;
-use crate::process::worker::Phase;
+use crate::process::phase::Phase;
 use crate::router::address::Address;
 use crate::supervision::ChildRef;
 

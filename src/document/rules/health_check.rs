@@ -74,7 +74,7 @@ pub(crate) fn statuses(text: &str) -> Result<(u16, u16), String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::document::rules::health_check::*;
+    use super::*;
 
     #[test]
     fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {

@@ -313,7 +313,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use crate::front::access::entry::*;
+    use super::*;
     use crate::front::http::head;
 
     fn line(notes: &Notes) -> Value {

@@ -203,7 +203,7 @@ impl Drop for Recorder {
 
 #[cfg(test)]
 mod tests {
-    use crate::front::access::recorder::*;
+    use super::*;
     use crate::router::table::{Availability, Route, Rule};
 
     fn notes(recorder: &Recorder) -> Notes {

@@ -151,7 +151,7 @@ fn by_process(lines: Lines) -> Vec<(std::sync::Arc<str>, Append)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::front::access::writer::*;
+    use super::*;
 
     fn lines(of: &[(&str, Option<&str>)]) -> Lines {
         let mut lines = Lines::default();

@@ -58,7 +58,7 @@ impl BodyEnd {
 
 #[cfg(test)]
 mod tests {
-    use crate::front::exchange::body_end::*;
+    use super::*;
 
     #[test]
     fn the_end_is_found_in_any_pieces() {

@@ -201,7 +201,7 @@ impl Spare {
 mod tests {
     use tokio::io::AsyncWrite as _;
 
-    use crate::front::exchange::buffer::*;
+    use super::*;
 
     #[tokio::test]
     async fn what_is_read_is_used_in_order_and_bounded() {

@@ -63,7 +63,7 @@ mod tests {
 
     use tokio::io::AsyncReadExt as _;
 
-    use crate::front::exchange::client_end::*;
+    use super::*;
 
     #[tokio::test]
     async fn the_end_is_told_behind_whatever_was_not_read_and_that_stays_readable() {

@@ -73,7 +73,7 @@ impl Deadline {
 mod tests {
     use std::future::poll_fn;
 
-    use crate::front::exchange::deadline::*;
+    use super::*;
 
     #[actix::test]
     async fn it_passes_when_the_latest_limit_says() {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
+use super::*;
 use crate::front::exchange::buffer::Spare;
-use crate::front::exchange::flow::*;
 
 /// Takes so many bytes of each write, and of several slices only the first unless it is `vectored`.
 struct Sink {

@@ -52,7 +52,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use crate::front::exchange::pace::*;
+    use super::*;
 
     const S: Duration = Duration::from_secs(1);
 

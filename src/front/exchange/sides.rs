@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use crate::front::asking::Asking;
+use crate::front::date::HttpDate;
 use crate::front::exchange::buffer::{Buffer, Spare};
 use crate::front::exchange::deadline::Deadline;
 use crate::front::exchange::spool_space::SpoolSpace;
 use crate::front::exchange::stored::Stored;
 use crate::front::front::FrontSettings;
-use crate::front::http::date::HttpDate;
 use crate::front::upstream::connection::Upstream;
 
 /// The client's side of an exchange.

@@ -2,7 +2,7 @@ use std::future::poll_fn;
 
 use proptest::prelude::*;
 
-use crate::front::exchange::spool::*;
+use super::*;
 
 fn room(directory: &std::path::Path, most: u64) -> Rc<SpoolSpace> {
     Rc::new(SpoolSpace::new(directory, most))

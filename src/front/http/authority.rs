@@ -84,7 +84,7 @@ pub(crate) fn is_percent_encoded(text: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::front::http::authority::*;
+    use super::*;
 
     #[test]
     fn hosts_ports_and_addresses() {

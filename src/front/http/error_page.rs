@@ -363,7 +363,7 @@ fn title(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use crate::front::http::error_page::*;
+    use super::*;
     use crate::front::http::field::Field;
     use crate::front::http::head;
 

@@ -298,7 +298,7 @@ pub(crate) fn same(own: &str, name: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::front::http::field::*;
+    use super::*;
 
     fn field(name: &str) -> Field<'_> {
         Field::new(name, b"").expect("a token")

@@ -80,7 +80,7 @@ impl<'b> FromIterator<Field<'b>> for Fields<'b> {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::front::http::fields::*;
+    use super::*;
 
     const NAMES: [(&str, Name); 5] = [
         ("Accept", Name::Accept),

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::front::http::forwarded::*;
+use super::*;
 use crate::front::http::head;
 
 fn context(trusted: bool, strip: usize) -> Context<'static> {

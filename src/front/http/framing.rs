@@ -249,7 +249,7 @@ pub fn chunk_head(out: &mut Vec<u8>, payload: usize) {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::front::http::framing::*;
+    use super::*;
 
     /// Payload and unread rest, with the input given in pieces of these sizes (then byte by byte).
     fn decode(

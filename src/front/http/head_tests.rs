@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::front::http::head::*;
+use super::*;
 
 fn parse(text: &str) -> Result<Request<'_>, Refusal> {
     request(text.as_bytes(), 100)

@@ -1,7 +1,12 @@
-//! TODO
+//! What bytes mean (pure): heads, framing, forwarding fields, error pages. RFC 9110 and RFC 9112, and where they leave a
+//! choice, the strict one.
+//!
+//! Begin with [`head`], which reads a request and a response. [`request_rules`] refuse what is ambiguous, [`framing`]
+//! says where a body ends, [`forwarded`] and [`write`] say what is sent on.
+//!
+//! These files see slices and give values: no sockets, no routes, no clock.
 
 pub mod authority;
-pub mod date;
 pub mod error_page;
 pub mod field;
 pub mod fields;

@@ -70,7 +70,7 @@ impl fmt::Debug for RequestId {
 
 #[cfg(test)]
 mod tests {
-    use crate::front::http::request_id::*;
+    use super::*;
 
     #[test]
     fn an_id_of_our_own_is_the_number_in_hexadecimal() {

@@ -148,7 +148,7 @@ fn address(node: &str) -> Option<IpAddr> {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::front::http::trusted_proxies::*;
+    use super::*;
 
     #[test]
     fn the_client_is_the_last_hop_that_is_not_trusted() {

@@ -40,9 +40,9 @@ fn is_http(protocol: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::front::http::field::Field;
     use crate::front::http::head;
-    use crate::front::http::upgrade::*;
 
     #[test]
     fn everything_but_http_is_offered_where_connection_names_it() {

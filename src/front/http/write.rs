@@ -48,7 +48,7 @@ pub(crate) fn address(out: &mut Vec<u8>, address: IpAddr) {
 
 #[cfg(test)]
 mod tests {
-    use crate::front::http::write::*;
+    use super::*;
 
     #[test]
     fn addresses_are_as_format_has_them() {

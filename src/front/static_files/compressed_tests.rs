@@ -2,7 +2,7 @@ use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 
-use crate::front::static_files::compressed::*;
+use super::*;
 
 fn file_of(bytes: &[u8]) -> (File, Version) {
     let mut file = tempfile::tempfile().unwrap();

@@ -295,8 +295,8 @@ mod tests {
     use std::io::Read;
     use std::os::unix::fs::symlink;
 
+    use super::*;
     use crate::front::http::head;
-    use crate::front::static_files::lookup::*;
 
     /// A release with a site in `public`, beside things that are not part of it.
     fn release() -> (tempfile::TempDir, Arc<StaticFiles>) {

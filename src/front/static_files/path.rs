@@ -166,7 +166,7 @@ pub(crate) fn weight(parameters: &str) -> f32 {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::front::static_files::path::*;
+    use super::*;
 
     fn file(path: &str, directory: bool) -> Asked {
         let hidden = path.split('/').any(|part| part.starts_with('.'));

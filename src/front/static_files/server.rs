@@ -265,7 +265,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use crate::front::static_files::server::*;
+    use super::*;
 
     async fn ask(server: &FileServer, answer: Answer, head: &str) -> String {
         let mut pipe = server.open(answer);

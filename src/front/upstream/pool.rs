@@ -141,7 +141,7 @@ async fn connect_to(address: &Address) -> io::Result<Upstream> {
 mod tests {
     use std::net::SocketAddr;
 
-    use crate::front::upstream::pool::*;
+    use super::*;
 
     #[test]
     fn connections_are_kept_while_they_are_quiet_and_needed() {

@@ -35,7 +35,7 @@ impl HttpDate {
 
 #[cfg(test)]
 mod tests {
-    use crate::front::http::date::*;
+    use super::*;
 
     #[test]
     fn each_second_has_its_text() {
