@@ -1,13 +1,15 @@
 //! The deploy up to a release that can be started: packages, fetch, checkout, install, release phase.
 //!
-//! [`installer::Installer`] is the actor; it runs the steps that [`plan`] names, each with the file of its name, and
-//! every command of theirs through [`command`]. A release becomes one when its record is written ([`release`]), as
-//! the last thing: whatever lies in `releases/` without a record is rubbish of a deploy that did not end.
+//! Begin with [`installer::Installer`], the actor. It runs the steps that [`plan`] names, each with the file of its name,
+//! and every command of theirs through [`command`]. A release becomes one when its record is written ([`release`]), as
+//! the last thing: a directory in `releases/` without a record is rubbish of a deploy that did not end.
 //!
-//! The code comes from git: [`source`] finds the commit in a mirror, `submodules` which other repositories belong to
-//! it, `checkout` writes their files, and `lfs` those that git only points to. All that git is told is in [`git`], who it is in [`git_user`].
+//! The code comes from git: [`source`] finds the commit in a mirror, `submodules` which other repositories belong to it,
+//! `checkout` writes their files, and `lfs` those that git only points to. [`git`] holds what git is told, [`git_user`]
+//! who it is. Releases share files by `hard_links` and `dedup`.
 //!
-//! `bytecode`, `plan`, `lines`, `remote`, `refusal`, `gitmodules`, `pointer`, `ssh`, `dpkg` and `failure` are pure.
+//! `bytecode`, `plan`, `lines`, `remote`, `remote_error`, `gitmodules`, `lfs_pointer`, `ssh`, `dpkg` and `failure` are
+//! pure. Nothing here knows of actors but `installer`.
 
 pub mod advice;
 pub mod build;

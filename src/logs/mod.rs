@@ -1,9 +1,9 @@
 //! Logs of applications: FIFOs in, numbered lines in rotated segments, readers and followers out.
 //!
-//! The way of a line: a process writes to its FIFO ([`fifo`]) → it is cut ([`lines`]) → stored with the next id
-//! ([`segment`]) → given to who follows ([`follow`]). A reader ([`query`]) gets the stored lines ([`stored`], [`merged`]) first ([`delivery`]) and
-//! follows from the id where they end. [`log`] is the actor that owns all of it.
-//! What the front end tells of each request comes by another way ([`access`]).
+//! Begin with [`log`], the actor that owns an application's log. A process writes to its FIFO ([`fifo`]); the bytes are
+//! cut into lines ([`lines`]), stored with the next id ([`segment_writer`]) and given to followers ([`follow`]). A reader
+//! ([`query`], [`reader`]) gets the stored lines first ([`segment_reader`], [`merged`]) and follows from the id where
+//! they end.
 
 pub mod app_logs;
 pub mod fifo;

@@ -43,7 +43,7 @@ pub(super) struct Instructions {
     pub(super) output: Output,
     pub(super) identity: Option<Purpose>,
     pub(super) cgroup: Option<PathBuf>,
-    pub(super) brand: RlimitMark,
+    pub(super) rlimit_mark: RlimitMark,
     pub(super) seal: Option<Seal>,
     pub(super) lent: Lent,
     pub(super) nice: Option<i32>,
@@ -229,7 +229,7 @@ fn set_limits(instructions: &Instructions) -> Result<(), Failure> {
             .map_err(|e| Failure::new(Step::Limits, "limits", e))?;
     }
     // Without it, what leaves session and environment behind is found only in a control group.
-    let _ = instructions.brand.put_on();
+    let _ = instructions.rlimit_mark.put_on();
     // The daemon may be protected from the OOM killer; its apps are what it should take instead. Not where /proc is
     // read-only, which is no reason to start nothing.
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");

@@ -1,8 +1,10 @@
 //! One OS process under supervision: spawned through `procserver exec`, watched, stopped, re-adopted.
 //!
-//! The way of one process: [`spec`] → [`ports`], `socket` → [`spawn`] → [`exec`] (in the new process) → [`running`] (what the
-//! daemon holds of it) → [`stop`]. [`worker::Process`] goes it, over and over, as [`state`] tells it; [`identity`] is
-//! what a later daemon knows of it. `spec`, `state`, `health`, `snapshot` and `exit` are pure. Only `worker.rs` owns an OS process.
+//! Begin with [`worker::Process`], the actor. It takes a process this way: [`spec`] → [`ports`], `socket` → [`spawn`] →
+//! [`exec`] (in the new process) → [`running`] (what the daemon holds of it) → [`stop`]. [`state`] tells it what is next,
+//! and [`identity`] is what a later daemon knows of the process.
+//!
+//! `spec`, `state`, `health`, `snapshot` and `phase` are pure. The files on `/proc`, control groups and sockets block.
 
 pub mod cgroup;
 pub mod diagnosis;

@@ -23,7 +23,7 @@ pub(crate) struct Owner {
     start_time: u64,
     uid: u32,
     marker: String,
-    brand: RlimitMark,
+    rlimit_mark: RlimitMark,
     cgroup: Option<Cgroup>,
 }
 
@@ -35,7 +35,7 @@ impl Owner {
             start_time: running.start_time(),
             uid: uid_of(running.pid()),
             marker: running.marker().to_owned(),
-            brand: RlimitMark::of(running.instance()),
+            rlimit_mark: RlimitMark::of(running.instance()),
             cgroup: running.cgroup().cloned(),
         }
     }
@@ -48,7 +48,7 @@ impl Owner {
             start_time: procfs::stat(leader).map_or(0, |stat| stat.start_time),
             uid: uid_of(leader),
             marker: format!("{MARKER}={instance}"),
-            brand: RlimitMark::of(&instance),
+            rlimit_mark: RlimitMark::of(&instance),
             cgroup: Cgroup::of_process(leader, &instance),
         }
     }
@@ -112,7 +112,7 @@ impl Owner {
     }
 
     /// Whether a process is of the instance. Session, control group and parents cannot be chosen by a stranger; marker and
-    /// brand can, so that they count only for processes of the same user.
+    /// rlimit mark can, so that they count only for processes of the same user.
     fn is_member(&self, pid: u32) -> bool {
         let Some(stat) = procfs::stat(pid) else {
             return false;
@@ -126,7 +126,7 @@ impl Owner {
             || self.is_descendant(&stat)
             || stat.start_time >= self.start_time
                 && procfs::uid(pid) == Some(self.uid)
-                && (self.brand.is_on(pid) || procfs::has_variable(pid, &self.marker))
+                && (self.rlimit_mark.is_on(pid) || procfs::has_variable(pid, &self.marker))
     }
 
     /// Of the leader's session, whose number no other session gets while it has members.

@@ -43,7 +43,7 @@ pub struct ExecSpec {
     /// The whole environment; [`MARKER`] is added.
     pub environment: BTreeMap<String, String>,
     /// Unique on this machine among what runs at the same time, e.g. the absolute path of a directory that belongs to
-    /// this run alone: [`MARKER`] and the brand are made of it, by which [`stop`] finds what left the session.
+    /// this run alone: [`MARKER`] and the rlimit mark are made of it, by which [`stop`] finds what left the session.
     pub instance: String,
     /// Where it may not write.
     pub seal: Option<Seal>,
@@ -280,7 +280,7 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
         environment,
         output: spec.output.clone(),
         identity: spec.identity.clone(),
-        brand: RlimitMark::of(&spec.instance),
+        rlimit_mark: RlimitMark::of(&spec.instance),
         seal: spec.seal.clone(),
         lent: spec.lent.clone(),
         cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),

@@ -1,7 +1,7 @@
 //! Ends a process and everything it started.
 //!
 //! What runs in a control group of its own ([`super::cgroup`]) is killed with that; where its user cannot leave it, that is
-//! all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's brand
+//! all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's rlimit mark
 //! ([`crate::process::rlimit_mark`]) or its marker in the environment, which children inherit into sessions of their own, and the
 //! descendants of all these. RlimitMark and marker count only on processes of the instance's users ([`super::users`]): everybody can
 //! give them to his own. Signals go through pidfds, checked after opening: a pid that was given to another program
@@ -84,7 +84,7 @@ pub async fn kill(running: &Running) {
     Target::of(running).kill_all().await;
 }
 
-/// Kills what a dead process of these users left running, recognised by control group, marker and brand alone: its pid may be
+/// Kills what a dead process of these users left running, recognised by control group, marker and rlimit mark alone: its pid may be
 /// a stranger's by now. Blocks.
 pub fn kill_remains(instance: &str, users: &Users) {
     kill_all_remains(instance, users, None);
@@ -95,7 +95,7 @@ pub(super) fn kill_all_remains(instance: &str, users: &Users, directory: Option<
     let mut target = Target {
         leader: None,
         marker: format!("{MARKER}={instance}"),
-        brand: RlimitMark::of(instance),
+        rlimit_mark: RlimitMark::of(instance),
         users: users.clone(),
         cgroup: Cgroup::left_by(instance),
         is_confined: false,
@@ -122,7 +122,7 @@ pub(super) fn kill_all_remains(instance: &str, users: &Users, directory: Option<
 #[derive(Debug)]
 pub struct Marked {
     markers: Vec<(u32, String)>,
-    brands: Vec<(u32, RlimitMark)>,
+    rlimit_marks: Vec<(u32, RlimitMark)>,
 }
 
 impl Marked {
@@ -130,22 +130,25 @@ impl Marked {
     pub fn look() -> Self {
         let pids: Vec<u32> = procfs::pids().collect();
         let marker = |pid: &u32| Some((*pid, procfs::variable(*pid, MARKER)?));
-        let brand = |pid: &u32| Some((*pid, RlimitMark::worn_by(*pid)?));
+        let rlimit_mark = |pid: &u32| Some((*pid, RlimitMark::worn_by(*pid)?));
         Self {
             markers: pids.iter().filter_map(marker).collect(),
-            brands: pids.iter().filter_map(brand).collect(),
+            rlimit_marks: pids.iter().filter_map(rlimit_mark).collect(),
         }
     }
 
     /// Whether anything ran of `instance`, so that [`kill_remains`] has something to do. Blocks.
     #[must_use]
     pub fn has(&self, instance: &str, users: &Users) -> bool {
-        // A process that gave itself another environment is still branded, and in its control group.
-        let brand = RlimitMark::of(instance);
+        // A process that gave itself another environment is still marked, and in its control group.
+        let rlimit_mark = RlimitMark::of(instance);
         let mut marked = self.markers.iter().filter(|(_, text)| text == instance);
-        let mut branded = self.brands.iter().filter(|(_, worn)| *worn == brand);
+        let mut limited = self
+            .rlimit_marks
+            .iter()
+            .filter(|(_, worn)| *worn == rlimit_mark);
         marked.any(|(pid, _)| users.have(*pid))
-            || branded.any(|(pid, _)| users.have(*pid))
+            || limited.any(|(pid, _)| users.have(*pid))
             || Cgroup::left_by(instance).is_some()
     }
 
@@ -168,8 +171,8 @@ struct Target {
     /// The session's leader, as long as its pid cannot have been given to another program.
     leader: Option<Unique>,
     marker: String,
-    brand: RlimitMark,
-    /// Whose marker and brand count.
+    rlimit_mark: RlimitMark,
+    /// Whose marker and rlimit mark count.
     users: Users,
     cgroup: Option<Cgroup>,
     /// Nothing of it can be outside of the control group.
@@ -183,7 +186,7 @@ impl Target {
         Self {
             leader: Some((running.pid(), running.start_time())),
             marker: running.marker().to_owned(),
-            brand: RlimitMark::of(running.instance()),
+            rlimit_mark: RlimitMark::of(running.instance()),
             users: running.users().clone(),
             cgroup: running.cgroup().cloned(),
             is_confined: running.is_confined(),
@@ -346,7 +349,8 @@ impl Target {
         self.known.contains(&(candidate, stat.start_time))
             || self.has_in_session(candidate, stat)
             || self.may_have_started(stat)
-                && (self.brand.is_on(candidate) || procfs::has_variable(candidate, &self.marker))
+                && (self.rlimit_mark.is_on(candidate)
+                    || procfs::has_variable(candidate, &self.marker))
                 && self.users.have(candidate)
     }
 
