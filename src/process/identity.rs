@@ -299,7 +299,9 @@ mod tests {
             sleep.args(["sleep", "600"]).env(MARKER, instance);
             let started = Self(sleep.spawn().expect("sleep"));
             let pid = started.0.id();
-            while procfs::stat(pid).is_none_or(|stat| stat.session != pid) {
+            let marker = format!("{MARKER}={instance}");
+            // execve(2) shows no environment for a moment.
+            while name(pid) != "sleep" || !procfs::has_variable(pid, &marker) {
                 std::thread::yield_now();
             }
             let uid = nix::unistd::geteuid().as_raw();
@@ -318,6 +320,11 @@ mod tests {
             let _ = self.0.kill();
             let _ = self.0.wait();
         }
+    }
+
+    fn name(pid: u32) -> String {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.unwrap_or_default().trim_end().to_owned()
     }
 
     fn survivors_of_own(runtime: &Path) -> Vec<Identity> {
