@@ -38,6 +38,14 @@
 //! gzip; nothing that an app answers is compressed. Each request leaves a line ([`front::access`]), and no request waits
 //! until it is written.
 //!
+//! # The way of a change
+//!
+//! `POST /applications` is read by [`api::applications`], which makes an [`document::config::AppConfig`] of it or names
+//! every field that is wrong. [`app::apps`] writes the document ([`app::config_dir`]), starts the App, and sends it the
+//! deploy (`apps/requests`). The App opens a deployment and an operation (`supervisor/requests`) and feeds them to
+//! [`app::lifecycle`]; the commands that come back are carried out in [`app::supervisor`]. All other changes of an
+//! application come the same way.
+//!
 //! # The deploy path
 //!
 //! [`app::lifecycle`] (pure) orders the operations of an app and says what runs when. `Build` starts an
@@ -50,6 +58,13 @@
 //! Releases share the files that they have in common as hard links ([`install::hard_links`], [`install::dedup`]), also
 //! packages that were installed anew with the same bytes: only files that root owns and nobody may write to, so never
 //! with a daemon that is not root.
+//!
+//! # The way of an exit
+//!
+//! The kernel tells [`process::worker`] by a pidfd that its process ended. [`process::state`] (pure) says what follows:
+//! the rest of its group is ended, then it is spawned again, at once or after a back-off. Each change goes to the App as
+//! a message; [`app::batch`] knows which processes serve, the App makes a route of these, and the Router publishes it.
+//! The exit takes the process out of the route, and readiness brings it back.
 //!
 //! # What is told
 //!
