@@ -3,7 +3,6 @@
 //! Begin with [`supervisor::App`], the actor of one application, and [`apps::Apps`], the dynamic supervisor of all. What
 //! an App does next is decided by [`lifecycle`] (pure). The other files are parts of an App's state.
 
-pub mod advice;
 pub mod apps;
 pub mod batch;
 pub mod config_dir;

@@ -6,6 +6,7 @@
 //! Nothing here opens a file, asks the clock, or knows how an application is run.
 
 pub mod buffering;
+pub mod advice;
 pub mod by_type;
 pub mod change;
 pub mod config;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use actix::prelude::*;
 
 use super::App;
-use crate::app::advice::advice;
 use crate::app::lifecycle::{Kind, Wanted};
 use crate::app::status::{AppState, LastFailure, ProcessStatus, Reach, Status, Summary};
 use crate::app_dirs::AppDirs;
+use crate::document::advice::advice;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
