@@ -8,10 +8,7 @@
 
 use std::collections::BTreeMap;
 
-/// Bytes of a variable as `NAME=value`, with the NUL after it (execve(2), `MAX_ARG_STRLEN`).
-const MAX_VARIABLE: usize = 128 * 1024;
-
-use crate::document::procfile::{BYTE_ORDER_MARK, is_blank, line_of, lines};
+use super::lines::{Warnings, is_blank, lines};
 
 /// A parsed `.env`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -39,56 +36,52 @@ impl Dotenv {
     /// # Errors
     /// [`DotenvError::NotUtf8`] only.
     pub fn parse(bytes: &[u8]) -> Result<Self, DotenvError> {
-        let text = std::str::from_utf8(bytes).map_err(|error| DotenvError::NotUtf8 {
-            line: line_of(bytes, error.valid_up_to()),
-        })?;
-        let mut dotenv = Self::default();
-        let text = match text.strip_prefix(BYTE_ORDER_MARK) {
-            Some(rest) => {
-                dotenv.warn(
-                    1,
-                    "a byte-order mark was skipped: save the file without one",
-                );
-                rest
+        let mut warnings = Warnings::of(".env");
+        let lines = lines(bytes, &mut warnings).map_err(|line| DotenvError::NotUtf8 { line })?;
+        let mut variables = BTreeMap::new();
+        for (line, content) in lines {
+            let Some((name, value)) = split_assignment(content) else {
+                warnings.add(line, reason_ignored(content));
+                continue;
+            };
+            for reason in doubts(name, value) {
+                warnings.add(line, &reason);
             }
-            None => text,
-        };
-        for (line, content) in lines(text) {
-            dotenv.read_line(line, content);
+            if variables.insert(name.to_owned(), unquoted(value)).is_some() {
+                let reason = format!("{name} was set before; this line wins");
+                warnings.add(line, &reason);
+            }
         }
-        Ok(dotenv)
+        Ok(Self {
+            variables,
+            warnings: warnings.texts,
+        })
     }
+}
 
-    fn read_line(&mut self, line: usize, content: &str) {
-        let blank_or_comment = content.trim_start_matches(is_blank);
-        if blank_or_comment.is_empty() || blank_or_comment.starts_with('#') {
-            return;
-        }
-        let Some((name, value)) = split_assignment(content) else {
-            self.warn(line, reason_ignored(content));
-            return;
-        };
-        if value.contains('\0') {
-            let reason = format!("{name} has a NUL byte, so no process can be given it");
-            self.warn(line, &reason);
-        }
-        if let Some(reason) = misread(value) {
-            self.warn(line, &format!("{name} {reason}"));
-        }
-        let value = unquoted(value);
-        if !fits(name, &value) {
-            let reason = format!("{name} is longer than 128 KiB, so no process can be given it");
-            self.warn(line, &reason);
-        }
-        if self.variables.insert(name.to_owned(), value).is_some() {
-            let reason = format!("{name} was set before; this line wins");
-            self.warn(line, &reason);
-        }
+/// What may not work out as the author of an assignment meant it.
+fn doubts(name: &str, value: &str) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if value.contains('\0') {
+        doubts.push(format!(
+            "{name} has a NUL byte, so no process can be given it"
+        ));
     }
+    doubts.extend(misread(value).map(|reason| format!("{name} {reason}")));
+    if !fits(name, &unquoted(value)) {
+        doubts.push(format!(
+            "{name} is longer than 128 KiB, so no process can be given it"
+        ));
+    }
+    doubts
+}
 
-    fn warn(&mut self, line: usize, reason: &str) {
-        self.warnings.push(format!(".env line {line}: {reason}"));
-    }
+/// Bytes of a variable as `NAME=value`, with the NUL after it (execve(2), `MAX_ARG_STRLEN`).
+const MAX_VARIABLE: usize = 128 * 1024;
+
+/// Whether a variable is as short as Linux demands.
+pub(crate) fn fits(name: &str, value: &str) -> bool {
+    name.len() + value.len() + 2 <= MAX_VARIABLE
 }
 
 fn is_name_character(c: char) -> bool {
@@ -160,11 +153,6 @@ fn reason_ignored(line: &str) -> &'static str {
         }
         Some(_) => "not a name before the = (letters, digits and _ only), so it was skipped",
     }
-}
-
-/// Whether a variable is as short as Linux demands.
-pub(crate) fn fits(name: &str, value: &str) -> bool {
-    name.len() + value.len() + 2 <= MAX_VARIABLE
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod config;
 pub mod dotenv;
 pub mod formation;
 pub mod json5;
+mod lines;
 pub mod merge_patch;
 pub mod name;
 pub mod procfile;

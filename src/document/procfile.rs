@@ -5,6 +5,10 @@
 //! differences: a byte-order mark is stripped, a command of only blanks is no entry, and bytes that are not UTF-8 are
 //! an error that names the line.
 
+use super::lines::{Warnings, is_blank, lines};
+
+const FILE: &str = "Procfile";
+
 /// A parsed Procfile: entries in file order, a type that appears twice appears twice.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Procfile {
@@ -52,51 +56,19 @@ impl Procfile {
     /// # Errors
     /// [`ProcfileError::NotUtf8`] only: everything else foreman accepts.
     pub fn parse(bytes: &[u8]) -> Result<Self, ProcfileError> {
-        let text = std::str::from_utf8(bytes).map_err(|error| ProcfileError::NotUtf8 {
-            line: line_of(bytes, error.valid_up_to()),
-        })?;
-        let mut procfile = Self::default();
-        let text = match text.strip_prefix(BYTE_ORDER_MARK) {
-            Some(rest) => {
-                procfile.warn(
-                    1,
-                    "a byte-order mark was skipped: save the file without one",
-                );
-                rest
+        let mut warnings = Warnings::of(FILE);
+        let lines = lines(bytes, &mut warnings).map_err(|line| ProcfileError::NotUtf8 { line })?;
+        let mut entries = Vec::new();
+        for (line, content) in lines {
+            match entry(line, content) {
+                Ok(entry) => entries.push(entry),
+                Err(reason) => warnings.add(line, &reason),
             }
-            None => text,
-        };
-        for (line, content) in lines(text) {
-            procfile.read_line(line, content);
         }
-        Ok(procfile)
-    }
-
-    fn read_line(&mut self, line: usize, content: &str) {
-        let blank_or_comment = content.trim_start_matches(is_blank);
-        if blank_or_comment.is_empty() || blank_or_comment.starts_with('#') {
-            return;
-        }
-        let Some((name, rest)) = split_name(content) else {
-            self.warn(line, reason_ignored(content));
-            return;
-        };
-        let command = rest.trim_start_matches(is_blank);
-        if command.is_empty() {
-            let reason = format!("\"{name}\" has no command, so it was skipped");
-            self.warn(line, &reason);
-            return;
-        }
-        self.entries.push(Entry {
-            name: name.to_owned(),
-            command: command.to_owned(),
-            line,
-        });
-    }
-
-    fn warn(&mut self, line: usize, reason: &str) {
-        self.warnings
-            .push(format!("Procfile line {line}: {reason}"));
+        Ok(Self {
+            entries,
+            warnings: warnings.texts,
+        })
     }
 
     /// What must hold before it can be deployed.
@@ -123,6 +95,7 @@ impl Procfile {
     #[must_use]
     pub fn taken(mut self) -> Self {
         let all = std::mem::take(&mut self.entries);
+        let mut warnings = Warnings::of(FILE);
         for (index, entry) in all.iter().enumerate() {
             let last = all[index + 1..].iter().rev().find(|e| e.name == entry.name);
             match last {
@@ -132,10 +105,11 @@ impl Procfile {
                         "\"{}\" is named again on line {}: the last one is taken",
                         entry.name, last.line
                     );
-                    self.warn(entry.line, &reason);
+                    warnings.add(entry.line, &reason);
                 }
             }
         }
+        self.warnings.extend(warnings.texts);
         self
     }
 
@@ -149,36 +123,20 @@ impl Procfile {
     }
 }
 
-/// What some editors write before UTF-8 text.
-pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// The lines of a Procfile or `.env` with their numbers from 1. A CR belongs to the line end only before a LF; VT, FF
-/// and the Unicode separators end no line.
-pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let numbered = text.split('\n').enumerate();
-    let last = text.matches('\n').count();
-    numbered.map(move |(index, line)| {
-        let ended = index < last;
-        let line = if ended {
-            line.strip_suffix('\r').unwrap_or(line)
-        } else {
-            line
-        };
-        (index + 1, line)
+/// The entry on a line that is neither blank nor a comment, or why foreman ignores it.
+fn entry(line: usize, content: &str) -> Result<Entry, String> {
+    let Some((name, rest)) = split_name(content) else {
+        return Err(reason_ignored(content).to_owned());
+    };
+    let command = rest.trim_start_matches(is_blank);
+    if command.is_empty() {
+        return Err(format!("\"{name}\" has no command, so it was skipped"));
+    }
+    Ok(Entry {
+        name: name.to_owned(),
+        command: command.to_owned(),
+        line,
     })
-}
-
-/// The number of the line that holds the byte at `offset`, from 1.
-pub(crate) fn line_of(bytes: &[u8], offset: usize) -> usize {
-    1 + bytes[..offset]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
-}
-
-/// What Ruby's `\s` matches: ASCII only, with VT and FF.
-pub(crate) fn is_blank(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\n' | '\x0b' | '\x0c')
 }
 
 fn is_name_character(c: char) -> bool {
