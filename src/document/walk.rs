@@ -287,7 +287,7 @@ fn nearest<'k>(field: &str, known: &[&'k str]) -> Option<&'k str> {
     let lower = field.to_lowercase().replace('-', "_");
     let (near, distance) = known
         .iter()
-        .map(|name| (*name, edit_distance(&lower, name)))
+        .map(|name| (*name, strsim::levenshtein(&lower, name)))
         .min_by_key(|(_, distance)| *distance)?;
     if distance <= 1 + near.len() / 4 {
         return Some(near);
@@ -296,21 +296,6 @@ fn nearest<'k>(field: &str, known: &[&'k str]) -> Option<&'k str> {
     let begins =
         |name: &&&str| lower.starts_with(**name) || (lower.len() > 2 && name.starts_with(&lower));
     known.iter().find(begins).copied()
-}
-
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
