@@ -1,12 +1,6 @@
 //! [`ByType`]: a choice for all process types, or for some of them by name (pure).
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
-
-use serde_json::Value;
-
-use crate::document::rules as rules_of;
-use crate::document::walk::{Object, Walk, expected};
 
 /// A choice for all process types, or for some of them by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +17,15 @@ impl<T: Copy + Default + PartialEq> ByType<T> {
         Self {
             default: choice,
             named: BTreeMap::new(),
+        }
+    }
+
+    /// These types have choices of their own, all others the default.
+    #[must_use]
+    pub fn named(named: BTreeMap<String, T>) -> Self {
+        Self {
+            default: T::default(),
+            named,
         }
     }
 
@@ -50,34 +53,5 @@ impl<T: Copy + Default + PartialEq> ByType<T> {
     /// The types that are named.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.named.keys().map(String::as_str)
-    }
-
-    /// Reads `field`: a word that `parse` takes, or an object of them by process type, `max` at most.
-    pub(crate) fn read<E: Display>(
-        walk: &mut Walk,
-        top: &Object<'_>,
-        field: &str,
-        max: usize,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Self {
-        match top.get(field) {
-            Some(Value::Object(_)) => Self {
-                default: T::default(),
-                named: walk.map(top, field, max, |name, value| {
-                    rules_of::process_type(name)?;
-                    let Value::String(text) = value else {
-                        return Err(expected("a string", value));
-                    };
-                    parse(text).map_err(|error| error.to_string())
-                }),
-            },
-            Some(Value::String(_)) => Self::all(walk.text(top, field, parse).unwrap_or_default()),
-            Some(other) => {
-                let wanted = "a string, or an object by process type, {\"worker\": \"…\"}";
-                walk.report(top.pointer(field), expected(wanted, other));
-                Self::default()
-            }
-            None => Self::default(),
-        }
     }
 }

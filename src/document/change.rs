@@ -222,13 +222,7 @@ mod tests {
         assert_eq!(now, config(now.document.clone()));
         let expected =
             json!({"scale": {"web": 2}, "env": {"A": "1"}, "path": false, "strategy": "recreate"});
-        assert_eq!(
-            now,
-            config(merge_patch(
-                crate::document::change::tests::base(),
-                expected
-            ))
-        );
+        assert_eq!(now, config(merge_patch(self::base(), expected)));
         assert_eq!(carried(&base, &failed, &failed), base);
     }
 

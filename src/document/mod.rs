@@ -5,8 +5,8 @@
 //!
 //! Nothing here opens a file, asks the clock, or knows how an application is run.
 
-pub mod buffering;
 pub mod advice;
+pub mod buffering;
 pub mod by_type;
 pub mod change;
 pub mod config;
