@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::journal::Remembered;
 use super::lifecycle::Wanted;
+use super::remembered::Remembered;
 use super::runnable::in_words;
 use crate::app_dirs::AppDirs;
 use crate::document::config::{AppConfig, Rules};

@@ -12,6 +12,8 @@ pub mod journal;
 pub mod lifecycle;
 pub mod operations;
 pub mod publisher;
+pub mod remembered;
+pub mod removal;
 pub mod runnable;
 pub mod status;
 pub mod supervisor;

@@ -28,11 +28,12 @@ use actix::prelude::*;
 
 use super::batch::Batch;
 use super::deployments::Deployments;
-use super::journal::{Journal, Remembered};
+use super::journal::Journal;
 use super::lifecycle::{BatchId, Command, Event, Kind, Lifecycle, OpId, Wanted};
 use super::operations::Operations;
 pub use super::operations::{Outcome, Ticket};
 use super::publisher::Publisher;
+use super::remembered::{Finished, Remembered};
 use crate::app::context::AppContext;
 use crate::app_dirs::AppDirs;
 use crate::document::config::{AppConfig, Strategy};
@@ -49,8 +50,6 @@ use crate::supervision::{ChildRef, Exit, ExitReason};
 pub use children::ChildId;
 use children::Children;
 pub use configure::{Configure, Warn};
-pub use finished::Finished;
-pub use removal::finish_removal;
 pub use requests::{Accepted, Act, Action, AppError, Cancel, Deploy, Remove};
 pub use view::{Inspect, Summarize, View};
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::removals::end_processes;
 use super::{Apps, AppsError};
 use crate::app::config_dir;
-use crate::app::supervisor::finish_removal;
+use crate::app::removal::finish_removal;
 use crate::document::name::AppName;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

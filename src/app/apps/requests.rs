@@ -12,8 +12,9 @@ use super::Apps;
 use super::configure::deploy;
 use super::turns::Turn;
 use crate::app::config_dir;
+use crate::app::removal::finish_removal;
 use crate::app::status::{AppState, Reach, Summary};
-use crate::app::supervisor::{App, Summarize, Ticket, finish_removal};
+use crate::app::supervisor::{App, Summarize, Ticket};
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
 

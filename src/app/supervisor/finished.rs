@@ -2,22 +2,10 @@
 //! crash of this one, must not run a task a second time. A start, restart or deploy makes a new batch, and so does a server
 //! that starts after an orderly stop or a reboot; a scale that adds the process runs it anew too.
 
-use serde::{Deserialize, Serialize};
-
 use super::App;
 use crate::app::lifecycle::BatchId;
+use crate::app::remembered::Finished;
 use crate::exit_status::ExitRecord;
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finished {
-    pub batch: BatchId,
-    pub release: u64,
-    /// `console.1`.
-    pub id: String,
-    pub exit: ExitRecord,
-    /// `/proc/sys/kernel/random/boot_id`: batches are counted anew after a reboot.
-    pub boot_id: String,
-}
 
 impl App {
     /// Notes the end of a process that is not started again.

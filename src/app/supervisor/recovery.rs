@@ -8,8 +8,8 @@ use futures::FutureExt as _;
 
 use super::{App, AppSpec};
 use crate::app::deployments::Deployments;
-use crate::app::journal::Remembered;
 use crate::app::lifecycle::{BatchId, Event, Kind, Lifecycle, Wanted};
+use crate::app::remembered::Remembered;
 use crate::app::runnable::{account, config_of_before};
 use crate::app_dirs::AppDirs;
 use crate::document::change::{Work, least_work};

@@ -1,17 +1,11 @@
 //! The end of an app: everything stopped, everything removed.
 
-use std::path::Path;
-
 use actix::prelude::*;
 
 use super::App;
-use crate::app::config_dir;
 use crate::app::operations::{Operation, Outcome};
-use crate::app_dirs::AppDirs;
-use crate::document::name::AppName;
-use crate::failpoint;
+use crate::app::removal::finish_removal;
 use crate::install::record::{Failure, Step};
-use crate::install::tree;
 use crate::supervision::Exit;
 
 /// A removal that was asked for.
@@ -21,44 +15,6 @@ pub(super) struct Removal {
     pub(super) keep_storage: bool,
     /// The operation, once its processes are gone.
     pub(super) operation: Option<Operation>,
-}
-
-/// Removes an app's files, then what says in `config_dir` that they are to be removed. Blocks.
-///
-/// # Errors
-/// What could not be removed, and why.
-pub fn finish_removal(
-    config_dir: &Path,
-    name: &AppName,
-    dirs: &AppDirs,
-    keep_storage: bool,
-) -> std::io::Result<()> {
-    remove_files(dirs, keep_storage)?;
-    failpoint::reach("before a removal is over");
-    config_dir::removal_is_over(config_dir, name)
-}
-
-fn remove_files(dirs: &AppDirs, keep_storage: bool) -> std::io::Result<()> {
-    remove(dirs.runtime())?;
-    let (storage, state) = (dirs.storage(), dirs.state());
-    for entry in std::fs::read_dir(dirs.root()).into_iter().flatten() {
-        let path = entry?.path();
-        let stays = path == state || keep_storage && path == storage;
-        if !stays {
-            failpoint::reach_file("before removing", &path);
-            remove(&path)?;
-        }
-    }
-    match keep_storage {
-        true => remove(&state),
-        false => remove(dirs.root()),
-    }
-}
-
-fn remove(path: &Path) -> std::io::Result<()> {
-    let named =
-        |e: std::io::Error| std::io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-    tree::remove(path).map_err(named)
 }
 
 impl App {

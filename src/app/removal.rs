@@ -1,0 +1,48 @@
+//! The files of an app that is removed: which go, in which order. All functions block.
+
+use std::io;
+use std::path::Path;
+
+use super::config_dir;
+use crate::app_dirs::AppDirs;
+use crate::document::name::AppName;
+use crate::failpoint;
+use crate::install::tree;
+
+/// Removes an app's files, then what says in `config_dir` that they are to be removed.
+///
+/// # Errors
+/// What could not be removed, and why.
+pub fn finish_removal(
+    config_dir: &Path,
+    name: &AppName,
+    dirs: &AppDirs,
+    keep_storage: bool,
+) -> io::Result<()> {
+    remove_files(dirs, keep_storage)?;
+    failpoint::reach("before a removal is over");
+    config_dir::removal_is_over(config_dir, name)
+}
+
+/// `state.json` goes last: until then the next start of the server finds that the app is to be removed.
+fn remove_files(dirs: &AppDirs, keep_storage: bool) -> io::Result<()> {
+    remove(dirs.runtime())?;
+    let (storage, state) = (dirs.storage(), dirs.state());
+    for entry in std::fs::read_dir(dirs.root()).into_iter().flatten() {
+        let path = entry?.path();
+        let stays = path == state || keep_storage && path == storage;
+        if !stays {
+            failpoint::reach_file("before removing", &path);
+            remove(&path)?;
+        }
+    }
+    match keep_storage {
+        true => remove(&state),
+        false => remove(dirs.root()),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+    tree::remove(path).map_err(named)
+}
