@@ -11,8 +11,8 @@ pub struct Account {
     pub uid: u32,
     /// Numeric id of the primary group.
     pub gid: u32,
-    /// Numeric ids of all groups it is in, as they were when it was looked up: not asked for again at each start of a
-    /// process, which takes NSS longer than all else that a start takes.
+    /// Numeric ids of all its groups when it was looked up. NSS is not asked again at each start of a process: that
+    /// would take longer than all the rest of a start.
     pub groups: Vec<u32>,
     /// The login shell of the passwd entry, for `SHELL`.
     pub shell: PathBuf,
@@ -70,8 +70,8 @@ impl Account {
         })
     }
 
-    /// The account this process itself runs as. A container may run under ids that passwd does not have: their numbers
-    /// are their names then.
+    /// The account this process itself runs as. Ids that passwd does not have, as in a container, are named by their
+    /// numbers.
     ///
     /// # Errors
     /// [`AccountError`] when passwd cannot be read.
@@ -103,7 +103,7 @@ impl Account {
             .ok_or_else(|| AccountError::NoGroup(gid.to_string()))
     }
 
-    /// That it is neither root nor of root's group, whatever their names are.
+    /// Refuses root and members of root's group, whatever their names are.
     ///
     /// # Errors
     /// [`AccountError::Root`].

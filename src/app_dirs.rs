@@ -30,7 +30,7 @@ impl AppDirs {
         }
     }
 
-    /// Everything of this app that outlives a reboot.
+    /// Holds everything of this app that outlives a reboot.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -54,7 +54,7 @@ impl AppDirs {
         self.root.join("ssh")
     }
 
-    /// The keys by which git servers are known again: one file for all apps, as they are the same servers.
+    /// The host keys of git servers, one file for all apps: they use the same servers.
     #[must_use]
     pub fn known_hosts(&self) -> &Path {
         &self.known_hosts

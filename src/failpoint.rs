@@ -1,5 +1,5 @@
-//! Failpoints: where tests make an actor of a running server panic, or the whole server end as by `kill -9`. A release
-//! build has none.
+//! Failpoints: tests make an actor of a running server panic there, or kill the whole server as with `kill -9`. A
+//! release build has none.
 
 /// Panics if a test asked for it: if the directory `PROCSERVER_FAILPOINTS` holds a file called `name`, which is
 /// removed, so that one file is one panic. If the file says `kill`, the server kills itself instead.

@@ -35,21 +35,21 @@ pub use removals::Remove;
 pub use requests::{AppsError, Create, Find, List};
 pub use turns::{TakeTurn, Turn};
 
-/// The dynamic supervisor of all App actors.
+/// See the module.
 #[derive(Debug)]
 pub struct Apps {
     context: AppContext,
     exit: ExitReason,
     policy: Supervisor<AppName>,
     apps: BTreeMap<AppName, Entry>,
-    /// Names whose document is being written.
+    /// Names of new apps whose document is being written.
     creating: BTreeSet<AppName>,
-    /// Names of apps whose removal, which an earlier server began, is being finished.
+    /// Names of removed apps whose files are still going.
     finishing: BTreeSet<AppName>,
     writes: Writes,
     watch: Watch,
     booted: Option<tokio::sync::watch::Sender<bool>>,
-    /// It was asked to end, and its apps with it.
+    /// Set by [`Shutdown`](crate::supervision::Shutdown): the apps stop their processes.
     ending: bool,
 }
 
@@ -67,10 +67,10 @@ struct Entry {
 #[derive(Debug)]
 struct Removal {
     waiting: tokio::sync::watch::Sender<Option<Outcome>>,
-    /// What the App itself says of it.
+    /// The App's own answer.
     ticket: Option<Ticket>,
     keep_storage: bool,
-    /// From then on it goes on, whatever happens.
+    /// Whether the disk says so: then it goes on, whatever happens.
     is_written: bool,
 }
 
@@ -117,7 +117,7 @@ impl Apps {
     }
 }
 
-/// Without it its apps' actors end, too; what they run is left to those that a fresh Apps starts.
+/// Ends the App actors, but not their processes: a fresh Apps starts Apps that take them over.
 impl Drop for Apps {
     fn drop(&mut self) {
         for (_, child) in self.apps.values().filter_map(|entry| entry.child.as_ref()) {
@@ -131,7 +131,7 @@ impl Actor for Apps {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
-        // Before it is read, so that no change in between is missed.
+        // Watches before it reads, so that it misses no change in between.
         self.watch_directory(ctx);
         self.boot(ctx);
     }

@@ -16,7 +16,7 @@ use crate::router::backend::{Backend, Load};
 pub struct Batch {
     pub runnable: Arc<Runnable>,
     members: Vec<Member>,
-    /// Why those that were not ready in time were not.
+    /// By process, why it was not ready in time.
     pub diagnoses: BTreeMap<String, Diagnosis>,
 }
 
@@ -26,7 +26,7 @@ struct Member {
     snapshot: Option<Snapshot>,
     backend: Option<Backend>,
     leaving: bool,
-    /// What was in flight on it when it was taken out of the route.
+    /// Its requests in flight, since it was taken out of the route.
     drains: Option<Arc<Load>>,
 }
 
@@ -49,7 +49,7 @@ impl Member {
         self.snapshot.as_ref().map(|s| s.phase)
     }
 
-    /// Whether it ended badly and is not started again.
+    /// Whether it ended with an error and is not started again.
     fn has_failed(&self) -> bool {
         let exit = self.snapshot.as_ref().and_then(|s| s.last_exit.as_ref());
         self.phase() == Some(Phase::Finished) && exit.is_some_and(|e| e.status.is_abnormal())
@@ -57,7 +57,7 @@ impl Member {
 }
 
 impl Batch {
-    /// A batch of which nothing is known yet.
+    /// A batch that has not reported yet.
     #[must_use]
     pub fn new(runnable: Arc<Runnable>) -> Self {
         let members = runnable.slots.iter().cloned().map(Member::new).collect();
@@ -68,7 +68,8 @@ impl Batch {
         }
     }
 
-    /// The same release at another scale or route: members that it has no slot for stay until they are [`Self::gone`].
+    /// Takes the same release at another scale or route. Members without a slot in it stay until they are
+    /// [`Self::gone`].
     pub fn reconfigure(&mut self, runnable: Arc<Runnable>) {
         let mut old = std::mem::take(&mut self.members);
         for slot in &runnable.slots {
@@ -81,7 +82,7 @@ impl Batch {
         self.runnable = runnable;
     }
 
-    /// Takes members out of the route; answers what may still be in flight on them.
+    /// Takes members out of the route and returns the loads to wait for.
     pub fn leave(&mut self, ids: &[String]) -> Vec<Arc<Load>> {
         let mut loads = Vec::new();
         for member in self.members.iter_mut().filter(|m| ids.contains(&m.slot.id)) {
@@ -94,7 +95,7 @@ impl Batch {
         loads
     }
 
-    /// Gets no request any more; answers what may still be in flight on any of its processes, routed to or not.
+    /// Marks all members as draining and returns the loads to wait for, also of those that left before.
     pub fn drain(&mut self) -> Vec<Arc<Load>> {
         for member in &mut self.members {
             if let Some(backend) = &member.backend {
@@ -107,13 +108,13 @@ impl Batch {
             .collect()
     }
 
-    /// Ends the drain of those that do: their time is over.
+    /// Cuts the requests in flight on members that drain: their time is over.
     pub fn cut(&self) {
         let draining = self.members.iter().filter_map(|m| m.drains.as_ref());
         draining.for_each(|load| load.cut());
     }
 
-    /// How many requests and tunnels are left on a process that drains.
+    /// Counts the requests and tunnels in flight on a process that drains.
     #[must_use]
     pub fn left_on(&self, id: &str) -> Option<usize> {
         let member = self.members.iter().find(|m| m.slot.id == id)?;
@@ -131,7 +132,6 @@ impl Batch {
         self.members.retain(|m| !(m.leaving && m.slot.id == id));
     }
 
-    /// Takes in what a process says of itself.
     pub fn update(&mut self, snapshot: Snapshot) {
         let release = self.runnable.id();
         let Some(member) = self.members.iter_mut().find(|m| m.slot.id == snapshot.id) else {
@@ -144,7 +144,7 @@ impl Batch {
             .snapshot
             .as_ref()
             .is_some_and(|old| old.pid == snapshot.pid);
-        // What is in flight on a process stays so, also when it is found to answer elsewhere.
+        // Requests in flight keep their load when the process turns out to answer at another address.
         let kept = member.backend.take().filter(|_| same_process);
         member.backend = address.map(|address| Backend {
             process: Arc::from(member.slot.id.as_str()),
@@ -158,8 +158,8 @@ impl Batch {
         member.snapshot = Some(snapshot);
     }
 
-    /// What is routed to: processes that are ready and healthy; where none is healthy all that are ready, since one that
-    /// fails its checks may answer all the same. Never one in whose place another program answers.
+    /// The backends to route to: ready and healthy processes. If none is healthy, all ready ones, since a process that
+    /// fails its checks may still answer; but never one whose port another program has.
     #[must_use]
     pub fn backends(&self) -> Vec<Backend> {
         let of = |is_wanted: fn(Option<&Trouble>) -> bool| -> Vec<Backend> {
@@ -174,19 +174,19 @@ impl Batch {
         }
     }
 
-    /// Whether a process that is ready gets no request.
+    /// Whether a process is ready and yet gets no requests.
     #[must_use]
     pub fn is_passed_over(&self, id: &str) -> bool {
         let is_it = |m: &&Member| m.slot.id == id && m.backend.is_some();
         self.members.iter().any(|m| is_it(&m)) && self.backends().iter().all(|b| *b.process != *id)
     }
 
-    /// Its processes with what is known of them.
+    /// The processes, each with its last report.
     pub fn members(&self) -> impl Iterator<Item = (&Slot, Option<&Snapshot>)> {
         self.members.iter().map(|m| (&m.slot, m.snapshot.as_ref()))
     }
 
-    /// What is known of one process.
+    /// The last report of a process.
     #[must_use]
     pub fn snapshot(&self, id: &str) -> Option<&Snapshot> {
         self.members
@@ -196,7 +196,7 @@ impl Batch {
             .as_ref()
     }
 
-    /// Whether each of its processes is ready, or has done its work.
+    /// Whether every process is ready, or has done its work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let is_ready = |m: &Member| match m.phase() {
@@ -207,7 +207,7 @@ impl Batch {
         self.members.iter().all(is_ready)
     }
 
-    /// Whether a process that ended may do so before all are ready: it has done its work, and nobody sends it requests.
+    /// Whether a process ended because it had done its work. A routed process never has: it must keep running.
     #[must_use]
     pub fn has_done_its_work(&self, snapshot: &Snapshot) -> bool {
         let member = self.members.iter().find(|m| m.slot.id == snapshot.id);
@@ -217,10 +217,10 @@ impl Batch {
             && exit.is_some_and(|e| !e.status.is_abnormal())
     }
 
-    /// Whether any of its processes is routed to, or will be.
+    /// Whether any process is routed to, or will be.
     #[must_use]
     pub fn has_routed(&self) -> bool {
-        // Of slots: those that have made way for the next batch are no members meanwhile.
+        // Slots, not members: a process that has made way for the next batch is no member meanwhile.
         let has_finished = |slot: &Slot| {
             let snapshot = self.snapshot(&slot.id);
             snapshot.is_some_and(|s| s.phase == Phase::Finished)

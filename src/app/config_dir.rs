@@ -62,9 +62,9 @@ pub fn write(directory: &Path, config: &AppConfig) -> io::Result<()> {
     durable::replace(&path(directory, &config.name), &bytes, 0o600)
 }
 
-/// What a document is called from the moment its app's removal is accepted to the end of that.
+/// The extension of a document while its app is being removed.
 const REMOVED: &str = "json.removed";
-/// The same where `storage/` is kept.
+/// As [`REMOVED`], where `storage/` is kept.
 const REMOVED_BUT_STORAGE: &str = "json.removed-but-storage";
 
 /// Writes the removal of an app down: its document gets another name, in one step, so that whenever the server is
@@ -111,10 +111,10 @@ pub fn removals(directory: &Path) -> io::Result<BTreeMap<AppName, bool>> {
     Ok(removals)
 }
 
-/// Takes note that an app's removal is over.
+/// Notes that an app's removal is over.
 ///
 /// # Errors
-/// What says that it is under way is there and cannot be removed.
+/// The file that says that it is under way cannot be removed.
 pub fn removal_is_over(directory: &Path, name: &AppName) -> io::Result<()> {
     for extension in [REMOVED, REMOVED_BUT_STORAGE] {
         match std::fs::remove_file(path(directory, name).with_extension(extension)) {
@@ -125,7 +125,8 @@ pub fn removal_is_over(directory: &Path, name: &AppName) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads all documents, at the start of the server. A bad one harms no other; if its app has a release, the document of that goes on.
+/// Reads all documents, at the start of the server. A bad one harms no other; if its app has a release, the document of
+/// that goes on.
 ///
 /// # Errors
 /// The directory itself cannot be read.
@@ -162,7 +163,6 @@ pub fn read_all(
     Ok(contents)
 }
 
-/// What a person is told of an app whose file is damaged.
 #[must_use]
 pub fn last_good_is_used(problem: &str) -> String {
     format!("{problem}; the last good document is used")

@@ -19,7 +19,7 @@ pub struct Deployments {
 }
 
 impl Deployments {
-    /// Takes over the records of the previous daemon; one that was not over was interrupted.
+    /// Takes over the records of the previous daemon. A deployment that was not over becomes interrupted.
     #[must_use]
     pub fn recovered(
         mut records: Vec<DeploymentRecord>,
@@ -39,7 +39,6 @@ impl Deployments {
         recovered
     }
 
-    /// All records, oldest first.
     #[must_use]
     pub fn records(&self) -> &[DeploymentRecord] {
         &self.records
@@ -76,7 +75,7 @@ impl Deployments {
         id
     }
 
-    /// It is at work, making (or activating) `release`.
+    /// Notes that the deployment is at work: it makes or activates `release`.
     pub fn runs(&mut self, id: u64, release: u64, journal: &Journal) {
         self.change(id, journal, |record| {
             record.state = DeploymentState::Running;

@@ -12,10 +12,10 @@ use super::remembered::Remembered;
 use crate::app_dirs::AppDirs;
 use crate::install::record::{self, DeploymentRecord};
 
-/// How soon what could not be written (a full disk) is tried again, if nothing changes meanwhile.
+/// Retries a failed write (a full disk) after this time, or earlier when something changes.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// What is to be written: of each file only the newest contents, so that it stays small however slow the disk is.
+/// Holds only the newest contents of each file, so that it stays small however slow the disk is.
 #[derive(Debug, Default)]
 struct Pending {
     state: Option<Remembered>,
@@ -28,7 +28,7 @@ impl Pending {
         self.state.is_none() && self.deployments.is_empty() && self.flushed.is_empty()
     }
 
-    /// Takes back what could not be written; what came meanwhile is newer.
+    /// Takes back what could not be written, except where something newer came meanwhile.
     fn take_back(&mut self, unwritten: Self) {
         self.state = self.state.take().or(unwritten.state);
         for (id, record) in unwritten.deployments {
@@ -37,7 +37,7 @@ impl Pending {
     }
 }
 
-/// Writes one app's files, off the control thread. Dropping it lets what is pending be written.
+/// Writes one app's files, off the control thread. After a drop the task still writes what is pending.
 #[derive(Debug)]
 pub struct Journal {
     pending: Rc<RefCell<Pending>>,
@@ -89,7 +89,7 @@ impl Journal {
         self.changed.notify_one();
     }
 
-    /// Resolves when all that was put before is on disk, or cannot be put there: then it is tried again later.
+    /// Resolves when everything given before is on disk, or a write of it has failed: that is tried again later.
     pub fn flushed(&self) -> impl Future<Output = ()> + use<> {
         let (done, written) = oneshot::channel();
         self.pending.borrow_mut().flushed.push(done);
@@ -107,7 +107,7 @@ impl Drop for Journal {
     }
 }
 
-/// Writes a batch. What is left of it comes back with the reason; who waits is told that it was tried.
+/// Writes everything pending. What could not be written comes back with the reason. Who waits hears in either case.
 async fn write_all(dirs: &AppDirs, mut batch: Pending) -> Result<(), (Pending, io::Error)> {
     let dirs = dirs.clone();
     let flushed = std::mem::take(&mut batch.flushed);
@@ -127,9 +127,9 @@ async fn write_all(dirs: &AppDirs, mut batch: Pending) -> Result<(), (Pending, i
     written
 }
 
-/// Writes what it can, and takes that out of the batch. Blocks.
+/// Writes what it can, and takes that out of `batch`. Blocks.
 fn write(dirs: &AppDirs, batch: &mut Pending) -> io::Result<()> {
-    // It matters most, and is small.
+    // The state goes first: it matters most, and is small.
     if let Some(state) = &batch.state {
         state.store(dirs)?;
         batch.state = None;
@@ -141,7 +141,7 @@ fn write(dirs: &AppDirs, batch: &mut Pending) -> io::Result<()> {
     Ok(())
 }
 
-/// Says once that it fails, and once that it no longer does.
+/// Logs the first failure, and the first success after it.
 fn tell(dirs: &AppDirs, written: &Result<(), (Pending, io::Error)>, is_failing: &mut bool) {
     let directory = dirs.root().display();
     match written {

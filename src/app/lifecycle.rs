@@ -2,16 +2,16 @@
 //!
 //! One *operation* (deploy, start, stop, restart, rollback, remove) is at work at a time. What it brings up is a
 //! *batch*: the processes of one release, started together. At most one batch serves. A rolling operation boots a
-//! new batch beside it and switches when that is ready; a recreating one ends the old batch first. There are two batches
-//! at most: one that still drains is ended before the next is started.
+//! new batch beside it and switches when that is ready; a recreating one ends the old batch first. There are two
+//! batches at most: one that still drains is ended before the next is started.
 //!
 //! ```text
 //! Booting ──all ready──▶ Serving ──superseded──▶ Draining ──drained──▶ Ending ──all stopped──▶ (gone)
 //!    └──exit or time-out──────────────────────────────────────────────────▲
 //! ```
-//! A batch that boots while none serves is `Serving` from the start: requests wait for it. Its release is the current one
-//! only once it is ready; when it does not get there nothing of it stays, and the current release, if there is one, is
-//! started again. A batch of the current release stays under supervision whatever it does.
+//! A batch that boots while none serves is `Serving` from the start: requests wait for it. Its release is the current
+//! one only once it is ready; when it does not get there nothing of it stays, and the current release, if there is one,
+//! is started again. A batch of the current release stays under supervision whatever it does.
 
 mod aside;
 mod cancel;
@@ -32,9 +32,9 @@ struct Batch {
     release: u64,
     role: Role,
     processes: BTreeMap<String, Phase>,
-    /// Those of them that are not wanted any more.
+    /// Processes that are stopping and not wanted any more.
     leaving: BTreeSet<String>,
-    /// Those that have made way for the next batch, or are about to.
+    /// Processes that have made way for the next batch, or are about to.
     aside: BTreeSet<String>,
 }
 
@@ -45,8 +45,8 @@ impl Batch {
     }
 }
 
-/// Whether nothing is to be waited for. One that has ended for good has done its work: where it has not, that is told by
-/// [`Event::Process::exited`].
+/// Whether a process need not be waited for. One that has ended for good has done its work; if it has not,
+/// [`Event::Process::exited`] says so.
 fn is_up(phase: Phase) -> bool {
     matches!(phase, Phase::Ready | Phase::Finished)
 }
@@ -57,8 +57,8 @@ enum Stage {
     Building,
     /// All batches must be gone before the build (`recreate`), the spawn or the end of a stop.
     Clearing(Option<Ready>),
-    /// All batches but the serving one must be gone before the spawn: there are never more than two. So must the processes
-    /// of that one which make way.
+    /// All batches but the serving one must be gone before the spawn, since there are never more than two. So must the
+    /// processes of the serving batch that make way.
     MakingRoom(Ready),
     /// This batch must get ready.
     Booting(BatchId),
@@ -77,7 +77,7 @@ struct Active {
     op: OpId,
     kind: Kind,
     stage: Stage,
-    /// Whether the current release is started again where it ends and nothing serves.
+    /// Start the current release again if nothing serves when the operation ends.
     restores: bool,
 }
 
@@ -92,7 +92,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// An app that nothing runs of yet. `first_batch` is larger than that of any survivor.
+    /// An app without processes. `first_batch` is at least as large as the batch of any survivor.
     #[must_use]
     pub fn new(wanted: Wanted, current: Option<u64>, first_batch: BatchId) -> Self {
         Self {
@@ -242,7 +242,7 @@ impl Lifecycle {
         out.push(Command::Publish);
     }
 
-    /// What is accepted is remembered, also while it waits for a stop: a daemon that ends meanwhile must not forget it.
+    /// Remembers what was accepted even while it waits for a stop: a daemon that ends meanwhile must not forget it.
     fn want(&mut self, wanted: Wanted, out: &mut Vec<Command>) {
         if self.wanted != wanted {
             self.wanted = wanted;
@@ -251,7 +251,7 @@ impl Lifecycle {
     }
 
     fn built(&mut self, op: OpId, ready: Ready, replaces: Replaces, out: &mut Vec<Command>) {
-        // A batch of which nothing is ready (it crashes, or never listened) protects nobody by staying.
+        // A batch without a ready process (it crashes, or never listened) protects nobody by staying.
         let worth_keeping = self.is_of_use();
         let Some(active) = self
             .active
@@ -349,7 +349,7 @@ impl Lifecycle {
         self.cleared(out);
     }
 
-    /// Goes on with an operation that waited for batches to be gone.
+    /// Goes on with the operation that waited until batches are gone.
     fn cleared(&mut self, out: &mut Vec<Command>) {
         let only_serving = self.batches.iter().all(|b| b.role == Role::Serving);
         let has_room = only_serving && !self.awaits_way();
@@ -424,7 +424,7 @@ impl Lifecycle {
         self.next(active.restores, out);
     }
 
-    /// Goes on after an operation.
+    /// Begins the operation that waits, or restores the current release.
     fn next(&mut self, restores: bool, out: &mut Vec<Command>) {
         if let Some((op, kind)) = self.waiting.take() {
             self.begin(op, kind, out);
@@ -435,7 +435,7 @@ impl Lifecycle {
 
     fn drain_all(&mut self, out: &mut Vec<Command>) {
         self.end_batches(out, |b| b.role == Role::Booting);
-        // Those that drain already have less time from now on.
+        // Batches that drain already get the shorter time of now.
         let drains = |b: &&mut Batch| matches!(b.role, Role::Serving | Role::Draining);
         for batch in self.batches.iter_mut().filter(drains) {
             batch.role = Role::Draining;

@@ -1,7 +1,7 @@
 //! The application at work: its operations, its releases, its processes, and the two actors that own them.
 //!
-//! Begin with [`supervisor::App`], the actor of one application, and [`apps::Apps`], the dynamic supervisor of all. What
-//! an App does next is decided by [`lifecycle`] (pure). The other files are parts of an App's state.
+//! Begin with [`supervisor::App`], the actor of one application, and [`apps::Apps`], the dynamic supervisor of all.
+//! What an App does next is decided by [`lifecycle`] (pure). The other files are parts of an App's state.
 
 pub mod apps;
 pub mod batch;

@@ -13,21 +13,20 @@ use crate::install::record::Failure;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Done,
-    /// Not.
     Failed(Box<Failure>),
-    /// It was cancelled, or the app was stopped or deleted, or a newer one does something else in its place; the text
-    /// says which.
+    /// It never came to its end; the text says why: cancelled, the app was stopped or removed, or a newer operation
+    /// does something else in its place.
     Dropped(String),
-    /// A newer one took its place and did what was asked, too: how that ended, and its deployment.
+    /// A newer operation took its place and did the same. Carries the deployment of that one and how it ended.
     Overtaken(Option<u64>, Box<Outcome>),
 }
 
-/// Something accepted that takes time.
+/// Lets the caller wait for an operation that was accepted.
 #[derive(Clone, Debug)]
 pub struct Ticket {
     /// The deployment, when it is one.
     pub deployment: Option<u64>,
-    /// Set once, when it is over.
+    /// Set once, when the operation is over.
     pub outcome: watch::Receiver<Option<Outcome>>,
 }
 
@@ -35,20 +34,19 @@ pub struct Ticket {
 #[derive(Debug)]
 pub struct Operation {
     pub config: Arc<AppConfig>,
-    /// Its deployment, when it is one.
     pub deployment: Option<u64>,
     /// The release to start, once made or loaded.
     pub runnable: Option<Arc<Runnable>>,
-    /// The release that it makes, if it does.
+    /// The release that it makes, of a deploy.
     pub made: Option<u64>,
-    /// What the serving batch ran as before a change of its scale.
+    /// What the serving batch was before a change of scale, to go back to.
     pub before: Option<Arc<Runnable>>,
-    /// Why it fails, when that is known before it ends.
+    /// The reason, when it is known before the operation ends.
     pub failure: Option<Failure>,
-    /// Whether it goes back to an older release: what takes its place does not do that.
+    /// A rollback: an operation that takes its place does not do what it was asked for.
     pub rolls_back: bool,
     done: watch::Sender<Option<Outcome>>,
-    /// Those whose place it took.
+    /// Who waits for the operations whose place it took.
     overtaken: Vec<watch::Sender<Option<Outcome>>>,
 }
 
@@ -104,7 +102,7 @@ impl Operations {
             .flatten()
     }
 
-    /// Puts one back that has come to its end and is not closed yet.
+    /// Puts an operation back that has ended but is not closed yet.
     pub fn leave_open(&mut self, op: OpId, operation: Operation) {
         self.open.insert(op, operation);
     }
@@ -116,7 +114,7 @@ impl Operations {
 }
 
 impl Operation {
-    /// Takes the place of an older one: who waits for that is told how this one ends.
+    /// Takes the place of an older operation. Who waits for that one is told how this one ends.
     pub fn overtake(&mut self, older: Self) {
         self.overtaken.extend(older.overtaken);
         self.overtaken.push(older.done);

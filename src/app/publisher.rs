@@ -24,7 +24,7 @@ impl Publisher {
         let (done, published) = watch::channel(0);
         actix_rt::spawn(async move {
             while changes.changed().await.is_ok() {
-                // Several changes may have become one: what counts is that nothing older is true any more.
+                // Several changes may have become one: only the newest route counts.
                 let (version, route) = changes.borrow_and_update().clone();
                 deliver(&app, route, &router).await;
                 done.send_replace(version);
@@ -33,13 +33,13 @@ impl Publisher {
         Self { wanted, published }
     }
 
-    /// Publishes `route`, or withdraws it with `None`, soon.
+    /// Publishes `route`, or withdraws the app's route with `None`. Returns before the Router has it.
     pub fn publish(&self, route: Option<Route>) {
         self.wanted
             .send_modify(|wanted| *wanted = (wanted.0 + 1, route));
     }
 
-    /// Resolves when every request that comes from then on sees what was published before.
+    /// Resolves when the Router has the routes given before: every request from then on sees them.
     pub fn settled(&self) -> impl Future<Output = ()> + use<> {
         let asked = self.wanted.borrow().0;
         let mut published = self.published.clone();

@@ -26,9 +26,8 @@ pub struct Runnable {
     pub slots: Vec<Slot>,
     /// Layers one to three of its environment.
     pub environment: BTreeMap<String, String>,
-    /// What a person should know of it.
     pub warnings: Vec<String>,
-    /// What a person should know of its scale.
+    /// Apart, since a change of scale replaces them.
     pub scale_warnings: Vec<String>,
 }
 
@@ -60,7 +59,7 @@ impl Runnable {
         Self::new(context, dirs, release, config_of_release(&config, standing))
     }
 
-    /// Makes a release startable. Blocks: it looks the account up.
+    /// Makes a release ready to start. Blocks: it looks the account up.
     ///
     /// # Errors
     /// [`RunnableError::Account`].
@@ -121,8 +120,8 @@ pub fn config_of_record(
         .map_err(|errors| RunnableError::Document(record.id, in_words(&errors)))
 }
 
-/// A document that was in effect before, as true. What it was allowed then it keeps: a fetch is not repeated, only root
-/// stays forbidden.
+/// Checks a document that was in effect before. It may keep a repository that new documents may not name, since nothing
+/// is fetched again; root stays forbidden.
 ///
 /// # Errors
 /// What is not allowed any more.
@@ -161,7 +160,8 @@ pub fn account(
             .as_deref()
             .unwrap_or(&context.settings.default_user);
         let account = Account::look_up(user, config.group.as_deref())?;
-        // Here, where all ways in come by: a document of the API, of a file, of before, and the server's setting.
+        // Checked here because every document passes: from the API, from a file, of a release, and the server's
+        // default.
         if !context.settings.allow_root_apps {
             account.is_not_root()?;
         }

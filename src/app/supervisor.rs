@@ -1,10 +1,14 @@
 //! [`App`]: the supervisor actor of one application, the only owner of its state.
 //!
-//! The policy is [`Lifecycle`] (what runs, and what is at work) and `supervision::restart` (which actors live); this
-//! actor feeds them events and carries their commands out. Its parts:
-//! `requests` (what the API asks), `configure` (what a new document takes), `progress` (what installer and processes tell), `finished` (which of them ended for good), `outcome` (how operations end), `children` (its actors), `recovery`
-//! (what the previous daemon left), `removal`, `tidy` (which releases stay), `view` (what the API shows), `start_failure` (why a batch did not get
-//! ready, in words).
+//! The policy is [`Lifecycle`] (what runs, and which operation is at work) and `supervision::restart` (which actors
+//! live). This actor feeds them events and carries out their commands. Begin with `App::feed`, then follow an operation:
+//!
+//! - `requests` and `configure` accept it, `progress` builds its release and takes the reports of processes, `outcome`
+//!   ends it;
+//! - `children` starts and stops the actors below, `finished` notes the processes that must not run again;
+//! - `recovery` takes over what the previous daemon left, `retention` removes old releases, `removal` the whole app;
+//! - `view` is what the API shows, `reports` what the followers of events see, `install_log` the last step in the
+//!   install log, `start_failure` why a batch did not get ready.
 
 mod children;
 mod configure;
@@ -58,16 +62,15 @@ pub use view::{Inspect, Summarize, View};
 pub struct AppSpec {
     pub config: Arc<AppConfig>,
     pub dirs: AppDirs,
-    /// What the server lends it.
     pub context: AppContext,
-    /// What a person should know before anything has run, e.g. that its file in the config directory is damaged.
+    /// Warnings about its file in the config directory, e.g. that it is damaged.
     pub warnings: Vec<String>,
     /// Whether to deploy when there is nothing to run, or the document is newer than what runs: a start of the
     /// daemon does, a creation through the API asks by itself.
     pub deploy_at_start: bool,
-    /// Whether a route is published before the first message is answered: nobody knows the app yet.
+    /// Whether to publish a route before the first message is answered: nobody knows the app yet.
     pub announces: bool,
-    /// Nothing of deploys of an earlier daemon runs: one look was taken for all apps.
+    /// Nothing that deploys of an earlier daemon started still runs: Apps has looked once for all apps.
     pub nothing_remains: bool,
 }
 
@@ -88,19 +91,18 @@ pub struct App {
     next_release: u64,
     /// See [`Remembered::settled`].
     settled: Option<String>,
-    /// The document whose scale and route stand, see [`Remembered::standing`].
+    /// See [`Remembered::standing`].
     standing: Arc<AppConfig>,
     created: jiff::Timestamp,
     journal: Journal,
     publisher: Publisher,
-    /// What was reported of the route last.
+    /// The route as it was last reported to `events`.
     reported: Option<(Availability, Vec<Address>)>,
     survivors: Vec<Identity>,
-    /// The releases of those that outlived the previous daemon and are being ended.
+    /// The releases of survivors that are being ended.
     leftover: Vec<u64>,
     /// The batch that starts with the server.
     boot_batch: Option<BatchId>,
-    /// Processes that ended for good.
     finished: Vec<Finished>,
     boot_id: String,
     /// The port that each process had last.
@@ -111,7 +113,7 @@ pub struct App {
 }
 
 impl App {
-    /// An App for `spec`; it takes over what runs, or deploys. Call it on the control thread.
+    /// Call it on the control thread. The App takes over what still runs, or deploys.
     #[must_use]
     pub fn new(spec: AppSpec, exit: ExitReason) -> Self {
         let publisher = Publisher::start(spec.config.name.shared(), spec.context.router.clone());
@@ -165,7 +167,7 @@ impl App {
             Command::AbortBuild(op) => self.abort_build(op, ctx),
             Command::Spawn { batch, op } => self.spawn_batch(batch, op, ctx),
             Command::Grow { batch, op, added } => {
-                // Of a scale that takes their places in again: what ended at the scale before does not count.
+                // The new scale has these places again: that their processes ended at an earlier scale does not count.
                 self.forget_finished(|f| f.batch == batch && added.contains(&f.id));
                 self.grow(batch, op, added, ctx);
             }
@@ -235,7 +237,7 @@ impl App {
     ) {
         ctx.run_later(limit, move |app, ctx| {
             let batch = app.batches.get(&id);
-            // Where everything starts at once, some still wait for their turn: their time has not begun.
+            // When the server starts, some still wait for a start permit: their time has not begun.
             let waits = batch.is_some_and(|b| b.members().any(|(_, snapshot)| snapshot.is_none()));
             if waits && app.boot_batch == Some(id) {
                 app.arm_boot_timeout((id, op), limit, ctx);
@@ -265,7 +267,7 @@ impl App {
         }));
     }
 
-    /// As [`Self::shrink`]; without a successor each second of it is one without the process.
+    /// As [`Self::shrink`], but for the stop time-out at most: no successor serves meanwhile.
     fn make_way(&mut self, id: BatchId, removed: Vec<String>, ctx: &mut Context<Self>) {
         let stop = self.batches.get(&id).map(|b| &b.runnable.config.stop);
         let most = stop.map(|stop| stop.timeout).unwrap_or_default();
@@ -282,8 +284,8 @@ impl App {
         }
     }
 
-    /// Waits until nothing is on the batch, at most for its drain. Where nothing serves in its place every second of that
-    /// is one without the app: then it is at most the stop time-out (5 s at most when it was stopped by hand).
+    /// Waits until the batch has no request in flight, at most for its drain time. If no other batch serves, the app is
+    /// away meanwhile: then it waits for the stop time-out at most (5 s when a user stopped the app).
     fn drain(&mut self, id: BatchId, ctx: &mut Context<Self>) {
         let (wanted, is_replaced) = (self.life.wanted(), self.life.serving().is_some());
         let Some(batch) = self.batches.get_mut(&id) else {
@@ -336,7 +338,7 @@ impl App {
 
     fn route(&self) -> Route {
         let serving = self.life.serving().and_then(|id| self.batches.get(&id));
-        // While nothing serves, the document of what would says which requests are held or refused.
+        // While nothing serves, the document of the release that would serve says which requests are held or refused.
         let otherwise = match self.life.current() {
             Some(_) => &self.standing,
             None => &self.spec.config,
@@ -383,8 +385,7 @@ impl App {
     }
 }
 
-/// Closes `loads` and waits until nothing is on them, they are cut, or for `limit`: over time or not, then processes are
-/// told to stop.
+/// Closes `loads` and waits until they have no request in flight or somebody cuts them. Cuts them itself after `limit`.
 fn drained(loads: Vec<Arc<Load>>, limit: Duration) -> impl Future<Output = ()> + 'static {
     for load in &loads {
         load.close();
@@ -409,7 +410,7 @@ impl Actor for App {
 }
 
 impl App {
-    /// Ends this actor; OS processes that still run are left alone, a fresh actor takes them over.
+    /// Ends this actor. OS processes that still run are left alone: a fresh actor takes them over.
     fn leave(&mut self, exit: Exit, ctx: &mut Context<Self>) {
         self.exit.set(exit);
         ctx.stop();

@@ -1,10 +1,10 @@
-//! What a person should know of a document that is valid and does not do what it looks like (pure).
+//! Advice about documents that are valid but do not do what they seem to (pure).
 
 use crate::document::config::{AppConfig, HealthCheck};
 use crate::document::formation::formation;
 use crate::document::procfile::Procfile;
 
-/// What is to be known of `config`, for the types of the Procfile that it is to run with, where that is known.
+/// Advice about `config`, and about its process types where the Procfile is known.
 #[must_use]
 pub fn advice(config: &AppConfig, procfile: Option<&Procfile>) -> Vec<String> {
     let given = config.env.keys().filter(|name| is_given(name));
@@ -26,7 +26,7 @@ pub fn advice(config: &AppConfig, procfile: Option<&Procfile>) -> Vec<String> {
     advice
 }
 
-/// What says how the path is asked for, where there is none.
+/// Fields that say how to ask for the path of a health check that has none.
 fn of_health_check(check: &HealthCheck) -> Option<String> {
     let default = HealthCheck::default();
     let is_asked = check.path.is_some();
@@ -37,7 +37,7 @@ fn of_health_check(check: &HealthCheck) -> Option<String> {
     })
 }
 
-/// Types of other fields than `scale` that the Procfile lacks.
+/// Types named by `restart` and `strategy` that the Procfile lacks; `formation` tells those of `scale`.
 fn of_types(config: &AppConfig, procfile: &Procfile) -> Vec<String> {
     let restart = config.restart.names().map(|name| ("restart", name));
     let strategy = config.strategy.names().map(|name| ("strategy", name));
@@ -60,7 +60,7 @@ fn has_no_effect(name: &str) -> String {
     format!("env.{name} has no effect: each process is given its own {name}")
 }
 
-/// What a pattern takes or misses that its author cannot have meant.
+/// A pattern that matches, or misses, hosts against what its author must have meant.
 fn of_domain(pattern: &str) -> Option<String> {
     let (suggestion, is_plain) = written_as_meant(pattern);
     let told = |why: &str| {
@@ -95,7 +95,7 @@ fn of_domain(pattern: &str) -> Option<String> {
     None
 }
 
-/// What is probably meant, and whether the pattern is a host name without any other regular expression.
+/// The pattern that was probably meant, and whether the given one is a plain host name.
 fn written_as_meant(pattern: &str) -> (String, bool) {
     let text = pattern.trim_start_matches('^').trim_end_matches('$');
     let text = text.split_once("://").map_or(text, |(_, rest)| rest);
@@ -111,7 +111,7 @@ fn written_as_meant(pattern: &str) -> (String, bool) {
     }
 }
 
-/// The letters of a pattern that stand for themselves, with where they are.
+/// The letters of a pattern that stand for themselves, with their byte offsets.
 fn letters(pattern: &str) -> impl Iterator<Item = (usize, char)> {
     let mut is_escaped = false;
     pattern.char_indices().filter(move |(_, c)| {

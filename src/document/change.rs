@@ -1,4 +1,4 @@
-//! What a change of the document takes (pure): the least work after which everything is as if it had been deployed anew.
+//! [`least_work`]: the least work after a change of the document that has the effect of a full deploy (pure).
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use sha2::{Digest, Sha256};
 
 use crate::document::config::AppConfig;
 
-/// What a change takes; each includes those before it.
+/// Each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
     Nothing,
-    /// The route, and what is only looked at when needed: no process notices.
+    /// The route, and settings that are read only when needed: no process notices.
     Route,
     /// More or fewer processes; those that stay are not touched.
     Scale,
@@ -75,8 +75,8 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
     needed.map(|(_, work)| work).max().unwrap_or(Work::Nothing)
 }
 
-/// The document with which a kept release runs: its own, but for what is the application's and not a release's, the
-/// scale and the route, which are those of the `standing` one. A rollback must not take processes or hosts away.
+/// The document that a kept release runs with: its own, with the scale and the route of the `standing` one. These
+/// belong to the application, not to a release: a rollback must not take processes or hosts away.
 #[must_use]
 pub fn config_of_release(own: &AppConfig, standing: &Arc<AppConfig>) -> Arc<AppConfig> {
     if least_work(own, standing) <= Work::Scale {
@@ -85,8 +85,8 @@ pub fn config_of_release(own: &AppConfig, standing: &Arc<AppConfig>) -> Arc<AppC
     Arc::new(carried(own, own, standing))
 }
 
-/// `base` with what has changed of scale and route from `old` to `new`: what stands when `old` was not brought into
-/// effect and `new` differs from it in those only.
+/// `base` with the changes of scale and route from `old` to `new`. It stands when `old` never took effect and `new`
+/// differs from it only in these.
 #[must_use]
 pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig {
     fn pick<T: PartialEq + Clone>(base: &T, old: &T, new: &T) -> T {
@@ -140,7 +140,7 @@ fn carried_document(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> Value
     document
 }
 
-/// Names a document without telling what is in it.
+/// SHA-256 of a document, in hex: names it without telling its contents.
 #[must_use]
 pub fn fingerprint(config: &AppConfig) -> String {
     let digest = Sha256::digest(config.document.to_string());

@@ -17,7 +17,6 @@ use crate::supervision::Restart;
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppConfig {
     pub name: AppName,
-    /// Where the code comes from.
     pub repo: Repo,
     /// Debian packages that must be installed.
     pub packages: Vec<Package>,
@@ -41,16 +40,14 @@ pub struct AppConfig {
     pub strip_path: bool,
     /// A listener of this app's own.
     pub port: Option<u16>,
-    /// How readiness is found out.
     pub health_check: HealthCheck,
     pub stop: StopPolicy,
-    /// How long requests and tunnels of processes that are replaced may go on before these get their signal.
+    /// How long requests and tunnels may go on after their process was replaced; then it gets its signal.
     pub drain: Duration,
     /// Files served before the app is asked.
     pub static_files: Option<StaticFiles>,
-    /// Which bodies are taken whole first.
     pub buffer: Buffering,
-    /// When a process that ended by itself is started again.
+    /// Which processes are started again after they ended by themselves.
     pub restart: ByType<Restart>,
     /// How a new release replaces the old.
     pub strategy: ByType<Strategy>,
@@ -92,11 +89,10 @@ pub struct Package {
 pub struct HealthCheck {
     /// GET this and expect [`Self::status`]; `None`: a TCP connect is enough.
     pub path: Option<String>,
-    /// The `Host` that it names; `None`: the address that it connects to.
+    /// The `Host` of the request; `None`: the address of the connection.
     pub host: Option<String>,
-    /// Further fields of the request.
     pub headers: BTreeMap<String, String>,
-    /// What is well, from and to; no redirect is followed.
+    /// Healthy statuses, both ends included. No redirect is followed.
     pub status: (u16, u16),
     pub interval: Duration,
     pub timeout: Duration,
@@ -120,7 +116,7 @@ pub struct StopPolicy {
 pub enum StopTo {
     #[default]
     All,
-    /// The command itself; what is left when that has ended gets it then.
+    /// The command itself first, and the others once it has ended.
     Main,
 }
 
@@ -130,7 +126,7 @@ pub struct StaticFiles {
     pub dir: String,
     /// Path prefix under which it appears.
     pub prefix: String,
-    /// Who navigates to what is no file gets `index.html`.
+    /// A browser that navigates to a path without a file gets `index.html`.
     pub spa: bool,
     /// `Cache-Control` of all but HTML.
     pub cache_control: Option<String>,
@@ -142,11 +138,11 @@ pub enum Strategy {
     /// The old release serves until the new one is ready.
     #[default]
     Rolling,
-    /// Stop, update, install, start; of some types: stop these, start.
+    /// For all types: stop, build, start. For some types: stop their processes just before the new ones start.
     Recreate,
 }
 
-/// What the server's settings allow in a document.
+/// What the server's settings allow in documents.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// `user: "root"` is allowed.

@@ -1,10 +1,10 @@
 //! `.env`, exactly as foreman 0.87 reads it (pure).
 //!
-//! Foreman folds CRLF to LF, splits at LF and keeps every line that matches `\A([A-Za-z_0-9]+)=(.*)\z`. One pair of single
-//! quotes around the whole value is dropped; within one pair of double quotes `\n` is a newline and a backslash before
-//! any other character is dropped. There is no `export`, no expansion, no comment after a value, no value of several
-//! lines. Lines it ignores are warnings here; a byte-order mark is stripped; bytes that are not UTF-8 are an error.
-//! Warnings name lines and variables, never values: those may be secret.
+//! Foreman folds CRLF to LF, splits at LF and keeps every line that matches `\A([A-Za-z_0-9]+)=(.*)\z`. One pair of
+//! single quotes around the whole value is dropped; within one pair of double quotes `\n` is a newline and a backslash
+//! before any other character is dropped. There is no `export`, no expansion, no comment after a value, no value of
+//! several lines. Lines it ignores are warnings here; a byte-order mark is stripped; bytes that are not UTF-8 are an
+//! error. Warnings name lines and variables, never values: those may be secret.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ impl Dotenv {
     }
 }
 
-/// What may not work out as the author of an assignment meant it.
+/// Why an assignment may not do what its author meant.
 fn doubts(name: &str, value: &str) -> Vec<String> {
     let mut doubts = Vec::new();
     if value.contains('\0') {
@@ -93,7 +93,7 @@ fn split_assignment(line: &str) -> Option<(&str, &str)> {
     (!name.is_empty() && name.chars().all(is_name_character)).then_some((name, value))
 }
 
-/// What other readers take for something else: a value of several lines, or a comment behind it.
+/// Values that other readers understand differently: of several lines, or with a comment behind.
 fn misread(value: &str) -> Option<&'static str> {
     let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'));
     let ends = |q: char| value.len() > 1 && value.ends_with(q);

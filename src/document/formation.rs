@@ -9,7 +9,7 @@ pub const ROUTED: &str = "web";
 /// The process type that runs once before a release starts and is never kept running.
 pub const RELEASE: &str = "release";
 
-/// Process types that by their names end by themselves: nobody wants them restarted for ever.
+/// Process types whose names say that they end by themselves: nobody wants them restarted for ever.
 const TASKS: [&str; 8] = [
     RELEASE,
     "console",
@@ -34,7 +34,7 @@ pub struct Slot {
     pub routed: bool,
 }
 
-/// The processes of a Procfile at a scale, in Procfile order, and what a person should know about the scale.
+/// The processes of a Procfile at a scale, in Procfile order, and warnings about the scale.
 #[must_use]
 pub fn formation(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> (Vec<Slot>, Vec<String>) {
     let mut slots = Vec::new();
@@ -71,7 +71,7 @@ fn is_task(name: &str) -> bool {
     TASKS.contains(&name)
 }
 
-/// What a person should know of types that are not started because of their names.
+/// Warnings about types that are not started because of their names.
 #[must_use]
 pub fn tasks(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> Vec<String> {
     let names = procfile.entries.iter().map(|entry| &entry.name);

@@ -1,7 +1,7 @@
 //! [`parse_document`]: bytes of a request or a file, JSON or JSON5, as a [`Value`] (pure).
 //!
-//! The bytes are hostile: size and nesting are bounded before a parser that recurses sees them, and a key that appears
-//! twice is refused, because which of the two counts would be the parser's secret.
+//! The bytes are hostile: size and nesting are bounded before a recursive parser sees them, and a key that appears
+//! twice is refused, because parsers differ in which of the two counts.
 
 use std::fmt;
 

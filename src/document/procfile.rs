@@ -71,10 +71,10 @@ impl Procfile {
         })
     }
 
-    /// What must hold before it can be deployed.
+    /// Checks that the Procfile can be deployed.
     ///
     /// # Errors
-    /// An empty Procfile, a NUL byte.
+    /// It has no entry, or a NUL byte in one.
     pub fn check(&self) -> Result<(), ProcfileError> {
         if self.entries.is_empty() {
             if let Some(first) = self.warnings.iter().find(|w| w.contains("skipped: ")) {
@@ -90,8 +90,7 @@ impl Procfile {
         Ok(())
     }
 
-    /// What runs of it: of entries of one name the last, in its place among the others, with a warning for each that it
-    /// takes the place of.
+    /// Keeps the last entry of each name, in its place, with a warning for each entry that it overrides.
     #[must_use]
     pub fn taken(mut self) -> Self {
         let all = std::mem::take(&mut self.entries);

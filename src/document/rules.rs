@@ -1,4 +1,4 @@
-//! What each kind of text in a document may be (pure). Every refusal says what is allowed.
+//! Checks for each kind of text in a document (pure). Every refusal says what is allowed.
 
 mod health_check;
 
@@ -21,7 +21,7 @@ const PATTERN_LENGTH: usize = 256;
 /// Bytes of a command or a variable: Linux takes 128 KiB per argument (execve(2), `MAX_ARG_STRLEN`).
 const MAX_TEXT: usize = 64 * 1024;
 
-/// Signals that ask a process to end or to do something of its own. Those that stop, kill or dump it are not for this.
+/// Signals that ask a process to end, or to do something of its own; none that stops or kills it.
 const STOP_SIGNALS: [Signal; 7] = [
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -315,7 +315,7 @@ pub(crate) fn field_value(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Enough of a hostile text to recognise it.
+/// The beginning of a hostile text, escaped, enough to recognise it.
 fn shown(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()
 }

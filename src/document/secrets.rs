@@ -1,6 +1,6 @@
-//! Which values are secret (pure): they stand in no log, no record, and better on no command line.
+//! Tells secret values from others (pure). Logs and records must hold no secret.
 
-/// Parts of a variable's name that say its value is a secret.
+/// A variable whose name has one of these in it holds a secret.
 const WORDS: [&str; 10] = [
     "SECRET",
     "TOKEN",
@@ -13,13 +13,13 @@ const WORDS: [&str; 10] = [
     "CREDENTIAL",
     "SIGNING",
 ];
-/// A shorter value is no secret, or hiding it would hide half of a log.
+/// Shorter values are not hidden: that would hide half of a log.
 const SHORTEST: usize = 6;
-/// What looks like a key by itself has at least so many characters.
+/// Fewest characters of a value that counts as a key by its looks.
 const SHORTEST_KEY: usize = 16;
 
-/// Whether the value of the variable `name` is to be kept from logs: its name says so, it is a URL with a password, or it
-/// looks like a key. Words such as `production`, paths and numbers are none.
+/// Whether logs must hide the value of the variable `name`: its name says so, it is a URL with a password, or it looks
+/// like a key. Words such as `production`, paths and numbers do not.
 #[must_use]
 pub fn is_secret(name: &str, value: &str) -> bool {
     value.len() >= SHORTEST

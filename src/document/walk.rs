@@ -38,7 +38,6 @@ fn join(pointer: &str, token: &str) -> String {
 /// What was wrong so far.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
-    /// In the order of the rules.
     pub(crate) errors: Vec<FieldError>,
 }
 
@@ -255,7 +254,7 @@ pub(crate) fn number(value: &Value, range: RangeInclusive<u64>) -> Result<u64, S
     }
 }
 
-/// What a value of the wrong kind is told.
+/// The error for a value of the wrong kind.
 pub(crate) fn expected(what: &str, found: &Value) -> String {
     let found = match found {
         Value::Null => return format!("must be {what}, not null: leave the field out instead"),
@@ -279,7 +278,7 @@ fn unknown(field: &str, known: &[&str]) -> String {
     }
 }
 
-/// The known name that a typing error would most likely have come from.
+/// The known name that was most likely meant.
 fn nearest<'k>(field: &str, known: &[&'k str]) -> Option<&'k str> {
     if field.len() > 40 {
         return None;

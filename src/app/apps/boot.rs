@@ -1,4 +1,4 @@
-//! The start: every document of the config directory becomes an App; what has no document any more is ended.
+//! Starts an App for every document of the config directory, and ends processes of apps that have none any more.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -17,7 +17,7 @@ use crate::install::build;
 use crate::process::{cgroup, identity, stop};
 use crate::supervision::Exit;
 
-/// How long requests wait, at the start of the server, for applications to be known.
+/// How long requests wait at the start of the server until all applications are known.
 const BOOT: Duration = Duration::from_secs(10);
 
 /// The removals that are not over, and apps that have no document though nobody removed them. Blocks.
@@ -50,7 +50,7 @@ impl Apps {
                 .iter()
                 .map(|found| found.config.name.clone())
                 .collect();
-            // Not one look for each of a thousand apps.
+            // One look at /proc for all apps: there may be a thousand.
             former::end(&settings);
             let marked = stop::Marked::look();
             let (removals, strays) = orphans(&settings.data_dir, &known, &contents);
@@ -97,7 +97,7 @@ impl Apps {
         ctx: &mut Context<Self>,
     ) {
         self.note_problems(contents.problems);
-        // A fresh Apps of a server that runs finds the routes as they were.
+        // An Apps that is restarted in a running server finds the routes as they were.
         let is_first = self.booted.as_ref().is_some_and(|booted| !*booted.borrow());
         for found in contents.apps {
             if let Some(warning) = &found.warning {
@@ -111,14 +111,14 @@ impl Apps {
         log::info!("{} applications", self.apps.len());
     }
 
-    /// Says that all is known, once each App has published its first route: then a request is held or refused for what
-    /// its app does, and never because the app is not known yet.
+    /// Sets `booted` once each App has published its first route. From then on a request is held or refused for what
+    /// its app does, never because the app is not known yet.
     fn tell_booted(&mut self, ctx: &mut Context<Self>) {
         let Some(booted) = self.booted.take() else {
             return;
         };
         let children = self.apps.values().filter_map(|e| e.child.as_ref());
-        // It is answered by an App that found its feet.
+        // An App answers once it has recovered.
         let known = children.map(|(_, child)| child.addr.send(Summarize));
         let known = tokio::time::timeout(BOOT, join_all(known));
         ctx.spawn(known.into_actor(self).map(move |known, apps, _| {
@@ -134,7 +134,7 @@ impl Apps {
         }));
     }
 
-    /// Ends processes of apps without a document, and finishes the removals that were under way.
+    /// Finishes removals that were under way, and ends processes of apps without a document.
     fn end_orphans(
         &mut self,
         removals: BTreeMap<AppName, bool>,

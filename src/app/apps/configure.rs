@@ -1,4 +1,4 @@
-//! A new document for an app that there is: written first, then told to the App, one change of an app after the other.
+//! Changes the document of an app: writes it first, then tells the App. Changes of one app come one after the other.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub struct Patch {
     pub config: AppConfig,
 }
 
-/// A document that is written, while no other of its app can be.
+/// A document that is written. It holds the app's turn, so that nobody writes another one.
 struct Written {
     app: Addr<App>,
     config: Arc<AppConfig>,
@@ -33,7 +33,7 @@ struct Written {
 }
 
 impl Apps {
-    /// Writes `config`, unless the document is another than `base`, where that is given.
+    /// Writes `config`, unless the present document is another than `base`.
     fn take_document(
         &mut self,
         turn: Turn,
@@ -71,7 +71,7 @@ impl Apps {
         let (name, app) = self.find(turn.name.as_str())?;
         self.check_port(config)?;
         match self.apps.get(&name) {
-            // Its file was edited meanwhile.
+            // Somebody edited the file meanwhile.
             Some(entry) if base.is_some_and(|base| *base != entry.spec.config.document) => {
                 Err(AppsError::Stale(name))
             }
@@ -80,7 +80,7 @@ impl Apps {
     }
 }
 
-/// Tells an App of its document, which it is to deploy.
+/// Tells an App to deploy its new document.
 pub(super) async fn deploy(app: Addr<App>, config: Arc<AppConfig>) -> Result<Ticket, AppsError> {
     match app.send(Deploy(config)).await {
         Ok(asked) => Ok(asked?),

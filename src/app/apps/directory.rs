@@ -1,5 +1,5 @@
-//! The config directory while the server runs: a file that is edited, added or removed does what PATCH, POST or DELETE
-//! does. What we wrote ourselves is what we know already, and so causes nothing.
+//! Follows the config directory while the server runs: to edit, add or remove a file does what PATCH, POST or DELETE
+//! does. Files that the server wrote itself cause nothing: it knows their contents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -23,7 +23,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// How long a file must be missing before its app is removed: some editors move the old file away first.
 const MISSING: Duration = Duration::from_secs(2);
 
-/// As [`MISSING`], in a directory that was made anew: who does that fills it file by file.
+/// As [`MISSING`], in a directory that was made anew: it is filled file by file.
 const MISSING_ANEW: Duration = Duration::from_secs(60);
 
 /// Which directory it is, by device and inode.
@@ -34,12 +34,11 @@ fn identity(directory: &Path) -> io::Result<Identity> {
     Ok((found.dev(), found.ino()))
 }
 
-/// Reads the config directory again, soon.
+/// Reads the config directory again after [`SETTLE`].
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "()")]
 pub struct Rescan;
 
-/// What is known of the config directory beside the apps.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
@@ -50,9 +49,9 @@ pub(super) struct Watch {
     problems: BTreeSet<String>,
     /// The directory that is watched: another one may get its name.
     watched: Option<Identity>,
-    /// Whether it was made anew, and not all documents are in it yet.
+    /// Whether the directory was made anew and documents are still missing.
     is_anew: bool,
-    /// Apps without a file, since when.
+    /// Apps whose file is missing, and since when.
     missing: BTreeMap<AppName, Instant>,
 }
 
@@ -62,7 +61,7 @@ impl Apps {
         let directory = self.context.settings.config_dir.clone();
         let own = directory.clone();
         let tell = move |event: notify::Result<notify::Event>| {
-            // Reading a file, as we do, is no change of it; what else is in the parent is none of ours.
+            // To read a file, as the server does, is no change; other files in the parent do not matter.
             let is_own = |path: &PathBuf| *path == own || path.parent() == Some(&own);
             let is_change = event.as_ref().map_or(true, |event| {
                 !event.kind.is_access() && event.paths.iter().any(is_own)
@@ -73,7 +72,7 @@ impl Apps {
         };
         let watcher = notify::recommended_watcher(tell).and_then(|mut watcher| {
             watcher.watch(&directory, RecursiveMode::NonRecursive)?;
-            // It tells when the directory is made anew.
+            // The parent tells when the directory is made anew.
             if let Some(parent) = directory.parent() {
                 watcher.watch(parent, RecursiveMode::NonRecursive)?;
             }
@@ -124,7 +123,7 @@ impl Apps {
         );
     }
 
-    /// Another directory has the name by now: watches that one, and looks at it again, as something may have come before.
+    /// Watches the directory that has the name now, and scans it again: files may have come before the watch.
     fn watch_anew(&mut self, identity: Identity, ctx: &mut Context<Self>) {
         let directory = self.context.settings.config_dir.clone();
         log::warn!(
@@ -134,7 +133,7 @@ impl Apps {
         self.watch.watched = Some(identity);
         self.watch.is_anew = true;
         if let Some(watcher) = &mut self.watch.watcher {
-            // The old one is gone, and its watch may be.
+            // The old directory is gone, and perhaps its watch.
             let _ = watcher.unwatch(&directory);
             if let Err(e) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
                 log::error!("{} cannot be watched any more: {e}", directory.display());
@@ -149,7 +148,7 @@ impl Apps {
             "{} cannot be read, everything stays as it is: {error}",
             self.context.settings.config_dir.display()
         )]);
-        // Its parent may be gone, too, and nobody tells when both are back.
+        // The parent may be gone, too, and then nobody tells when both are back.
         if error.kind() == io::ErrorKind::NotFound {
             self.scan_after(MISSING, ctx);
         }
@@ -177,7 +176,7 @@ impl Apps {
                     let warning = config_dir::last_good_is_used(&problem);
                     self.warn(&name, vec![warning]);
                 }
-                // Its turn comes when what was of that name is gone.
+                // A later scan takes it, when the old files of that name are gone.
                 (None, Ok(config)) if self.finishing.contains(&config.name) => {}
                 (None, Ok(config)) if removals.contains_key(&config.name) => {
                     let keep_storage = removals[&config.name];
@@ -198,7 +197,7 @@ impl Apps {
         self.remove_missing(&names, ctx);
     }
 
-    /// An app's file is sound: it counts if it says something new.
+    /// Takes a sound file of a known app, if it says something new.
     fn change(&mut self, name: &AppName, config: AppConfig, ctx: &mut Context<Self>) {
         self.warn(name, vec![]);
         let Some(entry) = self.apps.get_mut(name) else {
@@ -209,7 +208,7 @@ impl Apps {
         }
         log::info!("{name}: its document was edited");
         entry.spec.config = Arc::new(config);
-        // A fresh App finds it in its specification.
+        // An App that is being restarted finds the document in its specification.
         if let Some((_, child)) = &entry.child {
             let (app, config) = (child.addr.clone(), Arc::clone(&entry.spec.config));
             let told = async move {
@@ -236,7 +235,7 @@ impl Apps {
         }
     }
 
-    /// Logs what was not logged before.
+    /// Logs problems that were not logged before.
     pub(super) fn note_problems(&mut self, problems: Vec<String>) {
         let problems: BTreeSet<_> = problems.into_iter().collect();
         for problem in problems.difference(&self.watch.problems) {

@@ -1,5 +1,5 @@
-//! The runtime directory that the server before this one had: where the settings name another now, what still runs is recorded
-//! there, and nobody would ever find it.
+//! The runtime directory of the previous server. If the settings name another one now, processes that still run are
+//! recorded only there, and nobody else would find them.
 
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -21,7 +21,8 @@ const FILE: &str = "runtime_dir";
 /// As long as a path can be.
 const LONGEST: u64 = 4096;
 
-/// Ends what is recorded in the runtime directory of before, where that was another one, and notes the present one. Blocks.
+/// Ends the processes recorded in the previous runtime directory, if that was another one, and notes the present one.
+/// Blocks.
 pub(super) fn end(settings: &Settings) {
     let note = settings.data_dir.join(FILE);
     let present = settings.runtime_dir.as_os_str().as_bytes();
@@ -39,11 +40,11 @@ pub(super) fn end(settings: &Settings) {
 
 fn end_all(settings: &Settings, former: &Path) {
     let apps = former.join("apps");
-    // A path of before may be anybody's by now.
+    // Anybody may own the old path by now.
     if !former.is_absolute() || !is_own(former) || !is_own(&apps) {
         return;
     }
-    // A server on another data directory may use it now.
+    // A server with another data directory may use it now.
     let Ok(unused) = std::fs::File::open(former) else {
         return;
     };
@@ -77,7 +78,7 @@ fn end_all(settings: &Settings, former: &Path) {
     }
 }
 
-/// Whether it is a directory of the daemon's, in which nobody else writes.
+/// Whether the daemon owns the directory and nobody else may write to it.
 fn is_own(directory: &Path) -> bool {
     std::fs::symlink_metadata(directory).is_ok_and(|found| {
         found.is_dir()

@@ -1,5 +1,4 @@
-//! Orphans: directories below `DATA/apps` whose application has no document, such as what `?keep=storage` kept. They are
-//! listed and, when somebody asks for that, removed.
+//! Orphans: directories below `DATA/apps` whose application has no document, such as storage that `?keep=storage` kept.
 
 use std::io;
 
@@ -14,7 +13,7 @@ use crate::document::name::AppName;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Orphan {
-    /// The name of the application that it was of.
+    /// The name of the application that it belonged to.
     pub name: String,
     pub directory: String,
 }
@@ -23,7 +22,7 @@ pub struct Orphan {
 #[rtype(result = "Result<Vec<Orphan>, AppsError>")]
 pub struct Orphans;
 
-/// Removes one, with all that is in it; answered when that is done.
+/// Removes an orphan with all its files; answered when that is done.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<(), AppsError>")]
 pub struct RemoveOrphan(pub AppName);
@@ -67,7 +66,7 @@ impl Handler<RemoveOrphan> for Apps {
             let why = format!("\"{name}\" is an application, or is being removed: no orphan");
             return Box::pin(fut::err(AppsError::Conflict(why)));
         }
-        // Nobody adds an app of that name meanwhile.
+        // So that nobody adds an app of that name meanwhile.
         self.finishing.insert(name.clone());
         let (dirs, directory) = (self.dirs(&name), self.context.settings.config_dir.clone());
         let gone = name.clone();

@@ -1,5 +1,5 @@
-//! Removals: written down first, then carried out by the App; what a server that was killed left of them is finished by
-//! the next one.
+//! Removals: Apps writes them down first, then the App carries them out. The next server finishes what a killed one
+//! left.
 
 use std::io;
 
@@ -28,7 +28,7 @@ pub struct Remove {
 }
 
 impl Apps {
-    /// Nobody else changes the app from now on: writes down that it is to be removed, then tells it.
+    /// Writes down that the app is to be removed, then tells it. Nobody else changes the app from now on.
     fn begin_removal(
         &mut self,
         name: AppName,
@@ -59,7 +59,7 @@ impl Apps {
             let told = async move {
                 written?;
                 let Some(app) = app else { return Ok(None) };
-                // One that is gone is followed by a fresh one, which is told by `start_child`.
+                // If this App is gone, `start_child` tells the fresh one.
                 let asked = app.send(supervisor::Remove { keep_storage }).await;
                 Ok(asked.ok().and_then(Result::ok))
             };
@@ -75,7 +75,7 @@ impl Apps {
         }))
     }
 
-    /// Answers whom to tell of it. One that could not be written down is none.
+    /// Returns the App to tell. A removal that could not be written down is dropped.
     fn removal_is_written(&mut self, name: &AppName, is_written: bool) -> Option<Addr<App>> {
         let entry = self.apps.get_mut(name)?;
         match &mut entry.removal {
@@ -88,7 +88,7 @@ impl Apps {
         entry.child.as_ref().map(|(_, child)| child.addr.clone())
     }
 
-    /// Finishes a removal that a server before this one began. A document that has come meanwhile counts afterwards.
+    /// Finishes a removal that an earlier server began. A document that has come meanwhile counts afterwards.
     pub(super) fn finish_removal(
         &mut self,
         name: AppName,
@@ -135,7 +135,7 @@ pub(super) async fn end_processes(dirs: &AppDirs) {
     let look = move || identity::survivors(of.runtime(), &Users::of_app(&of));
     let alive = actix_rt::task::spawn_blocking(look).await;
     let alive = alive.unwrap_or_default().into_iter();
-    // Whatever its document said, that is gone.
+    // The document is gone, and with it what it said about stopping.
     join_all(alive.map(|survivor| identity::end(survivor, StopPolicy::default()))).await;
 }
 
@@ -156,7 +156,7 @@ impl Handler<Remove> for Apps {
                 Ok(turn) => apps.begin_removal(turn.name.clone(), keep_storage),
                 Err(error) => Box::pin(fut::err(error.clone())),
             };
-            // Nobody else's turn comes before the app knows.
+            // Keeps the turn until the app knows.
             begun.map(move |begun, _, _| {
                 drop(turn);
                 begun

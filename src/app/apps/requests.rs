@@ -1,4 +1,4 @@
-//! What the API asks of all apps, and of none in particular.
+//! Requests that concern no app that runs yet, or all of them: create, list, find.
 
 use std::io;
 use std::sync::Arc;
@@ -20,28 +20,25 @@ use crate::document::name::AppName;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppsError {
-    /// 404.
     #[error(
         "there is no application \"{0}\": GET /applications, or \"procserver apps\", lists them"
     )]
     NoSuchApp(String),
-    /// 409.
     #[error(
         "there is an application \"{0}\" already: PUT /applications/{0}, or \"procserver update\", replaces its document"
     )]
     Exists(AppName),
-    /// 409: it is being removed, or its port belongs to another app.
+    /// It is being removed or restarted, or its port belongs to another app.
     #[error("{0}")]
     Conflict(String),
-    /// 404.
     #[error(
         "there is no orphan \"{0}\": GET /applications?orphans=true, or \"procserver orphans\", lists them"
     )]
     NoSuchOrphan(String),
-    /// The document was changed by somebody else since it was looked at.
+    /// Somebody else changed the document meanwhile.
     #[error("the configuration of \"{0}\" is being changed by others as well: try again")]
     Stale(AppName),
-    /// 507: the configuration could not be written; the old one is intact.
+    /// The configuration could not be written; the old one is intact.
     #[error("{0}")]
     Storage(String),
 }
@@ -60,7 +57,7 @@ pub struct List;
 #[rtype(result = "Result<Addr<App>, AppsError>")]
 pub struct Find(pub String);
 
-/// An app that was added and is to be deployed, in a turn of its own.
+/// An app that was added and will be deployed. Nobody else has its turn.
 struct Added {
     app: Addr<App>,
     config: Arc<AppConfig>,
@@ -79,7 +76,7 @@ impl Apps {
         }
     }
 
-    /// A listener of its own must not be another one's, nor a port that processes are given.
+    /// Refuses a port that another app or the server listens on, or that processes are given.
     pub(super) fn check_port(&self, config: &AppConfig) -> Result<(), AppsError> {
         let Some(port) = config.port else {
             return Ok(());
@@ -140,14 +137,14 @@ impl Apps {
         Ok(Added { app, config, turn })
     }
 
-    /// Writes the document of an app that is new. What a removal before it could not remove is not to be inherited.
+    /// Writes the document of a new app. Removes what an earlier removal left first: nothing of it may be inherited.
     fn write_new(&mut self, config: &AppConfig) -> BoxFuture<'static, Result<(), AppsError>> {
         self.writes.begin();
         let (directory, config) = (self.context.settings.config_dir.clone(), config.clone());
         let dirs = self.dirs(&config.name);
         let written = actix_rt::task::spawn_blocking(move || {
             let name = &config.name;
-            // The directory may be gone: the write says so.
+            // If the directory is gone, the write says so.
             let removals = config_dir::removals(&directory).unwrap_or_default();
             if let Some(keep_storage) = removals.get(name) {
                 finish_removal(&directory, name, &dirs, *keep_storage).map_err(|e| {
@@ -209,7 +206,7 @@ impl Handler<Create> for Apps {
             let deployed = async move {
                 let Added { app, config, turn } = added?;
                 let deployed = deploy(app, config).await;
-                // Only now may it be removed.
+                // From now on it may be removed.
                 drop(turn);
                 deployed
             };

@@ -1,5 +1,5 @@
-//! StartPermits: who changes an app's document, or removes it, does so alone, from the look at what there is until the App
-//! has been told. Those who wait come in the order in which they came.
+//! Turns: whoever changes an app's document or removes it does so alone, from reading the present document until the
+//! App has been told. Turns come in the order of the requests.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::{Apps, AppsError};
 use crate::document::name::AppName;
 
-/// The turn of one who changes an app; over when it is dropped.
+/// The right to change an app, until it is dropped.
 #[derive(Debug)]
 pub struct Turn {
     pub name: AppName,
@@ -22,7 +22,7 @@ pub struct Turn {
 pub struct TakeTurn(pub AppName);
 
 impl Apps {
-    /// The name of an app that there is.
+    /// Checks that there is an app of this name.
     pub(super) fn known(&self, name: &str) -> Result<AppName, AppsError> {
         let missing = || AppsError::NoSuchApp(name.chars().take(80).collect());
         let name = AppName::parse(name).map_err(|_| missing())?;
@@ -32,7 +32,7 @@ impl Apps {
         }
     }
 
-    /// Waits for a turn. Whoever it comes to finds that the app is there and is not being removed.
+    /// Waits for a turn. When it comes, the app is there and is not being removed; else it is an error.
     pub(super) fn turn(&self, name: AppName) -> ResponseActFuture<Self, Result<Turn, AppsError>> {
         let Some(entry) = self.apps.get(&name) else {
             return Box::pin(fut::err(AppsError::NoSuchApp(name.to_string())));
@@ -44,7 +44,7 @@ impl Apps {
         }))
     }
 
-    /// The turn of an app that nobody else knows of yet.
+    /// Takes the turn of a new app that nobody else knows of yet.
     pub(super) fn first_turn(&self, name: &AppName) -> Option<Turn> {
         let entry = self.apps.get(name)?;
         let guard = Arc::clone(&entry.turn).try_lock_owned().ok()?;
@@ -54,7 +54,7 @@ impl Apps {
         })
     }
 
-    /// Whether a turn is still one of the app of that name: it may have been removed, and another one added.
+    /// Checks that the turn belongs to the present app: an earlier one of its name may have been removed.
     pub(super) fn is_held(&self, turn: &Turn) -> Result<(), AppsError> {
         let entry = self.apps.get(&turn.name);
         let same =

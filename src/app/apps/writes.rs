@@ -1,6 +1,6 @@
-//! [`Writes`]: tells whether what was read of the config directory may be older than what we wrote there (pure).
+//! [`Writes`]: tells whether a scan of the config directory may have missed a write of the server itself (pure).
 
-/// Our own writes to the config directory.
+/// The server's own writes to the config directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Writes {
     under_way: u32,
@@ -12,13 +12,13 @@ impl Writes {
         self.under_way += 1;
     }
 
-    /// It is over, and what we know of the app is what was written.
+    /// Call it together with the change of what is known of the app.
     pub(super) fn end(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
         self.ended += 1;
     }
 
-    /// Whether what was read since `before` is what is there: none was under way, and none is.
+    /// Whether no write was under way from `before` until now.
     #[must_use]
     pub(super) fn none_since(self, before: Self) -> bool {
         self == before && self.under_way == 0

@@ -1,10 +1,10 @@
-//! Processes that make way: those that must not run beside their successors end before the batch of these starts, and come
-//! back where it does not get ready (pure).
+//! Processes that make way: they must not run beside their successors, so they end before the new batch starts, and
+//! come back if that does not get ready (pure).
 
 use super::{Command, Lifecycle, Role, Stage};
 
 impl Lifecycle {
-    /// These processes of the serving batch end before the next batch is started.
+    /// Ends these processes of the serving batch; the next batch starts only after that.
     pub(super) fn make_way(&mut self, ids: Vec<String>, out: &mut Vec<Command>) {
         let Some(batch) = self.batches.iter_mut().find(|b| b.role == Role::Serving) else {
             return;
@@ -20,13 +20,13 @@ impl Lifecycle {
         out.push(Command::MakeWay { batch, removed });
     }
 
-    /// Whether something is still to make way.
+    /// Whether a process that makes way is not gone yet.
     pub(super) fn awaits_way(&self) -> bool {
         let mut serving = self.batches.iter().filter(|b| b.role == Role::Serving);
         serving.any(|b| !b.leaving.is_empty())
     }
 
-    /// Starts again what has made way for a batch that is gone, unless another one is about to come.
+    /// Starts the processes again that made way for a batch which is gone, unless another batch is about to start.
     pub(super) fn call_back(&mut self, out: &mut Vec<Command>) {
         let comes = |stage: &Stage| {
             matches!(

@@ -1,9 +1,9 @@
-//! Operations that are taken back, or fail while they boot: what goes, and what comes back (pure).
+//! Operations that are cancelled or fail while they boot: what they started goes, what ran before comes back (pure).
 
 use crate::app::lifecycle::{Batch, BatchId, Cause, Command, End, Lifecycle, OpId, Role, Stage};
 
 impl Lifecycle {
-    /// Takes the active operation back without a successor.
+    /// Cancels the active operation and begins no other.
     pub(super) fn drop_active(&mut self, out: &mut Vec<Command>) {
         let Some(active) = self.active.take() else {
             return;
@@ -13,7 +13,7 @@ impl Lifecycle {
             Stage::Booting(batch) => {
                 self.end_batches(out, |b| b.id == batch && b.role == Role::Booting);
             }
-            // Neither is undone: what was told to go goes, what was added stays under supervision.
+            // None of these is undone: stopping processes stop, and added ones stay under supervision.
             Stage::Clearing(_) | Stage::MakingRoom(_) | Stage::Resizing(_) => {}
         }
         out.push(Command::Finish(active.op, End::Cancelled));
@@ -39,7 +39,8 @@ impl Lifecycle {
         }
     }
 
-    /// The batch that boots is to go, unless it is of the current release. If it serves already, that is started again.
+    /// Gives the booting batch up, unless it is of the current release. If it serves already, the current release is
+    /// started again afterwards.
     fn take_back(&mut self, batch: BatchId) {
         let Some(active) = self.active.as_mut() else {
             return;

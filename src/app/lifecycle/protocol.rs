@@ -15,13 +15,11 @@ pub type BatchId = u64;
 pub enum Wanted {
     #[default]
     Running,
-    /// None should.
     Stopped,
     /// The app is being removed for good.
     Removed,
 }
 
-/// What an operation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Make a release and activate it; `recreate` ends the old batch before anything else.
@@ -41,7 +39,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What who asks for it wants.
+    /// What the user wants from the moment that the operation is accepted.
     pub(super) fn wants(self) -> Wanted {
         match self {
             Self::Stop => Wanted::Stopped,
@@ -54,9 +52,8 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Request(OpId, Kind),
-    /// An operation is taken back.
     Cancel(OpId),
-    /// The release of an operation is there to be activated.
+    /// The release of an operation is on disk and can be started.
     Built {
         op: OpId,
         release: u64,
@@ -64,7 +61,7 @@ pub enum Event {
         /// What of the old batch ends before the new one starts.
         replaces: Replaces,
     },
-    /// The release of an operation could not be made; the actor knows why.
+    /// The release of an operation could not be made. The actor keeps the reason.
     BuildFailed(OpId),
     /// A [`Kind::Configure`] is done: no process had to change.
     Configured(OpId),
@@ -85,14 +82,14 @@ pub enum Event {
         /// `web.1`.
         id: String,
         phase: Phase,
-        /// Whether the change is the end of its OS process before its work was done, or it cannot have one.
+        /// Whether its OS process ended before its work was done, or could not be started at all.
         exited: bool,
     },
-    /// What an operation started had its time to get ready.
+    /// The processes that an operation started have used up their time to get ready.
     BootTimeout(OpId),
-    /// No request is on a batch any more, or its drain time is over.
+    /// A batch has no request in flight any more, or its drain time is over.
     Drained(BatchId),
-    /// The daemon ends: everything stops, what is wanted stays.
+    /// The daemon ends: all processes stop, and the next daemon starts what is wanted.
     Shutdown,
 }
 
@@ -100,14 +97,14 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Replaces {
     All,
-    /// These processes; the others run on until the new ones are ready.
+    /// Only these processes end first; the others run until the new ones are ready.
     These(Vec<String>),
 }
 
 /// Why a batch did not get ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The actor knows: the build failed.
+    /// The build failed. The actor keeps the reason.
     Build,
     /// This process ended before all were ready, or could not be started at all.
     Exited(String),
@@ -118,11 +115,11 @@ pub enum Cause {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     Done,
-    /// Not; the batch that failed, if it came so far.
+    /// Carries the batch that failed, unless none was started.
     Failed(Cause, Option<BatchId>),
-    /// A newer one replaced it while it waited.
+    /// A newer operation took its place while it waited.
     Superseded,
-    /// It was cancelled, or a stop or remove took its place.
+    /// The user cancelled it, or a stop or removal took its place.
     Cancelled,
 }
 
@@ -162,34 +159,34 @@ pub enum Command {
         batch: BatchId,
         back: Vec<String>,
     },
-    /// The processes of a batch that were told to leave have no time any more for what is in flight.
+    /// Cut the requests that the leaving processes of a batch still answer: their drain time is over.
     EndDrain(BatchId),
-    /// Look why an operation fails: what it has started in the batch goes next.
+    /// Find out why an operation fails, while the processes that it started are still there.
     Explain(OpId, Cause, BatchId),
-    /// Tell [`Event::Drained`] when no request is on the batch, or its time for that is over; told anew, with the time that
-    /// is given now.
+    /// Send [`Event::Drained`] when the batch has no request in flight, or its drain time is over. A second command
+    /// for a batch starts the time anew.
     Drain(BatchId),
     /// Stop the processes of a batch.
     Stop(BatchId),
-    /// Forget a batch: its processes are gone.
+    /// Forget a batch whose processes are gone.
     Forget(BatchId),
-    /// What is wanted, or which release is current, has changed: write it down.
+    /// Write down what is wanted and which release is current: one of them has changed.
     Remember,
     Finish(OpId, End),
-    /// What ended the old batch ended badly, or was cancelled: activate this release again.
+    /// Activate this release again: the operation that ended its batch failed or was cancelled.
     Restore(u64),
-    /// The routes may have changed.
+    /// Publish the route: it may have changed.
     Publish,
 }
 
 /// Where a batch is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Gets ready beside the one that serves.
+    /// Gets ready beside the batch that serves.
     Booting,
     Serving,
-    /// Finishes what is in flight.
+    /// Gets no new requests and finishes those in flight.
     Draining,
-    /// Its processes were told to stop.
+    /// Its processes have been told to stop.
     Ending,
 }

@@ -1,4 +1,4 @@
-//! More or fewer processes in the batch that serves: the others run on untouched (pure).
+//! Changes how many processes the serving batch has; the other processes run on untouched (pure).
 
 use std::collections::BTreeSet;
 
@@ -9,17 +9,17 @@ use crate::process::phase::Phase;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Resize {
     batch: BatchId,
-    /// Those that must get ready.
+    /// Processes that must get ready.
     added: BTreeSet<String>,
-    /// Those that leave once they are.
+    /// Processes that leave once all added ones are ready.
     surplus: Vec<String>,
-    /// Set when one of the added did not get ready: then those leave, and everything is as it was. What leaves is
-    /// awaited: a name is free again only when it is gone.
+    /// Set when an added process did not get ready. Then all added ones leave, and the change ends only when they are
+    /// gone: until then their names are not free.
     failed: Option<Cause>,
 }
 
 impl Lifecycle {
-    /// The serving batch should have exactly `wanted`.
+    /// Gives the serving batch exactly the processes `wanted`.
     pub(super) fn resized(&mut self, op: OpId, wanted: &[String], out: &mut Vec<Command>) {
         if !self.is_building(op) {
             return;
@@ -50,7 +50,7 @@ impl Lifecycle {
         self.finish_resize(out);
     }
 
-    /// One of the added processes ended, or all had their time.
+    /// Takes the change back: an added process ended, or was not ready in time.
     pub(super) fn resize_failed(&mut self, cause: Cause, out: &mut Vec<Command>) {
         let Some(active) = self.active.as_mut() else {
             return;
@@ -76,7 +76,7 @@ impl Lifecycle {
         self.hurry_resize(out);
     }
 
-    /// What leaves has no time to drain any more once another operation waits for its end.
+    /// Cuts the drain of leaving processes short once another operation waits for this one.
     pub(super) fn hurry_resize(&self, out: &mut Vec<Command>) {
         let Some(resize) = self.resize().filter(|_| self.waiting.is_some()) else {
             return;
@@ -87,13 +87,13 @@ impl Lifecycle {
         }
     }
 
-    /// Whether `id` is a process that a change at work has added to `batch`.
+    /// Whether the change at work has added process `id` to `batch`.
     pub(super) fn is_added(&self, batch: BatchId, id: &str) -> bool {
         self.resize()
             .is_some_and(|r| r.batch == batch && r.added.contains(id))
     }
 
-    /// Those of the added processes that are not ready.
+    /// Added processes that are not ready.
     pub(super) fn late_additions(&self) -> Vec<String> {
         let Some(resize) = self.resize() else {
             return vec![];
@@ -104,7 +104,7 @@ impl Lifecycle {
             .collect()
     }
 
-    /// Goes on with the change once what leaves is gone: to the end when what came is ready or has failed.
+    /// Takes the next step of the change once leaving processes are gone, up to its end.
     pub(super) fn finish_resize(&mut self, out: &mut Vec<Command>) {
         let Some(resize) = self.resize() else {
             return;

@@ -31,7 +31,7 @@ pub enum ChildId {
     /// First up, last down.
     Log,
     Installer(OpId),
-    /// Of this batch, e.g. `web.1`.
+    /// E.g. `web.1` of this batch.
     Process(BatchId, String),
 }
 
@@ -42,15 +42,15 @@ enum AnyChild {
     Process(Child<Process>),
 }
 
-/// The children of an App and the policy that rules them. Dropped, it ends the actors and leaves OS processes alone.
+/// The children of an App and their restart policy. A drop ends the actors and leaves OS processes alone.
 #[derive(Debug)]
 pub(super) struct Children {
     policy: Supervisor<ChildId>,
     running: Vec<(ChildId, Generation, AnyChild)>,
     next_install: Option<(OpId, InstallSpec)>,
-    /// The processes whose actor was started once: another start of it may find one running.
+    /// Processes whose actor was started before: a restarted actor may find its OS process running.
     started: HashSet<(BatchId, String)>,
-    /// The OS processes that were taken over.
+    /// The pids that were taken over.
     adopted: HashSet<u32>,
 }
 
@@ -119,7 +119,7 @@ impl App {
         self.supervise(Event::Start, ctx);
     }
 
-    /// Starts an installer; when the one before is still being cancelled, after it.
+    /// Starts an installer, after the previous one if that is still being cancelled.
     pub(super) fn start_installer(&mut self, op: OpId, spec: InstallSpec, ctx: &mut Context<Self>) {
         let before = self.children.installer().is_some();
         self.children.next_install = Some((op, spec));
@@ -211,7 +211,7 @@ impl App {
         }
     }
 
-    /// Whether its actors failed too often: then only actors end, their OS processes are for the next App.
+    /// Whether its actors failed too often. Then only actors end, and the next App takes their OS processes over.
     fn gives_up(&self) -> bool {
         self.children.policy.is_ending() && !self.ending && self.removal.is_none()
     }
@@ -296,7 +296,7 @@ impl App {
             on_exit,
         );
         if self.children.policy.state(&child_id) == Some(ChildState::Stopping) {
-            // It was asked to while what its predecessor left was looked for.
+            // The request to stop came while the App still looked for its survivor.
             child.addr.do_send(Shutdown);
         }
         self.children
@@ -331,7 +331,7 @@ impl App {
         })
     }
 
-    /// An app writes to no release, its own or another's, and to nothing else of the server but its own places.
+    /// Lets the app write to its own places only: to no release, not even its own, and to nothing else of the server.
     pub(super) fn seal(&self, account: Option<&Account>) -> Option<Seal> {
         let settings = &self.spec.context.settings;
         let server = [settings.data_dir.as_path(), &settings.runtime_dir];
@@ -351,7 +351,7 @@ impl App {
         (!snapshots.any(holder)).then_some(last)
     }
 
-    /// A Process actor is gone for good without having said that its OS process is: ends that too.
+    /// Ends the OS process of a Process actor that is gone for good without having reported its end.
     fn make_sure_of_end(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
         let stopped = |s: &Snapshot| s.phase == Phase::Stopped;
         let is_over = |b: &Batch| !b.is_leaving(&id) && b.snapshot(&id).is_some_and(stopped);

@@ -1,4 +1,4 @@
-//! A new document: the least work that does what has changed in it.
+//! What a new document takes: the least work with the effect of a full deploy.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::install::release;
 #[rtype(result = "Result<Accepted, AppError>")]
 pub struct Configure(pub Arc<AppConfig>);
 
-/// Replaces what a person should know of the app's file in the config directory.
+/// Replaces the warnings about the app's file in the config directory.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "()")]
 pub struct Warn(pub Vec<String>);
@@ -33,7 +33,7 @@ impl App {
             self.stand(standing);
         }
         if was_settled && change <= Work::Scale {
-            // What a failed deploy or a rollback left out stays out: only what has changed now is done.
+            // Do only what has changed now: what a failed deploy or a rollback left out stays out.
             self.settle(&Arc::clone(&self.spec.config));
         }
         if self.life.wanted() != Wanted::Running || change == Work::Nothing && was_settled {
@@ -46,7 +46,7 @@ impl App {
             return Accepted::Underway(self.deploy(ctx));
         }
         match self.work() {
-            // What is at work may change what there is to do: the operation looks again when its turn comes.
+            // The operation at work may change what there is to do, so a waiting one looks again when its turn comes.
             Work::Nothing | Work::Route | Work::Scale if self.life.active().is_none() => {
                 Accepted::Underway(self.request(Kind::Configure, None, ctx))
             }
@@ -58,7 +58,7 @@ impl App {
         }
     }
 
-    /// What it takes from what runs to the newest document.
+    /// The least work from what runs to the newest document.
     fn work(&self) -> Work {
         let serving = self.life.serving().and_then(|id| self.batches.get(&id));
         let work = match (serving, self.life.current()) {
@@ -80,7 +80,7 @@ impl App {
         })
     }
 
-    /// Carries an operation out whose turn has come.
+    /// Carries out a [`Kind::Configure`] whose turn has come.
     pub(super) fn configure_now(&mut self, op: OpId, ctx: &mut Context<Self>) {
         let newest = Arc::clone(&self.spec.config);
         if let Some(operation) = self.operations.get(op) {
@@ -120,7 +120,7 @@ impl App {
         self.feed(event, ctx);
     }
 
-    /// A new release of the same code.
+    /// Makes a new release of the same code.
     fn derive(&mut self, op: OpId, of: u64, ctx: &mut Context<Self>) {
         let id = self.next_release;
         self.next_release += 1;
@@ -157,7 +157,8 @@ impl App {
         }));
     }
 
-    /// After `release` was told to start: what the document asks beyond it, unless that was tried or passed over.
+    /// Requests what the newest document takes beyond `release`, which is starting, unless that was tried or passed
+    /// over.
     pub(super) fn catch_up(&mut self, release: u64, ctx: &mut Context<Self>) -> Option<Ticket> {
         if self.is_settled() {
             return None;
@@ -178,7 +179,7 @@ impl App {
         Some(ticket)
     }
 
-    /// After an operation: what stands of the documents since. A change of scale that failed is taken back.
+    /// Notes which document stands after an operation. Takes a change of scale back that failed.
     pub(super) fn take_stand(&mut self, operation: &Operation, end: &End) {
         let newest = Arc::clone(&self.spec.config);
         match (end, &operation.runnable, &operation.before) {
@@ -206,7 +207,7 @@ impl App {
         }
     }
 
-    /// What a person should know when not all of the newest document is in effect.
+    /// The warning that not all of the newest document is in effect.
     pub(super) fn left_out(&self) -> Option<String> {
         let batch = self.batches.get(&self.life.serving()?)?;
         let is_behind = least_work(&batch.runnable.config, &self.spec.config) > Work::Nothing;

@@ -1,6 +1,6 @@
-//! The processes that ended and are not started again, as their `restart` says: a fresh actor, and the next server after a
-//! crash of this one, must not run a task a second time. A start, restart or deploy makes a new batch, and so does a server
-//! that starts after an orderly stop or a reboot; a scale that adds the process runs it anew too.
+//! Processes that ended and, by their `restart`, are not started again. A fresh actor, and the next server after a
+//! crash of this one, must not run a task a second time. A new batch runs it again: after a start, restart or deploy,
+//! an orderly stop of the server or a reboot. So does a scale that adds the process.
 
 use super::App;
 use crate::app::lifecycle::BatchId;
@@ -24,13 +24,12 @@ impl App {
         self.remember();
     }
 
-    /// How a process ended before, if it is not to be started again.
+    /// How a process ended that must not be started again.
     pub(super) fn finished(&self, batch: BatchId, id: &str) -> Option<ExitRecord> {
         let is_it = |f: &&Finished| f.batch == batch && f.id == id;
         self.finished.iter().find(is_it).map(|f| f.exit.clone())
     }
 
-    /// Forgets those that `are` not of interest any more.
     pub(super) fn forget_finished(&mut self, are: impl Fn(&Finished) -> bool) {
         let before = self.finished.len();
         self.finished.retain(|f| !are(f));

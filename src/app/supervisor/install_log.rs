@@ -1,4 +1,4 @@
-//! The part of a deployment that the App itself does, its start, in the install log: like the steps before it.
+//! Writes the last step of a deployment, its start, to the install log. The steps before it are the installer's.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use crate::logs::log::Append;
 use crate::logs::record::Stream;
 
 impl App {
-    /// The start of a deployment begins.
     pub(super) fn log_start(&self, deployment: u64) {
         self.write_install_log(deployment, vec!["=== start".to_owned()]);
     }
@@ -22,7 +21,7 @@ impl App {
     }
 
     fn write_install_log(&self, deployment: u64, mut lines: Vec<String>) {
-        // While the log is being restarted lines are lost; nothing else is for that.
+        // Lines are lost while the log is being restarted: a deployment does not fail for that.
         if let (Some(log), false) = (self.log.get(), lines.is_empty()) {
             lines.push(String::new());
             log.do_send(Append {
@@ -35,7 +34,7 @@ impl App {
     }
 }
 
-/// How a start ended (pure); nothing of a deployment that did not come so far.
+/// How a start ended (pure); empty for a deployment that never started.
 fn last_words(record: &DeploymentRecord) -> Vec<String> {
     let Some(start) = record.steps.iter().find(|s| s.step == Step::Start) else {
         return vec![];

@@ -1,4 +1,4 @@
-//! How operations end: what is kept of them, and what those that asked are answered.
+//! Ends operations: records what became of them and answers who waits.
 
 use actix::prelude::*;
 
@@ -47,15 +47,15 @@ impl App {
         }
     }
 
-    /// Closes an operation that has failed, once it is known why. It is open until then, and so its release stays, in
-    /// whose files it is looked.
+    /// Closes a failed operation once the reason is known. It stays open until then, since the search for the reason
+    /// needs the files of its release.
     fn fail(
         &mut self,
         op: OpId,
         described: impl Future<Output = Failure> + 'static,
         ctx: &mut Context<Self>,
     ) {
-        // Who is answered may rely on it: what stands is on disk then.
+        // Who is answered may rely on it that the standing document is on disk.
         let written = self.journal.flushed();
         let described = async move { futures::join!(described, written).0 };
         ctx.spawn(described.into_actor(self).map(move |failure, app, ctx| {
@@ -67,7 +67,7 @@ impl App {
             app.close_deployment(operation.deployment, state, told);
             app.refresh_releases(ctx);
             app.tidy(ctx);
-            // What is told must be true after a power cut, too.
+            // The answer must be true after a power cut, too.
             let kept = app.journal.flushed().into_actor(app);
             ctx.spawn(kept.map(move |(), _, _| {
                 operation.close(Outcome::Failed(Box::new(failure)));
@@ -75,7 +75,7 @@ impl App {
         }));
     }
 
-    /// The one that waits now does what this one would have done, and what was asked since.
+    /// Lets the newer operation answer for this one: it does the same, and what was asked since.
     fn overtaken(&mut self, operation: Operation) {
         let newer = self.life.waiting().or(self.life.active());
         match newer.and_then(|(op, _)| self.operations.get(op)) {
@@ -86,7 +86,7 @@ impl App {
         }
     }
 
-    /// What became of something that was accepted and did not come to its end. A document that it brought is kept.
+    /// Why an accepted operation was cancelled. Its document, if it brought one, is kept.
     fn why_cancelled(&self, deployment: Option<u64>) -> String {
         let what = deployment.map_or("it".to_owned(), |id| format!("deployment {id}"));
         match self.life.wanted() {

@@ -1,4 +1,4 @@
-//! What the installer and the processes tell their App, and how releases are made and loaded.
+//! Makes and loads releases, and takes the reports of the installer and of processes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::process::phase::Phase;
 use crate::process::worker::{ProcessChanged, Snapshot};
 use crate::supervision::Exit;
 
-/// What an installer needs besides its ids; found out on a blocking thread.
+/// What an installer needs that only a blocking thread may find out.
 struct Prepared {
     account: Option<Account>,
     base_env: BTreeMap<String, String>,
@@ -77,7 +77,7 @@ impl App {
         let (failed, noted) = (self.failed_releases(), self.journal.flushed());
         let keep = self.releases_kept(&asked);
         let prepare = move || {
-            // Before it needs the room.
+            // Now, before the new release needs the space.
             failed.iter().for_each(|id| release::discard(&dirs, *id));
             release::prune(&dirs, keep, &in_use, newest);
             prepare(&context, &dirs, &asked)
@@ -158,7 +158,7 @@ impl App {
         }
     }
 
-    /// What of the serving batch must not run beside its successor.
+    /// The processes of the serving batch that must not run beside their successors.
     fn replaced_by(&self, config: &AppConfig) -> Replaces {
         if Self::is_recreate(config) {
             return Replaces::All;
@@ -188,14 +188,14 @@ impl App {
         self.life.active().is_some_and(|(active, _)| active == op)
     }
 
-    /// After an operation went well: removal goes on, everything else is told and tidied up.
+    /// After an operation succeeded: goes on with a removal, or answers and removes old releases.
     pub(super) fn after_done(&mut self, operation: Operation, ctx: &mut Context<Self>) {
         if let Some(removal) = &mut self.removal {
             removal.operation = Some(operation);
             self.publisher.publish(None);
             return self.end(ctx);
         }
-        // What is told must be true for the next request, and after a power cut.
+        // The answer must be true for the next request, and after a power cut.
         let (routed, kept) = (self.publisher.settled(), self.journal.flushed());
         let done = futures::future::join(routed, kept).into_actor(self);
         ctx.spawn(done.map(move |_, _, _| operation.close(Outcome::Done)));
@@ -252,10 +252,10 @@ impl Handler<ProcessChanged> for App {
             batch,
             id: snapshot.id.clone(),
             phase: snapshot.phase,
-            // Where there is no port the operation fails at once: it would only keep the one that could free some waiting.
+            // Without a free port the operation fails at once: it would only keep one waiting that could free a port.
             exited: exited.is_some() && !is_done || snapshot.has_no_port,
         };
-        // The name of one that leaves is free once its actor is gone too: that is told by `make_sure_of_end`.
+        // The name of a leaving process is free only when its actor is gone: `make_sure_of_end` reports that.
         let leaves = self
             .batches
             .get(&batch)

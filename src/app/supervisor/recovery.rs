@@ -1,4 +1,4 @@
-//! What a fresh App finds: its state on disk, and the processes that outlived the previous daemon (or App).
+//! Recovers a fresh App from its state on disk and the processes that outlived the previous daemon (or App).
 
 use std::io;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ struct Found {
     releases: Vec<ReleaseRecord>,
     next_release: u64,
     survivors: Vec<Identity>,
-    /// Of the instances that there are, also those that cannot be ended.
+    /// The highest batch of all instances, also of those that cannot be ended.
     last_batch: Option<BatchId>,
     boot_id: String,
-    /// As whom it runs now.
+    /// The user that the app runs as now.
     user: Result<Option<u32>, String>,
 }
 
@@ -41,7 +41,7 @@ fn look(spec: &AppSpec) -> Found {
     if !spec.nothing_remains {
         build::end_remains(dirs);
     }
-    // What is half made is of a deploy that was at work: none is, now.
+    // No deploy is at work now, so whatever is half made was left by one that was interrupted.
     release::sweep(dirs, &[], u64::MAX);
     durable::sweep(dirs.root());
     durable::sweep(&dirs.deployments());
@@ -78,7 +78,7 @@ fn user_of(spec: &AppSpec, current: Option<&ReleaseRecord>) -> Result<Option<u32
     Ok(account.map(|account| account.uid))
 }
 
-/// One more than any release there is a directory, a record or a deployment of: a number is not used again.
+/// The first number without a release directory, a record or a deployment above it: numbers are not used again.
 fn next_release(dirs: &AppDirs, deployments: &[DeploymentRecord]) -> u64 {
     let entries = std::fs::read_dir(dirs.releases())
         .into_iter()
@@ -96,7 +96,7 @@ fn next_release(dirs: &AppDirs, deployments: &[DeploymentRecord]) -> u64 {
 }
 
 impl App {
-    /// Looks at what there is and goes on from there. Requests wait meanwhile.
+    /// Looks at the disk and goes on from there. Messages wait meanwhile.
     pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
         let spec = self.spec.clone();
         let found = actix_rt::task::spawn_blocking(move || look(&spec));
@@ -168,7 +168,8 @@ impl App {
         }
     }
 
-    /// The document whose scale and route stand. Where one was edited while no server ran, and only in those, it is that.
+    /// Recovers the document that stands. If it was edited while no server ran, in scale and route only, the edit
+    /// stands.
     fn recover_standing(&mut self, document: Option<serde_json::Value>, current: Option<u64>) {
         let known = document.and_then(|d| config_of_before(&self.spec.context, d).ok());
         let Some(known) = known.filter(|_| current.is_some()) else {
@@ -180,7 +181,7 @@ impl App {
         }
     }
 
-    /// Which of them run as the user that the app has now: its user may have been removed, or made anew with another id.
+    /// Marks survivors that run as the app's present user. That may have been removed, or made anew with another id.
     fn of_present_user(
         &self,
         survivors: Vec<Identity>,
@@ -210,8 +211,8 @@ impl App {
         sorted
     }
 
-    /// Keeps those of the newest batch of the current release that are of the present user, ends the others; answers the id
-    /// of the next batch.
+    /// Keeps survivors of the present user in the newest batch of the current release and ends the others. Returns the
+    /// id of the first batch.
     fn sort_survivors(
         &mut self,
         survivors: Vec<(Identity, bool)>,
@@ -257,7 +258,7 @@ impl App {
                 app.leftover.clear();
                 app.tidy(ctx);
             });
-            // They have their grace. Nobody waits for it but what must not run beside them.
+            // They get their grace. Only an app that must not run beside them waits for it.
             match wanted == Wanted::Running && !self.spec.config.strategy.has(Strategy::Recreate) {
                 true => {
                     ctx.spawn(ended);
@@ -269,13 +270,13 @@ impl App {
         batch.unwrap_or(next)
     }
 
-    /// Ends those that were taken over and have no place in the batch: the scale was changed meanwhile.
+    /// Ends survivors without a place in the batch: the scale has changed meanwhile.
     pub(super) fn end_surplus(&mut self, ctx: &mut Context<Self>) {
         let surplus = std::mem::take(&mut self.survivors);
         ctx.spawn(self.end_each(surplus).into_actor(self));
     }
 
-    /// Ends them, each with its grace.
+    /// Ends survivors, each with its grace.
     fn end_each(&self, survivors: Vec<Identity>) -> impl Future<Output = ()> + use<> {
         let policy = self.spec.config.stop.clone();
         let each = survivors.into_iter();

@@ -1,4 +1,4 @@
-//! The end of an app: everything stopped, everything removed.
+//! Removes an app: its processes have stopped, its files go.
 
 use actix::prelude::*;
 
@@ -13,12 +13,12 @@ use crate::supervision::Exit;
 pub(super) struct Removal {
     /// Keep `storage/`.
     pub(super) keep_storage: bool,
-    /// The operation, once its processes are gone.
+    /// Set once the processes are gone.
     pub(super) operation: Option<Operation>,
 }
 
 impl App {
-    /// All children are gone: now the files, then this actor itself.
+    /// Removes the files, then ends this actor. All children are gone.
     pub(super) fn remove_files(&mut self, ctx: &mut Context<Self>) {
         let Some(removal) = self.removal.take() else {
             return;

@@ -1,4 +1,4 @@
-//! What an App reports of its processes and its route: the differences between what was known and what is.
+//! Reports of processes and routes: the difference between the last state and the present one.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::process::snapshot::Snapshot;
 use crate::router::table::{Availability, Route};
 
 impl App {
-    /// Reports what a change of a process means.
+    /// Reports a change of a process.
     pub(super) fn report_process(
         &mut self,
         id: BatchId,
@@ -31,7 +31,7 @@ impl App {
         }
     }
 
-    /// Reports a route (or that there is none any more), unless nothing has changed for requests.
+    /// Reports a route (or that there is none any more) if it has changed for requests.
     pub(super) fn report_route(&mut self, route: Option<&Route>) {
         let (otherwise, backends) = route.map_or((Availability::Stopped, vec![]), |route| {
             let backends = route.backends.iter().map(|b| b.address.clone()).collect();
@@ -49,7 +49,7 @@ impl App {
     }
 }
 
-/// What happened to a process between two of its states (pure).
+/// The reports of what happened to a process between two of its states (pure).
 pub(super) fn of_process(
     app: &Arc<str>,
     (release, batch): (u64, u64),

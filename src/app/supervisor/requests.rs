@@ -1,4 +1,4 @@
-//! What the API asks of an app.
+//! Requests to one app: the messages of the API and of Apps.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use super::{App, Ticket};
 use crate::app::lifecycle::{Event, Kind, OpId, Wanted};
 use crate::document::config::AppConfig;
 
-/// What can be asked of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     Start,
@@ -31,10 +30,10 @@ pub enum Accepted {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppError {
-    /// 409.
+    /// The app is in a state that does not allow it.
     #[error("{0}")]
     Conflict(String),
-    /// 404: no such deployment or release.
+    /// No such deployment or release.
     #[error("{0}")]
     NotFound(String),
 }
@@ -97,7 +96,7 @@ impl App {
         }
     }
 
-    /// Starts `release`, then what the document asks beyond it.
+    /// Starts `release`, then does what the document takes beyond it.
     fn start_release(&mut self, release: u64, ctx: &mut Context<Self>) -> Accepted {
         let started = self.activate(release, None, ctx);
         match self.catch_up(release, ctx) {
@@ -197,7 +196,7 @@ impl App {
         }
     }
 
-    /// Answers when what was accepted is on disk: a daemon that ends right after the answer must not forget it.
+    /// Delays the answer until what was accepted is on disk: a daemon that ends right after it must not forget it.
     fn kept<T: 'static>(&self, answer: T) -> ResponseFuture<T> {
         let written = self.journal.flushed();
         Box::pin(async move {

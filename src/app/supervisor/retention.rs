@@ -1,4 +1,4 @@
-//! Which releases stay on disk: as many as the document says, and none that was made and did not get ready.
+//! Removes releases from disk: beyond as many as the document says, and those that did not get ready.
 
 use actix::prelude::*;
 
@@ -9,8 +9,8 @@ use crate::document::config::AppConfig;
 use crate::install::release;
 
 impl App {
-    /// Notes that `op` makes `release`. What is made must not be complete before it is on disk that it is unproven: see
-    /// `Journal::flushed`.
+    /// Notes that `op` makes `release`. Wait for `Journal::flushed` before the release is complete: the disk must say
+    /// by then that it is unproven.
     pub(super) fn makes(&mut self, op: OpId, release: u64) {
         if let Some(operation) = self.operations.get(op) {
             operation.made = Some(release);
@@ -26,21 +26,21 @@ impl App {
         }
     }
 
-    /// Notes what the end of `operation` says of the release that it has made: one without processes is ready at once.
+    /// Notes that the release of a successful operation is proven, also one without processes.
     pub(super) fn judge(&mut self, operation: &Operation, end: &End) {
         if let Some(made) = operation.made.filter(|_| *end == End::Done) {
             self.proves(made);
         }
     }
 
-    /// Releases that did not get ready, and will not.
+    /// Releases that did not get ready and never will.
     pub(super) fn failed_releases(&self) -> Vec<u64> {
         let (in_use, _) = self.in_use();
         let unproven = self.unproven.iter().copied();
         unproven.filter(|id| !in_use.contains(id)).collect()
     }
 
-    /// Removes what is not worth keeping, but for what is in use.
+    /// Removes releases that are neither in use nor worth keeping.
     pub(super) fn tidy(&mut self, ctx: &mut Context<Self>) {
         if self.ending || self.removal.is_some() {
             return;
@@ -57,7 +57,7 @@ impl App {
             failed
         });
         ctx.spawn(tidy.into_actor(self).map(|done, app, ctx| {
-            // Not before they are gone: they would count as proven.
+            // Only once they are gone: until then they must not count as proven.
             for id in done.unwrap_or_default() {
                 app.proves(id);
             }
@@ -65,7 +65,8 @@ impl App {
         }));
     }
 
-    /// How many releases stay by `config`: one that is in use and was never ready takes no place of one that was.
+    /// How many releases stay by `config`. One in use that was never ready does not count: a proven one keeps its
+    /// place.
     pub(super) fn releases_kept(&self, config: &AppConfig) -> usize {
         let (in_use, _) = self.in_use();
         let is_used = |id: &&u64| in_use.contains(*id);
@@ -73,7 +74,8 @@ impl App {
         config.keep_releases.saturating_add(on_trial)
     }
 
-    /// The releases that run or would, those of operations that are not over, and the current one (0: none).
+    /// The releases of batches, survivors and open operations, the current one among them; and the current one (0:
+    /// none).
     pub(super) fn in_use(&self) -> (Vec<u64>, u64) {
         let mut in_use: Vec<_> = self.batches.values().map(|b| b.runnable.id()).collect();
         in_use.extend(self.life.current());

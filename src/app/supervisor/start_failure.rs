@@ -1,4 +1,4 @@
-//! Why a batch did not get ready, in words a person can act on.
+//! Explains why a batch did not get ready, in words that a person can act on.
 
 use std::future::Future;
 use std::path::Path;
@@ -27,7 +27,8 @@ use super::App;
 const TAIL: usize = 20;
 
 impl App {
-    /// The time to get ready is over: looks why, as long as there is something to look at, then says so.
+    /// The time to get ready is over. Diagnoses the late processes while they are still there, then tells the
+    /// lifecycle.
     pub(super) fn boot_timed_out(&self, batch: BatchId, op: OpId, ctx: &mut Context<Self>) {
         let late = self.batches.get(&batch).into_iter().flat_map(|b| {
             let health = b.runnable.config.health_check.clone();
@@ -49,7 +50,7 @@ impl App {
         }));
     }
 
-    /// Looks why an operation fails, while what it started is still there to be looked at.
+    /// Notes why an operation fails, while the processes that it started are still there.
     pub(super) fn explain(&mut self, op: OpId, cause: &Cause, batch: BatchId) {
         let (failure, _) = explained(cause, self.batches.get(&batch), None);
         if let Some(operation) = self.operations.get(op) {

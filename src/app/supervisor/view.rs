@@ -1,4 +1,4 @@
-//! What the API shows of an app, taken at one moment.
+//! [`View`]: the state of an app at one moment, for the API.
 
 use std::path::PathBuf;
 
@@ -18,12 +18,10 @@ use crate::process::phase::Phase;
 use crate::router::address::Address;
 use crate::supervision::ChildRef;
 
-/// One of several views of the app.
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "View")]
 pub struct Inspect;
 
-/// One line of the list of all apps.
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Summary")]
 pub struct Summarize;
@@ -45,7 +43,7 @@ pub struct View {
     pub log: ChildRef<Log>,
     /// Whether it is being removed.
     pub is_going: bool,
-    /// Where files are to be that are served before the app is asked; whether they are is for the caller to see.
+    /// The directory of static files; the caller must look whether it exists.
     pub static_directory: Option<PathBuf>,
     pub dirs: AppDirs,
 }
@@ -67,7 +65,7 @@ impl App {
         }
     }
 
-    /// Why nothing has got ready, of an app that is [`AppState::Failed`].
+    /// Why nothing has got ready, if the app is [`AppState::Failed`].
     fn why_failed(&self) -> Option<String> {
         let last = self.deployments.last()?;
         let failure = last.failure.as_ref()?;
@@ -75,7 +73,7 @@ impl App {
         (self.state() == AppState::Failed).then(told)
     }
 
-    /// The last deployment that came to its end, where it failed.
+    /// The last deployment that succeeded or failed, if it failed.
     fn last_failure(&self) -> Option<LastFailure> {
         let records = self.deployments.records().iter().rev();
         let decided = |state| matches!(state, DeploymentState::Failed | DeploymentState::Succeeded);
@@ -89,7 +87,7 @@ impl App {
         })
     }
 
-    /// What a person should know of a failure that left what ran before as it was.
+    /// The warning about a failed deployment that left running what ran before.
     fn what_failed(&self) -> Option<String> {
         let last = self.last_failure()?;
         let told_otherwise = self.state() == AppState::Failed || self.left_out().is_some();
@@ -142,7 +140,7 @@ impl App {
         }
     }
 
-    /// What is to be known of the documents that are in effect, or are to be.
+    /// Advice about the newest document and the one in effect.
     fn advice(&self) -> Vec<String> {
         let serving = self.life.serving().and_then(|id| self.batches.get(&id));
         let procfile = serving.map(|batch| &batch.runnable.release.procfile);
@@ -155,7 +153,6 @@ impl App {
         told
     }
 
-    /// Where the files are to be that are served before the app is asked.
     fn static_directory(&self) -> Option<PathBuf> {
         let batch = self.batches.get(&self.life.serving()?)?;
         let files = batch.runnable.config.static_files.as_ref()?;
@@ -167,7 +164,7 @@ impl App {
         warnings.extend(self.left_out());
         warnings.extend(self.why_failed());
         warnings.extend(held::warnings(self.spec.dirs.runtime()));
-        // Of deploys.
+        // Install commands.
         warnings.extend(held::warnings(self.spec.dirs.root()));
         warnings.extend(self.what_failed());
         for advice in self.advice() {
@@ -232,7 +229,7 @@ fn socket_of(address: &Address) -> Option<PathBuf> {
     }
 }
 
-/// What a person should know of a process that fails its checks.
+/// The warning about a process that fails its checks.
 fn troubled(id: &str, trouble: &Trouble, is_passed_over: bool) -> String {
     let why = &trouble.why;
     match (is_passed_over, trouble.is_foreign) {
@@ -246,7 +243,7 @@ fn troubled(id: &str, trouble: &Trouble, is_passed_over: bool) -> String {
     }
 }
 
-/// The host that a pattern takes, where it is one and no other: `^a\.b$`.
+/// The host of a pattern that matches exactly one: `^a\.b$`.
 fn spelled_out(pattern: &str) -> Option<String> {
     let host = pattern.strip_prefix('^')?.strip_suffix('$')?;
     let plain = host.replace("\\.", "");

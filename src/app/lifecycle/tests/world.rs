@@ -1,5 +1,5 @@
-//! [`World`]: what surrounds a lifecycle. It carries commands out as the actor does, with processes that get ready, crash
-//! and stop when a test says so.
+//! [`World`]: what surrounds a lifecycle. It carries commands out as the actor does, with processes that get ready,
+//! crash and stop when a test says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
