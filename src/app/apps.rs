@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
+use super::context::AppContext;
 use super::operations::{Outcome, Ticket};
 use super::supervisor::{App, AppSpec};
-use crate::app::context::AppContext;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::context::AppContext;
 use crate::account::{Account, AccountError};
-use crate::app::context::AppContext;
 use crate::app_dirs::AppDirs;
 use crate::document::change::config_of_release;
 use crate::document::config::{AppConfig, FieldError, Rules};

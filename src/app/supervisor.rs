@@ -31,6 +31,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::batch::Batch;
+use super::context::AppContext;
 use super::deployments::Deployments;
 use super::journal::Journal;
 use super::lifecycle::{BatchId, Command, Event, Kind, Lifecycle, OpId, Wanted};
@@ -38,7 +39,6 @@ use super::operations::Operations;
 pub use super::operations::{Outcome, Ticket};
 use super::publisher::Publisher;
 use super::remembered::{Finished, Remembered};
-use crate::app::context::AppContext;
 use crate::app_dirs::AppDirs;
 use crate::document::config::{AppConfig, Strategy};
 use crate::failpoint;

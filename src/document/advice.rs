@@ -1,8 +1,8 @@
 //! Advice about documents that are valid but do not do what they seem to (pure).
 
-use crate::document::config::{AppConfig, HealthCheck};
-use crate::document::formation::formation;
-use crate::document::procfile::Procfile;
+use super::config::{AppConfig, HealthCheck};
+use super::formation::formation;
+use super::procfile::Procfile;
 
 /// Advice about `config`, and about its process types where the Procfile is known.
 #[must_use]

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::document::buffering::Buffering;
-use crate::document::by_type::ByType;
-use crate::document::name::AppName;
-use crate::document::shell::Shell;
+use super::buffering::Buffering;
+use super::by_type::ByType;
+use super::name::AppName;
+use super::shell::Shell;
 use crate::supervision::Restart;
 
 /// A validated application document. Made only by [`AppConfig::from_document`].

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::document::procfile::Procfile;
+use super::procfile::Procfile;
 
 /// The process type that the proxy routes to.
 pub const ROUTED: &str = "web";

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::document::buffering::Buffering;
-use crate::document::by_type::ByType;
-use crate::document::config::{
+use super::buffering::Buffering;
+use super::by_type::ByType;
+use super::config::{
     AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
     Strategy,
 };
-use crate::document::name::AppName;
-use crate::document::repository_url;
-use crate::document::rules as rules_of;
-use crate::document::shell::Shell;
-use crate::document::walk::{Object, Walk, expected, number};
+use super::name::AppName;
+use super::repository_url;
+use super::rules as rules_of;
+use super::shell::Shell;
+use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
 const FIELDS: [&str; 21] = [

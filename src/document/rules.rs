@@ -5,7 +5,7 @@ mod health_check;
 use nix::sys::signal::Signal;
 use regex::{RegexBuilder, RegexSetBuilder};
 
-use crate::document::config::Package;
+use super::config::Package;
 
 pub(crate) use health_check::{request_field, request_host, statuses};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::document::config::FieldError;
+use super::config::FieldError;
 
 /// Beyond this, further errors help nobody.
 const MAX_ERRORS: usize = 100;

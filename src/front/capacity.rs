@@ -1,6 +1,6 @@
 //! [`Room`]: how many connections of clients there may be (pure).
 
-use crate::front::front::Limits;
+use super::front::Limits;
 
 /// File descriptors kept back for what is no client: processes and their logs, the API's socket, connections to apps.
 const KEPT_BACK: u64 = 512;

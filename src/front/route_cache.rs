@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 
 use foldhash::HashMap;
 
-use crate::front::http::field::Name;
-use crate::front::http::head::Request;
+use super::http::field::Name;
+use super::http::head::Request;
 use crate::router::replica::{Found, Select, Wanted};
 use crate::router::table::{Rule, Table};
 

@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use super::command;
 use super::failure;
 use super::filters;
+use super::hard_links;
+use super::hard_links::Earlier;
 use super::lfs::{self, Placed};
 use super::lfs_store;
+use super::limits::{StepError, blocking};
 use super::mirror::Mirror;
+use super::mirror_upkeep;
 use super::record::Failure;
 use super::submodules::Part;
 use super::tree;
-use crate::install::hard_links;
-use crate::install::hard_links::Earlier;
-use crate::install::limits::{StepError, blocking};
-use crate::install::mirror_upkeep;
 
 /// git's words for a commit that no mirror is to blame for.
 const BAD_TREE: [&str; 3] = ["invalid path", "name too long", "unable to create symlink"];

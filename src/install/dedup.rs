@@ -24,11 +24,11 @@ use rustix::fs::{
     statat, unlinkat, utimensat,
 };
 
-use crate::install::bytecode;
-use crate::install::content;
-use crate::install::hard_links::Earlier;
-use crate::install::tree;
-use crate::install::tree::{MAX_DEPTH, entries, open_directory};
+use super::bytecode;
+use super::content;
+use super::hard_links::Earlier;
+use super::tree;
+use super::tree::{MAX_DEPTH, entries, open_directory};
 
 /// Carrying times takes this long at most: what is not looked at then keeps its own. Trees that are in the page cache
 /// take some 10 µs a file, on a slow disk that is not worth waiting for.

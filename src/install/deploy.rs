@@ -7,8 +7,13 @@ use actix::Recipient;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::dedup;
+use super::disk_space;
 use super::git_user::GitUser;
+use super::hard_links::Earlier;
+use super::install_log::{Journal, elapsed};
 use super::installer::{InstallEvent, InstallProgress, InstallSpec};
+use super::limits::{Bounds, StepError, blocking};
 use super::lines::Mask;
 use super::record::{Failure, Step};
 use super::release::{self, Release, ReleaseRecord};
@@ -19,11 +24,6 @@ use crate::app_dirs::AppDirs;
 use crate::document::procfile::Procfile;
 use crate::document::secrets;
 use crate::failpoint;
-use crate::install::dedup;
-use crate::install::disk_space;
-use crate::install::hard_links::Earlier;
-use crate::install::install_log::{Journal, elapsed};
-use crate::install::limits::{Bounds, StepError, blocking};
 use crate::logs::log::Append;
 
 #[derive(Debug)]

@@ -12,14 +12,14 @@ use rustix::fs::{MemfdFlags, Mode};
 use super::command::{self, Program};
 use super::failure;
 use super::git;
+use super::install_log::Journal;
+use super::limits::{Bounds, StepError, blocking};
 use super::record::Failure;
 use super::release::read_regular;
 use super::ssh::{self, Ssh};
 use super::tree;
 use crate::app_dirs::AppDirs;
 use crate::durable;
-use crate::install::install_log::Journal;
-use crate::install::limits::{Bounds, StepError, blocking};
 use crate::process::lent::LentFile;
 
 /// ssh-keygen's own name for a key of this kind, so that people know what it is.

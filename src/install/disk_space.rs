@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::install::record::{Failure, Step};
+use super::record::{Failure, Step};
 
 /// A deploy begins only with this much free, bytes: with less, what runs would soon fail to write its own files.
 const FLOOR: u64 = 256 << 20;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::install_log::elapsed;
 use super::record::{Failure, Step};
 use crate::exit_status::ExitStatus;
-use crate::install::install_log::elapsed;
 
 impl Failure {
     /// A failure of `step` that no command is behind.

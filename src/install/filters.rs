@@ -9,8 +9,8 @@ use super::checkout;
 use super::command;
 use super::gitmodules;
 use super::lfs_store::open;
+use super::limits::{StepError, blocking};
 use super::submodules::Part;
-use crate::install::limits::{StepError, blocking};
 
 /// What a file begins with that git-crypt has encrypted.
 const ENCRYPTED: &[u8] = b"\0GITCRYPT\0";

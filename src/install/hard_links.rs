@@ -2,7 +2,7 @@
 //!
 //! A link is safe where nobody can write through it. So only files are shared that root owns and nobody may write to,
 //! as the hand-over leaves them, and only with a daemon that is root for an app that is not. A tree that is built in
-//! gets its links after the hand-over ([`crate::install::dedup`]); one with nothing to build begins as links, and git itself
+//! gets its links after the hand-over ([`super::dedup`]); one with nothing to build begins as links, and git itself
 //! then hashes every file and writes those that are not what the commit says: a file that somebody edited by hand, or
 //! that a disk has spoilt, is not handed on.
 
@@ -17,14 +17,14 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, linkat, openat, openat2, statat,
 };
 
+use super::command;
+use super::git_user::GitUser;
+use super::limits::{StepError, blocking};
+use super::mirror::Mirror;
+use super::record::Step;
+use super::{plan, release, tree};
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
-use crate::install::command;
-use crate::install::git_user::GitUser;
-use crate::install::limits::{StepError, blocking};
-use crate::install::mirror::Mirror;
-use crate::install::record::Step;
-use crate::install::{plan, release, tree};
 
 /// The newest complete release of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::Recipient;
 
-use crate::install::lines::Mask;
-use crate::install::record::Step;
+use super::lines::Mask;
+use super::record::Step;
 use crate::logs::log::Append;
 use crate::logs::record::Stream;
 

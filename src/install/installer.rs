@@ -8,12 +8,12 @@ use actix::prelude::*;
 use tokio::sync::watch;
 
 use super::deploy::Deploy;
+use super::limits::StepError;
 use super::record::{Failure, Step};
 use super::release::Release;
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
-use crate::install::limits::StepError;
 use crate::logs::log::{Append, Log};
 use crate::process::landlock::Seal;
 use crate::supervision::{Exit, ExitReason, Shutdown};

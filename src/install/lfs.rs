@@ -12,15 +12,15 @@ use super::command;
 use super::filters::{self, joined};
 use super::git;
 use super::gitmodules;
+use super::lfs_pointer;
+use super::lfs_pointer::Pointer;
 use super::lfs_store::{open, replace, store};
+use super::limits::{StepError, blocking};
 use super::mirror::Mirror;
 use super::record::Failure;
 use super::remote::Remote;
 use super::submodules::Part;
 use crate::document::repository_url;
-use crate::install::lfs_pointer;
-use crate::install::lfs_pointer::Pointer;
-use crate::install::limits::{StepError, blocking};
 
 const PROGRAM: &str = "git-lfs";
 

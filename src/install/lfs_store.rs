@@ -10,8 +10,8 @@ use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::checkout;
+use super::lfs_pointer::Pointer;
 use super::tree;
-use crate::install::lfs_pointer::Pointer;
 
 /// Opens a regular file of the checkout; `None`: it is something else, or behind a link.
 pub(super) fn open(root: &Path, path: &str, write: bool) -> io::Result<Option<File>> {

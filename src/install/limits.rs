@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::install::failure;
-use crate::install::record::{Failure, Step};
+use super::failure;
+use super::record::{Failure, Step};
 
 /// Why a step does not go on.
 #[derive(Debug)]

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::install::command;
-use crate::install::git;
-use crate::install::limits::StepError;
-use crate::install::mirror::Mirror;
-use crate::install::tree;
+use super::command;
+use super::git;
+use super::limits::StepError;
+use super::mirror::Mirror;
+use super::tree;
 
 /// Each fetch adds a pack, or objects of their own when they are few.
 const MAX_PACKS: usize = 12;

@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::install::install_log::Journal;
-use crate::install::lines::{Splitter, Tail};
+use super::install_log::Journal;
+use super::lines::{Splitter, Tail};
 
 /// Takes a command's output: lines to the log, the last ones kept.
 pub(super) struct Sink<'a> {

@@ -16,10 +16,10 @@ use super::command::{self, Finished, Program};
 use super::dpkg::{self, Installed};
 use super::failure;
 use super::git::system_environment;
+use super::install_log::Journal;
+use super::limits::{Bounds, StepError};
 use super::record::{Failure, Step};
 use crate::document::config::Package;
-use crate::install::install_log::Journal;
-use crate::install::limits::{Bounds, StepError};
 use crate::regular;
 
 /// One apt-get of ours at a time: of two at once, the second would find the first's packages half configured.

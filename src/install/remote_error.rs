@@ -1,10 +1,10 @@
 //! Why a remote gave us nothing, told apart by what git and ssh print (pure).
 
+use super::failure;
+use super::record::{Failure, Step};
+use super::remote::Remote;
+use super::ssh::Ssh;
 use crate::exit_status::ExitStatus;
-use crate::install::failure;
-use crate::install::record::{Failure, Step};
-use crate::install::remote::Remote;
-use crate::install::ssh::Ssh;
 
 /// What a remote's refusal is about: words in git's output, the kind, the reason, the hint.
 struct Sign {

@@ -5,17 +5,17 @@ use std::path::Path;
 use super::checkout;
 use super::filters;
 use super::git_user::GitUser;
+use super::hard_links::Earlier;
+use super::install_log::Journal;
 use super::lfs;
+use super::limits::{Bounds, StepError};
 use super::mirror::Mirror;
 use super::record::{Failure, Step};
 use super::remote::Remote;
+use super::remote_error;
 use super::submodules::{self, Part};
 use crate::app_dirs::AppDirs;
 use crate::document::config::{Reference, Repo};
-use crate::install::hard_links::Earlier;
-use crate::install::install_log::Journal;
-use crate::install::limits::{Bounds, StepError};
-use crate::install::remote_error;
 
 /// How many branches or tags a failure lists.
 const MAX_NAMES: usize = 20;

@@ -10,11 +10,11 @@ use std::path::Path;
 use super::command;
 use super::failure;
 use super::gitmodules::{self, Entry};
+use super::limits::StepError;
 use super::mirror::Mirror;
 use super::record::{Failure, Step};
 use super::remote::Remote;
 use crate::document::repository_url;
-use crate::install::limits::StepError;
 
 /// Submodules of submodules: deeper ones are a loop.
 const MAX_DEPTH: usize = 8;

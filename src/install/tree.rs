@@ -21,7 +21,7 @@ use rustix::io::Errno;
 
 use super::bytecode;
 use super::content;
-use crate::install::dedup::Beside;
+use super::dedup::Beside;
 
 pub use remove::remove;
 

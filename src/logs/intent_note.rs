@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::logs::record::Stream;
+use super::record::Stream;
 
 /// The note of one FIFO: eight bytes, overwritten in place.
 #[derive(Debug)]

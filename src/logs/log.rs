@@ -18,10 +18,10 @@ use super::fifo::Window;
 use super::follow::{QUEUE, Reader};
 use super::lines::{Cut, cut};
 pub use super::query::{Chunk, Query};
+use super::reader::{CaughtUp, Delivery};
 use super::record::{Batch, Stream, now};
 use super::source::{Next, Source, Unfinished};
 use super::store::Store;
-use crate::logs::reader::{CaughtUp, Delivery};
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
 /// Readers that one app's log serves at a time. Each may hold about a mebibyte.

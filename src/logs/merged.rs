@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::query::{Chunk, Query};
 use super::record::{Record, Stream};
-use crate::logs::segment_reader::{CHUNK_LINES, Stored, begin_tail};
+use super::segment_reader::{CHUNK_LINES, Stored, begin_tail};
 
 /// Where each stream of a reader ends, or begins: the id of a line of it.
 pub type Positions = Vec<(Stream, u64)>;

@@ -5,10 +5,10 @@ use std::io;
 use actix::{Message, WeakAddr};
 use tokio::sync::mpsc;
 
-use crate::logs::follow::Reader;
-use crate::logs::log::Log;
-use crate::logs::merged::{Merged, Positions};
-use crate::logs::query::Chunk;
+use super::follow::Reader;
+use super::log::Log;
+use super::merged::{Merged, Positions};
+use super::query::Chunk;
 
 /// One pass over what is stored, for one reader.
 #[derive(Debug)]

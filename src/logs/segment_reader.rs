@@ -7,10 +7,10 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::logs::lines::LONGEST;
-use crate::logs::query::{Chunk, Query};
-use crate::logs::record::{Line, Record};
-use crate::logs::segment_writer::segments;
+use super::lines::LONGEST;
+use super::query::{Chunk, Query};
+use super::record::{Line, Record};
+use super::segment_writer::segments;
 
 /// Bytes read at once, and text given in one chunk.
 const BLOCK: usize = 64 * 1024;

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::logs::lines::Cut;
-use crate::logs::log::LogSettings;
-use crate::logs::record::{Batch, LARGEST_ID, Line, Stream, encode, now};
-use crate::logs::segment_reader::Backward;
+use super::lines::Cut;
+use super::log::LogSettings;
+use super::record::{Batch, LARGEST_ID, Line, Stream, encode, now};
+use super::segment_reader::Backward;
 use crate::regular;
 
 /// Whose lines those about lost lines are.

@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::fifo::{Fifo, Window};
+use super::intent_note::Note;
 use super::lines::{Cut, cut};
 use super::record::{Batch, Stream, now};
 use super::store::Store;
-use crate::logs::intent_note::Note;
 
 /// Lines taken in one turn: bounds what a turn costs in memory when all of them are empty.
 const TURN_LINES: usize = 2048;

@@ -5,12 +5,12 @@ use std::io;
 use std::path::PathBuf;
 
 use super::follow::Followers;
+use super::intent_note::Note;
 use super::log::LogSettings;
 use super::merged::{Merged, Positions};
 use super::query::{Chunk, Query};
 use super::record::{Batch, Stream};
-use crate::logs::intent_note::Note;
-use crate::logs::segment_writer::{Appended, Segments};
+use super::segment_writer::{Appended, Segments};
 
 /// An application's logs, and those who follow them.
 #[derive(Debug)]

@@ -25,10 +25,10 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup;
 use super::identity::{self, Purpose};
+use super::landlock::Seal;
 use super::lent::Lent;
+use super::rlimit_mark::RlimitMark;
 use super::spawn::{Exec, Output};
-use crate::process::landlock::Seal;
-use crate::process::rlimit_mark::RlimitMark;
 
 /// The verb, as the first argument of the binary.
 pub const VERB: &str = "exec";

@@ -9,6 +9,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Cgroup;
+use super::rlimit_mark::RlimitMark;
 use super::running::Running;
 use super::socket::SocketDirectory;
 use super::spawn::MARKER;
@@ -17,7 +18,6 @@ use super::users::Users;
 use super::{instance, procfs, stop};
 use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
-use crate::process::rlimit_mark::RlimitMark;
 use crate::regular;
 
 /// The record's name in the directory of its process.

@@ -9,9 +9,9 @@ use super::cgroup::Cgroup;
 use super::listeners::{Listener, Tables};
 use super::port_holder::Holder;
 use super::procfs;
+use super::rlimit_mark::RlimitMark;
 use super::running::Running;
 use super::spawn::MARKER;
-use crate::process::rlimit_mark::RlimitMark;
 
 /// How far up a process' parents are followed.
 const GENERATIONS: usize = 64;

@@ -16,15 +16,15 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use super::cgroup::Cgroup;
 use super::exec::{Credentials, Failure, Instructions, Step, VERB, Word};
 use super::identity::Purpose;
+use super::landlock::Seal;
 use super::lent::Lent;
+use super::rlimit_mark::RlimitMark;
 use super::running::Running;
 use super::stop;
 use crate::account::Account;
 use crate::document::shell::Shell;
 use crate::exit_status::ExitStatus;
 use crate::priority;
-use crate::process::landlock::Seal;
-use crate::process::rlimit_mark::RlimitMark;
 
 /// The environment variable that marks every process of one instance; its value is [`ExecSpec::instance`].
 pub const MARKER: &str = "PROCSERVER_INSTANCE";

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::identity::Purpose;
+use super::landlock::Seal;
 use super::lent::Lent;
 use super::socket::SocketDirectory;
 use super::spawn::{Exec, ExecSpec, Output};
+use super::start_permits::StartPermits;
 use crate::account::Account;
 use crate::document::config::{HealthCheck, StopPolicy};
 use crate::document::name::AppName;
 use crate::document::shell::Shell;
-use crate::process::landlock::Seal;
-use crate::process::start_permits::StartPermits;
 use crate::supervision::Restart;
 
 /// The variable with the path of the socket.

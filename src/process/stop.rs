@@ -2,7 +2,7 @@
 //!
 //! What runs in a control group of its own ([`super::cgroup`]) is killed with that; where its user cannot leave it, that is
 //! all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's rlimit mark
-//! ([`crate::process::rlimit_mark`]) or its marker in the environment, which children inherit into sessions of their own, and the
+//! ([`super::rlimit_mark`]) or its marker in the environment, which children inherit into sessions of their own, and the
 //! descendants of all these. RlimitMark and marker count only on processes of the instance's users ([`super::users`]): everybody can
 //! give them to his own. Signals go through pidfds, checked after opening: a pid that was given to another program
 //! meanwhile is never signalled.
@@ -22,12 +22,12 @@ use super::cgroup::Cgroup;
 use super::held::{self, Patience, Unique};
 use super::identity;
 use super::procfs::{self, Stat};
+use super::rlimit_mark::RlimitMark;
 use super::running::Running;
 use super::spawn::MARKER;
 use super::users::Users;
 use crate::document::config::StopPolicy;
 use crate::priority;
-use crate::process::rlimit_mark::RlimitMark;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {

@@ -14,21 +14,21 @@ use tokio::sync::Notify;
 
 use super::identity::{self, Identity};
 use super::instance;
+use super::landlock;
 use super::phase::Phase;
 use super::ports::{PortLease, Ports};
 use super::running::Running;
 pub use super::snapshot::Snapshot;
 use super::spawn::{self, SpawnError, Spawned};
 pub use super::spec::ProcessSpec;
+use super::start_permits;
+use super::start_permits::Turn;
 use super::state::{Command, Event, Life};
 use super::stop::{self, Stopped};
 use super::users::Users;
 use crate::document::config::StopPolicy;
 use crate::exit_status::{ExitRecord, ExitStatus};
 use crate::logs::log::{Attach, Detach, Log};
-use crate::process::landlock;
-use crate::process::start_permits;
-use crate::process::start_permits::Turn;
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
 use watch::Watch;
 

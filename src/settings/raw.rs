@@ -7,10 +7,10 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::SettingsError;
+use super::de::{directory, list, variables, x_app};
 use super::value::{
     ApiHost, ApiPlace, Count, Listen, Network, Period, PortRange, Size, Variable, XApp,
 };
-use crate::settings::de::{directory, list, variables, x_app};
 
 /// The settings as typed; `None` where nothing was said.
 #[derive(Args, Clone, Debug, Default, Deserialize)]

@@ -1,6 +1,6 @@
 //! Operations that are cancelled or fail while they boot: what they started goes, what ran before comes back (pure).
 
-use crate::app::lifecycle::{Batch, BatchId, Cause, Command, End, Lifecycle, OpId, Role, Stage};
+use super::{Batch, BatchId, Cause, Command, End, Lifecycle, OpId, Role, Stage};
 
 impl Lifecycle {
     /// Cancels the active operation and begins no other.

@@ -2,9 +2,9 @@
 
 use actix::prelude::*;
 
+use super::App;
 use crate::app::lifecycle::{End, OpId};
 use crate::app::operations::Operation;
-use crate::app::supervisor::App;
 use crate::document::config::AppConfig;
 use crate::install::release;
 

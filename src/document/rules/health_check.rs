@@ -1,6 +1,6 @@
 //! What may stand in the request of a health check (pure).
 
-use crate::document::rules::shown;
+use super::shown;
 
 /// The host that a health check names, with a port or without.
 pub(crate) fn request_host(text: &str) -> Result<String, String> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::front::access::entry::{Clock, Notes};
+use super::entry::{Clock, Notes};
 
 /// Bytes of lines that are handed over at once; there is room for one more line.
 const FULL: usize = 64 * 1024;

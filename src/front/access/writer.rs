@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use futures::FutureExt as _;
 
+use super::recorder::{AppLine, Lines, Source};
 use crate::events::{Feed, Report};
 use crate::failpoint;
-use crate::front::access::recorder::{AppLine, Lines, Source};
 use crate::logs::app_logs::AppLogs;
 use crate::logs::log::Append;
 use crate::logs::record::{Stream, now};

@@ -6,14 +6,14 @@ use std::task::Poll;
 
 use tokio::time::Instant;
 
+use super::body_end::BodyEnd;
+use super::client_end::ClientStream;
+use super::pace::Pace;
+use super::request_info::RequestInfo;
+use super::spool::Spool;
+use super::spool_space::Held;
+use super::stored::Stored;
 use crate::front::connection::Connection;
-use crate::front::exchange::body_end::BodyEnd;
-use crate::front::exchange::client_end::ClientStream;
-use crate::front::exchange::pace::Pace;
-use crate::front::exchange::request_info::RequestInfo;
-use crate::front::exchange::spool::Spool;
-use crate::front::exchange::spool_space::Held;
-use crate::front::exchange::stored::Stored;
 use crate::front::http::error_page::Failure;
 use crate::front::http::framing::{BadBody, Framing};
 

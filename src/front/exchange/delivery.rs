@@ -3,13 +3,13 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use crate::front::exchange::BEHIND;
-use crate::front::exchange::buffer::{Buffer, Spare};
-use crate::front::exchange::client_end::{ClientEnd, ClientStream};
-use crate::front::exchange::end::End;
-use crate::front::exchange::flow::Flow;
-use crate::front::exchange::sides::Client;
-use crate::front::exchange::spool::Spool;
+use super::BEHIND;
+use super::buffer::{Buffer, Spare};
+use super::client_end::{ClientEnd, ClientStream};
+use super::end::End;
+use super::flow::Flow;
+use super::sides::Client;
+use super::spool::Spool;
 use crate::front::front::FrontSettings;
 
 /// What of a response the client has not taken yet. The backend has no part in it any more.

@@ -1,7 +1,7 @@
 //! [`End`]: how an exchange ended.
 
-use crate::front::exchange::buffer::Buffer;
-use crate::front::exchange::delivery::Rest;
+use super::buffer::Buffer;
+use super::delivery::Rest;
 use crate::front::http::error_page::Failure;
 
 #[derive(Debug)]

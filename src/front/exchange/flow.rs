@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-use crate::front::exchange::buffer::Buffer;
+use super::buffer::Buffer;
 use crate::front::http::fields::Fields;
 use crate::front::http::forwarded;
 use crate::front::http::framing::{BadBody, Decoder, Framing, Piece, chunk_head};

@@ -3,9 +3,9 @@
 use std::future::Future as _;
 use std::task::{Context, Poll};
 
+use super::client_end::ClientStream;
+use super::spool::Spool;
 use super::{BEHIND, Exchange, Phase, SPACE, Stop};
-use crate::front::exchange::client_end::ClientStream;
-use crate::front::exchange::spool::Spool;
 use crate::front::http::head::MAX_RESPONSE;
 
 impl<S: ClientStream> Exchange<'_, S> {

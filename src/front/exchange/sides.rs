@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
+use super::buffer::{Buffer, Spare};
+use super::deadline::Deadline;
+use super::spool_space::SpoolSpace;
+use super::stored::Stored;
 use crate::front::asking::Asking;
 use crate::front::date::HttpDate;
-use crate::front::exchange::buffer::{Buffer, Spare};
-use crate::front::exchange::deadline::Deadline;
-use crate::front::exchange::spool_space::SpoolSpace;
-use crate::front::exchange::stored::Stored;
 use crate::front::front::FrontSettings;
 use crate::front::upstream::connection::Upstream;
 

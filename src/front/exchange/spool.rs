@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio::task::JoinHandle;
 
-use crate::front::exchange::spool_file;
-use crate::front::exchange::spool_space::SpoolSpace;
+use super::spool_file;
+use super::spool_space::SpoolSpace;
 
 /// Why a message breaks off when what is in the file cannot be read.
 pub const LOST: &str = "what was kept of it on disk cannot be read";

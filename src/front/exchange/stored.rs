@@ -1,7 +1,7 @@
 //! [`Stored`]: a request's body that was taken before the request was sent, as it came, framing included.
 
-use crate::front::exchange::buffer::Buffer;
-use crate::front::exchange::spool::Spool;
+use super::buffer::Buffer;
+use super::spool::Spool;
 
 /// A body too large for memory, or as much of it as could be kept.
 #[derive(Debug)]

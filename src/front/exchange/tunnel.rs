@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::front::exchange::buffer::{Buffer, Spare};
-use crate::front::exchange::deadline::Deadline;
-use crate::front::exchange::flow::Flow;
+use super::buffer::{Buffer, Spare};
+use super::deadline::Deadline;
+use super::flow::Flow;
 use crate::front::http::framing::Framing;
 
 /// Bytes of each direction in memory.

@@ -7,11 +7,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::client_end::ClientStream;
+use super::end::Tunnel;
+use super::request_info::RequestInfo;
+use super::tunnel;
 use crate::front::connection::Connection;
-use crate::front::exchange::client_end::ClientStream;
-use crate::front::exchange::end::Tunnel;
-use crate::front::exchange::request_info::RequestInfo;
-use crate::front::exchange::tunnel;
 use crate::front::upstream::connection::Upstream;
 use crate::front::worker::Worker;
 use crate::router::backend::Lease;

@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use crate::front::http::field::Name;
-use crate::front::http::fields::Fields;
-use crate::front::http::head::Refusal;
+use super::field::Name;
+use super::fields::Fields;
+use super::head::Refusal;
 use crate::front::static_files::path::weight;
 
 /// What the proxy passes on.

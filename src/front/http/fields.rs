@@ -4,7 +4,7 @@
 
 use std::ops::Deref;
 
-use crate::front::http::field::{Field, Name};
+use super::field::{Field, Name};
 
 /// The fields of a head, in order.
 #[derive(Clone, Debug, Default)]

@@ -5,13 +5,13 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use super::field::{Field, Name, same};
+use super::fields::Fields;
+use super::framing::Framing;
+use super::head::{Request, Response, decimal, tokens};
+use super::trusted_proxies::{Network, Stated, authority, reported, stated};
+use super::write;
 use crate::front::by_path;
-use crate::front::http::field::{Field, Name, same};
-use crate::front::http::fields::Fields;
-use crate::front::http::framing::Framing;
-use crate::front::http::head::{Request, Response, decimal, tokens};
-use crate::front::http::trusted_proxies::{Network, Stated, authority, reported, stated};
-use crate::front::http::write;
 use crate::front::own_token::OwnToken;
 
 /// What a request's forwarding fields are made of.

@@ -8,10 +8,10 @@ use std::sync::LazyLock;
 
 use memchr::memmem;
 
-use crate::front::http::authority::Authority;
-use crate::front::http::field::{Field, Name};
-use crate::front::http::fields::Fields;
-use crate::front::http::framing::Framing;
+use super::authority::Authority;
+use super::field::{Field, Name};
+use super::fields::Fields;
+use super::framing::Framing;
 
 /// Fields that a head may have at most, whatever the settings say.
 pub const MAX_FIELDS: usize = 256;

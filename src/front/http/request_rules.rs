@@ -1,13 +1,13 @@
 //! What a request head must be beyond its syntax: method, target, Host, framing, expectations (pure).
 
-use crate::front::http::authority::{Authority, is_percent_encoded};
-use crate::front::http::field::Name;
-use crate::front::http::fields::Fields;
-use crate::front::http::framing::Framing;
-use crate::front::http::head::{
+use super::authority::{Authority, is_percent_encoded};
+use super::field::Name;
+use super::fields::Fields;
+use super::framing::Framing;
+use super::head::{
     Refusal, Request, decimal, delimited, has_many_options, is_token, keeps_alive, tokens,
 };
-use crate::front::http::upgrade;
+use super::upgrade;
 
 /// Checks a request whose syntax is right and gives it its meaning.
 pub(crate) fn check<'b>(

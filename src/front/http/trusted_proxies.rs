@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::front::http::authority::Authority;
-use crate::front::http::field::{Field, Name};
+use super::authority::Authority;
+use super::field::{Field, Name};
 
 /// An address or a network, as `ADDRESS` or `ADDRESS/BITS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

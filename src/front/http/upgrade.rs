@@ -1,8 +1,8 @@
 //! Upgrades to another protocol: what is offered to an app, and what it may choose (pure; RFC 9110 §7.8).
 
-use crate::front::http::field::Name;
-use crate::front::http::fields::Fields;
-use crate::front::http::head::{Response, tokens};
+use super::field::Name;
+use super::fields::Fields;
+use super::head::{Response, tokens};
 
 /// The value of Upgrade, where Connection names it. HTTP is not offered, of whatever version: in a tunnel its requests
 /// would pass by all rules of this front end.

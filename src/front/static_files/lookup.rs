@@ -13,9 +13,9 @@ use std::sync::Arc;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 
+use super::path::{Asked, Coding, Named, accepted, asked};
 use crate::front::http::field::{Field, Name};
 use crate::front::http::head::Request;
-use crate::front::static_files::path::{Asked, Coding, Named, accepted, asked};
 use crate::router::table::StaticFiles;
 
 /// What a directory is shown as.

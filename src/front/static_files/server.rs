@@ -20,10 +20,10 @@ use actix_web::{App, HttpRequest, HttpResponse, web};
 use tokio::io::DuplexStream;
 use tokio::sync::OnceCell;
 
-use crate::front::static_files::compressed;
-use crate::front::static_files::compressed::{Compressed, Version};
-use crate::front::static_files::lookup::{Answer, Opened};
-use crate::front::static_files::path::Coding;
+use super::compressed;
+use super::compressed::{Compressed, Version};
+use super::lookup::{Answer, Opened};
+use super::path::Coding;
 
 /// Bytes a pipe holds each way before its writer waits.
 const PIPE: usize = 64 * 1024;

@@ -9,7 +9,7 @@ use foldhash::HashMap;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::front::upstream::connection::Upstream;
+use super::connection::Upstream;
 use crate::router::address::Address;
 use crate::router::table::Table;
 
