@@ -33,7 +33,7 @@ const STOP_SIGNALS: [Signal; 7] = [
 ];
 
 /// A package as `name`, `name:arch`, `name=version` (Debian policy §5.6.1 and §5.6.12), the version also as `1.2*`.
-pub(crate) fn package(text: &str) -> Result<Package, String> {
+pub(super) fn package(text: &str) -> Result<Package, String> {
     let (name, version) = match text.split_once('=') {
         Some((name, version)) => (name, Some(version)),
         None => (text, None),
@@ -76,7 +76,7 @@ pub(crate) fn package(text: &str) -> Result<Package, String> {
 }
 
 /// The name of a branch or tag, by git-check-ref-format(1).
-pub(crate) fn git_ref(text: &str) -> Result<String, String> {
+pub(super) fn git_ref(text: &str) -> Result<String, String> {
     let wrong = |why: &str| {
         Err(format!(
             "\"{}\" is not a git reference: it {why}",
@@ -109,7 +109,7 @@ pub(crate) fn git_ref(text: &str) -> Result<String, String> {
 }
 
 /// A full or abbreviated commit id; git abbreviates to 4 digits at least, SHA-256 ids have 64.
-pub(crate) fn commit(text: &str) -> Result<String, String> {
+pub(super) fn commit(text: &str) -> Result<String, String> {
     if (4..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit()) {
         Ok(text.to_ascii_lowercase())
     } else {
@@ -121,7 +121,7 @@ pub(crate) fn commit(text: &str) -> Result<String, String> {
 }
 
 /// The name of a user or group. Whether it exists is found out elsewhere.
-pub(crate) fn account(text: &str, allow_root: bool) -> Result<String, String> {
+pub(super) fn account(text: &str, allow_root: bool) -> Result<String, String> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(
             "must be a name, not a number: \"id -nu 1000\" prints the name of user 1000".to_owned(),
@@ -146,7 +146,7 @@ pub(crate) fn account(text: &str, allow_root: bool) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-pub(crate) fn domain_pattern(text: &str) -> Result<String, String> {
+pub(super) fn domain_pattern(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err(
             "is empty and would match every host: write \".*\" if that is meant".to_owned(),
@@ -184,7 +184,7 @@ fn regex_complaint(message: &str) -> String {
 }
 
 /// Whether all patterns of an app fit into one set.
-pub(crate) fn domain_set(patterns: &[String]) -> Result<(), String> {
+pub(super) fn domain_set(patterns: &[String]) -> Result<(), String> {
     RegexSetBuilder::new(patterns)
         .size_limit(PATTERN_SET_SIZE)
         .build()
@@ -192,7 +192,7 @@ pub(crate) fn domain_set(patterns: &[String]) -> Result<(), String> {
         .map_err(|_| "the patterns are too large together: use fewer or simpler ones".to_owned())
 }
 
-pub(crate) fn command(text: &str) -> Result<String, String> {
+pub(super) fn command(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("is empty: remove it or write a command".to_owned());
     }
@@ -200,7 +200,7 @@ pub(crate) fn command(text: &str) -> Result<String, String> {
 }
 
 /// A process type of a Procfile, as foreman takes it.
-pub(crate) fn process_type(name: &str) -> Result<(), String> {
+pub(super) fn process_type(name: &str) -> Result<(), String> {
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     if name.is_empty() || name.len() > 64 || !name.bytes().all(valid) {
         return Err(format!(
@@ -212,7 +212,7 @@ pub(crate) fn process_type(name: &str) -> Result<(), String> {
 }
 
 /// The name of an environment variable.
-pub(crate) fn variable(name: &str) -> Result<(), String> {
+pub(super) fn variable(name: &str) -> Result<(), String> {
     let first = |c: char| c.is_ascii_alphabetic() || c == '_';
     if !name.starts_with(first)
         || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -227,7 +227,7 @@ pub(crate) fn variable(name: &str) -> Result<(), String> {
 }
 
 /// A text that becomes an argument or a variable of a process.
-pub(crate) fn limited(text: &str) -> Result<(), String> {
+pub(super) fn limited(text: &str) -> Result<(), String> {
     if text.contains('\0') {
         return Err("has a NUL character in it, which no process can be given".to_owned());
     }
@@ -241,7 +241,7 @@ pub(crate) fn limited(text: &str) -> Result<(), String> {
 }
 
 /// The number of a signal by its name, with or without `SIG`.
-pub(crate) fn stop_signal(name: &str) -> Result<i32, String> {
+pub(super) fn stop_signal(name: &str) -> Result<i32, String> {
     let upper = name.to_ascii_uppercase();
     let is_named = |signal: &&Signal| {
         let full = signal.as_str();
@@ -262,7 +262,7 @@ pub(crate) fn stop_signal(name: &str) -> Result<i32, String> {
 }
 
 /// A path of a health check: it becomes part of a request line, so nothing but visible ASCII.
-pub(crate) fn request_path(text: &str) -> Result<String, String> {
+pub(super) fn request_path(text: &str) -> Result<String, String> {
     let fits =
         text.starts_with('/') && text.len() <= 1024 && text.bytes().all(|b| b.is_ascii_graphic());
     if fits && !text.contains('#') {
@@ -276,7 +276,7 @@ pub(crate) fn request_path(text: &str) -> Result<String, String> {
 }
 
 /// A directory below the release.
-pub(crate) fn relative_directory(text: &str) -> Result<String, String> {
+pub(super) fn relative_directory(text: &str) -> Result<String, String> {
     let part_is_bad = |part: &str| part == ".." || part.starts_with('.') && part != ".";
     let bad = text.is_empty()
         || text.len() > 1024
@@ -293,7 +293,7 @@ pub(crate) fn relative_directory(text: &str) -> Result<String, String> {
 }
 
 /// The prefix under which static files appear.
-pub(crate) fn path_prefix(text: &str) -> Result<String, String> {
+pub(super) fn path_prefix(text: &str) -> Result<String, String> {
     request_path(text).and_then(|path| {
         if path.contains('?') || path.split('/').any(|part| part == "..") {
             Err("must be a path without \"?\" and \"..\", such as \"/\" or \"/assets\"".to_owned())
@@ -304,7 +304,7 @@ pub(crate) fn path_prefix(text: &str) -> Result<String, String> {
 }
 
 /// The value of a field of a request or a response.
-pub(crate) fn field_value(text: &str) -> Result<String, String> {
+pub(super) fn field_value(text: &str) -> Result<String, String> {
     let is_value = |b: u8| b == b' ' || b.is_ascii_graphic();
     if text.trim().is_empty() || text.len() > 200 || !text.bytes().all(is_value) {
         return Err(

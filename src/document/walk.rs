@@ -14,19 +14,19 @@ use super::config::FieldError;
 const MAX_ERRORS: usize = 100;
 
 /// An object of the document and where it stands.
-pub(crate) struct Object<'v> {
+pub(super) struct Object<'v> {
     fields: &'v Map<String, Value>,
     pointer: String,
 }
 
 impl<'v> Object<'v> {
     /// The value of `field`.
-    pub(crate) fn get(&self, field: &str) -> Option<&'v Value> {
+    pub(super) fn get(&self, field: &str) -> Option<&'v Value> {
         self.fields.get(field)
     }
 
     /// The JSON pointer of `field`.
-    pub(crate) fn pointer(&self, field: &str) -> String {
+    pub(super) fn pointer(&self, field: &str) -> String {
         join(&self.pointer, field)
     }
 }
@@ -37,13 +37,13 @@ fn join(pointer: &str, token: &str) -> String {
 
 /// What was wrong so far.
 #[derive(Debug, Default)]
-pub(crate) struct Walk {
-    pub(crate) errors: Vec<FieldError>,
+pub(super) struct Walk {
+    pub(super) errors: Vec<FieldError>,
 }
 
 impl Walk {
     /// Reports `detail` at `pointer`.
-    pub(crate) fn report(&mut self, pointer: String, detail: impl Display) {
+    pub(super) fn report(&mut self, pointer: String, detail: impl Display) {
         if self.errors.len() < MAX_ERRORS {
             let detail = detail.to_string();
             self.errors.push(FieldError { pointer, detail });
@@ -51,7 +51,7 @@ impl Walk {
     }
 
     /// `value` as an object with no other fields than `known`.
-    pub(crate) fn object<'v>(
+    pub(super) fn object<'v>(
         &mut self,
         value: &'v Value,
         pointer: String,
@@ -68,7 +68,7 @@ impl Walk {
     }
 
     /// The object in `field`.
-    pub(crate) fn child<'v>(
+    pub(super) fn child<'v>(
         &mut self,
         object: &Object<'v>,
         field: &str,
@@ -78,7 +78,7 @@ impl Walk {
     }
 
     /// The string in `field`, taken by `parse`.
-    pub(crate) fn text<T, E: Display>(
+    pub(super) fn text<T, E: Display>(
         &mut self,
         object: &Object<'_>,
         field: &str,
@@ -108,7 +108,7 @@ impl Walk {
     }
 
     /// The list of strings in `field`, each taken by `parse`; at most `max` of them.
-    pub(crate) fn list<T, E: Display>(
+    pub(super) fn list<T, E: Display>(
         &mut self,
         object: &Object<'_>,
         field: &str,
@@ -138,7 +138,7 @@ impl Walk {
     }
 
     /// The object in `field` whose names are free, each entry taken by `parse`; at most `max` of them.
-    pub(crate) fn map<T>(
+    pub(super) fn map<T>(
         &mut self,
         object: &Object<'_>,
         field: &str,
@@ -171,7 +171,7 @@ impl Walk {
     }
 
     /// The boolean in `field`, else `default`.
-    pub(crate) fn flag(&mut self, object: &Object<'_>, field: &str, default: bool) -> bool {
+    pub(super) fn flag(&mut self, object: &Object<'_>, field: &str, default: bool) -> bool {
         match object.get(field) {
             None => default,
             Some(Value::Bool(flag)) => *flag,
@@ -183,7 +183,7 @@ impl Walk {
     }
 
     /// The whole number in `field`.
-    pub(crate) fn number(
+    pub(super) fn number(
         &mut self,
         object: &Object<'_>,
         field: &str,
@@ -199,7 +199,7 @@ impl Walk {
     }
 
     /// The duration in `field`, such as `"30s"`, else `default`.
-    pub(crate) fn duration(
+    pub(super) fn duration(
         &mut self,
         object: &Object<'_>,
         field: &str,
@@ -235,7 +235,7 @@ impl Walk {
 }
 
 /// `value` as a whole number of `range`.
-pub(crate) fn number(value: &Value, range: RangeInclusive<u64>) -> Result<u64, String> {
+pub(super) fn number(value: &Value, range: RangeInclusive<u64>) -> Result<u64, String> {
     // JSON has one kind of number: 2.0 is as whole as 2.
     let whole = value.as_u64().or_else(|| {
         let float = value.as_f64()?;
@@ -255,7 +255,7 @@ pub(crate) fn number(value: &Value, range: RangeInclusive<u64>) -> Result<u64, S
 }
 
 /// The error for a value of the wrong kind.
-pub(crate) fn expected(what: &str, found: &Value) -> String {
+pub(super) fn expected(what: &str, found: &Value) -> String {
     let found = match found {
         Value::Null => return format!("must be {what}, not null: leave the field out instead"),
         Value::Bool(_) => "a boolean",

@@ -19,7 +19,7 @@ use super::worker::Worker;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts on all sockets that are published, until the front end drains.
-pub(crate) async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver<Sockets>) {
+pub(super) async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver<Sockets>) {
     let mut drains = Place::new(&worker.drain);
     loop {
         let open = sockets.borrow_and_update().clone();

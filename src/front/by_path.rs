@@ -15,7 +15,7 @@ const MAX_ATTRIBUTE: usize = 1024;
 /// (RFC 6265bis §5.6), so one is left.
 ///
 /// A cookie whose name begins with `__Host-` must be for `/`: browsers refuse it then, as they should.
-pub(crate) fn cookie(out: &mut Vec<u8>, f: &Field<'_>, app: &str) {
+pub(super) fn cookie(out: &mut Vec<u8>, f: &Field<'_>, app: &str) {
     let mut parts = f.value.split(|b| *b == b';');
     let pair = parts.next().unwrap_or_default();
     write::all(out, [f.name.as_bytes(), b": ", pair]);
@@ -60,7 +60,7 @@ fn within(path: &[u8], app: &str) -> bool {
 
 /// Writes `Service-Worker-Allowed` cut to the path of `app`. A scope is compared letter by letter, so it ends with a
 /// slash: `/app` would be that of `/apple`, too.
-pub(crate) fn worker_scope(out: &mut Vec<u8>, f: &Field<'_>, app: &str) {
+pub(super) fn worker_scope(out: &mut Vec<u8>, f: &Field<'_>, app: &str) {
     // Browsers resolve it as a URL: what could lead out of the path by that is none within it.
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-_~".contains(b);
     let is_within = within(f.value, app) && f.value.len() > app.len() + 1;

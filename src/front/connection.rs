@@ -46,23 +46,23 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_LONGEST: Duration = Duration::from_secs(30);
 
 pub struct Connection<S> {
-    pub(crate) stream: S,
-    pub(crate) input: Buffer,
-    pub(crate) deadline: Deadline,
-    pub(crate) peer: SocketAddr,
+    pub(super) stream: S,
+    pub(super) input: Buffer,
+    pub(super) deadline: Deadline,
+    pub(super) peer: SocketAddr,
     /// The address of the listener that it came in by.
-    pub(crate) local: SocketAddr,
+    pub(super) local: SocketAddr,
     /// The app's own listener that it came in by.
-    pub(crate) port: Option<u16>,
-    pub(crate) trusted: bool,
-    pub(crate) worker: Rc<Worker>,
+    pub(super) port: Option<u16>,
+    pub(super) trusted: bool,
+    pub(super) worker: Rc<Worker>,
     /// The pipe to the API, once it was asked.
-    pub(crate) api: Option<Upstream>,
+    pub(super) api: Option<Upstream>,
     requests: u64,
     drains: Place,
 }
 
-pub(crate) enum Next {
+pub(super) enum Next {
     Again,
     Close,
     /// The end, once the client had time to read the response.
@@ -214,7 +214,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Runs the exchange with `connection`; what it leaves decides how the client's connection goes on.
-    pub(crate) async fn run(
+    pub(super) async fn run(
         &mut self,
         backend: Backend<'_>,
         head: &[u8],
@@ -236,7 +236,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Passes on what is left of a response, at the client's speed.
-    pub(crate) async fn deliver(&mut self, mut rest: Box<Rest>, request_info: &RequestInfo) -> End {
+    pub(super) async fn deliver(&mut self, mut rest: Box<Rest>, request_info: &RequestInfo) -> End {
         let client = Client {
             stream: &mut self.stream,
             input: &mut self.input,
@@ -327,7 +327,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Answers a request; the connection is kept if the client wants it and the request was read to its end.
-    pub(crate) async fn answer(
+    pub(super) async fn answer(
         &mut self,
         failure: &Failure,
         request_info: &RequestInfo,

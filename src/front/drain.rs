@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::watch;
 
 #[derive(Debug)]
-pub(crate) struct Drain {
+pub(super) struct Drain {
     published: watch::Receiver<bool>,
     seats: RefCell<Seats>,
     over: Cell<bool>,
@@ -80,7 +80,7 @@ impl Seats {
 
 impl Drain {
     /// One for this thread, which tells when `published` turns true, or is gone. Needs this thread's runtime.
-    pub(crate) fn start(published: watch::Receiver<bool>) -> Rc<Self> {
+    pub(super) fn start(published: watch::Receiver<bool>) -> Rc<Self> {
         let mut changes = published.clone();
         let drain = Rc::new(Self {
             published,
@@ -102,17 +102,17 @@ impl Drain {
     }
 
     /// Whether the front end drains.
-    pub(crate) fn has_begun(&self) -> bool {
+    pub(super) fn has_begun(&self) -> bool {
         *self.published.borrow()
     }
 
     /// Whether any connection is idle.
-    pub(crate) fn has_idle(&self) -> bool {
+    pub(super) fn has_idle(&self) -> bool {
         self.seats.borrow().first.is_some()
     }
 
     /// Tells the one that is idle longest to end; false if none is.
-    pub(crate) fn end_oldest(&self) -> bool {
+    pub(super) fn end_oldest(&self) -> bool {
         let mut seats = self.seats.borrow_mut();
         let Some(oldest) = seats.first else {
             return false;
@@ -128,7 +128,7 @@ impl Drain {
 
 /// One who may wait; it leaves when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(super) struct Place {
     drain: Rc<Drain>,
     /// The place, and who was left there.
     left: Option<(usize, Waker)>,
@@ -146,7 +146,7 @@ impl Place {
     }
 
     /// Ready when the front end drains.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.drain.over.get() {
             return Poll::Ready(());
         }
@@ -163,7 +163,7 @@ impl Place {
     }
 
     /// Ready when the front end drains, or when this idle one is to end for another's sake.
-    pub(crate) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.poll(cx).is_ready() {
             return Poll::Ready(());
         }
@@ -180,7 +180,7 @@ impl Place {
     }
 
     /// It has something to do again.
-    pub(crate) fn set_busy(&mut self) {
+    pub(super) fn set_busy(&mut self) {
         if let (true, Some((place, _))) = (std::mem::take(&mut self.is_idle), &self.left) {
             self.drain.seats.borrow_mut().unlink(*place);
         }

@@ -59,10 +59,10 @@ use stored::Stored;
 const SPACE: usize = 64 * 1024;
 
 /// Bytes read behind a whole request, to see whether the client is still there; further requests wait in them.
-pub(crate) const BEHIND: usize = 8 * 1024;
+pub(super) const BEHIND: usize = 8 * 1024;
 
 /// Why a response breaks off that is not framed as RFC 9112 has it.
-pub(crate) const MALFORMED: &str = "the application sent a malformed body";
+pub(super) const MALFORMED: &str = "the application sent a malformed body";
 
 /// Interim responses to one request: one each ten seconds for hours, but not without end.
 const INTERIM: u32 = 1000;

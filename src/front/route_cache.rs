@@ -18,7 +18,7 @@ use crate::router::table::{Rule, Table};
 const HOSTS: usize = 4096;
 
 #[derive(Debug, Default)]
-pub(crate) struct RouteCache {
+pub(super) struct RouteCache {
     /// It is compared, never read; a table that was replaced must not be kept alive, and its address is not used again
     /// as long as this is here.
     table: Weak<Table>,
@@ -28,7 +28,7 @@ pub(crate) struct RouteCache {
 
 impl RouteCache {
     /// The app for `request`, and how to ask for another backend of it, if `table` is the one that was asked.
-    pub(crate) fn answer(
+    pub(super) fn answer(
         &self,
         request: &Request<'_>,
         table: &Arc<Table>,
@@ -47,7 +47,7 @@ impl RouteCache {
     }
 
     /// Keeps what was `found` in `table`, or in a newer one, if it is the answer to every request for that host.
-    pub(crate) fn keep(&mut self, table: &Weak<Table>, wanted: &Arc<Wanted>, found: &Found) {
+    pub(super) fn keep(&mut self, table: &Weak<Table>, wanted: &Arc<Wanted>, found: &Found) {
         if found.rule != Rule::Host || wanted.x_app.is_some() || wanted.port.is_some() {
             return;
         }

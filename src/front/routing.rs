@@ -42,7 +42,7 @@ const HELD: usize = 1024;
 const HELD_SPACE: usize = 8 * 1024;
 
 /// Who a request goes to.
-pub(crate) enum Target {
+pub(super) enum Target {
     /// A process of an app, and how to ask for another one.
     App(Chosen, Select),
     Api,
@@ -52,19 +52,19 @@ pub(crate) enum Target {
 
 impl Target {
     /// Whether it is a process, which a slow client must not hold.
-    pub(crate) fn takes_whole_bodies(&self) -> bool {
+    pub(super) fn takes_whole_bodies(&self) -> bool {
         matches!(self, Self::App(chosen, _) if chosen.found.route.buffer.requests)
     }
 }
 
 /// A process of an app, with the request counted on it.
-pub(crate) struct Chosen {
+pub(super) struct Chosen {
     found: Found,
     backend: Backend,
     lease: Lease,
 }
 
-pub(crate) enum Routed {
+pub(super) enum Routed {
     /// This target, with the head that it gets.
     To(Target, Vec<u8>),
     Failed(Failure),
@@ -73,7 +73,7 @@ pub(crate) enum Routed {
 }
 
 /// A request that waits; dropping it makes room for another one.
-pub(crate) struct Waiting {
+pub(super) struct Waiting {
     until: Instant,
     worker: Rc<Worker>,
 }
@@ -99,7 +99,7 @@ impl Drop for Waiting {
 
 impl<S: ClientStream> Connection<S> {
     /// Finds who answers, and writes the head that they get.
-    pub(crate) async fn route(&self, request: &Request<'_>, request_info: &RequestInfo) -> Routed {
+    pub(super) async fn route(&self, request: &Request<'_>, request_info: &RequestInfo) -> Routed {
         let (selection, select) = match self.choose_again(request) {
             Some(chosen) => chosen,
             None => self.select(request).await,
@@ -241,7 +241,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Waits for a change of the table, while `app` starts. `Err(None)`: the client is gone.
-    pub(crate) async fn wait(
+    pub(super) async fn wait(
         &mut self,
         waiting: &mut Option<Waiting>,
         app: &str,
@@ -289,7 +289,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// Sends the request to its target and the response to the client.
-    pub(crate) async fn exchange(
+    pub(super) async fn exchange(
         &mut self,
         target: Target,
         head: Vec<u8>,

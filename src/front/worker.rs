@@ -89,7 +89,7 @@ pub struct Worker {
     /// What no app is sent.
     pub own_token: OwnToken,
     /// Who waits for the front end to drain.
-    pub(crate) drain: Rc<Drain>,
+    pub(super) drain: Rc<Drain>,
     /// The access log, if there is one.
     pub access: Option<Rc<Recorder>>,
     /// Requests that wait for an app to start.
@@ -105,7 +105,7 @@ pub struct Worker {
     ids: (u64, Cell<u64>),
     random: Cell<u64>,
     /// The replica's answers by host.
-    pub(crate) route_cache: RefCell<RouteCache>,
+    pub(super) route_cache: RefCell<RouteCache>,
     newest: Newest,
 }
 
@@ -247,7 +247,7 @@ impl Worker {
     }
 
     /// An idle connection can make room, if somebody waits for that.
-    pub(crate) fn has_an_idle_one(&self) {
+    pub(super) fn has_an_idle_one(&self) {
         if self.load.outstanding() >= self.room.total {
             self.connections.1.notify_waiters();
         }

@@ -36,7 +36,7 @@ pub struct Served {
 #[derive(Debug)]
 pub struct Notes {
     /// The client's part of the line, written while the head was at hand.
-    pub(crate) asked: Vec<u8>,
+    pub(super) asked: Vec<u8>,
     /// Since 1970, in microseconds.
     began: i64,
     started: Instant,
@@ -45,7 +45,7 @@ pub struct Notes {
     bytes: Cell<(u64, u64)>,
     first_byte: Cell<Option<Instant>>,
     retries: Cell<u32>,
-    pub(crate) served: RefCell<Served>,
+    pub(super) served: RefCell<Served>,
 }
 
 impl Notes {
@@ -136,7 +136,7 @@ impl Notes {
     }
 
     /// Appends the line, with its newline; `now` is when the request ended.
-    pub(crate) fn write(
+    pub(super) fn write(
         &self,
         out: &mut Vec<u8>,
         clock: &mut Clock,
@@ -192,7 +192,7 @@ impl Notes {
 
 /// Writes RFC 3339 times of which most are in the same second as the one before.
 #[derive(Debug, Default)]
-pub(crate) struct Clock {
+pub(super) struct Clock {
     second: Option<i64>,
     /// `2026-11-22T10:15:30`.
     text: String,

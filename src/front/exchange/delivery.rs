@@ -15,15 +15,15 @@ use crate::front::front::FrontSettings;
 /// What of a response the client has not taken yet. The backend has no part in it any more.
 #[derive(Debug)]
 pub struct Rest {
-    pub(crate) spool: Option<Box<Spool>>,
-    pub(crate) flow: Flow<'static>,
+    pub(super) spool: Option<Box<Spool>>,
+    pub(super) flow: Flow<'static>,
     /// What the flow takes from.
-    pub(crate) input: Buffer,
-    pub(crate) keep_client: bool,
+    pub(super) input: Buffer,
+    pub(super) keep_client: bool,
     /// The client sends nothing more, and takes this all the same.
-    pub(crate) client_ended: bool,
+    pub(super) client_ended: bool,
     /// Why it is not the whole response.
-    pub(crate) broken: Option<&'static str>,
+    pub(super) broken: Option<&'static str>,
 }
 
 impl Rest {

@@ -23,7 +23,7 @@ const PIECE: usize = 64 * 1024;
 
 /// Bytes that are written to the file and read from it at once. All of it is used in such blocks, so that none goes
 /// over the end of the ring that the file is.
-pub(crate) const BLOCK: usize = 128 * 1024;
+pub(super) const BLOCK: usize = 128 * 1024;
 
 /// Blocks that are kept to be used again: one to fill, one to read to.
 const SPARE: usize = 2;

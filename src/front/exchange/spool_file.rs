@@ -13,13 +13,13 @@ use rustix::fs::OFlags;
 const LEFT: u64 = 1 << 30;
 
 /// Reads as much as the block holds.
-pub(crate) fn read(file: &File, at: u64, mut block: Vec<u8>) -> io::Result<Vec<u8>> {
+pub(super) fn read(file: &File, at: u64, mut block: Vec<u8>) -> io::Result<Vec<u8>> {
     file.read_exact_at(&mut block, at)?;
     Ok(block)
 }
 
 /// Writes a block, to a new file in `directory` if there is none yet.
-pub(crate) fn write(
+pub(super) fn write(
     file: Option<Arc<File>>,
     directory: &Path,
     at: u64,

@@ -34,27 +34,27 @@ impl SpoolSpace {
         }
     }
 
-    pub(crate) fn directory(&self) -> Arc<Path> {
+    pub(super) fn directory(&self) -> Arc<Path> {
         Arc::clone(&self.directory)
     }
 
     /// Bytes of a file at most.
-    pub(crate) fn most(&self) -> u64 {
+    pub(super) fn most(&self) -> u64 {
         self.most
     }
 
     /// Whether so much is in memory that each gets less.
-    pub(crate) fn is_scarce(&self) -> bool {
+    pub(super) fn is_scarce(&self) -> bool {
         self.memory.get() >= MUCH
     }
 
     /// What was counted as `before` is `now`.
-    pub(crate) fn recount(&self, before: usize, now: usize) {
+    pub(super) fn recount(&self, before: usize, now: usize) {
         self.memory.set(self.memory.get() - before + now);
     }
 
     /// Says, now and then, that a file cannot be used.
-    pub(crate) fn tell(&self, error: &io::Error) {
+    pub(super) fn tell(&self, error: &io::Error) {
         let now = Instant::now();
         if self.told.get().is_none_or(|told| now - told >= TELL) {
             self.told.set(Some(now));

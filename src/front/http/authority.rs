@@ -72,7 +72,7 @@ fn is_name(host: &str) -> bool {
 const IN_NAME: [bool; 256] = alphanumeric_or(b"-._~!$&'()*+;=%");
 
 /// Whether two hexadecimal digits follow each percent sign (RFC 3986 §2.1).
-pub(crate) fn is_percent_encoded(text: &str) -> bool {
+pub(super) fn is_percent_encoded(text: &str) -> bool {
     let text = text.as_bytes();
     memchr::memchr_iter(b'%', text).all(|at| {
         let digits = text.get(at + 1..at + 3);

@@ -286,7 +286,7 @@ fn is(own: &str, token: &str) -> bool {
 }
 
 /// Whether a name is `own`, which is in lower case, in whatever case and with whatever for the dashes.
-pub(crate) fn same(own: &str, name: &str) -> bool {
+pub(super) fn same(own: &str, name: &str) -> bool {
     own.len() == name.len()
         && own.bytes().zip(name.bytes()).all(|(own, b)| match b {
             b'_' | b'.' => own == b'-',

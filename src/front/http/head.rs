@@ -391,14 +391,14 @@ fn fields<'b>(parsed: &[httparse::Header<'b>]) -> Result<Fields<'b>, &'static st
 }
 
 /// What Content-Length and Transfer-Encoding say together.
-pub(crate) struct Delimited {
-    pub(crate) length: Option<u64>,
-    pub(crate) chunked: bool,
+pub(super) struct Delimited {
+    pub(super) length: Option<u64>,
+    pub(super) chunked: bool,
 }
 
 /// Reads Content-Length and Transfer-Encoding: of the first, the same number each time; of the second, one `chunked`;
 /// never both (RFC 9112 §6.1, §6.3).
-pub(crate) fn delimited(fields: &Fields<'_>) -> Result<Delimited, &'static str> {
+pub(super) fn delimited(fields: &Fields<'_>) -> Result<Delimited, &'static str> {
     let mut length = None;
     let mut chunked = false;
     for field in fields.named(Name::ContentLength) {
@@ -433,21 +433,21 @@ pub(crate) fn decimal(value: &[u8]) -> Option<u64> {
 }
 
 /// Whether Connection lists more than [`MAX_OPTIONS`].
-pub(crate) fn has_many_options(fields: &Fields<'_>) -> bool {
+pub(super) fn has_many_options(fields: &Fields<'_>) -> bool {
     let lines = fields.named(Name::Connection);
     let options = lines.flat_map(|f| f.value.split(|b| *b == b','));
     options.take(MAX_OPTIONS + 1).count() > MAX_OPTIONS
 }
 
 /// Whether the sender keeps the connection (RFC 9112 §9.3).
-pub(crate) fn keeps_alive(fields: &Fields<'_>, minor: u8) -> bool {
+pub(super) fn keeps_alive(fields: &Fields<'_>, minor: u8) -> bool {
     let connection = || tokens(fields, Name::Connection);
     let has = |word: &str| connection().any(|t| t.eq_ignore_ascii_case(word.as_bytes()));
     !has("close") && (minor == 1 || has("keep-alive"))
 }
 
 /// The elements of all lists of this name, blanks removed, empty ones left out.
-pub(crate) fn tokens<'f, 'b: 'f>(
+pub(super) fn tokens<'f, 'b: 'f>(
     fields: &'f Fields<'b>,
     name: Name,
 ) -> impl Iterator<Item = &'b [u8]> + 'f {
@@ -468,7 +468,7 @@ pub const fn is_token(byte: u8) -> bool {
 const TOKEN: [bool; 256] = alphanumeric_or(b"!#$%&'*+-.^_`|~");
 
 /// A table of the bytes that are a letter, a digit or one of `others`.
-pub(crate) const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
+pub(super) const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0u8;
     while byte < 128 {

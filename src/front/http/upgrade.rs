@@ -6,7 +6,7 @@ use super::head::{Response, tokens};
 
 /// The value of Upgrade, where Connection names it. HTTP is not offered, of whatever version: in a tunnel its requests
 /// would pass by all rules of this front end.
-pub(crate) fn offered<'b>(fields: &Fields<'b>) -> Option<&'b str> {
+pub(super) fn offered<'b>(fields: &Fields<'b>) -> Option<&'b str> {
     let value = fields.named(Name::Upgrade).next()?.value;
     if !is_named(fields) {
         return None;
