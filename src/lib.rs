@@ -24,10 +24,10 @@
 //! # The request path
 //!
 //! `front::acceptor → connection → http::head → routing → router::replica → upstream::pool → exchange`, on one worker
-//! thread from accept to close: all workers accept on the same sockets. The replica is an actor on that thread which holds the latest snapshot
-//! of the table: asking it is a message that crosses no thread. Its answer by a host is kept for the requests that must
-//! get the same (`front::route_cache`), until the table changes. A backend is a TCP port or a Unix socket
-//! ([`router::address`]). The API is one more backend, reached through a pipe in memory
+//! thread from accept to close: all workers accept on the same sockets. The replica is an actor on that thread which
+//! holds the latest snapshot of the table: asking it is a message that crosses no thread. Its answer by a host is kept for
+//! the requests that must get the same (`front::route_cache`), until the table changes. A backend is a TCP port or a Unix
+//! socket ([`router::address`]). The API is one more backend, reached through a pipe in memory
 //! ([`front::upstream::in_process`]); the API's Unix socket is served to it directly ([`api::socket`]).
 //!
 //! A slow client holds no process: `front::exchange::collect` gathers the request's body before a backend is asked, and
@@ -53,7 +53,7 @@
 //! [`install::release`]. `Spawn` starts a batch of [`process::worker`]s for it; when all are ready the route switches,
 //! the old batch drains and stops. There are two batches at most: one that drains is ended when the next comes. A deploy
 //! that fails changes nothing that runs, nor what the next server makes of it: scale and route are those of the document
-//! that *stands* ([`app::journal::Remembered::standing`]), which is the newest one but for what failed.
+//! that *stands* ([`app::remembered::Remembered::standing`]), which is the newest one but for what failed.
 //!
 //! Releases share the files that they have in common as hard links ([`install::hard_links`], [`install::dedup`]), also
 //! packages that were installed anew with the same bytes: only files that root owns and nobody may write to, so never
@@ -61,7 +61,7 @@
 //!
 //! # The way of an exit
 //!
-//! The kernel tells [`process::worker`] by a pidfd that its process ended. [`process::state`] (pure) says what follows:
+//! The kernel tells [`process::worker`] by a pidfd that its process ended. [`process::state`] says what follows:
 //! the rest of its group is ended, then it is spawned again, at once or after a back-off. Each change goes to the App as
 //! a message; [`app::batch`] knows which processes serve, the App makes a route of these, and the Router publishes it.
 //! The exit takes the process out of the route, and readiness brings it back.
@@ -96,29 +96,10 @@
 //! regular, threads, priority, tally, failpoint, exit_status
 //! ```
 //!
-//! # Pure files
-//!
-//! These import neither actix nor tokio, directly or through a file that does, and are given the time and what is random.
-//! The same test reads this list.
-//!
-//! ```text
-//! document/
-//! front/http/
-//! supervision/restart.rs
-//! supervision/restart/
-//! supervision/backoff.rs
-//! supervision/child_spec.rs
-//! app/lifecycle.rs
-//! app/lifecycle/
-//! process/phase.rs
-//! router/patterns.rs
-//! router/path.rs
-//! exit_status.rs
-//! ```
-//!
 //! # Invariants
 //!
-//! - `process/state` and `router/table` decide without a clock or a socket too; of these they know the addresses only.
+//! - A file whose first lines call it pure imports neither actix nor tokio, directly or through a file that does, and is
+//!   given the time and what is random. `tests/structure.rs` holds that too.
 //! - `front/` never imports `app/`: it sees the routing table.
 //! - Only `process/worker.rs` owns a process of an application, and `install/command.rs` one of its installation. An OS
 //!   process is started again by its worker (`process/state`), an actor by its supervisor.

@@ -1,10 +1,10 @@
-//! What `src/lib.rs` says of floors and pure files is true of the `use` lines of `src/`.
+//! What `src/lib.rs` says of floors, and files of themselves ("pure"), is true of the `use` lines of `src/`.
 
 mod imports;
 
 use std::collections::BTreeMap;
 
-use imports::{Tree, stated};
+use imports::{Tree, stated_floors};
 
 #[test]
 fn a_folder_imports_only_from_floors_below_its_own() {
@@ -33,20 +33,18 @@ fn a_folder_imports_only_from_floors_below_its_own() {
 }
 
 #[test]
-fn pure_files_reach_no_runtime_no_clock_and_no_chance() {
+fn files_named_pure_reach_no_runtime_no_clock_and_no_chance() {
     let tree = Tree::read();
+    let pure: Vec<&str> = tree
+        .files()
+        .filter(|file| tree.is_named_pure(file))
+        .collect();
+    assert!(pure.len() > 20, "only these are named pure: {pure:?}");
     let mut wrong = Vec::new();
-    for place in stated("# Pure files") {
-        let files: Vec<&str> = tree.files().filter(|file| is_in(file, &place)).collect();
-        assert!(
-            !files.is_empty(),
-            "src/lib.rs names {place} as pure, and there is no such file"
-        );
-        for file in files {
-            for reached in tree.reachable(file) {
-                if let Some(word) = tree.impure_word(reached) {
-                    wrong.push(format!("{file} reaches {reached}, which says {word}"));
-                }
+    for file in pure {
+        for reached in tree.reachable(file) {
+            if let Some(word) = tree.impure_word(reached) {
+                wrong.push(format!("{file} reaches {reached}, which says {word}"));
             }
         }
     }
@@ -60,7 +58,7 @@ fn pure_files_reach_no_runtime_no_clock_and_no_chance() {
 
 /// Folder → number of its floor, 0 the lowest.
 fn floors() -> BTreeMap<String, usize> {
-    let lines = stated("# Floors");
+    let lines = stated_floors();
     let mut floors = BTreeMap::new();
     for (floor, line) in lines.iter().rev().enumerate() {
         for folder in line.split([',', ' ']).filter(|word| !word.is_empty()) {
@@ -72,8 +70,4 @@ fn floors() -> BTreeMap<String, usize> {
         }
     }
     floors
-}
-
-fn is_in(file: &str, place: &str) -> bool {
-    file == place || place.ends_with('/') && file.starts_with(place)
 }

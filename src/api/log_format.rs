@@ -1,4 +1,4 @@
-//! The three forms of a log: text, NDJSON, server-sent events (pure).
+//! The three forms of a log: text, NDJSON, server-sent events.
 
 use crate::logs::log::Chunk;
 use crate::logs::merged::Positions;

@@ -1,4 +1,4 @@
-//! `Prefer: wait=SECONDS` (RFC 7240 §4.3): how long a caller wants to wait for the end of what it asked for (pure).
+//! `Prefer: wait=SECONDS` (RFC 7240 §4.3): how long a caller wants to wait for the end of what it asked for.
 
 use std::time::Duration;
 

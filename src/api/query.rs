@@ -1,4 +1,4 @@
-//! [`Query`]: the parameters of a request, of which none is ignored (pure).
+//! [`Query`]: the parameters of a request, of which none is ignored.
 
 use std::collections::BTreeMap;
 

@@ -44,7 +44,7 @@ pub struct ApiState {
     /// Whether accounts can be switched to (the daemon is root).
     pub can_switch: bool,
     pub events: Feed,
-    /// StartPermits true when the server stops: answers that never end by themselves end then.
+    /// Turns true when the server stops: answers that never end by themselves end then.
     pub closing: watch::Receiver<bool>,
     /// Ports of apps that cannot be listened on.
     pub closed_ports: watch::Receiver<Closed>,

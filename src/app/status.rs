@@ -1,4 +1,4 @@
-//! What the API shows of an application (pure).
+//! What the API shows of an application.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! [`DeployFailed`]: how a deployment ended that did not do what it was for, as sentences (pure).
+//! [`DeployFailed`]: how a deployment ended that did not do what it was for, as sentences.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! [`Problem`]: an error of the API (RFC 9457), as sentences (pure).
+//! [`Problem`]: an error of the API (RFC 9457), as sentences.
 
 use std::fmt;
 

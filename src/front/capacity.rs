@@ -1,4 +1,4 @@
-//! [`Room`]: how many connections of clients there may be (pure).
+//! [`Room`]: how many connections of clients there may be.
 
 use super::front::Limits;
 

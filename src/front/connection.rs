@@ -152,7 +152,7 @@ impl<S: ClientStream> Connection<S> {
                     return self.refuse(&refusal.into()).await;
                 }
             };
-            let request_info = &*known.get_or_insert_with(|| self.facts(&parsed));
+            let request_info = &*known.get_or_insert_with(|| self.request_info(&parsed));
             if matches!(parsed.framing, Framing::Length(bytes) if bytes > limits.body) {
                 break (request_info, Failure::body_too_large(limits.body));
             }
@@ -201,7 +201,7 @@ impl<S: ClientStream> Connection<S> {
         target.takes_whole_bodies() && collect::is_to_come(request_info, behind)
     }
 
-    fn facts(&self, request: &Request<'_>) -> RequestInfo {
+    fn request_info(&self, request: &Request<'_>) -> RequestInfo {
         let id = forwarded::sane_request_id(&request.fields);
         let id = id.map_or_else(|| self.worker.request_id(), Into::into);
         let access = self.worker.access.as_ref();

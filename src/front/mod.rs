@@ -8,7 +8,7 @@
 //! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, `drain` |
 //! | how many connections there may be | [`capacity`], [`connection_limit`], [`asking`] |
 //! | a connection and its requests | [`connection`] |
-//! | what bytes mean (pure) | [`http`], `by_path`, [`own_token`], [`date`] |
+//! | what bytes mean | [`http`] (pure), `by_path`, [`own_token`], [`date`] |
 //! | who a request is for | `routing`, `route_cache` |
 //! | one request and its response | [`exchange`] |
 //! | backends | [`upstream`] |

@@ -51,7 +51,7 @@ pub struct Plan {
     pub table: watch::Receiver<Arc<Table>>,
     /// Opens pipes to the API.
     pub api: ConnectorFactory,
-    /// StartPermits true when the front end drains.
+    /// Turns true when the front end drains.
     pub draining: watch::Receiver<bool>,
     pub load: Arc<Load>,
     pub sockets: watch::Receiver<Sockets>,

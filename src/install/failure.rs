@@ -1,4 +1,4 @@
-//! Sentences for what goes wrong in a deploy: what, where, and what to do next (pure).
+//! Sentences for what goes wrong in a deploy: what, where, and what to do next.
 
 use std::io;
 use std::time::Duration;

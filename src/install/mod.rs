@@ -8,8 +8,7 @@
 //! `checkout` writes their files, and `lfs` those that git only points to. [`git`] holds what git is told, [`git_user`]
 //! who it is. Releases share files by `hard_links` and `dedup`.
 //!
-//! `bytecode`, `plan`, `lines`, `remote`, `remote_error`, `gitmodules`, `lfs_pointer`, `ssh`, `dpkg` and `failure` are
-//! pure. Nothing here knows of actors but `installer`.
+//! Only `installer`, `deploy` and `install_log` know actors: an App is told of the steps, a Log of the lines.
 
 pub mod advice;
 pub mod build;

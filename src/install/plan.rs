@@ -1,4 +1,4 @@
-//! Which steps a deploy takes (pure).
+//! Which steps a deploy takes.
 
 use super::record::Step;
 use crate::document::procfile::Procfile;

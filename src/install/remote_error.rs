@@ -1,4 +1,4 @@
-//! Why a remote gave us nothing, told apart by what git and ssh print (pure).
+//! Why a remote gave us nothing, told apart by what git and ssh print.
 
 use super::failure;
 use super::record::{Failure, Step};

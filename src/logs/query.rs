@@ -1,4 +1,4 @@
-//! Which lines a reader wants, and what it is given (pure).
+//! Which lines a reader wants, and what it is given.
 
 use super::record::{Batch, Line, Record, Stream};
 

@@ -1,4 +1,4 @@
-//! One line of a log: what it holds, how it stands on disk, how it is shown (pure).
+//! One line of a log: what it holds, how it stands on disk, how it is shown.
 //!
 //! On disk a record is one line that a person can grep:
 //! `42 2026-11-22T10:15:30.123456Z web.1 3 - | text`: id, time, process, release, flags (`p` for partial, else `-`), and

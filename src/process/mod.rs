@@ -4,7 +4,8 @@
 //! [`exec`] (in the new process) → [`running`] (what the daemon holds of it) → [`stop`]. [`state`] tells it what is next,
 //! and [`identity`] is what a later daemon knows of the process.
 //!
-//! `spec`, `state`, `health`, `snapshot` and `phase` are pure. The files on `/proc`, control groups and sockets block.
+//! `state` and `health` decide and do nothing themselves: they are given the time. The files on `/proc`, control groups
+//! and sockets block.
 
 pub mod cgroup;
 pub mod diagnosis;

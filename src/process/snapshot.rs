@@ -1,4 +1,4 @@
-//! [`Snapshot`]: one process as the App and the API see it (pure).
+//! [`Snapshot`]: one process as the App and the API see it.
 
 use super::health::Trouble;
 use super::phase::Phase;

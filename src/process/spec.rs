@@ -1,4 +1,4 @@
-//! [`ProcessSpec`]: what a Process actor runs (pure).
+//! [`ProcessSpec`]: what a Process actor runs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The life of one process: (state, event, now) → commands (pure).
+//! The life of one process: (state, event, now) → commands.
 //!
 //! ```text
 //!            ┌──────────────────────── due ────────────────────────┐

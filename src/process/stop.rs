@@ -1,11 +1,11 @@
 //! Ends a process and everything it started.
 //!
-//! What runs in a control group of its own ([`super::cgroup`]) is killed with that; where its user cannot leave it, that is
-//! all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's rlimit mark
-//! ([`super::rlimit_mark`]) or its marker in the environment, which children inherit into sessions of their own, and the
-//! descendants of all these. RlimitMark and marker count only on processes of the instance's users ([`super::users`]): everybody can
-//! give them to his own. Signals go through pidfds, checked after opening: a pid that was given to another program
-//! meanwhile is never signalled.
+//! What runs in a control group of its own ([`super::cgroup`]) is killed with that; where its user cannot leave it, that
+//! is all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's
+//! rlimit mark ([`super::rlimit_mark`]) or its marker in the environment, which children inherit into sessions of their
+//! own, and the descendants of all these. Mark and marker count only on processes of the instance's users
+//! ([`super::users`]): everybody can give them to his own. Signals go through pidfds, checked after opening: a pid that
+//! was given to another program meanwhile is never signalled.
 
 mod grace;
 
@@ -84,8 +84,8 @@ pub async fn kill(running: &Running) {
     Target::of(running).kill_all().await;
 }
 
-/// Kills what a dead process of these users left running, recognised by control group, marker and rlimit mark alone: its pid may be
-/// a stranger's by now. Blocks.
+/// Kills what a dead process of these users left running, recognised by control group, marker and rlimit mark alone:
+/// its pid may be a stranger's by now. Blocks.
 pub fn kill_remains(instance: &str, users: &Users) {
     kill_all_remains(instance, users, None);
 }

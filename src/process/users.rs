@@ -1,7 +1,7 @@
 //! [`Users`]: as whom the processes of an instance run.
 //!
-//! A marker, a rlimit mark and a record's pid are only as good as who has them: every user of the machine gives its own processes
-//! what environment and limits it likes. So only processes of these users are compared with what an instance is known by.
+//! A marker, an rlimit mark and a record's pid are only as good as who has them: every user of the machine gives its own
+//! processes what environment and limits it likes. So only processes of these users are compared with what an instance is known by.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Which of an app's backends gets a request: the less loaded of two picked at random (pure).
+//! Which of an app's backends gets a request: the less loaded of two picked at random.
 //!
 //! "The power of two choices" (Mitzenmacher 2001): nearly as even as asking all of them, and workers that do not know
 //! of each other's choices do not all run to the same backend.

@@ -1,7 +1,7 @@
 //! Which app, and which of its processes, answers a request.
 //!
-//! `address`, `table`, `patterns`, `path`, `reach` and `balancer` are pure. [`router::Router`] is the only writer of the table; each front worker
-//! has a [`replica::Replica`] on its own thread that answers from the latest snapshot.
+//! Begin with [`table`], which holds the rules. [`router::Router`] is its only writer; each front worker has a
+//! [`replica::Replica`] on its own thread that answers from the latest snapshot.
 
 pub mod address;
 pub mod backend;

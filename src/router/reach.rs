@@ -1,4 +1,4 @@
-//! [`Reach`]: by which ways the settings let requests come to apps and to the API (pure).
+//! [`Reach`]: by which ways the settings let requests come to apps and to the API.
 
 use super::table::Route;
 

@@ -1,4 +1,4 @@
-//! The routing table: which app a request is for, by which rule (pure).
+//! The routing table: which app a request is for, by which rule.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The shapes that values of the file must have, in words where they have not (pure). The file's reader adds the line.
+//! The shapes that values of the file must have, in words where they have not. The file's reader adds the line.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! The values of settings, valid by construction, from text: a flag, a variable or a string of the file (pure).
+//! The values of settings, valid by construction, from text: a flag, a variable or a string of the file.
 
 use std::fmt;
 use std::marker::PhantomData;

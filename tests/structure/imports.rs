@@ -7,17 +7,26 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+macro_rules! pattern {
+    ($text:literal) => {
+        LazyLock::new(|| Regex::new($text).expect("a pattern"))
+    };
+}
+
 /// What a pure file may not say: runtimes, clocks, chance.
-static IMPURE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
-        r"\b(?:actix\w*|tokio|awc|getrandom)::|\b(?:Instant|SystemTime|Timestamp|Zoned)::now\b",
-    )
-    .expect("a pattern")
-});
+static IMPURE: LazyLock<Regex> = pattern!(
+    r"\b(?:actix\w*|tokio|awc|getrandom)::|\b(?:Instant|SystemTime|Timestamp|Zoned)::now\b"
+);
+static COMMENT: LazyLock<Regex> = pattern!(r"(?m)(^|\s)//.*$");
+static TESTS: LazyLock<Regex> = pattern!(r"#\[cfg\(test\)\]\s*mod \w+ \{");
+/// Where a path to a file of ours begins.
+static START: LazyLock<Regex> = pattern!(r"\b(?:crate|super|self|procserver)::");
 
 /// The files of `src/`, by their path in it (`app/supervisor.rs`), without comments and without unit tests.
 pub(super) struct Tree {
     texts: BTreeMap<String, String>,
+    /// Files whose first lines say so.
+    pure: BTreeSet<String>,
     /// File → file and the path by which it is named.
     imports: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -25,8 +34,13 @@ pub(super) struct Tree {
 impl Tree {
     pub(super) fn read() -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let mut texts = BTreeMap::new();
-        read_below(&source, &source, &mut texts);
+        let (mut texts, mut pure) = (BTreeMap::new(), BTreeSet::new());
+        for (file, text) in read_below(&source) {
+            if first_lines(&text).contains("(pure)") {
+                pure.insert(file.clone());
+            }
+            texts.insert(file, without_comments_and_tests(&text));
+        }
         let modules: BTreeMap<Vec<String>, String> = texts
             .keys()
             .map(|file| (module(file), file.clone()))
@@ -35,7 +49,11 @@ impl Tree {
             .iter()
             .map(|(file, text)| (file.clone(), targets(file, text, &modules)))
             .collect();
-        Self { texts, imports }
+        Self {
+            texts,
+            pure,
+            imports,
+        }
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = &str> {
@@ -60,6 +78,10 @@ impl Tree {
         reached
     }
 
+    pub(super) fn is_named_pure(&self, file: &str) -> bool {
+        self.pure.contains(file)
+    }
+
     pub(super) fn impure_word(&self, file: &str) -> Option<&str> {
         IMPURE.find(&self.texts[file]).map(|found| found.as_str())
     }
@@ -71,40 +93,51 @@ pub(super) fn folder(file: &str) -> &str {
     first.strip_suffix(".rs").unwrap_or(first)
 }
 
-/// The lines of the first text block after this heading of `src/lib.rs`.
-pub(super) fn stated(heading: &str) -> Vec<String> {
+/// The lines of the block below `# Floors` in `src/lib.rs`, the highest floor first.
+pub(super) fn stated_floors() -> Vec<String> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"))
         .expect("src/lib.rs");
     let lines: Vec<String> = text
         .lines()
         .map(|line| line.trim_start_matches("//!").trim())
-        .skip_while(|line| *line != heading)
+        .skip_while(|line| *line != "# Floors")
         .skip_while(|line| !line.starts_with("```"))
         .skip(1)
         .take_while(|line| !line.starts_with("```"))
         .map(str::to_owned)
         .collect();
-    assert!(!lines.is_empty(), "src/lib.rs has no block after {heading}");
+    assert!(!lines.is_empty(), "src/lib.rs states no floors");
     lines
 }
 
-fn read_below(source: &Path, directory: &Path, texts: &mut BTreeMap<String, String>) {
-    for entry in fs::read_dir(directory).expect("a directory of src") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            read_below(source, &path, texts);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+/// Path in `source` and text of each file that is not of unit tests alone.
+fn read_below(source: &Path) -> Vec<(String, String)> {
+    let (mut files, mut directories) = (Vec::new(), vec![source.to_owned()]);
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("a directory of src") {
+            let path = entry.expect("an entry").path();
             let file = path
                 .strip_prefix(source)
                 .expect("below src")
                 .to_str()
                 .expect("UTF-8");
-            if !is_of_tests(file) {
-                let text = fs::read_to_string(&path).expect("a source file");
-                texts.insert(file.to_owned(), without_comments_and_tests(&text));
+            if path.is_dir() {
+                directories.push(path);
+            } else if file.ends_with(".rs") && !is_of_tests(file) {
+                files.push((
+                    file.to_owned(),
+                    fs::read_to_string(&path).expect("a source file"),
+                ));
             }
         }
     }
+    files
+}
+
+/// The first paragraph of a file's own documentation.
+fn first_lines(text: &str) -> String {
+    let documented = text.lines().map_while(|line| line.strip_prefix("//! "));
+    documented.collect::<Vec<_>>().join(" ")
 }
 
 fn is_of_tests(file: &str) -> bool {
@@ -112,10 +145,8 @@ fn is_of_tests(file: &str) -> bool {
 }
 
 fn without_comments_and_tests(text: &str) -> String {
-    let comment = Regex::new(r"(?m)(^|\s)//.*$").expect("a pattern");
-    let text = comment.replace_all(text, "");
-    let tests = Regex::new(r"#\[cfg\(test\)\]\s*mod \w+ \{").expect("a pattern");
-    let end = tests.find(&text).map_or(text.len(), |found| found.start());
+    let text = COMMENT.replace_all(text, "");
+    let end = TESTS.find(&text).map_or(text.len(), |found| found.start());
     text[..end].to_owned()
 }
 
@@ -177,10 +208,9 @@ fn absolute(own: &[String], path: &[String]) -> Option<Vec<String>> {
 
 /// All paths of a text, with braces written out: `use crate::app::{name, config::Rules}` is two.
 fn paths(text: &str) -> Vec<Vec<String>> {
-    let start = Regex::new(r"\b(?:crate|super|self|procserver)::").expect("a pattern");
     let mut paths = Vec::new();
     let mut from = 0;
-    while let Some(found) = start.find_at(text, from) {
+    while let Some(found) = START.find_at(text, from) {
         let mut rest = &text[found.start()..];
         expand(&mut rest, &mut Vec::new(), &mut paths);
         from = text.len() - rest.len();

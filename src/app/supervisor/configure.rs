@@ -136,11 +136,11 @@ impl App {
                 self.deployments.runs(deployment, id, &self.journal);
             }
         }
-        let (host, dirs) = (self.spec.context.clone(), self.spec.dirs.clone());
+        let (context, dirs) = (self.spec.context.clone(), self.spec.dirs.clone());
         let noted = self.journal.flushed();
         let derive = move || {
             let release = release::derive(&dirs, of, id, config.document.clone())?;
-            let runnable = Runnable::new(&host, &dirs, release, config)?;
+            let runnable = Runnable::new(&context, &dirs, release, config)?;
             Result::<_, RunnableError>::Ok(runnable)
         };
         let derived = async move {

@@ -1,4 +1,4 @@
-//! [`Notes`]: what the access log says of a request, gathered while it is answered; and its line (pure).
+//! [`Notes`]: what the access log says of a request, gathered while it is answered; and its line.
 //!
 //! A line is one JSON object. What a client wrote is escaped so that a line is plain ASCII: whatever it sends can
 //! neither begin a line of its own nor steer the terminal that a log is read on.

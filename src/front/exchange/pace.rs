@@ -1,4 +1,4 @@
-//! [`Pace`]: whether a client sends a body fast enough (pure).
+//! [`Pace`]: whether a client sends a body fast enough.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! [`RequestInfo`]: what is kept of a request's head once it was rewritten (pure).
+//! [`RequestInfo`]: what is kept of a request's head once it was rewritten.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
