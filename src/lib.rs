@@ -40,11 +40,11 @@
 //!
 //! # The way of a change
 //!
-//! `POST /applications` is read by [`api::applications`], which makes an [`document::config::AppConfig`] of it or names
+//! `POST /applications` is read by `api::applications`, which makes an [`document::config::AppConfig`] of it or names
 //! every field that is wrong. [`app::apps`] writes the document ([`app::config_dir`]), starts the App, and sends it the
 //! deploy (`apps/requests`). The App opens a deployment and an operation (`supervisor/requests`) and feeds them to
-//! [`app::lifecycle`]; the commands that come back are carried out in [`app::supervisor`]. All other changes of an
-//! application come the same way.
+//! [`app::lifecycle`]; the commands that come back are carried out in [`app::supervisor`]. Changes of a document come the
+//! same way. To start, stop, restart, redeploy and roll back changes none: `api::actions` asks the App itself.
 //!
 //! # The deploy path
 //!
@@ -61,7 +61,7 @@
 //!
 //! # The way of an exit
 //!
-//! The kernel tells [`process::worker`] by a pidfd that its process ended. [`process::state`] says what follows:
+//! The kernel tells [`process::worker`] by a pidfd that its process ended. `process::state` says what follows:
 //! the rest of its group is ended, then it is spawned again, at once or after a back-off. Each change goes to the App as
 //! a message; [`app::batch`] knows which processes serve, the App makes a route of these, and the Router publishes it.
 //! The exit takes the process out of the route, and readiness brings it back.

@@ -2,7 +2,7 @@
 //! choice, the strict one.
 //!
 //! Begin with [`head`], which reads a request and a response. [`request_rules`] refuse what is ambiguous, [`framing`]
-//! says where a body ends, [`forwarded`] and [`write`] say what is sent on.
+//! says where a body ends, [`forwarded`] and [`mod@write`] say what is sent on.
 //!
 //! These files see slices and give values: no sockets, no routes, no clock.
 

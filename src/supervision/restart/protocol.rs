@@ -11,7 +11,7 @@ pub enum Event<Id> {
     Start,
     /// Add a dynamic child and start it. Ignored while there is one with this id (see [`super::Supervisor::state`]).
     Add(ChildSpec<Id>),
-    /// Stop a child and keep its specification. A [`Restart::Temporary`] one is removed.
+    /// Stop a child and keep its specification. A `Restart::Temporary` one is removed.
     Terminate(Id),
     /// Start a child again that was terminated or has ended for good.
     Resume(Id),
