@@ -11,6 +11,7 @@ use super::remembered::Remembered;
 use super::runnable::in_words;
 use crate::app_dirs::AppDirs;
 use crate::document::config::{AppConfig, Rules};
+use crate::document::json5;
 use crate::document::name::AppName;
 use crate::durable;
 use crate::failpoint;
@@ -195,7 +196,7 @@ fn name_of(path: &Path) -> Result<AppName, String> {
 fn read(path: &Path, rules: &Rules) -> Result<AppConfig, String> {
     let name = name_of(path)?;
     let bytes = regular::read(path, MAX_BYTES).map_err(|e| e.to_string())?;
-    let mut document = crate::document::json5::parse_document(&bytes).map_err(|e| e.to_string())?;
+    let mut document = json5::parse_document(&bytes).map_err(|e| e.to_string())?;
     match document.as_object_mut() {
         Some(fields) if !fields.contains_key("name") => {
             fields.insert("name".to_owned(), Value::from(name.as_str()));
@@ -216,7 +217,7 @@ fn read(path: &Path, rules: &Rules) -> Result<AppConfig, String> {
 #[must_use]
 pub fn has_comments(file: &Path) -> bool {
     let bytes = regular::read(file, MAX_BYTES).unwrap_or_default();
-    crate::document::json5::has_comments(&String::from_utf8_lossy(&bytes))
+    json5::has_comments(&String::from_utf8_lossy(&bytes))
 }
 
 fn last_good(path: &Path, rules: &Rules, dirs: &impl Fn(&AppName) -> AppDirs) -> Option<AppConfig> {

@@ -57,7 +57,7 @@ impl Rest {
         loop {
             // All of it has come, but its trailers may be looked at here only.
             if self.flow.take(&mut self.input).is_err() {
-                self.broken.get_or_insert(crate::front::exchange::MALFORMED);
+                self.broken.get_or_insert(super::MALFORMED);
             }
             if self.is_empty() {
                 return match self.broken {
@@ -99,7 +99,7 @@ impl Rest {
         };
         let worked = spool.poll(cx);
         if matches!(worked, Poll::Ready(Err(_))) {
-            return Poll::Ready(Err(End::Truncated(crate::front::exchange::spool::LOST)));
+            return Poll::Ready(Err(End::Truncated(super::spool::LOST)));
         }
         match spool.poll_send(cx, stream) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(true)),

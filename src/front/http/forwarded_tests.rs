@@ -111,7 +111,7 @@ fn what_a_trusted_peer_says_in_forwarded_alone_the_other_fields_say_too() {
     let said = |forwarded: &str, others: &str| {
         let came =
             format!("GET / HTTP/1.1\r\nHost: a:81\r\nForwarded: {forwarded}\r\n{others}\r\n");
-        let out = crate::front::http::forwarded::tests::forwarded(&came, &context);
+        let out = self::forwarded(&came, &context);
         let value = |name: &str| {
             let mut lines = out.lines().filter_map(|l| l.strip_prefix(name));
             lines.next().unwrap_or_default().to_owned()

@@ -224,7 +224,7 @@ pub fn request(bytes: &[u8], max_fields: usize) -> Result<Request<'_>, Refusal> 
         return Err(Refusal::Malformed("the request line is incomplete"));
     };
     let fields = fields(parsed.headers).map_err(Refusal::Malformed)?;
-    crate::front::http::request_rules::check(method, target, minor, fields)
+    super::request_rules::check(method, target, minor, fields)
 }
 
 /// Parses a head of HTTP/1.2 or later, which is read as HTTP/1.1 (RFC 9110 §2.5); `httparse` knows no such version.
@@ -246,7 +246,7 @@ fn newer(bytes: &[u8], line_end: usize, max_fields: usize) -> Result<Request<'_>
         return Err(invalid);
     };
     let fields = fields(parsed).map_err(Refusal::Malformed)?;
-    crate::front::http::request_rules::check(method, target, 1, fields)
+    super::request_rules::check(method, target, 1, fields)
 }
 
 /// The version that a request line names.
