@@ -14,7 +14,7 @@ use super::input;
 use super::problem::Problem;
 use super::unix_connector::UnixConnector;
 use crate::settings::Settings;
-use crate::settings::environment::Surroundings;
+use crate::settings::environment::Environment;
 use crate::settings::raw::RawSettings;
 
 /// The most that an answer may have, bytes; a stream has no limit.
@@ -365,7 +365,7 @@ impl std::fmt::Display for Target {
 fn usual_socket() -> PathBuf {
     let nothing = RawSettings::default;
     let own =
-        Settings::resolve(nothing(), nothing(), &Surroundings::detect()).map(|own| own.socket());
+        Settings::resolve(nothing(), nothing(), &Environment::detect()).map(|own| own.socket());
     match own {
         Ok(own) if own.exists() || !Path::new(SYSTEM_SOCKET).exists() => own,
         _ => SYSTEM_SOCKET.into(),

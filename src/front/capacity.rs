@@ -1,4 +1,4 @@
-//! [`Room`]: how many connections of clients there may be.
+//! [`Capacity`]: how many connections of clients there may be.
 
 use super::front::Limits;
 
@@ -20,14 +20,14 @@ pub fn least(workers: usize, listeners: usize) -> u64 {
 
 /// How many connections of clients there may be, over all workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct Capacity {
     pub total: usize,
     pub per_worker: usize,
     /// Of one address: half of all at most, or it could keep everybody else out.
     pub per_address: usize,
 }
 
-impl Room {
+impl Capacity {
     /// As `limits` say, as far as so many `descriptors` (`None`: without end) leave some for all else.
     #[must_use]
     pub fn of(limits: &Limits, workers: usize, descriptors: Option<u64>) -> Self {
@@ -60,7 +60,7 @@ impl Room {
 mod tests {
     use super::*;
 
-    fn room(connections: usize, per_address: usize, workers: usize, all: Option<u64>) -> Room {
+    fn room(connections: usize, per_address: usize, workers: usize, all: Option<u64>) -> Capacity {
         let limits = Limits {
             head: 1,
             body: 1,
@@ -69,7 +69,7 @@ mod tests {
             connections_per_address: per_address,
             buffer: 1,
         };
-        Room::of(&limits, workers, all)
+        Capacity::of(&limits, workers, all)
     }
 
     #[test]

@@ -472,7 +472,7 @@ mod tests {
             sockets: watch::channel(Vec::new()).1,
             connection_limit: crate::front::connection_limit::ConnectionLimit::default(),
             compressed: Default::default(),
-            room: crate::front::capacity::Room {
+            room: crate::front::capacity::Capacity {
                 total: 1,
                 per_worker: 1,
                 per_address: 1,

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::access::recorder::Sink;
 use super::asking;
-use super::capacity::Room;
+use super::capacity::Capacity;
 use super::connection_limit::ConnectionLimit;
 use super::exchange::tunnel;
 use super::listener::{self, Closed, Listening, Sockets};
@@ -112,7 +112,7 @@ impl Front {
             access: None,
             own_token: OwnToken::default(),
             calls: asking::calls(),
-            room: Room::of(&limits, workers, None),
+            room: Capacity::of(&limits, workers, None),
             sockets,
         };
         Self {
@@ -190,7 +190,7 @@ impl Front {
         let count = self.plan.settings.workers.clamp(1, 512);
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let limits = &self.plan.settings.limits;
-        self.plan.room = Room::of(limits, count, descriptors);
+        self.plan.room = Capacity::of(limits, count, descriptors);
         if let Some(all) = descriptors
             && self.plan.room.total < limits.connections.saturating_mul(count)
         {

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, broadcast, oneshot, watch};
 use super::acceptor::accept_all;
 use super::access::recorder::{Recorder, Sink};
 use super::asking::{self, Call};
-use super::capacity::Room;
+use super::capacity::Capacity;
 use super::connection::Connection;
 use super::connection_limit::ConnectionLimit;
 use super::date::HttpDate;
@@ -64,7 +64,7 @@ pub struct Plan {
     /// Tells all workers which idle connections are to be given up.
     pub calls: broadcast::Sender<Call>,
     /// How many connections there may be.
-    pub room: Room,
+    pub room: Capacity,
 }
 
 /// What all connections of one worker thread share.
@@ -97,7 +97,7 @@ pub struct Worker {
     /// Connections of this worker, and what tells that there is room for one more.
     connections: (Cell<usize>, Notify),
     /// How many there may be.
-    room: Room,
+    room: Capacity,
     /// Connections that were closed for their number, ended to make room, or could not be accepted.
     refusals: [Rc<RefCell<Tally>>; 3],
     load: Arc<Load>,

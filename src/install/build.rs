@@ -11,7 +11,7 @@ use super::dedup::{Beside, Roots};
 use super::failure;
 use super::git_user::GitUser;
 use super::hard_links::Earlier;
-use super::install_log::Journal;
+use super::install_log::InstallLog;
 use super::installer::InstallSpec;
 use super::limits::{Bounds, StepError};
 use super::record::{Failure, Step};
@@ -168,7 +168,7 @@ fn made_by(account: &Account) -> u32 {
 pub async fn install(
     spec: &InstallSpec,
     dotenv: &BTreeMap<String, String>,
-    journal: &Journal,
+    journal: &InstallLog,
     bounds: &Bounds,
 ) -> Result<(), StepError> {
     for command in &spec.config.install {
@@ -186,7 +186,7 @@ pub async fn release_phase(
     spec: &InstallSpec,
     command: &str,
     dotenv: &BTreeMap<String, String>,
-    journal: &Journal,
+    journal: &InstallLog,
     bounds: &Bounds,
 ) -> Result<(), StepError> {
     let own = BTreeMap::from([("PS".to_owned(), "release.1".to_owned())]);
@@ -229,7 +229,7 @@ async fn run(
     spec: &InstallSpec,
     command: &str,
     environment: BTreeMap<String, String>,
-    journal: &Journal,
+    journal: &InstallLog,
     bounds: &Bounds,
 ) -> Result<(), StepError> {
     let directory = spec.dirs.release(spec.release);

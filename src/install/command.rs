@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::disk_space;
 use super::failure;
-use super::install_log::{Journal, elapsed};
+use super::install_log::{InstallLog, elapsed};
 use super::limits::{Bound, Bounds, StepError};
 use super::output::Sink;
 use super::record::Failure;
@@ -28,7 +28,7 @@ use crate::document::config::{StopPolicy, StopTo};
 use crate::exit_status::ExitStatus;
 use crate::priority;
 use crate::process::exec;
-use crate::process::landlock::Seal;
+use crate::process::landlock::Landlock;
 use crate::process::lent::Lent;
 use crate::process::running::Running;
 use crate::process::spawn::{self, Exec, ExecSpec, Output, SpawnError};
@@ -76,7 +76,7 @@ pub struct Program {
 pub struct Confined {
     /// Whom it becomes, when the daemon is root.
     pub account: Option<Account>,
-    pub seal: Seal,
+    pub seal: Landlock,
     /// By which it is found when the daemon was killed, see [`ExecSpec::instance`].
     pub instance: String,
     pub lent: Lent,
@@ -120,7 +120,7 @@ impl Finished {
 /// no error here.
 pub async fn run(
     program: &Program,
-    journal: &Journal,
+    journal: &InstallLog,
     bounds: &Bounds,
 ) -> Result<Finished, StepError> {
     let title = program.title();
@@ -168,7 +168,7 @@ async fn run_confined(
     program: &Program,
     confined: &Confined,
     title: &str,
-    journal: &Journal,
+    journal: &InstallLog,
     bounds: &Bounds,
 ) -> Result<Finished, StepError> {
     let mut words = vec![program.name.to_owned()];
@@ -206,7 +206,7 @@ async fn run_confined(
 pub async fn run_as_app(
     spec: &ExecSpec,
     title: &str,
-    journal: &Journal,
+    journal: &InstallLog,
     bounds: &Bounds,
 ) -> Result<Finished, StepError> {
     follow(spec.clone(), title, journal, bounds, None).await
@@ -216,7 +216,7 @@ pub async fn run_as_app(
 async fn follow(
     mut spec: ExecSpec,
     title: &str,
-    journal: &Journal,
+    journal: &InstallLog,
     bounds: &Bounds,
     result: Option<Receiver>,
 ) -> Result<Finished, StepError> {
@@ -275,7 +275,7 @@ async fn follow(
 }
 
 /// Programs that fail on a full disk do not always say that it is: a line that does.
-async fn look_for_room(spec: &ExecSpec, journal: &Journal) -> Option<String> {
+async fn look_for_room(spec: &ExecSpec, journal: &InstallLog) -> Option<String> {
     let mut places = vec![spec.directory.clone()];
     places.extend(spec.seal.iter().flat_map(|seal| seal.writable.clone()));
     let look = move || places.into_iter().find(|place| disk_space::is_full(place));
@@ -299,7 +299,12 @@ async fn start_as_app(spec: ExecSpec) -> Result<Started, SpawnError> {
         .unwrap_or_else(|error| Err(SpawnError::Host(io::Error::other(error))))
 }
 
-async fn refused(error: &SpawnError, spec: &ExecSpec, title: &str, journal: &Journal) -> StepError {
+async fn refused(
+    error: &SpawnError,
+    spec: &ExecSpec,
+    title: &str,
+    journal: &InstallLog,
+) -> StepError {
     if let (
         SpawnError::Setup {
             step: spawn_step,
@@ -321,7 +326,12 @@ async fn refused(error: &SpawnError, spec: &ExecSpec, title: &str, journal: &Jou
     failure.into()
 }
 
-async fn cut_short(bound: Bound, journal: &Journal, title: &str, tail: Vec<String>) -> StepError {
+async fn cut_short(
+    bound: Bound,
+    journal: &InstallLog,
+    title: &str,
+    tail: Vec<String>,
+) -> StepError {
     let remark = match bound {
         Bound::Cancelled => "cancelled: the command was killed".to_owned(),
         Bound::TimedOut(limit) => format!("killed: the step took more than {}", elapsed(limit)),

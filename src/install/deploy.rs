@@ -11,7 +11,7 @@ use super::dedup;
 use super::disk_space;
 use super::git_user::GitUser;
 use super::hard_links::Earlier;
-use super::install_log::{Journal, elapsed};
+use super::install_log::{InstallLog, elapsed};
 use super::installer::{InstallEvent, InstallProgress, InstallSpec};
 use super::limits::{Bounds, StepError, blocking};
 use super::lines::Mask;
@@ -29,7 +29,7 @@ use crate::logs::log::Append;
 #[derive(Debug)]
 pub struct Deploy {
     spec: InstallSpec,
-    journal: Journal,
+    journal: InstallLog,
     parent: Recipient<InstallProgress>,
     cancel: watch::Receiver<bool>,
 }
@@ -56,7 +56,7 @@ impl Deploy {
         let mask = Mask::new(Remote::parse(&spec.config.repo.url).secrets())
             .and(secrets::of_environment(&spec.configured_env));
         Self {
-            journal: Journal::new(log, spec.deployment, mask),
+            journal: InstallLog::new(log, spec.deployment, mask),
             spec,
             parent,
             cancel,
@@ -198,7 +198,7 @@ impl Deploy {
         refused.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
-    fn source(&self, journal: Journal, bounds: Bounds) -> Source<'_> {
+    fn source(&self, journal: InstallLog, bounds: Bounds) -> Source<'_> {
         let user = GitUser::of(self.spec.account.as_ref());
         Source::new(
             &self.spec.dirs,
@@ -212,7 +212,7 @@ impl Deploy {
     async fn fetch(&self) -> Result<Fetched, StepError> {
         let limit = self.spec.timeouts.fetch;
         let fetched = self
-            .step(Step::Fetch, limit, async |journal: Journal, bounds| {
+            .step(Step::Fetch, limit, async |journal: InstallLog, bounds| {
                 let source = self.source(journal.clone(), bounds);
                 let fetched = source.fetch().await?;
                 journal.line(format!("commit {}", fetched.commit)).await;
@@ -244,7 +244,7 @@ impl Deploy {
         self.step(
             Step::Checkout,
             spec.timeouts.fetch,
-            async |journal: Journal, bounds| {
+            async |journal: InstallLog, bounds| {
                 let source = self.source(journal.clone(), bounds);
                 // What is built in belongs to the app's user meanwhile: no link can be in it.
                 let shared = earlier.filter(|earlier| !builds && !earlier.has_release_phase);
@@ -278,7 +278,7 @@ impl Deploy {
         self.step(
             Step::Install,
             self.spec.timeouts.install,
-            async |journal: Journal, bounds| {
+            async |journal: InstallLog, bounds| {
                 build::install(&self.spec, &before.dotenv, &journal, &bounds).await?;
                 // The commands may have written both files.
                 let manifest = self.read_manifest(&journal, true).await?;
@@ -298,7 +298,7 @@ impl Deploy {
         earlier: Option<&Earlier>,
     ) -> Result<(), StepError> {
         let limit = self.spec.timeouts.release;
-        self.step(Step::Release, limit, async |journal: Journal, bounds| {
+        self.step(Step::Release, limit, async |journal: InstallLog, bounds| {
             build::release_phase(&self.spec, command, &manifest.dotenv, &journal, &bounds).await?;
             self.hand_over(earlier, &journal).await
         })
@@ -306,7 +306,11 @@ impl Deploy {
     }
 
     /// Gives the checkout to the app's user.
-    async fn open_up(&self, earlier: Option<Earlier>, journal: &Journal) -> Result<(), StepError> {
+    async fn open_up(
+        &self,
+        earlier: Option<Earlier>,
+        journal: &InstallLog,
+    ) -> Result<(), StepError> {
         let directory = self.spec.dirs.release(self.spec.release);
         let account = self.spec.account.clone();
         let what = "cannot give the checkout to the app's user";
@@ -323,7 +327,7 @@ impl Deploy {
     async fn hand_over(
         &self,
         earlier: Option<&Earlier>,
-        journal: &Journal,
+        journal: &InstallLog,
     ) -> Result<(), StepError> {
         let directory = self.spec.dirs.release(self.spec.release);
         let (account, earlier) = (self.spec.account.clone(), earlier.cloned());
@@ -334,7 +338,7 @@ impl Deploy {
         .await
     }
 
-    async fn read_manifest(&self, journal: &Journal, warn: bool) -> Result<Manifest, StepError> {
+    async fn read_manifest(&self, journal: &InstallLog, warn: bool) -> Result<Manifest, StepError> {
         let directory = self.spec.dirs.release(self.spec.release);
         let config = self.spec.config.clone();
         let read = blocking(journal.step(), "cannot read the release", move || {
@@ -391,7 +395,7 @@ impl Deploy {
         &self,
         step: Step,
         limit: Duration,
-        work: impl AsyncFnOnce(Journal, Bounds) -> Result<T, StepError>,
+        work: impl AsyncFnOnce(InstallLog, Bounds) -> Result<T, StepError>,
     ) -> Result<T, StepError> {
         self.report(InstallEvent::Started(step));
         failpoint::reach(&format!("before {}", step.name()));

@@ -12,7 +12,7 @@ use rustix::fs::{MemfdFlags, Mode};
 use super::command::{self, Program};
 use super::failure;
 use super::git;
-use super::install_log::Journal;
+use super::install_log::InstallLog;
 use super::limits::{Bounds, StepError, blocking};
 use super::record::Failure;
 use super::release::read_regular;
@@ -125,7 +125,7 @@ pub fn public(dirs: &AppDirs) -> Option<String> {
 /// `ssh-keygen` is not installed or fails, the disk refuses, a bound is reached.
 pub(super) async fn ensure(
     dirs: &AppDirs,
-    journal: &Journal,
+    journal: &InstallLog,
     bounds: &Bounds,
 ) -> Result<(), StepError> {
     let own = dirs.clone();
@@ -163,7 +163,7 @@ enum Found {
 /// The public half is in the private one. `false`: that one is damaged.
 async fn restore_public(
     dirs: &AppDirs,
-    journal: &Journal,
+    journal: &InstallLog,
     bounds: &Bounds,
 ) -> Result<bool, StepError> {
     let key = dirs.ssh().join(PRIVATE).display().to_string();
@@ -179,7 +179,7 @@ async fn restore_public(
     Ok(true)
 }
 
-async fn make(dirs: &AppDirs, journal: &Journal, bounds: &Bounds) -> Result<(), StepError> {
+async fn make(dirs: &AppDirs, journal: &InstallLog, bounds: &Bounds) -> Result<(), StepError> {
     let (step, what) = (journal.step(), "cannot make the deploy key");
     let (directory, new) = (dirs.ssh(), dirs.ssh().with_extension("new"));
     let fresh = new.clone();
@@ -222,7 +222,7 @@ fn comment(dirs: &AppDirs) -> String {
 
 async fn run(
     arguments: &[&str],
-    journal: &Journal,
+    journal: &InstallLog,
     bounds: &Bounds,
 ) -> Result<command::Finished, StepError> {
     let program = Program {

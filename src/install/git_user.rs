@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::tree::{self, Owner};
 use crate::account::Account;
-use crate::process::landlock::Seal;
+use crate::process::landlock::Landlock;
 use crate::process::lent::Limits;
 
 /// The group of git. It needs no entry in /etc/group; it is not one of those that systemd gives away (61184 and up), and
@@ -65,10 +65,10 @@ impl GitUser {
     }
 
     /// The seal on a git that writes to `places` only.
-    pub(super) fn seal(places: &[&Path]) -> Seal {
+    pub(super) fn seal(places: &[&Path]) -> Landlock {
         let devices = ["/dev/null", "/dev/zero"].map(PathBuf::from);
         let places = places.iter().map(|place| place.to_path_buf());
-        Seal {
+        Landlock {
             protected: vec!["/".into()],
             writable: places.chain(devices).collect(),
             sockets: vec![],

@@ -1,4 +1,4 @@
-//! [`Journal`]: where everything that a deploy does and prints is written, the `install` log of its app.
+//! [`InstallLog`]: where everything that a deploy does and prints is written, the `install` log of its app.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use crate::logs::record::Stream;
 
 /// The install log, as one step of one deployment writes it.
 #[derive(Clone)]
-pub struct Journal {
+pub struct InstallLog {
     log: Recipient<Append>,
     deployment: u64,
     step: Step,
     mask: Mask,
 }
 
-impl std::fmt::Debug for Journal {
+impl std::fmt::Debug for InstallLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Journal")
+        f.debug_struct("InstallLog")
             .field("deployment", &self.deployment)
             .field("step", &self.step)
             .finish_non_exhaustive()
     }
 }
 
-impl Journal {
+impl InstallLog {
     /// A journal of `deployment`, writing to `log`; whatever `mask` hides is not written.
     #[must_use]
     pub fn new(log: Recipient<Append>, deployment: u64, mask: Mask) -> Self {

@@ -15,7 +15,7 @@ use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
 use crate::logs::log::{Append, Log};
-use crate::process::landlock::Seal;
+use crate::process::landlock::Landlock;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
 /// How long each step may take.
@@ -40,7 +40,7 @@ pub struct InstallSpec {
     /// The account to switch to; `None` when the daemon is not root.
     pub account: Option<Account>,
     /// Where install commands and the release phase may not write, but for the checkout.
-    pub seal: Option<Seal>,
+    pub seal: Option<Landlock>,
     /// Environment of install commands: base and configured layers (the checkout's `.env` is laid between them).
     pub base_env: BTreeMap<String, String>,
     /// Server-wide and application `env`.

@@ -8,7 +8,7 @@ use super::deploy_key;
 use super::failure;
 use super::git;
 use super::git_user::{self, GitUser};
-use super::install_log::Journal;
+use super::install_log::InstallLog;
 use super::limits::{Bounds, StepError, blocking};
 use super::mirror_upkeep;
 use super::record::Failure;
@@ -47,7 +47,7 @@ pub(super) struct Mirror {
     configuration: PathBuf,
     pub(super) dirs: AppDirs,
     pub(super) user: GitUser,
-    pub(super) journal: Journal,
+    pub(super) journal: InstallLog,
     pub(super) bounds: Bounds,
 }
 
@@ -76,7 +76,7 @@ impl Mirror {
     pub(super) fn new(
         (dirs, user): (&AppDirs, GitUser),
         remote: Remote,
-        journal: Journal,
+        journal: InstallLog,
         bounds: Bounds,
     ) -> Self {
         Self {

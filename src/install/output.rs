@@ -4,12 +4,12 @@ use std::cell::Cell;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::install_log::Journal;
+use super::install_log::InstallLog;
 use super::lines::{Splitter, Tail};
 
 /// Takes a command's output: lines to the log, the last ones kept.
 pub(super) struct Sink<'a> {
-    journal: &'a Journal,
+    journal: &'a InstallLog,
     /// How often there was something to read.
     seen: &'a Cell<u64>,
     splitter: Splitter,
@@ -17,7 +17,7 @@ pub(super) struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(journal: &'a Journal, seen: &'a Cell<u64>) -> Self {
+    pub(super) fn new(journal: &'a InstallLog, seen: &'a Cell<u64>) -> Self {
         Self {
             journal,
             seen,

@@ -16,7 +16,7 @@ use super::command::{self, Finished, Program};
 use super::dpkg::{self, Installed};
 use super::failure;
 use super::git::system_environment;
-use super::install_log::Journal;
+use super::install_log::InstallLog;
 use super::limits::{Bounds, StepError};
 use super::record::{Failure, Step};
 use crate::document::config::Package;
@@ -65,7 +65,7 @@ const STALE: [&str; 4] = [
 /// No root, no Debian, a package that apt does not know, apt-get's own failure, a reached bound.
 pub async fn install(
     wanted: &[Package],
-    journal: &Journal,
+    journal: &InstallLog,
     bounds: &Bounds,
 ) -> Result<(), StepError> {
     let guard = bounds.hold(APT.lock()).await;
@@ -160,7 +160,7 @@ fn still_missing(missing: &[&Package]) -> Result<(), StepError> {
 }
 
 struct Apt<'a> {
-    journal: &'a Journal,
+    journal: &'a InstallLog,
     bounds: &'a Bounds,
 }
 

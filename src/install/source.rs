@@ -6,7 +6,7 @@ use super::checkout;
 use super::filters;
 use super::git_user::GitUser;
 use super::hard_links::Earlier;
-use super::install_log::Journal;
+use super::install_log::InstallLog;
 use super::lfs;
 use super::limits::{Bounds, StepError};
 use super::mirror::Mirror;
@@ -47,7 +47,7 @@ impl<'a> Source<'a> {
         dirs: &AppDirs,
         user: GitUser,
         repo: &'a Repo,
-        journal: Journal,
+        journal: InstallLog,
         bounds: Bounds,
     ) -> Self {
         Self {

@@ -14,12 +14,12 @@ use super::record::Stream;
 
 /// The note of one FIFO: eight bytes, overwritten in place.
 #[derive(Debug)]
-pub struct Note {
+pub struct IntentNote {
     file: File,
     path: PathBuf,
 }
 
-impl Note {
+impl IntentNote {
     /// Opens or makes the note of `process` among the logs in `directory`; with the id of a taking that was not finished.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use super::fifo::Window;
 use super::follow::{QUEUE, Reader};
 use super::lines::{Cut, cut};
 pub use super::query::{Chunk, Query};
-use super::reader::{CaughtUp, Delivery};
+use super::reader::{CaughtUp, LogReader};
 use super::record::{Batch, Stream, now};
 use super::source::{Next, Source, Unfinished};
 use super::store::Store;
@@ -197,7 +197,7 @@ impl Log {
             wanted.after = wanted.after.filter(|after| *after < next);
         }
         let (stored, ends) = self.store.stored(&reader.query)?;
-        let delivery = Delivery {
+        let delivery = LogReader {
             stored,
             ends,
             passes,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::query::{Chunk, Query};
 use super::record::{Record, Stream};
-use super::segment_reader::{CHUNK_LINES, Stored, begin_tail};
+use super::segment_reader::{CHUNK_LINES, SegmentReader, begin_tail};
 
 /// Where each stream of a reader ends, or begins: the id of a line of it.
 pub type Positions = Vec<(Stream, u64)>;
@@ -22,7 +22,7 @@ pub struct Merged {
 #[derive(Debug)]
 struct Part {
     stream: Stream,
-    stored: Stored,
+    stored: SegmentReader,
     /// Lines that were read and not given: at most a chunk.
     next: VecDeque<Record>,
     is_over: bool,
@@ -37,7 +37,7 @@ impl Merged {
         let parts = ends.iter().map(|(stream, end)| {
             Ok(Part {
                 stream: *stream,
-                stored: Stored::new(directory, query.of(*stream), *end)?,
+                stored: SegmentReader::new(directory, query.of(*stream), *end)?,
                 next: VecDeque::new(),
                 is_over: false,
             })
@@ -113,7 +113,7 @@ mod tests {
     use super::super::log::LogSettings;
     use super::super::record::Batch;
     use super::*;
-    use crate::logs::segment_writer::Segments;
+    use crate::logs::segment_writer::SegmentWriter;
 
     /// 400 lines, of which every third is on stderr; the time of each is its number.
     fn directory() -> (tempfile::TempDir, Positions) {
@@ -123,8 +123,8 @@ mod tests {
             segment_size: 4000,
             segments: 100,
         };
-        let mut out = Segments::new(settings.clone(), Stream::Stdout);
-        let mut err = Segments::new(settings, Stream::Stderr);
+        let mut out = SegmentWriter::new(settings.clone(), Stream::Stdout);
+        let mut err = SegmentWriter::new(settings, Stream::Stderr);
         for number in 0..400 {
             let (segments, stream) = match number % 3 {
                 0 => (&mut err, Stream::Stderr),

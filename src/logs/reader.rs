@@ -12,7 +12,7 @@ use super::query::Chunk;
 
 /// One pass over what is stored, for one reader.
 #[derive(Debug)]
-pub struct Delivery {
+pub struct LogReader {
     pub stored: Merged,
     /// The ids at which `stored` ends.
     pub ends: Positions,
@@ -33,7 +33,7 @@ pub struct CaughtUp {
     pub passes: u32,
 }
 
-impl Delivery {
+impl LogReader {
     /// Delivers until the reader goes away, or has all that is stored and does not follow, or goes back to the Log.
     pub async fn run(mut self, log: WeakAddr<Log>) {
         loop {

@@ -23,7 +23,7 @@ const LONGEST_ON_DISK: u64 = LONGEST as u64 + 1024;
 
 /// The stored lines that a query wants, up to an id; a cursor that can be carried from one blocking call to the next.
 #[derive(Debug)]
-pub struct Stored {
+pub struct SegmentReader {
     query: Query,
     end: u64,
     segments: VecDeque<(u64, PathBuf)>,
@@ -34,7 +34,7 @@ pub struct Stored {
     first: Option<u64>,
 }
 
-impl Stored {
+impl SegmentReader {
     /// The lines below `directory` that `query` wants and whose id is less than `end`.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ struct Place {
 
 /// The wanted lines of a stream from the last one on, back.
 struct FromEnd<'a> {
-    stored: &'a Stored,
+    stored: &'a SegmentReader,
     /// Segments that were not looked at yet.
     left: usize,
     lines: Option<Backward>,
@@ -203,7 +203,7 @@ impl FromEnd<'_> {
 }
 
 /// Lets `parts` begin where the last `tail` lines of all of them do, by their times.
-pub(super) fn begin_tail(parts: &mut [&mut Stored], tail: usize) -> io::Result<()> {
+pub(super) fn begin_tail(parts: &mut [&mut SegmentReader], tail: usize) -> io::Result<()> {
     let mut firsts: Vec<Option<Place>> = vec![None; parts.len()];
     {
         let mut ways: Vec<FromEnd<'_>> = Vec::new();
@@ -357,16 +357,16 @@ mod tests {
     use crate::logs::lines::Cut;
     use crate::logs::log::LogSettings;
     use crate::logs::record::{Batch, Stream};
-    use crate::logs::segment_writer::Segments;
+    use crate::logs::segment_writer::SegmentWriter;
 
     /// 500 lines in many small segments; line N is at N seconds, of `web.1` and `worker.1` by turns, of release N / 100.
-    fn written(directory: &Path) -> Segments {
+    fn written(directory: &Path) -> SegmentWriter {
         let settings = LogSettings {
             directory: directory.to_owned(),
             segment_size: 1500,
             segments: 1000,
         };
-        let mut segments = Segments::new(settings, Stream::Stdout);
+        let mut segments = SegmentWriter::new(settings, Stream::Stdout);
         for id in 1..=500 {
             segments.append(&Batch {
                 stream: Stream::Stdout,
@@ -393,7 +393,7 @@ mod tests {
     }
 
     /// The ids given, and how many lines are told to be lost.
-    fn read(mut stored: Stored) -> (Vec<u64>, u64) {
+    fn read(mut stored: SegmentReader) -> (Vec<u64>, u64) {
         let (mut ids, mut lost) = (Vec::new(), 0);
         while let Some(chunk) = stored.next_chunk().unwrap() {
             match chunk {
@@ -406,7 +406,7 @@ mod tests {
     }
 
     fn ids(directory: &Path, query: Query) -> Vec<u64> {
-        let (ids, lost) = read(Stored::new(directory, query, 501).unwrap());
+        let (ids, lost) = read(SegmentReader::new(directory, query, 501).unwrap());
         assert_eq!(lost, 0);
         ids
     }
@@ -444,11 +444,11 @@ mod tests {
     fn lines_from_the_end_on_are_not_read() {
         let directory = tempfile::tempdir().unwrap();
         written(directory.path());
-        let (ids, _) = read(Stored::new(directory.path(), all(), 11).unwrap());
+        let (ids, _) = read(SegmentReader::new(directory.path(), all(), 11).unwrap());
         assert_eq!(ids, Vec::from_iter(1..=10));
         let tail = Some(2);
         let query = Query { tail, ..all() };
-        let (ids, _) = read(Stored::new(directory.path(), query, 11).unwrap());
+        let (ids, _) = read(SegmentReader::new(directory.path(), query, 11).unwrap());
         assert_eq!(ids, [9, 10]);
     }
 
@@ -456,12 +456,12 @@ mod tests {
     fn what_was_rotated_away_is_told() {
         let directory = tempfile::tempdir().unwrap();
         written(directory.path());
-        let stored = Stored::new(directory.path(), all(), 501).unwrap();
+        let stored = SegmentReader::new(directory.path(), all(), 501).unwrap();
         let found = segments(directory.path(), Stream::Stdout).unwrap();
         std::fs::remove_file(&found[0].1).unwrap();
         let gone = found[1].0 - 1;
         assert_eq!(read(stored), (Vec::from_iter(gone + 1..=500), gone));
-        let resumed = Stored::new(directory.path(), after(0), 501).unwrap();
+        let resumed = SegmentReader::new(directory.path(), after(0), 501).unwrap();
         assert_eq!(read(resumed), (Vec::from_iter(gone + 1..=500), gone));
     }
 

@@ -1,4 +1,4 @@
-//! Segments: the files that a stream's lines are appended to.
+//! [`SegmentWriter`]: the files that a stream's lines are appended to.
 //!
 //! A segment is named after its stream and the id of its first line (`stdout-00000000000000000042.log`), so it is never
 //! renamed, and a line is found by its id. What is there when the daemon starts is gone on with: a torn last line is cut
@@ -25,7 +25,7 @@ const WRITE: usize = 256 * 1024;
 
 /// The segments of one stream, as their only writer.
 #[derive(Debug)]
-pub struct Segments {
+pub struct SegmentWriter {
     settings: LogSettings,
     stream: Stream,
     current: Option<Current>,
@@ -71,7 +71,7 @@ pub struct Appended {
     pub stored: usize,
 }
 
-impl Segments {
+impl SegmentWriter {
     /// The segments of `stream`; nothing is opened before it is needed.
     #[must_use]
     pub fn new(settings: LogSettings, stream: Stream) -> Self {
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    fn append(segments: &mut Segments, lines: &[&str]) -> Appended {
+    fn append(segments: &mut SegmentWriter, lines: &[&str]) -> Appended {
         let cuts = lines.iter().map(|line| Cut {
             text: line.as_bytes(),
             partial: false,
@@ -330,7 +330,7 @@ mod tests {
     fn ids_go_on_in_a_new_life_and_a_torn_line_is_cut_off() {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(directory.path());
-        let mut first = Segments::new(settings.clone(), Stream::Stdout);
+        let mut first = SegmentWriter::new(settings.clone(), Stream::Stdout);
         assert_eq!(append(&mut first, &["a", "b"]).first_id, 1);
         drop(first);
         let (_, path) = segments(directory.path(), Stream::Stdout)
@@ -338,7 +338,7 @@ mod tests {
             .remove(0);
         let mut file = OpenOptions::new().append(true).open(path).unwrap();
         file.write_all(b"3 2026-11-22T10:15:30.1").unwrap();
-        let mut second = Segments::new(settings, Stream::Stdout);
+        let mut second = SegmentWriter::new(settings, Stream::Stdout);
         let expected = Appended {
             first_id: 3,
             stored: 1,
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn segments_are_bounded_in_size_and_number_and_hold_the_newest_lines() {
         let directory = tempfile::tempdir().unwrap();
-        let mut log = Segments::new(settings(directory.path()), Stream::Stdout);
+        let mut log = SegmentWriter::new(settings(directory.path()), Stream::Stdout);
         for start in 0..100u64 {
             let appended = append(&mut log, &["some text"; 10]);
             assert_eq!(appended.first_id, start * 10 + 1);
@@ -375,7 +375,7 @@ mod tests {
     fn logs_that_somebody_removed_begin_anew_with_the_ids_that_come_next() {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("logs");
-        let mut log = Segments::new(settings(&directory), Stream::Stdout);
+        let mut log = SegmentWriter::new(settings(&directory), Stream::Stdout);
         append(&mut log, &["a", "b"]);
         std::fs::remove_dir_all(&directory).unwrap();
         let expected = Appended {
@@ -390,7 +390,7 @@ mod tests {
     fn a_segment_that_is_renamed_away_is_followed_by_a_new_one_and_ids_go_on() {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("logs");
-        let mut log = Segments::new(settings(&directory), Stream::Stdout);
+        let mut log = SegmentWriter::new(settings(&directory), Stream::Stdout);
         append(&mut log, &["a", "b"]);
         let (_, newest) = segments(&directory, Stream::Stdout).unwrap().pop().unwrap();
         std::fs::rename(&newest, parent.path().join("away")).unwrap();
@@ -404,7 +404,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let name = file_name(Stream::Stdout, 77);
         std::fs::write(directory.path().join(name), "").unwrap();
-        let mut log = Segments::new(settings(directory.path()), Stream::Stdout);
+        let mut log = SegmentWriter::new(settings(directory.path()), Stream::Stdout);
         assert_eq!(append(&mut log, &["x"]).first_id, 77);
     }
 
@@ -418,7 +418,7 @@ mod tests {
         std::fs::write(name(u64::MAX), "").unwrap();
         let damaged = format!("{} 2026-11-22T10:15:30.123456Z web.1 1 - | x\n", u64::MAX);
         std::fs::write(name(77), damaged).unwrap();
-        let mut log = Segments::new(settings(directory.path()), Stream::Stdout);
+        let mut log = SegmentWriter::new(settings(directory.path()), Stream::Stdout);
         assert_eq!(append(&mut log, &["a"]).first_id, 77);
         assert_eq!(append(&mut log, &["some text"; 100]).first_id, 78);
         let entries = std::fs::read_dir(directory.path()).unwrap();
@@ -434,7 +434,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("logs");
         std::fs::write(&directory, "in the way").unwrap();
-        let mut log = Segments::new(settings(&directory), Stream::Stdout);
+        let mut log = SegmentWriter::new(settings(&directory), Stream::Stdout);
         assert_eq!(append(&mut log, &["a", "b"]).stored, 0);
         assert_eq!(append(&mut log, &["c"]).stored, 0);
         std::fs::remove_file(&directory).unwrap();
@@ -484,7 +484,7 @@ mod tests {
         };
         let directory = disk.0.path().join("logs");
         let ballast = disk.0.path().join("ballast");
-        let mut log = Segments::new(settings(&directory), Stream::Stdout);
+        let mut log = SegmentWriter::new(settings(&directory), Stream::Stdout);
         assert_eq!(append(&mut log, &["before"]).stored, 1);
         let full = std::fs::write(&ballast, [0; 64 * 1024]).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::fifo::{Fifo, Window};
-use super::intent_note::Note;
+use super::intent_note::IntentNote;
 use super::lines::{Cut, cut};
 use super::record::{Batch, Stream, now};
 use super::store::Store;
@@ -24,7 +24,7 @@ pub struct Source {
     pub stream: Stream,
     pub fifo: Fifo,
     /// None where it cannot be made: a kill may then store lines twice.
-    note: Option<Note>,
+    note: Option<IntentNote>,
 }
 
 /// What becomes of a line whose end is not there when a source is drained.

@@ -5,18 +5,18 @@ use std::io;
 use std::path::PathBuf;
 
 use super::follow::Followers;
-use super::intent_note::Note;
+use super::intent_note::IntentNote;
 use super::log::LogSettings;
 use super::merged::{Merged, Positions};
 use super::query::{Chunk, Query};
 use super::record::{Batch, Stream};
-use super::segment_writer::{Appended, Segments};
+use super::segment_writer::{Appended, SegmentWriter};
 
 /// An application's logs, and those who follow them.
 #[derive(Debug)]
 pub struct Store {
     directory: PathBuf,
-    segments: BTreeMap<Stream, Segments>,
+    segments: BTreeMap<Stream, SegmentWriter>,
     /// Who is given what is stored.
     pub followers: Followers,
 }
@@ -27,7 +27,7 @@ impl Store {
     pub fn new(settings: &LogSettings) -> Self {
         let segments = Stream::ALL
             .into_iter()
-            .map(|stream| (stream, Segments::new(settings.clone(), stream)));
+            .map(|stream| (stream, SegmentWriter::new(settings.clone(), stream)));
         Self {
             directory: settings.directory.clone(),
             segments: segments.collect(),
@@ -54,14 +54,14 @@ impl Store {
         }
     }
 
-    /// The note for what is taken out of a FIFO of `process`; see [`Note::open`].
+    /// The note for what is taken out of a FIFO of `process`; see [`IntentNote::open`].
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn note(&mut self, stream: Stream, process: &str) -> io::Result<(Note, Option<u64>)> {
+    pub fn note(&mut self, stream: Stream, process: &str) -> io::Result<(IntentNote, Option<u64>)> {
         // Makes the directory too.
         self.next_id(stream)?;
-        Note::open(&self.directory, stream, process)
+        IntentNote::open(&self.directory, stream, process)
     }
 
     /// The stored lines that `query` wants.

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup;
 use super::identity::{self, Purpose};
-use super::landlock::Seal;
+use super::landlock::Landlock;
 use super::lent::Lent;
 use super::rlimit_mark::RlimitMark;
 use super::spawn::{Exec, Output};
@@ -44,7 +44,7 @@ pub(super) struct Instructions {
     pub(super) identity: Option<Purpose>,
     pub(super) cgroup: Option<PathBuf>,
     pub(super) rlimit_mark: RlimitMark,
-    pub(super) seal: Option<Seal>,
+    pub(super) seal: Option<Landlock>,
     pub(super) lent: Lent,
     pub(super) nice: Option<i32>,
     pub(super) umask: u32,

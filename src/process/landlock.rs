@@ -1,4 +1,4 @@
-//! [`Seal`]: where an app may not write, kept by landlock(7), whoever owns the files.
+//! [`Landlock`]: where an app may not write, kept by landlock(7), whoever owns the files.
 //!
 //! Ownership alone keeps an app from its release only where the daemon is root, and never from the files of another app
 //! of the same user. Landlock knows no prohibitions, only permissions for whole trees: writing is permitted everywhere
@@ -26,7 +26,7 @@ const KNOWN: ABI = ABI::V3;
 
 /// Where an app may not write, and where, below that, it may all the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seal {
+pub struct Landlock {
     /// The server's own directories; `/`: everything.
     pub protected: Vec<PathBuf>,
     /// The app's own places in them.
@@ -36,7 +36,7 @@ pub struct Seal {
     pub sockets: Vec<PathBuf>,
 }
 
-impl Seal {
+impl Landlock {
     /// The seal on all that runs for an app as `account`: install commands, the release phase, processes. `server` are
     /// the server's directories. `None`: it runs as root, who may do what landlock would forbid besides, such as mounting.
     #[must_use]
@@ -82,14 +82,14 @@ pub fn prepare(protected: &[&Path]) {
     }
 }
 
-impl Seal {
+impl Landlock {
     /// Puts the calling process, which must have one thread, and all that it starts under the seal for good.
-    pub(super) fn apply(&self) -> Result<(), SealError> {
+    pub(super) fn apply(&self) -> Result<(), LandlockError> {
         let writing = AccessFs::from_write(KNOWN);
         let protected: Vec<PathBuf> = self
             .protected
             .iter()
-            .map(|path| fs::canonicalize(path).map_err(SealError::io(path)))
+            .map(|path| fs::canonicalize(path).map_err(LandlockError::io(path)))
             .collect::<Result<_, _>>()?;
         if protected
             .iter()
@@ -110,7 +110,7 @@ impl Seal {
             ))?
             .restrict_self()?;
         match restricted.ruleset {
-            RulesetStatus::NotEnforced => Err(SealError::Missing),
+            RulesetStatus::NotEnforced => Err(LandlockError::Missing),
             RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
         }
     }
@@ -118,7 +118,7 @@ impl Seal {
 
 /// Why there is no seal.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SealError {
+pub(super) enum LandlockError {
     /// A directory could not be read.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
@@ -130,7 +130,7 @@ pub(super) enum SealError {
     Landlock(#[from] RulesetError),
 }
 
-impl SealError {
+impl LandlockError {
     fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         |source| Self::Io(path, source)
@@ -166,14 +166,14 @@ fn beside(
     directory: &Path,
     protected: &[PathBuf],
     open: &mut Vec<PathBuf>,
-) -> Result<(), SealError> {
+) -> Result<(), LandlockError> {
     if protected.iter().any(|path| path == directory) {
         return Ok(());
     }
     let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    for entry in entries.map_err(SealError::io(directory))? {
+    for entry in entries.map_err(LandlockError::io(directory))? {
         let path = entry.path();
-        let kind = entry.file_type().map_err(SealError::io(&path))?;
+        let kind = entry.file_type().map_err(LandlockError::io(&path))?;
         if protected.contains(&path) || kind.is_symlink() {
             continue;
         }

@@ -16,7 +16,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use super::cgroup::Cgroup;
 use super::exec::{Credentials, Failure, Instructions, Step, VERB, Word};
 use super::identity::Purpose;
-use super::landlock::Seal;
+use super::landlock::Landlock;
 use super::lent::Lent;
 use super::rlimit_mark::RlimitMark;
 use super::running::Running;
@@ -46,7 +46,7 @@ pub struct ExecSpec {
     /// this run alone: [`MARKER`] and the rlimit mark are made of it, by which [`stop`] finds what left the session.
     pub instance: String,
     /// Where it may not write.
-    pub seal: Option<Seal>,
+    pub seal: Option<Landlock>,
     /// Where stdout and stderr go.
     pub output: Output,
     /// The record to write before the command runs.

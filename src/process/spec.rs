@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::identity::Purpose;
-use super::landlock::Seal;
+use super::landlock::Landlock;
 use super::lent::Lent;
 use super::socket::SocketDirectory;
 use super::spawn::{Exec, ExecSpec, Output};
@@ -54,7 +54,7 @@ pub struct ProcessSpec {
     /// Where it waits for its turn to start the first time; `None`: it starts at once.
     pub start_permits: Option<StartPermits>,
     /// Where it may not write; `None`: wherever the owners of files let it.
-    pub seal: Option<Seal>,
+    pub seal: Option<Landlock>,
 }
 
 impl ProcessSpec {

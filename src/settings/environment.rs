@@ -1,4 +1,4 @@
-//! [`Surroundings`]: what of the machine decides defaults.
+//! [`Environment`]: what of the machine decides defaults.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use nix::unistd::{User, geteuid};
 
 /// What of the machine decides defaults: looked up once, so that the rest is pure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct Environment {
     /// Whether this process is root.
     pub root: bool,
     /// `$XDG_CONFIG_HOME`, else `~/.config`.
@@ -20,7 +20,7 @@ pub struct Surroundings {
     pub cores: usize,
 }
 
-impl Surroundings {
+impl Environment {
     /// Looks at the machine. Blocks: passwd may be on a network.
     #[must_use]
     pub fn detect() -> Self {

@@ -15,7 +15,7 @@ pub mod environment;
 pub mod raw;
 pub mod value;
 
-use environment::Surroundings;
+use environment::Environment;
 use raw::{RawSettings, RawStepTimeouts};
 use value::{ApiHost, Listen, Period};
 
@@ -112,7 +112,7 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`].
     pub fn load(flags: RawSettings, file: Option<&Path>) -> Result<Self, SettingsError> {
-        let around = Surroundings::detect();
+        let around = Environment::detect();
         let fallback = match file {
             Some(path) => read(path)?,
             None => match usual_file(&around).map(|path| read_usual(&path)) {
@@ -146,7 +146,7 @@ impl Settings {
     pub fn resolve(
         flags: RawSettings,
         file: RawSettings,
-        around: &Surroundings,
+        around: &Environment,
     ) -> Result<Self, SettingsError> {
         let private = flags.data_dir.clone();
         let raw = flags.or(file);
@@ -219,7 +219,7 @@ fn read_usual(path: &Path) -> Result<RawSettings, SettingsError> {
 }
 
 /// `/etc/procserver/procserver.toml` as root, else `procserver/procserver.toml` of the configuration home.
-fn usual_file(around: &Surroundings) -> Option<PathBuf> {
+fn usual_file(around: &Environment) -> Option<PathBuf> {
     if around.root {
         return Some("/etc/procserver/procserver.toml".into());
     }
@@ -241,7 +241,7 @@ impl Directories {
     fn of(
         raw: &RawSettings,
         private: Option<PathBuf>,
-        around: &Surroundings,
+        around: &Environment,
     ) -> Result<Self, SettingsError> {
         let inside = |tail: &str| private.as_ref().map(|data| data.join(tail));
         let data = match (&raw.data_dir, around.root) {
@@ -329,7 +329,7 @@ fn reach(raw: &RawSettings) -> Reach {
     }
 }
 
-fn front(raw: &RawSettings, around: &Surroundings, data: &Path) -> FrontSettings {
+fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings {
     let head = raw.limits.head.map_or(64 << 10, |size| size.0);
     FrontSettings {
         workers: raw.workers.map_or(around.cores, |count| count.0),
@@ -369,8 +369,8 @@ fn front(raw: &RawSettings, around: &Surroundings, data: &Path) -> FrontSettings
 mod tests {
     use super::*;
 
-    fn around(root: bool) -> Surroundings {
-        Surroundings {
+    fn around(root: bool) -> Environment {
+        Environment {
             root,
             config_home: Some("/home/u/.config".into()),
             data_home: Some("/home/u/.local/share".into()),
@@ -472,7 +472,7 @@ mod tests {
 
     #[test]
     fn without_a_home_a_data_dir_must_be_named() {
-        let homeless = Surroundings {
+        let homeless = Environment {
             config_home: None,
             data_home: None,
             runtime_dir: None,

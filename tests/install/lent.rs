@@ -10,11 +10,11 @@ use std::time::Duration;
 use actix::prelude::*;
 use nix::sys::stat::Mode;
 use procserver::install::command::{self, Confined, Program};
-use procserver::install::install_log::Journal;
+use procserver::install::install_log::InstallLog;
 use procserver::install::limits::Bounds;
 use procserver::install::lines::Mask;
 use procserver::logs::log::Append;
-use procserver::process::landlock::Seal;
+use procserver::process::landlock::Landlock;
 use procserver::process::lent::Lent;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -58,7 +58,7 @@ async fn a_program_that_nobody_waits_for_any_more_opens_no_file_of_others() {
         quiet: true,
         confined: Some(Box::new(Confined {
             account: None,
-            seal: Seal {
+            seal: Landlock {
                 protected: vec![],
                 writable: vec![],
                 sockets: vec![],
@@ -68,7 +68,7 @@ async fn a_program_that_nobody_waits_for_any_more_opens_no_file_of_others() {
         })),
         ..Program::default()
     };
-    let journal = Journal::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]));
+    let journal = InstallLog::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]));
     let (_wanted, cancel) = tokio::sync::watch::channel(false);
     let bounds = Bounds::new(Duration::from_secs(60), cancel);
     let tasks = || {

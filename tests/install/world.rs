@@ -21,7 +21,7 @@ use procserver::install::record::{Failure, Step};
 use procserver::install::release::Release;
 use procserver::logs::log::Append;
 use procserver::process::environment;
-use procserver::process::landlock::Seal;
+use procserver::process::landlock::Landlock;
 use procserver::supervision::{Exit, ExitReason, Shutdown};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -200,11 +200,11 @@ impl World {
         names
     }
 
-    fn seal(&self) -> Option<Seal> {
+    fn seal(&self) -> Option<Landlock> {
         let server = ["data", "run"].map(|name| self.path().join(name));
         std::fs::create_dir_all(&server[1]).unwrap();
         let server = [server[0].as_path(), server[1].as_path()];
-        Seal::of_app(self.account.as_ref(), server, &self.dirs)
+        Landlock::of_app(self.account.as_ref(), server, &self.dirs)
     }
 
     fn spec(&mut self) -> InstallSpec {

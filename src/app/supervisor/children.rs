@@ -15,7 +15,7 @@ use crate::events::Report;
 use crate::install::installer::{InstallSpec, Installer};
 use crate::logs::log::{Log, LogSettings};
 use crate::process::identity::{self, Identity};
-use crate::process::landlock::Seal;
+use crate::process::landlock::Landlock;
 use crate::process::phase::Phase;
 use crate::process::users::Users;
 use crate::process::worker::{Origin, Process, ProcessSpec, Reattach, Snapshot};
@@ -332,10 +332,10 @@ impl App {
     }
 
     /// Lets the app write to its own places only: to no release, not even its own, and to nothing else of the server.
-    pub(super) fn seal(&self, account: Option<&Account>) -> Option<Seal> {
+    pub(super) fn seal(&self, account: Option<&Account>) -> Option<Landlock> {
         let settings = &self.spec.context.settings;
         let server = [settings.data_dir.as_path(), &settings.runtime_dir];
-        Seal::of_app(account, server, &self.spec.dirs)
+        Landlock::of_app(account, server, &self.spec.dirs)
     }
 
     /// The port that the process had last, unless one of another batch still has it.
