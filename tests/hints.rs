@@ -29,9 +29,21 @@ fn the_hint_is_the_cure_and_names_the_application() {
     let bash = json!({"install": ["set -o pipefail; true"]});
     let told = hint(&server, "bash", &[("Procfile", "web: true\n")], bash);
     assert!(told.contains("shell: \"/bin/bash\""), "{told}");
-    let named = json!({"install": ["exit 3"]});
+    let named = json!({"install": ["echo no; exit 3"]});
     let told = hint(&server, "named", &[("Procfile", "web: true\n")], named);
     assert!(told.contains("procserver logs named --install"), "{told}");
+
+    let silent = json!({"install": ["exit 3"]});
+    let told = hint(&server, "silent", &[("Procfile", "web: true\n")], silent);
+    assert!(told.contains("it printed nothing"), "{told}");
+    let module = json!({"install": ["python3 -c 'import not_there_1'"]});
+    let told = hint(&server, "module", &[("Procfile", "web: true\n")], module);
+    assert!(told.contains("no module not_there_1"), "{told}");
+    let inner = [("Procfile", "web: true\n"), ("app/requirements.txt", "")];
+    let says = "ERROR: Could not open requirements file: [Errno 2] No such file or directory: 'requirements.txt'";
+    let pip = json!({"install": [format!("echo \"{says}\"; exit 1")]});
+    let told = hint(&server, "pip", &inner, pip);
+    assert!(told.contains("cd app &&"), "{told}");
 
     let taken = "web: echo 'Error: listen EADDRINUSE: address already in use'; exit 1\n";
     let told = hint(&server, "taken", &[("Procfile", taken)], none());

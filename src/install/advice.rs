@@ -1,13 +1,15 @@
 //! What to do about a command that failed, read from what it printed last: mistakes that many make, each with its cure.
 //!
-//! [`of_output`] is pure; [`of_checkout`] also looks whether a program is in the checkout under another name. Output is a
-//! stranger's: of it only port numbers and names of programs that are there are told again.
+//! [`of_output`] is pure; [`of_checkout`] also looks into the checkout. Output is a stranger's: of it only port numbers and
+//! names of programs and modules are told again.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+
+use super::package_advice;
 
 /// Directories where package managers put the programs of an application.
 const PROGRAM_DIRECTORIES: [&str; 5] = [
@@ -100,7 +102,7 @@ fn port_in(line: &str) -> Option<u16> {
     behind_word.chain(behind_colons).last()
 }
 
-/// As [`of_output`], looking into the checkout for a program that was not found. Blocks.
+/// As [`of_output`], looking into the checkout for a program, a module or a list of modules that was not found. Blocks.
 #[must_use]
 pub fn of_checkout(lines: &[String], command: &str, directory: &Path) -> Option<String> {
     if let Some(script) =
@@ -125,7 +127,7 @@ pub fn of_checkout(lines: &[String], command: &str, directory: &Path) -> Option<
             "the program is in the checkout: write {path} in its place"
         ));
     }
-    of_output(lines)
+    of_output(lines).or_else(|| package_advice::of_checkout(lines, directory))
 }
 
 /// The program that a shell's line says it did not find.

@@ -174,6 +174,9 @@ fn hint(status: ExitStatus, tail: &[String]) -> String {
         _ if is_refused => {
             "it runs as the app's user and may write only to its checkout, $HOME, $TMPDIR and $STORAGE_DIR"
         }
+        _ if tail.is_empty() => {
+            "it printed nothing: let it tell what it does (sh -x, --verbose), then redeploy"
+        }
         _ => "its last lines say why; all it printed is in the log: procserver logs NAME --install",
     };
     text.to_owned()
@@ -206,6 +209,17 @@ mod tests {
         assert_eq!(failure.exit_code, Some(127));
         assert_eq!(failure.log_tail, ["x"]);
         assert!(failure.hint.is_some_and(|h| h.contains("`packages`")));
+    }
+
+    #[test]
+    fn the_log_is_pointed_to_only_where_something_is_in_it() {
+        let hint = |tail: &[&str]| {
+            let tail = tail.iter().map(ToString::to_string).collect();
+            let failure = exited(Step::Install, "make", ExitStatus::Code(2), tail);
+            failure.hint.unwrap()
+        };
+        assert!(hint(&["x"]).contains("procserver logs NAME --install"));
+        assert!(hint(&[]).starts_with("it printed nothing:"));
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub mod manifest;
 mod mirror;
 mod mirror_upkeep;
 mod output;
+mod package_advice;
 pub mod packages;
 pub mod plan;
 pub mod record;
