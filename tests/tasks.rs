@@ -105,3 +105,18 @@ fn a_web_process_that_is_not_restarted_is_no_backend_any_more() {
     let answer = server.visit("/echo/").expect(503);
     assert!(answer.text().contains("H14"), "{}", answer.text());
 }
+
+#[test]
+fn the_release_command_runs_once_per_deploy_whatever_its_scale() {
+    let repo = repo("release: echo done >> $STORAGE_DIR/runs\n");
+    let server = Server::start();
+    let scaled = json!({ "scale": { "release": 2 } });
+    server.deploy(&with(document("echo", &repo), scaled));
+    let runs = std::fs::read_to_string(server.directory().join("apps/echo/storage/runs")).unwrap();
+    assert_eq!(runs, "done\n");
+    let status = server.status("echo");
+    let processes = status["processes"].as_array().unwrap();
+    assert_eq!(processes.len(), 1, "{status}");
+    let warnings = status["warnings"].to_string();
+    assert!(warnings.contains("scale.release is ignored"), "{warnings}");
+}

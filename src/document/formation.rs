@@ -6,7 +6,7 @@ use super::procfile::Procfile;
 
 /// The process type that the proxy routes to.
 pub const ROUTED: &str = "web";
-/// The process type that runs once before a release starts and is never kept running.
+/// The process type that runs once per deploy, before the new processes start, whatever `scale` says of it.
 pub const RELEASE: &str = "release";
 
 /// Process types whose names say that they end by themselves: nobody wants them restarted for ever.
@@ -53,8 +53,8 @@ pub fn formation(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> (Vec<Slo
         }
     }
     let mut warnings = tasks(procfile, scale);
-    for (name, quantity) in scale {
-        if name == RELEASE && *quantity > 0 {
+    for name in scale.keys() {
+        if name == RELEASE {
             warnings.push(
                 "scale.release is ignored: a release command runs once per deploy".to_owned(),
             );
@@ -150,5 +150,20 @@ mod tests {
         let (_, warnings) = formation(&procfile(&["web", "release"]), &scale);
         assert_eq!(warnings.len(), 2);
         assert!(warnings[1].contains("\"wbe\""), "{warnings:?}");
+    }
+
+    #[test]
+    fn any_scale_of_release_is_ignored_with_a_warning() {
+        for quantity in [0, 1, 2] {
+            let scale = BTreeMap::from([(RELEASE.to_owned(), quantity)]);
+            for names in [&["web"][..], &["web", "release"]] {
+                let (slots, warnings) = formation(&procfile(names), &scale);
+                assert_eq!(slots.len(), 1);
+                assert!(
+                    warnings[0].starts_with("scale.release is ignored"),
+                    "{warnings:?}"
+                );
+            }
+        }
     }
 }

@@ -21,6 +21,7 @@ use super::remote::Remote;
 use super::source::{Fetched, Source};
 use super::{advice, build, failure, links, manifest, packages, plan};
 use crate::app_dirs::AppDirs;
+use crate::document::formation::RELEASE;
 use crate::document::procfile::Procfile;
 use crate::document::secrets;
 use crate::failpoint;
@@ -42,6 +43,14 @@ struct Manifest {
     procfile: Procfile,
     dotenv: BTreeMap<String, String>,
     warnings: Vec<String>,
+}
+
+impl Manifest {
+    /// The command of the release phase. It runs in the tree of the app's user, as the install commands do: what it
+    /// makes there (collected assets, a cached configuration) is of the release.
+    fn release_command(&self) -> Option<&str> {
+        self.procfile.command(RELEASE)
+    }
 }
 
 impl Deploy {
@@ -140,19 +149,12 @@ impl Deploy {
                 ..self.install(manifest, earlier.as_ref()).await?
             };
         }
-        if let Some(command) = self.release_command(&manifest) {
+        if let Some(command) = manifest.release_command() {
             last = Step::Release;
             self.release_phase(command, &manifest, earlier.as_ref())
                 .await?;
         }
         self.complete(last, fetched.commit, manifest.warnings).await
-    }
-
-    /// The release phase runs in the tree of the app's user, as the install commands do: what it makes there
-    /// (collected assets, a cached configuration) is of the release.
-    fn release_command<'a>(&self, manifest: &'a Manifest) -> Option<&'a str> {
-        let is_scaled = |name: &str| self.spec.config.scale.contains_key(name);
-        plan::release_command(is_scaled, &manifest.procfile)
     }
 
     /// Makes sure that the document's shell is there, once its packages are.
@@ -251,7 +253,7 @@ impl Deploy {
                 let mut warnings = source.checkout(fetched, &directory, shared).await?;
                 // Before anything is built for nothing.
                 let mut manifest = self.read_manifest(&journal, !builds).await?;
-                let runs = builds || self.release_command(&manifest).is_some();
+                let runs = builds || manifest.release_command().is_some();
                 if runs && shared.is_some() {
                     // The first release phase of this app.
                     warnings = source.checkout(fetched, &directory, None).await?;
@@ -282,7 +284,7 @@ impl Deploy {
                 build::install(&self.spec, &before.dotenv, &journal, &bounds).await?;
                 // The commands may have written both files.
                 let manifest = self.read_manifest(&journal, true).await?;
-                if self.release_command(&manifest).is_none() {
+                if manifest.release_command().is_none() {
                     self.hand_over(earlier, &journal).await?;
                 }
                 Ok(manifest)

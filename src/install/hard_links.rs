@@ -22,9 +22,10 @@ use super::git_user::GitUser;
 use super::limits::{StepError, blocking};
 use super::mirror::Mirror;
 use super::record::Step;
-use super::{plan, release, tree};
+use super::{release, tree};
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
+use crate::document::formation::RELEASE;
 
 /// The newest complete release of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl Earlier {
         let account = account.filter(|account| !account.is_root())?;
         let newest = release::list(dirs).pop()?;
         let loaded = release::load(dirs, newest.id);
-        let has_release_phase = loaded.is_ok_and(|l| l.procfile.command(plan::RELEASE).is_some());
+        let has_release_phase = loaded.is_ok_and(|l| l.procfile.command(RELEASE).is_some());
         Some(Self {
             has_release_phase,
             directory: dirs.release(newest.code()),

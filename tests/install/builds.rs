@@ -144,8 +144,13 @@ fn the_release_phase_runs_once_in_the_finished_release() {
     );
     let migrated = std::fs::read_to_string(world.dirs.storage().join("migrated")).unwrap();
     assert_eq!(migrated, "release.1 b\n");
-    world.config.scale.insert("release".into(), 1);
-    assert_eq!(world.deploy().finished, [Step::Fetch, Step::Checkout]);
+    for quantity in [0, 1, 2] {
+        world.config.scale.insert("release".into(), quantity);
+        let last = world.deploy().finished.pop();
+        assert_eq!(last, Some(Step::Release), "scale.release = {quantity}");
+    }
+    let migrated = std::fs::read_to_string(world.dirs.storage().join("migrated")).unwrap();
+    assert_eq!(migrated.lines().count(), 4, "once per deploy");
 }
 
 #[test]
