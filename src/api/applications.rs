@@ -18,7 +18,7 @@ use super::outcome::{self, Begun};
 use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
-use crate::account::{Account, AccountError};
+use crate::account::Account;
 use crate::app::apps::{Apps, AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
 use crate::app::status::Reach;
 use crate::app::supervisor::{Accepted, Ticket};
@@ -266,23 +266,13 @@ async fn check_account(config: &AppConfig, state: &ApiState) -> Result<(), Probl
         if !allow_root {
             account.is_not_root()?;
         }
-        Ok(account)
+        Ok(())
     };
     let found = web::block(look_up)
         .await
         .map_err(|_| Problem::unavailable("The server is being stopped."))?;
-    match found {
-        Ok(_) => Ok(()),
-        Err(error @ AccountError::NoGroup(_)) => Err(wrong_field("/group", error.to_string())),
-        Err(error @ AccountError::NoUser(_)) if config.user.is_none() => {
-            let detail = format!("is absent, and of the setting default_user: {error}");
-            Err(wrong_field("/user", detail))
-        }
-        Err(error @ (AccountError::NoUser(_) | AccountError::Root(_))) => {
-            Err(wrong_field("/user", error.to_string()))
-        }
-        Err(error @ AccountError::Lookup(..)) => Err(Problem::unavailable(&error.to_string())),
-    }
+    let names_user = config.user.is_some();
+    found.map_err(|error| Problem::of_account(&error, names_user))
 }
 
 fn wrong_field(pointer: &str, detail: String) -> Problem {

@@ -16,7 +16,7 @@ use super::log_format::LogFormat;
 use super::problem::Problem;
 use super::query::Query as Parameters;
 use super::state::ApiState;
-use crate::logs::log::{Chunk, LogError, Query};
+use crate::logs::log::{Chunk, Query};
 use crate::logs::merged::Positions;
 use crate::logs::record::Stream;
 
@@ -61,7 +61,7 @@ async fn answer(
     let format = LogFormat::choose(accept).ok_or_else(not_acceptable)?;
     let query = query_of(request, streams, format)?;
     let chunks = state.read_log(name, &query).await?;
-    let chunks = chunks.map_err(|error| not_read(name, &error))?;
+    let chunks = chunks.map_err(|error| Problem::of_log(&error, name))?;
     Ok(HttpResponse::Ok()
         .content_type(format.content_type())
         .insert_header((header::VARY, "Accept"))
@@ -191,17 +191,6 @@ fn body(
             }
         }
     })
-}
-
-fn not_read(name: &str, error: &LogError) -> Problem {
-    match error {
-        LogError::TooManyReaders(_) => Problem::unavailable(&format!("{error}.")),
-        LogError::Io { .. } => {
-            log::error!("{name}: log: {error}");
-            let detail = "The log cannot be read: the server's own log says why.";
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
-        }
-    }
 }
 
 fn no_such_log(log: &str) -> Problem {

@@ -3,7 +3,7 @@
 //!
 //! [`app`] has the routes, [`auth`] decides who may call them; then one file per resource. A resource reads its request
 //! (`body`, `query`, `prefer`), asks an actor ([`state`]), and answers with a document, a [`problem`], or the `outcome`
-//! of what it set going. Nothing here owns state.
+//! of what it set going. `errors` gives each error of the other folders its status. Nothing here owns state.
 
 mod actions;
 pub mod app;
@@ -13,6 +13,7 @@ mod body;
 mod comments;
 mod deploy_key;
 mod deployments;
+mod errors;
 mod events;
 mod failed_logins;
 mod health;
@@ -25,7 +26,7 @@ mod prefer;
 pub mod problem;
 mod query;
 mod releases;
-pub mod routes;
+mod routes;
 pub mod socket;
 pub mod state;
 mod status;

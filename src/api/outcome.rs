@@ -146,7 +146,7 @@ async fn answer(
             if !notes.is_empty() {
                 body.insert("warnings".to_owned(), notes.into());
             }
-            let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, failure.to_string())
+            let mut problem = Problem::of_failure(&failure)
                 .with("name", name.into())
                 .with("deployment", json!(deployment))
                 .with("failure", json!(failure));
@@ -155,7 +155,7 @@ async fn answer(
             }
             Err(problem)
         }
-        Some(Outcome::Dropped(why)) => Err(Problem::new(StatusCode::CONFLICT, why)
+        Some(Outcome::Dropped(why)) => Err(Problem::of_dropped(why)
             .with("name", name.into())
             .with("deployment", json!(deployment))),
     }

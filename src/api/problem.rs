@@ -2,16 +2,12 @@
 
 use std::fmt;
 
-use actix::MailboxError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
-use crate::app::apps::AppsError;
-use crate::app::supervisor::AppError;
 use crate::document::config::FieldError;
-use crate::document::json5::SyntaxError;
 
 /// The media type of RFC 9457.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -127,55 +123,6 @@ impl ResponseError for Problem {
     }
 }
 
-impl From<SyntaxError> for Problem {
-    fn from(error: SyntaxError) -> Self {
-        let detail = format!("The body is not JSON or JSON5: {error}");
-        Self::new(StatusCode::BAD_REQUEST, detail)
-            .with("line", error.line.into())
-            .with("column", error.column.into())
-    }
-}
-
-impl From<Vec<FieldError>> for Problem {
-    fn from(errors: Vec<FieldError>) -> Self {
-        Self::invalid(&errors)
-    }
-}
-
-impl From<AppsError> for Problem {
-    fn from(error: AppsError) -> Self {
-        let status = match &error {
-            AppsError::NoSuchApp(_) | AppsError::NoSuchOrphan(_) => StatusCode::NOT_FOUND,
-            AppsError::Exists(_) | AppsError::Conflict(_) | AppsError::Stale(_) => {
-                StatusCode::CONFLICT
-            }
-            AppsError::Storage(_) => StatusCode::INSUFFICIENT_STORAGE,
-        };
-        Self::new(status, error.to_string())
-    }
-}
-
-impl From<AppError> for Problem {
-    fn from(error: AppError) -> Self {
-        let status = match &error {
-            AppError::Conflict(_) => StatusCode::CONFLICT,
-            AppError::NotFound(_) => StatusCode::NOT_FOUND,
-        };
-        Self::new(status, error.to_string())
-    }
-}
-
-impl From<MailboxError> for Problem {
-    fn from(error: MailboxError) -> Self {
-        Self::unavailable(match error {
-            MailboxError::Closed => {
-                "This part of the server is being restarted: try again in a moment."
-            }
-            MailboxError::Timeout => "The server is too busy to answer: try again in a moment.",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::body::to_bytes;
@@ -188,7 +135,7 @@ mod tests {
             pointer: "/port".into(),
             detail: "must be a whole number".into(),
         }];
-        let response = Problem::from(errors).error_response();
+        let response = Problem::invalid(&errors).error_response();
         assert_eq!(response.status(), 422);
         assert_eq!(field(&response, "content-type"), CONTENT_TYPE);
         let body = to_bytes(response.into_body()).await.unwrap();
@@ -203,13 +150,6 @@ mod tests {
                 "errors": [{"pointer": "/port", "detail": "must be a whole number"}],
             })
         );
-    }
-
-    #[test]
-    fn unreachable_actors_ask_to_try_again() {
-        let response = Problem::from(MailboxError::Closed).error_response();
-        assert_eq!(response.status(), 503);
-        assert_eq!(field(&response, "retry-after"), "2");
     }
 
     #[test]

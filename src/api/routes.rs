@@ -8,7 +8,6 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use regex::Regex;
 use serde::Serialize;
-use tokio::sync::watch;
 
 use super::problem::Problem;
 use super::query::Query;
@@ -17,14 +16,6 @@ use crate::front::http::authority::Authority;
 use crate::router::address::Address;
 use crate::router::reach::Reach;
 use crate::router::table::{Availability, Decision, Match, Route, Rule, Table, View};
-
-/// What routing looks at besides a request.
-#[derive(Clone, Debug)]
-pub struct Routing {
-    pub table: watch::Receiver<Arc<Table>>,
-    /// By which ways requests come.
-    pub reach: Arc<Reach>,
-}
 
 /// A route, as it is listed.
 #[derive(Serialize)]

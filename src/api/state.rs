@@ -13,7 +13,6 @@ use tokio::sync::watch;
 
 use super::failed_logins::FailedLogins;
 use super::problem::Problem;
-use super::routes::Routing;
 use crate::app::apps::{Apps, AppsError, Find};
 use crate::app::supervisor::{App, Inspect, View};
 use crate::document::config::Rules;
@@ -21,6 +20,8 @@ use crate::document::name::AppName;
 use crate::events::Feed;
 use crate::front::listener::Closed;
 use crate::logs::log::{Chunk, LogError, Query, Read};
+use crate::router::reach::Reach;
+use crate::router::table::Table;
 use crate::supervision::ChildRef;
 
 /// Control actors never block; one that is silent for so long is stuck.
@@ -31,6 +32,14 @@ const LOOKS: u32 = 200;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 type Lines = Result<Receiver<Chunk>, LogError>;
+
+/// What routing looks at besides a request.
+#[derive(Clone, Debug)]
+pub struct Routing {
+    pub table: watch::Receiver<Arc<Table>>,
+    /// By which ways requests come.
+    pub reach: Arc<Reach>,
+}
 
 /// What every resource of the API needs.
 #[derive(Clone)]
@@ -150,8 +159,7 @@ impl ApiState {
             let view = self.inspect(name).await?;
             match ask_child(&view.log, Read(query.clone())).await {
                 Err(MailboxError::Closed) if view.is_going => {
-                    let going = format!("\"{name}\" is being removed");
-                    return Err(AppsError::Conflict(going).into());
+                    return Err(AppsError::BeingRemoved(app_name(name)?).into());
                 }
                 Err(MailboxError::Closed) => actix_rt::time::sleep(BETWEEN_LOOKS).await,
                 answer => return Ok(answer?),

@@ -4,6 +4,7 @@ mod boot;
 mod children;
 mod configure;
 mod directory;
+mod error;
 mod former;
 mod orphans;
 mod removals;
@@ -30,9 +31,10 @@ use writes::Writes;
 
 pub use configure::{Patch, Replace};
 pub use directory::Rescan;
+pub use error::AppsError;
 pub use orphans::{Orphan, Orphans, RemoveOrphan};
 pub use removals::Remove;
-pub use requests::{AppsError, Create, Find, List};
+pub use requests::{Create, Find, List};
 pub use turns::{TakeTurn, Turn};
 
 /// See the module.

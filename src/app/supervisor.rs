@@ -12,6 +12,7 @@
 
 mod children;
 mod configure;
+mod error;
 mod finished;
 mod install_log;
 mod outcome;
@@ -54,7 +55,8 @@ use crate::supervision::{ChildRef, Exit, ExitReason};
 pub use children::ChildId;
 use children::Children;
 pub use configure::{Configure, Warn};
-pub use requests::{Accepted, Act, Action, AppError, Cancel, Deploy, Remove};
+pub use error::AppError;
+pub use requests::{Accepted, Act, Action, Cancel, Deploy, Remove};
 pub use view::{Inspect, Summarize, View};
 
 /// What an App is given.

@@ -82,14 +82,9 @@ impl Apps {
 
 /// Tells an App to deploy its new document.
 pub(super) async fn deploy(app: Addr<App>, config: Arc<AppConfig>) -> Result<Ticket, AppsError> {
-    match app.send(Deploy(config)).await {
-        Ok(asked) => Ok(asked?),
-        Err(_) => Err(is_restarting()),
-    }
-}
-
-fn is_restarting() -> AppsError {
-    AppsError::Conflict("the application is being restarted: try again in a moment".to_owned())
+    let name = config.name.clone();
+    let asked = app.send(Deploy(config)).await;
+    Ok(asked.map_err(|_| AppsError::Restarting(name))??)
 }
 
 impl Handler<Replace> for Apps {
@@ -120,10 +115,9 @@ impl Handler<Patch> for Apps {
         Box::pin(written.then(|written, apps, _| {
             let configured = async move {
                 let Written { app, config, _turn } = written?;
-                match app.send(Configure(config)).await {
-                    Ok(asked) => Ok(asked?),
-                    Err(_) => Err(is_restarting()),
-                }
+                let name = config.name.clone();
+                let asked = app.send(Configure(config)).await;
+                Ok(asked.map_err(|_| AppsError::Restarting(name))??)
             };
             configured.into_actor(apps)
         }))

@@ -46,7 +46,7 @@ impl Handler<Orphans> for Apps {
             others.into_iter().chain(unfinished).collect::<Vec<_>>()
         });
         Box::pin(found.into_actor(self).map(|found, apps, _| {
-            let mut names = found.map_err(|e| AppsError::Conflict(e.to_string()))?;
+            let mut names = found.map_err(|e| AppsError::NotListed(e.to_string()))?;
             names.retain(|name| apps.is_orphan(name));
             names.sort();
             let orphan = |name: AppName| Orphan {
@@ -63,8 +63,7 @@ impl Handler<RemoveOrphan> for Apps {
 
     fn handle(&mut self, RemoveOrphan(name): RemoveOrphan, _: &mut Self::Context) -> Self::Result {
         if !self.is_orphan(&name) {
-            let why = format!("\"{name}\" is an application, or is being removed: no orphan");
-            return Box::pin(fut::err(AppsError::Conflict(why)));
+            return Box::pin(fut::err(AppsError::NoOrphan(name)));
         }
         // So that nobody adds an app of that name meanwhile.
         self.finishing.insert(name.clone());
@@ -85,8 +84,8 @@ impl Handler<RemoveOrphan> for Apps {
             apps.finishing.remove(&name);
             ctx.notify(super::Rescan);
             removed.map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => AppsError::NoSuchOrphan(name.to_string()),
-                _ => AppsError::Storage(format!("not all of it could be removed: {e}")),
+                io::ErrorKind::NotFound => AppsError::NoSuchOrphan(name),
+                _ => AppsError::NotRemoved(e.to_string()),
             })
         }))
     }

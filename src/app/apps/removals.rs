@@ -11,7 +11,7 @@ use super::requests::stored;
 use super::{Apps, AppsError, Removal, Rescan};
 use crate::app::config_dir;
 use crate::app::removal::finish_removal;
-use crate::app::supervisor::{self, App, AppError, Ticket};
+use crate::app::supervisor::{self, App, Ticket};
 use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
 use crate::document::name::AppName;
@@ -162,11 +162,5 @@ impl Handler<Remove> for Apps {
                 begun
             })
         }))
-    }
-}
-
-impl From<AppError> for AppsError {
-    fn from(error: AppError) -> Self {
-        Self::Conflict(error.to_string())
     }
 }

@@ -8,40 +8,15 @@ use actix::prelude::*;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 
-use super::Apps;
 use super::configure::deploy;
 use super::turns::Turn;
+use super::{Apps, AppsError};
 use crate::app::config_dir;
 use crate::app::removal::finish_removal;
 use crate::app::status::{AppState, Reach, Summary};
 use crate::app::supervisor::{App, Summarize, Ticket};
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppsError {
-    #[error(
-        "there is no application \"{0}\": GET /applications, or \"procserver apps\", lists them"
-    )]
-    NoSuchApp(String),
-    #[error(
-        "there is an application \"{0}\" already: PUT /applications/{0}, or \"procserver update\", replaces its document"
-    )]
-    Exists(AppName),
-    /// It is being removed or restarted, or its port belongs to another app.
-    #[error("{0}")]
-    Conflict(String),
-    #[error(
-        "there is no orphan \"{0}\": GET /applications?orphans=true, or \"procserver orphans\", lists them"
-    )]
-    NoSuchOrphan(String),
-    /// Somebody else changed the document meanwhile.
-    #[error("the configuration of \"{0}\" is being changed by others as well: try again")]
-    Stale(AppName),
-    /// The configuration could not be written; the old one is intact.
-    #[error("{0}")]
-    Storage(String),
-}
 
 /// Adds an app and deploys it.
 #[derive(Message, Clone, Debug)]
@@ -70,9 +45,7 @@ impl Apps {
         let child = self.apps.get(&name).and_then(|e| e.child.as_ref());
         match child {
             Some((_, child)) => Ok((name, child.addr.clone())),
-            None => Err(AppsError::Conflict(format!(
-                "\"{name}\" is being restarted: try again in a moment"
-            ))),
+            None => Err(AppsError::Restarting(name)),
         }
     }
 
@@ -86,22 +59,16 @@ impl Apps {
             .filter(|o| o.name != config.name)
             .find(|o| o.port == Some(port))
         {
-            return Err(AppsError::Conflict(format!(
-                "port {port} belongs to \"{}\": choose another",
-                other.name
-            )));
+            let owner = other.name.clone();
+            return Err(AppsError::PortOfApp { port, owner });
         }
         let settings = &self.context.settings;
         if settings.listen.iter().any(|address| address.port() == port) {
-            return Err(AppsError::Conflict(format!(
-                "port {port} is the server's own: choose another"
-            )));
+            return Err(AppsError::PortOfServer(port));
         }
         let (first, last) = settings.ports;
         if (first..=last).contains(&port) {
-            return Err(AppsError::Conflict(format!(
-                "port {port} is in the range {first}-{last} that processes are given: choose one outside it"
-            )));
+            return Err(AppsError::PortOfProcesses { port, first, last });
         }
         Ok(())
     }
@@ -113,9 +80,7 @@ impl Apps {
             Some(entry) if !is_going(entry) => Err(AppsError::Exists(name.clone())),
             None if self.creating.contains(name) => Err(AppsError::Exists(name.clone())),
             None if !self.finishing.contains(name) => self.check_port(config),
-            _ => Err(AppsError::Conflict(format!(
-                "\"{name}\" is being removed: try again when it is gone"
-            ))),
+            _ => Err(AppsError::NotGoneYet(name.clone())),
         }
     }
 
@@ -170,8 +135,9 @@ impl Apps {
     }
 }
 
+/// The result of a change of the config directory.
 pub(super) fn stored(
-    done: &'static str,
+    change: &'static str,
     job: actix_rt::task::JoinHandle<io::Result<()>>,
 ) -> BoxFuture<'static, Result<(), AppsError>> {
     let result = job.map(move |result| {
@@ -180,9 +146,7 @@ pub(super) fn stored(
             Ok(Err(e)) => e.to_string(),
             Err(e) => e.to_string(),
         };
-        Err(AppsError::Storage(format!(
-            "the configuration could not be {done}, nothing is changed: {reason}"
-        )))
+        Err(AppsError::NotStored { change, reason })
     });
     result.boxed()
 }

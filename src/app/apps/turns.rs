@@ -61,10 +61,9 @@ impl Apps {
             |entry: &&super::Entry| Arc::ptr_eq(&entry.turn, OwnedMutexGuard::mutex(&turn.guard));
         match entry.filter(same) {
             None => Err(AppsError::NoSuchApp(turn.name.to_string())),
-            Some(entry) if entry.removal.is_some() => Err(AppsError::Conflict(format!(
-                "\"{}\" is being removed",
-                turn.name
-            ))),
+            Some(entry) if entry.removal.is_some() => {
+                Err(AppsError::BeingRemoved(turn.name.clone()))
+            }
             Some(_) => Ok(()),
         }
     }

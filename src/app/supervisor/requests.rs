@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::{App, Ticket};
+use super::{App, AppError, Ticket};
 use crate::app::lifecycle::{Event, Kind, OpId, Wanted};
 use crate::document::config::AppConfig;
 
@@ -26,16 +26,6 @@ pub enum Accepted {
     /// Nothing to do: it is so already.
     Already,
     Underway(Ticket),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppError {
-    /// The app is in a state that does not allow it.
-    #[error("{0}")]
-    Conflict(String),
-    /// No such deployment or release.
-    #[error("{0}")]
-    NotFound(String),
 }
 
 /// Does something with the app.
@@ -117,10 +107,7 @@ impl App {
         self.refuse_if_busy("restart")?;
         match self.life.current() {
             Some(release) => Ok(self.activate(release, None, ctx)),
-            None => Err(AppError::Conflict(format!(
-                "there is no release of \"{}\" to restart: redeploy it",
-                self.name()
-            ))),
+            None => Err(AppError::NothingToRestart(self.spec.config.name.clone())),
         }
     }
 
@@ -138,15 +125,10 @@ impl App {
             None => kept().filter(|id| Some(*id) < current).max(),
         };
         let Some(target) = target else {
-            let ids: Vec<_> = kept().map(|id| id.to_string()).collect();
-            let wanted = release.map_or("a release before the current one".to_owned(), |id| {
-                format!("release {id}")
+            return Err(AppError::NoSuchRelease {
+                wanted: release,
+                kept: kept().collect(),
             });
-            let kept = match ids.as_slice() {
-                [] => "no release has been ready yet".to_owned(),
-                ids => format!("kept are: {}", ids.join(", ")),
-            };
-            return Err(AppError::NotFound(format!("{wanted} is not kept; {kept}")));
         };
         let deployment = self.deployments.open(&self.journal);
         if let Some(record) = self.releases.iter().find(|r| r.id == target) {
@@ -166,18 +148,16 @@ impl App {
         Accepted::Underway(self.request(Kind::Activate { release }, deployment, ctx))
     }
 
-    fn refuse_if_busy(&self, what: &str) -> Result<(), AppError> {
+    fn refuse_if_busy(&self, action: &'static str) -> Result<(), AppError> {
         match self.life.active() {
-            Some((_, Kind::Deploy { .. })) => Err(AppError::Conflict(format!(
-                "cannot {what} while a deployment is at work: wait for it or cancel it"
-            ))),
+            Some((_, Kind::Deploy { .. })) => Err(AppError::Deploying { action }),
             Some((_, Kind::Remove)) => Err(self.is_going()),
             _ => Ok(()),
         }
     }
 
     pub(super) fn is_going(&self) -> AppError {
-        AppError::Conflict(format!("\"{}\" is being removed", self.name()))
+        AppError::BeingRemoved(self.spec.config.name.clone())
     }
 }
 
@@ -244,14 +224,10 @@ impl Handler<Cancel> for App {
             return Ok(());
         }
         if self.deployments.records().iter().any(|r| r.id == id) {
-            return Err(AppError::Conflict(format!(
-                "deployment {id} is over already"
-            )));
+            return Err(AppError::DeploymentIsOver(id));
         }
-        Err(AppError::NotFound(format!(
-            "there is no deployment {id} of \"{}\"",
-            self.name()
-        )))
+        let app = self.spec.config.name.clone();
+        Err(AppError::NoSuchDeployment { app, id })
     }
 }
 

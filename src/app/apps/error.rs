@@ -1,0 +1,52 @@
+use crate::app::supervisor::AppError;
+use crate::document::name::AppName;
+
+/// Why [`Apps`](super::Apps) refuses a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppsError {
+    #[error(
+        "there is no application \"{0}\": GET /applications, or \"procserver apps\", lists them"
+    )]
+    NoSuchApp(String),
+    #[error(
+        "there is an application \"{0}\" already: PUT /applications/{0}, or \"procserver update\", replaces its document"
+    )]
+    Exists(AppName),
+    #[error("\"{0}\" is being removed")]
+    BeingRemoved(AppName),
+    /// As [`Self::BeingRemoved`], for one who adds an application of that name.
+    #[error("\"{0}\" is being removed: try again when it is gone")]
+    NotGoneYet(AppName),
+    #[error("\"{0}\" is being restarted: try again in a moment")]
+    Restarting(AppName),
+    #[error("port {port} belongs to \"{owner}\": choose another")]
+    PortOfApp { port: u16, owner: AppName },
+    #[error("port {0} is the server's own: choose another")]
+    PortOfServer(u16),
+    #[error(
+        "port {port} is in the range {first}-{last} that processes are given: choose one outside it"
+    )]
+    PortOfProcesses { port: u16, first: u16, last: u16 },
+    #[error(
+        "there is no orphan \"{0}\": GET /applications?orphans=true, or \"procserver orphans\", lists them"
+    )]
+    NoSuchOrphan(AppName),
+    #[error("\"{0}\" is an application, or is being removed: no orphan")]
+    NoOrphan(AppName),
+    /// Somebody else changed the document meanwhile.
+    #[error("the configuration of \"{0}\" is being changed by others as well: try again")]
+    Stale(AppName),
+    /// The old configuration is intact.
+    #[error("the configuration could not be {change}, nothing is changed: {reason}")]
+    NotStored {
+        /// `written` or `removed`.
+        change: &'static str,
+        reason: String,
+    },
+    #[error("not all of it could be removed: {0}")]
+    NotRemoved(String),
+    #[error("the data directory could not be read: {0}")]
+    NotListed(String),
+    #[error(transparent)]
+    App(#[from] AppError),
+}
