@@ -135,6 +135,7 @@ fn route(n: u64) -> Route {
     Route {
         app: format!("app{n}").into(),
         created: n,
+        hosts: Vec::new(),
         domain: vec![
             format!("^app{n}\\.example\\.org$"),
             format!("^www[0-9]*\\.app{n}\\.(com|net)$"),

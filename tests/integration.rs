@@ -18,6 +18,7 @@ mod front;
 mod fuzz_seeds;
 mod health;
 mod hints;
+mod hosts;
 mod install;
 mod lifecycle;
 mod logs;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::problem::Problem;
 use super::query::Query;
 use super::state::ApiState;
+use crate::document::host_name::HostName;
 use crate::front::http::authority::Authority;
 use crate::router::address::Address;
 use crate::router::reach::Reach;
@@ -22,6 +23,7 @@ use crate::router::table::{Availability, Decision, Match, Route, Rule, Table, Vi
 struct Listed<'a> {
     app: &'a str,
     state: &'static str,
+    hosts: &'a [HostName],
     domain: &'a [String],
     /// The path under which it is reachable.
     path: Option<String>,
@@ -51,9 +53,8 @@ struct Explained<'a> {
     app: Option<&'a str>,
     /// `port`, `x-app`, `host`, `path`, `api`; `null` where nobody answers.
     rule: Option<&'static str>,
-    /// The pattern that matches, for the rule `host`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pattern: Option<&'a str>,
+    #[serde(flatten)]
+    by_host: Option<ByHost<'a>>,
     state: Option<&'static str>,
     /// The path and query that the app is sent.
     path: Option<String>,
@@ -67,8 +68,18 @@ struct Explained<'a> {
 struct Other<'a> {
     app: &'a str,
     rule: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pattern: Option<&'a str>,
+    #[serde(flatten)]
+    by_host: Option<ByHost<'a>>,
+}
+
+/// What matches the host, for the rule `host`.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ByHost<'a> {
+    /// A name in `hosts`.
+    Name(&'a str),
+    /// A pattern in `domain`.
+    Pattern(&'a str),
 }
 
 /// Explains a URL, or lists all routes.
@@ -155,7 +166,7 @@ fn explain<'a>(
         .map(|m| Other {
             app: &m.route.app,
             rule: m.rule.as_str(),
-            pattern: pattern(&m, &asked.host),
+            by_host: by_host(&m, &asked.host),
         })
         .collect();
     let mut explained = Explained {
@@ -163,7 +174,7 @@ fn explain<'a>(
         x_app,
         app: None,
         rule: matches!(decision, Decision::Api).then_some("api"),
-        pattern: None,
+        by_host: None,
         state: None,
         path: None,
         processes: Vec::new(),
@@ -172,7 +183,7 @@ fn explain<'a>(
     if let Decision::App(found) = decision {
         explained.app = Some(&found.route.app);
         explained.rule = Some(found.rule.as_str());
-        explained.pattern = pattern(&found, &asked.host);
+        explained.by_host = by_host(&found, &asked.host);
         explained.state = Some(state_of(found.route));
         explained.path = Some(stripped(&asked.target, found.strip));
         explained.processes = processes(found.route);
@@ -190,17 +201,24 @@ fn stripped(target: &str, strip: usize) -> String {
     }
 }
 
-/// The pattern by which the host was found. Compiled anew: the router keeps all of them as one automaton.
-fn pattern<'a>(found: &Match<'a>, host: &str) -> Option<&'a str> {
+/// By what the host was found. Patterns are compiled anew: the router keeps all of them as one automaton.
+fn by_host<'a>(found: &Match<'a>, host: &str) -> Option<ByHost<'a>> {
+    let route = (found.rule == Rule::Host).then_some(found.route)?;
+    let names = || route.hosts.iter().filter(|name| name.matches(host));
+    let exact = names().find(|name| name.parent().is_none());
+    if let Some(name) = exact.or_else(|| names().next()) {
+        return Some(ByHost::Name(name.as_str()));
+    }
     let matches = |pattern: &&String| Regex::new(pattern).is_ok_and(|regex| regex.is_match(host));
-    let found = (found.rule == Rule::Host).then_some(found)?;
-    found.route.domain.iter().find(matches).map(String::as_str)
+    let pattern = route.domain.iter().find(matches)?;
+    Some(ByHost::Pattern(pattern))
 }
 
 fn listed(route: &Route) -> Listed<'_> {
     Listed {
         app: &route.app,
         state: state_of(route),
+        hosts: &route.hosts,
         domain: &route.domain,
         path: route.path.then(|| format!("/{}/", route.app)),
         strip_path: route.strip_path,
@@ -251,6 +269,7 @@ mod tests {
         Arc::new(Route {
             app: app.into(),
             created,
+            hosts: Vec::new(),
             domain: domain.iter().map(|d| (*d).to_owned()).collect(),
             path: true,
             strip_path: true,

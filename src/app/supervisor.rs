@@ -351,6 +351,7 @@ impl App {
         Route {
             app: config.name.shared(),
             created: u64::try_from(self.created.as_microsecond()).unwrap_or(0),
+            hosts: config.hosts.clone(),
             domain: config.domain.clone(),
             path: config.path,
             strip_path: config.strip_path,

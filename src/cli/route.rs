@@ -55,9 +55,12 @@ fn path(args: &RouteArgs) -> String {
 }
 
 fn explain(answer: &Value, out: &mut Output) -> std::io::Result<()> {
-    let by = |found: &Value| match found["pattern"].as_str() {
-        Some(pattern) => format!("{} {pattern}", cell(&found["rule"])),
-        None => cell(&found["rule"]),
+    let by = |found: &Value| {
+        let host = found["name"].as_str().or_else(|| found["pattern"].as_str());
+        match host {
+            Some(host) => format!("{} {host}", cell(&found["rule"])),
+            None => cell(&found["rule"]),
+        }
     };
     match (answer["app"].as_str(), answer["rule"].as_str()) {
         (Some(app), _) => {
@@ -81,7 +84,8 @@ fn explain(answer: &Value, out: &mut Output) -> std::io::Result<()> {
 
 fn list(routes: &Value, out: &mut Output) -> std::io::Result<()> {
     let row = |route: &Value| {
-        let domain: Vec<String> = list_of(&route["domain"]).iter().map(cell).collect();
+        let hosts = list_of(&route["hosts"]).iter();
+        let hosts: Vec<_> = hosts.chain(list_of(&route["domain"])).map(cell).collect();
         let processes = list_of(&route["processes"]).len();
         vec![
             cell(&route["app"]),
@@ -89,11 +93,11 @@ fn list(routes: &Value, out: &mut Output) -> std::io::Result<()> {
             cell(&route["path"]),
             cell(&route["port"]),
             processes.to_string(),
-            domain.join("  "),
+            hosts.join("  "),
         ]
     };
     let rows: Vec<_> = list_of(routes).iter().map(row).collect();
-    let headings = ["APP", "STATE", "PATH", "PORT", "PROCESSES", "DOMAIN"];
+    let headings = ["APP", "STATE", "PATH", "PORT", "PROCESSES", "HOSTS"];
     out.table(&headings, &rows)
 }
 

@@ -30,6 +30,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         packages,
         user,
         group,
+        hosts,
         domain,
         shell,
         install,
@@ -61,6 +62,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*stop != new.stop, Work::Restart),
         (*restart != new.restart, Work::Restart),
         (*scale != new.scale, Work::Scale),
+        (*hosts != new.hosts, Work::Route),
         (*domain != new.domain, Work::Route),
         (*path != new.path, Work::Route),
         (*strip_path != new.strip_path, Work::Route),
@@ -94,6 +96,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
     }
     AppConfig {
         scale: pick(&base.scale, &old.scale, &new.scale),
+        hosts: pick(&base.hosts, &old.hosts, &new.hosts),
         domain: pick(&base.domain, &old.domain, &new.domain),
         path: pick(&base.path, &old.path, &new.path),
         strip_path: pick(&base.strip_path, &old.strip_path, &new.strip_path),
@@ -109,8 +112,9 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
 }
 
 /// The fields of a document that are scale and route.
-const CARRIED: [&str; 10] = [
+const CARRIED: [&str; 11] = [
     "scale",
+    "hosts",
     "domain",
     "path",
     "strip_path",
@@ -179,6 +183,7 @@ mod tests {
             (json!({"stop": {"timeout": "1s"}}), Work::Restart),
             (json!({"restart": {"job": "never"}}), Work::Restart),
             (json!({"scale": {"web": 2}}), Work::Scale),
+            (json!({"hosts": ["a.example"]}), Work::Route),
             (json!({"domain": ["^a"]}), Work::Route),
             (json!({"path": false}), Work::Route),
             (json!({"strip_path": false}), Work::Route),
@@ -245,7 +250,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..19usize, 0..6)) {
+        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..22usize, 0..6)) {
             let changes = changes();
             let mut document = base();
             let mut greatest = Work::Nothing;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::buffering::Buffering;
 use super::by_type::ByType;
+use super::host_name::HostName;
 use super::name::AppName;
 use super::shell::Shell;
 use crate::supervision::Restart;
@@ -24,6 +25,8 @@ pub struct AppConfig {
     pub user: Option<String>,
     /// Group to run as; `None`: the user's primary group.
     pub group: Option<String>,
+    /// Names of hosts, all different.
+    pub hosts: Vec<HostName>,
     /// Patterns against the request's host, unanchored, all known to compile.
     pub domain: Vec<String>,
     /// What runs the commands of `install` and of the Procfile.

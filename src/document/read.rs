@@ -1,5 +1,6 @@
 //! From the document as typed to the [`AppConfig`] that is true: which fields there are, and what each must be (pure).
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::config::{
     AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
     Strategy,
 };
+use super::host_name::HostName;
 use super::name::AppName;
 use super::repository_url;
 use super::rules as rules_of;
@@ -19,12 +21,13 @@ use super::shell::Shell;
 use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 22] = [
     "name",
     "repo",
     "packages",
     "user",
     "group",
+    "hosts",
     "domain",
     "shell",
     "install",
@@ -44,6 +47,7 @@ const FIELDS: [&str; 21] = [
 ];
 
 const MAX_PACKAGES: usize = 256;
+const MAX_HOSTS: usize = 1000;
 const MAX_PATTERNS: usize = 64;
 const MAX_COMMANDS: usize = 256;
 const MAX_TYPES: usize = 64;
@@ -57,14 +61,19 @@ const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1)
 const DRAIN: Duration = Duration::from_secs(30);
 
 impl AppConfig {
-    /// Checks `document` against the rules and takes it as true.
+    /// Checks `document` against the rules and takes it as true. Names in `hosts` become A-labels in it.
     ///
     /// # Errors
     /// Every field that is wrong, unknown ones included.
-    pub fn from_document(document: Value, rules: &Rules) -> Result<Self, Vec<FieldError>> {
+    pub fn from_document(mut document: Value, rules: &Rules) -> Result<Self, Vec<FieldError>> {
         let mut walk = Walk::default();
         match read_fields(&mut walk, &document, rules) {
-            Some(config) if walk.errors.is_empty() => Ok(Self { document, ..config }),
+            Some(config) if walk.errors.is_empty() => {
+                if !config.hosts.is_empty() {
+                    document["hosts"] = config.hosts.iter().map(HostName::as_str).collect();
+                }
+                Ok(Self { document, ..config })
+            }
             _ => Err(walk.errors),
         }
     }
@@ -80,6 +89,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         packages: walk.list(&top, "packages", MAX_PACKAGES, rules_of::package),
         user: walk.text(&top, "user", account),
         group: walk.text(&top, "group", account),
+        hosts: read_hosts(walk, &top),
         domain: read_domain(walk, &top),
         shell: walk.text(&top, "shell", Shell::parse).unwrap_or_default(),
         install: walk.list(&top, "install", MAX_COMMANDS, rules_of::command),
@@ -157,6 +167,18 @@ fn read_repo(walk: &mut Walk, top: &Object<'_>, rules: &Rules) -> Option<Repo> {
     Some(Repo {
         url: url?,
         reference,
+    })
+}
+
+fn read_hosts(walk: &mut Walk, top: &Object<'_>) -> Vec<HostName> {
+    let mut known = HashMap::new();
+    walk.list(top, "hosts", MAX_HOSTS, |text| {
+        let name = HostName::parse(text)?;
+        match known.insert(name.clone(), text.to_owned()) {
+            Some(before) if before == text => Err(format!("\"{text}\" is there already")),
+            Some(before) => Err(format!("\"{text}\" is the same name as \"{before}\"")),
+            None => Ok(name),
+        }
     })
 }
 

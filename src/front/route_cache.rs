@@ -75,6 +75,7 @@ mod tests {
             route: Arc::new(Route {
                 app: "blog".into(),
                 created: 1,
+                hosts: Vec::new(),
                 domain: Vec::new(),
                 path: true,
                 strip_path: true,

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod backend;
 pub mod balancer;
+pub mod hosts;
 pub mod path;
 pub mod patterns;
 pub mod reach;

@@ -191,6 +191,7 @@ mod tests {
         Route {
             app: "blog".into(),
             created: 1,
+            hosts: Vec::new(),
             domain: vec!["^blog$".into()],
             path: true,
             strip_path: true,

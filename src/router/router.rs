@@ -101,6 +101,7 @@ mod tests {
         Route {
             app: format!("app{n}").into(),
             created: n,
+            hosts: Vec::new(),
             domain: vec![format!("^app{n}\\.local$")],
             path: true,
             strip_path: true,

@@ -1,14 +1,16 @@
 //! The routing table: which app a request is for, by which rule.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::backend::Backend;
+use super::hosts::Hosts;
 use super::path::first_segment;
 use super::patterns::Patterns;
 use super::reach::{self, ApiPlace, Reach};
 use crate::document::buffering::Buffering;
+use crate::document::host_name::HostName;
 
 /// First path segments that belong to the API.
 pub const API_SEGMENTS: [&str; 5] = ["applications", "routes", "events", "healthz", "metrics"];
@@ -19,6 +21,8 @@ pub struct Route {
     pub app: Arc<str>,
     /// Order of creation: where several apps match, the lowest wins.
     pub created: u64,
+    /// Names, and wildcards for one label. They come before the patterns of any app.
+    pub hosts: Vec<HostName>,
     /// Patterns against the host, unanchored, known to compile.
     pub domain: Vec<String>,
     /// Reachable as `/NAME/…`.
@@ -113,7 +117,7 @@ pub enum Rule {
     Port,
     /// `X-App`.
     XApp,
-    /// A pattern of `domain`.
+    /// A name in `hosts`, or a pattern of `domain`.
     Host,
     /// The first path segment.
     Path,
@@ -156,6 +160,7 @@ pub struct Table {
     routes: Vec<Arc<Route>>,
     names: Arc<HashMap<Arc<str>, usize>>,
     ports: Arc<HashMap<u16, usize>>,
+    hosts: Arc<Hosts>,
     patterns: Arc<Patterns>,
 }
 
@@ -189,12 +194,14 @@ impl Table {
             let before = std::mem::replace(&mut routes[at], Arc::clone(&route));
             // Mostly it is backends that come and go.
             let is_found_alike = (before.created, before.port) == (route.created, route.port)
+                && before.hosts == route.hosts
                 && before.domain == route.domain;
             if is_found_alike {
                 return Self {
                     routes,
                     names: Arc::clone(&self.names),
                     ports: Arc::clone(&self.ports),
+                    hosts: Arc::clone(&self.hosts),
                     patterns: Arc::clone(&self.patterns),
                 };
             }
@@ -232,6 +239,7 @@ impl Table {
                 ports.entry(port).or_insert(at);
             }
         }
+        let hosts = Hosts::of(routes.iter().map(|r| r.hosts.as_slice()));
         let domains = || routes.iter().map(|r| r.domain.as_slice());
         let patterns = match compiled {
             Some(patterns) if patterns.are_of(domains()) => Arc::clone(patterns),
@@ -243,6 +251,7 @@ impl Table {
             routes,
             names: Arc::new(names),
             ports: Arc::new(ports),
+            hosts: Arc::new(hosts),
             patterns,
         }
     }
@@ -252,12 +261,12 @@ impl Table {
         self.decide_with(view, |host| self.patterns.first(host))
     }
 
-    /// Who answers a request, with `first_by_host` (the position of the first route with a pattern that matches) in
+    /// Who answers a request, with `first_by_pattern` (the position of the first route with a pattern that matches a host that is nobody's by name) in
     /// the hands of a caller that keeps answers.
     pub fn decide_with(
         &self,
         view: &View<'_>,
-        first_by_host: impl FnOnce(&str) -> Option<usize>,
+        first_by_pattern: impl FnOnce(&str) -> Option<usize>,
     ) -> Decision<'_> {
         let found = |at: usize, rule| Decision::App(self.matched(at, rule));
         if let Some(port) = view.port {
@@ -274,7 +283,8 @@ impl Table {
             let named = self.by_name(name, view.reach);
             return named.map_or(Decision::NotFound, Decision::App);
         }
-        if let Some(at) = first_by_host(view.host) {
+        let by_name = self.hosts.find(view.host);
+        if let Some(at) = by_name.or_else(|| first_by_pattern(view.host)) {
             return found(at, Rule::Host);
         }
         match first_segment(view.path) {
@@ -301,8 +311,11 @@ impl Table {
         }
         let named = view.x_app.and_then(|name| self.by_name(name, view.reach));
         all.extend(named);
-        let by_host = self.patterns.all(view.host).into_iter();
-        all.extend(by_host.map(|at| self.matched(at, Rule::Host)));
+        let mut by_host: Vec<usize> = self.hosts.all(view.host).collect();
+        by_host.extend(self.patterns.all(view.host));
+        let mut told = HashSet::new();
+        by_host.retain(|at| told.insert(*at));
+        all.extend(by_host.into_iter().map(|at| self.matched(at, Rule::Host)));
         if let Some((segment, raw)) = first_segment(view.path) {
             all.extend(self.by_segment(&segment, raw, view));
         }

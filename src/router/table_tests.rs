@@ -9,6 +9,7 @@ fn route(app: &str, created: u64, domain: &[&str]) -> Route {
     Route {
         app: app.into(),
         created,
+        hosts: Vec::new(),
         domain: domain.iter().map(|d| (*d).to_owned()).collect(),
         path: true,
         strip_path: true,
@@ -17,6 +18,14 @@ fn route(app: &str, created: u64, domain: &[&str]) -> Route {
         buffer: Default::default(),
         availability: Availability::Starting,
         backends: Vec::new(),
+    }
+}
+
+fn named(app: &str, created: u64, hosts: &[&str]) -> Route {
+    let parse = |name: &&str| HostName::parse(name).unwrap();
+    Route {
+        hosts: hosts.iter().map(parse).collect(),
+        ..route(app, created, &[])
     }
 }
 
@@ -96,6 +105,41 @@ fn of_several_matching_hosts_the_app_created_first_wins_and_the_others_are_named
 }
 
 #[test]
+fn a_name_comes_before_a_wildcard_and_both_before_the_patterns_of_older_apps() {
+    let all = table(vec![
+        route("pattern", 1, &["."]),
+        named("wildcard", 2, &["*.example.org"]),
+        named("name", 3, &["a.example.org"]),
+    ]);
+    for (host, answers, matches) in [
+        ("a.example.org", "name by host -0", 3),
+        ("b.example.org", "wildcard by host -0", 2),
+        ("a.b.example.org", "pattern by host -0", 1),
+    ] {
+        assert_eq!(answer(&all, &view(host, "/")), answers);
+        let found = all.matches(&view(host, "/"));
+        assert_eq!(found.len(), matches, "{host}");
+        assert_eq!(format!("{} by host -0", found[0].route.app), answers);
+    }
+    let moved = all.with(named("name", 3, &["b.example.org"]));
+    assert_eq!(
+        answer(&moved, &view("a.example.org", "/")),
+        "wildcard by host -0"
+    );
+    assert_eq!(
+        answer(&moved, &view("b.example.org", "/")),
+        "name by host -0"
+    );
+    let gone = moved.without("wildcard").without("pattern");
+    assert_eq!(answer(&gone, &view("a.example.org", "/")), "nobody");
+    assert_eq!(
+        answer(&gone, &view("b.example.org", "/")),
+        "name by host -0"
+    );
+    assert_eq!(answer(&all, &view("a.example.org", "/")), "name by host -0");
+}
+
+#[test]
 fn a_path_is_only_for_apps_that_want_it_and_stripped_only_where_asked() {
     let mut kept = route("kept", 1, &[]);
     kept.strip_path = false;
@@ -158,7 +202,12 @@ proptest::proptest! {
                 continue;
             };
             let patterns = [&[][..], &["^a"], &["^b", "c$"]][usize::from(domain)];
-            let route = Route { port: (port > 0).then_some(port), ..route(&app, created, patterns) };
+            let hosts = [&["c"][..], &[], &["*.x"]][usize::from(domain)];
+            let route = Route {
+                port: (port > 0).then_some(port),
+                domain: patterns.iter().map(|p| (*p).to_owned()).collect(),
+                ..named(&app, created, hosts)
+            };
             changed = changed.with(route.clone());
             present.insert(app, route);
         }
@@ -167,7 +216,7 @@ proptest::proptest! {
             table.routes().iter().map(|r| (r.created, r.app.clone(), r.domain.clone(), r.port)).collect()
         };
         assert_eq!(order(&changed), order(&whole));
-        for host in ["a", "bc", "c", "x"] {
+        for host in ["a", "bc", "c", "x", "a.x", "d.x"] {
             for port in 1..4 {
                 let by_port = View { port: Some(port), ..view(host, "/") };
                 assert_eq!(answer(&changed, &by_port), answer(&whole, &by_port));

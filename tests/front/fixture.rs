@@ -210,6 +210,7 @@ pub(crate) fn route(app: &str, origins: &[&Origin]) -> Route {
     Route {
         app: app.into(),
         created: 1,
+        hosts: Vec::new(),
         domain: vec![".".into()],
         path: true,
         strip_path: true,
@@ -235,6 +236,7 @@ pub(crate) fn passing(app: &str, origins: &[&Origin]) -> Route {
 /// An app for its path only.
 pub(crate) fn path_route(app: &str, origin: &Origin) -> Route {
     Route {
+        hosts: Vec::new(),
         domain: Vec::new(),
         ..route(app, &[origin])
     }

@@ -334,6 +334,7 @@ fn config(name: AppName, url: String) -> AppConfig {
         packages: Vec::new(),
         user: None,
         group: None,
+        hosts: Vec::new(),
         domain: Vec::new(),
         shell: Default::default(),
         install: Vec::new(),

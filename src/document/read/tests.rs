@@ -62,12 +62,23 @@ fn a_minimal_document_gets_the_promised_defaults() {
 }
 
 #[test]
+fn hosts_are_kept_as_a_labels_in_the_document_too() {
+    let hosts = json!(["Bücher.example", "*.Example.org.", "nas"]);
+    let config = AppConfig::from_document(with("hosts", hosts), &Rules::default()).unwrap();
+    let kept = json!(["xn--bcher-kva.example", "*.example.org", "nas"]);
+    assert_eq!(config.document["hosts"], kept);
+    let again = AppConfig::from_document(config.document.clone(), &Rules::default());
+    assert_eq!(again.unwrap(), config);
+}
+
+#[test]
 fn every_error_is_reported_with_its_pointer() {
     let document = json!({
         "nmae": "a",
         "repo": {"url": "ext::sh -c id", "branch": "-x", "ref": "a"},
         "packages": ["git", "-y", 7],
         "user": "root", "group": 0,
+        "hosts": ["ok.example", "OK.example.", "ok.example:80", 7],
         "domain": ["ok", "("],
         "shell": "/bin/zsh",
         "install": "make",
@@ -97,6 +108,9 @@ fn every_error_is_reported_with_its_pointer() {
         "/packages/2",
         "/user",
         "/group",
+        "/hosts/1",
+        "/hosts/2",
+        "/hosts/3",
         "/domain/1",
         "/shell",
         "/install",
@@ -150,6 +164,16 @@ fn the_text_says_what_to_do() {
             "branch and tag",
         ),
         ("domain", json!(vec!["a"; 65]), "at most 64"),
+        (
+            "hosts",
+            json!(["https://a.example/"]),
+            "write \"a.example\"",
+        ),
+        (
+            "hosts",
+            json!(["é.example", "É.example"]),
+            "same name as \"é.example\"",
+        ),
     ] {
         let errors = errors(with(field, value));
         assert!(

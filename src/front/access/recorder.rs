@@ -214,6 +214,7 @@ mod tests {
         Arc::new(Route {
             app: "blog".into(),
             created: 1,
+            hosts: Vec::new(),
             domain: Vec::new(),
             path: true,
             strip_path: true,

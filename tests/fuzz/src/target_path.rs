@@ -46,6 +46,7 @@ fn route(app: &str) -> Route {
     Route {
         app: app.into(),
         created: 1,
+        hosts: Vec::new(),
         domain: Vec::new(),
         path: true,
         strip_path: true,
