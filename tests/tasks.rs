@@ -120,3 +120,31 @@ fn the_release_command_runs_once_per_deploy_whatever_its_scale() {
     let warnings = status["warnings"].to_string();
     assert!(warnings.contains("scale.release is ignored"), "{warnings}");
 }
+
+#[test]
+fn an_app_whose_web_processes_all_ended_well_is_degraded_and_says_what_to_do() {
+    let mut files = web_files("1");
+    files[0].1 = "web: trap 'exit 0' TERM; python3 web.py & wait\n";
+    let (server, repo) = (Server::start(), Repo::new(&files));
+    let never = json!({ "restart": "never" });
+    server.deploy(&with(document("echo", &repo), never));
+    assert_eq!(server.status("echo")["state"], "running");
+    send_signal(server.ready_pid("echo", "web.1"), Signal::SIGTERM);
+    assert_eq!(finished(&server, "web.1")["last_exit"]["code"], 0);
+    let status = server.status("echo");
+    assert_eq!(status["state"], "degraded", "{status}");
+    let warnings = status["warnings"].to_string();
+    assert!(
+        warnings.contains("nothing answers requests")
+            && warnings.contains("procserver restart echo"),
+        "{warnings}"
+    );
+    let page = server.visit("/echo/").expect(503).text();
+    assert!(
+        page.contains("H14") && page.contains("procserver ps echo"),
+        "{page}"
+    );
+    server.act("echo", "restart").expect(200);
+    server.visit("/echo/").expect(200);
+    assert_eq!(server.status("echo")["state"], "running");
+}

@@ -237,9 +237,18 @@ impl Batch {
             && routed().any(|m| m.snapshot.as_ref().is_some_and(|s| s.crashlooping))
     }
 
-    /// Whether any process has crashed, and waits for its restart or is not restarted.
+    /// Whether it has routed processes, and all of them have ended for good: nothing answers requests.
+    #[must_use]
+    pub fn has_lost_web(&self) -> bool {
+        self.runnable.slots.iter().any(|slot| slot.routed) && !self.has_routed()
+    }
+
+    /// Whether a process has crashed, and waits for its restart or is not restarted, or none is left to answer requests.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
+        if self.has_lost_web() {
+            return true;
+        }
         let is_down = |m: &Member| m.phase() == Some(Phase::Backoff) || m.has_failed();
         self.members.iter().any(|m| !m.leaving && is_down(m))
     }

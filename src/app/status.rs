@@ -17,7 +17,7 @@ pub enum AppState {
     /// All processes that should run are starting or ready.
     Running,
     Stopped,
-    /// A process has crashed and waits for its restart.
+    /// A process has crashed and waits for its restart, or all that answer requests have ended for good.
     Degraded,
     Crashlooping,
     /// No deployment has succeeded: there is nothing to run.
@@ -121,6 +121,9 @@ pub struct Status {
     pub processes: Vec<ProcessStatus>,
     /// What a person should look at.
     pub warnings: Vec<String>,
+    /// Why not all of the newest document is in effect; one of the warnings too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
     /// The public key for the repository, of an app that has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deploy_key: Option<String>,

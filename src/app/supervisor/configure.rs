@@ -210,24 +210,50 @@ impl App {
     /// The warning that not all of the newest document is in effect.
     pub(super) fn left_out(&self) -> Option<String> {
         let batch = self.batches.get(&self.life.serving()?)?;
-        let is_behind = least_work(&batch.runnable.config, &self.spec.config) > Work::Nothing;
-        if !is_behind || self.life.active().is_some() {
+        let lacks = least_work(&batch.runnable.config, &self.spec.config);
+        if lacks == Work::Nothing || self.life.active().is_some() {
             return None;
         }
-        let release = batch.runnable.id();
+        let (release, name) = (batch.runnable.id(), self.name());
+        let newer = || {
+            self.release_of_newest(release)
+                .filter(|_| lacks > Work::Scale)
+        };
         let why = match self.deployments.last() {
             Some(last) if last.state == DeploymentState::Failed => {
-                format!("deployment {} failed", last.id)
+                format!("deployment {} failed; redeploy tries it again", last.id)
             }
             Some(last) if last.state == DeploymentState::Cancelled => {
-                format!("deployment {} was cancelled", last.id)
+                format!(
+                    "deployment {} was cancelled; redeploy tries it again",
+                    last.id
+                )
             }
-            _ => "a change of scale failed, or a rollback passed over it".to_owned(),
+            _ if lacks <= Work::Scale => {
+                "a change of scale failed; redeploy tries it again".to_owned()
+            }
+            _ => match newer() {
+                Some(newer) => format!(
+                    "it is that of release {newer}, and a rollback went back to release {release}; \
+                     \"procserver rollback {name} {newer}\" puts it in effect"
+                ),
+                None => "a rollback passed over it; redeploy tries it again".to_owned(),
+            },
         };
         Some(format!(
-            "release {release} runs as it did before the newest document, not all of which is in effect: {why}; \
-             redeploy tries it again"
+            "release {release} runs as it did before the newest document, not all of which is in effect: {why}"
         ))
+    }
+
+    /// The kept release, other than `serving`, that was made with the newest document, whatever its scale and route.
+    fn release_of_newest(&self, serving: u64) -> Option<u64> {
+        let others = self.releases.iter().rev().filter(|r| r.id != serving);
+        let mut proven = others.filter(|r| !self.unproven.contains(&r.id));
+        let newest = proven.find(|r| {
+            let config = config_of_record(&self.spec.context, r);
+            config.is_ok_and(|config| least_work(&config, &self.spec.config) <= Work::Scale)
+        });
+        newest.map(|record| record.id)
     }
 
     /// Whether the newest document needs no attempt any more.

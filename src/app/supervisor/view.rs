@@ -102,6 +102,19 @@ impl App {
         })
     }
 
+    /// What to do where nothing answers requests any more, since `restart` lets processes end.
+    fn lost_web(&self) -> Option<String> {
+        let serving = self.batches.get(&self.life.serving()?)?;
+        let is_wanted = self.life.wanted() == Wanted::Running;
+        (is_wanted && serving.has_lost_web()).then(|| {
+            format!(
+                "nothing answers requests: all web processes have ended, and \"restart\" does not start them again; \
+                 \"procserver restart {0}\" does",
+                self.name()
+            )
+        })
+    }
+
     fn commit(&self) -> Option<String> {
         let current = self.life.current()?;
         let release = self.releases.iter().find(|r| r.id == current)?;
@@ -161,7 +174,9 @@ impl App {
 
     fn status(&self) -> Status {
         let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
-        warnings.extend(self.left_out());
+        let left_out = self.left_out();
+        warnings.extend(left_out.clone());
+        warnings.extend(self.lost_web());
         warnings.extend(self.why_failed());
         warnings.extend(held::warnings(self.spec.dirs.runtime()));
         // Install commands.
@@ -217,6 +232,7 @@ impl App {
             last_failure: self.last_failure(),
             processes,
             warnings,
+            left_out,
             deploy_key: None,
         }
     }

@@ -113,7 +113,10 @@ impl Failure {
         Self::new(
             503,
             "H14",
-            format!("The application \"{app}\" runs no web process."),
+            format!(
+                "The application \"{app}\" runs no web process: it has none, is scaled to 0, or all have ended. \
+                 \"procserver ps {app}\" says more."
+            ),
         )
     }
 
