@@ -14,6 +14,7 @@ mod signals;
 mod sockets;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,6 +94,11 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     make_directories(&settings)?;
     let _data = Lock::acquire(&settings.data_dir)?;
     let _runtime = Lock::acquire(&settings.runtime_dir)?;
+    if rustix::process::geteuid().is_root() {
+        let directories = [&settings.data_dir, &settings.runtime_dir].into_iter();
+        let closed: BTreeSet<_> = directories.flat_map(|path| impassable(path)).collect();
+        closed.iter().for_each(|path| warn_of_impassable(path));
+    }
     cgroup::prepare(&settings.data_dir);
     landlock::prepare(&[&settings.data_dir, &settings.runtime_dir]);
     let listeners = settings
@@ -188,6 +194,29 @@ fn make_directories(settings: &Settings) -> Result<(), DaemonError> {
     Ok(())
 }
 
+/// Of `directory` and those above it, the ones that others may not pass through.
+fn impassable(directory: &Path) -> Vec<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let real = directory.canonicalize();
+    let real = real.unwrap_or_else(|_| directory.to_owned());
+    let lets_nobody_pass = |path: &&Path| {
+        let mode = path
+            .metadata()
+            .map(|metadata| metadata.permissions().mode());
+        mode.is_ok_and(|mode| mode & 0o001 == 0)
+    };
+    let closed = real.ancestors().filter(lets_nobody_pass);
+    closed.map(Path::to_owned).collect()
+}
+
+fn warn_of_impassable(directory: &Path) {
+    log::warn!(
+        "{0}: the users of applications cannot pass through it, so their deploys fail unless they are in its group: \
+         chmod o+x {0}",
+        directory.display()
+    );
+}
+
 /// Takes from others what an older server, or who made the directory, left them: who can open it can lock it, and no server
 /// would start again. That they pass through stays as it is.
 fn close(path: &Path) -> std::io::Result<()> {
@@ -218,4 +247,29 @@ fn make_directory(path: &Path, mode: u32) -> std::io::Result<()> {
         .mode(0o755)
         .create(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn directories_that_others_cannot_pass_through_are_found_on_the_whole_way() {
+        let top = tempfile::tempdir().unwrap();
+        let inner = top.path().join("closed/data");
+        std::fs::create_dir_all(&inner).unwrap();
+        for (path, mode) in [
+            (top.path(), 0o711),
+            (inner.parent().unwrap(), 0o750),
+            (&inner, 0o755),
+        ] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let closed = inner.parent().unwrap().canonicalize().unwrap();
+        assert!(impassable(&inner).contains(&closed));
+        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o711)).unwrap();
+        assert!(!impassable(&inner).contains(&closed));
+    }
 }
