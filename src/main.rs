@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
 use procserver::cli::usage::Usage;
-use procserver::cli::{self, Cli, tips};
+use procserver::cli::{self, Cli, app_option, tips};
 use procserver::process::exec;
 
 fn main() -> ExitCode {
@@ -15,7 +15,12 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|word| word == exec::VERB) && words.next().is_none() {
         exec::run();
     }
-    let parsed = Cli::try_parse().unwrap_or_else(|error| refused(&error));
+    let mut words = std::env::args_os();
+    let program = words.next();
+    let words = program
+        .into_iter()
+        .chain(app_option::settled(words.collect()));
+    let parsed = Cli::try_parse_from(words).unwrap_or_else(|error| refused(error));
     match cli::run(parsed.command) {
         Ok(code) => code,
         // `procserver logs a | head`: the reader has what it wanted.
@@ -33,18 +38,23 @@ fn main() -> ExitCode {
 }
 
 /// Says what is wrong with the command line, and for a verb of another tool what it is called here.
-fn refused(error: &clap::Error) -> ! {
+fn refused(mut error: clap::Error) -> ! {
     let word = match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(word)) => Some(word.as_str()),
+        Some(ContextValue::String(word)) => Some(word.clone()),
         _ => None,
     };
+    let tip = word.as_ref().and_then(|word| {
+        let mut words = std::env::args().skip_while(|argument| argument != word);
+        tips::instead_of(word, words.nth(1).as_deref())
+    });
+    if tip.is_some() {
+        // A verb that is only spelled alike is of no use.
+        error.remove(ContextKind::SuggestedSubcommand);
+    }
     // Nothing is left to tell when stderr is closed.
     let _ = error.print();
-    if let Some(word) = word {
-        let mut words = std::env::args().skip_while(|argument| argument != word);
-        if let Some(tip) = tips::instead_of(word, words.nth(1).as_deref()) {
-            let _ = writeln!(io::stderr(), "\n  tip: here it is {tip}");
-        }
+    if let Some(tip) = tip {
+        let _ = writeln!(io::stderr(), "\n  tip: here it is {tip}");
     }
     std::process::exit(error.exit_code())
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod app_option;
 pub mod apps;
 pub mod cancel;
 pub mod changes;
