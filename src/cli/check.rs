@@ -31,7 +31,10 @@ pub enum CheckError {
     #[error("{0} is not a directory: name the one that has the Procfile")]
     NotADirectory(PathBuf),
     /// There is no Procfile.
-    #[error("{0} has no Procfile: write one, with a line per process type, as \"web: command\"")]
+    #[error(
+        "{0} has no Procfile: write one, with a line per process type, as \"web: command\"; a static site needs none, \
+         but an index.html, here or in a directory such as public"
+    )]
     NoProcfile(PathBuf),
     /// There is a file that was likely meant to be it.
     #[error("{0} has no Procfile but a file {1}: rename it to Procfile")]
@@ -46,6 +49,9 @@ pub enum CheckError {
     #[error("{0}: {1}")]
     Dotenv(PathBuf, DotenvError),
 }
+
+/// Where static sites have their pages.
+const SITE_DIRECTORIES: [&str; 7] = [".", "public", "dist", "build", "_site", "docs", "www"];
 
 /// What was found, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -88,13 +94,19 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
         Some(name) => CheckError::Misnamed(directory.to_owned(), name),
         None => CheckError::NoProcfile(directory.to_owned()),
     };
-    let bytes = read(directory, "Procfile")?.ok_or_else(missing)?;
+    let bytes = read(directory, "Procfile")?;
+    let site = match bytes {
+        Some(_) => None,
+        None => Some(static_site(directory).ok_or_else(missing)?),
+    };
+    let bytes = bytes.unwrap_or_default();
     let procfile = Procfile::parse(&bytes).map_err(|error| CheckError::Procfile(path, error))?;
     // What can be read is shown, also where a deploy would refuse it.
-    let refused = procfile
-        .check()
-        .err()
-        .map(|error| format!("it cannot be deployed: {error}"));
+    let refused = match &site {
+        Some(_) => None,
+        None => procfile.check().err(),
+    };
+    let refused = refused.map(|error| format!("it cannot be deployed: {error}"));
     let path = directory.join(".env");
     let bytes = read(directory, ".env")?.unwrap_or_default();
     let dotenv = Dotenv::parse(&bytes).map_err(|error| CheckError::Dotenv(path, error))?;
@@ -110,8 +122,24 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
     Ok(Report {
         processes,
         env: dotenv.variables,
-        warnings: [Vec::from_iter(refused), warnings, dotenv.warnings].concat(),
+        warnings: [
+            Vec::from_iter(refused),
+            Vec::from_iter(site),
+            warnings,
+            dotenv.warnings,
+        ]
+        .concat(),
     })
+}
+
+/// Where a directory without a Procfile has the pages of a static site, what its document must say.
+fn static_site(directory: &Path) -> Option<String> {
+    let has_pages = |place: &&str| directory.join(place).join("index.html").is_file();
+    let place = SITE_DIRECTORIES.into_iter().find(has_pages)?;
+    Some(format!(
+        "there is no Procfile: this is a static site where its document has static: {{dir: \"{place}\"}}, as made by \
+         \"procserver create NAME --repo URL --static {place}\""
+    ))
 }
 
 /// The contents of one of the two files, as a deploy reads it; `None` when there is none.
@@ -197,6 +225,27 @@ mod tests {
         assert_eq!(report.processes.len(), 2);
         assert!(
             report.warnings[0].contains("again on line 2"),
+            "{:?}",
+            report.warnings
+        );
+    }
+
+    #[test]
+    fn a_static_site_needs_no_procfile_but_a_field_of_its_document() {
+        let directory = directory(&[("index.html", b"hello")]);
+        let report = examine(directory.path()).unwrap();
+        assert_eq!((report.processes.len(), report.warnings.len()), (0, 1));
+        assert!(
+            report.warnings[0].contains("--static ."),
+            "{:?}",
+            report.warnings
+        );
+        std::fs::create_dir(directory.path().join("dist")).unwrap();
+        let inside = directory.path().join("dist/index.html");
+        std::fs::rename(directory.path().join("index.html"), inside).unwrap();
+        let report = examine(directory.path()).unwrap();
+        assert!(
+            report.warnings[0].contains("--static dist"),
             "{:?}",
             report.warnings
         );
