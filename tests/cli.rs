@@ -287,7 +287,11 @@ fn what_the_api_refuses_exits_1_and_wrong_usage_2() {
     let unknown = run(&server, &["ps", "nobody"]);
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
     assert!(unknown.stderr.contains("nobody"), "{unknown:?}");
-    for usage in [&["no-such-verb"][..], &["ps"], &["serve", "--no-such-flag"]] {
+    for usage in [
+        &["no-such-verb"][..],
+        &["show"],
+        &["serve", "--no-such-flag"],
+    ] {
         let finished = run(&server, usage);
         assert_eq!(finished.code, Some(2), "{usage:?}: {finished:?}");
     }

@@ -173,6 +173,66 @@ fn what_has_changed_is_told_and_a_scale_alone_is_shown() {
 }
 
 #[test]
+fn an_application_is_named_as_heroku_names_it_and_ps_alone_shows_all() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    for name in ["one", "two"] {
+        let created = run(&server, &["create", name, "--repo", &repo.url()]).success();
+        let url = format!("/{name}/");
+        let last = created.lines().last().unwrap_or_default();
+        assert!(
+            last.starts_with("  http://") && last.ends_with(&url),
+            "{created}"
+        );
+    }
+    run(&server, &["config:set", "A=1", "-a", "one"]).success();
+    assert_eq!(run(&server, &["env", "--app", "one", "A"]).success(), "1\n");
+    let said = run(&server, &["env", "one", "B", "-A"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(
+        said.stderr.contains("\"B\" neither sets nor removes"),
+        "{said:?}"
+    );
+    run(&server, &["stop", "-a", "two"]).success();
+    let all = run(&server, &["ps"]).success();
+    let shows = |words: &[&str]| {
+        all.lines().any(|line| {
+            line.split_whitespace()
+                .take(words.len())
+                .eq(words.iter().copied())
+        })
+    };
+    assert!(
+        shows(&["one", "web.1", "ready"]) && shows(&["two", "-", "stopped"]),
+        "{all}"
+    );
+}
+
+#[test]
+fn after_a_rollback_it_is_told_which_release_has_the_newest_document() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    run(&server, &["env", "echo", "A=1"]).success();
+    assert_eq!(run(&server, &["env", "echo"]).stderr, "");
+    run(&server, &["rollback", "echo"]).success();
+    for told in [
+        run(&server, &["ps", "echo"]).success(),
+        run(&server, &["env", "echo"]).stderr,
+    ] {
+        assert!(
+            told.contains("it is that of release 2, and a rollback"),
+            "{told}"
+        );
+        assert!(told.contains("procserver rollback echo 2"), "{told}");
+    }
+    run(&server, &["rollback", "echo", "2"]).success();
+    assert_eq!(run(&server, &["env", "echo"]).stderr, "");
+    // A scale back and forth makes no other release the newest.
+    run(&server, &["redeploy", "echo"]).success();
+    run(&server, &["scale", "echo", "web=2"]).success();
+    assert_eq!(run(&server, &["env", "echo"]).stderr, "");
+}
+
+#[test]
 fn a_change_that_takes_comments_of_a_document_away_says_so() {
     let (server, repo) = (Server::start(), web_repo("1"));
     server.deploy(&document("echo", &repo));

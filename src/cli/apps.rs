@@ -8,6 +8,10 @@ use serde_json::Value;
 use super::client::{Client, ClientArgs};
 use super::output::{Output, bytes, cell};
 
+/// What is said instead of an empty list.
+pub(super) const NO_APPLICATIONS: &str =
+    "no applications yet: add one with \"procserver create NAME --repo URL\"";
+
 const HEADINGS: [&str; 7] = [
     "NAME",
     "STATE",
@@ -39,7 +43,7 @@ pub async fn run(client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> 
     if out.is_json() {
         out.json(&Value::Array(apps))?;
     } else if apps.is_empty() {
-        out.line("no applications yet: add one with \"procserver create NAME --repo URL\"")?;
+        out.line(NO_APPLICATIONS)?;
     } else {
         let rows: Vec<_> = apps.iter().map(row).collect();
         out.table(&HEADINGS, &rows)?;

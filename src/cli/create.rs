@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use awc::http::Method;
 use clap::{ArgGroup, Args};
+use serde_json::Value;
 
 use super::client::{Call, Client, ClientArgs, ClientError};
 use super::create_document;
@@ -24,14 +25,14 @@ use crate::document::name::AppName;
   procserver create blog --repo git@git.example:blog.git --branch main \\
     --domain '^blog\\.' --install 'bundle install' --package ruby-bundler \\
     --scale web=2 --env RAILS_ENV=production --env-file secrets.env
-  procserver create blog --repo-file url.txt   for a URL with a token: nobody can read it in the list of processes
+  procserver create blog --repo-file url.txt   a URL with a token: in no list of processes
   procserver create site --repo https://git.example/site.git --static public --spa
   procserver create blog --repo https://git.example/blog.git --set health_check.timeout=2s
   procserver create blog.json --no-wait --json
 
-A token may stand in an https URL, as in https://TOKEN@HOST/blog.git or https://USER:PASSWORD@HOST/blog.git; for ssh URLs
-see \"procserver key --help\". Submodules are fetched at their recorded commits, also nested ones: their URLs follow the
-same rules, the token goes along to the same host only, and the deploy key is used for all of them. On this machine's
+A token may stand in an https URL, as in https://TOKEN@HOST/blog.git or https://USER:PASSWORD@HOST/blog.git; for ssh URLs \
+see \"procserver key --help\". Submodules are fetched at their recorded commits, also nested ones: their URLs follow the \
+same rules, the token goes along to the same host only, and the deploy key is used for all of them. On this machine's \
 disk a submodule must lie beside its repository and have the same owner."
 )]
 pub struct CreateArgs {
@@ -168,6 +169,13 @@ pub async fn run(
     let document = document(&mut args)?;
     let call = Call::new(Method::POST, "/applications").body(document.text);
     let created = deploy::run(&document.name, call, args.wait, client, out).await;
+    if created
+        .as_ref()
+        .is_ok_and(|code| *code == ExitCode::SUCCESS)
+        && !args.wait.no_wait
+    {
+        say_where(&document.name, client, out).await?;
+    }
     created.map_err(|error| {
         let taken = match error.downcast_ref() {
             Some(ClientError::Refused(problem)) if problem.status == 409 => {
@@ -178,6 +186,35 @@ pub async fn run(
         match taken {
             Some(told) => error.context(told),
             None => error,
+        }
+    })
+}
+
+/// Says at which URL the new application answers, of one that has files or a process to answer with.
+async fn say_where(name: &AppName, client: &Client, out: &mut Output) -> anyhow::Result<()> {
+    if out.is_json() {
+        return Ok(());
+    }
+    let apps: Vec<Value> = client.get("/applications").await?;
+    let status: Value = client.get(&format!("/applications/{name}/status")).await?;
+    let app = apps.into_iter().find(|app| app["name"] == name.as_str());
+    if let Some(text) = app.and_then(|app| where_it_answers(&app, &status)) {
+        out.line(&text)?;
+    }
+    Ok(())
+}
+
+fn where_it_answers(app: &Value, status: &Value) -> Option<String> {
+    let processes = status["processes"].as_array()?;
+    let has_web = processes.iter().any(|process| process["type"] == "web");
+    if !has_web && !processes.is_empty() {
+        return None;
+    }
+    Some(match app["url"].as_str() {
+        Some(url) => format!("  {url}"),
+        None => {
+            "  the hosts that \"domain\" matches lead to it; \"procserver route URL\" tries one"
+                .into()
         }
     })
 }
@@ -243,6 +280,26 @@ mod tests {
         );
         let error = document(&mut parse(&["Bad Name", "--repo", "x"]).unwrap()).unwrap_err();
         assert!(error.is::<Usage>(), "{error}");
+    }
+
+    #[test]
+    fn where_it_answers_is_told_of_what_has_something_to_answer_with() {
+        let app = serde_json::json!({ "url": "http://h/blog/" });
+        let told = |types: &[&str]| {
+            let processes = types.iter().map(|name| serde_json::json!({ "type": name }));
+            let processes: Vec<_> = processes.collect();
+            where_it_answers(&app, &serde_json::json!({ "processes": processes }))
+        };
+        assert_eq!(
+            told(&["web", "worker"]).as_deref(),
+            Some("  http://h/blog/")
+        );
+        assert_eq!(
+            told(&[]).as_deref(),
+            Some("  http://h/blog/"),
+            "a static site"
+        );
+        assert_eq!(told(&["worker"]), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::document::name::AppName;
 #[command(after_help = "Examples:
   procserver env blog                          show them
   procserver env blog RAILS_ENV                show one value
-  procserver env blog RAILS_ENV=production     set one: the processes are replaced, nothing is installed
+  procserver env blog RAILS_ENV=production     set one, replace the processes, install nothing
   procserver env blog A=1 B=2 -OLD             set two, remove one
   procserver env blog SECRET_KEY=-             asks for the value, or reads it from standard input
   procserver env blog --file .env              set what a file has; - reads standard input
@@ -109,6 +109,11 @@ async fn show(args: &EnvArgs, client: &Client, out: &mut Output) -> anyhow::Resu
         out.json(&Value::Object(variables))?;
         return Ok(ExitCode::SUCCESS);
     }
+    // What is shown is the document's, which a rollback or a failed deploy leaves behind or ahead of what runs.
+    let status: Value = client.get(&format!("/applications/{name}/status")).await?;
+    if let Some(why) = status["left_out"].as_str() {
+        out.note(&format!("these are of the newest document, and {why}"));
+    }
     if variables.is_empty() {
         out.note(&format!(
             "{name} has no variables in its document; to set one: procserver env {name} VARIABLE=VALUE"
@@ -130,7 +135,7 @@ fn changes(args: &EnvArgs) -> anyhow::Result<Map<String, Value>> {
     for word in &args.variables {
         match word.strip_prefix('-') {
             Some(name) => removed.push(name.to_owned()),
-            None => set.push(pair(word).map_err(Usage)?),
+            None => set.push(pair(word).map_err(|_| Usage(no_change(&args.name, word)))?),
         }
     }
     let safer = format!(
@@ -155,6 +160,14 @@ fn changes(args: &EnvArgs) -> anyhow::Result<Map<String, Value>> {
     );
     patch.extend(removed.into_iter().map(|name| (name, Value::Null)));
     Ok(patch)
+}
+
+/// What is wrong with a word that neither sets nor removes a variable, beside others that do.
+fn no_change(name: &AppName, word: &str) -> String {
+    format!(
+        "\"{word}\" neither sets nor removes a variable: write {word}=VALUE or -{word}, or to show it alone: \
+         procserver env {name} {word}"
+    )
 }
 
 /// The variables of a file that is written as `.env` is.

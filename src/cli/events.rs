@@ -7,13 +7,13 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{Client, ClientArgs};
-use super::output::Output;
+use super::output::{Output, time};
 use crate::document::name::AppName;
 
 /// Arguments of `events`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  procserver events                            processes, deployments, routes, of all applications, until Ctrl-C
+  procserver events                            of all applications, until Ctrl-C
   procserver events blog                       of one application
   procserver events --json                     one JSON object a line")]
 pub struct EventsArgs {
@@ -65,7 +65,7 @@ fn in_words(event: &Value) -> String {
         return format!("({lost} events were left out: they came faster than they were read)");
     }
     let text = |name: &str| event[name].as_str().unwrap_or("-");
-    let mut line = format!("{} {} {}", text("time"), text("app"), text("event"));
+    let mut line = format!("{} {} {}", time(&event["time"]), text("app"), text("event"));
     let fields = event.as_object().into_iter().flatten();
     for (name, value) in fields {
         if !["id", "time", "app", "event"].contains(&name.as_str()) {
@@ -88,10 +88,13 @@ mod tests {
     #[test]
     fn an_event_is_a_line_that_cannot_draw_on_the_terminal() {
         let event = json!({
-            "id": 7, "time": "T", "event": "process.exited", "app": "blog", "pid": 9, "reason": "\u{1b}[31m",
+            "id": 7, "time": "2026-11-22T10:15:30.123456789Z", "event": "process.exited", "app": "blog", "pid": 9, "reason": "\u{1b}[31m",
         });
         let line = in_words(&event);
-        assert_eq!(line, "T blog process.exited pid=9 reason=\\u{1b}[31m");
+        assert_eq!(
+            line,
+            "2026-11-22T10:15:30Z blog process.exited pid=9 reason=\\u{1b}[31m"
+        );
     }
 
     #[test]

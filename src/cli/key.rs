@@ -12,13 +12,13 @@ use crate::document::name::AppName;
 /// Arguments of `key`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  procserver key blog                          then add it to the repository as a read-only deploy key
+  procserver key blog                          to add to the repository as a read-only key
   procserver key blog --json
 
-An application whose repo.url is an ssh URL gets a key pair of its own, in a directory that only root can read. The first
-deployment fails in the step fetch and shows the public key, as this verb does: add it to the repository as a read-only
-deploy key, and redeploy. The key stays until the application is removed; neither ~/.ssh nor an agent is used.
-A git server's host key is remembered in the file known_hosts of the data directory when it is first met (put it there
+An application whose repo.url is an ssh URL gets a key pair of its own, in a directory that only root can read. The first \
+deployment fails in the step fetch and shows the public key, as this verb does: add it to the repository as a read-only \
+deploy key, and redeploy. The key stays until the application is removed; neither ~/.ssh nor an agent is used. \
+A git server's host key is remembered in the file known_hosts of the data directory when it is first met (put it there \
 before, if you have it), and a changed one is refused.")]
 pub struct KeyArgs {
     /// The application

@@ -223,6 +223,30 @@ mod tests {
     }
 
     #[test]
+    fn help_has_no_line_ends_within_paragraphs_and_fits_100_columns() {
+        let root = Cli::command();
+        for verb in root.get_subcommands().chain([&root]) {
+            let help = verb
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let is_prose =
+                |line: &str| !line.is_empty() && !line.starts_with(' ') && line != "Examples:";
+            let lines: Vec<_> = help.lines().collect();
+            for pair in lines.windows(2) {
+                assert!(
+                    !pair.iter().all(|line| is_prose(line)),
+                    "{}: {pair:?}",
+                    verb.get_name()
+                );
+            }
+            for line in lines.iter().filter(|line| line.starts_with(' ')) {
+                assert!(line.len() <= 100, "{}: {line}", verb.get_name());
+            }
+        }
+    }
+
+    #[test]
     fn every_visible_verb_has_examples_and_json() {
         for verb in Cli::command()
             .get_subcommands()

@@ -126,6 +126,16 @@ pub fn cell(value: &Value) -> String {
     }
 }
 
+/// A time as people read it: whole seconds of `2026-11-22T10:15:30.123456789Z`; other text stays as it is.
+#[must_use]
+pub fn time(value: &Value) -> String {
+    let text = cell(value);
+    match text.parse::<jiff::Timestamp>() {
+        Ok(time) => format!("{time:.0}"),
+        Err(_) => text,
+    }
+}
+
 /// An amount of memory as a person reads it: `512K`, `19M`, or `-` for none.
 #[must_use]
 pub fn bytes(amount: u64) -> String {

@@ -1,11 +1,12 @@
-//! `procserver ps`: show an application's processes.
+//! `procserver ps`: show the processes of an application, or of all.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::Value;
 
-use super::client::{Client, ClientArgs};
+use super::apps::NO_APPLICATIONS;
+use super::client::{Client, ClientArgs, ClientError};
 use super::output::{Output, bytes, cell, seconds};
 use crate::document::name::AppName;
 
@@ -24,12 +25,13 @@ const HEADINGS: [&str; 9] = [
 /// Arguments of `ps`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  procserver ps blog
+  procserver ps                                of all applications
+  procserver ps blog                           of one, with its warnings
   procserver ps blog --json")]
 pub struct PsArgs {
-    /// The application
+    /// The application [default: all]
     #[arg(value_parser = AppName::parse)]
-    pub name: AppName,
+    pub name: Option<AppName>,
     /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
@@ -40,27 +42,83 @@ pub struct PsArgs {
 /// # Errors
 /// What the API refuses.
 pub async fn run(args: &PsArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
-    let status: Value = client
-        .get(&format!("/applications/{}/status", args.name))
-        .await?;
+    match &args.name {
+        Some(name) => one(name, client, out).await,
+        None => all(client, out).await,
+    }
+}
+
+async fn one(name: &AppName, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
+    let status: Value = client.get(&format!("/applications/{name}/status")).await?;
     if out.is_json() {
         out.json(&status)?;
         return Ok(ExitCode::SUCCESS);
     }
     out.line(&headline(&status))?;
-    let processes = status["processes"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    if !processes.is_empty() {
-        let now = jiff::Timestamp::now();
-        let rows: Vec<_> = processes.iter().map(|process| row(process, now)).collect();
+    let rows = rows(&status);
+    if !rows.is_empty() {
         out.table(&HEADINGS, &rows)?;
     }
     for warning in status["warnings"].as_array().into_iter().flatten() {
         out.line(&format!("warning: {}", cell(warning)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn all(client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
+    let apps: Vec<Value> = client.get("/applications").await?;
+    let mut statuses: Vec<Value> = Vec::new();
+    for app in &apps {
+        match client
+            .get(&format!("/applications/{}/status", cell(&app["name"])))
+            .await
+        {
+            Ok(status) => statuses.push(status),
+            // It was removed meanwhile.
+            Err(ClientError::Refused(problem)) if problem.status == 404 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if out.is_json() {
+        out.json(&Value::Array(statuses))?;
+    } else if statuses.is_empty() {
+        out.line(NO_APPLICATIONS)?;
+    } else {
+        let headings = [&["APP"][..], &HEADINGS].concat();
+        let rows: Vec<_> = statuses.iter().flat_map(rows_of_app).collect();
+        out.table(&headings, &rows)?;
+        for status in &statuses {
+            let name = cell(&status["name"]);
+            match status["warnings"].as_array().map_or(0, Vec::len) {
+                0 => {}
+                1 => out.note(&format!("{name}: a warning, see \"procserver ps {name}\"")),
+                n => out.note(&format!(
+                    "{name}: {n} warnings, see \"procserver ps {name}\""
+                )),
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The rows of an application among others: one with its state where it has no process.
+fn rows_of_app(status: &Value) -> Vec<Vec<String>> {
+    let mut rows = rows(status);
+    if rows.is_empty() {
+        let mut row = vec!["-".to_owned(); HEADINGS.len()];
+        row[1] = cell(&status["state"]);
+        rows.push(row);
+    }
+    for row in &mut rows {
+        row.insert(0, cell(&status["name"]));
+    }
+    rows
+}
+
+fn rows(status: &Value) -> Vec<Vec<String>> {
+    let now = jiff::Timestamp::now();
+    let processes = status["processes"].as_array().into_iter().flatten();
+    processes.map(|process| row(process, now)).collect()
 }
 
 fn headline(status: &Value) -> String {
@@ -152,6 +210,19 @@ mod tests {
                 "1.2 s",
                 "code 1 (oh)"
             ]
+        );
+    }
+
+    #[test]
+    fn among_others_an_application_without_a_process_has_a_row_with_its_state() {
+        let rows = rows_of_app(&json!({"name": "blog", "state": "stopped", "processes": []}));
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0][..3], ["blog", "-", "stopped"]);
+        let status = json!({"name": "blog", "state": "running", "processes": [{"id": "web.1"}, {"id": "web.2"}]});
+        let rows = rows_of_app(&status);
+        assert_eq!(
+            rows.iter().map(|row| &row[1]).collect::<Vec<_>>(),
+            ["web.1", "web.2"]
         );
     }
 

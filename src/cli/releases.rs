@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{Client, ClientArgs};
-use super::output::{Output, cell};
+use super::output::{Output, cell, time};
 use crate::document::name::AppName;
 
 /// Arguments of `releases`.
@@ -49,7 +49,7 @@ pub async fn run(
         vec![
             cell(&release["id"]),
             commit,
-            cell(&release["created"]),
+            time(&release["created"]),
             current.to_owned(),
         ]
     };

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(50);
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver rm blog                           asks first
-  procserver rm blog --yes                     for scripts: without a terminal it does not ask, and refuses
+  procserver rm blog --yes                     for scripts: it needs a terminal to ask
   procserver rm blog --keep-storage            keeps what the application stored in $STORAGE_DIR")]
 pub struct RmArgs {
     /// The application

@@ -17,14 +17,14 @@ pub const LISTENING: &str = "listening on http://";
 /// Arguments of `serve`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  procserver serve                             as root: port 80, /etc/procserver, /var/lib/procserver
+  procserver serve                             as root: port 80, files in /var/lib/procserver
   procserver serve --data-dir ~/try --listen 127.0.0.1:8080
                                                a private instance, all of it in one directory
   procserver serve --config ./procserver.toml
   PROCSERVER_LOG=debug procserver serve
 
-Every setting can be a flag, a variable (shown in brackets), or a key of the file: listen, and in the tables
-[timeouts], [limits] and [step_timeouts] the last part of the flag's name. A flag wins over its variable, that over the
+Every setting can be a flag, a variable (shown in brackets), or a key of the file: listen, and in the tables \
+[timeouts], [limits] and [step_timeouts] the last part of the flag's name. A flag wins over its variable, that over the \
 file. Durations are written \"30s\", \"2m\"; sizes \"512M\". PROCSERVER_LOG (or RUST_LOG) sets what is logged.")]
 pub struct ServeArgs {
     /// Settings file [default: /etc/procserver/procserver.toml as root, else ~/.config/procserver/procserver.toml]

@@ -19,7 +19,7 @@ use crate::document::name::AppName;
   procserver set blog port=9000 strategy=recreate  several at once
   procserver set blog 'domain=[\"^blog\\\\.\"]'         JSON where it is a list or an object
   procserver set blog port=null --json             null: back to the default
-  procserver set blog repo.url=- < url.txt         a value from standard input: for a URL with a token in it")]
+  procserver set blog repo.url=- < url.txt         from standard input: a URL with a token")]
 pub struct SetArgs {
     /// The application
     #[arg(value_parser = AppName::parse)]

@@ -36,6 +36,48 @@ fn verb(word: &str) -> Option<&'static str> {
         "undo" | "revert" => "procserver rollback NAME",
         "history" | "activity" => "procserver deployments NAME",
         "keys" | "ssh-key" | "deploy-key" => "procserver key NAME",
+        "open" | "apps:open" | "urls" | "url" => "procserver apps, which shows each URL",
+        "addons" | "addons:create" | "addons:add" | "pg" | "pg:info" | "pg:psql"
+        | "postgres:create" | "mysql:create" | "redis:create" | "plugin:install" | "services"
+        | "accessory" => {
+            "procserver create NAME … --package postgresql, and DATABASE_URL in \"env\": the machine's own databases"
+        }
+        "certs" | "certs:add" | "letsencrypt" | "letsencrypt:enable" | "ssl" => {
+            "a proxy with TLS in front: procserver speaks none yet"
+        }
+        "buildpacks" | "buildpacks:set" | "buildpacks:add" | "builder" | "builder:set"
+        | "stack" => {
+            "procserver set NAME 'install=[\"COMMAND\"]' 'packages=[\"PACKAGE\"]': install commands, no buildpacks"
+        }
+        "git:report" | "builds" | "releases:info" => {
+            "procserver deployments NAME, or: procserver releases NAME"
+        }
+        "domains:report" | "proxy:report" | "apps:report" | "config:export" | "describe" => {
+            "procserver show NAME"
+        }
+        "storage:mount" | "storage:list" | "storage" | "volumes" => {
+            "$STORAGE_DIR: what the application writes there is kept, and nothing is mounted"
+        }
+        "checks:set" | "checks" | "healthcheck" | "checks:report" => {
+            "procserver set NAME health_check.path=/PATH"
+        }
+        "ports:set" | "ports:add" | "proxy:ports-set" | "proxy:ports-add" => {
+            "procserver set NAME port=N"
+        }
+        "maintenance" | "maintenance:on" | "maintenance:off" => {
+            "procserver stop NAME, and: procserver start NAME"
+        }
+        "reload" | "ps:reload" | "reboot" => "procserver restart NAME",
+        "save" | "startup" | "resurrect" | "unstartup" => {
+            "nothing: applications start with the server (systemctl enable procserver)"
+        }
+        "monit" | "monitor" | "top" => "procserver ps NAME",
+        "flush" | "logs:failed" | "reloadLogs" => "procserver logs NAME",
+        "kill" | "ps:kill" => "procserver stop NAME, or: procserver restart NAME",
+        "rename" | "apps:rename" => {
+            "procserver create NEW-NAME from: procserver show NAME, and: procserver rm NAME"
+        }
+        "login" | "auth:login" | "auth" => "procserver apps --server URL --token-file FILE",
         "version" => "procserver --version",
         "validate" | "lint" => "procserver check DIR",
         _ => return None,

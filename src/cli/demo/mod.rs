@@ -38,7 +38,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// Arguments of `demo`.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(after_help = "Examples:
-  procserver demo                              deploys a small app, shows how to reach it, follows its logs; Ctrl-C ends it
+  procserver demo                              deploys a small app and follows its logs until Ctrl-C
   procserver demo --once                       checks itself through the proxy, cleans up and exits
   procserver demo --once --json
 
