@@ -13,23 +13,23 @@ pub(super) const LONGEST: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct StartPermits(Arc<Semaphore>);
 
-/// The turn of one process; the next one's comes when it is dropped.
+/// Lets one process start; the next one's permit comes when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct StartPermit {
     _permit: OwnedSemaphorePermit,
 }
 
 impl StartPermits {
-    /// One turn at a time for each of `cores`.
+    /// One at a time for each of `cores`.
     #[must_use]
     pub fn new(cores: usize) -> Self {
         Self(Arc::new(Semaphore::new(cores.max(1))))
     }
 
-    /// Waits for a turn. Cancel safe; first come, first served.
-    pub(super) async fn take(self) -> Option<Turn> {
+    /// Waits for a permit. Cancel safe; first come, first served.
+    pub(super) async fn acquire(self) -> Option<StartPermit> {
         // It is never closed.
         let permit = self.0.acquire_owned().await.ok()?;
-        Some(Turn { _permit: permit })
+        Some(StartPermit { _permit: permit })
     }
 }

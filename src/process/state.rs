@@ -213,8 +213,8 @@ impl Life {
                     Vec::new()
                 }
             }
-            // In New: an adopted process that had ended before it could be held.
-            (Event::Exited { record }, Stage::New | Stage::Starting | Stage::Ready) => {
+            // In Spawning: one to adopt that had ended before it could be held.
+            (Event::Exited { record }, Stage::Spawning | Stage::Starting | Stage::Ready) => {
                 self.exited(record, now, random)
             }
             (Event::Cleaned, Stage::Cleaning) => self.cleaned(),

@@ -4,25 +4,24 @@
 //! come back as events.
 
 mod port;
+mod start;
 mod watch;
 
+use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::Notify;
 
 use super::identity::{self, Identity};
-use super::instance;
-use super::landlock;
 use super::phase::Phase;
 use super::ports::{PortLease, Ports};
 use super::running::Running;
 pub use super::snapshot::Snapshot;
-use super::spawn::{self, SpawnError, Spawned};
 pub use super::spec::ProcessSpec;
-use super::start_permits;
-use super::start_permits::Turn;
+use super::start_permits::StartPermit;
 use super::state::{Command, Event, Life};
 use super::stop::{self, Stopped};
 use super::users::Users;
@@ -71,16 +70,16 @@ pub struct Process {
     life: Life,
     running: Option<Rc<Running>>,
     /// Kept while it waits for a restart, so that the port stays the same.
-    lease: Option<PortLease>,
+    lease: Option<Arc<PortLease>>,
     port: Option<u16>,
     port_warning: Option<String>,
     has_no_port: bool,
-    seal_warning: Option<String>,
+    landlock_warning: Option<String>,
     started_at: Option<jiff::Timestamp>,
     is_attached: bool,
     /// While it starts with the server.
-    turn: Option<Turn>,
-    /// Wakes it when it is stopped while it waits for its turn.
+    permit: Option<StartPermit>,
+    /// Wakes it when it is stopped while it waits for its permit.
     stopped: Rc<Notify>,
     watch: Watch,
 }
@@ -109,10 +108,10 @@ impl Process {
             lease: None,
             port_warning: None,
             has_no_port: false,
-            seal_warning: None,
+            landlock_warning: None,
             started_at: None,
             is_attached: false,
-            turn: None,
+            permit: None,
             stopped: Rc::default(),
             watch: Watch::default(),
         }
@@ -123,7 +122,7 @@ impl Process {
             self.carry_out(command, ctx);
         }
         if self.life.phase() != Phase::Starting {
-            self.turn = None;
+            self.permit = None;
         }
         if self.life.phase() == Phase::Finished {
             (self.lease, self.port) = (None, None);
@@ -152,24 +151,35 @@ impl Process {
     }
 
     /// Goes on with a process that outlived the daemon, or the actor before this one.
-    fn adopt(&mut self, survivor: &Identity, ctx: &mut Context<Self>) {
+    fn adopt(&mut self, survivor: Identity, ctx: &mut Context<Self>) {
         self.port = Some(survivor.port);
+        self.lease = self.ports.adopt(survivor.port).map(Arc::new);
         self.spec.start_permits = None;
-        let Ok(running) = Running::of_survivor(survivor) else {
-            let record = record(ExitStatus::Unknown, None);
-            self.apply(Event::Exited { record }, ctx);
-            return;
-        };
         self.apply(Event::Adopting, ctx);
-        stop::let_go(&running);
-        let pid = running.pid();
-        self.running = Some(Rc::new(running));
-        self.lease = self.ports.adopt(survivor.port);
-        self.started_at = spawned_at(survivor);
-        let attached = attach(self.log.clone(), self.attach());
-        ctx.spawn(attached.into_actor(self).map(move |attached, this, ctx| {
-            this.attached(attached);
-            this.apply(Event::Running { pid }, ctx);
+        let attaching = attach(self.log.clone(), self.attach());
+        let held = async move {
+            let hold = move || {
+                let running = Running::of_survivor(&survivor)?;
+                stop::let_go(&running);
+                Ok::<_, io::Error>((running, spawned_at(&survivor)))
+            };
+            let held = blocking(hold).await.flatten()?;
+            Ok::<_, io::Error>((held, attaching.await))
+        };
+        ctx.spawn(held.into_actor(self).map(|held, this, ctx| {
+            let event = match held {
+                Ok(((running, started_at), attached)) => {
+                    this.attached(attached);
+                    this.started_at = started_at;
+                    let pid = running.pid();
+                    this.running = Some(Rc::new(running));
+                    Event::Running { pid }
+                }
+                Err(_) => Event::Exited {
+                    record: record(ExitStatus::Unknown, None),
+                },
+            };
+            this.apply(event, ctx);
         }));
     }
 
@@ -181,100 +191,6 @@ impl Process {
                 self.spec.app,
                 self.spec.id
             );
-        }
-    }
-
-    fn spawn(&mut self, ctx: &mut Context<Self>) {
-        let chosen = self.choose_port(ctx);
-        self.has_no_port = chosen.is_err();
-        let port = match chosen {
-            Ok(port) => port,
-            Err(error) => {
-                let reason = error.to_string();
-                // Not from within the handling of the event that asked for it.
-                ctx.run_later(Duration::ZERO, move |this, ctx| {
-                    this.apply(Event::SpawnFailed { reason }, ctx);
-                });
-                return;
-            }
-        };
-        let spec = self.spec.exec_spec(port);
-        let directory = self.spec.instance_directory();
-        let account = self.spec.account.clone();
-        let sockets = self.spec.socket_directory().ok().flatten();
-        // Before the process runs: its first line must have a reader.
-        let (is_attached, attaching) = (self.is_attached, attach(self.log.clone(), self.attach()));
-        let turn = self.turn_to_start();
-        let spawned = async move {
-            let turn = turn.await?;
-            let prepare = move || {
-                let is_new = instance::prepare(&directory, account.as_ref())?;
-                if let Some(sockets) = sockets {
-                    sockets.prepare(account.as_ref())?;
-                }
-                Ok(is_new)
-            };
-            let prepared = tokio::task::spawn_blocking(prepare).await;
-            let is_new = prepared
-                .map_err(std::io::Error::other)
-                .flatten()
-                .map_err(|e| e.to_string())?;
-            if is_new || !is_attached {
-                attaching.await?;
-            }
-            let spawned = spawn::spawn(&spec).await.map_err(|e| describe(&e))?;
-            Ok((spawned, turn))
-        };
-        ctx.spawn(spawned.into_actor(self).map(Self::spawned));
-    }
-
-    /// Resolves when it may start: at once, but for the first start of one that starts with the server.
-    fn turn_to_start(&mut self) -> impl Future<Output = Result<Option<Turn>, String>> + use<> {
-        let start_permits = self.spec.start_permits.take();
-        let stopped = Rc::clone(&self.stopped);
-        async move {
-            let Some(start_permits) = start_permits else {
-                return Ok(None);
-            };
-            tokio::select! {
-                turn = start_permits.take() => Ok(turn),
-                () = stopped.notified() => Err("it was stopped before its turn to start came".to_owned()),
-            }
-        }
-    }
-
-    fn spawned(
-        result: Result<(Spawned, Option<Turn>), String>,
-        this: &mut Self,
-        ctx: &mut Context<Self>,
-    ) {
-        let event = match result {
-            Ok((spawned, turn)) => {
-                // What is not routed tells nobody when it is done with its start.
-                this.turn = turn.filter(|_| this.spec.routed);
-                if this.turn.is_some() {
-                    ctx.run_later(start_permits::LONGEST, |this, _| this.turn = None);
-                }
-                this.is_attached = true;
-                this.warn_of_no_seal(spawned.unsealed);
-                this.started_at = Some(jiff::Timestamp::now());
-                this.running = Some(Rc::new(spawned.running));
-                Event::Running { pid: spawned.pid }
-            }
-            Err(reason) => Event::SpawnFailed { reason },
-        };
-        this.apply(event, ctx);
-    }
-
-    fn warn_of_no_seal(&mut self, why: Option<String>) {
-        self.seal_warning = why.map(|why| {
-            let files = "releases and other apps' files";
-            format!(
-                "it runs without landlock ({why}): only their users keep it from writing to {files}"
-            )
-        });
-        if let Some(warning) = &self.seal_warning {
-            landlock::warn(&format!("{} {}", self.spec.app, self.spec.id), warning);
         }
     }
 
@@ -371,7 +287,7 @@ impl Process {
             id: self.spec.id.clone(),
             phase: self.life.phase(),
             pid: self.life.pid(),
-            port: self.lease.as_ref().map(PortLease::port).or(self.port),
+            port: self.lease.as_ref().map(|lease| lease.port()).or(self.port),
             address: self.life.address().cloned(),
             started_at: self.started_at.filter(|_| self.life.pid().is_some()),
             restarts: self.life.restarts(),
@@ -386,7 +302,7 @@ impl Process {
                 .map(str::to_owned)
                 .or_else(|| self.port_warning.clone())
                 .or_else(|| self.spec.socket_directory().err())
-                .or_else(|| self.seal_warning.clone()),
+                .or_else(|| self.landlock_warning.clone()),
         }
     }
 }
@@ -409,13 +325,6 @@ fn killed(outcome: Stopped, policy: &StopPolicy) -> Option<String> {
     }
 }
 
-fn describe(error: &SpawnError) -> String {
-    match error.blames_host() {
-        true => format!("{error}; it is tried again"),
-        false => error.to_string(),
-    }
-}
-
 /// The record is written as the process starts.
 fn spawned_at(survivor: &Identity) -> Option<jiff::Timestamp> {
     let written = std::fs::metadata(survivor.directory.join(identity::FILE));
@@ -425,6 +334,12 @@ fn spawned_at(survivor: &Identity) -> Option<jiff::Timestamp> {
 /// Uniform in `0.0..1.0`; without a random source, no jitter.
 fn random() -> f64 {
     getrandom::u32().map_or(0.5, |bits| f64::from(bits) / (f64::from(u32::MAX) + 1.0))
+}
+
+/// Runs what blocks on a thread for that.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other)
 }
 
 async fn attach(log: ChildRef<Log>, attach: Attach) -> Result<(), String> {
@@ -463,7 +378,7 @@ impl Actor for Process {
     fn started(&mut self, ctx: &mut Self::Context) {
         match self.origin.clone() {
             Origin::Spawn => self.apply(Event::Begin, ctx),
-            Origin::Adopt(survivor) => self.adopt(&survivor, ctx),
+            Origin::Adopt(survivor) => self.adopt(survivor, ctx),
             Origin::Finished(record) => self.apply(Event::Finished { record }, ctx),
         }
     }

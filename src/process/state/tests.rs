@@ -187,6 +187,7 @@ fn an_exit_that_is_noticed_during_a_stop_is_told_once() {
 #[test]
 fn an_adopted_process_that_has_ended_is_a_crash() {
     let mut story = Story::new();
+    story.tell(Event::Adopting);
     let commands = story.tell(Event::Exited { record: crash() });
     assert_eq!(commands.last(), Some(&Command::Clean));
     assert_eq!(story.tell(Event::Cleaned), [Command::Spawn]);

@@ -1,33 +1,52 @@
 //! The port of a process: the one it had, else another, and who is to blame for that.
 
+use std::sync::Arc;
+
 use actix::prelude::*;
 
-use super::Process;
+use super::start::NotStarted;
+use super::{Process, blocking};
 use crate::process::port_holder;
-use crate::process::ports::PortsExhausted;
+use crate::process::ports::{PortLease, Ports, PortsExhausted};
+
+/// The port of one start.
+pub(super) struct ChosenPort {
+    lease: Arc<PortLease>,
+    /// The port that it would have been, but for another program.
+    taken: Option<u16>,
+}
 
 impl Process {
     /// The port it has, as long as no other program has taken it.
-    pub(super) fn choose_port(&mut self, ctx: &mut Context<Self>) -> Result<u16, PortsExhausted> {
-        if let Some(lease) = self.lease.as_ref().filter(|lease| lease.is_free()) {
-            return Ok(lease.port());
+    pub(super) fn choose_port(
+        &self,
+    ) -> impl Future<Output = Result<ChosenPort, NotStarted>> + use<> {
+        let (ports, old, wanted) = (self.ports.clone(), self.lease.clone(), self.port);
+        async move {
+            match blocking(move || choose(&ports, old, wanted)).await {
+                Ok(chosen) => chosen.map_err(|e| NotStarted::NoPort(e.to_string())),
+                Err(error) => Err(NotStarted::Other(error.to_string())),
+            }
         }
-        let lost = self.lease.as_ref().map(|lease| lease.port());
-        // The old lease is held until there is another one: the search passes its port over.
-        let (lease, taken) = self.ports.lease(self.port)?;
-        let port = lease.port();
-        self.lease = Some(lease);
+    }
+
+    pub(super) fn take_port(&mut self, chosen: ChosenPort, ctx: &mut Context<Self>) -> u16 {
+        let port = chosen.lease.port();
+        let is_another = self.lease.as_ref().is_none_or(|lease| lease.port() != port);
+        self.lease = Some(chosen.lease);
         self.port = Some(port);
-        self.port_warning = None;
-        if let Some(taken) = lost.or(taken) {
+        if is_another {
+            self.port_warning = None;
+        }
+        if let Some(taken) = chosen.taken {
             self.warn_of_stranger(taken, port, ctx);
         }
-        Ok(port)
+        port
     }
 
     fn warn_of_stranger(&mut self, taken: u16, port: u16, ctx: &mut Context<Self>) {
         let id = self.spec.id.clone();
-        let search = tokio::task::spawn_blocking(move || {
+        let search = blocking(move || {
             // One that is bound and does not listen yet is in no table.
             let holder = port_holder::find(taken)
                 .map_or_else(|| "another program".to_owned(), |holder| holder.to_string());
@@ -38,4 +57,22 @@ impl Process {
             this.report(None);
         }));
     }
+}
+
+/// Blocks: a search may try each port of the range.
+fn choose(
+    ports: &Ports,
+    old: Option<Arc<PortLease>>,
+    wanted: Option<u16>,
+) -> Result<ChosenPort, PortsExhausted> {
+    let lost = match old {
+        Some(lease) if lease.is_free() => return Ok(ChosenPort { lease, taken: None }),
+        // Held until there is another one: the search passes its port over.
+        lost => lost,
+    };
+    let (lease, taken) = ports.lease(wanted)?;
+    Ok(ChosenPort {
+        lease: Arc::new(lease),
+        taken: lost.map(|lease| lease.port()).or(taken),
+    })
 }
