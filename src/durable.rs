@@ -18,10 +18,26 @@ pub const TEMPORARY_PREFIX: &str = ".tmp-";
 /// The old file is intact then, and the temporary one is gone. Only when the very last step fails (synchronising the
 /// directory) the new file may be in place already.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
-    let temporary = directory.join(temporary_name());
-    let replaced = write(&temporary, bytes, mode).and_then(|()| {
+    replace_with(path, bytes, mode, File::sync_all)?;
+    sync_directory(directory_of(path))
+}
+
+/// As [`replace`], but nothing is synchronised: for a directory that a power cut empties anyway. Blocks.
+///
+/// # Errors
+/// The old file is intact then, and the temporary one is gone.
+pub fn replace_until_reboot(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace_with(path, bytes, mode, |_| Ok(()))
+}
+
+fn replace_with(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    sync: fn(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let temporary = directory_of(path).join(temporary_name());
+    let replaced = write(&temporary, bytes, mode, sync).and_then(|()| {
         failpoint::reach_file("before", path);
         std::fs::rename(&temporary, path)
     });
@@ -31,7 +47,12 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         return Err(error);
     }
     failpoint::reach_file("after", path);
-    sync_directory(directory)
+    Ok(())
+}
+
+fn directory_of(path: &Path) -> &Path {
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty());
+    directory.unwrap_or(Path::new("."))
 }
 
 /// Makes renames and removals in `directory` survive a power cut. Blocks.
@@ -64,7 +85,12 @@ fn temporary_name() -> PathBuf {
     PathBuf::from(format!("{TEMPORARY_PREFIX}{}-{count}", std::process::id()))
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    sync: fn(&File) -> io::Result<()>,
+) -> io::Result<()> {
     // Another daemon of the same pid may have left one: it is nobody's. `create_new` follows no link.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -77,7 +103,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         .open(path)?;
     file.write_all(bytes)?;
     file.set_permissions(Permissions::from_mode(mode))?;
-    file.sync_all()
+    sync(&file)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The identity record of a running process, and how a new daemon finds survivors.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
@@ -18,7 +18,7 @@ use super::users::Users;
 use super::{instance, procfs, stop};
 use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
-use crate::regular;
+use crate::{durable, regular};
 
 /// The record's name in the directory of its process.
 pub const FILE: &str = "identity.json";
@@ -134,10 +134,11 @@ fn record(purpose: &Purpose, pid: u32, uid: u32) -> io::Result<()> {
         directory: purpose.directory.clone(),
         uid: Some(uid),
     };
-    // The runtime directory is a tmpfs that a crash of the machine empties: no fsync needed, only all or nothing.
-    let part = purpose.directory.join(".identity.part");
-    File::create(&part)?.write_all(&serde_json::to_vec(&identity)?)?;
-    fs::rename(part, purpose.directory.join(FILE))
+    durable::replace_until_reboot(
+        &purpose.directory.join(FILE),
+        &serde_json::to_vec(&identity)?,
+        0o600,
+    )
 }
 
 /// The processes of one app that still run, by their records below `runtime`; records of dead ones are removed, and
