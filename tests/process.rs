@@ -9,8 +9,9 @@ use procserver::document::config::{StopPolicy, StopTo};
 use procserver::document::shell::Shell;
 use procserver::exit_status::ExitStatus;
 use procserver::process::exec::Step;
+use procserver::process::exec_spec::{Exec, ExecSpec, Output};
 use procserver::process::lent::Lent;
-use procserver::process::spawn::{self, Exec, ExecSpec, Output, SpawnError, Spawned};
+use procserver::process::spawn::{self, SpawnError, Spawned};
 use procserver::process::stop::{self, Stopped};
 use tokio::io::AsyncReadExt;
 

@@ -11,11 +11,11 @@ use procserver::document::name::AppName;
 use procserver::document::shell::Shell;
 use procserver::exit_status::{ExitRecord, ExitStatus};
 use procserver::logs::log::{Log, LogSettings};
-use procserver::process::identity;
 use procserver::process::phase::Phase;
 use procserver::process::ports::Ports;
 use procserver::process::users::Users;
 use procserver::process::worker::{Origin, Process, ProcessChanged, ProcessSpec, Snapshot};
+use procserver::process::{identity, survivors};
 use procserver::supervision::{Child, ChildRef, Exit, Restart, Shutdown, monitor};
 use rustix::process::{Pid, Signal};
 use tokio::sync::mpsc;
@@ -133,7 +133,7 @@ impl Slot {
 /// A test that fails leaves nothing running either.
 impl Drop for Slot {
     fn drop(&mut self) {
-        for survivor in identity::survivors(&self.spec.runtime, &Users::own()) {
+        for survivor in survivors::survivors(&self.spec.runtime, &Users::own()) {
             kill(survivor.pid);
         }
     }
@@ -305,7 +305,7 @@ async fn a_successor_adopts_what_a_dead_actor_left_running() {
     child.kill();
     until("the actor is dead", || exits.try_recv() == Ok(Exit::Killed)).await;
 
-    let survivors = identity::survivors(&slot.spec.runtime, &Users::own());
+    let survivors = survivors::survivors(&slot.spec.runtime, &Users::own());
     let [survivor] = &survivors[..] else {
         panic!("one survivor: {survivors:?}");
     };
@@ -336,7 +336,7 @@ async fn an_adopted_process_that_has_died_meanwhile_is_started_anew() {
     let mut slot = Slot::new(SERVER);
     let (child, exits) = slot.start(Origin::Spawn);
     let ready = slot.until_phase(Phase::Ready).await;
-    let survivors = identity::survivors(&slot.spec.runtime, &Users::own());
+    let survivors = survivors::survivors(&slot.spec.runtime, &Users::own());
     child.kill();
     until("the actor is dead", || exits.try_recv() == Ok(Exit::Killed)).await;
     kill(ready.pid.expect("a pid"));
@@ -412,8 +412,8 @@ async fn a_survivor_nobody_wants_is_ended_with_all_it_started() {
     child.kill();
     until("the actor is dead", || exits.try_recv() == Ok(Exit::Killed)).await;
     let orphan = pid_in(&slot.path("child")).await;
-    let survivor = identity::survivors(&slot.spec.runtime, &Users::own()).remove(0);
-    identity::end(survivor.clone(), StopPolicy::default()).await;
+    let survivor = survivors::survivors(&slot.spec.runtime, &Users::own()).remove(0);
+    survivors::end(survivor.clone(), StopPolicy::default()).await;
     assert!(!survivor.is_alive() && !is_alive(orphan));
     assert!(!survivor.directory.exists());
 }

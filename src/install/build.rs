@@ -19,8 +19,8 @@ use super::tree::{self, Made, Owner};
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::process::environment::layered;
+use crate::process::exec_spec::{Exec, ExecSpec, Output};
 use crate::process::lent::Lent;
-use crate::process::spawn::{Exec, ExecSpec, Output};
 use crate::process::stop;
 use crate::process::users::Users;
 

@@ -28,10 +28,11 @@ use crate::document::config::{StopPolicy, StopTo};
 use crate::exit_status::ExitStatus;
 use crate::priority;
 use crate::process::exec;
+use crate::process::exec_spec::{Exec, ExecSpec, Output};
 use crate::process::landlock::Landlock;
 use crate::process::lent::Lent;
 use crate::process::running::Running;
-use crate::process::spawn::{self, Exec, ExecSpec, Output, SpawnError};
+use crate::process::spawn::{self, SpawnError};
 use crate::process::stop;
 
 /// How long a command may take to clean up after SIGTERM.

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::exec_spec::MARKER;
 use super::listeners::Tables;
 use super::owner::Owner;
 use super::procfs;
 use super::readiness::{self, Target, Unready};
 use super::socket::SocketDirectory;
-use super::spawn::MARKER;
 use crate::document::config::HealthCheck;
 
 /// A look is no further wait: it takes this long at most.

@@ -24,11 +24,11 @@ use rustix::thread::{
 use serde::{Deserialize, Serialize};
 
 use super::cgroup;
-use super::identity::{self, Purpose};
+use super::exec_spec::{Exec, Output, Purpose};
+use super::identity;
 use super::landlock::Landlock;
 use super::lent::Lent;
 use super::rlimit_mark::RlimitMark;
-use super::spawn::{Exec, Output};
 
 /// The verb, as the first argument of the binary.
 pub const VERB: &str = "exec";

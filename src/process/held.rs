@@ -114,7 +114,7 @@ pub(super) fn see_off(
             cgroup.remove();
         }
         if let Some(directory) = directory {
-            super::identity::remove(&directory);
+            super::instance::remove(&directory);
         }
         all().remove(&of);
         log::info!("what {of} has left, and the kernel held, is gone");

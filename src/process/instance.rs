@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::sys::stat::Mode;
 
+use super::socket::SocketDirectory;
 use crate::account::Account;
 
 /// The names of the FIFOs.
@@ -47,6 +48,20 @@ fn prepare_fifo(fifo: &Path, account: Option<&Account>) -> io::Result<bool> {
         chown(fifo, Some(account.uid), Some(account.gid))?;
     }
     Ok(is_new)
+}
+
+/// Removes the directory of a process, and that of its socket.
+pub(super) fn remove(directory: &Path) {
+    if let Err(error) = fs::remove_dir_all(directory)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        log::warn!("cannot remove {}: {error}", directory.display());
+    }
+    if let Some(sockets) = SocketDirectory::of(directory)
+        && let Err(error) = sockets.remove()
+    {
+        log::warn!("cannot remove {}: {error}", sockets.path().display());
+    }
 }
 
 /// Whether both are there. A process without them would stop as soon as its output is more than a pipe holds.

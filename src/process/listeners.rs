@@ -7,18 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::sock_diag;
+use super::sock_diag::{self, Listener};
 
 /// `LISTEN`, as the fourth column has it.
 const LISTEN: &str = "0A";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Listener {
-    pub(super) address: SocketAddr,
-    pub(super) uid: u32,
-    /// The socket's own number: `/proc/PID/fd` has it as `socket:[INODE]`.
-    pub(super) inode: u64,
-}
 
 /// All TCP sockets of one moment that listen, by port.
 #[derive(Debug, Default)]

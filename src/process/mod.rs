@@ -2,7 +2,7 @@
 //!
 //! Begin with [`worker::Process`], the actor. It takes a process this way: [`spec`] → [`ports`], `socket` → [`spawn`] →
 //! [`exec`] (in the new process) → [`running`] (what the daemon holds of it) → [`stop`]. [`state`] tells it what is next,
-//! and [`identity`] is what a later daemon knows of the process.
+//! [`identity`] is what a later server knows of the process, [`survivors`] what it does with those it finds.
 //!
 //! `state` and `health` decide and do nothing themselves: they are given the time. The files on `/proc`, control groups
 //! and sockets block.
@@ -11,6 +11,7 @@ pub mod cgroup;
 pub mod diagnosis;
 pub mod environment;
 pub mod exec;
+pub mod exec_spec;
 pub mod health;
 pub mod held;
 pub mod identity;
@@ -34,6 +35,7 @@ pub mod spec;
 pub mod start_permits;
 mod state;
 pub mod stop;
+pub mod survivors;
 pub mod usage;
 pub mod users;
 pub mod worker;

@@ -1,17 +1,17 @@
 //! [`Owner`]: whether a socket that listens belongs to an instance, or to another program that took its port.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use super::cgroup::Cgroup;
-use super::listeners::{Listener, Tables};
+use super::exec_spec::MARKER;
+use super::listeners::Tables;
 use super::port_holder::Holder;
 use super::procfs;
 use super::rlimit_mark::RlimitMark;
 use super::running::Running;
-use super::spawn::MARKER;
+use super::sock_diag::Listener;
 
 /// How far up a process' parents are followed.
 const GENERATIONS: usize = 64;
@@ -164,20 +164,4 @@ fn forget_those_of(pid: u32, wanted: &mut BTreeSet<u64>) {
     for inode in procfs::sockets(pid) {
         wanted.remove(&inode);
     }
-}
-
-/// The name of a user, or the number of one that has none. Blocks.
-pub(super) fn user_name(uid: u32) -> String {
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
-    match user {
-        Ok(Some(user)) => user.name.escape_debug().to_string(),
-        _ => format!("uid {uid}"),
-    }
-}
-
-/// The name that a process gave itself.
-pub(super) fn program_name(pid: u32) -> Option<String> {
-    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    let name = String::from_utf8_lossy(&name);
-    Some(name.trim_end().escape_debug().to_string())
 }

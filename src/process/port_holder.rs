@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
 
 use super::listeners::Tables;
-use super::owner::{program_name, user_name};
 use super::procfs;
 
 /// A program that listens on a port.
@@ -54,6 +54,22 @@ pub fn find(port: u16) -> Option<Holder> {
     holder
         .map(Holder::of)
         .or_else(|| Some(Holder::unseen(first.uid)))
+}
+
+/// The name of a user, or the number of one that has none. Blocks.
+fn user_name(uid: u32) -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
+    match user {
+        Ok(Some(user)) => user.name.escape_debug().to_string(),
+        _ => format!("uid {uid}"),
+    }
+}
+
+/// The name that a process gave itself.
+fn program_name(pid: u32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let name = String::from_utf8_lossy(&name);
+    Some(name.trim_end().escape_debug().to_string())
 }
 
 #[cfg(test)]

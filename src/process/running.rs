@@ -9,9 +9,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::cgroup::{self, Cgroup};
+use super::exec_spec::{ExecSpec, MARKER};
 use super::identity::Identity;
 use super::procfs;
-use super::spawn::{ExecSpec, MARKER};
 use super::users::Users;
 use crate::exit_status::ExitStatus;
 
@@ -30,7 +30,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Holds a child that was just started. It leads its session as soon as it is set up.
+    /// Holds a child that was just started. It leads its session as soon as it is set up. Within a runtime; blocks.
     pub(super) fn of_child(
         child: &std::process::Child,
         spec: &ExecSpec,
@@ -49,7 +49,8 @@ impl Running {
         })
     }
 
-    /// Holds the process of an identity record, if it still runs, or is a zombie whose status may yet be told.
+    /// Holds the process of an identity record, if it still runs, or is a zombie whose status may yet be told. Within a
+    /// runtime; blocks.
     ///
     /// # Errors
     /// `NotFound` when it is gone, whatever has its pid now.
@@ -69,7 +70,7 @@ impl Running {
             pidfd: watch(pidfd)?,
             command: OnceLock::new(),
         };
-        running.look_where_it_is();
+        running.settle(Place::of(running.pid, running.instance()));
         Ok(running)
     }
 
@@ -109,11 +110,10 @@ impl Running {
         self.is_confined
     }
 
-    /// Finds the control group it is in, now that it is set up.
-    pub(super) fn look_where_it_is(&mut self) {
-        let found = Cgroup::of_process(self.pid, self.instance());
-        self.is_confined = found.is_some() && cgroup::is_confined(self.pid);
-        self.cgroup = found.or(self.cgroup.take());
+    /// Takes note of where it is, now that it is set up.
+    pub(super) fn settle(&mut self, place: Place) {
+        self.is_confined = place.is_confined;
+        self.cgroup = place.cgroup.or(self.cgroup.take());
     }
 
     /// Resolves when it has ended. A child of ours stays a zombie until [`Running::reap`], so that its pid, session
@@ -155,6 +155,23 @@ impl Running {
                 .or_else(|| status.terminating_signal().map(ExitStatus::Signal))
                 .unwrap_or(ExitStatus::Unknown),
             Ok(None) | Err(_) => ExitStatus::Unknown,
+        }
+    }
+}
+
+/// Where a process is that is set up.
+pub(super) struct Place {
+    cgroup: Option<Cgroup>,
+    is_confined: bool,
+}
+
+impl Place {
+    /// Finds the control group that a process of `instance` is in. Blocks.
+    pub(super) fn of(pid: u32, instance: &str) -> Self {
+        let cgroup = Cgroup::of_process(pid, instance);
+        Self {
+            is_confined: cgroup.is_some() && cgroup::is_confined(pid),
+            cgroup,
         }
     }
 }

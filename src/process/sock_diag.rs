@@ -14,8 +14,6 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recvfrom, send, socket_with,
 };
 
-use super::listeners::Listener;
-
 /// `SOCK_DIAG_BY_FAMILY`.
 const BY_FAMILY: u16 = 20;
 /// `NLMSG_ERROR`.
@@ -36,6 +34,14 @@ const INET6: u8 = 10;
 
 /// The kernel answers at once.
 const LONGEST: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listener {
+    pub(super) address: SocketAddr,
+    pub(super) uid: u32,
+    /// The socket's own number: `/proc/PID/fd` has it as `socket:[INODE]`.
+    pub(super) inode: u64,
+}
 
 /// All TCP sockets of this network namespace that listen. Blocks.
 ///

@@ -1,6 +1,5 @@
 //! Starts `procserver exec` with a specification and reads its error pipe.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -9,74 +8,21 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use super::cgroup::Cgroup;
 use super::exec::{Credentials, Failure, Instructions, Step, VERB, Word};
-use super::identity::Purpose;
-use super::landlock::Landlock;
-use super::lent::Lent;
+use super::exec_spec::{ExecSpec, MARKER, Output};
 use super::rlimit_mark::RlimitMark;
-use super::running::Running;
+use super::running::{Place, Running};
 use super::stop;
-use crate::account::Account;
-use crate::document::shell::Shell;
 use crate::exit_status::ExitStatus;
 use crate::priority;
-
-/// The environment variable that marks every process of one instance; its value is [`ExecSpec::instance`].
-pub const MARKER: &str = "PROCSERVER_INSTANCE";
 
 /// How long the helper may take until it becomes the command. It opens a few files and changes its user; more than
 /// this means a file system or user database that hangs.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// What is started, and as whom.
-#[derive(Clone, Debug)]
-pub struct ExecSpec {
-    pub command: Exec,
-    pub directory: PathBuf,
-    /// The account to switch to; `None`: stay who the daemon is.
-    pub account: Option<Account>,
-    /// The whole environment; [`MARKER`] is added.
-    pub environment: BTreeMap<String, String>,
-    /// Unique on this machine among what runs at the same time, e.g. the absolute path of a directory that belongs to
-    /// this run alone: [`MARKER`] and the rlimit mark are made of it, by which [`stop`] finds what left the session.
-    pub instance: String,
-    /// Where it may not write.
-    pub seal: Option<Landlock>,
-    /// Where stdout and stderr go.
-    pub output: Output,
-    /// The record to write before the command runs.
-    pub identity: Option<Purpose>,
-    /// `nice(2)` level, e.g. 10 for builds.
-    pub nice: Option<i32>,
-    /// `umask(2)`, e.g. `0o022`.
-    pub umask: u32,
-    /// What only programs of the server's own get.
-    pub lent: Lent,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Exec {
-    /// `SHELL -c TEXT`.
-    Shell(Shell, String),
-    /// A program, searched in the PATH of the given environment, and its arguments.
-    Program(Vec<String>),
-}
-
-/// Where stdout and stderr go. stdin is `/dev/null` always.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Output {
-    /// To the FIFOs `stdout` and `stderr` of this directory, which exist.
-    Fifos { directory: PathBuf },
-    /// Both, in the order they are written, to [`Spawned::output`].
-    Pipe,
-}
 
 /// A command that runs. Dropping it leaves the command running.
 #[derive(Debug)]
@@ -154,16 +100,84 @@ pub(crate) fn executable() -> &'static Path {
 /// # Errors
 /// [`SpawnError`]; nothing runs then.
 pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
-    let instance = spec.instance.clone();
-    let cgroup = tokio::task::spawn_blocking(move || Cgroup::create(&instance))
+    let own = spec.clone();
+    let started = tokio::task::spawn_blocking(move || Helper::start(&own));
+    let Helper {
+        mut child,
+        mut running,
+        instructions,
+    } = started
         .await
-        .map_err(|e| SpawnError::Host(io::Error::other(e)))?;
-    let text = serde_json::to_vec(&instructions(spec, cgroup.as_ref())).map_err(|e| {
-        SpawnError::Setup {
+        .map_err(|e| SpawnError::Host(io::Error::other(e)))??;
+    let set_up = async {
+        let output = child.stderr.take().map(ChildStderr::from_std).transpose();
+        let output = output.map_err(SpawnError::Host)?;
+        let unsealed = instruct(&mut child, &instructions).await?;
+        Ok((output, unsealed))
+    };
+    let result = tokio::time::timeout(SETUP_TIMEOUT, set_up)
+        .await
+        .unwrap_or(Err(SpawnError::Timeout));
+    match result {
+        Ok((output, unsealed)) => {
+            let (pid, instance) = (child.id(), spec.instance.clone());
+            let place = tokio::task::spawn_blocking(move || Place::of(pid, &instance));
+            // An error is a panic in there: then it is found as where there are no control groups.
+            if let Ok(place) = place.await {
+                running.settle(place);
+            }
+            Ok(Spawned {
+                pid,
+                output,
+                unsealed,
+                running,
+            })
+        }
+        Err(error) => {
+            stop::kill(&running).await;
+            running.reap();
+            Err(error)
+        }
+    }
+}
+
+/// `procserver exec`, which waits for its instructions.
+struct Helper {
+    child: std::process::Child,
+    running: Running,
+    /// As JSON.
+    instructions: Vec<u8>,
+}
+
+impl Helper {
+    /// Makes the control group of `spec` and starts the helper. Blocks.
+    fn start(spec: &ExecSpec) -> Result<Self, SpawnError> {
+        let cgroup = Cgroup::create(&spec.instance);
+        let instructions = serde_json::to_vec(&instructions(spec, cgroup.as_ref()));
+        let instructions = instructions.map_err(|e| SpawnError::Setup {
             step: Step::Instructions,
             reason: e.to_string(),
-        }
-    })?;
+        })?;
+        let child = match command(spec).spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                if let Some(cgroup) = cgroup {
+                    cgroup.remove();
+                }
+                return Err(SpawnError::Host(error));
+            }
+        };
+        // The child is not reaped before `Running::reap`, so its pid cannot have been given to another process.
+        let running = Running::of_child(&child, spec, cgroup).map_err(SpawnError::Host)?;
+        Ok(Self {
+            child,
+            running,
+            instructions,
+        })
+    }
+}
+
+fn command(spec: &ExecSpec) -> Command {
     let mut helper = Command::new(executable());
     helper
         .arg0(OsStr::new("procserver"))
@@ -178,47 +192,7 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
     if spec.output == Output::Pipe {
         helper.stderr(Stdio::piped());
     }
-    let own = cgroup.clone();
-    let start = move || {
-        let started = helper.spawn();
-        if started.is_err()
-            && let Some(cgroup) = own
-        {
-            cgroup.remove();
-        }
-        started
-    };
-    let mut child = tokio::task::spawn_blocking(start)
-        .await
-        .map_err(|e| SpawnError::Host(io::Error::other(e)))?
-        .map_err(SpawnError::Host)?;
-    // The child is not reaped before `Running::reap`, so its pid cannot have been given to another process.
-    let mut running = Running::of_child(&child, spec, cgroup).map_err(SpawnError::Host)?;
-    let set_up = async {
-        let output = child.stderr.take().map(ChildStderr::from_std).transpose();
-        let output = output.map_err(SpawnError::Host)?;
-        let unsealed = instruct(&mut child, &text).await?;
-        Ok((output, unsealed))
-    };
-    let result = tokio::time::timeout(SETUP_TIMEOUT, set_up)
-        .await
-        .unwrap_or(Err(SpawnError::Timeout));
-    match result {
-        Ok((output, unsealed)) => {
-            running.look_where_it_is();
-            Ok(Spawned {
-                pid: child.id(),
-                output,
-                unsealed,
-                running,
-            })
-        }
-        Err(error) => {
-            stop::kill(&running).await;
-            running.reap();
-            Err(error)
-        }
-    }
+    helper
 }
 
 /// Hands the helper its instructions and waits until it has become the command; says why it has no seal.

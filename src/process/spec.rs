@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::identity::Purpose;
+use super::exec_spec::{Exec, ExecSpec, Output, Purpose};
 use super::landlock::Landlock;
 use super::lent::Lent;
 use super::socket::SocketDirectory;
-use super::spawn::{Exec, ExecSpec, Output};
 use super::start_permits::StartPermits;
 use crate::account::Account;
 use crate::document::config::{HealthCheck, StopPolicy};

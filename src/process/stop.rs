@@ -19,12 +19,12 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use grace::Grace;
 
 use super::cgroup::Cgroup;
+use super::exec_spec::MARKER;
 use super::held::{self, Patience, Unique};
-use super::identity;
+use super::instance;
 use super::procfs::{self, Stat};
 use super::rlimit_mark::RlimitMark;
 use super::running::Running;
-use super::spawn::MARKER;
 use super::users::Users;
 use crate::document::config::StopPolicy;
 use crate::priority;
@@ -106,7 +106,7 @@ pub(super) fn kill_all_remains(instance: &str, users: &Users, directory: Option<
         target.kill_once();
         if target.is_gone() {
             if let Some(directory) = directory {
-                identity::remove(directory);
+                instance::remove(directory);
             }
             return;
         }

@@ -16,6 +16,7 @@ use actix::prelude::*;
 use tokio::sync::Notify;
 
 use super::identity::{self, Identity};
+use super::instance;
 use super::phase::Phase;
 use super::ports::{PortLease, Ports};
 use super::running::Running;
@@ -255,7 +256,7 @@ impl Process {
                 // A log that is stuck or gone has nothing more to read; the process has ended either way.
                 let _ = tokio::time::timeout(DETACH_TIMEOUT, log.send(detach)).await;
             }
-            let _ = tokio::task::spawn_blocking(move || identity::remove(&directory)).await;
+            let _ = tokio::task::spawn_blocking(move || instance::remove(&directory)).await;
         };
         ctx.spawn(put_away.into_actor(self).map(move |(), this, ctx| {
             this.lease = None;

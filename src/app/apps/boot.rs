@@ -14,7 +14,7 @@ use crate::app::supervisor::Summarize;
 use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
 use crate::install::build;
-use crate::process::{cgroup, identity, stop};
+use crate::process::{cgroup, stop, survivors};
 use crate::supervision::Exit;
 
 /// How long requests wait at the start of the server until all applications are known.
@@ -55,13 +55,13 @@ impl Apps {
             let marked = stop::Marked::look();
             let (removals, strays) = orphans(&settings.data_dir, &known, &contents);
             for name in known.iter().chain(removals.keys()).chain(&strays) {
-                identity::end_unrecorded(&dirs(name), &marked);
+                survivors::end_unrecorded(&dirs(name), &marked);
             }
             if is_first {
                 let all = known.iter().chain(&strays);
                 let all = all.chain(removals.keys()).map(dirs);
                 let instances = all.flat_map(|dirs| {
-                    let processes = identity::instances(dirs.runtime());
+                    let processes = survivors::instances(dirs.runtime());
                     processes.into_iter().chain(build::instances(&dirs))
                 });
                 cgroup::sweep(&instances.collect::<Vec<_>>());

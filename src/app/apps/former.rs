@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
-use crate::process::identity;
+use crate::process::survivors;
 use crate::process::users::Users;
 use crate::settings::Settings;
 use crate::{durable, regular};
@@ -62,13 +62,13 @@ fn end_all(settings: &Settings, former: &Path) {
         if !dirs.root().is_dir() || !is_own(dirs.runtime()) {
             continue;
         }
-        if !identity::instances(dirs.runtime()).is_empty() {
+        if !survivors::instances(dirs.runtime()).is_empty() {
             log::warn!(
                 "{name}: the runtime directory was {} before: what runs of it there is ended",
                 former.display()
             );
         }
-        identity::end_all(dirs.runtime(), &Users::of_app(&dirs));
+        survivors::end_all(dirs.runtime(), &Users::of_app(&dirs));
         match std::fs::remove_dir(dirs.runtime()) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 log::warn!("cannot remove {}: {e}", dirs.runtime().display());

@@ -15,7 +15,7 @@ use crate::app::supervisor::{self, App, Ticket};
 use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
 use crate::document::name::AppName;
-use crate::process::identity;
+use crate::process::survivors;
 use crate::process::users::Users;
 
 /// Stops an app and removes it.
@@ -132,11 +132,11 @@ impl Apps {
 
 pub(super) async fn end_processes(dirs: &AppDirs) {
     let of = dirs.clone();
-    let look = move || identity::survivors(of.runtime(), &Users::of_app(&of));
+    let look = move || survivors::survivors(of.runtime(), &Users::of_app(&of));
     let alive = actix_rt::task::spawn_blocking(look).await;
     let alive = alive.unwrap_or_default().into_iter();
     // The document is gone, and with it what it said about stopping.
-    join_all(alive.map(|survivor| identity::end(survivor, StopPolicy::default()))).await;
+    join_all(alive.map(|survivor| survivors::end(survivor, StopPolicy::default()))).await;
 }
 
 impl Handler<Remove> for Apps {

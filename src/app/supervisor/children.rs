@@ -14,9 +14,10 @@ use crate::app::lifecycle::{self, BatchId, OpId};
 use crate::events::Report;
 use crate::install::installer::{InstallSpec, Installer};
 use crate::logs::log::{Log, LogSettings};
-use crate::process::identity::{self, Identity};
+use crate::process::identity::Identity;
 use crate::process::landlock::Landlock;
 use crate::process::phase::Phase;
+use crate::process::survivors;
 use crate::process::users::Users;
 use crate::process::worker::{Origin, Process, ProcessSpec, Reattach, Snapshot};
 use crate::supervision::restart::{ChildState, Event, Intensity, Supervisor};
@@ -205,7 +206,7 @@ impl App {
             let spec = spec?;
             let directory = spec.instance_directory();
             let users = Users::of_account(spec.account.as_ref());
-            let look = move || identity::survivor(&directory, &users);
+            let look = move || survivors::survivor(&directory, &users);
             let found = actix_rt::task::spawn_blocking(look);
             found.await.ok().flatten()
         }
@@ -362,7 +363,7 @@ impl App {
         let policy = self.spec.config.stop.clone();
         let ended = async move {
             if let Some(survivor) = left.await {
-                identity::end(survivor, policy).await;
+                survivors::end(survivor, policy).await;
             }
         };
         ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {

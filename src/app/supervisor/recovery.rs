@@ -18,8 +18,9 @@ use crate::durable;
 use crate::install::build;
 use crate::install::record::{self, DeploymentRecord};
 use crate::install::release::{self, ReleaseRecord};
-use crate::process::identity::{self, Identity};
+use crate::process::identity::Identity;
 use crate::process::procfs;
+use crate::process::survivors;
 use crate::process::users::Users;
 use crate::supervision::Exit;
 
@@ -48,7 +49,7 @@ fn look(spec: &AppSpec) -> Found {
     let releases = release::list(dirs);
     let deployments = record::load_all(dirs);
     let remembered = Remembered::load(&dirs.state());
-    let survivors = identity::survivors(dirs.runtime(), &Users::of_app(dirs));
+    let survivors = survivors::survivors(dirs.runtime(), &Users::of_app(dirs));
     let current = remembered.as_ref().ok().and_then(Option::as_ref);
     let current = current.and_then(|r| {
         releases
@@ -60,7 +61,7 @@ fn look(spec: &AppSpec) -> Found {
             true => Ok(None),
             false => user_of(spec, current),
         },
-        last_batch: identity::last_batch(dirs.runtime()),
+        last_batch: survivors::last_batch(dirs.runtime()),
         boot_id: procfs::boot_id().unwrap_or_default(),
         remembered,
         next_release: next_release(dirs, &deployments),
@@ -280,7 +281,7 @@ impl App {
     fn end_each(&self, survivors: Vec<Identity>) -> impl Future<Output = ()> + use<> {
         let policy = self.spec.config.stop.clone();
         let each = survivors.into_iter();
-        let all = futures::future::join_all(each.map(move |s| identity::end(s, policy.clone())));
+        let all = futures::future::join_all(each.map(move |s| survivors::end(s, policy.clone())));
         all.map(drop)
     }
 
