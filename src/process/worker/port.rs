@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::start::NotStarted;
 use super::{Process, blocking};
 use crate::process::port_holder;
 use crate::process::ports::{PortLease, Ports, PortsExhausted};
@@ -14,6 +13,12 @@ pub(super) struct ChosenPort {
     lease: Arc<PortLease>,
     /// The port that it would have been, but for another program.
     taken: Option<u16>,
+}
+
+/// Why a start did not come to a spawn.
+pub(super) enum NotStarted {
+    NoPort(String),
+    Other(String),
 }
 
 impl Process {

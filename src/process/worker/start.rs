@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use actix::prelude::*;
 
-use super::port::ChosenPort;
+use super::port::{ChosenPort, NotStarted};
 use super::{Process, attach, blocking};
 use crate::process::spawn::{self, SpawnError, Spawned};
 use crate::process::start_permits::{self, StartPermit};
@@ -116,12 +116,6 @@ impl Process {
             landlock::warn(&format!("{} {}", self.spec.app, self.spec.id), warning);
         }
     }
-}
-
-/// Why a start did not come to a spawn.
-pub(super) enum NotStarted {
-    NoPort(String),
-    Other(String),
 }
 
 fn describe(error: &SpawnError) -> String {
