@@ -20,6 +20,7 @@ use super::lines::{Cut, cut};
 pub use super::query::{Chunk, Query};
 use super::reader::{CaughtUp, LogReader};
 use super::record::{Batch, Stream, now};
+use super::settings::LogSettings;
 use super::source::{Next, Source, Unfinished};
 use super::store::Store;
 use crate::supervision::{Exit, ExitReason, Shutdown};
@@ -38,17 +39,6 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Lines of the server's own that are stored at once.
 const APPEND_LINES: usize = 1024;
-
-/// Where an app's logs are and how large they may grow.
-#[derive(Clone, Debug)]
-pub struct LogSettings {
-    /// The directory of the segments.
-    pub directory: PathBuf,
-    /// Bytes after which a segment is rotated.
-    pub segment_size: u64,
-    /// Segments kept per stream, the current one included.
-    pub segments: usize,
-}
 
 /// The actor that owns an application's logs.
 #[derive(Debug)]
@@ -204,7 +194,7 @@ impl Log {
             live: (passes >= MOST_PASSES).then(|| self.store.followers.add_waiting(&reader)),
             reader,
         };
-        actix_rt::spawn(delivery.run(ctx.address().downgrade()));
+        actix_rt::spawn(delivery.run(ctx.address().downgrade().recipient()));
         Ok(())
     }
 }

@@ -110,8 +110,8 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::super::lines::Cut;
-    use super::super::log::LogSettings;
     use super::super::record::Batch;
+    use super::super::settings::LogSettings;
     use super::*;
     use crate::logs::segment_writer::SegmentWriter;
 

@@ -6,6 +6,7 @@
 //! they end.
 
 pub mod app_logs;
+mod backward;
 pub mod fifo;
 pub mod follow;
 pub mod intent_note;
@@ -16,7 +17,9 @@ pub mod query;
 pub mod reader;
 pub mod record;
 pub mod rotating_file;
+pub mod segment_files;
 pub mod segment_reader;
 pub mod segment_writer;
+pub mod settings;
 pub mod source;
 pub mod store;

@@ -2,11 +2,10 @@
 
 use std::io;
 
-use actix::{Message, WeakAddr};
+use actix::{Message, WeakRecipient};
 use tokio::sync::mpsc;
 
 use super::follow::Reader;
-use super::log::Log;
 use super::merged::{Merged, Positions};
 use super::query::Chunk;
 
@@ -35,7 +34,7 @@ pub struct CaughtUp {
 
 impl LogReader {
     /// Delivers until the reader goes away, or has all that is stored and does not follow, or goes back to the Log.
-    pub async fn run(mut self, log: WeakAddr<Log>) {
+    pub async fn run(mut self, log: WeakRecipient<CaughtUp>) {
         loop {
             let (rest, chunk) = match self.next_stored().await {
                 Some(next) => next,
@@ -86,7 +85,7 @@ impl LogReader {
         }
     }
 
-    fn hand_back(mut self, log: &WeakAddr<Log>) {
+    fn hand_back(mut self, log: &WeakRecipient<CaughtUp>) {
         let query = &mut self.reader.query;
         for (stream, end) in &self.ends {
             query.go_on_after(*stream, end.saturating_sub(1));

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::segment_reader::Backward;
-use super::segment_writer::open;
+use super::backward::Backward;
+use super::segment_files::open;
 
 /// A file that is rotated by its size, as its only writer. Somebody else may move it away: a new one is begun.
 #[derive(Debug)]

@@ -1,16 +1,16 @@
-//! Stored lines, read while more are appended: forward in bounded chunks, and backward to find where a tail begins.
+//! SegmentReader lines, read while more are appended: forward in bounded chunks, and backward to find where a tail begins.
 //! Everything here blocks, on files of up to `log_size × log_files` bytes: it belongs on a blocking thread.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::backward::Backward;
 use super::lines::LONGEST;
 use super::query::{Chunk, Query};
 use super::record::{Line, Record};
-use super::segment_writer::segments;
+use super::segment_files::segments;
 
 /// Bytes read at once, and text given in one chunk.
 const BLOCK: usize = 64 * 1024;
@@ -165,7 +165,7 @@ struct Place {
 /// The wanted lines of a stream from the last one on, back.
 struct FromEnd<'a> {
     stored: &'a SegmentReader,
-    /// Segments that were not looked at yet.
+    /// SegmentWriter that were not looked at yet.
     left: usize,
     lines: Option<Backward>,
 }
@@ -280,222 +280,5 @@ fn open_unless_gone(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// The lines of a file from its end.
-#[derive(Debug)]
-pub(super) struct Backward {
-    file: File,
-    /// Where `held` begins in the file.
-    start: u64,
-    held: Vec<u8>,
-    /// How much of `held` has not been given; zero or just after a newline.
-    left: usize,
-}
-
-impl Backward {
-    /// Begins after the last newline: what follows it is no whole line.
-    pub(super) fn new(file: File) -> io::Result<Self> {
-        let start = file.metadata()?.len();
-        let mut backward = Self {
-            file,
-            start,
-            held: Vec::new(),
-            left: 0,
-        };
-        while backward.read_block()? {
-            let newline = backward.held.iter().rposition(|byte| *byte == b'\n');
-            if let Some(newline) = newline {
-                backward.left = newline + 1;
-                break;
-            }
-            backward.left = 0;
-        }
-        Ok(backward)
-    }
-
-    /// The offset after the last line that has not been given; before the first call the end of the last whole line.
-    pub(super) fn offset(&self) -> u64 {
-        self.start + self.left as u64
-    }
-
-    /// The line before, without its newline, and its offset.
-    pub(super) fn previous(&mut self) -> io::Result<Option<(u64, &[u8])>> {
-        let begin = loop {
-            let body = &self.held[..self.left.saturating_sub(1)];
-            if let Some(newline) = body.iter().rposition(|byte| *byte == b'\n') {
-                break newline + 1;
-            }
-            if !self.read_block()? {
-                break 0;
-            }
-        };
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let end = std::mem::replace(&mut self.left, begin) - 1;
-        Ok(Some((self.offset(), &self.held[begin..end])))
-    }
-
-    /// Puts the block before `start` in front of what is left; false at the start of the file.
-    fn read_block(&mut self) -> io::Result<bool> {
-        let length = self.start.min(BLOCK as u64);
-        if length == 0 {
-            return Ok(false);
-        }
-        let mut block = vec![0; BLOCK.min(length as usize)];
-        self.file.read_exact_at(&mut block, self.start - length)?;
-        self.start -= length;
-        block.extend_from_slice(&self.held[..self.left]);
-        self.left += length as usize;
-        self.held = block;
-        Ok(true)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::logs::lines::Cut;
-    use crate::logs::log::LogSettings;
-    use crate::logs::record::{Batch, Stream};
-    use crate::logs::segment_writer::SegmentWriter;
-
-    /// 500 lines in many small segments; line N is at N seconds, of `web.1` and `worker.1` by turns, of release N / 100.
-    fn written(directory: &Path) -> SegmentWriter {
-        let settings = LogSettings {
-            directory: directory.to_owned(),
-            segment_size: 1500,
-            segments: 1000,
-        };
-        let mut segments = SegmentWriter::new(settings, Stream::Stdout);
-        for id in 1..=500 {
-            segments.append(&Batch {
-                stream: Stream::Stdout,
-                time: jiff::Timestamp::from_second(id).unwrap(),
-                process: if id % 2 == 0 { "web.1" } else { "worker.1" },
-                release: id as u64 / 100,
-                lines: vec![Cut {
-                    text: b"text",
-                    partial: false,
-                }],
-            });
-        }
-        segments
-    }
-
-    fn all() -> Query {
-        Query::all(&[Stream::Stdout])
-    }
-
-    fn after(id: u64) -> Query {
-        let mut query = all();
-        query.go_on_after(Stream::Stdout, id);
-        query
-    }
-
-    /// The ids given, and how many lines are told to be lost.
-    fn read(mut stored: SegmentReader) -> (Vec<u64>, u64) {
-        let (mut ids, mut lost) = (Vec::new(), 0);
-        while let Some(chunk) = stored.next_chunk().unwrap() {
-            match chunk {
-                Chunk::Lines(lines) => ids.extend(lines.iter().map(|line| line.id)),
-                Chunk::Lost(count) => lost += count,
-                Chunk::Begins(_) => {}
-            }
-        }
-        (ids, lost)
-    }
-
-    fn ids(directory: &Path, query: Query) -> Vec<u64> {
-        let (ids, lost) = read(SegmentReader::new(directory, query, 501).unwrap());
-        assert_eq!(lost, 0);
-        ids
-    }
-
-    #[test]
-    fn each_filter_keeps_what_it_says() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path();
-        written(path);
-        assert_eq!(ids(path, all()), Vec::from_iter(1..=500));
-        let tail = Some(3);
-        assert_eq!(ids(path, Query { tail, ..all() }), [498, 499, 500]);
-        let process = Some("web".to_owned());
-        let of_web = Query { process, ..all() };
-        assert_eq!(ids(path, of_web.clone()).len(), 250);
-        assert_eq!(ids(path, Query { tail, ..of_web }), [496, 498, 500]);
-        assert_eq!(ids(path, after(497)), [498, 499, 500]);
-        let since = Some(jiff::Timestamp::from_second(499).unwrap());
-        assert_eq!(ids(path, Query { since, ..all() }), [499, 500]);
-        let release = Some(5);
-        assert_eq!(ids(path, Query { release, ..all() }), [500]);
-    }
-
-    #[test]
-    fn a_tail_may_be_nothing_everything_or_more() {
-        let directory = tempfile::tempdir().unwrap();
-        written(directory.path());
-        for (tail, count) in [(0, 0), (1, 1), (499, 499), (500, 500), (usize::MAX, 500)] {
-            let tail = Some(tail);
-            assert_eq!(ids(directory.path(), Query { tail, ..all() }).len(), count);
-        }
-    }
-
-    #[test]
-    fn lines_from_the_end_on_are_not_read() {
-        let directory = tempfile::tempdir().unwrap();
-        written(directory.path());
-        let (ids, _) = read(SegmentReader::new(directory.path(), all(), 11).unwrap());
-        assert_eq!(ids, Vec::from_iter(1..=10));
-        let tail = Some(2);
-        let query = Query { tail, ..all() };
-        let (ids, _) = read(SegmentReader::new(directory.path(), query, 11).unwrap());
-        assert_eq!(ids, [9, 10]);
-    }
-
-    #[test]
-    fn what_was_rotated_away_is_told() {
-        let directory = tempfile::tempdir().unwrap();
-        written(directory.path());
-        let stored = SegmentReader::new(directory.path(), all(), 501).unwrap();
-        let found = segments(directory.path(), Stream::Stdout).unwrap();
-        std::fs::remove_file(&found[0].1).unwrap();
-        let gone = found[1].0 - 1;
-        assert_eq!(read(stored), (Vec::from_iter(gone + 1..=500), gone));
-        let resumed = SegmentReader::new(directory.path(), after(0), 501).unwrap();
-        assert_eq!(read(resumed), (Vec::from_iter(gone + 1..=500), gone));
-    }
-
-    #[test]
-    fn lines_that_are_not_ours_are_passed_over() {
-        let directory = tempfile::tempdir().unwrap();
-        drop(written(directory.path()));
-        let found = segments(directory.path(), Stream::Stdout).unwrap();
-        let mut garbage = vec![b'x'; 200_000];
-        garbage.extend_from_slice(b"\n\nmore\n \xff\n");
-        let kept = std::fs::read(&found[1].1).unwrap();
-        garbage.extend_from_slice(&kept);
-        std::fs::write(&found[1].1, garbage).unwrap();
-        assert_eq!(ids(directory.path(), all()).len(), 500);
-        let tail = Some(500);
-        assert_eq!(ids(directory.path(), Query { tail, ..all() }).len(), 500);
-    }
-
-    #[test]
-    fn backward_gives_what_forward_gives() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("file");
-        for text in ["", "\n", "a", "a\n", "a\n\nb\n", "a\nb", "\n\n"] {
-            std::fs::write(&path, text).unwrap();
-            let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-            let mut backward = Backward::new(File::open(&path).unwrap()).unwrap();
-            assert_eq!(backward.offset(), whole.len() as u64, "{text:?}");
-            let mut lines = Vec::new();
-            while let Some((offset, line)) = backward.previous().unwrap() {
-                let line = String::from_utf8(line.to_vec()).unwrap();
-                assert!(text[offset as usize..].starts_with(&line), "{text:?}");
-                lines.insert(0, line);
-            }
-            assert_eq!(lines, Vec::from_iter(whole.lines()), "{text:?}");
-        }
-    }
-}
+mod tests;

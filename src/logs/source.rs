@@ -178,7 +178,7 @@ impl Source {
 
 #[cfg(test)]
 mod tests {
-    use super::super::log::LogSettings;
+    use super::super::settings::LogSettings;
     use super::*;
 
     struct Bench {

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use super::follow::Followers;
 use super::intent_note::IntentNote;
-use super::log::LogSettings;
 use super::merged::{Merged, Positions};
 use super::query::{Chunk, Query};
 use super::record::{Batch, Stream};
 use super::segment_writer::{Appended, SegmentWriter};
+use super::settings::LogSettings;
 
 /// An application's logs, and those who follow them.
 #[derive(Debug)]
