@@ -11,7 +11,7 @@ use crate::document::config::HealthCheck;
 
 /// The first pause between two checks; it doubles up to the configured interval, so that what boots in milliseconds
 /// does not wait a second for its first request.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 /// How many failures in a row make a process unhealthy.
 pub(super) const FAILURES: u32 = 3;

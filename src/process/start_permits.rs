@@ -8,8 +8,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How long a start may keep others waiting. One that takes longer waits for something else than a core.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
-/// As many starts at a time as there are cores, for processes that start with the server: two hundred at once would
-/// only keep each other from getting ready. Cheap to clone; all clones are one.
+/// Starts at a time for each core. A start mostly waits: for threads, for a fork, until its port answers. One for each core
+/// leaves the cores idle; hundreds at once would keep each other from getting ready.
+const PER_CORE: usize = 4;
+
+/// Bounds how many processes start at a time when the server starts. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub struct StartPermits(Arc<Semaphore>);
 
@@ -20,10 +23,9 @@ pub(super) struct StartPermit {
 }
 
 impl StartPermits {
-    /// One at a time for each of `cores`.
     #[must_use]
     pub fn new(cores: usize) -> Self {
-        Self(Arc::new(Semaphore::new(cores.max(1))))
+        Self(Arc::new(Semaphore::new(cores.max(1) * PER_CORE)))
     }
 
     /// Waits for a permit. Cancel safe; first come, first served.
