@@ -9,7 +9,7 @@ use super::{DaemonError, io_error, make_directory};
 use crate::api::socket::{self, SocketServer};
 use crate::api::state::ApiState;
 
-/// How often it is looked at: a look is one call of the kernel.
+/// Pause between two checks that the socket is still there. A check is one system call.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The Unix socket of the API.
@@ -18,7 +18,7 @@ pub(super) struct ApiSocket {
     api: ApiState,
     /// Device and inode, as long as it is ours that lies there.
     place: Option<(u64, u64)>,
-    /// Those before it still answer who has connected.
+    /// Earlier servers still answer their connections.
     servers: Vec<SocketServer>,
 }
 

@@ -26,8 +26,8 @@ pub(super) fn raise_limit() {
     }
 }
 
-/// Refuses to start with fewer than the server itself needs, and one application beside it: it would take connections and
-/// answer none, or never deploy.
+/// Refuses to start with fewer than the server itself needs, and one application beside it: it would take connections
+/// and answer none, or never deploy.
 ///
 /// # Errors
 /// [`DaemonError::Start`], with how many are needed and what for.

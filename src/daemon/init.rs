@@ -15,8 +15,8 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::process::spawn;
 
-/// Runs the command line of this process in a child, if this is the first process, and says how that ended. To be called
-/// before there is any other thread.
+/// Runs the command line of this process in a child, if this is the first process, and says how that ended. To be
+/// called before there is any other thread.
 ///
 /// # Errors
 /// When the child cannot be started.

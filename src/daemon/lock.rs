@@ -11,11 +11,11 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use super::DaemonError;
 use crate::regular;
 
-/// How long a server that was killed may still hold it: until the kernel has taken it apart, and until each child that it
-/// was starting, which has inherited it, has come to its execve(2).
+/// How long a server that was killed may still hold it: until the kernel has taken it apart, and until each child that
+/// it was starting, which has inherited it, has come to its execve(2).
 const DYING: Duration = Duration::from_secs(2);
 
-/// How soon that is looked at again.
+/// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Held while this server lives; the kernel releases it however the process ends.
@@ -25,7 +25,8 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Locks `directory`, itself and not a file in it that somebody may clear away, and writes this process' id into it.
+    /// Locks `directory`, itself and not a file in it that somebody may clear away, and writes this process' id into
+    /// it.
     pub(super) fn acquire(directory: &Path) -> Result<Self, DaemonError> {
         let io = |source| DaemonError::Io {
             path: directory.to_owned(),

@@ -34,17 +34,18 @@ fn listen(kind: SignalKind) -> Result<Signal, DaemonError> {
     signal(kind).map_err(|e| DaemonError::Start(e.to_string()))
 }
 
-/// Unblocks all signals, before there is any other thread: a mask is inherited, and with SIGTERM blocked the server could
-/// not be stopped.
+/// Unblocks all signals, before there is any other thread: a mask is inherited, and with SIGTERM blocked the server
+/// could not be stopped.
 pub(super) fn unblock() {
     // It fails only for arguments that cannot be here.
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
-/// Sees to it that no command inherits an ignored signal (nohup(1) ignores SIGHUP, a shell's `&` SIGINT): what is handled
-/// is set to its default by execve(2), what is ignored stays so. The handlers do nothing, as before. SIGCHLD is among
-/// them: while that is ignored the kernel tells nobody how a child ended (waitpid(2)). So is SIGXFSZ, which would end the
-/// server where files may not grow further (`ulimit -f`): write(2) fails then, as on a full disk. Needs the runtime.
+/// Sees to it that no command inherits an ignored signal (nohup(1) ignores SIGHUP, a shell's `&` SIGINT): what is
+/// handled is set to its default by execve(2), what is ignored stays so. The handlers do nothing, as before. SIGCHLD is
+/// among them: while that is ignored the kernel tells nobody how a child ended (waitpid(2)). So is SIGXFSZ, which would
+/// end the server where files may not grow further (`ulimit -f`): write(2) fails then, as on a full disk. Needs the
+/// runtime.
 pub(super) fn default_for_children() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let child = SignalKind::child().as_raw_value();

@@ -35,7 +35,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), Dae
     })
 }
 
-/// A socket file of a server that died is replaced: the lock says that none lives.
+/// Binds the socket and replaces the file that a dead server left: the lock proves that no other server lives.
 pub(super) fn bind_unix(path: &Path) -> Result<UnixListener, DaemonError> {
     use std::os::unix::fs::PermissionsExt;
     match std::fs::remove_file(path) {

@@ -164,7 +164,7 @@ fn context(settings: &Arc<Settings>, logs: &Arbiter) -> AppContext {
     }
 }
 
-/// Starts the access log, if there is to be one: where its lines go in, and what resolves when the last is written.
+/// Starts the access log if it is on. Returns where its lines go and what resolves when the last one is written.
 fn access_log(context: &AppContext) -> Option<(Sink, oneshot::Receiver<()>)> {
     let settings = &context.settings;
     if !settings.access_log {

@@ -25,7 +25,7 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
     Event(Arc<Event>),
-    /// It was too slow: so many were left out here.
+    /// The follower was too slow and missed this many.
     Lost(u64),
 }
 
@@ -65,7 +65,7 @@ impl Feed {
         let _ = self.0.sender.send(event);
     }
 
-    /// Follows: with `after` first the kept events with larger ids, then what comes.
+    /// Follows the feed: first the kept events with ids above `after`, then new ones.
     #[must_use]
     pub fn follow(&self, after: Option<u64>) -> Follower {
         let kept = self.0.kept.lock().unwrap_or_else(|e| e.into_inner());

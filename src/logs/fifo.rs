@@ -1,8 +1,8 @@
 //! Named pipes between a process and its log.
 //!
-//! A FIFO is read without taking: `tee(2)` copies what is in it, the lines are stored, and only then are their bytes
-//! taken out. So a kill of the daemon at any point loses no line, and the beginning of a line stays in the pipe, not in
-//! a daemon that may die, until its end is there.
+//! A FIFO is first read without emptying it: `tee(2)` copies what is in it, the lines are stored, and only then their
+//! bytes are consumed. So a kill of the daemon at any point loses no line, and the beginning of a line stays in the
+//! pipe, not in a daemon that may die, until its end is there.
 
 use std::future::Future;
 use std::io;
@@ -19,7 +19,7 @@ use tokio::net::unix::pipe::Receiver;
 /// Bytes looked at in one turn: the capacity of a pipe, so that a busy process waits for the others, not they for it.
 const TURN: usize = 64 * 1024;
 
-/// How soon, and how late, a FIFO with something left in it is asked whether it is full.
+/// Shortest and longest pause between two looks whether a FIFO with something left in it is full.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -59,8 +59,8 @@ impl Fifo {
         written(Rc::clone(&self.descriptor))
     }
 
-    /// The same for a FIFO in which something was left. A writer that finds no room in a pipe that is not empty wakes no
-    /// reader before it sleeps (`pipe_write` in Linux), so that has to be asked for: often while there is traffic,
+    /// The same for a FIFO in which something was left. A writer that finds no room in a pipe that is not empty wakes
+    /// no reader before it sleeps (`pipe_write` in Linux), so that has to be asked for: often while there is traffic,
     /// seldom once there is none.
     pub fn written_or_full(&self) -> impl Future<Output = io::Result<()>> + use<> {
         let descriptor = Rc::clone(&self.descriptor);
@@ -108,8 +108,8 @@ impl Fifo {
         read_all(&*self.descriptor, bytes)
     }
 
-    /// Whether a writer would have to wait, so that nothing can come after the `seen` bytes before something is taken out.
-    /// A FIFO that was filled after the look holds more: perhaps the end of the line.
+    /// Whether a writer would have to wait, so that nothing can come after the `seen` bytes before something is taken
+    /// out. A FIFO that was filled after the look holds more: perhaps the end of the line.
     #[must_use]
     pub fn is_stuck_with(&self, seen: usize) -> bool {
         is_full(&self.descriptor) && self.unread() == seen as u64

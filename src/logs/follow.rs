@@ -1,5 +1,5 @@
-//! Followers: readers that stay for what comes. Each has a bounded queue; one that does not read loses lines and is told
-//! how many, and nobody waits for it.
+//! Followers: readers that stay for what comes. Each has a bounded queue; one that does not read loses lines and is
+//! told how many, and nobody waits for it.
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -66,7 +66,7 @@ impl Followers {
         waiting
     }
 
-    /// Gives the first `stored` lines of `batch` to those who want them; the others of the batch are lost to all.
+    /// Gives the first `stored` lines of `batch` to the followers that want them and counts the rest as lost.
     pub fn publish(&mut self, batch: &Batch<'_>, first_id: u64, stored: usize) {
         self.forget_gone();
         let unstored = batch.lines.len().saturating_sub(stored) as u64;
@@ -101,7 +101,7 @@ impl Followers {
         self.0.iter().any(|follower| follower.lost > 0)
     }
 
-    /// Drops those who went away.
+    /// Removes followers that went away.
     pub fn forget_gone(&mut self) {
         self.0
             .retain(|follower| !follower.reader.chunks.is_closed());

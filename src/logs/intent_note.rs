@@ -1,9 +1,9 @@
-//! The note that makes a taking survive a kill.
+//! [`Note`]: the write-ahead note by which no line is stored twice after a kill.
 //!
 //! Lines are stored first and taken out of the FIFO after. A daemon that is killed between the two leaves them in both
-//! places. So before lines are stored the id of the first is noted, and the note is cleared after they were taken. A new
-//! daemon that finds a note compares what was stored from that id on with what is in the FIFO, and takes out what is
-//! already stored. Without a note nothing is compared: a process may well write the same line again.
+//! places. So before lines are stored the id of the first is noted, and the note is cleared after they were taken. A
+//! new daemon that finds a note compares what was stored from that id on with what is in the FIFO, and takes out what
+//! is already stored. Without a note nothing is compared: a process may well write the same line again.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -20,7 +20,8 @@ pub struct IntentNote {
 }
 
 impl IntentNote {
-    /// Opens or makes the note of `process` among the logs in `directory`; with the id of a taking that was not finished.
+    /// Opens or makes the note of `process` among the logs in `directory`. Also returns the first id of lines that were
+    /// stored but perhaps not consumed.
     ///
     /// # Errors
     /// When it can neither be opened nor made.
@@ -44,7 +45,8 @@ impl IntentNote {
         Ok((Self { file, path }, unfinished))
     }
 
-    /// Notes that lines from `first_id` on are about to be stored and taken. Failing to is no reason to lose them.
+    /// Notes that lines from `first_id` on are about to be stored and consumed. Ignores errors: they are no reason to
+    /// lose lines.
     pub fn begin(&self, first_id: u64) {
         let _ = self.file.write_all_at(&first_id.to_le_bytes(), 0);
     }

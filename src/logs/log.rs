@@ -28,13 +28,13 @@ use crate::supervision::{Exit, ExitReason, Shutdown};
 /// Readers that one app's log serves at a time. Each may hold about a mebibyte.
 const MOST_READERS: usize = 64;
 
-/// Times a reader is given what was stored meanwhile before it must take new lines as they come.
+/// Passes over stored lines after which a reader gets new lines as they come, whether or not it has caught up.
 const MOST_PASSES: u32 = 3;
 
 /// How long a follower who lost lines waits to be told when no new line comes.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// How long a FIFO that the kernel would not let us read is left alone.
+/// Pause after a FIFO could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Lines of the server's own that are stored at once.
@@ -153,7 +153,7 @@ impl Log {
         self.settle_later(ctx);
     }
 
-    /// Stores what is in the FIFOs: who reads after a process has ended must find its last lines.
+    /// Stores what is in the FIFOs, so that a reader finds the last lines of a process that has ended.
     fn catch_up(&mut self, stream: Stream) {
         let Some(window) = &self.window else { return };
         for (source, _) in self.sources.values().filter(|(s, _)| s.stream == stream) {
@@ -163,7 +163,7 @@ impl Log {
         }
     }
 
-    /// Tells followers what they lost also when no new line brings the occasion.
+    /// Tells followers what they lost, also when no new line comes.
     fn settle_later(&mut self, ctx: &mut Context<Self>) {
         if self.settling || !self.store.followers.owe() {
             return;
@@ -203,13 +203,13 @@ impl Actor for Log {
     type Context = Context<Self>;
 }
 
-/// Gives the other sources their turns first.
+/// Yields to the other sources first.
 fn turn_soon(key: u64, ctx: &mut Context<Log>) -> SpawnHandle {
     let others = fut::wrap_future::<_, Log>(tokio::task::yield_now());
     ctx.spawn(others.map(move |(), log, ctx| log.turn(key, ctx)))
 }
 
-/// Waits for what the last turn said to wait for.
+/// Waits for `event`, then takes a turn.
 fn turn_after(
     key: u64,
     event: impl Future<Output = io::Result<()>> + 'static,

@@ -1,4 +1,5 @@
-//! Several streams read as one: their stored lines in the order of their times, in bounded memory. Everything here blocks.
+//! Several streams read as one: their stored lines in the order of their times, in bounded memory. Everything here
+//! blocks.
 
 use std::collections::VecDeque;
 use std::io;
@@ -49,8 +50,8 @@ impl Merged {
         })
     }
 
-    /// The next lines; `None` after the last. Where there are several streams, the first chunk says after which ids they
-    /// begin.
+    /// The next lines; `None` after the last. Where there are several streams, the first chunk says after which ids
+    /// they begin.
     ///
     /// # Errors
     /// When a segment cannot be read.

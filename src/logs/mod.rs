@@ -1,9 +1,9 @@
 //! Logs of applications: FIFOs in, numbered lines in rotated segments, readers and followers out.
 //!
 //! Begin with [`log`], the actor that owns an application's log. A process writes to its FIFO ([`fifo`]); the bytes are
-//! cut into lines ([`lines`]), stored with the next id ([`segment_writer`]) and given to followers ([`follow`]). A reader
-//! ([`query`], [`reader`]) gets the stored lines first ([`segment_reader`], [`merged`]) and follows from the id where
-//! they end.
+//! cut into lines ([`lines`]), stored with the next id ([`segment_writer`]) and given to followers ([`follow`]). A
+//! reader ([`query`], [`reader`]) gets the stored lines first ([`segment_reader`], [`merged`]) and follows from the id
+//! where they end.
 
 pub mod app_logs;
 mod backward;

@@ -82,8 +82,8 @@ impl Record {
         out.push(b'\n');
     }
 
-    /// One JSON object, without a newline: `{id, time, process, release, stream, text, partial?}`. Bytes of the text that
-    /// are not UTF-8 become U+FFFD.
+    /// One JSON object, without a newline: `{id, time, process, release, stream, text, partial?}`. Bytes of the text
+    /// that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn to_json(&self) -> String {
         let shown = Shown {

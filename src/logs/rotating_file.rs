@@ -1,4 +1,5 @@
-//! [`RotatingFile`]: a plain file that is rotated by its size: `access.log`, `access.log.1` (the one before), and so on.
+//! [`RotatingFile`]: a plain file that is rotated by its size: `access.log`, `access.log.1` (the one before), and so
+//! on.
 
 use std::fs::File;
 use std::io::{self, Write};

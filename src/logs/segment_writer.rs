@@ -1,8 +1,9 @@
 //! [`SegmentWriter`]: the files that a stream's lines are appended to.
 //!
 //! A segment is named after its stream and the id of its first line (`stdout-00000000000000000042.log`), so it is never
-//! renamed, and a line is found by its id. What is there when the daemon starts is gone on with: a torn last line is cut
-//! off, and ids continue. When the disk is full, lines are dropped and counted, and a line says so once there is room.
+//! renamed, and a line is found by its id. What is there when the daemon starts is gone on with: a torn last line is
+//! cut off, and ids continue. When the disk is full, lines are dropped and counted, and a line says so once there is
+//! room.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -137,8 +137,8 @@ impl Source {
         Ok(())
     }
 
-    /// Stores the lines in `bytes`, then takes them out: in this order a kill between the two loses nothing. Where there
-    /// is no line, and `unfinished` says so, the beginning of one is stored as partial.
+    /// Stores the lines in `bytes`, then takes them out: in this order a kill between the two loses nothing. Where
+    /// there is no line, and `unfinished` says so, the beginning of one is stored as partial.
     fn hand_on(
         &self,
         mut bytes: Vec<u8>,

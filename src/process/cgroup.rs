@@ -88,8 +88,8 @@ impl Cgroup {
     }
 }
 
-/// Ends what lives in groups that servers on this data directory have made for other instances than these, and removes the
-/// groups. To be called before any is made. Blocks.
+/// Ends what lives in groups that servers on this data directory have made for other instances than these, and removes
+/// the groups. To be called before any is made. Blocks.
 pub fn sweep(instances: &[String]) {
     let (Some(parent), Some(server)) = (parent(), SERVER.get()) else {
         return;
@@ -152,7 +152,8 @@ fn name(instance: &str) -> String {
     format!("procserver-{last}-{hash}")
 }
 
-/// Finds out whether there can be groups, and says so in the log. They are known by the server's data directory. Blocks.
+/// Finds out whether there can be groups, and says so in the log. They are known by the server's data directory.
+/// Blocks.
 pub fn prepare(data_dir: &Path) {
     let real = fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
     let hash = Sha256::digest(real.as_os_str().as_encoded_bytes());

@@ -83,7 +83,7 @@ pub enum Step {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Word {
     Failed(Failure),
-    /// There is no seal on it, and why.
+    /// Landlock does not hold it: why.
     Unsealed(String),
 }
 
@@ -343,8 +343,8 @@ fn drop_privileges(kept: CapabilitySet) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Keeps what is lent over execve(2). access(2) leaves it out of account for who is not root, unless a bit says that users
-/// and capabilities have nothing to do with each other (capabilities(7)); and git asks by access(2).
+/// Keeps what is lent over execve(2). access(2) leaves it out of account for who is not root, unless a bit says that
+/// users and capabilities have nothing to do with each other (capabilities(7)); and git asks by access(2).
 fn keep(kept: CapabilitySet) -> rustix::io::Result<()> {
     set_capabilities(None, sets(kept | CapabilitySet::SETPCAP, kept))?;
     set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)?;

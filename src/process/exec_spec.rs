@@ -23,7 +23,8 @@ pub struct ExecSpec {
     /// The whole environment; [`MARKER`] is added.
     pub environment: BTreeMap<String, String>,
     /// Unique on this machine among what runs at the same time, e.g. the absolute path of a directory that belongs to
-    /// this run alone: [`MARKER`] and the rlimit mark are made of it, by which [`super::stop`] finds what left the session.
+    /// this run alone: [`MARKER`] and the rlimit mark are made of it, by which [`super::stop`] finds what left the
+    /// session.
     pub instance: String,
     /// Where it may not write.
     pub seal: Option<Landlock>,

@@ -1,8 +1,8 @@
 //! [`Checks`]: when a routed process is looked at, and what is made of that (pure).
 //!
-//! Before it is ready the pauses grow from milliseconds to the interval. Afterwards it is looked at each interval: three
-//! failures in a row, of checks or of connections of the proxy, make it unhealthy, one check that goes well makes it
-//! healthy again. Another program on its port is no matter of patience: it gets no request.
+//! Before it is ready the pauses grow from milliseconds to the interval. Afterwards it is looked at each interval:
+//! three failures in a row, of checks or of connections of the proxy, make it unhealthy, one check that goes well makes
+//! it healthy again. Another program on its port is no matter of patience: it gets no request.
 
 use std::fmt;
 use std::time::Duration;
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn before_it_is_ready_pauses_grow_up_to_the_interval() {
         let mut checks = checks();
-        let pauses: Vec<_> = (0..9).map(|_| checks.pause().as_millis()).collect();
-        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+        let pauses: Vec<_> = (0..11).map(|_| checks.pause().as_millis()).collect();
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000]);
     }
 }

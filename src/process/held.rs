@@ -1,4 +1,5 @@
-//! What was killed and does not die: the kernel holds it (a frozen control group, a disk or network file system that hangs).
+//! What was killed and does not die: the kernel holds it (a frozen control group, a disk or network file system that
+//! hangs).
 //!
 //! It does nothing any more, so nobody waits for it: others start beside it. It is told of until the kernel lets it go.
 
@@ -57,7 +58,7 @@ fn all() -> MutexGuard<'static, BTreeMap<String, Vec<u32>>> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a process was killed in vain so far: it is in a sleep that no signal ends. What is frozen looks like that, too.
+/// Whether a killed process is still in a sleep that no signal ends. A frozen one looks the same.
 pub(super) fn is_held((pid, start_time): Unique) -> bool {
     procfs::stat(pid).is_some_and(|stat| stat.start_time == start_time && stat.state == 'D')
 }
@@ -66,7 +67,7 @@ fn is_alive((pid, start_time): Unique) -> bool {
     procfs::stat(pid).is_some_and(|stat| stat.start_time == start_time && stat.is_alive())
 }
 
-/// What a person is to know of the instances below `runtime` (`RUNTIME/apps/NAME`).
+/// Warnings about the instances below `runtime` (`RUNTIME/apps/NAME`).
 #[must_use]
 pub fn warnings(runtime: &Path) -> Vec<String> {
     let prefix = format!("{}/", runtime.display());
@@ -91,8 +92,8 @@ fn text(instance: &str, pids: &[u32]) -> String {
     )
 }
 
-/// Says that `processes` of an instance do not die, and sees them off: when they are gone, their control group is removed,
-/// and `directory`. They were killed: nothing more is to be done to them.
+/// Says that `processes` of an instance do not die, and sees them off: when they are gone, their control group is
+/// removed, and `directory`. They were killed: nothing more is to be done to them.
 pub(super) fn see_off(
     instance: &str,
     processes: Vec<Unique>,

@@ -53,8 +53,8 @@ impl Identity {
         self.stat().is_some_and(|stat| stat.is_alive())
     }
 
-    /// Whether that process is really one of this instance. A record that was damaged, or is of another pid namespace, may
-    /// name anybody.
+    /// Whether that process is really one of this instance. A record that was damaged, or is of another pid namespace,
+    /// may name anybody.
     pub(super) fn is_of_its_instance(&self, users: &Users) -> bool {
         let instance = self.directory.to_string_lossy();
         let leads = self.stat().is_some_and(|stat| stat.session == self.pid);

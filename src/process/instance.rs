@@ -14,8 +14,8 @@ use crate::account::Account;
 pub(super) const FIFOS: [&str; 2] = ["stdout", "stderr"];
 
 /// Makes the directory and the FIFOs, where they are missing, also where a file or a link has taken their place. The
-/// directory is the daemon's alone; the FIFOs belong to the app's user, so that the app can open `/dev/stdout` anew. Says
-/// whether any of them is new, so that nobody reads it yet. Blocks.
+/// directory is the daemon's alone; the FIFOs belong to the app's user, so that the app can open `/dev/stdout` anew.
+/// Says whether any of them is new, so that nobody reads it yet. Blocks.
 ///
 /// # Errors
 /// Whatever the file system says, with the path.

@@ -38,7 +38,8 @@ pub struct Landlock {
 
 impl Landlock {
     /// The seal on all that runs for an app as `account`: install commands, the release phase, processes. `server` are
-    /// the server's directories. `None`: it runs as root, who may do what landlock would forbid besides, such as mounting.
+    /// the server's directories. `None`: it runs as root, who may do what landlock would forbid besides, such as
+    /// mounting.
     #[must_use]
     pub fn of_app(account: Option<&Account>, server: [&Path; 2], dirs: &AppDirs) -> Option<Self> {
         let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);

@@ -1,5 +1,5 @@
-//! [`Lent`]: what a program of the server's own gets beside what commands of apps get (git): bounds of its memory, files
-//! that only it may open, and a place for its result.
+//! [`Lent`]: what a program of the server's own gets beside what commands of apps get (git): bounds of its memory,
+//! files that only it may open, and a place for its result.
 
 use std::collections::BTreeMap;
 use std::io;

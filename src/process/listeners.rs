@@ -117,8 +117,8 @@ fn files() -> Vec<String> {
     texts.filter_map(Result::ok).collect()
 }
 
-/// Whether there is a connection to or from `port`, be it one that has just ended (TIME_WAIT). Blocks: the kernel writes a
-/// line for each connection.
+/// Whether there is a connection to or from `port`, be it one that has just ended (TIME_WAIT). Blocks: the kernel
+/// writes a line for each connection.
 pub(super) fn has_connection(port: u16) -> bool {
     files().iter().any(|file| is_connected(port, file))
 }
@@ -127,7 +127,8 @@ fn is_connected(port: u16, file: &str) -> bool {
     sockets(file).any(|(is_listening, socket)| !is_listening && socket.address.port() == port)
 }
 
-/// Each socket of a table: local address in the second column, state in the fourth, user in the eighth, inode in the tenth.
+/// Each socket of a table: local address in the second column, state in the fourth, user in the eighth, inode in the
+/// tenth.
 fn sockets(table: &str) -> impl Iterator<Item = (bool, Listener)> + '_ {
     table.lines().skip(1).filter_map(|line| {
         let mut columns = line.split_ascii_whitespace();

@@ -53,11 +53,11 @@ impl Owner {
         }
     }
 
-    /// Whether every socket that may be given a connection to `address` is the instance's: their inodes then, else who
-    /// else has one. Blocks.
+    /// Checks that every socket that may accept a connection to `address` is the instance's, and returns their inodes.
+    /// Blocks.
     ///
     /// # Errors
-    /// Who answers instead; `None`: nobody listens there (any more).
+    /// Another program that has such a socket; `None`: nobody listens there (any more).
     pub(super) fn verify(
         &self,
         tables: &Tables,
@@ -102,8 +102,8 @@ impl Owner {
                 false => stranger = stranger.or(Some(pid)),
             }
         }
-        // Descriptors that nobody can be seen with are those of processes that we may not look into: another user's where
-        // the server is not root. The socket's own user is told for each.
+        // Descriptors that nobody can be seen with are those of processes that we may not look into: another user's
+        // where the server is not root. The socket's own user is told for each.
         let unseen = |l: &&Listener| wanted.contains(&l.inode) && l.uid != self.uid;
         stranger
             .filter(|_| !wanted.is_empty())
@@ -111,8 +111,8 @@ impl Owner {
             .or_else(|| listeners.iter().find(unseen).map(|l| Holder::unseen(l.uid)))
     }
 
-    /// Whether a process is of the instance. Session, control group and parents cannot be chosen by a stranger; marker and
-    /// rlimit mark can, so that they count only for processes of the same user.
+    /// Whether a process is of the instance. Session, control group and parents cannot be chosen by a stranger; marker
+    /// and rlimit mark can, so that they count only for processes of the same user.
     fn is_member(&self, pid: u32) -> bool {
         let Some(stat) = procfs::stat(pid) else {
             return false;

@@ -42,8 +42,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The program that listens on `port`, on any address; `None` when there is none. Blocks: it reads the descriptors of all
-/// processes.
+/// The program that listens on `port`, on any address; `None` when there is none. Blocks: it reads the descriptors of
+/// all processes.
 #[must_use]
 pub fn find(port: u16) -> Option<Holder> {
     let tables = Tables::read();

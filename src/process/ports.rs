@@ -9,8 +9,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::listeners;
 
-/// Hands out ports of the configured range, each to one process at a time, across all applications. A small lock
-/// shared by all Process actors: leasing is rare and never waits for anything.
+/// Hands out ports of the configured range, each to one process at a time, across all applications. Leasing blocks: it
+/// probes ports under a lock, in the worst case the whole range.
 #[derive(Clone, Debug)]
 pub struct Ports {
     first: u16,
@@ -52,8 +52,8 @@ impl Ports {
         }
     }
 
-    /// Leases `preferred` if it is in the range and free (no socket is bound to it, on IPv4 and IPv6), else another; says
-    /// which one it would have been but for another program that has it.
+    /// Leases `preferred` if it is in the range and free (no socket is bound to it, on IPv4 and IPv6), else another.
+    /// The second value is the first port that was passed over because another program has it. Blocks.
     ///
     /// # Errors
     /// [`PortsExhausted`].
@@ -109,7 +109,7 @@ impl PortLease {
         self.port
     }
 
-    /// Whether no other program has taken it meanwhile.
+    /// Whether no other program has taken it meanwhile. Blocks.
     #[must_use]
     pub fn is_free(&self) -> bool {
         is_free(self.port)
@@ -126,13 +126,14 @@ fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
     inner.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// Whether an app could listen on any address of a port. Tried by binding both wildcard addresses, which fails beside any
-/// socket that is bound to the port, also one that does not listen yet: whoever has it could answer in the app's place
-/// later. Bound, not listened on, so that no client can connect to the probe.
+/// Whether an app could listen on any address of a port. Tried by binding both wildcard addresses, which fails beside
+/// any socket that is bound to the port, also one that does not listen yet: whoever has it could answer in the app's
+/// place later. Bound, not listened on, so that no client can connect to the probe.
 fn is_free(port: u16) -> bool {
     is_unbound(port, false) || {
         // What is in the way may be what is left of connections: those of the predecessor stay for a minute (TIME_WAIT)
-        // and are no obstacle to programs that set SO_REUSEADDR, as servers do. A listener is one all the same (socket(7)).
+        // and are no obstacle to programs that set SO_REUSEADDR, as servers do. A listener is one all the same
+        // (socket(7)).
         listeners::has_connection(port) && is_unbound(port, true)
     }
 }

@@ -57,7 +57,8 @@ pub(super) fn stat(pid: u32) -> Option<Stat> {
     Stat::parse(&String::from_utf8_lossy(&line))
 }
 
-/// The line `Uid:` of proc_pid_status(5). The name of the process is a line of its own before it, with newlines escaped.
+/// The line `Uid:` of proc_pid_status(5). The name of the process is a line of its own before it, with newlines
+/// escaped.
 fn single_user(status: &str) -> Option<u32> {
     let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     let mut ids = ids.split_ascii_whitespace();
@@ -89,7 +90,8 @@ pub(super) fn is_shell(pid: u32) -> bool {
         .any(|shell| line.starts_with(shell))
 }
 
-/// Whether a process does anything of its own about a signal: it catches, ignores or blocks it. True where we may not look.
+/// Whether a process does anything of its own about a signal: it catches, ignores or blocks it. True where we may not
+/// look.
 pub(super) fn minds(pid: u32, signal: i32) -> bool {
     let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
         return true;
@@ -171,8 +173,8 @@ pub(super) fn sockets(pid: u32) -> impl Iterator<Item = u64> {
     })
 }
 
-/// The user that a process runs as. `None` where its real, effective, saved and file system user ids are not one, as of a
-/// program with the set-user-ID bit that somebody runs.
+/// The user that a process runs as. `None` where its real, effective, saved and file system user ids are not one, as of
+/// a program with the set-user-ID bit that somebody runs.
 pub(super) fn uid(pid: u32) -> Option<u32> {
     let status = fs::read(format!("/proc/{pid}/status")).ok()?;
     single_user(&String::from_utf8_lossy(&status))

@@ -21,14 +21,14 @@ use crate::router::socket_file::SocketFile;
 /// How long a process that is not routed must have lived to be ready.
 const ALIVE: Duration = Duration::from_secs(1);
 
-/// What is read of an answer at most. Its start decides, but an app whose answer is cut off with a reset logs an error for
-/// each check.
+/// Bytes of an answer that are read at most. Its status line is enough, but an app whose answer is cut off by a reset
+/// logs an error for each check.
 const ANSWER: u64 = 64 * 1024;
 
-/// How long the rest of an answer is waited for.
+/// Ends the reading of an answer after its status.
 const REST: Duration = Duration::from_secs(5);
 
-/// How old the tables of sockets may be in which a process is looked for: many that get ready together are found in the same.
+/// How old a socket table may be to look for a process in it. Processes that get ready together share one reading.
 const FRESH: Duration = Duration::from_millis(50);
 
 /// Where a process is to answer, and who it is.
@@ -66,8 +66,8 @@ pub(super) async fn alive() {
     sleep(ALIVE).await;
 }
 
-/// Looks at a process that was found ready before: asks the path of the health check, or, without one, looks whether the
-/// same socket still listens, which costs the process nothing (a Unix socket is connected to now and then).
+/// Checks a process that was ready before. With a path it sends a request; without one it looks whether the same socket
+/// still listens, which costs the process nothing (it connects to a Unix socket now and then).
 pub(super) async fn check_again(
     target: &Target,
     health: &HealthCheck,
@@ -121,7 +121,8 @@ async fn read_tables(age: Duration) -> Option<Arc<Tables>> {
     read.await.ok()
 }
 
-/// One check of the socket and of both loopback addresses, each within the time-out; where the process itself answers well.
+/// Checks the socket, then both loopback addresses, each within the time-out. Returns the first where the process
+/// itself answers well.
 pub(super) async fn check(target: &Target, health: &HealthCheck) -> Result<Found, Unready> {
     let mut worst = Unready::NotListening;
     if let Some(file) = target.socket.as_ref().and_then(open_socket) {
@@ -151,7 +152,7 @@ fn open_socket(directory: &SocketDirectory) -> Option<SocketFile> {
     file.open().is_ok().then_some(file)
 }
 
-/// A connect, and a GET of the path if there is one. Nobody but the app's user can listen there.
+/// Connects, and sends a GET if there is a path. Nobody but the app's user can listen there.
 async fn check_socket(file: SocketFile, health: &HealthCheck) -> Result<Found, Unready> {
     let (_, inode) = file.open().map_err(|_| Unready::NotListening)?;
     let stream = connect_socket(&file).await?;
@@ -169,7 +170,7 @@ async fn connect_socket(file: &SocketFile) -> Result<UnixStream, Unready> {
     connected.map_err(|_| Unready::NotListening)
 }
 
-/// A connect, a look at whose the listener is, and a GET of the path if there is one.
+/// Connects, verifies that the listener belongs to the process, and sends a GET if there is a path.
 async fn check_address(
     target: &Target,
     address: SocketAddr,

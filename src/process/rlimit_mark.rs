@@ -1,10 +1,10 @@
 //! [`RlimitMark`]: a mark on all that an instance starts, which no program takes off by the way.
 //!
-//! A process may clear its environment, leave its session and outlive its parents: then nothing of where it came from is
-//! left but its resource limits, which every fork(2) and execve(2) hands on. So each instance runs under a limit of its
-//! own, of a resource that none of them uses up: the hard RLIMIT_RTTIME, microseconds that a real-time process computes
-//! without a pause, is a number of 146,000 years or more that only this instance has. Who is not root cannot raise it
-//! again, and `/proc/PID/limits` can be read of any process, unlike its environment.
+//! A process may clear its environment, leave its session and outlive its parents: then nothing of where it came from
+//! is left but its resource limits, which every fork(2) and execve(2) hands on. So each instance runs under a limit of
+//! its own, of a resource that none of them uses up: the hard RLIMIT_RTTIME, microseconds that a real-time process
+//! computes without a pause, is a number of 146,000 years or more that only this instance has. Who is not root cannot
+//! raise it again, and `/proc/PID/limits` can be read of any process, unlike its environment.
 
 use std::fs;
 use std::io;
@@ -49,8 +49,8 @@ impl RlimitMark {
         Self::worn_by(pid) == Some(self)
     }
 
-    /// Whether a process is marked as one of `instance`, or could not be: where this one has such a limit of somebody else,
-    /// all that it starts have that.
+    /// Whether a process is marked as one of `instance`, or could not be: where this one has such a limit of somebody
+    /// else, all that it starts have that.
     pub(super) fn marks(pid: u32, instance: &str) -> bool {
         let worn = Self::worn_by(pid);
         let inherited = Self::worn_by(std::process::id());

@@ -25,12 +25,12 @@ pub struct Running {
     cgroup: Option<Cgroup>,
     is_confined: bool,
     pidfd: AsyncFd<OwnedFd>,
-    /// How the command ended that it only waited for.
+    /// How the command ended, where this process is a shell that only waited for it.
     command: OnceLock<ExitStatus>,
 }
 
 impl Running {
-    /// Holds a child that was just started. It leads its session as soon as it is set up. Within a runtime; blocks.
+    /// Holds a child that was just started. It leads its session as soon as it is set up. Blocks; needs a runtime.
     pub(super) fn of_child(
         child: &std::process::Child,
         spec: &ExecSpec,
@@ -49,11 +49,11 @@ impl Running {
         })
     }
 
-    /// Holds the process of an identity record, if it still runs, or is a zombie whose status may yet be told. Within a
-    /// runtime; blocks.
+    /// Holds the process of an identity record, if it still runs or is a zombie that has not been reaped. Blocks; needs
+    /// a runtime.
     ///
     /// # Errors
-    /// `NotFound` when it is gone, whatever has its pid now.
+    /// `NotFound` when it has ended, also when another process has its pid now.
     pub fn of_survivor(survivor: &Identity) -> io::Result<Self> {
         let pidfd = open(survivor.pid)?;
         // After the pidfd is open: what is checked now is what is held.
@@ -131,7 +131,8 @@ impl Running {
         let _ = self.command.set(command);
     }
 
-    /// How it ended, or the command that it only waited for; [`ExitStatus::Unknown`] when it is no child of ours, or has not ended, or was reaped.
+    /// How it ended, or the command that it only waited for. [`ExitStatus::Unknown`] when it is no child of ours, has
+    /// not ended or was reaped.
     #[must_use]
     pub fn status(&self) -> ExitStatus {
         self.wait_id(WaitIdOptions::NOWAIT)

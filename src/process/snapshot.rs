@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub has_no_port: bool,
     /// Why it should get no request although it is ready.
     pub trouble: Option<Trouble>,
-    /// Rung by who cannot connect to it.
+    /// The proxy rings it when it cannot connect.
     pub alarm: Alarm,
     /// What a person should know, e.g. that port 8001 is taken by pid 77 (nginx).
     pub warning: Option<String>,

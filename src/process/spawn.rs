@@ -31,7 +31,7 @@ pub struct Spawned {
     pub pid: u32,
     /// The read end of [`Output::Pipe`]. It ends when nothing of the tree holds it any more.
     pub output: Option<ChildStderr>,
-    /// Why it is not kept from writing where [`ExecSpec::seal`] says, if it is not.
+    /// Why landlock does not keep it from writing where [`ExecSpec::seal`] says; `None`: it does.
     pub unsealed: Option<String>,
     /// What is watched and stopped.
     pub running: Running,
@@ -122,7 +122,7 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
         Ok((output, unsealed)) => {
             let (pid, instance) = (child.id(), spec.instance.clone());
             let place = tokio::task::spawn_blocking(move || Place::of(pid, &instance));
-            // An error is a panic in there: then it is found as where there are no control groups.
+            // An error is a panic in there: then a stop scans /proc, as it does without control groups.
             if let Ok(place) = place.await {
                 running.settle(place);
             }

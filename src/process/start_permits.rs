@@ -8,8 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How long a start may keep others waiting. One that takes longer waits for something else than a core.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
-/// Starts at a time for each core. A start mostly waits: for threads, for a fork, until its port answers. One for each core
-/// leaves the cores idle; hundreds at once would keep each other from getting ready.
+/// Starts at a time for each core. A start mostly waits: for threads, for a fork, until its port answers. One for each
+/// core leaves the cores idle; hundreds at once would keep each other from getting ready.
 const PER_CORE: usize = 4;
 
 /// Bounds how many processes start at a time when the server starts. Cheap to clone; all clones are one.

@@ -1,11 +1,11 @@
 //! Ends a process and everything it started.
 //!
-//! What runs in a control group of its own ([`super::cgroup`]) is killed with that; where its user cannot leave it, that
-//! is all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its instance's
-//! rlimit mark ([`super::rlimit_mark`]) or its marker in the environment, which children inherit into sessions of their
-//! own, and the descendants of all these. Mark and marker count only on processes of the instance's users
-//! ([`super::users`]): everybody can give them to his own. Signals go through pidfds, checked after opening: a pid that
-//! was given to another program meanwhile is never signalled.
+//! What runs in a control group of its own ([`super::cgroup`]) is killed with that; where its user cannot leave it,
+//! that is all. Else "everything" is found in `/proc`: what is in the process' session or group, what carries its
+//! instance's rlimit mark ([`super::rlimit_mark`]) or its marker in the environment, which children inherit
+//! into sessions of their own, and the descendants of all these. Both marks count only on processes of the instance's
+//! users ([`super::users`]): anybody can put them on processes of their own. Signals go through pidfds, checked after
+//! opening: a pid that was given to another program meanwhile is never signalled.
 
 mod grace;
 
@@ -45,8 +45,8 @@ pub(super) fn name(signal: i32) -> String {
         .map_or_else(|_| format!("signal {signal}"), |known| known.to_string())
 }
 
-/// Ends everything of the process by the policy: its signal to all of them (and SIGCONT, for stopped ones), the grace for
-/// all of them, then SIGKILL to what is left. It may have ended itself and left others. Does not reap. Cancel safe: it can
+/// Stops the process and all that it started, by the policy: sends the signal to each (and SIGCONT to stopped ones),
+/// waits for the grace, kills what is left. The process itself may have ended already. Does not reap. Cancel safe: can
 /// be called again.
 pub async fn gracefully(running: &Running, policy: &StopPolicy) -> Stopped {
     let mut grace = Grace::new(Target::of(running), signal_of(policy));
@@ -66,7 +66,7 @@ pub async fn gracefully(running: &Running, policy: &StopPolicy) -> Stopped {
     outcome
 }
 
-/// Goes on with a stop that a server before this one, or an actor, did not see through: lets a shell go that was held.
+/// Resumes a shell that was held by a stop which an earlier server, or an actor that panicked, did not finish.
 pub(super) fn let_go(running: &Running) {
     let leader = (running.pid(), running.start_time());
     let is_held = procfs::stat(leader.0).is_some_and(|stat| stat.state == 'T');
@@ -84,13 +84,13 @@ pub async fn kill(running: &Running) {
     Target::of(running).kill_all().await;
 }
 
-/// Kills what a dead process of these users left running, recognised by control group, marker and rlimit mark alone:
-/// its pid may be a stranger's by now. Blocks.
+/// Kills what a dead process of these users left running. Recognises it by control group, marker and rlimit mark, not
+/// by pid, which may be another program's by now. Blocks.
 pub fn kill_remains(instance: &str, users: &Users) {
     kill_all_remains(instance, users, None);
 }
 
-/// The same, and removes `directory` when nothing is left, be it later.
+/// As [`kill_remains`], and removes `directory` once nothing is left, even if that is later.
 pub(super) fn kill_all_remains(instance: &str, users: &Users, directory: Option<&Path>) {
     let mut target = Target {
         leader: None,
@@ -117,8 +117,7 @@ pub(super) fn kill_all_remains(instance: &str, users: &Users, directory: Option<
     }
 }
 
-/// The instances that anything runs of, by one look at all processes: for those who would else look once for each of
-/// a thousand instances.
+/// The instances that have running processes, from one scan of `/proc` instead of one for each of a thousand instances.
 #[derive(Debug)]
 pub struct Marked {
     markers: Vec<(u32, String)>,
@@ -137,7 +136,7 @@ impl Marked {
         }
     }
 
-    /// Whether anything ran of `instance`, so that [`kill_remains`] has something to do. Blocks.
+    /// Whether `instance` had running processes, so that [`kill_remains`] has something to do. Blocks.
     #[must_use]
     pub fn has(&self, instance: &str, users: &Users) -> bool {
         // A process that gave itself another environment is still marked, and in its control group.
@@ -152,7 +151,7 @@ impl Marked {
             || Cgroup::left_by(instance).is_some()
     }
 
-    /// The marks of `users` that begin with `prefix`, what follows it. Blocks.
+    /// Strips `prefix` from the markers of `users` that begin with it. Blocks.
     pub(super) fn below<'a>(&'a self, prefix: &str, users: &Users) -> BTreeSet<&'a str> {
         let found = self.markers.iter().filter_map(|(pid, text)| {
             let rest = text.strip_prefix(prefix)?;
@@ -162,7 +161,7 @@ impl Marked {
     }
 }
 
-/// Sweeps in which processes are stopped before they are killed; two but for those that fork meanwhile.
+/// Most sweeps that stop processes before they are killed. Two are enough where nothing forks meanwhile.
 const FREEZES: usize = 16;
 
 /// What belongs to one instance.
@@ -275,14 +274,14 @@ impl Target {
         }
     }
 
-    /// Finds what lives of this instance, and stops it until it is killed: what is stopped does not fork, and keeps its
-    /// place among the processes that its limit allows, so that no other forks into it. A fork bomb that is only killed
-    /// grows again as fast.
+    /// Stops every process of this instance until it is killed. A stopped process does not fork, and still counts
+    /// against its user's process limit, so no other forks in its place. A fork bomb that is only killed grows again as
+    /// fast.
     fn freeze(&mut self) {
         let mut frozen = BTreeSet::new();
         for _ in 0..FREEZES {
             let before = frozen.len();
-            // At once, one by one: each that is stopped leaves its share of the processor to finding the next.
+            // Each as soon as it is found: a stopped process leaves its CPU time to finding the next.
             self.find(|found| {
                 if frozen.insert(found) {
                     signal(found, Signal::STOP);
@@ -312,8 +311,8 @@ impl Target {
         self.find(|_| ());
     }
 
-    /// Finds what lives of this instance: what shows it, what was known, and the descendants of these. `each` is told of
-    /// each as soon as it is found.
+    /// Finds the living processes of this instance: those with a mark, those known before, and the descendants of both. Calls
+    /// `each` for each as soon as it is found.
     fn find(&mut self, mut each: impl FnMut(Unique)) {
         let own = std::process::id();
         let mut found: BTreeSet<Unique> = self.members().inspect(|member| each(*member)).collect();
@@ -354,7 +353,8 @@ impl Target {
                 && self.users.have(candidate)
     }
 
-    /// What is older than the leader was not started by it: most of a machine, of which no more needs to be read.
+    /// A process older than the leader was not started by it. That excludes most of a machine without reading more of
+    /// it.
     fn may_have_started(&self, stat: &Stat) -> bool {
         self.leader
             .is_none_or(|(_, start_time)| stat.start_time >= start_time)

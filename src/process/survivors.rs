@@ -1,4 +1,4 @@
-//! Processes that outlived the server that started them: which there are, and the end of those that nobody wants.
+//! Finds processes that outlived the server that started them, and ends those that are not wanted any more.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,8 +12,8 @@ use super::{instance, procfs};
 use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
 
-/// The processes of one app that still run, by their records below `runtime`; records of dead ones are removed, and
-/// with them whatever lived on of what they had started as one of `users`. Blocks.
+/// The processes of one app that still run, by their records below `runtime`. For dead ones it removes the record and
+/// ends what they had started as one of `users`. Blocks.
 #[must_use]
 pub fn survivors(runtime: &Path, users: &Users) -> Vec<Identity> {
     let Ok(entries) = fs::read_dir(runtime) else {
@@ -28,8 +28,8 @@ pub fn survivors(runtime: &Path, users: &Users) -> Vec<Identity> {
     found
 }
 
-/// The process of one directory, if it still runs and can be taken over; else whatever it had started is ended and the directory removed.
-/// Blocks.
+/// The process of one directory, if it still runs and can be adopted. Otherwise ends what it had started and removes
+/// the directory. Blocks.
 #[must_use]
 pub fn survivor(directory: &Path, users: &Users) -> Option<Identity> {
     let mut identity = read(directory);
@@ -56,9 +56,9 @@ pub fn survivor(directory: &Path, users: &Users) -> Option<Identity> {
     }
 }
 
-/// Kills the processes of instances of one app of which there is no record any more: somebody removed it, and nobody will
-/// ever find them otherwise. What their environment says is only compared with the instances that there are, and never
-/// leads to a file. To be called before anything of the app is started. Blocks.
+/// Kills processes of one app whose record was removed: nothing else would ever find them. Their environment is only
+/// compared with the instances that exist and never used as a path. Call it before anything of the app is started.
+/// Blocks.
 pub fn end_unrecorded(dirs: &AppDirs, marked: &Marked) {
     let users = Users::of_app(dirs);
     let prefix = format!("{}/", dirs.runtime().display());
@@ -73,8 +73,8 @@ pub fn end_unrecorded(dirs: &AppDirs, marked: &Marked) {
     }
 }
 
-/// The last batch of which there is a directory below `runtime` (`RUNTIME/apps/NAME`): one that cannot be ended keeps its
-/// own. Blocks.
+/// The last batch of which there is a directory below `runtime` (`RUNTIME/apps/NAME`): one that cannot be ended keeps
+/// its own. Blocks.
 #[must_use]
 pub fn last_batch(runtime: &Path) -> Option<u64> {
     let entries = fs::read_dir(runtime).into_iter().flatten().flatten();
@@ -108,7 +108,7 @@ pub fn end_all(runtime: &Path, users: &Users) {
     }
 }
 
-/// Ends everything of a survivor that nobody wants, by the policy, and removes its directory.
+/// Stops a survivor by the policy and removes its directory.
 pub async fn end(survivor: Identity, policy: StopPolicy) {
     if let Ok(running) = Running::of_survivor(&survivor) {
         stop::gracefully(&running, &policy).await;

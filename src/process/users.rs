@@ -1,7 +1,8 @@
 //! [`Users`]: as whom the processes of an instance run.
 //!
 //! A marker, an rlimit mark and a record's pid are only as good as who has them: every user of the machine gives its own
-//! processes what environment and limits it likes. So only processes of these users are compared with what an instance is known by.
+//! processes what environment and limits it likes. So only processes of these users are compared with what an instance
+//! is known by.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +12,8 @@ use super::procfs;
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
 
-/// The users whose processes may be an instance's: the app's, and the daemon's own, as whom the helper begins and git runs.
+/// The users whose processes may be an instance's: the app's, and the daemon's own, as whom the helper begins and git
+/// runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Users(BTreeSet<u32>);
 
@@ -28,8 +30,8 @@ impl Users {
         Self::own().and(account.map(|account| account.uid))
     }
 
-    /// Those of an app, by whom its own directories belong to: also when its user is gone from passwd, or is another there
-    /// by now. They lie in a directory of the daemon's, and nobody but root gives a directory away. Blocks.
+    /// Those of an app, by whom its own directories belong to: also when its user is gone from passwd, or is another
+    /// there by now. They lie in a directory of the daemon's, and nobody but root gives a directory away. Blocks.
     #[must_use]
     pub fn of_app(dirs: &AppDirs) -> Self {
         let own = [dirs.storage(), dirs.tmp(), dirs.home()];
@@ -49,8 +51,8 @@ impl Users {
         self.0.contains(&uid)
     }
 
-    /// Whether a process runs as one of them, and as nobody else besides. A program that a stranger runs and that has the
-    /// set-user-ID bit is of two users.
+    /// Whether a process runs as one of them, and as nobody else besides. A program that a stranger runs and that has
+    /// the set-user-ID bit is of two users.
     pub(super) fn have(&self, pid: u32) -> bool {
         procfs::uid(pid).is_some_and(|uid| self.contain(uid))
     }

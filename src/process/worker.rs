@@ -52,7 +52,8 @@ pub struct ProcessChanged {
 #[derive(Clone, Debug)]
 pub enum Origin {
     Spawn,
-    /// Take this one over; when it has ended meanwhile, it counts as a crash with [`crate::exit_status::ExitStatus::Unknown`].
+    /// Take this one over; when it has ended meanwhile, it counts as a crash with
+    /// [`crate::exit_status::ExitStatus::Unknown`].
     Adopt(Identity),
     /// It ended for good before, in this activation.
     Finished(ExitRecord),

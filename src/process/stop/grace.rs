@@ -4,8 +4,8 @@
 //! has left the group. The instance has ended when none of them is left.
 //!
 //! A shell that only waits for the command (`/bin/sh -c 'cd app && ./web'`) counts for nothing: it would die of the
-//! signal at once, and with it would go what the command's own exit says. So the shell is held (SIGSTOP) meanwhile. What
-//! it has not waited for stays a zombie, of which `/proc` still tells how it ended; then the shell ends, too.
+//! signal at once, and with it would go what the command's own exit says. So the shell is held (SIGSTOP) meanwhile.
+//! What it has not waited for stays a zombie, of which `/proc` still tells how it ended; then the shell ends, too.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
