@@ -22,14 +22,12 @@ const HEADINGS: [&str; 7] = [
     "FAILED DEPLOY",
 ];
 
-/// Arguments of `apps`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver apps
   procserver apps --json
   procserver apps --server http://nas.local --token-file ~/.nas-token")]
 pub struct AppsArgs {
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

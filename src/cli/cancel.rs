@@ -14,7 +14,6 @@ use super::progress::Progress;
 use crate::document::name::AppName;
 use crate::install::record::DeploymentState;
 
-/// Arguments of `cancel`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver cancel blog                       what it runs is ended, what ran before goes on
@@ -26,7 +25,6 @@ pub struct CancelArgs {
     pub name: AppName,
     /// Which deployment [default: the last]
     pub id: Option<u64>,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

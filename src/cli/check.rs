@@ -13,7 +13,6 @@ use crate::document::formation;
 use crate::document::procfile::{Procfile, ProcfileError};
 use crate::install::manifest;
 
-/// The arguments of `procserver check`.
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
     /// The directory with the Procfile

@@ -1,11 +1,152 @@
-//! The document that the flags of `procserver create` describe; the API checks it.
+//! The flags of `procserver create`, and the document that they describe; the API checks it.
 
+use clap::{ArgGroup, Args};
 use serde_json::{Map, Value};
 
-use super::create::CreateArgs;
-use super::document::put;
+use super::client::ClientArgs;
+use super::deploy::WaitArgs;
+use super::document::{choice, pair, put, quantity};
 use super::usage::Usage;
 use super::{env, input, set};
+
+#[derive(Args, Debug, Default)]
+#[command(
+    group = ArgGroup::new("source").args(["repo", "repo_file"]),
+    after_help = "Examples:
+  procserver create blog.json                  a document, JSON or JSON5; - reads standard input
+  procserver create blog --repo https://git.example/blog.git
+  procserver create blog --repo git@git.example:blog.git --branch main \\
+    --domain '^blog\\.' --install 'bundle install' --package ruby-bundler \\
+    --scale web=2 --env RAILS_ENV=production --env-file secrets.env
+  procserver create blog --repo-file url.txt   a URL with a token: in no list of processes
+  procserver create site --repo https://git.example/site.git --static public --spa
+  procserver create blog --repo https://git.example/blog.git --set health_check.timeout=2s
+  procserver create blog.json --no-wait --json
+
+A token may stand in an https URL, as in https://TOKEN@HOST/blog.git or https://USER:PASSWORD@HOST/blog.git; for ssh URLs \
+see \"procserver key --help\". Submodules are fetched at their recorded commits, also nested ones: their URLs follow the \
+same rules, the token goes along to the same host only, and the deploy key is used for all of them. On this machine's \
+disk a submodule must lie beside its repository and have the same owner."
+)]
+pub struct CreateArgs {
+    /// A file with the application's document, or with --repo the application's name
+    #[arg(value_name = "FILE|NAME")]
+    pub target: String,
+    /// Where the code is: a URL that git clones from
+    #[arg(long, value_name = "URL")]
+    pub repo: Option<String>,
+    /// File with the URL, - for standard input: for a URL with a token in it
+    #[arg(long, value_name = "FILE")]
+    pub repo_file: Option<String>,
+    /// The code's branch [default: master, else the repository's own default]
+    #[arg(long, requires = "source", group = "reference")]
+    pub branch: Option<String>,
+    /// A tag instead of a branch
+    #[arg(long, requires = "source", group = "reference")]
+    pub tag: Option<String>,
+    /// A commit instead of a branch
+    #[arg(long, requires = "source", group = "reference")]
+    pub commit: Option<String>,
+    /// Regular expression of hosts that reach the application; may be repeated
+    #[arg(long, requires = "source", value_name = "REGEX")]
+    pub domain: Vec<String>,
+    /// Command that prepares the code; may be repeated
+    #[arg(long, requires = "source", value_name = "COMMAND")]
+    pub install: Vec<String>,
+    /// /bin/sh (default) or /bin/bash: what runs these and the commands of the Procfile
+    #[arg(long, requires = "source", value_name = "PATH")]
+    pub shell: Option<String>,
+    /// Debian package that must be installed; may be repeated
+    #[arg(long, requires = "source", value_name = "NAME")]
+    pub package: Vec<String>,
+    /// How many processes of a type; may be repeated
+    #[arg(long, requires = "source", value_name = "TYPE=N", value_parser = quantity)]
+    pub scale: Vec<(String, u32)>,
+    /// Environment variable, the value - is read from standard input; may be repeated
+    #[arg(long, requires = "source", value_name = "NAME=VALUE", value_parser = pair)]
+    pub env: Vec<(String, String)>,
+    /// File with environment variables, written as .env is; - reads standard input
+    #[arg(long, requires = "source", value_name = "FILE")]
+    pub env_file: Option<String>,
+    /// User to run as [default: the server's]
+    #[arg(long, requires = "source")]
+    pub user: Option<String>,
+    /// Group to run as [default: the user's]
+    #[arg(long, requires = "source")]
+    pub group: Option<String>,
+    /// A port of the application's own
+    #[arg(long, requires = "source")]
+    pub port: Option<u16>,
+    /// Do not answer under /NAME/
+    #[arg(long, requires = "source")]
+    pub no_path: bool,
+    /// Leave /NAME in the path that the application gets
+    #[arg(long, requires = "source")]
+    pub no_strip_path: bool,
+    /// Path that answers 2xx once the application is ready [default: a TCP connect is enough]
+    #[arg(long, requires = "source", value_name = "PATH")]
+    pub health_path: Option<String>,
+    /// Host that is named when the path is asked for [default: the address]
+    #[arg(long, requires = "source", value_name = "HOST")]
+    pub health_host: Option<String>,
+    /// Field that is sent along; may be repeated
+    #[arg(long, requires = "source", value_name = "NAME=VALUE", value_parser = pair)]
+    pub health_header: Vec<(String, String)>,
+    /// Statuses that are well, as in 200-399 [default: 200-299]
+    #[arg(long, requires = "source", value_name = "RANGE")]
+    pub health_status: Option<String>,
+    /// How long a process may take to get ready, as in 90s [default: 60s]
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub boot_timeout: Option<String>,
+    /// Signal that ends a process [default: SIGTERM]
+    #[arg(long, requires = "source", value_name = "SIGNAL")]
+    pub stop_signal: Option<String>,
+    /// Whether all processes of an instance get it, or only the main command: all or main [default: all]
+    #[arg(long, requires = "source", value_name = "WHICH")]
+    pub stop_to: Option<String>,
+    /// How long it may take to end, as in 30s [default: 10s]
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub stop_timeout: Option<String>,
+    /// How long requests and tunnels of a process that is replaced may go on before that is told to end [default: 30s]
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub drain: Option<String>,
+    /// Directory of the checkout whose files are answered without the application
+    #[arg(long = "static", requires = "source", value_name = "DIR")]
+    pub static_dir: Option<String>,
+    /// Path under which they appear [default: /]
+    #[arg(long, requires = "static_dir", value_name = "PATH")]
+    pub static_prefix: Option<String>,
+    /// Answer paths that are no file with index.html, as a single-page application needs it
+    #[arg(long, requires = "static_dir")]
+    pub spa: bool,
+    /// Cache-Control of those files, but for HTML
+    #[arg(long, requires = "static_dir", value_name = "TEXT")]
+    pub cache_control: Option<String>,
+    /// always (default), on-failure or never: when a process that ended is started again, for all or as in worker=never;
+    /// may be repeated
+    #[arg(long, requires = "source", value_name = "[TYPE=]POLICY", value_parser = choice)]
+    pub restart: Vec<(String, String)>,
+    /// rolling (the old release serves until the new one is ready) or recreate, for all or as in clock=recreate; may be
+    /// repeated
+    #[arg(long, requires = "source", value_name = "[TYPE=]STRATEGY", value_parser = choice)]
+    pub strategy: Vec<(String, String)>,
+    /// How many releases stay on disk [default: 5]
+    #[arg(long, requires = "source", value_name = "N")]
+    pub keep_releases: Option<u32>,
+    /// Send a request to the application while its body still comes
+    #[arg(long, requires = "source")]
+    pub no_buffer_requests: bool,
+    /// Take a response from the application only as fast as the client reads it
+    #[arg(long, requires = "source")]
+    pub no_buffer_responses: bool,
+    /// Any other field, as with the verb set; may be repeated
+    #[arg(long = "set", requires = "source", value_name = "KEY=VALUE", value_parser = pair)]
+    pub fields: Vec<(String, String)>,
+    #[command(flatten)]
+    pub wait: WaitArgs,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
 
 /// The document, with what the named files and standard input say.
 ///

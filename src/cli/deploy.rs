@@ -26,7 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(50);
 /// The exit code of a program that SIGINT ended, as shells tell it.
 const INTERRUPTED: u8 = 130;
 
-/// Whether to wait.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct WaitArgs {
     /// Do not wait until it is done

@@ -10,7 +10,6 @@ use super::output::{Output, seconds};
 use crate::document::name::AppName;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 
-/// Arguments of `deployments`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver deployments blog
@@ -19,12 +18,10 @@ pub struct DeploymentsArgs {
     /// The application
     #[arg(value_parser = AppName::parse)]
     pub name: AppName,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }
 
-/// Arguments of `deployment`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver deployment blog                   the last one: its steps, and why it failed
@@ -36,7 +33,6 @@ pub struct DeploymentArgs {
     pub name: AppName,
     /// Which [default: the last]
     pub id: Option<u64>,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

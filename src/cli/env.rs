@@ -14,7 +14,6 @@ use super::usage::Usage;
 use crate::document::dotenv::Dotenv;
 use crate::document::name::AppName;
 
-/// Arguments of `env`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver env blog                          show them
@@ -36,10 +35,8 @@ pub struct EnvArgs {
     /// File with variables to set, written as .env is
     #[arg(long, value_name = "FILE")]
     pub file: Option<String>,
-    /// Whether to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

@@ -10,7 +10,6 @@ use super::client::{Client, ClientArgs};
 use super::output::{Output, time};
 use crate::document::name::AppName;
 
-/// Arguments of `events`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver events                            of all applications, until Ctrl-C
@@ -20,7 +19,6 @@ pub struct EventsArgs {
     /// Only of this application
     #[arg(value_parser = AppName::parse)]
     pub name: Option<AppName>,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

@@ -9,7 +9,6 @@ use super::client::{Client, ClientArgs};
 use super::output::{Output, cell};
 use crate::document::name::AppName;
 
-/// Arguments of `key`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver key blog                          to add to the repository as a read-only key
@@ -24,7 +23,6 @@ pub struct KeyArgs {
     /// The application
     #[arg(value_parser = AppName::parse)]
     pub name: AppName,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

@@ -11,7 +11,6 @@ use super::output::Output;
 use super::terminal::Shown;
 use crate::document::name::AppName;
 
-/// Arguments of `logs`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver logs blog                         the last 100 lines that its processes printed
@@ -55,7 +54,6 @@ pub struct LogsArgs {
     /// Only lines with this text
     #[arg(long, value_name = "TEXT")]
     pub grep: Option<String>,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

@@ -1,10 +1,12 @@
-//! The command line: one file per verb. `serve` runs the daemon, `demo` shows it, `check` reads a directory; all other
-//! verbs talk to the API of a server and to nothing else, through [`client::Client`].
+//! The command line: one file per verb, but for the four in [`actions`]. `serve` runs the daemon, `demo` shows it,
+//! `check` reads a directory; all other verbs talk to the API of a server and to nothing else, through
+//! [`client::Client`]. Begin with [`run`]; verbs that deploy meet in [`deploy`].
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod actions;
 pub mod app_option;
 pub mod apps;
 pub mod cancel;
@@ -12,7 +14,7 @@ pub mod changes;
 pub mod check;
 pub mod client;
 pub mod create;
-mod create_document;
+pub mod create_document;
 pub mod demo;
 pub mod demo_web;
 pub mod deploy;
@@ -29,9 +31,7 @@ pub mod output;
 pub mod problem;
 pub mod progress;
 pub mod ps;
-pub mod redeploy;
 pub mod releases;
-pub mod restart;
 pub mod rm;
 pub mod rollback;
 pub mod route;
@@ -39,8 +39,6 @@ pub mod scale;
 pub mod serve;
 pub mod set;
 pub mod show;
-pub mod start;
-pub mod stop;
 pub mod terminal;
 pub mod tips;
 pub mod unix_connector;
@@ -68,7 +66,6 @@ use usage::Usage;
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 no longer waited for (Ctrl-C). Each verb has its own --help with examples.")]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -90,7 +87,7 @@ pub enum Command {
     Apps(apps::AppsArgs),
     /// Add an application and deploy it
     #[command(aliases = ["add", "new", "apps:create"])]
-    Create(Box<create::CreateArgs>),
+    Create(Box<create_document::CreateArgs>),
     /// Print an application's document
     #[command(aliases = ["info", "apps:info"])]
     Show(show::ShowArgs),
@@ -110,17 +107,26 @@ pub enum Command {
     /// List, or remove, what is left of applications that have no document any more
     Orphans(orphans::OrphansArgs),
     /// Start a stopped application
-    #[command(aliases = ["ps:start"])]
-    Start(start::StartArgs),
+    #[command(aliases = ["ps:start"], after_help = "Examples:
+  procserver start blog
+  procserver start blog --json")]
+    Start(actions::ActionArgs),
     /// Stop an application until it is started again
-    #[command(aliases = ["ps:stop"])]
-    Stop(stop::StopArgs),
+    #[command(aliases = ["ps:stop"], after_help = "Examples:
+  procserver stop blog
+  procserver stop blog --no-wait")]
+    Stop(actions::ActionArgs),
     /// Replace the processes by new ones of the same release
-    #[command(aliases = ["ps:restart"])]
-    Restart(restart::RestartArgs),
+    #[command(aliases = ["ps:restart"], after_help = "Examples:
+  procserver restart blog
+  procserver restart blog --json")]
+    Restart(actions::ActionArgs),
     /// Fetch the code anew, install and start it
-    #[command(aliases = ["upgrade", "rebuild", "ps:rebuild"])]
-    Redeploy(redeploy::RedeployArgs),
+    #[command(aliases = ["upgrade", "rebuild", "ps:rebuild"], after_help = "Examples:
+  procserver redeploy blog
+  procserver redeploy blog --no-wait
+  procserver redeploy blog --json")]
+    Redeploy(actions::ActionArgs),
     /// Go back to a kept release
     #[command(aliases = ["releases:rollback"])]
     Rollback(rollback::RollbackArgs),
@@ -182,10 +188,14 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Scale(a) => with(&a.client, async |c, o| scale::run(&a, c, o).await),
         Command::Rm(a) => with(&a.client, async |c, o| rm::run(&a, c, o).await),
         Command::Orphans(a) => with(&a.client, async |c, o| orphans::run(&a, c, o).await),
-        Command::Start(a) => with(&a.client, async |c, o| start::run(&a, c, o).await),
-        Command::Stop(a) => with(&a.client, async |c, o| stop::run(&a, c, o).await),
-        Command::Restart(a) => with(&a.client, async |c, o| restart::run(&a, c, o).await),
-        Command::Redeploy(a) => with(&a.client, async |c, o| redeploy::run(&a, c, o).await),
+        Command::Start(a) => with(&a.client, async |c, o| {
+            actions::run("start", &a, c, o).await
+        }),
+        Command::Stop(a) => with(&a.client, async |c, o| actions::run("stop", &a, c, o).await),
+        Command::Restart(a) => with(&a.client, async |c, o| {
+            actions::run("restart", &a, c, o).await
+        }),
+        Command::Redeploy(a) => with(&a.client, async |c, o| actions::redeploy(&a, c, o).await),
         Command::Rollback(a) => with(&a.client, async |c, o| rollback::run(&a, c, o).await),
         Command::Deployments(a) => with(&a.client, async |c, o| deployments::list(&a, c, o).await),
         Command::Deployment(a) => with(&a.client, async |c, o| deployments::show(&a, c, o).await),

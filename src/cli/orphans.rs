@@ -10,7 +10,6 @@ use super::client::{Call, Client, ClientArgs};
 use super::output::{Output, cell};
 use crate::document::name::AppName;
 
-/// Arguments of `orphans`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver orphans                           directories that belong to no application
@@ -19,7 +18,6 @@ pub struct OrphansArgs {
     /// What to do; without it they are listed.
     #[command(subcommand)]
     pub action: Option<Action>,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

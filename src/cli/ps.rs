@@ -22,7 +22,6 @@ const HEADINGS: [&str; 9] = [
     "LAST EXIT",
 ];
 
-/// Arguments of `ps`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver ps                                of all applications
@@ -32,7 +31,6 @@ pub struct PsArgs {
     /// The application [default: all]
     #[arg(value_parser = AppName::parse)]
     pub name: Option<AppName>,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

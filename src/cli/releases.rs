@@ -9,7 +9,6 @@ use super::client::{Client, ClientArgs};
 use super::output::{Output, cell, time};
 use crate::document::name::AppName;
 
-/// Arguments of `releases`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver releases blog
@@ -18,7 +17,6 @@ pub struct ReleasesArgs {
     /// The application
     #[arg(value_parser = AppName::parse)]
     pub name: AppName,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

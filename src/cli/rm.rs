@@ -15,11 +15,10 @@ use crate::document::name::AppName;
 /// How long the answer may be waited for.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// Arguments of `rm`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver rm blog                           asks first
-  procserver rm blog --yes                     for scripts: it needs a terminal to ask
+  procserver rm blog --yes                     for scripts: else it asks, on a terminal
   procserver rm blog --keep-storage            keeps what the application stored in $STORAGE_DIR")]
 pub struct RmArgs {
     /// The application
@@ -31,7 +30,6 @@ pub struct RmArgs {
     /// Keep the application's storage
     #[arg(long)]
     pub keep_storage: bool,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

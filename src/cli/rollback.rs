@@ -11,7 +11,6 @@ use super::deploy::{self, WaitArgs};
 use super::output::Output;
 use crate::document::name::AppName;
 
-/// Arguments of `rollback`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver rollback blog                     to the release before
@@ -23,10 +22,8 @@ pub struct RollbackArgs {
     pub name: AppName,
     /// The release [default: the one before the current]
     pub release: Option<u64>,
-    /// Whether to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

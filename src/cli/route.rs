@@ -9,7 +9,6 @@ use super::client::{Client, ClientArgs};
 use super::document::encode_query;
 use super::output::{Output, cell};
 
-/// Arguments of `route`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver route                             all routes
@@ -22,7 +21,6 @@ pub struct RouteArgs {
     /// The value of the request's X-App field
     #[arg(long, value_name = "APP", requires = "url")]
     pub x_app: Option<String>,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

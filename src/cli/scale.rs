@@ -12,7 +12,6 @@ use super::document::quantity;
 use super::output::Output;
 use crate::document::name::AppName;
 
-/// Arguments of `scale`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver scale blog                    show them
@@ -26,10 +25,8 @@ pub struct ScaleArgs {
     /// How many processes of a type
     #[arg(value_name = "TYPE=N", value_parser = quantity)]
     pub types: Vec<(String, u32)>,
-    /// Whether to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

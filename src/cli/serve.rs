@@ -14,7 +14,6 @@ use crate::settings::raw::RawSettings;
 /// How the lines begin that say where it listens, one for each address; scripts wait for them.
 pub const LISTENING: &str = "listening on http://";
 
-/// Arguments of `serve`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver serve                             as root: port 80, files in /var/lib/procserver

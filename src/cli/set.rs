@@ -12,7 +12,6 @@ use super::input;
 use super::output::Output;
 use crate::document::name::AppName;
 
-/// Arguments of `set`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver set blog repo.branch=main             fields within fields by dots
@@ -27,10 +26,8 @@ pub struct SetArgs {
     /// A field and its new value; - reads it from standard input
     #[arg(required = true, value_name = "KEY=VALUE", value_parser = pair)]
     pub fields: Vec<(String, String)>,
-    /// Whether to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

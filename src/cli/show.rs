@@ -9,7 +9,6 @@ use super::client::{Client, ClientArgs};
 use super::output::Output;
 use crate::document::name::AppName;
 
-/// Arguments of `show`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver show blog
@@ -18,7 +17,6 @@ pub struct ShowArgs {
     /// The application
     #[arg(value_parser = AppName::parse)]
     pub name: AppName,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

@@ -10,7 +10,6 @@ use super::deploy::{self, WaitArgs};
 use super::document::Document;
 use super::output::Output;
 
-/// Arguments of `update`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver update blog.json                  the application is the one that the file names
@@ -19,10 +18,8 @@ use super::output::Output;
 pub struct UpdateArgs {
     /// A file with the application's new document; - reads standard input
     pub file: String,
-    /// Whether to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
-    /// How to reach the server.
     #[command(flatten)]
     pub client: ClientArgs,
 }

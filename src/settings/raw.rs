@@ -1,274 +1,212 @@
-//! [`RawSettings`]: the settings as typed. One struct is both the flags of `serve` and the file, so that neither can
-//! have a setting that the other lacks.
+//! [`RawSettings`]: the settings as typed. One description of each is the flag of `serve`, its variable and the key of
+//! the file, so that none can have a setting that another lacks.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Deserialize;
 
-use super::SettingsError;
 use super::de::{directory, list, variables, x_app};
+use super::error::SettingsError;
 use super::value::{
     ApiHost, ApiPlace, Count, Listen, Network, Period, PortRange, Size, Variable, XApp,
 };
 
-/// The settings as typed; `None` where nothing was said.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawSettings {
-    /// Address to listen on; may be repeated [default: 0.0.0.0:80 as root, else 127.0.0.1:8080]
-    #[arg(
-        long,
-        env = "PROCSERVER_LISTEN",
-        value_name = "ADDRESS",
-        value_delimiter = ','
-    )]
-    #[serde(deserialize_with = "list")]
-    pub listen: Option<Vec<Listen>>,
-    /// Host that always reaches the API, never an app; may be repeated
-    #[arg(
-        long,
-        env = "PROCSERVER_API_HOSTS",
-        value_name = "HOST",
-        value_delimiter = ','
-    )]
-    #[serde(deserialize_with = "list")]
-    pub api_hosts: Option<Vec<ApiHost>>,
-    /// Where the API answers over TCP: everywhere, api_hosts (only on those) or socket (nowhere) [default: everywhere]
-    #[arg(long, env = "PROCSERVER_API", value_name = "PLACE")]
-    pub api: Option<ApiPlace>,
-    /// Applications that X-App reaches: true (those that are reachable by path), false (none), or names with commas
-    /// [default: true]
-    #[arg(long, env = "PROCSERVER_X_APP", value_name = "BOOL|NAMES")]
-    #[serde(deserialize_with = "x_app")]
-    pub x_app: Option<XApp>,
-    /// Host on which applications are reached by path; may be repeated [default: any]
-    #[arg(
-        long,
-        env = "PROCSERVER_PATH_HOSTS",
-        value_name = "HOST",
-        value_delimiter = ','
-    )]
-    #[serde(deserialize_with = "list")]
-    pub path_hosts: Option<Vec<ApiHost>>,
-    /// Directory of the applications' documents [default: /etc/procserver/config as root]
-    #[arg(long, env = "PROCSERVER_CONFIG_DIR", value_name = "DIR")]
-    #[serde(deserialize_with = "directory")]
-    pub config_dir: Option<PathBuf>,
-    /// Directory of code, logs and storage [default: /var/lib/procserver as root]. Given as flag or variable, it also
-    /// makes DIR/config and DIR/run the defaults of --config-dir and --runtime-dir: a private instance in one flag
-    #[arg(long, env = "PROCSERVER_DATA_DIR", value_name = "DIR")]
-    #[serde(deserialize_with = "directory")]
-    pub data_dir: Option<PathBuf>,
-    /// Directory of the Unix socket and of what a reboot may lose [default: /run/procserver as root]
-    #[arg(long, env = "PROCSERVER_RUNTIME_DIR", value_name = "DIR")]
-    #[serde(deserialize_with = "directory")]
-    pub runtime_dir: Option<PathBuf>,
-    /// Range of ports that processes are given [default: 8001-8999]
-    #[arg(long, env = "PROCSERVER_PORTS", value_name = "FIRST-LAST")]
-    pub ports: Option<PortRange>,
-    /// User of applications that name none [default: www-data as root, else yourself]
-    #[arg(long, env = "PROCSERVER_DEFAULT_USER", value_name = "USER")]
-    pub default_user: Option<String>,
-    /// Variable of every application's environment; may be repeated, and adds to the file's (PROCSERVER_ENV: one a line)
-    #[arg(
-        long,
-        env = "PROCSERVER_ENV",
-        value_name = "NAME=VALUE",
-        value_delimiter = '\n',
-        hide_env_values = true
-    )]
-    #[serde(deserialize_with = "variables")]
-    pub env: Vec<Variable>,
-    /// Worker threads of the front end [default: one per core]
-    #[arg(long, env = "PROCSERVER_WORKERS", value_name = "N")]
-    pub workers: Option<Count<1, 256>>,
-    /// Network whose X-Forwarded-* fields are believed; may be repeated
-    #[arg(
-        long,
-        env = "PROCSERVER_TRUSTED_PROXIES",
-        value_name = "NETWORK",
-        value_delimiter = ','
-    )]
-    #[serde(deserialize_with = "list")]
-    pub trusted_proxies: Option<Vec<Network>>,
-    /// How long a request waits for an application that is starting [default: 30s]
-    #[arg(long, env = "PROCSERVER_HOLD", value_name = "TIME")]
-    pub hold: Option<Period>,
-    /// Write an access log [default: true]
-    #[arg(long, env = "PROCSERVER_ACCESS_LOG", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    pub access_log: Option<bool>,
-    /// Let applications run as root [default: false]
-    #[arg(long, env = "PROCSERVER_ALLOW_ROOT_APPS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    pub allow_root_apps: Option<bool>,
-    /// Let repositories be on this machine's own disk [default: false as root, else true]
-    #[arg(long, env = "PROCSERVER_ALLOW_FILE_REPOS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    pub allow_file_repos: Option<bool>,
-    /// Size at which a log goes on in a new file [default: 10M]
-    #[arg(long, env = "PROCSERVER_LOG_SIZE", value_name = "SIZE")]
-    pub log_size: Option<Size<4096, { 1 << 40 }>>,
-    /// Files kept per log [default: 5]
-    #[arg(long, env = "PROCSERVER_LOG_FILES", value_name = "N")]
-    pub log_files: Option<Count<1, 1000>>,
-    /// `[timeouts]`.
-    #[command(flatten)]
-    pub timeouts: RawTimeouts,
-    /// `[limits]`.
-    #[command(flatten)]
-    pub limits: RawLimits,
-    /// `[step_timeouts]`.
-    #[command(flatten)]
-    pub step_timeouts: RawStepTimeouts,
+/// What `self` says, and what `fallback` says where it is silent.
+pub trait Or {
+    #[must_use]
+    fn or(self, fallback: Self) -> Self;
 }
 
-/// `[timeouts]` of the front end.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    expecting = "a table, as in { connect = \"5s\" }"
-)]
-pub struct RawTimeouts {
-    /// Connecting to a process [default: 5s]
-    #[arg(
-        id = "timeouts-connect",
-        long = "timeouts-connect",
-        env = "PROCSERVER_TIMEOUTS_CONNECT",
-        value_name = "TIME"
-    )]
-    pub connect: Option<Period>,
-    /// Receiving a request's head [default: 10s]
-    #[arg(
-        id = "timeouts-head",
-        long = "timeouts-head",
-        env = "PROCSERVER_TIMEOUTS_HEAD",
-        value_name = "TIME"
-    )]
-    pub head: Option<Period>,
-    /// Until a process begins its response [default: 60s]
-    #[arg(
-        id = "timeouts-response",
-        long = "timeouts-response",
-        env = "PROCSERVER_TIMEOUTS_RESPONSE",
-        value_name = "TIME"
-    )]
-    pub response: Option<Period>,
-    /// Between two requests of a connection, and between two pieces of a body [default: 75s]
-    #[arg(
-        id = "timeouts-idle",
-        long = "timeouts-idle",
-        env = "PROCSERVER_TIMEOUTS_IDLE",
-        value_name = "TIME"
-    )]
-    pub idle: Option<Period>,
-    /// Silence in a WebSocket or other tunnel [default: 1h]
-    #[arg(
-        id = "timeouts-tunnel-idle",
-        long = "timeouts-tunnel-idle",
-        env = "PROCSERVER_TIMEOUTS_TUNNEL_IDLE",
-        value_name = "TIME"
-    )]
-    pub tunnel_idle: Option<Period>,
+impl Or for Vec<Variable> {
+    /// Those of both are kept; `self`'s win, since they come later.
+    fn or(self, mut fallback: Self) -> Self {
+        fallback.extend(self);
+        fallback
+    }
 }
 
-/// `[limits]` of the front end.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    expecting = "a table, as in { body = \"1G\" }"
-)]
-pub struct RawLimits {
-    /// Bytes of a request's head [default: 64K]
-    #[arg(
-        id = "limits-head",
-        long = "limits-head",
-        env = "PROCSERVER_LIMITS_HEAD",
-        value_name = "SIZE"
-    )]
-    pub head: Option<Size<1024, { 1 << 20 }>>,
-    /// Bytes of a request's body [default: 1G]
-    #[arg(
-        id = "limits-body",
-        long = "limits-body",
-        env = "PROCSERVER_LIMITS_BODY",
-        value_name = "SIZE"
-    )]
-    pub body: Option<Size<0, { 1 << 50 }>>,
-    /// Bytes of a response on disk that its client has not taken yet; 0: none [default: 1G]
-    #[arg(
-        id = "limits-buffer",
-        long = "limits-buffer",
-        env = "PROCSERVER_LIMITS_BUFFER",
-        value_name = "SIZE"
-    )]
-    pub buffer: Option<Size<0, { 1 << 50 }>>,
-    /// Fields of a request's head [default: 100]
-    #[arg(
-        id = "limits-headers",
-        long = "limits-headers",
-        env = "PROCSERVER_LIMITS_HEADERS",
-        value_name = "N"
-    )]
-    pub headers: Option<Count<1, 1000>>,
-    /// Connections per worker [default: 10000]
-    #[arg(
-        id = "limits-connections",
-        long = "limits-connections",
-        env = "PROCSERVER_LIMITS_CONNECTIONS",
-        value_name = "N"
-    )]
-    pub connections: Option<Count<1, 1_000_000>>,
-    /// Connections of one client address (an IPv6 network of 64 bits); trusted proxies have no limit [default: 10000]
-    #[arg(
-        id = "limits-connections-per-address",
-        long = "limits-connections-per-address",
-        env = "PROCSERVER_LIMITS_CONNECTIONS_PER_ADDRESS",
-        value_name = "N"
-    )]
-    pub connections_per_address: Option<Count<1, 1_000_000>>,
+/// A struct of settings whose fields are each merged by [`Or`].
+macro_rules! merged {
+    (
+        $(#[$meta:meta])* pub struct $name:ident {
+            $($(#[$about:meta])* pub $field:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$meta])*
+        pub struct $name {
+            $($(#[$about])* pub $field: $type,)*
+        }
+
+        impl Or for $name {
+            fn or(self, fallback: Self) -> Self {
+                Self { $($field: self.$field.or(fallback.$field),)* }
+            }
+        }
+    };
 }
 
-/// `[step_timeouts]` of a deploy.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    expecting = "a table, as in { fetch = \"10m\" }"
-)]
-pub struct RawStepTimeouts {
-    /// Installing Debian packages [default: 30m]
-    #[arg(
-        id = "step-timeouts-packages",
-        long = "step-timeouts-packages",
-        env = "PROCSERVER_STEP_TIMEOUTS_PACKAGES",
-        value_name = "TIME"
-    )]
-    pub packages: Option<Period>,
-    /// Fetching from git [default: 10m]
-    #[arg(
-        id = "step-timeouts-fetch",
-        long = "step-timeouts-fetch",
-        env = "PROCSERVER_STEP_TIMEOUTS_FETCH",
-        value_name = "TIME"
-    )]
-    pub fetch: Option<Period>,
-    /// All install commands together [default: 30m]
-    #[arg(
-        id = "step-timeouts-install",
-        long = "step-timeouts-install",
-        env = "PROCSERVER_STEP_TIMEOUTS_INSTALL",
-        value_name = "TIME"
-    )]
-    pub install: Option<Period>,
-    /// The release phase [default: 1h]
-    #[arg(
-        id = "step-timeouts-release",
-        long = "step-timeouts-release",
-        env = "PROCSERVER_STEP_TIMEOUTS_RELEASE",
-        value_name = "TIME"
-    )]
-    pub release: Option<Period>,
+/// A table of the file: what it looks like in an error, then its keys, each with flag, variable and value's name.
+macro_rules! table {
+    (
+        $(#[$meta:meta])* $name:ident, $expecting:literal {
+            $($(#[$about:meta])* $field:ident: $type:ty = $flag:literal, $env:literal, $value:literal;)*
+        }
+    ) => {
+        merged! {
+            $(#[$meta])*
+            #[derive(Args, Clone, Debug, Default, Deserialize)]
+            #[serde(default, deny_unknown_fields, expecting = $expecting)]
+            pub struct $name {
+                $(
+                    $(#[$about])*
+                    #[arg(id = $flag, long = $flag, env = $env, value_name = $value)]
+                    pub $field: Option<$type>,
+                )*
+            }
+        }
+    };
+}
+
+merged! {
+    /// The settings as typed; `None` where nothing was said.
+    #[derive(Args, Clone, Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct RawSettings {
+        /// Address to listen on; may be repeated [default: 0.0.0.0:80 as root, else 127.0.0.1:8080]
+        #[arg(long, env = "PROCSERVER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+        #[serde(deserialize_with = "list")]
+        pub listen: Option<Vec<Listen>>,
+        /// Host that always reaches the API, never an app; may be repeated
+        #[arg(long, env = "PROCSERVER_API_HOSTS", value_name = "HOST", value_delimiter = ',')]
+        #[serde(deserialize_with = "list")]
+        pub api_hosts: Option<Vec<ApiHost>>,
+        /// Where the API answers over TCP: everywhere, api_hosts (only on those) or socket (nowhere)
+        /// [default: everywhere]
+        #[arg(long, env = "PROCSERVER_API", value_name = "PLACE")]
+        pub api: Option<ApiPlace>,
+        /// Applications that X-App reaches: true (those that are reachable by path), false (none), or names with commas
+        /// [default: true]
+        #[arg(long, env = "PROCSERVER_X_APP", value_name = "BOOL|NAMES")]
+        #[serde(deserialize_with = "x_app")]
+        pub x_app: Option<XApp>,
+        /// Host on which applications are reached by path; may be repeated [default: any]
+        #[arg(long, env = "PROCSERVER_PATH_HOSTS", value_name = "HOST", value_delimiter = ',')]
+        #[serde(deserialize_with = "list")]
+        pub path_hosts: Option<Vec<ApiHost>>,
+        /// Directory of the applications' documents [default: /etc/procserver/config as root]
+        #[arg(long, env = "PROCSERVER_CONFIG_DIR", value_name = "DIR")]
+        #[serde(deserialize_with = "directory")]
+        pub config_dir: Option<PathBuf>,
+        /// Directory of code, logs and storage [default: /var/lib/procserver as root]. Given as flag or variable,
+        /// it also makes DIR/config and DIR/run the defaults of --config-dir and --runtime-dir: a private
+        /// instance in one flag
+        #[arg(long, env = "PROCSERVER_DATA_DIR", value_name = "DIR")]
+        #[serde(deserialize_with = "directory")]
+        pub data_dir: Option<PathBuf>,
+        /// Directory of the Unix socket and of what a reboot may lose [default: /run/procserver as root]
+        #[arg(long, env = "PROCSERVER_RUNTIME_DIR", value_name = "DIR")]
+        #[serde(deserialize_with = "directory")]
+        pub runtime_dir: Option<PathBuf>,
+        /// Range of ports that processes are given [default: 8001-8999]
+        #[arg(long, env = "PROCSERVER_PORTS", value_name = "FIRST-LAST")]
+        pub ports: Option<PortRange>,
+        /// User of applications that name none [default: www-data as root, else yourself]
+        #[arg(long, env = "PROCSERVER_DEFAULT_USER", value_name = "USER")]
+        pub default_user: Option<String>,
+        /// Variable of every application's environment; may be repeated, and adds to the
+        /// file's (PROCSERVER_ENV: one a line)
+        #[arg(long, env = "PROCSERVER_ENV", value_name = "NAME=VALUE", value_delimiter = '\n', hide_env_values = true)]
+        #[serde(deserialize_with = "variables")]
+        pub env: Vec<Variable>,
+        /// Worker threads of the front end [default: one per core]
+        #[arg(long, env = "PROCSERVER_WORKERS", value_name = "N")]
+        pub workers: Option<Count<1, 256>>,
+        /// Network whose X-Forwarded-* fields are believed; may be repeated
+        #[arg(long, env = "PROCSERVER_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
+        #[serde(deserialize_with = "list")]
+        pub trusted_proxies: Option<Vec<Network>>,
+        /// How long a request waits for an application that is starting [default: 30s]
+        #[arg(long, env = "PROCSERVER_HOLD", value_name = "TIME")]
+        pub hold: Option<Period>,
+        /// Write an access log [default: true]
+        #[arg(long, env = "PROCSERVER_ACCESS_LOG", value_name = "BOOL")]
+        #[arg(num_args = 0..=1, default_missing_value = "true")]
+        pub access_log: Option<bool>,
+        /// Let applications run as root [default: false]
+        #[arg(long, env = "PROCSERVER_ALLOW_ROOT_APPS", value_name = "BOOL")]
+        #[arg(num_args = 0..=1, default_missing_value = "true")]
+        pub allow_root_apps: Option<bool>,
+        /// Let repositories be on this machine's own disk [default: false as root, else true]
+        #[arg(long, env = "PROCSERVER_ALLOW_FILE_REPOS", value_name = "BOOL")]
+        #[arg(num_args = 0..=1, default_missing_value = "true")]
+        pub allow_file_repos: Option<bool>,
+        /// Size at which a log goes on in a new file [default: 10M]
+        #[arg(long, env = "PROCSERVER_LOG_SIZE", value_name = "SIZE")]
+        pub log_size: Option<Size<4096, { 1 << 40 }>>,
+        /// Files kept per log [default: 5]
+        #[arg(long, env = "PROCSERVER_LOG_FILES", value_name = "N")]
+        pub log_files: Option<Count<1, 1000>>,
+        /// `[timeouts]`.
+        #[command(flatten)]
+        pub timeouts: RawTimeouts,
+        /// `[limits]`.
+        #[command(flatten)]
+        pub limits: RawLimits,
+        /// `[step_timeouts]`.
+        #[command(flatten)]
+        pub step_timeouts: RawStepTimeouts,
+    }
+}
+
+table! {
+    /// `[timeouts]` of the front end.
+    RawTimeouts, "a table, as in { connect = \"5s\" }" {
+        /// Connecting to a process [default: 5s]
+        connect: Period = "timeouts-connect", "PROCSERVER_TIMEOUTS_CONNECT", "TIME";
+        /// Receiving a request's head [default: 10s]
+        head: Period = "timeouts-head", "PROCSERVER_TIMEOUTS_HEAD", "TIME";
+        /// Until a process begins its response [default: 60s]
+        response: Period = "timeouts-response", "PROCSERVER_TIMEOUTS_RESPONSE", "TIME";
+        /// Between two requests of a connection, and between two pieces of a body [default: 75s]
+        idle: Period = "timeouts-idle", "PROCSERVER_TIMEOUTS_IDLE", "TIME";
+        /// Silence in a WebSocket or other tunnel [default: 1h]
+        tunnel_idle: Period = "timeouts-tunnel-idle", "PROCSERVER_TIMEOUTS_TUNNEL_IDLE", "TIME";
+    }
+}
+
+table! {
+    /// `[limits]` of the front end.
+    RawLimits, "a table, as in { body = \"1G\" }" {
+        /// Bytes of a request's head [default: 64K]
+        head: Size<1024, { 1 << 20 }> = "limits-head", "PROCSERVER_LIMITS_HEAD", "SIZE";
+        /// Bytes of a request's body [default: 1G]
+        body: Size<0, { 1 << 50 }> = "limits-body", "PROCSERVER_LIMITS_BODY", "SIZE";
+        /// Bytes of a response on disk that its client has not taken yet; 0: none [default: 1G]
+        buffer: Size<0, { 1 << 50 }> = "limits-buffer", "PROCSERVER_LIMITS_BUFFER", "SIZE";
+        /// Fields of a request's head [default: 100]
+        headers: Count<1, 1000> = "limits-headers", "PROCSERVER_LIMITS_HEADERS", "N";
+        /// Connections per worker [default: 10000]
+        connections: Count<1, 1_000_000> = "limits-connections", "PROCSERVER_LIMITS_CONNECTIONS", "N";
+        /// Connections of one client address (an IPv6 network of 64 bits); trusted proxies have no
+        /// limit [default: 10000]
+        connections_per_address: Count<1, 1_000_000> = "limits-connections-per-address",
+            "PROCSERVER_LIMITS_CONNECTIONS_PER_ADDRESS", "N";
+    }
+}
+
+table! {
+    /// `[step_timeouts]` of a deploy.
+    RawStepTimeouts, "a table, as in { fetch = \"10m\" }" {
+        /// Installing Debian packages [default: 30m]
+        packages: Period = "step-timeouts-packages", "PROCSERVER_STEP_TIMEOUTS_PACKAGES", "TIME";
+        /// Fetching from git [default: 10m]
+        fetch: Period = "step-timeouts-fetch", "PROCSERVER_STEP_TIMEOUTS_FETCH", "TIME";
+        /// All install commands together [default: 30m]
+        install: Period = "step-timeouts-install", "PROCSERVER_STEP_TIMEOUTS_INSTALL", "TIME";
+        /// The release phase [default: 1h]
+        release: Period = "step-timeouts-release", "PROCSERVER_STEP_TIMEOUTS_RELEASE", "TIME";
+    }
 }
 
 impl RawSettings {
@@ -288,75 +226,6 @@ impl RawSettings {
                 detail: error.message().trim().replace('\n', "; "),
             }
         })
-    }
-
-    /// What `self` says, and what `fallback` says where it is silent. Variables of both are kept; `self`'s win.
-    #[must_use]
-    pub fn or(self, fallback: Self) -> Self {
-        let mut env = fallback.env;
-        env.extend(self.env);
-        Self {
-            listen: self.listen.or(fallback.listen),
-            api_hosts: self.api_hosts.or(fallback.api_hosts),
-            api: self.api.or(fallback.api),
-            x_app: self.x_app.or(fallback.x_app),
-            path_hosts: self.path_hosts.or(fallback.path_hosts),
-            config_dir: self.config_dir.or(fallback.config_dir),
-            data_dir: self.data_dir.or(fallback.data_dir),
-            runtime_dir: self.runtime_dir.or(fallback.runtime_dir),
-            ports: self.ports.or(fallback.ports),
-            default_user: self.default_user.or(fallback.default_user),
-            env,
-            workers: self.workers.or(fallback.workers),
-            trusted_proxies: self.trusted_proxies.or(fallback.trusted_proxies),
-            hold: self.hold.or(fallback.hold),
-            access_log: self.access_log.or(fallback.access_log),
-            allow_root_apps: self.allow_root_apps.or(fallback.allow_root_apps),
-            allow_file_repos: self.allow_file_repos.or(fallback.allow_file_repos),
-            log_size: self.log_size.or(fallback.log_size),
-            log_files: self.log_files.or(fallback.log_files),
-            timeouts: self.timeouts.or(fallback.timeouts),
-            limits: self.limits.or(fallback.limits),
-            step_timeouts: self.step_timeouts.or(fallback.step_timeouts),
-        }
-    }
-}
-
-impl RawTimeouts {
-    fn or(self, fallback: Self) -> Self {
-        Self {
-            connect: self.connect.or(fallback.connect),
-            head: self.head.or(fallback.head),
-            response: self.response.or(fallback.response),
-            idle: self.idle.or(fallback.idle),
-            tunnel_idle: self.tunnel_idle.or(fallback.tunnel_idle),
-        }
-    }
-}
-
-impl RawLimits {
-    fn or(self, fallback: Self) -> Self {
-        Self {
-            head: self.head.or(fallback.head),
-            body: self.body.or(fallback.body),
-            buffer: self.buffer.or(fallback.buffer),
-            headers: self.headers.or(fallback.headers),
-            connections: self.connections.or(fallback.connections),
-            connections_per_address: self
-                .connections_per_address
-                .or(fallback.connections_per_address),
-        }
-    }
-}
-
-impl RawStepTimeouts {
-    fn or(self, fallback: Self) -> Self {
-        Self {
-            packages: self.packages.or(fallback.packages),
-            fetch: self.fetch.or(fallback.fetch),
-            install: self.install.or(fallback.install),
-            release: self.release.or(fallback.release),
-        }
     }
 }
 

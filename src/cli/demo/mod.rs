@@ -35,7 +35,6 @@ const NAME: &str = "demo";
 /// How long what should happen at once may take on a slow machine.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Arguments of `demo`.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(after_help = "Examples:
   procserver demo                              deploys a small app and follows its logs until Ctrl-C
