@@ -1,4 +1,4 @@
-//! `-a NAME` and `--app NAME`, as users of Heroku name an application: put where this command line has the name (pure).
+//! `-a NAME` and `--app NAME`, as users of Heroku name an application: put where this command line has the name.
 
 use std::ffi::OsString;
 
