@@ -12,9 +12,13 @@
 //! A batch that boots while none serves is `Serving` from the start: requests wait for it. Its release is the current
 //! one only once it is ready; when it does not get there nothing of it stays, and the current release, if there is one,
 //! is started again. A batch of the current release stays under supervision whatever it does.
+//!
+//! The steps of an operation stand in `deploy`, in their order. `cancel` is how it ends before its last step, `resize` a
+//! change of scale, `aside` what makes way for a new batch and comes back. Begin with [`Lifecycle::handle`].
 
 mod aside;
 mod cancel;
+mod deploy;
 mod protocol;
 mod resize;
 
@@ -212,101 +216,11 @@ impl Lifecycle {
         }
     }
 
-    fn begin(&mut self, op: OpId, kind: Kind, out: &mut Vec<Command>) {
-        self.wanted = kind.wants();
-        let clear_first = !matches!(
-            kind,
-            Kind::Deploy { recreate: false } | Kind::Activate { .. } | Kind::Configure
-        );
-        let stage = if clear_first {
-            Stage::Clearing(None)
-        } else {
-            Stage::Building
-        };
-        self.active = Some(Active {
-            op,
-            kind,
-            stage,
-            restores: matches!(kind, Kind::Deploy { .. }),
-        });
-        out.push(Command::Remember);
-        match kind {
-            Kind::Activate { release } => out.push(Command::Load(op, release)),
-            Kind::Configure => out.push(Command::Configure(op)),
-            Kind::Deploy { recreate: false } => out.push(Command::Build(op)),
-            Kind::Deploy { recreate: true } | Kind::Stop | Kind::Remove => {
-                self.drain_all(out);
-                self.cleared(out);
-            }
-        }
-        out.push(Command::Publish);
-    }
-
     /// Remembers what was accepted even while it waits for a stop: a daemon that ends meanwhile must not forget it.
     fn want(&mut self, wanted: Wanted, out: &mut Vec<Command>) {
         if self.wanted != wanted {
             self.wanted = wanted;
             out.extend([Command::Remember, Command::Publish]);
-        }
-    }
-
-    fn built(&mut self, op: OpId, ready: Ready, replaces: Replaces, out: &mut Vec<Command>) {
-        // A batch without a ready process (it crashes, or never listened) protects nobody by staying.
-        let worth_keeping = self.is_of_use();
-        let Some(active) = self
-            .active
-            .as_mut()
-            .filter(|a| a.op == op && a.stage == Stage::Building)
-        else {
-            return;
-        };
-        if (replaces == Replaces::All || !worth_keeping) && !self.batches.is_empty() {
-            active.stage = Stage::Clearing(Some(ready));
-            active.restores |= worth_keeping;
-            self.drain_all(out);
-            self.cleared(out);
-        } else {
-            self.set_stage(Stage::MakingRoom(ready));
-            if let Replaces::These(ids) = replaces {
-                self.make_way(ids, out);
-            }
-            self.end_batches(out, |b| b.role == Role::Draining);
-        }
-    }
-
-    fn spawn(&mut self, ready: Ready, out: &mut Vec<Command>) {
-        let Some(op) = self.active.as_ref().map(|a| a.op) else {
-            return;
-        };
-        let id = self.next_batch;
-        self.next_batch += 1;
-        let role = if self.serving().is_some() {
-            Role::Booting
-        } else {
-            Role::Serving
-        };
-        let processes = ready
-            .processes
-            .into_iter()
-            .map(|p| (p, Phase::Starting))
-            .collect();
-        self.batches.push(Batch {
-            id,
-            release: ready.release,
-            role,
-            processes,
-            leaving: BTreeSet::new(),
-            aside: BTreeSet::new(),
-        });
-        self.set_stage(Stage::Booting(id));
-        out.push(Command::Spawn { batch: id, op });
-        out.push(Command::Publish);
-        self.promote_if_ready(id, out);
-    }
-
-    fn set_current(&mut self, release: u64, out: &mut Vec<Command>) {
-        if self.current.replace(release) != Some(release) {
-            out.push(Command::Remember);
         }
     }
 
@@ -335,7 +249,7 @@ impl Lifecycle {
         } else if exited && self.is_added(batch, id) {
             self.resize_failed(Cause::Exited(id.to_owned()), out);
         }
-        self.promote_if_ready(batch, out);
+        self.promote(batch, out);
         self.finish_resize(out);
         self.forget_ended(out);
     }
@@ -347,50 +261,6 @@ impl Lifecycle {
         }
         self.batches.retain(|b| !gone(b));
         self.cleared(out);
-    }
-
-    /// Goes on with the operation that waited until batches are gone.
-    fn cleared(&mut self, out: &mut Vec<Command>) {
-        let only_serving = self.batches.iter().all(|b| b.role == Role::Serving);
-        let has_room = only_serving && !self.awaits_way();
-        let Some(active) = self.active.as_mut() else {
-            return;
-        };
-        let ready = match &mut active.stage {
-            Stage::Clearing(ready) if self.batches.is_empty() => ready.take(),
-            Stage::MakingRoom(ready) if has_room => Some(ready.clone()),
-            _ => return,
-        };
-        match (ready, active.kind) {
-            (Some(ready), _) => self.spawn(ready, out),
-            (None, Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure) => {
-                active.stage = Stage::Building;
-                let op = active.op;
-                out.push(Command::Build(op));
-            }
-            (None, Kind::Stop | Kind::Remove) => self.finish(End::Done, out),
-        }
-    }
-
-    fn promote_if_ready(&mut self, batch: BatchId, out: &mut Vec<Command>) {
-        if !self.is_booting(batch) || !self.not_ready(batch).is_empty() {
-            return;
-        }
-        for old in self
-            .batches
-            .iter_mut()
-            .filter(|b| b.role == Role::Serving && b.id != batch)
-        {
-            old.role = Role::Draining;
-            out.push(Command::Drain(old.id));
-        }
-        if let Some(new) = self.batches.iter_mut().find(|b| b.id == batch) {
-            new.role = Role::Serving;
-            let release = new.release;
-            self.set_current(release, out);
-        }
-        out.push(Command::Publish);
-        self.finish(End::Done, out);
     }
 
     fn boot_timeout(&mut self, op: OpId, out: &mut Vec<Command>) {
