@@ -238,3 +238,4 @@ pub mod settings;
 pub mod supervision;
 pub mod tally;
 pub mod threads;
+pub mod tls;

@@ -1,0 +1,60 @@
+//! The rustls configuration that all listeners share.
+
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
+use tokio::sync::watch;
+
+use super::certificates::Certificates;
+
+/// The oldest version of TLS that a client may speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MinVersion {
+    #[default]
+    Tls12,
+    Tls13,
+}
+
+/// The one provider of cryptography. With two compiled in, rustls cannot choose by itself.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// Makes the configuration of all workers. One for all: a client that comes back to another worker resumes its session,
+/// since the keys of tickets are the configuration's. They change every six hours.
+///
+/// # Errors
+/// The provider has no random numbers for the keys of tickets.
+pub fn server_config(
+    certificates: watch::Receiver<Arc<Certificates>>,
+    oldest: MinVersion,
+) -> Result<ServerConfig, rustls::Error> {
+    let versions: &[&SupportedProtocolVersion] = match oldest {
+        MinVersion::Tls12 => &[&version::TLS13, &version::TLS12],
+        MinVersion::Tls13 => &[&version::TLS13],
+    };
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(BySni { certificates }));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    Ok(config)
+}
+
+/// Answers with the certificate of the newest snapshot for the name that the client asks for. Without one, rustls
+/// refuses the handshake.
+#[derive(Debug)]
+struct BySni {
+    certificates: watch::Receiver<Arc<Certificates>>,
+}
+
+impl ResolvesServerCert for BySni {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.certificates.borrow().choose(hello.server_name())
+    }
+}

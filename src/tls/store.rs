@@ -1,0 +1,157 @@
+//! [`CertificateStore`]: the actor that alone publishes certificates.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::certificate::Certificate;
+use super::certificates::Certificates;
+use super::files::{CertificateFile, Pair};
+use super::server_config::provider;
+use crate::supervision::Shutdown;
+
+/// How often the files of the settings are looked at. Renewal tools replace links and directories anywhere above a
+/// file, which no watch of one directory tells.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What is published: to handshakes, and to who tells users.
+#[derive(Debug)]
+pub struct Published {
+    pub certificates: watch::Sender<Arc<Certificates>>,
+    /// A sentence for each certificate of the settings that cannot be used as it lies there now.
+    pub warnings: watch::Sender<Vec<String>>,
+}
+
+impl Default for Published {
+    fn default() -> Self {
+        Self {
+            certificates: watch::channel(Arc::default()).0,
+            warnings: watch::channel(Vec::new()).0,
+        }
+    }
+}
+
+/// The certificates that the settings name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configured {
+    pub pairs: Vec<Pair>,
+    /// Answers clients that ask for a name without a certificate, or for none.
+    pub default: Option<Pair>,
+}
+
+/// The actor that alone publishes certificates. What it published outlives it.
+#[derive(Debug)]
+pub struct CertificateStore {
+    /// Away while a blocking thread reads them.
+    files: Option<Files>,
+    published: Arc<Published>,
+}
+
+#[derive(Debug)]
+struct Files {
+    named: Vec<CertificateFile>,
+    default: Option<CertificateFile>,
+}
+
+impl CertificateStore {
+    #[must_use]
+    pub fn new(configured: Configured, published: Arc<Published>) -> Self {
+        let files = Files {
+            named: configured
+                .pairs
+                .into_iter()
+                .map(CertificateFile::new)
+                .collect(),
+            default: configured.default.map(CertificateFile::new),
+        };
+        Self {
+            files: Some(files),
+            published,
+        }
+    }
+
+    /// Reads the files that changed, on a blocking thread, and publishes what they hold.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut files) = self.files.take() else {
+            return;
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            let changed = files.refresh();
+            (files, changed)
+        });
+        ctx.spawn(reading.into_actor(self).map(|read, store, ctx| match read {
+            Ok((files, changed)) => {
+                if changed {
+                    store.publish(&files);
+                }
+                store.files = Some(files);
+                ctx.run_later(LOOK, Self::look);
+            }
+            Err(error) => {
+                log::error!("certificates could not be read: {error}");
+                ctx.stop();
+            }
+        }));
+    }
+
+    fn publish(&self, files: &Files) {
+        let warnings: Vec<String> = files
+            .all()
+            .filter_map(|file| file.error())
+            .map(|error| {
+                format!("certificate: {error}; the last good one stays in use until this is mended")
+            })
+            .collect();
+        for warning in &warnings {
+            log::warn!("{warning}");
+        }
+        let named: Vec<Arc<Certificate>> = files
+            .named
+            .iter()
+            .filter_map(CertificateFile::certificate)
+            .cloned()
+            .collect();
+        let default = files
+            .default
+            .as_ref()
+            .and_then(CertificateFile::certificate)
+            .cloned();
+        let certificates = Certificates::new(&named, default, Timestamp::now());
+        self.published
+            .certificates
+            .send_replace(Arc::new(certificates));
+        self.published.warnings.send_replace(warnings);
+    }
+}
+
+impl Files {
+    fn all(&self) -> impl Iterator<Item = &CertificateFile> {
+        self.named.iter().chain(&self.default)
+    }
+
+    fn refresh(&mut self) -> bool {
+        let provider = provider();
+        let all = self.named.iter_mut().chain(&mut self.default);
+        // All are looked at, also behind one that changed.
+        all.fold(false, |changed, file| file.refresh(&provider) || changed)
+    }
+}
+
+impl Actor for CertificateStore {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.look(ctx);
+    }
+}
+
+impl Handler<Shutdown> for CertificateStore {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
