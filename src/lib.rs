@@ -217,6 +217,7 @@
 //! was wrong, and a file in `tests/fuzz/seeds/`.
 
 pub mod account;
+pub mod acme;
 pub mod api;
 pub mod app;
 pub mod app_dirs;
