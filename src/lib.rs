@@ -87,10 +87,12 @@
 //! process
 //! logs
 //! router
+//! acme
 //! events
 //! app_dirs
 //! document
 //! account
+//! tls
 //! supervision
 //! durable
 //! regular, threads, priority, tally, failpoint, exit_status
