@@ -1,6 +1,6 @@
 //! [`Capacity`]: how many connections of clients there may be.
 
-use super::front::Limits;
+use super::settings::Limits;
 
 /// File descriptors kept back for what is no client: processes and their logs, the API's socket, connections to apps.
 const KEPT_BACK: u64 = 512;

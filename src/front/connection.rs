@@ -433,7 +433,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::front::front::{FrontSettings, Limits, Timeouts};
+    use crate::front::settings::{FrontSettings, Limits, Timeouts};
     use crate::front::worker::Plan;
 
     const S: Duration = Duration::from_secs(1);

@@ -33,7 +33,7 @@ use tokio::time::{Instant, Sleep};
 use super::asking::Asking;
 
 use super::date::HttpDate;
-use super::front::FrontSettings;
+use super::settings::FrontSettings;
 use super::http::error_page::Failure;
 use super::http::field::Name;
 use super::http::forwarded;

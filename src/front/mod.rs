@@ -32,6 +32,7 @@ pub mod listener;
 pub mod own_token;
 mod route_cache;
 mod routing;
+pub mod settings;
 pub mod static_files;
 pub mod upstream;
 pub mod worker;

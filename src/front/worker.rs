@@ -20,7 +20,7 @@ use super::date::HttpDate;
 use super::drain::Drain;
 use super::exchange::buffer::Spare;
 use super::exchange::spool_space::SpoolSpace;
-use super::front::FrontSettings;
+use super::settings::FrontSettings;
 use super::http::request_id::RequestId;
 use super::http::trusted_proxies::Network;
 use super::listener::Sockets;

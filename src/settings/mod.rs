@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::front::front::{FrontSettings, Limits, Timeouts};
+use crate::front::settings::{FrontSettings, Limits, Timeouts};
 use crate::install::installer::StepTimeouts;
 use crate::router::reach::{ApiPlace, Reach, XApp};
 

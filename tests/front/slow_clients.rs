@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use procserver::front::front::FrontSettings;
+use procserver::front::settings::FrontSettings;
 
 use super::fixture::{Client, Fixture, OK, passing, route, until};
 use super::origin::{Conn, Origin, read_message};

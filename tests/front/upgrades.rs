@@ -154,7 +154,7 @@ fn echoes(client: &mut Client, text: &str) {
 #[test]
 fn tunnels_have_the_drain_time_when_the_server_stops_then_close_and_are_told() {
     let origin = echoing();
-    let drain = |s: &mut procserver::front::front::FrontSettings| {
+    let drain = |s: &mut procserver::front::settings::FrontSettings| {
         s.drain = Duration::from_secs(3);
         s.timeouts.tunnel_idle = PATIENCE;
     };

@@ -10,7 +10,7 @@ use super::end::End;
 use super::flow::Flow;
 use super::sides::Client;
 use super::spool::Spool;
-use crate::front::front::FrontSettings;
+use crate::front::settings::FrontSettings;
 
 /// What of a response the client has not taken yet. The backend has no part in it any more.
 #[derive(Debug)]

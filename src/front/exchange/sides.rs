@@ -8,7 +8,7 @@ use super::spool_space::SpoolSpace;
 use super::stored::Stored;
 use crate::front::asking::Asking;
 use crate::front::date::HttpDate;
-use crate::front::front::FrontSettings;
+use crate::front::settings::FrontSettings;
 use crate::front::upstream::connection::Upstream;
 
 /// The client's side of an exchange.
