@@ -1,7 +1,5 @@
 //! [`Reach`]: by which ways the settings let requests come to apps and to the API.
 
-use super::table::Route;
-
 /// Where the API answers over TCP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ApiPlace {
@@ -50,16 +48,6 @@ impl Reach {
     #[must_use]
     pub fn is_api_host(&self, host: &str) -> bool {
         self.api_hosts.iter().any(|own| own == host)
-    }
-
-    /// Whether `X-App` reaches the app of `route`.
-    #[must_use]
-    pub fn by_name(&self, route: &Route) -> bool {
-        match &self.x_app {
-            XApp::ByPath => route.path,
-            XApp::Nobody => false,
-            XApp::These(apps) => apps.iter().any(|app| **app == *route.app),
-        }
     }
 
     /// Whether apps are reached by path on this host.

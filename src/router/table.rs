@@ -8,7 +8,7 @@ use super::backend::Backend;
 use super::hosts::Hosts;
 use super::path::first_segment;
 use super::patterns::Patterns;
-use super::reach::{self, ApiPlace, Reach};
+use super::reach::{self, ApiPlace, Reach, XApp};
 use crate::document::buffering::Buffering;
 use crate::document::host_name::HostName;
 
@@ -324,7 +324,12 @@ impl Table {
 
     fn by_name(&self, name: &str, reach: &Reach) -> Option<Match<'_>> {
         let at = *self.names.get(name)?;
-        let reached = reach.by_name(&self.routes[at]);
+        let route = &self.routes[at];
+        let reached = match &reach.x_app {
+            XApp::ByPath => route.path,
+            XApp::Nobody => false,
+            XApp::These(apps) => apps.iter().any(|app| **app == *route.app),
+        };
         reached.then(|| self.matched(at, Rule::XApp))
     }
 
