@@ -9,7 +9,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use procserver::front::http::forwarded;
 use procserver::front::http::forwarded::Context;
 use procserver::front::http::framing::{Decoder, Framing, Piece};
-use procserver::front::http::head;
+use procserver::front::http::head_end;
+use procserver::front::http::parse;
 use procserver::router::table::{Availability, Route, Table, View};
 
 /// What a browser sends.
@@ -35,19 +36,19 @@ fn heads(c: &mut Criterion) {
     let mut group = c.benchmark_group("head");
     group.throughput(Throughput::Bytes(REQUEST.len() as u64));
     group.bench_function("find its end", |b| {
-        b.iter(|| head::find_end(black_box(REQUEST), 0));
+        b.iter(|| head_end::find_end(black_box(REQUEST), 0));
     });
     group.bench_function("parse a request", |b| {
-        b.iter(|| head::request(black_box(REQUEST), 100));
+        b.iter(|| parse::request(black_box(REQUEST), 100));
     });
     group.bench_function("parse a response", |b| {
-        b.iter(|| head::response(black_box(RESPONSE), false));
+        b.iter(|| parse::response(black_box(RESPONSE), false));
     });
     group.finish();
 }
 
 fn rewriting(c: &mut Criterion) {
-    let request = head::request(REQUEST, 100).expect("it is valid");
+    let request = parse::request(REQUEST, 100).expect("it is valid");
     let context = Context {
         peer: [192, 0, 2, 1].into(),
         local: ([192, 0, 2, 2], 80).into(),

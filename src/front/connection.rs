@@ -25,8 +25,10 @@ use super::http::error_page;
 use super::http::error_page::{Failure, Page};
 use super::http::forwarded;
 use super::http::framing::Framing;
-use super::http::head;
-use super::http::head::{MAX_LINE, Refusal, Request};
+use super::http::head::{Refusal, Request};
+use super::http::head_end;
+use super::http::head_end::find_request_end;
+use super::http::parse;
 use super::http::request_id::RequestId;
 use super::http::request_rules;
 use super::http::trusted_proxies;
@@ -145,7 +147,7 @@ impl<S: ClientStream> Connection<S> {
         let (request_info, failure) = loop {
             // The buffer is moved out while the head borrows it.
             let input = std::mem::take(&mut self.input);
-            let parsed = match head::request(&input.bytes()[..end], limits.headers) {
+            let parsed = match parse::request(&input.bytes()[..end], limits.headers) {
                 Ok(parsed) => parsed,
                 Err(refusal) => {
                     self.input = input;
@@ -263,7 +265,7 @@ impl<S: ClientStream> Connection<S> {
                 skipped += 1;
             }
             let bytes = self.input.bytes();
-            if let Some(end) = find_head(bytes, seen, limit).map_err(NoHead::Refused)? {
+            if let Some(end) = find_request_end(bytes, seen, limit).map_err(NoHead::Refused)? {
                 return Ok(end);
             }
             seen = bytes.len();
@@ -357,7 +359,7 @@ impl<S: ClientStream> Connection<S> {
         error_page::write(&mut out, failure, page);
         let limit = self.worker.settings.timeouts.idle;
         let written = tokio::time::timeout(limit, self.stream.write_all(&out)).await;
-        let head = head::find_end(&out, 0).ok().flatten()?;
+        let head = head_end::find_end(&out, 0).ok().flatten()?;
         matches!(written, Ok(Ok(()))).then_some((out.len() - head) as u64)
     }
 
@@ -394,36 +396,6 @@ impl<S: ClientStream> Connection<S> {
 fn gone(request_info: &RequestInfo) -> Next {
     request_info.note(Notes::client_gone);
     Next::Close
-}
-
-/// The length of the head that `bytes` begins with, if it is whole.
-fn find_head(bytes: &[u8], seen: usize, limit: usize) -> Result<Option<usize>, Refusal> {
-    // What is not HTTP at all (TLS, a probe) is told at its first byte; a lone CR may be half of an empty line.
-    if bytes.first().is_some_and(|b| !head::is_token(*b)) && bytes != b"\r" {
-        return Err(Refusal::Malformed("it does not begin with a method"));
-    }
-    let end = head::find_end(bytes, seen).map_err(Refusal::Malformed)?;
-    if let Some(end) = end {
-        return if end <= limit {
-            Ok(Some(end))
-        } else {
-            Err(Refusal::TooLarge)
-        };
-    }
-    // A request line that is none is told before fields come; HTTP/0.9 has none.
-    let line = bytes.iter().position(|b| *b == b'\r');
-    if let Some(line) = line.filter(|line| *line > 0 && *line >= seen) {
-        head::check_request_line(&bytes[..line])?;
-    }
-    let too_long = bytes.len() >= limit.min(MAX_LINE);
-    if too_long && line.is_none() {
-        return Err(Refusal::Target);
-    }
-    if bytes.len() >= limit {
-        Err(Refusal::TooLarge)
-    } else {
-        Ok(None)
-    }
 }
 
 #[cfg(test)]
@@ -492,23 +464,5 @@ mod tests {
         let serving = Connection::new(near, (address, address, None), worker).serve();
         let size = std::mem::size_of_val(&serving);
         assert!(size <= 8 * 1024, "{size}");
-    }
-
-    #[test]
-    fn what_is_no_head_is_told_early() {
-        let tls = find_head(b"\x16\x03\x01", 0, 1 << 16);
-        assert!(matches!(tls, Err(Refusal::Malformed(_))));
-        assert_eq!(find_head(b"\r", 0, 1 << 16), Ok(None));
-        let old = find_head(b"GET /\r\n", 0, 1 << 16);
-        assert!(matches!(old, Err(Refusal::Malformed(_))));
-        assert_eq!(find_head(b"GET / HTTP/1.1\r", 0, 1 << 16), Ok(None));
-        assert_eq!(find_head(&[b'a'; 17_000], 0, 1 << 16), Err(Refusal::Target));
-        // In one piece or not.
-        let long = [&[b'a'; 17_000], &b" / HTTP/1.1\r\n"[..]].concat();
-        assert_eq!(find_head(&long, 0, 1 << 16), Err(Refusal::Target));
-        assert_eq!(
-            find_head(b"GET / HTTP/1.1\r\n\r\n", 0, 17),
-            Err(Refusal::TooLarge)
-        );
     }
 }

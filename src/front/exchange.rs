@@ -33,7 +33,6 @@ use tokio::time::{Instant, Sleep};
 use super::asking::Asking;
 
 use super::date::HttpDate;
-use super::settings::FrontSettings;
 use super::http::error_page::Failure;
 use super::http::field::Name;
 use super::http::forwarded;
@@ -41,7 +40,10 @@ use super::http::forwarded::Downstream;
 use super::http::framing::Framing;
 use super::http::head;
 use super::http::head::Response;
+use super::http::head_end;
+use super::http::parse;
 use super::http::upgrade;
+use super::settings::FrontSettings;
 use super::upstream::connection::Upstream;
 use buffer::{Buffer, Spare};
 use client_end::{ClientEnd, ClientStream};
@@ -282,7 +284,7 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
                 return None;
             }
             let bytes = self.upstream_in.bytes();
-            let end = match head::find_response_end(bytes, seen) {
+            let end = match head_end::find_response_end(bytes, seen) {
                 Err(why) => return Some(self.bad_response(why)),
                 Ok(Some(end)) => end,
                 Ok(None) if self.upstream_ended => return Some(self.closed()),
@@ -296,7 +298,7 @@ impl<'c, S: ClientStream> Exchange<'c, S> {
             };
             // The parsed head borrows the buffer, which is put back once it is used.
             let mut input = std::mem::take(&mut self.upstream_in);
-            let result = match head::response(&input.bytes()[..end], self.request_info.head) {
+            let result = match parse::response(&input.bytes()[..end], self.request_info.head) {
                 Ok(response) => self.on_head(&response),
                 Err(bad) => Err(self.bad_response(bad.0)),
             };

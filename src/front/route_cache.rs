@@ -67,7 +67,7 @@ impl RouteCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::front::http::head;
+    use crate::front::http::parse;
     use crate::router::table::{Availability, Route};
 
     fn found(rule: Rule) -> Found {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     fn holds(kept: &RouteCache, text: &str, table: &Arc<Table>) -> bool {
-        let request = head::request(text.as_bytes(), 10).unwrap();
+        let request = parse::request(text.as_bytes(), 10).unwrap();
         kept.answer(&request, table).is_some()
     }
 

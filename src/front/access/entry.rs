@@ -314,7 +314,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::front::http::head;
+    use crate::front::http::parse;
 
     fn line(notes: &Notes) -> Value {
         let mut out = Vec::new();
@@ -325,7 +325,7 @@ mod tests {
     }
 
     fn notes_of(head: &str) -> Notes {
-        let request = head::request(head.as_bytes(), 100).unwrap();
+        let request = parse::request(head.as_bytes(), 100).unwrap();
         Notes::of(Vec::new(), ([127, 0, 0, 1].into(), None), &request)
     }
 

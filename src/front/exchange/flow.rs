@@ -10,7 +10,7 @@ use super::buffer::Buffer;
 use crate::front::http::fields::Fields;
 use crate::front::http::forwarded;
 use crate::front::http::framing::{BadBody, Decoder, Framing, Piece, chunk_head};
-use crate::front::http::head;
+use crate::front::http::parse;
 
 /// Payload up to this size is copied behind what is pending, so that it leaves in the same write; larger pieces are
 /// written from where they were read to.
@@ -182,7 +182,7 @@ impl<'h> Flow<'h> {
             let fields = if trailers.is_empty() {
                 Fields::default()
             } else {
-                head::trailers(trailers).map_err(BadBody)?
+                parse::trailers(trailers).map_err(BadBody)?
             };
             self.framed.extend_from_slice(b"0\r\n");
             forwarded::trailers(&mut self.framed, &fields);

@@ -1,6 +1,6 @@
 //! The authority of a request: host and port (pure; RFC 3986 §3.2).
 
-use super::head::alphanumeric_or;
+use super::token::alphanumeric_or;
 
 /// A DNS name has at most 253 bytes, a port 5 digits.
 const MAX_AUTHORITY: usize = 262;

@@ -368,7 +368,8 @@ fn title(status: u16) -> &'static str {
 mod tests {
     use super::*;
     use crate::front::http::field::Field;
-    use crate::front::http::head;
+    use crate::front::http::head_end;
+    use crate::front::http::parse;
 
     fn page(html: bool) -> Page<'static> {
         Page {
@@ -386,8 +387,8 @@ mod tests {
         for html in [false, true] {
             let mut out = Vec::new();
             write(&mut out, &Failure::not_ready("a"), &page(html));
-            let end = head::find_end(&out, 0).unwrap().unwrap();
-            let parsed = head::response(&out[..end], false).unwrap();
+            let end = head_end::find_end(&out, 0).unwrap().unwrap();
+            let parsed = parse::response(&out[..end], false).unwrap();
             assert_eq!(parsed.length, Some((out.len() - end) as u64));
             let text = String::from_utf8(out).unwrap();
             for part in [

@@ -3,7 +3,7 @@
 //! Some thirty names mean something to this front end, and each is asked for many times a request: comparing letters
 //! each time was a third of what parsing and rewriting a head cost.
 
-use super::head::is_token;
+use super::token::is_token;
 
 /// One field of a head, as it came; blanks around the value are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

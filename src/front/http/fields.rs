@@ -40,6 +40,14 @@ impl<'b> Fields<'b> {
         all.iter().filter(move |field| field.is(name))
     }
 
+    /// The elements of all lists of this name, blanks removed, empty ones left out.
+    pub(super) fn tokens(&self, name: Name) -> impl Iterator<Item = &'b [u8]> {
+        self.named(name)
+            .flat_map(|f| f.value.split(|b| *b == b','))
+            .map(<[u8]>::trim_ascii)
+            .filter(|t| !t.is_empty())
+    }
+
     /// Whether there is one of this name.
     #[must_use]
     pub fn has(&self, name: Name) -> bool {

@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::field::{Field, Name, same};
 use super::fields::Fields;
 use super::framing::Framing;
-use super::head::{Request, Response, decimal, tokens};
+use super::head::{Request, Response};
+use super::token::decimal;
 use super::trusted_proxies::{Network, Stated, authority, reported, stated};
 use super::write;
 use crate::front::by_path;
@@ -126,7 +127,7 @@ fn connection(out: &mut Vec<u8>, request: &Request<'_>) {
     if request.framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
-    let mut te = tokens(&request.fields, Name::Te);
+    let mut te = request.fields.tokens(Name::Te);
     let te = te.any(|t| t.eq_ignore_ascii_case(b"trailers"));
     match request.upgrade {
         Some(protocols) => {
@@ -238,7 +239,7 @@ impl Appended<'_> {
     /// this one.
     fn port(&self, request: &Request<'_>, stated: &Stated<'_>) -> Option<u16> {
         let first = |name, said: bool| match said {
-            true => tokens(&request.fields, name).next(),
+            true => request.fields.tokens(name).next(),
             false => None,
         };
         let protocol = first(Name::ForwardedProto, self.proto);
@@ -421,7 +422,7 @@ fn is_dropped(fields: &Fields<'_>, f: &Field<'_>) -> bool {
         // A Trailer announces trailers, which are passed on.
         return !f.is(Name::Trailer);
     }
-    let mut listed = tokens(fields, Name::Connection);
+    let mut listed = fields.tokens(Name::Connection);
     listed.any(|t| t.eq_ignore_ascii_case(f.name.as_bytes())) && !is_protected(f)
 }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::front::http::head;
+use crate::front::http::parse;
 
 fn context(trusted: bool, strip: usize) -> Context<'static> {
     Context {
@@ -18,10 +18,10 @@ fn context(trusted: bool, strip: usize) -> Context<'static> {
 }
 
 fn forwarded(text: &str, context: &Context<'_>) -> String {
-    let parsed = head::request(text.as_bytes(), 100).unwrap();
+    let parsed = parse::request(text.as_bytes(), 100).unwrap();
     let mut out = Vec::new();
     request(&mut out, &parsed, context);
-    head::request(&out, 100).expect("what is sent parses");
+    parse::request(&out, 100).expect("what is sent parses");
     String::from_utf8(out).unwrap()
 }
 
@@ -327,7 +327,7 @@ fn an_upgrade_is_offered_again() {
 fn responses_lose_their_hop_by_hop_fields_and_are_framed_anew() {
     let came = "HTTP/1.1 200 Fine\r\nServer: x\r\nconnection: keep-alive, Y\r\nY: 1\r\nSet-Cookie: a\r\nset-cookie: b\r\n\
                 Transfer-Encoding: chunked\r\nX-Request-ID: other\r\n\r\n";
-    let parsed = head::response(came.as_bytes(), false).unwrap();
+    let parsed = parse::response(came.as_bytes(), false).unwrap();
     let down = |framing, minor, keep_alive| Downstream {
         framing,
         minor,
@@ -358,7 +358,7 @@ fn responses_lose_their_hop_by_hop_fields_and_are_framed_anew() {
 fn fields_of_an_app_by_path_stay_in_its_path_and_those_of_others_stay_as_they_are() {
     let came = "HTTP/1.1 200 Fine\r\nSet-Cookie: a=b; Path=/\r\nSET-COOKIE: c=d\r\nClear-Site-Data: \"*\"\r\n\
                 Service-Worker-Allowed: /\r\nContent-Length: 0\r\n\r\n";
-    let parsed = head::response(came.as_bytes(), false).unwrap();
+    let parsed = parse::response(came.as_bytes(), false).unwrap();
     let out = |by_path| {
         let down = Downstream {
             framing: Framing::Empty,
@@ -404,10 +404,10 @@ proptest! {
     ) {
         let fields: String = names.iter().map(|n| format!("X-{n}: {value}\r\n")).collect();
         let came = format!("PUT {target} HTTP/1.1\r\nhOsT: a:1\r\n{fields}Content-Length: {length}\r\n\r\n");
-        let parsed = head::request(came.as_bytes(), 100).unwrap();
+        let parsed = parse::request(came.as_bytes(), 100).unwrap();
         let mut out = Vec::new();
         request(&mut out, &parsed, &context(false, 0));
-        let again = head::request(&out, 100).unwrap();
+        let again = parse::request(&out, 100).unwrap();
         prop_assert_eq!(again.target, parsed.target);
         prop_assert_eq!(again.framing, parsed.framing);
         let kept = |fields: &[Field<'_>]| -> Vec<(String, Vec<u8>)> {

@@ -1,12 +1,13 @@
 //! What a request head must be beyond its syntax: method, target, Host, framing, expectations (pure).
 
 use super::authority::{Authority, is_percent_encoded};
+use super::body_length::BodyLength;
+use super::connection_options::{has_many_options, keeps_alive};
 use super::field::Name;
 use super::fields::Fields;
 use super::framing::Framing;
-use super::head::{
-    Refusal, Request, decimal, delimited, has_many_options, is_token, keeps_alive, tokens,
-};
+use super::head::{Refusal, Request};
+use super::token::{decimal, is_token};
 use super::upgrade;
 
 /// Checks a request whose syntax is right and gives it its meaning.
@@ -134,12 +135,12 @@ fn valid(target: &str) -> Result<&str, Refusal> {
 }
 
 fn framing(fields: &Fields<'_>, minor: u8) -> Result<Framing, Refusal> {
-    let delimited = match delimited(fields) {
-        Ok(delimited) => delimited,
+    let body = match BodyLength::read(fields) {
+        Ok(body) => body,
         Err(_) if minor == 1 && has_unknown_coding(fields) => return Err(Refusal::Coding),
         Err(why) => return Err(Refusal::Malformed(why)),
     };
-    match (delimited.chunked, delimited.length) {
+    match (body.chunked, body.length) {
         (true, _) if minor == 0 => Err(Refusal::Malformed("Transfer-Encoding in HTTP/1.0")),
         (true, _) => Ok(Framing::Chunked),
         (false, Some(length)) => Ok(Framing::length(length)),
@@ -151,7 +152,7 @@ fn framing(fields: &Fields<'_>, minor: u8) -> Result<Framing, Refusal> {
 /// Content-Length beside it, and `chunked` nowhere but at its end (RFC 9112 §6.1, §6.3).
 fn has_unknown_coding(fields: &Fields<'_>) -> bool {
     // Parameters may follow a name.
-    let codings = tokens(fields, Name::TransferEncoding);
+    let codings = fields.tokens(Name::TransferEncoding);
     let names = codings.filter_map(|coding| coding.split(|b| *b == b';').next());
     let codings: Vec<&[u8]> = names.map(<[u8]>::trim_ascii).collect();
     let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");

@@ -1,14 +1,15 @@
 //! Upgrades to another protocol: what is offered to an app, and what it may choose (pure; RFC 9110 §7.8).
 
+use super::connection_options;
 use super::field::Name;
 use super::fields::Fields;
-use super::head::{Response, tokens};
+use super::head::Response;
 
 /// The value of Upgrade, where Connection names it. HTTP is not offered, of whatever version: in a tunnel its requests
 /// would pass by all rules of this front end.
 pub(super) fn offered<'b>(fields: &Fields<'b>) -> Option<&'b str> {
     let value = fields.named(Name::Upgrade).next()?.value;
-    if !is_named(fields) {
+    if !connection_options::lists(fields, "upgrade") {
         return None;
     }
     let text = std::str::from_utf8(value).ok()?;
@@ -24,11 +25,7 @@ pub(crate) fn chosen<'b>(response: &Response<'b>, offered: Option<&str>) -> Opti
     };
     let same = |o: &str| o.trim().as_bytes().eq_ignore_ascii_case(upgrade.value);
     let is_offered = offered?.split(',').any(same);
-    (is_offered && is_named(&response.fields)).then_some(upgrade.value)
-}
-
-fn is_named(fields: &Fields<'_>) -> bool {
-    tokens(fields, Name::Connection).any(|t| t.eq_ignore_ascii_case(b"upgrade"))
+    (is_offered && connection_options::lists(&response.fields, "upgrade")).then_some(upgrade.value)
 }
 
 /// A protocol is a name and perhaps a version.
@@ -42,7 +39,7 @@ fn is_http(protocol: &str) -> bool {
 mod tests {
     use super::*;
     use crate::front::http::field::Field;
-    use crate::front::http::head;
+    use crate::front::http::parse;
 
     #[test]
     fn everything_but_http_is_offered_where_connection_names_it() {
@@ -63,7 +60,7 @@ mod tests {
     fn a_101_chooses_one_of_what_was_offered_and_says_so_in_connection() {
         let chosen_by = |fields: &str| {
             let text = format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n");
-            let response = head::response(text.as_bytes(), false).unwrap();
+            let response = parse::response(text.as_bytes(), false).unwrap();
             chosen(&response, Some("echo/1, b")).map(<[u8]>::to_vec)
         };
         let named = "Connection: x, Upgrade\r\n";

@@ -296,7 +296,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::front::http::head;
+    use crate::front::http::parse;
 
     /// A release with a site in `public`, beside things that are not part of it.
     fn release() -> (tempfile::TempDir, Arc<StaticFiles>) {
@@ -339,7 +339,7 @@ mod tests {
     /// What a GET comes to: the file's content, `-> path`, `missing` or `refused`.
     async fn get(files: &Arc<StaticFiles>, target: &str, fields: &str) -> String {
         let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-        let request = head::request(head.as_bytes(), 10).unwrap();
+        let request = parse::request(head.as_bytes(), 10).unwrap();
         match look(files, &request, 0).await {
             Looked::Found(Answer::File(mut opened)) => {
                 let mut text = String::new();
@@ -418,7 +418,7 @@ mod tests {
                 ..StaticFiles::clone(&files)
             };
             let head = head(fields);
-            let request = head::request(head.as_bytes(), 10).unwrap();
+            let request = parse::request(head.as_bytes(), 10).unwrap();
             match instead(&Arc::new(files), &request).await {
                 Some(Answer::File(opened)) => Some((opened.name, opened.not_found)),
                 _ => None,

@@ -213,7 +213,8 @@ fn is_unambiguous(head: &str) -> Result<(), String> {
 #[test]
 fn whatever_is_changed_in_a_request_it_is_refused_or_sent_on_unambiguously() {
     use procserver::front::http::forwarded;
-    use procserver::front::http::head;
+    use procserver::front::http::head_end;
+    use procserver::front::http::parse;
 
     let cases: Vec<Case> = table(include_str!("../../conformance/requests.json"), 250);
     let context = forwarded::Context {
@@ -245,10 +246,10 @@ fn whatever_is_changed_in_a_request_it_is_refused_or_sent_on_unambiguously() {
                 2 => drop(bytes.remove(at)),
                 _ => bytes[at] ^= 0x20,
             }
-            let Ok(Some(end)) = head::find_end(&bytes, 0) else {
+            let Ok(Some(end)) = head_end::find_end(&bytes, 0) else {
                 continue;
             };
-            let Ok(request) = head::request(&bytes[..end], 100) else {
+            let Ok(request) = parse::request(&bytes[..end], 100) else {
                 continue;
             };
             accepted += 1;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use procserver::front::exchange::buffer::{Buffer, Spare};
 use procserver::front::exchange::flow::Flow;
 use procserver::front::http::framing::{BadBody, Decoder, Framing, Piece};
-use procserver::front::http::head;
+use procserver::front::http::parse;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes that are read at most before they must be passed on.
@@ -221,7 +221,7 @@ impl<I: Iterator<Item = u8> + Unpin> AsyncWrite for Sink<I> {
 /// What is sent on is the same body, and complete exactly if the one that came is.
 fn check_flow(from: Framing, to: Framing, sent: &[u8], sizes: &[u8; 4], whole: &Decoded) {
     let (flow, written, left, ended) = pass(from, to, sent, sizes);
-    let trailers = head::trailers(if whole.trailers.is_empty() {
+    let trailers = parse::trailers(if whole.trailers.is_empty() {
         b"\r\n"
     } else {
         &whole.trailers
@@ -243,7 +243,7 @@ fn check_flow(from: Framing, to: Framing, sent: &[u8], sizes: &[u8; 4], whole: &
     assert_eq!(again.verdict, Ok(ended), "it looks complete");
     assert_eq!(again.used, written.len());
     if ended && !again.trailers.is_empty() {
-        let (kept, came) = (head::trailers(&again.trailers), trailers.expect("checked"));
+        let (kept, came) = (parse::trailers(&again.trailers), trailers.expect("checked"));
         let mut came = came.iter();
         for field in &kept.expect("trailers are valid") {
             assert!(came.any(|f| *f == *field), "{field:?} is not in its place");

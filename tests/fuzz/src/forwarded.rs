@@ -8,6 +8,7 @@ use procserver::front::http::forwarded;
 use procserver::front::http::forwarded::Context;
 use procserver::front::http::head;
 use procserver::front::http::head::Request;
+use procserver::front::http::parse;
 use procserver::front::http::trusted_proxies::Network;
 
 use super::heads::{FROM_PROXY, folded, only, values};
@@ -26,7 +27,7 @@ pub fn forwarded(data: &[u8]) {
     let trusted = Network::parse(network).is_some_and(|n| n.contains(peer));
     check_trailers(fields);
     let sent = head_of(host, fields);
-    let Ok(request) = head::request(&sent, 100) else {
+    let Ok(request) = parse::request(&sent, 100) else {
         return;
     };
     let id = forwarded::sane_request_id(&request.fields);
@@ -46,7 +47,7 @@ pub fn forwarded(data: &[u8]) {
     };
     let mut written = Vec::new();
     forwarded::request(&mut written, &request, &context);
-    let again = head::request(&written, head::MAX_FIELDS).expect("what is forwarded is valid");
+    let again = parse::request(&written, head::MAX_FIELDS).expect("what is forwarded is valid");
     check_fields(&request, &again, &context);
 }
 
@@ -228,12 +229,12 @@ fn check_authority(text: &str) {
 /// Trailers that are passed on are trailers again, and none that would mean something in a head.
 fn check_trailers(fields: &[u8]) {
     let section = lines_of(fields);
-    let Ok(came) = head::trailers(&section) else {
+    let Ok(came) = parse::trailers(&section) else {
         return;
     };
     let mut written = Vec::new();
     forwarded::trailers(&mut written, &came);
-    let again = head::trailers(&written).expect("what is passed on is valid");
+    let again = parse::trailers(&written).expect("what is passed on is valid");
     let mut rest = came.iter();
     for field in &again {
         assert!(rest.any(|f| f == field), "{field:?} is not in its place");

@@ -1,14 +1,15 @@
 //! What request and response heads have in common.
 
 use procserver::front::http::field::Field;
-use procserver::front::http::head;
+use procserver::front::http::head_end;
+use procserver::front::http::token;
 
 /// Finds the end of a head.
 type Find = fn(&[u8], usize) -> Result<Option<usize>, &'static str>;
 
 /// Where the head ends, when it comes in two pieces, and byte by byte: as when it comes at once.
 pub(crate) fn end(bytes: &[u8], split: usize) -> Result<Option<usize>, &'static str> {
-    end_by(head::find_end, bytes, split)
+    end_by(head_end::find_end, bytes, split)
 }
 
 /// The same by `find`.
@@ -55,13 +56,13 @@ fn in_pieces(
 
 /// What was written is one head and nothing else.
 pub(crate) fn assert_one_head(written: &[u8]) {
-    assert_eq!(head::find_end(written, 0), Ok(Some(written.len())));
+    assert_eq!(head_end::find_end(written, 0), Ok(Some(written.len())));
 }
 
 /// A parsed field can be written again and stays one field.
 pub(crate) fn assert_plain(fields: &[Field<'_>]) {
     for field in fields {
-        assert!(!field.name.is_empty() && field.name.bytes().all(head::is_token));
+        assert!(!field.name.is_empty() && field.name.bytes().all(token::is_token));
         let control = |b: &u8| (*b < b' ' && *b != b'\t') || *b == 0x7f;
         assert!(!field.value.iter().any(control), "{field:?}");
         assert!(!field.value.starts_with(b" ") && !field.value.ends_with(b" "));

@@ -9,6 +9,9 @@ use procserver::front::http::forwarded::Context;
 use procserver::front::http::framing::Framing;
 use procserver::front::http::head;
 use procserver::front::http::head::{Refusal, Request};
+use procserver::front::http::head_end;
+use procserver::front::http::parse;
+use procserver::front::http::token;
 use procserver::router::path::first_segment;
 
 use super::heads::{
@@ -28,7 +31,7 @@ pub fn request_head(data: &[u8]) {
     let Ok(Some(end)) = end(sent, split) else {
         return;
     };
-    match head::request(&sent[..end], MAX_FIELDS) {
+    match parse::request(&sent[..end], MAX_FIELDS) {
         Ok(parsed) => {
             assert_sound(&parsed);
             let strip = first_segment(parsed.target).filter(|_| flags & 2 != 0);
@@ -42,7 +45,7 @@ pub fn request_head(data: &[u8]) {
 fn assert_sound(request: &Request<'_>) {
     assert_plain(&request.fields);
     assert!(request.fields.len() <= MAX_FIELDS);
-    assert!(!request.method.is_empty() && request.method.bytes().all(head::is_token));
+    assert!(!request.method.is_empty() && request.method.bytes().all(token::is_token));
     let visible = |b: u8| b.is_ascii_graphic() && b != b'#';
     assert!(request.target.starts_with(['/', '?', '*']));
     assert!(request.target.bytes().all(visible), "{}", request.target);
@@ -73,7 +76,7 @@ fn check_forwarded(request: &Request<'_>, trusted: bool, strip: usize) {
     let mut written = Vec::new();
     forwarded::request(&mut written, request, &context);
     assert_one_head(&written);
-    let again = head::request(&written, head::MAX_FIELDS).expect("what is forwarded is valid");
+    let again = parse::request(&written, head::MAX_FIELDS).expect("what is forwarded is valid");
     assert_eq!((again.method, again.minor), (request.method, 1));
     let rest = &request.target[strip..];
     let root = if rest.starts_with(['/', '*']) {
@@ -169,8 +172,10 @@ fn check_refusal(refusal: Refusal) {
     };
     let mut written = Vec::new();
     error_page::write(&mut written, &Failure::from(refusal), &page);
-    let end = head::find_end(&written, 0).expect("a head").expect("whole");
-    let answer = head::response(&written[..end], false).expect("a response");
+    let end = head_end::find_end(&written, 0)
+        .expect("a head")
+        .expect("whole");
+    let answer = parse::response(&written[..end], false).expect("a response");
     assert!((400..600).contains(&answer.status) && !answer.keep_alive);
     assert_eq!(
         answer.framing,

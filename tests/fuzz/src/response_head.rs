@@ -6,6 +6,8 @@ use procserver::front::http::forwarded::Downstream;
 use procserver::front::http::framing::Framing;
 use procserver::front::http::head;
 use procserver::front::http::head::Response;
+use procserver::front::http::head_end;
+use procserver::front::http::parse;
 
 use super::heads::{assert_one_head, assert_plain, end_by, ends_here, only, values};
 
@@ -19,11 +21,11 @@ pub fn response_head(data: &[u8]) {
         return;
     };
     let split = usize::from(u16::from_be_bytes([*high, *low]));
-    let Ok(Some(end)) = end_by(head::find_response_end, sent, split) else {
+    let Ok(Some(end)) = end_by(head_end::find_response_end, sent, split) else {
         return;
     };
     let is_head = flags & 1 != 0;
-    let Ok(parsed) = head::response(&sent[..end], is_head) else {
+    let Ok(parsed) = parse::response(&sent[..end], is_head) else {
         return;
     };
     assert_sound(&parsed, is_head);
@@ -74,7 +76,7 @@ fn check_passed_on(response: &Response<'_>, down: &Downstream<'_>, is_head: bool
         // With those of the front end there are more than are read here; a client may read more.
         return;
     }
-    let again = head::response(&written, is_head).expect("what is passed on is valid");
+    let again = parse::response(&written, is_head).expect("what is passed on is valid");
     assert_eq!(
         (again.status, again.reason),
         (response.status, response.reason)

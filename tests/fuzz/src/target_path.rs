@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use procserver::front::http::authority::Authority;
 use procserver::front::http::field::Field;
-use procserver::front::http::head;
+use procserver::front::http::parse;
 use procserver::front::static_files::path;
 use procserver::front::static_files::path::{Asked, Named};
 use procserver::router::path::first_segment;
@@ -82,7 +82,7 @@ pub fn target_path(data: &[u8]) {
     }
     let port = (flags & 4 != 0).then_some(9000);
     let sent = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    if let Ok(request) = head::request(sent.as_bytes(), 100) {
+    if let Ok(request) = parse::request(sent.as_bytes(), 100) {
         let host = request.authority.expect("HTTP/1.1 has one");
         check_decision(request.target, host, port, prefix);
     }

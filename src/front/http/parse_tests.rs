@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::front::http::head_end::find_end;
 
 fn parse(text: &str) -> Result<Request<'_>, Refusal> {
     request(text.as_bytes(), 100)
