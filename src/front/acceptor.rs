@@ -4,22 +4,41 @@
 //! keeps none waiting. Handing connections over from a thread of its own took two changes of context each.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::sync::watch;
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
 
+use super::connection::Connection;
 use super::drain::Place;
+use super::exchange::client::Endpoints;
 use super::listener::{Listening, Sockets};
-use super::worker::Worker;
+use super::upstream::upkeep;
+use super::worker::{Plan, Worker};
+use crate::{priority, threads};
 
 /// The pause after an accept that failed: out of file descriptors, it would fail again at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Runs a worker on this thread: accepts until the front end drains, and then lets its connections end. `alive` is
+/// dropped early only when it could not go on.
+pub(super) async fn run(plan: Plan, mut alive: oneshot::Sender<()>) {
+    priority::step_back();
+    threads::keep_one();
+    let worker = Rc::new(Worker::new(&plan));
+    let weak = || Rc::downgrade(&worker);
+    actix_rt::spawn(upkeep::give_up(weak(), plan.calls.subscribe()));
+    actix_rt::spawn(upkeep::tidy(weak(), plan.table.clone()));
+    accept_all(&worker, plan.sockets).await;
+    alive.closed().await;
+}
+
 /// Accepts on all sockets that are published, until the front end drains.
-pub(super) async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver<Sockets>) {
+async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver<Sockets>) {
     let mut drains = Place::new(&worker.drain);
     loop {
         let open = sockets.borrow_and_update().clone();
@@ -45,8 +64,7 @@ pub(super) async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver
 /// Serves those that had connected before the socket is closed: they were promised an answer.
 fn serve_waiting(worker: &Rc<Worker>, socket: &Listening) {
     while let Some((stream, peer)) = socket.take_waiting() {
-        let serving = Rc::clone(worker).serve(stream, (peer, socket.local, socket.port));
-        drop(actix_rt::spawn(serving));
+        serve(worker, stream, peer, socket);
     }
 }
 
@@ -63,14 +81,31 @@ async fn accept(worker: &Rc<Worker>, socket: Arc<Listening>) -> std::convert::In
     loop {
         worker.has_room().await;
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                let serving = Rc::clone(worker).serve(stream, (peer, name, socket.port));
-                drop(actix_rt::spawn(serving));
-            }
+            Ok((stream, peer)) => serve(worker, stream, peer, &socket),
             Err(error) => {
                 worker.tell_not_accepted(name, &error);
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+}
+
+/// Serves a connection on a task of its own. The stream has TCP_NODELAY from its listener.
+fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, socket: &Listening) {
+    // At once: whoever counts connections must not miss one that was accepted and is not served yet.
+    let counted = worker.count();
+    let endpoints = Endpoints {
+        peer,
+        local: socket.local,
+        app_port: socket.port,
+        is_trusted: worker.trusts(peer),
+    };
+    let worker = Rc::clone(worker);
+    drop(actix_rt::spawn(async move {
+        let _counted = counted;
+        // Without an answer: who has that many connections may be after what answering costs.
+        if let Some(_visit) = worker.admit(&endpoints) {
+            Connection::new(stream, endpoints, worker).serve().await;
+        }
+    }));
 }

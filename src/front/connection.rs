@@ -1,7 +1,6 @@
 //! One client connection: its requests, in order.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -11,29 +10,22 @@ use tokio::io::AsyncWriteExt as _;
 use super::access::entry::Notes;
 use super::drain::Place;
 use super::exchange::Exchange;
+use super::exchange::answer;
 use super::exchange::buffer::Buffer;
+use super::exchange::client::{Client, Endpoints, Interrupted};
 use super::exchange::client_end::ClientStream;
 use super::exchange::collect;
-use super::exchange::collect::NoBody;
 use super::exchange::deadline::Deadline;
-use super::exchange::delivery::Rest;
-use super::exchange::end::End;
+use super::exchange::next::Next;
 use super::exchange::request_info::RequestInfo;
-use super::exchange::sides::{Backend, Client, Setting};
-use super::exchange::upgraded::Upgraded;
-use super::http::error_page;
-use super::http::error_page::{Failure, Page};
+use super::http::error_page::Failure;
 use super::http::forwarded;
 use super::http::framing::Framing;
 use super::http::head::{Refusal, Request};
 use super::http::head_end;
-use super::http::head_end::find_request_end;
 use super::http::parse;
-use super::http::request_id::RequestId;
-use super::http::request_rules;
 use super::http::trusted_proxies;
-use super::routing::{Routed, Target};
-use super::upstream::connection::Upstream;
+use super::routing::{self, Routed, Target};
 use super::worker::Worker;
 
 /// Space for a head before it turns out to be larger.
@@ -47,29 +39,13 @@ const EMPTY_LINES: u32 = 2;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_LONGEST: Duration = Duration::from_secs(30);
 
+/// A client's connection, over whatever carries its bytes: TCP, or what decrypts them.
 pub struct Connection<S> {
-    pub(super) stream: S,
-    pub(super) input: Buffer,
-    pub(super) deadline: Deadline,
-    pub(super) peer: SocketAddr,
-    /// The address of the listener that it came in by.
-    pub(super) local: SocketAddr,
-    /// The app's own listener that it came in by.
-    pub(super) port: Option<u16>,
-    pub(super) trusted: bool,
-    pub(super) worker: Rc<Worker>,
-    /// The pipe to the API, once it was asked.
-    pub(super) api: Option<Upstream>,
+    client: Client<S>,
+    worker: Rc<Worker>,
+    /// Requests that were answered.
     requests: u64,
     drains: Place,
-}
-
-pub(super) enum Next {
-    Again,
-    Close,
-    /// The end, once the client had time to read the response.
-    Linger,
-    Tunnel(Box<Upgraded>),
 }
 
 /// Why there is no request head.
@@ -81,23 +57,17 @@ enum NoHead {
 }
 
 impl<S: ClientStream> Connection<S> {
-    /// A connection from `peer` to the listener at `local`, perhaps an app's own `port`.
-    pub fn new(
-        stream: S,
-        (peer, local, port): (SocketAddr, SocketAddr, Option<u16>),
-        worker: Rc<Worker>,
-    ) -> Self {
+    pub fn new(stream: S, endpoints: Endpoints, worker: Rc<Worker>) -> Self {
         Self {
-            stream,
-            input: Buffer::default(),
-            deadline: Deadline::new(worker.settings.timeouts.head),
-            trusted: worker.trusts(peer),
-            peer,
-            local,
-            port,
+            client: Client {
+                stream,
+                input: Buffer::default(),
+                deadline: Deadline::new(worker.settings.timeouts.head),
+                endpoints,
+                api: None,
+            },
             drains: Place::new(&worker.drain),
             worker,
-            api: None,
             requests: 0,
         }
     }
@@ -106,15 +76,16 @@ impl<S: ClientStream> Connection<S> {
     pub async fn serve(mut self) {
         loop {
             match self.request().await {
-                Next::Again => self.input.give_back(&self.worker.spare),
+                Next::Again => self.client.input.give_back(&self.worker.spare),
                 Next::Close => return,
                 Next::Linger => return self.linger().await,
-                Next::Tunnel(upgraded) => return self.tunnel(*upgraded).await,
+                Next::Tunnel(upgraded) => return upgraded.run(self.client, &self.worker).await,
             }
             self.requests += 1;
         }
     }
 
+    /// Reads a request, answers it, and leaves its line in the access log.
     async fn request(&mut self) -> Next {
         let end = match self.head_end().await {
             Ok(end) => end,
@@ -123,83 +94,88 @@ impl<S: ClientStream> Connection<S> {
             Err(NoHead::Refused(refusal)) => return self.refuse(&refusal.into()).await,
         };
         let mut request_info = None;
-        let mut next = self.dispatch(end, &mut request_info).await;
+        let mut next = self.respond(end, &mut request_info).await;
         match (&mut next, request_info) {
             // It ends later.
             (Next::Tunnel(upgraded), request_info) => upgraded.request_info = request_info,
-            (_, Some(request_info)) => self.record(request_info.notes, &request_info.request_id),
+            (_, Some(info)) => self.worker.record(info.notes, &info.request_id),
             (_, None) => {}
         }
         next
     }
 
-    /// The one place where a request ends for the access log, but for one that became a tunnel.
-    fn record(&self, notes: Option<Notes>, request_id: &RequestId) {
-        if let (Some(recorder), Some(mut notes)) = (&self.worker.access, notes) {
-            recorder.record(&mut notes, request_id.as_bytes(), self.worker.is_draining());
-        }
-    }
-
-    /// Routes the request whose head is the first `end` bytes of the buffer, and answers it.
-    async fn dispatch(&mut self, end: usize, known: &mut Option<RequestInfo>) -> Next {
-        let limits = self.worker.settings.limits;
-        let (mut waiting, mut collected) = (None, None);
-        let (request_info, failure) = loop {
-            // The buffer is moved out while the head borrows it.
-            let input = std::mem::take(&mut self.input);
-            let parsed = match parse::request(&input.bytes()[..end], limits.headers) {
-                Ok(parsed) => parsed,
-                Err(refusal) => {
-                    self.input = input;
-                    return self.refuse(&refusal.into()).await;
-                }
+    /// Routes the request whose head is the first `end` bytes of the buffer, and answers it. It is routed anew after it
+    /// was held, and once a body was collected that a slow client sends.
+    async fn respond(&mut self, end: usize, known: &mut Option<RequestInfo>) -> Next {
+        let (mut held, mut collected) = (None, None);
+        loop {
+            let (routed, request_info) = match self.route(end, known).await {
+                Ok(routed) => routed,
+                Err(refusal) => return self.refuse(&refusal.into()).await,
             };
-            let request_info = &*known.get_or_insert_with(|| self.request_info(&parsed));
-            if matches!(parsed.framing, Framing::Length(bytes) if bytes > limits.body) {
-                break (request_info, Failure::body_too_large(limits.body));
-            }
-            if request_rules::ends_here(&parsed) {
-                break (request_info, Failure::options());
-            }
-            let routed = self.route(&parsed, request_info).await;
-            self.input = input;
-            match routed {
-                // Who it goes to is decided once the body is there.
+            let done = match routed {
                 Routed::To(target, head)
                     if collected.is_none() && self.waits(&target, request_info, end) =>
                 {
                     self.worker.spare.put_head(head);
-                    drop((target, waiting.take()));
-                    match self.collect(end, request_info).await {
-                        Ok(body) => collected = Some(body),
-                        Err(NoBody::Refused(failure)) => break (request_info, failure),
-                        Err(NoBody::Gone) => return gone(request_info),
-                    }
+                    drop((target, held.take()));
+                    let (client, worker) = (&mut self.client, &self.worker);
+                    let body = collect::collect(client, worker, end, request_info).await;
+                    body.map(|body| collected = Some(body))
                 }
                 Routed::To(target, head) => {
-                    drop(waiting);
-                    self.input.consume(end);
+                    drop(held);
+                    self.client.input.consume(end);
+                    let exchange = Exchange {
+                        client: &mut self.client,
+                        worker: &self.worker,
+                        head: &head,
+                        request_info,
+                    };
                     let stored = collected.as_mut().and_then(|body| body.stored.as_mut());
-                    return self.exchange(target, head, stored, request_info).await;
+                    let next = exchange.run(target, stored).await;
+                    self.worker.spare.put_head(head);
+                    return next;
                 }
-                Routed::Failed(failure) => break (request_info, failure),
-                Routed::Held(app, changed) => {
-                    match self.wait(&mut waiting, &app, changed, request_info).await {
-                        Ok(()) => {}
-                        Err(Some(failure)) => break (request_info, failure),
-                        Err(None) => return gone(request_info),
-                    }
+                Routed::Hold(hold) => {
+                    let (client, worker) = (&mut self.client, &self.worker);
+                    hold.wait(client, worker, &mut held, request_info).await
+                }
+                Routed::Answer(failure) => Err(Interrupted::Refused(failure)),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Interrupted::Refused(failure)) => {
+                    self.client.input.consume(end);
+                    let (client, worker) = (&mut self.client, &self.worker);
+                    let is_complete = request_info.framing == Framing::Empty;
+                    return answer::answer(client, worker, &failure, request_info, is_complete)
+                        .await;
+                }
+                Err(Interrupted::Gone) => {
+                    request_info.note(Notes::client_gone);
+                    return Next::Close;
                 }
             }
-        };
-        self.input.consume(end);
-        let complete = request_info.framing == Framing::Empty;
-        self.answer(&failure, request_info, complete).await
+        }
+    }
+
+    /// Parses the head and asks who answers. What of it is needed later is `known` from the first time on.
+    async fn route<'k>(
+        &self,
+        end: usize,
+        known: &'k mut Option<RequestInfo>,
+    ) -> Result<(Routed, &'k RequestInfo), Refusal> {
+        let most = self.worker.settings.limits.headers;
+        let request = parse::request(&self.client.input.bytes()[..end], most)?;
+        let info = &*known.get_or_insert_with(|| self.request_info(&request));
+        let routed = routing::route(&self.worker, &self.client.endpoints, &request, info).await;
+        Ok((routed, info))
     }
 
     /// Whether the body is to be taken before the request is sent.
     fn waits(&self, target: &Target, request_info: &RequestInfo, head: usize) -> bool {
-        let behind = self.input.bytes().get(head..).unwrap_or_default();
+        let behind = self.client.input.bytes().get(head..).unwrap_or_default();
         target.takes_whole_bodies() && collect::is_to_come(request_info, behind)
     }
 
@@ -207,47 +183,13 @@ impl<S: ClientStream> Connection<S> {
         let id = forwarded::sane_request_id(&request.fields);
         let id = id.map_or_else(|| self.worker.request_id(), Into::into);
         let access = self.worker.access.as_ref();
+        let endpoints = &self.client.endpoints;
         let named = || trusted_proxies::reported(&request.fields, &self.worker.trusted);
         let notes = access.map(|to| {
-            let client = self.trusted.then(named).flatten();
-            Notes::of(to.space(), (self.peer.ip(), client), request)
+            let client = endpoints.is_trusted.then(named).flatten();
+            Notes::of(to.space(), (endpoints.peer.ip(), client), request)
         });
         RequestInfo::new(request, id, notes)
-    }
-
-    /// Runs the exchange with `connection`; what it leaves decides how the client's connection goes on.
-    pub(super) async fn run(
-        &mut self,
-        backend: Backend<'_>,
-        head: &[u8],
-        request_info: &RequestInfo,
-    ) -> End {
-        let client = Client {
-            stream: &mut self.stream,
-            input: &mut self.input,
-            deadline: &mut self.deadline,
-        };
-        let setting = Setting {
-            settings: &self.worker.settings,
-            spare: &self.worker.spare,
-            date: &self.worker.date,
-            draining: self.worker.is_draining(),
-        };
-        let mut exchange = Exchange::new(client, backend, head, request_info, setting);
-        exchange.run().await
-    }
-
-    /// Passes on what is left of a response, at the client's speed.
-    pub(super) async fn deliver(&mut self, mut rest: Box<Rest>, request_info: &RequestInfo) -> End {
-        let client = Client {
-            stream: &mut self.stream,
-            input: &mut self.input,
-            deadline: &mut self.deadline,
-        };
-        let worker = &self.worker;
-        let end = rest.deliver(client, &worker.settings, &worker.spare).await;
-        request_info.note(|notes| notes.not_carried(rest.len()));
-        end
     }
 
     /// Reads until a whole head is in the buffer; the answer is its length.
@@ -255,23 +197,26 @@ impl<S: ClientStream> Connection<S> {
         let timeouts = self.worker.settings.timeouts;
         let limit = self.worker.settings.limits.head;
         let first = self.requests == 0;
-        self.deadline
+        self.client
+            .deadline
             .set(if first { timeouts.head } else { timeouts.idle });
         let (mut seen, mut skipped, mut started) = (0, 0, first);
         loop {
+            let input = &mut self.client.input;
             // RFC 9112 §2.2: empty lines before a request are a mistake of old clients.
-            while skipped < EMPTY_LINES && self.input.bytes().starts_with(b"\r\n") {
-                self.input.consume(2);
+            while skipped < EMPTY_LINES && input.bytes().starts_with(b"\r\n") {
+                input.consume(2);
                 skipped += 1;
             }
-            let bytes = self.input.bytes();
-            if let Some(end) = find_request_end(bytes, seen, limit).map_err(NoHead::Refused)? {
+            let bytes = input.bytes();
+            let end = head_end::find_request_end(bytes, seen, limit);
+            if let Some(end) = end.map_err(NoHead::Refused)? {
                 return Ok(end);
             }
             seen = bytes.len();
             if !bytes.is_empty() && !started {
                 started = true;
-                self.deadline.set(timeouts.head);
+                self.client.deadline.set(timeouts.head);
             }
             self.read_some(limit).await?;
         }
@@ -279,14 +224,15 @@ impl<S: ClientStream> Connection<S> {
 
     /// Reads once, within the deadline; while nothing has come, draining ends the wait.
     async fn read_some(&mut self, limit: usize) -> Result<(), NoHead> {
-        let size = if self.input.holds(SPACE) {
+        let client = &mut self.client;
+        let size = if client.input.holds(SPACE) {
             limit.max(SPACE) + 1
         } else {
             SPACE
         };
         poll_fn(|cx| {
             let spare = &self.worker.spare;
-            match self.input.poll_fill(cx, &mut self.stream, size, spare) {
+            match client.input.poll_fill(cx, &mut client.stream, size, spare) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoHead::Close)),
                 Poll::Ready(Ok(_)) => {
                     self.drains.set_busy();
@@ -294,7 +240,7 @@ impl<S: ClientStream> Connection<S> {
                 }
                 Poll::Pending => {}
             }
-            let idle = self.input.is_empty();
+            let idle = client.input.is_empty();
             if idle {
                 if self.drains.poll_idle(cx).is_ready() {
                     return Poll::Ready(Err(NoHead::Close));
@@ -302,88 +248,35 @@ impl<S: ClientStream> Connection<S> {
                 self.worker.has_an_idle_one();
             }
             let late = || Err(if idle { NoHead::Close } else { NoHead::Slow });
-            self.deadline.poll(cx).map(|()| late())
+            client.deadline.poll(cx).map(|()| late())
         })
         .await
     }
 
-    /// Answers what is no request, and ends. What began as HEAD is answered as one: its sender reads no body.
     async fn refuse(&mut self, failure: &Failure) -> Next {
-        let id = self.worker.request_id();
-        let page = Page {
-            html: false,
-            head_only: self.input.bytes().starts_with(b"HEAD "),
-            keep_alive: false,
-            minor: 1,
-            request_id: &id,
-            now: jiff::Timestamp::now(),
-        };
-        let access = self.worker.access.as_ref();
-        let notes = access.map(|to| Notes::unread(to.space(), self.peer.ip()));
-        let written = self.write_page(failure, &page).await;
-        if let Some(notes) = &notes {
-            notes.fails(failure, written.unwrap_or(0));
-        }
-        self.record(notes, &id);
-        Next::Linger
-    }
-
-    /// Answers a request; the connection is kept if the client wants it and the request was read to its end.
-    pub(super) async fn answer(
-        &mut self,
-        failure: &Failure,
-        request_info: &RequestInfo,
-        complete: bool,
-    ) -> Next {
-        let keep_alive = request_info.keep_alive && complete && !self.worker.is_draining();
-        let page = Page {
-            html: request_info.html,
-            head_only: request_info.head,
-            keep_alive,
-            minor: request_info.minor,
-            request_id: &request_info.request_id,
-            now: jiff::Timestamp::now(),
-        };
-        let written = self.write_page(failure, &page).await;
-        request_info.note(|notes| notes.fails(failure, written.unwrap_or(0)));
-        match (written, keep_alive) {
-            (None, _) => Next::Close,
-            (Some(_), true) => Next::Again,
-            (Some(_), false) => Next::Linger,
-        }
-    }
-
-    /// How many bytes of body were sent, if that was possible.
-    async fn write_page(&mut self, failure: &Failure, page: &Page<'_>) -> Option<u64> {
-        let mut out = Vec::new();
-        error_page::write(&mut out, failure, page);
-        let limit = self.worker.settings.timeouts.idle;
-        let written = tokio::time::timeout(limit, self.stream.write_all(&out)).await;
-        let head = head_end::find_end(&out, 0).ok().flatten()?;
-        matches!(written, Ok(Ok(()))).then_some((out.len() - head) as u64)
+        answer::refuse(&mut self.client, &self.worker, failure).await
     }
 
     /// Closes the sending side and reads on for a while, so that what was sent is not lost to a reset.
     async fn linger(&mut self) {
-        if self.stream.shutdown().await.is_err() {
+        let (client, worker) = (&mut self.client, &self.worker);
+        if client.stream.shutdown().await.is_err() {
             return;
         }
         let begun = Instant::now();
-        let longest = |worker: &Worker| match worker.is_draining() {
+        let longest = || match worker.is_draining() {
             true => LINGER,
             false => LINGER_LONGEST,
         };
-        while begun.elapsed() < longest(&self.worker) {
-            self.input.consume(usize::MAX);
-            self.deadline.set(LINGER);
+        while begun.elapsed() < longest() {
+            client.input.consume(usize::MAX);
+            client.deadline.set(LINGER);
             let count = poll_fn(|cx| {
-                let spare = &self.worker.spare;
-                if let Poll::Ready(result) =
-                    self.input.poll_fill(cx, &mut self.stream, SPACE, spare)
-                {
-                    return Poll::Ready(result.unwrap_or(0));
+                let (input, stream) = (&mut client.input, &mut client.stream);
+                if let Poll::Ready(read) = input.poll_fill(cx, stream, SPACE, &worker.spare) {
+                    return Poll::Ready(read.unwrap_or(0));
                 }
-                self.deadline.poll(cx).map(|()| 0)
+                client.deadline.poll(cx).map(|()| 0)
             });
             if count.await == 0 {
                 return;
@@ -392,14 +285,9 @@ impl<S: ClientStream> Connection<S> {
     }
 }
 
-/// Nobody is there to be answered.
-fn gone(request_info: &RequestInfo) -> Next {
-    request_info.note(Notes::client_gone);
-    Next::Close
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::sync::Arc;
 
     use tokio::sync::watch;
@@ -451,7 +339,7 @@ mod tests {
             },
             access: None,
             own_token: crate::front::own_token::OwnToken::default(),
-            calls: crate::front::asking::calls(),
+            calls: crate::front::upstream::asking::calls(),
         }
     }
 
@@ -461,7 +349,13 @@ mod tests {
         let worker = Rc::new(Worker::new(&plan()));
         let address = SocketAddr::from(([127, 0, 0, 1], 80));
         let (near, _far) = tokio::io::duplex(1);
-        let serving = Connection::new(near, (address, address, None), worker).serve();
+        let endpoints = Endpoints {
+            peer: address,
+            local: address,
+            app_port: None,
+            is_trusted: false,
+        };
+        let serving = Connection::new(near, endpoints, worker).serve();
         let size = std::mem::size_of_val(&serving);
         assert!(size <= 8 * 1024, "{size}");
     }

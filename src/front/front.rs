@@ -8,8 +8,8 @@ use actix::prelude::*;
 use actix_rt::task::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
+use super::acceptor;
 use super::access::recorder::Sink;
-use super::asking;
 use super::capacity::Capacity;
 use super::connection_limit::ConnectionLimit;
 use super::exchange::tunnel;
@@ -17,8 +17,9 @@ use super::listener::{self, Closed, Listening, Sockets};
 use super::own_token::OwnToken;
 use super::settings::FrontSettings;
 use super::static_files::compressed::Compressed;
+use super::upstream::asking;
 use super::upstream::in_process::ConnectorFactory;
-use super::worker::{self, Plan};
+use super::worker::Plan;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
@@ -154,7 +155,7 @@ impl Front {
             let (alive, ended) = oneshot::channel();
             let worker = Arbiter::new();
             let plan = self.plan.clone();
-            worker.spawn_fn(move || drop(actix_rt::spawn(worker::run(plan, alive))));
+            worker.spawn_fn(move || drop(actix_rt::spawn(acceptor::run(plan, alive))));
             self.workers.push(worker);
             ended
         });

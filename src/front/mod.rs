@@ -1,36 +1,38 @@
-//! The front end, from accept to close on one worker thread: acceptor → connection → routing → exchange.
+//! The front end, from accept to close on one worker thread: acceptor → connection → routing → exchange → upstream.
 //!
 //! It sees the routing table and never an application. It parses hostile bytes as root: no unsafe code, every buffer
-//! bounded.
+//! bounded. A file imports no file that stands above it here:
 //!
 //! | what | where |
 //! |---|---|
-//! | the actor, its workers, their sockets | [`front`], [`worker`], [`listener`], `acceptor`, `drain` |
-//! | how many connections there may be | [`capacity`], [`connection_limit`], [`asking`] |
-//! | a connection and its requests | [`connection`] |
-//! | what bytes mean | [`http`] (pure), `by_path`, [`own_token`], [`date`] |
-//! | who a request is for | `routing`, `route_cache` |
-//! | one request and its response | [`exchange`] |
-//! | backends | [`upstream`] |
+//! | the actor that runs the workers | [`front`] |
+//! | accepts connections, each on a task of its own | `acceptor` |
+//! | reads a connection's requests, in order | [`connection`] |
+//! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold` |
+//! | sends a request and passes the response on | [`exchange`] |
+//! | chooses, connects and keeps connections to backends | [`upstream`] |
 //! | files served before an application is asked | [`static_files`] |
+//! | what connections of a thread share: the routing table, the pool, memory | [`worker`] |
 //! | what is told of each request | [`access`] |
+//! | sockets, and how many connections there may be | [`listener`], [`capacity`], [`connection_limit`], `drain` |
+//! | what bytes mean | [`http`] (pure), [`own_token`] |
+//!
+//! A request whose host is known is routed by the [snapshot](crate::router::snapshot) that the thread's replica answers
+//! from, without a message to it; both remember hosts in that one place.
 
 mod acceptor;
 pub mod access;
-pub mod asking;
-mod by_path;
 pub mod capacity;
 pub mod connection;
 pub mod connection_limit;
-pub mod date;
 mod drain;
 pub mod exchange;
 #[allow(clippy::module_inception)]
 pub mod front;
+mod hold;
 pub mod http;
 pub mod listener;
 pub mod own_token;
-mod route_cache;
 mod routing;
 pub mod settings;
 pub mod static_files;

@@ -1,45 +1,39 @@
 //! [`Worker`]: what all connections of one worker thread share.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use tokio::net::TcpStream;
-use tokio::sync::{Notify, broadcast, oneshot, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
-use super::acceptor::accept_all;
+use super::access::entry::Notes;
 use super::access::recorder::{Recorder, Sink};
-use super::asking::{self, Call};
 use super::capacity::Capacity;
-use super::connection::Connection;
-use super::connection_limit::ConnectionLimit;
-use super::date::HttpDate;
+use super::connection_limit::{ConnectionLimit, Visit};
 use super::drain::Drain;
 use super::exchange::buffer::Spare;
+use super::exchange::client::Endpoints;
+use super::exchange::date::HttpDate;
 use super::exchange::spool_space::SpoolSpace;
 use super::http::request_id::RequestId;
 use super::http::trusted_proxies::Network;
 use super::listener::Sockets;
 use super::own_token::OwnToken;
-use super::route_cache::RouteCache;
 use super::settings::FrontSettings;
 use super::static_files::compressed::Compressed;
 use super::static_files::server::FileServer;
+use super::upstream::asking::{self, Call};
 use super::upstream::connection::Upstream;
 use super::upstream::in_process::{Connector, ConnectorFactory};
 use super::upstream::pool::Pool;
 use crate::router::backend::{Backend, Lease, Load};
-use crate::router::balancer::{next_random, random_seed};
-use crate::router::replica::{self, Replica, Select, Selection};
+use crate::router::replica::{Replica, Select, Selection, Wanted};
+use crate::router::snapshot::Snapshot;
 use crate::router::table::Table;
 use crate::tally::{self, Tally};
-use crate::{priority, threads};
-
-/// How often idle connections to backends are looked at.
-const SWEEP: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether there is room again, which other workers can make.
 const LOOK: Duration = Duration::from_secs(1);
@@ -74,7 +68,8 @@ pub struct Worker {
     pub trusted: Vec<Network>,
     /// Answers who a request is for; a fresh one takes its place if it ever ends.
     replica: RefCell<Addr<Replica>>,
-    table: watch::Receiver<Arc<Table>>,
+    /// The routing table, which the replica answers from, too.
+    pub routes: Rc<Snapshot>,
     pub pool: Pool,
     /// Where bodies are kept for slow clients.
     pub spool_space: Rc<SpoolSpace>,
@@ -103,30 +98,19 @@ pub struct Worker {
     load: Arc<Load>,
     connection_limit: ConnectionLimit,
     ids: (u64, Cell<u64>),
-    random: Cell<u64>,
-    /// The replica's answers by host.
-    pub(super) route_cache: RefCell<RouteCache>,
-    newest: Newest,
 }
 
-/// Where tables come from, and the newest that was looked at.
-type Newest = (RefCell<watch::Receiver<Arc<Table>>>, RefCell<Arc<Table>>);
-
-/// Counts a connection of a worker; dropping it makes room.
-struct Taken(Rc<Worker>);
-
-impl Taken {
-    fn take(worker: &Rc<Worker>) -> Self {
-        let taken = &worker.connections.0;
-        taken.set(taken.get() + 1);
-        Self(Rc::clone(worker))
-    }
+/// Counts a connection of a worker. Dropping it makes room.
+pub(super) struct Counted {
+    worker: Rc<Worker>,
+    /// It counts for the front end, too.
+    _lease: Lease,
 }
 
-impl Drop for Taken {
+impl Drop for Counted {
     fn drop(&mut self) {
-        let (taken, room) = &self.0.connections;
-        taken.set(taken.get() - 1);
+        let (count, room) = &self.worker.connections;
+        count.set(count.get() - 1);
         room.notify_waiters();
     }
 }
@@ -139,23 +123,12 @@ enum Refused {
     NotAccepted,
 }
 
-/// Runs a worker on this thread: accepts until the front end drains, and then lets its connections end. `alive` is
-/// dropped early only when it could not go on.
-pub async fn run(plan: Plan, mut alive: oneshot::Sender<()>) {
-    priority::step_back();
-    threads::keep_one();
-    let worker = Rc::new(Worker::new(&plan));
-    actix_rt::spawn(give_up(Rc::downgrade(&worker), plan.calls.subscribe()));
-    actix_rt::spawn(tidy_pool(Rc::downgrade(&worker), plan.table.clone()));
-    accept_all(&worker, plan.sockets).await;
-    alive.closed().await;
-}
-
 impl Worker {
     /// The worker of this thread.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
         let settings = Arc::clone(&plan.settings);
+        let routes = Rc::new(Snapshot::new(plan.table.clone()));
         let trusted = settings.trusted_proxies.iter().filter_map(|text| {
             let network = Network::parse(text);
             if network.is_none() {
@@ -167,8 +140,8 @@ impl Worker {
         });
         Self {
             trusted: trusted.collect(),
-            replica: RefCell::new(start_replica(&settings, &plan.table)),
-            table: plan.table.clone(),
+            replica: RefCell::new(start_replica(&settings, &routes)),
+            routes,
             pool: Pool::default(),
             spool_space: Rc::new(SpoolSpace::new(&settings.buffers, settings.limits.buffer)),
             calls: plan.calls.clone(),
@@ -186,42 +159,38 @@ impl Worker {
             load: Arc::clone(&plan.load),
             connection_limit: plan.connection_limit.clone(),
             ids: (getrandom::u64().unwrap_or(0), Cell::new(0)),
-            random: Cell::new(random_seed()),
-            route_cache: RefCell::default(),
-            newest: newest(plan.table.clone()),
             settings,
         }
     }
 
-    /// Serves a connection of `peer` to the listener at `local`, perhaps an app's own `port`, to its end. The stream
-    /// has TCP_NODELAY from its listener.
-    pub fn serve(
-        self: Rc<Self>,
-        stream: TcpStream,
-        (peer, local, port): (SocketAddr, SocketAddr, Option<u16>),
-    ) -> impl Future<Output = ()> + use<> {
-        // At once: whoever counts connections must not miss one that was accepted and is not served yet.
-        let counted = (Taken::take(&self), Lease::new(&self.load));
-        // One that says nothing is worth less than one that may ask.
-        if self.is_beyond_room() && self.drain.end_oldest() {
+    /// Counts a connection that was accepted. Where there are more than there may be, the one that is idle longest ends:
+    /// one that says nothing is worth less than one that may ask.
+    pub(super) fn count(self: &Rc<Self>) -> Counted {
+        let count = &self.connections.0;
+        count.set(count.get() + 1);
+        let counted = Counted {
+            worker: Rc::clone(self),
+            _lease: Lease::new(&self.load),
+        };
+        if self.load.outstanding() > self.room.total && self.drain.end_oldest() {
             self.tell(Refused::ForRoom, || {
                 "connections that were idle longest were ended to make room".to_owned()
             });
         }
-        async move {
-            let _counted = counted;
-            // Without an answer: who has that many connections may be after what answering costs.
-            let most = match self.trusts(peer) {
-                true => usize::MAX,
-                false => self.room.per_address,
-            };
-            let Some(_visit) = self.connection_limit.enter(peer.ip(), most) else {
-                return self.tell_closed(peer);
-            };
-            Connection::new(stream, (peer, local, port), self)
-                .serve()
-                .await;
+        counted
+    }
+
+    /// Counts a connection of its peer's address, unless that has as many as it may.
+    pub(super) fn admit(&self, endpoints: &Endpoints) -> Option<Visit> {
+        let most = match endpoints.is_trusted {
+            true => usize::MAX,
+            false => self.room.per_address,
+        };
+        let visit = self.connection_limit.enter(endpoints.peer.ip(), most);
+        if visit.is_none() {
+            self.tell_closed(endpoints.peer);
         }
+        visit
     }
 
     /// Resolves when one more connection may be accepted.
@@ -239,11 +208,6 @@ impl Worker {
             true => self.connections.0.get() < self.room.per_worker,
             false => self.drain.has_idle(),
         }
-    }
-
-    /// Whether there are more than there may be.
-    fn is_beyond_room(&self) -> bool {
-        self.load.outstanding() > self.room.total
     }
 
     /// An idle connection can make room, if somebody waits for that.
@@ -286,38 +250,21 @@ impl Worker {
         });
     }
 
-    /// The newest table. As long as there is no newer one nothing is touched that other workers touch.
-    pub fn table(&self) -> Ref<'_, Arc<Table>> {
-        let (published, newest) = &self.newest;
-        if published.borrow().has_changed().unwrap_or(false) {
-            newest.replace(Arc::clone(&published.borrow_mut().borrow_and_update()));
-        }
-        newest.borrow()
-    }
-
-    /// A backend of an app that is known already, with the request counted on it; `None` if all of them drain.
-    #[must_use]
-    pub fn choose(&self, backends: &[Backend]) -> Option<(Backend, Lease)> {
-        let random = self.random.get();
-        self.random.set(next_random(random));
-        replica::take(backends, Vec::new(), random)
-    }
-
     /// Asks this thread's replica. `None`: it ended, and so did the one started in its place.
-    pub async fn select(&self, select: Select) -> Option<Selection> {
+    pub async fn select(&self, wanted: Arc<Wanted>) -> Option<Selection> {
         let present = self.replica.borrow().clone();
-        if let Ok(selection) = present.send(select.clone()).await {
+        if let Ok(selection) = present.send(Select(Arc::clone(&wanted))).await {
             return Some(selection);
         }
         let fresh = {
             let mut replica_of_now = self.replica.borrow_mut();
             if *replica_of_now == present {
                 log::error!("a worker's routing replica ended: a fresh one is started");
-                *replica_of_now = start_replica(&self.settings, &self.table);
+                *replica_of_now = start_replica(&self.settings, &self.routes);
             }
             replica_of_now.clone()
         };
-        fresh.send(select).await.ok()
+        fresh.send(Select(wanted)).await.ok()
     }
 
     /// Keeps a connection to a backend for the next request, unless that serves one at a time.
@@ -339,6 +286,13 @@ impl Worker {
         RequestId::of(u128::from(start) << 64 | u128::from(count))
     }
 
+    /// Ends a request for the access log, if there is one. Nothing else does.
+    pub fn record(&self, notes: Option<Notes>, request_id: &RequestId) {
+        if let (Some(recorder), Some(mut notes)) = (&self.access, notes) {
+            recorder.record(&mut notes, request_id.as_bytes(), self.is_draining());
+        }
+    }
+
     /// Whether the forwarding fields of a peer are believed.
     #[must_use]
     pub fn trusts(&self, peer: SocketAddr) -> bool {
@@ -357,62 +311,6 @@ impl Worker {
     }
 }
 
-fn start_replica(settings: &FrontSettings, table: &watch::Receiver<Arc<Table>>) -> Addr<Replica> {
-    Replica::new(table.clone(), Arc::clone(&settings.reach)).start()
-}
-
-fn newest(mut table: watch::Receiver<Arc<Table>>) -> Newest {
-    let newest = Arc::clone(&table.borrow_and_update());
-    (RefCell::new(table), RefCell::new(newest))
-}
-
-/// Drops idle connections to backends that somebody else waits for.
-async fn give_up(worker: Weak<Worker>, mut calls: broadcast::Receiver<Call>) {
-    loop {
-        let called = calls.recv().await;
-        let Some(worker) = worker.upgrade() else {
-            return;
-        };
-        match called {
-            Ok(backend) => {
-                let count = worker.pool.give_up(&backend.address);
-                if count > 0 {
-                    backend.load.give_up(count);
-                }
-            }
-            Err(broadcast::error::RecvError::Lagged(_)) => worker.pool.clear(),
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
-}
-
-/// Drops idle connections that ended, at intervals, and those to backends that are gone, at once.
-async fn tidy_pool(worker: Weak<Worker>, mut table: watch::Receiver<Arc<Table>>) {
-    let Some(filled) = worker.upgrade().map(|worker| worker.pool.filled()) else {
-        return;
-    };
-    loop {
-        let Some(is_empty) = worker.upgrade().map(|worker| worker.pool.is_empty()) else {
-            return;
-        };
-        // A thread that has nothing to do is not woken.
-        let sweep = async {
-            if is_empty {
-                filled.notified().await;
-            }
-            tokio::time::sleep(SWEEP).await;
-        };
-        let changed = tokio::select! {
-            changed = table.changed() => Some(changed),
-            () = sweep => None,
-        };
-        let Some(worker) = worker.upgrade() else {
-            return;
-        };
-        match changed {
-            Some(Ok(())) => worker.pool.keep_only(&table.borrow_and_update()),
-            Some(Err(_)) => return,
-            None => worker.pool.sweep(Instant::now()),
-        }
-    }
+fn start_replica(settings: &FrontSettings, routes: &Rc<Snapshot>) -> Addr<Replica> {
+    Replica::new(Rc::clone(routes), Arc::clone(&settings.reach)).start()
 }

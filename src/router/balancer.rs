@@ -4,7 +4,7 @@
 //! of each other's choices do not all run to the same backend.
 
 use super::address::Address;
-use super::backend::Backend;
+use super::backend::{Backend, Lease};
 
 /// Where a row of random numbers begins.
 #[must_use]
@@ -19,6 +19,22 @@ pub fn next_random(mut random: u64) -> u64 {
     random ^= random >> 7;
     random ^= random << 17;
     random
+}
+
+/// Chooses a backend and counts the request on it. One that is closed drains: the table without it is on its way.
+#[must_use]
+pub fn take(
+    backends: &[Backend],
+    mut avoid: Vec<Address>,
+    random: u64,
+) -> Option<(Backend, Lease)> {
+    loop {
+        let backend = choose(backends, &avoid, random)?;
+        match Lease::take(&backend.load) {
+            Some(lease) => return Some((backend.clone(), lease)),
+            None => avoid.push(backend.address.clone()),
+        }
+    }
 }
 
 /// The backend with fewer outstanding requests of two different ones that `random` names; `None` if there is none.
@@ -71,7 +87,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::router::backend::{Lease, Load};
+    use crate::router::backend::Load;
 
     fn backends(count: u16) -> Vec<Backend> {
         (0..count)

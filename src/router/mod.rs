@@ -13,5 +13,6 @@ pub mod reach;
 pub mod replica;
 #[allow(clippy::module_inception)]
 pub mod router;
+pub mod snapshot;
 pub mod socket_file;
 pub mod table;

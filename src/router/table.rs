@@ -224,10 +224,27 @@ impl Table {
         &self.routes
     }
 
-    /// The compiled host patterns; two tables that share them give the same answers by host.
+    #[must_use]
+    pub fn route(&self, app: &str) -> Option<&Arc<Route>> {
+        self.routes.get(*self.names.get(app)?)
+    }
+
+    /// The compiled host patterns, for whoever has them joined.
     #[must_use]
     pub fn patterns(&self) -> &Arc<Patterns> {
         &self.patterns
+    }
+
+    /// The position of the route that has `host` by name, or else of the first with a pattern that matches.
+    #[must_use]
+    pub fn first_by_host(&self, host: &str) -> Option<usize> {
+        self.hosts.find(host).or_else(|| self.patterns.first(host))
+    }
+
+    /// Whether `other` has the same [`Self::first_by_host`] for every host.
+    #[must_use]
+    pub fn has_hosts_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.hosts, &other.hosts) && Arc::ptr_eq(&self.patterns, &other.patterns)
     }
 
     /// Of sorted routes, each with another name. Compiling is what a change costs, so the `compiled` patterns are kept
@@ -258,15 +275,14 @@ impl Table {
 
     #[must_use]
     pub fn decide(&self, view: &View<'_>) -> Decision<'_> {
-        self.decide_with(view, |host| self.patterns.first(host))
+        self.decide_with(view, |host| self.first_by_host(host))
     }
 
-    /// Who answers a request, with `first_by_pattern` (the position of the first route with a pattern that matches a host that is nobody's by name) in
-    /// the hands of a caller that keeps answers.
+    /// Who answers a request, with [`Self::first_by_host`] in the hands of a caller that remembers its answers.
     pub fn decide_with(
         &self,
         view: &View<'_>,
-        first_by_pattern: impl FnOnce(&str) -> Option<usize>,
+        first_by_host: impl FnOnce(&str) -> Option<usize>,
     ) -> Decision<'_> {
         let found = |at: usize, rule| Decision::App(self.matched(at, rule));
         if let Some(port) = view.port {
@@ -283,8 +299,7 @@ impl Table {
             let named = self.by_name(name, view.reach);
             return named.map_or(Decision::NotFound, Decision::App);
         }
-        let by_name = self.hosts.find(view.host);
-        if let Some(at) = by_name.or_else(|| first_by_pattern(view.host)) {
+        if let Some(at) = first_by_host(view.host) {
             return found(at, Rule::Host);
         }
         match first_segment(view.path) {

@@ -7,27 +7,21 @@ use std::task::Poll;
 use tokio::time::Instant;
 
 use super::body_end::BodyEnd;
+use super::client::{Client, Interrupted};
 use super::client_end::ClientStream;
 use super::pace::Pace;
 use super::request_info::RequestInfo;
 use super::spool::Spool;
 use super::spool_space::Held;
 use super::stored::Stored;
-use crate::front::connection::Connection;
 use crate::front::http::error_page::Failure;
 use crate::front::http::framing::{BadBody, Framing};
+use crate::front::worker::Worker;
 
 /// Bytes of a body in memory at first, and each time it turns out to be larger; beyond the last of them it is in a file.
 const STEPS: [usize; 3] = [64 * 1024, 256 * 1024, 1024 * 1024];
 
-/// Why a body is not there.
-pub(crate) enum NoBody {
-    /// This is to be told to the client.
-    Refused(Failure),
-    Gone,
-}
-
-impl From<BadBody> for NoBody {
+impl From<BadBody> for Interrupted {
     fn from(bad: BadBody) -> Self {
         Self::Refused(Failure::bad_body(bad.0))
     }
@@ -70,105 +64,113 @@ struct Coming {
 
 impl Coming {
     /// Looks at what came of it; true once it is whole.
-    fn look(&mut self, behind: &[u8]) -> Result<bool, NoBody> {
+    fn look(&mut self, behind: &[u8]) -> Result<bool, Interrupted> {
         self.looked += self.end.look(&behind[self.looked..])?;
         if self.end.at_least() > self.limit {
-            return Err(NoBody::Refused(Failure::body_too_large(self.limit)));
+            return Err(Interrupted::Refused(Failure::body_too_large(self.limit)));
         }
         Ok(self.end.is_found())
     }
 }
 
-impl<S: ClientStream> Connection<S> {
-    /// Takes the body of the request whose head is the first `head` bytes of the buffer.
-    pub(crate) async fn collect(
-        &mut self,
-        head: usize,
-        request_info: &RequestInfo,
-    ) -> Result<Collected, NoBody> {
-        let settings = Rc::clone(&self.worker);
-        let settings = &settings.settings;
-        let mut coming = Coming {
-            end: BodyEnd::new(request_info.framing),
-            pace: Pace::new(settings.timeouts.body),
-            limit: settings.limits.body,
-            looked: 0,
-        };
-        let mut held = Held::new(&self.worker.spool_space);
-        for space in STEPS {
-            if space > STEPS[0] && !held.more(space) {
-                break;
-            }
-            loop {
-                if coming.look(&self.input.bytes()[head..])? {
-                    return Ok(Collected {
-                        stored: None,
-                        _held: held,
-                    });
-                }
-                if self.input.holds(head + space) {
-                    break;
-                }
-                self.read_body(head + space, &mut coming).await?;
-            }
+/// Takes the body of the request whose head is the first `head` bytes of the buffer.
+pub(crate) async fn collect<S: ClientStream>(
+    client: &mut Client<S>,
+    worker: &Worker,
+    head: usize,
+    request_info: &RequestInfo,
+) -> Result<Collected, Interrupted> {
+    let settings = &worker.settings;
+    let mut coming = Coming {
+        end: BodyEnd::new(request_info.framing),
+        pace: Pace::new(settings.timeouts.body),
+        limit: settings.limits.body,
+        looked: 0,
+    };
+    let mut held = Held::new(&worker.spool_space);
+    for space in STEPS {
+        if space > STEPS[0] && !held.more(space) {
+            break;
         }
-        let stored = self.store(head, coming).await?;
-        held.less();
-        Ok(Collected {
-            stored: Some(stored),
-            _held: held,
-        })
-    }
-
-    /// Takes the rest of a body that is too large for memory, or as much of it as can be kept.
-    async fn store(&mut self, head: usize, mut coming: Coming) -> Result<Stored, NoBody> {
-        let mut spool = Spool::on_disk(Rc::clone(&self.worker.spool_space));
         loop {
-            let whole = coming.look(&self.input.bytes()[head..])?;
-            while coming.looked > 0 {
-                let body = &self.input.bytes()[head..head + coming.looked];
-                let kept = spool.append(body);
-                self.input.cut(head, kept);
-                coming.looked -= kept;
-                if kept == 0 {
-                    if spool.is_full() {
-                        return Ok(Stored::new(spool));
-                    }
-                    let worked = poll_fn(|cx| spool.poll(cx)).await;
-                    worked.map_err(|_| NoBody::Refused(Failure::lost()))?;
-                }
-            }
-            if whole {
-                return Ok(Stored::new(spool));
-            }
-            self.read_body(head + STEPS[0], &mut coming).await?;
-        }
-    }
-
-    /// Reads once, so that at most `size` bytes are in the buffer.
-    async fn read_body(&mut self, size: usize, coming: &mut Coming) -> Result<(), NoBody> {
-        let idle = self.worker.settings.timeouts.idle;
-        let spare = &self.worker.spare;
-        let mut waits = false;
-        let read = poll_fn(|cx| {
-            if let Poll::Ready(read) = self.input.poll_fill(cx, &mut self.stream, size, spare) {
-                return Poll::Ready(match read {
-                    Ok(1..) => Ok(()),
-                    Ok(0) | Err(_) => Err(NoBody::Gone),
+            if coming.look(&client.input.bytes()[head..])? {
+                return Ok(Collected {
+                    stored: None,
+                    _held: held,
                 });
             }
-            if !std::mem::replace(&mut waits, true) {
-                coming.pace.wait(true, Instant::now());
-                let left = coming.pace.left(coming.end.payload());
-                self.deadline.set(left.unwrap_or_default().min(idle));
+            if client.input.holds(head + space) {
+                break;
             }
-            let late = || Err(NoBody::Refused(Failure::slow_client()));
-            self.deadline.poll(cx).map(|()| late())
-        });
-        let read = read.await;
-        if coming.pace.is_waiting() {
-            coming.pace.wait(false, Instant::now());
+            read_body(client, worker, head + space, &mut coming).await?;
         }
-        read
     }
+    let stored = store(client, worker, head, coming).await?;
+    held.less();
+    Ok(Collected {
+        stored: Some(stored),
+        _held: held,
+    })
+}
+
+/// Takes the rest of a body that is too large for memory, or as much of it as can be kept.
+async fn store<S: ClientStream>(
+    client: &mut Client<S>,
+    worker: &Worker,
+    head: usize,
+    mut coming: Coming,
+) -> Result<Stored, Interrupted> {
+    let mut spool = Spool::on_disk(Rc::clone(&worker.spool_space));
+    loop {
+        let whole = coming.look(&client.input.bytes()[head..])?;
+        while coming.looked > 0 {
+            let body = &client.input.bytes()[head..head + coming.looked];
+            let kept = spool.append(body);
+            client.input.cut(head, kept);
+            coming.looked -= kept;
+            if kept == 0 {
+                if spool.is_full() {
+                    return Ok(Stored::new(spool));
+                }
+                let worked = poll_fn(|cx| spool.poll(cx)).await;
+                worked.map_err(|_| Interrupted::Refused(Failure::lost()))?;
+            }
+        }
+        if whole {
+            return Ok(Stored::new(spool));
+        }
+        read_body(client, worker, head + STEPS[0], &mut coming).await?;
+    }
+}
+
+/// Reads once, so that at most `size` bytes are in the buffer.
+async fn read_body<S: ClientStream>(
+    client: &mut Client<S>,
+    worker: &Worker,
+    size: usize,
+    coming: &mut Coming,
+) -> Result<(), Interrupted> {
+    let idle = worker.settings.timeouts.idle;
+    let spare = &worker.spare;
+    let mut waits = false;
+    let read = poll_fn(|cx| {
+        if let Poll::Ready(read) = client.input.poll_fill(cx, &mut client.stream, size, spare) {
+            return Poll::Ready(match read {
+                Ok(1..) => Ok(()),
+                Ok(0) | Err(_) => Err(Interrupted::Gone),
+            });
+        }
+        if !std::mem::replace(&mut waits, true) {
+            coming.pace.wait(true, Instant::now());
+            let left = coming.pace.left(coming.end.payload());
+            client.deadline.set(left.unwrap_or_default().min(idle));
+        }
+        let late = || Err(Interrupted::Refused(Failure::slow_client()));
+        client.deadline.poll(cx).map(|()| late())
+    });
+    let read = read.await;
+    if coming.pace.is_waiting() {
+        coming.pace.wait(false, Instant::now());
+    }
+    read
 }

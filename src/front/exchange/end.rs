@@ -1,8 +1,12 @@
 //! [`End`]: how an exchange ended.
 
 use super::buffer::Buffer;
-use super::delivery::Rest;
+use super::flow::Flow;
+use super::spool::Spool;
 use crate::front::http::error_page::Failure;
+
+/// Why a response breaks off that is not framed as RFC 9112 has it.
+pub(super) const MALFORMED: &str = "the application sent a malformed body";
 
 #[derive(Debug)]
 pub enum End {
@@ -55,4 +59,33 @@ pub struct Tunnel {
     pub head: Vec<u8>,
     /// Bytes behind it.
     pub upstream_in: Buffer,
+}
+
+/// What of a response the client has not taken yet. The backend has no part in it any more.
+#[derive(Debug)]
+pub struct Rest {
+    pub(super) spool: Option<Box<Spool>>,
+    pub(super) flow: Flow<'static>,
+    /// What the flow takes from.
+    pub(super) input: Buffer,
+    pub(super) keep_client: bool,
+    /// The client sends nothing more, and takes this all the same.
+    pub(super) client_ended: bool,
+    /// Why it is not the whole response.
+    pub(super) broken: Option<&'static str>,
+}
+
+impl Rest {
+    /// Bytes that the client has not taken.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        let spooled = self.spool.as_ref().map_or(0, |spool| spool.len());
+        spooled + self.input.bytes().len() as u64
+    }
+
+    /// Whether the client has taken all that there is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flow.is_clear() && self.spool.as_ref().is_none_or(|spool| spool.is_empty())
+    }
 }

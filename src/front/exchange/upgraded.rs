@@ -7,11 +7,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::client::Client;
 use super::client_end::ClientStream;
 use super::end::Tunnel;
 use super::request_info::RequestInfo;
 use super::tunnel;
-use crate::front::connection::Connection;
 use crate::front::upstream::connection::Upstream;
 use crate::front::worker::Worker;
 use crate::router::backend::Lease;
@@ -34,6 +34,30 @@ impl Upgraded {
             request_info: None,
         })
     }
+
+    /// Runs the tunnel to its end.
+    pub(crate) async fn run<S: ClientStream>(self, mut client: Client<S>, worker: &Rc<Worker>) {
+        let Self {
+            mut upstream,
+            start,
+            lease,
+            request_info,
+        } = self;
+        let line = LastLine {
+            worker: Rc::clone(worker),
+            request_info,
+            carried: Cell::default(),
+        };
+        let limits = (worker.settings.timeouts.tunnel_idle, &worker.spare);
+        let upstream = (&mut upstream, start.upstream_in);
+        let peer = client.endpoints.peer;
+        let client = (&mut client.stream, client.input);
+        let cut = is_cut(worker, lease.as_ref());
+        let ended = tunnel::run(client, upstream, start.head, limits, &line.carried, cut).await;
+        if let Err(error) = ended {
+            log::debug!("{peer}: tunnel closed: {error}");
+        }
+    }
 }
 
 /// Writes the tunnel's line of the access log when it is dropped: however the tunnel ends.
@@ -49,38 +73,10 @@ impl Drop for LastLine {
         let Some(request_info) = self.request_info.take() else {
             return;
         };
-        if let (Some(recorder), Some(mut notes)) = (&self.worker.access, request_info.notes) {
-            let (from, to) = self.carried.get();
-            notes.carried(from, to);
-            let id = request_info.request_id.as_bytes();
-            recorder.record(&mut notes, id, self.worker.is_draining());
-        }
-    }
-}
-
-impl<S: ClientStream> Connection<S> {
-    /// Runs the tunnel to its end.
-    pub(crate) async fn tunnel(mut self, upgraded: Upgraded) {
-        let Upgraded {
-            mut upstream,
-            start,
-            lease,
-            request_info,
-        } = upgraded;
-        let line = LastLine {
-            worker: Rc::clone(&self.worker),
-            request_info,
-            carried: Cell::default(),
-        };
-        let worker = &self.worker;
-        let limits = (worker.settings.timeouts.tunnel_idle, &worker.spare);
-        let upstream = (&mut upstream, start.upstream_in);
-        let client = (&mut self.stream, self.input);
-        let cut = is_cut(worker, lease.as_ref());
-        let ended = tunnel::run(client, upstream, start.head, limits, &line.carried, cut).await;
-        if let Err(error) = ended {
-            log::debug!("{}: tunnel closed: {error}", self.peer);
-        }
+        let (from, to) = self.carried.get();
+        request_info.note(|notes| notes.carried(from, to));
+        self.worker
+            .record(request_info.notes, &request_info.request_id);
     }
 }
 

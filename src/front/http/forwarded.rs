@@ -5,6 +5,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use super::by_path;
 use super::field::{Field, Name, same};
 use super::fields::Fields;
 use super::framing::Framing;
@@ -12,7 +13,6 @@ use super::head::{Request, Response};
 use super::token::decimal;
 use super::trusted_proxies::{Network, Stated, authority, reported, stated};
 use super::write;
-use crate::front::by_path;
 use crate::front::own_token::OwnToken;
 
 /// What a request's forwarding fields are made of.

@@ -8,6 +8,7 @@
 
 pub mod authority;
 mod body_length;
+mod by_path;
 mod connection_options;
 pub mod error_page;
 pub mod field;

@@ -4,8 +4,8 @@
 //! A browser knows one site, whatever is behind its paths. So a cookie for `/` goes to all of them, and replaces theirs; a
 //! service worker for `/` answers in their place.
 
-use super::http::field::Field;
-use super::http::write;
+use super::field::Field;
+use super::write;
 
 /// Characters of an attribute at most; browsers leave out a longer one (RFC 6265bis §5.6).
 const MAX_ATTRIBUTE: usize = 1024;

@@ -1,14 +1,15 @@
-//! What an exchange waits for: its two connections, each of which is read and written only as far as the other takes it.
+//! What an attempt waits for: its two connections, each of which is read and written only as far as the other takes it.
 
 use std::future::Future as _;
 use std::task::{Context, Poll};
 
-use super::client_end::ClientStream;
-use super::spool::Spool;
-use super::{BEHIND, Exchange, Phase, SPACE, Stop};
+use super::{Attempt, Phase, SPACE, Stop};
+use crate::front::exchange::client::BEHIND;
+use crate::front::exchange::client_end::ClientStream;
+use crate::front::exchange::spool::Spool;
 use crate::front::http::head::MAX_RESPONSE;
 
-impl<S: ClientStream> Exchange<'_, S> {
+impl<S: ClientStream> Attempt<'_, S> {
     /// Reads and writes what is possible; ready once something was.
     pub(super) fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
         let sent = self.poll_send(cx);
@@ -61,7 +62,7 @@ impl<S: ClientStream> Exchange<'_, S> {
             return false;
         }
         let stored = self.stored.as_mut().and_then(|stored| stored.source());
-        let source = stored.unwrap_or(self.client.input);
+        let source = stored.unwrap_or(&mut self.client.input);
         let written = self.up.poll_write(cx, self.upstream, source);
         // It may have answered before it closed.
         self.upload_broken = matches!(written, Poll::Ready(Err(_)));
@@ -80,7 +81,7 @@ impl<S: ClientStream> Exchange<'_, S> {
         }
         let filled = self
             .upstream_in
-            .poll_fill(cx, self.upstream, space, self.spare);
+            .poll_fill(cx, self.upstream, space, &self.worker.spare);
         match filled {
             Poll::Ready(Ok(0)) => self.upstream_ended = true,
             Poll::Ready(Ok(_)) => {}
@@ -117,10 +118,10 @@ impl<S: ClientStream> Exchange<'_, S> {
         if self.client.input.holds(space) {
             return self.poll_end(cx, progress);
         }
-        let filled = self
-            .client
-            .input
-            .poll_fill(cx, self.client.stream, space, self.spare);
+        let filled =
+            self.client
+                .input
+                .poll_fill(cx, &mut self.client.stream, space, &self.worker.spare);
         match filled.map_err(|_| Stop::Gone)? {
             // The other half of a connection that would be a tunnel is still open.
             Poll::Ready(0) if self.request_info.upgrade.is_some() && self.up.has_ended() => {
@@ -167,7 +168,7 @@ impl<S: ClientStream> Exchange<'_, S> {
                 Poll::Ready(Ok(())) => moved = true,
                 Poll::Pending => {}
             }
-            let sent = spool.poll_send(cx, self.client.stream);
+            let sent = spool.poll_send(cx, &mut self.client.stream);
             moved |= sent.map_err(|_| Stop::Gone)?.is_ready();
         }
         if self.down.is_clear() {
@@ -178,7 +179,7 @@ impl<S: ClientStream> Exchange<'_, S> {
         if self.has_no_spool() {
             let written = self
                 .down
-                .poll_write(cx, self.client.stream, &mut self.upstream_in);
+                .poll_write(cx, &mut self.client.stream, &mut self.upstream_in);
             if written.map_err(|_| Stop::Gone)?.is_ready() {
                 self.client_is_slow = false;
                 return Ok(true);

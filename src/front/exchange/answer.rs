@@ -1,0 +1,79 @@
+//! Answers that this server gives itself: errors, redirects, OPTIONS.
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::client::Client;
+use super::client_end::ClientStream;
+use super::next::Next;
+use super::request_info::RequestInfo;
+use crate::front::access::entry::Notes;
+use crate::front::http::error_page::{self, Failure, Page};
+use crate::front::http::head_end;
+use crate::front::worker::Worker;
+
+/// Answers a request. The connection is kept if the client wants it and the request was read to its end: if it
+/// `is_complete`.
+pub(crate) async fn answer<S: ClientStream>(
+    client: &mut Client<S>,
+    worker: &Worker,
+    failure: &Failure,
+    request_info: &RequestInfo,
+    is_complete: bool,
+) -> Next {
+    let keep_alive = request_info.keep_alive && is_complete && !worker.is_draining();
+    let page = Page {
+        html: request_info.html,
+        head_only: request_info.head,
+        keep_alive,
+        minor: request_info.minor,
+        request_id: &request_info.request_id,
+        now: jiff::Timestamp::now(),
+    };
+    let written = write_page(client, worker, failure, &page).await;
+    request_info.note(|notes| notes.fails(failure, written.unwrap_or(0)));
+    match (written, keep_alive) {
+        (None, _) => Next::Close,
+        (Some(_), true) => Next::Again,
+        (Some(_), false) => Next::Linger,
+    }
+}
+
+/// Answers what is no request. What began as HEAD is answered as one: its sender reads no body.
+pub(crate) async fn refuse<S: ClientStream>(
+    client: &mut Client<S>,
+    worker: &Worker,
+    failure: &Failure,
+) -> Next {
+    let id = worker.request_id();
+    let page = Page {
+        html: false,
+        head_only: client.input.bytes().starts_with(b"HEAD "),
+        keep_alive: false,
+        minor: 1,
+        request_id: &id,
+        now: jiff::Timestamp::now(),
+    };
+    let access = worker.access.as_ref();
+    let notes = access.map(|to| Notes::unread(to.space(), client.endpoints.peer.ip()));
+    let written = write_page(client, worker, failure, &page).await;
+    if let Some(notes) = &notes {
+        notes.fails(failure, written.unwrap_or(0));
+    }
+    worker.record(notes, &id);
+    Next::Linger
+}
+
+/// Writes it, and says how many bytes of body were sent, if that was possible.
+async fn write_page<S: ClientStream>(
+    client: &mut Client<S>,
+    worker: &Worker,
+    failure: &Failure,
+    page: &Page<'_>,
+) -> Option<u64> {
+    let mut out = Vec::new();
+    error_page::write(&mut out, failure, page);
+    let limit = worker.settings.timeouts.idle;
+    let written = tokio::time::timeout(limit, client.stream.write_all(&out)).await;
+    let head = head_end::find_end(&out, 0).ok().flatten()?;
+    matches!(written, Ok(Ok(()))).then_some((out.len() - head) as u64)
+}

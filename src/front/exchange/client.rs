@@ -1,0 +1,45 @@
+//! [`Client`]: the client's connection, as those see it who read a request from it or write a response to it.
+
+use std::net::SocketAddr;
+
+use super::buffer::Buffer;
+use super::deadline::Deadline;
+use crate::front::http::error_page::Failure;
+use crate::front::upstream::connection::Upstream;
+
+/// Bytes read behind a whole request, to see whether the client is still there; further requests wait in them.
+pub(crate) const BEHIND: usize = 8 * 1024;
+
+/// A client's connection, over whatever carries its bytes.
+#[derive(Debug)]
+pub struct Client<S> {
+    pub stream: S,
+    /// What came and was not used yet.
+    pub input: Buffer,
+    /// The time limit of whatever is waited for.
+    pub deadline: Deadline,
+    pub endpoints: Endpoints,
+    /// The pipe to the API, once it was asked: the API is told the client's address when it is opened.
+    pub api: Option<Upstream>,
+}
+
+/// Where a connection came from, and where it came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoints {
+    pub peer: SocketAddr,
+    /// The address of the listener.
+    pub local: SocketAddr,
+    /// The port, if the listener is an app's own.
+    pub app_port: Option<u16>,
+    /// The peer's forwarding fields are believed.
+    pub is_trusted: bool,
+}
+
+/// Why there is nothing to answer a request with.
+#[derive(Debug)]
+pub(crate) enum Interrupted {
+    /// The request is answered with this.
+    Refused(Failure),
+    /// The client is gone.
+    Gone,
+}
