@@ -40,8 +40,34 @@ pub fn open_with(path: &Path, options: &mut OpenOptions, flags: OFlags) -> io::R
 /// # Errors
 /// As [`open`]; it is larger.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_opened(open(path)?, limit)
+}
+
+/// Reads a file of at most `limit` bytes; `None` where there is none. Blocks, but waits for nobody.
+///
+/// # Errors
+/// As [`read`]; the last part of `path` is a link.
+pub fn read_nofollow(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    match open_with(path, OpenOptions::new().read(true), OFlags::NOFOLLOW) {
+        Ok(file) => read_opened(file, limit).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => {
+            Err(io::Error::other("is a symbolic link: it must be a file"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the rest of an open file, of at most `limit` bytes. Blocks, but waits for nobody.
+///
+/// # Errors
+/// It is no regular file, or larger.
+pub fn read_opened(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    if !file.metadata()?.is_file() {
+        return Err(refusal());
+    }
     let mut bytes = Vec::new();
-    open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         let reason = format!("is larger than {limit} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
@@ -81,5 +107,13 @@ mod tests {
         std::fs::write(&path, "four").unwrap();
         assert_eq!(read(&path, 4).unwrap(), b"four");
         assert!(read(&path, 3).is_err());
+        assert_eq!(read_nofollow(&path, 4).unwrap().unwrap(), b"four");
+        assert_eq!(read_nofollow(&home.path().join("none"), 4).unwrap(), None);
+        let link = home.path().join("link");
+        for to in [path.as_path(), Path::new("nothing"), home.path()] {
+            std::os::unix::fs::symlink(to, &link).unwrap();
+            assert!(read_nofollow(&link, 4).is_err(), "{to:?}");
+            std::fs::remove_file(&link).unwrap();
+        }
     }
 }

@@ -15,12 +15,12 @@ use super::git;
 use super::install_log::InstallLog;
 use super::limits::{Bounds, StepError, blocking};
 use super::record::Failure;
-use super::release::read_regular;
 use super::ssh::{self, Ssh};
 use super::tree;
 use crate::app_dirs::AppDirs;
 use crate::durable;
 use crate::process::lent::LentFile;
+use crate::regular;
 
 /// ssh-keygen's own name for a key of this kind, so that people know what it is.
 const PRIVATE: &str = "id_ed25519";
@@ -57,8 +57,8 @@ impl LentFiles {
     /// Those of the app of `dirs`; `switches`: for another user than this process is. Blocks.
     pub(super) fn open(dirs: &AppDirs, switches: bool) -> io::Result<Self> {
         let own = ssh(dirs);
-        let key = read_regular(&own.key, MAX_KEY)?.unwrap_or_default();
-        let known = read_regular(&own.known_hosts, MAX_KNOWN)?.unwrap_or_default();
+        let key = regular::read_nofollow(&own.key, MAX_KEY)?.unwrap_or_default();
+        let known = regular::read_nofollow(&own.known_hosts, MAX_KNOWN)?.unwrap_or_default();
         // ssh refuses a key of its own user that others may read. One that is another's it takes as it is.
         let mode = if switches { 0o604 } else { 0o600 };
         let known_mode = if switches { 0o606 } else { 0o600 };
@@ -89,7 +89,7 @@ impl LentFiles {
         };
         let _turn = ONE_AT_A_TIME.lock();
         let path = dirs.known_hosts();
-        let mut all = read_regular(path, MAX_KNOWN)?.unwrap_or_default();
+        let mut all = regular::read_nofollow(path, MAX_KNOWN)?.unwrap_or_default();
         let present: HashSet<Vec<u8>> = all.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
         for line in added.split(|b| *b == b'\n') {
             if !line.is_empty() && !present.contains(line) {
@@ -113,7 +113,7 @@ fn in_memory(name: &str, content: &[u8], mode: u32) -> io::Result<OwnedFd> {
 /// The public half, as a line for a git server; `None`: there is no key. Blocks.
 #[must_use]
 pub fn public(dirs: &AppDirs) -> Option<String> {
-    let text = read_regular(&dirs.ssh().join(PUBLIC), MAX_KEY).ok()??;
+    let text = regular::read_nofollow(&dirs.ssh().join(PUBLIC), MAX_KEY).ok()??;
     let text = String::from_utf8(text).ok()?;
     let line = text.trim();
     (line.starts_with(KIND) && !line.contains('\n')).then(|| line.to_owned())
@@ -135,7 +135,7 @@ pub(super) async fn ensure(
         }
         // ssh refuses a key that others may read, and it is right.
         tree::directory(&own.ssh(), 0o700, None)?;
-        let private = read_regular(&own.ssh().join(PRIVATE), MAX_KEY)?;
+        let private = regular::read_nofollow(&own.ssh().join(PRIVATE), MAX_KEY)?;
         Ok(match private {
             Some(key) if !key.is_empty() && public(&own).is_some() => Found::Both,
             Some(key) if !key.is_empty() => Found::Private,

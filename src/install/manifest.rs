@@ -7,9 +7,10 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
-use super::release::{ReleaseError, read_opened, read_regular};
+use super::release::ReleaseError;
 use crate::document::dotenv::Dotenv;
 use crate::document::procfile::Procfile;
+use crate::regular;
 
 /// A Procfile or `.env` is refused when it is larger, bytes.
 const MAX_MANIFEST: u64 = 1024 * 1024;
@@ -74,7 +75,7 @@ fn bounded(directory: &Path, name: &str) -> Result<Option<Vec<u8>>, ReleaseError
 pub fn read(directory: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     let path = directory.join(name);
     match open_within(directory, name) {
-        Ok(file) => read_opened(file, MAX_MANIFEST).map(Some),
+        Ok(file) => regular::read_opened(file, MAX_MANIFEST).map(Some),
         Err(Errno::NOENT) if path.is_symlink() => Err(io::Error::other(
             "is a symbolic link to a file that is not there",
         )),
@@ -84,7 +85,7 @@ pub fn read(directory: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
         )),
         Err(Errno::LOOP) => Err(io::Error::other("is a symbolic link that leads nowhere")),
         // Linux before 5.6, and sandboxes that do not know it: no link is followed.
-        Err(Errno::NOSYS) => read_regular(&path, MAX_MANIFEST),
+        Err(Errno::NOSYS) => regular::read_nofollow(&path, MAX_MANIFEST),
         Err(error) => Err(error.into()),
     }
 }

@@ -12,7 +12,6 @@ use super::install_log::InstallLog;
 use super::limits::{Bounds, StepError, blocking};
 use super::mirror_upkeep;
 use super::record::Failure;
-use super::release::read_regular;
 use super::remote::Remote;
 use super::remote_error;
 use super::remote_error::refusal;
@@ -336,7 +335,7 @@ impl Mirror {
         program.environment.extend(variables);
         self.reach(program).await?;
         let read = move || {
-            let text = read_regular(&trace, MAX_TRACE);
+            let text = regular::read_nofollow(&trace, MAX_TRACE);
             tree::remove(&trace)?;
             text
         };

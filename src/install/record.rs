@@ -6,9 +6,9 @@ use std::os::unix::fs::DirBuilderExt;
 
 use serde::{Deserialize, Serialize};
 
-use super::release::read_regular;
 use crate::app_dirs::AppDirs;
 use crate::durable;
+use crate::regular;
 
 /// How many records of an app are kept.
 pub const KEPT: usize = 50;
@@ -154,7 +154,7 @@ pub fn load_all(dirs: &AppDirs) -> Vec<DeploymentRecord> {
     let mut records = Vec::new();
     for id in ids(dirs) {
         let path = dirs.deployments().join(format!("{id}.json"));
-        let parsed = read_regular(&path, MAX_RECORD)
+        let parsed = regular::read_nofollow(&path, MAX_RECORD)
             .and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()))
             .and_then(|text| Ok(serde_json::from_slice::<DeploymentRecord>(&text)?));
         match parsed {

@@ -4,19 +4,16 @@
 //! directory holds the code. A directory lives as long as a record names it.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::manifest_for;
 use super::tree;
 use crate::app_dirs::AppDirs;
 use crate::document::procfile::Procfile;
-use crate::durable;
+use crate::{durable, regular};
 
 /// A record holds a document, which the API bounds; bytes.
 const MAX_RECORD: u64 = 16 * 1024 * 1024;
@@ -88,37 +85,6 @@ impl ReleaseError {
     }
 }
 
-/// Reads a regular file of at most `limit` bytes; follows no link in the last place, and waits for no FIFO.
-pub(super) fn read_regular(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path);
-    let file: File = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => {
-            return Err(io::Error::other("is a symbolic link: it must be a file"));
-        }
-        Err(error) => return Err(error),
-    };
-    read_opened(file, limit).map(Some)
-}
-
-/// Reads a file of at most `limit` bytes, if it is a regular one.
-pub(super) fn read_opened(file: File, limit: u64) -> io::Result<Vec<u8>> {
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("is larger than {limit} bytes")));
-    }
-    Ok(bytes)
-}
-
 /// Makes the release of `record` one: its directory is complete. Blocks.
 ///
 /// # Errors
@@ -179,7 +145,7 @@ fn record(dirs: &AppDirs, id: u64) -> Result<ReleaseRecord, ReleaseError> {
         path: path.clone(),
         detail,
     };
-    let text = read_regular(&path, MAX_RECORD)
+    let text = regular::read_nofollow(&path, MAX_RECORD)
         .and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()))
         .map_err(ReleaseError::io(&path))?;
     let record: ReleaseRecord =
