@@ -12,7 +12,8 @@ use crate::document::change::config_of_release;
 use crate::document::config::{AppConfig, FieldError, Rules};
 use crate::document::formation::{Slot, formation};
 use crate::install::build;
-use crate::install::release::{self, Release, ReleaseError, ReleaseRecord};
+use crate::install::release::{self, Release, ReleaseRecord};
+use crate::install::release_error::ReleaseError;
 use crate::process::environment;
 
 /// A release with all that is needed to start its processes.

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
-use super::release::ReleaseError;
+use super::release_error::ReleaseError;
 use crate::document::dotenv::Dotenv;
 use crate::document::procfile::Procfile;
 use crate::regular;

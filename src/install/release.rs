@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::manifest_for;
+use super::release_error::ReleaseError;
 use super::tree;
 use crate::app_dirs::AppDirs;
 use crate::document::procfile::Procfile;
@@ -52,37 +53,6 @@ pub struct Release {
     pub dotenv: BTreeMap<String, String>,
     /// Warnings of both files, and of the record.
     pub warnings: Vec<String>,
-}
-
-/// Why a release cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ReleaseError {
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: io::Error },
-    /// The record is not what was written.
-    #[error("{path} is damaged: {detail}")]
-    Damaged { path: PathBuf, detail: String },
-    #[error(
-        "the repository has no Procfile: add a file named Procfile with a line such as \"web: command\""
-    )]
-    NoProcfile,
-    /// There is one by another name.
-    #[error(
-        "the repository has no Procfile, but a file called {0}: rename it to Procfile, with a capital P and no ending"
-    )]
-    Misnamed(String),
-    #[error(transparent)]
-    Procfile(#[from] crate::document::procfile::ProcfileError),
-    /// The `.env`.
-    #[error(transparent)]
-    Dotenv(#[from] crate::document::dotenv::DotenvError),
-}
-
-impl ReleaseError {
-    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        |source| Self::Io { path, source }
-    }
 }
 
 /// Makes the release of `record` one: its directory is complete. Blocks.

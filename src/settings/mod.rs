@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::front::settings::{FrontSettings, Limits, Timeouts};
-use crate::install::installer::StepTimeouts;
+use crate::install::spec::StepTimeouts;
 use crate::router::reach::{ApiPlace, Reach, XApp};
 
 mod de;

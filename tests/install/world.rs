@@ -14,11 +14,10 @@ use procserver::document::config::{
     AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, StopTo,
 };
 use procserver::document::name::AppName;
-use procserver::install::installer::{
-    InstallEvent, InstallProgress, InstallSpec, Installer, StepTimeouts,
-};
+use procserver::install::installer::Installer;
 use procserver::install::record::{Failure, Step};
 use procserver::install::release::Release;
+use procserver::install::spec::{InstallEvent, InstallProgress, InstallSpec, StepTimeouts};
 use procserver::logs::log::Append;
 use procserver::process::environment;
 use procserver::process::landlock::Landlock;

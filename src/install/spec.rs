@@ -1,0 +1,68 @@
+//! What an [`super::installer::Installer`] is given, and what it tells its App.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Message;
+
+use super::record::{Failure, Step};
+use super::release::Release;
+use crate::account::Account;
+use crate::app_dirs::AppDirs;
+use crate::document::config::AppConfig;
+use crate::process::landlock::Landlock;
+
+/// How long each step may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepTimeouts {
+    /// `packages`.
+    pub packages: Duration,
+    /// `fetch`, also for the checkout.
+    pub fetch: Duration,
+    pub install: Duration,
+    pub release: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct InstallSpec {
+    /// The deployment this is for.
+    pub deployment: u64,
+    /// The id of the release to make.
+    pub release: u64,
+    pub config: Arc<AppConfig>,
+    pub dirs: AppDirs,
+    /// The account to switch to; `None` when the daemon is not root.
+    pub account: Option<Account>,
+    /// Where install commands and the release phase may not write, but for the checkout.
+    pub seal: Option<Landlock>,
+    /// Environment of install commands: base and configured layers (the checkout's `.env` is laid between them).
+    pub base_env: BTreeMap<String, String>,
+    /// Server-wide and application `env`.
+    pub configured_env: BTreeMap<String, String>,
+    /// The releases that run, or would: no lack of room takes them.
+    pub in_use: Vec<u64>,
+    pub timeouts: StepTimeouts,
+}
+
+/// What an Installer tells its App.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub struct InstallProgress {
+    /// [`InstallSpec::deployment`].
+    pub deployment: u64,
+    pub event: InstallEvent,
+}
+
+/// See [`InstallProgress`].
+#[derive(Debug)]
+pub enum InstallEvent {
+    Started(Step),
+    /// A step ended well after this time.
+    Finished(Step, Duration),
+    Commit(String),
+    /// All done: the release is complete on disk.
+    Done(Box<Release>),
+    /// A step failed; what it had made is removed.
+    Failed(Box<Failure>),
+}
