@@ -12,6 +12,7 @@ use super::failure;
 use super::git_user::GitUser;
 use super::hard_links::Earlier;
 use super::install_log::InstallLog;
+use super::instances;
 use super::limits::{Bounds, StepError};
 use super::record::{Failure, Step};
 use super::spec::InstallSpec;
@@ -21,8 +22,6 @@ use crate::app_dirs::AppDirs;
 use crate::process::environment::layered;
 use crate::process::exec_spec::{Exec, ExecSpec, Output};
 use crate::process::lent::Lent;
-use crate::process::stop;
-use crate::process::users::Users;
 
 /// `nice(2)` of install commands: the apps that serve come first.
 const NICE: i32 = 10;
@@ -194,37 +193,6 @@ pub async fn release_phase(
     run(spec, command, environment, journal, bounds).await
 }
 
-/// The marker of install commands: of one app, one runs at a time.
-fn instance(dirs: &AppDirs) -> String {
-    format!("{}#install", dirs.releases().display())
-}
-
-/// The marker of git, also of one at a time: by it the next daemon finds what a killed one left fetching.
-pub(super) fn fetch_instance(dirs: &AppDirs) -> String {
-    format!("{}#fetch", dirs.releases().display())
-}
-
-/// The instances of one app that are no processes of it.
-#[must_use]
-pub fn instances(dirs: &AppDirs) -> [String; 2] {
-    [instance(dirs), fetch_instance(dirs)]
-}
-
-/// Kills the commands of a deploy whose daemon was killed, and all they started: also a git that goes on fetching. The locks
-/// that it leaves are removed by the next deploy. apt-get is left to its end: half of an installation is worse. Blocks.
-pub fn end_remains(dirs: &AppDirs) {
-    for instance in instances(dirs) {
-        stop::kill_remains(&instance, &Users::of_app(dirs));
-    }
-}
-
-/// Whether [`end_remains`] would have anything to end. Blocks.
-#[must_use]
-pub fn has_remains(dirs: &AppDirs, marked: &stop::Marked) -> bool {
-    let users = Users::of_app(dirs);
-    instances(dirs).iter().any(|i| marked.has(i, &users))
-}
-
 async fn run(
     spec: &InstallSpec,
     command: &str,
@@ -235,7 +203,7 @@ async fn run(
     let directory = spec.dirs.release(spec.release);
     let exec = ExecSpec {
         command: Exec::Shell(spec.config.shell, command.to_owned()),
-        instance: instance(&spec.dirs),
+        instance: instances::install(&spec.dirs),
         seal: spec.seal.clone().map(|seal| seal.but(directory.clone())),
         directory,
         account: spec.account.clone(),

@@ -57,7 +57,7 @@ pub(super) async fn place(
     }
     let used: BTreeSet<PathBuf> = mirrors.keys().cloned().collect();
     for (path, (mirror, commits, objects)) in mirrors {
-        mirror.tidy(&commits).await?;
+        mirror.gc(&commits).await?;
         let step = mirror.journal.step();
         blocking(step, "cannot tidy the mirror", move || {
             lfs_store::prune(&path, &objects)

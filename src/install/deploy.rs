@@ -19,7 +19,7 @@ use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
 use super::source::{Fetched, Source};
 use super::spec::{InstallEvent, InstallProgress, InstallSpec};
-use super::{advice, build, failure, links, manifest, packages, plan};
+use super::{advice, build, failure, instances, links, manifest, packages, plan};
 use crate::app_dirs::AppDirs;
 use crate::document::formation::RELEASE;
 use crate::document::procfile::Procfile;
@@ -177,7 +177,7 @@ impl Deploy {
         let (release, in_use) = (self.spec.release, self.spec.in_use.clone());
         let kept = self.spec.config.keep_releases;
         let refused = blocking(step, "cannot make the app's directories", move || {
-            build::end_remains(&dirs);
+            instances::kill_remains(&dirs);
             build::make_directories(&dirs, account.as_ref())?;
             release::sweep(&dirs, &[], u64::MAX);
             release::discard(&dirs, release);

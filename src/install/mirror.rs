@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::build;
 use super::command::{self, Confined, Finished};
 use super::deploy_key;
 use super::failure;
 use super::git;
 use super::git_user::{self, GitUser};
 use super::install_log::InstallLog;
+use super::instances;
 use super::limits::{Bounds, StepError, blocking};
 use super::mirror_upkeep;
 use super::record::Failure;
@@ -277,7 +277,7 @@ impl Mirror {
         program.confined = Some(Box::new(Confined {
             account: self.user.account().cloned(),
             seal: GitUser::seal(&[&self.path]),
-            instance: build::fetch_instance(&self.dirs),
+            instance: instances::fetch(&self.dirs),
             lent: Lent {
                 limits: Some(git_user::LIMITS),
                 ..Lent::default()

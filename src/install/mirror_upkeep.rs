@@ -4,25 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::command;
-use super::git;
-use super::limits::StepError;
-use super::mirror::Mirror;
 use super::tree;
-
-/// Each fetch adds a pack, or objects of their own when they are few.
-const MAX_PACKS: usize = 12;
-const MAX_LOOSE: usize = 3000;
-
-/// A mirror that takes longer to pack stays as it is; the next deploy tries again.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Where the commits that are deployed are held fast, also those on no branch.
-const HELD: &str = "refs/procserver/held";
 
 /// The name of the directory for the mirror of `url`.
 #[must_use]
@@ -134,21 +119,6 @@ fn directories(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Whether so much has come together that it should be packed. Blocks.
-fn is_untidy(mirror: &Path) -> bool {
-    let count = |directory: PathBuf, ending: &str| {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let names = entries.filter_map(|e| e.file_name().into_string().ok());
-        names.filter(|name| name.ends_with(ending)).count()
-    };
-    let objects = mirror.join("objects");
-    if count(objects.join("pack"), ".pack") > MAX_PACKS {
-        return true;
-    }
-    let loose = (0..=255).map(|n| count(objects.join(format!("{n:02x}")), ""));
-    loose.sum::<usize>() > MAX_LOOSE
-}
-
 /// Removes the mirrors of submodules that no release is made from any more; `used` are those of this one. Blocks.
 ///
 /// # Errors
@@ -160,46 +130,6 @@ pub(super) fn prune_modules(modules: &Path, used: &BTreeSet<PathBuf>) -> io::Res
         }
     }
     Ok(())
-}
-
-impl Mirror {
-    /// Packs what many fetches have brought and drops what is in no branch, tag, or of `commits`. Here and now, with one
-    /// thread: git must not go on in the background.
-    ///
-    /// # Errors
-    /// The deploy was cancelled.
-    pub(super) async fn tidy(&self, commits: &BTreeSet<String>) -> Result<(), StepError> {
-        let path = self.path.clone();
-        let untidy = tokio::task::spawn_blocking(move || is_untidy(&path)).await;
-        if !untidy.unwrap_or(false) {
-            return Ok(());
-        }
-        let packed = self.pack(commits).await;
-        if let Err(StepError::Failed(failure)) = packed {
-            let remark = format!("remark: the mirror could not be packed: {}", failure.reason);
-            self.journal.line(remark).await;
-            return Ok(());
-        }
-        packed
-    }
-
-    async fn pack(&self, commits: &BTreeSet<String>) -> Result<(), StepError> {
-        let (_, held) = self
-            .ask(&["for-each-ref", "--format=%(refname)", HELD])
-            .await?;
-        for name in held.lines() {
-            self.must(&["update-ref", "-d", name]).await?;
-        }
-        for commit in commits {
-            let name = format!("{HELD}/{commit}");
-            self.must(&["update-ref", &name, commit]).await?;
-        }
-        let mut program = self.git(&["gc", "--quiet", "--force", "--prune=now"]);
-        git::set(&mut program, "pack.threads", "1");
-        let bounds = self.bounds.at_most(PATIENCE);
-        command::run(&program, &self.journal, &bounds).await?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -263,16 +193,6 @@ mod tests {
         drop_aside(&mirror).unwrap();
         take_back(&mirror).unwrap();
         assert!(mirror.join("new").exists());
-    }
-
-    #[test]
-    fn many_packs_or_objects_are_untidy() {
-        let home = tempfile::tempdir().unwrap();
-        assert!(!is_untidy(home.path()));
-        for n in 0..=MAX_PACKS {
-            write(&home.path().join(format!("objects/pack/pack-{n}.pack")));
-        }
-        assert!(is_untidy(home.path()));
     }
 
     #[test]

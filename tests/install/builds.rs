@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use procserver::install::build;
+use procserver::install::instances;
 use procserver::install::record::Step;
 use procserver::process::stop;
 use procserver::supervision::Exit;
@@ -210,13 +210,13 @@ fn one_look_tells_which_apps_a_killed_daemon_left_building() {
     };
     let mut started = [run(&busy, "#install"), run(&idle, "#installed")];
     eventually("it is seen", || {
-        build::has_remains(&busy.dirs, &stop::Marked::look())
+        instances::has_remains(&busy.dirs, &stop::Marked::look())
     });
     let marked = stop::Marked::look();
-    assert!(!build::has_remains(&idle.dirs, &marked));
-    build::end_remains(&busy.dirs);
+    assert!(!instances::has_remains(&idle.dirs, &marked));
+    instances::kill_remains(&busy.dirs);
     assert!(!started[0].wait().unwrap().success());
-    assert!(!build::has_remains(&busy.dirs, &stop::Marked::look()));
+    assert!(!instances::has_remains(&busy.dirs, &stop::Marked::look()));
     started[1].kill().unwrap();
     started[1].wait().unwrap();
 }

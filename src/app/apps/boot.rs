@@ -13,7 +13,7 @@ use crate::app::config_dir::{self, Contents};
 use crate::app::supervisor::Summarize;
 use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
-use crate::install::build;
+use crate::install::instances;
 use crate::process::{cgroup, stop, survivors};
 use crate::supervision::Exit;
 
@@ -62,13 +62,13 @@ impl Apps {
                 let all = all.chain(removals.keys()).map(dirs);
                 let instances = all.flat_map(|dirs| {
                     let processes = survivors::instances(dirs.runtime());
-                    processes.into_iter().chain(build::instances(&dirs))
+                    processes.into_iter().chain(instances::all(&dirs))
                 });
                 cgroup::sweep(&instances.collect::<Vec<_>>());
             }
             let remaining: HashSet<AppName> = known
                 .iter()
-                .filter(|name| build::has_remains(&dirs(name), &marked))
+                .filter(|name| instances::has_remains(&dirs(name), &marked))
                 .cloned()
                 .collect();
             io::Result::Ok((contents, remaining, removals, strays))

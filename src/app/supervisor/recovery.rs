@@ -15,7 +15,7 @@ use crate::app_dirs::AppDirs;
 use crate::document::change::{Work, least_work};
 use crate::document::config::Strategy;
 use crate::durable;
-use crate::install::build;
+use crate::install::instances;
 use crate::install::record::{self, DeploymentRecord};
 use crate::install::release::{self, ReleaseRecord};
 use crate::process::identity::Identity;
@@ -40,7 +40,7 @@ struct Found {
 fn look(spec: &AppSpec) -> Found {
     let dirs = &spec.dirs;
     if !spec.nothing_remains {
-        build::end_remains(dirs);
+        instances::kill_remains(dirs);
     }
     // No deploy is at work now, so whatever is half made was left by one that was interrupted.
     release::sweep(dirs, &[], u64::MAX);
