@@ -108,11 +108,11 @@ async fn write_files(
     earlier: Option<&Earlier>,
 ) -> Result<Result<(), Failure>, StepError> {
     let mirror = &part.mirror;
-    let (step, index) = (mirror.journal.step(), index(mirror));
-    let (new, old, top) = (directory.to_owned(), index.clone(), root.to_owned());
+    let step = mirror.journal.step();
+    let (new, old, top) = (directory.to_owned(), mirror.index(), root.to_owned());
     let (at, user) = (part.at.clone(), mirror.user.clone());
     blocking(step, "cannot make the release's directory", move || {
-        if !at.is_empty() && !is_real(&top, &at) {
+        if !at.is_empty() && !tree::is_directory_below(&top, &at) {
             let detail = format!("{at} is no directory of the checkout");
             return Err(io::Error::other(detail));
         }
@@ -126,10 +126,10 @@ async fn write_files(
     })
     .await?;
     if let Some(earlier) = earlier {
-        hard_links::seed(mirror, earlier, &part.commit, directory, &index).await?;
+        hard_links::seed(mirror, earlier, &part.commit, directory).await?;
     }
-    let mut program = mirror.git(&["read-tree", "--reset", "-u", &part.commit]);
-    in_tree(&mut program, &index, directory);
+    let arguments = ["read-tree", "--reset", "-u", &part.commit];
+    let mut program = mirror.git_in_tree(&arguments, directory);
     if let Some(confined) = &mut program.confined {
         let place = directory.to_owned();
         confined.seal.writable.push(place);
@@ -140,29 +140,6 @@ async fn write_files(
     }
     let (status, tail) = (finished.status, finished.tail);
     Ok(Err(failure::exited(step, "git read-tree", status, tail)))
-}
-
-/// The index of the last checkout from `mirror`.
-pub(super) fn index(mirror: &Mirror) -> PathBuf {
-    mirror.path.join("procserver-index")
-}
-
-/// Lets a git of a mirror work in `directory`.
-pub(super) fn in_tree(program: &mut command::Program, index: &Path, directory: &Path) {
-    for (name, path) in [("GIT_INDEX_FILE", index), ("GIT_WORK_TREE", directory)] {
-        let path = path.display().to_string();
-        program.environment.insert(name.into(), path);
-    }
-    program.directory = Some(directory.to_owned());
-}
-
-/// Whether every part of `path` below `root` is a directory, and none a link. Blocks.
-pub(super) fn is_real(root: &Path, path: &str) -> bool {
-    let mut at = root.to_owned();
-    path.split('/').all(|part| {
-        at.push(part);
-        at.symlink_metadata().is_ok_and(|found| found.is_dir())
-    })
 }
 
 #[cfg(test)]

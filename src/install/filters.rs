@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-use super::checkout;
 use super::command;
 use super::gitmodules;
 use super::lfs_store::open;
@@ -38,9 +37,8 @@ pub(super) async fn files(
     let wanted: Vec<String> = wanted.collect();
     let options = ["ls-files", "-z", "--"].into_iter();
     let arguments: Vec<&str> = options.chain(wanted.iter().map(String::as_str)).collect();
-    let mut program = mirror.git(&arguments);
+    let mut program = mirror.git_in_tree(&arguments, directory);
     program.quiet = true;
-    checkout::in_tree(&mut program, &checkout::index(mirror), directory);
     let listed = command::run(&program, &mirror.journal, &mirror.bounds).await?;
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
     let inside = text.split('\0').filter(|path| gitmodules::is_inside(path));

@@ -17,7 +17,7 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, linkat, openat, openat2, statat,
 };
 
-use super::command;
+use super::command::{self, Program};
 use super::git_user::GitUser;
 use super::limits::{StepError, blocking};
 use super::mirror::Mirror;
@@ -63,8 +63,9 @@ impl Earlier {
     }
 }
 
-/// Fills the new, empty directory `to` with what `commit` has in common with `earlier`, and the index at `index` with
-/// what is known of it, so that a `git read-tree --reset -u` writes only what is missing. `false`: nothing is shared.
+/// Fills the new, empty directory `to` with links to the files that `commit` has in common with `earlier`, and the
+/// mirror's index with their stat data, so that `git read-tree --reset -u` writes only the others. `false`: no file is
+/// shared.
 ///
 /// # Errors
 /// A full disk, a reached bound.
@@ -73,7 +74,6 @@ pub(super) async fn seed(
     earlier: &Earlier,
     commit: &str,
     to: &Path,
-    index: &Path,
 ) -> Result<bool, StepError> {
     let common = ["diff-tree", "-r", "-z", "--no-renames", "--name-only"];
     let arguments: Vec<&str> = common
@@ -81,7 +81,7 @@ pub(super) async fn seed(
         .chain([&earlier.commit, commit])
         .collect();
     // It fails where the earlier commit is in the mirror no more.
-    let Some(changed) = output(mirror, &arguments, None).await? else {
+    let Some(changed) = output(mirror, mirror.git(&arguments)).await? else {
         return Ok(false);
     };
     let changed: HashSet<Vec<u8>> = words(&changed).map(<[u8]>::to_vec).collect();
@@ -89,13 +89,15 @@ pub(super) async fn seed(
     if changed.iter().any(|path| path.ends_with(b".gitattributes")) {
         return Ok(false);
     }
-    let places = Some((index, to));
-    let Some(_) = output(mirror, &["read-tree", "--reset", commit], places).await? else {
+    let read = ["read-tree", "--reset", commit];
+    let Some(_) = output(mirror, mirror.git_in_tree(&read, to)).await? else {
         return Ok(false);
     };
-    let Some(listed) = output(mirror, &["ls-files", "-z"], places).await? else {
+    let list = mirror.git_in_tree(&["ls-files", "-z"], to);
+    let Some(listed) = output(mirror, list).await? else {
         return Ok(false);
     };
+    let refresh = mirror.git_in_tree(&["update-index", "-q", "--refresh"], to);
     let (earlier, to, user) = (earlier.clone(), to.to_owned(), mirror.user.clone());
     let linked = blocking(
         Step::Checkout,
@@ -107,26 +109,13 @@ pub(super) async fn seed(
     )
     .await?;
     // It ends with 1 when a file is not what the index says: then git writes that one anew.
-    output(mirror, &["update-index", "-q", "--refresh"], places).await?;
+    output(mirror, refresh).await?;
     Ok(linked > 0)
 }
 
-/// The stdout of a git that went well.
-async fn output(
-    mirror: &Mirror,
-    arguments: &[&str],
-    places: Option<(&Path, &Path)>,
-) -> Result<Option<Vec<u8>>, StepError> {
-    let mut program = mirror.git(arguments);
+/// The stdout of a git that exits with 0.
+async fn output(mirror: &Mirror, mut program: Program) -> Result<Option<Vec<u8>>, StepError> {
     program.quiet = true;
-    if let Some((index, tree)) = places {
-        for (name, path) in [("GIT_INDEX_FILE", index), ("GIT_WORK_TREE", tree)] {
-            program
-                .environment
-                .insert(name.into(), path.display().to_string());
-        }
-        program.directory = Some(tree.to_owned());
-    }
     let finished = command::run(&program, &mirror.journal, &mirror.bounds).await?;
     Ok(finished.succeeded().then_some(finished.stdout))
 }

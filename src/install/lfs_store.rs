@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
-use super::checkout;
 use super::lfs_pointer::Pointer;
 use super::tree;
 
@@ -17,7 +16,7 @@ use super::tree;
 pub(super) fn open(root: &Path, path: &str, write: bool) -> io::Result<Option<File>> {
     if path
         .rsplit_once('/')
-        .is_some_and(|(parent, _)| !checkout::is_real(root, parent))
+        .is_some_and(|(parent, _)| !tree::is_directory_below(root, parent))
     {
         return Ok(None);
     }

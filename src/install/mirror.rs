@@ -1,6 +1,6 @@
 //! [`Mirror`]: the bare copy of a repository, the app's own or a submodule's, and how it is kept whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::command::{self, Confined, Finished};
 use super::deploy_key;
@@ -284,6 +284,25 @@ impl Mirror {
             },
         }));
         program
+    }
+
+    /// git on the files in `tree`, with the index of this mirror.
+    pub(super) fn git_in_tree(&self, arguments: &[&str], tree: &Path) -> command::Program {
+        let mut program = self.git(arguments);
+        for (name, path) in [
+            ("GIT_INDEX_FILE", self.index().as_path()),
+            ("GIT_WORK_TREE", tree),
+        ] {
+            let path = path.display().to_string();
+            program.environment.insert(name.into(), path);
+        }
+        program.directory = Some(tree.to_owned());
+        program
+    }
+
+    /// The index of the last checkout.
+    pub(super) fn index(&self) -> PathBuf {
+        self.path.join("procserver-index")
     }
 
     /// Runs a git that reaches the remote: with the app's key where that is by ssh. A repository on this machine, which

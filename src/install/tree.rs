@@ -373,6 +373,15 @@ pub(super) fn open_directory<P: rustix::path::Arg>(
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
+/// Whether every part of `path` below `root` is a directory, and none a link. Blocks.
+pub(super) fn is_directory_below(root: &Path, path: &str) -> bool {
+    let mut at = root.to_owned();
+    path.split('/').all(|part| {
+        at.push(part);
+        at.symlink_metadata().is_ok_and(|found| found.is_dir())
+    })
+}
+
 fn own(file: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
     Ok(fchown(file, Some(uid), Some(gid))?)
