@@ -14,9 +14,10 @@ use super::hard_links::Earlier;
 use super::install_log::InstallLog;
 use super::instances;
 use super::limits::{Bounds, StepError};
+use super::read_only::{self, Origin};
 use super::record::{Failure, Step};
 use super::spec::InstallSpec;
-use super::tree::{self, Made, Owner};
+use super::tree::{self, Owner};
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::process::environment::layered;
@@ -56,14 +57,14 @@ pub fn make_directories(dirs: &AppDirs, account: Option<&Account>) -> io::Result
 #[must_use]
 pub fn follow(dirs: &AppDirs, release: &Path, account: &Account) -> Option<String> {
     let found = std::fs::symlink_metadata(dirs.storage()).ok()?;
-    let sealed = std::fs::symlink_metadata(release).ok()?;
+    let code = std::fs::symlink_metadata(release).ok()?;
     let (uid, gid) = (found.uid(), found.gid());
-    let is_sealed = sealed.uid() == 0 && account.uid != 0;
-    if (uid, gid) == (account.uid, account.gid) && (!is_sealed || sealed.gid() == account.gid) {
+    let is_of_root = code.uid() == 0 && account.uid != 0;
+    if (uid, gid) == (account.uid, account.gid) && (!is_of_root || code.gid() == account.gid) {
         return None;
     }
-    let followed = make_directories(dirs, Some(account)).and_then(|()| match is_sealed {
-        true => tree::seal(release, Some(Owner::root_of(account.gid)))
+    let followed = make_directories(dirs, Some(account)).and_then(|()| match is_of_root {
+        true => read_only::make(release, Some(Owner::root_of(account.gid)))
             .and_then(|()| tree::directory(release, 0o550, None)),
         false => Ok(()),
     });
@@ -115,7 +116,7 @@ pub fn open_up(directory: &Path, account: Option<&Account>) -> io::Result<()> {
     let Some((owner, account)) = owner.zip(account) else {
         return tree::directory(directory, 0o700, None);
     };
-    tree::give_from(directory, made_by(account), owner)?;
+    tree::give_from(directory, git_uid(account), owner)?;
     tree::directory_of(directory, 0o700, owner)
 }
 
@@ -123,7 +124,7 @@ pub fn open_up(directory: &Path, account: Option<&Account>) -> io::Result<()> {
 /// with `earlier` becomes links. Blocks.
 ///
 /// # Errors
-/// See [`tree::seal`].
+/// See [`read_only::make`].
 pub fn hand_over(
     directory: &Path,
     account: Option<&Account>,
@@ -134,9 +135,11 @@ pub fn hand_over(
     let beside = earlier.and_then(|earlier| Beside::top(earlier, &roots));
     match account {
         // What root builds root may collect.
-        Some(account) if account.is_root() => tree::seal(directory, owner)?,
-        Some(account) => tree::seal_beside(directory, made(directory, account)?, owner, beside)?,
-        None => tree::seal(directory, owner)?,
+        Some(account) if account.is_root() => read_only::make(directory, owner)?,
+        Some(account) => {
+            read_only::make_beside(directory, origin(directory, account)?, owner, beside)?;
+        }
+        None => read_only::make(directory, owner)?,
     }
     match owner {
         Some(_) => tree::directory(directory, 0o550, None),
@@ -144,17 +147,17 @@ pub fn hand_over(
     }
 }
 
-/// While git writes a tree, the app's processes cannot enter it; a build's can.
-fn made(directory: &Path, account: &Account) -> io::Result<Made> {
-    let was_open = std::fs::symlink_metadata(directory)?.uid() == account.uid;
-    Ok(match was_open {
-        true => Made::Openly(account.uid),
-        false => Made::By(made_by(account)),
+/// The app's processes cannot enter a tree that git writes, but one that is built in.
+fn origin(directory: &Path, account: &Account) -> io::Result<Origin> {
+    let was_built_in = std::fs::symlink_metadata(directory)?.uid() == account.uid;
+    Ok(match was_built_in {
+        true => Origin::Open(account.uid),
+        false => Origin::Closed(git_uid(account)),
     })
 }
 
-/// Who writes a checkout for an app that runs as `account`.
-fn made_by(account: &Account) -> u32 {
+/// The user who writes a checkout for an app that runs as `account`.
+fn git_uid(account: &Account) -> u32 {
     GitUser::of(Some(account))
         .account()
         .map_or(0, |git| git.uid)

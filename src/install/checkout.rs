@@ -141,19 +141,3 @@ async fn write_files(
     let (status, tail) = (finished.status, finished.tail);
     Ok(Err(failure::exited(step, "git read-tree", status, tail)))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_on_the_way_is_no_directory() {
-        let home = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(home.path().join("a/b")).unwrap();
-        std::os::unix::fs::symlink("a", home.path().join("link")).unwrap();
-        assert!(is_real(home.path(), "a/b"));
-        for other in ["link", "link/b", "none", "a/none"] {
-            assert!(!is_real(home.path(), other), "{other}");
-        }
-    }
-}

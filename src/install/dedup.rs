@@ -215,7 +215,7 @@ impl Earlier {
         let before = statat(old, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         let is_file = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let is_same = is_file(now)
-            && (before.st_dev, before.st_mode) == (now.st_dev, tree::sealed_as(now.st_mode))
+            && (before.st_dev, before.st_mode) == (now.st_dev, read_only(now.st_mode))
             && before.st_ino != now.st_ino
             && self.may_share(&before);
         let now = *now;
@@ -320,6 +320,11 @@ impl Pair<'_> {
         }
         Ok(renamed?)
     }
+}
+
+/// Type and mode that a file of this type and mode gets.
+fn read_only(mode: u32) -> u32 {
+    mode & !0o7777 | tree::read_only_mode(mode, true).as_raw_mode()
 }
 
 fn time(stat: &Stat) -> (i64, u64) {

@@ -55,11 +55,11 @@ impl Earlier {
         })
     }
 
-    /// Whether nobody can write to a file: as [`tree::seal`] leaves it. An empty one has nothing to share.
+    /// Whether a file is one that nobody can write to, as the hand-over leaves it. An empty one has nothing to share.
     pub(super) fn may_share(&self, stat: &Stat) -> bool {
         FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
             && stat.st_size > 0
-            && tree::is_sealed(stat, tree::Owner::root_of(self.gid))
+            && tree::is_read_only(stat, tree::Owner::root_of(self.gid))
     }
 }
 
@@ -125,8 +125,7 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|word| !word.is_empty())
 }
 
-/// Links those of `paths` that the earlier release has as sealed files; answers how many. What cannot be linked is
-/// left out: it is written.
+/// Links those of `paths` that the earlier release has as read-only files, and returns how many. git writes the others.
 fn link_all<'a>(
     earlier: &Earlier,
     (to, user): (&Path, &GitUser),
@@ -158,7 +157,7 @@ fn link_all<'a>(
     Ok(linked)
 }
 
-/// Whether its mode, sealed, is one that git gives: a build may have changed it.
+/// Whether its mode is one of git's two without the right to write: a build may have changed it.
 fn is_of_git(stat: &Stat) -> bool {
     matches!(stat.st_mode & 0o7777, 0o444 | 0o555)
 }

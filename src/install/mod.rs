@@ -44,6 +44,7 @@ mod output;
 mod package_advice;
 pub mod packages;
 pub mod plan;
+mod read_only;
 pub mod record;
 pub mod release;
 pub mod release_error;

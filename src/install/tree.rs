@@ -1,27 +1,21 @@
-//! Directory trees that may be hostile: given to a user, sealed, removed.
+//! Directory trees that may be hostile: walked, given to a user, removed.
 //!
-//! A build runs as the app's user and may have planted links, hard links and depths; processes of the same user may
-//! still be at work in the tree. So every step goes through the descriptor of the directory it is in (`openat(2)`),
-//! no link is ever followed, and a directory is taken from the user *before* its entries are looked at: from then on
-//! nobody but root can exchange them.
+//! A build runs as the app's user and may have planted links, hard links and deep directories, and processes of that user
+//! may still write to the tree. So every step goes through the descriptor of the directory that it is in (openat(2)), and
+//! no link is followed.
 
 mod remove;
 
 use std::ffi::{CStr, CString};
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, chmodat,
-    chownat, fchmod, fchown, fstat, futimens, mkdirat, openat, renameat, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fchown, fstat,
+    mkdirat, openat, statat,
 };
 use rustix::io::Errno;
-
-use super::bytecode;
-use super::content;
-use super::dedup::Beside;
 
 pub use remove::remove;
 
@@ -71,172 +65,14 @@ pub fn give_from(path: &Path, from: u32, owner: Owner) -> io::Result<()> {
     own(top.as_fd(), owner)
 }
 
-/// Makes everything below (and including) `path` unwritable. With `owner` (when we are root), it is given to that
-/// owner first, and the owner's group may do what its owner may: the group is the app's, which so can read and run
-/// what only its own user could before. Set-id bits go. A file that has other names (hard links), which may be
-/// outside of the tree, is replaced by a copy, unless nothing has to change of it. Blocks.
-///
-/// # Errors
-/// The first entry that refuses; the tree is partly sealed then. A file that belongs to another user than the tree (a
-/// hard link to `/etc/shadow`, or one that was moved in) is refused: it would become readable.
-pub fn seal(path: &Path, owner: Option<Owner>) -> io::Result<()> {
-    let from = fstat(open_directory(CWD, path)?)?.st_uid;
-    seal_made(path, Made::By(from), owner)
-}
-
-/// Who has made a tree that is sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
-    By(u32),
-    /// This user, and programs of the user's may hold files of it open, or have sent their descriptors away: what they
-    /// write must not be of the release, nor of the next one that shares its files. So every file is a copy that nobody
-    /// had open.
-    Openly(u32),
-}
-
-/// As [`seal`], of a tree that `made` tells of, whoever owns `path` itself. Blocks.
-///
-/// # Errors
-/// As [`seal`].
-pub fn seal_made(path: &Path, made: Made, owner: Option<Owner>) -> io::Result<()> {
-    seal_beside(path, made, owner, None)
-}
-
-/// As [`seal_made`]. Files of which `beside` has twins become links to those: they need no copy then. Blocks.
-///
-/// # Errors
-/// As [`seal`].
-pub(super) fn seal_beside(
-    path: &Path,
-    made: Made,
-    owner: Option<Owner>,
-    beside: Option<Beside<'_>>,
-) -> io::Result<()> {
-    let top = open_directory(CWD, path)?;
-    seal_directory(top.as_fd(), owner)?;
-    Sealing { made, owner }.all_in(&top, beside, 0)
-}
-
-/// How a tree is sealed.
-struct Sealing {
-    made: Made,
-    owner: Option<Owner>,
-}
-
-impl Sealing {
-    /// Seals what is in a directory that is sealed itself. Files come before directories: a source decides for the byte
-    /// code in the directory beside it.
-    fn all_in(
-        &self,
-        directory: &OwnedFd,
-        mut beside: Option<Beside<'_>>,
-        depth: usize,
-    ) -> io::Result<()> {
-        refuse_depth(depth)?;
-        let (mut files, mut inner) = (Vec::new(), Vec::new());
-        for (name, _) in entries(directory)? {
-            let stat = statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => inner.push(name),
-                _ => files.push((name, stat)),
-            }
-        }
-        if let Some(beside) = &mut beside
-            && let Some(name) = inner.iter().find(|name| **name == *bytecode::DIRECTORY)
-        {
-            beside.look_at_bytecode(self.directory(directory, name)?)?;
-        }
-        for (name, stat) in &files {
-            self.entry(directory.as_fd(), name, stat, beside.as_ref())
-                .map_err(|e| named(&e, name))?;
-        }
-        for name in &inner {
-            let opened = self.directory(directory, name);
-            let inner = opened.map_err(|e| named(&e, name))?;
-            let beside = beside.as_ref().and_then(|beside| beside.inner(name));
-            self.all_in(&inner, beside, depth + 1)?;
-        }
-        Ok(())
-    }
-
-    /// Opens a directory, which is sealed then: its entries are nobody's to exchange.
-    fn directory(&self, parent: &OwnedFd, name: &CStr) -> io::Result<OwnedFd> {
-        let directory = open_directory(parent.as_fd(), name)?;
-        seal_directory(directory.as_fd(), self.owner)?;
-        Ok(directory)
-    }
-
-    fn entry(
-        &self,
-        directory: BorrowedFd<'_>,
-        name: &CStr,
-        stat: &Stat,
-        beside: Option<&Beside<'_>>,
-    ) -> io::Result<()> {
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Symlink => match self.owner {
-                Some(owner) => own_at(directory, name, owner, AtFlags::SYMLINK_NOFOLLOW),
-                None => Ok(()),
-            },
-            FileType::RegularFile => self.file(directory, name, stat, beside),
-            // Sockets and FIFOs are of no use in a tree that nobody may write to; devices have no business there.
-            _ => Ok(unlinkat(directory, name, AtFlags::empty())?),
-        }
-    }
-
-    fn file(
-        &self,
-        directory: BorrowedFd<'_>,
-        name: &CStr,
-        stat: &Stat,
-        beside: Option<&Beside<'_>>,
-    ) -> io::Result<()> {
-        let (Made::By(from) | Made::Openly(from)) = self.made;
-        if self
-            .owner
-            .is_some_and(|owner| is_foreign(stat, from, owner))
-        {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                "it belongs to another user: a build may leave files of its own only",
-            ));
-        }
-        // It is shared with an earlier release.
-        if self.owner.is_some_and(|owner| is_sealed(stat, owner)) {
-            return Ok(());
-        }
-        if beside.is_some_and(|beside| beside.take(directory, name, stat)) {
-            return Ok(());
-        }
-        if stat.st_nlink > 1 || matches!(self.made, Made::Openly(_)) {
-            unshare(directory, name, stat)?;
-        }
-        if let Some(owner) = self.owner {
-            own_at(directory, name, owner, AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        let mode = sealed(stat.st_mode, self.owner.is_some());
-        Ok(chmodat(directory, name, mode, AtFlags::empty())?)
-    }
-}
-
-/// Whether a file is neither of `from`, to whom its tree belongs, nor sealed already. What root builds root may collect.
-fn is_foreign(stat: &Stat, from: u32, owner: Owner) -> bool {
-    from != 0 && stat.st_uid != from && !is_sealed(stat, owner)
-}
-
-/// Whether there is nothing left to do to seal a file for `owner`, who is not the app's user.
-pub(super) fn is_sealed(stat: &Stat, owner: Owner) -> bool {
+/// Whether a file of the app's user's is already as [`super::read_only`] leaves it for `owner`.
+pub(super) fn is_read_only(stat: &Stat, owner: Owner) -> bool {
     (stat.st_uid, stat.st_gid) == (owner.uid, owner.gid)
-        && stat.st_mode & 0o7777 == sealed(stat.st_mode, true).as_raw_mode()
-}
-
-/// Type and mode of a file that was sealed for another owner than the app's user.
-pub(super) fn sealed_as(mode: u32) -> u32 {
-    mode & !0o7777 | sealed(mode, true).as_raw_mode()
+        && stat.st_mode & 0o7777 == read_only_mode(stat.st_mode, true).as_raw_mode()
 }
 
 /// Permissions without writing and set-id bits; with `group_as_user` the group gets the user's.
-fn sealed(mode: u32, group_as_user: bool) -> Mode {
+pub(super) fn read_only_mode(mode: u32, group_as_user: bool) -> Mode {
     let mode = mode & 0o555;
     let group = if group_as_user {
         (mode & 0o500) >> 3
@@ -244,83 +80,6 @@ fn sealed(mode: u32, group_as_user: bool) -> Mode {
         0
     };
     Mode::from_raw_mode(mode | group)
-}
-
-fn seal_directory(directory: BorrowedFd<'_>, owner: Option<Owner>) -> io::Result<()> {
-    let mode = fstat(directory)?.st_mode;
-    if let Some(owner) = owner {
-        own(directory, owner)?;
-    }
-    // Who owns a directory can always enter it: a build's `chmod 0` must not keep us from reading on.
-    Ok(fchmod(directory, sealed(mode | 0o500, owner.is_some()))?)
-}
-
-/// Puts a copy, with the time of the last change, in place of a file that has other names, or that somebody may have open.
-fn unshare(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
-    let copy = c".procserver-copy";
-    let from = openat(
-        directory,
-        name,
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    // The directory is ours, but its entry may have been exchanged before it was.
-    let opened = fstat(&from)?;
-    if (opened.st_ino, opened.st_dev) != (stat.st_ino, stat.st_dev) {
-        return Err(io::Error::other("a file changed while the tree was sealed"));
-    }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let create = || openat(directory, copy, flags, Mode::from_raw_mode(0o600));
-    let (to, writable) = match create() {
-        // Who is not root has closed the directory to itself.
-        Err(Errno::ACCESS) => {
-            let writable = Writable::make(directory)?;
-            (create()?, Some(writable))
-        }
-        other => (other?, None),
-    };
-    let (from, to) = (File::from(from), File::from(to));
-    let done = content::copy(&from, &to, opened.st_size).and_then(|()| {
-        futimens(&to, &last_change(&opened))?;
-        Ok(renameat(directory, copy, directory, name)?)
-    });
-    if done.is_err() {
-        let _ = unlinkat(directory, copy, AtFlags::empty());
-    }
-    drop(writable);
-    done
-}
-
-fn last_change(stat: &Stat) -> Timestamps {
-    let last = Timespec {
-        tv_sec: stat.st_mtime,
-        tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or_default(),
-    };
-    Timestamps {
-        last_access: last,
-        last_modification: last,
-    }
-}
-
-/// A directory that its owner may write to for a moment (root always may).
-struct Writable<'a> {
-    directory: BorrowedFd<'a>,
-    before: Mode,
-}
-
-impl<'a> Writable<'a> {
-    fn make(directory: BorrowedFd<'a>) -> io::Result<Self> {
-        let before = Mode::from_raw_mode(fstat(directory)?.st_mode & 0o777);
-        fchmod(directory, before | Mode::RWXU)?;
-        Ok(Self { directory, before })
-    }
-}
-
-impl Drop for Writable<'_> {
-    fn drop(&mut self) {
-        // It is a mode that the directory had; the removal of the tree copes with any.
-        let _ = fchmod(self.directory, self.before);
-    }
 }
 
 type Visit<'a> = dyn FnMut(BorrowedFd<'_>, &CStr, &Stat) -> io::Result<()> + 'a;
@@ -339,7 +98,7 @@ fn walk(directory: &OwnedFd, depth: usize, visit: &mut Visit<'_>) -> io::Result<
     Ok(())
 }
 
-fn refuse_depth(depth: usize) -> io::Result<()> {
+pub(super) fn refuse_depth(depth: usize) -> io::Result<()> {
     match depth > MAX_DEPTH {
         true => Err(io::Error::other(format!(
             "directories are nested more than {MAX_DEPTH} deep"
@@ -348,7 +107,7 @@ fn refuse_depth(depth: usize) -> io::Result<()> {
     }
 }
 
-fn named(error: &io::Error, name: &CStr) -> io::Error {
+pub(super) fn named(error: &io::Error, name: &CStr) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", name.to_string_lossy()))
 }
 
@@ -382,12 +141,17 @@ pub(super) fn is_directory_below(root: &Path, path: &str) -> bool {
     })
 }
 
-fn own(file: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
+pub(super) fn own(file: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
     Ok(fchown(file, Some(uid), Some(gid))?)
 }
 
-fn own_at(directory: BorrowedFd<'_>, name: &CStr, owner: Owner, flags: AtFlags) -> io::Result<()> {
+pub(super) fn own_at(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    owner: Owner,
+    flags: AtFlags,
+) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
     Ok(chownat(directory, name, Some(uid), Some(gid), flags)?)
 }
@@ -428,5 +192,99 @@ pub(super) fn directory_of(path: &Path, mode: u32, owner: Owner) -> io::Result<(
 }
 
 #[cfg(test)]
-#[path = "tree_tests.rs"]
-mod tests;
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::symlink_metadata(path)
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+    fn root() -> bool {
+        let root = nix::unistd::geteuid().is_root();
+        if !root {
+            eprintln!("skipped: it needs root");
+        }
+        root
+    }
+
+    /// Somebody who is neither root nor a real user.
+    const SOMEBODY: Owner = Owner {
+        uid: 54_321,
+        gid: 54_322,
+    };
+
+    #[test]
+    fn a_directory_that_its_owner_closed_is_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let top = home.path().join("1");
+        std::fs::create_dir_all(top.join("closed/inner")).unwrap();
+        set_mode(&top.join("closed"), 0);
+        remove(&top).unwrap();
+        assert!(!top.exists());
+    }
+
+    #[test]
+    fn a_directory_is_made_with_its_mode_and_changes_hands() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("storage");
+        directory(&path, 0o700, None).unwrap();
+        std::fs::write(path.join("kept"), "x").unwrap();
+        directory(&path, 0o711, None).unwrap();
+        assert_eq!(mode(&path), 0o711);
+        if root() {
+            directory(&path, 0o700, Some(SOMEBODY)).unwrap();
+            assert_eq!(
+                std::fs::metadata(path.join("kept")).unwrap().uid(),
+                SOMEBODY.uid
+            );
+        }
+        std::fs::write(home.path().join("file"), "x").unwrap();
+        assert!(directory(&home.path().join("file"), 0o700, None).is_err());
+    }
+
+    #[test]
+    fn what_belongs_to_third_users_is_not_given_away() {
+        if !root() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("storage");
+        directory(&path, 0o700, Some(SOMEBODY)).unwrap();
+        std::fs::write(path.join("of-root"), "x").unwrap();
+        std::fs::write(path.join("own"), "x").unwrap();
+        std::os::unix::fs::lchown(path.join("own"), Some(SOMEBODY.uid), Some(SOMEBODY.gid))
+            .unwrap();
+        let another = Owner {
+            uid: 54_323,
+            gid: 54_323,
+        };
+        directory(&path, 0o700, Some(another)).unwrap();
+        let uid = |name: &str| std::fs::metadata(path.join(name)).unwrap().uid();
+        assert_eq!(
+            (uid("of-root"), uid("own"), uid("")),
+            (0, another.uid, another.uid)
+        );
+    }
+
+    #[test]
+    fn a_link_on_the_way_is_no_directory() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join("a/b")).unwrap();
+        std::os::unix::fs::symlink("a", home.path().join("link")).unwrap();
+        assert!(is_directory_below(home.path(), "a/b"));
+        for other in ["link", "link/b", "none", "a/none"] {
+            assert!(!is_directory_below(home.path(), other), "{other}");
+        }
+    }
+}

@@ -1,6 +1,9 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use rustix::fs::mkdirat;
+
+use super::super::tree::{give, remove};
 use super::*;
 
 fn mode(path: &Path) -> u32 {
@@ -35,14 +38,14 @@ const ROOT: Owner = Owner {
 };
 
 #[test]
-fn a_sealed_tree_has_no_write_and_no_set_id_bit_and_can_be_removed() {
+fn a_read_only_tree_has_no_write_and_no_set_id_bit_and_can_be_removed() {
     let home = tempfile::tempdir().unwrap();
     let top = home.path().join("1");
     std::fs::create_dir_all(top.join("a/b")).unwrap();
     std::fs::write(top.join("a/b/run"), "x").unwrap();
     set_mode(&top.join("a/b/run"), 0o6755);
     set_mode(&top.join("a/b"), 0o2777);
-    seal(&top, None).unwrap();
+    make(&top, None).unwrap();
     assert_eq!(mode(&top.join("a/b/run")), 0o555);
     assert_eq!(mode(&top.join("a/b")), 0o555);
     remove(&top).unwrap();
@@ -61,12 +64,12 @@ fn links_out_of_the_tree_are_not_followed() {
     symlink(&outside, top.join("directory")).unwrap();
     symlink(outside.join("file"), top.join("file")).unwrap();
     let before = (mode(&outside), mode(&outside.join("file")));
-    seal(&top, None).unwrap();
+    make(&top, None).unwrap();
     remove(&top).unwrap();
     assert_eq!(before, (mode(&outside), mode(&outside.join("file"))));
     assert!(outside.join("file").exists());
     symlink(&outside, &top).unwrap();
-    assert!(seal(&top, None).is_err(), "the top must be a directory");
+    assert!(make(&top, None).is_err(), "the top must be a directory");
     remove(&top).unwrap();
     assert!(outside.join("file").exists());
 }
@@ -80,7 +83,7 @@ fn a_file_with_other_names_is_copied_and_the_other_name_stays_as_it_was() {
     let top = home.path().join("1");
     std::fs::create_dir_all(top.join("deep")).unwrap();
     std::fs::hard_link(&outside, top.join("deep/link")).unwrap();
-    seal(&top, None).unwrap();
+    make(&top, None).unwrap();
     assert_eq!(mode(&outside), 0o644);
     assert_eq!(mode(&top.join("deep/link")), 0o444);
     assert_eq!(mode(&top.join("deep")) & 0o222, 0);
@@ -111,7 +114,7 @@ fn as_root_the_tree_is_handed_over_and_its_group_may_read_what_its_user_could() 
     };
     assert_eq!(owner(&top.join("private")), (SOMEBODY.uid, SOMEBODY.gid));
     assert_eq!(owner(&top.join("link")), (SOMEBODY.uid, SOMEBODY.gid));
-    seal(&top, Some(ROOT)).unwrap();
+    make(&top, Some(ROOT)).unwrap();
     for path in [&top, &top.join("private"), &top.join("link")] {
         assert_eq!(owner(path), (ROOT.uid, ROOT.gid));
     }
@@ -131,61 +134,9 @@ fn a_tree_deeper_than_any_path_is_refused_and_removed() {
         here = open_directory(here.as_fd(), c"abcdefghij").unwrap();
     }
     drop(here);
-    assert!(seal(&top, None).is_err());
+    assert!(make(&top, None).is_err());
     remove(&top).unwrap();
     assert!(!top.exists());
-}
-
-#[test]
-fn a_directory_that_its_owner_closed_is_removed() {
-    let home = tempfile::tempdir().unwrap();
-    let top = home.path().join("1");
-    std::fs::create_dir_all(top.join("closed/inner")).unwrap();
-    set_mode(&top.join("closed"), 0);
-    remove(&top).unwrap();
-    assert!(!top.exists());
-}
-
-#[test]
-fn a_directory_is_made_with_its_mode_and_changes_hands() {
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("storage");
-    directory(&path, 0o700, None).unwrap();
-    std::fs::write(path.join("kept"), "x").unwrap();
-    directory(&path, 0o711, None).unwrap();
-    assert_eq!(mode(&path), 0o711);
-    if root() {
-        directory(&path, 0o700, Some(SOMEBODY)).unwrap();
-        assert_eq!(
-            std::fs::metadata(path.join("kept")).unwrap().uid(),
-            SOMEBODY.uid
-        );
-    }
-    std::fs::write(home.path().join("file"), "x").unwrap();
-    assert!(directory(&home.path().join("file"), 0o700, None).is_err());
-}
-
-#[test]
-fn what_belongs_to_third_users_is_not_given_away() {
-    if !root() {
-        return;
-    }
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("storage");
-    directory(&path, 0o700, Some(SOMEBODY)).unwrap();
-    std::fs::write(path.join("of-root"), "x").unwrap();
-    std::fs::write(path.join("own"), "x").unwrap();
-    std::os::unix::fs::lchown(path.join("own"), Some(SOMEBODY.uid), Some(SOMEBODY.gid)).unwrap();
-    let another = Owner {
-        uid: 54_323,
-        gid: 54_323,
-    };
-    directory(&path, 0o700, Some(another)).unwrap();
-    let uid = |name: &str| std::fs::metadata(path.join(name)).unwrap().uid();
-    assert_eq!(
-        (uid("of-root"), uid("own"), uid("")),
-        (0, another.uid, another.uid)
-    );
 }
 
 #[test]
@@ -205,7 +156,7 @@ fn a_file_of_another_user_is_not_handed_over() {
             true => std::fs::hard_link(&shadow, &planted).unwrap(),
             false => std::fs::rename(&shadow, &planted).unwrap(),
         }
-        let error = seal(&top, Some(ROOT)).unwrap_err().to_string();
+        let error = make(&top, Some(ROOT)).unwrap_err().to_string();
         assert!(
             error.contains("planted: it belongs to another user"),
             "{error}"
@@ -227,7 +178,7 @@ fn a_copy_of_a_file_with_a_hole_takes_no_room_for_it() {
     let made = File::create(&file).unwrap();
     made.set_len(LENGTH).unwrap();
     let before = made.metadata().unwrap();
-    seal_made(&top, Made::Openly(before.uid()), None).unwrap();
+    make_beside(&top, Origin::Open(before.uid()), None, None).unwrap();
     let after = std::fs::metadata(&file).unwrap();
     assert!(after.ino() != before.ino() && after.len() == LENGTH);
     assert!(after.blocks() * 512 < 1 << 20, "{}", after.blocks());
