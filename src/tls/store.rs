@@ -136,7 +136,8 @@ impl Files {
         let provider = provider();
         let all = self.named.iter_mut().chain(&mut self.default);
         // All are looked at, also behind one that changed.
-        all.fold(false, |changed, file| file.refresh(&provider) || changed)
+        let changed = all.filter_map(|file| file.refresh(&provider).then_some(()));
+        changed.count() > 0
     }
 }
 
