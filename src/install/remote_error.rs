@@ -141,6 +141,7 @@ const SIGNS: [Sign; 13] = [
             "RPC failed",
             "Empty reply from server",
             "transfer closed",
+            "packet write failed",
         ],
         kind: Kind::Other,
         reason: "the server ended the connection in the middle",
@@ -329,6 +330,10 @@ mod tests {
                 "failed",
             ),
             ("fatal: early EOF", "ended the connection"),
+            (
+                "fatal: packet write failed: Broken pipe",
+                "ended the connection",
+            ),
             (
                 "error: cannot run ssh: No such file or directory",
                 "ssh is not installed",
