@@ -44,6 +44,68 @@ pub(crate) enum UrlError {
     Form,
 }
 
+/// A repository URL taken apart, in the forms of git-fetch(1), "GIT URLS". Nothing is decoded or checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parts<'a> {
+    /// An absolute path.
+    Path(&'a str),
+    Url {
+        scheme: &'a str,
+        /// `user:password`, or one of them.
+        user_info: Option<&'a str>,
+        /// `host:port`; an IPv6 address is in brackets.
+        host_port: &'a str,
+        /// Empty, or from the first `/`, `?` or `#`.
+        path: &'a str,
+    },
+    /// `user@host:path`.
+    ScpLike {
+        user: &'a str,
+        host: &'a str,
+        path: &'a str,
+    },
+}
+
+impl<'a> Parts<'a> {
+    /// `None`: it has none of these forms.
+    pub(crate) fn of(url: &'a str) -> Option<Self> {
+        if url.starts_with('/') {
+            return Some(Self::Path(url));
+        }
+        if let Some((scheme, rest)) = url.split_once("://") {
+            let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+            let (user_info, host_port) = match authority.rsplit_once('@') {
+                Some((user_info, host_port)) => (Some(user_info), host_port),
+                None => (None, authority),
+            };
+            return Some(Self::Url {
+                scheme,
+                user_info,
+                host_port,
+                path,
+            });
+        }
+        let (user, rest) = url.split_once('@')?;
+        let colon = match rest.starts_with('[') {
+            true => rest.find("]:")? + 1,
+            false => rest.find(':')?,
+        };
+        Some(Self::ScpLike {
+            user,
+            host: &rest[..colon],
+            path: &rest[colon + 1..],
+        })
+    }
+}
+
+/// Host and port; an IPv6 address keeps its brackets.
+pub(crate) fn split_port(host_port: &str) -> (&str, Option<&str>) {
+    match host_port.rsplit_once(':') {
+        Some((host, port)) if !host_port.ends_with(']') => (host, Some(port)),
+        _ => (host_port, None),
+    }
+}
+
 /// Checks `url`.
 ///
 /// # Errors
@@ -64,16 +126,36 @@ pub(crate) fn check(url: &str, allow_file_repos: bool) -> Result<(), UrlError> {
     if let Some(helper) = helper(url) {
         return Err(UrlError::Helper(helper.to_owned()));
     }
-    if url.starts_with('/') {
-        return check_file(url, allow_file_repos);
-    }
-    match url.split_once("://") {
-        Some(("file", rest)) => check_file(
-            rest.strip_prefix("localhost").unwrap_or(rest),
-            allow_file_repos,
-        ),
-        Some((scheme, rest)) => check_remote(scheme, rest),
-        None => check_scp_like(url),
+    match Parts::of(url).ok_or_else(|| match url.contains(char::is_whitespace) {
+        true => UrlError::Characters,
+        false => UrlError::Form,
+    })? {
+        Parts::Path(_) => check_file(true, allow_file_repos),
+        Parts::Url {
+            scheme: "file",
+            user_info,
+            host_port,
+            path,
+        } => {
+            let is_local = user_info.is_none() && matches!(host_port, "" | "localhost");
+            check_file(is_local && path.starts_with('/'), allow_file_repos)
+        }
+        Parts::Url {
+            scheme,
+            user_info,
+            host_port,
+            path,
+        } => {
+            if !SCHEMES.contains(&scheme) {
+                return Err(UrlError::Scheme(scheme.chars().take(40).collect()));
+            }
+            if url.contains(char::is_whitespace) {
+                return Err(UrlError::Characters);
+            }
+            check_remote(scheme, user_info.unwrap_or_default(), host_port, path)
+        }
+        Parts::ScpLike { .. } if url.contains(char::is_whitespace) => Err(UrlError::Characters),
+        Parts::ScpLike { user, host, path } => check_scp_like(user, host, path),
     }
 }
 
@@ -84,64 +166,38 @@ fn helper(url: &str) -> Option<&str> {
     helper.bytes().all(is_name).then_some(helper)
 }
 
-fn check_file(path: &str, allowed: bool) -> Result<(), UrlError> {
+fn check_file(is_absolute: bool, allowed: bool) -> Result<(), UrlError> {
     if !allowed {
         return Err(UrlError::FileNotAllowed);
     }
-    if path.starts_with('/') {
-        Ok(())
-    } else {
-        Err(UrlError::FileNotAbsolute)
+    match is_absolute {
+        true => Ok(()),
+        false => Err(UrlError::FileNotAbsolute),
     }
 }
 
-fn check_remote(scheme: &str, rest: &str) -> Result<(), UrlError> {
-    if !SCHEMES.contains(&scheme) {
-        return Err(UrlError::Scheme(scheme.chars().take(40).collect()));
-    }
-    if rest.contains(char::is_whitespace) {
-        return Err(UrlError::Characters);
-    }
-    let (authority, path) = rest.split_once('/').ok_or(UrlError::NoPath)?;
-    let (user, host_port) = authority.rsplit_once('@').unwrap_or(("", authority));
+fn check_remote(scheme: &str, user: &str, host_port: &str, path: &str) -> Result<(), UrlError> {
+    let path = path.strip_prefix('/').ok_or(UrlError::NoPath)?;
     let (host, port) = split_port(host_port);
     let valid_port = port.is_none_or(|p| p.parse::<u16>().is_ok_and(|p| p > 0));
     if user.starts_with('-') || !is_host(host) || !valid_port {
         return Err(UrlError::Host(scheme.to_owned()));
     }
-    if path.is_empty() {
-        return Err(UrlError::NoPath);
+    match path {
+        "" => Err(UrlError::NoPath),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-/// `user@host:path`, without a slash before the colon (git-fetch(1), "GIT URLS").
-fn check_scp_like(url: &str) -> Result<(), UrlError> {
-    if url.contains(char::is_whitespace) {
-        return Err(UrlError::Characters);
-    }
-    let (user, rest) = url.split_once('@').ok_or(UrlError::Form)?;
-    let colon = if rest.starts_with('[') {
-        rest.find("]:").map(|bracket| bracket + 1)
-    } else {
-        rest.find(':')
-    };
-    let (host, path) = rest.split_at(colon.ok_or(UrlError::Form)?);
+fn check_scp_like(user: &str, host: &str, path: &str) -> Result<(), UrlError> {
     let is_user = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+');
     if user.is_empty() || !user.bytes().all(is_user) || !is_host(host) {
         return Err(UrlError::Form);
     }
-    match path.get(1..) {
-        None | Some("") => Err(UrlError::NoPath),
-        Some(path) if path.starts_with('-') => Err(UrlError::Option),
-        Some(_) => Ok(()),
-    }
-}
-
-fn split_port(host_port: &str) -> (&str, Option<&str>) {
-    match host_port.rsplit_once(':') {
-        Some((host, port)) if !host_port.ends_with(']') => (host, Some(port)),
-        _ => (host_port, None),
+    match path {
+        "" => Err(UrlError::NoPath),
+        path if path.starts_with('-') => Err(UrlError::Option),
+        _ => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tells secret values from others (pure). Logs and records must hold no secret.
 
+use super::repository_url::Parts;
+
 /// A variable whose name has one of these in it holds a secret.
 const WORDS: [&str; 10] = [
     "SECRET",
@@ -37,9 +39,14 @@ fn says_secret(name: &str) -> bool {
 /// The password, or the token alone, in `scheme://USER:PASSWORD@host` or `http(s)://TOKEN@host`.
 #[must_use]
 pub fn password_in_url(text: &str) -> Option<&str> {
-    let (scheme, rest) = text.split_once("://")?;
-    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    let (user, _) = authority.rsplit_once('@')?;
+    let Parts::Url {
+        scheme,
+        user_info: Some(user),
+        ..
+    } = Parts::of(text)?
+    else {
+        return None;
+    };
     let secret = match user.split_once(':') {
         Some((_, password)) => password,
         None if scheme.starts_with("http") => user,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::document::repository_url::Parts;
+
 /// An entry of `.gitmodules`, as it is written there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -93,18 +95,12 @@ pub fn resolved(url: &str, parent: &str) -> Option<String> {
 
 /// A URL's server (`https://host`, `user@host:`, nothing) and its path.
 fn split(url: &str) -> Option<(&str, &str)> {
-    if url.starts_with('/') {
-        return Some(("", url));
-    }
-    if let Some(at) = url.find("://") {
-        let authority = at + "://".len();
-        let path = url[authority..].find('/')?;
-        return Some(url.split_at(authority + path));
-    }
-    let host = url
-        .find("]:")
-        .map_or_else(|| url.find(':'), |at| Some(at + 1))?;
-    Some(url.split_at(host + 1))
+    let path = match Parts::of(url)? {
+        Parts::Path(path) | Parts::ScpLike { path, .. } => path,
+        Parts::Url { path: "", .. } => return None,
+        Parts::Url { path, .. } => path,
+    };
+    Some(url.split_at(url.len() - path.len()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! The address of a repository, split into what git is told and what must stay secret (pure).
 
+use percent_encoding::percent_decode_str;
+
+use crate::document::repository_url::{Parts, split_port};
+
 #[derive(Clone, PartialEq, Eq)]
 pub struct Remote {
     url: String,
@@ -33,26 +37,27 @@ impl Remote {
             url: url.to_owned(),
             credentials: None,
         };
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return plain;
-        };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let Some((user_info, host)) = authority.rsplit_once('@') else {
+        let Some(Parts::Url {
+            scheme,
+            user_info: Some(user_info),
+            host_port,
+            path,
+        }) = Parts::of(url)
+        else {
             return plain;
         };
         let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
         if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) {
             // ssh asks for no password that stands in a URL.
             return Self {
-                url: format!("{scheme}://{user}@{host}{path}"),
+                url: format!("{scheme}://{user}@{host_port}{path}"),
                 credentials: None,
             };
         }
         Self {
-            url: format!("{scheme}://{host}{path}"),
+            url: format!("{scheme}://{host_port}{path}"),
             credentials: Some(Credentials {
-                scope: format!("{scheme}://{host}"),
+                scope: format!("{scheme}://{host_port}"),
                 user: decoded(user),
                 password: decoded(password),
             }),
@@ -94,10 +99,14 @@ impl Remote {
         self
     }
 
-    /// Scheme and authority, of a URL that has them.
+    /// Scheme, and host with port, of a URL that has them.
     fn authority(&self) -> Option<(&str, &str)> {
-        let (scheme, rest) = self.url.split_once("://")?;
-        Some((scheme, rest.split(['/', '?', '#']).next().unwrap_or(rest)))
+        match Parts::of(&self.url)? {
+            Parts::Url {
+                scheme, host_port, ..
+            } => Some((scheme, host_port)),
+            Parts::Path(_) | Parts::ScpLike { .. } => None,
+        }
     }
 
     /// Whether it is reached by HTTP.
@@ -119,30 +128,18 @@ impl Remote {
     #[must_use]
     pub fn ssh_host(&self) -> Option<String> {
         let plain = |host: &str| host.trim_matches(['[', ']']).to_owned();
-        let (scheme, authority) = match self.authority() {
-            Some(found) => found,
-            None if self.url.starts_with('/') => return None,
-            // `user@host:path`; the host may be an address in brackets.
-            None => {
-                let (_, rest) = self.url.split_once('@')?;
-                let end = rest
-                    .find("]:")
-                    .map_or_else(|| rest.find(':'), |at| Some(at + 1))?;
-                return Some(plain(&rest[..end]));
+        match Parts::of(&self.url)? {
+            Parts::ScpLike { host, .. } => Some(plain(host)),
+            Parts::Url {
+                scheme, host_port, ..
+            } if scheme.eq_ignore_ascii_case("ssh") => {
+                let (host, port) = split_port(host_port);
+                Some(match port.filter(|port| *port != "22") {
+                    Some(port) => format!("[{}]:{port}", plain(host)),
+                    None => plain(host),
+                })
             }
-        };
-        if !scheme.eq_ignore_ascii_case("ssh") {
-            return None;
-        }
-        let host = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
-        match host.rsplit_once(':') {
-            Some((name, port)) if !host.ends_with(']') && port != "22" => {
-                Some(format!("[{}]:{port}", plain(name)))
-            }
-            Some((name, _)) if !host.ends_with(']') => Some(plain(name)),
-            _ => Some(plain(host)),
+            Parts::Path(_) | Parts::Url { .. } => None,
         }
     }
 
@@ -172,19 +169,8 @@ impl Remote {
     }
 }
 
-/// Undoes `%XX` (RFC 3986 §2.1).
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digits = after.get(..2).filter(|_| *first == b'%');
-        let byte = digits
-            .and_then(|d| std::str::from_utf8(d).ok())
-            .and_then(|d| u8::from_str_radix(d, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 /// How often a path may be encoded over; what is decoded more often would cost more than it can mean.
 const DECODED: usize = 4;
 
@@ -35,24 +37,9 @@ pub fn first_segment(path: &str) -> Option<(Cow<'_, str>, usize)> {
     Some((Cow::Owned(segment), 1 + raw.len()))
 }
 
-/// `%XX` decoded, byte by byte; what is no UTF-8 then becomes U+FFFD, which no name contains.
+/// Decodes `%XX`. Bytes that are not UTF-8 then become U+FFFD, which no name contains.
 fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = |n: usize| bytes.get(at + n).and_then(|b| (*b as char).to_digit(16));
-        if bytes[at] == b'%'
-            && let (Some(high), Some(low)) = (hex(1), hex(2))
-        {
-            decoded.push(u8::try_from(high * 16 + low).unwrap_or(b'%'));
-            at += 3;
-        } else {
-            decoded.push(bytes[at]);
-            at += 1;
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// By how many segments a path gets longer (or shorter, below 0) where one of its parts is resolved.
