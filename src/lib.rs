@@ -23,12 +23,12 @@
 //!
 //! # The request path
 //!
-//! `front::acceptor → connection → http::head → routing → router::replica → upstream::pool → exchange`, on one worker
-//! thread from accept to close: all workers accept on the same sockets. The replica is an actor on that thread which
-//! holds the latest snapshot of the table: asking it is a message that crosses no thread. Its answer by a host is kept for
-//! the requests that must get the same (`front::route_cache`), until the table changes. A backend is a TCP port or a Unix
-//! socket ([`router::address`]). The API is one more backend, reached through a pipe in memory
-//! ([`front::upstream::in_process`]); the API's Unix socket is served to it directly ([`api::socket`]).
+//! `front::acceptor → connection → routing → exchange → upstream`, on one worker thread from accept to close: all workers
+//! accept on the same sockets. [`router::replica`] is an actor on that thread; a message to it crosses no thread. It and
+//! routing share [`router::snapshot`], the newest table with what was found by host, so that a request whose host is known
+//! needs no message. A backend is a TCP port or a Unix socket ([`router::address`]). The API is one more backend, reached
+//! through a pipe in memory ([`front::upstream::in_process`]); the API's Unix socket is served to it directly
+//! ([`api::socket`]).
 //!
 //! A slow client holds no process: `front::exchange::collect` gathers the request's body before a backend is asked, and
 //! `front::exchange::spool` takes the response as fast as the backend gives it, in memory first and then in an unnamed

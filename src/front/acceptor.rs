@@ -1,7 +1,7 @@
-//! Accepting, on a worker's own thread: a connection never changes threads.
+//! Accepts connections on each worker's own thread. A connection never changes threads.
 //!
-//! All workers wait on the same sockets, so whoever has time takes the next connection, and one that is busy or full
-//! keeps none waiting. Handing connections over from a thread of its own took two changes of context each.
+//! All workers wait on the same sockets. The one that has time takes the next connection, and one that is busy or full
+//! keeps none waiting. To hand connections over from a thread of its own took two changes of context each.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -21,11 +21,11 @@ use super::upstream::upkeep;
 use super::worker::{Plan, Worker};
 use crate::{priority, threads};
 
-/// The pause after an accept that failed: out of file descriptors, it would fail again at once.
+/// Pauses after an accept that failed: out of file descriptors it would fail again at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs a worker on this thread: accepts until the front end drains, and then lets its connections end. `alive` is
-/// dropped early only when it could not go on.
+/// Runs a worker on this thread: accepts until the front end drains, then lets its connections end. It drops `alive`
+/// before `alive` is closed only when it cannot go on.
 pub(super) async fn run(plan: Plan, mut alive: oneshot::Sender<()>) {
     priority::step_back();
     threads::keep_one();
@@ -45,7 +45,7 @@ async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver<Sockets>) 
         let accepting = join_all(open.iter().cloned().map(|socket| accept(worker, socket)));
         let accepting = async {
             accepting.await;
-            // Nothing is open yet.
+            // Without this, a worker with no open socket would spin.
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -61,14 +61,14 @@ async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver<Sockets>) 
     }
 }
 
-/// Serves those that had connected before the socket is closed: they were promised an answer.
+/// Serves the connections that the kernel made before the socket closes: their clients believe they are connected.
 fn serve_waiting(worker: &Rc<Worker>, socket: &Listening) {
     while let Some((stream, peer)) = socket.take_waiting() {
         serve(worker, stream, peer, socket);
     }
 }
 
-/// Accepts on one socket; does not end. Whenever it is dropped no connection is lost.
+/// Accepts on one socket and never ends. No connection is lost wherever it is dropped.
 async fn accept(worker: &Rc<Worker>, socket: Arc<Listening>) -> std::convert::Infallible {
     let name = socket.local;
     let listener = loop {
@@ -90,9 +90,9 @@ async fn accept(worker: &Rc<Worker>, socket: Arc<Listening>) -> std::convert::In
     }
 }
 
-/// Serves a connection on a task of its own. The stream has TCP_NODELAY from its listener.
+/// Serves a connection on a task of its own. The stream inherits TCP_NODELAY from its listener.
 fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, socket: &Listening) {
-    // At once: whoever counts connections must not miss one that was accepted and is not served yet.
+    // Before the task runs, so that no count misses a connection that was accepted and is not served yet.
     let counted = worker.count();
     let endpoints = Endpoints {
         peer,
@@ -103,7 +103,7 @@ fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, socket: &List
     let worker = Rc::clone(worker);
     drop(actix_rt::spawn(async move {
         let _counted = counted;
-        // Without an answer: who has that many connections may be after what answering costs.
+        // Closes without an answer: an address with that many connections may be after what answers cost.
         if let Some(_visit) = worker.admit(&endpoints) {
             Connection::new(stream, endpoints, worker).serve().await;
         }

@@ -2,40 +2,40 @@
 
 use super::settings::Limits;
 
-/// File descriptors kept back for what is no client: processes and their logs, the API's socket, connections to apps.
+/// File descriptors kept back for everything but clients: processes and their logs, the API's socket, connections to
+/// apps.
 const KEPT_BACK: u64 = 512;
 
-/// What the server itself has open before the first client: listeners, logs, what its runtimes wait with.
+/// Descriptors that the server has open before the first client: listeners, logs, epoll and event descriptors.
 const OWN: u64 = 32;
 const OWN_OF_WORKER: u64 = 8;
 
-/// What one application takes while it is deployed: its process and logs, git and what it tells.
+/// Descriptors that one application takes while it is deployed: its process and logs, git and its pipes.
 const APPLICATION: u64 = 15;
 
-/// The fewest descriptors with which a server can work at all.
+/// Returns the fewest descriptors with which a server works at all.
 #[must_use]
 pub fn least(workers: usize, listeners: usize) -> u64 {
     OWN + OWN_OF_WORKER * workers.max(1) as u64 + listeners as u64 + APPLICATION
 }
 
-/// How many connections of clients there may be, over all workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     pub total: usize,
     pub per_worker: usize,
-    /// Of one address: half of all at most, or it could keep everybody else out.
+    /// At most half of all, or one address could keep everybody else out.
     pub per_address: usize,
 }
 
 impl Capacity {
-    /// As `limits` say, as far as so many `descriptors` (`None`: without end) leave some for all else.
+    /// Allows what `limits` say, as far as that leaves enough `descriptors` for everything else. `None` is no limit.
     #[must_use]
     pub fn of(limits: &Limits, workers: usize, descriptors: Option<u64>) -> Self {
         let workers = workers.max(1);
         let own = OWN + OWN_OF_WORKER * workers as u64;
         let for_clients = descriptors.map_or(u64::MAX, |all| {
             let kept = (all / 4).max(KEPT_BACK).min(all / 2);
-            // Where there are few, what is open anyway weighs, and each client needs a connection to its app.
+            // Among few descriptors those that are open anyway count, and each client needs a connection to its app.
             let few = if all < 2 * KEPT_BACK {
                 all.saturating_sub(own) / 2
             } else {

@@ -5,13 +5,14 @@ use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// How many connections each address has. An IPv6 network of 64 bits, which is what one customer is given, counts as
-/// one address. Cheap to clone.
+/// Counts the connections of each address. An IPv6 network of 64 bits, which is what one customer is given, counts as
+/// one address. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionLimit(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 impl ConnectionLimit {
-    /// Counts one more connection of `address` while the answer lives; `None` if it has `most` of them.
+    /// Counts one more connection of `address` for as long as the visit lives. Returns `None` if the address has
+    /// `most`.
     #[must_use]
     pub fn enter(&self, address: IpAddr, most: usize) -> Option<Visit> {
         let address = counted(address);
@@ -33,7 +34,7 @@ impl ConnectionLimit {
     }
 }
 
-/// One connection; dropping it takes it off.
+/// One connection. Dropping it takes it off the count.
 #[derive(Debug)]
 pub struct Visit {
     connection_limit: ConnectionLimit,
@@ -52,7 +53,7 @@ impl Drop for Visit {
     }
 }
 
-/// What an address counts as: itself, or of IPv6 the network of 64 bits.
+/// Returns what an address counts as: IPv4 as itself, IPv6 as its network of 64 bits.
 #[must_use]
 pub fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

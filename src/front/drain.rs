@@ -1,8 +1,8 @@
-//! [`Drain`]: who on a worker's own thread waits for the front end to drain, that is, every idle connection; the one that
-//! is idle longest can be told to end alone, where there is no room for another.
+//! [`Drain`]: wakes the idle connections of one thread when the front end drains, or the one that is idle longest when
+//! another connection needs room.
 //!
-//! A connection leaves its waker once and finds it still there at its next request: waiting costs it nothing then. A
-//! wait on the published value itself would take a lock that all workers share, for each of a million requests.
+//! A connection leaves its waker once and finds it there at its next request, so waiting costs it nothing. To wait on
+//! the published value itself would take a lock that all workers share, for each of a million requests.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,8 +17,8 @@ pub(super) struct Drain {
     over: Cell<bool>,
 }
 
-/// Who waits, by place. The idle ones are linked, that which is idle longest first: a thousand that come and go must not
-/// have to be looked through.
+/// Those who wait, by place. The idle ones are linked, the one that is idle longest first, so that nobody looks through
+/// a thousand of them.
 #[derive(Debug, Default)]
 struct Seats {
     all: Vec<Seat>,
@@ -31,7 +31,7 @@ struct Seats {
 struct Seat {
     waker: Option<Waker>,
     is_idle: bool,
-    /// It was told to end.
+    /// Its connection was told to end.
     is_told: bool,
     before: Option<usize>,
     behind: Option<usize>,
@@ -47,7 +47,7 @@ impl Seats {
         place
     }
 
-    /// The last in the row of the idle ones, if it is not in it.
+    /// Puts it last among the idle ones, unless it is among them.
     fn link(&mut self, place: usize) {
         if self.all[place].is_idle || self.all[place].is_told {
             return;
@@ -79,7 +79,7 @@ impl Seats {
 }
 
 impl Drain {
-    /// One for this thread, which tells when `published` turns true, or is gone. Needs this thread's runtime.
+    /// Wakes everybody on this thread when `published` turns true or its sender is gone. Needs this thread's runtime.
     pub(super) fn start(published: watch::Receiver<bool>) -> Rc<Self> {
         let mut changes = published.clone();
         let drain = Rc::new(Self {
@@ -101,17 +101,15 @@ impl Drain {
         drain
     }
 
-    /// Whether the front end drains.
     pub(super) fn has_begun(&self) -> bool {
         *self.published.borrow()
     }
 
-    /// Whether any connection is idle.
     pub(super) fn has_idle(&self) -> bool {
         self.seats.borrow().first.is_some()
     }
 
-    /// Tells the one that is idle longest to end; false if none is.
+    /// Tells the connection that is idle longest to end. Returns false if none is idle.
     pub(super) fn end_oldest(&self) -> bool {
         let mut seats = self.seats.borrow_mut();
         let Some(oldest) = seats.first else {
@@ -126,13 +124,13 @@ impl Drain {
     }
 }
 
-/// One who may wait; it leaves when it is dropped.
+/// The place of one who may wait. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
     drain: Rc<Drain>,
-    /// The place, and who was left there.
+    /// The place, and the waker that was left there.
     left: Option<(usize, Waker)>,
-    /// It was said to be idle.
+    /// It is linked among the idle ones.
     is_idle: bool,
 }
 
@@ -162,7 +160,7 @@ impl Place {
         Poll::Pending
     }
 
-    /// Ready when the front end drains, or when this idle one is to end for another's sake.
+    /// Counts as idle. Ready when the front end drains, or when this one is to end to make room.
     pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.poll(cx).is_ready() {
             return Poll::Ready(());
@@ -179,7 +177,7 @@ impl Place {
         Poll::Pending
     }
 
-    /// It has something to do again.
+    /// Counts as idle no more.
     pub(super) fn set_busy(&mut self) {
         if let (true, Some((place, _))) = (std::mem::take(&mut self.is_idle), &self.left) {
             self.drain.seats.borrow_mut().unlink(*place);

@@ -23,8 +23,8 @@ use super::worker::Plan;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
-/// The actor that runs the workers. [`Shutdown`] stops accepting, lets requests in flight finish within
-/// [`FrontSettings::drain`], then closes and ends.
+/// Runs the workers. [`Shutdown`] stops accepting, lets requests in flight finish within [`FrontSettings::drain`], then
+/// closes the rest.
 pub struct Front {
     listeners: Vec<(SocketAddr, TcpListener)>,
     opens: watch::Receiver<bool>,
@@ -38,8 +38,8 @@ pub struct Front {
 }
 
 impl Front {
-    /// A front end on `listeners` (each with its bound address; they stay open over a restart of this actor, so give
-    /// it clones), following `table`.
+    /// Serves on `listeners`, each with its bound address, and follows `table`. The sockets should outlive this actor,
+    /// so that it can be restarted: give it clones.
     #[must_use]
     pub fn new(
         listeners: Vec<(SocketAddr, TcpListener)>,
@@ -78,7 +78,7 @@ impl Front {
         }
     }
 
-    /// With an access log that goes to `sink`.
+    /// Sends the access log to `sink`.
     #[must_use]
     pub fn with_access_log(mut self, sink: Sink) -> Self {
         self.plan.access = Some(sink);
@@ -92,7 +92,7 @@ impl Front {
         self
     }
 
-    /// Accepts once `opens` is true; until then connections wait in the kernel.
+    /// Accepts once `opens` is true. Until then connections wait in the kernel.
     #[must_use]
     pub fn that_opens(mut self, opens: watch::Receiver<bool>) -> Self {
         self.opens = opens;
@@ -106,7 +106,7 @@ impl Front {
         self
     }
 
-    /// Follows the table with the sockets that are open.
+    /// Opens and closes sockets as the table says.
     fn listen(&mut self) -> io::Result<()> {
         let own = self.listeners.drain(..);
         let own: Sockets = own
@@ -120,7 +120,7 @@ impl Front {
         self.following = Some(actix_rt::spawn(async move {
             let published = sockets.clone();
             let follows = async move {
-                // An error means that nobody is left to say so. What it answers keeps the value locked.
+                // An error means that the sender is gone. The guard must go at once: it keeps the value locked.
                 drop(opens.wait_for(|opens| *opens).await);
                 listener::follow(own, table, sockets, closed).await;
             };
@@ -128,14 +128,14 @@ impl Front {
                 () = follows => {}
                 _ = draining.wait_for(|draining| *draining) => {}
             }
-            // With the last holder the kernel closes a socket, and refuses whoever comes then: nobody waits for a server
-            // that will not answer.
+            // The kernel closes a socket with its last holder, and refuses connections from then on: no client waits
+            // for a server that will not answer.
             published.send_replace(Sockets::new());
         }));
         Ok(())
     }
 
-    /// Starts the worker threads; the end of one is the end of this actor.
+    /// Starts the worker threads. The end of one is the end of this actor.
     fn start_workers(&mut self, ctx: &mut Context<Self>) {
         let count = self.plan.settings.workers.clamp(1, 512);
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -206,7 +206,7 @@ impl Handler<Shutdown> for Front {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.exit.set(Exit::Shutdown);
-        // Nothing is accepted any more; idle connections close at once, the others after their response.
+        // Workers stop accepting. Idle connections close at once, the others after their response.
         self.draining.send_replace(true);
         let load = Arc::clone(&self.plan.load);
         let drain = self.plan.settings.drain;
@@ -216,7 +216,7 @@ impl Handler<Shutdown> for Front {
                     "{} connections were cut off after {drain:?}",
                     load.outstanding()
                 );
-                // Tunnels close in good order; what else is left has nothing to end with.
+                // Tunnels close in good order. Requests have nothing to end well with.
                 load.cut();
                 let _cut_off = tokio::time::timeout(2 * tunnel::CLOSING, load.drained()).await;
             }

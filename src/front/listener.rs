@@ -1,5 +1,5 @@
-//! The sockets that the front end listens on: the server's own, and those of apps with a port of their own, which come
-//! and go with the routing table. Workers accept on them, see `acceptor`.
+//! The sockets that the front end listens on: the server's own, and those of apps that have a port of their own. The
+//! latter come and go with the routing table.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -11,31 +11,30 @@ use tokio::sync::watch;
 
 use crate::router::table::Table;
 
-/// How often binding is tried again while a port is taken.
+/// The time between two attempts to bind a port that is taken.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// A socket that listens; it is closed when the last holder drops it.
+/// A socket that listens. It closes when its last holder drops it.
 #[derive(Debug)]
 pub struct Listening {
     pub local: SocketAddr,
-    /// It is an app's own.
+    /// The port, if the socket is an app's own.
     pub port: Option<u16>,
     socket: TcpListener,
 }
 
-/// All sockets that listen now.
 pub type Sockets = Vec<Arc<Listening>>;
 
-/// Ports of apps that cannot be listened on now, with why.
+/// Ports of apps that cannot be bound now, each with the reason.
 pub type Closed = BTreeMap<u16, String>;
 
 impl Listening {
-    /// A listener of the server's own, for all apps.
+    /// Wraps a listener of the server's own, for all apps.
     ///
     /// # Errors
     /// What `setsockopt(2)` and `fcntl(2)` return.
     pub fn for_all(local: SocketAddr, socket: TcpListener) -> io::Result<Self> {
-        // Accepted sockets have it from their listener (Linux).
+        // Accepted sockets inherit it (Linux).
         socket2::SockRef::from(&socket).set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         let port = None;
@@ -54,7 +53,7 @@ impl Listening {
         })
     }
 
-    /// One of those that have connected and wait to be accepted, if there is any.
+    /// Accepts a connection that waits, without waiting for one.
     #[must_use]
     pub fn take_waiting(&self) -> Option<(tokio::net::TcpStream, SocketAddr)> {
         let (stream, peer) = self.socket.accept().ok()?;
@@ -62,10 +61,10 @@ impl Listening {
         Some((tokio::net::TcpStream::from_std(stream).ok()?, peer))
     }
 
-    /// A handle of it for the runtime of this thread.
+    /// Registers a duplicate of the socket with the runtime of this thread.
     ///
     /// # Errors
-    /// There are no file descriptors left.
+    /// No file descriptor is left.
     pub fn of_this_thread(&self) -> io::Result<tokio::net::TcpListener> {
         tokio::net::TcpListener::from_std(self.socket.try_clone()?)
     }
@@ -96,8 +95,8 @@ struct Ports {
     failed: Closed,
 }
 
-/// Publishes `own` and the sockets of the ports that the table names to `sockets`, and those that stay `closed`, until it
-/// is dropped.
+/// Publishes `own` and the sockets of the ports that the table names to `sockets`, and the ports that cannot be bound
+/// to `closed`, until it is dropped.
 pub async fn follow(
     own: Sockets,
     mut table: watch::Receiver<Arc<Table>>,
@@ -143,7 +142,7 @@ pub async fn follow(
 }
 
 impl Ports {
-    /// Opens and closes; true if anything was.
+    /// Opens and closes sockets so that they are those of the `named` ports. Returns whether any was.
     fn set(&mut self, named: &HashSet<u16>) -> bool {
         let before = self.open.len();
         self.open.retain(|port, _| named.contains(port));
@@ -177,7 +176,7 @@ impl Ports {
     }
 
     fn bind(&self, port: u16) -> io::Result<Sockets> {
-        // `[::]` takes IPv4 too, unless that is listened on beside it.
+        // `[::]` takes IPv4 too, unless there is a socket for IPv4 beside it.
         let only_v6 = self.addresses.iter().any(IpAddr::is_ipv4);
         let addresses = self.addresses.iter();
         addresses

@@ -1,7 +1,7 @@
 //! The front end, from accept to close on one worker thread: acceptor → connection → routing → exchange → upstream.
 //!
 //! It sees the routing table and never an application. It parses hostile bytes as root: no unsafe code, every buffer
-//! bounded. A file imports no file that stands above it here:
+//! bounded. A request goes through the files in this order:
 //!
 //! | what | where |
 //! |---|---|

@@ -1,38 +1,38 @@
 //! [`OwnToken`]: the server's own token, which no app is sent (pure).
 //!
-//! Whoever has it may do everything here. A client sends it to an app by mistake (a wrong host, a command copied with
-//! another URL), and whatever the app is, it is not the one that was meant.
+//! Whoever has it may do everything here. A client that sends it to an app does so by mistake: a wrong host, a command
+//! copied with another URL.
 
 use std::fmt;
 use std::hint::black_box;
 use std::sync::Arc;
 
-/// The server's own token; by default there is none. Cheap to clone.
+/// The server's own token. By default there is none. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct OwnToken(Option<Arc<str>>);
 
 impl fmt::Debug for OwnToken {
-    /// Without the token: this may end up in a log.
+    /// Leaves the token out: this may end up in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OwnToken")
     }
 }
 
 impl OwnToken {
-    /// The one that the API asks for.
+    /// Withholds the token that the API asks for.
     #[must_use]
     pub fn new(token: Arc<str>) -> Self {
         Self((!token.is_empty()).then_some(token))
     }
 
-    /// Whether a value of `Authorization` carries it: as a whole, as what is behind a scheme, as one of its parameters,
-    /// or in what is encoded there (Basic, RFC 7617: as user or as password).
+    /// Whether a value of `Authorization` carries it: as a whole, behind a scheme, as a parameter, or encoded as user
+    /// or password (Basic, RFC 7617).
     #[must_use]
     pub fn is_in(&self, value: &[u8]) -> bool {
         let Some(token) = self.0.as_deref().map(str::as_bytes) else {
             return false;
         };
-        // Each is looked at, so that the time tells nothing.
+        // Looks at every part, so that the time tells nothing.
         let plain = parts(value).fold(false, |found, part| found | same(part, token));
         let encoded = words(value).filter_map(base64);
         encoded.fold(plain, |found, decoded| {
@@ -42,7 +42,7 @@ impl OwnToken {
     }
 }
 
-/// The whole value, what follows blanks in it, and each of its words.
+/// Returns the whole value, the rest behind each run of blanks, and each word.
 fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let value = value.trim_ascii();
     let pairs = value.windows(2).enumerate();
@@ -51,8 +51,8 @@ fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::once(value).chain(behind).chain(words(value))
 }
 
-/// What stands between blanks, commas, semicolons, equals signs and quotes; and between blanks and commas alone, where
-/// the token has such signs itself.
+/// Splits at blanks, commas, semicolons, equals signs and quotes, and once more at blanks and commas alone, for tokens
+/// that have such signs themselves.
 fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let coarse = value.split(|b| is_blank(*b) || *b == b',');
     let fine = value.split(|b| is_blank(*b) || b",;=\"'".contains(b));
@@ -63,14 +63,14 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// What is before the first colon, and what behind it.
+/// Splits at the first colon.
 fn split(decoded: &[u8]) -> (&[u8], &[u8]) {
     let colon = decoded.iter().position(|b| *b == b':');
     let (user, rest) = decoded.split_at(colon.unwrap_or(decoded.len()));
     (user, rest.get(1..).unwrap_or_default())
 }
 
-/// Decodes Base64 in either alphabet (RFC 4648 §4 and §5), padded or not; `None` for anything else.
+/// Decodes Base64 in either alphabet (RFC 4648 §4 and §5), padded or not. Returns `None` for anything else.
 fn base64(word: &[u8]) -> Option<Vec<u8>> {
     let padding = word.iter().rev().take_while(|b| **b == b'=').count();
     let word = &word[..word.len() - padding];
@@ -96,7 +96,7 @@ fn base64(word: &[u8]) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// Compares all bytes: how long that takes tells where they differ to nobody. The length is no secret.
+/// Compares all bytes, so that the time does not tell where they differ. The length is no secret.
 fn same(given: &[u8], token: &[u8]) -> bool {
     let pairs = given.iter().zip(token);
     given.len() == token.len() && black_box(pairs.fold(0, |all, (a, b)| all | (a ^ b))) == 0

@@ -1,4 +1,4 @@
-//! [`FrontSettings`]: what the front end is told when it starts.
+//! [`FrontSettings`]: addresses, times and sizes that hold for all connections.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ pub struct Timeouts {
     /// TCP connect to a backend.
     pub connect: Duration,
     pub head: Duration,
-    /// A whole response head, from when the request was sent.
+    /// From the end of the request to a whole response head.
     pub response: Duration,
     /// Between two requests of a connection, and between two pieces of a body.
     pub idle: Duration,
-    /// Before a client has to send 500 bytes of a body in each second.
+    /// From here on a client has to send 500 bytes of a body each second on average.
     pub body: Duration,
-    /// Without a byte either way in a tunnel.
+    /// A tunnel in which no byte moves either way.
     pub tunnel_idle: Duration,
 }
 
@@ -29,7 +29,7 @@ pub struct Limits {
     pub head: usize,
     /// Bytes of a request body.
     pub body: u64,
-    /// Bytes of a response in a file that its client has not taken yet.
+    /// Bytes of a response kept in a file until its client takes them.
     pub buffer: u64,
     pub headers: usize,
     pub connections: usize,
@@ -37,19 +37,18 @@ pub struct Limits {
     pub connections_per_address: usize,
 }
 
-/// What the front end needs to know.
 #[derive(Clone, Debug)]
 pub struct FrontSettings {
     pub workers: usize,
-    /// By which ways requests come to apps and to the API.
+    /// The ways by which requests come to apps and to the API.
     pub reach: Arc<Reach>,
-    /// Networks whose forwarding fields are believed, as `ADDRESS` or `ADDRESS/BITS`, parsed by `forwarded`.
+    /// Networks whose forwarding fields are believed, as `ADDRESS` or `ADDRESS/BITS`.
     pub trusted_proxies: Vec<String>,
     /// How long a request waits for an app that is starting.
     pub hold: Duration,
     /// How long requests in flight may take when the daemon stops.
     pub drain: Duration,
-    /// Where bodies are kept that are larger than what is kept in memory: files that nobody else sees.
+    /// The directory for bodies that are too large for memory. Their files have no names.
     pub buffers: PathBuf,
     pub timeouts: Timeouts,
     pub limits: Limits,

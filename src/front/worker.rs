@@ -35,10 +35,10 @@ use crate::router::snapshot::Snapshot;
 use crate::router::table::Table;
 use crate::tally::{self, Tally};
 
-/// How often it is looked whether there is room again, which other workers can make.
+/// The time between two looks whether another worker made room.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What a worker is made of, on its way to its thread.
+/// What a worker is made of. It can be sent to the worker's thread, which a [`Worker`] cannot.
 #[derive(Clone)]
 pub struct Plan {
     pub settings: Arc<FrontSettings>,
@@ -55,9 +55,8 @@ pub struct Plan {
     pub access: Option<Sink>,
     /// What no app is sent.
     pub own_token: OwnToken,
-    /// Tells all workers which idle connections are to be given up.
+    /// Tells all workers to drop their idle connections to a backend.
     pub calls: broadcast::Sender<Call>,
-    /// How many connections there may be.
     pub room: Capacity,
 }
 
@@ -66,34 +65,32 @@ pub struct Worker {
     pub settings: Arc<FrontSettings>,
     /// Networks whose forwarding fields are believed.
     pub trusted: Vec<Network>,
-    /// Answers who a request is for; a fresh one takes its place if it ever ends.
+    /// A fresh one takes its place if it ends.
     replica: RefCell<Addr<Replica>>,
-    /// The routing table, which the replica answers from, too.
+    /// The routing table. The replica answers from it, too.
     pub routes: Rc<Snapshot>,
     pub pool: Pool,
-    /// Where bodies are kept for slow clients.
+    /// The files in which bodies wait for slow clients.
     pub spool_space: Rc<SpoolSpace>,
-    /// Tells all workers which idle connections are to be given up.
+    /// Tells all workers to drop their idle connections to a backend.
     pub calls: broadcast::Sender<Call>,
     pub spare: Spare,
-    /// The Date of responses that have none.
+    /// Makes the Date of responses that have none.
     pub date: HttpDate,
     /// Opens pipes to the API.
     pub api: Connector,
     pub files: FileServer,
     /// What no app is sent.
     pub own_token: OwnToken,
-    /// Who waits for the front end to drain.
+    /// Connections that wait for the front end to drain.
     pub(super) drain: Rc<Drain>,
-    /// The access log, if there is one.
     pub access: Option<Rc<Recorder>>,
-    /// Requests that wait for an app to start.
+    /// The number of requests that wait for an app to start.
     pub held: Cell<usize>,
-    /// Connections of this worker, and what tells that there is room for one more.
+    /// The number of connections, and the word that there may be room for one more.
     connections: (Cell<usize>, Notify),
-    /// How many there may be.
     room: Capacity,
-    /// Connections that were closed for their number, ended to make room, or could not be accepted.
+    /// What was refused, by [`Refused`].
     refusals: [Rc<RefCell<Tally>>; 3],
     load: Arc<Load>,
     connection_limit: ConnectionLimit,
@@ -103,7 +100,7 @@ pub struct Worker {
 /// Counts a connection of a worker. Dropping it makes room.
 pub(super) struct Counted {
     worker: Rc<Worker>,
-    /// It counts for the front end, too.
+    /// The front end counts it, too.
     _lease: Lease,
 }
 
@@ -124,7 +121,7 @@ enum Refused {
 }
 
 impl Worker {
-    /// The worker of this thread.
+    /// Makes the worker of this thread, whose runtime it needs.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
         let settings = Arc::clone(&plan.settings);
@@ -163,8 +160,8 @@ impl Worker {
         }
     }
 
-    /// Counts a connection that was accepted. Where there are more than there may be, the one that is idle longest ends:
-    /// one that says nothing is worth less than one that may ask.
+    /// Counts a connection that was accepted. Where there are more than there may be, the one that is idle longest
+    /// ends: one that says nothing is worth less than one that may ask.
     pub(super) fn count(self: &Rc<Self>) -> Counted {
         let count = &self.connections.0;
         count.set(count.get() + 1);
@@ -201,8 +198,8 @@ impl Worker {
         }
     }
 
-    /// Whether one more can be served: where all workers together are full, in the place of an idle one. Where only this
-    /// one is full, another worker has room.
+    /// Whether one more can be served. Where all workers together are full it takes the place of an idle connection.
+    /// Where only this worker is full another one accepts it.
     fn may_accept(&self) -> bool {
         match self.load.outstanding() < self.room.total {
             true => self.connections.0.get() < self.room.per_worker,
@@ -210,14 +207,14 @@ impl Worker {
         }
     }
 
-    /// An idle connection can make room, if somebody waits for that.
+    /// Wakes whoever waits for room, which an idle connection can make.
     pub(super) fn has_an_idle_one(&self) {
         if self.load.outstanding() >= self.room.total {
             self.connections.1.notify_waiters();
         }
     }
 
-    /// Says, once a minute, that connections are closed for their number.
+    /// Logs, once a minute, that connections are closed for their number.
     fn tell_closed(&self, peer: SocketAddr) {
         let most = self.room.per_address;
         self.tell(Refused::OfAddress, || {
@@ -229,7 +226,7 @@ impl Worker {
         });
     }
 
-    /// Says, once a minute, that connections cannot be accepted.
+    /// Logs, once a minute, that connections cannot be accepted.
     pub fn tell_not_accepted(&self, local: SocketAddr, error: &std::io::Error) {
         self.tell(Refused::NotAccepted, || {
             format!("connections could not be accepted at {local}: {error}")
@@ -250,7 +247,7 @@ impl Worker {
         });
     }
 
-    /// Asks this thread's replica. `None`: it ended, and so did the one started in its place.
+    /// Asks this thread's replica. Returns `None` if it ended and so did the one started in its place.
     pub async fn select(&self, wanted: Arc<Wanted>) -> Option<Selection> {
         let present = self.replica.borrow().clone();
         if let Ok(selection) = present.send(Select(Arc::clone(&wanted))).await {
@@ -267,7 +264,7 @@ impl Worker {
         fresh.send(Select(wanted)).await.ok()
     }
 
-    /// Keeps a connection to a backend for the next request, unless that serves one at a time.
+    /// Keeps a connection for the next request, unless its backend serves one connection at a time.
     pub fn keep(&self, backend: &Backend, connection: Upstream) {
         if !backend.load.may_keep() {
             return;
@@ -278,7 +275,7 @@ impl Worker {
         }
     }
 
-    /// A new request id, unique among workers and starts.
+    /// Makes a request id that is unique among workers and over restarts.
     #[must_use]
     pub fn request_id(&self) -> RequestId {
         let (start, count) = (self.ids.0, self.ids.1.get());
@@ -286,7 +283,7 @@ impl Worker {
         RequestId::of(u128::from(start) << 64 | u128::from(count))
     }
 
-    /// Ends a request for the access log, if there is one. Nothing else does.
+    /// Writes the access log's line of a request that ended. No other function does.
     pub fn record(&self, notes: Option<Notes>, request_id: &RequestId) {
         if let (Some(recorder), Some(mut notes)) = (&self.access, notes) {
             recorder.record(&mut notes, request_id.as_bytes(), self.is_draining());
@@ -299,12 +296,11 @@ impl Worker {
         self.trusted.iter().any(|n| n.contains(peer.ip()))
     }
 
-    /// Resolves when the time in which the front end drains is over.
+    /// Resolves when the time to drain is over.
     pub async fn cut(&self) {
         self.load.is_cut().await;
     }
 
-    /// Whether the front end drains.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.has_begun()

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::socket_file::SocketFile;
 
-/// Where a process answers. Shown as `127.0.0.1:8001` or `unix:/run/…/http.sock`.
+/// Shown as `127.0.0.1:8001` or `unix:/run/…/http.sock`.
 #[derive(Clone, Debug)]
 pub enum Address {
     Tcp(SocketAddr),

@@ -1,4 +1,4 @@
-//! A backend: one upstream address, and how many requests are on it, counted across the worker threads.
+//! [`Backend`]: one upstream address, with the requests on it counted across the worker threads.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ pub struct Backend {
     pub load: Arc<Load>,
 }
 
-/// Tells the owner of a process that it could not be connected to. Clones are one.
+/// Tells the owner of a process that connections to it fail. Clones are one.
 #[derive(Clone, Debug, Default)]
 pub struct Alarm(Arc<tokio::sync::Notify>);
 
 impl Alarm {
-    /// A connection was refused, or not made in time. Costs nothing when it is told over and over.
+    /// Tells that a connection was refused, or not made in time. To tell it over and over costs nothing.
     pub fn ring(&self) {
         self.0.notify_one();
     }
 
-    /// Resolves once it has rung since this was awaited last.
+    /// Resolves once it has rung since this was last awaited.
     pub async fn rung(&self) {
         self.0.notified().await;
     }
@@ -40,10 +40,10 @@ impl PartialEq for Alarm {
     }
 }
 
-/// How many requests and tunnels are on a backend, over all workers.
+/// The requests and tunnels on a backend, of all workers.
 #[derive(Debug, Default)]
 pub struct Load {
-    /// Who is told when it cannot be connected to.
+    /// Rings when connections to the backend fail.
     pub alarm: Alarm,
     outstanding: AtomicUsize,
     closed: AtomicBool,
@@ -56,38 +56,39 @@ pub struct Load {
 /// What is known of a backend's connections.
 #[derive(Debug, Default)]
 struct Connections {
-    /// Requests without an answer on a new one.
+    /// The requests without an answer on a new one.
     waiting: AtomicUsize,
-    /// First answers on new ones.
+    /// The first answers on new ones.
     answered: AtomicU64,
-    /// Somebody looks whether those that wait do so for an idle one.
+    /// A worker looks whether those that wait do so for an idle one.
     looking: AtomicBool,
-    /// When idle ones were last given up for them, in milliseconds, and how many; 0: it is known what came of it.
+    /// The time at which idle ones were last given up for them, in milliseconds, and how many. 0 once the result is
+    /// known.
     given_up: AtomicU64,
     left: AtomicUsize,
-    /// How often in a row that brought answers at once, and no more than were given up.
+    /// How often in a row that brought answers at once, no more than were given up.
     brought: AtomicUsize,
-    /// Until when none is kept idle, in milliseconds; 0: they are.
+    /// The time until which none is kept idle, in milliseconds. 0 if they are kept.
     alone_until: AtomicU64,
 }
 
-/// An answer that comes so soon after an idle connection was given up comes because of that.
+/// An answer within so many milliseconds after an idle connection was given up comes because of that.
 const AT_ONCE: u64 = 50;
 
-/// How often in a row that must be so before it is believed: under load, an answer may come just then.
+/// How often in a row that must happen before it is believed. Under load an answer may come just then by chance.
 const OFTEN: usize = 3;
 
-/// How long it is believed that a backend serves one connection at a time, in milliseconds.
+/// The milliseconds for which a backend is believed to serve one connection at a time.
 const ALONE: u64 = 60_000;
 
-/// Milliseconds since the first time somebody asked, at least 1.
+/// Returns the milliseconds since the first call, at least 1.
 fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX - ALONE - 1) + 1
 }
 
 impl Load {
-    /// Nothing is on it; `alarm` is told when it cannot be connected to.
+    /// Makes a load with nothing on it, whose `alarm` rings when connections to the backend fail.
     #[must_use]
     pub fn new(alarm: Alarm) -> Self {
         Self {
@@ -96,43 +97,43 @@ impl Load {
         }
     }
 
-    /// A request has no answer on its new connection.
+    /// Counts a request that has no answer on its new connection yet.
     pub fn begin_waiting(&self) {
         self.connections.waiting.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// It is not waited for any more.
+    /// Counts it no more.
     pub fn end_waiting(&self) {
         self.connections.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// So many idle connections were given up for those that wait.
+    /// Notes that `count` idle connections were given up for those that wait.
     pub fn give_up(&self, count: usize) {
         let connections = &self.connections;
         match connections.given_up.swap(now(), Ordering::SeqCst) {
             0 => connections.left.store(count, Ordering::SeqCst),
-            // Other workers do so at the same time.
+            // Other workers gave some up at the same time.
             _ => _ = connections.left.fetch_add(count, Ordering::SeqCst),
         }
     }
 
-    /// There is a first answer on a new connection.
+    /// Counts the first answer on a new connection.
     pub fn answers(&self) {
         self.connections.answered.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// First answers on new connections so far.
+    /// Returns the first answers on new connections so far.
     #[must_use]
     pub fn answered(&self) -> u64 {
         self.connections.answered.load(Ordering::SeqCst)
     }
 
-    /// Whoever waited on a new connection has an answer. If that is because an idle one was given up, and not for the
-    /// first time, none is kept for a while: this backend serves one at a time.
+    /// Notes that a request that waited on a new connection has its answer. If that came because an idle one was given
+    /// up, and not for the first time, none is kept for a while: this backend serves one at a time.
     pub fn was_waited_for(&self) {
         let connections = &self.connections;
         let given_up = connections.given_up.swap(0, Ordering::SeqCst);
-        // Each that was given up is the reason of one answer at most.
+        // Each one that was given up explains one answer at most.
         let left = connections.left.load(Ordering::SeqCst);
         connections
             .left
@@ -150,18 +151,19 @@ impl Load {
         }
     }
 
-    /// A new connection had an answer without one that was given up for it.
+    /// Notes that a new connection had its answer without one that was given up for it.
     pub fn serves_several(&self) {
         self.connections.brought.store(0, Ordering::SeqCst);
     }
 
-    /// Whether a request has no answer on its new connection for some time.
+    /// Whether a request has waited on its new connection for some time.
     #[must_use]
     pub fn is_waited_for(&self) -> bool {
         self.connections.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// From now on somebody looks whether they wait for an idle connection to be given up; false if somebody does already.
+    /// From now on somebody looks whether they wait for an idle connection to be given up; false if somebody does
+    /// already.
     #[must_use]
     pub fn begin_looking(&self) -> bool {
         !self.connections.looking.swap(true, Ordering::SeqCst)
@@ -171,27 +173,27 @@ impl Load {
         self.connections.looking.store(false, Ordering::SeqCst);
     }
 
-    /// Whether a connection may be kept for the next request: this backend serves several.
+    /// Whether a connection may be kept for the next request, since the backend serves several at a time.
     #[must_use]
     pub fn may_keep(&self) -> bool {
-        // The clock is read for few backends only.
+        // Few backends need the clock read.
         let until = self.connections.alone_until.load(Ordering::Relaxed);
         until == 0 || now() >= until
     }
 
-    /// Requests and tunnels at this moment.
+    /// Returns the requests and tunnels at this moment.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.outstanding.load(Ordering::SeqCst)
     }
 
-    /// Takes no new request from now on, whatever table still names it.
+    /// Takes no new request from now on, even if a table still names the backend.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }
 
-    /// Tells who is still on it to end: it was given time, and that is over. Tunnels do; a request has nothing that it
-    /// could end well with.
+    /// Tells those who are still on it to end, because their time to drain is over. Tunnels do. A request has nothing
+    /// to end well with.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
         self.cutting.notify_waiters();
@@ -227,7 +229,7 @@ impl Load {
     }
 }
 
-/// One request on a backend; dropping it takes it off.
+/// One request on a backend. Dropping it takes it off the count.
 #[derive(Debug)]
 pub struct Lease(Arc<Load>);
 
@@ -235,20 +237,20 @@ impl Lease {
     /// Counts one more request, unless the load is closed.
     #[must_use]
     pub fn take(load: &Arc<Load>) -> Option<Self> {
-        // Counted first and looked at then: whoever closes it and sees nothing outstanding can be sure.
+        // Counts first and looks then, so that whoever closes the load and sees nothing outstanding can be sure.
         let lease = Self::new(load);
         let closed = load.closed.load(Ordering::SeqCst);
         (!closed).then_some(lease)
     }
 
-    /// Counts one more, whatever is.
+    /// Counts one more, even if the load is closed.
     #[must_use]
     pub fn new(load: &Arc<Load>) -> Self {
         load.outstanding.fetch_add(1, Ordering::SeqCst);
         Self(Arc::clone(load))
     }
 
-    /// Resolves when what is on the load is to end.
+    /// Resolves when those who are on the load are to end.
     pub async fn cut(&self) {
         self.0.is_cut().await;
     }

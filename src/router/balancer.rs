@@ -1,18 +1,18 @@
-//! Which of an app's backends gets a request: the less loaded of two picked at random.
+//! Chooses the backend of an app that gets a request: the less loaded of two picked at random.
 //!
-//! "The power of two choices" (Mitzenmacher 2001): nearly as even as asking all of them, and workers that do not know
+//! "The power of two choices" (Mitzenmacher 2001) is nearly as even as to ask all of them, and workers that do not know
 //! of each other's choices do not all run to the same backend.
 
 use super::address::Address;
 use super::backend::{Backend, Lease};
 
-/// Where a row of random numbers begins.
+/// Begins a row of random numbers.
 #[must_use]
 pub fn random_seed() -> u64 {
     getrandom::u64().unwrap_or(0x9e37_79b9_7f4a_7c15) | 1
 }
 
-/// The next of a row of random numbers: xorshift64 (Marsaglia 2003). Balancing needs it even, not secret.
+/// Returns the next of a row of random numbers: xorshift64 (Marsaglia 2003). Balancing needs it even, not secret.
 #[must_use]
 pub fn next_random(mut random: u64) -> u64 {
     random ^= random << 13;
@@ -21,7 +21,7 @@ pub fn next_random(mut random: u64) -> u64 {
     random
 }
 
-/// Chooses a backend and counts the request on it. One that is closed drains: the table without it is on its way.
+/// Chooses a backend and counts the request on it. A closed one drains, and a table without it is on its way.
 #[must_use]
 pub fn take(
     backends: &[Backend],
@@ -37,8 +37,8 @@ pub fn take(
     }
 }
 
-/// The backend with fewer outstanding requests of two different ones that `random` names; `None` if there is none.
-/// One whose address is `avoid` (it just refused a connection) is passed over; if it is the only one there is none.
+/// Returns the backend with fewer outstanding requests of two that `random` picks. It passes over those to `avoid`,
+/// which just refused a connection, even if no other is left.
 #[must_use]
 pub fn choose<'a>(backends: &'a [Backend], avoid: &[Address], random: u64) -> Option<&'a Backend> {
     if avoid.is_empty() {
@@ -71,7 +71,7 @@ fn less_loaded<'a>(
     }
 }
 
-/// Two different numbers below `count` (at least 2), from the two halves of `random`.
+/// Returns two different numbers below `count`, which is at least 2, from the two halves of `random`.
 fn two_of(count: usize, random: u64) -> (usize, usize) {
     let below =
         |bits: u64, n: usize| usize::try_from(((bits & 0xffff_ffff) * n as u64) >> 32).unwrap_or(0);

@@ -1,7 +1,7 @@
-//! Which app, and which of its processes, answers a request.
+//! Says which app, and which of its processes, answers a request.
 //!
-//! Begin with [`table`], which holds the rules. [`router::Router`] is its only writer; each front worker has a
-//! [`replica::Replica`] on its own thread that answers from the latest snapshot.
+//! Begin with [`table`], which holds the rules. [`router::Router`] is its only writer. Each front worker has a
+//! [`snapshot::Snapshot`] of it, and a [`replica::Replica`] on its own thread that answers from that.
 
 pub mod address;
 pub mod backend;

@@ -1,18 +1,18 @@
-//! The first segment of a request path, as routing sees it (pure).
+//! Finds the first segment of a request path, as routing sees it (pure).
 //!
-//! Routing looks at a decoded and resolved copy; what is forwarded is what came. The two must agree on the first
-//! segment, or `/a/..%2fb` would be app `a` for the router and app `b` for whoever resolves it. Who that is, and how it
-//! reads a path, is not known, so they must agree for all of them.
+//! Routing looks at a decoded and resolved copy of the path, and the path itself is forwarded. Both must have the same
+//! first segment, or `/a/..%2fb` would be app `a` for the router and app `b` for whoever resolves it. Who that is, and
+//! how it reads a path, is not known, so they must agree for every reader.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// How often a path may be encoded over; what is decoded more often would cost more than it can mean.
+/// The most times that a path may be encoded over. To decode it more often would cost more than it can mean.
 const DECODED: usize = 4;
 
-/// The first segment of `path` (which may carry a query), decoded, and the length of the raw prefix (`/` and segment)
-/// that names it. `None` if there is no first segment, or if the path leaves it for any reader.
+/// Returns the first segment of `path`, which may carry a query, decoded, and the length of the raw prefix (`/` and
+/// segment) that names it. Returns `None` if there is none, or if the path leaves it for any reader.
 #[must_use]
 pub fn first_segment(path: &str) -> Option<(Cow<'_, str>, usize)> {
     let path = path.split(['?', '#']).next().unwrap_or(path);
@@ -42,17 +42,17 @@ fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// By how many segments a path gets longer (or shorter, below 0) where one of its parts is resolved.
+/// The segments by which a path gets longer, or below 0 shorter, where one of its parts is resolved.
 #[derive(Clone, Copy)]
 struct Step {
     to: isize,
     least: isize,
 }
 
-/// The shortest that a part between two slashes leaves a path in any reading. Readers differ: whether they decode
-/// before they resolve dot segments, after it, or once more than they should; whether a backslash separates. What are
-/// segments for some is one for others, so it does not suffice that the path comes back to its first segment: no reading
-/// may leave it. `None` if the part is encoded too often.
+/// Returns the shortest that a part between two slashes leaves a path in any reading. Readers differ: some decode
+/// before they resolve dot segments, some after, some once more than they should, and some separate at a backslash.
+/// Several segments for one are a single one for another, so it is not enough that the path comes back to its first
+/// segment: no reading may leave it. Returns `None` if the part is encoded too often.
 fn shortest(part: &str) -> Option<Step> {
     let mut text = Cow::Borrowed(part);
     let mut shortest = walk(&text);
@@ -69,8 +69,8 @@ fn shortest(part: &str) -> Option<Step> {
     (decode(&text) == text).then_some(shortest)
 }
 
-/// Dot segments are resolved (RFC 3986 §5.2.4), so that `..` removes the most: empty segments count as none, and names
-/// that follow each other as one, because not everyone separates at what separates here.
+/// Resolves dot segments (RFC 3986 §5.2.4) so that `..` removes the most: empty segments count as none, and names that
+/// follow each other as one, because not every reader separates at what separates here.
 fn walk(part: &str) -> Step {
     let (mut to, mut least, mut in_name) = (0, 0, false);
     for segment in part.split(['/', '\\']) {
@@ -85,8 +85,8 @@ fn walk(part: &str) -> Step {
     Step { to, least }
 }
 
-/// Whether some server cuts a segment off here before it looks for dots: at its parameters (`..;x`), at what would
-/// begin a query or fragment, at a control byte.
+/// Whether some server cuts a segment off at this character before it looks for dots: at parameters (`..;x`), at what
+/// would begin a query or fragment, at a control byte.
 fn ends(c: char) -> bool {
     matches!(c, ';' | '?' | '#' | ' ') || c.is_ascii_control()
 }

@@ -1,8 +1,9 @@
 //! The host patterns of all apps (pure).
 //!
-//! Those of one app are compiled when they come, which takes microseconds, so that they count at once. All together they
-//! make one automaton that looks at a host once, however many apps there are; compiling that takes longer with every
-//! app, so whoever publishes a table has it made beside ([`Patterns::join`]), and until then the apps are asked in turn.
+//! Those of one app are compiled when they come, which takes microseconds, so that they count at once. All together
+//! they make one automaton that looks at a host once, however many apps there are; compiling that takes longer with
+//! every app, so whoever publishes a table has it made beside ([`Patterns::join`]), and until then the apps are asked
+//! in turn.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

@@ -1,4 +1,4 @@
-//! [`Reach`]: by which ways the settings let requests come to apps and to the API.
+//! [`Reach`]: the ways by which the settings let requests come to apps and to the API.
 
 /// Where the API answers over TCP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum ApiPlace {
 /// The apps that `X-App` reaches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum XApp {
-    /// Those that are reachable by path: an app with `path: false` was not meant to be reached from any host.
+    /// Those that are reachable by path. An app with `path: false` is not meant to be reached from any host.
     #[default]
     ByPath,
     /// None.
@@ -24,15 +24,13 @@ pub enum XApp {
     These(Vec<String>),
 }
 
-/// By which ways requests come to apps and to the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     pub api: ApiPlace,
     /// Hosts that go straight to the API, in lower case.
     pub api_hosts: Vec<String>,
-    /// The apps that `X-App` reaches.
     pub x_app: XApp,
-    /// The hosts, in lower case, on which apps are reached by path; `None`: all.
+    /// The hosts, in lower case, on which apps are reached by path. `None` is all hosts.
     pub path_hosts: Option<Vec<String>>,
 }
 

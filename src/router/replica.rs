@@ -1,4 +1,4 @@
-//! [`Replica`]: the actor on each worker's own thread that is asked who answers a request.
+//! [`Replica`]: the actor on each worker's own thread that says who answers a request.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::snapshot::{Found, Snapshot};
 use super::table::{Availability, Decision, Table, View};
 use crate::failpoint;
 
-/// Answers which app and which of its backends a request goes to.
+/// Says which app and which of its backends a request goes to.
 #[derive(Debug)]
 pub struct Replica {
     snapshot: Rc<Snapshot>,
@@ -66,13 +66,13 @@ pub struct Wanted {
 
 #[derive(Debug)]
 pub enum Selection {
-    /// This backend, on which the request is counted while the lease lives.
+    /// The lease counts the request on the backend while it lives.
     Backend(Found, Backend, Lease),
     Api,
     NotFound,
-    /// The app has no backend and gets none soon: why.
+    /// The app has no backend and gets none soon, for this reason.
     Unavailable(Found, Availability),
-    /// The app has no backend yet. Ask again when the receiver shows a change.
+    /// The app has no backend yet. Whoever asks should ask again when the receiver shows a change.
     Hold(Found, watch::Receiver<Arc<Table>>),
 }
 

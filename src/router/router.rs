@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use super::table::{Route, Table};
 use crate::supervision::Shutdown;
 
-/// The actor that alone writes the routing table. It keeps no state but the published table, so that a fresh Router
-/// goes on where the old one stopped.
+/// Writes the routing table. It keeps no state but the published table, so that a fresh Router goes on where the old
+/// one stopped.
 #[derive(Debug)]
 pub struct Router {
     table: Arc<watch::Sender<Arc<Table>>>,
@@ -18,7 +18,6 @@ pub struct Router {
 }
 
 impl Router {
-    /// A Router that publishes to `table`.
     #[must_use]
     pub fn new(table: Arc<watch::Sender<Arc<Table>>>) -> Self {
         Self {
@@ -32,8 +31,8 @@ impl Router {
         self.join(ctx);
     }
 
-    /// Has the newest host patterns joined, one set at a time: a thousand apps that come at start are compiled together
-    /// a few times, not a thousand times.
+    /// Has the newest host patterns joined, one set at a time. So a thousand apps that come at start are compiled
+    /// together a few times, not a thousand times.
     fn join(&mut self, ctx: &mut Context<Self>) {
         let patterns = Arc::clone(self.table.borrow().patterns());
         if self.joining || patterns.are_joined() {

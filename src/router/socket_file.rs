@@ -1,9 +1,9 @@
-//! [`SocketFile`]: a Unix socket that an app's process makes, and how it is connected to without trusting the app.
+//! [`SocketFile`]: a Unix socket that an app's process makes, connected to without trusting the app.
 //!
-//! Its directory is the daemon's making and belongs to the app's user alone. What is in it is the app's making: a link to
-//! another program's socket (of the container engine, of this server), a mount, or a socket of somebody else would have
-//! root connect there in the app's name. So the file is opened without following anything, looked at, and it is that very
-//! file which is connected to, by its descriptor.
+//! The daemon makes the socket's directory, which belongs to the app's user alone, but its content is the app's making.
+//! A link to another program's socket (of the container engine, of this server), a mount, or somebody else's socket
+//! would have root connect there in the app's name. So the file is opened without following anything and looked at, and
+//! the connection goes to that very file, by its descriptor.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,13 +16,13 @@ use tokio::net::UnixStream;
 /// The socket's name in its directory.
 pub const NAME: &str = "http.sock";
 
-/// How long to wait where a process has no room for another connection (its backlog is full): for TCP the kernel waits
+/// The pause where a process has no room for another connection, because its backlog is full. For TCP the kernel waits
 /// by itself, for Unix sockets it says so at once (connect(2), EAGAIN).
 const FULL: Duration = Duration::from_millis(2);
 
 const FULL_LONGEST: Duration = Duration::from_millis(100);
 
-/// Where the socket of a process is, whether there is one or not.
+/// The place of a process's socket, whether there is one or not.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -31,7 +31,8 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// The socket of a directory that the daemon has made. Takes no time: the way there is the daemon's own.
+    /// Names the socket of a directory that the daemon has made. It takes no time, since the way there is the daemon's
+    /// own.
     ///
     /// # Errors
     /// When there is no such directory.
@@ -45,13 +46,13 @@ impl SocketFile {
         })
     }
 
-    /// Its path, as the process knows it.
+    /// Returns its path, as the process knows it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The socket that is there now, and its inode.
+    /// Opens the socket that is there now. Returns its inode, too.
     ///
     /// # Errors
     /// `NotFound` when there is none, `PermissionDenied` when there is something else.
@@ -66,7 +67,7 @@ impl SocketFile {
         Ok((opened, found.st_ino))
     }
 
-    /// Opens what is there to be looked at only, be it a link.
+    /// Opens what is there to look at it only (O_PATH), even a link.
     fn open_any(&self) -> io::Result<OwnedFd> {
         use rustix::io::Errno;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -84,10 +85,10 @@ impl SocketFile {
         }
     }
 
-    /// Connects to it.
+    /// Connects to the socket. It waits while the process has no room, so bound it.
     ///
     /// # Errors
-    /// As [`SocketFile::open`], and what `connect(2)` says. Waits while the process has no room: bound it.
+    /// As [`SocketFile::open`], and what `connect(2)` says.
     pub async fn connect(&self) -> io::Result<UnixStream> {
         let mut pause = FULL;
         loop {

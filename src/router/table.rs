@@ -1,4 +1,4 @@
-//! The routing table: which app a request is for, by which rule.
+//! [`Table`]: the routing table, which says which app a request is for, and by which rule.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -15,11 +15,11 @@ use crate::document::host_name::HostName;
 /// First path segments that belong to the API.
 pub const API_SEGMENTS: [&str; 5] = ["applications", "routes", "events", "healthz", "metrics"];
 
-/// What the front knows of one app.
+/// What the front end knows of one app.
 #[derive(Clone, Debug)]
 pub struct Route {
     pub app: Arc<str>,
-    /// Order of creation: where several apps match, the lowest wins.
+    /// The order of creation. Where several apps match, the lowest wins.
     pub created: u64,
     /// Names, and wildcards for one label. They come before the patterns of any app.
     pub hosts: Vec<HostName>,
@@ -33,7 +33,6 @@ pub struct Route {
     pub port: Option<u16>,
     /// Files served before a backend is asked.
     pub static_files: Option<Arc<StaticFiles>>,
-    /// Which bodies are taken whole first.
     pub buffer: Buffering,
     /// What to say while there is no backend.
     pub availability: Availability,
@@ -49,7 +48,7 @@ pub struct StaticFiles {
     pub dir: String,
     /// The path under which they appear.
     pub prefix: String,
-    /// Who navigates to what is no file gets `index.html`.
+    /// A browser that navigates to a name that is no file gets `index.html`.
     pub spa: bool,
     /// `Cache-Control` of all but HTML.
     pub cache_control: Option<String>,
@@ -58,7 +57,7 @@ pub struct StaticFiles {
 /// What to do with a request while an app has no backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
-    /// It has, or soon has again: hold the request.
+    /// The app has a backend, or soon has one again: hold the request.
     Starting,
     /// Stopped by request: 503 at once.
     Stopped,
@@ -124,7 +123,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Its word in the access log and in `GET /routes`.
+    /// Returns its word in the access log and in `GET /routes`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -154,7 +153,7 @@ pub enum Decision<'a> {
     NotFound,
 }
 
-/// The routing table, immutable; a change makes a new one.
+/// The routing table. It is immutable: a change makes a new one.
 #[derive(Debug, Default)]
 pub struct Table {
     routes: Vec<Arc<Route>>,
@@ -164,13 +163,13 @@ pub struct Table {
     patterns: Arc<Patterns>,
 }
 
-/// By what routes are sorted.
+/// The key by which routes are sorted.
 fn place(route: &Route) -> (u64, &str) {
     (route.created, &route.app)
 }
 
 impl Table {
-    /// A table of these routes; of two with the same name the later one stays.
+    /// Makes a table of these routes. The later of two with the same name stays.
     #[must_use]
     pub fn new(given: Vec<Arc<Route>>) -> Self {
         let mut latest = HashMap::with_capacity(given.len());
@@ -184,7 +183,7 @@ impl Table {
         table
     }
 
-    /// This table with `route` added, or in the place of the one of the same name.
+    /// Makes this table with `route` added, or in the place of the one of the same name.
     #[must_use]
     pub fn with(&self, route: Route) -> Self {
         let route = Arc::new(route);
@@ -192,7 +191,7 @@ impl Table {
         let present = self.names.get(&route.app).copied();
         if let Some(at) = present {
             let before = std::mem::replace(&mut routes[at], Arc::clone(&route));
-            // Mostly it is backends that come and go.
+            // Most changes are of backends that come and go.
             let is_found_alike = (before.created, before.port) == (route.created, route.port)
                 && before.hosts == route.hosts
                 && before.domain == route.domain;
@@ -212,7 +211,7 @@ impl Table {
         Self::of(routes, Some(&self.patterns))
     }
 
-    /// This table without the route of `app`.
+    /// Makes this table without the route of `app`.
     #[must_use]
     pub fn without(&self, app: &str) -> Self {
         let routes = self.routes.iter().filter(|r| &*r.app != app);
@@ -247,8 +246,8 @@ impl Table {
         Arc::ptr_eq(&self.hosts, &other.hosts) && Arc::ptr_eq(&self.patterns, &other.patterns)
     }
 
-    /// Of sorted routes, each with another name. Compiling is what a change costs, so the `compiled` patterns are kept
-    /// where no `domain` changed, and where one did it alone is compiled.
+    /// Makes a table of sorted routes, each with another name. Compiling is most of the cost of a change, so the
+    /// `compiled` patterns stay where no `domain` changed, and only a `domain` that changed is compiled.
     fn of(routes: Vec<Arc<Route>>, compiled: Option<&Arc<Patterns>>) -> Self {
         let mut ports = HashMap::new();
         for (at, route) in routes.iter().enumerate() {
@@ -316,8 +315,8 @@ impl Table {
         }
     }
 
-    /// All apps that a rule would give the request to, in the order of the rules; the first of them answers unless
-    /// the API does.
+    /// Returns all apps that a rule would give the request to, in the order of the rules. The first of them answers,
+    /// unless the API does.
     #[must_use]
     pub fn matches(&self, view: &View<'_>) -> Vec<Match<'_>> {
         let mut all: Vec<Match<'_>> = Vec::new();

@@ -1,7 +1,7 @@
-//! [`Notes`]: what the access log says of a request, gathered while it is answered; and its line.
+//! [`Notes`]: what the access log says of a request, gathered while it is answered, and its line.
 //!
-//! A line is one JSON object. What a client wrote is escaped so that a line is plain ASCII: whatever it sends can
-//! neither begin a line of its own nor steer the terminal that a log is read on.
+//! A line is one JSON object in plain ASCII. Escaping keeps clients from beginning a line of their own, and from
+//! steering the terminal on which a log is read.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write as _;
@@ -15,29 +15,28 @@ use crate::front::http::head::Request;
 use crate::front::http::write;
 use crate::router::table::{Route, Rule};
 
-/// Bytes at most that stand in a line for a target, and for any other text of the client; the rest is cut off. A line
-/// stays below the 16 KiB that a log takes as one.
+/// The bytes that a line spends on a target, and on any other text of the client. A line stays below the 16 KiB that a
+/// log takes as one.
 const LONGEST_TARGET: usize = 8 * 1024;
 const LONGEST_TEXT: usize = 1024;
 
-/// The status that is noted, not sent, where the client went away before there was one (nginx has it so).
+/// The status that is noted, not sent, where the client went away before there was one, as nginx does.
 const CLIENT_GONE: u16 = 499;
 
 #[derive(Clone, Debug, Default)]
 pub struct Served {
-    /// The app, and the rule that it was found by.
+    /// The app and the rule by which it was found.
     pub app: Option<(Arc<Route>, Rule)>,
     /// The process and its release.
     pub process: Option<(Arc<str>, u64)>,
     pub api: bool,
 }
 
-/// What the access log says of a request.
 #[derive(Debug)]
 pub struct Notes {
-    /// The client's part of the line, written while the head was at hand.
+    /// The client's part of the line, written while its head was in memory.
     pub(super) asked: Vec<u8>,
-    /// Since 1970, in microseconds.
+    /// Microseconds since 1970.
     began: i64,
     started: Instant,
     status: Cell<u16>,
@@ -49,14 +48,14 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Of what `remote` sent just now, which is no request as far as is known; `space` is an empty buffer.
+    /// Begins the notes of bytes from `remote` that are no request. `space` is an empty buffer.
     #[must_use]
     pub fn unread(mut space: Vec<u8>, remote: IpAddr) -> Self {
         asked(&mut space, (remote, None), None);
         Self::new(space)
     }
 
-    /// Of `request`, which the peer sent just now, perhaps for a client that it names and is believed; `space` is an
+    /// Begins the notes of a request from `peer`, and perhaps from the client that a trusted peer names. `space` is an
     /// empty buffer.
     #[must_use]
     pub fn of(mut space: Vec<u8>, peer: (IpAddr, Option<IpAddr>), request: &Request<'_>) -> Self {
@@ -80,12 +79,10 @@ impl Notes {
         }
     }
 
-    /// The app that it is for.
     pub fn found(&self, route: &Arc<Route>, rule: Rule) {
         self.served.borrow_mut().app = Some((Arc::clone(route), rule));
     }
 
-    /// The process that is asked.
     pub fn asks(&self, process: &Arc<str>, release: u64) {
         self.served.borrow_mut().process = Some((Arc::clone(process), release));
     }
@@ -94,7 +91,7 @@ impl Notes {
         self.served.borrow_mut().api = true;
     }
 
-    /// It is sent once more.
+    /// Counts one more sending of the request.
     pub fn again(&self) {
         self.retries.set(self.retries.get().saturating_add(1));
     }
@@ -104,18 +101,18 @@ impl Notes {
         self.first_byte.set(Some(Instant::now()));
     }
 
-    /// The exchange ended, after so many bytes of body from and to the client.
+    /// Notes the bytes of body that came from the client and went to it.
     pub fn carried(&self, from: u64, to: u64) {
         self.bytes.set((from, to));
     }
 
-    /// The client did not take so many bytes of what was to be carried to it.
+    /// Takes off the bytes that the client did not take.
     pub fn not_carried(&self, rest: u64) {
         let (from, to) = self.bytes.get();
         self.bytes.set((from, to.saturating_sub(rest)));
     }
 
-    /// The front end answers itself, with a body of so many bytes.
+    /// Notes an answer of the front end itself, with the bytes of its body.
     pub fn fails(&self, failure: &Failure, body: u64) {
         self.answers(failure.status);
         self.code.set(failure.code);
@@ -135,7 +132,7 @@ impl Notes {
         }
     }
 
-    /// Appends the line, with its newline; `now` is when the request ended.
+    /// Appends the line, with its newline. `now` is when the request ended.
     pub(super) fn write(
         &self,
         out: &mut Vec<u8>,
@@ -190,7 +187,7 @@ impl Notes {
     }
 }
 
-/// Writes RFC 3339 times of which most are in the same second as the one before.
+/// Writes RFC 3339 times, most of which are in the same second as the one before.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     second: Option<i64>,
@@ -251,7 +248,7 @@ fn asked(
     }
 }
 
-/// A word of our own, or none.
+/// Writes a word of ours, or null.
 fn word(out: &mut Vec<u8>, word: Option<&str>) {
     match word {
         Some(word) => plain(out, word.as_bytes()),
@@ -266,7 +263,7 @@ fn milliseconds(out: &mut Vec<u8>, time: std::time::Duration) {
     write::padded::<3>(out, micros);
 }
 
-/// A JSON string of what needs no escaping, as it was checked before: a token, a host, an id, a name of ours.
+/// Writes a JSON string that needs no escaping: a token, a host, an id, a name of ours. All were checked before.
 fn plain(out: &mut Vec<u8>, bytes: &[u8]) {
     debug_assert!(bytes.iter().all(|b| is_plain(*b)), "{bytes:?}");
     write::all(out, [b"\"", &bytes[..bytes.len().min(LONGEST_TEXT)], b"\""]);
@@ -276,10 +273,11 @@ fn is_plain(b: u8) -> bool {
     (b' '..=b'~').contains(&b) & (b != b'"') & (b != b'\\')
 }
 
-/// A JSON string of any bytes; those that are no plain ASCII as `\u00XX`. At most `most` bytes and the quotes.
+/// Writes a JSON string of any bytes, those outside plain ASCII as `\u00XX`. It takes at most `most` bytes and the
+/// quotes.
 fn text(out: &mut Vec<u8>, bytes: &[u8], most: usize) {
     out.push(b'"');
-    // Without an early end: the compiler looks at many bytes at once.
+    // Without an early end, so that the compiler looks at many bytes at once.
     if bytes.iter().fold(true, |all, b| all & is_plain(*b)) {
         out.extend_from_slice(&bytes[..bytes.len().min(most)]);
     } else {

@@ -1,5 +1,5 @@
-//! The access log's way off the hot path: a worker gathers lines ([`Recorder`]) and hands them over by the batch
-//! ([`Sink`]), never waiting. When whoever writes them is too slow they are dropped and counted.
+//! [`Recorder`]: gathers the access log's lines of one worker and hands them over by the batch ([`Sink`]). It never
+//! waits: when the writer is too slow it drops and counts them.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -12,27 +12,27 @@ use tokio::sync::{Notify, mpsc};
 
 use super::entry::{Clock, Notes};
 
-/// Bytes of lines that are handed over at once; there is room for one more line.
+/// Bytes of lines that make a batch, and its capacity, which has room for one more line.
 const FULL: usize = 64 * 1024;
 const SPACE: usize = FULL + 16 * 1024;
 
 /// How long a line may wait for others.
 const FLUSH: Duration = Duration::from_millis(100);
 
-/// Batches that may wait to be written, of all workers: 4 MiB at most.
+/// Batches of all workers that may wait to be written: 4 MiB at most.
 const QUEUE: usize = 50;
 
-/// Buffers kept for the next requests of a worker, of which thousands may wait at once, and what most take.
+/// Buffers kept for the next requests of a worker, of which thousands may wait at once, and the bytes that most take.
 const SPARE: usize = 1024;
 const ASKED: usize = 384;
 
 /// Lines of the access log, in the order in which their requests ended on one worker.
 #[derive(Debug, Default)]
 pub struct Lines {
-    /// The lines, each with its newline.
+    /// Each line has its newline.
     pub text: Vec<u8>,
     pub count: u64,
-    /// Those of requests that were for an app.
+    /// The lines of requests that were for an app.
     pub of_apps: Vec<AppLine>,
 }
 
@@ -40,9 +40,9 @@ pub struct Lines {
 #[derive(Clone, Debug)]
 pub struct AppLine {
     pub app: Arc<str>,
-    /// The process that was asked and its release; none was when the front end answered itself.
+    /// The process that was asked and its release. There is none when the front end answered itself.
     pub process: Option<(Arc<str>, u64)>,
-    /// The place of the line in the text, with its newline.
+    /// The bytes of the line in the text, with its newline.
     pub place: Range<usize>,
 }
 
@@ -57,11 +57,11 @@ pub struct Sink {
 pub struct Source {
     batches: mpsc::Receiver<Lines>,
     dropped: Arc<AtomicU64>,
-    /// Lines that came out last, until they are written.
+    /// The number of lines that came out last, until they are written.
     in_hand: u64,
 }
 
-/// A bounded way for lines.
+/// Makes a bounded channel for lines.
 #[must_use]
 pub fn channel() -> (Sink, Source) {
     let (sender, receiver) = mpsc::channel(QUEUE);
@@ -88,25 +88,25 @@ impl Sink {
 }
 
 impl Source {
-    /// The next lines; `None` when no worker is left.
+    /// Resolves to the next lines, or to `None` when no worker is left.
     pub async fn next(&mut self) -> Option<Lines> {
         let lines = self.batches.recv().await;
         self.in_hand = lines.as_ref().map_or(0, |lines| lines.count);
         lines
     }
 
-    /// The lines that came out last are written, or counted as lost.
+    /// Settles the lines that came out last: they are written, or counted as lost.
     pub fn settled(&mut self) {
         self.in_hand = 0;
     }
 
-    /// Whoever was to write the lines that came out last has failed: they count as dropped, unless they are settled.
+    /// Counts the lines that came out last as dropped, unless they are settled: their writer failed.
     pub fn fail(&mut self) {
         let lines = std::mem::take(&mut self.in_hand);
         self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
-    /// How many lines were dropped since the last look.
+    /// Returns how many lines were dropped since the last call.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.swap(0, Ordering::Relaxed)
@@ -123,7 +123,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// One that hands over to `sink`, also what is left when it is dropped. Needs this thread's runtime.
+    /// Hands over to `sink`, and what is left when it is dropped. Needs this thread's runtime.
     #[must_use]
     pub fn start(sink: Sink) -> Rc<Self> {
         let begun = Rc::new(Notify::new());
@@ -147,14 +147,14 @@ impl Recorder {
         recorder
     }
 
-    /// An empty buffer for [`Notes`].
+    /// Returns an empty buffer for [`Notes`].
     #[must_use]
     pub fn space(&self) -> Vec<u8> {
         let kept = self.spare.borrow_mut().pop();
         kept.unwrap_or_else(|| Vec::with_capacity(ASKED))
     }
 
-    /// Adds the line of a request that has ended now; `at_once` hands it over without waiting for others.
+    /// Adds the line of a request that ended now. `at_once` hands it over without waiting for others.
     pub fn record(&self, notes: &mut Notes, request_id: &[u8], at_once: bool) {
         let length = {
             let (lines, clock) = &mut *self.gathered.borrow_mut();
@@ -196,7 +196,7 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.flush();
-        // Its task finds that it is gone.
+        // The task wakes and finds that this is gone.
         self.begun.notify_one();
     }
 }

@@ -1,8 +1,7 @@
-//! [`AccessLog`]: writes the lines of the front end's workers, to a file of the whole server and to the logs of the
-//! apps that they concern.
+//! [`AccessLog`]: writes the workers' lines to a file of the whole server and to the logs of their apps.
 //!
-//! It is one task on the arbiter of the logs, and no actor; [`keep_writing`] is its supervisor. What it cannot write in
-//! time is dropped by the workers and told here.
+//! It is one task on the arbiter of the logs, not an actor; [`keep_writing`] supervises it. Workers drop what it cannot
+//! write in time, and it reports how much.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -21,20 +20,20 @@ use crate::logs::rotating_file::RotatingFile;
 use crate::supervision::backoff::{Backoff, PROVED};
 use crate::supervision::{Exit, monitor};
 
-/// Who an app's log says answered when no process was asked.
+/// The process that an app's log names where none was asked.
 const NO_PROCESS: &str = "router";
 
 #[derive(Debug)]
 pub struct AccessLog {
     file: RotatingFile,
     apps: AppLogs,
-    /// Lines that are in no file and have not been told.
+    /// The number of lines that are in no file and were not reported yet.
     lost: u64,
     failing: bool,
 }
 
 impl AccessLog {
-    /// One below `directory`, in files of `size` bytes, `files` in all.
+    /// Writes below `directory`, in files of `size` bytes, `files` in all.
     #[must_use]
     pub fn new(directory: &Path, (size, files): (u64, usize), apps: AppLogs) -> Self {
         Self {
@@ -54,7 +53,7 @@ impl AccessLog {
             source.settled();
             for append in by_process(lines) {
                 let (app, append) = append;
-                // Without a log there is no app any more, or it has just come; the server's own file has the lines.
+                // An app without a log has just come or gone. The server's own file has the lines.
                 if let Some(log) = self.apps.get(&app) {
                     let _gone = log.send(append).await;
                 }
@@ -89,8 +88,8 @@ impl AccessLog {
     }
 }
 
-/// Writes until no worker is left, with a fresh log after a panic of the one before, at growing intervals. Lines wait
-/// meanwhile, as many as there is room for; those that are lost are counted.
+/// Writes until no worker is left. After a panic it goes on with a fresh log, at growing intervals; as many lines as
+/// have room wait meanwhile, and the others are counted as lost.
 pub async fn keep_writing(fresh: impl Fn() -> AccessLog, mut source: Source, events: Feed) {
     let (mut log, mut backoff) = (fresh(), Backoff::default());
     loop {
@@ -117,8 +116,8 @@ pub async fn keep_writing(fresh: impl Fn() -> AccessLog, mut source: Source, eve
     }
 }
 
-/// The lines of each process together: within one batch, which spans a tenth of a second, their order is given up for
-/// one write per process instead of one per line.
+/// Groups the lines by process. Within a batch, which spans a tenth of a second, that gives up their order for one
+/// write per process instead of one per line.
 fn by_process(lines: Lines) -> Vec<(std::sync::Arc<str>, Append)> {
     let mut appends: Vec<(AppLine, Vec<u8>)> = Vec::new();
     for line in lines.of_apps {

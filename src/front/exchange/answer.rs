@@ -11,8 +11,8 @@ use crate::front::http::error_page::{self, Failure, Page};
 use crate::front::http::head_end;
 use crate::front::worker::Worker;
 
-/// Answers a request. The connection is kept if the client wants it and the request was read to its end: if it
-/// `is_complete`.
+/// Answers a request. The connection is kept if the client wants that and the request was read to its end, that is, if
+/// it `is_complete`.
 pub(crate) async fn answer<S: ClientStream>(
     client: &mut Client<S>,
     worker: &Worker,
@@ -63,7 +63,7 @@ pub(crate) async fn refuse<S: ClientStream>(
     Next::Linger
 }
 
-/// Writes it, and says how many bytes of body were sent, if that was possible.
+/// Writes the page. Returns the bytes of its body, or `None` if it could not be sent.
 async fn write_page<S: ClientStream>(
     client: &mut Client<S>,
     worker: &Worker,

@@ -34,16 +34,16 @@ use crate::front::worker::Worker;
 /// Bytes of each side in memory at most.
 const SPACE: usize = 64 * 1024;
 
-/// How long the API may take to say something: it bounds for itself what it waits for, which can be a deploy of an
-/// hour, or the next line of a log.
+/// The time within which the API must say something. It bounds what it waits for itself, which can be a deploy of an
+/// hour or the next line of a log.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// How long a backend may leave a client that expects a 100 without one, before it is told to go on from here.
+/// The time that a backend has to send a 100 to a client that expects one, before the front end sends it.
 const CONTINUE_AFTER: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Waiting for a final response head; so many bytes were searched for its end.
+    /// Waits for a final response head. `seen` bytes were searched for its end.
     Head {
         seen: usize,
     },
@@ -53,25 +53,25 @@ enum Phase {
 enum Stop {
     Timeout,
     Gone,
-    /// What was kept of a body cannot be read.
+    /// What the spool keeps of a body cannot be read.
     Lost,
 }
 
 /// The backend's side of an attempt.
 pub(super) struct Backend<'c> {
     pub(super) connection: &'c mut Upstream,
-    /// The connection was used before: the backend may have closed it just now.
+    /// The connection was used before, so the backend may have closed it just now.
     pub(super) reused: bool,
-    /// Where a response is kept that the client does not take as fast as it comes; `None`: it is not.
+    /// The space for a response that the client does not take as fast as it comes, if it may wait there.
     pub(super) room: Option<&'c Rc<SpoolSpace>>,
-    /// The request's body, where it is not in memory.
+    /// The request's body, if it is not in memory.
     pub(super) stored: Option<&'c mut Stored>,
     /// Asks for an idle connection to be given up, while there is no answer on this one.
     pub(super) asking: Option<Asking>,
 }
 
 impl<'c> Backend<'c> {
-    /// The API or the file server, in this process.
+    /// A pipe to the API or the file server, which are in this process.
     pub(super) fn own(connection: &'c mut Upstream, reused: bool) -> Self {
         Self {
             connection,
@@ -92,12 +92,11 @@ pub(super) struct Attempt<'c, S> {
     up: Flow<'c>,
     down: Flow<'static>,
     request_info: &'c RequestInfo,
-    /// The front end drained when it began: no connection is kept.
+    /// The front end drained when the attempt began, so no connection is kept.
     draining: bool,
     phase: Phase,
-    /// The connection was used before: the backend may have closed it just now.
     reused: bool,
-    /// The body, where the request can be sent again with it.
+    /// A copy of the body, if the request can be sent again with it.
     replay: Option<Vec<u8>>,
     client_ended: bool,
     upstream_ended: bool,
@@ -110,16 +109,16 @@ pub(super) struct Attempt<'c, S> {
     keep_client: bool,
     keep_upstream: bool,
     continue_at: Option<Pin<Box<Sleep>>>,
-    /// How fast the body comes, if there is one that could come too slowly.
+    /// The speed of the body, if there is one.
     pace: Option<Pace>,
-    /// The body, where it was taken before and is not in memory.
+    /// The body, if it was collected before and is not in memory.
     stored: Option<&'c mut Stored>,
-    /// Where the response may wait for a slow client, and what of it does.
+    /// The space in which the response may wait for a slow client, and the part that does.
     room: Option<&'c Rc<SpoolSpace>>,
     spool: Option<Box<Spool>>,
-    /// The client did not take what it was given last.
+    /// The client did not take what was written last.
     client_is_slow: bool,
-    /// Tells the client's end while nothing is read of it.
+    /// Tells that the client has ended while nothing is read from it.
     watch: Option<ClientEnd>,
     asking: Option<Asking>,
 }
@@ -194,7 +193,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         self.client.deadline.set(self.limit());
         loop {
             match self.step() {
-                // Half of an interim response is out: an answer cannot follow it.
+                // Half of an interim response is out, and no answer can follow it.
                 Some(End::Failed(_)) if !self.down.is_clear() => {
                     return End::Truncated("an interim response was cut off");
                 }
@@ -211,7 +210,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         }
     }
 
-    /// Does what can be done without waiting.
+    /// Does everything that can be done without waiting.
     fn step(&mut self) -> Option<End> {
         if let Some(end) = self.step_upload() {
             return Some(end);
@@ -245,8 +244,8 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         (payload > limit).then(|| self.fail(Failure::body_too_large(limit)))
     }
 
-    /// Whether the client sends a body byte by byte to keep a backend busy; not once there is a response, to which a
-    /// body may be sent for hours, nor while the backend is what does not take it.
+    /// Whether the client sends a body byte by byte to keep a backend busy. That does not count once there is a
+    /// response, beside which a body may be sent for hours, nor while the backend does not take the body.
     fn is_slow(&mut self) -> bool {
         let waits = self.waits_for_body();
         let Some(pace) = &mut self.pace else {

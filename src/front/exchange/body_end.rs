@@ -2,7 +2,7 @@
 
 use crate::front::http::framing::{BadBody, Decoder, Framing, Piece};
 
-/// Finds the end of a body, in whatever pieces it comes.
+/// Finds the end of a body that comes in pieces of any size.
 #[derive(Debug)]
 pub struct BodyEnd {
     decoder: Decoder,
@@ -10,7 +10,6 @@ pub struct BodyEnd {
 }
 
 impl BodyEnd {
-    /// Of a body that is delimited so.
     #[must_use]
     pub fn new(framing: Framing) -> Self {
         Self {
@@ -19,7 +18,7 @@ impl BodyEnd {
         }
     }
 
-    /// Looks at the bytes that come next; the answer is how many of them belong to the body.
+    /// Looks at the next bytes. Returns how many of them belong to the body.
     ///
     /// # Errors
     /// [`BadBody`] if it is malformed.
@@ -37,19 +36,19 @@ impl BodyEnd {
         }
     }
 
-    /// Whether all of it was looked at.
+    /// Whether the whole body was looked at.
     #[must_use]
     pub fn is_found(&self) -> bool {
         self.decoder.is_done()
     }
 
-    /// Bytes of payload so far.
+    /// Returns the bytes of payload so far.
     #[must_use]
     pub fn payload(&self) -> u64 {
         self.payload
     }
 
-    /// Bytes of payload that it has at least.
+    /// Returns the bytes of payload that the body has at least, by what its framing announced.
     #[must_use]
     pub fn at_least(&self) -> u64 {
         self.payload.saturating_add(self.decoder.announced())

@@ -6,19 +6,18 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Bytes that were read and not used yet. It has memory of its own only while something is in it: the memory comes
-/// from a [`Spare`] when it is read into and goes back there when nothing came.
+/// Bytes that were read and not used yet. A buffer has memory only while something is in it: the memory comes from a
+/// [`Spare`] for a read and goes back when nothing came.
 #[derive(Debug, Default)]
 pub struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
-    /// So much came at once that the next read gets more memory.
+    /// The last read filled its memory, so the next one gets more.
     much: bool,
 }
 
 impl Buffer {
-    /// With these bytes in it.
     #[must_use]
     pub fn of(data: Vec<u8>) -> Self {
         Self {
@@ -49,7 +48,6 @@ impl Buffer {
         self.data = data;
     }
 
-    /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
@@ -61,7 +59,7 @@ impl Buffer {
         self.end - self.start >= size
     }
 
-    /// Takes out the first `count` bytes behind the first `at`.
+    /// Takes `count` bytes out, from `at` on.
     pub fn cut(&mut self, at: usize, count: usize) {
         let from = self.start + at;
         self.data.copy_within(from + count..self.end, from);
@@ -76,7 +74,7 @@ impl Buffer {
         }
     }
 
-    /// Moves what is in it to memory of `size` bytes.
+    /// Moves its bytes to memory of `size` bytes.
     fn grow(&mut self, size: usize, spare: &Spare) {
         let mut memory = spare.take(size);
         let held = self.end - self.start;
@@ -85,8 +83,8 @@ impl Buffer {
         (self.start, self.end) = (0, held);
     }
 
-    /// Reads once, so that at most `size` bytes are in it; 0 is the end of the stream. There must be fewer than
-    /// `size` bytes in it before.
+    /// Reads once, so that it holds at most `size` bytes. It must hold fewer before. Returns 0 at the end of the
+    /// stream.
     ///
     /// # Errors
     /// What the stream's read returns.
@@ -115,32 +113,32 @@ impl Buffer {
         if read > 0 {
             self.much = read >= SMALL;
         }
-        // With thousands of connections waiting, this is most of their memory.
+        // With thousands of connections that wait this is most of their memory.
         self.give_back(spare);
         ready!(polled)?;
         Poll::Ready(Ok(read))
     }
 }
 
-/// Memory for heads and small bodies, kept ready: thousands of requests may wait for their answers at once.
+/// Memory for heads and small bodies. Much is kept, because thousands of requests may wait for their answers at once.
 const SMALL: usize = 8 * 1024;
 const SMALL_KEPT: usize = 1024;
 
-/// More of it, for those whose peer sends more than that at once.
+/// Memory for those whose peer sends more than that at once.
 const LARGE_KEPT: usize = 64;
 
-/// Memory of more than this is for whole bodies, of which a worker has few at a time.
+/// Larger memory is for whole bodies, of which a worker has few at a time.
 const LARGE: usize = 128 * 1024;
 const HUGE_KEPT: usize = 4;
 const HUGEST: usize = 2 * 1024 * 1024;
 
-/// Memory to write heads to: most have room in it, with a little of the body.
+/// Memory to write heads to. Most heads fit, with a little of the body.
 const HEAD: usize = 1024;
 const LARGEST_HEAD: usize = 4096;
 const HEADS_KEPT: usize = 1024;
 
-/// Memory of buffers, shared by the connections of a worker: clearing 64 KiB anew costs more than all else in a large
-/// response, and memory that was used just now is in the processor's cache.
+/// Memory of buffers, shared by the connections of a worker. To clear 64 KiB anew would cost more than all else in a
+/// large response, and memory that was used just now is in the processor's cache.
 #[derive(Debug, Default)]
 pub struct Spare {
     small: RefCell<Vec<Vec<u8>>>,
@@ -150,7 +148,7 @@ pub struct Spare {
 }
 
 impl Spare {
-    /// Memory of so many bytes, or more.
+    /// Returns memory of `size` bytes or more.
     fn take(&self, size: usize) -> Vec<u8> {
         let kept = if size <= SMALL {
             &self.small
@@ -160,19 +158,19 @@ impl Spare {
             &self.huge
         };
         let memory = kept.borrow_mut().pop();
-        // New memory costs nothing before it is used.
+        // Memory that is new costs nothing before it is used.
         let fits = memory.filter(|memory| memory.len() >= size);
         fits.unwrap_or_else(|| vec![0; size.max(SMALL)])
     }
 
-    /// Empty memory that has room for most heads.
+    /// Returns empty memory with room for most heads.
     #[must_use]
     pub fn take_head(&self) -> Vec<u8> {
         let kept = self.heads.borrow_mut().pop();
         kept.unwrap_or_else(|| Vec::with_capacity(HEAD))
     }
 
-    /// Keeps what a head was written to, if there is room.
+    /// Keeps the memory of a head, if there is room.
     pub fn put_head(&self, mut memory: Vec<u8>) {
         let mut kept = self.heads.borrow_mut();
         if (HEAD..=LARGEST_HEAD).contains(&memory.capacity()) && kept.len() < HEADS_KEPT {

@@ -1,4 +1,4 @@
-//! [`Client`]: the client's connection, as those see it who read a request from it or write a response to it.
+//! [`Client`]: the client's connection, for whoever reads a request from it or writes a response to it.
 
 use std::net::SocketAddr;
 
@@ -7,19 +7,19 @@ use super::deadline::Deadline;
 use crate::front::http::error_page::Failure;
 use crate::front::upstream::connection::Upstream;
 
-/// Bytes read behind a whole request, to see whether the client is still there; further requests wait in them.
+/// Bytes that are read behind a whole request, to see whether the client is still there. Further requests wait in them.
 pub(crate) const BEHIND: usize = 8 * 1024;
 
-/// A client's connection, over whatever carries its bytes.
+/// A client's connection. `S` is what carries its bytes: TCP, or what decrypts them.
 #[derive(Debug)]
 pub struct Client<S> {
     pub stream: S,
-    /// What came and was not used yet.
+    /// Bytes that came and were not used yet.
     pub input: Buffer,
     /// The time limit of whatever is waited for.
     pub deadline: Deadline,
     pub endpoints: Endpoints,
-    /// The pipe to the API, once it was asked: the API is told the client's address when it is opened.
+    /// The pipe to the API, once the API was asked. It tells the API the client's address, so it is not shared.
     pub api: Option<Upstream>,
 }
 

@@ -1,7 +1,7 @@
-//! [`ClientEnd`]: tells the end of a client of which nothing is read any more.
+//! [`ClientEnd`]: tells that a client has ended while nothing is read from it.
 //!
-//! What a client sends behind its request waits in the kernel once the buffer is full, and its end waits behind that.
-//! The kernel tells it all the same (EPOLLRDHUP), but not by reading.
+//! Once the buffer is full, what a client sends behind its request waits in the kernel, and its end waits behind that.
+//! A read does not reach the end then, but the kernel tells it all the same (EPOLLRDHUP).
 
 use std::future::Future as _;
 use std::io;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest};
 use tokio::net::TcpStream;
 
 pub trait ClientStream: AsyncRead + AsyncWrite + Unpin {
-    /// What tells its end while nothing is read, if there is something that can.
+    /// Returns what tells the stream's end while nothing is read from it, if anything can.
     fn end(&self) -> Option<ClientEnd>;
 }
 
@@ -28,8 +28,8 @@ impl ClientStream for DuplexStream {
     }
 }
 
-/// Tells the end of a connection. The descriptor is one of its own: what tokio knows of the stream, whether there is
-/// something to read, must stay as it is.
+/// Tells the end of a connection. It has a descriptor of its own, because what tokio knows of the stream's readiness
+/// must stay as it is.
 #[derive(Debug)]
 pub struct ClientEnd(TcpStream);
 
@@ -47,7 +47,7 @@ impl ClientEnd {
             if broken || matches!(is_known, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
                 return Poll::Ready(());
             }
-            // More bytes came. With this it is waited for what comes next.
+            // More bytes came. This clears their readiness, so that the next event wakes.
             let _nothing = self.0.try_io(Interest::READABLE, || {
                 Err::<(), _>(io::ErrorKind::WouldBlock.into())
             });

@@ -1,4 +1,4 @@
-//! Taking a request's body before the request is sent, so that a slow client holds no process.
+//! Takes a request's body before the request is sent, so that a slow client holds no process.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -18,7 +18,8 @@ use crate::front::http::error_page::Failure;
 use crate::front::http::framing::{BadBody, Framing};
 use crate::front::worker::Worker;
 
-/// Bytes of a body in memory at first, and each time it turns out to be larger; beyond the last of them it is in a file.
+/// Bytes of a body in memory at first, and each time it turns out to be larger. A body beyond the last step is in a
+/// file.
 const STEPS: [usize; 3] = [64 * 1024, 256 * 1024, 1024 * 1024];
 
 impl From<BadBody> for Interrupted {
@@ -27,15 +28,15 @@ impl From<BadBody> for Interrupted {
     }
 }
 
-/// A body that was taken: it is in the buffer behind the head, but for what is stored.
+/// A body that was taken. It is in the buffer behind the head, or `stored`.
 pub(crate) struct Collected {
     pub(crate) stored: Option<Stored>,
-    /// Of the memory that it takes.
+    /// Counts the memory that it takes.
     _held: Held,
 }
 
-/// Whether there is a body that is to be taken whole before the request is sent, and is not there yet: `behind` came
-/// behind the head. Whoever waits for a 100 sends none before there is somebody to take it.
+/// Whether there is a body that is still to come; `behind` came behind the head. A client that waits for a 100 sends
+/// none before somebody takes it, so its body does not count.
 pub(crate) fn is_to_come(request_info: &RequestInfo, behind: &[u8]) -> bool {
     if request_info.framing == Framing::Empty
         || request_info.expects_continue
@@ -47,7 +48,7 @@ pub(crate) fn is_to_come(request_info: &RequestInfo, behind: &[u8]) -> bool {
         Framing::Length(bytes) => bytes > behind.len() as u64,
         framing => {
             let mut end = BodyEnd::new(framing);
-            // What is malformed is told by whoever takes it.
+            // Whoever takes a malformed body answers it.
             end.look(behind).is_ok() && !end.is_found()
         }
     }
@@ -63,7 +64,7 @@ struct Coming {
 }
 
 impl Coming {
-    /// Looks at what came of it; true once it is whole.
+    /// Looks at what came. Returns whether the body is whole.
     fn look(&mut self, behind: &[u8]) -> Result<bool, Interrupted> {
         self.looked += self.end.look(&behind[self.looked..])?;
         if self.end.at_least() > self.limit {
@@ -113,7 +114,7 @@ pub(crate) async fn collect<S: ClientStream>(
     })
 }
 
-/// Takes the rest of a body that is too large for memory, or as much of it as can be kept.
+/// Takes the rest of a body that is too large for memory, as much of it as the file may have.
 async fn store<S: ClientStream>(
     client: &mut Client<S>,
     worker: &Worker,
@@ -143,7 +144,7 @@ async fn store<S: ClientStream>(
     }
 }
 
-/// Reads once, so that at most `size` bytes are in the buffer.
+/// Reads once, so that the buffer holds at most `size` bytes.
 async fn read_body<S: ClientStream>(
     client: &mut Client<S>,
     worker: &Worker,

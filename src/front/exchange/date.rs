@@ -1,4 +1,4 @@
-//! [`HttpDate`]: the present time as a Date field says it (RFC 9110 §5.6.7), written once a second.
+//! [`HttpDate`]: the present time in the form of Date (RFC 9110 §5.6.7), formatted once a second.
 
 use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
 type Text = [u8; 29];
 
-/// The last second that was written, and its text.
+/// The last second that was formatted, and its text.
 #[derive(Debug, Default)]
 pub struct HttpDate(Cell<(u64, Text)>);
 
@@ -17,7 +17,7 @@ impl HttpDate {
         self.at(since.map_or(0, |since| since.as_secs()))
     }
 
-    /// The time so many seconds after 1970.
+    /// Formats the time `second` seconds after 1970.
     fn at(&self, second: u64) -> Text {
         let (written, text) = self.0.get();
         if written == second && text != Text::default() {
@@ -26,7 +26,7 @@ impl HttpDate {
         let time = i64::try_from(second).map(jiff::Timestamp::from_second);
         let time = time.ok().and_then(Result::ok).unwrap_or_default();
         let written = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        // Years have four digits there.
+        // The length fits until the year 9999.
         let text = Text::try_from(written.as_bytes()).unwrap_or_default();
         self.0.set((second, text));
         text

@@ -1,4 +1,4 @@
-//! [`Deadline`]: a time limit that is moved with every request and almost never set in the timer wheel.
+//! [`Deadline`]: a time limit that moves with every request and almost never touches the timer wheel.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-/// A time limit. It counts from when it is first waited for, so that moving it costs nothing and the clock is read once
-/// a wait; the timer fires at the earliest time it was ever set to and is then set again. Until that time it is not
-/// touched: it has memory of its own, which with thousands of connections is not in the processor's cache.
+/// A time limit. It counts from when it is first waited for, so that moving it costs nothing and a wait reads the clock
+/// once. The timer fires at the earliest time it was ever set to, and is then set again. Nothing touches it before:
+/// with thousands of connections its memory is not in the processor's cache.
 #[derive(Debug)]
 pub struct Deadline {
     after: Duration,
-    /// When that is over, once it was waited for.
+    /// The end of that time, once it was waited for.
     at: Option<Instant>,
     timer: Pin<Box<Sleep>>,
-    /// When the timer fires, and whom it wakes then.
+    /// The time at which the timer fires, and whom it wakes.
     fires: Instant,
     wakes: Option<Waker>,
 }
 
 impl Deadline {
-    /// The limit is `after` from now.
+    /// Limits the time to `after` from now.
     #[must_use]
     pub fn new(after: Duration) -> Self {
         let at = Instant::now() + after;
@@ -41,7 +41,7 @@ impl Deadline {
         (self.after, self.at) = (after, None);
     }
 
-    /// Ready when it has passed.
+    /// Ready once the limit has passed.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
         let at = *self.at.get_or_insert_with(|| now + self.after);

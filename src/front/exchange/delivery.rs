@@ -19,7 +19,7 @@ impl Rest {
         let idle = worker.settings.timeouts.idle;
         client.deadline.set(idle);
         loop {
-            // All of it has come, but its trailers may be looked at here only.
+            // All bytes have come, but malformed trailers may only show here.
             if self.flow.take(&mut self.input).is_err() {
                 self.broken.get_or_insert(MALFORMED);
             }
@@ -73,7 +73,7 @@ impl Rest {
         }
     }
 
-    /// Looks whether the client is still there, by what it sends.
+    /// Reads on to learn whether the client is still there.
     fn poll_client<S: ClientStream>(
         &mut self,
         cx: &mut Context<'_>,

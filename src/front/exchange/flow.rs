@@ -12,25 +12,25 @@ use crate::front::http::forwarded;
 use crate::front::http::framing::{BadBody, Decoder, Framing, Piece, chunk_head};
 use crate::front::http::parse;
 
-/// Payload up to this size is copied behind what is pending, so that it leaves in the same write; larger pieces are
-/// written from where they were read to.
+/// Payload up to this size is copied behind what is pending, so that it leaves in the same write. Larger pieces are
+/// written from the input.
 const COPY: usize = 4096;
 
 /// Bytes pending at most before the sink has to take some.
 const PENDING: usize = 16 * 1024;
 
-/// Takes a body apart as it came and puts it together as it is sent. Until what is pending has been written, no more
-/// is taken: that is what bounds memory and slows the sender down to the reader's speed.
+/// Takes a body apart as it came and puts it together as it is sent. It takes no more before it has written what is
+/// pending, which bounds memory and slows the sender down to the reader's speed.
 #[derive(Debug)]
 pub struct Flow<'h> {
     decoder: Decoder,
     chunked: bool,
-    /// Written first; it is somebody else's, who may need it again.
+    /// Written first. It is borrowed, because a request may be sent again.
     head: &'h [u8],
-    /// Then heads, chunk sizes, small payload.
+    /// Written then: heads, chunk sizes, small payload.
     framed: Vec<u8>,
     sent: usize,
-    /// Then so many bytes from the front of the input.
+    /// Written then: so many bytes from the front of the input.
     body: usize,
     tail: &'static [u8],
     ended: bool,
@@ -39,7 +39,7 @@ pub struct Flow<'h> {
 }
 
 impl<'h> Flow<'h> {
-    /// A flow that starts with `head`, then a body that came as `from` and leaves as `to`.
+    /// Sends `head`, then a body that comes as `from` and leaves as `to`.
     #[must_use]
     pub fn new(head: &'h [u8], from: Framing, to: Framing) -> Self {
         Self {
@@ -56,13 +56,13 @@ impl<'h> Flow<'h> {
         }
     }
 
-    /// Sets how the body came and how it leaves, once a head says so. `framed` gives the place to write the head to.
+    /// Sets how the body comes and leaves, once a head says so. The head is written to [`Self::framed`].
     pub fn set_body(&mut self, from: Framing, to: Framing) {
         self.decoder = Decoder::of_response(from);
         self.chunked = to == Framing::Chunked;
     }
 
-    /// Where heads are written to.
+    /// The place to write heads to.
     pub fn framed(&mut self) -> &mut Vec<u8> {
         &mut self.framed
     }
@@ -82,7 +82,7 @@ impl<'h> Flow<'h> {
         self.ended && self.is_clear()
     }
 
-    /// Bytes of payload so far.
+    /// Returns the bytes of payload so far.
     #[must_use]
     pub fn payload(&self) -> u64 {
         self.payload
@@ -94,25 +94,25 @@ impl<'h> Flow<'h> {
         self.decoder.knows_length()
     }
 
-    /// Bytes at the front of the input that were taken and are not written.
+    /// Returns the bytes at the front of the input that were taken and are not written.
     #[must_use]
     pub fn pending_body(&self) -> usize {
         self.body
     }
 
-    /// Whether all of the body has come; not all of it may have been taken.
+    /// Whether all of the body has come, taken or not.
     #[must_use]
     pub fn has_come(&self) -> bool {
         self.ended || self.decoder.is_done()
     }
 
-    /// Bytes of payload that must still come: of the body, or, of a chunked one, of the chunk.
+    /// Returns the bytes of payload that must still come: of the body, or of the chunk of a chunked one.
     #[must_use]
     pub fn announced(&self) -> u64 {
         self.decoder.announced()
     }
 
-    /// Whether anything of the body was taken, be it framing: then it cannot be taken again from its beginning.
+    /// Whether anything of the body was taken, even framing. Then it cannot be taken again from its beginning.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.begun
@@ -129,12 +129,12 @@ impl<'h> Flow<'h> {
         self.ended
     }
 
-    /// Takes from `input` what there is room for.
+    /// Takes as much from `input` as there is room for.
     ///
     /// # Errors
     /// [`BadBody`] when the body is malformed; what came before it is pending.
     pub fn take(&mut self, input: &mut Buffer) -> Result<(), BadBody> {
-        // What is framed is written before a body and the line end behind it: none of these may be left of a chunk before.
+        // Framed bytes are written before a body and its line end, so neither of these may be left of the chunk before.
         while !self.ended
             && self.body == 0
             && self.tail.is_empty()
@@ -153,7 +153,7 @@ impl<'h> Flow<'h> {
         Ok(())
     }
 
-    /// The sender closed: ends a body that ends so. False if the body is incomplete.
+    /// Ends a body that ends when its sender closes. Returns false if the body is incomplete.
     pub fn close(&mut self) -> bool {
         let complete = self.decoder.may_end();
         complete && (self.ended || self.end().is_ok())
@@ -191,7 +191,7 @@ impl<'h> Flow<'h> {
         Ok(())
     }
 
-    /// Writes once of what is pending; `input` is what [`Self::take`] took from.
+    /// Writes once from what is pending. `input` is what [`Self::take`] took from.
     ///
     /// # Errors
     /// What the sink's write returns.

@@ -7,17 +7,17 @@ use tokio::time::Instant;
 /// Bytes a second that a client must send of a body on average (Apache's default).
 const LEAST: u64 = 500;
 
-/// How long a client was waited for.
+/// Adds up the time that a client was waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Before bytes count.
+    /// The time before bytes count.
     grace: Duration,
     waited: Duration,
     since: Option<Instant>,
 }
 
 impl Pace {
-    /// Nobody was waited for yet; after `grace` bytes count.
+    /// Begins with a time of `grace` in which bytes do not count.
     #[must_use]
     pub fn new(grace: Duration) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl Pace {
         self.since.is_some()
     }
 
-    /// It is waited for, or for somebody else, from `now` on.
+    /// Waits for the client from `now` on, or for somebody else.
     pub fn wait(&mut self, waits: bool, now: Instant) {
         if let Some(since) = self.since.take() {
             self.waited += now.saturating_duration_since(since);
@@ -41,10 +41,10 @@ impl Pace {
         self.since = waits.then_some(now);
     }
 
-    /// How long the client may still take until something more than the `sent` bytes comes; `None`: it is too slow.
+    /// Returns the time that the client still has to send more than the `sent` bytes, or `None` if it is too slow.
     #[must_use]
     pub fn left(&self, sent: u64) -> Option<Duration> {
-        // As long as they take at the least speed, counted from the end of the grace.
+        // The bytes buy the time that they take at the least speed, on top of the grace.
         let may = self.grace + Duration::from_millis(sent.saturating_mul(1000) / LEAST);
         may.checked_sub(self.waited).filter(|left| !left.is_zero())
     }

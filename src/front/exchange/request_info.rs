@@ -1,4 +1,4 @@
-//! [`RequestInfo`]: what is kept of a request's head once it was rewritten.
+//! [`RequestInfo`]: what an exchange needs of a request's head after the buffer gave it up.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -9,36 +9,33 @@ use crate::front::http::framing::Framing;
 use crate::front::http::head::Request;
 use crate::front::http::request_id::RequestId;
 
-/// Bytes of a body that is kept until it is known that the backend is there.
+/// Bytes of a body that is kept until the backend shows that it is there.
 const REPLAYED: u64 = 16 * 1024;
 
-/// What an exchange has to know of its request.
 #[derive(Debug)]
 pub struct RequestInfo {
-    /// The client's HTTP/1.x.
+    /// The minor version of the client's HTTP/1.
     pub minor: u8,
     pub head: bool,
-    /// Asking twice does no harm (RFC 9110 §9.2.2).
+    /// To send the request twice does no harm (RFC 9110 §9.2.2).
     pub idempotent: bool,
     /// The client wants the connection kept.
     pub keep_alive: bool,
-    /// How the request's body is delimited.
     pub framing: Framing,
     /// The client waits for a 100.
     pub expects_continue: bool,
     /// The protocols that the client would switch to.
     pub upgrade: Option<Box<str>>,
-    /// Errors are shown as HTML.
+    /// The client would rather see errors as HTML.
     pub html: bool,
     pub request_id: RequestId,
-    /// The app, once it was chosen, if it was reached by path.
+    /// The app, if the request reached it by path. Routing sets it.
     pub by_path: OnceCell<Arc<str>>,
-    /// For the access log, if there is one.
+    /// The notes for the access log, if there is one.
     pub notes: Option<Notes>,
 }
 
 impl RequestInfo {
-    /// Of a request that is identified so.
     #[must_use]
     pub fn new(request: &Request<'_>, request_id: RequestId, notes: Option<Notes>) -> Self {
         Self {
@@ -59,8 +56,8 @@ impl RequestInfo {
         }
     }
 
-    /// A copy of the body, where the request can be sent again with it: asking twice does no harm, and the body is
-    /// small and came with the head, which `behind` came after.
+    /// Copies the body if the request can be sent again with it: if to send it twice does no harm and the body is small
+    /// and whole in `behind`, the bytes behind the head.
     #[must_use]
     pub fn replay(&self, behind: &[u8]) -> Option<Vec<u8>> {
         match self.framing {
@@ -72,7 +69,7 @@ impl RequestInfo {
         }
     }
 
-    /// Notes something for the access log, if there is one.
+    /// Notes something for the access log.
     pub fn note(&self, what: impl FnOnce(&Notes)) {
         if let Some(notes) = &self.notes {
             what(notes);

@@ -1,4 +1,4 @@
-//! [`Spool`]: bytes that one side gave faster than the other takes them: some in memory, what is more in a file.
+//! [`Spool`]: bytes that one side gives faster than the other takes them, the first in memory, the rest in a file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,54 +15,53 @@ use tokio::task::JoinHandle;
 use super::spool_file;
 use super::spool_space::SpoolSpace;
 
-/// Why a message breaks off when what is in the file cannot be read.
+/// The reason where a message breaks off because its file cannot be read.
 pub const LOST: &str = "what was kept of it on disk cannot be read";
 
 /// Bytes of a piece in memory.
 const PIECE: usize = 64 * 1024;
 
-/// Bytes that are written to the file and read from it at once. All of it is used in such blocks, so that none goes
-/// over the end of the ring that the file is.
+/// Bytes of one write to the file and of one read. The file is a ring of such blocks, so that none crosses its end.
 pub(super) const BLOCK: usize = 128 * 1024;
 
-/// Blocks that are kept to be used again: one to fill, one to read to.
+/// Blocks that are kept for reuse: one to fill, one to read to.
 const SPARE: usize = 2;
 
-/// Bytes of one spool in memory before a file is used. With a block that is being written, one that fills, one that is
-/// read and what an exchange has of its own, less than 1 MiB is in memory; the kernel has its own buffers besides.
+/// Bytes of one spool in memory before it uses a file. With a block that is written, one that fills, one that is read
+/// and the buffers of the exchange, less than 1 MiB is in memory. The kernel's buffers come on top.
 const MEMORY: usize = 256 * 1024;
 
-/// The same once the worker's spools have much in memory.
+/// The same, once the worker's spools have much in memory.
 const SCARCE: usize = 64 * 1024;
 
 /// Bytes in the order in which they came. The oldest are in `pieces`, then come those of the file, then `back`.
 #[derive(Debug)]
 pub struct Spool {
     room: Rc<SpoolSpace>,
-    /// So much may be in memory while there is no file.
+    /// The bytes that may be in memory while there is no file.
     memory: usize,
     pieces: VecDeque<Vec<u8>>,
-    /// So much of the first piece is used.
+    /// The bytes of the first piece that were used.
     at: usize,
-    /// Bytes of the pieces that are not used.
+    /// The bytes of the pieces that were not used.
     held: usize,
     back: Vec<u8>,
-    /// Memory of blocks that is used again: to allocate it for each leaves pieces of it everywhere.
+    /// Memory of blocks for reuse. To allocate it for each block would fragment the heap.
     spare: Vec<Vec<u8>>,
     file: Option<Arc<File>>,
-    /// Bytes that were ever written to the file, and read from it: it is a ring.
+    /// All bytes ever written to the file, and read from it. The file is a ring.
     written: u64,
     read: u64,
     work: Option<JoinHandle<Done>>,
-    /// Bytes that are being written.
+    /// The bytes that are being written.
     writing: usize,
-    /// The file cannot be written any more.
+    /// A write failed, and the file is written no more.
     failed: bool,
-    /// What is counted in the room.
+    /// The bytes that the worker's space counts for this spool.
     counted: usize,
 }
 
-/// What came of work on the file.
+/// The result of work on the file.
 #[derive(Debug)]
 enum Done {
     Written(Vec<u8>, io::Result<Arc<File>>),
@@ -78,7 +77,7 @@ impl Spool {
         spool
     }
 
-    /// The same, with next to nothing in memory.
+    /// Makes one that keeps next to nothing in memory.
     #[must_use]
     pub fn on_disk(room: Rc<SpoolSpace>) -> Self {
         Self {
@@ -99,13 +98,13 @@ impl Spool {
         }
     }
 
-    /// Whether all that came was used.
+    /// Whether everything was used.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held == 0 && !self.is_past_memory()
     }
 
-    /// Bytes that were not used.
+    /// Returns the bytes that were not used.
     #[must_use]
     pub fn len(&self) -> u64 {
         (self.held + self.writing + self.back.len()) as u64 + (self.written - self.read)
@@ -115,7 +114,7 @@ impl Spool {
         self.written > self.read || self.writing > 0 || !self.back.is_empty()
     }
 
-    /// Whether nothing more is taken, however long one waits, before something is used.
+    /// Whether it takes nothing more before something is used, however long one waits.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.space() == 0 && self.work.is_none() && !self.may_write()
@@ -137,7 +136,7 @@ impl Spool {
         }
     }
 
-    /// Takes what there is room for of `bytes`; the answer is how much that is.
+    /// Takes as much of `bytes` as there is room for, and returns how much that is.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
         let bytes = &bytes[..bytes.len().min(self.space())];
         if self.is_past_memory() || self.held >= self.memory {
@@ -171,7 +170,7 @@ impl Spool {
         }
     }
 
-    /// The next bytes, as far as they are in memory.
+    /// Returns the next bytes, as far as they are in memory.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.pieces.front().map_or(&[], |piece| &piece[self.at..])
@@ -189,7 +188,7 @@ impl Spool {
         self.count();
     }
 
-    /// Empty memory for a block.
+    /// Returns empty memory for a block.
     fn block(&mut self) -> Vec<u8> {
         let kept = self.spare.pop();
         kept.unwrap_or_else(|| Vec::with_capacity(BLOCK))
@@ -218,10 +217,10 @@ impl Spool {
             .recount(std::mem::replace(&mut self.counted, counted), counted);
     }
 
-    /// Works on the file; ready once something moved.
+    /// Works on the file. Ready once something moved.
     ///
     /// # Errors
-    /// What is in the file cannot be read: those bytes are lost, and what comes after them is of no use.
+    /// The file cannot be read. Its bytes are lost, and those behind them are of no use.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut moved = Poll::Pending;
         if let Some(work) = &mut self.work {
@@ -234,7 +233,7 @@ impl Spool {
             moved = Poll::Ready(Ok(()));
         }
         match (&mut self.work, moved.is_pending()) {
-            // Work that is begun wakes nobody before it was asked for.
+            // Work that has begun wakes nobody before it is polled.
             (Some(_), true) => self.poll_begun(cx),
             _ => moved,
         }
@@ -277,7 +276,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Begins what is to be done next; true if that is done at once.
+    /// Begins the next work. Returns true if that is done at once.
     fn begin(&mut self) -> bool {
         if self.work.is_some() || !self.is_past_memory() {
             return false;
@@ -288,7 +287,7 @@ impl Spool {
                 && let Some(file) = &self.file
             {
                 let (file, at) = (Arc::clone(file), at(self.read));
-                // From here: memory that another thread allocates stays that thread's, and there are many of them.
+                // This thread allocates: memory that one of the many blocking threads allocates would stay with it.
                 let mut memory = self.block();
                 memory.resize(BLOCK, 0);
                 self.work = Some(tokio::task::spawn_blocking(move || {
@@ -297,7 +296,7 @@ impl Spool {
                 return false;
             }
         } else if self.held == 0 && !self.back.is_empty() {
-            // It was used up before there was need for the file.
+            // Everything was used before the file was needed.
             let back = std::mem::take(&mut self.back);
             self.held = back.len();
             self.pieces.push_back(back);
@@ -316,7 +315,7 @@ impl Spool {
         false
     }
 
-    /// Writes the next bytes to `sink`; ready once something moved.
+    /// Writes the next bytes to `sink`. Ready once something moved.
     ///
     /// # Errors
     /// What the sink's write returns.
@@ -343,7 +342,7 @@ impl Drop for Spool {
     }
 }
 
-/// What is written is appended. While there is no room it is pending: whoever writes polls the spool as well.
+/// A write appends. It is pending while there is no room, so its caller polls the spool as well.
 impl AsyncWrite for Spool {
     fn poll_write(
         self: Pin<&mut Self>,

@@ -1,4 +1,4 @@
-//! The file of a spool. What is here blocks: it is called on threads that may wait for the disk.
+//! The file of a spool. These functions block: they run on threads that may wait for the disk.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-/// Bytes of the file system that are left to others, or a twentieth of it if that is less: bodies of strangers fill no
+/// Bytes of the file system that stay free, or a twentieth of it if that is less. Bodies of strangers must not fill a
 /// disk that applications, logs and deployments need.
 const LEFT: u64 = 1 << 30;
 
-/// Reads as much as the block holds.
+/// Fills the block, up to its capacity.
 pub(super) fn read(file: &File, at: u64, mut block: Vec<u8>) -> io::Result<Vec<u8>> {
     file.read_exact_at(&mut block, at)?;
     Ok(block)
 }
 
-/// Writes a block, to a new file in `directory` if there is none yet.
+/// Writes a block. It makes the file in `directory` if there is none yet.
 pub(super) fn write(
     file: Option<Arc<File>>,
     directory: &Path,
@@ -39,7 +39,7 @@ pub(super) fn write(
     Ok(file)
 }
 
-/// A file that has no name, so that nobody finds it and nothing is left behind.
+/// Makes a file without a name, so that nobody finds it and nothing is left behind.
 fn create(directory: &Path) -> io::Result<File> {
     let unnamed = OpenOptions::new()
         .read(true)
@@ -47,6 +47,6 @@ fn create(directory: &Path) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(OFlags::TMPFILE.bits().cast_signed())
         .open(directory);
-    // Not every file system has such files; a named one, 0600 too, loses its name at once.
+    // Not every file system has such files. There a named one, with mode 0600 too, loses its name at once.
     unnamed.or_else(|_| tempfile::NamedTempFile::new_in(directory).map(|named| named.into_file()))
 }

@@ -1,4 +1,4 @@
-//! [`SpoolSpace`]: what the spools of a worker share: where their files are, and how much of them is in memory.
+//! [`SpoolSpace`]: what the spools of a worker share: the directory of their files, and the memory that they take.
 
 use std::cell::Cell;
 use std::io;
@@ -7,13 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Bytes of bodies in a worker's memory at which each is given less.
+/// Bytes of bodies in a worker's memory from which on each gets less.
 const MUCH: usize = 64 * 1024 * 1024;
 
-/// How often it is told that a file cannot be used.
+/// The time between two log lines about files that cannot be used.
 const TELL: Duration = Duration::from_secs(60);
 
-/// What the spools of a worker share.
 #[derive(Debug)]
 pub struct SpoolSpace {
     directory: Arc<Path>,
@@ -23,7 +22,7 @@ pub struct SpoolSpace {
 }
 
 impl SpoolSpace {
-    /// Files are made in `directory`, each of `most` bytes at most.
+    /// Has files made in `directory`, each of `most` bytes at most.
     #[must_use]
     pub fn new(directory: &Path, most: u64) -> Self {
         Self {
@@ -38,22 +37,22 @@ impl SpoolSpace {
         Arc::clone(&self.directory)
     }
 
-    /// Bytes of a file at most.
+    /// Returns the most bytes of a file.
     pub(super) fn most(&self) -> u64 {
         self.most
     }
 
-    /// Whether so much is in memory that each gets less.
+    /// Whether so much is in memory that each body gets less.
     pub(super) fn is_scarce(&self) -> bool {
         self.memory.get() >= MUCH
     }
 
-    /// What was counted as `before` is `now`.
+    /// Counts `now` bytes in place of the `before` bytes that were counted.
     pub(super) fn recount(&self, before: usize, now: usize) {
         self.memory.set(self.memory.get() - before + now);
     }
 
-    /// Says, now and then, that a file cannot be used.
+    /// Logs, at intervals, that a file cannot be used.
     pub(super) fn tell(&self, error: &io::Error) {
         let now = Instant::now();
         if self.told.get().is_none_or(|told| now - told >= TELL) {
@@ -66,7 +65,7 @@ impl SpoolSpace {
     }
 }
 
-/// Memory that a body takes which is not in a spool.
+/// Counts the memory of a body that is in no spool.
 #[derive(Debug)]
 pub struct Held {
     room: Rc<SpoolSpace>,
@@ -74,7 +73,6 @@ pub struct Held {
 }
 
 impl Held {
-    /// None yet.
     #[must_use]
     pub fn new(room: &Rc<SpoolSpace>) -> Self {
         Self {
@@ -93,7 +91,7 @@ impl Held {
         true
     }
 
-    /// Takes none any more.
+    /// Counts nothing any more.
     pub fn less(&mut self) {
         self.room.recount(std::mem::take(&mut self.bytes), 0);
     }

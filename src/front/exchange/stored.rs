@@ -1,18 +1,17 @@
-//! [`Stored`]: a request's body that was taken before the request was sent, as it came, framing included.
+//! [`Stored`]: a request's body that was collected before the request is sent, as it came, with its framing.
 
 use super::buffer::Buffer;
 use super::spool::Spool;
 
-/// A body too large for memory, or as much of it as could be kept.
+/// A body that is too large for memory, or as much of it as the file may have.
 #[derive(Debug)]
 pub struct Stored {
-    /// What was not taken out yet.
+    /// The bytes that were not taken out yet.
     pub spool: Spool,
     input: Buffer,
 }
 
 impl Stored {
-    /// What is in the spool.
     #[must_use]
     pub fn new(spool: Spool) -> Self {
         Self {
@@ -21,7 +20,7 @@ impl Stored {
         }
     }
 
-    /// The next bytes to send, none if they are not in memory yet; `None` once all were sent.
+    /// Returns the next bytes to send, which may not be in memory yet, or `None` once all were sent.
     pub fn source(&mut self) -> Option<&mut Buffer> {
         if self.input.is_empty()
             && let Some(piece) = self.spool.take_piece()

@@ -1,4 +1,4 @@
-//! After a 101: bytes both ways, until both sides closed, nothing moved for the idle limit, or it was cut.
+//! Carries bytes both ways after a 101, until both sides close, nothing moves for the idle limit, or it is cut.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -17,10 +17,10 @@ use crate::front::http::framing::Framing;
 /// Bytes of each direction in memory.
 const SPACE: usize = 16 * 1024;
 
-/// How long a tunnel that is cut may take to close in good order.
+/// The time that a tunnel has to close in good order once it is cut.
 pub const CLOSING: Duration = Duration::from_millis(500);
 
-/// One direction: what was read, what is pending, and whether its end was passed on.
+/// One direction: the bytes that were read, those that are pending, and whether the end was passed on.
 struct Direction<'h> {
     input: Buffer,
     flow: Flow<'h>,
@@ -38,7 +38,7 @@ impl<'h> Direction<'h> {
         }
     }
 
-    /// Moves what can be moved; ready once something was.
+    /// Moves what can be moved. Ready once something moved.
     fn poll<F, T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -73,13 +73,12 @@ impl<'h> Direction<'h> {
     }
 }
 
-/// Runs a tunnel: `head` and what came behind it go to the client first, what the client already sent to the backend.
-/// `carried` is told how many bytes came from the client and went to it. When `cut` resolves nothing more is read; what
-/// was read is passed on, and both sides are closed.
+/// Runs a tunnel. The client gets `head` first and what came behind it, the backend what the client sent already.
+/// `carried` counts the bytes from the client and to it. Once `cut` resolves it reads nothing more, passes on what it
+/// read, and closes both sides.
 ///
 /// # Errors
-/// What a read or write returned; [`io::ErrorKind::TimedOut`] when nothing moved for `idle`, or when closing took too
-/// long.
+/// What a read or write returns, or [`io::ErrorKind::TimedOut`] when nothing moved for `idle` or closing took too long.
 pub async fn run<C, U>(
     (client, client_in): (&mut C, Buffer),
     (upstream, upstream_in): (&mut U, Buffer),
@@ -118,7 +117,7 @@ where
         }
     }
     if is_cut {
-        // Bytes that nobody reads would become a reset, which costs the other end what it has not read yet.
+        // Bytes that nobody reads become a reset, which would cost the other end what it has not read yet.
         poll_fn(|cx| {
             let both = (poll_rest(cx, client), poll_rest(cx, upstream));
             if both.0.is_ready() && both.1.is_ready() {
@@ -131,7 +130,7 @@ where
     Ok(())
 }
 
-/// Reads and drops; ready once the stream has ended, well or not.
+/// Reads and drops. Ready once the stream has ended, well or not.
 fn poll_rest<S: AsyncRead + Unpin>(cx: &mut Context<'_>, stream: &mut S) -> Poll<()> {
     let mut space = [0; 4096];
     loop {

@@ -1,5 +1,5 @@
-//! [`Upgraded`]: what follows a 101: the tunnel, with its place on the backend, its end when that is drained, and its
-//! line in the access log.
+//! [`Upgraded`]: the tunnel that follows a 101. It counts on its backend, ends when that or the front end has drained
+//! long enough, and leaves its line in the access log.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -20,7 +20,7 @@ use crate::router::backend::Lease;
 pub(crate) struct Upgraded {
     upstream: Upstream,
     start: Tunnel,
-    /// It counts as a request on its backend.
+    /// Counts the tunnel as a request on its backend.
     lease: Option<Lease>,
     pub(crate) request_info: Option<RequestInfo>,
 }
@@ -60,11 +60,11 @@ impl Upgraded {
     }
 }
 
-/// Writes the tunnel's line of the access log when it is dropped: however the tunnel ends.
+/// Writes the tunnel's line of the access log when it is dropped, however the tunnel ends.
 struct LastLine {
     worker: Rc<Worker>,
     request_info: Option<RequestInfo>,
-    /// Bytes from the client and to it.
+    /// The bytes from the client and to it.
     carried: Cell<(u64, u64)>,
 }
 
@@ -80,7 +80,7 @@ impl Drop for LastLine {
     }
 }
 
-/// Resolves when the front end, or the backend, was given time to drain, and that is over.
+/// Resolves when the time to drain that the front end or the backend had is over.
 async fn is_cut(worker: &Worker, lease: Option<&Lease>) {
     let mut front = pin!(worker.cut());
     let mut backend = pin!(async {

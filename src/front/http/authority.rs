@@ -1,23 +1,20 @@
-//! The authority of a request: host and port (pure; RFC 3986 §3.2).
+//! [`Authority`]: the host and port that a request is for (pure; RFC 3986 §3.2).
 
 use super::token::alphanumeric_or;
 
 /// A DNS name has at most 253 bytes, a port 5 digits.
 const MAX_AUTHORITY: usize = 262;
 
-/// A host and perhaps a port, as they came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority<'b> {
-    /// All of it, as it came.
     pub text: &'b str,
-    /// The host; of an IPv6 address with its brackets.
+    /// An IPv6 address has its brackets.
     pub host: &'b str,
-    /// The port, if one is named.
     pub port: Option<u16>,
 }
 
 impl<'b> Authority<'b> {
-    /// Parses `host[:port]`. An empty one is allowed in Host (RFC 9112 §3.2: for targets without an authority).
+    /// Parses `host[:port]`. It may be empty, which Host is for targets without an authority (RFC 9112 §3.2).
     #[must_use]
     pub fn parse(text: &'b str) -> Option<Self> {
         if text.len() > MAX_AUTHORITY {
@@ -47,7 +44,7 @@ impl<'b> Authority<'b> {
         (!host.is_empty() || rest.is_empty()).then_some(Self { text, host, port })
     }
 
-    /// The host in lower case, without the dot that ends a fully qualified name, for routing.
+    /// Returns the host as routing looks for it: in lower case, without the dot that ends a fully qualified name.
     #[must_use]
     pub fn routed(&self) -> Box<str> {
         let host = self.host.strip_suffix('.').unwrap_or(self.host);
@@ -55,8 +52,8 @@ impl<'b> Authority<'b> {
     }
 }
 
-/// A name without empty labels, but for the dot at the end of a fully qualified one. Of what RFC 3986 §3.2.2 allows
-/// the comma is left out: someone reads a list of hosts.
+/// Whether a host is a name without empty labels, except for the dot at the end of a fully qualified one. RFC 3986
+/// §3.2.2 allows the comma, too, which some programs take for a list of hosts.
 fn is_name(host: &str) -> bool {
     let mut before = b'.';
     for byte in host.bytes() {
@@ -68,7 +65,6 @@ fn is_name(host: &str) -> bool {
     is_percent_encoded(host)
 }
 
-/// The bytes of a name.
 const IN_NAME: [bool; 256] = alphanumeric_or(b"-._~!$&'()*+;=%");
 
 /// Whether two hexadecimal digits follow each percent sign (RFC 3986 §2.1).

@@ -11,8 +11,8 @@ pub(super) struct BodyLength {
 }
 
 impl BodyLength {
-    /// Reads both. Content-Length may be repeated with the same number, Transfer-Encoding is one `chunked`, and never are
-    /// both there (RFC 9112 §6.1, §6.3).
+    /// Reads both. Content-Length may be repeated with the same number, Transfer-Encoding is one `chunked`, and never
+    /// are both there (RFC 9112 §6.1, §6.3).
     pub(super) fn read(fields: &Fields<'_>) -> Result<Self, &'static str> {
         let mut length = None;
         let mut chunked = false;

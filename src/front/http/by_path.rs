@@ -1,20 +1,19 @@
-//! Response fields of an app that is reached by path: what they set is for that path, and not for the other apps on the
-//! same host (pure).
+//! Keeps what an app sets in a browser within the app's path, away from other apps on the same host (pure).
 //!
-//! A browser knows one site, whatever is behind its paths. So a cookie for `/` goes to all of them, and replaces theirs; a
-//! service worker for `/` answers in their place.
+//! A browser knows one site, whatever is behind its paths. A cookie for `/` would go to all apps and replace theirs,
+//! and a service worker for `/` would answer in their place.
 
 use super::field::Field;
 use super::write;
 
-/// Characters of an attribute at most; browsers leave out a longer one (RFC 6265bis §5.6).
+/// Characters of an attribute. Browsers ignore a longer one (RFC 6265bis §5.6).
 const MAX_ATTRIBUTE: usize = 1024;
 
-/// Writes `Set-Cookie` with a path within that of `app`. One that has none, or one that browsers do not take, gets the
-/// app's; one outside it is taken for a path as the app sees it, and put below. Of several the last one counts
-/// (RFC 6265bis §5.6), so one is left.
+/// Writes `Set-Cookie` with one path, which is within that of `app`. A cookie without a path, or with one that browsers
+/// ignore, gets the app's. A path outside it counts as one that the app sees, and is put below. Of several the last one
+/// counts (RFC 6265bis §5.6).
 ///
-/// A cookie whose name begins with `__Host-` must be for `/`: browsers refuse it then, as they should.
+/// A cookie whose name begins with `__Host-` must be for `/`. Browsers refuse it then, as they should.
 pub(super) fn cookie(out: &mut Vec<u8>, f: &Field<'_>, app: &str) {
     let mut parts = f.value.split(|b| *b == b';');
     let pair = parts.next().unwrap_or_default();
@@ -43,7 +42,7 @@ pub(super) fn cookie(out: &mut Vec<u8>, f: &Field<'_>, app: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The value of an attribute that is called `Path`.
+/// Returns the value of an attribute that is called `Path`.
 fn path_of(attribute: &[u8]) -> Option<&[u8]> {
     let equals = attribute.iter().position(|b| *b == b'=');
     let (name, value) = attribute.split_at(equals.unwrap_or(attribute.len()));
@@ -51,17 +50,17 @@ fn path_of(attribute: &[u8]) -> Option<&[u8]> {
     is_path.then(|| value.get(1..).unwrap_or_default().trim_ascii())
 }
 
-/// Whether a cookie's path is that of `app` or below. Browsers compare it as it is written.
+/// Whether a cookie's path is that of `app` or below, as browsers compare it: as it is written.
 fn within(path: &[u8], app: &str) -> bool {
     let rest = path.strip_prefix(b"/");
     let rest = rest.and_then(|path| path.strip_prefix(app.as_bytes()));
     rest.is_some_and(|rest| rest.first().is_none_or(|b| *b == b'/'))
 }
 
-/// Writes `Service-Worker-Allowed` cut to the path of `app`. A scope is compared letter by letter, so it ends with a
-/// slash: `/app` would be that of `/apple`, too.
+/// Writes `Service-Worker-Allowed` cut to the path of `app`. Browsers compare a scope letter by letter, so it ends with
+/// a slash: `/app` would allow `/apple`, too.
 pub(super) fn worker_scope(out: &mut Vec<u8>, f: &Field<'_>, app: &str) {
-    // Browsers resolve it as a URL: what could lead out of the path by that is none within it.
+    // Browsers resolve it as a URL. A byte that could lead out of the path by that is none of a scope within it.
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-_~".contains(b);
     let is_within = within(f.value, app) && f.value.len() > app.len() + 1;
     write::all(out, [f.name.as_bytes(), b": "]);

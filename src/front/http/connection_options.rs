@@ -1,9 +1,9 @@
-//! What Connection lists (pure; RFC 9110 §7.6.1).
+//! The options that Connection lists (pure; RFC 9110 §7.6.1).
 
 use super::field::Name;
 use super::fields::Fields;
 
-/// Options that Connection may list at most: each field is compared with each of them.
+/// Options that Connection may list. Each field is compared with each of them, so more would cost.
 const MAX_OPTIONS: usize = 64;
 
 /// Whether Connection lists more than [`MAX_OPTIONS`].

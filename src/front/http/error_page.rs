@@ -5,22 +5,22 @@ use std::io::Write as _;
 use super::field::Name;
 use super::fields::Fields;
 use super::head::Refusal;
-use crate::front::static_files::path::weight;
+use super::quality::weight;
 
-/// What the proxy passes on.
+/// The methods that the proxy passes on.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// What went wrong, as a client is told.
+/// An answer of the proxy itself, which mostly tells what went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub status: u16,
-    /// The code that Heroku's router has for it, if it has one.
+    /// The code that Heroku's router has for it, if any.
     pub code: Option<&'static str>,
-    /// A sentence for a person.
+    /// A sentence for people.
     pub detail: String,
-    /// Seconds after which to ask again.
+    /// The seconds after which to ask again.
     pub retry_after: Option<u32>,
-    /// The methods that are allowed, where this was not one of them.
+    /// The methods that are allowed, if this was none of them.
     pub allow: Option<&'static str>,
     pub location: Option<String>,
 }
@@ -37,7 +37,7 @@ impl Failure {
         }
     }
 
-    /// No failure either: an app by path begins at a slash, or its relative links lead out of it.
+    /// No failure, but a redirect: an app by path begins at a slash, or its relative links lead out of it.
     #[must_use]
     pub fn moved(location: String) -> Self {
         Self {
@@ -56,13 +56,13 @@ impl Failure {
         )
     }
 
-    /// The app is only files, and this is none of them.
+    /// The app consists of files, and this is none of them.
     #[must_use]
     pub fn no_file() -> Self {
         Self::new(404, "", "There is no such file.")
     }
 
-    /// The app is only files, which are only read.
+    /// The app consists of files, which are only read.
     #[must_use]
     pub fn only_files() -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Failure {
         }
     }
 
-    /// No failure, but an answer of the proxy itself all the same: to an OPTIONS that may go no further.
+    /// No failure, but the answer to an OPTIONS that goes no further.
     #[must_use]
     pub fn options() -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Failure {
         Self::new(503, "H10", detail)
     }
 
-    /// It has no process that is routed to.
+    /// No process of the app takes requests.
     #[must_use]
     pub fn no_web(app: &str) -> Self {
         Self::new(
@@ -120,7 +120,7 @@ impl Failure {
         )
     }
 
-    /// Not ready within the hold.
+    /// The app was not ready while the request was held.
     #[must_use]
     pub fn not_ready(app: &str) -> Self {
         Self {
@@ -133,7 +133,7 @@ impl Failure {
         }
     }
 
-    /// Too many requests wait already.
+    /// Too many requests are held already.
     #[must_use]
     pub fn backlog(app: &str) -> Self {
         Self {
@@ -146,7 +146,7 @@ impl Failure {
         }
     }
 
-    /// The front end is not able to route now (its replica is being restarted).
+    /// The front end cannot route now, because its replica restarts.
     #[must_use]
     pub fn unroutable() -> Self {
         Self {
@@ -160,13 +160,13 @@ impl Failure {
         Self::new(502, "H21", "The application refused the connection.")
     }
 
-    /// The connection could not be made for another reason.
+    /// The connection failed for another reason than a refusal.
     #[must_use]
     pub fn unreachable() -> Self {
         Self::new(502, "H19", "The application could not be connected to.")
     }
 
-    /// Closed before a whole response head came.
+    /// The backend closed before a whole response head came.
     #[must_use]
     pub fn closed() -> Self {
         Self::new(
@@ -176,13 +176,13 @@ impl Failure {
         )
     }
 
-    /// What came is no response.
+    /// The backend sent what is no response.
     #[must_use]
     pub fn bad_response() -> Self {
         Self::new(502, "H17", "The application sent a malformed response.")
     }
 
-    /// What was kept of the request's body is lost.
+    /// The file that kept the request's body cannot be read.
     #[must_use]
     pub fn lost() -> Self {
         let detail = "What was kept of the request's body on disk cannot be read. The server's own log says more.";
@@ -225,14 +225,14 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// How an answer is written.
+/// How an answer is written: what the client wants and what it is told of the connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
     pub html: bool,
     /// The request was HEAD: no body.
     pub head_only: bool,
     pub keep_alive: bool,
-    /// The client's HTTP/1.x.
+    /// The minor version of the client's HTTP/1.
     pub minor: u8,
     pub request_id: &'a str,
     /// The present time, for Date (RFC 9110 §6.6.1).
@@ -280,7 +280,7 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
     }
 }
 
-/// Whether the client would rather see HTML: browsers name it, programs seldom do, or as what they like less
+/// Whether the client would rather see HTML. Browsers name it, and programs seldom do, or with less weight than JSON
 /// (RFC 9110 §12.5.1).
 #[must_use]
 pub fn prefers_html(fields: &Fields<'_>) -> bool {

@@ -1,26 +1,26 @@
-//! [`Field`]: a field of a head, whose name is looked at once (pure).
+//! [`Field`]: a field of a head, with its name recognized (pure).
 //!
-//! Some thirty names mean something to this front end, and each is asked for many times a request: comparing letters
-//! each time was a third of what parsing and rewriting a head cost.
+//! Some thirty names mean something to this front end, and it asks for each many times a request. To compare letters
+//! each time was a third of the cost of parsing and rewriting a head.
 
 use super::token::is_token;
 
-/// One field of a head, as it came; blanks around the value are gone.
+/// One field of a head, without the blanks around its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'b> {
     /// The name, in its own case.
     pub name: &'b str,
     pub value: &'b [u8],
     like: Name,
-    /// It is spelled with `_` or `.` where the name that it is like has `-`.
+    /// The name has `_` or `.` where the one that it is like has `-`.
     odd: bool,
 }
 
 impl<'b> Field<'b> {
-    /// A field of this name and value; `None` if the name is no token (RFC 9110 §5.6.2).
+    /// Makes a field. Returns `None` if the name is no token (RFC 9110 §5.6.2).
     #[must_use]
     pub fn new(name: &'b str, value: &'b [u8]) -> Option<Self> {
-        // Without an early end: most are short, and all is well with them.
+        // Without an early end, since most names are short and sound.
         let found = name
             .bytes()
             .fold(0, |found, b| found | KIND[usize::from(b)]);
@@ -38,33 +38,32 @@ impl<'b> Field<'b> {
         })
     }
 
-    /// Whether it has this name.
     #[must_use]
     pub fn is(&self, name: Name) -> bool {
         self.like == name && !self.odd
     }
 
-    /// Whether it has this name, of which nothing is known here.
+    /// Whether it has this name, which is none of [`Name`].
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// The name that it has, or would have with `-` for `_` and `.`. Programs that are given fields as variables cannot
-    /// tell `_` from `-`, nor, with PHP, from `.`: those spellings are the same.
+    /// Returns the name that it has, or would have with `-` for `_` and `.`. To programs that get fields as variables
+    /// `_` and `-` are the same, and to PHP `.` is, too.
     #[must_use]
     pub fn like(&self) -> Name {
         self.like
     }
 
-    /// Whether it is spelled with `_` or `.` where the name that it is like has `-`.
+    /// Whether its name has `_` or `.` where the one that it is like has `-`.
     #[must_use]
     pub fn is_odd(&self) -> bool {
         self.odd
     }
 }
 
-/// What a byte makes of a name that it is in.
+/// What each byte tells of a name that it is in.
 const KIND: [u8; 256] = {
     let mut kinds = [0; 256];
     let mut byte = 0;
@@ -83,21 +82,13 @@ const OTHER_DASH: u8 = 2;
 /// Names that mean something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// `Accept`.
     Accept,
-    /// `Authorization`.
     Authorization,
-    /// `Clear-Site-Data`.
     ClearSiteData,
-    /// `Connection`.
     Connection,
-    /// `Content-Length`.
     ContentLength,
-    /// `Date`.
     Date,
-    /// `Expect`.
     Expect,
-    /// `Forwarded`.
     Forwarded,
     /// `X-Forwarded-For`.
     ForwardedFor,
@@ -109,44 +100,34 @@ pub enum Name {
     ForwardedPrefix,
     /// `X-Forwarded-Proto`.
     ForwardedProto,
-    /// Says who asks, or for what, in yet other words that frameworks believe.
+    /// Others that say who asks, or for what, and that some frameworks believe.
     FromProxy,
     /// Other `X-Forwarded-*`, such as `-Ssl` and `-Scheme`, which some frameworks believe too.
     ForwardedOther,
-    /// `Host`.
     Host,
-    /// One that concerns one connection only, and no other of these.
+    /// Others that concern one connection only.
     HopByHop,
-    /// `Max-Forwards`.
     MaxForwards,
     /// `X-Real-IP`.
     RealIp,
-    /// `Service-Worker-Allowed`.
     ServiceWorkerAllowed,
-    /// `Set-Cookie`.
     SetCookie,
-    /// `TE`.
     Te,
-    /// `Trailer`.
     Trailer,
-    /// `Transfer-Encoding`.
     TransferEncoding,
-    /// `Upgrade`.
     Upgrade,
-    /// `User-Agent`.
     UserAgent,
     /// `X-App`.
     XApp,
-    /// `X-Request-ID`.
     XRequestId,
     Other,
 }
 
-/// What all of them begin with whose end does not matter.
+/// The beginning of those whose end does not matter.
 const FORWARDED: &str = "x-forwarded-";
 
 impl Name {
-    /// The names of this length that begin with this letter.
+    /// Returns the names of this length that begin with this letter.
     fn candidates(length: usize, first: u8) -> &'static [(&'static str, Self)] {
         match (length, first | 0x20) {
             (2, b't') => &[("te", Self::Te)],
@@ -156,7 +137,7 @@ impl Name {
             (8, b'x') => &[("x-scheme", Self::FromProxy)],
             (9, b'x') => &[("x-real-ip", Self::RealIp)],
             (9, b'c') => &[("client-ip", Self::FromProxy)],
-            // Gunicorn takes these two from its proxy for where the app begins.
+            // Gunicorn takes these two from its proxy to learn where the app begins.
             (9, b'p') => &[("path-info", Self::FromProxy)],
             (11, b's') => &[("script-name", Self::FromProxy)],
             (10, b's') => &[("set-cookie", Self::SetCookie)],
@@ -189,7 +170,7 @@ impl Name {
             (18, b'w') => &[("wl-proxy-client-ip", Self::FromProxy)],
             (19, b'x') => &[("x-cluster-client-ip", Self::FromProxy)],
             (22, b's') => &[("service-worker-allowed", Self::ServiceWorkerAllowed)],
-            // It is no such field, but programs that run as CGI take it for the address of their own proxy.
+            // It is no such field, but programs that run as CGI take it for the address of their own proxy (httpoxy).
             (5, b'p') => &[("proxy", Self::HopByHop)],
             (6, b'a') => &[("accept", Self::Accept)],
             (6, b'e') => &[("expect", Self::Expect)],
@@ -223,7 +204,7 @@ impl Name {
         }
     }
 
-    /// The name that `name`, a token, is, or would be with `-` for `_` and `.`.
+    /// Returns what a token is as a name, or would be with `-` for `_` and `.`.
     fn like(name: &str, has_other_dashes: bool) -> Self {
         let same = if has_other_dashes { same } else { is };
         let first = name.as_bytes().first().copied().unwrap_or_default();
@@ -238,7 +219,7 @@ impl Name {
         }
     }
 
-    /// Whether it concerns one connection only (RFC 9110 §7.6.1), or is made anew at each hop.
+    /// Whether it concerns one connection only (RFC 9110 §7.6.1), or each hop makes it anew.
     #[must_use]
     pub fn is_hop_by_hop(self) -> bool {
         matches!(
@@ -253,7 +234,7 @@ impl Name {
         )
     }
 
-    /// Whether it says who asks and what for: such fields are believed of trusted peers only.
+    /// Whether it says who asks and what for. Only trusted peers are believed that.
     #[must_use]
     pub fn is_forwarding(self) -> bool {
         self.is_x_forwarded()
@@ -278,14 +259,14 @@ impl Name {
     }
 }
 
-/// Whether a token is `own`, which has lower-case letters, digits and dashes only, in whatever case. Of the bytes of a
-/// token only those letters become others by their bit for case.
+/// Whether a token is `own` in any case. `own` has lower-case letters, digits and dashes only, so the bit for case
+/// changes no other byte of a token into one of its own.
 fn is(own: &str, token: &str) -> bool {
     let pairs = own.bytes().zip(token.bytes());
     own.len() == token.len() && pairs.fold(true, |all, (own, b)| all & (own == b | 0x20))
 }
 
-/// Whether a name is `own`, which is in lower case, in whatever case and with whatever for the dashes.
+/// Whether a name is `own` in any case, with `_` or `.` for its dashes, too. `own` is in lower case.
 pub(super) fn same(own: &str, name: &str) -> bool {
     own.len() == name.len()
         && own.bytes().zip(name.bytes()).all(|(own, b)| match b {

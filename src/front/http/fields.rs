@@ -1,6 +1,6 @@
-//! [`Fields`]: the fields of a head, which know what names are among them (pure).
+//! [`Fields`]: the fields of a head, with a set of the names among them (pure).
 //!
-//! A head is asked for some twenty names, most of which it does not have: one look instead of one for each field.
+//! The front end asks a head for some twenty names, most of which it does not have. The set answers that in one look.
 
 use std::ops::Deref;
 
@@ -10,12 +10,12 @@ use super::field::{Field, Name};
 #[derive(Clone, Debug, Default)]
 pub struct Fields<'b> {
     all: Vec<Field<'b>>,
-    /// A bit for each [`Name`] that one of them is like.
+    /// A bit for each [`Name`] that a field is like.
     like: u64,
 }
 
 impl<'b> Fields<'b> {
-    /// None, with room for `count`.
+    /// Makes an empty list with room for `count` fields.
     #[must_use]
     pub fn with_capacity(count: usize) -> Self {
         Self {
@@ -24,13 +24,12 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// Adds one at the end.
     pub fn push(&mut self, field: Field<'b>) {
         self.like |= bit(field.like());
         self.all.push(field);
     }
 
-    /// Those of this name, in order.
+    /// Returns the fields of this name, in order.
     pub fn named(&self, name: Name) -> impl DoubleEndedIterator<Item = &Field<'b>> {
         let all = if self.like & bit(name) == 0 {
             &[]
@@ -40,7 +39,7 @@ impl<'b> Fields<'b> {
         all.iter().filter(move |field| field.is(name))
     }
 
-    /// The elements of all lists of this name, blanks removed, empty ones left out.
+    /// Returns the elements of all lists of this name, without blanks around them and without empty ones.
     pub(super) fn tokens(&self, name: Name) -> impl Iterator<Item = &'b [u8]> {
         self.named(name)
             .flat_map(|f| f.value.split(|b| *b == b','))
@@ -48,7 +47,6 @@ impl<'b> Fields<'b> {
             .filter(|t| !t.is_empty())
     }
 
-    /// Whether there is one of this name.
     #[must_use]
     pub fn has(&self, name: Name) -> bool {
         self.named(name).next().is_some()

@@ -1,6 +1,6 @@
-//! Rewrites heads: hop-by-hop fields out, forwarding fields in (pure).
+//! Rewrites heads: takes hop-by-hop fields out and puts forwarding fields in (pure).
 //!
-//! What is kept keeps its order, its case and its lines.
+//! Fields that stay keep their order, their case and their lines.
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -15,25 +15,25 @@ use super::trusted_proxies::{Network, Stated, authority, reported, stated};
 use super::write;
 use crate::front::own_token::OwnToken;
 
-/// What a request's forwarding fields are made of.
+/// What a request's head is rewritten with.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     pub peer: IpAddr,
-    /// The address it connected to.
+    /// The address that the peer connected to.
     pub local: SocketAddr,
-    /// Its forwarding fields are believed.
+    /// The peer's forwarding fields are believed.
     pub trusted: bool,
     /// The networks whose forwarding fields are believed.
     pub networks: &'a [Network],
     pub request_id: &'a [u8],
-    /// Bytes at the front of the target to remove; they become `X-Forwarded-Prefix`.
+    /// Bytes at the front of the target that are removed and become `X-Forwarded-Prefix`.
     pub strip: usize,
-    /// What an app must not be sent; `None` for the API.
+    /// The token that an app must not be sent. `None` for the API, which asks for it.
     pub withheld: Option<&'a OwnToken>,
 }
 
 impl Context<'_> {
-    /// The client, as far as trusted peers tell.
+    /// Returns the client's address, as far as trusted peers tell it.
     fn client(&self, fields: &Fields<'_>) -> IpAddr {
         let told = self.trusted.then(|| reported(fields, self.networks));
         told.flatten().unwrap_or(self.peer).to_canonical()
@@ -81,7 +81,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the client's fields that go on, and says which of them this hop is part of already.
+/// Writes the client's fields that go on. Returns which forwarding fields are among them, with this hop appended.
 fn pass_fields<'b>(
     out: &mut Vec<u8>,
     request: &Request<'b>,
@@ -111,7 +111,7 @@ fn pass_fields<'b>(
                 length(out, f.name, request.framing);
             }
         } else if request.minor == 0 && f.is(Name::Expect) {
-            // It means nothing in HTTP/1.0, and would in what is sent on.
+            // Expect means nothing in HTTP/1.0, but would in the HTTP/1.1 that is sent on.
         } else if !is_dropped(&request.fields, f) && !context.is_withheld(f) {
             match options.then(|| hops_left(f)).flatten() {
                 Some(hops) => drop(write!(out, "{}: {hops}\r\n", f.name)),
@@ -122,7 +122,7 @@ fn pass_fields<'b>(
     appended
 }
 
-/// Writes what concerns the connection to the backend.
+/// Writes the fields that concern the connection to the backend.
 fn connection(out: &mut Vec<u8>, request: &Request<'_>) {
     if request.framing == Framing::Chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -138,10 +138,10 @@ fn connection(out: &mut Vec<u8>, request: &Request<'_>) {
     }
 }
 
-/// Which forwarding fields of a trusted peer were passed on already.
+/// The forwarding fields of a trusted peer that were passed on already.
 #[derive(Default)]
 struct Appended<'b> {
-    /// The line to which this hop is appended: the last of them.
+    /// The last line of X-Forwarded-For, to which this hop is appended.
     last_for: Option<Field<'b>>,
     length: bool,
     for_: bool,
@@ -165,7 +165,7 @@ impl Appended<'_> {
             Name::Forwarded => &mut self.forwarded,
             Name::ForwardedOther => return field(out, f.name, f.value),
             Name::FromProxy if !f.is_odd() => return field(out, f.name, f.value),
-            // The API goes by this one, so to it this server says it.
+            // The API believes this one, so only this server may say it to the API.
             Name::RealIp if c.withheld.is_some() => &mut self.real_ip,
             _ => return,
         };
@@ -184,12 +184,12 @@ impl Appended<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Writes what was not passed on.
+    /// Writes the forwarding fields that were not passed on.
     fn finish(&self, out: &mut Vec<u8>, request: &Request<'_>, c: &Context<'_>, prefix: &str) {
         let peer = c.peer.to_canonical();
         let authority = request.authority;
         let host = authority.map_or("", |a| a.text);
-        // What a trusted peer says in `Forwarded` alone is said in the other fields too.
+        // A trusted peer may use `Forwarded` alone. Apps read the other fields, so those say the same.
         let stated = match self.forwarded {
             true => stated(&request.fields, c.networks),
             false => Stated::default(),
@@ -235,8 +235,8 @@ impl Appended<'_> {
         field(out, "X-Request-ID", c.request_id);
     }
 
-    /// The port that the client asked, if anybody says. Who names a host or a protocol was asked at its own port, not at
-    /// this one.
+    /// Returns the port that the client asked, if anybody says. A peer that names a host or a protocol was asked at its
+    /// own port, not at this one.
     fn port(&self, request: &Request<'_>, stated: &Stated<'_>) -> Option<u16> {
         let first = |name, said: bool| match said {
             true => request.fields.tokens(name).next(),
@@ -269,11 +269,11 @@ pub struct Downstream<'a> {
     pub minor: u8,
     pub keep_alive: bool,
     pub request_id: &'a [u8],
-    /// The time at which it came, if it does not say when it was made (RFC 9110 §6.6.1).
+    /// The time at which the response came, if it has no Date (RFC 9110 §6.6.1).
     pub date: Option<[u8; 29]>,
-    /// The protocol that is switched to (101), or asked for (426).
+    /// The protocol that a 101 switches to or a 426 asks for.
     pub upgrade: Option<&'a [u8]>,
-    /// The app, where it was reached by path: what it sets stays there.
+    /// The app, if it was reached by path. What it sets stays within that path.
     pub by_path: Option<&'a str>,
 }
 
@@ -325,8 +325,8 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
     out.extend_from_slice(b"\r\n");
 }
 
-/// Fields that would change a message's meaning where a recipient merges trailers into the head: routing, modifiers of
-/// the request, authentication, control of the response, form of the content (RFC 9110 §6.5.1).
+/// Fields that would change a message's meaning if a recipient merged trailers into the head: routing, modifiers of the
+/// request, authentication, control of the response, form of the content (RFC 9110 §6.5.1).
 const NO_TRAILERS: [&str; 32] = [
     "host",
     "via",
@@ -373,7 +373,7 @@ pub fn trailers(out: &mut Vec<u8>, fields: &[Field<'_>]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A request id of a client is kept if it is short and plain.
+/// Returns the client's request id, if it is short and plain.
 #[must_use]
 pub fn sane_request_id<'b>(fields: &Fields<'b>) -> Option<&'b str> {
     let mut ids = fields.named(Name::XRequestId);
@@ -405,7 +405,7 @@ fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Content-Length from what was parsed; `Content-Length: 0` stays (a POST without a body says so).
+/// Writes Content-Length from what was parsed. `Content-Length: 0` stays: a POST without a body says so.
 fn length(out: &mut Vec<u8>, name: &str, framing: Framing) {
     let bytes = if let Framing::Length(bytes) = framing {
         bytes
@@ -415,18 +415,18 @@ fn length(out: &mut Vec<u8>, name: &str, framing: Framing) {
     number(out, name, bytes);
 }
 
-/// Whether a field ends at this hop: hop-by-hop by its name (with `_` and `.` for `-` too, which is how framing fields
-/// are smuggled past), or named in Connection.
+/// Whether a field ends at this hop: by its name or because Connection lists it. Names with `_` and `.` for `-` end
+/// here, too, because framing fields are smuggled that way.
 fn is_dropped(fields: &Fields<'_>, f: &Field<'_>) -> bool {
     if f.like().is_hop_by_hop() {
-        // A Trailer announces trailers, which are passed on.
+        // Trailer announces trailers, which are passed on.
         return !f.is(Name::Trailer);
     }
     let mut listed = fields.tokens(Name::Connection);
     listed.any(|t| t.eq_ignore_ascii_case(f.name.as_bytes())) && !is_protected(f)
 }
 
-/// What Connection cannot remove.
+/// Whether Connection cannot remove the field.
 fn is_protected(f: &Field<'_>) -> bool {
     f.is(Name::Host) || f.like().is_x_forwarded()
 }

@@ -1,25 +1,25 @@
-//! Message bodies: Content-Length, chunked, until close (pure).
+//! [`Decoder`]: takes message bodies apart, by Content-Length, chunked, or until close (pure).
 //!
-//! [`Decoder`] never looks back and keeps only numbers (and trailers): the bytes stay in the caller's buffer, which is
-//! told how many of them are framing and how many are payload.
+//! It never looks back and keeps only numbers and trailers. The bytes stay in the caller's buffer, and the decoder says
+//! how many of them are framing and how many are payload.
 
-/// Bytes of chunk extensions and of the trailer section that a message may have in all.
+/// Bytes that chunk extensions and the trailer section of a message may have together.
 const OVERHEAD_LIMIT: usize = 16 * 1024;
 
 /// How a body is delimited (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// There is no body.
     Empty,
     /// This many bytes, at least one.
     Length(u64),
     Chunked,
-    /// All there is until the sender closes; responses only.
+    /// Everything until the sender closes. Only responses have it.
     UntilClose,
 }
 
 impl Framing {
-    /// Of a Content-Length; nothing to send is no body.
+    /// Makes it of a Content-Length. No bytes are no body.
     #[must_use]
     pub fn length(bytes: u64) -> Self {
         if bytes == 0 {
@@ -35,7 +35,7 @@ impl Framing {
 #[error("malformed body: {0}")]
 pub struct BadBody(pub &'static str);
 
-/// What is at the front of the input.
+/// What is at the front of the input, and what the caller does about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// This many bytes of framing: drop them and ask again.
@@ -48,7 +48,7 @@ pub enum Piece {
     End,
 }
 
-/// Takes a body apart, in whatever pieces it comes.
+/// Takes a body apart that comes in pieces of any size.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
@@ -63,7 +63,7 @@ pub struct Decoder {
 enum State {
     Length(u64),
     UntilClose,
-    /// The digits of a chunk size: value and count.
+    /// In the digits of a chunk size: their value and count.
     Size(u64, u8),
     Extension(u64),
     Blanks(u64),
@@ -71,13 +71,12 @@ enum State {
     Chunk(u64),
     ChunkCr,
     ChunkLf,
-    /// Collecting the trailer section up to its blank line.
+    /// In the trailer section, up to its blank line.
     Trailers,
     End,
 }
 
 impl Decoder {
-    /// For a body that is delimited so.
     #[must_use]
     pub fn new(framing: Framing) -> Self {
         let state = match framing {
@@ -94,7 +93,8 @@ impl Decoder {
         }
     }
 
-    /// For the body of a response: some applications pad chunk sizes with blanks, and nobody but us reads them.
+    /// Takes the body of a response apart. Some applications pad chunk sizes with blanks, which is safe to allow where
+    /// nobody but us reads them.
     #[must_use]
     pub fn of_response(framing: Framing) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl Decoder {
         self.state == State::End
     }
 
-    /// Whether it said at its beginning how long it is.
+    /// Whether the body says at its beginning how long it is.
     #[must_use]
     pub fn knows_length(&self) -> bool {
         matches!(self.state, State::Length(_))
@@ -121,7 +121,7 @@ impl Decoder {
         matches!(self.state, State::End | State::UntilClose)
     }
 
-    /// Bytes of payload that must still come: of the body, or, of a chunked one, of the chunk.
+    /// Returns the bytes of payload that must still come: of the body, or of the chunk of a chunked one.
     #[must_use]
     pub fn announced(&self) -> u64 {
         match self.state {
@@ -132,7 +132,7 @@ impl Decoder {
         }
     }
 
-    /// The trailer section with its blank line, once the body is complete; empty if it had none.
+    /// Returns the trailer section with its blank line, once the body is complete. It is empty if there was none.
     #[must_use]
     pub fn trailers(&self) -> &[u8] {
         if self.trailers.len() > 2 {
@@ -142,7 +142,7 @@ impl Decoder {
         }
     }
 
-    /// What is at the front of `input`. The caller drops as many bytes as the answer says before it asks again.
+    /// Says what is at the front of `input`. The caller drops as many bytes as the answer says before it asks again.
     ///
     /// # Errors
     /// [`BadBody`] for chunks that are not exactly as RFC 9112 §7.1 has them.
@@ -235,7 +235,7 @@ impl Decoder {
     }
 }
 
-/// What comes before a chunk of `payload` bytes.
+/// Writes the line before a chunk of `payload` bytes.
 pub fn chunk_head(out: &mut Vec<u8>, payload: usize) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = (usize::BITS - payload.leading_zeros()).div_ceil(4).max(1);

@@ -1,4 +1,4 @@
-//! Where a head ends in the bytes that came so far (pure; RFC 9112 §2).
+//! Finds the end of a head in the bytes that came so far (pure; RFC 9112 §2).
 
 use std::sync::LazyLock;
 
@@ -8,19 +8,19 @@ use super::head::{MAX_LINE, Refusal};
 use super::parse::check_request_line;
 use super::token::is_token;
 
-/// Looks for the blank line that ends a head. `seen` bytes of `bytes` were looked at before; the answer is the length
-/// of the head with its blank line, if it is there.
+/// Looks for the blank line that ends a head. `seen` bytes were looked at before. Returns the length of the head with
+/// its blank line, if that is there.
 ///
 /// # Errors
 /// A text when the bytes can be no head: a CR or LF that is not part of a CRLF, or a NUL.
 pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str> {
-    // Of the blank line three bytes may have come before.
+    // Three bytes of the blank line may have come before.
     let seen = seen.min(bytes.len());
     let from = seen.saturating_sub(BLANK.len() - 1);
     let end = BLANK_LINE
         .find(&bytes[from..])
         .map(|at| from + at + BLANK.len());
-    // The last byte may be a CR whose LF only comes now, or then.
+    // The last byte of either part may be a CR whose LF comes later.
     let from = seen - usize::from(bytes[..seen].ends_with(b"\r"));
     let until = end.unwrap_or(bytes.len() - usize::from(bytes.ends_with(b"\r")));
     match bytes.get(from..until).is_none_or(has_whole_lines) {
@@ -29,12 +29,12 @@ pub fn find_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str
     }
 }
 
-/// Looks for the end of a request head as [`find_end`] does, and tells early what can be none.
+/// Looks for the end of a request head as [`find_end`] does, and refuses early what can be none.
 ///
 /// # Errors
 /// [`Refusal`] of bytes that begin no request, or a head of more than `limit` bytes.
 pub fn find_request_end(bytes: &[u8], seen: usize, limit: usize) -> Result<Option<usize>, Refusal> {
-    // What is not HTTP at all (TLS, a probe) is told at its first byte; a lone CR may be half of an empty line.
+    // The first byte tells what is not HTTP at all, such as TLS. A lone CR may be half of an empty line.
     if bytes.first().is_some_and(|b| !is_token(*b)) && bytes != b"\r" {
         return Err(Refusal::Malformed("it does not begin with a method"));
     }
@@ -46,7 +46,7 @@ pub fn find_request_end(bytes: &[u8], seen: usize, limit: usize) -> Result<Optio
             Err(Refusal::TooLarge)
         };
     }
-    // A request line that is none is told before fields come; HTTP/0.9 has none.
+    // A bad request line is refused before fields come. HTTP/0.9 has none to wait for.
     let line = bytes.iter().position(|b| *b == b'\r');
     if let Some(line) = line.filter(|line| *line > 0 && *line >= seen) {
         check_request_line(&bytes[..line])?;
@@ -62,13 +62,13 @@ pub fn find_request_end(bytes: &[u8], seen: usize, limit: usize) -> Result<Optio
     }
 }
 
-/// Looks for the end of a response head: applications that end their lines with LF alone are read as they mean it (RFC 9112
-/// §2.2). It is written anew, so nobody else sees them.
+/// Looks for the end of a response head: applications that end their lines with LF alone are read as they mean it (RFC
+/// 9112 §2.2). It is written anew, so nobody else sees them.
 ///
 /// # Errors
 /// A text when the bytes can be no head: a CR that is not part of a CRLF, or a NUL.
 pub fn find_response_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, &'static str> {
-    // Of the blank line two bytes may have come before.
+    // Two bytes of the blank line may have come before.
     let from = seen.min(bytes.len()).saturating_sub(2);
     let blank = |at: usize| {
         let line = &bytes[from + at + 1..];
@@ -95,8 +95,8 @@ const BLANK: &[u8] = b"\r\n\r\n";
 
 static BLANK_LINE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(BLANK));
 
-/// Whether each CR comes before an LF, each LF after a CR, and there is no NUL. Without an early end: the compiler looks
-/// at many bytes at once.
+/// Whether each CR comes before an LF, each LF after a CR, and there is no NUL. Without an early end, so that the
+/// compiler looks at many bytes at once.
 fn has_whole_lines(bytes: &[u8]) -> bool {
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
         return true;
@@ -107,7 +107,7 @@ fn has_whole_lines(bytes: &[u8]) -> bool {
     !found && *first != b'\n' && !matches!(last, b'\r' | 0)
 }
 
-/// What is wrong first, so that it does not depend on the pieces in which the bytes came.
+/// Returns the first fault, so that the answer does not depend on the pieces in which the bytes came.
 fn first_fault(bytes: &[u8]) -> &'static str {
     for (at, byte) in bytes.iter().enumerate() {
         match byte {

@@ -1,8 +1,8 @@
-//! What bytes mean (pure): heads, framing, forwarding fields, error pages. RFC 9110 and RFC 9112, and where they leave a
-//! choice, the strict one.
+//! What bytes mean (pure): heads, framing, forwarding fields, error pages. RFC 9110 and RFC 9112, and where they leave
+//! a choice, the strict one.
 //!
-//! Begin with [`parse`], which reads the [`head`] of a request or a response. [`request_rules`] refuse what is ambiguous, [`framing`]
-//! says where a body ends, [`forwarded`] and [`mod@write`] say what is sent on.
+//! Begin with [`parse`], which reads the [`head`] of a request or a response. [`request_rules`] refuse what is
+//! ambiguous, [`framing`] says where a body ends, [`forwarded`] and [`mod@write`] say what is sent on.
 //!
 //! These files see slices and give values: no sockets, no routes, no clock.
 
@@ -18,6 +18,7 @@ pub mod framing;
 pub mod head;
 pub mod head_end;
 pub mod parse;
+pub(super) mod quality;
 pub mod request_id;
 pub mod request_rules;
 pub mod token;

@@ -1,7 +1,7 @@
 //! Parses request and response heads, as strictly as RFC 9112 allows (pure).
 //!
-//! What two parsers may read differently is refused, not repaired: a proxy that repairs is what request smuggling
-//! needs. `httparse` splits a head into its fields; the rules it is lax about are checked here.
+//! A head that two parsers may read differently is refused, not repaired, because request smuggling needs a proxy that
+//! repairs. `httparse` splits a head into its fields, and this file checks the rules that it is lax about.
 
 use std::mem::MaybeUninit;
 
@@ -16,7 +16,7 @@ use super::head::{
 use super::request_rules;
 use super::token::is_token;
 
-/// Parses the head that `bytes` is (to the end of its blank line, see [`find_end`]).
+/// Parses `bytes`, a whole head with its blank line (see [`find_end`](super::head_end::find_end)).
 ///
 /// # Errors
 /// [`Refusal`] for everything that RFC 9112 lets a strict server refuse.
@@ -48,7 +48,7 @@ pub fn request(bytes: &[u8], max_fields: usize) -> Result<Request<'_>, Refusal> 
     request_rules::check(method, target, minor, fields)
 }
 
-/// Parses a head of HTTP/1.2 or later, which is read as HTTP/1.1 (RFC 9110 §2.5); `httparse` knows no such version.
+/// Parses a head of HTTP/1.2 or later, which `httparse` does not know, as HTTP/1.1 (RFC 9110 §2.5).
 fn newer(bytes: &[u8], line_end: usize, max_fields: usize) -> Result<Request<'_>, Refusal> {
     let invalid = Refusal::Malformed("a field or the request line is invalid");
     let (line, rest) = bytes.split_at_checked(line_end + 2).ok_or(invalid)?;
@@ -79,7 +79,7 @@ pub(crate) enum LineVersion {
     Newer,
 }
 
-/// The request line is method, target and version with one blank between them; `httparse` allows more.
+/// Checks that a request line is method, target and version with one blank between them. `httparse` allows more blanks.
 pub(crate) fn check_request_line(line: &[u8]) -> Result<LineVersion, Refusal> {
     if line.len() >= MAX_LINE {
         return Err(Refusal::Target);
@@ -110,7 +110,7 @@ pub(crate) fn check_request_line(line: &[u8]) -> Result<LineVersion, Refusal> {
     }
 }
 
-/// Parses the response head that `bytes` is. `to_head`: the request was HEAD.
+/// Parses `bytes`, a whole response head. `to_head` says that the request was HEAD.
 ///
 /// # Errors
 /// [`BadResponse`] with what is wrong.
@@ -145,8 +145,8 @@ pub fn response(bytes: &[u8], to_head: bool) -> Result<Response<'_>, BadResponse
     } else {
         body.length.map_or(Framing::UntilClose, Framing::length)
     };
-    // Who announces a body where none may be could send it, late, and the next request would get it for its answer. To
-    // HEAD that costs those a connection that do it right.
+    // A backend that announces a body where none may be could send it late, as the answer to the next request. That
+    // costs a connection also where the announcement is right, in answers to HEAD.
     let announced = body.chunked || body.length.is_some_and(|length| length > 0);
     let keep_alive = keeps_alive(&fields, minor) && !(framing == Framing::Empty && announced);
     Ok(Response {
@@ -175,20 +175,20 @@ fn split_response<const FIELDS: usize>(bytes: &[u8]) -> Split<'_> {
     Ok((status, minor, fields.ok_or(httparse::Error::HeaderName)?))
 }
 
-/// Few have so many, and the stack of the others need not be as large.
+/// Few responses have so many fields, and the stack of the others need not be as large.
 #[cold]
 #[inline(never)]
 fn split_large_response(bytes: &[u8]) -> Split<'_> {
     split_response::<MAX_RESPONSE_FIELDS>(bytes)
 }
 
-/// What comes behind the status code. `httparse` has no reason that is not ASCII.
+/// Returns what comes behind the status code. `httparse` drops a reason that is not ASCII.
 fn reason(bytes: &[u8]) -> &[u8] {
     let line = memchr::memchr2(b'\r', b'\n', bytes).map_or(bytes, |end| &bytes[..end]);
     line.get("HTTP/1.1 200 ".len()..).unwrap_or_default()
 }
 
-/// Checks a trailer section (to the end of its blank line) and returns its fields.
+/// Parses a trailer section with its blank line.
 ///
 /// # Errors
 /// A text with what is wrong.

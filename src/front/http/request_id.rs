@@ -1,4 +1,4 @@
-//! [`RequestId`]: what identifies a request, in the logs, for the app and for the client.
+//! [`RequestId`]: identifies a request in the logs, to the app and to the client.
 
 use std::fmt;
 use std::ops::Deref;
@@ -6,8 +6,7 @@ use std::ops::Deref;
 /// Hexadecimal digits of an id of our own.
 const DIGITS: usize = 32;
 
-/// What identifies a request: what the client says, if that is sane, else one of our own, which needs no memory beside
-/// this.
+/// Identifies a request by the client's own id, if that is sane, or else by one of ours, which allocates nothing.
 #[derive(Clone)]
 pub struct RequestId(Text);
 
@@ -18,10 +17,10 @@ enum Text {
 }
 
 impl RequestId {
-    /// The digits of a number that is given once.
+    /// Makes an id of a number that is given once.
     #[must_use]
     pub fn of(number: u128) -> Self {
-        // By hand, as it is made for every request: `format!` takes ten times as long.
+        // By hand, since every request needs one and `format!` takes ten times as long.
         let mut digits = [0; DIGITS];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
             let hex = |digit: u8| digit + if digit < 10 { b'0' } else { b'a' - 10 };
@@ -32,7 +31,7 @@ impl RequestId {
 }
 
 impl RequestId {
-    /// Its text, which is plain ASCII.
+    /// Returns its text, which is plain ASCII.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {

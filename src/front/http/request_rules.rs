@@ -1,4 +1,4 @@
-//! What a request head must be beyond its syntax: method, target, Host, framing, expectations (pure).
+//! The rules for a request head beyond its syntax: method, target, Host, framing, expectations (pure).
 
 use super::authority::{Authority, is_percent_encoded};
 use super::body_length::BodyLength;
@@ -10,7 +10,7 @@ use super::head::{Refusal, Request};
 use super::token::{decimal, is_token};
 use super::upgrade;
 
-/// Checks a request whose syntax is right and gives it its meaning.
+/// Checks a request whose syntax is right, and finds its meaning.
 pub(crate) fn check<'b>(
     method: &'b str,
     target: &'b str,
@@ -52,7 +52,7 @@ pub(crate) fn check<'b>(
     })
 }
 
-/// Exactly one valid Host in HTTP/1.1, at most one in HTTP/1.0 (RFC 9112 §3.2).
+/// Reads Host. There must be exactly one in HTTP/1.1, at most one in HTTP/1.0 (RFC 9112 §3.2).
 fn host<'b>(fields: &Fields<'b>, minor: u8) -> Result<Option<Authority<'b>>, Refusal> {
     let mut hosts = fields.named(Name::Host);
     let Some(first) = hosts.next() else {
@@ -69,8 +69,8 @@ fn host<'b>(fields: &Fields<'b>, minor: u8) -> Result<Option<Authority<'b>>, Ref
         .ok_or(Refusal::Malformed("Host is invalid"))
 }
 
-/// Splits an absolute-form target into its authority and what is forwarded; `None` for other forms. What is
-/// forwarded may be a query alone, which lacks the slash of an empty path.
+/// Splits a target in absolute form into its authority and the part that is forwarded. That part may be a query alone,
+/// without the slash of an empty path. Returns `None` for other forms.
 fn absolute<'b>(
     method: &str,
     target: &'b str,
@@ -91,7 +91,7 @@ fn absolute<'b>(
         .filter(|a| !a.host.is_empty())
         .ok_or(invalid)?;
     let path = match (path, method) {
-        // RFC 9112 §3.2.4: this is how the server as a whole is meant where the absolute form is needed.
+        // RFC 9112 §3.2.4: in absolute form this means the server as a whole.
         ("", "OPTIONS") => "*",
         ("", _) => "/",
         (path, _) => valid(path)?,
@@ -99,7 +99,7 @@ fn absolute<'b>(
     Ok(Some((authority, path)))
 }
 
-/// Origin form, or `*` for OPTIONS.
+/// Checks a target in origin form, or `*` for OPTIONS.
 fn origin<'b>(method: &str, target: &'b str) -> Result<&'b str, Refusal> {
     if target == "*" {
         let refused = Refusal::Malformed("the target \"*\" is for OPTIONS only");
@@ -116,10 +116,10 @@ fn origin<'b>(method: &str, target: &'b str) -> Result<&'b str, Refusal> {
     }
 }
 
-/// Visible ASCII without a fragment: other bytes must come percent-encoded (RFC 3986 §2). What follows a percent sign
-/// is looked at in the path only; queries are seen with lone ones, and nobody looks for a file by them.
+/// Checks that a target is visible ASCII without a fragment. Other bytes must come percent-encoded (RFC 3986 §2).
+/// Percent signs are checked in the path only: queries come with lone ones, and nobody looks for a file by them.
 fn valid(target: &str) -> Result<&str, Refusal> {
-    // Without an early end: the compiler looks at many bytes at once.
+    // Without an early end, so that the compiler looks at many bytes at once.
     let visible = |b: u8| b.is_ascii_graphic() & (b != b'#');
     if !target.bytes().fold(true, |all, b| all & visible(b)) {
         let why = "the target has a byte that is not allowed";
@@ -148,8 +148,8 @@ fn framing(fields: &Fields<'_>, minor: u8) -> Result<Framing, Refusal> {
     }
 }
 
-/// Whether a body has a transfer coding that is not known, and nothing else is wrong with its framing: no
-/// Content-Length beside it, and `chunked` nowhere but at its end (RFC 9112 §6.1, §6.3).
+/// Whether a body has an unknown transfer coding and its framing is sound otherwise: no Content-Length beside it, and
+/// `chunked` nowhere but at its end (RFC 9112 §6.1, §6.3).
 fn has_unknown_coding(fields: &Fields<'_>) -> bool {
     // Parameters may follow a name.
     let codings = fields.tokens(Name::TransferEncoding);

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use super::authority::Authority;
 use super::field::{Field, Name};
 
-/// An address or a network, as `ADDRESS` or `ADDRESS/BITS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -26,7 +25,7 @@ impl Network {
         (bits <= width).then_some(Self { address, bits })
     }
 
-    /// Whether `address` is in it; an IPv4 address that came over an IPv6 socket counts as IPv4.
+    /// Whether `address` is in it. An IPv4 address that came over an IPv6 socket counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
@@ -43,9 +42,9 @@ impl Network {
     }
 }
 
-/// The client's address as trusted proxies report it: of the hops in X-Forwarded-For, or else in Forwarded, or else of
-/// what X-Real-IP names, the last one that is not trusted itself; the first one if all are. A hop that is no address hides
-/// those before it.
+/// Returns the client's address as trusted proxies report it. The hops are those of X-Forwarded-For, or else of
+/// Forwarded, or else of X-Real-IP. The client is the last hop that is not trusted itself, or the first if all are. A
+/// hop that is no address hides those before it.
 #[must_use]
 pub fn reported(fields: &[Field<'_>], trusted: &[Network]) -> Option<IpAddr> {
     let lines = [Name::ForwardedFor, Name::Forwarded, Name::RealIp];
@@ -72,19 +71,19 @@ pub fn reported(fields: &[Field<'_>], trusted: &[Network]) -> Option<IpAddr> {
     client
 }
 
-/// What `Forwarded` says, in the words of `X-Forwarded-*`.
+/// `Forwarded`, in the terms of `X-Forwarded-*`.
 #[derive(Debug, Default)]
 pub struct Stated<'b> {
     /// The hops, each with a comma behind it.
     pub hops: String,
     /// How the client came to the outermost trusted proxy: `http` or `https`.
     pub protocol: Option<&'static str>,
-    /// What the client asked that proxy for.
+    /// The host that the client asked that proxy for.
     pub host: Option<Authority<'b>>,
 }
 
-/// What trusted proxies say in `Forwarded`. Each element is about who came to the proxy that wrote it, so the client's
-/// is the last one whose `for` is no trusted proxy.
+/// Reads what trusted proxies say in `Forwarded`. Each element describes the peer of the proxy that wrote it, so the
+/// client's is the last one whose `for` is no trusted proxy.
 #[must_use]
 pub fn stated<'b>(fields: &[Field<'b>], trusted: &[Network]) -> Stated<'b> {
     let lines = fields.iter().filter(|f| f.is(Name::Forwarded));
@@ -116,26 +115,25 @@ pub fn stated<'b>(fields: &[Field<'b>], trusted: &[Network]) -> Stated<'b> {
     stated
 }
 
-/// A host, perhaps with a port, that is not empty.
+/// Parses a host, perhaps with a port, that is not empty.
 #[must_use]
 pub fn authority(text: &[u8]) -> Option<Authority<'_>> {
     let text = std::str::from_utf8(text).ok()?;
     Authority::parse(text).filter(|authority| !authority.host.is_empty())
 }
 
-/// The value of `for` in an element of Forwarded.
 fn for_of(element: &str) -> Option<&str> {
     value_of(element, "for")
 }
 
-/// A value in an element of Forwarded, without quotes (RFC 7239 §4).
+/// Returns a value in an element of Forwarded, without quotes (RFC 7239 §4).
 fn value_of<'e>(element: &'e str, name: &str) -> Option<&'e str> {
     let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(own, _)| own.trim().eq_ignore_ascii_case(name))?;
     Some(value.trim().trim_matches('"'))
 }
 
-/// An address with or without a port, quotes and brackets.
+/// Parses an address with or without a port, quotes and brackets.
 fn address(node: &str) -> Option<IpAddr> {
     let node = node.trim().trim_matches('"');
     let bare = node.strip_prefix('[').and_then(|n| n.strip_suffix(']'));

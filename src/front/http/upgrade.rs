@@ -1,11 +1,11 @@
-//! Upgrades to another protocol: what is offered to an app, and what it may choose (pure; RFC 9110 §7.8).
+//! Upgrades to another protocol: which are offered to an app, and which it may choose (pure; RFC 9110 §7.8).
 
 use super::connection_options;
 use super::field::Name;
 use super::fields::Fields;
 use super::head::Response;
 
-/// The value of Upgrade, where Connection names it. HTTP is not offered, of whatever version: in a tunnel its requests
+/// Returns the value of Upgrade, if Connection lists it. HTTP of any version is not offered: in a tunnel its requests
 /// would pass by all rules of this front end.
 pub(super) fn offered<'b>(fields: &Fields<'b>) -> Option<&'b str> {
     let value = fields.named(Name::Upgrade).next()?.value;
@@ -16,8 +16,8 @@ pub(super) fn offered<'b>(fields: &Fields<'b>) -> Option<&'b str> {
     (!text.is_empty() && !text.split(',').any(is_http)).then_some(text)
 }
 
-/// The protocol that a 101 switches to: exactly one, of those that were offered, and named in Connection. Without that
-/// the two ends may disagree whether what follows is still HTTP.
+/// Returns the protocol that a 101 switches to. It must be exactly one of those that were offered, and Connection must
+/// list Upgrade, or the two ends might disagree whether HTTP goes on.
 pub(crate) fn chosen<'b>(response: &Response<'b>, offered: Option<&str>) -> Option<&'b [u8]> {
     let mut upgrades = response.fields.named(Name::Upgrade);
     let (Some(upgrade), None) = (upgrades.next(), upgrades.next()) else {
@@ -28,7 +28,7 @@ pub(crate) fn chosen<'b>(response: &Response<'b>, offered: Option<&str>) -> Opti
     (is_offered && connection_options::lists(&response.fields, "upgrade")).then_some(upgrade.value)
 }
 
-/// A protocol is a name and perhaps a version.
+/// Whether a protocol, a name and perhaps a version, is HTTP.
 fn is_http(protocol: &str) -> bool {
     let name = protocol.split('/').next().unwrap_or(protocol).trim();
     let names = ["h2c", "h2", "http"];

@@ -1,8 +1,8 @@
-//! [`Compressed`]: static files as clients get them that take gzip, each compressed once for all workers.
+//! [`Compressed`]: static files in gzip, each compressed once for all workers.
 //!
-//! Only what has no coded file beside it comes here. Files of a release do not change, so what was made of one is good
-//! for as long as there is room for it. brotli is not made on the way: browsers take it over TLS only, and who has TLS
-//! in front and wants it puts `x.br` beside `x`.
+//! Only a file without a coded one beside it comes here. Files of a release do not change, so the result is good for as
+//! long as there is room for it. brotli is not made here: browsers take it over TLS only, and a site that wants it puts
+//! `x.br` beside `x`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
@@ -15,16 +15,16 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::sync::{OnceCell, Semaphore};
 
-/// Bytes of a file that is compressed. Less fits into one packet anyway; of more, one request would keep a processor
+/// Bytes of a file that is compressed. A smaller one fits into one packet anyway. A larger one would keep a processor
 /// busy for long, and a few would take all room.
 const SMALLEST: u64 = 1024;
 const LARGEST: u64 = 8 << 20;
 
-/// Bytes that are kept, over all files, and what a file takes beside its bytes.
+/// Bytes that are kept of all files, and those that a file takes beside its own.
 const ROOM: usize = 32 << 20;
 const OVERHEAD: usize = 512;
 
-/// Files that are compressed at once: who asks for one more meanwhile gets it as it is.
+/// Files that are compressed at once. A request for one more meanwhile gets the plain file.
 const AT_ONCE: usize = 4;
 
 /// Bytes read at once.
@@ -40,14 +40,13 @@ pub struct Version {
 }
 
 impl Version {
-    /// Of the file that this is about.
     #[must_use]
     pub fn of(about: &Metadata) -> Self {
         Self {
             file: (about.dev(), about.ino()),
             length: about.len(),
             modified: (about.mtime(), about.mtime_nsec()),
-            // A tool may set the other time to what it was.
+            // A tool may set the time of modification to what it was, but not this one.
             changed: (about.ctime(), about.ctime_nsec()),
         }
     }
@@ -64,7 +63,7 @@ pub fn is_worth(media_type: &str, length: u64) -> bool {
     is_text && (SMALLEST..=LARGEST).contains(&length)
 }
 
-/// Media types of text, or of what else is not compressed by itself.
+/// Media types of text and other formats that are not compressed by themselves.
 const TEXTS: [&str; 12] = [
     "application/ecmascript",
     "application/javascript",
@@ -80,10 +79,10 @@ const TEXTS: [&str; 12] = [
     "image/bmp",
 ];
 
-/// What was made of a file: `None` if it is not much shorter so.
+/// A file in gzip, or `None` if that is not much shorter.
 type Made = Option<Bytes>;
 
-/// Compresses files and keeps what was made of them. Cheap to clone.
+/// Compresses files and keeps the results. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Compressed {
     kept: Arc<Mutex<Kept>>,
@@ -100,14 +99,14 @@ impl Default for Compressed {
 }
 
 impl Compressed {
-    /// `file`, which is of this version, in gzip; `None` where it is to be sent as it is. The first who asks waits until
-    /// it is made, and so do those who ask meanwhile.
+    /// Resolves to `file`, which is of this version, in gzip, or to `None` if it is to be sent as it is. All who ask
+    /// while it is made wait for it.
     pub async fn gzip(&self, file: File, version: Version) -> Made {
         let place = self.kept().place(version);
         if let Some(made) = place.get() {
             return made.clone();
         }
-        // Who leaves meanwhile does not have it made once more for the next.
+        // On a task of its own, so that a client that leaves does not have it made once more for the next.
         let compressed = self.clone();
         let work = actix_rt::spawn(async move {
             let made = place.get_or_try_init(|| compressed.make(file, version));
@@ -154,7 +153,8 @@ fn compress(file: &File, version: Version) -> io::Result<Made> {
     Ok(is_shorter.then(|| made.into()))
 }
 
-/// What was made, or is being made, of which file; what was asked for longest ago goes where there is no room.
+/// The results by file, also those that are being made. The one that was asked for longest ago goes where there is no
+/// room.
 #[derive(Debug)]
 struct Kept {
     room: usize,
@@ -183,7 +183,7 @@ impl Kept {
         }
     }
 
-    /// The place of a file, made if there is none.
+    /// Returns the place of a file, and makes one if there is none.
     fn place(&mut self, version: Version) -> Arc<OnceCell<Made>> {
         self.uses += 1;
         let used = self.uses;
@@ -202,13 +202,13 @@ impl Kept {
         place
     }
 
-    /// Notes how large a file is that was made.
+    /// Notes the size of a result.
     fn holds(&mut self, version: Version, made: &Made) {
         self.resize(version, OVERHEAD + made.as_ref().map_or(0, Bytes::len));
     }
 
     fn resize(&mut self, version: Version, size: usize) {
-        // It may have gone meanwhile.
+        // The place may have gone meanwhile.
         let Some(entry) = self.files.get_mut(&version) else {
             return;
         };

@@ -1,8 +1,8 @@
-//! Static files of apps: found and opened so that nothing outside of the release's directory can be reached.
+//! Finds and opens static files so that nothing outside of the release's directory can be reached.
 //!
-//! The release was written by commands of its app. It is read-only by now, but what it holds is still not trusted: the
-//! kernel follows no link that leaves the site's directory (openat2(2)), and what was opened is what is served. Names that the
-//! kernel has at hand are looked up on the worker's own thread, all others on a blocking one.
+//! Commands of the app wrote the release. It is read-only by now, but its content is still not trusted: the kernel
+//! follows no link that leaves the site's directory (openat2(2)), and the file that was opened is the one that is
+//! served. Names that the kernel has cached are looked up on the worker's own thread, all others on a blocking one.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,50 +18,49 @@ use crate::front::http::field::{Field, Name};
 use crate::front::http::head::Request;
 use crate::router::table::StaticFiles;
 
-/// What a directory is shown as.
+/// The file that a directory is shown as.
 const INDEX: &str = "index.html";
-/// The site's own page for what is not there.
+/// The site's own page for files that are not there.
 const NOT_FOUND: &str = "404.html";
 
-/// What is answered without the app.
+/// An answer that needs no app.
 #[derive(Debug)]
 pub enum Answer {
     File(Opened),
-    /// It is a directory: its name ends with a slash, as in this path and query.
+    /// A directory. The client is sent to this path and query, which ends the name with a slash.
     Moved(String),
 }
 
 #[derive(Debug)]
 pub struct Opened {
     pub file: File,
-    /// Its name, for the media type; without the ending of a coding.
+    /// Its name without the ending of a coding, for the media type.
     pub name: PathBuf,
     pub coding: Option<Coding>,
     /// The client takes it in gzip, too.
     pub takes_gzip: bool,
-    /// It is the site's page for what is not there.
+    /// It is the site's page for files that are not there.
     pub not_found: bool,
     /// `Cache-Control` of the site.
     pub cache_control: Option<String>,
 }
 
-/// What became of looking for a file.
 #[derive(Debug)]
 pub enum Looked {
     Found(Answer),
-    /// There is none: the app is asked.
+    /// There is no such file. The app is asked.
     Missing,
-    /// There is something that is not served, or a way out was tried: 404.
+    /// What is there is not served, or the path tries to leave the directory: 404.
     Refused,
-    /// Its name could be that of a file, but this is no method for one: the app is asked.
+    /// The name could be a file's, but the method is none for files. The app is asked.
     Method,
 }
 
-/// Conditions and ranges of a request that are looked at; more than any client sends.
+/// Conditions and ranges of a request that are looked at, which are more than any client sends.
 const CONDITIONS: usize = 64;
 
-/// The request as the file server gets it, which takes fewer fields than an app may get: how its body is delimited, and
-/// what decides how much of a file is sent.
+/// Makes the request that the file server gets. It has only the fields that delimit the body and those that decide how
+/// much of a file is sent.
 #[must_use]
 pub fn for_files<'b>(request: &Request<'b>) -> Request<'b> {
     let mut conditions = 0;
@@ -96,7 +95,7 @@ pub async fn look(files: &Arc<StaticFiles>, request: &Request<'_>, strip: usize)
         Ok(Found::Directory) => Looked::Found(Answer::Moved(with_slash(request.target))),
         Ok(Found::Other) => Looked::Refused,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Looked::Missing,
-        // A link, a mount point, no permission: there is something.
+        // A link, a mount point or a lack of permission: something is there.
         Err(error) => {
             log::debug!("{}: {error}: not served", files.root.display());
             Looked::Refused
@@ -104,8 +103,8 @@ pub async fn look(files: &Arc<StaticFiles>, request: &Request<'_>, strip: usize)
     }
 }
 
-/// What a site without an application answers for what it does not have: the page of a single-page application to who
-/// navigates, else its own page for that; `None` where there is neither.
+/// Looks for the answer of a site without an application to a name that it does not have: the page of a single-page
+/// application for a client that navigates, else the site's own page for that. There may be neither.
 pub async fn instead(files: &Arc<StaticFiles>, request: &Request<'_>) -> Option<Answer> {
     if !matches!(request.method, "GET" | "HEAD") {
         return None;
@@ -125,7 +124,7 @@ pub async fn instead(files: &Arc<StaticFiles>, request: &Request<'_>) -> Option<
     }
 }
 
-/// Whether a person goes to a page: not a script, an image or a call of the page's own.
+/// Whether a person goes to a page, as opposed to a script, an image or a call of the page's own.
 fn navigates(request: &Request<'_>) -> bool {
     let text = |name: &str| {
         let field = request.fields.iter().find(|field| field.is_named(name))?;
@@ -137,7 +136,7 @@ fn navigates(request: &Request<'_>) -> bool {
     }
 }
 
-/// Looks for a file, on this thread if the kernel has it at hand.
+/// Looks for a file, on this thread if the kernel has its names cached.
 async fn search(
     files: &Arc<StaticFiles>,
     named: Named,
@@ -159,7 +158,7 @@ async fn search(
     }
 }
 
-/// The target with a slash behind its path.
+/// Puts a slash behind the target's path.
 fn with_slash(target: &str) -> String {
     let end = target.find('?').unwrap_or(target.len());
     let (path, query) = target.split_at(end);
@@ -183,7 +182,7 @@ impl Search {
     fn run(&self, resolve: ResolveFlags) -> Result<Found, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = match openat2(CWD, &self.files.root, flags, Mode::empty(), resolve) {
-            // Linux before 5.6, or a sandbox that does not know the call.
+            // Linux before 5.6 and some sandboxes do not know the call.
             Err(Errno::NOSYS) => openat(CWD, &self.files.root, flags, Mode::empty())?,
             root => root?,
         };
@@ -216,7 +215,7 @@ impl Search {
         }
     }
 
-    /// The file, or the best of those beside it that the client can decode.
+    /// Returns the file, or the best of those beside it that the client can decode.
     fn coded(
         &self,
         site: &OwnedFd,
@@ -257,14 +256,14 @@ fn open_site(root: &OwnedFd, dir: &str, resolve: ResolveFlags) -> Result<OwnedFd
     }
 }
 
-/// Opens what is at `path` below the site's directory `root`, through no link that leaves it; `None` if it is neither
-/// file nor directory.
+/// Opens `path` below the site's directory `root`, through no link that leaves it. Returns `None` if it is neither file
+/// nor directory.
 fn open(
     root: &OwnedFd,
     path: &Path,
     resolve: ResolveFlags,
 ) -> Result<Option<(OwnedFd, FileType)>, Errno> {
-    // A FIFO must not keep us waiting for its other end.
+    // NONBLOCK, so that a FIFO does not keep us waiting for its other end.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let confined = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let opened = match openat2(root, path, flags, Mode::empty(), confined | resolve) {
@@ -276,7 +275,7 @@ fn open(
     Ok(is_served.then_some((opened, kind)))
 }
 
-/// The same by one openat(2) for each part of the path, none of which is `..`; no link is followed.
+/// Does the same by one openat(2) for each part of the path, none of which is `..`. It follows no link.
 fn open_stepwise(root: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let mut parts: Vec<&OsStr> = path.iter().filter(|part| *part != ".").collect();
     let last = parts.pop().unwrap_or(OsStr::new("."));

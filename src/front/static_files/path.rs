@@ -1,36 +1,36 @@
-//! Which file below a site's directory a request asks for (pure).
+//! Says which file below a site's directory a request asks for (pure).
 //!
-//! Only what names one file in one way is looked for: no empty or dot segments, no separators that hide in an
-//! encoding. What is no name of a file is the app's to answer; what can only be an attempt to get out is refused.
+//! A file has one name: no empty or dot segments, no separators that hide in an encoding. The app answers a path that
+//! is no name of a file. A path that can only be an attempt to get out is refused.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use crate::front::http::field::Field;
+use crate::front::http::quality::weight;
 
-/// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     File(Named),
-    /// Nothing that could be a file: the app may know it.
+    /// The path names no file. The app may know it.
     Nothing,
-    /// A way out of the directory: 404.
+    /// The path leads out of the directory: 404.
     Refused,
 }
 
 /// A name below the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// Relative, without dot segments; empty for the directory itself.
+    /// A relative path without dot segments. It is empty for the directory itself.
     pub path: PathBuf,
-    /// It ends with a slash: the index of that directory is meant.
+    /// The path ends with a slash: the index of that directory is meant.
     pub directory: bool,
     /// A segment begins with a dot, but for `.well-known` (RFC 8615) in the first place.
     pub hidden: bool,
 }
 
-/// What `target` asks for once `strip` bytes of its front are removed, of files that appear under `prefix`.
+/// Says what `target` asks for, less `strip` bytes of its front, among files that appear under `prefix`.
 #[must_use]
 pub fn asked(target: &str, strip: usize, prefix: &str) -> Asked {
     let target = target.get(strip..).unwrap_or_default();
@@ -38,7 +38,7 @@ pub fn asked(target: &str, strip: usize, prefix: &str) -> Asked {
     let Some(path) = path.strip_prefix('/').or((path.is_empty()).then_some("")) else {
         return Asked::Nothing;
     };
-    // Without a slash behind the app's name even the site's own directory is only named.
+    // Without a slash behind the app's name even the site's own directory is only named, not entered.
     let mut directory = path.ends_with('/') || path.is_empty() && target.starts_with('/');
     let mut segments = Vec::new();
     let trimmed = path.strip_suffix('/').unwrap_or(path);
@@ -56,7 +56,7 @@ pub fn asked(target: &str, strip: usize, prefix: &str) -> Asked {
             _ => return Asked::Nothing,
         }
     }
-    // "/" has no trailing slash that could be left out.
+    // The slash of "/" cannot be left out.
     directory |= path.is_empty() && strip == 0;
     let begins = rest.first().is_some_and(|first| first == b".well-known");
     let mut below = rest.iter().skip(usize::from(begins));
@@ -90,7 +90,7 @@ fn segment(raw: &str) -> Segment {
     Segment::Name(name)
 }
 
-/// `%XX` decoded, once; `None` where the two digits are missing.
+/// Decodes `%XX` once. Returns `None` where the two digits are missing.
 fn decode(raw: &str) -> Option<Vec<u8>> {
     let mut bytes = raw.bytes();
     let mut decoded = Vec::with_capacity(raw.len());
@@ -104,7 +104,7 @@ fn decode(raw: &str) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// A coding in which a file may lie beside itself.
+/// A coding in which a file may lie beside the plain one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// `.br` (RFC 7932).
@@ -114,7 +114,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// What its files' names end with.
+    /// The ending of its files' names.
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
@@ -124,7 +124,7 @@ impl Coding {
     }
 }
 
-/// The codings that a client accepts (RFC 9110 §12.5.3) and prefers to none, the best one first.
+/// Returns the codings that a client accepts (RFC 9110 §12.5.3) and prefers to none, the best one first.
 #[must_use]
 pub fn accepted(fields: &[Field<'_>]) -> Vec<Coding> {
     let lines = fields.iter().filter(|f| f.is_named("accept-encoding"));
@@ -153,13 +153,6 @@ pub fn accepted(fields: &[Field<'_>]) -> Vec<Coding> {
     let mut codings: Vec<_> = brotli.into_iter().chain(gzip).collect();
     codings.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     codings.into_iter().map(|(coding, _)| coding).collect()
-}
-
-/// The value of `q=…`; one that makes no sense counts as a refusal.
-pub(crate) fn weight(parameters: &str) -> f32 {
-    let mut parameters = parameters.split(';').filter_map(|p| p.split_once('='));
-    let q = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
-    q.map_or(1.0, |(_, value)| value.trim().parse().unwrap_or(0.0))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! [`FileServer`]: answers with static files: an actix-web App in this process, which knows conditional requests,
-//! ranges and media types (actix-files).
+//! [`FileServer`]: answers with static files. It is an actix-web App in this process, and leaves conditional requests,
+//! ranges and media types to actix-files.
 //!
-//! Each answer has a pipe of its own, at whose far end the App is; it is handed the open file, not a path.
+//! Each answer has a pipe of its own, at whose far end the App is. The App gets the open file, not a path.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -32,11 +32,11 @@ const PIPE: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct FileServer(Rc<dyn Fn(Answer) -> DuplexStream>);
 
-/// The answer of the connection that is being started, or that it still has to give.
+/// The answer that a connection still has to give.
 type Pending = Cell<Option<Answer>>;
 
 impl FileServer {
-    /// With what was made of files before.
+    /// Takes files in gzip from `compressed`.
     #[must_use]
     pub fn new(compressed: Compressed) -> Self {
         let service = Rc::new(OnceCell::new());
@@ -50,7 +50,7 @@ impl FileServer {
                 let Some(service) = service.get_or_init(|| starting).await else {
                     return;
                 };
-                // The call takes it before it returns.
+                // The call takes the answer before it returns.
                 started.set(Some(answer));
                 if let Err(error) = service.call((far, None)).await {
                     log::debug!("a static file was not sent: {error}");
@@ -60,14 +60,14 @@ impl FileServer {
         }))
     }
 
-    /// A pipe at whose far end the next request is answered so.
+    /// Opens a pipe at whose far end the next request gets this answer.
     #[must_use]
     pub fn open(&self, answer: Answer) -> DuplexStream {
         self.0(answer)
     }
 }
 
-/// The service of this thread; `None` if actix-web cannot build it, which it has no reason for.
+/// Makes the service of this thread. Returns `None` if actix-web cannot build it, for which there is no known reason.
 async fn start(
     started: Rc<Pending>,
     compressed: Compressed,
@@ -79,7 +79,7 @@ async fn start(
         .wrap(from_fn(one_range))
         .default_service(web::to(answer));
     let service = HttpService::build()
-        // The front end bounds heads and idle connections; each pipe is used once.
+        // The front end bounds heads and idle connections, and each pipe serves one request.
         .keep_alive(KeepAlive::Disabled)
         .client_request_timeout(std::time::Duration::ZERO)
         .h1_allow_half_closed(false)
@@ -95,9 +95,9 @@ async fn start(
     service.ok()
 }
 
-/// A request for several ranges gets the whole file, which RFC 9110 §14.2 allows: actix-files would send the first. So
-/// does one for a part of an empty file: of the end of one, actix-files would send all bytes up to the one before the
-/// first.
+/// Answers a request for several ranges with the whole file, as RFC 9110 §14.2 allows: actix-files would send the first
+/// range. A request for a part of an empty file gets the whole file, too: for its end, actix-files would send all bytes
+/// up to the one before the first.
 async fn one_range(
     mut request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -105,7 +105,7 @@ async fn one_range(
     let range = request.headers().get(header::RANGE);
     let several = range.is_some_and(|value| value.as_bytes().contains(&b','));
     if is(&request, |opened| opened.not_found) {
-        // Of a page that is not what was asked for nobody has a copy or wants a part.
+        // Nobody has a copy or wants a part of a page that was not asked for.
         for name in CONDITIONS {
             request.headers_mut().remove(name);
         }
@@ -115,15 +115,15 @@ async fn one_range(
     next.call(request).await
 }
 
-/// Whether the rest of something is asked for by its date, which the file has in gzip and as it is: what the client has
-/// may be a part of the one, and a range is always of the other.
+/// Whether the request asks for the rest of a file by its date, which the gzip form shares with the plain one. What the
+/// client has may be a part of the one, and a range is always of the other.
 fn is_of_either(request: &ServiceRequest) -> bool {
     let condition = request.headers().get(header::IF_RANGE);
     condition.is_some_and(|value| !value.as_bytes().contains(&b'"'))
         && is(request, |opened| opened.takes_gzip)
 }
 
-/// What asks for less than the whole.
+/// Fields that ask for less than the whole.
 const CONDITIONS: [header::HeaderName; 6] = [
     header::RANGE,
     header::IF_RANGE,
@@ -137,7 +137,7 @@ fn is_empty(opened: &Opened) -> bool {
     opened.file.metadata().is_ok_and(|m| m.len() == 0)
 }
 
-/// Whether this holds for the file that is asked for.
+/// Whether `holds` is true of the file that is asked for.
 fn is(request: &ServiceRequest, holds: impl FnOnce(&Opened) -> bool) -> bool {
     let Some(pending) = request.request().conn_data::<Pending>() else {
         return false;
@@ -186,7 +186,7 @@ async fn file(opened: Opened, request: &HttpRequest) -> HttpResponse<BoxBody> {
     if let Some(in_gzip) = in_gzip {
         response = in_gzip.instead_of(response, request).await;
     }
-    // Also where no coded file lies beside it: the next release may have one.
+    // Even where no coded file lies beside it, since the next release may have one.
     let vary = HeaderValue::from_static("Accept-Encoding");
     let fields = response.headers_mut();
     fields.insert(header::VARY, vary);
@@ -200,7 +200,7 @@ async fn file(opened: Opened, request: &HttpRequest) -> HttpResponse<BoxBody> {
             fields.insert(header::CONTENT_TYPE, text);
         }
     }
-    // A page names the files that go with it: it must be the newest when they may be kept for long.
+    // A page names the files that go with it, so it must be the newest where they may be kept for long.
     let cache_control =
         cache_control.map(|text| if is_html { "no-cache".to_owned() } else { text });
     if let Some(Ok(value)) = cache_control.map(HeaderValue::try_from) {
@@ -219,7 +219,7 @@ struct InGzip {
 }
 
 impl InGzip {
-    /// That of `named`, if the client takes it; a range is always one of the file as it is.
+    /// Takes `named`, if the client takes gzip and asks for no range, which is always one of the plain file.
     fn of(named: &NamedFile, takes_gzip: bool, request: &HttpRequest) -> Option<Self> {
         let media_type = named.content_type().essence_str();
         let is_meant = takes_gzip
@@ -231,7 +231,7 @@ impl InGzip {
         })
     }
 
-    /// What is answered instead of `plain`.
+    /// Makes the response that takes the place of `plain`.
     async fn instead_of(self, plain: HttpResponse, request: &HttpRequest) -> HttpResponse<BoxBody> {
         let mut response = match (plain.status(), request.app_data::<Compressed>()) {
             (StatusCode::NOT_MODIFIED, _) => plain,
@@ -248,7 +248,7 @@ impl InGzip {
             }
             _ => return plain,
         };
-        // It stands for the same file, but not for the same bytes (RFC 9110 §8.8.1).
+        // The tag stands for the same file, but not for the same bytes (RFC 9110 §8.8.1).
         let fields = response.headers_mut();
         let strong = fields.get(header::ETAG).and_then(|tag| tag.to_str().ok());
         let weak = strong.and_then(|tag| HeaderValue::try_from(format!("W/{tag}")).ok());

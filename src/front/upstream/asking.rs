@@ -1,8 +1,8 @@
-//! [`Asking`]: asks all workers to give up their idle connections to a backend that does not answer on a new one.
+//! [`Asking`]: asks all workers to drop their idle connections to a backend that does not answer on a new one.
 //!
-//! Some programs serve one connection at a time (Python's `HTTPServer`, and others with as many threads as
-//! connections). A connection to one is made at once, by the kernel; it is looked at when those before it are closed,
-//! and an idle one that is kept, by whatever worker, would be one of them.
+//! Some programs serve one connection at a time (Python's `HTTPServer`), or as many as they have threads. The kernel
+//! makes a connection to them at once, but they look at it only when those before it are closed, and one of these may
+//! be an idle connection that some worker keeps.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -14,35 +14,35 @@ use tokio::time::Sleep;
 
 use crate::router::backend::{Backend, Load};
 
-/// Most answer in less, and then nobody is asked.
+/// The time in which most backends answer. Nobody is asked before.
 const SOON: Duration = Duration::from_millis(20);
 
-/// How long it is looked whether somebody waits for a connection that is kept meanwhile: who waits longer waits for
-/// something else, most likely.
+/// The time in which workers that keep a connection look whether somebody waits for it. Whoever waits longer most
+/// likely waits for something else.
 const WAITS: Duration = Duration::from_secs(2);
 
-/// How often those that were kept since are asked for again.
+/// The time between two calls for the connections that were kept since.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Calls that a worker may be behind with: who is behind more gives up all.
+/// Calls that a worker may be behind with. A worker that is behind further drops all idle connections.
 const CALLS: usize = 64;
 
-/// A backend whose idle connections are to be given up.
+/// The backend whose idle connections are to be dropped.
 pub type Call = Backend;
 
-/// Brings calls to all workers.
+/// Makes the channel that brings calls to all workers.
 #[must_use]
 pub fn calls() -> broadcast::Sender<Call> {
     broadcast::channel(CALLS).0
 }
 
-/// Waits for a first answer on a new connection.
+/// Waits for the first answer on a new connection.
 #[derive(Debug)]
 pub struct Asking {
     sleep: Pin<Box<Sleep>>,
     calls: broadcast::Sender<Call>,
     backend: Backend,
-    /// Answers on new connections that were known of.
+    /// The number of answers on new connections at the last look.
     answered: u64,
     stage: Stage,
 }
@@ -50,13 +50,12 @@ pub struct Asking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     New,
-    /// Whoever keeps a connection meanwhile looks whether it is that one. So long already.
+    /// Workers that keep a connection look whether somebody waits for it, for so long already.
     Waits(Duration),
     Late,
 }
 
 impl Asking {
-    /// For a new connection to `backend`.
     #[must_use]
     pub fn new(calls: &broadcast::Sender<Call>, backend: &Backend) -> Self {
         Self {
@@ -68,7 +67,7 @@ impl Asking {
         }
     }
 
-    /// Asks when it is time to.
+    /// Asks once it is time.
     pub fn poll(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(()) = self.sleep.as_mut().poll(cx) {
             let load = &self.backend.load;
@@ -87,7 +86,7 @@ impl Asking {
             self.stage = waited.map_or(Stage::Late, Stage::Waits);
             let known = std::mem::replace(&mut self.answered, load.answered());
             let after = match self.stage {
-                // Others have answers on new connections: it is not for want of one that this has none yet.
+                // Others get answers on new connections, so this one does not lack a free connection.
                 Stage::Waits(_) if known != self.answered => SOON,
                 Stage::Waits(_) => {
                     self.stage = Stage::Waits(WAITS);
@@ -120,8 +119,8 @@ impl Drop for Asking {
     }
 }
 
-/// Looks, after a connection to `backend` was kept although somebody waits on a new one, whether it is what they wait for:
-/// then there are no answers on new ones beside it. Under load there are, and connections must not be given up then.
+/// Looks, after a connection to `backend` was kept although somebody waits on a new one, whether they wait for it. If
+/// they do, no new connection gets an answer meanwhile. Under load some do, and connections must be kept.
 pub async fn look(calls: broadcast::Sender<Call>, backend: Backend) {
     let load = &backend.load;
     if !load.begin_looking() {
@@ -140,7 +139,7 @@ pub async fn look(calls: broadcast::Sender<Call>, backend: Backend) {
     }
 }
 
-/// Somebody looks as long as this is there.
+/// One worker looks while this lives.
 struct Looks<'l>(&'l Load);
 
 impl Drop for Looks<'_> {

@@ -1,4 +1,4 @@
-//! [`Upstream`]: a connection to whoever answers, over TCP or in this process.
+//! [`Upstream`]: a connection to whoever answers, by TCP, by a Unix socket, or in this process.
 
 use std::io;
 use std::pin::Pin;
@@ -7,18 +7,16 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connection to an app's process or to the API.
 #[derive(Debug)]
 pub enum Upstream {
-    /// A process of an app.
     Tcp(TcpStream),
-    /// A process of an app, at its socket.
     Unix(UnixStream),
+    /// The API, or the file server.
     Pipe(DuplexStream),
 }
 
 impl Upstream {
-    /// Whether an idle connection can be used again: nothing may have come on it, not even its end.
+    /// Whether an idle connection can be used again, that is, whether nothing came on it, not even its end.
     #[must_use]
     pub fn is_quiet(&mut self) -> bool {
         let mut space = [0; 1];

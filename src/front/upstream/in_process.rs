@@ -1,4 +1,4 @@
-//! The API as a backend in this process: a pipe per connection.
+//! The way to the API, which is a backend in this process: a pipe for each client's connection.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use tokio::io::DuplexStream;
 
-/// Opens pipes to the API on one worker thread: given the client's address it returns the near end of a pipe whose far
-/// end speaks HTTP/1.1.
+/// Opens a pipe to the API for a client's address. It returns the near end; the far end speaks HTTP/1.1.
 pub type Connector = Rc<dyn Fn(SocketAddr) -> DuplexStream>;
 
 /// Makes a [`Connector`] on the worker thread that it is called on.

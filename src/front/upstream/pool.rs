@@ -1,4 +1,4 @@
-//! [`Pool`]: connections to backends, kept for the next request; one pool a worker.
+//! [`Pool`]: the idle connections of a worker to backends, kept for the next request.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,16 +16,16 @@ use crate::router::table::Table;
 /// Idle connections kept for one backend.
 const IDLE: usize = 1024;
 
-/// How long a connection is kept for another request, give or take the time between two sweeps. Most servers of
-/// applications close theirs after five seconds (node, uvicorn, Apache), and a request that crosses with that is lost
-/// unless it can be sent again. The application is on this machine: a new connection costs next to nothing.
+/// The time that a connection is kept for another request, give or take the time between two sweeps. Most application
+/// servers close theirs after five seconds (node, uvicorn, Apache), and a request that crosses with that is lost unless
+/// it can be sent again. The application is on this machine, so a new connection costs next to nothing.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// Idle connections of one worker, by backend, each with the time it was put back; the one used last is used next.
+/// Idle connections by backend, each with the time it was put back. The one used last is used next.
 #[derive(Debug)]
 pub struct Pool {
     idle: RefCell<HashMap<Address, Vec<(Upstream, Instant)>>>,
-    /// The time of the last sweep: reading the clock for each request would cost more than this needs.
+    /// The time of the last sweep. It is exact enough, and to read the clock for each request costs more.
     now: Cell<Instant>,
     filled: Rc<Notify>,
 }
@@ -41,7 +41,7 @@ impl Default for Pool {
 }
 
 impl Pool {
-    /// A kept connection on which nothing came since.
+    /// Takes a kept connection on which nothing came since.
     pub fn take(&self, address: &Address) -> Option<Upstream> {
         let mut idle = self.idle.borrow_mut();
         let kept = idle.get_mut(address)?;
@@ -57,7 +57,7 @@ impl Pool {
     pub fn put(&self, address: &Address, connection: Upstream) {
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
-            // There were no sweeps meanwhile.
+            // There were no sweeps while the pool was empty.
             self.now.set(Instant::now());
             self.filled.notify_one();
         }
@@ -70,7 +70,7 @@ impl Pool {
         }
     }
 
-    /// Drops the idle connections to a backend: how many there were.
+    /// Drops the idle connections to a backend, and returns how many there were.
     pub fn give_up(&self, address: &Address) -> usize {
         let kept = self.idle.borrow_mut().remove(address);
         kept.map_or(0, |kept| kept.len())
@@ -80,17 +80,16 @@ impl Pool {
         self.idle.borrow_mut().clear();
     }
 
-    /// Told whenever there is something to sweep where there was nothing.
+    /// Notified when there is something to sweep where there was nothing.
     pub fn filled(&self) -> Rc<Notify> {
         Rc::clone(&self.filled)
     }
 
-    /// Whether there is nothing to sweep.
     pub fn is_empty(&self) -> bool {
         self.idle.borrow().is_empty()
     }
 
-    /// Drops connections that show bytes or their end, and those that nobody needed for long.
+    /// Drops connections that show bytes or their end, and those that nobody used for [`LONGEST`].
     pub fn sweep(&self, now: Instant) {
         self.now.set(now);
         self.idle.borrow_mut().retain(|_, kept| {
@@ -103,7 +102,7 @@ impl Pool {
 
     /// Drops the connections to backends that `table` does not name.
     pub fn keep_only(&self, table: &Table) {
-        // Tables come in thousands when a server starts.
+        // Tables come by the thousand when a server starts.
         if self.is_empty() {
             return;
         }

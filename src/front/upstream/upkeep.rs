@@ -1,4 +1,4 @@
-//! Keeps the pool of a worker to connections that are of use.
+//! Drops connections from a worker's pool that are of no more use.
 
 use std::rc::Weak;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use super::asking::Call;
 use crate::front::worker::Worker;
 use crate::router::table::Table;
 
-/// How often idle connections to backends are looked at.
+/// The time between two looks at idle connections.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Drops idle connections to backends that somebody else waits for.
+/// Drops idle connections to the backends that are called.
 pub(crate) async fn give_up(worker: Weak<Worker>, mut calls: broadcast::Receiver<Call>) {
     loop {
         let called = calls.recv().await;
@@ -33,7 +33,7 @@ pub(crate) async fn give_up(worker: Weak<Worker>, mut calls: broadcast::Receiver
     }
 }
 
-/// Drops idle connections that ended, at intervals, and those to backends that are gone, at once.
+/// Drops idle connections that ended at intervals, and those to backends that are gone at once.
 pub(crate) async fn tidy(worker: Weak<Worker>, mut table: watch::Receiver<Arc<Table>>) {
     let Some(filled) = worker.upgrade().map(|worker| worker.pool.filled()) else {
         return;
@@ -42,7 +42,7 @@ pub(crate) async fn tidy(worker: Weak<Worker>, mut table: watch::Receiver<Arc<Ta
         let Some(is_empty) = worker.upgrade().map(|worker| worker.pool.is_empty()) else {
             return;
         };
-        // A thread that has nothing to do is not woken.
+        // This does not wake a thread that has nothing to do.
         let sweep = async {
             if is_empty {
                 filled.notified().await;

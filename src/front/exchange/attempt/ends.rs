@@ -1,4 +1,4 @@
-//! How an attempt ends that does not end well, or before its client has taken all.
+//! The ends of an attempt that fails, or that its client has not taken all of.
 
 use super::{Attempt, Phase};
 use crate::front::exchange::client_end::ClientStream;
@@ -17,7 +17,7 @@ impl<S: ClientStream> Attempt<'_, S> {
         }
     }
 
-    /// The backend has no part in what is left to do.
+    /// Ends the backend's part. What is left is between this server and the client.
     pub(super) fn received(&mut self, broken: Option<&'static str>) -> End {
         let more = self.upstream_in.bytes().len() - self.down.pending_body();
         End::Received {
@@ -61,7 +61,7 @@ impl<S: ClientStream> Attempt<'_, S> {
         End::Failed(Failure::bad_response())
     }
 
-    /// The backend closed before a final response head.
+    /// The end where the backend closed before a final response head.
     pub(super) fn closed(&self) -> End {
         let silent = self.upstream_in.is_empty() && self.interim == 0;
         let again = !self.up.has_begun() || self.replay.is_some();
@@ -71,7 +71,7 @@ impl<S: ClientStream> Attempt<'_, S> {
         End::Failed(Failure::closed())
     }
 
-    /// Puts back what was taken of the body.
+    /// Puts back what was taken of the body, so that the request can be sent again.
     pub(super) fn rewind(&mut self) {
         if self.up.has_begun()
             && let Some(body) = self.replay.take()

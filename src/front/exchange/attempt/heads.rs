@@ -10,7 +10,7 @@ use crate::front::http::framing::Framing;
 use crate::front::http::head::{self, Response};
 use crate::front::http::{head_end, parse, upgrade};
 
-/// Interim responses to one request: one each ten seconds for hours, but not without end.
+/// Interim responses to one request. This allows one each ten seconds for hours.
 const INTERIM: u32 = 1000;
 
 impl<'c, S: ClientStream> Attempt<'c, S> {
@@ -41,7 +41,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
             input.consume(end);
             self.upstream_in = input;
             if result.is_ok() {
-                // From here: what came of a head so far did not move the limit.
+                // A whole head moves the limit. A part of one does not.
                 self.client.deadline.set(self.limit());
             }
             match result {
@@ -56,7 +56,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         }
     }
 
-    /// Passes a head on; true if it was the final one.
+    /// Passes a head on. Returns whether it was the final one.
     fn on_head(&mut self, response: &Response<'_>) -> Result<bool, End> {
         self.continue_at = None;
         if response.status == 101 {
@@ -119,7 +119,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         }
     }
 
-    /// A 101 counts if one of the offered protocols was chosen and the request is complete (RFC 9110 §7.8).
+    /// Accepts a 101 that chooses one of the offered protocols, once the request is complete (RFC 9110 §7.8).
     fn switched(&mut self, response: &Response<'_>) -> End {
         let chosen = upgrade::chosen(response, self.request_info.upgrade.as_deref());
         let Some(protocol) = chosen.filter(|_| self.up.is_done()) else {
@@ -137,8 +137,8 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
     }
 }
 
-/// Whether a response may wait for a slow client on our side: not where each piece counts by itself, or the
-/// application says so in the words that nginx has for it.
+/// Whether a response may wait here for a slow client. It may not if each piece counts by itself, as in an event
+/// stream, or if the application says so in nginx's words.
 fn may_wait(response: &Response<'_>) -> bool {
     let streams = |name: &str, value: &[u8]| {
         let value = value

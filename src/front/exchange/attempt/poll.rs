@@ -1,4 +1,4 @@
-//! What an attempt waits for: its two connections, each of which is read and written only as far as the other takes it.
+//! Reads and writes the two connections of an attempt, each only as far as the other takes it.
 
 use std::future::Future as _;
 use std::task::{Context, Poll};
@@ -10,16 +10,16 @@ use crate::front::exchange::spool::Spool;
 use crate::front::http::head::MAX_RESPONSE;
 
 impl<S: ClientStream> Attempt<'_, S> {
-    /// Reads and writes what is possible; ready once something was.
+    /// Reads and writes what is possible. Ready once something moved.
     pub(super) fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
         let sent = self.poll_send(cx);
         let received = self.poll_receive(cx);
         self.poll_asking(cx, received);
-        // A part of a head does not move the limit: it has to be whole in time.
+        // A part of a head does not move the limit, because the head has to be whole in time.
         let mut moved = sent || (received && self.phase == Phase::Body);
-        // Once the request is out there is nothing to do about it any more.
+        // The write that completes the request needs no step.
         let mut progress = received || (sent && !self.up.is_done());
-        // What was received is passed on first; whether the client is still there can be asked then.
+        // What was received is passed on first. Then is the time to see whether the client is still there.
         if !received || !self.down.is_clear() {
             match self.poll_client(cx) {
                 Poll::Ready(Err(stop)) => return Poll::Ready(Err(stop)),
@@ -56,7 +56,7 @@ impl<S: ClientStream> Attempt<'_, S> {
         self.client.deadline.poll(cx).map(|()| Err(Stop::Timeout))
     }
 
-    /// Writes the request: whether something of it moved.
+    /// Writes the request. Returns whether something of it moved.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> bool {
         if self.upload_broken || self.up.is_clear() {
             return false;
@@ -64,12 +64,12 @@ impl<S: ClientStream> Attempt<'_, S> {
         let stored = self.stored.as_mut().and_then(|stored| stored.source());
         let source = stored.unwrap_or(&mut self.client.input);
         let written = self.up.poll_write(cx, self.upstream, source);
-        // It may have answered before it closed.
+        // The backend may have answered before it closed.
         self.upload_broken = matches!(written, Poll::Ready(Err(_)));
         written.is_ready()
     }
 
-    /// Reads the response, until it is whole: whether there was something, or its end.
+    /// Reads the response until it is whole. Returns whether there were bytes, or the end.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
         let is_whole = self.phase == Phase::Body && self.down.has_ended();
         let space = match self.phase {
@@ -101,8 +101,8 @@ impl<S: ClientStream> Attempt<'_, S> {
         }
     }
 
-    /// Writes the response and reads the request's body, or, behind it, what tells that the client is gone. The
-    /// answer says whether it concerned this exchange.
+    /// Writes the response and reads the request's body. Behind the body it reads on to learn whether the client is
+    /// gone. The answer says whether something of this exchange moved.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Stop>> {
         let mut progress = Poll::Pending;
         if self.poll_down(cx)? {
@@ -123,7 +123,7 @@ impl<S: ClientStream> Attempt<'_, S> {
                 .input
                 .poll_fill(cx, &mut self.client.stream, space, &self.worker.spare);
         match filled.map_err(|_| Stop::Gone)? {
-            // The other half of a connection that would be a tunnel is still open.
+            // A client that asks for a tunnel may close its half.
             Poll::Ready(0) if self.request_info.upgrade.is_some() && self.up.has_ended() => {
                 self.client_ended = true;
             }
@@ -139,7 +139,7 @@ impl<S: ClientStream> Attempt<'_, S> {
         progress
     }
 
-    /// The end of a client of which nothing can be read.
+    /// Looks for the end of a client while nothing more can be read from it.
     fn poll_end(
         &mut self,
         cx: &mut Context<'_>,
@@ -152,14 +152,14 @@ impl<S: ClientStream> Attempt<'_, S> {
             .watch
             .as_ref()
             .is_some_and(|end| end.poll(cx).is_ready());
-        // What would be a tunnel may be closed on one side; the other side's end shows when it is written to.
+        // A client that asks for a tunnel may close its half. The end of the other half shows at the next write.
         if ended && !(self.request_info.upgrade.is_some() && self.up.has_ended()) {
             return Poll::Ready(Err(Stop::Gone));
         }
         progress
     }
 
-    /// Writes the response, or keeps it for a client that does not take it: whether something moved.
+    /// Writes the response, or spools it if the client does not take it. Returns whether something moved.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
         let mut moved = false;
         if let Some(spool) = self.spool.as_mut().filter(|spool| !spool.is_empty()) {
@@ -191,7 +191,7 @@ impl<S: ClientStream> Attempt<'_, S> {
         if self.down.has_come() {
             return Ok(moved || !was_slow);
         }
-        // Of a response that fits into the buffer nothing has to be moved.
+        // A response that fits into the buffer needs no spool.
         let is_full = self.upstream_in.holds(SPACE) || !self.down.knows_length();
         if is_full || !self.has_no_spool() {
             let spool = self
