@@ -1,4 +1,4 @@
-//! [`Authority`]: the host and port that a request is for (pure; RFC 3986 §3.2).
+//! [`Authority`]: the host and port that a request is for, by RFC 3986 §3.2 (pure).
 
 use super::token::alphanumeric_or;
 

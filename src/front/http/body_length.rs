@@ -1,4 +1,4 @@
-//! [`BodyLength`]: what Content-Length and Transfer-Encoding say together (pure; RFC 9112 §6).
+//! [`BodyLength`]: what Content-Length and Transfer-Encoding say together, by RFC 9112 §6 (pure).
 
 use super::field::Name;
 use super::fields::Fields;

@@ -1,4 +1,4 @@
-//! The options that Connection lists (pure; RFC 9110 §7.6.1).
+//! The options that Connection lists, by RFC 9110 §7.6.1 (pure).
 
 use super::field::Name;
 use super::fields::Fields;

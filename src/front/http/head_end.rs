@@ -1,4 +1,4 @@
-//! Finds the end of a head in the bytes that came so far (pure; RFC 9112 §2).
+//! Finds the end of a head in the bytes that came so far, by RFC 9112 §2 (pure).
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! The weight of a preference (pure; RFC 9110 §12.4.2).
+//! The weight of a preference, by RFC 9110 §12.4.2 (pure).
 
 /// Reads the value of `q=…`. One that makes no sense counts as a refusal.
 pub(crate) fn weight(parameters: &str) -> f32 {

@@ -1,4 +1,4 @@
-//! Bytes of tokens, and numbers, as fields have them (pure; RFC 9110 §5.6).
+//! Bytes of tokens, and numbers, as fields have them, by RFC 9110 §5.6 (pure).
 
 /// Whether a byte may be in a token (RFC 9110 §5.6.2).
 #[must_use]

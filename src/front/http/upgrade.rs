@@ -1,4 +1,4 @@
-//! Upgrades to another protocol: which are offered to an app, and which it may choose (pure; RFC 9110 §7.8).
+//! Upgrades to another protocol: which are offered to an app, and which it may choose, by RFC 9110 §7.8 (pure).
 
 use super::connection_options;
 use super::field::Name;
