@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{body, outcome};
-use crate::app::supervisor::{Act, Action};
+use crate::app::deployer::Action;
+use crate::app::supervisor::Act;
 use crate::document::config::FieldError;
 
 /// Does what the path says.

@@ -20,8 +20,8 @@ use super::query::Query;
 use super::state::{ApiState, app_name};
 use crate::account::Account;
 use crate::app::apps::{Apps, AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
+use crate::app::deployer::Accepted;
 use crate::app::status::Reach;
-use crate::app::supervisor::{Accepted, Ticket};
 use crate::document::config::{AppConfig, FieldError};
 use crate::document::merge_patch::merge_patch;
 use crate::document::name::AppName;
@@ -129,11 +129,11 @@ pub(super) async fn replace(
 /// Asks Apps for something that takes time.
 async fn ask<M>(state: Data<ApiState>, message: M) -> Result<Begun, Problem>
 where
-    M: Message<Result = Result<Ticket, AppsError>> + Send + 'static,
+    M: Message<Result = Result<Accepted, AppsError>> + Send + 'static,
     Apps: Handler<M>,
     <Apps as Actor>::Context: ToEnvelope<Apps, M>,
 {
-    Ok(Accepted::Underway(state.ask_apps(message).await??).into())
+    Ok(state.ask_apps(message).await??.into())
 }
 
 /// `PATCH /applications/A`: a JSON merge patch (RFC 7396); what is not named stays, and as little as possible is done.

@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use super::problem::Problem;
 use crate::account::AccountError;
 use crate::app::apps::AppsError;
-use crate::app::supervisor::AppError;
+use crate::app::deployer::AppError;
 use crate::document::config::FieldError;
 use crate::document::json5::SyntaxError;
 use crate::install::record::Failure;

@@ -11,7 +11,8 @@ use super::prefer;
 use super::problem::Problem;
 use super::state::ApiState;
 use super::status;
-use crate::app::supervisor::{Accepted, Outcome, Ticket};
+use crate::app::deployer::Accepted;
+use crate::app::operations::{Outcome, Ticket};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 

@@ -11,32 +11,33 @@ use crate::install::record::{DeploymentRecord, DeploymentState, Failure, Step, S
 pub const KEPT: usize = 50;
 
 /// The records of one app's deployments, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deployments {
     records: Vec<DeploymentRecord>,
     app: Arc<str>,
+    journal: Journal,
     events: Feed,
 }
 
 impl Deployments {
-    /// Takes over the records of the previous daemon. A deployment that was not over becomes interrupted.
     #[must_use]
-    pub fn recovered(
-        mut records: Vec<DeploymentRecord>,
-        (app, events): (Arc<str>, Feed),
-        journal: &Journal,
-    ) -> Self {
-        records.sort_by_key(|r| r.id);
-        let mut recovered = Self {
-            records,
+    pub fn new(app: Arc<str>, journal: Journal, events: Feed) -> Self {
+        Self {
+            records: vec![],
             app,
+            journal,
             events,
-        };
-        let unfinished = recovered.records.iter().filter(|r| !r.state.is_over());
-        for id in unfinished.map(|r| r.id).collect::<Vec<_>>() {
-            recovered.close(id, DeploymentState::Interrupted, None, journal);
         }
-        recovered
+    }
+
+    /// Takes over the records of the previous server. A deployment that was not over becomes interrupted.
+    pub fn recover(&mut self, mut records: Vec<DeploymentRecord>) {
+        records.sort_by_key(|r| r.id);
+        self.records = records;
+        let unfinished = self.records.iter().filter(|r| !r.state.is_over());
+        for id in unfinished.map(|r| r.id).collect::<Vec<_>>() {
+            self.close(id, DeploymentState::Interrupted, None);
+        }
     }
 
     #[must_use]
@@ -51,7 +52,7 @@ impl Deployments {
     }
 
     /// Opens a record and returns its id.
-    pub fn open(&mut self, journal: &Journal) -> u64 {
+    pub fn open(&mut self) -> u64 {
         let id = self.records.last().map_or(0, |r| r.id) + 1;
         let record = DeploymentRecord {
             id,
@@ -63,7 +64,7 @@ impl Deployments {
             steps: vec![],
             failure: None,
         };
-        journal.deployment(record.clone());
+        self.journal.deployment(record.clone());
         self.events.report(Report::DeploymentStarted {
             app: Arc::clone(&self.app),
             deployment: id,
@@ -76,28 +77,28 @@ impl Deployments {
     }
 
     /// Notes that the deployment is at work: it makes or activates `release`.
-    pub fn runs(&mut self, id: u64, release: u64, journal: &Journal) {
-        self.change(id, journal, |record| {
+    pub fn runs(&mut self, id: u64, release: u64) {
+        self.change(id, |record| {
             record.state = DeploymentState::Running;
             record.release = Some(release);
         });
     }
 
-    pub fn commit(&mut self, id: u64, commit: String, journal: &Journal) {
-        self.change(id, journal, |record| record.commit = Some(commit));
+    pub fn commit(&mut self, id: u64, commit: String) {
+        self.change(id, |record| record.commit = Some(commit));
     }
 
-    pub fn step(&mut self, id: u64, step: Step, journal: &Journal) {
+    pub fn step(&mut self, id: u64, step: Step) {
         let record = StepRecord {
             step,
             started: jiff::Timestamp::now(),
             seconds: None,
         };
-        self.change(id, journal, |deployment| deployment.steps.push(record));
+        self.change(id, |deployment| deployment.steps.push(record));
     }
 
-    pub fn step_over(&mut self, id: u64, step: Step, took: Option<Duration>, journal: &Journal) {
-        self.change(id, journal, |deployment| {
+    pub fn step_over(&mut self, id: u64, step: Step, took: Option<Duration>) {
+        self.change(id, |deployment| {
             if let Some(record) = deployment.steps.iter_mut().rev().find(|s| s.step == step) {
                 let took = took.unwrap_or_else(|| since(record.started));
                 record.seconds.get_or_insert(took.as_secs_f64());
@@ -105,14 +106,8 @@ impl Deployments {
         });
     }
 
-    pub fn close(
-        &mut self,
-        id: u64,
-        state: DeploymentState,
-        failure: Option<Failure>,
-        journal: &Journal,
-    ) {
-        self.change(id, journal, |record| {
+    pub fn close(&mut self, id: u64, state: DeploymentState, failure: Option<Failure>) {
+        self.change(id, |record| {
             record.state = state;
             record.finished = Some(jiff::Timestamp::now());
             record.failure = failure;
@@ -122,11 +117,11 @@ impl Deployments {
         });
     }
 
-    fn change(&mut self, id: u64, journal: &Journal, change: impl FnOnce(&mut DeploymentRecord)) {
+    fn change(&mut self, id: u64, change: impl FnOnce(&mut DeploymentRecord)) {
         if let Some(record) = self.records.iter_mut().rev().find(|r| r.id == id) {
             let (steps, was_over) = (record.steps.len(), record.state.is_over());
             change(record);
-            journal.deployment(record.clone());
+            self.journal.deployment(record.clone());
             let app = Arc::clone(&self.app);
             if let Some(newest) = record.steps.get(steps) {
                 self.events.report(Report::DeploymentStep {

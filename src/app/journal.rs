@@ -37,8 +37,8 @@ impl Pending {
     }
 }
 
-/// Writes one app's files, off the control thread. After a drop the task still writes what is pending.
-#[derive(Debug)]
+/// Writes one app's files, off the control thread. After the last one is dropped the task still writes what is pending.
+#[derive(Clone, Debug)]
 pub struct Journal {
     pending: Rc<RefCell<Pending>>,
     changed: Rc<Notify>,

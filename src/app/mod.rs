@@ -5,13 +5,18 @@
 
 pub mod apps;
 pub mod batch;
+pub mod batches;
 pub mod config_dir;
 pub mod context;
+pub mod deployer;
 pub mod deployments;
+pub mod documents;
+pub mod finished;
 pub mod journal;
 pub mod lifecycle;
 pub mod operations;
 pub mod publisher;
+pub mod releases;
 pub mod remembered;
 pub mod removal;
 pub mod runnable;

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::lifecycle::{BatchId, Wanted};
+use super::finished::Finished;
+use super::lifecycle::Wanted;
 use crate::app_dirs::AppDirs;
 use crate::durable;
-use crate::exit_status::ExitRecord;
 use crate::regular;
 
 /// It has two documents at most.
@@ -106,18 +106,6 @@ impl Default for Remembered {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// A process that ended and is not started again, as its `restart` says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finished {
-    pub batch: BatchId,
-    pub release: u64,
-    /// `console.1`.
-    pub id: String,
-    pub exit: ExitRecord,
-    /// `/proc/sys/kernel/random/boot_id`: batches are counted anew after a reboot.
-    pub boot_id: String,
 }
 
 #[cfg(test)]

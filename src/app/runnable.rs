@@ -56,7 +56,7 @@ impl Runnable {
         standing: &Arc<AppConfig>,
     ) -> Result<Self, RunnableError> {
         let release = release::load(dirs, id)?;
-        let config = config_of_record(context, &release.record)?;
+        let config = config_of_record(&context.rules(), &release.record)?;
         Self::new(context, dirs, release, config_of_release(&config, standing))
     }
 
@@ -113,11 +113,8 @@ impl Runnable {
 ///
 /// # Errors
 /// [`RunnableError::Document`].
-pub fn config_of_record(
-    context: &AppContext,
-    record: &ReleaseRecord,
-) -> Result<AppConfig, RunnableError> {
-    config_of_before(context, record.document.clone())
+pub fn config_of_record(rules: &Rules, record: &ReleaseRecord) -> Result<AppConfig, RunnableError> {
+    config_of_before(rules, record.document.clone())
         .map_err(|errors| RunnableError::Document(record.id, in_words(&errors)))
 }
 
@@ -126,13 +123,10 @@ pub fn config_of_record(
 ///
 /// # Errors
 /// What is not allowed any more.
-pub fn config_of_before(
-    context: &AppContext,
-    document: Value,
-) -> Result<AppConfig, Vec<FieldError>> {
+pub fn config_of_before(rules: &Rules, document: Value) -> Result<AppConfig, Vec<FieldError>> {
     let rules = Rules {
         allow_file_repos: true,
-        ..context.rules()
+        ..rules.clone()
     };
     AppConfig::from_document(document, &rules)
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::{Apps, Entry, Removal, Rescan};
+use crate::app::deployer::Action;
 use crate::app::operations::Outcome;
-use crate::app::supervisor::{self, App, AppSpec};
+use crate::app::supervisor::{Act, App, AppSpec};
 use crate::document::name::AppName;
 use crate::events::Report;
 use crate::supervision::restart::{Event, Intensity, Supervisor};
@@ -83,9 +84,8 @@ impl Parent for Apps {
         );
         if let Some(removal) = entry.removal.as_ref().filter(|r| r.is_written) {
             // The one before was at it, and may not have written that down.
-            child.addr.do_send(supervisor::Remove {
-                keep_storage: removal.keep_storage,
-            });
+            let keep_storage = removal.keep_storage;
+            child.addr.do_send(Act(Action::Remove { keep_storage }));
         }
         entry.child = Some((generation, child));
     }

@@ -6,12 +6,14 @@ use actix::prelude::*;
 use serde_json::Value;
 
 use super::{Apps, AppsError, Turn};
-use crate::app::supervisor::{Accepted, App, Configure, Deploy, Ticket};
+use crate::app::deployer::Accepted;
+use crate::app::supervisor::{App, Configure};
 use crate::document::config::AppConfig;
+use crate::document::name::AppName;
 
 /// Replaces an app's document and deploys it.
 #[derive(Message, Clone, Debug)]
-#[rtype(result = "Result<Ticket, AppsError>")]
+#[rtype(result = "Result<Accepted, AppsError>")]
 pub struct Replace(pub AppConfig);
 
 /// Changes an app's document and does the least work for it.
@@ -80,15 +82,18 @@ impl Apps {
     }
 }
 
-/// Tells an App to deploy its new document.
-pub(super) async fn deploy(app: Addr<App>, config: Arc<AppConfig>) -> Result<Ticket, AppsError> {
-    let name = config.name.clone();
-    let asked = app.send(Deploy(config)).await;
+/// Tells an App its new document, which is that of application `name`.
+pub(super) async fn tell(
+    app: Addr<App>,
+    name: AppName,
+    document: Configure,
+) -> Result<Accepted, AppsError> {
+    let asked = app.send(document).await;
     Ok(asked.map_err(|_| AppsError::Restarting(name))??)
 }
 
 impl Handler<Replace> for Apps {
-    type Result = ResponseActFuture<Self, Result<Ticket, AppsError>>;
+    type Result = ResponseActFuture<Self, Result<Accepted, AppsError>>;
 
     fn handle(&mut self, Replace(config): Replace, _: &mut Self::Context) -> Self::Result {
         let turn = self.turn(config.name.clone());
@@ -99,7 +104,7 @@ impl Handler<Replace> for Apps {
         Box::pin(written.then(|written, apps, _| {
             let deployed = async move {
                 let Written { app, config, _turn } = written?;
-                deploy(app, config).await
+                tell(app, config.name.clone(), Configure::Deploy(config)).await
             };
             deployed.into_actor(apps)
         }))
@@ -115,9 +120,7 @@ impl Handler<Patch> for Apps {
         Box::pin(written.then(|written, apps, _| {
             let configured = async move {
                 let Written { app, config, _turn } = written?;
-                let name = config.name.clone();
-                let asked = app.send(Configure(config)).await;
-                Ok(asked.map_err(|_| AppsError::Restarting(name))??)
+                tell(app, config.name.clone(), Configure::LeastWork(config)).await
             };
             configured.into_actor(apps)
         }))

@@ -212,7 +212,7 @@ impl Apps {
         if let Some((_, child)) = &entry.child {
             let (app, config) = (child.addr.clone(), Arc::clone(&entry.spec.config));
             let told = async move {
-                if let Ok(Err(e)) = app.send(Configure(config)).await {
+                if let Ok(Err(e)) = app.send(Configure::LeastWork(config)).await {
                     log::warn!("an edited document is not taken: {e}");
                 }
             };

@@ -1,4 +1,4 @@
-use crate::app::supervisor::AppError;
+use crate::app::deployer::AppError;
 use crate::document::name::AppName;
 
 /// Why [`Apps`](super::Apps) refuses a request.

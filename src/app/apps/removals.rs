@@ -10,8 +10,10 @@ use tokio::sync::watch;
 use super::requests::stored;
 use super::{Apps, AppsError, Removal, Rescan};
 use crate::app::config_dir;
+use crate::app::deployer::{Accepted, Action};
+use crate::app::operations::Ticket;
 use crate::app::removal::finish_removal;
-use crate::app::supervisor::{self, App, Ticket};
+use crate::app::supervisor::{Act, App};
 use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
 use crate::document::name::AppName;
@@ -20,7 +22,7 @@ use crate::process::users::Users;
 
 /// Stops an app and removes it.
 #[derive(Message, Clone, Debug)]
-#[rtype(result = "Result<Ticket, AppsError>")]
+#[rtype(result = "Result<Accepted, AppsError>")]
 pub struct Remove {
     pub name: String,
     /// Keep `storage/`.
@@ -33,7 +35,7 @@ impl Apps {
         &mut self,
         name: AppName,
         keep_storage: bool,
-    ) -> ResponseActFuture<Self, Result<Ticket, AppsError>> {
+    ) -> ResponseActFuture<Self, Result<Accepted, AppsError>> {
         let (waiting, outcome) = watch::channel(None);
         if let Some(entry) = self.apps.get_mut(&name) {
             entry.removal = Some(Removal {
@@ -60,8 +62,10 @@ impl Apps {
                 written?;
                 let Some(app) = app else { return Ok(None) };
                 // If this App is gone, `start_child` tells the fresh one.
-                let asked = app.send(supervisor::Remove { keep_storage }).await;
-                Ok(asked.ok().and_then(Result::ok))
+                Ok(match app.send(Act(Action::Remove { keep_storage })).await {
+                    Ok(Ok(Accepted::Underway(ticket))) => Some(ticket),
+                    _ => None,
+                })
             };
             told.into_actor(apps)
                 .map(move |told: Result<_, AppsError>, apps, _| {
@@ -70,7 +74,7 @@ impl Apps {
                     if let Some(removal) = entry.and_then(|entry| entry.removal.as_mut()) {
                         removal.ticket = of_app;
                     }
-                    Ok(ticket)
+                    Ok(Accepted::Underway(ticket))
                 })
         }))
     }
@@ -140,7 +144,7 @@ pub(super) async fn end_processes(dirs: &AppDirs) {
 }
 
 impl Handler<Remove> for Apps {
-    type Result = ResponseActFuture<Self, Result<Ticket, AppsError>>;
+    type Result = ResponseActFuture<Self, Result<Accepted, AppsError>>;
 
     fn handle(
         &mut self,

@@ -8,19 +8,20 @@ use actix::prelude::*;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 
-use super::configure::deploy;
+use super::configure::tell;
 use super::turns::Turn;
 use super::{Apps, AppsError};
 use crate::app::config_dir;
+use crate::app::deployer::Accepted;
 use crate::app::removal::finish_removal;
 use crate::app::status::{AppState, Reach, Summary};
-use crate::app::supervisor::{App, Summarize, Ticket};
+use crate::app::supervisor::{App, Configure, Summarize};
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
 
 /// Adds an app and deploys it.
 #[derive(Message, Clone, Debug)]
-#[rtype(result = "Result<Ticket, AppsError>")]
+#[rtype(result = "Result<Accepted, AppsError>")]
 pub struct Create(pub AppConfig);
 
 /// Lists all apps by name.
@@ -152,7 +153,7 @@ pub(super) fn stored(
 }
 
 impl Handler<Create> for Apps {
-    type Result = ResponseActFuture<Self, Result<Ticket, AppsError>>;
+    type Result = ResponseActFuture<Self, Result<Accepted, AppsError>>;
 
     fn handle(&mut self, Create(config): Create, _: &mut Self::Context) -> Self::Result {
         if let Err(error) = self.may_create(&config) {
@@ -169,7 +170,7 @@ impl Handler<Create> for Apps {
         Box::pin(added.then(|added: Result<_, AppsError>, apps, _| {
             let deployed = async move {
                 let Added { app, config, turn } = added?;
-                let deployed = deploy(app, config).await;
+                let deployed = tell(app, config.name.clone(), Configure::Deploy(config)).await;
                 // From now on it may be removed.
                 drop(turn);
                 deployed

@@ -24,8 +24,8 @@ use crate::process::users::Users;
 use crate::process::worker::{Origin, Process, ProcessSpec, Reattach, Snapshot};
 use crate::supervision::restart::{ChildState, Event, Intensity, Supervisor};
 use crate::supervision::{
-    Child, ChildEnded, ChildSpec, Exit, ExitReason, Generation, Parent, Restart, Running, Shutdown,
-    Strategy, Timeout, monitor,
+    Child, ChildEnded, ChildRef, ChildSpec, Exit, ExitReason, Generation, Parent, Restart, Running,
+    Shutdown, Strategy, Timeout, monitor,
 };
 
 /// One child of an App.
@@ -49,6 +49,8 @@ enum AnyChild {
 #[derive(Debug)]
 pub(super) struct Children {
     policy: Supervisor<ChildId>,
+    /// Empty while it is being restarted.
+    pub(super) log: ChildRef<Log>,
     running: Vec<(ChildId, Generation, AnyChild)>,
     next_install: Option<(OpId, InstallSpec)>,
     /// Processes whose actor was started before: a restarted actor may find its OS process running.
@@ -72,6 +74,7 @@ impl Children {
         };
         Self {
             policy: Supervisor::new(Strategy::OneForOne, intensity, [log]),
+            log: ChildRef::default(),
             running: vec![],
             next_install: None,
             started: HashSet::new(),
@@ -148,7 +151,7 @@ impl App {
     pub(super) fn start_process(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
         let stop = self
             .batches
-            .get(&batch)
+            .get(batch)
             .map(|b| b.runnable.config.stop.timeout)
             .unwrap_or_default();
         // Stopping takes the grace, the sweep after it and the last lines of output; longer means that it hangs.
@@ -162,12 +165,12 @@ impl App {
     }
 
     pub(super) fn stop_batch(&mut self, batch: BatchId, ctx: &mut Context<Self>) {
-        if let Some(batch) = self.batches.get(&batch) {
+        if let Some(batch) = self.batches.get(batch) {
             batch.cut();
         }
         let ids: Vec<_> = self
             .batches
-            .get(&batch)
+            .get(batch)
             .into_iter()
             .flat_map(Batch::members)
             .map(|(s, _)| s.id.clone())
@@ -216,7 +219,7 @@ impl App {
 
     /// Whether its actors failed too often. Then only actors end, and the next App takes their OS processes over.
     fn gives_up(&self) -> bool {
-        self.children.policy.is_ending() && !self.ending && self.removal.is_none()
+        self.children.policy.is_ending() && !self.ending && self.deployer.removal.is_none()
     }
 
     fn start_log_child(&mut self, generation: Generation, ctx: &mut Context<Self>) {
@@ -230,9 +233,9 @@ impl App {
             move |_, exit| Log::new(settings, exit),
             Self::on_exit(ChildId::Log, generation, ctx),
         );
-        self.log.set(Some(child.addr.clone()));
+        self.children.log.set(Some(child.addr.clone()));
         let all = &self.spec.context.app_logs;
-        all.enter(self.name(), self.log.clone());
+        all.enter(self.name(), self.children.log.clone());
         for (.., other) in &self.children.running {
             if let AnyChild::Process(process) = other {
                 process.addr.do_send(Reattach);
@@ -253,7 +256,7 @@ impl App {
         else {
             return on_exit(Exit::Error("it was aborted before it began".to_owned()));
         };
-        let Some(log) = self.log.get() else {
+        let Some(log) = self.children.log.get() else {
             return on_exit(Exit::Error("the log does not run".to_owned()));
         };
         let parent = ctx.address().recipient();
@@ -283,14 +286,14 @@ impl App {
         self.children
             .adopted
             .extend(survivor.as_ref().map(|s| s.pid));
-        let origin = match (survivor, self.finished(batch, &id)) {
+        let origin = match (survivor, self.deployer.finished.exit(batch, &id).cloned()) {
             (Some(survivor), _) => Origin::Adopt(survivor),
             (None, Some(exit)) => Origin::Finished(exit),
             (None, None) => Origin::Spawn,
         };
         let (ports, log, parent) = (
             self.spec.context.ports.clone(),
-            self.log.clone(),
+            self.children.log.clone(),
             ctx.address().recipient(),
         );
         let child = monitor::start(
@@ -308,7 +311,7 @@ impl App {
     }
 
     fn process_spec(&self, id: BatchId, process: &str) -> Option<ProcessSpec> {
-        let batch = self.batches.get(&id)?;
+        let batch = self.batches.get(id)?;
         let slot = batch.members().find(|(slot, _)| slot.id == process)?.0;
         let runnable = &batch.runnable;
         Some(ProcessSpec {
@@ -327,9 +330,9 @@ impl App {
             stop: runnable.config.stop.clone(),
             restart: runnable.config.restart.of(&slot.process_type),
             runtime: self.spec.dirs.runtime().to_owned(),
-            preferred_port: self.preferred_port(process),
+            preferred_port: self.batches.preferred_port(process),
             seal: self.seal(runnable.account.as_ref()),
-            start_permits: (self.boot_batch == Some(id))
+            start_permits: (self.batches.at_boot == Some(id))
                 .then(|| self.spec.context.start_permits.clone()),
         })
     }
@@ -341,35 +344,22 @@ impl App {
         Landlock::of_app(account, server, &self.spec.dirs)
     }
 
-    /// The port that the process had last, unless one of another batch still has it.
-    fn preferred_port(&self, process: &str) -> Option<u16> {
-        let last = *self.ports.get(process)?;
-        let holder =
-            |snapshot: &Snapshot| snapshot.port == Some(last) && snapshot.phase != Phase::Stopped;
-        let mut snapshots = self
-            .batches
-            .values()
-            .flat_map(Batch::members)
-            .filter_map(|(_, s)| s);
-        (!snapshots.any(holder)).then_some(last)
-    }
-
     /// Ends the OS process of a Process actor that is gone for good without having reported its end.
     fn make_sure_of_end(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
         let stopped = |s: &Snapshot| s.phase == Phase::Stopped;
         let is_over = |b: &Batch| !b.is_leaving(&id) && b.snapshot(&id).is_some_and(stopped);
-        if self.batches.get(&batch).is_none_or(is_over) {
+        if self.batches.get(batch).is_none_or(is_over) {
             return;
         }
         let left = self.left_running(batch, &id);
-        let policy = self.spec.config.stop.clone();
+        let policy = self.deployer.documents.newest().stop.clone();
         let ended = async move {
             if let Some(survivor) = left.await {
                 survivors::end(survivor, policy).await;
             }
         };
         ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {
-            if let Some(batch) = app.batches.get_mut(&batch) {
+            if let Some(batch) = app.batches.get_mut(batch) {
                 batch.gone(&id);
             }
             let event = lifecycle::Event::Process {
@@ -395,7 +385,7 @@ impl Parent for App {
     }
 
     fn over(&mut self, exit: Exit, ctx: &mut Context<Self>) {
-        match self.removal.is_some() && exit == Exit::Shutdown {
+        match self.deployer.removal.is_some() && exit == Exit::Shutdown {
             true => self.remove_files(ctx),
             false => self.leave(exit, ctx),
         }
@@ -414,11 +404,7 @@ impl Parent for App {
             ChildId::Log => self.start_log_child(generation, ctx),
             ChildId::Installer(op) => self.start_installer_child(op, generation, ctx),
             ChildId::Process(batch, id) => {
-                let survivor = self
-                    .survivors
-                    .iter()
-                    .position(|s| s.batch == batch && s.id == id);
-                let survivor = survivor.map(|index| self.survivors.swap_remove(index));
+                let survivor = self.batches.take_survivor(batch, &id);
                 let is_first = self.children.started.insert((batch, id.clone()));
                 if survivor.is_some() || is_first {
                     return self.start_process_child(batch, id, generation, survivor, ctx);
@@ -487,7 +473,7 @@ impl Handler<ChildEnded<ChildId>> for App {
                 }
             }
             ChildId::Installer(op) => {
-                if abnormal && self.is_active(op) {
+                if abnormal && self.deployer.is_active(op) {
                     self.installer_crashed(op, &exit, ctx);
                 }
                 self.start_next_installer(ctx);

@@ -14,7 +14,7 @@ impl App {
     }
 
     pub(super) fn log_end(&self, deployment: u64) {
-        let records = self.deployments.records();
+        let records = self.deployer.deployments.records();
         if let Some(record) = records.iter().find(|r| r.id == deployment) {
             self.write_install_log(deployment, last_words(record));
         }
@@ -22,7 +22,7 @@ impl App {
 
     fn write_install_log(&self, deployment: u64, mut lines: Vec<String>) {
         // Lines are lost while the log is being restarted: a deployment does not fail for that.
-        if let (Some(log), false) = (self.log.get(), lines.is_empty()) {
+        if let (Some(log), false) = (self.children.log.get(), lines.is_empty()) {
             lines.push(String::new());
             log.do_send(Append {
                 stream: Stream::Install,

@@ -1,18 +1,18 @@
 //! Recovers a fresh App from its state on disk and the processes that outlived the previous daemon (or App).
 
 use std::io;
-use std::sync::Arc;
 
 use actix::prelude::*;
 use futures::FutureExt as _;
 
 use super::{App, AppSpec};
-use crate::app::deployments::Deployments;
-use crate::app::lifecycle::{BatchId, Event, Kind, Lifecycle, Wanted};
+use crate::app::deployer::Deployer;
+use crate::app::finished::FinishedProcesses;
+use crate::app::lifecycle::{BatchId, Kind, Lifecycle, Wanted};
+use crate::app::releases::Releases;
 use crate::app::remembered::Remembered;
 use crate::app::runnable::{account, config_of_before};
 use crate::app_dirs::AppDirs;
-use crate::document::change::{Work, least_work};
 use crate::document::config::Strategy;
 use crate::durable;
 use crate::install::instances;
@@ -73,7 +73,8 @@ fn look(spec: &AppSpec) -> Found {
 
 /// The user that the current release runs as, as passwd has it now; `None`: whoever the daemon is.
 fn user_of(spec: &AppSpec, current: Option<&ReleaseRecord>) -> Result<Option<u32>, String> {
-    let known = current.and_then(|r| config_of_before(&spec.context, r.document.clone()).ok());
+    let known =
+        current.and_then(|r| config_of_before(&spec.context.rules(), r.document.clone()).ok());
     let config = known.as_ref().unwrap_or(&spec.config);
     let (account, _) = account(&spec.context, config).map_err(|e| e.to_string())?;
     Ok(account.map(|account| account.uid))
@@ -137,48 +138,32 @@ impl App {
                 remembered.current.unwrap_or_default()
             ));
         }
-        self.created = remembered.created;
-        self.settled = remembered.settled;
-        self.unproven = remembered.unproven;
-        self.boot_id = found.boot_id;
-        self.finished = remembered.finished;
-        self.finished
-            .retain(|f| f.boot_id == self.boot_id && Some(f.release) == current);
-        self.recover_standing(remembered.standing, current);
-        self.next_release = found.next_release;
-        self.deployments = Deployments::recovered(
-            found.deployments,
-            (
-                self.spec.config.name.shared(),
-                self.spec.context.events.clone(),
-            ),
-            &self.journal,
-        );
-        self.releases = found.releases;
+        let deployer = &mut self.deployer;
+        deployer.created = remembered.created;
+        deployer.finished =
+            FinishedProcesses::recovered(remembered.finished, found.boot_id, current);
+        let rules = self.spec.context.rules();
+        let standing = remembered.standing.filter(|_| current.is_some());
+        let standing = standing.and_then(|document| config_of_before(&rules, document).ok());
+        deployer.documents.recover(standing, remembered.settled);
+        deployer.deployments.recover(found.deployments);
+        deployer.releases = Releases {
+            records: found.releases,
+            unproven: remembered.unproven,
+            next: found.next_release,
+            leftover: vec![],
+        };
         let survivors = self.of_present_user(found.survivors, found.user);
         let first_batch =
             self.sort_survivors(survivors, found.last_batch, remembered.wanted, current, ctx);
-        self.boot_batch = self.spec.deploy_at_start.then_some(first_batch);
-        self.life = Lifecycle::new(remembered.wanted, current, first_batch);
+        self.batches.at_boot = self.spec.deploy_at_start.then_some(first_batch);
+        self.deployer.life = Lifecycle::new(remembered.wanted, current, first_batch);
         if is_new {
-            self.remember();
+            self.deployer.remember();
         }
         self.resume(remembered.keep_storage, ctx);
-        if !self.unproven.is_empty() {
+        if !self.deployer.releases.unproven.is_empty() {
             self.tidy(ctx);
-        }
-    }
-
-    /// Recovers the document that stands. If it was edited while no server ran, in scale and route only, the edit
-    /// stands.
-    fn recover_standing(&mut self, document: Option<serde_json::Value>, current: Option<u64>) {
-        let known = document.and_then(|d| config_of_before(&self.spec.context, d).ok());
-        let Some(known) = known.filter(|_| current.is_some()) else {
-            return;
-        };
-        let is_new = !self.is_settled() && least_work(&known, &self.spec.config) <= Work::Scale;
-        if !is_new {
-            self.standing = Arc::new(known);
         }
     }
 
@@ -225,7 +210,7 @@ impl App {
         let of_current = |(s, is_present): &&(Identity, bool)| {
             *is_present && Some(s.release) == current && wanted == Wanted::Running
         };
-        let finished = self.finished.iter().map(|f| f.batch);
+        let finished = self.deployer.finished.all().iter().map(|f| f.batch);
         let batch = survivors
             .iter()
             .filter(of_current)
@@ -247,64 +232,69 @@ impl App {
                 kept.len()
             );
         }
-        self.survivors = kept;
+        self.batches.survivors = kept;
         if !foreign.is_empty() {
             log::info!(
                 "{}: {} processes that nobody wants are ended",
                 self.name(),
                 foreign.len()
             );
-            self.leftover = foreign.iter().map(|s| s.release).collect();
+            self.deployer.releases.leftover = foreign.iter().map(|s| s.release).collect();
             let ended = self.end_each(foreign).into_actor(self).map(|(), app, ctx| {
-                app.leftover.clear();
+                app.deployer.releases.leftover.clear();
                 app.tidy(ctx);
             });
             // They get their grace. Only an app that must not run beside them waits for it.
-            match wanted == Wanted::Running && !self.spec.config.strategy.has(Strategy::Recreate) {
+            match wanted == Wanted::Running
+                && !self
+                    .deployer
+                    .documents
+                    .newest()
+                    .strategy
+                    .has(Strategy::Recreate)
+            {
                 true => {
                     ctx.spawn(ended);
                 }
                 false => ctx.wait(ended),
             }
         }
-        self.forget_finished(|f| Some(f.batch) != batch);
+        self.deployer.forget_finished(|f| Some(f.batch) != batch);
         batch.unwrap_or(next)
     }
 
     /// Ends survivors without a place in the batch: the scale has changed meanwhile.
     pub(super) fn end_surplus(&mut self, ctx: &mut Context<Self>) {
-        let surplus = std::mem::take(&mut self.survivors);
+        let surplus = std::mem::take(&mut self.batches.survivors);
         ctx.spawn(self.end_each(surplus).into_actor(self));
     }
 
     /// Ends survivors, each with its grace.
     fn end_each(&self, survivors: Vec<Identity>) -> impl Future<Output = ()> + use<> {
-        let policy = self.spec.config.stop.clone();
+        let policy = self.deployer.documents.newest().stop.clone();
         let each = survivors.into_iter();
         let all = futures::future::join_all(each.map(move |s| survivors::end(s, policy.clone())));
         all.map(drop)
     }
 
     fn resume(&mut self, keep_storage: bool, ctx: &mut Context<Self>) {
-        match (self.life.wanted(), self.life.current()) {
+        let life = &self.deployer.life;
+        match (life.wanted(), life.current()) {
             (Wanted::Stopped, _) => self.publish(),
             (Wanted::Removed, _) => {
-                self.removal = Some(super::removal::Removal {
-                    keep_storage,
-                    operation: None,
-                });
-                let (op, _ticket) = self.operations.open(self.spec.config.clone(), None);
-                self.feed(Event::Request(op, Kind::Remove), ctx);
+                self.decide(ctx, |deployer, out| deployer.remove(keep_storage, out));
             }
             (Wanted::Running, Some(release)) => {
-                let (op, _ticket) = self.operations.open(self.spec.config.clone(), None);
-                self.feed(Event::Request(op, Kind::Activate { release }), ctx);
-                if self.spec.deploy_at_start {
-                    let _ticket = self.catch_up(release, ctx);
-                }
+                let deploys = self.spec.deploy_at_start;
+                self.decide(ctx, |deployer, out| {
+                    deployer.request(Kind::Activate { release }, None, out);
+                    if deploys {
+                        deployer.catch_up(release, out);
+                    }
+                });
             }
             (Wanted::Running, None) if self.spec.deploy_at_start => {
-                let _ticket = self.deploy(ctx);
+                self.decide(ctx, Deployer::deploy);
             }
             (Wanted::Running, None) => self.publish(),
         }

@@ -3,30 +3,21 @@
 use actix::prelude::*;
 
 use super::App;
-use crate::app::operations::{Operation, Outcome};
+use crate::app::operations::Outcome;
 use crate::app::removal::finish_removal;
 use crate::install::record::{Failure, Step};
 use crate::supervision::Exit;
 
-/// A removal that was asked for.
-#[derive(Debug)]
-pub(super) struct Removal {
-    /// Keep `storage/`.
-    pub(super) keep_storage: bool,
-    /// Set once the processes are gone.
-    pub(super) operation: Option<Operation>,
-}
-
 impl App {
     /// Removes the files, then ends this actor. All children are gone.
     pub(super) fn remove_files(&mut self, ctx: &mut Context<Self>) {
-        let Some(removal) = self.removal.take() else {
+        let Some(removal) = self.deployer.removal.take() else {
             return;
         };
         let (dirs, name) = (self.spec.dirs.clone(), self.spec.config.name.clone());
         let config_dir = self.spec.context.settings.config_dir.clone();
         self.spec.context.app_logs.forget(self.name());
-        let (written, withdrawn) = (self.journal.flushed(), self.publisher.settled());
+        let (written, withdrawn) = (self.deployer.written(), self.publisher.settled());
         let work = async move {
             written.await;
             withdrawn.await;

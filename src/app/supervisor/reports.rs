@@ -1,4 +1,4 @@
-//! Reports of processes and routes: the difference between the last state and the present one.
+//! Reports of processes: the difference between the last state and the present one.
 
 use std::sync::Arc;
 
@@ -9,7 +9,6 @@ use crate::events::report::{Offender, STAYS_DOWN};
 use crate::exit_status::ExitRecord;
 use crate::process::phase::Phase;
 use crate::process::snapshot::Snapshot;
-use crate::router::table::{Availability, Route};
 
 impl App {
     /// Reports a change of a process.
@@ -19,7 +18,7 @@ impl App {
         now: &Snapshot,
         exited: Option<&ExitRecord>,
     ) {
-        let Some(batch) = self.batches.get(&id) else {
+        let Some(batch) = self.batches.get(id) else {
             return;
         };
         let adopted = now.pid.is_some_and(|pid| self.children.is_adopted(pid));
@@ -28,23 +27,6 @@ impl App {
         let before = batch.snapshot(&now.id);
         for report in of_process(&app, slot, before, now, exited, adopted) {
             self.spec.context.events.report(report);
-        }
-    }
-
-    /// Reports a route (or that there is none any more) if it has changed for requests.
-    pub(super) fn report_route(&mut self, route: Option<&Route>) {
-        let (otherwise, backends) = route.map_or((Availability::Stopped, vec![]), |route| {
-            let backends = route.backends.iter().map(|b| b.address.clone()).collect();
-            (route.availability, backends)
-        });
-        let now = Some((otherwise, backends.clone()));
-        if self.reported != now {
-            self.reported = now;
-            self.spec.context.events.report(Report::RouteChanged {
-                app: self.spec.config.name.shared(),
-                otherwise: otherwise.in_words(),
-                backends: backends.iter().map(ToString::to_string).collect(),
-            });
         }
     }
 }

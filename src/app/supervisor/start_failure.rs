@@ -30,7 +30,7 @@ impl App {
     /// The time to get ready is over. Diagnoses the late processes while they are still there, then tells the
     /// lifecycle.
     pub(super) fn boot_timed_out(&self, batch: BatchId, op: OpId, ctx: &mut Context<Self>) {
-        let late = self.batches.get(&batch).into_iter().flat_map(|b| {
+        let late = self.batches.get(batch).into_iter().flat_map(|b| {
             let health = b.runnable.config.health_check.clone();
             let late = b.members().filter(|(slot, _)| slot.routed);
             late.filter_map(move |(slot, snapshot)| {
@@ -43,7 +43,7 @@ impl App {
         });
         let looked = futures::future::join_all(late.collect::<Vec<_>>());
         ctx.spawn(looked.into_actor(self).map(move |diagnoses, app, ctx| {
-            if let Some(batch) = app.batches.get_mut(&batch) {
+            if let Some(batch) = app.batches.get_mut(batch) {
                 batch.diagnoses = diagnoses.into_iter().collect();
             }
             app.feed(Event::BootTimeout(op), ctx);
@@ -52,8 +52,8 @@ impl App {
 
     /// Notes why an operation fails, while the processes that it started are still there.
     pub(super) fn explain(&mut self, op: OpId, cause: &Cause, batch: BatchId) {
-        let (failure, _) = explained(cause, self.batches.get(&batch), None);
-        if let Some(operation) = self.operations.get(op) {
+        let (failure, _) = explained(cause, self.batches.get(batch), None);
+        if let Some(operation) = self.deployer.operations.get(op) {
             operation.failure = Some(failure);
         }
     }
@@ -65,12 +65,14 @@ impl App {
         cause: Cause,
         batch: Option<BatchId>,
     ) -> impl Future<Output = Failure> + 'static {
-        let batch = batch.and_then(|id| self.batches.get(&id));
+        let batch = batch.and_then(|id| self.batches.get(id));
         let (mut failure, process) = explained(&cause, batch, known);
         let release = batch.map(|b| b.runnable.id());
-        let log = self.log.clone();
+        let log = self.children.log.clone();
         let server_wide = &self.spec.context.settings.env;
-        let env = server_wide.iter().chain(&self.spec.config.env);
+        let env = server_wide
+            .iter()
+            .chain(&self.deployer.documents.newest().env);
         let mask = Mask::new(secrets::of_environment(env));
         let place = batch.zip(process.as_deref()).and_then(|(batch, id)| {
             let slot = batch.members().find(|(slot, _)| slot.id == id)?.0;

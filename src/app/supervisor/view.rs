@@ -50,24 +50,24 @@ pub struct View {
 
 impl App {
     fn state(&self) -> AppState {
-        let serving = self.life.serving().and_then(|id| self.batches.get(&id));
-        match self.life.active() {
+        let serving = self.serving();
+        match self.deployer.life.active() {
             Some((_, Kind::Deploy { .. })) => return AppState::Deploying,
-            _ if self.life.wanted() != Wanted::Running => return AppState::Stopped,
+            _ if self.deployer.life.wanted() != Wanted::Running => return AppState::Stopped,
             _ => {}
         }
         match serving {
             Some(batch) if batch.is_crashlooping() => AppState::Crashlooping,
             Some(batch) if batch.is_degraded() => AppState::Degraded,
             Some(_) => AppState::Running,
-            None if self.life.active().is_some() => AppState::Running,
+            None if self.deployer.life.active().is_some() => AppState::Running,
             None => AppState::Failed,
         }
     }
 
     /// Why nothing has got ready, if the app is [`AppState::Failed`].
     fn why_failed(&self) -> Option<String> {
-        let last = self.deployments.last()?;
+        let last = self.deployer.deployments.last()?;
         let failure = last.failure.as_ref()?;
         let told = || format!("deployment {} failed: {failure}", last.id);
         (self.state() == AppState::Failed).then(told)
@@ -75,7 +75,7 @@ impl App {
 
     /// The last deployment that succeeded or failed, if it failed.
     fn last_failure(&self) -> Option<LastFailure> {
-        let records = self.deployments.records().iter().rev();
+        let records = self.deployer.deployments.records().iter().rev();
         let decided = |state| matches!(state, DeploymentState::Failed | DeploymentState::Succeeded);
         let last = records.into_iter().find(|record| decided(record.state))?;
         let failure = last.failure.as_ref()?;
@@ -104,8 +104,8 @@ impl App {
 
     /// What to do where nothing answers requests any more, since `restart` lets processes end.
     fn lost_web(&self) -> Option<String> {
-        let serving = self.batches.get(&self.life.serving()?)?;
-        let is_wanted = self.life.wanted() == Wanted::Running;
+        let serving = self.serving()?;
+        let is_wanted = self.deployer.life.wanted() == Wanted::Running;
         (is_wanted && serving.has_lost_web()).then(|| {
             format!(
                 "nothing answers requests: all web processes have ended, and \"restart\" does not start them again; \
@@ -115,15 +115,21 @@ impl App {
         })
     }
 
+    fn left_out(&self) -> Option<String> {
+        self.deployer.left_out(&self.serving()?.runnable)
+    }
+
     fn commit(&self) -> Option<String> {
-        let current = self.life.current()?;
-        let release = self.releases.iter().find(|r| r.id == current)?;
+        let current = self.deployer.life.current()?;
+        let release = self.deployer.releases.get(current)?;
         Some(release.commit.clone())
     }
 
     fn reach(&self) -> Reach {
-        let serving = self.life.serving().and_then(|id| self.batches.get(&id));
-        let config = serving.map_or(&self.spec.config, |batch| &batch.runnable.config);
+        let serving = self.serving();
+        let config = serving.map_or(self.deployer.documents.newest(), |batch| {
+            &batch.runnable.config
+        });
         let listen = self.spec.context.settings.listen.first();
         Reach {
             host: config
@@ -139,11 +145,11 @@ impl App {
     }
 
     fn summary(&self) -> Summary {
-        let members = self.batches.values().flat_map(|batch| batch.members());
+        let members = self.batches.iter().flat_map(|batch| batch.members());
         Summary {
             name: self.name().to_owned(),
             state: self.state(),
-            release: self.life.current(),
+            release: self.deployer.life.current(),
             commit: self.commit(),
             url: None,
             memory_bytes: 0,
@@ -155,9 +161,9 @@ impl App {
 
     /// Advice about the newest document and the one in effect.
     fn advice(&self) -> Vec<String> {
-        let serving = self.life.serving().and_then(|id| self.batches.get(&id));
+        let serving = self.serving();
         let procfile = serving.map(|batch| &batch.runnable.release.procfile);
-        let mut told = advice(&self.spec.config, procfile);
+        let mut told = advice(self.deployer.documents.newest(), procfile);
         told.extend(
             serving
                 .into_iter()
@@ -167,7 +173,7 @@ impl App {
     }
 
     fn static_directory(&self) -> Option<PathBuf> {
-        let batch = self.batches.get(&self.life.serving()?)?;
+        let batch = self.serving()?;
         let files = batch.runnable.config.static_files.as_ref()?;
         Some(batch.runnable.release.directory.join(&files.dir))
     }
@@ -188,7 +194,7 @@ impl App {
             }
         }
         let mut processes = Vec::new();
-        for batch in self.batches.values() {
+        for batch in self.batches.iter() {
             let runnable = &batch.runnable;
             for warning in runnable.warnings.iter().chain(&runnable.scale_warnings) {
                 if !warnings.contains(warning) {
@@ -226,9 +232,9 @@ impl App {
         Status {
             name: self.name().to_owned(),
             state: self.state(),
-            release: self.life.current(),
+            release: self.deployer.life.current(),
             commit: self.commit(),
-            deployment: self.deployments.last().map(|r| r.id),
+            deployment: self.deployer.deployments.last().map(|r| r.id),
             last_failure: self.last_failure(),
             processes,
             warnings,
@@ -272,14 +278,14 @@ impl Handler<Inspect> for App {
 
     fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> View {
         View {
-            document: self.spec.config.document.clone(),
+            document: self.deployer.documents.newest().document.clone(),
             summary: self.summary(),
             status: self.status(),
-            deployments: self.deployments.records().to_vec(),
-            releases: self.releases.clone(),
-            current: self.life.current(),
-            log: self.log.clone(),
-            is_going: self.life.wanted() == Wanted::Removed,
+            deployments: self.deployer.deployments.records().to_vec(),
+            releases: self.deployer.releases.records.clone(),
+            current: self.deployer.life.current(),
+            log: self.children.log.clone(),
+            is_going: self.deployer.is_removed(),
             static_directory: self.static_directory(),
             dirs: self.spec.dirs.clone(),
         }

@@ -1,6 +1,6 @@
 use crate::document::name::AppName;
 
-/// Why an [`App`](super::App) refuses a request.
+/// Why an application refuses a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppError {
     #[error("\"{0}\" is being removed")]

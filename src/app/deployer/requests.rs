@@ -1,0 +1,180 @@
+//! Takes what users ask for: to start, stop, restart, redeploy, roll back, cancel and remove.
+
+use std::sync::Arc;
+
+use super::{AppError, Deployer, Removal};
+use crate::app::lifecycle::{Command, Event, Kind, OpId, Wanted};
+use crate::app::operations::Ticket;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Start,
+    Stop,
+    /// New processes of the current release.
+    Restart,
+    /// Deploy the configured reference anew.
+    Redeploy,
+    /// Activate a kept release; `None`: the one before the current.
+    Rollback(Option<u64>),
+    /// Stop everything and remove everything; the actor ends when that is done.
+    Remove {
+        /// Keep `storage/`.
+        keep_storage: bool,
+    },
+}
+
+/// What becomes of a request that is not refused.
+#[derive(Clone, Debug)]
+pub enum Accepted {
+    /// Nothing to do: it is so already.
+    Already,
+    Underway(Ticket),
+}
+
+impl Deployer {
+    /// # Errors
+    /// The application is in no state for it.
+    pub fn act(&mut self, action: Action, out: &mut Vec<Command>) -> Result<Accepted, AppError> {
+        self.refuse_if_removed()?;
+        log::info!("{}: {action:?} was asked for", self.name());
+        match action {
+            Action::Start => Ok(self.start(out)),
+            Action::Stop => Ok(self.stop(out)),
+            Action::Restart => self.restart(out),
+            Action::Redeploy => Ok(Accepted::Underway(self.deploy(out))),
+            Action::Rollback(release) => self.roll_back(release, out),
+            Action::Remove { keep_storage } => {
+                Ok(Accepted::Underway(self.remove(keep_storage, out)))
+            }
+        }
+    }
+
+    /// Cancels deployment `id`, which is at work or waits.
+    ///
+    /// # Errors
+    /// It is over, or there is none.
+    pub fn cancel(&mut self, id: u64, out: &mut Vec<Command>) -> Result<(), AppError> {
+        let is_over = |op: &OpId| {
+            [self.life.active(), self.life.waiting()]
+                .iter()
+                .flatten()
+                .all(|(of, _)| of != op)
+        };
+        let open = self.operations.of_deployment(id);
+        if let Some(op) = open.filter(|op| !is_over(op)) {
+            self.handle(Event::Cancel(op), out);
+            return Ok(());
+        }
+        if self.deployments.records().iter().any(|r| r.id == id) {
+            return Err(AppError::DeploymentIsOver(id));
+        }
+        let app = self.name().clone();
+        Err(AppError::NoSuchDeployment { app, id })
+    }
+
+    /// Deploys the newest document.
+    pub fn deploy(&mut self, out: &mut Vec<Command>) -> Ticket {
+        let deployment = self.deployments.open();
+        let recreate = self.documents.recreates();
+        self.request(Kind::Deploy { recreate }, Some(deployment), out)
+    }
+
+    pub(in crate::app) fn remove(&mut self, keep_storage: bool, out: &mut Vec<Command>) -> Ticket {
+        self.removal = Some(Removal {
+            keep_storage,
+            operation: None,
+        });
+        self.request(Kind::Remove, None, out)
+    }
+
+    pub(in crate::app) fn request(
+        &mut self,
+        kind: Kind,
+        deployment: Option<u64>,
+        out: &mut Vec<Command>,
+    ) -> Ticket {
+        let newest = Arc::clone(self.documents.newest());
+        let (op, ticket) = self.operations.open(newest, deployment);
+        if let (Kind::Activate { .. }, Some(_), Some(operation)) =
+            (kind, deployment, self.operations.get(op))
+        {
+            operation.rolls_back = true;
+        }
+        self.handle(Event::Request(op, kind), out);
+        ticket
+    }
+
+    pub(super) fn refuse_if_removed(&self) -> Result<(), AppError> {
+        match self.is_removed() {
+            true => Err(AppError::BeingRemoved(self.name().clone())),
+            false => Ok(()),
+        }
+    }
+
+    fn start(&mut self, out: &mut Vec<Command>) -> Accepted {
+        match (self.life.active(), self.life.current()) {
+            (Some((_, Kind::Stop)), Some(release)) => self.start_release(release, out),
+            (Some((_, Kind::Stop)), None) => Accepted::Underway(self.deploy(out)),
+            (Some(_), _) => Accepted::Already,
+            (None, _) if self.life.serving().is_some() => Accepted::Already,
+            (None, Some(release)) => self.start_release(release, out),
+            (None, None) => Accepted::Underway(self.deploy(out)),
+        }
+    }
+
+    /// Starts `release`, then does what the document takes beyond it.
+    fn start_release(&mut self, release: u64, out: &mut Vec<Command>) -> Accepted {
+        let started = self.request(Kind::Activate { release }, None, out);
+        Accepted::Underway(self.catch_up(release, out).unwrap_or(started))
+    }
+
+    fn stop(&mut self, out: &mut Vec<Command>) -> Accepted {
+        let stopped = self.life.wanted() == Wanted::Stopped && self.life.active().is_none();
+        if stopped && self.life.batches().next().is_none() {
+            return Accepted::Already;
+        }
+        Accepted::Underway(self.request(Kind::Stop, None, out))
+    }
+
+    fn restart(&mut self, out: &mut Vec<Command>) -> Result<Accepted, AppError> {
+        self.refuse_if_busy("restart")?;
+        let Some(release) = self.life.current() else {
+            return Err(AppError::NothingToRestart(self.name().clone()));
+        };
+        let ticket = self.request(Kind::Activate { release }, None, out);
+        Ok(Accepted::Underway(ticket))
+    }
+
+    fn roll_back(
+        &mut self,
+        wanted: Option<u64>,
+        out: &mut Vec<Command>,
+    ) -> Result<Accepted, AppError> {
+        self.refuse_if_busy("roll back")?;
+        let current = self.life.current();
+        let kept: Vec<u64> = self.releases.proven().collect();
+        let mut targets = kept.iter().copied();
+        let target = match wanted {
+            Some(wanted) => targets.find(|id| *id == wanted),
+            None => targets.filter(|id| Some(*id) < current).max(),
+        };
+        let Some(release) = target else {
+            return Err(AppError::NoSuchRelease { wanted, kept });
+        };
+        let deployment = self.deployments.open();
+        if let Some(record) = self.releases.get(release) {
+            self.deployments.commit(deployment, record.commit.clone());
+        }
+        self.deployments.runs(deployment, release);
+        let ticket = self.request(Kind::Activate { release }, Some(deployment), out);
+        Ok(Accepted::Underway(ticket))
+    }
+
+    fn refuse_if_busy(&self, action: &'static str) -> Result<(), AppError> {
+        match self.life.active() {
+            Some((_, Kind::Deploy { .. })) => Err(AppError::Deploying { action }),
+            Some((_, Kind::Remove)) => Err(AppError::BeingRemoved(self.name().clone())),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The route of the app: who answers its requests, and what they meet while nobody does.
+
+use std::sync::Arc;
+
+use super::App;
+use crate::app::batch::Batch;
+use crate::app::lifecycle::Wanted;
+use crate::router::table::{Availability, Route, StaticFiles};
+
+impl App {
+    pub(super) fn publish(&mut self) {
+        let route = (!self.deployer.is_removed()).then(|| self.route());
+        self.publisher.publish(route);
+    }
+
+    fn route(&self) -> Route {
+        let serving = self.serving();
+        let documents = &self.deployer.documents;
+        // While nothing serves, the document of the release that would serve says which requests are held or refused.
+        let otherwise = match self.deployer.life.current() {
+            Some(_) => documents.standing(),
+            None => documents.newest(),
+        };
+        let config = serving.map_or(otherwise, |batch| &batch.runnable.config);
+        let directory = serving.map(|batch| &batch.runnable.release.directory);
+        let static_files = config.static_files.as_ref().zip(directory);
+        Route {
+            app: config.name.shared(),
+            created: u64::try_from(self.deployer.created.as_microsecond()).unwrap_or(0),
+            hosts: config.hosts.clone(),
+            domain: config.domain.clone(),
+            path: config.path,
+            strip_path: config.strip_path,
+            port: config.port,
+            static_files: static_files.map(|(files, directory)| {
+                Arc::new(StaticFiles {
+                    root: directory.to_owned(),
+                    dir: files.dir.clone(),
+                    prefix: files.prefix.clone(),
+                    spa: files.spa,
+                    cache_control: files.cache_control.clone(),
+                })
+            }),
+            buffer: config.buffer,
+            availability: self.availability(serving),
+            backends: serving.map(Batch::backends).unwrap_or_default(),
+        }
+    }
+
+    fn availability(&self, serving: Option<&Batch>) -> Availability {
+        let life = &self.deployer.life;
+        match serving {
+            _ if life.wanted() != Wanted::Running => Availability::Stopped,
+            Some(batch) if !batch.has_routed() => Availability::NoWeb,
+            Some(batch) if batch.is_down() => Availability::Crashed,
+            Some(_) => Availability::Starting,
+            None if life.active().is_some() => Availability::Starting,
+            None if life.current().is_none() => Availability::Undeployed,
+            None => Availability::Crashed,
+        }
+    }
+}
