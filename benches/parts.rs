@@ -148,6 +148,7 @@ fn route(n: u64) -> Route {
         buffer: Default::default(),
         availability: Availability::Starting,
         backends: Vec::new(),
+        others: Vec::new(),
     }
 }
 

@@ -40,6 +40,8 @@ impl From<AppsError> for Problem {
             | AppsError::PortOfApp { .. }
             | AppsError::PortOfServer(_)
             | AppsError::PortOfProcesses { .. }
+            | AppsError::HostOfApp { .. }
+            | AppsError::HostOfServer(_)
             | AppsError::NoOrphan(_)
             | AppsError::Stale(_) => StatusCode::CONFLICT,
             AppsError::NotStored { .. } | AppsError::NotRemoved(_) | AppsError::NotListed(_) => {

@@ -12,9 +12,11 @@ use serde::Serialize;
 use super::problem::Problem;
 use super::query::Query;
 use super::state::ApiState;
-use crate::document::host_name::HostName;
+use crate::document::host_entry::HostEntry;
 use crate::front::http::authority::Authority;
 use crate::router::address::Address;
+use crate::router::backend::Backend;
+use crate::router::hosts::ProcessType;
 use crate::router::reach::Reach;
 use crate::router::table::{Availability, Decision, Match, Route, Rule, Table, View};
 
@@ -23,7 +25,7 @@ use crate::router::table::{Availability, Decision, Match, Route, Rule, Table, Vi
 struct Listed<'a> {
     app: &'a str,
     state: &'static str,
-    hosts: &'a [HostName],
+    hosts: &'a [HostEntry],
     domain: &'a [String],
     /// The path under which it is reachable.
     path: Option<String>,
@@ -184,9 +186,9 @@ fn explain<'a>(
         explained.app = Some(&found.route.app);
         explained.rule = Some(found.rule.as_str());
         explained.by_host = by_host(&found, &asked.host);
-        explained.state = Some(state_of(found.route));
+        explained.state = Some(state_of(found.route, found.process_type));
         explained.path = Some(stripped(&asked.target, found.strip));
-        explained.processes = processes(found.route);
+        explained.processes = processes(found.route.pool(found.process_type).0);
     }
     explained
 }
@@ -204,7 +206,13 @@ fn stripped(target: &str, strip: usize) -> String {
 /// By what the host was found. Patterns are compiled anew: the router keeps all of them as one automaton.
 fn by_host<'a>(found: &Match<'a>, host: &str) -> Option<ByHost<'a>> {
     let route = (found.rule == Rule::Host).then_some(found.route)?;
-    let names = || route.hosts.iter().filter(|name| name.matches(host));
+    let names = || {
+        route
+            .hosts
+            .iter()
+            .map(|entry| &entry.name)
+            .filter(|name| name.matches(host))
+    };
     let exact = names().find(|name| name.parent().is_none());
     if let Some(name) = exact.or_else(|| names().next()) {
         return Some(ByHost::Name(name.as_str()));
@@ -217,7 +225,7 @@ fn by_host<'a>(found: &Match<'a>, host: &str) -> Option<ByHost<'a>> {
 fn listed(route: &Route) -> Listed<'_> {
     Listed {
         app: &route.app,
-        state: state_of(route),
+        state: state_of(route, ProcessType::Web),
         hosts: &route.hosts,
         domain: &route.domain,
         path: route.path.then(|| format!("/{}/", route.app)),
@@ -227,12 +235,12 @@ fn listed(route: &Route) -> Listed<'_> {
             .static_files
             .as_ref()
             .map(|files| files.prefix.as_str()),
-        processes: processes(route),
+        processes: processes(route.all_backends()),
     }
 }
 
-fn processes(route: &Route) -> Vec<Listening<'_>> {
-    let listening = route.backends.iter().map(|backend| Listening {
+fn processes<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Vec<Listening<'a>> {
+    let listening = backends.into_iter().map(|backend| Listening {
         id: &backend.process,
         release: backend.release,
         address: &backend.address,
@@ -242,14 +250,16 @@ fn processes(route: &Route) -> Vec<Listening<'_>> {
 }
 
 /// What a request would meet.
-fn state_of(route: &Route) -> &'static str {
-    match route.availability {
+fn state_of(route: &Route, of: ProcessType) -> &'static str {
+    let (backends, availability) = route.pool(of);
+    let has_files = of == ProcessType::Web && route.static_files.is_some();
+    match availability {
         Availability::Stopped => "stopped",
-        _ if !route.backends.is_empty() => "ready",
+        _ if !backends.is_empty() => "ready",
         Availability::Starting => "starting",
         Availability::Crashed => "crashed",
         Availability::Undeployed => "not deployed",
-        Availability::NoWeb if route.static_files.is_some() => "ready",
+        Availability::NoWeb if has_files => "ready",
         Availability::NoWeb => "no web process",
     }
 }
@@ -278,6 +288,7 @@ mod tests {
             buffer: Default::default(),
             availability: Availability::Starting,
             backends: Vec::new(),
+            others: Vec::new(),
         })
     }
 

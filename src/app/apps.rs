@@ -2,6 +2,7 @@
 
 mod boot;
 mod children;
+mod claims;
 mod configure;
 mod directory;
 mod error;
@@ -44,8 +45,8 @@ pub struct Apps {
     exit: ExitReason,
     policy: Supervisor<AppName>,
     apps: BTreeMap<AppName, Entry>,
-    /// Names of new apps whose document is being written.
-    creating: BTreeSet<AppName>,
+    /// Documents that are being written, of new apps as well.
+    writing: BTreeMap<AppName, Arc<AppConfig>>,
     /// Names of removed apps whose files are still going.
     finishing: BTreeSet<AppName>,
     writes: Writes,
@@ -89,7 +90,7 @@ impl Apps {
             context,
             exit,
             apps: BTreeMap::new(),
-            creating: BTreeSet::new(),
+            writing: BTreeMap::new(),
             finishing: BTreeSet::new(),
             writes: Writes::default(),
             watch: Watch::default(),
@@ -106,10 +107,10 @@ impl Apps {
         )
     }
 
-    fn spec(&self, config: AppConfig, warnings: Vec<String>) -> AppSpec {
+    fn spec(&self, config: Arc<AppConfig>, warnings: Vec<String>) -> AppSpec {
         AppSpec {
             dirs: self.dirs(&config.name),
-            config: Arc::new(config),
+            config,
             context: self.context.clone(),
             warnings,
             deploy_at_start: true,

@@ -158,12 +158,13 @@ impl Batch {
         member.snapshot = Some(snapshot);
     }
 
-    /// The backends to route to: ready and healthy processes. If none is healthy, all ready ones, since a process that
-    /// fails its checks may still answer; but never one whose port another program has.
+    /// The backends of a type to route to: ready and healthy processes. If none is healthy, all ready ones, since a
+    /// process that fails its checks may still answer; but never one whose port another program has.
     #[must_use]
-    pub fn backends(&self) -> Vec<Backend> {
+    pub fn backends(&self, process_type: &str) -> Vec<Backend> {
         let of = |is_wanted: fn(Option<&Trouble>) -> bool| -> Vec<Backend> {
             let members = self.members.iter();
+            let members = members.filter(|m| m.slot.process_type == process_type);
             let wanted = members.filter(|m| is_wanted(m.trouble()));
             wanted.filter_map(|m| m.backend.clone()).collect()
         };
@@ -178,7 +179,11 @@ impl Batch {
     #[must_use]
     pub fn is_passed_over(&self, id: &str) -> bool {
         let is_it = |m: &&Member| m.slot.id == id && m.backend.is_some();
-        self.members.iter().any(|m| is_it(&m)) && self.backends().iter().all(|b| *b.process != *id)
+        let Some(member) = self.members.iter().find(is_it) else {
+            return false;
+        };
+        let backends = self.backends(&member.slot.process_type);
+        backends.iter().all(|b| *b.process != *id)
     }
 
     /// The processes, each with its last report.
@@ -217,36 +222,40 @@ impl Batch {
             && exit.is_some_and(|e| !e.status.is_abnormal())
     }
 
-    /// Whether any process is routed to, or will be.
+    /// Whether any process of a type is routed to, or will be.
     #[must_use]
-    pub fn has_routed(&self) -> bool {
+    pub fn has_routed(&self, process_type: &str) -> bool {
         // Slots, not members: a process that has made way for the next batch is no member meanwhile.
         let has_finished = |slot: &Slot| {
             let snapshot = self.snapshot(&slot.id);
             snapshot.is_some_and(|s| s.phase == Phase::Finished)
         };
-        let mut routed = self.runnable.slots.iter().filter(|slot| slot.routed);
+        let slots = self.runnable.slots.iter();
+        let mut routed = slots.filter(|slot| slot.routed && slot.process_type == process_type);
         routed.any(|slot| !has_finished(slot))
     }
 
-    /// Whether a routed process keeps crashing and none is ready.
+    /// Whether a process of a routed type keeps crashing and none of it is ready.
     #[must_use]
-    pub fn is_down(&self) -> bool {
-        let routed = || self.members.iter().filter(|m| m.slot.routed);
+    pub fn is_down(&self, process_type: &str) -> bool {
+        let is_of_it = |m: &&Member| m.slot.routed && m.slot.process_type == process_type;
+        let routed = || self.members.iter().filter(is_of_it);
         routed().all(|m| m.backend.is_none())
             && routed().any(|m| m.snapshot.as_ref().is_some_and(|s| s.crashlooping))
     }
 
-    /// Whether it has routed processes, and all of them have ended for good: nothing answers requests.
+    /// A routed type whose processes have all ended for good: nothing answers its requests.
     #[must_use]
-    pub fn has_lost_web(&self) -> bool {
-        self.runnable.slots.iter().any(|slot| slot.routed) && !self.has_routed()
+    pub fn lost_type(&self) -> Option<&str> {
+        let routed = self.runnable.slots.iter().filter(|slot| slot.routed);
+        let mut types = routed.map(|slot| slot.process_type.as_str());
+        types.find(|name| !self.has_routed(name))
     }
 
     /// Whether a process has crashed, and waits for its restart or is not restarted, or none is left to answer requests.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
-        if self.has_lost_web() {
+        if self.lost_type().is_some() {
             return true;
         }
         let is_down = |m: &Member| m.phase() == Some(Phase::Backoff) || m.has_failed();

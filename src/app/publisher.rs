@@ -81,7 +81,7 @@ impl Publisher {
 
     /// Reports a route, or that there is none any more, if it has changed for requests.
     fn report(&mut self, route: Option<&Route>) {
-        let backends = route.map(|route| route.backends.iter().map(|b| b.address.clone()));
+        let backends = route.map(|route| route.all_backends().map(|b| b.address.clone()));
         let now = Reported {
             availability: route.map_or(Availability::Stopped, |route| route.availability),
             backends: backends.into_iter().flatten().collect(),

@@ -77,7 +77,7 @@ impl Runnable {
         let base = base_environment(account.as_ref(), dirs)?;
         let configured = configured_environment(context, &config);
         let environment = environment::layered([&base, &release.dotenv, &configured]);
-        let (slots, scale_warnings) = formation(&release.procfile, &config.scale);
+        let (slots, scale_warnings) = formation(&release.procfile, &config.scale, &config.routed());
         warnings.extend(release.warnings.iter().cloned());
         Ok(Self {
             release,
@@ -94,7 +94,8 @@ impl Runnable {
     #[must_use]
     pub fn reconfigured(&self, standing: &Arc<AppConfig>) -> Self {
         let config = config_of_release(&self.config, standing);
-        let (slots, scale_warnings) = formation(&self.release.procfile, &config.scale);
+        let (slots, scale_warnings) =
+            formation(&self.release.procfile, &config.scale, &config.routed());
         Self {
             config,
             slots,

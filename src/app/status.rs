@@ -37,7 +37,7 @@ pub struct LastFailure {
 /// By what an app is reached, as far as a URL can be made of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// The first host that a pattern spells out.
+    /// The first name in `hosts`, else the first that a pattern in `domain` spells out.
     pub host: Option<String>,
     /// A listener of its own.
     pub port: Option<u16>,

@@ -17,10 +17,13 @@ pub fn settled(mut words: Vec<OsString>) -> Vec<OsString> {
     words.drain(found.at..found.end);
     let verb = Cli::command();
     let verb = words.first().and_then(|word| verb.find_subcommand(word));
+    // `domains add` is two words.
+    let second = words.get(1).zip(verb);
+    let is_within = second.is_some_and(|(word, verb)| verb.find_subcommand(word).is_some());
     if !verb.is_some_and(takes_name) {
         words.splice(found.at..found.at, found.words);
     } else if let Some(name) = found.name {
-        words.insert(1, name.into());
+        words.insert(1 + usize::from(is_within), name.into());
     }
     words
 }
@@ -99,6 +102,11 @@ mod tests {
             ("config:set A=1 B=2 -a blog", "config:set blog A=1 B=2"),
             ("apps:destroy -a blog", "apps:destroy blog"),
             ("rollback 12 -a blog", "rollback blog 12"),
+            ("domains -a blog", "domains blog"),
+            (
+                "domains add a.example -a blog",
+                "domains add blog a.example",
+            ),
             ("logs -a", "logs"),
         ] {
             assert_eq!(line(typed), meant, "{typed}");

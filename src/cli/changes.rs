@@ -15,6 +15,8 @@ pub fn told(document: &Value, patch: &Value) -> Vec<String> {
     for (name, value) in fields {
         if name == "env" && value.is_object() {
             lines.extend(variables(&document["env"], value));
+        } else if name == "hosts" {
+            lines.extend(hosts(&document["hosts"], value));
         } else {
             compare(name, &document[name.as_str()], value, &mut lines);
         }
@@ -53,6 +55,31 @@ fn variables(old: &Value, patch: &Value) -> Vec<String> {
         .collect()
 }
 
+/// Names that came and went: a whole list would be too long to be shown.
+fn hosts(old: &Value, new: &Value) -> Vec<String> {
+    let entries = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    let (old, new) = (entries(old), entries(new));
+    let missing_in = |list: &[Value], from: &[Value]| {
+        let missing = from.iter().filter(|entry| !list.contains(entry));
+        missing.map(host).collect::<Vec<_>>().join(", ")
+    };
+    let (added, removed) = (missing_in(&old, &new), missing_in(&new, &old));
+    [(added, "added"), (removed, "removed")]
+        .into_iter()
+        .filter(|(names, _)| !names.is_empty())
+        .map(|(names, what)| format!("hosts: {names} {what}"))
+        .collect()
+}
+
+/// An entry of `hosts`, as `NAME` or `NAME=TYPE`.
+fn host(entry: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    match entry.get("process") {
+        Some(process) => format!("{}={}", text(&entry["name"]), text(process)),
+        None => text(entry),
+    }
+}
+
 fn shown(path: &str, value: &Value) -> String {
     let text = match value {
         Value::Null => return "(default)".to_owned(),
@@ -75,9 +102,10 @@ mod tests {
     #[test]
     fn each_field_that_differs_is_a_line_without_secrets() {
         let document = json!({"repo": {"url": "https://tok@h/x", "branch": "main"}, "scale": {"web": 1},
-            "env": {"A": "1", "OLD": "x"}, "port": 9000});
+            "env": {"A": "1", "OLD": "x"}, "port": 9000, "hosts": ["a.example", "b.example"]});
         let patch = json!({"repo": {"url": "https://newer@h/x", "branch": "dev"}, "scale": {"web": 2, "worker": 1},
-            "env": {"A": "1", "B": "secret", "OLD": null, "NEVER": null}, "port": null, "path": false});
+            "env": {"A": "1", "B": "secret", "OLD": null, "NEVER": null}, "port": null, "path": false,
+            "hosts": ["b.example", "c.example", {"name": "d.example", "process": "cable"}]});
         assert_eq!(
             told(&document, &patch),
             [
@@ -89,6 +117,8 @@ mod tests {
                 "env: OLD removed",
                 "port: 9000 -> (default)",
                 "path: (default) -> false",
+                "hosts: c.example, d.example=cable added",
+                "hosts: a.example removed",
             ]
         );
         assert!(told(&document, &json!({"port": 9000})).is_empty());

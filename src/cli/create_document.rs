@@ -8,6 +8,7 @@ use super::deploy::WaitArgs;
 use super::document::{choice, pair, put, quantity};
 use super::usage::Usage;
 use super::{env, input, set};
+use crate::document::host_entry::HostEntry;
 
 #[derive(Args, Debug, Default)]
 #[command(
@@ -16,7 +17,7 @@ use super::{env, input, set};
   procserver create blog.json                  a document, JSON or JSON5; - reads standard input
   procserver create blog --repo https://git.example/blog.git
   procserver create blog --repo git@git.example:blog.git --branch main \\
-    --domain '^blog\\.' --install 'bundle install' --package ruby-bundler \\
+    --host blog.example.org --install 'bundle install' --package ruby-bundler \\
     --scale web=2 --env RAILS_ENV=production --env-file secrets.env
   procserver create blog --repo-file url.txt   a URL with a token: in no list of processes
   procserver create site --repo https://git.example/site.git --static public --spa
@@ -47,6 +48,10 @@ pub struct CreateArgs {
     /// A commit instead of a branch
     #[arg(long, requires = "source", group = "reference")]
     pub commit: Option<String>,
+    /// Name under which the application is reached, or '*.example.org' for all of one label more, =TYPE where another
+    /// process type than web answers there; may be repeated
+    #[arg(long, requires = "source", value_name = "NAME[=TYPE]", value_parser = HostEntry::parse_typed)]
+    pub host: Vec<HostEntry>,
     /// Regular expression of hosts that reach the application; may be repeated
     #[arg(long, requires = "source", value_name = "REGEX")]
     pub domain: Vec<String>,
@@ -215,6 +220,8 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
     set(["", "packages"], list(&args.package));
     set(["", "user"], text(&args.user));
     set(["", "group"], text(&args.group));
+    let hosts: Vec<_> = args.host.iter().map(HostEntry::to_value).collect();
+    set(["", "hosts"], (!hosts.is_empty()).then_some(hosts.into()));
     set(["", "domain"], list(&args.domain));
     set(["", "shell"], text(&args.shell));
     set(["", "install"], list(&args.install));
@@ -307,9 +314,9 @@ pub(super) mod tests {
     #[test]
     fn flags_become_the_document() {
         let expected = json!({"name": "blog", "repo": {"url": "https://x", "branch": "main"},
-            "packages": ["git"], "domain": ["^blog"], "install": ["a", "b"], "scale": {"web": 2},
+            "packages": ["git"], "hosts": ["a.example", "*.b.example", {"name": "ws.example", "process": "cable"}], "domain": ["^blog"], "install": ["a", "b"], "scale": {"web": 2},
             "env": {"A": "1=2"}, "port": 9000, "path": false, "health_check": {"path": "/up"}});
-        let line = "blog --repo https://x --branch main --domain ^blog --install a --install b --package git \
+        let line = "blog --repo https://x --branch main --host A.example --host *.b.example --host ws.example=cable --domain ^blog --install a --install b --package git \
                     --scale web=2 --env A=1=2 --port 9000 --no-path --health-path /up";
         assert_eq!(described(line), expected);
         let expected = json!({"name": "blog", "repo": {"url": "https://x"}, "strip_path": false,

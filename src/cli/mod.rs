@@ -21,6 +21,7 @@ pub mod deploy;
 pub mod deploy_failed;
 pub mod deployments;
 pub mod document;
+pub mod domains;
 pub mod env;
 pub mod events;
 pub mod input;
@@ -101,6 +102,8 @@ pub enum Command {
     /// Show or change how many processes of a type run
     #[command(aliases = ["ps:scale"])]
     Scale(scale::ScaleArgs),
+    /// Show or change the names under which an application is reached
+    Domains(domains::DomainsArgs),
     /// Stop an application and remove it with its code, logs and storage
     #[command(aliases = ["remove", "delete", "destroy", "apps:destroy", "apps:delete"])]
     Rm(rm::RmArgs),
@@ -186,6 +189,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             with(&a.client, async |c, o| env::run(&a, c, o).await)
         }
         Command::Scale(a) => with(&a.client, async |c, o| scale::run(&a, c, o).await),
+        Command::Domains(a) => with(a.client(), async |c, o| domains::run(&a, c, o).await),
         Command::Rm(a) => with(&a.client, async |c, o| rm::run(&a, c, o).await),
         Command::Orphans(a) => with(&a.client, async |c, o| orphans::run(&a, c, o).await),
         Command::Start(a) => with(&a.client, async |c, o| {

@@ -83,7 +83,12 @@ fn explain(answer: &Value, out: &mut Output) -> std::io::Result<()> {
 fn list(routes: &Value, out: &mut Output) -> std::io::Result<()> {
     let row = |route: &Value| {
         let hosts = list_of(&route["hosts"]).iter();
-        let hosts: Vec<_> = hosts.chain(list_of(&route["domain"])).map(cell).collect();
+        let hosts = hosts.map(|host| match host["name"].as_str() {
+            Some(name) => format!("{name} ({})", cell(&host["process"])),
+            None => cell(host),
+        });
+        let patterns = list_of(&route["domain"]).iter().map(cell);
+        let hosts: Vec<_> = hosts.chain(patterns).collect();
         let processes = list_of(&route["processes"]).len();
         vec![
             cell(&route["app"]),

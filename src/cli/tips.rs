@@ -16,9 +16,8 @@ pub fn instead_of(word: &str, next: Option<&str>) -> Option<String> {
 fn verb(word: &str) -> Option<&'static str> {
     let tip = match word {
         "config:unset" | "env:unset" | "unset" | "config:rm" => "procserver env NAME -VARIABLE",
-        "domains" | "domains:add" | "domains:set" => {
-            "procserver set NAME 'domain=[\"^www\\\\.example\\\\.org$\"]'"
-        }
+        "domains:add" | "domains:set" | "domain" => "procserver domains add NAME www.example.org",
+        "domains:remove" | "domains:rm" => "procserver domains rm NAME www.example.org",
         "deploy" | "push" | "git:push" => {
             "procserver redeploy NAME, after: procserver create NAME --repo URL"
         }
@@ -52,9 +51,8 @@ fn verb(word: &str) -> Option<&'static str> {
         "git:report" | "builds" | "releases:info" => {
             "procserver deployments NAME, or: procserver releases NAME"
         }
-        "domains:report" | "proxy:report" | "apps:report" | "config:export" | "describe" => {
-            "procserver show NAME"
-        }
+        "domains:report" => "procserver domains NAME",
+        "proxy:report" | "apps:report" | "config:export" | "describe" => "procserver show NAME",
         "storage:mount" | "storage:list" | "storage" | "volumes" => {
             "$STORAGE_DIR: what the application writes there is kept, and nothing is mounted"
         }

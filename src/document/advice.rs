@@ -17,7 +17,7 @@ pub fn advice(config: &AppConfig, procfile: Option<&Procfile>) -> Vec<String> {
     );
     advice.extend(
         procfile
-            .map(|p| formation(p, &config.scale).1)
+            .map(|p| formation(p, &config.scale, &config.routed()).1)
             .into_iter()
             .flatten(),
     );
@@ -37,11 +37,14 @@ fn of_health_check(check: &HealthCheck) -> Option<String> {
     })
 }
 
-/// Types named by `restart` and `strategy` that the Procfile lacks; `formation` tells those of `scale`.
+/// Types named by `hosts`, `restart` and `strategy` that the Procfile lacks; `formation` tells those of `scale`.
 fn of_types(config: &AppConfig, procfile: &Procfile) -> Vec<String> {
     let restart = config.restart.names().map(|name| ("restart", name));
     let strategy = config.strategy.names().map(|name| ("strategy", name));
-    let missing = restart
+    let hosts = config.hosts.iter().filter(|host| !host.is_of_web());
+    let hosts = hosts.map(|host| ("hosts", host.process.as_str()));
+    let missing = hosts
+        .chain(restart)
         .chain(strategy)
         .filter(|(_, name)| procfile.command(name).is_none());
     missing

@@ -61,6 +61,8 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*health_check != new.health_check, Work::Restart),
         (*stop != new.stop, Work::Restart),
         (*restart != new.restart, Work::Restart),
+        // A process is told at its start where it may listen.
+        (old.routed() != new.routed(), Work::Restart),
         (*scale != new.scale, Work::Scale),
         (*hosts != new.hosts, Work::Route),
         (*domain != new.domain, Work::Route),
@@ -203,6 +205,18 @@ mod tests {
             assert_eq!(least_work(&config(base()), &changed), work, "{patch}");
             assert_eq!(least_work(&changed, &config(base())), work, "back: {patch}");
         }
+    }
+
+    #[test]
+    fn another_process_type_that_gets_requests_takes_new_processes() {
+        let hosts = |process: &str| {
+            let hosts = json!({"hosts": [{"name": "a.example", "process": process}]});
+            config(merge_patch(base(), hosts))
+        };
+        let work = |old: &str, new: &str| least_work(&hosts(old), &hosts(new));
+        assert_eq!(work("web", "b"), Work::Restart);
+        assert_eq!(work("b", "web"), Work::Restart);
+        assert_eq!(work("b", "b"), Work::Nothing);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The application document: as typed ([`serde_json::Value`]) and as true ([`AppConfig`]) (pure). The rules that lead
 //! from one to the other are in `document`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::buffering::Buffering;
 use super::by_type::ByType;
-use super::host_name::HostName;
+use super::formation::ROUTED;
+use super::host_entry::HostEntry;
 use super::name::AppName;
 use super::shell::Shell;
 use crate::supervision::Restart;
@@ -26,7 +27,7 @@ pub struct AppConfig {
     /// Group to run as; `None`: the user's primary group.
     pub group: Option<String>,
     /// Names of hosts, all different.
-    pub hosts: Vec<HostName>,
+    pub hosts: Vec<HostEntry>,
     /// Patterns against the request's host, unanchored, all known to compile.
     pub domain: Vec<String>,
     /// What runs the commands of `install` and of the Procfile.
@@ -58,6 +59,15 @@ pub struct AppConfig {
     pub keep_releases: usize,
     /// The document as it was given (with `name`): what GET answers and the config directory holds.
     pub document: Value,
+}
+
+impl AppConfig {
+    /// The process types that requests are routed to: `web`, and those that `hosts` names.
+    #[must_use]
+    pub fn routed(&self) -> BTreeSet<&str> {
+        let named = self.hosts.iter().map(|host| host.process.as_str());
+        std::iter::once(ROUTED).chain(named).collect()
+    }
 }
 
 /// `repo` of the document.

@@ -1,10 +1,10 @@
 //! Which processes a release should have (pure).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::procfile::Procfile;
 
-/// The process type that the proxy routes to.
+/// The process type that the proxy routes to where nothing names another one.
 pub const ROUTED: &str = "web";
 /// The process type that runs once per deploy, before the new processes start, whatever `scale` says of it.
 pub const RELEASE: &str = "release";
@@ -34,9 +34,14 @@ pub struct Slot {
     pub routed: bool,
 }
 
-/// The processes of a Procfile at a scale, in Procfile order, and warnings about the scale.
+/// The processes of a Procfile at a scale, in Procfile order, and warnings about the scale. The proxy routes to those of
+/// the types in `routed`.
 #[must_use]
-pub fn formation(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> (Vec<Slot>, Vec<String>) {
+pub fn formation(
+    procfile: &Procfile,
+    scale: &BTreeMap<String, u32>,
+    routed: &BTreeSet<&str>,
+) -> (Vec<Slot>, Vec<String>) {
     let mut slots = Vec::new();
     for entry in procfile.entries.iter().filter(|e| e.name != RELEASE) {
         let quantity = scale
@@ -48,7 +53,7 @@ pub fn formation(procfile: &Procfile, scale: &BTreeMap<String, u32>) -> (Vec<Slo
                 id: format!("{}.{index}", entry.name),
                 process_type: entry.name.clone(),
                 command: entry.command.clone(),
-                routed: entry.name == ROUTED,
+                routed: routed.contains(entry.name.as_str()),
             });
         }
     }
@@ -109,7 +114,7 @@ mod tests {
 
     fn ids(names: &[&str], scale: &[(&str, u32)]) -> Vec<String> {
         let scale = scale.iter().map(|(n, q)| ((*n).to_owned(), *q)).collect();
-        formation(&procfile(names), &scale)
+        formation(&procfile(names), &scale, &[ROUTED].into())
             .0
             .into_iter()
             .map(|s| s.id)
@@ -130,14 +135,18 @@ mod tests {
     fn tasks_are_started_where_scale_names_them_and_else_told_of() {
         let names = ["web", "console", "migrate", "release"];
         assert_eq!(ids(&names, &[("migrate", 1)]), ["web.1", "migrate.1"]);
-        let (_, told) = formation(&procfile(&names), &BTreeMap::new());
+        let (_, told) = formation(&procfile(&names), &BTreeMap::new(), &[ROUTED].into());
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[0].contains("scale: {\"console\": 1}"), "{told:?}");
     }
 
     #[test]
     fn only_web_is_routed() {
-        let (slots, _) = formation(&procfile(&["web", "websocket"]), &BTreeMap::new());
+        let (slots, _) = formation(
+            &procfile(&["web", "websocket"]),
+            &BTreeMap::new(),
+            &[ROUTED].into(),
+        );
         assert_eq!(
             slots.iter().map(|s| s.routed).collect::<Vec<_>>(),
             [true, false]
@@ -147,7 +156,7 @@ mod tests {
     #[test]
     fn a_scaled_type_that_the_procfile_lacks_is_named() {
         let scale = BTreeMap::from([("wbe".to_owned(), 2), ("release".to_owned(), 1)]);
-        let (_, warnings) = formation(&procfile(&["web", "release"]), &scale);
+        let (_, warnings) = formation(&procfile(&["web", "release"]), &scale, &[ROUTED].into());
         assert_eq!(warnings.len(), 2);
         assert!(warnings[1].contains("\"wbe\""), "{warnings:?}");
     }
@@ -157,7 +166,7 @@ mod tests {
         for quantity in [0, 1, 2] {
             let scale = BTreeMap::from([(RELEASE.to_owned(), quantity)]);
             for names in [&["web"][..], &["web", "release"]] {
-                let (slots, warnings) = formation(&procfile(names), &scale);
+                let (slots, warnings) = formation(&procfile(names), &scale, &[ROUTED].into());
                 assert_eq!(slots.len(), 1);
                 assert!(
                     warnings[0].starts_with("scale.release is ignored"),

@@ -12,6 +12,7 @@ pub mod change;
 pub mod config;
 pub mod dotenv;
 pub mod formation;
+pub mod host_entry;
 pub mod host_name;
 pub mod json5;
 mod lines;

@@ -1,6 +1,6 @@
 //! From the document as typed to the [`AppConfig`] that is true: which fields there are, and what each must be (pure).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use super::config::{
     AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
     Strategy,
 };
+use super::formation::ROUTED;
+use super::host_entry::HostEntry;
 use super::host_name::HostName;
 use super::name::AppName;
 use super::repository_url;
@@ -70,7 +72,7 @@ impl AppConfig {
         match read_fields(&mut walk, &document, rules) {
             Some(config) if walk.errors.is_empty() => {
                 if !config.hosts.is_empty() {
-                    document["hosts"] = config.hosts.iter().map(HostName::as_str).collect();
+                    document["hosts"] = config.hosts.iter().map(HostEntry::to_value).collect();
                 }
                 Ok(Self { document, ..config })
             }
@@ -170,16 +172,43 @@ fn read_repo(walk: &mut Walk, top: &Object<'_>, rules: &Rules) -> Option<Repo> {
     })
 }
 
-fn read_hosts(walk: &mut Walk, top: &Object<'_>) -> Vec<HostName> {
-    let mut known = HashMap::new();
-    walk.list(top, "hosts", MAX_HOSTS, |text| {
-        let name = HostName::parse(text)?;
-        match known.insert(name.clone(), text.to_owned()) {
-            Some(before) if before == text => Err(format!("\"{text}\" is there already")),
-            Some(before) => Err(format!("\"{text}\" is the same name as \"{before}\"")),
-            None => Ok(name),
+fn read_hosts(walk: &mut Walk, top: &Object<'_>) -> Vec<HostEntry> {
+    let mut known = HashSet::new();
+    walk.items(top, "hosts", MAX_HOSTS, |walk, item, pointer| {
+        let host = read_host(walk, item, pointer.clone())?;
+        if known.insert(host.name.clone()) {
+            return Some(host);
         }
+        walk.report(pointer, format!("\"{}\" is there already", host.name));
+        None
     })
+}
+
+/// A name, or an object with the process type that it is for.
+fn read_host(walk: &mut Walk, item: &Value, pointer: String) -> Option<HostEntry> {
+    if let Value::Object(_) = item {
+        let host = walk.object(item, pointer, &["name", "process"])?;
+        if host.get("name").is_none() {
+            walk.report(host.pointer("name"), "is required: a name of a host");
+        }
+        let process = match host.get("process") {
+            Some(_) => walk.text(&host, "process", rules_of::routed_type),
+            None => Some(ROUTED.to_owned()),
+        };
+        let name = walk.text(&host, "name", HostName::parse)?;
+        return Some(HostEntry {
+            name,
+            process: process?,
+        });
+    }
+    if item.is_string() {
+        return walk
+            .parse_text(item, pointer, HostName::parse)
+            .map(HostEntry::from);
+    }
+    let wanted = "a name, or an object {name: \"…\", process: \"…\"}";
+    walk.report(pointer, expected(wanted, item));
+    None
 }
 
 fn read_domain(walk: &mut Walk, top: &Object<'_>) -> Vec<String> {

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use regex::{RegexBuilder, RegexSetBuilder};
 
 use super::config::Package;
+use super::formation::RELEASE;
 
 pub(crate) use health_check::{request_field, request_host, statuses};
 
@@ -209,6 +210,15 @@ pub(super) fn process_type(name: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// A process type that gets requests.
+pub(super) fn routed_type(name: &str) -> Result<String, String> {
+    process_type(name)?;
+    if name == RELEASE {
+        return Err("\"release\" runs once before each start, and gets no requests".to_owned());
+    }
+    Ok(name.to_owned())
 }
 
 /// The name of an environment variable.

@@ -88,7 +88,7 @@ impl Walk {
         self.parse_text(value, object.pointer(field), parse)
     }
 
-    fn parse_text<T, E: Display>(
+    pub(super) fn parse_text<T, E: Display>(
         &mut self,
         value: &Value,
         pointer: String,
@@ -115,6 +115,19 @@ impl Walk {
         max: usize,
         mut parse: impl FnMut(&str) -> Result<T, E>,
     ) -> Vec<T> {
+        self.items(object, field, max, |walk, item, pointer| {
+            walk.parse_text(item, pointer, &mut parse)
+        })
+    }
+
+    /// The list in `field`, each entry taken by `parse` with its pointer; at most `max` of them.
+    pub(super) fn items<T>(
+        &mut self,
+        object: &Object<'_>,
+        field: &str,
+        max: usize,
+        mut parse: impl FnMut(&mut Self, &Value, String) -> Option<T>,
+    ) -> Vec<T> {
         let Some(value) = object.get(field) else {
             return Vec::new();
         };
@@ -131,9 +144,7 @@ impl Walk {
         items
             .iter()
             .enumerate()
-            .filter_map(|(i, item)| {
-                self.parse_text(item, join(&pointer, &i.to_string()), &mut parse)
-            })
+            .filter_map(|(i, item)| parse(self, item, join(&pointer, &i.to_string())))
             .collect()
     }
 

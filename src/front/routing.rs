@@ -15,6 +15,7 @@ use super::own_token::OwnToken;
 use super::static_files::lookup::{self, Answer, Looked};
 use super::upstream::chosen::Chosen;
 use super::worker::Worker;
+use crate::router::hosts::ProcessType;
 use crate::router::replica::{Selection, Wanted};
 use crate::router::snapshot::Found;
 use crate::router::table::{Availability, Rule};
@@ -104,7 +105,7 @@ pub(super) async fn route(
         Selection::NotFound => Routed::Answer(Failure::not_found()),
         Selection::Unavailable(found, why) => {
             note_found(request_info, &found);
-            Routed::Answer(unavailable(&found.route.app, why))
+            Routed::Answer(unavailable(&found, why))
         }
         Selection::Hold(found, changed) => {
             note_found(request_info, &found);
@@ -127,7 +128,7 @@ fn select_by_host(
         return None;
     }
     let found = worker.routes.known(request.authority?.host)?;
-    let (backend, lease) = worker.routes.choose(&found.route.backends, Vec::new())?;
+    let (backend, lease) = worker.routes.choose(found.pool().0, Vec::new())?;
     Some(Selection::Backend(found, backend, lease))
 }
 
@@ -173,7 +174,9 @@ async fn static_file(
         Selection::Unavailable(_, why) => *why == Availability::NoWeb,
         _ => false,
     };
-    let files = found.route.static_files.as_ref()?;
+    // Files are the site's, which is `web`.
+    let is_of_site = found.process_type == ProcessType::Web;
+    let files = found.route.static_files.as_ref().filter(|_| is_of_site)?;
     let mut looked = lookup::look(files, request, found.strip).await;
     if no_app && matches!(looked, Looked::Missing | Looked::Refused) {
         let instead = lookup::instead(files, request).await;
@@ -216,12 +219,13 @@ fn note_found(request_info: &RequestInfo, found: &Found) {
     request_info.note(|notes| notes.found(&found.route, found.rule));
 }
 
-fn unavailable(app: &str, why: Availability) -> Failure {
+fn unavailable(found: &Found, why: Availability) -> Failure {
+    let app = &found.route.app;
     match why {
         Availability::Starting => Failure::not_ready(app),
         Availability::Stopped => Failure::stopped(app),
         Availability::Crashed => Failure::crashed(app),
         Availability::Undeployed => Failure::undeployed(app),
-        Availability::NoWeb => Failure::no_web(app),
+        Availability::NoWeb => Failure::no_process(app, found.type_name()),
     }
 }

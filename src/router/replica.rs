@@ -85,8 +85,9 @@ impl Handler<Select> for Replica {
             Ok(found) => found,
             Err(other) => return MessageResult(other),
         };
-        let chosen = self.snapshot.choose(&found.route.backends, Vec::new());
-        MessageResult(match (chosen, found.route.availability) {
+        let (backends, availability) = found.pool();
+        let chosen = self.snapshot.choose(backends, Vec::new());
+        MessageResult(match (chosen, availability) {
             (Some((backend, lease)), _) => Selection::Backend(found, backend, lease),
             (None, Availability::Starting) => Selection::Hold(found, self.snapshot.changes()),
             (None, other) => Selection::Unavailable(found, other),
@@ -120,6 +121,7 @@ mod tests {
             buffer: Default::default(),
             availability,
             backends: ports.iter().map(backend).collect(),
+            others: Vec::new(),
         }
     }
 

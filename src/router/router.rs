@@ -109,6 +109,7 @@ mod tests {
             buffer: Default::default(),
             availability: Availability::Starting,
             backends: Vec::new(),
+            others: Vec::new(),
         }
     }
 

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use super::address::Address;
 use super::backend::{Backend, Lease};
 use super::balancer::{self, next_random, random_seed};
-use super::table::{Decision, Match, Route, Rule, Table, View};
+use super::hosts::{Owner, ProcessType};
+use super::table::{Availability, Decision, Match, Route, Rule, Table, View};
 
 /// Hosts remembered. When there are more it starts anew, so that made-up hosts cost nothing but a match each, and those
 /// that are made up to be slow to find are found among so many at most.
@@ -19,6 +20,7 @@ const HOSTS: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Found {
     pub route: Arc<Route>,
+    pub process_type: ProcessType,
     /// The rule it was found by.
     pub rule: Rule,
     /// Bytes at the front of the path that name the app, where the rule is by path.
@@ -27,10 +29,25 @@ pub struct Found {
     pub strip: usize,
 }
 
+impl Found {
+    /// The backends that it may go to, and what to say where there are none.
+    #[must_use]
+    pub fn pool(&self) -> (&[Backend], Availability) {
+        self.route.pool(self.process_type)
+    }
+
+    /// The name of the process type that it goes to.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
+        self.route.name_of(self.process_type)
+    }
+}
+
 impl From<Match<'_>> for Found {
     fn from(matched: Match<'_>) -> Self {
         Self {
             route: Arc::clone(matched.route),
+            process_type: matched.process_type,
             rule: matched.rule,
             prefix: matched.prefix,
             strip: matched.strip,
@@ -51,7 +68,7 @@ pub struct Snapshot {
 struct Newest {
     table: Arc<Table>,
     /// What [`Table::first_by_host`] said. It stays true as long as tables have the same hosts.
-    first_by_host: HashMap<Box<str>, Option<usize>>,
+    first_by_host: HashMap<Box<str>, Option<Owner>>,
 }
 
 impl Snapshot {
@@ -94,13 +111,8 @@ impl Snapshot {
     pub fn known(&self, host: &str) -> Option<Found> {
         self.update();
         let newest = self.newest.borrow();
-        let at = (*newest.first_by_host.get(host)?)?;
-        Some(Found {
-            route: Arc::clone(newest.table.routes().get(at)?),
-            rule: Rule::Host,
-            prefix: 0,
-            strip: 0,
-        })
+        let owner = (*newest.first_by_host.get(host)?)?;
+        Some(newest.table.matched_by_host(owner).into())
     }
 
     /// Chooses one of `backends`, but for those to `avoid`, and counts the request on it; `None` if all of them drain.
@@ -118,7 +130,9 @@ impl Snapshot {
         let newest = self.newest.borrow();
         let route = newest.table.route(&found.route.app)?;
         let is_rewritten_alike = route.strip_path == found.route.strip_path;
-        let backends = is_rewritten_alike.then_some(&route.backends)?;
+        let is_of_type = route.name_of(found.process_type) == found.type_name();
+        let (backends, _) = route.pool(found.process_type);
+        (is_rewritten_alike && is_of_type).then_some(())?;
         self.choose(backends, avoid)
     }
 
@@ -159,6 +173,7 @@ mod tests {
             buffer: Default::default(),
             availability: Availability::Starting,
             backends: Vec::new(),
+            others: Vec::new(),
         }
     }
 

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::backend::Backend;
-use super::hosts::Hosts;
+use super::hosts::{Hosts, Owner, ProcessType};
 use super::path::first_segment;
 use super::patterns::Patterns;
 use super::reach::{self, ApiPlace, Reach, XApp};
 use crate::document::buffering::Buffering;
+use crate::document::formation::ROUTED;
+use crate::document::host_entry::HostEntry;
 use crate::document::host_name::HostName;
 
 /// First path segments that belong to the API.
@@ -22,7 +24,7 @@ pub struct Route {
     /// The order of creation. Where several apps match, the lowest wins.
     pub created: u64,
     /// Names, and wildcards for one label. They come before the patterns of any app.
-    pub hosts: Vec<HostName>,
+    pub hosts: Vec<HostEntry>,
     /// Patterns against the host, unanchored, known to compile.
     pub domain: Vec<String>,
     /// Reachable as `/NAME/…`.
@@ -34,9 +36,74 @@ pub struct Route {
     /// Files served before a backend is asked.
     pub static_files: Option<Arc<StaticFiles>>,
     pub buffer: Buffering,
+    /// What to say while `web` has no backend.
+    pub availability: Availability,
+    /// Of `web`.
+    pub backends: Vec<Backend>,
+    /// The other process types that `hosts` names.
+    pub others: Vec<Pool>,
+}
+
+/// The backends of a process type.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    pub process_type: String,
     /// What to say while there is no backend.
     pub availability: Availability,
     pub backends: Vec<Backend>,
+}
+
+impl Route {
+    /// The backends of a process type, and what to say where there are none.
+    #[must_use]
+    pub fn pool(&self, of: ProcessType) -> (&[Backend], Availability) {
+        match of {
+            ProcessType::Web => (&self.backends, self.availability),
+            ProcessType::Other(at) => match self.others.get(at) {
+                Some(pool) => (&pool.backends, pool.availability),
+                None => (&[], Availability::NoWeb),
+            },
+        }
+    }
+
+    /// The name of a process type.
+    #[must_use]
+    pub fn name_of(&self, of: ProcessType) -> &str {
+        match of {
+            ProcessType::Web => ROUTED,
+            ProcessType::Other(at) => self.others.get(at).map_or("such", |p| &p.process_type),
+        }
+    }
+
+    /// The backends of all process types.
+    pub fn all_backends(&self) -> impl Iterator<Item = &Backend> {
+        let others = self.others.iter().flat_map(|pool| &pool.backends);
+        self.backends.iter().chain(others)
+    }
+
+    /// The process type that the requests for one of its names go to.
+    fn process_type(&self, host: &HostEntry) -> ProcessType {
+        if host.is_of_web() {
+            return ProcessType::Web;
+        }
+        let mut types = self.others.iter().map(|pool| &pool.process_type);
+        let at = types.position(|process_type| *process_type == host.process);
+        ProcessType::Other(at.unwrap_or(usize::MAX))
+    }
+
+    /// Whether requests find it and its process types as they find `other`.
+    fn is_found_as(&self, other: &Self) -> bool {
+        let types = |route: &Self| {
+            route
+                .others
+                .iter()
+                .map(|p| p.process_type.clone())
+                .collect::<Vec<_>>()
+        };
+        (self.created, self.port) == (other.created, other.port)
+            && (&self.hosts, &self.domain) == (&other.hosts, &other.domain)
+            && types(self) == types(other)
+    }
 }
 
 /// Files of a release that are served before a backend is asked.
@@ -139,6 +206,7 @@ impl Rule {
 #[derive(Clone, Copy, Debug)]
 pub struct Match<'a> {
     pub route: &'a Arc<Route>,
+    pub process_type: ProcessType,
     pub rule: Rule,
     /// Bytes at the front of the path that name the app, where the rule is by path.
     pub prefix: usize,
@@ -161,6 +229,18 @@ pub struct Table {
     ports: Arc<HashMap<u16, usize>>,
     hosts: Arc<Hosts>,
     patterns: Arc<Patterns>,
+}
+
+/// The names of a route at a position, each with whose it is.
+fn owners((at, route): (usize, &Arc<Route>)) -> impl Iterator<Item = (&HostName, Owner)> {
+    route.hosts.iter().map(move |host| {
+        let process_type = route.process_type(host);
+        let owner = Owner {
+            route: at,
+            process_type,
+        };
+        (&host.name, owner)
+    })
 }
 
 /// The key by which routes are sorted.
@@ -192,10 +272,7 @@ impl Table {
         if let Some(at) = present {
             let before = std::mem::replace(&mut routes[at], Arc::clone(&route));
             // Most changes are of backends that come and go.
-            let is_found_alike = (before.created, before.port) == (route.created, route.port)
-                && before.hosts == route.hosts
-                && before.domain == route.domain;
-            if is_found_alike {
+            if before.is_found_as(&route) {
                 return Self {
                     routes,
                     names: Arc::clone(&self.names),
@@ -234,10 +311,11 @@ impl Table {
         &self.patterns
     }
 
-    /// The position of the route that has `host` by name, or else of the first with a pattern that matches.
+    /// Who has `host` by name, or else the first route with a pattern that matches.
     #[must_use]
-    pub fn first_by_host(&self, host: &str) -> Option<usize> {
-        self.hosts.find(host).or_else(|| self.patterns.first(host))
+    pub fn first_by_host(&self, host: &str) -> Option<Owner> {
+        let by_name = self.hosts.find(host);
+        by_name.or_else(|| self.patterns.first(host).map(Owner::web))
     }
 
     /// Whether `other` has the same [`Self::first_by_host`] for every host.
@@ -255,7 +333,7 @@ impl Table {
                 ports.entry(port).or_insert(at);
             }
         }
-        let hosts = Hosts::of(routes.iter().map(|r| r.hosts.as_slice()));
+        let hosts = Hosts::of(routes.iter().enumerate().flat_map(owners));
         let domains = || routes.iter().map(|r| r.domain.as_slice());
         let patterns = match compiled {
             Some(patterns) if patterns.are_of(domains()) => Arc::clone(patterns),
@@ -281,7 +359,7 @@ impl Table {
     pub fn decide_with(
         &self,
         view: &View<'_>,
-        first_by_host: impl FnOnce(&str) -> Option<usize>,
+        first_by_host: impl FnOnce(&str) -> Option<Owner>,
     ) -> Decision<'_> {
         let found = |at: usize, rule| Decision::App(self.matched(at, rule));
         if let Some(port) = view.port {
@@ -298,8 +376,8 @@ impl Table {
             let named = self.by_name(name, view.reach);
             return named.map_or(Decision::NotFound, Decision::App);
         }
-        if let Some(at) = first_by_host(view.host) {
-            return found(at, Rule::Host);
+        if let Some(owner) = first_by_host(view.host) {
+            return Decision::App(self.matched_by_host(owner));
         }
         match first_segment(view.path) {
             None => Decision::NotFound,
@@ -325,11 +403,13 @@ impl Table {
         }
         let named = view.x_app.and_then(|name| self.by_name(name, view.reach));
         all.extend(named);
-        let mut by_host: Vec<usize> = self.hosts.all(view.host).collect();
-        by_host.extend(self.patterns.all(view.host));
+        let names = self.hosts.all(view.host);
+        let mut by_host: Vec<_> = names.map(|owner| self.matched_by_host(owner)).collect();
+        let patterns = self.patterns.all(view.host).into_iter();
+        by_host.extend(patterns.map(|at| self.matched_by_host(Owner::web(at))));
         let mut told = HashSet::new();
-        by_host.retain(|at| told.insert(*at));
-        all.extend(by_host.into_iter().map(|at| self.matched(at, Rule::Host)));
+        by_host.retain(|found| told.insert(Arc::as_ptr(found.route)));
+        all.extend(by_host);
         if let Some((segment, raw)) = first_segment(view.path) {
             all.extend(self.by_segment(&segment, raw, view));
         }
@@ -358,9 +438,18 @@ impl Table {
         })
     }
 
+    /// The app that has a host.
+    pub(super) fn matched_by_host(&self, owner: Owner) -> Match<'_> {
+        Match {
+            process_type: owner.process_type,
+            ..self.matched(owner.route, Rule::Host)
+        }
+    }
+
     fn matched(&self, at: usize, rule: Rule) -> Match<'_> {
         Match {
             route: &self.routes[at],
+            process_type: ProcessType::Web,
             rule,
             prefix: 0,
             strip: 0,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::reach::{ApiPlace, Reach, XApp};
 use super::*;
+use crate::document::host_name::HostName;
 
 fn route(app: &str, created: u64, domain: &[&str]) -> Route {
     Route {
@@ -18,11 +19,12 @@ fn route(app: &str, created: u64, domain: &[&str]) -> Route {
         buffer: Default::default(),
         availability: Availability::Starting,
         backends: Vec::new(),
+        others: Vec::new(),
     }
 }
 
 fn named(app: &str, created: u64, hosts: &[&str]) -> Route {
-    let parse = |name: &&str| HostName::parse(name).unwrap();
+    let parse = |name: &&str| HostName::parse(name).unwrap().into();
     Route {
         hosts: hosts.iter().map(parse).collect(),
         ..route(app, created, &[])
@@ -137,6 +139,52 @@ fn a_name_comes_before_a_wildcard_and_both_before_the_patterns_of_older_apps() {
         "name by host -0"
     );
     assert_eq!(answer(&all, &view("a.example.org", "/")), "name by host -0");
+}
+
+#[test]
+fn a_name_may_be_for_another_process_type() {
+    let cable = |name: &str| HostEntry {
+        process: "cable".to_owned(),
+        ..HostName::parse(name).unwrap().into()
+    };
+    let pool = |availability| Pool {
+        process_type: "cable".to_owned(),
+        availability,
+        backends: Vec::new(),
+    };
+    let mut route = named("app", 1, &["a.example"]);
+    route
+        .hosts
+        .extend([cable("ws.example"), cable("*.ws.example")]);
+    route.others = vec![pool(Availability::Crashed)];
+    let one = table(vec![route.clone()]);
+    let of = |table: &Table, host, path| match table.decide(&view(host, path)) {
+        Decision::App(found) => {
+            let (_, availability) = found.route.pool(found.process_type);
+            let name = found.route.name_of(found.process_type);
+            format!("{name} {}", availability.in_words())
+        }
+        other => format!("{other:?}"),
+    };
+    assert_eq!(of(&one, "a.example", "/"), "web starting");
+    assert_eq!(of(&one, "ws.example", "/"), "cable crashed");
+    assert_eq!(of(&one, "a.ws.example", "/"), "cable crashed");
+    assert_eq!(of(&one, "other", "/app/"), "web starting");
+    let stopped = Route {
+        others: vec![pool(Availability::Stopped)],
+        ..route.clone()
+    };
+    let changed = one.with(stopped);
+    assert!(Arc::ptr_eq(&one.hosts, &changed.hosts));
+    assert_eq!(of(&changed, "ws.example", "/"), "cable stopped");
+    let without = Route {
+        others: Vec::new(),
+        ..route
+    };
+    assert_eq!(
+        of(&one.with(without), "ws.example", "/"),
+        "such no web process"
+    );
 }
 
 #[test]

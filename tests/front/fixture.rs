@@ -220,6 +220,7 @@ pub(crate) fn route(app: &str, origins: &[&Origin]) -> Route {
         buffer: Default::default(),
         availability: Availability::Starting,
         backends: origins.iter().map(|o| backend(o.address)).collect(),
+        others: Vec::new(),
     }
 }
 

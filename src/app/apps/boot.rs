@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -103,7 +104,11 @@ impl Apps {
             if let Some(warning) = &found.warning {
                 log::error!("{warning}");
             }
-            let mut spec = self.spec(found.config, found.warning.into_iter().collect());
+            let mut spec = self.spec(Arc::new(found.config), found.warning.into_iter().collect());
+            if let Err(error) = self.check_hosts(&spec.config) {
+                log::error!("{}: {error}", spec.config.name);
+                spec.warnings.push(error.to_string());
+            }
             spec.announces = is_first;
             spec.nothing_remains = !remaining.contains(&spec.config.name);
             self.add(spec, ctx);

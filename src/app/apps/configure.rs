@@ -47,9 +47,11 @@ impl Apps {
             Err(error) => return Box::pin(fut::err(error)),
         };
         let config = Arc::new(config);
+        self.begin_claim(&config);
         let written = self.write(&config).into_actor(self);
         Box::pin(written.map(move |written, apps, _| {
             apps.writes.end();
+            apps.end_claim(&turn.name);
             written?;
             if let Some(entry) = apps.apps.get_mut(&turn.name) {
                 entry.spec.config = Arc::clone(&config);
@@ -71,7 +73,7 @@ impl Apps {
     ) -> Result<Addr<App>, AppsError> {
         self.is_held(turn)?;
         let (name, app) = self.find(turn.name.as_str())?;
-        self.check_port(config)?;
+        self.check_claims(config)?;
         match self.apps.get(&name) {
             // Somebody edited the file meanwhile.
             Some(entry) if base.is_some_and(|base| *base != entry.spec.config.document) => {

@@ -162,16 +162,20 @@ impl Apps {
     ) {
         let names: BTreeSet<_> = documents.iter().filter_map(|d| d.name.clone()).collect();
         let mut problems = Vec::new();
+        let (mut is_claimed, mut is_changed) = (false, false);
         for document in documents {
             let known = document.name.filter(|name| self.apps.contains_key(name));
-            let config = document.config.and_then(|config| {
-                let refused = self.check_port(&config).err();
-                refused.map_or(Ok(config), |e| {
-                    Err(format!("{}: {e}", document.path.display()))
-                })
-            });
+            let config = document
+                .config
+                .and_then(|config| match self.check_claims(&config) {
+                    Ok(()) => Ok(Arc::new(config)),
+                    Err(e) => {
+                        is_claimed = true;
+                        Err(format!("{}: {e}", document.path.display()))
+                    }
+                });
             match (known, config) {
-                (Some(name), Ok(config)) => self.change(&name, config, ctx),
+                (Some(name), Ok(config)) => is_changed |= self.change(&name, config, ctx),
                 (Some(name), Err(problem)) => {
                     let warning = config_dir::last_good_is_used(&problem);
                     self.warn(&name, vec![warning]);
@@ -180,7 +184,7 @@ impl Apps {
                 (None, Ok(config)) if self.finishing.contains(&config.name) => {}
                 (None, Ok(config)) if removals.contains_key(&config.name) => {
                     let keep_storage = removals[&config.name];
-                    self.finish_removal(config.name, keep_storage, ctx);
+                    self.finish_removal(config.name.clone(), keep_storage, ctx);
                 }
                 (None, Ok(config)) => {
                     log::info!(
@@ -193,21 +197,25 @@ impl Apps {
                 (None, Err(problem)) => problems.push(problem),
             }
         }
+        // What one had may be free now: names move from one document to another in one go.
+        if is_claimed && is_changed {
+            self.scan_after(SETTLE, ctx);
+        }
         self.note_problems(problems);
         self.remove_missing(&names, ctx);
     }
 
     /// Takes a sound file of a known app, if it says something new.
-    fn change(&mut self, name: &AppName, config: AppConfig, ctx: &mut Context<Self>) {
+    fn change(&mut self, name: &AppName, config: Arc<AppConfig>, ctx: &mut Context<Self>) -> bool {
         self.warn(name, vec![]);
         let Some(entry) = self.apps.get_mut(name) else {
-            return;
+            return false;
         };
         if entry.removal.is_some() || entry.spec.config.document == config.document {
-            return;
+            return false;
         }
         log::info!("{name}: its document was edited");
-        entry.spec.config = Arc::new(config);
+        entry.spec.config = config;
         // An App that is being restarted finds the document in its specification.
         if let Some((_, child)) = &entry.child {
             let (app, config) = (child.addr.clone(), Arc::clone(&entry.spec.config));
@@ -218,6 +226,7 @@ impl Apps {
             };
             ctx.spawn(told.into_actor(self));
         }
+        true
     }
 
     fn warn(&mut self, name: &AppName, warnings: Vec<String>) {

@@ -1,4 +1,5 @@
 use crate::app::deployer::AppError;
+use crate::document::host_name::HostName;
 use crate::document::name::AppName;
 
 /// Why [`Apps`](super::Apps) refuses a request.
@@ -27,6 +28,12 @@ pub enum AppsError {
         "port {port} is in the range {first}-{last} that processes are given: choose one outside it"
     )]
     PortOfProcesses { port: u16, first: u16, last: u16 },
+    #[error(
+        "the host \"{host}\" belongs to \"{owner}\": choose another, or free it with \"procserver domains rm {owner} {host}\""
+    )]
+    HostOfApp { host: HostName, owner: AppName },
+    #[error("the host \"{0}\" is the API's own, by the setting api_hosts: choose another")]
+    HostOfServer(HostName),
     #[error(
         "there is no orphan \"{0}\": GET /applications?orphans=true, or \"procserver orphans\", lists them"
     )]

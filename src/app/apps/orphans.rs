@@ -30,7 +30,7 @@ pub struct RemoveOrphan(pub AppName);
 impl Apps {
     fn is_orphan(&self, name: &AppName) -> bool {
         !self.apps.contains_key(name)
-            && !self.creating.contains(name)
+            && !self.writing.contains_key(name)
             && !self.finishing.contains(name)
     }
 }

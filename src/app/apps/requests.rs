@@ -50,37 +50,13 @@ impl Apps {
         }
     }
 
-    /// Refuses a port that another app or the server listens on, or that processes are given.
-    pub(super) fn check_port(&self, config: &AppConfig) -> Result<(), AppsError> {
-        let Some(port) = config.port else {
-            return Ok(());
-        };
-        let other = self.apps.values().map(|e| &e.spec.config);
-        if let Some(other) = other
-            .filter(|o| o.name != config.name)
-            .find(|o| o.port == Some(port))
-        {
-            let owner = other.name.clone();
-            return Err(AppsError::PortOfApp { port, owner });
-        }
-        let settings = &self.context.settings;
-        if settings.listen.iter().any(|address| address.port() == port) {
-            return Err(AppsError::PortOfServer(port));
-        }
-        let (first, last) = settings.ports;
-        if (first..=last).contains(&port) {
-            return Err(AppsError::PortOfProcesses { port, first, last });
-        }
-        Ok(())
-    }
-
     fn may_create(&self, config: &AppConfig) -> Result<(), AppsError> {
         let name = &config.name;
         let is_going = |entry: &super::Entry| entry.removal.is_some();
         match self.apps.get(name) {
             Some(entry) if !is_going(entry) => Err(AppsError::Exists(name.clone())),
-            None if self.creating.contains(name) => Err(AppsError::Exists(name.clone())),
-            None if !self.finishing.contains(name) => self.check_port(config),
+            None if self.writing.contains_key(name) => Err(AppsError::Exists(name.clone())),
+            None if !self.finishing.contains(name) => self.check_claims(config),
             _ => Err(AppsError::NotGoneYet(name.clone())),
         }
     }
@@ -88,11 +64,10 @@ impl Apps {
     /// Adds an app whose document is written.
     fn add_created(
         &mut self,
-        config: AppConfig,
+        config: Arc<AppConfig>,
         ctx: &mut Context<Self>,
     ) -> Result<Added, AppsError> {
-        let mut spec = self.spec(config, vec![]);
-        let config = Arc::clone(&spec.config);
+        let mut spec = self.spec(Arc::clone(&config), vec![]);
         spec.deploy_at_start = false;
         self.add(spec, ctx);
         if let Some(entry) = self.apps.get_mut(&config.name) {
@@ -104,9 +79,9 @@ impl Apps {
     }
 
     /// Writes the document of a new app. Removes what an earlier removal left first: nothing of it may be inherited.
-    fn write_new(&mut self, config: &AppConfig) -> BoxFuture<'static, Result<(), AppsError>> {
+    fn write_new(&mut self, config: &Arc<AppConfig>) -> BoxFuture<'static, Result<(), AppsError>> {
         self.writes.begin();
-        let (directory, config) = (self.context.settings.config_dir.clone(), config.clone());
+        let (directory, config) = (self.context.settings.config_dir.clone(), Arc::clone(config));
         let dirs = self.dirs(&config.name);
         let written = actix_rt::task::spawn_blocking(move || {
             let name = &config.name;
@@ -159,11 +134,12 @@ impl Handler<Create> for Apps {
         if let Err(error) = self.may_create(&config) {
             return Box::pin(fut::err(error));
         }
-        self.creating.insert(config.name.clone());
+        let config = Arc::new(config);
+        self.begin_claim(&config);
         let written = self.write_new(&config).into_actor(self);
         let added = written.map(move |written, apps, ctx| {
             apps.writes.end();
-            apps.creating.remove(&config.name);
+            apps.end_claim(&config.name);
             written?;
             apps.add_created(config, ctx)
         });

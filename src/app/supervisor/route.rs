@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::App;
 use crate::app::batch::Batch;
 use crate::app::lifecycle::Wanted;
-use crate::router::table::{Availability, Route, StaticFiles};
+use crate::document::formation::ROUTED;
+use crate::router::table::{Availability, Pool, Route, StaticFiles};
 
 impl App {
     pub(super) fn publish(&mut self) {
@@ -24,6 +25,13 @@ impl App {
         let config = serving.map_or(otherwise, |batch| &batch.runnable.config);
         let directory = serving.map(|batch| &batch.runnable.release.directory);
         let static_files = config.static_files.as_ref().zip(directory);
+        let backends = |of: &str| serving.map(|batch| batch.backends(of)).unwrap_or_default();
+        let pool = |process_type: &str| Pool {
+            process_type: process_type.to_owned(),
+            availability: self.availability(serving, process_type),
+            backends: backends(process_type),
+        };
+        let others = config.routed().into_iter().filter(|name| *name != ROUTED);
         Route {
             app: config.name.shared(),
             created: u64::try_from(self.deployer.created.as_microsecond()).unwrap_or(0),
@@ -42,17 +50,18 @@ impl App {
                 })
             }),
             buffer: config.buffer,
-            availability: self.availability(serving),
-            backends: serving.map(Batch::backends).unwrap_or_default(),
+            availability: self.availability(serving, ROUTED),
+            backends: backends(ROUTED),
+            others: others.map(pool).collect(),
         }
     }
 
-    fn availability(&self, serving: Option<&Batch>) -> Availability {
+    fn availability(&self, serving: Option<&Batch>, process_type: &str) -> Availability {
         let life = &self.deployer.life;
         match serving {
             _ if life.wanted() != Wanted::Running => Availability::Stopped,
-            Some(batch) if !batch.has_routed() => Availability::NoWeb,
-            Some(batch) if batch.is_down() => Availability::Crashed,
+            Some(batch) if !batch.has_routed(process_type) => Availability::NoWeb,
+            Some(batch) if batch.is_down(process_type) => Availability::Crashed,
             Some(_) => Availability::Starting,
             None if life.active().is_some() => Availability::Starting,
             None if life.current().is_none() => Availability::Undeployed,

@@ -103,16 +103,15 @@ impl App {
     }
 
     /// What to do where nothing answers requests any more, since `restart` lets processes end.
-    fn lost_web(&self) -> Option<String> {
+    fn lost_type(&self) -> Option<String> {
         let serving = self.serving()?;
         let is_wanted = self.deployer.life.wanted() == Wanted::Running;
-        (is_wanted && serving.has_lost_web()).then(|| {
-            format!(
-                "nothing answers requests: all web processes have ended, and \"restart\" does not start them again; \
+        let lost = serving.lost_type().filter(|_| is_wanted)?;
+        Some(format!(
+                "nothing answers requests: all {lost} processes have ended, and \"restart\" does not start them again; \
                  \"procserver restart {0}\" does",
                 self.name()
-            )
-        })
+            ))
     }
 
     fn left_out(&self) -> Option<String> {
@@ -130,12 +129,12 @@ impl App {
         let config = serving.map_or(self.deployer.documents.newest(), |batch| {
             &batch.runnable.config
         });
+        let mut names = config.hosts.iter().filter(|host| host.is_of_web());
+        let name = names.find(|host| host.name.parent().is_none());
+        let name = name.map(|host| host.name.to_string());
         let listen = self.spec.context.settings.listen.first();
         Reach {
-            host: config
-                .domain
-                .iter()
-                .find_map(|pattern| spelled_out(pattern)),
+            host: name.or_else(|| config.domain.iter().find_map(|p| spelled_out(p))),
             port: config.port,
             path: config.path,
             listener: listen
@@ -182,7 +181,7 @@ impl App {
         let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
         let left_out = self.left_out();
         warnings.extend(left_out.clone());
-        warnings.extend(self.lost_web());
+        warnings.extend(self.lost_type());
         warnings.extend(self.why_failed());
         warnings.extend(held::warnings(self.spec.dirs.runtime()));
         // Install commands.

@@ -63,12 +63,21 @@ fn a_minimal_document_gets_the_promised_defaults() {
 
 #[test]
 fn hosts_are_kept_as_a_labels_in_the_document_too() {
-    let hosts = json!(["Bücher.example", "*.Example.org.", "nas"]);
+    let cable = json!({"name": "ws.example.org", "process": "cable"});
+    let web = json!({"process": "web", "name": "B.example"});
+    let hosts = json!(["Bücher.example", "*.Example.org.", "nas", web, cable]);
     let config = AppConfig::from_document(with("hosts", hosts), &Rules::default()).unwrap();
-    let kept = json!(["xn--bcher-kva.example", "*.example.org", "nas"]);
+    let kept = json!([
+        "xn--bcher-kva.example",
+        "*.example.org",
+        "nas",
+        "b.example",
+        cable
+    ]);
     assert_eq!(config.document["hosts"], kept);
     let again = AppConfig::from_document(config.document.clone(), &Rules::default());
     assert_eq!(again.unwrap(), config);
+    assert_eq!(config.routed(), ["web", "cable"].into());
 }
 
 #[test]
@@ -78,7 +87,8 @@ fn every_error_is_reported_with_its_pointer() {
         "repo": {"url": "ext::sh -c id", "branch": "-x", "ref": "a"},
         "packages": ["git", "-y", 7],
         "user": "root", "group": 0,
-        "hosts": ["ok.example", "OK.example.", "ok.example:80", 7],
+        "hosts": ["ok.example", "OK.example.", "ok.example:80", 7,
+            {"name": "a b", "process": "release", "port": 1}, {"process": "cable"}],
         "domain": ["ok", "("],
         "shell": "/bin/zsh",
         "install": "make",
@@ -111,6 +121,10 @@ fn every_error_is_reported_with_its_pointer() {
         "/hosts/1",
         "/hosts/2",
         "/hosts/3",
+        "/hosts/4/name",
+        "/hosts/4/process",
+        "/hosts/4/port",
+        "/hosts/5/name",
         "/domain/1",
         "/shell",
         "/install",
@@ -172,7 +186,12 @@ fn the_text_says_what_to_do() {
         (
             "hosts",
             json!(["é.example", "É.example"]),
-            "same name as \"é.example\"",
+            "\"xn--9ca.example\" is there already",
+        ),
+        (
+            "hosts",
+            json!([8]),
+            "an object {name: \"…\", process: \"…\"}",
         ),
     ] {
         let errors = errors(with(field, value));

@@ -223,6 +223,7 @@ mod tests {
             buffer: Default::default(),
             availability: Availability::NoWeb,
             backends: Vec::new(),
+            others: Vec::new(),
         })
     }
 

@@ -109,12 +109,12 @@ impl Failure {
 
     /// No process of the app takes requests.
     #[must_use]
-    pub fn no_web(app: &str) -> Self {
+    pub fn no_process(app: &str, process_type: &str) -> Self {
         Self::new(
             503,
             "H14",
             format!(
-                "The application \"{app}\" runs no web process: it has none, is scaled to 0, or all have ended. \
+                "The application \"{app}\" runs no {process_type} process: it has none, is scaled to 0, or all have ended. \
                  \"procserver ps {app}\" says more."
             ),
         )

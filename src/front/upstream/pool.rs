@@ -108,7 +108,7 @@ impl Pool {
         }
         let routes = table.routes().iter();
         let named: std::collections::HashSet<&Address> = routes
-            .flat_map(|r| r.backends.iter().map(|b| &b.address))
+            .flat_map(|r| r.all_backends().map(|b| &b.address))
             .collect();
         self.idle
             .borrow_mut()

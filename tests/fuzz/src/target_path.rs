@@ -55,6 +55,7 @@ fn route(app: &str) -> Route {
         buffer: Default::default(),
         availability: Availability::Starting,
         backends: Vec::new(),
+        others: Vec::new(),
     }
 }
 
