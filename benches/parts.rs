@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use procserver::document::host_name::HostName;
 use procserver::front::http::forwarded;
 use procserver::front::http::forwarded::Context;
 use procserver::front::http::framing::{Decoder, Framing, Piece};
@@ -116,6 +117,10 @@ fn routing(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("by host, not remembered", apps), |b| {
             b.iter(|| table.decide(black_box(&by_host)));
         });
+        let by_name = Table::new((0..apps).map(|n| Arc::new(named(n))).collect());
+        group.bench_function(BenchmarkId::new("by name, not remembered", apps), |b| {
+            b.iter(|| by_name.decide(black_box(&by_host)));
+        });
         group.bench_function(BenchmarkId::new("by path, host remembered", apps), |b| {
             b.iter(|| table.decide_with(black_box(&by_path), |_| None));
         });
@@ -130,6 +135,15 @@ fn routing(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+fn named(n: u64) -> Route {
+    let name = format!("app{n}.example.org");
+    Route {
+        hosts: vec![HostName::parse(&name).expect("a name").into()],
+        domain: Vec::new(),
+        ..route(n)
+    }
 }
 
 fn route(n: u64) -> Route {

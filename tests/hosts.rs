@@ -378,3 +378,26 @@ fn a_type_that_the_procfile_lacks_is_a_warning_and_release_is_refused() {
     assert!(warnings.contains("hosts names \\\"cable\\\""), "{warnings}");
     asked(&server, "ws.example").expect(503);
 }
+
+#[test]
+fn who_takes_a_name_out_of_a_pattern_is_told_so() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let pattern = json!({ "domain": ["example"], "path": false });
+    server.deploy(&with(document("all", &repo), pattern));
+    let url = repo.url();
+    let create = ["create", "shop", "--repo", &url, "--host", "shop.example"];
+    let created = run(&server, &create);
+    let wanted = "shop.example also matches the domain of \"all\"";
+    assert!(created.stderr.contains(wanted), "{created:?}");
+    let restarted = run(&server, &["restart", "shop"]);
+    assert!(!restarted.stderr.contains(wanted), "{restarted:?}");
+    let same = json!({ "hosts": ["SHOP.example"] });
+    let patched = server.send_and_wait("PATCH", "/applications/shop", &same);
+    assert_eq!(patched.expect(200).json()["changed"], false);
+    let widened = run(&server, &["set", "all", "domain=[\"ample\"]"]);
+    assert!(
+        widened.stderr.contains("stays with \"shop\""),
+        "{widened:?}"
+    );
+    assert_eq!(answering(&server, "shop.example"), "shop");
+}

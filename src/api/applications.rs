@@ -15,6 +15,7 @@ use super::body;
 use super::comments;
 use super::orphans;
 use super::outcome::{self, Begun};
+use super::overlaps;
 use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
@@ -96,7 +97,9 @@ pub(super) async fn create(
     let document = body::required_document(&request, payload).await?;
     let config = checked(document, None, &state).await?;
     let name = config.name.clone();
+    let notes = overlaps(&config, &state);
     let asked = ask(state.clone(), Create(config));
+    let asked = async { Ok(asked.await?.noting(notes)) };
     outcome::of(&request, &state, name.as_str(), StatusCode::CREATED, asked).await
 }
 
@@ -120,10 +123,15 @@ pub(super) async fn replace(
     let config = checked(document, None, &state).await?;
     let (own, app) = (state.clone(), name.clone());
     let work = async move {
-        let notes = comments::lost(&own, &app).await;
+        let mut notes = comments::lost(&own, &app).await;
+        notes.extend(overlaps(&config, &own));
         Ok(ask(own, Replace(config)).await?.noting(notes))
     };
     outcome::of(&request, &state, name.as_str(), StatusCode::OK, work).await
+}
+
+fn overlaps(config: &AppConfig, state: &ApiState) -> Vec<String> {
+    overlaps::told(config, &state.routing.table.borrow())
 }
 
 /// Asks Apps for something that takes time.
@@ -163,7 +171,16 @@ async fn apply(state: Data<ApiState>, name: AppName, patch: Value) -> Result<Beg
             return Ok(Begun::unchanged());
         }
         let config = checked(document, Some(&base), &state).await?;
-        let notes = comments::lost(&state, &name).await;
+        if config.document == base {
+            return Ok(Begun::unchanged());
+        }
+        let mut notes = comments::lost(&state, &name).await;
+        let is_renamed = ["hosts", "domain"]
+            .iter()
+            .any(|field| base[*field] != config.document[*field]);
+        if is_renamed {
+            notes.extend(overlaps(&config, &state));
+        }
         match state.ask_apps(Patch { turn, base, config }).await? {
             Err(AppsError::Stale(_)) => actix_rt::time::sleep(BETWEEN_ATTEMPTS).await,
             answer => return Ok(Begun::from(answer?).noting(notes)),

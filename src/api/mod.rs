@@ -22,6 +22,7 @@ mod log_format;
 mod logs;
 mod orphans;
 mod outcome;
+mod overlaps;
 mod prefer;
 pub mod problem;
 mod query;

@@ -108,10 +108,10 @@ impl App {
         let is_wanted = self.deployer.life.wanted() == Wanted::Running;
         let lost = serving.lost_type().filter(|_| is_wanted)?;
         Some(format!(
-                "nothing answers requests: all {lost} processes have ended, and \"restart\" does not start them again; \
+            "nothing answers requests: all {lost} processes have ended, and \"restart\" does not start them again; \
                  \"procserver restart {0}\" does",
-                self.name()
-            ))
+            self.name()
+        ))
     }
 
     fn left_out(&self) -> Option<String> {
