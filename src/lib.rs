@@ -42,7 +42,7 @@
 //!
 //! `POST /applications` is read by `api::applications`, which makes an [`document::config::AppConfig`] of it or names
 //! every field that is wrong. [`app::apps`] writes the document ([`app::config_dir`]), starts the App, and sends it the
-//! deploy (`apps/requests`). The App opens a deployment and an operation (`supervisor/requests`) and feeds them to
+//! deploy (`apps/requests`). The App's [`app::deployer`] opens a deployment and an operation and feeds them to
 //! [`app::lifecycle`]; the commands that come back are carried out in [`app::supervisor`]. Changes of a document come the
 //! same way. To start, stop, restart, redeploy and roll back changes none: `api::actions` asks the App itself.
 //!

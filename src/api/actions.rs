@@ -12,7 +12,6 @@ use crate::app::deployer::Action;
 use crate::app::supervisor::Act;
 use crate::document::config::FieldError;
 
-/// Does what the path says.
 pub(super) async fn act(
     request: HttpRequest,
     state: Data<ApiState>,
@@ -32,7 +31,7 @@ pub(super) async fn act(
     outcome::of(&request, &state, &name, StatusCode::OK, work).await
 }
 
-/// `{release?}`.
+/// Reads `{release?}`.
 fn wanted_release(document: Option<Value>) -> Result<Option<u64>, Problem> {
     let wrong = |pointer: &str, detail: &str| {
         Err(Problem::invalid(&[FieldError {

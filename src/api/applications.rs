@@ -33,7 +33,7 @@ const PATCH_ATTEMPTS: u32 = 50;
 /// An edited document reaches its app soon.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
-/// `GET /applications`, `?orphans=true` for what is left of those that are none any more.
+/// `GET /applications`, and with `?orphans=true` the directories that are left of former ones.
 pub(super) async fn list(
     request: HttpRequest,
     state: Data<ApiState>,
@@ -144,7 +144,8 @@ where
     Ok(state.ask_apps(message).await??.into())
 }
 
-/// `PATCH /applications/A`: a JSON merge patch (RFC 7396); what is not named stays, and as little as possible is done.
+/// `PATCH /applications/A`: a JSON merge patch (RFC 7396). Fields that it does not name stay; the App does the least
+/// work.
 pub(super) async fn patch(
     request: HttpRequest,
     state: Data<ApiState>,
@@ -163,7 +164,7 @@ pub(super) async fn patch(
 
 async fn apply(state: Data<ApiState>, name: AppName, patch: Value) -> Result<Begun, Problem> {
     for _ in 0..PATCH_ATTEMPTS {
-        // From the look at the document on, nobody else changes it through the API.
+        // While it holds the turn, nobody else changes the document through the API.
         let turn = state.ask_apps(TakeTurn(name.clone())).await??;
         let base = state.inspect(name.as_str()).await?.document;
         let document = named(merge_patch(base.clone(), patch.clone()), &name)?;
@@ -189,7 +190,7 @@ async fn apply(state: Data<ApiState>, name: AppName, patch: Value) -> Result<Beg
     Err(AppsError::Stale(name).into())
 }
 
-/// `DELETE /applications/A`, `?keep=storage`; `?orphan=true` for what is left of one that is none any more.
+/// `DELETE /applications/A`, with `?keep=storage`, or with `?orphan=true` for what is left of a former one.
 pub(super) async fn remove(
     request: HttpRequest,
     state: Data<ApiState>,
@@ -212,7 +213,7 @@ pub(super) async fn remove(
     outcome::of(&request, &state, name.as_str(), StatusCode::OK, asked).await
 }
 
-/// `document` with the name that the path gives: its own may be absent, and must else be the same.
+/// Returns `document` with the name of the path. Its own name may be absent, or must be the same.
 fn named(mut document: Value, name: &AppName) -> Result<Value, Problem> {
     if let Value::Object(fields) = &mut document {
         match fields.get("name") {
@@ -231,7 +232,7 @@ fn named(mut document: Value, name: &AppName) -> Result<Value, Problem> {
     Ok(document)
 }
 
-/// The document as true: by its own rules, then by this machine's accounts.
+/// Checks the document by its own rules, then by this machine's accounts.
 async fn checked(
     document: Value,
     base: Option<&Value>,
@@ -245,7 +246,8 @@ async fn checked(
     Ok(config)
 }
 
-/// Variables that would not do what they say. Those that were there before stay: the rest of the document can be changed.
+/// Refuses variables that would not do what they say. Those of `base` may stay, so that the rest of the document can be
+/// changed.
 fn check_env(config: &AppConfig, base: Option<&Value>) -> Result<(), Problem> {
     let mut errors = Vec::new();
     for (name, value) in &config.env {

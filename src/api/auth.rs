@@ -1,5 +1,5 @@
-//! Who may call the API: whoever the kernel says is root, the daemon's user or in group `procserver` at the Unix
-//! socket; over TCP whoever knows the token.
+//! Decides who may call the API. At the Unix socket these are root, the daemon's user and members of group
+//! `procserver`, as the kernel names them; over TCP whoever knows the token.
 
 use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,11 +22,11 @@ use crate::front::connection_limit;
 /// Members of this group may use the Unix socket.
 pub const GROUP: &str = "procserver";
 
-/// How a connection came in; put into the connection's data when it is accepted. One without it is taken for
+/// How a connection came in. It is put into the connection's data at accept; a connection without it counts as
 /// [`Access::Tcp`].
 #[derive(Debug)]
 pub enum Access {
-    /// Through the Unix socket, by one who may.
+    /// Through the Unix socket; the peer was checked.
     Socket,
     Tcp,
 }
@@ -46,7 +46,6 @@ impl Peer {
         }
     }
 
-    /// Whether it may use the API.
     pub(super) async fn is_allowed(&self) -> bool {
         let Some((uid, gid)) = self.user else {
             return false;
@@ -59,7 +58,7 @@ impl Peer {
         member.unwrap_or(false)
     }
 
-    /// What who may not is told.
+    /// The answer to a peer that is not allowed.
     pub(super) fn forbidden() -> Problem {
         let detail = format!(
             "Only root, the server's own user and members of group \"{GROUP}\" may use this socket: \
@@ -96,7 +95,7 @@ pub(super) async fn require(
 }
 
 async fn check(request: &ServiceRequest) -> Result<(), Problem> {
-    // Who it is was asked when it connected.
+    // The peer was checked when it connected.
     if let Some(Access::Socket) = request.conn_data::<Access>() {
         return Ok(());
     }
@@ -107,7 +106,7 @@ async fn check(request: &ServiceRequest) -> Result<(), Problem> {
         return check_token(request.headers(), &state.token);
     }
     let (address, now) = (client(request), Instant::now());
-    // It is held by nobody for longer than such a look.
+    // Nobody holds the lock for longer than such a look.
     let mut failed = state
         .failed_logins
         .lock()
@@ -127,7 +126,7 @@ async fn check(request: &ServiceRequest) -> Result<(), Problem> {
     checked
 }
 
-/// The client's address, as the front end says it to the API in every request.
+/// Returns the client's address, which the front end adds to every request.
 fn client(request: &ServiceRequest) -> IpAddr {
     let said = request.headers().get("x-real-ip");
     let said = said.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -181,7 +180,7 @@ fn unauthorized(detail: &str, challenge: &'static str) -> Problem {
     )
 }
 
-/// Compares digests: how long it takes tells nothing about the token, nor about its length.
+/// Compares digests, so that the time tells nothing about the token or its length.
 fn same(given: &[u8], token: &[u8]) -> bool {
     !token.is_empty() && Sha256::digest(given) == Sha256::digest(token)
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::problem::Problem;
 use crate::document::json5::{MAX_SIZE, parse_document};
 
-/// What clients call a document: JSON, JSON5, what `curl -d` says (a form), or nothing at all.
+/// The types that clients send a document as; `curl -d` says that it is a form.
 const ACCEPTED_TYPES: [&str; 6] = [
     "application/json",
     "application/json5",
@@ -19,7 +19,7 @@ const ACCEPTED_TYPES: [&str; 6] = [
     "application/x-www-form-urlencoded",
 ];
 
-/// The document in the body; `None` when there is no body.
+/// Returns the document in the body, `None` when there is no body.
 pub(super) async fn document(
     request: &HttpRequest,
     payload: Payload,
@@ -32,7 +32,7 @@ pub(super) async fn document(
     Ok(Some(parse_document(&bytes)?))
 }
 
-/// The document in the body, which must be there.
+/// Returns the document in the body, which must be there.
 pub(super) async fn required_document(
     request: &HttpRequest,
     payload: Payload,

@@ -1,4 +1,4 @@
-//! Comments of a document that somebody has edited by hand: a change through the API writes the document anew, without them.
+//! Warns of lost comments: a change through the API writes a document anew, without those that somebody put in by hand.
 
 use actix_web::web;
 
@@ -6,7 +6,7 @@ use super::state::ApiState;
 use crate::app::config_dir;
 use crate::document::name::AppName;
 
-/// What is to be said of a change that is about to be written over the document of `name`; nothing where no comment goes.
+/// Returns a warning if a change of the document of `name` removes comments. Call it before the change.
 pub(super) async fn lost(state: &ApiState, name: &AppName) -> Vec<String> {
     let file = config_dir::path(&state.config_dir, name);
     let looked = web::block(move || {

@@ -1,4 +1,4 @@
-//! `/applications/A/deployments`: records, and cancelling the one at work.
+//! `/applications/A/deployments`: lists and shows deployments, and cancels the one at work.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -30,7 +30,7 @@ pub(super) async fn show(
     Ok(HttpResponse::Ok().json(record))
 }
 
-/// Cancels one: the running step's whole process tree is killed.
+/// Cancels a deployment, and kills the whole process tree of its running step.
 pub(super) async fn cancel(
     state: Data<ApiState>,
     path: Path<(String, String)>,

@@ -84,8 +84,8 @@ impl From<MailboxError> for Problem {
 }
 
 impl Problem {
-    /// The account of a document: the field that names it is wrong, or passwd cannot be asked. `names_user` says whether
-    /// the document names the user itself.
+    /// The account of a document: the field that names it is wrong, or passwd cannot be asked. `names_user` says
+    /// whether the document names the user itself.
     pub(super) fn of_account(error: &AccountError, names_user: bool) -> Self {
         let (pointer, detail) = match error {
             AccountError::NoGroup(_) => ("/group", error.to_string()),

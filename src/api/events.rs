@@ -18,7 +18,8 @@ use crate::events::feed::{Follower, Item};
 /// Proxies close a connection that is silent for a minute; this also finds clients that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Those of `?app=` only; after a `Last-Event-ID` first what was missed, as far as it is kept.
+/// Streams events, with `?app=` those of one app. After a `Last-Event-ID` the missed ones come first, as far as they
+/// are kept.
 pub(super) async fn follow(
     request: HttpRequest,
     state: Data<ApiState>,
@@ -41,7 +42,7 @@ pub(super) async fn follow(
 
 fn body(follower: Follower, app: Option<String>) -> impl Items<Item = Result<Bytes, Infallible>> {
     let app: Option<Arc<str>> = app.map(Arc::from);
-    // At once, so that who follows knows that nothing is missed from now on.
+    // Comes at once: from then on the follower misses nothing.
     let greeting = futures::stream::once(async { Ok(Bytes::from_static(b": following\n\n")) });
     let events = futures::stream::unfold((follower, app), |(mut follower, app)| async move {
         loop {

@@ -1,8 +1,8 @@
-//! [`FailedLogins`]: who sent wrong tokens, and who is not listened to for that (pure).
+//! [`FailedLogins`]: counts wrong tokens by address and locks an address out that sends too many (pure).
 //!
-//! Ten in a minute, then nothing that an address sends with a token is looked at until the minute is over, the right token
-//! either: an answer to that would tell a guess from a hit. The Unix socket asks for no token, so nobody can lock out the
-//! machine's own people by it.
+//! After ten wrong tokens in a minute every request with a token from that address is refused until the minute is over,
+//! with the right token too: otherwise the answer would tell a hit from a guess. The Unix socket asks for no token, so
+//! nobody can lock out the machine's own users.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,13 +13,13 @@ use crate::tally::PERIOD;
 /// Failures of one address in a [`PERIOD`], after which it must wait.
 const MOST: u32 = 10;
 
-/// Addresses that are remembered; of more the one that failed first is forgotten.
+/// Addresses that are remembered. When there are more, the one that failed first is forgotten.
 const ADDRESSES: usize = 4096;
 
-/// Lines in a [`PERIOD`] that tell of failures, whoever failed.
+/// Lines about failures that the log gets in a [`PERIOD`], for all addresses together.
 const LINES: u32 = 100;
 
-/// Who sent wrong tokens, by address (of IPv6 the network of 64 bits, which is what one customer is given).
+/// Wrong tokens by address. An IPv6 address counts as its network of 64 bits, which is what one customer is given.
 #[derive(Debug, Default)]
 pub struct FailedLogins {
     by_address: HashMap<IpAddr, Failures>,
@@ -39,17 +39,17 @@ impl Failures {
     }
 }
 
-/// What the log is to say of a failure.
+/// Whether the log says something about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// This one, and how many before it were left out.
+    /// Carries how many failures before this one were left out.
     Now(u64),
-    /// Nothing: too much was said in this minute.
+    /// There were too many lines in this minute.
     Later,
 }
 
 impl FailedLogins {
-    /// How long this address must wait, if it must.
+    /// Returns how long this address is locked out, `None` when it is not.
     #[must_use]
     pub fn waits(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let failures = self.by_address.get(&address)?;
@@ -74,7 +74,7 @@ impl FailedLogins {
         self.tell(now)
     }
 
-    /// Counts one that was not listened to.
+    /// Counts a request that was refused unread.
     pub fn refuse(&mut self, now: Instant) -> Told {
         self.tell(now)
     }

@@ -44,7 +44,7 @@ fn connector_here(state: ApiState) -> Connector {
     })
 }
 
-/// The service of this thread; `None` if actix-web cannot build it, which it has no reason for.
+/// Builds the service of this thread. `None` would mean that actix-web cannot, for which it has no reason.
 async fn start(
     state: ApiState,
 ) -> Option<impl Service<(DuplexStream, Option<SocketAddr>), Error = impl std::fmt::Display>> {

@@ -19,7 +19,7 @@ impl LogFormat {
     /// In order of preference where the caller has none.
     const ALL: [Self; 3] = [Self::Text, Self::Ndjson, Self::Events];
 
-    /// The form that an Accept field (RFC 9110 §12.5.1) wants most; `None` when it wants none of them.
+    /// Returns the form that an Accept field (RFC 9110 §12.5.1) prefers, `None` when it accepts none of them.
     pub(super) fn choose(accept: Option<&str>) -> Option<Self> {
         let Some(accept) = accept.filter(|field| !field.trim().is_empty()) else {
             return Some(Self::Text);
@@ -51,8 +51,8 @@ impl LogFormat {
         }
     }
 
-    /// What `chunk` looks like. `positions` are those of several streams, up to which their lines were given; it is empty
-    /// where there is only one.
+    /// Renders `chunk`. `positions` says up to which line each of several streams was given; it is empty for a single
+    /// one.
     pub(super) fn render(self, chunk: &Chunk, positions: &mut Positions) -> Vec<u8> {
         let mut out = Vec::new();
         match chunk {
@@ -101,13 +101,13 @@ impl LogFormat {
         }
     }
 
-    /// What keeps a quiet connection open, where the form has something that means nothing.
+    /// Returns bytes that mean nothing and keep a quiet connection open, if the form has such.
     pub(super) fn keep_alive(self) -> Option<&'static str> {
         (self == Self::Events).then_some(": still here\n\n")
     }
 }
 
-/// The quality of `essence`: that of the most specific range that matches.
+/// Returns the quality of `essence`, which is that of the most specific range that matches.
 fn quality(accept: &str, essence: &str) -> f32 {
     let kind = essence.split('/').next().unwrap_or_default();
     let mut found = (0, 0.0);

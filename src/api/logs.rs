@@ -1,5 +1,5 @@
-//! `GET /applications/A/logs/L`: the last lines, and with `follow` those to come. Without `L`: what processes print, be it
-//! on stdout or stderr, in the order in which it came.
+//! `GET /applications/A/logs/L`: the last lines, and with `follow` those to come. Without `L` it merges stdout and
+//! stderr of all processes, in the order in which they were written.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::logs::record::Stream;
 /// Lines shown when the caller names no number and no beginning.
 const DEFAULT_TAIL: usize = 100;
 
-/// What is merged where no log is named.
+/// The streams that are merged when the path names no log.
 const MERGED: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 
 /// Proxies close a connection that is silent for a minute; this also finds clients that are gone.
@@ -39,7 +39,7 @@ pub(super) async fn read(
     answer(&request, &state, &name, &[stream]).await
 }
 
-/// Reads what the processes print, or the log that `stream` names.
+/// Reads stdout and stderr of the processes, or only the log that `stream` names.
 pub(super) async fn read_merged(
     request: HttpRequest,
     state: Data<ApiState>,
@@ -163,7 +163,8 @@ fn moment(text: &str) -> Result<Timestamp, &'static str> {
         .ok_or("must be a time such as \"2026-11-22T10:15:30Z\", or how long ago, such as \"10m\"")
 }
 
-/// The body: as bounded as the receiver, and gone with the client, which the log notices by the closed channel.
+/// The body of the response. It buffers no more than the channel does; when the client is gone, the log finds the
+/// channel closed.
 fn body(
     chunks: Receiver<Chunk>,
     format: LogFormat,

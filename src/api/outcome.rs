@@ -1,4 +1,4 @@
-//! What a call that takes time answers: 202 at once, or how it ended when the caller wants to wait.
+//! Answers calls that take time: 202 at once, or the outcome when the caller wants to wait for it.
 
 use std::time::{Duration, Instant};
 
@@ -16,18 +16,18 @@ use crate::app::operations::{Outcome, Ticket};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// What became of what was asked for.
+/// What a call has set going.
 #[derive(Debug)]
 pub(super) struct Begun {
     accepted: Accepted,
-    /// The document asks for what it asked for already.
+    /// The new document says what the old one said.
     is_unchanged: bool,
     /// Warnings of this call, not of the application.
     notes: Vec<String>,
 }
 
 impl Begun {
-    /// Of a document that is what it was.
+    /// Nothing: the new document says what the old one said.
     pub(super) fn unchanged() -> Self {
         Self {
             is_unchanged: true,
@@ -35,7 +35,6 @@ impl Begun {
         }
     }
 
-    /// With warnings of this call.
     pub(super) fn noting(self, notes: Vec<String>) -> Self {
         Self { notes, ..self }
     }
@@ -51,15 +50,14 @@ impl From<Accepted> for Begun {
     }
 }
 
-/// What is asked for is on disk long before that, but for a disk that does not answer; and what is refused is refused.
+/// A request is on disk or refused long before that, unless the disk does not answer.
 const ACCEPTANCE: Duration = Duration::from_secs(3);
 
-/// Without them an answer is one all the same.
+/// The answer leaves warnings out that take longer.
 const WARNINGS: Duration = Duration::from_secs(1);
 
-/// Does `work`, which accepts what is asked for, and answers: 202, or after `Prefer: wait` either `done` or the failure.
-/// Who wants to wait is answered at its time, also where a disk that does not answer keeps it from being written down:
-/// then `work` goes on.
+/// Does `work`, which accepts a request, and answers 202, or after `Prefer: wait` either `done` or the failure. A
+/// caller that waits gets its answer in time even if the disk does not answer; `work` then goes on.
 pub(super) async fn of(
     request: &HttpRequest,
     state: &ApiState,
@@ -93,7 +91,7 @@ pub(super) async fn of(
         }
         (Accepted::Underway(ticket), Some(wait)) => {
             let left = wait.saturating_sub(begun.elapsed());
-            answer(state, name, (ticket, notes), done, (wait, left)).await
+            answer(state, name, ticket, notes, done, wait, left).await
         }
         (Accepted::Underway(ticket), None) => {
             let body = progress(state, name, ticket.deployment, notes).await;
@@ -102,20 +100,22 @@ pub(super) async fn of(
     }
 }
 
-/// What is asked for is not written down yet.
+/// Answers 202 for a request that is not on disk yet.
 async fn unwritten(state: &ApiState, name: &str, wait: Duration) -> HttpResponse {
     let warning = "the server's disk does not answer: what was asked for is done when it does";
     let body = progress(state, name, None, vec![warning.to_owned()]).await;
     accepted(name, None).insert_header(applied(wait)).json(body)
 }
 
-/// Answers for `ticket` within what is `left` of a wait.
+/// Answers for `ticket` within `left`, which is what remains of `wait`.
 async fn answer(
     state: &ApiState,
     name: &str,
-    (ticket, notes): (Ticket, Vec<String>),
+    ticket: Ticket,
+    notes: Vec<String>,
     done: StatusCode,
-    (wait, left): (Duration, Duration),
+    wait: Duration,
+    left: Duration,
 ) -> Result<HttpResponse, Problem> {
     let mut deployment = ticket.deployment;
     let mut overtaken = None;
@@ -162,7 +162,7 @@ async fn answer(
     }
 }
 
-/// How `ticket` ended, `None` when it did not within `wait`. Who waits must not keep a server that `closes`.
+/// Returns how `ticket` ended, `None` when it did not within `wait`. Gives up when the server `closes`.
 async fn outcome_within(
     mut ticket: Ticket,
     wait: Duration,
@@ -203,7 +203,7 @@ fn applied(wait: Duration) -> (HeaderName, String) {
     (PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()))
 }
 
-/// `{name, deployment, state}`; without a state when the app is gone by now.
+/// Returns `{name, deployment, state, warnings}`, without a state when the app is gone by now.
 async fn progress(
     state: &ApiState,
     name: &str,

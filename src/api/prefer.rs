@@ -8,10 +8,9 @@ use actix_web::http::header::HeaderName;
 /// No connection is held longer for one answer.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// Field name of a preference.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// How long the caller wants to wait; `None`: not at all.
+/// Returns how long the caller wants to wait, `None` when it does not.
 pub(super) fn wait(request: &HttpRequest) -> Option<Duration> {
     request
         .headers()
@@ -20,7 +19,7 @@ pub(super) fn wait(request: &HttpRequest) -> Option<Duration> {
         .find_map(wait_of)
 }
 
-/// The first `wait` counts (§2), a malformed one is ignored as unknown preferences are.
+/// Reads the first `wait`, which is the one that counts (§2). A malformed one is ignored, as unknown preferences are.
 fn wait_of(field: &str) -> Option<Duration> {
     field
         .split([',', ';'])

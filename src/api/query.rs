@@ -1,4 +1,4 @@
-//! [`Query`]: the parameters of a request, of which none is ignored.
+//! [`Query`]: the parameters of a request. An unknown one is an error, never ignored.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,11 @@ use actix_web::{HttpRequest, web};
 
 use super::problem::Problem;
 
-/// The parameters of a request.
 #[derive(Debug)]
 pub(super) struct Query(BTreeMap<String, String>);
 
 impl Query {
-    /// Reads the parameters; 422 names one that is not `known`, which would else be ignored without a word.
+    /// Reads the parameters. One that is not `known` is an error: it may be misspelt.
     pub(super) fn read(request: &HttpRequest, known: &[&str]) -> Result<Self, Problem> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
             .map_err(|error| {
@@ -33,12 +32,11 @@ impl Query {
         Ok(Self(parameters))
     }
 
-    /// The parameter `name` as text.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// The parameter `name` taken by `parse`, which returns what is allowed if it cannot.
+    /// Parses the parameter `name`. If `parse` fails, it returns what is allowed, such as `must be a number`.
     pub(super) fn parse<T>(
         &self,
         name: &str,
@@ -49,7 +47,7 @@ impl Query {
             .transpose()
     }
 
-    /// The parameter `name` as a boolean; `?name` alone is true.
+    /// Reads a boolean; `?name` alone is true.
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
         self.parse(name, |text| match text {
             "true" | "1" | "" => Ok(true),

@@ -1,4 +1,4 @@
-//! `GET /applications/A/releases`: what a rollback can go to.
+//! `GET /applications/A/releases`: the kept releases, which a rollback can go to.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};

@@ -1,5 +1,5 @@
-//! `GET /routes`: who answers what. With `url`, which app would answer a request for it, by which rule, and which
-//! others match; without, all routes.
+//! `GET /routes`: lists all routes. With `url`, it says which app would answer a request for that, by which rule, and
+//! which others match.
 
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ pub(super) async fn show(
         return Ok(HttpResponse::Ok().json(all));
     };
     let asked = Asked::parse(url).map_err(unprocessable)?;
-    let explained = explain(&table, &state.routing.reach, (url, &asked), x_app);
+    let explained = explain(&table, &state.routing.reach, url, &asked, x_app);
     Ok(HttpResponse::Ok().json(explained))
 }
 
@@ -143,7 +143,8 @@ impl Asked {
 fn explain<'a>(
     table: &'a Table,
     reach: &'a Reach,
-    (url, asked): (&'a str, &Asked),
+    url: &'a str,
+    asked: &Asked,
     x_app: Option<&'a str>,
 ) -> Explained<'a> {
     // A port that no app has is one of the server's own.
@@ -303,7 +304,7 @@ mod tests {
             api_hosts: vec!["admin.example".to_owned()],
             ..Reach::default()
         };
-        json!(explain(&table, &reach, (url, &asked), x_app))
+        json!(explain(&table, &reach, url, &asked, x_app))
     }
 
     #[test]

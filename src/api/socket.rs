@@ -1,7 +1,7 @@
-//! The API on the Unix socket: the kernel says who is calling, and who may not is refused before anything is read.
+//! The API on the Unix socket. The kernel names the caller, and one without the right is refused before a byte is read.
 //!
-//! Its file is 0660 of root and group `procserver`, so strangers cannot connect. Those who can still hold no more than
-//! their part of it: an account that is broken into must not keep root from its own server.
+//! Its file is 0660 of root and group `procserver`, so strangers cannot connect. Each account holds a limited number of
+//! connections: one that is broken into must not keep root from its own server.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ use crate::threads;
 /// How long calls in flight may take when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// The pause after an accept that failed: out of file descriptors, it would fail again at once.
+/// The pause after a failed accept: without file descriptors the next one would fail at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections at a time: of one account, of all but root and the server's own, of these two.
@@ -71,7 +71,7 @@ pub fn serve(listener: StdListener, state: ApiState) -> io::Result<SocketServer>
 }
 
 impl SocketServer {
-    /// Closes the listener, and the connections once they are done or their time is over.
+    /// Closes the listener now, and each connection when its call is over or its time is up.
     pub async fn stop(self) {
         self.stopping.send_replace(true);
         // An error means that the thread has ended already.

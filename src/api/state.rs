@@ -24,7 +24,7 @@ use crate::router::reach::Reach;
 use crate::router::table::Table;
 use crate::supervision::ChildRef;
 
-/// Control actors never block; one that is silent for so long is stuck.
+/// An actor that is silent for so long is stuck, since control actors never block.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often an App that has ended is looked for again.
@@ -73,7 +73,7 @@ impl fmt::Debug for ApiState {
 }
 
 impl ApiState {
-    /// `body`, ended when the server stops: what follows must not keep it.
+    /// Ends `body` when the server stops: one that follows must not keep it.
     pub(super) fn until_closing<S: Stream>(&self, body: S) -> impl Stream<Item = S::Item> + use<S> {
         body.take_until(self.closes())
     }
@@ -128,8 +128,8 @@ impl ApiState {
         Ok(self.ask_apps(Find(name.to_string())).await??)
     }
 
-    /// Asks the App actor of `name`. One that ends before it answers was removed, then that is told, or is being
-    /// restarted, then the fresh one is asked.
+    /// Asks the App actor of `name`. If it ends before it answers, the application was removed (404), or its actor is
+    /// being restarted, and the fresh one is asked.
     pub(super) async fn ask_app<M>(&self, name: &str, message: M) -> Result<M::Result, Problem>
     where
         M: Message + Clone + Send + 'static,
@@ -152,8 +152,8 @@ impl ApiState {
         Err(MailboxError::Closed.into())
     }
 
-    /// Reads the log of `name`. One that has ended went with its application, then that is told, or is being restarted,
-    /// then the fresh one is asked.
+    /// Reads the log of `name`. If the Log actor has ended, its application is being removed (409), or the actor is
+    /// being restarted, and the fresh one is asked.
     pub(super) async fn read_log(&self, name: &str, query: &Query) -> Result<Lines, Problem> {
         for _ in 0..LOOKS {
             let view = self.inspect(name).await?;
@@ -174,7 +174,7 @@ impl ApiState {
     }
 }
 
-/// The name in a path; what cannot be one belongs to no app, and no actor needs to hear of it: 404.
+/// Reads the name in a path. Text that cannot be a name is 404 at once: no app has it.
 pub(super) fn app_name(text: &str) -> Result<AppName, Problem> {
     let no_such_app = |_| AppsError::NoSuchApp(text.chars().take(80).collect());
     Ok(AppName::parse(text).map_err(no_such_app)?)

@@ -1,4 +1,5 @@
-//! `GET /applications/A/status`: what the App actor knows, with what only the kernel and the log know.
+//! `GET /applications/A/status`: the state that the App actor knows, with memory and CPU from the kernel and last lines
+//! from the log.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,7 +51,7 @@ pub(super) async fn show(
     Ok(HttpResponse::Ok().json(status))
 }
 
-/// What there is to warn of in the answer to a change.
+/// Returns the warnings for the answer to a change.
 pub(super) async fn warnings(view: View) -> Vec<String> {
     let mut warnings = view.status.warnings;
     warnings.extend(no_static_files(view.static_directory).await);

@@ -38,7 +38,6 @@ pub use removals::Remove;
 pub use requests::{Create, Find, List};
 pub use turns::{TakeTurn, Turn};
 
-/// See the module.
 #[derive(Debug)]
 pub struct Apps {
     context: AppContext,

@@ -252,7 +252,8 @@ impl Batch {
         types.find(|name| !self.has_routed(name))
     }
 
-    /// Whether a process has crashed, and waits for its restart or is not restarted, or none is left to answer requests.
+    /// Whether a process has crashed, and waits for its restart or is not restarted, or none is left to answer
+    /// requests.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         if self.lost_type().is_some() {

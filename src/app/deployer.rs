@@ -2,8 +2,8 @@
 //!
 //! It is a plain struct that decides: it starts nothing and waits for nothing. A method that decides appends
 //! [`Command`]s to `out`, which [`App`](super::supervisor::App) carries out. `requests` takes what users ask for,
-//! `changes` does the least work for a new document, `outcome` ends operations. What runs when is the [`Lifecycle`]'s to
-//! say.
+//! `changes` does the least work for a new document, `outcome` ends operations. What runs when is the [`Lifecycle`]'s
+//! to say.
 
 pub(super) mod changes;
 mod error;

@@ -107,7 +107,7 @@ impl Drop for Journal {
     }
 }
 
-/// Writes everything pending. What could not be written comes back with the reason. Who waits hears in either case.
+/// Writes everything pending. Returns what could not be written, with the reason. Tells those who wait in either case.
 async fn write_all(dirs: &AppDirs, mut batch: Pending) -> Result<(), (Pending, io::Error)> {
     let dirs = dirs.clone();
     let flushed = std::mem::take(&mut batch.flushed);

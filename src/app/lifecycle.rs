@@ -13,8 +13,8 @@
 //! one only once it is ready; when it does not get there nothing of it stays, and the current release, if there is one,
 //! is started again. A batch of the current release stays under supervision whatever it does.
 //!
-//! The steps of an operation stand in `deploy`, in their order. `cancel` is how it ends before its last step, `resize` a
-//! change of scale, `aside` what makes way for a new batch and comes back. Begin with [`Lifecycle::handle`].
+//! The steps of an operation stand in `deploy`, in their order. `cancel` is how it ends before its last step, `resize`
+//! a change of scale, `aside` what makes way for a new batch and comes back. Begin with [`Lifecycle::handle`].
 
 mod aside;
 mod cancel;

@@ -1,7 +1,9 @@
 //! The application at work: its operations, its releases, its processes, and the two actors that own them.
 //!
-//! Begin with [`supervisor::App`], the actor of one application, and [`apps::Apps`], the dynamic supervisor of all.
-//! What an App does next is decided by [`lifecycle`] (pure). The other files are parts of an App's state.
+//! Begin with [`supervisor::App`], the actor of one application, and [`apps::Apps`], the dynamic supervisor of all. An
+//! App has a [`deployer::Deployer`], which decides what becomes of requests, by the [`lifecycle`] (pure), and
+//! [`batches::Batches`] of processes. To follow a deploy, read `deployer/requests`, `lifecycle/deploy` and
+//! `supervisor/deploy`. The other files are parts of the state of these.
 
 pub mod apps;
 pub mod batch;

@@ -1,8 +1,8 @@
 //! [`App`]: the supervisor actor of one application, the only owner of its state.
 //!
 //! Two policies say what happens: the [`Deployer`] with its `Lifecycle` (what is deployed and runs) and
-//! `supervision::restart` (which actors live). This actor brings them messages and carries out their commands. Begin with
-//! [`App::carry_out`], then:
+//! `supervision::restart` (which actors live). This actor brings them messages and carries out their commands. Begin
+//! with [`App::carry_out`], then:
 //!
 //! - `requests` are the messages of the API, `deploy` the steps of a deploy, `processes` those of its batches;
 //! - `children` starts and stops the actors below, `recovery` takes over what the previous server left, `retention`

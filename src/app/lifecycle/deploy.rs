@@ -1,5 +1,5 @@
-//! The steps of an operation, in their order (pure): it begins, its release is built, what must be gone first is cleared,
-//! a batch is spawned, and promoted when all its processes are ready.
+//! The steps of an operation, in their order (pure): it begins, its release is built, what must be gone first is
+//! cleared, a batch is spawned, and promoted when all its processes are ready.
 //!
 //! A deploy takes all of them. A start, a restart and a rollback load a release instead of building one. Strategy
 //! `recreate` clears before it builds. A stop and a removal are done when everything is cleared. Between two steps the

@@ -1,6 +1,6 @@
 //! Carries out the steps of a deploy, in this order: a release is built (or loaded, or derived from another), its batch
-//! is spawned beside the one that serves, that one drains, and the operation ends. What is done when is the lifecycle's to
-//! say, in the same order: `lifecycle/deploy.rs`.
+//! is spawned beside the one that serves, that one drains, and the operation ends. What is done when is the lifecycle's
+//! to say, in the same order: `lifecycle/deploy.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -22,10 +22,10 @@ impl App {
             return;
         };
         let adopted = now.pid.is_some_and(|pid| self.children.is_adopted(pid));
-        let slot = (batch.runnable.id(), id);
+        let release = batch.runnable.id();
         let app = self.spec.config.name.shared();
         let before = batch.snapshot(&now.id);
-        for report in of_process(&app, slot, before, now, exited, adopted) {
+        for report in of_process(&app, release, id, before, now, exited, adopted) {
             self.spec.context.events.report(report);
         }
     }
@@ -34,7 +34,8 @@ impl App {
 /// The reports of what happened to a process between two of its states (pure).
 pub(super) fn of_process(
     app: &Arc<str>,
-    (release, batch): (u64, u64),
+    release: u64,
+    batch: BatchId,
     before: Option<&Snapshot>,
     now: &Snapshot,
     exited: Option<&ExitRecord>,
@@ -144,7 +145,7 @@ mod tests {
         now: &Snapshot,
         exited: Option<&ExitRecord>,
     ) -> Vec<String> {
-        let reports = of_process(&"echo".into(), (1, 1), before, now, exited, false);
+        let reports = of_process(&"echo".into(), 1, 1, before, now, exited, false);
         let first_word = |report: &Report| report.line().split(' ').next().map(str::to_owned);
         reports.iter().filter_map(first_word).collect()
     }
