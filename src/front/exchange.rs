@@ -1,6 +1,6 @@
 //! One request and its response: sent to its target, sent again where that does no harm, passed on to the client.
 //!
-//! Begin with [`Exchange`]. An `attempt` is one sending over one connection; `next` says how the client's connection
+//! Begin with `Exchange`. An `attempt` is one sending over one connection; `next` says how the client's connection
 //! goes on. Before an exchange, `collect` takes the body that a slow client sends; behind it, `delivery` passes on what
 //! a slow client did not take yet, and `tunnel` runs after a 101.
 

@@ -87,14 +87,17 @@ pub struct Worker {
     pub access: Option<Rc<Recorder>>,
     /// The number of requests that wait for an app to start.
     pub held: Cell<usize>,
-    /// The number of connections, and the word that there may be room for one more.
-    connections: (Cell<usize>, Notify),
+    connections: Cell<usize>,
+    /// Tells that there may be room for one more connection.
+    made_room: Notify,
     room: Capacity,
     /// What was refused, by [`Refused`].
     refusals: [Rc<RefCell<Tally>>; 3],
     load: Arc<Load>,
     connection_limit: ConnectionLimit,
-    ids: (u64, Cell<u64>),
+    /// Request ids begin with this and end with the number of those before.
+    id_start: u64,
+    ids: Cell<u64>,
 }
 
 /// Counts a connection of a worker. Dropping it makes room.
@@ -106,9 +109,9 @@ pub(super) struct Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let (count, room) = &self.worker.connections;
+        let count = &self.worker.connections;
         count.set(count.get() - 1);
-        room.notify_waiters();
+        self.worker.made_room.notify_waiters();
     }
 }
 
@@ -150,12 +153,14 @@ impl Worker {
             own_token: plan.own_token.clone(),
             access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),
-            connections: (Cell::new(0), Notify::new()),
+            connections: Cell::new(0),
+            made_room: Notify::new(),
             room: plan.room,
             refusals: Default::default(),
             load: Arc::clone(&plan.load),
             connection_limit: plan.connection_limit.clone(),
-            ids: (getrandom::u64().unwrap_or(0), Cell::new(0)),
+            id_start: getrandom::u64().unwrap_or(0),
+            ids: Cell::new(0),
             settings,
         }
     }
@@ -163,7 +168,7 @@ impl Worker {
     /// Counts a connection that was accepted. Where there are more than there may be, the one that is idle longest
     /// ends: one that says nothing is worth less than one that may ask.
     pub(super) fn count(self: &Rc<Self>) -> Counted {
-        let count = &self.connections.0;
+        let count = &self.connections;
         count.set(count.get() + 1);
         let counted = Counted {
             worker: Rc::clone(self),
@@ -193,7 +198,7 @@ impl Worker {
     /// Resolves when one more connection may be accepted.
     pub async fn has_room(&self) {
         while !self.may_accept() {
-            let waits = self.connections.1.notified();
+            let waits = self.made_room.notified();
             let _looks_again = tokio::time::timeout(LOOK, waits).await;
         }
     }
@@ -202,7 +207,7 @@ impl Worker {
     /// Where only this worker is full another one accepts it.
     fn may_accept(&self) -> bool {
         match self.load.outstanding() < self.room.total {
-            true => self.connections.0.get() < self.room.per_worker,
+            true => self.connections.get() < self.room.per_worker,
             false => self.drain.has_idle(),
         }
     }
@@ -210,7 +215,7 @@ impl Worker {
     /// Wakes whoever waits for room, which an idle connection can make.
     pub(super) fn has_an_idle_one(&self) {
         if self.load.outstanding() >= self.room.total {
-            self.connections.1.notify_waiters();
+            self.made_room.notify_waiters();
         }
     }
 
@@ -278,9 +283,9 @@ impl Worker {
     /// Makes a request id that is unique among workers and over restarts.
     #[must_use]
     pub fn request_id(&self) -> RequestId {
-        let (start, count) = (self.ids.0, self.ids.1.get());
-        self.ids.1.set(count.wrapping_add(1));
-        RequestId::of(u128::from(start) << 64 | u128::from(count))
+        let count = self.ids.get();
+        self.ids.set(count.wrapping_add(1));
+        RequestId::of(u128::from(self.id_start) << 64 | u128::from(count))
     }
 
     /// Writes the access log's line of a request that ended. No other function does.

@@ -20,6 +20,13 @@ const SPACE: usize = 16 * 1024;
 /// The time that a tunnel has to close in good order once it is cut.
 pub const CLOSING: Duration = Duration::from_millis(500);
 
+/// One end of a tunnel.
+pub struct Side<'s, S> {
+    pub stream: &'s mut S,
+    /// Bytes that came from it before the tunnel began.
+    pub input: Buffer,
+}
+
 /// One direction: the bytes that were read, those that are pending, and whether the end was passed on.
 struct Direction<'h> {
     input: Buffer,
@@ -42,7 +49,8 @@ impl<'h> Direction<'h> {
     fn poll<F, T>(
         &mut self,
         cx: &mut Context<'_>,
-        (from, to): (&mut F, &mut T),
+        from: &mut F,
+        to: &mut T,
         spare: &Spare,
     ) -> Poll<io::Result<()>>
     where
@@ -80,10 +88,11 @@ impl<'h> Direction<'h> {
 /// # Errors
 /// What a read or write returns, or [`io::ErrorKind::TimedOut`] when nothing moved for `idle` or closing took too long.
 pub async fn run<C, U>(
-    (client, client_in): (&mut C, Buffer),
-    (upstream, upstream_in): (&mut U, Buffer),
+    client: Side<'_, C>,
+    upstream: Side<'_, U>,
     head: Vec<u8>,
-    (idle, spare): (Duration, &Spare),
+    idle: Duration,
+    spare: &Spare,
     carried: &Cell<(u64, u64)>,
     cut: impl Future<Output = ()>,
 ) -> io::Result<()>
@@ -91,8 +100,9 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut up = Direction::new(b"", client_in);
-    let mut down = Direction::new(&head, upstream_in);
+    let mut up = Direction::new(b"", client.input);
+    let mut down = Direction::new(&head, upstream.input);
+    let (client, upstream) = (client.stream, upstream.stream);
     let mut deadline = Deadline::new(idle);
     let (mut cut, mut is_cut) = (pin!(cut), false);
     while !(up.closed && down.closed) {
@@ -101,8 +111,8 @@ where
                 (is_cut, up.ended, down.ended) = (true, true, true);
                 deadline.set(CLOSING);
             }
-            let upward = up.poll(cx, (client, upstream), spare)?;
-            let downward = down.poll(cx, (upstream, client), spare)?;
+            let upward = up.poll(cx, client, upstream, spare)?;
+            let downward = down.poll(cx, upstream, client, spare)?;
             carried.set((up.flow.payload(), down.flow.payload()));
             if upward.is_ready() || downward.is_ready() {
                 return Poll::Ready(Ok(()));

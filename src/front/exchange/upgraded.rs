@@ -1,4 +1,4 @@
-//! [`Upgraded`]: the tunnel that follows a 101. It counts on its backend, ends when that or the front end has drained
+//! `Upgraded`: the tunnel that follows a 101. It counts on its backend, ends when that or the front end has drained
 //! long enough, and leaves its line in the access log.
 
 use std::cell::Cell;
@@ -11,7 +11,7 @@ use super::client::Client;
 use super::client_end::ClientStream;
 use super::end::Tunnel;
 use super::request_info::RequestInfo;
-use super::tunnel;
+use super::tunnel::{self, Side};
 use crate::front::upstream::connection::Upstream;
 use crate::front::worker::Worker;
 use crate::router::backend::Lease;
@@ -48,12 +48,18 @@ impl Upgraded {
             request_info,
             carried: Cell::default(),
         };
-        let limits = (worker.settings.timeouts.tunnel_idle, &worker.spare);
-        let upstream = (&mut upstream, start.upstream_in);
+        let (idle, spare) = (worker.settings.timeouts.tunnel_idle, &worker.spare);
+        let upstream = Side {
+            stream: &mut upstream,
+            input: start.upstream_in,
+        };
         let peer = client.endpoints.peer;
-        let client = (&mut client.stream, client.input);
-        let cut = is_cut(worker, lease.as_ref());
-        let ended = tunnel::run(client, upstream, start.head, limits, &line.carried, cut).await;
+        let client = Side {
+            stream: &mut client.stream,
+            input: client.input,
+        };
+        let (carried, cut) = (&line.carried, is_cut(worker, lease.as_ref()));
+        let ended = tunnel::run(client, upstream, start.head, idle, spare, carried, cut).await;
         if let Err(error) = ended {
             log::debug!("{peer}: tunnel closed: {error}");
         }

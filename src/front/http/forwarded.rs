@@ -362,7 +362,7 @@ const NO_TRAILERS: [&str; 32] = [
     "service-worker-allowed",
 ];
 
-/// Writes a trailer section with its blank line, without [`NO_TRAILERS`] and what concerns one connection only.
+/// Writes a trailer section with its blank line, without `NO_TRAILERS` and what concerns one connection only.
 pub fn trailers(out: &mut Vec<u8>, fields: &[Field<'_>]) {
     for f in fields {
         let is_ours = f.like().is_forwarding() || f.like().is_hop_by_hop();

@@ -89,7 +89,7 @@ impl Pool {
         self.idle.borrow().is_empty()
     }
 
-    /// Drops connections that show bytes or their end, and those that nobody used for [`LONGEST`].
+    /// Drops connections that show bytes or their end, and those that nobody used for `LONGEST`.
     pub fn sweep(&self, now: Instant) {
         self.now.set(now);
         self.idle.borrow_mut().retain(|_, kept| {
