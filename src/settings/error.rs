@@ -41,6 +41,11 @@ pub enum SettingsError {
     OneDirectory(PathBuf),
     #[error("listen is empty: name at least one address, as in listen = [\"0.0.0.0:80\"]")]
     NoListener,
+    #[error(
+        "tls_listen names an address and there is no certificate: name one, as in certificates = [{{ cert = \
+         \"/etc/ssl/a.pem\", key = \"/etc/ssl/a.key\" }}] under [tls]"
+    )]
+    NoCertificate,
     /// The API would be nowhere.
     #[error(
         "api is \"api_hosts\" and there are none: name one, as in api_hosts = [\"admin.example.org\"], or write \

@@ -2,6 +2,7 @@
 //! ([`Settings`]). All of it is checked before anything is bound.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use std::time::Duration;
 use crate::front::settings::{FrontSettings, Limits, Timeouts};
 use crate::install::spec::StepTimeouts;
 use crate::router::reach::{ApiPlace, Reach, XApp};
+use crate::tls::server_config::MinVersion;
+use crate::tls::store::Configured;
 
 mod de;
 pub mod environment;
@@ -18,8 +21,8 @@ pub mod value;
 
 use environment::Environment;
 use error::{LONGEST_SOCKET_PATH, SettingsError};
-use raw::{Or, RawSettings, RawStepTimeouts};
-use value::{ApiHost, Listen, Period};
+use raw::{Or, RawSettings, RawStepTimeouts, RawTls};
+use value::{ApiHost, CertificatePair, Listen, Period};
 
 /// How long a client may take before it has to send 500 bytes of a body in each second.
 const BODY: Duration = Duration::from_secs(10);
@@ -31,6 +34,9 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub struct Settings {
     /// Addresses of the public listeners.
     pub listen: Vec<std::net::SocketAddr>,
+    /// Addresses of the public listeners with TLS.
+    pub tls_listen: Vec<std::net::SocketAddr>,
+    pub tls: TlsSettings,
     pub config_dir: PathBuf,
     /// Everything that outlives a reboot.
     pub data_dir: PathBuf,
@@ -52,6 +58,13 @@ pub struct Settings {
     pub log_files: usize,
     pub step_timeouts: StepTimeouts,
     pub front: Arc<FrontSettings>,
+}
+
+/// What handshakes are made with.
+#[derive(Clone, Debug, Default)]
+pub struct TlsSettings {
+    pub min_version: MinVersion,
+    pub certificates: Configured,
 }
 
 impl Settings {
@@ -115,9 +128,21 @@ impl Settings {
         if raw.api.is_some_and(|api| api.0 == ApiPlace::ApiHosts) && !has_api_hosts {
             return Err(SettingsError::NoApiHost);
         }
+        let tls = tls(&raw.tls);
+        let has_certificates = tls.certificates != Configured::default();
+        let tls_listen: Vec<_> = match &raw.tls_listen {
+            Some(listen) => listen.iter().map(|Listen(address)| *address).collect(),
+            None if around.root && has_certificates => vec![(Ipv6Addr::UNSPECIFIED, 443).into()],
+            None => Vec::new(),
+        };
+        if !tls_listen.is_empty() && !has_certificates {
+            return Err(SettingsError::NoCertificate);
+        }
         let front = Arc::new(front(&raw, around, &directories.data));
         Ok(Self {
             listen,
+            tls_listen,
+            tls,
             config_dir: directories.config,
             data_dir: directories.data,
             runtime_dir: directories.runtime,
@@ -278,6 +303,19 @@ fn reach(raw: &RawSettings) -> Reach {
     }
 }
 
+fn tls(raw: &RawTls) -> TlsSettings {
+    let pair = |pair: &CertificatePair| pair.0.clone();
+    TlsSettings {
+        min_version: raw
+            .min_version
+            .map_or(MinVersion::Tls12, |version| version.0),
+        certificates: Configured {
+            pairs: raw.certificates.iter().flatten().map(pair).collect(),
+            default: raw.default_certificate.as_ref().map(pair),
+        },
+    }
+}
+
 fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings {
     let head = raw.limits.head.map_or(64 << 10, |size| size.0);
     FrontSettings {
@@ -386,6 +424,22 @@ mod tests {
         };
         let error = Settings::resolve(raw, RawSettings::default(), &around(true)).unwrap_err();
         assert!(error.to_string().contains("both /tmp/x"), "{error}");
+    }
+
+    #[test]
+    fn tls_is_listened_for_where_there_are_certificates() {
+        let resolve = |root, text: &str| {
+            let raw = RawSettings::from_toml(text, Path::new("x")).unwrap();
+            let raw = with_data_dir("/x").or(raw);
+            Settings::resolve(raw, RawSettings::default(), &around(root))
+        };
+        let listen = |root, text| resolve(root, text).unwrap().tls_listen;
+        let named = "tls.default_certificate = { cert = \"/c\", key = \"/k\" }";
+        assert_eq!(listen(true, named), ["[::]:443".parse().unwrap()]);
+        assert_eq!(listen(false, named), []);
+        assert_eq!(listen(true, ""), []);
+        let error = resolve(true, "tls_listen = [\":443\"]").unwrap_err();
+        assert!(error.to_string().contains("certificates = [{"), "{error}");
     }
 
     #[test]

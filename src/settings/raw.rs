@@ -9,7 +9,8 @@ use serde::Deserialize;
 use super::de::{directory, list, variables, x_app};
 use super::error::SettingsError;
 use super::value::{
-    ApiHost, ApiPlace, Count, Listen, Network, Period, PortRange, Size, Variable, XApp,
+    ApiHost, ApiPlace, CertificatePair, Count, Listen, Network, Period, PortRange, Size,
+    TlsVersion, Variable, XApp,
 };
 
 /// What `self` says, and what `fallback` says where it is silent.
@@ -77,6 +78,11 @@ merged! {
         #[arg(long, env = "PROCSERVER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
         #[serde(deserialize_with = "list")]
         pub listen: Option<Vec<Listen>>,
+        /// Address to listen on with TLS; may be repeated [default: [::]:443 as root once a certificate is
+        /// named, else none]
+        #[arg(long, env = "PROCSERVER_TLS_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+        #[serde(deserialize_with = "list")]
+        pub tls_listen: Option<Vec<Listen>>,
         /// Host that always reaches the API, never an app; may be repeated
         #[arg(long, env = "PROCSERVER_API_HOSTS", value_name = "HOST", value_delimiter = ',')]
         #[serde(deserialize_with = "list")]
@@ -147,6 +153,9 @@ merged! {
         /// Files kept per log [default: 5]
         #[arg(long, env = "PROCSERVER_LOG_FILES", value_name = "N")]
         pub log_files: Option<Count<1, 1000>>,
+        /// `[tls]`.
+        #[command(flatten)]
+        pub tls: RawTls,
         /// `[timeouts]`.
         #[command(flatten)]
         pub timeouts: RawTimeouts,
@@ -156,6 +165,29 @@ merged! {
         /// `[step_timeouts]`.
         #[command(flatten)]
         pub step_timeouts: RawStepTimeouts,
+    }
+}
+
+merged! {
+    /// `[tls]` of the front end.
+    #[derive(Args, Clone, Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields, expecting = "a table, as in { min_version = \"1.3\" }")]
+    pub struct RawTls {
+        /// The oldest version that clients may speak: 1.2 or 1.3 [default: 1.2]
+        #[arg(id = "tls-min-version", long = "tls-min-version", env = "PROCSERVER_TLS_MIN_VERSION")]
+        #[arg(value_name = "VERSION")]
+        pub min_version: Option<TlsVersion>,
+        /// Files of a certificate chain and its key, PEM; may be repeated. They are read again when they
+        /// change. Which one answers, the name says that a client asks for
+        #[arg(id = "tls-certificate", long = "tls-certificate", env = "PROCSERVER_TLS_CERTIFICATES")]
+        #[arg(value_name = "CERT,KEY", value_delimiter = ' ')]
+        #[serde(deserialize_with = "list")]
+        pub certificates: Option<Vec<CertificatePair>>,
+        /// Files of the certificate for clients that ask for a name without one, or for none [default: they
+        /// are refused]
+        #[arg(id = "tls-default-certificate", long = "tls-default-certificate")]
+        #[arg(env = "PROCSERVER_TLS_DEFAULT_CERTIFICATE", value_name = "CERT,KEY")]
+        pub default_certificate: Option<CertificatePair>,
     }
 }
 
@@ -243,6 +275,7 @@ mod tests {
     fn every_setting_can_be_in_the_file() {
         let text = r#"
             listen = ["0.0.0.0:80", "[::]:80"]
+            tls_listen = ["[::]:443"]
             api_hosts = ["admin.example"]
             api = "api_hosts"
             x_app = ["blog"]
@@ -261,6 +294,10 @@ mod tests {
             allow_file_repos = true
             log_size = "1M"
             log_files = 2
+            [tls]
+            min_version = "1.3"
+            certificates = [{ cert = "/c/a.pem", key = "/c/a.key" }]
+            default_certificate = { cert = "/c/b.pem", key = "/c/b.key" }
             [timeouts]
             connect = "1s"
             tunnel_idle = "2h"
@@ -314,6 +351,21 @@ mod tests {
             ("x_app = 1", "column 9", "true, false or a list"),
             ("x_app = [\"A b\"]", "column 9", "no application"),
             ("timeouts = \"5s\"", "column 12", "a table, as in {"),
+            (
+                "tls = { min_version = \"1.1\" }",
+                "column 23",
+                "\"1.2\" or \"1.3\"",
+            ),
+            (
+                "tls = { certificates = [{ cert = \"/a\" }] }",
+                "column 25",
+                "`key`",
+            ),
+            (
+                "tls = { certificates = [\"/a\"] }",
+                "column 25",
+                "key = \"/etc",
+            ),
             ("config_dir = \"\"", "column 14", "\"/srv/procserver\""),
         ] {
             let told = error(text);

@@ -11,6 +11,8 @@ use serde::de::{Deserializer, Error, Visitor};
 
 use crate::document::name::AppName;
 use crate::router::reach;
+use crate::tls::files::Pair;
+use crate::tls::server_config::MinVersion;
 
 /// What is wrong with a value and what is allowed, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +60,7 @@ deserialize_from_text! {
     Network;
     ApiHost;
     ApiPlace;
+    TlsVersion;
     Size<MIN, MAX>, MIN: u64, MAX: u64;
     Count<MIN, MAX>, MIN: usize, MAX: usize;
 }
@@ -260,6 +263,46 @@ impl FromStr for ApiPlace {
                 )));
             }
         }))
+    }
+}
+
+/// The oldest version of TLS that clients may speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsVersion(pub MinVersion);
+
+impl FromStr for TlsVersion {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "1.2" => Ok(Self(MinVersion::Tls12)),
+            "1.3" => Ok(Self(MinVersion::Tls13)),
+            _ => Err(ValueError(format!(
+                "\"{text}\" is no version of TLS that is spoken here: write \"1.2\" or \"1.3\""
+            ))),
+        }
+    }
+}
+
+/// The files of a chain and its key: a table in the file, `CERT,KEY` as a flag.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct CertificatePair(pub Pair);
+
+impl FromStr for CertificatePair {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text.split_once(',') {
+            Some((cert, key)) if !cert.is_empty() && !key.is_empty() => Ok(Self(Pair {
+                cert: cert.into(),
+                key: key.into(),
+            })),
+            _ => Err(ValueError(format!(
+                "\"{text}\" names no two files: write the certificate's and the key's with a comma between them, as in \
+                 /etc/ssl/a.pem,/etc/ssl/a.key"
+            ))),
+        }
     }
 }
 

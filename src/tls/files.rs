@@ -16,7 +16,10 @@ const LARGEST: u64 = 256 * 1024;
 
 /// Where a certificate lies. Both may be one file.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table, as in { cert = \"/etc/ssl/a.pem\", key = \"/etc/ssl/a.key\" }"
+)]
 pub struct Pair {
     pub cert: PathBuf,
     pub key: PathBuf,
