@@ -53,6 +53,7 @@ fn rewriting(c: &mut Criterion) {
     let context = Context {
         peer: [192, 0, 2, 1].into(),
         local: ([192, 0, 2, 2], 80).into(),
+        secure: false,
         trusted: false,
         networks: &[],
         request_id: b"0123456789abcdef0123456789abcdef",

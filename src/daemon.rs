@@ -15,7 +15,7 @@ mod sockets;
 mod tree;
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,15 +24,17 @@ use tokio::signal::unix::Signal;
 
 use crate::api::token;
 use crate::app::apps::{Apps, Rescan};
+use crate::front::listener::Bound;
 use crate::process::{cgroup, landlock};
 use crate::settings::Settings;
 use crate::supervision::{ChildRef, Exit};
+use crate::tls::store::Published;
 use crate::{priority, threads};
 
 use api_socket::ApiSocket;
 use lock::Lock;
 use signals::Signals;
-use sockets::bind;
+use sockets::bind_all;
 use tree::Tree;
 
 /// What is true once the server serves.
@@ -40,6 +42,8 @@ use tree::Tree;
 pub struct Ready {
     /// The public listeners as bound: a port 0 has become a real one.
     pub listen: Vec<SocketAddr>,
+    /// The same of those with TLS.
+    pub tls_listen: Vec<SocketAddr>,
     /// The Unix socket of the API.
     pub socket: PathBuf,
     /// The bearer token of the API.
@@ -90,7 +94,10 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     priority::come_first();
     descriptors::raise_limit();
-    descriptors::suffice(settings.front.workers, settings.listen.len())?;
+    descriptors::suffice(
+        settings.front.workers,
+        settings.listen.len() + settings.tls_listen.len(),
+    )?;
     make_directories(&settings)?;
     let _data = Lock::acquire(&settings.data_dir)?;
     let _runtime = Lock::acquire(&settings.runtime_dir)?;
@@ -101,21 +108,25 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     }
     cgroup::prepare(&settings.data_dir);
     landlock::prepare(&[&settings.data_dir, &settings.runtime_dir]);
-    let listeners = settings
-        .listen
-        .iter()
-        .map(|address| bind(*address))
-        .collect::<Result<Vec<_>, _>>()?;
+    let published = Arc::<Published>::default();
+    published.read(&settings.tls.certificates);
+    let listeners = bind_all(&settings, &published)?;
     // A worker has one of its own and one for what blocks; so have the control actors, the logs and the API's socket.
     let needed = 2 * settings.front.workers + 8;
     threads::probe(needed).map_err(|e| DaemonError::Start(e.to_string()))?;
     let runtime = threads::runtime().map_err(|e| DaemonError::Start(e.to_string()))?;
-    System::with_tokio_rt(|| runtime).block_on(serve(Arc::new(settings), listeners, ready))
+    System::with_tokio_rt(|| runtime).block_on(serve(
+        Arc::new(settings),
+        listeners,
+        published,
+        ready,
+    ))
 }
 
 async fn serve(
     settings: Arc<Settings>,
-    listeners: Vec<(SocketAddr, TcpListener)>,
+    listeners: Vec<Bound>,
+    published: Arc<Published>,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), DaemonError> {
     // Before anything runs, so that none is missed.
@@ -124,15 +135,18 @@ async fn serve(
     signals::default_for_children();
     let token_path = settings.data_dir.join("token");
     let token = token::load_or_create_token(&token_path).map_err(|e| io_error(&token_path, e))?;
-    let listen = listeners.iter().map(|(address, _)| *address).collect();
+    let (secure, plain): (Vec<_>, Vec<_>) = listeners.iter().partition(|bound| bound.tls.is_some());
+    let addresses = |of: Vec<&Bound>| of.into_iter().map(|bound| bound.address).collect();
+    let (listen, tls_listen) = (addresses(plain), addresses(secure));
 
-    let (mut tree, api) = Tree::start(&settings, listeners, Arc::clone(&token))?;
+    let (mut tree, api) = Tree::start(&settings, listeners, published, Arc::clone(&token))?;
     tree.booted().await?;
     let path = settings.runtime_dir.join("procserver.sock");
     actix_rt::spawn(rescan_on(hangup, api.apps.clone()));
     let mut socket = ApiSocket::open(path.clone(), api)?;
     ready(&Ready {
         listen,
+        tls_listen,
         socket: path,
         token,
     });

@@ -13,6 +13,7 @@ use crate::settings::raw::RawSettings;
 
 /// How the lines begin that say where it listens, one for each address; scripts wait for them.
 pub const LISTENING: &str = "listening on http://";
+const LISTENING_TLS: &str = "listening on https://";
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -20,9 +21,11 @@ pub const LISTENING: &str = "listening on http://";
   procserver serve --data-dir ~/try --listen 127.0.0.1:8080
                                                a private instance, all of it in one directory
   procserver serve --config ./procserver.toml
+  procserver serve --tls-certificate /etc/ssl/example.pem,/etc/ssl/example.key
+                                               HTTPS on port 443 beside HTTP
   PROCSERVER_LOG=debug procserver serve
 
-Every setting can be a flag, a variable (shown in brackets), or a key of the file: listen, and in the tables \
+Every setting can be a flag, a variable (shown in brackets), or a key of the file: listen, and in the tables [tls], \
 [timeouts], [limits] and [step_timeouts] the last part of the flag's name. A flag wins over its variable, that over the \
 file. Durations are written \"30s\", \"2m\"; sizes \"512M\". PROCSERVER_LOG (or RUST_LOG) sets what is logged.")]
 pub struct ServeArgs {
@@ -66,13 +69,16 @@ fn start_logging() {
 /// Says on stdout that it serves, and where. The token is not said: output ends up in journals.
 fn announce(ready: &Ready, as_json: bool) {
     let text = if as_json {
-        json!({"listen": ready.listen, "socket": ready.socket}).to_string()
+        json!({"listen": ready.listen, "tls_listen": ready.tls_listen, "socket": ready.socket})
+            .to_string()
     } else {
         let mut lines: Vec<String> = ready
             .listen
             .iter()
             .map(|address| format!("{LISTENING}{address}"))
             .collect();
+        let secure = ready.tls_listen.iter();
+        lines.extend(secure.map(|address| format!("{LISTENING_TLS}{address}")));
         lines.push(format!("API socket {}", ready.socket.display()));
         lines.join("\n")
     };

@@ -1,8 +1,7 @@
-//! [`Root`]: the root supervisor: Router, Apps, Front, in this order. Each is restarted alone: what a fresh one needs
-//! outlives it (the published table, the config directory, the listeners), and the others reach it by its `ChildRef`.
+//! [`Root`]: the root supervisor: CertificateStore, Router, Apps, Front, in this order. Each is restarted alone: what a fresh one needs
+//! outlives it (the published table and certificates, the config directory, the listeners), and the others reach it by its `ChildRef`.
 //! Restarting what comes after it, too, would end every connection because the Router had a fault.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::app::context::AppContext;
 use crate::events::Report;
 use crate::front::access::recorder::Sink;
 use crate::front::front::Front;
-use crate::front::listener::Closed;
+use crate::front::listener::{Bound, Closed};
 use crate::front::own_token::OwnToken;
 use crate::front::upstream::in_process::ConnectorFactory;
 use crate::router::router::Router;
@@ -24,11 +23,13 @@ use crate::supervision::{
     Child, ChildEnded, ChildRef, ChildSpec, Exit, ExitReason, Generation, Parent, Restart, Running,
     Shutdown, Strategy, Timeout, monitor,
 };
+use crate::tls::store::{CertificateStore, Published};
 
 /// What the root supervisor starts its children with; it outlives each of them.
 pub(super) struct RootSpec {
     pub(super) context: AppContext,
-    pub(super) listeners: Vec<(SocketAddr, TcpListener)>,
+    pub(super) listeners: Vec<Bound>,
+    pub(super) published: Arc<Published>,
     pub(super) table: Arc<watch::Sender<Arc<Table>>>,
     pub(super) apps: ChildRef<Apps>,
     pub(super) connector: ConnectorFactory,
@@ -41,6 +42,7 @@ pub(super) struct RootSpec {
 /// A child of the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RootChild {
+    Certificates,
     Router,
     Apps,
     Front,
@@ -51,6 +53,7 @@ pub(super) struct Root {
     spec: RootSpec,
     exit: ExitReason,
     policy: Supervisor<RootChild>,
+    certificates: Option<Child<CertificateStore>>,
     router: Option<Child<Router>>,
     apps: Option<Child<Apps>>,
     front: Option<Child<Front>>,
@@ -66,8 +69,10 @@ impl Root {
             restart: Restart::Permanent,
             shutdown,
         };
+        let five_seconds = Timeout::After(Duration::from_secs(5));
         let children = [
-            child(RootChild::Router, Timeout::After(Duration::from_secs(5))),
+            child(RootChild::Certificates, five_seconds),
+            child(RootChild::Router, five_seconds),
             child(RootChild::Apps, Timeout::Infinite),
             child(RootChild::Front, Timeout::After(drain)),
         ];
@@ -80,6 +85,7 @@ impl Root {
             spec,
             exit,
             policy,
+            certificates: None,
             router: None,
             apps: None,
             front: None,
@@ -88,11 +94,8 @@ impl Root {
     }
 
     /// A Front closes its listeners when it ends; these stay open for the next.
-    fn cloned_listeners(&self) -> std::io::Result<Vec<(SocketAddr, TcpListener)>> {
-        let listeners = self.spec.listeners.iter();
-        listeners
-            .map(|(address, listener)| Ok((*address, listener.try_clone()?)))
-            .collect()
+    fn cloned_listeners(&self) -> std::io::Result<Vec<Bound>> {
+        self.spec.listeners.iter().map(Bound::try_clone).collect()
     }
 }
 
@@ -111,6 +114,12 @@ impl Parent for Root {
         let on_exit = Self::on_exit(id, generation, ctx);
         let control = self.spec.context.control.clone();
         match id {
+            RootChild::Certificates => {
+                let configured = self.spec.context.settings.tls.certificates.clone();
+                let published = Arc::clone(&self.spec.published);
+                let build = move |_: &mut _, _| CertificateStore::new(configured, published);
+                self.certificates = Some(monitor::start(&control, build, on_exit));
+            }
             RootChild::Router => {
                 let table = Arc::clone(&self.spec.table);
                 let child = monitor::start(&control, move |_, _| Router::new(table), on_exit);
@@ -156,6 +165,10 @@ impl Parent for Root {
 
     fn child(&self, id: &RootChild) -> Option<&dyn Running> {
         match id {
+            RootChild::Certificates => {
+                let child = self.certificates.as_ref();
+                child.map(|child| child as &dyn Running)
+            }
             RootChild::Router => self.router.as_ref().map(|child| child as &dyn Running),
             RootChild::Apps => self.apps.as_ref().map(|child| child as &dyn Running),
             RootChild::Front => self.front.as_ref().map(|child| child as &dyn Running),
@@ -198,7 +211,7 @@ impl Handler<ChildEnded<RootChild>> for Root {
         match id {
             RootChild::Router => self.spec.context.router.set(None),
             RootChild::Apps => self.spec.apps.set(None),
-            RootChild::Front => {}
+            RootChild::Front | RootChild::Certificates => {}
         }
         self.supervise(
             Event::Ended {

@@ -3,13 +3,38 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
+
+use tokio_rustls::TlsAcceptor;
 
 use super::{DaemonError, io_error};
 use crate::api::auth::GROUP;
+use crate::front::listener::Bound;
+use crate::settings::Settings;
+use crate::tls::server_config::server_config;
+use crate::tls::store::Published;
 
-/// A public listener and its address as bound.
-pub(super) fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), DaemonError> {
-    let open = || -> std::io::Result<(SocketAddr, TcpListener)> {
+/// Binds the public listeners; those of `tls_listen` shake hands with the certificates that are published.
+pub(super) fn bind_all(
+    settings: &Settings,
+    published: &Published,
+) -> Result<Vec<Bound>, DaemonError> {
+    let plain = settings.listen.iter().map(|address| bind(*address, None));
+    if settings.tls_listen.is_empty() {
+        return plain.collect();
+    }
+    let certificates = published.certificates.subscribe();
+    let config = server_config(certificates, settings.tls.min_version)
+        .map_err(|error| DaemonError::Start(format!("TLS: {error}")))?;
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let secure = settings.tls_listen.iter();
+    let secure = secure.map(|address| bind(*address, Some(acceptor.clone())));
+    plain.chain(secure).collect()
+}
+
+fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Bound, DaemonError> {
+    let is_secure = tls.is_some();
+    let open = move || -> std::io::Result<Bound> {
         use socket2::{Domain, Protocol, Socket, Type};
         let socket = Socket::new(
             Domain::for_address(address),
@@ -21,12 +46,17 @@ pub(super) fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), Dae
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(1024)?;
-        let listener = TcpListener::from(socket);
-        Ok((listener.local_addr()?, listener))
+        let socket = TcpListener::from(socket);
+        Ok(Bound {
+            address: socket.local_addr()?,
+            socket,
+            tls,
+        })
     };
     open().map_err(|source| DaemonError::Listen {
         address,
         hint: match source.kind() {
+            std::io::ErrorKind::AddrInUse if is_secure => ": another program listens there (ss -ltnp shows which); stop it, or choose another with --tls-listen",
             std::io::ErrorKind::AddrInUse => ": another program listens there (ss -ltnp shows which); stop it, or choose another with --listen",
             std::io::ErrorKind::PermissionDenied => ": ports below 1024 need root; choose another with --listen 127.0.0.1:8080",
             _ => "",

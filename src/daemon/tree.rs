@@ -1,6 +1,5 @@
 //! [`Tree`]: the supervision tree as a whole, seen from outside.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::events::Feed;
 use crate::front::access::recorder;
 use crate::front::access::recorder::Sink;
 use crate::front::access::writer::{AccessLog, keep_writing};
-use crate::front::listener::Closed;
+use crate::front::listener::{Bound, Closed};
 use crate::front::own_token::OwnToken;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
@@ -24,6 +23,7 @@ use crate::process::start_permits::StartPermits;
 use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
+use crate::tls::store::Published;
 use crate::{priority, threads};
 
 /// How long the last lines of the access log may take to be written.
@@ -54,7 +54,8 @@ impl Tree {
     /// Starts it; what the API needs to reach it comes with it.
     pub(super) fn start(
         settings: &Arc<Settings>,
-        listeners: Vec<(SocketAddr, TcpListener)>,
+        listeners: Vec<Bound>,
+        published: Arc<Published>,
         token: Arc<str>,
     ) -> Result<(Self, ApiState), DaemonError> {
         let logs = log_thread()?;
@@ -82,6 +83,7 @@ impl Tree {
         let (access, access_written) = access_log(&context).unzip();
         let spec = RootSpec {
             listeners,
+            published,
             table: Arc::new(table),
             apps: api.apps.clone(),
             connector: in_process::connector(api.clone()),

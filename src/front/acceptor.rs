@@ -12,10 +12,12 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
+use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
 use super::drain::Place;
 use super::exchange::client::Endpoints;
+use super::handshake;
 use super::listener::{Listening, Sockets};
 use super::upstream::upkeep;
 use super::worker::{Plan, Worker};
@@ -94,18 +96,38 @@ async fn accept(worker: &Rc<Worker>, socket: Arc<Listening>) -> std::convert::In
 fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, socket: &Listening) {
     // Before the task runs, so that no count misses a connection that was accepted and is not served yet.
     let counted = worker.count();
+    // An IPv4 client of a socket for both families is known by its IPv4 address.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let endpoints = Endpoints {
         peer,
         local: socket.local,
         app_port: socket.port,
         is_trusted: worker.trusts(peer),
+        is_secure: socket.tls.is_some(),
     };
+    let tls = socket.tls.clone();
     let worker = Rc::clone(worker);
     drop(actix_rt::spawn(async move {
         let _counted = counted;
         // Closes without an answer: an address with that many connections may be after what answers cost.
         if let Some(_visit) = worker.admit(&endpoints) {
-            Connection::new(stream, endpoints, worker).serve().await;
+            match tls {
+                None => Connection::new(stream, endpoints, worker).serve().await,
+                // In a box of its own: it is larger than what plain connections need.
+                Some(tls) => Box::pin(serve_secure(worker, stream, endpoints, tls)).await,
+            }
         }
     }));
+}
+
+async fn serve_secure(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    endpoints: Endpoints,
+    tls: TlsAcceptor,
+) {
+    let limit = worker.settings.timeouts.head;
+    if let Some(stream) = handshake::accept(tls, stream, limit).await {
+        Connection::new(stream, endpoints, worker).serve().await;
+    }
 }

@@ -1,6 +1,7 @@
 //! One client connection: its requests, in order.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -89,7 +90,10 @@ impl<S: ClientStream> Connection<S> {
     async fn request(&mut self) -> Next {
         let end = match self.head_end().await {
             Ok(end) => end,
-            Err(NoHead::Close) => return Next::Close,
+            Err(NoHead::Close) => {
+                self.say_the_end().await;
+                return Next::Close;
+            }
             Err(NoHead::Slow) => return self.refuse(&Failure::slow_client()).await,
             Err(NoHead::Refused(refusal)) => return self.refuse(&refusal.into()).await,
         };
@@ -231,6 +235,8 @@ impl<S: ClientStream> Connection<S> {
             SPACE
         };
         poll_fn(|cx| {
+            // What TLS has taken of the last response may wait for the socket.
+            let flushed = Pin::new(&mut client.stream).poll_flush(cx);
             let spare = &self.worker.spare;
             match client.input.poll_fill(cx, &mut client.stream, size, spare) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoHead::Close)),
@@ -241,7 +247,7 @@ impl<S: ClientStream> Connection<S> {
                 Poll::Pending => {}
             }
             let idle = client.input.is_empty();
-            if idle {
+            if idle && flushed.is_ready() {
                 if self.drains.poll_idle(cx).is_ready() {
                     return Poll::Ready(Err(NoHead::Close));
                 }
@@ -253,6 +259,18 @@ impl<S: ClientStream> Connection<S> {
         .await
     }
 
+    /// Says by TLS that nothing follows, if that can be said at once: without it, an end looks like a cut.
+    async fn say_the_end(&mut self) {
+        let client = &mut self.client;
+        if client.endpoints.is_secure {
+            poll_fn(|cx| {
+                let _later = Pin::new(&mut client.stream).poll_shutdown(cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
+    }
+
     async fn refuse(&mut self, failure: &Failure) -> Next {
         answer::refuse(&mut self.client, &self.worker, failure).await
     }
@@ -260,7 +278,10 @@ impl<S: ClientStream> Connection<S> {
     /// Closes the sending side and reads on for a while, so that what was sent is not lost to a reset.
     async fn linger(&mut self) {
         let (client, worker) = (&mut self.client, &self.worker);
-        if client.stream.shutdown().await.is_err() {
+        // It sends first what TLS has taken, which the client may not read.
+        let limit = worker.settings.timeouts.idle;
+        let closed = tokio::time::timeout(limit, client.stream.shutdown()).await;
+        if !matches!(closed, Ok(Ok(()))) {
             return;
         }
         let begun = Instant::now();
@@ -354,6 +375,7 @@ mod tests {
             local: address,
             app_port: None,
             is_trusted: false,
+            is_secure: false,
         };
         let serving = Connection::new(near, endpoints, worker).serve();
         let size = std::mem::size_of_val(&serving);

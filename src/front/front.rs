@@ -1,7 +1,6 @@
 //! [`Front`]: the actor that runs the workers and drains them when it stops.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -13,7 +12,7 @@ use super::access::recorder::Sink;
 use super::capacity::Capacity;
 use super::connection_limit::ConnectionLimit;
 use super::exchange::tunnel;
-use super::listener::{self, Closed, Listening, Sockets};
+use super::listener::{self, Bound, Closed, Listening, Sockets};
 use super::own_token::OwnToken;
 use super::settings::FrontSettings;
 use super::static_files::compressed::Compressed;
@@ -26,7 +25,7 @@ use crate::supervision::{Exit, ExitReason, Shutdown};
 /// Runs the workers. [`Shutdown`] stops accepting, lets requests in flight finish within [`FrontSettings::drain`], then
 /// closes the rest.
 pub struct Front {
-    listeners: Vec<(SocketAddr, TcpListener)>,
+    listeners: Vec<Bound>,
     opens: watch::Receiver<bool>,
     sockets: Option<watch::Sender<Sockets>>,
     closed: Arc<watch::Sender<Closed>>,
@@ -38,11 +37,11 @@ pub struct Front {
 }
 
 impl Front {
-    /// Serves on `listeners`, each with its bound address, and follows `table`. The sockets should outlive this actor,
+    /// Serves on `listeners` and follows `table`. The sockets should outlive this actor,
     /// so that it can be restarted: give it clones.
     #[must_use]
     pub fn new(
-        listeners: Vec<(SocketAddr, TcpListener)>,
+        listeners: Vec<Bound>,
         settings: Arc<FrontSettings>,
         table: watch::Receiver<Arc<Table>>,
         api: ConnectorFactory,
@@ -110,7 +109,7 @@ impl Front {
     fn listen(&mut self) -> io::Result<()> {
         let own = self.listeners.drain(..);
         let own: Sockets = own
-            .map(|(local, socket)| Listening::for_all(local, socket).map(Arc::new))
+            .map(|bound| Listening::for_all(bound).map(Arc::new))
             .collect::<io::Result<_>>()?;
         let (Some(sockets), false) = (self.sockets.take(), own.is_empty()) else {
             return Err(io::Error::other("no listening socket was given"));

@@ -8,18 +8,43 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::router::table::Table;
 
 /// The time between two attempts to bind a port that is taken.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// A socket that listens for all apps.
+pub struct Bound {
+    /// As bound: a port 0 has become a real one.
+    pub address: SocketAddr,
+    pub socket: TcpListener,
+    /// What makes handshakes, where TLS is spoken.
+    pub tls: Option<TlsAcceptor>,
+}
+
+impl Bound {
+    /// The same socket once more.
+    ///
+    /// # Errors
+    /// There are no file descriptors left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            address: self.address,
+            socket: self.socket.try_clone()?,
+            tls: self.tls.clone(),
+        })
+    }
+}
+
 /// A socket that listens. It closes when its last holder drops it.
-#[derive(Debug)]
 pub struct Listening {
     pub local: SocketAddr,
     /// The port, if the socket is an app's own.
     pub port: Option<u16>,
+    /// What makes handshakes, where TLS is spoken.
+    pub tls: Option<TlsAcceptor>,
     socket: TcpListener,
 }
 
@@ -33,14 +58,19 @@ impl Listening {
     ///
     /// # Errors
     /// What `setsockopt(2)` and `fcntl(2)` return.
-    pub fn for_all(local: SocketAddr, socket: TcpListener) -> io::Result<Self> {
+    pub fn for_all(bound: Bound) -> io::Result<Self> {
+        let Bound {
+            address,
+            socket,
+            tls,
+        } = bound;
         // Accepted sockets inherit it (Linux).
         socket2::SockRef::from(&socket).set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        let port = None;
         Ok(Self {
-            local,
-            port,
+            local: address,
+            port: None,
+            tls,
             socket,
         })
     }
@@ -49,6 +79,7 @@ impl Listening {
         Ok(Self {
             local,
             port: Some(local.port()),
+            tls: None,
             socket: bind(local, only_v6)?,
         })
     }

@@ -6,7 +6,7 @@
 //! | what | where |
 //! |---|---|
 //! | the actor that runs the workers | [`front`] |
-//! | accepts connections, each on a task of its own | `acceptor` |
+//! | accepts connections, each on a task of its own | `acceptor`, `handshake` |
 //! | reads a connection's requests, in order | [`connection`] |
 //! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold` |
 //! | sends a request and passes the response on | [`exchange`] |
@@ -29,6 +29,7 @@ mod drain;
 pub mod exchange;
 #[allow(clippy::module_inception)]
 pub mod front;
+mod handshake;
 mod hold;
 pub mod http;
 pub mod listener;

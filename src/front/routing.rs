@@ -201,6 +201,7 @@ fn context<'a>(
     Context {
         peer: endpoints.peer.ip(),
         local: endpoints.local,
+        secure: endpoints.is_secure,
         trusted: endpoints.is_trusted,
         networks: &worker.trusted,
         request_id: request_info.request_id.as_bytes(),

@@ -45,7 +45,7 @@ pub struct Configured {
 /// The actor that alone publishes certificates. What it published outlives it.
 #[derive(Debug)]
 pub struct CertificateStore {
-    /// Away while a blocking thread reads them.
+    /// Away while a blocking thread reads them, and where there are none.
     files: Option<Files>,
     published: Arc<Published>,
 }
@@ -59,16 +59,8 @@ struct Files {
 impl CertificateStore {
     #[must_use]
     pub fn new(configured: Configured, published: Arc<Published>) -> Self {
-        let files = Files {
-            named: configured
-                .pairs
-                .into_iter()
-                .map(CertificateFile::new)
-                .collect(),
-            default: configured.default.map(CertificateFile::new),
-        };
         Self {
-            files: Some(files),
+            files: Some(Files::new(configured)).filter(|files| files.all().next().is_some()),
             published,
         }
     }
@@ -85,7 +77,7 @@ impl CertificateStore {
         ctx.spawn(reading.into_actor(self).map(|read, store, ctx| match read {
             Ok((files, changed)) => {
                 if changed {
-                    store.publish(&files);
+                    store.published.publish(&files);
                 }
                 store.files = Some(files);
                 ctx.run_later(LOOK, Self::look);
@@ -96,6 +88,15 @@ impl CertificateStore {
             }
         }));
     }
+}
+
+impl Published {
+    /// Reads what the settings name, so that the first handshake finds it. Blocks.
+    pub fn read(&self, configured: &Configured) {
+        let mut files = Files::new(configured.clone());
+        files.refresh();
+        self.publish(&files);
+    }
 
     fn publish(&self, files: &Files) {
         let warnings: Vec<String> = files
@@ -105,7 +106,8 @@ impl CertificateStore {
                 format!("certificate: {error}; the last good one stays in use until this is mended")
             })
             .collect();
-        for warning in &warnings {
+        let told = self.warnings.send_replace(warnings.clone());
+        for warning in warnings.iter().filter(|warning| !told.contains(warning)) {
             log::warn!("{warning}");
         }
         let named: Vec<Arc<Certificate>> = files
@@ -120,14 +122,22 @@ impl CertificateStore {
             .and_then(CertificateFile::certificate)
             .cloned();
         let certificates = Certificates::new(&named, default, Timestamp::now());
-        self.published
-            .certificates
-            .send_replace(Arc::new(certificates));
-        self.published.warnings.send_replace(warnings);
+        self.certificates.send_replace(Arc::new(certificates));
     }
 }
 
 impl Files {
+    fn new(configured: Configured) -> Self {
+        Self {
+            named: configured
+                .pairs
+                .into_iter()
+                .map(CertificateFile::new)
+                .collect(),
+            default: configured.default.map(CertificateFile::new),
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &CertificateFile> {
         self.named.iter().chain(&self.default)
     }

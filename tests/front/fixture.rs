@@ -16,6 +16,7 @@ use procserver::document::buffering::Buffering;
 use procserver::front::access::recorder;
 use procserver::front::access::recorder::{Sink, Source};
 use procserver::front::front::Front;
+use procserver::front::listener::Bound;
 use procserver::front::own_token::OwnToken;
 use procserver::front::settings::{FrontSettings, Limits, Timeouts};
 use procserver::front::upstream::in_process::{Connector, ConnectorFactory};
@@ -84,7 +85,11 @@ impl Fixture {
         let (ready, started) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             System::new().block_on(async move {
-                let listeners = vec![(address, listener)];
+                let listeners = vec![Bound {
+                    address,
+                    socket: listener,
+                    tls: None,
+                }];
                 let settings = Arc::new(settings);
                 let front = Front::new(listeners, settings, receiver, api(), ExitReason::default());
                 let front = front.that_withholds(own_token);

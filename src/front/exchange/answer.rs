@@ -73,7 +73,11 @@ async fn write_page<S: ClientStream>(
     let mut out = Vec::new();
     error_page::write(&mut out, failure, page);
     let limit = worker.settings.timeouts.idle;
-    let written = tokio::time::timeout(limit, client.stream.write_all(&out)).await;
+    let write = async {
+        client.stream.write_all(&out).await?;
+        client.stream.flush().await
+    };
+    let written = tokio::time::timeout(limit, write).await;
     let head = head_end::find_end(&out, 0).ok().flatten()?;
     matches!(written, Ok(Ok(()))).then_some((out.len() - head) as u64)
 }

@@ -33,6 +33,8 @@ pub struct Endpoints {
     pub app_port: Option<u16>,
     /// The peer's forwarding fields are believed.
     pub is_trusted: bool,
+    /// TLS is spoken.
+    pub is_secure: bool,
 }
 
 /// Why there is nothing to answer a request with.

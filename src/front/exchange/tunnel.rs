@@ -66,6 +66,14 @@ impl<'h> Direction<'h> {
             }
         }
         self.flow.take(&mut self.input).map_err(io::Error::other)?;
+        // What TLS has taken may wait for the socket.
+        if Pin::new(&mut *to).poll_flush(cx)?.is_pending() && self.flow.is_clear() {
+            return if moved {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            };
+        }
         if !self.flow.is_clear() {
             if self.flow.poll_write(cx, to, &mut self.input)?.is_ready() {
                 moved = true;

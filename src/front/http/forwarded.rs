@@ -21,6 +21,8 @@ pub struct Context<'a> {
     pub peer: IpAddr,
     /// The address that the peer connected to.
     pub local: SocketAddr,
+    /// It came by TLS.
+    pub secure: bool,
     /// The peer's forwarding fields are believed.
     pub trusted: bool,
     /// The networks whose forwarding fields are believed.
@@ -37,6 +39,10 @@ impl Context<'_> {
     fn client(&self, fields: &Fields<'_>) -> IpAddr {
         let told = self.trusted.then(|| reported(fields, self.networks));
         told.flatten().unwrap_or(self.peer).to_canonical()
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
     }
 
     fn is_withheld(&self, f: &Field<'_>) -> bool {
@@ -201,7 +207,7 @@ impl Appended<'_> {
             out.extend_from_slice(b"\r\n");
         }
         if !self.proto {
-            let protocol = stated.protocol.unwrap_or("http");
+            let protocol = stated.protocol.unwrap_or(c.scheme());
             field(out, "X-Forwarded-Proto", protocol.as_bytes());
         }
         if !self.host {
@@ -209,7 +215,8 @@ impl Appended<'_> {
             field(out, "X-Forwarded-Host", host.as_bytes());
         }
         if !self.port {
-            let port = self.port(request, &stated).unwrap_or(c.local.port());
+            let port = self.port(request, &stated, c.scheme());
+            let port = port.unwrap_or(c.local.port());
             number(out, "X-Forwarded-Port", port.into());
         }
         if !self.real_ip {
@@ -226,7 +233,7 @@ impl Appended<'_> {
             } else {
                 peer.to_string()
             };
-            let _ = write!(out, "Forwarded: for={node};proto=http");
+            let _ = write!(out, "Forwarded: for={node};proto={}", c.scheme());
             if !host.is_empty() {
                 let _ = write!(out, ";host=\"{host}\"");
             }
@@ -237,7 +244,7 @@ impl Appended<'_> {
 
     /// Returns the port that the client asked, if anybody says. A peer that names a host or a protocol was asked at its
     /// own port, not at this one.
-    fn port(&self, request: &Request<'_>, stated: &Stated<'_>) -> Option<u16> {
+    fn port(&self, request: &Request<'_>, stated: &Stated<'_>, own: &str) -> Option<u16> {
         let first = |name, said: bool| match said {
             true => request.fields.tokens(name).next(),
             false => None,
@@ -251,7 +258,9 @@ impl Appended<'_> {
         };
         let host = first(Name::ForwardedHost, self.host).and_then(authority);
         match host.or(stated.host) {
-            Some(host) => host.port.or_else(|| default(protocol.unwrap_or(b"http"))),
+            Some(host) => host
+                .port
+                .or_else(|| default(protocol.unwrap_or(own.as_bytes()))),
             None => {
                 let own = request.authority.and_then(|a| a.port);
                 own.or_else(|| protocol.and_then(default))

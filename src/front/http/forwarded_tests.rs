@@ -9,6 +9,7 @@ fn context(trusted: bool, strip: usize) -> Context<'static> {
     Context {
         peer: "10.0.0.9".parse().unwrap(),
         local: "192.168.0.1:80".parse().unwrap(),
+        secure: false,
         trusted,
         networks: &[],
         request_id: b"id1",

@@ -39,6 +39,7 @@ pub fn forwarded(data: &[u8]) {
     let context = Context {
         peer,
         local: ([192, 0, 2, 2], 8080).into(),
+        secure: false,
         trusted,
         networks: &[],
         request_id: id.unwrap_or("own-id").as_bytes(),

@@ -67,6 +67,7 @@ fn check_forwarded(request: &Request<'_>, trusted: bool, strip: usize) {
     let context = Context {
         peer: [192, 0, 2, 1].into(),
         local: ([192, 0, 2, 2], 8080).into(),
+        secure: false,
         trusted,
         networks: &[],
         request_id: b"own-id",

@@ -1,6 +1,7 @@
 //! Reads and writes the two connections of an attempt, each only as far as the other takes it.
 
 use std::future::Future as _;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::{Attempt, Phase, SPACE, Stop};
@@ -162,6 +163,11 @@ impl<S: ClientStream> Attempt<'_, S> {
     /// Writes the response, or spools it if the client does not take it. Returns whether something moved.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
         let mut moved = false;
+        // What TLS has taken may wait for the socket, and nothing may follow it for long.
+        let flushed = Pin::new(&mut self.client.stream).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Err(_))) {
+            return Err(Stop::Gone);
+        }
         if let Some(spool) = self.spool.as_mut().filter(|spool| !spool.is_empty()) {
             match spool.poll(cx) {
                 Poll::Ready(Err(_)) => return Err(Stop::Lost),
