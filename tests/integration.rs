@@ -40,6 +40,7 @@ mod structure;
 mod supervision;
 mod tasks;
 mod tickets;
+mod tls;
 mod told;
 mod tunnels;
 mod unix_sockets;

@@ -3,15 +3,12 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::Arc;
-
-use tokio_rustls::TlsAcceptor;
 
 use super::{DaemonError, io_error};
 use crate::api::auth::GROUP;
 use crate::front::listener::Bound;
 use crate::settings::Settings;
-use crate::tls::server_config::server_config;
+use crate::tls::server_config::Tls;
 use crate::tls::store::Published;
 
 /// Binds the public listeners; those of `tls_listen` shake hands with the certificates that are published.
@@ -24,15 +21,14 @@ pub(super) fn bind_all(
         return plain.collect();
     }
     let certificates = published.certificates.subscribe();
-    let config = server_config(certificates, settings.tls.min_version)
+    let tls = Tls::new(certificates, settings.tls.min_version)
         .map_err(|error| DaemonError::Start(format!("TLS: {error}")))?;
-    let acceptor = TlsAcceptor::from(Arc::new(config));
     let secure = settings.tls_listen.iter();
-    let secure = secure.map(|address| bind(*address, Some(acceptor.clone())));
+    let secure = secure.map(|address| bind(*address, Some(tls.clone())));
     plain.chain(secure).collect()
 }
 
-fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Bound, DaemonError> {
+fn bind(address: SocketAddr, tls: Option<Tls>) -> Result<Bound, DaemonError> {
     let is_secure = tls.is_some();
     let open = move || -> std::io::Result<Bound> {
         use socket2::{Domain, Protocol, Socket, Type};

@@ -12,7 +12,6 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
-use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
 use super::drain::Place;
@@ -21,6 +20,7 @@ use super::handshake;
 use super::listener::{Listening, Sockets};
 use super::upstream::upkeep;
 use super::worker::{Plan, Worker};
+use crate::tls::server_config::Tls;
 use crate::{priority, threads};
 
 /// Pauses after an accept that failed: out of file descriptors it would fail again at once.
@@ -120,14 +120,10 @@ fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, socket: &List
     }));
 }
 
-async fn serve_secure(
-    worker: Rc<Worker>,
-    stream: TcpStream,
-    endpoints: Endpoints,
-    tls: TlsAcceptor,
-) {
+async fn serve_secure(worker: Rc<Worker>, stream: TcpStream, endpoints: Endpoints, tls: Tls) {
     let limit = worker.settings.timeouts.head;
-    if let Some(stream) = handshake::accept(tls, stream, limit).await {
+    if let Some(stream) = handshake::accept(&tls, stream, limit).await {
+        drop(tls);
         Connection::new(stream, endpoints, worker).serve().await;
     }
 }

@@ -2,16 +2,19 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::InvalidMessage;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use rustls::ServerConnection;
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::exchange::client_end::{ClientEnd, ClientStream};
+use crate::tls::server_config::Tls;
 
 /// Bytes of plaintext that rustls keeps for a socket that takes none. A second write waits for them.
 const UNSENT: usize = 16 * 1024;
@@ -20,40 +23,45 @@ const UNSENT: usize = 16 * 1024;
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 61\r\n\
     Connection: close\r\n\r\nThis port speaks HTTPS: begin the address with \"https://\".\n\n";
 
+/// The content type of a record with a ClientHello (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 22;
+
+/// A record with a fatal alert (RFC 8446 §6.2). rustls would say "access denied".
+const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
+
 /// A connection whose handshake is done.
 pub(super) struct SecureStream(Box<TlsStream<TcpStream>>);
 
 /// Shakes hands within `limit`. `None`: the client did not, and was told if it can understand it.
-pub(super) async fn accept(
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    limit: Duration,
-) -> Option<SecureStream> {
-    let prepare = |session: &mut rustls::ServerConnection| session.set_buffer_limit(Some(UNSENT));
-    let accepting = acceptor.accept_with(stream, prepare).into_fallible();
-    match tokio::time::timeout(limit, accepting).await {
+pub(super) async fn accept(tls: &Tls, stream: TcpStream, limit: Duration) -> Option<SecureStream> {
+    match tokio::time::timeout(limit, shake_hands(tls, stream)).await {
         Ok(Ok(stream)) => return Some(SecureStream(Box::new(stream))),
-        Ok(Err((error, mut stream))) => {
-            log::debug!("a TLS handshake failed: {error}");
-            if is_plain_text(&error) {
-                // Whoever does not take 150 bytes at once does without.
-                let _nobody = tokio::time::timeout(limit, stream.write_all(PLAIN)).await;
-            }
-        }
+        Ok(Err(error)) => log::debug!("a TLS handshake failed: {error}"),
         Err(_) => log::debug!("a TLS handshake took longer than {limit:?}"),
     }
     None
 }
 
-/// Whether the first byte was none of TLS.
-fn is_plain_text(error: &io::Error) -> bool {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-    matches!(
-        cause,
-        Some(rustls::Error::InvalidMessage(
-            InvalidMessage::InvalidContentType
-        ))
-    )
+async fn shake_hands(tls: &Tls, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
+        stream.write_all(PLAIN).await?;
+        // Only so much is read that the answer is not lost to a reset.
+        stream.shutdown().await?;
+        let _dropped = stream.read(&mut [0; 8192]).await?;
+        return Err(io::Error::other("the client does not speak TLS"));
+    }
+    let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    if !tls.has_certificate(start.client_hello().server_name()) {
+        start.io.write_all(UNRECOGNIZED_NAME).await?;
+        return Err(io::Error::other(
+            "the client asks for a name without a certificate",
+        ));
+    }
+    let prepare = |session: &mut ServerConnection| session.set_buffer_limit(Some(UNSENT));
+    start
+        .into_stream_with(Arc::clone(&tls.config), prepare)
+        .await
 }
 
 impl ClientStream for SecureStream {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use crate::router::table::Table;
+use crate::tls::server_config::Tls;
 
 /// The time between two attempts to bind a port that is taken.
 const RETRY: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ pub struct Bound {
     pub address: SocketAddr,
     pub socket: TcpListener,
     /// What makes handshakes, where TLS is spoken.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Tls>,
 }
 
 impl Bound {
@@ -44,7 +44,7 @@ pub struct Listening {
     /// The port, if the socket is an app's own.
     pub port: Option<u16>,
     /// What makes handshakes, where TLS is spoken.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Tls>,
     socket: TcpListener,
 }
 

@@ -24,12 +24,36 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Makes the configuration of all workers. One for all: a client that comes back to another worker resumes its session,
+/// What all workers make handshakes with. One for all: a client that comes back to another worker resumes its session,
 /// since the keys of tickets are the configuration's. They change every six hours.
-///
-/// # Errors
-/// The provider has no random numbers for the keys of tickets.
-pub fn server_config(
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub config: Arc<ServerConfig>,
+    certificates: watch::Receiver<Arc<Certificates>>,
+}
+
+impl Tls {
+    /// # Errors
+    /// The provider has no random numbers for the keys of tickets.
+    pub fn new(
+        certificates: watch::Receiver<Arc<Certificates>>,
+        oldest: MinVersion,
+    ) -> Result<Self, rustls::Error> {
+        let config = server_config(certificates.clone(), oldest)?;
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+        })
+    }
+
+    /// Whether there is a certificate to answer with when a client asks for `name`.
+    #[must_use]
+    pub fn has_certificate(&self, name: Option<&str>) -> bool {
+        self.certificates.borrow().choose(name).is_some()
+    }
+}
+
+fn server_config(
     certificates: watch::Receiver<Arc<Certificates>>,
     oldest: MinVersion,
 ) -> Result<ServerConfig, rustls::Error> {

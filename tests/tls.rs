@@ -1,0 +1,214 @@
+//! HTTPS: certificates from files, chosen by the name that a client asks for.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{
+    AlertDescription, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+};
+
+use crate::support::fixture::{document, web_repo};
+use crate::support::http::{Peer, Request};
+use crate::support::server::Server;
+use crate::support::setup::Setup;
+use crate::support::wait::{SOON, eventually};
+
+type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// A certificate for `name` and its key, in files of the server's directory.
+fn certificate(directory: &Path, file: &str, name: &str) -> CertificateDer<'static> {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed([name.to_owned()]).unwrap();
+    write_pair(directory, file, &cert.pem(), &signing_key);
+    cert.der().clone()
+}
+
+/// Replaces each file whole, as tools that renew certificates do.
+fn write_pair(directory: &Path, file: &str, cert: &str, key: &KeyPair) {
+    for (kind, text) in [("pem", cert), ("key", &key.serialize_pem())] {
+        let new = directory.join("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, directory.join(format!("{file}.{kind}"))).unwrap();
+    }
+}
+
+fn pair(directory: &Path, file: &str) -> String {
+    let path = |kind| {
+        directory
+            .join(format!("{file}.{kind}"))
+            .display()
+            .to_string()
+    };
+    format!("{},{}", path("pem"), path("key"))
+}
+
+/// A server with a certificate for a.test.
+fn start() -> (Server, CertificateDer<'static>) {
+    let mut setup = Setup::new();
+    let directory = setup.directory().to_owned();
+    let trusted = certificate(&directory, "a", "a.test");
+    let listen = format!("127.0.0.1:{}", setup.spare_port());
+    setup.set_flag("--tls-listen", &listen);
+    setup.set_flag("--tls-certificate", &pair(&directory, "a"));
+    (setup.start(), trusted)
+}
+
+fn trusting(certificates: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate.clone()).unwrap();
+    }
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let config = ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+fn connect(server: &Server, config: &Arc<ClientConfig>, name: &str) -> io::Result<Stream> {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.spare_port()))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut session = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+    while session.is_handshaking() {
+        session.complete_io(&mut stream)?;
+    }
+    Ok(StreamOwned::new(session, stream))
+}
+
+/// What is answered until the server says that nothing follows: without a close_notify, an error.
+fn exchange(stream: &mut Stream, request: &str) -> io::Result<String> {
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8(answer).unwrap())
+}
+
+const LAST: &str = "GET /echo/x HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn an_app_is_told_that_its_client_came_by_tls_and_the_end_is_no_cut() {
+    let (server, trusted) = start();
+    server.deploy(&document("echo", &web_repo("1")));
+    let config = trusting(&[trusted]);
+    let mut stream = connect(&server, &config, "a.test").unwrap();
+    let two = format!("GET /echo/x HTTP/1.1\r\nHost: a.test\r\n\r\n{LAST}");
+    let answer = exchange(&mut stream, &two).unwrap();
+    assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 2, "{answer}");
+    assert_eq!(
+        answer.matches("\"x-forwarded-proto\": \"https\"").count(),
+        2,
+        "{answer}"
+    );
+    let port = format!("\"x-forwarded-port\": \"{}\"", server.spare_port());
+    assert_eq!(answer.matches(&port).count(), 2, "{answer}");
+    let plain = server.visit("/echo/x").expect(200).json();
+    assert_eq!(plain["headers"]["x-forwarded-proto"], "http", "{plain}");
+}
+
+#[test]
+fn megabytes_pass_both_ways() {
+    let (server, trusted) = start();
+    server.deploy(&document("echo", &web_repo("1")));
+    let mut stream = connect(&server, &trusting(&[trusted]), "a.test").unwrap();
+    let body = "0123456789abcdef".repeat(1 << 18);
+    let request = format!(
+        "POST /echo/x HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(
+        answer.contains(&format!("\"{body}\"")),
+        "{} bytes",
+        answer.len()
+    );
+}
+
+#[test]
+fn a_name_without_a_certificate_is_unrecognized_and_plain_http_is_told_what_to_do() {
+    let (server, trusted) = start();
+    let error = connect(&server, &trusting(&[trusted]), "b.test").unwrap_err();
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    let unrecognized = rustls::Error::AlertReceived(AlertDescription::UnrecognizedName);
+    assert_eq!(cause, Some(&unrecognized), "{error}");
+
+    let address = ([127, 0, 0, 1], server.spare_port()).into();
+    let told = Request::get("/")
+        .header("Host", "a.test")
+        .send(&Peer::Tcp(address));
+    assert!(told.expect(400).text().contains("https://"), "{told:?}");
+}
+
+#[test]
+fn a_client_that_comes_back_resumes_whichever_worker_it_meets() {
+    let (mut server, trusted) = start();
+    server.terminate();
+    server.set_flag("--workers", "4");
+    server.start_again();
+    let config = trusting(&[trusted]);
+    for turn in 0..8 {
+        let mut stream = connect(&server, &config, "a.test").unwrap();
+        // The ticket comes with the first answer.
+        exchange(&mut stream, LAST).unwrap();
+        let kind = stream.conn.handshake_kind();
+        let expected = if turn == 0 {
+            HandshakeKind::Full
+        } else {
+            HandshakeKind::Resumed
+        };
+        assert_eq!(kind, Some(expected), "turn {turn}");
+    }
+}
+
+#[test]
+fn certificates_are_exchanged_under_load_and_no_handshake_fails() {
+    let (server, first) = start();
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+    let (old, new) = (trusting(&[first.clone()]), cert.der().clone());
+    let both = trusting(&[first, new.clone()]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let mut stream = connect(&server, &both, "a.test").unwrap();
+                        exchange(&mut stream, LAST).unwrap();
+                    }
+                })
+            })
+            .collect();
+        write_pair(server.directory(), "a", &cert.pem(), &signing_key);
+        let only_new = trusting(&[new]);
+        eventually("the new certificate answers", SOON, || {
+            connect(&server, &only_new, "a.test").ok()
+        });
+        done.store(true, Ordering::Relaxed);
+        clients
+            .into_iter()
+            .for_each(|client| client.join().unwrap());
+    });
+    // Sessions that were made with it are resumed; a new one is not.
+    connect(&server, &old, "a.test").unwrap_err();
+
+    std::fs::write(server.directory().join("a.pem"), "rubbish").unwrap();
+    eventually("the broken file is told of", SOON, || {
+        server
+            .log()
+            .contains("a.pem: it holds no certificate")
+            .then_some(())
+    });
+    connect(&server, &both, "a.test").unwrap();
+}
