@@ -140,14 +140,15 @@ fn a_name_without_a_certificate_is_unrecognized_and_plain_http_is_told_what_to_d
     let (server, trusted) = start();
     let error = connect(&server, &trusting(&[trusted]), "b.test").unwrap_err();
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-    let unrecognized = rustls::Error::AlertReceived(AlertDescription::UnrecognizedName);
+    let unrecognized = rustls::Error::AlertReceived(AlertDescription::UnrecognisedName);
     assert_eq!(cause, Some(&unrecognized), "{error}");
 
     let address = ([127, 0, 0, 1], server.spare_port()).into();
     let told = Request::get("/")
         .header("Host", "a.test")
         .send(&Peer::Tcp(address));
-    assert!(told.expect(400).text().contains("https://"), "{told:?}");
+    let told = told.expect(400).text();
+    assert!(told.contains("https://"), "{told}");
 }
 
 #[test]

@@ -187,7 +187,11 @@ impl<S: ClientStream> Exchange<'_, S> {
                 keep_client: true, ..
             } => Next::Again,
             // It said that it sends no more, so no reset can cost it the response.
-            End::Complete { .. } if !request_info.keep_alive && self.client.input.is_empty() => {
+            End::Complete { .. }
+                if !request_info.keep_alive
+                    && self.client.input.is_empty()
+                    && !self.client.endpoints.is_secure =>
+            {
                 Next::Close
             }
             End::Complete { .. } => Next::Linger,
@@ -196,7 +200,11 @@ impl<S: ClientStream> Exchange<'_, S> {
             End::Truncated(why) => {
                 log::warn!("request {}: {why}", request_info.request_id);
                 request_info.note(Notes::broke_off);
-                Next::Linger
+                // TLS can tell a cut from an end, and this is none.
+                match self.client.endpoints.is_secure {
+                    true => Next::Close,
+                    false => Next::Linger,
+                }
             }
             End::Stale => self.answer(&Failure::closed(), false).await,
             End::Gone => {

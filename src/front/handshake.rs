@@ -20,8 +20,8 @@ use crate::tls::server_config::Tls;
 const UNSENT: usize = 16 * 1024;
 
 /// What a client gets that speaks HTTP where TLS is expected. Its request is not read: nothing of it was protected.
-const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 61\r\n\
-    Connection: close\r\n\r\nThis port speaks HTTPS: begin the address with \"https://\".\n\n";
+const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 59\r\n\
+    Connection: close\r\n\r\nThis port speaks HTTPS: begin the address with \"https://\".\n";
 
 /// The content type of a record with a ClientHello (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
