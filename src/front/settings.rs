@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::router::reach::Reach;
 
 /// Times after which the front end gives up.
@@ -42,8 +44,8 @@ pub struct FrontSettings {
     pub workers: usize,
     /// The ways by which requests come to apps and to the API.
     pub reach: Arc<Reach>,
-    /// Networks whose forwarding fields are believed, as `ADDRESS` or `ADDRESS/BITS`.
-    pub trusted_proxies: Vec<String>,
+    /// Networks whose forwarding fields are believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// How long a request waits for an app that is starting.
     pub hold: Duration,
     /// How long requests in flight may take when the daemon stops.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use ipnet::IpNet;
 use tokio::sync::{Notify, broadcast, watch};
 
 use super::access::entry::Notes;
@@ -19,7 +20,7 @@ use super::exchange::client::Endpoints;
 use super::exchange::date::HttpDate;
 use super::exchange::spool_space::SpoolSpace;
 use super::http::request_id::RequestId;
-use super::http::trusted_proxies::Network;
+use super::http::trusted_proxies::is_trusted;
 use super::listener::Sockets;
 use super::own_token::OwnToken;
 use super::settings::FrontSettings;
@@ -64,7 +65,7 @@ pub struct Plan {
 pub struct Worker {
     pub settings: Arc<FrontSettings>,
     /// Networks whose forwarding fields are believed.
-    pub trusted: Vec<Network>,
+    pub trusted: Vec<IpNet>,
     /// A fresh one takes its place if it ends.
     replica: RefCell<Addr<Replica>>,
     /// The routing table. The replica answers from it, too.
@@ -129,17 +130,8 @@ impl Worker {
     pub fn new(plan: &Plan) -> Self {
         let settings = Arc::clone(&plan.settings);
         let routes = Rc::new(Snapshot::new(plan.table.clone()));
-        let trusted = settings.trusted_proxies.iter().filter_map(|text| {
-            let network = Network::parse(text);
-            if network.is_none() {
-                log::error!(
-                    "trusted_proxies: \"{text}\" is no ADDRESS or ADDRESS/BITS: it is not trusted"
-                );
-            }
-            network
-        });
         Self {
-            trusted: trusted.collect(),
+            trusted: settings.trusted_proxies.clone(),
             replica: RefCell::new(start_replica(&settings, &routes)),
             routes,
             pool: Pool::default(),
@@ -298,7 +290,7 @@ impl Worker {
     /// Whether the forwarding fields of a peer are believed.
     #[must_use]
     pub fn trusts(&self, peer: SocketAddr) -> bool {
-        self.trusted.iter().any(|n| n.contains(peer.ip()))
+        is_trusted(&self.trusted, peer.ip())
     }
 
     /// Resolves when the time to drain is over.

@@ -325,7 +325,7 @@ fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings 
             .trusted_proxies
             .iter()
             .flatten()
-            .map(|net| net.0.clone())
+            .map(|network| network.0)
             .collect(),
         hold: or_seconds(raw.hold, 30),
         drain: DRAIN,

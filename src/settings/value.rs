@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
@@ -200,28 +201,26 @@ impl<const MIN: usize, const MAX: usize> FromStr for Count<MIN, MAX> {
 
 /// A network, `ADDRESS` or `ADDRESS/BITS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Network(pub String);
+pub struct Network(pub IpNet);
 
 impl FromStr for Network {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let (address, bits) = text
-            .split_once('/')
-            .map_or((text, None), |(a, b)| (a, Some(b)));
-        let address = address.parse::<IpAddr>().ok();
-        let most = if address.is_some_and(|a| a.is_ipv4()) {
-            32
-        } else {
-            128
+        // By the parser of std: that of `IpNet` takes "010.0.0.0/8", which some programs read as octal.
+        let network = match text.split_once('/') {
+            Some((address, bits)) => address
+                .parse()
+                .ok()
+                .zip(bits.parse().ok())
+                .and_then(|(address, bits)| IpNet::new(address, bits).ok()),
+            None => text.parse::<IpAddr>().ok().map(IpNet::from),
         };
-        let bits_fit = bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most));
-        if address.is_some() && bits_fit {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(ValueError(format!(
-            "\"{text}\" is no network: write an IP address, or one with its number of bits, as in \"10.0.0.0/8\" or \"::1\""
-        )))
+        network.map(Self).ok_or_else(|| {
+            ValueError(format!(
+                "\"{text}\" is no network: write an IP address, or one with its number of bits, as in \"10.0.0.0/8\" or \"::1\""
+            ))
+        })
     }
 }
 
@@ -450,7 +449,15 @@ mod tests {
         for good in ["127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"] {
             assert!(good.parse::<Network>().is_ok(), "{good}");
         }
-        for bad in ["", "10.0.0.0/33", "::/129", "localhost", "10.0.0.0/"] {
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "::/129",
+            "localhost",
+            "10.0.0.0/",
+            "10.0.0/8",
+            "010.0.0.0/8",
+        ] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
         }
         assert_eq!(

@@ -27,7 +27,7 @@ fn the_app_sees_the_request_with_forwarding_fields_and_without_hop_by_hop_ones()
 fn a_trusted_peer_is_appended_to() {
     let origin = Origin::answering(OK);
     let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
-        s.trusted_proxies = vec!["127.0.0.0/8".into()];
+        s.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
     });
     front.connect().send(
         "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\r\n",
@@ -44,7 +44,7 @@ fn a_trusted_peer_is_appended_to() {
 fn what_a_trusted_peer_says_stays_but_not_in_other_spellings() {
     let origin = Origin::answering(OK);
     let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
-        s.trusted_proxies = vec!["127.0.0.1".into()];
+        s.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a network")];
     });
     front.connect().send(
         "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.1\r\nX-Forwarded-For: 6.6.6.2\r\n\
@@ -382,7 +382,7 @@ fn options_that_may_go_no_further_is_answered_here() {
 fn forwarded_is_appended_behind_what_a_trusted_peer_says() {
     let origin = Origin::answering(OK);
     let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
-        s.trusted_proxies = vec!["127.0.0.1".into()];
+        s.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a network")];
     });
     front.connect().send(
         "GET / HTTP/1.1\r\nHost: [::1]:81\r\nForwarded: for=6.6.6.1\r\nforwarded: for=\"[2001:db8::1]:5\";proto=https\r\n\r\n",

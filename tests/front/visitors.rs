@@ -35,7 +35,7 @@ fn an_address_has_so_many_connections_and_no_more() {
     let origin = Origin::answering(OK);
     let front = Fixture::tuned(vec![route("blog", &[&origin])], |settings| {
         settings.limits.connections_per_address = 2;
-        settings.trusted_proxies = vec!["127.0.0.3".into()];
+        settings.trusted_proxies = vec!["127.0.0.3/32".parse().expect("a network")];
     });
     let mut kept: Vec<Client> = (0..2).map(|_| front.connect()).collect();
     for client in &mut kept {

@@ -5,13 +5,15 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
+
 use super::by_path;
 use super::field::{Field, Name, same};
 use super::fields::Fields;
 use super::framing::Framing;
 use super::head::{Request, Response};
 use super::token::decimal;
-use super::trusted_proxies::{Network, Stated, authority, reported, stated};
+use super::trusted_proxies::{Stated, authority, reported, stated};
 use super::write;
 use crate::front::own_token::OwnToken;
 
@@ -26,7 +28,7 @@ pub struct Context<'a> {
     /// The peer's forwarding fields are believed.
     pub trusted: bool,
     /// The networks whose forwarding fields are believed.
-    pub networks: &'a [Network],
+    pub networks: &'a [IpNet],
     pub request_id: &'a [u8],
     /// Bytes at the front of the target that are removed and become `X-Forwarded-Prefix`.
     pub strip: usize,

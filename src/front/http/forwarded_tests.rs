@@ -104,7 +104,7 @@ fn the_port_is_that_of_the_protocol_that_a_trusted_peer_names() {
 
 #[test]
 fn what_a_trusted_peer_says_in_forwarded_alone_the_other_fields_say_too() {
-    let networks = [Network::parse("10.0.0.0/8").unwrap()];
+    let networks = ["10.0.0.0/8".parse().unwrap()];
     let context = Context {
         networks: &networks,
         ..context(true, 0)

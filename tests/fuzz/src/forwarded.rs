@@ -9,7 +9,8 @@ use procserver::front::http::forwarded::Context;
 use procserver::front::http::head;
 use procserver::front::http::head::Request;
 use procserver::front::http::parse;
-use procserver::front::http::trusted_proxies::Network;
+use procserver::front::http::trusted_proxies::is_trusted;
+use procserver::settings::value::Network;
 
 use super::heads::{FROM_PROXY, folded, only, values};
 
@@ -24,7 +25,9 @@ pub fn forwarded(data: &[u8]) {
     let peer: IpAddr = peer.parse().unwrap_or(IpAddr::from([192, 0, 2, 1]));
     check_network(network, peer);
     check_authority(host);
-    let trusted = Network::parse(network).is_some_and(|n| n.contains(peer));
+    let trusted = network
+        .parse()
+        .is_ok_and(|n: Network| is_trusted(&[n.0], peer));
     check_trailers(fields);
     let sent = head_of(host, fields);
     let Ok(request) = parse::request(&sent, 100) else {
@@ -186,7 +189,7 @@ fn check_forwarded_field(
 
 /// An address is in a network if their first bits are the same.
 fn check_network(text: &str, peer: IpAddr) {
-    let Some(network) = Network::parse(text) else {
+    let Ok(Network(network)) = text.parse() else {
         return;
     };
     let (address, bits) = text.split_once('/').unwrap_or((text, "128"));
@@ -201,7 +204,7 @@ fn check_network(text: &str, peer: IpAddr) {
     );
     let first = |address: &str| address.get(..=bits).unwrap_or(address).to_owned();
     assert_eq!(
-        network.contains(peer),
+        is_trusted(&[network], peer),
         first(&own) == first(&other),
         "{text} {peer}"
     );
