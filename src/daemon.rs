@@ -143,7 +143,7 @@ async fn serve(
     tree.booted().await?;
     let path = settings.runtime_dir.join("procserver.sock");
     actix_rt::spawn(rescan_on(hangup, api.apps.clone()));
-    let mut socket = ApiSocket::open(path.clone(), api)?;
+    let mut socket = ApiSocket::open(path.clone(), api).await?;
     ready(&Ready {
         listen,
         tls_listen,

@@ -103,12 +103,19 @@
 //! - A file whose first lines call it pure imports neither actix nor tokio, directly or through a file that does, and is
 //!   given the time and what is random. `tests/structure.rs` holds that too.
 //! - `front/` never imports `app/`: it sees the routing table.
-//! - Only `process/worker.rs` owns a process of an application, and `install/command.rs` one of its installation. An OS
-//!   process is started again by its worker (`process/state`), an actor by its supervisor.
-//! - Files that outlive the server are replaced whole ([`durable`]); a release without a record is rubbish.
+//! - `process/worker.rs` alone starts a process of an application, and `install/command.rs` what makes a release: git,
+//!   install commands, the release phase. An OS process is started again by its worker (`process/state`), an actor by
+//!   its supervisor.
+//! - Documents, records and keys are replaced whole ([`durable`]). Logs are appended to, and a new server cuts off the
+//!   line that a crash tore. A release without a record is rubbish.
 //! - The daemon's own environment reaches no app; secrets reach no log.
-//! - Control actors share one thread and never block it: files, git and passwd look-ups go to child processes or
-//!   blocking threads. That thread comes before the apps' ([`priority`]); proxy, logs and all that is started do not.
+//! - Control actors share one thread. What may take long happens in child processes or on blocking threads: the files of
+//!   apps and of the config directory, git, passwd look-ups, `/proc`, the search for a port. What is left on that thread
+//!   are single system calls: a health check opens the socket of its process (three calls on the runtime directory, in
+//!   each interval; a hop to another thread costs more), waitid(2) of a process that has ended, inotify(7) of the config
+//!   directory, and the line that the server logs on stderr. Before the tree starts, and after it has stopped, nobody is
+//!   kept waiting. The control thread comes before the apps' threads ([`priority`]); proxy, logs and all that is
+//!   started do not.
 //!
 //! # Benches
 //!

@@ -24,23 +24,30 @@ pub(super) struct ApiSocket {
 
 impl ApiSocket {
     /// Makes it and serves the API on it.
-    pub(super) fn open(path: PathBuf, api: ApiState) -> Result<Self, DaemonError> {
+    pub(super) async fn open(path: PathBuf, api: ApiState) -> Result<Self, DaemonError> {
         let mut socket = Self {
             path,
             api,
             place: None,
             servers: Vec::new(),
         };
-        socket.serve()?;
+        socket.serve().await?;
         Ok(socket)
     }
 
-    fn serve(&mut self) -> Result<(), DaemonError> {
-        let listener = bind_unix(&self.path)?;
+    /// Binds the socket, on a thread for what blocks (it looks a group up), and serves the API on it.
+    async fn serve(&mut self) -> Result<(), DaemonError> {
+        let path = self.path.clone();
+        let bound = tokio::task::spawn_blocking(move || {
+            let listener = bind_unix(&path)?;
+            Ok((listener, place(&path)))
+        });
+        let bound = bound.await.map_err(|e| DaemonError::Start(e.to_string()));
+        let (listener, place) = bound.flatten()?;
         let server =
             socket::serve(listener, self.api.clone()).map_err(|e| io_error(&self.path, e))?;
         self.servers.push(server);
-        self.place = place(&self.path);
+        self.place = place;
         Ok(())
     }
 
@@ -64,14 +71,15 @@ impl ApiSocket {
             if found.is_some() && found == self.place {
                 continue;
             }
-            match self.serve() {
+            let served = self.serve().await;
+            match &served {
                 Ok(()) => log::warn!("{} was removed: it is made again", self.path.display()),
                 Err(e) if !is_failing => {
                     log::error!("the API socket was removed, and cannot be made again: {e}");
                 }
                 Err(_) => {}
             }
-            is_failing = place(&self.path) != self.place;
+            is_failing = served.is_err();
         }
     }
 
@@ -81,7 +89,7 @@ impl ApiSocket {
             server.stop().await;
         }
         // A socket that is gone already is as good.
-        let _gone = std::fs::remove_file(&self.path);
+        let _gone = tokio::fs::remove_file(&self.path).await;
     }
 }
 

@@ -33,7 +33,7 @@ impl Owner {
         Self {
             leader: running.pid(),
             start_time: running.start_time(),
-            uid: uid_of(running.pid()),
+            uid: running.uid(),
             marker: running.marker().to_owned(),
             rlimit_mark: RlimitMark::of(running.instance()),
             cgroup: running.cgroup().cloned(),
@@ -46,7 +46,7 @@ impl Owner {
         Self {
             leader,
             start_time: procfs::stat(leader).map_or(0, |stat| stat.start_time),
-            uid: uid_of(leader),
+            uid: procfs::uid_or_own(leader),
             marker: format!("{MARKER}={instance}"),
             rlimit_mark: RlimitMark::of(&instance),
             cgroup: Cgroup::of_process(leader, &instance),
@@ -153,11 +153,6 @@ impl Owner {
         }
         false
     }
-}
-
-/// The real user of a process, or ours where it is gone: nothing else of it will be found then.
-fn uid_of(pid: u32) -> u32 {
-    procfs::uid(pid).unwrap_or_else(|| nix::unistd::geteuid().as_raw())
 }
 
 fn forget_those_of(pid: u32, wanted: &mut BTreeSet<u64>) {

@@ -9,8 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::listeners;
 
-/// Hands out ports of the configured range, each to one process at a time, across all applications. Leasing blocks: it
-/// probes ports under a lock, in the worst case the whole range.
+/// Hands out ports of the configured range, each to one process at a time, across all applications.
 #[derive(Clone, Debug)]
 pub struct Ports {
     first: u16,
@@ -53,7 +52,8 @@ impl Ports {
     }
 
     /// Leases `preferred` if it is in the range and free (no socket is bound to it, on IPv4 and IPv6), else another.
-    /// The second value is the first port that was passed over because another program has it. Blocks.
+    /// The second value is the first port that was passed over because another program has it. Blocks: it may probe the
+    /// whole range, but without the lock, for which the control thread waits when it adopts a port or gives one back.
     ///
     /// # Errors
     /// [`PortsExhausted`].
@@ -61,45 +61,38 @@ impl Ports {
         &self,
         preferred: Option<u16>,
     ) -> Result<(PortLease, Option<u16>), PortsExhausted> {
-        let mut inner = lock(&self.inner);
-        let (start, mut taken) = (inner.next, None);
-        let port = preferred
+        let (start, mut taken) = (lock(&self.inner).next, None);
+        let ports = preferred
             .filter(|port| (self.first..=self.last).contains(port))
             .into_iter()
             .chain(start..=self.last)
-            .chain(self.first..start)
-            .filter(|port| !inner.leased.contains(port))
-            .find(|port| {
-                let is_free = is_free(*port);
-                taken = taken.or((!is_free).then_some(*port));
-                is_free
-            })
-            .ok_or_else(|| PortsExhausted(format!("{}-{}", self.first, self.last)))?;
-        inner.leased.insert(port);
-        if preferred != Some(port) {
-            inner.next = if port < self.last {
-                port + 1
-            } else {
-                self.first
+            .chain(self.first..start);
+        for port in ports {
+            // Leased while it is probed; given back where it is not free.
+            let Some(lease) = self.adopt(port) else {
+                continue;
             };
+            if !lease.is_free() {
+                taken = taken.or(Some(port));
+                continue;
+            }
+            if preferred != Some(port) {
+                let is_last = port == self.last;
+                lock(&self.inner).next = if is_last { self.first } else { port + 1 };
+            }
+            return Ok((lease, taken));
         }
-        Ok((self.leased(port), taken))
+        Err(PortsExhausted(format!("{}-{}", self.first, self.last)))
     }
 
     /// Leases `port` without probing it: an adopted process listens on it. `None` when it is leased already.
     #[must_use]
     pub fn adopt(&self, port: u16) -> Option<PortLease> {
-        lock(&self.inner)
-            .leased
-            .insert(port)
-            .then(|| self.leased(port))
-    }
-
-    fn leased(&self, port: u16) -> PortLease {
-        PortLease {
+        let is_new = lock(&self.inner).leased.insert(port);
+        is_new.then(|| PortLease {
             port,
             inner: Arc::clone(&self.inner),
-        }
+        })
     }
 }
 

@@ -1,4 +1,7 @@
 //! What `/proc` says of processes: see proc(5). Every process may end at any moment, so nothing here is an error.
+//!
+//! Read by hand, not by the crate `procfs`: a stop reads `stat` of every process of the machine, and the crate takes 1.1
+//! to 1.2 times as long for that, 1.6 times for `environ` and `limits`, and more than twice for `status`.
 
 use std::fs;
 use std::io::Read;
@@ -178,6 +181,11 @@ pub(super) fn sockets(pid: u32) -> impl Iterator<Item = u64> {
 pub(super) fn uid(pid: u32) -> Option<u32> {
     let status = fs::read(format!("/proc/{pid}/status")).ok()?;
     single_user(&String::from_utf8_lossy(&status))
+}
+
+/// The user of a process, or ours where it is gone: nothing else of it will be found then.
+pub(super) fn uid_or_own(pid: u32) -> u32 {
+    uid(pid).unwrap_or_else(|| nix::unistd::geteuid().as_raw())
 }
 
 /// The id of this boot: with it, a pid and its start time are unique for ever.

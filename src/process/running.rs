@@ -20,6 +20,8 @@ use crate::exit_status::ExitStatus;
 pub struct Running {
     pid: u32,
     start_time: u64,
+    /// The user that the command runs as.
+    uid: u32,
     marker: String,
     users: Users,
     cgroup: Option<Cgroup>,
@@ -40,6 +42,10 @@ impl Running {
         Ok(Self {
             pid: child.id(),
             start_time: procfs::stat(child.id()).map_or(0, |stat| stat.start_time),
+            uid: match &spec.account {
+                Some(account) => account.uid,
+                None => nix::unistd::geteuid().as_raw(),
+            },
             marker: format!("{MARKER}={}", spec.instance),
             users: Users::of_account(spec.account.as_ref()),
             cgroup,
@@ -63,6 +69,7 @@ impl Running {
         let mut running = Self {
             pid: survivor.pid,
             start_time: survivor.start_time,
+            uid: procfs::uid_or_own(survivor.pid),
             marker: format!("{MARKER}={}", survivor.directory.display()),
             users: survivor.users(),
             cgroup: None,
@@ -83,6 +90,10 @@ impl Running {
     /// Field 22 of `/proc/PID/stat`.
     pub(super) fn start_time(&self) -> u64 {
         self.start_time
+    }
+
+    pub(super) fn uid(&self) -> u32 {
+        self.uid
     }
 
     /// `PROCSERVER_INSTANCE=…`, as it is in the environment of all it started.

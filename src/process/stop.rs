@@ -52,12 +52,13 @@ pub async fn gracefully(running: &Running, policy: &StopPolicy) -> Stopped {
     let mut grace = Grace::new(Target::of(running), signal_of(policy));
     grace.ask(policy.to).await;
     let ended = tokio::time::timeout(policy.timeout, grace.ended()).await;
+    let command = grace.command_end().await;
     let outcome = match ended {
         Ok(()) => Stopped::InTime,
-        Err(_) if grace.has_command_ended() => Stopped::RestKilled,
+        Err(_) if command.has_ended => Stopped::RestKilled,
         Err(_) => Stopped::Killed,
     };
-    if let Some(status) = grace.status() {
+    if let Some(status) = command.status {
         running.note(status);
     }
     if outcome != Stopped::InTime {
@@ -104,13 +105,14 @@ pub(super) fn kill_all_remains(instance: &str, users: &Users, directory: Option<
     let mut patience = Patience::default();
     loop {
         target.kill_once();
-        if target.is_gone() {
+        let left = target.left();
+        if left == Left::Nothing {
             if let Some(directory) = directory {
                 instance::remove(directory);
             }
             return;
         }
-        match patience.pause(target.is_held(), Instant::now()) {
+        match patience.pause(left == Left::Held, Instant::now()) {
             Some(pause) => std::thread::sleep(pause),
             None => return target.give_up(directory),
         }
@@ -164,6 +166,15 @@ impl Marked {
 /// Most sweeps that stop processes before they are killed. Two are enough where nothing forks meanwhile.
 const FREEZES: usize = 16;
 
+/// What a sweep has left of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// The kernel holds all of it.
+    Held,
+    Some,
+}
+
 /// What belongs to one instance.
 #[derive(Clone, Debug)]
 struct Target {
@@ -193,35 +204,44 @@ impl Target {
         }
     }
 
-    async fn kill_all(self) {
-        let mut target = self;
+    async fn kill_all(mut self) {
         let mut patience = Patience::default();
         loop {
-            target = target.sweep(Self::kill_once).await;
-            if target.is_gone() {
+            let mut target = self.clone();
+            // A sweep reads all of `/proc`: too long for the actors' thread.
+            let swept = tokio::task::spawn_blocking(move || {
+                priority::urgently(|| target.kill_once());
+                let left = target.left();
+                (target, left)
+            });
+            // An error: the runtime is shutting down, and nothing can be swept any more.
+            let left = match swept.await {
+                Ok((target, left)) => {
+                    self = target;
+                    left
+                }
+                Err(_) => Left::Some,
+            };
+            if left == Left::Nothing {
                 return;
             }
-            match patience.pause(target.is_held(), Instant::now()) {
+            match patience.pause(left == Left::Held, Instant::now()) {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => return target.give_up(None),
+                None => return self.give_up(None),
             }
         }
     }
 
-    /// Runs one sweep, which reads all of `/proc`: too long for the actors' thread.
-    async fn sweep(self, sweep: impl FnOnce(&mut Self) + Send + 'static) -> Self {
-        let (mut target, fallback) = (self.clone(), self);
-        let swept = tokio::task::spawn_blocking(move || {
-            priority::urgently(|| sweep(&mut target));
-            target
-        });
-        // The runtime is shutting down: nothing can be swept any more.
-        swept.await.unwrap_or(fallback)
-    }
-
-    /// Whether the kernel holds all that the last sweep found.
-    fn is_held(&self) -> bool {
-        !self.known.is_empty() && self.known.iter().all(|process| held::is_held(*process))
+    /// What the last sweep has left. Blocks.
+    fn left(&self) -> Left {
+        if self.is_gone() {
+            return Left::Nothing;
+        }
+        let is_held = |process: &Unique| held::is_held(*process);
+        match !self.known.is_empty() && self.known.iter().all(is_held) {
+            true => Left::Held,
+            false => Left::Some,
+        }
     }
 
     fn give_up(self, directory: Option<&Path>) {

@@ -8,6 +8,7 @@
 //! What it has not waited for stays a zombie, of which `/proc` still tells how it ended; then the shell ends, too.
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -24,6 +25,25 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// How long a process takes at most to be held: it stops on its way back from the kernel.
 const HOLD: Duration = Duration::from_millis(200);
+
+/// What a stop waits for.
+enum Next {
+    /// The end of the process of this pidfd, where it could be opened.
+    End(Option<OwnedFd>),
+    /// The control group still counts a process that has ended.
+    Burial,
+    /// Nothing of the instance lives.
+    Nothing,
+}
+
+/// The end of the command itself, which may have started others.
+#[derive(Debug, Default)]
+pub(super) struct CommandEnd {
+    /// Only what it has started is left.
+    pub(super) has_ended: bool,
+    /// How it ended, where a shell waited for it.
+    pub(super) status: Option<ExitStatus>,
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Grace {
@@ -59,30 +79,31 @@ impl Grace {
 
     /// Waits until nothing of the instance lives.
     pub(super) async fn ended(&mut self) {
-        while !self.target.is_gone() {
-            match self.next() {
-                Some(process) => until_end(process).await,
-                // It was the main command: the rest is told now.
-                None if !self.main.is_empty() => {}
-                None if self.shell.is_some() => self.sweep(Self::let_shell_go).await,
-                // Only what the control group has not buried yet.
-                None => tokio::time::sleep(PAUSE).await,
-            }
-            if self.next().is_none() {
-                self.sweep(Self::look).await;
+        loop {
+            match self.sweep(Self::advance).await {
+                Some(Next::Nothing) => return,
+                Some(Next::End(pidfd)) => until_end(pidfd).await,
+                Some(Next::Burial) | None => tokio::time::sleep(PAUSE).await,
             }
         }
     }
 
-    /// How the command ended, where a shell waited for it.
-    pub(super) fn status(&self) -> Option<ExitStatus> {
+    /// Whether the command has ended, and how.
+    pub(super) async fn command_end(&mut self) -> CommandEnd {
+        let end = self.sweep(|grace| CommandEnd {
+            has_ended: grace.has_command_ended(),
+            status: grace.status(),
+        });
+        end.await.unwrap_or_default()
+    }
+
+    fn status(&self) -> Option<ExitStatus> {
         let shell = self.shell.filter(|_| self.has_command_ended());
         self.status
             .or_else(|| shell.and_then(|(shell, _)| status_of_child(shell)))
     }
 
-    /// Whether only what the command has started is left.
-    pub(super) fn has_command_ended(&self) -> bool {
+    fn has_command_ended(&self) -> bool {
         !self.command().iter().any(|process| lives(*process))
     }
 
@@ -91,15 +112,41 @@ impl Grace {
         self.target
     }
 
-    async fn sweep(&mut self, sweep: impl FnOnce(&mut Self) + Send + 'static) {
+    /// Runs what reads `/proc` on a thread for what blocks. `None`: the runtime is shutting down, and nothing can be swept
+    /// any more.
+    async fn sweep<T: Send + 'static>(
+        &mut self,
+        sweep: impl FnOnce(&mut Self) -> T + Send + 'static,
+    ) -> Option<T> {
         let mut grace = self.clone();
         let swept = tokio::task::spawn_blocking(move || {
-            priority::urgently(|| sweep(&mut grace));
-            grace
+            let found = priority::urgently(|| sweep(&mut grace));
+            (grace, found)
         });
-        // An error: the runtime is shutting down, nothing can be swept any more.
-        if let Ok(grace) = swept.await {
-            *self = grace;
+        let (grace, found) = swept.await.ok()?;
+        *self = grace;
+        Some(found)
+    }
+
+    /// Tells those whose turn has come, and says what is waited for next.
+    fn advance(&mut self) -> Next {
+        if self.next().is_none() && !self.target.is_gone() {
+            self.look();
+            if self.next().is_none() && self.shell.is_some() {
+                self.let_shell_go();
+            }
+        }
+        if self.target.is_gone() {
+            return Next::Nothing;
+        }
+        let Some(process) = self.next() else {
+            return Next::Burial;
+        };
+        let pidfd = running::open(process.0).ok();
+        // After the pidfd is open: what is checked now is what is held.
+        match lives(process) {
+            true => Next::End(pidfd),
+            false => self.advance(),
         }
     }
 
@@ -265,14 +312,13 @@ fn status_of_child(shell: u32) -> Option<ExitStatus> {
     procfs::exit_status(children.max()?.1, shell)
 }
 
-/// Resolves when a process has ended. Cancel safe.
-async fn until_end(process: Unique) {
+/// Resolves when the process of a pidfd has ended. Cancel safe.
+async fn until_end(pidfd: Option<OwnedFd>) {
     // Without a descriptor, looks are all there is.
-    let Ok(pidfd) = running::open(process.0).and_then(running::watch) else {
+    let Some(pidfd) = pidfd.and_then(|pidfd| running::watch(pidfd).ok()) else {
         return tokio::time::sleep(20 * PAUSE).await;
     };
-    // After the pidfd is open: what is checked now is what is held.
-    if lives(process) && pidfd.readable().await.is_err() {
+    if pidfd.readable().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
