@@ -63,7 +63,7 @@ fn spec(directory: &Path, command: &str) -> ExecSpec {
         instance: directory.to_string_lossy().into_owned(),
         output: Output::Pipe,
         identity: None,
-        seal: None,
+        landlock: None,
         nice: None,
         umask: 0o027,
         lent: Lent::default(),

@@ -175,7 +175,7 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
         restart: Restart::Permanent,
         runtime: root.join("run"),
         preferred_port: None,
-        seal: None,
+        landlock: None,
         start_permits: None,
     }
 }

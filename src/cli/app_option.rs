@@ -35,7 +35,7 @@ fn takes_name(verb: &Command) -> bool {
 }
 
 /// The option in a command line.
-struct Found {
+struct AppOption {
     at: usize,
     end: usize,
     words: Vec<OsString>,
@@ -43,7 +43,7 @@ struct Found {
     name: Option<String>,
 }
 
-fn find(words: &[OsString]) -> Option<Found> {
+fn find(words: &[OsString]) -> Option<AppOption> {
     let text = |at: usize| words.get(at).and_then(|word| word.to_str());
     let options = 0..words
         .iter()
@@ -58,7 +58,7 @@ fn find(words: &[OsString]) -> Option<Found> {
             None if word == "-a" || word == "--app" => ((at + 2).min(words.len()), text(at + 1)),
             None => return None,
         };
-        Some(Found {
+        Some(AppOption {
             at,
             end,
             words: words[at..end].to_vec(),

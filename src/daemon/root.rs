@@ -18,7 +18,7 @@ use crate::front::own_token::OwnToken;
 use crate::front::upstream::in_process::ConnectorFactory;
 use crate::router::router::Router;
 use crate::router::table::Table;
-use crate::supervision::restart::{Event, Intensity, Supervisor};
+use crate::supervision::restart::{Intensity, Supervisor, SupervisorEvent};
 use crate::supervision::{
     Child, ChildEnded, ChildRef, ChildSpec, Exit, ExitReason, Generation, Parent, Restart, Running,
     Shutdown, Strategy, Timeout, monitor,
@@ -195,7 +195,7 @@ impl Actor for Root {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.supervise(Event::Start, ctx);
+        self.supervise(SupervisorEvent::Start, ctx);
     }
 }
 
@@ -214,7 +214,7 @@ impl Handler<ChildEnded<RootChild>> for Root {
             RootChild::Front | RootChild::Certificates => {}
         }
         self.supervise(
-            Event::Ended {
+            SupervisorEvent::Ended {
                 id,
                 generation,
                 exit,
@@ -231,6 +231,6 @@ impl Handler<Shutdown> for Root {
         self.ending = true;
         // The Front has its own of these, and closes them first.
         self.spec.listeners.clear();
-        self.supervise(Event::Shutdown, ctx);
+        self.supervise(SupervisorEvent::Shutdown, ctx);
     }
 }

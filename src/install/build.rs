@@ -207,7 +207,10 @@ async fn run(
     let exec = ExecSpec {
         command: Exec::Shell(spec.config.shell, command.to_owned()),
         instance: instances::install(&spec.dirs),
-        seal: spec.seal.clone().map(|seal| seal.but(directory.clone())),
+        landlock: spec
+            .landlock
+            .clone()
+            .map(|landlock| landlock.but(directory.clone())),
         directory,
         account: spec.account.clone(),
         environment,

@@ -132,7 +132,7 @@ async fn write_files(
     let mut program = mirror.git_in_tree(&arguments, directory);
     if let Some(confined) = &mut program.confined {
         let place = directory.to_owned();
-        confined.seal.writable.push(place);
+        confined.landlock.writable.push(place);
     }
     let finished = command::run(&program, &mirror.journal, &mirror.bounds).await?;
     if finished.succeeded() {

@@ -77,7 +77,7 @@ pub struct Program {
 pub struct Confined {
     /// Whom it becomes, when the daemon is root.
     pub account: Option<Account>,
-    pub seal: Landlock,
+    pub landlock: Landlock,
     /// By which it is found when the daemon was killed, see [`ExecSpec::instance`].
     pub instance: String,
     pub lent: Lent,
@@ -180,7 +180,7 @@ async fn run_confined(
         account: confined.account.clone(),
         environment: program.environment.clone(),
         instance: confined.instance.clone(),
-        seal: Some(confined.seal.clone()),
+        landlock: Some(confined.landlock.clone()),
         output: Output::Pipe,
         identity: None,
         nice: None,
@@ -278,7 +278,11 @@ async fn follow(
 /// Programs that fail on a full disk do not always say that it is: a line that does.
 async fn look_for_room(spec: &ExecSpec, journal: &InstallLog) -> Option<String> {
     let mut places = vec![spec.directory.clone()];
-    places.extend(spec.seal.iter().flat_map(|seal| seal.writable.clone()));
+    places.extend(
+        spec.landlock
+            .iter()
+            .flat_map(|landlock| landlock.writable.clone()),
+    );
     let look = move || places.into_iter().find(|place| disk_space::is_full(place));
     let full = tokio::task::spawn_blocking(look).await.ok().flatten()?;
     let remark = format!("remark: {}: No space left on device", full.display());
@@ -286,7 +290,7 @@ async fn look_for_room(spec: &ExecSpec, journal: &InstallLog) -> Option<String> 
     Some(remark)
 }
 
-/// Its output, what ends it, and why there is no seal on it.
+/// Its output, what ends it, and why landlock does not restrict it.
 type Started = (Option<ChildStderr>, Tree, Option<String>);
 
 /// Starts `spec` in a task of its own: when nobody waits for it any more, it is still seen through, and then killed.

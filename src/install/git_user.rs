@@ -64,8 +64,8 @@ impl GitUser {
         self.account.as_ref().map(owner)
     }
 
-    /// The seal on a git that writes to `places` only.
-    pub(super) fn seal(places: &[&Path]) -> Landlock {
+    /// The restriction of a git that writes to `places` only.
+    pub(super) fn landlock(places: &[&Path]) -> Landlock {
         let devices = ["/dev/null", "/dev/zero"].map(PathBuf::from);
         let places = places.iter().map(|place| place.to_path_buf());
         Landlock {

@@ -276,7 +276,7 @@ impl Mirror {
             .extend([temporary, ("GIT_DIR".to_owned(), directory)]);
         program.confined = Some(Box::new(Confined {
             account: self.user.account().cloned(),
-            seal: GitUser::seal(&[&self.path]),
+            landlock: GitUser::landlock(&[&self.path]),
             instance: instances::fetch(&self.dirs),
             lent: Lent {
                 limits: Some(git_user::LIMITS),

@@ -35,7 +35,7 @@ pub struct InstallSpec {
     /// The account to switch to; `None` when the daemon is not root.
     pub account: Option<Account>,
     /// Where install commands and the release phase may not write, but for the checkout.
-    pub seal: Option<Landlock>,
+    pub landlock: Option<Landlock>,
     /// Environment of install commands: base and configured layers (the checkout's `.env` is laid between them).
     pub base_env: BTreeMap<String, String>,
     /// Server-wide and application `env`.

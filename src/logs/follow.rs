@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::query::{Chunk, Query};
-use super::record::Batch;
+use super::record::WriteBatch;
 
 /// Chunks a reader may have unread. A chunk is a turn's worth of lines (64 KiB of text).
 pub const QUEUE: usize = 8;
@@ -67,7 +67,7 @@ impl Followers {
     }
 
     /// Gives the first `stored` lines of `batch` to the followers that want them and counts the rest as lost.
-    pub fn publish(&mut self, batch: &Batch<'_>, first_id: u64, stored: usize) {
+    pub fn publish(&mut self, batch: &WriteBatch<'_>, first_id: u64, stored: usize) {
         self.forget_gone();
         let unstored = batch.lines.len().saturating_sub(stored) as u64;
         for follower in &mut self.0 {
@@ -132,12 +132,12 @@ mod tests {
         )
     }
 
-    fn batch(process: &str, lines: usize) -> Batch<'_> {
+    fn batch(process: &str, lines: usize) -> WriteBatch<'_> {
         let line = Cut {
             text: b"x",
             partial: false,
         };
-        Batch {
+        WriteBatch {
             stream: Stream::Stdout,
             time: now(),
             process,

@@ -19,7 +19,7 @@ use super::follow::{QUEUE, Reader};
 use super::lines::{Cut, cut};
 pub use super::query::{Chunk, Query};
 use super::reader::{CaughtUp, LogReader};
-use super::record::{Batch, Stream, now};
+use super::record::{Stream, WriteBatch, now};
 use super::settings::LogSettings;
 use super::source::{Next, Source, Unfinished};
 use super::store::Store;
@@ -297,7 +297,7 @@ impl Handler<Append> for Log {
             if lines.is_empty() {
                 break;
             }
-            self.store.append(&Batch {
+            self.store.append(&WriteBatch {
                 stream: append.stream,
                 time: now(),
                 process: &append.process,

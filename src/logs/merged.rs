@@ -111,7 +111,7 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::super::lines::Cut;
-    use super::super::record::Batch;
+    use super::super::record::WriteBatch;
     use super::super::settings::LogSettings;
     use super::*;
     use crate::logs::segment_writer::SegmentWriter;
@@ -131,7 +131,7 @@ mod tests {
                 0 => (&mut err, Stream::Stderr),
                 _ => (&mut out, Stream::Stdout),
             };
-            segments.append(&Batch {
+            segments.append(&WriteBatch {
                 stream,
                 time: jiff::Timestamp::from_second(number).unwrap(),
                 process: "web.1",

@@ -1,6 +1,6 @@
 //! Which lines a reader wants, and what it is given.
 
-use super::record::{Batch, Line, Record, Stream};
+use super::record::{Line, Record, Stream, WriteBatch};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
@@ -86,7 +86,7 @@ impl Query {
 
     /// Whether the new lines of a source are wanted.
     #[must_use]
-    pub fn wants_batch(&self, batch: &Batch<'_>) -> bool {
+    pub fn wants_batch(&self, batch: &WriteBatch<'_>) -> bool {
         let mut streams = self.streams.iter();
         streams.any(|wanted| wanted.stream == batch.stream)
             && self.wants_source(batch.process, batch.release)

@@ -101,7 +101,7 @@ impl Record {
 
 /// Lines of one source that are written at once; they get ids when they are stored.
 #[derive(Clone, Debug)]
-pub struct Batch<'a> {
+pub struct WriteBatch<'a> {
     pub stream: Stream,
     /// One time for all of them.
     pub time: jiff::Timestamp,
@@ -113,7 +113,7 @@ pub struct Batch<'a> {
     pub lines: Vec<Cut<'a>>,
 }
 
-impl Batch<'_> {
+impl WriteBatch<'_> {
     /// What stands between the id and the flags of each line on disk; written once per batch, since formatting a time
     /// costs more than all the rest of a line.
     #[must_use]
@@ -141,7 +141,7 @@ impl Batch<'_> {
     }
 }
 
-/// Appends the line that stands on disk, with its newline; `head` is [`Batch::head`], `line` has no newline.
+/// Appends the line that stands on disk, with its newline; `head` is [`WriteBatch::head`], `line` has no newline.
 pub fn encode(out: &mut Vec<u8>, id: u64, head: &str, line: &Cut<'_>) {
     out.extend_from_slice(id.to_string().as_bytes());
     out.extend_from_slice(head.as_bytes());
@@ -300,7 +300,7 @@ mod tests {
             text: &record.text,
             partial: record.partial,
         };
-        let batch = Batch {
+        let batch = WriteBatch {
             stream: record.stream,
             time: record.time,
             process: &record.process,

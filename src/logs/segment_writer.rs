@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use super::backward::Backward;
 use super::lines::Cut;
-use super::record::{Batch, Line, Stream, encode, now};
+use super::record::{Line, Stream, WriteBatch, encode, now};
 use super::segment_files::{file_name, open, segments};
 use super::settings::LogSettings;
 use crate::regular;
@@ -86,7 +86,7 @@ impl SegmentWriter {
 
     /// Stores `batch`. Never fails: lines that cannot be stored are counted, told in the daemon's log, and in this one
     /// as soon as that can be written.
-    pub fn append(&mut self, batch: &Batch<'_>) -> Appended {
+    pub fn append(&mut self, batch: &WriteBatch<'_>) -> Appended {
         if self.dropped.lines > 0 {
             self.tell_dropped();
         }
@@ -123,7 +123,7 @@ impl SegmentWriter {
     }
 
     /// Writes all lines in as few calls as segments allow; `next_id` counts those that are on disk.
-    fn write_lines(&mut self, batch: &Batch<'_>) -> io::Result<()> {
+    fn write_lines(&mut self, batch: &WriteBatch<'_>) -> io::Result<()> {
         let head = batch.head();
         let (mut buffer, mut gathered) = (Vec::new(), 0);
         for line in &batch.lines {
@@ -237,7 +237,7 @@ impl SegmentWriter {
     fn tell_dropped(&mut self) {
         let Dropped { lines, reason } = &self.dropped;
         let text = format!("{lines} lines are missing here, they could not be written: {reason}");
-        let batch = Batch {
+        let batch = WriteBatch {
             stream: self.stream,
             time: now(),
             process: OURSELVES,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::fifo::{Fifo, Window};
 use super::intent_note::IntentNote;
 use super::lines::{Cut, cut};
-use super::record::{Batch, Stream, now};
+use super::record::{Stream, WriteBatch, now};
 use super::store::Store;
 
 /// Lines taken in one turn: bounds what a turn costs in memory when all of them are empty.
@@ -161,7 +161,7 @@ impl Source {
         if let Some(note) = &self.note {
             note.begin(store.next_id(self.stream).unwrap_or(0));
         }
-        store.append(&Batch {
+        store.append(&WriteBatch {
             stream: self.stream,
             time: now(),
             process: &self.process,

@@ -8,7 +8,7 @@ use super::follow::Followers;
 use super::intent_note::IntentNote;
 use super::merged::{Merged, Positions};
 use super::query::{Chunk, Query};
-use super::record::{Batch, Stream};
+use super::record::{Stream, WriteBatch};
 use super::segment_writer::{Appended, SegmentWriter};
 use super::settings::LogSettings;
 
@@ -36,7 +36,7 @@ impl Store {
     }
 
     /// Stores `batch` and publishes it.
-    pub fn append(&mut self, batch: &Batch<'_>) {
+    pub fn append(&mut self, batch: &WriteBatch<'_>) {
         if let Some(segments) = self.segments.get_mut(&batch.stream) {
             let Appended { first_id, stored } = segments.append(batch);
             self.followers.publish(batch, first_id, stored);

@@ -2,7 +2,7 @@
 //!
 //! The daemon is multi-threaded, so it must not run code between fork and exec. It starts itself anew instead; this
 //! code is alone in its process, single-threaded, and needs no unsafe. [`Instructions`] come as JSON on stdin; what is
-//! to be told goes as JSON to stdout, a pipe that exec closes: its end without a [`Failure`] means the command runs.
+//! to be told goes as JSON to stdout, a pipe that exec closes: its end without a [`SetupFailure`] means the command runs.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -44,7 +44,7 @@ pub(super) struct Instructions {
     pub(super) identity: Option<Purpose>,
     pub(super) cgroup: Option<PathBuf>,
     pub(super) rlimit_mark: RlimitMark,
-    pub(super) seal: Option<Landlock>,
+    pub(super) landlock: Option<Landlock>,
     pub(super) lent: Lent,
     pub(super) nice: Option<i32>,
     pub(super) umask: u32,
@@ -82,21 +82,21 @@ pub enum Step {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Word {
-    Failed(Failure),
+    Failed(SetupFailure),
     /// Landlock does not hold it: why.
     Unsealed(String),
 }
 
 /// Which step failed, and why.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Failure {
+pub(super) struct SetupFailure {
     pub(super) step: Step,
     pub(super) reason: String,
     /// The machine lacks something that another app may be using up: nothing is wrong with this one.
     pub(super) is_shortage: bool,
 }
 
-impl Failure {
+impl SetupFailure {
     fn new(step: Step, what: impl std::fmt::Display, why: impl Into<io::Error>) -> Self {
         let why = why.into();
         Self {
@@ -159,9 +159,9 @@ fn close_inherited(report: RawFd) {
     }
 }
 
-fn become_command(report: &mut File) -> Result<std::convert::Infallible, Failure> {
+fn become_command(report: &mut File) -> Result<std::convert::Infallible, SetupFailure> {
     let mut instructions = read_instructions()?;
-    rustix::process::setsid().map_err(|e| Failure::new(Step::Session, "setsid", e))?;
+    rustix::process::setsid().map_err(|e| SetupFailure::new(Step::Session, "setsid", e))?;
     if let Some(group) = &instructions.cgroup {
         // The daemon looks whether it worked: without a group, what this starts is found in other ways.
         let _ = cgroup::enter(group);
@@ -173,14 +173,15 @@ fn become_command(report: &mut File) -> Result<std::convert::Infallible, Failure
         let uid = instructions.credentials.as_ref().map(|c| c.uid);
         let uid = uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw());
         identity::record_self(purpose, uid)
-            .map_err(|e| Failure::new(Step::Identity, purpose.directory.display(), e))?;
+            .map_err(|e| SetupFailure::new(Step::Identity, purpose.directory.display(), e))?;
     }
     let variables = instructions.lent.open_files();
-    let variables = variables.map_err(|e| Failure::new(Step::Streams, "a file that is lent", e))?;
+    let variables =
+        variables.map_err(|e| SetupFailure::new(Step::Streams, "a file that is lent", e))?;
     instructions.environment.extend(variables);
-    if let Some(seal) = &instructions.seal {
+    if let Some(landlock) = &instructions.landlock {
         // While every directory on the way can be read. Ownership protects most of it, too: no reason to start nothing.
-        if let Err(error) = seal.apply() {
+        if let Err(error) = landlock.apply() {
             tell(report, &Word::Unsealed(error.to_string()));
         }
     }
@@ -192,18 +193,18 @@ fn become_command(report: &mut File) -> Result<std::convert::Infallible, Failure
         switch_to(credentials)?;
     }
     std::env::set_current_dir(&instructions.directory)
-        .map_err(|e| Failure::new(Step::Directory, instructions.directory.display(), e))?;
+        .map_err(|e| SetupFailure::new(Step::Directory, instructions.directory.display(), e))?;
     drop_privileges(kept_capabilities(&instructions))?;
     Err(replace_self(&instructions))
 }
 
-fn read_instructions() -> Result<Instructions, Failure> {
+fn read_instructions() -> Result<Instructions, SetupFailure> {
     let mut text = Vec::new();
     io::stdin()
         .read_to_end(&mut text)
-        .map_err(|e| Failure::new(Step::Instructions, "stdin", e))?;
+        .map_err(|e| SetupFailure::new(Step::Instructions, "stdin", e))?;
     serde_json::from_slice(&text).map_err(|e| {
-        Failure::new(
+        SetupFailure::new(
             Step::Instructions,
             "stdin is no specification (`exec` is for the daemon's own use)",
             e,
@@ -211,7 +212,7 @@ fn read_instructions() -> Result<Instructions, Failure> {
     })
 }
 
-fn set_limits(instructions: &Instructions) -> Result<(), Failure> {
+fn set_limits(instructions: &Instructions) -> Result<(), SetupFailure> {
     rustix::process::umask(Mode::from_raw_mode(instructions.umask));
     if let Some(wanted) = instructions.open_files {
         let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
@@ -221,12 +222,12 @@ fn set_limits(instructions: &Instructions) -> Result<(), Failure> {
             maximum: hard,
         };
         rustix::process::setrlimit(Resource::Nofile, limit)
-            .map_err(|e| Failure::new(Step::Limits, "open files", e))?;
+            .map_err(|e| SetupFailure::new(Step::Limits, "open files", e))?;
     }
     if let Some(limits) = instructions.lent.limits {
         limits
             .apply()
-            .map_err(|e| Failure::new(Step::Limits, "limits", e))?;
+            .map_err(|e| SetupFailure::new(Step::Limits, "limits", e))?;
     }
     // Without it, what leaves session and environment behind is found only in a control group.
     let _ = instructions.rlimit_mark.put_on();
@@ -235,13 +236,13 @@ fn set_limits(instructions: &Instructions) -> Result<(), Failure> {
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
     if let Some(nice) = instructions.nice {
         rustix::process::setpriority_process(None, nice)
-            .map_err(|e| Failure::new(Step::Limits, format!("nice {nice}"), e))?;
+            .map_err(|e| SetupFailure::new(Step::Limits, format!("nice {nice}"), e))?;
     }
     Ok(())
 }
 
-fn connect_streams(instructions: &Instructions) -> Result<(), Failure> {
-    let failed = |what: &Path, e: io::Error| Failure::new(Step::Streams, what.display(), e);
+fn connect_streams(instructions: &Instructions) -> Result<(), SetupFailure> {
+    let failed = |what: &Path, e: io::Error| SetupFailure::new(Step::Streams, what.display(), e);
     let null = Path::new("/dev/null");
     let input = File::open(null).map_err(|e| failed(null, e))?;
     rustix::stdio::dup2_stdin(&input).map_err(|e| failed(null, e.into()))?;
@@ -278,9 +279,9 @@ fn open_fifo(path: &Path) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-fn switch_to(credentials: &Credentials) -> Result<(), Failure> {
+fn switch_to(credentials: &Credentials) -> Result<(), SetupFailure> {
     let failed = |what: &str, e: nix::Error| {
-        Failure::new(
+        SetupFailure::new(
             Step::Account,
             format!("cannot become user \"{}\": {what}", credentials.user),
             e,
@@ -299,7 +300,7 @@ fn switch_to(credentials: &Credentials) -> Result<(), Failure> {
     nix::unistd::setresgid(gid, gid, gid).map_err(|e| failed("setresgid", e))?;
     nix::unistd::setresuid(uid, uid, uid).map_err(|e| failed("setresuid", e))?;
     if !uid.is_root() && nix::unistd::setuid(Uid::from_raw(0)).is_ok() {
-        return Err(Failure::new(
+        return Err(SetupFailure::new(
             Step::Account,
             format!("user \"{}\"", credentials.user),
             io::Error::other("root could be regained, so nothing was started"),
@@ -310,7 +311,7 @@ fn switch_to(credentials: &Credentials) -> Result<(), Failure> {
 
 /// Lets nothing that this starts have a capability again, whatever a file or a user namespace offers. Who may stay root
 /// keeps what root has.
-fn close_bounding_set(credentials: &Credentials, kept: CapabilitySet) -> Result<(), Failure> {
+fn close_bounding_set(credentials: &Credentials, kept: CapabilitySet) -> Result<(), SetupFailure> {
     if credentials.uid == 0 {
         return Ok(());
     }
@@ -320,7 +321,7 @@ fn close_bounding_set(credentials: &Credentials, kept: CapabilitySet) -> Result<
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
             // A container may have taken CAP_SETPCAP from root: then what follows counts alone.
             Err(rustix::io::Errno::PERM) => return Ok(()),
-            Err(e) => return Err(Failure::new(Step::Privileges, "bounding set", e)),
+            Err(e) => return Err(SetupFailure::new(Step::Privileges, "bounding set", e)),
         }
     }
     Ok(())
@@ -328,8 +329,8 @@ fn close_bounding_set(credentials: &Credentials, kept: CapabilitySet) -> Result<
 
 /// Gives up what even a command of the same user must not have: ways to gain privileges, and capabilities that a
 /// daemon that is not root was lent (to bind port 80).
-fn drop_privileges(kept: CapabilitySet) -> Result<(), Failure> {
-    let failed = |what, e: rustix::io::Errno| Failure::new(Step::Privileges, what, e);
+fn drop_privileges(kept: CapabilitySet) -> Result<(), SetupFailure> {
+    let failed = |what, e: rustix::io::Errno| SetupFailure::new(Step::Privileges, what, e);
     set_no_new_privs(true).map_err(|e| failed("no_new_privs", e))?;
     clear_ambient_capability_set().map_err(|e| failed("ambient capabilities", e))?;
     if rustix::process::geteuid().is_root() {
@@ -370,7 +371,7 @@ fn kept_capabilities(instructions: &Instructions) -> CapabilitySet {
 
 /// Becomes the command. `exec` of std also unblocks all signals and sets SIGPIPE to its default, which the Rust
 /// runtime had ignored.
-fn replace_self(instructions: &Instructions) -> Failure {
+fn replace_self(instructions: &Instructions) -> SetupFailure {
     let mut command = match &instructions.command {
         Exec::Shell(shell, text) => {
             let mut shell = Command::new(shell.path());
@@ -379,7 +380,7 @@ fn replace_self(instructions: &Instructions) -> Failure {
         }
         Exec::Program(words) => {
             let Some((program, arguments)) = words.split_first() else {
-                return Failure::new(Step::Exec, "command", io::Error::other("is empty"));
+                return SetupFailure::new(Step::Exec, "command", io::Error::other("is empty"));
             };
             let mut command = Command::new(program);
             command.args(arguments);
@@ -387,5 +388,5 @@ fn replace_self(instructions: &Instructions) -> Failure {
         }
     };
     let error = command.env_clear().envs(&instructions.environment).exec();
-    Failure::new(Step::Exec, command.get_program().display(), error)
+    SetupFailure::new(Step::Exec, command.get_program().display(), error)
 }

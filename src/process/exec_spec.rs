@@ -27,7 +27,7 @@ pub struct ExecSpec {
     /// session.
     pub instance: String,
     /// Where it may not write.
-    pub seal: Option<Landlock>,
+    pub landlock: Option<Landlock>,
     /// Where stdout and stderr go.
     pub output: Output,
     /// The record to write before the command runs.

@@ -4,7 +4,7 @@
 //! of the same user. Landlock knows no prohibitions, only permissions for whole trees: writing is permitted everywhere
 //! beside the way down to what is protected. Thus the few directories on that way themselves (`/`, `/var`, `/var/lib`)
 //! take no new entries from an app, which their owner denies it anyway where the daemon is root. Below a directory that
-//! is open to all, such as `/tmp`, there is no seal: apps need that directory more.
+//! is open to all, such as `/tmp`, nothing is restricted: apps need that directory more.
 
 use std::fs;
 use std::io;
@@ -31,15 +31,14 @@ pub struct Landlock {
     pub protected: Vec<PathBuf>,
     /// The app's own places in them.
     pub writable: Vec<PathBuf>,
-    /// Directories in them in which it may make and remove sockets, and nothing else: they take no room.
+    /// Directories in them in which it may make and remove sockets, and nothing else: sockets take no space.
     #[serde(default)]
     pub sockets: Vec<PathBuf>,
 }
 
 impl Landlock {
-    /// The seal on all that runs for an app as `account`: install commands, the release phase, processes. `server` are
-    /// the server's directories. `None`: it runs as root, who may do what landlock would forbid besides, such as
-    /// mounting.
+    /// Restricts all that runs for an app as `account`: install commands, the release phase, processes. `server` are the
+    /// server's directories. `None`: it runs as root, who may do what landlock would forbid besides, such as mounting.
     #[must_use]
     pub fn of_app(account: Option<&Account>, server: [&Path; 2], dirs: &AppDirs) -> Option<Self> {
         let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);
@@ -50,7 +49,7 @@ impl Landlock {
         })
     }
 
-    /// This seal, with one more place that may be written.
+    /// Permits one more place to be written.
     #[must_use]
     pub fn but(mut self, writable: PathBuf) -> Self {
         self.writable.push(writable);
@@ -84,7 +83,7 @@ pub fn prepare(protected: &[&Path]) {
 }
 
 impl Landlock {
-    /// Puts the calling process, which must have one thread, and all that it starts under the seal for good.
+    /// Restricts the calling process, which must have one thread, and all that it starts, for good.
     pub(super) fn apply(&self) -> Result<(), LandlockError> {
         let writing = AccessFs::from_write(KNOWN);
         let protected: Vec<PathBuf> = self
@@ -117,7 +116,7 @@ impl Landlock {
     }
 }
 
-/// Why there is no seal.
+/// Why nothing is restricted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LandlockError {
     /// A directory could not be read.
@@ -138,7 +137,7 @@ impl LandlockError {
     }
 }
 
-/// Says in the log, once in the life of the daemon, that a process runs without a seal although it should have one.
+/// Says in the log, once in the life of the daemon, that landlock does not restrict a process that it should restrict.
 pub(super) fn warn(process: &str, why: &str) {
     static SAID: Once = Once::new();
     SAID.call_once(|| {

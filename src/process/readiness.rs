@@ -42,7 +42,7 @@ pub(crate) struct Target {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct Endpoint {
     pub(super) address: Address,
     by: Evidence,
 }
@@ -71,8 +71,8 @@ pub(super) async fn alive() {
 pub(super) async fn check_again(
     target: &Target,
     health: &HealthCheck,
-    before: &Found,
-) -> Result<Found, Unready> {
+    before: &Endpoint,
+) -> Result<Endpoint, Unready> {
     let is_same = match (&before.address, &before.by) {
         (Address::Tcp(address), Evidence::Listeners(inodes)) => {
             let socket = target.socket.as_ref().and_then(open_socket);
@@ -123,7 +123,7 @@ async fn read_tables(age: Duration) -> Option<Arc<Tables>> {
 
 /// Checks the socket, then both loopback addresses, each within the time-out. Returns the first where the process
 /// itself answers well.
-pub(super) async fn check(target: &Target, health: &HealthCheck) -> Result<Found, Unready> {
+pub(super) async fn check(target: &Target, health: &HealthCheck) -> Result<Endpoint, Unready> {
     let mut worst = Unready::NotListening;
     if let Some(file) = target.socket.as_ref().and_then(open_socket) {
         let answer = timeout(health.timeout, check_socket(file, health)).await;
@@ -153,13 +153,13 @@ fn open_socket(directory: &SocketDirectory) -> Option<SocketFile> {
 }
 
 /// Connects, and sends a GET if there is a path. Nobody but the app's user can listen there.
-async fn check_socket(file: SocketFile, health: &HealthCheck) -> Result<Found, Unready> {
+async fn check_socket(file: SocketFile, health: &HealthCheck) -> Result<Endpoint, Unready> {
     let (_, inode) = file.open().map_err(|_| Unready::NotListening)?;
     let stream = connect_socket(&file).await?;
     if let Some(path) = health.path.as_deref() {
         ask(stream, LOCAL, path, health).await?;
     }
-    Ok(Found {
+    Ok(Endpoint {
         address: Address::Unix(Arc::new(file)),
         by: Evidence::File(inode, Instant::now()),
     })
@@ -175,13 +175,13 @@ async fn check_address(
     target: &Target,
     address: SocketAddr,
     health: &HealthCheck,
-) -> Result<Found, Unready> {
+) -> Result<Endpoint, Unready> {
     let stream = connect(address).await?;
     let inodes = verify(target, address).await?;
     if let Some(path) = health.path.as_deref() {
         ask(stream, &address.to_string(), path, health).await?;
     }
-    Ok(Found {
+    Ok(Endpoint {
         address: address.into(),
         by: Evidence::Listeners(inodes),
     })

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use super::cgroup::Cgroup;
-use super::exec::{Credentials, Failure, Instructions, Step, VERB, Word};
+use super::exec::{Credentials, Instructions, SetupFailure, Step, VERB, Word};
 use super::exec_spec::{ExecSpec, MARKER, Output};
 use super::rlimit_mark::RlimitMark;
 use super::running::{Place, Running};
@@ -31,7 +31,7 @@ pub struct Spawned {
     pub pid: u32,
     /// The read end of [`Output::Pipe`]. It ends when nothing of the tree holds it any more.
     pub output: Option<ChildStderr>,
-    /// Why landlock does not keep it from writing where [`ExecSpec::seal`] says; `None`: it does.
+    /// Why landlock does not keep it from writing where [`ExecSpec::landlock`] says; `None`: it does.
     pub unsealed: Option<String>,
     /// What is watched and stopped.
     pub running: Running,
@@ -195,7 +195,7 @@ fn command(spec: &ExecSpec) -> Command {
     helper
 }
 
-/// Hands the helper its instructions and waits until it has become the command; says why it has no seal.
+/// Hands the helper its instructions and waits until it has become the command; says why landlock does not restrict it.
 async fn instruct(
     child: &mut std::process::Child,
     text: &[u8],
@@ -227,8 +227,8 @@ async fn instruct(
     Ok(unsealed)
 }
 
-impl From<Failure> for SpawnError {
-    fn from(failure: Failure) -> Self {
+impl From<SetupFailure> for SpawnError {
+    fn from(failure: SetupFailure) -> Self {
         match failure.is_shortage {
             true => Self::Host(io::Error::other(failure.reason)),
             false => Self::Setup {
@@ -255,7 +255,7 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
         output: spec.output.clone(),
         identity: spec.identity.clone(),
         rlimit_mark: RlimitMark::of(&spec.instance),
-        seal: spec.seal.clone(),
+        landlock: spec.landlock.clone(),
         lent: spec.lent.clone(),
         cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),
         nice: spec.nice.or_else(priority::ordinary),

@@ -53,7 +53,7 @@ pub struct ProcessSpec {
     /// Where it waits for its turn to start the first time; `None`: it starts at once.
     pub start_permits: Option<StartPermits>,
     /// Where it may not write; `None`: wherever the owners of files let it.
-    pub seal: Option<Landlock>,
+    pub landlock: Option<Landlock>,
 }
 
 impl ProcessSpec {
@@ -133,11 +133,13 @@ impl ProcessSpec {
                 digest: self.digest(),
                 directory: directory.clone(),
             }),
-            seal: self.seal.clone().map(|seal| {
+            landlock: self.landlock.clone().map(|landlock| {
                 // It may open /dev/stdout anew.
-                let mut seal = seal.but(directory.clone());
-                seal.sockets.extend(sockets.map(|s| s.path().to_owned()));
-                seal
+                let mut landlock = landlock.but(directory.clone());
+                landlock
+                    .sockets
+                    .extend(sockets.map(|s| s.path().to_owned()));
+                landlock
             }),
             output: Output::Fifos { directory },
             nice: None,

@@ -24,10 +24,10 @@ pub(super) type Attempt = u64;
 
 /// What happens to a process.
 #[derive(Clone, Debug)]
-pub(super) enum Event {
+pub(super) enum LifeEvent {
     /// Spawn the first OS process.
     Begin,
-    /// There is an OS process to take over; [`Event::Running`] follows.
+    /// There is an OS process to take over; [`LifeEvent::Running`] follows.
     Adopting,
     /// It ended for good before this actor began.
     Finished { record: ExitRecord },
@@ -67,12 +67,12 @@ pub(super) enum Command {
     },
     /// Kill what an ended process left behind.
     Clean,
-    /// Send [`Event::Due`] after this time.
+    /// Send [`LifeEvent::Due`] after this time.
     ArmRestart {
         attempt: Attempt,
         after: Duration,
     },
-    /// Send [`Event::Proved`] after this time.
+    /// Send [`LifeEvent::Proved`] after this time.
     ArmProved {
         attempt: Attempt,
         after: Duration,
@@ -176,22 +176,22 @@ impl Life {
     }
 
     /// Takes an event. `random` is uniform in `0.0..1.0`, for the jitter of delays.
-    pub(super) fn handle(&mut self, event: Event, now: Instant, random: f64) -> Vec<Command> {
+    pub(super) fn handle(&mut self, event: LifeEvent, now: Instant, random: f64) -> Vec<Command> {
         match (event, self.stage) {
-            (Event::Stop, _) => self.stop(),
-            (Event::Begin, Stage::New) => self.spawn(),
-            (Event::Adopting, Stage::New) => {
+            (LifeEvent::Stop, _) => self.stop(),
+            (LifeEvent::Begin, Stage::New) => self.spawn(),
+            (LifeEvent::Adopting, Stage::New) => {
                 self.stage = Stage::Spawning;
                 Vec::new()
             }
-            (Event::Finished { record }, Stage::New) => {
+            (LifeEvent::Finished { record }, Stage::New) => {
                 self.stage = Stage::Finished;
                 self.gone(&record);
                 vec![Command::Report { exited: None }]
             }
-            (Event::Running { pid }, Stage::Spawning) => self.running(pid),
-            (Event::SpawnFailed { reason }, Stage::Spawning) => self.spawn_failed(reason),
-            (Event::Ready { attempt, address }, Stage::Starting) if attempt == self.attempt => {
+            (LifeEvent::Running { pid }, Stage::Spawning) => self.running(pid),
+            (LifeEvent::SpawnFailed { reason }, Stage::Spawning) => self.spawn_failed(reason),
+            (LifeEvent::Ready { attempt, address }, Stage::Starting) if attempt == self.attempt => {
                 self.stage = Stage::Ready;
                 self.address = address;
                 let after = PROVED;
@@ -200,11 +200,11 @@ impl Life {
                     Command::ArmProved { attempt, after },
                 ]
             }
-            (Event::Moved { attempt, address }, Stage::Ready) if attempt == self.attempt => {
+            (LifeEvent::Moved { attempt, address }, Stage::Ready) if attempt == self.attempt => {
                 self.address = address;
                 vec![Command::Report { exited: None }]
             }
-            (Event::Proved { attempt }, Stage::Ready) if attempt == self.attempt => {
+            (LifeEvent::Proved { attempt }, Stage::Ready) if attempt == self.attempt => {
                 let was_crashlooping = self.is_crashlooping();
                 self.backoff.reset();
                 if was_crashlooping {
@@ -214,12 +214,12 @@ impl Life {
                 }
             }
             // In Spawning: one to adopt that had ended before it could be held.
-            (Event::Exited { record }, Stage::Spawning | Stage::Starting | Stage::Ready) => {
+            (LifeEvent::Exited { record }, Stage::Spawning | Stage::Starting | Stage::Ready) => {
                 self.exited(record, now, random)
             }
-            (Event::Cleaned, Stage::Cleaning) => self.cleaned(),
-            (Event::Due { attempt }, Stage::Waiting) if attempt == self.attempt => self.spawn(),
-            (Event::Stopped { record }, Stage::Stopping) => {
+            (LifeEvent::Cleaned, Stage::Cleaning) => self.cleaned(),
+            (LifeEvent::Due { attempt }, Stage::Waiting) if attempt == self.attempt => self.spawn(),
+            (LifeEvent::Stopped { record }, Stage::Stopping) => {
                 self.gone(&record);
                 self.finish(Some(record))
             }

@@ -23,7 +23,7 @@ use super::running::Running;
 pub use super::snapshot::Snapshot;
 pub use super::spec::ProcessSpec;
 use super::start_permits::StartPermit;
-use super::state::{Command, Event, Life};
+use super::state::{Command, Life, LifeEvent};
 use super::stop::{self, Stopped};
 use super::users::Users;
 use crate::document::config::StopPolicy;
@@ -119,7 +119,7 @@ impl Process {
         }
     }
 
-    fn apply(&mut self, event: Event, ctx: &mut Context<Self>) {
+    fn apply(&mut self, event: LifeEvent, ctx: &mut Context<Self>) {
         for command in self.life.handle(event, Instant::now(), random()) {
             self.carry_out(command, ctx);
         }
@@ -141,12 +141,12 @@ impl Process {
             Command::Finish { exited } => self.finish(exited, ctx),
             Command::ArmRestart { attempt, after } => {
                 ctx.run_later(after, move |this, ctx| {
-                    this.apply(Event::Due { attempt }, ctx);
+                    this.apply(LifeEvent::Due { attempt }, ctx);
                 });
             }
             Command::ArmProved { attempt, after } => {
                 ctx.run_later(after, move |this, ctx| {
-                    this.apply(Event::Proved { attempt }, ctx);
+                    this.apply(LifeEvent::Proved { attempt }, ctx);
                 });
             }
         }
@@ -157,7 +157,7 @@ impl Process {
         self.port = Some(survivor.port);
         self.lease = self.ports.adopt(survivor.port).map(Arc::new);
         self.spec.start_permits = None;
-        self.apply(Event::Adopting, ctx);
+        self.apply(LifeEvent::Adopting, ctx);
         let attaching = attach(self.log.clone(), self.attach());
         let held = async move {
             let hold = move || {
@@ -175,9 +175,9 @@ impl Process {
                     this.started_at = started_at;
                     let pid = running.pid();
                     this.running = Some(Rc::new(running));
-                    Event::Running { pid }
+                    LifeEvent::Running { pid }
                 }
-                Err(_) => Event::Exited {
+                Err(_) => LifeEvent::Exited {
                     record: record(ExitStatus::Unknown, None),
                 },
             };
@@ -203,7 +203,7 @@ impl Process {
             .as_ref()
             .map_or(ExitStatus::Unknown, |running| running.status());
         let record = record(status, status.reason(&self.spec.command));
-        self.apply(Event::Exited { record }, ctx);
+        self.apply(LifeEvent::Exited { record }, ctx);
     }
 
     /// Ends what the ended process left, which has its grace too: at most one live set of processes per slot.
@@ -226,7 +226,7 @@ impl Process {
         ctx.spawn(
             clean
                 .into_actor(self)
-                .map(|(), this, ctx| this.apply(Event::Cleaned, ctx)),
+                .map(|(), this, ctx| this.apply(LifeEvent::Cleaned, ctx)),
         );
     }
 
@@ -242,7 +242,7 @@ impl Process {
             record(running.reap(), reason)
         };
         ctx.spawn(stopped.into_actor(self).map(|record, this, ctx| {
-            this.apply(Event::Stopped { record }, ctx);
+            this.apply(LifeEvent::Stopped { record }, ctx);
         }));
     }
 
@@ -379,9 +379,9 @@ impl Actor for Process {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         match self.origin.clone() {
-            Origin::Spawn => self.apply(Event::Begin, ctx),
+            Origin::Spawn => self.apply(LifeEvent::Begin, ctx),
             Origin::Adopt(survivor) => self.adopt(survivor, ctx),
-            Origin::Finished(record) => self.apply(Event::Finished { record }, ctx),
+            Origin::Finished(record) => self.apply(LifeEvent::Finished { record }, ctx),
         }
     }
 }
@@ -391,6 +391,6 @@ impl Handler<Shutdown> for Process {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.stopped.notify_one();
-        self.apply(Event::Stop, ctx);
+        self.apply(LifeEvent::Stop, ctx);
     }
 }

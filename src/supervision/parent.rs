@@ -9,7 +9,7 @@ use actix::prelude::*;
 
 use super::child_spec::{Exit, Generation};
 use super::monitor::{Child, Shutdown};
-use super::restart::{Command, Event, Supervisor};
+use super::restart::{Command, Supervisor, SupervisorEvent};
 
 /// A child of any kind, as its parent ends it.
 pub trait Running {
@@ -81,7 +81,7 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
     fn over(&mut self, exit: Exit, ctx: &mut Context<Self>);
 
     /// Feeds the policy and carries its commands out.
-    fn supervise(&mut self, event: Event<Self::Id>, ctx: &mut Context<Self>) {
+    fn supervise(&mut self, event: SupervisorEvent<Self::Id>, ctx: &mut Context<Self>) {
         for command in self.policy().handle(event, Instant::now()) {
             match command {
                 Command::Start { id, generation } => self.start_child(id, generation, ctx),
@@ -104,7 +104,7 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
                     after,
                 } => {
                     ctx.run_later(after, move |parent, ctx| {
-                        parent.supervise(Event::TimedOut { id, generation }, ctx);
+                        parent.supervise(SupervisorEvent::TimedOut { id, generation }, ctx);
                     });
                 }
                 Command::Report { id, exit, .. } => {

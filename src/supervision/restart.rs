@@ -2,27 +2,27 @@
 //!
 //! [`Supervisor`] holds the rules of OTP's `supervisor(3)`; an actor interprets its commands. *Static* children are
 //! given to [`Supervisor::new`]; they start left to right and stop in reverse, one after the other, each with its own
-//! shutdown timeout. *Dynamic* children come by [`Event::Add`] to the right of all others; where several of them stop
+//! shutdown timeout. *Dynamic* children come by [`SupervisorEvent::Add`] to the right of all others; where several of them stop
 //! they do so at the same time (as under OTP's `simple_one_for_one`), before any static child stops.
 //!
 //! An interpreter, with [`super::monitor`]:
 //!
 //! ```ignore
-//! fn apply(&mut self, event: Event<Id>, ctx: &mut Context<Self>) {
+//! fn apply(&mut self, event: SupervisorEvent<Id>, ctx: &mut Context<Self>) {
 //!     for command in self.supervisor.handle(event, Instant::now()) {
 //!         match command {
 //!             Command::Start { id, generation } => {
 //!                 let parent = ctx.address();
 //!                 let told = id.clone();
 //!                 let child = monitor::start(&self.arbiter, build, move |exit| {
-//!                     parent.do_send(Ended { id: told, generation, exit }); // → Event::Ended
+//!                     parent.do_send(Ended { id: told, generation, exit }); // → SupervisorEvent::Ended
 //!                 });
 //!                 self.children.insert(id, child); // and set its ChildRef
 //!             }
 //!             Command::Stop { id, .. } => self.children[&id].addr.do_send(Shutdown),
 //!             Command::Kill { id, .. } => self.children[&id].kill(),
 //!             Command::ArmTimer { id, generation, after } => {
-//!                 ctx.run_later(after, move |this, ctx| this.apply(Event::TimedOut { id, generation }, ctx));
+//!                 ctx.run_later(after, move |this, ctx| this.apply(SupervisorEvent::TimedOut { id, generation }, ctx));
 //!             }
 //!             Command::Report { id, exit, .. } => log::error!("{id} ended: {exit:?}"),
 //!             Command::Removed { id } => { self.children.remove(&id); }
@@ -41,7 +41,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::child_spec::{ChildSpec, Exit, Generation, Restart, Strategy, Timeout};
-pub use protocol::{ChildState, Command, Event, Intensity};
+pub use protocol::{ChildState, Command, Intensity, SupervisorEvent};
 
 /// What is to become of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub struct Supervisor<Id> {
 }
 
 impl<Id: Clone + Eq> Supervisor<Id> {
-    /// A supervisor of `children`, left to right, none of which is started before [`Event::Start`].
+    /// A supervisor of `children`, left to right, none of which is started before [`SupervisorEvent::Start`].
     #[must_use]
     pub fn new(
         strategy: Strategy,
@@ -128,28 +128,28 @@ impl<Id: Clone + Eq> Supervisor<Id> {
     }
 
     /// Takes an event and says what is to be done about it.
-    pub fn handle(&mut self, event: Event<Id>, now: Instant) -> Vec<Command<Id>> {
+    pub fn handle(&mut self, event: SupervisorEvent<Id>, now: Instant) -> Vec<Command<Id>> {
         let mut commands = Vec::new();
         if self.phase == Phase::Ended {
             return commands;
         }
         match event {
-            Event::Start if self.phase == Phase::New => self.phase = Phase::Running,
-            Event::Start => {}
-            Event::Add(spec) => {
+            SupervisorEvent::Start if self.phase == Phase::New => self.phase = Phase::Running,
+            SupervisorEvent::Start => {}
+            SupervisorEvent::Add(spec) => {
                 if self.state(&spec.id).is_none() && !self.is_ending() {
                     self.children.push(Entry::new(spec, true));
                 }
             }
-            Event::Terminate(id) => self.aim(&id, Goal::Rest),
-            Event::Resume(id) => self.aim(&id, Goal::Run),
-            Event::Remove(id) => self.aim(&id, Goal::Gone),
-            Event::Ended {
+            SupervisorEvent::Terminate(id) => self.aim(&id, Goal::Rest),
+            SupervisorEvent::Resume(id) => self.aim(&id, Goal::Run),
+            SupervisorEvent::Remove(id) => self.aim(&id, Goal::Gone),
+            SupervisorEvent::Ended {
                 id,
                 generation,
                 exit,
             } => self.ended(&id, generation, exit, now, &mut commands),
-            Event::TimedOut { id, generation } => {
+            SupervisorEvent::TimedOut { id, generation } => {
                 if self
                     .find(&id, generation)
                     .is_some_and(|child| child.state == ChildState::Stopping)
@@ -157,7 +157,7 @@ impl<Id: Clone + Eq> Supervisor<Id> {
                     commands.push(Command::Kill { id, generation });
                 }
             }
-            Event::Shutdown => self.end(Exit::Shutdown),
+            SupervisorEvent::Shutdown => self.end(Exit::Shutdown),
         }
         self.proceed(&mut commands);
         commands

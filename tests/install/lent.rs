@@ -58,7 +58,7 @@ async fn a_program_that_nobody_waits_for_any_more_opens_no_file_of_others() {
         quiet: true,
         confined: Some(Box::new(Confined {
             account: None,
-            seal: Landlock {
+            landlock: Landlock {
                 protected: vec![],
                 writable: vec![],
                 sockets: vec![],

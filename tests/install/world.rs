@@ -199,7 +199,7 @@ impl World {
         names
     }
 
-    fn seal(&self) -> Option<Landlock> {
+    fn landlock(&self) -> Option<Landlock> {
         let server = ["data", "run"].map(|name| self.path().join(name));
         std::fs::create_dir_all(&server[1]).unwrap();
         let server = [server[0].as_path(), server[1].as_path()];
@@ -217,7 +217,7 @@ impl World {
             config: Arc::new(self.config.clone()),
             dirs: dirs.clone(),
             account: self.account.clone(),
-            seal: self.seal(),
+            landlock: self.landlock(),
             base_env: environment::base(account, &dirs.home(), &dirs.tmp(), &dirs.storage()),
             configured_env: self.config.env.clone(),
             in_use: self.in_use.clone(),

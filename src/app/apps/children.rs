@@ -11,7 +11,7 @@ use crate::app::operations::Outcome;
 use crate::app::supervisor::{Act, App, AppSpec};
 use crate::document::name::AppName;
 use crate::events::Report;
-use crate::supervision::restart::{Event, Intensity, Supervisor};
+use crate::supervision::restart::{Intensity, Supervisor, SupervisorEvent};
 use crate::supervision::{
     ChildEnded, ChildSpec, Exit, Generation, Parent, Restart, Running, Shutdown, Strategy, Timeout,
     monitor,
@@ -44,8 +44,8 @@ impl Apps {
             restart: Restart::Transient,
             shutdown: Timeout::Infinite,
         };
-        self.supervise(Event::Start, ctx);
-        self.supervise(Event::Add(spec), ctx);
+        self.supervise(SupervisorEvent::Start, ctx);
+        self.supervise(SupervisorEvent::Add(spec), ctx);
     }
 
     pub(super) fn leave(&mut self, exit: Exit, ctx: &mut Context<Self>) {
@@ -136,7 +136,7 @@ impl Handler<ChildEnded<AppName>> for Apps {
             }
         }
         self.supervise(
-            Event::Ended {
+            SupervisorEvent::Ended {
                 id: name.clone(),
                 generation,
                 exit: exit.clone(),
@@ -144,7 +144,7 @@ impl Handler<ChildEnded<AppName>> for Apps {
             ctx,
         );
         if exit == Exit::Normal {
-            self.supervise(Event::Remove(name), ctx);
+            self.supervise(SupervisorEvent::Remove(name), ctx);
         }
     }
 }
@@ -154,7 +154,7 @@ impl Handler<Shutdown> for Apps {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.ending = true;
-        self.supervise(Event::Start, ctx);
-        self.supervise(Event::Shutdown, ctx);
+        self.supervise(SupervisorEvent::Start, ctx);
+        self.supervise(SupervisorEvent::Shutdown, ctx);
     }
 }

@@ -22,7 +22,7 @@ use crate::process::phase::Phase;
 use crate::process::survivors;
 use crate::process::users::Users;
 use crate::process::worker::{Origin, Process, ProcessSpec, Reattach, Snapshot};
-use crate::supervision::restart::{ChildState, Event, Intensity, Supervisor};
+use crate::supervision::restart::{ChildState, Intensity, Supervisor, SupervisorEvent};
 use crate::supervision::{
     Child, ChildEnded, ChildRef, ChildSpec, Exit, ExitReason, Generation, Parent, Restart, Running,
     Shutdown, Strategy, Timeout, monitor,
@@ -122,7 +122,7 @@ impl Drop for Children {
 
 impl App {
     pub(super) fn start_log(&mut self, ctx: &mut Context<Self>) {
-        self.supervise(Event::Start, ctx);
+        self.supervise(SupervisorEvent::Start, ctx);
     }
 
     /// Starts an installer, after the previous one if that is still being cancelled.
@@ -145,7 +145,7 @@ impl App {
         self.children
             .next_install
             .take_if(|(waiting, _)| *waiting == op);
-        self.supervise(Event::Remove(ChildId::Installer(op)), ctx);
+        self.supervise(SupervisorEvent::Remove(ChildId::Installer(op)), ctx);
     }
 
     pub(super) fn start_process(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
@@ -181,17 +181,17 @@ impl App {
     }
 
     pub(super) fn stop_process(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
-        self.supervise(Event::Remove(ChildId::Process(batch, id)), ctx);
+        self.supervise(SupervisorEvent::Remove(ChildId::Process(batch, id)), ctx);
     }
 
     /// Stops all children, then this actor.
     pub(super) fn end(&mut self, ctx: &mut Context<Self>) {
-        self.supervise(Event::Shutdown, ctx);
+        self.supervise(SupervisorEvent::Shutdown, ctx);
     }
 
     fn add(&mut self, id: ChildId, restart: Restart, shutdown: Timeout, ctx: &mut Context<Self>) {
         self.supervise(
-            Event::Add(ChildSpec {
+            SupervisorEvent::Add(ChildSpec {
                 id,
                 restart,
                 shutdown,
@@ -331,14 +331,14 @@ impl App {
             restart: runnable.config.restart.of(&slot.process_type),
             runtime: self.spec.dirs.runtime().to_owned(),
             preferred_port: self.batches.preferred_port(process),
-            seal: self.seal(runnable.account.as_ref()),
+            landlock: self.landlock(runnable.account.as_ref()),
             start_permits: (self.batches.at_boot == Some(id))
                 .then(|| self.spec.context.start_permits.clone()),
         })
     }
 
     /// Lets the app write to its own places only: to no release, not even its own, and to nothing else of the server.
-    pub(super) fn seal(&self, account: Option<&Account>) -> Option<Landlock> {
+    pub(super) fn landlock(&self, account: Option<&Account>) -> Option<Landlock> {
         let settings = &self.spec.context.settings;
         let server = [settings.data_dir.as_path(), &settings.runtime_dir];
         Landlock::of_app(account, server, &self.spec.dirs)
@@ -457,7 +457,7 @@ impl Handler<ChildEnded<ChildId>> for App {
             .retain(|(known, of, _)| !(*known == id && *of == generation));
         let abnormal = exit.is_abnormal();
         self.supervise(
-            Event::Ended {
+            SupervisorEvent::Ended {
                 id: id.clone(),
                 generation,
                 exit: exit.clone(),

@@ -89,7 +89,7 @@ impl App {
                 release,
                 config,
                 dirs: app.spec.dirs.clone(),
-                seal: app.seal(prepared.account.as_ref()),
+                landlock: app.landlock(prepared.account.as_ref()),
                 account: prepared.account,
                 base_env: prepared.base_env,
                 configured_env: prepared.configured_env,

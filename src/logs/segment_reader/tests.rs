@@ -1,6 +1,6 @@
 use super::*;
 use crate::logs::lines::Cut;
-use crate::logs::record::{Batch, Stream};
+use crate::logs::record::{Stream, WriteBatch};
 use crate::logs::segment_writer::SegmentWriter;
 use crate::logs::settings::LogSettings;
 
@@ -13,7 +13,7 @@ fn written(directory: &Path) -> SegmentWriter {
     };
     let mut segments = SegmentWriter::new(settings, Stream::Stdout);
     for id in 1..=500 {
-        segments.append(&Batch {
+        segments.append(&WriteBatch {
             stream: Stream::Stdout,
             time: jiff::Timestamp::from_second(id).unwrap(),
             process: if id % 2 == 0 { "web.1" } else { "worker.1" },

@@ -16,7 +16,7 @@ fn append(segments: &mut SegmentWriter, lines: &[&str]) -> Appended {
         text: line.as_bytes(),
         partial: false,
     });
-    segments.append(&Batch {
+    segments.append(&WriteBatch {
         stream: Stream::Stdout,
         time: now(),
         process: "web.1",

@@ -32,7 +32,7 @@ impl Story {
         }
     }
 
-    fn tell(&mut self, event: Event) -> Vec<Command> {
+    fn tell(&mut self, event: LifeEvent) -> Vec<Command> {
         self.life.handle(event, self.now, NO_JITTER)
     }
 
@@ -42,20 +42,20 @@ impl Story {
 
     fn running_as(restart: Restart) -> Self {
         let mut story = Self::of(restart);
-        assert_eq!(story.tell(Event::Begin), [Command::Spawn]);
-        story.tell(Event::Running { pid: 7 });
+        assert_eq!(story.tell(LifeEvent::Begin), [Command::Spawn]);
+        story.tell(LifeEvent::Running { pid: 7 });
         story
     }
 
     fn ready(&mut self) -> Vec<Command> {
         let attempt = self.life.attempt;
         let address = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 80)).into());
-        self.tell(Event::Ready { attempt, address })
+        self.tell(LifeEvent::Ready { attempt, address })
     }
 
     fn crash(&mut self) -> Vec<Command> {
-        self.tell(Event::Exited { record: crash() });
-        self.tell(Event::Cleaned)
+        self.tell(LifeEvent::Exited { record: crash() });
+        self.tell(LifeEvent::Cleaned)
     }
 }
 
@@ -67,7 +67,7 @@ fn a_first_crash_is_told_at_once_and_restarted_at_once_after_the_clean_up() {
     story.ready();
     assert_eq!(story.life.phase(), Phase::Ready);
     assert_eq!(
-        story.tell(Event::Exited { record: crash() }),
+        story.tell(LifeEvent::Exited { record: crash() }),
         [
             Command::Report {
                 exited: Some(crash())
@@ -79,8 +79,8 @@ fn a_first_crash_is_told_at_once_and_restarted_at_once_after_the_clean_up() {
         (story.life.phase(), story.life.pid(), story.life.address()),
         (Phase::Backoff, None, None)
     );
-    assert_eq!(story.tell(Event::Cleaned), [Command::Spawn]);
-    story.tell(Event::Running { pid: 8 });
+    assert_eq!(story.tell(LifeEvent::Cleaned), [Command::Spawn]);
+    story.tell(LifeEvent::Running { pid: 8 });
     assert_eq!((story.life.restarts(), story.life.pid()), (1, Some(8)));
 }
 
@@ -98,20 +98,20 @@ fn what_is_not_to_be_restarted_rests_until_it_is_stopped() {
     ] {
         let mut story = Story::running_as(restart);
         story.ready();
-        story.tell(Event::Exited {
+        story.tell(LifeEvent::Exited {
             record: record.clone(),
         });
-        let after = story.tell(Event::Cleaned);
+        let after = story.tell(LifeEvent::Cleaned);
         assert_eq!(after.is_empty(), rests, "{restart:?} {record:?}");
         assert_eq!(story.life.phase() == Phase::Finished, rests);
         assert_eq!(story.life.last_exit(), Some(&record));
         if rests {
             let end = Command::Finish { exited: None };
-            assert_eq!(story.tell(Event::Stop), [end]);
+            assert_eq!(story.tell(LifeEvent::Stop), [end]);
         }
     }
     let mut story = Story::of(Restart::Temporary);
-    assert_eq!(story.tell(Event::Finished { record: done }), [REPORT]);
+    assert_eq!(story.tell(LifeEvent::Finished { record: done }), [REPORT]);
     assert_eq!(story.life.phase(), Phase::Finished);
 }
 
@@ -119,33 +119,33 @@ fn what_is_not_to_be_restarted_rests_until_it_is_stopped() {
 fn the_second_crash_waits_and_sixty_ready_seconds_forgive_all() {
     let mut story = Story::running();
     story.crash();
-    story.tell(Event::Running { pid: 8 });
+    story.tell(LifeEvent::Running { pid: 8 });
     let after = Duration::from_secs(1);
     assert_eq!(story.crash(), [Command::ArmRestart { attempt: 2, after }]);
-    assert_eq!(story.tell(Event::Due { attempt: 1 }), []);
-    assert_eq!(story.tell(Event::Due { attempt: 2 }), [Command::Spawn]);
-    story.tell(Event::Running { pid: 9 });
+    assert_eq!(story.tell(LifeEvent::Due { attempt: 1 }), []);
+    assert_eq!(story.tell(LifeEvent::Due { attempt: 2 }), [Command::Spawn]);
+    story.tell(LifeEvent::Running { pid: 9 });
     story.ready();
-    story.tell(Event::Proved { attempt: 3 });
+    story.tell(LifeEvent::Proved { attempt: 3 });
     assert_eq!(story.crash(), [Command::Spawn]);
 }
 
 #[test]
 fn a_spawn_error_waits_five_seconds_however_often_and_is_no_crash() {
     let mut story = Story::new();
-    story.tell(Event::Begin);
+    story.tell(LifeEvent::Begin);
     for attempt in 1..20 {
         let reason = "no memory".to_owned();
         let after = Duration::from_secs(5);
         assert_eq!(
-            story.tell(Event::SpawnFailed { reason }),
+            story.tell(LifeEvent::SpawnFailed { reason }),
             [REPORT, Command::ArmRestart { attempt, after }]
         );
         assert_eq!(story.life.spawn_error(), Some("no memory"));
-        assert_eq!(story.tell(Event::Due { attempt }), [Command::Spawn]);
+        assert_eq!(story.tell(LifeEvent::Due { attempt }), [Command::Spawn]);
     }
     assert!(!story.life.is_crashlooping());
-    story.tell(Event::Running { pid: 7 });
+    story.tell(LifeEvent::Running { pid: 7 });
     assert_eq!((story.life.spawn_error(), story.life.restarts()), (None, 0));
 }
 
@@ -153,25 +153,28 @@ fn a_spawn_error_waits_five_seconds_however_often_and_is_no_crash() {
 fn a_stop_while_it_waits_ends_it_without_another_spawn() {
     let mut story = Story::running();
     story.crash();
-    story.tell(Event::Running { pid: 8 });
+    story.tell(LifeEvent::Running { pid: 8 });
     story.crash();
-    assert_eq!(story.tell(Event::Stop), [Command::Finish { exited: None }]);
-    assert_eq!(story.tell(Event::Due { attempt: 2 }), []);
+    assert_eq!(
+        story.tell(LifeEvent::Stop),
+        [Command::Finish { exited: None }]
+    );
+    assert_eq!(story.tell(LifeEvent::Due { attempt: 2 }), []);
     assert_eq!(story.life.phase(), Phase::Stopped);
 }
 
 #[test]
 fn a_stop_during_a_spawn_stops_what_was_spawned() {
     let mut story = Story::new();
-    story.tell(Event::Begin);
-    assert_eq!(story.tell(Event::Stop), [REPORT]);
+    story.tell(LifeEvent::Begin);
+    assert_eq!(story.tell(LifeEvent::Stop), [REPORT]);
     assert_eq!(
-        story.tell(Event::Running { pid: 7 }),
+        story.tell(LifeEvent::Running { pid: 7 }),
         [REPORT, Command::Stop]
     );
     let exited = Some(crash());
     assert_eq!(
-        story.tell(Event::Stopped { record: crash() }),
+        story.tell(LifeEvent::Stopped { record: crash() }),
         [Command::Finish { exited }]
     );
 }
@@ -179,47 +182,49 @@ fn a_stop_during_a_spawn_stops_what_was_spawned() {
 #[test]
 fn an_exit_that_is_noticed_during_a_stop_is_told_once() {
     let mut story = Story::running();
-    story.tell(Event::Stop);
-    assert_eq!(story.tell(Event::Exited { record: crash() }), []);
-    assert_eq!(story.tell(Event::Stopped { record: crash() }).len(), 1);
+    story.tell(LifeEvent::Stop);
+    assert_eq!(story.tell(LifeEvent::Exited { record: crash() }), []);
+    assert_eq!(story.tell(LifeEvent::Stopped { record: crash() }).len(), 1);
 }
 
 #[test]
 fn an_adopted_process_that_has_ended_is_a_crash() {
     let mut story = Story::new();
-    story.tell(Event::Adopting);
-    let commands = story.tell(Event::Exited { record: crash() });
+    story.tell(LifeEvent::Adopting);
+    let commands = story.tell(LifeEvent::Exited { record: crash() });
     assert_eq!(commands.last(), Some(&Command::Clean));
-    assert_eq!(story.tell(Event::Cleaned), [Command::Spawn]);
+    assert_eq!(story.tell(LifeEvent::Cleaned), [Command::Spawn]);
 }
 
 #[test]
 fn a_stop_while_a_process_is_adopted_stops_it() {
     let mut story = Story::new();
-    story.tell(Event::Adopting);
-    assert_eq!(story.tell(Event::Stop), [REPORT]);
+    story.tell(LifeEvent::Adopting);
+    assert_eq!(story.tell(LifeEvent::Stop), [REPORT]);
     assert_eq!(
-        story.tell(Event::Running { pid: 7 }),
+        story.tell(LifeEvent::Running { pid: 7 }),
         [REPORT, Command::Stop]
     );
 }
 
-fn events() -> impl Strategy<Value = Vec<Event>> {
+fn events() -> impl Strategy<Value = Vec<LifeEvent>> {
     let attempt = 0..6_u64;
     let event = prop_oneof![
-        Just(Event::Begin),
-        Just(Event::Running { pid: 7 }),
-        Just(Event::SpawnFailed { reason: "r".into() }),
-        attempt.clone().prop_map(|attempt| Event::Ready {
+        Just(LifeEvent::Begin),
+        Just(LifeEvent::Running { pid: 7 }),
+        Just(LifeEvent::SpawnFailed { reason: "r".into() }),
+        attempt.clone().prop_map(|attempt| LifeEvent::Ready {
             attempt,
             address: None
         }),
-        Just(Event::Exited { record: crash() }),
-        Just(Event::Cleaned),
-        attempt.clone().prop_map(|attempt| Event::Due { attempt }),
-        attempt.prop_map(|attempt| Event::Proved { attempt }),
-        Just(Event::Stop),
-        Just(Event::Stopped { record: crash() }),
+        Just(LifeEvent::Exited { record: crash() }),
+        Just(LifeEvent::Cleaned),
+        attempt
+            .clone()
+            .prop_map(|attempt| LifeEvent::Due { attempt }),
+        attempt.prop_map(|attempt| LifeEvent::Proved { attempt }),
+        Just(LifeEvent::Stop),
+        Just(LifeEvent::Stopped { record: crash() }),
     ];
     proptest::collection::vec(event, 0..60)
 }
@@ -237,11 +242,11 @@ proptest! {
         for event in events {
             // Only what was asked for can have succeeded; anything else may come at any time.
             match &event {
-                Event::Running { .. } if !spawning => continue,
-                Event::Running { .. } => (spawning, alive) = (false, true),
-                Event::SpawnFailed { .. } if !spawning => continue,
-                Event::SpawnFailed { .. } => spawning = false,
-                Event::Exited { .. } | Event::Stopped { .. } if !alive => continue,
+                LifeEvent::Running { .. } if !spawning => continue,
+                LifeEvent::Running { .. } => (spawning, alive) = (false, true),
+                LifeEvent::SpawnFailed { .. } if !spawning => continue,
+                LifeEvent::SpawnFailed { .. } => spawning = false,
+                LifeEvent::Exited { .. } | LifeEvent::Stopped { .. } if !alive => continue,
                 _ => {}
             }
             for command in story.tell(event) {

@@ -8,7 +8,7 @@ use super::port::{ChosenPort, NotStarted};
 use super::{Process, attach, blocking};
 use crate::process::spawn::{self, SpawnError, Spawned};
 use crate::process::start_permits::{self, StartPermit};
-use crate::process::state::Event;
+use crate::process::state::LifeEvent;
 use crate::process::{instance, landlock};
 
 impl Process {
@@ -23,7 +23,7 @@ impl Process {
             match result {
                 Ok((chosen, permit)) => this.spawn_on(chosen, permit, ctx),
                 Err(NotStarted::NoPort(reason) | NotStarted::Other(reason)) => {
-                    this.apply(Event::SpawnFailed { reason }, ctx);
+                    this.apply(LifeEvent::SpawnFailed { reason }, ctx);
                 }
             }
         }));
@@ -98,9 +98,9 @@ impl Process {
                 this.warn_of_no_landlock(spawned.unsealed);
                 this.started_at = Some(jiff::Timestamp::now());
                 this.running = Some(Rc::new(spawned.running));
-                Event::Running { pid: spawned.pid }
+                LifeEvent::Running { pid: spawned.pid }
             }
-            Err(reason) => Event::SpawnFailed { reason },
+            Err(reason) => LifeEvent::SpawnFailed { reason },
         };
         this.apply(event, ctx);
     }

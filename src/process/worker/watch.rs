@@ -7,8 +7,8 @@ use actix::prelude::*;
 use super::Process;
 use crate::process::health::{Checks, Trouble, Unready};
 use crate::process::owner::Owner;
-use crate::process::readiness::{self, Found, Target};
-use crate::process::state::{Attempt, Event};
+use crate::process::readiness::{self, Endpoint, Target};
+use crate::process::state::{Attempt, LifeEvent};
 use crate::router::backend::Alarm;
 
 /// The least time between two checks of a process that the proxy cannot connect to.
@@ -21,7 +21,7 @@ pub(super) struct Watch {
     check: Option<SpawnHandle>,
     checks: Option<Checks>,
     target: Option<Target>,
-    found: Option<Found>,
+    found: Option<Endpoint>,
     alarm: Alarm,
 }
 
@@ -41,7 +41,7 @@ impl Watch {
 struct Checked {
     /// The proxy could not connect.
     is_refused: bool,
-    result: Result<Found, Unready>,
+    result: Result<Endpoint, Unready>,
 }
 
 impl Process {
@@ -63,7 +63,7 @@ impl Process {
             let alive = readiness::alive().into_actor(self);
             let alive = alive.map(move |(), this, ctx| {
                 let address = None;
-                this.apply(Event::Ready { attempt, address }, ctx);
+                this.apply(LifeEvent::Ready { attempt, address }, ctx);
             });
             self.watch.check = Some(ctx.spawn(alive));
         }
@@ -125,9 +125,9 @@ impl Process {
         self.watch.found = checked.result.ok().or(known);
         let address = self.watch.found.as_ref().map(|found| found.address.clone());
         if before.0 != after.0 {
-            self.apply(Event::Ready { attempt, address }, ctx);
+            self.apply(LifeEvent::Ready { attempt, address }, ctx);
         } else if old != address {
-            self.apply(Event::Moved { attempt, address }, ctx);
+            self.apply(LifeEvent::Moved { attempt, address }, ctx);
         } else if before.1 != after.1 {
             self.report(None);
         }

@@ -6,7 +6,7 @@ use crate::supervision::child_spec::{ChildSpec, Exit, Generation};
 
 /// What a supervisor is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event<Id> {
+pub enum SupervisorEvent<Id> {
     /// Start all children. The first event.
     Start,
     /// Add a dynamic child and start it. Ignored while there is one with this id (see [`super::Supervisor::state`]).
@@ -40,7 +40,7 @@ pub enum Command<Id> {
     Stop { id: Id, generation: Generation },
     /// End a child without asking.
     Kill { id: Id, generation: Generation },
-    /// Send [`Event::TimedOut`] after this time.
+    /// Send [`SupervisorEvent::TimedOut`] after this time.
     ArmTimer {
         id: Id,
         generation: Generation,

@@ -26,7 +26,7 @@ fn started(strategy: Strategy, children: Id) -> (Supervisor<Id>, Instant) {
     };
     let specs = (0..children).map(|id| spec(id, Restart::Permanent));
     let (mut supervisor, now) = (Supervisor::new(strategy, intensity, specs), Instant::now());
-    let commands = supervisor.handle(Event::Start, now);
+    let commands = supervisor.handle(SupervisorEvent::Start, now);
     let order: Vec<_> = (0..children)
         .map(|id| start(id, u64::from(id) + 1))
         .collect();
@@ -63,19 +63,19 @@ fn report(id: Id, generation: Generation) -> Command<Id> {
     }
 }
 
-fn ended(id: Id, generation: Generation, exit: Exit) -> Event<Id> {
-    Event::Ended {
+fn ended(id: Id, generation: Generation, exit: Exit) -> SupervisorEvent<Id> {
+    SupervisorEvent::Ended {
         id,
         generation,
         exit,
     }
 }
 
-fn crash(id: Id, generation: Generation) -> Event<Id> {
+fn crash(id: Id, generation: Generation) -> SupervisorEvent<Id> {
     ended(id, generation, Exit::Panic("p".into()))
 }
 
-fn obeyed(id: Id, generation: Generation) -> Event<Id> {
+fn obeyed(id: Id, generation: Generation) -> SupervisorEvent<Id> {
     ended(id, generation, Exit::Shutdown)
 }
 
@@ -170,9 +170,12 @@ fn restarts_outside_the_period_are_forgotten() {
 #[test]
 fn a_child_that_does_not_obey_is_killed_after_its_timeout() {
     let (mut supervisor, now) = started(Strategy::OneForOne, 2);
-    let timeout = |id, generation| Event::TimedOut { id, generation };
+    let timeout = |id, generation| SupervisorEvent::TimedOut { id, generation };
     assert_eq!(supervisor.handle(timeout(1, 2), now), []);
-    assert_eq!(supervisor.handle(Event::Shutdown, now), stop(1, 2));
+    assert_eq!(
+        supervisor.handle(SupervisorEvent::Shutdown, now),
+        stop(1, 2)
+    );
     assert_eq!(supervisor.handle(timeout(1, 2), now), [kill(1, 2)]);
     assert_eq!(
         supervisor.handle(ended(1, 2, Exit::Killed), now),
@@ -187,11 +190,14 @@ fn a_child_that_does_not_obey_is_killed_after_its_timeout() {
 #[test]
 fn transient_children_rest_after_a_normal_end_and_temporary_ones_are_forgotten() {
     let (mut supervisor, now) = started(Strategy::OneForOne, 0);
-    supervisor.handle(Event::Add(spec(1, Restart::Transient)), now);
-    supervisor.handle(Event::Add(spec(2, Restart::Temporary)), now);
+    supervisor.handle(SupervisorEvent::Add(spec(1, Restart::Transient)), now);
+    supervisor.handle(SupervisorEvent::Add(spec(2, Restart::Temporary)), now);
     assert_eq!(supervisor.handle(ended(1, 1, Exit::Normal), now), []);
     assert_eq!(supervisor.state(&1), Some(ChildState::Idle));
-    assert_eq!(supervisor.handle(Event::Resume(1), now), [start(1, 3)]);
+    assert_eq!(
+        supervisor.handle(SupervisorEvent::Resume(1), now),
+        [start(1, 3)]
+    );
     assert_eq!(
         supervisor.handle(crash(2, 2), now),
         [report(2, 2), Command::Removed { id: 2 }]
@@ -205,11 +211,11 @@ fn transient_children_rest_after_a_normal_end_and_temporary_ones_are_forgotten()
 #[test]
 fn dynamic_children_stop_together_and_before_static_ones() {
     let (mut supervisor, now) = started(Strategy::OneForOne, 1);
-    supervisor.handle(Event::Add(spec(7, Restart::Permanent)), now);
-    supervisor.handle(Event::Add(spec(8, Restart::Permanent)), now);
+    supervisor.handle(SupervisorEvent::Add(spec(7, Restart::Permanent)), now);
+    supervisor.handle(SupervisorEvent::Add(spec(8, Restart::Permanent)), now);
     let mut expected = stop(8, 3).to_vec();
     expected.extend(stop(7, 2));
-    assert_eq!(supervisor.handle(Event::Shutdown, now), expected);
+    assert_eq!(supervisor.handle(SupervisorEvent::Shutdown, now), expected);
     assert_eq!(supervisor.handle(obeyed(7, 2), now), []);
     assert_eq!(supervisor.handle(obeyed(8, 3), now), stop(0, 1));
 }
@@ -217,10 +223,16 @@ fn dynamic_children_stop_together_and_before_static_ones() {
 #[test]
 fn a_terminated_child_stays_down_until_resumed_even_when_resumed_while_it_stops() {
     let (mut supervisor, now) = started(Strategy::OneForOne, 1);
-    assert_eq!(supervisor.handle(Event::Terminate(0), now), stop(0, 1));
-    assert_eq!(supervisor.handle(Event::Resume(0), now), []);
+    assert_eq!(
+        supervisor.handle(SupervisorEvent::Terminate(0), now),
+        stop(0, 1)
+    );
+    assert_eq!(supervisor.handle(SupervisorEvent::Resume(0), now), []);
     assert_eq!(supervisor.handle(obeyed(0, 1), now), [start(0, 2)]);
-    assert_eq!(supervisor.handle(Event::Terminate(0), now), stop(0, 2));
+    assert_eq!(
+        supervisor.handle(SupervisorEvent::Terminate(0), now),
+        stop(0, 2)
+    );
     assert_eq!(supervisor.handle(crash(0, 2), now), []);
     assert_eq!(supervisor.state(&0), Some(ChildState::Idle));
 }
@@ -228,11 +240,14 @@ fn a_terminated_child_stays_down_until_resumed_even_when_resumed_while_it_stops(
 #[test]
 fn a_removed_child_is_forgotten_once_it_has_ended() {
     let (mut supervisor, now) = started(Strategy::OneForOne, 1);
-    assert_eq!(supervisor.handle(Event::Remove(0), now), stop(0, 1));
+    assert_eq!(
+        supervisor.handle(SupervisorEvent::Remove(0), now),
+        stop(0, 1)
+    );
     // Still there: it cannot be added yet, nor called back.
-    let again = Event::Add(spec(0, Restart::Permanent));
+    let again = SupervisorEvent::Add(spec(0, Restart::Permanent));
     assert_eq!(supervisor.handle(again.clone(), now), []);
-    assert_eq!(supervisor.handle(Event::Resume(0), now), []);
+    assert_eq!(supervisor.handle(SupervisorEvent::Resume(0), now), []);
     assert_eq!(
         supervisor.handle(obeyed(0, 1), now),
         [Command::Removed { id: 0 }]
@@ -286,7 +301,7 @@ struct World {
 }
 
 impl World {
-    fn tell(&mut self, event: Event<Id>) {
+    fn tell(&mut self, event: SupervisorEvent<Id>) {
         for command in self.supervisor.handle(event, self.now) {
             assert_eq!(self.exit, None, "nothing comes after the exit: {command:?}");
             match command {
@@ -337,7 +352,7 @@ impl World {
             return;
         };
         let (id, generation, _) = self.live.remove(position);
-        self.tell(Event::Ended {
+        self.tell(SupervisorEvent::Ended {
             id,
             generation,
             exit,
@@ -352,15 +367,15 @@ impl World {
                 if let Some((id, generation, _)) =
                     self.live.iter().find(|child| child.0 == id).copied()
                 {
-                    self.tell(Event::TimedOut { id, generation });
+                    self.tell(SupervisorEvent::TimedOut { id, generation });
                 }
             }
-            Step::Add(id, restart) => self.tell(Event::Add(spec(id, restart))),
-            Step::Terminate(id) => self.tell(Event::Terminate(id)),
-            Step::Resume(id) => self.tell(Event::Resume(id)),
-            Step::Remove(id) => self.tell(Event::Remove(id)),
+            Step::Add(id, restart) => self.tell(SupervisorEvent::Add(spec(id, restart))),
+            Step::Terminate(id) => self.tell(SupervisorEvent::Terminate(id)),
+            Step::Resume(id) => self.tell(SupervisorEvent::Resume(id)),
+            Step::Remove(id) => self.tell(SupervisorEvent::Remove(id)),
             Step::Wait(seconds) => self.now += Duration::from_secs(seconds),
-            Step::Shutdown => self.tell(Event::Shutdown),
+            Step::Shutdown => self.tell(SupervisorEvent::Shutdown),
         }
     }
 }
@@ -378,7 +393,7 @@ proptest! {
             world.take(step);
         }
         // Whatever happened, it can be shut down, and then everything has ended.
-        world.tell(Event::Shutdown);
+        world.tell(SupervisorEvent::Shutdown);
         while let Some((id, ..)) = world.live.iter().find(|child| child.2).copied() {
             world.finish(id, Exit::Shutdown);
         }
