@@ -3,6 +3,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
 use serde_json::Value;
 
 /// Where a verb's answer goes.
@@ -92,28 +94,16 @@ impl Output {
 }
 
 fn aligned(headings: &[&str], rows: &[Vec<String>]) -> Vec<String> {
-    let mut widths: Vec<usize> = headings
-        .iter()
-        .map(|heading| heading.chars().count())
-        .collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_header(headings)
+        .add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> = cells
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        padded.join("  ").trim_end().to_owned()
-    };
-    let mut lines = vec![line(&mut headings.iter().copied())];
-    lines.extend(
-        rows.iter()
-            .map(|row| line(&mut row.iter().map(String::as_str))),
-    );
-    lines
+    let lines = table.lines();
+    lines.map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// The text of a field, or `-` where there is none.
@@ -175,6 +165,15 @@ mod tests {
         assert_eq!(
             aligned(&["NAME", "STATE"], &rows),
             ["NAME    STATE", "a       running", "longer  -"]
+        );
+        // A Chinese character takes two columns.
+        let wide = vec![
+            vec!["\u{6f22}".into(), "x".into()],
+            vec!["abc".into(), "y".into()],
+        ];
+        assert_eq!(
+            aligned(&["", "B"], &wide),
+            ["     B", "\u{6f22}   x", "abc  y"]
         );
     }
 

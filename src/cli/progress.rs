@@ -1,4 +1,6 @@
 //! [`Progress`]: shows the steps of a deployment as they end: drawn over in place on a terminal, plain lines elsewhere.
+//!
+//! By hand, not by the crate `indicatif`: that draws to the terminal itself, past [`Output`].
 
 use std::io;
 use std::time::Instant;

@@ -1,4 +1,7 @@
 //! Whether a process answers, and whether it is that process which does.
+//!
+//! The request is written by hand, not by awc: the connection is made first, then verified to lead to the process, and
+//! only then asked on; and the status counts as soon as its line has come, while awc waits for the whole head.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
