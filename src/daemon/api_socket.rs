@@ -16,8 +16,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct ApiSocket {
     path: PathBuf,
     api: ApiState,
-    /// Device and inode, as long as it is ours that lies there.
-    place: Option<(u64, u64)>,
+    /// Ours, as long as it lies there.
+    place: Option<Place>,
     /// Earlier servers still answer their connections.
     servers: Vec<SocketServer>,
 }
@@ -93,7 +93,17 @@ impl ApiSocket {
     }
 }
 
-fn place(path: &Path) -> Option<(u64, u64)> {
+/// Which file has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    device: u64,
+    inode: u64,
+}
+
+fn place(path: &Path) -> Option<Place> {
     let found = std::fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
+    Some(Place {
+        device: found.dev(),
+        inode: found.ino(),
+    })
 }

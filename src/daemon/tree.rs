@@ -152,7 +152,7 @@ impl Tree {
 
 fn context(settings: &Arc<Settings>, logs: &Arbiter) -> AppContext {
     AppContext {
-        ports: Ports::new(settings.ports.0, settings.ports.1),
+        ports: Ports::new(settings.ports.first, settings.ports.last),
         router: ChildRef::default(),
         control: Arbiter::current(),
         logs: logs.handle(),

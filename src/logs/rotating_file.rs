@@ -16,7 +16,15 @@ pub struct RotatingFile {
     /// Bytes.
     size: u64,
     files: usize,
-    present: Option<(File, u64)>,
+    present: Option<Present>,
+}
+
+/// The file that is open.
+#[derive(Debug)]
+struct Present {
+    file: File,
+    /// Bytes.
+    size: u64,
 }
 
 impl RotatingFile {
@@ -36,33 +44,34 @@ impl RotatingFile {
     /// # Errors
     /// When they cannot be written; it may be tried again.
     pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        let (mut file, mut size) = self.take()?;
-        if size > 0 && size + lines.len() as u64 > self.size {
-            drop(file);
+        let mut present = self.take()?;
+        if present.size > 0 && present.size + lines.len() as u64 > self.size {
+            drop(present);
             self.rotate()?;
-            (file, size) = self.take()?;
+            present = self.take()?;
         }
-        match file.write_all(lines) {
+        match present.file.write_all(lines) {
             Ok(()) => {
-                self.present = Some((file, size + lines.len() as u64));
+                present.size += lines.len() as u64;
+                self.present = Some(present);
                 Ok(())
             }
             Err(error) => {
                 // Half of it may be there. If that cannot be undone now it will be when the file is opened again.
-                if file.set_len(size).is_ok() {
-                    self.present = Some((file, size));
+                if present.file.set_len(present.size).is_ok() {
+                    self.present = Some(present);
                 }
                 Err(error)
             }
         }
     }
 
-    /// The present file and its size: the one that is open, unless another has taken its place.
-    fn take(&mut self) -> io::Result<(File, u64)> {
-        if let Some((file, size)) = self.present.take()
-            && is_at(&file, &self.path)
+    /// The file that is open, unless another has taken its place: then that one.
+    fn take(&mut self) -> io::Result<Present> {
+        if let Some(present) = self.present.take()
+            && is_at(&present.file, &self.path)
         {
-            return Ok((file, size));
+            return Ok(present);
         }
         if let Some(directory) = self.path.parent() {
             std::fs::DirBuilder::new()
@@ -74,7 +83,7 @@ impl RotatingFile {
         // A line that a crash tore is cut off.
         let size = Backward::new(crate::regular::open(&self.path)?)?.offset();
         file.set_len(size)?;
-        Ok((file, size))
+        Ok(Present { file, size })
     }
 
     /// Gives each file the next number; the oldest one goes.

@@ -41,9 +41,7 @@ impl Cgroup {
 
     /// The group of an instance by one of its processes: a daemon that was started elsewhere made it elsewhere.
     pub(super) fn of_process(pid: u32, instance: &str) -> Option<Self> {
-        let (mount, root) = mount()?;
-        let within = group_of(&format!("/proc/{pid}/cgroup"))?;
-        let path = mount.join(within.strip_prefix(root).ok()?);
+        let path = mount()?.directory(&group_of(&format!("/proc/{pid}/cgroup"))?)?;
         let is_own = path
             .file_name()
             .is_some_and(|n| names(instance).iter().any(|name| n == name.as_str()));
@@ -165,8 +163,7 @@ pub fn prepare(data_dir: &Path) {
 fn parent() -> Option<&'static Path> {
     static PARENT: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = PARENT.get_or_init(|| {
-        let (mount, root) = mount()?;
-        let own = mount.join(group_of("/proc/self/cgroup")?.strip_prefix(root).ok()?);
+        let own = mount()?.directory(&group_of("/proc/self/cgroup")?)?;
         match try_out(&own) {
             Ok(()) => {
                 log::info!("each process gets a control group in {}", own.display());
@@ -201,21 +198,38 @@ fn try_out(own: &Path) -> io::Result<()> {
     Ok(tried?)
 }
 
-/// Where cgroup2 is mounted, and which group is the root of what is seen there.
-fn mount() -> Option<&'static (PathBuf, PathBuf)> {
-    static MOUNT: OnceLock<Option<(PathBuf, PathBuf)>> = OnceLock::new();
+/// Where cgroup2 is mounted.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    point: PathBuf,
+    /// The group that is the root of what is seen there.
+    root: PathBuf,
+}
+
+impl Mount {
+    /// The directory of a group that cgroups(7) names so in `/proc/PID/cgroup`.
+    fn directory(&self, group: &Path) -> Option<PathBuf> {
+        Some(self.point.join(group.strip_prefix(&self.root).ok()?))
+    }
+}
+
+fn mount() -> Option<&'static Mount> {
+    static MOUNT: OnceLock<Option<Mount>> = OnceLock::new();
     MOUNT
         .get_or_init(|| parse_mounts(&fs::read_to_string("/proc/self/mountinfo").ok()?))
         .as_ref()
 }
 
 /// proc_pid_mountinfo(5): the fourth field is the root, the fifth the mount point; the type follows a lone dash.
-fn parse_mounts(text: &str) -> Option<(PathBuf, PathBuf)> {
+fn parse_mounts(text: &str) -> Option<Mount> {
     text.lines().find_map(|line| {
         let (left, right) = line.split_once(" - ")?;
         let mut fields = left.split(' ').skip(3);
         let (root, point) = (fields.next()?, fields.next()?);
-        (right.split(' ').next()? == "cgroup2").then(|| (point.into(), root.into()))
+        (right.split(' ').next()? == "cgroup2").then(|| Mount {
+            point: point.into(),
+            root: root.into(),
+        })
     })
 }
 
@@ -235,7 +249,10 @@ mod tests {
         let text = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
                     40 31 0:37 / /sys/fs/cgroup/systemd rw shared:9 - cgroup cgroup rw,name=systemd\n\
                     41 31 0:38 /lxc /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n";
-        let expected = ("/sys/fs/cgroup/unified".into(), "/lxc".into());
+        let expected = Mount {
+            point: "/sys/fs/cgroup/unified".into(),
+            root: "/lxc".into(),
+        };
         assert_eq!(parse_mounts(text), Some(expected));
         assert_eq!(parse_mounts("garbage\n\n1 2 3 - cgroup2\n"), None);
     }

@@ -1,7 +1,8 @@
 //! What was killed and does not die: the kernel holds it (a frozen control group, a disk or network file system that
 //! hangs).
 //!
-//! It does nothing any more, so nobody waits for it: others start beside it. It is told of until the kernel lets it go.
+//! It does nothing any more, so nobody waits for it: other processes start beside it. The app's status warns of it until
+//! the kernel lets it go.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,15 +12,15 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::cgroup::Cgroup;
-use super::procfs;
+use super::procfs::{self, Stat};
 
-/// So long the kernel is burying what was killed, and it is looked at often.
+/// The kernel may bury what was killed for so long; meanwhile there are many looks.
 const SHORT: Duration = Duration::from_millis(100);
 
-/// In all. Sweeps of a loaded machine take a second each: time counts, not their number.
+/// Gives up after this time. Sweeps of a loaded machine take a second each: time counts, not their number.
 const MOST: Duration = Duration::from_secs(30);
 
-/// So long, and in so many sweeps in a row, all that is left sleeps without a way to wake it.
+/// Gives up earlier where all that is left slept, in so many sweeps in a row and for so long, without a way to wake it.
 const HELD: Duration = Duration::from_millis(1200);
 const LOOKS: u32 = 3;
 
@@ -30,8 +31,14 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     begun: Option<Instant>,
-    /// Since when all that is left is held, and how often that was seen.
-    held: Option<(Instant, u32)>,
+    held: Option<HeldSince>,
+}
+
+/// Since when all that is left is held, and how often that was seen in a row.
+#[derive(Clone, Copy, Debug)]
+struct HeldSince {
+    since: Instant,
+    looks: u32,
 }
 
 impl Patience {
@@ -41,15 +48,35 @@ impl Patience {
         if waited < SHORT {
             return Some(Duration::from_millis(5));
         }
-        let (since, looks) = self.held.unwrap_or((now, 0));
-        self.held = is_held.then_some((since, looks + 1));
-        let is_given_up = is_held && looks + 1 >= LOOKS && now.duration_since(since) >= HELD;
+        let mut held = self.held.unwrap_or(HeldSince {
+            since: now,
+            looks: 0,
+        });
+        held.looks += 1;
+        self.held = is_held.then_some(held);
+        let is_given_up = is_held && held.looks >= LOOKS && now.duration_since(held.since) >= HELD;
         (waited < MOST && !is_given_up).then_some(Duration::from_millis(200))
     }
 }
 
-/// A process as only one ever was: pid and start time.
-pub(super) type Unique = (u32, u64);
+/// A process as only one ever was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Unique {
+    pub(super) pid: u32,
+    /// Clock ticks since boot.
+    pub(super) start_time: u64,
+}
+
+impl Unique {
+    /// What `/proc` says of it, as long as it is there, alive or as a zombie.
+    pub(super) fn stat(self) -> Option<Stat> {
+        procfs::stat(self.pid).filter(|stat| stat.start_time == self.start_time)
+    }
+
+    pub(super) fn is_alive(self) -> bool {
+        self.stat().is_some_and(|stat| stat.is_alive())
+    }
+}
 
 /// By instance, what is held of it.
 static ALL: Mutex<BTreeMap<String, Vec<u32>>> = Mutex::new(BTreeMap::new());
@@ -59,12 +86,8 @@ fn all() -> MutexGuard<'static, BTreeMap<String, Vec<u32>>> {
 }
 
 /// Whether a killed process is still in a sleep that no signal ends. A frozen one looks the same.
-pub(super) fn is_held((pid, start_time): Unique) -> bool {
-    procfs::stat(pid).is_some_and(|stat| stat.start_time == start_time && stat.state == 'D')
-}
-
-fn is_alive((pid, start_time): Unique) -> bool {
-    procfs::stat(pid).is_some_and(|stat| stat.start_time == start_time && stat.is_alive())
+pub(super) fn is_held(process: Unique) -> bool {
+    process.stat().is_some_and(|stat| stat.state == 'D')
 }
 
 /// Warnings about the instances below `runtime` (`RUNTIME/apps/NAME`).
@@ -100,14 +123,14 @@ pub(super) fn see_off(
     cgroup: Option<Cgroup>,
     directory: Option<PathBuf>,
 ) {
-    let pids: Vec<u32> = processes.iter().map(|(pid, _)| *pid).collect();
+    let pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
     log::error!("{}", text(instance, &pids));
     if all().insert(instance.to_owned(), pids).is_some() {
         return;
     }
     let of = instance.to_owned();
     let watch = move || {
-        while processes.iter().any(|process| is_alive(*process)) {
+        while processes.iter().any(|process| process.is_alive()) {
             std::thread::sleep(LOOK);
         }
         processes.iter().for_each(|process| reap(*process));
@@ -130,10 +153,9 @@ pub(super) fn see_off(
 }
 
 /// Lets the kernel forget a child of ours; where it is another's, this does nothing.
-fn reap((pid, start_time): Unique) {
-    let is_it = procfs::stat(pid).is_some_and(|stat| stat.start_time == start_time);
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    if let Some(pid) = pid.filter(|_| is_it) {
+fn reap(process: Unique) {
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid.filter(|_| process.stat().is_some()) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         // ECHILD: it is none of ours.
         let _ = rustix::process::waitid(WaitId::Pid(pid), options);

@@ -11,15 +11,24 @@ use super::procfs;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The process and its name, where we may see which one it is.
-    process: Option<(u32, String)>,
+    process: Option<Program>,
     user: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Program {
+    pid: u32,
+    name: String,
 }
 
 impl Holder {
     /// A process, which may be gone by now.
     pub(super) fn of(pid: u32) -> Self {
         Self {
-            process: Some((pid, program_name(pid).unwrap_or_else(|| "?".to_owned()))),
+            process: Some(Program {
+                pid,
+                name: program_name(pid).unwrap_or_else(|| "?".to_owned()),
+            }),
             user: procfs::uid(pid).map_or_else(|| "?".to_owned(), user_name),
         }
     }
@@ -36,7 +45,7 @@ impl Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.process {
-            Some((pid, name)) => write!(f, "pid {pid} ({name}) of user {}", self.user),
+            Some(Program { pid, name }) => write!(f, "pid {pid} ({name}) of user {}", self.user),
             None => write!(f, "a program of user {}", self.user),
         }
     }

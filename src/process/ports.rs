@@ -25,6 +25,14 @@ struct Inner {
     next: u16,
 }
 
+/// A lease, and why it is not of another port.
+#[derive(Debug)]
+pub struct Leased {
+    pub lease: PortLease,
+    /// The first port that was passed over because another program has it.
+    pub taken: Option<u16>,
+}
+
 /// A port that is ours until this is dropped.
 #[derive(Debug)]
 pub struct PortLease {
@@ -52,15 +60,11 @@ impl Ports {
     }
 
     /// Leases `preferred` if it is in the range and free (no socket is bound to it, on IPv4 and IPv6), else another.
-    /// The second value is the first port that was passed over because another program has it. Blocks: it may probe the
-    /// whole range, but without the lock, for which the control thread waits when it adopts a port or gives one back.
+    /// Blocks: it may probe the whole range, but without the lock, for which the control thread waits when it adopts a port or gives one back.
     ///
     /// # Errors
     /// [`PortsExhausted`].
-    pub fn lease(
-        &self,
-        preferred: Option<u16>,
-    ) -> Result<(PortLease, Option<u16>), PortsExhausted> {
+    pub fn lease(&self, preferred: Option<u16>) -> Result<Leased, PortsExhausted> {
         let (start, mut taken) = (lock(&self.inner).next, None);
         let ports = preferred
             .filter(|port| (self.first..=self.last).contains(port))
@@ -80,7 +84,7 @@ impl Ports {
                 let is_last = port == self.last;
                 lock(&self.inner).next = if is_last { self.first } else { port + 1 };
             }
-            return Ok((lease, taken));
+            return Ok(Leased { lease, taken });
         }
         Err(PortsExhausted(format!("{}-{}", self.first, self.last)))
     }
@@ -197,7 +201,7 @@ mod tests {
     }
 
     fn leased(ports: &Ports, preferred: Option<u16>) -> PortLease {
-        ports.lease(preferred).expect("lease").0
+        ports.lease(preferred).expect("lease").lease
     }
 
     /// A socket that is bound to an address, and does not listen.
@@ -225,7 +229,7 @@ mod tests {
                 if listens {
                     socket.listen(1).expect("listen");
                 }
-                let (lease, taken) = ports.lease(Some(first)).expect("lease");
+                let Leased { lease, taken } = ports.lease(Some(first)).expect("lease");
                 assert_eq!((lease.port(), taken), (last, Some(first)), "{address}");
             }
         }
@@ -243,7 +247,8 @@ mod tests {
         std::io::Read::read_to_end(&mut client, &mut Vec::new()).expect("end");
         drop(client);
         assert!(!is_unbound(first, false), "it is in TIME_WAIT");
-        let (lease, taken) = Ports::new(first, last).lease(Some(first)).expect("lease");
+        let ports = Ports::new(first, last);
+        let Leased { lease, taken } = ports.lease(Some(first)).expect("lease");
         assert_eq!((lease.port(), taken), (first, None));
     }
 

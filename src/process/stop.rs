@@ -69,9 +69,9 @@ pub async fn gracefully(running: &Running, policy: &StopPolicy) -> Stopped {
 
 /// Resumes a shell that was held by a stop which an earlier server, or an actor that panicked, did not finish.
 pub(super) fn let_go(running: &Running) {
-    let leader = (running.pid(), running.start_time());
-    let is_held = procfs::stat(leader.0).is_some_and(|stat| stat.state == 'T');
-    if is_held && procfs::is_shell(leader.0) {
+    let leader = leader_of(running);
+    let is_held = procfs::stat(leader.pid).is_some_and(|stat| stat.state == 'T');
+    if is_held && procfs::is_shell(leader.pid) {
         signal(leader, Signal::CONT);
     }
 }
@@ -122,16 +122,29 @@ pub(super) fn kill_all_remains(instance: &str, users: &Users, directory: Option<
 /// The instances that have running processes, from one scan of `/proc` instead of one for each of a thousand instances.
 #[derive(Debug)]
 pub struct Marked {
-    markers: Vec<(u32, String)>,
-    rlimit_marks: Vec<(u32, RlimitMark)>,
+    markers: Vec<MarkOf<String>>,
+    rlimit_marks: Vec<MarkOf<RlimitMark>>,
+}
+
+/// A mark, and who has it.
+#[derive(Debug)]
+struct MarkOf<T> {
+    pid: u32,
+    mark: T,
 }
 
 impl Marked {
     #[must_use]
     pub fn look() -> Self {
         let pids: Vec<u32> = procfs::pids().collect();
-        let marker = |pid: &u32| Some((*pid, procfs::variable(*pid, MARKER)?));
-        let rlimit_mark = |pid: &u32| Some((*pid, RlimitMark::worn_by(*pid)?));
+        let marker = |pid: &u32| {
+            let (pid, mark) = (*pid, procfs::variable(*pid, MARKER)?);
+            Some(MarkOf { pid, mark })
+        };
+        let rlimit_mark = |pid: &u32| {
+            let (pid, mark) = (*pid, RlimitMark::worn_by(*pid)?);
+            Some(MarkOf { pid, mark })
+        };
         Self {
             markers: pids.iter().filter_map(marker).collect(),
             rlimit_marks: pids.iter().filter_map(rlimit_mark).collect(),
@@ -143,21 +156,18 @@ impl Marked {
     pub fn has(&self, instance: &str, users: &Users) -> bool {
         // A process that gave itself another environment is still marked, and in its control group.
         let rlimit_mark = RlimitMark::of(instance);
-        let mut marked = self.markers.iter().filter(|(_, text)| text == instance);
-        let mut limited = self
-            .rlimit_marks
-            .iter()
-            .filter(|(_, worn)| *worn == rlimit_mark);
-        marked.any(|(pid, _)| users.have(*pid))
-            || limited.any(|(pid, _)| users.have(*pid))
+        let mut marked = self.markers.iter().filter(|m| m.mark == instance);
+        let mut limited = self.rlimit_marks.iter().filter(|m| m.mark == rlimit_mark);
+        marked.any(|m| users.have(m.pid))
+            || limited.any(|m| users.have(m.pid))
             || Cgroup::left_by(instance).is_some()
     }
 
     /// Strips `prefix` from the markers of `users` that begin with it. Blocks.
     pub(super) fn below<'a>(&'a self, prefix: &str, users: &Users) -> BTreeSet<&'a str> {
-        let found = self.markers.iter().filter_map(|(pid, text)| {
-            let rest = text.strip_prefix(prefix)?;
-            users.have(*pid).then_some(rest)
+        let found = self.markers.iter().filter_map(|marker| {
+            let rest = marker.mark.strip_prefix(prefix)?;
+            users.have(marker.pid).then_some(rest)
         });
         found.collect()
     }
@@ -194,7 +204,7 @@ struct Target {
 impl Target {
     fn of(running: &Running) -> Self {
         Self {
-            leader: Some((running.pid(), running.start_time())),
+            leader: Some(leader_of(running)),
             marker: running.marker().to_owned(),
             rlimit_mark: RlimitMark::of(running.instance()),
             users: running.users().clone(),
@@ -260,10 +270,9 @@ impl Target {
 
     /// The group, while the leader is there, alive or as a zombie.
     fn group(&self) -> Option<Pid> {
-        let (leader, start_time) = self.leader?;
-        let stat = procfs::stat(leader)?;
-        let is_ours = stat.start_time == start_time && stat.group == leader;
-        is_ours.then(|| pid(leader)).flatten()
+        let leader = self.leader?;
+        let is_group = leader.stat()?.group == leader.pid;
+        is_group.then(|| pid(leader.pid)).flatten()
     }
 
     /// Whether the last sweep found nothing. The empty control group is removed then.
@@ -318,7 +327,7 @@ impl Target {
         let members = self.cgroup.iter().flat_map(Cgroup::members);
         members.filter_map(|pid| {
             let stat = procfs::stat(pid).filter(Stat::is_alive)?;
-            Some((pid, stat.start_time))
+            Some(unique(pid, &stat))
         })
     }
 
@@ -341,20 +350,20 @@ impl Target {
             let Some(stat) = procfs::stat(candidate).filter(Stat::is_alive) else {
                 continue;
             };
-            let unique = (candidate, stat.start_time);
-            if !found.contains(&unique) && self.owns(candidate, &stat) {
-                each(unique);
-                found.insert(unique);
+            let process = unique(candidate, &stat);
+            if !found.contains(&process) && self.owns(candidate, &stat) {
+                each(process);
+                found.insert(process);
             }
             living.push((candidate, stat));
         }
-        let mut pids: HashSet<u32> = found.iter().map(|(pid, _)| *pid).collect();
+        let mut pids: HashSet<u32> = found.iter().map(|process| process.pid).collect();
         loop {
             let before = found.len();
             for (candidate, stat) in &living {
                 if pids.contains(&stat.parent) && pids.insert(*candidate) {
-                    each((*candidate, stat.start_time));
-                    found.insert((*candidate, stat.start_time));
+                    each(unique(*candidate, stat));
+                    found.insert(unique(*candidate, stat));
                 }
             }
             if found.len() == before {
@@ -365,7 +374,7 @@ impl Target {
     }
 
     fn owns(&self, candidate: u32, stat: &Stat) -> bool {
-        self.known.contains(&(candidate, stat.start_time))
+        self.known.contains(&unique(candidate, stat))
             || self.has_in_session(candidate, stat)
             || self.may_have_started(stat)
                 && (self.rlimit_mark.is_on(candidate)
@@ -377,27 +386,41 @@ impl Target {
     /// it.
     fn may_have_started(&self, stat: &Stat) -> bool {
         self.leader
-            .is_none_or(|(_, start_time)| stat.start_time >= start_time)
+            .is_none_or(|leader| stat.start_time >= leader.start_time)
     }
 
     /// Whether it is in the leader's session or group: the kernel gives their number to no new process while one
     /// member lives. An adopted leader is reaped by init at its end; pids are handed out cyclically, so that its
     /// number is not a stranger's in the moments after.
     fn has_in_session(&self, candidate: u32, stat: &Stat) -> bool {
-        let Some((leader, start_time)) = self.leader else {
+        let Some(leader) = self.leader else {
             return false;
         };
-        if candidate == leader {
+        if candidate == leader.pid {
             // Also before its setsid.
-            return stat.start_time == start_time;
+            return stat.start_time == leader.start_time;
         }
-        if stat.session != leader && stat.group != leader {
+        if stat.session != leader.pid && stat.group != leader.pid {
             return false;
         }
-        match procfs::stat(leader) {
-            Some(present) => present.start_time == start_time,
+        match procfs::stat(leader.pid) {
+            Some(present) => present.start_time == leader.start_time,
             None => self.may_have_started(stat),
         }
+    }
+}
+
+fn leader_of(running: &Running) -> Unique {
+    Unique {
+        pid: running.pid(),
+        start_time: running.start_time(),
+    }
+}
+
+fn unique(pid: u32, stat: &Stat) -> Unique {
+    Unique {
+        pid,
+        start_time: stat.start_time,
     }
 }
 
@@ -406,10 +429,10 @@ fn pid(raw: u32) -> Option<Pid> {
 }
 
 /// Signals this process, and no other that was given its pid meanwhile.
-fn signal((candidate, start_time): Unique, signal: Signal) {
+fn signal(process: Unique, signal: Signal) {
     // What is checked once the pidfd is open is what is signalled.
-    if let Some(pidfd) = hold(candidate)
-        && procfs::stat(candidate).is_some_and(|stat| stat.start_time == start_time)
+    if let Some(pidfd) = hold(process.pid)
+        && process.stat().is_some()
     {
         // ESRCH: it has just ended.
         let _ = rustix::process::pidfd_send_signal(pidfd.as_fd(), signal);

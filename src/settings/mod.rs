@@ -22,12 +22,17 @@ pub mod value;
 use environment::Environment;
 use error::{LONGEST_SOCKET_PATH, SettingsError};
 use raw::{Or, RawSettings, RawStepTimeouts, RawTls};
-use value::{ApiHost, CertificatePair, Listen, Period};
+use value::{ApiHost, CertificatePair, Listen, Period, PortRange};
 
 /// How long a client may take before it has to send 500 bytes of a body in each second.
 const BODY: Duration = Duration::from_secs(10);
 /// How long requests in flight may take when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(30);
+
+const PORTS: PortRange = PortRange {
+    first: 8001,
+    last: 8999,
+};
 
 /// Validated settings of the server.
 #[derive(Clone, Debug)]
@@ -42,8 +47,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Sockets, FIFOs and identity records.
     pub runtime_dir: PathBuf,
-    /// First and last port for processes.
-    pub ports: (u16, u16),
+    /// For processes.
+    pub ports: PortRange,
     /// Account of apps that name none.
     pub default_user: String,
     pub env: BTreeMap<String, String>,
@@ -146,7 +151,7 @@ impl Settings {
             config_dir: directories.config,
             data_dir: directories.data,
             runtime_dir: directories.runtime,
-            ports: raw.ports.map_or((8001, 8999), |ports| (ports.0, ports.1)),
+            ports: raw.ports.unwrap_or(PORTS),
             default_user: raw
                 .default_user
                 .clone()
@@ -392,7 +397,7 @@ mod tests {
         assert!(!root.allow_file_repos && !root.allow_root_apps && root.access_log);
         assert_eq!(
             (root.ports, root.log_size, root.log_files),
-            ((8001, 8999), 10 << 20, 5)
+            (PORTS, 10 << 20, 5)
         );
         assert_eq!(root.front.limits.body, 1 << 30);
         let other = resolve(false);

@@ -379,12 +379,12 @@ mod tests {
     #[test]
     fn flags_win_over_the_file_and_variables_add_up() {
         let flags = RawSettings {
-            ports: Some(PortRange(1, 2)),
+            ports: Some(PortRange { first: 1, last: 2 }),
             env: vec!["A=flag".parse().unwrap()],
             ..RawSettings::default()
         };
         let file = RawSettings {
-            ports: Some(PortRange(3, 4)),
+            ports: Some(PortRange { first: 3, last: 4 }),
             log_files: Some(Count(7)),
             env: vec!["A=file".parse().unwrap(), "B=file".parse().unwrap()],
             ..RawSettings::default()
@@ -392,7 +392,7 @@ mod tests {
         let merged = flags.or(file);
         assert_eq!(
             (merged.ports, merged.log_files),
-            (Some(PortRange(1, 2)), Some(Count(7)))
+            (Some(PortRange { first: 1, last: 2 }), Some(Count(7)))
         );
         let env: std::collections::BTreeMap<_, _> =
             merged.env.into_iter().map(|v| (v.name, v.value)).collect();

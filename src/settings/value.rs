@@ -95,16 +95,23 @@ impl FromStr for Listen {
 
 /// First and last port, `8001-8999`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortRange(pub u16, pub u16);
+pub struct PortRange {
+    pub first: u16,
+    pub last: u16,
+}
 
 impl FromStr for PortRange {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let port = |part: &str| part.trim().parse::<u16>().ok().filter(|port| *port > 0);
+        let range = |(first, last)| {
+            let (first, last) = (port(first)?, port(last)?);
+            Some(Self { first, last })
+        };
         text.split_once('-')
-            .and_then(|(first, last)| Some(Self(port(first)?, port(last)?)))
-            .filter(|range| range.0 <= range.1)
+            .and_then(range)
+            .filter(|range| range.first <= range.last)
             .ok_or_else(|| {
                 ValueError(format!(
                     "\"{text}\" is no range of ports: write the first and the last, as in \"8001-8999\", within 1 to 65535"
@@ -412,8 +419,9 @@ mod tests {
 
     #[test]
     fn a_port_range_goes_upwards_and_excludes_0() {
-        assert_eq!("8001-8999".parse(), Ok(PortRange(8001, 8999)));
-        assert_eq!("9000-9000".parse(), Ok(PortRange(9000, 9000)));
+        let range = |first, last| Ok(PortRange { first, last });
+        assert_eq!("8001-8999".parse(), range(8001, 8999));
+        assert_eq!("9000-9000".parse(), range(9000, 9000));
         for bad in ["", "8001", "9-8", "0-10", "1-65536", "a-b", "1-2-3"] {
             assert!(bad.parse::<PortRange>().is_err(), "{bad}");
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Apps, AppsError};
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
+use crate::settings::value::PortRange;
 
 impl Apps {
     /// Refuses a port or a name that another app or the server has.
@@ -46,7 +47,7 @@ impl Apps {
         if settings.listen.iter().any(|address| address.port() == port) {
             return Err(AppsError::PortOfServer(port));
         }
-        let (first, last) = settings.ports;
+        let PortRange { first, last } = settings.ports;
         if (first..=last).contains(&port) {
             return Err(AppsError::PortOfProcesses { port, first, last });
         }

@@ -100,11 +100,11 @@ impl Grace {
     fn status(&self) -> Option<ExitStatus> {
         let shell = self.shell.filter(|_| self.has_command_ended());
         self.status
-            .or_else(|| shell.and_then(|(shell, _)| status_of_child(shell)))
+            .or_else(|| shell.and_then(|shell| status_of_child(shell.pid)))
     }
 
     fn has_command_ended(&self) -> bool {
-        !self.command().iter().any(|process| lives(*process))
+        !self.command().iter().any(|process| process.is_alive())
     }
 
     /// What is left, for those who kill it.
@@ -142,9 +142,9 @@ impl Grace {
         let Some(process) = self.next() else {
             return Next::Burial;
         };
-        let pidfd = running::open(process.0).ok();
+        let pidfd = running::open(process.pid).ok();
         // After the pidfd is open: what is checked now is what is held.
-        match lives(process) {
+        match process.is_alive() {
             true => Next::End(pidfd),
             false => self.advance(),
         }
@@ -152,7 +152,7 @@ impl Grace {
 
     /// One that is waited for.
     fn next(&self) -> Option<Unique> {
-        let awaited = |process: &&Unique| Some(**process) != self.shell && lives(**process);
+        let awaited = |process: &&Unique| Some(**process) != self.shell && process.is_alive();
         let all = match self.main.is_empty() {
             true => &self.target.known,
             false => &self.main,
@@ -183,10 +183,10 @@ impl Grace {
         self.target.signal_group(self.signal);
         let group = self.target.group().and(self.target.leader);
         for process in self.target.known.clone() {
-            let Some(stat) = procfs::stat(process.0) else {
+            let Some(stat) = procfs::stat(process.pid) else {
                 continue;
             };
-            if group.is_some_and(|(leader, _)| stat.group == leader) {
+            if group.is_some_and(|leader| stat.group == leader.pid) {
                 self.asked.insert(process);
                 self.wake(process, &stat);
             } else {
@@ -199,7 +199,7 @@ impl Grace {
     fn ask_one(&mut self, process: Unique) {
         if self.asked.insert(process) && Some(process) != self.shell {
             signal(process, self.signal);
-            if let Some(stat) = procfs::stat(process.0) {
+            if let Some(stat) = procfs::stat(process.pid) {
                 self.wake(process, &stat);
             }
         }
@@ -215,7 +215,7 @@ impl Grace {
     /// Looks what is left, and tells those that were on their way out of the group as it got the signal.
     fn look(&mut self) {
         self.target.remember();
-        if self.main.iter().any(|process| lives(*process)) {
+        if self.main.iter().any(|process| process.is_alive()) {
             return;
         }
         if !self.main.is_empty() {
@@ -229,10 +229,10 @@ impl Grace {
 
     /// Those that the signal has missed: they were outside of the group and not known yet.
     fn late(&self) -> Vec<Unique> {
-        let group = self.target.leader.map(|(leader, _)| leader);
+        let group = self.target.leader.map(|leader| leader.pid);
         let unasked = self.target.known.difference(&self.asked);
         let unasked: Vec<(Unique, Stat)> = unasked
-            .filter_map(|process| Some((*process, procfs::stat(process.0)?)))
+            .filter_map(|process| Some((*process, procfs::stat(process.pid)?)))
             .collect();
         // The group got it as one. A tick is long: what was started in that of the signal counts.
         let is_late = |stat: &Stat| Some(stat.group) != group && stat.start_time <= self.asked_at;
@@ -249,19 +249,19 @@ impl Grace {
 
     /// Holds the leader, if that is a shell that waits for what it has started and leaves the signal to others.
     fn hold_shell(&mut self) {
-        let Some(shell) = self.target.leader.filter(|shell| lives(*shell)) else {
+        let Some(shell) = self.target.leader.filter(|shell| shell.is_alive()) else {
             return;
         };
         let is_own = |child: &Unique| is_child(*child, shell);
         let waits = self.target.known.iter().any(is_own);
         let number = self.signal.as_raw();
-        if !waits || !procfs::is_shell(shell.0) || procfs::minds(shell.0, number) {
+        if !waits || !procfs::is_shell(shell.pid) || procfs::minds(shell.pid, number) {
             return;
         }
         signal(shell, Signal::STOP);
         let tries = HOLD.as_millis() / PAUSE.as_millis() * 5;
         for _ in 0..tries {
-            match procfs::stat(shell.0) {
+            match procfs::stat(shell.pid) {
                 Some(stat) if stat.state == 'T' => {
                     self.shell = Some(shell);
                     return;
@@ -285,7 +285,7 @@ impl Grace {
     /// All but the shell have ended: what it waits for tells how, then it ends as well.
     fn let_shell_go(&mut self) {
         if let Some(shell) = self.shell.take() {
-            self.status = status_of_child(shell.0);
+            self.status = status_of_child(shell.pid);
             signal(shell, self.signal);
             signal(shell, Signal::CONT);
             self.asked.insert(shell);
@@ -294,12 +294,8 @@ impl Grace {
     }
 }
 
-fn lives((pid, start_time): Unique) -> bool {
-    procfs::stat(pid).is_some_and(|stat| stat.is_alive() && stat.start_time == start_time)
-}
-
-fn is_child((child, _): Unique, (parent, _): Unique) -> bool {
-    procfs::stat(child).is_some_and(|stat| stat.is_alive() && stat.parent == parent)
+fn is_child(child: Unique, parent: Unique) -> bool {
+    procfs::stat(child.pid).is_some_and(|stat| stat.is_alive() && stat.parent == parent.pid)
 }
 
 /// How the last command ended that a shell has started and not waited for.

@@ -6,7 +6,7 @@ use actix::prelude::*;
 
 use super::{Process, blocking};
 use crate::process::port_holder;
-use crate::process::ports::{PortLease, Ports, PortsExhausted};
+use crate::process::ports::{Leased, PortLease, Ports, PortsExhausted};
 
 /// The port of one start.
 pub(super) struct ChosenPort {
@@ -75,7 +75,7 @@ fn choose(
         // Held until there is another one: the search passes its port over.
         lost => lost,
     };
-    let (lease, taken) = ports.lease(wanted)?;
+    let Leased { lease, taken } = ports.lease(wanted)?;
     Ok(ChosenPort {
         lease: Arc::new(lease),
         taken: lost.map(|lease| lease.port()).or(taken),
