@@ -90,7 +90,7 @@ pub enum DaemonError {
 /// [`DaemonError`].
 pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonError> {
     signals::unblock();
-    // Whoever started it: what it makes on the way to releases is open for passing through, and nothing for writing.
+    // Whatever umask is inherited: others may enter the directories that the server makes, and write to none.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     priority::come_first();
     descriptors::raise_limit();
@@ -231,8 +231,8 @@ fn warn_of_impassable(directory: &Path) {
     );
 }
 
-/// Takes from others what an older server, or who made the directory, left them: who can open it can lock it, and no server
-/// would start again. That they pass through stays as it is.
+/// Takes from others what an older server, or who made the directory, left them: who can open it can lock it, and no
+/// server would start again. That they pass through stays as it is.
 fn close(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let found = std::fs::metadata(path)?;

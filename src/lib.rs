@@ -23,37 +23,37 @@
 //!
 //! # The request path
 //!
-//! `front::acceptor → connection → routing → exchange → upstream`, on one worker thread from accept to close: all workers
-//! accept on the same sockets. [`router::replica`] is an actor on that thread; a message to it crosses no thread. It and
-//! routing share [`router::snapshot`], the newest table with what was found by host, so that a request whose host is known
-//! needs no message. A backend is a TCP port or a Unix socket ([`router::address`]). The API is one more backend, reached
-//! through a pipe in memory ([`front::upstream::in_process`]); the API's Unix socket is served to it directly
-//! ([`api::socket`]).
+//! `front::acceptor → connection → routing → exchange → upstream`, on one worker thread from accept to close: all
+//! workers accept on the same sockets. [`router::replica`] is an actor on that thread; a message to it crosses no
+//! thread. It and routing share [`router::snapshot`], the newest table with what was found by host, so that a request
+//! whose host is known needs no message. A backend is a TCP port or a Unix socket ([`router::address`]). The API is one
+//! more backend, reached through a pipe in memory ([`front::upstream::in_process`]); the API's Unix socket is served to
+//! it directly ([`api::socket`]).
 //!
 //! A slow client holds no process: `front::exchange::collect` gathers the request's body before a backend is asked, and
 //! `front::exchange::spool` takes the response as fast as the backend gives it, in memory first and then in an unnamed
 //! file.
 //!
-//! Files of a release (`static` of the document) are answered before the app is asked ([`front::static_files`]), text in
-//! gzip; nothing that an app answers is compressed. Each request leaves a line ([`front::access`]), and no request waits
-//! until it is written.
+//! Files of a release (`static` of the document) are answered before the app is asked ([`front::static_files`]), text
+//! in gzip; nothing that an app answers is compressed. Each request leaves a line ([`front::access`]), and no request
+//! waits until it is written.
 //!
 //! # The way of a change
 //!
 //! `POST /applications` is read by `api::applications`, which makes an [`document::config::AppConfig`] of it or names
 //! every field that is wrong. [`app::apps`] writes the document ([`app::config_dir`]), starts the App, and sends it the
 //! deploy (`apps/requests`). The App's [`app::deployer`] opens a deployment and an operation and feeds them to
-//! [`app::lifecycle`]; the commands that come back are carried out in [`app::supervisor`]. Changes of a document come the
-//! same way. To start, stop, restart, redeploy and roll back changes none: `api::actions` asks the App itself.
+//! [`app::lifecycle`]; the commands that come back are carried out in [`app::supervisor`]. Changes of a document come
+//! the same way. To start, stop, restart, redeploy and roll back changes none: `api::actions` asks the App itself.
 //!
 //! # The deploy path
 //!
 //! [`app::lifecycle`] (pure) orders the operations of an app and says what runs when. `Build` starts an
 //! [`install::installer`]: packages → fetch → checkout → install → release phase; what it leaves is an immutable
 //! [`install::release`]. `Spawn` starts a batch of [`process::worker`]s for it; when all are ready the route switches,
-//! the old batch drains and stops. There are two batches at most: one that drains is ended when the next comes. A deploy
-//! that fails changes nothing that runs, nor what the next server makes of it: scale and route are those of the document
-//! that *stands* ([`app::remembered::Remembered::standing`]), which is the newest one but for what failed.
+//! the old batch drains and stops. There are two batches at most: one that drains is ended when the next comes. A
+//! deploy that fails changes nothing that runs, nor what the next server makes of it: scale and route are those of the
+//! document that *stands* ([`app::remembered::Remembered::standing`]), which is the newest one but for what failed.
 //!
 //! Releases share the files that they have in common as hard links ([`install::hard_links`], [`install::dedup`]), also
 //! packages that were installed anew with the same bytes: only files that root owns and nobody may write to, so never
@@ -61,9 +61,9 @@
 //!
 //! # The way of an exit
 //!
-//! The kernel tells [`process::worker`] by a pidfd that its process ended. `process::state` says what follows:
-//! the rest of its group is ended, then it is spawned again, at once or after a back-off. Each change goes to the App as
-//! a message; [`app::batch`] knows which processes serve, the App makes a route of these, and the Router publishes it.
+//! The kernel tells [`process::worker`] by a pidfd that its process ended. `process::state` says what follows: the rest
+//! of its group is ended, then it is spawned again, at once or after a back-off. Each change goes to the App as a
+//! message; [`app::batch`] knows which processes serve, the App makes a route of these, and the Router publishes it.
 //! The exit takes the process out of the route, and readiness brings it back.
 //!
 //! # What is told
@@ -100,8 +100,8 @@
 //!
 //! # Invariants
 //!
-//! - A file whose first lines call it pure imports neither actix nor tokio, directly or through a file that does, and is
-//!   given the time and what is random. `tests/structure.rs` holds that too.
+//! - A file whose first lines call it pure imports neither actix nor tokio, directly or through a file that does, and
+//!   is given the time and what is random. `tests/structure.rs` holds that too.
 //! - `front/` never imports `app/`: it sees the routing table.
 //! - `process/worker.rs` alone starts a process of an application, and `install/command.rs` what makes a release: git,
 //!   install commands, the release phase. An OS process is started again by its worker (`process/state`), an actor by
@@ -109,24 +109,27 @@
 //! - Documents, records and keys are replaced whole ([`durable`]). Logs are appended to, and a new server cuts off the
 //!   line that a crash tore. A release without a record is rubbish.
 //! - The daemon's own environment reaches no app; secrets reach no log.
-//! - Control actors share one thread. What may take long happens in child processes or on blocking threads: the files of
-//!   apps and of the config directory, git, passwd look-ups, `/proc`, the search for a port. What is left on that thread
-//!   are single system calls: a health check opens the socket of its process (three calls on the runtime directory, in
-//!   each interval; a hop to another thread costs more), waitid(2) of a process that has ended, inotify(7) of the config
-//!   directory, and the line that the server logs on stderr. Before the tree starts, and after it has stopped, nobody is
-//!   kept waiting. The control thread comes before the apps' threads ([`priority`]); proxy, logs and all that is
-//!   started do not.
+//! - Control actors share one thread. What may take long happens in child processes or on blocking threads: the files
+//!   of apps and of the config directory, git, passwd look-ups, `/proc`, the search for a port. What is left on that
+//!   thread are single system calls: a health check opens the socket of its process (three calls on the runtime
+//!   directory, in each interval; a hop to another thread costs more), waitid(2) of a process that has ended,
+//!   inotify(7) of the config directory, and the line that the server logs on stderr. Before the tree starts, and after
+//!   it has stopped, nobody is kept waiting. The control thread comes before the apps' threads ([`priority`]); proxy,
+//!   logs and all that is started do not.
 //!
 //! # Benches
 //!
-//! `cargo bench --bench proxy` starts `procserver serve` with one worker, deploys its origins by the API, and compares it with nginx, haproxy
-//! (`apt-get install nginx-light haproxy wrk`; what is missing is named) and a relay that looks at nothing. Access logs are on, it is built as packages are
-//! (fat LTO), the proxy has one core, load and origin the other. CPU is the whole daemon's, user and system time apart, from `/proc`; rounds are
-//! interleaved and their medians shown. `kept` is a load of this program with an origin of one thread; `wrk` is wrk with an origin that has a thread for
-//! each connection. All takes nine minutes, `-- --quick` three; `-- --load wrk`, `-- --row unix` (small, unix, large, many, upload, buffered, fresh, apps,
-//! memory) are parts. It prints tables in Markdown. `cargo bench --bench parts` measures heads, framing and routing alone.
+//! `cargo bench --bench proxy` starts `procserver serve` with one worker, deploys its origins by the API, and compares
+//! it with nginx, haproxy (`apt-get install nginx-light haproxy wrk`; what is missing is named) and a relay that looks
+//! at nothing. Access logs are on, it is built as packages are (fat LTO), the proxy has one core, load and origin the
+//! other. CPU is the whole daemon's, user and system time apart, from `/proc`; rounds are interleaved and their medians
+//! shown. `kept` is a load of this program with an origin of one thread; `wrk` is wrk with an origin that has a thread
+//! for each connection. All takes nine minutes, `-- --quick` three; `-- --load wrk`, `-- --row unix` (small, unix,
+//! large, many, upload, buffered, fresh, apps, memory) are parts. It prints tables in Markdown.
+//! `cargo bench --bench parts` measures heads, framing and routing alone.
 //!
-//! On 2026-11-29, all rows, on a machine with nothing else to do, CPU microseconds per request, user + system. With the load `kept`:
+//! On 2026-11-29, all rows, on a machine with nothing else to do, CPU microseconds per request, user + system. With the
+//! load `kept`:
 //!
 //! | | procserver | nginx | haproxy | of nginx's: user, all |
 //! |---|---|---|---|---|
@@ -152,15 +155,17 @@
 //! | new connection per request | 17.7 + 45.7 | 13.6 + 51.5 | 16.7 + 53.6 | 1.30, 0.97 |
 //! | 1,000 apps, 1,000 hosts | 6.9 + 19.2 |  |  |  |
 //!
-//! nginx has its backend on TCP everywhere. So total CPU is less than nginx's in every row but that of 1,000 connections with `kept`; user time is more
-//! where connections are new, and as much with 1,000 of them. Times of so short rounds are counted by the kernel's clock: with wrk and `$SOCKET`
-//! 0.93 of nginx's here was 0.79 the day before, on a busy machine.
-//! 1,000 applications with 1,000 hosts cost 1.08 times one with `kept`. A request takes two writes and two reads and a fifteenth of a wait (`strace -c`).
-//! An idle keep-alive connection takes 4.9 KiB here, 0.5 KiB of nginx, 1.1 KiB of haproxy.
+//! nginx has its backend on TCP everywhere. So total CPU is less than nginx's in every row but that of 1,000
+//! connections with `kept`; user time is more where connections are new, and as much with 1,000 of them. Times of so
+//! short rounds are counted by the kernel's clock: with wrk and `$SOCKET` 0.93 of nginx's here was 0.79 the day before,
+//! on a busy machine. 1,000 applications with 1,000 hosts cost 1.08 times one with `kept`. A request takes two writes
+//! and two reads and a fifteenth of a wait (`strace -c`). An idle keep-alive connection takes 4.9 KiB here, 0.5 KiB of
+//! nginx, 1.1 KiB of haproxy.
 //!
-//! `cargo bench --bench supervision` measures the supervision beside supervisord, s6, runit, pm2, s6-log and multilog (`apt-get install
-//! supervisor s6 runit daemontools`, `npm install -g pm2`; what is missing is named; systemd would have to be the machine's first process).
-//! `-- --quick` takes a minute and a half, `-- --row restart` (or `start`, `idle`, `logs`, `boot`) is one part. On 2026-11-22, 2 cores:
+//! `cargo bench --bench supervision` measures the supervision beside supervisord, s6, runit, pm2, s6-log and multilog
+//! (`apt-get install supervisor s6 runit daemontools`, `npm install -g pm2`; what is missing is named; systemd would
+//! have to be the machine's first process). `-- --quick` takes a minute and a half, `-- --row restart` (or `start`,
+//! `idle`, `logs`, `boot`) is one part. On 2026-11-22, 2 cores:
 //!
 //! | | procserver | supervisord | s6 | runit | pm2 |
 //! |---|---|---|---|---|---|
@@ -169,24 +174,25 @@
 //! | 500 started: the last runs after ms, CPU ms | 1276, 2053 | 3736, 4992 | 688, 1324 | 1637, 1243 | |
 //! | 100 watched: resident MiB, proportional MiB, CPU % | 14.0, 12.0, 0.02 | 31.5, 25.2, 0.06 | 159.1, 13.1, 0.00 | 133.5, 9.8, 0.02 | |
 //!
-//! One process that writes lines of 100 bytes, CPU microseconds per line of who logs them (lines per second), none missing:
+//! One process that writes lines of 100 bytes, CPU microseconds per line of who logs them (lines per second), none
+//! missing:
 //!
 //! | | procserver | s6-log | multilog |
 //! |---|---|---|---|
 //! | a write for each | 0.92 (1,004,000) | 0.80 (1,170,000) | 0.89 (980,000) |
 //! | 40 in each write | 0.38 (2,137,000) | 0.64 (1,512,000) | 0.98 (952,000) |
 //!
-//! A restart is counted from the kill to the first instruction of the new process; procserver's also changes to the application's user. It
-//! restarts at once after the first crash only, then as written above. s6 and runit are counted without loggers. A process without a port is
-//! `ready` once it has lived for a second, so 500 are after 2.3 s. A server with 1,000 deployed static sites answers `/healthz` after 0.8 s
-//! and has all routes after 1.0 s.
+//! A restart is counted from the kill to the first instruction of the new process; procserver's also changes to the
+//! application's user. It restarts at once after the first crash only, then as written above. s6 and runit are counted
+//! without loggers. A process without a port is `ready` once it has lived for a second, so 500 are after 2.3 s. A
+//! server with 1,000 deployed static sites answers `/healthz` after 0.8 s and has all routes after 1.0 s.
 //!
-//! On a busy machine on 2026-11-28 (load 13 to 20) 1,000 processes of 100 applications listened after 44 s, the same processes
-//! forked by hand after 16 s; the server took 4.9 s of CPU for them. 1,000 ready processes that are looked at each second take
-//! 2.5 % of a core.
+//! On a busy machine on 2026-11-28 (load 13 to 20) 1,000 processes of 100 applications listened after 44 s, the same
+//! processes forked by hand after 16 s; the server took 4.9 s of CPU for them. 1,000 ready processes that are looked at
+//! each second take 2.5 % of a core.
 //!
-//! `cargo bench --bench deploys` measures deploys beside `git clone` and a copy. On 2026-11-29, nothing else at work on the machine, a
-//! repository of 10,000 files, medians of 5:
+//! `cargo bench --bench deploys` measures deploys beside `git clone` and a copy. On 2026-11-29, nothing else at work on
+//! the machine, a repository of 10,000 files, medians of 5:
 //!
 //! | | |
 //! |---|---|
@@ -200,20 +206,23 @@
 //! | five releases on disk, five clones | 41 MiB, 206 MiB |
 //! | requests lost during five redeploys | none of 27,593 |
 //!
-//! What creates files takes from one to thirteen seconds here for the same work. By the medians a redeploy with an install command took 9.7 times
-//! the clone and copy, by the least times 5.2: it is meant to be 1.5. git writes each file then, and what the release before has becomes a link at
-//! the hand-over; the server's own CPU was 0.3 s for 2,000 files (2.1 s before links were made there). Where packages are installed anew each
-//! time (87 MiB with django, flask and requests), each further release takes 13 MiB, nearly all of it directories. Removing 6,000 directories at
-//! depth 129 takes 0.3 s of CPU.
+//! What creates files takes from one to thirteen seconds here for the same work. By the medians a redeploy with an
+//! install command took 9.7 times the clone and copy, by the least times 5.2: it is meant to be 1.5. git writes each
+//! file then, and what the release before has becomes a link at the hand-over; the server's own CPU was 0.3 s for 2,000
+//! files (2.1 s before links were made there). Where packages are installed anew each time (87 MiB with django, flask
+//! and requests), each further release takes 13 MiB, nearly all of it directories. Removing 6,000 directories at depth
+//! 129 takes 0.3 s of CPU.
 //!
-//! `PROCSERVER_TEST_REDEPLOYS=100`, `PROCSERVER_TEST_KILLS=100`, `PROCSERVER_TEST_STORM=2000` and `PROCSERVER_TEST_ROUNDS=100` lengthen tests; the last
-//! one with `PROCSERVER_TEST_CALLS=Delete,Put` tries only pairs with one of these calls.
+//! `PROCSERVER_TEST_REDEPLOYS=100`, `PROCSERVER_TEST_KILLS=100`, `PROCSERVER_TEST_STORM=2000` and
+//! `PROCSERVER_TEST_ROUNDS=100` lengthen tests; the last one with `PROCSERVER_TEST_CALLS=Delete,Put` tries only pairs
+//! with one of these calls.
 //!
 //! # Fuzzing
 //!
-//! `tests/fuzz/` holds fuzz targets for what reads foreign bytes: `request_head`, `response_head`, `body`, `target_path`, `forwarded`. Each
-//! checks more than that nothing panics: what is sent on parses back to what came, pieces of any size give the same result, no path
-//! leaves its directory or its application. It is a crate of its own, for the nightly compiler and a C++ compiler:
+//! `tests/fuzz/` holds fuzz targets for what reads foreign bytes: `request_head`, `response_head`, `body`,
+//! `target_path`, `forwarded`. Each checks more than that nothing panics: what is sent on parses back to what came,
+//! pieces of any size give the same result, no path leaves its directory or its application. It is a crate of its own,
+//! for the nightly compiler and a C++ compiler:
 //!
 //! ```text
 //! rustup toolchain install nightly && cargo install cargo-fuzz
@@ -221,9 +230,9 @@
 //! cargo +nightly fuzz run --fuzz-dir tests/fuzz request_head -- -max_total_time=60
 //! ```
 //!
-//! A few seeds are in `tests/fuzz/seeds/`; the second line adds one for each case of `tests/conformance/*.json`. `cargo test` runs all of
-//! them through the same functions (`tests/fuzz/src/`), with the stable compiler. An input that failed becomes a unit test beside what
-//! was wrong, and a file in `tests/fuzz/seeds/`.
+//! A few seeds are in `tests/fuzz/seeds/`; the second line adds one for each case of `tests/conformance/*.json`.
+//! `cargo test` runs all of them through the same functions (`tests/fuzz/src/`), with the stable compiler. An input
+//! that failed becomes a unit test beside what was wrong, and a file in `tests/fuzz/seeds/`.
 
 pub mod account;
 pub mod acme;

@@ -1,8 +1,9 @@
 //! The first process of a container, or of any pid namespace.
 //!
 //! The kernel makes it the parent of whatever loses its own (pid_namespaces(7)), and it must wait for each of them, or
-//! they stay as zombies for ever. The server must not: it would take the end of one of its own children from who awaits
-//! it. So it starts the server as a child, hands signals on to it, waits for all that end, and ends with it.
+//! they stay as zombies for ever. The server itself must not wait for all: it would take the exit status of its own
+//! children from the code that awaits it. So this process starts the server as a child, hands signals on to it, waits
+//! for all that end, and ends with the server.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -15,8 +16,8 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::process::spawn;
 
-/// Runs the command line of this process in a child, if this is the first process, and says how that ended. To be
-/// called before there is any other thread.
+/// Runs the command line of this process in a child, if this is the first process, and says how that ended. Call it
+/// before there is any other thread.
 ///
 /// # Errors
 /// When the child cannot be started.

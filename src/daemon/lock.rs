@@ -11,8 +11,8 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use super::DaemonError;
 use crate::regular;
 
-/// How long a server that was killed may still hold it: until the kernel has taken it apart, and until each child that
-/// it was starting, which has inherited it, has come to its execve(2).
+/// How long a killed server may still hold the lock: until the kernel has taken it apart, and until each child that it
+/// was starting, which inherits the lock, reaches its execve(2).
 const DYING: Duration = Duration::from_secs(2);
 
 /// Pause between two tries.

@@ -1,4 +1,4 @@
-//! The signals that the server takes, and what becomes of those that whoever started it had ignored or blocked.
+//! The signals that the server takes, and those that it inherits ignored or blocked.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 

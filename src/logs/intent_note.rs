@@ -1,4 +1,4 @@
-//! [`Note`]: the write-ahead note by which no line is stored twice after a kill.
+//! [`IntentNote`]: the write-ahead note by which no line is stored twice after a kill.
 //!
 //! Lines are stored first and taken out of the FIFO after. A daemon that is killed between the two leaves them in both
 //! places. So before lines are stored the id of the first is noted, and the note is cleared after they were taken. A

@@ -1,7 +1,7 @@
 //! [`Log`]: the actor that owns an application's logs.
 //!
-//! It runs on the arbiter of the logs, where appending in small batches may block for a moment; reading stored lines,
-//! which may take long, goes through blocking threads and a bounded channel. No FIFO gets more than one turn at a time.
+//! It runs on the arbiter of the logs, where appends in small batches may block for a moment. Stored lines, which may
+//! take long to read, are read on blocking threads and come through a bounded channel. The FIFOs take turns.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,5 +1,5 @@
-//! Several streams read as one: their stored lines in the order of their times, in bounded memory. Everything here
-//! blocks.
+//! [`Merged`]: reads the stored lines of several streams as one, in the order of their times, in bounded memory.
+//! Everything here blocks.
 
 use std::collections::VecDeque;
 use std::io;

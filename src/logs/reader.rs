@@ -1,4 +1,4 @@
-//! The way of lines to one reader, at the pace at which it reads: first the stored ones, then new ones.
+//! [`LogReader`]: gives one reader its lines at the reader's own pace: first the stored lines, then new ones.
 
 use std::io;
 

@@ -1,5 +1,6 @@
-//! SegmentReader lines, read while more are appended: forward in bounded chunks, and backward to find where a tail begins.
-//! Everything here blocks, on files of up to `log_size × log_files` bytes: it belongs on a blocking thread.
+//! [`SegmentReader`]: reads stored lines while more are appended: forward in bounded chunks, and backward to find where
+//! a tail begins. Everything here blocks, on files of up to `log_size × log_files` bytes: it belongs on a blocking
+//! thread.
 
 use std::collections::VecDeque;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! One output of one process: its FIFO, and whose lines come out of it.
+//! [`Source`]: one output of one process, read from its FIFO.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::store::Store;
 /// Lines taken in one turn: bounds what a turn costs in memory when all of them are empty.
 const TURN_LINES: usize = 2048;
 
-/// When a turn saw fewer bytes than this it saw all there was; what came later is announced again.
+/// A turn that saw fewer bytes than this saw all there was; the kernel announces what comes later.
 const SURELY_ALL: usize = 4096;
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct Source {
     note: Option<IntentNote>,
 }
 
-/// What becomes of a line whose end is not there when a source is drained.
+/// What happens to an unfinished line when a source is drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfinished {
     /// It is stored as partial: the process has ended.

@@ -1,4 +1,4 @@
-//! What becomes of new lines: they are stored, then given to those who follow.
+//! [`Store`]: stores new lines, then gives them to followers.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -86,8 +86,8 @@ impl Cgroup {
     }
 }
 
-/// Ends what lives in groups that servers on this data directory have made for other instances than these, and removes
-/// the groups. To be called before any is made. Blocks.
+/// Ends what lives in the groups of instances that are not among these, and removes the groups. Looks only at groups
+/// that servers on this data directory have made. Call it before any group is made. Blocks.
 pub fn sweep(instances: &[String]) {
     let (Some(parent), Some(server)) = (parent(), SERVER.get()) else {
         return;
@@ -150,8 +150,8 @@ fn name(instance: &str) -> String {
     format!("procserver-{last}-{hash}")
 }
 
-/// Finds out whether there can be groups, and says so in the log. They are known by the server's data directory.
-/// Blocks.
+/// Finds out whether there can be groups, and says so in the log. Their names tell the groups of one data directory
+/// from those of another. Blocks.
 pub fn prepare(data_dir: &Path) {
     let real = fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
     let hash = Sha256::digest(real.as_os_str().as_encoded_bytes());

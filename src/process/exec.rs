@@ -1,8 +1,9 @@
 //! The hidden verb `procserver exec`: sets a process up from inside, then becomes it.
 //!
 //! The daemon is multi-threaded, so it must not run code between fork and exec. It starts itself anew instead; this
-//! code is alone in its process, single-threaded, and needs no unsafe. [`Instructions`] come as JSON on stdin; what is
-//! to be told goes as JSON to stdout, a pipe that exec closes: its end without a [`SetupFailure`] means the command runs.
+//! code is alone in its process, single-threaded, and needs no unsafe. It reads [`Instructions`] as JSON from stdin and
+//! writes [`Word`]s as JSON to stdout, a pipe that exec closes: its end without a [`SetupFailure`] means that the
+//! command runs.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -107,8 +108,8 @@ impl SetupFailure {
     }
 }
 
-/// Whether there is too little of processes (also of the app's user: execve(2) tells that after setuid(2)), memory,
-/// descriptors or room on a disk.
+/// Whether the machine has too few processes (or the app's user has too many: execve(2) tells that after setuid(2)), or
+/// too little memory, too few descriptors or too little disk space.
 fn is_shortage(error: &io::Error) -> bool {
     use rustix::io::Errno;
     const SHORTAGES: [Errno; 6] = [
@@ -122,8 +123,8 @@ fn is_shortage(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| SHORTAGES.contains(&errno))
 }
 
-/// Runs the verb. To be called before there is any other thread. Returns only by becoming another program or by
-/// exiting with code 1 once the failure is reported.
+/// Runs the verb. Call it before there is any other thread. It becomes another program, or reports why not and exits
+/// with code 1.
 pub fn run() -> ! {
     let Ok(mut report) =
         rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map(File::from)
@@ -309,8 +310,8 @@ fn switch_to(credentials: &Credentials) -> Result<(), SetupFailure> {
     Ok(())
 }
 
-/// Lets nothing that this starts have a capability again, whatever a file or a user namespace offers. Who may stay root
-/// keeps what root has.
+/// Keeps all that this starts from gaining a capability, whatever a file or a user namespace offers. A command that
+/// runs as root keeps what root has.
 fn close_bounding_set(credentials: &Credentials, kept: CapabilitySet) -> Result<(), SetupFailure> {
     if credentials.uid == 0 {
         return Ok(());
@@ -319,7 +320,8 @@ fn close_bounding_set(credentials: &Credentials, kept: CapabilitySet) -> Result<
         match remove_capability_from_bounding_set(capability) {
             // A kernel that does not know it has nothing to give.
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-            // A container may have taken CAP_SETPCAP from root: then what follows counts alone.
+            // A container may have taken CAP_SETPCAP from root: then only the capabilities that are dropped below
+            // protect.
             Err(rustix::io::Errno::PERM) => return Ok(()),
             Err(e) => return Err(SetupFailure::new(Step::Privileges, "bounding set", e)),
         }
@@ -344,8 +346,8 @@ fn drop_privileges(kept: CapabilitySet) -> Result<(), SetupFailure> {
     Ok(())
 }
 
-/// Keeps what is lent over execve(2). access(2) leaves it out of account for who is not root, unless a bit says that
-/// users and capabilities have nothing to do with each other (capabilities(7)); and git asks by access(2).
+/// Keeps lent capabilities over execve(2). access(2), by which git asks, ignores them for a user that is not root,
+/// unless a securebit separates users from capabilities (capabilities(7)).
 fn keep(kept: CapabilitySet) -> rustix::io::Result<()> {
     set_capabilities(None, sets(kept | CapabilitySet::SETPCAP, kept))?;
     set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
@@ -369,8 +371,8 @@ fn kept_capabilities(instructions: &Instructions) -> CapabilitySet {
     }
 }
 
-/// Becomes the command. `exec` of std also unblocks all signals and sets SIGPIPE to its default, which the Rust
-/// runtime had ignored.
+/// Becomes the command. `exec` of std also unblocks all signals and sets SIGPIPE, which the Rust runtime ignores, to
+/// its default.
 fn replace_self(instructions: &Instructions) -> SetupFailure {
     let mut command = match &instructions.command {
         Exec::Shell(shell, text) => {

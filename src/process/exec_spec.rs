@@ -36,7 +36,7 @@ pub struct ExecSpec {
     pub nice: Option<i32>,
     /// `umask(2)`, e.g. `0o022`.
     pub umask: u32,
-    /// What only programs of the server's own get.
+    /// What only the server's own programs (git) get.
     pub lent: Lent,
 }
 

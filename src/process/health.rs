@@ -1,8 +1,9 @@
-//! [`Checks`]: when a routed process is looked at, and what is made of that (pure).
+//! [`Checks`]: when a routed process is checked, and what its checks mean (pure).
 //!
-//! Before it is ready the pauses grow from milliseconds to the interval. Afterwards it is looked at each interval:
-//! three failures in a row, of checks or of connections of the proxy, make it unhealthy, one check that goes well makes
-//! it healthy again. Another program on its port is no matter of patience: it gets no request.
+//! Before a process is ready, the pauses between checks grow from milliseconds to the interval. Afterwards there is a
+//! check in each interval. Three failures in a row, of checks or of the proxy's connections, make the process
+//! unhealthy; one success makes it healthy again. Another program on its port gets no request at all, from the first
+//! failure on.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub(super) const FAILURES: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unready {
     NotListening,
-    /// Another program than the process accepts them: which.
+    /// Another program accepts its connections; the text says which.
     Foreign(String),
     /// No answer in time, or none at all.
     Silent,
@@ -98,7 +99,7 @@ impl Checks {
         self.trouble = None;
     }
 
-    /// A check did not.
+    /// A check failed.
     pub(super) fn failed(&mut self, why: &Unready) {
         if let Unready::Foreign(_) = why {
             self.trouble = Some(Trouble {

@@ -1,10 +1,10 @@
-//! [`Landlock`]: where an app may not write, kept by landlock(7), whoever owns the files.
+//! [`Landlock`]: keeps an app from writing outside of its own directories by landlock(7), whoever owns the files.
 //!
 //! Ownership alone keeps an app from its release only where the daemon is root, and never from the files of another app
-//! of the same user. Landlock knows no prohibitions, only permissions for whole trees: writing is permitted everywhere
-//! beside the way down to what is protected. Thus the few directories on that way themselves (`/`, `/var`, `/var/lib`)
-//! take no new entries from an app, which their owner denies it anyway where the daemon is root. Below a directory that
-//! is open to all, such as `/tmp`, nothing is restricted: apps need that directory more.
+//! of the same user. Landlock knows no prohibitions, only permissions for whole trees. So it permits writing to all
+//! that lies beside the path to what is protected. The few directories on that path (`/`, `/var`, `/var/lib`) take no
+//! new entries from an app; where the daemon is root, their owner denies that anyway. Below a directory that is open to
+//! all, such as `/tmp`, nothing is restricted: apps need that directory more.
 
 use std::fs;
 use std::io;
@@ -24,7 +24,7 @@ use crate::app_dirs::AppDirs;
 /// Linux 6.2: writing, truncating, creating, removing, moving. An older kernel keeps what it knows of these.
 const KNOWN: ABI = ABI::V3;
 
-/// Where an app may not write, and where, below that, it may all the same.
+/// Where an app may not write, and the exceptions below.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Landlock {
     /// The server's own directories; `/`: everything.
@@ -37,8 +37,9 @@ pub struct Landlock {
 }
 
 impl Landlock {
-    /// Restricts all that runs for an app as `account`: install commands, the release phase, processes. `server` are the
-    /// server's directories. `None`: it runs as root, who may do what landlock would forbid besides, such as mounting.
+    /// Restricts all that runs for an app as `account`: install commands, the release phase, processes. `server` are
+    /// the server's directories. `None`: it runs as root, who may do what landlock would forbid besides, such as
+    /// mounting.
     #[must_use]
     pub fn of_app(account: Option<&Account>, server: [&Path; 2], dirs: &AppDirs) -> Option<Self> {
         let uid = account.map_or_else(|| nix::unistd::geteuid().as_raw(), |account| account.uid);
@@ -160,8 +161,8 @@ fn is_open_to_all(directory: &Path) -> bool {
     fs::metadata(directory).is_ok_and(|found| found.permissions().mode() & 0o002 != 0)
 }
 
-/// Everything below `directory` that is not on the way to what is protected. A link leads to something that is listed
-/// where it is.
+/// Lists everything below `directory` that is not on the path to what is protected. Links are left out: what they lead
+/// to is listed where it lies.
 fn beside(
     directory: &Path,
     protected: &[PathBuf],

@@ -1,5 +1,5 @@
-//! [`Lent`]: what a program of the server's own gets beside what commands of apps get (git): bounds of its memory,
-//! files that only it may open, and a place for its result.
+//! [`Lent`]: what the server's own programs (git) get beyond what commands of apps get: resource limits, files that
+//! only the server can open, and a file for their result.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,24 +13,24 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Lent {
-    /// Where its stdout goes, apart from stderr.
+    /// Takes its stdout, apart from stderr.
     pub stdout: Option<LentFile>,
-    /// Files that are opened before it is another user; it finds each at the path that this variable of its environment
-    /// has, for as long as it runs, and so does what it starts.
+    /// Files that are opened before the program changes its user, by the environment variable that gives their path.
+    /// The paths hold for the program and for all that it starts.
     pub files: BTreeMap<String, LentFile>,
     pub limits: Option<Limits>,
     /// Whether it reads every file, whoever owns it (CAP_DAC_READ_SEARCH).
     pub reads_all: bool,
 }
 
-/// An open file of the server's that only its own user can open, by the number that it has there. The number must stay
-/// taken until the helper has opened it: what got it next would be lent in its place, a document with its secrets or
-/// the token among them. So the specification of what is started holds the file, and not only its number.
+/// An open file of the server, named by its descriptor's number in `/proc`. The number must stay taken until the helper
+/// has opened the file: else another file could get the number and be lent in its place, such as a document with its
+/// secrets. So this holds the file, and not only its number.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "PathBuf", into = "PathBuf")]
 pub struct LentFile {
     path: PathBuf,
-    /// Not on the side of who borrows it.
+    /// `None` in the helper, which borrows it.
     _held: Option<Arc<OwnedFd>>,
 }
 
@@ -56,19 +56,19 @@ impl From<LentFile> for PathBuf {
     }
 }
 
-/// Resource limits of each process, setrlimit(2).
+/// Resource limits of each process; see setrlimit(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of memory of its own. What is mapped of a file does not count: packs are larger.
+    /// Bytes of private memory. Mapped files do not count: packs are larger.
     pub memory: u64,
-    /// Bytes of a file that it writes.
+    /// Bytes of each file that it writes.
     pub file: u64,
     /// Processes of its user, all of them, beyond which it starts no more.
     pub processes: u64,
 }
 
 impl Limits {
-    /// Puts the calling process and all that it starts under them.
+    /// Limits the calling process and all that it starts.
     pub(super) fn apply(self) -> io::Result<()> {
         for (resource, wanted) in [
             (Resource::Data, self.memory),
@@ -102,7 +102,7 @@ impl Lent {
     pub(super) fn open_files(&self) -> io::Result<BTreeMap<String, String>> {
         let mut variables = BTreeMap::new();
         for (variable, lent) in &self.files {
-            // Not close-on-exec: it is for who comes.
+            // Not close-on-exec: the command inherits it.
             let file = rustix::fs::open(&lent.path, OFlags::RDWR, Mode::empty())?;
             let own = std::process::id();
             let path = format!("/proc/{own}/fd/{}", file.into_raw_fd());

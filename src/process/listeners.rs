@@ -1,4 +1,4 @@
-//! Which sockets listen on this machine, by the tables of the kernel: those of sock_diag(7), or where there is none of
+//! Which sockets listen on this machine. The kernel tells by sock_diag(7), or, where that is missing, by the tables of
 //! proc_pid_net(5).
 
 use std::collections::HashMap;
@@ -30,10 +30,10 @@ impl Tables {
         Self::recent(Duration::ZERO)
     }
 
-    /// Those that were read within `age`, else new ones: a thousand processes that are looked at each second cost one
-    /// reading. Blocks.
+    /// Returns the tables that were read within `age`, else reads new ones: a thousand processes that are checked in
+    /// each second cost one reading. Blocks.
     pub(super) fn recent(age: Duration) -> Arc<Self> {
-        // Who waits here wants what is being read.
+        // The reading that this waits for is new enough.
         let asked = Instant::now();
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
@@ -46,7 +46,7 @@ impl Tables {
         }
     }
 
-    /// As [`Tables::recent`], if nothing has to be waited for.
+    /// Like [`Tables::recent`], but `None` where it would have to wait.
     pub(super) fn at_hand(age: Duration) -> Option<Arc<Self>> {
         let last = LAST.try_lock().ok()?;
         let (read, tables) = last.as_ref()?;
@@ -117,7 +117,7 @@ fn files() -> Vec<String> {
     texts.filter_map(Result::ok).collect()
 }
 
-/// Whether there is a connection to or from `port`, be it one that has just ended (TIME_WAIT). Blocks: the kernel
+/// Whether there is a connection to or from `port`, including one that has just ended (TIME_WAIT). Blocks: the kernel
 /// writes a line for each connection.
 pub(super) fn has_connection(port: u16) -> bool {
     files().iter().any(|file| is_connected(port, file))

@@ -78,7 +78,7 @@ impl Owner {
         }
     }
 
-    /// Who has one of `wanted` that no process of the instance has.
+    /// Finds a program that has one of the `wanted` sockets where no process of the instance has it.
     fn stranger_among(&self, listeners: &[Listener], mut wanted: BTreeSet<u64>) -> Option<Holder> {
         let members = self.cgroup.iter().flat_map(Cgroup::members);
         for pid in std::iter::once(self.leader).chain(members) {
@@ -102,8 +102,8 @@ impl Owner {
                 false => stranger = stranger.or(Some(pid)),
             }
         }
-        // Descriptors that nobody can be seen with are those of processes that we may not look into: another user's
-        // where the server is not root. The socket's own user is told for each.
+        // A server that is not root cannot see the descriptors of other users' processes. The kernel tells the user of
+        // each socket all the same.
         let unseen = |l: &&Listener| wanted.contains(&l.inode) && l.uid != self.uid;
         stranger
             .filter(|_| !wanted.is_empty())
@@ -129,7 +129,7 @@ impl Owner {
                 && (self.rlimit_mark.is_on(pid) || procfs::has_variable(pid, &self.marker))
     }
 
-    /// Of the leader's session, whose number no other session gets while it has members.
+    /// Whether it is in the leader's session, whose number no other session gets while it has members.
     fn has_in_session(&self, pid: u32, stat: &procfs::Stat) -> bool {
         if pid == self.leader {
             return stat.start_time == self.start_time;

@@ -1,7 +1,7 @@
 //! What `/proc` says of processes: see proc(5). Every process may end at any moment, so nothing here is an error.
 //!
-//! Read by hand, not by the crate `procfs`: a stop reads `stat` of every process of the machine, and the crate takes 1.1
-//! to 1.2 times as long for that, 1.6 times for `environ` and `limits`, and more than twice for `status`.
+//! Read by hand, not by the crate `procfs`: a stop reads `stat` of every process of the machine, and the crate takes
+//! 1.1 to 1.2 times as long for that, 1.6 times for `environ` and `limits`, and more than twice for `status`.
 
 use std::fs;
 use std::io::Read;
@@ -93,8 +93,7 @@ pub(super) fn is_shell(pid: u32) -> bool {
         .any(|shell| line.starts_with(shell))
 }
 
-/// Whether a process does anything of its own about a signal: it catches, ignores or blocks it. True where we may not
-/// look.
+/// Whether a process catches, ignores or blocks a signal. True where we may not look.
 pub(super) fn minds(pid: u32, signal: i32) -> bool {
     let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
         return true;
@@ -117,7 +116,7 @@ fn minds_by(status: &str, signal: i32) -> bool {
 
 /// How a zombie ended that is a child of `parent`: field 52 of its stat. `None` where we may not look.
 pub(super) fn exit_status(zombie: u32, parent: u32) -> Option<ExitStatus> {
-    // For those who may not know, it reads as 0. The environment of its parent takes the same right.
+    // Without the right to know, it reads as 0. To open the environment of its parent takes the same right.
     fs::File::open(format!("/proc/{parent}/environ")).ok()?;
     let line = fs::read(format!("/proc/{zombie}/stat")).ok()?;
     let line = String::from_utf8_lossy(&line).into_owned();

@@ -1,4 +1,4 @@
-//! [`RlimitMark`]: a mark on all that an instance starts, which no program takes off by the way.
+//! [`RlimitMark`]: a mark on all that an instance starts, which no program removes by accident.
 //!
 //! A process may clear its environment, leave its session and outlive its parents: then nothing of where it came from
 //! is left but its resource limits, which every fork(2) and execve(2) hands on. So each instance runs under a limit of
@@ -30,8 +30,8 @@ impl RlimitMark {
         Self(u64::from_le_bytes(number) >> 2 | 1 << 62)
     }
 
-    /// Marks the calling process and all that it starts. Where the limit is one that somebody set (who started the
-    /// daemon, or another server that this one is an app of), that one stays.
+    /// Marks the calling process and all that it starts. A limit that is set already stays: whoever started the daemon
+    /// set it, or another server of which this one is an app.
     pub(super) fn put_on(self) -> io::Result<()> {
         let present = rustix::process::getrlimit(Resource::Rttime);
         if present.maximum.is_some() {
@@ -49,15 +49,15 @@ impl RlimitMark {
         Self::worn_by(pid) == Some(self)
     }
 
-    /// Whether a process is marked as one of `instance`, or could not be: where this one has such a limit of somebody
-    /// else, all that it starts have that.
+    /// Whether a process is marked as one of `instance`, or could not be marked because this server has such a limit
+    /// itself, which all that it starts inherit.
     pub(super) fn marks(pid: u32, instance: &str) -> bool {
         let worn = Self::worn_by(pid);
         let inherited = Self::worn_by(std::process::id());
         worn.is_some() && (worn == Some(Self::of(instance)) || worn == inherited)
     }
 
-    /// What a process has, be it a mark or another limit. `None` where we may not look.
+    /// The limit of a process, whether it is a mark or not. `None` where we may not look.
     pub(super) fn worn_by(pid: u32) -> Option<Self> {
         let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
         hard_limit(&limits).map(Self)

@@ -136,14 +136,14 @@ impl Running {
         }
     }
 
-    /// Notes how the command ended, where it was only the shell that waits for it.
+    /// Notes how the command ended, where this process is only the shell that waited for it.
     pub(super) fn note(&self, command: ExitStatus) {
         // The first one is that of the command.
         let _ = self.command.set(command);
     }
 
-    /// How it ended, or the command that it only waited for. [`ExitStatus::Unknown`] when it is no child of ours, has
-    /// not ended or was reaped.
+    /// How the process ended, or the command for which it waited. [`ExitStatus::Unknown`] when it is no child of ours,
+    /// has not ended or was reaped.
     #[must_use]
     pub fn status(&self) -> ExitStatus {
         self.wait_id(WaitIdOptions::NOWAIT)
@@ -171,7 +171,7 @@ impl Running {
     }
 }
 
-/// Where a process is that is set up.
+/// Where a process runs, once it is set up.
 pub(super) struct Place {
     cgroup: Option<Cgroup>,
     is_confined: bool,

@@ -1,7 +1,7 @@
 //! [`SocketDirectory`]: where a routed process may listen on a Unix socket instead of its port.
 //!
-//! `RUNTIME/s/HASH/http.sock`: short, as the kernel takes no longer path than 107 bytes (unix(7)), and in a directory of
-//! the app's user that nobody else but root may enter, so that no other user answers there.
+//! `RUNTIME/s/HASH/http.sock`: short, as the kernel takes no longer path than 107 bytes (unix(7)), and in a directory
+//! of the app's user that nobody else but root may enter, so that no other user answers there.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -22,7 +22,7 @@ const LONGEST: usize = 107;
 pub(super) struct SocketDirectory(PathBuf);
 
 impl SocketDirectory {
-    /// That of the instance whose own directory this is: `RUNTIME/apps/NAME/INSTANCE`. `None` for another one.
+    /// The socket directory of an instance by its own directory, `RUNTIME/apps/NAME/INSTANCE`. `None` for other paths.
     pub(super) fn of(instance: &Path) -> Option<Self> {
         let apps = instance.parent()?.parent()?;
         let runtime = apps.parent().filter(|_| apps.ends_with("apps"))?;
@@ -64,7 +64,7 @@ impl SocketDirectory {
         self.remove()?;
         if let Some(all) = self.0.parent() {
             DirBuilder::new().recursive(true).mode(0o711).create(all)?;
-            // Whatever the umask is: others pass through, to what is theirs.
+            // Whatever the umask is: other users pass through to their own directories.
             fs::set_permissions(all, Permissions::from_mode(0o711))?;
         }
         DirBuilder::new().mode(0o700).create(&self.0)?;

@@ -183,7 +183,7 @@ fn command(spec: &ExecSpec) -> Command {
         .arg0(OsStr::new("procserver"))
         .arg(VERB)
         .env_clear()
-        // The helper is of the instance, too: it is found and ended as such before it has become the command.
+        // The helper belongs to the instance: a stop finds it before it has become the command.
         .env(MARKER, &spec.instance)
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -207,7 +207,8 @@ async fn instruct(
     };
     let mut stdin = ChildStdin::from_std(stdin).map_err(SpawnError::Host)?;
     let stdout = ChildStdout::from_std(stdout).map_err(SpawnError::Host)?;
-    // A helper that fails before it has read everything says why on its stdout: not a reason to give up here.
+    // A helper that fails before it has read everything says why on its stdout: so a failed write is no reason to give
+    // up.
     let written = stdin.write_all(text).await;
     drop(stdin);
     let mut answer = Vec::new();
@@ -260,7 +261,7 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
         cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),
         nice: spec.nice.or_else(priority::ordinary),
         umask: spec.umask,
-        // What systemd gives services: programs that use select(2) break above it; the hard limit is left.
+        // What systemd gives services: programs that use select(2) break above it. The hard limit stays.
         open_files: Some(1024),
     }
 }

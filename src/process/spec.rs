@@ -86,7 +86,8 @@ impl ProcessSpec {
         instance_directory(&self.runtime, &self.id, self.batch)
     }
 
-    /// Where it may listen instead of on its port: a routed process whose user has no other use for `SOCKET`.
+    /// Where it may listen instead of on its port. Only routed processes have a socket, and only if the app does not
+    /// set `SOCKET` itself.
     ///
     /// # Errors
     /// In words, where there can be no socket.

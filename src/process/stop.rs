@@ -67,7 +67,7 @@ pub async fn gracefully(running: &Running, policy: &StopPolicy) -> Stopped {
     outcome
 }
 
-/// Resumes a shell that was held by a stop which an earlier server, or an actor that panicked, did not finish.
+/// Resumes a shell that an unfinished stop, of an earlier server or of an actor that panicked, has left stopped.
 pub(super) fn let_go(running: &Running) {
     let leader = leader_of(running);
     let is_held = procfs::stat(leader.pid).is_some_and(|stat| stat.state == 'T');
@@ -154,7 +154,7 @@ impl Marked {
     /// Whether `instance` had running processes, so that [`kill_remains`] has something to do. Blocks.
     #[must_use]
     pub fn has(&self, instance: &str, users: &Users) -> bool {
-        // A process that gave itself another environment is still marked, and in its control group.
+        // A process that gave itself another environment still has its rlimit mark, and its control group.
         let rlimit_mark = RlimitMark::of(instance);
         let mut marked = self.markers.iter().filter(|m| m.mark == instance);
         let mut limited = self.rlimit_marks.iter().filter(|m| m.mark == rlimit_mark);
@@ -340,8 +340,8 @@ impl Target {
         self.find(|_| ());
     }
 
-    /// Finds the living processes of this instance: those with a mark, those known before, and the descendants of both. Calls
-    /// `each` for each as soon as it is found.
+    /// Finds the living processes of this instance: those with a mark, those known before, and the descendants of both.
+    /// Calls `each` for each as soon as it is found.
     fn find(&mut self, mut each: impl FnMut(Unique)) {
         let own = std::process::id();
         let mut found: BTreeSet<Unique> = self.members().inspect(|member| each(*member)).collect();

@@ -12,8 +12,8 @@ use super::{instance, procfs};
 use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
 
-/// The processes of one app that still run, by their records below `runtime`. For dead ones it removes the record and
-/// ends what they had started as one of `users`. Blocks.
+/// Finds the processes of one app that still run, by their records below `runtime`. Removes the records of dead ones,
+/// and ends what these had started as one of `users`. Blocks.
 #[must_use]
 pub fn survivors(runtime: &Path, users: &Users) -> Vec<Identity> {
     let Ok(entries) = fs::read_dir(runtime) else {
@@ -73,8 +73,8 @@ pub fn end_unrecorded(dirs: &AppDirs, marked: &Marked) {
     }
 }
 
-/// The last batch of which there is a directory below `runtime` (`RUNTIME/apps/NAME`): one that cannot be ended keeps
-/// its own. Blocks.
+/// The last batch that has a directory below `runtime` (`RUNTIME/apps/NAME`). A process that cannot be ended keeps its
+/// directory. Blocks.
 #[must_use]
 pub fn last_batch(runtime: &Path) -> Option<u64> {
     let entries = fs::read_dir(runtime).into_iter().flatten().flatten();

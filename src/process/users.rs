@@ -1,8 +1,7 @@
 //! [`Users`]: as whom the processes of an instance run.
 //!
-//! A marker, an rlimit mark and a record's pid are only as good as who has them: every user of the machine gives its own
-//! processes what environment and limits it likes. So only processes of these users are compared with what an instance
-//! is known by.
+//! Every user of the machine can give its own processes any environment and any limits. So the marker, the rlimit mark
+//! and the pid of a record count only on processes of these users.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,14 +23,15 @@ impl Users {
         Self(BTreeSet::from([nix::unistd::geteuid().as_raw()]))
     }
 
-    /// Those of what runs as `account`; `None`: as the daemon.
+    /// The users of what runs as `account`; `None`: as the daemon.
     #[must_use]
     pub fn of_account(account: Option<&Account>) -> Self {
         Self::own().and(account.map(|account| account.uid))
     }
 
-    /// Those of an app, by whom its own directories belong to: also when its user is gone from passwd, or is another
-    /// there by now. They lie in a directory of the daemon's, and nobody but root gives a directory away. Blocks.
+    /// The users of an app: the owners of its directories. That holds even when passwd has no such user any more, or
+    /// another one of the name. The directories lie in one of the daemon's, and only root can give a directory away.
+    /// Blocks.
     #[must_use]
     pub fn of_app(dirs: &AppDirs) -> Self {
         let own = [dirs.storage(), dirs.tmp(), dirs.home()];
@@ -51,8 +51,7 @@ impl Users {
         self.0.contains(&uid)
     }
 
-    /// Whether a process runs as one of them, and as nobody else besides. A program that a stranger runs and that has
-    /// the set-user-ID bit is of two users.
+    /// Whether a process runs as one of them alone. A set-user-ID program that a stranger runs has two users.
     pub(super) fn have(&self, pid: u32) -> bool {
         procfs::uid(pid).is_some_and(|uid| self.contain(uid))
     }

@@ -206,7 +206,7 @@ impl Process {
         self.apply(LifeEvent::Exited { record }, ctx);
     }
 
-    /// Ends what the ended process left, which has its grace too: at most one live set of processes per slot.
+    /// Ends what the ended process left, with the same grace: no slot has two live sets of processes.
     fn clean(&mut self, ctx: &mut Context<Self>) {
         let running = self.running.take();
         let policy = self.spec.stop.clone();

@@ -3,9 +3,9 @@
 //! The signal goes to the leader's group as one, so that a fork in progress cannot escape it, and to every process that
 //! has left the group. The instance has ended when none of them is left.
 //!
-//! A shell that only waits for the command (`/bin/sh -c 'cd app && ./web'`) counts for nothing: it would die of the
-//! signal at once, and with it would go what the command's own exit says. So the shell is held (SIGSTOP) meanwhile.
-//! What it has not waited for stays a zombie, of which `/proc` still tells how it ended; then the shell ends, too.
+//! A shell that only waits for the command (`/bin/sh -c 'cd app && ./web'`) would die of the signal at once, and nobody
+//! would learn how the command ended. So the shell is stopped (SIGSTOP) meanwhile. The command then stays a zombie, of
+//! which `/proc` tells how it ended; the shell ends last.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -53,7 +53,7 @@ pub(super) struct Grace {
     shell: Option<Unique>,
     /// How the command ended for which the shell waits.
     status: Option<ExitStatus>,
-    /// Those of which the rest waits to be told: nobody else has got the signal yet.
+    /// The processes that get the signal first; the others get it when these have ended.
     main: BTreeSet<Unique>,
     asked: BTreeSet<Unique>,
     /// When they got the signal, in clock ticks since boot. What was started later is part of how they end.
@@ -112,8 +112,8 @@ impl Grace {
         self.target
     }
 
-    /// Runs what reads `/proc` on a thread for what blocks. `None`: the runtime is shutting down, and nothing can be swept
-    /// any more.
+    /// Runs what reads `/proc` on a thread for what blocks. `None`: the runtime is shutting down, and nothing can be
+    /// swept any more.
     async fn sweep<T: Send + 'static>(
         &mut self,
         sweep: impl FnOnce(&mut Self) -> T + Send + 'static,
@@ -227,14 +227,15 @@ impl Grace {
         }
     }
 
-    /// Those that the signal has missed: they were outside of the group and not known yet.
+    /// Finds the processes that the signal has missed: they were outside of the group and not known yet.
     fn late(&self) -> Vec<Unique> {
         let group = self.target.leader.map(|leader| leader.pid);
         let unasked = self.target.known.difference(&self.asked);
         let unasked: Vec<(Unique, Stat)> = unasked
             .filter_map(|process| Some((*process, procfs::stat(process.pid)?)))
             .collect();
-        // The group got it as one. A tick is long: what was started in that of the signal counts.
+        // The group got the signal as one. A tick is long: a process that was started in the tick of the signal is
+        // late.
         let is_late = |stat: &Stat| Some(stat.group) != group && stat.start_time <= self.asked_at;
         let late = unasked.iter().filter(|(_, stat)| is_late(stat));
         // What these have started since has missed it as well.
@@ -282,7 +283,7 @@ impl Grace {
         known.filter(|child| is_child(*child, shell)).collect()
     }
 
-    /// All but the shell have ended: what it waits for tells how, then it ends as well.
+    /// All but the shell have ended: notes how its command did, then ends it as well.
     fn let_shell_go(&mut self) {
         if let Some(shell) = self.shell.take() {
             self.status = status_of_child(shell.pid);

@@ -1,4 +1,4 @@
-//! The port of a process: the one it had, else another, and who is to blame for that.
+//! The port of a process: the one it had, else another, and which program took the first.
 
 use std::sync::Arc;
 

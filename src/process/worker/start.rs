@@ -63,7 +63,7 @@ impl Process {
         ctx.spawn(spawned.into_actor(self).map(Self::spawned));
     }
 
-    /// Resolves when it may start: at once, but for the first start of one that starts with the server.
+    /// Resolves when the process may start: at once, except for its first start when the server starts.
     fn start_permit(
         &mut self,
     ) -> impl Future<Output = Result<Option<StartPermit>, NotStarted>> + use<> {
@@ -89,7 +89,7 @@ impl Process {
     ) {
         let event = match result {
             Ok((spawned, permit)) => {
-                // What is not routed tells nobody when it is done with its start.
+                // A process that is not routed never says when its start is over.
                 this.permit = permit.filter(|_| this.spec.routed);
                 if this.permit.is_some() {
                     ctx.run_later(start_permits::LONGEST, |this, _| this.permit = None);

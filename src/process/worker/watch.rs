@@ -87,7 +87,7 @@ impl Process {
         let (found, alarm) = (self.watch.found.clone(), self.watch.alarm());
         let health = self.spec.health.clone();
         let checked = async move {
-            // Refused requests may come in thousands: a look at it now and then tells as much.
+            // Requests may be refused by the thousand: a check now and then tells as much.
             tokio::time::sleep(pause.min(CALM)).await;
             let is_refused = tokio::select! {
                 biased;
