@@ -22,7 +22,7 @@ use crate::regular;
 const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ConfiguredApp {
     pub config: AppConfig,
     /// Set when its file is damaged and this is the last good one.
     pub warning: Option<String>,
@@ -30,7 +30,7 @@ pub struct Found {
 
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
-    pub apps: Vec<Found>,
+    pub apps: Vec<ConfiguredApp>,
     /// Files that are no documents, with the reason.
     pub problems: Vec<String>,
     /// Removals that are not over.
@@ -148,12 +148,12 @@ pub fn read_all(
             continue;
         }
         match document.config {
-            Ok(config) => contents.apps.push(Found {
+            Ok(config) => contents.apps.push(ConfiguredApp {
                 config,
                 warning: None,
             }),
             Err(problem) => match last_good(&document.path, rules, &dirs) {
-                Some(config) => contents.apps.push(Found {
+                Some(config) => contents.apps.push(ConfiguredApp {
                     config,
                     warning: Some(last_good_is_used(&problem)),
                 }),

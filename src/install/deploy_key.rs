@@ -131,30 +131,30 @@ pub(super) async fn ensure(
     let own = dirs.clone();
     let found = blocking(journal.step(), "cannot read the deploy key", move || {
         if !own.ssh().is_dir() {
-            return Ok(Found::Nothing);
+            return Ok(KeyFiles::Nothing);
         }
         // ssh refuses a key that others may read, and it is right.
         tree::directory(&own.ssh(), 0o700, None)?;
         let private = regular::read_nofollow(&own.ssh().join(PRIVATE), MAX_KEY)?;
         Ok(match private {
-            Some(key) if !key.is_empty() && public(&own).is_some() => Found::Both,
-            Some(key) if !key.is_empty() => Found::Private,
-            _ => Found::Nothing,
+            Some(key) if !key.is_empty() && public(&own).is_some() => KeyFiles::Both,
+            Some(key) if !key.is_empty() => KeyFiles::Private,
+            _ => KeyFiles::Nothing,
         })
     })
     .await?;
     let told = match found {
-        Found::Both => return Ok(()),
-        Found::Private if restore_public(dirs, journal, bounds).await? => return Ok(()),
-        Found::Private => "the deploy key is damaged: a new one is made",
-        Found::Nothing => "a deploy key is made",
+        KeyFiles::Both => return Ok(()),
+        KeyFiles::Private if restore_public(dirs, journal, bounds).await? => return Ok(()),
+        KeyFiles::Private => "the deploy key is damaged: a new one is made",
+        KeyFiles::Nothing => "a deploy key is made",
     };
     make(dirs, journal, bounds).await?;
     journal.line(told).await;
     Ok(())
 }
 
-enum Found {
+enum KeyFiles {
     Nothing,
     Private,
     Both,

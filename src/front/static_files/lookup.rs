@@ -91,9 +91,9 @@ pub async fn look(files: &Arc<StaticFiles>, request: &Request<'_>, strip: usize)
         Asked::Refused => return Looked::Refused,
     };
     match search(files, named, request).await {
-        Ok(Found::File(opened)) => Looked::Found(Answer::File(opened)),
-        Ok(Found::Directory) => Looked::Found(Answer::Moved(with_slash(request.target))),
-        Ok(Found::Other) => Looked::Refused,
+        Ok(Entry::File(opened)) => Looked::Found(Answer::File(opened)),
+        Ok(Entry::Directory) => Looked::Found(Answer::Moved(with_slash(request.target))),
+        Ok(Entry::Other) => Looked::Refused,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Looked::Missing,
         // A link, a mount point or a lack of permission: something is there.
         Err(error) => {
@@ -116,7 +116,7 @@ pub async fn instead(files: &Arc<StaticFiles>, request: &Request<'_>) -> Option<
         hidden: false,
     };
     match search(files, named, request).await {
-        Ok(Found::File(opened)) => Some(Answer::File(Opened {
+        Ok(Entry::File(opened)) => Some(Answer::File(Opened {
             not_found: !shows_app,
             ..opened
         })),
@@ -141,7 +141,7 @@ async fn search(
     files: &Arc<StaticFiles>,
     named: Named,
     request: &Request<'_>,
-) -> Result<Found, Errno> {
+) -> Result<Entry, Errno> {
     let search = Search {
         files: Arc::clone(files),
         named,
@@ -165,7 +165,7 @@ fn with_slash(target: &str) -> String {
     format!("{path}/{query}")
 }
 
-enum Found {
+enum Entry {
     File(Opened),
     /// A directory with an index, named without a slash.
     Directory,
@@ -179,7 +179,7 @@ struct Search {
 }
 
 impl Search {
-    fn run(&self, resolve: ResolveFlags) -> Result<Found, Errno> {
+    fn run(&self, resolve: ResolveFlags) -> Result<Entry, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = match openat2(CWD, &self.files.root, flags, Mode::empty(), resolve) {
             // Linux before 5.6 and some sandboxes do not know the call.
@@ -195,23 +195,23 @@ impl Search {
             path.push(".");
         }
         let Some((file, kind)) = open(&site, &path, resolve)? else {
-            return Ok(Found::Other);
+            return Ok(Entry::Other);
         };
         if self.named.hidden {
-            return Ok(Found::Other);
+            return Ok(Entry::Other);
         }
         match kind {
-            FileType::RegularFile => self.coded(&site, path, file, resolve).map(Found::File),
+            FileType::RegularFile => self.coded(&site, path, file, resolve).map(Entry::File),
             FileType::Directory if !self.named.directory => {
                 let index = open(&site, &path.join(INDEX), resolve)?;
                 let is_file = index.is_some_and(|(_, kind)| kind == FileType::RegularFile);
                 Ok(if is_file {
-                    Found::Directory
+                    Entry::Directory
                 } else {
-                    Found::Other
+                    Entry::Other
                 })
             }
-            _ => Ok(Found::Other),
+            _ => Ok(Entry::Other),
         }
     }
 
