@@ -22,9 +22,6 @@ pub struct ActionArgs {
 }
 
 /// Waits until `action` is done: the server answers then.
-///
-/// # Errors
-/// What the API refuses, and a deployment that fails.
 pub async fn run(
     action: &str,
     args: &ActionArgs,
@@ -36,9 +33,6 @@ pub async fn run(
 }
 
 /// Follows the deployment that a redeploy always is, however long it takes.
-///
-/// # Errors
-/// As [`run`].
 pub async fn redeploy(
     args: &ActionArgs,
     client: &Client,

@@ -28,7 +28,7 @@ pub fn settled(mut words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
-/// Whether what stands first behind the verb is an application.
+/// Whether the first argument of the verb is an application.
 fn takes_name(verb: &Command) -> bool {
     let first = verb.get_positionals().next();
     first.is_some_and(|first| ["name", "target"].contains(&first.get_id().as_str()))
@@ -39,7 +39,7 @@ struct AppOption {
     at: usize,
     end: usize,
     words: Vec<OsString>,
-    /// Nothing where the line ends behind the option.
+    /// `None` where the command line ends with the option.
     name: Option<String>,
 }
 
@@ -67,7 +67,7 @@ fn find(words: &[OsString]) -> Option<AppOption> {
     })
 }
 
-/// Whether an application is named already, in words that begin with the verb `env` or one that means it.
+/// Whether the words, which begin with `env` or an alias of it, name an application already.
 fn has_name(words: &[OsString]) -> bool {
     let verb = words.first().and_then(|word| word.to_str());
     let is_env = verb.is_some_and(|verb| verb.starts_with("env") || verb.starts_with("config"));

@@ -33,9 +33,6 @@ pub struct AppsArgs {
 }
 
 /// Lists the applications.
-///
-/// # Errors
-/// What the API refuses.
 pub async fn run(client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
     let apps: Vec<Value> = client.get("/applications").await?;
     if out.is_json() {

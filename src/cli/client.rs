@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::settings::environment::Environment;
 use crate::settings::raw::RawSettings;
 
-/// The most that an answer may have, bytes; a stream has no limit.
+/// The largest answer, in bytes; a stream has no limit.
 const LARGEST_ANSWER: usize = 16 << 20;
 /// Where root's server listens.
 const SYSTEM_SOCKET: &str = "/run/procserver/procserver.sock";
@@ -82,32 +82,28 @@ fn is_token_option(word: &str) -> bool {
 /// Where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A Unix socket.
     Socket(PathBuf),
     /// `http://HOST:PORT`, without a slash at the end.
     Url(String),
 }
 
-/// Why a request could not be done.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// `--server` makes no sense.
     #[error("--server {0}: {1}")]
     Target(String, &'static str),
-    /// Nobody listens there.
     #[error(
         "no server answers at {0} ({1}): is it running? Start it with \"procserver serve\" or \"systemctl start procserver\", or name another with --server"
     )]
     NoServer(String, String),
-    /// The socket is not for us.
+    /// Only root and the group `procserver` may connect to the socket.
     #[error(
         "{0} is not for you to use: be root, or a member of the group procserver (usermod --append --groups procserver USER, and log in again)"
     )]
     Forbidden(String),
-    /// The exchange broke off.
     #[error("the exchange with {0} broke off: {1}")]
     Broken(String, String),
-    /// The API says no.
     #[error("{0}")]
     Refused(Box<Problem>),
     /// The answer is not what the API promises.
@@ -118,18 +114,15 @@ pub enum ClientError {
 /// A request to the API.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The method.
     pub method: Method,
-    /// Path and query.
     pub path: String,
     /// A document, JSON or JSON5.
     pub body: Option<String>,
-    /// How long the server may take to have it done (`Prefer: wait`).
+    /// How long the answer may wait until the call is done (`Prefer: wait`).
     pub wait: Option<Duration>,
 }
 
 impl Call {
-    /// A call without a body.
     #[must_use]
     pub fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
@@ -140,14 +133,13 @@ impl Call {
         }
     }
 
-    /// With this document.
     #[must_use]
     pub fn body(mut self, document: String) -> Self {
         self.body = Some(document);
         self
     }
 
-    /// To be answered when it is done, or after this time.
+    /// Asks for the answer when the call is done, or after this time.
     #[must_use]
     pub fn wait(mut self, time: Duration) -> Self {
         self.wait = Some(time);
@@ -155,14 +147,12 @@ impl Call {
     }
 }
 
-/// An answer that is no error.
+/// A successful answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// 200, 201, 202 or 204.
     pub status: StatusCode,
-    /// `Location`.
     pub location: Option<String>,
-    /// The whole body.
     pub body: Vec<u8>,
 }
 
@@ -182,16 +172,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client as `args` ask for it.
-    ///
-    /// # Errors
-    /// [`ClientError::Target`].
     pub fn new(args: &ClientArgs) -> Result<Self, ClientError> {
         let target = match &args.server {
             Some(server) => Target::parse(server)?,
             None => Target::Socket(usual_socket()),
         };
-        // A deploy may keep an answer waiting, and a followed log never ends: no timeout but the connect's.
+        // Only connect has a timeout: an answer may wait for a deploy, and a followed log never ends.
         let builder = awc::Client::builder().disable_timeout().disable_redirects();
         let http = match &target {
             Target::Url(_) => builder.finish(),
@@ -210,9 +196,6 @@ impl Client {
     }
 
     /// GETs a document.
-    ///
-    /// # Errors
-    /// [`ClientError`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let answer = self.send(&Call::new(Method::GET, path)).await?;
         serde_json::from_slice(&answer.body)
@@ -329,9 +312,6 @@ impl Client {
 
 impl Target {
     /// Reads what `--server` says.
-    ///
-    /// # Errors
-    /// [`ClientError::Target`].
     pub fn parse(text: &str) -> Result<Self, ClientError> {
         let refuse = |why| Err(ClientError::Target(text.to_owned(), why));
         if let Some(path) = text.strip_prefix("unix:") {

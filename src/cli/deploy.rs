@@ -17,7 +17,7 @@ use super::progress::Progress;
 use crate::document::name::AppName;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 
-/// How often the record is looked at.
+/// The pause between two looks at the record.
 const EVERY: Duration = Duration::from_millis(50);
 
 /// How long an answer may be waited for: less than proxies between us and the server commonly allow.
@@ -34,7 +34,7 @@ pub struct WaitArgs {
 }
 
 impl WaitArgs {
-    /// `call`, to be answered when it is done: for what need not be a deployment and so cannot be followed.
+    /// Asks for the answer when the call is done: what is no deployment cannot be followed.
     #[must_use]
     pub fn patient(self, call: Call) -> Call {
         if self.no_wait {
@@ -61,9 +61,6 @@ pub async fn run(
 }
 
 /// Changes the document of `name` by a merge patch, waits until that is done, and says what has changed.
-///
-/// # Errors
-/// As [`run`].
 pub async fn change(
     name: &AppName,
     patch: &Value,
@@ -96,16 +93,13 @@ async fn attended(
     }
 }
 
-/// What is known of a deployment while it is waited for.
+/// What the verb knows of the deployment for which it waits.
 #[derive(Debug, Default)]
 pub struct Underway {
     deployment: Cell<Option<u64>>,
 }
 
-/// As [`run`], and nothing but the end of the deployment ends it.
-///
-/// # Errors
-/// As [`run`].
+/// Like [`run`], but Ctrl-C does not end it.
 pub async fn carry_out(
     name: &AppName,
     call: Call,
@@ -161,7 +155,7 @@ pub async fn carry_out(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells how the deployment ended; an error where it failed.
+/// Tells how the deployment ended; fails if it failed.
 fn told(
     name: &AppName,
     record: DeploymentRecord,
@@ -192,7 +186,7 @@ fn told(
     Ok(())
 }
 
-/// How things were before the call.
+/// The application before the call.
 #[derive(Debug, Default)]
 struct Before {
     deployment: Option<u64>,
@@ -201,7 +195,7 @@ struct Before {
 }
 
 impl Before {
-    /// Nothing where it cannot be had: the call itself will say why.
+    /// Empty where the API does not answer: the call itself will say why.
     async fn of(name: &AppName, client: &Client) -> Self {
         let status: Value = client
             .get(&format!("/applications/{name}/status"))
@@ -214,7 +208,7 @@ impl Before {
         }
     }
 
-    /// What is warned of in an answer that was not before.
+    /// The warnings of an answer that were not there before.
     fn news(&self, answer: &Value) -> Vec<String> {
         let mut warnings = warnings_of(answer);
         warnings.retain(|warning| !self.warnings.contains(warning));
@@ -251,7 +245,7 @@ async fn watch<T>(
     }
 }
 
-/// Says that what was begun goes on; as of a program that SIGINT ended.
+/// Says that the deployment goes on. Exits like a program that SIGINT ended.
 fn left_alone(name: &AppName, deployment: Option<u64>) -> ExitCode {
     let text = match deployment {
         Some(id) => format!(
@@ -265,7 +259,7 @@ fn left_alone(name: &AppName, deployment: Option<u64>) -> ExitCode {
     ExitCode::from(INTERRUPTED)
 }
 
-/// What the server warns of in a document of its.
+/// The warnings in a document of the server.
 fn warnings_of(document: &Value) -> Vec<String> {
     let warnings = document["warnings"].as_array();
     warnings.into_iter().flatten().map(cell).collect()
@@ -279,10 +273,7 @@ fn warn(warnings: &[String], out: &Output) {
     }
 }
 
-/// Looks at the record until it is over, showing each step.
-///
-/// # Errors
-/// What the API refuses, and those of the output.
+/// Shows each step of a deployment until it is over.
 pub async fn follow(
     path: &str,
     progress: &mut Progress,
@@ -305,7 +296,7 @@ pub async fn follow(
     }
 }
 
-/// A deployment that failed while the API kept us waiting is shown like one that was followed.
+/// Shows a deployment that failed while the API kept the answer waiting like one that was followed.
 fn waited_for(name: &AppName, error: ClientError) -> anyhow::Error {
     match error {
         ClientError::Refused(problem) if problem.failure.is_some() => DeployFailed {
@@ -342,7 +333,7 @@ fn number(path: &str) -> Option<u64> {
     path.rsplit('/').next()?.parse().ok()
 }
 
-/// Says that it was accepted, or was so already.
+/// Says that the call was accepted, or that nothing had to change.
 fn accepted(
     name: &AppName,
     answer: &Answer,

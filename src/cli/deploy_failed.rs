@@ -8,11 +8,8 @@ use crate::install::record::{DeploymentState, Failure};
 /// A deployment that did not do what it was for.
 #[derive(Debug)]
 pub struct DeployFailed {
-    /// Whose.
     pub name: AppName,
-    /// How it ended.
     pub state: DeploymentState,
-    /// Why.
     pub failure: Option<Failure>,
 }
 

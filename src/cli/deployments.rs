@@ -38,9 +38,6 @@ pub struct DeploymentArgs {
 }
 
 /// Lists the kept records.
-///
-/// # Errors
-/// What the API refuses.
 pub async fn list(
     args: &DeploymentsArgs,
     client: &Client,
@@ -66,9 +63,6 @@ pub async fn list(
 }
 
 /// Shows one record.
-///
-/// # Errors
-/// What the API refuses, and that there is none.
 pub async fn show(
     args: &DeploymentArgs,
     client: &Client,
@@ -94,9 +88,6 @@ pub async fn show(
 }
 
 /// The last deployment of `name`.
-///
-/// # Errors
-/// What the API refuses, and that there is none.
 pub async fn last(name: &AppName, client: &Client) -> anyhow::Result<DeploymentRecord> {
     let last = all(name, client).await?.pop();
     last.ok_or_else(|| anyhow::anyhow!("{name} was never deployed"))

@@ -14,10 +14,8 @@ const LARGEST: u64 = 1 << 20;
 /// Why a document cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// It cannot be read.
     #[error("cannot read {0}: {1}")]
     Read(String, std::io::Error),
-    /// It is too long to be a document.
     #[error("{0} is larger than 1 MiB: is it an application's document?")]
     TooLarge(String),
     /// It is not JSON5, and so not JSON.
@@ -26,7 +24,6 @@ pub enum DocumentError {
     /// It does not say whose it is.
     #[error("{0} has no \"name\": add the application's name, as in name: \"blog\"")]
     NoName(String),
-    /// The name is none.
     #[error("{0}: {1}")]
     BadName(String, crate::document::name::NameError),
 }
@@ -34,7 +31,6 @@ pub enum DocumentError {
 /// A document and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Its `name`.
     pub name: AppName,
     /// As it was written: the API reads JSON5 itself.
     pub text: String,
@@ -42,9 +38,6 @@ pub struct Document {
 
 impl Document {
     /// Reads `file`; `-` is standard input.
-    ///
-    /// # Errors
-    /// [`DocumentError`].
     pub fn read(file: &str) -> Result<Self, DocumentError> {
         let name = if file == "-" { "standard input" } else { file };
         let mut text = String::new();

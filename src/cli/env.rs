@@ -168,9 +168,6 @@ fn no_change(name: &AppName, word: &str) -> String {
 }
 
 /// The variables of a file that is written as `.env` is.
-///
-/// # Errors
-/// It cannot be read, or has none.
 pub(super) fn of_file(file: &str) -> anyhow::Result<Map<String, Value>> {
     let dotenv = Dotenv::parse(input::text(file)?.as_bytes())?;
     for warning in &dotenv.warnings {

@@ -1,5 +1,5 @@
-//! What is not to stand on a command line, where every user of the machine can read it: values from standard input or from
-//! a file; and notes for those who wrote it there all the same.
+//! Secrets from standard input or a file: every user of the machine can read a command line. Warns of secrets that are
+//! on the command line all the same.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 

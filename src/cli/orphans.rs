@@ -34,9 +34,6 @@ pub enum Action {
 }
 
 /// Lists them, or removes one.
-///
-/// # Errors
-/// What the API refuses.
 pub async fn run(
     args: &OrphansArgs,
     client: &Client,

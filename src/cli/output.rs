@@ -48,9 +48,6 @@ impl Output {
     }
 
     /// One line.
-    ///
-    /// # Errors
-    /// Those of the write.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.to, "{text}")?;
         self.to.flush()
@@ -65,26 +62,17 @@ impl Output {
     }
 
     /// Bytes as they are.
-    ///
-    /// # Errors
-    /// Those of the write.
     pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.to.write_all(bytes)?;
         self.to.flush()
     }
 
     /// A document, indented.
-    ///
-    /// # Errors
-    /// Those of the write.
     pub fn json(&mut self, value: &Value) -> io::Result<()> {
         self.line(&format!("{value:#}"))
     }
 
     /// Rows under their headings, each column as wide as its widest cell.
-    ///
-    /// # Errors
-    /// Those of the write.
     pub fn table(&mut self, headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
         for line in aligned(headings, rows) {
             self.line(&line)?;

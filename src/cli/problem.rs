@@ -10,21 +10,16 @@ use crate::install::record::Failure;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Problem {
-    /// The HTTP status.
     pub status: u16,
-    /// The kind of problem.
     pub title: String,
-    /// This one.
     pub detail: String,
     /// Which fields are wrong.
     pub errors: Vec<FieldProblem>,
-    /// Why the deployment failed that was waited for.
+    /// Why the deployment failed, where the call waited for one.
     pub failure: Option<Failure>,
-    /// What is to be said beside.
     pub warnings: Vec<String>,
 }
 
-/// One wrong field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct FieldProblem {

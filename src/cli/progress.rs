@@ -23,9 +23,6 @@ pub struct Progress {
 
 impl Progress {
     /// Shows what `record` has that was not shown before.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub fn update(&mut self, record: &DeploymentRecord, out: &mut Output) -> io::Result<()> {
         if out.is_json() {
             return Ok(());
@@ -39,9 +36,6 @@ impl Progress {
     }
 
     /// Removes the line that is drawn over.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub fn clear(&mut self, out: &mut Output) -> io::Result<()> {
         if out.is_terminal() && self.running.is_some() {
             out.bytes(CLEAR_LINE)?;

@@ -36,9 +36,6 @@ pub struct PsArgs {
 }
 
 /// Shows the state, the processes and the warnings.
-///
-/// # Errors
-/// What the API refuses.
 pub async fn run(args: &PsArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
     match &args.name {
         Some(name) => one(name, client, out).await,

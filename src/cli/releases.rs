@@ -22,9 +22,6 @@ pub struct ReleasesArgs {
 }
 
 /// Lists the kept releases.
-///
-/// # Errors
-/// What the API refuses.
 pub async fn run(
     args: &ReleasesArgs,
     client: &Client,

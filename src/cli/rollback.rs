@@ -29,9 +29,6 @@ pub struct RollbackArgs {
 }
 
 /// Rolls back and waits until the old release runs.
-///
-/// # Errors
-/// What the API refuses, and a deployment that fails.
 pub async fn run(
     args: &RollbackArgs,
     client: &Client,

@@ -26,9 +26,6 @@ pub struct RouteArgs {
 }
 
 /// Says who answers.
-///
-/// # Errors
-/// What the API refuses.
 pub async fn run(args: &RouteArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
     let answer: Value = client.get(&path(args)).await?;
     if out.is_json() {

@@ -51,9 +51,6 @@ impl SetArgs {
 }
 
 /// Changes the document and follows what that takes.
-///
-/// # Errors
-/// What the API refuses, and a deployment that fails.
 pub async fn run(args: &SetArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
     deploy::change(&args.name, &patch(&args.fields), args.wait, client, out).await
 }

@@ -22,9 +22,6 @@ pub struct ShowArgs {
 }
 
 /// Prints the document, exactly what `update` takes: it is JSON with and without `--json`.
-///
-/// # Errors
-/// What the API refuses.
 pub async fn run(args: &ShowArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
     let document: Value = client.get(&format!("/applications/{}", args.name)).await?;
     out.json(&document)?;

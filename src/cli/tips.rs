@@ -2,8 +2,8 @@
 
 use crate::document::name::AppName;
 
-/// What to write here for `word`, which is no verb, with the name of the application where `next`, the word behind it,
-/// is one; nothing where there is no such thing.
+/// What to write here for `word`, which is no verb of this program. `next`, the word behind it, may be the application.
+/// `None` where there is nothing alike.
 #[must_use]
 pub fn instead_of(word: &str, next: Option<&str>) -> Option<String> {
     let tip = verb(word)?;

@@ -1,4 +1,4 @@
-//! [`Feed`]: the reports in their order, the last of them kept, each follower bounded.
+//! [`Feed`]: hands out reports in order, keeps the last of them, and bounds what a slow follower may have unread.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 
 use super::report::Report;
 
-/// Reports kept for those who come back, and the most that a follower may have unread.
+/// How many reports are kept for followers that come back, and how many a follower may have unread.
 const KEPT: usize = 1024;
 
 /// A report with its number and time.
@@ -49,7 +49,7 @@ impl Default for Feed {
 }
 
 impl Feed {
-    /// Tells everyone who follows, and the log.
+    /// Sends a report to all followers, and to the log.
     pub fn report(&self, report: Report) {
         log::log!(target: "procserver::events", report.level(), "{}", report.line());
         let mut kept = self.0.kept.lock().unwrap_or_else(|e| e.into_inner());

@@ -1,4 +1,4 @@
-//! What happens, told as it happens: to those who follow `GET /events`, and to the daemon's own log, one line each.
+//! Reports what happens to the followers of `GET /events` and to the daemon's own log, one line each.
 //!
 //! [`report`] is what can happen (pure). [`feed`] numbers reports, keeps the last of them and hands them out; there is
 //! one [`feed::Feed`], owned by the composition root, and everyone who reports holds a clone.

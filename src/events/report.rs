@@ -13,7 +13,7 @@ pub struct Offender {
     /// `web.1`.
     pub process: String,
     pub release: u64,
-    /// The set of processes it was started with: in each, there is one of this name.
+    /// The batch it was started with. Each batch has one process of this name.
     pub batch: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -31,7 +31,7 @@ pub enum Report {
         /// It was not spawned by this daemon.
         adopted: bool,
     },
-    /// It answers; where it is routed, requests go to it from now on.
+    /// It answers. If it is routed, it gets requests from now on.
     #[serde(rename = "process.ready")]
     ProcessReady {
         #[serde(flatten)]
@@ -46,13 +46,13 @@ pub enum Report {
         who: Offender,
         reason: String,
     },
-    /// Its checks go well again.
+    /// Its checks succeed again.
     #[serde(rename = "process.healthy")]
     ProcessHealthy {
         #[serde(flatten)]
         who: Offender,
     },
-    /// It ended. Told once for each end.
+    /// It ended. Reported once for each end.
     #[serde(rename = "process.exited")]
     ProcessExited {
         #[serde(flatten)]
@@ -160,7 +160,6 @@ impl Report {
         }
     }
 
-    /// How loud it is in the log.
     #[must_use]
     pub fn level(&self) -> log::Level {
         match self {

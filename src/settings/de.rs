@@ -1,4 +1,4 @@
-//! The shapes that values of the file must have, in words where they have not. The file's reader adds the line.
+//! Checks the types of values in the file, and says in words what is allowed. The file's reader adds the line.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,10 +1,10 @@
-//! [`Environment`]: what of the machine decides defaults.
+//! [`Environment`]: what the machine is, which decides defaults.
 
 use std::path::PathBuf;
 
 use nix::unistd::{User, geteuid};
 
-/// What of the machine decides defaults: looked up once, so that the rest is pure.
+/// What the defaults depend on. It is looked up once, so that the rest is pure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
     /// Whether this process is root.
@@ -15,7 +15,8 @@ pub struct Environment {
     pub data_home: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<PathBuf>,
-    /// Who applications run as unless they say: `www-data` (or `nobody` where there is none) as root, else ourselves.
+    /// The user of applications that name none: `www-data` (or `nobody` where there is none) if the server is root,
+    /// else the server's own.
     pub default_user: String,
     pub cores: usize,
 }

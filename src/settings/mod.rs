@@ -1,5 +1,5 @@
-//! Server settings: flags, environment and `procserver.toml`, as typed ([`raw::RawSettings`]) and then as true
-//! ([`Settings`]). All of it is checked before anything is bound.
+//! Server settings: flags, environment and `procserver.toml`, first as typed ([`raw::RawSettings`]), then resolved
+//! ([`Settings`]). All are checked before anything is bound.
 
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
@@ -106,7 +106,7 @@ impl Settings {
         Self::resolve(flags, fallback, &around)
     }
 
-    /// The same without looking anywhere (pure).
+    /// Resolves settings without any look at the machine (pure).
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -188,7 +188,7 @@ fn read(path: &Path) -> Result<RawSettings, SettingsError> {
     RawSettings::from_toml(&text, path)
 }
 
-/// The same of a file that nobody named, and that may be anything.
+/// Reads the usual file, which nobody named and which may be anything.
 fn read_usual(path: &Path) -> Result<RawSettings, SettingsError> {
     crate::regular::open(path).map_err(|source| SettingsError::Read {
         path: path.to_owned(),
@@ -216,7 +216,8 @@ struct Directories {
 }
 
 impl Directories {
-    /// `private` is the data directory when a flag or a variable named it: what is not named itself is then inside it.
+    /// `private` is the data directory if a flag or a variable named it. Directories that are not named are then inside
+    /// it.
     fn of(
         raw: &RawSettings,
         private: Option<PathBuf>,
@@ -294,7 +295,7 @@ fn step_timeouts(raw: &RawStepTimeouts) -> StepTimeouts {
     }
 }
 
-/// By which ways requests come to apps and to the API.
+/// The ways by which requests come to apps and to the API.
 fn reach(raw: &RawSettings) -> Reach {
     let hosts = |hosts: &[ApiHost]| hosts.iter().map(|host| host.0.clone()).collect();
     Reach {

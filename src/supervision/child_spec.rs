@@ -18,7 +18,7 @@ pub enum Restart {
 }
 
 impl Restart {
-    /// Whether what ended is started again: actors, and the processes of applications as their documents say.
+    /// Whether a child that ended is started again. Holds for actors, and for processes as their documents say.
     #[must_use]
     pub fn follows(self, is_abnormal: bool) -> bool {
         match self {
@@ -59,7 +59,7 @@ pub enum Exit {
     Error(String),
     /// By a panic; the text is the panic's message.
     Panic(String),
-    /// Because its supervisor's patience ended.
+    /// Its shutdown timeout had passed.
     Killed,
 }
 

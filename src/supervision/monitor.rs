@@ -14,7 +14,7 @@ use futures::future::{AbortHandle, AbortRegistration, Abortable, Aborted};
 use super::child_spec::Exit;
 use crate::failpoint;
 
-/// As in actix: what senders that respect it may queue; each also has one place of its own.
+/// As in actix: the messages that senders may queue. Each sender has one place more.
 const MAILBOX_CAPACITY: usize = 16;
 
 /// Asks an actor to stop in good order. Every supervised actor handles it.
@@ -44,7 +44,6 @@ impl ExitReason {
 /// A running, monitored actor, in its supervisor's hands.
 #[derive(Debug)]
 pub struct Child<A: Actor> {
-    /// Where it can be reached.
     pub addr: Addr<A>,
     abort: AbortHandle,
 }
@@ -70,7 +69,7 @@ where
     let (sender, receiver) = channel::channel(MAILBOX_CAPACITY);
     let (abort, registration) = AbortHandle::new_pair();
     let notice = Notice(Some(on_exit));
-    // When the arbiter is gone the closure is dropped, and the notice with it tells so.
+    // If the arbiter is gone, the closure is dropped, and the notice in it reports that.
     arbiter.spawn_fn(move || {
         let mut ctx = Context::with_receiver(receiver);
         let reason = ExitReason::default();
@@ -95,8 +94,8 @@ where
     }
 }
 
-/// Drives an actor to its end and tells. If this future itself is dropped (its arbiter stops), its locals go in
-/// reverse: first the actor, then the notice, which tells.
+/// Drives an actor to its end and reports the exit. If this future itself is dropped (its arbiter stops), its locals
+/// are dropped in reverse: first the actor, then the notice, which reports.
 async fn watch<A, E>(notice: Notice<E>, monitored: Monitored<A>, registration: AbortRegistration)
 where
     A: Actor<Context = Context<A>>,
@@ -120,8 +119,8 @@ struct Monitored<A: Actor<Context = Context<A>>> {
 }
 
 impl<A: Actor<Context = Context<A>>> Monitored<A> {
-    /// Drops the actor without running any more of it than its `Drop`: terminated, a `ContextFut` does not poll the
-    /// actor while it is dropped, and `stopped()` of an actor that has just panicked is not to be trusted.
+    /// Drops the actor, and runs nothing of it but its `Drop`. A terminated `ContextFut` does not poll the actor while
+    /// it is dropped: `stopped()` of an actor that has just panicked cannot be trusted.
     fn drop_actor(&mut self) -> Result<(), Exit> {
         let Some(mut future) = self.future.take() else {
             return Ok(());
@@ -155,12 +154,12 @@ impl<A: Actor<Context = Context<A>>> Future for Monitored<A> {
 
 impl<A: Actor<Context = Context<A>>> Drop for Monitored<A> {
     fn drop(&mut self) {
-        // Its arbiter stops; the notice says so, and a panic on the way changes nothing.
+        // Its arbiter stops, which the notice reports; a panic meanwhile changes nothing.
         let _ = self.drop_actor();
     }
 }
 
-/// Tells an exit exactly once: the one it is given, else, when it is dropped, [`Exit::Killed`].
+/// Reports an exit exactly once: the one it is given, or [`Exit::Killed`] when it is dropped.
 struct Notice<E: FnOnce(Exit)>(Option<E>);
 
 impl<E: FnOnce(Exit)> Notice<E> {

@@ -44,12 +44,11 @@ pub struct ChildEnded<Id: Send + 'static> {
 /// An actor that supervises children. It says how a child is started and found; everything else follows from its
 /// policy.
 pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>> {
-    /// What its children are called.
     type Id: Clone + Eq + Debug + Send + 'static;
 
     fn policy(&mut self) -> &mut Supervisor<Self::Id>;
 
-    /// Tells that this child ended abnormally, and that a fresh one follows.
+    /// Reports that this child ended abnormally, and that a fresh one follows.
     fn report_restart(&self, offender: String, reason: String);
 
     /// The application it works for.
@@ -65,19 +64,19 @@ pub trait Parent: Actor<Context = Context<Self>> + Handler<ChildEnded<Self::Id>>
         format!("{id:?}")
     }
 
-    /// Starts a child and keeps it. What could not be started is told as an [`Exit::Error`] of this generation.
+    /// Starts a child and keeps it. Reports a child that could not be started as an [`Exit::Error`] of this generation.
     fn start_child(&mut self, id: Self::Id, generation: Generation, ctx: &mut Context<Self>);
 
     fn child(&self, id: &Self::Id) -> Option<&dyn Running>;
 
-    /// Whether this child is to end without ending what it looks after: its supervisor gives up because actors failed
-    /// too often, which no OS process is to pay for. The next supervisor takes over what runs.
+    /// Whether this child must leave OS processes running when it ends: its supervisor gives up because actors failed
+    /// too often, and the next supervisor adopts what runs.
     fn leaves_running(&self, id: &Self::Id) -> bool;
 
     /// A child is gone and will not come back.
     fn removed(&mut self, _: &Self::Id) {}
 
-    /// All children have ended, for this reason; now it ends itself.
+    /// Ends the supervisor itself, after all children, for this reason.
     fn over(&mut self, exit: Exit, ctx: &mut Context<Self>);
 
     /// Feeds the policy and carries its commands out.

@@ -34,17 +34,11 @@ impl Steps {
     }
 
     /// A line of the story.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub fn say(&mut self, text: &str) -> anyhow::Result<()> {
         Ok(self.out.line(text)?)
     }
 
     /// Bytes of the app's log.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub fn bytes(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         Ok(self.out.bytes(bytes)?)
     }
@@ -74,9 +68,6 @@ impl Steps {
     }
 
     /// The document of a demo that goes on: where it is and what it took so far.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub fn document(&mut self, url: String, token: &str) -> anyhow::Result<()> {
         self.told = true;
         let document = json!({"url": url, "token": token, "steps": self.taken});
@@ -84,9 +75,6 @@ impl Steps {
     }
 
     /// The end: how long it took in all.
-    ///
-    /// # Errors
-    /// Those of the output.
     pub fn total(&mut self) -> anyhow::Result<()> {
         let time = self.begun.elapsed();
         if self.json && !self.told {

@@ -70,8 +70,7 @@ pub enum ChildState {
 /// How many restarts are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intensity {
-    /// So many restarts are borne
+    /// The most restarts within the period; one more ends the supervisor.
     pub restarts: usize,
-    /// within this time; one more ends the supervisor.
     pub period: Duration,
 }
