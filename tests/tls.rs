@@ -177,7 +177,7 @@ fn certificates_are_exchanged_under_load_and_no_handshake_fails() {
     let (server, first) = start();
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["a.test".to_owned()]).unwrap();
-    let (old, new) = (trusting(&[first.clone()]), cert.der().clone());
+    let (old, new) = (trusting(std::slice::from_ref(&first)), cert.der().clone());
     let both = trusting(&[first, new.clone()]);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
