@@ -1,6 +1,7 @@
 //! Says which app, and which of its processes, answers a request.
 //!
-//! Begin with [`table`], which holds the rules. [`router::Router`] is its only writer. Each front worker has a
+//! Begin with [`table`], which holds the rules; [`hosts`] finds names by hashes, [`patterns`] what no name matches.
+//! [`router::Router`] is the only writer of the table. Each front worker has a
 //! [`snapshot::Snapshot`] of it, and a [`replica::Replica`] on its own thread that answers from that.
 
 pub mod address;
