@@ -3,6 +3,7 @@
 mod support;
 
 mod access_log;
+mod acme;
 mod changes;
 mod cli;
 mod clients;

@@ -1,5 +1,24 @@
 //! Certificates from a certificate authority (RFC 8555).
 //!
-//! [`schedule`] says when a name is due (pure).
+//! ```text
+//! acme         the actor: a certificate for every name that is wanted
+//!  ├ name, schedule   when a name is due
+//!  └ authority        the CA: account, order, hook, precheck
+//!     ├ storage       files, from which a daemon that was killed goes on
+//!     └ challenges    what the front answers meanwhile
+//! ```
 
+mod account;
+#[allow(clippy::module_inception)]
+pub mod acme;
+pub mod authority;
+pub mod challenges;
+pub mod error;
+mod hook;
+mod name;
+mod order;
+pub mod precheck;
 pub mod schedule;
+pub mod settings;
+pub mod status;
+pub mod storage;

@@ -27,7 +27,7 @@ const ORDERS: usize = 10;
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// The time between which a CA wants a certificate to be renewed (ACME Renewal Information, RFC 9773 §4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Window {
     pub start: Timestamp,
     pub end: Timestamp,
