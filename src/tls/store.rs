@@ -47,6 +47,10 @@ pub struct Configured {
 pub struct CertificateStore {
     /// Away while a blocking thread reads them, and where there are none.
     files: Option<Files>,
+    /// Those of a CA, where there is one.
+    acme: Option<watch::Receiver<Vec<Arc<Certificate>>>>,
+    /// Those of the CA are to be published when the files are back.
+    is_stale: bool,
     published: Arc<Published>,
 }
 
@@ -61,8 +65,47 @@ impl CertificateStore {
     pub fn new(configured: Configured, published: Arc<Published>) -> Self {
         Self {
             files: Some(Files::new(configured)).filter(|files| files.all().next().is_some()),
+            acme: None,
+            is_stale: false,
             published,
         }
+    }
+
+    /// The same with certificates of a CA.
+    #[must_use]
+    pub fn that_takes(mut self, acme: watch::Receiver<Vec<Arc<Certificate>>>) -> Self {
+        self.acme = Some(acme);
+        self.is_stale = true;
+        // Without files there would be no look at all, and the first publishes.
+        let none = || Files::new(Configured::default());
+        self.files.get_or_insert_with(none);
+        self
+    }
+
+    /// Publishes those of the CA whenever they change.
+    fn follow(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut acme) = self.acme.clone() else {
+            return;
+        };
+        let changed = async move { acme.changed().await.is_ok() };
+        ctx.spawn(changed.into_actor(self).map(|is_changed, store, ctx| {
+            if !is_changed {
+                return;
+            }
+            if let Some(acme) = &mut store.acme {
+                acme.mark_unchanged();
+            }
+            match &store.files {
+                Some(files) => store.publish(files),
+                None => store.is_stale = true,
+            }
+            store.follow(ctx);
+        }));
+    }
+
+    fn publish(&self, files: &Files) {
+        let issued = self.acme.as_ref().map(|acme| acme.borrow().clone());
+        self.published.publish(files, issued.unwrap_or_default());
     }
 
     /// Reads the files that changed, on a blocking thread, and publishes what they hold.
@@ -76,8 +119,8 @@ impl CertificateStore {
         });
         ctx.spawn(reading.into_actor(self).map(|read, store, ctx| match read {
             Ok((files, changed)) => {
-                if changed {
-                    store.published.publish(&files);
+                if changed || std::mem::take(&mut store.is_stale) {
+                    store.publish(&files);
                 }
                 store.files = Some(files);
                 ctx.run_later(LOOK, Self::look);
@@ -95,10 +138,10 @@ impl Published {
     pub fn read(&self, configured: &Configured) {
         let mut files = Files::new(configured.clone());
         files.refresh();
-        self.publish(&files);
+        self.publish(&files, Vec::new());
     }
 
-    fn publish(&self, files: &Files) {
+    fn publish(&self, files: &Files, issued: Vec<Arc<Certificate>>) {
         let warnings: Vec<String> = files
             .all()
             .filter_map(|file| file.error())
@@ -115,6 +158,7 @@ impl Published {
             .iter()
             .filter_map(CertificateFile::certificate)
             .cloned()
+            .chain(issued)
             .collect();
         let default = files
             .default
@@ -156,6 +200,7 @@ impl Actor for CertificateStore {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.look(ctx);
+        self.follow(ctx);
     }
 }
 
@@ -164,5 +209,36 @@ impl Handler<Shutdown> for CertificateStore {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         ctx.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::generate_simple_self_signed;
+
+    use super::*;
+    use crate::tls::certificate::Source;
+
+    fn made(name: &str) -> Arc<Certificate> {
+        let made = generate_simple_self_signed([name.to_owned()]).unwrap();
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let read =
+            Certificate::from_pem(chain.as_bytes(), key.as_bytes(), Source::Acme, &provider());
+        Arc::new(read.unwrap())
+    }
+
+    #[actix::test]
+    async fn certificates_of_a_ca_are_published_at_once_and_when_they_change() {
+        let (sender, acme) = watch::channel(vec![made("a.test")]);
+        let published = Arc::new(Published::default());
+        let store = CertificateStore::new(Configured::default(), Arc::clone(&published));
+        let _store = store.that_takes(acme).start();
+        let mut seen = published.certificates.subscribe();
+        seen.wait_for(|all| all.find("a.test").is_some())
+            .await
+            .unwrap();
+        sender.send_replace(vec![made("b.test")]);
+        let all = seen.wait_for(|all| all.find("b.test").is_some());
+        assert!(all.await.unwrap().find("a.test").is_none());
     }
 }
