@@ -1,18 +1,18 @@
 //! Deploys of real git repositories by real commands, up to a release. As root the app's user is `nobody`, otherwise
 //! it is who runs the tests.
 
-mod bounds;
 mod builds;
+mod disk_space;
 mod hidden;
 mod hostile;
 mod hostile_builds;
 mod http_server;
 mod lent;
 mod lfs;
+mod limits;
 mod mirrors;
 mod refusals;
 mod remotes;
-mod room;
 mod root;
 mod sandbox;
 mod servers;
