@@ -1,7 +1,8 @@
-//! What to do about a command that failed, read from what it printed last: mistakes that many make, each with its cure.
+//! What to do about a command that failed, read from what it printed last: mistakes that many make, each with its
+//! cure.
 //!
-//! [`of_output`] is pure; [`of_checkout`] also looks into the checkout. Output is a stranger's: of it only port numbers and
-//! names of programs and modules are told again.
+//! [`of_output`] is pure; [`of_checkout`] also looks into the checkout. Output is a stranger's: of it only port
+//! numbers and names of programs and modules are told again.
 
 use std::fs::File;
 use std::io::Read;
@@ -102,7 +103,8 @@ fn port_in(line: &str) -> Option<u16> {
     behind_word.chain(behind_colons).last()
 }
 
-/// As [`of_output`], looking into the checkout for a program, a module or a list of modules that was not found. Blocks.
+/// As [`of_output`], looking into the checkout for a program, a module or a list of modules that was not found.
+/// Blocks.
 #[must_use]
 pub fn of_checkout(lines: &[String], command: &str, directory: &Path) -> Option<String> {
     if let Some(script) =

@@ -1,4 +1,4 @@
-//! Runs install commands as the app's user, and hands the tree over to root.
+//! Runs install commands and the release phase as the app's user, and hands the tree over to root.
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -13,7 +13,7 @@ use super::git_user::GitUser;
 use super::hard_links::Earlier;
 use super::install_log::InstallLog;
 use super::instances;
-use super::limits::{Bounds, StepError};
+use super::limits::{StepError, StepLimits};
 use super::read_only::{self, Origin};
 use super::record::{Failure, Step};
 use super::spec::InstallSpec;
@@ -42,7 +42,7 @@ pub fn make_directories(dirs: &AppDirs, account: Option<&Account>) -> io::Result
         uid: a.uid,
         gid: a.gid,
     });
-    // The app's user passes through to what is its own; nobody but root lists what apps there are in it.
+    // The app's user may pass through to its own directories, but only root may list them.
     tree::directory(dirs.root(), 0o711, None)?;
     tree::directory(&dirs.releases(), 0o711, None)?;
     tree::directory(&dirs.deployments(), 0o700, None)?;
@@ -52,8 +52,8 @@ pub fn make_directories(dirs: &AppDirs, account: Option<&Account>) -> io::Result
     Ok(())
 }
 
-/// Gives the app's own directories, and its release to its group, to the account that it has now, where they are of another:
-/// its user was made anew with another id. Says so. Blocks.
+/// Gives the app's own directories to its account, and its release to the account's group, where they belong to
+/// another: its user was made anew with another id. Returns a warning then. Blocks.
 #[must_use]
 pub fn follow(dirs: &AppDirs, release: &Path, account: &Account) -> Option<String> {
     let found = std::fs::symlink_metadata(dirs.storage()).ok()?;
@@ -104,7 +104,7 @@ pub fn barrier(path: &Path, account: &Account) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Gives a fresh checkout to the app's user, who builds in it; other users stay out. Blocks.
+/// Gives a fresh checkout to the app's user, who builds in it. Other users cannot enter. Blocks.
 ///
 /// # Errors
 /// As `chown(2)`.
@@ -120,8 +120,8 @@ pub fn open_up(directory: &Path, account: Option<&Account>) -> io::Result<()> {
     tree::directory_of(directory, 0o700, owner)
 }
 
-/// Takes the tree from the app's user for good: nobody may write to it, the app's group may read it. What it has in common
-/// with `earlier` becomes links. Blocks.
+/// Takes the tree from the app's user for good: nobody may write to it, and the app's group may read it. Files that it
+/// has in common with `earlier` become links. Blocks.
 ///
 /// # Errors
 /// See [`read_only::make`].
@@ -134,7 +134,7 @@ pub fn hand_over(
     let roots = Roots::new(directory);
     let beside = earlier.and_then(|earlier| Beside::top(earlier, &roots));
     match account {
-        // What root builds root may collect.
+        // Root may collect files of any user in its builds.
         Some(account) if account.is_root() => read_only::make(directory, owner)?,
         Some(account) => {
             read_only::make_beside(directory, origin(directory, account)?, owner, beside)?;
@@ -166,21 +166,21 @@ fn git_uid(account: &Account) -> u32 {
 /// Runs the document's install commands in order; the first failure ends it.
 ///
 /// # Errors
-/// The failure, with its command; a reached bound.
+/// A command fails, or a limit is reached.
 pub async fn install(
     spec: &InstallSpec,
     dotenv: &BTreeMap<String, String>,
-    journal: &InstallLog,
-    bounds: &Bounds,
+    log: &InstallLog,
+    limits: &StepLimits,
 ) -> Result<(), StepError> {
     for command in &spec.config.install {
         let environment = layered([&spec.base_env, dotenv, &spec.configured_env]);
-        run(spec, command, environment, journal, bounds).await?;
+        run(spec, command, environment, log, limits).await?;
     }
     Ok(())
 }
 
-/// Runs the release phase's command once, in what becomes the release: it may still write there.
+/// Runs the command of the release phase once, in the tree that becomes the release. It may still write there.
 ///
 /// # Errors
 /// As [`install`].
@@ -188,29 +188,26 @@ pub async fn release_phase(
     spec: &InstallSpec,
     command: &str,
     dotenv: &BTreeMap<String, String>,
-    journal: &InstallLog,
-    bounds: &Bounds,
+    log: &InstallLog,
+    limits: &StepLimits,
 ) -> Result<(), StepError> {
     let own = BTreeMap::from([("PS".to_owned(), "release.1".to_owned())]);
     let environment = layered([&spec.base_env, dotenv, &spec.configured_env, &own]);
-    run(spec, command, environment, journal, bounds).await
+    run(spec, command, environment, log, limits).await
 }
 
 async fn run(
     spec: &InstallSpec,
     command: &str,
     environment: BTreeMap<String, String>,
-    journal: &InstallLog,
-    bounds: &Bounds,
+    log: &InstallLog,
+    limits: &StepLimits,
 ) -> Result<(), StepError> {
     let directory = spec.dirs.release(spec.release);
     let exec = ExecSpec {
         command: Exec::Shell(spec.config.shell, command.to_owned()),
         instance: instances::install(&spec.dirs),
-        landlock: spec
-            .landlock
-            .clone()
-            .map(|landlock| landlock.but(directory.clone())),
+        landlock: spec.landlock.clone().map(|l| l.but(directory.clone())),
         directory,
         account: spec.account.clone(),
         environment,
@@ -220,11 +217,11 @@ async fn run(
         umask: 0o022,
         lent: Lent::default(),
     };
-    let finished = command::run_as_app(&exec, command, journal, bounds).await?;
+    let finished = command::run_as_app(&exec, command, log, limits).await?;
     if finished.succeeded() {
         return Ok(());
     }
-    Err(failure::exited(journal.step(), command, finished.status, finished.tail).into())
+    Err(failure::exited(log.step(), command, finished.status, finished.tail).into())
 }
 
 /// The failure for a [`barrier`].

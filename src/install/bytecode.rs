@@ -1,9 +1,9 @@
 //! Python's byte code beside its sources, `__pycache__/NAME.TAG.pyc` (PEP 3147, PEP 552): when the one of an earlier
 //! release does for a new one (pure).
 //!
-//! It tells the time and the size of its source, and is thrown away where these are others; and it holds the path of its
-//! source, which each import puts right (`_imp._fix_co_filename`). So a package that is installed anew has other bytes in
-//! its byte code each time, from the same sources.
+//! It tells the time and the size of its source, and is thrown away where these are others; and it holds the path of
+//! its source, which each import puts right (`_imp._fix_co_filename`). So a package that is installed anew has other
+//! bytes in its byte code each time, from the same sources.
 
 use std::ffi::CStr;
 
@@ -42,8 +42,8 @@ pub(super) fn minds_time(code: &[u8]) -> bool {
 }
 
 /// Whether `old` is up to date for `source`, which both releases have, and the same as `new` but for the time and the
-/// path of the source. `roots`: where releases are, each called by its number, and where the new one is. The old code may
-/// be of any of them: it may have been shared before.
+/// path of the source. `roots`: where releases are, each called by its number, and where the new one is. The old code
+/// may be of any of them: it may have been shared before.
 pub(super) fn does_for(old: &[u8], new: &[u8], source: Source, roots: (&[u8], &[u8])) -> bool {
     if old.len() < HEADER || new.len() < HEADER || old[..8] != new[..8] {
         return false;

@@ -1,5 +1,5 @@
-//! From the commits of a release's repositories to its files. The tree belongs to the daemon's user meanwhile, and
-//! nobody else is at work in it.
+//! Writes the files of a release from the commits of its repositories. Until that is done, only the daemon and git can
+//! enter the tree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,14 +19,14 @@ use super::record::Failure;
 use super::submodules::Part;
 use super::tree;
 
-/// git's words for a commit that no mirror is to blame for.
+/// What git prints about a commit that cannot be written here. The mirror is not to blame for it.
 const BAD_TREE: [&str; 3] = ["invalid path", "name too long", "unable to create symlink"];
 
-/// Puts the files of all `parts` into the new directory `to`, without a `.git`, sharing with `earlier` what is the same;
-/// what its owner should know. `may_have_filters`: some of them may be in Git LFS, or encrypted.
+/// Writes the files of all `parts` into the new directory `to`, without a `.git`, and shares with `earlier` what is
+/// the same. Returns what the app's owner should know. `may_have_filters`: some files may be in Git LFS, or encrypted.
 ///
 /// # Errors
-/// git's, a full disk's, a reached bound's.
+/// git fails, the disk is full, a limit is reached.
 pub(super) async fn place(
     parts: &[Part],
     may_have_filters: bool,
@@ -34,11 +34,10 @@ pub(super) async fn place(
     earlier: Option<&Earlier>,
 ) -> Result<Vec<String>, StepError> {
     let mut remarks = Vec::new();
-    let mut mirrors: BTreeMap<PathBuf, (Mirror, BTreeSet<String>, BTreeSet<String>)> =
-        BTreeMap::new();
+    let mut mirrors: BTreeMap<PathBuf, UsedMirror> = BTreeMap::new();
     for part in parts {
         let directory = to.join(&part.at);
-        // Of the repository itself; submodules are written anew.
+        // Submodules are always written anew.
         let earlier = earlier.filter(|_| part.at.is_empty());
         write(part, to, &directory, earlier).await?;
         let mut placed = Placed::default();
@@ -48,17 +47,23 @@ pub(super) async fn place(
             remarks.extend(filters::encrypted(part, &directory).await?);
         }
         let entry = mirrors.entry(part.mirror.path.clone());
-        let (_, commits, objects) = entry.or_insert_with(|| {
-            let nothing = BTreeSet::new();
-            (part.mirror.clone(), nothing.clone(), nothing)
+        let used = entry.or_insert_with(|| UsedMirror {
+            mirror: part.mirror.clone(),
+            commits: BTreeSet::new(),
+            objects: BTreeSet::new(),
         });
-        commits.insert(part.commit.clone());
-        objects.extend(placed.objects);
+        used.commits.insert(part.commit.clone());
+        used.objects.extend(placed.objects);
     }
     let used: BTreeSet<PathBuf> = mirrors.keys().cloned().collect();
-    for (path, (mirror, commits, objects)) in mirrors {
+    for (path, used) in mirrors {
+        let UsedMirror {
+            mirror,
+            commits,
+            objects,
+        } = used;
         mirror.gc(&commits).await?;
-        let step = mirror.journal.step();
+        let step = mirror.log.step();
         blocking(step, "cannot tidy the mirror", move || {
             lfs_store::prune(&path, &objects)
         })
@@ -66,17 +71,23 @@ pub(super) async fn place(
     }
     if let Some(Part { mirror, .. }) = parts.first() {
         let modules = mirror.dirs.modules();
-        blocking(
-            mirror.journal.step(),
-            "cannot tidy the mirrors",
-            move || mirror_upkeep::prune_modules(&modules, &used),
-        )
+        blocking(mirror.log.step(), "cannot tidy the mirrors", move || {
+            mirror_upkeep::prune_modules(&modules, &used)
+        })
         .await?;
     }
     Ok(remarks)
 }
 
-/// Writes the files of one part. When the mirror lacks an object, it is made anew.
+/// A mirror, and what this release needs of it.
+struct UsedMirror {
+    mirror: Mirror,
+    commits: BTreeSet<String>,
+    /// Of Git LFS.
+    objects: BTreeSet<String>,
+}
+
+/// Writes the files of one part. A mirror that lacks an object is made anew.
 async fn write(
     part: &Part,
     root: &Path,
@@ -95,7 +106,7 @@ async fn write(
         return Err(failure.into());
     }
     part.mirror.repair().await?;
-    // It may be on no branch any more.
+    // The commit may be on no branch any more.
     part.mirror.obtain(&part.commit).await?;
     Ok(write_files(part, root, directory, None).await??)
 }
@@ -108,7 +119,7 @@ async fn write_files(
     earlier: Option<&Earlier>,
 ) -> Result<Result<(), Failure>, StepError> {
     let mirror = &part.mirror;
-    let step = mirror.journal.step();
+    let step = mirror.log.step();
     let (new, old, top) = (directory.to_owned(), mirror.index(), root.to_owned());
     let (at, user) = (part.at.clone(), mirror.user.clone());
     blocking(step, "cannot make the release's directory", move || {
@@ -134,7 +145,7 @@ async fn write_files(
         let place = directory.to_owned();
         confined.landlock.writable.push(place);
     }
-    let finished = command::run(&program, &mirror.journal, &mirror.bounds).await?;
+    let finished = command::run(&program, &mirror.log, &mirror.limits).await?;
     if finished.succeeded() {
         return Ok(Ok(()));
     }

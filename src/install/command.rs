@@ -1,4 +1,4 @@
-//! One command of a deploy: its output goes to the install log, its whole tree ends with it.
+//! Runs one command of a deploy. Its output goes to the install log, and all that it started ends with it.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::disk_space;
 use super::failure;
 use super::install_log::{InstallLog, elapsed};
-use super::limits::{Bound, Bounds, StepError};
-use super::output::Sink;
+use super::limits::{LimitReached, StepError, StepLimits};
+use super::output::OutputLog;
 use super::record::Failure;
 use crate::account::Account;
 use crate::document::config::{StopPolicy, StopTo};
@@ -38,26 +38,26 @@ use crate::process::stop;
 /// How long a command may take to clean up after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How a command of the app is ended, and what it has left.
+/// How a command of the app and what it has left running are ended.
 const STOP: StopPolicy = StopPolicy {
     signal: Signal::TERM.as_raw(),
     timeout: GRACE,
     to: StopTo::All,
 };
 
-/// How long the end of what was killed is waited for.
+/// How long a killed process may take to end.
 const BURIAL: Duration = Duration::from_secs(2);
 
-/// How long the output of a command that has ended is still waited for: a daemon that it started may hold the pipe for ever.
+/// How long output is read after its command has ended: a daemon that it started may hold the pipe for ever.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How often that is done as long as there still comes some: on a loaded machine what was printed is read late.
+/// How often reading goes on for another [`DRAIN`] while output comes: a loaded machine reads late what was printed.
 const DRAINS: u32 = 10;
 
-/// What is kept of a captured output; bytes.
+/// The most that is kept of a captured output; bytes.
 pub(super) const MAX_CAPTURE: u64 = 32 * 1024 * 1024;
 
-/// A program that runs as the daemon's own user: `git`, `apt-get`, `dpkg-query`.
+/// A program of the machine: `git`, `apt-get`, `dpkg-query`. It runs as the daemon's own user unless it is confined.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
     /// Name, searched in PATH of `environment`.
@@ -66,25 +66,25 @@ pub struct Program {
     pub environment: BTreeMap<String, String>,
     /// Working directory; `None`: `/`.
     pub directory: Option<PathBuf>,
-    /// Its stdout is a result, not for the log; nor is its running worth a line there.
+    /// Its stdout is a result and not for the log, which does not name the command either.
     pub quiet: bool,
-    /// As whom and within which borders it runs; `None`: as the daemon, without.
+    /// `None`: it runs as the daemon.
     pub confined: Option<Box<Confined>>,
 }
 
-/// The borders of a program that reads what strangers have written.
+/// The rights of a program that reads what strangers have written.
 #[derive(Clone, Debug)]
 pub struct Confined {
-    /// Whom it becomes, when the daemon is root.
+    /// The account to switch to, when the daemon is root.
     pub account: Option<Account>,
     pub landlock: Landlock,
-    /// By which it is found when the daemon was killed, see [`ExecSpec::instance`].
+    /// See [`ExecSpec::instance`]: the next daemon finds it by that when this one was killed.
     pub instance: String,
     pub lent: Lent,
 }
 
 impl Program {
-    /// The command line, as people type it.
+    /// The command line as people type it.
     #[must_use]
     pub fn title(&self) -> String {
         let mut title = self.name.to_owned();
@@ -114,53 +114,53 @@ impl Finished {
     }
 }
 
-/// Runs a program as the daemon's own user, or in its borders.
+/// Runs a program of the machine.
 ///
 /// # Errors
-/// It cannot be started, or a bound is reached; its process group has been killed then. An exit code other than 0 is
-/// no error here.
+/// It cannot be started, or a limit is reached, and then its process group has been killed. An exit code other than 0
+/// is no error here.
 pub async fn run(
     program: &Program,
-    journal: &InstallLog,
-    bounds: &Bounds,
+    log: &InstallLog,
+    limits: &StepLimits,
 ) -> Result<Finished, StepError> {
     let title = program.title();
     if let Some(confined) = &program.confined {
-        return run_confined(program, confined, &title, journal, bounds).await;
+        return run_confined(program, confined, &title, log, limits).await;
     }
     if !program.quiet {
-        journal.line(format!("$ {title}")).await;
+        log.line(format!("$ {title}")).await;
     }
     let (reader, child) =
-        start(program).map_err(|e| failure::not_started(journal.step(), program.name, &e))?;
+        start(program).map_err(|e| failure::not_started(log.step(), program.name, &e))?;
     let mut group = Group { child, over: false };
     let stdout = group.child.stdout.take();
     let mut captured = Vec::new();
     let seen = Cell::default();
-    let mut sink = Sink::new(journal, &seen);
+    let mut output_log = OutputLog::new(log, &seen);
     let began = Instant::now();
     let capture = async {
         if let Some(stdout) = stdout {
-            // What cannot be read or is too much shows as a result that makes no sense to its reader.
+            // If reading fails or the limit cuts it, whoever parses the result sees that.
             let _ = stdout.take(MAX_CAPTURE).read_to_end(&mut captured).await;
         }
     };
-    let output = async { tokio::join!(capture, sink.read(reader)) };
-    let held = bounds.hold(until_both(group.ended(), output, &seen)).await;
+    let output = async { tokio::join!(capture, output_log.read(reader)) };
+    let held = limits.hold(until_both(group.ended(), output, &seen)).await;
     match held {
         Ok(status) => {
             if !program.quiet {
-                journal.line(footer(status, began)).await;
+                log.line(footer(status, began)).await;
             }
             Ok(Finished {
                 status,
-                tail: sink.tail(),
+                tail: output_log.tail(),
                 stdout: captured,
             })
         }
-        Err(bound) => {
+        Err(reached) => {
             group.kill().await;
-            Err(cut_short(bound, journal, &title, sink.tail()).await)
+            Err(cut_short(reached, log, &title, output_log.tail()).await)
         }
     }
 }
@@ -169,8 +169,8 @@ async fn run_confined(
     program: &Program,
     confined: &Confined,
     title: &str,
-    journal: &InstallLog,
-    bounds: &Bounds,
+    log: &InstallLog,
+    limits: &StepLimits,
 ) -> Result<Finished, StepError> {
     let mut words = vec![program.name.to_owned()];
     words.extend_from_slice(&program.arguments);
@@ -187,7 +187,7 @@ async fn run_confined(
         umask: 0o022,
         lent: confined.lent.clone(),
     };
-    let failed = |e: io::Error| failure::not_started(journal.step(), program.name, &e);
+    let failed = |e: io::Error| failure::not_started(log.step(), program.name, &e);
     let mut result = None;
     if program.quiet {
         let (reader, writer) = io::pipe().map_err(failed)?;
@@ -197,54 +197,52 @@ async fn run_confined(
         spec.lent.stdout = Some(writer.into());
         result = Some(reader);
     }
-    follow(spec, title, journal, bounds, result).await
+    follow(spec, title, log, limits, result).await
 }
 
 /// Runs a command as the app's user, shown in the log as `title`.
 ///
 /// # Errors
-/// As [`run`]; everything that it started has ended then, also what left its session. So it has after its own end.
+/// As [`run`]. Everything that it started has ended then, as after its own end, also what left its session.
 pub async fn run_as_app(
     spec: &ExecSpec,
     title: &str,
-    journal: &InstallLog,
-    bounds: &Bounds,
+    log: &InstallLog,
+    limits: &StepLimits,
 ) -> Result<Finished, StepError> {
-    follow(spec.clone(), title, journal, bounds, None).await
+    follow(spec.clone(), title, log, limits, None).await
 }
 
-/// Runs `spec` to its end. With a pipe for its result, that is no matter of the log, nor is that it runs.
+/// Runs `spec` to its end. With `result`, its stdout goes there, and the log does not name the command.
 async fn follow(
     mut spec: ExecSpec,
     title: &str,
-    journal: &InstallLog,
-    bounds: &Bounds,
+    log: &InstallLog,
+    limits: &StepLimits,
     result: Option<Receiver>,
 ) -> Result<Finished, StepError> {
     let is_told = result.is_none();
     if is_told {
-        journal.line(format!("$ {title}")).await;
+        log.line(format!("$ {title}")).await;
     }
     let began = Instant::now();
-    let started = bounds.hold(start_as_app(spec.clone())).await;
-    // Its own output ends when nobody else holds it.
+    let started = start_within(&spec, title, log, limits).await;
+    // The pipe ends only when nobody holds its other end, so this copy is dropped.
     spec.lent = Lent::default();
-    let (output, mut tree) = match started {
-        Ok(Ok((output, tree, unsealed))) => {
-            if let Some(why) = unsealed.filter(|_| is_told) {
-                let remark = format!("remark: it runs without landlock ({why})");
-                journal.line(remark).await;
-            }
-            (output, tree)
-        }
-        Ok(Err(error)) => return Err(refused(&error, &spec, title, journal).await),
-        Err(bound) => return Err(bound.into_error(journal.step(), title, Vec::new())),
-    };
+    let Started {
+        output,
+        mut tree,
+        no_landlock,
+    } = started?;
+    if let Some(why) = no_landlock.filter(|_| is_told) {
+        let remark = format!("remark: it runs without landlock ({why})");
+        log.line(remark).await;
+    }
     let seen = Cell::default();
-    let (mut sink, mut captured) = (Sink::new(journal, &seen), Vec::new());
+    let (mut output_log, mut captured) = (OutputLog::new(log, &seen), Vec::new());
     let read = async {
         if let Some(output) = output {
-            sink.read(output).await;
+            output_log.read(output).await;
         }
     };
     let capture = async {
@@ -253,14 +251,14 @@ async fn follow(
         }
     };
     let all = async { tokio::join!(capture, read) };
-    match bounds.hold(until_both(tree.ended(), all, &seen)).await {
+    match limits.hold(until_both(tree.ended(), all, &seen)).await {
         Ok(status) => {
             if is_told {
-                journal.line(footer(status, began)).await;
+                log.line(footer(status, began)).await;
             }
-            let mut tail = sink.tail();
+            let mut tail = output_log.tail();
             if status != ExitStatus::Code(0) && !failure::disk_is_full(&tail) {
-                tail.extend(look_for_room(&spec, journal).await);
+                tail.extend(full_disk(&spec, log).await);
             }
             Ok(Finished {
                 status,
@@ -268,15 +266,15 @@ async fn follow(
                 stdout: captured,
             })
         }
-        Err(bound) => {
+        Err(reached) => {
             tree.kill().await;
-            Err(cut_short(bound, journal, title, sink.tail()).await)
+            Err(cut_short(reached, log, title, output_log.tail()).await)
         }
     }
 }
 
-/// Programs that fail on a full disk do not always say that it is: a line that does.
-async fn look_for_room(spec: &ExecSpec, journal: &InstallLog) -> Option<String> {
+/// Says in the log that a disk is full: programs that fail for that reason do not always say so.
+async fn full_disk(spec: &ExecSpec, log: &InstallLog) -> Option<String> {
     let mut places = vec![spec.directory.clone()];
     places.extend(
         spec.landlock
@@ -286,30 +284,46 @@ async fn look_for_room(spec: &ExecSpec, journal: &InstallLog) -> Option<String> 
     let look = move || places.into_iter().find(|place| disk_space::is_full(place));
     let full = tokio::task::spawn_blocking(look).await.ok().flatten()?;
     let remark = format!("remark: {}: No space left on device", full.display());
-    journal.line(&remark).await;
+    log.line(&remark).await;
     Some(remark)
 }
 
-/// Its output, what ends it, and why landlock does not restrict it.
-type Started = (Option<ChildStderr>, Tree, Option<String>);
+async fn start_within(
+    spec: &ExecSpec,
+    title: &str,
+    log: &InstallLog,
+    limits: &StepLimits,
+) -> Result<Started, StepError> {
+    match limits.hold(start_as_app(spec.clone())).await {
+        Ok(Ok(started)) => Ok(started),
+        Ok(Err(error)) => Err(refused(&error, spec, title, log).await),
+        Err(reached) => Err(reached.into_error(log.step(), title, Vec::new())),
+    }
+}
 
-/// Starts `spec` in a task of its own: when nobody waits for it any more, it is still seen through, and then killed.
+struct Started {
+    output: Option<ChildStderr>,
+    tree: Tree,
+    /// Why landlock does not confine it.
+    no_landlock: Option<String>,
+}
+
+/// Starts `spec` in a task of its own. When the caller is dropped, the start is still completed, and the command
+/// killed.
 async fn start_as_app(spec: ExecSpec) -> Result<Started, SpawnError> {
     let task = tokio::spawn(async move {
         let spawned = spawn::spawn(&spec).await?;
-        let tree = Tree(Some(spawned.running));
-        Ok((spawned.output, tree, spawned.unsealed))
+        Ok(Started {
+            output: spawned.output,
+            tree: Tree(Some(spawned.running)),
+            no_landlock: spawned.unsealed,
+        })
     });
     task.await
         .unwrap_or_else(|error| Err(SpawnError::Host(io::Error::other(error))))
 }
 
-async fn refused(
-    error: &SpawnError,
-    spec: &ExecSpec,
-    title: &str,
-    journal: &InstallLog,
-) -> StepError {
+async fn refused(error: &SpawnError, spec: &ExecSpec, title: &str, log: &InstallLog) -> StepError {
     if let (
         SpawnError::Setup {
             step: spawn_step,
@@ -321,35 +335,37 @@ async fn refused(
         && reason.ends_with("(os error 2)")
     {
         let missing = io::ErrorKind::NotFound.into();
-        return failure::not_started(journal.step(), &words[0], &missing).into();
+        return failure::not_started(log.step(), &words[0], &missing).into();
     }
     let failure = Failure::new(
-        journal.step(),
+        log.step(),
         format!("`{title}` could not be started: {error}"),
     );
-    journal.line(&failure.reason).await;
+    log.line(&failure.reason).await;
     failure.into()
 }
 
 async fn cut_short(
-    bound: Bound,
-    journal: &InstallLog,
+    reached: LimitReached,
+    log: &InstallLog,
     title: &str,
     tail: Vec<String>,
 ) -> StepError {
-    let remark = match bound {
-        Bound::Cancelled => "cancelled: the command was killed".to_owned(),
-        Bound::TimedOut(limit) => format!("killed: the step took more than {}", elapsed(limit)),
+    let remark = match reached {
+        LimitReached::Cancelled => "cancelled: the command was killed".to_owned(),
+        LimitReached::TimedOut(limit) => {
+            format!("killed: the step took more than {}", elapsed(limit))
+        }
     };
-    journal.line(remark).await;
-    bound.into_error(journal.step(), title, tail)
+    log.line(remark).await;
+    reached.into_error(log.step(), title, tail)
 }
 
 fn footer(status: ExitStatus, began: Instant) -> String {
     format!("{status} after {}", elapsed(began.elapsed()))
 }
 
-/// Waits for the end and for all output, but for the output, of which so much was `seen`, only [`DRAIN`] longer.
+/// Waits for the end and for all output. After the end it waits only as long as `seen` grows within [`DRAIN`].
 async fn until_both(
     ended: impl Future<Output = ExitStatus>,
     output: impl Future,
@@ -358,7 +374,7 @@ async fn until_both(
     let (gone, told) = oneshot::channel();
     let ended = async {
         let status = ended.await;
-        // The other side may have read everything and left.
+        // The output may have ended before.
         let _ = gone.send(());
         status
     };
@@ -378,8 +394,8 @@ async fn until_both(
     tokio::join!(ended, output).0
 }
 
-/// Starts `program` in a process group of its own. What is read from the pipe is its stderr and, unless it is quiet,
-/// its stdout, in the order they were written.
+/// Starts `program` in a process group of its own. The pipe has its stderr and, unless it is quiet, its stdout, in the
+/// order in which they were written.
 fn start(program: &Program) -> io::Result<(tokio::net::unix::pipe::Receiver, Child)> {
     let (reader, writer) = io::pipe()?;
     let mut command = Command::new(program.name);
@@ -404,7 +420,7 @@ fn start(program: &Program) -> io::Result<(tokio::net::unix::pipe::Receiver, Chi
     ))
 }
 
-/// A child that leads a process group, which is killed when this is dropped before the child's end was seen.
+/// A child that leads a process group. The group is killed when this is dropped before the child has ended.
 struct Group {
     child: Child,
     over: bool,
@@ -429,7 +445,7 @@ impl Group {
         self.signal(Signal::TERM);
         if tokio::time::timeout(GRACE, self.ended()).await.is_err() {
             self.signal(Signal::KILL);
-            // What the kernel holds is reaped when it lets it go.
+            // A process that the kernel holds is reaped later.
             let _held = tokio::time::timeout(BURIAL, self.ended()).await;
         }
     }
@@ -450,7 +466,7 @@ impl Drop for Group {
     }
 }
 
-/// All that a command of the app started, killed when this is dropped.
+/// A command of the app and all that it started: killed when this is dropped.
 struct Tree(Option<Running>);
 
 impl Tree {
@@ -469,7 +485,8 @@ impl Tree {
     async fn kill(&mut self) {
         if let Some(running) = &self.0 {
             stop::gracefully(running, &STOP).await;
-            // What does not die of SIGKILL is seen off by who has killed it: the deploy waits for nothing that the kernel holds.
+            // A process that the kernel holds does not die of SIGKILL. `Running` reaps it later; the deploy does not
+            // wait.
             if tokio::time::timeout(BURIAL, running.exited()).await.is_ok() {
                 running.reap();
             }
@@ -484,11 +501,11 @@ impl Drop for Tree {
         else {
             return;
         };
-        // The actor was dropped (a panic): nobody is left to wait. What is in the command's own group ends here and
-        // now, even if the runtime is at its end too; the rest as soon as it is found.
+        // The actor was dropped (a panic), so nobody waits. The command's own group is killed at once, even while the
+        // runtime ends too, and the others as soon as they are found.
         let pid = i32::try_from(running.pid()).ok().and_then(Pid::from_raw);
         if let Some(group) = pid {
-            // Not reaped, so the group is its own. ESRCH: it is not set up yet, or has just ended.
+            // It is not reaped, so the group is still its own. ESRCH: it is not set up yet, or has just ended.
             let _ = kill_process_group(group, Signal::KILL);
         }
         runtime.spawn(async move {

@@ -1,8 +1,8 @@
 //! The bytes of files that may be hostile: compared and copied.
 //!
-//! A hole costs its maker nothing, and a file of 200 GiB may be one. What root makes of such a file takes no more of the
-//! disk and of time than what is in it: holes are neither read nor filled. Nor does a file that grows meanwhile keep root
-//! at work: what is behind the size that it was found with is not looked at.
+//! A hole costs its maker nothing, and a file of 200 GiB may be one. What root makes of such a file takes no more of
+//! the disk and of time than what is in it: holes are neither read nor filled. Nor does a file that grows meanwhile
+//! keep root at work: what is behind the size that it was found with is not looked at.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};

@@ -1,14 +1,13 @@
-//! Files that two releases have in common, for a tree that was built in: found by looking at both trees.
+//! Finds the files that a tree which was built in has in common with the release before, by comparing both trees.
 //!
-//! Commands of an app's user must find files of their own to write to, so links come last, while the tree is sealed. What
-//! then is replaced by a link is the same in bytes, mode and owner: who reads it finds what was built. The time of its
-//! last change is that of the earlier release, in which it was made.
+//! A build must find files that it may write to, so links come last, while the tree is made read-only. A file that
+//! becomes a link keeps its bytes, mode and owner. Only its time of change becomes that of the earlier release.
 //!
-//! Some build products remember that time of their sources (`.pyc`, bootsnap's cache), and some programs take a product
-//! for outdated that is older than its source. So a file that has not changed since the release before gets its time from
-//! there before the build ([`carry_times`]), and what a build makes is shared only if its time is the same, too: but for
-//! what lies below [`INSTALLED`], which package managers write anew in each build and nobody compares by time. The byte
-//! code beside Python's sources is treated with them ([`bytecode`]).
+//! Some build products remember the time of their sources (`.pyc`, bootsnap's cache), and some programs rebuild a
+//! product that is older than its source. So a file that has not changed since the release before gets its time from
+//! there before the build ([`carry_times`]), and a product of the build is shared only if its time is the same too.
+//! Files below [`INSTALLED`] are an exception: package managers write them anew in each build, and nobody compares
+//! their times. Byte code is shared together with its Python source ([`bytecode`]).
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
@@ -30,8 +29,8 @@ use super::hard_links::Earlier;
 use super::tree;
 use super::tree::{MAX_DEPTH, entries, open_directory};
 
-/// Carrying times takes this long at most: what is not looked at then keeps its own. Trees that are in the page cache
-/// take some 10 µs a file, on a slow disk that is not worth waiting for.
+/// The most time for carrying times; files that are not reached keep their own. A tree in the page cache takes some 10
+/// µs a file. On a slow disk the rest is not worth the wait.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Byte code of a larger size is not compared.
@@ -40,7 +39,7 @@ const LARGEST_BYTECODE: i64 = 16 * 1024 * 1024;
 /// Directories that package managers fill.
 const INSTALLED: [&CStr; 3] = [c"site-packages", c"dist-packages", c"node_modules"];
 
-/// A directory of the earlier release, beside the one that is sealed.
+/// A directory of the earlier release, and its place beside one of the new tree.
 #[derive(Debug)]
 pub(super) struct Beside<'a> {
     old: OwnedFd,
@@ -50,7 +49,7 @@ pub(super) struct Beside<'a> {
     code: Option<Bytecode>,
 }
 
-/// Where releases are, and where the new one is, as programs in it see that: with a slash at the end.
+/// The directory of all releases and that of the new one, as programs in it see them, with a slash at the end.
 #[derive(Debug)]
 pub(super) struct Roots {
     releases: PathBuf,
@@ -84,7 +83,7 @@ struct Pair<'a> {
 }
 
 impl<'a> Beside<'a> {
-    /// The top of the earlier release; `None` where it cannot be opened: it may be on its way out. Blocks.
+    /// The top of the earlier release. `None` if it cannot be opened: it may just be removed. Blocks.
     pub(super) fn top(earlier: &'a Earlier, roots: &'a Roots) -> Option<Self> {
         let old = open_directory(CWD, &earlier.directory).ok()?;
         Some(Self {
@@ -108,7 +107,7 @@ impl<'a> Beside<'a> {
         })
     }
 
-    /// Looks at the byte code beside the sources of this directory: `new` is where it is in the tree that is sealed.
+    /// Lists the byte code of the sources of this directory, which `new` holds in the new tree.
     pub(super) fn look_at_bytecode(&mut self, new: OwnedFd) -> io::Result<()> {
         let old = open_directory(self.old.as_fd(), bytecode::DIRECTORY).ok();
         let names = entries(&new)?.into_iter().map(|(name, _)| name);
@@ -120,9 +119,8 @@ impl<'a> Beside<'a> {
         Ok(())
     }
 
-    /// Puts a link to the earlier file in the place of a file of the directory that is sealed, if they are the same.
-    /// Whoever has that file open, and writes to it meanwhile, has no part in the earlier one. What fails leaves it as it
-    /// is: no release is worse for having a file of its own.
+    /// Replaces a file of the new tree by a link to the earlier one, if they are the same. Whoever holds the new file
+    /// open and writes to it does not write to the earlier one. After an error the release keeps a file of its own.
     pub(super) fn take(&self, new: BorrowedFd<'_>, name: &CStr, now: &Stat) -> bool {
         let taken = || -> io::Result<bool> {
             let Some(pair) = self.earlier.pair(self.old.as_fd(), new, name, now) else {
@@ -144,7 +142,7 @@ impl<'a> Beside<'a> {
         taken().unwrap_or(false)
     }
 
-    /// The byte code of a source that the earlier one does for.
+    /// The byte code of `source` for which the earlier byte code can stand.
     fn followers(&self, source: &Pair<'_>) -> io::Result<Followers<'_>> {
         let mut followers = Followers {
             pairs: Vec::new(),
@@ -187,7 +185,7 @@ struct Bytecode {
 
 struct Followers<'a> {
     pairs: Vec<Pair<'a>>,
-    /// Whether no byte code is left that minds the time of its source.
+    /// Whether these are all that remember the time of the source.
     are_all: bool,
 }
 
@@ -204,7 +202,7 @@ fn read(directory: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<Vec<u
 }
 
 impl Earlier {
-    /// A file, and the earlier one, if that has the mode that sealing gives to this one, and may be shared.
+    /// A file and the earlier one, if that may be shared and has the mode that this one gets when it is read-only.
     fn pair<'a>(
         &self,
         old: BorrowedFd<'a>,
@@ -229,11 +227,12 @@ impl Earlier {
     }
 }
 
-/// Gives the files of the fresh checkout at `directory` that are as in `earlier` the time they have there. Blocks.
+/// Gives files of the fresh checkout at `directory` the time that they have in `earlier`, if their bytes are the same.
+/// Blocks.
 pub fn carry_times(directory: &Path, earlier: &Earlier) {
     each_pair(directory, earlier, &mut |pair| {
-        let is_twin = pair.now.st_size == pair.before.st_size && pair.has_same_bytes()?;
-        if is_twin {
+        let is_same = pair.now.st_size == pair.before.st_size && pair.has_same_bytes()?;
+        if is_same {
             let last = Timespec {
                 tv_sec: pair.before.st_mtime,
                 tv_nsec: i64::try_from(pair.before.st_mtime_nsec).unwrap_or_default(),
@@ -248,16 +247,13 @@ pub fn carry_times(directory: &Path, earlier: &Earlier) {
     });
 }
 
-/// Visits each pair of regular files of which the earlier one is sealed. What fails is left as it is: no release is
-/// worse for having a file of its own.
+/// Visits each pair of regular files whose earlier one may be shared. An error ends the walk and is only logged.
 fn each_pair(directory: &Path, earlier: &Earlier, visit: &mut Visit<'_>) {
     let until = Instant::now() + PATIENCE;
     let opened = open_directory(CWD, &earlier.directory)
         .and_then(|old| Ok((old, open_directory(CWD, directory)?)));
-    let walked = opened.and_then(|(old, new)| {
-        let trees = (old.as_fd(), new.as_fd());
-        walk(trees, 0, earlier, until, visit)
-    });
+    let walked =
+        opened.and_then(|(old, new)| walk(old.as_fd(), new.as_fd(), 0, earlier, until, visit));
     if let Err(error) = walked {
         log::debug!("{}: not all is shared: {error}", directory.display());
     }
@@ -266,7 +262,8 @@ fn each_pair(directory: &Path, earlier: &Earlier, visit: &mut Visit<'_>) {
 type Visit<'a> = dyn FnMut(&Pair<'_>) -> io::Result<()> + 'a;
 
 fn walk(
-    (old, new): (BorrowedFd<'_>, BorrowedFd<'_>),
+    old: BorrowedFd<'_>,
+    new: BorrowedFd<'_>,
     depth: usize,
     earlier: &Earlier,
     until: Instant,
@@ -284,7 +281,7 @@ fn walk(
         if kind(&before) == FileType::Directory && kind(&now) == FileType::Directory {
             if depth < MAX_DEPTH {
                 let (old, new) = (open_directory(old, &name)?, open_directory(new, &name)?);
-                walk((old.as_fd(), new.as_fd()), depth + 1, earlier, until, visit)?;
+                walk(old.as_fd(), new.as_fd(), depth + 1, earlier, until, visit)?;
             }
         } else if kind(&now) == FileType::RegularFile && earlier.may_share(&before) {
             let name = &name;
@@ -310,7 +307,7 @@ impl Pair<'_> {
         time(&self.before) == time(&self.now)
     }
 
-    /// The link takes the place of the file at once: whenever this is cut short, one of the two is there.
+    /// Replaces the file by the link in one step: whenever this is interrupted, one of the two is there.
     fn link(&self) -> io::Result<()> {
         let temporary = c".procserver-link";
         linkat(self.old, self.name, self.new, temporary, AtFlags::empty())?;

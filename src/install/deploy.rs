@@ -12,7 +12,7 @@ use super::disk_space;
 use super::git_user::GitUser;
 use super::hard_links::Earlier;
 use super::install_log::{InstallLog, elapsed};
-use super::limits::{Bounds, StepError, blocking};
+use super::limits::{StepError, StepLimits, blocking};
 use super::lines::Mask;
 use super::record::{Failure, Step};
 use super::release::{self, Release, ReleaseRecord};
@@ -30,7 +30,7 @@ use crate::logs::log::Append;
 #[derive(Debug)]
 pub struct Deploy {
     spec: InstallSpec,
-    journal: InstallLog,
+    log: InstallLog,
     parent: Recipient<InstallProgress>,
     cancel: watch::Receiver<bool>,
 }
@@ -65,7 +65,7 @@ impl Deploy {
         let mask = Mask::new(Remote::parse(&spec.config.repo.url).secrets())
             .and(secrets::of_environment(&spec.configured_env));
         Self {
-            journal: InstallLog::new(log, spec.deployment, mask),
+            log: InstallLog::new(log, spec.deployment, mask),
             spec,
             parent,
             cancel,
@@ -122,14 +122,14 @@ impl Deploy {
         let steps = plan::steps(!config.packages.is_empty(), !config.install.is_empty());
         if let Err(error) = self.prepare(steps[0]).await {
             if let StepError::Failed(failure) = &error {
-                self.journal.at(steps[0]).line(&failure.reason).await;
+                self.log.at(steps[0]).line(&failure.reason).await;
             }
             return Err(error);
         }
         if steps.contains(&Step::Packages) {
             let limit = self.spec.timeouts.packages;
-            self.step(Step::Packages, limit, async |journal, bounds| {
-                packages::install(&config.packages, &journal, &bounds).await
+            self.step(Step::Packages, limit, async |log, limits| {
+                packages::install(&config.packages, &log, &limits).await
             })
             .await?;
         }
@@ -167,7 +167,7 @@ impl Deploy {
         let path = shell.path();
         let reason = format!("there is no {path} on this machine, which the field shell names");
         let hint = "its package: packages: [\"bash\"]; without the field shell /bin/sh is taken";
-        self.journal.at(step).line(&reason).await;
+        self.log.at(step).line(&reason).await;
         Err(Failure::new(step, reason).hint(hint).into())
     }
 
@@ -200,26 +200,20 @@ impl Deploy {
         refused.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
-    fn source(&self, journal: InstallLog, bounds: Bounds) -> Source<'_> {
+    fn source(&self, log: InstallLog, limits: StepLimits) -> Source<'_> {
         let user = GitUser::of(self.spec.account.as_ref());
-        Source::new(
-            &self.spec.dirs,
-            user,
-            &self.spec.config.repo,
-            journal,
-            bounds,
-        )
+        Source::new(&self.spec.dirs, user, &self.spec.config.repo, log, limits)
     }
 
     async fn fetch(&self) -> Result<Fetched, StepError> {
         let limit = self.spec.timeouts.fetch;
         let fetched = self
-            .step(Step::Fetch, limit, async |journal: InstallLog, bounds| {
-                let source = self.source(journal.clone(), bounds);
+            .step(Step::Fetch, limit, async |log: InstallLog, limits| {
+                let source = self.source(log.clone(), limits);
                 let fetched = source.fetch().await?;
-                journal.line(format!("commit {}", fetched.commit)).await;
+                log.line(format!("commit {}", fetched.commit)).await;
                 for warning in &fetched.warnings {
-                    journal.line(format!("remark: {warning}")).await;
+                    log.line(format!("remark: {warning}")).await;
                 }
                 Ok(fetched)
             })
@@ -246,13 +240,13 @@ impl Deploy {
         self.step(
             Step::Checkout,
             spec.timeouts.fetch,
-            async |journal: InstallLog, bounds| {
-                let source = self.source(journal.clone(), bounds);
+            async |log: InstallLog, limits| {
+                let source = self.source(log.clone(), limits);
                 // What is built in belongs to the app's user meanwhile: no link can be in it.
                 let shared = earlier.filter(|earlier| !builds && !earlier.has_release_phase);
                 let mut warnings = source.checkout(fetched, &directory, shared).await?;
                 // Before anything is built for nothing.
-                let mut manifest = self.read_manifest(&journal, !builds).await?;
+                let mut manifest = self.read_manifest(&log, !builds).await?;
                 let runs = builds || manifest.release_command().is_some();
                 if runs && shared.is_some() {
                     // The first release phase of this app.
@@ -263,8 +257,8 @@ impl Deploy {
                     manifest.warnings.push(COMMITTED.to_owned());
                 }
                 match runs {
-                    true => self.open_up(earlier.cloned(), &journal).await?,
-                    false => self.hand_over(None, &journal).await?,
+                    true => self.open_up(earlier.cloned(), &log).await?,
+                    false => self.hand_over(None, &log).await?,
                 }
                 Ok(manifest)
             },
@@ -280,12 +274,12 @@ impl Deploy {
         self.step(
             Step::Install,
             self.spec.timeouts.install,
-            async |journal: InstallLog, bounds| {
-                build::install(&self.spec, &before.dotenv, &journal, &bounds).await?;
+            async |log: InstallLog, limits| {
+                build::install(&self.spec, &before.dotenv, &log, &limits).await?;
                 // The commands may have written both files.
-                let manifest = self.read_manifest(&journal, true).await?;
+                let manifest = self.read_manifest(&log, true).await?;
                 if manifest.release_command().is_none() {
-                    self.hand_over(earlier, &journal).await?;
+                    self.hand_over(earlier, &log).await?;
                 }
                 Ok(manifest)
             },
@@ -300,23 +294,19 @@ impl Deploy {
         earlier: Option<&Earlier>,
     ) -> Result<(), StepError> {
         let limit = self.spec.timeouts.release;
-        self.step(Step::Release, limit, async |journal: InstallLog, bounds| {
-            build::release_phase(&self.spec, command, &manifest.dotenv, &journal, &bounds).await?;
-            self.hand_over(earlier, &journal).await
+        self.step(Step::Release, limit, async |log: InstallLog, limits| {
+            build::release_phase(&self.spec, command, &manifest.dotenv, &log, &limits).await?;
+            self.hand_over(earlier, &log).await
         })
         .await
     }
 
     /// Gives the checkout to the app's user.
-    async fn open_up(
-        &self,
-        earlier: Option<Earlier>,
-        journal: &InstallLog,
-    ) -> Result<(), StepError> {
+    async fn open_up(&self, earlier: Option<Earlier>, log: &InstallLog) -> Result<(), StepError> {
         let directory = self.spec.dirs.release(self.spec.release);
         let account = self.spec.account.clone();
         let what = "cannot give the checkout to the app's user";
-        blocking(journal.step(), what, move || {
+        blocking(log.step(), what, move || {
             if let Some(earlier) = earlier {
                 dedup::carry_times(&directory, &earlier);
             }
@@ -329,28 +319,28 @@ impl Deploy {
     async fn hand_over(
         &self,
         earlier: Option<&Earlier>,
-        journal: &InstallLog,
+        log: &InstallLog,
     ) -> Result<(), StepError> {
         let directory = self.spec.dirs.release(self.spec.release);
         let (account, earlier) = (self.spec.account.clone(), earlier.cloned());
         let what = "cannot make the release read-only";
-        blocking(journal.step(), what, move || {
+        blocking(log.step(), what, move || {
             build::hand_over(&directory, account.as_ref(), earlier.as_ref())
         })
         .await
     }
 
-    async fn read_manifest(&self, journal: &InstallLog, warn: bool) -> Result<Manifest, StepError> {
+    async fn read_manifest(&self, log: &InstallLog, warn: bool) -> Result<Manifest, StepError> {
         let directory = self.spec.dirs.release(self.spec.release);
         let config = self.spec.config.clone();
-        let read = blocking(journal.step(), "cannot read the release", move || {
+        let read = blocking(log.step(), "cannot read the release", move || {
             Ok(manifest::manifest_for(&directory, &config.document))
         })
         .await?;
-        let (procfile, dotenv) = read.map_err(|e| Failure::new(journal.step(), e.to_string()))?;
+        let (procfile, dotenv) = read.map_err(|e| Failure::new(log.step(), e.to_string()))?;
         if warn {
             for warning in procfile.warnings.iter().chain(&dotenv.warnings) {
-                journal.line(format!("remark: {warning}")).await;
+                log.line(format!("remark: {warning}")).await;
             }
         }
         Ok(Manifest {
@@ -397,33 +387,31 @@ impl Deploy {
         &self,
         step: Step,
         limit: Duration,
-        work: impl AsyncFnOnce(InstallLog, Bounds) -> Result<T, StepError>,
+        work: impl AsyncFnOnce(InstallLog, StepLimits) -> Result<T, StepError>,
     ) -> Result<T, StepError> {
         self.report(InstallEvent::Started(step));
         failpoint::reach(&format!("before {}", step.name()));
-        let journal = self.journal.at(step);
-        journal.line(format!("=== {}", step.name())).await;
+        let log = self.log.at(step);
+        log.line(format!("=== {}", step.name())).await;
         let began = Instant::now();
-        let result = work(journal.clone(), Bounds::new(limit, self.cancel.clone())).await;
+        let result = work(log.clone(), StepLimits::new(limit, self.cancel.clone())).await;
         let time = began.elapsed();
         match &result {
             Ok(_) => {
                 failpoint::reach(&format!("after {}", step.name()));
-                journal
-                    .line(format!("=== {} done in {}", step.name(), elapsed(time)))
+                log.line(format!("=== {} done in {}", step.name(), elapsed(time)))
                     .await;
                 self.report(InstallEvent::Finished(step, time));
             }
             Err(StepError::Failed(failure)) => {
-                journal
-                    .line(format!("=== {} failed: {}", step.name(), failure.reason))
+                log.line(format!("=== {} failed: {}", step.name(), failure.reason))
                     .await;
                 if let Some(hint) = &failure.hint {
-                    journal.line(format!("    {hint}")).await;
+                    log.line(format!("    {hint}")).await;
                 }
             }
             Err(StepError::Cancelled) => {
-                journal.line(format!("=== {} cancelled", step.name())).await;
+                log.line(format!("=== {} cancelled", step.name())).await;
             }
         }
         result

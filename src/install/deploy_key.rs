@@ -13,7 +13,7 @@ use super::command::{self, Program};
 use super::failure;
 use super::git;
 use super::install_log::InstallLog;
-use super::limits::{Bounds, StepError, blocking};
+use super::limits::{StepError, StepLimits, blocking};
 use super::record::Failure;
 use super::ssh::{self, Ssh};
 use super::tree;
@@ -44,8 +44,8 @@ pub fn ssh(dirs: &AppDirs) -> Ssh {
     }
 }
 
-/// The private key and the keys of servers, as files in memory: whoever has their descriptors can read them, and nobody
-/// finds them.
+/// The private key and the keys of servers, as files in memory: whoever has their descriptors can read them, and
+/// nobody finds them.
 #[derive(Debug)]
 pub(super) struct LentFiles {
     key: Arc<OwnedFd>,
@@ -122,14 +122,14 @@ pub fn public(dirs: &AppDirs) -> Option<String> {
 /// Makes a key where there is none.
 ///
 /// # Errors
-/// `ssh-keygen` is not installed or fails, the disk refuses, a bound is reached.
+/// `ssh-keygen` is not installed or fails, the disk refuses, a limit is reached.
 pub(super) async fn ensure(
     dirs: &AppDirs,
-    journal: &InstallLog,
-    bounds: &Bounds,
+    log: &InstallLog,
+    limits: &StepLimits,
 ) -> Result<(), StepError> {
     let own = dirs.clone();
-    let found = blocking(journal.step(), "cannot read the deploy key", move || {
+    let found = blocking(log.step(), "cannot read the deploy key", move || {
         if !own.ssh().is_dir() {
             return Ok(KeyFiles::Nothing);
         }
@@ -145,12 +145,12 @@ pub(super) async fn ensure(
     .await?;
     let told = match found {
         KeyFiles::Both => return Ok(()),
-        KeyFiles::Private if restore_public(dirs, journal, bounds).await? => return Ok(()),
+        KeyFiles::Private if restore_public(dirs, log, limits).await? => return Ok(()),
         KeyFiles::Private => "the deploy key is damaged: a new one is made",
         KeyFiles::Nothing => "a deploy key is made",
     };
-    make(dirs, journal, bounds).await?;
-    journal.line(told).await;
+    make(dirs, log, limits).await?;
+    log.line(told).await;
     Ok(())
 }
 
@@ -163,24 +163,24 @@ enum KeyFiles {
 /// The public half is in the private one. `false`: that one is damaged.
 async fn restore_public(
     dirs: &AppDirs,
-    journal: &InstallLog,
-    bounds: &Bounds,
+    log: &InstallLog,
+    limits: &StepLimits,
 ) -> Result<bool, StepError> {
     let key = dirs.ssh().join(PRIVATE).display().to_string();
-    let finished = run(&["-y", "-P", "", "-f", &key], journal, bounds).await?;
+    let finished = run(&["-y", "-P", "", "-f", &key], log, limits).await?;
     if !finished.succeeded() || !finished.stdout.starts_with(KIND.as_bytes()) {
         return Ok(false);
     }
     let path = dirs.ssh().join(PUBLIC);
-    blocking(journal.step(), "cannot write the public key", move || {
+    blocking(log.step(), "cannot write the public key", move || {
         durable::replace(&path, &finished.stdout, 0o600)
     })
     .await?;
     Ok(true)
 }
 
-async fn make(dirs: &AppDirs, journal: &InstallLog, bounds: &Bounds) -> Result<(), StepError> {
-    let (step, what) = (journal.step(), "cannot make the deploy key");
+async fn make(dirs: &AppDirs, log: &InstallLog, limits: &StepLimits) -> Result<(), StepError> {
+    let (step, what) = (log.step(), "cannot make the deploy key");
     let (directory, new) = (dirs.ssh(), dirs.ssh().with_extension("new"));
     let fresh = new.clone();
     blocking(step, what, move || {
@@ -190,7 +190,7 @@ async fn make(dirs: &AppDirs, journal: &InstallLog, bounds: &Bounds) -> Result<(
     .await?;
     let (comment, key) = (comment(dirs), new.join(PRIVATE).display().to_string());
     let arguments = ["-q", "-t", "ed25519", "-N", "", "-C", &comment, "-f", &key];
-    let finished = run(&arguments, journal, bounds).await?;
+    let finished = run(&arguments, log, limits).await?;
     if !finished.succeeded() {
         let (status, tail) = (finished.status, finished.tail);
         return Err(failure::exited(step, "ssh-keygen", status, tail).into());
@@ -222,8 +222,8 @@ fn comment(dirs: &AppDirs) -> String {
 
 async fn run(
     arguments: &[&str],
-    journal: &InstallLog,
-    bounds: &Bounds,
+    log: &InstallLog,
+    limits: &StepLimits,
 ) -> Result<command::Finished, StepError> {
     let program = Program {
         name: "ssh-keygen",
@@ -235,13 +235,13 @@ async fn run(
     };
     if !git::is_installed(program.name) {
         return Err(Failure::new(
-            journal.step(),
+            log.step(),
             "a repository that is reached by ssh needs ssh-keygen and ssh, which are not installed on this machine",
         )
         .hint("install them: apt-get install openssh-client, then redeploy")
         .into());
     }
-    command::run(&program, journal, bounds).await
+    command::run(&program, log, limits).await
 }
 
 #[cfg(test)]

@@ -48,8 +48,8 @@ impl Installed {
         installed
     }
 
-    /// Whether `package` needs nothing to be done. A version must be exactly that one, or begin as one that ends with `*`;
-    /// only a real package has one. `name:any` is there for whatever architecture.
+    /// Whether `package` needs nothing to be done. A version must be exactly that one, or begin as one that ends with
+    /// `*`; only a real package has one. `name:any` is there for whatever architecture.
     #[must_use]
     pub fn satisfies(&self, package: &Package) -> bool {
         let (name, architecture) = match package.name.split_once(':') {

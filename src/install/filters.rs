@@ -1,5 +1,5 @@
-//! Files that a repository stores in another form than they are used in, by a filter of `.gitattributes`: git-lfs and
-//! git-crypt.
+//! Finds files that a repository stores in another form than they are used in, by a filter of `.gitattributes`:
+//! git-lfs and git-crypt.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -11,13 +11,13 @@ use super::lfs_store::open;
 use super::limits::{StepError, blocking};
 use super::submodules::Part;
 
-/// What a file begins with that git-crypt has encrypted.
+/// The beginning of every file that git-crypt has encrypted.
 const ENCRYPTED: &[u8] = b"\0GITCRYPT\0";
 
-/// Keys of git-crypt have names, and each its own filter: so many are looked for.
+/// Each key of git-crypt has a filter of its own. More than this are not looked for.
 const MAX_FILTERS: usize = 16;
 
-/// Whether any `.gitattributes` of the commit speaks of this filter, or of one whose name begins so; of any, if it is empty.
+/// Whether a `.gitattributes` of the commit names a filter that begins with `filter`.
 pub(super) async fn is_used(part: &Part, filter: &str) -> Result<bool, StepError> {
     let pattern = format!("filter={filter}");
     let options = ["grep", "--quiet", "--fixed-strings", "-e", &pattern];
@@ -26,7 +26,7 @@ pub(super) async fn is_used(part: &Part, filter: &str) -> Result<bool, StepError
     Ok(part.mirror.ask(&arguments).await?.0.succeeded())
 }
 
-/// The files of the checkout that git would hand to one of `filters`, as far as their paths lead to no other place.
+/// The files of the checkout that git would give to one of `filters`, without paths that lead out of it.
 pub(super) async fn files(
     part: &Part,
     directory: &Path,
@@ -39,16 +39,16 @@ pub(super) async fn files(
     let arguments: Vec<&str> = options.chain(wanted.iter().map(String::as_str)).collect();
     let mut program = mirror.git_in_tree(&arguments, directory);
     program.quiet = true;
-    let listed = command::run(&program, &mirror.journal, &mirror.bounds).await?;
+    let listed = command::run(&program, &mirror.log, &mirror.limits).await?;
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
     let inside = text.split('\0').filter(|path| gitmodules::is_inside(path));
     Ok(inside.map(str::to_owned).collect())
 }
 
-/// Tells of files that stay encrypted: nobody gives a server the key of git-crypt.
+/// A warning about files that stay encrypted: the server has no key of git-crypt.
 ///
 /// # Errors
-/// A file that cannot be read; a bound.
+/// A file cannot be read, a limit is reached.
 pub(super) async fn encrypted(part: &Part, directory: &Path) -> Result<Option<String>, StepError> {
     let filters = crypt_filters(part).await?;
     if filters.is_empty() {
@@ -57,8 +57,8 @@ pub(super) async fn encrypted(part: &Part, directory: &Path) -> Result<Option<St
     let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
     let files = files(part, directory, &filters).await?;
     let (directory, at) = (directory.to_owned(), part.at.clone());
-    let journal = &part.mirror.journal;
-    let found = blocking(journal.step(), "cannot read the checkout", move || {
+    let log = &part.mirror.log;
+    let found = blocking(log.step(), "cannot read the checkout", move || {
         let mut found = Vec::new();
         for path in files {
             let Some(file) = open(&directory, &path, false)? else {
@@ -77,11 +77,11 @@ pub(super) async fn encrypted(part: &Part, directory: &Path) -> Result<Option<St
         return Ok(None);
     };
     let told = remark(&joined(&at, first), found.len());
-    journal.line(format!("remark: {told}")).await;
+    log.line(format!("remark: {told}")).await;
     Ok(Some(told))
 }
 
-/// The filters of git-crypt that the commit speaks of: that of its first key, and `git-crypt-NAME` of others.
+/// The filters of git-crypt that the commit names: `git-crypt` for its first key, `git-crypt-NAME` for others.
 async fn crypt_filters(part: &Part) -> Result<BTreeSet<String>, StepError> {
     let pattern = "filter=git-crypt[A-Za-z0-9_-]*";
     let options = ["grep", "-h", "--only-matching", "-e", pattern];
@@ -100,7 +100,6 @@ pub(super) fn joined(parent: &str, path: &str) -> String {
     format!("{parent}/{path}")
 }
 
-/// For `count` files that stay encrypted, `first` among them.
 fn remark(first: &str, count: usize) -> String {
     let what = match count {
         1 => format!("{first} is encrypted by git-crypt and stays so"),

@@ -10,8 +10,8 @@ use crate::account::Account;
 use crate::process::landlock::Landlock;
 use crate::process::lent::Limits;
 
-/// The group of git. It needs no entry in /etc/group; it is not one of those that systemd gives away (61184 and up), and
-/// one that containers with 65536 ids have.
+/// The group of git. It needs no entry in /etc/group; it is not one of those that systemd gives away (61184 and up),
+/// and one that containers with 65536 ids have.
 const GROUP: u32 = 61_170;
 
 /// The user of a git that works for an app of root's.
@@ -64,7 +64,7 @@ impl GitUser {
         self.account.as_ref().map(owner)
     }
 
-    /// The restriction of a git that writes to `places` only.
+    /// Lets git write to `places` only.
     pub(super) fn landlock(places: &[&Path]) -> Landlock {
         let devices = ["/dev/null", "/dev/zero"].map(PathBuf::from);
         let places = places.iter().map(|place| place.to_path_buf());
@@ -75,8 +75,8 @@ impl GitUser {
         }
     }
 
-    /// Makes the directory at `path`, or takes it over with all that is in it: git works there, and nobody else enters. Its
-    /// parent must be ours. Blocks.
+    /// Makes the directory at `path`, or takes it over with all that is in it: git works there, and nobody else
+    /// enters. Its parent must be ours. Blocks.
     ///
     /// # Errors
     /// As `mkdir(2)` and `chown(2)`.

@@ -1,10 +1,10 @@
-//! [`Earlier`]: the release before, whose files a new one shares as hard links instead of having copies of its own.
+//! [`Earlier`]: the release before. A new release has hard links to its files instead of copies.
 //!
-//! A link is safe where nobody can write through it. So only files are shared that root owns and nobody may write to,
-//! as the hand-over leaves them, and only with a daemon that is root for an app that is not. A tree that is built in
-//! gets its links after the hand-over ([`super::dedup`]); one with nothing to build begins as links, and git itself
-//! then hashes every file and writes those that are not what the commit says: a file that somebody edited by hand, or
-//! that a disk has spoilt, is not handed on.
+//! A link is safe where nobody can write through it. So releases share only files that root owns and nobody may write
+//! to, as the hand-over leaves them: the daemon is root and the app is not. A tree that is built in gets its links
+//! during the hand-over ([`super::dedup`]). A tree with nothing to build begins as links; git then hashes every file
+//! and writes those that differ from the commit, so that a file that somebody edited, or a disk damaged, is not passed
+//! on.
 
 use std::collections::HashSet;
 use std::ffi::{CString, OsStr};
@@ -34,13 +34,13 @@ pub struct Earlier {
     pub directory: PathBuf,
     /// The group that its files must have.
     pub gid: u32,
-    /// Whether its Procfile has one: then the next release most likely has one, too.
+    /// Whether its Procfile has one. Then the next release most likely has one too.
     pub has_release_phase: bool,
 }
 
 impl Earlier {
-    /// The newest release of an app that runs as `account`. `None`: there is none, or links are not safe: without root
-    /// the files belong to the app's own user, and an app of root writes where it likes. Blocks.
+    /// The newest release of an app that runs as `account`. `None`: there is none, or links are not safe. Without root
+    /// the files belong to the app's own user, and an app of root can write anywhere. Blocks.
     #[must_use]
     pub fn find(dirs: &AppDirs, account: Option<&Account>) -> Option<Self> {
         let account = account.filter(|account| !account.is_root())?;
@@ -68,7 +68,7 @@ impl Earlier {
 /// shared.
 ///
 /// # Errors
-/// A full disk, a reached bound.
+/// The disk is full, a limit is reached.
 pub(super) async fn seed(
     mirror: &Mirror,
     earlier: &Earlier,
@@ -80,12 +80,12 @@ pub(super) async fn seed(
         .into_iter()
         .chain([&earlier.commit, commit])
         .collect();
-    // It fails where the earlier commit is in the mirror no more.
+    // It fails if the mirror has lost the earlier commit.
     let Some(changed) = output(mirror, mirror.git(&arguments)).await? else {
         return Ok(false);
     };
     let changed: HashSet<Vec<u8>> = words(&changed).map(<[u8]>::to_vec).collect();
-    // Attributes say how a blob becomes a file, also one that has not changed itself.
+    // Attributes decide how a blob becomes a file, also a blob that has not changed.
     if changed.iter().any(|path| path.ends_with(b".gitattributes")) {
         return Ok(false);
     }
@@ -104,11 +104,11 @@ pub(super) async fn seed(
         "cannot share the files of the release before",
         move || {
             let same = words(&listed).filter(|path| !changed.contains(*path));
-            link_all(&earlier, (&to, &user), same)
+            link_all(&earlier, &to, &user, same)
         },
     )
     .await?;
-    // It ends with 1 when a file is not what the index says: then git writes that one anew.
+    // It exits with 1 when a file differs from the index: read-tree then writes that file.
     output(mirror, refresh).await?;
     Ok(linked > 0)
 }
@@ -116,7 +116,7 @@ pub(super) async fn seed(
 /// The stdout of a git that exits with 0.
 async fn output(mirror: &Mirror, mut program: Program) -> Result<Option<Vec<u8>>, StepError> {
     program.quiet = true;
-    let finished = command::run(&program, &mirror.journal, &mirror.bounds).await?;
+    let finished = command::run(&program, &mirror.log, &mirror.limits).await?;
     Ok(finished.succeeded().then_some(finished.stdout))
 }
 
@@ -125,13 +125,15 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|word| !word.is_empty())
 }
 
-/// Links those of `paths` that the earlier release has as read-only files, and returns how many. git writes the others.
+/// Links those of `paths` that the earlier release has as read-only files, and returns how many. git writes the
+/// others.
 fn link_all<'a>(
     earlier: &Earlier,
-    (to, user): (&Path, &GitUser),
+    to: &Path,
+    user: &GitUser,
     paths: impl Iterator<Item = &'a [u8]>,
 ) -> io::Result<usize> {
-    // It may be on its way out: it is one that did not start.
+    // It may be gone: a release that did not start is removed.
     let Ok(from) = directory_at(&earlier.directory) else {
         return Ok(0);
     };
@@ -144,7 +146,7 @@ fn link_all<'a>(
         };
         if open.as_ref().is_none_or(|(known, ..)| known != parent) {
             open =
-                parents(&from, (to, user), parent)?.map(|(old, new)| (parent.to_owned(), old, new));
+                parents(&from, to, user, parent)?.map(|(old, new)| (parent.to_owned(), old, new));
         }
         let (Some((_, old, new)), Ok(name)) = (&open, CString::new(name.as_bytes())) else {
             continue;
@@ -162,10 +164,12 @@ fn is_of_git(stat: &Stat) -> bool {
     matches!(stat.st_mode & 0o7777, 0o444 | 0o555)
 }
 
-/// The directory `path` of the earlier release, unless a link is on the way to it, and of the new one, which is made.
+/// Opens the directory `path` of the earlier release, and makes and opens the one of the new release. `None`: there is
+/// no earlier one, or a link is on the way to it.
 fn parents(
     from: &OwnedFd,
-    (to, user): (&Path, &GitUser),
+    to: &Path,
+    user: &GitUser,
     path: &Path,
 ) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
     let place = match path.as_os_str().is_empty() {
@@ -177,7 +181,7 @@ fn parents(
     let Ok(old) = openat2(from, place, flags, Mode::empty(), way) else {
         return Ok(None);
     };
-    // Nobody but us and git is at work in it.
+    // Only this deploy writes there.
     let mut new = to.to_owned();
     for part in path {
         new.push(part);

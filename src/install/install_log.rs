@@ -1,4 +1,4 @@
-//! [`InstallLog`]: where everything that a deploy does and prints is written, the `install` log of its app.
+//! [`InstallLog`]: writes what a deploy does and prints to the `install` log of its app.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::record::Step;
 use crate::logs::log::Append;
 use crate::logs::record::Stream;
 
-/// The install log, as one step of one deployment writes it.
+/// The install log for one step of one deployment.
 #[derive(Clone)]
 pub struct InstallLog {
     log: Recipient<Append>,
@@ -28,7 +28,7 @@ impl std::fmt::Debug for InstallLog {
 }
 
 impl InstallLog {
-    /// A journal of `deployment`, writing to `log`; whatever `mask` hides is not written.
+    /// Writes what `deployment` does to `log`, without what `mask` hides.
     #[must_use]
     pub fn new(log: Recipient<Append>, deployment: u64, mask: Mask) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl InstallLog {
         }
     }
 
-    /// The same journal for `step`.
+    /// The same log for `step`.
     #[must_use]
     pub fn at(&self, step: Step) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl InstallLog {
         }
     }
 
-    /// The same journal, hiding `secrets` too.
+    /// The same log, which hides `secrets` too.
     #[must_use]
     pub fn hiding(&self, secrets: Vec<String>) -> Self {
         Self {
@@ -57,7 +57,6 @@ impl InstallLog {
         }
     }
 
-    /// The step it writes for.
     #[must_use]
     pub fn step(&self) -> Step {
         self.step
@@ -74,8 +73,8 @@ impl InstallLog {
             .await;
     }
 
-    /// Writes lines that are masked already, and waits until the log has taken them: a command that prints faster
-    /// than the log can write is slowed down and fills no memory.
+    /// Writes lines that are masked already, and waits until the log has taken them. So a command that prints faster
+    /// than the log writes is slowed down and fills no memory.
     pub async fn write(&self, lines: Vec<Vec<u8>>) {
         if lines.is_empty() {
             return;

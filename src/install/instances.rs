@@ -1,4 +1,5 @@
-//! The markers in the environment of a deploy's commands. The next daemon finds by them what a killed one left running.
+//! The markers in the environment of a deploy's commands. The next daemon finds by them what a killed one left
+//! running.
 
 use crate::app_dirs::AppDirs;
 use crate::process::stop::{self, Marked};
@@ -19,8 +20,8 @@ pub fn all(dirs: &AppDirs) -> [String; 2] {
     [install(dirs), fetch(dirs)]
 }
 
-/// Kills the commands of a deploy whose daemon was killed, and all that they started. The next deploy removes the locks
-/// of a killed git. apt-get has no marker and runs to its end: half an installation is worse. Blocks.
+/// Kills the commands of a deploy whose daemon was killed, and all that they started. The next deploy removes the
+/// locks of a killed git. apt-get has no marker and runs to its end: half an installation is worse. Blocks.
 pub fn kill_remains(dirs: &AppDirs) {
     for instance in all(dirs) {
         stop::kill_remains(&instance, &Users::of_app(dirs));

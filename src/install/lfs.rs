@@ -1,8 +1,8 @@
-//! Git LFS: files that a repository holds as pointers only, their content on a server of its own.
+//! Git LFS: a repository holds pointers to files, and a server of its own has their content.
 //!
-//! git-lfs only downloads, into the mirror; the pointers are replaced here. So it never runs as a filter of git's, and
-//! what a repository says in `.lfsconfig` is not its configuration: of that the URL is taken, after the same check as
-//! any other, and which files are wanted.
+//! git-lfs only downloads, into the mirror, and this file replaces the pointers. So git-lfs never runs as a filter of
+//! git's. Of a repository's `.lfsconfig` only the URL is used, after the same check as any other, and the choice of
+//! files.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -32,10 +32,10 @@ pub(super) struct Placed {
     pub(super) remark: Option<String>,
 }
 
-/// Downloads what `part` needs and its mirror lacks; nothing where it does not use LFS, or git-lfs is not installed.
+/// Downloads what `part` needs and its mirror lacks. Does nothing if it does not use LFS, or git-lfs is not installed.
 ///
 /// # Errors
-/// The server refuses or lacks an object; its URL is not allowed; a bound.
+/// The server refuses or lacks an object, its URL is not allowed, a limit is reached.
 pub(super) async fn fetch(part: &Part) -> Result<(), StepError> {
     if !is_used(part).await? || !git::is_installed(PROGRAM) {
         return Ok(());
@@ -52,18 +52,17 @@ pub(super) async fn fetch(part: &Part) -> Result<(), StepError> {
         "cannot fetch the Git LFS files of {}",
         mirror.remote.shown()
     );
-    let failure = Failure::new(mirror.journal.step(), reason).hint(
+    let failure = Failure::new(mirror.log.step(), reason).hint(
         "its last lines say why; check that the files were pushed (git lfs push --all) and that this server may read them",
     );
     Err(failure.status(finished.status).tail(finished.tail).into())
 }
 
-/// Whether any `.gitattributes` of the commit speaks of LFS.
 async fn is_used(part: &Part) -> Result<bool, StepError> {
     filters::is_used(part, "lfs").await
 }
 
-/// The repository's own wishes, as far as they are harmless, above everything else that git-lfs reads.
+/// Applies the harmless part of the repository's `.lfsconfig`, above everything else that git-lfs reads.
 async fn configure(part: &Part, program: &mut command::Program) -> Result<(), StepError> {
     git::set(program, "lfs.transfer.maxretries", "3");
     let pattern = r"^lfs\.(url|fetchinclude|fetchexclude)$";
@@ -78,11 +77,11 @@ async fn configure(part: &Part, program: &mut command::Program) -> Result<(), St
     Ok(())
 }
 
-/// The address of a Git LFS server; it gets the repository's credentials only where it is the same server.
+/// The URL of a Git LFS server without its credentials. It gets the repository's only if it is the same server.
 fn allowed(url: &str, part: &Part) -> Result<String, Failure> {
     let refused = |why: String| {
         let reason = format!("the Git LFS URL in .lfsconfig is not allowed: it {why}");
-        Failure::new(part.mirror.journal.step(), reason)
+        Failure::new(part.mirror.log.step(), reason)
     };
     let url = gitmodules::resolved(url, part.mirror.remote.url())
         .ok_or_else(|| refused("leads out of the repository's own server".into()))?;
@@ -90,7 +89,7 @@ fn allowed(url: &str, part: &Part) -> Result<String, Failure> {
     Ok(Remote::parse(&url).url().to_owned())
 }
 
-/// Replaces the pointers in `directory`, the checkout of `part`, by what they point to.
+/// Replaces the pointers in `directory`, the checkout of `part`, by their files.
 ///
 /// # Errors
 /// As [`fetch`]; a full disk.
@@ -103,7 +102,7 @@ pub(super) async fn place(part: &Part, directory: &Path) -> Result<Placed, StepE
     let total = pointers.len();
     let mut left = fill(&part.mirror, directory, pointers).await?;
     if !left.is_empty() && git::is_installed(PROGRAM) {
-        // They may be damaged, or gone.
+        // Their objects may be damaged or gone.
         fetch(part).await?;
         left = fill(&part.mirror, directory, left).await?;
     }
@@ -114,16 +113,15 @@ pub(super) async fn place(part: &Part, directory: &Path) -> Result<Placed, StepE
             left.len(),
         )
     });
-    let journal = &part.mirror.journal;
+    let log = &part.mirror.log;
     match &remark {
-        Some(remark) => journal.line(format!("remark: {remark}")).await,
-        None if total > 0 => journal.line(format!("{total} files from Git LFS")).await,
+        Some(remark) => log.line(format!("remark: {remark}")).await,
+        None if total > 0 => log.line(format!("{total} files from Git LFS")).await,
         None => {}
     }
     Ok(Placed { objects, remark })
 }
 
-/// For `count` files that stay pointers, `first` among them.
 fn remark(installed: bool, first: &str, count: usize) -> String {
     let what = match count {
         1 => format!("{first} is only a pointer to a file in Git LFS"),
@@ -137,38 +135,34 @@ fn remark(installed: bool, first: &str, count: usize) -> String {
     )
 }
 
-/// The files that git would hand to LFS, and that are pointers.
+/// The files that git would give to LFS and that are pointers.
 async fn pointers(part: &Part, directory: &Path) -> Result<Vec<(String, Pointer)>, StepError> {
     let mirror = &part.mirror;
     let files = filters::files(part, directory, &["lfs"]).await?;
     let directory = directory.to_owned();
-    blocking(
-        mirror.journal.step(),
-        "cannot read the checkout",
-        move || {
-            let mut found = Vec::new();
-            for path in files {
-                let Some(file) = open(&directory, &path, false)? else {
-                    continue;
-                };
-                let mut bytes = Vec::new();
-                file.take(lfs_pointer::MAX + 1).read_to_end(&mut bytes)?;
-                found.extend(lfs_pointer::parse(&bytes).map(|pointer| (path, pointer)));
-            }
-            Ok(found)
-        },
-    )
+    blocking(mirror.log.step(), "cannot read the checkout", move || {
+        let mut found = Vec::new();
+        for path in files {
+            let Some(file) = open(&directory, &path, false)? else {
+                continue;
+            };
+            let mut bytes = Vec::new();
+            file.take(lfs_pointer::MAX + 1).read_to_end(&mut bytes)?;
+            found.extend(lfs_pointer::parse(&bytes).map(|pointer| (path, pointer)));
+        }
+        Ok(found)
+    })
     .await
 }
 
-/// Replaces `pointers`; those whose object is not there.
+/// Replaces `pointers`. Returns those whose object is not there.
 async fn fill(
     mirror: &Mirror,
     directory: &Path,
     pointers: Vec<(String, Pointer)>,
 ) -> Result<Vec<(String, Pointer)>, StepError> {
     let (store, root) = (store(&mirror.path), directory.to_owned());
-    let (step, what) = (mirror.journal.step(), "cannot write a file from Git LFS");
+    let (step, what) = (mirror.log.step(), "cannot write a file from Git LFS");
     let work = move || {
         let mut left = Vec::new();
         for (path, pointer) in pointers {
@@ -178,9 +172,9 @@ async fn fill(
         }
         Ok(left)
     };
-    // Large files take their time: a cancelled deploy does not wait for them.
-    let held = mirror.bounds.hold(blocking(step, what, work)).await;
-    held.unwrap_or_else(|bound| Err(bound.into_error(step, "Git LFS", Vec::new())))
+    // Large files take long: a cancelled deploy does not wait for them.
+    let held = mirror.limits.hold(blocking(step, what, work)).await;
+    held.unwrap_or_else(|reached| Err(reached.into_error(step, "Git LFS", Vec::new())))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The bounds of a step: its time, and whether it is still wanted.
+//! [`StepLimits`]: until when a step may run, and whether the deploy was cancelled.
 
 use std::io;
 use std::time::Duration;
@@ -22,17 +22,16 @@ impl From<Failure> for StepError {
     }
 }
 
-/// How long a step may take, and whether it is still wanted.
 #[derive(Clone, Debug)]
-pub struct Bounds {
+pub struct StepLimits {
     limit: Duration,
     deadline: Instant,
     cancel: watch::Receiver<bool>,
 }
 
-impl Bounds {
-    /// Bounds of a step that begins now, takes at most `limit`, and ends early when `cancel` becomes true (or its
-    /// sender is gone).
+impl StepLimits {
+    /// The limits of a step that begins now, takes at most `limit`, and ends early when `cancel` becomes true or its
+    /// sender is dropped.
     #[must_use]
     pub fn new(limit: Duration, cancel: watch::Receiver<bool>) -> Self {
         Self {
@@ -42,7 +41,7 @@ impl Bounds {
         }
     }
 
-    /// These bounds, but `limit` from now at most.
+    /// The same, but at most `limit` from now.
     #[must_use]
     pub fn at_most(&self, limit: Duration) -> Self {
         let deadline = self.deadline.min(Instant::now() + limit);
@@ -53,30 +52,30 @@ impl Bounds {
         }
     }
 
-    /// Runs `work` within these bounds; it is dropped when they are reached.
+    /// Runs `work`, and drops it when a limit is reached.
     ///
     /// # Errors
-    /// [`Bound`] when they were.
-    pub async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, Bound> {
+    /// The limit that was reached.
+    pub async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, LimitReached> {
         let mut cancel = self.cancel.clone();
         tokio::select! {
             biased;
-            _ = cancel.wait_for(|cancelled| *cancelled) => Err(Bound::Cancelled),
-            () = tokio::time::sleep_until(self.deadline) => Err(Bound::TimedOut(self.limit)),
+            _ = cancel.wait_for(|cancelled| *cancelled) => Err(LimitReached::Cancelled),
+            () = tokio::time::sleep_until(self.deadline) => Err(LimitReached::TimedOut(self.limit)),
             result = work => Ok(result),
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
+pub enum LimitReached {
     Cancelled,
     /// The step has taken this long.
     TimedOut(Duration),
 }
 
-impl Bound {
-    /// As the end of `step`, while it was at `what`.
+impl LimitReached {
+    /// The error of `step`, which was at `what`.
     #[must_use]
     pub fn into_error(self, step: Step, what: &str, tail: Vec<String>) -> StepError {
         match self {
@@ -86,7 +85,7 @@ impl Bound {
     }
 }
 
-/// Runs blocking `work` (disks) of `step` on a blocking thread; `what` begins the sentence when it fails.
+/// Runs `work` of `step`, which uses the disk, on a blocking thread. The sentence about a failure begins with `what`.
 ///
 /// # Errors
 /// The work's own.

@@ -1,5 +1,5 @@
-//! Links among the files that are served before the app is asked: those that lead out of the directory are not followed,
-//! and somebody should know.
+//! Links among the files that are served before the app is asked: those that lead out of the directory are not
+//! followed, and somebody should know.
 
 use std::fs;
 use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! [`Mirror`]: the bare copy of a repository, the app's own or a submodule's, and how it is kept whole.
+//! [`Mirror`]: the bare copy of a repository, the app's own or a submodule's. A damaged one is made anew.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::git;
 use super::git_user::{self, GitUser};
 use super::install_log::InstallLog;
 use super::instances;
-use super::limits::{Bounds, StepError, blocking};
+use super::limits::{StepError, StepLimits, blocking};
 use super::mirror_upkeep;
 use super::record::Failure;
 use super::remote::Remote;
@@ -31,11 +31,11 @@ const MAX_HEAD: u64 = 4096;
 /// git's configuration is a page of text.
 const MAX_CONFIGURATION: u64 = 1 << 20;
 
-/// What git tells of one exchange.
+/// The most that is read of what git traces of one exchange.
 const MAX_TRACE: u64 = 1 << 20;
 
-/// git's configuration, as XDG_CONFIG_HOME has it: git-lfs takes from the git that it starts in a repository on this
-/// machine every variable of git's own.
+/// git's configuration, below XDG_CONFIG_HOME: git-lfs removes every variable of git's own from the environment of the
+/// git that it starts in a repository on this machine.
 const CONFIGURATION: &str = "git/config";
 
 /// The bare copy of a repository. Only one deploy of an app runs at a time, so nobody else is at work in it.
@@ -46,11 +46,10 @@ pub(super) struct Mirror {
     configuration: PathBuf,
     pub(super) dirs: AppDirs,
     pub(super) user: GitUser,
-    pub(super) journal: InstallLog,
-    pub(super) bounds: Bounds,
+    pub(super) log: InstallLog,
+    pub(super) limits: StepLimits,
 }
 
-/// What is found in a mirror's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Condition {
     Absent,
@@ -64,19 +63,20 @@ enum Condition {
 enum Trouble {
     /// A new mirror may cure it.
     Damage(Failure),
-    /// Some refs have names that no file here can have; the others are up to date.
+    /// Some refs have names that are too long for a file; the others are up to date.
     LongNames,
-    /// The mirror must be made with the remote's object format.
+    /// The remote names its objects by this format, the mirror by another.
     Format(&'static str),
 }
 
 impl Mirror {
     /// The mirror of the app's own repository.
     pub(super) fn new(
-        (dirs, user): (&AppDirs, GitUser),
+        dirs: &AppDirs,
+        user: GitUser,
         remote: Remote,
-        journal: InstallLog,
-        bounds: Bounds,
+        log: InstallLog,
+        limits: StepLimits,
     ) -> Self {
         Self {
             path: dirs.mirror(),
@@ -84,12 +84,13 @@ impl Mirror {
             dirs: dirs.clone(),
             user,
             remote,
-            journal,
-            bounds,
+            log,
+            limits,
         }
     }
 
-    /// The mirror of a submodule, in a directory named after its URL: where it is checked out does not matter.
+    /// The mirror of a submodule, in a directory named after its URL. It serves each path that the URL is checked out
+    /// to.
     pub(super) fn of_module(&self, remote: Remote) -> Self {
         let home = self.dirs.modules().join(mirror_upkeep::name(remote.url()));
         Self {
@@ -97,30 +98,30 @@ impl Mirror {
             configuration: home.join(CONFIGURATION),
             dirs: self.dirs.clone(),
             user: self.user.clone(),
-            journal: self.journal.hiding(remote.secrets()),
-            bounds: self.bounds.clone(),
+            log: self.log.hiding(remote.secrets()),
+            limits: self.limits.clone(),
             remote,
         }
     }
 
-    /// Brings it up to date; makes it where there is none, or where it belongs to another URL, or is damaged.
+    /// Brings the mirror up to date. Makes it anew where there is none, or one of another URL, or a damaged one.
     ///
     /// # Errors
-    /// The remote refuses, the disk is full, a bound is reached.
+    /// The remote refuses, the disk is full, a limit is reached.
     pub(super) async fn refresh(&self) -> Result<(), StepError> {
         self.prepare().await?;
         self.clear().await?;
         match self.condition().await? {
             Condition::Usable => {
                 if !self.has_no_head() {
-                    // It was made by an older server. If it is damaged, the update says so.
+                    // An older server made it. If this fails, the mirror is damaged, and the update says so.
                     self.ask(&["symbolic-ref", "HEAD", NO_HEAD]).await?;
                 }
                 match self.update().await? {
                     Err(Trouble::Format(_)) => self.replace().await,
                     Err(Trouble::Damage(_)) => {
                         let remark = "perhaps the mirror was damaged: it is made anew";
-                        self.journal.line(remark).await;
+                        self.log.line(remark).await;
                         self.replace().await
                     }
                     _ => Ok(()),
@@ -129,26 +130,26 @@ impl Mirror {
             Condition::Damaged => self.repair().await,
             Condition::Foreign => {
                 let remark = "the mirror is of another URL: it is made anew";
-                self.journal.line(remark).await;
+                self.log.line(remark).await;
                 self.replace().await
             }
             Condition::Absent => self.fill().await,
         }
     }
 
-    /// Makes a damaged one anew.
+    /// Makes a damaged mirror anew.
     ///
     /// # Errors
     /// As [`Self::refresh`].
     pub(super) async fn repair(&self) -> Result<(), StepError> {
         let remark = "the mirror was damaged: it is made anew";
-        self.journal.line(remark).await;
+        self.log.line(remark).await;
         self.fill().await
     }
 
-    /// Fills a new mirror in place of one that may be good: it comes back if that fails.
+    /// Fills a new mirror in place of one that may be good. The old one comes back if that fails.
     async fn replace(&self) -> Result<(), StepError> {
-        let (step, what) = (self.journal.step(), "cannot put the old mirror aside");
+        let (step, what) = (self.log.step(), "cannot put the old mirror aside");
         let path = self.path.clone();
         blocking(step, what, move || mirror_upkeep::put_aside(&path)).await?;
         let filled = self.fill().await;
@@ -167,7 +168,7 @@ impl Mirror {
         if let Err(Trouble::Format(format)) = updated {
             let remark =
                 format!("the repository names its objects by {format}: so does the mirror");
-            self.journal.line(remark).await;
+            self.log.line(remark).await;
             self.make_anew(format).await?;
             updated = self.update().await?;
         }
@@ -177,13 +178,13 @@ impl Mirror {
                 let shown = self.remote.shown();
                 let reason =
                     format!("{shown} has objects named by {format}, which this git does not fetch");
-                Err(Failure::new(self.journal.step(), reason).into())
+                Err(Failure::new(self.log.step(), reason).into())
             }
             Err(Trouble::LongNames) | Ok(()) => Ok(()),
         }
     }
 
-    /// Makes sure that it has `commit`, asking the remote only where it must.
+    /// Makes sure that the mirror has `commit`. Asks the remote only if the mirror lacks it.
     ///
     /// # Errors
     /// As [`Self::refresh`]; the remote does not have it.
@@ -199,7 +200,7 @@ impl Mirror {
         }
         let shown = self.remote.shown();
         let reason = format!("{shown} does not have the commit {commit}, which is recorded for it");
-        let failure = Failure::new(self.journal.step(), reason);
+        let failure = Failure::new(self.log.step(), reason);
         Err(failure
             .hint("push the submodule's commits to its own repository, then redeploy")
             .into())
@@ -217,8 +218,8 @@ impl Mirror {
         Ok(self.ask(&arguments).await?.0.succeeded())
     }
 
-    /// Asks the remote for a commit that is on no branch, as the head of a pull request: most servers give it to who
-    /// knows its full id. If it does not, the commit is simply not there afterwards.
+    /// Asks the remote for a commit that may be on no branch, such as the head of a pull request. Most servers give it
+    /// to anybody who knows its full id. It is no error if this one does not.
     pub(super) async fn obtain(&self, id: &str) -> Result<(), StepError> {
         if !self.has(id).await? {
             let url = self.remote.url();
@@ -232,27 +233,27 @@ impl Mirror {
         Ok(())
     }
 
-    /// What git is run with: its directory, its configuration, the key for ssh.
+    /// Makes what git needs: its directory, its configuration, the key for ssh.
     async fn prepare(&self) -> Result<(), StepError> {
         let (file, path) = (self.configuration.clone(), self.remote.path());
-        let (step, what) = (self.journal.step(), "cannot write git's configuration");
+        let (step, what) = (self.log.step(), "cannot write git's configuration");
         let (mirror, user) = (self.path.clone(), self.user.clone());
         blocking(step, what, move || {
             if let Some(home) = file.parent() {
                 std::fs::create_dir_all(home)?;
                 user.readable(home, 0o750)?;
             }
-            // A daemon that was killed has left it there.
+            // A daemon that was killed may have left it aside.
             mirror_upkeep::take_back(&mirror)?;
             if mirror.symlink_metadata().is_ok_and(|m| m.is_dir()) {
                 user.directory(&mirror)?;
             }
-            // git compares with the path that a link leads to. If it leads nowhere, git says so.
+            // git compares with the path that a link leads to. If the link leads nowhere, git says so.
             let real = path.as_ref().and_then(|p| std::fs::canonicalize(p).ok());
             let real = real.and_then(|p| p.into_os_string().into_string().ok());
             let local: Vec<String> = path.into_iter().chain(real).collect();
             let text = git::configuration(&local);
-            // It nearly always is what it was, and to be sure of a new file takes the disk some time.
+            // It rarely changes, and syncing a new file takes time.
             match regular::read(&file, MAX_CONFIGURATION) {
                 Ok(old) if old == text.as_bytes() => {}
                 _ => durable::replace(&file, text.as_bytes(), 0o640)?,
@@ -261,7 +262,7 @@ impl Mirror {
         })
         .await?;
         if self.remote.is_ssh() {
-            deploy_key::ensure(&self.dirs, &self.journal, &self.bounds).await?;
+            deploy_key::ensure(&self.dirs, &self.log, &self.limits).await?;
         }
         Ok(())
     }
@@ -305,47 +306,44 @@ impl Mirror {
         self.path.join("procserver-index")
     }
 
-    /// Runs a git that reaches the remote: with the app's key where that is by ssh. A repository on this machine, which
-    /// somebody named who may, is read whoever owns it.
+    /// Runs a git that reaches the remote, by ssh with the app's key. A repository on this machine is read whoever
+    /// owns it: only settings can allow one.
     pub(super) async fn reach(&self, mut program: command::Program) -> Result<Finished, StepError> {
         let Some(confined) = &mut program.confined else {
-            return command::run(&program, &self.journal, &self.bounds).await;
+            return command::run(&program, &self.log, &self.limits).await;
         };
         confined.lent.reads_all = self.remote.path().is_some();
         let mut files = None;
         if self.remote.is_ssh() {
             let (dirs, switches) = (self.dirs.clone(), confined.account.is_some());
-            let (step, what) = (self.journal.step(), "cannot lend the deploy key to git");
+            let (step, what) = (self.log.step(), "cannot lend the deploy key to git");
             let lent = move || deploy_key::LentFiles::open(&dirs, switches);
             let lent = blocking(step, what, lent).await?;
             confined.lent.files = lent.by_variable();
             files = Some(lent);
         }
-        let finished = command::run(&program, &self.journal, &self.bounds).await?;
+        let finished = command::run(&program, &self.log, &self.limits).await?;
         if let Some(files) = files {
             let dirs = self.dirs.clone();
             let what = "cannot write down the git server's key";
-            blocking(self.journal.step(), what, move || files.remember(&dirs)).await?;
+            blocking(self.log.step(), what, move || files.remember(&dirs)).await?;
         }
         Ok(finished)
     }
 
-    /// The media type of what an HTTP server answers that knows nothing of git, when it is one that files of git do not
-    /// have.
+    /// The media type of the answer of an HTTP server that is no git server. `None` also where files of a repository
+    /// have that type.
     pub(super) async fn foreign_type(&self) -> Result<Option<String>, StepError> {
         if !self.remote.is_http() {
             return Ok(None);
         }
         let trace = self.path.join("procserver-trace");
         let (old, name) = (trace.clone(), trace.display().to_string());
-        let (step, what) = (
-            self.journal.step(),
-            "cannot look at what the server answers",
-        );
+        let (step, what) = (self.log.step(), "cannot look at what the server answers");
         blocking(step, what, move || tree::remove(&old)).await?;
         let mut program = self.git(&["ls-remote", "--", self.remote.url()]);
         program.quiet = true;
-        // Of the whole exchange only the fields; git takes credentials out of them.
+        // Only the fields of the exchange; git takes credentials out of them.
         let variables = [
             ("GIT_TRACE_CURL", name.as_str()),
             ("GIT_TRACE_CURL_NO_DATA", "1"),
@@ -362,16 +360,15 @@ impl Mirror {
         Ok(remote_error::foreign_type(&String::from_utf8_lossy(&text)))
     }
 
-    /// Runs a git that only reads the mirror; its stdout as text.
+    /// Runs a git that only reads the mirror, and returns its stdout as text.
     pub(super) async fn ask(&self, arguments: &[&str]) -> Result<(Finished, String), StepError> {
         let mut program = self.git(arguments);
         program.quiet = true;
-        let finished = command::run(&program, &self.journal, &self.bounds).await?;
+        let finished = command::run(&program, &self.log, &self.limits).await?;
         let text = String::from_utf8_lossy(&finished.stdout).into_owned();
         Ok((finished, text))
     }
 
-    /// Whether there is a mirror, of this very URL.
     async fn condition(&self) -> Result<Condition, StepError> {
         if self.path.symlink_metadata().is_err() {
             return Ok(Condition::Absent);
@@ -391,13 +388,12 @@ impl Mirror {
         })
     }
 
-    /// Whether its HEAD is what is written there when it is made.
     fn has_no_head(&self) -> bool {
         let head = regular::read(&self.path.join("HEAD"), MAX_HEAD);
         head.is_ok_and(|head| head == format!("ref: {NO_HEAD}\n").as_bytes())
     }
 
-    /// Whether a branch or tag leads to nothing: a pack is gone or damaged.
+    /// Whether a branch or tag leads to no object: a pack is gone or damaged.
     async fn is_broken(&self) -> Result<bool, StepError> {
         let (finished, _) = self
             .ask(&["for-each-ref", "--format=%(objecttype)"])
@@ -405,24 +401,24 @@ impl Mirror {
         Ok(!finished.succeeded())
     }
 
-    /// Removes what a git that was killed, or ran out of disk, has left in the mirror. Nobody else is at work in it.
+    /// Removes what a git has left that was killed or ran out of disk.
     async fn clear(&self) -> Result<(), StepError> {
         let mirror = self.path.clone();
-        let (step, what) = (self.journal.step(), "cannot clear the mirror");
+        let (step, what) = (self.log.step(), "cannot clear the mirror");
         let locks = blocking(step, what, move || mirror_upkeep::clear(&mirror)).await?;
         if !locks.is_empty() {
             let remark = format!(
                 "the mirror was repaired: left locks are removed: {}",
                 locks.join(", ")
             );
-            self.journal.line(remark).await;
+            self.log.line(remark).await;
         }
         Ok(())
     }
 
     async fn make_anew(&self, format: &str) -> Result<(), StepError> {
         let (mirror, user) = (self.path.clone(), self.user.clone());
-        let step = self.journal.step();
+        let step = self.log.step();
         blocking(step, "cannot make a new mirror", move || {
             tree::remove(&mirror)?;
             user.directory(&mirror)
@@ -451,7 +447,7 @@ impl Mirror {
             return Ok(());
         }
         let command = format!("git {}", arguments[0]);
-        let step = self.journal.step();
+        let step = self.log.step();
         Err(failure::exited(step, &command, finished.status, finished.tail).into())
     }
 
@@ -464,7 +460,7 @@ impl Mirror {
             "--no-auto-maintenance",
             "--no-write-fetch-head",
             "--no-recurse-submodules",
-            // Of a repository that is a shallow clone itself there would be nothing.
+            // Without it, nothing is fetched from a shallow clone.
             "--update-shallow",
             "--",
             self.remote.url(),
@@ -480,16 +476,16 @@ impl Mirror {
         };
         if has_long_names(&finished.tail) {
             let remark = "remark: some branches or tags have names too long for this machine; they are left out";
-            self.journal.line(remark).await;
+            self.log.line(remark).await;
             return Ok(Err(Trouble::LongNames));
         }
         if let Some(format) = format_of_remote(&finished.tail) {
             return Ok(Err(Trouble::Format(format)));
         }
-        let step = self.journal.step();
+        let step = self.log.step();
         let (ssh, key) = (deploy_key::ssh(&self.dirs), deploy_key::public(&self.dirs));
         let (status, tail) = (finished.status, finished.tail);
-        match refusal(step, &self.remote, (&ssh, key.as_deref()), status, &tail) {
+        match refusal(step, &self.remote, &ssh, key.as_deref(), status, &tail) {
             Some(refusal) => Err(refusal.into()),
             None => Ok(Err(Trouble::Damage(failure::exited(
                 step,
@@ -501,7 +497,7 @@ impl Mirror {
     }
 }
 
-/// The object format of a remote that git would not fetch into a mirror of another.
+/// The object format of the remote, where git refused to fetch because the mirror has another.
 fn format_of_remote(tail: &[String]) -> Option<&'static str> {
     let line = tail
         .iter()
@@ -511,8 +507,8 @@ fn format_of_remote(tail: &[String]) -> Option<&'static str> {
         .find(|format| line.ends_with(&format!("server {format}")))
 }
 
-/// Whether a ref could not be written because no file can have its name. A line of a tail is cut, so that its end, where
-/// git says it, may be missing: then the name itself is as long.
+/// Whether a ref was not written because its name is too long for a file. git says so at the end of the line, which
+/// may be cut off: then the name alone is longer than a file name may be.
 fn has_long_names(tail: &[String]) -> bool {
     const LONGEST_FILE_NAME: usize = 255;
     tail.iter().any(|line| {

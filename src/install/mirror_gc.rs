@@ -1,5 +1,5 @@
-//! Packs a mirror when many fetches have added to it. git does that in the foreground and with one thread: nothing of it
-//! goes on when the deploy has ended.
+//! Packs a mirror when many fetches have added to it. git does that in the foreground and with one thread: nothing of
+//! it goes on when the deploy has ended.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Mirror {
         let packed = self.pack(commits).await;
         if let Err(StepError::Failed(failure)) = packed {
             let remark = format!("remark: the mirror could not be packed: {}", failure.reason);
-            self.journal.line(remark).await;
+            self.log.line(remark).await;
             return Ok(());
         }
         packed
@@ -54,8 +54,8 @@ impl Mirror {
         }
         let mut program = self.git(&["gc", "--quiet", "--force", "--prune=now"]);
         git::set(&mut program, "pack.threads", "1");
-        let bounds = self.bounds.at_most(PATIENCE);
-        command::run(&program, &self.journal, &bounds).await?;
+        let limits = self.limits.at_most(PATIENCE);
+        command::run(&program, &self.log, &limits).await?;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! [`Sink`]: where the output of a command goes.
+//! [`OutputLog`]: writes the output of a command to the install log and keeps its last lines.
 
 use std::cell::Cell;
 
@@ -7,19 +7,18 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::install_log::InstallLog;
 use super::lines::{Splitter, Tail};
 
-/// Takes a command's output: lines to the log, the last ones kept.
-pub(super) struct Sink<'a> {
-    journal: &'a InstallLog,
-    /// How often there was something to read.
+pub(super) struct OutputLog<'a> {
+    log: &'a InstallLog,
+    /// Counts the reads, so that a caller sees whether output still comes.
     seen: &'a Cell<u64>,
     splitter: Splitter,
     tail: Tail,
 }
 
-impl<'a> Sink<'a> {
-    pub(super) fn new(journal: &'a InstallLog, seen: &'a Cell<u64>) -> Self {
+impl<'a> OutputLog<'a> {
+    pub(super) fn new(log: &'a InstallLog, seen: &'a Cell<u64>) -> Self {
         Self {
-            journal,
+            log,
             seen,
             splitter: Splitter::default(),
             tail: Tail::default(),
@@ -43,17 +42,17 @@ impl<'a> Sink<'a> {
     }
 
     async fn take(&mut self, lines: Vec<Vec<u8>>) {
-        let mask = self.journal.mask();
+        let mask = self.log.mask();
         let lines: Vec<_> = lines.into_iter().map(|line| mask.apply(line)).collect();
         for line in &lines {
             self.tail.push(line);
         }
-        self.journal.write(lines).await;
+        self.log.write(lines).await;
     }
 
     pub(super) fn tail(&mut self) -> Vec<String> {
         if let Some(rest) = self.splitter.finish() {
-            self.tail.push(&self.journal.mask().apply(rest));
+            self.tail.push(&self.log.mask().apply(rest));
         }
         std::mem::take(&mut self.tail).into_lines()
     }

@@ -17,7 +17,7 @@ use super::dpkg::{self, Installed};
 use super::failure;
 use super::git::system_environment;
 use super::install_log::InstallLog;
-use super::limits::{Bounds, StepError};
+use super::limits::{StepError, StepLimits};
 use super::record::{Failure, Step};
 use crate::document::config::Package;
 use crate::regular;
@@ -25,8 +25,8 @@ use crate::regular;
 /// One apt-get of ours at a time: of two at once, the second would find the first's packages half configured.
 static APT: Mutex<()> = Mutex::const_new(());
 
-/// Where the servers of this machine wait for each other. apt's own locks do not cover its hooks: where an update cleans
-/// the archive directory (as Debian's container images have it), it takes another install's packages away.
+/// Where the servers of this machine wait for each other. apt's own locks do not cover its hooks: where an update
+/// cleans the archive directory (as Debian's container images have it), it takes another install's packages away.
 const QUEUE: &str = "/run/procserver-apt.lock";
 
 /// How often a server that waits looks again.
@@ -62,20 +62,19 @@ const STALE: [&str; 4] = [
 /// Installs what is missing of `wanted`.
 ///
 /// # Errors
-/// No root, no Debian, a package that apt does not know, apt-get's own failure, a reached bound.
+/// No root, no Debian, a package that apt does not know, apt-get fails, a limit is reached.
 pub async fn install(
     wanted: &[Package],
-    journal: &InstallLog,
-    bounds: &Bounds,
+    log: &InstallLog,
+    limits: &StepLimits,
 ) -> Result<(), StepError> {
-    let guard = bounds.hold(APT.lock()).await;
+    let guard = limits.hold(APT.lock()).await;
     let _guard =
         guard.map_err(|b| b.into_error(Step::Packages, "another app's apt-get", Vec::new()))?;
-    let apt = Apt { journal, bounds };
+    let apt = Apt { log, limits };
     let missing = apt.missing(wanted).await?;
     if missing.is_empty() {
-        journal
-            .line(format!("all {} packages are installed", wanted.len()))
+        log.line(format!("all {} packages are installed", wanted.len()))
             .await;
         return Ok(());
     }
@@ -86,7 +85,7 @@ pub async fn install(
         let hint = format!("install them by hand: sudo apt-get install {list}");
         return Err(Failure::new(Step::Packages, reason).hint(hint).into());
     }
-    let alone = bounds.hold(alone_on_this_machine()).await;
+    let alone = limits.hold(alone_on_this_machine()).await;
     let _alone = alone
         .map_err(|b| b.into_error(Step::Packages, "another server's apt-get", Vec::new()))?
         .map_err(|e| failure::io(Step::Packages, QUEUE, &e))?;
@@ -160,8 +159,8 @@ fn still_missing(missing: &[&Package]) -> Result<(), StepError> {
 }
 
 struct Apt<'a> {
-    journal: &'a InstallLog,
-    bounds: &'a Bounds,
+    log: &'a InstallLog,
+    limits: &'a StepLimits,
 }
 
 impl Apt<'_> {
@@ -241,23 +240,23 @@ impl Apt<'_> {
                 return Ok(finished);
             }
             let remark = "waiting: another program is at work with apt; it is tried again";
-            self.journal.line(remark).await;
-            let waited = self.bounds.hold(tokio::time::sleep(pause)).await;
-            waited.map_err(|bound| {
-                bound.into_error(Step::Packages, "another program's apt", finished.tail)
+            self.log.line(remark).await;
+            let waited = self.limits.hold(tokio::time::sleep(pause)).await;
+            waited.map_err(|reached| {
+                reached.into_error(Step::Packages, "another program's apt", finished.tail)
             })?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
     async fn run(&self, name: &'static str, arguments: &[&str]) -> Result<Finished, StepError> {
-        command::run(&program(name, arguments, false), self.journal, self.bounds)
+        command::run(&program(name, arguments, false), self.log, self.limits)
             .await
             .map_err(not_debian)
     }
 
     async fn ask(&self, name: &'static str, arguments: &[&str]) -> Result<Finished, StepError> {
-        command::run(&program(name, arguments, true), self.journal, self.bounds)
+        command::run(&program(name, arguments, true), self.log, self.limits)
             .await
             .map_err(not_debian)
     }

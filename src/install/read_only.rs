@@ -1,7 +1,7 @@
 //! Makes trees read-only that a build may have filled with traps: links, other names of files outside, open files.
 //!
-//! A directory is taken from its user before its entries are looked at, so that only root can exchange them. Every step
-//! goes through the descriptor of the directory that it is in (openat(2)), and no link is followed.
+//! A directory is taken from its user before its entries are looked at, so that only root can exchange them. Every
+//! step goes through the descriptor of the directory that it is in (openat(2)), and no link is followed.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -22,14 +22,14 @@ use super::tree::{
     Owner, entries, is_read_only, named, open_directory, own, own_at, read_only_mode, refuse_depth,
 };
 
-/// Makes `path` and everything below it unwritable, and removes set-id bits. With `owner` (when we are root), it is given
-/// to that owner, and the owner's group gets the permissions that the user had: the group is the app's, which so can read
-/// and run what its user could before. A file with other names (hard links), which may be outside of the tree, is
-/// replaced by a copy, unless it is read-only and the owner's already. Blocks.
+/// Makes `path` and everything below it unwritable, and removes set-id bits. With `owner` (when we are root), it is
+/// given to that owner, and the owner's group gets the permissions that the user had: the group is the app's, which so
+/// can read and run what its user could before. A file with other names (hard links), which may be outside of the
+/// tree, is replaced by a copy, unless it is read-only and the owner's already. Blocks.
 ///
 /// # Errors
-/// The first entry that fails; a part of the tree is read-only then. A file of a user other than the tree's (a hard link
-/// to `/etc/shadow`, or one that was moved in) is refused: it would become readable.
+/// The first entry that fails; a part of the tree is read-only then. A file of a user other than the tree's (a hard
+/// link to `/etc/shadow`, or one that was moved in) is refused: it would become readable.
 pub(super) fn make(path: &Path, owner: Option<Owner>) -> io::Result<()> {
     let from = fstat(open_directory(CWD, path)?)?.st_uid;
     make_beside(path, Origin::Closed(from), owner, None)
@@ -45,8 +45,8 @@ pub(super) enum Origin {
     Open(u32),
 }
 
-/// As [`make`], for a tree from `origin`. A file that the release at `beside` has too becomes a link to that one, without
-/// a copy. Blocks.
+/// As [`make`], for a tree from `origin`. A file that the release at `beside` has too becomes a link to that one,
+/// without a copy. Blocks.
 ///
 /// # Errors
 /// As [`make`].
@@ -68,8 +68,8 @@ struct Pass {
 }
 
 impl Pass {
-    /// Makes the entries of a read-only directory read-only. Files come before directories: whether byte code is shared
-    /// depends on its source, which is in the directory above.
+    /// Makes the entries of a read-only directory read-only. Files come before directories: whether byte code is
+    /// shared depends on its source, which is in the directory above.
     fn all_in(
         &self,
         directory: &OwnedFd,
@@ -163,8 +163,8 @@ impl Pass {
     }
 }
 
-/// Whether a file belongs neither to `from`, the tree's user, nor to `owner` as a read-only one. Root may collect files of
-/// any user in its builds.
+/// Whether a file belongs neither to `from`, the tree's user, nor to `owner` as a read-only one. Root may collect
+/// files of any user in its builds.
 fn is_foreign(stat: &Stat, from: u32, owner: Owner) -> bool {
     from != 0 && stat.st_uid != from && !is_read_only(stat, owner)
 }

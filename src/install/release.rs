@@ -1,7 +1,7 @@
 //! A release: code at a commit and a document, numbered, immutable.
 //!
-//! A change of the document alone makes a release too, so that a rollback undoes it: its record names the release whose
-//! directory holds the code. A directory lives as long as a record names it.
+//! A change of the document alone makes a release too, so that a rollback undoes it: its record names the release
+//! whose directory holds the code. A directory lives as long as a record names it.
 
 use std::collections::BTreeMap;
 use std::io;

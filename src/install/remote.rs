@@ -82,8 +82,8 @@ impl Remote {
         self.credentials.as_ref()
     }
 
-    /// With the credentials of `parent`, when it is on the very same server (scheme, host and port) and has none of its
-    /// own: a submodule beside its repository.
+    /// With the credentials of `parent`, when it is on the very same server (scheme, host and port) and has none of
+    /// its own: a submodule beside its repository.
     #[must_use]
     pub fn inheriting(mut self, parent: &Self) -> Self {
         let Some(credentials) = &parent.credentials else {

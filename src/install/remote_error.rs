@@ -1,4 +1,4 @@
-//! Why a remote gave us nothing, told apart by what git and ssh print.
+//! Why a remote gave us nothing, by what git and ssh print.
 
 use super::failure;
 use super::record::{Failure, Step};
@@ -6,7 +6,7 @@ use super::remote::Remote;
 use super::ssh::Ssh;
 use crate::exit_status::ExitStatus;
 
-/// What a remote's refusal is about: words in git's output, the kind, the reason, the hint.
+/// One reason of a remote, and the words in git's output that show it.
 struct Sign {
     words: &'static [&'static str],
     kind: Kind,
@@ -14,7 +14,7 @@ struct Sign {
     hint: &'static str,
 }
 
-/// Kinds whose hint has more in it than words known beforehand.
+/// Kinds whose hint needs more than a fixed text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     HostKey,
@@ -23,7 +23,7 @@ enum Kind {
     Other,
 }
 
-/// In order: a server that wants a password for what is not there says several of these.
+/// The first that fits counts: a server that asks for a password where nothing is prints several of these.
 const SIGNS: [Sign; 13] = [
     Sign {
         words: &[
@@ -157,7 +157,7 @@ const SIGNS: [Sign; 13] = [
 
 const NO_REPOSITORY: &str = "check `repo.url` (it is the one that git clone takes): a page to log in, or of a host that knows no such repository, may be what answers";
 
-/// What answers at a URL is no repository, but of this media type.
+/// The failure where something of the media type `kind` answers in place of a repository.
 #[must_use]
 pub fn no_repository(step: Step, shown: &str, kind: &str) -> Failure {
     let what = match kind {
@@ -168,8 +168,8 @@ pub fn no_repository(step: Step, shown: &str, kind: &str) -> Failure {
     Failure::new(step, reason).hint(NO_REPOSITORY)
 }
 
-/// The media type of the last answer in a trace of git's, when it is none that git's own servers send. Files of a repository
-/// that a web server knows nothing of are text or bytes to it.
+/// The media type of the last answer in a trace of git's. `None` where git servers send it, or a web server that
+/// serves the files of a repository as text or bytes.
 #[must_use]
 pub fn foreign_type(trace: &str) -> Option<String> {
     const OWN: [&str; 3] = [
@@ -195,7 +195,7 @@ pub fn foreign_type(trace: &str) -> Option<String> {
     (!is_known && last.len() < 80 && last.bytes().all(is_token)).then_some(last)
 }
 
-/// git says so of objects of its own that it cannot read.
+/// What git prints about objects of its own that it cannot read.
 const DAMAGE: [&str; 6] = [
     "objects/",
     "bad object",
@@ -205,13 +205,14 @@ const DAMAGE: [&str; 6] = [
     "did not send all necessary objects",
 ];
 
-/// Why the remote did not give us anything, when its side is to blame; `None`: ours may be (a damaged mirror).
-/// `public_key` is the app's, if it has one.
+/// Why the remote gave us nothing, when its side is to blame. `None`: ours may be (a damaged mirror). `public_key` is
+/// the app's, if it has one.
 #[must_use]
 pub fn refusal(
     step: Step,
     remote: &Remote,
-    (ssh, public_key): (&Ssh, Option<&str>),
+    ssh: &Ssh,
+    public_key: Option<&str>,
     status: ExitStatus,
     tail: &[String],
 ) -> Option<Failure> {
@@ -231,7 +232,7 @@ pub fn refusal(
         words.any(|word| errors.iter().any(|line| line.contains(word)))
     };
     let sign = SIGNS.iter().find(|sign| says(sign.words))?;
-    // The end of our own git ends the connection too.
+    // Our own git also ends the connection when it fails.
     if sign.kind == Kind::Other && sign.words.contains(&"early EOF") && own_damage(tail) {
         return None;
     }
@@ -279,7 +280,7 @@ mod tests {
             known_hosts: "/data/known_hosts".into(),
         };
         let (remote, status) = (Remote::parse(url), ExitStatus::Code(128));
-        let failure = refusal(Step::Fetch, &remote, (&ssh, Some(KEY)), status, &tail)?;
+        let failure = refusal(Step::Fetch, &remote, &ssh, Some(KEY), status, &tail)?;
         assert!(
             failure
                 .reason

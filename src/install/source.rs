@@ -1,4 +1,4 @@
-//! [`Source`]: from a document's reference to a commit, and from a commit to files, through the real git.
+//! [`Source`]: finds the commit that a document's reference names, and writes its files, through the real git.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::git_user::GitUser;
 use super::hard_links::Earlier;
 use super::install_log::InstallLog;
 use super::lfs;
-use super::limits::{Bounds, StepError};
+use super::limits::{StepError, StepLimits};
 use super::mirror::Mirror;
 use super::record::{Failure, Step};
 use super::remote::Remote;
@@ -20,7 +20,7 @@ use crate::document::config::{Reference, Repo};
 /// How many branches or tags a failure lists.
 const MAX_NAMES: usize = 20;
 
-/// What a commit or tag may be abbreviated to: git's own minimum.
+/// The fewest digits of an abbreviated commit: git's own minimum.
 const MIN_HEX: usize = 4;
 
 #[derive(Debug)]
@@ -29,11 +29,11 @@ pub struct Fetched {
     pub commit: String,
     /// What the app's owner should know.
     pub warnings: Vec<String>,
-    /// It has neither submodules nor filters, such as Git LFS: nobody has to look for them again.
+    /// It has neither submodules nor filters such as Git LFS, so the checkout does not look for them again.
     is_plain: bool,
 }
 
-/// A commit of an app's repository, by way of its mirror.
+/// What a document's `repo` names.
 #[derive(Debug)]
 pub struct Source<'a> {
     mirror: Mirror,
@@ -41,25 +41,24 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// What `repo` names, by way of the mirror below `dirs`.
     #[must_use]
     pub fn new(
         dirs: &AppDirs,
         user: GitUser,
         repo: &'a Repo,
-        journal: InstallLog,
-        bounds: Bounds,
+        log: InstallLog,
+        limits: StepLimits,
     ) -> Self {
         Self {
-            mirror: Mirror::new((dirs, user), Remote::parse(&repo.url), journal, bounds),
+            mirror: Mirror::new(dirs, user, Remote::parse(&repo.url), log, limits),
             reference: &repo.reference,
         }
     }
 
-    /// Brings the mirror up to date, and those of the commit's submodules. After it a checkout needs no network.
+    /// Brings the mirror and those of the commit's submodules up to date. After that a checkout needs no network.
     ///
     /// # Errors
-    /// The remote refuses, what is wanted is not there, the disk is full, a bound is reached.
+    /// The remote refuses or lacks what is wanted, the disk is full, a limit is reached.
     pub async fn fetch(&self) -> Result<Fetched, StepError> {
         self.mirror.refresh().await?;
         let commit = self.resolve().await?;
@@ -79,7 +78,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Tells where the document names no branch and the remote's own default is not what was taken.
+    /// A warning where the document names no branch and `master` was taken, but the remote's own default is another.
     async fn other_default(&self, commit: &str) -> Result<Option<String>, StepError> {
         if *self.reference != Reference::Default || self.names("refs/heads/").await?.len() < 2 {
             return Ok(None);
@@ -101,11 +100,11 @@ impl<'a> Source<'a> {
         }))
     }
 
-    /// Puts the files of what was fetched, its submodules and its LFS files into the new directory `to`, without a `.git`;
-    /// what it has in common with `earlier` is shared with that. Returns what the app's owner should know.
+    /// Writes the files of what was fetched, with submodules and LFS files, into the new directory `to`, without a
+    /// `.git`. Shares with `earlier` what they have in common. Returns what the app's owner should know.
     ///
     /// # Errors
-    /// git's, a full disk's, a reached bound's.
+    /// git fails, the disk is full, a limit is reached.
     pub async fn checkout(
         &self,
         fetched: &Fetched,
@@ -139,7 +138,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Why there is neither branch nor tag: a page of a single line looks like a list of none to git.
+    /// Why there is neither branch nor tag. To git, a web page of a single line looks like an empty list of refs.
     async fn nothing_there(&self) -> Result<Failure, StepError> {
         let shown = self.mirror.remote.shown();
         Ok(match self.mirror.foreign_type().await? {
@@ -184,8 +183,8 @@ impl<'a> Source<'a> {
         Ok(branch.map(str::to_owned))
     }
 
-    /// The one commit whose id begins with `hex`. Names are not looked at: somebody may have pushed a branch that is
-    /// called like an abbreviation.
+    /// The one commit whose id begins with `hex`. Names of branches do not count: somebody may have pushed one that
+    /// looks like an abbreviation.
     async fn abbreviated(&self, hex: &str) -> Result<Option<String>, StepError> {
         if hex.len() < MIN_HEX || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Ok(None);

@@ -11,8 +11,8 @@ pub struct Ssh {
     pub known_hosts: PathBuf,
 }
 
-/// Whatever the server or a configuration says: no prompt, no agent, no other key, no password, no forwarding. A server
-/// that is met for the first time is remembered, one whose key has changed is refused (ssh_config(5)).
+/// Whatever the server or a configuration says: no prompt, no agent, no other key, no password, no forwarding. A
+/// server that is met for the first time is remembered, one whose key has changed is refused (ssh_config(5)).
 const OPTIONS: [&str; 11] = [
     "BatchMode=yes",
     "IdentitiesOnly=yes",

@@ -34,7 +34,7 @@ pub(super) struct Part {
 /// The repository of `mirror` at `commit`, and all its submodules, parents first, each with its commit in its mirror.
 ///
 /// # Errors
-/// A submodule that is not allowed, or that cannot be fetched; a bound.
+/// A submodule is not allowed or cannot be fetched, a limit is reached.
 pub(super) async fn collect(mirror: &Mirror, commit: &str) -> Result<Vec<Part>, StepError> {
     let mut parts = vec![Part::own(mirror, commit)];
     let mut next = 0;
@@ -44,7 +44,7 @@ pub(super) async fn collect(mirror: &Mirror, commit: &str) -> Result<Vec<Part>, 
         next += 1;
         if parts.len() > MAX_MODULES {
             let reason = format!("the repository has more than {MAX_MODULES} submodules");
-            return Err(Failure::new(mirror.journal.step(), reason).into());
+            return Err(Failure::new(mirror.log.step(), reason).into());
         }
     }
     Ok(parts)
@@ -90,7 +90,7 @@ impl Part {
         if finished.succeeded() {
             return Ok(text);
         }
-        let step = self.mirror.journal.step();
+        let step = self.mirror.log.step();
         if finished.stdout.len() as u64 >= command::MAX_CAPTURE {
             let reason = "the repository has too many directories";
             return Err(Failure::new(step, reason).into());
@@ -111,7 +111,8 @@ impl Part {
         Ok(gitmodules::entries(&text))
     }
 
-    /// What `file` of the commit says of the keys that fit `pattern`, as `KEY\nVALUE\0`; nothing if it is no regular file.
+    /// What `file` of the commit says of the keys that fit `pattern`, as `KEY\nVALUE\0`; nothing if it is no regular
+    /// file.
     pub(super) async fn settings(&self, file: &str, pattern: &str) -> Result<String, StepError> {
         let mirror = &self.mirror;
         let (_, listed) = mirror
@@ -129,7 +130,7 @@ impl Part {
         // It ends with 1 where nothing is said, and where the file is not well-formed; then it says so.
         if !finished.succeeded() && !finished.tail.is_empty() {
             let reason = format!("the repository's {file} cannot be read");
-            let failure = Failure::new(mirror.journal.step(), reason);
+            let failure = Failure::new(mirror.log.step(), reason);
             return Err(failure.status(finished.status).tail(finished.tail).into());
         }
         Ok(text)
@@ -141,7 +142,7 @@ impl Part {
             "" => path.clone(),
             parent => format!("{parent}/{path}"),
         };
-        let refused = |why: String| Failure::new(self.mirror.journal.step(), why);
+        let refused = |why: String| Failure::new(self.mirror.log.step(), why);
         if !gitmodules::is_inside(path) {
             return Err(refused(format!(
                 "the submodule \"{at}\" has a path that is not allowed"
@@ -182,8 +183,8 @@ impl Part {
     }
 
     async fn tell(&self, line: &str) {
-        if self.mirror.journal.step() == Step::Fetch {
-            self.mirror.journal.line(line).await;
+        if self.mirror.log.step() == Step::Fetch {
+            self.mirror.log.line(line).await;
         }
     }
 }
@@ -206,8 +207,8 @@ fn remote(url: &str, parent: &Remote) -> Result<Remote, String> {
     Ok(remote.inheriting(parent))
 }
 
-/// Whether `path` lies where `parent` lies, or below, and has the same owner: git runs as root, and who may push to one
-/// repository must not read all others of this machine. What is not there is not refused here, but by git.
+/// Whether `path` lies where `parent` lies, or below, and has the same owner: git runs as root, and who may push to
+/// one repository must not read all others of this machine. What is not there is not refused here, but by git.
 fn are_neighbours(path: &Path, parent: &Path) -> bool {
     let (Ok(path), Ok(parent)) = (path.canonicalize(), parent.canonicalize()) else {
         return !path.exists();

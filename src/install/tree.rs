@@ -1,8 +1,8 @@
 //! Directory trees that may be hostile: walked, given to a user, removed.
 //!
-//! A build runs as the app's user and may have planted links, hard links and deep directories, and processes of that user
-//! may still write to the tree. So every step goes through the descriptor of the directory that it is in (openat(2)), and
-//! no link is followed.
+//! A build runs as the app's user and may have planted links, hard links and deep directories, and processes of that
+//! user may still write to the tree. So every step goes through the descriptor of the directory that it is in
+//! (openat(2)), and no link is followed.
 
 mod remove;
 

@@ -11,7 +11,7 @@ use actix::prelude::*;
 use nix::sys::stat::Mode;
 use procserver::install::command::{self, Confined, Program};
 use procserver::install::install_log::InstallLog;
-use procserver::install::limits::Bounds;
+use procserver::install::limits::StepLimits;
 use procserver::install::lines::Mask;
 use procserver::logs::log::Append;
 use procserver::process::landlock::Landlock;
@@ -68,9 +68,9 @@ async fn a_program_that_nobody_waits_for_any_more_opens_no_file_of_others() {
         })),
         ..Program::default()
     };
-    let journal = InstallLog::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]));
+    let log = InstallLog::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]));
     let (_wanted, cancel) = tokio::sync::watch::channel(false);
-    let bounds = Bounds::new(Duration::from_secs(60), cancel);
+    let limits = StepLimits::new(Duration::from_secs(60), cancel);
     let tasks = || {
         tokio::runtime::Handle::current()
             .metrics()
@@ -78,7 +78,7 @@ async fn a_program_that_nobody_waits_for_any_more_opens_no_file_of_others() {
     };
     let before = tasks();
     {
-        let mut run = pin!(command::run(&program, &journal, &bounds));
+        let mut run = pin!(command::run(&program, &log, &limits));
         assert!(futures::poll!(run.as_mut()).is_pending());
         assert!(tasks() > before, "it is started in a task of its own");
     }

@@ -98,8 +98,8 @@ fn unlink(directory: impl AsFd, name: &CStr, flags: AtFlags) -> io::Result<()> {
     }
 }
 
-/// Opens a directory that is to be emptied, `None` if it has gone; when it is closed to us although it is ours, its mode is
-/// changed.
+/// Opens a directory that is to be emptied, `None` if it has gone; when it is closed to us although it is ours, its
+/// mode is changed.
 fn open_to_empty(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<Option<OwnedFd>> {
     let directory = match open_directory(parent, name) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
