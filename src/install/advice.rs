@@ -1,8 +1,7 @@
-//! What to do about a command that failed, read from what it printed last: mistakes that many make, each with its
-//! cure.
+//! Hints for a command that failed, from the last lines that it printed: frequent mistakes, each with its cure.
 //!
-//! [`of_output`] is pure; [`of_checkout`] also looks into the checkout. Output is a stranger's: of it only port
-//! numbers and names of programs and modules are told again.
+//! [`of_output`] is pure; [`of_checkout`] also looks into the checkout. Strangers write the output, so hints repeat
+//! only port numbers and names of programs and modules.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,10 +20,10 @@ const PROGRAM_DIRECTORIES: [&str; 5] = [
     "bin",
 ];
 
-/// The start of a script that is looked at.
+/// How much of a script is read; bytes.
 const FIRST_LINE: u64 = 256;
 
-/// What bash understands and dash, which is Debian's `/bin/sh`, says it does not.
+/// What dash, Debian's `/bin/sh`, prints where a command has the syntax of bash.
 const BASH: [&str; 10] = [
     " [[: not found",
     " source: not found",
@@ -51,7 +50,7 @@ const BASH_HINT: &str = "this is bash's syntax, and commands are run by /bin/sh:
 const READ_ONLY_HINT: &str = "the code is read-only once it is installed: write what is to be kept to $STORAGE_DIR, what is \
                               not to $TMPDIR; what belongs to the code is made by `install`";
 
-/// The cure for what these last lines tell; nothing when they tell nothing known.
+/// `None`: the lines show no known mistake.
 #[must_use]
 pub fn of_output(lines: &[String]) -> Option<String> {
     let has = |signs: &[&str]| {
@@ -84,7 +83,7 @@ pub fn taken_port(lines: &[String]) -> Option<Option<u16>> {
     (!ports.is_empty()).then(|| ports.into_iter().flatten().next())
 }
 
-/// The port that a line names: behind the last colon that digits follow, or behind the word `port`.
+/// The port that a line names, after its last colon with digits or after the word `port`.
 fn port_in(line: &str) -> Option<u16> {
     let digits = |text: &str| {
         let end = text
@@ -103,7 +102,7 @@ fn port_in(line: &str) -> Option<u16> {
     behind_word.chain(behind_colons).last()
 }
 
-/// As [`of_output`], looking into the checkout for a program, a module or a list of modules that was not found.
+/// As [`of_output`]. Also looks into the checkout for a program, a module or a list of modules that was not found.
 /// Blocks.
 #[must_use]
 pub fn of_checkout(lines: &[String], command: &str, directory: &Path) -> Option<String> {
@@ -132,7 +131,7 @@ pub fn of_checkout(lines: &[String], command: &str, directory: &Path) -> Option<
     of_output(lines).or_else(|| package_advice::of_checkout(lines, directory))
 }
 
-/// The program that a shell's line says it did not find.
+/// The program that a shell did not find, from its line.
 fn not_found(line: &str) -> Option<&str> {
     let program = line
         .trim_end()
@@ -143,7 +142,7 @@ fn not_found(line: &str) -> Option<&str> {
     (!program.is_empty() && program.chars().all(is_name)).then_some(program)
 }
 
-/// Files of the checkout that may be scripts which were not found: words of the command, and what the shell names.
+/// Paths that may be scripts of the checkout: words of the command, and what the shell did not find.
 fn scripts<'a>(lines: &'a [String], command: &'a str) -> impl Iterator<Item = &'a str> {
     let named = lines.iter().filter_map(|line| {
         let line = line.trim_end().strip_suffix(": not found")?;

@@ -1,30 +1,30 @@
-//! Python's byte code beside its sources, `__pycache__/NAME.TAG.pyc` (PEP 3147, PEP 552): when the one of an earlier
-//! release does for a new one (pure).
+//! Python's byte code, `__pycache__/NAME.TAG.pyc` (PEP 3147, PEP 552): decides when that of an earlier release can
+//! stand for that of a new one (pure).
 //!
-//! It tells the time and the size of its source, and is thrown away where these are others; and it holds the path of
-//! its source, which each import puts right (`_imp._fix_co_filename`). So a package that is installed anew has other
-//! bytes in its byte code each time, from the same sources.
+//! Byte code records the time and the size of its source, and Python ignores it where these differ. It also holds the
+//! path of its source, which each import corrects (`_imp._fix_co_filename`). So each installation of the same package
+//! makes byte code with other bytes.
 
 use std::ffi::CStr;
 
 use memchr::memmem;
 
-/// Where it lies, beside the sources.
+/// The directory of byte code, beside the sources.
 pub(super) const DIRECTORY: &CStr = c"__pycache__";
 
 /// Magic number, flags, and time and size or hash of the source.
 const HEADER: usize = 16;
 
-/// What byte code tells of its source.
+/// The source, as byte code records it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Source {
-    /// Seconds of its last change, of which Python keeps 32 bits.
+    /// Time of its last change in seconds; Python keeps 32 bits.
     pub(super) time: i64,
-    /// Bytes, the same.
+    /// Its size in bytes; Python keeps 32 bits.
     pub(super) size: i64,
 }
 
-/// How the names of the byte code of a source begin: `a.` for `a.py`. `None`: it is no source.
+/// The beginning of the names of a source's byte code: `a.` for `a.py`. `None`: it is no source.
 pub(super) fn stem(name: &CStr) -> Option<&[u8]> {
     let name = name.to_bytes();
     name.ends_with(b".py").then(|| &name[..name.len() - 2])
@@ -36,14 +36,14 @@ pub(super) fn is_of(name: &CStr, stem: &[u8]) -> bool {
     rest.is_some_and(|rest| rest.ends_with(b".pyc"))
 }
 
-/// Whether it is thrown away when its source has another time.
+/// Whether Python ignores this byte code when its source has another time.
 pub(super) fn minds_time(code: &[u8]) -> bool {
     code.get(4..8) == Some(&[0; 4])
 }
 
-/// Whether `old` is up to date for `source`, which both releases have, and the same as `new` but for the time and the
-/// path of the source. `roots`: where releases are, each called by its number, and where the new one is. The old code
-/// may be of any of them: it may have been shared before.
+/// Whether `old` is valid for `source`, which both releases have, and equals `new` but for the time and the path of
+/// the source. `roots`: the directory of all releases, whose names are numbers, and that of the new one. `old` may be
+/// of any release, because it may be a link already.
 pub(super) fn does_for(old: &[u8], new: &[u8], source: Source, roots: (&[u8], &[u8])) -> bool {
     if old.len() < HEADER || new.len() < HEADER || old[..8] != new[..8] {
         return false;
@@ -79,7 +79,8 @@ fn is_same_but_root(old: &[u8], new: &[u8], (releases, root): (&[u8], &[u8])) ->
     new.get(also_seen..) == Some(&old[seen..])
 }
 
-/// Whether the bytes before a path are the same but for its length, of one byte or of four (marshal's strings).
+/// Whether the bytes before a path are the same but for the path's length, which has one byte or four (strings of
+/// marshal).
 fn is_same_before(old: &[u8], new: &[u8], longer: usize) -> bool {
     if longer == 0 {
         return old == new;

@@ -1,8 +1,8 @@
-//! The bytes of files that may be hostile: compared and copied.
+//! Compares and copies files that may be hostile.
 //!
-//! A hole costs its maker nothing, and a file of 200 GiB may be one. What root makes of such a file takes no more of
-//! the disk and of time than what is in it: holes are neither read nor filled. Nor does a file that grows meanwhile
-//! keep root at work: what is behind the size that it was found with is not looked at.
+//! A file of 200 GiB may be one hole, which costs its maker nothing. Holes are neither read nor filled, so that root
+//! spends only the time and disk that the data needs. A file that grows meanwhile is read only up to the size that was
+//! found.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use rustix::fs::SeekFrom as Place;
 use rustix::io::Errno;
 
-/// What is read of a file at once.
+/// How much is read at once; bytes.
 const CHUNK: u64 = 64 * 1024;
 
 /// Copies the first `size` bytes of a file to an empty one. Blocks.
@@ -28,7 +28,7 @@ pub(super) fn copy(from: &File, to: &File, size: i64) -> io::Result<()> {
         writer.seek(SeekFrom::Start(at))?;
         let copied = io::copy(&mut reader.take(end - at), &mut writer)?;
         if copied == 0 {
-            // It has become shorter.
+            // The file has become shorter.
             break;
         }
         at = next(from, Place::Data(at + copied), size);
@@ -54,7 +54,7 @@ pub(super) fn are_same(old: &File, new: &File, size: i64) -> io::Result<bool> {
             return Ok(false);
         }
         at += part as u64;
-        // Most files are small: they have been read by now.
+        // Most files are small and end here.
         if at < size {
             let data = |file| next(file, Place::Data(at), size);
             at = data(old).min(data(new));
@@ -63,7 +63,7 @@ pub(super) fn are_same(old: &File, new: &File, size: i64) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Where the next data or hole of a file is, `size` at most. A file system that knows no holes has all as data.
+/// The offset of the next data or hole, at most `size`. A file system without holes reports everything as data.
 fn next(file: &File, place: Place, size: u64) -> u64 {
     let found = match (rustix::fs::seek(file, place), place) {
         (Ok(found), _) => found,

@@ -1,4 +1,4 @@
-//! [`Deploy`]: the steps of one deploy, one after the other, up to a release that can be started.
+//! [`Deploy`]: runs the steps of one deploy, up to a release that can be started.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,10 +35,10 @@ pub struct Deploy {
     cancel: watch::Receiver<bool>,
 }
 
-/// What a `.env` in a repository means.
+/// The warning about a `.env` in a repository.
 const COMMITTED: &str = ".env is committed: everybody who can read the repository knows its values; keep secrets in the application's env (procserver env), which wins over it";
 
-/// What a checkout says of itself.
+/// Procfile and `.env` of a checkout, and warnings about it.
 struct Manifest {
     procfile: Procfile,
     dotenv: BTreeMap<String, String>,
@@ -46,8 +46,8 @@ struct Manifest {
 }
 
 impl Manifest {
-    /// The command of the release phase. It runs in the tree of the app's user, as the install commands do: what it
-    /// makes there (collected assets, a cached configuration) is of the release.
+    /// The command of the release phase. Like the install commands, it runs in the tree of the app's user, and what it
+    /// makes there (collected assets, a cached configuration) is part of the release.
     fn release_command(&self) -> Option<&str> {
         self.procfile.command(RELEASE)
     }
@@ -72,7 +72,7 @@ impl Deploy {
         }
     }
 
-    /// Runs it. Unless it succeeds, nothing of the release is left; also when this future is dropped.
+    /// Runs the deploy. If it fails, or this future is dropped, nothing of the release is left.
     ///
     /// # Errors
     /// The step that failed, or that it was cancelled.
@@ -93,7 +93,7 @@ impl Deploy {
         }
     }
 
-    /// With a better hint, where the last lines of a command that failed tell what to do.
+    /// Gives a failed command a better hint, if its last lines show the mistake.
     async fn advised(&self, error: StepError) -> StepError {
         let StepError::Failed(failure) = error else {
             return error;
@@ -157,7 +157,7 @@ impl Deploy {
         self.complete(last, fetched.commit, manifest.warnings).await
     }
 
-    /// Makes sure that the document's shell is there, once its packages are.
+    /// Fails if the document's shell is not installed. Its package may be among the document's.
     async fn shell(&self, step: Step) -> Result<(), StepError> {
         let shell = self.spec.config.shell;
         let look = move || Ok(shell.is_there());
@@ -171,7 +171,7 @@ impl Deploy {
         Err(Failure::new(step, reason).hint(hint).into())
     }
 
-    /// Makes the app's directories, and removes what earlier deploys left that did not end.
+    /// Makes the app's directories, and removes what interrupted deploys left.
     async fn prepare(&self, step: Step) -> Result<(), StepError> {
         let (dirs, account) = (self.spec.dirs.clone(), self.spec.account.clone());
         let (release, in_use) = (self.spec.release, self.spec.in_use.clone());
@@ -190,7 +190,7 @@ impl Deploy {
                 .map(|(barrier, account)| build::barred(step, &barrier, &account));
             let mut missing = disk_space::missing(step, &dirs.releases())?;
             if missing.is_some() {
-                // The oldest release would go after this deploy: it goes before, when that makes the room.
+                // The oldest release would be removed after this deploy. If the space is needed, it is removed before.
                 release::prune(&dirs, kept.saturating_sub(1), &in_use, u64::MAX);
                 missing = disk_space::missing(step, &dirs.releases())?;
             }
@@ -242,14 +242,14 @@ impl Deploy {
             spec.timeouts.fetch,
             async |log: InstallLog, limits| {
                 let source = self.source(log.clone(), limits);
-                // What is built in belongs to the app's user meanwhile: no link can be in it.
+                // A tree that is built in belongs to the app's user meanwhile, so it has no links.
                 let shared = earlier.filter(|earlier| !builds && !earlier.has_release_phase);
                 let mut warnings = source.checkout(fetched, &directory, shared).await?;
-                // Before anything is built for nothing.
+                // A mistake in the Procfile is found before the build.
                 let mut manifest = self.read_manifest(&log, !builds).await?;
                 let runs = builds || manifest.release_command().is_some();
                 if runs && shared.is_some() {
-                    // The first release phase of this app.
+                    // This is the first release phase of the app: the tree must not have links.
                     warnings = source.checkout(fetched, &directory, None).await?;
                 }
                 manifest.warnings = warnings;
@@ -315,7 +315,7 @@ impl Deploy {
         .await
     }
 
-    /// Takes the tree from the app's user for good, sharing what it has in common with `earlier`.
+    /// Takes the tree from the app's user for good, and shares with `earlier` what they have in common.
     async fn hand_over(
         &self,
         earlier: Option<&Earlier>,
@@ -350,7 +350,7 @@ impl Deploy {
         })
     }
 
-    /// The point of no return: writes the record.
+    /// Writes the record. From then on the release exists.
     async fn complete(
         &self,
         step: Step,
@@ -382,7 +382,7 @@ impl Deploy {
         loaded.map_err(|e| Failure::new(step, e.to_string()).into())
     }
 
-    /// Runs `work` as `step`, told to the parent and in the log.
+    /// Runs `work` as `step`, and reports it to the parent and in the log.
     async fn step<T>(
         &self,
         step: Step,
@@ -418,7 +418,7 @@ impl Deploy {
     }
 
     fn report(&self, event: InstallEvent) {
-        // A dozen in a whole deploy: they do not fill the parent's mailbox.
+        // A whole deploy sends a dozen, which do not fill the parent's mailbox.
         self.parent.do_send(InstallProgress {
             deployment: self.spec.deployment,
             event,
@@ -426,7 +426,7 @@ impl Deploy {
     }
 }
 
-/// The release while it is being made: removed when this is dropped, unless it is kept.
+/// The directory of an unfinished release: removed when this is dropped, unless it is kept.
 struct HalfMade {
     dirs: AppDirs,
     id: u64,
@@ -448,7 +448,7 @@ impl HalfMade {
 
     async fn remove(mut self) {
         let (dirs, id) = (self.dirs.clone(), self.id);
-        // A panic in it is logged by the runtime; the next deploy sweeps.
+        // The runtime logs a panic, and the next deploy sweeps.
         let _ = tokio::task::spawn_blocking(move || release::discard(&dirs, id)).await;
         self.over = true;
     }
@@ -460,7 +460,7 @@ impl Drop for HalfMade {
             return;
         };
         let (dirs, id) = (self.dirs.clone(), self.id);
-        // A command that is being killed meanwhile may still write: what it adds is swept by the next deploy.
+        // A command that is being killed may still write. The next deploy sweeps what it adds.
         runtime.spawn_blocking(move || release::discard(&dirs, id));
     }
 }

@@ -1,4 +1,5 @@
-//! The ssh key of an app: made when its repository is first reached by ssh, kept until the app is removed.
+//! The ssh key of an app. It is made when the app's repository is first reached by ssh and kept until the app is
+//! removed.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -22,11 +23,11 @@ use crate::durable;
 use crate::process::lent::LentFile;
 use crate::regular;
 
-/// ssh-keygen's own name for a key of this kind, so that people know what it is.
+/// ssh-keygen's own names for a key of this kind, which people recognize.
 const PRIVATE: &str = "id_ed25519";
 const PUBLIC: &str = "id_ed25519.pub";
 
-/// How every public key of this kind begins.
+/// The beginning of every public key of this kind.
 const KIND: &str = "ssh-ed25519 ";
 
 /// A key has some hundred bytes.
@@ -35,7 +36,7 @@ const MAX_KEY: u64 = 16 * 1024;
 /// The keys of some thousand servers.
 const MAX_KNOWN: u64 = 4 * 1024 * 1024;
 
-/// What ssh works with, for the app of `dirs`.
+/// The files of ssh for the app of `dirs`.
 #[must_use]
 pub fn ssh(dirs: &AppDirs) -> Ssh {
     Ssh {
@@ -44,8 +45,7 @@ pub fn ssh(dirs: &AppDirs) -> Ssh {
     }
 }
 
-/// The private key and the keys of servers, as files in memory: whoever has their descriptors can read them, and
-/// nobody finds them.
+/// The private key and the keys of servers as files in memory. Only who has their descriptors can read them.
 #[derive(Debug)]
 pub(super) struct LentFiles {
     key: Arc<OwnedFd>,
@@ -54,12 +54,12 @@ pub(super) struct LentFiles {
 }
 
 impl LentFiles {
-    /// Those of the app of `dirs`; `switches`: for another user than this process is. Blocks.
+    /// Copies those of the app of `dirs`. `switches`: another user than that of this process reads them. Blocks.
     pub(super) fn open(dirs: &AppDirs, switches: bool) -> io::Result<Self> {
         let own = ssh(dirs);
         let key = regular::read_nofollow(&own.key, MAX_KEY)?.unwrap_or_default();
         let known = regular::read_nofollow(&own.known_hosts, MAX_KNOWN)?.unwrap_or_default();
-        // ssh refuses a key of its own user that others may read. One that is another's it takes as it is.
+        // ssh refuses a key of its own user that others may read. It does not check a key of another user.
         let mode = if switches { 0o604 } else { 0o600 };
         let known_mode = if switches { 0o606 } else { 0o600 };
         Ok(Self {
@@ -69,7 +69,7 @@ impl LentFiles {
         })
     }
 
-    /// By the variables that name them to ssh.
+    /// The files by the variables that give their paths to ssh.
     pub(super) fn by_variable(&self) -> BTreeMap<String, LentFile> {
         let lent = |file: &Arc<OwnedFd>| LentFile::from(Arc::clone(file));
         let key = (ssh::KEY.to_owned(), lent(&self.key));
@@ -77,7 +77,7 @@ impl LentFiles {
         BTreeMap::from([key, known_hosts])
     }
 
-    /// Writes down the keys of servers that were met for the first time. Blocks.
+    /// Saves the keys of servers that ssh met for the first time. Blocks.
     pub(super) fn remember(self, dirs: &AppDirs) -> io::Result<()> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let mut file = File::from(self.known_hosts.try_clone()?);
@@ -110,7 +110,7 @@ fn in_memory(name: &str, content: &[u8], mode: u32) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// The public half, as a line for a git server; `None`: there is no key. Blocks.
+/// The public key, as a line for a git server. `None`: there is no key. Blocks.
 #[must_use]
 pub fn public(dirs: &AppDirs) -> Option<String> {
     let text = regular::read_nofollow(&dirs.ssh().join(PUBLIC), MAX_KEY).ok()??;
@@ -119,7 +119,7 @@ pub fn public(dirs: &AppDirs) -> Option<String> {
     (line.starts_with(KIND) && !line.contains('\n')).then(|| line.to_owned())
 }
 
-/// Makes a key where there is none.
+/// Makes a key if there is none.
 ///
 /// # Errors
 /// `ssh-keygen` is not installed or fails, the disk refuses, a limit is reached.
@@ -133,7 +133,7 @@ pub(super) async fn ensure(
         if !own.ssh().is_dir() {
             return Ok(KeyFiles::Nothing);
         }
-        // ssh refuses a key that others may read, and it is right.
+        // ssh refuses a key that others may read.
         tree::directory(&own.ssh(), 0o700, None)?;
         let private = regular::read_nofollow(&own.ssh().join(PRIVATE), MAX_KEY)?;
         Ok(match private {
@@ -160,7 +160,7 @@ enum KeyFiles {
     Both,
 }
 
-/// The public half is in the private one. `false`: that one is damaged.
+/// Writes the public key from the private one. `false`: that one is damaged.
 async fn restore_public(
     dirs: &AppDirs,
     log: &InstallLog,
@@ -198,7 +198,7 @@ async fn make(dirs: &AppDirs, log: &InstallLog, limits: &StepLimits) -> Result<(
     blocking(step, what, move || settle(&new, &directory)).await
 }
 
-/// Puts a complete pair in its place: both halves at once.
+/// Moves a complete pair into place, both keys in one step.
 fn settle(new: &Path, directory: &Path) -> io::Result<()> {
     for half in [PRIVATE, PUBLIC] {
         File::open(new.join(half))?.sync_all()?;
@@ -209,7 +209,7 @@ fn settle(new: &Path, directory: &Path) -> io::Result<()> {
     directory.parent().map_or(Ok(()), durable::sync_directory)
 }
 
-/// What a git server shows beside the key.
+/// The comment that a git server shows beside the key.
 fn comment(dirs: &AppDirs) -> String {
     let app = dirs.root().file_name().unwrap_or_default();
     let host = nix::unistd::gethostname().unwrap_or_default();

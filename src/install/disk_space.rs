@@ -1,17 +1,17 @@
-//! Whether the disk has room for a deploy.
+//! Decides whether the disk has space for a deploy.
 
 use std::io;
 use std::path::Path;
 
 use super::record::{Failure, Step};
 
-/// A deploy begins only with this much free, bytes: with less, what runs would soon fail to write its own files.
+/// A deploy begins only with this much free, bytes: with less, running apps would soon fail to write their own files.
 const FLOOR: u64 = 256 << 20;
 
-/// Of a small file system this part of it is enough: one in 20.
+/// On a small file system this part of it is enough: one in 20.
 const PART: u64 = 20;
 
-/// What is missing of the floor on the file system of `path`, as the failure of `step`. Blocks.
+/// The failure of `step` if the file system of `path` has less than the floor free. Blocks.
 ///
 /// # Errors
 /// As `statvfs(3)`.
@@ -32,15 +32,16 @@ pub(super) fn missing(step: Step, path: &Path) -> io::Result<Option<Failure>> {
     }))
 }
 
-/// What a file system may have left and be full all the same: a program takes away what it has half written.
+/// A file system with less free counts as full; bytes. It need not be 0: a program that failed removes its
+/// half-written file.
 const REST: u64 = 64 << 10;
 
-/// Whether the file system of a directory has no room, or no inode, for anything more. Blocks.
+/// Whether the file system of a directory has no space or no inode left. Blocks.
 pub(super) fn is_full(directory: &Path) -> bool {
     let Ok(disk) = rustix::fs::statvfs(directory) else {
         return false;
     };
-    // Those that count nothing (devices, /proc) have nothing of it.
+    // File systems without counts (devices, /proc) report 0.
     let has_room = disk.f_blocks == 0 || disk.f_bavail * disk.f_frsize >= REST;
     let has_inodes = disk.f_files == 0 || disk.f_favail > 0;
     directory.is_dir() && !(has_room && has_inodes)

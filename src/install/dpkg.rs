@@ -1,4 +1,4 @@
-//! What dpkg and apt say about packages (pure).
+//! Reads what dpkg and apt print about packages (pure).
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,8 +7,8 @@ use crate::document::config::Package;
 /// The format that [`Installed::parse`] reads, for `dpkg-query -W -f`.
 pub const FORMAT: &str = r"${Package}\t${Architecture}\t${Version}\t${Status}\t${Provides}\n";
 
-/// The packages that are installed, and nothing else: not removed ones whose configuration is left, not half
-/// installed ones.
+/// The packages that are fully installed. Half installed ones do not count, nor removed ones whose configuration is
+/// left.
 #[derive(Debug, Default)]
 pub struct Installed {
     /// Architecture and version by name; more than one where it is installed for several architectures.
@@ -48,8 +48,8 @@ impl Installed {
         installed
     }
 
-    /// Whether `package` needs nothing to be done. A version must be exactly that one, or begin as one that ends with
-    /// `*`; only a real package has one. `name:any` is there for whatever architecture.
+    /// Whether `package` is installed. A version must be the same, or begin with the one before a final `*`; only a
+    /// real package has a version. `name:any` accepts any architecture.
     #[must_use]
     pub fn satisfies(&self, package: &Package) -> bool {
         let (name, architecture) = match package.name.split_once(':') {
@@ -74,7 +74,7 @@ fn is_version(wanted: &str, version: &str) -> bool {
     }
 }
 
-/// Whether apt-get's last lines say that another program has its lists, its archive, or dpkg.
+/// Whether apt-get's last lines say that another program has locked its lists, its archive, or dpkg.
 #[must_use]
 pub fn is_locked(tail: &[String]) -> bool {
     const SIGNS: [&str; 3] = [
@@ -86,7 +86,7 @@ pub fn is_locked(tail: &[String]) -> bool {
         .any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
 }
 
-/// The names that `apt-cache policy` lists with a version that can be installed.
+/// The names with a version that can be installed, in the output of `apt-cache policy`.
 #[must_use]
 pub fn candidates(policy: &str) -> HashSet<&str> {
     let mut known = HashSet::new();
@@ -103,8 +103,8 @@ pub fn candidates(policy: &str) -> HashSet<&str> {
     known
 }
 
-/// Whether `apt-cache showpkg` names a package that provides the virtual one called `name`. It also answers for every
-/// package that `name` matches as a regular expression; those do not count.
+/// Whether the output of `apt-cache showpkg` has a package that provides the virtual package `name`. It also lists
+/// every package that `name` matches as a regular expression; those do not count.
 #[must_use]
 pub fn has_providers(showpkg: &str, name: &str) -> bool {
     let mut lines = showpkg

@@ -1,4 +1,4 @@
-//! Sentences for what goes wrong in a deploy: what, where, and what to do next.
+//! Sentences about failures of a deploy: what failed, where, and what to do next.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::record::{Failure, Step};
 use crate::exit_status::ExitStatus;
 
 impl Failure {
-    /// A failure of `step` that no command is behind.
+    /// A failure of `step` without a command.
     #[must_use]
     pub fn new(step: Step, reason: impl Into<String>) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl Failure {
         self
     }
 
-    /// With the application's name where the hint says `NAME`.
+    /// Puts the application's name in place of `NAME` in the hint.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         let named = |hint: String, verb| {
@@ -65,7 +65,7 @@ impl Failure {
 const DISK_HINT: &str =
     "make room (df -h shows where), or lower `keep_releases`, then deploy again";
 
-/// `command` ended in another way than with 0.
+/// `command` did not exit with 0.
 #[must_use]
 pub fn exited(step: Step, command: &str, status: ExitStatus, tail: Vec<String>) -> Failure {
     let command = shortened(command);
@@ -148,7 +148,7 @@ pub fn disk_is_full(tail: &[String]) -> bool {
         .any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
 }
 
-/// Which of its limits git has met.
+/// The limit that git has reached ([`super::git_user`]).
 #[must_use]
 pub fn limit(signal: Option<i32>, tail: &[String]) -> Option<&'static str> {
     const MEMORY: [&str; 3] = ["ut of memory", "annot allocate memory", "malloc failed"];

@@ -1,5 +1,4 @@
-//! How the real git is run: with nothing of the daemon's environment or of anybody's configuration, and asking nobody
-//! anything.
+//! Runs the real git, without the daemon's environment and without anybody's configuration. It asks no questions.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +11,7 @@ use super::ssh::Ssh;
 /// PATH of programs that run as the daemon's own user.
 pub const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Whether there is such a program in [`SYSTEM_PATH`]. Blocks.
+/// Whether [`SYSTEM_PATH`] has this program. Blocks.
 #[must_use]
 pub fn is_installed(program: &str) -> bool {
     let is_program = |path: PathBuf| {
@@ -23,7 +22,7 @@ pub fn is_installed(program: &str) -> bool {
     directories.any(|directory| is_program(Path::new(directory).join(program)))
 }
 
-/// How this machine reaches the network; nothing else of the daemon's environment is passed on.
+/// How this machine reaches the network. Only these variables of the daemon's environment are passed on.
 const NETWORK: [&str; 11] = [
     "http_proxy",
     "https_proxy",
@@ -38,7 +37,7 @@ const NETWORK: [&str; 11] = [
     "GIT_SSL_CAINFO",
 ];
 
-/// The environment of a system program: PATH, the C locale (messages are read by us), the way to the network.
+/// The environment of a system program: PATH, the C locale (we read its messages), and [`NETWORK`].
 #[must_use]
 pub fn system_environment() -> BTreeMap<String, String> {
     let mut environment: BTreeMap<String, String> = NETWORK
@@ -69,7 +68,7 @@ pub fn configuration(local: &[String]) -> String {
         text.push_str(&format!("[protocol \"{protocol}\"]\n\tallow = always\n"));
     }
     if !local.is_empty() {
-        // A repository of another user is refused otherwise. Here somebody named it who may configure the server.
+        // Otherwise git refuses a repository of another user. Only settings can allow a local one.
         text.push_str("[protocol \"file\"]\n\tallow = always\n[safe]\n");
     }
     for path in local {
@@ -85,7 +84,7 @@ pub fn configuration(local: &[String]) -> String {
     text
 }
 
-/// A value as git-config(1) reads it back.
+/// Quotes a value for git-config(1).
 fn quoted(value: &str) -> String {
     let mut text = String::from("\"");
     for character in value.chars() {
@@ -99,7 +98,7 @@ fn quoted(value: &str) -> String {
     text
 }
 
-/// git with `arguments`, on `remote`, with the configuration file at `configuration`.
+/// git with `arguments`, for `remote`, with the configuration file at `configuration`.
 #[must_use]
 pub fn program(configuration: &Path, remote: &Remote, arguments: &[&str]) -> Program {
     let mut environment = system_environment();
@@ -141,7 +140,7 @@ pub fn program(configuration: &Path, remote: &Remote, arguments: &[&str]) -> Pro
     program
 }
 
-/// Configures `key` for this one program and what it starts, above every file.
+/// Configures `key` for this program and what it starts. It comes before every file.
 pub fn set(program: &mut Program, key: &str, value: &str) {
     let environment = &mut program.environment;
     let count = environment.get("GIT_CONFIG_COUNT");

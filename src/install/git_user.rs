@@ -1,6 +1,7 @@
-//! [`GitUser`]: who git is, where the daemon is root. It reads what strangers have pushed, so it is not root, and its
-//! group is one that nothing else on this machine has: what belongs to that group (mirrors, a checkout while it is
-//! written) is closed to the app's own processes, and so is git itself to them (ptrace(2) wants the same group).
+//! [`GitUser`]: the user of git where the daemon is root. git reads what strangers have pushed, so it does not run as
+//! root. Its group is one that nothing else on this machine has. So the app's own processes can neither enter what
+//! belongs to that group (mirrors, a checkout that is being written) nor trace git (ptrace(2) requires the same
+//! group).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,14 +11,14 @@ use crate::account::Account;
 use crate::process::landlock::Landlock;
 use crate::process::lent::Limits;
 
-/// The group of git. It needs no entry in /etc/group; it is not one of those that systemd gives away (61184 and up),
-/// and one that containers with 65536 ids have.
+/// The group of git. It needs no entry in /etc/group. systemd assigns ids from 61184 on, and containers may have only
+/// 65536.
 const GROUP: u32 = 61_170;
 
-/// The user of a git that works for an app of root's.
+/// The user of git for an app of root's.
 const NOBODY: u32 = 65_534;
 
-/// What git gets of this machine. 192 KiB of a pack can ask for gigabytes. Mapped packs are no part of it.
+/// The resources of git: 192 KiB of a pack can ask for gigabytes. Mapped packs do not count as memory.
 pub(super) const LIMITS: Limits = Limits {
     memory: 1 << 30,
     file: 8 << 30,
@@ -26,7 +27,7 @@ pub(super) const LIMITS: Limits = Limits {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GitUser {
-    /// `None`: git runs as the daemon does, who is not root.
+    /// `None`: the daemon is not root, and git runs as its user.
     account: Option<Account>,
 }
 
@@ -75,8 +76,8 @@ impl GitUser {
         }
     }
 
-    /// Makes the directory at `path`, or takes it over with all that is in it: git works there, and nobody else
-    /// enters. Its parent must be ours. Blocks.
+    /// Makes the directory at `path`, or takes it over with its content, so that only git can enter. Its parent must
+    /// be ours. Blocks.
     ///
     /// # Errors
     /// As `mkdir(2)` and `chown(2)`.
@@ -91,7 +92,8 @@ impl GitUser {
         };
         let found = path.symlink_metadata().ok().filter(|m| m.is_dir());
         if let Some(found) = found {
-            // One of an older server is root's altogether; in a newer one HEAD tells for whom it was made.
+            // An older server made all of it as root. In a newer one the owner of HEAD is the user for whom it was
+            // made.
             let head = path.join("HEAD").symlink_metadata();
             let of_old = (found.uid(), found.gid()) != (top.uid, top.gid);
             let made_by = head.map_or(owner.uid, |head| head.uid());
@@ -102,7 +104,7 @@ impl GitUser {
         tree::directory_of(path, 0o770, top)
     }
 
-    /// Lets git read what is ours at `path`, and nobody else: `mode` is without the bits of others. Blocks.
+    /// Lets git read our file or directory at `path`. `mode` must give others nothing. Blocks.
     ///
     /// # Errors
     /// As `chown(2)` and `chmod(2)`.

@@ -1,4 +1,4 @@
-//! What a repository says of its submodules: `.gitmodules`, which anybody who may push has written (pure).
+//! Reads `.gitmodules`, which anybody who may push has written (pure).
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use crate::document::repository_url::Parts;
 /// An entry of `.gitmodules`, as it is written there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it is checked out, below the repository's own directory.
+    /// Where it is checked out, relative to the repository's own directory.
     pub path: String,
-    /// Where it comes from, perhaps relative to the repository's own URL.
+    /// May be relative to the repository's own URL.
     pub url: String,
 }
 
-/// Reads the output of `git config -z --get-regexp`: `KEY\nVALUE\0`. The last value of a key counts; what has not both
-/// path and URL is left out, as are all other keys (`update` could be a command).
+/// Reads the output of `git config -z --get-regexp`: `KEY\nVALUE\0`. The last value of a key counts. Entries without
+/// path or URL are left out, and so are all other keys (`update` could be a command).
 #[must_use]
 pub fn entries(output: &str) -> Vec<Entry> {
     let mut found: BTreeMap<&str, (Option<&str>, Option<&str>)> = BTreeMap::new();
@@ -55,7 +55,7 @@ pub fn links(output: &str) -> Vec<(String, String)> {
     output.split('\0').filter_map(link).collect()
 }
 
-/// Whether `path` stays below the directory it is joined to, and outside of everything that is git's own.
+/// Whether `path` stays below the directory that it is joined to, and outside of git's own directories.
 #[must_use]
 pub fn is_inside(path: &str) -> bool {
     let is_plain = |part: &str| {
@@ -65,7 +65,7 @@ pub fn is_inside(path: &str) -> bool {
     path.split('/').all(is_plain)
 }
 
-/// `url` as an address of its own: one that begins with `./` or `../` is relative to `parent`, the repository's URL
+/// Makes `url` absolute: one that begins with `./` or `../` is relative to `parent`, the repository's URL
 /// (git-submodule(1), `add`). `None`: it leads out of the parent's server.
 #[must_use]
 pub fn resolved(url: &str, parent: &str) -> Option<String> {
@@ -87,7 +87,7 @@ pub fn resolved(url: &str, parent: &str) -> Option<String> {
         }
     }
     parts.extend(rest.split('/').filter(|p| !p.is_empty()));
-    // A relative URL that goes up again in its middle is none that anybody needs.
+    // Nobody needs a relative URL that goes up again in its middle.
     let is_plain = !parts.iter().any(|p| matches!(*p, "." | ".."));
     let slash = if path.starts_with('/') { "/" } else { "" };
     (is_plain && !parts.is_empty()).then(|| format!("{server}{slash}{}", parts.join("/")))

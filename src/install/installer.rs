@@ -10,8 +10,8 @@ use super::spec::{InstallEvent, InstallProgress, InstallSpec};
 use crate::logs::log::{Append, Log};
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
-/// The temporary actor that makes one release. [`Shutdown`] cancels it: the running step's whole tree is killed and
-/// what it had made is removed, then the actor ends without [`InstallEvent::Done`] or `Failed`.
+/// It begins at once. [`Shutdown`] cancels it: the processes of the running step are killed, what they made is
+/// removed, and the actor ends without [`InstallEvent::Done`] or `Failed`.
 #[derive(Debug)]
 pub struct Installer {
     deploy: Option<Deploy>,
@@ -22,7 +22,7 @@ pub struct Installer {
 }
 
 impl Installer {
-    /// An Installer for `spec`; it begins at once.
+    /// An Installer that writes to the app's own log.
     #[must_use]
     pub fn new(
         spec: InstallSpec,
@@ -33,7 +33,7 @@ impl Installer {
         Self::writing_to(spec, log.recipient(), parent, exit)
     }
 
-    /// As [`Self::new`], for any actor that takes the lines of a log.
+    /// As [`Self::new`], for any actor that takes [`Append`].
     #[must_use]
     pub fn writing_to(
         spec: InstallSpec,
@@ -63,7 +63,7 @@ impl Installer {
         });
         if let Some(event) = event {
             let deployment = self.deployment;
-            // One of a dozen messages of a whole deploy, and it must not be lost.
+            // A whole deploy sends a dozen messages, and this one must not be lost.
             self.parent.do_send(InstallProgress { deployment, event });
         }
         ctx.stop();

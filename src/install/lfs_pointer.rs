@@ -1,4 +1,5 @@
-//! The text that stands for a file in Git LFS (pure): <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
+//! Reads the pointer that stands for a file in Git LFS (pure):
+//! <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
 
 /// A pointer is shorter, bytes.
 pub const MAX: u64 = 1024;
@@ -17,7 +18,7 @@ pub struct Pointer {
     pub size: u64,
 }
 
-/// Reads a pointer; `None`: it is any other file, or needs an extension, which would be a command.
+/// `None`: this is another file, or it needs an extension, which would be a command.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<Pointer> {
     if bytes.len() as u64 > MAX {

@@ -1,4 +1,4 @@
-//! What git-lfs has downloaded into a mirror, and how it gets into a checkout.
+//! The files that git-lfs has downloaded into a mirror, and how they get into a checkout.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::lfs_pointer::Pointer;
 use super::tree;
 
-/// Opens a regular file of the checkout; `None`: it is something else, or behind a link.
+/// Opens a regular file of the checkout. `None`: it is something else, or behind a link.
 pub(super) fn open(root: &Path, path: &str, write: bool) -> io::Result<Option<File>> {
     if path
         .rsplit_once('/')
@@ -33,7 +33,7 @@ pub(super) fn open(root: &Path, path: &str, write: bool) -> io::Result<Option<Fi
         .map(Some)
 }
 
-/// Where git-lfs keeps what it has downloaded.
+/// The directory where git-lfs keeps what it has downloaded.
 pub(super) fn store(mirror: &Path) -> PathBuf {
     mirror.join("lfs").join("objects")
 }
@@ -42,8 +42,8 @@ fn object(store: &Path, id: &str) -> PathBuf {
     store.join(&id[..2]).join(&id[2..4]).join(id)
 }
 
-/// Writes the object over its pointer. `false`: there is none; one that is damaged is removed, so that it is fetched
-/// again, and the pointer is back.
+/// Writes the object over its pointer. `false`: there is no object, or a damaged one. Then the pointer is restored,
+/// and a damaged object is removed, so that it is fetched again.
 pub(super) fn replace(
     store: &Path,
     root: &Path,
@@ -72,7 +72,7 @@ pub(super) fn replace(
     Ok(false)
 }
 
-/// Copies, and says how much it was and its SHA-256.
+/// Copies, and returns the size and the SHA-256.
 fn copy(from: &mut File, to: &mut File) -> io::Result<(u64, String)> {
     let (mut digest, mut size) = (Sha256::new(), 0);
     let mut buffer = vec![0; 256 * 1024];
@@ -93,10 +93,10 @@ fn copy(from: &mut File, to: &mut File) -> io::Result<(u64, String)> {
     Ok((size, id))
 }
 
-/// Removes from the mirror what the release at hand does not need, and halves of downloads. Blocks.
+/// Removes from the mirror the objects that the new release does not need, and incomplete downloads. Blocks.
 ///
 /// # Errors
-/// What refuses to be removed.
+/// The first file that cannot be removed.
 pub(super) fn prune(mirror: &Path, needed: &BTreeSet<String>) -> io::Result<()> {
     let store = store(mirror);
     if let Some(home) = store.parent() {

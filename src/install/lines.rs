@@ -1,14 +1,14 @@
-//! Output of commands as bounded lines, free of secrets (pure).
+//! Splits the output of commands into bounded lines and removes secrets (pure).
 
 use std::collections::VecDeque;
 
-/// A line that is longer is split into several.
+/// A longer line is split into several.
 pub const MAX_LINE: usize = 16 * 1024;
 
 /// How many last lines a [`Tail`] keeps.
 pub const TAIL_LINES: usize = 20;
 
-/// How many bytes of a line a [`Tail`] keeps: it goes into records and answers of the API.
+/// How many bytes of a line a [`Tail`] keeps: records and answers of the API have it.
 const TAIL_WIDTH: usize = 500;
 
 /// Cuts a stream of bytes into lines of at most [`MAX_LINE`] bytes.
@@ -34,7 +34,7 @@ impl Splitter {
         lines
     }
 
-    /// What is left when the stream has ended without a newline.
+    /// The rest of a stream that ended without a newline.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         (!self.rest.is_empty()).then(|| shown(std::mem::take(&mut self.rest)))
     }
@@ -50,7 +50,7 @@ impl Splitter {
     }
 }
 
-/// What a terminal would show of a line: of a progress bar, which repaints itself after each `\r`, the last state.
+/// What a terminal would show of a line. A progress bar repaints itself after each `\r`: only its last state remains.
 fn shown(mut line: Vec<u8>) -> Vec<u8> {
     while line.last() == Some(&b'\r') {
         line.pop();
@@ -84,16 +84,16 @@ impl Tail {
     }
 }
 
-/// Removes secrets from lines: the user part of any URL, and words known to be secret.
+/// Removes secrets from lines: passwords in URLs, and words known to be secret.
 #[derive(Clone, Debug, Default)]
 pub struct Mask(Vec<Vec<u8>>);
 
-/// What stands where a secret was.
+/// What replaces a secret.
 const STARS: &[u8] = b"***";
 
 impl Mask {
-    /// A mask for `secrets` beside the user parts of URLs. Words of one or two letters are no secrets, and hiding them
-    /// would make the log unreadable.
+    /// Hides `secrets` and passwords in URLs. Words of one or two letters stay: without them the log would be
+    /// unreadable.
     pub fn new<S: Into<Vec<u8>>>(secrets: impl IntoIterator<Item = S>) -> Self {
         let mut secrets: Vec<Vec<u8>> = secrets.into_iter().map(Into::into).collect();
         secrets.retain(|s| s.len() > 2);
@@ -102,7 +102,7 @@ impl Mask {
         Self(secrets)
     }
 
-    /// This mask, hiding `secrets` too.
+    /// The same mask, which hides `secrets` too.
     #[must_use]
     pub fn and<S: Into<Vec<u8>>>(&self, secrets: impl IntoIterator<Item = S>) -> Self {
         let own = self.0.iter().cloned();

@@ -1,5 +1,5 @@
-//! Links among the files that are served before the app is asked: those that lead out of the directory are not
-//! followed, and somebody should know.
+//! Finds links among the static files that lead out of their directory. The server does not follow them, and a warning
+//! says so.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
-/// So many entries of a site are looked at.
+/// How many entries of a site are looked at.
 const MAX_ENTRIES: usize = 200_000;
 
-/// What to tell of links below `dir` of a release that lead out of it. Blocks.
+/// The warning about links below `dir` of a release that lead out of it. Blocks.
 #[must_use]
 pub fn leading_out(release: &Path, dir: &str) -> Option<String> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -45,7 +45,7 @@ pub fn leading_out(release: &Path, dir: &str) -> Option<String> {
     ))
 }
 
-/// Whether the kernel would leave `root` on the way to `path`, as the server does not let it.
+/// Whether the way to `path` leaves `root`, by the rules that the server opens files with.
 fn leads_out(root: impl AsFd, path: &Path) -> bool {
     let within = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;

@@ -1,4 +1,4 @@
-//! Procfile and `.env` of a checkout, which a repository or a build may have made into anything.
+//! Reads Procfile and `.env` of a checkout. A repository or a build may have put anything in their place.
 
 use std::fs::File;
 use std::io;
@@ -12,10 +12,10 @@ use crate::document::dotenv::Dotenv;
 use crate::document::procfile::Procfile;
 use crate::regular;
 
-/// A Procfile or `.env` is refused when it is larger, bytes.
+/// A larger Procfile or `.env` is refused; bytes.
 const MAX_MANIFEST: u64 = 1024 * 1024;
 
-/// Reads Procfile and `.env` of a checkout; neither larger than 1 MiB. Blocks.
+/// Blocks.
 ///
 /// # Errors
 /// [`ReleaseError`].
@@ -46,7 +46,7 @@ pub fn manifest_for(
     }
 }
 
-/// A file that was likely meant to be the Procfile.
+/// The name of a file that was likely meant to be the Procfile.
 #[must_use]
 pub fn misnamed(directory: &Path) -> Option<String> {
     let entries = std::fs::read_dir(directory).ok()?.take(10_000).flatten();
@@ -68,10 +68,10 @@ fn bounded(directory: &Path, name: &str) -> Result<Option<Vec<u8>>, ReleaseError
     read(directory, name).map_err(ReleaseError::io(&directory.join(name)))
 }
 
-/// The file of this name; `None` if there is none. A link is followed as far as it stays in the checkout. Blocks.
+/// Reads the file of this name; `None` if there is none. Follows a link that stays in the checkout. Blocks.
 ///
 /// # Errors
-/// It cannot be read, is no regular file, or larger than 1 MiB.
+/// The file cannot be read, is not regular, or is larger than 1 MiB.
 pub fn read(directory: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     let path = directory.join(name);
     match open_within(directory, name) {
@@ -90,7 +90,7 @@ pub fn read(directory: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Opens a file below `directory` and nowhere else, and waits for no FIFO.
+/// Opens a file that is below `directory`. Does not wait for a FIFO.
 fn open_within(directory: &Path, name: &str) -> Result<File, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(CWD, directory, flags, Mode::empty())?;

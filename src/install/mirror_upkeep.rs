@@ -1,4 +1,5 @@
-//! What keeps mirrors small and free of rubbish: nobody but a deploy works in them, and nothing in the background.
+//! Puts mirrors aside and removes what killed processes left in them. Only one deploy at a time works in a mirror, and
+//! nothing in the background.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -36,10 +37,10 @@ pub(super) fn put_aside(mirror: &Path) -> io::Result<()> {
     std::fs::rename(mirror, aside(mirror))
 }
 
-/// Puts a mirror that was put aside back into its place; does nothing where there is none. Blocks.
+/// Moves a mirror that was put aside back into its place, if there is one. Blocks.
 ///
 /// # Errors
-/// As `rename(2)`; the new mirror refuses to be removed.
+/// As `rename(2)`; the new mirror cannot be removed.
 pub(super) fn take_back(mirror: &Path) -> io::Result<()> {
     let aside = aside(mirror);
     if aside.symlink_metadata().is_err() {
@@ -52,15 +53,15 @@ pub(super) fn take_back(mirror: &Path) -> io::Result<()> {
 /// Removes a mirror that was put aside. Blocks.
 ///
 /// # Errors
-/// What refuses to be removed.
+/// The first entry that cannot be removed.
 pub(super) fn drop_aside(mirror: &Path) -> io::Result<()> {
     tree::remove(&aside(mirror))
 }
 
-/// Removes what a git that was killed has left in the mirror at `path`; the lock files that were there. Blocks.
+/// Removes what a killed git has left in the mirror at `path`. Returns the lock files that it removed. Blocks.
 ///
 /// # Errors
-/// What refuses to be removed.
+/// The first entry that cannot be removed.
 pub(super) fn clear(path: &Path) -> io::Result<Vec<String>> {
     if !path.symlink_metadata().is_ok_and(|m| m.is_dir()) {
         return Ok(Vec::new());
@@ -68,7 +69,7 @@ pub(super) fn clear(path: &Path) -> io::Result<Vec<String>> {
     let is_lock = |name: &str| name.ends_with(".lock");
     let mut locks = remove_where(path, &is_lock)?;
     remove_below(&path.join("refs"), &is_lock, &mut locks)?;
-    // A pack that is kept for a fetch at work is never packed again.
+    // git never repacks a pack with a .keep file, which it makes during a fetch.
     let is_left = |name: &str| {
         let halves = ["tmp_", ".tmp-", "incoming-"];
         halves.iter().any(|half| name.starts_with(half)) || name.ends_with(".keep")
@@ -82,7 +83,7 @@ pub(super) fn clear(path: &Path) -> io::Result<Vec<String>> {
     Ok(locks)
 }
 
-/// Removes the entries of `directory` whose name is `unwanted`; if it is no directory, there are none.
+/// Removes the entries of `directory` whose names are `unwanted`, if it is a directory.
 fn remove_where(directory: &Path, unwanted: &dyn Fn(&str) -> bool) -> io::Result<Vec<String>> {
     let mut removed = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten() {
@@ -119,10 +120,10 @@ fn directories(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Removes the mirrors of submodules that no release is made from any more; `used` are those of this one. Blocks.
+/// Removes the mirrors of submodules but those in `used`, which are the new release's. Blocks.
 ///
 /// # Errors
-/// What refuses to be removed.
+/// The first entry that cannot be removed.
 pub(super) fn prune_modules(modules: &Path, used: &BTreeSet<PathBuf>) -> io::Result<()> {
     for home in directories(modules)? {
         if !used.contains(&home.join("repo.git")) {

@@ -1,15 +1,16 @@
-//! The deploy up to a release that can be started: packages, fetch, checkout, install, release phase.
+//! Makes releases: packages, fetch, checkout, install, release phase.
 //!
-//! Begin with [`installer::Installer`], the actor. It runs the steps that [`plan`] names, each with the file of its
-//! name, and every command of theirs through [`command`]. A release becomes one when its record is written
-//! ([`release`]), as the last thing: a directory in `releases/` without a record is rubbish of a deploy that did not
-//! end.
+//! Begin with [`deploy::Deploy`], which runs the steps in their order; [`installer::Installer`] is the actor around
+//! it. Every command runs through [`command`]. The record of a release ([`release`]) is written last: a directory in
+//! `releases/` without a record is what an interrupted deploy left.
 //!
-//! The code comes from git: [`source`] finds the commit in a mirror, `submodules` which other repositories belong to
-//! it, `checkout` writes their files, and `lfs` those that git only points to. [`git`] holds what git is told,
-//! [`git_user`] who it is. Releases share files by `hard_links` and `dedup`.
+//! The code comes from git: [`source`] finds the commit in a mirror, `submodules` finds the repositories that belong
+//! to it, `checkout` writes their files, and `lfs` those that git only points to. [`git`] says how git is configured,
+//! [`git_user`] as whom it runs. A tree that was built in becomes read-only in `read_only`. Releases share files by
+//! `hard_links` and `dedup`.
 //!
-//! Only `installer`, `deploy` and `install_log` know actors: an App is told of the steps, a Log of the lines.
+//! Only `installer`, `deploy`, `spec` and `install_log` know actors: they report steps to an App and send lines to a
+//! Log.
 
 pub mod advice;
 pub mod build;

@@ -1,13 +1,13 @@
-//! What to do when Python, Node, Ruby or PHP misses a module, or the file that lists an application's modules.
+//! Hints where Python, Node, Ruby or PHP lacks a module, or the file that lists an application's modules.
 //!
-//! Output is a stranger's: of it only names of modules are told again, of plain characters and bounded in length.
+//! Strangers write the output, so hints repeat only names of modules, short and of plain characters.
 
 use std::path::Path;
 
-/// A longer module name is not told again.
+/// Longer names of modules are not repeated.
 const MAX_NAME: usize = 64;
 
-/// Subdirectories of the checkout that are looked into.
+/// How many entries of the checkout are looked at.
 const MAX_DIRECTORIES: usize = 200;
 
 /// The files that list modules, and what package managers print in lower case where theirs is missing.
@@ -28,7 +28,7 @@ const LISTS: [(&str, &[&str]); 5] = [
 const MANAGED_HINT: &str = "Debian's own Python takes no packages from pip: install: [\"python3 -m venv .venv\", \
                             \".venv/bin/pip install -r requirements.txt\"], and .venv/bin/ before programs in the Procfile";
 
-/// The cure for what these last lines tell of a command that ran in `directory`; nothing when they tell nothing known.
+/// The hint for a command that ran in `directory` and printed these last lines. `None`: they show no known mistake.
 /// Blocks.
 pub(super) fn of_checkout(lines: &[String], directory: &Path) -> Option<String> {
     if lines
@@ -61,7 +61,7 @@ pub(super) fn of_checkout(lines: &[String], directory: &Path) -> Option<String> 
     )
 }
 
-/// The list that a package manager did not find: all its signs are in one line.
+/// The list that a package manager did not find. One line has all its signs.
 fn missing_list(lines: &[String]) -> Option<&'static str> {
     let lower: Vec<String> = lines.iter().map(|line| line.to_ascii_lowercase()).collect();
     let is_missing = |signs: &[&str]| {
@@ -75,13 +75,13 @@ fn missing_list(lines: &[String]) -> Option<&'static str> {
         .map(|(name, _)| *name)
 }
 
-/// The directory right below `directory` that has a file of this name: the first by name.
+/// The first directory by name right below `directory` that has this file.
 fn directory_of(directory: &Path, file: &str) -> Option<String> {
     let entries = std::fs::read_dir(directory)
         .ok()?
         .flatten()
         .take(MAX_DIRECTORIES);
-    // An entry's own type: a link is not followed.
+    // The type is the entry's own: a link is not followed.
     let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     let with_file = directories.filter(|entry| {
         entry
@@ -94,7 +94,7 @@ fn directory_of(directory: &Path, file: &str) -> Option<String> {
     names.filter(|name| is_plain(name)).min()
 }
 
-/// The module that the last line of Python's traceback names.
+/// The module in the last line of a Python traceback.
 fn missing_module(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once("ModuleNotFoundError: No module named '")?;
     let (name, _) = rest.split_once('\'')?;

@@ -1,8 +1,8 @@
-//! Debian packages through the real apt-get.
+//! Installs Debian packages with the real apt-get.
 //!
-//! apt-get takes a name it does not know for a regular expression or a task, and `name-` for an order to remove; so
-//! only names that apt knows exactly are ever given to it. It is run for what dpkg misses and not otherwise: a deploy
-//! with nothing to install needs neither root nor Debian's mirrors.
+//! apt-get takes an unknown name for a regular expression or a task, and `name-` for an order to remove. So it gets
+//! only names that apt knows exactly. It runs only for packages that dpkg does not list: a deploy with nothing to
+//! install needs neither root nor Debian's mirrors.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -22,22 +22,22 @@ use super::record::{Failure, Step};
 use crate::document::config::Package;
 use crate::regular;
 
-/// One apt-get of ours at a time: of two at once, the second would find the first's packages half configured.
+/// One apt-get of this server at a time: a second one would find the first one's packages half configured.
 static APT: Mutex<()> = Mutex::const_new(());
 
-/// Where the servers of this machine wait for each other. apt's own locks do not cover its hooks: where an update
-/// cleans the archive directory (as Debian's container images have it), it takes another install's packages away.
+/// The lock file of all servers on this machine. apt's own locks do not cover its hooks: where an update cleans the
+/// archive directory (as in Debian's container images), it removes the packages of another install.
 const QUEUE: &str = "/run/procserver-apt.lock";
 
-/// How often a server that waits looks again.
+/// How long a server that waits pauses between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Between two tries while another program has apt's locks.
+/// The longest pause between two tries while another program has apt's locks.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// What every apt-get is told: to ask nothing, to keep configuration files that people changed, to wait for other
-/// package managers (unattended-upgrades), and to leave the terminal alone. Recommended packages are installed: people
-/// get what `apt-get install` gives them by hand, and packages of languages lean on it (ruby → its headers' tools).
+/// apt-get asks nothing, keeps configuration files that people changed, waits for other package managers
+/// (unattended-upgrades), and does not use the terminal. It installs recommended packages, as it does by hand;
+/// packages of languages rely on that (ruby → the tools for its headers).
 const OPTIONS: [&str; 10] = [
     "-y",
     "-q",
@@ -51,7 +51,7 @@ const OPTIONS: [&str; 10] = [
     "Dpkg::Use-Pty=0",
 ];
 
-/// Words by which apt-get says that its lists are old.
+/// What apt-get prints when its lists are old.
 const STALE: [&str; 4] = [
     "404  Not Found",
     "Unable to fetch some archives",
@@ -102,24 +102,24 @@ pub async fn install(
     still_missing(&apt.missing(wanted).await?)
 }
 
-/// Waits until no other server uses apt-get; so it stays while the file is open.
+/// Waits until no other server uses apt-get, and keeps others waiting while the file is open.
 async fn alone_on_this_machine() -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
     let file = regular::open_with(QUEUE.as_ref(), &mut options, OFlags::NOFOLLOW)?;
-    // Who can open it can hold it. An older server has made it readable for all.
+    // Whoever can open the file can lock it. An older server made it readable for all.
     file.set_permissions(Permissions::from_mode(0o600))?;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            // There is no waiting for flock(2) that can be cancelled.
+            // Waiting in flock(2) cannot be cancelled.
             Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(PAUSE).await,
             Err(e) => return Err(e.into()),
         }
     }
 }
 
-/// As apt-get is given it.
+/// The package as an argument of apt-get.
 fn argument(package: &Package) -> String {
     match &package.version {
         Some(version) => format!("{}={version}", known_name(package)),
@@ -127,7 +127,7 @@ fn argument(package: &Package) -> String {
     }
 }
 
-/// apt lists no `name:any`: that is a relation, of which the plain name is what is installed.
+/// apt does not list `name:any`, which is a relation; the package has the plain name.
 fn known_name(package: &Package) -> &str {
     let name = package.name.as_str();
     name.strip_suffix(":any").unwrap_or(name)
@@ -145,7 +145,7 @@ fn not_known(unknown: &[String]) -> Failure {
     )
 }
 
-/// What apt-get has left out although it exited with 0 (a package that conflicts with another of the list).
+/// Fails for packages that apt-get left out although it exited with 0 (a conflict within the list).
 fn still_missing(missing: &[&Package]) -> Result<(), StepError> {
     if missing.is_empty() {
         return Ok(());
@@ -193,7 +193,7 @@ impl Apt<'_> {
 
     async fn update(&self) -> Result<(), StepError> {
         let finished = self.get(&["update"]).await?;
-        // Its warnings (a source of many that does not answer) come with 0; the install shows whether it matters.
+        // With warnings (one source does not answer) it exits with 0. The install shows whether they matter.
         match finished.succeeded() {
             true => Ok(()),
             false => Err(failed("apt-get update", finished).into()),
@@ -211,7 +211,7 @@ impl Apt<'_> {
             }
             let says = |words: &str| finished.tail.iter().any(|line| line.contains(words));
             if !repaired && says("dpkg --configure -a") {
-                // An earlier run was killed midway, maybe with us. This is what dpkg asks for.
+                // An earlier run was killed, maybe with this server. dpkg asks for this.
                 self.run(
                     "dpkg",
                     &["--configure", "-a", "--force-confold", "--force-confdef"],
@@ -227,7 +227,8 @@ impl Apt<'_> {
         }
     }
 
-    /// Waits until no other program (apt-daily) has apt's lists or its archive: `DPkg::Lock::Timeout` is for neither.
+    /// Waits until no other program (apt-daily) has locked apt's lists or archive: `DPkg::Lock::Timeout` covers
+    /// neither.
     async fn get(&self, arguments: &[&str]) -> Result<Finished, StepError> {
         let all: Vec<&str> = OPTIONS
             .into_iter()
@@ -284,7 +285,7 @@ fn program(name: &'static str, arguments: &[&str], quiet: bool) -> Program {
     }
 }
 
-/// A program that is not there means that this is no Debian: the general advice to install it would not help.
+/// A missing program means that this is not Debian, and the general hint to install it would not help.
 fn not_debian(error: StepError) -> StepError {
     match error {
         StepError::Failed(failure)

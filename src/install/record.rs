@@ -1,4 +1,4 @@
-//! The record of a deployment: `deployments/N.json`, and what the API shows of it.
+//! The record of a deployment, `deployments/N.json`. The API shows it.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -13,7 +13,8 @@ use crate::regular;
 /// How many records of an app are kept.
 pub const KEPT: usize = 50;
 
-/// A record is some 10 KiB at most: bounded reasons and tails. A larger file is none of ours; bytes.
+/// A larger file is not a record of ours; bytes. A record has some 10 KiB at most, because reasons and tails are
+/// bounded.
 const MAX_RECORD: u64 = 1024 * 1024;
 
 /// A step of a deploy, in order.
@@ -87,7 +88,7 @@ impl DeploymentState {
 pub struct StepRecord {
     pub step: Step,
     pub started: jiff::Timestamp,
-    /// How long it took, once over; seconds.
+    /// How long it took; only once it is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
 }
@@ -128,7 +129,7 @@ pub struct DeploymentRecord {
     pub failure: Option<Failure>,
 }
 
-/// Writes `record` in place of what there was, and removes the oldest ones beyond [`KEPT`]. Blocks.
+/// Replaces the record of this id, and removes the oldest records beyond [`KEPT`]. Blocks.
 ///
 /// # Errors
 /// As [`durable::replace`]; the old record is intact then.
@@ -142,13 +143,13 @@ pub fn store(dirs: &AppDirs, record: &DeploymentRecord) -> io::Result<()> {
     durable::replace(&directory.join(format!("{}.json", record.id)), &text, 0o600)?;
     let ids = ids(dirs);
     for id in &ids[..ids.len().saturating_sub(KEPT)] {
-        // One that stays is tried again the next time.
+        // If it fails, the next record tries again.
         let _ = std::fs::remove_file(directory.join(format!("{id}.json")));
     }
     Ok(())
 }
 
-/// All kept records, oldest first; a damaged one is named in the server's log and left out. Blocks.
+/// All kept records, oldest first. A damaged one is left out and named in the server's log. Blocks.
 #[must_use]
 pub fn load_all(dirs: &AppDirs) -> Vec<DeploymentRecord> {
     let mut records = Vec::new();

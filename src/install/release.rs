@@ -1,7 +1,7 @@
 //! A release: code at a commit and a document, numbered, immutable.
 //!
-//! A change of the document alone makes a release too, so that a rollback undoes it: its record names the release
-//! whose directory holds the code. A directory lives as long as a record names it.
+//! A change of the document alone also makes a release, so that a rollback undoes it. Its record names the release
+//! whose directory holds the code. A directory is kept as long as a record names it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,10 +16,10 @@ use crate::app_dirs::AppDirs;
 use crate::document::procfile::Procfile;
 use crate::{durable, regular};
 
-/// A record holds a document, which the API bounds; bytes.
+/// The most bytes of a record. It has a document, whose size the API limits.
 const MAX_RECORD: u64 = 16 * 1024 * 1024;
 
-/// `releases/N.json`, written when the release is complete: a directory that no record names is rubbish.
+/// `releases/N.json`, written when the release is complete. A directory that no record names is removed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReleaseRecord {
     pub id: u64,
@@ -55,7 +55,7 @@ pub struct Release {
     pub warnings: Vec<String>,
 }
 
-/// Makes the release of `record` one: its directory is complete. Blocks.
+/// Writes the record of a release whose directory is complete. Blocks.
 ///
 /// # Errors
 /// As [`durable::replace`].
@@ -87,7 +87,7 @@ pub fn load(dirs: &AppDirs, id: u64) -> Result<Release, ReleaseError> {
 /// Makes release `id`: the code of `of` with another document. Blocks.
 ///
 /// # Errors
-/// [`ReleaseError`]: the release there is cannot be read, the record cannot be written.
+/// The release `of` cannot be read, the record cannot be written.
 pub fn derive(
     dirs: &AppDirs,
     of: u64,
@@ -103,7 +103,7 @@ pub fn derive(
         created: jiff::Timestamp::now(),
         document,
     };
-    // Before it is one: a document without `static` needs a Procfile.
+    // A document without `static` needs a Procfile: check before the record is written.
     manifest_for(&dirs.release(derived.code()), &derived.document)?;
     complete(dirs, &derived).map_err(ReleaseError::io(&dirs.release_record(id)))?;
     load(dirs, id)
@@ -137,7 +137,7 @@ pub fn list(dirs: &AppDirs) -> Vec<ReleaseRecord> {
         match record(dirs, id) {
             Ok(record) if dirs.release(record.code()).is_dir() => records.push(record),
             Ok(_) => {}
-            // It was removed since the directory was read.
+            // It was removed after the directory was read.
             Err(ReleaseError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             Err(error) => log::warn!("release {id} is left out: {error}"),
         }
@@ -145,14 +145,13 @@ pub fn list(dirs: &AppDirs) -> Vec<ReleaseRecord> {
     records
 }
 
-/// The directory that the record of each release names; where it cannot be read, its own may hold its code.
+/// The directory that each record names. If a record cannot be read, the release's own directory may hold its code.
 fn code_of(dirs: &AppDirs, records: &[u64]) -> BTreeMap<u64, u64> {
     let named = |id: &u64| (*id, record(dirs, *id).map_or(*id, |r| r.code()));
     records.iter().map(named).collect()
 }
 
-/// Removes what is not worth keeping: directories without a record, and the oldest releases beyond `keep`, never one
-/// of `in_use`, and no directory of a deploy that is at work: those have numbers above `newest`. Blocks.
+/// Removes the oldest releases beyond `keep`, and what [`sweep`] removes. Blocks.
 pub fn prune(dirs: &AppDirs, keep: usize, in_use: &[u64], newest: u64) {
     sweep(dirs, in_use, newest);
     let complete = Contents::of(dirs).records;
@@ -166,8 +165,9 @@ pub fn prune(dirs: &AppDirs, keep: usize, in_use: &[u64], newest: u64) {
     }
 }
 
-/// Removes what deploys that did not end have left: directories without a record, records without a directory,
-/// temporary files of other daemons; never of one of `in_use`, nor one above `newest`. Blocks.
+/// Removes what interrupted deploys have left: directories without a record, records without a directory, temporary
+/// files of other daemons. Releases of `in_use` stay, and so do those above `newest`: a deploy may be making them.
+/// Blocks.
 pub fn sweep(dirs: &AppDirs, in_use: &[u64], newest: u64) {
     let contents = Contents::of(dirs);
     let code = code_of(dirs, &contents.records);
@@ -188,8 +188,8 @@ pub fn sweep(dirs: &AppDirs, in_use: &[u64], newest: u64) {
     }
 }
 
-/// Removes release `id`: first the record, so that a half-removed one is rubbish, then the directory with its code,
-/// unless another release has it too. Blocks.
+/// Removes release `id`: first the record, so that an interrupted removal is completed by [`sweep`], then the
+/// directory with its code, unless another record names it. Blocks.
 pub fn discard(dirs: &AppDirs, id: u64) {
     let path = dirs.release_record(id);
     let code = record(dirs, id).map_or(id, |record| record.code());

@@ -1,4 +1,4 @@
-//! The address of a repository, split into what git is told and what must stay secret (pure).
+//! [`Remote`]: a repository URL, split into what git gets and what must stay secret (pure).
 
 use percent_encoding::percent_decode_str;
 
@@ -10,11 +10,11 @@ pub struct Remote {
     credentials: Option<Credentials>,
 }
 
-/// User and password of an `http(s)` URL. They reach git through a credential helper in its environment, so they are
-/// in no argument list, no configuration file, and no message of git's.
+/// User and password of an `http(s)` URL. git gets them through a credential helper in its environment, so they are in
+/// no argument list, no configuration file, and no message of git's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// Scheme, host and port that they are for.
+    /// The server that they are for: `https://host:port`.
     pub scope: String,
     pub user: String,
     /// Decoded; a token may stand in place of the user, with no password.
@@ -48,7 +48,7 @@ impl Remote {
         };
         let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
         if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) {
-            // ssh asks for no password that stands in a URL.
+            // ssh does not use a password in a URL.
             return Self {
                 url: format!("{scheme}://{user}@{host_port}{path}"),
                 credentials: None,
@@ -64,13 +64,13 @@ impl Remote {
         }
     }
 
-    /// What git is told: the URL without a password.
+    /// The URL without a password, which git gets.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What people are shown: not even a query, which may hold a token.
+    /// The URL for people, without its query, which may hold a token.
     #[must_use]
     pub fn shown(&self) -> &str {
         self.url.split('?').next().unwrap_or_default()
@@ -82,8 +82,8 @@ impl Remote {
         self.credentials.as_ref()
     }
 
-    /// With the credentials of `parent`, when it is on the very same server (scheme, host and port) and has none of
-    /// its own: a submodule beside its repository.
+    /// Takes the credentials of `parent` if this remote has none and is on the same server (scheme, host and port): a
+    /// submodule beside its repository.
     #[must_use]
     pub fn inheriting(mut self, parent: &Self) -> Self {
         let Some(credentials) = &parent.credentials else {
@@ -143,7 +143,7 @@ impl Remote {
         }
     }
 
-    /// What must not be in any log.
+    /// What no log may contain.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets = Vec::new();

@@ -18,7 +18,7 @@ use crate::process::landlock::Landlock;
 pub struct StepTimeouts {
     /// `packages`.
     pub packages: Duration,
-    /// `fetch`, also for the checkout.
+    /// Also for the checkout.
     pub fetch: Duration,
     pub install: Duration,
     pub release: Duration,
@@ -34,13 +34,14 @@ pub struct InstallSpec {
     pub dirs: AppDirs,
     /// The account to switch to; `None` when the daemon is not root.
     pub account: Option<Account>,
-    /// Where install commands and the release phase may not write, but for the checkout.
+    /// Where install commands and the release phase may not write. They may write to the checkout.
     pub landlock: Option<Landlock>,
-    /// Environment of install commands: base and configured layers (the checkout's `.env` is laid between them).
+    /// The lowest layer of the environment of install commands. The checkout's `.env` comes above it, and
+    /// `configured_env` above that.
     pub base_env: BTreeMap<String, String>,
     /// Server-wide and application `env`.
     pub configured_env: BTreeMap<String, String>,
-    /// The releases that run, or would: no lack of room takes them.
+    /// The releases that run or that a restart would run. They are not removed to get disk space.
     pub in_use: Vec<u64>,
     pub timeouts: StepTimeouts,
 }
@@ -58,7 +59,7 @@ pub struct InstallProgress {
 #[derive(Debug)]
 pub enum InstallEvent {
     Started(Step),
-    /// A step ended well after this time.
+    /// A step succeeded after this time.
     Finished(Step, Duration),
     Commit(String),
     /// All done: the release is complete on disk.

@@ -1,4 +1,4 @@
-//! How ssh is run by git: with the app's own key and nobody's configuration, asking nobody anything (pure).
+//! How git runs ssh: with the app's own key and nobody's configuration. It asks no questions (pure).
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ pub struct Ssh {
     pub known_hosts: PathBuf,
 }
 
-/// Whatever the server or a configuration says: no prompt, no agent, no other key, no password, no forwarding. A
-/// server that is met for the first time is remembered, one whose key has changed is refused (ssh_config(5)).
+/// No prompt, no agent, no other key, no password, no forwarding, whatever a server or a configuration says. ssh
+/// remembers the key of a new server, and refuses a server whose key has changed (ssh_config(5)).
 const OPTIONS: [&str; 11] = [
     "BatchMode=yes",
     "IdentitiesOnly=yes",
@@ -34,7 +34,7 @@ pub const KEY: &str = "PROCSERVER_SSH_KEY";
 pub const KNOWN_HOSTS: &str = "PROCSERVER_SSH_KNOWN_HOSTS";
 
 impl Ssh {
-    /// The value of `GIT_SSH_COMMAND`, which git gives to a shell.
+    /// The value of `GIT_SSH_COMMAND`, which a shell reads.
     #[must_use]
     pub fn command(&self) -> String {
         let files = [
@@ -55,7 +55,7 @@ impl Ssh {
         command
     }
 
-    /// What a person types to forget the key of `host`.
+    /// The command that makes ssh forget the key of `host`.
     #[must_use]
     pub fn forget(&self, host: &str) -> String {
         let file = self.known_hosts.display().to_string();
@@ -72,7 +72,7 @@ fn with_options<'a>(files: impl IntoIterator<Item = &'a str>) -> String {
     command
 }
 
-/// A path as ssh_config(5) reads it back: it may have spaces, and `%` begins a token.
+/// Quotes a path for ssh_config(5): it may have spaces, and `%` begins a token.
 fn value(path: &Path) -> String {
     let mut text = String::from("\"");
     for character in path.display().to_string().chars() {
@@ -86,7 +86,7 @@ fn value(path: &Path) -> String {
     text
 }
 
-/// One word for a shell.
+/// Quotes a word for a shell.
 fn quoted(text: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_=./:@".contains(&b);
     if !text.is_empty() && text.bytes().all(is_plain) {

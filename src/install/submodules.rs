@@ -1,7 +1,7 @@
-//! The repositories that a release is made from: the app's own, and its submodules at the commits it records.
+//! Finds the repositories of a release: the app's own, and its submodules at the commits that it records.
 //!
-//! `.gitmodules` is written by whoever may push. Of it only paths and URLs are read, of the commit's own file, without
-//! includes; each URL is held against the rules for a document's, and nothing of it becomes configuration of git's.
+//! Whoever may push writes `.gitmodules`. Only its paths and URLs are read, from the commit's own file and without
+//! includes. Each URL must satisfy the rules for a document's URL, and nothing of it becomes git's configuration.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ use super::record::{Failure, Step};
 use super::remote::Remote;
 use crate::document::repository_url;
 
-/// Submodules of submodules: deeper ones are a loop.
+/// Submodules of submodules that nest deeper are taken for a loop.
 const MAX_DEPTH: usize = 8;
 
 const MAX_MODULES: usize = 200;
@@ -83,7 +83,7 @@ impl Part {
         Ok(found)
     }
 
-    /// All trees and submodules of the commit. Where one cannot be read, the mirror is made anew.
+    /// Lists all trees and submodules of the commit. If one cannot be read, the mirror is made anew.
     async fn directories(&self) -> Result<String, StepError> {
         let arguments = ["ls-tree", "-r", "-d", "-z", "--full-tree", &self.commit];
         let (finished, text) = self.mirror.ask(&arguments).await?;
@@ -111,8 +111,7 @@ impl Part {
         Ok(gitmodules::entries(&text))
     }
 
-    /// What `file` of the commit says of the keys that fit `pattern`, as `KEY\nVALUE\0`; nothing if it is no regular
-    /// file.
+    /// The keys of `file` in the commit that match `pattern`, as `KEY\nVALUE\0`. Empty if it is no regular file.
     pub(super) async fn settings(&self, file: &str, pattern: &str) -> Result<String, StepError> {
         let mirror = &self.mirror;
         let (_, listed) = mirror
@@ -122,12 +121,12 @@ impl Part {
             return Ok(String::new());
         }
         let blob = format!("{}:{file}", self.commit);
-        // Without `--no-includes` git would read any file that the blob names.
+        // Without `--no-includes` git would read any file that the blob includes.
         let options = ["config", "--no-includes", "-z", "--blob", &blob];
         let wanted = ["--get-regexp", pattern];
         let arguments: Vec<&str> = options.into_iter().chain(wanted).collect();
         let (finished, text) = mirror.ask(&arguments).await?;
-        // It ends with 1 where nothing is said, and where the file is not well-formed; then it says so.
+        // It exits with 1 where no key matches, and also where the file is malformed; then it prints an error.
         if !finished.succeeded() && !finished.tail.is_empty() {
             let reason = format!("the repository's {file} cannot be read");
             let failure = Failure::new(mirror.log.step(), reason);
@@ -193,7 +192,7 @@ impl Part {
 fn remote(url: &str, parent: &Remote) -> Result<Remote, String> {
     let url = gitmodules::resolved(url, parent.url())
         .ok_or_else(|| "leads out of the repository's own server".to_owned())?;
-    // Of this machine's disk only a repository that was itself allowed to be there may use more.
+    // Only a repository that is allowed on this machine's disk may have submodules there.
     repository_url::check(&url, parent.path().is_some()).map_err(|e| e.to_string())?;
     let remote = Remote::parse(&url);
     if let (Some(path), Some(parent)) = (remote.path(), parent.path())
@@ -207,8 +206,8 @@ fn remote(url: &str, parent: &Remote) -> Result<Remote, String> {
     Ok(remote.inheriting(parent))
 }
 
-/// Whether `path` lies where `parent` lies, or below, and has the same owner: git runs as root, and who may push to
-/// one repository must not read all others of this machine. What is not there is not refused here, but by git.
+/// Whether `path` is beside or below `parent` and has the same owner: whoever may push to one repository must not read
+/// all others of this machine. git itself refuses a path that does not exist.
 fn are_neighbours(path: &Path, parent: &Path) -> bool {
     let (Ok(path), Ok(parent)) = (path.canonicalize(), parent.canonicalize()) else {
         return !path.exists();

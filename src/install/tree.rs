@@ -37,24 +37,24 @@ impl Owner {
     }
 }
 
-/// Gives `path` and everything below it that belongs to the same user as `path` itself to `owner`; entries of third
-/// users stay theirs. `path` comes last: when this was interrupted, it can be repeated. Blocks.
+/// Gives `path`, and everything below it that belongs to the same user, to `owner`. Entries of third users stay
+/// theirs. `path` comes last, so that an interrupted call can be repeated. Blocks.
 ///
 /// # Errors
-/// The first entry that refuses; the tree is partly given then.
+/// The first entry that fails; a part of the tree is given then.
 pub fn give(path: &Path, owner: Owner) -> io::Result<()> {
     let from = fstat(open_directory(CWD, path)?)?.st_uid;
     give_from(path, from, owner)
 }
 
-/// As [`give`], of what belongs to the user `from`, whoever owns `path` itself. Blocks.
+/// As [`give`], for what belongs to the user `from`, whoever owns `path` itself. Blocks.
 ///
 /// # Errors
 /// As [`give`].
 pub fn give_from(path: &Path, from: u32, owner: Owner) -> io::Result<()> {
     let top = open_directory(CWD, path)?;
     walk(&top, 0, &mut |directory, name, _| {
-        // What is checked is what is given, even if its user exchanges the entry meanwhile.
+        // The descriptor makes sure that the entry which is checked is also given, even if its user exchanges it.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let entry = openat(directory, name, flags, Mode::empty())?;
         if fstat(&entry)?.st_uid == from {
@@ -157,7 +157,7 @@ pub(super) fn own_at(
 }
 
 /// Makes the directory at `path` if there is none, with exactly this mode and (when we are root) owner. Its parent
-/// must be ours. When it belonged to another account before, its content is given to the new one too. Blocks.
+/// must be ours. If it belonged to another account, its content is given to the new one too. Blocks.
 ///
 /// # Errors
 /// As `mkdir(2)`; when something else is in its place.
@@ -177,7 +177,7 @@ pub fn directory(path: &Path, mode: u32, owner: Option<Owner>) -> io::Result<()>
     Ok(())
 }
 
-/// As [`directory`], but what is in it stays whose it is. Blocks.
+/// As [`directory`], but the content keeps its owners. Blocks.
 ///
 /// # Errors
 /// As [`directory`].

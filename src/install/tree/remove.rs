@@ -1,4 +1,4 @@
-//! Removes trees that may be hostile, and that somebody else may be removing: what has gone meanwhile is no error.
+//! Removes trees that may be hostile. Somebody else may be removing them too: entries that are gone are no error.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -13,10 +13,10 @@ use rustix::io::Errno;
 
 use super::{MAX_DEPTH, entries, open_directory};
 
-/// Removes the tree at `path`, also a read-only one, whatever its depth; does nothing if there is none. Blocks.
+/// Removes the tree at `path`, if there is one, also a read-only one, and of any depth. Blocks.
 ///
 /// # Errors
-/// What refuses to be removed.
+/// The first entry that cannot be removed.
 pub fn remove(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -37,7 +37,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
     let Some(top) = open_to_empty(parent.as_fd(), &name)? else {
         return Ok(());
     };
-    // What is too deep is moved up to the top while it is emptied: so it takes more than one round.
+    // Directories that are too deep are moved up to the top, so that one round may not be enough.
     let mut lifted = Lifted::default();
     while lifted.empty(&top, &top, 0)? {}
     unlink(&parent, &name, AtFlags::REMOVEDIR)
@@ -54,7 +54,7 @@ impl Lifted {
         for (name, kind) in entries(directory)? {
             if kind != FileType::Directory {
                 match unlinkat(directory, &name, AtFlags::empty()) {
-                    // It may not have told its kind.
+                    // The file system may not report the type.
                     Err(Errno::ISDIR) => {}
                     Err(Errno::NOENT) | Ok(()) => continue,
                     Err(error) => return Err(error.into()),
@@ -77,7 +77,7 @@ impl Lifted {
 
     /// Moves the directory `name` up to `top`, under a name that is free there.
     fn lift(&mut self, top: &OwnedFd, directory: &OwnedFd, name: &CStr) -> io::Result<()> {
-        // Renaming a directory rewrites its `..`: it must be writable itself.
+        // Renaming a directory rewrites its `..`, so it must be writable.
         drop(open_to_empty(directory.as_fd(), name)?);
         loop {
             let new = CString::new(format!(".lifted-{}", self.0))?;
