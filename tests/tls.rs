@@ -212,4 +212,16 @@ fn certificates_are_exchanged_under_load_and_no_handshake_fails() {
             .then_some(())
     });
     connect(&server, &both, "a.test").unwrap();
+    let listed = server.get("/certificates").expect(200).json();
+    assert_eq!(
+        listed[0]["names"],
+        serde_json::json!(["a.test"]),
+        "{listed}"
+    );
+    assert_eq!(
+        (&listed[0]["state"], &listed[0]["source"]),
+        (&"valid".into(), &"file".into())
+    );
+    let error = listed[0]["error"].as_str().unwrap_or_default();
+    assert!(error.contains("a.pem: it holds no certificate"), "{listed}");
 }

@@ -10,8 +10,8 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{
-    actions, applications, auth, deploy_key, deployments, events, health, logs, releases, routes,
-    status,
+    actions, applications, auth, certificates, deploy_key, deployments, events, health, logs,
+    releases, routes, status,
 };
 
 /// Puts the API into an actix-web App: `/healthz` open to all, the rest for those that [`auth`] lets in.
@@ -69,6 +69,7 @@ fn guarded() -> impl HttpServiceFactory {
         .service(
             resource("/applications/{name}/logs/{log}", "GET, HEAD").route(get().to(logs::read)),
         )
+        .service(resource("/certificates", "GET, HEAD").route(get().to(certificates::list)))
         .service(resource("/routes", "GET, HEAD").route(get().to(routes::show)))
         .service(
             resource(

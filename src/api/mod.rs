@@ -10,6 +10,7 @@ pub mod app;
 mod applications;
 pub mod auth;
 mod body;
+mod certificates;
 mod comments;
 mod deploy_key;
 mod deployments;

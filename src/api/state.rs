@@ -23,6 +23,7 @@ use crate::logs::log::{Chunk, LogError, Query, Read};
 use crate::router::reach::Reach;
 use crate::router::table::Table;
 use crate::supervision::ChildRef;
+use crate::tls::store::Published;
 
 /// An actor that is silent for so long is stuck, since control actors never block.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,6 +58,8 @@ pub struct ApiState {
     pub closing: watch::Receiver<bool>,
     /// Ports of apps that cannot be listened on.
     pub closed_ports: watch::Receiver<Closed>,
+    /// What answers handshakes.
+    pub certificates: Arc<Published>,
     pub token: Arc<str>,
     pub failed_logins: Arc<Mutex<FailedLogins>>,
 }
@@ -105,6 +108,7 @@ impl ApiState {
             events: Feed::default(),
             closing: watch::channel(false).1,
             closed_ports: watch::channel(Closed::new()).1,
+            certificates: Arc::default(),
             token: "the-token".into(),
             failed_logins: Arc::default(),
         }

@@ -76,6 +76,7 @@ impl Tree {
             events: context.events.clone(),
             closing: is_closing,
             closed_ports,
+            certificates: Arc::clone(&published),
             token: Arc::clone(&token),
             failed_logins: Arc::default(),
         };

@@ -21,15 +21,33 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Published {
     pub certificates: watch::Sender<Arc<Certificates>>,
-    /// A sentence for each certificate of the settings that cannot be used as it lies there now.
-    pub warnings: watch::Sender<Vec<String>>,
+    /// Those of the settings, the default last.
+    pub files: watch::Sender<Vec<FileState>>,
 }
 
 impl Default for Published {
     fn default() -> Self {
         Self {
             certificates: watch::channel(Arc::default()).0,
-            warnings: watch::channel(Vec::new()).0,
+            files: watch::channel(Vec::new()).0,
+        }
+    }
+}
+
+/// A certificate of the settings.
+#[derive(Clone, Debug)]
+pub struct FileState {
+    /// The last that could be read.
+    pub certificate: Option<Arc<Certificate>>,
+    /// Why what lies there now cannot be used.
+    pub error: Option<String>,
+}
+
+impl FileState {
+    fn of(file: &CertificateFile) -> Self {
+        Self {
+            certificate: file.certificate().cloned(),
+            error: file.error().map(str::to_owned),
         }
     }
 }
@@ -103,7 +121,7 @@ impl CertificateStore {
         }));
     }
 
-    fn publish(&self, files: &Files) {
+    fn publish(&self, files: &Files, issued: Vec<Arc<Certificate>>) {
         let issued = self.acme.as_ref().map(|acme| acme.borrow().clone());
         self.published.publish(files, issued.unwrap_or_default());
     }
@@ -142,16 +160,14 @@ impl Published {
     }
 
     fn publish(&self, files: &Files, issued: Vec<Arc<Certificate>>) {
-        let warnings: Vec<String> = files
-            .all()
-            .filter_map(|file| file.error())
-            .map(|error| {
-                format!("certificate: {error}; the last good one stays in use until this is mended")
-            })
-            .collect();
-        let told = self.warnings.send_replace(warnings.clone());
-        for warning in warnings.iter().filter(|warning| !told.contains(warning)) {
-            log::warn!("{warning}");
+        let states: Vec<FileState> = files.all().map(FileState::of).collect();
+        let told = self.files.send_replace(states.clone());
+        for error in states.iter().filter_map(|state| state.error.as_ref()) {
+            if !told.iter().any(|told| told.error.as_ref() == Some(error)) {
+                log::warn!(
+                    "certificate: {error}; the last good one, if there is one, stays in use until this is mended"
+                );
+            }
         }
         let named: Vec<Arc<Certificate>> = files
             .named
