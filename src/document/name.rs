@@ -6,7 +6,14 @@ use std::sync::Arc;
 use serde::Serialize;
 
 /// First path segments that belong to the API; an app of this name would hide it.
-pub const RESERVED: [&str; 5] = ["applications", "routes", "events", "healthz", "metrics"];
+pub const RESERVED: [&str; 6] = [
+    "applications",
+    "certificates",
+    "routes",
+    "events",
+    "healthz",
+    "metrics",
+];
 
 /// An application's name: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`, none of [`RESERVED`]. A DNS label, so that it can be
 /// a host name, a path segment and a directory without quoting.

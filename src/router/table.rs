@@ -15,7 +15,14 @@ use crate::document::host_entry::HostEntry;
 use crate::document::host_name::HostName;
 
 /// First path segments that belong to the API.
-pub const API_SEGMENTS: [&str; 5] = ["applications", "routes", "events", "healthz", "metrics"];
+pub const API_SEGMENTS: [&str; 6] = [
+    "applications",
+    "certificates",
+    "routes",
+    "events",
+    "healthz",
+    "metrics",
+];
 
 /// What the front end knows of one app.
 #[derive(Clone, Debug)]

@@ -121,7 +121,7 @@ impl CertificateStore {
         }));
     }
 
-    fn publish(&self, files: &Files, issued: Vec<Arc<Certificate>>) {
+    fn publish(&self, files: &Files) {
         let issued = self.acme.as_ref().map(|acme| acme.borrow().clone());
         self.published.publish(files, issued.unwrap_or_default());
     }
