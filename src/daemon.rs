@@ -1,7 +1,7 @@
 //! The composition root: builds the tree in order, waits for a signal, and takes the tree down in reverse.
 //!
 //! ```text
-//! run ── lock, directories, token, listeners ── Root (one_for_one) ── Router · Apps · Front
+//! run ── lock, directories, token, listeners ── Root (one_for_one) ── CertificateStore · Router · Apps · Front · Acme
 //!                                            └─ the API on the Unix socket
 //! ```
 
@@ -13,6 +13,7 @@ mod root;
 mod signals;
 mod sockets;
 mod tree;
+mod wanted_names;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -19,7 +19,7 @@ use crate::support::server::Server;
 use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// A certificate for `name` and its key, in files of the server's directory.
 fn certificate(directory: &Path, file: &str, name: &str) -> CertificateDer<'static> {
@@ -59,7 +59,7 @@ fn start() -> (Server, CertificateDer<'static>) {
     (setup.start(), trusted)
 }
 
-fn trusting(certificates: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
+pub(crate) fn trusting(certificates: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
         roots.add(certificate.clone()).unwrap();
@@ -74,7 +74,12 @@ fn trusting(certificates: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
 }
 
 fn connect(server: &Server, config: &Arc<ClientConfig>, name: &str) -> io::Result<Stream> {
-    let mut stream = TcpStream::connect(("127.0.0.1", server.spare_port()))?;
+    connect_at(server.spare_port(), config, name)
+}
+
+/// Shakes hands as a client that asks for `name`.
+pub(crate) fn connect_at(port: u16, config: &Arc<ClientConfig>, name: &str) -> io::Result<Stream> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut session = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
@@ -85,14 +90,14 @@ fn connect(server: &Server, config: &Arc<ClientConfig>, name: &str) -> io::Resul
 }
 
 /// What is answered until the server says that nothing follows: without a close_notify, an error.
-fn exchange(stream: &mut Stream, request: &str) -> io::Result<String> {
+pub(crate) fn exchange(stream: &mut Stream, request: &str) -> io::Result<String> {
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(String::from_utf8(answer).unwrap())
 }
 
-const LAST: &str = "GET /echo/x HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+pub(crate) const LAST: &str = "GET /echo/x HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
 
 #[test]
 fn an_app_is_told_that_its_client_came_by_tls_and_the_end_is_no_cut() {

@@ -70,6 +70,10 @@ fn guarded() -> impl HttpServiceFactory {
             resource("/applications/{name}/logs/{log}", "GET, HEAD").route(get().to(logs::read)),
         )
         .service(resource("/certificates", "GET, HEAD").route(get().to(certificates::list)))
+        .service(
+            resource("/certificates/{name}/renew", "POST")
+                .route(web::post().to(certificates::renew)),
+        )
         .service(resource("/routes", "GET, HEAD").route(get().to(routes::show)))
         .service(
             resource(

@@ -1,13 +1,21 @@
-//! `GET /certificates`: what answers handshakes, and what is wrong with it.
+//! `GET /certificates`: what answers handshakes, and what is wrong with it. `POST /certificates/NAME/renew`: an order at
+//! once.
 
 use actix_web::HttpResponse;
-use actix_web::web::Data;
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
 
+use super::problem::Problem;
 use super::state::ApiState;
+use crate::acme::acme::Renew;
 use crate::tls::certificate::Certificate;
 use crate::tls::store::FileState;
+
+const NO_ACME: &str = "No certificate authority is asked for certificates here: write agree_terms = true under [acme] in \
+    procserver.toml. Certificates from files are read again by themselves when they change.";
 
 /// A certificate as it is listed; times are in UTC.
 #[derive(Serialize)]
@@ -61,5 +69,25 @@ pub(super) async fn list(state: Data<ApiState>) -> HttpResponse {
     let files = state.certificates.files.borrow().clone();
     let now = Timestamp::now();
     let listed: Vec<_> = files.iter().map(|file| Listed::at(now, file)).collect();
-    HttpResponse::Ok().json(listed)
+    let ordered = state.acme_results.rows.borrow().clone();
+    let mut all = json!(listed);
+    let rows = json!(ordered);
+    if let (Some(all), Some(rows)) = (all.as_array_mut(), rows.as_array()) {
+        all.extend(rows.iter().cloned());
+    }
+    HttpResponse::Ok().json(all)
+}
+
+pub(super) async fn renew(
+    state: Data<ApiState>,
+    name: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let Some(acme) = state.acme.get() else {
+        return Err(Problem::new(StatusCode::NOT_FOUND, NO_ACME));
+    };
+    let name = name.into_inner().to_ascii_lowercase();
+    match acme.send(Renew(name.clone())).await? {
+        Ok(()) => Ok(HttpResponse::Accepted().json(json!({ "name": name }))),
+        Err(not_wanted) => Err(Problem::new(StatusCode::NOT_FOUND, not_wanted.to_string())),
+    }
 }

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 use super::failed_logins::FailedLogins;
 use super::problem::Problem;
+use crate::acme::acme::Acme;
+use crate::acme::status::Results;
 use crate::app::apps::{Apps, AppsError, Find};
 use crate::app::supervisor::{App, Inspect, View};
 use crate::document::config::Rules;
@@ -60,6 +62,9 @@ pub struct ApiState {
     pub closed_ports: watch::Receiver<Closed>,
     /// What answers handshakes.
     pub certificates: Arc<Published>,
+    /// What came of orders at a certificate authority, and who makes them, if anybody does.
+    pub acme_results: Arc<Results>,
+    pub acme: ChildRef<Acme>,
     pub token: Arc<str>,
     pub failed_logins: Arc<Mutex<FailedLogins>>,
 }
@@ -109,6 +114,8 @@ impl ApiState {
             closing: watch::channel(false).1,
             closed_ports: watch::channel(Closed::new()).1,
             certificates: Arc::default(),
+            acme_results: Arc::default(),
+            acme: ChildRef::default(),
             token: "the-token".into(),
             failed_logins: Arc::default(),
         }

@@ -2,29 +2,52 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use actix_web::http::Method;
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::client::{Client, ClientArgs};
+use super::client::{Call, Client, ClientArgs};
 use super::output::{Output, cell, time};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver certs
   procserver certs --json
+  procserver certs renew shop.example.org      asks the certificate authority for a new one now
 
-Certificates are files that the settings name: certificates = [{ cert = \"/etc/ssl/a.pem\", key = \"/etc/ssl/a.key\" }] \
-under [tls]. They are read again when they change.")]
+With agree_terms = true under [acme], Let's Encrypt is asked for a certificate for each name in the hosts of an \
+application. Others are files that the settings name: certificates = [{ cert = \"/etc/ssl/a.pem\", key = \
+\"/etc/ssl/a.key\" }] under [tls]. These are read again when they change.")]
 pub struct CertsArgs {
+    /// What to do; without it they are listed.
+    #[command(subcommand)]
+    pub action: Option<Action>,
     #[command(flatten)]
     pub client: ClientArgs,
 }
 
-/// Lists them.
+#[derive(Subcommand, Debug)]
+pub enum Action {
+    /// Ask the certificate authority for a new one now
+    Renew { name: String },
+}
+
+/// Lists them, or renews one.
 ///
 /// # Errors
 /// What the API refuses.
-pub async fn run(client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &CertsArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
+    if let Some(Action::Renew { name }) = &args.action {
+        let call = Call::new(Method::POST, format!("/certificates/{name}/renew"));
+        let answer = client.send(&call).await?;
+        match out.is_json() {
+            true => out.json(&answer.json())?,
+            false => out.line(&format!(
+                "{name}: a new certificate is asked for; \"procserver certs\" shows what comes of it"
+            ))?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let certificates: Vec<Value> = client.get("/certificates").await?;
     if out.is_json() {
         out.json(&Value::Array(certificates))?;

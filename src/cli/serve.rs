@@ -25,7 +25,7 @@ const LISTENING_TLS: &str = "listening on https://";
                                                HTTPS on port 443 beside HTTP
   PROCSERVER_LOG=debug procserver serve
 
-Every setting can be a flag, a variable (shown in brackets), or a key of the file: listen, and in the tables [tls], \
+Every setting can be a flag, a variable (shown in brackets), or a key of the file: listen, and in the tables [tls], [acme], \
 [timeouts], [limits] and [step_timeouts] the last part of the flag's name. A flag wins over its variable, that over the \
 file. Durations are written \"30s\", \"2m\"; sizes \"512M\". PROCSERVER_LOG (or RUST_LOG) sets what is logged.")]
 pub struct ServeArgs {

@@ -41,8 +41,9 @@ fn verb(word: &str) -> Option<&'static str> {
         | "accessory" => {
             "procserver create NAME … --package postgresql, and DATABASE_URL in \"env\": the machine's own databases"
         }
-        "certs" | "certs:add" | "letsencrypt" | "letsencrypt:enable" | "ssl" => {
-            "a proxy with TLS in front: procserver speaks none yet"
+        "certs:add" | "certs:auto" | "certs:auto:enable" | "letsencrypt" | "letsencrypt:enable"
+        | "ssl" | "tls" => {
+            "agree_terms = true under [acme] in procserver.toml, and procserver domains add NAME HOST; procserver certs shows them"
         }
         "buildpacks" | "buildpacks:set" | "buildpacks:add" | "builder" | "builder:set"
         | "stack" => {

@@ -1,4 +1,4 @@
-//! [`Root`]: the root supervisor: CertificateStore, Router, Apps, Front, in this order. Each is restarted alone: what a fresh one needs
+//! [`Root`]: the root supervisor: CertificateStore, Router, Apps, Front, Acme, in this order. Each is restarted alone: what a fresh one needs
 //! outlives it (the published table and certificates, the config directory, the listeners), and the others reach it by its `ChildRef`.
 //! Restarting what comes after it, too, would end every connection because the Router had a fault.
 
@@ -8,6 +8,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::watch;
 
+use crate::acme::acme::{Acme, AcmeSpec};
+use crate::acme::challenges;
 use crate::app::apps::Apps;
 use crate::app::context::AppContext;
 use crate::events::Report;
@@ -30,6 +32,10 @@ pub(super) struct RootSpec {
     pub(super) context: AppContext,
     pub(super) listeners: Vec<Bound>,
     pub(super) published: Arc<Published>,
+    /// Where a certificate authority is asked.
+    pub(super) acme: Option<AcmeSpec>,
+    pub(super) acme_actor: ChildRef<Acme>,
+    pub(super) challenges: Arc<challenges::Published>,
     pub(super) table: Arc<watch::Sender<Arc<Table>>>,
     pub(super) apps: ChildRef<Apps>,
     pub(super) connector: ConnectorFactory,
@@ -46,6 +52,7 @@ pub(super) enum RootChild {
     Router,
     Apps,
     Front,
+    Acme,
 }
 
 /// The root supervisor.
@@ -57,6 +64,7 @@ pub(super) struct Root {
     router: Option<Child<Router>>,
     apps: Option<Child<Apps>>,
     front: Option<Child<Front>>,
+    acme: Option<Child<Acme>>,
     /// It was asked to end, and everything with it.
     ending: bool,
 }
@@ -70,12 +78,15 @@ impl Root {
             shutdown,
         };
         let five_seconds = Timeout::After(Duration::from_secs(5));
-        let children = [
+        let mut children = vec![
             child(RootChild::Certificates, five_seconds),
             child(RootChild::Router, five_seconds),
             child(RootChild::Apps, Timeout::Infinite),
             child(RootChild::Front, Timeout::After(drain)),
         ];
+        if spec.acme.is_some() {
+            children.push(child(RootChild::Acme, five_seconds));
+        }
         let intensity = Intensity {
             restarts: 3,
             period: Duration::from_secs(60),
@@ -89,6 +100,7 @@ impl Root {
             router: None,
             apps: None,
             front: None,
+            acme: None,
             ending: false,
         }
     }
@@ -117,7 +129,18 @@ impl Parent for Root {
             RootChild::Certificates => {
                 let configured = self.spec.context.settings.tls.certificates.clone();
                 let published = Arc::clone(&self.spec.published);
-                let build = move |_: &mut _, _| CertificateStore::new(configured, published);
+                let issued = self
+                    .spec
+                    .acme
+                    .as_ref()
+                    .map(|acme| acme.results.certificates.subscribe());
+                let build = move |_: &mut _, _| {
+                    let store = CertificateStore::new(configured, published);
+                    match issued {
+                        Some(issued) => store.that_takes(issued),
+                        None => store,
+                    }
+                };
                 self.certificates = Some(monitor::start(&control, build, on_exit));
             }
             RootChild::Router => {
@@ -146,11 +169,13 @@ impl Parent for Root {
                     let (access, booted) = (self.spec.access.clone(), self.spec.booted.subscribe());
                     let closed = Arc::clone(&self.spec.closed);
                     let own_token = self.spec.own_token.clone();
+                    let challenges = self.spec.challenges.subscribe();
                     let build = move |_: &mut _, exit| {
                         let front = Front::new(listeners, settings, table, connector, exit)
                             .that_opens(booted)
                             .that_tells(closed)
-                            .that_withholds(own_token);
+                            .that_withholds(own_token)
+                            .that_proves(challenges);
                         match access {
                             Some(sink) => front.with_access_log(sink),
                             None => front,
@@ -160,6 +185,14 @@ impl Parent for Root {
                 }
                 Err(e) => on_exit(Exit::Error(format!("cannot clone the listeners: {e}"))),
             },
+            RootChild::Acme => {
+                let Some(spec) = self.spec.acme.clone() else {
+                    return on_exit(Exit::Shutdown);
+                };
+                let child = monitor::start(&control, move |_, _| Acme::new(spec), on_exit);
+                self.spec.acme_actor.set(Some(child.addr.clone()));
+                self.acme = Some(child);
+            }
         }
     }
 
@@ -172,6 +205,7 @@ impl Parent for Root {
             RootChild::Router => self.router.as_ref().map(|child| child as &dyn Running),
             RootChild::Apps => self.apps.as_ref().map(|child| child as &dyn Running),
             RootChild::Front => self.front.as_ref().map(|child| child as &dyn Running),
+            RootChild::Acme => self.acme.as_ref().map(|child| child as &dyn Running),
         }
     }
 
@@ -211,6 +245,7 @@ impl Handler<ChildEnded<RootChild>> for Root {
         match id {
             RootChild::Router => self.spec.context.router.set(None),
             RootChild::Apps => self.spec.apps.set(None),
+            RootChild::Acme => self.spec.acme_actor.set(None),
             RootChild::Front | RootChild::Certificates => {}
         }
         self.supervise(

@@ -8,6 +8,11 @@ use tokio::sync::{oneshot, watch};
 
 use super::DaemonError;
 use super::root::{Root, RootSpec};
+use super::wanted_names;
+use crate::acme::acme::AcmeSpec;
+use crate::acme::precheck::Precheck;
+use crate::acme::status::Results;
+use crate::acme::storage::Storage;
 use crate::api::in_process;
 use crate::api::state::{ApiState, Routing};
 use crate::app::context::AppContext;
@@ -63,6 +68,7 @@ impl Tree {
         let (table, _) = watch::channel(Arc::new(Table::default()));
         let (closing, is_closing) = watch::channel(false);
         let (closed, closed_ports) = watch::channel(Closed::new());
+        let (challenges, acme_results) = (Arc::default(), Arc::<Results>::default());
         let api = ApiState {
             apps: ChildRef::default(),
             routing: Routing {
@@ -77,14 +83,27 @@ impl Tree {
             closing: is_closing,
             closed_ports,
             certificates: Arc::clone(&published),
+            acme: ChildRef::default(),
+            acme_results: Arc::clone(&acme_results),
             token: Arc::clone(&token),
             failed_logins: Arc::default(),
         };
         let (booted, is_booted) = watch::channel(false);
         let (access, access_written) = access_log(&context).unzip();
+        let acme = settings.tls.acme.as_ref().map(|acme| AcmeSpec {
+            settings: Arc::clone(acme),
+            storage: Storage::new(&settings.data_dir, &acme.directory),
+            precheck: Precheck::default(),
+            wanted: wanted_names::follow(table.subscribe(), &settings.front.reach),
+            challenges: Arc::clone(&challenges),
+            results: acme_results,
+        });
         let spec = RootSpec {
             listeners,
             published,
+            acme,
+            acme_actor: api.acme.clone(),
+            challenges,
             table: Arc::new(table),
             apps: api.apps.clone(),
             connector: in_process::connector(api.clone()),

@@ -122,7 +122,7 @@ fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, socket: &List
 
 async fn serve_secure(worker: Rc<Worker>, stream: TcpStream, endpoints: Endpoints, tls: Tls) {
     let limit = worker.settings.timeouts.head;
-    if let Some(stream) = handshake::accept(&tls, stream, limit).await {
+    if let Some(stream) = handshake::accept(&tls, &worker.challenges, stream, limit).await {
         drop(tls);
         Connection::new(stream, endpoints, worker).serve().await;
     }

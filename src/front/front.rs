@@ -19,6 +19,7 @@ use super::static_files::compressed::Compressed;
 use super::upstream::asking;
 use super::upstream::in_process::ConnectorFactory;
 use super::worker::Plan;
+use crate::acme::challenges::Challenges;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
@@ -60,6 +61,7 @@ impl Front {
             compressed: Compressed::default(),
             access: None,
             own_token: OwnToken::default(),
+            challenges: watch::channel(Arc::default()).1,
             calls: asking::calls(),
             room: Capacity::of(&limits, workers, None),
             sockets,
@@ -81,6 +83,13 @@ impl Front {
     #[must_use]
     pub fn with_access_log(mut self, sink: Sink) -> Self {
         self.plan.access = Some(sink);
+        self
+    }
+
+    /// Answers what a certificate authority looks for.
+    #[must_use]
+    pub fn that_proves(mut self, challenges: watch::Receiver<Arc<Challenges>>) -> Self {
+        self.plan.challenges = challenges;
         self
     }
 

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use rustls::ServerConnection;
 use rustls::server::Acceptor;
+use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
+use tokio::sync::watch;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::exchange::client_end::{ClientEnd, ClientStream};
-use crate::tls::server_config::Tls;
+use crate::acme::challenges::{ALPN, Challenges};
+use crate::tls::server_config::{Tls, proving};
 
 /// Bytes of plaintext that rustls keeps for a socket that takes none. A second write waits for them.
 const UNSENT: usize = 16 * 1024;
@@ -33,8 +36,13 @@ const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 pub(super) struct SecureStream(Box<TlsStream<TcpStream>>);
 
 /// Shakes hands within `limit`. `None`: the client did not, and was told if it can understand it.
-pub(super) async fn accept(tls: &Tls, stream: TcpStream, limit: Duration) -> Option<SecureStream> {
-    match tokio::time::timeout(limit, shake_hands(tls, stream)).await {
+pub(super) async fn accept(
+    tls: &Tls,
+    challenges: &watch::Receiver<Arc<Challenges>>,
+    stream: TcpStream,
+    limit: Duration,
+) -> Option<SecureStream> {
+    match tokio::time::timeout(limit, shake_hands(tls, challenges, stream)).await {
         Ok(Ok(stream)) => return Some(SecureStream(Box::new(stream))),
         Ok(Err(error)) => log::debug!("a TLS handshake failed: {error}"),
         Err(_) => log::debug!("a TLS handshake took longer than {limit:?}"),
@@ -42,7 +50,11 @@ pub(super) async fn accept(tls: &Tls, stream: TcpStream, limit: Duration) -> Opt
     None
 }
 
-async fn shake_hands(tls: &Tls, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+async fn shake_hands(
+    tls: &Tls,
+    challenges: &watch::Receiver<Arc<Challenges>>,
+    mut stream: TcpStream,
+) -> io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
         stream.write_all(PLAIN).await?;
@@ -52,6 +64,15 @@ async fn shake_hands(tls: &Tls, mut stream: TcpStream) -> io::Result<TlsStream<T
         return Err(io::Error::other("the client does not speak TLS"));
     }
     let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let hello = start.client_hello();
+    let is_challenge = hello
+        .alpn()
+        .is_some_and(|mut all| all.any(|one| one == ALPN));
+    if is_challenge {
+        let name = hello.server_name();
+        let key = name.and_then(|name| challenges.borrow().certificate(name));
+        return Err(prove(start, key).await);
+    }
     if !tls.has_certificate(start.client_hello().server_name()) {
         start.io.write_all(UNRECOGNIZED_NAME).await?;
         return Err(io::Error::other(
@@ -62,6 +83,21 @@ async fn shake_hands(tls: &Tls, mut stream: TcpStream) -> io::Result<TlsStream<T
     start
         .into_stream_with(Arc::clone(&tls.config), prepare)
         .await
+}
+
+/// Shows a certificate authority the certificate that it looks for, and nothing else (RFC 8737 §3).
+async fn prove(mut start: StartHandshake<TcpStream>, key: Option<Arc<CertifiedKey>>) -> io::Error {
+    let done = async {
+        let Some(key) = key else {
+            return start.io.write_all(UNRECOGNIZED_NAME).await;
+        };
+        let config = proving(key, ALPN).map_err(io::Error::other)?;
+        start.into_stream(Arc::new(config)).await?.shutdown().await
+    };
+    match done.await {
+        Ok(()) => io::Error::other("a certificate authority looked whether the name leads here"),
+        Err(error) => error,
+    }
 }
 
 impl ClientStream for SecureStream {

@@ -15,6 +15,7 @@ use super::own_token::OwnToken;
 use super::static_files::lookup::{self, Answer, Looked};
 use super::upstream::chosen::Chosen;
 use super::worker::Worker;
+use crate::acme::challenges;
 use crate::router::hosts::ProcessType;
 use crate::router::replica::{Selection, Wanted};
 use crate::router::snapshot::Found;
@@ -58,6 +59,11 @@ pub(super) async fn route(
     }
     if request_rules::ends_here(request) {
         return Routed::Answer(Failure::options());
+    }
+    if request.target.starts_with(challenges::PATH)
+        && let Some(text) = worker.challenges.borrow().body(request.target)
+    {
+        return Routed::Answer(Failure::challenge(text.to_owned()));
     }
     let selection = match select_by_host(worker, endpoints, request) {
         Some(selection) => Some(selection),

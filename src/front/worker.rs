@@ -30,6 +30,7 @@ use super::upstream::asking::{self, Call};
 use super::upstream::connection::Upstream;
 use super::upstream::in_process::{Connector, ConnectorFactory};
 use super::upstream::pool::Pool;
+use crate::acme::challenges::Challenges;
 use crate::router::backend::{Backend, Lease, Load};
 use crate::router::replica::{Replica, Select, Selection, Wanted};
 use crate::router::snapshot::Snapshot;
@@ -56,6 +57,8 @@ pub struct Plan {
     pub access: Option<Sink>,
     /// What no app is sent.
     pub own_token: OwnToken,
+    /// What a certificate authority looks for.
+    pub challenges: watch::Receiver<Arc<Challenges>>,
     /// Tells all workers to drop their idle connections to a backend.
     pub calls: broadcast::Sender<Call>,
     pub room: Capacity,
@@ -83,6 +86,8 @@ pub struct Worker {
     pub files: FileServer,
     /// What no app is sent.
     pub own_token: OwnToken,
+    /// What a certificate authority looks for.
+    pub challenges: watch::Receiver<Arc<Challenges>>,
     /// Connections that wait for the front end to drain.
     pub(super) drain: Rc<Drain>,
     pub access: Option<Rc<Recorder>>,
@@ -143,6 +148,7 @@ impl Worker {
             drain: Drain::start(plan.draining.clone()),
             files: FileServer::new(plan.compressed.clone()),
             own_token: plan.own_token.clone(),
+            challenges: plan.challenges.clone(),
             access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),
             connections: Cell::new(0),

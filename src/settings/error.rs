@@ -42,10 +42,28 @@ pub enum SettingsError {
     #[error("listen is empty: name at least one address, as in listen = [\"0.0.0.0:80\"]")]
     NoListener,
     #[error(
-        "tls_listen names an address and there is no certificate: name one, as in certificates = [{{ cert = \
+        "tls_listen names an address and there is no certificate: write agree_terms = true under [acme] for certificates of \
+         Let's Encrypt, or name files, as in certificates = [{{ cert = \
          \"/etc/ssl/a.pem\", key = \"/etc/ssl/a.key\" }}] under [tls]"
     )]
     NoCertificate,
+    #[error(
+        "[acme] asks a certificate authority for certificates, which needs that you agree to its terms: read them (Let's \
+         Encrypt's: https://letsencrypt.org/repository/) and write agree_terms = true under [acme]"
+    )]
+    TermsNotAgreed,
+    #[error(
+        "acme.directory is {0}: write the https:// URL of the certificate authority's directory, or leave it out for \
+         Let's Encrypt's"
+    )]
+    AcmeDirectory(String),
+    #[error(
+        "acme.challenge is \"dns-01\" and there is no dns_hook: name the program that makes TXT records, as in \
+         dns_hook = \"/usr/local/bin/dns-hook\""
+    )]
+    NoDnsHook,
+    #[error("the key of acme.eab is no base64url: write it as the certificate authority shows it")]
+    AcmeKey,
     /// The API would be nowhere.
     #[error(
         "api is \"api_hosts\" and there are none: name one, as in api_hosts = [\"admin.example.org\"], or write \

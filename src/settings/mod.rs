@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::acme::settings as acme;
 use crate::front::settings::{FrontSettings, Limits, Timeouts};
 use crate::install::spec::StepTimeouts;
 use crate::router::reach::{ApiPlace, Reach, XApp};
@@ -21,7 +22,7 @@ pub mod value;
 
 use environment::Environment;
 use error::{LONGEST_SOCKET_PATH, SettingsError};
-use raw::{Or, RawSettings, RawStepTimeouts, RawTls};
+use raw::{Or, RawAcme, RawSettings, RawStepTimeouts};
 use value::{ApiHost, CertificatePair, Listen, Period, PortRange};
 
 /// How long a client may take before it has to send 500 bytes of a body in each second.
@@ -70,6 +71,8 @@ pub struct Settings {
 pub struct TlsSettings {
     pub min_version: MinVersion,
     pub certificates: Configured,
+    /// The certificate authority that is asked for others.
+    pub acme: Option<Arc<acme::Settings>>,
 }
 
 impl Settings {
@@ -133,8 +136,8 @@ impl Settings {
         if raw.api.is_some_and(|api| api.0 == ApiPlace::ApiHosts) && !has_api_hosts {
             return Err(SettingsError::NoApiHost);
         }
-        let tls = tls(&raw.tls);
-        let has_certificates = tls.certificates != Configured::default();
+        let tls = tls(&raw)?;
+        let has_certificates = tls.certificates != Configured::default() || tls.acme.is_some();
         let tls_listen: Vec<_> = match &raw.tls_listen {
             Some(listen) => listen.iter().map(|Listen(address)| *address).collect(),
             None if around.root && has_certificates => vec![(Ipv6Addr::UNSPECIFIED, 443).into()],
@@ -309,9 +312,12 @@ fn reach(raw: &RawSettings) -> Reach {
     }
 }
 
-fn tls(raw: &RawTls) -> TlsSettings {
+fn tls(raw: &RawSettings) -> Result<TlsSettings, SettingsError> {
+    let acme = acme_settings(&raw.acme)?.map(Arc::new);
+    let raw = &raw.tls;
     let pair = |pair: &CertificatePair| pair.0.clone();
-    TlsSettings {
+    Ok(TlsSettings {
+        acme,
         min_version: raw
             .min_version
             .map_or(MinVersion::Tls12, |version| version.0),
@@ -319,7 +325,41 @@ fn tls(raw: &RawTls) -> TlsSettings {
             pairs: raw.certificates.iter().flatten().map(pair).collect(),
             default: raw.default_certificate.as_ref().map(pair),
         },
+    })
+}
+
+fn acme_settings(raw: &RawAcme) -> Result<Option<acme::Settings>, SettingsError> {
+    if *raw == RawAcme::default() {
+        return Ok(None);
     }
+    let directory = raw.directory.clone();
+    let directory = directory.unwrap_or_else(|| acme::USUAL_DIRECTORY.to_owned());
+    if raw.agree_terms != Some(true) {
+        return Err(SettingsError::TermsNotAgreed);
+    }
+    if !directory.starts_with("https://") {
+        return Err(SettingsError::AcmeDirectory(directory));
+    }
+    let method = raw
+        .challenge
+        .map_or(acme::Method::Http, |challenge| challenge.0);
+    if method == acme::Method::Dns && raw.dns_hook.is_none() {
+        return Err(SettingsError::NoDnsHook);
+    }
+    let account = raw
+        .eab
+        .as_ref()
+        .map(|eab| acme::ExternalAccount::new(eab.id.clone(), &eab.key));
+    Ok(Some(acme::Settings {
+        email: raw.email.clone(),
+        directory,
+        method,
+        profile: raw.profile.clone(),
+        external_account: account.transpose().map_err(|_| SettingsError::AcmeKey)?,
+        dns_hook: raw.dns_hook.clone(),
+        root_ca: raw.root_ca.clone(),
+        check_first: raw.check_first.unwrap_or(true),
+    }))
 }
 
 fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings {
@@ -444,6 +484,28 @@ mod tests {
         assert_eq!(listen(true, named), ["[::]:443".parse().unwrap()]);
         assert_eq!(listen(false, named), []);
         assert_eq!(listen(true, ""), []);
+        assert_eq!(
+            listen(true, "acme.agree_terms = true"),
+            ["[::]:443".parse().unwrap()]
+        );
+        for (text, told) in [
+            ("acme.email = \"a@b.c\"", "agree_terms = true"),
+            (
+                "acme = { agree_terms = true, directory = \"http://x\" }",
+                "https://",
+            ),
+            (
+                "acme = { agree_terms = true, challenge = \"dns-01\" }",
+                "dns_hook",
+            ),
+            (
+                "acme = { agree_terms = true, eab = { id = \"a\", key = \"?\" } }",
+                "base64url",
+            ),
+        ] {
+            let error = resolve(true, text).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
         let error = resolve(true, "tls_listen = [\":443\"]").unwrap_err();
         assert!(error.to_string().contains("certificates = [{"), "{error}");
     }

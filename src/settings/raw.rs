@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::de::{directory, list, variables, x_app};
 use super::error::SettingsError;
 use super::value::{
-    ApiHost, ApiPlace, CertificatePair, Count, Listen, Network, Period, PortRange, Size,
-    TlsVersion, Variable, XApp,
+    ApiHost, ApiPlace, CertificatePair, Challenge, Count, ExternalAccount, Listen, Network, Period,
+    PortRange, Size, TlsVersion, Variable, XApp,
 };
 
 /// What `self` says, and what `fallback` says where it is silent.
@@ -156,6 +156,9 @@ merged! {
         /// `[tls]`.
         #[command(flatten)]
         pub tls: RawTls,
+        /// `[acme]`.
+        #[command(flatten)]
+        pub acme: RawAcme,
         /// `[timeouts]`.
         #[command(flatten)]
         pub timeouts: RawTimeouts,
@@ -188,6 +191,46 @@ merged! {
         #[arg(id = "tls-default-certificate", long = "tls-default-certificate")]
         #[arg(env = "PROCSERVER_TLS_DEFAULT_CERTIFICATE", value_name = "CERT,KEY")]
         pub default_certificate: Option<CertificatePair>,
+    }
+}
+
+merged! {
+    /// `[acme]`: certificates by a certificate authority.
+    #[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields, expecting = "a table, as in { agree_terms = true }")]
+    pub struct RawAcme {
+        /// You agree to the terms of the certificate authority: with true, a certificate is asked for each name in
+        /// `hosts` and for api_hosts
+        #[arg(id = "acme-agree-terms", long = "acme-agree-terms", env = "PROCSERVER_ACME_AGREE_TERMS")]
+        #[arg(value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        pub agree_terms: Option<bool>,
+        /// Where the authority writes to when something is wrong with a certificate
+        #[arg(id = "acme-email", long = "acme-email", env = "PROCSERVER_ACME_EMAIL", value_name = "ADDRESS")]
+        pub email: Option<String>,
+        /// The authority's directory [default: Let's Encrypt's]
+        #[arg(id = "acme-directory", long = "acme-directory", env = "PROCSERVER_ACME_DIRECTORY")]
+        #[arg(value_name = "URL")]
+        pub directory: Option<String>,
+        /// How it is shown that a name leads here: http-01, tls-alpn-01 or dns-01 [default: http-01; wildcards: dns-01]
+        #[arg(id = "acme-challenge", long = "acme-challenge", env = "PROCSERVER_ACME_CHALLENGE")]
+        #[arg(value_name = "KIND")]
+        pub challenge: Option<Challenge>,
+        /// Which of its kinds of certificates the authority makes
+        #[arg(id = "acme-profile", long = "acme-profile", env = "PROCSERVER_ACME_PROFILE", value_name = "NAME")]
+        pub profile: Option<String>,
+        #[arg(skip)]
+        pub eab: Option<ExternalAccount>,
+        /// Program that makes and removes TXT records: called with present|cleanup NAME VALUE
+        #[arg(id = "acme-dns-hook", long = "acme-dns-hook", env = "PROCSERVER_ACME_DNS_HOOK", value_name = "PROGRAM")]
+        pub dns_hook: Option<PathBuf>,
+        /// PEM file of the root by which the authority itself is trusted, for a private one
+        #[arg(id = "acme-root-ca", long = "acme-root-ca", env = "PROCSERVER_ACME_ROOT_CA", value_name = "FILE")]
+        pub root_ca: Option<PathBuf>,
+        /// Before it is asked, look from here whether a name leads here; false where the server cannot reach itself by
+        /// its public address [default: true]
+        #[arg(id = "acme-check-first", long = "acme-check-first", env = "PROCSERVER_ACME_CHECK_FIRST")]
+        #[arg(value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        pub check_first: Option<bool>,
     }
 }
 
@@ -298,6 +341,16 @@ mod tests {
             min_version = "1.3"
             certificates = [{ cert = "/c/a.pem", key = "/c/a.key" }]
             default_certificate = { cert = "/c/b.pem", key = "/c/b.key" }
+            [acme]
+            agree_terms = true
+            email = "admin@example.org"
+            directory = "https://ca.example/dir"
+            challenge = "tls-alpn-01"
+            profile = "shortlived"
+            eab = { id = "kid", key = "a2V5" }
+            dns_hook = "/usr/local/bin/hook"
+            root_ca = "/etc/ssl/ca.pem"
+            check_first = false
             [timeouts]
             connect = "1s"
             tunnel_idle = "2h"

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
+use crate::acme::settings::Method;
 use crate::document::name::AppName;
 use crate::router::reach;
 use crate::tls::files::Pair;
@@ -62,6 +63,7 @@ deserialize_from_text! {
     ApiHost;
     ApiPlace;
     TlsVersion;
+    Challenge;
     Size<MIN, MAX>, MIN: u64, MAX: u64;
     Count<MIN, MAX>, MIN: usize, MAX: usize;
 }
@@ -287,6 +289,45 @@ impl FromStr for TlsVersion {
                 "\"{text}\" is no version of TLS that is spoken here: write \"1.2\" or \"1.3\""
             ))),
         }
+    }
+}
+
+/// How a certificate authority is shown that a name leads here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Challenge(pub Method);
+
+impl FromStr for Challenge {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let all = [Method::Http, Method::TlsAlpn, Method::Dns];
+        match all.into_iter().find(|method| method.to_string() == text) {
+            Some(method) => Ok(Self(method)),
+            None => Err(ValueError(format!(
+                "\"{text}\" is no challenge: write \"http-01\" (needs port 80), \"tls-alpn-01\" (needs port 443) or \
+                 \"dns-01\" (needs dns_hook)"
+            ))),
+        }
+    }
+}
+
+/// An account that a certificate authority keeps elsewhere. Only the file has it: a flag would show its key to all.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table, as in { id = \"kid-1\", key = \"zWNDZM6eQGHWpSRTPal5...\" }"
+)]
+pub struct ExternalAccount {
+    pub id: String,
+    /// In base64url, as it is handed out.
+    pub key: String,
+}
+
+impl fmt::Debug for ExternalAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExternalAccount")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 

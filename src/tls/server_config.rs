@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
 use tokio::sync::watch;
 
@@ -67,6 +67,19 @@ fn server_config(
         .with_cert_resolver(Arc::new(BySni { certificates }));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
+    Ok(config)
+}
+
+/// A configuration that shows one certificate to clients of one protocol.
+///
+/// # Errors
+/// The provider cannot do any version of TLS.
+pub fn proving(key: Arc<CertifiedKey>, protocol: &[u8]) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
 }
 

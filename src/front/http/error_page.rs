@@ -23,6 +23,8 @@ pub struct Failure {
     /// The methods that are allowed, if this was none of them.
     pub allow: Option<&'static str>,
     pub location: Option<String>,
+    /// The whole body, where this is no failure.
+    pub text: Option<String>,
 }
 
 impl Failure {
@@ -34,6 +36,7 @@ impl Failure {
             retry_after: None,
             allow: None,
             location: None,
+            text: None,
         }
     }
 
@@ -43,6 +46,15 @@ impl Failure {
         Self {
             location: Some(location),
             ..Self::new(308, "", "")
+        }
+    }
+
+    /// No failure, but what a certificate authority looks for (RFC 8555 §8.3).
+    #[must_use]
+    pub fn challenge(text: String) -> Self {
+        Self {
+            text: Some(text),
+            ..Self::new(200, "", "")
         }
     }
 
@@ -242,12 +254,13 @@ pub struct Page<'a> {
 pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
     let title = title(failure.status);
     let body = match page.html {
-        _ if failure.status < 400 => String::new(),
+        _ if failure.status < 400 => failure.text.clone().unwrap_or_default(),
         true => html(failure, title, page),
         false => problem(failure, title, page),
     };
     let kind = match page.html {
         _ if body.is_empty() => "",
+        _ if failure.text.is_some() => "Content-Type: application/octet-stream\r\n",
         true => "Content-Type: text/html; charset=utf-8\r\n",
         false => "Content-Type: application/problem+json\r\n",
     };
