@@ -161,6 +161,7 @@ fn route(n: u64) -> Route {
         port: None,
         static_files: None,
         buffer: Default::default(),
+        tls: Default::default(),
         availability: Availability::Starting,
         backends: Vec::new(),
         others: Vec::new(),

@@ -13,7 +13,9 @@ use rustls::{
     AlertDescription, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
 };
 
-use crate::support::fixture::{document, web_repo};
+use serde_json::json;
+
+use crate::support::fixture::{document, web_repo, with};
 use crate::support::http::{Peer, Request};
 use crate::support::server::Server;
 use crate::support::setup::Setup;
@@ -120,6 +122,41 @@ fn an_app_is_told_that_its_client_came_by_tls_and_the_end_is_no_cut() {
 }
 
 #[test]
+fn plain_http_is_redirected_where_there_is_a_certificate_and_browsers_are_told_if_asked() {
+    let (server, trusted) = start();
+    let hosts = json!({ "hosts": ["a.test", "b.test"] });
+    server.deploy(&with(document("echo", &web_repo("1")), hosts));
+    let asked = |method: &str, host: &str| Request::new(method, "/x?y=1").header("Host", host);
+    let send = |request: Request| request.send(&server.public());
+    let location = format!("https://A.test:{}/x?y=1", server.spare_port());
+    for (method, status) in [("GET", 301), ("HEAD", 301), ("POST", 308)] {
+        let answer = send(asked(method, "A.test:80")).expect(status);
+        assert_eq!(answer.header("Location"), Some(&*location), "{method}");
+    }
+    send(asked("GET", "b.test")).expect(200);
+    send(asked("GET", "a.test").header("X-App", "echo")).expect(200);
+
+    let policy = json!({ "tls": { "redirect": false, "hsts": "2d" } });
+    server
+        .send_and_wait("PATCH", "/applications/echo", &policy)
+        .expect(200);
+    let plain = send(asked("GET", "a.test")).expect(200);
+    assert_eq!(plain.header("Strict-Transport-Security"), None);
+    let mut stream = connect(&server, &trusting(&[trusted]), "a.test").unwrap();
+    let answer = exchange(&mut stream, LAST).unwrap();
+    assert!(
+        answer.contains("Strict-Transport-Security: max-age=172800\r\n"),
+        "{answer}"
+    );
+
+    let wrong = json!({ "tls": { "hsts": "a day", "redirekt": true } });
+    let refused = server
+        .send("PATCH", "/applications/echo", &wrong)
+        .expect(422);
+    assert_eq!(refused.json()["errors"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn megabytes_pass_both_ways() {
     let (server, trusted) = start();
     server.deploy(&document("echo", &web_repo("1")));
@@ -218,11 +255,7 @@ fn certificates_are_exchanged_under_load_and_no_handshake_fails() {
     });
     connect(&server, &both, "a.test").unwrap();
     let listed = server.get("/certificates").expect(200).json();
-    assert_eq!(
-        listed[0]["names"],
-        serde_json::json!(["a.test"]),
-        "{listed}"
-    );
+    assert_eq!(listed[0]["names"], json!(["a.test"]), "{listed}");
     assert_eq!(
         (&listed[0]["state"], &listed[0]["source"]),
         (&"valid".into(), &"file".into())

@@ -287,6 +287,7 @@ mod tests {
             port: (app == "ported").then_some(9000),
             static_files: None,
             buffer: Default::default(),
+            tls: Default::default(),
             availability: Availability::Starting,
             backends: Vec::new(),
             others: Vec::new(),

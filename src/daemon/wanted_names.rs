@@ -42,9 +42,9 @@ pub(super) fn follow(
     wanted
 }
 
-/// Those of an application. One that was never ready has none: its names may lead elsewhere still.
+/// Those of an application that wants certificates. One that was never ready has none: its names may lead elsewhere still.
 fn names(route: &Route) -> BTreeSet<String> {
-    if route.availability == Availability::Undeployed {
+    if route.availability == Availability::Undeployed || !route.tls.acme {
         return BTreeSet::new();
     }
     let hosts = route

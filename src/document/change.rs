@@ -44,6 +44,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         drain,
         static_files,
         buffer,
+        tls,
         restart,
         strategy,
         keep_releases,
@@ -72,6 +73,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*drain != new.drain, Work::Route),
         (*static_files != new.static_files, Work::Route),
         (*buffer != new.buffer, Work::Route),
+        (*tls != new.tls, Work::Route),
         (*strategy != new.strategy, Work::Route),
         (*keep_releases != new.keep_releases, Work::Route),
     ];
@@ -106,6 +108,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
         static_files: pick(&base.static_files, &old.static_files, &new.static_files),
         drain: pick(&base.drain, &old.drain, &new.drain),
         buffer: pick(&base.buffer, &old.buffer, &new.buffer),
+        tls: pick(&base.tls, &old.tls, &new.tls),
         strategy: pick(&base.strategy, &old.strategy, &new.strategy),
         keep_releases: pick(&base.keep_releases, &old.keep_releases, &new.keep_releases),
         document: carried_document(base, old, new),
@@ -114,7 +117,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
 }
 
 /// The fields of a document that are scale and route.
-const CARRIED: [&str; 11] = [
+const CARRIED: [&str; 12] = [
     "scale",
     "hosts",
     "domain",
@@ -124,6 +127,7 @@ const CARRIED: [&str; 11] = [
     "drain",
     "static",
     "buffer",
+    "tls",
     "strategy",
     "keep_releases",
 ];
@@ -193,6 +197,7 @@ mod tests {
             (json!({"static": {"dir": "public"}}), Work::Route),
             (json!({"drain": "5m"}), Work::Route),
             (json!({"buffer": {"requests": false}}), Work::Route),
+            (json!({"tls": {"hsts": "30d"}}), Work::Route),
             (json!({"strategy": "recreate"}), Work::Route),
             (json!({"keep_releases": 2}), Work::Route),
         ]

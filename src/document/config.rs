@@ -11,6 +11,7 @@ use super::buffering::Buffering;
 use super::by_type::ByType;
 use super::formation::ROUTED;
 use super::host_entry::HostEntry;
+use super::https::Https;
 use super::name::AppName;
 use super::shell::Shell;
 use crate::supervision::Restart;
@@ -51,6 +52,7 @@ pub struct AppConfig {
     /// Files served before the app is asked.
     pub static_files: Option<StaticFiles>,
     pub buffer: Buffering,
+    pub tls: Https,
     /// Which processes are started again after they ended by themselves.
     pub restart: ByType<Restart>,
     /// How a new release replaces the old.

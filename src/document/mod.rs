@@ -14,6 +14,7 @@ pub mod dotenv;
 pub mod formation;
 pub mod host_entry;
 pub mod host_name;
+pub mod https;
 pub mod json5;
 mod lines;
 pub mod merge_patch;

@@ -16,6 +16,7 @@ use super::config::{
 use super::formation::ROUTED;
 use super::host_entry::HostEntry;
 use super::host_name::HostName;
+use super::https::Https;
 use super::name::AppName;
 use super::repository_url;
 use super::rules as rules_of;
@@ -23,7 +24,7 @@ use super::shell::Shell;
 use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
-const FIELDS: [&str; 22] = [
+const FIELDS: [&str; 23] = [
     "name",
     "repo",
     "packages",
@@ -43,6 +44,7 @@ const FIELDS: [&str; 22] = [
     "drain",
     "static",
     "buffer",
+    "tls",
     "restart",
     "strategy",
     "keep_releases",
@@ -60,6 +62,7 @@ const MAX_FIELDS: usize = 32;
 const TICK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 const BOOT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
+const HSTS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10 * 365 * 86_400);
 const DRAIN: Duration = Duration::from_secs(30);
 
 impl AppConfig {
@@ -107,6 +110,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         drain: walk.duration(&top, "drain", GRACE, DRAIN),
         static_files: read_static(walk, &top),
         buffer: read_buffer(walk, &top),
+        tls: read_tls(walk, &top),
         restart: read_by_type(walk, &top, "restart", restart),
         strategy: read_by_type(walk, &top, "strategy", strategy),
         keep_releases: walk
@@ -334,6 +338,18 @@ fn read_buffer(walk: &mut Walk, top: &Object<'_>) -> Buffering {
     Buffering {
         requests: walk.flag(&buffer, "requests", default.requests),
         responses: walk.flag(&buffer, "responses", default.responses),
+    }
+}
+
+fn read_tls(walk: &mut Walk, top: &Object<'_>) -> Https {
+    let default = Https::default();
+    let Some(tls) = walk.child(top, "tls", &["redirect", "hsts", "acme"]) else {
+        return default;
+    };
+    Https {
+        redirect: walk.flag(&tls, "redirect", default.redirect),
+        hsts: walk.duration(&tls, "hsts", HSTS, default.hsts),
+        acme: walk.flag(&tls, "acme", default.acme),
     }
 }
 

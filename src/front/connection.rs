@@ -359,6 +359,7 @@ mod tests {
                 per_address: 1,
             },
             access: None,
+            https: None,
             challenges: watch::channel(Arc::default()).1,
             own_token: crate::front::own_token::OwnToken::default(),
             calls: crate::front::upstream::asking::calls(),

@@ -18,7 +18,7 @@ use super::settings::FrontSettings;
 use super::static_files::compressed::Compressed;
 use super::upstream::asking;
 use super::upstream::in_process::ConnectorFactory;
-use super::worker::Plan;
+use super::worker::{Https, Plan};
 use crate::acme::challenges::Challenges;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
@@ -61,6 +61,7 @@ impl Front {
             compressed: Compressed::default(),
             access: None,
             own_token: OwnToken::default(),
+            https: listeners.iter().find_map(https),
             challenges: watch::channel(Arc::default()).1,
             calls: asking::calls(),
             room: Capacity::of(&limits, workers, None),
@@ -189,6 +190,12 @@ impl Front {
         self.exit.set(Exit::Error(what.to_owned()));
         ctx.stop();
     }
+}
+
+fn https(bound: &Bound) -> Option<Https> {
+    let tls = bound.tls.clone()?;
+    let port = bound.address.port();
+    Some(Https { port, tls })
 }
 
 impl Actor for Front {

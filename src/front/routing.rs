@@ -73,6 +73,13 @@ pub(super) async fn route(
         return Routed::Answer(Failure::unroutable());
     };
     if let Some(found) = found_in(&selection) {
+        if let Some(location) = by_https(worker, endpoints, found, request) {
+            note_found(request_info, found);
+            return Routed::Answer(Failure::by_https(location, request.method));
+        }
+        if endpoints.is_secure {
+            request_info.hsts.set(found.route.tls.hsts.as_secs());
+        }
         if let Some(location) = with_slash(found, request) {
             note_found(request_info, found);
             return Routed::Answer(Failure::moved(location));
@@ -119,6 +126,32 @@ pub(super) async fn route(
             Routed::Hold(Hold { app, changed })
         }
     }
+}
+
+/// Where a request by plain HTTP is sent: to the same by HTTPS, once there is a certificate for its host. A trusted
+/// proxy has spoken HTTPS with the client already, or has its reasons; X-App and ports of apps lead elsewhere there.
+fn by_https(
+    worker: &Worker,
+    endpoints: &Endpoints,
+    found: &Found,
+    request: &Request<'_>,
+) -> Option<String> {
+    let https = worker.https.as_ref()?;
+    let stays = endpoints.is_secure || endpoints.is_trusted || endpoints.app_port.is_some();
+    let host = request.authority?.host;
+    if stays
+        || !found.route.tls.redirect
+        || request.fields.has(Name::XApp)
+        || !request.target.starts_with('/')
+        || !https.tls.has_valid(host)
+    {
+        return None;
+    }
+    let target = request.target;
+    Some(match https.port {
+        443 => format!("https://{host}{target}"),
+        port => format!("https://{host}:{port}{target}"),
+    })
 }
 
 /// Selects a backend of an app whose host is known. With a thousand busy connections the message to the replica costs

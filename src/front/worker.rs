@@ -36,6 +36,7 @@ use crate::router::replica::{Replica, Select, Selection, Wanted};
 use crate::router::snapshot::Snapshot;
 use crate::router::table::Table;
 use crate::tally::{self, Tally};
+use crate::tls::server_config::Tls;
 
 /// The time between two looks whether another worker made room.
 const LOOK: Duration = Duration::from_secs(1);
@@ -57,11 +58,20 @@ pub struct Plan {
     pub access: Option<Sink>,
     /// What no app is sent.
     pub own_token: OwnToken,
+    /// Where plain HTTP is redirected to.
+    pub https: Option<Https>,
     /// What a certificate authority looks for.
     pub challenges: watch::Receiver<Arc<Challenges>>,
     /// Tells all workers to drop their idle connections to a backend.
     pub calls: broadcast::Sender<Call>,
     pub room: Capacity,
+}
+
+/// The listener for HTTPS.
+#[derive(Clone)]
+pub struct Https {
+    pub port: u16,
+    pub tls: Tls,
 }
 
 /// What all connections of one worker thread share.
@@ -86,6 +96,8 @@ pub struct Worker {
     pub files: FileServer,
     /// What no app is sent.
     pub own_token: OwnToken,
+    /// Where plain HTTP is redirected to.
+    pub https: Option<Https>,
     /// What a certificate authority looks for.
     pub challenges: watch::Receiver<Arc<Challenges>>,
     /// Connections that wait for the front end to drain.
@@ -148,6 +160,7 @@ impl Worker {
             drain: Drain::start(plan.draining.clone()),
             files: FileServer::new(plan.compressed.clone()),
             own_token: plan.own_token.clone(),
+            https: plan.https.clone(),
             challenges: plan.challenges.clone(),
             access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),

@@ -119,6 +119,7 @@ mod tests {
             port: None,
             static_files: None,
             buffer: Default::default(),
+            tls: Default::default(),
             availability,
             backends: ports.iter().map(backend).collect(),
             others: Vec::new(),

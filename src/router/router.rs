@@ -107,6 +107,7 @@ mod tests {
             port: None,
             static_files: None,
             buffer: Default::default(),
+            tls: Default::default(),
             availability: Availability::Starting,
             backends: Vec::new(),
             others: Vec::new(),

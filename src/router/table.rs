@@ -13,6 +13,7 @@ use crate::document::buffering::Buffering;
 use crate::document::formation::ROUTED;
 use crate::document::host_entry::HostEntry;
 use crate::document::host_name::HostName;
+use crate::document::https::Https;
 
 /// First path segments that belong to the API.
 pub const API_SEGMENTS: [&str; 6] = [
@@ -43,6 +44,7 @@ pub struct Route {
     /// Files served before a backend is asked.
     pub static_files: Option<Arc<StaticFiles>>,
     pub buffer: Buffering,
+    pub tls: Https,
     /// What to say while `web` has no backend.
     pub availability: Availability,
     /// Of `web`.

@@ -17,6 +17,7 @@ fn route(app: &str, created: u64, domain: &[&str]) -> Route {
         port: None,
         static_files: None,
         buffer: Default::default(),
+        tls: Default::default(),
         availability: Availability::Starting,
         backends: Vec::new(),
         others: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -44,6 +45,15 @@ impl Tls {
             config: Arc::new(config),
             certificates,
         })
+    }
+
+    /// Whether clients get a certificate for this very host that they may trust now. `host` is in any case.
+    #[must_use]
+    pub fn has_valid(&self, host: &str) -> bool {
+        let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let certificates = self.certificates.borrow();
+        let found = certificates.find(&name);
+        found.is_some_and(|certificate| certificate.is_valid_at(Timestamp::now()))
     }
 
     /// Whether there is a certificate to answer with when a client asks for `name`.

@@ -223,6 +223,7 @@ pub(crate) fn route(app: &str, origins: &[&Origin]) -> Route {
         port: None,
         static_files: None,
         buffer: Default::default(),
+        tls: Default::default(),
         availability: Availability::Starting,
         backends: origins.iter().map(|o| backend(o.address)).collect(),
         others: Vec::new(),

@@ -358,6 +358,7 @@ fn config(name: AppName, url: String) -> AppConfig {
         },
         static_files: None,
         buffer: Default::default(),
+        tls: Default::default(),
         restart: Default::default(),
         strategy: Default::default(),
         drain: Duration::from_secs(30),

@@ -50,6 +50,7 @@ impl App {
                 })
             }),
             buffer: config.buffer,
+            tls: config.tls,
             availability: self.availability(serving, ROUTED),
             backends: backends(ROUTED),
             others: others.map(pool).collect(),

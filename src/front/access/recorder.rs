@@ -221,6 +221,7 @@ mod tests {
             port: None,
             static_files: None,
             buffer: Default::default(),
+            tls: Default::default(),
             availability: Availability::NoWeb,
             backends: Vec::new(),
             others: Vec::new(),

@@ -1,6 +1,6 @@
 //! [`RequestInfo`]: what an exchange needs of a request's head after the buffer gave it up.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 use crate::front::access::entry::Notes;
@@ -31,6 +31,8 @@ pub struct RequestInfo {
     pub request_id: RequestId,
     /// The app, if the request reached it by path. Routing sets it.
     pub by_path: OnceCell<Arc<str>>,
+    /// For how many seconds browsers are told to use HTTPS alone; 0: they are not.
+    pub hsts: Cell<u64>,
     /// The notes for the access log, if there is one.
     pub notes: Option<Notes>,
 }
@@ -52,6 +54,7 @@ impl RequestInfo {
             html: error_page::prefers_html(&request.fields),
             request_id,
             by_path: OnceCell::new(),
+            hsts: Cell::new(0),
             notes,
         }
     }

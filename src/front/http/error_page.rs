@@ -49,6 +49,19 @@ impl Failure {
         }
     }
 
+    /// No failure, but a redirect to the same by HTTPS. Only GET and HEAD may lose their method (RFC 9110 §15.4.2).
+    #[must_use]
+    pub fn by_https(location: String, method: &str) -> Self {
+        let status = match method {
+            "GET" | "HEAD" => 301,
+            _ => 308,
+        };
+        Self {
+            location: Some(location),
+            ..Self::new(status, "", "")
+        }
+    }
+
     /// No failure, but what a certificate authority looks for (RFC 8555 §8.3).
     #[must_use]
     pub fn challenge(text: String) -> Self {

@@ -271,6 +271,8 @@ impl Appended<'_> {
     }
 }
 
+const HSTS: &str = "strict-transport-security";
+
 /// How a response is sent to a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Downstream<'a> {
@@ -286,6 +288,8 @@ pub struct Downstream<'a> {
     pub upgrade: Option<&'a [u8]>,
     /// The app, if it was reached by path. What it sets stays within that path.
     pub by_path: Option<&'a str>,
+    /// For how many seconds browsers are told to use HTTPS alone, unless the app says so itself; 0: they are not.
+    pub hsts: u64,
 }
 
 /// Writes the head of `response` as the client gets it.
@@ -314,6 +318,9 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
     }
     if response.status >= 200 {
         field(out, "X-Request-ID", down.request_id);
+        if down.hsts > 0 && !response.fields.into_iter().any(|f| same(HSTS, f.name)) {
+            let _ = write!(out, "Strict-Transport-Security: max-age={}\r\n", down.hsts);
+        }
         if let Some(date) = down.date {
             field(out, "Date", &date);
         }

@@ -337,6 +337,7 @@ fn responses_lose_their_hop_by_hop_fields_and_are_framed_anew() {
         date: None,
         upgrade: None,
         by_path: None,
+        hsts: 0,
     };
     let out = |d: Downstream<'_>| {
         let mut out = Vec::new();
@@ -369,6 +370,7 @@ fn fields_of_an_app_by_path_stay_in_its_path_and_those_of_others_stay_as_they_ar
             date: None,
             upgrade: None,
             by_path,
+            hsts: 0,
         };
         let mut out = Vec::new();
         response(&mut out, &parsed, &down);

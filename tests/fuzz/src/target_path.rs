@@ -53,6 +53,7 @@ fn route(app: &str) -> Route {
         port: None,
         static_files: None,
         buffer: Default::default(),
+        tls: Default::default(),
         availability: Availability::Starting,
         backends: Vec::new(),
         others: Vec::new(),

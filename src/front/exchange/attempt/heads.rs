@@ -116,6 +116,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
             date: None,
             upgrade,
             by_path: self.request_info.by_path.get().map(|app| &**app),
+            hsts: self.request_info.hsts.get(),
         }
     }
 
