@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use measure::Samples;
 use origin::{Origin, Style};
-use rows::ROWS;
+use rows::{ROWS, Row};
 use subject::{Kind, Setup, Subject};
 
 /// Connections that are opened and left idle to see what one takes.
@@ -152,7 +152,11 @@ fn with_load(title: &str, style: Style, options: &Options) {
 }
 
 fn all_rounds(setup: &Setup, options: &Options) -> Samples {
-    let rows = || ROWS.iter().filter(|row| options.has_row(row.name));
+    let has_load = |row: &Row| !row.tls || setup.style == Style::Threads;
+    let rows = || {
+        let named = ROWS.iter().filter(|row| options.has_row(row.name));
+        named.filter(|row| has_load(row))
+    };
     let needed = Kind::ALL
         .into_iter()
         .filter(|kind| rows().any(|row| row.runs_on(*kind)));

@@ -1,22 +1,27 @@
 //! procserver itself: `procserver serve`, and the apps that are deployed on it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::origin::Style;
 use crate::product::repository::Repository;
 use crate::product::server::{Server, open_to_all};
+use crate::subject::Setup;
 
 /// Starts the server and deploys the origins by the API; with `sites`, so many other applications have patterns, too.
-pub(crate) fn start(directory: &Path, style: Style, access_log: bool, sites: usize) -> Server {
+pub(crate) fn start(directory: &Path, setup: &Setup, tls: SocketAddr, sites: usize) -> Server {
+    let style = setup.style;
     std::fs::create_dir(directory).expect("a new directory");
     open_to_all(directory);
     let program = directory.join("origin");
     let this = std::env::current_exe().expect("this program");
     std::fs::copy(this, &program).expect("a copy of this program");
-    let log = if access_log { "true" } else { "false" };
+    let log = if setup.access_log { "true" } else { "false" };
+    let above = directory.parent().expect("the subject's directory");
+    let tls = tls.to_string();
+    let pair = format!("{0}/cert.pem,{0}/key.pem", above.display());
     let arguments = [
         "--workers",
         "1",
@@ -24,6 +29,11 @@ pub(crate) fn start(directory: &Path, style: Style, access_log: bool, sites: usi
         "17100-17199",
         "--access-log",
         log,
+        "--tls-listen",
+        &tls,
+        // wrk asks for no name where it is given an address.
+        "--tls-default-certificate",
+        &pair,
     ];
     let data = directory.join("data");
     let server = Server::start(&data, &arguments);

@@ -17,6 +17,8 @@ pub(crate) struct Row {
     pub(crate) fresh: bool,
     /// Hosts that are asked for in turn: `wwwN.` before `host`.
     pub(crate) hosts: usize,
+    /// By HTTPS, which only wrk speaks here; it resumes no session.
+    pub(crate) tls: bool,
 }
 
 const SMALL: Row = Row {
@@ -28,10 +30,11 @@ const SMALL: Row = Row {
     upload: 0,
     fresh: false,
     hosts: 1,
+    tls: false,
 };
 
 /// All rows.
-pub(crate) const ROWS: [Row; 8] = [
+pub(crate) const ROWS: [Row; 11] = [
     SMALL,
     Row {
         name: "unix",
@@ -79,6 +82,26 @@ pub(crate) const ROWS: [Row; 8] = [
         hosts: 1000,
         ..SMALL
     },
+    Row {
+        name: "tls",
+        title: "128 B x 64 connections, TLS",
+        tls: true,
+        ..SMALL
+    },
+    Row {
+        name: "tls-large",
+        title: "64 KiB x 64 connections, TLS",
+        response: 64 * 1024,
+        tls: true,
+        ..SMALL
+    },
+    Row {
+        name: "handshakes",
+        title: "new connection and handshake per request",
+        fresh: true,
+        tls: true,
+        ..SMALL
+    },
 ];
 
 impl Row {
@@ -88,6 +111,7 @@ impl Row {
         match self.name {
             "apps" => kind == Kind::ManyApps,
             "unix" | "buffered" => matches!(kind, Kind::Ours | Kind::Nginx),
+            _ if self.tls => matches!(kind, Kind::Ours | Kind::Nginx | Kind::Haproxy),
             _ => kind != Kind::ManyApps,
         }
     }

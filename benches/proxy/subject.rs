@@ -48,6 +48,8 @@ impl Kind {
 pub(crate) struct Subject {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
+    /// The same by HTTPS, where it speaks that.
+    pub(crate) tls_address: SocketAddr,
     pub(crate) directory: PathBuf,
     process: Process,
 }
@@ -76,22 +78,25 @@ impl Subject {
         // The whole goes with the directory around it.
         let directory = directory.keep();
         crate::product::server::open_to_all(&directory);
+        let tls_address = free_address();
+        certify(&directory);
         // A child has the core of the thread that starts it.
         cores::pin(cores::PROXY);
         let started = match kind {
             Kind::Ours | Kind::ManyApps => {
                 let sites = if kind == Kind::Ours { 0 } else { setup.apps };
                 let home = directory.join("procserver");
-                let server = crate::ours::start(&home, setup.style, setup.access_log, sites);
+                let server = crate::ours::start(&home, setup, tls_address, sites);
                 Some((server.address, Process::Ours(server)))
             }
-            Kind::Nginx | Kind::Haproxy | Kind::Relay => peer(kind, setup, &directory),
+            Kind::Nginx | Kind::Haproxy | Kind::Relay => peer(kind, setup, &directory, tls_address),
         };
         cores::pin(cores::LOAD);
         let (address, process) = started?;
         Some(Self {
             kind,
             address,
+            tls_address,
             directory,
             process,
         })
@@ -110,12 +115,32 @@ impl Subject {
     }
 }
 
-fn peer(kind: Kind, setup: &Setup, directory: &Path) -> Option<(SocketAddr, Process)> {
+/// Writes a certificate and its key to `cert.pem` and `key.pem`, and both to `both.pem`.
+fn certify(directory: &Path) {
+    let made = rcgen::generate_simple_self_signed(["tcp.example.org".to_owned()]);
+    let made = made.expect("a certificate");
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    for (name, text) in [
+        ("cert", &cert),
+        ("key", &key),
+        ("both", &format!("{cert}{key}")),
+    ] {
+        let path = directory.join(format!("{name}.pem"));
+        std::fs::write(path, text).expect("the temporary directory is ours");
+    }
+}
+
+fn peer(
+    kind: Kind,
+    setup: &Setup,
+    directory: &Path,
+    tls: SocketAddr,
+) -> Option<(SocketAddr, Process)> {
     let address = free_address();
     let origin = setup.origin.address;
     let mut command = match kind {
-        Kind::Nginx => nginx(directory, address, origin, setup.access_log),
-        Kind::Haproxy => haproxy(directory, address, origin, setup.access_log),
+        Kind::Nginx => nginx(directory, [address, tls], origin, setup.access_log),
+        Kind::Haproxy => haproxy(directory, [address, tls], origin, setup.access_log),
         _ => relay(address, origin),
     };
     let mut child = match command.stdin(Stdio::null()).spawn() {
@@ -184,7 +209,12 @@ fn relay(address: SocketAddr, origin: SocketAddr) -> Command {
 }
 
 /// As its documentation advises for a proxy with kept connections; uploads are streamed but for one host.
-fn nginx(directory: &Path, address: SocketAddr, origin: SocketAddr, access_log: bool) -> Command {
+fn nginx(
+    directory: &Path,
+    [address, tls]: [SocketAddr; 2],
+    origin: SocketAddr,
+    access_log: bool,
+) -> Command {
     let at = directory.display();
     let log = if access_log {
         format!("{at}/nginx-access.log combined")
@@ -218,6 +248,9 @@ http {{
     proxy_set_header X-Request-ID $request_id;
     server {{
         listen {address} backlog=1024;
+        listen {tls} ssl backlog=1024;
+        ssl_certificate {at}/cert.pem;
+        ssl_certificate_key {at}/key.pem;
         proxy_request_buffering off;
         location / {{ proxy_pass http://origin; }}
     }}
@@ -238,7 +271,13 @@ http {{
     command
 }
 
-fn haproxy(directory: &Path, address: SocketAddr, origin: SocketAddr, access_log: bool) -> Command {
+fn haproxy(
+    directory: &Path,
+    [address, tls]: [SocketAddr; 2],
+    origin: SocketAddr,
+    access_log: bool,
+) -> Command {
+    let at = directory.display();
     let log = if access_log {
         "log global\n    option httplog"
     } else {
@@ -259,6 +298,7 @@ defaults
     timeout server 75s
 frontend in
     bind {address} backlog 1024
+    bind {tls} backlog 1024 ssl crt {at}/both.pem
     unique-id-format %[uuid]
     unique-id-header X-Request-ID
     http-request set-header X-Forwarded-Proto http

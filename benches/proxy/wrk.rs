@@ -40,7 +40,10 @@ fn once(subject: &Subject, row: &Row, script: &Path, time: Duration) -> Done {
         .args(["--duration", &format!("{seconds}s")])
         .arg("--script")
         .arg(script)
-        .arg(format!("http://{}/{}", subject.address, row.response))
+        .arg(match row.tls {
+            true => format!("https://{}/{}", subject.tls_address, row.response),
+            false => format!("http://{}/{}", subject.address, row.response),
+        })
         .output()
         .expect("wrk is installed");
     let time = start.elapsed();
