@@ -111,8 +111,8 @@
 //!   is given the time and what is random. `tests/structure.rs` holds that too.
 //! - `front/` never imports `app/`: it sees the routing table.
 //! - `process/worker.rs` alone starts a process of an application, and `install/command.rs` what makes a release: git,
-//!   install commands, the release phase. An OS process is started again by its worker (`process/state`), an actor by
-//!   its supervisor.
+//!   install commands, the release phase; `acme/hook.rs` runs the program for TXT records. An OS process is
+//!   started again by its worker (`process/state`), an actor by its supervisor.
 //! - Documents, records and keys are replaced whole ([`durable`]). Logs are appended to, and a new server cuts off the
 //!   line that a crash tore. A release without a record is rubbish.
 //! - The daemon's own environment reaches no app; secrets reach no log.
@@ -120,7 +120,8 @@
 //!   of apps and of the config directory, git, passwd look-ups, `/proc`, the search for a port. What is left on that
 //!   thread are single system calls: a health check opens the socket of its process (three calls on the runtime
 //!   directory, in each interval; a hop to another thread costs more), waitid(2) of a process that has ended,
-//!   inotify(7) of the config directory, and the line that the server logs on stderr. Before the tree starts, and after
+//!   inotify(7) of the config directory, stat(2) of a repository's mirror and a read of its HEAD at the begin of a
+//!   fetch, and the line that the server logs on stderr. Before the tree starts, and after
 //!   it has stopped, nobody is kept waiting. The control thread comes before the apps' threads ([`priority`]); proxy,
 //!   logs and all that is started do not.
 //!
@@ -216,10 +217,10 @@
 //! What creates 10,000 files is decided by the disk, and takes from one to thirteen seconds here for the same work, on
 //! ext4 mounted with `discard`. In turn with the clone and copy, a redeploy with an install command took by the medians
 //! 9.7 times that in this run, and 2.75 and 0.62 times in others; on ext4 with a journal (loop device) 1.35 and 0.55
-//! times. It is meant to be 1.5. git writes each file then, and what the release before has becomes a link at the hand-over; the server's own CPU was 0.3 s for 2,000
-//! files (2.1 s before links were made there). Where packages are installed anew each time (87 MiB with django, flask
-//! and requests), each further release takes 13 MiB, nearly all of it directories. Removing 6,000 directories at depth
-//! 129 takes 0.3 s of CPU.
+//! times. It is meant to be 1.5. git writes each file then, and what the release before has becomes a link at the
+//! hand-over; the server's own CPU was 0.3 s for 2,000 files (2.1 s before links were made there). Where packages
+//! are installed anew each time (87 MiB with django, flask and requests), each further release takes 13 MiB, nearly
+//! all of it directories. Removing 6,000 directories at depth 129 takes 0.3 s of CPU.
 //!
 //! `PROCSERVER_TEST_REDEPLOYS=100`, `PROCSERVER_TEST_KILLS=100`, `PROCSERVER_TEST_STORM=2000` and
 //! `PROCSERVER_TEST_ROUNDS=100` lengthen tests; the last one with `PROCSERVER_TEST_CALLS=Delete,Put` tries only pairs

@@ -1,6 +1,6 @@
 //! [`Deployer`]: what is asked of one application, what becomes of it, and what must outlive the server.
 //!
-//! It is a plain struct that decides: it starts nothing and waits for nothing. A method that decides appends
+//! It is a plain struct that decides: it starts nothing but its journal's task, and waits for nothing. A method that decides appends
 //! [`Command`]s to `out`, which [`App`](super::supervisor::App) carries out. `requests` takes what users ask for,
 //! `changes` does the least work for a new document, `outcome` ends operations. What runs when is the [`Lifecycle`]'s
 //! to say.

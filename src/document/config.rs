@@ -1,5 +1,5 @@
 //! The application document: as typed ([`serde_json::Value`]) and as true ([`AppConfig`]) (pure). The rules that lead
-//! from one to the other are in `document`.
+//! from one to the other are in `read` and `rules`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //! Begin with [`config`], the checked document. [`read`] makes one from JSON: it goes through it by [`walk`], and
 //! [`rules`] say what each text may be. [`merge_patch`] changes a document, and [`change`] says what a change touches.
 //!
-//! Nothing here opens a file, asks the clock, or knows how an application is run.
+//! Nothing here opens a file ([`shell`] looks whether one is there), asks the clock, or knows how an application is run.
 
 pub mod advice;
 pub mod buffering;

@@ -1,4 +1,4 @@
-//! Requests that concern no app that runs yet, or all of them: create, list, find.
+//! Requests that name an app which may not be there, or concern all of them: create, find, list.
 
 use std::io;
 use std::sync::Arc;
