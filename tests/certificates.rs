@@ -141,3 +141,21 @@ fn a_name_that_does_not_lead_here_fails_with_a_sentence_and_without_an_order() {
     // Meanwhile the app answers by http.
     server.visit("/shop/echo/x").expect(200);
 }
+
+#[test]
+fn a_name_that_is_taken_away_and_given_back_during_its_order_is_ordered_once() {
+    let (server, pebble, _) = start("http-01");
+    let repo = web_repo("1");
+    server.deploy(&shop(&repo));
+    eventually("it is ordered", SOON, || {
+        server.log().contains("it is ordered").then_some(())
+    });
+    for hosts in [json!([]), json!([NAME])] {
+        let change = json!({ "hosts": hosts });
+        let answer = server.send_and_wait("PATCH", "/applications/shop", &change);
+        answer.expect(200);
+    }
+    let row = wait_until_valid(&server);
+    assert_eq!(pebble.orders(), 1);
+    assert!(row["error"].is_null(), "{row}");
+}

@@ -1,10 +1,12 @@
 //! [`Acme`]: the actor that keeps a certificate for every name that is wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
@@ -79,7 +81,9 @@ impl Acme {
     /// Takes the names that are wanted now, reads what is kept of those that are new, and waits for others.
     fn take_wanted(&mut self, ctx: &mut Context<Self>) {
         let wanted = self.spec.wanted.borrow_and_update().clone();
-        self.names.retain(|name, _| wanted.contains(name));
+        // One that is being ordered stays until that is over: else the next to want it would have it ordered twice.
+        self.names
+            .retain(|name, state| state.is_busy || wanted.contains(name));
         let fresh: Vec<String> = wanted
             .into_iter()
             .filter(|name| !self.names.contains_key(name))
@@ -176,7 +180,7 @@ impl Acme {
         log::info!("certificate for {name}: it is ordered");
         let (authority, old) = (Arc::clone(&self.authority), state.certificate.clone());
         let ordered = async move {
-            let done = authority.obtain(&name, old.as_deref()).await;
+            let done = caught(authority.obtain(&name, old.as_deref())).await;
             (name, done)
         };
         ctx.spawn(ordered.into_actor(self).map(|(name, done), acme, ctx| {
@@ -225,7 +229,7 @@ impl Acme {
         state.is_busy = true;
         self.is_asking = true;
         let authority = Arc::clone(&self.authority);
-        let asked = async move { authority.renewal_window(&certificate).await };
+        let asked = async move { caught(authority.renewal_window(&certificate)).await };
         ctx.spawn(asked.into_actor(self).map(|said, acme, ctx| {
             acme.is_asking = false;
             acme.take_window(name, said, ctx);
@@ -270,8 +274,10 @@ impl Acme {
             if let Err(error) = written {
                 log::error!("what is known of the certificate for {name} is not kept: {error}");
             }
-            if let Some(state) = acme.names.get_mut(&name) {
-                state.is_busy = false;
+            let is_wanted = acme.spec.wanted.borrow().contains(&name);
+            match acme.names.get_mut(&name) {
+                Some(state) if is_wanted => state.is_busy = false,
+                _ => drop(acme.names.remove(&name)),
             }
             acme.plan(ctx);
         }));
@@ -295,6 +301,13 @@ impl Acme {
         let rows = self.names.iter().map(|(name, state)| state.row(name, now));
         self.spec.results.rows.send_replace(rows.collect());
     }
+}
+
+/// Makes a panic of the library a failure of one attempt. What a CA answers must not end the server, which gives up when
+/// an actor of its own panics again and again.
+async fn caught<T>(asked: impl Future<Output = Result<T, OrderError>>) -> Result<T, OrderError> {
+    let done = AssertUnwindSafe(asked).catch_unwind().await;
+    done.unwrap_or(Err(OrderError::Panicked))
 }
 
 impl Actor for Acme {

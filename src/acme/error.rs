@@ -13,6 +13,11 @@ use crate::tls::certificate::CertificateError;
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
+    #[error(
+        "the answers of the certificate authority cannot be used (the server's log says where they stop making sense): \
+         is acme.directory the right URL?"
+    )]
+    Panicked,
     #[error("{0}")]
     Misled(#[from] Misled),
     #[error("the certificate authority refuses: {}", told(.0))]

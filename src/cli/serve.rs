@@ -58,7 +58,11 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 fn start_logging() {
     let filter = std::env::var("PROCSERVER_LOG").or_else(|_| std::env::var("RUST_LOG"));
     let mut builder = env_logger::Builder::new();
-    builder.parse_filters(filter.as_deref().unwrap_or("info,actix_server=warn"));
+    builder.parse_filters(
+        filter
+            .as_deref()
+            .unwrap_or("info,actix_server=warn,rustls=error"),
+    );
     // The journal has its own times; systemd.exec(5) sets this where stderr is connected to it.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         builder.format_timestamp(None);

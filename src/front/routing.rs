@@ -77,7 +77,8 @@ pub(super) async fn route(
             note_found(request_info, found);
             return Routed::Answer(Failure::by_https(location, request.method));
         }
-        if endpoints.is_secure {
+        // By path or X-App the host is not this app's alone.
+        if endpoints.is_secure && found.rule == Rule::Host {
             request_info.hsts.set(found.route.tls.hsts.as_secs());
         }
         if let Some(location) = with_slash(found, request) {
@@ -142,15 +143,16 @@ fn by_https(
     if stays
         || !found.route.tls.redirect
         || request.fields.has(Name::XApp)
-        || !request.target.starts_with('/')
+        || request.target == "*"
         || !https.tls.has_valid(host)
     {
         return None;
     }
     let target = request.target;
+    let slash = if target.starts_with('/') { "" } else { "/" };
     Some(match https.port {
-        443 => format!("https://{host}{target}"),
-        port => format!("https://{host}:{port}{target}"),
+        443 => format!("https://{host}{slash}{target}"),
+        port => format!("https://{host}:{port}{slash}{target}"),
     })
 }
 

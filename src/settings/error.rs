@@ -53,7 +53,7 @@ pub enum SettingsError {
     )]
     TermsNotAgreed,
     #[error(
-        "acme.directory is {0}: write the https:// URL of the certificate authority's directory, or leave it out for \
+        "acme.directory is \"{0}\": write the https:// URL of the certificate authority's directory, or leave it out for \
          Let's Encrypt's"
     )]
     AcmeDirectory(String),

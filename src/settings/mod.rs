@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::Uri;
+
 use crate::acme::settings as acme;
 use crate::front::settings::{FrontSettings, Limits, Timeouts};
 use crate::install::spec::StepTimeouts;
@@ -328,6 +330,18 @@ fn tls(raw: &RawSettings) -> Result<TlsSettings, SettingsError> {
     })
 }
 
+/// Whether it is a URL that can be asked by HTTPS, without a user's name in it.
+fn is_https(url: &str) -> bool {
+    let parsed: Option<Uri> = url.parse().ok();
+    parsed.is_some_and(|uri| {
+        let host = uri.host().is_some_and(|host| !host.is_empty());
+        let user = uri
+            .authority()
+            .is_some_and(|all| all.as_str().contains('@'));
+        uri.scheme_str() == Some("https") && host && !user
+    })
+}
+
 fn acme_settings(raw: &RawAcme) -> Result<Option<acme::Settings>, SettingsError> {
     if *raw == RawAcme::default() {
         return Ok(None);
@@ -337,7 +351,7 @@ fn acme_settings(raw: &RawAcme) -> Result<Option<acme::Settings>, SettingsError>
     if raw.agree_terms != Some(true) {
         return Err(SettingsError::TermsNotAgreed);
     }
-    if !directory.starts_with("https://") {
+    if !is_https(&directory) {
         return Err(SettingsError::AcmeDirectory(directory));
     }
     let method = raw
@@ -488,6 +502,14 @@ mod tests {
             listen(true, "acme.agree_terms = true"),
             ["[::]:443".parse().unwrap()]
         );
+        for url in [
+            "https://x/d ",
+            "https://",
+            "https://a:b@x/d",
+            "https://bücher.test/d",
+        ] {
+            assert!(!is_https(url), "{url}");
+        }
         for (text, told) in [
             ("acme.email = \"a@b.c\"", "agree_terms = true"),
             (

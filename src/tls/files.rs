@@ -87,6 +87,10 @@ impl CertificateFile {
         if now.is_ok() && now.as_ref().ok() == self.seen.as_ref() {
             return false;
         }
+        // What cannot be looked at is read again once it can, changed or not.
+        if now.is_err() {
+            self.seen = None;
+        }
         let read = now.and_then(|now| {
             self.seen = Some(now);
             self.read(provider)
@@ -198,6 +202,13 @@ mod tests {
         assert_eq!(name(&file), "a.test");
 
         write("b.test");
+        assert!(file.refresh(&provider));
+        assert_eq!((name(&file).as_str(), file.error()), ("b.test", None));
+
+        let aside = home.path().join("aside");
+        fs::rename(&pair.cert, &aside).unwrap();
+        assert!(file.refresh(&provider) && file.error().is_some());
+        fs::rename(&aside, &pair.cert).unwrap();
         assert!(file.refresh(&provider));
         assert_eq!((name(&file).as_str(), file.error()), ("b.test", None));
     }

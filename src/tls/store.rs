@@ -69,6 +69,8 @@ pub struct CertificateStore {
     acme: Option<watch::Receiver<Vec<Arc<Certificate>>>>,
     /// Those of the CA are to be published when the files are back.
     is_stale: bool,
+    /// When the next certificate begins or ends to be valid: others may be better from then on.
+    next_change: Option<Timestamp>,
     published: Arc<Published>,
 }
 
@@ -85,6 +87,7 @@ impl CertificateStore {
             files: Some(Files::new(configured)).filter(|files| files.all().next().is_some()),
             acme: None,
             is_stale: false,
+            next_change: None,
             published,
         }
     }
@@ -113,17 +116,20 @@ impl CertificateStore {
             if let Some(acme) = &mut store.acme {
                 acme.mark_unchanged();
             }
-            match &store.files {
-                Some(files) => store.publish(files),
+            match store.files.take() {
+                Some(files) => {
+                    store.publish(&files);
+                    store.files = Some(files);
+                }
                 None => store.is_stale = true,
             }
             store.follow(ctx);
         }));
     }
 
-    fn publish(&self, files: &Files) {
+    fn publish(&mut self, files: &Files) {
         let issued = self.acme.as_ref().map(|acme| acme.borrow().clone());
-        self.published.publish(files, issued.unwrap_or_default());
+        self.next_change = self.published.publish(files, issued.unwrap_or_default());
     }
 
     /// Reads the files that changed, on a blocking thread, and publishes what they hold.
@@ -137,7 +143,10 @@ impl CertificateStore {
         });
         ctx.spawn(reading.into_actor(self).map(|read, store, ctx| match read {
             Ok((files, changed)) => {
-                if changed || std::mem::take(&mut store.is_stale) {
+                let is_over = store
+                    .next_change
+                    .is_some_and(|change| change <= Timestamp::now());
+                if changed || is_over || std::mem::take(&mut store.is_stale) {
                     store.publish(&files);
                 }
                 store.files = Some(files);
@@ -159,7 +168,8 @@ impl Published {
         self.publish(&files, Vec::new());
     }
 
-    fn publish(&self, files: &Files, issued: Vec<Arc<Certificate>>) {
+    /// Returns when the next certificate begins or ends to be valid.
+    fn publish(&self, files: &Files, issued: Vec<Arc<Certificate>>) -> Option<Timestamp> {
         let states: Vec<FileState> = files.all().map(FileState::of).collect();
         let told = self.files.send_replace(states.clone());
         for error in states.iter().filter_map(|state| state.error.as_ref()) {
@@ -181,8 +191,11 @@ impl Published {
             .as_ref()
             .and_then(CertificateFile::certificate)
             .cloned();
-        let certificates = Certificates::new(&named, default, Timestamp::now());
+        let now = Timestamp::now();
+        let certificates = Certificates::new(&named, default, now);
         self.certificates.send_replace(Arc::new(certificates));
+        let changes = named.iter().flat_map(|one| [one.not_before, one.not_after]);
+        changes.filter(|change| *change > now).min()
     }
 }
 

@@ -372,6 +372,7 @@ fn html(failure: &Failure, title: &str, page: &Page<'_>) -> String {
 fn title(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        301 => "Moved Permanently",
         308 => "Permanent Redirect",
         400 => "Bad Request",
         404 => "Not Found",
