@@ -2,12 +2,17 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::config_dir;
 use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
 use crate::failpoint;
 use crate::install::tree;
+
+/// How long a thread may go on making files that a cancelled build left at work. Nobody can end it, and it makes few.
+const LEFT_AT_WORK: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Removes an app's files, then what says in `config_dir` that they are to be removed.
 ///
@@ -19,7 +24,13 @@ pub fn finish_removal(
     dirs: &AppDirs,
     keep_storage: bool,
 ) -> io::Result<()> {
-    remove_files(dirs, keep_storage)?;
+    let until = Instant::now() + LEFT_AT_WORK;
+    while let Err(error) = remove_files(dirs, keep_storage) {
+        if error.kind() != io::ErrorKind::DirectoryNotEmpty || Instant::now() >= until {
+            return Err(error);
+        }
+        std::thread::sleep(PAUSE);
+    }
     failpoint::reach("before a removal is over");
     config_dir::removal_is_over(config_dir, name)
 }
