@@ -81,7 +81,7 @@
 //! # Floors
 //!
 //! A folder imports only from the lines below its own; two on one line do not import each other. So there is no circle
-//! of folders. `tests/structure.rs` reads this list and holds it.
+//! of folders, nor of files, but for a module and the files below it. `tests/structure.rs` reads this list and holds both.
 //!
 //! ```text
 //! main

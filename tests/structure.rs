@@ -56,6 +56,19 @@ fn files_named_pure_reach_no_runtime_no_clock_and_no_chance() {
     );
 }
 
+/// A module and the modules below it may name each other: parent and child of one actor do.
+#[test]
+fn files_import_each_other_in_no_circle_but_a_module_and_those_below_it() {
+    let tree = Tree::read();
+    let circles = tree.circles();
+    assert!(
+        circles.is_empty(),
+        "{} circles:\n{}",
+        circles.len(),
+        circles.join("\n")
+    );
+}
+
 /// Folder → number of its floor, 0 the lowest.
 fn floors() -> BTreeMap<String, usize> {
     let lines = stated_floors();

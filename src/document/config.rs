@@ -13,6 +13,7 @@ use super::formation::ROUTED;
 use super::host_entry::HostEntry;
 use super::https::Https;
 use super::name::AppName;
+use super::package::Package;
 use super::shell::Shell;
 use crate::supervision::Restart;
 
@@ -89,14 +90,6 @@ pub enum Reference {
     Tag(String),
     /// A commit, full or abbreviated hex.
     Commit(String),
-}
-
-/// A Debian package, `name` or `name=version`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Package {
-    /// Name by Debian policy §5.6.1, with `:arch` where one was given: dpkg-query and apt-get take it so.
-    pub name: String,
-    pub version: Option<String>,
 }
 
 /// `health_check` of the document.

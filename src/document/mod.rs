@@ -19,6 +19,7 @@ pub mod json5;
 mod lines;
 pub mod merge_patch;
 pub mod name;
+pub mod package;
 pub mod procfile;
 pub mod read;
 pub mod repository_url;

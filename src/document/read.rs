@@ -18,6 +18,7 @@ use super::host_entry::HostEntry;
 use super::host_name::HostName;
 use super::https::Https;
 use super::name::AppName;
+use super::package::package;
 use super::repository_url;
 use super::rules as rules_of;
 use super::shell::Shell;
@@ -91,7 +92,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
     let repo = read_repo(walk, &top, rules);
     let account = |text: &str| rules_of::account(text, rules.allow_root_apps);
     let config = AppConfig {
-        packages: walk.list(&top, "packages", MAX_PACKAGES, rules_of::package),
+        packages: walk.list(&top, "packages", MAX_PACKAGES, package),
         user: walk.text(&top, "user", account),
         group: walk.text(&top, "group", account),
         hosts: read_hosts(walk, &top),

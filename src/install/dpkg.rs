@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::document::config::Package;
+use crate::document::package::Package;
 
 /// The format that [`Installed::parse`] reads, for `dpkg-query -W -f`.
 pub const FORMAT: &str = r"${Package}\t${Architecture}\t${Version}\t${Status}\t${Provides}\n";

@@ -19,7 +19,7 @@ use super::git::system_environment;
 use super::install_log::InstallLog;
 use super::limits::{StepError, StepLimits};
 use super::record::{Failure, Step};
-use crate::document::config::Package;
+use crate::document::package::Package;
 use crate::regular;
 
 /// One apt-get of this server at a time: a second one would find the first one's packages half configured.

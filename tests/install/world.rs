@@ -10,10 +10,9 @@ use std::time::Duration;
 use actix::prelude::*;
 use procserver::account::Account;
 use procserver::app_dirs::AppDirs;
-use procserver::document::config::{
-    AppConfig, HealthCheck, Package, Reference, Repo, StopPolicy, StopTo,
-};
+use procserver::document::config::{AppConfig, HealthCheck, Reference, Repo, StopPolicy, StopTo};
 use procserver::document::name::AppName;
+use procserver::document::package::Package;
 use procserver::install::installer::Installer;
 use procserver::install::record::{Failure, Step};
 use procserver::install::release::Release;

@@ -1,6 +1,7 @@
 //! Reads which file of `src/` imports which.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -78,6 +79,43 @@ impl Tree {
         reached
     }
 
+    /// A line for each file that leads back to itself by imports that are not between a module and one below it.
+    pub(super) fn circles(&self) -> Vec<String> {
+        let mut circles = BTreeSet::new();
+        for file in self.files() {
+            if let Some(way) = self.way_back(file) {
+                let least = way.iter().min().expect("a circle of two or more").clone();
+                circles.insert((least, way.len(), way));
+            }
+        }
+        let line = |(_, _, way): (_, _, Vec<String>)| format!("{} → {}", way.join(" → "), way[0]);
+        circles.into_iter().map(line).collect()
+    }
+
+    /// The shortest way from a file to itself.
+    fn way_back(&self, start: &str) -> Option<Vec<String>> {
+        let mut came_from: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut next = VecDeque::from([start]);
+        while let Some(file) = next.pop_front() {
+            for (target, _) in self.imports(file) {
+                if is_lineage(file, target) {
+                    continue;
+                }
+                if target == start {
+                    let way = std::iter::successors(Some(file), |at| came_from.get(at).copied());
+                    let mut way: Vec<String> = way.map(str::to_owned).collect();
+                    way.reverse();
+                    return Some(way);
+                }
+                if let Entry::Vacant(entry) = came_from.entry(target) {
+                    entry.insert(file);
+                    next.push_back(target);
+                }
+            }
+        }
+        None
+    }
+
     pub(super) fn is_named_pure(&self, file: &str) -> bool {
         self.pure.contains(file)
     }
@@ -85,6 +123,12 @@ impl Tree {
     pub(super) fn impure_word(&self, file: &str) -> Option<&str> {
         IMPURE.find(&self.texts[file]).map(|found| found.as_str())
     }
+}
+
+/// Whether one is a module and the other lies below it (`stop.rs` and `stop/marked.rs`).
+fn is_lineage(one: &str, other: &str) -> bool {
+    let (one, other) = (module(one), module(other));
+    one.starts_with(&other) || other.starts_with(&one)
 }
 
 /// The first folder of a file's path, or the file's own name where it lies in none (`durable`).
