@@ -73,7 +73,7 @@ fn render(item: &Item, app: Option<&str>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::feed::Event;
+    use crate::events::feed::StampedReport;
     use crate::events::report::Report;
 
     #[test]
@@ -83,7 +83,7 @@ mod tests {
             deployment: 3,
         };
         let time = "2026-11-22T10:15:30Z".parse().unwrap();
-        let event = Item::Event(Arc::new(Event {
+        let event = Item::Event(Arc::new(StampedReport {
             id: 7,
             time,
             report,

@@ -31,7 +31,7 @@ pub use protocol::{BatchId, Cause, Command, End, Event, Kind, OpId, Replaces, Ro
 use resize::Resize;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Batch {
+struct BatchState {
     id: BatchId,
     release: u64,
     role: Role,
@@ -42,7 +42,7 @@ struct Batch {
     aside: BTreeSet<String>,
 }
 
-impl Batch {
+impl BatchState {
     fn is_of_use(&self) -> bool {
         let ready = self.processes.values().any(|phase| is_up(*phase));
         self.role == Role::Serving && (ready || self.processes.is_empty())
@@ -91,7 +91,7 @@ pub struct Lifecycle {
     current: Option<u64>,
     active: Option<Active>,
     waiting: Option<(OpId, Kind)>,
-    batches: Vec<Batch>,
+    batches: Vec<BatchState>,
     next_batch: BatchId,
 }
 
@@ -255,7 +255,7 @@ impl Lifecycle {
     }
 
     fn forget_ended(&mut self, out: &mut Vec<Command>) {
-        let gone = |b: &Batch| b.role == Role::Ending && b.processes.is_empty();
+        let gone = |b: &BatchState| b.role == Role::Ending && b.processes.is_empty();
         for batch in self.batches.iter().filter(|b| gone(b)) {
             out.push(Command::Forget(batch.id));
         }
@@ -306,14 +306,14 @@ impl Lifecycle {
     fn drain_all(&mut self, out: &mut Vec<Command>) {
         self.end_batches(out, |b| b.role == Role::Booting);
         // Batches that drain already get the shorter time of now.
-        let drains = |b: &&mut Batch| matches!(b.role, Role::Serving | Role::Draining);
+        let drains = |b: &&mut BatchState| matches!(b.role, Role::Serving | Role::Draining);
         for batch in self.batches.iter_mut().filter(drains) {
             batch.role = Role::Draining;
             out.push(Command::Drain(batch.id));
         }
     }
 
-    fn end_batches(&mut self, out: &mut Vec<Command>, which: impl Fn(&Batch) -> bool) {
+    fn end_batches(&mut self, out: &mut Vec<Command>, which: impl Fn(&BatchState) -> bool) {
         for batch in self.batches.iter_mut().filter(|b| which(b)) {
             batch.role = Role::Ending;
             out.push(Command::Stop(batch.id));
@@ -328,7 +328,7 @@ impl Lifecycle {
     }
 
     fn is_of_use(&self) -> bool {
-        self.batches.iter().any(Batch::is_of_use)
+        self.batches.iter().any(BatchState::is_of_use)
     }
 
     fn is_building(&self, op: OpId) -> bool {

@@ -13,7 +13,7 @@ const KEPT: usize = 1024;
 
 /// A report with its number and time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Event {
+pub struct StampedReport {
     /// Grows, also over restarts of the daemon: microseconds since 1970, or one more than the last.
     pub id: u64,
     pub time: jiff::Timestamp,
@@ -24,7 +24,7 @@ pub struct Event {
 /// What a follower is given.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    Event(Arc<Event>),
+    Event(Arc<StampedReport>),
     /// The follower was too slow and missed this many.
     Lost(u64),
 }
@@ -35,8 +35,8 @@ pub struct Feed(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    kept: Mutex<VecDeque<Arc<Event>>>,
-    sender: broadcast::Sender<Arc<Event>>,
+    kept: Mutex<VecDeque<Arc<StampedReport>>>,
+    sender: broadcast::Sender<Arc<StampedReport>>,
 }
 
 impl Default for Feed {
@@ -56,7 +56,7 @@ impl Feed {
         let time = jiff::Timestamp::now();
         let micros = u64::try_from(time.as_microsecond()).unwrap_or(0);
         let id = kept.back().map_or(micros, |last| micros.max(last.id + 1));
-        let event = Arc::new(Event { id, time, report });
+        let event = Arc::new(StampedReport { id, time, report });
         if kept.len() == KEPT {
             kept.pop_front();
         }
@@ -80,8 +80,8 @@ impl Feed {
 /// One who follows the feed.
 #[derive(Debug)]
 pub struct Follower {
-    missed: VecDeque<Arc<Event>>,
-    new: broadcast::Receiver<Arc<Event>>,
+    missed: VecDeque<Arc<StampedReport>>,
+    new: broadcast::Receiver<Arc<StampedReport>>,
 }
 
 impl Follower {

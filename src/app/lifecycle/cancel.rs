@@ -1,6 +1,6 @@
 //! Operations that are cancelled or fail while they boot: what they started goes, what ran before comes back (pure).
 
-use super::{Batch, BatchId, Cause, Command, End, Lifecycle, OpId, Role, Stage};
+use super::{BatchId, BatchState, Cause, Command, End, Lifecycle, OpId, Role, Stage};
 
 impl Lifecycle {
     /// Cancels the active operation and begins no other.
@@ -46,7 +46,7 @@ impl Lifecycle {
             return;
         };
         let current = self.current;
-        let serves = |b: &&mut Batch| b.id == batch && b.role == Role::Serving;
+        let serves = |b: &&mut BatchState| b.id == batch && b.role == Role::Serving;
         let batch = self.batches.iter_mut().find(serves);
         if let Some(batch) = batch.filter(|b| Some(b.release) != current) {
             batch.role = Role::Booting;

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Active, Batch, BatchId, Command, End, Kind, Lifecycle, OpId, Phase, Ready, Replaces, Role,
+    Active, BatchId, BatchState, Command, End, Kind, Lifecycle, OpId, Phase, Ready, Replaces, Role,
     Stage,
 };
 
@@ -116,7 +116,7 @@ impl Lifecycle {
             .into_iter()
             .map(|p| (p, Phase::Starting))
             .collect();
-        self.batches.push(Batch {
+        self.batches.push(BatchState {
             id,
             release: ready.release,
             role,
