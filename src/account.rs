@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// In documents and in the setting `default_user`, in the place of a user's name: one that the app has for itself.
+pub const PER_APP: &str = "per-app";
+
 /// A user and group that exist on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -37,6 +40,9 @@ pub enum AccountError {
     Root(String),
     #[error("cannot look up \"{0}\": {1}")]
     Lookup(String, String),
+    /// The app's own user cannot be made: why, and what to do.
+    #[error("{0}")]
+    NotMade(String),
 }
 
 impl Account {
@@ -95,6 +101,20 @@ impl Account {
             groups: vec![gid.as_raw()],
             shell,
         })
+    }
+
+    /// Checks that there is a group of this name, and that it is not root's. Blocks, as [`Self::look_up`].
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub fn check_group(name: &str, allow_root: bool) -> Result<(), AccountError> {
+        let group = nix::unistd::Group::from_name(name)
+            .map_err(|e| AccountError::Lookup(name.into(), e.to_string()))?
+            .ok_or_else(|| AccountError::NoGroup(name.into()))?;
+        match group.gid.as_raw() == 0 && !allow_root {
+            true => Err(AccountError::Root(name.into())),
+            false => Ok(()),
+        }
     }
 
     fn group_of(gid: nix::unistd::Gid) -> Result<nix::unistd::Group, AccountError> {

@@ -8,7 +8,7 @@ use crate::document::name::AppName;
 ///
 /// ```text
 /// DATA/apps/NAME/   repo.git · modules/ · ssh/ · releases/N/ · deployments/N.json · storage/ · tmp/ · home/ · logs/ ·
-///                   state.json
+///                   state.json · user.json
 /// DATA/known_hosts  the ssh keys of git servers, for all apps
 /// RUNTIME/apps/NAME/INSTANCE/   identity.json · stdout · stderr
 /// ```
@@ -111,6 +111,12 @@ impl AppDirs {
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.root.join("state.json")
+    }
+
+    /// Names the user that was made for the app alone; not there where it has none.
+    #[must_use]
+    pub fn user_record(&self) -> PathBuf {
+        self.root.join("user.json")
     }
 
     /// One directory per running process: its FIFOs and its identity record; gone after a reboot.

@@ -95,7 +95,7 @@
 //! logs
 //! router
 //! acme
-//! events
+//! events, own_user
 //! app_dirs
 //! document
 //! account
@@ -111,8 +111,10 @@
 //!   is given the time and what is random. `tests/structure.rs` holds that too.
 //! - `front/` never imports `app/`: it sees the routing table.
 //! - `process/worker.rs` alone starts a process of an application, and `install/command.rs` what makes a release: git,
-//!   install commands, the release phase; `acme/hook.rs` runs the program for TXT records. An OS process is
-//!   started again by its worker (`process/state`), an actor by its supervisor.
+//!   install commands, the release phase; `acme/hook.rs` runs the program for TXT records, and `own_user/commands.rs`
+//!   useradd and userdel. An OS process is started again by its worker (`process/state`), an actor by its supervisor.
+//! - An app whose document names no user has one of its own where the server is root ([`own_user`]). It is there before
+//!   the app has a file that it owns, and goes when the app has none any more.
 //! - Documents, records and keys are replaced whole ([`durable`]). Logs are appended to, and a new server cuts off the
 //!   line that a crash tore. A release without a record is rubbish.
 //! - The daemon's own environment reaches no app; secrets reach no log.
@@ -258,6 +260,7 @@ pub mod failpoint;
 pub mod front;
 pub mod install;
 pub mod logs;
+pub mod own_user;
 pub mod priority;
 pub mod process;
 pub mod regular;

@@ -24,6 +24,7 @@ mod hosts;
 mod install;
 mod lifecycle;
 mod logs;
+mod own_users;
 mod packages;
 mod process;
 mod process_actor;

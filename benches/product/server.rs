@@ -35,6 +35,8 @@ impl Server {
             .arg("--data-dir")
             .arg(directory)
             .args(["--listen", "127.0.0.1:0", "--allow-file-repos", "true"])
+            // No user is made for each of a thousand apps.
+            .args(["--default-user", "nobody"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -51,6 +51,8 @@ fn command(directory: &Path) -> Command {
     command.arg("serve").arg("--data-dir").arg(directory);
     command.args(["--listen", "127.0.0.1:0"]);
     command.args(["--allow-file-repos", "true"]);
+    // No user is made for each of a thousand apps.
+    command.args(["--default-user", "nobody"]);
     // Each port is tried before it is given to a process; no log is cut while its lines are counted.
     command.args(["--ports", "20000-29999", "--log-size", "1G"]);
     command

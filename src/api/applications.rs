@@ -19,7 +19,7 @@ use super::overlaps;
 use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
-use crate::account::Account;
+use crate::account::{Account, PER_APP};
 use crate::app::apps::{Apps, AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
 use crate::app::deployer::Accepted;
 use crate::app::status::Reach;
@@ -27,6 +27,7 @@ use crate::document::config::{AppConfig, FieldError};
 use crate::document::merge_patch::merge_patch;
 use crate::document::name::AppName;
 use crate::process::usage;
+use crate::settings::default_user::DefaultUser;
 
 /// How often a patch is applied anew because somebody edited the file of the document at the same time.
 const PATCH_ATTEMPTS: u32 = 50;
@@ -273,14 +274,20 @@ fn check_env(config: &AppConfig, base: Option<&Value>) -> Result<(), Problem> {
 }
 
 async fn check_account(config: &AppConfig, state: &ApiState) -> Result<(), Problem> {
-    let user = config
-        .user
-        .clone()
-        .unwrap_or_else(|| state.default_user.clone());
+    let default = match &state.default_user {
+        DefaultUser::PerApp { .. } => PER_APP.to_owned(),
+        DefaultUser::Named(user) => user.clone(),
+    };
+    let user = config.user.clone().unwrap_or(default);
     let group = config.group.clone();
     // NSS may ask a network: not on this thread.
     let allow_root = state.rules.allow_root_apps;
     let look_up = move || {
+        if user == PER_APP {
+            // It is made with the first release.
+            let check = |group: String| Account::check_group(&group, allow_root);
+            return group.map_or(Ok(()), check);
+        }
         let account = Account::look_up(&user, group.as_deref())?;
         if !allow_root {
             account.is_not_root()?;
@@ -381,7 +388,7 @@ mod tests {
         );
         let no_group = check(&state, "group", "no-such-group").await.unwrap_err();
         assert!(no_group.contains("/group"), "{no_group}");
-        state.default_user = "root".into();
+        state.default_user = DefaultUser::Named("root".into());
         assert!(check(&state, "strategy", "rolling").await.is_err());
         state.can_switch = false;
         assert_eq!(check(&state, "user", "no-such-user").await, Ok(()));

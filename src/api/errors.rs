@@ -94,7 +94,7 @@ impl Problem {
                 format!("is absent, and of the setting default_user: {error}"),
             ),
             AccountError::NoUser(_) | AccountError::Root(_) => ("/user", error.to_string()),
-            AccountError::Lookup(..) => {
+            AccountError::Lookup(..) | AccountError::NotMade(_) => {
                 log::error!("API: {error}");
                 return Self::unavailable(&error.to_string());
             }

@@ -24,6 +24,7 @@ use crate::front::listener::Closed;
 use crate::logs::log::{Chunk, LogError, Query, Read};
 use crate::router::reach::Reach;
 use crate::router::table::Table;
+use crate::settings::default_user::DefaultUser;
 use crate::supervision::ChildRef;
 use crate::tls::store::Published;
 
@@ -52,7 +53,7 @@ pub struct ApiState {
     pub config_dir: Arc<Path>,
     pub rules: Rules,
     /// The account of apps that name none.
-    pub default_user: String,
+    pub default_user: DefaultUser,
     /// Whether accounts can be switched to (the daemon is root).
     pub can_switch: bool,
     pub events: Feed,
@@ -108,7 +109,7 @@ impl ApiState {
             },
             config_dir: Path::new("/nonexistent").into(),
             rules: Rules::default(),
-            default_user: "nobody".into(),
+            default_user: DefaultUser::Named("nobody".into()),
             can_switch: false,
             events: Feed::default(),
             closing: watch::channel(false).1,

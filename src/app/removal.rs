@@ -9,6 +9,7 @@ use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
 use crate::failpoint;
 use crate::install::tree;
+use crate::own_user;
 
 /// How long a thread may go on making files that a cancelled build left at work. Nobody can end it, and it makes few.
 const LEFT_AT_WORK: Duration = Duration::from_secs(10);
@@ -25,7 +26,7 @@ pub fn finish_removal(
     keep_storage: bool,
 ) -> io::Result<()> {
     let until = Instant::now() + LEFT_AT_WORK;
-    while let Err(error) = remove_files(dirs, keep_storage) {
+    while let Err(error) = remove_files(name, dirs, keep_storage) {
         if error.kind() != io::ErrorKind::DirectoryNotEmpty || Instant::now() >= until {
             return Err(error);
         }
@@ -35,13 +36,14 @@ pub fn finish_removal(
     config_dir::removal_is_over(config_dir, name)
 }
 
-/// `state.json` goes last: until then the next start of the server finds that the app is to be removed.
-fn remove_files(dirs: &AppDirs, keep_storage: bool) -> io::Result<()> {
+/// `state.json` goes last: until then the next start of the server finds that the app is to be removed. What is kept keeps
+/// the user that it belongs to; else that goes when it has no file any more.
+fn remove_files(name: &AppName, dirs: &AppDirs, keep_storage: bool) -> io::Result<()> {
     remove(dirs.runtime())?;
-    let (storage, state) = (dirs.storage(), dirs.state());
+    let (storage, state, user) = (dirs.storage(), dirs.state(), dirs.user_record());
     for entry in std::fs::read_dir(dirs.root()).into_iter().flatten() {
         let path = entry?.path();
-        let stays = path == state || keep_storage && path == storage;
+        let stays = path == state || path == user || keep_storage && path == storage;
         if !stays {
             failpoint::reach_file("before removing", &path);
             remove(&path)?;
@@ -49,7 +51,10 @@ fn remove_files(dirs: &AppDirs, keep_storage: bool) -> io::Result<()> {
     }
     match keep_storage {
         true => remove(&state),
-        false => remove(dirs.root()),
+        false => {
+            own_user::remove(dirs, name).map_err(io::Error::other)?;
+            remove(dirs.root())
+        }
     }
 }
 

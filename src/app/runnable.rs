@@ -1,12 +1,13 @@
 //! [`Runnable`]: a release with all that is needed to start its processes.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::context::AppContext;
-use crate::account::{Account, AccountError};
+use crate::account::{Account, AccountError, PER_APP};
 use crate::app_dirs::AppDirs;
 use crate::document::change::config_of_release;
 use crate::document::config::{AppConfig, FieldError, Rules};
@@ -14,7 +15,9 @@ use crate::document::formation::{Slot, formation};
 use crate::install::build;
 use crate::install::release::{self, Release, ReleaseRecord};
 use crate::install::release_error::ReleaseError;
+use crate::own_user;
 use crate::process::environment;
+use crate::settings::default_user::DefaultUser;
 
 /// A release with all that is needed to start its processes.
 #[derive(Clone, Debug)]
@@ -70,7 +73,7 @@ impl Runnable {
         release: Release,
         config: Arc<AppConfig>,
     ) -> Result<Self, RunnableError> {
-        let (account, mut warnings) = account(context, &config)?;
+        let (account, mut warnings) = account(context, dirs, &config)?;
         if let Some(account) = &account {
             warnings.extend(build::follow(dirs, &release.directory, account));
         }
@@ -142,20 +145,19 @@ pub fn in_words(errors: &[FieldError]) -> String {
     words.join("; ")
 }
 
-/// The account that `config` asks for, `None` (and a warning) when the daemon cannot switch. Blocks.
+/// The account that `config` asks for, `None` (and a warning) when the daemon cannot switch. One of the app's own is made
+/// where it is not there yet. Blocks.
 ///
 /// # Errors
 /// [`AccountError`] when it does not exist.
 pub fn account(
     context: &AppContext,
+    dirs: &AppDirs,
     config: &AppConfig,
 ) -> Result<(Option<Account>, Vec<String>), AccountError> {
     if context.can_switch {
-        let user = config
-            .user
-            .as_deref()
-            .unwrap_or(&context.settings.default_user);
-        let account = Account::look_up(user, config.group.as_deref())?;
+        let user = user(&context.settings.default_user, dirs, config)?;
+        let account = Account::look_up(&user, config.group.as_deref())?;
         // Checked here because every document passes: from the API, from a file, of a release, and the server's
         // default.
         if !context.settings.allow_root_apps {
@@ -172,6 +174,32 @@ pub fn account(
         )
     });
     Ok((None, warning.into_iter().collect()))
+}
+
+/// The name of the user that `config` asks for.
+fn user(default: &DefaultUser, dirs: &AppDirs, config: &AppConfig) -> Result<String, AccountError> {
+    let user = match (config.user.as_deref(), default) {
+        (Some(user), _) => user,
+        (None, DefaultUser::Named(user)) => user,
+        (None, DefaultUser::PerApp { former }) if is_of(dirs, former) => former,
+        (None, DefaultUser::PerApp { .. }) => PER_APP,
+    };
+    match user {
+        PER_APP => {
+            own_user::ensure(dirs, &config.name).map_err(|e| AccountError::NotMade(e.to_string()))
+        }
+        user => Ok(user.to_owned()),
+    }
+}
+
+/// Whether the app is one that has run as this user, which all apps had, and not as one of its own: it keeps it.
+fn is_of(dirs: &AppDirs, user: &str) -> bool {
+    let owner = std::fs::symlink_metadata(dirs.storage()).map(|storage| storage.uid());
+    let is_owner = |uid| {
+        let found = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
+        found.is_ok_and(|found| found.is_some_and(|found| found.name == user))
+    };
+    !own_user::has(dirs) && owner.is_ok_and(is_owner)
 }
 
 /// The clean base layer for the app's account, else for the daemon's own. Blocks.

@@ -118,6 +118,9 @@ pub struct Status {
     /// Set while the last deployment is one that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
+    /// As whom its processes run, where the server can switch users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     pub processes: Vec<ProcessStatus>,
     /// What a person should look at.
     pub warnings: Vec<String>,

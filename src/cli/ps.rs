@@ -127,6 +127,9 @@ fn headline(status: &Value) -> String {
             commit.chars().take(8).collect::<String>()
         ));
     }
+    if let Some(user) = status["user"].as_str() {
+        text.push_str(&format!(", as user {user}"));
+    }
     text
 }
 

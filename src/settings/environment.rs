@@ -15,8 +15,8 @@ pub struct Environment {
     pub data_home: Option<PathBuf>,
     /// `$XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<PathBuf>,
-    /// The user of applications that name none: `www-data` (or `nobody` where there is none) if the server is root,
-    /// else the server's own.
+    /// The user of applications that have none of their own: `www-data` (or `nobody` where there is none) if the server
+    /// is root, else the server's own.
     pub default_user: String,
     pub cores: usize,
 }

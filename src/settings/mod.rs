@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix_web::http::Uri;
 
+use crate::account::PER_APP;
 use crate::acme::settings as acme;
 use crate::front::settings::{FrontSettings, Limits, Timeouts};
 use crate::install::spec::StepTimeouts;
@@ -17,11 +18,13 @@ use crate::tls::server_config::MinVersion;
 use crate::tls::store::Configured;
 
 mod de;
+pub mod default_user;
 pub mod environment;
 pub mod error;
 pub mod raw;
 pub mod value;
 
+use default_user::DefaultUser;
 use environment::Environment;
 use error::{LONGEST_SOCKET_PATH, SettingsError};
 use raw::{Or, RawAcme, RawSettings, RawStepTimeouts};
@@ -53,7 +56,7 @@ pub struct Settings {
     /// For processes.
     pub ports: PortRange,
     /// Account of apps that name none.
-    pub default_user: String,
+    pub default_user: DefaultUser,
     pub env: BTreeMap<String, String>,
     /// `user: "root"` is allowed.
     pub allow_root_apps: bool,
@@ -101,7 +104,7 @@ impl Settings {
             .default_user
             .clone()
             .or_else(|| fallback.default_user.clone());
-        if let Some(user) = named_user {
+        if let Some(user) = named_user.filter(|user| user != PER_APP) {
             let account = crate::account::Account::look_up(&user, None)?;
             let allowed = flags.allow_root_apps.or(fallback.allow_root_apps);
             if around.root && allowed != Some(true) {
@@ -157,10 +160,11 @@ impl Settings {
             data_dir: directories.data,
             runtime_dir: directories.runtime,
             ports: raw.ports.unwrap_or(PORTS),
-            default_user: raw
-                .default_user
-                .clone()
-                .unwrap_or_else(|| around.default_user.clone()),
+            default_user: DefaultUser::new(
+                raw.default_user.as_deref(),
+                around.root,
+                &around.default_user,
+            ),
             allow_root_apps: raw.allow_root_apps.unwrap_or(false),
             allow_file_repos: raw.allow_file_repos.unwrap_or(!around.root),
             access_log: raw.access_log.unwrap_or(true),

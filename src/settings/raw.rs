@@ -117,7 +117,8 @@ merged! {
         /// Range of ports that processes are given [default: 8001-8999]
         #[arg(long, env = "PROCSERVER_PORTS", value_name = "FIRST-LAST")]
         pub ports: Option<PortRange>,
-        /// User of applications that name none [default: www-data as root, else yourself]
+        /// User of applications that name none [default: per-app, a system user for each, as root; else
+        /// yourself]
         #[arg(long, env = "PROCSERVER_DEFAULT_USER", value_name = "USER")]
         pub default_user: Option<String>,
         /// Variable of every application's environment; may be repeated, and adds to the

@@ -11,6 +11,7 @@ use super::deploy;
 use crate::support::command::launched;
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::machine::{is_root, skip};
+use crate::support::own_users::useradd;
 use crate::support::server::Server;
 use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
@@ -129,18 +130,15 @@ impl Alias {
     const NAME: &str = "procserver-test-toor";
 
     fn make() -> Self {
-        let made = Command::new("useradd")
-            .args([
-                "--non-unique",
-                "--uid",
-                "0",
-                "--gid",
-                "0",
-                "--no-create-home",
-                Self::NAME,
-            ])
-            .output();
-        assert!(made.unwrap().status.success());
+        useradd(&[
+            "--non-unique",
+            "--uid",
+            "0",
+            "--gid",
+            "0",
+            "--no-create-home",
+            Self::NAME,
+        ]);
         Self
     }
 }

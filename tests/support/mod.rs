@@ -6,6 +6,7 @@ pub(crate) mod fixture;
 pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod machine;
+pub(crate) mod own_users;
 pub(crate) mod pebble;
 pub(crate) mod repo;
 pub(crate) mod server;

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::command::launched;
 use super::machine::is_root;
+use super::own_users::OwnUsers;
 use super::server::Server;
 use super::wait::SOON;
 
@@ -30,6 +31,16 @@ pub(crate) struct Setup {
     slice: Slice,
     launcher: Vec<String>,
     environment: Vec<(&'static str, String)>,
+    own_users: Option<OwnUsers>,
+}
+
+/// Whom every app of a test runs as, where the tests are root.
+fn shared_user() -> &'static str {
+    let exists = |name| matches!(nix::unistd::User::from_name(name), Ok(Some(_)));
+    match exists("www-data") {
+        true => "www-data",
+        false => "nobody",
+    }
 }
 
 /// A new temporary directory that other users can look into, as `/var/lib` is.
@@ -86,9 +97,19 @@ impl Setup {
             slice: Slice::claim(),
             launcher: Vec::new(),
             environment: Vec::new(),
+            own_users: None,
         }
         .flag("--listen", "127.0.0.1:0")
         .flag("--allow-file-repos", "true")
+        // No test leaves a user on the machine, and to make one takes long: tests of users say so.
+        .flag("--default-user", shared_user())
+    }
+
+    /// Each app gets a user of its own, as is the default of root's server.
+    pub(crate) fn with_own_users(mut self) -> Self {
+        self.flags.retain(|(name, _)| *name != "--default-user");
+        self.own_users = Some(OwnUsers::of(self.directory()));
+        self
     }
 
     /// Sets a flag; the last value of one wins.

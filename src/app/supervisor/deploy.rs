@@ -37,7 +37,7 @@ fn prepare(
     dirs: &AppDirs,
     config: &AppConfig,
 ) -> Result<Prepared, AccountError> {
-    let (account, _warnings) = runnable::account(context, config)?;
+    let (account, _warnings) = runnable::account(context, dirs, config)?;
     Ok(Prepared {
         base_env: runnable::base_environment(account.as_ref(), dirs)?,
         configured_env: runnable::configured_environment(context, config),

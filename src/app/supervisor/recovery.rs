@@ -76,7 +76,7 @@ fn user_of(spec: &AppSpec, current: Option<&ReleaseRecord>) -> Result<Option<u32
     let known =
         current.and_then(|r| config_of_before(&spec.context.rules(), r.document.clone()).ok());
     let config = known.as_ref().unwrap_or(&spec.config);
-    let (account, _) = account(&spec.context, config).map_err(|e| e.to_string())?;
+    let (account, _) = account(&spec.context, &spec.dirs, config).map_err(|e| e.to_string())?;
     Ok(account.map(|account| account.uid))
 }
 

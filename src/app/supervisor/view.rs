@@ -124,6 +124,12 @@ impl App {
         Some(release.commit.clone())
     }
 
+    fn user(&self) -> Option<String> {
+        let newest = self.batches.iter().last()?;
+        let account = newest.runnable.account.as_ref()?;
+        Some(account.user.clone())
+    }
+
     fn reach(&self) -> Reach {
         let serving = self.serving();
         let config = serving.map_or(self.deployer.documents.newest(), |batch| {
@@ -235,6 +241,7 @@ impl App {
             commit: self.commit(),
             deployment: self.deployer.deployments.last().map(|r| r.id),
             last_failure: self.last_failure(),
+            user: self.user(),
             processes,
             warnings,
             left_out,

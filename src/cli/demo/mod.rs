@@ -279,6 +279,10 @@ impl Stage {
     /// Stops the server, which stops its apps, and removes the directory.
     async fn clear(mut self, steps: &mut Steps) -> anyhow::Result<()> {
         if let Some(server) = &mut self.server {
+            // With the user that was made for it.
+            if let Ok(client) = server.client() {
+                let _gone_or_never_there = delete(&client).await;
+            }
             steps.take("stop the server", server.stop()).await?;
         }
         steps
