@@ -40,6 +40,8 @@
 //! in gzip; nothing that an app answers is compressed. Each request leaves a line ([`front::access`]), and no request
 //! waits until it is written.
 //!
+//! Where a balancer names its client, its PROXY header comes before everything else ([`front::proxy_header`]).
+//!
 //! With TLS the handshake comes first (`front::handshake`), in the time that a head may take. One configuration for all
 //! workers ([`tls::server_config`]) chooses the certificate by SNI from a snapshot ([`tls::certificates`]) of what the
 //! files of the settings and [`acme`] have; a connection after that is one more stream to [`front::connection`]. What a

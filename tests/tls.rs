@@ -24,7 +24,7 @@ use crate::support::wait::{SOON, eventually};
 pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// A certificate for `name` and its key, in files of the server's directory.
-fn certificate(directory: &Path, file: &str, name: &str) -> CertificateDer<'static> {
+pub(crate) fn certificate(directory: &Path, file: &str, name: &str) -> CertificateDer<'static> {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed([name.to_owned()]).unwrap();
     write_pair(directory, file, &cert.pem(), &signing_key);
@@ -40,7 +40,7 @@ fn write_pair(directory: &Path, file: &str, cert: &str, key: &KeyPair) {
     }
 }
 
-fn pair(directory: &Path, file: &str) -> String {
+pub(crate) fn pair(directory: &Path, file: &str) -> String {
     let path = |kind| {
         directory
             .join(format!("{file}.{kind}"))

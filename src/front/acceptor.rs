@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio::net::TcpStream;
@@ -18,6 +18,7 @@ use super::drain::Place;
 use super::exchange::client::Endpoints;
 use super::handshake;
 use super::listener::{Listening, Sockets};
+use super::proxied::{self, NoHeader};
 use super::upstream::upkeep;
 use super::worker::{Plan, Worker};
 use crate::tls::server_config::Tls;
@@ -109,19 +110,66 @@ fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, socket: &List
     let worker = Rc::clone(worker);
     drop(actix_rt::spawn(async move {
         let _counted = counted;
+        let mut arrival = Arrival {
+            stream,
+            endpoints,
+            waited: Duration::ZERO,
+        };
+        if endpoints.is_trusted && worker.settings.proxy_protocol {
+            // In a box of its own, as what TLS needs: it is larger than what plain connections need.
+            if Box::pin(arrival.read_header(&worker)).await.is_none() {
+                return;
+            }
+        }
+        let peer = arrival.endpoints.peer;
+        let is_of_proxy = endpoints.is_trusted && worker.trusts(peer);
         // Closes without an answer: an address with that many connections may be after what answers cost.
-        if let Some(_visit) = worker.admit(&endpoints) {
+        if let Some(_visit) = worker.admit(peer, is_of_proxy) {
             match tls {
-                None => Connection::new(stream, endpoints, worker).serve().await,
-                // In a box of its own: it is larger than what plain connections need.
-                Some(tls) => Box::pin(serve_secure(worker, stream, endpoints, tls)).await,
+                None => {
+                    let connection = Connection::new(arrival.stream, arrival.endpoints, worker);
+                    connection.after(arrival.waited).serve().await;
+                }
+                Some(tls) => Box::pin(serve_secure(worker, arrival, tls)).await,
             }
         }
     }));
 }
 
-async fn serve_secure(worker: Rc<Worker>, stream: TcpStream, endpoints: Endpoints, tls: Tls) {
-    let limit = worker.settings.timeouts.head;
+/// A connection, and whose it is.
+struct Arrival {
+    stream: TcpStream,
+    endpoints: Endpoints,
+    /// How long its PROXY header took.
+    waited: Duration,
+}
+
+impl Arrival {
+    /// Reads the header that a trusted proxy sends first. `None`: there is none, and the connection is to be closed.
+    async fn read_header(&mut self, worker: &Worker) -> Option<()> {
+        let (begun, limit) = (Instant::now(), worker.settings.timeouts.head);
+        let named = match proxied::header(&mut self.stream, limit).await {
+            Ok(named) => named,
+            // A look whether somebody listens.
+            Err(NoHeader::Nothing) => return None,
+            Err(why) => {
+                worker.tell_not_proxied(self.endpoints.peer, &why);
+                return None;
+            }
+        };
+        self.waited = begun.elapsed();
+        self.endpoints = proxied::endpoints(&self.endpoints, named, |peer| worker.trusts(peer));
+        Some(())
+    }
+}
+
+async fn serve_secure(worker: Rc<Worker>, arrival: Arrival, tls: Tls) {
+    let Arrival {
+        stream,
+        endpoints,
+        waited,
+    } = arrival;
+    let limit = worker.settings.timeouts.head.saturating_sub(waited);
     if let Some(stream) = handshake::accept(&tls, &worker.challenges, stream, limit).await {
         drop(tls);
         Connection::new(stream, endpoints, worker).serve().await;

@@ -46,6 +46,8 @@ pub struct Connection<S> {
     worker: Rc<Worker>,
     /// Requests that were answered.
     requests: u64,
+    /// The part of the first head's time that has passed.
+    waited: Duration,
     drains: Place,
 }
 
@@ -70,7 +72,14 @@ impl<S: ClientStream> Connection<S> {
             drains: Place::new(&worker.drain),
             worker,
             requests: 0,
+            waited: Duration::ZERO,
         }
+    }
+
+    /// Leaves the first head less time: it was waited so long for what comes before it.
+    pub(super) fn after(mut self, waited: Duration) -> Self {
+        self.waited = waited;
+        self
     }
 
     /// Answers its requests, and closes.
@@ -201,9 +210,11 @@ impl<S: ClientStream> Connection<S> {
         let timeouts = self.worker.settings.timeouts;
         let limit = self.worker.settings.limits.head;
         let first = self.requests == 0;
-        self.client
-            .deadline
-            .set(if first { timeouts.head } else { timeouts.idle });
+        self.client.deadline.set(if first {
+            timeouts.head.saturating_sub(self.waited)
+        } else {
+            timeouts.idle
+        });
         let (mut seen, mut skipped, mut started) = (0, 0, first);
         loop {
             let input = &mut self.client.input;
@@ -324,6 +335,7 @@ mod tests {
             workers: 1,
             reach: Arc::default(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             hold: S,
             drain: S,
             buffers: std::env::temp_dir(),

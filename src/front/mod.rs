@@ -6,7 +6,7 @@
 //! | what | where |
 //! |---|---|
 //! | the actor that runs the workers | [`front`] |
-//! | accepts connections, each on a task of its own | `acceptor`, `handshake` |
+//! | accepts connections, each on a task of its own | `acceptor`, `proxied`, `handshake` |
 //! | reads a connection's requests, in order | [`connection`] |
 //! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold` |
 //! | sends a request and passes the response on | [`exchange`] |
@@ -15,7 +15,7 @@
 //! | what connections of a thread share: the routing table, the pool, memory | [`worker`] |
 //! | what is told of each request | [`access`] |
 //! | sockets, and how many connections there may be | [`listener`], [`capacity`], [`connection_limit`], `drain` |
-//! | what bytes mean | [`http`] (pure), [`own_token`] |
+//! | what bytes mean | [`http`] (pure), [`proxy_header`], [`own_token`] |
 //!
 //! A request whose host is known is routed by the [snapshot](crate::router::snapshot) that the thread's replica answers
 //! from, without a message to it; both remember hosts in that one place.
@@ -34,6 +34,8 @@ mod hold;
 pub mod http;
 pub mod listener;
 pub mod own_token;
+mod proxied;
+pub mod proxy_header;
 mod routing;
 pub mod settings;
 pub mod static_files;

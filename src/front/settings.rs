@@ -46,6 +46,8 @@ pub struct FrontSettings {
     pub reach: Arc<Reach>,
     /// Networks whose forwarding fields are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Connections from these networks begin with a PROXY header, which names the client.
+    pub proxy_protocol: bool,
     /// How long a request waits for an app that is starting.
     pub hold: Duration,
     /// How long requests in flight may take when the daemon stops.

@@ -16,13 +16,13 @@ use super::capacity::Capacity;
 use super::connection_limit::{ConnectionLimit, Visit};
 use super::drain::Drain;
 use super::exchange::buffer::Spare;
-use super::exchange::client::Endpoints;
 use super::exchange::date::HttpDate;
 use super::exchange::spool_space::SpoolSpace;
 use super::http::request_id::RequestId;
 use super::http::trusted_proxies::is_trusted;
 use super::listener::Sockets;
 use super::own_token::OwnToken;
+use super::proxied::NoHeader;
 use super::settings::FrontSettings;
 use super::static_files::compressed::Compressed;
 use super::static_files::server::FileServer;
@@ -110,7 +110,7 @@ pub struct Worker {
     made_room: Notify,
     room: Capacity,
     /// What was refused, by [`Refused`].
-    refusals: [Rc<RefCell<Tally>>; 3],
+    refusals: [Rc<RefCell<Tally>>; 4],
     load: Arc<Load>,
     connection_limit: ConnectionLimit,
     /// Request ids begin with this and end with the number of those before.
@@ -139,6 +139,7 @@ enum Refused {
     OfAddress,
     ForRoom,
     NotAccepted,
+    NotProxied,
 }
 
 impl Worker {
@@ -193,15 +194,16 @@ impl Worker {
         counted
     }
 
-    /// Counts a connection of its peer's address, unless that has as many as it may.
-    pub(super) fn admit(&self, endpoints: &Endpoints) -> Option<Visit> {
-        let most = match endpoints.is_trusted {
+    /// Counts a connection of its peer's address, unless that has as many as it may. A trusted proxy has as many as it
+    /// likes.
+    pub(super) fn admit(&self, peer: SocketAddr, is_of_proxy: bool) -> Option<Visit> {
+        let most = match is_of_proxy {
             true => usize::MAX,
             false => self.room.per_address,
         };
-        let visit = self.connection_limit.enter(endpoints.peer.ip(), most);
+        let visit = self.connection_limit.enter(peer.ip(), most);
         if visit.is_none() {
-            self.tell_closed(endpoints.peer);
+            self.tell_closed(peer);
         }
         visit
     }
@@ -246,6 +248,17 @@ impl Worker {
     pub fn tell_not_accepted(&self, local: SocketAddr, error: &std::io::Error) {
         self.tell(Refused::NotAccepted, || {
             format!("connections could not be accepted at {local}: {error}")
+        });
+    }
+
+    /// Logs, once a minute, that connections of trusted proxies have no PROXY header.
+    pub(super) fn tell_not_proxied(&self, peer: SocketAddr, why: &NoHeader) {
+        self.tell(Refused::NotProxied, || {
+            format!(
+                "connections of trusted proxies were closed for want of a PROXY header, the last one of {}: {why}. Let \
+                 the proxy send one (haproxy: send-proxy; nginx: proxy_protocol on), or write proxy_protocol = false",
+                peer.ip()
+            )
         });
     }
 

@@ -64,6 +64,12 @@ pub enum SettingsError {
     NoDnsHook,
     #[error("the key of acme.eab is no base64url: write it as the certificate authority shows it")]
     AcmeKey,
+    /// Nobody may send a header.
+    #[error(
+        "proxy_protocol is true and there are no trusted_proxies: name the addresses of the balancer, whose PROXY header is \
+         believed, as in trusted_proxies = [\"10.0.0.5\"]"
+    )]
+    NoTrustedProxy,
     /// The API would be nowhere.
     #[error(
         "api is \"api_hosts\" and there are none: name one, as in api_hosts = [\"admin.example.org\"], or write \

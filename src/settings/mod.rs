@@ -141,6 +141,13 @@ impl Settings {
         if raw.api.is_some_and(|api| api.0 == ApiPlace::ApiHosts) && !has_api_hosts {
             return Err(SettingsError::NoApiHost);
         }
+        let trusts = raw
+            .trusted_proxies
+            .as_ref()
+            .is_some_and(|networks| !networks.is_empty());
+        if raw.proxy_protocol == Some(true) && !trusts {
+            return Err(SettingsError::NoTrustedProxy);
+        }
         let tls = tls(&raw)?;
         let has_certificates = tls.certificates != Configured::default() || tls.acme.is_some();
         let tls_listen: Vec<_> = match &raw.tls_listen {
@@ -391,6 +398,7 @@ fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings 
             .flatten()
             .map(|network| network.0)
             .collect(),
+        proxy_protocol: raw.proxy_protocol.unwrap_or(false),
         hold: or_seconds(raw.hold, 30),
         drain: DRAIN,
         buffers: data.to_owned(),
@@ -557,6 +565,24 @@ mod tests {
             resolve("socket", &[]).map(reach).ok(),
             Some(ApiPlace::Socket)
         );
+    }
+
+    #[test]
+    fn a_header_that_nobody_may_send_is_refused_and_told() {
+        let resolve = |text: &str| {
+            let raw = RawSettings::from_toml(text, Path::new("x")).unwrap();
+            Settings::resolve(raw, RawSettings::default(), &around(true))
+        };
+        for text in [
+            "proxy_protocol = true",
+            "proxy_protocol = true\ntrusted_proxies = []",
+        ] {
+            let error = resolve(text).unwrap_err().to_string();
+            assert!(error.contains("trusted_proxies = ["), "{error}");
+        }
+        let both = "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.5\"]";
+        assert!(resolve(both).unwrap().front.proxy_protocol);
+        assert!(!resolve("").unwrap().front.proxy_protocol);
     }
 
     #[test]

@@ -134,6 +134,11 @@ merged! {
         #[serde(deserialize_with = "list")]
         pub trusted_proxies: Option<Vec<Network>>,
         /// How long a request waits for an application that is starting [default: 30s]
+        /// Connections from trusted_proxies begin with a PROXY header, version 1 or 2, which names the client
+        /// [default: false]
+        #[arg(long, env = "PROCSERVER_PROXY_PROTOCOL", value_name = "BOOL")]
+        #[arg(num_args = 0..=1, default_missing_value = "true")]
+        pub proxy_protocol: Option<bool>,
         #[arg(long, env = "PROCSERVER_HOLD", value_name = "TIME")]
         pub hold: Option<Period>,
         /// Write an access log [default: true]
@@ -333,6 +338,7 @@ mod tests {
             workers = 3
             trusted_proxies = ["10.0.0.0/8"]
             hold = "10s"
+            proxy_protocol = true
             access_log = false
             allow_root_apps = true
             allow_file_repos = true

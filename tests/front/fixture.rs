@@ -158,6 +158,7 @@ fn settings() -> FrontSettings {
             ..Reach::default()
         }),
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         hold: Duration::from_secs(5),
         drain: Duration::from_millis(500),
         buffers: std::env::temp_dir(),
@@ -269,6 +270,18 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
+        Self { stream }
+    }
+
+    /// From this address of the loopback network.
+    pub(crate) fn from(address: [u8; 4], to: SocketAddr) -> Self {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let own = SocketAddr::from((address, 0));
+        socket.bind(&own.into()).unwrap();
+        socket.connect(&to.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream }
     }
 

@@ -3,10 +3,11 @@
 mod changes;
 mod client_ends;
 pub(crate) mod corpus;
-mod fixture;
+pub(crate) mod fixture;
 mod forwarding;
 mod interim;
 mod origin;
+mod proxied;
 mod reach;
 mod requests;
 mod responses;

@@ -1,26 +1,13 @@
 //! Connections of one address.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::fixture::{Client, Fixture, OK, route, until};
 use super::origin::Origin;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-
-/// A client at this address of the loopback network.
-fn client_at(from: [u8; 4], to: SocketAddr) -> Client {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
-    Client { stream }
-}
 
 /// Whether the server closes the connection without a word.
 fn is_closed(mut client: Client) -> bool {
@@ -49,7 +36,7 @@ fn an_address_has_so_many_connections_and_no_more() {
         [127, 0, 0, 3],
         [127, 0, 0, 3],
     ] {
-        let mut other = client_at(from, front.address);
+        let mut other = Client::from(from, front.address);
         other.send(GET);
         other.response();
         if from[3] == 3 {
@@ -67,7 +54,7 @@ fn an_address_has_so_many_connections_and_no_more() {
 
 /// A client that was answered and says nothing more.
 fn idle_at(from: [u8; 4], to: SocketAddr) -> Client {
-    let mut client = client_at(from, to);
+    let mut client = Client::from(from, to);
     client.send(GET);
     assert!(client.response().starts_with("HTTP/1.1 200"));
     client
@@ -87,7 +74,7 @@ fn where_there_is_no_room_the_connection_that_is_idle_longest_makes_some() {
     let at = |last: u8| idle_at([127, 0, 0, last], front.address);
     let mut first: Vec<Client> = (0..3).map(|_| at(2)).collect();
     // Half of all: this one is not let in, whatever room there is.
-    assert!(is_closed(client_at([127, 0, 0, 2], front.address)));
+    assert!(is_closed(Client::from([127, 0, 0, 2], front.address)));
     let mut second: Vec<Client> = (0..3).map(|_| at(3)).collect();
     // It was idle longest, and is not now.
     assert!(is_served(&mut first[0]));
@@ -114,7 +101,7 @@ fn a_connection_that_is_busy_makes_no_room_and_who_comes_waits() {
         settings.timeouts.head = Duration::from_secs(60);
     });
     let at = |last: u8| {
-        let mut client = client_at([127, 0, 0, last], front.address);
+        let mut client = Client::from([127, 0, 0, last], front.address);
         client.send(GET);
         client
     };

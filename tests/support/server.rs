@@ -46,6 +46,11 @@ impl Server {
         Peer::Tcp(self.address)
     }
 
+    /// The address of its public listener.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its public listener as a URL.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -3,6 +3,7 @@
 //! Each table is run by one test that tells of every case that fails. Bytes are written as text: a character below
 //! U+0100 is the byte of that number, and a pair is a text and how often it is repeated.
 
+mod proxy_headers;
 mod requests;
 mod responses;
 mod routes;
