@@ -5,6 +5,7 @@ mod support;
 mod access_log;
 mod acme;
 mod balancers;
+mod both_families;
 mod certificates;
 mod changes;
 mod cli;

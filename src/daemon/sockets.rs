@@ -1,6 +1,7 @@
 //! The sockets that the server listens on.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -16,7 +17,14 @@ pub(super) fn bind_all(
     settings: &Settings,
     published: &Published,
 ) -> Result<Vec<Bound>, DaemonError> {
-    let plain = settings.listen.iter().map(|address| bind(*address, None));
+    let all = || settings.listen.iter().chain(&settings.tls_listen);
+    let has_ipv4 = |port| all().any(|other| other.is_ipv4() && other.port() == port);
+    let bind = |address: &SocketAddr, tls: Option<Tls>| {
+        // `[::]` takes IPv4 too, unless there is a socket for IPv4 beside it.
+        let only_v6 = address.port() != 0 && has_ipv4(address.port());
+        bind(*address, only_v6, tls)
+    };
+    let plain = settings.listen.iter().map(|address| bind(address, None));
     if settings.tls_listen.is_empty() {
         return plain.collect();
     }
@@ -24,41 +32,70 @@ pub(super) fn bind_all(
     let tls = Tls::new(certificates, settings.tls.min_version)
         .map_err(|error| DaemonError::Start(format!("TLS: {error}")))?;
     let secure = settings.tls_listen.iter();
-    let secure = secure.map(|address| bind(*address, Some(tls.clone())));
+    let secure = secure.map(|address| bind(address, Some(tls.clone())));
     plain.chain(secure).collect()
 }
 
-fn bind(address: SocketAddr, tls: Option<Tls>) -> Result<Bound, DaemonError> {
+fn bind(address: SocketAddr, only_v6: bool, tls: Option<Tls>) -> Result<Bound, DaemonError> {
     let is_secure = tls.is_some();
-    let open = move || -> std::io::Result<Bound> {
-        use socket2::{Domain, Protocol, Socket, Type};
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        // A restart must not wait for connections of the previous server in TIME_WAIT.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(1024)?;
-        let socket = TcpListener::from(socket);
+    let bound = on_this_machine(address, only_v6, |address| open(address, only_v6));
+    let bound = bound.and_then(|socket| {
         Ok(Bound {
             address: socket.local_addr()?,
             socket,
             tls,
         })
-    };
-    open().map_err(|source| DaemonError::Listen {
+    });
+    bound.map_err(|source| DaemonError::Listen {
         address,
         hint: match source.kind() {
-            std::io::ErrorKind::AddrInUse if is_secure => ": another program listens there (ss -ltnp shows which); stop it, or choose another with --tls-listen",
-            std::io::ErrorKind::AddrInUse => ": another program listens there (ss -ltnp shows which); stop it, or choose another with --listen",
-            std::io::ErrorKind::PermissionDenied => ": ports below 1024 need root; choose another with --listen 127.0.0.1:8080",
+            io::ErrorKind::AddrInUse if is_secure => ": another program listens there (ss -ltnp shows which); stop it, or choose another with --tls-listen",
+            io::ErrorKind::AddrInUse => ": another program listens there (ss -ltnp shows which); stop it, or choose another with --listen",
+            io::ErrorKind::PermissionDenied => ": ports below 1024 need root; choose another with --listen 127.0.0.1:8080",
             _ => "",
         },
         source,
     })
+}
+
+/// Opens `address`, or all of IPv4 in place of `[::]` where the kernel has no IPv6 (`ipv6.disable=1`).
+fn on_this_machine<T>(
+    address: SocketAddr,
+    only_v6: bool,
+    open: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    const NO_FAMILY: i32 = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    match open(address) {
+        Err(error)
+            if error.raw_os_error() == Some(NO_FAMILY)
+                && address.is_ipv6()
+                && address.ip().is_unspecified()
+                && !only_v6 =>
+        {
+            let instead = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            log::warn!(
+                "{address}: there is no IPv6 on this machine: listening on {instead} instead"
+            );
+            open(instead)
+        }
+        result => result,
+    }
+}
+
+fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // Whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(only_v6)?;
+    }
+    // A restart must not wait for connections of the previous server in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
 }
 
 /// Binds the socket and replaces the file that a dead server left: the lock proves that no other server lives.
@@ -88,4 +125,44 @@ fn is_given_to_group(path: &Path) -> bool {
     let group = nix::unistd::Group::from_name(GROUP).ok().flatten();
     let given = group.map(|group| std::os::unix::fs::chown(path, None, Some(group.gid.as_raw())));
     matches!(given, Some(Ok(())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_ipv6_listens_on_ipv4() {
+        let no_ipv6 = |address: SocketAddr| match address.is_ipv6() {
+            true => Err(rustix::io::Errno::AFNOSUPPORT.into()),
+            false => Ok(address.to_string()),
+        };
+        let at = |text: &str| on_this_machine(text.parse().unwrap(), false, no_ipv6);
+        assert_eq!(at("[::]:80").unwrap(), "0.0.0.0:80");
+        assert_eq!(at("127.0.0.1:80").unwrap(), "127.0.0.1:80");
+        // Nobody else's address takes the place of the one that was named.
+        at("[::1]:80").unwrap_err();
+        let beside = on_this_machine("[::]:80".parse().unwrap(), true, no_ipv6);
+        beside.unwrap_err();
+        let taken = |_| Err::<(), _>(rustix::io::Errno::ADDRINUSE.into());
+        let error = on_this_machine("[::]:80".parse().unwrap(), false, taken).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn both_families_reach_one_socket_or_one_each() {
+        // A machine without IPv6 has nothing to try.
+        let Ok(both) = open("[::]:0".parse().unwrap(), false) else {
+            return;
+        };
+        let port = both.local_addr().unwrap().port();
+        let reaches = |address: &str| std::net::TcpStream::connect((address, port)).is_ok();
+        assert!(reaches("127.0.0.1"));
+        drop(both);
+        let v6 = open(format!("[::]:{port}").parse().unwrap(), true).unwrap();
+        assert!(!reaches("127.0.0.1"));
+        let v4 = open(format!("0.0.0.0:{port}").parse().unwrap(), true).unwrap();
+        assert!(reaches("127.0.0.1") && reaches("::1"));
+        drop((v4, v6));
+    }
 }

@@ -39,7 +39,7 @@ pub enum SettingsError {
         "data_dir and runtime_dir are both {0}: give each a directory of its own, or name only --data-dir"
     )]
     OneDirectory(PathBuf),
-    #[error("listen is empty: name at least one address, as in listen = [\"0.0.0.0:80\"]")]
+    #[error("listen is empty: name at least one address, as in listen = [\"[::]:80\"]")]
     NoListener,
     #[error(
         "tls_listen names an address and there is no certificate: write agree_terms = true under [acme] for certificates of \

@@ -128,7 +128,7 @@ impl Settings {
         let directories = Directories::of(&raw, private, around)?;
         let listen = match &raw.listen {
             Some(listen) => listen.iter().map(|Listen(address)| *address).collect(),
-            None if around.root => vec![([0, 0, 0, 0], 80).into()],
+            None if around.root => vec![(Ipv6Addr::UNSPECIFIED, 80).into()],
             None => vec![([127, 0, 0, 1], 8080).into()],
         };
         if listen.is_empty() {
@@ -457,7 +457,7 @@ mod tests {
             .unwrap()
         };
         let root = resolve(true);
-        assert_eq!(root.listen[0].to_string(), "0.0.0.0:80");
+        assert_eq!(root.listen, ["[::]:80".parse().unwrap()]);
         assert_eq!(root.config_dir, Path::new("/etc/procserver/config"));
         assert_eq!(root.socket(), Path::new("/run/procserver/procserver.sock"));
         assert_eq!(root.token_file(), Path::new("/var/lib/procserver/token"));

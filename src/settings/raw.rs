@@ -74,7 +74,8 @@ merged! {
     #[derive(Args, Clone, Debug, Default, Deserialize)]
     #[serde(default, deny_unknown_fields)]
     pub struct RawSettings {
-        /// Address to listen on; may be repeated [default: 0.0.0.0:80 as root, else 127.0.0.1:8080]
+        /// Address to listen on; may be repeated [default: [::]:80 as root, which is IPv4 too, else
+        /// 127.0.0.1:8080]
         #[arg(long, env = "PROCSERVER_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
         #[serde(deserialize_with = "list")]
         pub listen: Option<Vec<Listen>>,
@@ -133,12 +134,12 @@ merged! {
         #[arg(long, env = "PROCSERVER_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',')]
         #[serde(deserialize_with = "list")]
         pub trusted_proxies: Option<Vec<Network>>,
-        /// How long a request waits for an application that is starting [default: 30s]
         /// Connections from trusted_proxies begin with a PROXY header, version 1 or 2, which names the client
         /// [default: false]
         #[arg(long, env = "PROCSERVER_PROXY_PROTOCOL", value_name = "BOOL")]
         #[arg(num_args = 0..=1, default_missing_value = "true")]
         pub proxy_protocol: Option<bool>,
+        /// How long a request waits for an application that is starting [default: 30s]
         #[arg(long, env = "PROCSERVER_HOLD", value_name = "TIME")]
         pub hold: Option<Period>,
         /// Write an access log [default: true]
@@ -337,8 +338,8 @@ mod tests {
             env = { RAILS_ENV = "production" }
             workers = 3
             trusted_proxies = ["10.0.0.0/8"]
-            hold = "10s"
             proxy_protocol = true
+            hold = "10s"
             access_log = false
             allow_root_apps = true
             allow_file_repos = true

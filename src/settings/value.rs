@@ -225,11 +225,20 @@ impl FromStr for Network {
                 .and_then(|(address, bits)| IpNet::new(address, bits).ok()),
             None => text.parse::<IpAddr>().ok().map(IpNet::from),
         };
-        network.map(Self).ok_or_else(|| {
+        network.map(known).map(Self).ok_or_else(|| {
             ValueError(format!(
                 "\"{text}\" is no network: write an IP address, or one with its number of bits, as in \"10.0.0.0/8\" or \"::1\""
             ))
         })
+    }
+}
+
+/// IPv4 addresses that are written as IPv6 ones are known as IPv4, and so are their networks.
+fn known(network: IpNet) -> IpNet {
+    let bits = network.prefix_len().checked_sub(96);
+    match (network.addr().to_canonical(), bits) {
+        (address @ IpAddr::V4(_), Some(bits)) => IpNet::new(address, bits).unwrap_or(network),
+        _ => network,
     }
 }
 
@@ -497,6 +506,14 @@ mod tests {
     fn networks_hosts_and_variables_are_checked() {
         for good in ["127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"] {
             assert!(good.parse::<Network>().is_ok(), "{good}");
+        }
+        for (mapped, plain) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.0.0.5", "10.0.0.5"),
+            ("::/0", "::/0"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+        ] {
+            assert_eq!(mapped.parse::<Network>(), plain.parse(), "{mapped}");
         }
         for bad in [
             "",

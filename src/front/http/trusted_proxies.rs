@@ -105,13 +105,16 @@ fn value_of<'e>(element: &'e str, name: &str) -> Option<&'e str> {
     Some(value.trim().trim_matches('"'))
 }
 
-/// Parses an address with or without a port, quotes and brackets.
+/// Parses an address with or without a port, quotes and brackets. IPv4 in IPv6 is IPv4.
 fn address(node: &str) -> Option<IpAddr> {
     let node = node.trim().trim_matches('"');
     let bare = node.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
     let address = bare.unwrap_or(node).parse();
     let with_port = || node.parse().map(|a: SocketAddr| a.ip());
-    address.or_else(|_| with_port()).ok()
+    address
+        .or_else(|_| with_port())
+        .map(|address: IpAddr| address.to_canonical())
+        .ok()
 }
 
 #[cfg(test)]
@@ -134,6 +137,8 @@ mod tests {
             (&["6.6.6.6", "1.2.3.4", "10.1.1.1,fd00::1"], Some("1.2.3.4")),
             (&["10.0.0.1, 10.0.0.2"], Some("10.0.0.1")),
             (&["1.2.3.4:5678"], Some("1.2.3.4")),
+            (&["::ffff:1.2.3.4, ::ffff:10.1.1.1"], Some("1.2.3.4")),
+            (&["[::ffff:1.2.3.4]:5678"], Some("1.2.3.4")),
             (&["[2001:db8::1]:5678"], Some("2001:db8::1")),
             (&["2001:db8::1"], Some("2001:db8::1")),
             (&["1.2.3.4, unknown, 10.0.0.1"], Some("10.0.0.1")),
