@@ -18,6 +18,7 @@ mod demo;
 mod deploys;
 mod documents;
 mod faults;
+mod foreign_tls;
 mod front;
 mod fuzz_seeds;
 mod health;
