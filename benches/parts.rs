@@ -54,6 +54,7 @@ fn rewriting(c: &mut Criterion) {
         peer: [192, 0, 2, 1].into(),
         local: ([192, 0, 2, 2], 80).into(),
         secure: false,
+        http2: false,
         trusted: false,
         networks: &[],
         request_id: b"0123456789abcdef0123456789abcdef",

@@ -47,6 +47,10 @@
 //! files of the settings and [`acme`] have; a connection after that is one more stream to [`front::connection`]. What a
 //! certificate authority looks for is answered before any route ([`acme::challenges`]).
 //!
+//! A client may choose HTTP/2 while it shakes hands, unless the app of the name that it asks for wants none. Each of its
+//! streams is then one more stream to [`front::connection`], of one request (`front::http2`): everything behind it
+//! knows HTTP/1.1 alone.
+//!
 //! # The way of a change
 //!
 //! `POST /applications` is read by `api::applications`, which makes an [`document::config::AppConfig`] of it or names

@@ -59,6 +59,7 @@ fn a_request_is_told_with_its_app_process_rule_sizes_and_times() {
         ("release", json!(1)),
         ("rule", json!("host")),
         ("remote", json!("127.0.0.1")),
+        ("protocol", json!("HTTP/1.1")),
         ("method", json!("POST")),
         ("host", json!("blog.test")),
         ("path", json!("/echo?q=\"1\"")),

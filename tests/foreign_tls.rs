@@ -17,7 +17,7 @@ import socket, ssl, sys
 port, roots, version = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 context = ssl.create_default_context(cafile=roots)
 context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, version)
-context.set_alpn_protocols(["h2", "http/1.1"])
+context.set_alpn_protocols(["http/1.1"])
 session = None
 for turn in range(2):
     plain = socket.create_connection(("127.0.0.1", port), timeout=60)

@@ -24,6 +24,7 @@ mod fuzz_seeds;
 mod health;
 mod hints;
 mod hosts;
+mod http2;
 mod install;
 mod lifecycle;
 mod logs;

@@ -11,6 +11,8 @@ pub struct Https {
     pub hsts: Duration,
     /// A certificate authority is asked for a certificate of each name, where the server asks one.
     pub acme: bool,
+    /// Clients are offered HTTP/2.
+    pub http2: bool,
 }
 
 impl Default for Https {
@@ -19,6 +21,7 @@ impl Default for Https {
             redirect: true,
             hsts: Duration::ZERO,
             acme: true,
+            http2: true,
         }
     }
 }

@@ -344,13 +344,14 @@ fn read_buffer(walk: &mut Walk, top: &Object<'_>) -> Buffering {
 
 fn read_tls(walk: &mut Walk, top: &Object<'_>) -> Https {
     let default = Https::default();
-    let Some(tls) = walk.child(top, "tls", &["redirect", "hsts", "acme"]) else {
+    let Some(tls) = walk.child(top, "tls", &["redirect", "hsts", "acme", "http2"]) else {
         return default;
     };
     Https {
         redirect: walk.flag(&tls, "redirect", default.redirect),
         hsts: walk.duration(&tls, "hsts", HSTS, default.hsts),
         acme: walk.flag(&tls, "acme", default.acme),
+        http2: walk.flag(&tls, "http2", default.http2),
     }
 }
 

@@ -17,6 +17,7 @@ use super::connection::Connection;
 use super::drain::Place;
 use super::exchange::client::Endpoints;
 use super::handshake;
+use super::http2;
 use super::listener::{Listening, Sockets};
 use super::proxied::{self, NoHeader};
 use super::upstream::upkeep;
@@ -105,6 +106,7 @@ fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, socket: &List
         app_port: socket.port,
         is_trusted: worker.trusts(peer),
         is_secure: socket.tls.is_some(),
+        is_http2: false,
     };
     let tls = socket.tls.clone();
     let worker = Rc::clone(worker);
@@ -170,8 +172,12 @@ async fn serve_secure(worker: Rc<Worker>, arrival: Arrival, tls: Tls) {
         waited,
     } = arrival;
     let limit = worker.settings.timeouts.head.saturating_sub(waited);
-    if let Some(stream) = handshake::accept(&tls, &worker.challenges, stream, limit).await {
-        drop(tls);
-        Connection::new(stream, endpoints, worker).serve().await;
+    let Some(stream) = handshake::accept(&worker, &tls, stream, limit).await else {
+        return;
+    };
+    drop(tls);
+    match stream.is_http2() {
+        true => http2::connection::serve(stream, endpoints, worker).await,
+        false => Connection::new(stream, endpoints, worker).serve().await,
     }
 }

@@ -95,6 +95,21 @@ impl<S: ClientStream> Connection<S> {
         }
     }
 
+    /// Answers one request, whose head has come, and gives the stream back. A head that was `refused` is one that its
+    /// carrier could not read.
+    pub(super) async fn answer_one(mut self, head: Vec<u8>, refused: Option<Refusal>) -> S {
+        self.client.input.fill(&head, &self.worker.spare);
+        self.worker.spare.put_head(head);
+        // Nothing follows it.
+        let _end = match refused {
+            Some(refusal) => self.refuse(&refusal.into()).await,
+            None => self.request().await,
+        };
+        self.client.input.consume(usize::MAX);
+        self.client.input.give_back(&self.worker.spare);
+        self.client.stream
+    }
+
     /// Reads a request, answers it, and leaves its line in the access log.
     async fn request(&mut self) -> Next {
         let end = match self.head_end().await {
@@ -200,7 +215,8 @@ impl<S: ClientStream> Connection<S> {
         let named = || trusted_proxies::reported(&request.fields, &self.worker.trusted);
         let notes = access.map(|to| {
             let client = endpoints.is_trusted.then(named).flatten();
-            Notes::of(to.space(), (endpoints.peer.ip(), client), request)
+            let peer = (endpoints.peer.ip(), client);
+            Notes::of(to.space(), peer, endpoints.is_http2, request)
         });
         RequestInfo::new(request, id, notes)
     }
@@ -390,6 +406,7 @@ mod tests {
             app_port: None,
             is_trusted: false,
             is_secure: false,
+            is_http2: false,
         };
         let serving = Connection::new(near, endpoints, worker).serve();
         let size = std::mem::size_of_val(&serving);

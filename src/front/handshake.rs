@@ -11,13 +11,13 @@ use rustls::server::Acceptor;
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use super::exchange::client_end::{ClientEnd, ClientStream};
-use crate::acme::challenges::{ALPN, Challenges};
-use crate::tls::server_config::{Tls, proving};
+use super::worker::Worker;
+use crate::acme::challenges::ALPN;
+use crate::tls::server_config::{HTTP2, Tls, proving};
 
 /// Bytes of plaintext that rustls keeps for a socket that takes none. A second write waits for them.
 const UNSENT: usize = 16 * 1024;
@@ -35,14 +35,21 @@ const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 /// A connection whose handshake is done.
 pub(super) struct SecureStream(Box<TlsStream<TcpStream>>);
 
+impl SecureStream {
+    /// Whether the client chose HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.0.get_ref().1.alpn_protocol() == Some(HTTP2)
+    }
+}
+
 /// Shakes hands within `limit`. `None`: the client did not, and was told if it can understand it.
 pub(super) async fn accept(
+    worker: &Worker,
     tls: &Tls,
-    challenges: &watch::Receiver<Arc<Challenges>>,
     stream: TcpStream,
     limit: Duration,
 ) -> Option<SecureStream> {
-    match tokio::time::timeout(limit, shake_hands(tls, challenges, stream)).await {
+    match tokio::time::timeout(limit, shake_hands(worker, tls, stream)).await {
         Ok(Ok(stream)) => return Some(SecureStream(Box::new(stream))),
         Ok(Err(error)) => log::debug!("a TLS handshake failed: {error}"),
         Err(_) => log::debug!("a TLS handshake took longer than {limit:?}"),
@@ -51,8 +58,8 @@ pub(super) async fn accept(
 }
 
 async fn shake_hands(
+    worker: &Worker,
     tls: &Tls,
-    challenges: &watch::Receiver<Arc<Challenges>>,
     mut stream: TcpStream,
 ) -> io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
@@ -70,19 +77,20 @@ async fn shake_hands(
         .is_some_and(|mut all| all.any(|one| one == ALPN));
     if is_challenge {
         let name = hello.server_name();
-        let key = name.and_then(|name| challenges.borrow().certificate(name));
+        let key = name.and_then(|name| worker.challenges.borrow().certificate(name));
         return Err(prove(start, key).await);
     }
-    if !tls.has_certificate(start.client_hello().server_name()) {
+    let name = hello.server_name();
+    if !tls.has_certificate(name) {
         start.io.write_all(UNRECOGNIZED_NAME).await?;
         return Err(io::Error::other(
             "the client asks for a name without a certificate",
         ));
     }
+    let app = name.and_then(|name| worker.routes.by_host(name));
+    let config = tls.config(app.is_none_or(|app| app.tls.http2));
     let prepare = |session: &mut ServerConnection| session.set_buffer_limit(Some(UNSENT));
-    start
-        .into_stream_with(Arc::clone(&tls.config), prepare)
-        .await
+    start.into_stream_with(config, prepare).await
 }
 
 /// Shows a certificate authority the certificate that it looks for, and nothing else (RFC 8737 §3).

@@ -8,6 +8,7 @@
 //! | the actor that runs the workers | [`front`] |
 //! | accepts connections, each on a task of its own | `acceptor`, `proxied`, `handshake` |
 //! | reads a connection's requests, in order | [`connection`] |
+//! | makes a connection of each stream of HTTP/2 | `http2` |
 //! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold` |
 //! | sends a request and passes the response on | [`exchange`] |
 //! | chooses, connects and keeps connections to backends | [`upstream`] |
@@ -32,6 +33,7 @@ pub mod front;
 mod handshake;
 mod hold;
 pub mod http;
+mod http2;
 pub mod listener;
 pub mod own_token;
 mod proxied;

@@ -81,6 +81,11 @@ pub(super) async fn route(
         if endpoints.is_secure && found.rule == Rule::Host {
             request_info.hsts.set(found.route.tls.hsts.as_secs());
         }
+        // Its client was not offered HTTP/2 for this host, and came by a connection for another one.
+        if endpoints.is_http2 && found.rule == Rule::Host && !found.route.tls.http2 {
+            note_found(request_info, found);
+            return Routed::Answer(Failure::misdirected());
+        }
         if let Some(location) = with_slash(found, request) {
             note_found(request_info, found);
             return Routed::Answer(Failure::moved(location));
@@ -243,6 +248,7 @@ fn context<'a>(
         peer: endpoints.peer.ip(),
         local: endpoints.local,
         secure: endpoints.is_secure,
+        http2: endpoints.is_http2,
         trusted: endpoints.is_trusted,
         networks: &worker.trusted,
         request_id: request_info.request_id.as_bytes(),

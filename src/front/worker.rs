@@ -208,6 +208,22 @@ impl Worker {
         visit
     }
 
+    /// Counts a request that comes beside others of its connection. It counts as a connection, since it takes as much.
+    /// Returns `None` if there is no room for it, or its address has as many as it may.
+    pub(super) fn count_stream(self: &Rc<Self>, peer: SocketAddr) -> Option<(Counted, Visit)> {
+        let is_full = self.connections.get() >= self.room.per_worker
+            || (self.load.outstanding() >= self.room.total && !self.drain.has_idle());
+        if is_full {
+            self.tell(Refused::ForRoom, || {
+                "requests of HTTP/2 were refused for want of room (see limits.connections)"
+                    .to_owned()
+            });
+            return None;
+        }
+        let visit = self.admit(peer, self.trusts(peer))?;
+        Some((self.count(), visit))
+    }
+
     /// Resolves when one more connection may be accepted.
     pub async fn has_room(&self) {
         while !self.may_accept() {

@@ -93,17 +93,19 @@ impl Snapshot {
             table,
             first_by_host,
         } = &mut *self.newest.borrow_mut();
-        then(table.decide_with(view, |host| {
-            if let Some(known) = first_by_host.get(host) {
-                return *known;
-            }
-            let first = table.first_by_host(host);
-            if first_by_host.len() >= HOSTS {
-                first_by_host.clear();
-            }
-            first_by_host.insert(host.into(), first);
-            first
-        }))
+        then(table.decide_with(view, |host| owner(table, first_by_host, host)))
+    }
+
+    /// The app of `host`, whatever else a request may say.
+    #[must_use]
+    pub fn by_host(&self, host: &str) -> Option<Arc<Route>> {
+        self.update();
+        let Newest {
+            table,
+            first_by_host,
+        } = &mut *self.newest.borrow_mut();
+        let owner = owner(table, first_by_host, host)?;
+        Some(Arc::clone(table.matched_by_host(owner).route))
     }
 
     /// The app of `host`, if that was asked before. The rules before the one by host are the caller's to look at.
@@ -153,6 +155,19 @@ impl Snapshot {
         }
         newest.table = table;
     }
+}
+
+/// Finds the owner of a host, and remembers it.
+fn owner(table: &Table, known: &mut HashMap<Box<str>, Option<Owner>>, host: &str) -> Option<Owner> {
+    if let Some(known) = known.get(host) {
+        return *known;
+    }
+    let first = table.first_by_host(host);
+    if known.len() >= HOSTS {
+        known.clear();
+    }
+    known.insert(host.into(), first);
+    first
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use tokio::sync::watch;
 
 use super::certificates::Certificates;
 
+/// What HTTP/2 is called in a handshake (RFC 9113 §3.2).
+pub const HTTP2: &[u8] = b"h2";
+
 /// The oldest version of TLS that a client may speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MinVersion {
@@ -29,7 +32,9 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// since the keys of tickets are the configuration's. They change every six hours.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    pub config: Arc<ServerConfig>,
+    /// For clients that may speak HTTP/2, and for those that may not. All else is the same.
+    http2: Arc<ServerConfig>,
+    http1: Arc<ServerConfig>,
     certificates: watch::Receiver<Arc<Certificates>>,
 }
 
@@ -40,10 +45,22 @@ impl Tls {
         certificates: watch::Receiver<Arc<Certificates>>,
         oldest: MinVersion,
     ) -> Result<Self, rustls::Error> {
-        let config = server_config(certificates.clone(), oldest)?;
+        let http1 = server_config(certificates.clone(), oldest)?;
+        let mut http2 = http1.clone();
+        http2.alpn_protocols.insert(0, HTTP2.to_vec());
         Ok(Self {
-            config: Arc::new(config),
+            http2: Arc::new(http2),
+            http1: Arc::new(http1),
             certificates,
+        })
+    }
+
+    /// What to shake hands with, where HTTP/2 is offered and where it is not.
+    #[must_use]
+    pub fn config(&self, offers_http2: bool) -> Arc<ServerConfig> {
+        Arc::clone(match offers_http2 {
+            true => &self.http2,
+            false => &self.http1,
         })
     }
 

@@ -24,6 +24,7 @@ use procserver::router::backend::{Backend, Load};
 use procserver::router::reach::Reach;
 use procserver::router::table::{Availability, Route, Table};
 use procserver::supervision::{ExitReason, Shutdown};
+use procserver::tls::server_config::Tls;
 use tokio::sync::{oneshot, watch};
 
 use super::origin::{Origin, PATIENCE, read_message};
@@ -53,6 +54,18 @@ impl Fixture {
         Self::start(routes, tune, None, OwnToken::default())
     }
 
+    /// That speaks TLS.
+    pub(crate) fn secure(
+        routes: Vec<Route>,
+        tls: Tls,
+        tune: impl FnOnce(&mut FrontSettings),
+    ) -> (Self, Source) {
+        let (sink, source) = recorder::channel();
+        let own_token = OwnToken::default();
+        let front = Self::begin(routes, Some(tls), tune, Some(sink), own_token);
+        (front, source)
+    }
+
     /// With an access log, too.
     pub(crate) fn logging(
         routes: Vec<Route>,
@@ -74,6 +87,16 @@ impl Fixture {
         access: Option<Sink>,
         own_token: OwnToken,
     ) -> Self {
+        Self::begin(routes, None, tune, access, own_token)
+    }
+
+    fn begin(
+        routes: Vec<Route>,
+        tls: Option<Tls>,
+        tune: impl FnOnce(&mut FrontSettings),
+        access: Option<Sink>,
+        own_token: OwnToken,
+    ) -> Self {
         let mut settings = settings();
         tune(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -88,7 +111,7 @@ impl Fixture {
                 let listeners = vec![Bound {
                     address,
                     socket: listener,
-                    tls: None,
+                    tls,
                 }];
                 let settings = Arc::new(settings);
                 let front = Front::new(listeners, settings, receiver, api(), ExitReason::default());

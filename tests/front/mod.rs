@@ -6,7 +6,7 @@ pub(crate) mod corpus;
 pub(crate) mod fixture;
 mod forwarding;
 mod interim;
-mod origin;
+pub(crate) mod origin;
 mod proxied;
 mod reach;
 mod requests;

@@ -23,6 +23,8 @@ const LONGEST_TEXT: usize = 1024;
 /// The status that is noted, not sent, where the client went away before there was one, as nginx does.
 const CLIENT_GONE: u16 = 499;
 
+const HTTP_2: &str = "HTTP/2.0";
+
 #[derive(Clone, Debug, Default)]
 pub struct Served {
     /// The app and the rule by which it was found.
@@ -50,16 +52,27 @@ pub struct Notes {
 impl Notes {
     /// Begins the notes of bytes from `remote` that are no request. `space` is an empty buffer.
     #[must_use]
-    pub fn unread(mut space: Vec<u8>, remote: IpAddr) -> Self {
-        asked(&mut space, (remote, None), None);
+    pub fn unread(mut space: Vec<u8>, remote: IpAddr, is_http2: bool) -> Self {
+        let protocol = is_http2.then_some(HTTP_2);
+        asked(&mut space, (remote, None), protocol, None);
         Self::new(space)
     }
 
     /// Begins the notes of a request from `peer`, and perhaps from the client that a trusted peer names. `space` is an
     /// empty buffer.
     #[must_use]
-    pub fn of(mut space: Vec<u8>, peer: (IpAddr, Option<IpAddr>), request: &Request<'_>) -> Self {
-        asked(&mut space, peer, Some(request));
+    pub fn of(
+        mut space: Vec<u8>,
+        peer: (IpAddr, Option<IpAddr>),
+        is_http2: bool,
+        request: &Request<'_>,
+    ) -> Self {
+        let protocol = match (is_http2, request.minor) {
+            (true, _) => HTTP_2,
+            (false, 0) => "HTTP/1.0",
+            (false, _) => "HTTP/1.1",
+        };
+        asked(&mut space, peer, Some(protocol), Some(request));
         Self::new(space)
     }
 
@@ -214,6 +227,7 @@ impl Clock {
 fn asked(
     out: &mut Vec<u8>,
     (remote, client): (IpAddr, Option<IpAddr>),
+    protocol: Option<&str>,
     request: Option<&Request<'_>>,
 ) {
     out.extend_from_slice(b",\"remote\":\"");
@@ -224,6 +238,8 @@ fn asked(
         write::address(out, client);
         out.push(b'"');
     }
+    out.extend_from_slice(b",\"protocol\":");
+    word(out, protocol);
     let Some(request) = request else {
         out.extend_from_slice(b",\"method\":null,\"host\":null,\"path\":null,\"user_agent\":null");
         return;
@@ -324,7 +340,7 @@ mod tests {
 
     fn notes_of(head: &str) -> Notes {
         let request = parse::request(head.as_bytes(), 100).unwrap();
-        Notes::of(Vec::new(), ([127, 0, 0, 1].into(), None), &request)
+        Notes::of(Vec::new(), ([127, 0, 0, 1].into(), None), false, &request)
     }
 
     #[test]
@@ -342,6 +358,7 @@ mod tests {
             ("release", 3.into()),
             ("rule", Value::Null),
             ("remote", "127.0.0.1".into()),
+            ("protocol", "HTTP/1.1".into()),
             ("method", "GET".into()),
             ("host", "blog:80".into()),
             ("path", "/a?b=\"c".into()),
@@ -361,10 +378,11 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_has_a_line_too() {
-        let notes = Notes::unread(Vec::new(), [127, 0, 0, 1].into());
+        let notes = Notes::unread(Vec::new(), [127, 0, 0, 1].into(), true);
         notes.fails(&Failure::slow_client(), 9);
         let line = line(&notes);
         assert_eq!(line["method"], Value::Null);
+        assert_eq!(line["protocol"], "HTTP/2.0");
         assert_eq!(
             (&line["status"], &line["code"]),
             (&408.into(), &"H28".into())

@@ -28,6 +28,13 @@ impl Buffer {
         }
     }
 
+    /// Puts bytes into one that is empty.
+    pub fn fill(&mut self, bytes: &[u8], spare: &Spare) {
+        self.data = spare.take(bytes.len());
+        self.data[..bytes.len()].copy_from_slice(bytes);
+        (self.start, self.end) = (0, bytes.len());
+    }
+
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.data[self.start..self.end]

@@ -35,6 +35,8 @@ pub struct Endpoints {
     pub is_trusted: bool,
     /// TLS is spoken.
     pub is_secure: bool,
+    /// HTTP/2 is spoken.
+    pub is_http2: bool,
 }
 
 /// Why there is nothing to answer a request with.

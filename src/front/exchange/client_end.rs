@@ -3,6 +3,7 @@
 //! Once the buffer is full, what a client sends behind its request waits in the kernel, and its end waits behind that.
 //! A read does not reach the end then, but the kernel tells it all the same (EPOLLRDHUP).
 
+use std::fmt;
 use std::future::Future as _;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -30,28 +31,55 @@ impl ClientStream for DuplexStream {
 
 /// Tells the end of a connection. It has a descriptor of its own, because what tokio knows of the stream's readiness
 /// must stay as it is.
-#[derive(Debug)]
-pub struct ClientEnd(TcpStream);
+pub struct ClientEnd(Told);
+
+/// Who tells it.
+enum Told {
+    Socket(TcpStream),
+    /// What carries the stream.
+    Carrier(Box<PollEnd>),
+}
+
+type PollEnd = dyn Fn(&mut Context<'_>) -> Poll<()>;
+
+impl fmt::Debug for ClientEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientEnd")
+    }
+}
 
 impl ClientEnd {
     fn of(stream: &TcpStream) -> io::Result<Self> {
         let own = stream.as_fd().try_clone_to_owned()?;
-        TcpStream::from_std(own.into()).map(Self)
+        let own = TcpStream::from_std(own.into())?;
+        Ok(Self(Told::Socket(own)))
+    }
+
+    /// The end of a stream that is no connection of its own: `poll` tells it.
+    pub fn told_by(poll: impl Fn(&mut Context<'_>) -> Poll<()> + 'static) -> Self {
+        Self(Told::Carrier(Box::new(poll)))
     }
 
     /// Ready once the client sends no more, or the connection broke.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let broken = ready!(self.0.poll_read_ready(cx)).is_err();
-            let is_known = std::pin::pin!(self.0.ready(Interest::READABLE)).poll(cx);
-            if broken || matches!(is_known, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
-                return Poll::Ready(());
-            }
-            // More bytes came. This clears their readiness, so that the next event wakes.
-            let _nothing = self.0.try_io(Interest::READABLE, || {
-                Err::<(), _>(io::ErrorKind::WouldBlock.into())
-            });
+        match &self.0 {
+            Told::Socket(socket) => poll_socket(socket, cx),
+            Told::Carrier(poll) => poll(cx),
         }
+    }
+}
+
+fn poll_socket(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        let broken = ready!(socket.poll_read_ready(cx)).is_err();
+        let is_known = std::pin::pin!(socket.ready(Interest::READABLE)).poll(cx);
+        if broken || matches!(is_known, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
+            return Poll::Ready(());
+        }
+        // More bytes came. This clears their readiness, so that the next event wakes.
+        let _nothing = socket.try_io(Interest::READABLE, || {
+            Err::<(), _>(io::ErrorKind::WouldBlock.into())
+        });
     }
 }
 

@@ -71,6 +71,16 @@ impl Failure {
         }
     }
 
+    /// The app wants no HTTP/2, and the client came by it (RFC 9110 §15.5.20).
+    #[must_use]
+    pub fn misdirected() -> Self {
+        Self::new(
+            421,
+            "",
+            "This host is not served by HTTP/2: open a connection for it, and offer HTTP/1.1.",
+        )
+    }
+
     /// No app has this host, name or path.
     #[must_use]
     pub fn not_found() -> Self {
@@ -381,6 +391,7 @@ fn title(status: u16) -> &'static str {
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
         502 => "Bad Gateway",

@@ -25,6 +25,8 @@ pub struct Context<'a> {
     pub local: SocketAddr,
     /// It came by TLS.
     pub secure: bool,
+    /// It came by HTTP/2.
+    pub http2: bool,
     /// The peer's forwarding fields are believed.
     pub trusted: bool,
     /// The networks whose forwarding fields are believed.
@@ -80,10 +82,10 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) 
     }
     let appended = pass_fields(out, request, context, prefix);
     connection(out, request);
-    out.extend_from_slice(if request.minor == 0 {
-        b"Via: 1.0 procserver\r\n"
-    } else {
-        b"Via: 1.1 procserver\r\n"
+    out.extend_from_slice(match (context.http2, request.minor) {
+        (true, _) => b"Via: 2.0 procserver\r\n",
+        (false, 0) => b"Via: 1.0 procserver\r\n",
+        (false, _) => b"Via: 1.1 procserver\r\n",
     });
     appended.finish(out, request, context, prefix);
     out.extend_from_slice(b"\r\n");

@@ -10,6 +10,7 @@ fn context(trusted: bool, strip: usize) -> Context<'static> {
         peer: "10.0.0.9".parse().unwrap(),
         local: "192.168.0.1:80".parse().unwrap(),
         secure: false,
+        http2: false,
         trusted,
         networks: &[],
         request_id: b"id1",

@@ -221,6 +221,7 @@ fn whatever_is_changed_in_a_request_it_is_refused_or_sent_on_unambiguously() {
         peer: [127, 0, 0, 1].into(),
         local: ([127, 0, 0, 1], 80).into(),
         secure: false,
+        http2: false,
         trusted: false,
         networks: &[],
         request_id: b"i",

@@ -43,6 +43,7 @@ pub fn forwarded(data: &[u8]) {
         peer,
         local: ([192, 0, 2, 2], 8080).into(),
         secure: false,
+        http2: false,
         trusted,
         networks: &[],
         request_id: id.unwrap_or("own-id").as_bytes(),

@@ -36,7 +36,7 @@ pub fn request_head(data: &[u8]) {
             assert_sound(&parsed);
             let strip = first_segment(parsed.target).filter(|_| flags & 2 != 0);
             check_forwarded(&parsed, flags & 1 != 0, strip.map_or(0, |(_, raw)| raw));
-            let _ = Notes::of(Vec::new(), ([127, 0, 0, 1].into(), None), &parsed);
+            let _ = Notes::of(Vec::new(), ([127, 0, 0, 1].into(), None), false, &parsed);
         }
         Err(refusal) => check_refusal(refusal),
     }
@@ -68,6 +68,7 @@ fn check_forwarded(request: &Request<'_>, trusted: bool, strip: usize) {
         peer: [192, 0, 2, 1].into(),
         local: ([192, 0, 2, 2], 8080).into(),
         secure: false,
+        http2: false,
         trusted,
         networks: &[],
         request_id: b"own-id",

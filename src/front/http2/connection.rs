@@ -1,0 +1,365 @@
+//! [`Http2`]: a connection of HTTP/2, whose streams are answered on tasks of their own.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::server::{self, Builder, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+use tokio::io::ReadBuf;
+use tokio::sync::Notify;
+
+use super::flood::Resets;
+use super::heads;
+use super::reply::Reply;
+use super::stream::RequestStream;
+use super::traffic::{Counted, Traffic};
+use super::upload::Upload;
+use crate::front::connection::Connection;
+use crate::front::drain::Place;
+use crate::front::exchange::client::Endpoints;
+use crate::front::exchange::client_end::ClientStream;
+use crate::front::exchange::deadline::Deadline;
+use crate::front::worker::Worker;
+
+/// Requests of one connection at a time.
+const STREAMS: u32 = 100;
+
+/// Bytes that a client may send of a body, and of all of a connection, before they are read.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const WINDOW: u32 = 1024 * 1024;
+
+/// Bytes of a response that wait for the socket.
+const UNSENT: usize = 64 * 1024;
+
+/// Streams that are remembered after they were reset, those reset before they were looked at, and those that had to be
+/// reset for what the client did. A connection with more ends.
+const RESET: usize = 50;
+const RESET_UNSEEN: usize = 20;
+const MISUSED: usize = 100;
+
+/// The time that a client has to close once it was told to (GOAWAY).
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// How long it is waited for more to read and drop at the end, and how long that goes on at most, as by HTTP/1.1.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_LONGEST: Duration = Duration::from_secs(30);
+
+/// Bytes that are read of a client that was told what it did wrong. One that floods reads nothing anyway.
+const LINGER_TOLD: usize = 64 * 1024;
+
+type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug)]
+enum Ended {
+    /// All was answered, and the client was told to go, or went.
+    Well,
+    /// The client was told what it did wrong.
+    Told,
+    /// The client is waited for no longer.
+    Late,
+}
+
+/// A connection whose handshake is done.
+struct Http2<S> {
+    connection: server::Connection<Counted<S>, Bytes>,
+    endpoints: Endpoints,
+    worker: Rc<Worker>,
+    open: Rc<Open>,
+    traffic: Rc<Traffic>,
+    drains: Place,
+    deadline: Deadline,
+    waits: Waits,
+    began: Instant,
+    resets: Resets,
+    /// The client was told to open no more streams.
+    is_told: bool,
+    /// Requests that came.
+    requests: u64,
+}
+
+/// What the connection waits for, as far as it does not wait for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// For whoever answers.
+    No,
+    /// For a request.
+    Idle,
+    /// For the client to take something. It has taken so much.
+    Stuck(u64),
+    /// For the client to close.
+    Closing,
+}
+
+/// The streams of a connection that are not answered yet.
+#[derive(Debug, Default)]
+struct Open {
+    count: Cell<usize>,
+    /// Those that their client gave up, until they are counted.
+    given_up: Cell<u32>,
+    waker: RefCell<Option<Waker>>,
+    /// Tells that all frames were written that could be.
+    wrote: Notify,
+}
+
+impl Open {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Resolves once all frames of now are written.
+    async fn sent(&self) {
+        let mut wrote = pin!(self.wrote.notified());
+        wrote.as_mut().enable();
+        self.wake();
+        wrote.await;
+    }
+}
+
+/// A stream that is not answered yet. Dropping it takes it off the count.
+struct Stream(Rc<Open>);
+
+impl Stream {
+    fn begin(open: &Rc<Open>) -> Self {
+        open.count.set(open.count.get() + 1);
+        Self(Rc::clone(open))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+        self.0.wake();
+    }
+}
+
+/// Answers the requests of a connection, and closes it.
+pub(in crate::front) async fn serve<S: ClientStream>(
+    stream: S,
+    endpoints: Endpoints,
+    worker: Rc<Worker>,
+) {
+    let traffic = Rc::new(Traffic::default());
+    let stream = Rc::new(RefCell::new(stream));
+    let counted = Counted::new(Rc::clone(&stream), Rc::clone(&traffic));
+    let handshake = builder(&worker).handshake(counted);
+    let timeouts = worker.settings.timeouts;
+    let connection = match tokio::time::timeout(timeouts.head, handshake).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return log::debug!("a handshake of HTTP/2 failed: {error}"),
+        Err(_) => return log::debug!("a handshake of HTTP/2 took too long"),
+    };
+    let mut http2 = Http2 {
+        connection,
+        endpoints: Endpoints {
+            is_http2: true,
+            ..endpoints
+        },
+        open: Rc::default(),
+        traffic,
+        drains: Place::new(&worker.drain),
+        deadline: Deadline::new(timeouts.head),
+        waits: Waits::No,
+        began: Instant::now(),
+        resets: Resets::new(),
+        is_told: false,
+        requests: 0,
+        worker: Rc::clone(&worker),
+    };
+    let (longest, most) = match http2.run().await {
+        Ended::Well if !worker.is_draining() => (LINGER_LONGEST, usize::MAX),
+        Ended::Well => (LINGER, usize::MAX),
+        Ended::Told => (LINGER, LINGER_TOLD),
+        Ended::Late => return,
+    };
+    drop(http2);
+    linger(&stream, longest, most).await;
+}
+
+/// Reads on for a while and drops it, so that what was sent is not lost to a reset.
+async fn linger<S: ClientStream>(stream: &RefCell<S>, longest: Duration, mut most: usize) {
+    let begun = Instant::now();
+    let mut space = vec![0; 8 * 1024];
+    while begun.elapsed() < longest && most > 0 {
+        let read = poll_fn(|cx| {
+            let mut buf = ReadBuf::new(&mut space);
+            let read = Pin::new(&mut *stream.borrow_mut()).poll_read(cx, &mut buf);
+            read.map(|read| read.map_or(0, |()| buf.filled().len()))
+        });
+        match tokio::time::timeout(LINGER, read).await {
+            Ok(count @ 1..) => most = most.saturating_sub(count),
+            Ok(0) | Err(_) => return,
+        }
+    }
+}
+
+fn builder(worker: &Worker) -> Builder {
+    let head = u32::try_from(worker.settings.limits.head).unwrap_or(u32::MAX);
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_header_list_size(head)
+        .max_send_buffer_size(UNSENT)
+        .max_concurrent_reset_streams(RESET)
+        .max_pending_accept_reset_streams(RESET_UNSEEN)
+        .max_local_error_reset_streams(Some(MISUSED));
+    builder
+}
+
+impl<S: ClientStream> Http2<S> {
+    async fn run(&mut self) -> Ended {
+        loop {
+            match poll_fn(|cx| self.poll(cx)).await {
+                Ok((request, reply)) => {
+                    self.requests += 1;
+                    self.begin(request, reply);
+                }
+                Err(ended) => return ended,
+            }
+        }
+    }
+
+    /// Reads and writes frames. Ready with the next request, or once the connection has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted, Ended>> {
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok(accepted))) => {
+                    self.drains.set_busy();
+                    return Poll::Ready(Ok(accepted));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    log::debug!("a connection of HTTP/2 broke off: {error}");
+                    return Poll::Ready(Err(Ended::Told));
+                }
+                Poll::Ready(None) => return Poll::Ready(Err(Ended::Well)),
+                Poll::Pending => {}
+            }
+            if self.traffic.stuck().is_none() {
+                self.open.wrote.notify_waiters();
+            }
+            if self.is_flood() {
+                log::debug!("{} sends frames for nothing", self.endpoints.peer.ip());
+                self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                self.wait(Waits::Closing);
+                continue;
+            }
+            match self.poll_wait(cx) {
+                Poll::Ready(Some(())) => {}
+                Poll::Ready(None) => return Poll::Ready(Err(Ended::Late)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn is_flood(&mut self) -> bool {
+        if self.waits == Waits::Closing {
+            return false;
+        }
+        let given_up = self.open.given_up.take();
+        let now = self.began.elapsed();
+        (0..given_up).fold(false, |flood, _| flood | self.resets.count(now))
+            || self.traffic.is_empty_talk()
+    }
+
+    /// Ready when there is something to write, or with nothing once the client is waited for no longer.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let is_idle = self.open.count.get() == 0;
+        let drains = match is_idle {
+            true => self.drains.poll_idle(cx),
+            false => {
+                *self.open.waker.borrow_mut() = Some(cx.waker().clone());
+                self.drains.poll(cx)
+            }
+        };
+        if is_idle {
+            self.worker.has_an_idle_one();
+        }
+        if drains.is_ready() && !self.is_told {
+            return self.tell();
+        }
+        self.wait(match self.traffic.stuck() {
+            _ if self.waits == Waits::Closing => Waits::Closing,
+            _ if is_idle && self.is_told => Waits::Closing,
+            _ if is_idle => Waits::Idle,
+            Some(taken) => Waits::Stuck(taken),
+            None => Waits::No,
+        });
+        if self.waits == Waits::No || self.deadline.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        match self.waits {
+            Waits::Idle if !self.is_told => self.tell(),
+            _ => Poll::Ready(None),
+        }
+    }
+
+    /// Tells the client to open no more streams. Those that it has are answered.
+    fn tell(&mut self) -> Poll<Option<()>> {
+        self.is_told = true;
+        self.connection.graceful_shutdown();
+        Poll::Ready(Some(()))
+    }
+
+    fn wait(&mut self, waits: Waits) {
+        if self.waits == waits {
+            return;
+        }
+        self.waits = waits;
+        let timeouts = &self.worker.settings.timeouts;
+        self.deadline.set(match waits {
+            Waits::Closing => CLOSING,
+            Waits::Idle if self.requests == 0 => timeouts.head,
+            _ => timeouts.idle,
+        });
+    }
+
+    /// Answers a request on a task of its own, unless there is no room for one more.
+    fn begin(&mut self, request: Request<RecvStream>, mut reply: SendResponse<Bytes>) {
+        let is_further = self.open.count.get() > 0;
+        // The connection itself is counted, so that one request at a time takes no more than by HTTP/1.1.
+        let counted = is_further.then(|| self.worker.count_stream(self.endpoints.peer));
+        if matches!(counted, Some(None)) {
+            log::debug!(
+                "a stream of {} was refused for want of room",
+                self.endpoints.peer.ip()
+            );
+            return reply.send_reset(Reason::REFUSED_STREAM);
+        }
+        let stream = Stream::begin(&self.open);
+        let (head, body) = request.into_parts();
+        let mut bytes = self.worker.spare.take_head();
+        let read = heads::request(&mut bytes, &head, !body.is_end_stream());
+        self.traffic.carry(bytes.len());
+        let is_chunked = read.unwrap_or(false);
+        let reply = Reply::new(reply, head.method == "HEAD", Rc::clone(&self.traffic));
+        let upload = Upload::new(body, is_chunked, Rc::clone(&self.traffic));
+        let carrier = RequestStream::new(upload, reply);
+        let connection = Connection::new(carrier, self.endpoints, Rc::clone(&self.worker));
+        let limit = self.worker.settings.timeouts.idle;
+        actix_rt::spawn(async move {
+            let _counted = counted;
+            let carrier = connection.answer_one(bytes, read.err()).await;
+            if carrier.is_answered() {
+                return;
+            }
+            if carrier.is_given_up() {
+                stream.0.given_up.set(stream.0.given_up.get() + 1);
+            } else {
+                // Nothing waits behind the end of a stream, so what came before goes first.
+                let sent = stream.0.sent();
+                let _sent = tokio::time::timeout(limit, sent).await;
+            }
+            carrier.end();
+        });
+    }
+}

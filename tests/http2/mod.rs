@@ -1,0 +1,8 @@
+//! HTTP/2 to clients: the `h2` crate as a client, and frames by hand from those who mean harm.
+
+mod client;
+mod frames;
+mod heads;
+mod hostile;
+mod messages;
+mod servers;
