@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use super::config_dir;
 use crate::app_dirs::AppDirs;
@@ -10,10 +9,6 @@ use crate::document::name::AppName;
 use crate::failpoint;
 use crate::install::tree;
 use crate::own_user;
-
-/// How long a thread may go on making files that a cancelled build left at work. Nobody can end it, and it makes few.
-const LEFT_AT_WORK: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// Removes an app's files, then what says in `config_dir` that they are to be removed.
 ///
@@ -25,13 +20,7 @@ pub fn finish_removal(
     dirs: &AppDirs,
     keep_storage: bool,
 ) -> io::Result<()> {
-    let until = Instant::now() + LEFT_AT_WORK;
-    while let Err(error) = remove_files(name, dirs, keep_storage) {
-        if error.kind() != io::ErrorKind::DirectoryNotEmpty || Instant::now() >= until {
-            return Err(error);
-        }
-        std::thread::sleep(PAUSE);
-    }
+    remove_files(name, dirs, keep_storage)?;
     failpoint::reach("before a removal is over");
     config_dir::removal_is_over(config_dir, name)
 }

@@ -4,16 +4,13 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::Command;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -23,30 +20,14 @@ use super::install_log::{InstallLog, elapsed};
 use super::limits::{LimitReached, StepError, StepLimits};
 use super::output::OutputLog;
 use super::record::Failure;
+use super::started::{Group, Start, Started};
 use crate::account::Account;
-use crate::document::config::{StopPolicy, StopTo};
 use crate::exit_status::ExitStatus;
-use crate::priority;
 use crate::process::exec;
 use crate::process::exec_spec::{Exec, ExecSpec, Output};
 use crate::process::landlock::Landlock;
 use crate::process::lent::Lent;
-use crate::process::running::Running;
-use crate::process::spawn::{self, SpawnError};
-use crate::process::stop;
-
-/// How long a command may take to clean up after SIGTERM.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// How a command of the app and what it has left running are ended.
-const STOP: StopPolicy = StopPolicy {
-    signal: Signal::TERM.as_raw(),
-    timeout: GRACE,
-    to: StopTo::All,
-};
-
-/// How long a killed process may take to end.
-const BURIAL: Duration = Duration::from_secs(2);
+use crate::process::spawn::SpawnError;
 
 /// How long output is read after its command has ended: a daemon that it started may hold the pipe for ever.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -94,6 +75,16 @@ impl Program {
         }
         title
     }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.name);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .current_dir(self.directory.as_deref().unwrap_or("/".as_ref()));
+        command
+    }
 }
 
 /// A command that ended by itself.
@@ -131,10 +122,9 @@ pub async fn run(
     if !program.quiet {
         log.line(format!("$ {title}")).await;
     }
-    let (reader, child) =
-        start(program).map_err(|e| failure::not_started(log.step(), program.name, &e))?;
-    let mut group = Group { child, over: false };
-    let stdout = group.child.stdout.take();
+    let (reader, mut group) = Group::start(program.command(), program.quiet)
+        .map_err(|e| failure::not_started(log.step(), program.name, &e))?;
+    let stdout = group.stdout();
     let mut captured = Vec::new();
     let seen = Cell::default();
     let mut output_log = OutputLog::new(log, &seen);
@@ -294,33 +284,15 @@ async fn start_within(
     log: &InstallLog,
     limits: &StepLimits,
 ) -> Result<Started, StepError> {
-    match limits.hold(start_as_app(spec.clone())).await {
+    let mut start = Start::of(spec.clone());
+    match limits.hold(start.done()).await {
         Ok(Ok(started)) => Ok(started),
         Ok(Err(error)) => Err(refused(&error, spec, title, log).await),
-        Err(reached) => Err(reached.into_error(log.step(), title, Vec::new())),
+        Err(reached) => {
+            start.undo().await;
+            Err(reached.into_error(log.step(), title, Vec::new()))
+        }
     }
-}
-
-struct Started {
-    output: Option<ChildStderr>,
-    tree: Tree,
-    /// Why landlock does not confine it.
-    no_landlock: Option<String>,
-}
-
-/// Starts `spec` in a task of its own. When the caller is dropped, the start is still completed, and the command
-/// killed.
-async fn start_as_app(spec: ExecSpec) -> Result<Started, SpawnError> {
-    let task = tokio::spawn(async move {
-        let spawned = spawn::spawn(&spec).await?;
-        Ok(Started {
-            output: spawned.output,
-            tree: Tree(Some(spawned.running)),
-            no_landlock: spawned.unsealed,
-        })
-    });
-    task.await
-        .unwrap_or_else(|error| Err(SpawnError::Host(io::Error::other(error))))
 }
 
 async fn refused(error: &SpawnError, spec: &ExecSpec, title: &str, log: &InstallLog) -> StepError {
@@ -392,126 +364,4 @@ async fn until_both(
         tokio::select! { _ = output => {}, () = late => {} }
     };
     tokio::join!(ended, output).0
-}
-
-/// Starts `program` in a process group of its own. The pipe has its stderr and, unless it is quiet, its stdout, in the
-/// order in which they were written.
-fn start(program: &Program) -> io::Result<(tokio::net::unix::pipe::Receiver, Child)> {
-    let (reader, writer) = io::pipe()?;
-    let mut command = Command::new(program.name);
-    command
-        .args(&program.arguments)
-        .env_clear()
-        .envs(&program.environment)
-        .current_dir(program.directory.as_deref().unwrap_or("/".as_ref()))
-        .process_group(0)
-        .kill_on_drop(true)
-        .stdin(Stdio::null());
-    if program.quiet {
-        command.stdout(Stdio::piped());
-    } else {
-        command.stdout(writer.try_clone()?);
-    }
-    let child = command.stderr(writer).spawn()?;
-    priority::put_back(child.id());
-    Ok((
-        tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?,
-        child,
-    ))
-}
-
-/// A child that leads a process group. The group is killed when this is dropped before the child has ended.
-struct Group {
-    child: Child,
-    over: bool,
-}
-
-impl Group {
-    async fn ended(&mut self) -> ExitStatus {
-        let status = self.child.wait().await;
-        self.over = true;
-        match status {
-            Ok(status) => status
-                .code()
-                .map(ExitStatus::Code)
-                .or_else(|| status.signal().map(ExitStatus::Signal))
-                .unwrap_or(ExitStatus::Unknown),
-            Err(_) => ExitStatus::Unknown,
-        }
-    }
-
-    /// SIGTERM, so that lock files are removed; SIGKILL after [`GRACE`].
-    async fn kill(&mut self) {
-        self.signal(Signal::TERM);
-        if tokio::time::timeout(GRACE, self.ended()).await.is_err() {
-            self.signal(Signal::KILL);
-            // A process that the kernel holds is reaped later.
-            let _held = tokio::time::timeout(BURIAL, self.ended()).await;
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        // The child is not reaped before `over`, so the group is still its own.
-        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
-        if let Some(group) = pid.and_then(Pid::from_raw).filter(|_| !self.over) {
-            // ESRCH: it has just ended.
-            let _ = kill_process_group(group, signal);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-    }
-}
-
-/// A command of the app and all that it started: killed when this is dropped.
-struct Tree(Option<Running>);
-
-impl Tree {
-    async fn ended(&mut self) -> ExitStatus {
-        let Some(running) = &self.0 else {
-            return ExitStatus::Unknown;
-        };
-        running.exited().await;
-        stop::gracefully(running, &STOP).await;
-        let status = running.reap();
-        self.0 = None;
-        status
-    }
-
-    /// SIGTERM to all of it, SIGKILL to what is left after [`GRACE`].
-    async fn kill(&mut self) {
-        if let Some(running) = &self.0 {
-            stop::gracefully(running, &STOP).await;
-            // A process that the kernel holds does not die of SIGKILL. `Running` reaps it later; the deploy does not
-            // wait.
-            if tokio::time::timeout(BURIAL, running.exited()).await.is_ok() {
-                running.reap();
-            }
-            self.0 = None;
-        }
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let (Some(running), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
-        else {
-            return;
-        };
-        // The actor was dropped (a panic), so nobody waits. The command's own group is killed at once, even while the
-        // runtime ends too, and the others as soon as they are found.
-        let pid = i32::try_from(running.pid()).ok().and_then(Pid::from_raw);
-        if let Some(group) = pid {
-            // It is not reaped, so the group is still its own. ESRCH: it is not set up yet, or has just ended.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-        runtime.spawn(async move {
-            stop::kill(&running).await;
-            running.exited().await;
-            running.reap();
-        });
-    }
 }

@@ -19,7 +19,7 @@ use rustix::fs::{
 
 use super::command::{self, Program};
 use super::git_user::GitUser;
-use super::limits::{StepError, blocking};
+use super::limits::{StepError, StepLimits};
 use super::mirror::Mirror;
 use super::record::Step;
 use super::{release, tree};
@@ -99,15 +99,12 @@ pub(super) async fn seed(
     };
     let refresh = mirror.git_in_tree(&["update-index", "-q", "--refresh"], to);
     let (earlier, to, user) = (earlier.clone(), to.to_owned(), mirror.user.clone());
-    let linked = blocking(
-        Step::Checkout,
-        "cannot share the files of the release before",
-        move || {
-            let same = words(&listed).filter(|path| !changed.contains(*path));
-            link_all(&earlier, &to, &user, same)
-        },
-    )
-    .await?;
+    let what = "cannot share the files of the release before";
+    let link = move |limits: &StepLimits| {
+        let same = words(&listed).filter(|path| !changed.contains(*path));
+        link_all(&earlier, &to, &user, same, limits)
+    };
+    let linked = mirror.limits.blocking(Step::Checkout, what, link).await?;
     // It exits with 1 when a file differs from the index: read-tree then writes that file.
     output(mirror, refresh).await?;
     Ok(linked > 0)
@@ -132,6 +129,7 @@ fn link_all<'a>(
     to: &Path,
     user: &GitUser,
     paths: impl Iterator<Item = &'a [u8]>,
+    limits: &StepLimits,
 ) -> io::Result<usize> {
     // It may be gone: a release that did not start is removed.
     let Ok(from) = directory_at(&earlier.directory) else {
@@ -140,6 +138,7 @@ fn link_all<'a>(
     let mut linked = 0;
     let mut open: Option<(PathBuf, OwnedFd, OwnedFd)> = None;
     for path in paths {
+        limits.check()?;
         let path = Path::new(OsStr::from_bytes(path));
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             continue;

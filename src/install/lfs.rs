@@ -15,7 +15,7 @@ use super::gitmodules;
 use super::lfs_pointer;
 use super::lfs_pointer::Pointer;
 use super::lfs_store::{open, replace, store};
-use super::limits::{StepError, blocking};
+use super::limits::{StepError, StepLimits};
 use super::mirror::Mirror;
 use super::record::Failure;
 use super::remote::Remote;
@@ -140,9 +140,11 @@ async fn pointers(part: &Part, directory: &Path) -> Result<Vec<(String, Pointer)
     let mirror = &part.mirror;
     let files = filters::files(part, directory, &["lfs"]).await?;
     let directory = directory.to_owned();
-    blocking(mirror.log.step(), "cannot read the checkout", move || {
+    let (step, what) = (mirror.log.step(), "cannot read the checkout");
+    let read = move |limits: &StepLimits| {
         let mut found = Vec::new();
         for path in files {
+            limits.check()?;
             let Some(file) = open(&directory, &path, false)? else {
                 continue;
             };
@@ -151,8 +153,8 @@ async fn pointers(part: &Part, directory: &Path) -> Result<Vec<(String, Pointer)
             found.extend(lfs_pointer::parse(&bytes).map(|pointer| (path, pointer)));
         }
         Ok(found)
-    })
-    .await
+    };
+    mirror.limits.blocking(step, what, read).await
 }
 
 /// Replaces `pointers`. Returns those whose object is not there.
@@ -163,18 +165,17 @@ async fn fill(
 ) -> Result<Vec<(String, Pointer)>, StepError> {
     let (store, root) = (store(&mirror.path), directory.to_owned());
     let (step, what) = (mirror.log.step(), "cannot write a file from Git LFS");
-    let work = move || {
+    let work = move |limits: &StepLimits| {
         let mut left = Vec::new();
         for (path, pointer) in pointers {
-            if !replace(&store, &root, &path, &pointer)? {
+            limits.check()?;
+            if !replace(&store, &root, &path, &pointer, limits)? {
                 left.push((path, pointer));
             }
         }
         Ok(left)
     };
-    // Large files take long: a cancelled deploy does not wait for them.
-    let held = mirror.limits.hold(blocking(step, what, work)).await;
-    held.unwrap_or_else(|reached| Err(reached.into_error(step, "Git LFS", Vec::new())))
+    mirror.limits.blocking(step, what, work).await
 }
 
 #[cfg(test)]

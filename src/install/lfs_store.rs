@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::lfs_pointer::Pointer;
+use super::limits::StepLimits;
 use super::tree;
 
 /// Opens a regular file of the checkout. `None`: it is something else, or behind a link.
@@ -49,6 +50,7 @@ pub(super) fn replace(
     root: &Path,
     path: &str,
     pointer: &Pointer,
+    limits: &StepLimits,
 ) -> io::Result<bool> {
     let source = object(store, &pointer.id);
     if !source.symlink_metadata().is_ok_and(|m| m.is_file()) {
@@ -61,7 +63,7 @@ pub(super) fn replace(
     file.read_to_end(&mut text)?;
     file.rewind()?;
     file.set_len(0)?;
-    let (size, id) = copy(&mut File::open(&source)?, &mut file)?;
+    let (size, id) = copy(&mut File::open(&source)?, &mut file, limits)?;
     if (size, id.as_str()) == (pointer.size, pointer.id.as_str()) {
         return Ok(true);
     }
@@ -72,11 +74,13 @@ pub(super) fn replace(
     Ok(false)
 }
 
-/// Copies, and returns the size and the SHA-256.
-fn copy(from: &mut File, to: &mut File) -> io::Result<(u64, String)> {
+/// Copies, and returns the size and the SHA-256. A file may be large: it ends between two pieces when a limit is
+/// reached.
+fn copy(from: &mut File, to: &mut File, limits: &StepLimits) -> io::Result<(u64, String)> {
     let (mut digest, mut size) = (Sha256::new(), 0);
     let mut buffer = vec![0; 256 * 1024];
     loop {
+        limits.check()?;
         let length = from.read(&mut buffer)?;
         if length == 0 {
             break;
@@ -120,6 +124,10 @@ pub(super) fn prune(mirror: &Path, needed: &BTreeSet<String>) -> io::Result<()> 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+
     use super::*;
 
     #[test]
@@ -136,13 +144,18 @@ mod tests {
         std::fs::create_dir(&root).unwrap();
         std::fs::write(root.join("a"), "pointer").unwrap();
         let read = || std::fs::read_to_string(root.join("a")).unwrap();
-        assert!(!replace(&store, &root, "a", &pointer).unwrap());
+        let (cancel, cancelled) = watch::channel(false);
+        let limits = StepLimits::new(Duration::from_secs(60), cancelled);
+        let put = || replace(&store, &root, "a", &pointer, &limits);
+        assert!(!put().unwrap());
         std::fs::write(&source, "content and more").unwrap();
-        assert!(!replace(&store, &root, "a", &pointer).unwrap());
+        assert!(!put().unwrap());
         assert_eq!((read().as_str(), source.exists()), ("pointer", false));
         std::fs::write(&source, "content").unwrap();
-        assert!(replace(&store, &root, "a", &pointer).unwrap());
+        assert!(put().unwrap());
         assert_eq!(read(), "content");
+        cancel.send_replace(true);
+        assert!(put().is_err(), "it goes on after it was cancelled");
     }
 
     #[test]

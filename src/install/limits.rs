@@ -52,7 +52,51 @@ impl StepLimits {
         }
     }
 
-    /// Runs `work`, and drops it when a limit is reached.
+    /// The limit that is reached. For work on a thread of its own, which nobody can end: it looks here before each file.
+    #[must_use]
+    pub fn reached(&self) -> Option<LimitReached> {
+        if *self.cancel.borrow() || self.cancel.has_changed().is_err() {
+            Some(LimitReached::Cancelled)
+        } else if Instant::now() >= self.deadline {
+            Some(LimitReached::TimedOut(self.limit))
+        } else {
+            None
+        }
+    }
+
+    /// As [`Self::reached`], for `?` in work that does I/O.
+    ///
+    /// # Errors
+    /// A limit is reached.
+    pub fn check(&self) -> io::Result<()> {
+        match self.reached() {
+            Some(_) => Err(io::Error::other("it takes too long, or was cancelled")),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`blocking`], for `work` that may take long and ends with [`Self::check`] when a limit is reached. It is
+    /// waited for also then: what is cancelled has stopped writing when that is told.
+    ///
+    /// # Errors
+    /// The work's own; the limit that was reached.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        step: Step,
+        what: &str,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StepError> {
+        let own = self.clone();
+        let done = blocking(step, what, move || work(&own)).await;
+        match self.reached() {
+            Some(reached) if done.is_err() => {
+                Err(reached.into_error(step, what.trim_start_matches("cannot "), Vec::new()))
+            }
+            _ => done,
+        }
+    }
+
+    /// Runs `work`, and drops it when a limit is reached. Not for [`blocking`], which would go on.
     ///
     /// # Errors
     /// The limit that was reached.
@@ -97,4 +141,60 @@ pub async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(io::Error::other(error)))
         .map_err(|error| failure::io(step, what, &error).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, mpsc};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_cancelled_on_a_thread_is_over_when_that_is_told() {
+        for is_dropped in [false, true] {
+            let (cancel, cancelled) = watch::channel(false);
+            let limits = StepLimits::new(Duration::from_secs(60), cancelled);
+            let over = Arc::new(AtomicBool::new(false));
+            let (begins, began) = mpsc::channel();
+            let ends = over.clone();
+            let work = move |limits: &StepLimits| {
+                begins.send(()).unwrap();
+                while limits.check().is_ok() {
+                    std::thread::yield_now();
+                }
+                // What it is at is still completed.
+                std::thread::sleep(Duration::from_millis(20));
+                ends.store(true, Ordering::SeqCst);
+                limits.check()
+            };
+            std::thread::spawn(move || {
+                began.recv().unwrap();
+                match is_dropped {
+                    true => drop(cancel),
+                    false => drop(cancel.send(true)),
+                }
+            });
+            let told = limits.blocking(Step::Checkout, "cannot", work).await;
+            assert!(matches!(told, Err(StepError::Cancelled)), "{told:?}");
+            assert!(over.load(Ordering::SeqCst), "it goes on");
+        }
+    }
+
+    #[tokio::test]
+    async fn work_on_a_thread_that_takes_too_long_is_told_so() {
+        let (_wanted, cancelled) = watch::channel(false);
+        let limits = StepLimits::new(Duration::from_millis(10), cancelled);
+        let work = |limits: &StepLimits| {
+            while limits.check().is_ok() {
+                std::thread::yield_now();
+            }
+            limits.check()
+        };
+        let told = limits.blocking(Step::Checkout, "cannot", work).await;
+        let Err(StepError::Failed(failure)) = told else {
+            panic!("{told:?}");
+        };
+        assert!(failure.reason.contains("took"), "{}", failure.reason);
+    }
 }

@@ -55,5 +55,6 @@ pub mod remote_error;
 pub mod source;
 pub mod spec;
 pub mod ssh;
+mod started;
 mod submodules;
 pub mod tree;

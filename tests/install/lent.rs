@@ -11,7 +11,7 @@ use actix::prelude::*;
 use nix::sys::stat::Mode;
 use procserver::install::command::{self, Confined, Program};
 use procserver::install::install_log::InstallLog;
-use procserver::install::limits::StepLimits;
+use procserver::install::limits::{StepError, StepLimits};
 use procserver::install::lines::Mask;
 use procserver::logs::log::Append;
 use procserver::process::landlock::Landlock;
@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
 use crate::process::{until, use_real_helper};
+use crate::support::machine::processes_of;
 
 struct NoLog;
 
@@ -47,13 +48,12 @@ fn was_written_to(bait: &File) -> bool {
     poll(&mut looked, Some(&Timespec::default())).unwrap() > 0
 }
 
-#[actix::test]
-async fn a_program_that_nobody_waits_for_any_more_opens_no_file_of_others() {
-    use_real_helper();
-    let home = tempfile::tempdir().unwrap();
+/// A program in confinement, whose instance is `home`.
+fn confined(name: &'static str, arguments: &[&str], home: &Path) -> Program {
     let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
-    let program = Program {
-        name: "true",
+    Program {
+        name,
+        arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
         environment: BTreeMap::from([("PATH".to_owned(), path)]),
         quiet: true,
         confined: Some(Box::new(Confined {
@@ -63,19 +63,48 @@ async fn a_program_that_nobody_waits_for_any_more_opens_no_file_of_others() {
                 writable: vec![],
                 sockets: vec![],
             },
-            instance: home.path().display().to_string(),
+            instance: home.display().to_string(),
             lent: Lent::default(),
         })),
         ..Program::default()
-    };
+    }
+}
+
+fn tasks() -> usize {
+    tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks()
+}
+
+#[actix::test]
+async fn a_program_whose_start_is_cancelled_is_over_when_that_is_told() {
+    use_real_helper();
+    let home = tempfile::tempdir().unwrap();
+    let made = home.path().join("made");
+    let script = format!("touch {}; exec sleep 60", made.display());
+    let program = confined("sh", &["-c", &script], home.path());
+    let log = InstallLog::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]));
+    let (cancel, cancelled) = tokio::sync::watch::channel(false);
+    let limits = StepLimits::new(Duration::from_secs(60), cancelled);
+    let before = tasks();
+    let mut run = pin!(command::run(&program, &log, &limits));
+    assert!(futures::poll!(run.as_mut()).is_pending());
+    assert!(tasks() > before, "it is being started");
+    cancel.send_replace(true);
+    let told = run.await;
+    assert!(matches!(told, Err(StepError::Cancelled)), "{told:?}");
+    assert_eq!(processes_of(home.path()), Vec::<i32>::new());
+    assert_eq!(tasks(), before, "nobody is at work for it any more");
+}
+
+#[actix::test]
+async fn a_program_that_nobody_waits_for_any_more_opens_no_file_of_others() {
+    use_real_helper();
+    let home = tempfile::tempdir().unwrap();
+    let program = confined("true", &[], home.path());
     let log = InstallLog::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]));
     let (_wanted, cancel) = tokio::sync::watch::channel(false);
     let limits = StepLimits::new(Duration::from_secs(60), cancel);
-    let tasks = || {
-        tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks()
-    };
     let before = tasks();
     {
         let mut run = pin!(command::run(&program, &log, &limits));

@@ -136,7 +136,8 @@ impl App {
 
     fn start_next_installer(&mut self, ctx: &mut Context<Self>) {
         if let Some(op) = self.children.next_install.as_ref().map(|(op, _)| *op) {
-            let shutdown = Timeout::After(Duration::from_secs(10));
+            // What it has on threads and what is just being started is waited for: killed, it would leave writers.
+            let shutdown = Timeout::After(Duration::from_secs(60));
             self.add(ChildId::Installer(op), Restart::Temporary, shutdown, ctx);
         }
     }
