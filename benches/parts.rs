@@ -163,6 +163,7 @@ fn route(n: u64) -> Route {
         static_files: None,
         buffer: Default::default(),
         tls: Default::default(),
+        has_deployed: true,
         availability: Availability::Starting,
         backends: Vec::new(),
         others: Vec::new(),

@@ -159,3 +159,18 @@ fn a_name_that_is_taken_away_and_given_back_during_its_order_is_ordered_once() {
     assert_eq!(pebble.orders(), 1);
     assert!(row["error"].is_null(), "{row}");
 }
+
+#[test]
+fn an_app_that_was_never_ready_asks_for_no_certificate() {
+    let (server, pebble, _) = start("http-01");
+    let repo = Repo::new(&[("Procfile", "web: exec sleep 9999\n")]);
+    let hasty = json!({ "hosts": ["never.example.org"], "health_check": { "boot_timeout": "2s" } });
+    let never = with(document("never", &repo), hasty);
+    let answer = server.send_and_wait("POST", "/applications", &never);
+    assert!(answer.status >= 400, "{}", answer.text());
+    // The next name is ordered: so the one before it would have been.
+    let repo = web_repo("1");
+    server.deploy(&shop(&repo));
+    wait_until_valid(&server);
+    assert_eq!(pebble.orders(), 1, "{}", server.log());
+}

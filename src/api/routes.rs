@@ -288,6 +288,7 @@ mod tests {
             static_files: None,
             buffer: Default::default(),
             tls: Default::default(),
+            has_deployed: true,
             availability: Availability::Starting,
             backends: Vec::new(),
             others: Vec::new(),

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::document::host_name::HostName;
 use crate::router::reach::Reach;
-use crate::router::table::{Availability, Route, Table};
+use crate::router::table::{Route, Table};
 
 /// Keeps them up to date with the table, on this thread, until nobody looks any more.
 pub(super) fn follow(
@@ -42,9 +42,9 @@ pub(super) fn follow(
     wanted
 }
 
-/// Those of an application that wants certificates. One that was never ready has none: its names may lead elsewhere still.
+/// Those of an application that wants certificates and has deployed.
 fn names(route: &Route) -> BTreeSet<String> {
-    if route.availability == Availability::Undeployed || !route.tls.acme {
+    if !route.has_deployed || !route.tls.acme {
         return BTreeSet::new();
     }
     let hosts = route

@@ -120,6 +120,7 @@ mod tests {
             static_files: None,
             buffer: Default::default(),
             tls: Default::default(),
+            has_deployed: true,
             availability,
             backends: ports.iter().map(backend).collect(),
             others: Vec::new(),

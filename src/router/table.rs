@@ -45,6 +45,8 @@ pub struct Route {
     pub static_files: Option<Arc<StaticFiles>>,
     pub buffer: Buffering,
     pub tls: Https,
+    /// Whether it was ever ready. Until then its names may still lead elsewhere.
+    pub has_deployed: bool,
     /// What to say while `web` has no backend.
     pub availability: Availability,
     /// Of `web`.

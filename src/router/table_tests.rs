@@ -18,6 +18,7 @@ fn route(app: &str, created: u64, domain: &[&str]) -> Route {
         static_files: None,
         buffer: Default::default(),
         tls: Default::default(),
+        has_deployed: true,
         availability: Availability::Starting,
         backends: Vec::new(),
         others: Vec::new(),

@@ -248,6 +248,7 @@ pub(crate) fn route(app: &str, origins: &[&Origin]) -> Route {
         static_files: None,
         buffer: Default::default(),
         tls: Default::default(),
+        has_deployed: true,
         availability: Availability::Starting,
         backends: origins.iter().map(|o| backend(o.address)).collect(),
         others: Vec::new(),

@@ -51,6 +51,7 @@ impl App {
             }),
             buffer: config.buffer,
             tls: config.tls,
+            has_deployed: self.deployer.life.current().is_some(),
             availability: self.availability(serving, ROUTED),
             backends: backends(ROUTED),
             others: others.map(pool).collect(),

@@ -222,6 +222,7 @@ mod tests {
             static_files: None,
             buffer: Default::default(),
             tls: Default::default(),
+            has_deployed: true,
             availability: Availability::NoWeb,
             backends: Vec::new(),
             others: Vec::new(),

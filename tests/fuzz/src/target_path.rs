@@ -54,6 +54,7 @@ fn route(app: &str) -> Route {
         static_files: None,
         buffer: Default::default(),
         tls: Default::default(),
+        has_deployed: true,
         availability: Availability::Starting,
         backends: Vec::new(),
         others: Vec::new(),
