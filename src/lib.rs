@@ -128,8 +128,7 @@
 //!   of apps and of the config directory, git, passwd look-ups, `/proc`, the search for a port. What is left on that
 //!   thread are single system calls: a health check opens the socket of its process (three calls on the runtime
 //!   directory, in each interval; a hop to another thread costs more), waitid(2) of a process that has ended,
-//!   inotify(7) of the config directory, stat(2) of a repository's mirror and a read of its HEAD at the begin of a
-//!   fetch, and the line that the server logs on stderr. Before the tree starts, and after
+//!   inotify(7) of the config directory, and the line that the server logs on stderr. Before the tree starts, and after
 //!   it has stopped, nobody is kept waiting. The control thread comes before the apps' threads ([`priority`]); proxy,
 //!   logs and all that is started do not.
 //!

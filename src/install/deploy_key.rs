@@ -233,7 +233,7 @@ async fn run(
         quiet: true,
         confined: None,
     };
-    if !git::is_installed(program.name) {
+    if !git::has(log.step(), program.name).await? {
         return Err(Failure::new(
             log.step(),
             "a repository that is reached by ssh needs ssh-keygen and ssh, which are not installed on this machine",

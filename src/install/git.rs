@@ -5,11 +5,22 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::command::Program;
+use super::limits::{StepError, blocking};
+use super::record::Step;
 use super::remote::Remote;
 use super::ssh::Ssh;
 
 /// PATH of programs that run as the daemon's own user.
 pub const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Whether [`SYSTEM_PATH`] has this program.
+///
+/// # Errors
+/// No thread can be had to look.
+pub(super) async fn has(step: Step, program: &'static str) -> Result<bool, StepError> {
+    let look = move || Ok(is_installed(program));
+    blocking(step, "cannot look for a program", look).await
+}
 
 /// Whether [`SYSTEM_PATH`] has this program. Blocks.
 #[must_use]

@@ -37,7 +37,7 @@ pub(super) struct Placed {
 /// # Errors
 /// The server refuses or lacks an object, its URL is not allowed, a limit is reached.
 pub(super) async fn fetch(part: &Part) -> Result<(), StepError> {
-    if !is_used(part).await? || !git::is_installed(PROGRAM) {
+    if !is_used(part).await? || !git::has(part.mirror.log.step(), PROGRAM).await? {
         return Ok(());
     }
     let mirror = &part.mirror;
@@ -101,18 +101,15 @@ pub(super) async fn place(part: &Part, directory: &Path) -> Result<Placed, StepE
     let objects = pointers.iter().map(|(_, p)| p.id.clone()).collect();
     let total = pointers.len();
     let mut left = fill(&part.mirror, directory, pointers).await?;
-    if !left.is_empty() && git::is_installed(PROGRAM) {
+    let is_installed = git::has(part.mirror.log.step(), PROGRAM).await?;
+    if !left.is_empty() && is_installed {
         // Their objects may be damaged or gone.
         fetch(part).await?;
         left = fill(&part.mirror, directory, left).await?;
     }
-    let remark = left.first().map(|(path, _)| {
-        remark(
-            git::is_installed(PROGRAM),
-            &joined(&part.at, path),
-            left.len(),
-        )
-    });
+    let remark = left
+        .first()
+        .map(|(path, _)| remark(is_installed, &joined(&part.at, path), left.len()));
     let log = &part.mirror.log;
     match &remark {
         Some(remark) => log.line(format!("remark: {remark}")).await,

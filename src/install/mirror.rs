@@ -28,6 +28,8 @@ const NO_HEAD: &str = "refs/procserver/none";
 /// A HEAD is a line.
 const MAX_HEAD: u64 = 4096;
 
+const LOOK: &str = "cannot look at the mirror";
+
 /// git's configuration is a page of text.
 const MAX_CONFIGURATION: u64 = 1 << 20;
 
@@ -113,7 +115,7 @@ impl Mirror {
         self.clear().await?;
         match self.condition().await? {
             Condition::Usable => {
-                if !self.has_no_head() {
+                if !self.has_no_head().await? {
                     // An older server made it. If this fails, the mirror is damaged, and the update says so.
                     self.ask(&["symbolic-ref", "HEAD", NO_HEAD]).await?;
                 }
@@ -206,9 +208,11 @@ impl Mirror {
             .into())
     }
 
-    /// Whether the remote is a shallow clone, of which older commits are missing. Blocks for a look.
-    pub(super) fn is_shallow(&self) -> bool {
-        std::fs::metadata(self.path.join("shallow")).is_ok_and(|found| found.len() > 0)
+    /// Whether the remote is a shallow clone, of which older commits are missing.
+    pub(super) async fn is_shallow(&self) -> Result<bool, StepError> {
+        let path = self.path.join("shallow");
+        let look = move || Ok(std::fs::metadata(path).is_ok_and(|found| found.len() > 0));
+        blocking(self.log.step(), LOOK, look).await
     }
 
     pub(super) async fn has(&self, commit: &str) -> Result<bool, StepError> {
@@ -370,12 +374,10 @@ impl Mirror {
     }
 
     async fn condition(&self) -> Result<Condition, StepError> {
-        if self.path.symlink_metadata().is_err() {
-            return Ok(Condition::Absent);
-        }
-        let is_directory = self.path.symlink_metadata().is_ok_and(|m| m.is_dir());
-        if !is_directory || !self.path.join("HEAD").is_file() {
-            return Ok(Condition::Damaged);
+        let path = self.path.clone();
+        let look = move || Ok(without_git(&path));
+        if let Some(found) = blocking(self.log.step(), LOOK, look).await? {
+            return Ok(found);
         }
         let (finished, url) = self
             .ask(&["config", "--local", "--get", "remote.origin.url"])
@@ -388,9 +390,13 @@ impl Mirror {
         })
     }
 
-    fn has_no_head(&self) -> bool {
-        let head = regular::read(&self.path.join("HEAD"), MAX_HEAD);
-        head.is_ok_and(|head| head == format!("ref: {NO_HEAD}\n").as_bytes())
+    async fn has_no_head(&self) -> Result<bool, StepError> {
+        let path = self.path.join("HEAD");
+        let read = move || {
+            let head = regular::read(&path, MAX_HEAD);
+            Ok(head.is_ok_and(|head| head == format!("ref: {NO_HEAD}\n").as_bytes()))
+        };
+        blocking(self.log.step(), LOOK, read).await
     }
 
     /// Whether a branch or tag leads to no object: a pack is gone or damaged.
@@ -483,7 +489,9 @@ impl Mirror {
             return Ok(Err(Trouble::Format(format)));
         }
         let step = self.log.step();
-        let (ssh, key) = (deploy_key::ssh(&self.dirs), deploy_key::public(&self.dirs));
+        let (ssh, dirs) = (deploy_key::ssh(&self.dirs), self.dirs.clone());
+        let read = move || Ok(deploy_key::public(&dirs));
+        let key = blocking(step, "cannot read the deploy key", read).await?;
         let (status, tail) = (finished.status, finished.tail);
         match refusal(step, &self.remote, &ssh, key.as_deref(), status, &tail) {
             Some(refusal) => Err(refusal.into()),
@@ -494,6 +502,15 @@ impl Mirror {
                 tail,
             )))),
         }
+    }
+}
+
+/// The condition of a mirror, where that can be seen without git. Blocks.
+fn without_git(path: &Path) -> Option<Condition> {
+    match path.symlink_metadata() {
+        Err(_) => Some(Condition::Absent),
+        Ok(found) if found.is_dir() && path.join("HEAD").is_file() => None,
+        Ok(_) => Some(Condition::Damaged),
     }
 }
 

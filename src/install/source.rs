@@ -253,7 +253,7 @@ impl<'a> Source<'a> {
             true => format!("it has no {kind}"),
             false => format!("its {kind}: {}", names.join(", ")),
         };
-        let hint = match self.mirror.is_shallow() {
+        let hint = match self.mirror.is_shallow().await? {
             true => format!(
                 "the repository is shallow (git clone --depth): older commits are not in it; {hint}"
             ),
