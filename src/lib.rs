@@ -108,7 +108,7 @@
 //! tls
 //! supervision
 //! durable
-//! regular, threads, priority, tally, failpoint, exit_status
+//! regular, threads, priority, tally, failpoint, exit_status, test_support
 //! ```
 //!
 //! # Invariants
@@ -273,5 +273,7 @@ pub mod router;
 pub mod settings;
 pub mod supervision;
 pub mod tally;
+#[cfg(test)]
+mod test_support;
 pub mod threads;
 pub mod tls;

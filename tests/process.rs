@@ -15,6 +15,8 @@ use procserver::process::spawn::{self, SpawnError, Spawned};
 use procserver::process::stop::{self, Stopped};
 use tokio::io::AsyncReadExt;
 
+use crate::support::machine::skip;
+
 /// The helper is the binary under test, not the test binary.
 pub(crate) fn use_real_helper() {
     spawn::set_executable(PathBuf::from(env!("CARGO_BIN_EXE_procserver")));
@@ -158,10 +160,12 @@ async fn a_failed_set_up_names_the_step_and_leaves_nothing() {
 }
 
 #[actix::test]
-#[expect(clippy::print_stderr, reason = "a test that skips says so")]
 async fn as_another_user_root_is_gone_for_good() {
     if !Account::current().is_ok_and(|account| account.is_root()) {
-        eprintln!("skipped: switching users needs root");
+        skip(
+            "as another user root is gone for good",
+            "switching users needs root",
+        );
         return;
     }
     let account = Account::look_up("nobody", None).expect("nobody");

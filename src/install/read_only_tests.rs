@@ -5,6 +5,7 @@ use rustix::fs::mkdirat;
 
 use super::super::tree::{give, remove};
 use super::*;
+use crate::test_support::is_root;
 
 fn mode(path: &Path) -> u32 {
     std::fs::symlink_metadata(path)
@@ -16,15 +17,6 @@ fn mode(path: &Path) -> u32 {
 
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-}
-
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: it needs root");
-    }
-    root
 }
 
 /// Somebody who is neither root nor a real user.
@@ -95,7 +87,7 @@ fn a_file_with_other_names_is_copied_and_the_other_name_stays_as_it_was() {
 
 #[test]
 fn as_root_the_tree_is_handed_over_and_its_group_may_read_what_its_user_could() {
-    if !root() {
+    if !is_root("as root the tree is handed over and its group may read what its user could") {
         return;
     }
     let home = tempfile::tempdir().unwrap();
@@ -141,7 +133,7 @@ fn a_tree_deeper_than_any_path_is_refused_and_removed() {
 
 #[test]
 fn a_file_of_another_user_is_not_handed_over() {
-    if !root() {
+    if !is_root("a file of another user is not handed over") {
         return;
     }
     for has_other_name in [true, false] {

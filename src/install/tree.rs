@@ -196,6 +196,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
+    use crate::test_support::is_root;
 
     fn mode(path: &Path) -> u32 {
         std::fs::symlink_metadata(path)
@@ -207,15 +208,6 @@ mod tests {
 
     fn set_mode(path: &Path, mode: u32) {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    }
-
-    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-    fn root() -> bool {
-        let root = nix::unistd::geteuid().is_root();
-        if !root {
-            eprintln!("skipped: it needs root");
-        }
-        root
     }
 
     /// Somebody who is neither root nor a real user.
@@ -242,7 +234,7 @@ mod tests {
         std::fs::write(path.join("kept"), "x").unwrap();
         directory(&path, 0o711, None).unwrap();
         assert_eq!(mode(&path), 0o711);
-        if root() {
+        if is_root("a directory changes hands") {
             directory(&path, 0o700, Some(SOMEBODY)).unwrap();
             assert_eq!(
                 std::fs::metadata(path.join("kept")).unwrap().uid(),
@@ -255,7 +247,7 @@ mod tests {
 
     #[test]
     fn what_belongs_to_third_users_is_not_given_away() {
-        if !root() {
+        if !is_root("what belongs to third users is not given away") {
             return;
         }
         let home = tempfile::tempdir().unwrap();

@@ -110,6 +110,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+    use crate::test_support::is_root;
 
     fn place() -> (tempfile::TempDir, SocketFile) {
         let directory = tempfile::tempdir().expect("tempdir");
@@ -149,7 +150,7 @@ mod tests {
 
     #[actix::test]
     async fn a_socket_of_another_user_is_refused() {
-        if !nix::unistd::geteuid().is_root() {
+        if !is_root("a socket of another user is refused") {
             return;
         }
         let (_directory, file) = place();
