@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::Actor as _;
@@ -354,4 +355,40 @@ async fn a_name_that_fails_is_told_with_its_reason_and_its_next_attempt() {
     assert!(error.contains("cannot be reached"), "{error}");
     assert!(row.next_attempt.is_some());
     assert_eq!(world.pebble.orders(), 0);
+}
+
+#[actix::test]
+async fn a_panic_within_an_attempt_is_its_failure_and_the_next_one_succeeds() {
+    let world = World::new();
+    let (_want, wanted) = watch::channel(BTreeSet::from(["a.test".to_owned()]));
+    let results = Arc::new(Results::default());
+    let panics = Arc::new(AtomicBool::new(true));
+    let precheck = Precheck {
+        look_up: Arc::new(move |_| {
+            let panics = panics.swap(false, Ordering::SeqCst);
+            async move {
+                assert!(!panics, "a bug of the library");
+                Ok(vec![[127, 0, 0, 1].into()])
+            }
+            .boxed()
+        }),
+        port: world.port,
+    };
+    let spec = AcmeSpec {
+        precheck,
+        ..world.spec(wanted, &results)
+    };
+    let acme = Acme::new(spec).start();
+    let mut rows = results.rows.subscribe();
+    let is_failing = |rows: &Vec<Row>| rows.iter().any(|row| row.state == State::Failing);
+    let found = tokio::time::timeout(SOON, rows.wait_for(is_failing)).await;
+    let row = found.unwrap().unwrap()[0].clone();
+    let error = row.error.unwrap();
+    assert!(error.contains("cannot be used"), "{error}");
+    acme.send(Renew("a.test".to_owned()))
+        .await
+        .unwrap()
+        .unwrap();
+    let mut certificates = results.certificates.subscribe();
+    until(&mut certificates, |all| all.len() == 1).await;
 }

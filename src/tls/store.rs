@@ -243,10 +243,11 @@ impl Handler<Shutdown> for CertificateStore {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::generate_simple_self_signed;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd, generate_simple_self_signed};
 
     use super::*;
     use crate::tls::certificate::Source;
+    use crate::tls::files::Pair;
 
     fn made(name: &str) -> Arc<Certificate> {
         let made = generate_simple_self_signed([name.to_owned()]).unwrap();
@@ -254,6 +255,40 @@ mod tests {
         let read =
             Certificate::from_pem(chain.as_bytes(), key.as_bytes(), Source::Acme, &provider());
         Arc::new(read.unwrap())
+    }
+
+    #[actix::test]
+    async fn a_file_that_has_expired_gives_way_to_a_certificate_of_the_ca() {
+        let home = tempfile::tempdir().unwrap();
+        let pair = Pair {
+            cert: home.path().join("cert.pem"),
+            key: home.path().join("key.pem"),
+        };
+        let mut parameters = CertificateParams::new(["a.test".to_owned()]).unwrap();
+        parameters.not_before = date_time_ymd(2020, 1, 1);
+        parameters.not_after = date_time_ymd(2021, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let chain = parameters.self_signed(&key).unwrap().pem();
+        std::fs::write(&pair.cert, chain).unwrap();
+        std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+
+        let ordered = made("a.test");
+        let (sender, acme) = watch::channel(Vec::new());
+        let published = Arc::new(Published::default());
+        let configured = Configured {
+            pairs: vec![pair],
+            default: None,
+        };
+        let store = CertificateStore::new(configured, Arc::clone(&published));
+        let _store = store.that_takes(acme).start();
+        let mut seen = published.certificates.subscribe();
+        // While there is nothing better it answers: its clients see what is wrong.
+        let first = seen.wait_for(|all| all.find("a.test").is_some()).await;
+        assert_eq!(first.unwrap().find("a.test").unwrap().source, Source::File);
+        sender.send_replace(vec![Arc::clone(&ordered)]);
+        seen.changed().await.unwrap();
+        let all = seen.borrow_and_update().clone();
+        assert!(Arc::ptr_eq(all.find("a.test").unwrap(), &ordered));
     }
 
     #[actix::test]
