@@ -48,6 +48,23 @@ pub enum SettingsError {
     )]
     NoCertificate,
     #[error(
+        "acme.challenge is \"tls-alpn-01\", for which the certificate authority shakes hands with this server at port 443, \
+         and tls_listen names no address: write tls_listen = [\"[::]:443\"], or challenge = \"http-01\" under [acme]"
+    )]
+    NoTlsListener,
+    /// No handshake could be answered.
+    #[error(
+        "none of the certificates in the settings can be used: {}; mend one of them, or take them and tls_listen out of \
+         the settings",
+        .0.join("; ")
+    )]
+    NoUsableCertificate(Vec<String>),
+    /// A program of the settings that the server will not run.
+    #[error("acme.dns_hook: {path} {why}", path = .0.display(), why = .1)]
+    DnsHook(PathBuf, String),
+    #[error("acme.root_ca: {path} {why}", path = .0.display(), why = .1)]
+    RootCa(PathBuf, String),
+    #[error(
         "[acme] asks a certificate authority for certificates, which needs that you agree to its terms: read them (Let's \
          Encrypt's: https://letsencrypt.org/repository/) and write agree_terms = true under [acme]"
     )]

@@ -7,28 +7,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::Uri;
-
 use crate::account::PER_APP;
-use crate::acme::settings as acme;
 use crate::front::settings::{FrontSettings, Limits, Timeouts};
 use crate::install::spec::StepTimeouts;
 use crate::router::reach::{ApiPlace, Reach, XApp};
-use crate::tls::server_config::MinVersion;
-use crate::tls::store::Configured;
 
 mod de;
 pub mod default_user;
 pub mod environment;
 pub mod error;
 pub mod raw;
+pub mod tls;
+mod tls_files;
+pub mod tls_value;
 pub mod value;
 
 use default_user::DefaultUser;
 use environment::Environment;
 use error::{LONGEST_SOCKET_PATH, SettingsError};
-use raw::{Or, RawAcme, RawSettings, RawStepTimeouts};
-use value::{ApiHost, CertificatePair, Listen, Period, PortRange};
+use raw::{Or, RawSettings, RawStepTimeouts};
+use tls::TlsSettings;
+use value::{ApiHost, Listen, Period, PortRange};
 
 /// How long a client may take before it has to send 500 bytes of a body in each second.
 const BODY: Duration = Duration::from_secs(10);
@@ -71,15 +70,6 @@ pub struct Settings {
     pub front: Arc<FrontSettings>,
 }
 
-/// What handshakes are made with.
-#[derive(Clone, Debug, Default)]
-pub struct TlsSettings {
-    pub min_version: MinVersion,
-    pub certificates: Configured,
-    /// The certificate authority that is asked for others.
-    pub acme: Option<Arc<acme::Settings>>,
-}
-
 impl Settings {
     /// The settings of `flags` (and their variables), over `file`, over defaults. Without `file` the usual one is
     /// read if it is there. Blocks.
@@ -111,7 +101,9 @@ impl Settings {
                 account.is_not_root()?;
             }
         }
-        Self::resolve(flags, fallback, &around)
+        let settings = Self::resolve(flags, fallback, &around)?;
+        tls_files::check(&settings.tls)?;
+        Ok(settings)
     }
 
     /// Resolves settings without any look at the machine (pure).
@@ -148,16 +140,8 @@ impl Settings {
         if raw.proxy_protocol == Some(true) && !trusts {
             return Err(SettingsError::NoTrustedProxy);
         }
-        let tls = tls(&raw)?;
-        let has_certificates = tls.certificates != Configured::default() || tls.acme.is_some();
-        let tls_listen: Vec<_> = match &raw.tls_listen {
-            Some(listen) => listen.iter().map(|Listen(address)| *address).collect(),
-            None if around.root && has_certificates => vec![(Ipv6Addr::UNSPECIFIED, 443).into()],
-            None => Vec::new(),
-        };
-        if !tls_listen.is_empty() && !has_certificates {
-            return Err(SettingsError::NoCertificate);
-        }
+        let tls = tls::resolve(&raw)?;
+        let tls_listen = tls::listen(&raw, &tls, around.root)?;
         let front = Arc::new(front(&raw, around, &directories.data));
         Ok(Self {
             listen,
@@ -325,68 +309,6 @@ fn reach(raw: &RawSettings) -> Reach {
     }
 }
 
-fn tls(raw: &RawSettings) -> Result<TlsSettings, SettingsError> {
-    let acme = acme_settings(&raw.acme)?.map(Arc::new);
-    let raw = &raw.tls;
-    let pair = |pair: &CertificatePair| pair.0.clone();
-    Ok(TlsSettings {
-        acme,
-        min_version: raw
-            .min_version
-            .map_or(MinVersion::Tls12, |version| version.0),
-        certificates: Configured {
-            pairs: raw.certificates.iter().flatten().map(pair).collect(),
-            default: raw.default_certificate.as_ref().map(pair),
-        },
-    })
-}
-
-/// Whether it is a URL that can be asked by HTTPS, without a user's name in it.
-fn is_https(url: &str) -> bool {
-    let parsed: Option<Uri> = url.parse().ok();
-    parsed.is_some_and(|uri| {
-        let host = uri.host().is_some_and(|host| !host.is_empty());
-        let user = uri
-            .authority()
-            .is_some_and(|all| all.as_str().contains('@'));
-        uri.scheme_str() == Some("https") && host && !user
-    })
-}
-
-fn acme_settings(raw: &RawAcme) -> Result<Option<acme::Settings>, SettingsError> {
-    if *raw == RawAcme::default() {
-        return Ok(None);
-    }
-    let directory = raw.directory.clone();
-    let directory = directory.unwrap_or_else(|| acme::USUAL_DIRECTORY.to_owned());
-    if raw.agree_terms != Some(true) {
-        return Err(SettingsError::TermsNotAgreed);
-    }
-    if !is_https(&directory) {
-        return Err(SettingsError::AcmeDirectory(directory));
-    }
-    let method = raw
-        .challenge
-        .map_or(acme::Method::Http, |challenge| challenge.0);
-    if method == acme::Method::Dns && raw.dns_hook.is_none() {
-        return Err(SettingsError::NoDnsHook);
-    }
-    let account = raw
-        .eab
-        .as_ref()
-        .map(|eab| acme::ExternalAccount::new(eab.id.clone(), &eab.key));
-    Ok(Some(acme::Settings {
-        email: raw.email.clone(),
-        directory,
-        method,
-        profile: raw.profile.clone(),
-        external_account: account.transpose().map_err(|_| SettingsError::AcmeKey)?,
-        dns_hook: raw.dns_hook.clone(),
-        root_ca: raw.root_ca.clone(),
-        check_first: raw.check_first.unwrap_or(true),
-    }))
-}
-
 fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings {
     let head = raw.limits.head.map_or(64 << 10, |size| size.0);
     FrontSettings {
@@ -496,52 +418,6 @@ mod tests {
         };
         let error = Settings::resolve(raw, RawSettings::default(), &around(true)).unwrap_err();
         assert!(error.to_string().contains("both /tmp/x"), "{error}");
-    }
-
-    #[test]
-    fn tls_is_listened_for_where_there_are_certificates() {
-        let resolve = |root, text: &str| {
-            let raw = RawSettings::from_toml(text, Path::new("x")).unwrap();
-            let raw = with_data_dir("/x").or(raw);
-            Settings::resolve(raw, RawSettings::default(), &around(root))
-        };
-        let listen = |root, text| resolve(root, text).unwrap().tls_listen;
-        let named = "tls.default_certificate = { cert = \"/c\", key = \"/k\" }";
-        assert_eq!(listen(true, named), ["[::]:443".parse().unwrap()]);
-        assert_eq!(listen(false, named), []);
-        assert_eq!(listen(true, ""), []);
-        assert_eq!(
-            listen(true, "acme.agree_terms = true"),
-            ["[::]:443".parse().unwrap()]
-        );
-        for url in [
-            "https://x/d ",
-            "https://",
-            "https://a:b@x/d",
-            "https://bücher.test/d",
-        ] {
-            assert!(!is_https(url), "{url}");
-        }
-        for (text, told) in [
-            ("acme.email = \"a@b.c\"", "agree_terms = true"),
-            (
-                "acme = { agree_terms = true, directory = \"http://x\" }",
-                "https://",
-            ),
-            (
-                "acme = { agree_terms = true, challenge = \"dns-01\" }",
-                "dns_hook",
-            ),
-            (
-                "acme = { agree_terms = true, eab = { id = \"a\", key = \"?\" } }",
-                "base64url",
-            ),
-        ] {
-            let error = resolve(true, text).unwrap_err().to_string();
-            assert!(error.contains(told), "{error}");
-        }
-        let error = resolve(true, "tls_listen = [\":443\"]").unwrap_err();
-        assert!(error.to_string().contains("certificates = [{"), "{error}");
     }
 
     #[test]

@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use super::de::{directory, list, variables, x_app};
 use super::error::SettingsError;
+use super::tls_value::{CertificatePair, Challenge, Email, ExternalAccount, TlsVersion};
 use super::value::{
-    ApiHost, ApiPlace, CertificatePair, Challenge, Count, ExternalAccount, Listen, Network, Period,
-    PortRange, Size, TlsVersion, Variable, XApp,
+    ApiHost, ApiPlace, Count, Listen, Network, Period, PortRange, Size, Variable, XApp,
 };
 
 /// What `self` says, and what `fallback` says where it is silent.
@@ -213,7 +213,7 @@ merged! {
         pub agree_terms: Option<bool>,
         /// Where the authority writes to when something is wrong with a certificate
         #[arg(id = "acme-email", long = "acme-email", env = "PROCSERVER_ACME_EMAIL", value_name = "ADDRESS")]
-        pub email: Option<String>,
+        pub email: Option<Email>,
         /// The authority's directory [default: Let's Encrypt's]
         #[arg(id = "acme-directory", long = "acme-directory", env = "PROCSERVER_ACME_DIRECTORY")]
         #[arg(value_name = "URL")]

@@ -7,23 +7,19 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
-use crate::acme::settings::Method;
 use crate::document::name::AppName;
 use crate::router::reach;
-use crate::tls::files::Pair;
-use crate::tls::server_config::MinVersion;
 
 /// What is wrong with a value and what is allowed, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct ValueError(String);
+pub struct ValueError(pub(super) String);
 
 /// Takes a string, number or boolean of the file through the same parser as a flag, so that both accept the same and
 /// say the same; the file's reader adds the line.
-fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err = ValueError>>(
+pub(super) fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err = ValueError>>(
     from: D,
 ) -> Result<T, D::Error> {
     struct Text<T>(PhantomData<T>);
@@ -47,13 +43,15 @@ fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err = ValueError>>(
 
 macro_rules! deserialize_from_text {
     ($($name:ty $(, $parameter:ident: $kind:ty)*;)*) => {$(
-        impl<'de, $(const $parameter: $kind),*> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                from_text(from)
+        impl<'de, $(const $parameter: $kind),*> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                $crate::settings::value::from_text(from)
             }
         }
     )*};
 }
+
+pub(super) use deserialize_from_text;
 
 deserialize_from_text! {
     Listen;
@@ -62,8 +60,6 @@ deserialize_from_text! {
     Network;
     ApiHost;
     ApiPlace;
-    TlsVersion;
-    Challenge;
     Size<MIN, MAX>, MIN: u64, MAX: u64;
     Count<MIN, MAX>, MIN: usize, MAX: usize;
 }
@@ -280,85 +276,6 @@ impl FromStr for ApiPlace {
                 )));
             }
         }))
-    }
-}
-
-/// The oldest version of TLS that clients may speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TlsVersion(pub MinVersion);
-
-impl FromStr for TlsVersion {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        match text {
-            "1.2" => Ok(Self(MinVersion::Tls12)),
-            "1.3" => Ok(Self(MinVersion::Tls13)),
-            _ => Err(ValueError(format!(
-                "\"{text}\" is no version of TLS that is spoken here: write \"1.2\" or \"1.3\""
-            ))),
-        }
-    }
-}
-
-/// How a certificate authority is shown that a name leads here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Challenge(pub Method);
-
-impl FromStr for Challenge {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        let all = [Method::Http, Method::TlsAlpn, Method::Dns];
-        match all.into_iter().find(|method| method.to_string() == text) {
-            Some(method) => Ok(Self(method)),
-            None => Err(ValueError(format!(
-                "\"{text}\" is no challenge: write \"http-01\" (needs port 80), \"tls-alpn-01\" (needs port 443) or \
-                 \"dns-01\" (needs dns_hook)"
-            ))),
-        }
-    }
-}
-
-/// An account that a certificate authority keeps elsewhere. Only the file has it: a flag would show its key to all.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table, as in { id = \"kid-1\", key = \"zWNDZM6eQGHWpSRTPal5...\" }"
-)]
-pub struct ExternalAccount {
-    pub id: String,
-    /// In base64url, as it is handed out.
-    pub key: String,
-}
-
-impl fmt::Debug for ExternalAccount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExternalAccount")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The files of a chain and its key: a table in the file, `CERT,KEY` as a flag.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct CertificatePair(pub Pair);
-
-impl FromStr for CertificatePair {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        match text.split_once(',') {
-            Some((cert, key)) if !cert.is_empty() && !key.is_empty() => Ok(Self(Pair {
-                cert: cert.into(),
-                key: key.into(),
-            })),
-            _ => Err(ValueError(format!(
-                "\"{text}\" names no two files: write the certificate's and the key's with a comma between them, as in \
-                 /etc/ssl/a.pem,/etc/ssl/a.key"
-            ))),
-        }
     }
 }
 
