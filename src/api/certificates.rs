@@ -11,6 +11,7 @@ use serde_json::json;
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::acme::acme::Renew;
+use crate::document::host_name::HostName;
 use crate::tls::certificate::Certificate;
 use crate::tls::store::FileState;
 
@@ -20,7 +21,8 @@ const NO_ACME: &str = "No certificate authority is asked for certificates here: 
 /// A certificate as it is listed; times are in UTC.
 #[derive(Serialize)]
 struct Listed<'a> {
-    names: &'a [String],
+    /// DNS names, and addresses.
+    names: Vec<String>,
     issuer: Option<&'a str>,
     source: &'static str,
     not_after: Option<Timestamp>,
@@ -55,7 +57,10 @@ impl<'a> Listed<'a> {
     fn at(now: Timestamp, file: &'a FileState) -> Self {
         let certificate = file.certificate.as_deref();
         Self {
-            names: certificate.map_or(&[], |certificate| &certificate.names),
+            names: certificate.map_or_else(Vec::new, |certificate| {
+                let addresses = certificate.addresses.iter().map(ToString::to_string);
+                certificate.names.iter().cloned().chain(addresses).collect()
+            }),
             issuer: certificate.map(|certificate| &*certificate.issuer),
             source: "file",
             not_after: certificate.map(|certificate| certificate.not_after),
@@ -85,7 +90,9 @@ pub(super) async fn renew(
     let Some(acme) = state.acme.get() else {
         return Err(Problem::new(StatusCode::NOT_FOUND, NO_ACME));
     };
-    let name = name.into_inner().to_ascii_lowercase();
+    // As it is kept: an A-label in lower case. What is no name is nobody's.
+    let name = name.into_inner();
+    let name = HostName::parse(&name).map_or(name, |known| known.as_str().to_owned());
     match acme.send(Renew(name.clone())).await? {
         Ok(()) => Ok(HttpResponse::Accepted().json(json!({ "name": name }))),
         Err(not_wanted) => Err(Problem::new(StatusCode::NOT_FOUND, not_wanted.to_string())),

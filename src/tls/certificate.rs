@@ -1,5 +1,6 @@
 //! [`Certificate`]: a chain and its key, read from PEM.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -24,6 +25,8 @@ pub struct Certificate {
     pub source: Source,
     /// The DNS names of the subject's alternative names, in lower case; the first label may be `*`.
     pub names: Vec<String>,
+    /// The addresses among the subject's alternative names: who asks for an address sends no name.
+    pub addresses: Vec<IpAddr>,
     pub issuer: String,
     pub not_before: Timestamp,
     pub not_after: Timestamp,
@@ -50,7 +53,9 @@ pub enum CertificateError {
          chain"
     )]
     OtherKey,
-    #[error("the certificate names no DNS name (subjectAltName): clients accept none without")]
+    #[error(
+        "the certificate is for no DNS name and no address (subjectAltName): clients accept none without"
+    )]
     NoName,
 }
 
@@ -79,10 +84,19 @@ impl Certificate {
             key: Arc::new(key),
             source,
             names: leaf.names,
+            addresses: leaf.addresses,
             issuer: leaf.issuer,
             not_before: leaf.not_before,
             not_after: leaf.not_after,
         })
+    }
+
+    /// Whether it is for this name: exactly, or by a wildcard for its first label (RFC 6125 §6.4.3).
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        let parent = name.split_once('.').map(|(_, parent)| parent);
+        let mut own = self.names.iter();
+        own.any(|own| own == name || parent.is_some() && own.strip_prefix("*.") == parent)
     }
 
     #[must_use]
@@ -111,6 +125,7 @@ fn read_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateErr
 /// What the certificate of the name itself says.
 struct Leaf {
     names: Vec<String>,
+    addresses: Vec<IpAddr>,
     issuer: String,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -121,8 +136,8 @@ impl Leaf {
         let malformed = |reason: String| CertificateError::Malformed { block: 1, reason };
         let (_, leaf) = x509_parser::parse_x509_certificate(der)
             .map_err(|error| malformed(error.to_string()))?;
-        let names = dns_names(&leaf).map_err(malformed)?;
-        if names.is_empty() {
+        let (names, addresses) = subjects(&leaf).map_err(malformed)?;
+        if names.is_empty() && addresses.is_empty() {
             return Err(CertificateError::NoName);
         }
         let time = |time: &x509_parser::time::ASN1Time| {
@@ -130,6 +145,7 @@ impl Leaf {
         };
         Ok(Self {
             names,
+            addresses,
             issuer: issuer(&leaf),
             not_before: time(&leaf.validity().not_before)?,
             not_after: time(&leaf.validity().not_after)?,
@@ -137,19 +153,30 @@ impl Leaf {
     }
 }
 
-fn dns_names(leaf: &X509Certificate<'_>) -> Result<Vec<String>, String> {
+/// The DNS names and the addresses that it is for.
+fn subjects(leaf: &X509Certificate<'_>) -> Result<(Vec<String>, Vec<IpAddr>), String> {
     let alternatives = leaf
         .subject_alternative_name()
         .map_err(|error| error.to_string())?;
     let alternatives = alternatives
         .iter()
         .flat_map(|names| &names.value.general_names);
-    Ok(alternatives
-        .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-            _ => None,
-        })
-        .collect())
+    let (mut names, mut addresses) = (Vec::new(), Vec::new());
+    for alternative in alternatives {
+        match alternative {
+            GeneralName::DNSName(name) => names.push(name.to_ascii_lowercase()),
+            GeneralName::IPAddress(bytes) => addresses.extend(address(bytes)),
+            _ => {}
+        }
+    }
+    Ok((names, addresses))
+}
+
+/// An address by its 4 or 16 bytes (RFC 5280 §4.2.1.6).
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
 }
 
 /// The issuer's common name, which is how people know it; all of its name where it has none.
@@ -183,6 +210,27 @@ mod tests {
         assert_eq!(read.issuer, "rcgen self signed cert");
         assert!(read.is_valid_at(Timestamp::now()));
         assert!(!read.is_valid_at(Timestamp::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn one_for_addresses_alone_is_taken_too() {
+        let made = generate(&["192.0.2.1", "2001:db8::1"]);
+        let read = read(&made.cert.pem(), &made.signing_key.serialize_pem()).unwrap();
+        let expected: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+        assert_eq!((read.names.len(), &read.addresses[..]), (0, &expected[..]));
+        assert_eq!(address(&[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn a_name_is_covered_exactly_or_by_a_wildcard_for_its_first_label() {
+        let made = generate(&["a.test", "*.b.test"]);
+        let read = read(&made.cert.pem(), &made.signing_key.serialize_pem()).unwrap();
+        for name in ["a.test", "x.b.test", "*.b.test"] {
+            assert!(read.covers(name), "{name}");
+        }
+        for name in ["x.a.test", "b.test", "x.y.b.test", "*.a.test", "test", ""] {
+            assert!(!read.covers(name), "{name}");
+        }
     }
 
     #[test]

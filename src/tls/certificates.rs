@@ -13,6 +13,8 @@ use super::certificate::Certificate;
 pub struct Certificates {
     /// Exact names, and wildcards as they are written (`*.example.org`).
     by_name: HashMap<String, Arc<Certificate>>,
+    /// The best that is for an address: clients that ask for an address send no name.
+    by_address: Option<Arc<Certificate>>,
     /// What answers clients that ask for no name, or for one that is not here.
     default: Option<Arc<Certificate>>,
 }
@@ -26,6 +28,8 @@ impl Certificates {
         now: Timestamp,
     ) -> Self {
         let mut by_name: HashMap<String, Arc<Certificate>> = HashMap::new();
+        let for_addresses = all.iter().filter(|one| !one.addresses.is_empty());
+        let by_address = for_addresses.max_by_key(|one| rank(one, now)).cloned();
         for certificate in all {
             for name in &certificate.names {
                 let best = by_name
@@ -36,15 +40,22 @@ impl Certificates {
                 }
             }
         }
-        Self { by_name, default }
+        Self {
+            by_name,
+            by_address,
+            default,
+        }
     }
 
     /// The certificate for the name that a client asks for: exact before one-label wildcard (RFC 6125 §6.4.3) before
-    /// the default. `name` is in lower case, as rustls gives it.
+    /// the default. A client that names none gets the default, else one for addresses. `name` is in lower case, as
+    /// rustls gives it.
     #[must_use]
     pub fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        let named = name.and_then(|name| self.find(name));
-        let chosen = named.or(self.default.as_ref())?;
+        let chosen = match name {
+            Some(name) => self.find(name).or(self.default.as_ref())?,
+            None => self.default.as_ref().or(self.by_address.as_ref())?,
+        };
         Some(Arc::clone(&chosen.key))
     }
 
@@ -113,6 +124,13 @@ mod tests {
         let without = Certificates::new(&all, None, now());
         assert!(without.choose(Some("example.org")).is_none());
         assert!(without.choose(None).is_none());
+        let address = made(&["192.0.2.1"], (2026, 2027), Source::File);
+        let all = [exact, Arc::clone(&address)];
+        let with_address = Certificates::new(&all, None, now());
+        assert!(is(with_address.choose(None), &address));
+        assert!(with_address.choose(Some("x.test")).is_none());
+        let both = Certificates::new(&all, Some(Arc::clone(&default)), now());
+        assert!(is(both.choose(None), &default));
     }
 
     #[test]
