@@ -13,6 +13,7 @@ use crate::tls::server_config::provider;
 pub(super) async fn open(settings: &Settings, storage: &Storage) -> Result<Account, OrderError> {
     let builder = client(settings).await?;
     let from = storage.clone();
+    // One that is damaged is put aside, and its key opens it again.
     let kept = tokio::task::spawn_blocking(move || from.account::<AccountCredentials>()).await??;
     if let Some(credentials) = kept {
         return Ok(builder.from_credentials(credentials).await?);
@@ -46,7 +47,11 @@ async fn create(
     let files = storage.clone();
     let key = tokio::task::spawn_blocking(move || {
         if let Some(key) = files.account_key()? {
-            return Ok(PrivatePkcs8KeyDer::from(key));
+            let key = PrivatePkcs8KeyDer::from(key);
+            match Key::from_pkcs8_der(key.clone_key()) {
+                Ok(_) => return Ok(key),
+                Err(_) => files.put_account_key_aside()?,
+            }
         }
         let (_, key) = Key::generate_pkcs8()?;
         files.save_account_key(key.secret_pkcs8_der())?;

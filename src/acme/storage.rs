@@ -4,6 +4,8 @@
 //! A daemon that is killed goes on with the same order: its key is written before it is asked for, its URL before
 //! anything is done for it. A new certificate comes before its key, in one rename, and [`Storage::load`] takes the pair
 //! up wherever it was left.
+//!
+//! A damaged file costs what it told and nothing else: it is put aside as `NAME.damaged`.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -87,8 +89,13 @@ impl Storage {
     /// # Errors
     /// A file cannot be read, or a name cannot be repaired.
     pub fn load(&self, name: &str) -> Result<Kept, StorageError> {
-        let meta = self.read_json(&self.path(name, META))?.unwrap_or_default();
-        let mut order: Option<OpenOrder> = self.read_json(&self.path(name, ORDER))?;
+        // What it tells is not worth a certificate.
+        let meta = self.read_json(&self.path(name, META));
+        let meta = meta.unwrap_or_else(|error| {
+            log::error!("{error}");
+            None
+        });
+        let mut order = self.order(name)?;
         let has_order_key = self.order_key(name)?.is_some();
         let mut read = self.certificate(name, KEY)?;
         if has_order_key
@@ -109,7 +116,7 @@ impl Storage {
         };
         Ok(Kept {
             certificate,
-            meta,
+            meta: meta.unwrap_or_default(),
             order,
             error,
         })
@@ -190,6 +197,14 @@ impl Storage {
         remove(&self.directory.join(ACCOUNT))
     }
 
+    /// Puts the key of the account aside, which is damaged.
+    ///
+    /// # Errors
+    /// As `rename(2)`.
+    pub fn put_account_key_aside(&self) -> Result<(), StorageError> {
+        put_aside(&self.directory.join(ACCOUNT_KEY), "no key")
+    }
+
     /// The key of the account, in PKCS #8.
     ///
     /// # Errors
@@ -238,15 +253,20 @@ impl Storage {
         Ok(())
     }
 
+    /// `None` also for a file that is damaged: it is put aside.
     fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, StorageError> {
         let Some(bytes) = read(path)? else {
             return Ok(None);
         };
-        let parsed = serde_json::from_slice(&bytes).map_err(|error| StorageError {
-            path: path.to_owned(),
-            error: error.into(),
-        });
-        parsed.map(Some)
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Some(value)),
+            // Where in the file it stops making sense; what it holds may be secret.
+            Err(error) => {
+                let place = format!("line {}, column {}", error.line(), error.column());
+                put_aside(path, &place)?;
+                Ok(None)
+            }
+        }
     }
 
     fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<(), StorageError> {
@@ -291,6 +311,21 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
             error,
         }),
     }
+}
+
+/// Renames a damaged file, so that a person can look at it and nobody is stopped by it.
+fn put_aside(path: &Path, why: &str) -> Result<(), StorageError> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".damaged");
+    log::error!(
+        "{} is damaged ({why}): it is put aside, as {}",
+        path.display(),
+        Path::new(&aside).display()
+    );
+    std::fs::rename(path, &aside).map_err(|error| StorageError {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 fn remove(path: &Path) -> Result<(), StorageError> {
@@ -400,6 +435,33 @@ mod tests {
         storage.save_order("a.test", &order()).unwrap();
         assert_eq!(has(&second.0), None);
         assert_eq!(storage.order("a.test").unwrap(), None);
+    }
+
+    #[test]
+    fn a_damaged_file_costs_no_certificate_and_is_put_aside() {
+        let home = tempfile::tempdir().unwrap();
+        let storage = storage(&home);
+        let (chain, key) = made("a.test");
+        storage.save_order_key("a.test", &key).unwrap();
+        storage.install("a.test", &chain).unwrap();
+        for damaged in ["", "{\"attempts\": 7}", "\u{0}\u{0}", "{\"attempts\":"] {
+            for file in [META, ORDER] {
+                let path = storage.path("a.test", file);
+                storage.write(&path, damaged.as_bytes()).unwrap();
+                let kept = storage.load("a.test").unwrap();
+                assert!(kept.certificate.is_some(), "{file}: {damaged:?}");
+                assert_eq!((kept.meta, kept.order), (Meta::default(), None));
+                let aside = path.with_extension("json.damaged");
+                assert_eq!(std::fs::read_to_string(aside).unwrap(), damaged);
+                assert!(!path.exists());
+            }
+        }
+        let path = storage.path("a.test", META);
+        std::fs::create_dir(&path).unwrap();
+        assert!(storage.load("a.test").unwrap().certificate.is_some());
+        std::fs::remove_dir(&path).unwrap();
+        storage.save_meta("a.test", &Meta::default()).unwrap();
+        assert!(storage.load("a.test").unwrap().certificate.is_some());
     }
 
     #[test]
