@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use super::client::{Call, Client, ClientArgs};
 use super::output::{Output, cell, time};
+use crate::document::host_name::HostName;
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 #[command(after_help = "Examples:
   procserver certs
   procserver certs --json
@@ -29,7 +31,29 @@ pub struct CertsArgs {
 #[derive(Subcommand, Debug)]
 pub enum Action {
     /// Ask the certificate authority for a new one now
-    Renew { name: String },
+    Renew(RenewArgs),
+}
+
+/// Arguments of `certs renew`.
+#[derive(Args, Debug)]
+pub struct RenewArgs {
+    /// A name in the hosts of an application, or a wildcard
+    #[arg(value_parser = HostName::parse)]
+    pub name: HostName,
+    /// How to reach the server.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+impl CertsArgs {
+    /// How to reach the server.
+    #[must_use]
+    pub fn client(&self) -> &ClientArgs {
+        match &self.action {
+            Some(Action::Renew(args)) => &args.client,
+            None => &self.client,
+        }
+    }
 }
 
 /// Lists them, or renews one.
@@ -37,7 +61,8 @@ pub enum Action {
 /// # Errors
 /// What the API refuses.
 pub async fn run(args: &CertsArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
-    if let Some(Action::Renew { name }) = &args.action {
+    if let Some(Action::Renew(RenewArgs { name, .. })) = &args.action {
+        // An A-label, or a wildcard's `*`: none of it needs an escape in a path.
         let call = Call::new(Method::POST, format!("/certificates/{name}/renew"));
         let answer = client.send(&call).await?;
         match out.is_json() {

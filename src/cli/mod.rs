@@ -194,7 +194,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Scale(a) => with(&a.client, async |c, o| scale::run(&a, c, o).await),
         Command::Domains(a) => with(a.client(), async |c, o| domains::run(&a, c, o).await),
-        Command::Certs(a) => with(&a.client, async |c, o| certs::run(&a, c, o).await),
+        Command::Certs(a) => with(a.client(), async |c, o| certs::run(&a, c, o).await),
         Command::Rm(a) => with(&a.client, async |c, o| rm::run(&a, c, o).await),
         Command::Orphans(a) => with(&a.client, async |c, o| orphans::run(&a, c, o).await),
         Command::Start(a) => with(&a.client, async |c, o| {
