@@ -1,6 +1,5 @@
 //! Certificates from a real CA.
 
-use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use procserver::acme::precheck::Precheck;
 use procserver::acme::settings::{ExternalAccount, Method, Settings};
 use procserver::acme::status::{Results, Row, State};
 use procserver::acme::storage::Storage;
+use procserver::acme::wish::{Wish, Wishes};
 use procserver::supervision::Shutdown;
 use procserver::tls::certificate::Certificate;
 use serde_json::{Value, json};
@@ -81,12 +81,12 @@ impl World {
         )
     }
 
-    fn spec(&self, wanted: watch::Receiver<BTreeSet<String>>, results: &Arc<Results>) -> AcmeSpec {
+    fn spec(&self, wishes: watch::Receiver<Wishes>, results: &Arc<Results>) -> AcmeSpec {
         AcmeSpec {
             settings: Arc::new(self.settings()),
             storage: self.storage(),
             precheck: self.precheck(self.port),
-            wanted,
+            wishes,
             challenges: Arc::clone(&self.challenges),
             results: Arc::clone(results),
         }
@@ -283,6 +283,12 @@ async fn an_order_that_is_cut_off_again_and_again_stays_one_order() {
     assert!((1..=2).contains(&orders), "{orders} orders");
 }
 
+/// Certificates for these are wanted.
+fn ordered(names: &[&str]) -> Wishes {
+    let names = names.iter().map(|&name| (name.to_owned(), Wish::Order));
+    names.collect()
+}
+
 /// Waits until the certificates are as `wanted` says.
 async fn until(
     certificates: &mut watch::Receiver<Vec<Arc<Certificate>>>,
@@ -297,13 +303,12 @@ async fn until(
 async fn wanted_names_get_certificates_which_are_renewed_and_outlive_the_actor() {
     // Seconds: each is renewed after twenty.
     let world = World::with(json!({ "certificateValidityPeriod": 30 }));
-    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let (want, wanted) = watch::channel(names(&["a.test"]));
+    let (want, wanted) = watch::channel(ordered(&["a.test"]));
     let results = Arc::new(Results::default());
     let acme = Acme::new(world.spec(wanted.clone(), &results)).start();
     let mut certificates = results.certificates.subscribe();
     let first = until(&mut certificates, |all| all.len() == 1).await;
-    want.send_replace(names(&["a.test", "b.test"]));
+    want.send_replace(ordered(&["a.test", "b.test"]));
     let both = until(&mut certificates, |all| all.len() == 2).await;
     assert_eq!(first[0].not_after, both[0].not_after);
     let rows = results.rows.borrow().clone();
@@ -336,8 +341,7 @@ async fn wanted_names_get_certificates_which_are_renewed_and_outlive_the_actor()
 #[actix::test]
 async fn a_name_that_fails_is_told_with_its_reason_and_its_next_attempt() {
     let world = World::new();
-    let wanted = BTreeSet::from(["a.test".to_owned()]);
-    let (_want, wanted) = watch::channel(wanted);
+    let (_want, wanted) = watch::channel(ordered(&["a.test"]));
     let results = Arc::new(Results::default());
     let spec = AcmeSpec {
         precheck: world.precheck(spare_port()),
@@ -360,7 +364,7 @@ async fn a_name_that_fails_is_told_with_its_reason_and_its_next_attempt() {
 #[actix::test]
 async fn a_panic_within_an_attempt_is_its_failure_and_the_next_one_succeeds() {
     let world = World::new();
-    let (_want, wanted) = watch::channel(BTreeSet::from(["a.test".to_owned()]));
+    let (_want, wanted) = watch::channel(ordered(&["a.test"]));
     let results = Arc::new(Results::default());
     let panics = Arc::new(AtomicBool::new(true));
     let precheck = Precheck {
@@ -391,4 +395,33 @@ async fn a_panic_within_an_attempt_is_its_failure_and_the_next_one_succeeds() {
         .unwrap();
     let mut certificates = results.certificates.subscribe();
     until(&mut certificates, |all| all.len() == 1).await;
+}
+
+#[actix::test]
+async fn a_damaged_account_is_opened_again_by_its_key_and_without_a_key_another_is() {
+    let world = World::new();
+    world
+        .authority(world.settings())
+        .obtain("a.test", None)
+        .await
+        .unwrap();
+    let account = world.files_of("account.json");
+    std::fs::write(&account, "{\"id\":").unwrap();
+    world
+        .authority(world.settings())
+        .obtain("b.test", None)
+        .await
+        .unwrap();
+    assert_eq!(world.pebble.accounts(), 1);
+    assert!(world.files_of("account.json.damaged").exists());
+
+    std::fs::write(&account, "").unwrap();
+    std::fs::write(world.files_of("account-key.der"), "rubbish").unwrap();
+    world
+        .authority(world.settings())
+        .obtain("c.test", None)
+        .await
+        .unwrap();
+    assert_eq!(world.pebble.accounts(), 2);
+    assert!(world.files_of("account-key.der.damaged").exists());
 }

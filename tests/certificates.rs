@@ -6,6 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
+use crate::support::command::{finish, procserver};
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::pebble::{Pebble, spare_port};
 use crate::support::repo::Repo;
@@ -173,4 +174,94 @@ fn an_app_that_was_never_ready_asks_for_no_certificate() {
     server.deploy(&shop(&repo));
     wait_until_valid(&server);
     assert_eq!(pebble.orders(), 1, "{}", server.log());
+}
+
+/// Whether a client that trusts this certificate can shake hands for [`NAME`].
+fn answers(port: u16, trusted: &CertificateDer<'static>) -> bool {
+    connect_at(port, &trusting(std::slice::from_ref(trusted)), NAME).is_ok()
+}
+
+#[test]
+fn an_app_that_wants_no_more_certificates_keeps_the_one_that_it_has() {
+    let (mut server, pebble, port) = start("http-01");
+    let repo = web_repo("1");
+    server.deploy(&shop(&repo));
+    wait_until_valid(&server);
+    let authority = chain(&server).pop().unwrap();
+    let change = json!({ "tls": { "acme": false } });
+    server
+        .send_and_wait("PATCH", "/applications/shop", &change)
+        .expect(200);
+    let row = eventually("it is not renewed any more", SOON, || {
+        Some(row(&server)).filter(|row| row["next_attempt"].is_null())
+    });
+    assert_eq!(row["state"], "valid", "{row}");
+    assert!(answers(port, &authority));
+    let renew = format!("/certificates/{NAME}/renew");
+    let refused = server.request("POST", &renew).send(&server.public());
+    refused.expect(404);
+    server.terminate();
+    server.start_again();
+    eventually("so it is with the next server", SOON, || {
+        answers(port, &authority).then_some(())
+    });
+    assert_eq!(pebble.orders(), 1);
+}
+
+#[test]
+fn a_name_that_a_certificate_file_covers_is_not_ordered() {
+    let (mut server, pebble, port) = start("http-01");
+    let directory = server.directory().to_owned();
+    let made = rcgen::generate_simple_self_signed(["*.example.org".to_owned()]).unwrap();
+    std::fs::write(directory.join("own.pem"), made.cert.pem()).unwrap();
+    std::fs::write(directory.join("own.key"), made.signing_key.serialize_pem()).unwrap();
+    server.terminate();
+    let [cert, key] = ["own.pem", "own.key"].map(|file| directory.join(file).display().to_string());
+    server.set_flag("--tls-certificate", &format!("{cert},{key}"));
+    server.start_again();
+    let repo = web_repo("1");
+    let hosts = json!({ "hosts": [NAME, "shop.example.net"] });
+    server.deploy(&with(document("shop", &repo), hosts));
+    let rows = eventually("the other name has a certificate", SOON * 3, || {
+        let rows = server.get("/certificates").expect(200).json();
+        let valid =
+            |row: &Value| row["names"] == json!(["shop.example.net"]) && row["state"] == "valid";
+        rows.as_array().unwrap().iter().any(valid).then_some(rows)
+    });
+    assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
+    assert_eq!(pebble.orders(), 1);
+    assert!(answers(port, made.cert.der()));
+}
+
+#[test]
+fn a_name_is_renewed_however_it_is_written() {
+    let (server, pebble, _) = start("http-01");
+    let repo = web_repo("1");
+    let hosts = json!({ "hosts": ["bücher.example.org"] });
+    server.deploy(&with(document("shop", &repo), hosts));
+    wait_until_valid(&server);
+    for (name, orders) in ["BÜCHER.example.org", "xn--BCHER-kva.example.org."]
+        .into_iter()
+        .zip(2..)
+    {
+        let mut renew = procserver();
+        renew.args(["certs", "renew", name, "--json"]).env(
+            "PROCSERVER_URL",
+            format!("unix:{}", server.socket().display()),
+        );
+        let told = finish(&mut renew).success();
+        assert!(told.contains("\"xn--bcher-kva.example.org\""), "{told}");
+        eventually("it is ordered", SOON * 3, || {
+            (pebble.orders() == orders).then_some(())
+        });
+        wait_until_valid(&server);
+        eventually("it is there", SOON, || {
+            (server.log().matches("it is valid until").count() == orders).then_some(())
+        });
+    }
+    let renew = "/certificates/B%C3%9CCHER.example.org/renew";
+    let accepted = server.request("POST", renew).send(&server.public());
+    accepted.expect(202);
+    let wildcard = server.request("POST", "/certificates/*.example.org/renew");
+    wildcard.send(&server.public()).expect(404);
 }

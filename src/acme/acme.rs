@@ -1,6 +1,6 @@
 //! [`Acme`]: the actor that keeps a certificate for every name that is wanted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use super::schedule::{OrderRate, Window};
 use super::settings::Settings;
 use super::status::Results;
 use super::storage::{Kept, Storage, StorageError};
+use super::wish::{Wish, Wishes};
 use crate::supervision::Shutdown;
 use crate::tls::certificate::Certificate;
 
@@ -31,8 +32,7 @@ pub struct AcmeSpec {
     pub settings: Arc<Settings>,
     pub storage: Storage,
     pub precheck: Precheck,
-    /// The names that are to have a certificate. A wildcard gets one of its own.
-    pub wanted: watch::Receiver<BTreeSet<String>>,
+    pub wishes: watch::Receiver<Wishes>,
     pub challenges: Arc<Published>,
     pub results: Arc<Results>,
 }
@@ -56,7 +56,10 @@ pub struct Renew(pub String);
 
 /// Nothing asks for a certificate of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no certificate is asked for {0}: no app has it in `hosts`")]
+#[error(
+    "no certificate is asked for {0}: no application that has deployed has it in its hosts, its tls.acme is false, or a \
+     certificate file of the settings covers it"
+)]
 pub struct NotWanted(pub String);
 
 impl Acme {
@@ -78,28 +81,31 @@ impl Acme {
         }
     }
 
-    /// Takes the names that are wanted now, reads what is kept of those that are new, and waits for others.
-    fn take_wanted(&mut self, ctx: &mut Context<Self>) {
-        let wanted = self.spec.wanted.borrow_and_update().clone();
+    /// Takes what is wanted now, reads what is kept of the names that are new, and waits for others.
+    fn take_wishes(&mut self, ctx: &mut Context<Self>) {
+        let wishes = self.spec.wishes.borrow_and_update().clone();
         // One that is being ordered stays until that is over: else the next to want it would have it ordered twice.
         self.names
-            .retain(|name, state| state.is_busy || wanted.contains(name));
-        let fresh: Vec<String> = wanted
-            .into_iter()
-            .filter(|name| !self.names.contains_key(name))
-            .collect();
+            .retain(|name, state| state.is_busy || wishes.contains_key(name));
+        let mut fresh = Vec::new();
+        for (name, wish) in wishes {
+            match self.names.get_mut(&name) {
+                Some(state) => state.wish = wish,
+                None => fresh.push((name, wish)),
+            }
+        }
         let storage = self.spec.storage.clone();
-        let mut changes = self.spec.wanted.clone();
+        let mut changes = self.spec.wishes.clone();
         let reading = async move {
             let read = tokio::task::spawn_blocking(move || {
-                let load = |name: String| (storage.load(&name), name);
+                let load = |(name, wish): (String, Wish)| (storage.load(&name), name, wish);
                 fresh.into_iter().map(load).collect::<Vec<_>>()
             });
             read.await.unwrap_or_default()
         };
         let taken = reading.into_actor(self).map(|read, acme, ctx| {
-            for (kept, name) in read {
-                acme.take_kept(name, kept);
+            for (kept, name, wish) in read {
+                acme.take_kept(name, wish, kept);
             }
             acme.plan(ctx);
         });
@@ -107,12 +113,12 @@ impl Acme {
         let watched = taken.then(move |(), acme: &mut Self, _| changed.into_actor(acme));
         ctx.spawn(watched.map(|changed, acme, ctx| {
             if changed.is_ok() {
-                acme.take_wanted(ctx);
+                acme.take_wishes(ctx);
             }
         }));
     }
 
-    fn take_kept(&mut self, name: String, kept: Result<Kept, StorageError>) {
+    fn take_kept(&mut self, name: String, wish: Wish, kept: Result<Kept, StorageError>) {
         let kept = kept.unwrap_or_else(|error| {
             log::error!("what is kept of the certificate for {name} cannot be read: {error}");
             Kept::default()
@@ -126,7 +132,7 @@ impl Acme {
                 log::error!("a challenge for {name} cannot be answered: {error}");
             }
         }
-        self.names.insert(name, Name::new(kept));
+        self.names.insert(name, Name::new(kept, wish));
     }
 
     /// Begins what is due, publishes how everything stands, and sets the alarm for the next.
@@ -274,7 +280,7 @@ impl Acme {
             if let Err(error) = written {
                 log::error!("what is known of the certificate for {name} is not kept: {error}");
             }
-            let is_wanted = acme.spec.wanted.borrow().contains(&name);
+            let is_wanted = acme.spec.wishes.borrow().contains_key(&name);
             match acme.names.get_mut(&name) {
                 Some(state) if is_wanted => state.is_busy = false,
                 _ => drop(acme.names.remove(&name)),
@@ -298,7 +304,8 @@ impl Acme {
             *former = certificates;
             !is_same
         });
-        let rows = self.names.iter().map(|(name, state)| state.row(name, now));
+        let shown = self.names.iter().filter(|(_, state)| state.is_shown());
+        let rows = shown.map(|(name, state)| state.row(name, now));
         self.spec.results.rows.send_replace(rows.collect());
     }
 }
@@ -314,7 +321,7 @@ impl Actor for Acme {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.take_wanted(ctx);
+        self.take_wishes(ctx);
     }
 }
 
@@ -322,7 +329,8 @@ impl Handler<Renew> for Acme {
     type Result = Result<(), NotWanted>;
 
     fn handle(&mut self, Renew(name): Renew, ctx: &mut Self::Context) -> Self::Result {
-        let Some(state) = self.names.get_mut(&name) else {
+        let ordered = self.names.get_mut(&name);
+        let Some(state) = ordered.filter(|state| state.wish == Wish::Order) else {
             return Err(NotWanted(name));
         };
         // One that is being ordered is as new as can be.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! acme         the actor: a certificate for every name that is wanted
-//!  ├ name, schedule   when a name is due
+//!  ├ wish, name, schedule   what is wanted of a name, and when it is due
 //!  └ authority        the CA: account, order, hook, precheck
 //!     ├ storage       files, from which a daemon that was killed goes on
 //!     └ challenges    what the front answers meanwhile
@@ -22,3 +22,4 @@ pub mod schedule;
 pub mod settings;
 pub mod status;
 pub mod storage;
+pub mod wish;

@@ -8,14 +8,16 @@ use sha2::{Digest as _, Sha256};
 use super::schedule::{self, Window};
 use super::status::{Row, State};
 use super::storage::{Kept, Meta};
+use super::wish::Wish;
 use crate::tls::certificate::Certificate;
 
 /// How long a CA that says nothing of renewals, or cannot be asked, is not asked again.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(6);
 
 /// What is known of one name that is wanted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Name {
+    pub(super) wish: Wish,
     pub(super) certificate: Option<Arc<Certificate>>,
     pub(super) meta: Meta,
     /// There is an order that is not over, or somebody asked: whatever the certificate's age is.
@@ -25,8 +27,9 @@ pub(super) struct Name {
 }
 
 impl Name {
-    pub(super) fn new(kept: Kept) -> Self {
+    pub(super) fn new(kept: Kept, wish: Wish) -> Self {
         Self {
+            wish,
             certificate: kept.certificate.map(Arc::new),
             meta: kept.meta,
             is_asked_for: kept.order.is_some(),
@@ -34,8 +37,12 @@ impl Name {
         }
     }
 
-    /// When the next order may begin; `None` when it has failed for so long that only a person asks again.
+    /// When the next order may begin; `None` when none is wanted, or it has failed for so long that only a person asks
+    /// again.
     pub(super) fn due(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.wish == Wish::Keep {
+            return None;
+        }
         let allowed = self.meta.attempts.next(now)?;
         match &self.certificate {
             Some(certificate) if !self.is_asked_for => {
@@ -51,6 +58,9 @@ impl Name {
     /// When the CA is asked next when it wants a renewal.
     pub(super) fn window_due(&self, now: Timestamp) -> Option<Timestamp> {
         self.certificate.as_ref()?;
+        if self.wish == Wish::Keep {
+            return None;
+        }
         Some(self.meta.ask_again.unwrap_or(now))
     }
 
@@ -73,7 +83,7 @@ impl Name {
         let until = certificate.not_after;
         *self = Self {
             certificate: Some(Arc::new(certificate)),
-            ..Self::default()
+            ..Self::new(Kept::default(), self.wish)
         };
         if self.due(now).is_some_and(|due| due <= now) {
             let error = format!(
@@ -87,6 +97,11 @@ impl Name {
     pub(super) fn ask(&mut self) {
         self.meta.attempts = schedule::Attempts::default();
         self.is_asked_for = true;
+    }
+
+    /// Whether users are told of it: not of a name that has no certificate and wants none.
+    pub(super) fn is_shown(&self) -> bool {
+        self.wish == Wish::Order || self.certificate.is_some()
     }
 
     pub(super) fn row(&self, name: &str, now: Timestamp) -> Row {
@@ -146,7 +161,7 @@ mod tests {
     #[test]
     fn a_name_is_due_at_once_and_then_at_two_thirds_of_the_lifetime() {
         let now = at("2026-01-05T00:00:00Z");
-        let mut name = Name::default();
+        let mut name = Name::new(Kept::default(), Wish::Order);
         assert_eq!(name.due(now), Some(now));
         assert_eq!(name.row("a.test", now).state, State::Pending);
         name.issued(made(), now);
@@ -159,7 +174,7 @@ mod tests {
     #[test]
     fn a_certificate_that_is_nearly_over_when_it_comes_is_not_asked_for_without_end() {
         let now = at("2026-02-20T00:00:00Z");
-        let mut name = Name::default();
+        let mut name = Name::new(Kept::default(), Wish::Order);
         name.issued(made(), now);
         assert_eq!(name.due(now), Some(at("2026-02-20T00:01:00Z")));
         assert_eq!(name.row("a.test", now).state, State::Failing);
@@ -168,7 +183,7 @@ mod tests {
     #[test]
     fn a_failure_is_told_and_the_old_certificate_stays() {
         let now = at("2026-02-11T00:00:00Z");
-        let mut name = Name::default();
+        let mut name = Name::new(Kept::default(), Wish::Order);
         name.issued(made(), at("2026-01-01T00:00:00Z"));
         name.meta.attempts.failed(now, "no address".to_owned());
         let row = name.row("a.test", now);
@@ -182,7 +197,7 @@ mod tests {
     #[test]
     fn a_window_of_the_ca_brings_a_renewal_forward() {
         let now = at("2026-01-05T00:00:00Z");
-        let mut name = Name::default();
+        let mut name = Name::new(Kept::default(), Wish::Order);
         assert_eq!(name.window_due(now), None, "there is nothing to renew");
         name.issued(made(), now);
         assert_eq!(name.window_due(now), Some(now));

@@ -49,9 +49,6 @@ pub fn renewal(
     let usual = not_before
         .saturating_add(lifetime / 3 * 2)
         .unwrap_or(not_before);
-    let latest = not_before
-        .saturating_add(lifetime / 20 * 19)
-        .unwrap_or(not_before);
     let wanted = window.map_or(usual, |window| {
         let length = window
             .end
@@ -60,7 +57,18 @@ pub fn renewal(
         let into = length.mul_f64(chance.clamp(0.0, 1.0));
         window.start.saturating_add(into).unwrap_or(window.start)
     });
-    wanted.min(latest)
+    wanted.min(last_call(not_before, not_after))
+}
+
+/// When a twentieth of the lifetime is left: whoever renews a certificate has done so by then.
+#[must_use]
+pub fn last_call(not_before: Timestamp, not_after: Timestamp) -> Timestamp {
+    let lifetime = not_after
+        .duration_since(not_before)
+        .max(SignedDuration::ZERO);
+    not_before
+        .saturating_add(lifetime / 20 * 19)
+        .unwrap_or(not_before)
 }
 
 /// The pause after so many failures in a row (1 for the first).

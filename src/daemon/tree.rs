@@ -94,7 +94,11 @@ impl Tree {
             settings: Arc::clone(acme),
             storage: Storage::new(&settings.data_dir, &acme.directory),
             precheck: Precheck::default(),
-            wanted: wanted_names::follow(table.subscribe(), &settings.front.reach),
+            wishes: wanted_names::follow(
+                table.subscribe(),
+                &settings.front.reach,
+                published.files.subscribe(),
+            ),
             challenges: Arc::clone(&challenges),
             results: acme_results,
         });
