@@ -205,6 +205,26 @@ fn a_connection_that_is_idle_is_told_to_go_and_ends() {
 }
 
 #[test]
+fn a_request_that_crosses_the_word_to_go_is_answered_however_long_it_takes() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        // Longer than a client has that asks for nothing.
+        std::thread::sleep(Duration::from_millis(2500));
+        conn.send(OK);
+    });
+    let (front, _) = tuned(vec![route("blog", &[&origin])], |settings| {
+        settings.timeouts.head = Duration::from_millis(300);
+    });
+    let mut client = Raw::connect(front.address, &[]);
+    assert_eq!(client.next_of(&[GOAWAY]).unwrap().code(), 0);
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &get());
+    assert_eq!(
+        client.next_of(&[HEADERS]).expect("an answer").payload[0],
+        0x88
+    );
+}
+
+#[test]
 fn a_client_has_no_more_requests_at_a_time_than_its_address_may_have_connections() {
     let (answer, answers) = std::sync::mpsc::channel::<()>();
     let answers = std::sync::Mutex::new(answers);

@@ -1,6 +1,7 @@
 //! HTTP/2 to clients: the `h2` crate as a client, and frames by hand from those who mean harm.
 
 mod client;
+mod foreign;
 mod frames;
 mod heads;
 mod hostile;

@@ -21,7 +21,7 @@ use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
 
 /// A server with a certificate for a.test, and what trusts it.
-fn start() -> (Server, RootCertStore) {
+pub(crate) fn start() -> (Server, RootCertStore) {
     let mut setup = Setup::new();
     let names = ["a.test".to_owned()];
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();

@@ -80,6 +80,8 @@ struct Http2<S> {
     resets: Resets,
     /// The client was told to open no more streams.
     is_told: bool,
+    /// It ends, whatever the client says.
+    is_over: bool,
     /// Requests that came.
     requests: u64,
 }
@@ -171,6 +173,7 @@ pub(in crate::front) async fn serve<S: ClientStream>(
         began: Instant::now(),
         resets: Resets::new(),
         is_told: false,
+        is_over: false,
         requests: 0,
         worker: Rc::clone(&worker),
     };
@@ -250,7 +253,7 @@ impl<S: ClientStream> Http2<S> {
             if self.is_flood() {
                 log::debug!("{} sends frames for nothing", self.endpoints.peer.ip());
                 self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                self.wait(Waits::Closing);
+                self.is_over = true;
                 continue;
             }
             match self.poll_wait(cx) {
@@ -262,7 +265,7 @@ impl<S: ClientStream> Http2<S> {
     }
 
     fn is_flood(&mut self) -> bool {
-        if self.waits == Waits::Closing {
+        if self.is_over {
             return false;
         }
         let given_up = self.open.given_up.take();
@@ -273,7 +276,9 @@ impl<S: ClientStream> Http2<S> {
 
     /// Ready when there is something to write, or with nothing once the client is waited for no longer.
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let is_idle = self.open.count.get() == 0;
+        let stuck = self.traffic.stuck();
+        // The last answer may still wait for the client.
+        let is_idle = self.open.count.get() == 0 && stuck.is_none();
         let drains = match is_idle {
             true => self.drains.poll_idle(cx),
             false => {
@@ -287,11 +292,11 @@ impl<S: ClientStream> Http2<S> {
         if drains.is_ready() && !self.is_told {
             return self.tell();
         }
-        self.wait(match self.traffic.stuck() {
-            _ if self.waits == Waits::Closing => Waits::Closing,
-            _ if is_idle && self.is_told => Waits::Closing,
-            _ if is_idle => Waits::Idle,
+        self.wait(match stuck {
+            _ if self.is_over => Waits::Closing,
             Some(taken) => Waits::Stuck(taken),
+            None if is_idle && self.is_told => Waits::Closing,
+            None if is_idle => Waits::Idle,
             None => Waits::No,
         });
         if self.waits == Waits::No || self.deadline.poll(cx).is_pending() {
