@@ -8,12 +8,14 @@
 //! loopback and stops by itself. Each proxy has core 0 for itself, the load and the origin share core 1. In every round
 //! each row is run against each proxy in turn, so that whatever else the machine does hits all of them; medians over
 //! the rounds are shown. CPU comes from `/proc/PID/stat`: of ours the daemon's with all its threads, of a peer its
-//! children's, too. nginx, haproxy and wrk are used where they are installed (Debian: `nginx-light`, `haproxy`, `wrk`);
-//! nothing is installed here.
+//! children's, too. nginx, haproxy, wrk and h2load are used where they are installed (Debian: `nginx-light`, `haproxy`,
+//! `wrk`, `nghttp2-client`); nothing is installed here.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 #[path = "proxy/cores.rs"]
 mod cores;
+#[path = "proxy/http2.rs"]
+mod http2;
 #[path = "proxy/load.rs"]
 mod load;
 #[path = "proxy/measure.rs"]
@@ -152,9 +154,12 @@ fn with_load(title: &str, style: Style, options: &Options) {
 }
 
 fn all_rounds(setup: &Setup, options: &Options) -> Samples {
-    let has_load = |row: &Row| !row.tls || setup.style == Style::Threads;
+    let has_h2load = http2::is_there();
+    let has_load =
+        |row: &Row| (!row.tls || setup.style == Style::Threads) && (!row.http2 || has_h2load);
     let rows = || {
-        let named = ROWS.iter().filter(|row| options.has_row(row.name));
+        let all = ROWS.iter().chain(&http2::ROWS);
+        let named = all.filter(|row| options.has_row(row.name));
         named.filter(|row| has_load(row))
     };
     let needed = Kind::ALL

@@ -135,12 +135,13 @@
 //! # Benches
 //!
 //! `cargo bench --bench proxy` starts `procserver serve` with one worker, deploys its origins by the API, and compares
-//! it with nginx, haproxy (`apt-get install nginx-light haproxy wrk`; what is missing is named) and a relay that looks
-//! at nothing. Access logs are on, it is built as packages are (fat LTO), the proxy has one core, load and origin the
-//! other. CPU is the whole daemon's, user and system time apart, from `/proc`; rounds are interleaved and their medians
-//! shown. `kept` is a load of this program with an origin of one thread; `wrk` is wrk with an origin that has a thread
-//! for each connection. All takes nine minutes, `-- --quick` three; `-- --load wrk`, `-- --row unix` (small, unix,
-//! large, many, upload, buffered, fresh, apps, memory) are parts. It prints tables in Markdown.
+//! it with nginx, haproxy (`apt-get install nginx-light haproxy wrk nghttp2-client`; what is missing is named) and a
+//! relay that looks at nothing. Access logs are on, it is built as packages are (fat LTO), the proxy has one core, load
+//! and origin the other. CPU is the whole daemon's, user and system time apart, from `/proc`; rounds are interleaved
+//! and their medians shown. `kept` is a load of this program with an origin of one thread; `wrk` is wrk with an origin
+//! that has a thread for each connection; rows by HTTP/2 are under h2load with the same origin. All takes nine minutes,
+//! `-- --quick` three; `-- --load wrk`, `-- --row unix` (small, unix, large, many, upload, buffered, fresh, apps, tls,
+//! http2, memory) are parts. It prints tables in Markdown.
 //! `cargo bench --bench parts` measures heads, framing and routing alone.
 //!
 //! On 2026-11-29, all rows, on a machine with nothing else to do, CPU microseconds per request, user + system. With the

@@ -7,6 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::Effort;
+use crate::http2;
 use crate::load;
 use crate::origin::Style;
 use crate::rows::{ROWS, Row};
@@ -107,7 +108,10 @@ pub(crate) fn sample(
             let warm_up = if first { warm_up } else { Duration::ZERO };
             // Rounded up.
             let round = Duration::from_secs(round.as_millis().div_ceil(1000) as u64);
-            wrk::run(subject, row, (warm_up, round), begin)
+            match row.http2 {
+                true => http2::run(subject, row, (warm_up, round), begin),
+                false => wrk::run(subject, row, (warm_up, round), begin),
+            }
         }
     };
     let after = ticks(subject);

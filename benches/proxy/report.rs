@@ -1,5 +1,6 @@
 //! The tables, in Markdown, as `src/lib.rs` has them.
 
+use crate::http2;
 use crate::measure::{Sample, Samples};
 use crate::rows::{ROWS, Row};
 use crate::subject::Kind;
@@ -13,7 +14,7 @@ pub(crate) fn print(load: &str, samples: &Samples, memory: &[(Kind, f64)]) {
         "| | procserver | nginx | haproxy | relay | of nginx's: user, all | of haproxy's | of the relay's |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    for row in &ROWS {
+    for row in ROWS.iter().chain(&http2::ROWS) {
         print_row(samples, row);
     }
     println!();

@@ -19,9 +19,11 @@ pub(crate) struct Row {
     pub(crate) hosts: usize,
     /// By HTTPS, which only wrk speaks here; it resumes no session.
     pub(crate) tls: bool,
+    /// By HTTP/2, which only h2load speaks here.
+    pub(crate) http2: bool,
 }
 
-const SMALL: Row = Row {
+pub(crate) const SMALL: Row = Row {
     name: "small",
     title: "128 B x 64 connections",
     host: "tcp.example.org",
@@ -31,9 +33,10 @@ const SMALL: Row = Row {
     fresh: false,
     hosts: 1,
     tls: false,
+    http2: false,
 };
 
-/// All rows.
+/// All rows but those by HTTP/2.
 pub(crate) const ROWS: [Row; 11] = [
     SMALL,
     Row {

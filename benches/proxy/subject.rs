@@ -248,7 +248,7 @@ http {{
     proxy_set_header X-Request-ID $request_id;
     server {{
         listen {address} backlog=1024;
-        listen {tls} ssl backlog=1024;
+        listen {tls} ssl http2 backlog=1024;
         ssl_certificate {at}/cert.pem;
         ssl_certificate_key {at}/key.pem;
         proxy_request_buffering off;
@@ -298,7 +298,7 @@ defaults
     timeout server 75s
 frontend in
     bind {address} backlog 1024
-    bind {tls} backlog 1024 ssl crt {at}/both.pem
+    bind {tls} backlog 1024 ssl crt {at}/both.pem alpn h2,http/1.1
     unique-id-format %[uuid]
     unique-id-header X-Request-ID
     http-request set-header X-Forwarded-Proto http
