@@ -1,8 +1,9 @@
 //! HTTPS: certificates from files, chosen by the name that a client asks for.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,8 +16,10 @@ use rustls::{
 
 use serde_json::json;
 
+use crate::support::command::{finish, procserver};
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::http::{Peer, Request};
+use crate::support::pebble::spare_port;
 use crate::support::server::Server;
 use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
@@ -262,4 +265,78 @@ fn certificates_are_exchanged_under_load_and_no_handshake_fails() {
     );
     let error = listed[0]["error"].as_str().unwrap_or_default();
     assert!(error.contains("a.pem: it holds no certificate"), "{listed}");
+}
+
+#[test]
+fn the_command_line_speaks_https_and_trusts_whom_it_is_told_to() {
+    let mut setup = Setup::new();
+    let directory = setup.directory().to_owned();
+    certificate(&directory, "a", "localhost");
+    let port = setup.spare_port();
+    setup.set_flag("--tls-listen", &format!("127.0.0.1:{port}"));
+    setup.set_flag("--tls-certificate", &pair(&directory, "a"));
+    let (server, repo) = (setup.start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    let ca = directory.join("a.pem").display().to_string();
+    let token = directory.join("token").display().to_string();
+    let url = format!("https://localhost:{port}");
+    let command = |words: &[&str]| {
+        let mut command = procserver();
+        command
+            .args(words)
+            .args(["--server", &url, "--token-file", &token]);
+        command
+    };
+
+    let refused = finish(&mut command(&["apps"]));
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("--ca FILE"), "{refused:?}");
+    let shown = finish(&mut command(&["apps", "--ca", &ca])).success();
+    assert!(shown.contains("echo"), "{shown}");
+    // As this machine trusts it.
+    let shown = finish(command(&["apps"]).env("SSL_CERT_FILE", &ca)).success();
+    assert!(shown.contains("echo"), "{shown}");
+    let address = format!("https://127.0.0.1:{port}");
+    let mut by_address = procserver();
+    by_address.args([
+        "apps",
+        "--ca",
+        &ca,
+        "--server",
+        &address,
+        "--token-file",
+        &token,
+    ]);
+    let by_address = finish(&mut by_address);
+    assert!(
+        by_address.stderr.contains("no certificate for that name"),
+        "{by_address:?}"
+    );
+
+    let mut follower = command(&["logs", "echo", "--follow", "--ca", &ca])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    for text in ["one", "two"] {
+        server
+            .visit(&format!("/echo/print?text={text}"))
+            .expect(200);
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.ends_with(&format!("web.1 | {text}")), "{line}");
+    }
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}
+
+#[test]
+fn a_token_that_goes_to_another_machine_by_http_is_warned_of() {
+    let port = spare_port();
+    for (host, is_warned) in [("0.0.0.0", true), ("127.0.0.1", false)] {
+        let mut apps = procserver();
+        apps.args(["apps", "--server", &format!("http://{host}:{port}")]);
+        let tried = finish(apps.env("PROCSERVER_TOKEN", "secret"));
+        let warned = tried.stderr.contains("can read the token");
+        assert_eq!(warned, is_warned, "{tried:?}");
+    }
 }

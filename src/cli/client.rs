@@ -10,9 +10,9 @@ use clap::Args;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
-use super::input;
 use super::problem::Problem;
 use super::unix_connector::UnixConnector;
+use super::{https, input};
 use crate::settings::Settings;
 use crate::settings::environment::Environment;
 use crate::settings::raw::RawSettings;
@@ -25,7 +25,8 @@ const SYSTEM_SOCKET: &str = "/run/procserver/procserver.sock";
 /// How to reach the server: the same for every client verb.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ClientArgs {
-    /// Server: http://HOST:PORT, or unix:/path/of/procserver.sock [default: the socket of this machine's server]
+    /// Server: https://HOST, http://HOST:PORT, or unix:/path/of/procserver.sock [default: the socket of this machine's
+    /// server]
     #[arg(
         long,
         env = "PROCSERVER_URL",
@@ -51,6 +52,14 @@ pub struct ClientArgs {
         help_heading = "Connection"
     )]
     pub token_file: Option<String>,
+    /// Certificate to trust in place of those that this machine trusts, for https://; a PEM file
+    #[arg(
+        long,
+        env = "PROCSERVER_CA",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
+    pub ca: Option<PathBuf>,
     /// Print JSON and nothing else
     #[arg(long)]
     pub json: bool,
@@ -71,6 +80,13 @@ impl ClientArgs {
                  variable PROCSERVER_TOKEN",
             );
         }
+        let server = args.server.as_deref().unwrap_or_default();
+        if args.token.is_some() && https::is_in_the_clear(server) {
+            input::warn(
+                "everybody on the way to this server can read the token, which opens all of its applications. Safer: \
+                 https://, or a tunnel (ssh -L 8080:localhost:80 HOST)",
+            );
+        }
         Ok(args)
     }
 }
@@ -83,7 +99,7 @@ fn is_token_option(word: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     Socket(PathBuf),
-    /// `http://HOST:PORT`, without a slash at the end.
+    /// `http://HOST:PORT` or `https://HOST`, without a slash at the end.
     Url(String),
 }
 
@@ -105,6 +121,10 @@ pub enum ClientError {
     #[error("the exchange with {0} broke off: {1}")]
     Broken(String, String),
     #[error("{0}")]
+    Trust(String),
+    #[error("no safe connection to {0}: {1}")]
+    Handshake(String, String),
+    #[error("{0}")]
     Refused(Box<Problem>),
     /// The answer is not what the API promises.
     #[error("cannot make sense of the answer to {0}: {1}; is this another version of procserver?")]
@@ -120,6 +140,8 @@ pub struct Call {
     pub body: Option<String>,
     /// How long the answer may wait until the call is done (`Prefer: wait`).
     pub wait: Option<Duration>,
+    /// The state of the document that it changes (`If-Match`): any other is left alone.
+    pub if_match: Option<String>,
 }
 
 impl Call {
@@ -130,6 +152,7 @@ impl Call {
             path: path.into(),
             body: None,
             wait: None,
+            if_match: None,
         }
     }
 
@@ -153,6 +176,7 @@ pub struct Answer {
     /// 200, 201, 202 or 204.
     pub status: StatusCode,
     pub location: Option<String>,
+    pub etag: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -180,6 +204,12 @@ impl Client {
         // Only connect has a timeout: an answer may wait for a deploy, and a followed log never ends.
         let builder = awc::Client::builder().disable_timeout().disable_redirects();
         let http = match &target {
+            Target::Url(url) if url.starts_with("https://") => {
+                let config = https::config(args.ca.as_deref()).map_err(ClientError::Trust)?;
+                builder
+                    .connector(awc::Connector::new().rustls_0_23(config))
+                    .finish()
+            }
             Target::Url(_) => builder.finish(),
             Target::Socket(path) => {
                 let connector = UnixConnector::new(path.clone());
@@ -209,11 +239,13 @@ impl Client {
     pub async fn send(&self, call: &Call) -> Result<Answer, ClientError> {
         let response = self.exchange(call, "application/json").await?;
         let status = response.status();
-        let location = response
-            .headers()
-            .get(header::LOCATION)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        let field = |name| {
+            let value: Option<&header::HeaderValue> = response.headers().get(name);
+            value
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let (location, etag) = (field(header::LOCATION), field(header::ETAG));
         let body = self.whole_body(response).await?;
         if !status.is_success() {
             return Err(ClientError::Refused(Box::new(Problem::read(
@@ -224,6 +256,7 @@ impl Client {
         Ok(Answer {
             status,
             location,
+            etag,
             body,
         })
     }
@@ -270,6 +303,9 @@ impl Client {
         if let Some(time) = call.wait {
             request = request.insert_header(("Prefer", format!("wait={}", time.as_secs())));
         }
+        if let Some(etag) = &call.if_match {
+            request = request.insert_header((header::IF_MATCH, etag.as_str()));
+        }
         let sent = match &call.body {
             Some(body) => {
                 request
@@ -295,6 +331,11 @@ impl Client {
     fn explain(&self, error: awc::error::SendRequestError) -> ClientError {
         use awc::error::{ConnectError, SendRequestError};
         let target = self.target.to_string();
+        if let SendRequestError::Connect(ConnectError::Io(error)) = &error
+            && let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref())
+        {
+            return ClientError::Handshake(target, https::told(error));
+        }
         match error {
             SendRequestError::Connect(ConnectError::Io(error))
                 if error.kind() == io::ErrorKind::PermissionDenied =>
@@ -317,17 +358,18 @@ impl Target {
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Socket(path.strip_prefix("//").unwrap_or(path).into()));
         }
-        if text.starts_with("https://") {
-            return refuse(
-                "https is not compiled in: use the Unix socket, or a tunnel (ssh -L 8080:localhost:80 HOST)",
-            );
-        }
-        let url: Result<awc::http::Uri, _> = text.parse();
-        match url {
-            Ok(url) if url.scheme_str() == Some("http") && url.host().is_some() => {
+        let url: Option<awc::http::Uri> = text.parse().ok();
+        let host = url.as_ref().and_then(awc::http::Uri::host);
+        let scheme = url.as_ref().and_then(awc::http::Uri::scheme_str);
+        match (scheme, host) {
+            // awc takes no such host for a certificate's.
+            (Some("https"), Some(host)) if host.starts_with('[') => {
+                refuse("https:// needs a name, or an IPv4 address")
+            }
+            (Some("http" | "https"), Some(_)) => {
                 Ok(Self::Url(text.trim_end_matches('/').to_owned()))
             }
-            _ => refuse("write http://HOST:PORT or unix:/path/of/procserver.sock"),
+            _ => refuse("write https://HOST, http://HOST:PORT or unix:/path/of/procserver.sock"),
         }
     }
 }
@@ -373,11 +415,12 @@ mod tests {
         for bad in ["", "a:80", "ftp://a", "http://"] {
             assert!(Target::parse(bad).is_err(), "{bad}");
         }
-        let https = Target::parse("https://a").unwrap_err().to_string();
-        assert!(
-            https.contains("https is not compiled in") && https.contains("ssh -L"),
-            "{https}"
+        assert_eq!(
+            Target::parse("https://a/").unwrap(),
+            Target::Url("https://a".into())
         );
+        let address = Target::parse("https://[::1]").unwrap_err().to_string();
+        assert!(address.contains("needs a name"), "{address}");
     }
 
     #[test]

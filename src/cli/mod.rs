@@ -25,6 +25,7 @@ pub mod document;
 pub mod domains;
 pub mod env;
 pub mod events;
+mod https;
 pub mod input;
 pub mod key;
 pub mod logs;

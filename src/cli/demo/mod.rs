@@ -296,6 +296,7 @@ fn client_args(url: String, token: &str) -> ClientArgs {
     ClientArgs {
         server: Some(url),
         token: Some(token.to_owned()),
+        ca: None,
         token_file: None,
         json: false,
     }
