@@ -401,3 +401,55 @@ fn who_takes_a_name_out_of_a_pattern_is_told_so() {
     );
     assert_eq!(answering(&server, "shop.example"), "shop");
 }
+
+#[test]
+fn of_many_names_that_are_added_at_once_none_is_lost() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("hello", &repo));
+    std::thread::scope(|scope| {
+        for person in 0..4 {
+            let server = &server;
+            scope.spawn(move || {
+                for number in 0..5 {
+                    let name = format!("n{person}-{number}.example");
+                    run(server, &["domains", "add", "hello", &name]).success();
+                }
+            });
+        }
+    });
+    let document = server.get("/applications/hello").expect(200).json();
+    assert_eq!(
+        document["hosts"].as_array().unwrap().len(),
+        20,
+        "{document}"
+    );
+}
+
+#[test]
+fn a_change_of_another_state_than_was_seen_is_refused() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("hello", &repo));
+    let seen = server.get("/applications/hello").expect(200);
+    let tag = seen.header("ETag").unwrap().to_owned();
+    assert!(tag.starts_with('"'), "{tag}");
+    let change = |method: &str, tag: &str, document: &Value| {
+        let request = server.request(method, "/applications/hello");
+        let request = request.header("If-Match", tag).header("Prefer", "wait=50");
+        let request = request.header("Content-Type", "application/json");
+        request.body(document.to_string()).send(&server.public())
+    };
+    change("PATCH", &tag, &json!({ "hosts": ["a.example"] })).expect(200);
+    let stale = change("PATCH", &tag, &json!({ "hosts": ["b.example"] })).expect(412);
+    assert!(stale.text().contains("has changed"), "{}", stale.text());
+    let mut whole = seen.json();
+    whole["hosts"] = json!(["c.example"]);
+    change("PUT", &tag, &whole).expect(412);
+    let seen = server.get("/applications/hello").expect(200);
+    assert_eq!(seen.json()["hosts"], json!(["a.example"]));
+    let tag = seen.header("ETag").unwrap();
+    change("PUT", &format!("\"other\", {tag}"), &whole).expect(200);
+    change("PATCH", "*", &json!({ "hosts": ["d.example"] })).expect(200);
+    change("PATCH", "rubbish", &json!({ "hosts": ["e.example"] })).expect(412);
+    let document = server.get("/applications/hello").expect(200).json();
+    assert_eq!(document["hosts"], json!(["d.example"]));
+}

@@ -16,6 +16,7 @@ use super::comments;
 use super::orphans;
 use super::outcome::{self, Begun};
 use super::overlaps;
+use super::precondition::{self, Precondition};
 use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
@@ -109,7 +110,9 @@ pub(super) async fn show(
     state: Data<ApiState>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(state.inspect(&name).await?.document))
+    let document = state.inspect(&name).await?.document;
+    let etag = precondition::etag(&document);
+    Ok(HttpResponse::Ok().insert_header(etag).json(document))
 }
 
 /// `PUT /applications/A`.
@@ -121,12 +124,23 @@ pub(super) async fn replace(
 ) -> Result<HttpResponse, Problem> {
     let name = app_name(&name)?;
     let document = named(body::required_document(&request, payload).await?, &name)?;
+    let precondition = Precondition::of(&request);
     let config = checked(document, None, &state).await?;
     let (own, app) = (state.clone(), name.clone());
     let work = async move {
         let mut notes = comments::lost(&own, &app).await;
         notes.extend(overlaps(&config, &own));
-        Ok(ask(own, Replace(config)).await?.noting(notes))
+        let mut base = None;
+        if precondition.is_some() {
+            let present = own.inspect(app.as_str()).await?.document;
+            precondition.check(&present, &app)?;
+            base = Some(present);
+        }
+        match own.ask_apps(Replace { base, config }).await? {
+            // It has changed since that look.
+            Err(AppsError::Stale(name)) => Err(precondition::failed(&name)),
+            answer => Ok(Begun::from(answer?).noting(notes)),
+        }
     };
     outcome::of(&request, &state, name.as_str(), StatusCode::OK, work).await
 }
@@ -159,15 +173,22 @@ pub(super) async fn patch(
         let detail = "must be an object with the fields to change, null to remove one (RFC 7396)";
         return Err(wrong_field("", detail.to_owned()));
     }
-    let work = apply(state.clone(), name.clone(), patch);
+    let precondition = Precondition::of(&request);
+    let work = apply(state.clone(), name.clone(), precondition, patch);
     outcome::of(&request, &state, name.as_str(), StatusCode::OK, work).await
 }
 
-async fn apply(state: Data<ApiState>, name: AppName, patch: Value) -> Result<Begun, Problem> {
+async fn apply(
+    state: Data<ApiState>,
+    name: AppName,
+    precondition: Precondition,
+    patch: Value,
+) -> Result<Begun, Problem> {
     for _ in 0..PATCH_ATTEMPTS {
         // While it holds the turn, nobody else changes the document through the API.
         let turn = state.ask_apps(TakeTurn(name.clone())).await??;
         let base = state.inspect(name.as_str()).await?.document;
+        precondition.check(&base, &name)?;
         let document = named(merge_patch(base.clone(), patch.clone()), &name)?;
         if document == base {
             return Ok(Begun::unchanged());

@@ -24,6 +24,7 @@ mod logs;
 mod orphans;
 mod outcome;
 mod overlaps;
+mod precondition;
 mod prefer;
 pub mod problem;
 mod query;

@@ -20,6 +20,12 @@ use crate::install::record::{DeploymentRecord, DeploymentState};
 /// The pause between two looks at the record.
 const EVERY: Duration = Duration::from_millis(50);
 
+/// How often a change is made anew because another came between.
+const ATTEMPTS: u32 = 100;
+
+/// RFC 9110 §15.5.13.
+const PRECONDITION_FAILED: u16 = 412;
+
 /// How long an answer may be waited for: less than proxies between us and the server commonly allow.
 const PATIENCE: Duration = Duration::from_secs(50);
 
@@ -73,6 +79,38 @@ pub async fn change(
     let changes = changes::told(&document, patch);
     let call = Call::new(Method::PATCH, path).body(patch.to_string());
     attended(name, wait.patient(call), wait, &changes, client, out).await
+}
+
+/// As [`change`], where `patch` is made of the document as it stands. A change that comes between is not undone: then it
+/// is made anew.
+pub async fn change_by(
+    name: &AppName,
+    patch: impl Fn(&Value) -> anyhow::Result<Value>,
+    wait: WaitArgs,
+    client: &Client,
+    out: &mut Output,
+) -> anyhow::Result<ExitCode> {
+    let path = format!("/applications/{name}");
+    let mut attempt = 1;
+    loop {
+        let seen = client.send(&Call::new(Method::GET, &path)).await?;
+        let document = seen.json();
+        let patch = patch(&document)?;
+        let changes = changes::told(&document, &patch);
+        let mut call = Call::new(Method::PATCH, &path).body(patch.to_string());
+        call.if_match = seen.etag;
+        let done = attended(name, wait.patient(call), wait, &changes, client, out).await;
+        match done {
+            Err(error) if is_of_another_state(&error) && attempt < ATTEMPTS => attempt += 1,
+            done => return done,
+        }
+    }
+}
+
+/// Whether somebody else has changed the document meanwhile.
+fn is_of_another_state(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref();
+    matches!(refused, Some(ClientError::Refused(problem)) if problem.status == PRECONDITION_FAILED)
 }
 
 async fn attended(

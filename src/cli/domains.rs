@@ -118,13 +118,18 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     match (&args.change, &args.name) {
         (Some(Change::Add(args)), _) => {
-            let hosts = added(hosts_of(&args.name, client).await?, &args.hosts);
-            change(&args.name, hosts, args.wait, client, out).await
+            let patch = |document: &Value| {
+                let hosts = added(list_of(&document["hosts"]), &args.hosts);
+                Ok(json!({ "hosts": hosts }))
+            };
+            deploy::change_by(&args.name, patch, args.wait, client, out).await
         }
         (Some(Change::Rm(args)), _) => {
-            let hosts = hosts_of(&args.name, client).await?;
-            let hosts = without(&args.name, hosts, &args.hosts)?;
-            change(&args.name, hosts, args.wait, client, out).await
+            let patch = |document: &Value| {
+                let hosts = without(&args.name, list_of(&document["hosts"]), &args.hosts)?;
+                Ok(json!({ "hosts": hosts }))
+            };
+            deploy::change_by(&args.name, patch, args.wait, client, out).await
         }
         (None, Some(name)) => show(name, client, out).await,
         (None, None) => Err(Usage("domains needs an application".to_owned()).into()),
@@ -160,21 +165,6 @@ async fn show(name: &AppName, client: &Client, out: &mut Output) -> anyhow::Resu
         &hosts.chain(patterns).collect::<Vec<_>>(),
     )?;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn hosts_of(name: &AppName, client: &Client) -> anyhow::Result<Vec<Value>> {
-    let document: Value = client.get(&format!("/applications/{name}")).await?;
-    Ok(list_of(&document["hosts"]))
-}
-
-async fn change(
-    name: &AppName,
-    hosts: Vec<Value>,
-    wait: WaitArgs,
-    client: &Client,
-    out: &mut Output,
-) -> anyhow::Result<ExitCode> {
-    deploy::change(name, &json!({ "hosts": hosts }), wait, client, out).await
 }
 
 /// `hosts` with `given`: a name that is there already gets the process type that is given now.

@@ -14,7 +14,12 @@ use crate::document::name::AppName;
 /// Replaces an app's document and deploys it.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<Accepted, AppsError>")]
-pub struct Replace(pub AppConfig);
+pub struct Replace {
+    /// The document that is to be replaced, where that matters: when it is another by now, the answer is
+    /// [`AppsError::Stale`].
+    pub base: Option<Value>,
+    pub config: AppConfig,
+}
 
 /// Changes an app's document and does the least work for it.
 #[derive(Message, Debug)]
@@ -97,10 +102,11 @@ pub(super) async fn tell(
 impl Handler<Replace> for Apps {
     type Result = ResponseActFuture<Self, Result<Accepted, AppsError>>;
 
-    fn handle(&mut self, Replace(config): Replace, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, replace: Replace, _: &mut Self::Context) -> Self::Result {
+        let Replace { base, config } = replace;
         let turn = self.turn(config.name.clone());
         let written = turn.then(move |turn, apps, _| match turn {
-            Ok(turn) => apps.take_document(turn, config, None),
+            Ok(turn) => apps.take_document(turn, config, base.as_ref()),
             Err(error) => Box::pin(fut::err(error)),
         });
         Box::pin(written.then(|written, apps, _| {
