@@ -116,6 +116,26 @@ fn curl_shakes_hands_and_is_answered() {
 }
 
 #[test]
+fn curl_that_is_answered_before_its_body_has_the_answer_by_http_2_too() {
+    if is_missing("curl", &["--http2", "--version"]) {
+        return skip("curl_that_is_answered_before_its_body", "no curl");
+    }
+    let clients = Clients::new();
+    let body = clients.roots.with_file_name("body");
+    std::fs::write(&body, vec![b'x'; 3_000_000]).unwrap();
+    let port = clients.port();
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--http2", "--max-time", "60", "--data-binary"])
+        .arg(format!("@{}", body.display()))
+        .args(["--resolve", &format!("a.test:{port}:127.0.0.1"), "--cacert"])
+        .arg(&clients.roots)
+        .args(["--write-out", "%{http_version} %{http_code}"])
+        .arg(format!("https://a.test:{port}/nobody"));
+    let all = text(&curl.output().unwrap());
+    assert!(all.ends_with("}\n2 404"), "{all}");
+}
+
+#[test]
 fn openssl_shakes_hands_and_is_answered() {
     if is_missing("openssl", &["version"]) {
         return skip("openssl_shakes_hands_and_is_answered", "no openssl");

@@ -351,11 +351,16 @@ impl<S: ClientStream> Http2<S> {
         let carrier = RequestStream::new(upload, reply);
         let connection = Connection::new(carrier, self.endpoints, Rc::clone(&self.worker));
         let limit = self.worker.settings.timeouts.idle;
+        let worker = Rc::clone(&self.worker);
         actix_rt::spawn(async move {
-            let _counted = counted;
-            let carrier = connection.answer_one(bytes, read.err()).await;
+            let mut carrier = connection.answer_one(bytes, read.err()).await;
             if carrier.is_answered() {
-                return;
+                drop((stream, counted));
+                let longest = match worker.is_draining() {
+                    true => LINGER,
+                    false => LINGER_LONGEST,
+                };
+                return carrier.linger(LINGER, longest).await;
             }
             if carrier.is_given_up() {
                 stream.0.given_up.set(stream.0.given_up.get() + 1);
@@ -365,6 +370,7 @@ impl<S: ClientStream> Http2<S> {
                 let _sent = tokio::time::timeout(limit, sent).await;
             }
             carrier.end();
+            drop(counted);
         });
     }
 }

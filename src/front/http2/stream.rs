@@ -1,10 +1,12 @@
 //! [`RequestStream`]: a stream of HTTP/2 as the connection that carries its request.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -36,6 +38,20 @@ impl RequestStream {
     pub(super) fn is_given_up(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         self.reply.borrow_mut().poll_reset(&mut cx).is_ready()
+    }
+
+    /// Reads on for a while and drops it, with pauses of `quiet` at most. The response is whole, but to some clients a
+    /// stream has failed that is reset while they send (curl 7.88).
+    pub(super) async fn linger(&mut self, quiet: Duration, longest: Duration) {
+        let begun = Instant::now();
+        let mut space = [0; 1024];
+        while !self.upload.is_read() && begun.elapsed() < longest {
+            let mut buf = ReadBuf::new(&mut space);
+            let read = poll_fn(|cx| self.upload.poll_read(cx, &mut buf));
+            if !matches!(tokio::time::timeout(quiet, read).await, Ok(Ok(()))) {
+                return;
+            }
+        }
     }
 
     /// Ends it. A response that broke off must not look whole.
