@@ -182,7 +182,7 @@ impl Acme {
         let Some(state) = self.names.get_mut(&name) else {
             return;
         };
-        state.is_busy = true;
+        (state.is_busy, state.is_ordering) = (true, true);
         log::info!("certificate for {name}: it is ordered");
         let (authority, old) = (Arc::clone(&self.authority), state.certificate.clone());
         let ordered = async move {
@@ -204,6 +204,7 @@ impl Acme {
         let Some(state) = self.names.get_mut(&name) else {
             return;
         };
+        state.is_ordering = false;
         match done {
             Ok(certificate) => {
                 log::info!(
@@ -333,8 +334,8 @@ impl Handler<Renew> for Acme {
         let Some(state) = ordered.filter(|state| state.wish == Wish::Order) else {
             return Err(NotWanted(name));
         };
-        // One that is being ordered is as new as can be.
-        if !state.is_busy {
+        // One that is being ordered is as new as can be. After what else it is busy with, it is ordered.
+        if !state.is_ordering {
             state.ask();
             self.plan(ctx);
         }

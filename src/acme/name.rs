@@ -24,6 +24,8 @@ pub(super) struct Name {
     pub(super) is_asked_for: bool,
     /// The CA is being asked something for it.
     pub(super) is_busy: bool,
+    /// That is an order.
+    pub(super) is_ordering: bool,
 }
 
 impl Name {
@@ -34,6 +36,7 @@ impl Name {
             meta: kept.meta,
             is_asked_for: kept.order.is_some(),
             is_busy: false,
+            is_ordering: false,
         }
     }
 
@@ -83,6 +86,7 @@ impl Name {
         let until = certificate.not_after;
         *self = Self {
             certificate: Some(Arc::new(certificate)),
+            is_busy: self.is_busy,
             ..Self::new(Kept::default(), self.wish)
         };
         if self.due(now).is_some_and(|due| due <= now) {
