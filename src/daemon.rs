@@ -26,7 +26,7 @@ use tokio::signal::unix::Signal;
 use crate::api::token;
 use crate::app::apps::{Apps, Rescan};
 use crate::front::listener::Bound;
-use crate::process::{cgroup, landlock};
+use crate::process::{cgroup, landlock, mounts};
 use crate::settings::Settings;
 use crate::supervision::{ChildRef, Exit};
 use crate::tls::store::Published;
@@ -109,6 +109,11 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     }
     cgroup::prepare(&settings.data_dir);
     landlock::prepare(&[&settings.data_dir, &settings.runtime_dir]);
+    mounts::prepare(&[
+        &settings.data_dir,
+        &settings.runtime_dir,
+        &settings.config_dir,
+    ]);
     let published = Arc::<Published>::default();
     published.read(&settings.tls.certificates);
     let listeners = bind_all(&settings, &published)?;

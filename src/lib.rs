@@ -123,6 +123,9 @@
 //!   the app has a file that it owns, and goes when the app has none any more.
 //! - Documents, records and keys are replaced whole ([`durable`]). Logs are appended to, and a new server cuts off the
 //!   line that a crash tore. A release without a record is rubbish.
+//! - Whatever runs for an app does so in one sandbox, also its install commands: its user, no capability, no_new_privs,
+//!   [`process::landlock`] for what it may write, [`process::mounts`] for what there is. `process::exec` puts it on from
+//!   inside; what the machine does not give is a [`process::lack::Lack`] that the app's status tells of.
 //! - The daemon's own environment reaches no app; secrets reach no log.
 //! - Control actors share one thread. What may take long happens in child processes or on blocking threads: the files
 //!   of apps and of the config directory, git, passwd look-ups, `/proc`, the search for a port. What is left on that

@@ -38,6 +38,7 @@ mod readiness;
 mod redeploys;
 mod removals;
 mod routes;
+mod sandbox;
 mod socket;
 mod squatters;
 mod static_files;

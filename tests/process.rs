@@ -65,6 +65,7 @@ fn spec(directory: &Path, command: &str) -> ExecSpec {
         instance: directory.to_string_lossy().into_owned(),
         output: Output::Pipe,
         identity: None,
+        mounts: None,
         landlock: None,
         nice: None,
         umask: 0o027,

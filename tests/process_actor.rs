@@ -175,6 +175,7 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
         restart: Restart::Permanent,
         runtime: root.join("run"),
         preferred_port: None,
+        mounts: None,
         landlock: None,
         start_permits: None,
     }

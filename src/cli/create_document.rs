@@ -79,6 +79,9 @@ pub struct CreateArgs {
     /// Group to run as [default: the user's]
     #[arg(long, requires = "source")]
     pub group: Option<String>,
+    /// Let it see the machine's /tmp, all processes, and where the server's files are
+    #[arg(long, requires = "source")]
+    pub no_sandbox: bool,
     /// A port of the application's own
     #[arg(long, requires = "source")]
     pub port: Option<u16>,
@@ -232,6 +235,7 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
         ["", "env"],
         (!variables.is_empty()).then_some(Value::Object(variables)),
     );
+    set(["", "sandbox"], args.no_sandbox.then(|| Value::from(false)));
     set(["", "port"], args.port.map(Value::from));
     set(["", "path"], args.no_path.then(|| Value::from(false)));
     set(
@@ -324,8 +328,8 @@ pub(super) mod tests {
             "buffer": {"requests": false, "responses": false},
             "static": {"dir": "public", "prefix": "/a", "spa": true, "cache_control": "no-store"},
             "drain": "5m", "shell": "/bin/bash", "strategy": "recreate", "keep_releases": 3,
-            "restart": {"job": "never", "clock": "on-failure"}});
-        let line = "blog --repo https://x --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-to main --no-buffer-requests --no-buffer-responses --stop-timeout 30s --drain 5m \
+            "restart": {"job": "never", "clock": "on-failure"}, "sandbox": false});
+        let line = "blog --repo https://x --no-sandbox --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-to main --no-buffer-requests --no-buffer-responses --stop-timeout 30s --drain 5m \
                     --static public --static-prefix /a --spa --cache-control no-store --strategy recreate --health-host h --health-status 200-399 --health-header X-A=b \
                     --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --set health_check.timeout=2s";
         assert_eq!(described(line), expected);

@@ -28,6 +28,8 @@ pub struct AppConfig {
     pub user: Option<String>,
     /// Group to run as; `None`: the user's primary group.
     pub group: Option<String>,
+    /// Whether it has a view of the machine of its own.
+    pub sandbox: bool,
     /// Names of hosts, all different.
     pub hosts: Vec<HostEntry>,
     /// Patterns against the request's host, unanchored, all known to compile.

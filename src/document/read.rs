@@ -25,12 +25,13 @@ use super::shell::Shell;
 use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 24] = [
     "name",
     "repo",
     "packages",
     "user",
     "group",
+    "sandbox",
     "hosts",
     "domain",
     "shell",
@@ -95,6 +96,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         packages: walk.list(&top, "packages", MAX_PACKAGES, package),
         user: walk.text(&top, "user", account),
         group: walk.text(&top, "group", account),
+        sandbox: walk.flag(&top, "sandbox", true),
         hosts: read_hosts(walk, &top),
         domain: read_domain(walk, &top),
         shell: walk.text(&top, "shell", Shell::parse).unwrap_or_default(),

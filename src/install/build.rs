@@ -207,6 +207,7 @@ async fn run(
     let exec = ExecSpec {
         command: Exec::Shell(spec.config.shell, command.to_owned()),
         instance: instances::install(&spec.dirs),
+        mounts: spec.mounts.clone(),
         landlock: spec.landlock.clone().map(|l| l.but(directory.clone())),
         directory,
         account: spec.account.clone(),

@@ -170,6 +170,7 @@ async fn run_confined(
         account: confined.account.clone(),
         environment: program.environment.clone(),
         instance: confined.instance.clone(),
+        mounts: None,
         landlock: Some(confined.landlock.clone()),
         output: Output::Pipe,
         identity: None,
@@ -222,11 +223,10 @@ async fn follow(
     let Started {
         output,
         mut tree,
-        no_landlock,
+        lacks,
     } = started?;
-    if let Some(why) = no_landlock.filter(|_| is_told) {
-        let remark = format!("remark: it runs without landlock ({why})");
-        log.line(remark).await;
+    for lack in lacks.iter().filter(|_| is_told) {
+        log.line(format!("remark: {lack}")).await;
     }
     let seen = Cell::default();
     let (mut output_log, mut captured) = (OutputLog::new(log, &seen), Vec::new());

@@ -12,6 +12,7 @@ use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
 use crate::process::landlock::Landlock;
+use crate::process::mounts::Mounts;
 
 /// How long each step may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct InstallSpec {
     pub account: Option<Account>,
     /// Where install commands and the release phase may not write. They may write to the checkout.
     pub landlock: Option<Landlock>,
+    /// What they see of the disk.
+    pub mounts: Option<Mounts>,
     /// The lowest layer of the environment of install commands. The checkout's `.env` comes above it, and
     /// `configured_env` above that.
     pub base_env: BTreeMap<String, String>,

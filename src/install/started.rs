@@ -14,6 +14,7 @@ use crate::document::config::{StopPolicy, StopTo};
 use crate::exit_status::ExitStatus;
 use crate::priority;
 use crate::process::exec_spec::ExecSpec;
+use crate::process::lack::Lack;
 use crate::process::running::Running;
 use crate::process::spawn::{self, SpawnError};
 use crate::process::stop;
@@ -35,8 +36,8 @@ const BURIAL: Duration = Duration::from_secs(2);
 pub(super) struct Started {
     pub(super) output: Option<ChildStderr>,
     pub(super) tree: Tree,
-    /// Why landlock does not confine it.
-    pub(super) no_landlock: Option<String>,
+    /// What its sandbox lacks.
+    pub(super) lacks: Vec<Lack>,
 }
 
 /// A command that is being started, in a task of its own: the start has several parts, and one that is cut off between
@@ -51,7 +52,7 @@ impl Start {
             Ok(Started {
                 output: spawned.output,
                 tree: Tree(Some(spawned.running)),
-                no_landlock: spawned.unsealed,
+                lacks: spawned.lacks,
             })
         }))
     }

@@ -27,8 +27,10 @@ use serde::{Deserialize, Serialize};
 use super::cgroup;
 use super::exec_spec::{Exec, Output, Purpose};
 use super::identity;
+use super::lack::Lack;
 use super::landlock::Landlock;
 use super::lent::Lent;
+use super::mounts::{self, Mounts, MountsError};
 use super::rlimit_mark::RlimitMark;
 
 /// The verb, as the first argument of the binary.
@@ -45,6 +47,7 @@ pub(super) struct Instructions {
     pub(super) identity: Option<Purpose>,
     pub(super) cgroup: Option<PathBuf>,
     pub(super) rlimit_mark: RlimitMark,
+    pub(super) mounts: Option<Mounts>,
     pub(super) landlock: Option<Landlock>,
     pub(super) lent: Lent,
     pub(super) nice: Option<i32>,
@@ -71,6 +74,8 @@ pub enum Step {
     Limits,
     Streams,
     Identity,
+    /// `unshare(2)`, `mount(2)`.
+    Mounts,
     Account,
     Directory,
     /// `PR_SET_NO_NEW_PRIVS`, capabilities.
@@ -84,8 +89,7 @@ pub enum Step {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Word {
     Failed(SetupFailure),
-    /// Landlock does not hold it: why.
-    Unsealed(String),
+    Lacks(Lack),
 }
 
 /// Which step failed, and why.
@@ -180,12 +184,7 @@ fn become_command(report: &mut File) -> Result<std::convert::Infallible, SetupFa
     let variables =
         variables.map_err(|e| SetupFailure::new(Step::Streams, "a file that is lent", e))?;
     instructions.environment.extend(variables);
-    if let Some(landlock) = &instructions.landlock {
-        // While every directory on the way can be read. Ownership protects most of it, too: no reason to start nothing.
-        if let Err(error) = landlock.apply() {
-            tell(report, &Word::Unsealed(error.to_string()));
-        }
-    }
+    confine(&instructions, report)?;
     if let Some(credentials) = &instructions.credentials {
         let kept = kept_capabilities(&instructions);
         close_bounding_set(credentials, kept)?;
@@ -197,6 +196,31 @@ fn become_command(report: &mut File) -> Result<std::convert::Infallible, SetupFa
         .map_err(|e| SetupFailure::new(Step::Directory, instructions.directory.display(), e))?;
     drop_privileges(kept_capabilities(&instructions))?;
     Err(replace_self(&instructions))
+}
+
+/// Takes out of its reach what belongs to the server and to others. Their owners protect most of it, too: that a kernel or
+/// a container does not let us is no reason to start nothing.
+fn confine(instructions: &Instructions, report: &mut File) -> Result<(), SetupFailure> {
+    // Before landlock, which forbids to mount.
+    match instructions.mounts.as_ref().map(Mounts::apply) {
+        None => {}
+        Some(Ok(())) => {
+            if let Err(error) = mounts::hide_processes() {
+                tell(report, &Word::Lacks(Lack::Processes(error.to_string())));
+            }
+        }
+        Some(Err(error @ MountsError::Refused(..))) => {
+            tell(report, &Word::Lacks(Lack::Mounts(error.to_string())));
+        }
+        Some(Err(MountsError::Stuck(what, error))) => {
+            return Err(SetupFailure::new(Step::Mounts, what, error));
+        }
+    }
+    // While every directory on the way can be read.
+    if let Some(Err(error)) = instructions.landlock.as_ref().map(Landlock::apply) {
+        tell(report, &Word::Lacks(Lack::Landlock(error.to_string())));
+    }
+    Ok(())
 }
 
 fn read_instructions() -> Result<Instructions, SetupFailure> {

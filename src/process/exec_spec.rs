@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::landlock::Landlock;
 use super::lent::Lent;
+use super::mounts::Mounts;
 use crate::account::Account;
 use crate::document::shell::Shell;
 
@@ -26,6 +27,8 @@ pub struct ExecSpec {
     /// this run alone: [`MARKER`] and the rlimit mark are made of it, by which [`super::stop`] finds what left the
     /// session.
     pub instance: String,
+    /// What it sees of the disk; `None`: all.
+    pub mounts: Option<Mounts>,
     /// Where it may not write.
     pub landlock: Option<Landlock>,
     /// Where stdout and stderr go.

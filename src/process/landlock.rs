@@ -10,7 +10,6 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 
 use landlock::{
     ABI, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
@@ -136,16 +135,6 @@ impl LandlockError {
         let path = path.to_owned();
         |source| Self::Io(path, source)
     }
-}
-
-/// Says in the log, once in the life of the daemon, that landlock does not restrict a process that it should restrict.
-pub(super) fn warn(process: &str, why: &str) {
-    static SAID: Once = Once::new();
-    SAID.call_once(|| {
-        log::warn!(
-            "{process}: {why} (said once; `warnings` of an app's status has it for each process)"
-        );
-    });
 }
 
 /// The directory above this one in which every user may make entries, if there is one. Blocks.

@@ -14,6 +14,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use super::cgroup::Cgroup;
 use super::exec::{Credentials, Instructions, SetupFailure, Step, VERB, Word};
 use super::exec_spec::{ExecSpec, MARKER, Output};
+use super::lack::Lack;
 use super::rlimit_mark::RlimitMark;
 use super::running::{Place, Running};
 use super::stop;
@@ -31,8 +32,8 @@ pub struct Spawned {
     pub pid: u32,
     /// The read end of [`Output::Pipe`]. It ends when nothing of the tree holds it any more.
     pub output: Option<ChildStderr>,
-    /// Why landlock does not keep it from writing where [`ExecSpec::landlock`] says; `None`: it does.
-    pub unsealed: Option<String>,
+    /// What its sandbox lacks here.
+    pub lacks: Vec<Lack>,
     /// What is watched and stopped.
     pub running: Running,
 }
@@ -112,14 +113,14 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
     let set_up = async {
         let output = child.stderr.take().map(ChildStderr::from_std).transpose();
         let output = output.map_err(SpawnError::Host)?;
-        let unsealed = instruct(&mut child, &instructions).await?;
-        Ok((output, unsealed))
+        let lacks = instruct(&mut child, &instructions).await?;
+        Ok((output, lacks))
     };
     let result = tokio::time::timeout(SETUP_TIMEOUT, set_up)
         .await
         .unwrap_or(Err(SpawnError::Timeout));
     match result {
-        Ok((output, unsealed)) => {
+        Ok((output, lacks)) => {
             let (pid, instance) = (child.id(), spec.instance.clone());
             let place = tokio::task::spawn_blocking(move || Place::of(pid, &instance));
             // An error is a panic in there: then a stop scans /proc, as it does without control groups.
@@ -129,7 +130,7 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
             Ok(Spawned {
                 pid,
                 output,
-                unsealed,
+                lacks,
                 running,
             })
         }
@@ -195,11 +196,8 @@ fn command(spec: &ExecSpec) -> Command {
     helper
 }
 
-/// Hands the helper its instructions and waits until it has become the command; says why landlock does not restrict it.
-async fn instruct(
-    child: &mut std::process::Child,
-    text: &[u8],
-) -> Result<Option<String>, SpawnError> {
+/// Hands the helper its instructions and waits until it has become the command; says what its sandbox lacks.
+async fn instruct(child: &mut std::process::Child, text: &[u8]) -> Result<Vec<Lack>, SpawnError> {
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(SpawnError::Host(io::Error::other(
             "the helper has no pipes",
@@ -217,15 +215,15 @@ async fn instruct(
         .read_to_end(&mut answer)
         .await
         .map_err(SpawnError::Host)?;
-    let mut unsealed = None;
+    let mut lacks = Vec::new();
     for word in serde_json::Deserializer::from_slice(&answer).into_iter() {
         match word.map_err(|e| SpawnError::Host(io::Error::other(e)))? {
             Word::Failed(failure) => return Err(failure.into()),
-            Word::Unsealed(why) => unsealed = Some(why),
+            Word::Lacks(lack) => lacks.push(lack),
         }
     }
     written.map_err(SpawnError::Host)?;
-    Ok(unsealed)
+    Ok(lacks)
 }
 
 impl From<SetupFailure> for SpawnError {
@@ -256,6 +254,7 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
         output: spec.output.clone(),
         identity: spec.identity.clone(),
         rlimit_mark: RlimitMark::of(&spec.instance),
+        mounts: spec.mounts.clone(),
         landlock: spec.landlock.clone(),
         lent: spec.lent.clone(),
         cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::exec_spec::{Exec, ExecSpec, Output, Purpose};
 use super::landlock::Landlock;
 use super::lent::Lent;
+use super::mounts::Mounts;
 use super::socket::SocketDirectory;
 use super::start_permits::StartPermits;
 use crate::account::Account;
@@ -54,6 +55,8 @@ pub struct ProcessSpec {
     pub start_permits: Option<StartPermits>,
     /// Where it may not write; `None`: wherever the owners of files let it.
     pub landlock: Option<Landlock>,
+    /// What it sees of the disk, its socket's directory aside.
+    pub mounts: Option<Mounts>,
 }
 
 impl ProcessSpec {
@@ -134,6 +137,10 @@ impl ProcessSpec {
                 digest: self.digest(),
                 directory: directory.clone(),
             }),
+            mounts: self
+                .mounts
+                .clone()
+                .map(|mounts| mounts.showing(sockets.as_ref().map(|s| s.path().to_owned()))),
             landlock: self.landlock.clone().map(|landlock| {
                 // It may open /dev/stdout anew.
                 let mut landlock = landlock.but(directory.clone());

@@ -76,7 +76,7 @@ pub struct Process {
     port: Option<u16>,
     port_warning: Option<String>,
     has_no_port: bool,
-    landlock_warning: Option<String>,
+    lacks: Option<String>,
     started_at: Option<jiff::Timestamp>,
     is_attached: bool,
     /// While it starts with the server.
@@ -110,7 +110,7 @@ impl Process {
             lease: None,
             port_warning: None,
             has_no_port: false,
-            landlock_warning: None,
+            lacks: None,
             started_at: None,
             is_attached: false,
             permit: None,
@@ -304,7 +304,7 @@ impl Process {
                 .map(str::to_owned)
                 .or_else(|| self.port_warning.clone())
                 .or_else(|| self.spec.socket_directory().err())
-                .or_else(|| self.landlock_warning.clone()),
+                .or_else(|| self.lacks.clone()),
         }
     }
 }

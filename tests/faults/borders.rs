@@ -16,23 +16,29 @@ fn write(server: &Server, file: &str) -> String {
     answer.expect(200).json()["error"].to_string()
 }
 
-#[test]
-fn an_app_writes_to_its_own_places_and_neither_to_releases_nor_to_another_app_of_its_user() {
+/// A server outside of `/tmp`; `None`: the tests are not root.
+fn server(launcher: &[&str]) -> Option<Server> {
     if !is_root() {
-        return skip("borders between apps", "only root has a place outside /tmp");
+        skip("borders between apps", "only root has a place outside /tmp");
+        return None;
     }
-    let server = Setup::below(Path::new("/var/lib")).start();
+    let setup = Setup::below(Path::new("/var/lib")).launched_by(launcher);
+    Some(setup.start())
+}
+
+/// Deploys two apps of one user and lets one write to what is its own, and to what is not: there `refusal` is the answer.
+fn assert_borders(server: &Server, refusal: &str) {
     let reopened = "late: echo opened-anew >/dev/stdout; exec sleep 600\n";
-    let _echo = deploy(&server, "echo", reopened);
-    let _other = deploy(&server, "other", "");
+    let _echo = deploy(server, "echo", reopened);
+    let _other = deploy(server, "other", "");
     for own in ["$STORAGE_DIR/file", "$TMPDIR/file", "/dev/null"] {
-        assert_eq!(write(&server, own), "null", "{own}");
+        assert_eq!(write(server, own), "null", "{own}");
     }
     eventually("it can open its output anew", SOON, || {
-        let log = lines(&server, "echo", "stdout?process=late");
+        let log = lines(server, "echo", "stdout?process=late");
         (log == ["opened-anew"]).then_some(())
     });
-    assert_eq!(write(&server, "VERSION"), "\"EACCES\"");
+    assert_eq!(write(server, "VERSION"), "\"EACCES\"");
     if !server.log().contains("landlock keeps apps") {
         return skip(
             "borders between apps of one user",
@@ -45,10 +51,27 @@ fn an_app_writes_to_its_own_places_and_neither_to_releases_nor_to_another_app_of
         "other/releases/1/VERSION",
     ] {
         let path = format!("{}/apps/{foreign}", server.directory().display());
-        assert_eq!(write(&server, &path), "\"EACCES\"", "{foreign}");
+        assert_eq!(write(server, &path), refusal, "{foreign}");
     }
     let config = server.config_directory().join("echo.json");
-    assert_eq!(write(&server, &config.display().to_string()), "\"EACCES\"");
+    assert_eq!(write(server, &config.display().to_string()), refusal);
+}
+
+#[test]
+fn an_app_writes_to_its_own_places_and_others_are_not_there() {
+    let Some(server) = server(&[]) else { return };
+    assert_borders(&server, "\"ENOENT\"");
+}
+
+#[test]
+fn where_nothing_can_be_mounted_an_app_says_so_and_writes_to_its_own_places_only() {
+    let Some(server) = server(&["setpriv", "--bounding-set", "-sys_admin"]) else {
+        return;
+    };
+    assert_borders(&server, "\"EACCES\"");
+    let warnings = server.status("echo")["warnings"].to_string();
+    let expected = "web.1: it runs without a view of the disk of its own (unshare: ";
+    assert!(warnings.contains(expected), "{warnings}");
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn what_a_build_moved_in_from_root_is_not_made_readable() {
     let mut world = World::new(&[PROCFILE]);
     world.deploy().release();
     // Who may write to a directory that is not sticky may move away what is in it, whosever that is.
-    let open = world.path().join("open");
+    let open = world.dirs.storage().join("open");
     std::fs::create_dir(&open).unwrap();
     std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
     std::fs::write(open.join("secret"), "root's own").unwrap();

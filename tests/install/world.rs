@@ -20,6 +20,7 @@ use procserver::install::spec::{InstallEvent, InstallProgress, InstallSpec, Step
 use procserver::logs::log::Append;
 use procserver::process::environment;
 use procserver::process::landlock::Landlock;
+use procserver::process::mounts::Mounts;
 use procserver::supervision::{Exit, ExitReason, Shutdown};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -36,6 +37,8 @@ pub(super) struct World {
     pub(super) account: Option<Account>,
     pub(super) timeouts: StepTimeouts,
     pub(super) in_use: Vec<u64>,
+    /// Whether commands have a view of the disk of their own, as where the kernel gives it.
+    pub(super) has_mounts: bool,
     deployments: u64,
 }
 
@@ -126,6 +129,7 @@ impl World {
                 release: PATIENCE,
             },
             in_use: Vec::new(),
+            has_mounts: true,
             deployments: 0,
             home,
         };
@@ -205,6 +209,13 @@ impl World {
         Landlock::of_app(self.account.as_ref(), server, &self.dirs)
     }
 
+    fn mounts(&self) -> Option<Mounts> {
+        let server = ["data", "run"].map(|name| self.path().join(name));
+        let server = server.each_ref().map(|path| path.as_path());
+        let account = self.account.as_ref().filter(|_| self.has_mounts);
+        Mounts::of_app(account, &server, &self.dirs)
+    }
+
     fn spec(&mut self) -> InstallSpec {
         self.deployments += 1;
         let current = Account::current().unwrap();
@@ -217,6 +228,7 @@ impl World {
             dirs: dirs.clone(),
             account: self.account.clone(),
             landlock: self.landlock(),
+            mounts: self.mounts(),
             base_env: environment::base(account, &dirs.home(), &dirs.tmp(), &dirs.storage()),
             configured_env: self.config.env.clone(),
             in_use: self.in_use.clone(),
@@ -331,6 +343,7 @@ fn config(name: AppName, url: String) -> AppConfig {
         },
         packages: Vec::new(),
         user: None,
+        sandbox: true,
         group: None,
         hosts: Vec::new(),
         domain: Vec::new(),

@@ -11,6 +11,7 @@ use super::App;
 use crate::account::Account;
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{self, BatchId, OpId};
+use crate::document::config::AppConfig;
 use crate::events::Report;
 use crate::install::installer::Installer;
 use crate::install::spec::InstallSpec;
@@ -18,6 +19,7 @@ use crate::logs::log::Log;
 use crate::logs::settings::LogSettings;
 use crate::process::identity::Identity;
 use crate::process::landlock::Landlock;
+use crate::process::mounts::Mounts;
 use crate::process::phase::Phase;
 use crate::process::survivors;
 use crate::process::users::Users;
@@ -333,6 +335,7 @@ impl App {
             runtime: self.spec.dirs.runtime().to_owned(),
             preferred_port: self.batches.preferred_port(process),
             landlock: self.landlock(runnable.account.as_ref()),
+            mounts: self.mounts(&runnable.config, runnable.account.as_ref()),
             start_permits: (self.batches.at_boot == Some(id))
                 .then(|| self.spec.context.start_permits.clone()),
         })
@@ -343,6 +346,18 @@ impl App {
         let settings = &self.spec.context.settings;
         let server = [settings.data_dir.as_path(), &settings.runtime_dir];
         Landlock::of_app(account, server, &self.spec.dirs)
+    }
+
+    /// Shows the app its own places of the server's directories only, if its document does not say otherwise.
+    pub(super) fn mounts(&self, config: &AppConfig, account: Option<&Account>) -> Option<Mounts> {
+        let account = account.filter(|_| config.sandbox);
+        let settings = &self.spec.context.settings;
+        let server = [
+            settings.data_dir.as_path(),
+            &settings.runtime_dir,
+            &settings.config_dir,
+        ];
+        Mounts::of_app(account, &server, &self.spec.dirs)
     }
 
     /// Ends the OS process of a Process actor that is gone for good without having reported its end.

@@ -87,9 +87,10 @@ impl App {
             let spec = InstallSpec {
                 deployment,
                 release,
-                config,
                 dirs: app.spec.dirs.clone(),
                 landlock: app.landlock(prepared.account.as_ref()),
+                mounts: app.mounts(&config, prepared.account.as_ref()),
+                config,
                 account: prepared.account,
                 base_env: prepared.base_env,
                 configured_env: prepared.configured_env,

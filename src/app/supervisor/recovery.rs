@@ -1,6 +1,7 @@
 //! Recovers a fresh App from its state on disk and the processes that outlived the previous daemon (or App).
 
 use std::io;
+use std::path::Path;
 
 use actix::prelude::*;
 use futures::FutureExt as _;
@@ -18,6 +19,7 @@ use crate::durable;
 use crate::install::instances;
 use crate::install::record::{self, DeploymentRecord};
 use crate::install::release::{self, ReleaseRecord};
+use crate::install::tree;
 use crate::process::identity::Identity;
 use crate::process::procfs;
 use crate::process::survivors;
@@ -50,6 +52,9 @@ fn look(spec: &AppSpec) -> Found {
     let deployments = record::load_all(dirs);
     let remembered = Remembered::load(&dirs.state());
     let survivors = survivors::survivors(dirs.runtime(), &Users::of_app(dirs));
+    if survivors.is_empty() {
+        empty(&dirs.tmp());
+    }
     let current = remembered.as_ref().ok().and_then(Option::as_ref);
     let current = current.and_then(|r| {
         releases
@@ -68,6 +73,16 @@ fn look(spec: &AppSpec) -> Found {
         deployments,
         releases,
         survivors,
+    }
+}
+
+/// Removes what is in the app's directory for temporary files, as a machine does with `/tmp` when it starts. Nothing of the
+/// app runs.
+fn empty(tmp: &Path) {
+    for entry in std::fs::read_dir(tmp).into_iter().flatten().flatten() {
+        if let Err(e) = tree::remove(&entry.path()) {
+            log::warn!("cannot remove {}: {e}", entry.path().display());
+        }
     }
 }
 

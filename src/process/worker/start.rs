@@ -6,10 +6,11 @@ use actix::prelude::*;
 
 use super::port::{ChosenPort, NotStarted};
 use super::{Process, attach, blocking};
+use crate::process::instance;
+use crate::process::lack::{self, Lack};
 use crate::process::spawn::{self, SpawnError, Spawned};
 use crate::process::start_permits::{self, StartPermit};
 use crate::process::state::LifeEvent;
-use crate::process::{instance, landlock};
 
 impl Process {
     pub(super) fn spawn(&mut self, ctx: &mut Context<Self>) {
@@ -95,7 +96,7 @@ impl Process {
                     ctx.run_later(start_permits::LONGEST, |this, _| this.permit = None);
                 }
                 this.is_attached = true;
-                this.warn_of_no_landlock(spawned.unsealed);
+                this.warn_of_lacks(&spawned.lacks);
                 this.started_at = Some(jiff::Timestamp::now());
                 this.running = Some(Rc::new(spawned.running));
                 LifeEvent::Running { pid: spawned.pid }
@@ -105,15 +106,14 @@ impl Process {
         this.apply(event, ctx);
     }
 
-    fn warn_of_no_landlock(&mut self, why: Option<String>) {
-        self.landlock_warning = why.map(|why| {
-            let files = "releases and other apps' files";
-            format!(
-                "it runs without landlock ({why}): only their users keep it from writing to {files}"
-            )
-        });
-        if let Some(warning) = &self.landlock_warning {
-            landlock::warn(&format!("{} {}", self.spec.app, self.spec.id), warning);
+    fn warn_of_lacks(&mut self, lacks: &[Lack]) {
+        let told = lacks
+            .iter()
+            .map(|lack| format!("{lack}: {}", lack.effect()));
+        let told: Vec<_> = told.collect();
+        self.lacks = (!told.is_empty()).then(|| told.join("; "));
+        if let Some(warning) = &self.lacks {
+            lack::warn(&format!("{} {}", self.spec.app, self.spec.id), warning);
         }
     }
 }

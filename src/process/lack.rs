@@ -1,0 +1,56 @@
+//! [`Lack`]: a part of an app's sandbox that this machine does not give, and why.
+
+use std::fmt;
+use std::sync::Once;
+
+use serde::{Deserialize, Serialize};
+
+/// A part of the sandbox that a process does without. The text is why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lack {
+    /// [`super::landlock`].
+    Landlock(String),
+    /// [`super::mounts::Mounts`].
+    Mounts(String),
+    /// A `/proc` with the app's processes only.
+    Processes(String),
+}
+
+impl Lack {
+    /// What follows from it.
+    #[must_use]
+    pub fn effect(&self) -> &'static str {
+        match self {
+            Self::Landlock(_) => {
+                "only their users keep it from writing to releases and other apps' files"
+            }
+            Self::Mounts(_) => {
+                "it has /tmp in common with other apps, and sees where their files and the server's are"
+            }
+            Self::Processes(_) => "it sees which processes others have",
+        }
+    }
+}
+
+/// `it runs without …`.
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, why) = match self {
+            Self::Landlock(why) => ("landlock", why),
+            Self::Mounts(why) => ("a view of the disk of its own", why),
+            Self::Processes(why) => ("a /proc of its own", why),
+        };
+        write!(f, "it runs without {what} ({why})")
+    }
+}
+
+/// Says in the log, once in the life of the daemon, that a process does without a part of its sandbox.
+pub(super) fn warn(process: &str, why: &str) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        log::warn!(
+            "{process}: {why} (said once; `warnings` of an app's status has it for each process)"
+        );
+    });
+}
