@@ -72,6 +72,19 @@ pub fn has(dirs: &AppDirs) -> bool {
     dirs.user_record().exists()
 }
 
+/// Whether users can be made here, as far as that can be told without making one. Blocks.
+///
+/// # Errors
+/// [`OwnUserError`], why not.
+pub fn can_be_made() -> Result<(), OwnUserError> {
+    commands::look_for("useradd")?;
+    for place in ["/etc", "/etc/passwd"] {
+        rustix::fs::access(place, rustix::fs::Access::WRITE_OK)
+            .map_err(|e| OwnUserError::Record(place.to_owned(), e.into()))?;
+    }
+    Ok(())
+}
+
 /// The user of the app; it is made where there is none. Blocks, for a second or more where another program changes
 /// users.
 ///

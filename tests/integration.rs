@@ -16,6 +16,7 @@ mod crash_safety;
 mod daemon_restart;
 mod demo;
 mod deploys;
+mod doctor;
 mod documents;
 mod faults;
 mod foreign_tls;

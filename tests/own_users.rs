@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::machine::{is_root, skip};
-use crate::support::own_users::{OwnUsers, useradd};
+use crate::support::own_users::{OwnUsers, useradd, userdel};
 use crate::support::repo::Repo;
 use crate::support::server::Server;
 use crate::support::setup::Setup;
@@ -121,7 +121,7 @@ impl Stranger {
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        let _gone = Command::new("userdel").arg(self.0).output();
+        userdel(self.0);
     }
 }
 
@@ -216,6 +216,8 @@ fn a_user_that_was_lost_is_made_again_with_the_same_id_and_what_runs_is_taken_ov
         return;
     }
     let mut server = server();
+    // It has the id that would come next when the app's user is made again.
+    let before = Stranger::make("ps-users-before");
     let _repo = deploy(&server, "users-lost");
     let (name, pid) = (
         user_of(&server, "users-lost"),
@@ -229,6 +231,7 @@ fn a_user_that_was_lost_is_made_again_with_the_same_id_and_what_runs_is_taken_ov
         .output()
         .unwrap();
     assert!(gone.status.success(), "{gone:?}");
+    drop(before);
     server.start_again();
     assert_eq!(server.ready_pid("users-lost", "web.1"), pid);
     assert_eq!(uid(&name), id);

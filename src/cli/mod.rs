@@ -1,5 +1,5 @@
 //! The command line: one file per verb, but for the four in [`actions`]. `serve` runs the daemon, `demo` shows it,
-//! `check` reads a directory; all other verbs talk to the API of a server and to nothing else, through
+//! `check` reads a directory, `doctor` looks at the machine; all other verbs talk to the API of a server and to nothing else, through
 //! [`client::Client`]. Begin with [`run`]; verbs that deploy meet in [`deploy`].
 
 use std::process::ExitCode;
@@ -21,6 +21,7 @@ pub mod demo_web;
 pub mod deploy;
 pub mod deploy_failed;
 pub mod deployments;
+pub mod doctor;
 pub mod document;
 pub mod domains;
 pub mod env;
@@ -85,6 +86,8 @@ pub enum Command {
   procserver check .
   procserver check ~/blog --json")]
     Check(check::CheckArgs),
+    /// Look at this machine and say what is missing
+    Doctor(doctor::DoctorArgs),
     /// List the applications
     #[command(aliases = ["ls", "list", "apps:list"])]
     Apps(apps::AppsArgs),
@@ -178,6 +181,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(*args),
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Apps(a) => with(&a.client, async |c, o| apps::run(c, o).await),
         Command::Create(a) => {
             let client = a.client.clone();

@@ -73,6 +73,11 @@ pub(super) fn remove(name: &str) -> Result<(), OwnUserError> {
     }
 }
 
+/// Checks that the program can be run: with a flag that it does not know it does nothing but say so.
+pub(super) fn look_for(program: &'static str) -> Result<(), OwnUserError> {
+    run(program, &["--help".to_owned()]).map(drop)
+}
+
 struct Ended {
     code: Option<i32>,
     said: String,

@@ -23,6 +23,9 @@ use crate::app_dirs::AppDirs;
 /// Linux 6.2: writing, truncating, creating, removing, moving. An older kernel keeps what it knows of these.
 const KNOWN: ABI = ABI::V3;
 
+/// Its number.
+pub const NEWEST: u8 = 3;
+
 /// Where an app may not write, and the exceptions below.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Landlock {
@@ -55,6 +58,21 @@ impl Landlock {
         self.writable.push(writable);
         self
     }
+}
+
+/// The newest of the kernel's versions of landlock up to [`NEWEST`]; `None`: it has none.
+#[must_use]
+pub fn level() -> Option<u8> {
+    let has = |abi: &ABI| {
+        let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        let ruleset = ruleset.handle_access(AccessFs::from_write(*abi));
+        ruleset.and_then(Ruleset::create).is_ok()
+    };
+    let known = [(3, KNOWN), (2, ABI::V2), (1, ABI::V1)];
+    known
+        .iter()
+        .find(|(_, abi)| has(abi))
+        .map(|(number, _)| *number)
 }
 
 /// Says in the log whether landlock keeps apps from writing to these directories of the server. Blocks.

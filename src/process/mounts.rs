@@ -19,6 +19,7 @@ use rustix::mount::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::lack::Lack;
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
 
@@ -131,6 +132,21 @@ impl Mounts {
 /// Gives the calling process, after [`Mounts::apply`], a `/proc` in which each user sees its own processes.
 pub(super) fn hide_processes() -> Result<(), MountsError> {
     mount("proc", "/proc", "proc", quiet(), OWN_PROCESSES).map_err(MountsError::of("/proc"))
+}
+
+/// Tries what an app's sandbox has, for good, and says what there is not.
+#[must_use]
+pub fn try_here() -> Vec<Lack> {
+    let some = Mounts {
+        hidden: vec!["/run".into()],
+        shown: vec![],
+        tmp: "/var".into(),
+    };
+    let tried = match some.apply() {
+        Ok(()) => hide_processes().map_err(|e| Lack::Processes(e.to_string())),
+        Err(e) => Err(Lack::Mounts(e.to_string())),
+    };
+    tried.err().into_iter().collect()
 }
 
 fn quiet() -> MountFlags {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use super::wait::{SOON, eventually};
+use super::wait::{SOON, eventually, within};
 
 /// Makes a user as an administrator would. Another test may hold the lock of passwd.
 pub(crate) fn useradd(arguments: &[&str]) {
@@ -15,6 +15,15 @@ pub(crate) fn useradd(arguments: &[&str]) {
         let is_locked = String::from_utf8_lossy(&made.stderr).contains("lock");
         assert!(made.status.success() || is_locked, "{made:?}");
         made.status.success().then_some(())
+    });
+}
+
+/// Removes one, for the end of a test: as long as another test may hold the lock of passwd, it is tried again.
+pub(crate) fn userdel(name: &str) {
+    let _gone_or_held = within(SOON, || {
+        let gone = Command::new("userdel").arg(name).output().unwrap();
+        let is_locked = String::from_utf8_lossy(&gone.stderr).contains("lock");
+        (!is_locked).then_some(())
     });
 }
 
@@ -49,7 +58,7 @@ impl OwnUsers {
 impl Drop for OwnUsers {
     fn drop(&mut self) {
         for name in self.names() {
-            let _ = Command::new("userdel").arg(name).output();
+            userdel(&name);
         }
     }
 }
