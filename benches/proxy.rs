@@ -4,7 +4,8 @@
 //! `cargo bench --bench proxy [-- --quick] [-- --no-access-log] [-- --load NAME] [-- --row NAME]…`. Ours is
 //! `procserver serve` with one worker, and its origin is an application that was deployed by the API; the peers stand
 //! before the same program. Two loads: `kept` is this program's, with an origin that serves all connections on one
-//! thread; `wrk` is wrk, with an origin that has a thread for each connection. Everything runs on this machine over
+//! thread; `wrk` is wrk, with an origin that has a thread for each connection. Both speak TLS; `kept` can resume
+//! sessions, too, and counts a handshake that is not of the kind that its row is about as an error. Everything runs on this machine over
 //! loopback and stops by itself. Each proxy has core 0 for itself, the load and the origin share core 1. In every round
 //! each row is run against each proxy in turn, so that whatever else the machine does hits all of them; medians over
 //! the rounds are shown. CPU comes from `/proc/PID/stat`: of ours the daemon's with all its threads, of a peer its
@@ -12,6 +13,8 @@
 //! `wrk`, `nghttp2-client`); nothing is installed here.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "proxy/certificates.rs"]
+mod certificates;
 #[path = "proxy/cores.rs"]
 mod cores;
 #[path = "proxy/http2.rs"]
@@ -36,6 +39,8 @@ mod rows;
 mod sites;
 #[path = "proxy/subject.rs"]
 mod subject;
+#[path = "proxy/tls.rs"]
+mod tls;
 #[path = "proxy/wrk.rs"]
 mod wrk;
 
@@ -145,18 +150,28 @@ fn with_load(title: &str, style: Style, options: &Options) {
         apps: options.apps,
     };
     let samples = all_rounds(&setup, options);
-    let memory = if options.has_row("memory") && style == Style::OneThread {
-        idle_memory(&setup)
-    } else {
-        Vec::new()
-    };
-    report::print(title, &samples, &memory);
+    report::print(title, &samples);
+    if style == Style::Threads {
+        return;
+    }
+    if options.has_row("memory") {
+        report::print_memory("", &idle_memory(&setup, false));
+    }
+    if options.has_row("memory-tls") {
+        report::print_memory(" by TLS", &idle_memory(&setup, true));
+    }
+    if options.has_row("certificates") {
+        certificates::print_starts(directory.path());
+    }
 }
 
 fn all_rounds(setup: &Setup, options: &Options) -> Samples {
     let has_h2load = http2::is_there();
-    let has_load =
-        |row: &Row| (!row.tls || setup.style == Style::Threads) && (!row.http2 || has_h2load);
+    let has_load = |row: &Row| match (row.http2, setup.style) {
+        (true, style) => has_h2load && style == Style::Threads,
+        (false, Style::OneThread) => true,
+        (false, Style::Threads) => row.runs_with_wrk(),
+    };
     let rows = || {
         let all = ROWS.iter().chain(&http2::ROWS);
         let named = all.filter(|row| options.has_row(row.name));
@@ -187,15 +202,16 @@ fn all_rounds(setup: &Setup, options: &Options) -> Samples {
     samples
 }
 
-/// KiB per idle keep-alive connection, each in a fresh process.
-fn idle_memory(setup: &Setup) -> Vec<(Kind, f64)> {
+/// KiB per idle keep-alive connection, each in a fresh process; with `by_tls`, by HTTPS.
+fn idle_memory(setup: &Setup, by_tls: bool) -> Vec<(Kind, f64)> {
+    let tls = by_tls.then(|| tls::Tls::of(&ROWS[0]));
     let kinds = [Kind::Ours, Kind::Nginx, Kind::Haproxy];
     let subjects = kinds
         .into_iter()
         .filter_map(|kind| Subject::start(kind, setup));
     subjects
         .map(|subject| {
-            let kib = measure::idle_memory(&subject, IDLE_CONNECTIONS);
+            let kib = measure::idle_memory(&subject, IDLE_CONNECTIONS, tls.as_ref());
             (subject.kind, kib)
         })
         .collect()

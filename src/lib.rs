@@ -143,8 +143,11 @@
 //! and origin the other. CPU is the whole daemon's, user and system time apart, from `/proc`; rounds are interleaved
 //! and their medians shown. `kept` is a load of this program with an origin of one thread; `wrk` is wrk with an origin
 //! that has a thread for each connection; rows by HTTP/2 are under h2load with the same origin. All takes nine minutes,
-//! `-- --quick` three; `-- --load wrk`, `-- --row unix` (small, unix, large, many, upload, buffered, fresh, apps, tls,
-//! http2, memory) are parts. It prints tables in Markdown.
+//! `-- --quick` three; `-- --load wrk`, `-- --row unix` (small, unix, large, many, upload, buffered, fresh, apps,
+//! http2, memory) are parts. By HTTPS there are `tls` and `tls-large` on kept connections, `handshakes` (full) and
+//! `resumed` (with `kept` only) on new ones, `certificates` (1,000 of them: CPU of a full handshake, beside that of
+//! `handshakes` if both are run; what a start takes in time and memory, beside one certificate) and `memory-tls`;
+//! nginx and haproxy have the same certificate, tickets and defaults otherwise. It prints tables in Markdown.
 //! `cargo bench --bench parts` measures heads, framing and routing alone.
 //!
 //! On 2026-11-29, all rows, on a machine with nothing else to do, CPU microseconds per request, user + system. With the

@@ -2,15 +2,16 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
 use crate::rows::Row;
+use crate::subject::Subject;
+use crate::tls::Tls;
 
 /// What was done since the start.
 #[derive(Debug, Default)]
@@ -27,9 +28,9 @@ pub(crate) struct Done {
     pub(crate) time: Duration,
 }
 
-/// Runs `row` against `address`: warms up, calls `begin`, and goes on for `round`.
+/// Runs `row` against `subject`: warms up, calls `begin`, and goes on for `round`.
 pub(crate) fn run(
-    address: SocketAddr,
+    subject: &Subject,
     row: &Row,
     (warm_up, round): (Duration, Duration),
     begin: impl FnOnce(),
@@ -37,14 +38,28 @@ pub(crate) fn run(
     let count = Rc::new(Count::default());
     let requests: Rc<Vec<Vec<u8>>> = Rc::new(row.requests());
     let tasks = LocalSet::new();
+    let address = subject.address_of(row);
     for n in 0..row.connections {
         let (count, requests) = (Rc::clone(&count), Rc::clone(&requests));
         let (response, fresh) = (row.response, row.fresh);
+        // Each has its own sessions, so that it always has one to resume.
+        let tls = row.tls.then(|| Tls::of(row));
         tasks.spawn_local(async move {
             // Not all of them start with the same host.
             let mut next = n * 16;
             loop {
-                let asked = ask(address, &requests, &mut next, (response, fresh), &count);
+                let asked = async {
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    let (next, size) = (&mut next, (response, fresh));
+                    match &tls {
+                        None => ask(stream, &requests, next, size, &count).await,
+                        Some(tls) => {
+                            let stream = tls.connect(stream, *next % requests.len()).await?;
+                            ask(stream, &requests, next, size, &count).await
+                        }
+                    }
+                };
                 if asked.await.is_err() {
                     count.errors.set(count.errors.get() + 1);
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -69,24 +84,26 @@ pub(crate) fn run(
 
 /// Asks on one connection until it fails, or once if each request has its own.
 async fn ask(
-    address: SocketAddr,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     requests: &[Vec<u8>],
     next: &mut usize,
     (response, fresh): (usize, bool),
     count: &Count,
 ) -> io::Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
     let mut space = vec![0; 16 * 1024];
     loop {
         stream.write_all(&requests[*next % requests.len()]).await?;
+        stream.flush().await?;
         *next += 1;
         answer(&mut stream, &mut space, response).await?;
         count.requests.set(count.requests.get() + 1);
         if fresh {
-            return match stream.read(&mut space).await? {
-                0 => Ok(()),
-                _ => Err(io::ErrorKind::InvalidData.into()),
+            return match stream.read(&mut space).await {
+                Ok(0) => Ok(()),
+                // Not all say by TLS that nothing follows.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+                Ok(_) => Err(io::ErrorKind::InvalidData.into()),
+                Err(error) => Err(error),
             };
         }
     }
@@ -94,7 +111,7 @@ async fn ask(
 
 /// Reads a response of 200 with a body of `size` bytes.
 pub(crate) async fn answer(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncRead + Unpin),
     space: &mut [u8],
     size: usize,
 ) -> io::Result<()> {

@@ -1,9 +1,10 @@
 //! CPU and memory of a proxy, from `/proc`.
 
 use std::fs;
+use std::io;
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::Effort;
@@ -12,6 +13,7 @@ use crate::load;
 use crate::origin::Style;
 use crate::rows::{ROWS, Row};
 use crate::subject::{Kind, Subject};
+use crate::tls::Tls;
 use crate::wrk;
 
 /// What one run came to.
@@ -69,8 +71,8 @@ pub(crate) fn check(subject: &Subject, row: &Row) {
     let until = Instant::now() + UP;
     let mut space = vec![0; 16 * 1024];
     let asked = async {
-        for request in row.requests() {
-            while let Err(error) = ask_once(subject, row, &request, &mut space).await {
+        for (n, request) in row.requests().into_iter().enumerate() {
+            while let Err(error) = ask_once(subject, row, (n, &request), &mut space).await {
                 let (name, row) = (subject.kind.name(), row.name);
                 assert!(Instant::now() < until, "{name}, {row}: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -83,10 +85,16 @@ pub(crate) fn check(subject: &Subject, row: &Row) {
 async fn ask_once(
     subject: &Subject,
     row: &Row,
-    request: &[u8],
+    (n, request): (usize, &[u8]),
     space: &mut [u8],
-) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(subject.address).await?;
+) -> io::Result<()> {
+    let mut stream = TcpStream::connect(subject.address_of(row)).await?;
+    if row.tls {
+        let mut stream = Tls::of(row).connect(stream, n).await?;
+        stream.write_all(request).await?;
+        stream.flush().await?;
+        return load::answer(&mut stream, space, row.response).await;
+    }
     stream.write_all(request).await?;
     load::answer(&mut stream, space, row.response).await
 }
@@ -103,7 +111,7 @@ pub(crate) fn sample(
     let (warm_up, round) = (effort.warm_up, effort.round);
     let begin = || before = ticks(subject);
     let done = match style {
-        Style::OneThread => load::run(subject.address, row, (warm_up, round), begin),
+        Style::OneThread => load::run(subject, row, (warm_up, round), begin),
         Style::Threads => {
             let warm_up = if first { warm_up } else { Duration::ZERO };
             // Rounded up.
@@ -140,8 +148,8 @@ fn ticks_of(pid: u32) -> Option<(u64, u64)> {
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// KiB that each of `connections` takes that has had one answer and waits.
-pub(crate) fn idle_memory(subject: &Subject, connections: usize) -> f64 {
+/// KiB that each of `connections` takes that has had one answer and waits; with `tls`, by HTTPS.
+pub(crate) fn idle_memory(subject: &Subject, connections: usize, tls: Option<&Tls>) -> f64 {
     let opened = async {
         let request = ROWS[0].requests().swap_remove(0);
         // What the first requests need once is no connection's.
@@ -151,29 +159,50 @@ pub(crate) fn idle_memory(subject: &Subject, connections: usize) -> f64 {
             if n == 50 {
                 before = resident(subject);
             }
-            open.push(idle_connection(subject, &request).await);
+            open.push(idle_connection(subject, &request, tls).await);
         }
         resident(subject).saturating_sub(before)
     };
     crate::cores::runtime().block_on(opened) as f64 / connections as f64
 }
 
-async fn idle_connection(subject: &Subject, request: &[u8]) -> Option<TcpStream> {
+/// A connection that was answered once, whatever carries it.
+trait Idle {}
+impl<S: AsyncRead + AsyncWrite> Idle for S {}
+
+async fn idle_connection(
+    subject: &Subject,
+    request: &[u8],
+    tls: Option<&Tls>,
+) -> io::Result<Box<dyn Idle>> {
+    let Some(tls) = tls else {
+        let stream = TcpStream::connect(subject.address).await?;
+        return Ok(Box::new(answered(stream, request).await?));
+    };
+    let stream = TcpStream::connect(subject.tls_address).await?;
+    let stream = tls.connect(stream, 0).await?;
+    Ok(Box::new(answered(stream, request).await?))
+}
+
+async fn answered<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    request: &[u8],
+) -> io::Result<S> {
     let mut space = vec![0; 16 * 1024];
-    let mut stream = TcpStream::connect(subject.address).await.ok()?;
-    stream.write_all(request).await.ok()?;
-    load::answer(&mut stream, &mut space, ROWS[0].response)
-        .await
-        .ok()?;
-    Some(stream)
+    stream.write_all(request).await?;
+    stream.flush().await?;
+    load::answer(&mut stream, &mut space, ROWS[0].response).await?;
+    Ok(stream)
 }
 
 /// KiB in memory.
 fn resident(subject: &Subject) -> u64 {
-    let of = |pid| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find(|l| l.starts_with("VmRSS:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()
-    };
-    subject.pids().into_iter().filter_map(of).sum()
+    subject.pids().into_iter().filter_map(resident_of).sum()
+}
+
+/// KiB that a process has in memory.
+pub(crate) fn resident_of(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok()
 }

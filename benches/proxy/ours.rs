@@ -11,7 +11,13 @@ use crate::product::server::{Server, open_to_all};
 use crate::subject::Setup;
 
 /// Starts the server and deploys the origins by the API; with `sites`, so many other applications have patterns, too.
-pub(crate) fn start(directory: &Path, setup: &Setup, tls: SocketAddr, sites: usize) -> Server {
+/// `tls` is the address for HTTPS, and the settings that name the certificates.
+pub(crate) fn start(
+    directory: &Path,
+    setup: &Setup,
+    tls: (SocketAddr, &Path),
+    sites: usize,
+) -> Server {
     let style = setup.style;
     std::fs::create_dir(directory).expect("a new directory");
     open_to_all(directory);
@@ -19,9 +25,7 @@ pub(crate) fn start(directory: &Path, setup: &Setup, tls: SocketAddr, sites: usi
     let this = std::env::current_exe().expect("this program");
     std::fs::copy(this, &program).expect("a copy of this program");
     let log = if setup.access_log { "true" } else { "false" };
-    let above = directory.parent().expect("the subject's directory");
-    let tls = tls.to_string();
-    let pair = format!("{0}/cert.pem,{0}/key.pem", above.display());
+    let (address, settings) = (tls.0.to_string(), tls.1.display().to_string());
     let arguments = [
         "--workers",
         "1",
@@ -30,10 +34,9 @@ pub(crate) fn start(directory: &Path, setup: &Setup, tls: SocketAddr, sites: usi
         "--access-log",
         log,
         "--tls-listen",
-        &tls,
-        // wrk asks for no name where it is given an address.
-        "--tls-default-certificate",
-        &pair,
+        &address,
+        "--config",
+        &settings,
     ];
     let data = directory.join("data");
     let server = Server::start(&data, &arguments);

@@ -6,7 +6,7 @@ use crate::rows::{ROWS, Row};
 use crate::subject::Kind;
 
 /// Prints all rows that were run with one load, with our CPU per request as a share of each other's: user time, and all.
-pub(crate) fn print(load: &str, samples: &Samples, memory: &[(Kind, f64)]) {
+pub(crate) fn print(load: &str, samples: &Samples) {
     println!(
         "\nCPU microseconds per request, user + system (requests per second), medians; {load}:\n"
     );
@@ -18,21 +18,20 @@ pub(crate) fn print(load: &str, samples: &Samples, memory: &[(Kind, f64)]) {
         print_row(samples, row);
     }
     println!();
+}
+
+/// Prints what an idle connection takes.
+pub(crate) fn print_memory(how: &str, memory: &[(Kind, f64)]) {
     for (kind, kib) in memory {
         println!(
-            "memory of an idle keep-alive connection: {} {kib:.1} KiB",
+            "memory of an idle keep-alive connection{how}: {} {kib:.1} KiB",
             kind.name()
         );
     }
 }
 
 fn print_row(samples: &Samples, row: &Row) {
-    let own = if row.hosts > 1 {
-        Kind::ManyApps
-    } else {
-        Kind::Ours
-    };
-    let Some(ours) = samples.median(row.name, own) else {
+    let Some(ours) = samples.median(row.name, row.own_kind()) else {
         return;
     };
     let others = [Kind::Nginx, Kind::Haproxy, Kind::Relay].map(|k| samples.median(row.name, k));
@@ -44,11 +43,17 @@ fn print_row(samples: &Samples, row: &Row) {
         })
     }));
     println!("| {} |", cells.join(" | "));
-    if row.hosts > 1
-        && let Some(first) = samples.median(ROWS[0].name, Kind::Ours)
-    {
-        let times = ours.total() / first.total();
-        eprintln!("{}: {times:.2} times the first row", row.title);
+    let one = match row.own_kind() {
+        Kind::ManyApps => ROWS[0].name,
+        Kind::ManyCertificates => "handshakes",
+        _ => return,
+    };
+    if let Some(one) = samples.median(one, Kind::Ours) {
+        let times = ours.total() / one.total();
+        println!(
+            "| {}, as a multiple of the row of one | {times:.2} |",
+            row.title
+        );
     }
 }
 

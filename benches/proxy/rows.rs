@@ -17,10 +17,12 @@ pub(crate) struct Row {
     pub(crate) fresh: bool,
     /// Hosts that are asked for in turn: `wwwN.` before `host`.
     pub(crate) hosts: usize,
-    /// By HTTPS, which only wrk speaks here; it resumes no session.
+    /// By HTTPS.
     pub(crate) tls: bool,
     /// By HTTP/2, which only h2load speaks here.
     pub(crate) http2: bool,
+    /// Each handshake but the first of each connection resumes a session, which wrk cannot.
+    pub(crate) resumes: bool,
 }
 
 pub(crate) const SMALL: Row = Row {
@@ -34,10 +36,11 @@ pub(crate) const SMALL: Row = Row {
     hosts: 1,
     tls: false,
     http2: false,
+    resumes: false,
 };
 
 /// All rows but those by HTTP/2.
-pub(crate) const ROWS: [Row; 11] = [
+pub(crate) const ROWS: [Row; 13] = [
     SMALL,
     Row {
         name: "unix",
@@ -100,23 +103,54 @@ pub(crate) const ROWS: [Row; 11] = [
     },
     Row {
         name: "handshakes",
-        title: "new connection and handshake per request",
+        title: "new connection and full handshake per request",
         fresh: true,
         tls: true,
+        ..SMALL
+    },
+    Row {
+        name: "resumed",
+        title: "new connection and resumed handshake per request",
+        fresh: true,
+        tls: true,
+        resumes: true,
+        ..SMALL
+    },
+    Row {
+        name: "certificates",
+        title: "full handshakes for 1,000 names with a certificate each",
+        fresh: true,
+        tls: true,
+        hosts: 1000,
         ..SMALL
     },
 ];
 
 impl Row {
-    /// The row of many apps is compared with our own first row, and no peer is set up for it. What is special in two
-    /// others is ours or nginx's.
+    /// The rows of many apps and many certificates are compared with our own rows of one, and no peer is set up for them.
+    /// What is special in two others is ours or nginx's.
     pub(crate) fn runs_on(&self, kind: Kind) -> bool {
         match self.name {
             "apps" => kind == Kind::ManyApps,
+            "certificates" => kind == Kind::ManyCertificates,
             "unix" | "buffered" => matches!(kind, Kind::Ours | Kind::Nginx),
             _ if self.tls => matches!(kind, Kind::Ours | Kind::Nginx | Kind::Haproxy),
-            _ => kind != Kind::ManyApps,
+            _ => !matches!(kind, Kind::ManyApps | Kind::ManyCertificates),
         }
+    }
+
+    /// Which of ours it runs on.
+    pub(crate) fn own_kind(&self) -> Kind {
+        match self.name {
+            "apps" => Kind::ManyApps,
+            "certificates" => Kind::ManyCertificates,
+            _ => Kind::Ours,
+        }
+    }
+
+    /// wrk asks for one name only, and resumes no session.
+    pub(crate) fn runs_with_wrk(&self) -> bool {
+        !self.tls || (self.hosts == 1 && !self.resumes)
     }
 
     pub(crate) fn host(&self, n: usize) -> String {

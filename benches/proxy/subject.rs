@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::certificates;
 use crate::cores;
 use crate::origin::{Origin, Style};
 use crate::product::server::Server;
+use crate::rows::Row;
 
 /// How long one may take to start.
 const START: Duration = Duration::from_secs(20);
@@ -20,15 +22,18 @@ pub(crate) enum Kind {
     Ours,
     /// Ours, with 1,000 apps.
     ManyApps,
+    /// Ours, with 1,000 certificates.
+    ManyCertificates,
     Nginx,
     Haproxy,
     Relay,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Ours,
         Self::ManyApps,
+        Self::ManyCertificates,
         Self::Nginx,
         Self::Haproxy,
         Self::Relay,
@@ -36,7 +41,7 @@ impl Kind {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Ours | Self::ManyApps => "procserver",
+            Self::Ours | Self::ManyApps | Self::ManyCertificates => "procserver",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Relay => "relay",
@@ -83,10 +88,18 @@ impl Subject {
         // A child has the core of the thread that starts it.
         cores::pin(cores::PROXY);
         let started = match kind {
-            Kind::Ours | Kind::ManyApps => {
-                let sites = if kind == Kind::Ours { 0 } else { setup.apps };
+            Kind::Ours | Kind::ManyApps | Kind::ManyCertificates => {
+                let sites = if kind == Kind::ManyApps {
+                    setup.apps
+                } else {
+                    0
+                };
+                let certificates = match kind {
+                    Kind::ManyCertificates => certificates::write(&directory, certificates::MANY),
+                    _ => certificates::write(&directory, 0),
+                };
                 let home = directory.join("procserver");
-                let server = crate::ours::start(&home, setup, tls_address, sites);
+                let server = crate::ours::start(&home, setup, (tls_address, &certificates), sites);
                 Some((server.address, Process::Ours(server)))
             }
             Kind::Nginx | Kind::Haproxy | Kind::Relay => peer(kind, setup, &directory, tls_address),
@@ -100,6 +113,14 @@ impl Subject {
             directory,
             process,
         })
+    }
+
+    /// Where a row is asked for.
+    pub(crate) fn address_of(&self, row: &Row) -> SocketAddr {
+        match row.tls {
+            true => self.tls_address,
+            false => self.address,
+        }
     }
 
     /// The proxy's own: of ours the daemon, of a peer its children, too.
