@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::front::fixture::Client;
 use crate::support::fixture::{document, web_repo};
 use crate::support::machine::skip;
-use crate::support::pebble::spare_port;
+use crate::support::pebble::{is_listened_on, spare_port};
 use crate::support::server::Server;
 use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
@@ -49,7 +49,7 @@ impl Haproxy {
         let child = quiet.spawn().unwrap();
         for port in plain.iter().chain(&secure) {
             eventually("haproxy listens", SOON, || {
-                std::net::TcpStream::connect(("127.0.0.1", *port)).ok()
+                is_listened_on(*port).then_some(())
             });
         }
         Self {

@@ -18,6 +18,7 @@ mod demo;
 mod deploys;
 mod doctor;
 mod documents;
+mod exchanged_certificates;
 mod faults;
 mod foreign_tls;
 mod front;

@@ -35,7 +35,7 @@ pub(crate) fn certificate(directory: &Path, file: &str, name: &str) -> Certifica
 }
 
 /// Replaces each file whole, as tools that renew certificates do.
-fn write_pair(directory: &Path, file: &str, cert: &str, key: &KeyPair) {
+pub(crate) fn write_pair(directory: &Path, file: &str, cert: &str, key: &KeyPair) {
     for (kind, text) in [("pem", cert), ("key", &key.serialize_pem())] {
         let new = directory.join("new");
         std::fs::write(&new, text).unwrap();

@@ -65,7 +65,7 @@ impl Pebble {
     fn wait(&self) {
         for port in [self.port, self.names] {
             eventually("pebble listens", SOON, || {
-                std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+                is_listened_on(port).then_some(())
             });
         }
     }
@@ -165,6 +165,12 @@ fn certify(home: &TempDir) {
     write("root.pem", &pem);
     write("cert.pem", &leaf);
     write("key.pem", &key.serialize_pem());
+}
+
+/// Whether somebody listens on a port. Who connects to a port that the kernel gives to clients may meet itself there.
+pub(crate) fn is_listened_on(port: u16) -> bool {
+    let stream = std::net::TcpStream::connect(("127.0.0.1", port));
+    stream.is_ok_and(|stream| stream.local_addr().ok() != stream.peer_addr().ok())
 }
 
 /// A port that was free a moment ago.
