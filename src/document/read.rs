@@ -351,7 +351,7 @@ fn read_tls(walk: &mut Walk, top: &Object<'_>) -> Https {
     };
     Https {
         redirect: walk.flag(&tls, "redirect", default.redirect),
-        hsts: walk.duration(&tls, "hsts", HSTS, default.hsts),
+        hsts: walk.seconds(&tls, "hsts", HSTS, default.hsts),
         acme: walk.flag(&tls, "acme", default.acme),
         http2: walk.flag(&tls, "http2", default.http2),
     }

@@ -210,6 +210,23 @@ impl Walk {
     }
 
     /// The duration in `field`, such as `"30s"`, else `default`.
+    /// A duration of `range` in whole seconds.
+    pub(super) fn seconds(
+        &mut self,
+        object: &Object<'_>,
+        field: &str,
+        range: RangeInclusive<Duration>,
+        default: Duration,
+    ) -> Duration {
+        let duration = self.duration(object, field, range, default);
+        if duration.subsec_nanos() == 0 {
+            return duration;
+        }
+        let detail = "must be whole seconds, as in \"30s\" or \"365days\"";
+        self.report(object.pointer(field), detail.to_owned());
+        default
+    }
+
     pub(super) fn duration(
         &mut self,
         object: &Object<'_>,

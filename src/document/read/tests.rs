@@ -42,6 +42,19 @@ fn the_printed_example_is_accepted_character_for_character() {
 }
 
 #[test]
+fn hsts_is_told_in_seconds_so_it_is_written_in_whole_ones() {
+    for good in ["0s", "1s", "365days"] {
+        let document = with("tls", json!({"hsts": good}));
+        AppConfig::from_document(document, &Rules::default()).unwrap();
+    }
+    for bad in ["1ms", "1500ms", "1s 1ns"] {
+        let told = errors(with("tls", json!({"hsts": bad})));
+        assert_eq!(told.len(), 1, "{bad}: {told:?}");
+        assert!(told[0].0 == "/tls/hsts" && told[0].1.contains("whole seconds"));
+    }
+}
+
+#[test]
 fn a_minimal_document_gets_the_promised_defaults() {
     let document = json!({"name": "a", "repo": {"url": "git@example.org:a.git"}});
     let config = AppConfig::from_document(document, &Rules::default()).unwrap();

@@ -312,6 +312,8 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
         } else if !f.is(Name::XRequestId) && !is_dropped(&response.fields, f) {
             match (down.by_path, f.like()) {
                 (Some(_), Name::ClearSiteData) => {}
+                // Nor does it say how browsers reach the others on its host.
+                (Some(_), _) if same(HSTS, f.name) => {}
                 (Some(app), Name::SetCookie) => by_path::cookie(out, f, app),
                 (Some(app), Name::ServiceWorkerAllowed) => by_path::worker_scope(out, f, app),
                 _ => field(out, f.name, f.value),

@@ -360,7 +360,7 @@ fn responses_lose_their_hop_by_hop_fields_and_are_framed_anew() {
 #[test]
 fn fields_of_an_app_by_path_stay_in_its_path_and_those_of_others_stay_as_they_are() {
     let came = "HTTP/1.1 200 Fine\r\nSet-Cookie: a=b; Path=/\r\nSET-COOKIE: c=d\r\nClear-Site-Data: \"*\"\r\n\
-                Service-Worker-Allowed: /\r\nContent-Length: 0\r\n\r\n";
+                STRICT-Transport-Security: max-age=99\r\nService-Worker-Allowed: /\r\nContent-Length: 0\r\n\r\n";
     let parsed = parse::response(came.as_bytes(), false).unwrap();
     let out = |by_path| {
         let down = Downstream {
