@@ -216,7 +216,7 @@ impl<S: ClientStream> Connection<S> {
         let notes = access.map(|to| {
             let client = endpoints.is_trusted.then(named).flatten();
             let peer = (endpoints.peer.ip(), client);
-            Notes::of(to.space(), peer, endpoints.is_http2, request)
+            Notes::of(to.space(), peer, endpoints.spoken(), request)
         });
         RequestInfo::new(request, id, notes)
     }

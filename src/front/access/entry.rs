@@ -25,6 +25,13 @@ const CLIENT_GONE: u16 = 499;
 
 const HTTP_2: &str = "HTTP/2.0";
 
+/// How a client speaks to this server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spoken {
+    pub is_secure: bool,
+    pub is_http2: bool,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Served {
     /// The app and the rule by which it was found.
@@ -52,9 +59,9 @@ pub struct Notes {
 impl Notes {
     /// Begins the notes of bytes from `remote` that are no request. `space` is an empty buffer.
     #[must_use]
-    pub fn unread(mut space: Vec<u8>, remote: IpAddr, is_http2: bool) -> Self {
-        let protocol = is_http2.then_some(HTTP_2);
-        asked(&mut space, (remote, None), protocol, None);
+    pub fn unread(mut space: Vec<u8>, remote: IpAddr, spoken: Spoken) -> Self {
+        let protocol = spoken.is_http2.then_some(HTTP_2);
+        asked(&mut space, spoken, (remote, None), protocol, None);
         Self::new(space)
     }
 
@@ -64,15 +71,15 @@ impl Notes {
     pub fn of(
         mut space: Vec<u8>,
         peer: (IpAddr, Option<IpAddr>),
-        is_http2: bool,
+        spoken: Spoken,
         request: &Request<'_>,
     ) -> Self {
-        let protocol = match (is_http2, request.minor) {
+        let protocol = match (spoken.is_http2, request.minor) {
             (true, _) => HTTP_2,
             (false, 0) => "HTTP/1.0",
             (false, _) => "HTTP/1.1",
         };
-        asked(&mut space, peer, Some(protocol), Some(request));
+        asked(&mut space, spoken, peer, Some(protocol), Some(request));
         Self::new(space)
     }
 
@@ -226,11 +233,13 @@ impl Clock {
 
 fn asked(
     out: &mut Vec<u8>,
+    spoken: Spoken,
     (remote, client): (IpAddr, Option<IpAddr>),
     protocol: Option<&str>,
     request: Option<&Request<'_>>,
 ) {
-    out.extend_from_slice(b",\"remote\":\"");
+    let scheme: &[u8] = if spoken.is_secure { b"https" } else { b"http" };
+    write::all(out, [b",\"scheme\":\"", scheme, b"\",\"remote\":\""]);
     write::address(out, remote);
     out.push(b'"');
     if let Some(client) = client {
@@ -340,7 +349,11 @@ mod tests {
 
     fn notes_of(head: &str) -> Notes {
         let request = parse::request(head.as_bytes(), 100).unwrap();
-        Notes::of(Vec::new(), ([127, 0, 0, 1].into(), None), false, &request)
+        let spoken = Spoken {
+            is_secure: true,
+            is_http2: false,
+        };
+        Notes::of(Vec::new(), ([127, 0, 0, 1].into(), None), spoken, &request)
     }
 
     #[test]
@@ -357,6 +370,7 @@ mod tests {
             ("process", "web.1".into()),
             ("release", 3.into()),
             ("rule", Value::Null),
+            ("scheme", "https".into()),
             ("remote", "127.0.0.1".into()),
             ("protocol", "HTTP/1.1".into()),
             ("method", "GET".into()),
@@ -378,7 +392,11 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_has_a_line_too() {
-        let notes = Notes::unread(Vec::new(), [127, 0, 0, 1].into(), true);
+        let spoken = Spoken {
+            is_secure: true,
+            is_http2: true,
+        };
+        let notes = Notes::unread(Vec::new(), [127, 0, 0, 1].into(), spoken);
         notes.fails(&Failure::slow_client(), 9);
         let line = line(&notes);
         assert_eq!(line["method"], Value::Null);

@@ -207,7 +207,7 @@ mod tests {
     use crate::router::table::{Availability, Route, Rule};
 
     fn notes(recorder: &Recorder) -> Notes {
-        Notes::unread(recorder.space(), [127, 0, 0, 1].into(), false)
+        Notes::unread(recorder.space(), [127, 0, 0, 1].into(), Default::default())
     }
 
     fn route() -> Arc<Route> {

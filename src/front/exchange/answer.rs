@@ -54,13 +54,8 @@ pub(crate) async fn refuse<S: ClientStream>(
         now: jiff::Timestamp::now(),
     };
     let access = worker.access.as_ref();
-    let notes = access.map(|to| {
-        Notes::unread(
-            to.space(),
-            client.endpoints.peer.ip(),
-            client.endpoints.is_http2,
-        )
-    });
+    let endpoints = &client.endpoints;
+    let notes = access.map(|to| Notes::unread(to.space(), endpoints.peer.ip(), endpoints.spoken()));
     let written = write_page(client, worker, failure, &page).await;
     if let Some(notes) = &notes {
         notes.fails(failure, written.unwrap_or(0));

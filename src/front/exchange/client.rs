@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::buffer::Buffer;
 use super::deadline::Deadline;
+use crate::front::access::entry::Spoken;
 use crate::front::http::error_page::Failure;
 use crate::front::upstream::connection::Upstream;
 
@@ -37,6 +38,17 @@ pub struct Endpoints {
     pub is_secure: bool,
     /// HTTP/2 is spoken.
     pub is_http2: bool,
+}
+
+impl Endpoints {
+    /// How the client speaks to this server.
+    #[must_use]
+    pub fn spoken(&self) -> Spoken {
+        Spoken {
+            is_secure: self.is_secure,
+            is_http2: self.is_http2,
+        }
+    }
 }
 
 /// Why there is nothing to answer a request with.

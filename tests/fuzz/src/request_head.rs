@@ -36,7 +36,12 @@ pub fn request_head(data: &[u8]) {
             assert_sound(&parsed);
             let strip = first_segment(parsed.target).filter(|_| flags & 2 != 0);
             check_forwarded(&parsed, flags & 1 != 0, strip.map_or(0, |(_, raw)| raw));
-            let _ = Notes::of(Vec::new(), ([127, 0, 0, 1].into(), None), false, &parsed);
+            let _ = Notes::of(
+                Vec::new(),
+                ([127, 0, 0, 1].into(), None),
+                Default::default(),
+                &parsed,
+            );
         }
         Err(refusal) => check_refusal(refusal),
     }
