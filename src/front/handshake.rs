@@ -72,9 +72,10 @@ async fn shake_hands(
     }
     let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let hello = start.client_hello();
+    // A certificate authority offers this alone (RFC 8737 §3). What offers others, too, wants one of these.
     let is_challenge = hello
         .alpn()
-        .is_some_and(|mut all| all.any(|one| one == ALPN));
+        .is_some_and(|mut all| all.next() == Some(ALPN) && all.next().is_none());
     if is_challenge {
         let name = hello.server_name();
         let key = name.and_then(|name| worker.challenges.borrow().certificate(name));
