@@ -1,6 +1,7 @@
 //! `/applications` and `/applications/A`: list, add, show, replace, patch, remove.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
@@ -8,6 +9,7 @@ use actix::{Actor, Handler, Message};
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::auth::Access;
@@ -51,11 +53,17 @@ pub(super) async fn list(
             .await
             .unwrap_or_default(),
     };
-    let called = called(&request);
+    let authority = called(&request);
+    let certificates = Arc::clone(&state.certificates.certificates.borrow());
+    let called = Called {
+        authority: authority.as_deref(),
+        is_secure: is_secure(&request),
+        has_certificate: &|host| certificates.has_valid(host, Timestamp::now),
+    };
     for app in &mut apps {
         let own = app.pids.iter().filter_map(|pid| used.get(pid));
         app.memory_bytes = own.map(|usage| usage.memory_bytes).sum();
-        app.url = url(&app.name, &app.reach, called.as_deref());
+        app.url = url(&app.name, &app.reach, &called);
     }
     Ok(HttpResponse::Ok().json(apps))
 }
@@ -67,27 +75,72 @@ fn called(request: &HttpRequest) -> Option<String> {
     host.to_str().ok().map(str::to_owned)
 }
 
+/// Whether the client came by HTTPS: the front end says so, or a proxy that it trusts.
+fn is_secure(request: &HttpRequest) -> bool {
+    let scheme = request.headers().get("x-forwarded-proto");
+    scheme.is_some_and(|scheme| scheme == "https")
+}
+
+/// How the server was called, and for which hosts it has a certificate.
+struct Called<'a> {
+    /// The host, perhaps with a port; `None` on its socket.
+    authority: Option<&'a str>,
+    is_secure: bool,
+    has_certificate: &'a dyn Fn(&str) -> bool,
+}
+
+impl Called<'_> {
+    /// The server's own address at `host`.
+    fn server(&self, host: &str, reach: &Reach) -> String {
+        match reach.tls_listener.filter(|_| (self.has_certificate)(host)) {
+            Some(443) => format!("https://{host}"),
+            Some(port) => format!("https://{host}:{port}"),
+            None => with_port(host, reach.listener),
+        }
+    }
+
+    /// The address by which it was called.
+    fn here(&self, reach: &Reach) -> String {
+        match self.authority {
+            None => self.server("localhost", reach),
+            Some(authority) if self.is_secure => format!("https://{authority}"),
+            Some(authority) => {
+                let host = without_port(authority);
+                match (self.has_certificate)(host) {
+                    true => self.server(host, reach),
+                    false => format!("http://{authority}"),
+                }
+            }
+        }
+    }
+}
+
+fn with_port(host: &str, port: Option<u16>) -> String {
+    match port {
+        None | Some(80) => format!("http://{host}"),
+        Some(port) => format!("http://{host}:{port}"),
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, digits)) if digits.parse::<u16>().is_ok() => host,
+        _ => authority,
+    }
+}
+
 /// A URL that leads to an app.
-fn url(name: &str, reach: &Reach, called: Option<&str>) -> Option<String> {
-    let with_port = |host: &str, port: Option<u16>| match port {
-        None | Some(80) => host.to_owned(),
-        Some(port) => format!("{host}:{port}"),
-    };
-    let listener = |host: &str| with_port(host, reach.listener);
-    let here = || called.map_or_else(|| listener("localhost"), str::to_owned);
+fn url(name: &str, reach: &Reach, called: &Called<'_>) -> Option<String> {
     if let Some(host) = &reach.host {
-        return Some(format!("http://{}/", listener(host)));
+        return Some(format!("{}/", called.server(host, reach)));
     }
     if reach.path {
-        return Some(format!("http://{}/{name}/", here()));
+        return Some(format!("{}/{name}/", called.here(reach)));
     }
-    let port = reach.port?;
-    let here = here();
-    let host = match here.rsplit_once(':') {
-        Some((host, digits)) if digits.parse::<u16>().is_ok() => host,
-        _ => &here,
-    };
-    Some(format!("http://{}/", with_port(host, Some(port))))
+    let host = called.authority.map_or("localhost", without_port);
+    reach
+        .port
+        .map(|port| format!("{}/", with_port(host, Some(port))))
 }
 
 /// `POST /applications`.
@@ -341,16 +394,42 @@ mod tests {
             port,
             path,
             listener: Some(8080),
+            tls_listener: Some(8443),
         };
-        let url = |reach: Reach, called| url("blog", &reach, called);
+        let has_certificate = |host: &str| host.starts_with("safe");
+        let by = |reach: Reach, authority, is_secure| {
+            let called = Called {
+                authority,
+                is_secure,
+                has_certificate: &has_certificate,
+            };
+            url("blog", &reach, &called)
+        };
+        let url = |reach: Reach, authority| by(reach, authority, false);
         let by_path = reach(None, None, true);
         assert_eq!(
             url(by_path.clone(), None).unwrap(),
             "http://localhost:8080/blog/"
         );
-        assert_eq!(url(by_path, Some("nas")).unwrap(), "http://nas/blog/");
+        assert_eq!(
+            url(by_path.clone(), Some("nas")).unwrap(),
+            "http://nas/blog/"
+        );
+        assert_eq!(
+            url(by_path.clone(), Some("safe:8080")).unwrap(),
+            "https://safe:8443/blog/"
+        );
+        let secure = by(by_path, Some("safe:4443"), true);
+        assert_eq!(secure.unwrap(), "https://safe:4443/blog/");
         let by_host = reach(Some("a.example"), None, true);
         assert_eq!(url(by_host, Some("nas")).unwrap(), "http://a.example:8080/");
+        let safe = reach(Some("safe.example"), None, true);
+        let at_443 = Reach {
+            tls_listener: Some(443),
+            ..safe.clone()
+        };
+        assert_eq!(url(safe, None).unwrap(), "https://safe.example:8443/");
+        assert_eq!(url(at_443, None).unwrap(), "https://safe.example/");
         let by_port = reach(None, Some(99), false);
         assert_eq!(url(by_port, Some("nas:8080")).unwrap(), "http://nas:99/");
         assert_eq!(url(reach(None, None, false), None), None);

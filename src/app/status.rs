@@ -43,8 +43,9 @@ pub struct Reach {
     pub port: Option<u16>,
     /// Whether its name as a path leads to it.
     pub path: bool,
-    /// The port of the server's first listener.
+    /// The port of the server's first listener, and of its first for HTTPS.
     pub listener: Option<u16>,
+    pub tls_listener: Option<u16>,
 }
 
 /// One line of `GET /applications`.

@@ -44,7 +44,8 @@ impl Apps {
             return Err(AppsError::PortOfApp { port, owner });
         }
         let settings = &self.context.settings;
-        if settings.listen.iter().any(|address| address.port() == port) {
+        let mut own = settings.listen.iter().chain(&settings.tls_listen);
+        if own.any(|address| address.port() == port) {
             return Err(AppsError::PortOfServer(port));
         }
         let PortRange { first, last } = settings.ports;

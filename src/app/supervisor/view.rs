@@ -138,14 +138,17 @@ impl App {
         let mut names = config.hosts.iter().filter(|host| host.is_of_web());
         let name = names.find(|host| host.name.parent().is_none());
         let name = name.map(|host| host.name.to_string());
-        let listen = self.spec.context.settings.listen.first();
+        let settings = &self.spec.context.settings;
+        let first = |listen: &[std::net::SocketAddr]| {
+            let port = listen.first().map(|address| address.port());
+            port.filter(|port| *port > 0)
+        };
         Reach {
             host: name.or_else(|| config.domain.iter().find_map(|p| spelled_out(p))),
             port: config.port,
             path: config.path,
-            listener: listen
-                .map(|address| address.port())
-                .filter(|port| *port > 0),
+            listener: first(&settings.listen),
+            tls_listener: first(&settings.tls_listen),
         }
     }
 
