@@ -16,6 +16,7 @@ use rustls::{
 
 use serde_json::json;
 
+use crate::front::fixture::Client;
 use crate::support::command::{finish, procserver};
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::http::{Peer, Request};
@@ -122,6 +123,79 @@ fn an_app_is_told_that_its_client_came_by_tls_and_the_end_is_no_cut() {
     assert_eq!(answer.matches(&port).count(), 2, "{answer}");
     let plain = server.visit("/echo/x").expect(200).json();
     assert_eq!(plain["headers"]["x-forwarded-proto"], "http", "{plain}");
+    eventually("the access log says how each came", SOON, || {
+        let log = std::fs::read_to_string(server.directory().join("logs/access.log")).ok()?;
+        let of = |scheme: &str| log.matches(&format!("\"scheme\":\"{scheme}\"")).count();
+        (of("https") == 2 && of("http") >= 1).then_some(())
+    });
+}
+
+#[test]
+fn what_offers_acme_among_others_is_a_client_like_any() {
+    let (server, trusted) = start();
+    let offering = |protocols: &[&[u8]]| {
+        let mut config = (*trusting(std::slice::from_ref(&trusted))).clone();
+        config.alpn_protocols = protocols.iter().map(|one| one.to_vec()).collect();
+        connect(&server, &Arc::new(config), "a.test")
+    };
+    for both in [
+        [&b"acme-tls/1"[..], b"http/1.1"],
+        [b"http/1.1", b"acme-tls/1"],
+    ] {
+        let mut stream = offering(&both).unwrap();
+        assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+        let answer = exchange(&mut stream, LAST).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    }
+    // Nobody proves anything here now.
+    offering(&[b"acme-tls/1"]).unwrap_err();
+}
+
+#[test]
+fn a_token_that_comes_unencrypted_to_a_host_of_the_api_is_not_taken() {
+    let mut setup = Setup::new()
+        .flag("--api-hosts", "a.test")
+        .flag("--trusted-proxies", "127.0.0.5")
+        .flag("--proxy-protocol", "true");
+    let directory = setup.directory().to_owned();
+    certificate(&directory, "a", "a.test");
+    let listen = format!("127.0.0.1:{}", setup.spare_port());
+    setup.set_flag("--tls-listen", &listen);
+    setup.set_flag("--tls-certificate", &pair(&directory, "a"));
+    let server = setup.start();
+    let token = server.token();
+    let ask = |method: &str, host: &str, fields: &str| {
+        let mut client = Client::from([127, 0, 0, 5], server.address());
+        // As from another machine.
+        client.send("PROXY TCP4 203.0.113.7 198.51.100.1 4711 80\r\n");
+        client.send(&format!(
+            "{method} /applications HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n"
+        ));
+        client.rest()
+    };
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let refused = ask("GET", "A.test:80", &bearer);
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    assert!(refused.contains("https://a.test"), "{refused}");
+    for (method, status) in [("GET", 301), ("POST", 308)] {
+        let answer = ask(method, "a.test", "");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        let location = format!(
+            "Location: https://a.test:{}/applications\r\n",
+            server.spare_port()
+        );
+        assert!(answer.contains(&location), "{answer}");
+    }
+    // Where there is no certificate, and on this machine, it is as it was.
+    let elsewhere = ask("GET", "b.test", &bearer);
+    assert!(elsewhere.starts_with("HTTP/1.1 200 "), "{elsewhere}");
+    let here = server
+        .request("GET", "/applications")
+        .header("Host", "a.test");
+    here.send(&server.public()).expect(200);
 }
 
 #[test]
@@ -136,6 +210,13 @@ fn plain_http_is_redirected_where_there_is_a_certificate_and_browsers_are_told_i
         let answer = send(asked(method, "A.test:80")).expect(status);
         assert_eq!(answer.header("Location"), Some(&*location), "{method}");
     }
+    let listed = server.get("/applications").expect(200).json();
+    let url = format!("https://a.test:{}/", server.spare_port());
+    assert_eq!(listed[0]["url"], url, "{listed}");
+    let taken = json!({ "port": server.spare_port() });
+    server
+        .send("PATCH", "/applications/echo", &taken)
+        .expect(409);
     send(asked("GET", "b.test")).expect(200);
     send(asked("GET", "a.test").header("X-App", "echo")).expect(200);
 

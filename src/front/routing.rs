@@ -73,7 +73,11 @@ pub(super) async fn route(
         return Routed::Answer(Failure::unroutable());
     };
     if let Some(found) = found_in(&selection) {
-        if let Some(location) = by_https(worker, endpoints, found, request) {
+        let redirects = found.route.tls.redirect;
+        if let Some(location) = redirects
+            .then(|| by_https(worker, endpoints, request))
+            .flatten()
+        {
             note_found(request_info, found);
             return Routed::Answer(Failure::by_https(location, request.method));
         }
@@ -120,7 +124,10 @@ pub(super) async fn route(
         {
             Routed::Answer(Failure::options())
         }
-        Selection::Api => Routed::To(Target::Api, head(worker, request, &context(None))),
+        Selection::Api => match api_by_https(worker, endpoints, request) {
+            Some(failure) => Routed::Answer(failure),
+            None => Routed::To(Target::Api, head(worker, request, &context(None))),
+        },
         Selection::NotFound => Routed::Answer(Failure::not_found()),
         Selection::Unavailable(found, why) => {
             note_found(request_info, &found);
@@ -136,28 +143,36 @@ pub(super) async fn route(
 
 /// Where a request by plain HTTP is sent: to the same by HTTPS, once there is a certificate for its host. A trusted
 /// proxy has spoken HTTPS with the client already, or has its reasons; X-App and ports of apps lead elsewhere there.
-fn by_https(
-    worker: &Worker,
-    endpoints: &Endpoints,
-    found: &Found,
-    request: &Request<'_>,
-) -> Option<String> {
-    let https = worker.https.as_ref()?;
+fn by_https(worker: &Worker, endpoints: &Endpoints, request: &Request<'_>) -> Option<String> {
+    let secure = worker.secure.as_ref()?;
     let stays = endpoints.is_secure || endpoints.is_trusted || endpoints.app_port.is_some();
     let host = request.authority?.host;
     if stays
-        || !found.route.tls.redirect
         || request.fields.has(Name::XApp)
         || request.target == "*"
-        || !https.tls.has_valid(host)
+        || !secure.certificates.has_valid(host)
     {
         return None;
     }
     let target = request.target;
     let slash = if target.starts_with('/') { "" } else { "/" };
-    Some(match https.port {
+    Some(match secure.port {
         443 => format!("https://{host}{slash}{target}"),
         port => format!("https://{host}:{port}{slash}{target}"),
+    })
+}
+
+/// What a request of the API gets that came by plain HTTP from another machine to a host that is the API's alone and
+/// has a certificate. A redirect would hide from the client that everybody on the way could read its token.
+fn api_by_https(worker: &Worker, endpoints: &Endpoints, request: &Request<'_>) -> Option<Failure> {
+    let host = request.authority?.routed();
+    if !worker.settings.reach.is_api_host(&host) || endpoints.peer.ip().is_loopback() {
+        return None;
+    }
+    let location = by_https(worker, endpoints, request)?;
+    Some(match request.fields.has(Name::Authorization) {
+        true => Failure::token_in_clear(&host),
+        false => Failure::by_https(location, request.method),
     })
 }
 

@@ -33,10 +33,11 @@ use super::upstream::pool::Pool;
 use crate::acme::challenges::Challenges;
 use crate::router::backend::{Backend, Lease, Load};
 use crate::router::replica::{Replica, Select, Selection, Wanted};
-use crate::router::snapshot::Snapshot;
+use crate::router::snapshot::Snapshot as Routes;
 use crate::router::table::Table;
 use crate::tally::{self, Tally};
 use crate::tls::server_config::Tls;
+use crate::tls::snapshot::Snapshot;
 
 /// The time between two looks whether another worker made room.
 const LOOK: Duration = Duration::from_secs(1);
@@ -74,6 +75,21 @@ pub struct Https {
     pub tls: Tls,
 }
 
+/// Where plain HTTP is redirected to, if there is a certificate.
+pub struct Secure {
+    pub port: u16,
+    pub certificates: Snapshot,
+}
+
+impl From<&Https> for Secure {
+    fn from(https: &Https) -> Self {
+        Self {
+            port: https.port,
+            certificates: Snapshot::new(https.tls.certificates.clone()),
+        }
+    }
+}
+
 /// What all connections of one worker thread share.
 pub struct Worker {
     pub settings: Arc<FrontSettings>,
@@ -82,7 +98,7 @@ pub struct Worker {
     /// A fresh one takes its place if it ends.
     replica: RefCell<Addr<Replica>>,
     /// The routing table. The replica answers from it, too.
-    pub routes: Rc<Snapshot>,
+    pub routes: Rc<Routes>,
     pub pool: Pool,
     /// The files in which bodies wait for slow clients.
     pub spool_space: Rc<SpoolSpace>,
@@ -97,7 +113,7 @@ pub struct Worker {
     /// What no app is sent.
     pub own_token: OwnToken,
     /// Where plain HTTP is redirected to.
-    pub https: Option<Https>,
+    pub secure: Option<Secure>,
     /// What a certificate authority looks for.
     pub challenges: watch::Receiver<Arc<Challenges>>,
     /// Connections that wait for the front end to drain.
@@ -147,7 +163,7 @@ impl Worker {
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
         let settings = Arc::clone(&plan.settings);
-        let routes = Rc::new(Snapshot::new(plan.table.clone()));
+        let routes = Rc::new(Routes::new(plan.table.clone()));
         Self {
             trusted: settings.trusted_proxies.clone(),
             replica: RefCell::new(start_replica(&settings, &routes)),
@@ -161,7 +177,7 @@ impl Worker {
             drain: Drain::start(plan.draining.clone()),
             files: FileServer::new(plan.compressed.clone()),
             own_token: plan.own_token.clone(),
-            https: plan.https.clone(),
+            secure: plan.https.as_ref().map(Secure::from),
             challenges: plan.challenges.clone(),
             access: plan.access.clone().map(Recorder::start),
             held: Cell::new(0),
@@ -352,6 +368,6 @@ impl Worker {
     }
 }
 
-fn start_replica(settings: &FrontSettings, routes: &Rc<Snapshot>) -> Addr<Replica> {
+fn start_replica(settings: &FrontSettings, routes: &Rc<Routes>) -> Addr<Replica> {
     Replica::new(Rc::clone(routes), Arc::clone(&settings.reach)).start()
 }

@@ -1,5 +1,6 @@
 //! [`Certificates`]: which certificate answers a handshake.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use super::certificate::Certificate;
 /// All certificates by the names that they are for. Immutable: whoever changes something makes a new one.
 #[derive(Clone, Debug, Default)]
 pub struct Certificates {
-    /// Exact names, and wildcards as they are written (`*.example.org`).
     by_name: HashMap<String, Arc<Certificate>>,
+    /// Wildcards (`*.example.org`), by what follows their label. To look for one makes no text of its own.
+    by_parent: HashMap<String, Arc<Certificate>>,
     /// The best that is for an address: clients that ask for an address send no name.
     by_address: Option<Arc<Certificate>>,
     /// What answers clients that ask for no name, or for one that is not here.
@@ -40,8 +42,16 @@ impl Certificates {
                 }
             }
         }
+        let (mut exact, mut by_parent) = (HashMap::new(), HashMap::new());
+        for (name, certificate) in by_name {
+            match name.strip_prefix("*.") {
+                Some(parent) => by_parent.insert(parent.to_owned(), certificate),
+                None => exact.insert(name, certificate),
+            };
+        }
         Self {
-            by_name,
+            by_name: exact,
+            by_parent,
             by_address,
             default,
         }
@@ -64,8 +74,21 @@ impl Certificates {
     pub fn find(&self, name: &str) -> Option<&Arc<Certificate>> {
         self.by_name.get(name).or_else(|| {
             let (_, parent) = name.split_once('.')?;
-            self.by_name.get(&format!("*.{parent}"))
+            self.by_parent.get(parent)
         })
+    }
+
+    /// Whether clients get a certificate for this very host that they may trust at the time that `now` says. `host` is
+    /// in any case, and may have a dot at its end.
+    #[must_use]
+    pub fn has_valid(&self, host: &str, now: impl FnOnce() -> Timestamp) -> bool {
+        let name = host.strip_suffix('.').unwrap_or(host);
+        let name: Cow<'_, str> = match name.bytes().any(|b| b.is_ascii_uppercase()) {
+            true => name.to_ascii_lowercase().into(),
+            false => name.into(),
+        };
+        let found = self.find(&name);
+        found.is_some_and(|certificate| certificate.is_valid_at(now()))
     }
 }
 

@@ -10,4 +10,5 @@ pub mod certificate;
 pub mod certificates;
 pub mod files;
 pub mod server_config;
+pub mod snapshot;
 pub mod store;

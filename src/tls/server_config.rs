@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -35,7 +34,7 @@ pub struct Tls {
     /// For clients that may speak HTTP/2, and for those that may not. All else is the same.
     http2: Arc<ServerConfig>,
     http1: Arc<ServerConfig>,
-    certificates: watch::Receiver<Arc<Certificates>>,
+    pub certificates: watch::Receiver<Arc<Certificates>>,
 }
 
 impl Tls {
@@ -62,15 +61,6 @@ impl Tls {
             true => &self.http2,
             false => &self.http1,
         })
-    }
-
-    /// Whether clients get a certificate for this very host that they may trust now. `host` is in any case.
-    #[must_use]
-    pub fn has_valid(&self, host: &str) -> bool {
-        let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let certificates = self.certificates.borrow();
-        let found = certificates.find(&name);
-        found.is_some_and(|certificate| certificate.is_valid_at(Timestamp::now()))
     }
 
     /// Whether there is a certificate to answer with when a client asks for `name`.

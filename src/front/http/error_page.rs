@@ -62,6 +62,19 @@ impl Failure {
         }
     }
 
+    /// A token of the API came by plain HTTP, and is not passed on.
+    #[must_use]
+    pub fn token_in_clear(host: &str) -> Self {
+        Self::new(
+            403,
+            "",
+            format!(
+                "The token came unencrypted: whoever saw it on its way may use it. Write https://{host} in the address, and \
+                 give the server a new token if that way was not yours alone."
+            ),
+        )
+    }
+
     /// No failure, but what a certificate authority looks for (RFC 8555 §8.3).
     #[must_use]
     pub fn challenge(text: String) -> Self {
