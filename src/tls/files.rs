@@ -69,6 +69,13 @@ impl CertificateFile {
         }
     }
 
+    /// The same, with what another had read of it before.
+    #[must_use]
+    pub fn that_had(mut self, good: Option<Arc<Certificate>>) -> Self {
+        self.good = good;
+        self
+    }
+
     /// The last that could be read.
     #[must_use]
     pub fn certificate(&self) -> Option<&Arc<Certificate>> {

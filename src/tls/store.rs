@@ -81,10 +81,13 @@ struct Files {
 }
 
 impl CertificateStore {
+    /// What was published before is the last good state of the files: at the start of the server, and before a restart
+    /// of this actor.
     #[must_use]
     pub fn new(configured: Configured, published: Arc<Published>) -> Self {
+        let files = Files::new(configured).that_had(&published.files.borrow());
         Self {
-            files: Some(Files::new(configured)).filter(|files| files.all().next().is_some()),
+            files: Some(files).filter(|files| files.all().next().is_some()),
             acme: None,
             is_stale: false,
             next_change: None,
@@ -211,6 +214,15 @@ impl Files {
         }
     }
 
+    /// The same with what the files of the same settings held before.
+    fn that_had(mut self, states: &[FileState]) -> Self {
+        let mut states = states.iter().map(|state| state.certificate.clone());
+        let mut filled = |file: CertificateFile| file.that_had(states.next().flatten());
+        self.named = self.named.into_iter().map(&mut filled).collect();
+        self.default = self.default.map(filled);
+        self
+    }
+
     fn all(&self) -> impl Iterator<Item = &CertificateFile> {
         self.named.iter().chain(&self.default)
     }
@@ -255,6 +267,39 @@ mod tests {
         let read =
             Certificate::from_pem(chain.as_bytes(), key.as_bytes(), Source::Acme, &provider());
         Arc::new(read.unwrap())
+    }
+
+    #[actix::test]
+    async fn a_store_that_starts_beside_a_broken_file_keeps_what_was_read_of_it_before() {
+        let home = tempfile::tempdir().unwrap();
+        let pair = |name: &str| {
+            let pair = Pair {
+                cert: home.path().join(format!("{name}.pem")),
+                key: home.path().join(format!("{name}.key")),
+            };
+            let made = generate_simple_self_signed([name.to_owned()]).unwrap();
+            std::fs::write(&pair.cert, made.cert.pem()).unwrap();
+            std::fs::write(&pair.key, made.signing_key.serialize_pem()).unwrap();
+            pair
+        };
+        let configured = Configured {
+            pairs: vec![pair("a.test"), pair("b.test")],
+            default: Some(pair("c.test")),
+        };
+        let published = Arc::new(Published::default());
+        published.read(&configured);
+        for name in ["b.test", "c.test"] {
+            std::fs::write(home.path().join(format!("{name}.key")), "rubbish").unwrap();
+        }
+        let mut states = published.files.subscribe();
+        let _store = CertificateStore::new(configured, Arc::clone(&published)).start();
+        let is_broken =
+            |states: &Vec<FileState>| states[1].error.is_some() && states[2].error.is_some();
+        states.wait_for(is_broken).await.unwrap();
+        let certificates = published.certificates.borrow().clone();
+        assert!(certificates.find("a.test").is_some());
+        assert!(certificates.find("b.test").is_some());
+        assert!(certificates.choose(Some("x.test")).is_some());
     }
 
     #[actix::test]
