@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::front::fixture::Client;
 use crate::support::fixture::{document, web_repo};
 use crate::support::machine::skip;
-use crate::support::pebble::{is_listened_on, spare_port};
+use crate::support::pebble::is_listened_on;
 use crate::support::server::Server;
 use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
@@ -20,16 +20,17 @@ const BALANCER: &str = "127.0.0.5";
 /// The addresses at which haproxy listens: for version 1 and 2, before HTTP and before TLS.
 struct Haproxy {
     child: Child,
+    /// No client is given one of its ports.
+    _ports: Setup,
     plain: [u16; 2],
     secure: [u16; 2],
 }
 
 impl Haproxy {
     fn before(server: &Server) -> Self {
-        let (plain, secure) = (
-            [(); 2].map(|()| spare_port()),
-            [(); 2].map(|()| spare_port()),
-        );
+        let ports = Setup::new();
+        let last = ports.spare_port();
+        let (plain, secure) = ([last - 3, last - 2], [last - 1, last]);
         let mut config =
             "defaults\n mode tcp\n timeout connect 20s\n timeout client 60s\n timeout server 60s\n"
                 .to_owned();
@@ -54,6 +55,7 @@ impl Haproxy {
         }
         Self {
             child,
+            _ports: ports,
             plain,
             secure,
         }
