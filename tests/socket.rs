@@ -130,14 +130,17 @@ fn a_member_of_the_group_may_use_the_socket_and_cannot_use_it_up() {
     }
     const GROUP: u32 = 54_321;
     let setup = crate::support::setup::Setup::new();
-    let groups = setup.directory().join("group");
-    let mut text = std::fs::read_to_string("/etc/group").unwrap();
-    text.retain(|c| c != '\r');
+    // All of /etc: a file that useradd(8) replaces, for another test, loses what is mounted over it.
+    let etc = setup.directory().join("etc");
+    let mut copy = Command::new("cp");
+    // Lock files come and go meanwhile.
+    let _most = copy.args(["--archive", "/etc"]).arg(&etc).output().unwrap();
+    let text = std::fs::read_to_string("/etc/group").unwrap();
     let others = text.lines().filter(|line| !line.starts_with("procserver:"));
     let text: Vec<&str> = others.collect();
     let text = format!("{}\nprocserver:x:{GROUP}:\n", text.join("\n"));
-    std::fs::write(&groups, text).unwrap();
-    let mount = format!("mount --bind {} /etc/group", groups.display());
+    std::fs::write(etc.join("group"), text).unwrap();
+    let mount = format!("mount --bind {} /etc", etc.display());
     let server = setup.with_mounts(&mount).start();
     assert_eq!(mode_and_group(&server), (0o660, GROUP));
     let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
