@@ -54,15 +54,15 @@ pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Logs to stderr: `PROCSERVER_LOG`, else `RUST_LOG`, else info (of actix-server, which tells of each worker, only warnings).
+/// What is logged where nobody says. Of actix-server, which tells of each worker, only warnings; of rustls and h2, which
+/// warn of what any client does, not even these.
+const LOGGED: &str = "info,actix_server=warn,rustls=error,h2=error";
+
+/// Logs to stderr: what `PROCSERVER_LOG` says, else `RUST_LOG`, else [`LOGGED`].
 fn start_logging() {
     let filter = std::env::var("PROCSERVER_LOG").or_else(|_| std::env::var("RUST_LOG"));
     let mut builder = env_logger::Builder::new();
-    builder.parse_filters(
-        filter
-            .as_deref()
-            .unwrap_or("info,actix_server=warn,rustls=error"),
-    );
+    builder.parse_filters(filter.as_deref().unwrap_or(LOGGED));
     // The journal has its own times; systemd.exec(5) sets this where stderr is connected to it.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         builder.format_timestamp(None);
@@ -88,4 +88,23 @@ fn announce(ready: &Ready, as_json: bool) {
     };
     // Nobody may be listening to us; the server serves all the same.
     let _ = writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use log::{Level, Record};
+
+    use super::*;
+
+    #[test]
+    fn no_client_writes_the_log_through_a_library() {
+        let logger = env_logger::Builder::new().parse_filters(LOGGED).build();
+        let is_logged = |target, level| {
+            let record = Record::builder().target(target).level(level).build();
+            logger.matches(&record)
+        };
+        assert!(!is_logged("h2::proto::streams::recv", Level::Warn));
+        assert!(is_logged("h2::proto::streams::recv", Level::Error));
+        assert!(is_logged("procserver::front::worker", Level::Info));
+    }
 }
