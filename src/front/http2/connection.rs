@@ -149,7 +149,7 @@ pub(in crate::front) async fn serve<S: ClientStream>(
     endpoints: Endpoints,
     worker: Rc<Worker>,
 ) {
-    let traffic = Rc::new(Traffic::default());
+    let traffic = Rc::new(Traffic::new());
     let stream = Rc::new(RefCell::new(stream));
     let counted = Counted::new(Rc::clone(&stream), Rc::clone(&traffic));
     let handshake = builder(&worker).handshake(counted);
@@ -259,7 +259,10 @@ impl<S: ClientStream> Http2<S> {
             match self.poll_wait(cx) {
                 Poll::Ready(Some(())) => {}
                 Poll::Ready(None) => return Poll::Ready(Err(Ended::Late)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.traffic.begin_turn();
+                    return Poll::Pending;
+                }
             }
         }
     }

@@ -10,17 +10,38 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::flood;
 
+/// Bytes that are read at a time, before others have their turn. A client can send faster than its frames are read,
+/// and a frame can be as short as 9 bytes.
+const TURN: usize = 32 * 1024;
+
 /// Bytes of a connection and of what they carry, both ways.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Traffic {
     read: Cell<u64>,
     written: Cell<u64>,
     payload: Cell<u64>,
     /// The client takes nothing at the moment.
     is_stuck: Cell<bool>,
+    /// Bytes that may be read yet before others have their turn.
+    turn: Cell<usize>,
 }
 
 impl Traffic {
+    pub(super) fn new() -> Self {
+        Self {
+            read: Cell::new(0),
+            written: Cell::new(0),
+            payload: Cell::new(0),
+            is_stuck: Cell::new(false),
+            turn: Cell::new(TURN),
+        }
+    }
+
+    /// The others have had their turn, or have it next.
+    pub(super) fn begin_turn(&self) {
+        self.turn.set(TURN);
+    }
+
     /// Counts bytes of a head or a body.
     pub(super) fn carry(&self, payload: usize) {
         add(&self.payload, payload);
@@ -69,9 +90,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let turn = &self.traffic.turn;
+        if turn.get() == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, buf);
-        add(&self.traffic.read, buf.filled().len() - before);
+        let count = buf.filled().len() - before;
+        add(&self.traffic.read, count);
+        turn.set(turn.get().saturating_sub(count));
         read
     }
 }
@@ -107,5 +135,51 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_sends_without_end_is_read_in_turns() {
+        let traffic = Rc::new(Traffic::new());
+        let endless = Rc::new(RefCell::new(tokio::io::repeat(0)));
+        let mut counted = Counted::new(endless, Rc::clone(&traffic));
+        let woken = Arc::new(Woken(AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let mut space = [0; 1000];
+        let mut turn = || {
+            let mut reads = 0;
+            loop {
+                let mut buf = ReadBuf::new(&mut space);
+                match Pin::new(&mut counted).poll_read(&mut cx, &mut buf) {
+                    Poll::Ready(read) => read.unwrap(),
+                    Poll::Pending => return reads,
+                }
+                reads += 1;
+                assert!(reads < 100, "it never ends");
+            }
+        };
+        assert_eq!(turn(), 33);
+        // Nothing else will wake it: the bytes are there.
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert_eq!(turn(), 0);
+        traffic.begin_turn();
+        assert_eq!(turn(), 33);
     }
 }
