@@ -126,7 +126,7 @@ pub struct Worker {
     made_room: Notify,
     room: Capacity,
     /// What was refused, by [`Refused`].
-    refusals: [Rc<RefCell<Tally>>; 4],
+    refusals: [Rc<RefCell<Tally>>; 5],
     load: Arc<Load>,
     connection_limit: ConnectionLimit,
     /// Request ids begin with this and end with the number of those before.
@@ -156,6 +156,7 @@ enum Refused {
     ForRoom,
     NotAccepted,
     NotProxied,
+    Wild,
 }
 
 impl Worker {
@@ -289,6 +290,17 @@ impl Worker {
             format!(
                 "connections of trusted proxies were closed for want of a PROXY header, the last one of {}: {why}. Let \
                  the proxy send one (haproxy: send-proxy; nginx: proxy_protocol on), or write proxy_protocol = false",
+                peer.ip()
+            )
+        });
+    }
+
+    /// Logs, once a minute, that connections of HTTP/2 were ended for what they sent.
+    pub(super) fn tell_wild(&self, peer: SocketAddr) {
+        self.tell(Refused::Wild, || {
+            format!(
+                "connections of HTTP/2 were ended because they sent frames for nothing or gave up request after request, \
+                 the last one of {}",
                 peer.ip()
             )
         });

@@ -12,6 +12,7 @@ use crate::front::origin::Origin;
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 const REFUSED_STREAM: u32 = 7;
+const INITIAL_WINDOW_SIZE: u16 = 4;
 
 /// Sends `bytes` again and again until the server ends the connection, or they are this many.
 fn flood(client: &mut Raw, mut bytes: impl FnMut(u32) -> Vec<u8>, most: u32) -> bool {
@@ -104,6 +105,16 @@ fn frames_for_nothing_end_the_connection() {
 }
 
 #[test]
+fn who_was_ended_for_a_flood_is_not_read_for_long() {
+    let front = front(vec![]);
+    let mut client = Raw::connect(front.address, &[]);
+    let many = frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 1]).repeat(1000);
+    // Far more than ends it, and than fits into what the kernel holds.
+    let most = (128 << 20) / u32::try_from(many.len()).unwrap();
+    assert!(flood(&mut client, |_| many.clone(), most));
+}
+
+#[test]
 fn a_head_without_end_ends_the_connection() {
     let front = front(vec![]);
     let empty = vec![0; 0];
@@ -135,7 +146,6 @@ fn who_opens_no_window_is_ended_as_one_who_does_not_read() {
     let (front, mut access) = tuned(vec![passing("blog", &[&origin])], |settings| {
         settings.timeouts.idle = Duration::from_millis(300);
     });
-    const INITIAL_WINDOW_SIZE: u16 = 4;
     let mut client = Raw::connect(front.address, &[(INITIAL_WINDOW_SIZE, 0)]);
     client.send(HEADERS, END_HEADERS | END_STREAM, 1, &get());
     assert_eq!(client.next_of(&[HEADERS]).unwrap().payload[0], 0x88);
@@ -149,22 +159,23 @@ fn who_opens_no_window_is_ended_as_one_who_does_not_read() {
 #[test]
 fn who_does_not_read_what_waits_for_it_is_ended() {
     let page = format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n{}",
-        "x".repeat(60_000)
+        "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{}",
+        "x".repeat(1_000_000)
     );
     let page: &'static str = page.leak();
     let origin = Origin::answering(page);
     let (front, _) = tuned(vec![route("blog", &[&origin])], |settings| {
         settings.timeouts.idle = Duration::from_millis(500);
     });
-    let mut client = Raw::connect(front.address, &[]);
+    let mut client = Raw::connect(front.address, &[(INITIAL_WINDOW_SIZE, 1 << 21)]);
     client.send(WINDOW_UPDATE, 0, 0, &[0x7f, 0, 0, 0]);
     // More than the kernel takes.
-    for stream in 0..400 {
+    for stream in 0..30 {
         client.send(HEADERS, END_HEADERS | END_STREAM, 2 * stream + 1, &get());
     }
-    let ping = frame(PING, 0, 0, &[0; 8]);
-    let ends = || client.try_send_bytes(&ping).err();
+    // Nothing is answered to this, so that nothing more is written.
+    let priority = frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 1]);
+    let ends = || client.try_send_bytes(&priority).err();
     crate::support::wait::eventually("the connection ends", crate::support::wait::SOON, ends);
 }
 
@@ -222,6 +233,30 @@ fn a_request_that_crosses_the_word_to_go_is_answered_however_long_it_takes() {
         client.next_of(&[HEADERS]).expect("an answer").payload[0],
         0x88
     );
+}
+
+#[test]
+fn a_request_that_crosses_the_end_of_the_server_is_answered_however_long_it_takes() {
+    let origin = Origin::start(|conn| {
+        conn.request();
+        // Longer than a client has that asks for nothing.
+        std::thread::sleep(Duration::from_millis(2500));
+        conn.send(OK);
+    });
+    let (mut front, _) = tuned(vec![route("blog", &[&origin])], |settings| {
+        settings.drain = Duration::from_secs(10);
+    });
+    let mut client = Raw::connect(front.address, &[]);
+    assert!(client.next_of(&[SETTINGS]).is_some());
+    front.begin_stop();
+    assert_eq!(client.next_of(&[GOAWAY]).unwrap().code(), 0);
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &get());
+    assert_eq!(
+        client.next_of(&[HEADERS]).expect("an answer").payload[0],
+        0x88
+    );
+    drop(client);
+    front.join();
 }
 
 #[test]
@@ -302,6 +337,63 @@ fn of_a_hundred_and_one_requests_at_a_time_one_is_refused_and_can_be_sent_again(
         );
     }
     client.send(HEADERS, END_HEADERS | END_STREAM, 203, &get());
+    assert_eq!(
+        client.next_of(&[HEADERS, RST_STREAM]).unwrap().kind,
+        HEADERS
+    );
+}
+
+#[test]
+fn a_burst_from_who_does_not_know_the_limit_costs_none_of_the_first_hundred() {
+    let (answer, answers) = std::sync::mpsc::channel::<()>();
+    let answers = std::sync::Mutex::new(answers);
+    let origin = Origin::start(move |conn| {
+        conn.request();
+        let _end = answers.lock().unwrap().recv();
+        conn.send(OK);
+    });
+    let front = front(vec![route("blog", &[&origin])]);
+    let mut client = Raw::connect(front.address, &[]);
+    let heads = (0..500).map(|at| frame(HEADERS, END_HEADERS | END_STREAM, 2 * at + 1, &get()));
+    client.send_bytes(&heads.collect::<Vec<_>>().concat());
+    for _ in 0..400 {
+        let refused = client.next_of(&[HEADERS, RST_STREAM, GOAWAY]).unwrap();
+        assert_eq!((refused.kind, refused.code()), (RST_STREAM, REFUSED_STREAM));
+    }
+    drop(answer);
+    for _ in 0..100 {
+        let answer = client.next_of(&[HEADERS, RST_STREAM, GOAWAY]).unwrap();
+        assert_eq!(answer.kind, HEADERS);
+    }
+}
+
+#[test]
+fn the_heads_of_a_connection_are_bounded_together() {
+    let (answer, answers) = std::sync::mpsc::channel::<()>();
+    let answers = std::sync::Mutex::new(answers);
+    let origin = Origin::start(move |conn| {
+        conn.request();
+        let _end = answers.lock().unwrap().recv();
+        conn.send(OK);
+    });
+    let front = front(vec![route("blog", &[&origin])]);
+    let mut client = Raw::connect(front.address, &[]);
+    let head = [get(), block(&[(b"x", &[b'x'; 16_000])])].concat();
+    for stream in 0..100 {
+        client.send(HEADERS, END_HEADERS | END_STREAM, 2 * stream + 1, &head);
+    }
+    // A MiB has room for 65 of them.
+    for _ in 65..100 {
+        let refused = client.next_of(&[HEADERS, RST_STREAM, GOAWAY]).unwrap();
+        assert_eq!((refused.kind, refused.code()), (RST_STREAM, REFUSED_STREAM));
+    }
+    drop(answer);
+    for _ in 0..65 {
+        let answer = client.next_of(&[HEADERS, RST_STREAM, GOAWAY]).unwrap();
+        assert_eq!(answer.kind, HEADERS);
+    }
+    // What was refused has room now.
+    client.send(HEADERS, END_HEADERS | END_STREAM, 201, &head);
     assert_eq!(
         client.next_of(&[HEADERS, RST_STREAM]).unwrap().kind,
         HEADERS

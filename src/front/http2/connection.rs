@@ -1,10 +1,10 @@
 //! [`Http2`]: a connection of HTTP/2, whose streams are answered on tasks of their own.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,10 +12,10 @@ use h2::server::{self, Builder, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
 use tokio::io::ReadBuf;
-use tokio::sync::Notify;
 
 use super::flood::Resets;
 use super::heads;
+use super::open::{Open, Stream};
 use super::reply::Reply;
 use super::stream::RequestStream;
 use super::traffic::{Counted, Traffic};
@@ -37,11 +37,15 @@ const WINDOW: u32 = 1024 * 1024;
 /// Bytes of a response that wait for the socket.
 const UNSENT: usize = 64 * 1024;
 
-/// Streams that are remembered after they were reset, those reset before they were looked at, and those that had to be
-/// reset for what the client did. A connection with more ends.
+/// Streams that are remembered after they were reset, and those reset before they were looked at. A connection with
+/// more ends.
 const RESET: usize = 50;
 const RESET_UNSEEN: usize = 20;
-const MISUSED: usize = 100;
+
+/// Streams that had to be reset for what the client did, over the whole time of a connection. Those beyond [`STREAMS`]
+/// are among them, which a client can send that does not know the number yet. Who makes the server reset requests that
+/// it has begun is ended much earlier, see [`Resets`].
+const MISUSED: usize = 1024;
 
 /// The time that a client has to close once it was told to (GOAWAY).
 const CLOSING: Duration = Duration::from_secs(2);
@@ -97,50 +101,6 @@ enum Waits {
     Stuck(u64),
     /// For the client to close.
     Closing,
-}
-
-/// The streams of a connection that are not answered yet.
-#[derive(Debug, Default)]
-struct Open {
-    count: Cell<usize>,
-    /// Those that their client gave up, until they are counted.
-    given_up: Cell<u32>,
-    waker: RefCell<Option<Waker>>,
-    /// Tells that all frames were written that could be.
-    wrote: Notify,
-}
-
-impl Open {
-    fn wake(&self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Resolves once all frames of now are written.
-    async fn sent(&self) {
-        let mut wrote = pin!(self.wrote.notified());
-        wrote.as_mut().enable();
-        self.wake();
-        wrote.await;
-    }
-}
-
-/// A stream that is not answered yet. Dropping it takes it off the count.
-struct Stream(Rc<Open>);
-
-impl Stream {
-    fn begin(open: &Rc<Open>) -> Self {
-        open.count.set(open.count.get() + 1);
-        Self(Rc::clone(open))
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.0.count.set(self.0.count.get() - 1);
-        self.0.wake();
-    }
 }
 
 /// Answers the requests of a connection, and closes it.
@@ -242,16 +202,20 @@ impl<S: ClientStream> Http2<S> {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     log::debug!("a connection of HTTP/2 broke off: {error}");
+                    if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+                        self.worker.tell_wild(self.endpoints.peer);
+                    }
                     return Poll::Ready(Err(Ended::Told));
                 }
+                Poll::Ready(None) if self.is_over => return Poll::Ready(Err(Ended::Told)),
                 Poll::Ready(None) => return Poll::Ready(Err(Ended::Well)),
                 Poll::Pending => {}
             }
             if self.traffic.stuck().is_none() {
-                self.open.wrote.notify_waiters();
+                self.open.tell_written();
             }
             if self.is_flood() {
-                log::debug!("{} sends frames for nothing", self.endpoints.peer.ip());
+                self.worker.tell_wild(self.endpoints.peer);
                 self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 self.is_over = true;
                 continue;
@@ -271,7 +235,7 @@ impl<S: ClientStream> Http2<S> {
         if self.is_over {
             return false;
         }
-        let given_up = self.open.given_up.take();
+        let given_up = self.open.take_given_up();
         let now = self.began.elapsed();
         (0..given_up).fold(false, |flood, _| flood | self.resets.count(now))
             || self.traffic.is_empty_talk()
@@ -281,11 +245,11 @@ impl<S: ClientStream> Http2<S> {
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let stuck = self.traffic.stuck();
         // The last answer may still wait for the client.
-        let is_idle = self.open.count.get() == 0 && stuck.is_none();
+        let is_idle = self.open.is_empty() && stuck.is_none();
         let drains = match is_idle {
             true => self.drains.poll_idle(cx),
             false => {
-                *self.open.waker.borrow_mut() = Some(cx.waker().clone());
+                self.open.wakes(cx.waker());
                 self.drains.poll(cx)
             }
         };
@@ -333,7 +297,7 @@ impl<S: ClientStream> Http2<S> {
 
     /// Answers a request on a task of its own, unless there is no room for one more.
     fn begin(&mut self, request: Request<RecvStream>, mut reply: SendResponse<Bytes>) {
-        let is_further = self.open.count.get() > 0;
+        let is_further = !self.open.is_empty();
         // The connection itself is counted, so that one request at a time takes no more than by HTTP/1.1.
         let counted = is_further.then(|| self.worker.count_stream(self.endpoints.peer));
         if matches!(counted, Some(None)) {
@@ -343,10 +307,13 @@ impl<S: ClientStream> Http2<S> {
             );
             return reply.send_reset(Reason::REFUSED_STREAM);
         }
-        let stream = Stream::begin(&self.open);
         let (head, body) = request.into_parts();
         let mut bytes = self.worker.spare.take_head();
         let read = heads::request(&mut bytes, &head, !body.is_end_stream());
+        let Some(stream) = Stream::begin(&self.open, bytes.len()) else {
+            self.worker.spare.put_head(bytes);
+            return reply.send_reset(Reason::REFUSED_STREAM);
+        };
         self.traffic.carry(bytes.len());
         let is_chunked = read.unwrap_or(false);
         let reply = Reply::new(reply, head.method == "HEAD", Rc::clone(&self.traffic));
@@ -366,10 +333,10 @@ impl<S: ClientStream> Http2<S> {
                 return carrier.linger(LINGER, longest).await;
             }
             if carrier.is_given_up() {
-                stream.0.given_up.set(stream.0.given_up.get() + 1);
+                stream.open().give_up();
             } else {
                 // Nothing waits behind the end of a stream, so what came before goes first.
-                let sent = stream.0.sent();
+                let sent = stream.open().sent();
                 let _sent = tokio::time::timeout(limit, sent).await;
             }
             carrier.end();

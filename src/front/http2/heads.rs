@@ -3,6 +3,9 @@
 //! `h2` has checked what RFC 9113 §8 asks for: names in lower case, values without line ends, pseudo-fields first, once
 //! and known, no field of the connection, `te` with nothing but `trailers`, and lengths that agree. This file checks
 //! what would mean something else in HTTP/1.1. The head that it writes is parsed like any other.
+//!
+//! Two things `h2` does not show (0.4.20), so that they cannot be refused: it cuts a `#` off `:path` with what follows
+//! it, and drops pseudo-fields from trailers. Neither reaches an app.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;

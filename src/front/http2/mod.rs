@@ -8,6 +8,7 @@
 //! | what | where |
 //! |---|---|
 //! | accepts the streams of a connection, ends it | `connection` |
+//! | the streams that are not answered yet | `open` |
 //! | a stream as the connection that carries its request | `stream` |
 //! | the body of a request, as bytes of HTTP/1.1 | `upload` |
 //! | bytes of a response in HTTP/1.1, as frames | `reply` |
@@ -17,6 +18,7 @@
 pub(super) mod connection;
 mod flood;
 mod heads;
+mod open;
 mod reply;
 mod stream;
 mod traffic;
