@@ -92,7 +92,9 @@ fn haproxy_names_the_client_by_http_and_by_tls_in_both_versions() {
     }
     let mut setup = Setup::new()
         .flag("--trusted-proxies", BALANCER)
-        .flag("--proxy-protocol", "true");
+        .flag("--proxy-protocol", "true")
+        // Each worker tells it once a minute.
+        .flag("--workers", "1");
     let directory = setup.directory().to_owned();
     let trusted = tls::certificate(&directory, "a", "a.test");
     let listen = format!("127.0.0.1:{}", setup.spare_port());
