@@ -118,14 +118,16 @@
 //! - `front/` never imports `app/`: it sees the routing table.
 //! - `process/worker.rs` alone starts a process of an application, and `install/command.rs` what makes a release: git,
 //!   install commands, the release phase; `acme/hook.rs` runs the program for TXT records, and `own_user/commands.rs`
-//!   useradd and userdel. An OS process is started again by its worker (`process/state`), an actor by its supervisor.
+//!   useradd, usermod and userdel. An OS process is started again by its worker (`process/state`), an actor by its supervisor.
 //! - An app whose document names no user has one of its own where the server is root ([`own_user`]). It is there before
-//!   the app has a file that it owns, and goes when the app has none any more.
+//!   the app has a file that it owns, and goes when the app has none any more. Its id is noted before it is given, and
+//!   comes again only when the system's range (login.defs(5)) has no other: the one that is free longest comes first.
 //! - Documents, records and keys are replaced whole ([`durable`]). Logs are appended to, and a new server cuts off the
 //!   line that a crash tore. A release without a record is rubbish.
 //! - Whatever runs for an app does so in one sandbox, also its install commands: its user, no capability, no_new_privs,
-//!   [`process::landlock`] for what it may write, [`process::mounts`] for what there is. `process::exec` puts it on from
-//!   inside; what the machine does not give is a [`process::lack::Lack`] that the app's status tells of.
+//!   [`process::landlock`] for what it may write, [`process::mounts`] for what there is, also where all may write
+//!   ([`process::shm`]), IPC and a session keyring of its own. `process::exec` puts it on from inside; what the machine
+//!   does not give is a [`process::lack::Lack`] that the app's status tells of.
 //! - The daemon's own environment reaches no app; secrets reach no log.
 //! - Control actors share one thread. What may take long happens in child processes or on blocking threads: the files
 //!   of apps and of the config directory, git, passwd look-ups, `/proc`, the search for a port. What is left on that

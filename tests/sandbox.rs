@@ -1,6 +1,7 @@
 //! An app beside another one, each with a user of its own: what it can read, write, signal, see and answer for of the
 //! other, of the server and of the machine.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -75,7 +76,13 @@ impl World {
             skip(test, "only root gives apps users of their own");
             return None;
         }
-        let setup = Setup::below(Path::new("/var/lib")).with_own_users();
+        Self::made(
+            Setup::below(Path::new("/var/lib")).with_own_users(),
+            &changes,
+        )
+    }
+
+    fn made(setup: Setup, changes: &Value) -> Option<Self> {
         let server = setup.start();
         let repo = Repo::new(&[
             (
@@ -84,6 +91,7 @@ impl World {
             ),
             ("app.py", APP),
             ("thief.py", THIEF),
+            ("kernel.py", KERNEL),
         ]);
         for name in ["spy", "prey"] {
             server.deploy(&with(document(name, &repo), changes.clone()));
@@ -217,6 +225,131 @@ fn each_app_has_a_tmp_of_its_own_which_all_its_processes_share_and_which_goes_wi
     world.server.start_again();
     world.pid("spy");
     world.fails(&format!("cat /tmp/{name}"));
+}
+
+#[test]
+fn what_lies_where_all_may_write_is_seen_by_the_apps_own_processes_only_and_goes_with_it() {
+    let Some(world) = World::new("places that all may write", json!({})) else {
+        return;
+    };
+    let name = format!("procserver-spy-{}-shared", std::process::id());
+    let mut open = vec!["/dev/shm"];
+    // Not every machine has it.
+    open.extend(Path::new("/run/lock").is_dir().then_some("/run/lock"));
+    let of_worker = world.server.ready_pid("spy", "worker.1");
+    for place in &open {
+        let path = format!("{place}/{name}");
+        world.does(&format!(
+            "cp /bin/true {path} && chmod 4755 {path} && echo more > {path}.more"
+        ));
+        assert!(!Path::new(&path).exists(), "{path} is on the machine");
+        assert_ne!(world.run("prey", &format!("ls {path}")).0, 0, "{path}");
+        let seen = std::fs::read_to_string(format!("/proc/{of_worker}/root{path}.more"));
+        assert_eq!(seen.unwrap(), "more\n");
+    }
+    for place in ["/tmp", "/var/tmp", "/dev/shm"] {
+        let mounted = world.does(&format!(
+            "grep ' {place} ' /proc/self/mountinfo | tail -n 1"
+        ));
+        assert!(
+            mounted.contains("nosuid") && mounted.contains("nodev"),
+            "{mounted}"
+        );
+    }
+    // Nobody else comes to it on the machine, and nothing of it stays.
+    let kept = || {
+        let found = std::process::Command::new("find")
+            .args(["/dev/shm", "/run/lock", "-name", &name])
+            .output();
+        String::from_utf8(found.unwrap().stdout).unwrap()
+    };
+    let shared = kept();
+    let held = shared.lines().find(|path| path.starts_with("/dev/shm/"));
+    let parent = held.map(|path| Path::new(path).ancestors().nth(2).unwrap());
+    if let Some(parent) = parent {
+        let found = std::fs::metadata(parent).unwrap();
+        assert_eq!((found.uid(), found.mode() & 0o7777), (0, 0o700), "{shared}");
+    }
+    world
+        .server
+        .send_and_wait("DELETE", "/applications/spy", &Value::Null)
+        .expect(200);
+    assert_eq!(kept(), "");
+}
+
+/// SysV IPC, and keys (keyctl(2)), by system calls.
+const KERNEL: &str = r#"
+import ctypes, os, platform, sys
+libc = ctypes.CDLL(None, use_errno=True)
+add_key, keyctl = {"x86_64": (248, 250)}.get(platform.machine(), (217, 219))
+do, name = sys.argv[1:3]
+if do == "share":
+    print(libc.shmget(int(name), 4096, 0o1666) >= 0)
+if do == "find":
+    print(libc.shmget(int(name), 0, 0) >= 0)
+if do == "put":
+    print(libc.syscall(add_key, b"user", name.encode(), b"secret", 6, -3) > 0)
+if do == "search":
+    print(libc.syscall(keyctl, 10, -3, b"user", name.encode(), 0) > 0)
+if do == "join":
+    print(libc.syscall(keyctl, 1, None) > 0 and libc.syscall(add_key, b"user", name.encode(), b"secret", 6, -3) > 0, flush=True)
+    os.execvp(sys.argv[3], sys.argv[3:])
+"#;
+
+#[test]
+fn shared_memory_of_another_app_is_not_there() {
+    let Some(world) = World::new("IPC of another app", json!({})) else {
+        return;
+    };
+    let name = std::process::id();
+    let shared = world.does(&format!("python3 kernel.py share {name}"));
+    assert_eq!(shared, "True");
+    // It is kept as long as anything of the process runs.
+    let found = world.does(&format!("python3 kernel.py find {name}"));
+    assert_eq!(found, "True");
+    let (_, found) = world.run("prey", &format!("python3 kernel.py find {name}"));
+    assert_eq!(found, "False");
+    let machines = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let is_there = |line: &str| line.split_whitespace().next() == Some(&name.to_string());
+    assert!(!machines.lines().any(is_there), "{machines}");
+}
+
+#[test]
+fn keys_of_the_server_and_of_other_apps_are_not_handed_on() {
+    let test = "keys of the server";
+    if !is_root() {
+        return skip(test, "only root gives apps users of their own");
+    }
+    if !Path::new("/proc/keys").exists() {
+        return skip(test, "this kernel keeps no keys");
+    }
+    let name = format!("procserver-test-{}", std::process::id());
+    let words = ["python3", "-c", KERNEL, "join", &name];
+    let setup = Setup::below(Path::new("/var/lib")).with_own_users();
+    let Some(world) = World::made(setup.launched_by(&words), &json!({})) else {
+        return;
+    };
+    let search = |app, name: &str| {
+        world
+            .run(app, &format!("python3 kernel.py search {name}"))
+            .1
+    };
+    assert_eq!(search("spy", &name), "False");
+    let own = format!("{name}-own");
+    assert_eq!(world.does(&format!("python3 kernel.py put {own}")), "True");
+    assert_eq!(search("spy", &own), "True");
+    assert_eq!(search("prey", &own), "False");
+}
+
+#[test]
+fn nothing_of_the_sandbox_is_lacking_before_the_first_process_either() {
+    let Some(world) = World::new("the first deployment", json!({ "install": ["sleep 0"] })) else {
+        return;
+    };
+    let log = world.server.get("/applications/spy/logs/install");
+    let log = log.expect(200).text();
+    assert!(log.contains("sleep 0"), "{log}");
+    assert!(!log.contains("it runs without"), "{log}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::document::name::AppName;
 use crate::failpoint;
 use crate::install::tree;
 use crate::own_user;
+use crate::process::shm::Shm;
 
 /// Removes an app's files, then what says in `config_dir` that they are to be removed.
 ///
@@ -29,6 +30,9 @@ pub fn finish_removal(
 /// the user that it belongs to; else that goes when it has no file any more.
 fn remove_files(name: &AppName, dirs: &AppDirs, keep_storage: bool) -> io::Result<()> {
     remove(dirs.runtime())?;
+    if let Some(shm) = Shm::of(dirs).found() {
+        remove(&shm)?;
+    }
     let (storage, state, user) = (dirs.storage(), dirs.state(), dirs.user_record());
     for entry in std::fs::read_dir(dirs.root()).into_iter().flatten() {
         let path = entry?.path();

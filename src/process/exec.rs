@@ -14,6 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
@@ -68,7 +69,7 @@ pub(super) struct Credentials {
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     Instructions,
-    /// `setsid(2)`.
+    /// `setsid(2)`, `keyctl(2)`.
     Session,
     /// `setrlimit(2)`, `setpriority(2)`.
     Limits,
@@ -167,6 +168,7 @@ fn close_inherited(report: RawFd) {
 fn become_command(report: &mut File) -> Result<std::convert::Infallible, SetupFailure> {
     let mut instructions = read_instructions()?;
     rustix::process::setsid().map_err(|e| SetupFailure::new(Step::Session, "setsid", e))?;
+    leave_keyring().map_err(|e| SetupFailure::new(Step::Session, "keyctl", e))?;
     if let Some(group) = &instructions.cgroup {
         // The daemon looks whether it worked: without a group, what this starts is found in other ways.
         let _ = cgroup::enter(group);
@@ -198,6 +200,19 @@ fn become_command(report: &mut File) -> Result<std::convert::Infallible, SetupFa
     Err(replace_self(&instructions))
 }
 
+/// Leaves the session keyring (keyrings(7)) of who has started the server, whose keys all that has it can use, for an
+/// empty one. As root: the keys that a user may have are so few that an app could use them up beforehand.
+fn leave_keyring() -> io::Result<()> {
+    match keyutils_raw::keyctl_join_session_keyring(None) {
+        Ok(_) => Ok(()),
+        Err(e) => match Errno::from_raw(e.0) {
+            // The kernel has no keys, or the container lets nothing that runs in it come to them.
+            Errno::ENOSYS | Errno::EPERM => Ok(()),
+            e => Err(e.into()),
+        },
+    }
+}
+
 /// Takes out of its reach what belongs to the server and to others. Their owners protect most of it, too: that a kernel or
 /// a container does not let us is no reason to start nothing.
 fn confine(instructions: &Instructions, report: &mut File) -> Result<(), SetupFailure> {
@@ -207,6 +222,9 @@ fn confine(instructions: &Instructions, report: &mut File) -> Result<(), SetupFa
         Some(Ok(())) => {
             if let Err(error) = mounts::hide_processes() {
                 tell(report, &Word::Lacks(Lack::Processes(error.to_string())));
+            }
+            if let Err(error) = mounts::leave_ipc() {
+                tell(report, &Word::Lacks(Lack::Ipc(error.to_string())));
             }
         }
         Some(Err(error @ MountsError::Refused(..))) => {

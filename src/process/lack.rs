@@ -15,6 +15,8 @@ pub enum Lack {
     Mounts(String),
     /// A `/proc` with the app's processes only.
     Processes(String),
+    /// Shared memory, semaphores and queues (sysvipc(7), mq_overview(7)) of its own.
+    Ipc(String),
 }
 
 impl Lack {
@@ -26,9 +28,12 @@ impl Lack {
                 "only their users keep it from writing to releases and other apps' files"
             }
             Self::Mounts(_) => {
-                "it has /tmp in common with other apps, and sees where their files and the server's are"
+                "it has /tmp and /dev/shm in common with other apps, and sees where their files and the server's are"
             }
             Self::Processes(_) => "it sees which processes others have",
+            Self::Ipc(_) => {
+                "what others keep in shared memory, semaphores and queues is closed to it by its mode only"
+            }
         }
     }
 }
@@ -40,6 +45,7 @@ impl fmt::Display for Lack {
             Self::Landlock(why) => ("landlock", why),
             Self::Mounts(why) => ("a view of the disk of its own", why),
             Self::Processes(why) => ("a /proc of its own", why),
+            Self::Ipc(why) => ("IPC of its own", why),
         };
         write!(f, "it runs without {what} ({why})")
     }

@@ -104,11 +104,15 @@ impl Landlock {
     /// Restricts the calling process, which must have one thread, and all that it starts, for good.
     pub(super) fn apply(&self) -> Result<(), LandlockError> {
         let writing = AccessFs::from_write(KNOWN);
-        let protected: Vec<PathBuf> = self
-            .protected
-            .iter()
-            .map(|path| fs::canonicalize(path).map_err(LandlockError::io(path)))
-            .collect::<Result<_, _>>()?;
+        let mut protected = Vec::new();
+        for path in &self.protected {
+            match fs::canonicalize(path) {
+                Ok(path) => protected.push(path),
+                // Hidden by `mounts` in another that is protected: nothing is there to be written to.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(LandlockError::io(path)(e)),
+            }
+        }
         if protected
             .iter()
             .any(|path| above_open_to_all(path).is_some())

@@ -29,6 +29,7 @@ pub(crate) mod procfs;
 pub mod readiness;
 mod rlimit_mark;
 pub mod running;
+pub mod shm;
 pub mod snapshot;
 mod sock_diag;
 mod socket;

@@ -1,8 +1,9 @@
 //! [`Mounts`]: an app's own view of the disk, in a mount namespace of its own (mount_namespaces(7)).
 //!
 //! Of the server's directories it has only its own places: the rest is absent, not only closed. `/tmp` and `/var/tmp` are
-//! its `$TMPDIR`, a directory on disk: all processes of the app share it, it costs no memory, and goes with the app. `/proc`
-//! has the processes of its user only. What the machine mounts later is seen; what is mounted here is seen nowhere else.
+//! its `$TMPDIR`, a directory on disk: all processes of the app share it, it costs no memory, and goes with the app. So are
+//! other directories that all may write to; `/dev/shm` is one in memory that only root comes to otherwise. `/proc` has
+//! the processes of its user only. What the machine mounts later is seen; what is mounted here is seen nowhere else.
 //!
 //! A command of root's gets none of this: it could unmount it.
 
@@ -12,7 +13,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, setns, unshare};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, openat, statvfs};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change,
     mount_remount,
@@ -20,14 +21,18 @@ use rustix::mount::{
 use serde::{Deserialize, Serialize};
 
 use super::lack::Lack;
+use super::shm::{self, Shm};
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
 
 /// Where programs write what others need not see.
-const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+const TEMPORARY: [&str; 5] = ["/tmp", "/var/tmp", "/run/lock", "/var/lock", "/var/crash"];
 
 /// It holds a few empty directories.
 const EMPTY: &std::ffi::CStr = c"mode=0755,size=64k,nr_inodes=128";
+
+/// Message queues of POSIX (mq_overview(7)), where they are mounted.
+const QUEUES: &str = "/dev/mqueue";
 
 /// Kernels before 5.8 do not know the word. They know a number, but would hide processes on the whole machine.
 const OWN_PROCESSES: &std::ffi::CStr = c"hidepid=invisible";
@@ -41,6 +46,8 @@ pub struct Mounts {
     pub shown: Vec<PathBuf>,
     /// What `/tmp` is.
     pub tmp: PathBuf,
+    /// What `/dev/shm` is, which is made where it is not there; `None`: as `/tmp`.
+    pub shm: Option<Shm>,
 }
 
 /// Why there is no view of its own.
@@ -70,6 +77,7 @@ impl Mounts {
             // One mount for all that is on disk: builds make hard links from HOME to the checkout, which cross none.
             shown: vec![dirs.root().to_owned(), dirs.runtime().to_owned()],
             tmp: dirs.tmp(),
+            shm: Some(Shm::of(dirs)),
         })
     }
 
@@ -112,6 +120,8 @@ impl Mounts {
         let open = |path: &PathBuf| open(path).map_err(MountsError::of(path.display()));
         let sources: Vec<OwnedFd> = shown.iter().map(open).collect::<Result<_, _>>()?;
         let tmp = open(&self.tmp)?;
+        // On disk where somebody else has made what is to hold it.
+        let shm = self.shm.as_ref().and_then(|shm| shm.make().ok());
         for path in &hidden {
             hide(path).map_err(MountsError::of(path.display()))?;
         }
@@ -123,7 +133,11 @@ impl Mounts {
             mount_remount(path, flags, c"").map_err(MountsError::of(path.display()))?;
         }
         for place in places {
-            mount_bind(path_of(&tmp), &place).map_err(MountsError::of(place.display()))?;
+            put(&tmp, &place).map_err(MountsError::of(place.display()))?;
+        }
+        if let Some(place) = existing(Path::new(shm::PLACE)) {
+            let source = shm.as_ref().unwrap_or(&tmp);
+            put(source, &place).map_err(MountsError::of(place.display()))?;
         }
         Ok(())
     }
@@ -134,6 +148,19 @@ pub(super) fn hide_processes() -> Result<(), MountsError> {
     mount("proc", "/proc", "proc", quiet(), OWN_PROCESSES).map_err(MountsError::of("/proc"))
 }
 
+/// Gives the calling process, after [`Mounts::apply`], shared memory, semaphores and queues of its own: they have no
+/// directory that could be another, and outlive who has made them. So two processes of an app share them neither.
+pub(super) fn leave_ipc() -> Result<(), MountsError> {
+    unshare(CloneFlags::CLONE_NEWIPC).map_err(MountsError::of("unshare"))?;
+    match existing(Path::new(QUEUES)) {
+        // It still shows those of the machine.
+        Some(place) => {
+            mount("mqueue", place, "mqueue", quiet(), c"").map_err(MountsError::of(QUEUES))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Tries what an app's sandbox has, for good, and says what there is not.
 #[must_use]
 pub fn try_here() -> Vec<Lack> {
@@ -141,12 +168,16 @@ pub fn try_here() -> Vec<Lack> {
         hidden: vec!["/run".into()],
         shown: vec![],
         tmp: "/var".into(),
+        shm: None,
     };
-    let tried = match some.apply() {
-        Ok(()) => hide_processes().map_err(|e| Lack::Processes(e.to_string())),
-        Err(e) => Err(Lack::Mounts(e.to_string())),
-    };
-    tried.err().into_iter().collect()
+    match some.apply() {
+        Ok(()) => {
+            let processes = hide_processes().map_err(|e| Lack::Processes(e.to_string()));
+            let ipc = leave_ipc().map_err(|e| Lack::Ipc(e.to_string()));
+            [processes.err(), ipc.err()].into_iter().flatten().collect()
+        }
+        Err(e) => vec![Lack::Mounts(e.to_string())],
+    }
 }
 
 fn quiet() -> MountFlags {
@@ -166,6 +197,23 @@ fn hide(path: &Path) -> io::Result<()> {
 fn show(source: &OwnedFd, path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)?;
     Ok(mount_bind_recursive(path_of(source), path)?)
+}
+
+/// Puts a directory in the place of another, without setuid and devices, and with what its own mount forbids.
+fn put(source: &OwnedFd, place: &Path) -> io::Result<()> {
+    mount_bind(path_of(source), place)?;
+    let has = statvfs(place)?.f_flag;
+    let kept = [
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+        (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
+        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+    ];
+    let kept = kept.into_iter().filter(|(of, _)| has.contains(*of));
+    let kept = kept.fold(MountFlags::empty(), |all, (_, flag)| all | flag);
+    let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | kept;
+    Ok(mount_remount(place, flags, c"")?)
 }
 
 fn open(path: &Path) -> io::Result<OwnedFd> {

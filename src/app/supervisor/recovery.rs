@@ -22,6 +22,7 @@ use crate::install::release::{self, ReleaseRecord};
 use crate::install::tree;
 use crate::process::identity::Identity;
 use crate::process::procfs;
+use crate::process::shm::Shm;
 use crate::process::survivors;
 use crate::process::users::Users;
 use crate::supervision::Exit;
@@ -54,6 +55,7 @@ fn look(spec: &AppSpec) -> Found {
     let survivors = survivors::survivors(dirs.runtime(), &Users::of_app(dirs));
     if survivors.is_empty() {
         empty(&dirs.tmp());
+        Shm::of(dirs).found().iter().for_each(|shm| empty(shm));
     }
     let current = remembered.as_ref().ok().and_then(Option::as_ref);
     let current = current.and_then(|r| {

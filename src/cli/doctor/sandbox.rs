@@ -69,6 +69,10 @@ fn mounts(is_root: bool, lacks: &[Lack]) -> Finding {
                 "Linux 5.8 has hidepid=invisible; a container must be allowed to mount /proc",
             )
         }
+        Some(Lack::Ipc(why)) => {
+            let found = format!("but for shared memory, semaphores and queues ({why})");
+            Finding::poor(CHECK, found, "a kernel with CONFIG_IPC_NS gives these, too")
+        }
         Some(Lack::Mounts(why) | Lack::Landlock(why)) => {
             Finding::poor(CHECK, why.clone(), container)
         }
