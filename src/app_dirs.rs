@@ -10,6 +10,7 @@ use crate::document::name::AppName;
 /// DATA/apps/NAME/   repo.git · modules/ · ssh/ · releases/N/ · deployments/N.json · storage/ · tmp/ · home/ · logs/ ·
 ///                   state.json · user.json
 /// DATA/known_hosts  the ssh keys of git servers, for all apps
+/// DATA/user_ids.json  the ids that users of apps have had
 /// RUNTIME/apps/NAME/INSTANCE/   identity.json · stdout · stderr
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,7 @@ pub struct AppDirs {
     root: PathBuf,
     runtime: PathBuf,
     known_hosts: PathBuf,
+    user_ids: PathBuf,
 }
 
 impl AppDirs {
@@ -27,6 +29,7 @@ impl AppDirs {
             root: data_dir.join("apps").join(name.as_str()),
             runtime: runtime_dir.join("apps").join(name.as_str()),
             known_hosts: data_dir.join("known_hosts"),
+            user_ids: data_dir.join("user_ids.json"),
         }
     }
 
@@ -117,6 +120,12 @@ impl AppDirs {
     #[must_use]
     pub fn user_record(&self) -> PathBuf {
         self.root.join("user.json")
+    }
+
+    /// Which ids users of single apps have had, one file for all apps.
+    #[must_use]
+    pub fn user_ids(&self) -> &Path {
+        &self.user_ids
     }
 
     /// One directory per running process: its FIFOs and its identity record; gone after a reboot.

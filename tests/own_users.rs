@@ -109,6 +109,99 @@ fn each_app_has_a_user_that_nobody_logs_in_as_and_that_goes_with_it() {
     );
 }
 
+#[test]
+fn the_ids_of_a_removed_app_are_not_given_to_the_next_one() {
+    if no_root("ids of removed apps") {
+        return;
+    }
+    let mut server = server();
+    let mut seen = Vec::new();
+    for app in ["users-id-1", "users-id-2", "users-id-3"] {
+        let _repo = deploy(&server, app);
+        let user = User::from_name(&user_of(&server, app)).unwrap().unwrap();
+        let ids = [user.uid.as_raw(), user.gid.as_raw()];
+        assert!(seen.iter().all(|id| !ids.contains(id)), "{ids:?} {seen:?}");
+        seen.extend(ids);
+        delete(&server, app);
+        server.kill();
+        server.start_again();
+    }
+}
+
+#[test]
+fn a_copy_of_a_data_directory_has_users_of_its_own_and_a_moved_one_keeps_them() {
+    if no_root("a copy of a data directory") {
+        return;
+    }
+    let mut one = server();
+    let _repo = deploy(&one, "users-copy");
+    let name = user_of(&one, "users-copy");
+    one.terminate();
+    let mut other = server();
+    other.terminate();
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        for part in ["apps", "config"] {
+            let _none_yet = std::fs::remove_dir_all(to.join(part));
+            let copied = Command::new("cp")
+                .arg("-a")
+                .arg(from.join(part))
+                .arg(to)
+                .status();
+            assert!(copied.unwrap().success());
+        }
+    };
+    copy(one.directory(), other.directory());
+    other.start_again();
+    other.ready_pid("users-copy", "web.1");
+    let of_copy = user_of(&other, "users-copy");
+    assert_ne!(of_copy, name);
+    assert_ne!(uid(&of_copy), uid(&name));
+    assert_eq!(
+        storage(&other, "users-copy").metadata().unwrap().uid(),
+        uid(&of_copy).unwrap()
+    );
+    delete(&other, "users-copy");
+    assert!(uid(&name).is_some());
+    assert_eq!(users(&other), Vec::<String>::new());
+    // Moved: the other place is no more.
+    other.terminate();
+    copy(one.directory(), other.directory());
+    std::fs::remove_dir_all(one.directory().join("apps")).unwrap();
+    other.start_again();
+    other.ready_pid("users-copy", "web.1");
+    assert_eq!(user_of(&other, "users-copy"), name);
+    assert_eq!(users(&other), std::slice::from_ref(&name));
+    delete(&other, "users-copy");
+    assert_eq!(uid(&name), None);
+}
+
+#[test]
+fn an_account_that_can_be_logged_in_to_is_not_taken_for_the_apps() {
+    if no_root("an imitated user") {
+        return;
+    }
+    use sha2::{Digest, Sha256};
+    let server = server();
+    let root = server.directory().join("apps/users-like");
+    let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
+    let hash: String = hash[..8].iter().map(|b| format!("{b:02x}")).collect();
+    let comment = format!("procserver app users-like ({hash})");
+    let stranger = "ps-users-like";
+    useradd(&[
+        "--no-create-home",
+        "--shell",
+        "/bin/sh",
+        "--comment",
+        &comment,
+        stranger,
+    ]);
+    let _stranger = Stranger(stranger);
+    let _repo = deploy(&server, "users-like");
+    assert_ne!(user_of(&server, "users-like"), stranger);
+    delete(&server, "users-like");
+    assert!(uid(stranger).is_some());
+}
+
 /// A user that somebody else has made, for the time of a test.
 struct Stranger(&'static str);
 

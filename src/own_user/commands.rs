@@ -1,4 +1,4 @@
-//! useradd(8) and userdel(8) of the machine: they know its locks, its databases and their caches.
+//! useradd(8), usermod(8) and userdel(8) of the machine: they know its locks, its databases and their caches.
 
 use std::io::{self, Read};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +25,9 @@ const NAME_IN_USE: i32 = 9;
 const USER_IN_USE: i32 = 8;
 const CANNOT_UPDATE_GROUP: i32 = 10;
 
+/// The shell of who cannot log in.
+pub(super) const SHELL: &str = "/usr/sbin/nologin";
+
 /// What came of an attempt to make a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Made {
@@ -45,7 +48,7 @@ pub(super) fn add(name: &str, comment: &str, uid: Option<u32>) -> Result<Made, O
         "--home-dir",
         "/nonexistent",
         "--shell",
-        "/usr/sbin/nologin",
+        SHELL,
         "--comment",
         comment,
     ]
@@ -61,6 +64,16 @@ pub(super) fn add(name: &str, comment: &str, uid: Option<u32>) -> Result<Made, O
         Some(NAME_IN_USE) => Ok(Made::NameIsTaken),
         Some(UID_IN_USE) => Ok(Made::IdIsTaken),
         _ => Err(ended.into_error("useradd", name)),
+    }
+}
+
+/// Changes the comment of the user. Blocks.
+pub(super) fn describe(name: &str, comment: &str) -> Result<(), OwnUserError> {
+    let arguments = ["--comment", comment, name].map(str::to_owned);
+    let ended = run_patiently("usermod", &arguments)?;
+    match ended.code {
+        Some(0) => Ok(()),
+        _ => Err(ended.into_error("usermod", name)),
     }
 }
 

@@ -31,21 +31,12 @@ pub(super) fn candidates(name: &AppName, root: &Path) -> Vec<String> {
 /// The comment of the user in passwd: who sees the account knows whose it is. Users cannot change it (chfn(1) lets only
 /// root do so).
 pub(super) fn comment(name: &AppName, root: &Path) -> String {
-    format!("{}{})", beginning(name), hash(root))
+    format!("procserver app {name} ({})", hash(root))
 }
 
 /// Whether this comment is of the app in this directory.
 pub(super) fn is_of(comment: &str, name: &AppName, root: &Path) -> bool {
     comment == self::comment(name, root)
-}
-
-/// Whether this comment is of an app of this name, in whatever directory.
-pub(super) fn is_of_any(comment: &str, name: &AppName) -> bool {
-    comment.starts_with(&beginning(name))
-}
-
-fn beginning(name: &AppName) -> String {
-    format!("procserver app {name} (")
 }
 
 /// passwd takes neither every path nor a long one.
@@ -83,8 +74,7 @@ mod tests {
         );
         let comment = comment(&hello, root("/a"));
         assert!(is_of(&comment, &hello, root("/a")) && !is_of(&comment, &hello, root("/b")));
-        assert!(is_of_any(&comment, &hello) && !is_of_any(&comment, &hell));
-        assert!(!is_of_any("", &hello) && !is_of_any("A. Person", &hello));
+        assert!(!is_of(&comment, &hell, root("/a")) && !is_of("", &hello, root("/a")));
     }
 
     proptest! {
