@@ -155,6 +155,44 @@ fn a_body_that_is_too_large_for_memory_arrives_whole_be_there_a_place_for_it_or_
 }
 
 #[test]
+fn what_is_kept_of_a_chunked_body_may_end_in_the_line_between_two_chunks() {
+    for buffer in [1 << 30, 1 << 20] {
+        let origin = Origin::start(|conn| {
+            let mut request = read_message(&mut conn.stream, true).into_bytes();
+            let mut space = vec![0; 1 << 16];
+            while !request.ends_with(b"\r\n0\r\nX-Sum: 1\r\n\r\n") {
+                match conn.stream.read(&mut space) {
+                    Ok(read @ 1..) => request.extend_from_slice(&space[..read]),
+                    _ => break,
+                }
+            }
+            conn.record(&String::from_utf8_lossy(&request));
+            conn.send(OK);
+        });
+        let front = patient_but(&origin, |s| {
+            s.limits.body = 1 << 30;
+            s.limits.buffer = buffer;
+            s.timeouts.idle = Duration::from_secs(20);
+        });
+        let mut client = front.connect();
+        client.send("PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        // With its lines 8,738 bytes each: fifteen are two less than 128 KiB, which is a piece, so that pieces end in
+        // the lines between the first chunks.
+        let datum = |n: usize| format!("{n:010}").repeat(873);
+        let sent: String = (0..400).map(datum).collect();
+        let pieces = (0..400).map(|n| format!("221a\r\n{}\r\n", datum(n)));
+        client.send(&pieces.collect::<String>());
+        client.send("0\r\nX-Sum: 1\r\n\r\n");
+        let response = client.response();
+        assert!(response.ends_with("\r\n\r\nok"), "{buffer}: {response}");
+        let request = origin.received();
+        let (payload, rest) = chunks(request.split_once("\r\n\r\n").unwrap().1);
+        assert!(payload == sent, "{} of {} bytes", payload.len(), sent.len());
+        assert_eq!(rest, "0\r\nX-Sum: 1\r\n\r\n");
+    }
+}
+
+#[test]
 fn on_a_full_disk_bodies_go_on_at_their_clients_speed_and_nothing_of_them_stays() {
     let directory = tempfile::tempdir().unwrap();
     let disk = is_root().then(|| SmallDisk::mount(directory.path().join("disk"), 4));

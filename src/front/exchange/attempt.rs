@@ -26,7 +26,7 @@ use super::spool::Spool;
 use super::spool_space::SpoolSpace;
 use super::stored::Stored;
 use crate::front::http::error_page::Failure;
-use crate::front::http::framing::Framing;
+use crate::front::http::framing::{BadBody, Framing};
 use crate::front::upstream::asking::Asking;
 use crate::front::upstream::connection::Upstream;
 use crate::front::worker::Worker;
@@ -231,9 +231,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         if self.upload_broken {
             return None;
         }
-        let stored = self.stored.as_mut().and_then(|stored| stored.source());
-        let source = stored.unwrap_or(&mut self.client.input);
-        if let Err(bad) = self.up.take(source) {
+        if let Err(bad) = self.take_upload() {
             return Some(self.fail(Failure::bad_body(bad.0)));
         }
         if self.is_slow() {
@@ -242,6 +240,23 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         let limit = self.worker.settings.limits.body;
         let payload = self.up.payload().saturating_add(self.up.announced());
         (payload > limit).then(|| self.fail(Failure::body_too_large(limit)))
+    }
+
+    /// Takes what can be sent next. Where a piece of what was stored ends in a line of framing, nothing of it is to be
+    /// written, and nobody wakes for the next piece.
+    fn take_upload(&mut self) -> Result<(), BadBody> {
+        loop {
+            let stored = self.stored.as_mut().and_then(|stored| stored.source());
+            let is_of_store = stored.is_some();
+            self.up.take(stored.unwrap_or(&mut self.client.input))?;
+            let has_more = match &self.stored {
+                Some(stored) if is_of_store => stored.has_more() || stored.is_used(),
+                _ => false,
+            };
+            if !has_more || !self.up.is_clear() || self.up.has_ended() {
+                return Ok(());
+            }
+        }
     }
 
     /// Whether the client sends a body byte by byte to keep a backend busy. That does not count once there is a

@@ -20,6 +20,18 @@ impl Stored {
         }
     }
 
+    /// Whether all that [`Self::source`] gave was taken, and more is in memory.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.input.is_empty() && !self.spool.bytes().is_empty()
+    }
+
+    /// Whether all of it was given and taken.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.input.is_empty() && self.spool.is_empty()
+    }
+
     /// Returns the next bytes to send, which may not be in memory yet, or `None` once all were sent.
     pub fn source(&mut self) -> Option<&mut Buffer> {
         if self.input.is_empty()
