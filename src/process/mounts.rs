@@ -242,13 +242,15 @@ fn outermost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
     paths
 }
 
-/// The directories for temporary files that become the app's own: those in which the server has none of its own.
+/// The directories for temporary files that become the app's own: those in which the server has none of its own, and
+/// which are in none of the server's.
 fn temporary(server: &[PathBuf]) -> Vec<PathBuf> {
     let places = TEMPORARY
         .iter()
         .filter_map(|place| existing(Path::new(place)));
     let mut places = outermost(places.collect());
-    places.retain(|place| !server.iter().any(|own| own.starts_with(place)));
+    let is_apart = |place: &Path, own: &Path| !own.starts_with(place) && !place.starts_with(own);
+    places.retain(|place| server.iter().all(|own| is_apart(place, own)));
     places
 }
 
@@ -291,5 +293,6 @@ mod tests {
     fn a_directory_that_holds_one_of_the_servers_stays_the_machines() {
         assert!(temporary(&paths(&["/var/lib/us"])).contains(&"/tmp".into()));
         assert!(!temporary(&paths(&["/tmp/x/data"])).contains(&"/tmp".into()));
+        assert_eq!(temporary(&paths(&["/"])), paths(&[]));
     }
 }
