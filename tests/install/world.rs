@@ -25,6 +25,7 @@ use procserver::supervision::{Exit, ExitReason, Shutdown};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use crate::support::machine::remove_shared_memory;
 use crate::support::wait;
 
 /// No deploy of these tests takes nearly as long.
@@ -40,6 +41,12 @@ pub(super) struct World {
     /// Whether commands have a view of the disk of their own, as where the kernel gives it.
     pub(super) has_mounts: bool,
     deployments: u64,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        remove_shared_memory(&self.home.path().join("data"));
+    }
 }
 
 /// What a deploy said, and how it ended.

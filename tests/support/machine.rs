@@ -6,6 +6,9 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use procserver::app_dirs::AppDirs;
+use procserver::document::name::AppName;
+use procserver::process::shm::Shm;
 
 /// Whether `pid` runs. A zombie does not: nobody but its parent can make it go away.
 pub(crate) fn is_alive(pid: i32) -> bool {
@@ -89,5 +92,19 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+/// Removes what the apps of a data directory have had as `/dev/shm`: who removes the directory itself asks no server to.
+pub(crate) fn remove_shared_memory(data_dir: &Path) {
+    let Ok(apps) = std::fs::read_dir(data_dir.join("apps")) else {
+        return;
+    };
+    let names = apps.filter_map(|app| AppName::parse(app.ok()?.file_name().to_str()?).ok());
+    for name in names {
+        let dirs = AppDirs::new(data_dir, data_dir, &name);
+        if let Some(found) = Shm::of(&dirs).found() {
+            let _gone = std::fs::remove_dir_all(found);
+        }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::history::History;
 use super::http::{Peer, Request, Response};
-use super::machine::{processes_of, send_signal};
+use super::machine::{processes_of, remove_shared_memory, send_signal};
 use super::setup::Setup;
 use super::wait::{SOON, eventually, within};
 
@@ -277,6 +277,7 @@ impl Drop for Server {
         for pid in &left {
             send_signal(*pid, Signal::SIGKILL);
         }
+        remove_shared_memory(self.directory());
         // A second panic would abort all tests.
         assert!(
             failed || ended,
