@@ -53,17 +53,8 @@ pub(super) async fn route(
     request: &Request<'_>,
     request_info: &RequestInfo,
 ) -> Routed {
-    let limit = worker.settings.limits.body;
-    if matches!(request.framing, Framing::Length(bytes) if bytes > limit) {
-        return Routed::Answer(Failure::body_too_large(limit));
-    }
-    if request_rules::ends_here(request) {
-        return Routed::Answer(Failure::options());
-    }
-    if request.target.starts_with(challenges::PATH)
-        && let Some(text) = worker.challenges.borrow().body(request.target)
-    {
-        return Routed::Answer(Failure::challenge(text.to_owned()));
+    if let Some(answer) = before_any_route(worker, request) {
+        return Routed::Answer(answer);
     }
     let selection = match select_by_host(worker, endpoints, request) {
         Some(selection) => Some(selection),
@@ -73,26 +64,13 @@ pub(super) async fn route(
         return Routed::Answer(Failure::unroutable());
     };
     if let Some(found) = found_in(&selection) {
-        let redirects = found.route.tls.redirect;
-        if let Some(location) = redirects
-            .then(|| by_https(worker, endpoints, request))
-            .flatten()
-        {
-            note_found(request_info, found);
-            return Routed::Answer(Failure::by_https(location, request.method));
-        }
         // By path or X-App the host is not this app's alone.
         if endpoints.is_secure && found.rule == Rule::Host {
             request_info.hsts.set(found.route.tls.hsts.as_secs());
         }
-        // Its client was not offered HTTP/2 for this host, and came by a connection for another one.
-        if endpoints.is_http2 && found.rule == Rule::Host && !found.route.tls.http2 {
+        if let Some(answer) = instead_of_app(worker, endpoints, request, found) {
             note_found(request_info, found);
-            return Routed::Answer(Failure::misdirected());
-        }
-        if let Some(location) = with_slash(found, request) {
-            note_found(request_info, found);
-            return Routed::Answer(Failure::moved(location));
+            return Routed::Answer(answer);
         }
         if let Some(routed) = static_file(&selection, found, request).await {
             note_found(request_info, found);
@@ -107,6 +85,54 @@ pub(super) async fn route(
             };
         }
     }
+    routed(worker, endpoints, request, request_info, selection)
+}
+
+/// What the front end answers whoever the request is for.
+fn before_any_route(worker: &Worker, request: &Request<'_>) -> Option<Failure> {
+    let limit = worker.settings.limits.body;
+    if matches!(request.framing, Framing::Length(bytes) if bytes > limit) {
+        return Some(Failure::body_too_large(limit));
+    }
+    if request_rules::ends_here(request) {
+        return Some(Failure::options());
+    }
+    if !request.target.starts_with(challenges::PATH) {
+        return None;
+    }
+    let challenges = worker.challenges.borrow();
+    let text = challenges.body(request.target)?;
+    Some(Failure::challenge(text.to_owned()))
+}
+
+/// What the front end answers in place of the app that was found: that it is elsewhere.
+fn instead_of_app(
+    worker: &Worker,
+    endpoints: &Endpoints,
+    request: &Request<'_>,
+    found: &Found,
+) -> Option<Failure> {
+    let tls = &found.route.tls;
+    if tls.redirect
+        && let Some(location) = by_https(worker, endpoints, request)
+    {
+        return Some(Failure::by_https(location, request.method));
+    }
+    // Its client was not offered HTTP/2 for this host, and came by a connection for another one.
+    if endpoints.is_http2 && found.rule == Rule::Host && !tls.http2 {
+        return Some(Failure::misdirected());
+    }
+    with_slash(found, request).map(Failure::moved)
+}
+
+/// Who answers by what the table says.
+fn routed(
+    worker: &Worker,
+    endpoints: &Endpoints,
+    request: &Request<'_>,
+    request_info: &RequestInfo,
+    selection: Selection,
+) -> Routed {
     let context = |found| context(worker, endpoints, request_info, found);
     match selection {
         Selection::Backend(found, backend, lease) => {
