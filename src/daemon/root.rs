@@ -109,6 +109,72 @@ impl Root {
     fn cloned_listeners(&self) -> std::io::Result<Vec<Bound>> {
         self.spec.listeners.iter().map(Bound::try_clone).collect()
     }
+
+    fn start_certificates(&mut self, on_exit: impl FnOnce(Exit) + Send + 'static) {
+        let configured = self.spec.context.settings.tls.certificates.clone();
+        let published = Arc::clone(&self.spec.published);
+        let acme = self.spec.acme.as_ref();
+        let issued = acme.map(|acme| acme.results.certificates.subscribe());
+        let build = move |_: &mut _, _| {
+            let store = CertificateStore::new(configured, published);
+            match issued {
+                Some(issued) => store.that_takes(issued),
+                None => store,
+            }
+        };
+        self.certificates = Some(monitor::start(&self.spec.context.control, build, on_exit));
+    }
+
+    fn start_router(&mut self, on_exit: impl FnOnce(Exit) + Send + 'static) {
+        let table = Arc::clone(&self.spec.table);
+        let build = move |_: &mut _, _| Router::new(table);
+        let child = monitor::start(&self.spec.context.control, build, on_exit);
+        self.spec.context.router.set(Some(child.addr.clone()));
+        self.router = Some(child);
+    }
+
+    fn start_apps(&mut self, on_exit: impl FnOnce(Exit) + Send + 'static) {
+        let (context, booted) = (self.spec.context.clone(), self.spec.booted.clone());
+        let build = move |_: &mut _, exit| Apps::new(context, booted, exit);
+        let child = monitor::start(&self.spec.context.control, build, on_exit);
+        self.spec.apps.set(Some(child.addr.clone()));
+        self.apps = Some(child);
+    }
+
+    fn start_front(&mut self, on_exit: impl FnOnce(Exit) + Send + 'static) {
+        let listeners = match self.cloned_listeners() {
+            Ok(listeners) => listeners,
+            Err(e) => return on_exit(Exit::Error(format!("cannot clone the listeners: {e}"))),
+        };
+        let spec = &self.spec;
+        let settings = Arc::clone(&spec.context.settings.front);
+        let (table, connector) = (spec.table.subscribe(), Arc::clone(&spec.connector));
+        let (access, booted) = (spec.access.clone(), spec.booted.subscribe());
+        let (closed, own_token) = (Arc::clone(&spec.closed), spec.own_token.clone());
+        let challenges = spec.challenges.subscribe();
+        let build = move |_: &mut _, exit| {
+            let front = Front::new(listeners, settings, table, connector, exit)
+                .that_opens(booted)
+                .that_tells(closed)
+                .that_withholds(own_token)
+                .that_proves(challenges);
+            match access {
+                Some(sink) => front.with_access_log(sink),
+                None => front,
+            }
+        };
+        self.front = Some(monitor::start(&spec.context.control, build, on_exit));
+    }
+
+    fn start_acme(&mut self, on_exit: impl FnOnce(Exit) + Send + 'static) {
+        let Some(spec) = self.spec.acme.clone() else {
+            return on_exit(Exit::Shutdown);
+        };
+        let build = move |_: &mut _, _| Acme::new(spec);
+        let child = monitor::start(&self.spec.context.control, build, on_exit);
+        self.spec.acme_actor.set(Some(child.addr.clone()));
+        self.acme = Some(child);
+    }
 }
 
 impl Parent for Root {
@@ -124,75 +190,12 @@ impl Parent for Root {
 
     fn start_child(&mut self, id: RootChild, generation: Generation, ctx: &mut Context<Self>) {
         let on_exit = Self::on_exit(id, generation, ctx);
-        let control = self.spec.context.control.clone();
         match id {
-            RootChild::Certificates => {
-                let configured = self.spec.context.settings.tls.certificates.clone();
-                let published = Arc::clone(&self.spec.published);
-                let issued = self
-                    .spec
-                    .acme
-                    .as_ref()
-                    .map(|acme| acme.results.certificates.subscribe());
-                let build = move |_: &mut _, _| {
-                    let store = CertificateStore::new(configured, published);
-                    match issued {
-                        Some(issued) => store.that_takes(issued),
-                        None => store,
-                    }
-                };
-                self.certificates = Some(monitor::start(&control, build, on_exit));
-            }
-            RootChild::Router => {
-                let table = Arc::clone(&self.spec.table);
-                let child = monitor::start(&control, move |_, _| Router::new(table), on_exit);
-                self.spec.context.router.set(Some(child.addr.clone()));
-                self.router = Some(child);
-            }
-            RootChild::Apps => {
-                let (context, booted) = (self.spec.context.clone(), self.spec.booted.clone());
-                let child = monitor::start(
-                    &control,
-                    move |_, exit| Apps::new(context, booted, exit),
-                    on_exit,
-                );
-                self.spec.apps.set(Some(child.addr.clone()));
-                self.apps = Some(child);
-            }
-            RootChild::Front => match self.cloned_listeners() {
-                Ok(listeners) => {
-                    let settings = Arc::clone(&self.spec.context.settings.front);
-                    let (table, connector) = (
-                        self.spec.table.subscribe(),
-                        Arc::clone(&self.spec.connector),
-                    );
-                    let (access, booted) = (self.spec.access.clone(), self.spec.booted.subscribe());
-                    let closed = Arc::clone(&self.spec.closed);
-                    let own_token = self.spec.own_token.clone();
-                    let challenges = self.spec.challenges.subscribe();
-                    let build = move |_: &mut _, exit| {
-                        let front = Front::new(listeners, settings, table, connector, exit)
-                            .that_opens(booted)
-                            .that_tells(closed)
-                            .that_withholds(own_token)
-                            .that_proves(challenges);
-                        match access {
-                            Some(sink) => front.with_access_log(sink),
-                            None => front,
-                        }
-                    };
-                    self.front = Some(monitor::start(&control, build, on_exit));
-                }
-                Err(e) => on_exit(Exit::Error(format!("cannot clone the listeners: {e}"))),
-            },
-            RootChild::Acme => {
-                let Some(spec) = self.spec.acme.clone() else {
-                    return on_exit(Exit::Shutdown);
-                };
-                let child = monitor::start(&control, move |_, _| Acme::new(spec), on_exit);
-                self.spec.acme_actor.set(Some(child.addr.clone()));
-                self.acme = Some(child);
-            }
+            RootChild::Certificates => self.start_certificates(on_exit),
+            RootChild::Router => self.start_router(on_exit),
+            RootChild::Apps => self.start_apps(on_exit),
+            RootChild::Front => self.start_front(on_exit),
+            RootChild::Acme => self.start_acme(on_exit),
         }
     }
 

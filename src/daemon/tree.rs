@@ -10,6 +10,7 @@ use super::DaemonError;
 use super::root::{Root, RootSpec};
 use super::wanted_names;
 use crate::acme::acme::AcmeSpec;
+use crate::acme::challenges;
 use crate::acme::precheck::Precheck;
 use crate::acme::status::Results;
 use crate::acme::storage::Storage;
@@ -90,18 +91,7 @@ impl Tree {
         };
         let (booted, is_booted) = watch::channel(false);
         let (access, access_written) = access_log(&context).unzip();
-        let acme = settings.tls.acme.as_ref().map(|acme| AcmeSpec {
-            settings: Arc::clone(acme),
-            storage: Storage::new(&settings.data_dir, &acme.directory),
-            precheck: Precheck::default(),
-            wishes: wanted_names::follow(
-                table.subscribe(),
-                &settings.front.reach,
-                published.files.subscribe(),
-            ),
-            challenges: Arc::clone(&challenges),
-            results: acme_results,
-        });
+        let acme = acme_spec(settings, &table, &published, &challenges, acme_results);
         let spec = RootSpec {
             listeners,
             published,
@@ -117,14 +107,7 @@ impl Tree {
             own_token: OwnToken::new(token),
             context,
         };
-        let (ended, exit) = watch::channel(None);
-        let root = monitor::start(
-            &Arbiter::current(),
-            move |_, exit| Root::new(spec, exit),
-            move |exit| {
-                ended.send_replace(Some(exit));
-            },
-        );
+        let (root, exit) = start_root(spec);
         let tree = Self {
             root,
             booted: is_booted,
@@ -172,6 +155,39 @@ impl Tree {
         }
         self.logs.stop();
     }
+}
+
+/// What asks for certificates, where the settings say so.
+fn acme_spec(
+    settings: &Settings,
+    table: &watch::Sender<Arc<Table>>,
+    published: &Published,
+    challenges: &Arc<challenges::Published>,
+    results: Arc<Results>,
+) -> Option<AcmeSpec> {
+    let acme = settings.tls.acme.as_ref()?;
+    let (routes, files) = (table.subscribe(), published.files.subscribe());
+    Some(AcmeSpec {
+        settings: Arc::clone(acme),
+        storage: Storage::new(&settings.data_dir, &acme.directory),
+        precheck: Precheck::default(),
+        wishes: wanted_names::follow(routes, &settings.front.reach, files),
+        challenges: Arc::clone(challenges),
+        results,
+    })
+}
+
+/// Starts the root supervisor. The other value says why it ended, once it has.
+fn start_root(spec: RootSpec) -> (Child<Root>, watch::Receiver<Option<Exit>>) {
+    let (ended, exit) = watch::channel(None);
+    let root = monitor::start(
+        &Arbiter::current(),
+        move |_, exit| Root::new(spec, exit),
+        move |exit| {
+            ended.send_replace(Some(exit));
+        },
+    );
+    (root, exit)
 }
 
 fn context(settings: &Arc<Settings>, logs: &Arbiter) -> AppContext {
