@@ -41,70 +41,90 @@ pub(super) fn of_process(
     exited: Option<&ExitRecord>,
     adopted: bool,
 ) -> Vec<Report> {
-    let who = |pid| Offender {
+    let who = |pid: Option<u32>| Offender {
         app: Arc::clone(app),
         process: now.id.clone(),
         release,
         batch,
         pid,
     };
-    let (old_pid, old_phase) = (before.and_then(|s| s.pid), before.map(|s| s.phase));
-    let mut reports = Vec::new();
-    if let Some(exit) = exited {
+    let old_pid = before.and_then(|s| s.pid);
+    let exit = exited.map(|exit| {
         let reason = exit.reason.as_ref().map(|why| format!(": {why}"));
-        reports.push(Report::ProcessExited {
+        Report::ProcessExited {
             who: who(old_pid),
             exit: exit.status,
             reason: format!("{}{}", exit.status, reason.unwrap_or_default()),
             next: what_follows(now),
-        });
+        }
+    });
+    let is_started = now.pid.is_some() && now.pid != old_pid;
+    let start = is_started.then(|| Report::ProcessStarted {
+        who: who(now.pid),
+        port: now.port,
+        adopted,
+    });
+    let failure = has_failed(before, now).then(|| Report::ProcessFailed {
+        who: who(None),
+        reason: now.warning.clone().unwrap_or_default(),
+        next: "it is tried again in 5 seconds",
+    });
+    let reports = [
+        exit,
+        start,
+        failure,
+        health(before, now, who),
+        phase(before, now, who),
+    ];
+    reports.into_iter().flatten().collect()
+}
+
+/// Whether it could not be started, for a reason that was not told yet.
+fn has_failed(before: Option<&Snapshot>, now: &Snapshot) -> bool {
+    let old = before.and_then(|s| s.warning.as_ref());
+    now.phase == Phase::Backoff && now.warning.is_some() && now.warning.as_ref() != old
+}
+
+/// What the checks of a process that goes on have found anew.
+fn health(
+    before: Option<&Snapshot>,
+    now: &Snapshot,
+    who: impl Fn(Option<u32>) -> Offender,
+) -> Option<Report> {
+    let before = before.filter(|s| now.pid.is_some() && s.pid == now.pid)?;
+    let who = (before.trouble != now.trouble).then(|| who(now.pid))?;
+    Some(match &now.trouble {
+        Some(trouble) => Report::ProcessUnhealthy {
+            who,
+            reason: trouble.why.clone(),
+        },
+        None => Report::ProcessHealthy { who },
+    })
+}
+
+/// Which phase it came to, or at which other address it is ready.
+fn phase(
+    before: Option<&Snapshot>,
+    now: &Snapshot,
+    who: impl Fn(Option<u32>) -> Offender,
+) -> Option<Report> {
+    let old_address = before.and_then(|s| s.address.as_ref());
+    let is_moved =
+        now.phase == Phase::Ready && now.address.is_some() && old_address != now.address.as_ref();
+    if before.map(|s| s.phase) == Some(now.phase) && !is_moved {
+        return None;
     }
-    if now.pid.is_some() && now.pid != old_pid {
-        reports.push(Report::ProcessStarted {
-            who: who(now.pid),
-            port: now.port,
-            adopted,
-        });
-    }
-    let old_warning = before.and_then(|s| s.warning.as_ref());
-    if now.phase == Phase::Backoff && now.warning.is_some() && now.warning.as_ref() != old_warning {
-        reports.push(Report::ProcessFailed {
-            who: who(None),
-            reason: now.warning.clone().unwrap_or_default(),
-            next: "it is tried again in 5 seconds",
-        });
-    }
-    let (was, is) = (
-        before.and_then(|s| s.trouble.as_ref()),
-        now.trouble.as_ref(),
-    );
-    if now.pid.is_some() && now.pid == old_pid && was != is {
-        let who = who(now.pid);
-        reports.push(match is {
-            Some(trouble) => Report::ProcessUnhealthy {
-                who,
-                reason: trouble.why.clone(),
-            },
-            None => Report::ProcessHealthy { who },
-        });
-    }
-    let is_moved = || {
-        let old = before.and_then(|s| s.address.as_ref());
-        now.phase == Phase::Ready && now.address.is_some() && old != now.address.as_ref()
-    };
-    if old_phase == Some(now.phase) && !is_moved() {
-        return reports;
-    }
-    match now.phase {
-        Phase::Ready => reports.push(Report::ProcessReady {
+    Some(match now.phase {
+        Phase::Ready => Report::ProcessReady {
             who: who(now.pid),
             address: now.address.as_ref().map(ToString::to_string),
-        }),
-        Phase::Stopping => reports.push(Report::ProcessStopping { who: who(now.pid) }),
-        Phase::Stopped => reports.push(Report::ProcessStopped { who: who(old_pid) }),
-        Phase::Starting | Phase::Backoff | Phase::Finished => {}
-    }
-    reports
+        },
+        Phase::Stopping => Report::ProcessStopping { who: who(now.pid) },
+        Phase::Stopped => Report::ProcessStopped {
+            who: who(before.and_then(|s| s.pid)),
+        },
+        Phase::Starting | Phase::Backoff | Phase::Finished => return None,
+    })
 }
 
 fn what_follows(now: &Snapshot) -> &'static str {

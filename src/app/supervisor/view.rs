@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use actix::prelude::*;
 
 use super::App;
+use crate::app::batch::Batch;
 use crate::app::lifecycle::{Kind, Wanted};
 use crate::app::status::{AppState, LastFailure, ProcessStatus, Reach, Status, Summary};
 use crate::app_dirs::AppDirs;
@@ -187,56 +188,7 @@ impl App {
     }
 
     fn status(&self) -> Status {
-        let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
         let left_out = self.left_out();
-        warnings.extend(left_out.clone());
-        warnings.extend(self.lost_type());
-        warnings.extend(self.why_failed());
-        warnings.extend(held::warnings(self.spec.dirs.runtime()));
-        // Install commands.
-        warnings.extend(held::warnings(self.spec.dirs.root()));
-        warnings.extend(self.what_failed());
-        for advice in self.advice() {
-            if !warnings.contains(&advice) {
-                warnings.push(advice);
-            }
-        }
-        let mut processes = Vec::new();
-        for batch in self.batches.iter() {
-            let runnable = &batch.runnable;
-            for warning in runnable.warnings.iter().chain(&runnable.scale_warnings) {
-                if !warnings.contains(warning) {
-                    warnings.push(warning.clone());
-                }
-            }
-            for (slot, snapshot) in batch.members() {
-                warnings.extend(
-                    snapshot
-                        .and_then(|s| s.warning.as_ref())
-                        .map(|w| format!("{}: {w}", slot.id)),
-                );
-                let trouble = snapshot.and_then(|s| s.trouble.as_ref());
-                let is_passed_over = trouble.is_some() && batch.is_passed_over(&slot.id);
-                warnings.extend(trouble.map(|t| troubled(&slot.id, t, is_passed_over)));
-                processes.push(ProcessStatus {
-                    id: slot.id.clone(),
-                    process_type: slot.process_type.clone(),
-                    state: snapshot.map_or(Phase::Starting, |s| s.phase),
-                    release: batch.runnable.id(),
-                    pid: snapshot.and_then(|s| s.pid),
-                    port: snapshot.and_then(|s| s.port),
-                    socket: snapshot.and_then(|s| socket_of(s.address.as_ref()?)),
-                    started_at: snapshot.and_then(|s| s.started_at),
-                    restarts: snapshot.map_or(0, |s| s.restarts),
-                    last_exit: snapshot.and_then(|s| s.last_exit.clone()),
-                    memory_bytes: 0,
-                    cpu_seconds: 0.0,
-                    last_lines: vec![],
-                    unhealthy: trouble.map(|t| t.why.clone()),
-                    draining: batch.left_on(&slot.id),
-                });
-            }
-        }
         Status {
             name: self.name().to_owned(),
             state: self.state(),
@@ -245,12 +197,73 @@ impl App {
             deployment: self.deployer.deployments.last().map(|r| r.id),
             last_failure: self.last_failure(),
             user: self.user(),
-            processes,
-            warnings,
+            processes: self.batches.iter().flat_map(processes_of).collect(),
+            warnings: self.all_warnings(left_out.clone()),
             left_out,
             deploy_key: None,
         }
     }
+
+    fn all_warnings(&self, left_out: Option<String>) -> Vec<String> {
+        let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
+        warnings.extend(left_out);
+        warnings.extend(self.lost_type());
+        warnings.extend(self.why_failed());
+        warnings.extend(held::warnings(self.spec.dirs.runtime()));
+        // Install commands.
+        warnings.extend(held::warnings(self.spec.dirs.root()));
+        warnings.extend(self.what_failed());
+        let add_once = |warnings: &mut Vec<String>, warning: String| {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        };
+        for advice in self.advice() {
+            add_once(&mut warnings, advice);
+        }
+        for batch in self.batches.iter() {
+            let runnable = &batch.runnable;
+            for warning in runnable.warnings.iter().chain(&runnable.scale_warnings) {
+                add_once(&mut warnings, warning.clone());
+            }
+            warnings.extend(warnings_of_processes(batch));
+        }
+        warnings
+    }
+}
+
+fn processes_of(batch: &Batch) -> impl Iterator<Item = ProcessStatus> {
+    batch.members().map(|(slot, snapshot)| {
+        let trouble = snapshot.and_then(|s| s.trouble.as_ref());
+        ProcessStatus {
+            id: slot.id.clone(),
+            process_type: slot.process_type.clone(),
+            state: snapshot.map_or(Phase::Starting, |s| s.phase),
+            release: batch.runnable.id(),
+            pid: snapshot.and_then(|s| s.pid),
+            port: snapshot.and_then(|s| s.port),
+            socket: snapshot.and_then(|s| socket_of(s.address.as_ref()?)),
+            started_at: snapshot.and_then(|s| s.started_at),
+            restarts: snapshot.map_or(0, |s| s.restarts),
+            last_exit: snapshot.and_then(|s| s.last_exit.clone()),
+            memory_bytes: 0,
+            cpu_seconds: 0.0,
+            last_lines: vec![],
+            unhealthy: trouble.map(|t| t.why.clone()),
+            draining: batch.left_on(&slot.id),
+        }
+    })
+}
+
+fn warnings_of_processes(batch: &Batch) -> impl Iterator<Item = String> {
+    batch.members().flat_map(|(slot, snapshot)| {
+        let warning = snapshot.and_then(|s| s.warning.as_ref());
+        let trouble = snapshot.and_then(|s| s.trouble.as_ref());
+        let is_passed_over = trouble.is_some() && batch.is_passed_over(&slot.id);
+        let warning = warning.map(|w| format!("{}: {w}", slot.id));
+        let trouble = trouble.map(|t| troubled(&slot.id, t, is_passed_over));
+        warning.into_iter().chain(trouble)
+    })
 }
 
 fn socket_of(address: &Address) -> Option<PathBuf> {
