@@ -120,8 +120,9 @@
 //!   install commands, the release phase; `acme/hook.rs` runs the program for TXT records, and `own_user/commands.rs`
 //!   useradd, usermod and userdel. An OS process is started again by its worker (`process/state`), an actor by its supervisor.
 //! - An app whose document names no user has one of its own where the server is root ([`own_user`]). It is there before
-//!   the app has a file that it owns, and goes when the app has none any more. Its id is noted before it is given, and
-//!   comes again only when the system's range (login.defs(5)) has no other: the one that is free longest comes first.
+//!   the app has a file that it owns, and goes when the app has none any more, after all that runs as it on the machine
+//!   was killed. Its id is noted before it is given, and comes again only when the system's range (login.defs(5)) has no
+//!   other: the one that is free longest comes first.
 //! - Documents, records and keys are replaced whole ([`durable`]). Logs are appended to, and a new server cuts off the
 //!   line that a crash tore. A release without a record is rubbish.
 //! - Whatever runs for an app does so in one sandbox, also its install commands: its user, no capability, no_new_privs,

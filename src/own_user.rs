@@ -75,6 +75,10 @@ pub enum OwnUserError {
         user: String,
         said: String,
     },
+    #[error(
+        "userdel {user} failed: {said}; end what runs as this user, then remove the application again"
+    )]
+    NotRemoved { user: String, said: String },
     #[error("cannot look up the user \"{0}\": {1}")]
     Lookup(String, String),
     #[error("{0}: {1}")]
@@ -138,6 +142,15 @@ pub fn ensure(dirs: &AppDirs, name: &AppName) -> Result<String, OwnUserError> {
     }
     let last = candidates.pop().unwrap_or_default();
     Err(OwnUserError::Foreign(last))
+}
+
+/// The id of the user of the app, if it has one. Blocks.
+///
+/// # Errors
+/// [`OwnUserError`].
+pub fn uid(dirs: &AppDirs, name: &AppName) -> Result<Option<u32>, OwnUserError> {
+    let found = load(dirs)?.map(|record| of_app(&record, dirs, name));
+    Ok(found.transpose()?.flatten().map(|user| user.uid.as_raw()))
 }
 
 /// Removes the user of the app, if it has one. All its processes are over, and its files are gone but for the record.

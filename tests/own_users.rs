@@ -1,8 +1,10 @@
 //! By default each app of root's server has a user of its own: made with it, kept as long as it has files, removed with
 //! them.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
 
 use nix::unistd::{Group, User};
 use serde_json::{Value, json};
@@ -200,6 +202,42 @@ fn an_account_that_can_be_logged_in_to_is_not_taken_for_the_apps() {
     assert_ne!(user_of(&server, "users-like"), stranger);
     delete(&server, "users-like");
     assert!(uid(stranger).is_some());
+}
+
+/// Runs Python code as root, which is to become an app's user, and then says so. It ends in time by itself, too.
+fn stray(code: &str) -> Child {
+    let code = format!("import os, time\n{code}\nprint(1, flush=True)\ntime.sleep(60)");
+    let mut child = Command::new("python3")
+        .args(["-c", &code])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = child.stdout.as_mut().expect("it is piped");
+    stdout.read_exact(&mut [0]).expect("it says so");
+    child
+}
+
+#[test]
+fn nothing_that_runs_as_the_user_outlives_it_or_keeps_it_from_being_removed() {
+    if no_root("processes of the user") {
+        return;
+    }
+    let server = server();
+    let _repo = deploy(&server, "users-stray");
+    let id = uid(&user_of(&server, "users-stray")).unwrap();
+    // By a file with the set-user-ID bit; with another root, where userdel(8) does not look; of somebody who can become it.
+    let strays = [
+        format!("os.setresuid({id}, {id}, {id})"),
+        format!("os.chroot('/var/lib'); os.setresuid({id}, {id}, {id})"),
+        format!("os.setresuid(65534, 65534, {id})"),
+    ]
+    .map(|code| stray(&code));
+    // Each is buried at once, as init does.
+    let ended = strays.map(|mut child| std::thread::spawn(move || child.wait().unwrap().signal()));
+    delete(&server, "users-stray");
+    assert_eq!(users(&server), Vec::<String>::new());
+    let ended = ended.map(|ended| ended.join().unwrap());
+    assert_eq!(ended, [Some(9); 3]);
 }
 
 /// A user that somebody else has made, for the time of a test.

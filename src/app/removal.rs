@@ -10,6 +10,7 @@ use crate::failpoint;
 use crate::install::tree;
 use crate::own_user;
 use crate::process::shm::Shm;
+use crate::process::stop;
 
 /// Removes an app's files, then what says in `config_dir` that they are to be removed.
 ///
@@ -45,6 +46,10 @@ fn remove_files(name: &AppName, dirs: &AppDirs, keep_storage: bool) -> io::Resul
     match keep_storage {
         true => remove(&state),
         false => {
+            // Now that nobody can start another by a file of these.
+            if let Some(uid) = own_user::uid(dirs, name).map_err(io::Error::other)? {
+                stop::kill_all_of(uid);
+            }
             own_user::remove(dirs, name).map_err(io::Error::other)?;
             remove(dirs.root())
         }

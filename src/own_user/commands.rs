@@ -82,7 +82,10 @@ pub(super) fn remove(name: &str) -> Result<(), OwnUserError> {
     let ended = run_patiently("userdel", &[name.to_owned()])?;
     match ended.code {
         Some(0 | NO_SUCH_USER) => Ok(()),
-        _ => Err(ended.into_error("userdel", name)),
+        _ => Err(OwnUserError::NotRemoved {
+            user: name.to_owned(),
+            said: ended.into_text("userdel"),
+        }),
     }
 }
 
@@ -106,15 +109,18 @@ impl Ended {
     }
 
     fn into_error(self, program: &'static str, user: &str) -> OwnUserError {
-        let said = match (self.said.is_empty(), self.code) {
-            (false, _) => self.said,
-            (true, Some(code)) => format!("{program} exited with {code}"),
-            (true, None) => format!("{program} did not end"),
-        };
         OwnUserError::Refused {
             program,
             user: user.to_owned(),
-            said,
+            said: self.into_text(program),
+        }
+    }
+
+    fn into_text(self, program: &str) -> String {
+        match (self.said.is_empty(), self.code) {
+            (false, _) => self.said,
+            (true, Some(code)) => format!("{program} exited with {code}"),
+            (true, None) => format!("{program} did not end"),
         }
     }
 }

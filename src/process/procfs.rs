@@ -62,11 +62,22 @@ pub(super) fn stat(pid: u32) -> Option<Stat> {
 
 /// The line `Uid:` of proc_pid_status(5). The name of the process is a line of its own before it, with newlines
 /// escaped.
+fn users(status: &str) -> Vec<u32> {
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let ids = ids.unwrap_or_default().split_ascii_whitespace();
+    ids.filter_map(|id| id.parse().ok()).collect()
+}
+
 fn single_user(status: &str) -> Option<u32> {
-    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    let mut ids = ids.split_ascii_whitespace();
-    let first = ids.next()?;
-    ids.all(|id| id == first).then(|| first.parse().ok())?
+    let ids = users(status);
+    let first = *ids.first()?;
+    ids.iter().all(|id| *id == first).then_some(first)
+}
+
+/// Whether one of the user ids is this one and none is root's, who may be acting for the user just now.
+fn is_partly_of(status: &str, uid: u32) -> bool {
+    let ids = users(status);
+    ids.contains(&uid) && !ids.contains(&0)
 }
 
 /// Clock ticks since boot, as [`Stat::start_time`] counts them; 0 when that cannot be read.
@@ -178,8 +189,17 @@ pub(super) fn sockets(pid: u32) -> impl Iterator<Item = u64> {
 /// The user that a process runs as. `None` where its real, effective, saved and file system user ids are not one, as of
 /// a program with the set-user-ID bit that somebody runs.
 pub(super) fn uid(pid: u32) -> Option<u32> {
+    single_user(&status(pid)?)
+}
+
+/// Whether a process runs as this user, or can become it, and is not root's.
+pub(super) fn may_act_as(pid: u32, uid: u32) -> bool {
+    status(pid).is_some_and(|status| is_partly_of(&status, uid))
+}
+
+fn status(pid: u32) -> Option<String> {
     let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-    single_user(&String::from_utf8_lossy(&status))
+    Some(String::from_utf8_lossy(&status).into_owned())
 }
 
 /// The user of a process, or ours where it is gone: nothing else of it will be found then.
@@ -224,6 +244,13 @@ mod tests {
         assert_eq!(single_user(&status("33\t33\t33\t33")), Some(33));
         assert_eq!(single_user(&status("33\t0\t0\t0")), None);
         assert_eq!(single_user("Name:\tx\n"), None);
+        // But it is partly of both, unless one is root.
+        for uids in ["33\t33\t33\t33", "9\t9\t33\t9", "33\t9\t9\t9"] {
+            assert!(is_partly_of(&status(uids), 33), "{uids}");
+        }
+        for uids in ["9\t9\t9\t9", "0\t33\t0\t33", "333\t3\t3\t3"] {
+            assert!(!is_partly_of(&status(uids), 33), "{uids}");
+        }
     }
 
     #[test]

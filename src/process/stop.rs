@@ -8,6 +8,9 @@
 //! opening: a pid that was given to another program meanwhile is never signalled.
 
 mod grace;
+mod user;
+
+pub use user::kill_all_of;
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -296,29 +299,10 @@ impl Target {
             self.known = self.members().collect();
             return;
         }
-        self.freeze();
+        freeze(|each| self.find(each));
         self.signal_group(Signal::KILL);
         for found in &self.known {
             signal(*found, Signal::KILL);
-        }
-    }
-
-    /// Stops every process of this instance until it is killed. A stopped process does not fork, and still counts
-    /// against its user's process limit, so no other forks in its place. A fork bomb that is only killed grows again as
-    /// fast.
-    fn freeze(&mut self) {
-        let mut frozen = BTreeSet::new();
-        for _ in 0..FREEZES {
-            let before = frozen.len();
-            // Each as soon as it is found: a stopped process leaves its CPU time to finding the next.
-            self.find(|found| {
-                if frozen.insert(found) {
-                    signal(found, Signal::STOP);
-                }
-            });
-            if frozen.len() == before {
-                return;
-            }
         }
     }
 
@@ -406,6 +390,24 @@ impl Target {
         match procfs::stat(leader.pid) {
             Some(present) => present.start_time == leader.start_time,
             None => self.may_have_started(stat),
+        }
+    }
+}
+
+/// Stops every process that `find` finds, until it is killed. A stopped process does not fork, and still counts against
+/// its user's process limit, so no other forks in its place. A fork bomb that is only killed grows again as fast.
+fn freeze(mut find: impl FnMut(&mut dyn FnMut(Unique))) {
+    let mut frozen = BTreeSet::new();
+    for _ in 0..FREEZES {
+        let before = frozen.len();
+        // Each as soon as it is found: a stopped process leaves its CPU time to finding the next.
+        find(&mut |found| {
+            if frozen.insert(found) {
+                signal(found, Signal::STOP);
+            }
+        });
+        if frozen.len() == before {
+            return;
         }
     }
 }
