@@ -13,6 +13,7 @@
 mod children;
 mod deploy;
 mod install_log;
+mod process_spec;
 mod processes;
 mod recovery;
 mod removal;

@@ -8,22 +8,18 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::App;
-use crate::account::Account;
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{self, BatchId, OpId};
-use crate::document::config::AppConfig;
 use crate::events::Report;
 use crate::install::installer::Installer;
 use crate::install::spec::InstallSpec;
 use crate::logs::log::Log;
 use crate::logs::settings::LogSettings;
 use crate::process::identity::Identity;
-use crate::process::landlock::Landlock;
-use crate::process::mounts::Mounts;
 use crate::process::phase::Phase;
 use crate::process::survivors;
 use crate::process::users::Users;
-use crate::process::worker::{Origin, Process, ProcessSpec, Reattach, Snapshot};
+use crate::process::worker::{Origin, Process, Reattach, Snapshot};
 use crate::supervision::restart::{ChildState, Intensity, Supervisor, SupervisorEvent};
 use crate::supervision::{
     Child, ChildEnded, ChildRef, ChildSpec, Exit, ExitReason, Generation, Parent, Restart, Running,
@@ -311,53 +307,6 @@ impl App {
         self.children
             .running
             .push((child_id, generation, AnyChild::Process(child)));
-    }
-
-    fn process_spec(&self, id: BatchId, process: &str) -> Option<ProcessSpec> {
-        let batch = self.batches.get(id)?;
-        let slot = batch.members().find(|(slot, _)| slot.id == process)?.0;
-        let runnable = &batch.runnable;
-        Some(ProcessSpec {
-            app: self.spec.config.name.clone(),
-            id: slot.id.clone(),
-            process_type: slot.process_type.clone(),
-            release: runnable.id(),
-            batch: id,
-            shell: runnable.config.shell,
-            command: slot.command.clone(),
-            directory: runnable.release.directory.clone(),
-            account: runnable.account.clone(),
-            environment: runnable.environment.clone(),
-            routed: slot.routed,
-            health: runnable.config.health_check.clone(),
-            stop: runnable.config.stop.clone(),
-            restart: runnable.config.restart.of(&slot.process_type),
-            runtime: self.spec.dirs.runtime().to_owned(),
-            preferred_port: self.batches.preferred_port(process),
-            landlock: self.landlock(runnable.account.as_ref()),
-            mounts: self.mounts(&runnable.config, runnable.account.as_ref()),
-            start_permits: (self.batches.at_boot == Some(id))
-                .then(|| self.spec.context.start_permits.clone()),
-        })
-    }
-
-    /// Lets the app write to its own places only: to no release, not even its own, and to nothing else of the server.
-    pub(super) fn landlock(&self, account: Option<&Account>) -> Option<Landlock> {
-        let settings = &self.spec.context.settings;
-        let server = [settings.data_dir.as_path(), &settings.runtime_dir];
-        Landlock::of_app(account, server, &self.spec.dirs)
-    }
-
-    /// Shows the app its own places of the server's directories only, if its document does not say otherwise.
-    pub(super) fn mounts(&self, config: &AppConfig, account: Option<&Account>) -> Option<Mounts> {
-        let account = account.filter(|_| config.sandbox);
-        let settings = &self.spec.context.settings;
-        let server = [
-            settings.data_dir.as_path(),
-            &settings.runtime_dir,
-            &settings.config_dir,
-        ];
-        Mounts::of_app(account, &server, &self.spec.dirs)
     }
 
     /// Ends the OS process of a Process actor that is gone for good without having reported its end.
