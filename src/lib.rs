@@ -87,7 +87,8 @@
 //! # Floors
 //!
 //! A folder imports only from the lines below its own; two on one line do not import each other. So there is no circle
-//! of folders, nor of files, but for a module and the files below it. `tests/structure.rs` reads this list and holds both.
+//! of folders, nor of files, but for a module and the files below it. `tests/structure.rs` reads this list and holds
+//! both.
 //!
 //! ```text
 //! main
@@ -118,7 +119,8 @@
 //! - `front/` never imports `app/`: it sees the routing table.
 //! - `process/worker.rs` alone starts a process of an application, and `install/command.rs` what makes a release: git,
 //!   install commands, the release phase; `acme/hook.rs` runs the program for TXT records, and `own_user/commands.rs`
-//!   useradd, usermod and userdel. An OS process is started again by its worker (`process/state`), an actor by its supervisor.
+//!   useradd, usermod and userdel. An OS process is started again by its worker (`process/state`), an actor by its
+//!   supervisor.
 //! - An app whose document names no user has one of its own where the server is root ([`own_user`]). It is there before
 //!   the app has a file that it owns, and goes when the app has none any more, after all that runs as it on the machine
 //!   was killed. Its id is noted before it is given, and comes again only when the system's range (login.defs(5)) has no
@@ -180,7 +182,22 @@
 //! | new connection per request | 17.7 + 45.7 | 13.6 + 51.5 | 16.7 + 53.6 | 1.30, 0.97 |
 //! | 1,000 apps, 1,000 hosts | 6.9 + 19.2 |  |  |  |
 //!
-//! nginx has its backend on TCP everywhere. So total CPU is less than nginx's in every row but that of 1,000
+//! By HTTPS, `-- --quick`; HTTP/2 is h2load's, 4 connections of 100 streams, all else wrk's, but where `kept` stands:
+//!
+//! | | procserver | nginx | haproxy | of nginx's: user, all |
+//! |---|---|---|---|---|
+//! | 128 B x 64 connections | 14.6 + 33.2 | 32.2 + 38.8 | 32.2 + 34.3 | 0.45, 0.67 |
+//! | 64 KiB x 64 connections | 62.7 + 70.1 | 75.4 + 107.0 | 88.9 + 90.7 | 0.83, 0.73 |
+//! | 128 B by HTTP/2 | 18.6 + 18.2 | 16.2 + 32.9 | 13.4 + 16.4 | 1.15, 0.75 |
+//! | 64 KiB by HTTP/2 | 95.7 + 110.2 | 79.4 + 128.8 | 100.2 + 105.7 | 1.21, 0.99 |
+//! | full handshake | 296.8 + 132.3 | 188.9 + 145.6 | 617.1 + 150.3 | 1.57, 1.28 |
+//! | full handshake, `kept` | 243.9 + 118.9 | 427.4 + 124.4 | 511.0 + 181.1 | 0.57, 0.66 |
+//! | resumed handshake, `kept` | 222.4 + 122.7 | 162.5 + 99.1 | 558.7 + 171.9 | 1.37, 1.32 |
+//!
+//! A full handshake with one of 1,000 certificates costs 0.96 of one with the only one; a start with these takes 117 ms
+//! and 17.7 MB, with one 57 ms and 15.0 MB. An idle connection by TLS takes 22.5 KiB, 13.8 of nginx, 15.2 of haproxy.
+//!
+//! nginx has its backend on TCP everywhere. By plain HTTP total CPU is less than nginx's in every row but that of 1,000
 //! connections with `kept`; user time is more where connections are new, and as much with 1,000 of them. Times of so
 //! short rounds are counted by the kernel's clock: with wrk and `$SOCKET` 0.93 of nginx's here was 0.79 the day before,
 //! on a busy machine. 1,000 applications with 1,000 hosts cost 1.08 times one with `kept`. A request takes two writes
