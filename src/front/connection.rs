@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 
@@ -26,6 +26,7 @@ use super::http::head::{Refusal, Request};
 use super::http::head_end;
 use super::http::parse;
 use super::http::trusted_proxies;
+use super::linger;
 use super::routing::{self, Routed, Target};
 use super::worker::Worker;
 
@@ -34,11 +35,6 @@ const SPACE: usize = 8 * 1024;
 
 /// Empty lines before a request that are overlooked.
 const EMPTY_LINES: u32 = 2;
-
-/// How long it is waited for more to read and drop after the last response, and how long that goes on at most: a reset
-/// would cost a client the response that sends its whole body before it reads (RFC 9112 §9.6; nginx has 5 and 30 s).
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_LONGEST: Duration = Duration::from_secs(30);
 
 /// A client's connection, over whatever carries its bytes: TCP, or what decrypts them.
 pub struct Connection<S> {
@@ -302,7 +298,7 @@ impl<S: ClientStream> Connection<S> {
         answer::refuse(&mut self.client, &self.worker, failure).await
     }
 
-    /// Closes the sending side and reads on for a while, so that what was sent is not lost to a reset.
+    /// Closes the sending side and reads on for a while.
     async fn linger(&mut self) {
         let (client, worker) = (&mut self.client, &self.worker);
         // It sends first what TLS has taken, which the client may not read.
@@ -311,25 +307,9 @@ impl<S: ClientStream> Connection<S> {
         if !matches!(closed, Ok(Ok(()))) {
             return;
         }
-        let begun = Instant::now();
-        let longest = || match worker.is_draining() {
-            true => LINGER,
-            false => LINGER_LONGEST,
-        };
-        while begun.elapsed() < longest() {
-            client.input.consume(usize::MAX);
-            client.deadline.set(LINGER);
-            let count = poll_fn(|cx| {
-                let (input, stream) = (&mut client.input, &mut client.stream);
-                if let Poll::Ready(read) = input.poll_fill(cx, stream, SPACE, &worker.spare) {
-                    return Poll::Ready(read.unwrap_or(0));
-                }
-                client.deadline.poll(cx).map(|()| 0)
-            });
-            if count.await == 0 {
-                return;
-            }
-        }
+        client.input.consume(usize::MAX);
+        client.input.give_back(&worker.spare);
+        linger::linger(&mut client.stream, worker).await;
     }
 }
 

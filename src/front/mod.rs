@@ -7,7 +7,7 @@
 //! |---|---|
 //! | the actor that runs the workers | [`front`] |
 //! | accepts connections, each on a task of its own | `acceptor`, `proxied`, `handshake` |
-//! | reads a connection's requests, in order | [`connection`] |
+//! | reads a connection's requests, in order | [`connection`], `linger` |
 //! | makes a connection of each stream of HTTP/2 | `http2` |
 //! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold` |
 //! | sends a request and passes the response on | [`exchange`] |
@@ -34,6 +34,7 @@ mod handshake;
 mod hold;
 pub mod http;
 mod http2;
+mod linger;
 pub mod listener;
 pub mod own_token;
 mod proxied;

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use h2::server::{self, Builder, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
-use tokio::io::ReadBuf;
+use tokio::io::AsyncReadExt as _;
 
 use super::flood::Resets;
 use super::heads;
@@ -25,6 +24,7 @@ use crate::front::drain::Place;
 use crate::front::exchange::client::Endpoints;
 use crate::front::exchange::client_end::ClientStream;
 use crate::front::exchange::deadline::Deadline;
+use crate::front::linger::{QUIET, linger};
 use crate::front::worker::Worker;
 
 /// Requests of one connection at a time.
@@ -50,12 +50,8 @@ const MISUSED: usize = 1024;
 /// The time that a client has to close once it was told to (GOAWAY).
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// How long it is waited for more to read and drop at the end, and how long that goes on at most, as by HTTP/1.1.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_LONGEST: Duration = Duration::from_secs(30);
-
 /// Bytes that are read of a client that was told what it did wrong. One that floods reads nothing anyway.
-const LINGER_TOLD: usize = 64 * 1024;
+const LINGER_TOLD: u64 = 64 * 1024;
 
 type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 
@@ -137,30 +133,20 @@ pub(in crate::front) async fn serve<S: ClientStream>(
         requests: 0,
         worker: Rc::clone(&worker),
     };
-    let (longest, most) = match http2.run().await {
-        Ended::Well if !worker.is_draining() => (LINGER_LONGEST, usize::MAX),
-        Ended::Well => (LINGER, usize::MAX),
-        Ended::Told => (LINGER, LINGER_TOLD),
-        Ended::Late => return,
-    };
+    let ended = http2.run().await;
+    // What counted the stream's bytes goes with it, so that nobody else has the stream.
     drop(http2);
-    linger(&stream, longest, most).await;
-}
-
-/// Reads on for a while and drops it, so that what was sent is not lost to a reset.
-async fn linger<S: ClientStream>(stream: &RefCell<S>, longest: Duration, mut most: usize) {
-    let begun = Instant::now();
-    let mut space = vec![0; 8 * 1024];
-    while begun.elapsed() < longest && most > 0 {
-        let read = poll_fn(|cx| {
-            let mut buf = ReadBuf::new(&mut space);
-            let read = Pin::new(&mut *stream.borrow_mut()).poll_read(cx, &mut buf);
-            read.map(|read| read.map_or(0, |()| buf.filled().len()))
-        });
-        match tokio::time::timeout(LINGER, read).await {
-            Ok(count @ 1..) => most = most.saturating_sub(count),
-            Ok(0) | Err(_) => return,
+    let Some(stream) = Rc::into_inner(stream) else {
+        return;
+    };
+    let mut stream = stream.into_inner();
+    match ended {
+        Ended::Well => linger(&mut stream, &worker).await,
+        Ended::Told => {
+            let mut stream = stream.take(LINGER_TOLD);
+            let _late = tokio::time::timeout(QUIET, linger(&mut stream, &worker)).await;
         }
+        Ended::Late => {}
     }
 }
 
@@ -326,11 +312,7 @@ impl<S: ClientStream> Http2<S> {
             let mut carrier = connection.answer_one(bytes, read.err()).await;
             if carrier.is_answered() {
                 drop((stream, counted));
-                let longest = match worker.is_draining() {
-                    true => LINGER,
-                    false => LINGER_LONGEST,
-                };
-                return carrier.linger(LINGER, longest).await;
+                return carrier.linger(&worker).await;
             }
             if carrier.is_given_up() {
                 stream.open().give_up();

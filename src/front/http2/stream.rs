@@ -1,18 +1,18 @@
 //! [`RequestStream`]: a stream of HTTP/2 as the connection that carries its request.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::reply::Reply;
 use super::upload::Upload;
 use crate::front::exchange::client_end::{ClientEnd, ClientStream};
+use crate::front::linger::linger;
+use crate::front::worker::Worker;
 
 /// Reads as what a client of HTTP/1.1 sends behind the head of its request, and takes the bytes that such a client is
 /// answered with.
@@ -40,18 +40,10 @@ impl RequestStream {
         self.reply.borrow_mut().poll_reset(&mut cx).is_ready()
     }
 
-    /// Reads on for a while and drops it, with pauses of `quiet` at most. The response is whole, but to some clients a
-    /// stream has failed that is reset while they send (curl 7.88).
-    pub(super) async fn linger(&mut self, quiet: Duration, longest: Duration) {
-        let begun = Instant::now();
-        let mut space = [0; 1024];
-        while !self.upload.is_read() && begun.elapsed() < longest {
-            let mut buf = ReadBuf::new(&mut space);
-            let read = poll_fn(|cx| self.upload.poll_read(cx, &mut buf));
-            if !matches!(tokio::time::timeout(quiet, read).await, Ok(Ok(()))) {
-                return;
-            }
-        }
+    /// Reads on for a while. The response is whole, but to some clients a stream has failed that is reset while they
+    /// send (curl 7.88).
+    pub(super) async fn linger(&mut self, worker: &Worker) {
+        linger(&mut self.upload, worker).await;
     }
 
     /// Ends it. A response that broke off must not look whole.
@@ -79,7 +71,7 @@ impl AsyncRead for RequestStream {
     ) -> Poll<io::Result<()>> {
         if !self.upload.is_read() {
             let before = buf.filled().len();
-            let read = self.upload.poll_read(cx, buf);
+            let read = Pin::new(&mut self.upload).poll_read(cx, buf);
             if !matches!(read, Poll::Ready(Ok(()))) || buf.filled().len() > before {
                 return read;
             }

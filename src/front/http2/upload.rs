@@ -1,12 +1,13 @@
 //! [`Upload`]: the body of a request, as bytes of HTTP/1.1.
 
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use h2::RecvStream;
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::heads;
 use super::traffic::Traffic;
@@ -55,26 +56,6 @@ impl Upload {
         self.stage == Stage::End && self.used == self.framing.len() && self.piece.is_empty()
     }
 
-    /// Reads what has come. Ready with nothing read at its end.
-    pub(super) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        loop {
-            self.take(buf)?;
-            if buf.remaining() == 0 || self.is_read() {
-                return Poll::Ready(Ok(()));
-            }
-            match self.poll_more(cx) {
-                Poll::Ready(more) => more?,
-                Poll::Pending if buf.filled().len() > before => return Poll::Ready(Ok(())),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-
     /// Moves what is here.
     fn take(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
         let framing = &self.framing[self.used..];
@@ -107,7 +88,7 @@ impl Upload {
                 if let Some(data) = ready!(self.body.poll_data(cx)) {
                     self.piece = data.map_err(io::Error::other)?;
                     self.traffic.carry(self.piece.len());
-                    // A chunk of no bytes would be the last one.
+                    // A frame of no bytes may end a body. A chunk of none would be the last one.
                     if self.is_chunked && !self.piece.is_empty() {
                         chunk_head(&mut self.framing, self.piece.len());
                     }
@@ -128,5 +109,27 @@ impl Upload {
             self.framing.extend_from_slice(b"\r\n");
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Upload {
+    /// Reads what has come. Ready with nothing read at its end.
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        loop {
+            self.take(buf)?;
+            if buf.remaining() == 0 || self.is_read() {
+                return Poll::Ready(Ok(()));
+            }
+            match self.poll_more(cx) {
+                Poll::Ready(more) => more?,
+                Poll::Pending if buf.filled().len() > before => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
     }
 }
