@@ -84,6 +84,22 @@ fn bodies_go_both_ways_with_a_length_and_without_and_with_trailers() {
 }
 
 #[test]
+fn a_body_of_unknown_length_may_end_with_a_frame_of_no_bytes() {
+    let origin = Origin::answering(OK);
+    let front = front(vec![route("blog", &[&origin])]);
+    run(async {
+        let mut client = Client::connect(front.address).await;
+        let (response, mut body) = client.begin(request("POST", "/")).await;
+        body.send_data(Bytes::from_static(b"hello"), false).unwrap();
+        // A chunk of no bytes would be the last one, and what follows it would be malformed.
+        body.send_data(Bytes::new(), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200);
+        let got = origin.received();
+        assert!(got.ends_with("\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), "{got}");
+    });
+}
+
+#[test]
 fn answers_without_a_body_end_with_their_head() {
     let origin = Origin::start(|conn| {
         while let Some(request) = conn.request() {
