@@ -168,7 +168,7 @@ fn a_header_takes_no_longer_than_a_head_and_is_part_of_its_time() {
     }
     assert!(begun.elapsed() < 2 * limit, "{:?}", begun.elapsed());
 
-    // The header came late, and the head has what is left.
+    // The header came late, and the head has what is left. That this time passes is what is tested.
     let begun = std::time::Instant::now();
     let mut client = front.connect();
     client.send(&V1[..9]);

@@ -26,6 +26,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::front::fixture::Fixture;
 use crate::front::origin::Origin;
+use crate::process::until;
 
 /// No test may wait longer for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -88,14 +89,15 @@ pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     runtime.block_on(test).expect("it takes too long")
 }
 
-/// What the origin got next. It blocks nobody.
+/// What the origin got next. The client's connection goes on meanwhile.
 pub(crate) async fn received(origin: &Origin) -> String {
-    loop {
-        if let Some(got) = origin.next_received() {
-            return got;
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let mut got = None;
+    until("the origin gets something", || {
+        got = origin.next_received();
+        got.is_some()
+    })
+    .await;
+    got.unwrap_or_default()
 }
 
 /// Shakes hands as a client that asks for `name`.

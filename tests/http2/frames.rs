@@ -23,7 +23,11 @@ pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
+/// `:status: 200` of the static table, with which a header block begins (RFC 7541 §6.1).
+pub(crate) const STATUS_200: u8 = 0x88;
+
 pub(crate) const PROTOCOL_ERROR: u32 = 1;
+const REFUSED_STREAM: u32 = 7;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +84,26 @@ impl Raw {
 
     pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         self.send_bytes(&frame(kind, flags, stream, payload));
+    }
+
+    /// Asks for / on this stream.
+    pub(crate) fn ask(&mut self, stream: u32) {
+        self.send(HEADERS, END_HEADERS | END_STREAM, stream, &get());
+    }
+
+    /// The next stream that ends or is answered is answered with 200.
+    #[track_caller]
+    pub(crate) fn is_answered(&mut self) {
+        let answer = self.next_of(&[HEADERS, RST_STREAM]).unwrap();
+        assert_eq!((answer.kind, answer.payload[0]), (HEADERS, STATUS_200));
+    }
+
+    /// The next stream that ends or is answered is refused, so that it may be asked again. Returns its number.
+    #[track_caller]
+    pub(crate) fn is_refused(&mut self) -> u32 {
+        let refused = self.next_of(&[HEADERS, RST_STREAM]).unwrap();
+        assert_eq!((refused.kind, refused.code()), (RST_STREAM, REFUSED_STREAM));
+        refused.stream
     }
 
     /// Reads what has come. Returns false at the end.
