@@ -44,6 +44,7 @@ mod tls;
 #[path = "proxy/wrk.rs"]
 mod wrk;
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use measure::Samples;
@@ -124,7 +125,7 @@ fn compare(options: &Options) {
             options,
         );
     }
-    if options.has_load("wrk") && wrk::is_there() {
+    if options.has_load("wrk") && is_there("wrk") {
         with_load(
             "load `wrk`, an origin with a thread for each connection",
             Style::Threads,
@@ -133,6 +134,13 @@ fn compare(options: &Options) {
     } else if options.has_load("wrk") {
         println!("wrk is missing: its table is left out");
     }
+}
+
+/// Whether a program is installed.
+fn is_there(program: &str) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version").stdout(Stdio::null());
+    command.stderr(Stdio::null()).status().is_ok()
 }
 
 fn with_load(title: &str, style: Style, options: &Options) {
@@ -166,7 +174,11 @@ fn with_load(title: &str, style: Style, options: &Options) {
 }
 
 fn all_rounds(setup: &Setup, options: &Options) -> Samples {
-    let has_h2load = http2::is_there();
+    let has_h2load = is_there("h2load");
+    let wants_h2load = http2::ROWS.iter().any(|row| options.has_row(row.name));
+    if wants_h2load && !has_h2load && setup.style == Style::Threads {
+        println!("h2load is missing: rows by HTTP/2 are left out");
+    }
     let has_load = |row: &Row| match (row.http2, setup.style) {
         (true, style) => has_h2load && style == Style::Threads,
         (false, Style::OneThread) => true,

@@ -1,6 +1,6 @@
 //! Rows by HTTP/2, with the load of `h2load` (Debian: `nghttp2-client`) in a process of its own on the load's core.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::load::Done;
@@ -31,29 +31,9 @@ pub(crate) const ROWS: [Row; 2] = [
     },
 ];
 
-/// Whether it is installed.
-pub(crate) fn is_there() -> bool {
-    let mut command = Command::new("h2load");
-    command.arg("--version").stdout(Stdio::null());
-    command.stderr(Stdio::null()).status().is_ok()
-}
-
-/// Runs `row`, to warm up, where that takes a time, and to be measured; `begin` is called between.
-pub(crate) fn run(
-    subject: &Subject,
-    row: &Row,
-    (warm_up, round): (Duration, Duration),
-    begin: impl FnOnce(),
-) -> Done {
-    if !warm_up.is_zero() {
-        once(subject, row, warm_up);
-    }
-    begin();
-    once(subject, row, round)
-}
-
-/// h2load counts in whole seconds, too. Its windows are those of a browser: 6 MiB a stream, 15 MiB a connection.
-fn once(subject: &Subject, row: &Row, time: Duration) -> Done {
+/// Runs `row`. h2load counts in whole seconds, too. Its windows are those of a browser: 6 MiB a stream, 15 MiB a
+/// connection.
+pub(crate) fn run(subject: &Subject, row: &Row, time: Duration) -> Done {
     let seconds = time.as_secs().max(1);
     let start = Instant::now();
     let output = Command::new("h2load")

@@ -109,17 +109,22 @@ pub(crate) fn sample(
 ) -> Sample {
     let mut before = (0, 0);
     let (warm_up, round) = (effort.warm_up, effort.round);
-    let begin = || before = ticks(subject);
+    let mut begin = || before = ticks(subject);
     let done = match style {
         Style::OneThread => load::run(subject, row, (warm_up, round), begin),
         Style::Threads => {
             let warm_up = if first { warm_up } else { Duration::ZERO };
             // Rounded up.
             let round = Duration::from_secs(round.as_millis().div_ceil(1000) as u64);
-            match row.http2 {
-                true => http2::run(subject, row, (warm_up, round), begin),
-                false => wrk::run(subject, row, (warm_up, round), begin),
+            let run = match row.http2 {
+                true => http2::run,
+                false => wrk::run,
+            };
+            if !warm_up.is_zero() {
+                run(subject, row, warm_up);
             }
+            begin();
+            run(subject, row, round)
         }
     };
     let after = ticks(subject);

@@ -1,37 +1,16 @@
 //! The load of `wrk` (Debian's package), in a process of its own on the load's core.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::load::Done;
 use crate::rows::Row;
 use crate::subject::Subject;
 
-/// Whether it is installed.
-pub(crate) fn is_there() -> bool {
-    let mut command = Command::new("wrk");
-    command.arg("--version").stdout(Stdio::null());
-    command.stderr(Stdio::null()).status().is_ok()
-}
-
-/// Runs `row`, to warm up, where that takes a time, and to be measured; `begin` is called between.
-pub(crate) fn run(
-    subject: &Subject,
-    row: &Row,
-    (warm_up, round): (Duration, Duration),
-    begin: impl FnOnce(),
-) -> Done {
+/// Runs `row`. wrk counts in whole seconds.
+pub(crate) fn run(subject: &Subject, row: &Row, time: Duration) -> Done {
     let script = script(&subject.directory, row);
-    if !warm_up.is_zero() {
-        once(subject, row, &script, warm_up);
-    }
-    begin();
-    once(subject, row, &script, round)
-}
-
-/// wrk counts in whole seconds.
-fn once(subject: &Subject, row: &Row, script: &Path, time: Duration) -> Done {
     let seconds = time.as_secs().max(1);
     let start = Instant::now();
     let output = Command::new("wrk")
