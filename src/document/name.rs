@@ -109,4 +109,13 @@ mod tests {
             Err(NameError::Reserved("healthz".into()))
         );
     }
+
+    #[test]
+    fn the_readme_says_which_names_are_reserved() {
+        let readme = include_str!("../../README.md");
+        let row = readme.lines().find(|line| line.starts_with("| `name` |"));
+        let (_, told) = row.unwrap().split_once("but not ").unwrap();
+        let told: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+        assert_eq!(told, RESERVED);
+    }
 }
