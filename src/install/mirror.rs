@@ -14,21 +14,17 @@ use super::mirror_upkeep;
 use super::record::Failure;
 use super::remote::Remote;
 use super::remote_error;
-use super::remote_error::refusal;
 use super::tree;
 use crate::app_dirs::AppDirs;
 use crate::durable;
 use crate::process::lent::Lent;
 use crate::regular;
 
-/// The HEAD of a mirror leads nowhere, so that nothing takes a commit for what is checked out (git-lfs would believe
-/// the `.lfsconfig` of HEAD).
-const NO_HEAD: &str = "refs/procserver/none";
+mod condition;
+mod update;
 
-/// A HEAD is a line.
-const MAX_HEAD: u64 = 4096;
-
-const LOOK: &str = "cannot look at the mirror";
+use condition::{Condition, NO_HEAD};
+use update::Trouble;
 
 /// git's configuration is a page of text.
 const MAX_CONFIGURATION: u64 = 1 << 20;
@@ -50,25 +46,6 @@ pub(super) struct Mirror {
     pub(super) user: GitUser,
     pub(super) log: InstallLog,
     pub(super) limits: StepLimits,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Condition {
-    Absent,
-    Usable,
-    /// It is of another URL.
-    Foreign,
-    Damaged,
-}
-
-/// Why an update did not work.
-enum Trouble {
-    /// A new mirror may cure it.
-    Damage(Failure),
-    /// Some refs have names that are too long for a file; the others are up to date.
-    LongNames,
-    /// The remote names its objects by this format, the mirror by another.
-    Format(&'static str),
 }
 
 impl Mirror {
@@ -113,13 +90,13 @@ impl Mirror {
     pub(super) async fn refresh(&self) -> Result<(), StepError> {
         self.prepare().await?;
         self.clear().await?;
-        match self.condition().await? {
+        match Condition::of(self).await? {
             Condition::Usable => {
-                if !self.has_no_head().await? {
+                if !condition::has_no_head(self).await? {
                     // An older server made it. If this fails, the mirror is damaged, and the update says so.
                     self.ask(&["symbolic-ref", "HEAD", NO_HEAD]).await?;
                 }
-                match self.update().await? {
+                match update::update(self).await? {
                     Err(Trouble::Format(_)) => self.replace().await,
                     Err(Trouble::Damage(_)) => {
                         let remark = "perhaps the mirror was damaged: it is made anew";
@@ -166,13 +143,13 @@ impl Mirror {
 
     async fn fill(&self) -> Result<(), StepError> {
         self.make_anew("sha1").await?;
-        let mut updated = self.update().await?;
+        let mut updated = update::update(self).await?;
         if let Err(Trouble::Format(format)) = updated {
             let remark =
                 format!("the repository names its objects by {format}: so does the mirror");
             self.log.line(remark).await;
             self.make_anew(format).await?;
-            updated = self.update().await?;
+            updated = update::update(self).await?;
         }
         match updated {
             Err(Trouble::Damage(failure)) => Err(failure.into()),
@@ -192,7 +169,7 @@ impl Mirror {
     /// As [`Self::refresh`]; the remote does not have it.
     pub(super) async fn bring(&self, commit: &str) -> Result<(), StepError> {
         self.prepare().await?;
-        if self.condition().await? == Condition::Usable && self.has(commit).await? {
+        if Condition::of(self).await? == Condition::Usable && self.has(commit).await? {
             return Ok(());
         }
         self.refresh().await?;
@@ -210,9 +187,7 @@ impl Mirror {
 
     /// Whether the remote is a shallow clone, of which older commits are missing.
     pub(super) async fn is_shallow(&self) -> Result<bool, StepError> {
-        let path = self.path.join("shallow");
-        let look = move || Ok(std::fs::metadata(path).is_ok_and(|found| found.len() > 0));
-        blocking(self.log.step(), LOOK, look).await
+        condition::is_shallow(self).await
     }
 
     pub(super) async fn has(&self, commit: &str) -> Result<bool, StepError> {
@@ -373,40 +348,6 @@ impl Mirror {
         Ok((finished, text))
     }
 
-    async fn condition(&self) -> Result<Condition, StepError> {
-        let path = self.path.clone();
-        let look = move || Ok(without_git(&path));
-        if let Some(found) = blocking(self.log.step(), LOOK, look).await? {
-            return Ok(found);
-        }
-        let (finished, url) = self
-            .ask(&["config", "--local", "--get", "remote.origin.url"])
-            .await?;
-        Ok(match url.trim_end_matches('\n') {
-            _ if !finished.succeeded() => Condition::Damaged,
-            url if url != self.remote.url() => Condition::Foreign,
-            _ if self.is_broken().await? => Condition::Damaged,
-            _ => Condition::Usable,
-        })
-    }
-
-    async fn has_no_head(&self) -> Result<bool, StepError> {
-        let path = self.path.join("HEAD");
-        let read = move || {
-            let head = regular::read(&path, MAX_HEAD);
-            Ok(head.is_ok_and(|head| head == format!("ref: {NO_HEAD}\n").as_bytes()))
-        };
-        blocking(self.log.step(), LOOK, read).await
-    }
-
-    /// Whether a branch or tag leads to no object: a pack is gone or damaged.
-    async fn is_broken(&self) -> Result<bool, StepError> {
-        let (finished, _) = self
-            .ask(&["for-each-ref", "--format=%(objecttype)"])
-            .await?;
-        Ok(!finished.succeeded())
-    }
-
     /// Removes what a git has left that was killed or ran out of disk.
     async fn clear(&self) -> Result<(), StepError> {
         let mirror = self.path.clone();
@@ -456,80 +397,4 @@ impl Mirror {
         let step = self.log.step();
         Err(failure::exited(step, &command, finished.status, finished.tail).into())
     }
-
-    /// Fetches all branches and tags, as the remote has them now.
-    async fn update(&self) -> Result<Result<(), Trouble>, StepError> {
-        let program = self.git(&[
-            "fetch",
-            "--prune",
-            "--force",
-            "--no-auto-maintenance",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            // Without it, nothing is fetched from a shallow clone.
-            "--update-shallow",
-            "--",
-            self.remote.url(),
-            "+refs/heads/*:refs/heads/*",
-            "+refs/tags/*:refs/tags/*",
-        ]);
-        let finished = match self.reach(program).await {
-            Ok(finished) if finished.succeeded() => return Ok(Ok(())),
-            ended => {
-                self.clear().await?;
-                ended?
-            }
-        };
-        if has_long_names(&finished.tail) {
-            let remark = "remark: some branches or tags have names too long for this machine; they are left out";
-            self.log.line(remark).await;
-            return Ok(Err(Trouble::LongNames));
-        }
-        if let Some(format) = format_of_remote(&finished.tail) {
-            return Ok(Err(Trouble::Format(format)));
-        }
-        let step = self.log.step();
-        let (ssh, dirs) = (deploy_key::ssh(&self.dirs), self.dirs.clone());
-        let read = move || Ok(deploy_key::public(&dirs));
-        let key = blocking(step, "cannot read the deploy key", read).await?;
-        let (status, tail) = (finished.status, finished.tail);
-        match refusal(step, &self.remote, &ssh, key.as_deref(), status, &tail) {
-            Some(refusal) => Err(refusal.into()),
-            None => Ok(Err(Trouble::Damage(failure::exited(
-                step,
-                "git fetch",
-                status,
-                tail,
-            )))),
-        }
-    }
-}
-
-/// The condition of a mirror, where that can be seen without git. Blocks.
-fn without_git(path: &Path) -> Option<Condition> {
-    match path.symlink_metadata() {
-        Err(_) => Some(Condition::Absent),
-        Ok(found) if found.is_dir() && path.join("HEAD").is_file() => None,
-        Ok(_) => Some(Condition::Damaged),
-    }
-}
-
-/// The object format of the remote, where git refused to fetch because the mirror has another.
-fn format_of_remote(tail: &[String]) -> Option<&'static str> {
-    let line = tail
-        .iter()
-        .find(|line| line.contains("mismatched algorithms"))?;
-    ["sha1", "sha256"]
-        .into_iter()
-        .find(|format| line.ends_with(&format!("server {format}")))
-}
-
-/// Whether a ref was not written because its name is too long for a file. git says so at the end of the line, which
-/// may be cut off: then the name alone is longer than a file name may be.
-fn has_long_names(tail: &[String]) -> bool {
-    const LONGEST_FILE_NAME: usize = 255;
-    tail.iter().any(|line| {
-        line.contains("name too long")
-            || (line.starts_with("error: cannot lock ref") && line.len() > LONGEST_FILE_NAME)
-    })
 }
