@@ -43,6 +43,19 @@ impl Environment {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
+
+    /// A machine of two cores, as root and as a user with a login session.
+    #[cfg(test)]
+    pub(super) fn example(root: bool) -> Self {
+        Self {
+            root,
+            config_home: Some("/home/u/.config".into()),
+            data_home: Some("/home/u/.local/share".into()),
+            runtime_dir: Some("/run/user/1000".into()),
+            default_user: if root { "www-data" } else { "u" }.into(),
+            cores: 2,
+        }
+    }
 }
 
 fn default_user(root: bool) -> String {

@@ -14,20 +14,24 @@ use crate::router::reach::{ApiPlace, Reach, XApp};
 
 mod de;
 pub mod default_user;
+mod directories;
 pub mod environment;
 pub mod error;
 pub mod raw;
+pub mod reach_value;
 pub mod tls;
 mod tls_files;
 pub mod tls_value;
 pub mod value;
 
 use default_user::DefaultUser;
+use directories::Directories;
 use environment::Environment;
-use error::{LONGEST_SOCKET_PATH, SettingsError};
+use error::SettingsError;
 use raw::{Or, RawSettings, RawStepTimeouts};
+use reach_value::ApiHost;
 use tls::TlsSettings;
-use value::{ApiHost, Listen, Period, PortRange};
+use value::{Listen, Period, PortRange};
 
 /// How long a client may take before it has to send 500 bytes of a body in each second.
 const BODY: Duration = Duration::from_secs(10);
@@ -208,80 +212,6 @@ fn usual_file(around: &Environment) -> Option<PathBuf> {
         .map(|home| home.join("procserver/procserver.toml"))
 }
 
-/// The three directories, absolute.
-struct Directories {
-    config: PathBuf,
-    data: PathBuf,
-    runtime: PathBuf,
-}
-
-impl Directories {
-    /// `private` is the data directory if a flag or a variable named it. Directories that are not named are then inside
-    /// it.
-    fn of(
-        raw: &RawSettings,
-        private: Option<PathBuf>,
-        around: &Environment,
-    ) -> Result<Self, SettingsError> {
-        let inside = |tail: &str| private.as_ref().map(|data| data.join(tail));
-        let data = match (&raw.data_dir, around.root) {
-            (Some(data), _) => data.clone(),
-            (None, true) => "/var/lib/procserver".into(),
-            (None, false) => {
-                let home = around
-                    .data_home
-                    .as_ref()
-                    .ok_or(SettingsError::NoHome("data directory"))?;
-                home.join("procserver")
-            }
-        };
-        let config = match (
-            raw.config_dir.clone().or_else(|| inside("config")),
-            around.root,
-        ) {
-            (Some(config), _) => config,
-            (None, true) => "/etc/procserver/config".into(),
-            (None, false) => {
-                let home = around
-                    .config_home
-                    .as_ref()
-                    .ok_or(SettingsError::NoHome("config directory"))?;
-                home.join("procserver/config")
-            }
-        };
-        let runtime = match (
-            raw.runtime_dir.clone().or_else(|| inside("run")),
-            around.root,
-        ) {
-            (Some(runtime), _) => runtime,
-            (None, true) => "/run/procserver".into(),
-            (None, false) => match &around.runtime_dir {
-                Some(runtime) => runtime.join("procserver"),
-                // No login session, so no $XDG_RUNTIME_DIR: a cron job or a container.
-                None => data.join("run"),
-            },
-        };
-        let found = Self {
-            config: absolute(config)?,
-            data: absolute(data)?,
-            runtime: absolute(runtime)?,
-        };
-        if found.data == found.runtime {
-            return Err(SettingsError::OneDirectory(found.data));
-        }
-        let socket = found.runtime.join("procserver.sock");
-        let length = socket.as_os_str().len();
-        if length > LONGEST_SOCKET_PATH {
-            return Err(SettingsError::SocketPath(socket, length));
-        }
-        Ok(found)
-    }
-}
-
-fn absolute(path: PathBuf) -> Result<PathBuf, SettingsError> {
-    std::path::absolute(&path).map_err(|source| SettingsError::Path { path, source })
-}
-
 fn or_seconds(period: Option<Period>, seconds: u64) -> Duration {
     period.map_or(Duration::from_secs(seconds), |Period(duration)| duration)
 }
@@ -350,31 +280,13 @@ fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings 
 mod tests {
     use super::*;
 
-    fn around(root: bool) -> Environment {
-        Environment {
-            root,
-            config_home: Some("/home/u/.config".into()),
-            data_home: Some("/home/u/.local/share".into()),
-            runtime_dir: Some("/run/user/1000".into()),
-            default_user: if root { "www-data" } else { "u" }.into(),
-            cores: 2,
-        }
-    }
-
-    fn with_data_dir(dir: &str) -> RawSettings {
-        RawSettings {
-            data_dir: Some(dir.into()),
-            ..RawSettings::default()
-        }
-    }
-
     #[test]
     fn root_and_others_have_the_documented_defaults() {
         let resolve = |root| {
             Settings::resolve(
                 RawSettings::default(),
                 RawSettings::default(),
-                &around(root),
+                &Environment::example(root),
             )
             .unwrap()
         };
@@ -397,30 +309,6 @@ mod tests {
     }
 
     #[test]
-    fn a_data_dir_given_as_flag_holds_the_whole_instance() {
-        let flag =
-            Settings::resolve(with_data_dir("/x"), RawSettings::default(), &around(true)).unwrap();
-        assert_eq!(
-            (flag.config_dir, flag.runtime_dir),
-            ("/x/config".into(), "/x/run".into())
-        );
-        let file =
-            Settings::resolve(RawSettings::default(), with_data_dir("/x"), &around(true)).unwrap();
-        assert_eq!(file.config_dir, Path::new("/etc/procserver/config"));
-        assert_eq!(file.data_dir, Path::new("/x"));
-    }
-
-    #[test]
-    fn one_directory_for_data_and_runtime_is_refused() {
-        let raw = RawSettings {
-            runtime_dir: Some("/tmp/x".into()),
-            ..with_data_dir("/tmp/x")
-        };
-        let error = Settings::resolve(raw, RawSettings::default(), &around(true)).unwrap_err();
-        assert!(error.to_string().contains("both /tmp/x"), "{error}");
-    }
-
-    #[test]
     fn an_api_that_would_be_nowhere_is_refused() {
         let resolve = |api: &str, hosts: &[&str]| {
             let raw = RawSettings {
@@ -428,7 +316,7 @@ mod tests {
                 api_hosts: Some(hosts.iter().map(|h| h.parse().unwrap()).collect()),
                 ..RawSettings::default()
             };
-            Settings::resolve(raw, RawSettings::default(), &around(true))
+            Settings::resolve(raw, RawSettings::default(), &Environment::example(true))
         };
         let error = resolve("api_hosts", &[]).unwrap_err();
         assert!(error.to_string().contains("admin.example.org"), "{error}");
@@ -447,7 +335,7 @@ mod tests {
     fn a_header_that_nobody_may_send_is_refused_and_told() {
         let resolve = |text: &str| {
             let raw = RawSettings::from_toml(text, Path::new("x")).unwrap();
-            Settings::resolve(raw, RawSettings::default(), &around(true))
+            Settings::resolve(raw, RawSettings::default(), &Environment::example(true))
         };
         for text in [
             "proxy_protocol = true",
@@ -459,27 +347,6 @@ mod tests {
         let both = "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.5\"]";
         assert!(resolve(both).unwrap().front.proxy_protocol);
         assert!(!resolve("").unwrap().front.proxy_protocol);
-    }
-
-    #[test]
-    fn a_socket_path_that_the_kernel_refuses_is_refused_before() {
-        let long = format!("/{}", "d".repeat(100));
-        let error = Settings::resolve(with_data_dir(&long), RawSettings::default(), &around(true))
-            .unwrap_err();
-        assert!(error.to_string().contains("--runtime-dir"), "{error}");
-    }
-
-    #[test]
-    fn without_a_home_a_data_dir_must_be_named() {
-        let homeless = Environment {
-            config_home: None,
-            data_home: None,
-            runtime_dir: None,
-            ..around(false)
-        };
-        let nothing = Settings::resolve(RawSettings::default(), RawSettings::default(), &homeless);
-        assert!(matches!(nothing, Err(SettingsError::NoHome(_))));
-        assert!(Settings::resolve(with_data_dir("/x"), RawSettings::default(), &homeless).is_ok());
     }
 
     #[test]

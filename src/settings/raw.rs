@@ -8,10 +8,9 @@ use serde::Deserialize;
 
 use super::de::{directory, list, variables, x_app};
 use super::error::SettingsError;
+use super::reach_value::{ApiHost, ApiPlace, XApp};
 use super::tls_value::{CertificatePair, Challenge, Email, ExternalAccount, TlsVersion};
-use super::value::{
-    ApiHost, ApiPlace, Count, Listen, Network, Period, PortRange, Size, Variable, XApp,
-};
+use super::value::{Count, Listen, Network, Period, PortRange, Size, Variable};
 
 /// What `self` says, and what `fallback` says where it is silent.
 pub trait Or {

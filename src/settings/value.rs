@@ -9,9 +9,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::de::{Deserializer, Error, Visitor};
 
-use crate::document::name::AppName;
-use crate::router::reach;
-
 /// What is wrong with a value and what is allowed, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -58,8 +55,6 @@ deserialize_from_text! {
     PortRange;
     Period;
     Network;
-    ApiHost;
-    ApiPlace;
     Size<MIN, MAX>, MIN: u64, MAX: u64;
     Count<MIN, MAX>, MIN: usize, MAX: usize;
 }
@@ -238,83 +233,6 @@ fn known(network: IpNet) -> IpNet {
     }
 }
 
-/// A host name without a port, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiHost(pub String);
-
-impl FromStr for ApiHost {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        let is_address = text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-        if is_address || (!text.is_empty() && text.len() <= 253 && text.chars().all(allowed)) {
-            return Ok(Self(text.to_ascii_lowercase()));
-        }
-        Err(ValueError(format!(
-            "\"{text}\" is no host: write it as in a Host field but without the port, as in \"admin.example.org\""
-        )))
-    }
-}
-
-/// Where the API answers over TCP: `everywhere`, `api_hosts` or `socket`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ApiPlace(pub reach::ApiPlace);
-
-impl FromStr for ApiPlace {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        Ok(Self(match text {
-            "everywhere" => reach::ApiPlace::Everywhere,
-            "api_hosts" => reach::ApiPlace::ApiHosts,
-            "socket" => reach::ApiPlace::Socket,
-            _ => {
-                return Err(ValueError(format!(
-                    "\"{text}\" is no place of the API: write \"everywhere\", \"api_hosts\" (only the hosts of that \
-                     setting) or \"socket\" (only the Unix socket)"
-                )));
-            }
-        }))
-    }
-}
-
-/// The apps that `X-App` reaches: `true` (all that are reachable by path), `false` (none), or names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct XApp(pub reach::XApp);
-
-impl XApp {
-    pub(super) fn all_or_none(all: bool) -> Self {
-        Self(match all {
-            true => reach::XApp::ByPath,
-            false => reach::XApp::Nobody,
-        })
-    }
-
-    pub(super) fn these<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, ValueError> {
-        let name = |text: &str| match AppName::parse(text) {
-            Ok(name) => Ok(name.to_string()),
-            Err(why) => Err(ValueError(format!(
-                "\"{text}\" is no application: {why}. x_app is true, false or a list of names"
-            ))),
-        };
-        let names = names.map(name).collect::<Result<_, _>>()?;
-        Ok(Self(reach::XApp::These(names)))
-    }
-}
-
-impl FromStr for XApp {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        match text {
-            "true" => Ok(Self::all_or_none(true)),
-            "false" => Ok(Self::all_or_none(false)),
-            names => Self::these(names.split(',').map(str::trim)),
-        }
-    }
-}
-
 /// One environment variable, `NAME=value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
@@ -420,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_hosts_and_variables_are_checked() {
+    fn networks_and_variables_are_checked() {
         for good in ["127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"] {
             assert!(good.parse::<Network>().is_ok(), "{good}");
         }
@@ -443,11 +361,6 @@ mod tests {
         ] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
         }
-        assert_eq!(
-            "Admin.Example".parse::<ApiHost>().unwrap().0,
-            "admin.example"
-        );
-        assert!("a:80".parse::<ApiHost>().is_err());
         assert_eq!("A=b=c".parse::<Variable>().unwrap().value, "b=c");
         for bad in ["A", "1A=x", "=x", "A B=x"] {
             assert!(bad.parse::<Variable>().is_err(), "{bad}");
