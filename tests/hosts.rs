@@ -452,4 +452,13 @@ fn a_change_of_another_state_than_was_seen_is_refused() {
     change("PATCH", "rubbish", &json!({ "hosts": ["e.example"] })).expect(412);
     let document = server.get("/applications/hello").expect(200).json();
     assert_eq!(document["hosts"], json!(["d.example"]));
+    let remove = |tag: &str| {
+        let request = server.request("DELETE", "/applications/hello");
+        let request = request.header("If-Match", tag).header("Prefer", "wait=50");
+        request.send(&server.public())
+    };
+    remove(tag).expect(412);
+    let seen = server.get("/applications/hello").expect(200);
+    remove(seen.header("ETag").unwrap()).expect(200);
+    server.get("/applications/hello").expect(404);
 }

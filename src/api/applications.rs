@@ -183,17 +183,9 @@ pub(super) async fn replace(
     let work = async move {
         let mut notes = comments::lost(&own, &app).await;
         notes.extend(overlaps(&config, &own));
-        let mut base = None;
-        if precondition.is_some() {
-            let present = own.inspect(app.as_str()).await?.document;
-            precondition.check(&present, &app)?;
-            base = Some(present);
-        }
-        match own.ask_apps(Replace { base, config }).await? {
-            // It has changed since that look.
-            Err(AppsError::Stale(name)) => Err(precondition::failed(&name)),
-            answer => Ok(Begun::from(answer?).noting(notes)),
-        }
+        let base = precondition.base(&own, &app).await?;
+        let answer = own.ask_apps(Replace { base, config }).await?;
+        Ok(precondition::outcome(answer)?.noting(notes))
     };
     outcome::of(&request, &state, name.as_str(), StatusCode::OK, work).await
 }
@@ -280,12 +272,17 @@ pub(super) async fn remove(
     if query.flag("orphan")? == Some(true) {
         return orphans::remove(&state, &name).await;
     }
-    let message = Remove {
-        name: name.to_string(),
-        keep_storage: keep.unwrap_or(false),
+    let precondition = Precondition::of(&request);
+    let (own, app) = (state.clone(), name.clone());
+    let work = async move {
+        let message = Remove {
+            name: app.to_string(),
+            base: precondition.base(&own, &app).await?,
+            keep_storage: keep.unwrap_or(false),
+        };
+        precondition::outcome(own.ask_apps(message).await?)
     };
-    let asked = ask(state.clone(), message);
-    outcome::of(&request, &state, name.as_str(), StatusCode::OK, asked).await
+    outcome::of(&request, &state, name.as_str(), StatusCode::OK, work).await
 }
 
 /// Returns `document` with the name of the path. Its own name may be absent, or must be the same.

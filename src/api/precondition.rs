@@ -1,4 +1,4 @@
-//! `ETag` of a document, and `If-Match` of who changes it (RFC 9110 §13.1.1): a change that was thought of another state is
+//! `ETag` of a document, and `If-Match` of who changes or removes it (RFC 9110 §13.1.1): a change that was thought of another state is
 //! refused, so that of two at once none gets lost.
 
 use actix_web::HttpRequest;
@@ -7,7 +7,11 @@ use actix_web::http::header::{ETag, EntityTag, Header as _, IF_MATCH, IfMatch};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::outcome::Begun;
 use super::problem::Problem;
+use super::state::ApiState;
+use crate::app::apps::AppsError;
+use crate::app::deployer::Accepted;
 use crate::document::name::AppName;
 
 /// What the client knows of the document that it changes.
@@ -25,9 +29,18 @@ impl Precondition {
         Self(Some(parsed.unwrap_or(IfMatch::Items(Vec::new()))))
     }
 
-    /// Whether there is one.
-    pub(super) fn is_some(&self) -> bool {
-        self.0.is_some()
+    /// The present document, where there is a precondition: it meets it.
+    pub(super) async fn base(
+        &self,
+        state: &ApiState,
+        name: &AppName,
+    ) -> Result<Option<Value>, Problem> {
+        if self.0.is_none() {
+            return Ok(None);
+        }
+        let present = state.inspect(name.as_str()).await?.document;
+        self.check(&present, name)?;
+        Ok(Some(present))
     }
 
     /// Refuses a change of another state than the client has seen.
@@ -43,8 +56,17 @@ impl Precondition {
     }
 }
 
+/// What came of a change of [`Precondition::base`].
+pub(super) fn outcome(answer: Result<Accepted, AppsError>) -> Result<Begun, Problem> {
+    match answer {
+        // It has changed since that look.
+        Err(AppsError::Stale(name)) => Err(failed(&name)),
+        answer => Ok(answer?.into()),
+    }
+}
+
 /// The answer to a change of another state.
-pub(super) fn failed(name: &AppName) -> Problem {
+fn failed(name: &AppName) -> Problem {
     let detail = format!(
         "The document of {name} has changed since it was read: GET /applications/{name} shows what it is now."
     );

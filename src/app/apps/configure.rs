@@ -79,12 +79,17 @@ impl Apps {
         self.is_held(turn)?;
         let (name, app) = self.find(turn.name.as_str())?;
         self.check_claims(config)?;
-        match self.apps.get(&name) {
-            // Somebody edited the file meanwhile.
+        self.is_base(&name, base).map(|()| app)
+    }
+
+    /// Checks that the present document is `base`, where there is one.
+    pub(super) fn is_base(&self, name: &AppName, base: Option<&Value>) -> Result<(), AppsError> {
+        match self.apps.get(name) {
+            // It was changed meanwhile.
             Some(entry) if base.is_some_and(|base| *base != entry.spec.config.document) => {
-                Err(AppsError::Stale(name))
+                Err(AppsError::Stale(name.clone()))
             }
-            _ => Ok(app),
+            _ => Ok(()),
         }
     }
 }

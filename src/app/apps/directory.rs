@@ -275,6 +275,7 @@ impl Apps {
                 );
                 ctx.notify(Remove {
                     name: name.to_string(),
+                    base: None,
                     keep_storage: true,
                 });
             }

@@ -5,6 +5,7 @@ use std::io;
 
 use actix::prelude::*;
 use futures::future::join_all;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::requests::stored;
@@ -25,6 +26,8 @@ use crate::process::users::Users;
 #[rtype(result = "Result<Accepted, AppsError>")]
 pub struct Remove {
     pub name: String,
+    /// The document of what is to be removed, where that matters, as in [`super::configure::Replace`].
+    pub base: Option<Value>,
     /// Keep `storage/`.
     pub keep_storage: bool,
 }
@@ -148,7 +151,11 @@ impl Handler<Remove> for Apps {
 
     fn handle(
         &mut self,
-        Remove { name, keep_storage }: Remove,
+        Remove {
+            name,
+            base,
+            keep_storage,
+        }: Remove,
         _: &mut Self::Context,
     ) -> Self::Result {
         let turn = match self.known(&name) {
@@ -156,9 +163,13 @@ impl Handler<Remove> for Apps {
             Err(error) => return Box::pin(fut::err(error)),
         };
         Box::pin(turn.then(move |turn, apps, _| {
-            let begun = match &turn {
-                Ok(turn) => apps.begin_removal(turn.name.clone(), keep_storage),
-                Err(error) => Box::pin(fut::err(error.clone())),
+            let name = turn.as_ref().map_err(Clone::clone).and_then(|turn| {
+                apps.is_base(&turn.name, base.as_ref())?;
+                Ok(turn.name.clone())
+            });
+            let begun = match name {
+                Ok(name) => apps.begin_removal(name, keep_storage),
+                Err(error) => Box::pin(fut::err(error)),
             };
             // Keeps the turn until the app knows.
             begun.map(move |begun, _, _| {
