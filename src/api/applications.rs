@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Handler, Message};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::auth::Access;
+use super::app_url::Called;
 use super::body;
 use super::comments;
 use super::orphans;
@@ -25,7 +25,6 @@ use super::state::{ApiState, app_name};
 use crate::account::{Account, PER_APP};
 use crate::app::apps::{Apps, AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
 use crate::app::deployer::Accepted;
-use crate::app::status::Reach;
 use crate::document::config::{AppConfig, FieldError};
 use crate::document::merge_patch::merge_patch;
 use crate::document::name::AppName;
@@ -53,94 +52,15 @@ pub(super) async fn list(
             .await
             .unwrap_or_default(),
     };
-    let authority = called(&request);
     let certificates = Arc::clone(&state.certificates.certificates.borrow());
-    let called = Called {
-        authority: authority.as_deref(),
-        is_secure: is_secure(&request),
-        has_certificate: &|host| certificates.has_valid(host, Timestamp::now),
-    };
+    let has_certificate = |host: &str| certificates.has_valid(host, Timestamp::now);
+    let called = Called::by(&request, &has_certificate);
     for app in &mut apps {
         let own = app.pids.iter().filter_map(|pid| used.get(pid));
         app.memory_bytes = own.map(|usage| usage.memory_bytes).sum();
-        app.url = url(&app.name, &app.reach, &called);
+        app.url = called.url(&app.name, &app.reach);
     }
     Ok(HttpResponse::Ok().json(apps))
-}
-
-/// The host, and perhaps port, by which the server was called; `None` on its socket.
-fn called(request: &HttpRequest) -> Option<String> {
-    let is_tcp = matches!(request.conn_data::<Access>(), Some(Access::Tcp));
-    let host = request.headers().get(header::HOST).filter(|_| is_tcp)?;
-    host.to_str().ok().map(str::to_owned)
-}
-
-/// Whether the client came by HTTPS: the front end says so, or a proxy that it trusts.
-fn is_secure(request: &HttpRequest) -> bool {
-    let scheme = request.headers().get("x-forwarded-proto");
-    scheme.is_some_and(|scheme| scheme == "https")
-}
-
-/// How the server was called, and for which hosts it has a certificate.
-struct Called<'a> {
-    /// The host, perhaps with a port; `None` on its socket.
-    authority: Option<&'a str>,
-    is_secure: bool,
-    has_certificate: &'a dyn Fn(&str) -> bool,
-}
-
-impl Called<'_> {
-    /// The server's own address at `host`.
-    fn server(&self, host: &str, reach: &Reach) -> String {
-        match reach.tls_listener.filter(|_| (self.has_certificate)(host)) {
-            Some(443) => format!("https://{host}"),
-            Some(port) => format!("https://{host}:{port}"),
-            None => with_port(host, reach.listener),
-        }
-    }
-
-    /// The address by which it was called.
-    fn here(&self, reach: &Reach) -> String {
-        match self.authority {
-            None => self.server("localhost", reach),
-            Some(authority) if self.is_secure => format!("https://{authority}"),
-            Some(authority) => {
-                let host = without_port(authority);
-                match (self.has_certificate)(host) {
-                    true => self.server(host, reach),
-                    false => format!("http://{authority}"),
-                }
-            }
-        }
-    }
-}
-
-fn with_port(host: &str, port: Option<u16>) -> String {
-    match port {
-        None | Some(80) => format!("http://{host}"),
-        Some(port) => format!("http://{host}:{port}"),
-    }
-}
-
-fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, digits)) if digits.parse::<u16>().is_ok() => host,
-        _ => authority,
-    }
-}
-
-/// A URL that leads to an app.
-fn url(name: &str, reach: &Reach, called: &Called<'_>) -> Option<String> {
-    if let Some(host) = &reach.host {
-        return Some(format!("{}/", called.server(host, reach)));
-    }
-    if reach.path {
-        return Some(format!("{}/{name}/", called.here(reach)));
-    }
-    let host = called.authority.map_or("localhost", without_port);
-    reach
-        .port
-        .map(|port| format!("{}/", with_port(host, Some(port))))
 }
 
 /// `POST /applications`.
@@ -383,54 +303,6 @@ mod tests {
 
     use super::*;
     use crate::document::config::Rules;
-
-    #[test]
-    fn an_url_leads_to_the_app_by_the_name_that_the_server_was_called() {
-        let reach = |host: Option<&str>, port, path| Reach {
-            host: host.map(str::to_owned),
-            port,
-            path,
-            listener: Some(8080),
-            tls_listener: Some(8443),
-        };
-        let has_certificate = |host: &str| host.starts_with("safe");
-        let by = |reach: Reach, authority, is_secure| {
-            let called = Called {
-                authority,
-                is_secure,
-                has_certificate: &has_certificate,
-            };
-            url("blog", &reach, &called)
-        };
-        let url = |reach: Reach, authority| by(reach, authority, false);
-        let by_path = reach(None, None, true);
-        assert_eq!(
-            url(by_path.clone(), None).unwrap(),
-            "http://localhost:8080/blog/"
-        );
-        assert_eq!(
-            url(by_path.clone(), Some("nas")).unwrap(),
-            "http://nas/blog/"
-        );
-        assert_eq!(
-            url(by_path.clone(), Some("safe:8080")).unwrap(),
-            "https://safe:8443/blog/"
-        );
-        let secure = by(by_path, Some("safe:4443"), true);
-        assert_eq!(secure.unwrap(), "https://safe:4443/blog/");
-        let by_host = reach(Some("a.example"), None, true);
-        assert_eq!(url(by_host, Some("nas")).unwrap(), "http://a.example:8080/");
-        let safe = reach(Some("safe.example"), None, true);
-        let at_443 = Reach {
-            tls_listener: Some(443),
-            ..safe.clone()
-        };
-        assert_eq!(url(safe, None).unwrap(), "https://safe.example:8443/");
-        assert_eq!(url(at_443, None).unwrap(), "https://safe.example/");
-        let by_port = reach(None, Some(99), false);
-        assert_eq!(url(by_port, Some("nas:8080")).unwrap(), "http://nas:99/");
-        assert_eq!(url(reach(None, None, false), None), None);
-    }
 
     #[test]
     fn variables_that_would_not_do_what_they_say_are_refused_where_they_are_new() {

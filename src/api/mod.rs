@@ -7,6 +7,7 @@
 
 mod actions;
 pub mod app;
+mod app_url;
 mod applications;
 pub mod auth;
 mod body;
