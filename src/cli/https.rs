@@ -71,6 +71,12 @@ pub(super) fn told(error: &Error) -> String {
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             "its certificate has expired (or this machine's clock is wrong)".to_owned()
         }
+        // webpki tells by its name alone.
+        Error::InvalidCertificate(CertificateError::Other(other)) if other.to_string() == "CaUsedAsEndEntity" => {
+            "its certificate is one for an authority (CA:TRUE), which may sign others and not answer itself; one for a \
+             server comes of openssl req -x509 with -addext basicConstraints=critical,CA:FALSE"
+                .to_owned()
+        }
         Error::AlertReceived(AlertDescription::UnrecognisedName) => {
             "it has no certificate for that name; \"procserver certs\" on its machine lists those that it has"
                 .to_owned()
@@ -96,6 +102,11 @@ pub(super) fn is_in_the_clear(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier as _;
+    use rustls::pki_types::UnixTime;
+
     use super::*;
 
     #[test]
@@ -118,6 +129,23 @@ mod tests {
         ] {
             assert!(!is_in_the_clear(url), "{url}");
         }
+    }
+
+    #[test]
+    fn a_certificate_of_an_authority_that_answers_itself_is_explained() {
+        let mut parameters = CertificateParams::new(["a.test".to_owned()]).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
+        let name = "a.test".try_into().unwrap();
+        let (chain, now) = (certificate.der(), UnixTime::now());
+        let verified = verifier.build().unwrap();
+        let error = verified.verify_server_cert(chain, &[], &name, &[], now);
+        let told = told(&error.unwrap_err());
+        assert!(told.contains("CA:FALSE"), "{told}");
     }
 
     #[test]
