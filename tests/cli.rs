@@ -1,7 +1,7 @@
 //! The command line, as a person uses it.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -17,6 +17,19 @@ use crate::support::wait::eventually;
 fn run(server: &Server, arguments: &[&str]) -> Finished {
     let socket = format!("unix:{}", server.socket().display());
     finish(procserver().args(arguments).env("PROCSERVER_URL", socket))
+}
+
+/// Checks that `logs echo --follow`, whose `stdout` this is, shows what the app prints at once.
+#[track_caller]
+pub(crate) fn shows_at_once(server: &Server, stdout: &mut ChildStdout) {
+    let mut lines = BufReader::new(stdout).lines();
+    for text in ["one", "two"] {
+        server
+            .visit(&format!("/echo/print?text={text}"))
+            .expect(200);
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.ends_with(&format!("web.1 | {text}")), "{line}");
+    }
 }
 
 /// Runs `procserver check --json` on a directory with this one file.
@@ -236,14 +249,7 @@ fn a_followed_log_shows_new_lines_and_fails_when_the_server_ends_it() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
-    for text in ["one", "two"] {
-        server
-            .visit(&format!("/echo/print?text={text}"))
-            .expect(200);
-        let line = lines.next().unwrap().unwrap();
-        assert!(line.ends_with(&format!("web.1 | {text}")), "{line}");
-    }
+    shows_at_once(&server, follower.stdout.as_mut().unwrap());
     server.terminate();
     let ended = follower.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(1));

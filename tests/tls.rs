@@ -1,6 +1,6 @@
 //! HTTPS: certificates from files, chosen by the name that a client asks for.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
@@ -16,6 +16,7 @@ use rustls::{
 
 use serde_json::json;
 
+use crate::cli::shows_at_once;
 use crate::front::fixture::Client;
 use crate::support::command::{finish, procserver};
 use crate::support::fixture::{document, web_repo, with};
@@ -398,14 +399,7 @@ fn the_command_line_speaks_https_and_trusts_whom_it_is_told_to() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
-    for text in ["one", "two"] {
-        server
-            .visit(&format!("/echo/print?text={text}"))
-            .expect(200);
-        let line = lines.next().unwrap().unwrap();
-        assert!(line.ends_with(&format!("web.1 | {text}")), "{line}");
-    }
+    shows_at_once(&server, follower.stdout.as_mut().unwrap());
     follower.kill().unwrap();
     follower.wait().unwrap();
 }
