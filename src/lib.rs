@@ -117,7 +117,7 @@
 //! - A file whose first lines call it pure imports neither actix nor tokio, directly or through a file that does, and
 //!   is given the time and what is random. `tests/structure.rs` holds that too.
 //! - `front/` never imports `app/`: it sees the routing table.
-//! - `process/worker.rs` alone starts a process of an application, and `install/command.rs` what makes a release: git,
+//! - `process/worker.rs` alone starts a process of an application, and `install/started.rs` what makes a release: git,
 //!   install commands, the release phase; `acme/hook.rs` runs the program for TXT records, and `own_user/commands.rs`
 //!   useradd, usermod and userdel. An OS process is started again by its worker (`process/state`), an actor by its
 //!   supervisor.
