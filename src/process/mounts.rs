@@ -26,7 +26,14 @@ use crate::account::Account;
 use crate::app_dirs::AppDirs;
 
 /// Where programs write what others need not see.
-const TEMPORARY: [&str; 5] = ["/tmp", "/var/tmp", "/run/lock", "/var/lock", "/var/crash"];
+const TEMPORARY: [&str; 6] = [
+    "/tmp",
+    "/var/tmp",
+    "/run/lock",
+    "/var/lock",
+    "/var/crash",
+    shm::PLACE,
+];
 
 /// It holds a few empty directories.
 const EMPTY: &std::ffi::CStr = c"mode=0755,size=64k,nr_inodes=128";
@@ -116,6 +123,7 @@ impl Mounts {
             .filter_map(|path| existing(path))
             .collect();
         let places = temporary(&hidden);
+        let shared = existing(Path::new(shm::PLACE));
         // By descriptors: their paths are about to lead elsewhere.
         let open = |path: &PathBuf| open(path).map_err(MountsError::of(path.display()));
         let sources: Vec<OwnedFd> = shown.iter().map(open).collect::<Result<_, _>>()?;
@@ -133,11 +141,8 @@ impl Mounts {
             mount_remount(path, flags, c"").map_err(MountsError::of(path.display()))?;
         }
         for place in places {
-            put(&tmp, &place).map_err(MountsError::of(place.display()))?;
-        }
-        if let Some(place) = existing(Path::new(shm::PLACE)) {
-            let source = shm.as_ref().unwrap_or(&tmp);
-            put(source, &place).map_err(MountsError::of(place.display()))?;
+            let source = shm.as_ref().filter(|_| shared.as_ref() == Some(&place));
+            put(source.unwrap_or(&tmp), &place).map_err(MountsError::of(place.display()))?;
         }
         Ok(())
     }

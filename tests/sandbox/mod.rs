@@ -10,6 +10,9 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::support::fixture::{document, web_repo};
+use crate::support::machine::skip;
+use crate::support::setup::Setup;
 use world::World;
 
 #[test]
@@ -21,6 +24,19 @@ fn nothing_of_the_sandbox_is_lacking_before_the_first_process_either() {
     let log = log.expect(200).text();
     assert!(log.contains("sleep 0"), "{log}");
     assert!(!log.contains("it runs without"), "{log}");
+}
+
+#[test]
+fn where_all_may_write_a_server_may_keep_its_data_too() {
+    let parent = Path::new("/dev/shm");
+    if !parent.is_dir() {
+        return skip("data in /dev/shm", "this machine has none");
+    }
+    let server = Setup::below(parent).start();
+    let repo = web_repo("1");
+    server.deploy(&document("in-memory", &repo));
+    server.ready_pid("in-memory", "web.1");
+    assert_eq!(server.status("in-memory")["warnings"], json!([]));
 }
 
 #[test]
