@@ -11,7 +11,7 @@ use actix::Actor as _;
 use futures::FutureExt as _;
 use procserver::acme::acme::{Acme, AcmeSpec, NotWanted, Renew};
 use procserver::acme::authority::Authority;
-use procserver::acme::challenges::{Challenges, Published};
+use procserver::acme::challenges::{Challenges, PublishedChallenges};
 use procserver::acme::error::OrderError;
 use procserver::acme::precheck::Precheck;
 use procserver::acme::settings::{ExternalAccount, Method, Settings};
@@ -31,7 +31,7 @@ use crate::support::wait::SOON;
 struct World {
     pebble: Pebble,
     home: tempfile::TempDir,
-    challenges: Arc<Published>,
+    challenges: Arc<PublishedChallenges>,
     port: u16,
 }
 
@@ -44,7 +44,7 @@ impl World {
     fn with(more: Value) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let challenges = Arc::new(Published::default());
+        let challenges = Arc::new(PublishedChallenges::default());
         listener.set_nonblocking(true).unwrap();
         actix_rt::spawn(serve(listener, challenges.subscribe()));
         Self {

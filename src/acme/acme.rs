@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use super::authority::Authority;
-use super::challenges::Published;
+use super::challenges::PublishedChallenges;
 use super::error::OrderError;
 use super::name::Name;
 use super::precheck::Precheck;
@@ -33,7 +33,7 @@ pub struct AcmeSpec {
     pub storage: Storage,
     pub precheck: Precheck,
     pub wishes: watch::Receiver<Wishes>,
-    pub challenges: Arc<Published>,
+    pub challenges: Arc<PublishedChallenges>,
     pub results: Arc<Results>,
 }
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
 use super::account;
-use super::challenges::Published;
+use super::challenges::PublishedChallenges;
 use super::error::OrderError;
 use super::order::{self, Desk};
 use super::precheck::Precheck;
@@ -42,7 +42,7 @@ impl Authority {
     pub fn new(
         settings: Arc<Settings>,
         storage: Storage,
-        challenges: Arc<Published>,
+        challenges: Arc<PublishedChallenges>,
         precheck: Precheck,
     ) -> Self {
         Self {

@@ -60,15 +60,15 @@ impl Challenges {
 
 /// Where answers are published. They outlive the actor that orders.
 #[derive(Debug)]
-pub struct Published(watch::Sender<Arc<Challenges>>);
+pub struct PublishedChallenges(watch::Sender<Arc<Challenges>>);
 
-impl Default for Published {
+impl Default for PublishedChallenges {
     fn default() -> Self {
         Self(watch::channel(Arc::default()).0)
     }
 }
 
-impl Published {
+impl PublishedChallenges {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<Challenges>> {
         self.0.subscribe()
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_is_added_is_answered_until_it_is_removed() {
-        let published = Published::default();
+        let published = PublishedChallenges::default();
         let seen = published.subscribe();
         let answer = Answer::Http {
             token: "abc".to_owned(),
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_handshake_of_the_ca_gets_a_certificate_with_the_digest_in_a_critical_extension() {
-        let published = Published::default();
+        let published = PublishedChallenges::default();
         let answer = Answer::TlsAlpn {
             name: "a.test".to_owned(),
             key_authorization: "abc.thumb".to_owned(),

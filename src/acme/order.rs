@@ -9,7 +9,7 @@ use instant_acme::{
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
-use super::challenges::{Answer, Published};
+use super::challenges::{Answer, PublishedChallenges};
 use super::error::{self, OrderError};
 use super::hook::{self, Ask};
 use super::precheck::Precheck;
@@ -30,7 +30,7 @@ const POLLS: RetryPolicy = RetryPolicy::new()
 pub(super) struct Desk {
     pub(super) settings: Arc<Settings>,
     pub(super) storage: Storage,
-    pub(super) challenges: Arc<Published>,
+    pub(super) challenges: Arc<PublishedChallenges>,
     pub(super) precheck: Precheck,
 }
 

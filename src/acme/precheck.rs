@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::challenges::{Answer, PATH, Published};
+use super::challenges::{Answer, PATH, PublishedChallenges};
 
 /// How long a look-up, and then an answer, may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -119,7 +119,7 @@ impl Precheck {
     ///
     /// # Errors
     /// The name does not lead here.
-    pub async fn look(&self, name: &str, published: &Published) -> Result<(), Misled> {
+    pub async fn look(&self, name: &str, published: &PublishedChallenges) -> Result<(), Misled> {
         let addresses = self.addresses(name).await?;
         let token = token();
         let answer = Answer::Http {
@@ -220,10 +220,10 @@ mod tests {
     use super::*;
 
     /// A look at a server on loopback that answers with what `answer` makes of the path.
-    async fn look(answer: impl Fn(&str, &Published) -> String) -> Result<(), Misled> {
+    async fn look(answer: impl Fn(&str, &PublishedChallenges) -> String) -> Result<(), Misled> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let precheck = to_loopback(listener.local_addr().unwrap().port());
-        let published = Published::default();
+        let published = PublishedChallenges::default();
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = vec![0; 4096];
@@ -266,11 +266,15 @@ mod tests {
     #[actix::test]
     async fn one_without_an_address_or_a_listener_is_told_so() {
         let mut precheck = to_loopback(1);
-        let told = precheck.look("a.test", &Published::default()).await;
+        let told = precheck
+            .look("a.test", &PublishedChallenges::default())
+            .await;
         let told = told.unwrap_err().to_string();
         assert!(told.contains("port 1 cannot be reached"), "{told}");
         precheck.look_up = Arc::new(|_| async { Ok(Vec::new()) }.boxed());
-        let told = precheck.look("a.test", &Published::default()).await;
+        let told = precheck
+            .look("a.test", &PublishedChallenges::default())
+            .await;
         let told = told.unwrap_err().to_string();
         assert!(told.starts_with("a.test has no address yet"), "{told}");
     }

@@ -35,7 +35,7 @@ pub(super) struct RootSpec {
     /// Where a certificate authority is asked.
     pub(super) acme: Option<AcmeSpec>,
     pub(super) acme_actor: ChildRef<Acme>,
-    pub(super) challenges: Arc<challenges::Published>,
+    pub(super) challenges: Arc<challenges::PublishedChallenges>,
     pub(super) table: Arc<watch::Sender<Arc<Table>>>,
     pub(super) apps: ChildRef<Apps>,
     pub(super) connector: ConnectorFactory,

@@ -162,7 +162,7 @@ fn acme_spec(
     settings: &Settings,
     table: &watch::Sender<Arc<Table>>,
     published: &Published,
-    challenges: &Arc<challenges::Published>,
+    challenges: &Arc<challenges::PublishedChallenges>,
     results: Arc<Results>,
 ) -> Option<AcmeSpec> {
     let acme = settings.tls.acme.as_ref()?;

@@ -19,11 +19,11 @@ use super::exchange::collect;
 use super::exchange::deadline::Deadline;
 use super::exchange::next::Next;
 use super::exchange::request_info::RequestInfo;
-use super::http::error_page::Failure;
 use super::http::forwarded;
 use super::http::framing::Framing;
 use super::http::head::{Refusal, Request};
 use super::http::head_end;
+use super::http::local_reply::LocalReply;
 use super::http::parse;
 use super::http::trusted_proxies;
 use super::linger;
@@ -114,7 +114,7 @@ impl<S: ClientStream> Connection<S> {
                 self.say_the_end().await;
                 return Next::Close;
             }
-            Err(NoHead::Slow) => return self.refuse(&Failure::slow_client()).await,
+            Err(NoHead::Slow) => return self.refuse(&LocalReply::slow_client()).await,
             Err(NoHead::Refused(refusal)) => return self.refuse(&refusal.into()).await,
         };
         let mut request_info = None;
@@ -165,16 +165,15 @@ impl<S: ClientStream> Connection<S> {
                     let (client, worker) = (&mut self.client, &self.worker);
                     hold.wait(client, worker, &mut held, request_info).await
                 }
-                Routed::Answer(failure) => Err(Interrupted::Refused(failure)),
+                Routed::Answer(reply) => Err(Interrupted::Refused(reply)),
             };
             match done {
                 Ok(()) => {}
-                Err(Interrupted::Refused(failure)) => {
+                Err(Interrupted::Refused(reply)) => {
                     self.client.input.consume(end);
                     let (client, worker) = (&mut self.client, &self.worker);
                     let is_complete = request_info.framing == Framing::Empty;
-                    return answer::answer(client, worker, &failure, request_info, is_complete)
-                        .await;
+                    return answer::answer(client, worker, &reply, request_info, is_complete).await;
                 }
                 Err(Interrupted::Gone) => {
                     request_info.note(Notes::client_gone);
@@ -294,8 +293,8 @@ impl<S: ClientStream> Connection<S> {
         }
     }
 
-    async fn refuse(&mut self, failure: &Failure) -> Next {
-        answer::refuse(&mut self.client, &self.worker, failure).await
+    async fn refuse(&mut self, reply: &LocalReply) -> Next {
+        answer::refuse(&mut self.client, &self.worker, reply).await
     }
 
     /// Closes the sending side and reads on for a while.

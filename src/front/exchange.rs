@@ -29,8 +29,8 @@ pub mod upgraded;
 use std::io;
 
 use super::access::entry::Notes;
-use super::http::error_page::Failure;
 use super::http::framing::Framing;
+use super::http::local_reply::LocalReply;
 use super::routing::Target;
 use super::static_files::lookup::Answer;
 use super::upstream::asking::Asking;
@@ -171,12 +171,12 @@ impl<S: ClientStream> Exchange<'_, S> {
     }
 
     async fn unreachable(&mut self, error: &io::Error) -> Next {
-        let failure = match error.kind() {
+        let reply = match error.kind() {
             // Without its file, a socket is refused likewise.
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Failure::refused(),
-            _ => Failure::unreachable(),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => LocalReply::refused(),
+            _ => LocalReply::unreachable(),
         };
-        self.answer(&failure, self.has_no_body()).await
+        self.answer(&reply, self.has_no_body()).await
     }
 
     /// Says by its end how the client's connection goes on.
@@ -196,7 +196,7 @@ impl<S: ClientStream> Exchange<'_, S> {
             }
             End::Complete { .. } => Next::Linger,
             // Whether a body was read to its end is not known here.
-            End::Failed(failure) => self.answer(&failure, self.has_no_body()).await,
+            End::Failed(reply) => self.answer(&reply, self.has_no_body()).await,
             End::Truncated(why) => {
                 log::warn!("request {}: {why}", request_info.request_id);
                 request_info.note(Notes::broke_off);
@@ -206,7 +206,7 @@ impl<S: ClientStream> Exchange<'_, S> {
                     false => Next::Linger,
                 }
             }
-            End::Stale => self.answer(&Failure::closed(), false).await,
+            End::Stale => self.answer(&LocalReply::closed(), false).await,
             End::Gone => {
                 let id = &request_info.request_id;
                 log::debug!("request {id}: the client went away (H27)");
@@ -221,8 +221,8 @@ impl<S: ClientStream> Exchange<'_, S> {
         self.request_info.framing == Framing::Empty
     }
 
-    async fn answer(&mut self, failure: &Failure, is_complete: bool) -> Next {
+    async fn answer(&mut self, reply: &LocalReply, is_complete: bool) -> Next {
         let (client, worker) = (&mut *self.client, self.worker);
-        answer::answer(client, worker, failure, self.request_info, is_complete).await
+        answer::answer(client, worker, reply, self.request_info, is_complete).await
     }
 }

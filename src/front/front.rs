@@ -18,7 +18,7 @@ use super::settings::FrontSettings;
 use super::static_files::compressed::Compressed;
 use super::upstream::asking;
 use super::upstream::in_process::ConnectorFactory;
-use super::worker::{Https, Plan};
+use super::worker::{HttpsListener, Plan};
 use crate::acme::challenges::Challenges;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
@@ -192,10 +192,10 @@ impl Front {
     }
 }
 
-fn https(bound: &Bound) -> Option<Https> {
+fn https(bound: &Bound) -> Option<HttpsListener> {
     let tls = bound.tls.clone()?;
     let port = bound.address.port();
-    Some(Https { port, tls })
+    Some(HttpsListener { port, tls })
 }
 
 impl Actor for Front {

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::exchange::client::{BEHIND, Client, Interrupted};
 use super::exchange::client_end::ClientStream;
 use super::exchange::request_info::RequestInfo;
-use super::http::error_page::Failure;
 use super::http::framing::Framing;
+use super::http::local_reply::LocalReply;
 use super::worker::Worker;
 use crate::router::table::Table;
 
@@ -65,7 +65,7 @@ impl Hold {
         }
         let app = &*self.app;
         let Some(Place { until, .. }) = place else {
-            return Err(Interrupted::Refused(Failure::backlog(app)));
+            return Err(Interrupted::Refused(LocalReply::backlog(app)));
         };
         let left = until.saturating_duration_since(Instant::now());
         client.deadline.set(left);
@@ -74,7 +74,7 @@ impl Hold {
         let (mut watch, mut is_half) = (None, false);
         // What would be a tunnel may be closed on one side.
         let may_be_half = request_info.upgrade.is_some() && request_info.framing == Framing::Empty;
-        let not_ready = || Err(Interrupted::Refused(Failure::not_ready(app)));
+        let not_ready = || Err(Interrupted::Refused(LocalReply::not_ready(app)));
         poll_fn(|cx| {
             match changes.as_mut().poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),

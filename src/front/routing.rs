@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::exchange::client::Endpoints;
 use super::exchange::request_info::RequestInfo;
 use super::hold::Hold;
-use super::http::error_page::Failure;
 use super::http::field::Name;
 use super::http::forwarded::{self, Context};
 use super::http::framing::Framing;
 use super::http::head::Request;
+use super::http::local_reply::LocalReply;
 use super::http::request_rules;
 use super::own_token::OwnToken;
 use super::static_files::lookup::{self, Answer, Looked};
@@ -26,7 +26,7 @@ pub(super) enum Routed {
     /// Somebody else than the front end, who is sent this head.
     To(Target, Vec<u8>),
     /// The front end itself, with an error, a redirect, or what OPTIONS asks for.
-    Answer(Failure),
+    Answer(LocalReply),
     /// An app that is starting.
     Hold(Hold),
 }
@@ -61,7 +61,7 @@ pub(super) async fn route(
         None => select(worker, endpoints, request).await,
     };
     let Some(selection) = selection else {
-        return Routed::Answer(Failure::unroutable());
+        return Routed::Answer(LocalReply::unroutable());
     };
     if let Some(found) = found_in(&selection) {
         // By path or X-App the host is not this app's alone.
@@ -89,20 +89,20 @@ pub(super) async fn route(
 }
 
 /// What the front end answers whoever the request is for.
-fn before_any_route(worker: &Worker, request: &Request<'_>) -> Option<Failure> {
+fn before_any_route(worker: &Worker, request: &Request<'_>) -> Option<LocalReply> {
     let limit = worker.settings.limits.body;
     if matches!(request.framing, Framing::Length(bytes) if bytes > limit) {
-        return Some(Failure::body_too_large(limit));
+        return Some(LocalReply::body_too_large(limit));
     }
     if request_rules::ends_here(request) {
-        return Some(Failure::options());
+        return Some(LocalReply::options());
     }
     if !request.target.starts_with(challenges::PATH) {
         return None;
     }
     let challenges = worker.challenges.borrow();
     let text = challenges.body(request.target)?;
-    Some(Failure::challenge(text.to_owned()))
+    Some(LocalReply::challenge(text.to_owned()))
 }
 
 /// What the front end answers in place of the app that was found: that it is elsewhere.
@@ -111,18 +111,18 @@ fn instead_of_app(
     endpoints: &Endpoints,
     request: &Request<'_>,
     found: &Found,
-) -> Option<Failure> {
+) -> Option<LocalReply> {
     let tls = &found.route.tls;
     if tls.redirect
         && let Some(location) = by_https(worker, endpoints, request)
     {
-        return Some(Failure::by_https(location, request.method));
+        return Some(LocalReply::by_https(location, request.method));
     }
     // Its client was not offered HTTP/2 for this host, and came by a connection for another one.
     if endpoints.is_http2 && found.rule == Rule::Host && !tls.http2 {
-        return Some(Failure::misdirected());
+        return Some(LocalReply::misdirected());
     }
-    with_slash(found, request).map(Failure::moved)
+    with_slash(found, request).map(LocalReply::moved)
 }
 
 /// Who answers by what the table says.
@@ -148,13 +148,13 @@ fn routed(
         Selection::Api | Selection::NotFound
             if request.target == "*" && !request.fields.has(Name::XApp) =>
         {
-            Routed::Answer(Failure::options())
+            Routed::Answer(LocalReply::options())
         }
         Selection::Api => match api_by_https(worker, endpoints, request) {
             Some(failure) => Routed::Answer(failure),
             None => Routed::To(Target::Api, head(worker, request, &context(None))),
         },
-        Selection::NotFound => Routed::Answer(Failure::not_found()),
+        Selection::NotFound => Routed::Answer(LocalReply::not_found()),
         Selection::Unavailable(found, why) => {
             note_found(request_info, &found);
             Routed::Answer(unavailable(&found, why))
@@ -190,15 +190,19 @@ fn by_https(worker: &Worker, endpoints: &Endpoints, request: &Request<'_>) -> Op
 
 /// What a request of the API gets that came by plain HTTP from another machine to a host that is the API's alone and
 /// has a certificate. A redirect would hide from the client that everybody on the way could read its token.
-fn api_by_https(worker: &Worker, endpoints: &Endpoints, request: &Request<'_>) -> Option<Failure> {
+fn api_by_https(
+    worker: &Worker,
+    endpoints: &Endpoints,
+    request: &Request<'_>,
+) -> Option<LocalReply> {
     let host = request.authority?.routed();
     if !worker.settings.reach.is_api_host(&host) || endpoints.peer.ip().is_loopback() {
         return None;
     }
     let location = by_https(worker, endpoints, request)?;
     Some(match request.fields.has(Name::Authorization) {
-        true => Failure::token_in_clear(&host),
-        false => Failure::by_https(location, request.method),
+        true => LocalReply::token_in_clear(&host),
+        false => LocalReply::by_https(location, request.method),
     })
 }
 
@@ -255,7 +259,7 @@ async fn static_file(
     selection: &Selection,
     found: &Found,
     request: &Request<'_>,
-) -> Option<Result<Answer, Failure>> {
+) -> Option<Result<Answer, LocalReply>> {
     let no_app = match selection {
         Selection::Unavailable(_, Availability::Stopped) => return None,
         Selection::Unavailable(_, why) => *why == Availability::NoWeb,
@@ -272,8 +276,8 @@ async fn static_file(
     match looked {
         Looked::Found(answer) => Some(Ok(answer)),
         Looked::Missing | Looked::Method if !no_app => None,
-        Looked::Method => Some(Err(Failure::only_files())),
-        Looked::Missing | Looked::Refused => Some(Err(Failure::no_file())),
+        Looked::Method => Some(Err(LocalReply::only_files())),
+        Looked::Missing | Looked::Refused => Some(Err(LocalReply::no_file())),
     }
 }
 
@@ -308,13 +312,13 @@ fn note_found(request_info: &RequestInfo, found: &Found) {
     request_info.note(|notes| notes.found(&found.route, found.rule));
 }
 
-fn unavailable(found: &Found, why: Availability) -> Failure {
+fn unavailable(found: &Found, why: Availability) -> LocalReply {
     let app = &found.route.app;
     match why {
-        Availability::Starting => Failure::not_ready(app),
-        Availability::Stopped => Failure::stopped(app),
-        Availability::Crashed => Failure::crashed(app),
-        Availability::Undeployed => Failure::undeployed(app),
-        Availability::NoWeb => Failure::no_process(app, found.type_name()),
+        Availability::Starting => LocalReply::not_ready(app),
+        Availability::Stopped => LocalReply::stopped(app),
+        Availability::Crashed => LocalReply::crashed(app),
+        Availability::Undeployed => LocalReply::undeployed(app),
+        Availability::NoWeb => LocalReply::no_process(app, found.type_name()),
     }
 }

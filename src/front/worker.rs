@@ -60,7 +60,7 @@ pub struct Plan {
     /// What no app is sent.
     pub own_token: OwnToken,
     /// Where plain HTTP is redirected to.
-    pub https: Option<Https>,
+    pub https: Option<HttpsListener>,
     /// What a certificate authority looks for.
     pub challenges: watch::Receiver<Arc<Challenges>>,
     /// Tells all workers to drop their idle connections to a backend.
@@ -70,7 +70,7 @@ pub struct Plan {
 
 /// The listener for HTTPS.
 #[derive(Clone)]
-pub struct Https {
+pub struct HttpsListener {
     pub port: u16,
     pub tls: Tls,
 }
@@ -81,8 +81,8 @@ pub struct Secure {
     pub certificates: Snapshot,
 }
 
-impl From<&Https> for Secure {
-    fn from(https: &Https) -> Self {
+impl From<&HttpsListener> for Secure {
+    fn from(https: &HttpsListener) -> Self {
         Self {
             port: https.port,
             certificates: Snapshot::new(https.tls.certificates.clone()),

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::front::http::error_page::Failure;
 use crate::front::http::field::Name;
 use crate::front::http::head::Request;
+use crate::front::http::local_reply::LocalReply;
 use crate::front::http::write;
 use crate::router::table::{Route, Rule};
 
@@ -133,9 +133,9 @@ impl Notes {
     }
 
     /// Notes an answer of the front end itself, with the bytes of its body.
-    pub fn fails(&self, failure: &Failure, body: u64) {
-        self.answers(failure.status);
-        self.code.set(failure.code);
+    pub fn fails(&self, reply: &LocalReply, body: u64) {
+        self.answers(reply.status);
+        self.code.set(reply.code);
         self.bytes.set((self.bytes.get().0, body));
     }
 
@@ -397,7 +397,7 @@ mod tests {
             is_http2: true,
         };
         let notes = Notes::unread(Vec::new(), [127, 0, 0, 1].into(), spoken);
-        notes.fails(&Failure::slow_client(), 9);
+        notes.fails(&LocalReply::slow_client(), 9);
         let line = line(&notes);
         assert_eq!(line["method"], Value::Null);
         assert_eq!(line["protocol"], "HTTP/2.0");

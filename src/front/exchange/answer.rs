@@ -7,8 +7,8 @@ use super::client_end::ClientStream;
 use super::next::Next;
 use super::request_info::RequestInfo;
 use crate::front::access::entry::Notes;
-use crate::front::http::error_page::{self, Failure, Page};
 use crate::front::http::head_end;
+use crate::front::http::local_reply::{self, LocalReply, Page};
 use crate::front::worker::Worker;
 
 /// Answers a request. The connection is kept if the client wants that and the request was read to its end, that is, if
@@ -16,7 +16,7 @@ use crate::front::worker::Worker;
 pub(crate) async fn answer<S: ClientStream>(
     client: &mut Client<S>,
     worker: &Worker,
-    failure: &Failure,
+    reply: &LocalReply,
     request_info: &RequestInfo,
     is_complete: bool,
 ) -> Next {
@@ -29,8 +29,8 @@ pub(crate) async fn answer<S: ClientStream>(
         request_id: &request_info.request_id,
         now: jiff::Timestamp::now(),
     };
-    let written = write_page(client, worker, failure, &page).await;
-    request_info.note(|notes| notes.fails(failure, written.unwrap_or(0)));
+    let written = write_page(client, worker, reply, &page).await;
+    request_info.note(|notes| notes.fails(reply, written.unwrap_or(0)));
     match (written, keep_alive) {
         (None, _) => Next::Close,
         (Some(_), true) => Next::Again,
@@ -42,7 +42,7 @@ pub(crate) async fn answer<S: ClientStream>(
 pub(crate) async fn refuse<S: ClientStream>(
     client: &mut Client<S>,
     worker: &Worker,
-    failure: &Failure,
+    reply: &LocalReply,
 ) -> Next {
     let id = worker.request_id();
     let page = Page {
@@ -56,9 +56,9 @@ pub(crate) async fn refuse<S: ClientStream>(
     let access = worker.access.as_ref();
     let endpoints = &client.endpoints;
     let notes = access.map(|to| Notes::unread(to.space(), endpoints.peer.ip(), endpoints.spoken()));
-    let written = write_page(client, worker, failure, &page).await;
+    let written = write_page(client, worker, reply, &page).await;
     if let Some(notes) = &notes {
-        notes.fails(failure, written.unwrap_or(0));
+        notes.fails(reply, written.unwrap_or(0));
     }
     worker.record(notes, &id);
     Next::Linger
@@ -68,11 +68,11 @@ pub(crate) async fn refuse<S: ClientStream>(
 async fn write_page<S: ClientStream>(
     client: &mut Client<S>,
     worker: &Worker,
-    failure: &Failure,
+    reply: &LocalReply,
     page: &Page<'_>,
 ) -> Option<u64> {
     let mut out = Vec::new();
-    error_page::write(&mut out, failure, page);
+    local_reply::write(&mut out, reply, page);
     let limit = worker.settings.timeouts.idle;
     let write = async {
         client.stream.write_all(&out).await?;

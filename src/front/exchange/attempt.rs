@@ -25,8 +25,8 @@ use super::request_info::RequestInfo;
 use super::spool::Spool;
 use super::spool_space::SpoolSpace;
 use super::stored::Stored;
-use crate::front::http::error_page::Failure;
 use crate::front::http::framing::{BadBody, Framing};
+use crate::front::http::local_reply::LocalReply;
 use crate::front::upstream::asking::Asking;
 use crate::front::upstream::connection::Upstream;
 use crate::front::worker::Worker;
@@ -232,14 +232,14 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
             return None;
         }
         if let Err(bad) = self.take_upload() {
-            return Some(self.fail(Failure::bad_body(bad.0)));
+            return Some(self.fail(LocalReply::bad_body(bad.0)));
         }
         if self.is_slow() {
-            return Some(self.fail(Failure::slow_client()));
+            return Some(self.fail(LocalReply::slow_client()));
         }
         let limit = self.worker.settings.limits.body;
         let payload = self.up.payload().saturating_add(self.up.announced());
-        (payload > limit).then(|| self.fail(Failure::body_too_large(limit)))
+        (payload > limit).then(|| self.fail(LocalReply::body_too_large(limit)))
     }
 
     /// Takes what can be sent next. Where a piece of what was stored ends in a line of framing, nothing of it is to be

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::buffer::Buffer;
 use super::deadline::Deadline;
 use crate::front::access::entry::Spoken;
-use crate::front::http::error_page::Failure;
+use crate::front::http::local_reply::LocalReply;
 use crate::front::upstream::connection::Upstream;
 
 /// Bytes that are read behind a whole request, to see whether the client is still there. Further requests wait in them.
@@ -55,7 +55,7 @@ impl Endpoints {
 #[derive(Debug)]
 pub(crate) enum Interrupted {
     /// The request is answered with this.
-    Refused(Failure),
+    Refused(LocalReply),
     /// The client is gone.
     Gone,
 }

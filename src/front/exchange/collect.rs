@@ -14,8 +14,8 @@ use super::request_info::RequestInfo;
 use super::spool::Spool;
 use super::spool_space::Held;
 use super::stored::Stored;
-use crate::front::http::error_page::Failure;
 use crate::front::http::framing::{BadBody, Framing};
+use crate::front::http::local_reply::LocalReply;
 use crate::front::worker::Worker;
 
 /// Bytes of a body in memory at first, and each time it turns out to be larger. A body beyond the last step is in a
@@ -24,7 +24,7 @@ const STEPS: [usize; 3] = [64 * 1024, 256 * 1024, 1024 * 1024];
 
 impl From<BadBody> for Interrupted {
     fn from(bad: BadBody) -> Self {
-        Self::Refused(Failure::bad_body(bad.0))
+        Self::Refused(LocalReply::bad_body(bad.0))
     }
 }
 
@@ -68,7 +68,7 @@ impl Coming {
     fn look(&mut self, behind: &[u8]) -> Result<bool, Interrupted> {
         self.looked += self.end.look(&behind[self.looked..])?;
         if self.end.at_least() > self.limit {
-            return Err(Interrupted::Refused(Failure::body_too_large(self.limit)));
+            return Err(Interrupted::Refused(LocalReply::body_too_large(self.limit)));
         }
         Ok(self.end.is_found())
     }
@@ -134,7 +134,7 @@ async fn store<S: ClientStream>(
                     return Ok(Stored::new(spool));
                 }
                 let worked = poll_fn(|cx| spool.poll(cx)).await;
-                worked.map_err(|_| Interrupted::Refused(Failure::lost()))?;
+                worked.map_err(|_| Interrupted::Refused(LocalReply::lost()))?;
             }
         }
         if whole {
@@ -166,7 +166,7 @@ async fn read_body<S: ClientStream>(
             let left = coming.pace.left(coming.end.payload());
             client.deadline.set(left.unwrap_or_default().min(idle));
         }
-        let late = || Err(Interrupted::Refused(Failure::slow_client()));
+        let late = || Err(Interrupted::Refused(LocalReply::slow_client()));
         client.deadline.poll(cx).map(|()| late())
     });
     let read = read.await;

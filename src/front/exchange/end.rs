@@ -3,7 +3,7 @@
 use super::buffer::Buffer;
 use super::flow::Flow;
 use super::spool::Spool;
-use crate::front::http::error_page::Failure;
+use crate::front::http::local_reply::LocalReply;
 
 /// The reason where a response breaks RFC 9112's rules of framing.
 pub(super) const MALFORMED: &str = "the application sent a malformed body";
@@ -24,7 +24,7 @@ pub enum End {
         rest: Box<Rest>,
     },
     /// Nothing of a final response was passed on. The client is answered with this.
-    Failed(Failure),
+    Failed(LocalReply),
     /// A kept connection turned out to be dead. The request can be sent again.
     Stale,
     /// The response broke off. What came of it was passed on.

@@ -4,9 +4,9 @@ use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 use crate::front::access::entry::Notes;
-use crate::front::http::error_page;
 use crate::front::http::framing::Framing;
 use crate::front::http::head::Request;
+use crate::front::http::local_reply;
 use crate::front::http::request_id::RequestId;
 
 /// Bytes of a body that is kept until the backend shows that it is there.
@@ -51,7 +51,7 @@ impl RequestInfo {
             framing: request.framing,
             expects_continue: request.expects_continue,
             upgrade: request.upgrade.map(Into::into),
-            html: error_page::prefers_html(&request.fields),
+            html: local_reply::prefers_html(&request.fields),
             request_id,
             by_path: OnceCell::new(),
             hsts: Cell::new(0),

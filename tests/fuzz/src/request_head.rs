@@ -1,8 +1,6 @@
 //! A request head: found, parsed, rewritten, parsed again.
 
 use procserver::front::access::entry::Notes;
-use procserver::front::http::error_page;
-use procserver::front::http::error_page::{Failure, Page};
 use procserver::front::http::field::Field;
 use procserver::front::http::forwarded;
 use procserver::front::http::forwarded::Context;
@@ -10,6 +8,8 @@ use procserver::front::http::framing::Framing;
 use procserver::front::http::head;
 use procserver::front::http::head::{Refusal, Request};
 use procserver::front::http::head_end;
+use procserver::front::http::local_reply;
+use procserver::front::http::local_reply::{LocalReply, Page};
 use procserver::front::http::parse;
 use procserver::front::http::token;
 use procserver::router::path::first_segment;
@@ -178,7 +178,7 @@ fn check_refusal(refusal: Refusal) {
         now: "1994-11-06T08:49:37Z".parse().expect("a time"),
     };
     let mut written = Vec::new();
-    error_page::write(&mut written, &Failure::from(refusal), &page);
+    local_reply::write(&mut written, &LocalReply::from(refusal), &page);
     let end = head_end::find_end(&written, 0)
         .expect("a head")
         .expect("whole");

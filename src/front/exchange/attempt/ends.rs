@@ -5,8 +5,8 @@ use crate::front::exchange::client_end::ClientStream;
 use crate::front::exchange::end::{End, Rest};
 use crate::front::exchange::flow::Flow;
 use crate::front::exchange::spool::LOST;
-use crate::front::http::error_page::Failure;
 use crate::front::http::framing::Framing;
+use crate::front::http::local_reply::LocalReply;
 
 impl<S: ClientStream> Attempt<'_, S> {
     pub(super) fn broken(&mut self, why: &'static str) -> End {
@@ -41,15 +41,15 @@ impl<S: ClientStream> Attempt<'_, S> {
         if self.answered || !self.down.is_clear() {
             End::Truncated(LOST)
         } else {
-            End::Failed(Failure::lost())
+            End::Failed(LocalReply::lost())
         }
     }
 
-    pub(super) fn fail(&self, failure: Failure) -> End {
+    pub(super) fn fail(&self, reply: LocalReply) -> End {
         if self.answered {
             End::Truncated("the request broke off")
         } else {
-            End::Failed(failure)
+            End::Failed(reply)
         }
     }
 
@@ -58,7 +58,7 @@ impl<S: ClientStream> Attempt<'_, S> {
             "request {}: malformed response: {why}",
             self.request_info.request_id
         );
-        End::Failed(Failure::bad_response())
+        End::Failed(LocalReply::bad_response())
     }
 
     /// The end where the backend closed before a final response head.
@@ -68,7 +68,7 @@ impl<S: ClientStream> Attempt<'_, S> {
         if self.reused && silent && self.request_info.idempotent && again {
             return End::Stale;
         }
-        End::Failed(Failure::closed())
+        End::Failed(LocalReply::closed())
     }
 
     /// Puts back what was taken of the body, so that the request can be sent again.
@@ -84,9 +84,9 @@ impl<S: ClientStream> Attempt<'_, S> {
     pub(super) fn timed_out(&self) -> End {
         match self.phase {
             Phase::Head { .. } if !self.up.has_ended() && self.up.is_clear() => {
-                End::Failed(Failure::slow_client())
+                End::Failed(LocalReply::slow_client())
             }
-            Phase::Head { .. } => End::Failed(Failure::timeout()),
+            Phase::Head { .. } => End::Failed(LocalReply::timeout()),
             Phase::Body => End::Truncated("nothing moved within the idle limit"),
         }
     }

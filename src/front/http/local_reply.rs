@@ -12,7 +12,7 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// An answer of the proxy itself, which mostly tells what went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct LocalReply {
     pub status: u16,
     /// The code that Heroku's router has for it, if any.
     pub code: Option<&'static str>,
@@ -23,11 +23,11 @@ pub struct Failure {
     /// The methods that are allowed, if this was none of them.
     pub allow: Option<&'static str>,
     pub location: Option<String>,
-    /// The whole body, where this is no failure.
+    /// The whole body, where this is no error.
     pub text: Option<String>,
 }
 
-impl Failure {
+impl LocalReply {
     fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -40,7 +40,7 @@ impl Failure {
         }
     }
 
-    /// No failure, but a redirect: an app by path begins at a slash, or its relative links lead out of it.
+    /// A redirect: an app by path begins at a slash, or its relative links lead out of it.
     #[must_use]
     pub fn moved(location: String) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Failure {
         }
     }
 
-    /// No failure, but a redirect to the same by HTTPS. Only GET and HEAD may lose their method (RFC 9110 §15.4.2).
+    /// A redirect to the same by HTTPS. Only GET and HEAD may lose their method (RFC 9110 §15.4.2).
     #[must_use]
     pub fn by_https(location: String, method: &str) -> Self {
         let status = match method {
@@ -75,7 +75,7 @@ impl Failure {
         )
     }
 
-    /// No failure, but what a certificate authority looks for (RFC 8555 §8.3).
+    /// What a certificate authority looks for (RFC 8555 §8.3).
     #[must_use]
     pub fn challenge(text: String) -> Self {
         Self {
@@ -123,7 +123,7 @@ impl Failure {
         }
     }
 
-    /// No failure, but the answer to an OPTIONS that goes no further.
+    /// The answer to an OPTIONS that goes no further.
     #[must_use]
     pub fn options() -> Self {
         Self {
@@ -264,7 +264,7 @@ impl Failure {
     }
 }
 
-impl From<Refusal> for Failure {
+impl From<Refusal> for LocalReply {
     fn from(refusal: Refusal) -> Self {
         Self {
             allow: (refusal == Refusal::Method).then_some(METHODS),
@@ -287,16 +287,16 @@ pub struct Page<'a> {
     pub now: jiff::Timestamp,
 }
 
-pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
-    let title = title(failure.status);
+pub fn write(out: &mut Vec<u8>, reply: &LocalReply, page: &Page<'_>) {
+    let title = title(reply.status);
     let body = match page.html {
-        _ if failure.status < 400 => failure.text.clone().unwrap_or_default(),
-        true => html(failure, title, page),
-        false => problem(failure, title, page),
+        _ if reply.status < 400 => reply.text.clone().unwrap_or_default(),
+        true => html(reply, title, page),
+        false => problem(reply, title, page),
     };
     let kind = match page.html {
         _ if body.is_empty() => "",
-        _ if failure.text.is_some() => "Content-Type: application/octet-stream\r\n",
+        _ if reply.text.is_some() => "Content-Type: application/octet-stream\r\n",
         true => "Content-Type: text/html; charset=utf-8\r\n",
         false => "Content-Type: application/problem+json\r\n",
     };
@@ -304,18 +304,18 @@ pub fn write(out: &mut Vec<u8>, failure: &Failure, page: &Page<'_>) {
         out,
         "HTTP/1.1 {} {title}\r\n{kind}Content-Length: {}\r\nCache-Control: no-store\r\n\
          X-Request-ID: {}\r\nDate: {}\r\nServer: procserver\r\n",
-        failure.status,
+        reply.status,
         body.len(),
         page.request_id,
         page.now.strftime("%a, %d %b %Y %H:%M:%S GMT")
     );
-    if let Some(methods) = failure.allow {
+    if let Some(methods) = reply.allow {
         let _ = write!(out, "Allow: {methods}\r\n");
     }
-    if let Some(location) = &failure.location {
+    if let Some(location) = &reply.location {
         let _ = write!(out, "Location: {location}\r\n");
     }
-    if let Some(seconds) = failure.retry_after {
+    if let Some(seconds) = reply.retry_after {
         let _ = write!(out, "Retry-After: {seconds}\r\n");
     }
     match (page.keep_alive, page.minor) {
@@ -355,28 +355,28 @@ pub fn prefers_html(fields: &Fields<'_>) -> bool {
     html > 0.0 && html >= json
 }
 
-fn problem(failure: &Failure, title: &str, page: &Page<'_>) -> String {
+fn problem(reply: &LocalReply, title: &str, page: &Page<'_>) -> String {
     let mut problem = serde_json::json!({
         "type": "about:blank",
         "title": title,
-        "status": failure.status,
-        "detail": failure.detail,
+        "status": reply.status,
+        "detail": reply.detail,
         "request_id": page.request_id,
     });
-    if let Some(code) = failure.code {
+    if let Some(code) = reply.code {
         problem["code"] = code.into();
     }
     format!("{problem}\n")
 }
 
-fn html(failure: &Failure, title: &str, page: &Page<'_>) -> String {
+fn html(reply: &LocalReply, title: &str, page: &Page<'_>) -> String {
     let escape = |text: &str| {
         text.replace('&', "&amp;")
             .replace('<', "&lt;")
             .replace('>', "&gt;")
             .replace('"', "&quot;")
     };
-    let code = failure
+    let code = reply
         .code
         .map(|c| format!("{c} &middot; "))
         .unwrap_or_default();
@@ -386,8 +386,8 @@ fn html(failure: &Failure, title: &str, page: &Page<'_>) -> String {
          <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:12vh auto;padding:0 1em}}\
          small{{color:#767676}}</style>\n<h1>{title}</h1>\n<p>{detail}</p>\n\
          <p><small>{status} &middot; {code}request {id}</small></p>\n</html>\n",
-        status = failure.status,
-        detail = escape(&failure.detail),
+        status = reply.status,
+        detail = escape(&reply.detail),
         id = escape(page.request_id),
     )
 }
@@ -437,7 +437,7 @@ mod tests {
     fn an_answer_is_a_response_with_code_id_and_length() {
         for html in [false, true] {
             let mut out = Vec::new();
-            write(&mut out, &Failure::not_ready("a"), &page(html));
+            write(&mut out, &LocalReply::not_ready("a"), &page(html));
             let end = head_end::find_end(&out, 0).unwrap().unwrap();
             let parsed = parse::response(&out[..end], false).unwrap();
             assert_eq!(parsed.length, Some((out.len() - end) as u64));
@@ -482,7 +482,7 @@ mod tests {
     #[test]
     fn what_is_shown_is_escaped() {
         let mut out = Vec::new();
-        write(&mut out, &Failure::crashed("<b>"), &page(true));
+        write(&mut out, &LocalReply::crashed("<b>"), &page(true));
         assert!(String::from_utf8(out).unwrap().contains("&lt;b&gt;"));
     }
 }
