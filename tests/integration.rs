@@ -44,6 +44,7 @@ mod sandbox;
 mod socket;
 mod squatters;
 mod static_files;
+mod status;
 mod stops;
 mod storm;
 mod structure;

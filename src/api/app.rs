@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::state::ApiState;
 use super::{
     actions, applications, auth, certificates, deploy_key, deployments, events, health, logs,
-    releases, routes, status,
+    releases, routes, server_status, status,
 };
 
 /// Puts the API into an actix-web App: `/healthz` open to all, the rest for those that [`auth`] lets in.
@@ -74,6 +74,7 @@ fn guarded() -> impl HttpServiceFactory {
             resource("/certificates/{name}/renew", "POST")
                 .route(web::post().to(certificates::renew)),
         )
+        .service(resource("/-/status", "GET, HEAD").route(get().to(server_status::show)))
         .service(resource("/routes", "GET, HEAD").route(get().to(routes::show)))
         .service(
             resource(

@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::problem::Problem;
 use super::state::ApiState;
@@ -71,16 +71,16 @@ impl<'a> Listed<'a> {
 }
 
 pub(super) async fn list(state: Data<ApiState>) -> HttpResponse {
+    HttpResponse::Ok().json(rows(&state))
+}
+
+/// All of them as JSON objects: those of files, then those of the certificate authority.
+pub(super) fn rows(state: &ApiState) -> Vec<Value> {
     let files = state.certificates.files.borrow().clone();
     let now = Timestamp::now();
-    let listed: Vec<_> = files.iter().map(|file| Listed::at(now, file)).collect();
     let ordered = state.acme_results.rows.borrow().clone();
-    let mut all = json!(listed);
-    let rows = json!(ordered);
-    if let (Some(all), Some(rows)) = (all.as_array_mut(), rows.as_array()) {
-        all.extend(rows.iter().cloned());
-    }
-    HttpResponse::Ok().json(all)
+    let listed = files.iter().map(|file| json!(Listed::at(now, file)));
+    listed.chain(ordered.iter().map(|row| json!(row))).collect()
 }
 
 pub(super) async fn renew(

@@ -5,6 +5,7 @@
 //! (`body`, `query`, `prefer`), asks an actor ([`state`]), and answers with a document, a [`problem`], or the `outcome`
 //! of what it set going. `errors` gives each error of the other folders its status. Nothing here owns state.
 
+pub mod about;
 mod actions;
 pub mod app;
 mod app_url;
@@ -31,6 +32,9 @@ pub mod problem;
 mod query;
 mod releases;
 mod routes;
+mod server_judgement;
+mod server_state;
+mod server_status;
 pub mod socket;
 pub mod state;
 mod status;

@@ -11,6 +11,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 
+use super::about::About;
 use super::failed_logins::FailedLogins;
 use super::problem::Problem;
 use crate::acme::acme::Acme;
@@ -66,6 +67,8 @@ pub struct ApiState {
     /// What came of orders at a certificate authority, and who makes them, if anybody does.
     pub acme_results: Arc<Results>,
     pub acme: ChildRef<Acme>,
+    /// What it tells of itself.
+    pub about: Arc<About>,
     pub token: Arc<str>,
     pub failed_logins: Arc<Mutex<FailedLogins>>,
 }
@@ -98,6 +101,9 @@ impl ApiState {
 }
 
 #[cfg(test)]
+use crate::process::ports::Ports;
+
+#[cfg(test)]
 impl ApiState {
     /// A state without Apps, as while that actor is being restarted: every call that is let in and valid ends in 503.
     pub(super) fn without_apps() -> Self {
@@ -117,6 +123,7 @@ impl ApiState {
             certificates: Arc::default(),
             acme_results: Arc::default(),
             acme: ChildRef::default(),
+            about: Arc::new(About::new("/nonexistent".into(), Ports::new(8001, 8999))),
             token: "the-token".into(),
             failed_logins: Arc::default(),
         }

@@ -31,7 +31,7 @@ use directory::Watch;
 use writes::Writes;
 
 pub use configure::{Patch, Replace};
-pub use directory::Rescan;
+pub use directory::{Problems, Rescan};
 pub use error::AppsError;
 pub use orphans::{Orphan, Orphans, RemoveOrphan};
 pub use removals::Remove;

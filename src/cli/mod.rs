@@ -43,6 +43,7 @@ pub mod scale;
 pub mod serve;
 pub mod set;
 pub mod show;
+pub mod status;
 pub mod terminal;
 pub mod tips;
 pub mod unix_connector;
@@ -159,6 +160,8 @@ pub enum Command {
     /// Show what an application or its installation printed
     #[command(aliases = ["log", "tail"])]
     Logs(logs::LogsArgs),
+    /// Say how the server is, and exit 1 when something is wrong
+    Status(status::StatusArgs),
     /// Show what happens as it happens
     Events(events::EventsArgs),
     /// Become a supervised process: the daemon starts itself with it.
@@ -218,6 +221,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Key(a) => with(&a.client, async |c, o| key::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
         Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
+        Command::Status(a) => with(&a.client, async |c, o| status::run(c, o).await),
         Command::Events(a) => with(&a.client, async |c, o| events::run(&a, c, o).await),
         Command::Logs(a) => with(&a.client, async |c, o| logs::run(&a, c, o).await),
     }

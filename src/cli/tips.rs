@@ -25,7 +25,7 @@ fn verb(word: &str) -> Option<&'static str> {
             "procserver set NAME repo.url=URL repo.branch=BRANCH"
         }
         "edit" => "procserver show NAME > NAME.json, edit it, and: procserver update NAME.json",
-        "status" | "state" => "procserver apps, or: procserver ps NAME",
+        "state" => "procserver apps, or: procserver ps NAME",
         "ps:type" | "ps:resize" | "dynos" => "procserver scale NAME TYPE=N",
         "init" | "setup" | "install" => "procserver create NAME --repo URL",
         "run" | "console" | "shell" | "ssh" | "enter" => {

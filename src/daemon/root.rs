@@ -18,6 +18,7 @@ use crate::front::front::Front;
 use crate::front::listener::{Bound, Closed};
 use crate::front::own_token::OwnToken;
 use crate::front::upstream::in_process::ConnectorFactory;
+use crate::router::backend::Load;
 use crate::router::router::Router;
 use crate::router::table::Table;
 use crate::supervision::restart::{Intensity, Supervisor, SupervisorEvent};
@@ -42,6 +43,8 @@ pub(super) struct RootSpec {
     pub(super) booted: watch::Sender<bool>,
     pub(super) access: Option<Sink>,
     pub(super) closed: Arc<watch::Sender<Closed>>,
+    /// Counts the connections of clients.
+    pub(super) load: Arc<Load>,
     pub(super) own_token: OwnToken,
 }
 
@@ -151,11 +154,12 @@ impl Root {
         let (table, connector) = (spec.table.subscribe(), Arc::clone(&spec.connector));
         let (access, booted) = (spec.access.clone(), spec.booted.subscribe());
         let (closed, own_token) = (Arc::clone(&spec.closed), spec.own_token.clone());
-        let challenges = spec.challenges.subscribe();
+        let (challenges, load) = (spec.challenges.subscribe(), Arc::clone(&spec.load));
         let build = move |_: &mut _, exit| {
             let front = Front::new(listeners, settings, table, connector, exit)
                 .that_opens(booted)
                 .that_tells(closed)
+                .that_counts(load)
                 .that_withholds(own_token)
                 .that_proves(challenges);
             match access {

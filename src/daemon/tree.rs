@@ -14,6 +14,7 @@ use crate::acme::challenges;
 use crate::acme::precheck::Precheck;
 use crate::acme::status::Results;
 use crate::acme::storage::Storage;
+use crate::api::about::About;
 use crate::api::in_process;
 use crate::api::state::{ApiState, Routing};
 use crate::app::context::AppContext;
@@ -26,6 +27,7 @@ use crate::front::own_token::OwnToken;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
 use crate::process::start_permits::StartPermits;
+use crate::router::backend::Load;
 use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
@@ -69,6 +71,7 @@ impl Tree {
         let (table, _) = watch::channel(Arc::new(Table::default()));
         let (closing, is_closing) = watch::channel(false);
         let (closed, closed_ports) = watch::channel(Closed::new());
+        let load = Arc::<Load>::default();
         let (challenges, acme_results) = (Arc::default(), Arc::<Results>::default());
         let api = ApiState {
             apps: ChildRef::default(),
@@ -86,6 +89,7 @@ impl Tree {
             certificates: Arc::clone(&published),
             acme: ChildRef::default(),
             acme_results: Arc::clone(&acme_results),
+            about: Arc::new(about(&context, &listeners, &load)),
             token: Arc::clone(&token),
             failed_logins: Arc::default(),
         };
@@ -104,6 +108,7 @@ impl Tree {
             booted,
             access,
             closed: Arc::new(closed),
+            load,
             own_token: OwnToken::new(token),
             context,
         };
@@ -175,6 +180,19 @@ fn acme_spec(
         challenges: Arc::clone(challenges),
         results,
     })
+}
+
+fn about(context: &AppContext, listeners: &[Bound], load: &Arc<Load>) -> About {
+    let settings = &context.settings;
+    let (secure, plain): (Vec<_>, Vec<_>) = listeners.iter().partition(|bound| bound.tls.is_some());
+    let addresses = |of: Vec<&Bound>| of.into_iter().map(|bound| bound.address).collect();
+    About {
+        listen: addresses(plain),
+        tls_listen: addresses(secure),
+        socket: settings.socket(),
+        connections: Arc::clone(load),
+        ..About::new(settings.data_dir.clone(), context.ports.clone())
+    }
 }
 
 /// Starts the root supervisor. The other value says why it ended, once it has.

@@ -20,6 +20,7 @@ use super::upstream::asking;
 use super::upstream::in_process::ConnectorFactory;
 use super::worker::{HttpsListener, Plan};
 use crate::acme::challenges::Challenges;
+use crate::router::backend::Load;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
@@ -91,6 +92,13 @@ impl Front {
     #[must_use]
     pub fn that_proves(mut self, challenges: watch::Receiver<Arc<Challenges>>) -> Self {
         self.plan.challenges = challenges;
+        self
+    }
+
+    /// Counts the connections of clients in `load`, which outlives this actor.
+    #[must_use]
+    pub fn that_counts(mut self, load: Arc<Load>) -> Self {
+        self.plan.load = load;
         self
     }
 

@@ -89,6 +89,16 @@ impl Ports {
         Err(PortsExhausted(format!("{}-{}", self.first, self.last)))
     }
 
+    /// The first and the last port of the range, and how many of them are leased.
+    #[must_use]
+    pub fn count(&self) -> (u16, u16, usize) {
+        let leased = lock(&self.inner)
+            .leased
+            .range(self.first..=self.last)
+            .count();
+        (self.first, self.last, leased)
+    }
+
     /// Leases `port` without probing it: an adopted process listens on it. `None` when it is leased already.
     #[must_use]
     pub fn adopt(&self, port: u16) -> Option<PortLease> {

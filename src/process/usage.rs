@@ -13,6 +13,13 @@ pub struct Usage {
     pub cpu_seconds: f64,
 }
 
+/// Resident memory of this process, bytes; 0 where `/proc` does not say.
+#[must_use]
+pub fn own_memory() -> u64 {
+    let page = rustix::param::page_size() as u64;
+    procfs::stat(std::process::id()).map_or(0, |stat| stat.resident_pages * page)
+}
+
 /// `USER_HZ`: 100 on every Linux architecture that Debian has; sysconf(3) cannot say otherwise there.
 const TICKS_PER_SECOND: f64 = 100.0;
 

@@ -15,8 +15,10 @@ use crate::document::host_entry::HostEntry;
 use crate::document::host_name::HostName;
 use crate::document::https::Https;
 
-/// First path segments that belong to the API.
-pub const API_SEGMENTS: [&str; 6] = [
+/// First path segments that belong to the API. `-` holds what came after applications had their names: none can be
+/// called so, and each goes on having its path.
+pub const API_SEGMENTS: [&str; 7] = [
+    "-",
     "applications",
     "certificates",
     "routes",

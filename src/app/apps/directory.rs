@@ -39,6 +39,11 @@ fn identity(directory: &Path) -> io::Result<Identity> {
 #[rtype(result = "()")]
 pub struct Rescan;
 
+/// Files of the config directory that are left out, each with the reason.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Vec<String>")]
+pub struct Problems;
+
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
@@ -244,7 +249,7 @@ impl Apps {
         }
     }
 
-    /// Logs problems that were not logged before.
+    /// Remembers what is wrong, and logs what is new of it.
     pub(super) fn note_problems(&mut self, problems: Vec<String>) {
         let problems: BTreeSet<_> = problems.into_iter().collect();
         for problem in problems.difference(&self.watch.problems) {
@@ -284,6 +289,14 @@ impl Apps {
             self.scan_after(MISSING, ctx);
         }
         self.watch.missing = missing;
+    }
+}
+
+impl Handler<Problems> for Apps {
+    type Result = MessageResult<Problems>;
+
+    fn handle(&mut self, _: Problems, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.watch.problems.iter().cloned().collect())
     }
 }
 
