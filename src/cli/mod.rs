@@ -1,6 +1,7 @@
 //! The command line: one file per verb, but for the four in [`actions`]. `serve` runs the daemon, `demo` shows it,
-//! `check` reads a directory, `doctor` looks at the machine; all other verbs talk to the API of a server and to nothing else, through
-//! [`client::Client`]. Begin with [`run`]; verbs that deploy meet in [`deploy`].
+//! `check` reads a directory, `doctor` looks at the machine, `completions` and `man` print what is installed beside the
+//! program; all other verbs talk to the API of a server and to nothing else, through [`client::Client`]. Begin with
+//! [`run`]; verbs that deploy meet in [`deploy`].
 
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ pub mod certs;
 pub mod changes;
 pub mod check;
 pub mod client;
+pub mod completions;
 pub mod create;
 pub mod create_document;
 pub mod demo;
@@ -30,6 +32,7 @@ mod https;
 pub mod input;
 pub mod key;
 pub mod logs;
+pub mod man;
 pub mod orphans;
 pub mod output;
 pub mod problem;
@@ -164,6 +167,10 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Show what happens as it happens
     Events(events::EventsArgs),
+    /// Print what makes a shell complete this command line
+    Completions(completions::CompletionsArgs),
+    /// Print the manual, or write all its pages
+    Man(man::ManArgs),
     /// Become a supervised process: the daemon starts itself with it.
     #[command(hide = true)]
     Exec,
@@ -185,6 +192,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Apps(a) => with(&a.client, async |c, o| apps::run(c, o).await),
         Command::Create(a) => {
             let client = a.client.clone();
@@ -286,7 +295,13 @@ mod tests {
                 "{} has no examples",
                 verb.get_name()
             );
-            assert!(help.contains("--json"), "{} has no --json", verb.get_name());
+            // What these print is a file in a format of others.
+            let is_file = ["completions", "man"].contains(&verb.get_name());
+            assert!(
+                help.contains("--json") || is_file,
+                "{} has no --json",
+                verb.get_name()
+            );
         }
     }
 }

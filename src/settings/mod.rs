@@ -17,6 +17,8 @@ pub mod default_user;
 mod directories;
 pub mod environment;
 pub mod error;
+#[cfg(test)]
+mod example;
 pub mod raw;
 pub mod reach_value;
 pub mod tls;
