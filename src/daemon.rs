@@ -7,6 +7,7 @@
 
 mod api_socket;
 mod descriptors;
+mod handed_over;
 pub mod init;
 mod lock;
 mod root;
@@ -14,6 +15,7 @@ mod signals;
 mod sockets;
 mod tree;
 mod wanted_names;
+mod watchdog;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,6 +27,7 @@ use tokio::signal::unix::Signal;
 
 use crate::api::token;
 use crate::app::apps::{Apps, Rescan};
+use crate::front::kept::Kept;
 use crate::front::listener::Bound;
 use crate::process::{cgroup, landlock, mounts};
 use crate::settings::Settings;
@@ -36,7 +39,7 @@ use api_socket::ApiSocket;
 use lock::Lock;
 use signals::Signals;
 use sockets::bind_all;
-use tree::Tree;
+use tree::{Given, Tree};
 
 /// What is true once the server serves.
 #[derive(Clone, Debug)]
@@ -91,6 +94,7 @@ pub enum DaemonError {
 /// [`DaemonError`].
 pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonError> {
     signals::unblock();
+    let kept = handed_over::take();
     // Whatever umask is inherited: others may enter the directories that the server makes, and write to none.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     priority::come_first();
@@ -116,7 +120,7 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     ]);
     let published = Arc::<Published>::default();
     published.read(&settings.tls.certificates);
-    let listeners = bind_all(&settings, &published)?;
+    let listeners = bind_all(&settings, &published, &kept)?;
     // A worker has one of its own and one for what blocks; so have the control actors, the logs and the API's socket.
     let needed = 2 * settings.front.workers + 8;
     threads::probe(needed).map_err(|e| DaemonError::Start(e.to_string()))?;
@@ -124,6 +128,7 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     System::with_tokio_rt(|| runtime).block_on(serve(
         Arc::new(settings),
         listeners,
+        kept,
         published,
         ready,
     ))
@@ -132,6 +137,7 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
 async fn serve(
     settings: Arc<Settings>,
     listeners: Vec<Bound>,
+    kept: Kept,
     published: Arc<Published>,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), DaemonError> {
@@ -145,11 +151,19 @@ async fn serve(
     let addresses = |of: Vec<&Bound>| of.into_iter().map(|bound| bound.address).collect();
     let (listen, tls_listen) = (addresses(plain), addresses(secure));
 
-    let (mut tree, api) = Tree::start(&settings, listeners, published, Arc::clone(&token))?;
+    let pulses = watchdog::pulses();
+    let given = Given {
+        listeners,
+        kept: kept.clone(),
+        pulses: pulses.clone(),
+        published,
+        token: Arc::clone(&token),
+    };
+    let (mut tree, api) = Tree::start(&settings, given)?;
     tree.booted().await?;
     let path = settings.runtime_dir.join("procserver.sock");
     actix_rt::spawn(rescan_on(hangup, api.apps.clone()));
-    let mut socket = ApiSocket::open(path.clone(), api).await?;
+    let mut socket = ApiSocket::open(path.clone(), api, kept).await?;
     ready(&Ready {
         listen,
         tls_listen,
@@ -157,6 +171,7 @@ async fn serve(
         token,
     });
     notify(&[sd_notify::NotifyState::Ready]);
+    watchdog::start(pulses);
 
     let failure = tokio::select! {
         name = signals.next() => { log::info!("{name}: stopping"); None }

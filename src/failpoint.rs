@@ -2,7 +2,8 @@
 //! release build has none.
 
 /// Panics if a test asked for it: if the directory `PROCSERVER_FAILPOINTS` holds a file called `name`, which is
-/// removed, so that one file is one panic. If the file says `kill`, the server kills itself instead.
+/// removed, so that one file is one panic. If the file says `kill`, the server kills itself instead; if it says `hang`,
+/// this thread does nothing any more.
 #[cfg(debug_assertions)]
 pub(crate) fn reach(name: &str) {
     static ARMED: std::sync::OnceLock<Option<std::path::PathBuf>> = std::sync::OnceLock::new();
@@ -11,9 +12,13 @@ pub(crate) fn reach(name: &str) {
         let path = directory.join(name);
         let says = std::fs::read_to_string(&path);
         let asked = std::fs::remove_file(path).is_ok();
-        if says.is_ok_and(|text| text == "kill") {
+        match says.as_deref() {
             // Of oneself it takes effect before it returns.
-            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+            Ok("kill") => drop(nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)),
+            Ok("hang") => loop {
+                std::thread::park();
+            },
+            _ => {}
         }
         assert!(!asked, "failpoint {name}");
     }

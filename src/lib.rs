@@ -109,6 +109,7 @@
 //! tls
 //! supervision
 //! durable
+//! pulse
 //! regular, threads, priority, tally, failpoint, exit_status, test_support
 //! ```
 //!
@@ -295,6 +296,7 @@ pub mod logs;
 pub mod own_user;
 pub mod priority;
 pub mod process;
+pub mod pulse;
 pub mod regular;
 pub mod router;
 pub mod settings;

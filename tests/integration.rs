@@ -29,6 +29,7 @@ mod hosts;
 mod http2;
 mod install;
 mod lifecycle;
+mod listeners;
 mod logs;
 mod own_users;
 mod packages;

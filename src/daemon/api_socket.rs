@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::sockets::bind_unix;
-use super::{DaemonError, io_error, make_directory};
+use super::{DaemonError, handed_over, io_error, make_directory};
 use crate::api::socket::{self, SocketServer};
 use crate::api::state::ApiState;
+use crate::front::kept::Kept;
 
 /// Pause between two checks that the socket is still there. A check is one system call.
 const LOOK: Duration = Duration::from_secs(1);
@@ -16,6 +17,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct ApiSocket {
     path: PathBuf,
     api: ApiState,
+    kept: Kept,
     /// Ours, as long as it lies there.
     place: Option<Place>,
     /// Earlier servers still answer their connections.
@@ -23,11 +25,16 @@ pub(super) struct ApiSocket {
 }
 
 impl ApiSocket {
-    /// Makes it and serves the API on it.
-    pub(super) async fn open(path: PathBuf, api: ApiState) -> Result<Self, DaemonError> {
+    /// Takes the one that was kept, or makes it, and serves the API on it.
+    pub(super) async fn open(
+        path: PathBuf,
+        api: ApiState,
+        kept: Kept,
+    ) -> Result<Self, DaemonError> {
         let mut socket = Self {
             path,
             api,
+            kept,
             place: None,
             servers: Vec::new(),
         };
@@ -37,9 +44,11 @@ impl ApiSocket {
 
     /// Binds the socket, on a thread for what blocks (it looks a group up), and serves the API on it.
     async fn serve(&mut self) -> Result<(), DaemonError> {
-        let path = self.path.clone();
+        let (path, kept) = (self.path.clone(), self.kept.clone());
         let bound = tokio::task::spawn_blocking(move || {
-            let listener = bind_unix(&path)?;
+            let is_there = |socket: &_| handed_over::is_at(&path, socket);
+            let listener = kept.unix(&path, is_there, || bind_unix(&path));
+            let listener = listener.map_err(|e| io_error(&path, e))?;
             Ok((listener, place(&path)))
         });
         let bound = bound.await.map_err(|e| DaemonError::Start(e.to_string()));
@@ -83,10 +92,13 @@ impl ApiSocket {
         }
     }
 
-    /// Lets calls in flight end, and removes it.
+    /// Lets calls in flight end, and removes it, unless clients wait there for the next server.
     pub(super) async fn close(self) {
         for server in self.servers {
             server.stop().await;
+        }
+        if handed_over::are_kept() {
+            return;
         }
         // A socket that is gone already is as good.
         let _gone = tokio::fs::remove_file(&self.path).await;

@@ -15,9 +15,11 @@ use crate::app::context::AppContext;
 use crate::events::Report;
 use crate::front::access::recorder::Sink;
 use crate::front::front::Front;
+use crate::front::kept::Kept;
 use crate::front::listener::{Bound, Closed};
 use crate::front::own_token::OwnToken;
 use crate::front::upstream::in_process::ConnectorFactory;
+use crate::pulse::Pulses;
 use crate::router::backend::Load;
 use crate::router::router::Router;
 use crate::router::table::Table;
@@ -32,6 +34,8 @@ use crate::tls::store::{CertificateStore, Published};
 pub(super) struct RootSpec {
     pub(super) context: AppContext,
     pub(super) listeners: Vec<Bound>,
+    pub(super) kept: Kept,
+    pub(super) pulses: Pulses,
     pub(super) published: Arc<Published>,
     /// Where a certificate authority is asked.
     pub(super) acme: Option<AcmeSpec>,
@@ -155,11 +159,14 @@ impl Root {
         let (access, booted) = (spec.access.clone(), spec.booted.subscribe());
         let (closed, own_token) = (Arc::clone(&spec.closed), spec.own_token.clone());
         let (challenges, load) = (spec.challenges.subscribe(), Arc::clone(&spec.load));
+        let (kept, pulses) = (spec.kept.clone(), spec.pulses.clone());
         let build = move |_: &mut _, exit| {
             let front = Front::new(listeners, settings, table, connector, exit)
                 .that_opens(booted)
                 .that_tells(closed)
                 .that_counts(load)
+                .that_keeps(kept)
+                .that_beats(pulses)
                 .that_withholds(own_token)
                 .that_proves(challenges);
             match access {
@@ -266,6 +273,17 @@ impl Handler<ChildEnded<RootChild>> for Root {
     }
 }
 
+/// Asks whether it still answers.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub(super) struct Ping;
+
+impl Handler<Ping> for Root {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
+}
+
 impl Handler<Shutdown> for Root {
     type Result = ();
 
@@ -273,6 +291,7 @@ impl Handler<Shutdown> for Root {
         self.ending = true;
         // The Front has its own of these, and closes them first.
         self.spec.listeners.clear();
+        self.spec.kept.close();
         self.supervise(SupervisorEvent::Shutdown, ctx);
     }
 }

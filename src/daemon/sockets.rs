@@ -5,24 +5,26 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use super::{DaemonError, io_error};
+use super::DaemonError;
 use crate::api::auth::GROUP;
+use crate::front::kept::{BACKLOG, Kept, Owner};
 use crate::front::listener::Bound;
 use crate::settings::Settings;
 use crate::tls::server_config::Tls;
 use crate::tls::store::Published;
 
-/// Binds the public listeners; those of `tls_listen` shake hands with the certificates that are published.
+/// Binds the public listeners that are not kept yet; those of `tls_listen` shake hands with the certificates that are published.
 pub(super) fn bind_all(
     settings: &Settings,
     published: &Published,
+    kept: &Kept,
 ) -> Result<Vec<Bound>, DaemonError> {
     let all = || settings.listen.iter().chain(&settings.tls_listen);
     let has_ipv4 = |port| all().any(|other| other.is_ipv4() && other.port() == port);
     let bind = |address: &SocketAddr, tls: Option<Tls>| {
         // `[::]` takes IPv4 too, unless there is a socket for IPv4 beside it.
         let only_v6 = address.port() != 0 && has_ipv4(address.port());
-        bind(*address, only_v6, tls)
+        bind(*address, only_v6, tls, kept)
     };
     let plain = settings.listen.iter().map(|address| bind(address, None));
     if settings.tls_listen.is_empty() {
@@ -36,9 +38,15 @@ pub(super) fn bind_all(
     plain.chain(secure).collect()
 }
 
-fn bind(address: SocketAddr, only_v6: bool, tls: Option<Tls>) -> Result<Bound, DaemonError> {
+fn bind(
+    address: SocketAddr,
+    only_v6: bool,
+    tls: Option<Tls>,
+    kept: &Kept,
+) -> Result<Bound, DaemonError> {
     let is_secure = tls.is_some();
-    let bound = on_this_machine(address, only_v6, |address| open(address, only_v6));
+    let open = |address| kept.tcp(Owner::Server, address, only_v6, || open(address, only_v6));
+    let bound = on_this_machine(address, only_v6, open);
     let bound = bound.and_then(|socket| {
         Ok(Bound {
             address: socket.local_addr()?,
@@ -94,29 +102,26 @@ fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(1024)?;
+    socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
 /// Binds the socket and replaces the file that a dead server left: the lock proves that no other server lives.
-pub(super) fn bind_unix(path: &Path) -> Result<UnixListener, DaemonError> {
+pub(super) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
     match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_error(path, e)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
     // The umask leaves it to its owner: only they can write to it, which connecting is (unix(7)).
-    let listener = UnixListener::bind(path).map_err(|e| io_error(path, e))?;
+    let listener = UnixListener::bind(path)?;
     let mode = if is_given_to_group(path) {
         0o660
     } else {
         0o600
     };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-        .map_err(|e| io_error(path, e))?;
-    listener
-        .set_nonblocking(true)
-        .map_err(|e| io_error(path, e))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    listener.set_nonblocking(true)?;
     Ok(listener)
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::DaemonError;
 use super::root::{Root, RootSpec};
-use super::wanted_names;
+use super::{wanted_names, watchdog};
 use crate::acme::acme::AcmeSpec;
 use crate::acme::challenges;
 use crate::acme::precheck::Precheck;
@@ -22,11 +22,13 @@ use crate::events::Feed;
 use crate::front::access::recorder;
 use crate::front::access::recorder::Sink;
 use crate::front::access::writer::{AccessLog, keep_writing};
+use crate::front::kept::Kept;
 use crate::front::listener::{Bound, Closed};
 use crate::front::own_token::OwnToken;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
 use crate::process::start_permits::StartPermits;
+use crate::pulse::Pulses;
 use crate::router::backend::Load;
 use crate::router::table::Table;
 use crate::settings::Settings;
@@ -48,6 +50,15 @@ pub(super) struct Tree {
     access_written: Option<oneshot::Receiver<()>>,
 }
 
+/// What a tree is given: it is there before, and some of it outlives the tree.
+pub(super) struct Given {
+    pub(super) listeners: Vec<Bound>,
+    pub(super) kept: Kept,
+    pub(super) pulses: Pulses,
+    pub(super) published: Arc<Published>,
+    pub(super) token: Arc<str>,
+}
+
 /// The thread of all logs.
 fn log_thread() -> Result<Arbiter, DaemonError> {
     Arbiter::try_with_tokio_rt(|| {
@@ -62,10 +73,15 @@ impl Tree {
     /// Starts it; what the API needs to reach it comes with it.
     pub(super) fn start(
         settings: &Arc<Settings>,
-        listeners: Vec<Bound>,
-        published: Arc<Published>,
-        token: Arc<str>,
+        given: Given,
     ) -> Result<(Self, ApiState), DaemonError> {
+        let Given {
+            listeners,
+            kept,
+            pulses,
+            published,
+            token,
+        } = given;
         let logs = log_thread()?;
         let context = context(settings, &logs);
         let (table, _) = watch::channel(Arc::new(Table::default()));
@@ -98,6 +114,8 @@ impl Tree {
         let acme = acme_spec(settings, &table, &published, &challenges, acme_results);
         let spec = RootSpec {
             listeners,
+            kept,
+            pulses: pulses.clone(),
             published,
             acme,
             acme_actor: api.acme.clone(),
@@ -113,6 +131,8 @@ impl Tree {
             context,
         };
         let (root, exit) = start_root(spec);
+        let control = watchdog::ask_control(pulses, root.addr.clone(), api.apps.clone());
+        actix_rt::spawn(control);
         let tree = Self {
             root,
             booted: is_booted,

@@ -12,6 +12,7 @@ use super::access::recorder::Sink;
 use super::capacity::Capacity;
 use super::connection_limit::ConnectionLimit;
 use super::exchange::tunnel;
+use super::kept::Kept;
 use super::listener::{self, Bound, Closed, Listening, Sockets};
 use super::own_token::OwnToken;
 use super::settings::FrontSettings;
@@ -20,6 +21,7 @@ use super::upstream::asking;
 use super::upstream::in_process::ConnectorFactory;
 use super::worker::{HttpsListener, Plan};
 use crate::acme::challenges::Challenges;
+use crate::pulse::Pulses;
 use crate::router::backend::Load;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
@@ -31,6 +33,8 @@ pub struct Front {
     opens: watch::Receiver<bool>,
     sockets: Option<watch::Sender<Sockets>>,
     closed: Arc<watch::Sender<Closed>>,
+    kept: Kept,
+    pulses: Pulses,
     plan: Plan,
     draining: watch::Sender<bool>,
     workers: Vec<Arbiter>,
@@ -73,6 +77,8 @@ impl Front {
             opens: watch::channel(true).1,
             sockets: Some(opened),
             closed: Arc::default(),
+            kept: Kept::default(),
+            pulses: Pulses::default(),
             plan,
             draining: sender,
             workers: Vec::new(),
@@ -123,6 +129,20 @@ impl Front {
         self
     }
 
+    /// Takes the sockets of apps' ports from `kept`, and leaves them there.
+    #[must_use]
+    pub fn that_keeps(mut self, kept: Kept) -> Self {
+        self.kept = kept;
+        self
+    }
+
+    /// Leaves a pulse of each worker in `pulses`.
+    #[must_use]
+    pub fn that_beats(mut self, pulses: Pulses) -> Self {
+        self.pulses = pulses;
+        self
+    }
+
     /// Opens and closes sockets as the table says.
     fn listen(&mut self) -> io::Result<()> {
         let own = self.listeners.drain(..);
@@ -134,12 +154,13 @@ impl Front {
         };
         let (mut opens, table) = (self.opens.clone(), self.plan.table.clone());
         let (closed, mut draining) = (Arc::clone(&self.closed), self.plan.draining.clone());
+        let kept = self.kept.clone();
         self.following = Some(actix_rt::spawn(async move {
             let published = sockets.clone();
             let follows = async move {
                 // An error means that the sender is gone. The guard must go at once: it keeps the value locked.
                 drop(opens.wait_for(|opens| *opens).await);
-                listener::follow(own, table, sockets, closed).await;
+                listener::follow(own, table, sockets, closed, kept).await;
             };
             tokio::select! {
                 () = follows => {}
@@ -168,11 +189,15 @@ impl Front {
                 limits.connections
             );
         }
-        let ended = (0..count).map(|_| {
+        let ended = (1..=count).map(|number| {
             let (alive, ended) = oneshot::channel();
             let worker = Arbiter::new();
             let plan = self.plan.clone();
-            worker.spawn_fn(move || drop(actix_rt::spawn(acceptor::run(plan, alive))));
+            let pulse = self.pulses.enter(format!("front worker {number}"));
+            worker.spawn_fn(move || {
+                pulse.map(|pulse| actix_rt::spawn(pulse.keep_beating()));
+                drop(actix_rt::spawn(acceptor::run(plan, alive)));
+            });
             self.workers.push(worker);
             ended
         });

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::kept::{BACKLOG, Kept, Owner};
 use crate::router::table::Table;
 use crate::tls::server_config::Tls;
 
@@ -75,12 +76,12 @@ impl Listening {
         })
     }
 
-    fn for_app(local: SocketAddr, only_v6: bool) -> io::Result<Self> {
+    fn for_app(local: SocketAddr, only_v6: bool, kept: &Kept) -> io::Result<Self> {
         Ok(Self {
             local,
             port: Some(local.port()),
             tls: None,
-            socket: bind(local, only_v6)?,
+            socket: kept.tcp(Owner::App, local, only_v6, || bind(local, only_v6))?,
         })
     }
 
@@ -115,12 +116,13 @@ fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.set_tcp_nodelay(true)?;
-    socket.listen(1024)?;
+    socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
 /// The sockets of apps' own ports.
 struct Ports {
+    kept: Kept,
     addresses: Vec<IpAddr>,
     open: HashMap<u16, Sockets>,
     failed: Closed,
@@ -133,11 +135,13 @@ pub async fn follow(
     mut table: watch::Receiver<Arc<Table>>,
     sockets: watch::Sender<Sockets>,
     closed: Arc<watch::Sender<Closed>>,
+    kept: Kept,
 ) {
     let mut addresses: Vec<IpAddr> = own.iter().map(|l| l.local.ip()).collect();
     addresses.sort_unstable();
     addresses.dedup();
     let mut ports = Ports {
+        kept,
         addresses,
         open: HashMap::new(),
         failed: Closed::new(),
@@ -154,6 +158,8 @@ pub async fn follow(
             let of_apps = ports.open.values().flatten();
             sockets.send_replace(own.iter().chain(of_apps).cloned().collect());
         }
+        // All applications are known by now: what was handed over and nobody wants is in nobody's way any more.
+        ports.kept.keep_only(|port| named.contains(&port));
         closed.send_if_modified(|told| {
             let is_new = *told != ports.failed;
             told.clone_from(&ports.failed);
@@ -211,7 +217,10 @@ impl Ports {
         let only_v6 = self.addresses.iter().any(IpAddr::is_ipv4);
         let addresses = self.addresses.iter();
         addresses
-            .map(|ip| Listening::for_app(SocketAddr::new(*ip, port), only_v6).map(Arc::new))
+            .map(|ip| {
+                let local = SocketAddr::new(*ip, port);
+                Listening::for_app(local, only_v6, &self.kept).map(Arc::new)
+            })
             .collect()
     }
 }

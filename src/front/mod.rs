@@ -15,7 +15,7 @@
 //! | files served before an application is asked | [`static_files`] |
 //! | what connections of a thread share: the routing table, the pool, memory | [`worker`] |
 //! | what is told of each request | [`access`] |
-//! | sockets, and how many connections there may be | [`listener`], [`capacity`], [`connection_limit`], `drain` |
+//! | sockets, and how many connections there may be | [`listener`], [`kept`], [`capacity`], [`connection_limit`], `drain` |
 //! | what bytes mean | [`http`] (pure), [`proxy_header`], [`own_token`] |
 //!
 //! A request whose host is known is routed by the [snapshot](crate::router::snapshot) that the thread's replica answers
@@ -34,6 +34,7 @@ mod handshake;
 mod hold;
 pub mod http;
 mod http2;
+pub mod kept;
 mod linger;
 pub mod listener;
 pub mod own_token;

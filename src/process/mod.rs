@@ -31,7 +31,7 @@ mod rlimit_mark;
 pub mod running;
 pub mod shm;
 pub mod snapshot;
-mod sock_diag;
+pub(crate) mod sock_diag;
 mod socket;
 pub mod spawn;
 pub mod spec;

@@ -22,6 +22,12 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// `NLM_F_REQUEST | NLM_F_DUMP`.
 const DUMP: u16 = 0x301;
+/// `NLM_F_REQUEST`.
+const REQUEST: u16 = 1;
+/// `AF_UNIX`, `UDIAG_SHOW_VFS`, and the attribute that this asks for, `UNIX_DIAG_VFS`.
+const UNIX: u8 = 1;
+const SHOW_FILE: u32 = 2;
+const FILE: u16 = 1;
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
 /// `struct inet_diag_msg`.
@@ -73,6 +79,68 @@ pub(super) fn listeners() -> io::Result<Vec<Listener>> {
         }
     }
     Ok(found)
+}
+
+/// The inode, its lower 32 bits, of the file that the Unix socket with this number is bound to; `None` if it is bound
+/// to none. Blocks.
+///
+/// # Errors
+/// The kernel does not tell: it has no `unix_diag`.
+pub(crate) fn file_of_unix_socket(inode: u64) -> io::Result<Option<u32>> {
+    let inode = u32::try_from(inode).map_err(io::Error::other)?;
+    let socket = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        Some(netlink::SOCK_DIAG),
+    )?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(LONGEST))?;
+    send(&socket, &unix_request(inode), SendFlags::empty())?;
+    let mut buffer = vec![0; 4096];
+    loop {
+        let (length, _, from) = recvfrom(&socket, &mut buffer[..], RecvFlags::empty())?;
+        let from = from.and_then(|from| SocketAddrNetlink::try_from(from).ok());
+        if from.is_some_and(|from| from.pid() == 0) {
+            return unix_file(&buffer[..length]);
+        }
+    }
+}
+
+/// `struct nlmsghdr` and `struct unix_diag_req`.
+fn unix_request(inode: u32) -> Vec<u8> {
+    const LENGTH: u32 = HEADER as u32 + 24;
+    let mut bytes = LENGTH.to_ne_bytes().to_vec();
+    bytes.extend(BY_FAMILY.to_ne_bytes());
+    bytes.extend(REQUEST.to_ne_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend([UNIX, 0, 0, 0]);
+    bytes.extend(u32::MAX.to_ne_bytes());
+    bytes.extend(inode.to_ne_bytes());
+    bytes.extend(SHOW_FILE.to_ne_bytes());
+    // No cookie.
+    bytes.extend([0xff; 8]);
+    bytes
+}
+
+/// Finds the file's inode among the attributes behind `struct unix_diag_msg`.
+fn unix_file(answer: &[u8]) -> io::Result<Option<u32>> {
+    let kind = answer
+        .get(4..6)
+        .map(|two| u16::from_ne_bytes([two[0], two[1]]));
+    if kind == Some(ERROR) {
+        let errno = u32_at(answer, HEADER).cast_signed();
+        return Err(io::Error::from_raw_os_error(errno.saturating_neg()));
+    }
+    let mut rest = answer.get(HEADER + 16..).unwrap_or_default();
+    while let Some(head) = rest.first_chunk::<4>() {
+        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
+        if u16::from_ne_bytes([head[2], head[3]]) == FILE && length >= 8 && rest.len() >= 8 {
+            return Ok(Some(u32_at(rest, 4)));
+        }
+        let next = length.max(4).next_multiple_of(4).min(rest.len());
+        rest = &rest[next..];
+    }
+    Ok(None)
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -10,5 +10,6 @@ pub(crate) mod own_users;
 pub(crate) mod pebble;
 pub(crate) mod repo;
 pub(crate) mod server;
+pub(crate) mod service_manager;
 pub(crate) mod setup;
 pub(crate) mod wait;

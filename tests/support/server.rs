@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::history::History;
 use super::http::{Peer, Request, Response};
 use super::machine::{processes_of, remove_shared_memory, send_signal};
+use super::service_manager::ServiceManager;
 use super::setup::Setup;
 use super::wait::{SOON, eventually, within};
 
@@ -72,6 +73,11 @@ impl Server {
 
     pub(crate) fn config_directory(&self) -> PathBuf {
         self.setup.config_directory()
+    }
+
+    /// What it is a service of.
+    pub(crate) fn service_manager(&self) -> &ServiceManager {
+        self.setup.service_manager()
     }
 
     pub(crate) fn log(&self) -> String {

@@ -16,6 +16,7 @@ use super::command::launched;
 use super::machine::is_root;
 use super::own_users::OwnUsers;
 use super::server::Server;
+use super::service_manager::ServiceManager;
 use super::wait::SOON;
 
 /// Ports for the apps of one server. All slices lie below the kernel's ephemeral ports (32768 and up), so that no
@@ -32,6 +33,7 @@ pub(crate) struct Setup {
     launcher: Vec<String>,
     environment: Vec<(&'static str, String)>,
     own_users: Option<OwnUsers>,
+    service_manager: Option<ServiceManager>,
 }
 
 /// Whom every app of a test runs as, where the tests are root.
@@ -98,6 +100,7 @@ impl Setup {
             launcher: Vec::new(),
             environment: Vec::new(),
             own_users: None,
+            service_manager: None,
         }
         .flag("--listen", "127.0.0.1:0")
         .flag("--allow-file-repos", "true")
@@ -110,6 +113,17 @@ impl Setup {
         self.flags.retain(|(name, _)| *name != "--default-user");
         self.own_users = Some(OwnUsers::of(self.directory()));
         self
+    }
+
+    /// Starts it as a service of systemd, which keeps its sockets.
+    pub(crate) fn for_systemd(mut self) -> Self {
+        self.service_manager = Some(ServiceManager::start(self.directory()));
+        self
+    }
+
+    /// What it is a service of.
+    pub(crate) fn service_manager(&self) -> &ServiceManager {
+        self.service_manager.as_ref().expect("it is a service")
     }
 
     /// Sets a flag; the last value of one wins.
@@ -244,7 +258,8 @@ impl Setup {
         // The last port of the slice is for an app's own listener.
         let first = self.slice.first_port;
         let ports = format!("{first}-{}", first + SLICE - 2);
-        let mut child = launched(&self.launcher)
+        let mut server = launched(&self.launcher);
+        server
             .arg("serve")
             .arg("--data-dir")
             .arg(self.directory())
@@ -258,9 +273,11 @@ impl Setup {
             .envs(self.environment.iter().map(|(name, value)| (*name, value)))
             .env("PROCSERVER_FAILPOINTS", self.failpoints())
             .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+            .stderr(log);
+        if let Some(service_manager) = &self.service_manager {
+            service_manager.starts(&mut server);
+        }
+        let mut child = server.spawn().unwrap();
         match announced_address(child.stdout.take().expect("it is piped")) {
             Some(address) => (child, address),
             None => {

@@ -187,6 +187,17 @@ impl Handler<List> for Apps {
     }
 }
 
+/// Asks whether it still answers.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub struct Ping;
+
+impl Handler<Ping> for Apps {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
+}
+
 impl Handler<Find> for Apps {
     type Result = Result<Addr<App>, AppsError>;
 
