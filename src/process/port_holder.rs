@@ -33,6 +33,12 @@ impl Holder {
         }
     }
 
+    /// The process id, where we may see it.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|program| program.pid)
+    }
+
     /// One of which no more is known than whose it is.
     pub(super) fn unseen(uid: u32) -> Self {
         Self {

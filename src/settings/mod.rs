@@ -50,6 +50,8 @@ const PORTS: PortRange = PortRange {
 pub struct Settings {
     /// Addresses of the public listeners.
     pub listen: Vec<std::net::SocketAddr>,
+    /// Where they were read from, or would have been.
+    pub file: Option<PathBuf>,
     /// Addresses of the public listeners with TLS.
     pub tls_listen: Vec<std::net::SocketAddr>,
     pub tls: TlsSettings,
@@ -86,7 +88,7 @@ impl Settings {
         let around = Environment::detect();
         let fallback = match file {
             Some(path) => read(path)?,
-            None => match usual_file(&around).map(|path| read_usual(&path)) {
+            None => match Self::usual_file(&around).map(|path| read_usual(&path)) {
                 None => RawSettings::default(),
                 Some(Err(SettingsError::Read { source, .. }))
                     if source.kind() == std::io::ErrorKind::NotFound =>
@@ -107,7 +109,10 @@ impl Settings {
                 account.is_not_root()?;
             }
         }
-        let settings = Self::resolve(flags, fallback, &around)?;
+        let mut settings = Self::resolve(flags, fallback, &around)?;
+        settings.file = file
+            .map(Path::to_owned)
+            .or_else(|| Self::usual_file(&around));
         tls_files::check(&settings.tls)?;
         Ok(settings)
     }
@@ -150,6 +155,7 @@ impl Settings {
         let tls_listen = tls::listen(&raw, &tls, around.root)?;
         let front = Arc::new(front(&raw, around, &directories.data));
         Ok(Self {
+            file: None,
             listen,
             tls_listen,
             tls,
@@ -171,6 +177,16 @@ impl Settings {
             front,
             env: raw.env.into_iter().map(|v| (v.name, v.value)).collect(),
         })
+    }
+
+    /// `/etc/procserver/procserver.toml` as root, else `procserver/procserver.toml` of the configuration home.
+    #[must_use]
+    pub fn usual_file(around: &Environment) -> Option<PathBuf> {
+        if around.root {
+            return Some("/etc/procserver/procserver.toml".into());
+        }
+        let home = around.config_home.as_ref();
+        home.map(|home| home.join("procserver/procserver.toml"))
     }
 
     /// The Unix socket that the API answers on.
@@ -201,17 +217,6 @@ fn read_usual(path: &Path) -> Result<RawSettings, SettingsError> {
         source,
     })?;
     read(path)
-}
-
-/// `/etc/procserver/procserver.toml` as root, else `procserver/procserver.toml` of the configuration home.
-fn usual_file(around: &Environment) -> Option<PathBuf> {
-    if around.root {
-        return Some("/etc/procserver/procserver.toml".into());
-    }
-    around
-        .config_home
-        .as_ref()
-        .map(|home| home.join("procserver/procserver.toml"))
 }
 
 fn or_seconds(period: Option<Period>, seconds: u64) -> Duration {

@@ -2,12 +2,27 @@
 
 use serde::Serialize;
 
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Ok,
+    /// It could not be looked at, by this user or on this machine.
+    Unseen,
+    /// It works, and a person should look at it.
+    Warning,
+    /// Something that a server needs is not there.
+    Missing,
+}
+
 /// One check of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What was looked at, in a word or two.
-    pub check: &'static str,
+    pub check: String,
+    /// Nothing that is needed is missing.
     pub ok: bool,
+    pub level: Level,
     /// What there is.
     pub found: String,
     /// What to type, or to change, where it is not well.
@@ -18,10 +33,11 @@ pub struct Finding {
 impl Finding {
     /// All is as it should be.
     #[must_use]
-    pub fn good(check: &'static str, found: impl Into<String>) -> Self {
+    pub fn good(check: impl Into<String>, found: impl Into<String>) -> Self {
         Self {
-            check,
+            check: check.into(),
             ok: true,
+            level: Level::Ok,
             found: found.into(),
             todo: None,
         }
@@ -29,19 +45,55 @@ impl Finding {
 
     /// Something is missing.
     #[must_use]
-    pub fn poor(check: &'static str, found: impl Into<String>, todo: impl Into<String>) -> Self {
+    pub fn poor(
+        check: impl Into<String>,
+        found: impl Into<String>,
+        todo: impl Into<String>,
+    ) -> Self {
         Self {
-            check,
             ok: false,
-            found: found.into(),
+            level: Level::Missing,
             todo: Some(todo.into()),
+            ..Self::good(check, found)
+        }
+    }
+
+    /// It works, and a person should look at it.
+    #[must_use]
+    pub fn warning(
+        check: impl Into<String>,
+        found: impl Into<String>,
+        todo: impl Into<String>,
+    ) -> Self {
+        Self {
+            level: Level::Warning,
+            todo: Some(todo.into()),
+            ..Self::good(check, found)
+        }
+    }
+
+    /// It could not be looked at.
+    #[must_use]
+    pub fn unseen(
+        check: impl Into<String>,
+        found: impl Into<String>,
+        todo: impl Into<String>,
+    ) -> Self {
+        Self {
+            level: Level::Unseen,
+            ..Self::warning(check, found, todo)
         }
     }
 
     /// The line for people.
     #[must_use]
     pub fn line(&self) -> String {
-        let mark = if self.ok { "ok" } else { "MISSING" };
+        let mark = match self.level {
+            Level::Ok => "ok",
+            Level::Unseen => "unseen",
+            Level::Warning => "warning",
+            Level::Missing => "MISSING",
+        };
         let todo = self.todo.iter().map(|todo| format!("; {todo}"));
         let todo: String = todo.collect();
         format!("{mark:<8}{}: {}{todo}", self.check, self.found)
@@ -61,5 +113,7 @@ mod tests {
             poor.line(),
             "MISSING useradd: it is not there; apt-get install passwd"
         );
+        let warning = Finding::warning("clock", "it is not set", "timedatectl set-ntp true");
+        assert!(warning.ok && warning.line().starts_with("warning clock"));
     }
 }

@@ -22,7 +22,7 @@ fn users(is_root: bool) -> Finding {
     const CHECK: &str = "a user for each application";
     if !is_root {
         let found = "not as root: a server of yours runs all applications as you";
-        return Finding::poor(CHECK, found, ROOT);
+        return Finding::unseen(CHECK, found, ROOT);
     }
     match own_user::can_be_made() {
         Ok(()) => Finding::good(CHECK, "useradd is there, and /etc/passwd can be written"),
@@ -59,7 +59,7 @@ fn mounts(is_root: bool, lacks: &[Lack]) -> Finding {
     let container = "give the container CAP_SYS_ADMIN, or run the server on the machine itself";
     match lacks.first() {
         None => Finding::good(CHECK, "unshare and mount are allowed"),
-        Some(_) if !is_root => Finding::poor(CHECK, "only a server that is root gives one", ROOT),
+        Some(_) if !is_root => Finding::unseen(CHECK, "only a server that is root gives one", ROOT),
         Some(Lack::Processes(why)) => {
             let found =
                 format!("but for /proc ({why}): applications see which processes others have");

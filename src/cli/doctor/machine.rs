@@ -1,0 +1,266 @@
+//! What the machine has: disks, control groups, descriptors, the clock.
+
+use std::path::{Path, PathBuf};
+
+use super::bounded;
+use super::report::Finding;
+use crate::settings::Settings;
+
+/// With less no deploy begins (`install/disk_space`); bytes, or one part in 20 of a small disk.
+const LITTLE: u64 = 256 << 20;
+const PART: u64 = 20;
+
+/// What the unit asks for, and with how few a server turns clients away early.
+const WANTED: u64 = 65_536;
+const FEW: u64 = 4096;
+
+#[must_use]
+pub fn checks() -> Vec<Finding> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    vec![
+        cgroups(&mounts, controllers),
+        descriptors(limit),
+        clock(synchronised()),
+    ]
+}
+
+/// The disks of the data and of the runtime directory, one if they are the same.
+#[must_use]
+pub fn disks(settings: &Settings) -> Vec<Finding> {
+    let places = [
+        ("disk of the data directory", &settings.data_dir),
+        ("disk of the runtime directory", &settings.runtime_dir),
+    ];
+    let mut seen = Vec::new();
+    let mut found = Vec::new();
+    for (check, path) in places {
+        let path = existing(path);
+        let Ok(disk) = rustix::fs::statvfs(&path) else {
+            let why = format!("{} cannot be looked at", path.display());
+            found.push(Finding::unseen(
+                check,
+                why,
+                "run \"sudo procserver doctor\"",
+            ));
+            continue;
+        };
+        if seen.contains(&disk.f_fsid) && disk.f_fsid != 0 {
+            continue;
+        }
+        seen.push(disk.f_fsid);
+        found.push(room(
+            check,
+            &Room {
+                path,
+                free: disk.f_bavail * disk.f_frsize,
+                total: disk.f_blocks * disk.f_frsize,
+                free_inodes: disk.f_favail,
+                inodes: disk.f_files,
+            },
+        ));
+    }
+    found
+}
+
+/// `path`, or the nearest directory above it that is there.
+fn existing(path: &Path) -> PathBuf {
+    let found = path.ancestors().find(|path| path.exists());
+    found.unwrap_or(Path::new("/")).to_owned()
+}
+
+/// A disk; bytes. A file system without counts has zeros.
+struct Room {
+    path: PathBuf,
+    free: u64,
+    total: u64,
+    free_inodes: u64,
+    inodes: u64,
+}
+
+fn room(check: &str, room: &Room) -> Finding {
+    let path = room.path.display();
+    let (free, total) = (room.free >> 20, room.total >> 20);
+    let said = format!("{path}: {free} of {total} MiB are free");
+    let todo =
+        format!("\"du -xsh {path}/*\" says what takes it; lower keep_releases, or a larger disk");
+    if room.total > 0 && room.free < LITTLE.min(room.total / PART) {
+        return Finding::poor(check, format!("{said}, too few for a deploy"), todo);
+    }
+    if room.inodes > 0 && room.free_inodes < room.inodes / 100 {
+        let said = format!(
+            "{path}: {} of {} inodes are free",
+            room.free_inodes, room.inodes
+        );
+        return Finding::poor(check, said, todo);
+    }
+    if room.free < room.total / 10 {
+        return Finding::warning(check, said, todo);
+    }
+    Finding::good(check, said)
+}
+
+fn controllers(mount: &str) -> String {
+    std::fs::read_to_string(Path::new(mount).join("cgroup.controllers")).unwrap_or_default()
+}
+
+/// `mounts`: as proc_pid_mountinfo(5); `controllers`: of a mount of cgroup2.
+fn cgroups(mounts: &str, controllers: impl Fn(&str) -> String) -> Finding {
+    const CHECK: &str = "control groups";
+    let mut second = None;
+    let mut first = Vec::new();
+    for line in mounts.lines() {
+        let Some((left, right)) = line.split_once(" - ") else {
+            continue;
+        };
+        let Some(point) = left.split(' ').nth(4) else {
+            continue;
+        };
+        match right.split(' ').next() {
+            Some("cgroup2") => second = Some(point),
+            Some("cgroup") => first.extend(point.rsplit('/').next()),
+            _ => {}
+        }
+    }
+    let has = second.map(&controllers).unwrap_or_default();
+    let all = ["cpu", "memory", "pids"];
+    let lacks: Vec<_> = all
+        .iter()
+        .filter(|name| !has.split_whitespace().any(|h| h == **name))
+        .collect();
+    match (second, first.is_empty()) {
+        (Some(_), _) if lacks.is_empty() => {
+            Finding::good(CHECK, format!("cgroup2 with {}", all.join(", ")))
+        }
+        (Some(_), true) => Finding::warning(
+            CHECK,
+            format!(
+                "cgroup2 without all of {}: not every limit can be kept",
+                all.join(", ")
+            ),
+            "start Linux with systemd.unified_cgroup_hierarchy=1, or let the container have them",
+        ),
+        (second, false) => {
+            let kind = if second.is_some() {
+                "cgroup2 without controllers, and cgroup version 1"
+            } else {
+                "cgroup version 1"
+            };
+            Finding::warning(
+                CHECK,
+                format!("{kind} ({})", first.join(" ")),
+                "start Linux with systemd.unified_cgroup_hierarchy=1 for cgroup2 alone",
+            )
+        }
+        (None, true) => Finding::warning(
+            CHECK,
+            "none: what processes start is found in /proc, and limits are those of a process",
+            "mount -t cgroup2 none /sys/fs/cgroup",
+        ),
+    }
+}
+
+fn descriptors(limit: Option<u64>) -> Finding {
+    const CHECK: &str = "file descriptors";
+    match limit {
+        Some(limit) if limit < FEW => Finding::warning(
+            CHECK,
+            format!(
+                "a process that is started here may open {limit}, so a server has few connections"
+            ),
+            format!(
+                "LimitNOFILE={WANTED} in the unit (ours has it), or ulimit -n {WANTED} as root"
+            ),
+        ),
+        Some(limit) => Finding::good(CHECK, format!("a process may open {limit}")),
+        None => Finding::good(CHECK, "no limit"),
+    }
+}
+
+/// Whether something keeps the clock right; `None` if nobody can tell.
+fn synchronised() -> Option<bool> {
+    match bounded::output(
+        "timedatectl",
+        &["show", "--property=NTPSynchronized", "--value"],
+    ) {
+        Some(said) if said == "yes" => Some(true),
+        Some(said) if said == "no" => Some(false),
+        _ => Path::new("/run/systemd/timesync/synchronized")
+            .exists()
+            .then_some(true),
+    }
+}
+
+fn clock(is_synchronised: Option<bool>) -> Finding {
+    const CHECK: &str = "clock";
+    let now = jiff::Timestamp::now();
+    match is_synchronised {
+        Some(true) => Finding::good(CHECK, "it is kept by NTP"),
+        Some(false) => Finding::warning(
+            CHECK,
+            format!(
+                "no NTP keeps it (it says {now:.0}): certificates and cron go wrong with a wrong one"
+            ),
+            "type \"apt-get install systemd-timesyncd\", and \"timedatectl set-ntp true\"",
+        ),
+        None => Finding::unseen(
+            CHECK,
+            format!("nothing here tells whether NTP keeps it (it says {now:.0})"),
+            "in a container the machine outside keeps it; else \"apt-get install systemd-timesyncd\"",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::Level;
+    use super::*;
+
+    fn with(free: u64, inodes: (u64, u64)) -> Level {
+        let (free_inodes, inodes) = inodes;
+        let disk = Room {
+            path: "/d".into(),
+            free,
+            total: 100 << 30,
+            free_inodes,
+            inodes,
+        };
+        room("disk", &disk).level
+    }
+
+    #[test]
+    fn a_full_disk_is_missing_and_a_nearly_full_one_a_warning() {
+        assert_eq!(with(50 << 30, (9, 10)), Level::Ok);
+        assert_eq!(with(5 << 30, (9, 10)), Level::Warning);
+        assert_eq!(with(1 << 20, (9, 10)), Level::Missing);
+        assert_eq!(with(50 << 30, (1, 1000)), Level::Missing);
+        assert_eq!(with(50 << 30, (0, 0)), Level::Ok);
+    }
+
+    #[test]
+    fn control_groups_of_both_versions_are_told() {
+        let second = "40 31 0:37 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let first = "41 31 0:38 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        let none = |_: &str| String::new();
+        let all = |_: &str| "cpuset cpu io memory pids".to_owned();
+        assert_eq!(cgroups(second, all).level, Level::Ok);
+        assert_eq!(cgroups(second, none).level, Level::Warning);
+        let old = cgroups(first, none);
+        assert!(old.found.contains("version 1 (memory)"), "{old:?}");
+        assert_eq!(cgroups("", none).level, Level::Warning);
+    }
+
+    #[test]
+    fn few_descriptors_and_a_clock_that_nobody_keeps_are_warnings() {
+        assert_eq!(descriptors(Some(1024)).level, Level::Warning);
+        assert_eq!(descriptors(Some(1 << 20)).level, Level::Ok);
+        assert_eq!(clock(Some(false)).level, Level::Warning);
+        assert_eq!(clock(None).level, Level::Unseen);
+    }
+
+    #[test]
+    fn the_disk_of_a_directory_that_is_not_made_yet_is_that_above_it() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(existing(&home.path().join("a/b")), home.path());
+    }
+}
