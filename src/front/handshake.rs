@@ -89,7 +89,7 @@ async fn shake_hands(
         ));
     }
     let app = name.and_then(|name| worker.routes.by_host(name));
-    let config = tls.config(app.is_none_or(|app| app.tls.http2));
+    let config = tls.config(&hello, app.is_none_or(|app| app.tls.http2));
     let prepare = |session: &mut ServerConnection| session.set_buffer_limit(Some(UNSENT));
     start.into_stream_with(config, prepare).await
 }
