@@ -1,12 +1,11 @@
 //! The TLS handshake of a connection, and the stream that it becomes.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustls::ServerConnection;
 use rustls::server::Acceptor;
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -19,8 +18,11 @@ use super::worker::Worker;
 use crate::acme::challenges::ALPN;
 use crate::tls::server_config::{HTTP2, Tls, proving};
 
-/// Bytes of plaintext that rustls keeps for a socket that takes none. A second write waits for them.
+/// Bytes that rustls keeps for a socket that takes none. A second write waits for them.
 const UNSENT: usize = 16 * 1024;
+
+/// The same by HTTP/2, where so much is gathered for one system call.
+const GATHERED: usize = 64 * 1024;
 
 /// What a client gets that speaks HTTP where TLS is expected. Its request is not read: nothing of it was protected.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 59\r\n\
@@ -33,12 +35,45 @@ const HANDSHAKE: u8 = 22;
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
 
 /// A connection whose handshake is done.
-pub(super) struct SecureStream(Box<TlsStream<TcpStream>>);
+pub(super) struct SecureStream {
+    stream: Box<TlsStream<TcpStream>>,
+    /// The client chose HTTP/2: what is written is encrypted and waits for a flush, or until there is much of it. The
+    /// frames of many streams go in one system call then.
+    is_http2: bool,
+}
 
 impl SecureStream {
+    fn new(mut stream: TlsStream<TcpStream>) -> Self {
+        let session = stream.get_mut().1;
+        let is_http2 = session.alpn_protocol() == Some(HTTP2);
+        let limit = if is_http2 { GATHERED } else { UNSENT };
+        session.set_buffer_limit(Some(limit));
+        let stream = Box::new(stream);
+        Self { stream, is_http2 }
+    }
+
     /// Whether the client chose HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
-        self.0.get_ref().1.alpn_protocol() == Some(HTTP2)
+        self.is_http2
+    }
+
+    /// Encrypts what there is room for. Waits for the socket only if there is none.
+    fn poll_gather(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            let session = self.stream.get_mut().1;
+            let gathered = session.writer().write_vectored(slices)?;
+            if gathered > 0 {
+                return Poll::Ready(Ok(gathered));
+            }
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        }
     }
 }
 
@@ -50,7 +85,7 @@ pub(super) async fn accept(
     limit: Duration,
 ) -> Option<SecureStream> {
     match tokio::time::timeout(limit, shake_hands(worker, tls, stream)).await {
-        Ok(Ok(stream)) => return Some(SecureStream(Box::new(stream))),
+        Ok(Ok(stream)) => return Some(SecureStream::new(stream)),
         Ok(Err(error)) => log::debug!("a TLS handshake failed: {error}"),
         Err(_) => log::debug!("a TLS handshake took longer than {limit:?}"),
     }
@@ -90,8 +125,7 @@ async fn shake_hands(
     }
     let app = name.and_then(|name| worker.routes.by_host(name));
     let config = tls.config(&hello, app.is_none_or(|app| app.tls.http2));
-    let prepare = |session: &mut ServerConnection| session.set_buffer_limit(Some(UNSENT));
-    start.into_stream_with(config, prepare).await
+    start.into_stream(config).await
 }
 
 /// Shows a certificate authority the certificate that it looks for, and nothing else (RFC 8737 §3).
@@ -111,7 +145,7 @@ async fn prove(mut start: StartHandshake<TcpStream>, key: Option<Arc<CertifiedKe
 
 impl ClientStream for SecureStream {
     fn end(&self) -> Option<ClientEnd> {
-        self.0.get_ref().0.end()
+        self.stream.get_ref().0.end()
     }
 }
 
@@ -121,7 +155,7 @@ impl AsyncRead for SecureStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -131,7 +165,10 @@ impl AsyncWrite for SecureStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        if self.is_http2 {
+            return self.poll_gather(cx, &[io::IoSlice::new(buf)]);
+        }
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -139,18 +176,21 @@ impl AsyncWrite for SecureStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        if self.is_http2 {
+            return self.poll_gather(cx, bufs);
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

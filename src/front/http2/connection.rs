@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -69,6 +70,8 @@ enum Ended {
 /// A connection whose handshake is done.
 struct Http2<S> {
     connection: server::Connection<Counted<S>, Bytes>,
+    /// What the connection writes to.
+    stream: Rc<RefCell<S>>,
     endpoints: Endpoints,
     worker: Rc<Worker>,
     open: Rc<Open>,
@@ -115,8 +118,10 @@ pub(in crate::front) async fn serve<S: ClientStream>(
         Ok(Err(error)) => return log::debug!("a handshake of HTTP/2 failed: {error}"),
         Err(_) => return log::debug!("a handshake of HTTP/2 took too long"),
     };
+    traffic.gather();
     let mut http2 = Http2 {
         connection,
+        stream: Rc::clone(&stream),
         endpoints: Endpoints {
             is_http2: true,
             ..endpoints
@@ -181,7 +186,11 @@ impl<S: ClientStream> Http2<S> {
     /// Reads and writes frames. Ready with the next request, or once the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted, Ended>> {
         loop {
-            match self.connection.poll_accept(cx) {
+            let accepted = self.connection.poll_accept(cx);
+            // Also before the connection ends: its last frame says why.
+            let flushed = Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx);
+            self.traffic.flushed(&flushed);
+            match accepted {
                 Poll::Ready(Some(Ok(accepted))) => {
                     self.drains.set_busy();
                     return Poll::Ready(Ok(accepted));

@@ -17,6 +17,10 @@ use crate::front::http::{head_end, parse};
 /// Bytes of one piece. The window of a stream may be larger, memory is not.
 const PIECE: usize = 64 * 1024;
 
+/// Bytes of data in a frame that fills a record of TLS (RFC 8446 §5.1) with its head (RFC 9113 §4.1). With one byte more
+/// there were two records.
+const FRAME: usize = 16 * 1024 - 9;
+
 /// Where a response goes. It takes what an exchange writes to a client of HTTP/1.1.
 #[derive(Debug)]
 pub(super) struct Reply {
@@ -198,7 +202,11 @@ impl Body {
         self.data -= count;
         traffic.carry(count);
         let is_last = !self.is_chunked && self.is_sent();
-        let data = Bytes::copy_from_slice(&bytes[..count]);
+        let mut data = Bytes::copy_from_slice(&bytes[..count]);
+        while data.len() > FRAME {
+            let frame = data.split_to(FRAME);
+            self.to.send_data(frame, false).map_err(io::Error::other)?;
+        }
         self.to.send_data(data, is_last).map_err(io::Error::other)?;
         Poll::Ready(Ok(count))
     }

@@ -25,6 +25,8 @@ pub(super) struct Traffic {
     is_stuck: Cell<bool>,
     /// Bytes that may be read yet before others have their turn.
     turn: Cell<usize>,
+    /// Flushes are left to the connection.
+    gathers: Cell<bool>,
 }
 
 impl Traffic {
@@ -35,7 +37,19 @@ impl Traffic {
             payload: Cell::new(0),
             is_stuck: Cell::new(false),
             turn: Cell::new(TURN),
+            gathers: Cell::new(false),
         }
+    }
+
+    /// From now on the connection flushes, once all frames are written that there are. h2 flushes behind each frame
+    /// with data.
+    pub(super) fn gather(&self) {
+        self.gathers.set(true);
+    }
+
+    /// Notes whether the client took all that was flushed.
+    pub(super) fn flushed<T>(&self, flushed: &Poll<T>) {
+        self.is_stuck.set(flushed.is_pending());
     }
 
     /// The others have had their turn, or have it next.
@@ -129,8 +143,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.traffic.gathers.get() {
+            return Poll::Ready(Ok(()));
+        }
         let flushed = Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx);
-        self.traffic.is_stuck.set(flushed.is_pending());
+        self.traffic.flushed(&flushed);
         flushed
     }
 
