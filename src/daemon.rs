@@ -25,7 +25,6 @@ use std::sync::Arc;
 use actix_rt::System;
 use tokio::signal::unix::Signal;
 
-use crate::api::token;
 use crate::app::apps::{Apps, Rescan};
 use crate::front::kept::Kept;
 use crate::front::listener::Bound;
@@ -33,6 +32,7 @@ use crate::process::{cgroup, landlock, mounts};
 use crate::settings::Settings;
 use crate::supervision::{ChildRef, Exit};
 use crate::tls::store::Published;
+use crate::tokens::{TokenStore, first_token};
 use crate::{priority, threads};
 
 use api_socket::ApiSocket;
@@ -146,7 +146,10 @@ async fn serve(
     let hangup = signals::hangup()?;
     signals::default_for_children();
     let token_path = settings.data_dir.join("token");
-    let token = token::load_or_create_token(&token_path).map_err(|e| io_error(&token_path, e))?;
+    let token =
+        first_token::load_or_create_token(&token_path).map_err(|e| io_error(&token_path, e))?;
+    let tokens = TokenStore::open(&settings.data_dir, &token)
+        .map_err(|e| DaemonError::Start(e.to_string()))?;
     let (secure, plain): (Vec<_>, Vec<_>) = listeners.iter().partition(|bound| bound.tls.is_some());
     let addresses = |of: Vec<&Bound>| of.into_iter().map(|bound| bound.address).collect();
     let (listen, tls_listen) = (addresses(plain), addresses(secure));
@@ -157,7 +160,8 @@ async fn serve(
         kept: kept.clone(),
         pulses: pulses.clone(),
         published,
-        token: Arc::clone(&token),
+        first_token: Arc::clone(&token),
+        tokens,
     };
     let (mut tree, api) = Tree::start(&settings, given)?;
     tree.booted().await?;

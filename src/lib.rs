@@ -103,7 +103,7 @@
 //! router
 //! acme
 //! events, own_user
-//! app_dirs
+//! app_dirs, tokens
 //! document
 //! account
 //! tls
@@ -306,3 +306,4 @@ pub mod tally;
 mod test_support;
 pub mod threads;
 pub mod tls;
+pub mod tokens;

@@ -1,107 +1,212 @@
-//! The routes of the API.
+//! The routes of the API. Each is declared with what it needs of its caller: there is no other way to add one.
 
-use actix_web::dev::HttpServiceFactory;
+use actix_web::dev::{HttpServiceFactory, ServiceRequest};
 use actix_web::guard::{self, Guard};
 use actix_web::http::StatusCode;
-use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, Resource, Route};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, Route};
 
+use super::needs::{self, Needs};
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{
     actions, applications, auth, certificates, deploy_key, deployments, events, health, logs,
-    releases, routes, server_status, status,
+    releases, routes, server_status, status, tokens,
 };
+use crate::tokens::Scope::{Admin, Deploy, Read};
 
 /// Puts the API into an actix-web App: `/healthz` open to all, the rest for those that [`auth`] lets in.
 pub fn configure(config: &mut ServiceConfig, state: ApiState) {
+    let health = web::resource("/healthz")
+        .route(web::route().guard(get_or_head()).to(health::show))
+        .default_service(only("GET, HEAD".to_owned()));
     config
         .app_data(Data::new(state))
-        .service(resource("/healthz", "GET, HEAD").route(get().to(health::show)))
+        .service(health)
         .service(guarded());
 }
 
+/// The resources, and their calls.
+fn resources() -> Vec<(&'static str, Vec<Call>)> {
+    vec![
+        (
+            "/applications",
+            vec![
+                get(Needs::of_apps(Read), applications::list),
+                post(Needs::of_apps(Admin), applications::create),
+            ],
+        ),
+        (
+            "/applications/{name}",
+            vec![
+                get(Needs::of_app(Read), applications::show),
+                put(Needs::of_app(Admin), applications::replace),
+                // Of the scale alone; all else needs admin, which the resource looks at.
+                patch(Needs::of_app(Deploy), applications::patch),
+                delete(Needs::of_app(Admin), applications::remove),
+            ],
+        ),
+        (
+            "/applications/{name}/status",
+            vec![get(Needs::of_app(Read), status::show)],
+        ),
+        (
+            "/applications/{name}/deploy-key",
+            vec![get(Needs::of_app(Read), deploy_key::show)],
+        ),
+        (
+            "/applications/{name}/deployments",
+            vec![get(Needs::of_app(Read), deployments::list)],
+        ),
+        (
+            "/applications/{name}/deployments/{id}",
+            vec![get(Needs::of_app(Read), deployments::show)],
+        ),
+        (
+            "/applications/{name}/deployments/{id}/cancel",
+            vec![post(Needs::of_app(Deploy), deployments::cancel)],
+        ),
+        (
+            "/applications/{name}/releases",
+            vec![get(Needs::of_app(Read), releases::list)],
+        ),
+        (
+            "/applications/{name}/logs",
+            vec![get(Needs::of_app(Read), logs::read_merged)],
+        ),
+        (
+            "/applications/{name}/logs/{log}",
+            vec![get(Needs::of_app(Read), logs::read)],
+        ),
+        (
+            "/applications/{name}/{action:start|stop|restart|redeploy|rollback}",
+            vec![post(Needs::of_app(Deploy), actions::act)],
+        ),
+        (
+            "/certificates",
+            vec![get(Needs::of_server(Read), certificates::list)],
+        ),
+        (
+            "/certificates/{name}/renew",
+            vec![post(Needs::of_server(Admin), certificates::renew)],
+        ),
+        (
+            "/-/status",
+            vec![get(Needs::of_server(Read), server_status::show)],
+        ),
+        ("/routes", vec![get(Needs::of_apps(Read), routes::show)]),
+        ("/events", vec![get(Needs::of_apps(Read), events::follow)]),
+        (
+            "/tokens",
+            vec![
+                get(Needs::of_server(Admin), tokens::list),
+                post(Needs::of_server(Admin), tokens::create),
+            ],
+        ),
+        (
+            "/tokens/{id}",
+            vec![delete(Needs::of_server(Admin), tokens::revoke)],
+        ),
+    ]
+}
+
+/// A call as it is declared: the method, the path, and what it needs.
+#[must_use]
+pub fn declared() -> Vec<(&'static str, &'static str, Needs)> {
+    let calls = |(path, calls): (&'static str, Vec<Call>)| {
+        let call = move |call: Call| (call.method, path, call.needs);
+        calls.into_iter().map(call)
+    };
+    resources().into_iter().flat_map(calls).collect()
+}
+
 fn guarded() -> impl HttpServiceFactory {
-    web::scope("")
+    let scope = web::scope("")
         // Documents hold secrets, and logs hold whatever a stranger made an app print.
         .wrap(
             DefaultHeaders::new()
                 .add(("Cache-Control", "no-store"))
                 .add(("X-Content-Type-Options", "nosniff")),
         )
-        .wrap(from_fn(auth::require))
-        .service(
-            resource("/applications", "GET, HEAD, POST")
-                .route(get().to(applications::list))
-                .route(web::post().to(applications::create)),
-        )
-        .service(
-            resource("/applications/{name}", "GET, HEAD, PUT, PATCH, DELETE")
-                .route(get().to(applications::show))
-                .route(web::put().to(applications::replace))
-                .route(web::patch().to(applications::patch))
-                .route(web::delete().to(applications::remove)),
-        )
-        .service(resource("/applications/{name}/status", "GET, HEAD").route(get().to(status::show)))
-        .service(
-            resource("/applications/{name}/deploy-key", "GET, HEAD")
-                .route(get().to(deploy_key::show)),
-        )
-        .service(
-            resource("/applications/{name}/deployments", "GET, HEAD")
-                .route(get().to(deployments::list)),
-        )
-        .service(
-            resource("/applications/{name}/deployments/{id}", "GET, HEAD")
-                .route(get().to(deployments::show)),
-        )
-        .service(
-            resource("/applications/{name}/deployments/{id}/cancel", "POST")
-                .route(web::post().to(deployments::cancel)),
-        )
-        .service(
-            resource("/applications/{name}/releases", "GET, HEAD").route(get().to(releases::list)),
-        )
-        .service(
-            resource("/applications/{name}/logs", "GET, HEAD").route(get().to(logs::read_merged)),
-        )
-        .service(
-            resource("/applications/{name}/logs/{log}", "GET, HEAD").route(get().to(logs::read)),
-        )
-        .service(resource("/certificates", "GET, HEAD").route(get().to(certificates::list)))
-        .service(
-            resource("/certificates/{name}/renew", "POST")
-                .route(web::post().to(certificates::renew)),
-        )
-        .service(resource("/-/status", "GET, HEAD").route(get().to(server_status::show)))
-        .service(resource("/routes", "GET, HEAD").route(get().to(routes::show)))
-        .service(
-            resource(
-                "/applications/{name}/{action:start|stop|restart|redeploy|rollback}",
-                "POST",
-            )
-            .route(web::post().to(actions::act)),
-        )
-        .service(resource("/events", "GET, HEAD").route(get().to(events::follow)))
-        .default_service(web::to(unknown))
+        .wrap(from_fn(auth::require));
+    let all = resources().into_iter();
+    all.fold(scope, |scope, (path, calls)| {
+        scope.service(resource(path, calls))
+    })
+    .default_service(web::to(unknown))
 }
 
-/// A resource that answers 405 with `allow` to every method it has no route for.
-fn resource(path: &str, allow: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
-        Err::<HttpResponse, _>(Problem::method_not_allowed(
-            request.method().as_str(),
-            allow,
-        ))
-    }))
+/// A method of a resource.
+struct Call {
+    method: &'static str,
+    needs: Needs,
+    route: Route,
+}
+
+impl Call {
+    fn new<F, A>(method: &'static str, guard: impl Guard + 'static, needs: Needs, to: F) -> Self
+    where
+        F: Handler<A>,
+        A: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let checked = from_fn(move |request: ServiceRequest, next: Next<_>| {
+            needs::require(needs, request, next)
+        });
+        Self {
+            method,
+            needs,
+            route: web::route().guard(guard).to(to).wrap(checked),
+        }
+    }
+}
+
+macro_rules! methods {
+    ($($name:ident, $method:literal, $guard:expr;)*) => {$(
+        fn $name<F, A>(needs: Needs, to: F) -> Call
+        where
+            F: Handler<A>,
+            A: FromRequest + 'static,
+            F::Output: Responder + 'static,
+        {
+            Call::new($method, $guard, needs, to)
+        }
+    )*};
+}
+
+methods! {
+    get, "GET", get_or_head();
+    post, "POST", guard::Post();
+    put, "PUT", guard::Put();
+    patch, "PATCH", guard::Patch();
+    delete, "DELETE", guard::Delete();
 }
 
 /// GET, and HEAD, whose body actix-http leaves out.
-fn get() -> Route {
-    web::route().guard(guard::fn_guard(|context| {
-        guard::Get().check(context) || guard::Head().check(context)
-    }))
+fn get_or_head() -> impl Guard {
+    guard::fn_guard(|context| guard::Get().check(context) || guard::Head().check(context))
+}
+
+/// A resource that answers 405 to every method it has no call for.
+fn resource(path: &str, calls: Vec<Call>) -> Resource {
+    let methods = calls.iter().map(|call| match call.method {
+        "GET" => "GET, HEAD",
+        other => other,
+    });
+    let allow = methods.collect::<Vec<_>>().join(", ");
+    let resource = web::resource(path).default_service(only(allow));
+    calls
+        .into_iter()
+        .fold(resource, |resource, call| resource.route(call.route))
+}
+
+/// Answers 405 with `allow`.
+fn only(allow: String) -> Route {
+    web::to(move |request: HttpRequest| {
+        let problem = Problem::method_not_allowed(request.method().as_str(), &allow);
+        std::future::ready(Err::<HttpResponse, _>(problem))
+    })
 }
 
 async fn unknown(request: HttpRequest) -> Result<HttpResponse, Problem> {

@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::dev::ToEnvelope;
-use actix::{Actor, Handler, Message};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::app_url::Called;
 use super::body;
+use super::caller::Caller;
 use super::comments;
+use super::needs;
 use super::orphans;
 use super::outcome::{self, Begun};
 use super::overlaps;
@@ -23,13 +23,15 @@ use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
 use crate::account::{Account, PER_APP};
-use crate::app::apps::{Apps, AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
-use crate::app::deployer::Accepted;
+use crate::app::apps::{AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
+use crate::app::status::Summary;
 use crate::document::config::{AppConfig, FieldError};
+use crate::document::mask::{self, DOTS};
 use crate::document::merge_patch::merge_patch;
-use crate::document::name::AppName;
+use crate::document::name::{AppName, NameError};
 use crate::process::usage;
 use crate::settings::default_user::DefaultUser;
+use crate::tokens::Scope;
 
 /// How often a patch is applied anew because somebody edited the file of the document at the same time.
 const PATCH_ATTEMPTS: u32 = 50;
@@ -39,12 +41,17 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 /// `GET /applications`, and with `?orphans=true` the directories that are left of former ones.
 pub(super) async fn list(
     request: HttpRequest,
+    caller: Caller,
     state: Data<ApiState>,
 ) -> Result<HttpResponse, Problem> {
     if Query::read(&request, &["orphans"])?.flag("orphans")? == Some(true) {
-        return orphans::list(&state).await;
+        return orphans::list(&state, &caller).await;
     }
     let mut apps = state.ask_apps(List).await?;
+    apps.retain(|app| caller.sees(&app.name));
+    if !caller.sees_secrets() {
+        mask_failures(&mut apps, &state).await;
+    }
     let pids: Vec<u32> = apps.iter().flat_map(|app| app.pids.clone()).collect();
     let used = match pids.is_empty() {
         true => HashMap::new(),
@@ -63,71 +70,92 @@ pub(super) async fn list(
     Ok(HttpResponse::Ok().json(apps))
 }
 
+/// Hides what the reason of a failure may tell of secrets; all of it where these are not known.
+async fn mask_failures(apps: &mut [Summary], state: &ApiState) {
+    for app in apps {
+        if let Some(failure) = &mut app.last_failure {
+            let mask = state.mask_of(&app.name).await;
+            failure.reason = mask.map_or(DOTS.to_owned(), |mask| mask.text(&failure.reason));
+        }
+    }
+}
+
 /// `POST /applications`.
 pub(super) async fn create(
     request: HttpRequest,
+    caller: Caller,
     state: Data<ApiState>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let document = body::required_document(&request, payload).await?;
     let config = checked(document, None, &state).await?;
     let name = config.name.clone();
-    let notes = overlaps(&config, &state);
-    let asked = ask(state.clone(), Create(config));
-    let asked = async { Ok(asked.await?.noting(notes)) };
+    let reserved = |error: NameError| wrong_field("/name", error.to_string());
+    name.check_new().map_err(reserved)?;
+    if !caller.sees(name.as_str()) {
+        let detail = format!(
+            "Your token is not for an application \"{name}\", whether there is one or not."
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    let notes = overlaps(&config, &state, &caller);
+    let own = state.clone();
+    let asked = async move {
+        let answer = own.ask_apps(Create(config)).await?;
+        let accepted = answer.map_err(|error| told(error, &caller))?;
+        Ok(Begun::from(accepted).noting(notes))
+    };
     outcome::of(&request, &state, name.as_str(), StatusCode::CREATED, asked).await
 }
 
 /// `GET /applications/A`: the document, as PUT takes it.
 pub(super) async fn show(
+    caller: Caller,
     state: Data<ApiState>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let document = state.inspect(&name).await?.document;
-    let etag = precondition::etag(&document);
+    let etag = precondition::etag(&document, &caller);
     Ok(HttpResponse::Ok().insert_header(etag).json(document))
 }
 
 /// `PUT /applications/A`.
 pub(super) async fn replace(
     request: HttpRequest,
+    caller: Caller,
     state: Data<ApiState>,
     name: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let name = app_name(&name)?;
     let document = named(body::required_document(&request, payload).await?, &name)?;
-    let precondition = Precondition::of(&request);
+    let precondition = Precondition::of(&request, &caller);
     let config = checked(document, None, &state).await?;
     let (own, app) = (state.clone(), name.clone());
     let work = async move {
         let mut notes = comments::lost(&own, &app).await;
-        notes.extend(overlaps(&config, &own));
+        notes.extend(overlaps(&config, &own, &caller));
         let base = precondition.base(&own, &app).await?;
         let answer = own.ask_apps(Replace { base, config }).await?;
+        let answer = answer.map_err(|error| without_owner(error, &caller));
         Ok(precondition::outcome(answer)?.noting(notes))
     };
     outcome::of(&request, &state, name.as_str(), StatusCode::OK, work).await
 }
 
-fn overlaps(config: &AppConfig, state: &ApiState) -> Vec<String> {
-    overlaps::told(config, &state.routing.table.borrow())
-}
-
-/// Asks Apps for something that takes time.
-async fn ask<M>(state: Data<ApiState>, message: M) -> Result<Begun, Problem>
-where
-    M: Message<Result = Result<Accepted, AppsError>> + Send + 'static,
-    Apps: Handler<M>,
-    <Apps as Actor>::Context: ToEnvelope<Apps, M>,
-{
-    Ok(state.ask_apps(message).await??.into())
+/// What is to be said of names and patterns of other apps, to those who see all of them.
+fn overlaps(config: &AppConfig, state: &ApiState, caller: &Caller) -> Vec<String> {
+    match caller.is_bound() {
+        true => Vec::new(),
+        false => overlaps::told(config, &state.routing.table.borrow()),
+    }
 }
 
 /// `PATCH /applications/A`: a JSON merge patch (RFC 7396). Fields that it does not name stay; the App does the least
 /// work.
 pub(super) async fn patch(
     request: HttpRequest,
+    caller: Caller,
     state: Data<ApiState>,
     name: Path<String>,
     payload: Payload,
@@ -138,13 +166,18 @@ pub(super) async fn patch(
         let detail = "must be an object with the fields to change, null to remove one (RFC 7396)";
         return Err(wrong_field("", detail.to_owned()));
     }
-    let precondition = Precondition::of(&request);
-    let work = apply(state.clone(), name.clone(), precondition, patch);
+    let is_of_scale = |fields: &Map<String, Value>| fields.keys().all(|field| field == "scale");
+    if !patch.as_object().is_some_and(is_of_scale) {
+        needs::suffices(&caller, Scope::Admin)?;
+    }
+    let precondition = Precondition::of(&request, &caller);
+    let work = apply(state.clone(), caller, name.clone(), precondition, patch);
     outcome::of(&request, &state, name.as_str(), StatusCode::OK, work).await
 }
 
 async fn apply(
     state: Data<ApiState>,
+    caller: Caller,
     name: AppName,
     precondition: Precondition,
     patch: Value,
@@ -167,19 +200,39 @@ async fn apply(
             .iter()
             .any(|field| base[*field] != config.document[*field]);
         if is_renamed {
-            notes.extend(overlaps(&config, &state));
+            notes.extend(overlaps(&config, &state, &caller));
         }
         match state.ask_apps(Patch { turn, base, config }).await? {
             Err(AppsError::Stale(_)) => actix_rt::time::sleep(BETWEEN_ATTEMPTS).await,
-            answer => return Ok(Begun::from(answer?).noting(notes)),
+            Err(error) => return Err(told(error, &caller)),
+            Ok(accepted) => return Ok(Begun::from(accepted).noting(notes)),
         }
     }
     Err(AppsError::Stale(name).into())
 }
 
+/// The answer to a refused change.
+fn told(error: AppsError, caller: &Caller) -> Problem {
+    without_owner(error, caller).into()
+}
+
+/// Leaves out which application a host or port belongs to, for those who do not see that one.
+fn without_owner(error: AppsError, caller: &Caller) -> AppsError {
+    let (what, owner) = match &error {
+        AppsError::HostOfApp { host, owner } => (format!("the host \"{host}\""), owner),
+        AppsError::PortOfApp { port, owner } => (format!("port {port}"), owner),
+        _ => return error,
+    };
+    match caller.sees(owner.as_str()) {
+        true => error,
+        false => AppsError::Taken(what),
+    }
+}
+
 /// `DELETE /applications/A`, with `?keep=storage`, or with `?orphan=true` for what is left of a former one.
 pub(super) async fn remove(
     request: HttpRequest,
+    caller: Caller,
     state: Data<ApiState>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
@@ -192,7 +245,7 @@ pub(super) async fn remove(
     if query.flag("orphan")? == Some(true) {
         return orphans::remove(&state, &name).await;
     }
-    let precondition = Precondition::of(&request);
+    let precondition = Precondition::of(&request, &caller);
     let (own, app) = (state.clone(), name.clone());
     let work = async move {
         let message = Remove {
@@ -230,6 +283,10 @@ async fn checked(
     base: Option<&Value>,
     state: &ApiState,
 ) -> Result<AppConfig, Problem> {
+    let dotted = mask::dotted(&document, base);
+    if !dotted.is_empty() {
+        return Err(dotted.into());
+    }
     let config = AppConfig::from_document(document, &state.rules)?;
     check_env(&config, base)?;
     if state.can_switch {

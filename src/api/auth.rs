@@ -1,23 +1,28 @@
 //! Decides who may call the API. At the Unix socket these are root, the daemon's user and members of group
-//! `procserver`, as the kernel names them; over TCP whoever knows the token.
+//! `procserver`, as the kernel names them; over TCP whoever has a token.
 
 use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Data};
+use actix_web::{HttpMessage as _, ResponseError as _};
+use jiff::Timestamp;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
-use sha2::{Digest, Sha256};
 
+use super::caller::Caller;
 use super::failed_logins::Told;
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::front::connection_limit;
+use crate::tokens::Token;
+use crate::tokens::known::{Known, Refusal};
 
 /// Members of this group may use the Unix socket.
 pub const GROUP: &str = "procserver";
@@ -26,8 +31,10 @@ pub const GROUP: &str = "procserver";
 /// [`Access::Tcp`].
 #[derive(Debug)]
 pub enum Access {
-    /// Through the Unix socket; the peer was checked.
-    Socket,
+    /// Through the Unix socket, by this account; it was checked.
+    Socket {
+        uid: u32,
+    },
     Tcp,
 }
 
@@ -85,25 +92,30 @@ fn is_member(uid: Uid, gid: Gid) -> bool {
         .is_some_and(|groups| groups.contains(&group.gid))
 }
 
-/// Middleware: lets a request through, or answers 401 or 403.
+/// Middleware: says who calls, or answers 401 or 429.
 pub(super) async fn require(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    check(&request).await?;
-    next.call(request).await
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    match identify(&request) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            Ok(next.call(request).await?.map_into_boxed_body())
+        }
+        Err(problem) => Ok(request.into_response(problem.error_response())),
+    }
 }
 
-async fn check(request: &ServiceRequest) -> Result<(), Problem> {
+fn identify(request: &ServiceRequest) -> Result<Caller, Problem> {
     // The peer was checked when it connected.
-    if let Some(Access::Socket) = request.conn_data::<Access>() {
-        return Ok(());
+    if let Some(Access::Socket { uid }) = request.conn_data::<Access>() {
+        return Ok(Caller::Account { uid: *uid });
     }
     let state = request
         .app_data::<Data<ApiState>>()
         .ok_or_else(|| Problem::unavailable("The API is not ready."))?;
     if !request.headers().contains_key(header::AUTHORIZATION) {
-        return check_token(request.headers(), &state.token);
+        return Err(no_token());
     }
     let (address, now) = (client(request), Instant::now());
     // Nobody holds the lock for longer than such a look.
@@ -119,11 +131,18 @@ async fn check(request: &ServiceRequest) -> Result<(), Problem> {
         );
         return Err(too_many(left));
     }
-    let checked = check_token(request.headers(), &state.token);
-    if checked.is_err() {
-        tell(failed.count(address, now), address, "");
+    let wall = Timestamp::now();
+    let found = check_token(request.headers(), &state.tokens.known(), wall);
+    match &found {
+        Ok(token) if state.tokens.note_use(token, wall) => {
+            let tokens = state.tokens.clone();
+            // Nobody waits for it.
+            drop(actix_rt::task::spawn_blocking(move || tokens.write_uses()));
+        }
+        Ok(_) => {}
+        Err(_) => tell(failed.count(address, now), address, ""),
     }
-    checked
+    found.map(Caller::Token)
 }
 
 /// Returns the client's address, which the front end adds to every request.
@@ -154,23 +173,30 @@ fn too_many(left: Duration) -> Problem {
     problem.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-fn check_token(headers: &HeaderMap, token: &str) -> Result<(), Problem> {
-    let Some(given) = headers.get(header::AUTHORIZATION) else {
-        let detail = "A token is needed: send \"Authorization: Bearer TOKEN\". \
-                      The server keeps it in the file \"token\" of its data directory.";
-        return Err(unauthorized(detail, "Bearer realm=\"procserver\""));
-    };
+fn no_token() -> Problem {
+    let detail = "A token is needed: send \"Authorization: Bearer TOKEN\". The server keeps the first one in the file \
+                  \"token\" of its data directory; \"procserver token create\" makes others.";
+    unauthorized(detail, "Bearer realm=\"procserver\"")
+}
+
+fn check_token(headers: &HeaderMap, known: &Known, now: Timestamp) -> Result<Arc<Token>, Problem> {
+    let given = headers.get(header::AUTHORIZATION);
     // The scheme is case-insensitive (RFC 9110 §11.1), the token is not.
-    let given = given.as_bytes();
-    let matches = given
-        .split_at_checked(7)
+    let given = given
+        .and_then(|given| given.as_bytes().split_at_checked(7))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
-        .is_some_and(|(_, given)| same(given.trim_ascii(), token.as_bytes()));
-    if matches {
-        return Ok(());
-    }
-    let challenge = "Bearer realm=\"procserver\", error=\"invalid_token\"";
-    Err(unauthorized("The token is not this server's.", challenge))
+        .map(|(_, given)| given.trim_ascii());
+    let found = given.map_or(Err(Refusal::Unknown), |given| known.find(given, now));
+    found.map(Arc::clone).map_err(|refusal| {
+        let detail = match refusal {
+            Refusal::Unknown => "The token is not this server's.".to_owned(),
+            Refusal::Expired(at) => {
+                format!("The token expired at {at:.0}: ask who runs the server for a new one.")
+            }
+        };
+        let challenge = "Bearer realm=\"procserver\", error=\"invalid_token\"";
+        unauthorized(&detail, challenge)
+    })
 }
 
 fn unauthorized(detail: &str, challenge: &'static str) -> Problem {
@@ -180,30 +206,24 @@ fn unauthorized(detail: &str, challenge: &'static str) -> Problem {
     )
 }
 
-/// Compares digests, so that the time tells nothing about the token or its length.
-fn same(given: &[u8], token: &[u8]) -> bool {
-    !token.is_empty() && Sha256::digest(given) == Sha256::digest(token)
-}
-
 #[cfg(test)]
 mod tests {
-    use actix_web::ResponseError;
     use actix_web::test::TestRequest;
 
     use super::*;
 
-    fn try_with(authorization: Option<&str>, token: &str) -> Result<(), Problem> {
-        let mut request = TestRequest::default();
-        if let Some(value) = authorization {
-            request = request.insert_header((header::AUTHORIZATION, value));
-        }
-        check_token(request.to_http_request().headers(), token)
+    fn try_with(authorization: &str, token: &str) -> Result<Arc<Token>, Problem> {
+        let request = TestRequest::default().insert_header((header::AUTHORIZATION, authorization));
+        let nowhere = std::path::Path::new("/nonexistent");
+        let tokens = crate::tokens::TokenStore::open(nowhere, token).unwrap();
+        let headers = request.to_http_request();
+        check_token(headers.headers(), &tokens.known(), Timestamp::now())
     }
 
     #[test]
     fn only_the_token_opens() {
-        assert!(try_with(Some("Bearer abc"), "abc").is_ok());
-        assert!(try_with(Some("bearer abc"), "abc").is_ok());
+        assert!(try_with("Bearer abc", "abc").unwrap().is_first());
+        assert!(try_with("bearer abc", "abc").is_ok());
         for wrong in [
             "Bearer",
             "Bearer ",
@@ -214,10 +234,9 @@ mod tests {
             "abc",
             "",
         ] {
-            assert!(try_with(Some(wrong), "abc").is_err(), "{wrong}");
+            assert!(try_with(wrong, "abc").is_err(), "{wrong}");
         }
-        assert!(try_with(Some("Bearer "), "").is_err());
-        let response = try_with(None, "abc").unwrap_err().error_response();
+        let response = no_token().error_response();
         assert_eq!(response.status(), 401);
         assert!(response.headers().contains_key("www-authenticate"));
     }

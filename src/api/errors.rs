@@ -42,6 +42,7 @@ impl From<AppsError> for Problem {
             | AppsError::PortOfProcesses { .. }
             | AppsError::HostOfApp { .. }
             | AppsError::HostOfServer(_)
+            | AppsError::Taken(_)
             | AppsError::NoOrphan(_)
             | AppsError::Stale(_) => StatusCode::CONFLICT,
             AppsError::NotStored { .. } | AppsError::NotRemoved(_) | AppsError::NotListed(_) => {

@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
+use super::caller::Caller;
 use super::log_format::LogFormat;
+use super::masking::Veil;
 use super::problem::Problem;
 use super::query::Query as Parameters;
 use super::state::ApiState;
@@ -31,26 +33,29 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) async fn read(
     request: HttpRequest,
+    caller: Caller,
     state: Data<ApiState>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let (name, log) = path.into_inner();
     let stream = Stream::parse(&log).ok_or_else(|| no_such_log(&log))?;
-    answer(&request, &state, &name, &[stream]).await
+    answer(&request, &caller, &state, &name, &[stream]).await
 }
 
 /// Reads stdout and stderr of the processes, or only the log that `stream` names.
 pub(super) async fn read_merged(
     request: HttpRequest,
+    caller: Caller,
     state: Data<ApiState>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    answer(&request, &state, &name, &MERGED).await
+    answer(&request, &caller, &state, &name, &MERGED).await
 }
 
 async fn answer(
     request: &HttpRequest,
-    state: &ApiState,
+    caller: &Caller,
+    state: &Data<ApiState>,
     name: &str,
     streams: &[Stream],
 ) -> Result<HttpResponse, Problem> {
@@ -59,13 +64,17 @@ async fn answer(
         .get(header::ACCEPT)
         .map(|v| v.to_str().unwrap_or_default());
     let format = LogFormat::choose(accept).ok_or_else(not_acceptable)?;
-    let query = query_of(request, streams, format)?;
+    let mut query = query_of(request, streams, format)?;
+    let veil = Veil::between(caller, state, name).await?;
+    if let Some(veil) = &veil {
+        query.mask = veil.mask().clone();
+    }
     let chunks = state.read_log(name, &query).await?;
     let chunks = chunks.map_err(|error| Problem::of_log(&error, name))?;
     Ok(HttpResponse::Ok()
         .content_type(format.content_type())
         .insert_header((header::VARY, "Accept"))
-        .streaming(state.until_closing(body(chunks, format))))
+        .streaming(state.until_over(caller, body(chunks, format, veil))))
 }
 
 fn query_of(
@@ -168,30 +177,38 @@ fn moment(text: &str) -> Result<Timestamp, &'static str> {
 fn body(
     chunks: Receiver<Chunk>,
     format: LogFormat,
+    veil: Option<Veil>,
 ) -> impl Items<Item = Result<Bytes, Infallible>> {
-    let begin = (chunks, Positions::new());
-    futures::stream::unfold(begin, move |(mut chunks, mut positions)| async move {
-        loop {
-            match (
-                timeout(KEEP_ALIVE, chunks.recv()).await,
-                format.keep_alive(),
-            ) {
-                (Ok(None), _) => return None,
-                (Ok(Some(chunk)), _) => {
-                    let rendered = format.render(&chunk, &mut positions);
-                    // An empty piece would end a chunked body.
-                    if !rendered.is_empty() {
-                        return Some((Ok(Bytes::from(rendered)), (chunks, positions)));
+    let begin = (chunks, Positions::new(), veil);
+    futures::stream::unfold(
+        begin,
+        move |(mut chunks, mut positions, mut veil)| async move {
+            loop {
+                match (
+                    timeout(KEEP_ALIVE, chunks.recv()).await,
+                    format.keep_alive(),
+                ) {
+                    (Ok(None), _) => return None,
+                    (Ok(Some(chunk)), _) => {
+                        let chunk = match &mut veil {
+                            Some(veil) => veil.over(chunk).await,
+                            None => chunk,
+                        };
+                        let rendered = format.render(&chunk, &mut positions);
+                        // An empty piece would end a chunked body.
+                        if !rendered.is_empty() {
+                            return Some((Ok(Bytes::from(rendered)), (chunks, positions, veil)));
+                        }
                     }
+                    (Err(_elapsed), Some(nothing)) => {
+                        let nothing = Bytes::from_static(nothing.as_bytes());
+                        return Some((Ok(nothing), (chunks, positions, veil)));
+                    }
+                    (Err(_elapsed), None) => {}
                 }
-                (Err(_elapsed), Some(nothing)) => {
-                    let nothing = Bytes::from_static(nothing.as_bytes());
-                    return Some((Ok(nothing), (chunks, positions)));
-                }
-                (Err(_elapsed), None) => {}
             }
-        }
-    })
+        },
+    )
 }
 
 fn no_such_log(log: &str) -> Problem {
@@ -262,7 +279,7 @@ mod tests {
     #[actix_web::test]
     async fn the_body_ends_with_the_log_and_the_log_hears_of_a_client_that_is_gone() {
         let (sender, receiver) = tokio::sync::mpsc::channel(4);
-        let mut followed = Box::pin(body(receiver, LogFormat::Ndjson));
+        let mut followed = Box::pin(body(receiver, LogFormat::Ndjson, None));
         sender.send(Chunk::Lines(Vec::new())).await.unwrap();
         sender.send(Chunk::Lost(1)).await.unwrap();
         assert_eq!(
@@ -275,6 +292,9 @@ mod tests {
             .unwrap();
         let (sender, receiver) = tokio::sync::mpsc::channel(4);
         drop(sender);
-        assert_eq!(Box::pin(body(receiver, LogFormat::Text)).next().await, None);
+        assert_eq!(
+            Box::pin(body(receiver, LogFormat::Text, None)).next().await,
+            None
+        );
     }
 }

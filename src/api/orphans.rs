@@ -3,13 +3,16 @@
 
 use actix_web::HttpResponse;
 
+use super::caller::Caller;
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::app::apps::{Orphans, RemoveOrphan};
 use crate::document::name::AppName;
 
-pub(super) async fn list(state: &ApiState) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(state.ask_apps(Orphans).await??))
+pub(super) async fn list(state: &ApiState, caller: &Caller) -> Result<HttpResponse, Problem> {
+    let mut orphans = state.ask_apps(Orphans).await??;
+    orphans.retain(|orphan| caller.sees(&orphan.name));
+    Ok(HttpResponse::Ok().json(orphans))
 }
 
 /// Removes one, with all that is in it.

@@ -7,26 +7,32 @@ use actix_web::http::header::{ETag, EntityTag, Header as _, IF_MATCH, IfMatch};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::caller::Caller;
 use super::outcome::Begun;
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::app::apps::AppsError;
 use crate::app::deployer::Accepted;
+use crate::document::mask::{self, Mask};
 use crate::document::name::AppName;
 
 /// What the client knows of the document that it changes.
 #[derive(Debug)]
-pub(super) struct Precondition(Option<IfMatch>);
+pub(super) struct Precondition {
+    tags: Option<IfMatch>,
+    /// Whether the client has seen secrets: its tags are those of what it has seen.
+    sees_secrets: bool,
+}
 
 impl Precondition {
     /// That of a request; none where it has no `If-Match`.
-    pub(super) fn of(request: &HttpRequest) -> Self {
-        if !request.headers().contains_key(IF_MATCH) {
-            return Self(None);
-        }
+    pub(super) fn of(request: &HttpRequest, caller: &Caller) -> Self {
         // What is no list of tags is the tag of no state.
-        let parsed = IfMatch::parse(request);
-        Self(Some(parsed.unwrap_or(IfMatch::Items(Vec::new()))))
+        let parsed = || IfMatch::parse(request).unwrap_or(IfMatch::Items(Vec::new()));
+        Self {
+            tags: request.headers().contains_key(IF_MATCH).then(parsed),
+            sees_secrets: caller.sees_secrets(),
+        }
     }
 
     /// The present document, where there is a precondition: it meets it.
@@ -35,7 +41,7 @@ impl Precondition {
         state: &ApiState,
         name: &AppName,
     ) -> Result<Option<Value>, Problem> {
-        if self.0.is_none() {
+        if self.tags.is_none() {
             return Ok(None);
         }
         let present = state.inspect(name.as_str()).await?.document;
@@ -45,10 +51,10 @@ impl Precondition {
 
     /// Refuses a change of another state than the client has seen.
     pub(super) fn check(&self, document: &Value, name: &AppName) -> Result<(), Problem> {
-        let Some(IfMatch::Items(tags)) = &self.0 else {
+        let Some(IfMatch::Items(tags)) = &self.tags else {
             return Ok(());
         };
-        let present = entity_tag(document);
+        let present = entity_tag(document, self.sees_secrets);
         if tags.iter().any(|tag| tag.strong_eq(&present)) {
             return Ok(());
         }
@@ -73,13 +79,22 @@ fn failed(name: &AppName) -> Problem {
     Problem::new(StatusCode::PRECONDITION_FAILED, detail)
 }
 
-/// The field that tells this state of a document from others.
-pub(super) fn etag(document: &Value) -> ETag {
-    ETag(entity_tag(document))
+/// The field that tells this state of a document from others, as the caller sees it: a digest of secrets would let them
+/// be guessed.
+pub(super) fn etag(document: &Value, caller: &Caller) -> ETag {
+    ETag(entity_tag(document, caller.sees_secrets()))
 }
 
-fn entity_tag(document: &Value) -> EntityTag {
-    let digest = Sha256::digest(document.to_string());
+fn entity_tag(document: &Value, sees_secrets: bool) -> EntityTag {
+    let text = match sees_secrets {
+        true => document.to_string(),
+        false => {
+            let mut seen = document.clone();
+            Mask::new(mask::of_document(document)).value(&mut seen);
+            seen.to_string()
+        }
+    };
+    let digest = Sha256::digest(text);
     let text = digest[..12].iter().map(|byte| format!("{byte:02x}"));
     EntityTag::new_strong(text.collect())
 }

@@ -57,10 +57,13 @@ impl Problem {
 
     /// 405 with the methods that are allowed.
     #[must_use]
-    pub fn method_not_allowed(method: &str, allow: &'static str) -> Self {
+    pub fn method_not_allowed(method: &str, allow: &str) -> Self {
         let detail = format!("{method} is not allowed here: use one of {allow}");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
-            .with_header(header::ALLOW, HeaderValue::from_static(allow))
+        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+        match HeaderValue::from_str(allow) {
+            Ok(allow) => problem.with_header(header::ALLOW, allow),
+            Err(_not_ascii) => problem,
+        }
     }
 
     #[must_use]

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use regex::Regex;
 use serde::Serialize;
 
+use super::caller::Caller;
 use super::problem::Problem;
 use super::query::Query;
 use super::state::ApiState;
@@ -65,6 +66,26 @@ struct Explained<'a> {
     others: Vec<Other<'a>>,
 }
 
+impl Explained<'_> {
+    /// As if these apps were not there.
+    fn leave_out(&mut self, is_hidden: impl Fn(&str) -> bool) {
+        self.others.retain(|other| !is_hidden(other.app));
+        if self.app.is_some_and(is_hidden) {
+            *self = Self {
+                url: self.url,
+                x_app: self.x_app,
+                app: None,
+                rule: None,
+                by_host: None,
+                state: None,
+                path: None,
+                processes: Vec::new(),
+                others: std::mem::take(&mut self.others),
+            };
+        }
+    }
+}
+
 /// An app that matches and does not answer.
 #[derive(Serialize)]
 struct Other<'a> {
@@ -87,6 +108,7 @@ enum ByHost<'a> {
 /// Explains a URL, or lists all routes.
 pub(super) async fn show(
     request: HttpRequest,
+    caller: Caller,
     state: Data<ApiState>,
 ) -> Result<HttpResponse, Problem> {
     let parameters = Query::read(&request, &["url", "x_app"])?;
@@ -96,11 +118,16 @@ pub(super) async fn show(
         if x_app.is_some() {
             return Err(unprocessable("x_app needs a url beside it"));
         }
-        let all: Vec<Listed<'_>> = table.routes().iter().map(|r| listed(r)).collect();
+        let seen = table
+            .routes()
+            .iter()
+            .filter(|route| caller.sees(&route.app));
+        let all: Vec<Listed<'_>> = seen.map(|r| listed(r)).collect();
         return Ok(HttpResponse::Ok().json(all));
     };
     let asked = Asked::parse(url).map_err(unprocessable)?;
-    let explained = explain(&table, &state.routing.reach, url, &asked, x_app);
+    let mut explained = explain(&table, &state.routing.reach, url, &asked, x_app);
+    explained.leave_out(|app| !caller.sees(app));
     Ok(HttpResponse::Ok().json(explained))
 }
 
@@ -296,6 +323,15 @@ mod tests {
     }
 
     fn explained(url: &str, x_app: Option<&str>) -> Value {
+        explained_to(url, x_app, |_| false)
+    }
+
+    /// Explained to somebody who sees all but the first app.
+    fn hidden_from(url: &str) -> Value {
+        explained_to(url, None, |app| app == "first")
+    }
+
+    fn explained_to(url: &str, x_app: Option<&str>, is_hidden: fn(&str) -> bool) -> Value {
         let table = Table::new(vec![
             route("first", 1, &["^nothing$", "blog"]),
             route("second", 2, &["^blog\\.example$"]),
@@ -306,7 +342,9 @@ mod tests {
             api_hosts: vec!["admin.example".to_owned()],
             ..Reach::default()
         };
-        json!(explain(&table, &reach, url, &asked, x_app))
+        let mut explained = explain(&table, &reach, url, &asked, x_app);
+        explained.leave_out(is_hidden);
+        json!(explained)
     }
 
     #[test]
@@ -354,6 +392,13 @@ mod tests {
             (&Value::Null, &json!("first"))
         );
         assert_eq!(explained("/", Some("second"))["rule"], "x-app");
+        let hidden = hidden_from("http://blog.example/second/");
+        assert_eq!(
+            (&hidden["app"], &hidden["rule"]),
+            (&Value::Null, &Value::Null)
+        );
+        assert_eq!(hidden["processes"], json!([]));
+        assert_eq!(hidden["others"].as_array().unwrap().len(), 2);
     }
 
     #[test]

@@ -147,8 +147,11 @@ async fn accept_all(listener: UnixListener, state: ApiState, mut stopping: watch
     let started = HttpService::build()
         // A client that is gone no longer follows a log or waits for a deployment.
         .h1_allow_half_closed(false)
-        .on_connect_ext(|_: &UnixStream, data| {
-            data.insert(Access::Socket);
+        .on_connect_ext(|stream: &UnixStream, data| {
+            // A peer without ids was refused.
+            if let Ok(peer) = stream.peer_cred() {
+                data.insert(Access::Socket { uid: peer.uid() });
+            }
         })
         .h1(map_config(app, |()| AppConfig::default()))
         .new_service(())

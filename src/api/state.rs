@@ -8,10 +8,12 @@ use std::time::Duration;
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, MailboxError, Message};
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 
 use super::about::About;
+use super::caller::Caller;
 use super::failed_logins::FailedLogins;
 use super::problem::Problem;
 use crate::acme::acme::Acme;
@@ -28,6 +30,7 @@ use crate::router::table::Table;
 use crate::settings::default_user::DefaultUser;
 use crate::supervision::ChildRef;
 use crate::tls::store::Published;
+use crate::tokens::TokenStore;
 
 /// An actor that is silent for so long is stuck, since control actors never block.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often an App that has ended is looked for again.
 const LOOKS: u32 = 200;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+/// How often a token that is followed with is held against the clock.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
 
 type Lines = Result<Receiver<Chunk>, LogError>;
 
@@ -69,12 +75,13 @@ pub struct ApiState {
     pub acme: ChildRef<Acme>,
     /// What it tells of itself.
     pub about: Arc<About>,
-    pub token: Arc<str>,
+    /// Who may call.
+    pub tokens: TokenStore,
     pub failed_logins: Arc<Mutex<FailedLogins>>,
 }
 
 impl fmt::Debug for ApiState {
-    /// Without the token: this may end up in a log.
+    /// The least of it: this may end up in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiState")
             .field("rules", &self.rules)
@@ -85,9 +92,38 @@ impl fmt::Debug for ApiState {
 }
 
 impl ApiState {
-    /// Ends `body` when the server stops: one that follows must not keep it.
-    pub(super) fn until_closing<S: Stream>(&self, body: S) -> impl Stream<Item = S::Item> + use<S> {
-        body.take_until(self.closes())
+    /// Ends `body` when the server stops, which one that follows must not keep from it, and when the caller's token opens
+    /// nothing any more.
+    pub(super) fn until_over<S: Stream>(
+        &self,
+        caller: &Caller,
+        body: S,
+    ) -> impl Stream<Item = S::Item> + use<S> {
+        let (closes, ends) = (self.closes(), self.ends(caller));
+        body.take_until(async move {
+            tokio::select! {
+                () = closes => {}
+                () = ends => {}
+            }
+        })
+    }
+
+    /// Resolves when the caller's token has expired or was revoked.
+    fn ends(&self, caller: &Caller) -> impl Future<Output = ()> + use<> {
+        let token = match caller {
+            Caller::Token(token) => Some(Arc::clone(token)),
+            Caller::Account { .. } => None,
+        };
+        let mut known = self.tokens.subscribe();
+        async move {
+            let Some(token) = token else {
+                return std::future::pending().await;
+            };
+            // The wall clock may be set at any time: a look now and then costs little.
+            while known.borrow_and_update().is_good(&token, Timestamp::now()) {
+                let _changed_or_later = tokio::time::timeout(LOOK_AT_CLOCK, known.changed()).await;
+            }
+        }
     }
 
     /// Resolves when the server stops.
@@ -124,7 +160,7 @@ impl ApiState {
             acme_results: Arc::default(),
             acme: ChildRef::default(),
             about: Arc::new(About::new("/nonexistent".into(), Ports::new(8001, 8999))),
-            token: "the-token".into(),
+            tokens: TokenStore::open(Path::new("/nonexistent"), "the-token").expect("no file"),
             failed_logins: Arc::default(),
         }
     }

@@ -43,7 +43,7 @@ use crate::supervision::{Exit, ExitReason};
 pub use children::ChildId;
 use children::Children;
 pub use requests::{Act, Cancel, Configure, Warn};
-pub use view::{Inspect, Summarize, View};
+pub use view::{Hidden, Inspect, Summarize, View};
 
 /// What an App is given.
 #[derive(Clone, Debug)]

@@ -34,6 +34,7 @@ use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
 use crate::tls::store::Published;
+use crate::tokens::TokenStore;
 use crate::{priority, threads};
 
 /// How long the last lines of the access log may take to be written.
@@ -56,7 +57,8 @@ pub(super) struct Given {
     pub(super) kept: Kept,
     pub(super) pulses: Pulses,
     pub(super) published: Arc<Published>,
-    pub(super) token: Arc<str>,
+    pub(super) first_token: Arc<str>,
+    pub(super) tokens: TokenStore,
 }
 
 /// The thread of all logs.
@@ -80,7 +82,8 @@ impl Tree {
             kept,
             pulses,
             published,
-            token,
+            first_token,
+            tokens,
         } = given;
         let logs = log_thread()?;
         let context = context(settings, &logs);
@@ -106,7 +109,7 @@ impl Tree {
             acme: ChildRef::default(),
             acme_results: Arc::clone(&acme_results),
             about: Arc::new(about(&context, &listeners, &load)),
-            token: Arc::clone(&token),
+            tokens: tokens.clone(),
             failed_logins: Arc::default(),
         };
         let (booted, is_booted) = watch::channel(false);
@@ -127,7 +130,8 @@ impl Tree {
             access,
             closed: Arc::new(closed),
             load,
-            own_token: OwnToken::new(token),
+            own_token: OwnToken::new(first_token)
+                .and_those(Arc::new(move |text| tokens.known().is_own(text))),
             context,
         };
         let (root, exit) = start_root(spec);

@@ -17,6 +17,7 @@ pub mod host_name;
 pub mod https;
 pub mod json5;
 mod lines;
+pub mod mask;
 pub mod merge_patch;
 pub mod name;
 pub mod package;

@@ -1,15 +1,25 @@
-//! [`OwnToken`]: the server's own token, which no app is sent (pure).
+//! [`OwnToken`]: the server's own tokens, which no app is sent (pure).
 //!
-//! Whoever has it may do everything here. A client that sends it to an app does so by mistake: a wrong host, a command
+//! Whoever has one may do things here. A client that sends it to an app does so by mistake: a wrong host, a command
 //! copied with another URL.
 
 use std::fmt;
 use std::hint::black_box;
 use std::sync::Arc;
 
-/// The server's own token. By default there is none. Cheap to clone.
+use crate::tokens::token::looks_like_one;
+
+/// Says of a text that looks like a token whether it is one of this server.
+pub type IsOwn = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// The server's own tokens. By default there is none. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct OwnToken(Option<Arc<str>>);
+pub struct OwnToken {
+    /// The first one, which may look like anything.
+    first: Option<Arc<str>>,
+    /// The others, also those that open nothing any more.
+    others: Option<IsOwn>,
+}
 
 impl fmt::Debug for OwnToken {
     /// Leaves the token out: this may end up in a log.
@@ -19,26 +29,45 @@ impl fmt::Debug for OwnToken {
 }
 
 impl OwnToken {
-    /// Withholds the token that the API asks for.
+    /// Withholds the first token.
     #[must_use]
-    pub fn new(token: Arc<str>) -> Self {
-        Self((!token.is_empty()).then_some(token))
+    pub fn new(first: Arc<str>) -> Self {
+        Self {
+            first: (!first.is_empty()).then_some(first),
+            others: None,
+        }
     }
 
-    /// Whether a value of `Authorization` carries it: as a whole, behind a scheme, as a parameter, or encoded as user
+    /// Withholds these too. They are asked about what looks like a token alone: nothing else costs anything.
+    #[must_use]
+    pub fn and_those(self, others: IsOwn) -> Self {
+        Self {
+            others: Some(others),
+            ..self
+        }
+    }
+
+    /// Whether a value of `Authorization` carries one: as a whole, behind a scheme, as a parameter, or encoded as user
     /// or password (Basic, RFC 7617).
     #[must_use]
     pub fn is_in(&self, value: &[u8]) -> bool {
-        let Some(token) = self.0.as_deref().map(str::as_bytes) else {
+        if self.first.is_none() && self.others.is_none() {
             return false;
-        };
+        }
         // Looks at every part, so that the time tells nothing.
-        let plain = parts(value).fold(false, |found, part| found | same(part, token));
+        let plain = parts(value).fold(false, |found, part| found | self.is(part));
         let encoded = words(value).filter_map(base64);
         encoded.fold(plain, |found, decoded| {
             let (user, password) = split(&decoded);
-            found | same(&decoded, token) | same(user, token) | same(password, token)
+            found | self.is(&decoded) | self.is(user) | self.is(password)
         })
+    }
+
+    fn is(&self, text: &[u8]) -> bool {
+        let first = self.first.as_deref().map(str::as_bytes);
+        let is_first = first.is_some_and(|first| same(text, first));
+        let is_other = |others: &IsOwn| looks_like_one(text) && others(text);
+        is_first | self.others.as_ref().is_some_and(is_other)
     }
 }
 
@@ -154,6 +183,32 @@ mod tests {
         let token = OwnToken::new("a=b;c\"d,e'f:g/h+i".into());
         assert!(token.is_in(b"Bearer a=b;c\"d,e'f:g/h+i"));
         assert!(!format!("{token:?}").contains("a=b"));
+    }
+
+    #[test]
+    fn other_tokens_are_found_where_they_look_like_one_and_nobody_is_asked_about_the_rest() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let token = format!("ps_{}", "Az0-_aB".repeat(7).split_at(43).0);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (known, count) = (token.clone(), Arc::clone(&asked));
+        let own = OwnToken::new(TOKEN.into()).and_those(Arc::new(move |text| {
+            count.fetch_add(1, Ordering::Relaxed);
+            text == known.as_bytes()
+        }));
+        for value in [
+            "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x",
+            "Basic bWU6c2VjcmV0",
+            "ps_x",
+        ] {
+            assert!(!own.is_in(value.as_bytes()), "{value}");
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 0);
+        assert!(own.is_in(format!("Bearer {token}").as_bytes()));
+        assert!(!own.is_in(format!("Bearer {}", token.replace('B', "C")).as_bytes()));
+        assert!(own.is_in(format!("Bearer {TOKEN}").as_bytes()));
+        use base64::Engine as _;
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("git:{token}"));
+        assert!(own.is_in(format!("Basic {basic}").as_bytes()));
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Which lines a reader wants, and what it is given.
 
 use super::record::{Line, Record, Stream, WriteBatch};
+use crate::document::mask::Mask;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
@@ -16,6 +17,8 @@ pub struct Query {
     pub since: Option<jiff::Timestamp>,
     /// Only with this text in them.
     pub grep: Option<String>,
+    /// What the reader may not see: `grep` does not find it either.
+    pub mask: Mask,
     pub follow: bool,
 }
 
@@ -52,6 +55,7 @@ impl Query {
             release: None,
             since: None,
             grep: None,
+            mask: Mask::default(),
             follow: false,
         }
     }
@@ -96,7 +100,8 @@ impl Query {
     #[must_use]
     pub fn wants_text(&self, text: &[u8]) -> bool {
         let wanted = self.grep.as_deref().map(str::as_bytes);
-        wanted.is_none_or(|wanted| memchr::memmem::find(text, wanted).is_some())
+        let has = |wanted| memchr::memmem::find(&self.mask.bytes(text), wanted).is_some();
+        wanted.is_none_or(has)
     }
 
     /// Whether a stored line of its only stream is wanted; its time is only read where that matters.

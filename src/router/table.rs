@@ -17,7 +17,7 @@ use crate::document::https::Https;
 
 /// First path segments that belong to the API. `-` holds what came after applications had their names: none can be
 /// called so, and each goes on having its path.
-pub const API_SEGMENTS: [&str; 7] = [
+pub const API_SEGMENTS: [&str; 9] = [
     "-",
     "applications",
     "certificates",
@@ -25,6 +25,8 @@ pub const API_SEGMENTS: [&str; 7] = [
     "events",
     "healthz",
     "metrics",
+    "tokens",
+    "audit",
 ];
 
 /// What the front end knows of one app.

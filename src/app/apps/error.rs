@@ -32,6 +32,9 @@ pub enum AppsError {
         "the host \"{host}\" belongs to \"{owner}\": choose another, or free it with \"procserver domains rm {owner} {host}\""
     )]
     HostOfApp { host: HostName, owner: AppName },
+    /// As one of those above, for somebody who is not told of that app.
+    #[error("{0} is taken: choose another")]
+    Taken(String),
     #[error("the host \"{0}\" is the API's own, by the setting api_hosts: choose another")]
     HostOfServer(HostName),
     #[error(

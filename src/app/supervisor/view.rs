@@ -10,6 +10,7 @@ use crate::app::lifecycle::{Kind, Wanted};
 use crate::app::status::{AppState, LastFailure, ProcessStatus, Reach, Status, Summary};
 use crate::app_dirs::AppDirs;
 use crate::document::advice::advice;
+use crate::document::mask::{self, Mask};
 use crate::install::record::{DeploymentRecord, DeploymentState};
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
@@ -26,6 +27,12 @@ pub struct Inspect;
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Summary")]
 pub struct Summarize;
+
+/// What those may not see who may look at the app: the secrets of its documents, also of those of kept releases, whose
+/// processes may still print them.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Mask")]
+pub struct Hidden;
 
 /// Everything the API shows of an app, taken at one moment.
 #[derive(Clone, Debug, MessageResponse)]
@@ -311,6 +318,23 @@ impl Handler<Inspect> for App {
             static_directory: self.static_directory(),
             dirs: self.spec.dirs.clone(),
         }
+    }
+}
+
+impl Handler<Hidden> for App {
+    type Result = MessageResult<Hidden>;
+
+    fn handle(&mut self, _: Hidden, _: &mut Self::Context) -> Self::Result {
+        let documents = &self.deployer.documents;
+        let present = [documents.newest(), documents.standing()].map(|config| &config.document);
+        let kept = self.deployer.releases.records.iter();
+        let all = present
+            .into_iter()
+            .chain(kept.map(|record| &record.document));
+        let server = &self.spec.context.settings.env;
+        let of_server = mask::of_values(server.values().cloned());
+        let secrets = all.flat_map(mask::of_document).chain(of_server);
+        MessageResult(Mask::new(secrets))
     }
 }
 

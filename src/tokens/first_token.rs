@@ -1,4 +1,4 @@
-//! The file with the bearer token.
+//! The file with the first token.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, Permissions};

@@ -1,0 +1,66 @@
+//! [`Caller`]: who calls the API, and what that one may do and see.
+
+use std::fmt;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+
+use super::problem::Problem;
+use crate::tokens::{Scope, Token};
+
+/// Who calls. `auth` puts it into a request.
+#[derive(Clone, Debug)]
+pub(super) enum Caller {
+    /// An account of this machine that may use the Unix socket: it may do everything.
+    Account { uid: u32 },
+    /// The holder of a token.
+    Token(Arc<Token>),
+}
+
+impl Caller {
+    pub(super) fn scope(&self) -> Scope {
+        match self {
+            Self::Account { .. } => Scope::Admin,
+            Self::Token(token) => token.scope,
+        }
+    }
+
+    /// Whether an application is there for this one: others are as if they were not.
+    pub(super) fn sees(&self, app: &str) -> bool {
+        match self {
+            Self::Account { .. } => true,
+            Self::Token(token) => token.is_for(app),
+        }
+    }
+
+    /// Whether only some applications are there for this one.
+    pub(super) fn is_bound(&self) -> bool {
+        matches!(self, Self::Token(token) if token.apps.is_some())
+    }
+
+    /// Whether values of `env` and credentials are shown.
+    pub(super) fn sees_secrets(&self) -> bool {
+        self.scope().shows_secrets()
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account { uid } => write!(f, "uid {uid}"),
+            Self::Token(token) => write!(f, "the token \"{}\"", token.name),
+        }
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let known = request.extensions().get::<Self>().cloned();
+        ready(known.ok_or_else(|| Problem::unavailable("Nobody looked who calls.")))
+    }
+}
