@@ -33,4 +33,6 @@ def stop(*_):
 signal.signal(signal.SIGTERM, stop)
 if sys.argv[1:] == ["worker"]:
     threading.Event().wait()
+# Python's own is 5: the proxy's connections would wait in vain.
+ThreadingHTTPServer.request_queue_size = 128
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Answer).serve_forever()

@@ -18,7 +18,10 @@ UNIT = """[Service]
 Environment=PEBBLE_VA_NOSLEEP=1
 ExecStart=/usr/bin/{command}
 """
-NAMES = "pebble-challtestsrv -http01 '' -https01 '' -tlsalpn01 '' -defaultIPv6 '' -defaultIPv4 127.0.0.1 -dns01 127.0.0.1:8053"
+NAMES = (
+    "pebble-challtestsrv -http01 '' -https01 '' -tlsalpn01 '' "
+    "-defaultIPv6 '' -defaultIPv4 127.0.0.1 -dns01 127.0.0.1:8053"
+)
 NEW_KEY = "openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
 AUTHORITY = f"pebble -config {HOME}/config.json -dnsserver 127.0.0.1:8053"
 

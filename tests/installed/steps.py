@@ -20,6 +20,7 @@ def steps(trial):
     yield "a certificate is taken from a certificate authority", trial.certify
     yield "killed by SIGKILL, it takes its applications over", trial.kill
     yield "it is upgraded under load", trial.upgrade
+    yield "an upgrade that cannot serve changes nothing", trial.upgrade_in_vain
     yield "the machine is rebooted", trial.reboot
     yield "the disk is full", trial.fill_disk
     yield "stopped, it stops the applications, each with its grace", trial.stop
@@ -63,6 +64,13 @@ class Trial:
 
     def processes_of_applications(self):
         return self.said("ps -eo user:32,pid,args | grep '^ps-' || true")
+
+    def main_pid(self):
+        return self.said("systemctl show --property=MainPID --value procserver")
+
+    def upgrades_in_place(self):
+        unit = self.run("systemctl cat procserver | grep -q ^ExecReload=", check=False)
+        return unit.returncode == 0
 
     # The steps, in order.
 
@@ -152,41 +160,45 @@ class Trial:
         expect(self.pids() == before, "the processes are the same", f"{before} {self.pids()}")
 
     def upgrade(self):
-        in_place = (
-            self.run("systemctl cat procserver | grep -q ^ExecReload=", check=False).returncode == 0
-        )
-        before, main = (
-            self.pids(),
-            self.said("systemctl show --property=MainPID --value procserver"),
-        )
-        (self.machine.root / "root/traffic.py").write_text((HERE / "traffic.py").read_text())
-        with subprocess.Popen(
-            self.machine.entering("python3 /root/traffic.py hello.test"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as traffic:
-            try:
-                time.sleep(2)
-                output = self.apt("install /root/newer.deb")
-                time.sleep(2)
-                seen = json.loads(traffic.communicate(timeout=60)[0])
-            finally:
-                traffic.kill()
+        before, main = self.pids(), self.main_pid()
+        output, seen = self.under_load(lambda: self.apt("install /root/newer.deb"))
         version = self.said("dpkg-query -W -f '${Version}' procserver")
         expect(version.endswith("-2"), "the newer version is installed", output)
         expect(seen["requests"] > 1000, "there was load", seen)
-        eventually("it answers", self.serves)
         print(f"    {seen['requests']} requests, {seen['failures']} failed")
-        if in_place:
-            expect(seen["failures"] == 0, "no request failed", seen)
-            expect(
-                self.pids() == before,
-                "the processes are the same",
-                f"{before} {self.pids()}\n{output}",
-            )
-            now = self.said("systemctl show --property=MainPID --value procserver")
-            expect(now == main, "the server is the same process", f"{main} {now}\n{output}")
+        expect(seen["failures"] == 0, "no request failed", seen)
+        eventually("it answers", self.serves)
+        if self.upgrades_in_place():
+            now = (self.pids(), self.main_pid())
+            expect(now == (before, main), "all processes are the same", f"{now}\n{output}")
+
+    def under_load(self, change):
+        """What the change gives, and what clients saw meanwhile."""
+        self.machine.write("/root/traffic.py", (HERE / "traffic.py").read_text())
+        command = self.machine.entering("python3 /root/traffic.py hello.test")
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, **pipes) as traffic:
+            try:
+                time.sleep(2)
+                changed = change()
+                time.sleep(2)
+                return changed, json.loads(traffic.communicate(timeout=60)[0])
+            finally:
+                traffic.kill()
+
+    def upgrade_in_vain(self):
+        if not self.upgrades_in_place():
+            print("    not tried: the unit has no ExecReload")
+            return
+        before = self.pids()
+        self.run("sed -i.kept '1i listen = 80' /etc/procserver/procserver.toml")
+        output = self.apt("install --reinstall /root/newer.deb")
+        wanted = ("cannot serve", "procserver.toml", "systemctl reload procserver")
+        expect(all(text in output for text in wanted), "apt-get tells why", output)
+        expect(self.serves() and self.pids() == before, "the former one serves on", output)
+        self.run("mv /etc/procserver/procserver.toml.kept /etc/procserver/procserver.toml")
+        self.run("systemctl reload procserver", seconds=100)
+        expect(self.serves() and self.pids() == before, "once the reason is gone, it is upgraded")
 
     def reboot(self):
         self.machine.reboot()

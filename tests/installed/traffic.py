@@ -1,4 +1,4 @@
-"""Runs in the machine: keeps connections busy until its standard input closes, then says what it saw, in JSON."""
+"""Keeps connections busy until its standard input closes, then says what it saw, in JSON. Runs in the machine."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ async def answer(reader, writer, head):
 
 
 async def visit(host, seen, stopping):
-    """Requests one after the other; a connection that the server closes between two of them is made anew, as by browsers."""
+    """Makes one request after the other. A connection that is closed between two is made anew, as by browsers."""
     head = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     writer = None
     while not stopping.is_set():
