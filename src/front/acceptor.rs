@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 
 use super::connection::Connection;
+use super::connection_limit::Visit;
 use super::drain::Place;
 use super::exchange::client::Endpoints;
 use super::handshake;
@@ -108,34 +109,28 @@ fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, socket: &List
         is_secure: socket.tls.is_some(),
         is_http2: false,
     };
-    let tls = socket.tls.clone();
+    let mut arrival = Arrival {
+        stream,
+        endpoints,
+        waited: Duration::ZERO,
+    };
     let worker = Rc::clone(worker);
-    drop(actix_rt::spawn(async move {
-        let _counted = counted;
-        let mut arrival = Arrival {
-            stream,
-            endpoints,
-            waited: Duration::ZERO,
-        };
-        if endpoints.is_trusted && worker.settings.proxy_protocol {
-            // In a box of its own, as what TLS needs: it is larger than what plain connections need.
-            if Box::pin(arrival.read_header(&worker)).await.is_none() {
-                return;
+    // Two kinds of tasks: one for either kind of connection would take as much memory as both.
+    match socket.tls.clone() {
+        None => drop(actix_rt::spawn(async move {
+            let _counted = counted;
+            if let Some(_visit) = arrival.enter(&worker).await {
+                let connection = Connection::new(arrival.stream, arrival.endpoints, worker);
+                connection.after(arrival.waited).serve().await;
             }
-        }
-        let peer = arrival.endpoints.peer;
-        let is_of_proxy = endpoints.is_trusted && worker.trusts(peer);
-        // Closes without an answer: an address with that many connections may be after what answers cost.
-        if let Some(_visit) = worker.admit(peer, is_of_proxy) {
-            match tls {
-                None => {
-                    let connection = Connection::new(arrival.stream, arrival.endpoints, worker);
-                    connection.after(arrival.waited).serve().await;
-                }
-                Some(tls) => Box::pin(serve_secure(worker, arrival, tls)).await,
+        })),
+        Some(tls) => drop(actix_rt::spawn(async move {
+            let _counted = counted;
+            if let Some(_visit) = arrival.enter(&worker).await {
+                serve_secure(worker, arrival, tls).await;
             }
-        }
-    }));
+        })),
+    }
 }
 
 /// A connection, and whose it is.
@@ -147,6 +142,18 @@ struct Arrival {
 }
 
 impl Arrival {
+    /// Reads the header that a trusted proxy sends first, and counts the connection. `None`: it is closed without an
+    /// answer. An address with that many connections may be after what answers cost.
+    async fn enter(&mut self, worker: &Worker) -> Option<Visit> {
+        let is_trusted = self.endpoints.is_trusted;
+        if is_trusted && worker.settings.proxy_protocol {
+            // In a box that goes with it, because it is larger than what serves the connection.
+            Box::pin(self.read_header(worker)).await?;
+        }
+        let peer = self.endpoints.peer;
+        worker.admit(peer, is_trusted && worker.trusts(peer))
+    }
+
     /// Reads the header that a trusted proxy sends first. `None`: there is none, and the connection is to be closed.
     async fn read_header(&mut self, worker: &Worker) -> Option<()> {
         let (begun, limit) = (Instant::now(), worker.settings.timeouts.head);
@@ -172,7 +179,9 @@ async fn serve_secure(worker: Rc<Worker>, arrival: Arrival, tls: Tls) {
         waited,
     } = arrival;
     let limit = worker.settings.timeouts.head.saturating_sub(waited);
-    let Some(stream) = handshake::accept(&worker, &tls, stream, limit).await else {
+    // In a box that goes with it: a handshake takes 10 KB, which an idle connection would keep.
+    let shaken = Box::pin(handshake::accept(&worker, &tls, stream, limit)).await;
+    let Some(stream) = shaken else {
         return;
     };
     drop(tls);
