@@ -238,12 +238,15 @@ class Trial:
         eventually("started again, it answers", self.serves)
 
     def remove(self):
-        # One that crashed has left applications that no server stops.
-        self.run(
-            "systemctl mask --runtime --quiet procserver && systemctl kill --signal=KILL --kill-whom=main procserver"
-        )
+        # One that has crashed, and is not started again, has left applications that no server stops.
+        dropin = "/run/systemd/system/procserver.service.d"
+        self.run(f"mkdir -p {dropin} && printf '[Service]\\nRestart=no\\n' > {dropin}/no.conf")
+        self.run("systemctl daemon-reload")
+        self.run("systemctl kill --signal=KILL --kill-whom=main procserver")
+        eventually("the server is down", lambda: not self.is_active())
+        expect(self.processes_of_applications() != "", "its applications run on")
         self.apt("remove procserver")
-        self.run("systemctl unmask --runtime --quiet procserver", check=False)
+        self.run(f"rm -r {dropin}")
         expect(
             self.processes_of_applications() == "",
             "no process is left",
