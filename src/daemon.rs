@@ -10,33 +10,43 @@ mod descriptors;
 mod handed_over;
 pub mod init;
 mod lock;
+mod reload;
 mod root;
 mod signals;
 mod sockets;
+mod state_version;
 mod tree;
 mod wanted_names;
 mod watchdog;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix_rt::System;
+use futures::FutureExt as _;
 use tokio::signal::unix::Signal;
 
 use crate::app::apps::{Apps, Rescan};
+use crate::app::config_dir;
+use crate::document::config::Rules;
+use crate::failpoint;
 use crate::front::kept::Kept;
 use crate::front::listener::Bound;
-use crate::process::{cgroup, landlock, mounts};
+use crate::process::{cgroup, former_children, landlock, mounts};
 use crate::settings::Settings;
-use crate::supervision::{ChildRef, Exit};
+use crate::settings::error::SettingsError;
+use crate::supervision::{ChildRef, Exit, monitor};
 use crate::tls::store::Published;
 use crate::tokens::{TokenStore, first_token};
 use crate::{priority, threads};
 
 use api_socket::ApiSocket;
 use lock::Lock;
+use reload::handover::{self, Handover};
+use reload::{InFlight, Next, Reloads};
 use signals::Signals;
 use sockets::bind_all;
 use tree::{Given, Tree};
@@ -66,6 +76,20 @@ pub enum DaemonError {
         /// The other's process id, as it wrote it.
         pid: String,
     },
+    /// What the settings say is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A newer server has written the data directory.
+    #[error(
+        "the data directory {directory} is of procserver {version} or newer, which this one ({}) cannot read: install that version \
+         again, or give this one another --data-dir",
+        env!("CARGO_PKG_VERSION")
+    )]
+    NewerState {
+        directory: PathBuf,
+        /// The version that wrote it.
+        version: String,
+    },
     /// A public address cannot be listened on.
     #[error("cannot listen on {address}: {source}{hint}")]
     Listen {
@@ -88,13 +112,75 @@ pub enum DaemonError {
     Ended(Exit),
 }
 
-/// Runs the server until SIGTERM or SIGINT; `ready` is called once it serves.
+/// How a server ended that was asked to.
+enum Ended {
+    Stopped,
+    /// Its tree is gone, and processes of applications are left for this one.
+    LeftTo(Next),
+}
+
+/// Runs the server of these settings until SIGTERM or SIGINT; `ready` is called once it serves.
 ///
 /// # Errors
 /// [`DaemonError`].
-pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonError> {
+pub fn run(
+    settings: impl FnOnce() -> Result<Settings, SettingsError>,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), DaemonError> {
     signals::unblock();
     let kept = handed_over::take();
+    let handover = Handover::take(kept.clone());
+    handover.limit();
+    let served = || start(settings()?, &kept, &handover, ready);
+    match catch_unwind(AssertUnwindSafe(served)) {
+        Ok(Ok(Ended::Stopped)) => Ok(()),
+        Ok(Ok(Ended::LeftTo(next))) => {
+            let error = handover::exec(&next, &kept);
+            Err(DaemonError::Start(format!("execve: {error}")))
+        }
+        Ok(Err(error)) => {
+            handover.go_back(&error.to_string());
+            Err(error)
+        }
+        Err(panic) => {
+            handover.go_back(&format!("it panicked: {}", monitor::text_of(&*panic)));
+            resume_unwind(panic)
+        }
+    }
+}
+
+/// Says whether a server of these settings could start, and changes nothing: it reads what that would read.
+///
+/// # Errors
+/// [`DaemonError`].
+pub fn try_out(
+    settings: impl FnOnce() -> Result<Settings, SettingsError>,
+) -> Result<String, DaemonError> {
+    let settings = settings()?;
+    state_version::check(&settings.data_dir)?;
+    let directory = &settings.config_dir;
+    let rules = Rules {
+        allow_root_apps: settings.allow_root_apps,
+        allow_file_repos: settings.allow_file_repos,
+    };
+    let documents = match config_dir::look(directory, &rules) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        documents => documents.map_err(|e| io_error(directory, e))?,
+    };
+    let bad = documents.iter().filter(|d| d.config.is_err()).count();
+    let (version, all) = (env!("CARGO_PKG_VERSION"), documents.len());
+    Ok(match bad {
+        0 => format!("procserver {version}, {all} documents"),
+        _ => format!("procserver {version}, {all} documents, {bad} of them damaged"),
+    })
+}
+
+fn start(
+    settings: Settings,
+    kept: &Kept,
+    handover: &Arc<Handover>,
+    ready: impl FnOnce(&Ready),
+) -> Result<Ended, DaemonError> {
     // Whatever umask is inherited: others may enter the directories that the server makes, and write to none.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     priority::come_first();
@@ -106,6 +192,8 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     make_directories(&settings)?;
     let _data = Lock::acquire(&settings.data_dir)?;
     let _runtime = Lock::acquire(&settings.runtime_dir)?;
+    state_version::check(&settings.data_dir)?;
+    state_version::write(&settings.data_dir)?;
     if rustix::process::geteuid().is_root() {
         let directories = [&settings.data_dir, &settings.runtime_dir].into_iter();
         let closed: BTreeSet<_> = directories.flat_map(|path| impassable(path)).collect();
@@ -120,31 +208,37 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), DaemonE
     ]);
     let published = Arc::<Published>::default();
     published.read(&settings.tls.certificates);
-    let listeners = bind_all(&settings, &published, &kept)?;
+    let listeners = bind_all(&settings, &published, kept)?;
     // A worker has one of its own and one for what blocks; so have the control actors, the logs and the API's socket.
     let needed = 2 * settings.front.workers + 8;
     threads::probe(needed).map_err(|e| DaemonError::Start(e.to_string()))?;
     let runtime = threads::runtime().map_err(|e| DaemonError::Start(e.to_string()))?;
+    let sockets = (listeners, kept.clone());
     System::with_tokio_rt(|| runtime).block_on(serve(
         Arc::new(settings),
-        listeners,
-        kept,
+        sockets,
         published,
+        handover,
         ready,
     ))
 }
 
 async fn serve(
     settings: Arc<Settings>,
-    listeners: Vec<Bound>,
-    kept: Kept,
+    (listeners, kept): (Vec<Bound>, Kept),
     published: Arc<Published>,
+    handover: &Arc<Handover>,
     ready: impl FnOnce(&Ready),
-) -> Result<(), DaemonError> {
+) -> Result<Ended, DaemonError> {
     // Before anything runs, so that none is missed.
     let mut signals = Signals::listen()?;
     let hangup = signals::hangup()?;
     signals::default_for_children();
+    failpoint::reach("before the tree");
+    if handover.is_one() {
+        let former = former_children::find(&settings.runtime_dir.join("apps"));
+        actix_rt::spawn(former_children::wait_for(former));
+    }
     let token_path = settings.data_dir.join("token");
     let token =
         first_token::load_or_create_token(&token_path).map_err(|e| io_error(&token_path, e))?;
@@ -155,6 +249,7 @@ async fn serve(
     let (listen, tls_listen) = (addresses(plain), addresses(secure));
 
     let pulses = watchdog::pulses();
+    let (mut reloads, reload) = Reloads::new(handover.status());
     let given = Given {
         listeners,
         kept: kept.clone(),
@@ -162,12 +257,19 @@ async fn serve(
         published,
         first_token: Arc::clone(&token),
         tokens,
+        reload,
     };
     let (mut tree, api) = Tree::start(&settings, given)?;
     tree.booted().await?;
     let path = settings.runtime_dir.join("procserver.sock");
     actix_rt::spawn(rescan_on(hangup, api.apps.clone()));
+    let in_flight = InFlight {
+        apps: api.apps.clone(),
+        connections: Arc::clone(&api.about.connections),
+        drain: settings.front.drain,
+    };
     let mut socket = ApiSocket::open(path.clone(), api, kept).await?;
+    let stops = handover.ready();
     ready(&Ready {
         listen,
         tls_listen,
@@ -177,15 +279,24 @@ async fn serve(
     notify(&[sd_notify::NotifyState::Ready]);
     watchdog::start(pulses);
 
-    let failure = tokio::select! {
-        name = signals.next() => { log::info!("{name}: stopping"); None }
-        failure = tree.ended() => Some(failure),
-        () = socket.keep() => None,
+    let departure = Arc::clone(tree.departure());
+    let ended = tokio::select! {
+        () = std::future::ready(()), if stops => Ok(Ended::Stopped),
+        name = signals.next() => { log::info!("{name}: stopping"); Ok(Ended::Stopped) }
+        failure = tree.ended() => Err(failure),
+        () = socket.keep() => Ok(Ended::Stopped),
+        next = reloads.next(&departure, &in_flight) => Ok(Ended::LeftTo(next)),
     };
-    notify(&[sd_notify::NotifyState::Stopping]);
-    tree.stop().await;
-    socket.close().await;
-    failure.map_or(Ok(()), Err)
+    let Ok(Ended::LeftTo(mut next)) = ended else {
+        notify(&[sd_notify::NotifyState::Stopping]);
+        tree.stop().await;
+        socket.close().await;
+        return ended;
+    };
+    futures::future::join(tree.hand_over(), socket.leave()).await;
+    // Who asked for a stop meanwhile gets it, from the server that has the processes then.
+    next.stops = signals.next().now_or_never().is_some();
+    Ok(Ended::LeftTo(next))
 }
 
 /// SIGHUP: the config directory is read again.

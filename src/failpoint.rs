@@ -3,7 +3,7 @@
 
 /// Panics if a test asked for it: if the directory `PROCSERVER_FAILPOINTS` holds a file called `name`, which is
 /// removed, so that one file is one panic. If the file says `kill`, the server kills itself instead; if it says `hang`,
-/// this thread does nothing any more.
+/// this thread does nothing any more; if `wait FILE`, until there is such a file.
 #[cfg(debug_assertions)]
 pub(crate) fn reach(name: &str) {
     static ARMED: std::sync::OnceLock<Option<std::path::PathBuf>> = std::sync::OnceLock::new();
@@ -18,6 +18,13 @@ pub(crate) fn reach(name: &str) {
             Ok("hang") => loop {
                 std::thread::park();
             },
+            Ok(text) if text.starts_with("wait ") => {
+                let until = std::path::Path::new(text.trim_start_matches("wait "));
+                while !until.exists() {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                return;
+            }
             _ => {}
         }
         assert!(!asked, "failpoint {name}");

@@ -40,6 +40,7 @@ mod races;
 mod reach;
 mod readiness;
 mod redeploys;
+mod reload;
 mod removals;
 mod routes;
 mod sandbox;

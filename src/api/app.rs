@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::state::ApiState;
 use super::{
     actions, applications, auth, certificates, deploy_key, deployments, events, health, logs,
-    releases, routes, server_status, status, tokens,
+    releases, reload, routes, server_status, status, tokens,
 };
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
@@ -90,6 +90,13 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/certificates/{name}/renew",
             vec![post(Needs::of_server(Admin), certificates::renew)],
+        ),
+        (
+            "/-/reload",
+            vec![
+                get(Needs::of_server(Read), reload::show),
+                post(Needs::of_server(Admin), reload::start),
+            ],
         ),
         (
             "/-/status",

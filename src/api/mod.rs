@@ -34,6 +34,8 @@ mod prefer;
 pub mod problem;
 mod query;
 mod releases;
+mod reload;
+pub mod reload_status;
 mod routes;
 mod server_judgement;
 mod server_state;

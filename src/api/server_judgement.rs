@@ -140,7 +140,7 @@ impl Judgement {
     pub(super) fn of_program(mut self, is_replaced: bool, has_landlock: bool) -> Self {
         if is_replaced {
             self.warnings.push(format!(
-                "another program lies where the one that runs (version {}) came from: it takes effect with a restart",
+                "another program lies where the one that runs (version {}) came from: it takes effect with \"procserver reload\"",
                 env!("CARGO_PKG_VERSION")
             ));
         }

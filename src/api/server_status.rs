@@ -62,8 +62,14 @@ pub(super) async fn show(state: Data<ApiState>) -> Result<HttpResponse, Problem>
         state.closed_ports.borrow().clone(),
         orphans.map(|orphan| orphan.name).collect(),
     );
-    let Judgement { problems, warnings } =
-        judgement.of_program(machine.is_replaced, machine.has_landlock);
+    let Judgement {
+        problems,
+        mut warnings,
+    } = judgement.of_program(machine.is_replaced, machine.has_landlock);
+    let failed = state.reload.failure().into_iter();
+    let failed =
+        failed.map(|why| format!("the last reload failed, and this server went on: {why}"));
+    warnings.extend(failed);
     status.state = match (problems.is_empty(), warnings.is_empty()) {
         (false, _) => "problem",
         (true, false) => "warning",

@@ -28,6 +28,9 @@ use crate::threads;
 /// How long calls in flight may take when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// The same when the next server takes its place.
+const LEAVE: Duration = Duration::from_millis(500);
+
 /// The pause after a failed accept: without file descriptors the next one would fail at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -71,6 +74,11 @@ pub fn serve(listener: StdListener, state: ApiState) -> io::Result<SocketServer>
 }
 
 impl SocketServer {
+    /// As [`SocketServer::stop`], when the next server waits: calls have little time.
+    pub async fn leave(self) {
+        let _late = tokio::time::timeout(LEAVE, self.stop()).await;
+    }
+
     /// Closes the listener now, and each connection when its call is over or its time is up.
     pub async fn stop(self) {
         self.stopping.send_replace(true);

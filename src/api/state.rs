@@ -16,6 +16,7 @@ use super::about::About;
 use super::caller::Caller;
 use super::failed_logins::FailedLogins;
 use super::problem::Problem;
+use super::reload_status::Reload;
 use crate::acme::acme::Acme;
 use crate::acme::status::Results;
 use crate::app::apps::{Apps, AppsError, Find};
@@ -77,6 +78,8 @@ pub struct ApiState {
     pub about: Arc<About>,
     /// Who may call.
     pub tokens: TokenStore,
+    /// Who replaces the server.
+    pub reload: Reload,
     pub failed_logins: Arc<Mutex<FailedLogins>>,
 }
 
@@ -161,6 +164,7 @@ impl ApiState {
             acme: ChildRef::default(),
             about: Arc::new(About::new("/nonexistent".into(), Ports::new(8001, 8999))),
             tokens: TokenStore::open(Path::new("/nonexistent"), "the-token").expect("no file"),
+            reload: Reload::nobody(),
             failed_logins: Arc::default(),
         }
     }

@@ -35,7 +35,7 @@ pub use directory::{Problems, Rescan};
 pub use error::AppsError;
 pub use orphans::{Orphan, Orphans, RemoveOrphan};
 pub use removals::Remove;
-pub use requests::{Create, Find, List, Ping};
+pub use requests::{AtWork, Create, Find, List, Ping};
 pub use turns::{TakeTurn, Turn};
 
 #[derive(Debug)]

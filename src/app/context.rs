@@ -1,6 +1,7 @@
 //! [`AppContext`]: what the server lends to every application.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_rt::ArbiterHandle;
 
@@ -30,11 +31,18 @@ pub struct AppContext {
     pub start_permits: StartPermits,
     /// Where it is told what happens.
     pub events: Feed,
+    /// Set when the next server takes processes over as they are: then the end of an App is not theirs.
+    pub hands_over: Arc<AtomicBool>,
     /// Whether processes can be given another account: the daemon is root.
     pub can_switch: bool,
 }
 
 impl AppContext {
+    #[must_use]
+    pub fn hands_over(&self) -> bool {
+        self.hands_over.load(Ordering::SeqCst)
+    }
+
     /// What documents may say on this server.
     #[must_use]
     pub fn rules(&self) -> Rules {

@@ -42,7 +42,7 @@ use crate::supervision::{Exit, ExitReason};
 
 pub use children::ChildId;
 use children::Children;
-pub use requests::{Act, Cancel, Configure, Warn};
+pub use requests::{Act, Cancel, Configure, IsAtWork, Warn};
 pub use view::{Hidden, Inspect, Summarize, View};
 
 /// What an App is given.

@@ -39,6 +39,7 @@ pub mod problem;
 pub mod progress;
 pub mod ps;
 pub mod releases;
+pub mod reload;
 pub mod rm;
 pub mod rollback;
 pub mod route;
@@ -165,6 +166,8 @@ pub enum Command {
     Logs(logs::LogsArgs),
     /// Say how the server is, and exit 1 when something is wrong
     Status(status::StatusArgs),
+    /// Replace the running server in place by the program that is installed now
+    Reload(reload::ReloadArgs),
     /// Show what happens as it happens
     Events(events::EventsArgs),
     /// Print what makes a shell complete this command line
@@ -231,6 +234,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
         Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
         Command::Status(a) => with(&a.client, async |c, o| status::run(c, o).await),
+        Command::Reload(a) => with(&a.client, async |c, o| reload::run(c, o).await),
         Command::Events(a) => with(&a.client, async |c, o| events::run(&a, c, o).await),
         Command::Logs(a) => with(&a.client, async |c, o| logs::run(&a, c, o).await),
     }

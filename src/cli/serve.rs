@@ -35,6 +35,9 @@ pub struct ServeArgs {
     /// Say where it listens as a line of JSON
     #[arg(long)]
     pub json: bool,
+    /// Say whether it could serve, and end (a running server tries the next one so)
+    #[arg(long, hide = true)]
+    pub trial: bool,
     /// The settings as flags.
     #[command(flatten, next_help_heading = "Settings")]
     pub settings: RawSettings,
@@ -45,12 +48,18 @@ pub struct ServeArgs {
 /// # Errors
 /// Settings that are wrong, before anything is bound; whatever ends the daemon other than by request.
 pub fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let (file, as_json) = (args.config, args.json);
+    let settings = || Settings::load(args.settings, file.as_deref());
+    if args.trial {
+        let could = daemon::try_out(settings)?;
+        writeln!(io::stdout(), "{could}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(ended) = daemon::init::run()? {
         return Ok(ended);
     }
     start_logging();
-    let settings = Settings::load(args.settings, args.config.as_deref())?;
-    daemon::run(settings, |ready| announce(ready, args.json))?;
+    daemon::run(settings, |ready| announce(ready, as_json))?;
     Ok(ExitCode::SUCCESS)
 }
 

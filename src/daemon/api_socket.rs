@@ -92,6 +92,12 @@ impl ApiSocket {
         }
     }
 
+    /// Gives calls in flight a moment, and leaves it to the next server.
+    pub(super) async fn leave(self) {
+        let all = self.servers.into_iter().map(SocketServer::leave);
+        futures::future::join_all(all).await;
+    }
+
     /// Lets calls in flight end, and removes it, unless clients wait there for the next server.
     pub(super) async fn close(self) {
         for server in self.servers {

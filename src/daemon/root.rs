@@ -14,6 +14,7 @@ use crate::app::apps::Apps;
 use crate::app::context::AppContext;
 use crate::events::Report;
 use crate::front::access::recorder::Sink;
+use crate::front::departure::Order;
 use crate::front::front::Front;
 use crate::front::kept::Kept;
 use crate::front::listener::{Bound, Closed};
@@ -36,6 +37,7 @@ pub(super) struct RootSpec {
     pub(super) listeners: Vec<Bound>,
     pub(super) kept: Kept,
     pub(super) pulses: Pulses,
+    pub(super) orders: watch::Receiver<Order>,
     pub(super) published: Arc<Published>,
     /// Where a certificate authority is asked.
     pub(super) acme: Option<AcmeSpec>,
@@ -160,6 +162,7 @@ impl Root {
         let (closed, own_token) = (Arc::clone(&spec.closed), spec.own_token.clone());
         let (challenges, load) = (spec.challenges.subscribe(), Arc::clone(&spec.load));
         let (kept, pulses) = (spec.kept.clone(), spec.pulses.clone());
+        let orders = spec.orders.clone();
         let build = move |_: &mut _, exit| {
             let front = Front::new(listeners, settings, table, connector, exit)
                 .that_opens(booted)
@@ -167,6 +170,7 @@ impl Root {
                 .that_counts(load)
                 .that_keeps(kept)
                 .that_beats(pulses)
+                .that_departs(orders)
                 .that_withholds(own_token)
                 .that_proves(challenges);
             match access {
@@ -289,9 +293,11 @@ impl Handler<Shutdown> for Root {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.ending = true;
-        // The Front has its own of these, and closes them first.
-        self.spec.listeners.clear();
-        self.spec.kept.close();
+        if !self.spec.context.hands_over() {
+            // The Front has its own of these, and closes them first.
+            self.spec.listeners.clear();
+            self.spec.kept.close();
+        }
         self.supervise(SupervisorEvent::Shutdown, ctx);
     }
 }

@@ -1,6 +1,7 @@
 //! [`Tree`]: the supervision tree as a whole, seen from outside.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_rt::Arbiter;
@@ -16,12 +17,14 @@ use crate::acme::status::Results;
 use crate::acme::storage::Storage;
 use crate::api::about::About;
 use crate::api::in_process;
+use crate::api::reload_status::Reload;
 use crate::api::state::{ApiState, Routing};
 use crate::app::context::AppContext;
 use crate::events::Feed;
 use crate::front::access::recorder;
 use crate::front::access::recorder::Sink;
 use crate::front::access::writer::{AccessLog, keep_writing};
+use crate::front::departure::Departure;
 use crate::front::kept::Kept;
 use crate::front::listener::{Bound, Closed};
 use crate::front::own_token::OwnToken;
@@ -47,6 +50,8 @@ pub(super) struct Tree {
     exit: watch::Receiver<Option<Exit>>,
     logs: Arbiter,
     closing: watch::Sender<bool>,
+    departure: Arc<Departure>,
+    hands_over: Arc<AtomicBool>,
     /// Resolves when the last line of the access log, if there is one, is written.
     access_written: Option<oneshot::Receiver<()>>,
 }
@@ -59,6 +64,7 @@ pub(super) struct Given {
     pub(super) published: Arc<Published>,
     pub(super) first_token: Arc<str>,
     pub(super) tokens: TokenStore,
+    pub(super) reload: Reload,
 }
 
 /// The thread of all logs.
@@ -84,6 +90,7 @@ impl Tree {
             published,
             first_token,
             tokens,
+            reload,
         } = given;
         let logs = log_thread()?;
         let context = context(settings, &logs);
@@ -110,12 +117,16 @@ impl Tree {
             acme_results: Arc::clone(&acme_results),
             about: Arc::new(about(&context, &listeners, &load)),
             tokens: tokens.clone(),
+            reload,
             failed_logins: Arc::default(),
         };
         let (booted, is_booted) = watch::channel(false);
         let (access, access_written) = access_log(&context).unzip();
         let acme = acme_spec(settings, &table, &published, &challenges, acme_results);
+        let departure = Arc::<Departure>::default();
+        let hands_over = Arc::clone(&context.hands_over);
         let spec = RootSpec {
+            orders: departure.orders(),
             listeners,
             kept,
             pulses: pulses.clone(),
@@ -143,6 +154,8 @@ impl Tree {
             exit,
             logs,
             closing,
+            departure,
+            hands_over,
             access_written,
         };
         Ok((tree, api))
@@ -171,6 +184,17 @@ impl Tree {
 
     fn failure(&self) -> DaemonError {
         DaemonError::Ended(self.exit.borrow().clone().unwrap_or(Exit::Killed))
+    }
+
+    /// By what the front end is told of the next server.
+    pub(super) fn departure(&self) -> &Arc<Departure> {
+        &self.departure
+    }
+
+    /// Stops everything but the processes of applications, which are the next server's. Listeners stay open.
+    pub(super) async fn hand_over(self) {
+        self.hands_over.store(true, Ordering::SeqCst);
+        self.stop().await;
     }
 
     /// Stops everything, in reverse order.
@@ -243,6 +267,7 @@ fn context(settings: &Arc<Settings>, logs: &Arbiter) -> AppContext {
             std::thread::available_parallelism().map_or(1, Into::into),
         ),
         events: Feed::default(),
+        hands_over: Arc::default(),
         can_switch: nix::unistd::geteuid().is_root(),
         settings: Arc::clone(settings),
     }

@@ -3,7 +3,6 @@
 //! All workers wait on the same sockets. The one that has time takes the next connection, and one that is busy or full
 //! keeps none waiting. To hand connections over from a thread of its own took two changes of context each.
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +14,6 @@ use tokio::sync::{oneshot, watch};
 
 use super::connection::Connection;
 use super::connection_limit::Visit;
-use super::drain::Place;
 use super::exchange::client::Endpoints;
 use super::handshake;
 use super::http2;
@@ -38,13 +36,16 @@ pub(super) async fn run(plan: Plan, mut alive: oneshot::Sender<()>) {
     let weak = || Rc::downgrade(&worker);
     actix_rt::spawn(upkeep::give_up(weak(), plan.calls.subscribe()));
     actix_rt::spawn(upkeep::tidy(weak(), plan.table.clone()));
-    accept_all(&worker, plan.sockets).await;
+    accept_all(&worker, plan.sockets, plan.draining).await;
     alive.closed().await;
 }
 
 /// Accepts on all sockets that are published, until the front end drains.
-async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver<Sockets>) {
-    let mut drains = Place::new(&worker.drain);
+async fn accept_all(
+    worker: &Rc<Worker>,
+    mut sockets: watch::Receiver<Sockets>,
+    mut draining: watch::Receiver<bool>,
+) {
     loop {
         let open = sockets.borrow_and_update().clone();
         let accepting = join_all(open.iter().cloned().map(|socket| accept(worker, socket)));
@@ -58,9 +59,14 @@ async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver<Sockets>) 
             changed = sockets.changed() => if changed.is_err() {
                 return;
             },
-            () = poll_fn(|cx| drains.poll(cx)) => {}
+            // An error means that the front end is gone.
+            _ = draining.wait_for(|draining| *draining) => {}
         }
-        if worker.is_draining() {
+        if worker.drain.has_begun() {
+            if worker.drain.is_soft() {
+                // The next server has the same sockets, and takes who waits there.
+                return;
+            }
             return open.iter().for_each(|socket| serve_waiting(worker, socket));
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 
 use super::access::entry::Notes;
+use super::departure::MOMENT;
 use super::drain::Place;
 use super::exchange::Exchange;
 use super::exchange::answer;
@@ -29,6 +30,7 @@ use super::http::trusted_proxies;
 use super::linger;
 use super::routing::{self, Routed, Target};
 use super::worker::Worker;
+use crate::router::backend::Lease;
 
 /// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;
@@ -45,6 +47,10 @@ pub struct Connection<S> {
     /// The part of the first head's time that has passed.
     waited: Duration,
     drains: Place,
+    /// Counts the request that is answered.
+    lasts: Option<Rc<Lease>>,
+    /// It was given a moment, and ends then.
+    has_moment: bool,
 }
 
 /// Why there is no request head.
@@ -69,6 +75,8 @@ impl<S: ClientStream> Connection<S> {
             worker,
             requests: 0,
             waited: Duration::ZERO,
+            lasts: None,
+            has_moment: false,
         }
     }
 
@@ -82,7 +90,10 @@ impl<S: ClientStream> Connection<S> {
     pub async fn serve(mut self) {
         loop {
             match self.request().await {
-                Next::Again => self.client.input.give_back(&self.worker.spare),
+                Next::Again => {
+                    self.lasts = None;
+                    self.client.input.give_back(&self.worker.spare);
+                }
                 Next::Close => return,
                 Next::Linger => return self.linger().await,
                 Next::Tunnel(upgraded) => return upgraded.run(self.client, &self.worker).await,
@@ -117,6 +128,7 @@ impl<S: ClientStream> Connection<S> {
             Err(NoHead::Slow) => return self.refuse(&LocalReply::slow_client()).await,
             Err(NoHead::Refused(refusal)) => return self.refuse(&refusal.into()).await,
         };
+        self.lasts = Some(self.worker.generation.request());
         let mut request_info = None;
         let mut next = self.respond(end, &mut request_info).await;
         match (&mut next, request_info) {
@@ -148,6 +160,10 @@ impl<S: ClientStream> Connection<S> {
                     body.map(|body| collected = Some(body))
                 }
                 Routed::To(target, head) => {
+                    if matches!(target, Target::Api) {
+                        // One that follows the log would be waited for. The API ends its answers itself.
+                        self.lasts = None;
+                    }
                     drop(held);
                     self.client.input.consume(end);
                     let exchange = Exchange {
@@ -271,7 +287,12 @@ impl<S: ClientStream> Connection<S> {
             let idle = client.input.is_empty();
             if idle && flushed.is_ready() {
                 if self.drains.poll_idle(cx).is_ready() {
-                    return Poll::Ready(Err(NoHead::Close));
+                    if !self.worker.drain.is_soft() {
+                        return Poll::Ready(Err(NoHead::Close));
+                    }
+                    if !std::mem::replace(&mut self.has_moment, true) {
+                        client.deadline.set(MOMENT);
+                    }
                 }
                 self.worker.has_an_idle_one();
             }
@@ -299,6 +320,7 @@ impl<S: ClientStream> Connection<S> {
 
     /// Closes the sending side and reads on for a while.
     async fn linger(&mut self) {
+        self.lasts = None;
         let (client, worker) = (&mut self.client, &self.worker);
         // It sends first what TLS has taken, which the client may not read.
         let limit = worker.settings.timeouts.idle;
@@ -356,6 +378,7 @@ mod tests {
             table: watch::channel(Arc::default()).1,
             api: Arc::new(|| Rc::new(|_| tokio::io::duplex(1).0)),
             draining: watch::channel(false).1,
+            orders: watch::channel(crate::front::departure::Order::default()).1,
             load: Arc::default(),
             sockets: watch::channel(Vec::new()).1,
             connection_limit: crate::front::connection_limit::ConnectionLimit::default(),

@@ -15,6 +15,7 @@ pub(super) struct Drain {
     published: watch::Receiver<bool>,
     seats: RefCell<Seats>,
     over: Cell<bool>,
+    is_soft: Cell<bool>,
 }
 
 /// Those who wait, by place. The idle ones are linked, the one that is idle longest first, so that nobody looks through
@@ -86,19 +87,35 @@ impl Drain {
             published,
             seats: RefCell::default(),
             over: Cell::new(false),
+            is_soft: Cell::new(false),
         });
         let weak = Rc::downgrade(&drain);
         actix_rt::spawn(async move {
             // An error means that the front end is gone.
             let _gone = changes.wait_for(|draining| *draining).await;
             if let Some(drain) = weak.upgrade() {
-                drain.over.set(true);
-                let seats = &mut drain.seats.borrow_mut().all;
-                let waiting = seats.iter_mut().filter_map(|seat| seat.waker.take());
-                waiting.for_each(Waker::wake);
+                drain.end_all();
             }
         });
         drain
+    }
+
+    fn end_all(&self) {
+        self.over.set(true);
+        let seats = &mut self.seats.borrow_mut().all;
+        let waiting = seats.iter_mut().filter_map(|seat| seat.waker.take());
+        waiting.for_each(Waker::wake);
+    }
+
+    /// Wakes everybody though the front end still accepts: see [`super::departure`].
+    pub(super) fn end_softly(&self) {
+        self.is_soft.set(true);
+        self.end_all();
+    }
+
+    /// Whether what is idle is to be given a moment before it ends.
+    pub(super) fn is_soft(&self) -> bool {
+        self.is_soft.get()
     }
 
     pub(super) fn has_begun(&self) -> bool {

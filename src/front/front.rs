@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::task::JoinHandle;
@@ -11,6 +12,7 @@ use super::acceptor;
 use super::access::recorder::Sink;
 use super::capacity::Capacity;
 use super::connection_limit::ConnectionLimit;
+use super::departure::Order;
 use super::exchange::tunnel;
 use super::kept::Kept;
 use super::listener::{self, Bound, Closed, Listening, Sockets};
@@ -25,6 +27,9 @@ use crate::pulse::Pulses;
 use crate::router::backend::Load;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
+
+/// How long requests that came last may take before the next server begins.
+const LAST: Duration = Duration::from_secs(5);
 
 /// Runs the workers. [`Shutdown`] stops accepting, lets requests in flight finish within [`FrontSettings::drain`], then
 /// closes the rest.
@@ -61,6 +66,7 @@ impl Front {
             table,
             api,
             draining,
+            orders: watch::channel(Order::default()).1,
             load: Arc::default(),
             connection_limit: ConnectionLimit::default(),
             compressed: Compressed::default(),
@@ -133,6 +139,13 @@ impl Front {
     #[must_use]
     pub fn that_keeps(mut self, kept: Kept) -> Self {
         self.kept = kept;
+        self
+    }
+
+    /// Leaves its listeners to the next server as it is ordered to.
+    #[must_use]
+    pub fn that_departs(mut self, orders: watch::Receiver<Order>) -> Self {
+        self.plan.orders = orders;
         self
     }
 
@@ -257,7 +270,11 @@ impl Handler<Shutdown> for Front {
         // Workers stop accepting. Idle connections close at once, the others after their response.
         self.draining.send_replace(true);
         let load = Arc::clone(&self.plan.load);
-        let drain = self.plan.settings.drain;
+        let drain = match self.plan.orders.borrow().has_begun() {
+            // There is little left, and new clients wait.
+            true => self.plan.settings.drain.min(LAST),
+            false => self.plan.settings.drain,
+        };
         let drained = async move {
             if tokio::time::timeout(drain, load.drained()).await.is_err() {
                 log::warn!(

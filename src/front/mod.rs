@@ -26,6 +26,7 @@ pub mod access;
 pub mod capacity;
 pub mod connection;
 pub mod connection_limit;
+pub mod departure;
 mod drain;
 pub mod exchange;
 #[allow(clippy::module_inception)]

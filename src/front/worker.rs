@@ -14,6 +14,7 @@ use super::access::entry::Notes;
 use super::access::recorder::{Recorder, Sink};
 use super::capacity::Capacity;
 use super::connection_limit::{ConnectionLimit, Visit};
+use super::departure::{Generation, Order};
 use super::drain::Drain;
 use super::exchange::buffer::Spare;
 use super::exchange::date::HttpDate;
@@ -51,6 +52,8 @@ pub struct Plan {
     pub api: ConnectorFactory,
     /// Turns true when the front end drains.
     pub draining: watch::Receiver<bool>,
+    /// What is ordered before it drains for the next server.
+    pub orders: watch::Receiver<Order>,
     pub load: Arc<Load>,
     pub sockets: watch::Receiver<Sockets>,
     pub connection_limit: ConnectionLimit,
@@ -118,6 +121,8 @@ pub struct Worker {
     pub challenges: watch::Receiver<Arc<Challenges>>,
     /// Connections that wait for the front end to drain.
     pub(super) drain: Rc<Drain>,
+    /// What requests are counted on.
+    pub(super) generation: Rc<Generation>,
     pub access: Option<Rc<Recorder>>,
     /// The number of requests that wait for an app to start.
     pub held: Cell<usize>,
@@ -165,6 +170,7 @@ impl Worker {
     pub fn new(plan: &Plan) -> Self {
         let settings = Arc::clone(&plan.settings);
         let routes = Rc::new(Routes::new(plan.table.clone()));
+        let drain = Drain::start(plan.draining.clone());
         Self {
             trusted: settings.trusted_proxies.clone(),
             replica: RefCell::new(start_replica(&settings, &routes)),
@@ -175,7 +181,8 @@ impl Worker {
             spare: Spare::default(),
             date: HttpDate::default(),
             api: (plan.api)(),
-            drain: Drain::start(plan.draining.clone()),
+            generation: Generation::follow(plan.orders.clone(), &drain),
+            drain,
             files: FileServer::new(plan.compressed.clone()),
             own_token: plan.own_token.clone(),
             secure: plan.https.as_ref().map(Secure::from),
@@ -374,9 +381,10 @@ impl Worker {
         self.load.is_cut().await;
     }
 
+    /// Whether connections end behind their response.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.drain.has_begun()
+        self.drain.has_begun() || self.drain.is_soft()
     }
 }
 

@@ -53,6 +53,15 @@ impl Identity {
         self.stat().is_some_and(|stat| stat.is_alive())
     }
 
+    /// Whether that very process has ended, and how is for this one to hear: the server before was the same process
+    /// and went by execve(2).
+    pub(super) fn is_ended_child(&self) -> bool {
+        let is_it = |stat: procfs::Stat| {
+            !stat.is_alive() && stat.parent == std::process::id() && stat.session == self.pid
+        };
+        self.stat().is_some_and(is_it)
+    }
+
     /// Whether that process is really one of this instance. A record that was damaged, or is of another pid namespace,
     /// may name anybody.
     pub(super) fn is_of_its_instance(&self, users: &Users) -> bool {
@@ -115,6 +124,12 @@ pub(super) fn record(purpose: &Purpose, pid: u32, uid: u32) -> io::Result<()> {
         &serde_json::to_vec(&identity)?,
         0o600,
     )
+}
+
+/// Removes the record in `directory`. One call, on a file system in memory.
+pub(super) fn forget(directory: &Path) {
+    // None is as good.
+    let _gone = std::fs::remove_file(directory.join(FILE));
 }
 
 /// The record in `directory`; `None` when there is none, or it names another directory.

@@ -12,6 +12,7 @@ pub mod diagnosis;
 pub mod environment;
 pub mod exec;
 pub mod exec_spec;
+pub mod former_children;
 pub mod health;
 pub mod held;
 pub mod identity;

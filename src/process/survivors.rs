@@ -12,7 +12,8 @@ use super::{instance, procfs};
 use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
 
-/// Finds the processes of one app that still run, by their records below `runtime`. Removes the records of dead ones,
+/// Finds the processes of one app that still run, and children of this process that have ended and were not waited
+/// for, by their records below `runtime`. Removes the records of dead ones,
 /// and ends what these had started as one of `users`. Blocks.
 #[must_use]
 pub fn survivors(runtime: &Path, users: &Users) -> Vec<Identity> {
@@ -40,7 +41,7 @@ pub fn survivor(directory: &Path, users: &Users) -> Option<Identity> {
     }
     let can_go_on = |identity: &Identity| {
         let is_it = identity.is_alive() && identity.is_of_its_instance(&users);
-        is_it && instance::has_fifos(directory)
+        (is_it || identity.is_ended_child()) && instance::has_fifos(directory)
     };
     match identity {
         Some(identity) if can_go_on(&identity) => Some(identity),
@@ -89,6 +90,16 @@ pub fn instances(runtime: &Path) -> Vec<String> {
     let recorded = recorded(runtime).into_iter();
     recorded
         .map(|name| runtime.join(name).to_string_lossy().into_owned())
+        .collect()
+}
+
+/// The processes that have a record below `all` (`RUNTIME/apps`). Blocks.
+#[must_use]
+pub fn recorded_pids(all: &Path) -> BTreeSet<u32> {
+    let directories = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+    let instances = directories(all).flat_map(|app| directories(&app.path()));
+    instances
+        .filter_map(|instance| Some(read(&instance.path())?.pid))
         .collect()
 }
 

@@ -202,6 +202,8 @@ impl Process {
             .running
             .as_ref()
             .map_or(ExitStatus::Unknown, |running| running.status());
+        // It is told once: a server that begins now finds no record of a process to wait for.
+        identity::forget(&self.spec.instance_directory());
         let record = record(status, status.reason(&self.spec.command));
         self.apply(LifeEvent::Exited { record }, ctx);
     }

@@ -37,8 +37,8 @@ use value::{Listen, Period, PortRange};
 
 /// How long a client may take before it has to send 500 bytes of a body in each second.
 const BODY: Duration = Duration::from_secs(10);
-/// How long requests in flight may take when the daemon stops.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How many seconds requests in flight may take when the daemon stops.
+const DRAIN: u64 = 30;
 
 const PORTS: PortRange = PortRange {
     first: 8001,
@@ -259,7 +259,7 @@ fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings 
             .collect(),
         proxy_protocol: raw.proxy_protocol.unwrap_or(false),
         hold: or_seconds(raw.hold, 30),
-        drain: DRAIN,
+        drain: or_seconds(raw.timeouts.drain, DRAIN),
         buffers: data.to_owned(),
         timeouts: Timeouts {
             connect: or_seconds(raw.timeouts.connect, 5),

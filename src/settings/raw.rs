@@ -253,6 +253,8 @@ table! {
         idle: Period = "timeouts-idle", "PROCSERVER_TIMEOUTS_IDLE", "TIME";
         /// Silence in a WebSocket or other tunnel [default: 1h]
         tunnel_idle: Period = "timeouts-tunnel-idle", "PROCSERVER_TIMEOUTS_TUNNEL_IDLE", "TIME";
+        /// What requests and tunnels have when the server stops or is replaced [default: 30s]
+        drain: Period = "timeouts-drain", "PROCSERVER_TIMEOUTS_DRAIN", "TIME";
     }
 }
 

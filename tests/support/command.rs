@@ -1,6 +1,7 @@
 //! Running the program under test to its end, bounded by a deadline.
 
 use std::fs::File;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -8,6 +9,9 @@ use super::wait::within;
 
 /// How long a command may take: a verb that deploys waits for the deployment.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// The program under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_procserver");
 
 /// How a command ended.
 #[derive(Debug)]
@@ -25,7 +29,11 @@ pub(crate) fn procserver() -> Command {
 
 /// As [`procserver`], started by the words of a launcher that becomes it.
 pub(crate) fn launched(launcher: &[String]) -> Command {
-    let binary = env!("CARGO_BIN_EXE_procserver");
+    launched_from(Path::new(BINARY), launcher)
+}
+
+/// As [`launched`], of a copy of the program.
+pub(crate) fn launched_from(binary: &Path, launcher: &[String]) -> Command {
     let mut command = match launcher.split_first() {
         Some((first, more)) => {
             let mut command = Command::new(first);

@@ -12,7 +12,7 @@ use std::sync::mpsc;
 
 use tempfile::TempDir;
 
-use super::command::launched;
+use super::command::{BINARY, launched_from};
 use super::machine::is_root;
 use super::own_users::OwnUsers;
 use super::server::Server;
@@ -34,6 +34,7 @@ pub(crate) struct Setup {
     environment: Vec<(&'static str, String)>,
     own_users: Option<OwnUsers>,
     service_manager: Option<ServiceManager>,
+    program: PathBuf,
 }
 
 /// Whom every app of a test runs as, where the tests are root.
@@ -101,6 +102,7 @@ impl Setup {
             environment: Vec::new(),
             own_users: None,
             service_manager: None,
+            program: BINARY.into(),
         }
         .flag("--listen", "127.0.0.1:0")
         .flag("--allow-file-repos", "true")
@@ -118,6 +120,13 @@ impl Setup {
     /// Starts it as a service of systemd, which keeps its sockets.
     pub(crate) fn for_systemd(mut self) -> Self {
         self.service_manager = Some(ServiceManager::start(self.directory()));
+        self
+    }
+
+    /// Runs a copy of the program, which a test may replace.
+    pub(crate) fn with_own_program(mut self) -> Self {
+        self.program = self.directory().join("procserver");
+        install(Path::new(BINARY), &self.program);
         self
     }
 
@@ -258,7 +267,7 @@ impl Setup {
         // The last port of the slice is for an app's own listener.
         let first = self.slice.first_port;
         let ports = format!("{first}-{}", first + SLICE - 2);
-        let mut server = launched(&self.launcher);
+        let mut server = launched_from(&self.program, &self.launcher);
         server
             .arg("serve")
             .arg("--data-dir")
@@ -290,6 +299,14 @@ impl Setup {
             }
         }
     }
+}
+
+/// Puts another file in the place of a program, as dpkg(1) does: the former one is unlinked and not written to.
+pub(crate) fn install(from: &Path, at: &Path) {
+    let new = at.with_extension("new");
+    std::fs::copy(from, &new).unwrap();
+    std::fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::rename(&new, at).unwrap();
 }
 
 /// Reads the line `listening on http://ADDRESS`, and goes on reading, so that the server never blocks on its stdout.

@@ -15,7 +15,7 @@ use crate::app::config_dir;
 use crate::app::deployer::Accepted;
 use crate::app::removal::finish_removal;
 use crate::app::status::{AppState, Reach, Summary};
-use crate::app::supervisor::{App, Configure, Summarize};
+use crate::app::supervisor::{App, Configure, IsAtWork, Summarize};
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
 
@@ -184,6 +184,27 @@ impl Handler<List> for Apps {
             }
         });
         Box::pin(join_all(asked.collect::<Vec<_>>()))
+    }
+}
+
+/// The apps with an operation under way, or whose removal is.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Vec<AppName>")]
+pub struct AtWork;
+
+impl Handler<AtWork> for Apps {
+    type Result = ResponseFuture<Vec<AppName>>;
+
+    fn handle(&mut self, _: AtWork, _: &mut Self::Context) -> Self::Result {
+        let going = self.finishing.iter().cloned().collect::<Vec<_>>();
+        let asked = self.apps.iter().filter_map(|(name, entry)| {
+            let (name, (_, child)) = (name.clone(), entry.child.as_ref()?);
+            let answer = child.addr.send(IsAtWork);
+            // One that is being restarted looks at what is to do by itself.
+            Some(async move { answer.await.unwrap_or(false).then_some(name) })
+        });
+        let asked = join_all(asked.collect::<Vec<_>>());
+        Box::pin(async move { asked.await.into_iter().flatten().chain(going).collect() })
     }
 }
 

@@ -452,6 +452,11 @@ impl Handler<Shutdown> for App {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        if self.spec.context.hands_over() {
+            // As if it gave up: its processes are for the next App.
+            let written = self.deployer.written().into_actor(self);
+            return ctx.wait(written.map(|(), app, ctx| app.end(ctx)));
+        }
         self.ending = true;
         self.feed(lifecycle::Event::Shutdown, ctx);
         self.end(ctx);

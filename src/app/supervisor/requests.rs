@@ -33,6 +33,19 @@ pub struct Cancel(pub u64);
 #[rtype(result = "()")]
 pub struct Warn(pub Vec<String>);
 
+/// Asks whether an operation is under way.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "bool")]
+pub struct IsAtWork;
+
+impl Handler<IsAtWork> for App {
+    type Result = bool;
+
+    fn handle(&mut self, _: IsAtWork, _: &mut Self::Context) -> bool {
+        self.deployer.life.active().is_some() || self.deployer.removal.is_some()
+    }
+}
+
 impl Handler<Act> for App {
     type Result = ResponseFuture<Result<Accepted, AppError>>;
 

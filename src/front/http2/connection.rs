@@ -21,6 +21,7 @@ use super::stream::RequestStream;
 use super::traffic::{Counted, Traffic};
 use super::upload::Upload;
 use crate::front::connection::Connection;
+use crate::front::departure::MOMENT;
 use crate::front::drain::Place;
 use crate::front::exchange::client::Endpoints;
 use crate::front::exchange::client_end::ClientStream;
@@ -83,6 +84,8 @@ struct Http2<S> {
     resets: Resets,
     /// The client was told to open no more streams.
     is_told: bool,
+    /// It was given a moment for its first request.
+    has_moment: bool,
     /// It ends, whatever the client says.
     is_over: bool,
     /// Requests that came.
@@ -134,6 +137,7 @@ pub(in crate::front) async fn serve<S: ClientStream>(
         began: Instant::now(),
         resets: Resets::new(),
         is_told: false,
+        has_moment: false,
         is_over: false,
         requests: 0,
         worker: Rc::clone(&worker),
@@ -251,7 +255,12 @@ impl<S: ClientStream> Http2<S> {
         if is_idle {
             self.worker.has_an_idle_one();
         }
-        if drains.is_ready() && !self.is_told {
+        // A client that has just connected would take it for a server that is gone.
+        let waits_for_first = self.worker.drain.is_soft() && self.requests == 0;
+        if waits_for_first && !std::mem::replace(&mut self.has_moment, true) {
+            self.waits = Waits::No;
+        }
+        if drains.is_ready() && !self.is_told && !waits_for_first {
             return self.tell();
         }
         self.wait(match stuck {
@@ -283,7 +292,10 @@ impl<S: ClientStream> Http2<S> {
         }
         self.waits = waits;
         let timeouts = &self.worker.settings.timeouts;
+        let is_soft = self.worker.drain.is_soft();
         self.deadline.set(match waits {
+            Waits::Closing if is_soft => MOMENT,
+            Waits::Idle if is_soft => MOMENT,
             Waits::Closing => CLOSING,
             Waits::Idle if self.requests == 0 => timeouts.head,
             _ => timeouts.idle,
