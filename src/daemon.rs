@@ -31,6 +31,7 @@ use tokio::signal::unix::Signal;
 
 use crate::app::apps::{Apps, Rescan};
 use crate::app::config_dir;
+use crate::audit::{AuditLog, Entry};
 use crate::document::config::Rules;
 use crate::failpoint;
 use crate::front::kept::Kept;
@@ -262,7 +263,7 @@ async fn serve(
     let (mut tree, api) = Tree::start(&settings, given)?;
     tree.booted().await?;
     let path = settings.runtime_dir.join("procserver.sock");
-    actix_rt::spawn(rescan_on(hangup, api.apps.clone()));
+    actix_rt::spawn(rescan_on(hangup, api.apps.clone(), api.audit.clone()));
     let in_flight = InFlight {
         apps: api.apps.clone(),
         connections: Arc::clone(&api.about.connections),
@@ -300,9 +301,10 @@ async fn serve(
 }
 
 /// SIGHUP: the config directory is read again.
-async fn rescan_on(mut hangup: Signal, apps: ChildRef<Apps>) {
+async fn rescan_on(mut hangup: Signal, apps: ChildRef<Apps>, audit: AuditLog) {
     while hangup.recv().await.is_some() {
         log::info!("SIGHUP: the config directory is read again");
+        audit.tell(Entry::of_signal("SIGHUP", jiff::Timestamp::now()));
         if let Some(apps) = apps.get() {
             apps.do_send(Rescan);
         }

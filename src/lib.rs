@@ -51,6 +51,14 @@
 //! streams is then one more stream to [`front::connection`], of one request (`front::http2`): everything behind it
 //! knows HTTP/1.1 alone.
 //!
+//! # Who may call
+//!
+//! Every call of the API passes `api::gate`: no page of another site makes it, somebody known does (an account at the
+//! socket, or the holder of a token: [`tokens`], of which all workers share one immutable set), and its route says which
+//! scope that takes ([`api::needs`]). Who may not see secrets is answered through a [`document::mask`]. The line of a
+//! change is in the audit log before it is answered ([`audit`]); where it cannot be written, the change counts and the
+//! line goes to the server's own log.
+//!
 //! # The way of a change
 //!
 //! `POST /applications` is read by `api::applications`, which makes an [`document::config::AppConfig`] of it or names
@@ -98,7 +106,7 @@
 //! app
 //! settings
 //! install, front
-//! process
+//! process, audit
 //! logs
 //! router
 //! acme
@@ -283,6 +291,7 @@ pub mod acme;
 pub mod api;
 pub mod app;
 pub mod app_dirs;
+pub mod audit;
 pub mod cli;
 pub mod daemon;
 pub mod document;

@@ -11,20 +11,33 @@ use super::needs::{self, Needs};
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{
-    actions, applications, auth, certificates, deploy_key, deployments, events, health, logs,
-    releases, reload, routes, server_status, status, tokens,
+    actions, applications, audit, certificates, deploy_key, deployments, events, gate, health,
+    logs, releases, reload, routes, server_status, status, tokens,
 };
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
-/// Puts the API into an actix-web App: `/healthz` open to all, the rest for those that [`auth`] lets in.
+/// Puts the API into an actix-web App: `/healthz` open to all, the rest for those that [`gate`] lets in.
 pub fn configure(config: &mut ServiceConfig, state: ApiState) {
     let health = web::resource("/healthz")
         .route(web::route().guard(get_or_head()).to(health::show))
         .default_service(only("GET, HEAD".to_owned()));
-    config
-        .app_data(Data::new(state))
+    let all = web::scope("")
+        .wrap(headers())
         .service(health)
         .service(guarded());
+    config.app_data(Data::new(state)).service(all);
+}
+
+/// What a browser must know of every answer: documents hold secrets, and logs hold whatever a stranger made an app print.
+fn headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add(("Cache-Control", "no-store"))
+        .add(("X-Content-Type-Options", "nosniff"))
+        .add(("Referrer-Policy", "no-referrer"))
+        .add((
+            "Content-Security-Policy",
+            "default-src 'none'; frame-ancestors 'none'",
+        ))
 }
 
 /// The resources, and their calls.
@@ -104,6 +117,7 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         ),
         ("/routes", vec![get(Needs::of_apps(Read), routes::show)]),
         ("/events", vec![get(Needs::of_apps(Read), events::follow)]),
+        ("/audit", vec![get(Needs::of_server(Admin), audit::list)]),
         (
             "/tokens",
             vec![
@@ -129,14 +143,7 @@ pub fn declared() -> Vec<(&'static str, &'static str, Needs)> {
 }
 
 fn guarded() -> impl HttpServiceFactory {
-    let scope = web::scope("")
-        // Documents hold secrets, and logs hold whatever a stranger made an app print.
-        .wrap(
-            DefaultHeaders::new()
-                .add(("Cache-Control", "no-store"))
-                .add(("X-Content-Type-Options", "nosniff")),
-        )
-        .wrap(from_fn(auth::require));
+    let scope = web::scope("").wrap(from_fn(gate::pass));
     let all = resources().into_iter();
     all.fold(scope, |scope, (path, calls)| {
         scope.service(resource(path, calls))

@@ -6,13 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::ServiceRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::middleware::Next;
-use actix_web::web::{self, Data};
-use actix_web::{HttpMessage as _, ResponseError as _};
+use actix_web::web;
 use jiff::Timestamp;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 
@@ -92,32 +89,16 @@ fn is_member(uid: Uid, gid: Gid) -> bool {
         .is_some_and(|groups| groups.contains(&group.gid))
 }
 
-/// Middleware: says who calls, or answers 401 or 429.
-pub(super) async fn require(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    match identify(&request) {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            Ok(next.call(request).await?.map_into_boxed_body())
-        }
-        Err(problem) => Ok(request.into_response(problem.error_response())),
-    }
-}
-
-fn identify(request: &ServiceRequest) -> Result<Caller, Problem> {
+/// Says who calls; 401 or 429 where nobody knows.
+pub(super) fn identify(request: &ServiceRequest, state: &ApiState) -> Result<Caller, Problem> {
     // The peer was checked when it connected.
     if let Some(Access::Socket { uid }) = request.conn_data::<Access>() {
         return Ok(Caller::Account { uid: *uid });
     }
-    let state = request
-        .app_data::<Data<ApiState>>()
-        .ok_or_else(|| Problem::unavailable("The API is not ready."))?;
     if !request.headers().contains_key(header::AUTHORIZATION) {
         return Err(no_token());
     }
-    let (address, now) = (client(request), Instant::now());
+    let (address, now) = (counted(request), Instant::now());
     // Nobody holds the lock for longer than such a look.
     let mut failed = state
         .failed_logins
@@ -146,12 +127,16 @@ fn identify(request: &ServiceRequest) -> Result<Caller, Problem> {
 }
 
 /// Returns the client's address, which the front end adds to every request.
-fn client(request: &ServiceRequest) -> IpAddr {
+pub(super) fn address(request: &ServiceRequest) -> Option<IpAddr> {
     let said = request.headers().get("x-real-ip");
     let said = said.and_then(|value| value.to_str().ok()?.parse().ok());
-    let peer = request.peer_addr().map(|peer| peer.ip());
-    let address = said.or(peer);
-    connection_limit::counted(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    said.or(request.peer_addr().map(|peer| peer.ip()))
+}
+
+/// Returns what the client's address counts as.
+fn counted(request: &ServiceRequest) -> IpAddr {
+    let address = address(request).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    connection_limit::counted(address)
 }
 
 fn tell(told: Told, address: IpAddr, more: &str) {
@@ -208,6 +193,7 @@ fn unauthorized(detail: &str, challenge: &'static str) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::ResponseError as _;
     use actix_web::test::TestRequest;
 
     use super::*;

@@ -1,7 +1,8 @@
 //! The REST API: an actix-web App that the front end reaches in process ([`in_process`]), and that the Unix socket
 //! serves directly ([`socket`]).
 //!
-//! [`app`] has the routes, [`auth`] decides who may call them; then one file per resource. A resource reads its request
+//! [`app`] has the routes, and `gate` lets a request in: from no page of another site (`browsers`), by somebody whom
+//! [`auth`] knows, who has what the route needs ([`needs`]); it also tells the audit log. Then one file per resource. A resource reads its request
 //! (`body`, `query`, `prefer`), asks an actor ([`state`]), and answers with a document, a [`problem`], or the `outcome`
 //! of what it set going. `errors` gives each error of the other folders its status. Nothing here owns state.
 
@@ -10,8 +11,10 @@ mod actions;
 pub mod app;
 mod app_url;
 mod applications;
+mod audit;
 pub mod auth;
 mod body;
+mod browsers;
 mod caller;
 mod certificates;
 mod comments;
@@ -20,6 +23,7 @@ mod deployments;
 mod errors;
 mod events;
 mod failed_logins;
+mod gate;
 mod health;
 pub mod in_process;
 mod log_format;

@@ -21,6 +21,7 @@ use crate::acme::acme::Acme;
 use crate::acme::status::Results;
 use crate::app::apps::{Apps, AppsError, Find};
 use crate::app::supervisor::{App, Inspect, View};
+use crate::audit::AuditLog;
 use crate::document::config::Rules;
 use crate::document::name::AppName;
 use crate::events::Feed;
@@ -76,6 +77,9 @@ pub struct ApiState {
     pub acme: ChildRef<Acme>,
     /// What it tells of itself.
     pub about: Arc<About>,
+    pub audit: AuditLog,
+    /// This machine's own name (gethostname(2)).
+    pub host_name: Arc<str>,
     /// Who may call.
     pub tokens: TokenStore,
     /// Who replaces the server.
@@ -163,6 +167,8 @@ impl ApiState {
             acme_results: Arc::default(),
             acme: ChildRef::default(),
             about: Arc::new(About::new("/nonexistent".into(), Ports::new(8001, 8999))),
+            host_name: "localhost".into(),
+            audit: AuditLog::start(Path::new("/dev/null"), (1, 1)).expect("a thread"),
             tokens: TokenStore::open(Path::new("/nonexistent"), "the-token").expect("no file"),
             reload: Reload::nobody(),
             failed_logins: Arc::default(),

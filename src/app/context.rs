@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_rt::ArbiterHandle;
 
+use crate::audit::AuditLog;
 use crate::document::config::Rules;
 use crate::events::Feed;
 use crate::logs::app_logs::AppLogs;
@@ -33,6 +34,8 @@ pub struct AppContext {
     pub events: Feed,
     /// Set when the next server takes processes over as they are: then the end of an App is not theirs.
     pub hands_over: Arc<AtomicBool>,
+    /// Where it is told what was changed by files.
+    pub audit: AuditLog,
     /// Whether processes can be given another account: the daemon is root.
     pub can_switch: bool,
 }

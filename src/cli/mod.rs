@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 pub mod actions;
 pub mod app_option;
 pub mod apps;
+pub mod audit;
 pub mod cancel;
 pub mod certs;
 pub mod changes;
@@ -50,6 +51,7 @@ pub mod show;
 pub mod status;
 pub mod terminal;
 pub mod tips;
+pub mod token;
 pub mod unix_connector;
 pub mod update;
 pub mod usage;
@@ -117,6 +119,11 @@ pub enum Command {
     /// List the certificates for HTTPS, or renew one
     #[command(aliases = ["certificates"])]
     Certs(certs::CertsArgs),
+    /// List, make or revoke tokens for the API
+    #[command(aliases = ["tokens"])]
+    Token(token::TokenArgs),
+    /// Show who has changed what
+    Audit(audit::AuditArgs),
     /// Stop an application and remove it with its code, logs and storage
     #[command(aliases = ["remove", "delete", "destroy", "apps:destroy", "apps:delete"])]
     Rm(rm::RmArgs),
@@ -214,6 +221,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Scale(a) => with(&a.client, async |c, o| scale::run(&a, c, o).await),
         Command::Domains(a) => with(a.client(), async |c, o| domains::run(&a, c, o).await),
+        Command::Token(a) => with(a.client(), async |c, o| token::run(&a, c, o).await),
+        Command::Audit(a) => with(&a.client, async |c, o| audit::run(&a, c, o).await),
         Command::Certs(a) => with(a.client(), async |c, o| certs::run(&a, c, o).await),
         Command::Rm(a) => with(&a.client, async |c, o| rm::run(&a, c, o).await),
         Command::Orphans(a) => with(&a.client, async |c, o| orphans::run(&a, c, o).await),

@@ -20,6 +20,7 @@ use crate::api::in_process;
 use crate::api::reload_status::Reload;
 use crate::api::state::{ApiState, Routing};
 use crate::app::context::AppContext;
+use crate::audit::AuditLog;
 use crate::events::Feed;
 use crate::front::access::recorder;
 use crate::front::access::recorder::Sink;
@@ -93,7 +94,7 @@ impl Tree {
             reload,
         } = given;
         let logs = log_thread()?;
-        let context = context(settings, &logs);
+        let context = context(settings, &logs)?;
         let (table, _) = watch::channel(Arc::new(Table::default()));
         let (closing, is_closing) = watch::channel(false);
         let (closed, closed_ports) = watch::channel(Closed::new());
@@ -116,6 +117,8 @@ impl Tree {
             acme: ChildRef::default(),
             acme_results: Arc::clone(&acme_results),
             about: Arc::new(about(&context, &listeners, &load)),
+            audit: context.audit.clone(),
+            host_name: host_name(),
             tokens: tokens.clone(),
             reload,
             failed_logins: Arc::default(),
@@ -256,8 +259,17 @@ fn start_root(spec: RootSpec) -> (Child<Root>, watch::Receiver<Option<Exit>>) {
     (root, exit)
 }
 
-fn context(settings: &Arc<Settings>, logs: &Arbiter) -> AppContext {
-    AppContext {
+/// This machine's own name; empty where it has none.
+fn host_name() -> Arc<str> {
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    name.to_string_lossy().into()
+}
+
+fn context(settings: &Arc<Settings>, logs: &Arbiter) -> Result<AppContext, DaemonError> {
+    let bounds = (settings.log_size, settings.log_files);
+    let audit = AuditLog::start(&settings.data_dir, bounds);
+    Ok(AppContext {
+        audit: audit.map_err(|e| DaemonError::Start(e.to_string()))?,
         ports: Ports::new(settings.ports.first, settings.ports.last),
         router: ChildRef::default(),
         control: Arbiter::current(),
@@ -270,7 +282,7 @@ fn context(settings: &Arc<Settings>, logs: &Arbiter) -> AppContext {
         hands_over: Arc::default(),
         can_switch: nix::unistd::geteuid().is_root(),
         settings: Arc::clone(settings),
-    }
+    })
 }
 
 /// Starts the access log if it is on. Returns where its lines go and what resolves when the last one is written.

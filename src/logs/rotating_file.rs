@@ -1,9 +1,9 @@
 //! [`RotatingFile`]: a plain file that is rotated by its size: `access.log`, `access.log.1` (the one before), and so
 //! on.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::backward::Backward;
@@ -16,6 +16,8 @@ pub struct RotatingFile {
     /// Bytes.
     size: u64,
     files: usize,
+    /// Whether only its owner may read it.
+    is_private: bool,
     present: Option<Present>,
 }
 
@@ -35,7 +37,17 @@ impl RotatingFile {
             path,
             size,
             files: files.max(1),
+            is_private: false,
             present: None,
+        }
+    }
+
+    /// One that only its owner may read.
+    #[must_use]
+    pub fn that_is_private(self) -> Self {
+        Self {
+            is_private: true,
+            ..self
         }
     }
 
@@ -80,6 +92,9 @@ impl RotatingFile {
                 .create(directory)?;
         }
         let file = open(&self.path)?;
+        if self.is_private {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
         // A line that a crash tore is cut off.
         let size = Backward::new(crate::regular::open(&self.path)?)?.offset();
         file.set_len(size)?;
@@ -102,12 +117,52 @@ impl RotatingFile {
     }
 
     fn numbered(&self, number: usize) -> PathBuf {
-        let mut path = self.path.clone().into_os_string();
-        if number > 0 {
-            path.push(format!(".{number}"));
-        }
-        path.into()
+        numbered(&self.path, number)
     }
+}
+
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let mut path = path.to_owned().into_os_string();
+    if number > 0 {
+        path.push(format!(".{number}"));
+    }
+    path.into()
+}
+
+/// Gives the lines of the file `path` and of those before it, the newest first, until `wants` says no. Blocks.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn each_backward(
+    path: &Path,
+    files: usize,
+    mut wants: impl FnMut(&[u8]) -> bool,
+) -> io::Result<()> {
+    // All are opened before the first is read: they get other names meanwhile.
+    let mut opened: Vec<File> = Vec::new();
+    for number in 0..files.max(1) {
+        match crate::regular::open(&numbered(path, number)) {
+            Ok(file) => opened.push(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut seen = Vec::new();
+    for file in opened {
+        let found = file.metadata()?;
+        let identity = (found.dev(), found.ino());
+        if seen.contains(&identity) {
+            continue;
+        }
+        seen.push(identity);
+        let mut lines = Backward::new(file)?;
+        while let Some((_, line)) = lines.previous()? {
+            if !wants(line) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

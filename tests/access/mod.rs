@@ -1,6 +1,8 @@
 //! Who may call the API, what each may do and see, and what is kept of it.
 
+mod audit;
 mod bound;
+mod browsers;
 mod masks;
 mod scopes;
 mod tokens;

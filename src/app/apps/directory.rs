@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use jiff::Timestamp;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{Apps, Remove};
 use crate::app::config_dir::{self, Document};
 use crate::app::supervisor::{Configure, Warn};
+use crate::audit::Entry;
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
 
@@ -196,6 +198,7 @@ impl Apps {
                         "{}: its document has come to the config directory",
                         config.name
                     );
+                    self.audit(&config.name, "added");
                     let spec = self.spec(config, vec![]);
                     self.add(spec, ctx);
                 }
@@ -220,6 +223,8 @@ impl Apps {
             return false;
         }
         log::info!("{name}: its document was edited");
+        let changed = Entry::of_file(name.as_str(), "changed", Timestamp::now());
+        self.context.audit.tell(changed);
         entry.spec.config = config;
         // An App that is being restarted finds the document in its specification.
         if let Some((_, child)) = &entry.child {
@@ -232,6 +237,11 @@ impl Apps {
             ctx.spawn(told.into_actor(self));
         }
         true
+    }
+
+    fn audit(&self, name: &AppName, what: &'static str) {
+        let entry = Entry::of_file(name.as_str(), what, Timestamp::now());
+        self.context.audit.tell(entry);
     }
 
     fn warn(&mut self, name: &AppName, warnings: Vec<String>) {
@@ -278,6 +288,7 @@ impl Apps {
                 log::info!(
                     "{name}: its document was removed; so is the application, but for its storage"
                 );
+                self.audit(name, "removed");
                 ctx.notify(Remove {
                     name: name.to_string(),
                     base: None,

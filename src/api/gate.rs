@@ -1,0 +1,50 @@
+//! The gate of the API: what every call passes but `/healthz`. Who calls is found out, a page of another site refused,
+//! and the audit log told, before anybody is answered.
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{HttpMessage as _, ResponseError as _};
+
+use super::audit::Record;
+use super::auth::{self, Access};
+use super::browsers;
+use super::caller::Caller;
+use super::problem::Problem;
+use super::state::ApiState;
+
+/// Middleware: lets a request in, or answers 401, 403 or 429.
+pub(super) async fn pass(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let Some(state) = request.app_data::<Data<ApiState>>().cloned() else {
+        let problem = Problem::unavailable("The API is not ready.");
+        return Ok(request.into_response(problem.error_response()));
+    };
+    let admitted = admit(&request, &state);
+    let record = Record::begin(&request, admitted.as_ref().ok(), state.audit.clone());
+    let answer = async move {
+        match admitted {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                Ok(next.call(request).await?.map_into_boxed_body())
+            }
+            Err(problem) => Ok(request.into_response(problem.error_response())),
+        }
+    };
+    let response: Result<_, actix_web::Error> = record.during(answer).await;
+    let response = response?;
+    record.end(&response).await;
+    Ok(response)
+}
+
+fn admit(request: &ServiceRequest, state: &ApiState) -> Result<Caller, Problem> {
+    // No browser speaks to a Unix socket.
+    if !matches!(request.conn_data::<Access>(), Some(Access::Socket { .. })) {
+        let own = &state.routing.reach.api_hosts;
+        browsers::check(request.headers(), own, &state.host_name)?;
+    }
+    auth::identify(request, state)
+}
