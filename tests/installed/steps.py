@@ -193,7 +193,7 @@ class Trial:
         before = self.pids()
         self.run("sed -i.kept '1i listen = 80' /etc/procserver/procserver.toml")
         output = self.apt("install --reinstall /root/newer.deb")
-        wanted = ("cannot serve", "procserver.toml", "systemctl reload procserver")
+        wanted = ("serves on", "procserver.toml, line 1", "systemctl reload procserver")
         expect(all(text in output for text in wanted), "apt-get tells why", output)
         expect(self.serves() and self.pids() == before, "the former one serves on", output)
         self.run("mv /etc/procserver/procserver.toml.kept /etc/procserver/procserver.toml")
