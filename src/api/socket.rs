@@ -15,6 +15,7 @@ use actix_rt::Arbiter;
 use actix_service::{Service, ServiceFactory, map_config};
 use actix_web::App;
 use actix_web::dev::AppConfig;
+use jiff::Timestamp;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -22,6 +23,7 @@ use super::app::configure;
 use super::auth::{Access, Peer};
 use super::problem::Problem;
 use super::state::ApiState;
+use crate::audit::{AuditLog, Entry};
 use crate::tally::Tally;
 use crate::threads;
 
@@ -151,6 +153,7 @@ impl Drop for Caller {
 }
 
 async fn accept_all(listener: UnixListener, state: ApiState, mut stopping: watch::Receiver<bool>) {
+    let audit = state.audit.clone();
     let app = App::new().configure(|config| configure(config, state));
     let started = HttpService::build()
         // A client that is gone no longer follows a log or waits for a deployment.
@@ -174,7 +177,7 @@ async fn accept_all(listener: UnixListener, state: ApiState, mut stopping: watch
             _ = stopping.wait_for(|stopping| *stopping) => break,
         };
         match accepted {
-            Ok((stream, _)) => accept(stream, &service, &callers),
+            Ok((stream, _)) => accept(stream, &service, &callers, &audit),
             Err(error) => {
                 log::warn!("the API's socket: a connection cannot be accepted: {error}");
                 tokio::time::sleep(PAUSE).await;
@@ -185,7 +188,7 @@ async fn accept_all(listener: UnixListener, state: ApiState, mut stopping: watch
     let _late = tokio::time::timeout(DRAIN, callers.all_gone()).await;
 }
 
-fn accept<S>(stream: UnixStream, service: &Rc<S>, callers: &Rc<Callers>)
+fn accept<S>(stream: UnixStream, service: &Rc<S>, callers: &Rc<Callers>, audit: &AuditLog)
 where
     S: Service<(UnixStream, Option<std::net::SocketAddr>), Error: std::fmt::Display> + 'static,
 {
@@ -196,10 +199,11 @@ where
         let detail = "This user has too many connections to the API's socket: close some.";
         return refuse(&stream, &Problem::unavailable(detail));
     };
-    let service = Rc::clone(service);
+    let (service, audit) = (Rc::clone(service), audit.clone());
     actix_rt::spawn(async move {
         if !peer.is_allowed().await {
             caller.all.tell(uid, "it may not use the API");
+            audit.tell(Entry::of_uninvited(uid, Timestamp::now()));
             return refuse(&stream, &Peer::forbidden());
         }
         if let Err(error) = service.call((stream, None)).await {

@@ -35,6 +35,10 @@ pub enum Who {
     Account {
         uid: u32,
     },
+    /// An account that may not use the socket.
+    Uninvited {
+        uid: u32,
+    },
     /// Somebody who edits files.
     ConfigDirectory,
     /// Nobody knows.
@@ -82,6 +86,20 @@ impl Entry {
         }
     }
 
+    /// An account that was turned away at the socket, before anything it might send was read.
+    #[must_use]
+    pub fn of_uninvited(uid: u32, time: Timestamp) -> Self {
+        Self {
+            who: Who::Uninvited { uid },
+            from: Some("socket".to_owned()),
+            method: "connect".to_owned(),
+            path: "/".to_owned(),
+            app: None,
+            outcome: Outcome::Status(403),
+            ..Self::of_file("", "", time)
+        }
+    }
+
     /// The line, with its newline. `user` is the name of the account.
     #[must_use]
     pub fn line(&self, user: Option<&str>) -> String {
@@ -93,7 +111,7 @@ impl Entry {
                 set("who", name.as_str().into());
                 set("token", id.as_str().into());
             }
-            Who::Account { uid } => {
+            Who::Account { uid } | Who::Uninvited { uid } => {
                 set(
                     "who",
                     user.map_or_else(|| uid.to_string(), str::to_owned).into(),
@@ -179,6 +197,12 @@ mod tests {
         };
         let line = stranger.line(None);
         assert!(line.contains("\"who\":null,\"from\"") && line.ends_with("\"left_out\":7}\n"));
+        let uninvited = Entry::of_uninvited(1000, stranger.time).line(Some("eve"));
+        assert!(
+            uninvited.contains(
+                "\"who\":\"eve\",\"uid\":1000,\"from\":\"socket\",\"method\":\"connect\""
+            )
+        );
         let file = Entry::of_file("blog", "changed", stranger.time).line(None);
         assert!(
             file.contains("\"who\":\"config directory\"")

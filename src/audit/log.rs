@@ -104,7 +104,7 @@ impl AuditLog {
 
     /// The entry, unless it is one of too many about strangers.
     fn bounded(&self, mut entry: Entry) -> Option<Entry> {
-        if entry.who == Who::Stranger {
+        if matches!(entry.who, Who::Stranger | Who::Uninvited { .. }) {
             let strangers = self.strangers.lock();
             let mut strangers = strangers.unwrap_or_else(|e| e.into_inner());
             entry.left_out = strangers.tell(Instant::now())?;
@@ -121,7 +121,7 @@ fn keep_writing(mut file: RotatingFile, mut jobs: mpsc::Receiver<Job>) {
     let mut names = Names::default();
     while let Some(Job { entry, written }) = jobs.blocking_recv() {
         let user = match entry.who {
-            Who::Account { uid } => names.of(uid),
+            Who::Account { uid } | Who::Uninvited { uid } => names.of(uid),
             _ => None,
         };
         let line = entry.line(user.as_deref());

@@ -6,6 +6,7 @@ mod browsers;
 mod masks;
 mod scopes;
 mod tokens;
+mod verbs;
 
 use serde_json::{Value, json};
 
