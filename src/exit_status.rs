@@ -22,6 +22,9 @@ pub struct ExitRecord {
     pub status: ExitStatus,
     /// When, RFC 3339 UTC.
     pub at: jiff::Timestamp,
+    /// The kernel ended it because memory ran out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom: bool,
     /// What a person should know, e.g. `command not found: ./web`, `killed after 10s: ignored SIGTERM`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -78,11 +81,17 @@ mod tests {
         let record = |status| {
             let at = jiff::Timestamp::UNIX_EPOCH;
             let reason = None;
-            serde_json::to_string(&ExitRecord { status, at, reason }).expect("JSON")
+            serde_json::to_string(&ExitRecord {
+                status,
+                at,
+                oom: status == ExitStatus::Signal(9),
+                reason,
+            })
+            .expect("JSON")
         };
         assert_eq!(
             record(ExitStatus::Signal(9)),
-            r#"{"signal":9,"at":"1970-01-01T00:00:00Z"}"#
+            r#"{"signal":9,"at":"1970-01-01T00:00:00Z","oom":true}"#
         );
         assert_eq!(
             record(ExitStatus::Code(1)),

@@ -140,6 +140,9 @@
 //!   [`process::landlock`] for what it may write, [`process::mounts`] for what there is, also where all may write
 //!   ([`process::shm`]), IPC and a session keyring of its own. `process::exec` puts it on from inside; what the machine
 //!   does not give is a [`process::lack::Lack`] that the app's status tells of.
+//! - What runs for an app is in control groups named after app and process, which also hold it to the document's
+//!   `limits` ([`process::cgroup`]). The server touches no group but those with the mark of its data directory, and moves
+//!   itself into a group beside them where cgroup2 has controllers.
 //! - The daemon's own environment reaches no app; secrets reach no log.
 //! - Control actors share one thread. What may take long happens in child processes or on blocking threads: the files
 //!   of apps and of the config directory, git, passwd look-ups, `/proc`, the search for a port. What is left on that

@@ -30,6 +30,7 @@ mod hosts;
 mod http2;
 mod install;
 mod lifecycle;
+mod limits;
 mod listeners;
 mod logs;
 mod own_users;

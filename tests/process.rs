@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use procserver::account::Account;
 use procserver::document::config::{StopPolicy, StopTo};
+use procserver::document::limits::Limits;
 use procserver::document::shell::Shell;
 use procserver::exit_status::ExitStatus;
 use procserver::process::exec::Step;
@@ -67,6 +68,7 @@ fn spec(directory: &Path, command: &str) -> ExecSpec {
         identity: None,
         mounts: None,
         landlock: None,
+        limits: Limits::default(),
         nice: None,
         umask: 0o027,
         lent: Lent::default(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
 use procserver::document::config::{HealthCheck, StopPolicy, StopTo};
+use procserver::document::limits::Limits;
 use procserver::document::name::AppName;
 use procserver::document::shell::Shell;
 use procserver::exit_status::{ExitRecord, ExitStatus};
@@ -158,6 +159,7 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
         account: None,
         environment: BTreeMap::from([("PATH".to_owned(), path)]),
         routed: true,
+        limits: Limits::default(),
         health: HealthCheck {
             path: None,
             host: None,

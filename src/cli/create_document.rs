@@ -138,6 +138,21 @@ pub struct CreateArgs {
     /// repeated
     #[arg(long, requires = "source", value_name = "[TYPE=]STRATEGY", value_parser = choice)]
     pub strategy: Vec<(String, String)>,
+    /// Most memory of each process and what it starts, as in 512M or worker=1G; more ends it; may be repeated
+    #[arg(long, requires = "source", value_name = "[TYPE=]SIZE", value_parser = choice)]
+    pub memory: Vec<(String, String)>,
+    /// Most cores that each process may keep busy, as in 1.5 or worker=0.5; may be repeated
+    #[arg(long, requires = "source", value_name = "[TYPE=]CORES", value_parser = choice)]
+    pub cpu: Vec<(String, String)>,
+    /// Most processes and threads of each process, as in 200 or worker=50; may be repeated
+    #[arg(long, requires = "source", value_name = "[TYPE=]N", value_parser = choice)]
+    pub tasks: Vec<(String, String)>,
+    /// Most open files of each process, as in 4096 or web=65536 [default: 1024, which it may raise]; may be repeated
+    #[arg(long, requires = "source", value_name = "[TYPE=]N", value_parser = choice)]
+    pub files: Vec<(String, String)>,
+    /// Most that the application may have on disk, as in 10G
+    #[arg(long, requires = "source", value_name = "SIZE")]
+    pub disk: Option<String>,
     /// How many releases stay on disk [default: 5]
     #[arg(long, requires = "source", value_name = "N")]
     pub keep_releases: Option<u32>,
@@ -192,6 +207,7 @@ pub(super) fn from_flags(args: &mut CreateArgs) -> anyhow::Result<Value> {
             .map(|(name, value)| (name.clone(), value.clone().into())),
     );
     let mut document = Value::Object(fields(args, variables));
+    put_limits(&mut document, args);
     for (path, value) in &args.fields {
         set::put(&mut document, path, set::value(path, value));
     }
@@ -271,7 +287,27 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
         );
     }
     set(["", "keep_releases"], args.keep_releases.map(Value::from));
+    set(["limits", "disk"], text(&args.disk));
     document
+}
+
+/// Puts the limits of each process there, and those by type beside them.
+fn put_limits(document: &mut Value, args: &CreateArgs) {
+    let given = [
+        ("memory", &args.memory),
+        ("cpu", &args.cpu),
+        ("tasks", &args.tasks),
+        ("files", &args.files),
+    ];
+    for (limit, choices) in given {
+        for (process_type, text) in choices {
+            let path = match process_type.as_str() {
+                "" => format!("limits.{limit}"),
+                name => format!("limits.{name}.{limit}"),
+            };
+            set::put(document, &path, set::value(&path, text));
+        }
+    }
 }
 
 /// A document has one choice for all types or some by type.
@@ -328,10 +364,11 @@ pub(super) mod tests {
             "buffer": {"requests": false, "responses": false},
             "static": {"dir": "public", "prefix": "/a", "spa": true, "cache_control": "no-store"},
             "drain": "5m", "shell": "/bin/bash", "strategy": "recreate", "keep_releases": 3,
+            "limits": {"disk": "2G", "memory": "512M", "job": {"memory": "1G", "cpu": 0.5}, "cpu": 1.5, "tasks": 200, "files": 4096},
             "restart": {"job": "never", "clock": "on-failure"}, "sandbox": false});
         let line = "blog --repo https://x --no-sandbox --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-to main --no-buffer-requests --no-buffer-responses --stop-timeout 30s --drain 5m \
                     --static public --static-prefix /a --spa --cache-control no-store --strategy recreate --health-host h --health-status 200-399 --health-header X-A=b \
-                    --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --set health_check.timeout=2s";
+                    --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --memory 512M --memory job=1G --cpu 1.5 --cpu job=0.5 --tasks 200 --files 4096 --disk 2G --set health_check.timeout=2s";
         assert_eq!(described(line), expected);
     }
 

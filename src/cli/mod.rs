@@ -187,6 +187,9 @@ pub enum Command {
     /// The demo's web process.
     #[command(hide = true)]
     DemoWeb,
+    /// Let an older systemd start the server where limited processes of an earlier one live: for the unit.
+    #[command(hide = true)]
+    ReleaseControlGroups,
 }
 
 /// Does what was asked.
@@ -198,6 +201,10 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         // Before any runtime, thread or logger: what it sets (ids, session, limits) is the whole process'.
         Command::Exec => crate::process::exec::run(),
         Command::DemoWeb => demo_web::run(),
+        Command::ReleaseControlGroups => {
+            crate::process::cgroup::release()?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Serve(args) => serve::run(*args),
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(&args),

@@ -1,7 +1,7 @@
 //! Advice about documents that are valid but do not do what they seem to (pure).
 
 use super::config::{AppConfig, HealthCheck};
-use super::formation::formation;
+use super::formation::{RELEASE, formation};
 use super::procfile::Procfile;
 
 /// Advice about `config`, and about its process types where the Procfile is known.
@@ -37,15 +37,18 @@ fn of_health_check(check: &HealthCheck) -> Option<String> {
     })
 }
 
-/// Types named by `hosts`, `restart` and `strategy` that the Procfile lacks; `formation` tells those of `scale`.
+/// Types named by `hosts`, `restart`, `strategy` and `limits` that the Procfile lacks; `formation` tells those of `scale`.
 fn of_types(config: &AppConfig, procfile: &Procfile) -> Vec<String> {
     let restart = config.restart.names().map(|name| ("restart", name));
     let strategy = config.strategy.names().map(|name| ("strategy", name));
     let hosts = config.hosts.iter().filter(|host| !host.is_of_web());
     let hosts = hosts.map(|host| ("hosts", host.process.as_str()));
+    let limits = config.limits.types().filter(|name| *name != RELEASE);
+    let limits = limits.map(|name| ("limits", name));
     let missing = hosts
         .chain(restart)
         .chain(strategy)
+        .chain(limits)
         .filter(|(_, name)| procfile.command(name).is_none());
     missing
         .map(|(field, name)| {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::config::AppConfig;
+use super::limits::AppLimits;
 
 /// Each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +49,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         tls,
         restart,
         strategy,
+        limits,
         keep_releases,
         document: _,
     } = old;
@@ -64,6 +66,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*health_check != new.health_check, Work::Restart),
         (*stop != new.stop, Work::Restart),
         (*restart != new.restart, Work::Restart),
+        (!limits.are_same_for_processes(&new.limits), Work::Restart),
         // A process is told at its start where it may listen.
         (old.routed() != new.routed(), Work::Restart),
         (*scale != new.scale, Work::Scale),
@@ -77,6 +80,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*buffer != new.buffer, Work::Route),
         (*tls != new.tls, Work::Route),
         (*strategy != new.strategy, Work::Route),
+        (limits.disk != new.limits.disk, Work::Route),
         (*keep_releases != new.keep_releases, Work::Route),
     ];
     let needed = differs.into_iter().filter(|(differs, _)| *differs);
@@ -113,6 +117,10 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
         tls: pick(&base.tls, &old.tls, &new.tls),
         strategy: pick(&base.strategy, &old.strategy, &new.strategy),
         keep_releases: pick(&base.keep_releases, &old.keep_releases, &new.keep_releases),
+        limits: AppLimits {
+            disk: pick(&base.limits.disk, &old.limits.disk, &new.limits.disk),
+            ..base.limits.clone()
+        },
         document: carried_document(base, old, new),
         ..base.clone()
     }
@@ -149,7 +157,31 @@ fn carried_document(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> Value
             None => fields.shift_remove(name),
         };
     }
+    carry_disk(fields, &old.document, &new.document);
     document
+}
+
+/// As [`carried_document`] does with whole fields, with the only part of `limits` that is the application's.
+fn carry_disk(fields: &mut Map<String, Value>, old: &Value, new: &Value) {
+    const DISK: &str = "disk";
+    let of = |document: &Value| document.get("limits")?.get(DISK).cloned();
+    let is = of(new);
+    if is == of(old) {
+        return;
+    }
+    let limits = fields
+        .entry("limits")
+        .or_insert_with(|| Value::Object(Map::new()));
+    let Some(limits) = limits.as_object_mut() else {
+        return;
+    };
+    match is {
+        Some(value) => limits.insert(DISK.to_owned(), value),
+        None => limits.shift_remove(DISK),
+    };
+    if limits.is_empty() {
+        fields.shift_remove("limits");
+    }
 }
 
 /// SHA-256 of a document, in hex: names it without telling its contents.
@@ -191,6 +223,9 @@ mod tests {
             (json!({"health_check": {"path": "/up"}}), Work::Restart),
             (json!({"stop": {"timeout": "1s"}}), Work::Restart),
             (json!({"restart": {"job": "never"}}), Work::Restart),
+            (json!({"limits": {"memory": "64M"}}), Work::Restart),
+            (json!({"limits": {"job": {"cpu": 1}}}), Work::Restart),
+            (json!({"limits": {"disk": "1G"}}), Work::Route),
             (json!({"scale": {"web": 2}}), Work::Scale),
             (json!({"hosts": ["a.example"]}), Work::Route),
             (json!({"domain": ["^a"]}), Work::Route),
@@ -241,14 +276,16 @@ mod tests {
             base(),
             json!({"scale": {"web": 2}, "env": {"A": "1"}}),
         ));
-        let failed = json!({"domain": ["^failed"], "env": {"A": "2"}, "scale": null, "port": 9000});
+        let failed = json!({"domain": ["^failed"], "env": {"A": "2"}, "scale": null, "port": 9000,
+            "limits": {"memory": "64M"}});
         let failed = config(merge_patch(base.document.clone(), failed));
-        let patched = json!({"port": null, "path": false, "strategy": "recreate"});
+        let patched =
+            json!({"port": null, "path": false, "strategy": "recreate", "limits": {"disk": "1G"}});
         let patched = config(merge_patch(failed.document.clone(), patched));
         let now = carried(&base, &failed, &patched);
         assert_eq!(now, config(now.document.clone()));
-        let expected =
-            json!({"scale": {"web": 2}, "env": {"A": "1"}, "path": false, "strategy": "recreate"});
+        let expected = json!({"scale": {"web": 2}, "env": {"A": "1"}, "path": false, "strategy": "recreate",
+            "limits": {"disk": "1G"}});
         assert_eq!(now, config(merge_patch(self::base(), expected)));
         assert_eq!(carried(&base, &failed, &failed), base);
     }
@@ -272,7 +309,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..22usize, 0..6)) {
+        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..25usize, 0..6)) {
             let changes = changes();
             let mut document = base();
             let mut greatest = Work::Nothing;

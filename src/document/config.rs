@@ -12,6 +12,7 @@ use super::by_type::ByType;
 use super::formation::ROUTED;
 use super::host_entry::HostEntry;
 use super::https::Https;
+use super::limits::AppLimits;
 use super::name::AppName;
 use super::package::Package;
 use super::shell::Shell;
@@ -60,6 +61,8 @@ pub struct AppConfig {
     pub restart: ByType<Restart>,
     /// How a new release replaces the old.
     pub strategy: ByType<Strategy>,
+    /// What it, and each of its processes, may use.
+    pub limits: AppLimits,
     /// How many releases are kept, at least 1.
     pub keep_releases: usize,
     /// The document as it was given (with `name`): what GET answers and the config directory holds.

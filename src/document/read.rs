@@ -1,5 +1,7 @@
 //! From the document as typed to the [`AppConfig`] that is true: which fields there are, and what each must be (pure).
 
+mod limits;
+
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -25,7 +27,7 @@ use super::shell::Shell;
 use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
-const FIELDS: [&str; 24] = [
+const FIELDS: [&str; 25] = [
     "name",
     "repo",
     "packages",
@@ -49,6 +51,7 @@ const FIELDS: [&str; 24] = [
     "tls",
     "restart",
     "strategy",
+    "limits",
     "keep_releases",
 ];
 
@@ -116,6 +119,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         tls: read_tls(walk, &top),
         restart: read_by_type(walk, &top, "restart", restart),
         strategy: read_by_type(walk, &top, "strategy", strategy),
+        limits: limits::read_limits(walk, &top),
         keep_releases: walk
             .number(&top, "keep_releases", 1..=1000)
             .and_then(|keep| usize::try_from(keep).ok())

@@ -20,6 +20,7 @@ use super::spec::InstallSpec;
 use super::tree::{self, Owner};
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
+use crate::document::formation::RELEASE;
 use crate::process::environment::layered;
 use crate::process::exec_spec::{Exec, ExecSpec, Output};
 use crate::process::lent::Lent;
@@ -214,6 +215,10 @@ async fn run(
         environment,
         output: Output::Pipe,
         identity: None,
+        limits: match log.step() {
+            Step::Release => spec.config.limits.of(RELEASE),
+            _ => spec.config.limits.of_install(),
+        },
         nice: Some(NICE),
         umask: 0o022,
         lent: Lent::default(),
@@ -222,7 +227,12 @@ async fn run(
     if finished.succeeded() {
         return Ok(());
     }
-    Err(failure::exited(log.step(), command, finished.status, finished.tail).into())
+    let failed = failure::exited(log.step(), command, finished.status, finished.tail);
+    Err(match finished.ran_out_of_memory {
+        true => failure::out_of_memory(failed, command, exec.limits.memory),
+        false => failed,
+    }
+    .into())
 }
 
 /// The failure for a [`barrier`].

@@ -22,6 +22,7 @@ use super::output::OutputLog;
 use super::record::Failure;
 use super::started::{Group, Start, Started};
 use crate::account::Account;
+use crate::document::limits::Limits;
 use crate::exit_status::ExitStatus;
 use crate::process::exec;
 use crate::process::exec_spec::{Exec, ExecSpec, Output};
@@ -95,6 +96,8 @@ pub struct Finished {
     pub tail: Vec<String>,
     /// The stdout of a quiet [`Program`].
     pub stdout: Vec<u8>,
+    /// The kernel has ended something of it because memory ran out.
+    pub ran_out_of_memory: bool,
 }
 
 impl Finished {
@@ -146,6 +149,7 @@ pub async fn run(
                 status,
                 tail: output_log.tail(),
                 stdout: captured,
+                ran_out_of_memory: false,
             })
         }
         Err(reached) => {
@@ -174,6 +178,8 @@ async fn run_confined(
         landlock: Some(confined.landlock.clone()),
         output: Output::Pipe,
         identity: None,
+        // git has its own: `lent`.
+        limits: Limits::default(),
         nice: None,
         umask: 0o022,
         lent: confined.lent.clone(),
@@ -254,6 +260,7 @@ async fn follow(
                 status,
                 tail,
                 stdout: captured,
+                ran_out_of_memory: tree.ran_out_of_memory(),
             })
         }
         Err(reached) => {

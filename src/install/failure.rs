@@ -7,6 +7,8 @@ use rustix::process::Signal;
 
 use super::install_log::elapsed;
 use super::record::{Failure, Step};
+use crate::document::limits::INSTALL;
+use crate::document::size;
 use crate::exit_status::ExitStatus;
 
 impl Failure {
@@ -45,7 +47,7 @@ impl Failure {
         };
         self.hint = self
             .hint
-            .map(|hint| ["logs", "key"].into_iter().fold(hint, named));
+            .map(|hint| ["logs", "key", "set"].into_iter().fold(hint, named));
         self
     }
 
@@ -97,6 +99,30 @@ pub fn exited(step: Step, command: &str, status: ExitStatus, tail: Vec<String>) 
         .hint(hint(status, &tail))
         .status(status)
         .tail(tail)
+}
+
+/// `failed` is of a command that the kernel ended, or a part of it, because memory ran out: its own `limit` of bytes, or
+/// the machine's.
+#[must_use]
+pub fn out_of_memory(failed: Failure, command: &str, limit: Option<u64>) -> Failure {
+    let command = shortened(command);
+    let Some(limit) = limit else {
+        let reason = format!("the machine ran out of memory, and the kernel ended `{command}`");
+        return Failure { reason, ..failed }
+            .hint("run fewer processes, or give the machine more memory or swap");
+    };
+    let name = match failed.step {
+        Step::Release => "release",
+        _ => INSTALL,
+    };
+    let reason = format!(
+        "out of memory: the kernel ended `{command}`, or a part of it, at its limit of {}",
+        size::shown(limit)
+    );
+    Failure { reason, ..failed }.hint(format!(
+        "give it more: procserver set NAME limits.{name}.memory={}",
+        size::shown(limit.saturating_mul(2))
+    ))
 }
 
 /// `what` did not end within `limit`.

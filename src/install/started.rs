@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -51,7 +52,7 @@ impl Start {
             let spawned = spawn::spawn(&spec).await?;
             Ok(Started {
                 output: spawned.output,
-                tree: Tree(Some(spawned.running)),
+                tree: Tree::of(spawned.running),
                 lacks: spawned.lacks,
             })
         }))
@@ -142,37 +143,56 @@ impl Drop for Group {
 }
 
 /// A command of the app and all that it started: killed when this is dropped.
-pub(super) struct Tree(Option<Running>);
+pub(super) struct Tree {
+    running: Option<Arc<Running>>,
+    ran_out_of_memory: bool,
+}
 
 impl Tree {
+    fn of(running: Running) -> Self {
+        Self {
+            running: Some(Arc::new(running)),
+            ran_out_of_memory: false,
+        }
+    }
+
     pub(super) async fn ended(&mut self) -> ExitStatus {
-        let Some(running) = &self.0 else {
+        let Some(running) = &self.running else {
             return ExitStatus::Unknown;
         };
         running.exited().await;
+        let own = Arc::clone(running);
+        let looked = tokio::task::spawn_blocking(move || own.ran_out_of_memory()).await;
+        self.ran_out_of_memory = looked.unwrap_or_default();
         stop::gracefully(running, &STOP).await;
         let status = running.reap();
-        self.0 = None;
+        self.running = None;
         status
+    }
+
+    /// Whether the kernel had ended something of it for want of memory, once it has ended.
+    pub(super) fn ran_out_of_memory(&self) -> bool {
+        self.ran_out_of_memory
     }
 
     /// SIGTERM to all of it, SIGKILL to what is left after [`GRACE`].
     pub(super) async fn kill(&mut self) {
-        if let Some(running) = &self.0 {
+        if let Some(running) = &self.running {
             stop::gracefully(running, &STOP).await;
             // A process that the kernel holds does not die of SIGKILL. `Running` reaps it later; the deploy does not
             // wait.
             if tokio::time::timeout(BURIAL, running.exited()).await.is_ok() {
                 running.reap();
             }
-            self.0 = None;
+            self.running = None;
         }
     }
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        let (Some(running), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        let (Some(running), Ok(runtime)) =
+            (self.running.take(), tokio::runtime::Handle::try_current())
         else {
             return;
         };

@@ -1,114 +1,296 @@
-//! [`Cgroup`]: a control group of one instance. See cgroups(7) and the kernel's `cgroup-v2.rst`.
+//! [`Cgroup`]: the control groups of one instance. See cgroups(7) and the kernel's `cgroup-v2.rst`.
 //!
 //! Where the daemon may make directories in its own cgroup2 group (as root; under systemd with `Delegate=yes`), each
 //! instance runs in one. Nothing leaves it by forking, whatever session or environment it gives itself, and
-//! `cgroup.kill` ends all of it at once. No controller is enabled: a group works without any.
+//! `cgroup.kill` ends all of it at once. It works without any controller; where there are some, they enforce the limits
+//! of the document (`bounds`), and else those of hierarchies of the first version, in which an instance has groups only
+//! if it needs them. [`home`] is where all these are made.
 
-use std::collections::HashSet;
+mod bounds;
+mod hierarchies;
+mod home;
+mod names;
+mod sweep;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-use sha2::{Digest, Sha256};
+use crate::document::limits::Limits;
 
-/// The directory of one instance's group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Cgroup(PathBuf);
+use super::lack::Lack;
+use bounds::Means;
+use hierarchies::Controller;
+use home::{Home, enable, home, make, pids};
+pub use home::{prepare, release};
+pub use sweep::sweep;
+
+/// The groups of one instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cgroup {
+    /// In cgroup2: what is looked at, and killed.
+    unified: Option<PathBuf>,
+    /// In hierarchies of the first version, which do no more than limit it.
+    first: BTreeMap<Controller, PathBuf>,
+}
+
+/// How often a group is made anew whose parent was removed meanwhile, being empty.
+const TRIES: u32 = 5;
 
 impl Cgroup {
-    /// Makes the group of an instance; `None` where there can be none. Blocks.
-    pub(super) fn create(instance: &str) -> Option<Self> {
-        let [name, _] = names(instance);
-        let path = parent()?.join(name);
-        match fs::create_dir(&path) {
-            Ok(()) => Some(Self(path)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Some(Self(path)),
-            Err(e) => {
-                log::warn!("no control group for {instance}: {}: {e}", path.display());
-                None
+    /// Makes the groups of an instance with these limits, and says which limits nothing enforces; `None` where there can
+    /// be no group. Blocks.
+    pub(super) fn create(
+        instance: &str,
+        limits: &Limits,
+        nice: Option<i32>,
+    ) -> (Option<Self>, Vec<Lack>) {
+        let home = home();
+        let path = home.names.path(instance);
+        let mut group = Self::default();
+        if let Some(parent) = &home.unified {
+            match make_below(parent, &path, &home.handed_on(limits)) {
+                Ok(directory) => group.unified = Some(directory),
+                Err(e) => log::warn!("no control group for {instance}: {e}"),
             }
         }
+        for (controller, means) in bounds::plan(limits, &home.controllers, &home.first) {
+            if let (Means::First, Some(parent)) = (means, home.first.get(&controller)) {
+                match make_below(parent, &path, &[]) {
+                    Ok(directory) => drop(group.first.insert(controller, directory)),
+                    Err(e) => log::warn!("no control group for {instance}: {e}"),
+                }
+            }
+        }
+        let lacks = group.limit(limits);
+        if let (Some(unified), Some(nice)) = (&group.unified, nice) {
+            // Between groups it is their weight that counts. Where no group is weighed, there is no such file.
+            let _ = fs::write(unified.join("cpu.weight.nice"), nice.to_string());
+        }
+        (Some(group).filter(|group| !group.is_nowhere()), lacks)
     }
 
-    /// The group that an instance had below this daemon, if it is still there.
+    /// Lets the kernel enforce the limits on what is in these groups, and says what it cannot. Blocks.
+    pub(super) fn limit(&self, limits: &Limits) -> Vec<Lack> {
+        let home = home();
+        let mut lacks = Vec::new();
+        for (controller, means) in bounds::plan(limits, &home.controllers, &home.first) {
+            let directory = match means {
+                Means::Second => self.unified.as_ref(),
+                Means::First => self.first.get(&controller),
+                Means::None => None,
+            };
+            let applied = match directory {
+                Some(directory) => {
+                    bounds::apply(directory, controller, means, limits).map_err(|e| e.to_string())
+                }
+                None => Err(format!(
+                    "no control group with the {} controller can be made here; as a service of systemd, Delegate=yes gives some",
+                    controller.name()
+                )),
+            };
+            if let Err(why) = applied {
+                lacks.push(bounds::lack(controller, why));
+            }
+        }
+        lacks
+    }
+
+    /// As [`Self::limit`], for an instance that outlived the server which started it: systemd before version 254 cannot
+    /// start a server beside groups that are limited, so that they were freed for its start ([`release`]).
+    pub(super) fn limit_again(&self, limits: &Limits) -> Vec<Lack> {
+        let handed_on = home().handed_on(limits);
+        // Those above it, the highest first.
+        let above: Vec<_> = self
+            .unified
+            .iter()
+            .flat_map(|u| u.ancestors())
+            .skip(1)
+            .take(2)
+            .collect();
+        for group in above.into_iter().rev().filter(|_| !handed_on.is_empty()) {
+            // What this does not do is told by the limits then.
+            let _ = enable(group, &handed_on);
+        }
+        self.limit(limits)
+    }
+
+    /// The groups that an instance had below this or an earlier server's, if they are still there.
     pub(super) fn left_by(instance: &str) -> Option<Self> {
-        let parent = parent()?;
-        let mut paths = names(instance).map(|name| parent.join(name)).into_iter();
-        paths.find(|path| path.is_dir()).map(Self)
+        let home = home();
+        let mut names = vec![home.names.path(instance)];
+        names.extend(home.names.old(instance).map(PathBuf::from));
+        let find = |parent: &PathBuf| {
+            let mut paths = names.iter().map(|name| parent.join(name));
+            paths.find(|path| path.is_dir())
+        };
+        let mut left = Self::default();
+        for found in home.all().filter_map(find) {
+            match found.join("cgroup.kill").exists() {
+                true => drop(left.unified.get_or_insert(found)),
+                false => left.note_first(found),
+            }
+        }
+        Some(left).filter(|left| !left.is_nowhere())
     }
 
-    /// The group of an instance by one of its processes: a daemon that was started elsewhere made it elsewhere.
+    /// The groups of an instance by one of its processes: a daemon that was started elsewhere made them elsewhere.
     pub(super) fn of_process(pid: u32, instance: &str) -> Option<Self> {
-        let path = mount()?.directory(&group_of(&format!("/proc/{pid}/cgroup"))?)?;
-        let is_own = path
-            .file_name()
-            .is_some_and(|n| names(instance).iter().any(|name| n == name.as_str()));
-        (is_own && path.is_dir()).then_some(Self(path))
+        let home = home();
+        let groups = home.groups_of(&pid.to_string());
+        let is_own = |path: &PathBuf| home.names.is_of(path, instance) && path.is_dir();
+        let found = Self {
+            unified: groups.unified.filter(|path| is_own(path)),
+            first: groups
+                .first
+                .into_iter()
+                .filter(|(_, path)| is_own(path))
+                .collect(),
+        };
+        Some(found).filter(|found| !found.is_nowhere())
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.0
+    /// These, and those of `other` in hierarchies where these are nowhere.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.unified = self.unified.or(other.unified);
+        for (controller, path) in other.first {
+            self.first.entry(controller).or_insert(path);
+        }
+        self
+    }
+
+    /// All directories, which a process enters one by one.
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
+        let all = self.unified.iter().chain(self.first.values());
+        all.cloned().collect()
+    }
+
+    /// Whether it tells who is in it: what leaves its session as well.
+    pub(super) fn tracks(&self) -> bool {
+        self.unified.is_some()
+    }
+
+    fn is_nowhere(&self) -> bool {
+        self.unified.is_none() && self.first.is_empty()
+    }
+
+    fn note_first(&mut self, path: PathBuf) {
+        let has = |c: &Controller| match c {
+            Controller::Memory => path.join("memory.oom_control").exists(),
+            Controller::Cpu => path.join("cpu.cfs_quota_us").exists(),
+            Controller::Pids => path.join("pids.max").exists(),
+        };
+        for controller in Controller::ALL.into_iter().filter(has) {
+            self.first.entry(controller).or_insert(path.clone());
+        }
     }
 
     /// SIGKILL to all in it, forks in progress included.
     pub(super) fn kill(&self) {
-        // The group may be gone: then all in it are, too.
-        let _ = fs::write(self.0.join("cgroup.kill"), "1");
+        if let Some(unified) = &self.unified {
+            // The group may be gone: then all in it are, too.
+            let _ = fs::write(unified.join("cgroup.kill"), "1");
+        }
     }
 
     /// Whether anything in it lives. Zombies do not count.
     pub(super) fn is_populated(&self) -> bool {
-        fs::read_to_string(self.0.join("cgroup.events"))
-            .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+        let events = |unified: &PathBuf| fs::read_to_string(unified.join("cgroup.events")).ok();
+        let events = self.unified.as_ref().and_then(events);
+        events.is_some_and(|events| events.lines().any(|line| line == "populated 1"))
     }
 
     /// What lives in it, and in the groups that it has made in it.
     pub(super) fn members(&self) -> Vec<u32> {
-        let text = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
-        let own = text.lines().filter_map(|line| line.parse().ok());
-        own.chain(self.inner().iter().flat_map(Self::members))
-            .collect()
+        self.unified.as_deref().map(members).unwrap_or_default()
     }
 
-    /// Removes an empty group, and those in it.
+    /// Whether memory is counted in it.
+    pub(super) fn counts_memory(&self) -> bool {
+        let by_second = self.unified.is_some() && home().controllers.contains(&Controller::Memory);
+        by_second || self.first.contains_key(&Controller::Memory)
+    }
+
+    /// How many of its processes the kernel has ended so far because memory ran out: that of its limit, or, in cgroup2,
+    /// that of the machine. Blocks.
+    pub(super) fn oom_kills(&self) -> u64 {
+        let first = self.first.get(&Controller::Memory);
+        let first = first.map(|path| path.join(bounds::oom_file(Means::First)));
+        let second = self.unified.as_ref();
+        let second = second.map(|path| path.join(bounds::oom_file(Means::Second)));
+        let read = |file: PathBuf| fs::read_to_string(file).ok();
+        let counted = first.into_iter().chain(second).filter_map(read);
+        counted.map(|text| bounds::oom_kills(&text)).sum()
+    }
+
+    /// Removes empty groups, those in them, and those above that are empty then.
     pub(super) fn remove(&self) {
-        self.inner().iter().for_each(Self::remove);
-        // It may be gone, or in use by a process that has just been started for the same instance.
-        let _ = fs::remove_dir(&self.0);
-    }
-
-    fn inner(&self) -> Vec<Self> {
-        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
-        let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        groups.map(|entry| Self(entry.path())).collect()
+        let top = home().names.top();
+        for path in self.directories() {
+            // It may be gone, or in use by a process that has just been started for the same instance.
+            remove(&path);
+            let mut above = path.ancestors().skip(1).take(2);
+            if let (Some(app), Some(all)) = (above.next(), above.next())
+                && all.file_name().is_some_and(|name| name == top.as_str())
+            {
+                let _ = fs::remove_dir(app).and_then(|()| fs::remove_dir(all));
+            }
+        }
     }
 }
 
-/// Ends what lives in the groups of instances that are not among these, and removes the groups. Looks only at groups
-/// that servers on this data directory have made. Call it before any group is made. Blocks.
-pub fn sweep(instances: &[String]) {
-    let (Some(parent), Some(server)) = (parent(), SERVER.get()) else {
-        return;
-    };
-    let own = format!("procserver-{server}-");
-    let known: HashSet<String> = instances.iter().flat_map(|i| names(i)).collect();
-    for group in Cgroup(parent.to_owned()).inner() {
-        let name = group.0.file_name().unwrap_or_default().to_string_lossy();
-        if !name.starts_with(&own) || known.contains(name.as_ref()) {
-            continue;
-        }
-        if group.is_populated() {
-            log::warn!(
-                "{} is of no instance that is known: what runs in it is ended",
-                group.0.display()
-            );
-            group.kill();
-        }
-        group.remove();
-        // What was killed a moment ago may keep it: the next start finds it again.
+impl Home {
+    /// What groups are handed from above where one with these limits is made. CPU time only where it is limited: else
+    /// all groups would share it alike, whatever the priorities of their processes.
+    fn handed_on(&self, limits: &Limits) -> Vec<Controller> {
+        let mut wanted = self.controllers.clone();
+        wanted.retain(|c| *c != Controller::Cpu || limits.cpu.is_some());
+        wanted
     }
+}
+
+/// Makes `path` below `parent`, and hands the controllers on to it.
+fn make_below(parent: &Path, path: &Path, controllers: &[Controller]) -> io::Result<PathBuf> {
+    let directory = parent.join(path);
+    let told =
+        |group: &Path, e: &io::Error| io::Error::new(e.kind(), format!("{}: {e}", group.display()));
+    for attempt in 1.. {
+        let mut made = Ok(());
+        let above: Vec<_> = directory.ancestors().take(3).collect();
+        for group in above.into_iter().rev() {
+            made = make(group).map_err(|e| told(group, &e));
+            if made.is_ok() && group != directory && !controllers.is_empty() {
+                made = enable(group, controllers).map_err(|e| told(group, &e));
+            }
+            if made.is_err() {
+                break;
+            }
+        }
+        match made {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && attempt < TRIES => {}
+            made => return made.map(|()| directory),
+        }
+    }
+    unreachable!("it returns at the last try")
+}
+
+fn members(group: &Path) -> Vec<u32> {
+    let inner = inner(group);
+    let inner = inner.iter().flat_map(|group| members(group));
+    pids(group).into_iter().chain(inner).collect()
+}
+
+fn remove(group: &Path) {
+    inner(group).iter().for_each(|group| remove(group));
+    let _ = fs::remove_dir(group);
+}
+
+fn inner(group: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(group).into_iter().flatten().flatten();
+    let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    groups.map(|entry| entry.path()).collect()
 }
 
 /// Moves the calling process into a group.
@@ -120,149 +302,4 @@ pub(super) fn enter(group: &Path) -> io::Result<()> {
 pub(super) fn is_confined(pid: u32) -> bool {
     let owner = fs::metadata(format!("/proc/{pid}")).map(|m| m.uid());
     owner.is_ok_and(|uid| uid != 0 && uid != nix::unistd::geteuid().as_raw())
-}
-
-/// Tells the groups of one data directory from those of others.
-static SERVER: OnceLock<String> = OnceLock::new();
-
-/// The name of an instance's group, and the one that an older server gave it.
-fn names(instance: &str) -> [String; 2] {
-    let old = name(instance);
-    let Some(server) = SERVER.get() else {
-        return [old.clone(), old];
-    };
-    [
-        old.replacen("procserver-", &format!("procserver-{server}-"), 1),
-        old,
-    ]
-}
-
-/// Recognisable for a person, and unique for the instance.
-fn name(instance: &str) -> String {
-    let hash = Sha256::digest(instance);
-    let hash: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let last = instance.rsplit('/').next().unwrap_or_default();
-    let last: String = last
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(40)
-        .collect();
-    format!("procserver-{last}-{hash}")
-}
-
-/// Finds out whether there can be groups, and says so in the log. Their names tell the groups of one data directory
-/// from those of another. Blocks.
-pub fn prepare(data_dir: &Path) {
-    let real = fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
-    let hash = Sha256::digest(real.as_os_str().as_encoded_bytes());
-    let _first = SERVER.set(hash[..4].iter().map(|byte| format!("{byte:02x}")).collect());
-    let _found = parent();
-}
-
-/// Where groups can be made: the daemon's own group, found and tried once.
-fn parent() -> Option<&'static Path> {
-    static PARENT: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let found = PARENT.get_or_init(|| {
-        let own = mount()?.directory(&group_of("/proc/self/cgroup")?)?;
-        match try_out(&own) {
-            Ok(()) => {
-                log::info!("each process gets a control group in {}", own.display());
-                Some(own)
-            }
-            Err(e) => {
-                log::info!(
-                    "no control groups in {} ({e}; systemd gives them with Delegate=yes): \
-                     what processes start is found in /proc",
-                    own.display()
-                );
-                None
-            }
-        }
-    });
-    found.as_deref()
-}
-
-/// Makes a group, and looks whether processes could be moved into it and killed there.
-fn try_out(own: &Path) -> io::Result<()> {
-    let probe = own.join(format!("procserver-probe-{}", std::process::id()));
-    fs::create_dir(&probe)?;
-    let writable = [
-        own.join("cgroup.procs"),
-        probe.join("cgroup.procs"),
-        probe.join("cgroup.kill"),
-    ];
-    let tried = writable
-        .iter()
-        .try_for_each(|file| rustix::fs::access(file, rustix::fs::Access::WRITE_OK));
-    fs::remove_dir(&probe)?;
-    Ok(tried?)
-}
-
-/// Where cgroup2 is mounted.
-#[derive(Debug, PartialEq, Eq)]
-struct Mount {
-    point: PathBuf,
-    /// The group that is the root of what is seen there.
-    root: PathBuf,
-}
-
-impl Mount {
-    /// The directory of a group that cgroups(7) names so in `/proc/PID/cgroup`.
-    fn directory(&self, group: &Path) -> Option<PathBuf> {
-        Some(self.point.join(group.strip_prefix(&self.root).ok()?))
-    }
-}
-
-fn mount() -> Option<&'static Mount> {
-    static MOUNT: OnceLock<Option<Mount>> = OnceLock::new();
-    MOUNT
-        .get_or_init(|| parse_mounts(&fs::read_to_string("/proc/self/mountinfo").ok()?))
-        .as_ref()
-}
-
-/// proc_pid_mountinfo(5): the fourth field is the root, the fifth the mount point; the type follows a lone dash.
-fn parse_mounts(text: &str) -> Option<Mount> {
-    text.lines().find_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let mut fields = left.split(' ').skip(3);
-        let (root, point) = (fields.next()?, fields.next()?);
-        (right.split(' ').next()? == "cgroup2").then(|| Mount {
-            point: point.into(),
-            root: root.into(),
-        })
-    })
-}
-
-/// The cgroup2 line of a `/proc/PID/cgroup`, see cgroups(7).
-fn group_of(file: &str) -> Option<PathBuf> {
-    let text = fs::read_to_string(file).ok()?;
-    text.lines()
-        .find_map(|line| Some(line.strip_prefix("0::")?.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mount_is_found_among_others() {
-        let text = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
-                    40 31 0:37 / /sys/fs/cgroup/systemd rw shared:9 - cgroup cgroup rw,name=systemd\n\
-                    41 31 0:38 /lxc /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n";
-        let expected = Mount {
-            point: "/sys/fs/cgroup/unified".into(),
-            root: "/lxc".into(),
-        };
-        assert_eq!(parse_mounts(text), Some(expected));
-        assert_eq!(parse_mounts("garbage\n\n1 2 3 - cgroup2\n"), None);
-    }
-
-    #[test]
-    fn names_are_file_names_and_differ() {
-        let of = |text| name(text);
-        assert_ne!(of("/run/a/web.1-4"), of("/run/b/web.1-4"));
-        assert!(of("/run/a/web.1-4").starts_with("procserver-web-1-4-"));
-        assert!(!of("/x/\n../\u{e4}").contains(['/', '.', '\n']));
-        assert!(of(&"x".repeat(9999)).len() < 100);
-    }
 }

@@ -17,7 +17,6 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Resource, Rlimit};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
     configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
@@ -33,6 +32,7 @@ use super::landlock::Landlock;
 use super::lent::Lent;
 use super::mounts::{self, Mounts, MountsError};
 use super::rlimit_mark::RlimitMark;
+use super::rlimits::Rlimits;
 
 /// The verb, as the first argument of the binary.
 pub const VERB: &str = "exec";
@@ -46,14 +46,14 @@ pub(super) struct Instructions {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) output: Output,
     pub(super) identity: Option<Purpose>,
-    pub(super) cgroup: Option<PathBuf>,
+    pub(super) cgroups: Vec<PathBuf>,
     pub(super) rlimit_mark: RlimitMark,
     pub(super) mounts: Option<Mounts>,
     pub(super) landlock: Option<Landlock>,
     pub(super) lent: Lent,
     pub(super) nice: Option<i32>,
     pub(super) umask: u32,
-    pub(super) open_files: Option<u64>,
+    pub(super) rlimits: Rlimits,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -169,11 +169,11 @@ fn become_command(report: &mut File) -> Result<std::convert::Infallible, SetupFa
     let mut instructions = read_instructions()?;
     rustix::process::setsid().map_err(|e| SetupFailure::new(Step::Session, "setsid", e))?;
     leave_keyring().map_err(|e| SetupFailure::new(Step::Session, "keyctl", e))?;
-    if let Some(group) = &instructions.cgroup {
+    for group in &instructions.cgroups {
         // The daemon looks whether it worked: without a group, what this starts is found in other ways.
         let _ = cgroup::enter(group);
     }
-    set_limits(&instructions)?;
+    set_limits(&instructions, report)?;
     connect_streams(&instructions)?;
     if let Some(purpose) = &instructions.identity {
         // Now, not just before exec: the runtime directory belongs to the daemon's user.
@@ -255,17 +255,11 @@ fn read_instructions() -> Result<Instructions, SetupFailure> {
     })
 }
 
-fn set_limits(instructions: &Instructions) -> Result<(), SetupFailure> {
+fn set_limits(instructions: &Instructions, report: &mut File) -> Result<(), SetupFailure> {
     rustix::process::umask(Mode::from_raw_mode(instructions.umask));
-    if let Some(wanted) = instructions.open_files {
-        let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
-        let soft = hard.map_or(wanted, |hard| hard.min(wanted));
-        let limit = Rlimit {
-            current: Some(soft),
-            maximum: hard,
-        };
-        rustix::process::setrlimit(Resource::Nofile, limit)
-            .map_err(|e| SetupFailure::new(Step::Limits, "open files", e))?;
+    let lacks = instructions.rlimits.apply();
+    for lack in lacks.map_err(|e| SetupFailure::new(Step::Limits, "limits of resources", e))? {
+        tell(report, &Word::Lacks(lack));
     }
     if let Some(limits) = instructions.lent.limits {
         limits

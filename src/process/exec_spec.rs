@@ -9,6 +9,7 @@ use super::landlock::Landlock;
 use super::lent::Lent;
 use super::mounts::Mounts;
 use crate::account::Account;
+use crate::document::limits::Limits;
 use crate::document::shell::Shell;
 
 /// The environment variable that marks every process of one instance; its value is [`ExecSpec::instance`].
@@ -35,6 +36,8 @@ pub struct ExecSpec {
     pub output: Output,
     /// The record to write before the command runs.
     pub identity: Option<Purpose>,
+    /// What it and all that it starts may use.
+    pub limits: Limits,
     /// `nice(2)` level, e.g. 10 for builds.
     pub nice: Option<i32>,
     /// `umask(2)`, e.g. `0o022`.

@@ -1,11 +1,11 @@
-//! [`Lack`]: a part of an app's sandbox that this machine does not give, and why.
+//! [`Lack`]: a part of an app's sandbox, or a limit, that this machine does not give, and why.
 
 use std::fmt;
 use std::sync::Once;
 
 use serde::{Deserialize, Serialize};
 
-/// A part of the sandbox that a process does without. The text is why.
+/// A part of the sandbox, or a limit, that a process does without. The text is why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lack {
@@ -17,6 +17,20 @@ pub enum Lack {
     Processes(String),
     /// Shared memory, semaphores and queues (sysvipc(7), mq_overview(7)) of its own.
     Ipc(String),
+    /// A limit of the document.
+    Limit(Limited, String),
+}
+
+/// What a process may use without a limit, though its document has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limited {
+    Memory,
+    /// All processes of it together: each alone is limited, by setrlimit(2).
+    MemoryTogether,
+    Cpu,
+    Tasks,
+    Files,
 }
 
 impl Lack {
@@ -31,9 +45,26 @@ impl Lack {
                 "it has /tmp and /dev/shm in common with other apps, and sees where their files and the server's are"
             }
             Self::Processes(_) => "it sees which processes others have",
+            Self::Limit(Limited::MemoryTogether, _) => {
+                "each of its processes alone may have as much, counting all that it has asked for"
+            }
+            Self::Limit(..) => "it may use as much as the machine has",
             Self::Ipc(_) => {
                 "what others keep in shared memory, semaphores and queues is closed to it by its mode only"
             }
+        }
+    }
+}
+
+impl Limited {
+    /// The part of the document that has no effect.
+    fn field(self) -> &'static str {
+        match self {
+            Self::Memory => "limits.memory",
+            Self::MemoryTogether => "limits.memory of all its processes together",
+            Self::Cpu => "limits.cpu",
+            Self::Tasks => "limits.tasks",
+            Self::Files => "limits.files",
         }
     }
 }
@@ -46,6 +77,7 @@ impl fmt::Display for Lack {
             Self::Mounts(why) => ("a view of the disk of its own", why),
             Self::Processes(why) => ("a /proc of its own", why),
             Self::Ipc(why) => ("IPC of its own", why),
+            Self::Limit(limited, why) => (limited.field(), why),
         };
         write!(f, "it runs without {what} ({why})")
     }

@@ -29,6 +29,7 @@ pub mod ports;
 pub(crate) mod procfs;
 pub mod readiness;
 mod rlimit_mark;
+mod rlimits;
 pub mod running;
 pub mod shm;
 pub mod snapshot;

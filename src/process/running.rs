@@ -11,8 +11,10 @@ use tokio::io::unix::AsyncFd;
 use super::cgroup::{self, Cgroup};
 use super::exec_spec::{ExecSpec, MARKER};
 use super::identity::Identity;
+use super::lack::Lack;
 use super::procfs;
 use super::users::Users;
+use crate::document::limits::Limits;
 use crate::exit_status::ExitStatus;
 
 /// One OS process that leads a session, held by a pidfd: its end is announced by the kernel, own child or not.
@@ -26,6 +28,8 @@ pub struct Running {
     users: Users,
     cgroup: Option<Cgroup>,
     is_confined: bool,
+    /// How many of its group's processes had been ended for want of memory before it was started or held.
+    oom_kills: u64,
     pidfd: AsyncFd<OwnedFd>,
     /// How the command ended, where this process is a shell that only waited for it.
     command: OnceLock<ExitStatus>,
@@ -48,6 +52,7 @@ impl Running {
             },
             marker: format!("{MARKER}={}", spec.instance),
             users: Users::of_account(spec.account.as_ref()),
+            oom_kills: cgroup.as_ref().map_or(0, Cgroup::oom_kills),
             cgroup,
             is_confined: false,
             pidfd,
@@ -74,10 +79,12 @@ impl Running {
             users: survivor.users(),
             cgroup: None,
             is_confined: false,
+            oom_kills: 0,
             pidfd: watch(pidfd)?,
             command: OnceLock::new(),
         };
         running.settle(Place::of(running.pid, running.instance()));
+        running.oom_kills = running.cgroup.as_ref().map_or(0, Cgroup::oom_kills);
         Ok(running)
     }
 
@@ -124,7 +131,35 @@ impl Running {
     /// Takes note of where it is, now that it is set up.
     pub(super) fn settle(&mut self, place: Place) {
         self.is_confined = place.is_confined;
-        self.cgroup = place.cgroup.or(self.cgroup.take());
+        self.cgroup = match (place.cgroup, self.cgroup.take()) {
+            (Some(found), Some(made)) => Some(found.and(made)),
+            (found, made) => found.or(made),
+        };
+    }
+
+    /// Finds out on another thread what [`Self::ran_out_of_memory`] does; `None` where nobody counts.
+    pub(super) fn look_for_oom(&self) -> Option<impl FnOnce() -> bool + Send + use<>> {
+        let cgroup = self.cgroup.clone().filter(Cgroup::counts_memory)?;
+        let before = self.oom_kills;
+        Some(move || cgroup.oom_kills() > before)
+    }
+
+    /// Lets the kernel enforce the limits on an instance that outlived the server which started it; says what it cannot.
+    /// Blocks.
+    pub(super) fn limit_again(&self, limits: &Limits) -> Vec<Lack> {
+        match &self.cgroup {
+            _ if *limits == Limits::default() => Vec::new(),
+            Some(cgroup) => cgroup.limit_again(limits),
+            None => Cgroup::default().limit(limits),
+        }
+    }
+
+    /// Whether the kernel has ended it, or something that it had started, because memory ran out. Asked before what is
+    /// left of it is killed: its control group goes with that. Blocks.
+    #[must_use]
+    pub fn ran_out_of_memory(&self) -> bool {
+        let kills = self.cgroup.as_ref().map_or(0, Cgroup::oom_kills);
+        kills > self.oom_kills
     }
 
     /// Resolves when it has ended. A child of ours stays a zombie until [`Running::reap`], so that its pid, session
@@ -182,7 +217,7 @@ impl Place {
     pub(super) fn of(pid: u32, instance: &str) -> Self {
         let cgroup = Cgroup::of_process(pid, instance);
         Self {
-            is_confined: cgroup.is_some() && cgroup::is_confined(pid),
+            is_confined: cgroup.as_ref().is_some_and(Cgroup::tracks) && cgroup::is_confined(pid),
             cgroup,
         }
     }

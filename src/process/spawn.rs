@@ -16,6 +16,7 @@ use super::exec::{Credentials, Instructions, SetupFailure, Step, VERB, Word};
 use super::exec_spec::{ExecSpec, MARKER, Output};
 use super::lack::Lack;
 use super::rlimit_mark::RlimitMark;
+use super::rlimits::Rlimits;
 use super::running::{Place, Running};
 use super::stop;
 use crate::exit_status::ExitStatus;
@@ -107,6 +108,7 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
         mut child,
         mut running,
         instructions,
+        lacks: unlimited,
     } = started
         .await
         .map_err(|e| SpawnError::Host(io::Error::other(e)))??;
@@ -120,7 +122,8 @@ pub async fn spawn(spec: &ExecSpec) -> Result<Spawned, SpawnError> {
         .await
         .unwrap_or(Err(SpawnError::Timeout));
     match result {
-        Ok((output, lacks)) => {
+        Ok((output, mut lacks)) => {
+            lacks.extend(unlimited);
             let (pid, instance) = (child.id(), spec.instance.clone());
             let place = tokio::task::spawn_blocking(move || Place::of(pid, &instance));
             // An error is a panic in there: then a stop scans /proc, as it does without control groups.
@@ -148,13 +151,16 @@ struct Helper {
     running: Running,
     /// As JSON.
     instructions: Vec<u8>,
+    /// The limits that no control group enforces.
+    lacks: Vec<Lack>,
 }
 
 impl Helper {
-    /// Makes the control group of `spec` and starts the helper. Blocks.
+    /// Makes the control groups of `spec` and starts the helper. Blocks.
     fn start(spec: &ExecSpec) -> Result<Self, SpawnError> {
-        let cgroup = Cgroup::create(&spec.instance);
-        let instructions = serde_json::to_vec(&instructions(spec, cgroup.as_ref()));
+        let (cgroup, mut lacks) = Cgroup::create(&spec.instance, &spec.limits, spec.nice);
+        let rlimits = Rlimits::of(&spec.limits, &mut lacks);
+        let instructions = serde_json::to_vec(&instructions(spec, cgroup.as_ref(), rlimits));
         let instructions = instructions.map_err(|e| SpawnError::Setup {
             step: Step::Instructions,
             reason: e.to_string(),
@@ -174,6 +180,7 @@ impl Helper {
             child,
             running,
             instructions,
+            lacks,
         })
     }
 }
@@ -238,7 +245,7 @@ impl From<SetupFailure> for SpawnError {
     }
 }
 
-fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
+fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>, rlimits: Rlimits) -> Instructions {
     let mut environment = spec.environment.clone();
     environment.insert(MARKER.into(), spec.instance.clone());
     Instructions {
@@ -257,10 +264,9 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>) -> Instructions {
         mounts: spec.mounts.clone(),
         landlock: spec.landlock.clone(),
         lent: spec.lent.clone(),
-        cgroup: cgroup.map(|cgroup| cgroup.path().to_owned()),
+        cgroups: cgroup.map(Cgroup::directories).unwrap_or_default(),
         nice: spec.nice.or_else(priority::ordinary),
         umask: spec.umask,
-        // What systemd gives services: programs that use select(2) break above it. The hard limit stays.
-        open_files: Some(1024),
+        rlimits,
     }
 }

@@ -13,6 +13,7 @@ use super::socket::SocketDirectory;
 use super::start_permits::StartPermits;
 use crate::account::Account;
 use crate::document::config::{HealthCheck, StopPolicy};
+use crate::document::limits::Limits;
 use crate::document::name::AppName;
 use crate::document::shell::Shell;
 use crate::supervision::Restart;
@@ -42,6 +43,8 @@ pub struct ProcessSpec {
     pub environment: BTreeMap<String, String>,
     /// Whether the proxy routes to it: then ready means `health`, else alive for a second.
     pub routed: bool,
+    /// What it and all that it starts may use.
+    pub limits: Limits,
     /// How readiness is found out.
     pub health: HealthCheck,
     pub stop: StopPolicy,
@@ -60,7 +63,7 @@ pub struct ProcessSpec {
 }
 
 impl ProcessSpec {
-    /// SHA-256, in hex, of what makes a running process the one that is wanted: command, environment and directory.
+    /// SHA-256, in hex, of what makes a running process the one that is wanted: command, environment, directory, limits.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
@@ -76,6 +79,9 @@ impl ProcessSpec {
         // The default adds nothing: an older server's processes are known again.
         if self.shell != Shell::default() {
             hash.update(self.shell.path());
+        }
+        if self.limits != Limits::default() {
+            hash.update(format!("{:?}", self.limits));
         }
         hash.finalize()
             .iter()
@@ -150,6 +156,7 @@ impl ProcessSpec {
                 landlock
             }),
             output: Output::Fifos { directory },
+            limits: self.limits,
             nice: None,
             umask: 0o022,
             lent: Lent::default(),

@@ -3,6 +3,7 @@
 //! It interprets the commands of [`super::state::Life`]; what takes time runs as futures of the actor, whose results
 //! come back as events.
 
+mod exit;
 mod port;
 mod start;
 mod watch;
@@ -159,19 +160,22 @@ impl Process {
         self.spec.start_permits = None;
         self.apply(LifeEvent::Adopting, ctx);
         let attaching = attach(self.log.clone(), self.attach());
+        let limits = self.spec.limits;
         let held = async move {
             let hold = move || {
                 let running = Running::of_survivor(&survivor)?;
                 stop::let_go(&running);
-                Ok::<_, io::Error>((running, spawned_at(&survivor)))
+                let lacks = running.limit_again(&limits);
+                Ok::<_, io::Error>((running, lacks, spawned_at(&survivor)))
             };
             let held = blocking(hold).await.flatten()?;
             Ok::<_, io::Error>((held, attaching.await))
         };
         ctx.spawn(held.into_actor(self).map(|held, this, ctx| {
             let event = match held {
-                Ok(((running, started_at), attached)) => {
+                Ok(((running, lacks, started_at), attached)) => {
                     this.attached(attached);
+                    this.warn_of_lacks(&lacks);
                     this.started_at = started_at;
                     let pid = running.pid();
                     this.running = Some(Rc::new(running));
@@ -194,18 +198,6 @@ impl Process {
                 self.spec.id
             );
         }
-    }
-
-    fn exited(&mut self, ctx: &mut Context<Self>) {
-        self.unwatch(ctx);
-        let status = self
-            .running
-            .as_ref()
-            .map_or(ExitStatus::Unknown, |running| running.status());
-        // It is told once: a server that begins now finds no record of a process to wait for.
-        identity::forget(&self.spec.instance_directory());
-        let record = record(status, status.reason(&self.spec.command));
-        self.apply(LifeEvent::Exited { record }, ctx);
     }
 
     /// Ends what the ended process left, with the same grace: no slot has two live sets of processes.
@@ -312,8 +304,12 @@ impl Process {
 }
 
 fn record(status: ExitStatus, reason: Option<String>) -> ExitRecord {
-    let at = jiff::Timestamp::now();
-    ExitRecord { status, at, reason }
+    ExitRecord {
+        status,
+        at: jiff::Timestamp::now(),
+        oom: false,
+        reason,
+    }
 }
 
 /// What a person should know of a stop that took too long.

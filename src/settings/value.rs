@@ -9,6 +9,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::de::{Deserializer, Error, Visitor};
 
+use crate::document::size;
+
 /// What is wrong with a value and what is allowed, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -142,41 +144,8 @@ impl<const MIN: u64, const MAX: u64> FromStr for Size<MIN, MAX> {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let upper = text.trim().to_ascii_uppercase();
-        let digits = upper.trim_end_matches("IB").trim_end_matches('B');
-        let (digits, unit) = match digits.char_indices().last() {
-            Some((at, 'K')) => (&digits[..at], 1 << 10),
-            Some((at, 'M')) => (&digits[..at], 1 << 20),
-            Some((at, 'G')) => (&digits[..at], 1 << 30),
-            _ => (digits, 1_u64),
-        };
-        digits
-            .trim()
-            .parse::<u64>()
-            .ok()
-            .and_then(|number| number.checked_mul(unit))
-            .filter(|bytes| (MIN..=MAX).contains(bytes))
-            .map(Self)
-            .ok_or_else(|| {
-                ValueError(format!(
-                    "\"{text}\" is no size that is allowed here: write a number, with K, M or G if you like (\"512M\"), \
-                     from {} to {}",
-                    size_text(MIN),
-                    size_text(MAX)
-                ))
-            })
+        size::parse(text, MIN..=MAX).map(Self).map_err(ValueError)
     }
-}
-
-/// Bytes as a person would write them.
-fn size_text(bytes: u64) -> String {
-    [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")]
-        .into_iter()
-        .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit))
-        .map_or_else(
-            || bytes.to_string(),
-            |(unit, name)| format!("{}{name}", bytes / unit),
-        )
 }
 
 /// A whole number from `MIN` to `MAX`.

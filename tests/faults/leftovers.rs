@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::daemon::limit_descriptors;
 use super::deploy;
+use crate::support::control_groups::group_of;
 use crate::support::fixture::{document, web_repo, with};
 use crate::support::machine::{is_alive, is_root, processes_of, send_signal, skip};
 use crate::support::server::Server;
@@ -184,20 +185,6 @@ fn a_fetch_that_outlived_its_server_is_ended_by_the_next() {
     server.act("echo", "redeploy").expect(200);
 }
 
-/// The control groups of this server, and those in them.
-fn control_groups() -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let line = mounts.lines().find(|line| line.contains(" - cgroup2 "));
-    let Some(mount) = line.and_then(|line| line.split(' ').nth(4)) else {
-        return Vec::new();
-    };
-    let found = Command::new("find")
-        .args([mount, "-type", "d", "-name", "procserver-*"])
-        .output();
-    let text = String::from_utf8(found.unwrap().stdout).unwrap();
-    text.lines().map(PathBuf::from).collect()
-}
-
 #[test]
 fn control_groups_that_an_app_has_made_in_its_own_go_with_it() {
     let server = Server::start();
@@ -209,7 +196,7 @@ fn control_groups_that_an_app_has_made_in_its_own_go_with_it() {
     }
     let _repo = deploy(&server, "echo", "");
     let pid = server.ready_pid("echo", "web.1");
-    let group = group_of(pid);
+    let group = group_of(pid, "").unwrap();
     std::fs::create_dir_all(group.join("inner/innermost")).unwrap();
     std::fs::write(group.join("inner/innermost/cgroup.procs"), pid.to_string()).unwrap();
     server.act("echo", "stop").expect(200);
@@ -361,7 +348,7 @@ fn a_process_that_could_not_be_forked_leaves_no_control_group() {
     }
     let _repo = deploy(&server, "echo", "worker: exec sleep 600\n");
     let worker = server.ready_pid("echo", "worker.1");
-    let group = group_of(worker);
+    let group = group_of(worker, "").unwrap();
     limit_descriptors(server.pid(), "5:");
     send_signal(worker, nix::sys::signal::Signal::SIGKILL);
     eventually("the machine is blamed", SOON, || {
@@ -376,17 +363,11 @@ fn a_process_that_could_not_be_forked_leaves_no_control_group() {
         let process = server.process("echo", "worker.1");
         (process["state"] == "ready").then(|| process["pid"].as_i64())?
     });
-    assert!(group_of(i32::try_from(again).unwrap()).exists());
-}
-
-/// The control group of a process.
-fn group_of(pid: i32) -> PathBuf {
-    let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let name = membership.lines().find_map(|line| line.strip_prefix("0::"));
-    let name = Path::new(name.unwrap()).file_name().unwrap();
-    let all = control_groups().into_iter();
-    let mut own = all.filter(|group| group.file_name() == Some(name));
-    own.next().unwrap()
+    assert!(
+        group_of(i32::try_from(again).unwrap(), "")
+            .unwrap()
+            .exists()
+    );
 }
 
 /// The leader of `child.1`, by its record.

@@ -11,6 +11,7 @@ use actix::prelude::*;
 use procserver::account::Account;
 use procserver::app_dirs::AppDirs;
 use procserver::document::config::{AppConfig, HealthCheck, Reference, Repo, StopPolicy, StopTo};
+use procserver::document::limits::AppLimits;
 use procserver::document::name::AppName;
 use procserver::document::package::Package;
 use procserver::install::installer::Installer;
@@ -381,6 +382,7 @@ fn config(name: AppName, url: String) -> AppConfig {
         restart: Default::default(),
         strategy: Default::default(),
         drain: Duration::from_secs(30),
+        limits: AppLimits::default(),
         keep_releases: 5,
     }
 }

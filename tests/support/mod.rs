@@ -2,6 +2,7 @@
 //! a small application, and waiting for conditions.
 
 pub(crate) mod command;
+pub(crate) mod control_groups;
 pub(crate) mod fixture;
 pub(crate) mod history;
 pub(crate) mod http;

@@ -25,6 +25,7 @@ impl App {
             account: runnable.account.clone(),
             environment: runnable.environment.clone(),
             routed: slot.routed,
+            limits: runnable.config.limits.of(&slot.process_type),
             health: runnable.config.health_check.clone(),
             stop: runnable.config.stop.clone(),
             restart: runnable.config.restart.of(&slot.process_type),

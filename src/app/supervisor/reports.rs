@@ -175,6 +175,7 @@ mod tests {
         let exit = ExitRecord {
             status: ExitStatus::Signal(9),
             at: jiff::Timestamp::UNIX_EPOCH,
+            oom: false,
             reason: None,
         };
         let starting = snapshot(Phase::Starting, Some(7));

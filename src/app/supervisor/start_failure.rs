@@ -158,6 +158,7 @@ fn exited(batch: Option<&Batch>, id: &str) -> Failure {
         .unwrap_or_default();
     let reason = format!("{id} ended with {} before it was ready{why}", exit.status);
     let hint = match exit.status {
+        _ if exit.oom => "it needs less, or more: a higher limits.memory",
         ExitStatus::Code(127) => {
             "the command was not found: is its package in `packages`, is it made by `install`?"
         }

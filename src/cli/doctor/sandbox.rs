@@ -73,7 +73,7 @@ fn mounts(is_root: bool, lacks: &[Lack]) -> Finding {
             let found = format!("but for shared memory, semaphores and queues ({why})");
             Finding::poor(CHECK, found, "a kernel with CONFIG_IPC_NS gives these, too")
         }
-        Some(Lack::Mounts(why) | Lack::Landlock(why)) => {
+        Some(Lack::Mounts(why) | Lack::Landlock(why) | Lack::Limit(_, why)) => {
             Finding::poor(CHECK, why.clone(), container)
         }
     }

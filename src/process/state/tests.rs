@@ -11,6 +11,7 @@ fn crash() -> ExitRecord {
     ExitRecord {
         status: ExitStatus::Code(1),
         at: jiff::Timestamp::UNIX_EPOCH,
+        oom: false,
         reason: None,
     }
 }

@@ -106,7 +106,7 @@ impl Process {
         this.apply(event, ctx);
     }
 
-    fn warn_of_lacks(&mut self, lacks: &[Lack]) {
+    pub(super) fn warn_of_lacks(&mut self, lacks: &[Lack]) {
         let told = lacks
             .iter()
             .map(|lack| format!("{lack}: {}", lack.effect()));
