@@ -11,8 +11,8 @@ use super::needs::{self, Needs};
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{
-    actions, applications, audit, certificates, deploy_key, deployments, events, gate, health,
-    logs, releases, reload, routes, server_status, status, tokens,
+    actions, applications, audit, certificates, deploy_key, deployments, disk, events, gate,
+    health, logs, releases, reload, routes, server_status, status, tokens,
 };
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
@@ -63,6 +63,10 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/applications/{name}/status",
             vec![get(Needs::of_app(Read), status::show)],
+        ),
+        (
+            "/applications/{name}/disk",
+            vec![get(Needs::of_app(Read), disk::show)],
         ),
         (
             "/applications/{name}/deploy-key",

@@ -20,6 +20,7 @@ mod certificates;
 mod comments;
 mod deploy_key;
 mod deployments;
+mod disk;
 mod errors;
 mod events;
 mod failed_logins;

@@ -8,9 +8,9 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Data, Path};
 use tokio::time::timeout;
 
-use super::deploy_key;
 use super::problem::Problem;
 use super::state::{ApiState, ask_child};
+use super::{deploy_key, disk};
 use crate::app::status::{AppState, ProcessStatus};
 use crate::app::supervisor::View;
 use crate::logs::log::{Chunk, Log, Query, Read};
@@ -31,7 +31,9 @@ pub(super) async fn show(
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let view = state.inspect(&name).await?;
+    let over = disk::warning(&view).await;
     let mut status = view.status;
+    status.warnings.extend(over);
     fill_usage(&mut status.processes).await;
     let port = view.document["port"].as_u64();
     let port = port.and_then(|port| u16::try_from(port).ok());

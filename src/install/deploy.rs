@@ -8,7 +8,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::dedup;
-use super::disk_space;
 use super::git_user::GitUser;
 use super::hard_links::Earlier;
 use super::install_log::{InstallLog, elapsed};
@@ -20,6 +19,7 @@ use super::remote::Remote;
 use super::source::{Fetched, Source};
 use super::spec::{InstallEvent, InstallProgress, InstallSpec};
 use super::{advice, build, failure, instances, links, manifest, packages, plan};
+use super::{disk_space, disk_usage};
 use crate::app_dirs::AppDirs;
 use crate::document::formation::RELEASE;
 use crate::document::procfile::Procfile;
@@ -176,6 +176,7 @@ impl Deploy {
         let (dirs, account) = (self.spec.dirs.clone(), self.spec.account.clone());
         let (release, in_use) = (self.spec.release, self.spec.in_use.clone());
         let kept = self.spec.config.keep_releases;
+        let disk = self.spec.config.limits.disk;
         let refused = blocking(step, "cannot make the app's directories", move || {
             instances::kill_remains(&dirs);
             build::make_directories(&dirs, account.as_ref())?;
@@ -194,7 +195,12 @@ impl Deploy {
                 release::prune(&dirs, kept.saturating_sub(1), &in_use, u64::MAX);
                 missing = disk_space::missing(step, &dirs.releases())?;
             }
-            Ok(barred.or(missing))
+            let mut over = disk_usage::over(step, &dirs, disk);
+            if over.is_some() {
+                release::prune(&dirs, kept.saturating_sub(1), &in_use, u64::MAX);
+                over = disk_usage::over(step, &dirs, disk);
+            }
+            Ok(barred.or(missing).or(over))
         })
         .await?;
         refused.map_or(Ok(()), |failure| Err(failure.into()))

@@ -22,6 +22,7 @@ pub mod dedup;
 pub mod deploy;
 pub mod deploy_key;
 mod disk_space;
+pub mod disk_usage;
 pub mod dpkg;
 pub mod failure;
 mod filters;

@@ -1,5 +1,6 @@
 //! `limits` of the document: memory, CPU, tasks and files, as the machine enforces them.
 
+mod disk;
 mod groups;
 
 use std::path::PathBuf;

@@ -54,6 +54,8 @@ pub struct View {
     /// The directory of static files; the caller must look whether it exists.
     pub static_directory: Option<PathBuf>,
     pub dirs: AppDirs,
+    /// `limits.disk`, bytes.
+    pub disk_limit: Option<u64>,
 }
 
 impl App {
@@ -317,6 +319,7 @@ impl Handler<Inspect> for App {
             is_going: self.deployer.is_removed(),
             static_directory: self.static_directory(),
             dirs: self.spec.dirs.clone(),
+            disk_limit: self.deployer.documents.newest().limits.disk,
         }
     }
 }
