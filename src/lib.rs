@@ -87,6 +87,22 @@
 //! message; [`app::batch`] knows which processes serve, the App makes a route of these, and the Router publishes it.
 //! The exit takes the process out of the route, and readiness brings it back.
 //!
+//! # The way of an upgrade
+//!
+//! Listening sockets outlive a server ([`front::kept`]): copies are in systemd's store, and this process keeps them over
+//! execve(2). Either way the next server gets them as sd_listen_fds(3) says, and takes each for what it is bound to.
+//!
+//! `POST /-/reload` reaches `daemon::reload`. The program that is installed is tried first: a child with the server's own
+//! arguments reads settings, documents and the version of the data directory (`daemon/state_version`). Then
+//! [`front::departure`]: what is in flight is waited for while new clients are served, connections end behind their
+//! response, and accepting stops. The tree ends as in a crash that was announced ([`app::context::AppContext::hands_over`]):
+//! logs and state are written, OS processes stay. What this process becomes then adopts them, as their parent, with
+//! exit statuses of those that ended meanwhile; other children are waited for ([`process::former_children`]). Until it
+//! is ready it can go back: it holds the former program as a descriptor, and an error, a panic or a minute lead there
+//! (`daemon/reload/handover`). A signal that ends it does not: then systemd starts the new program again.
+//!
+//! The watchdog of systemd is fed while each front worker and the control actors answer ([`pulse`]).
+//!
 //! # What is told
 //!
 //! Whatever happens to a process, a deployment, a route or an actor becomes one [`events::Report`]: a line in the
@@ -268,7 +284,7 @@
 //! are installed anew each time (87 MiB with django, flask and requests), each further release takes 13 MiB, nearly
 //! all of it directories. Removing 6,000 directories at depth 129 takes 0.3 s of CPU.
 //!
-//! `PROCSERVER_TEST_REDEPLOYS=100`, `PROCSERVER_TEST_KILLS=100`, `PROCSERVER_TEST_STORM=2000` and
+//! `PROCSERVER_TEST_REDEPLOYS=100`, `PROCSERVER_TEST_RELOADS=20`, `PROCSERVER_TEST_KILLS=100`, `PROCSERVER_TEST_STORM=2000` and
 //! `PROCSERVER_TEST_ROUNDS=100` lengthen tests; the last one with `PROCSERVER_TEST_CALLS=Delete,Put` tries only pairs
 //! with one of these calls.
 //!

@@ -41,6 +41,7 @@ mod races;
 mod reach;
 mod readiness;
 mod redeploys;
+mod released;
 mod reload;
 mod removals;
 mod routes;

@@ -207,7 +207,8 @@ fn rounds() -> u64 {
 
 #[test]
 fn no_request_fails_while_the_server_is_replaced_again_and_again() {
-    let server = Setup::new().with_own_program().start();
+    let setup = Setup::new().with_own_program();
+    let server = setup.flag("--timeouts-drain", "2s").start();
     let repo = web_repo("1");
     server.deploy(&document("echo", &repo));
     let pid = server.ready_pid("echo", "web.1");
@@ -223,8 +224,16 @@ fn no_request_fails_while_the_server_is_replaced_again_and_again() {
         let mut longest = Duration::ZERO;
         for _ in 0..rounds() {
             install(BINARY.as_ref(), &program(&server));
+            let tunnels: Vec<TcpStream> = (0..100).map(|_| tunnel(&server)).collect();
             let begun = Instant::now();
             let finished = reload(&server);
+            for mut tunnel in tunnels {
+                assert_eq!(
+                    tunnel.read(&mut [0; 16]).unwrap(),
+                    0,
+                    "it ends in good order"
+                );
+            }
             longest = longest.max(begun.elapsed());
             if finished.code != Some(0) {
                 over.store(true, Ordering::SeqCst);

@@ -66,7 +66,7 @@ fn verb(word: &str) -> Option<&'static str> {
         "maintenance" | "maintenance:on" | "maintenance:off" => {
             "procserver stop NAME, and: procserver start NAME"
         }
-        "reload" | "ps:reload" | "reboot" => "procserver restart NAME",
+        "ps:reload" | "reboot" => "procserver restart NAME",
         "save" | "startup" | "resurrect" | "unstartup" => {
             "nothing: applications start with the server (systemctl enable procserver)"
         }
