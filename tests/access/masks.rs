@@ -179,6 +179,23 @@ fn a_masked_document_cannot_be_put_back_and_its_tag_tells_nothing() {
     let token = token_of(&server, "deploy");
     let shown = get(&server, &token, "/applications/echo").expect(200);
     let tag = shown.header("etag").unwrap().to_owned();
+    for name in [
+        "%65cho",
+        "e%63h%6F",
+        "echo%2F",
+        "echo%252F",
+        "%2565cho",
+        "./echo",
+        "echo/.",
+        "ECHO",
+    ] {
+        let answer = get(&server, &token, &format!("/applications/{name}"));
+        let text = answer.text();
+        assert!(
+            !text.contains(PLANTED) && !text.contains(IN_HEADER),
+            "{name}: {text}"
+        );
+    }
     let own = server.get("/applications/echo");
     assert_ne!(own.header("etag").unwrap(), tag);
     let document: Value = shown.json();
