@@ -1,4 +1,7 @@
-//! [`DiskUsage`]: what an application has on disk, by part.
+//! [`DiskUsage`]: what an application has on disk, by part, and its limit.
+//!
+//! The limit is looked at, not enforced: a deploy over it is refused, and the status warns. Project quotas of ext4 and xfs
+//! would keep processes from writing, too, but there is no safe interface to FS_IOC_FSSETXATTR and quotactl(2).
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};

@@ -22,7 +22,7 @@ use crate::document::limits::Limits;
 
 use super::lack::Lack;
 use bounds::Means;
-use hierarchies::Controller;
+use hierarchies::{Controller, Hierarchies};
 use home::{Home, enable, home, make, pids};
 pub use home::{prepare, release};
 pub use sweep::sweep;
@@ -291,6 +291,44 @@ fn inner(group: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(group).into_iter().flatten().flatten();
     let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     groups.map(|entry| entry.path()).collect()
+}
+
+/// What enforces a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    Second,
+    First,
+}
+
+/// What a machine offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Whether there is cgroup2: what a process starts is found and ended by it.
+    pub is_tracked: bool,
+    /// Each controller that limits need, and by what it is there.
+    pub limits: Vec<(&'static str, Option<Version>)>,
+}
+
+/// What a machine offers by its mounts, as in proc_pid_mountinfo(5); `controllers`: those of a mount of cgroup2 (pure).
+/// Whether groups may be made is another question.
+#[must_use]
+pub fn offered(mounts: &str, controllers: impl Fn(&str) -> String) -> Offered {
+    let there = Hierarchies::parse(mounts);
+    let root = there
+        .unified
+        .as_ref()
+        .map(|mount| mount.point().to_string_lossy());
+    let second = root.map(|root| Controller::among(&controllers(&root)));
+    let second = second.unwrap_or_default();
+    let by = |controller: Controller| match controller {
+        c if second.contains(&c) => Some(Version::Second),
+        c if there.first.contains_key(&c) => Some(Version::First),
+        _ => None,
+    };
+    Offered {
+        is_tracked: there.unified.is_some(),
+        limits: Controller::ALL.map(|c| (c.name(), by(c))).to_vec(),
+    }
 }
 
 /// Moves the calling process into a group.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::bounded;
 use super::report::Finding;
+use crate::process::cgroup::{self, Version};
 use crate::settings::Settings;
 
 /// With less no deploy begins (`install/disk_space`); bytes, or one part in 20 of a small disk.
@@ -107,57 +108,34 @@ fn controllers(mount: &str) -> String {
 /// `mounts`: as proc_pid_mountinfo(5); `controllers`: of a mount of cgroup2.
 fn cgroups(mounts: &str, controllers: impl Fn(&str) -> String) -> Finding {
     const CHECK: &str = "control groups";
-    let mut second = None;
-    let mut first = Vec::new();
-    for line in mounts.lines() {
-        let Some((left, right)) = line.split_once(" - ") else {
-            continue;
-        };
-        let Some(point) = left.split(' ').nth(4) else {
-            continue;
-        };
-        match right.split(' ').next() {
-            Some("cgroup2") => second = Some(point),
-            Some("cgroup") => first.extend(point.rsplit('/').next()),
-            _ => {}
+    let found = cgroup::offered(mounts, controllers);
+    let by = |version: Version| {
+        let of_it = found.limits.iter().filter(|(_, by)| *by == Some(version));
+        of_it.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    };
+    let lacks = found.limits.iter().filter(|(_, by)| by.is_none());
+    let lacks: Vec<_> = lacks.map(|(name, _)| *name).collect();
+    let (second, first) = (by(Version::Second), by(Version::First));
+    let said = match (found.is_tracked, second.as_str(), first.as_str()) {
+        (false, _, "") => {
+            let said =
+                "none: what processes start is found in /proc, and limits are those of a process";
+            return Finding::warning(CHECK, said, "mount -t cgroup2 none /sys/fs/cgroup");
         }
+        (false, _, first) => format!("version 1 with {first}"),
+        (true, "", "") => "cgroup2 without controllers".to_owned(),
+        (true, "", first) => format!("cgroup2, and version 1 with {first}"),
+        (true, second, "") => format!("cgroup2 with {second}"),
+        (true, second, first) => format!("cgroup2 with {second}, and version 1 with {first}"),
+    };
+    if lacks.is_empty() {
+        return Finding::good(CHECK, said);
     }
-    let has = second.map(&controllers).unwrap_or_default();
-    let all = ["cpu", "memory", "pids"];
-    let lacks: Vec<_> = all
-        .iter()
-        .filter(|name| !has.split_whitespace().any(|h| h == **name))
-        .collect();
-    match (second, first.is_empty()) {
-        (Some(_), _) if lacks.is_empty() => {
-            Finding::good(CHECK, format!("cgroup2 with {}", all.join(", ")))
-        }
-        (Some(_), true) => Finding::warning(
-            CHECK,
-            format!(
-                "cgroup2 without all of {}: not every limit can be kept",
-                all.join(", ")
-            ),
-            "start Linux with systemd.unified_cgroup_hierarchy=1, or let the container have them",
-        ),
-        (second, false) => {
-            let kind = if second.is_some() {
-                "cgroup2 without controllers, and cgroup version 1"
-            } else {
-                "cgroup version 1"
-            };
-            Finding::warning(
-                CHECK,
-                format!("{kind} ({})", first.join(" ")),
-                "start Linux with systemd.unified_cgroup_hierarchy=1 for cgroup2 alone",
-            )
-        }
-        (None, true) => Finding::warning(
-            CHECK,
-            "none: what processes start is found in /proc, and limits are those of a process",
-            "mount -t cgroup2 none /sys/fs/cgroup",
-        ),
-    }
+    Finding::warning(
+        CHECK,
+        format!("{said}: nothing enforces limits of {}", lacks.join(", ")),
+        "start Linux with systemd.unified_cgroup_hierarchy=1, or let the container have the controllers",
+    )
 }
 
 fn descriptors(limit: Option<u64>) -> Finding {
@@ -246,7 +224,14 @@ mod tests {
         assert_eq!(cgroups(second, all).level, Level::Ok);
         assert_eq!(cgroups(second, none).level, Level::Warning);
         let old = cgroups(first, none);
-        assert!(old.found.contains("version 1 (memory)"), "{old:?}");
+        assert!(
+            old.found
+                .starts_with("version 1 with memory: nothing enforces limits of cpu, pids"),
+            "{old:?}"
+        );
+        let rest = "42 31 0:39 / /sys/fs/cgroup/x rw - cgroup cgroup rw,cpu,pids\n";
+        let hybrid = format!("{second}{first}{rest}");
+        assert_eq!(cgroups(&hybrid, none).level, Level::Ok);
         assert_eq!(cgroups("", none).level, Level::Warning);
     }
 

@@ -39,6 +39,10 @@ pub(super) struct Mount {
 }
 
 impl Mount {
+    pub(super) fn point(&self) -> &Path {
+        &self.point
+    }
+
     /// The directory of a group that cgroups(7) names so in `/proc/PID/cgroup`.
     pub(super) fn directory(&self, group: &Path) -> Option<PathBuf> {
         Some(self.point.join(group.strip_prefix(&self.root).ok()?))
