@@ -18,6 +18,7 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("PATCH", "/applications/{name}", Deploy, Of::App),
     ("DELETE", "/applications/{name}", Admin, Of::App),
     ("GET", "/applications/{name}/status", Read, Of::App),
+    ("GET", "/applications/{name}/disk", Read, Of::App),
     ("GET", "/applications/{name}/deploy-key", Read, Of::App),
     ("GET", "/applications/{name}/deployments", Read, Of::App),
     (
