@@ -31,11 +31,15 @@ use tokio::signal::unix::Signal;
 
 use crate::app::apps::{Apps, Rescan};
 use crate::app::config_dir;
+use crate::app_dirs::AppDirs;
 use crate::audit::{AuditLog, Entry};
+use crate::backup::{server_files, take};
 use crate::document::config::Rules;
+use crate::document::name::AppName;
 use crate::failpoint;
 use crate::front::kept::Kept;
 use crate::front::listener::Bound;
+use crate::process::stop::pause;
 use crate::process::{cgroup, former_children, landlock, mounts};
 use crate::settings::Settings;
 use crate::settings::error::SettingsError;
@@ -207,6 +211,7 @@ fn start(
         &settings.runtime_dir,
         &settings.config_dir,
     ]);
+    backup_leftovers(&settings);
     let published = Arc::<Published>::default();
     published.read(&settings.tls.certificates);
     let listeners = bind_all(&settings, &published, kept)?;
@@ -269,6 +274,9 @@ async fn serve(
         connections: Arc::clone(&api.about.connections),
         drain: settings.front.drain,
     };
+    if let Some(backups) = &api.backups {
+        actix_rt::spawn(backups.carrier.clone().go_on());
+    }
     let mut socket = ApiSocket::open(path.clone(), api, kept).await?;
     let stops = handover.ready();
     ready(&Ready {
@@ -298,6 +306,25 @@ async fn serve(
     // Who asked for a stop meanwhile gets it, from the server that has the processes then.
     next.stops = signals.next().now_or_never().is_some();
     Ok(Ended::LeftTo(next))
+}
+
+/// What a server that was killed during a backup or a restore has left: applications that are paused go on, and what a
+/// restore has put aside is put in place before anything of it is read.
+fn backup_leftovers(settings: &Settings) {
+    let paused = std::fs::read_dir(settings.runtime_dir.join("apps"));
+    for entry in paused.into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if let Some(Ok(name)) = name.to_str().map(AppName::parse) {
+            let dirs = AppDirs::new(&settings.data_dir, &settings.runtime_dir, &name);
+            pause::go_on(&dirs, &|| take::all_instances(&dirs));
+        }
+    }
+    let work = settings.data_dir.join(take::WORK);
+    let cleared = take::clear(&work).and_then(|()| server_files::put_in_place(&settings.data_dir));
+    // A server that serves with the token that it had is better than none.
+    if let Err(error) = cleared {
+        log::error!("what a backup or a restore has left stays: {error}");
+    }
 }
 
 /// SIGHUP: the config directory is read again.

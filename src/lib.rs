@@ -103,6 +103,13 @@
 //!
 //! The watchdog of systemd is fed while each front worker and the control actors answer ([`pulse`]).
 //!
+//! # Backups
+//!
+//! [`backup::take`] copies the storage of one application after the other while its processes are paused
+//! ([`process::stop::pause`]) and streams it to who asked. [`backup::restore`] reads a backup to its end, unpacks it beside
+//! the data and writes down what is to be done; [`backup::carry`] does that through [`app::apps`], also at the next start
+//! of a server that was killed.
+//!
 //! # What is told
 //!
 //! Whatever happens to a process, a deployment, a route or an actor becomes one [`events::Report`]: a line in the
@@ -119,6 +126,7 @@
 //! cli
 //! daemon
 //! api
+//! backup
 //! app
 //! settings
 //! install, front
@@ -311,6 +319,7 @@ pub mod api;
 pub mod app;
 pub mod app_dirs;
 pub mod audit;
+pub mod backup;
 pub mod cli;
 pub mod daemon;
 pub mod document;

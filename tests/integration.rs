@@ -5,6 +5,7 @@ mod support;
 mod access;
 mod access_log;
 mod acme;
+mod backup;
 mod balancers;
 mod both_families;
 mod certificates;

@@ -11,8 +11,8 @@ use super::needs::{self, Needs};
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{
-    actions, applications, audit, certificates, deploy_key, deployments, disk, events, gate,
-    health, logs, releases, reload, routes, server_status, status, tokens,
+    actions, applications, audit, backups, certificates, deploy_key, deployments, disk, events,
+    gate, health, logs, releases, reload, routes, server_status, status, tokens,
 };
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
@@ -114,6 +114,15 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
                 get(Needs::of_server(Read), reload::show),
                 post(Needs::of_server(Admin), reload::start),
             ],
+        ),
+        (
+            "/-/backup",
+            // It holds every secret.
+            vec![post(Needs::of_server(Admin), backups::take)],
+        ),
+        (
+            "/-/restore",
+            vec![post(Needs::of_server(Admin), backups::restore)],
         ),
         (
             "/-/status",

@@ -9,6 +9,7 @@ use super::problem::Problem;
 use crate::account::AccountError;
 use crate::app::apps::AppsError;
 use crate::app::deployer::AppError;
+use crate::backup::error::BackupError;
 use crate::document::config::FieldError;
 use crate::document::json5::SyntaxError;
 use crate::install::record::Failure;
@@ -50,6 +51,26 @@ impl From<AppsError> for Problem {
                 StatusCode::INSUFFICIENT_STORAGE
             }
             AppsError::App(error) => return error.clone().into(),
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<BackupError> for Problem {
+    fn from(error: BackupError) -> Self {
+        let status = match &error {
+            BackupError::Damaged(_)
+            | BackupError::Refused { .. }
+            | BackupError::TooNew(_)
+            | BackupError::NotInIt(..)
+            | BackupError::Document { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            BackupError::NoSuchApp(_) => StatusCode::NOT_FOUND,
+            BackupError::Exist(_) | BackupError::Busy => StatusCode::CONFLICT,
+            BackupError::NoSpace { .. } | BackupError::Io { .. } => {
+                log::error!("API: {error}");
+                StatusCode::INSUFFICIENT_STORAGE
+            }
+            BackupError::Output(_) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error.to_string())
     }

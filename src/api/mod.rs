@@ -13,6 +13,8 @@ mod app_url;
 mod applications;
 mod audit;
 pub mod auth;
+pub mod backup_turn;
+mod backups;
 mod body;
 mod browsers;
 mod caller;

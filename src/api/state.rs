@@ -13,6 +13,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 
 use super::about::About;
+use super::backup_turn::Backups;
 use super::caller::Caller;
 use super::failed_logins::FailedLogins;
 use super::problem::Problem;
@@ -75,6 +76,8 @@ pub struct ApiState {
     /// What came of orders at a certificate authority, and who makes them, if anybody does.
     pub acme_results: Arc<Results>,
     pub acme: ChildRef<Acme>,
+    /// How backups are made and restored; `None`: not at all.
+    pub backups: Option<Backups>,
     /// What it tells of itself.
     pub about: Arc<About>,
     pub audit: AuditLog,
@@ -166,6 +169,7 @@ impl ApiState {
             certificates: Arc::default(),
             acme_results: Arc::default(),
             acme: ChildRef::default(),
+            backups: None,
             about: Arc::new(About::new("/nonexistent".into(), Ports::new(8001, 8999))),
             host_name: "localhost".into(),
             audit: AuditLog::start(Path::new("/dev/null"), (1, 1)).expect("a thread"),

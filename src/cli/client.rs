@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use awc::ClientResponse;
 use awc::http::{Method, StatusCode, header};
+use bytes::Bytes;
 use clap::Args;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -19,6 +20,8 @@ use crate::settings::raw::RawSettings;
 
 /// The largest answer, in bytes; a stream has no limit.
 const LARGEST_ANSWER: usize = 16 << 20;
+/// What is sent at once of a file, in bytes.
+const PIECE: usize = 256 << 10;
 /// Where root's server listens.
 const SYSTEM_SOCKET: &str = "/run/procserver/procserver.sock";
 
@@ -269,11 +272,23 @@ impl Client {
         &self,
         path: &str,
         media_type: &str,
+        take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.pieces(&Call::new(Method::GET, path), media_type, take)
+            .await
+    }
+
+    /// Sends `call` and hands each piece of the answer to `take` as it comes.
+    ///
+    /// # Errors
+    /// [`ClientError`], and what `take` returns.
+    pub async fn pieces<E: From<ClientError>>(
+        &self,
+        call: &Call,
+        media_type: &str,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut response = self
-            .exchange(&Call::new(Method::GET, path), media_type)
-            .await?;
+        let mut response = self.exchange(call, media_type).await?;
         let status = response.status();
         if !status.is_success() {
             let body = self.whole_body(response).await?;
@@ -287,7 +302,47 @@ impl Client {
         Ok(())
     }
 
+    /// POSTs what `input` holds and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn upload(
+        &self,
+        path: &str,
+        input: impl io::Read + 'static,
+    ) -> Result<serde_json::Value, ClientError> {
+        let call = Call::new(Method::POST, path);
+        let request = self
+            .request(&call, "application/json")
+            .content_type("application/octet-stream");
+        let sent = request.send_stream(pieces_of(input)).await;
+        let response = sent.map_err(|error| self.explain(error))?;
+        let status = response.status();
+        let body = self.whole_body(response).await?;
+        match status.is_success() {
+            true => Ok(serde_json::from_slice(&body).unwrap_or_default()),
+            false => Err(ClientError::Refused(Box::new(Problem::read(
+                status.as_u16(),
+                &body,
+            )))),
+        }
+    }
+
     async fn exchange(&self, call: &Call, media_type: &str) -> Result<ClientResponse, ClientError> {
+        let request = self.request(call, media_type);
+        let sent = match &call.body {
+            Some(body) => {
+                request
+                    .content_type("application/json")
+                    .send_body(body.clone())
+                    .await
+            }
+            None => request.send().await,
+        };
+        sent.map_err(|error| self.explain(error))
+    }
+
+    fn request(&self, call: &Call, media_type: &str) -> awc::ClientRequest {
         let base = match &self.target {
             // The host is not looked at, but HTTP/1.1 demands one.
             Target::Socket(_) => "http://localhost",
@@ -306,16 +361,7 @@ impl Client {
         if let Some(etag) = &call.if_match {
             request = request.insert_header((header::IF_MATCH, etag.as_str()));
         }
-        let sent = match &call.body {
-            Some(body) => {
-                request
-                    .content_type("application/json")
-                    .send_body(body.clone())
-                    .await
-            }
-            None => request.send().await,
-        };
-        sent.map_err(|error| self.explain(error))
+        request
     }
 
     async fn whole_body(&self, mut response: ClientResponse) -> Result<Vec<u8>, ClientError> {
@@ -349,6 +395,21 @@ impl Client {
             other => self.broken(&other),
         }
     }
+}
+
+/// The pieces of a file. Reading one blocks, which nobody else is kept by.
+fn pieces_of(input: impl io::Read + 'static) -> impl Stream<Item = io::Result<Bytes>> + 'static {
+    futures::stream::unfold(input, |mut input| async move {
+        let mut piece = vec![0; PIECE];
+        match input.read(&mut piece) {
+            Ok(0) => None,
+            Ok(read) => {
+                piece.truncate(read);
+                Some((Ok(Bytes::from(piece)), input))
+            }
+            Err(error) => Some((Err(error), input)),
+        }
+    })
 }
 
 impl Target {

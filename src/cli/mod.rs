@@ -11,6 +11,7 @@ pub mod actions;
 pub mod app_option;
 pub mod apps;
 pub mod audit;
+pub mod backup;
 pub mod cancel;
 pub mod certs;
 pub mod changes;
@@ -41,6 +42,7 @@ pub mod progress;
 pub mod ps;
 pub mod releases;
 pub mod reload;
+pub mod restore;
 pub mod rm;
 pub mod rollback;
 pub mod route;
@@ -175,6 +177,10 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Replace the running server in place by the program that is installed now
     Reload(reload::ReloadArgs),
+    /// Write documents, storage, keys, certificates and settings of the server into one file
+    Backup(backup::BackupArgs),
+    /// Bring applications back from a backup, on this or another machine
+    Restore(restore::RestoreArgs),
     /// Show what happens as it happens
     Events(events::EventsArgs),
     /// Print what makes a shell complete this command line
@@ -251,6 +257,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
         Command::Status(a) => with(&a.client, async |c, o| status::run(c, o).await),
         Command::Reload(a) => with(&a.client, async |c, o| reload::run(c, o).await),
+        Command::Backup(a) => with(&a.client, async |c, o| backup::run(&a, c, o).await),
+        Command::Restore(a) => with(&a.client, async |c, o| restore::run(&a, c, o).await),
         Command::Events(a) => with(&a.client, async |c, o| events::run(&a, c, o).await),
         Command::Logs(a) => with(&a.client, async |c, o| logs::run(&a, c, o).await),
     }

@@ -16,11 +16,13 @@ use crate::acme::precheck::Precheck;
 use crate::acme::status::Results;
 use crate::acme::storage::Storage;
 use crate::api::about::About;
+use crate::api::backup_turn::Backups;
 use crate::api::in_process;
 use crate::api::reload_status::Reload;
 use crate::api::state::{ApiState, Routing};
 use crate::app::context::AppContext;
 use crate::audit::AuditLog;
+use crate::backup::carry::Carrier;
 use crate::events::Feed;
 use crate::front::access::recorder;
 use crate::front::access::recorder::Sink;
@@ -100,7 +102,7 @@ impl Tree {
         let (closed, closed_ports) = watch::channel(Closed::new());
         let load = Arc::<Load>::default();
         let (challenges, acme_results) = (Arc::default(), Arc::<Results>::default());
-        let api = ApiState {
+        let mut api = ApiState {
             apps: ChildRef::default(),
             routing: Routing {
                 table: table.subscribe(),
@@ -116,6 +118,7 @@ impl Tree {
             certificates: Arc::clone(&published),
             acme: ChildRef::default(),
             acme_results: Arc::clone(&acme_results),
+            backups: None,
             about: Arc::new(about(&context, &listeners, &load)),
             audit: context.audit.clone(),
             host_name: host_name(),
@@ -123,6 +126,11 @@ impl Tree {
             reload,
             failed_logins: Arc::default(),
         };
+        api.backups = Some(Backups::new(Carrier {
+            apps: api.apps.clone(),
+            settings: Arc::clone(settings),
+            rules: context.rules(),
+        }));
         let (booted, is_booted) = watch::channel(false);
         let (access, access_written) = access_log(&context).unzip();
         let acme = acme_spec(settings, &table, &published, &challenges, acme_results);

@@ -112,7 +112,7 @@ pub(super) fn named(error: &io::Error, name: &CStr) -> io::Error {
 }
 
 /// All entries at once, so that a directory is not read while it is changed.
-pub(super) fn entries(directory: impl AsFd) -> io::Result<Vec<(CString, FileType)>> {
+pub fn entries(directory: impl AsFd) -> io::Result<Vec<(CString, FileType)>> {
     let mut found = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
@@ -124,7 +124,7 @@ pub(super) fn entries(directory: impl AsFd) -> io::Result<Vec<(CString, FileType
     Ok(found)
 }
 
-pub(super) fn open_directory<P: rustix::path::Arg>(
+pub fn open_directory<P: rustix::path::Arg>(
     parent: BorrowedFd<'_>,
     name: P,
 ) -> io::Result<OwnedFd> {

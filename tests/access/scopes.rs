@@ -46,6 +46,8 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("POST", "/certificates/{name}/renew", Admin, Of::Server),
     ("GET", "/-/reload", Read, Of::Server),
     ("POST", "/-/reload", Admin, Of::Server),
+    ("POST", "/-/backup", Admin, Of::Server),
+    ("POST", "/-/restore", Admin, Of::Server),
     ("GET", "/-/status", Read, Of::Server),
     ("GET", "/routes", Read, Of::Apps),
     ("GET", "/events", Read, Of::Apps),
