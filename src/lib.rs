@@ -176,6 +176,14 @@
 //!   it has stopped, nobody is kept waiting. The control thread comes before the apps' threads ([`priority`]); proxy,
 //!   logs and all that is started do not.
 //!
+//! # The package
+//!
+//! `systemd/debian/build` makes a .deb: the program, what it prints about itself ([`cli::man`], [`cli::completions`]), the
+//! unit, and `systemd/procserver.toml`, which a test keeps equal to what [`settings::raw`] knows. Its scripts are in
+//! `systemd/debian/`; purge finds the users of apps by their comments, as [`own_user`] does. `tests/installed/run` boots
+//! a Debian with a systemd of its own, without a network, and installs, upgrades under load, reboots, breaks and purges
+//! it there; `.ci/run` runs that, too.
+//!
 //! # Benches
 //!
 //! `cargo bench --bench proxy` starts `procserver serve` with one worker, deploys its origins by the API, and compares

@@ -44,6 +44,32 @@ fn fed(server: &Server, arguments: &[&str], input: &str) -> Finished {
 }
 
 #[test]
+fn bash_completes_the_names_of_applications() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    run(&server, &["create", "echo", "--repo", &repo.url()]).success();
+    let complete = |words: &str, last: &str| {
+        let script = format!(
+            "source <(procserver completions bash); COMP_WORDS=({words}); COMP_CWORD=2
+             _procserver_with_applications procserver '{last}' logs; echo ${{COMPREPLY[@]}}"
+        );
+        let program = procserver();
+        let directory = std::path::Path::new(program.get_program())
+            .parent()
+            .unwrap();
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["-c", &script]);
+        bash.env("PROCSERVER_URL", socket(&server));
+        bash.env("PATH", format!("{}:/usr/bin:/bin", directory.display()));
+        finish(&mut bash).success()
+    };
+    assert_eq!(complete("procserver logs e", "e"), "echo\n");
+    assert_eq!(complete("procserver logs x", "x"), "\n");
+    assert_eq!(complete("procserver log ''", ""), "echo\n");
+    assert!(complete("procserver logs --f", "--f").contains("--follow"));
+    assert!(!complete("procserver route e", "e").contains("echo"));
+}
+
+#[test]
 fn secrets_come_from_standard_input_and_files_and_are_noted_on_the_command_line() {
     let (server, repo) = (Server::start(), web_repo("1"));
     let create = ["create", "echo", "--repo-file", "-", "--env", "A=1"];
