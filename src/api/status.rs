@@ -34,7 +34,8 @@ pub(super) async fn show(
     let over = disk::warning(&view).await;
     let mut status = view.status;
     status.warnings.extend(over);
-    fill_usage(&mut status.processes).await;
+    let ended = fill_usage(&mut status.processes).await;
+    status.warnings.extend(ended);
     let port = view.document["port"].as_u64();
     let port = port.and_then(|port| u16::try_from(port).ok());
     if let Some(why) = port.and_then(|port| state.closed_ports.borrow().get(&port).cloned()) {
@@ -72,20 +73,30 @@ async fn no_static_files(directory: Option<PathBuf>) -> Option<String> {
     })
 }
 
-async fn fill_usage(processes: &mut [ProcessStatus]) {
+/// Returns warnings about processes of which the kernel has ended a part.
+async fn fill_usage(processes: &mut [ProcessStatus]) -> Vec<String> {
     let sessions: Vec<u32> = processes.iter().filter_map(|p| p.pid).collect();
     if sessions.is_empty() {
-        return;
+        return Vec::new();
     }
     let Ok(used) = web::block(move || usage::of_sessions(&sessions)).await else {
-        return;
+        return Vec::new();
     };
+    let mut warnings = Vec::new();
     for process in processes {
         if let Some(usage) = process.pid.and_then(|pid| used.get(&pid)) {
             process.memory_bytes = usage.memory_bytes;
             process.cpu_seconds = usage.cpu_seconds;
+            if usage.oom_kills > 0 {
+                warnings.push(format!(
+                    "{}: out of memory, the kernel has ended {} of the processes that it had started; a higher \
+                     limits.{}.memory gives it more",
+                    process.id, usage.oom_kills, process.process_type
+                ));
+            }
         }
     }
+    warnings
 }
 
 async fn last_lines(log: &ChildRef<Log>, process: &str) -> Vec<String> {

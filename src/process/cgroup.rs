@@ -331,6 +331,27 @@ pub fn offered(mounts: &str, controllers: impl Fn(&str) -> String) -> Offered {
     }
 }
 
+/// How many processes the kernel has ended for want of memory in the group of this server's that `pid` is in. Where all
+/// of an instance is not ended together (in the first version), those beside the ended one may live on. Blocks.
+pub(super) fn oom_kills_beside(pid: u32) -> u64 {
+    let home = home();
+    let top = home.names.top();
+    let groups = home.groups_of(&pid.to_string());
+    let is_own = |path: &PathBuf| {
+        let above = path.ancestors().nth(2).and_then(Path::file_name);
+        above.is_some_and(|name| name == top.as_str())
+    };
+    let own = Cgroup {
+        unified: groups.unified.filter(is_own),
+        first: groups
+            .first
+            .into_iter()
+            .filter(|(_, path)| is_own(path))
+            .collect(),
+    };
+    own.oom_kills()
+}
+
 /// Moves the calling process into a group.
 pub(super) fn enter(group: &Path) -> io::Result<()> {
     fs::write(group.join("cgroup.procs"), "0")

@@ -1,8 +1,8 @@
-//! Memory and CPU time of processes, from `/proc` (blocks; call it from a blocking thread).
+//! Memory and CPU time of processes, from `/proc` and control groups (blocks; call it from a blocking thread).
 
 use std::collections::HashMap;
 
-use super::procfs;
+use super::{cgroup, procfs};
 
 /// What a session of processes uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -11,6 +11,8 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// User and system time of all its living processes, seconds.
     pub cpu_seconds: f64,
+    /// How many of its processes the kernel has ended because memory ran out, as far as control groups tell.
+    pub oom_kills: u64,
 }
 
 /// Resident memory of this process, bytes; 0 where `/proc` does not say.
@@ -35,6 +37,9 @@ pub fn of_sessions(sessions: &[u32]) -> HashMap<u32, Usage> {
             total.memory_bytes += stat.resident_pages * page;
             total.cpu_seconds += stat.ticks as f64 / TICKS_PER_SECOND;
         }
+    }
+    for (session, total) in &mut usage {
+        total.oom_kills = cgroup::oom_kills_beside(*session);
     }
     usage
 }

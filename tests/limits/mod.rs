@@ -106,6 +106,24 @@ fn a_process_that_takes_more_memory_than_it_may_is_ended_and_told_so() {
 }
 
 #[test]
+fn a_part_of_a_process_that_the_kernel_ends_for_memory_is_warned_of() {
+    let Some(server) = server_with("memory") else {
+        return;
+    };
+    let entries = "pool: while :; do python3 -c 'x = b\"x\" * 200_000_000' || sleep 600; done\n";
+    let limits = json!({ "limits": { "pool": { "memory": "64M" } } });
+    server.deploy(&with(document("echo", &repo(entries)), limits));
+    eventually("it is told", SOON, || {
+        let process = server.process("echo", "pool.1");
+        let warnings = server.status("echo")["warnings"].to_string();
+        // Where the kernel ends all of it, that is its exit.
+        let is_told =
+            warnings.contains("higher limits.pool.memory") || process["last_exit"]["oom"] == true;
+        is_told.then_some(())
+    });
+}
+
+#[test]
 fn an_install_command_that_takes_more_memory_than_it_may_fails_with_that_reason() {
     let Some(server) = server_with("memory") else {
         return;
