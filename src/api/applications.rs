@@ -23,6 +23,7 @@ use super::precondition::{self, Precondition};
 use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
+use super::whole_machine;
 use crate::account::{Account, PER_APP};
 use crate::app::apps::{AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
 use crate::app::status::Summary;
@@ -100,6 +101,7 @@ pub(super) async fn create(
         );
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
+    whole_machine::check(&caller, &config.document, &Value::Null)?;
     let notes = overlaps(&config, &state, &caller);
     let own = state.clone();
     let asked = async move {
@@ -137,7 +139,13 @@ pub(super) async fn replace(
     let work = async move {
         let mut notes = comments::lost(&own, &app).await;
         notes.extend(overlaps(&config, &own, &caller));
-        let base = precondition.base(&own, &app).await?;
+        let mut base = precondition.base(&own, &app).await?;
+        if caller.is_bound() {
+            // What was looked at is what is replaced.
+            let present = own.inspect(app.as_str()).await?.document;
+            whole_machine::check(&caller, &config.document, &present)?;
+            base.get_or_insert(present);
+        }
         let answer = own.ask_apps(Replace { base, config }).await?;
         let answer = answer.map_err(|error| without_owner(error, &caller));
         Ok(precondition::outcome(answer)?.noting(notes))
@@ -197,6 +205,7 @@ async fn apply(
         if config.document == base {
             return Ok(Begun::unchanged());
         }
+        whole_machine::check(&caller, &config.document, &base)?;
         let mut notes = comments::lost(&state, &name).await;
         let is_renamed = ["hosts", "domain"]
             .iter()

@@ -51,3 +51,4 @@ pub mod socket;
 pub mod state;
 mod status;
 mod tokens;
+mod whole_machine;

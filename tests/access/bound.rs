@@ -121,3 +121,40 @@ fn nothing_tells_an_application_of_others_from_one_that_is_not_there() {
     send(&server, &token, "DELETE", "/applications/mine", &json!({})).expect(200);
     server.get("/applications/other").expect(200);
 }
+
+#[test]
+fn a_token_for_some_applications_chooses_no_account_of_the_machine_and_no_name_of_others() {
+    let (server, repo) = two_apps();
+    let wish = json!({"name": "a", "scope": "admin", "apps": ["mine", "new"]});
+    let token = token(&server, &wish);
+    for change in [
+        json!({"user": "daemon"}),
+        json!({"group": "shadow"}),
+        json!({"packages": ["cowsay"]}),
+        json!({"domain": [".*"]}),
+    ] {
+        let refused = |method: &str, app: &str, document: &Value| {
+            let target = match method {
+                "POST" => "/applications".to_owned(),
+                _ => format!("/applications/{app}"),
+            };
+            let answer = send(&server, &token, method, &target, document);
+            assert_eq!(answer.status, 403, "{method} {change}: {}", answer.text());
+            assert!(answer.text().contains("whole machine"));
+        };
+        refused("PATCH", "mine", &change);
+        let whole = |app| with(document(app, &repo), change.clone());
+        refused("PUT", "mine", &whole("mine"));
+        refused("POST", "new", &whole("new"));
+    }
+    server.get("/applications/new").expect(404);
+    // What somebody else has written stays, and the rest may be changed beside it.
+    let named = json!({"domain": ["^mine[.]"]});
+    server
+        .send("PATCH", "/applications/mine", &named)
+        .expect(200);
+    let env = json!({"env": {"A": "1"}});
+    send(&server, &token, "PATCH", "/applications/mine", &env).expect(200);
+    let present = get(&server, &token, "/applications/mine").json();
+    send(&server, &token, "PUT", "/applications/mine", &present).expect(200);
+}
