@@ -20,7 +20,7 @@ pub struct Entry {
     pub app: Option<String>,
     pub outcome: Outcome,
     pub request_id: Option<String>,
-    /// Refusals of strangers before this one that have no line.
+    /// Refusals of this token, or of strangers, before this one that have no line.
     pub left_out: u64,
 }
 

@@ -25,6 +25,13 @@ const WAITING: usize = 1024;
 /// How long an answer waits for its line.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Refusals by the id of the token, and of all who have none: a token that may only read must not be able to have the log
+/// rotated away either. There are no more of these than tokens that were made.
+type Refusals = HashMap<String, Strangers>;
+
+/// No token has this id.
+const STRANGERS: &str = "";
+
 /// Names of accounts that are remembered.
 const NAMES: usize = 256;
 
@@ -32,7 +39,7 @@ const NAMES: usize = 256;
 #[derive(Clone, Debug)]
 pub struct AuditLog {
     sender: mpsc::Sender<Job>,
-    strangers: Arc<Mutex<Strangers>>,
+    refusals: Arc<Mutex<Refusals>>,
     path: Arc<Path>,
     /// How many files there are at most.
     files: usize,
@@ -58,7 +65,7 @@ impl AuditLog {
             .spawn(move || keep_writing(file, jobs))?;
         Ok(Self {
             sender,
-            strangers: Arc::default(),
+            refusals: Arc::default(),
             path: path.into(),
             files,
         })
@@ -102,13 +109,19 @@ impl AuditLog {
         is_written
     }
 
-    /// The entry, unless it is one of too many about strangers.
+    /// The entry, unless it is one of too many refusals.
     fn bounded(&self, mut entry: Entry) -> Option<Entry> {
-        if matches!(entry.who, Who::Stranger | Who::Uninvited { .. }) {
-            let strangers = self.strangers.lock();
-            let mut strangers = strangers.unwrap_or_else(|e| e.into_inner());
-            entry.left_out = strangers.tell(Instant::now())?;
-        }
+        let by = match (&entry.who, &entry.outcome) {
+            (Who::Stranger | Who::Uninvited { .. }, _) => STRANGERS,
+            (Who::Token { id, .. }, Outcome::Status(400..=499)) => id,
+            _ => return Some(entry),
+        };
+        let refusals = self.refusals.lock();
+        let mut refusals = refusals.unwrap_or_else(|e| e.into_inner());
+        entry.left_out = refusals
+            .entry(by.to_owned())
+            .or_default()
+            .tell(Instant::now())?;
         Some(entry)
     }
 }
@@ -200,6 +213,27 @@ mod tests {
         assert_eq!(paths(3, None), ["\"/5\"", "\"/6\"", "\"/7\""]);
         assert_eq!(paths(2, Some("even")), ["\"/4\"", "\"/6\""]);
         assert_eq!(paths(100, Some("none")).len(), 0);
+    }
+
+    #[test]
+    fn a_token_that_is_refused_again_and_again_hides_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let log = AuditLog::start(home.path(), (400, 3)).unwrap();
+        let told = |id: &str, status, times: usize| {
+            let entry = Entry {
+                who: Who::Token {
+                    name: "ci".to_owned(),
+                    id: id.to_owned(),
+                },
+                outcome: Outcome::Status(status),
+                ..entry("/", None)
+            };
+            let all = (0..times).filter_map(|_| log.bounded(entry.clone()));
+            all.count()
+        };
+        assert_eq!(told("1", 403, 5000), 1000);
+        assert_eq!(told("2", 403, 5), 5, "it has lines of its own");
+        assert_eq!(told("1", 200, 5000), 5000, "what it changes is told");
     }
 
     #[tokio::test]
