@@ -51,9 +51,10 @@ use crate::{priority, threads};
 use api_socket::ApiSocket;
 use lock::Lock;
 use reload::handover::{self, Handover};
+use reload::trial::Held;
 use reload::{InFlight, Next, Reloads};
 use signals::Signals;
-use sockets::bind_all;
+use sockets::{bind_all, could_be_bound};
 use tree::{Given, Tree};
 
 /// What is true once the server serves.
@@ -162,6 +163,18 @@ pub fn try_out(
     settings: impl FnOnce() -> Result<Settings, SettingsError>,
 ) -> Result<String, DaemonError> {
     let settings = settings()?;
+    let held = Held::told();
+    if let Some(present) = held
+        .data_dir
+        .filter(|present| *present != settings.data_dir)
+    {
+        return Err(DaemonError::Start(format!(
+            "data_dir is {} now, and what runs belongs to {}: stop the server and start it again for that",
+            settings.data_dir.display(),
+            present.display()
+        )));
+    }
+    could_be_bound(&settings, &held.ports)?;
     state_version::check(&settings.data_dir)?;
     let directory = &settings.config_dir;
     let rules = Rules {
@@ -273,6 +286,8 @@ async fn serve(
         apps: api.apps.clone(),
         connections: Arc::clone(&api.about.connections),
         drain: settings.front.drain,
+        data_dir: settings.data_dir.clone(),
+        kept: kept.clone(),
     };
     if let Some(backups) = &api.backups {
         actix_rt::spawn(backups.carrier.clone().go_on());

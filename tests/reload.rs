@@ -1,7 +1,7 @@
 //! The server is replaced in place: `procserver reload`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,6 +72,8 @@ fn a_program_that_could_not_serve_changes_nothing() {
     };
     install_script(&server, "echo 'error: no such library' >&2; exit 1");
     refused(&server, "no such library");
+    install_script(&server, "exit 0");
+    refused(&server, "it is no procserver");
     install_script(&server, "kill -SEGV $$");
     refused(&server, "signal: 11");
     std::fs::write(program(&server), "nothing that runs").unwrap();
@@ -99,6 +101,47 @@ fn a_program_that_could_not_serve_changes_nothing() {
     );
     std::fs::remove_file(&version).unwrap();
     server.start_again();
+}
+
+/// As the former server would read the same settings, nobody could come back once they are wrong.
+#[test]
+fn settings_that_cannot_be_served_change_nothing() {
+    let plain = "listen = [\"127.0.0.1:0\"]\n";
+    let server = Setup::new().with_settings(plain).start();
+    let settings = |text: &str| {
+        std::fs::write(server.directory().join("procserver.toml"), text).unwrap();
+    };
+    let refused = |why: &str| {
+        let finished = reload(&server);
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        assert!(finished.stderr.contains(why), "{finished:?}");
+        assert_eq!(server.visit("/healthz").status, 200);
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    settings(&format!("listen = [\"127.0.0.1:0\", \"{address}\"]\n"));
+    refused("Address already in use");
+    drop(taken);
+
+    // They are well when they are tried, and wrong when the others have been waited for.
+    settings(plain);
+    let repo = web_repo("1");
+    server.deploy(&document("echo", &repo));
+    let busy = tunnel(&server);
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| reload(&server));
+        eventually("it waits", SOON, || {
+            (status(&server)["waits_for"][0] == "requests and tunnels").then_some(())
+        });
+        settings("listen = = 1\n");
+        drop(busy);
+        let finished = reloading.join().unwrap();
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+    });
+    assert_eq!(status(&server)["state"], "failed");
+    assert_eq!(server.visit("/echo/").status, 200);
+    settings(plain);
+    reload(&server).success();
 }
 
 #[test]

@@ -22,8 +22,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::api::reload_status::{Answer, Reload, ReloadStatus, Stage};
 use crate::app::apps::{Apps, AtWork};
 use crate::front::departure::Departure;
+use crate::front::kept::Kept;
 use crate::router::backend::Load;
 use crate::supervision::ChildRef;
+use trial::Held;
 
 /// How long connections have to end behind their response while new ones are still accepted.
 const ENDING: Duration = Duration::from_secs(1);
@@ -51,6 +53,17 @@ pub(super) struct InFlight {
     pub(super) apps: ChildRef<Apps>,
     pub(super) connections: Arc<Load>,
     pub(super) drain: Duration,
+    pub(super) data_dir: PathBuf,
+    pub(super) kept: Kept,
+}
+
+impl InFlight {
+    fn held(&self) -> Held {
+        Held {
+            ports: self.kept.ports(),
+            data_dir: Some(self.data_dir.clone()),
+        }
+    }
 }
 
 /// Takes requests to replace the server.
@@ -80,12 +93,21 @@ impl Reloads {
             };
             let reload = self.status.borrow().reload + 1;
             self.tell(reload, Stage::Trying, None);
-            match trial::try_out().await {
+            if let Err(reason) = trial::try_out(&in_flight.held()).await {
+                self.goes_on(reload, &reason);
+                let _gone = answer.send(Err(reason));
+                continue;
+            }
+            self.tell(reload, Stage::Waiting, None);
+            // Nobody waits any more, or for what follows.
+            let _gone = answer.send(Ok(reload));
+            let until = Instant::now() + in_flight.drain;
+            let is_late = self.wait(departure, in_flight, until).await;
+            // Somebody may have edited the settings while others were waited for: then the former server could not
+            // come back either, which reads the same ones.
+            match trial::try_out(&in_flight.held()).await {
                 Ok(program) => {
-                    self.tell(reload, Stage::Waiting, None);
-                    // Nobody waits any more, or for what follows.
-                    let _gone = answer.send(Ok(reload));
-                    self.wait(departure, in_flight).await;
+                    self.leave(departure, in_flight, until, is_late).await;
                     return Next {
                         program,
                         reload,
@@ -93,12 +115,16 @@ impl Reloads {
                     };
                 }
                 Err(reason) => {
-                    log::error!("reload: the server goes on as it was: {reason}");
-                    self.tell(reload, Stage::Failed, Some(reason.clone()));
-                    let _gone = answer.send(Err(reason));
+                    self.goes_on(reload, &reason);
+                    super::notify(&[sd_notify::NotifyState::Ready]);
                 }
             }
         }
+    }
+
+    fn goes_on(&self, reload: u64, reason: &str) {
+        log::error!("reload: the server goes on as it was: {reason}");
+        self.tell(reload, Stage::Failed, Some(reason.to_owned()));
     }
 
     fn tell(&self, reload: u64, state: Stage, reason: Option<String>) {
@@ -111,19 +137,28 @@ impl Reloads {
         });
     }
 
-    /// Waits until nothing in flight takes long, at most for the time that there is to drain. New clients are served
-    /// meanwhile.
-    async fn wait(&self, departure: &Departure, in_flight: &InFlight) {
+    /// Waits until nothing in flight takes long, at most `until` then: says whether that came first. New clients are
+    /// served meanwhile.
+    async fn wait(&self, departure: &Departure, in_flight: &InFlight, until: Instant) -> bool {
         if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
             super::notify(&[sd_notify::NotifyState::Reloading, now]);
         }
-        let until = Instant::now() + in_flight.drain;
         let so_far = departure.requests_so_far();
         let over = async {
             self.requests_over(&so_far).await;
             self.operations_over(&in_flight.apps).await;
         };
-        let mut is_late = timeout_at(until, over).await.is_err();
+        timeout_at(until, over).await.is_err()
+    }
+
+    /// Lets connections end; those that are left `until` then, or if it `is_late` already, are closed.
+    async fn leave(
+        &self,
+        departure: &Departure,
+        in_flight: &InFlight,
+        until: Instant,
+        mut is_late: bool,
+    ) {
         departure.begin();
         if !is_late {
             let _still_some = timeout(ENDING, in_flight.connections.drained()).await;

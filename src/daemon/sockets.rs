@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use socket2::{Domain, Protocol, Socket, Type};
+
 use super::DaemonError;
 use crate::api::auth::GROUP;
 use crate::front::kept::{BACKLOG, Kept, Owner};
@@ -54,16 +56,39 @@ fn bind(
             tls,
         })
     });
-    bound.map_err(|source| DaemonError::Listen {
+    bound.map_err(|source| not_bound(address, is_secure, source))
+}
+
+/// Whether all public listeners could be bound, but for those with `ports` that are held already. None of them listens.
+pub(super) fn could_be_bound(settings: &Settings, ports: &[u16]) -> Result<(), DaemonError> {
+    let secure = settings.tls_listen.iter().map(|address| (*address, true));
+    let plain = settings.listen.iter().map(|address| (*address, false));
+    let is_new = |(address, _): &(SocketAddr, bool)| !ports.contains(&address.port());
+    for (address, is_secure) in plain.chain(secure).filter(is_new) {
+        // With IPv4 or without is tried by the server itself.
+        let tried = on_this_machine(address, false, |address| bound(address, true));
+        tried.map_err(|source| not_bound(address, is_secure, source))?;
+    }
+    Ok(())
+}
+
+fn not_bound(address: SocketAddr, is_secure: bool, source: io::Error) -> DaemonError {
+    DaemonError::Listen {
         address,
         hint: match source.kind() {
-            io::ErrorKind::AddrInUse if is_secure => ": another program listens there (ss -ltnp shows which); stop it, or choose another with --tls-listen",
-            io::ErrorKind::AddrInUse => ": another program listens there (ss -ltnp shows which); stop it, or choose another with --listen",
-            io::ErrorKind::PermissionDenied => ": ports below 1024 need root; choose another with --listen 127.0.0.1:8080",
+            io::ErrorKind::AddrInUse if is_secure => {
+                ": another program listens there (ss -ltnp shows which); stop it, or choose another with --tls-listen"
+            }
+            io::ErrorKind::AddrInUse => {
+                ": another program listens there (ss -ltnp shows which); stop it, or choose another with --listen"
+            }
+            io::ErrorKind::PermissionDenied => {
+                ": ports below 1024 need root; choose another with --listen 127.0.0.1:8080"
+            }
             _ => "",
         },
         source,
-    })
+    }
 }
 
 /// Opens `address`, or all of IPv4 in place of `[::]` where the kernel has no IPv6 (`ipv6.disable=1`).
@@ -91,7 +116,12 @@ fn on_this_machine<T>(
 }
 
 fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = bound(address, only_v6)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bound(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
@@ -102,8 +132,7 @@ fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Binds the socket and replaces the file that a dead server left: the lock proves that no other server lives.

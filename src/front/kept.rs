@@ -222,6 +222,14 @@ impl Kept {
         self.state().entries.clear();
     }
 
+    /// The TCP ports of all of them.
+    #[must_use]
+    pub fn ports(&self) -> Vec<u16> {
+        let state = self.state();
+        let addresses = state.entries.iter().filter_map(Entry::address);
+        addresses.map(|address| address.port()).collect()
+    }
+
     /// All of them, each with its name.
     ///
     /// # Errors

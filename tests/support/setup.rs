@@ -146,6 +146,14 @@ impl Setup {
         self.flags.push((name, value.to_owned()));
     }
 
+    /// Writes this settings file, which says where it listens.
+    pub(crate) fn with_settings(mut self, text: &str) -> Self {
+        let path = self.directory().join("procserver.toml");
+        std::fs::write(&path, text).unwrap();
+        self.flags.retain(|(name, _)| *name != "--listen");
+        self.flag("--config", &path.display().to_string())
+    }
+
     /// Starts it by these words, which are to become what follows them (`setpriv`, `unshare`).
     pub(crate) fn launched_by(mut self, words: &[&str]) -> Self {
         self.launcher = words.iter().map(|word| (*word).to_owned()).collect();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
@@ -13,31 +14,56 @@ use crate::priority;
 /// What is added to the server's own arguments.
 pub(crate) const FLAG: &str = "--trial";
 
+/// What a server that could serve begins with ([`crate::daemon::try_out`]).
+const SAYS: &str = "procserver ";
+
 /// It reads a few thousand files at most.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Bytes of what it says that are read.
 const MOST: u64 = 64 * 1024;
 
+/// What the running server holds, which a trial leaves alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    /// TCP ports that it listens on.
+    pub(crate) ports: Vec<u16>,
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// The variable with [`Held`], for the trial.
+const HELD: &str = "PROCSERVER_HELD";
+
+impl Held {
+    /// What the server that makes this trial holds.
+    pub(crate) fn told() -> Self {
+        let told = std::env::var(HELD).ok();
+        let told = told.and_then(|text| serde_json::from_str(&text).ok());
+        told.unwrap_or_default()
+    }
+}
+
 /// Returns the program, which could serve.
 ///
 /// # Errors
 /// Why it could not, as it says itself.
-pub(super) async fn try_out() -> Result<PathBuf, String> {
+pub(super) async fn try_out(held: &Held) -> Result<PathBuf, String> {
     let found = tokio::task::spawn_blocking(program::installed).await;
     let program = found.map_err(|e| e.to_string()).flatten()?;
     let named = |why: String| format!("{}: {why}", program.display());
-    let tried = tokio::time::timeout(LIMIT, run(&program)).await;
+    let tried = tokio::time::timeout(LIMIT, run(&program, held)).await;
     let tried = tried.unwrap_or_else(|_| Err(format!("it says nothing for {LIMIT:?}")));
     let said = tried.map_err(named)?;
     log::info!("reload: {} could serve: {}", program.display(), said.trim());
     Ok(program)
 }
 
-async fn run(program: &Path) -> Result<String, String> {
+async fn run(program: &Path, held: &Held) -> Result<String, String> {
+    let held = serde_json::to_string(held).map_err(|e| e.to_string())?;
     let mut child = Command::new(program)
         .args(std::env::args_os().skip(1))
         .arg(FLAG)
+        .env(HELD, held)
         // It is no service: nobody may take what it does for this server's.
         .env_remove("NOTIFY_SOCKET")
         .env_remove("WATCHDOG_USEC")
@@ -52,7 +78,9 @@ async fn run(program: &Path) -> Result<String, String> {
     let (stdout, stderr) = futures::future::join(read(stdout), read(stderr)).await;
     let status = child.wait().await.map_err(|e| e.to_string())?;
     match status.success() {
-        true => Ok(stdout),
+        true if stdout.starts_with(SAYS) => Ok(stdout),
+        // Many a program takes any argument and ends well.
+        true => Err("it is no procserver: it does not say that it could serve".to_owned()),
         false => Err(reason(&stderr).unwrap_or_else(|| format!("it ended with {status}"))),
     }
 }
