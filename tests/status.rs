@@ -33,6 +33,7 @@ fn a_healthy_server_is_told_with_exit_code_0() {
         ("/descriptors/open", 10),
         ("/descriptors/limit", 100),
         ("/disk/total_bytes", 1_000_000),
+        ("/applications/blog/disk_bytes", 4096),
     ] {
         let is = told.pointer(what).and_then(Value::as_u64);
         assert!(is >= Some(least), "{what}: {told:#}");

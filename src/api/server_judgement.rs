@@ -163,6 +163,7 @@ mod tests {
         let running = App {
             state: AppState::Running,
             failed_deployment: None,
+            disk_bytes: None,
         };
         ServerStatus {
             ports: PortCount {
@@ -221,6 +222,7 @@ mod tests {
             App {
                 state: AppState::Crashlooping,
                 failed_deployment: None,
+                disk_bytes: None,
             },
         );
         let told = judge(&poor);

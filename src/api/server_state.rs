@@ -56,6 +56,9 @@ pub(super) struct App {
     /// The last deployment, where it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) failed_deployment: Option<u64>,
+    /// What it has on disk; it may have been measured a while ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) disk_bytes: Option<u64>,
 }
 
 /// The file system of the data directory.

@@ -1,6 +1,8 @@
 //! `GET /-/status`: how the server is: what it uses, what it has left, and what is wrong.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
@@ -14,6 +16,9 @@ use super::server_state::{App, Certificate, Descriptors, Disk, PortCount, Server
 use super::state::ApiState;
 use crate::app::apps::{List, Orphans, Problems};
 use crate::app::status::Summary;
+use crate::app_dirs::AppDirs;
+use crate::document::name::AppName;
+use crate::install::disk_usage;
 use crate::process::{landlock, usage};
 
 /// What the machine says of this process; it is read on a blocking thread.
@@ -57,6 +62,7 @@ pub(super) async fn show(state: Data<ApiState>) -> Result<HttpResponse, Problem>
         certificates: certificates_at(Timestamp::now(), &certificates::rows(&state)),
         ..ServerStatus::default()
     };
+    measure(&state, &mut status.applications).await;
     let judgement = server_judgement::judge(&status).with(
         left_out,
         state.closed_ports.borrow().clone(),
@@ -79,6 +85,29 @@ pub(super) async fn show(state: Data<ApiState>) -> Result<HttpResponse, Problem>
     Ok(HttpResponse::Ok().json(status))
 }
 
+/// Adds what each application has on disk.
+async fn measure(state: &ApiState, applications: &mut BTreeMap<String, App>) {
+    let Some(backups) = &state.backups else {
+        return;
+    };
+    let settings = Arc::clone(&backups.carrier.settings);
+    let names: Vec<String> = applications.keys().cloned().collect();
+    let measured = web::block(move || {
+        let measured = names.into_iter().filter_map(|name| {
+            let parsed = AppName::parse(&name).ok()?;
+            let dirs = AppDirs::new(&settings.data_dir, &settings.runtime_dir, &parsed);
+            Some((name, disk_usage::lately(&dirs).total))
+        });
+        measured.collect::<Vec<_>>()
+    });
+    // An error: the server stops.
+    for (name, bytes) in measured.await.unwrap_or_default() {
+        if let Some(app) = applications.get_mut(&name) {
+            app.disk_bytes = Some(bytes);
+        }
+    }
+}
+
 fn app(summary: Summary) -> (String, App) {
     let failed_deployment = summary.last_failure.map(|failure| failure.deployment);
     let state = summary.state;
@@ -87,6 +116,7 @@ fn app(summary: Summary) -> (String, App) {
         App {
             state,
             failed_deployment,
+            disk_bytes: None,
         },
     )
 }

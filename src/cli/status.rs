@@ -101,10 +101,34 @@ fn rows(status: &Value) -> Vec<(&'static str, String)> {
         room.push_str(&format!(", {percent} % of the inodes"));
     }
     rows.push(("disk", room));
+    if let Some(by_app) = by_app(&status["applications"]) {
+        rows.push(("disk by app", by_app));
+    }
     for certificate in status["certificates"].as_array().into_iter().flatten() {
         rows.push(("certificate", told(certificate)));
     }
     rows
+}
+
+/// The largest first: `blog 12M, shop 3M`.
+fn by_app(apps: &Value) -> Option<String> {
+    const MOST: usize = 10;
+    let apps = apps.as_object()?;
+    let size_of = |app: &Value| app["disk_bytes"].as_u64();
+    let mut sizes: Vec<(u64, &String)> = apps
+        .iter()
+        .filter_map(|(name, app)| Some((size_of(app)?, name)))
+        .collect();
+    sizes.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    let told = sizes.iter().take(MOST);
+    let told: Vec<_> = told
+        .map(|(bytes, name)| format!("{name} {}", size(*bytes)))
+        .collect();
+    let more = match sizes.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    (!told.is_empty()).then(|| format!("{}{more}", told.join(", ")))
 }
 
 fn listeners(status: &Value) -> String {
@@ -184,7 +208,7 @@ mod tests {
             "listen": ["[::]:80"], "tls_listen": ["[::]:443"], "connections": 3, "memory_bytes": 20 << 20,
             "ports": {"first": 8001, "last": 8999, "used": 2, "free": 997},
             "descriptors": {"open": 40, "limit": 65_536},
-            "applications": {"a": {"state": "running"}, "b": {"state": "running"}, "c": {"state": "failed"}},
+            "applications": {"a": {"state": "running", "disk_bytes": 5 << 20}, "b": {"state": "running"}, "c": {"state": "failed"}},
             "disk": {"path": "/d", "total_bytes": 100_u64 << 30, "free_bytes": 50_u64 << 30,
                      "total_inodes": 100, "free_inodes": 90},
             "certificates": [{"names": ["a.b"], "state": "valid", "days_left": 60}],
@@ -199,6 +223,7 @@ mod tests {
             "descriptors    40 of 65536",
             "disk           /d: 50.0G of 100.0G free, 90 % of the inodes",
             "certificate    a.b: valid, 60 days left",
+            "disk by app    a 5M",
         ] {
             assert!(
                 lines.iter().any(|line| line == wanted),
