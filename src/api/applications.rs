@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Payload};
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::app_url::Called;
-use super::audit::About;
+use super::audit;
 use super::body;
 use super::caller::Caller;
 use super::comments;
@@ -92,7 +92,7 @@ pub(super) async fn create(
     let document = body::required_document(&request, payload).await?;
     let config = checked(document, None, &state).await?;
     let name = config.name.clone();
-    request.extensions_mut().insert(About(name.to_string()));
+    audit::is_about(&request, name.as_str());
     let reserved = |error: NameError| wrong_field("/name", error.to_string());
     name.check_new().map_err(reserved)?;
     if !caller.sees(name.as_str()) {

@@ -1,5 +1,6 @@
 //! `GET /audit`: the newest lines of the audit log, oldest first. [`Record`] writes the line of a call.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
@@ -48,9 +49,18 @@ pub(super) async fn list(
     }
 }
 
-/// The name of the application that a call is about, where its path does not say so.
-#[derive(Clone, Debug)]
-pub(super) struct About(pub(super) String);
+/// The name of the application that a call is about, where its path does not say so. It is a request's, for who learns
+/// it; the record of the call has the other copy.
+#[derive(Clone, Debug, Default)]
+struct About(Arc<OnceLock<String>>);
+
+/// Notes which application the call is about.
+pub(super) fn is_about(request: &HttpRequest, app: &str) {
+    if let Some(About(known)) = request.extensions().get() {
+        // A call is about one.
+        let _first = known.set(app.to_owned());
+    }
+}
 
 /// The line of one call. It is written before the call is answered; if it never is, because the caller has gone, then
 /// when this is dropped.
@@ -58,6 +68,7 @@ pub(super) struct Record {
     log: AuditLog,
     /// As it is known by now.
     entry: Entry,
+    about: About,
     is_change: bool,
     is_told: bool,
 }
@@ -82,8 +93,11 @@ impl Record {
             *request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS
         );
+        let about = About::default();
+        request.extensions_mut().insert(about.clone());
         Self {
             log,
+            about,
             entry: Entry {
                 time: Timestamp::now(),
                 who,
@@ -116,10 +130,6 @@ impl Record {
     /// Writes the line; it is in the file when this returns.
     pub(super) async fn end(mut self, response: &ServiceResponse<BoxBody>) {
         let outcome = Outcome::Status(response.status().as_u16());
-        let about = response.request().extensions().get::<About>().cloned();
-        if let Some(About(app)) = about {
-            self.entry.app = Some(app);
-        }
         if audit_log::is_told(self.is_change, &outcome) {
             self.write(outcome).await;
         }
@@ -127,18 +137,25 @@ impl Record {
     }
 
     async fn write(&self, outcome: Outcome) {
-        let entry = Entry {
+        self.log.write(self.entry(outcome)).await;
+    }
+
+    fn entry(&self, outcome: Outcome) -> Entry {
+        let mut entry = Entry {
             outcome,
             ..self.entry.clone()
         };
-        self.log.write(entry).await;
+        if let Some(app) = self.about.0.get() {
+            entry.app = Some(app.clone());
+        }
+        entry
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         if self.is_change && !self.is_told && self.entry.who != Who::Stranger {
-            self.log.tell(self.entry.clone());
+            self.log.tell(self.entry(Outcome::CallerGone));
         }
     }
 }
