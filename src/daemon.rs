@@ -174,6 +174,9 @@ pub fn try_out(
             present.display()
         )));
     }
+    let listeners = settings.listen.len() + settings.tls_listen.len();
+    descriptors::raise_limit();
+    descriptors::suffice(settings.front.workers, listeners)?;
     could_be_bound(&settings, &held.ports)?;
     state_version::check(&settings.data_dir)?;
     let directory = &settings.config_dir;

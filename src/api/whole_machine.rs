@@ -1,4 +1,4 @@
-//! What a document says about the whole machine. Tokens for some applications may not change that (pure).
+//! What a document says about the whole machine. Tokens for some applications may not change that.
 
 use actix_web::http::StatusCode;
 use serde_json::Value;

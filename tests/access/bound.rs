@@ -151,7 +151,7 @@ fn a_token_for_some_applications_chooses_no_account_of_the_machine_and_no_name_o
     // What somebody else has written stays, and the rest may be changed beside it.
     let named = json!({"domain": ["^mine[.]"]});
     server
-        .send("PATCH", "/applications/mine", &named)
+        .send_and_wait("PATCH", "/applications/mine", &named)
         .expect(200);
     let env = json!({"env": {"A": "1"}});
     send(&server, &token, "PATCH", "/applications/mine", &env).expect(200);
