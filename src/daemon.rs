@@ -163,21 +163,19 @@ pub fn try_out(
     settings: impl FnOnce() -> Result<Settings, SettingsError>,
 ) -> Result<String, DaemonError> {
     let settings = settings()?;
-    let held = Held::told();
-    if let Some(present) = held
-        .data_dir
-        .filter(|present| *present != settings.data_dir)
-    {
-        return Err(DaemonError::Start(format!(
-            "data_dir is {} now, and what runs belongs to {}: stop the server and start it again for that",
-            settings.data_dir.display(),
-            present.display()
-        )));
-    }
     let listeners = settings.listen.len() + settings.tls_listen.len();
     descriptors::raise_limit();
     descriptors::suffice(settings.front.workers, listeners)?;
-    could_be_bound(&settings, &held.ports)?;
+    if let Some(held) = Held::told() {
+        if held.data_dir != settings.data_dir {
+            return Err(DaemonError::Start(format!(
+                "data_dir is {} now, and what runs belongs to {}: stop the server and start it again for that",
+                settings.data_dir.display(),
+                held.data_dir.display()
+            )));
+        }
+        could_be_bound(&settings, &held.ports)?;
+    }
     state_version::check(&settings.data_dir)?;
     let directory = &settings.config_dir;
     let rules = Rules {

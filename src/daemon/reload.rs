@@ -61,7 +61,7 @@ impl InFlight {
     fn held(&self) -> Held {
         Held {
             ports: self.kept.ports(),
-            data_dir: Some(self.data_dir.clone()),
+            data_dir: self.data_dir.clone(),
         }
     }
 }

@@ -24,22 +24,21 @@ const LIMIT: Duration = Duration::from_secs(30);
 const MOST: u64 = 64 * 1024;
 
 /// What the running server holds, which a trial leaves alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Held {
     /// TCP ports that it listens on.
     pub(crate) ports: Vec<u16>,
-    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) data_dir: PathBuf,
 }
 
 /// The variable with [`Held`], for the trial.
 const HELD: &str = "PROCSERVER_HELD";
 
 impl Held {
-    /// What the server that makes this trial holds.
-    pub(crate) fn told() -> Self {
-        let told = std::env::var(HELD).ok();
-        let told = told.and_then(|text| serde_json::from_str(&text).ok());
-        told.unwrap_or_default()
+    /// What the server that makes this trial holds. `None`: it does not say so, and has its ports all the same.
+    pub(crate) fn told() -> Option<Self> {
+        let told = std::env::var(HELD).ok()?;
+        serde_json::from_str(&told).ok()
     }
 }
 
