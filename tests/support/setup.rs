@@ -6,7 +6,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 
@@ -312,8 +312,13 @@ impl Setup {
 /// Puts another file in the place of a program, as dpkg(1) does: the former one is unlinked and not written to.
 pub(crate) fn install(from: &Path, at: &Path) {
     let new = at.with_extension("new");
-    std::fs::copy(from, &new).unwrap();
-    std::fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).unwrap();
+    // By another process: a child that a test beside this one forks meanwhile would inherit the descriptor of a copy that
+    // is being written, and a program that is open for writing cannot be executed (ETXTBSY).
+    let copied = Command::new("install")
+        .args(["-m", "755"])
+        .args([from, &new])
+        .status();
+    assert!(copied.unwrap().success(), "{}", new.display());
     std::fs::rename(&new, at).unwrap();
 }
 
