@@ -21,7 +21,7 @@ pub(crate) struct Row {
     pub(crate) tls: bool,
     /// By HTTP/2, which only h2load speaks here.
     pub(crate) http2: bool,
-    /// Each handshake but the first of each connection resumes a session, which wrk cannot.
+    /// Each handshake but the first of each connection resumes a session, as wrk's always do (seen on the wire).
     pub(crate) resumes: bool,
 }
 
@@ -148,9 +148,9 @@ impl Row {
         }
     }
 
-    /// wrk asks for one name only, and resumes no session.
+    /// wrk asks for one name only, and resumes its sessions.
     pub(crate) fn runs_with_wrk(&self) -> bool {
-        !self.tls || (self.hosts == 1 && !self.resumes)
+        !self.tls || (self.hosts == 1 && self.resumes == self.fresh)
     }
 
     pub(crate) fn host(&self, n: usize) -> String {
