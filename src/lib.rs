@@ -193,8 +193,8 @@
 //! and their medians shown. `kept` is a load of this program with an origin of one thread; `wrk` is wrk with an origin
 //! that has a thread for each connection; rows by HTTP/2 are under h2load with the same origin. All takes nine minutes,
 //! `-- --quick` three; `-- --load wrk`, `-- --row unix` (small, unix, large, many, upload, buffered, fresh, apps,
-//! http2, memory) are parts. By HTTPS there are `tls` and `tls-large` on kept connections, `handshakes` (full) and
-//! `resumed` (with `kept` only) on new ones, `certificates` (1,000 of them: CPU of a full handshake, beside that of
+//! http2, memory) are parts. By HTTPS there are `tls` and `tls-large` on kept connections, `handshakes` (full, with
+//! `kept` only) and `resumed` on new ones, `certificates` (1,000 of them: CPU of a full handshake, beside that of
 //! `handshakes` if both are run; what a start takes in time and memory, beside one certificate) and `memory-tls`;
 //! nginx and haproxy have the same certificate, tickets and defaults otherwise. It prints tables in Markdown.
 //! `cargo bench --bench parts` measures heads, framing and routing alone.
@@ -226,20 +226,23 @@
 //! | new connection per request | 17.7 + 45.7 | 13.6 + 51.5 | 16.7 + 53.6 | 1.30, 0.97 |
 //! | 1,000 apps, 1,000 hosts | 6.9 + 19.2 |  |  |  |
 //!
-//! By HTTPS, `-- --quick`; HTTP/2 is h2load's, 4 connections of 100 streams, all else wrk's, but where `kept` stands:
+//! By HTTPS, `-- --quick`, on a faster machine; HTTP/2 is h2load's, 4 connections of 100 streams, all else wrk's, but
+//! where `kept` stands. wrk resumes its sessions:
 //!
 //! | | procserver | nginx | haproxy | of nginx's: user, all |
 //! |---|---|---|---|---|
-//! | 128 B x 64 connections | 14.6 + 33.2 | 32.2 + 38.8 | 32.2 + 34.3 | 0.45, 0.67 |
-//! | 64 KiB x 64 connections | 62.7 + 70.1 | 75.4 + 107.0 | 88.9 + 90.7 | 0.83, 0.73 |
-//! | 128 B by HTTP/2 | 18.6 + 18.2 | 16.2 + 32.9 | 13.4 + 16.4 | 1.15, 0.75 |
-//! | 64 KiB by HTTP/2 | 95.7 + 110.2 | 79.4 + 128.8 | 100.2 + 105.7 | 1.21, 0.99 |
-//! | full handshake | 296.8 + 132.3 | 188.9 + 145.6 | 617.1 + 150.3 | 1.57, 1.28 |
-//! | full handshake, `kept` | 243.9 + 118.9 | 427.4 + 124.4 | 511.0 + 181.1 | 0.57, 0.66 |
-//! | resumed handshake, `kept` | 222.4 + 122.7 | 162.5 + 99.1 | 558.7 + 171.9 | 1.37, 1.32 |
+//! | 128 B x 64 connections | 5.2 + 13.7 | 8.8 + 13.5 | 10.9 + 12.4 | 0.59, 0.85 |
+//! | 128 B x 64 connections, `kept` | 4.5 + 8.9 | 8.0 + 11.0 | 10.1 + 10.1 | 0.57, 0.71 |
+//! | 64 KiB x 64 connections | 21.3 + 36.8 | 34.7 + 41.8 | 40.7 + 40.0 | 0.61, 0.76 |
+//! | 64 KiB x 64 connections, `kept` | 17.2 + 47.2 | 37.3 + 45.0 | 37.9 + 45.4 | 0.46, 0.78 |
+//! | 128 B by HTTP/2 | 11.6 + 9.4 | 6.5 + 11.2 | 8.1 + 8.1 | 1.80, 1.19 |
+//! | 64 KiB by HTTP/2 | 34.1 + 35.6 | 35.5 + 47.9 | 41.9 + 38.0 | 0.96, 0.84 |
+//! | full handshake, `kept` | 93.0 + 42.5 | 203.2 + 65.9 | 302.8 + 116.6 | 0.46, 0.50 |
+//! | resumed handshake | 105.1 + 52.6 | 79.6 + 44.6 | 267.4 + 59.9 | 1.32, 1.27 |
+//! | resumed handshake, `kept` | 83.0 + 33.6 | 65.7 + 45.3 | 277.0 + 71.6 | 1.26, 1.05 |
 //!
 //! A full handshake with one of 1,000 certificates costs 0.96 of one with the only one; a start with these takes 117 ms
-//! and 17.7 MB, with one 57 ms and 15.0 MB. An idle connection by TLS takes 22.5 KiB, 13.8 of nginx, 15.2 of haproxy.
+//! and 17.7 MB, with one 57 ms and 15.0 MB. An idle connection by TLS takes 12.8 KiB, 13.8 of nginx, 15.2 of haproxy.
 //!
 //! nginx has its backend on TCP everywhere. By plain HTTP total CPU is less than nginx's in every row but that of 1,000
 //! connections with `kept`; user time is more where connections are new, and as much with 1,000 of them. Times of so
