@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::net::netlink::{self, SocketAddrNetlink};
@@ -49,11 +50,8 @@ pub(super) struct Listener {
     pub(super) inode: u64,
 }
 
-/// All TCP sockets of this network namespace that listen. Blocks.
-///
-/// # Errors
-/// The kernel has no sock_diag, or this process may not ask it.
-pub(super) fn listeners() -> io::Result<Vec<Listener>> {
+/// A socket to ask the kernel with, which waits for an answer for [`LONGEST`].
+fn open() -> io::Result<OwnedFd> {
     let socket = socket_with(
         AddressFamily::NETLINK,
         SocketType::DGRAM,
@@ -61,6 +59,15 @@ pub(super) fn listeners() -> io::Result<Vec<Listener>> {
         Some(netlink::SOCK_DIAG),
     )?;
     set_socket_timeout(&socket, Timeout::Recv, Some(LONGEST))?;
+    Ok(socket)
+}
+
+/// All TCP sockets of this network namespace that listen. Blocks.
+///
+/// # Errors
+/// The kernel has no sock_diag, or this process may not ask it.
+pub(super) fn listeners() -> io::Result<Vec<Listener>> {
+    let socket = open()?;
     let mut found = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
     for family in [INET, INET6] {
@@ -88,13 +95,7 @@ pub(super) fn listeners() -> io::Result<Vec<Listener>> {
 /// The kernel does not tell: it has no `unix_diag`.
 pub(crate) fn file_of_unix_socket(inode: u64) -> io::Result<Option<u32>> {
     let inode = u32::try_from(inode).map_err(io::Error::other)?;
-    let socket = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        Some(netlink::SOCK_DIAG),
-    )?;
-    set_socket_timeout(&socket, Timeout::Recv, Some(LONGEST))?;
+    let socket = open()?;
     send(&socket, &unix_request(inode), SendFlags::empty())?;
     let mut buffer = vec![0; 4096];
     loop {
