@@ -26,6 +26,13 @@ fn a_start_that_waits_for_a_stop_is_not_forgotten_when_the_server_is_killed_or_e
             server.request("POST", &target).send(&server.public())
         };
         ask("stop").expect(202);
+        // A server that ends before that finds a process which nobody has told to stop: it goes on with this one.
+        eventually("it stops", SOON, || {
+            let status = server.status("echo");
+            let mut processes = status["processes"].as_array().unwrap().iter();
+            processes.find(|p| p["id"] == "slow.1" && p["state"] == "stopping")?;
+            Some(())
+        });
         ask("start").expect(202);
         assert!(is_alive(slow), "it still stops");
         send_signal(server.pid(), ended);
