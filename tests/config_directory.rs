@@ -1,5 +1,8 @@
 //! The directory of documents: what is in it is deployed, and the API writes there.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -222,6 +225,43 @@ fn a_directory_that_is_made_anew_is_watched_again_and_its_applications_stay_mean
     server.ready_pid("second", "web.1");
     assert_eq!(server.ready_pid("echo", "web.1"), pid);
     // It is as before: what goes from now on goes soon.
+    std::fs::remove_file(directory.join("second.json")).unwrap();
+    eventually("the second is removed", SOON, || {
+        (server.get("/applications/second").status == 404).then_some(())
+    });
+}
+
+/// Makes directories beside `directory` until one has `inode`, which the file system gives anew soon, if it does at
+/// all, and gives the last one its name.
+fn make_with_inode(directory: &Path, inode: u64) {
+    let made: Vec<_> = (0..1000)
+        .map(|n| directory.with_file_name(format!("config-{n}")))
+        .map_while(|path| {
+            std::fs::create_dir(&path).unwrap();
+            let is_it = std::fs::metadata(&path).unwrap().ino() == inode;
+            (!is_it).then_some(path)
+        })
+        .collect();
+    let last = directory.with_file_name(format!("config-{}", made.len().min(999)));
+    std::fs::rename(last, directory).unwrap();
+}
+
+#[test]
+fn a_directory_that_is_made_anew_with_the_inode_of_the_former_is_another_one() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&document("echo", &repo));
+    let directory = server.config_directory();
+    let echo = std::fs::read(directory.join("echo.json")).unwrap();
+    let inode = std::fs::metadata(&directory).unwrap().ino();
+    std::fs::remove_dir_all(&directory).unwrap();
+    make_with_inode(&directory, inode);
+    eventually("it is told", SOON, || {
+        server.log().contains("was made anew").then_some(())
+    });
+    std::fs::write(directory.join("echo.json"), echo).unwrap();
+    let second = document("second", &repo).to_string();
+    std::fs::write(directory.join("second.json"), second).unwrap();
+    server.ready_pid("second", "web.1");
     std::fs::remove_file(directory.join("second.json")).unwrap();
     eventually("the second is removed", SOON, || {
         (server.get("/applications/second").status == 404).then_some(())

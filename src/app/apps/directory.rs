@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use jiff::Timestamp;
+use notify::event::{EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{Apps, Remove};
@@ -56,15 +57,34 @@ pub(super) struct Watch {
     problems: BTreeSet<String>,
     /// The directory that is watched: another one may get its name.
     watched: Option<Identity>,
+    /// Set when the name of the directory went or came: what has it now may be another directory with the same inode.
+    is_renewed: Arc<AtomicBool>,
     /// Whether the directory was made anew and documents are still missing.
     is_anew: bool,
     /// Apps whose file is missing, and since when.
     missing: BTreeMap<AppName, Instant>,
 }
 
+impl Watch {
+    /// Whether the directory that was found is another one than is watched.
+    fn is_another(&self, found: Identity) -> bool {
+        self.is_renewed.swap(false, Ordering::SeqCst) || self.watched != Some(found)
+    }
+}
+
+/// Whether the event tells that the directory itself went, came or was renamed, not a file in it.
+fn is_renewal(event: &notify::Event, directory: &Path) -> bool {
+    let is_name = matches!(
+        event.kind,
+        EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+    );
+    is_name && event.paths.iter().any(|path| path == directory)
+}
+
 impl Apps {
     pub(super) fn watch_directory(&mut self, ctx: &mut Context<Self>) {
         let (apps, is_told) = (ctx.address(), Arc::clone(&self.watch.is_told));
+        let is_renewed = Arc::clone(&self.watch.is_renewed);
         let directory = self.context.settings.config_dir.clone();
         let own = directory.clone();
         let tell = move |event: notify::Result<notify::Event>| {
@@ -73,6 +93,9 @@ impl Apps {
             let is_change = event.as_ref().map_or(true, |event| {
                 !event.kind.is_access() && event.paths.iter().any(is_own)
             });
+            if event.as_ref().is_ok_and(|event| is_renewal(event, &own)) {
+                is_renewed.store(true, Ordering::SeqCst);
+            }
             if is_change && !is_told.swap(true, Ordering::SeqCst) {
                 apps.do_send(Rescan);
             }
@@ -120,7 +143,7 @@ impl Apps {
             read.into_actor(self)
                 .map(move |read, apps, ctx| match read {
                     Ok(Ok(_)) if !apps.writes.none_since(before) => apps.scan_after(SETTLE, ctx),
-                    Ok(Ok((identity, ..))) if apps.watch.watched != Some(identity) => {
+                    Ok(Ok((identity, ..))) if apps.watch.is_another(identity) => {
                         apps.watch_anew(identity, ctx);
                     }
                     Ok(Ok((_, documents, removals))) => apps.apply(documents, &removals, ctx),
@@ -157,6 +180,7 @@ impl Apps {
         )]);
         // The parent may be gone, too, and then nobody tells when both are back.
         if error.kind() == io::ErrorKind::NotFound {
+            self.watch.watched = None;
             self.scan_after(MISSING, ctx);
         }
     }
