@@ -25,6 +25,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
 use crate::support::pebble::{Pebble, spare_port};
+use crate::support::setup::write_script;
 use crate::support::wait::SOON;
 
 /// A CA, what is kept of it, and the front that it looks at.
@@ -204,8 +205,7 @@ async fn a_wildcard_gets_a_certificate_by_the_program_that_sets_records() {
         esac"#,
         calls.display()
     );
-    std::fs::write(&hook, script).unwrap();
-    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+    write_script(&hook, &script);
     let error = world
         .authority(world.settings())
         .obtain("*.a.test", None)

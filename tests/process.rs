@@ -17,6 +17,7 @@ use procserver::process::stop::{self, Stopped};
 use tokio::io::AsyncReadExt;
 
 use crate::support::machine::skip;
+use crate::support::setup::write_script;
 
 /// The helper is the binary under test, not the test binary.
 pub(crate) fn use_real_helper() {
@@ -283,8 +284,8 @@ async fn a_tree_that_keeps_forking_away_is_dead_within_two_seconds() {
     let directory = tempfile::tempdir().expect("tempdir");
     // Each generation is in a session of its own and starts the next before it ends.
     let script = "#!/bin/sh\ntrap '' TERM\necho $$ >>generations\nsleep 0.01\nsetsid ./again &\nsetsid sleep 77 &\n";
-    std::fs::write(directory.path().join("again"), script).expect("script");
-    let command = "chmod +x again; ./again; echo $$ >child; wait; sleep 77";
+    write_script(&directory.path().join("again"), script);
+    let command = "./again; echo $$ >child; wait; sleep 77";
     let (spawned, _) = with_child(directory.path(), command).await;
     let generations = directory.path().join("generations");
     let lines = || std::fs::read_to_string(&generations).map_or(0, |text| text.lines().count());

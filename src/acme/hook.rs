@@ -171,7 +171,6 @@ fn shown(said: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
     use std::time::Instant;
 
     use super::*;
@@ -179,8 +178,16 @@ mod tests {
     /// A hook that does this.
     fn hook(home: &tempfile::TempDir, script: &str) -> PathBuf {
         let path = home.path().join("hook");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // By another process: a child that a test beside this one forks meanwhile would inherit the descriptor, and a
+        // script that is open for writing cannot be executed (ETXTBSY).
+        let written = std::process::Command::new("sh")
+            .args([
+                "-c",
+                r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#,
+            ])
+            .args(["sh".as_ref(), script.as_ref(), path.as_os_str()])
+            .status();
+        assert!(written.unwrap().success());
         path
     }
 

@@ -1,6 +1,6 @@
 //! How a server is started: its directories, ports and flags.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -320,6 +320,20 @@ pub(crate) fn install(from: &Path, at: &Path) {
         .status();
     assert!(copied.unwrap().success(), "{}", new.display());
     std::fs::rename(&new, at).unwrap();
+}
+
+/// Writes a script that can be executed at once; by another process, as [`install`] does and for its reason.
+pub(crate) fn write_script(at: &Path, script: &str) {
+    let mut install = Command::new("install")
+        .args(["-m", "755", "/dev/stdin"])
+        .arg(at)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = install.stdin.take().unwrap();
+    stdin.write_all(script.as_bytes()).unwrap();
+    drop(stdin);
+    assert!(install.wait().unwrap().success(), "{}", at.display());
 }
 
 /// Reads the line `listening on http://ADDRESS`, and goes on reading, so that the server never blocks on its stdout.
