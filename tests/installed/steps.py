@@ -100,6 +100,7 @@ class Trial:
         self.run("getent group procserver")
         for page in ("procserver", "procserver-create", "procserver.toml"):
             self.run(f"man -w {page}")
+        self.run("zgrep -q '^rustls ' /usr/share/doc/procserver/licenses.gz")
         self.run("bash -n /usr/share/bash-completion/completions/procserver")
         # As a member of the group, whom the socket lets in.
         self.run(
@@ -179,9 +180,8 @@ class Trial:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with subprocess.Popen(command, **pipes) as traffic:
             try:
-                time.sleep(2)
+                expect(traffic.stdout.readline() == "busy\n", "clients are answered")
                 changed = change()
-                time.sleep(2)
                 return changed, json.loads(traffic.communicate(timeout=60)[0])
             finally:
                 traffic.kill()

@@ -1,4 +1,5 @@
-"""Keeps connections busy until its standard input closes, then says what it saw, in JSON. Runs in the machine."""
+"""Keeps connections busy until its standard input closes and for a while longer. Says "busy" when all of it goes on, and
+at the end what it saw, in JSON. Runs in the machine."""
 
 import asyncio
 import json
@@ -7,6 +8,8 @@ import sys
 CONNECTIONS = 64
 # Longer than the proxy holds a request for an application that starts.
 PATIENCE = 40
+# Requests that are answered before it says that it is busy, and again after what is tried is over.
+MARGIN = 500
 
 
 async def answer(reader, writer, head):
@@ -49,10 +52,24 @@ async def visit(host, seen, stopping):
             writer = None
 
 
+async def answered(count, seen):
+    """Waits until so many more requests were answered, well or not."""
+
+    def done():
+        return seen["requests"] + len(seen["failed"])
+
+    enough = done() + count
+    while done() < enough:
+        await asyncio.sleep(0.02)
+
+
 async def main(host):
     seen, stopping = {"requests": 0, "connections": 0, "failed": []}, asyncio.Event()
     visitors = [asyncio.create_task(visit(host, seen, stopping)) for _ in range(CONNECTIONS)]
+    await answered(MARGIN, seen)
+    print("busy", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await answered(MARGIN, seen)
     stopping.set()
     await asyncio.gather(*visitors)
     print(json.dumps(seen | {"failed": seen["failed"][:10], "failures": len(seen["failed"])}))
