@@ -45,6 +45,7 @@ mod redeploys;
 mod released;
 mod reload;
 mod removals;
+mod repo_dir;
 mod routes;
 mod sandbox;
 mod socket;

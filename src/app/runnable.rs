@@ -75,7 +75,7 @@ impl Runnable {
     ) -> Result<Self, RunnableError> {
         let (account, mut warnings) = account(context, dirs, &config)?;
         if let Some(account) = &account {
-            warnings.extend(build::follow(dirs, &release.directory, account));
+            warnings.extend(build::follow(dirs, &release.checkout, account));
         }
         let base = base_environment(account.as_ref(), dirs)?;
         let configured = configured_environment(context, &config);

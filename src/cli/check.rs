@@ -143,7 +143,8 @@ fn static_site(directory: &Path) -> Option<String> {
 
 /// The contents of one of the two files, as a deploy reads it; `None` when there is none.
 fn read(directory: &Path, name: &str) -> Result<Option<Vec<u8>>, CheckError> {
-    manifest::read(directory, name).map_err(|e| CheckError::Unreadable(directory.join(name), e))
+    manifest::read(directory, Path::new(name))
+        .map_err(|e| CheckError::Unreadable(directory.join(name), e))
 }
 
 fn for_people(report: &Report) -> String {

@@ -48,6 +48,9 @@ pub struct CreateArgs {
     /// A commit instead of a branch
     #[arg(long, requires = "source", group = "reference")]
     pub commit: Option<String>,
+    /// Directory of the repository that is the application: its Procfile is there
+    #[arg(long, requires = "source", value_name = "DIR")]
+    pub repo_dir: Option<String>,
     /// Name under which the application is reached, or '*.example.org' for all of one label more, =TYPE where another
     /// process type than web answers there; may be repeated
     #[arg(long, requires = "source", value_name = "NAME[=TYPE]", value_parser = HostEntry::parse_typed)]
@@ -236,6 +239,7 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
     set(["repo", "branch"], text(&args.branch));
     set(["repo", "tag"], text(&args.tag));
     set(["repo", "commit"], text(&args.commit));
+    set(["repo", "dir"], text(&args.repo_dir));
     set(["", "packages"], list(&args.package));
     set(["", "user"], text(&args.user));
     set(["", "group"], text(&args.group));
@@ -353,10 +357,10 @@ pub(super) mod tests {
 
     #[test]
     fn flags_become_the_document() {
-        let expected = json!({"name": "blog", "repo": {"url": "https://x", "branch": "main"},
+        let expected = json!({"name": "blog", "repo": {"url": "https://x", "branch": "main", "dir": "apps/web"},
             "packages": ["git"], "hosts": ["a.example", "*.b.example", {"name": "ws.example", "process": "cable"}], "domain": ["^blog"], "install": ["a", "b"], "scale": {"web": 2},
             "env": {"A": "1=2"}, "port": 9000, "path": false, "health_check": {"path": "/up"}});
-        let line = "blog --repo https://x --branch main --host A.example --host *.b.example --host ws.example=cable --domain ^blog --install a --install b --package git \
+        let line = "blog --repo https://x --branch main --repo-dir apps/web --host A.example --host *.b.example --host ws.example=cable --domain ^blog --install a --install b --package git \
                     --scale web=2 --env A=1=2 --port 9000 --no-path --health-path /up";
         assert_eq!(described(line), expected);
         let expected = json!({"name": "blog", "repo": {"url": "https://x"}, "strip_path": false,

@@ -213,6 +213,7 @@ mod tests {
         vec![
             (json!({}), Work::Nothing),
             (json!({"repo": {"branch": "b"}}), Work::Deploy),
+            (json!({"repo": {"dir": "b"}}), Work::Deploy),
             (json!({"packages": ["jq"]}), Work::Deploy),
             (json!({"install": ["make"]}), Work::Deploy),
             (json!({"shell": "/bin/bash"}), Work::Deploy),
@@ -309,7 +310,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..25usize, 0..6)) {
+        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..26usize, 0..6)) {
             let changes = changes();
             let mut document = base();
             let mut greatest = Work::Nothing;

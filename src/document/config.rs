@@ -84,6 +84,8 @@ pub struct Repo {
     /// Checked: an allowed scheme, no leading `-`, no `ext::`.
     pub url: String,
     pub reference: Reference,
+    /// The directory of the checkout in which the application is; `None`: the checkout itself.
+    pub dir: Option<String>,
 }
 
 /// What to check out of a repository.

@@ -147,7 +147,7 @@ fn read_repo(walk: &mut Walk, top: &Object<'_>, rules: &Rules) -> Option<Repo> {
         walk.report(top.pointer("repo"), detail);
         return None;
     };
-    let fields = ["url", "branch", "tag", "commit"];
+    let fields = ["url", "branch", "tag", "commit", "dir"];
     let repo = walk.object(value, top.pointer("repo"), &fields)?;
     if repo.get("url").is_none() {
         walk.report(
@@ -177,9 +177,11 @@ fn read_repo(walk: &mut Walk, top: &Object<'_>, rules: &Rules) -> Option<Repo> {
         .or(tag.map(Reference::Tag))
         .or(commit.map(Reference::Commit))
         .unwrap_or(Reference::Default);
+    let dir = walk.text(&repo, "dir", rules_of::relative_directory);
     Some(Repo {
         url: url?,
         reference,
+        dir,
     })
 }
 

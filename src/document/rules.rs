@@ -251,7 +251,7 @@ pub(super) fn relative_directory(text: &str) -> Result<String, String> {
         || text.split('/').any(part_is_bad);
     if bad {
         return Err(format!(
-            "\"{}\" is not a directory below the repository: write it as \"public\", without \"..\" and hidden parts",
+            "\"{}\" is not a directory below the repository: write it as \"public\", without \"/\" in front, \"..\" and hidden parts",
             shown(text)
         ));
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::app_root;
 use super::command;
 use super::dedup::{Beside, Roots};
 use super::failure;
@@ -204,13 +205,13 @@ async fn run(
     log: &InstallLog,
     limits: &StepLimits,
 ) -> Result<(), StepError> {
-    let directory = spec.dirs.release(spec.release);
+    let checkout = spec.dirs.release(spec.release);
     let exec = ExecSpec {
         command: Exec::Shell(spec.config.shell, command.to_owned()),
         instance: instances::install(&spec.dirs),
         mounts: spec.mounts.clone(),
-        landlock: spec.landlock.clone().map(|l| l.but(directory.clone())),
-        directory,
+        landlock: spec.landlock.clone().map(|l| l.but(checkout.clone())),
+        directory: app_root::of(&checkout, &spec.config.document),
         account: spec.account.clone(),
         environment,
         output: Output::Pipe,

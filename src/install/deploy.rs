@@ -1,6 +1,7 @@
 //! [`Deploy`]: runs the steps of one deploy, up to a release that can be started.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use actix::Recipient;
@@ -18,7 +19,7 @@ use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
 use super::source::{Fetched, Source};
 use super::spec::{InstallEvent, InstallProgress, InstallSpec};
-use super::{advice, build, failure, instances, links, manifest, packages, plan};
+use super::{advice, app_root, build, failure, instances, links, manifest, packages, plan};
 use super::{disk_space, disk_usage};
 use crate::app_dirs::AppDirs;
 use crate::document::formation::RELEASE;
@@ -108,7 +109,7 @@ impl Deploy {
                 .nth(1)
                 .unwrap_or_default()
                 .to_owned();
-            let directory = self.spec.dirs.release(self.spec.release);
+            let directory = self.app_root();
             let looked = move || advice::of_checkout(&lines, &command, &directory);
             if let Ok(Some(hint)) = tokio::task::spawn_blocking(looked).await {
                 failure.hint = Some(hint);
@@ -204,6 +205,12 @@ impl Deploy {
         })
         .await?;
         refused.map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    /// Where the application is in the checkout.
+    fn app_root(&self) -> PathBuf {
+        let checkout = self.spec.dirs.release(self.spec.release);
+        app_root::of(&checkout, &self.spec.config.document)
     }
 
     fn source(&self, log: InstallLog, limits: StepLimits) -> Source<'_> {
@@ -367,8 +374,8 @@ impl Deploy {
             return Err(StepError::Cancelled);
         }
         if let Some(files) = &self.spec.config.static_files {
-            let (release, dir) = (self.spec.dirs.release(self.spec.release), files.dir.clone());
-            let look = move || Ok(links::leading_out(&release, &dir));
+            let (root, dir) = (self.app_root(), files.dir.clone());
+            let look = move || Ok(links::leading_out(&root, &dir));
             warnings.extend(blocking(step, "cannot look at the files", look).await?);
         }
         let record = ReleaseRecord {

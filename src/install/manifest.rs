@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
+use super::app_root;
 use super::release_error::ReleaseError;
 use crate::document::dotenv::Dotenv;
 use crate::document::procfile::Procfile;
@@ -15,35 +16,40 @@ use crate::regular;
 /// A larger Procfile or `.env` is refused; bytes.
 const MAX_MANIFEST: u64 = 1024 * 1024;
 
-/// Blocks.
-///
-/// # Errors
-/// [`ReleaseError`].
-pub fn manifest(directory: &Path) -> Result<(Procfile, Dotenv), ReleaseError> {
-    let text = bounded(directory, "Procfile")?.ok_or_else(|| match misnamed(directory) {
-        Some(name) => ReleaseError::Misnamed(name),
-        None => ReleaseError::NoProcfile,
-    })?;
-    let procfile = Procfile::parse(&text)?;
-    procfile.check()?;
-    Ok((procfile.taken(), dotenv(directory)?))
-}
-
-/// As [`manifest`], for an app of `document`: one with `static` files needs no Procfile. Blocks.
+/// Reads both files of an app of `document`, of a checkout. One with `static` files needs no Procfile. Blocks.
 ///
 /// # Errors
 /// [`ReleaseError`].
 pub fn manifest_for(
-    directory: &Path,
+    checkout: &Path,
     document: &serde_json::Value,
 ) -> Result<(Procfile, Dotenv), ReleaseError> {
+    app_root::check(checkout, document)?;
+    let bounded = |name: &str| {
+        let path = app_root::below(document, name);
+        read(checkout, &path).map_err(ReleaseError::io(&checkout.join(path)))
+    };
     let is_static = document.get("static").is_some_and(|s| !s.is_null());
-    match manifest(directory) {
-        Err(ReleaseError::NoProcfile | ReleaseError::Misnamed(_)) if is_static => {
-            Ok((Procfile::default(), dotenv(directory)?))
+    let procfile = match bounded("Procfile")? {
+        Some(text) => {
+            let procfile = Procfile::parse(&text)?;
+            procfile.check()?;
+            procfile.taken()
         }
-        other => other,
-    }
+        None if is_static => Procfile::default(),
+        None => {
+            let directory = app_root::of(checkout, document);
+            return Err(match misnamed(&directory) {
+                Some(name) => ReleaseError::Misnamed(name),
+                None => ReleaseError::NoProcfile,
+            });
+        }
+    };
+    let dotenv = match bounded(".env")? {
+        Some(text) => Dotenv::parse(&text)?,
+        None => Dotenv::default(),
+    };
+    Ok((procfile, dotenv))
 }
 
 /// The name of a file that was likely meant to be the Procfile.
@@ -57,24 +63,14 @@ pub fn misnamed(directory: &Path) -> Option<String> {
     names.filter(is_meant).min()
 }
 
-fn dotenv(directory: &Path) -> Result<Dotenv, ReleaseError> {
-    match bounded(directory, ".env")? {
-        Some(text) => Ok(Dotenv::parse(&text)?),
-        None => Ok(Dotenv::default()),
-    }
-}
-
-fn bounded(directory: &Path, name: &str) -> Result<Option<Vec<u8>>, ReleaseError> {
-    read(directory, name).map_err(ReleaseError::io(&directory.join(name)))
-}
-
-/// Reads the file of this name; `None` if there is none. Follows a link that stays in the checkout. Blocks.
+/// Reads the file at this path below a checkout; `None` if there is none. Follows a link that stays in the checkout.
+/// Blocks.
 ///
 /// # Errors
 /// The file cannot be read, is not regular, or is larger than 1 MiB.
-pub fn read(directory: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
-    let path = directory.join(name);
-    match open_within(directory, name) {
+pub fn read(checkout: &Path, below: &Path) -> io::Result<Option<Vec<u8>>> {
+    let path = checkout.join(below);
+    match open_within(checkout, below) {
         Ok(file) => regular::read_opened(file, MAX_MANIFEST).map(Some),
         Err(Errno::NOENT) if path.is_symlink() => Err(io::Error::other(
             "is a symbolic link to a file that is not there",
@@ -91,7 +87,7 @@ pub fn read(directory: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Opens a file that is below `directory`. Does not wait for a FIFO.
-fn open_within(directory: &Path, name: &str) -> Result<File, Errno> {
+fn open_within(directory: &Path, name: &Path) -> Result<File, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(CWD, directory, flags, Mode::empty())?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -102,6 +98,10 @@ fn open_within(directory: &Path, name: &str) -> Result<File, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn manifest(home: &Path) -> Result<(Procfile, Dotenv), ReleaseError> {
+        manifest_for(home, &serde_json::Value::Null)
+    }
 
     /// Why the Procfile at `home` is refused.
     fn refusal(home: &Path) -> String {

@@ -13,6 +13,7 @@
 //! Log.
 
 pub mod advice;
+mod app_root;
 pub mod build;
 mod bytecode;
 mod checkout;

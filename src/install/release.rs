@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::app_root;
 use super::manifest::manifest_for;
 use super::release_error::ReleaseError;
 use super::tree;
@@ -47,6 +48,9 @@ impl ReleaseRecord {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Release {
     pub record: ReleaseRecord,
+    /// The whole repository.
+    pub checkout: PathBuf,
+    /// Where the application is in it.
     pub directory: PathBuf,
     pub procfile: Procfile,
     /// Its `.env`.
@@ -70,14 +74,15 @@ pub fn complete(dirs: &AppDirs, record: &ReleaseRecord) -> io::Result<()> {
 /// [`ReleaseError`].
 pub fn load(dirs: &AppDirs, id: u64) -> Result<Release, ReleaseError> {
     let record = record(dirs, id)?;
-    let directory = dirs.release(record.code());
-    let (procfile, dotenv) = manifest_for(&directory, &record.document)?;
+    let checkout = dirs.release(record.code());
+    let (procfile, dotenv) = manifest_for(&checkout, &record.document)?;
     let mut warnings = procfile.warnings.clone();
     warnings.extend(dotenv.warnings);
     warnings.extend_from_slice(&record.warnings);
     Ok(Release {
+        directory: app_root::of(&checkout, &record.document),
         record,
-        directory,
+        checkout,
         procfile,
         dotenv: dotenv.variables,
         warnings,

@@ -13,6 +13,9 @@ pub enum ReleaseError {
     /// The record is not what was written.
     #[error("{path} is damaged: {detail}")]
     Damaged { path: PathBuf, detail: String },
+    /// `repo.dir` names what is not there.
+    #[error("the repository has no directory {dir}, which repo.dir names: {there}")]
+    NoDirectory { dir: String, there: String },
     #[error(
         "the repository has no Procfile: add a file named Procfile with a line such as \"web: command\""
     )]

@@ -348,6 +348,7 @@ fn config(name: AppName, url: String) -> AppConfig {
         repo: Repo {
             url,
             reference: Reference::Default,
+            dir: None,
         },
         packages: Vec::new(),
         user: None,
