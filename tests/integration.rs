@@ -38,6 +38,7 @@ mod own_users;
 mod packages;
 mod process;
 mod process_actor;
+mod push;
 mod races;
 mod reach;
 mod readiness;

@@ -85,6 +85,7 @@ impl From<AppError> for Problem {
             AppError::BeingRemoved(_)
             | AppError::Deploying { .. }
             | AppError::NothingToRestart(_)
+            | AppError::NotPushed(_)
             | AppError::DeploymentIsOver(_) => StatusCode::CONFLICT,
         };
         Self::new(status, error.to_string())

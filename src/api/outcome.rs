@@ -87,7 +87,13 @@ pub(super) async fn of(
             if is_unchanged {
                 body["changed"] = false.into();
             }
-            Ok(HttpResponse::Ok().json(body))
+            let mut response = HttpResponse::Ok();
+            if done == StatusCode::CREATED {
+                // Nothing has been pushed to it yet.
+                response.status(done);
+                response.insert_header((header::LOCATION, format!("/applications/{name}")));
+            }
+            Ok(response.json(body))
         }
         (Accepted::Underway(ticket), Some(wait)) => {
             let left = wait.saturating_sub(begun.elapsed());

@@ -18,6 +18,7 @@ use super::finished::{Finished, FinishedProcesses};
 use super::journal::Journal;
 use super::lifecycle::{BatchId, Command, Event, Lifecycle, OpId, Wanted};
 use super::operations::{Operation, Operations};
+use super::pushed_commits::PushedCommits;
 use super::releases::{Releases, Surplus};
 use super::remembered::Remembered;
 use crate::app_dirs::AppDirs;
@@ -38,6 +39,7 @@ pub struct Deployer {
     pub(super) releases: Releases,
     pub(super) documents: Documents,
     pub(super) finished: FinishedProcesses,
+    pub(super) pushed: PushedCommits,
     pub(super) removal: Option<Removal>,
     pub(super) created: jiff::Timestamp,
     journal: Journal,
@@ -65,6 +67,7 @@ impl Deployer {
             releases: Releases::default(),
             documents: Documents::new(config),
             finished: FinishedProcesses::default(),
+            pushed: PushedCommits::default(),
             removal: None,
             created: jiff::Timestamp::now(),
             journal,
@@ -99,6 +102,7 @@ impl Deployer {
             settled: self.documents.settled().cloned(),
             standing: Some(self.documents.standing().document.clone()),
             unproven: self.releases.unproven.clone(),
+            pushed: self.pushed.all().to_vec(),
             finished: self.finished.all().to_vec(),
             keep_storage: self.removal.as_ref().is_some_and(|r| r.keep_storage),
             created: self.created,
@@ -129,6 +133,9 @@ impl Deployer {
         let release = self.releases.make();
         if let Some(operation) = self.operations.get(op) {
             operation.made = Some(release);
+            if let Some(commit) = &operation.commit {
+                self.pushed.make(release, commit.clone());
+            }
         }
         self.remember();
         release
@@ -137,6 +144,13 @@ impl Deployer {
     /// Notes that `release` was ready, or that it is gone.
     pub fn prove(&mut self, release: u64) {
         if self.releases.prove(release) {
+            self.remember();
+        }
+    }
+
+    /// Notes that the branch has moved to the commit of `release`.
+    pub fn moved(&mut self, release: u64) {
+        if self.pushed.forget(release) {
             self.remember();
         }
     }

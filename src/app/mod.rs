@@ -18,6 +18,7 @@ pub mod journal;
 pub mod lifecycle;
 pub mod operations;
 pub mod publisher;
+pub mod pushed_commits;
 pub mod releases;
 pub mod remembered;
 pub mod removal;

@@ -35,6 +35,8 @@ pub struct Ticket {
 pub struct Operation {
     pub config: Arc<AppConfig>,
     pub deployment: Option<u64>,
+    /// The commit that it deploys, of an app that is pushed to; `None`: that of the branch.
+    pub commit: Option<String>,
     /// The release to start, once made or loaded.
     pub runnable: Option<Arc<Runnable>>,
     /// The release that it makes, of a deploy.
@@ -64,6 +66,7 @@ impl Operations {
         let operation = Operation {
             config,
             deployment,
+            commit: None,
             runnable: None,
             made: None,
             before: None,
@@ -116,6 +119,7 @@ impl Operations {
 impl Operation {
     /// Takes the place of an older operation. Who waits for that one is told how this one ends.
     pub fn overtake(&mut self, older: Self) {
+        self.commit = self.commit.take().or(older.commit);
         self.overtaken.extend(older.overtaken);
         self.overtaken.push(older.done);
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finished::Finished;
 use super::lifecycle::Wanted;
+use super::pushed_commits::PushedCommit;
 use crate::app_dirs::AppDirs;
 use crate::durable;
 use crate::regular;
@@ -34,6 +35,9 @@ pub struct Remembered {
     /// Releases that were made, or are being made, and have never been ready. Of a file without it each is proven.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unproven: BTreeSet<u64>,
+    /// Commits that were pushed and are being deployed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pushed: Vec<PushedCommit>,
     /// Processes that ended and are not started again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finished: Vec<Finished>,
@@ -54,6 +58,7 @@ impl Remembered {
             settled: None,
             standing: None,
             unproven: BTreeSet::new(),
+            pushed: Vec::new(),
             finished: Vec::new(),
             keep_storage: false,
             created: jiff::Timestamp::now(),

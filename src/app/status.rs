@@ -17,6 +17,8 @@ pub enum AppState {
     /// All processes that should run are starting or ready.
     Running,
     Stopped,
+    /// Nothing has been pushed yet.
+    Empty,
     /// A process has crashed and waits for its restart, or all that answer requests have ended for good.
     Degraded,
     Crashlooping,

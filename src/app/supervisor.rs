@@ -7,6 +7,7 @@
 //! - `requests` are the messages of the API, `deploy` the steps of a deploy, `processes` those of its batches;
 //! - `children` starts and stops the actors below, `recovery` takes over what the previous server left, `retention`
 //!   removes old releases, `removal` the whole app;
+//! - `pushed` is what an app has to do with pushes to it;
 //! - `route` is where requests go, `view` what the API shows, `reports` what the followers of events see, `install_log`
 //!   the last step in the install log, `start_failure` why a batch did not get ready.
 
@@ -15,6 +16,7 @@ mod deploy;
 mod install_log;
 mod process_spec;
 mod processes;
+mod pushed;
 mod recovery;
 mod removal;
 mod reports;
@@ -38,10 +40,12 @@ use super::lifecycle::{Command, Event, Kind};
 use super::publisher::Publisher;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
+use crate::install::pushed::Turns;
 use crate::supervision::{Exit, ExitReason};
 
 pub use children::ChildId;
 use children::Children;
+pub use pushed::OpenPushed;
 pub use requests::{Act, Cancel, Configure, IsAtWork, Warn};
 pub use view::{Hidden, Inspect, Summarize, View};
 
@@ -72,6 +76,8 @@ pub struct App {
     batches: Batches,
     children: Children,
     publisher: Publisher,
+    /// Who is at work in the mirror of an app that is pushed to.
+    turns: Arc<Turns>,
     /// Warnings about what the previous server left.
     warnings: Vec<String>,
     /// The server is being stopped.
@@ -96,6 +102,7 @@ impl App {
             batches: Batches::default(),
             children: Children::new(),
             publisher,
+            turns: Arc::default(),
             warnings: vec![],
             ending: false,
             spec,

@@ -78,11 +78,11 @@ fn where_it_answers(app: &Value, status: &Value) -> Option<String> {
 
 /// What to do about an application that is there already.
 fn exists(args: &CreateArgs, name: &str, refusal: &str) -> String {
-    let replace = match source(args) {
-        Some(_) => format!(
+    let replace = match has_source(args) {
+        true => format!(
             "procserver show {name} > {name}.json, edit it, and: procserver update {name}.json"
         ),
-        None => format!("procserver update {}", args.target),
+        false => format!("procserver update {}", args.target),
     };
     format!(
         "{refusal}\n  to correct where its code is: procserver set {name} repo.url=URL\n  to replace its document: \
@@ -90,13 +90,13 @@ fn exists(args: &CreateArgs, name: &str, refusal: &str) -> String {
     )
 }
 
-/// Which of the two says where the code is.
-fn source(args: &CreateArgs) -> Option<&String> {
-    args.repo.as_ref().or(args.repo_file.as_ref())
+/// Whether flags say where the code is.
+fn has_source(args: &CreateArgs) -> bool {
+    args.push || args.repo.is_some() || args.repo_file.is_some()
 }
 
 fn document(args: &mut CreateArgs) -> anyhow::Result<Document> {
-    if source(args).is_some() {
+    if has_source(args) {
         let name = AppName::parse(&args.target).map_err(|error| Usage(error.to_string()))?;
         let text = create_document::from_flags(args)?.to_string();
         return Ok(Document { name, text });

@@ -12,7 +12,7 @@ use crate::document::host_entry::HostEntry;
 
 #[derive(Args, Debug, Default)]
 #[command(
-    group = ArgGroup::new("source").args(["repo", "repo_file"]),
+    group = ArgGroup::new("source").args(["repo", "repo_file", "push"]),
     after_help = "Examples:
   procserver create blog.json                  a document, JSON or JSON5; - reads standard input
   procserver create blog --repo https://git.example/blog.git
@@ -21,6 +21,7 @@ use crate::document::host_entry::HostEntry;
     --scale web=2 --env RAILS_ENV=production --env-file secrets.env
   procserver create blog --repo-file url.txt   a URL with a token: in no list of processes
   procserver create site --repo https://git.example/site.git --static public --spa
+  procserver create shop --push                then git push https://SERVER/git/shop.git main
   procserver create blog --repo https://git.example/blog.git --set health_check.timeout=2s
   procserver create blog.json --no-wait --json
 
@@ -39,7 +40,10 @@ pub struct CreateArgs {
     /// File with the URL, - for standard input: for a URL with a token in it
     #[arg(long, value_name = "FILE")]
     pub repo_file: Option<String>,
-    /// The code's branch [default: master, else the repository's own default]
+    /// The code is pushed to the server: git push https://SERVER/git/NAME.git main
+    #[arg(long)]
+    pub push: bool,
+    /// The code's branch [default: master, else the repository's own default; with --push main]
     #[arg(long, requires = "source", group = "reference")]
     pub branch: Option<String>,
     /// A tag instead of a branch
@@ -236,6 +240,7 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
     let mut set = |path, value| put(&mut document, path, value);
     set(["", "name"], Some(Value::from(args.target.clone())));
     set(["repo", "url"], text(&args.repo));
+    set(["repo", "push"], args.push.then(|| Value::from(true)));
     set(["repo", "branch"], text(&args.branch));
     set(["repo", "tag"], text(&args.tag));
     set(["repo", "commit"], text(&args.commit));

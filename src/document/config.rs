@@ -81,11 +81,41 @@ impl AppConfig {
 /// `repo` of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repo {
-    /// Checked: an allowed scheme, no leading `-`, no `ext::`.
-    pub url: String,
+    pub origin: Origin,
     pub reference: Reference,
     /// The directory of the checkout in which the application is; `None`: the checkout itself.
     pub dir: Option<String>,
+}
+
+/// How the code of an app comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It is fetched from this URL, which was checked: an allowed scheme, no leading `-`, no `ext::`.
+    Url(String),
+    /// It is pushed to the server. The reference is a branch then.
+    Push,
+}
+
+impl Origin {
+    /// The URL, where there is one.
+    #[must_use]
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Url(url) => Some(url),
+            Self::Push => None,
+        }
+    }
+}
+
+impl Repo {
+    /// The branch that is deployed when it is pushed; `None`: the code is fetched.
+    #[must_use]
+    pub fn pushed_branch(&self) -> Option<&str> {
+        match (&self.origin, &self.reference) {
+            (Origin::Push, Reference::Branch(branch)) => Some(branch),
+            _ => None,
+        }
+    }
 }
 
 /// What to check out of a repository.

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::buffering::Buffering;
 use super::by_type::ByType;
 use super::config::{
-    AppConfig, FieldError, HealthCheck, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
-    Strategy,
+    AppConfig, FieldError, HealthCheck, Origin, Reference, Repo, Rules, StaticFiles, StopPolicy,
+    StopTo, Strategy,
 };
 use super::formation::ROUTED;
 use super::host_entry::HostEntry;
@@ -143,16 +143,19 @@ fn read_name(walk: &mut Walk, top: &Object<'_>) -> Option<AppName> {
 
 fn read_repo(walk: &mut Walk, top: &Object<'_>, rules: &Rules) -> Option<Repo> {
     let Some(value) = top.get("repo") else {
-        let detail = "is required: {url: \"https://…\"} says where the code comes from";
+        let detail = "is required: {url: \"https://…\"} says where the code comes from, {push: true} that it is pushed here";
         walk.report(top.pointer("repo"), detail);
         return None;
     };
-    let fields = ["url", "branch", "tag", "commit", "dir"];
+    let fields = ["url", "push", "branch", "tag", "commit", "dir"];
     let repo = walk.object(value, top.pointer("repo"), &fields)?;
+    if repo.get("push").is_some() {
+        return read_pushed(walk, &repo);
+    }
     if repo.get("url").is_none() {
         walk.report(
             repo.pointer("url"),
-            "is required: the URL of a git repository",
+            "is required: the URL of a git repository; or {push: true}, where the code is pushed to this server",
         );
     }
     let url = walk.text(&repo, "url", |url| {
@@ -179,9 +182,34 @@ fn read_repo(walk: &mut Walk, top: &Object<'_>, rules: &Rules) -> Option<Repo> {
         .unwrap_or(Reference::Default);
     let dir = walk.text(&repo, "dir", rules_of::relative_directory);
     Some(Repo {
-        url: url?,
+        origin: Origin::Url(url?),
         reference,
         dir,
+    })
+}
+
+/// The branch that is deployed when it is pushed, where the document names none: git's own default by now.
+const PUSHED_BRANCH: &str = "main";
+
+/// A repository of the server's own, to which the code is pushed.
+fn read_pushed(walk: &mut Walk, repo: &Object<'_>) -> Option<Repo> {
+    if !walk.flag(repo, "push", true) {
+        let detail = "must be true, where the code is pushed to this server; else leave it out, and give a url";
+        walk.report(repo.pointer("push"), detail);
+    }
+    for field in ["url", "tag", "commit"] {
+        if repo.get(field).is_some() {
+            let detail = format!(
+                "cannot be there beside push: the code is what is pushed to the branch, \"{PUSHED_BRANCH}\" unless branch names another"
+            );
+            walk.report(repo.pointer(field), detail);
+        }
+    }
+    let branch = walk.text(repo, "branch", rules_of::git_ref);
+    Some(Repo {
+        origin: Origin::Push,
+        reference: Reference::Branch(branch.unwrap_or_else(|| PUSHED_BRANCH.to_owned())),
+        dir: walk.text(repo, "dir", rules_of::relative_directory),
     })
 }
 

@@ -63,7 +63,7 @@ impl Deploy {
         parent: Recipient<InstallProgress>,
         cancel: watch::Receiver<bool>,
     ) -> Self {
-        let mask = Mask::new(Remote::parse(&spec.config.repo.url).secrets())
+        let mask = Mask::new(Remote::of(&spec.config.repo.origin).secrets())
             .and(secrets::of_environment(&spec.configured_env));
         Self {
             log: InstallLog::new(log, spec.deployment, mask),
@@ -215,7 +215,15 @@ impl Deploy {
 
     fn source(&self, log: InstallLog, limits: StepLimits) -> Source<'_> {
         let user = GitUser::of(self.spec.account.as_ref());
-        Source::new(&self.spec.dirs, user, &self.spec.config.repo, log, limits)
+        let commit = self.spec.commit.as_deref();
+        Source::new(
+            &self.spec.dirs,
+            user,
+            &self.spec.config.repo,
+            commit,
+            log,
+            limits,
+        )
     }
 
     async fn fetch(&self) -> Result<Fetched, StepError> {

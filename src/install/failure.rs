@@ -45,9 +45,10 @@ impl Failure {
             let verb = format!("procserver {verb} ");
             hint.replace(&format!("{verb}NAME"), &format!("{verb}{name}"))
         };
-        self.hint = self
+        let hint = self
             .hint
-            .map(|hint| ["logs", "key", "set"].into_iter().fold(hint, named));
+            .map(|hint| hint.replace("/git/NAME.git", &format!("/git/{name}.git")));
+        self.hint = hint.map(|hint| ["logs", "key", "set"].into_iter().fold(hint, named));
         self
     }
 

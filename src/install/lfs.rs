@@ -37,6 +37,10 @@ pub(super) struct Placed {
 /// # Errors
 /// The server refuses or lacks an object, its URL is not allowed, a limit is reached.
 pub(super) async fn fetch(part: &Part) -> Result<(), StepError> {
+    // What is pushed here comes without them: this is no Git LFS server.
+    if part.mirror.remote.is_pushed() {
+        return Ok(());
+    }
     if !is_used(part).await? || !git::has(part.mirror.log.step(), PROGRAM).await? {
         return Ok(());
     }

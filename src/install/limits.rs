@@ -10,9 +10,11 @@ use super::failure;
 use super::record::{Failure, Step};
 
 /// Why a step does not go on.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StepError {
+    #[error("{}", .0.reason)]
     Failed(Box<Failure>),
+    #[error("it was cancelled")]
     Cancelled,
 }
 

@@ -20,7 +20,7 @@ use crate::durable;
 use crate::process::lent::Lent;
 use crate::regular;
 
-mod condition;
+pub(super) mod condition;
 mod update;
 
 use condition::{Condition, NO_HEAD};
@@ -41,7 +41,9 @@ const CONFIGURATION: &str = "git/config";
 pub(super) struct Mirror {
     pub(super) remote: Remote,
     pub(super) path: PathBuf,
-    configuration: PathBuf,
+    pub(super) configuration: PathBuf,
+    /// See [`Confined::instance`].
+    pub(super) instance: String,
     pub(super) dirs: AppDirs,
     pub(super) user: GitUser,
     pub(super) log: InstallLog,
@@ -60,6 +62,7 @@ impl Mirror {
         Self {
             path: dirs.mirror(),
             configuration: dirs.root().join(CONFIGURATION),
+            instance: instances::fetch(dirs),
             dirs: dirs.clone(),
             user,
             remote,
@@ -75,6 +78,7 @@ impl Mirror {
         Self {
             path: home.join("repo.git"),
             configuration: home.join(CONFIGURATION),
+            instance: self.instance.clone(),
             dirs: self.dirs.clone(),
             user: self.user.clone(),
             log: self.log.hiding(remote.secrets()),
@@ -121,9 +125,21 @@ impl Mirror {
     /// # Errors
     /// As [`Self::refresh`].
     pub(super) async fn repair(&self) -> Result<(), StepError> {
+        if self.remote.is_pushed() {
+            return Err(self.damaged().into());
+        }
         let remark = "the mirror was damaged: it is made anew";
         self.log.line(remark).await;
         self.fill().await
+    }
+
+    /// Why a damaged mirror that is pushed to is not made anew: what it has may be nowhere else, and git may only have
+    /// failed to read it.
+    pub(super) fn damaged(&self) -> Failure {
+        let path = self.path.display();
+        let reason = format!("git cannot read the repository that was pushed here, {path}");
+        let hint = "redeploy tries again; if it is damaged (git fsck), remove that directory and push again";
+        Failure::new(self.log.step(), reason).hint(hint)
     }
 
     /// Fills a new mirror in place of one that may be good. The old one comes back if that fails.
@@ -200,7 +216,7 @@ impl Mirror {
     /// Asks the remote for a commit that may be on no branch, such as the head of a pull request. Most servers give it
     /// to anybody who knows its full id. It is no error if this one does not.
     pub(super) async fn obtain(&self, id: &str) -> Result<(), StepError> {
-        if !self.has(id).await? {
+        if !self.remote.is_pushed() && !self.has(id).await? {
             let url = self.remote.url();
             let options = ["--no-auto-maintenance", "--no-write-fetch-head"];
             let more = ["--no-recurse-submodules", "--update-shallow", "--", url, id];
@@ -213,7 +229,7 @@ impl Mirror {
     }
 
     /// Makes what git needs: its directory, its configuration, the key for ssh.
-    async fn prepare(&self) -> Result<(), StepError> {
+    pub(super) async fn prepare(&self) -> Result<(), StepError> {
         let (file, path) = (self.configuration.clone(), self.remote.path());
         let (step, what) = (self.log.step(), "cannot write git's configuration");
         let (mirror, user) = (self.path.clone(), self.user.clone());
@@ -257,7 +273,7 @@ impl Mirror {
         program.confined = Some(Box::new(Confined {
             account: self.user.account().cloned(),
             landlock: GitUser::landlock(&[&self.path]),
-            instance: instances::fetch(&self.dirs),
+            instance: self.instance.clone(),
             lent: Lent {
                 limits: Some(git_user::LIMITS),
                 ..Lent::default()
@@ -349,7 +365,7 @@ impl Mirror {
     }
 
     /// Removes what a git has left that was killed or ran out of disk.
-    async fn clear(&self) -> Result<(), StepError> {
+    pub(super) async fn clear(&self) -> Result<(), StepError> {
         let mirror = self.path.clone();
         let (step, what) = (self.log.step(), "cannot clear the mirror");
         let locks = blocking(step, what, move || mirror_upkeep::clear(&mirror)).await?;
@@ -363,7 +379,7 @@ impl Mirror {
         Ok(())
     }
 
-    async fn make_anew(&self, format: &str) -> Result<(), StepError> {
+    pub(super) async fn make_anew(&self, format: &str) -> Result<(), StepError> {
         let (mirror, user) = (self.path.clone(), self.user.clone());
         let step = self.log.step();
         blocking(step, "cannot make a new mirror", move || {

@@ -27,6 +27,10 @@ impl Mirror {
     /// # Errors
     /// The deploy was cancelled.
     pub(super) async fn gc(&self, commits: &BTreeSet<String>) -> Result<(), StepError> {
+        if self.remote.is_pushed() {
+            // Others may be about to push: see [`super::pushed`].
+            return Ok(());
+        }
         let path = self.path.clone();
         let needed = tokio::task::spawn_blocking(move || needs_gc(&path)).await;
         if !needed.unwrap_or(false) {

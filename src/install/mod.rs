@@ -48,6 +48,7 @@ mod output;
 mod package_advice;
 pub mod packages;
 pub mod plan;
+pub mod pushed;
 mod read_only;
 pub mod record;
 pub mod release;

@@ -2,7 +2,11 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::document::config::Origin;
 use crate::document::repository_url::{Parts, split_port};
+
+/// Stands in place of a URL where the code is pushed to this server. No document's URL is like it.
+const PUSHED: &str = "pushed";
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct Remote {
@@ -30,6 +34,18 @@ impl std::fmt::Debug for Remote {
 }
 
 impl Remote {
+    /// Where the code of a document comes from.
+    #[must_use]
+    pub fn of(origin: &Origin) -> Self {
+        Self::parse(origin.url().unwrap_or(PUSHED))
+    }
+
+    /// Whether nothing is fetched: the code is pushed here.
+    #[must_use]
+    pub fn is_pushed(&self) -> bool {
+        self.url == PUSHED
+    }
+
     /// Splits the URL of a document, which was checked there.
     #[must_use]
     pub fn parse(url: &str) -> Self {

@@ -10,6 +10,7 @@ use super::install_log::InstallLog;
 use super::lfs;
 use super::limits::{StepError, StepLimits};
 use super::mirror::Mirror;
+use super::pushed;
 use super::record::{Failure, Step};
 use super::remote::Remote;
 use super::remote_error;
@@ -38,6 +39,8 @@ pub struct Fetched {
 pub struct Source<'a> {
     mirror: Mirror,
     reference: &'a Reference,
+    /// See [`InstallSpec::commit`](super::spec::InstallSpec::commit).
+    commit: Option<&'a str>,
 }
 
 impl<'a> Source<'a> {
@@ -46,12 +49,14 @@ impl<'a> Source<'a> {
         dirs: &AppDirs,
         user: GitUser,
         repo: &'a Repo,
+        commit: Option<&'a str>,
         log: InstallLog,
         limits: StepLimits,
     ) -> Self {
         Self {
-            mirror: Mirror::new(dirs, user, Remote::parse(&repo.url), log, limits),
+            mirror: Mirror::new(dirs, user, Remote::of(&repo.origin), log, limits),
             reference: &repo.reference,
+            commit,
         }
     }
 
@@ -60,8 +65,14 @@ impl<'a> Source<'a> {
     /// # Errors
     /// The remote refuses or lacks what is wanted, the disk is full, a limit is reached.
     pub async fn fetch(&self) -> Result<Fetched, StepError> {
-        self.mirror.refresh().await?;
-        let commit = self.resolve().await?;
+        match self.mirror.remote.is_pushed() {
+            true => pushed::open(&self.mirror).await?,
+            false => self.mirror.refresh().await?,
+        }
+        let commit = match self.commit {
+            Some(commit) => pushed::have(&self.mirror, commit).await?,
+            None => self.resolve().await?,
+        };
         let warnings = self.other_default(&commit).await?.into_iter().collect();
         let parts = submodules::collect(&self.mirror, &commit).await?;
         let mut is_plain = parts.len() == 1;
@@ -229,6 +240,9 @@ impl<'a> Source<'a> {
     }
 
     async fn not_found(&self) -> Result<Failure, StepError> {
+        if self.mirror.remote.is_pushed() {
+            return Ok(pushed::nothing_yet());
+        }
         let shown = self.mirror.remote.shown();
         let (branches, tags) = ("refs/heads/", "refs/tags/");
         if self.names(branches).await?.is_empty() && self.names(tags).await?.is_empty() {

@@ -32,6 +32,8 @@ pub struct InstallSpec {
     /// The id of the release to make.
     pub release: u64,
     pub config: Arc<AppConfig>,
+    /// The commit to deploy, of the mirror of an app that is pushed to; `None`: what the document names.
+    pub commit: Option<String>,
     pub dirs: AppDirs,
     /// The account to switch to; `None` when the daemon is not root.
     pub account: Option<Account>,

@@ -47,7 +47,7 @@ fn push(world: &World, tree: &str) {
 fn entries_with_names_of_gits_own_or_outside_are_refused() {
     let mut world = World::new(&[PROCFILE]);
     let daemon = Daemon::start(world.path());
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     let repo = world.repo();
     let procfile = world.git(&["rev-parse", "HEAD:Procfile"]);
     let witness = world.path().join("ran");
@@ -103,7 +103,7 @@ fn entries_with_names_of_gits_own_or_outside_are_refused() {
 fn nothing_is_written_through_a_link_that_is_a_directory_too() {
     let mut world = World::new(&[PROCFILE]);
     let daemon = Daemon::start(world.path());
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     let repo = world.repo();
     let outside = world.path().join("outside");
     std::fs::create_dir(&outside).unwrap();

@@ -46,7 +46,7 @@ fn with_lfs(test: &str, files: &[(&str, &str)]) -> Option<(World, Http)> {
     let mut world = World::new(&[PROCFILE, ATTRIBUTES]);
     world.commit(files);
     let http = Http::start(world.path());
-    world.config.repo.url = http.url("repo");
+    world.fetch_from(http.url("repo"));
     std::fs::create_dir(world.path().join("lfs-objects")).unwrap();
     Some((world, http))
 }
@@ -125,7 +125,7 @@ fn a_password_opens_lfs_too_and_is_in_no_log() {
     };
     upload(&http, "content");
     http.want("YW5uOnMzY3JldA==");
-    world.config.repo.url = format!("http://ann:s3cret@{}/repo", http.address());
+    world.fetch_from(format!("http://ann:s3cret@{}/repo", http.address()));
     let outcome = world.deploy();
     let text = std::fs::read_to_string(outcome.release().directory.join("a.bin"));
     assert_eq!(text.unwrap(), "content");
@@ -207,7 +207,7 @@ fn the_url_in_lfsconfig_follows_the_rules_for_repositories() {
     let other = Http::start(world.path());
     upload(&other, "content");
     http.want("YW5uOnMzY3JldA==");
-    world.config.repo.url = format!("http://ann:s3cret@{}/repo", http.address());
+    world.fetch_from(format!("http://ann:s3cret@{}/repo", http.address()));
     world.commit(&[(
         ".lfsconfig",
         &format!("[lfs]\n\turl = {}\n", other.url("x/info/lfs")),
@@ -270,7 +270,7 @@ fn a_repository_behind_ssh_gets_them_with_the_deploy_key() {
     let mode: std::fs::Permissions = PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&script, mode).unwrap();
     let sshd = Sshd::start();
-    world.config.repo.url = sshd.url(&world.repo());
+    world.fetch_from(sshd.url(&world.repo()));
     assert!(world.deploy().result.is_some_and(|result| result.is_err()));
     let key = deploy_key::public(&world.dirs).unwrap();
     let command = format!(

@@ -136,7 +136,7 @@ fn a_password_is_closed_to_processes_of_the_same_user_while_git_runs() {
     let account = world.account.clone().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
-    world.config.repo.url = format!("http://ann:s3cret@{address}/x.git");
+    world.fetch_from(format!("http://ann:s3cret@{address}/x.git"));
     let look = std::thread::spawn(move || {
         let held = silent.accept().unwrap();
         let found = pids(&silent.local_addr().unwrap().to_string());

@@ -180,7 +180,7 @@ fn another_url_in_its_configuration() {
 fn a_good_one_is_kept_when_no_other_can_be_fetched() {
     let mut world = World::new(&[PROCFILE]);
     let commit = world.deploy().commit;
-    let good = world.config.repo.url.clone();
+    let good = world.url();
     let witness = world.dirs.mirror().join("witness");
     std::fs::write(&witness, "").unwrap();
     // What no server says, so that it is not known whose fault it is; and a slip in the URL.
@@ -189,11 +189,11 @@ fn a_good_one_is_kept_when_no_other_can_be_fetched() {
         format!("git://{}/repo", odd.address),
         format!("{good}-none"),
     ] {
-        world.config.repo.url = url;
+        world.fetch_from(url);
         assert_eq!(world.deploy().failure().step, Step::Fetch);
         assert!(witness.exists());
     }
-    world.config.repo.url = good;
+    world.fetch_from(good);
     assert_eq!(world.deploy().commit, commit);
     assert!(witness.exists());
 }
@@ -202,7 +202,7 @@ fn a_good_one_is_kept_when_no_other_can_be_fetched() {
 fn a_mirror_stays_small_over_many_deploys_and_forced_pushes() {
     let mut world = World::new(&[PROCFILE]);
     let daemon = Daemon::start(world.path());
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     let mut packed = false;
     for n in 0..18 {
         many_files(&world, &format!("version {n}"));

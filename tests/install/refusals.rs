@@ -60,7 +60,7 @@ fn a_host_that_is_not_there_is_told_without_the_password() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    world.config.repo.url = format!("http://ann:s3cret@127.0.0.1:{port}/x.git");
+    world.fetch_from(format!("http://ann:s3cret@127.0.0.1:{port}/x.git"));
     let outcome = world.deploy();
     let failure = outcome.failure();
     assert!(failure.reason.contains("cannot be reached"), "{failure:?}");
@@ -74,7 +74,7 @@ fn credentials_reach_the_server_that_asks_and_no_log() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || refuse_all(&listener));
-    world.config.repo.url = format!("http://ann:s3cret@127.0.0.1:{port}/x.git");
+    world.fetch_from(format!("http://ann:s3cret@127.0.0.1:{port}/x.git"));
     let outcome = world.deploy();
     let failure = outcome.failure();
     assert!(failure.reason.contains("needs credentials"), "{failure:?}");
@@ -146,7 +146,7 @@ fn what_a_web_server_answers_that_knows_no_repository_is_told() {
         ("503 No", HTML, "", "the server itself has failed"),
     ] {
         let server = page(status, fields, body);
-        world.config.repo.url = format!("http://{}/x.git", server.address);
+        world.fetch_from(format!("http://{}/x.git", server.address));
         let failure = world.deploy().failure().clone();
         assert!(failure.reason.contains(words), "{status}: {failure:?}");
         assert!(failure.hint.is_some(), "{failure:?}");
@@ -157,7 +157,7 @@ fn what_a_web_server_answers_that_knows_no_repository_is_told() {
 fn a_server_that_never_answers_ends_by_the_timeout() {
     let mut world = World::new(&[PROCFILE]);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    world.config.repo.url = format!("git://{}/x", listener.local_addr().unwrap());
+    world.fetch_from(format!("git://{}/x", listener.local_addr().unwrap()));
     world.timeouts.fetch = Duration::from_secs(1);
     let failure = world.deploy().failure().clone();
     assert_eq!(failure.step, Step::Fetch);
@@ -180,7 +180,7 @@ fn ext_and_unknown_protocols_run_nothing() {
         format!("ext::touch {}", witness.display()),
         "foo://h/x".into(),
     ] {
-        world.config.repo.url = url;
+        world.fetch_from(url);
         assert_eq!(world.deploy().failure().step, Step::Fetch);
     }
     assert!(!witness.exists());

@@ -67,7 +67,7 @@ fn live(world: &mut World) {
 fn over_the_git_protocol() {
     let mut world = World::new(&[PROCFILE]);
     let daemon = Daemon::start(world.path());
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     live(&mut world);
 }
 
@@ -75,7 +75,7 @@ fn over_the_git_protocol() {
 fn over_http() {
     let mut world = World::new(&[PROCFILE]);
     let http = Http::start(world.path());
-    world.config.repo.url = http.url("repo");
+    world.fetch_from(http.url("repo"));
     live(&mut world);
 }
 
@@ -86,7 +86,7 @@ fn over_ssh() {
     }
     let mut world = World::new(&[PROCFILE]);
     let sshd = Sshd::start();
-    world.config.repo.url = sshd.url(&world.repo());
+    world.fetch_from(sshd.url(&world.repo()));
     let failure = world.deploy().failure().clone();
     assert!(
         failure.reason.contains("deploy key"),
@@ -121,16 +121,16 @@ fn a_password_opens_its_repository_and_is_seen_nowhere() {
     let http = Http::start(world.path());
     // "ann:s3cret!pw"
     http.want("YW5uOnMzY3JldCFwdw==");
-    world.config.repo.url = format!("http://ann:s3cret%21pw@{}/repo", http.address());
+    world.fetch_from(format!("http://ann:s3cret%21pw@{}/repo", http.address()));
     let (outcome, seen) = watched(&mut world, "s3cret!pw");
     outcome.release();
     assert!(!seen && !outcome.logged("s3cret"), "{:?}", outcome.lines);
-    world.config.repo.url = format!("http://ann:wr0ngpw@{}/repo", http.address());
+    world.fetch_from(format!("http://ann:wr0ngpw@{}/repo", http.address()));
     let (outcome, seen) = watched(&mut world, "wr0ngpw");
     let failure = outcome.failure();
     assert!(failure.reason.contains("needs credentials"), "{failure:?}");
     assert!(!seen && !outcome.logged("wr0ngpw") && !format!("{failure:?}").contains("wr0ngpw"));
-    world.config.repo.url = http.url("repo");
+    world.fetch_from(http.url("repo"));
     let failure = world.deploy().failure().clone();
     assert!(failure.hint.is_some_and(|hint| hint.contains("TOKEN@")));
     // Nor is it in any file of the app's, but in the document.
@@ -157,7 +157,7 @@ fn a_token_in_place_of_the_user_opens_the_repository() {
     let http = Http::start(world.path());
     // "ghp_token:"
     http.want("Z2hwX3Rva2VuOg==");
-    world.config.repo.url = format!("http://ghp_token@{}/repo", http.address());
+    world.fetch_from(format!("http://ghp_token@{}/repo", http.address()));
     let outcome = world.deploy();
     outcome.release();
     assert!(!outcome.logged("ghp_token"));
@@ -184,7 +184,7 @@ fn a_redirect_takes_no_password_to_another_server() {
         // The client may have gone.
         let _ = stream.write_all(answer.as_bytes());
     });
-    world.config.repo.url = format!("http://ann:s3cret@{}/repo", redirecting.address);
+    world.fetch_from(format!("http://ann:s3cret@{}/repo", redirecting.address));
     let failure = world.deploy().failure().clone();
     assert!(failure.reason.contains("needs credentials"), "{failure:?}");
     let asked = other.requests();
@@ -201,7 +201,7 @@ fn a_connection_that_ends_in_the_middle_is_told_and_the_mirror_stays() {
         .collect();
     let mut world = World::new(&[PROCFILE]);
     let daemon = Daemon::start(world.path());
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     world.deploy().release();
     let pushed = world.commit(&[("noise", &noise)]);
     for bytes in [0, 3, 500, 20_000, 100_000] {
@@ -236,7 +236,7 @@ fn names_that_are_too_long_for_a_file_are_left_out() {
         "n".repeat(400)
     );
     std::fs::write(world.repo().join(".git/packed-refs"), packed).unwrap();
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     for _ in 0..2 {
         let outcome = world.deploy();
         assert_eq!(outcome.commit.as_ref(), Some(&commit), "{outcome:#?}");

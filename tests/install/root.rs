@@ -102,9 +102,9 @@ fn a_repository_of_another_user_can_be_deployed() {
     world.deploy().release();
     let link = world.path().join("a link");
     std::os::unix::fs::symlink(world.repo(), &link).unwrap();
-    world.config.repo.url = format!("file://{}/a%20link", world.path().display());
+    world.fetch_from(format!("file://{}/a%20link", world.path().display()));
     world.deploy().release();
-    world.config.repo.url = link.display().to_string();
+    world.fetch_from(link.display().to_string());
     world.deploy().release();
 }
 

@@ -82,10 +82,10 @@ fn a_shallow_clone_is_a_source_and_what_it_lacks_is_told() {
     let mut world = World::new(&[PROCFILE]);
     let old = world.git(&["rev-parse", "HEAD"]);
     let newest = world.commit(&[("x", "2")]);
-    let (full, shallow) = (world.config.repo.url.clone(), world.path().join("shallow"));
+    let (full, shallow) = (world.url(), world.path().join("shallow"));
     let place = shallow.display().to_string();
     world.git(&["clone", "--quiet", "--depth", "1", &full, &place]);
-    world.config.repo.url = format!("file://{place}");
+    world.fetch_from(format!("file://{place}"));
     for _ in 0..2 {
         assert_eq!(world.deploy().commit.as_ref(), Some(&newest));
     }
@@ -94,7 +94,7 @@ fn a_shallow_clone_is_a_source_and_what_it_lacks_is_told() {
     let hint = outcome.failure().hint.clone().unwrap_or_default();
     assert!(hint.contains("the repository is shallow"), "{hint}");
     let http = Http::start(world.path());
-    world.config.repo.url = http.url("shallow/.git");
+    world.fetch_from(http.url("shallow/.git"));
     world.config.repo.reference = Reference::Default;
     assert_eq!(world.deploy().commit, Some(newest));
 }
@@ -119,7 +119,7 @@ fn a_repository_with_sha256_is_followed() {
         assert_eq!(world.deploy().commit.as_ref(), Some(&first));
     }
     let http = Http::start(world.path());
-    world.config.repo.url = http.url("repo/.git");
+    world.fetch_from(http.url("repo/.git"));
     world.config.repo.reference = Reference::Default;
     assert_eq!(world.deploy().commit, Some(second));
 }
@@ -189,7 +189,7 @@ fn another_url_is_another_mirror() {
     let other = world.commit(&[PROCFILE, ("other", "x")]);
     // The same place, another history.
     assert_eq!(world.deploy().commit.as_ref(), Some(&other));
-    world.config.repo.url = format!("file://{}", moved.display());
+    world.fetch_from(format!("file://{}", moved.display()));
     assert_eq!(world.deploy().commit, Some(first));
     world.config.repo.reference = Reference::Commit(other);
     assert_eq!(world.deploy().failure().step, Step::Fetch);

@@ -24,7 +24,7 @@ fn acquainted(test: &str) -> Option<(World, Sshd)> {
     }
     let mut world = World::new(&[PROCFILE]);
     let sshd = Sshd::start();
-    world.config.repo.url = sshd.url(&world.repo());
+    world.fetch_from(sshd.url(&world.repo()));
     assert!(world.deploy().result.is_some_and(|r| r.is_err()));
     sshd.authorize(&[&deploy_key::public(&world.dirs).unwrap()]);
     world.deploy().release();
@@ -38,7 +38,7 @@ fn the_first_deploy_makes_a_key_and_says_where_to_put_it() {
     }
     let mut world = World::new(&[PROCFILE]);
     let sshd = Sshd::start();
-    world.config.repo.url = sshd.url(&world.repo());
+    world.fetch_from(sshd.url(&world.repo()));
     let outcome = world.deploy();
     let failure = outcome.failure();
     let key = deploy_key::public(&world.dirs).unwrap();
@@ -192,7 +192,7 @@ fn a_missing_repository_behind_ssh_is_told_with_the_key() {
     let Some((mut world, sshd)) = acquainted("a missing repository behind ssh") else {
         return;
     };
-    world.config.repo.url = sshd.url(&world.path().join("none"));
+    world.fetch_from(sshd.url(&world.path().join("none")));
     let failure = world.deploy().failure().clone();
     assert!(failure.reason.contains("no such repository"), "{failure:?}");
     assert!(

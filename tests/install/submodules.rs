@@ -76,7 +76,7 @@ fn they_are_fetched_at_their_recorded_commits_also_nested_ones() {
     let recorded = outer.link("deep/inner", "../inner", &innermost);
     outer.commit("o.txt", "newer");
     link(&world, "vendor/outer lib", &daemon.url("outer"), &recorded);
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     let outcome = world.deploy();
     let directory = outcome.release().directory.join("vendor/outer lib");
     let text = std::fs::read_to_string(directory.join("deep/inner/i.txt")).unwrap();
@@ -100,7 +100,7 @@ fn a_redeploy_asks_only_for_what_is_new_and_unused_mirrors_go() {
     let library = Library::new(&world, "lib");
     let first = library.commit("l.txt", "1");
     link(&world, "lib", "../lib", &first);
-    world.config.repo.url = http.url("repo");
+    world.fetch_from(http.url("repo"));
     let asked = |http: &Http| {
         http.requests()
             .iter()
@@ -133,7 +133,7 @@ fn a_damaged_mirror_of_one_is_repaired() {
     let library = Library::new(&world, "lib");
     let commit = library.commit("l.txt", "content that is one object");
     link(&world, "lib", "../lib", &commit);
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     world.deploy().release();
     let home = std::fs::read_dir(world.dirs.modules())
         .unwrap()
@@ -156,7 +156,7 @@ fn what_was_never_pushed_is_named() {
     let mut world = World::new(&[PROCFILE]);
     let daemon = Daemon::start(world.path());
     Library::new(&world, "lib").commit("l.txt", "1");
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     let nowhere = "1234567890".repeat(4);
     link(&world, "lib", "../lib", &nowhere);
     let failure = world.deploy().failure().clone();
@@ -186,7 +186,7 @@ fn one_on_no_branch_is_fetched_by_its_id() {
     let left = library.commit("l.txt", "left");
     library.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
     link(&world, "lib", "../lib", &left);
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     let outcome = world.deploy();
     let text = std::fs::read_to_string(outcome.release().directory.join("lib/l.txt"));
     assert_eq!(text.unwrap(), "left");
@@ -198,7 +198,7 @@ fn urls_that_would_run_something_or_read_this_disk_are_refused() {
     let daemon = Daemon::start(world.path());
     let commit = Library::new(&world, "lib").commit("l.txt", "secret");
     let witness = world.path().join("ran");
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     let lib = world.path().join("lib").display().to_string();
     for url in [
         format!("ext::touch {}", witness.display()),
@@ -259,7 +259,7 @@ fn credentials_go_to_the_repositorys_own_server_only() {
     let (own, other) = (Http::start(world.path()), Http::start(world.path()));
     own.want("YW5uOnMzY3JldA==");
     let commit = Library::new(&world, "lib").commit("l.txt", "1");
-    world.config.repo.url = format!("http://ann:s3cret@{}/repo", own.address());
+    world.fetch_from(format!("http://ann:s3cret@{}/repo", own.address()));
     link(&world, "lib", "../lib", &commit);
     world.deploy().release();
     // One that asks is given nothing.
@@ -293,7 +293,7 @@ fn gitmodules_is_read_as_a_file_of_the_commit_and_nothing_else() {
     let mut world = World::new(&[PROCFILE]);
     let daemon = Daemon::start(world.path());
     let commit = Library::new(&world, "lib").commit("l.txt", "1");
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     let asked = Listening::start(|_| {});
     let elsewhere = world.path().join("elsewhere");
     std::fs::write(
@@ -333,7 +333,7 @@ fn commands_in_gitmodules_do_not_run() {
     let daemon = Daemon::start(world.path());
     let commit = Library::new(&world, "lib").commit("l.txt", "1");
     let witness = world.path().join("ran");
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     record(&world.repo(), "lib", &commit, |arguments| {
         drop(world.git(arguments));
     });
@@ -364,7 +364,7 @@ fn a_chain_without_end_is_cut() {
         commit = library.link("again", "../lib", &commit);
     }
     link(&world, "lib", "../lib", &commit);
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     let failure = world.deploy().failure().clone();
     assert!(
         failure.reason.contains("nested more than 8 deep"),
@@ -376,7 +376,7 @@ fn a_chain_without_end_is_cut() {
 fn a_server_that_is_silent_does_not_hold_a_cancelled_deploy() {
     let mut world = World::new(&[PROCFILE]);
     let daemon = Daemon::start(world.path());
-    world.config.repo.url = daemon.url("repo");
+    world.fetch_from(daemon.url("repo"));
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("git://{}/silent", silent.local_addr().unwrap());
     link(&world, "lib", &url, &"1234567890".repeat(4));

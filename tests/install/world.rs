@@ -10,7 +10,9 @@ use std::time::Duration;
 use actix::prelude::*;
 use procserver::account::Account;
 use procserver::app_dirs::AppDirs;
-use procserver::document::config::{AppConfig, HealthCheck, Reference, Repo, StopPolicy, StopTo};
+use procserver::document::config::{
+    AppConfig, HealthCheck, Origin, Reference, Repo, StopPolicy, StopTo,
+};
 use procserver::document::limits::AppLimits;
 use procserver::document::name::AppName;
 use procserver::document::package::Package;
@@ -110,6 +112,15 @@ pub(super) fn root() -> bool {
 }
 
 impl World {
+    /// Makes the app one whose code comes from `url`.
+    pub(super) fn fetch_from(&mut self, url: impl Into<String>) {
+        self.config.repo.origin = Origin::Url(url.into());
+    }
+
+    pub(super) fn url(&self) -> String {
+        self.config.repo.origin.url().unwrap().to_owned()
+    }
+
     /// An app of a repository with `files`, on branch `master`.
     pub(super) fn new(files: &[(&str, &str)]) -> Self {
         Self::below(&std::env::temp_dir(), files)
@@ -233,6 +244,7 @@ impl World {
             deployment: self.deployments,
             release: self.deployments,
             config: Arc::new(self.config.clone()),
+            commit: None,
             dirs: dirs.clone(),
             account: self.account.clone(),
             landlock: self.landlock(),
@@ -346,7 +358,7 @@ fn config(name: AppName, url: String) -> AppConfig {
         document: serde_json::json!({"name": name.as_str(), "repo": {"url": url}}),
         name,
         repo: Repo {
-            url,
+            origin: Origin::Url(url),
             reference: Reference::Default,
             dir: None,
         },

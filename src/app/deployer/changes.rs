@@ -34,6 +34,9 @@ impl Deployer {
     ) -> Result<Accepted, AppError> {
         self.refuse_if_removed()?;
         self.documents.replace(newest);
+        if self.awaits_push() {
+            return Ok(Accepted::Already);
+        }
         Ok(Accepted::Underway(self.deploy(out)))
     }
 
@@ -53,7 +56,8 @@ impl Deployer {
         if change <= Work::Scale {
             self.remember();
         }
-        if self.life.wanted() != Wanted::Running || change == Work::Nothing && was_settled {
+        let is_idle = self.awaits_push() || self.life.wanted() != Wanted::Running;
+        if is_idle || change == Work::Nothing && was_settled {
             return Ok(Accepted::Already);
         }
         let is_deploy = |op: Option<(OpId, Kind)>| {

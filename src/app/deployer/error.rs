@@ -12,6 +12,8 @@ pub enum AppError {
     },
     #[error("there is no release of \"{0}\" to restart: redeploy it")]
     NothingToRestart(AppName),
+    #[error("\"{0}\" gets its code from repo.url: set repo to {{push: true}} to push it here")]
+    NotPushed(AppName),
     #[error("{} is not kept; {}", name_release(*wanted), list(kept))]
     NoSuchRelease {
         /// `None` is the release before the current one.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Deployer;
-use crate::app::lifecycle::{End, OpId, Wanted};
+use crate::app::lifecycle::{End, Kind, OpId, Wanted};
 use crate::app::operations::{Operation, Outcome};
 use crate::app::runnable::Runnable;
 
@@ -22,9 +22,14 @@ impl Deployer {
     pub fn end(&mut self, op: OpId, end: End, is_stopping: bool) -> Option<Ended> {
         let operation = self.operations.take(op)?;
         let back_to = self.take_stand(&operation, &end);
-        if let Some(made) = operation.made.filter(|_| end == End::Done) {
-            // It may have no process that could say so.
-            self.prove(made);
+        match operation.made {
+            Some(made) if end == End::Done => {
+                // Before it is remembered that it was ready, which it may have no process to say.
+                self.pushed.prove(made);
+                self.prove(made);
+            }
+            Some(made) => self.moved(made),
+            None => {}
         }
         let is_interrupted = end == End::Cancelled && is_stopping;
         if operation.deployment.is_some() && end != End::Superseded && !is_interrupted {
@@ -40,8 +45,15 @@ impl Deployer {
     /// Lets the newer operation answer for this one: it does the same, and what was asked since.
     pub fn overtaken(&mut self, operation: Operation) {
         let newer = self.life.waiting().or(self.life.active());
+        let is_deploy = newer.is_some_and(|(_, kind)| matches!(kind, Kind::Deploy { .. }));
         match newer.and_then(|(op, _)| self.operations.get(op)) {
-            Some(newer) if !operation.rolls_back => newer.overtake(operation),
+            // A commit that was pushed is deployed by one that names no other.
+            Some(newer)
+                if operation.commit.is_none() && !operation.rolls_back
+                    || operation.commit.is_some() && is_deploy && newer.commit.is_none() =>
+            {
+                newer.overtake(operation);
+            }
             _ => operation.close(Outcome::Dropped(
                 "a newer deployment took its place".to_owned(),
             )),

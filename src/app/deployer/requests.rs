@@ -14,6 +14,11 @@ pub enum Action {
     Restart,
     /// Deploy the configured reference anew.
     Redeploy,
+    /// Deploy this commit, which was put into the mirror of an app that is pushed to
+    /// ([`Pushed`](crate::install::pushed::Pushed)). The branch moves to it when it serves.
+    Deploy {
+        commit: String,
+    },
     /// Activate a kept release; `None`: the one before the current.
     Rollback(Option<u64>),
     /// Stop everything and remove everything; the actor ends when that is done.
@@ -42,6 +47,7 @@ impl Deployer {
             Action::Stop => Ok(self.stop(out)),
             Action::Restart => self.restart(out),
             Action::Redeploy => Ok(Accepted::Underway(self.deploy(out))),
+            Action::Deploy { commit } => self.deploy_commit(commit, out),
             Action::Rollback(release) => self.roll_back(release, out),
             Action::Remove { keep_storage } => {
                 Ok(Accepted::Underway(self.remove(keep_storage, out)))
@@ -72,11 +78,41 @@ impl Deployer {
         Err(AppError::NoSuchDeployment { app, id })
     }
 
+    /// Deploys `commit` with the newest document.
+    fn deploy_commit(
+        &mut self,
+        commit: String,
+        out: &mut Vec<Command>,
+    ) -> Result<Accepted, AppError> {
+        if self.documents.newest().repo.pushed_branch().is_none() {
+            return Err(AppError::NotPushed(self.name().clone()));
+        }
+        Ok(Accepted::Underway(self.deploy_of(Some(commit), out)))
+    }
+
+    /// Whether there is nothing to deploy yet: nothing has been pushed.
+    #[must_use]
+    pub fn awaits_push(&self) -> bool {
+        let is_pushed = self.documents.newest().repo.pushed_branch().is_some();
+        let is_new = self.life.current().is_none() && self.releases.records.is_empty();
+        is_pushed && is_new && self.life.active().is_none()
+    }
+
     /// Deploys the newest document.
     pub fn deploy(&mut self, out: &mut Vec<Command>) -> Ticket {
+        self.deploy_of(None, out)
+    }
+
+    fn deploy_of(&mut self, commit: Option<String>, out: &mut Vec<Command>) -> Ticket {
         let deployment = self.deployments.open();
         let recreate = self.documents.recreates();
-        self.request(Kind::Deploy { recreate }, Some(deployment), out)
+        let newest = Arc::clone(self.documents.newest());
+        let (op, ticket) = self.operations.open(newest, Some(deployment));
+        if let Some(operation) = self.operations.get(op) {
+            operation.commit = commit;
+        }
+        self.handle(Event::Request(op, Kind::Deploy { recreate }), out);
+        ticket
     }
 
     pub(in crate::app) fn remove(&mut self, keep_storage: bool, out: &mut Vec<Command>) -> Ticket {

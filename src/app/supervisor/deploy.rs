@@ -61,10 +61,12 @@ impl App {
         let Some(operation) = self.deployer.operations.get(op) else {
             return;
         };
-        let config = Arc::clone(&operation.config);
+        let (config, pushed) = (Arc::clone(&operation.config), operation.commit.clone());
         let deployment = operation.deployment.unwrap_or_default();
         let release = self.deployer.make_release(op);
         self.deployer.deployments.runs(deployment, release);
+        // The branch may still be on its way to what serves.
+        let commit = pushed.or_else(|| Some(self.deployer.pushed.newest()?.to_owned()));
         let surplus = self.deployer.surplus(&config, self.batches.releases());
         let noted = self.deployer.written();
         let (context, dirs) = (self.spec.context.clone(), self.spec.dirs.clone());
@@ -91,6 +93,7 @@ impl App {
                 landlock: app.landlock(prepared.account.as_ref()),
                 mounts: app.mounts(&config, prepared.account.as_ref()),
                 config,
+                commit,
                 account: prepared.account,
                 base_env: prepared.base_env,
                 configured_env: prepared.configured_env,
@@ -363,8 +366,15 @@ impl App {
         }
         // The answer must be true for the next request, and after a power cut.
         let (routed, kept) = (self.publisher.settled(), self.deployer.written());
-        let done = futures::future::join(routed, kept).into_actor(self);
-        ctx.spawn(done.map(move |_, _, _| operation.close(Outcome::Done)));
+        let moved = self.move_branch(&operation);
+        let done = futures::future::join3(routed, kept, moved).into_actor(self);
+        ctx.spawn(done.then(move |(_, _, has_moved), app, _| {
+            if has_moved {
+                app.branch_moved(&operation);
+            }
+            let kept = app.deployer.written().into_actor(app);
+            kept.map(move |(), _, _| operation.close(Outcome::Done))
+        }));
         self.tidy(ctx);
     }
 

@@ -10,6 +10,7 @@ use super::{App, AppSpec};
 use crate::app::deployer::Deployer;
 use crate::app::finished::FinishedProcesses;
 use crate::app::lifecycle::{BatchId, Kind, Lifecycle, Wanted};
+use crate::app::pushed_commits::PushedCommits;
 use crate::app::releases::Releases;
 use crate::app::remembered::Remembered;
 use crate::app::runnable::{account, config_of_before};
@@ -43,7 +44,7 @@ struct Found {
 fn look(spec: &AppSpec) -> Found {
     let dirs = &spec.dirs;
     if !spec.nothing_remains {
-        instances::kill_remains(dirs);
+        instances::kill_all_remains(dirs);
     }
     // No deploy is at work now, so whatever is half made was left by one that was interrupted.
     release::sweep(dirs, &[], u64::MAX);
@@ -163,6 +164,11 @@ impl App {
         let standing = remembered.standing.filter(|_| current.is_some());
         let standing = standing.and_then(|document| config_of_before(&rules, document).ok());
         deployer.documents.recover(standing, remembered.settled);
+        let proven = found.releases.iter().map(|release| release.id);
+        let proven = proven.filter(|id| !remembered.unproven.contains(id));
+        let (pushed, branch) =
+            PushedCommits::recovered(remembered.pushed, current, &proven.collect());
+        deployer.pushed = pushed;
         deployer.deployments.recover(found.deployments);
         deployer.releases = Releases {
             records: found.releases,
@@ -177,6 +183,9 @@ impl App {
         self.deployer.life = Lifecycle::new(remembered.wanted, current, first_batch);
         if is_new {
             self.deployer.remember();
+        }
+        if let Some(pushed) = branch {
+            self.catch_branch_up(pushed, ctx);
         }
         self.resume(remembered.keep_storage, ctx);
         if !self.deployer.releases.unproven.is_empty() {
@@ -310,7 +319,9 @@ impl App {
                     }
                 });
             }
-            (Wanted::Running, None) if self.spec.deploy_at_start => {
+            (Wanted::Running, None)
+                if self.spec.deploy_at_start && !self.deployer.awaits_push() =>
+            {
                 self.decide(ctx, Deployer::deploy);
             }
             (Wanted::Running, None) => self.publish(),

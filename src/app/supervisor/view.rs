@@ -11,6 +11,7 @@ use crate::app::status::{AppState, LastFailure, ProcessStatus, Reach, Status, Su
 use crate::app_dirs::AppDirs;
 use crate::document::advice::advice;
 use crate::document::mask::{self, Mask};
+use crate::install::pushed;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 use crate::install::release::ReleaseRecord;
 use crate::logs::log::Log;
@@ -71,6 +72,7 @@ impl App {
             Some(batch) if batch.is_degraded() => AppState::Degraded,
             Some(_) => AppState::Running,
             None if self.deployer.life.active().is_some() => AppState::Running,
+            None if self.deployer.awaits_push() && self.last_failure().is_none() => AppState::Empty,
             None => AppState::Failed,
         }
     }
@@ -81,6 +83,15 @@ impl App {
         let failure = last.failure.as_ref()?;
         let told = || format!("deployment {} failed: {failure}", last.id);
         (self.state() == AppState::Failed).then(told)
+    }
+
+    /// What to do where nothing has been pushed yet.
+    fn how_to_begin(&self) -> Option<String> {
+        let config = self.deployer.documents.newest();
+        let branch = config.repo.pushed_branch()?;
+        let how = pushed::HOW.replace("NAME", self.name());
+        let how = how.replace("BRANCH", branch);
+        (self.state() == AppState::Empty).then(|| format!("{}: {how}", pushed::NOTHING_YET))
     }
 
     /// The last deployment that succeeded or failed, if it failed.
@@ -218,6 +229,7 @@ impl App {
         warnings.extend(left_out);
         warnings.extend(self.lost_type());
         warnings.extend(self.why_failed());
+        warnings.extend(self.how_to_begin());
         warnings.extend(held::warnings(self.spec.dirs.runtime()));
         // Install commands.
         warnings.extend(held::warnings(self.spec.dirs.root()));

@@ -254,3 +254,27 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn code_that_is_pushed_has_no_url_and_a_branch() {
+    let pushed = |repo: Value| json!({"name": "a", "repo": repo});
+    let branch_of = |repo: Value| {
+        let config = AppConfig::from_document(pushed(repo), &Rules::default()).unwrap();
+        config.repo.pushed_branch().map(str::to_owned)
+    };
+    assert_eq!(branch_of(json!({"push": true})).as_deref(), Some("main"));
+    let live = json!({"push": true, "branch": "live"});
+    assert_eq!(branch_of(live).as_deref(), Some("live"));
+    assert_eq!(branch_of(json!({"url": "https://h/a.git"})), None);
+    for (repo, pointer) in [
+        (json!({"push": true, "url": "https://h/a.git"}), "/repo/url"),
+        (json!({"push": true, "tag": "v1"}), "/repo/tag"),
+        (json!({"push": true, "commit": "abcdef12"}), "/repo/commit"),
+        (json!({"push": true, "branch": "-x"}), "/repo/branch"),
+        (json!({"push": false}), "/repo/push"),
+        (json!({"push": "yes"}), "/repo/push"),
+        (json!({}), "/repo/url"),
+    ] {
+        assert_eq!(pointers(pushed(repo.clone())), [pointer], "{repo}");
+    }
+}

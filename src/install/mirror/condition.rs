@@ -16,7 +16,7 @@ const MAX_HEAD: u64 = 4096;
 const LOOK: &str = "cannot look at the mirror";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Condition {
+pub(in crate::install) enum Condition {
     Absent,
     Usable,
     /// It is of another URL.
@@ -25,7 +25,7 @@ pub(super) enum Condition {
 }
 
 impl Condition {
-    pub(super) async fn of(mirror: &Mirror) -> Result<Self, StepError> {
+    pub(in crate::install) async fn of(mirror: &Mirror) -> Result<Self, StepError> {
         let path = mirror.path.clone();
         let look = move || Ok(Self::without_git(&path));
         if let Some(found) = blocking(mirror.log.step(), LOOK, look).await? {

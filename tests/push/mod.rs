@@ -1,0 +1,3 @@
+//! Applications whose code is pushed to the server.
+
+mod documents;
