@@ -8,7 +8,7 @@ use crate::document::name::AppName;
 ///
 /// ```text
 /// DATA/apps/NAME/   repo.git · modules/ · ssh/ · releases/N/ · deployments/N.json · storage/ · tmp/ · home/ · logs/ ·
-///                   state.json · user.json
+///                   state.json · user.json · hook.json
 /// DATA/known_hosts  the ssh keys of git servers, for all apps
 /// DATA/user_ids.json  the ids that users of apps have had
 /// RUNTIME/apps/NAME/INSTANCE/   identity.json · stdout · stderr
@@ -120,6 +120,12 @@ impl AppDirs {
     #[must_use]
     pub fn user_record(&self) -> PathBuf {
         self.root.join("user.json")
+    }
+
+    /// The secret of the app's webhook, and what was delivered lately; not there until somebody asks for it.
+    #[must_use]
+    pub fn hook(&self) -> PathBuf {
+        self.root.join("hook.json")
     }
 
     /// Which ids users of single apps have had, one file for all apps.

@@ -59,6 +59,9 @@
 //! change is in the audit log before it is answered ([`audit`]); where it cannot be written, the change counts and the
 //! line goes to the server's own log.
 //!
+//! A webhook comes from who has no token: `api::hooks` believes it by its signature ([`hooks::signature`]) and answers
+//! all others alike, also where there is no such application. What it leads to is a redeploy as any other.
+//!
 //! # The way of a change
 //!
 //! `POST /applications` is read by `api::applications`, which makes an [`document::config::AppConfig`] of it or names
@@ -135,7 +138,7 @@
 //! router
 //! acme
 //! events, own_user
-//! app_dirs, tokens
+//! app_dirs, tokens, hooks
 //! document
 //! account
 //! tls
@@ -339,6 +342,7 @@ pub mod events;
 pub mod exit_status;
 pub mod failpoint;
 pub mod front;
+pub mod hooks;
 pub mod install;
 pub mod logs;
 pub mod own_user;

@@ -27,6 +27,7 @@ mod front;
 mod fuzz_seeds;
 mod health;
 mod hints;
+mod hooks;
 mod hosts;
 mod http2;
 mod install;

@@ -12,18 +12,24 @@ use super::problem::Problem;
 use super::state::ApiState;
 use super::{
     actions, applications, audit, backups, certificates, deploy_key, deployments, disk, events,
-    gate, health, logs, releases, reload, routes, server_status, status, tokens,
+    gate, health, hook, hooks, logs, releases, reload, routes, server_status, status, tokens,
 };
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
-/// Puts the API into an actix-web App: `/healthz` open to all, the rest for those that [`gate`] lets in.
+/// Puts the API into an actix-web App: `/healthz` open to all, `/hooks` to who signs, the rest for those that [`gate`]
+/// lets in.
 pub fn configure(config: &mut ServiceConfig, state: ApiState) {
     let health = web::resource("/healthz")
         .route(web::route().guard(get_or_head()).to(health::show))
         .default_service(only("GET, HEAD".to_owned()));
+    let hooks = web::resource("/hooks/{name}")
+        .wrap(from_fn(gate::pass_signed))
+        .route(web::post().to(hooks::deliver))
+        .default_service(only("POST".to_owned()));
     let all = web::scope("")
         .wrap(headers())
         .service(health)
+        .service(hooks)
         .service(guarded());
     config.app_data(Data::new(state)).service(all);
 }
@@ -71,6 +77,14 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/applications/{name}/deploy-key",
             vec![get(Needs::of_app(Read), deploy_key::show)],
+        ),
+        (
+            "/applications/{name}/hook",
+            vec![
+                // The secret is masked where secrets are not seen.
+                get(Needs::of_app(Read), hook::show),
+                post(Needs::of_app(Admin), hook::make),
+            ],
         ),
         (
             "/applications/{name}/deployments",

@@ -38,6 +38,14 @@ impl<'a> Called<'a> {
             .map(|port| format!("{}/", with_port(host, Some(port))))
     }
 
+    /// The URL of a path of the API: at `api_host`, or where the server was called.
+    pub(super) fn api(&self, path: &str, api_host: Option<&str>, reach: &Reach) -> String {
+        match api_host {
+            Some(host) => format!("{}{path}", self.server(host, reach)),
+            None => format!("{}{path}", self.here(reach)),
+        }
+    }
+
     /// The server's own address at `host`.
     fn server(&self, host: &str, reach: &Reach) -> String {
         match reach.tls_listener.filter(|_| (self.has_certificate)(host)) {

@@ -49,16 +49,35 @@ pub(super) async fn list(
     }
 }
 
-/// The name of the application that a call is about, where its path does not say so. It is a request's, for who learns
-/// it; the record of the call has the other copy.
+/// The name of the application that a call is about, where its path does not say so, and whether its webhook was called.
+/// It is a request's, for who learns it; the record of the call has the other copy.
 #[derive(Clone, Debug, Default)]
-struct About(Arc<OnceLock<String>>);
+struct About(Arc<OnceLock<Learned>>);
+
+#[derive(Debug)]
+struct Learned {
+    app: String,
+    by_hook: bool,
+}
 
 /// Notes which application the call is about.
 pub(super) fn is_about(request: &HttpRequest, app: &str) {
     if let Some(About(known)) = request.extensions().get() {
         // A call is about one.
-        let _first = known.set(app.to_owned());
+        let _first = known.set(Learned {
+            app: app.to_owned(),
+            by_hook: false,
+        });
+    }
+}
+
+/// Notes that the call is by the webhook of this application, and rightly signed.
+pub(super) fn is_by_hook_of(request: &HttpRequest, app: &str) {
+    if let Some(About(known)) = request.extensions().get() {
+        let _first = known.set(Learned {
+            app: app.to_owned(),
+            by_hook: true,
+        });
     }
 }
 
@@ -85,7 +104,7 @@ impl Record {
         };
         let from = match who {
             Who::Account { .. } => Some("socket".to_owned()),
-            _ => auth::address(request).map(|address| address.to_string()),
+            _ => auth::address(request.request()).map(|address| address.to_string()),
         };
         let id = request.headers().get("x-request-id");
         let id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
@@ -145,8 +164,11 @@ impl Record {
             outcome,
             ..self.entry.clone()
         };
-        if let Some(app) = self.about.0.get() {
-            entry.app = Some(app.clone());
+        if let Some(learned) = self.about.0.get() {
+            entry.app = Some(learned.app.clone());
+            if learned.by_hook {
+                entry.who = Who::Hook;
+            }
         }
         entry
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use jiff::Timestamp;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 
@@ -98,18 +98,15 @@ pub(super) fn identify(request: &ServiceRequest, state: &ApiState) -> Result<Cal
     if !request.headers().contains_key(header::AUTHORIZATION) {
         return Err(no_token());
     }
-    let (address, now) = (counted(request), Instant::now());
+    let (address, now) = (counted(request.request()), Instant::now());
     // Nobody holds the lock for longer than such a look.
     let mut failed = state
         .failed_logins
         .lock()
         .unwrap_or_else(|e| e.into_inner());
     if let Some(left) = failed.waits(address, now) {
-        tell(
-            failed.refuse(now),
-            address,
-            "and is not listened to for a while",
-        );
+        let more = "and is not listened to for a while";
+        tell(failed.refuse(now), TOKEN, address, more);
         return Err(too_many(left));
     }
     let wall = Timestamp::now();
@@ -121,29 +118,56 @@ pub(super) fn identify(request: &ServiceRequest, state: &ApiState) -> Result<Cal
             drop(actix_rt::task::spawn_blocking(move || tokens.write_uses()));
         }
         Ok(_) => {}
-        Err(_) => tell(failed.count(address, now), address, ""),
+        Err(_) => tell(failed.count(address, now), TOKEN, address, ""),
     }
     found.map(Caller::Token)
 }
 
+/// What the log calls it when one fails.
+const TOKEN: &str = "a wrong token";
+const SIGNATURE: &str = "an unsigned or wrongly signed webhook";
+
+/// Refuses an address that has failed too often with 429.
+pub(super) fn refuse_if_locked_out(request: &HttpRequest, state: &ApiState) -> Result<(), Problem> {
+    let (address, now) = (counted(request), Instant::now());
+    let failed = state.failed_logins.lock();
+    let mut failed = failed.unwrap_or_else(|e| e.into_inner());
+    match failed.waits(address, now) {
+        Some(left) => {
+            let more = "and is not listened to for a while";
+            tell(failed.refuse(now), SIGNATURE, address, more);
+            Err(too_many(left))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Counts a webhook that was not signed as a failed log-in of its address.
+pub(super) fn count_wrong_signature(request: &HttpRequest, state: &ApiState) {
+    let (address, now) = (counted(request), Instant::now());
+    let failed = state.failed_logins.lock();
+    let mut failed = failed.unwrap_or_else(|e| e.into_inner());
+    tell(failed.count(address, now), SIGNATURE, address, "");
+}
+
 /// Returns the client's address, which the front end adds to every request.
-pub(super) fn address(request: &ServiceRequest) -> Option<IpAddr> {
+pub(super) fn address(request: &HttpRequest) -> Option<IpAddr> {
     let said = request.headers().get("x-real-ip");
     let said = said.and_then(|value| value.to_str().ok()?.parse().ok());
     said.or(request.peer_addr().map(|peer| peer.ip()))
 }
 
 /// Returns what the client's address counts as.
-fn counted(request: &ServiceRequest) -> IpAddr {
+fn counted(request: &HttpRequest) -> IpAddr {
     let address = address(request).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     connection_limit::counted(address)
 }
 
-fn tell(told: Told, address: IpAddr, more: &str) {
+fn tell(told: Told, what: &str, address: IpAddr, more: &str) {
     match told {
-        Told::Now(0) => log::warn!("API: a wrong token from {address} {more}"),
+        Told::Now(0) => log::warn!("API: {what} from {address} {more}"),
         Told::Now(others) => {
-            log::warn!("API: a wrong token from {address} {more}({others} others are not shown)");
+            log::warn!("API: {what} from {address} {more}({others} others are not shown)");
         }
         Told::Later => {}
     }

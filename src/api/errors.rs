@@ -12,6 +12,7 @@ use crate::app::deployer::AppError;
 use crate::backup::error::BackupError;
 use crate::document::config::FieldError;
 use crate::document::json5::SyntaxError;
+use crate::hooks::store::HookError;
 use crate::install::record::Failure;
 use crate::logs::log::LogError;
 
@@ -73,6 +74,16 @@ impl From<BackupError> for Problem {
             BackupError::Output(_) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error.to_string())
+    }
+}
+
+impl From<HookError> for Problem {
+    fn from(error: HookError) -> Self {
+        log::error!("API: webhook: {error}");
+        match &error {
+            HookError::Damaged(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            HookError::Io { .. } => Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
+        }
     }
 }
 

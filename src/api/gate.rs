@@ -40,11 +40,42 @@ pub(super) async fn pass(
     Ok(response)
 }
 
+/// Middleware of a route that is open to who signs: counts those who do not as who fails to log in.
+pub(super) async fn pass_signed(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let Some(state) = request.app_data::<Data<ApiState>>().cloned() else {
+        let problem = Problem::unavailable("The API is not ready.");
+        return Ok(request.into_response(problem.error_response()));
+    };
+    let record = Record::begin(&request, None, state.audit.clone());
+    let admitted = check_browser(&request, &state)
+        .and_then(|()| auth::refuse_if_locked_out(request.request(), &state));
+    let response = match admitted {
+        Ok(()) => {
+            let response = next.call(request).await?.map_into_boxed_body();
+            if matches!(response.status().as_u16(), 401 | 403) {
+                auth::count_wrong_signature(response.request(), &state);
+            }
+            response
+        }
+        Err(problem) => request.into_response(problem.error_response()),
+    };
+    record.end(&response).await;
+    Ok(response)
+}
+
 fn admit(request: &ServiceRequest, state: &ApiState) -> Result<Caller, Problem> {
-    // No browser speaks to a Unix socket.
-    if !matches!(request.conn_data::<Access>(), Some(Access::Socket { .. })) {
-        let own = &state.routing.reach.api_hosts;
-        browsers::check(request.headers(), own, &state.host_name)?;
-    }
+    check_browser(request, state)?;
     auth::identify(request, state)
+}
+
+fn check_browser(request: &ServiceRequest, state: &ApiState) -> Result<(), Problem> {
+    // No browser speaks to a Unix socket.
+    if matches!(request.conn_data::<Access>(), Some(Access::Socket { .. })) {
+        return Ok(());
+    }
+    let own = &state.routing.reach.api_hosts;
+    browsers::check(request.headers(), own, &state.host_name)
 }

@@ -67,6 +67,11 @@ impl Problem {
     }
 
     #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.0.status == StatusCode::NOT_FOUND
+    }
+
+    #[must_use]
     pub fn with(mut self, member: &str, value: Value) -> Self {
         self.0.members.insert(member.to_owned(), value);
         self

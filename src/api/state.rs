@@ -27,6 +27,7 @@ use crate::document::config::Rules;
 use crate::document::name::AppName;
 use crate::events::Feed;
 use crate::front::listener::Closed;
+use crate::hooks::store::Hooks;
 use crate::logs::log::{Chunk, LogError, Query, Read};
 use crate::router::reach::Reach;
 use crate::router::table::Table;
@@ -88,6 +89,8 @@ pub struct ApiState {
     /// Who replaces the server.
     pub reload: Reload,
     pub failed_logins: Arc<Mutex<FailedLogins>>,
+    /// The secrets of webhooks.
+    pub hooks: Hooks,
 }
 
 impl fmt::Debug for ApiState {
@@ -176,6 +179,7 @@ impl ApiState {
             tokens: TokenStore::open(Path::new("/nonexistent"), "the-token").expect("no file"),
             reload: Reload::nobody(),
             failed_logins: Arc::default(),
+            hooks: Hooks::default(),
         }
     }
 }

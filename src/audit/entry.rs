@@ -39,6 +39,8 @@ pub enum Who {
     Uninvited {
         uid: u32,
     },
+    /// The git service of an application, by the application's webhook.
+    Hook,
     /// Somebody who edits files.
     ConfigDirectory,
     /// Nobody knows.
@@ -118,6 +120,7 @@ impl Entry {
                 );
                 set("uid", (*uid).into());
             }
+            Who::Hook => drop(set("who", "webhook".into())),
             Who::ConfigDirectory => drop(set("who", "config directory".into())),
             Who::Stranger => drop(set("who", Value::Null)),
         }

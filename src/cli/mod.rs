@@ -30,6 +30,7 @@ pub mod document;
 pub mod domains;
 pub mod env;
 pub mod events;
+pub mod hook;
 mod https;
 pub mod input;
 pub mod key;
@@ -166,6 +167,9 @@ pub enum Command {
     Ps(ps::PsArgs),
     /// Print the public key by which an application's repository is reached over ssh
     Key(key::KeyArgs),
+    /// Print where a git service sends webhooks for an application, and their secret
+    #[command(aliases = ["hooks", "webhook", "webhooks"])]
+    Hook(hook::HookArgs),
     /// Show an application's releases
     Releases(releases::ReleasesArgs),
     /// Say which application would answer a URL, and why
@@ -253,6 +257,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cancel(a) => with(&a.client, async |c, o| cancel::run(&a, c, o).await),
         Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
         Command::Key(a) => with(&a.client, async |c, o| key::run(&a, c, o).await),
+        Command::Hook(a) => with(&a.client, async |c, o| hook::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
         Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
         Command::Status(a) => with(&a.client, async |c, o| status::run(c, o).await),

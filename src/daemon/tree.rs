@@ -31,6 +31,7 @@ use crate::front::departure::Departure;
 use crate::front::kept::Kept;
 use crate::front::listener::{Bound, Closed};
 use crate::front::own_token::OwnToken;
+use crate::hooks::store::Hooks;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
 use crate::process::start_permits::StartPermits;
@@ -125,6 +126,7 @@ impl Tree {
             tokens: tokens.clone(),
             reload,
             failed_logins: Arc::default(),
+            hooks: Hooks::default(),
         };
         api.backups = Some(Backups::new(Carrier {
             apps: api.apps.clone(),

@@ -17,7 +17,7 @@ use crate::document::https::Https;
 
 /// First path segments that belong to the API. `-` holds what came after applications had their names: none can be
 /// called so, and each goes on having its path.
-pub const API_SEGMENTS: [&str; 9] = [
+pub const API_SEGMENTS: [&str; 10] = [
     "-",
     "applications",
     "certificates",
@@ -27,6 +27,7 @@ pub const API_SEGMENTS: [&str; 9] = [
     "metrics",
     "tokens",
     "audit",
+    "hooks",
 ];
 
 /// What the front end knows of one app.

@@ -10,6 +10,7 @@ use crate::app::lifecycle::{Kind, Wanted};
 use crate::app::status::{AppState, LastFailure, ProcessStatus, Reach, Status, Summary};
 use crate::app_dirs::AppDirs;
 use crate::document::advice::advice;
+use crate::document::config::Repo;
 use crate::document::mask::{self, Mask};
 use crate::install::pushed;
 use crate::install::record::{DeploymentRecord, DeploymentState};
@@ -57,6 +58,8 @@ pub struct View {
     pub dirs: AppDirs,
     /// `limits.disk`, bytes.
     pub disk_limit: Option<u64>,
+    /// `repo`.
+    pub repo: Repo,
 }
 
 impl App {
@@ -332,6 +335,7 @@ impl Handler<Inspect> for App {
             static_directory: self.static_directory(),
             dirs: self.spec.dirs.clone(),
             disk_limit: self.deployer.documents.newest().limits.disk,
+            repo: self.deployer.documents.newest().repo.clone(),
         }
     }
 }
