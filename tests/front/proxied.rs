@@ -149,7 +149,8 @@ fn without_a_whole_header_the_balancer_is_not_answered() {
 
 #[test]
 fn a_header_takes_no_longer_than_a_head_and_is_part_of_its_time() {
-    let limit = Duration::from_millis(600);
+    // Long, so that a busy machine is not taken for a late answer.
+    let limit = Duration::from_secs(3);
     let (front, origin) = behind_a_balancer(|settings| settings.timeouts.head = limit);
     let silent = std::time::Instant::now();
     let mut client = front.connect();
