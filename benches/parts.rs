@@ -58,6 +58,7 @@ fn rewriting(c: &mut Criterion) {
         trusted: false,
         networks: &[],
         request_id: b"0123456789abcdef0123456789abcdef",
+        arrived: 1_700_000_000_123,
         strip: 0,
         withheld: None,
     };

@@ -297,6 +297,7 @@ fn context<'a>(
         trusted: endpoints.is_trusted,
         networks: &worker.trusted,
         request_id: request_info.request_id.as_bytes(),
+        arrived: request_info.arrived,
         strip: found.map_or(0, |found| found.strip),
         withheld,
     }

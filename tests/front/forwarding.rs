@@ -1,7 +1,36 @@
 //! What goes out: the request as an app sees it.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use super::fixture::{Fixture, LATE, OK, passing, route};
 use super::origin::Origin;
+
+/// What an app got without the time at which it came, which is that of now.
+fn without_start(got: &str) -> String {
+    let (before, rest) = got.split_once("X-Request-Start: t=").expect("it is there");
+    let (time, behind) = rest.split_once("\r\n").expect("it ends");
+    let told = Duration::from_millis(time.parse().expect("a number"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("later");
+    assert!(told <= now && now - told < Duration::from_mins(2), "{time}");
+    format!("{before}{behind}")
+}
+
+#[test]
+fn when_a_request_came_is_told_by_this_server_or_by_a_proxy_that_is_trusted() {
+    let origin = Origin::answering(OK);
+    let told = "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Start: t=1\r\nX_Request_Start: t=2\r\n\r\n";
+    let front = Fixture::before(&origin);
+    front.connect().send(told);
+    let got = without_start(&origin.received());
+    assert!(!got.contains("t=1") && !got.contains("t=2"), "{got}");
+    let front = Fixture::tuned(vec![route("blog", &[&origin])], |s| {
+        s.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a network")];
+    });
+    front.connect().send(told);
+    let got = origin.received();
+    assert!(got.contains("X-Request-Start: t=1\r\n"), "{got}");
+    assert_eq!(got.matches("t=").count(), 1, "{got}");
+}
 
 #[test]
 fn the_app_sees_the_request_with_forwarding_fields_and_without_hop_by_hop_ones() {
@@ -15,7 +44,7 @@ fn the_app_sees_the_request_with_forwarding_fields_and_without_hop_by_hop_ones()
     let answer = client.response();
     assert!(answer.contains("X-Request-ID: mine-1\r\n"), "{answer}");
     assert_eq!(
-        origin.received(),
+        without_start(&origin.received()),
         "GET /a%2Fb//c/../d?x=%20 HTTP/1.1\r\nZ: 1\r\nHOST: Blog.local:81\r\nz: 2\r\nTE: trailers\r\nConnection: TE\r\n\
          Via: 1.1 procserver\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n\
          X-Forwarded-Host: Blog.local:81\r\nX-Forwarded-Port: 81\r\nX-Real-IP: 127.0.0.1\r\n\
@@ -55,7 +84,7 @@ fn what_a_trusted_peer_says_stays_but_not_in_other_spellings() {
     let (_, fields) = got.split_once("Host: a\r\n").unwrap();
     let (fields, _) = fields.split_once("X-Request-ID: ").unwrap();
     assert_eq!(
-        fields,
+        without_start(fields),
         "X-Forwarded-For: 6.6.6.1\r\nX-Forwarded-For: 6.6.6.2, 127.0.0.1\r\nX-Forwarded-Host: b\r\n\
          X-Forwarded-Port: 443\r\nX-Forwarded-Ssl: on\r\nForwarded: for=6.6.6.1\r\nVia: 1.1 procserver\r\n\
          X-Forwarded-Proto: http\r\nX-Real-IP: 6.6.6.2\r\nForwarded: for=127.0.0.1;proto=http;host=\"a\"\r\n"

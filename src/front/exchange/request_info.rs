@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::front::access::entry::Notes;
 use crate::front::http::framing::Framing;
@@ -29,12 +30,20 @@ pub struct RequestInfo {
     /// The client would rather see errors as HTML.
     pub html: bool,
     pub request_id: RequestId,
+    /// When its head was there, milliseconds since 1970.
+    pub arrived: u64,
     /// The app, if the request reached it by path. Routing sets it.
     pub by_path: OnceCell<Arc<str>>,
     /// For how many seconds browsers are told to use HTTPS alone; 0: they are not.
     pub hsts: Cell<u64>,
     /// The notes for the access log, if there is one.
     pub notes: Option<Notes>,
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 impl RequestInfo {
@@ -53,6 +62,7 @@ impl RequestInfo {
             upgrade: request.upgrade.map(Into::into),
             html: local_reply::prefers_html(&request.fields),
             request_id,
+            arrived: now(),
             by_path: OnceCell::new(),
             hsts: Cell::new(0),
             notes,

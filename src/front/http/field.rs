@@ -110,6 +110,8 @@ pub enum Name {
     MaxForwards,
     /// `X-Real-IP`.
     RealIp,
+    /// `X-Request-Start`.
+    RequestStart,
     ServiceWorkerAllowed,
     SetCookie,
     Te,
@@ -185,6 +187,7 @@ impl Name {
             (14, b'h') => &[("http2-settings", Self::HopByHop)],
             (15, b'x') => &[
                 ("x-forwarded-for", Self::ForwardedFor),
+                ("x-request-start", Self::RequestStart),
                 ("x-original-host", Self::FromProxy),
             ],
             (16, b'x') => &[
@@ -240,7 +243,12 @@ impl Name {
         self.is_x_forwarded()
             || matches!(
                 self,
-                Self::Forwarded | Self::FromProxy | Self::RealIp | Self::XApp | Self::XRequestId
+                Self::Forwarded
+                    | Self::FromProxy
+                    | Self::RealIp
+                    | Self::RequestStart
+                    | Self::XApp
+                    | Self::XRequestId
             )
     }
 

@@ -32,6 +32,8 @@ pub struct Context<'a> {
     /// The networks whose forwarding fields are believed.
     pub networks: &'a [IpNet],
     pub request_id: &'a [u8],
+    /// When the request came, milliseconds since 1970.
+    pub arrived: u64,
     /// Bytes at the front of the target that are removed and become `X-Forwarded-Prefix`.
     pub strip: usize,
     /// The token that an app must not be sent. `None` for the API, which asks for it.
@@ -161,6 +163,7 @@ struct Appended<'b> {
     prefix: bool,
     forwarded: bool,
     real_ip: bool,
+    start: bool,
 }
 
 impl Appended<'_> {
@@ -177,6 +180,8 @@ impl Appended<'_> {
             Name::FromProxy if !f.is_odd() => return field(out, f.name, f.value),
             // The API believes this one, so only this server may say it to the API.
             Name::RealIp if c.withheld.is_some() => &mut self.real_ip,
+            // A balancer in front had the request first.
+            Name::RequestStart => &mut self.start,
             _ => return,
         };
         if f.is_odd() {
@@ -227,6 +232,10 @@ impl Appended<'_> {
             out.extend_from_slice(b"X-Real-IP: ");
             write::address(out, c.client(&request.fields));
             out.extend_from_slice(b"\r\n");
+        }
+        if !self.start {
+            // As Heroku has it: monitors tell by it how long a request waited for a process.
+            let _ = write!(out, "X-Request-Start: t={}\r\n", c.arrived);
         }
         if !self.prefix && !prefix.is_empty() {
             field(out, "X-Forwarded-Prefix", prefix.as_bytes());

@@ -14,6 +14,7 @@ fn context(trusted: bool, strip: usize) -> Context<'static> {
         trusted,
         networks: &[],
         request_id: b"id1",
+        arrived: 1_700_000_000_123,
         strip,
         withheld: None,
     }
@@ -28,7 +29,8 @@ fn forwarded(text: &str, context: &Context<'_>) -> String {
 }
 
 const OWN: &str = "Via: 1.1 procserver\r\nX-Forwarded-For: 10.0.0.9\r\nX-Forwarded-Proto: http\r\n\
-                   X-Forwarded-Host: a:81\r\nX-Forwarded-Port: 81\r\nX-Real-IP: 10.0.0.9\r\n";
+                   X-Forwarded-Host: a:81\r\nX-Forwarded-Port: 81\r\nX-Real-IP: 10.0.0.9\r\n\
+                   X-Request-Start: t=1700000000123\r\n";
 
 #[test]
 fn fields_keep_order_case_and_lines() {

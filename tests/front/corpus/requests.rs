@@ -71,9 +71,14 @@ fn without_own_fields(request: &str) -> String {
                 | "X-Forwarded-For: 127.0.0.1\r\n"
                 | "X-Forwarded-Proto: http\r\n"
                 | "X-Real-IP: 127.0.0.1\r\n"
-        ) || ["X-Forwarded-Host: ", "X-Forwarded-Port: ", "X-Request-ID: "]
-            .iter()
-            .any(|name| line.starts_with(name))
+        ) || [
+            "X-Forwarded-Host: ",
+            "X-Forwarded-Port: ",
+            "X-Request-ID: ",
+            "X-Request-Start: t=",
+        ]
+        .iter()
+        .any(|name| line.starts_with(name))
     };
     request.split_inclusive('\n').filter(|l| !own(l)).collect()
 }
@@ -225,6 +230,7 @@ fn whatever_is_changed_in_a_request_it_is_refused_or_sent_on_unambiguously() {
         trusted: false,
         networks: &[],
         request_id: b"i",
+        arrived: 1_700_000_000_123,
         strip: 0,
         withheld: None,
     };

@@ -47,6 +47,7 @@ pub fn forwarded(data: &[u8]) {
         trusted,
         networks: &[],
         request_id: id.unwrap_or("own-id").as_bytes(),
+        arrived: 1_700_000_000_123,
         strip: 4,
         withheld: None,
     };
@@ -131,6 +132,13 @@ fn check_fields(request: &Request<'_>, again: &Request<'_>, context: &Context<'_
         .and_then(|ip| ip.parse().ok());
     assert!(real.is_some_and(|ip: IpAddr| context.trusted || ip == peer));
     assert_eq!(only(&again.fields, "x-request-id"), context.request_id);
+    let own = format!("t={}", context.arrived).into_bytes();
+    let came = values(&request.fields, "x-request-start");
+    let expected = match context.trusted && !came.is_empty() {
+        true => came,
+        false => vec![own.as_slice()],
+    };
+    assert_eq!(values(&again.fields, "x-request-start"), expected);
     assert!(values(&again.fields, "x-app").is_empty());
     check_forwarded_field(request, again, context, authority.text);
 }

@@ -77,6 +77,7 @@ fn check_forwarded(request: &Request<'_>, trusted: bool, strip: usize) {
         trusted,
         networks: &[],
         request_id: b"own-id",
+        arrived: 1_700_000_000_123,
         strip,
         withheld: None,
     };
@@ -110,7 +111,14 @@ fn check_forwarded(request: &Request<'_>, trusted: bool, strip: usize) {
 fn fields_of<'b>(request: &Request<'b>) -> Vec<(&'b str, &'b [u8])> {
     let made_anew = |f: &Field<'_>| {
         let name = folded(f.name);
-        let ours = ["x-app", "x-request-id", "forwarded", "via", "host"];
+        let ours = [
+            "x-app",
+            "x-request-id",
+            "x-request-start",
+            "forwarded",
+            "via",
+            "host",
+        ];
         let connection = [
             "connection",
             "te",
