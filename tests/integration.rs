@@ -10,6 +10,7 @@ mod balancers;
 mod both_families;
 mod certificates;
 mod changes;
+mod checkout_git;
 mod cli;
 mod clients;
 mod config_directory;

@@ -151,6 +151,7 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
         app: AppName::parse("demo").expect("a name"),
         id: "web.1".into(),
         process_type: "web".into(),
+        commit: "c".repeat(40),
         release: 3,
         batch: 4,
         shell: Shell::Sh,

@@ -22,7 +22,7 @@ use super::tree::{self, Owner};
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::document::formation::RELEASE;
-use crate::process::environment::layered;
+use crate::process::environment::{self, layered};
 use crate::process::exec_spec::{Exec, ExecSpec, Output};
 use crate::process::lent::Lent;
 
@@ -165,18 +165,27 @@ fn git_uid(account: &Account) -> u32 {
         .map_or(0, |git| git.uid)
 }
 
+/// What the code itself tells its commands.
+#[derive(Clone, Copy, Debug)]
+pub struct Code<'a> {
+    pub commit: &'a str,
+    /// Its `.env`.
+    pub dotenv: &'a BTreeMap<String, String>,
+}
+
 /// Runs the document's install commands in order; the first failure ends it.
 ///
 /// # Errors
 /// A command fails, or a limit is reached.
 pub async fn install(
     spec: &InstallSpec,
-    dotenv: &BTreeMap<String, String>,
+    code: Code<'_>,
     log: &InstallLog,
     limits: &StepLimits,
 ) -> Result<(), StepError> {
+    let own = environment::of_release(spec.release, code.commit);
     for command in &spec.config.install {
-        let environment = layered([&spec.base_env, dotenv, &spec.configured_env]);
+        let environment = layered([&spec.base_env, code.dotenv, &spec.configured_env, &own]);
         run(spec, command, environment, log, limits).await?;
     }
     Ok(())
@@ -189,12 +198,13 @@ pub async fn install(
 pub async fn release_phase(
     spec: &InstallSpec,
     command: &str,
-    dotenv: &BTreeMap<String, String>,
+    code: Code<'_>,
     log: &InstallLog,
     limits: &StepLimits,
 ) -> Result<(), StepError> {
-    let own = BTreeMap::from([("PS".to_owned(), "release.1".to_owned())]);
-    let environment = layered([&spec.base_env, dotenv, &spec.configured_env, &own]);
+    let mut own = environment::of_release(spec.release, code.commit);
+    own.insert("PS".to_owned(), "release.1".to_owned());
+    let environment = layered([&spec.base_env, code.dotenv, &spec.configured_env, &own]);
     run(spec, command, environment, log, limits).await
 }
 

@@ -19,7 +19,9 @@ use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
 use super::source::{Fetched, Source};
 use super::spec::{InstallEvent, InstallProgress, InstallSpec};
-use super::{advice, app_root, build, failure, instances, links, manifest, packages, plan};
+use super::{
+    advice, app_root, build, failure, history, instances, links, manifest, packages, plan,
+};
 use super::{disk_space, disk_usage};
 use crate::app_dirs::AppDirs;
 use crate::document::formation::RELEASE;
@@ -51,6 +53,13 @@ impl Manifest {
     /// makes there (collected assets, a cached configuration) is part of the release.
     fn release_command(&self) -> Option<&str> {
         self.procfile.command(RELEASE)
+    }
+
+    fn code<'a>(&'a self, commit: &'a str) -> build::Code<'a> {
+        build::Code {
+            commit,
+            dotenv: &self.dotenv,
+        }
     }
 }
 
@@ -145,15 +154,17 @@ impl Deploy {
         let mut last = Step::Checkout;
         if builds {
             last = Step::Install;
+            let installed = self.install(&fetched.commit, &manifest, earlier.as_ref());
+            let installed = installed.await?;
             manifest = Manifest {
                 warnings: std::mem::take(&mut manifest.warnings),
-                ..self.install(manifest, earlier.as_ref()).await?
+                ..installed
             };
         }
         if let Some(command) = manifest.release_command() {
             last = Step::Release;
-            self.release_phase(command, &manifest, earlier.as_ref())
-                .await?;
+            let code = manifest.code(&fetched.commit);
+            self.release_phase(command, code, earlier.as_ref()).await?;
         }
         self.complete(last, fetched.commit, manifest.warnings).await
     }
@@ -277,6 +288,9 @@ impl Deploy {
                 if !manifest.dotenv.is_empty() {
                     manifest.warnings.push(COMMITTED.to_owned());
                 }
+                if builds && let Some(remark) = source.lend_history(fetched, &directory).await? {
+                    log.line(format!("remark: {remark}")).await;
+                }
                 match runs {
                     true => self.open_up(earlier.cloned(), &log).await?,
                     false => self.hand_over(None, &log).await?,
@@ -289,14 +303,17 @@ impl Deploy {
 
     async fn install(
         &self,
-        before: Manifest,
+        commit: &str,
+        before: &Manifest,
         earlier: Option<&Earlier>,
     ) -> Result<Manifest, StepError> {
+        let checkout = self.spec.dirs.release(self.spec.release);
         self.step(
             Step::Install,
             self.spec.timeouts.install,
             async |log: InstallLog, limits| {
-                build::install(&self.spec, &before.dotenv, &log, &limits).await?;
+                build::install(&self.spec, before.code(commit), &log, &limits).await?;
+                history::take_back(log.step(), &checkout).await?;
                 // The commands may have written both files.
                 let manifest = self.read_manifest(&log, true).await?;
                 if manifest.release_command().is_none() {
@@ -311,12 +328,12 @@ impl Deploy {
     async fn release_phase(
         &self,
         command: &str,
-        manifest: &Manifest,
+        code: build::Code<'_>,
         earlier: Option<&Earlier>,
     ) -> Result<(), StepError> {
         let limit = self.spec.timeouts.release;
         self.step(Step::Release, limit, async |log: InstallLog, limits| {
-            build::release_phase(&self.spec, command, &manifest.dotenv, &log, &limits).await?;
+            build::release_phase(&self.spec, command, code, &log, &limits).await?;
             self.hand_over(earlier, &log).await
         })
         .await

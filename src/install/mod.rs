@@ -31,6 +31,7 @@ pub mod git;
 pub mod git_user;
 pub mod gitmodules;
 pub mod hard_links;
+pub mod history;
 pub mod install_log;
 pub mod installer;
 pub mod instances;

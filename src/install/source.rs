@@ -6,6 +6,7 @@ use super::checkout;
 use super::filters;
 use super::git_user::GitUser;
 use super::hard_links::Earlier;
+use super::history;
 use super::install_log::InstallLog;
 use super::lfs;
 use super::limits::{StepError, StepLimits};
@@ -130,6 +131,18 @@ impl<'a> Source<'a> {
             false => submodules::collect(&self.mirror, commit).await?,
         };
         checkout::place(&parts, !is_plain, to, earlier).await
+    }
+
+    /// Gives the new checkout at `to` a `.git`, or says why it has none.
+    ///
+    /// # Errors
+    /// A limit is reached.
+    pub(super) async fn lend_history(
+        &self,
+        fetched: &Fetched,
+        to: &Path,
+    ) -> Result<Option<String>, StepError> {
+        history::lend(&self.mirror, &fetched.commit, to).await
     }
 
     /// The full id of the wanted commit.

@@ -41,6 +41,18 @@ pub fn base(
     .collect()
 }
 
+/// What all that runs of a release is told of it.
+#[must_use]
+pub fn of_release(release: u64, commit: &str) -> BTreeMap<String, String> {
+    [
+        ("PROCSERVER_RELEASE", release.to_string()),
+        ("PROCSERVER_COMMIT", commit.to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
 /// Lays `layers` over each other, later wins. A name or value that no process can be given (empty name, `=` or NUL in
 /// it, too long) is left out.
 #[must_use]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::environment;
 use super::exec_spec::{Exec, ExecSpec, Output, Purpose};
 use super::landlock::Landlock;
 use super::lent::Lent;
@@ -31,6 +32,8 @@ pub struct ProcessSpec {
     pub process_type: String,
     /// The release it belongs to.
     pub release: u64,
+    /// The release's.
+    pub commit: String,
     /// The activation it belongs to: two sets of processes of one release differ in it.
     pub batch: u64,
     pub shell: Shell,
@@ -119,10 +122,10 @@ impl ProcessSpec {
                 ("PS", self.id.clone()),
                 ("PROCSERVER_APP", self.app.as_str().to_owned()),
                 ("PROCSERVER_PROCESS", self.id.clone()),
-                ("PROCSERVER_RELEASE", self.release.to_string()),
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
+        environment.extend(environment::of_release(self.release, &self.commit));
         let sockets = self.socket_directory().ok().flatten();
         let socket = sockets.as_ref().and_then(|s| s.socket().ok());
         if let Some(socket) = socket {

@@ -18,6 +18,7 @@ impl App {
             id: slot.id.clone(),
             process_type: slot.process_type.clone(),
             release: runnable.id(),
+            commit: runnable.release.record.commit.clone(),
             batch: id,
             shell: runnable.config.shell,
             command: slot.command.clone(),
