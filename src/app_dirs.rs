@@ -8,7 +8,7 @@ use crate::document::name::AppName;
 ///
 /// ```text
 /// DATA/apps/NAME/   repo.git · modules/ · ssh/ · releases/N/ · deployments/N.json · storage/ · tmp/ · home/ · logs/ ·
-///                   state.json · user.json · hook.json
+///                   state.json · user.json · hook.json · first_deploy
 /// DATA/known_hosts  the ssh keys of git servers, for all apps
 /// DATA/user_ids.json  the ids that users of apps have had
 /// RUNTIME/apps/NAME/INSTANCE/   identity.json · stdout · stderr
@@ -103,6 +103,12 @@ impl AppDirs {
     #[must_use]
     pub fn home(&self) -> PathBuf {
         self.root.join("home")
+    }
+
+    /// There until the app's first release is made.
+    #[must_use]
+    pub fn first_deploy(&self) -> PathBuf {
+        self.root.join("first_deploy")
     }
 
     #[must_use]

@@ -79,6 +79,13 @@
 //! deploy that fails changes nothing that runs, nor what the next server makes of it: scale and route are those of the
 //! document that *stands* ([`app::remembered::Remembered::standing`]), which is the newest one but for what failed.
 //!
+//! The whole repository is checked out, and the application may be a directory of it (`install/app_root.rs`): no part of
+//! the way there is a link. Directories that `shared` names become links into the storage: a command of the app's user
+//! makes them and copies what was there (`install/shared.rs`), since both ends are that user's. While install commands
+//! run, the checkout has a `.git` with the commits and tags (`install/history.rs`): git makes it as its own user, and
+//! the server removes it unread. `scripts.postdeploy` of an `app.json` follows the release command in the first deploy
+//! (`install/first_deploy.rs`).
+//!
 //! Releases share the files that they have in common as hard links ([`install::hard_links`], [`install::dedup`]), also
 //! packages that were installed anew with the same bytes: only files that root owns and nobody may write to, so never
 //! with a daemon that is not root.

@@ -165,7 +165,7 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
             path: None,
             host: None,
             headers: BTreeMap::new(),
-            status: (200, 299),
+            status: Default::default(),
             interval: Duration::from_millis(50),
             timeout: Duration::from_secs(5),
             boot_timeout: Duration::from_secs(20),

@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::context::AppContext;
 use crate::account::{Account, AccountError, PER_APP};
 use crate::app_dirs::AppDirs;
+use crate::document::app_json;
 use crate::document::change::config_of_release;
-use crate::document::config::{AppConfig, FieldError, Rules};
+use crate::document::config::{AppConfig, FieldError, HealthCheck, Rules};
 use crate::document::formation::{Slot, formation};
 use crate::install::build;
 use crate::install::release::{self, Release, ReleaseRecord};
@@ -28,6 +29,8 @@ pub struct Runnable {
     /// The account to switch to; `None` when the daemon cannot.
     pub account: Option<Account>,
     pub slots: Vec<Slot>,
+    /// How its processes are checked.
+    pub health: HealthCheck,
     /// Layers one to three of its environment.
     pub environment: BTreeMap<String, String>,
     pub warnings: Vec<String>,
@@ -83,6 +86,7 @@ impl Runnable {
         let (slots, scale_warnings) = formation(&release.procfile, &config.scale, &config.routed());
         warnings.extend(release.warnings.iter().cloned());
         Ok(Self {
+            health: health_check(context, &release, &config),
             release,
             config,
             account,
@@ -111,6 +115,24 @@ impl Runnable {
     pub fn id(&self) -> u64 {
         self.release.record.id
     }
+}
+
+/// How the processes of a release are checked: as the document says, else as its `app.json` does. Where clients come by
+/// HTTPS, an application that sends others there must not do that with the check.
+fn health_check(context: &AppContext, release: &Release, config: &AppConfig) -> HealthCheck {
+    const PROTOCOL: &str = "X-Forwarded-Proto";
+    let told = &release.app_json.health_check;
+    let told = told
+        .as_ref()
+        .filter(|_| !app_json::is_overruled(&config.document));
+    let mut check = told.unwrap_or(&config.health_check).clone();
+    let has_tls = !context.settings.tls_listen.is_empty() && !config.hosts.is_empty();
+    let mut names = check.headers.keys();
+    if has_tls && !names.any(|name| name.eq_ignore_ascii_case(PROTOCOL)) {
+        let https = ("X-Forwarded-Proto".to_owned(), "https".to_owned());
+        check.headers.extend([https]);
+    }
+    check
 }
 
 /// The document that a release was made with, as true.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
+use crate::document::app_json::AppJson;
 use crate::document::dotenv::{Dotenv, DotenvError};
 use crate::document::formation;
 use crate::document::procfile::{Procfile, ProcfileError};
@@ -116,6 +117,8 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
     });
     let processes = processes.collect();
     let procfile = procfile.taken();
+    let app_json = read(directory, "app.json")?.map(|text| AppJson::parse(&text));
+    let app_json = app_json.unwrap_or_default().warnings;
     let tasks = formation::tasks(&procfile, &BTreeMap::new());
     let warnings = [procfile.warnings, tasks].concat();
     Ok(Report {
@@ -126,6 +129,7 @@ fn examine(directory: &Path) -> Result<Report, CheckError> {
             Vec::from_iter(site),
             warnings,
             dotenv.warnings,
+            app_json,
         ]
         .concat(),
     })

@@ -65,6 +65,9 @@ pub struct CreateArgs {
     /// Command that prepares the code; may be repeated
     #[arg(long, requires = "source", value_name = "COMMAND")]
     pub install: Vec<String>,
+    /// Directory of the application that is kept over releases, and writable; may be repeated
+    #[arg(long, requires = "source", value_name = "DIR")]
+    pub shared: Vec<String>,
     /// /bin/sh (default) or /bin/bash: what runs these and the commands of the Procfile
     #[arg(long, requires = "source", value_name = "PATH")]
     pub shell: Option<String>,
@@ -253,6 +256,7 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
     set(["", "domain"], list(&args.domain));
     set(["", "shell"], text(&args.shell));
     set(["", "install"], list(&args.install));
+    set(["", "shared"], list(&args.shared));
     for (process_type, number) in &args.scale {
         set(["scale", process_type], Some(Value::from(*number)));
     }
@@ -363,9 +367,9 @@ pub(super) mod tests {
     #[test]
     fn flags_become_the_document() {
         let expected = json!({"name": "blog", "repo": {"url": "https://x", "branch": "main", "dir": "apps/web"},
-            "packages": ["git"], "hosts": ["a.example", "*.b.example", {"name": "ws.example", "process": "cable"}], "domain": ["^blog"], "install": ["a", "b"], "scale": {"web": 2},
+            "packages": ["git"], "hosts": ["a.example", "*.b.example", {"name": "ws.example", "process": "cable"}], "domain": ["^blog"], "install": ["a", "b"], "shared": ["tmp", "log"], "scale": {"web": 2},
             "env": {"A": "1=2"}, "port": 9000, "path": false, "health_check": {"path": "/up"}});
-        let line = "blog --repo https://x --branch main --repo-dir apps/web --host A.example --host *.b.example --host ws.example=cable --domain ^blog --install a --install b --package git \
+        let line = "blog --repo https://x --branch main --repo-dir apps/web --host A.example --host *.b.example --host ws.example=cable --domain ^blog --install a --install b --shared tmp --shared log --package git \
                     --scale web=2 --env A=1=2 --port 9000 --no-path --health-path /up";
         assert_eq!(described(line), expected);
         let expected = json!({"name": "blog", "repo": {"url": "https://x"}, "strip_path": false,

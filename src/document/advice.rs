@@ -1,5 +1,7 @@
 //! Advice about documents that are valid but do not do what they seem to (pure).
 
+use std::path::Path;
+
 use super::config::{AppConfig, HealthCheck};
 use super::formation::{RELEASE, formation};
 use super::procfile::Procfile;
@@ -23,15 +25,27 @@ pub fn advice(config: &AppConfig, procfile: Option<&Procfile>) -> Vec<String> {
     );
     advice.extend(procfile.into_iter().flat_map(|p| of_types(config, p)));
     advice.extend(of_health_check(&config.health_check));
+    advice.extend(of_shared(config));
     advice
+}
+
+/// A directory that is shared, and in that of the static files.
+fn of_shared(config: &AppConfig) -> Option<String> {
+    let static_dir = &config.static_files.as_ref()?.dir;
+    let is_in = |dir: &&String| Path::new(dir).starts_with(Path::new(static_dir));
+    let shared = config.shared.iter().find(is_in)?;
+    Some(format!(
+        "shared names \"{shared}\", a link out of static.dir, which is not followed: files of it are not served; keep \
+         them in a directory beside \"{static_dir}\", for which the application is asked"
+    ))
 }
 
 /// Fields that say how to ask for the path of a health check that has none.
 fn of_health_check(check: &HealthCheck) -> Option<String> {
     let default = HealthCheck::default();
     let is_asked = check.path.is_some();
-    let says_how = (&check.host, &check.headers, check.status)
-        != (&default.host, &default.headers, default.status);
+    let says_how = (&check.host, &check.headers, &check.status)
+        != (&default.host, &default.headers, &default.status);
     (says_how && !is_asked).then(|| {
         "health_check.host, headers and status have no effect without health_check.path".to_owned()
     })
@@ -190,6 +204,8 @@ mod tests {
             "scale": { "wbe": 2 },
             "restart": { "wroker": "never" },
             "health_check": { "status": "200-399" },
+            "static": { "dir": "public" },
+            "shared": ["log", "public/uploads"],
         });
         let config = AppConfig::from_document(document, &Rules::default()).unwrap();
         let procfile = Procfile::parse(b"web: x\n").unwrap();
@@ -200,6 +216,7 @@ mod tests {
         );
         assert!(told.contains("restart names \"wroker\""), "{told}");
         assert!(told.contains("without health_check.path"), "{told}");
-        assert_eq!(advice(&config, None).len(), 2);
+        assert!(told.contains("shared names \"public/uploads\""), "{told}");
+        assert_eq!(advice(&config, None).len(), 3);
     }
 }

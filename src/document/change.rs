@@ -36,6 +36,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         domain,
         shell,
         install,
+        shared,
         scale,
         env,
         path,
@@ -62,6 +63,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*sandbox != new.sandbox, Work::Deploy),
         (*shell != new.shell, Work::Deploy),
         (*install != new.install, Work::Deploy),
+        (*shared != new.shared, Work::Deploy),
         (*env != new.env, Work::Restart),
         (*health_check != new.health_check, Work::Restart),
         (*stop != new.stop, Work::Restart),
@@ -217,6 +219,7 @@ mod tests {
             (json!({"packages": ["jq"]}), Work::Deploy),
             (json!({"install": ["make"]}), Work::Deploy),
             (json!({"shell": "/bin/bash"}), Work::Deploy),
+            (json!({"shared": ["log"]}), Work::Deploy),
             (json!({"user": "nobody"}), Work::Deploy),
             (json!({"group": "nogroup"}), Work::Deploy),
             (json!({"sandbox": false}), Work::Deploy),
@@ -310,7 +313,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..26usize, 0..6)) {
+        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..27usize, 0..6)) {
             let changes = changes();
             let mut document = base();
             let mut greatest = Work::Nothing;

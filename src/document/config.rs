@@ -16,6 +16,7 @@ use super::limits::AppLimits;
 use super::name::AppName;
 use super::package::Package;
 use super::shell::Shell;
+use super::statuses::Statuses;
 use crate::supervision::Restart;
 
 /// A validated application document. Made only by [`AppConfig::from_document`].
@@ -39,6 +40,8 @@ pub struct AppConfig {
     pub shell: Shell,
     /// Commands for its `-c`, run in the release directory.
     pub install: Vec<String>,
+    /// Directories of the application that are links into its storage: relative, in plain form, none in another.
+    pub shared: Vec<String>,
     /// Quantity per process type; a type that is absent gets 1 (a task by its name 0).
     pub scale: BTreeMap<String, u32>,
     /// Environment variables of install commands and processes.
@@ -137,8 +140,8 @@ pub struct HealthCheck {
     /// The `Host` of the request; `None`: the address of the connection.
     pub host: Option<String>,
     pub headers: BTreeMap<String, String>,
-    /// Healthy statuses, both ends included. No redirect is followed.
-    pub status: (u16, u16),
+    /// Healthy statuses. No redirect is followed.
+    pub status: Statuses,
     pub interval: Duration,
     pub timeout: Duration,
     /// Time until the first success.
@@ -211,7 +214,7 @@ impl Default for HealthCheck {
             path: None,
             host: None,
             headers: BTreeMap::new(),
-            status: (200, 299),
+            status: Statuses::default(),
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(5),
             boot_timeout: Duration::from_mins(1),

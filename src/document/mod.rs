@@ -6,6 +6,7 @@
 //! Nothing here opens a file ([`shell`] looks whether one is there), asks the clock, or knows how an application is run.
 
 pub mod advice;
+pub mod app_json;
 pub mod buffering;
 pub mod by_type;
 pub mod change;
@@ -29,4 +30,5 @@ pub mod rules;
 pub mod secrets;
 pub mod shell;
 pub mod size;
+pub mod statuses;
 pub mod walk;

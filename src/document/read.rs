@@ -24,10 +24,11 @@ use super::package::package;
 use super::repository_url;
 use super::rules as rules_of;
 use super::shell::Shell;
+use super::statuses::Statuses;
 use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
-const FIELDS: [&str; 25] = [
+const FIELDS: [&str; 26] = [
     "name",
     "repo",
     "packages",
@@ -38,6 +39,7 @@ const FIELDS: [&str; 25] = [
     "domain",
     "shell",
     "install",
+    "shared",
     "scale",
     "env",
     "path",
@@ -59,10 +61,12 @@ const MAX_PACKAGES: usize = 256;
 const MAX_HOSTS: usize = 1000;
 const MAX_PATTERNS: usize = 64;
 const MAX_COMMANDS: usize = 256;
+const MAX_SHARED: usize = 32;
 const MAX_TYPES: usize = 64;
 const MAX_VARIABLES: usize = 1024;
 /// Of the request of a health check.
 const MAX_FIELDS: usize = 32;
+const MAX_STATUSES: usize = 32;
 
 const TICK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 const BOOT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
@@ -104,6 +108,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         domain: read_domain(walk, &top),
         shell: walk.text(&top, "shell", Shell::parse).unwrap_or_default(),
         install: walk.list(&top, "install", MAX_COMMANDS, rules_of::command),
+        shared: read_shared(walk, &top),
         scale: walk.map(&top, "scale", MAX_TYPES, read_quantity),
         env: walk.map(&top, "env", MAX_VARIABLES, read_variable),
         path: walk.flag(&top, "path", true),
@@ -260,6 +265,27 @@ fn read_domain(walk: &mut Walk, top: &Object<'_>) -> Vec<String> {
     patterns
 }
 
+fn read_shared(walk: &mut Walk, top: &Object<'_>) -> Vec<String> {
+    let mut known: Vec<String> = Vec::new();
+    walk.items(top, "shared", MAX_SHARED, |walk, item, pointer| {
+        let dir = walk.parse_text(item, pointer.clone(), rules_of::shared_directory)?;
+        let is_in = |one: &str, other: &str| {
+            one.strip_prefix(other)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let other = known.iter().find(|o| is_in(&dir, o) || is_in(o, &dir));
+        if let Some(other) = other {
+            walk.report(
+                pointer,
+                format!("\"{dir}\" and \"{other}\" are in each other: name one"),
+            );
+            return None;
+        }
+        known.push(dir.clone());
+        Some(dir)
+    })
+}
+
 fn read_quantity(name: &str, value: &Value) -> Result<u32, String> {
     rules_of::process_type(name)?;
     let quantity = number(value, 0..=100)?;
@@ -312,15 +338,29 @@ fn read_field(name: &str, value: &Value) -> Result<String, String> {
     rules_of::field_value(text)
 }
 
-/// One status or a range: 204, "200-399".
-fn read_status(walk: &mut Walk, check: &Object<'_>) -> Option<(u16, u16)> {
-    match check.get("status") {
-        Some(Value::Number(_)) => {
-            let status = walk.number(check, "status", 200..=599)?;
-            u16::try_from(status).ok().map(|status| (status, status))
-        }
-        _ => walk.text(check, "status", rules_of::statuses),
+/// One status, a range, or a list of these: 204, "200-399", [200, "300-399"].
+fn read_status(walk: &mut Walk, check: &Object<'_>) -> Option<Statuses> {
+    let ranges = match check.get("status")? {
+        Value::Array(_) => walk.items(check, "status", MAX_STATUSES, read_statuses),
+        one => Vec::from_iter(read_statuses(walk, one, check.pointer("status"))),
+    };
+    // An empty list would refuse every answer.
+    if ranges.is_empty() && walk.errors.is_empty() {
+        walk.report(check.pointer("status"), "must name a status, such as 200");
     }
+    (!ranges.is_empty()).then(|| Statuses::of(ranges))
+}
+
+fn read_statuses(walk: &mut Walk, item: &Value, pointer: String) -> Option<(u16, u16)> {
+    let read = match item {
+        Value::String(text) => rules_of::statuses(text),
+        Value::Number(_) => number(item, 200..=599).map(|status| {
+            let status = u16::try_from(status).unwrap_or_default();
+            (status, status)
+        }),
+        other => Err(expected("a status, or a range such as \"200-399\"", other)),
+    };
+    read.map_err(|detail| walk.report(pointer, detail)).ok()
 }
 
 fn read_stop(walk: &mut Walk, top: &Object<'_>) -> StopPolicy {

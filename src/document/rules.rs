@@ -258,6 +258,17 @@ pub(super) fn relative_directory(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A directory that is shared by all releases, in plain form.
+pub(super) fn shared_directory(text: &str) -> Result<String, String> {
+    let text = relative_directory(text)?;
+    let parts = text.split('/').filter(|part| !matches!(*part, "" | "."));
+    let plain = parts.collect::<Vec<_>>().join("/");
+    match plain.is_empty() {
+        true => Err("must name a directory of the application, such as \"log\"".to_owned()),
+        false => Ok(plain),
+    }
+}
+
 /// The prefix under which static files appear.
 pub(super) fn path_prefix(text: &str) -> Result<String, String> {
     request_path(text).and_then(|path| {
@@ -359,6 +370,11 @@ mod tests {
         assert!(
             relative_directory("public/assets").is_ok() && relative_directory("./public").is_ok()
         );
+        assert_eq!(
+            shared_directory("./tmp//cache/").as_deref(),
+            Ok("tmp/cache")
+        );
+        assert!(shared_directory("./").is_err() && shared_directory("a/../b").is_err());
         assert!(request_path("/up?full=1").is_ok());
         assert!(
             request_path("up").is_err()

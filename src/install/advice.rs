@@ -48,7 +48,7 @@ const IN_USE: [&str; 4] = [
 const BASH_HINT: &str = "this is bash's syntax, and commands are run by /bin/sh: set shell: \"/bin/bash\", or put it into a \
                          script that begins with #!/bin/bash";
 const READ_ONLY_HINT: &str = "the code is read-only once it is installed: write what is to be kept to $STORAGE_DIR, what is \
-                              not to $TMPDIR; what belongs to the code is made by `install`";
+                              not to $TMPDIR, or name the directory in `shared`; what belongs to the code is made by `install`";
 
 /// `None`: the lines show no known mistake.
 #[must_use]

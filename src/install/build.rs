@@ -191,19 +191,19 @@ pub async fn install(
     Ok(())
 }
 
-/// Runs the command of the release phase once, in the tree that becomes the release. It may still write there.
+/// Runs a command of the release phase, which is this `PS`, once, in the tree that becomes the release. It may still write there.
 ///
 /// # Errors
 /// As [`install`].
 pub async fn release_phase(
     spec: &InstallSpec,
-    command: &str,
+    (ps, command): (&str, &str),
     code: Code<'_>,
     log: &InstallLog,
     limits: &StepLimits,
 ) -> Result<(), StepError> {
     let mut own = environment::of_release(spec.release, code.commit);
-    own.insert("PS".to_owned(), "release.1".to_owned());
+    own.insert("PS".to_owned(), ps.to_owned());
     let environment = layered([&spec.base_env, code.dotenv, &spec.configured_env, &own]);
     run(spec, command, environment, log, limits).await
 }
@@ -215,9 +215,25 @@ async fn run(
     log: &InstallLog,
     limits: &StepLimits,
 ) -> Result<(), StepError> {
+    let exec = Exec::Shell(spec.config.shell, command.to_owned());
+    execute(spec, exec, command, environment, log, limits).await
+}
+
+/// Runs a command as the app's user where the application is, shown in the log as `title`.
+///
+/// # Errors
+/// As [`install`].
+pub(super) async fn execute(
+    spec: &InstallSpec,
+    command: Exec,
+    title: &str,
+    environment: BTreeMap<String, String>,
+    log: &InstallLog,
+    limits: &StepLimits,
+) -> Result<(), StepError> {
     let checkout = spec.dirs.release(spec.release);
     let exec = ExecSpec {
-        command: Exec::Shell(spec.config.shell, command.to_owned()),
+        command,
         instance: instances::install(&spec.dirs),
         mounts: spec.mounts.clone(),
         landlock: spec.landlock.clone().map(|l| l.but(checkout.clone())),
@@ -234,13 +250,13 @@ async fn run(
         umask: 0o022,
         lent: Lent::default(),
     };
-    let finished = command::run_as_app(&exec, command, log, limits).await?;
+    let finished = command::run_as_app(&exec, title, log, limits).await?;
     if finished.succeeded() {
         return Ok(());
     }
-    let failed = failure::exited(log.step(), command, finished.status, finished.tail);
+    let failed = failure::exited(log.step(), title, finished.status, finished.tail);
     Err(match finished.ran_out_of_memory {
-        true => failure::out_of_memory(failed, command, exec.limits.memory),
+        true => failure::out_of_memory(failed, title, exec.limits.memory),
         false => failed,
     }
     .into())

@@ -20,9 +20,10 @@ use super::remote::Remote;
 use super::source::{Fetched, Source};
 use super::spec::{InstallEvent, InstallProgress, InstallSpec};
 use super::{
-    advice, app_root, build, failure, history, instances, links, manifest, packages, plan,
+    advice, app_root, build, failure, first_deploy, history, instances, links, manifest, packages,
+    plan,
 };
-use super::{disk_space, disk_usage};
+use super::{disk_space, disk_usage, shared};
 use crate::app_dirs::AppDirs;
 use crate::document::formation::RELEASE;
 use crate::document::procfile::Procfile;
@@ -41,18 +42,24 @@ pub struct Deploy {
 /// The warning about a `.env` in a repository.
 const COMMITTED: &str = ".env is committed: everybody who can read the repository knows its values; keep secrets in the application's env (procserver env), which wins over it";
 
-/// Procfile and `.env` of a checkout, and warnings about it.
+/// What the files of a checkout say, and warnings about it.
 struct Manifest {
     procfile: Procfile,
     dotenv: BTreeMap<String, String>,
+    /// Of `app.json`, in the first deploy.
+    postdeploy: Option<String>,
     warnings: Vec<String>,
 }
 
 impl Manifest {
-    /// The command of the release phase. Like the install commands, it runs in the tree of the app's user, and what it
-    /// makes there (collected assets, a cached configuration) is part of the release.
-    fn release_command(&self) -> Option<&str> {
-        self.procfile.command(RELEASE)
+    /// The commands of the release phase, each with its `PS`. Like the install commands, they run in the tree of the
+    /// app's user, and what they make there (collected assets, a cached configuration) is part of the release.
+    fn release_phase(&self) -> Vec<(&'static str, &str)> {
+        let release = self.procfile.command(RELEASE);
+        let release = release.map(|command| ("release.1", command));
+        let postdeploy = self.postdeploy.as_deref();
+        let postdeploy = postdeploy.map(|command| ("postdeploy.1", command));
+        release.into_iter().chain(postdeploy).collect()
     }
 
     fn code<'a>(&'a self, commit: &'a str) -> build::Code<'a> {
@@ -161,10 +168,11 @@ impl Deploy {
                 ..installed
             };
         }
-        if let Some(command) = manifest.release_command() {
+        let phase = manifest.release_phase();
+        if !phase.is_empty() {
             last = Step::Release;
             let code = manifest.code(&fetched.commit);
-            self.release_phase(command, code, earlier.as_ref()).await?;
+            self.release_phase(&phase, code, earlier.as_ref()).await?;
         }
         self.complete(last, fetched.commit, manifest.warnings).await
     }
@@ -192,6 +200,7 @@ impl Deploy {
         let refused = blocking(step, "cannot make the app's directories", move || {
             instances::kill_remains(&dirs);
             build::make_directories(&dirs, account.as_ref())?;
+            first_deploy::note(&dirs)?;
             release::sweep(&dirs, &[], u64::MAX);
             release::discard(&dirs, release);
             let barrier = match &account {
@@ -273,14 +282,15 @@ impl Deploy {
             Step::Checkout,
             spec.timeouts.fetch,
             async |log: InstallLog, limits| {
-                let source = self.source(log.clone(), limits);
+                let source = self.source(log.clone(), limits.clone());
+                let links = !spec.config.shared.is_empty();
                 // A tree that is built in belongs to the app's user meanwhile, so it has no links.
-                let shared = earlier.filter(|earlier| !builds && !earlier.has_release_phase);
-                let mut warnings = source.checkout(fetched, &directory, shared).await?;
+                let same = earlier.filter(|e| !builds && !links && !e.has_release_phase);
+                let mut warnings = source.checkout(fetched, &directory, same).await?;
                 // A mistake in the Procfile is found before the build.
                 let mut manifest = self.read_manifest(&log, !builds).await?;
-                let runs = builds || manifest.release_command().is_some();
-                if runs && shared.is_some() {
+                let runs = builds || !manifest.release_phase().is_empty();
+                if runs && same.is_some() {
                     // This is the first release phase of the app: the tree must not have links.
                     warnings = source.checkout(fetched, &directory, None).await?;
                 }
@@ -288,12 +298,20 @@ impl Deploy {
                 if !manifest.dotenv.is_empty() {
                     manifest.warnings.push(COMMITTED.to_owned());
                 }
-                if builds && let Some(remark) = source.lend_history(fetched, &directory).await? {
-                    log.line(format!("remark: {remark}")).await;
+                if builds {
+                    let shared = shared::below(&spec.config);
+                    let lent = source.lend_history(fetched, &directory, &shared);
+                    if let Some(remark) = lent.await? {
+                        log.line(format!("remark: {remark}")).await;
+                    }
                 }
-                match runs {
-                    true => self.open_up(earlier.cloned(), &log).await?,
-                    false => self.hand_over(None, &log).await?,
+                if runs || links {
+                    self.open_up(earlier.cloned(), &log).await?;
+                    shared::link(spec, &log, &limits).await?;
+                }
+                if !runs {
+                    let earlier = earlier.filter(|_| links);
+                    self.hand_over(earlier, &log).await?;
                 }
                 Ok(manifest)
             },
@@ -316,7 +334,7 @@ impl Deploy {
                 history::take_back(log.step(), &checkout).await?;
                 // The commands may have written both files.
                 let manifest = self.read_manifest(&log, true).await?;
-                if manifest.release_command().is_none() {
+                if manifest.release_phase().is_empty() {
                     self.hand_over(earlier, &log).await?;
                 }
                 Ok(manifest)
@@ -327,13 +345,15 @@ impl Deploy {
 
     async fn release_phase(
         &self,
-        command: &str,
+        phase: &[(&str, &str)],
         code: build::Code<'_>,
         earlier: Option<&Earlier>,
     ) -> Result<(), StepError> {
         let limit = self.spec.timeouts.release;
         self.step(Step::Release, limit, async |log: InstallLog, limits| {
-            build::release_phase(&self.spec, command, code, &log, &limits).await?;
+            for command in phase {
+                build::release_phase(&self.spec, *command, code, &log, &limits).await?;
+            }
             self.hand_over(earlier, &log).await
         })
         .await
@@ -370,20 +390,23 @@ impl Deploy {
 
     async fn read_manifest(&self, log: &InstallLog, warn: bool) -> Result<Manifest, StepError> {
         let directory = self.spec.dirs.release(self.spec.release);
-        let config = self.spec.config.clone();
+        let (config, dirs) = (self.spec.config.clone(), self.spec.dirs.clone());
         let read = blocking(log.step(), "cannot read the release", move || {
-            Ok(manifest::manifest_for(&directory, &config.document))
+            let read = manifest::manifest_for(&directory, &config.document);
+            Ok((read, first_deploy::is_due(&dirs)))
         })
         .await?;
-        let (procfile, dotenv) = read.map_err(|e| Failure::new(log.step(), e.to_string()))?;
+        let (read, is_first) = read;
+        let read = read.map_err(|e| Failure::new(log.step(), e.to_string()))?;
         if warn {
-            for warning in procfile.warnings.iter().chain(&dotenv.warnings) {
+            for warning in read.warnings(&self.spec.config.document) {
                 log.line(format!("remark: {warning}")).await;
             }
         }
         Ok(Manifest {
-            procfile,
-            dotenv: dotenv.variables,
+            procfile: read.procfile,
+            dotenv: read.dotenv.variables,
+            postdeploy: read.app_json.postdeploy.filter(|_| is_first),
             warnings: Vec::new(),
         })
     }
@@ -414,6 +437,7 @@ impl Deploy {
         let dirs = self.spec.dirs.clone();
         let loaded = blocking(step, "cannot write the release's record", move || {
             release::complete(&dirs, &record)?;
+            first_deploy::done(&dirs)?;
             Ok(release::load(&dirs, record.id))
         })
         .await?;

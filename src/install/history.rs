@@ -6,8 +6,8 @@
 
 use std::path::Path;
 
-use super::command;
-use super::git;
+use super::command::{self, Finished};
+use super::git as programs;
 use super::limits::{StepError, blocking};
 use super::mirror::Mirror;
 use super::record::Step;
@@ -23,7 +23,11 @@ const SERVER: &str = "--upload-pack=git -c uploadpack.allowFilter=true -c upload
 /// All of the history: git's word for no limit.
 const UNLIMITED: &str = "--depth=2147483647";
 
-/// Makes the `.git` of a `checkout` at `commit`. Returns why there is none.
+/// The most files of shared directories that git is told of, as many in a command.
+const MAX_SHARED: usize = 4096;
+
+/// Makes the `.git` of a `checkout` at `commit`, for which files of `shared` directories are unchanged: links take their
+/// places. Returns why there is none.
 ///
 /// # Errors
 /// git cannot be started, a limit is reached.
@@ -31,6 +35,7 @@ pub(super) async fn lend(
     mirror: &Mirror,
     commit: &str,
     checkout: &Path,
+    shared: &[String],
 ) -> Result<Option<String>, StepError> {
     // A remote that some objects are left out of must not have the name of a path; git decodes the rest of a URL.
     let from = mirror.path.display().to_string().replace('%', "%25");
@@ -72,7 +77,24 @@ pub(super) async fn lend(
             return Ok(Some(format!("install commands find no .git: {why}")));
         }
     }
+    if !shared.is_empty() {
+        pass_over(mirror, checkout, shared).await?;
+    }
     Ok(None)
+}
+
+/// Lets git take the files of these directories for unchanged. Without it, each version that it tells is `-dirty`.
+async fn pass_over(mirror: &Mirror, checkout: &Path, shared: &[String]) -> Result<(), StepError> {
+    let list = ["--literal-pathspecs", "ls-files", "-z", "--"].into_iter();
+    let list: Vec<&str> = list.chain(shared.iter().map(String::as_str)).collect();
+    let listed = git(mirror, &list, checkout).await?.stdout;
+    let listed = String::from_utf8_lossy(&listed);
+    let files = listed.split_terminator('\0').take(MAX_SHARED);
+    let change = ["update-index", "--skip-worktree", "--"].into_iter();
+    let change: Vec<&str> = change.chain(files).collect();
+    // If it fails, a version says `-dirty`.
+    git(mirror, &change, checkout).await?;
+    Ok(())
 }
 
 /// Runs git on the new repository. Returns why it failed.
@@ -81,16 +103,7 @@ async fn run(
     arguments: &[&str],
     checkout: &Path,
 ) -> Result<Option<String>, StepError> {
-    let mut program = mirror.git(arguments);
-    program.quiet = true;
-    git::set(&mut program, "protocol.file.allow", "always");
-    program.directory = Some(checkout.to_owned());
-    let place = checkout.join(DIRECTORY).display().to_string();
-    program.environment.insert("GIT_DIR".to_owned(), place);
-    if let Some(confined) = &mut program.confined {
-        confined.landlock.writable.push(checkout.to_owned());
-    }
-    let finished = command::run(&program, &mirror.log, &mirror.limits).await?;
+    let finished = git(mirror, arguments, checkout).await?;
     let last = finished.tail.last().cloned().unwrap_or_default();
     Ok((!finished.succeeded()).then(|| {
         format!(
@@ -98,6 +111,19 @@ async fn run(
             arguments[0], finished.status
         )
     }))
+}
+
+async fn git(mirror: &Mirror, arguments: &[&str], checkout: &Path) -> Result<Finished, StepError> {
+    let mut program = mirror.git(arguments);
+    program.quiet = true;
+    programs::set(&mut program, "protocol.file.allow", "always");
+    program.directory = Some(checkout.to_owned());
+    let place = checkout.join(DIRECTORY).display().to_string();
+    program.environment.insert("GIT_DIR".to_owned(), place);
+    if let Some(confined) = &mut program.confined {
+        confined.landlock.writable.push(checkout.to_owned());
+    }
+    command::run(&program, &mirror.log, &mirror.limits).await
 }
 
 /// Removes it, and whatever a command has put in its place. No link is followed.

@@ -1,4 +1,4 @@
-//! Reads Procfile and `.env` of a checkout. A repository or a build may have put anything in their place.
+//! Reads Procfile, `.env` and `app.json` of a checkout. A repository or a build may have put anything in their place.
 
 use std::fs::File;
 use std::io;
@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::app_root;
 use super::release_error::ReleaseError;
+use crate::document::app_json::AppJson;
 use crate::document::dotenv::Dotenv;
 use crate::document::procfile::Procfile;
 use crate::regular;
@@ -16,14 +17,33 @@ use crate::regular;
 /// A larger Procfile or `.env` is refused; bytes.
 const MAX_MANIFEST: u64 = 1024 * 1024;
 
-/// Reads both files of an app of `document`, of a checkout. One with `static` files needs no Procfile. Blocks.
+/// What the files of an application say that are for the server.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    pub procfile: Procfile,
+    pub dotenv: Dotenv,
+    pub app_json: AppJson,
+}
+
+impl Manifest {
+    /// All warnings about them, for an application of `document`.
+    #[must_use]
+    pub fn warnings(&self, document: &serde_json::Value) -> Vec<String> {
+        let mut warnings = self.procfile.warnings.clone();
+        warnings.extend_from_slice(&self.dotenv.warnings);
+        warnings.extend(self.app_json.warnings_beside(document));
+        warnings
+    }
+}
+
+/// Reads the files of an app of `document`, of a checkout. One with `static` files needs no Procfile. Blocks.
 ///
 /// # Errors
 /// [`ReleaseError`].
 pub fn manifest_for(
     checkout: &Path,
     document: &serde_json::Value,
-) -> Result<(Procfile, Dotenv), ReleaseError> {
+) -> Result<Manifest, ReleaseError> {
     app_root::check(checkout, document)?;
     let bounded = |name: &str| {
         let path = app_root::below(document, name);
@@ -49,7 +69,20 @@ pub fn manifest_for(
         Some(text) => Dotenv::parse(&text)?,
         None => Dotenv::default(),
     };
-    Ok((procfile, dotenv))
+    // It is written for others, too: it never fails a deploy.
+    let app_json = match bounded("app.json") {
+        Ok(Some(text)) => AppJson::parse(&text),
+        Ok(None) => AppJson::default(),
+        Err(error) => AppJson {
+            warnings: vec![format!("app.json is not used: {error}")],
+            ..AppJson::default()
+        },
+    };
+    Ok(Manifest {
+        procfile,
+        dotenv,
+        app_json,
+    })
 }
 
 /// The name of a file that was likely meant to be the Procfile.
@@ -99,7 +132,7 @@ fn open_within(directory: &Path, name: &Path) -> Result<File, Errno> {
 mod tests {
     use super::*;
 
-    fn manifest(home: &Path) -> Result<(Procfile, Dotenv), ReleaseError> {
+    fn manifest(home: &Path) -> Result<Manifest, ReleaseError> {
         manifest_for(home, &serde_json::Value::Null)
     }
 
@@ -148,7 +181,7 @@ mod tests {
         ] {
             std::os::unix::fs::symlink(to, home.join("Procfile")).unwrap();
             match word {
-                None => assert_eq!(manifest(&home).unwrap().0.entries.len(), 1, "{to}"),
+                None => assert_eq!(manifest(&home).unwrap().procfile.entries.len(), 1, "{to}"),
                 Some(word) => assert!(refusal(&home).contains(word), "{to}: {}", refusal(&home)),
             }
             std::fs::remove_file(home.join("Procfile")).unwrap();

@@ -14,6 +14,7 @@ use super::manifest::manifest_for;
 use super::release_error::ReleaseError;
 use super::tree;
 use crate::app_dirs::AppDirs;
+use crate::document::app_json::AppJson;
 use crate::document::procfile::Procfile;
 use crate::{durable, regular};
 
@@ -55,7 +56,8 @@ pub struct Release {
     pub procfile: Procfile,
     /// Its `.env`.
     pub dotenv: BTreeMap<String, String>,
-    /// Warnings of both files, and of the record.
+    pub app_json: AppJson,
+    /// Warnings of these files, and of the record.
     pub warnings: Vec<String>,
 }
 
@@ -75,16 +77,16 @@ pub fn complete(dirs: &AppDirs, record: &ReleaseRecord) -> io::Result<()> {
 pub fn load(dirs: &AppDirs, id: u64) -> Result<Release, ReleaseError> {
     let record = record(dirs, id)?;
     let checkout = dirs.release(record.code());
-    let (procfile, dotenv) = manifest_for(&checkout, &record.document)?;
-    let mut warnings = procfile.warnings.clone();
-    warnings.extend(dotenv.warnings);
+    let manifest = manifest_for(&checkout, &record.document)?;
+    let mut warnings = manifest.warnings(&record.document);
     warnings.extend_from_slice(&record.warnings);
     Ok(Release {
         directory: app_root::of(&checkout, &record.document),
         record,
         checkout,
-        procfile,
-        dotenv: dotenv.variables,
+        procfile: manifest.procfile,
+        dotenv: manifest.dotenv.variables,
+        app_json: manifest.app_json,
         warnings,
     })
 }

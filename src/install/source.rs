@@ -141,8 +141,9 @@ impl<'a> Source<'a> {
         &self,
         fetched: &Fetched,
         to: &Path,
+        shared: &[String],
     ) -> Result<Option<String>, StepError> {
-        history::lend(&self.mirror, &fetched.commit, to).await
+        history::lend(&self.mirror, &fetched.commit, to, shared).await
     }
 
     /// The full id of the wanted commit.

@@ -228,9 +228,8 @@ where
 {
     let start = start_of_answer(&mut stream, &request(host, path, health)).await;
     actix_rt::spawn(timeout(REST, read_rest(stream)));
-    let (from, to) = health.status;
     match parse_status(&start.ok_or(Unready::Silent)?) {
-        Some(status) if (from..=to).contains(&status) => Ok(()),
+        Some(status) if health.status.has(status) => Ok(()),
         Some(status) => Err(Unready::Status(status)),
         None => Err(Unready::NotHttp),
     }

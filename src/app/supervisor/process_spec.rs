@@ -27,7 +27,7 @@ impl App {
             environment: runnable.environment.clone(),
             routed: slot.routed,
             limits: runnable.config.limits.of(&slot.process_type),
-            health: runnable.config.health_check.clone(),
+            health: runnable.health.clone(),
             stop: runnable.config.stop.clone(),
             restart: runnable.config.restart.of(&slot.process_type),
             runtime: self.spec.dirs.runtime().to_owned(),

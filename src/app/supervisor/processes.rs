@@ -24,7 +24,7 @@ impl App {
             self.start_process(batch, id, ctx);
         }
         let runnable = self.batches.get(batch).map(|b| &b.runnable);
-        let limit = runnable.map(|r| r.config.health_check.boot_timeout);
+        let limit = runnable.map(|r| r.health.boot_timeout);
         self.arm_boot_timeout(batch, op, limit.unwrap_or_default(), ctx);
     }
 

@@ -8,6 +8,7 @@ use actix::prelude::*;
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{BatchId, Cause, Event, OpId};
 use crate::document::secrets;
+use crate::document::statuses::Statuses;
 use crate::exit_status::ExitStatus;
 use crate::install::advice;
 use crate::install::lines::Mask;
@@ -31,7 +32,7 @@ impl App {
     /// lifecycle.
     pub(super) fn boot_timed_out(&self, batch: BatchId, op: OpId, ctx: &mut Context<Self>) {
         let late = self.batches.get(batch).into_iter().flat_map(|b| {
-            let health = b.runnable.config.health_check.clone();
+            let health = b.runnable.health.clone();
             let late = b.members().filter(|(slot, _)| slot.routed);
             late.filter_map(move |(slot, snapshot)| {
                 let snapshot = snapshot.filter(|s| s.phase == Phase::Starting)?;
@@ -194,7 +195,7 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
     let Some((batch, id)) = batch.zip(ids.first()) else {
         return Failure::new(Step::Start, "the processes were not ready in time");
     };
-    let check = &batch.runnable.config.health_check;
+    let check = &batch.runnable.health;
     let within = humantime::format_duration(check.boot_timeout);
     let snapshot = batch.snapshot(id);
     let warning = snapshot.and_then(|s| s.warning.clone());
@@ -204,7 +205,7 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
     };
     let path = check.path.as_deref().unwrap_or("/");
     let (reason, hint) = match batch.diagnoses.get(id) {
-        Some(found) => unready(found, port, path, check.status),
+        Some(found) => unready(found, port, path, &check.status),
         None => (format!("did not get ready on port {port}"), SLOW),
     };
     Failure::new(Step::Start, format!("{id} {reason} within {within}"))
@@ -217,17 +218,7 @@ const NO_PORT: &str = "each process has a port, and a rolling deploy needs one f
 const SLOW: &str = "a slow start needs a larger health_check.boot_timeout";
 
 /// What the process did instead of getting ready, and what to do about it.
-fn unready(
-    found: &Diagnosis,
-    port: u16,
-    path: &str,
-    (from, to): (u16, u16),
-) -> (String, &'static str) {
-    let wanted = match (from, to) {
-        (200, 299) => "2xx".to_owned(),
-        (from, to) if from == to => from.to_string(),
-        (from, to) => format!("{from} to {to}"),
-    };
+fn unready(found: &Diagnosis, port: u16, path: &str, wanted: &Statuses) -> (String, &'static str) {
     let elsewhere = found.listens.iter().all(|address| address.port() != port);
     match &found.check {
         Some(Unready::Foreign(who)) => (
