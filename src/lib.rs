@@ -86,6 +86,10 @@
 //! the server removes it unread. `scripts.postdeploy` of an `app.json` follows the release command in the first deploy
 //! (`install/first_deploy.rs`).
 //!
+//! Code may also come as an archive (`api::source`). It is stored in a file without a name, read to its end
+//! ([`archive::walk`]), and only if all of it is good told to git as a commit ([`archive::fast_import`]) of the mirror:
+//! this server unpacks nothing. What follows is a deploy of that commit, as after a push ([`install::upload`]).
+//!
 //! Releases share the files that they have in common as hard links ([`install::hard_links`], [`install::dedup`]), also
 //! packages that were installed anew with the same bytes: only files that root owns and nobody may write to, so never
 //! with a daemon that is not root.
@@ -152,7 +156,7 @@
 //! supervision
 //! durable
 //! pulse
-//! regular, threads, priority, tally, failpoint, exit_status, test_support
+//! archive, regular, threads, priority, tally, failpoint, exit_status, test_support
 //! ```
 //!
 //! # Invariants
@@ -339,6 +343,7 @@ pub mod acme;
 pub mod api;
 pub mod app;
 pub mod app_dirs;
+pub mod archive;
 pub mod audit;
 pub mod backup;
 pub mod cli;

@@ -68,4 +68,5 @@ mod tls;
 mod told;
 mod tunnels;
 mod unix_sockets;
+mod upload;
 mod verbs;

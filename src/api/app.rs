@@ -12,7 +12,8 @@ use super::problem::Problem;
 use super::state::ApiState;
 use super::{
     actions, applications, audit, backups, certificates, deploy_key, deployments, disk, events,
-    gate, health, hook, hooks, logs, releases, reload, routes, server_status, status, tokens,
+    gate, health, hook, hooks, logs, releases, reload, routes, server_status, source, status,
+    tokens,
 };
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
@@ -77,6 +78,10 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/applications/{name}/deploy-key",
             vec![get(Needs::of_app(Read), deploy_key::show)],
+        ),
+        (
+            "/applications/{name}/source",
+            vec![put(Needs::of_app(Deploy), source::replace)],
         ),
         (
             "/applications/{name}/hook",

@@ -18,6 +18,7 @@ use super::caller::Caller;
 use super::failed_logins::FailedLogins;
 use super::problem::Problem;
 use super::reload_status::Reload;
+use super::upload_turn::Uploads;
 use crate::acme::acme::Acme;
 use crate::acme::status::Results;
 use crate::app::apps::{Apps, AppsError, Find};
@@ -91,6 +92,7 @@ pub struct ApiState {
     pub failed_logins: Arc<Mutex<FailedLogins>>,
     /// The secrets of webhooks.
     pub hooks: Hooks,
+    pub uploads: Uploads,
 }
 
 impl fmt::Debug for ApiState {
@@ -180,6 +182,7 @@ impl ApiState {
             reload: Reload::nobody(),
             failed_logins: Arc::default(),
             hooks: Hooks::default(),
+            uploads: Uploads::default(),
         }
     }
 }

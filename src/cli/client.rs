@@ -1,9 +1,13 @@
 //! [`Client`]: speaks to the API, over the Unix socket or TCP.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::body::SizedStream;
 use awc::ClientResponse;
 use awc::http::{Method, StatusCode, header};
 use bytes::Bytes;
@@ -145,6 +149,52 @@ pub struct Call {
     pub wait: Option<Duration>,
     /// The state of the document that it changes (`If-Match`): any other is left alone.
     pub if_match: Option<String>,
+    /// A file, in place of a document.
+    pub upload: Option<Upload>,
+}
+
+/// A file that is sent.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    pub file: Arc<File>,
+    pub size: u64,
+    /// Whether a person sees on stderr how much is sent.
+    pub is_shown: bool,
+}
+
+impl Upload {
+    /// Its pieces. Reading one blocks, which nobody else is kept by.
+    fn pieces(&self) -> impl Stream<Item = io::Result<Bytes>> + use<> {
+        let upload = self.clone();
+        futures::stream::unfold((upload, 0), |(upload, at)| async move {
+            upload.show(at);
+            let mut piece = vec![0; PIECE];
+            match upload.file.read_at(&mut piece, at) {
+                Ok(0) => None,
+                Ok(read) => {
+                    piece.truncate(read);
+                    Some((Ok(Bytes::from(piece)), (upload, at + read as u64)))
+                }
+                Err(error) => Some((Err(error), (upload, at))),
+            }
+        })
+    }
+
+    fn show(&self, sent: u64) {
+        if !self.is_shown {
+            return;
+        }
+        let text = match sent == self.size {
+            true => String::new(),
+            false => format!(
+                "uploading {} of {} MiB",
+                sent >> 20,
+                self.size.div_ceil(1 << 20)
+            ),
+        };
+        // Nothing is left to tell when stderr is closed.
+        let _ = write!(io::stderr(), "\r\x1b[K{text}");
+    }
 }
 
 impl Call {
@@ -156,6 +206,7 @@ impl Call {
             body: None,
             wait: None,
             if_match: None,
+            upload: None,
         }
     }
 
@@ -330,14 +381,21 @@ impl Client {
 
     async fn exchange(&self, call: &Call, media_type: &str) -> Result<ClientResponse, ClientError> {
         let request = self.request(call, media_type);
-        let sent = match &call.body {
-            Some(body) => {
+        let sent = match (&call.body, &call.upload) {
+            (_, Some(upload)) => {
+                let body = SizedStream::new(upload.size, Box::pin(upload.pieces()));
+                request
+                    .content_type("application/octet-stream")
+                    .send_body(body)
+                    .await
+            }
+            (Some(body), None) => {
                 request
                     .content_type("application/json")
                     .send_body(body.clone())
                     .await
             }
-            None => request.send().await,
+            (None, None) => request.send().await,
         };
         sent.map_err(|error| self.explain(error))
     }

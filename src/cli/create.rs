@@ -48,7 +48,11 @@ pub async fn run(
 }
 
 /// Says at which URL the new application answers, of one that has files or a process to answer with.
-async fn say_where(name: &AppName, client: &Client, out: &mut Output) -> anyhow::Result<()> {
+pub(super) async fn say_where(
+    name: &AppName,
+    client: &Client,
+    out: &mut Output,
+) -> anyhow::Result<()> {
     if out.is_json() {
         return Ok(());
     }

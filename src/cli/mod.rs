@@ -23,6 +23,7 @@ pub mod create_document;
 pub mod demo;
 pub mod demo_web;
 pub mod deploy;
+pub mod deploy_directory;
 pub mod deploy_failed;
 pub mod deployments;
 pub mod doctor;
@@ -38,6 +39,7 @@ pub mod logs;
 pub mod man;
 pub mod orphans;
 pub mod output;
+pub mod pack;
 pub mod problem;
 pub mod progress;
 pub mod ps;
@@ -147,6 +149,9 @@ pub enum Command {
   procserver restart blog
   procserver restart blog --json")]
     Restart(actions::ActionArgs),
+    /// Deploy a directory, without git
+    #[command(aliases = ["upload"])]
+    Deploy(deploy_directory::DeployArgs),
     /// Fetch the code anew, install and start it
     #[command(aliases = ["upgrade", "rebuild", "ps:rebuild"], after_help = "Examples:
   procserver redeploy blog
@@ -251,6 +256,9 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             actions::run("restart", &a, c, o).await
         }),
         Command::Redeploy(a) => with(&a.client, async |c, o| actions::redeploy(&a, c, o).await),
+        Command::Deploy(a) => with(&a.client, async |c, o| {
+            deploy_directory::run(&a, c, o).await
+        }),
         Command::Rollback(a) => with(&a.client, async |c, o| rollback::run(&a, c, o).await),
         Command::Deployments(a) => with(&a.client, async |c, o| deployments::list(&a, c, o).await),
         Command::Deployment(a) => with(&a.client, async |c, o| deployments::show(&a, c, o).await),

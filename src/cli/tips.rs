@@ -18,9 +18,7 @@ fn verb(word: &str) -> Option<&'static str> {
         "config:unset" | "env:unset" | "unset" | "config:rm" => "procserver env NAME -VARIABLE",
         "domains:add" | "domains:set" | "domain" => "procserver domains add NAME www.example.org",
         "domains:remove" | "domains:rm" => "procserver domains rm NAME www.example.org",
-        "deploy" | "push" | "git:push" => {
-            "procserver redeploy NAME, after: procserver create NAME --repo URL"
-        }
+        "push" | "git:push" => "procserver redeploy NAME, after: procserver create NAME --repo URL",
         "git:set" | "git:sync" | "git:from-image" => {
             "procserver set NAME repo.url=URL repo.branch=BRANCH"
         }

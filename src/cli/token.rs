@@ -22,7 +22,7 @@ use crate::tokens::Scope;
   procserver token --json
 
 Scopes: read shows everything but values of env and credentials; deploy may also start, stop, restart, redeploy, roll back, \
-cancel and scale; admin may do everything. The first token is in the file \"token\" of the server's data directory and \
+cancel, upload and scale; admin may do everything. The first token is in the file \"token\" of the server's data directory and \
 stays; to replace it, remove that file and restart the server.")]
 pub struct TokenArgs {
     /// What to do; without it they are listed.

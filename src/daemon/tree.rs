@@ -20,6 +20,7 @@ use crate::api::backup_turn::Backups;
 use crate::api::in_process;
 use crate::api::reload_status::Reload;
 use crate::api::state::{ApiState, Routing};
+use crate::api::upload_turn::Uploads;
 use crate::app::context::AppContext;
 use crate::audit::AuditLog;
 use crate::backup::carry::Carrier;
@@ -127,6 +128,7 @@ impl Tree {
             reload,
             failed_logins: Arc::default(),
             hooks: Hooks::default(),
+            uploads: Uploads::default(),
         };
         api.backups = Some(Backups::new(Carrier {
             apps: api.apps.clone(),

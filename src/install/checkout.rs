@@ -16,6 +16,7 @@ use super::limits::{StepError, blocking};
 use super::mirror::Mirror;
 use super::mirror_upkeep;
 use super::record::Failure;
+use super::slugignore;
 use super::submodules::Part;
 use super::tree;
 
@@ -70,6 +71,9 @@ pub(super) async fn place(
         .await?;
     }
     if let Some(Part { mirror, .. }) = parts.first() {
+        let (top, what) = (to.to_owned(), "cannot remove what .slugignore names");
+        let heeded = move || slugignore::apply(&top);
+        remarks.extend(blocking(mirror.log.step(), what, heeded).await?);
         let modules = mirror.dirs.modules();
         blocking(mirror.log.step(), "cannot tidy the mirrors", move || {
             mirror_upkeep::prune_modules(&modules, &used)

@@ -32,6 +32,16 @@ pub(super) fn missing(step: Step, path: &Path) -> io::Result<Option<Failure>> {
     }))
 }
 
+/// Whether the file system of `path` has room for so many bytes more, beside the floor. Blocks.
+///
+/// # Errors
+/// As `statvfs(3)`.
+pub fn has_room_for(path: &Path, bytes: u64) -> io::Result<bool> {
+    let disk = rustix::fs::statvfs(path)?;
+    let (free, total) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
+    Ok(free >= floor(total).saturating_add(bytes))
+}
+
 /// A file system with less free counts as full; bytes. It need not be 0: a program that failed removes its
 /// half-written file.
 const REST: u64 = 64 << 10;

@@ -154,9 +154,20 @@ impl Pushed {
     /// # Errors
     /// It cannot be started.
     pub async fn run(&self, program: &Program) -> Result<Finished, StepError> {
-        let mirror = &self.mirror;
-        let limits = mirror.limits.at_most(PATIENCE);
-        command::run(program, &mirror.log, &limits).await
+        self.run_within(program, PATIENCE).await
+    }
+
+    /// As [`Self::run`], of a program that may take so long.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; it takes longer.
+    pub async fn run_within(
+        &self,
+        program: &Program,
+        limit: Duration,
+    ) -> Result<Finished, StepError> {
+        let limits = StepLimits::new(limit, self.cancel.clone());
+        command::run(program, &self.mirror.log, &limits).await
     }
 
     fn mirror_in(&self, slot: &Slot<'_>) -> Mirror {

@@ -281,7 +281,11 @@ fn set_limits(instructions: &Instructions, report: &mut File) -> Result<(), Setu
 fn connect_streams(instructions: &Instructions) -> Result<(), SetupFailure> {
     let failed = |what: &Path, e: io::Error| SetupFailure::new(Step::Streams, what.display(), e);
     let null = Path::new("/dev/null");
-    let input = File::open(null).map_err(|e| failed(null, e))?;
+    let input = match instructions.lent.open_stdin() {
+        Ok(Some(input)) => input,
+        Ok(None) => File::open(null).map_err(|e| failed(null, e))?.into(),
+        Err(e) => return Err(failed(Path::new("stdin"), e)),
+    };
     rustix::stdio::dup2_stdin(&input).map_err(|e| failed(null, e.into()))?;
     let result = instructions.lent.open_stdout();
     let result = result.map_err(|e| failed(Path::new("a place for the result"), e))?;

@@ -55,7 +55,7 @@ pub enum Exec {
     Program(Vec<String>),
 }
 
-/// Where stdout and stderr go. stdin is `/dev/null` always.
+/// Where stdout and stderr go. stdin is `/dev/null`, but for git ([`Lent::stdin`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {

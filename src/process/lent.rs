@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Lent {
+    /// Its stdin; `None` is `/dev/null`.
+    #[serde(default)]
+    pub stdin: Option<LentFile>,
     /// Takes its stdout, apart from stderr.
     pub stdout: Option<LentFile>,
     /// Files that are opened before the program changes its user, by the environment variable that gives their path.
@@ -91,6 +94,13 @@ impl Limits {
 }
 
 impl Lent {
+    /// Opens its stdin.
+    pub(super) fn open_stdin(&self) -> io::Result<Option<OwnedFd>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let open = |file: &LentFile| rustix::fs::open(&file.path, flags, Mode::empty());
+        Ok(self.stdin.as_ref().map(open).transpose()?)
+    }
+
     /// Opens the place for its stdout.
     pub(super) fn open_stdout(&self) -> io::Result<Option<OwnedFd>> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;

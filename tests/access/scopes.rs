@@ -20,6 +20,7 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("GET", "/applications/{name}/status", Read, Of::App),
     ("GET", "/applications/{name}/disk", Read, Of::App),
     ("GET", "/applications/{name}/deploy-key", Read, Of::App),
+    ("PUT", "/applications/{name}/source", Deploy, Of::App),
     ("GET", "/applications/{name}/hook", Read, Of::App),
     ("POST", "/applications/{name}/hook", Admin, Of::App),
     ("GET", "/applications/{name}/deployments", Read, Of::App),

@@ -21,6 +21,7 @@ use crate::install::instances;
 use crate::install::record::{self, DeploymentRecord};
 use crate::install::release::{self, ReleaseRecord};
 use crate::install::tree;
+use crate::install::upload;
 use crate::process::identity::Identity;
 use crate::process::procfs;
 use crate::process::shm::Shm;
@@ -46,6 +47,8 @@ fn look(spec: &AppSpec) -> Found {
     if !spec.nothing_remains {
         instances::kill_all_remains(dirs);
     }
+    // There is no mirror, or nothing in it, where nothing was uploaded.
+    let _nothing = upload::remove_remains(&dirs.mirror());
     // No deploy is at work now, so whatever is half made was left by one that was interrupted.
     release::sweep(dirs, &[], u64::MAX);
     durable::sweep(dirs.root());
