@@ -225,8 +225,10 @@ async fn a_process_finds_its_layer_of_the_environment() {
     let (child, _exits) = slot.start(Origin::Spawn);
     let ready = slot.until_phase(Phase::Ready).await;
     let expected = format!(
-        "PORT={}\nPROCSERVER_APP=demo\nPROCSERVER_INSTANCE={}\nPROCSERVER_PROCESS=web.1\nPROCSERVER_RELEASE=3\nPS=web.1\n",
+        "PORT={}\nPROCSERVER_APP=demo\nPROCSERVER_COMMIT={}\nPROCSERVER_INSTANCE={}\nPROCSERVER_PROCESS=web.1\n\
+         PROCSERVER_RELEASE=3\nPS=web.1\n",
         ready.port.expect("a port"),
+        "c".repeat(40),
         slot.spec.instance_directory().display()
     );
     let found = std::fs::read_to_string(slot.path("environment")).expect("written");
