@@ -8,7 +8,7 @@ use crate::document::name::AppName;
 ///
 /// ```text
 /// DATA/apps/NAME/   repo.git · modules/ · ssh/ · releases/N/ · deployments/N.json · storage/ · tmp/ · home/ · logs/ ·
-///                   state.json · user.json · hook.json · first_deploy
+///                   state.json · runs.json · user.json · hook.json · first_deploy
 /// DATA/known_hosts  the ssh keys of git servers, for all apps
 /// DATA/user_ids.json  the ids that users of apps have had
 /// RUNTIME/apps/NAME/INSTANCE/   identity.json · stdout · stderr
@@ -120,6 +120,12 @@ impl AppDirs {
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.root.join("state.json")
+    }
+
+    /// The processes that run once, and the last of them that ended.
+    #[must_use]
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs.json")
     }
 
     /// Names the user that was made for the app alone; not there where it has none.

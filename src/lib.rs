@@ -12,7 +12,8 @@
 //!   │ └ App "rubynas"        app/supervisor.rs    one_for_one, 5 / 60 s; the only owner of the app's state
 //!   │   ├ Log                logs/log.rs          first up, last down; on the logs' own arbiter
 //!   │   ├ Installer          install/installer.rs temporary: one per deploy
-//!   │   └ Process web.1 …    process/worker.rs    one OS process each
+//!   │   ├ Process web.1 …    process/worker.rs    one OS process each
+//!   │   └ Process run.1 …    worker/one_off.rs    transient: one that runs once, outside of the formation
 //!   ├ Front                  front/front.rs       worker threads; in each a router::replica, a pool, the API in process
 //!   └ Acme                   acme/acme.rs         orders certificates, one order for a name at a time; only with [acme]
 //! ```
@@ -100,6 +101,16 @@
 //! of its group is ended, then it is spawned again, at once or after a back-off. Each change goes to the App as a
 //! message; [`app::batch`] knows which processes serve, the App makes a route of these, and the Router publishes it.
 //! The exit takes the process out of the route, and readiness brings it back.
+//!
+//! # What runs once
+//!
+//! `POST /applications/A/run` reaches `supervisor/one_offs`: it notes the process in `runs.json` ([`app::one_offs`]), and
+//! starts a [`process::worker`] that ends with its OS process. One that is attached has the other ends of a terminal or of
+//! pipes ([`process::ends`]) for input and output; they go as a [`process::one_off::Session`] to `api::attach`, which
+//! carries bytes between them and a WebSocket on its own thread: the control thread sees none. The session is the client's
+//! presence. When it is dropped the process is stopped, and with the server it hangs up. A later server goes on with a
+//! detached one, whose output is in the log, and ends an attached one. It keeps its release through deploys; a stop of the
+//! application and its removal end it.
 //!
 //! # The way of an upgrade
 //!

@@ -52,6 +52,7 @@ mod reload;
 mod removals;
 mod repo_dir;
 mod routes;
+mod run;
 mod sandbox;
 mod shared;
 mod socket;

@@ -158,6 +158,7 @@ fn spec(root: &Path, command: &str) -> ProcessSpec {
         command: command.into(),
         directory: root.to_owned(),
         account: None,
+        one_off: None,
         environment: BTreeMap::from([("PATH".to_owned(), path)]),
         routed: true,
         limits: Limits::default(),
@@ -396,6 +397,7 @@ fn foreign_process(slot: &Slot) -> identity::Identity {
         digest: slot.spec.digest(),
         directory,
         uid: None,
+        one_off: false,
     }
 }
 

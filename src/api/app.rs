@@ -11,9 +11,9 @@ use super::needs::{self, Needs};
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{
-    actions, applications, audit, backups, certificates, deploy_key, deployments, disk, events,
-    gate, health, hook, hooks, logs, releases, reload, routes, server_status, source, status,
-    tokens,
+    actions, applications, attach, audit, backups, certificates, deploy_key, deployments, disk,
+    events, gate, health, hook, hooks, logs, releases, reload, routes, run, server_status, source,
+    status, tokens,
 };
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
@@ -114,6 +114,25 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/applications/{name}/logs/{log}",
             vec![get(Needs::of_app(Read), logs::read)],
+        ),
+        (
+            "/applications/{name}/run",
+            vec![
+                get(Needs::of_app(Read), run::list),
+                post(Needs::of_app(Deploy), run::start),
+            ],
+        ),
+        (
+            "/applications/{name}/run/{id}",
+            vec![
+                get(Needs::of_app(Read), run::show),
+                delete(Needs::of_app(Deploy), run::end),
+            ],
+        ),
+        (
+            "/applications/{name}/run/{id}/attach",
+            // Who attaches types the input of the process.
+            vec![get(Needs::of_app(Deploy), attach::attach)],
         ),
         (
             "/applications/{name}/{action:start|stop|restart|redeploy|rollback}",

@@ -9,6 +9,7 @@ use super::problem::Problem;
 use crate::account::AccountError;
 use crate::app::apps::AppsError;
 use crate::app::deployer::AppError;
+use crate::app::one_offs::OneOffError;
 use crate::backup::error::BackupError;
 use crate::document::config::FieldError;
 use crate::document::json5::SyntaxError;
@@ -98,6 +99,21 @@ impl From<AppError> for Problem {
             | AppError::NothingToRestart(_)
             | AppError::NotPushed(_)
             | AppError::DeploymentIsOver(_) => StatusCode::CONFLICT,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<OneOffError> for Problem {
+    fn from(error: OneOffError) -> Self {
+        let status = match &error {
+            OneOffError::NoSuchRun { .. } => StatusCode::NOT_FOUND,
+            OneOffError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            OneOffError::NotStarted(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            OneOffError::BeingRemoved(_)
+            | OneOffError::NoRelease(_)
+            | OneOffError::Detached(_)
+            | OneOffError::Taken(_) => StatusCode::CONFLICT,
         };
         Self::new(status, error.to_string())
     }

@@ -124,7 +124,7 @@ impl ApiState {
     }
 
     /// Resolves when the caller's token has expired or was revoked.
-    fn ends(&self, caller: &Caller) -> impl Future<Output = ()> + use<> {
+    pub(super) fn ends(&self, caller: &Caller) -> impl Future<Output = ()> + use<> {
         let token = match caller {
             Caller::Token(token) => Some(Arc::clone(token)),
             Caller::Account { .. } => None,

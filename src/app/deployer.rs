@@ -17,6 +17,7 @@ use super::documents::Documents;
 use super::finished::{Finished, FinishedProcesses};
 use super::journal::Journal;
 use super::lifecycle::{BatchId, Command, Event, Lifecycle, OpId, Wanted};
+use super::one_offs::Written;
 use super::operations::{Operation, Operations};
 use super::pushed_commits::PushedCommits;
 use super::releases::{Releases, Surplus};
@@ -107,6 +108,11 @@ impl Deployer {
             keep_storage: self.removal.as_ref().is_some_and(|r| r.keep_storage),
             created: self.created,
         });
+    }
+
+    /// Writes down the processes that run once.
+    pub fn remember_one_offs(&self, written: Written) {
+        self.journal.one_offs(written);
     }
 
     /// Resolves when everything so far is on disk, or a write of it has failed: that is tried again later.

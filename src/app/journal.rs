@@ -1,4 +1,4 @@
-//! [`Journal`]: writes an app's `state.json` and its records of deployments, in order, off the control thread.
+//! [`Journal`]: writes an app's `state.json`, its `runs.json` and its records of deployments, in order, off the control thread.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use super::one_offs::Written;
 use super::remembered::Remembered;
 use crate::app_dirs::AppDirs;
 use crate::install::record::{self, DeploymentRecord};
@@ -19,18 +20,23 @@ const RETRY: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 struct Pending {
     state: Option<Remembered>,
+    one_offs: Option<Written>,
     deployments: BTreeMap<u64, DeploymentRecord>,
     flushed: Vec<oneshot::Sender<()>>,
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.state.is_none() && self.deployments.is_empty() && self.flushed.is_empty()
+        self.state.is_none()
+            && self.one_offs.is_none()
+            && self.deployments.is_empty()
+            && self.flushed.is_empty()
     }
 
     /// Takes back what could not be written, except where something newer came meanwhile.
     fn take_back(&mut self, unwritten: Self) {
         self.state = self.state.take().or(unwritten.state);
+        self.one_offs = self.one_offs.take().or(unwritten.one_offs);
         for (id, record) in unwritten.deployments {
             self.deployments.entry(id).or_insert(record);
         }
@@ -78,6 +84,12 @@ impl Journal {
     /// Writes `state.json`.
     pub fn state(&self, state: Remembered) {
         self.pending.borrow_mut().state = Some(state);
+        self.changed.notify_one();
+    }
+
+    /// Writes `runs.json`.
+    pub fn one_offs(&self, written: Written) {
+        self.pending.borrow_mut().one_offs = Some(written);
         self.changed.notify_one();
     }
 
@@ -133,6 +145,10 @@ fn write(dirs: &AppDirs, batch: &mut Pending) -> io::Result<()> {
     if let Some(state) = &batch.state {
         state.store(dirs)?;
         batch.state = None;
+    }
+    if let Some(one_offs) = &batch.one_offs {
+        one_offs.store(dirs)?;
+        batch.one_offs = None;
     }
     while let Some(record) = batch.deployments.first_entry() {
         record::store(dirs, record.get())?;

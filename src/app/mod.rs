@@ -16,6 +16,7 @@ pub mod documents;
 pub mod finished;
 pub mod journal;
 pub mod lifecycle;
+pub mod one_offs;
 pub mod operations;
 pub mod publisher;
 pub mod pushed_commits;

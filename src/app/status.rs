@@ -83,6 +83,9 @@ pub struct ProcessStatus {
     /// Where it is in its life.
     pub state: Phase,
     pub release: u64,
+    /// Of one that runs once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     pub pid: Option<u32>,
     pub port: Option<u16>,
     /// SOCKET, where it answers there instead of at its port.

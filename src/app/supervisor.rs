@@ -5,6 +5,7 @@
 //! with [`App::carry_out`], then:
 //!
 //! - `requests` are the messages of the API, `deploy` the steps of a deploy, `processes` those of its batches;
+//! - `one_offs` are the processes that run once, outside of the formation;
 //! - `children` starts and stops the actors below, `recovery` takes over what the previous server left, `retention`
 //!   removes old releases, `removal` the whole app;
 //! - `pushed` is what an app has to do with pushes to it;
@@ -14,6 +15,7 @@
 mod children;
 mod deploy;
 mod install_log;
+pub mod one_offs;
 mod process_spec;
 mod processes;
 mod pushed;
@@ -37,6 +39,7 @@ use super::batches::Batches;
 use super::context::AppContext;
 use super::deployer::Deployer;
 use super::lifecycle::{Command, Event, Kind};
+use super::one_offs::OneOffs;
 use super::publisher::Publisher;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
@@ -74,6 +77,7 @@ pub struct App {
     exit: ExitReason,
     deployer: Deployer,
     batches: Batches,
+    one_offs: OneOffs,
     children: Children,
     publisher: Publisher,
     /// Who is at work in the mirror of an app that is pushed to.
@@ -100,6 +104,7 @@ impl App {
         Self {
             deployer,
             batches: Batches::default(),
+            one_offs: OneOffs::default(),
             children: Children::new(),
             publisher,
             turns: Arc::default(),

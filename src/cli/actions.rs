@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::client::{Call, Client, ClientArgs};
 use super::deploy::{self, WaitArgs};
+use super::document::encode_query;
 use super::output::Output;
 use crate::document::name::AppName;
 
@@ -19,6 +20,30 @@ pub struct ActionArgs {
     pub wait: WaitArgs,
     #[command(flatten)]
     pub client: ClientArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct StopArgs {
+    #[command(flatten)]
+    pub action: ActionArgs,
+    /// Only this command that "run" has started, as in run.1
+    #[arg(long, short, value_name = "RUN")]
+    pub process: Option<String>,
+}
+
+/// Stops all, or one command.
+pub async fn stop(args: &StopArgs, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
+    let Some(id) = &args.process else {
+        return run("stop", &args.action, client, out).await;
+    };
+    let name = &args.action.name;
+    let path = format!("/applications/{name}/run/{}", encode_query(id));
+    let answer = client.send(&Call::new(Method::DELETE, path)).await?;
+    match out.is_json() {
+        true => out.json(&answer.json())?,
+        false => out.line(&format!("{name}: {id} is being stopped"))?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Waits until `action` is done: the server answers then.

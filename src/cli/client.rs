@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_codec::Framed;
 use actix_http::body::SizedStream;
-use awc::ClientResponse;
+use awc::error::WsClientError;
 use awc::http::{Method, StatusCode, header};
+use awc::{BoxedSocket, ClientResponse};
 use bytes::Bytes;
 use clap::Args;
 use futures::{Stream, StreamExt};
@@ -26,6 +28,8 @@ use crate::settings::raw::RawSettings;
 const LARGEST_ANSWER: usize = 16 << 20;
 /// What is sent at once of a file, in bytes.
 const PIECE: usize = 256 << 10;
+/// The largest message of a WebSocket, in bytes.
+const LARGEST_MESSAGE: usize = 1 << 20;
 /// Where root's server listens.
 const SYSTEM_SOCKET: &str = "/run/procserver/procserver.sock";
 
@@ -242,6 +246,9 @@ impl Answer {
     }
 }
 
+/// A WebSocket to the API.
+pub type Socket = Framed<BoxedSocket, awc::ws::Codec>;
+
 /// Speaks to the API of one server.
 pub struct Client {
     http: awc::Client,
@@ -379,6 +386,30 @@ impl Client {
         }
     }
 
+    /// Opens a WebSocket at `path`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn websocket(&self, path: &str) -> Result<Socket, ClientError> {
+        let mut request = self.http.ws(format!("{}{path}", self.base()));
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        match request.max_frame_size(LARGEST_MESSAGE).connect().await {
+            Ok((_, socket)) => Ok(socket),
+            Err(WsClientError::SendRequest(error)) => Err(self.explain(error)),
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    fn base(&self) -> &str {
+        match &self.target {
+            // The host is not looked at, but HTTP/1.1 demands one.
+            Target::Socket(_) => "http://localhost",
+            Target::Url(url) => url,
+        }
+    }
+
     async fn exchange(&self, call: &Call, media_type: &str) -> Result<ClientResponse, ClientError> {
         let request = self.request(call, media_type);
         let sent = match (&call.body, &call.upload) {
@@ -401,11 +432,7 @@ impl Client {
     }
 
     fn request(&self, call: &Call, media_type: &str) -> awc::ClientRequest {
-        let base = match &self.target {
-            // The host is not looked at, but HTTP/1.1 demands one.
-            Target::Socket(_) => "http://localhost",
-            Target::Url(url) => url,
-        };
+        let base = self.base();
         let mut request = self
             .http
             .request(call.method.clone(), format!("{base}{}", call.path))

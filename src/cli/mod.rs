@@ -49,6 +49,7 @@ pub mod restore;
 pub mod rm;
 pub mod rollback;
 pub mod route;
+pub mod run;
 pub mod scale;
 pub mod serve;
 pub mod set;
@@ -142,8 +143,9 @@ pub enum Command {
     /// Stop an application until it is started again
     #[command(aliases = ["ps:stop"], after_help = "Examples:
   procserver stop blog
-  procserver stop blog --no-wait")]
-    Stop(actions::ActionArgs),
+  procserver stop blog --no-wait
+  procserver stop blog -p run.1                one command that \"run\" has started")]
+    Stop(actions::StopArgs),
     /// Replace the processes by new ones of the same release
     #[command(aliases = ["ps:restart"], after_help = "Examples:
   procserver restart blog
@@ -170,6 +172,8 @@ pub enum Command {
     /// Show an application's processes
     #[command(aliases = ["ps:report", "processes"])]
     Ps(ps::PsArgs),
+    /// Run a command of an application: a console, a migration
+    Run(run::RunArgs),
     /// Print the public key by which an application's repository is reached over ssh
     Key(key::KeyArgs),
     /// Print where a git service sends webhooks for an application, and their secret
@@ -251,7 +255,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Start(a) => with(&a.client, async |c, o| {
             actions::run("start", &a, c, o).await
         }),
-        Command::Stop(a) => with(&a.client, async |c, o| actions::run("stop", &a, c, o).await),
+        Command::Stop(a) => with(&a.action.client, async |c, o| actions::stop(&a, c, o).await),
         Command::Restart(a) => with(&a.client, async |c, o| {
             actions::run("restart", &a, c, o).await
         }),
@@ -264,6 +268,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Deployment(a) => with(&a.client, async |c, o| deployments::show(&a, c, o).await),
         Command::Cancel(a) => with(&a.client, async |c, o| cancel::run(&a, c, o).await),
         Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
+        Command::Run(a) => with(&a.client, async |c, o| run::run(&a, c, o).await),
         Command::Key(a) => with(&a.client, async |c, o| key::run(&a, c, o).await),
         Command::Hook(a) => with(&a.client, async |c, o| hook::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),

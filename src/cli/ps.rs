@@ -170,7 +170,7 @@ fn uptime(seconds: i64) -> String {
     }
 }
 
-fn last_exit(exit: &Value) -> String {
+pub(super) fn last_exit(exit: &Value) -> String {
     let how = match (exit["code"].as_i64(), exit["signal"].as_i64()) {
         _ if exit["oom"] == true => "oom".to_owned(),
         (Some(code), _) => format!("code {code}"),

@@ -26,8 +26,8 @@ fn verb(word: &str) -> Option<&'static str> {
         "state" => "procserver apps, or: procserver ps NAME",
         "ps:type" | "ps:resize" | "dynos" => "procserver scale NAME TYPE=N",
         "init" | "setup" | "install" => "procserver create NAME --repo URL",
-        "run" | "console" | "shell" | "ssh" | "enter" => {
-            "a `release:` line in the Procfile for what runs before each start; there is no console yet"
+        "console" | "shell" | "ssh" | "enter" | "run:detached" | "run:inside" => {
+            "procserver run NAME bash, or another command; with -d it is detached"
         }
         "server" | "daemon" | "up" => "procserver serve",
         "undo" | "revert" => "procserver rollback NAME",

@@ -6,6 +6,9 @@ use super::config::{AppConfig, HealthCheck};
 use super::formation::{RELEASE, formation};
 use super::procfile::Procfile;
 
+/// Commands that are run once have limits, too.
+const RUN: &str = "run";
+
 /// Advice about `config`, and about its process types where the Procfile is known.
 #[must_use]
 pub fn advice(config: &AppConfig, procfile: Option<&Procfile>) -> Vec<String> {
@@ -57,7 +60,8 @@ fn of_types(config: &AppConfig, procfile: &Procfile) -> Vec<String> {
     let strategy = config.strategy.names().map(|name| ("strategy", name));
     let hosts = config.hosts.iter().filter(|host| !host.is_of_web());
     let hosts = hosts.map(|host| ("hosts", host.process.as_str()));
-    let limits = config.limits.types().filter(|name| *name != RELEASE);
+    let limits = config.limits.types();
+    let limits = limits.filter(|name| ![RELEASE, RUN].contains(name));
     let limits = limits.map(|name| ("limits", name));
     let missing = hosts
         .chain(restart)

@@ -27,6 +27,7 @@ pub mod procfile;
 pub mod read;
 pub mod repository_url;
 pub mod rules;
+pub mod run_request;
 pub mod secrets;
 pub mod shell;
 pub mod size;

@@ -292,7 +292,7 @@ fn read_quantity(name: &str, value: &Value) -> Result<u32, String> {
     u32::try_from(quantity).map_err(|error| error.to_string())
 }
 
-fn read_variable(name: &str, value: &Value) -> Result<String, String> {
+pub(super) fn read_variable(name: &str, value: &Value) -> Result<String, String> {
     rules_of::variable(name)?;
     match value {
         Value::String(text) => rules_of::limited(text).map(|()| text.clone()),

@@ -280,6 +280,15 @@ fn set_limits(instructions: &Instructions, report: &mut File) -> Result<(), Setu
 
 fn connect_streams(instructions: &Instructions) -> Result<(), SetupFailure> {
     let failed = |what: &Path, e: io::Error| SetupFailure::new(Step::Streams, what.display(), e);
+    match &instructions.output {
+        Output::Terminal { path } => {
+            return connect_terminal(path).map_err(|e| failed(path, e));
+        }
+        Output::Pipes { directory } => {
+            return connect_pipes(directory).map_err(|e| failed(directory, e));
+        }
+        Output::Pipe | Output::Fifos { .. } => {}
+    }
     let null = Path::new("/dev/null");
     let input = match instructions.lent.open_stdin() {
         Ok(Some(input)) => input,
@@ -303,7 +312,40 @@ fn connect_streams(instructions: &Instructions) -> Result<(), SetupFailure> {
             let fifo = open_fifo(&path).map_err(|e| failed(&path, e))?;
             rustix::stdio::dup2_stderr(&fifo).map_err(|e| failed(&path, e.into()))
         }
+        Output::Terminal { .. } | Output::Pipes { .. } => Ok(()),
     }
+}
+
+/// Makes a terminal the controlling one of this session, and all three streams.
+fn connect_terminal(path: &Path) -> io::Result<()> {
+    let terminal = open_stream(path, OpenOptions::new().read(true).write(true))?;
+    // Fails where it is no terminal.
+    rustix::process::ioctl_tiocsctty(&terminal)?;
+    rustix::stdio::dup2_stdin(&terminal)?;
+    rustix::stdio::dup2_stdout(&terminal)?;
+    Ok(rustix::stdio::dup2_stderr(&terminal)?)
+}
+
+/// Opens FIFOs as pipes: each for one direction, so that an end that is closed is noticed at the other.
+fn connect_pipes(directory: &Path) -> io::Result<()> {
+    let open = |name: &str, options: &mut OpenOptions| {
+        let file = open_stream(&directory.join(name), options)?;
+        match file.metadata()?.file_type().is_fifo() {
+            true => Ok(file),
+            false => Err(io::Error::other(format!("{name} is not a FIFO"))),
+        }
+    };
+    rustix::stdio::dup2_stdin(&open("in", OpenOptions::new().read(true))?)?;
+    rustix::stdio::dup2_stdout(&open("out", OpenOptions::new().write(true))?)?;
+    Ok(rustix::stdio::dup2_stderr(&open(
+        "err",
+        OpenOptions::new().write(true),
+    )?)?)
+}
+
+fn open_stream(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NOCTTY;
+    options.custom_flags(flags.bits().cast_signed()).open(path)
 }
 
 /// Opens a FIFO read-write: fifo(7) says that this neither blocks on Linux nor ever lacks a reader, so a daemon that

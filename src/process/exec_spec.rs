@@ -55,7 +55,8 @@ pub enum Exec {
     Program(Vec<String>),
 }
 
-/// Where stdout and stderr go. stdin is `/dev/null`, but for git ([`Lent::stdin`]).
+/// Where stdout and stderr go, and for somebody who is attached where stdin comes from: else it is `/dev/null`, but for git
+/// ([`Lent::stdin`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
@@ -63,6 +64,10 @@ pub enum Output {
     Fifos { directory: PathBuf },
     /// Both, in the order they are written, to [`super::spawn::Spawned::output`].
     Pipe,
+    /// All three to this terminal, which becomes the controlling one.
+    Terminal { path: PathBuf },
+    /// To the FIFOs `in`, `out` and `err` of this directory, whose other ends are open.
+    Pipes { directory: PathBuf },
 }
 
 /// What a process is started for: the part of its [`Identity`] that is known before it exists.
@@ -74,4 +79,7 @@ pub struct Purpose {
     pub port: u16,
     pub digest: String,
     pub directory: PathBuf,
+    /// It is outside of the formation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_off: bool,
 }

@@ -44,6 +44,9 @@ pub struct Identity {
     /// The user that the command runs as; an older server did not write it.
     #[serde(default)]
     pub uid: Option<u32>,
+    /// It is outside of the formation ([`super::one_off`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_off: bool,
 }
 
 impl Identity {
@@ -118,6 +121,7 @@ pub(super) fn record(purpose: &Purpose, pid: u32, uid: u32) -> io::Result<()> {
         digest: purpose.digest.clone(),
         directory: purpose.directory.clone(),
         uid: Some(uid),
+        one_off: purpose.one_off,
     };
     durable::replace_until_reboot(
         &purpose.directory.join(FILE),

@@ -10,23 +10,27 @@ use nix::sys::stat::Mode;
 use super::socket::SocketDirectory;
 use crate::account::Account;
 
-/// The names of the FIFOs.
+/// The names of the FIFOs that the log reads.
 pub(super) const FIFOS: [&str; 2] = ["stdout", "stderr"];
 
-/// Makes the directory and the FIFOs, where they are missing, also where a file or a link has taken their place. The
+/// Makes the directory and these FIFOs, where they are missing, also where a file or a link has taken their place. The
 /// directory is the daemon's alone; the FIFOs belong to the app's user, so that the app can open `/dev/stdout` anew.
 /// Says whether any of them is new, so that nobody reads it yet. Blocks.
 ///
 /// # Errors
 /// Whatever the file system says, with the path.
-pub(super) fn prepare(directory: &Path, account: Option<&Account>) -> io::Result<bool> {
+pub(super) fn prepare(
+    directory: &Path,
+    fifos: &[&str],
+    account: Option<&Account>,
+) -> io::Result<bool> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)
         .map_err(|e| with_path(directory, &e))?;
     let mut is_new = false;
-    for fifo in FIFOS.map(|name| directory.join(name)) {
+    for fifo in fifos.iter().map(|name| directory.join(name)) {
         is_new |= prepare_fifo(&fifo, account).map_err(|e| with_path(&fifo, &e))?;
     }
     Ok(is_new)
@@ -87,8 +91,8 @@ mod tests {
     fn it_can_be_prepared_again_and_is_private() {
         let runtime = tempfile::tempdir().expect("tempdir");
         let directory = runtime.path().join("apps/a/web.1-1");
-        assert!(prepare(&directory, None).expect("prepares"));
-        assert!(!prepare(&directory, None).expect("prepares again"));
+        assert!(prepare(&directory, &FIFOS, None).expect("prepares"));
+        assert!(!prepare(&directory, &FIFOS, None).expect("prepares again"));
         let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
         assert_eq!(mode(&directory), 0o700);
         assert_eq!(mode(&directory.join("stdout")), 0o600);
@@ -102,7 +106,7 @@ mod tests {
         fs::write(runtime.path().join("stdout"), b"").expect("write");
         std::os::unix::fs::symlink(&target, runtime.path().join("stderr")).expect("link");
         assert!(!has_fifos(runtime.path()));
-        assert!(prepare(runtime.path(), None).expect("prepares"));
+        assert!(prepare(runtime.path(), &FIFOS, None).expect("prepares"));
         assert!(has_fifos(runtime.path()));
         assert_eq!(fs::read(target).expect("read"), b"untouched");
     }
@@ -111,7 +115,7 @@ mod tests {
     fn what_cannot_be_removed_is_named() {
         let runtime = tempfile::tempdir().expect("tempdir");
         fs::create_dir(runtime.path().join("stdout")).expect("directory");
-        let error = prepare(runtime.path(), None).expect_err("no FIFO");
+        let error = prepare(runtime.path(), &FIFOS, None).expect_err("no FIFO");
         assert!(error.to_string().contains("/stdout: "), "{error}");
     }
 }

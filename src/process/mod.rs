@@ -7,8 +7,10 @@
 //! `state` and `health` decide and do nothing themselves: they are given the time. The files on `/proc`, control groups
 //! and sockets block.
 
+mod by_itself;
 pub mod cgroup;
 pub mod diagnosis;
+pub mod ends;
 pub mod environment;
 pub mod exec;
 pub mod exec_spec;
@@ -22,6 +24,7 @@ pub mod landlock;
 pub mod lent;
 mod listeners;
 pub mod mounts;
+pub mod one_off;
 mod owner;
 pub mod phase;
 pub mod port_holder;

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::by_itself::by_itself;
 use super::environment;
 use super::exec_spec::{Exec, ExecSpec, Output, Purpose};
 use super::landlock::Landlock;
 use super::lent::Lent;
 use super::mounts::Mounts;
+use super::one_off::OneOff;
 use super::socket::SocketDirectory;
 use super::start_permits::StartPermits;
 use crate::account::Account;
@@ -42,6 +44,8 @@ pub struct ProcessSpec {
     pub directory: PathBuf,
     /// The account to switch to; `None` when the daemon is not root.
     pub account: Option<Account>,
+    /// Set where it is none of the formation.
+    pub one_off: Option<OneOff>,
     /// Layers one to three; the worker adds PORT, PS and PROCSERVER_*.
     pub environment: BTreeMap<String, String>,
     /// Whether the proxy routes to it: then ready means `health`, else alive for a second.
@@ -113,12 +117,11 @@ impl ProcessSpec {
     }
 
     /// What is executed when it is given `port`: the last layer of the environment is added here.
-    pub(super) fn exec_spec(&self, port: u16) -> ExecSpec {
+    pub(super) fn exec_spec(&self, port: Option<u16>) -> ExecSpec {
         let directory = self.instance_directory();
         let mut environment = self.environment.clone();
         environment.extend(
             [
-                ("PORT", port.to_string()),
                 ("PS", self.id.clone()),
                 ("PROCSERVER_APP", self.app.as_str().to_owned()),
                 ("PROCSERVER_PROCESS", self.id.clone()),
@@ -126,6 +129,13 @@ impl ProcessSpec {
             .map(|(name, value)| (name.to_owned(), value)),
         );
         environment.extend(environment::of_release(self.release, &self.commit));
+        if let Some(port) = port {
+            environment.insert("PORT".to_owned(), port.to_string());
+        }
+        let command = match self.one_off {
+            Some(_) => by_itself(&self.command),
+            None => self.command.as_str().into(),
+        };
         let sockets = self.socket_directory().ok().flatten();
         let socket = sockets.as_ref().and_then(|s| s.socket().ok());
         if let Some(socket) = socket {
@@ -133,7 +143,7 @@ impl ProcessSpec {
             environment.insert(SOCKET.to_owned(), socket);
         }
         ExecSpec {
-            command: Exec::Shell(self.shell, self.command.clone()),
+            command: Exec::Shell(self.shell, command.into_owned()),
             directory: self.directory.clone(),
             account: self.account.clone(),
             environment,
@@ -142,9 +152,10 @@ impl ProcessSpec {
                 id: self.id.clone(),
                 release: self.release,
                 batch: self.batch,
-                port,
+                port: port.unwrap_or_default(),
                 digest: self.digest(),
                 directory: directory.clone(),
+                one_off: self.one_off.is_some(),
             }),
             mounts: self
                 .mounts

@@ -106,6 +106,8 @@ enum Stage {
 #[derive(Clone, Debug)]
 pub(super) struct Life {
     restart: Restart,
+    /// It ends with its first OS process, or when that cannot be spawned.
+    is_one_off: bool,
     stage: Stage,
     /// It is to end as soon as what is under way allows.
     is_ending: bool,
@@ -124,6 +126,7 @@ impl Life {
     pub(super) fn new(restart: Restart) -> Self {
         Self {
             restart,
+            is_one_off: false,
             stage: Stage::New,
             is_ending: false,
             attempt: 0,
@@ -134,6 +137,14 @@ impl Life {
             restarts: 0,
             last_exit: None,
             spawn_error: None,
+        }
+    }
+
+    /// The life of a process that runs once.
+    pub(super) fn of_one_off() -> Self {
+        Self {
+            is_one_off: true,
+            ..Self::new(Restart::Temporary)
         }
     }
 
@@ -251,7 +262,7 @@ impl Life {
 
     fn spawn_failed(&mut self, reason: String) -> Vec<Command> {
         self.spawn_error = Some(reason);
-        if self.is_ending {
+        if self.is_ending || self.is_one_off {
             return self.finish(None);
         }
         self.stage = Stage::Waiting;
@@ -285,7 +296,7 @@ impl Life {
     }
 
     fn cleaned(&mut self) -> Vec<Command> {
-        if self.is_ending {
+        if self.is_ending || self.is_one_off {
             return self.finish(None);
         }
         if self.rests() {

@@ -155,7 +155,7 @@ mod tests {
         }
 
         fn marked(directory: &Path, instance: &str) -> Self {
-            instance::prepare(directory, None).expect("directory");
+            instance::prepare(directory, &instance::FIFOS, None).expect("directory");
             let mut sleep = Command::new("setsid");
             sleep.args(["sleep", "600"]).env(MARKER, instance);
             let started = Self(sleep.spawn().expect("sleep"));
@@ -197,6 +197,7 @@ mod tests {
             id: "web.1".into(),
             release: 3,
             batch: 4,
+            one_off: false,
             port: 8001,
             digest: "d".into(),
             directory: directory.to_owned(),

@@ -4,6 +4,7 @@
 //! come back as events.
 
 mod exit;
+mod one_off;
 mod port;
 mod start;
 mod watch;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::identity::{self, Identity};
 use super::instance;
@@ -85,6 +86,10 @@ pub struct Process {
     /// Wakes it when it is stopped while it waits for its permit.
     stopped: Rc<Notify>,
     watch: Watch,
+    /// Tells who is attached how it ended.
+    exit_told: Option<oneshot::Sender<ExitRecord>>,
+    /// Why a one-off process is stopped, if it was not asked for.
+    stop_reason: Option<String>,
 }
 
 impl Process {
@@ -100,7 +105,10 @@ impl Process {
     ) -> Self {
         Self {
             port: spec.preferred_port,
-            life: Life::new(spec.restart),
+            life: match spec.one_off {
+                Some(_) => Life::of_one_off(),
+                None => Life::new(spec.restart),
+            },
             spec,
             origin,
             ports,
@@ -117,6 +125,8 @@ impl Process {
             permit: None,
             stopped: Rc::default(),
             watch: Watch::default(),
+            exit_told: None,
+            stop_reason: None,
         }
     }
 
@@ -155,8 +165,10 @@ impl Process {
 
     /// Goes on with a process that outlived the daemon, or the actor before this one.
     fn adopt(&mut self, survivor: Identity, ctx: &mut Context<Self>) {
-        self.port = Some(survivor.port);
-        self.lease = self.ports.adopt(survivor.port).map(Arc::new);
+        if self.spec.one_off.is_none() {
+            self.port = Some(survivor.port);
+            self.lease = self.ports.adopt(survivor.port).map(Arc::new);
+        }
         self.spec.start_permits = None;
         self.apply(LifeEvent::Adopting, ctx);
         let attaching = attach(self.log.clone(), self.attach());
@@ -179,6 +191,7 @@ impl Process {
                     this.started_at = started_at;
                     let pid = running.pid();
                     this.running = Some(Rc::new(running));
+                    this.arm_time_limit(ctx);
                     LifeEvent::Running { pid }
                 }
                 Err(_) => LifeEvent::Exited {
@@ -229,10 +242,10 @@ impl Process {
         let Some(running) = self.running.take() else {
             return;
         };
-        let policy = self.spec.stop.clone();
+        let (policy, stop_reason) = (self.spec.stop.clone(), self.stop_reason.clone());
         let stopped = async move {
             let outcome = stop::gracefully(&running, &policy).await;
-            let reason = killed(outcome, &policy);
+            let reason = stop_reason.or_else(|| killed(outcome, &policy));
             record(running.reap(), reason)
         };
         ctx.spawn(stopped.into_actor(self).map(|record, this, ctx| {
@@ -269,7 +282,11 @@ impl Process {
         }
     }
 
-    fn report(&self, exited: Option<ExitRecord>) {
+    fn report(&mut self, exited: Option<ExitRecord>) {
+        if let (Some(exit), Some(tell)) = (&exited, self.exit_told.take_if(|_| exited.is_some())) {
+            // Nobody is attached any more: fine.
+            let _unheard = tell.send(exit.clone());
+        }
         // Unbounded, but few: the back-off bounds how often anything changes.
         self.parent.do_send(ProcessChanged {
             batch: self.spec.batch,

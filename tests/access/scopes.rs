@@ -39,6 +39,16 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("GET", "/applications/{name}/releases", Read, Of::App),
     ("GET", "/applications/{name}/logs", Read, Of::App),
     ("GET", "/applications/{name}/logs/{log}", Read, Of::App),
+    ("GET", "/applications/{name}/run", Read, Of::App),
+    ("POST", "/applications/{name}/run", Deploy, Of::App),
+    ("GET", "/applications/{name}/run/{id}", Read, Of::App),
+    ("DELETE", "/applications/{name}/run/{id}", Deploy, Of::App),
+    (
+        "GET",
+        "/applications/{name}/run/{id}/attach",
+        Deploy,
+        Of::App,
+    ),
     (
         "POST",
         "/applications/{name}/{action:start|stop|restart|redeploy|rollback}",

@@ -34,6 +34,8 @@ pub enum ChildId {
     Installer(OpId),
     /// E.g. `web.1` of this batch.
     Process(BatchId, String),
+    /// A process that runs once.
+    OneOff(BatchId),
 }
 
 #[derive(Debug)]
@@ -216,6 +218,11 @@ impl App {
         }
     }
 
+    /// Whether it starts nothing any more.
+    pub(super) fn takes_no_child(&self) -> bool {
+        self.children.policy.is_ending()
+    }
+
     /// Whether its actors failed too often. Then only actors end, and the next App takes their OS processes over.
     fn gives_up(&self) -> bool {
         self.children.policy.is_ending() && !self.ending && self.deployer.removal.is_none()
@@ -309,6 +316,80 @@ impl App {
             .push((child_id, generation, AnyChild::Process(child)));
     }
 
+    pub(super) fn add_one_off(
+        &mut self,
+        number: BatchId,
+        grace: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        let shutdown = Timeout::After(grace + Duration::from_secs(15));
+        // A fresh actor goes on with what a panic left running.
+        self.add(ChildId::OneOff(number), Restart::Transient, shutdown, ctx);
+    }
+
+    fn start_one_off_child(
+        &mut self,
+        number: BatchId,
+        generation: Generation,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(live) = self.one_offs.get_mut(number) else {
+            let gone = Exit::Error("its process is gone".to_owned());
+            return Self::on_exit(ChildId::OneOff(number), generation, ctx)(gone);
+        };
+        let is_first = !std::mem::replace(&mut live.was_started, true);
+        if let Some(survivor) = live.survivor.take() {
+            return self.start_one_off_actor(number, generation, Origin::Adopt(survivor), ctx);
+        }
+        if is_first {
+            return self.start_one_off_actor(number, generation, Origin::Spawn, ctx);
+        }
+        // It is never run a second time.
+        let left = self.one_off_left_running(number).into_actor(self);
+        ctx.spawn(left.map(move |left, app, ctx| match left {
+            Some(survivor) => {
+                app.start_one_off_actor(number, generation, Origin::Adopt(survivor), ctx);
+            }
+            None => {
+                app.note_unknown_exit(number);
+                Self::on_exit(ChildId::OneOff(number), generation, ctx)(Exit::Normal);
+            }
+        }));
+    }
+
+    fn start_one_off_actor(
+        &mut self,
+        number: BatchId,
+        generation: Generation,
+        origin: Origin,
+        ctx: &mut Context<Self>,
+    ) {
+        let id = ChildId::OneOff(number);
+        let on_exit = Self::on_exit(id.clone(), generation, ctx);
+        let Some(spec) = self.one_off_spec(number, ctx.address().recipient()) else {
+            return on_exit(Exit::Normal);
+        };
+        if let Origin::Adopt(survivor) = &origin {
+            self.children.adopted.insert(survivor.pid);
+        }
+        let (ports, log, parent) = (
+            self.spec.context.ports.clone(),
+            self.children.log.clone(),
+            ctx.address().recipient(),
+        );
+        let child = monitor::start(
+            &self.spec.context.control.clone(),
+            move |_, exit: ExitReason| Process::new(spec, origin, ports, log, parent, exit),
+            on_exit,
+        );
+        if self.children.policy.state(&id) == Some(ChildState::Stopping) {
+            child.addr.do_send(Shutdown);
+        }
+        self.children
+            .running
+            .push((id, generation, AnyChild::Process(child)));
+    }
+
     /// Ends the OS process of a Process actor that is gone for good without having reported its end.
     fn make_sure_of_end(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
         let stopped = |s: &Snapshot| s.phase == Phase::Stopped;
@@ -361,6 +442,7 @@ impl Parent for App {
             ChildId::Log => "the log".to_owned(),
             ChildId::Installer(_) => "the installer".to_owned(),
             ChildId::Process(_, id) => format!("the owner of {id}"),
+            ChildId::OneOff(number) => format!("the owner of one-off process {number}"),
         }
     }
 
@@ -380,6 +462,7 @@ impl Parent for App {
                     app.start_process_child(batch, id, generation, survivor, ctx);
                 }));
             }
+            ChildId::OneOff(number) => self.start_one_off_child(number, generation, ctx),
         }
     }
 
@@ -398,7 +481,7 @@ impl Parent for App {
     }
 
     fn leaves_running(&self, id: &ChildId) -> bool {
-        self.gives_up() && matches!(id, ChildId::Process(..))
+        self.gives_up() && matches!(id, ChildId::Process(..) | ChildId::OneOff(_))
     }
 
     fn removed(&mut self, id: &ChildId) {
@@ -435,6 +518,13 @@ impl Handler<ChildEnded<ChildId>> for App {
                 let is_over = self.children.policy.state(&id) != Some(ChildState::Running);
                 if is_over && !self.gives_up() {
                     self.make_sure_of_end(batch, process, ctx);
+                }
+            }
+            ChildId::OneOff(number) => {
+                let id = ChildId::OneOff(number);
+                let is_over = self.children.policy.state(&id) != Some(ChildState::Running);
+                if is_over && !self.gives_up() {
+                    self.one_off_gone(number, ctx);
                 }
             }
             ChildId::Installer(op) => {

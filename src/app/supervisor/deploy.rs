@@ -67,7 +67,7 @@ impl App {
         self.deployer.deployments.runs(deployment, release);
         // The branch may still be on its way to what serves.
         let commit = pushed.or_else(|| Some(self.deployer.pushed.newest()?.to_owned()));
-        let surplus = self.deployer.surplus(&config, self.batches.releases());
+        let surplus = self.deployer.surplus(&config, self.releases_in_use());
         let noted = self.deployer.written();
         let (context, dirs) = (self.spec.context.clone(), self.spec.dirs.clone());
         let asked = Arc::clone(&config);
@@ -97,7 +97,7 @@ impl App {
                 account: prepared.account,
                 base_env: prepared.base_env,
                 configured_env: prepared.configured_env,
-                in_use: app.deployer.in_use(app.batches.releases()),
+                in_use: app.deployer.in_use(app.releases_in_use()),
                 timeouts: app.spec.context.settings.step_timeouts,
             };
             app.start_installer(op, spec, ctx);

@@ -24,6 +24,7 @@ impl App {
             command: slot.command.clone(),
             directory: runnable.release.directory.clone(),
             account: runnable.account.clone(),
+            one_off: None,
             environment: runnable.environment.clone(),
             routed: slot.routed,
             limits: runnable.config.limits.of(&slot.process_type),

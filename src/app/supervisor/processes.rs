@@ -100,6 +100,9 @@ impl Handler<ProcessChanged> for App {
     type Result = ();
 
     fn handle(&mut self, change: ProcessChanged, ctx: &mut Self::Context) {
+        if self.one_off_changed(&change) {
+            return;
+        }
         let ProcessChanged {
             batch,
             snapshot,

@@ -10,6 +10,7 @@ use super::{App, AppSpec};
 use crate::app::deployer::Deployer;
 use crate::app::finished::FinishedProcesses;
 use crate::app::lifecycle::{BatchId, Kind, Lifecycle, Wanted};
+use crate::app::one_offs::Written;
 use crate::app::pushed_commits::PushedCommits;
 use crate::app::releases::Releases;
 use crate::app::remembered::Remembered;
@@ -35,6 +36,7 @@ struct Found {
     releases: Vec<ReleaseRecord>,
     next_release: u64,
     survivors: Vec<Identity>,
+    one_offs: Written,
     /// The highest batch of all instances, also of those that cannot be ended.
     last_batch: Option<BatchId>,
     boot_id: String,
@@ -79,6 +81,7 @@ fn look(spec: &AppSpec) -> Found {
         deployments,
         releases,
         survivors,
+        one_offs: Written::load(dirs),
     }
 }
 
@@ -180,6 +183,10 @@ impl App {
             leftover: vec![],
         };
         let survivors = self.of_present_user(found.survivors, found.user);
+        let (one_offs, survivors): (Vec<_>, Vec<_>) =
+            survivors.into_iter().partition(|(s, _)| s.one_off);
+        let strangers = self.recover_one_offs(found.one_offs, one_offs, ctx);
+        ctx.spawn(self.end_each(strangers).into_actor(self));
         let first_batch =
             self.sort_survivors(survivors, found.last_batch, remembered.wanted, current, ctx);
         self.batches.at_boot = self.spec.deploy_at_start.then_some(first_batch);

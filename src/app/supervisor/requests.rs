@@ -50,7 +50,11 @@ impl Handler<Act> for App {
     type Result = ResponseFuture<Result<Accepted, AppError>>;
 
     fn handle(&mut self, Act(action): Act, ctx: &mut Self::Context) -> Self::Result {
+        let ends_all = matches!(action, Action::Stop | Action::Remove { .. });
         let answer = self.decide(ctx, |deployer, out| deployer.act(action, out));
+        if ends_all && answer.is_ok() {
+            self.end_one_offs(ctx);
+        }
         // A server that ends right after the answer must not forget what was accepted.
         let written = self.deployer.written();
         Box::pin(async move {

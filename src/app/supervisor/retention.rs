@@ -12,7 +12,7 @@ impl App {
             return;
         }
         let newest = self.deployer.documents.newest();
-        let surplus = self.deployer.surplus(newest, self.batches.releases());
+        let surplus = self.deployer.surplus(newest, self.releases_in_use());
         let dirs = self.spec.dirs.clone();
         let removed = actix_rt::task::spawn_blocking(move || surplus.remove(&dirs));
         ctx.spawn(removed.into_actor(self).map(|failed, app, ctx| {

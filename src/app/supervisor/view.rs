@@ -7,6 +7,7 @@ use actix::prelude::*;
 use super::App;
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{Kind, Wanted};
+use crate::app::one_offs::Live;
 use crate::app::status::{AppState, LastFailure, ProcessStatus, Reach, Status, Summary};
 use crate::app_dirs::AppDirs;
 use crate::document::advice::advice;
@@ -178,6 +179,9 @@ impl App {
 
     fn summary(&self) -> Summary {
         let members = self.batches.iter().flat_map(|batch| batch.members());
+        let of_batches = members.filter_map(|(_, s)| s.and_then(|s| s.pid));
+        let of_one_offs = self.one_offs.live();
+        let of_one_offs = of_one_offs.filter_map(|live| live.snapshot.as_ref()?.pid);
         Summary {
             name: self.name().to_owned(),
             state: self.state(),
@@ -187,7 +191,7 @@ impl App {
             memory_bytes: 0,
             last_failure: self.last_failure(),
             reach: self.reach(),
-            pids: members.filter_map(|(_, s)| s.and_then(|s| s.pid)).collect(),
+            pids: of_batches.chain(of_one_offs).collect(),
         }
     }
 
@@ -220,7 +224,12 @@ impl App {
             deployment: self.deployer.deployments.last().map(|r| r.id),
             last_failure: self.last_failure(),
             user: self.user(),
-            processes: self.batches.iter().flat_map(processes_of).collect(),
+            processes: self
+                .batches
+                .iter()
+                .flat_map(processes_of)
+                .chain(self.one_offs.live().filter_map(process_of_one_off))
+                .collect(),
             warnings: self.all_warnings(left_out.clone()),
             left_out,
             deploy_key: None,
@@ -264,6 +273,7 @@ fn processes_of(batch: &Batch) -> impl Iterator<Item = ProcessStatus> {
             process_type: slot.process_type.clone(),
             state: snapshot.map_or(Phase::Starting, |s| s.phase),
             release: batch.runnable.id(),
+            command: None,
             pid: snapshot.and_then(|s| s.pid),
             port: snapshot.and_then(|s| s.port),
             socket: snapshot.and_then(|s| socket_of(s.address.as_ref()?)),
@@ -276,6 +286,29 @@ fn processes_of(batch: &Batch) -> impl Iterator<Item = ProcessStatus> {
             unhealthy: trouble.map(|t| t.why.clone()),
             draining: batch.left_on(&slot.id),
         }
+    })
+}
+
+/// A process that runs once, while it runs.
+fn process_of_one_off(live: &Live) -> Option<ProcessStatus> {
+    let snapshot = live.snapshot.as_ref()?;
+    Some(ProcessStatus {
+        id: live.record.id.clone(),
+        process_type: live.record.process_type().to_owned(),
+        state: snapshot.phase,
+        release: live.record.release,
+        command: Some(live.record.command.clone()),
+        pid: snapshot.pid,
+        port: None,
+        socket: None,
+        started_at: snapshot.started_at,
+        restarts: 0,
+        last_exit: snapshot.last_exit.clone(),
+        memory_bytes: 0,
+        cpu_seconds: 0.0,
+        last_lines: vec![],
+        unhealthy: None,
+        draining: None,
     })
 }
 
@@ -352,7 +385,11 @@ impl Handler<Hidden> for App {
             .chain(kept.map(|record| &record.document));
         let server = &self.spec.context.settings.env;
         let of_server = mask::of_values(server.values().cloned());
-        let secrets = all.flat_map(mask::of_document).chain(of_server);
+        let of_one_offs = mask::of_values(self.one_offs.secrets());
+        let secrets = all
+            .flat_map(mask::of_document)
+            .chain(of_server)
+            .chain(of_one_offs);
         MessageResult(Mask::new(secrets))
     }
 }

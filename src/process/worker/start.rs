@@ -14,6 +14,9 @@ use crate::process::state::LifeEvent;
 
 impl Process {
     pub(super) fn spawn(&mut self, ctx: &mut Context<Self>) {
+        if let Some(one_off) = self.spec.one_off.clone() {
+            return self.spawn_one_off(one_off, ctx);
+        }
         let (chosen, permit) = (self.choose_port(), self.start_permit());
         let chosen = async move {
             let chosen = chosen.await?;
@@ -37,7 +40,7 @@ impl Process {
         ctx: &mut Context<Self>,
     ) {
         let port = self.take_port(chosen, ctx);
-        let spec = self.spec.exec_spec(port);
+        let spec = self.spec.exec_spec(Some(port));
         let directory = self.spec.instance_directory();
         let account = self.spec.account.clone();
         let sockets = self.spec.socket_directory().ok().flatten();
@@ -45,7 +48,7 @@ impl Process {
         let (is_attached, attaching) = (self.is_attached, attach(self.log.clone(), self.attach()));
         let spawned = async move {
             let prepare = move || {
-                let is_new = instance::prepare(&directory, account.as_ref())?;
+                let is_new = instance::prepare(&directory, &instance::FIFOS, account.as_ref())?;
                 if let Some(sockets) = sockets {
                     sockets.prepare(account.as_ref())?;
                 }

@@ -46,11 +46,11 @@ struct Checked {
 
 impl Process {
     pub(super) fn watch(&mut self, attempt: Attempt, ctx: &mut Context<Self>) {
-        let (Some(running), Some(port)) = (self.running.clone(), self.port) else {
+        let Some(running) = self.running.clone() else {
             return;
         };
         self.watch = Watch::default();
-        if self.spec.routed {
+        if let Some(port) = self.port.filter(|_| self.spec.routed) {
             let owner = Owner::of(&running);
             self.watch.checks = Some(Checks::new(&self.spec.health));
             self.watch.target = Some(Target {

@@ -1,0 +1,449 @@
+//! [`OneOffs`]: the processes of an app that run once, outside of its formation: those that live, and the last that ended.
+//!
+//! A record is written before its process starts, so that the next server knows which to go on with, and never takes one
+//! for another. What lives keeps its release on disk.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::lifecycle::BatchId;
+use super::runnable::Runnable;
+use crate::app_dirs::AppDirs;
+use crate::document::name::AppName;
+use crate::durable;
+use crate::exit_status::{ExitRecord, ExitStatus};
+use crate::process::identity::Identity;
+use crate::process::one_off::{EndsKind, Session};
+use crate::process::worker::Snapshot;
+use crate::regular;
+
+/// The type of a command that a person runs, for `limits` and in lists.
+pub const RUN: &str = "run";
+
+/// One-off processes of an app at a time.
+pub const MOST: usize = 32;
+
+/// How many that ended are kept, of each type.
+const KEPT: usize = 20;
+
+/// Numbers of `run.N` where the Procfile has a type of that name; a scale goes to 100.
+const BESIDE_FORMATION: u64 = 1001;
+
+const LARGEST_FILE: u64 = 16 << 20;
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub command: String,
+    pub env: BTreeMap<String, String>,
+    /// `None`: detached.
+    pub ends: Option<EndsKind>,
+    pub time_limit: Option<Duration>,
+}
+
+/// A one-off process, as it is on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OneOffRecord {
+    /// Never given twice: it is the batch of its OS process.
+    pub number: BatchId,
+    /// `run.3`.
+    pub id: String,
+    pub command: String,
+    /// Of the command alone; secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    pub release: u64,
+    pub attached: bool,
+    /// In seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+    pub created: jiff::Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitRecord>,
+}
+
+impl OneOffRecord {
+    /// `run` of `run.3`.
+    #[must_use]
+    pub fn process_type(&self) -> &str {
+        self.id.split('.').next().unwrap_or_default()
+    }
+
+    /// How long it may still run.
+    #[must_use]
+    pub fn time_left(&self, now: jiff::Timestamp) -> Option<Duration> {
+        let limit = Duration::from_secs(self.timeout?);
+        // A clock that was set back lengthens no limit.
+        let ran = now
+            .duration_since(self.created)
+            .max(jiff::SignedDuration::ZERO);
+        Some(limit.saturating_sub(ran.unsigned_abs()))
+    }
+}
+
+/// What the server remembers of them: `runs.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    next: BatchId,
+    next_run: u64,
+    all: Vec<OneOffRecord>,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self {
+            next: 1,
+            next_run: 1,
+            all: vec![],
+        }
+    }
+}
+
+impl Written {
+    /// Reads the file; of a damaged one nothing is known. Blocks.
+    #[must_use]
+    pub fn load(dirs: &AppDirs) -> Self {
+        let path = dirs.runs();
+        let read = regular::read(&path, LARGEST_FILE)
+            .and_then(|text| serde_json::from_slice(&text).map_err(io::Error::other));
+        match read {
+            Ok(written) => written,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Self::default(),
+            Err(e) => {
+                log::error!("{}: {e}: the runs in it are forgotten", path.display());
+                Self::default()
+            }
+        }
+    }
+
+    /// Blocks.
+    ///
+    /// # Errors
+    /// The file is what it was.
+    pub fn store(&self, dirs: &AppDirs) -> io::Result<()> {
+        durable::replace(&dirs.runs(), &serde_json::to_vec(self)?, 0o600)
+    }
+}
+
+/// Answers who asked for a process.
+pub type Answer = oneshot::Sender<Result<Started, OneOffError>>;
+
+/// A process that was asked for runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// `run.3`.
+    pub id: String,
+    pub release: u64,
+}
+
+/// One that lives.
+#[derive(Debug)]
+pub struct Live {
+    pub record: OneOffRecord,
+    /// What it is started with; `None` for one that is only to be ended.
+    pub runnable: Option<std::sync::Arc<Runnable>>,
+    pub ends: Option<EndsKind>,
+    pub snapshot: Option<Snapshot>,
+    /// Who waits until it runs.
+    pub answer: Option<Answer>,
+    /// The OS process that outlived the previous server.
+    pub survivor: Option<Identity>,
+    /// Waits for who attaches to it.
+    pub session: Option<Session>,
+    /// It has had an actor: a fresh one finds its OS process running, or ended.
+    pub was_started: bool,
+}
+
+/// Why there is no process, or nothing to attach to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OneOffError {
+    #[error("\"{0}\" is being removed")]
+    BeingRemoved(AppName),
+    #[error("\"{0}\" has no release yet: the command needs one that was deployed")]
+    NoRelease(AppName),
+    #[error(
+        "\"{app}\" runs {MOST} commands and jobs at a time already: end one (\"procserver ps {app}\" lists them, \
+         \"procserver stop {app} -p run.N\" ends one)"
+    )]
+    TooMany { app: AppName },
+    /// The machine or the release cannot start it.
+    #[error("the command was not started: {0}")]
+    NotStarted(String),
+    #[error("there is no {id} of \"{app}\" that runs")]
+    NoSuchRun { app: AppName, id: String },
+    #[error("{0} is detached: \"procserver logs APP -p {0}\" shows what it prints")]
+    Detached(String),
+    #[error("somebody is attached to {0} already, or was")]
+    Taken(String),
+}
+
+/// The one-off processes of an app.
+#[derive(Debug)]
+pub struct OneOffs {
+    live: BTreeMap<BatchId, Live>,
+    ended: Vec<OneOffRecord>,
+    next: BatchId,
+    next_run: u64,
+}
+
+impl Default for OneOffs {
+    fn default() -> Self {
+        Self::recovered(Written::default(), vec![], jiff::Timestamp::UNIX_EPOCH).0
+    }
+}
+
+impl OneOffs {
+    /// What the previous server left. Returns the survivors that belong to no record, which are to be ended.
+    #[must_use]
+    pub fn recovered(
+        written: Written,
+        mut survivors: Vec<Identity>,
+        now: jiff::Timestamp,
+    ) -> (Self, Vec<Identity>) {
+        let mut found = Self {
+            live: BTreeMap::new(),
+            ended: vec![],
+            next: written.next,
+            next_run: written.next_run,
+        };
+        for mut record in written.all {
+            if record.exit.is_some() {
+                found.ended.push(record);
+                continue;
+            }
+            let is_it = |s: &Identity| s.batch == record.number && s.id == record.id;
+            let survivor = survivors.iter().position(is_it);
+            match survivor.map(|index| survivors.swap_remove(index)) {
+                Some(survivor) => {
+                    let live = Live {
+                        survivor: Some(survivor),
+                        ..Live::new(record, None, None)
+                    };
+                    found.live.insert(live.record.number, live);
+                }
+                None => {
+                    record.exit = Some(unknown_exit(record.attached, now));
+                    found.ended.push(record);
+                }
+            }
+        }
+        (found, survivors)
+    }
+
+    /// What is written down.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        let live = self.live.values().map(|live| &live.record);
+        Written {
+            next: self.next,
+            next_run: self.next_run,
+            all: self.ended.iter().chain(live).cloned().collect(),
+        }
+    }
+
+    /// Whether there is room for another.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.live.len() < MOST
+    }
+
+    /// Notes a process that is about to start.
+    pub fn open(
+        &mut self,
+        wish: Wish,
+        runnable: std::sync::Arc<Runnable>,
+        now: jiff::Timestamp,
+    ) -> BatchId {
+        let has_type = runnable.release.procfile.command(RUN).is_some();
+        let run = self
+            .next_run
+            .max(if has_type { BESIDE_FORMATION } else { 1 });
+        self.next_run = run + 1;
+        let number = self.next;
+        self.next += 1;
+        let record = OneOffRecord {
+            number,
+            id: format!("{RUN}.{run}"),
+            command: wish.command,
+            env: wish.env,
+            release: runnable.id(),
+            attached: wish.ends.is_some(),
+            timeout: wish.time_limit.map(|limit| limit.as_secs()),
+            created: now,
+            exit: None,
+        };
+        self.live
+            .insert(number, Live::new(record, Some(runnable), wish.ends));
+        number
+    }
+
+    #[must_use]
+    pub fn get(&self, number: BatchId) -> Option<&Live> {
+        self.live.get(&number)
+    }
+
+    pub fn get_mut(&mut self, number: BatchId) -> Option<&mut Live> {
+        self.live.get_mut(&number)
+    }
+
+    /// The live one of this id that a report is about.
+    pub fn of_report(&mut self, number: BatchId, id: &str) -> Option<&mut Live> {
+        self.live
+            .get_mut(&number)
+            .filter(|live| live.record.id == id)
+    }
+
+    pub fn by_id(&mut self, id: &str) -> Option<&mut Live> {
+        self.live.values_mut().find(|live| live.record.id == id)
+    }
+
+    pub fn live(&self) -> impl Iterator<Item = &Live> {
+        self.live.values()
+    }
+
+    /// The last that ended, oldest first, and then those that live.
+    pub fn all(&self) -> impl Iterator<Item = (&OneOffRecord, Option<&Live>)> {
+        let ended = self.ended.iter().map(|record| (record, None));
+        ended.chain(self.live.values().map(|live| (&live.record, Some(live))))
+    }
+
+    /// The releases that they run.
+    pub fn releases(&self) -> impl Iterator<Item = u64> {
+        self.live.values().map(|live| live.record.release)
+    }
+
+    /// What is secret of them.
+    pub fn secrets(&self) -> impl Iterator<Item = String> {
+        let records = self.all().map(|(record, _)| record);
+        records.flat_map(|record| record.env.values().cloned())
+    }
+
+    /// Takes one away that is over: kept with its exit, where it has run.
+    pub fn over(&mut self, number: BatchId) -> Option<Live> {
+        let live = self.live.remove(&number)?;
+        if live.record.exit.is_some() {
+            self.ended.push(live.record.clone());
+            let process_type = live.record.process_type().to_owned();
+            let is_same = |r: &OneOffRecord| r.process_type() == process_type;
+            let count = self.ended.iter().filter(|r| is_same(r)).count();
+            let mut surplus = count.saturating_sub(KEPT);
+            self.ended.retain(|record| {
+                let goes = surplus > 0 && is_same(record);
+                surplus -= usize::from(goes);
+                !goes
+            });
+        }
+        Some(live)
+    }
+}
+
+impl Live {
+    fn new(
+        record: OneOffRecord,
+        runnable: Option<std::sync::Arc<Runnable>>,
+        ends: Option<EndsKind>,
+    ) -> Self {
+        Self {
+            record,
+            runnable,
+            ends,
+            snapshot: None,
+            answer: None,
+            survivor: None,
+            session: None,
+            was_started: false,
+        }
+    }
+}
+
+/// The end of one that nobody was told of.
+#[must_use]
+pub fn unknown_exit(is_attached: bool, now: jiff::Timestamp) -> ExitRecord {
+    let reason = match is_attached {
+        true => "the server ended, and with it who was attached",
+        false => "it ended while no server could be told",
+    };
+    ExitRecord {
+        status: ExitStatus::Unknown,
+        at: now,
+        oom: false,
+        reason: Some(reason.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(number: u64, exit: bool) -> OneOffRecord {
+        OneOffRecord {
+            number,
+            id: format!("run.{number}"),
+            command: "true".into(),
+            env: BTreeMap::new(),
+            release: 1,
+            attached: false,
+            timeout: Some(60),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            exit: exit.then(|| unknown_exit(false, jiff::Timestamp::UNIX_EPOCH)),
+        }
+    }
+
+    fn survivor(number: u64) -> Identity {
+        Identity {
+            id: format!("run.{number}"),
+            release: 1,
+            batch: number,
+            pid: 7,
+            start_time: 1,
+            boot_id: String::new(),
+            port: 0,
+            digest: String::new(),
+            directory: "/".into(),
+            uid: None,
+            one_off: true,
+        }
+    }
+
+    #[test]
+    fn the_next_server_goes_on_with_what_it_finds_and_knows_the_end_of_the_rest() {
+        let written = Written {
+            next: 9,
+            next_run: 9,
+            all: vec![record(1, true), record(2, false), record(3, false)],
+        };
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let (found, strangers) = OneOffs::recovered(written, vec![survivor(3), survivor(4)], now);
+        assert_eq!(strangers.len(), 1);
+        let live: Vec<_> = found.live().map(|live| live.record.number).collect();
+        assert_eq!(live, [3]);
+        let ended = found.all().filter(|(record, _)| record.exit.is_some());
+        assert_eq!(ended.count(), 2);
+        assert_eq!(found.written().next, 9);
+    }
+
+    #[test]
+    fn only_the_last_that_ended_are_kept() {
+        let mut all = OneOffs::default();
+        for number in 1..=KEPT as u64 + 5 {
+            all.live
+                .insert(number, Live::new(record(number, true), None, None));
+            all.over(number);
+        }
+        let ids: Vec<_> = all.all().map(|(record, _)| record.number).collect();
+        assert_eq!((ids.len(), ids[0]), (KEPT, 6));
+    }
+
+    #[test]
+    fn no_clock_lengthens_a_time_limit() {
+        let record = record(1, false);
+        let at = |seconds| jiff::Timestamp::from_second(seconds).unwrap();
+        assert_eq!(record.time_left(at(20)), Some(Duration::from_secs(40)));
+        assert_eq!(record.time_left(at(-500)), Some(Duration::from_secs(60)));
+        assert_eq!(record.time_left(at(500)), Some(Duration::ZERO));
+    }
+}

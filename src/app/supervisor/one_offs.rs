@@ -1,0 +1,464 @@
+//! One-off processes of an App: asked for, attached to, ended, heard, and gone on with by the next server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::reports::of_process;
+use super::{App, ChildId};
+use crate::app::lifecycle::BatchId;
+use crate::app::one_offs::{
+    Live, OneOffError, OneOffRecord, OneOffs, Started, Wish, Written, unknown_exit,
+};
+use crate::app::runnable::Runnable;
+use crate::exit_status::ExitRecord;
+use crate::process::environment;
+use crate::process::identity::Identity;
+use crate::process::one_off::{Attached, OneOff, Opened, Session};
+use crate::process::phase::Phase;
+use crate::process::snapshot::Snapshot;
+use crate::process::survivors;
+use crate::process::users::Users;
+use crate::process::worker::{ProcessChanged, ProcessSpec};
+use crate::supervision::restart::SupervisorEvent;
+use crate::supervision::{Parent as _, Restart};
+
+/// How long a process waits for who attaches to it; then it is stopped.
+const ATTACH_LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs a command. The answer comes when it runs.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "Result<Started, OneOffError>")]
+pub struct Run(pub Wish);
+
+/// Takes the session of a process. There is one taker.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "Result<Session, OneOffError>")]
+pub struct Attach(pub String);
+
+/// Stops a process, with its grace.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "Result<(), OneOffError>")]
+pub struct End(pub String);
+
+/// Lists them.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Vec<Listed>")]
+pub struct List;
+
+/// One of a list.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub record: OneOffRecord,
+    pub snapshot: Option<Snapshot>,
+    /// It is not over.
+    pub is_live: bool,
+}
+
+impl Handler<Run> for App {
+    type Result = ResponseActFuture<Self, Result<Started, OneOffError>>;
+
+    fn handle(&mut self, Run(wish): Run, _: &mut Self::Context) -> Self::Result {
+        let loaded = self.runnable_of_current();
+        let started = loaded.into_actor(self).then(move |loaded, app, ctx| {
+            let (answer, answered) = oneshot::channel();
+            match loaded.and_then(|runnable| app.room_for(runnable)) {
+                Ok(runnable) => {
+                    let now = jiff::Timestamp::now();
+                    let number = app.one_offs.open(wish, runnable, now);
+                    app.begin(number, Some(answer), ctx);
+                }
+                Err(error) => drop(answer.send(Err(error))),
+            }
+            async move {
+                let lost = "the server gave it up".to_owned();
+                answered.await.unwrap_or(Err(OneOffError::NotStarted(lost)))
+            }
+            .into_actor(app)
+        });
+        Box::pin(started)
+    }
+}
+
+impl Handler<Attach> for App {
+    type Result = Result<Session, OneOffError>;
+
+    fn handle(&mut self, Attach(id): Attach, _: &mut Self::Context) -> Self::Result {
+        let app = self.spec.config.name.clone();
+        let Some(live) = self.one_offs.by_id(&id) else {
+            return Err(OneOffError::NoSuchRun { app, id });
+        };
+        match live.session.take() {
+            Some(session) => {
+                // Kept only until somebody has it: it may be over long since.
+                let (number, is_over) = (live.record.number, live.is_over());
+                if is_over {
+                    self.one_offs.over(number);
+                }
+                Ok(session)
+            }
+            None if !live.record.attached => Err(OneOffError::Detached(id)),
+            None => Err(OneOffError::Taken(id)),
+        }
+    }
+}
+
+impl Handler<End> for App {
+    type Result = Result<(), OneOffError>;
+
+    fn handle(&mut self, End(id): End, ctx: &mut Self::Context) -> Self::Result {
+        let app = self.spec.config.name.clone();
+        let live = self.one_offs.by_id(&id).filter(|live| !live.is_over());
+        let Some(number) = live.map(|live| live.record.number) else {
+            return Err(OneOffError::NoSuchRun { app, id });
+        };
+        self.supervise(SupervisorEvent::Remove(ChildId::OneOff(number)), ctx);
+        Ok(())
+    }
+}
+
+impl Handler<List> for App {
+    type Result = MessageResult<List>;
+
+    fn handle(&mut self, _: List, _: &mut Self::Context) -> Self::Result {
+        let listed = self.one_offs.all().map(|(record, live)| Listed {
+            record: record.clone(),
+            snapshot: live.and_then(|live| live.snapshot.clone()),
+            is_live: live.is_some_and(|live| !live.is_over()),
+        });
+        MessageResult(listed.collect())
+    }
+}
+
+impl Handler<Opened> for App {
+    type Result = ();
+
+    fn handle(&mut self, Opened { batch, session }: Opened, ctx: &mut Self::Context) {
+        let Some(live) = self.one_offs.get_mut(batch) else {
+            return;
+        };
+        live.session = Some(session);
+        ctx.run_later(ATTACH_LIMIT, move |app, _| {
+            let live = app.one_offs.get_mut(batch);
+            let unclaimed = live.and_then(|live| live.session.take().map(|_| live.is_over()));
+            if unclaimed == Some(true) {
+                app.one_offs.over(batch);
+            }
+        });
+    }
+}
+
+impl App {
+    /// The current release, ready to run: what serves, or loaded.
+    fn runnable_of_current(
+        &self,
+    ) -> impl Future<Output = Result<Arc<Runnable>, OneOffError>> + use<> {
+        let name = self.spec.config.name.clone();
+        let is_removed = self.deployer.is_removed();
+        let current = self.deployer.life.current();
+        let serving = self.serving().map(|batch| Arc::clone(&batch.runnable));
+        let serving = serving.filter(|runnable| Some(runnable.id()) == current);
+        let load = current.map(|current| self.load_release(current));
+        async move {
+            match (is_removed, serving, load) {
+                (true, ..) => Err(OneOffError::BeingRemoved(name)),
+                (_, Some(serving), _) => Ok(serving),
+                (_, None, Some(load)) => load.await.map_err(OneOffError::NotStarted),
+                (_, None, None) => Err(OneOffError::NoRelease(name)),
+            }
+        }
+    }
+
+    fn load_release(
+        &self,
+        release: u64,
+    ) -> impl Future<Output = Result<Arc<Runnable>, String>> + use<> {
+        let (context, dirs) = (self.spec.context.clone(), self.spec.dirs.clone());
+        let standing = Arc::clone(self.deployer.documents.standing());
+        let load = move || Runnable::load(&context, &dirs, release, &standing);
+        let loaded = actix_rt::task::spawn_blocking(load);
+        async move {
+            match loaded.await {
+                Ok(Ok(runnable)) => Ok(Arc::new(runnable)),
+                Ok(Err(e)) => Err(format!("release {release}: {e}")),
+                Err(e) => Err(e.to_string()),
+            }
+        }
+    }
+
+    fn room_for(&self, runnable: Arc<Runnable>) -> Result<Arc<Runnable>, OneOffError> {
+        let app = self.spec.config.name.clone();
+        match (self.deployer.is_removed(), self.one_offs.has_room()) {
+            (true, _) => Err(OneOffError::BeingRemoved(app)),
+            (_, false) => Err(OneOffError::TooMany { app }),
+            (false, true) => Ok(runnable),
+        }
+    }
+
+    /// Starts a process that was noted, once that is on disk.
+    fn begin(
+        &mut self,
+        number: BatchId,
+        answer: Option<crate::app::one_offs::Answer>,
+        ctx: &mut Context<Self>,
+    ) {
+        if let Some(live) = self.one_offs.get_mut(number) {
+            live.answer = answer;
+        }
+        self.remember_one_offs();
+        let written = self.deployer.written().into_actor(self);
+        ctx.spawn(written.map(move |(), app, ctx| app.start_one_off(number, ctx)));
+    }
+
+    fn start_one_off(&mut self, number: BatchId, ctx: &mut Context<Self>) {
+        if self.takes_no_child() || self.deployer.is_removed() {
+            self.one_off_over(number, ctx);
+            return;
+        }
+        let Some(live) = self.one_offs.get(number) else {
+            return;
+        };
+        let grace = live.runnable.as_ref().map(|r| r.config.stop.timeout);
+        self.add_one_off(number, grace.unwrap_or_default(), ctx);
+    }
+
+    pub(super) fn remember_one_offs(&self) {
+        self.deployer.remember_one_offs(self.one_offs.written());
+    }
+
+    /// Stops all of them: the app is stopped or removed.
+    pub(super) fn end_one_offs(&mut self, ctx: &mut Context<Self>) {
+        let live = self.one_offs.live().filter(|live| !live.is_over());
+        let numbers: Vec<_> = live.map(|live| live.record.number).collect();
+        for number in numbers {
+            self.supervise(SupervisorEvent::Remove(ChildId::OneOff(number)), ctx);
+        }
+    }
+
+    /// The releases that anything runs.
+    pub(super) fn releases_in_use(&self) -> impl Iterator<Item = u64> {
+        self.batches.releases().chain(self.one_offs.releases())
+    }
+
+    pub(super) fn one_off_spec(
+        &self,
+        number: BatchId,
+        to: Recipient<Opened>,
+    ) -> Option<ProcessSpec> {
+        let live = self.one_offs.get(number)?;
+        let (runnable, record) = (live.runnable.as_ref()?, &live.record);
+        let attached = live.ends.map(|kind| Attached { kind, to });
+        Some(ProcessSpec {
+            app: self.spec.config.name.clone(),
+            id: record.id.clone(),
+            process_type: record.process_type().to_owned(),
+            release: record.release,
+            commit: runnable.release.record.commit.clone(),
+            batch: number,
+            shell: runnable.config.shell,
+            command: record.command.clone(),
+            directory: runnable.release.directory.clone(),
+            account: runnable.account.clone(),
+            one_off: Some(OneOff {
+                attached,
+                time_limit: record.time_left(jiff::Timestamp::now()),
+            }),
+            environment: environment::layered([&runnable.environment, &record.env]),
+            routed: false,
+            limits: runnable.config.limits.of(record.process_type()),
+            health: runnable.config.health_check.clone(),
+            stop: runnable.config.stop.clone(),
+            restart: Restart::Temporary,
+            runtime: self.spec.dirs.runtime().to_owned(),
+            preferred_port: None,
+            start_permits: None,
+            landlock: self.landlock(runnable.account.as_ref()),
+            mounts: self.mounts(&runnable.config, runnable.account.as_ref()),
+        })
+    }
+
+    /// Takes the report of a one-off process; false: it is about another.
+    pub(super) fn one_off_changed(&mut self, change: &ProcessChanged) -> bool {
+        let ProcessChanged {
+            batch,
+            snapshot,
+            exited,
+        } = change;
+        let adopted = snapshot
+            .pid
+            .is_some_and(|pid| self.children.is_adopted(pid));
+        let name = self.spec.config.name.shared();
+        let Some(live) = self.one_offs.of_report(*batch, &snapshot.id) else {
+            return false;
+        };
+        let release = live.record.release;
+        let before = live.snapshot.replace(snapshot.clone());
+        if let (Some(_), Some(answer)) = (
+            snapshot.pid,
+            live.answer.take_if(|_| snapshot.pid.is_some()),
+        ) {
+            let id = snapshot.id.clone();
+            // Whoever asked has gone: it is stopped when nobody attaches.
+            let _gone = answer.send(Ok(Started { id, release }));
+        }
+        if let Some(exit) = exited {
+            live.record.exit = Some(exit.clone());
+        }
+        let has_failed = snapshot.phase == Phase::Stopped && live.record.exit.is_none();
+        if let Some(answer) = live.answer.take_if(|_| has_failed) {
+            let why = snapshot.warning.clone().unwrap_or_default();
+            let _gone = answer.send(Err(OneOffError::NotStarted(why)));
+        }
+        let reports = of_process(
+            &name,
+            release,
+            *batch,
+            before.as_ref(),
+            snapshot,
+            exited.as_ref(),
+            adopted,
+        );
+        for report in reports {
+            self.spec.context.events.report(report);
+        }
+        if exited.is_some() {
+            self.remember_one_offs();
+        }
+        true
+    }
+
+    /// The actor of a one-off process has ended for good.
+    pub(super) fn one_off_gone(&mut self, number: BatchId, ctx: &mut Context<Self>) {
+        self.supervise(SupervisorEvent::Remove(ChildId::OneOff(number)), ctx);
+        let Some(live) = self.one_offs.get(number) else {
+            return;
+        };
+        let is_told = live.record.exit.is_some();
+        let never_ran = live
+            .snapshot
+            .as_ref()
+            .is_some_and(|s| s.phase == Phase::Stopped);
+        if is_told || never_ran {
+            return self.one_off_over(number, ctx);
+        }
+        // It was killed: what it left running is ended.
+        let left = self.one_off_left_running(number);
+        let policy = self.deployer.documents.newest().stop.clone();
+        let ended = async move {
+            if let Some(survivor) = left.await {
+                survivors::end(survivor, policy).await;
+            }
+        };
+        ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {
+            app.note_unknown_exit(number);
+            app.one_off_over(number, ctx);
+        }));
+    }
+
+    /// Notes that a process has ended, nobody knows how.
+    pub(super) fn note_unknown_exit(&mut self, number: BatchId) -> Option<ExitRecord> {
+        let live = self.one_offs.get_mut(number)?;
+        let exit = unknown_exit(live.record.attached, jiff::Timestamp::now());
+        Some(live.record.exit.get_or_insert(exit).clone())
+    }
+
+    fn one_off_over(&mut self, number: BatchId, ctx: &mut Context<Self>) {
+        let Some(live) = self.one_offs.get_mut(number) else {
+            return;
+        };
+        live.snapshot = None;
+        live.runnable = None;
+        // It may still be asked for its last output and its exit.
+        if live.session.is_none() {
+            self.one_offs.over(number);
+        }
+        self.remember_one_offs();
+        self.tidy(ctx);
+    }
+
+    pub(super) fn one_off_left_running(
+        &self,
+        number: BatchId,
+    ) -> impl Future<Output = Option<Identity>> + use<> {
+        let live = self.one_offs.get(number);
+        let found = live.map(|live| {
+            let directory = crate::process::spec::instance_directory(
+                self.spec.dirs.runtime(),
+                &live.record.id,
+                number,
+            );
+            let account = live.runnable.as_ref().and_then(|r| r.account.clone());
+            (directory, Users::of_account(account.as_ref()))
+        });
+        async move {
+            let (directory, users) = found?;
+            let look = move || survivors::survivor(&directory, &users);
+            let found = actix_rt::task::spawn_blocking(look);
+            found.await.ok().flatten()
+        }
+    }
+
+    /// Goes on with what the previous server, or App, has left. Returns what nobody wants.
+    pub(super) fn recover_one_offs(
+        &mut self,
+        written: Written,
+        survivors: Vec<(Identity, bool)>,
+        ctx: &mut Context<Self>,
+    ) -> Vec<Identity> {
+        let (wanted, foreign): (Vec<_>, Vec<_>) = survivors
+            .into_iter()
+            .partition(|(_, is_present)| *is_present);
+        let plain = |sorted: Vec<(Identity, bool)>| -> Vec<Identity> {
+            sorted.into_iter().map(|(survivor, _)| survivor).collect()
+        };
+        let now = jiff::Timestamp::now();
+        let before = written.clone();
+        let (found, mut strangers) = OneOffs::recovered(written, plain(wanted), now);
+        self.one_offs = found;
+        if self.one_offs.written() != before {
+            self.remember_one_offs();
+        }
+        strangers.extend(plain(foreign));
+        let live = self.one_offs.live();
+        let adopted: Vec<_> = live.map(|l| (l.record.number, l.record.release)).collect();
+        for (number, release) in adopted {
+            let load = self.load_release(release).into_actor(self);
+            ctx.spawn(load.map(move |loaded, app, ctx| app.go_on(number, loaded, ctx)));
+        }
+        strangers
+    }
+
+    fn go_on(
+        &mut self,
+        number: BatchId,
+        loaded: Result<Arc<Runnable>, String>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(live) = self.one_offs.get_mut(number) else {
+            return;
+        };
+        match loaded {
+            Ok(runnable) => {
+                live.runnable = Some(runnable);
+                self.start_one_off(number, ctx);
+            }
+            Err(why) => {
+                log::warn!(
+                    "{}: {} is ended: {why}",
+                    self.spec.config.name,
+                    live.record.id
+                );
+                self.one_off_gone(number, ctx);
+            }
+        }
+    }
+}
+
+impl Live {
+    /// Whether nothing of it runs, and it is only kept for who attaches.
+    fn is_over(&self) -> bool {
+        self.record.exit.is_some() && self.runnable.is_none()
+    }
+}
