@@ -112,6 +112,10 @@
 //! detached one, whose output is in the log, and ends an attached one. It keeps its release through deploys; a stop of the
 //! application and its removal end it.
 //!
+//! Jobs (`cron` of the document) are started the same way. `supervisor/cron` looks at the wall clock when the next one is
+//! due, and every ten seconds, since that may be set; [`app::cron`] (pure) says which are due. A time is noted as seen in
+//! `runs.json` before its run begins: no server runs it again.
+//!
 //! # The way of an upgrade
 //!
 //! Listening sockets outlive a server ([`front::kept`]): copies are in systemd's store, and this process keeps them over

@@ -17,6 +17,7 @@ mod clients;
 mod config_directory;
 mod conformance;
 mod crash_safety;
+mod cron;
 mod daemon_restart;
 mod demo;
 mod deploys;

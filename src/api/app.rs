@@ -11,9 +11,9 @@ use super::needs::{self, Needs};
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{
-    actions, applications, attach, audit, backups, certificates, deploy_key, deployments, disk,
-    events, gate, health, hook, hooks, logs, releases, reload, routes, run, server_status, source,
-    status, tokens,
+    actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
+    disk, events, gate, health, hook, hooks, logs, releases, reload, routes, run, server_status,
+    source, status, tokens,
 };
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
@@ -114,6 +114,14 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/applications/{name}/logs/{log}",
             vec![get(Needs::of_app(Read), logs::read)],
+        ),
+        (
+            "/applications/{name}/cron",
+            vec![get(Needs::of_app(Read), cron::list)],
+        ),
+        (
+            "/applications/{name}/cron/{id}/run",
+            vec![post(Needs::of_app(Deploy), cron::start)],
         ),
         (
             "/applications/{name}/run",

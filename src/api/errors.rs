@@ -107,11 +107,12 @@ impl From<AppError> for Problem {
 impl From<OneOffError> for Problem {
     fn from(error: OneOffError) -> Self {
         let status = match &error {
-            OneOffError::NoSuchRun { .. } => StatusCode::NOT_FOUND,
+            OneOffError::NoSuchRun { .. } | OneOffError::NoSuchJob { .. } => StatusCode::NOT_FOUND,
             OneOffError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             OneOffError::NotStarted(_) => StatusCode::UNPROCESSABLE_ENTITY,
             OneOffError::BeingRemoved(_)
             | OneOffError::NoRelease(_)
+            | OneOffError::JobAtWork(_)
             | OneOffError::Detached(_)
             | OneOffError::Taken(_) => StatusCode::CONFLICT,
         };

@@ -21,6 +21,7 @@ mod browsers;
 mod caller;
 mod certificates;
 mod comments;
+mod cron;
 mod deploy_key;
 mod deployments;
 mod disk;

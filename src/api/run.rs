@@ -81,10 +81,11 @@ fn wish(asked: RunRequest) -> Wish {
         env: asked.env,
         ends: (!asked.detach).then_some(ends),
         time_limit: asked.timeout,
+        job: None,
     }
 }
 
-fn shown(one: &Listed) -> Value {
+pub(super) fn shown(one: &Listed) -> Value {
     let Listed {
         record,
         snapshot,
@@ -96,6 +97,13 @@ fn shown(one: &Listed) -> Value {
         (false, _) => Phase::Finished,
     };
     let snapshot = snapshot.as_ref().filter(|_| *is_live);
+    let took = record.exit.as_ref();
+    let took = took.map(|exit| {
+        exit.at
+            .duration_since(record.created)
+            .as_secs_f64()
+            .max(0.0)
+    });
     json!({
         "id": record.id,
         "type": record.process_type(),
@@ -107,7 +115,9 @@ fn shown(one: &Listed) -> Value {
         "pid": snapshot.and_then(|s| s.pid),
         "started_at": record.created,
         "timeout": record.timeout.map(|seconds| format!("{seconds}s")),
+        "due": record.due,
         "last_exit": record.exit,
+        "seconds": took,
     })
 }
 

@@ -10,6 +10,7 @@ pub mod batch;
 pub mod batches;
 pub mod config_dir;
 pub mod context;
+pub mod cron;
 pub mod deployer;
 pub mod deployments;
 pub mod documents;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::cron::Seen;
 use super::lifecycle::BatchId;
 use super::runnable::Runnable;
 use crate::app_dirs::AppDirs;
@@ -23,6 +24,15 @@ use crate::regular;
 
 /// The type of a command that a person runs, for `limits` and in lists.
 pub const RUN: &str = "run";
+
+/// That of a job.
+pub const CRON: &str = "cron";
+
+/// The id of the runs of a job.
+#[must_use]
+pub fn job_id(name: &str) -> String {
+    format!("{CRON}.{name}")
+}
 
 /// One-off processes of an app at a time.
 pub const MOST: usize = 32;
@@ -43,6 +53,8 @@ pub struct Wish {
     /// `None`: detached.
     pub ends: Option<EndsKind>,
     pub time_limit: Option<Duration>,
+    /// The job that it is a run of, and the time of its schedule, if it is that.
+    pub job: Option<(String, Option<jiff::Timestamp>)>,
 }
 
 /// A one-off process, as it is on disk.
@@ -62,6 +74,9 @@ pub struct OneOffRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
     pub created: jiff::Timestamp,
+    /// The time of its schedule, of a run of a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<jiff::Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<ExitRecord>,
 }
@@ -71,6 +86,14 @@ impl OneOffRecord {
     #[must_use]
     pub fn process_type(&self) -> &str {
         self.id.split('.').next().unwrap_or_default()
+    }
+
+    /// Of which only the last that ended are kept.
+    fn series(&self) -> &str {
+        match self.process_type() {
+            CRON => &self.id,
+            of_type => of_type,
+        }
     }
 
     /// How long it may still run.
@@ -91,6 +114,8 @@ pub struct Written {
     next: BatchId,
     next_run: u64,
     all: Vec<OneOffRecord>,
+    #[serde(default, skip_serializing_if = "Seen::is_empty")]
+    pub seen: Seen,
 }
 
 impl Default for Written {
@@ -99,6 +124,7 @@ impl Default for Written {
             next: 1,
             next_run: 1,
             all: vec![],
+            seen: Seen::new(),
         }
     }
 }
@@ -175,6 +201,10 @@ pub enum OneOffError {
     NotStarted(String),
     #[error("there is no {id} of \"{app}\" that runs")]
     NoSuchRun { app: AppName, id: String },
+    #[error("\"{app}\" has no job \"{name}\": \"procserver cron {app}\" lists those that it has")]
+    NoSuchJob { app: AppName, name: String },
+    #[error("a run of \"{0}\" is at work, and its \"overlap\" is \"skip\"")]
+    JobAtWork(String),
     #[error("{0} is detached: \"procserver logs APP -p {0}\" shows what it prints")]
     Detached(String),
     #[error("somebody is attached to {0} already, or was")]
@@ -234,14 +264,15 @@ impl OneOffs {
         (found, survivors)
     }
 
-    /// What is written down.
+    /// What is written down, beside what was `seen` of schedules.
     #[must_use]
-    pub fn written(&self) -> Written {
+    pub fn written(&self, seen: &Seen) -> Written {
         let live = self.live.values().map(|live| &live.record);
         Written {
             next: self.next,
             next_run: self.next_run,
             all: self.ended.iter().chain(live).cloned().collect(),
+            seen: seen.clone(),
         }
     }
 
@@ -258,27 +289,43 @@ impl OneOffs {
         runnable: std::sync::Arc<Runnable>,
         now: jiff::Timestamp,
     ) -> BatchId {
-        let has_type = runnable.release.procfile.command(RUN).is_some();
-        let run = self
-            .next_run
-            .max(if has_type { BESIDE_FORMATION } else { 1 });
-        self.next_run = run + 1;
+        let (id, due) = match wish.job {
+            Some((job, due)) => (job_id(&job), due),
+            None => (self.next_run_id(&runnable), None),
+        };
         let number = self.next;
         self.next += 1;
         let record = OneOffRecord {
             number,
-            id: format!("{RUN}.{run}"),
+            id,
             command: wish.command,
             env: wish.env,
             release: runnable.id(),
             attached: wish.ends.is_some(),
             timeout: wish.time_limit.map(|limit| limit.as_secs()),
             created: now,
+            due,
             exit: None,
         };
         self.live
             .insert(number, Live::new(record, Some(runnable), wish.ends));
         number
+    }
+
+    fn next_run_id(&mut self, runnable: &Runnable) -> String {
+        let has_type = runnable.release.procfile.command(RUN).is_some();
+        let run = self
+            .next_run
+            .max(if has_type { BESIDE_FORMATION } else { 1 });
+        self.next_run = run + 1;
+        format!("{RUN}.{run}")
+    }
+
+    /// Whether one of this id runs, or is about to.
+    #[must_use]
+    pub fn is_at_work(&self, id: &str) -> bool {
+        let mut live = self.live.values();
+        live.any(|live| live.record.id == id && live.record.exit.is_none())
     }
 
     #[must_use]
@@ -327,8 +374,9 @@ impl OneOffs {
         let live = self.live.remove(&number)?;
         if live.record.exit.is_some() {
             self.ended.push(live.record.clone());
-            let process_type = live.record.process_type().to_owned();
-            let is_same = |r: &OneOffRecord| r.process_type() == process_type;
+            // Of each job as many.
+            let series = live.record.series().to_owned();
+            let is_same = |r: &OneOffRecord| r.series() == series;
             let count = self.ended.iter().filter(|r| is_same(r)).count();
             let mut surplus = count.saturating_sub(KEPT);
             self.ended.retain(|record| {
@@ -389,6 +437,7 @@ mod tests {
             attached: false,
             timeout: Some(60),
             created: jiff::Timestamp::UNIX_EPOCH,
+            due: None,
             exit: exit.then(|| unknown_exit(false, jiff::Timestamp::UNIX_EPOCH)),
         }
     }
@@ -415,6 +464,7 @@ mod tests {
             next: 9,
             next_run: 9,
             all: vec![record(1, true), record(2, false), record(3, false)],
+            seen: Seen::new(),
         };
         let now = jiff::Timestamp::UNIX_EPOCH;
         let (found, strangers) = OneOffs::recovered(written, vec![survivor(3), survivor(4)], now);
@@ -423,7 +473,7 @@ mod tests {
         assert_eq!(live, [3]);
         let ended = found.all().filter(|(record, _)| record.exit.is_some());
         assert_eq!(ended.count(), 2);
-        assert_eq!(found.written().next, 9);
+        assert_eq!(found.written(&Seen::new()).next, 9);
     }
 
     #[test]

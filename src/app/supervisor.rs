@@ -5,7 +5,7 @@
 //! with [`App::carry_out`], then:
 //!
 //! - `requests` are the messages of the API, `deploy` the steps of a deploy, `processes` those of its batches;
-//! - `one_offs` are the processes that run once, outside of the formation;
+//! - `one_offs` are the processes that run once, outside of the formation, and `cron` starts such at set times;
 //! - `children` starts and stops the actors below, `recovery` takes over what the previous server left, `retention`
 //!   removes old releases, `removal` the whole app;
 //! - `pushed` is what an app has to do with pushes to it;
@@ -13,6 +13,7 @@
 //!   the last step in the install log, `start_failure` why a batch did not get ready.
 
 mod children;
+pub mod cron;
 mod deploy;
 mod install_log;
 pub mod one_offs;
@@ -78,6 +79,7 @@ pub struct App {
     deployer: Deployer,
     batches: Batches,
     one_offs: OneOffs,
+    cron: cron::Jobs,
     children: Children,
     publisher: Publisher,
     /// Who is at work in the mirror of an app that is pushed to.
@@ -105,6 +107,7 @@ impl App {
             deployer,
             batches: Batches::default(),
             one_offs: OneOffs::default(),
+            cron: cron::Jobs::default(),
             children: Children::new(),
             publisher,
             turns: Arc::default(),

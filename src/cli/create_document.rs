@@ -163,6 +163,10 @@ pub struct CreateArgs {
     /// Most that the application may have on disk, as in 10G
     #[arg(long, requires = "source", value_name = "SIZE")]
     pub disk: Option<String>,
+    /// Command that is run at set times (UTC), as in 'report=30 3 * * * ./report' or 'clean=@daily ./clean'; may be
+    /// repeated
+    #[arg(long, requires = "source", value_name = "JOB=SCHEDULE COMMAND", value_parser = job)]
+    pub cron: Vec<Value>,
     /// How many releases stay on disk [default: 5]
     #[arg(long, requires = "source", value_name = "N")]
     pub keep_releases: Option<u32>,
@@ -299,9 +303,28 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
             Some(strategy.clone().into()),
         );
     }
+    set(
+        ["", "cron"],
+        (!args.cron.is_empty()).then(|| args.cron.clone().into()),
+    );
     set(["", "keep_releases"], args.keep_releases.map(Value::from));
     set(["limits", "disk"], text(&args.disk));
     document
+}
+
+/// A job: its name, five fields or a word such as `@daily`, and its command.
+fn job(text: &str) -> Result<Value, &'static str> {
+    const WANTED: &str = "write it as 'report=30 3 * * * ./report' or 'clean=@daily ./clean'";
+    let (name, rest) = text.split_once('=').ok_or(WANTED)?;
+    let rest = rest.trim_start();
+    let count = if rest.starts_with('@') { 1 } else { 5 };
+    let mut command = rest;
+    for _ in 0..count {
+        let (_, behind) = command.split_once(' ').ok_or(WANTED)?;
+        command = behind.trim_start();
+    }
+    let schedule = rest[..rest.len() - command.len()].trim_end();
+    Ok(serde_json::json!({ "name": name, "schedule": schedule, "command": command }))
 }
 
 /// Puts the limits of each process there, and those by type beside them.

@@ -20,6 +20,7 @@ pub mod client;
 pub mod completions;
 pub mod create;
 pub mod create_document;
+pub mod cron;
 pub mod demo;
 pub mod demo_web;
 pub mod deploy;
@@ -174,6 +175,8 @@ pub enum Command {
     Ps(ps::PsArgs),
     /// Run a command of an application: a console, a migration
     Run(run::RunArgs),
+    /// Show an application's jobs, or run one now
+    Cron(cron::CronArgs),
     /// Print the public key by which an application's repository is reached over ssh
     Key(key::KeyArgs),
     /// Print where a git service sends webhooks for an application, and their secret
@@ -268,6 +271,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Deployment(a) => with(&a.client, async |c, o| deployments::show(&a, c, o).await),
         Command::Cancel(a) => with(&a.client, async |c, o| cancel::run(&a, c, o).await),
         Command::Ps(a) => with(&a.client, async |c, o| ps::run(&a, c, o).await),
+        Command::Cron(a) => with(a.client(), async |c, o| cron::run(&a, c, o).await),
         Command::Run(a) => with(&a.client, async |c, o| run::run(&a, c, o).await),
         Command::Key(a) => with(&a.client, async |c, o| key::run(&a, c, o).await),
         Command::Hook(a) => with(&a.client, async |c, o| hook::run(&a, c, o).await),

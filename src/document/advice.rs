@@ -7,7 +7,7 @@ use super::formation::{RELEASE, formation};
 use super::procfile::Procfile;
 
 /// Commands that are run once have limits, too.
-const RUN: &str = "run";
+const ONE_OFFS: [&str; 2] = ["run", "cron"];
 
 /// Advice about `config`, and about its process types where the Procfile is known.
 #[must_use]
@@ -61,7 +61,7 @@ fn of_types(config: &AppConfig, procfile: &Procfile) -> Vec<String> {
     let hosts = config.hosts.iter().filter(|host| !host.is_of_web());
     let hosts = hosts.map(|host| ("hosts", host.process.as_str()));
     let limits = config.limits.types();
-    let limits = limits.filter(|name| ![RELEASE, RUN].contains(name));
+    let limits = limits.filter(|name| *name != RELEASE && !ONE_OFFS.contains(name));
     let limits = limits.map(|name| ("limits", name));
     let missing = hosts
         .chain(restart)

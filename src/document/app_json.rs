@@ -147,7 +147,7 @@ impl AppJson {
         };
         let entries = entries.as_array().map(Vec::as_slice).unwrap_or_default();
         self.cron = entries.iter().filter_map(read).collect();
-        self.ignore("cron", "nothing here runs commands at times");
+        self.ignore("cron", "jobs are those of \"cron\" in the document");
     }
 
     fn health_checks(&mut self, checks: &Value) {

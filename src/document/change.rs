@@ -50,6 +50,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         tls,
         restart,
         strategy,
+        cron,
         limits,
         keep_releases,
         document: _,
@@ -82,6 +83,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*buffer != new.buffer, Work::Route),
         (*tls != new.tls, Work::Route),
         (*strategy != new.strategy, Work::Route),
+        (*cron != new.cron, Work::Route),
         (limits.disk != new.limits.disk, Work::Route),
         (*keep_releases != new.keep_releases, Work::Route),
     ];
@@ -118,6 +120,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
         buffer: pick(&base.buffer, &old.buffer, &new.buffer),
         tls: pick(&base.tls, &old.tls, &new.tls),
         strategy: pick(&base.strategy, &old.strategy, &new.strategy),
+        cron: pick(&base.cron, &old.cron, &new.cron),
         keep_releases: pick(&base.keep_releases, &old.keep_releases, &new.keep_releases),
         limits: AppLimits {
             disk: pick(&base.limits.disk, &old.limits.disk, &new.limits.disk),
@@ -129,7 +132,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
 }
 
 /// The fields of a document that are scale and route.
-const CARRIED: [&str; 12] = [
+const CARRIED: [&str; 13] = [
     "scale",
     "hosts",
     "domain",
@@ -141,6 +144,7 @@ const CARRIED: [&str; 12] = [
     "buffer",
     "tls",
     "strategy",
+    "cron",
     "keep_releases",
 ];
 
@@ -241,6 +245,10 @@ mod tests {
             (json!({"buffer": {"requests": false}}), Work::Route),
             (json!({"tls": {"hsts": "30d"}}), Work::Route),
             (json!({"strategy": "recreate"}), Work::Route),
+            (
+                json!({"cron": [{"name": "a", "schedule": "@daily", "command": "x"}]}),
+                Work::Route,
+            ),
             (json!({"keep_releases": 2}), Work::Route),
         ]
     }

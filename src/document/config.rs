@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::buffering::Buffering;
 use super::by_type::ByType;
+use super::cron::CronJob;
 use super::formation::ROUTED;
 use super::host_entry::HostEntry;
 use super::https::Https;
@@ -64,6 +65,8 @@ pub struct AppConfig {
     pub restart: ByType<Restart>,
     /// How a new release replaces the old.
     pub strategy: ByType<Strategy>,
+    /// Commands that are run at set times.
+    pub cron: Vec<CronJob>,
     /// What it, and each of its processes, may use.
     pub limits: AppLimits,
     /// How many releases are kept, at least 1.

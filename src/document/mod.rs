@@ -11,6 +11,7 @@ pub mod buffering;
 pub mod by_type;
 pub mod change;
 pub mod config;
+pub mod cron;
 pub mod dotenv;
 pub mod formation;
 pub mod host_entry;

@@ -1,5 +1,6 @@
 //! From the document as typed to the [`AppConfig`] that is true: which fields there are, and what each must be (pure).
 
+mod cron;
 mod limits;
 
 use std::collections::HashSet;
@@ -28,7 +29,7 @@ use super::statuses::Statuses;
 use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
-const FIELDS: [&str; 26] = [
+const FIELDS: [&str; 27] = [
     "name",
     "repo",
     "packages",
@@ -53,6 +54,7 @@ const FIELDS: [&str; 26] = [
     "tls",
     "restart",
     "strategy",
+    "cron",
     "limits",
     "keep_releases",
 ];
@@ -124,6 +126,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         tls: read_tls(walk, &top),
         restart: read_by_type(walk, &top, "restart", restart),
         strategy: read_by_type(walk, &top, "strategy", strategy),
+        cron: cron::read_cron(walk, &top),
         limits: limits::read_limits(walk, &top),
         keep_releases: walk
             .number(&top, "keep_releases", 1..=1000)

@@ -39,6 +39,13 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("GET", "/applications/{name}/releases", Read, Of::App),
     ("GET", "/applications/{name}/logs", Read, Of::App),
     ("GET", "/applications/{name}/logs/{log}", Read, Of::App),
+    ("GET", "/applications/{name}/cron", Read, Of::App),
+    (
+        "POST",
+        "/applications/{name}/cron/{id}/run",
+        Deploy,
+        Of::App,
+    ),
     ("GET", "/applications/{name}/run", Read, Of::App),
     ("POST", "/applications/{name}/run", Deploy, Of::App),
     ("GET", "/applications/{name}/run/{id}", Read, Of::App),

@@ -65,13 +65,13 @@ time_t time(time_t *now) {
 const DAY: i64 = 24 * 3600;
 
 /// A server whose wall clock can be set.
-struct Clocked {
-    server: Server,
+pub(crate) struct Clocked {
+    pub(crate) server: Server,
     offset: std::fs::File,
 }
 
 impl Clocked {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let setup = Setup::new();
         let [source, library, offset] =
             ["shim.c", "shim.so", "offset"].map(|name| setup.directory().join(name));
@@ -98,7 +98,7 @@ impl Clocked {
     }
 
     /// Sets the clock so many seconds from the true time.
-    fn set(&self, seconds: i64) {
+    pub(crate) fn set(&self, seconds: i64) {
         self.offset.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
     }
 }

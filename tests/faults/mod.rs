@@ -3,7 +3,7 @@
 mod accepted;
 mod actors;
 mod borders;
-mod clock;
+pub(crate) mod clock;
 mod configuration;
 mod containers;
 mod crowd;

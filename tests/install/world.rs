@@ -396,6 +396,7 @@ fn config(name: AppName, url: String) -> AppConfig {
         restart: Default::default(),
         strategy: Default::default(),
         drain: Duration::from_secs(30),
+        cron: vec![],
         limits: AppLimits::default(),
         keep_releases: 5,
     }

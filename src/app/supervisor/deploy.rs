@@ -316,6 +316,7 @@ impl App {
         if let (Some(before), Some(batch)) = (back_to, serving) {
             batch.reconfigure(before);
         }
+        self.follow_schedules(ctx);
         let deployment = operation.deployment;
         match end {
             End::Done => {

@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 
 use super::reports::of_process;
 use super::{App, ChildId};
+use crate::app::cron::Schedules;
 use crate::app::lifecycle::BatchId;
 use crate::app::one_offs::{
-    Live, OneOffError, OneOffRecord, OneOffs, Started, Wish, Written, unknown_exit,
+    Answer, Live, OneOffError, OneOffRecord, OneOffs, Started, Wish, Written, unknown_exit,
 };
 use crate::app::runnable::Runnable;
 use crate::exit_status::ExitRecord;
@@ -58,28 +59,21 @@ pub struct Listed {
 }
 
 impl Handler<Run> for App {
-    type Result = ResponseActFuture<Self, Result<Started, OneOffError>>;
+    type Result = ResponseFuture<Result<Started, OneOffError>>;
 
-    fn handle(&mut self, Run(wish): Run, _: &mut Self::Context) -> Self::Result {
-        let loaded = self.runnable_of_current();
-        let started = loaded.into_actor(self).then(move |loaded, app, ctx| {
-            let (answer, answered) = oneshot::channel();
-            match loaded.and_then(|runnable| app.room_for(runnable)) {
-                Ok(runnable) => {
-                    let now = jiff::Timestamp::now();
-                    let number = app.one_offs.open(wish, runnable, now);
-                    app.begin(number, Some(answer), ctx);
-                }
-                Err(error) => drop(answer.send(Err(error))),
-            }
-            async move {
-                let lost = "the server gave it up".to_owned();
-                answered.await.unwrap_or(Err(OneOffError::NotStarted(lost)))
-            }
-            .into_actor(app)
-        });
-        Box::pin(started)
+    fn handle(&mut self, Run(wish): Run, ctx: &mut Self::Context) -> Self::Result {
+        let (answer, answered) = oneshot::channel();
+        self.run_wish(wish, answer, ctx);
+        Box::pin(awaited(answered))
     }
+}
+
+/// The answer, or that nobody gives one any more.
+pub(super) async fn awaited(
+    answered: oneshot::Receiver<Result<Started, OneOffError>>,
+) -> Result<Started, OneOffError> {
+    let lost = "the server gave it up".to_owned();
+    answered.await.unwrap_or(Err(OneOffError::NotStarted(lost)))
 }
 
 impl Handler<Attach> for App {
@@ -123,12 +117,7 @@ impl Handler<List> for App {
     type Result = MessageResult<List>;
 
     fn handle(&mut self, _: List, _: &mut Self::Context) -> Self::Result {
-        let listed = self.one_offs.all().map(|(record, live)| Listed {
-            record: record.clone(),
-            snapshot: live.and_then(|live| live.snapshot.clone()),
-            is_live: live.is_some_and(|live| !live.is_over()),
-        });
-        MessageResult(listed.collect())
+        MessageResult(self.listed(None))
     }
 }
 
@@ -151,6 +140,34 @@ impl Handler<Opened> for App {
 }
 
 impl App {
+    /// Those of an id, or all, oldest first.
+    pub(super) fn listed(&self, id: Option<&str>) -> Vec<Listed> {
+        let all = self.one_offs.all();
+        let wanted = all.filter(|(record, _)| id.is_none_or(|id| record.id == id));
+        let listed = wanted.map(|(record, live)| Listed {
+            record: record.clone(),
+            snapshot: live.and_then(|live| live.snapshot.clone()),
+            is_live: live.is_some_and(|live| !live.is_over()),
+        });
+        listed.collect()
+    }
+
+    /// Starts what is wished for, in the current release, and answers when it runs.
+    pub(super) fn run_wish(&mut self, wish: Wish, answer: Answer, ctx: &mut Context<Self>) {
+        let loaded = self.runnable_of_current().into_actor(self);
+        ctx.spawn(loaded.map(move |loaded, app, ctx| {
+            match loaded.and_then(|runnable| app.room_for(runnable)) {
+                Ok(runnable) => {
+                    let now = jiff::Timestamp::now();
+                    let number = app.one_offs.open(wish, runnable, now);
+                    app.begin(number, answer, ctx);
+                }
+                // Who asked may have gone.
+                Err(error) => drop(answer.send(Err(error))),
+            }
+        }));
+    }
+
     /// The current release, ready to run: what serves, or loaded.
     fn runnable_of_current(
         &self,
@@ -198,14 +215,9 @@ impl App {
     }
 
     /// Starts a process that was noted, once that is on disk.
-    fn begin(
-        &mut self,
-        number: BatchId,
-        answer: Option<crate::app::one_offs::Answer>,
-        ctx: &mut Context<Self>,
-    ) {
+    fn begin(&mut self, number: BatchId, answer: Answer, ctx: &mut Context<Self>) {
         if let Some(live) = self.one_offs.get_mut(number) {
-            live.answer = answer;
+            live.answer = Some(answer);
         }
         self.remember_one_offs();
         let written = self.deployer.written().into_actor(self);
@@ -225,7 +237,8 @@ impl App {
     }
 
     pub(super) fn remember_one_offs(&self) {
-        self.deployer.remember_one_offs(self.one_offs.written());
+        let seen = self.cron.schedules.seen();
+        self.deployer.remember_one_offs(self.one_offs.written(seen));
     }
 
     /// Stops all of them: the app is stopped or removed.
@@ -415,9 +428,10 @@ impl App {
         };
         let now = jiff::Timestamp::now();
         let before = written.clone();
+        self.cron.schedules = Schedules::recovered(written.seen.clone());
         let (found, mut strangers) = OneOffs::recovered(written, plain(wanted), now);
         self.one_offs = found;
-        if self.one_offs.written() != before {
+        if self.one_offs.written(&before.seen) != before {
             self.remember_one_offs();
         }
         strangers.extend(plain(foreign));

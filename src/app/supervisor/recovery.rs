@@ -198,6 +198,9 @@ impl App {
             self.catch_branch_up(pushed, ctx);
         }
         self.resume(remembered.keep_storage, ctx);
+        if remembered.wanted != Wanted::Running {
+            self.follow_schedules(ctx);
+        }
         if !self.deployer.releases.unproven.is_empty() {
             self.tidy(ctx);
         }

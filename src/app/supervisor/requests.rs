@@ -54,6 +54,7 @@ impl Handler<Act> for App {
         let answer = self.decide(ctx, |deployer, out| deployer.act(action, out));
         if ends_all && answer.is_ok() {
             self.end_one_offs(ctx);
+            self.follow_schedules(ctx);
         }
         // A server that ends right after the answer must not forget what was accepted.
         let written = self.deployer.written();
