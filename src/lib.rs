@@ -95,6 +95,15 @@
 //! packages that were installed anew with the same bytes: only files that root owns and nobody may write to, so never
 //! with a daemon that is not root.
 //!
+//! # The way of a push
+//!
+//! `/git/NAME.git` (`api/git.rs`) speaks git's smart HTTP: the real git serves it ([`install::git_service`]), as the app's
+//! user in git's group, in the app's own mirror ([`install::pushed`]), from which deploys are made without a fetch. When
+//! git has a push whole and checked, its hook `proc-receive` asks the server, over pipes, what becomes of each ref. For the
+//! app's branch that is a deploy ([`app::deployer::Action::Deploy`]), of which each line goes to who pushes. The App moves
+//! the branch, not git, once the release serves; [`app::pushed_commits`] (pure) is what a server that was killed in between
+//! does about it. So the branch is always what was deployed last, whoever went away.
+//!
 //! # The way of an exit
 //!
 //! The kernel tells [`process::worker`] by a pidfd that its process ended. `process::state` says what follows: the rest

@@ -12,8 +12,8 @@ use super::problem::Problem;
 use super::state::ApiState;
 use super::{
     actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
-    disk, events, gate, health, hook, hooks, logs, releases, reload, routes, run, server_status,
-    source, status, tokens,
+    disk, events, gate, git, health, hook, hooks, logs, releases, reload, routes, run,
+    server_status, source, status, tokens,
 };
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
@@ -173,6 +173,19 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/-/status",
             vec![get(Needs::of_server(Read), server_status::show)],
+        ),
+        // Who reads code may find secrets in it: so to clone takes as much as to push.
+        (
+            "/git/{name}.git/info/refs",
+            vec![get(Needs::of_app(Deploy), git::refs)],
+        ),
+        (
+            "/git/{name}.git/git-upload-pack",
+            vec![post(Needs::of_app(Deploy), git::upload)],
+        ),
+        (
+            "/git/{name}.git/git-receive-pack",
+            vec![post(Needs::of_app(Deploy), git::receive)],
         ),
         ("/routes", vec![get(Needs::of_apps(Read), routes::show)]),
         ("/events", vec![get(Needs::of_apps(Read), events::follow)]),

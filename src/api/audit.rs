@@ -183,7 +183,9 @@ impl Drop for Record {
 }
 
 fn app_in(path: &str) -> Option<String> {
-    let rest = path.strip_prefix("/applications/")?;
+    let of_git = path.strip_prefix("/git/");
+    let rest = of_git.or_else(|| path.strip_prefix("/applications/"))?;
     let name = rest.split('/').next().unwrap_or(rest);
+    let name = name.trim_end_matches(".git");
     (!name.is_empty()).then(|| name.chars().take(63).collect())
 }

@@ -10,6 +10,8 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::{HttpRequest, web};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 
@@ -23,6 +25,9 @@ use crate::tokens::known::{Known, Refusal};
 
 /// Members of this group may use the Unix socket.
 pub const GROUP: &str = "procserver";
+
+/// Paths that git calls, whose users have a token as a password.
+pub(super) const OF_GIT: &str = "/git/";
 
 /// How a connection came in. It is put into the connection's data at accept; a connection without it counts as
 /// [`Access::Tcp`].
@@ -95,8 +100,12 @@ pub(super) fn identify(request: &ServiceRequest, state: &ApiState) -> Result<Cal
     if let Some(Access::Socket { uid }) = request.conn_data::<Access>() {
         return Ok(Caller::Account { uid: *uid });
     }
+    let is_git = request.path().starts_with(OF_GIT);
     if !request.headers().contains_key(header::AUTHORIZATION) {
-        return Err(no_token());
+        return Err(match is_git {
+            true => no_password(),
+            false => no_token(),
+        });
     }
     let (address, now) = (counted(request.request()), Instant::now());
     // Nobody holds the lock for longer than such a look.
@@ -110,7 +119,7 @@ pub(super) fn identify(request: &ServiceRequest, state: &ApiState) -> Result<Cal
         return Err(too_many(left));
     }
     let wall = Timestamp::now();
-    let found = check_token(request.headers(), &state.tokens.known(), wall);
+    let found = check_token(request.headers(), is_git, &state.tokens.known(), wall);
     match &found {
         Ok(token) if state.tokens.note_use(token, wall) => {
             let tokens = state.tokens.clone();
@@ -188,14 +197,42 @@ fn no_token() -> Problem {
     unauthorized(detail, "Bearer realm=\"procserver\"")
 }
 
-fn check_token(headers: &HeaderMap, known: &Known, now: Timestamp) -> Result<Arc<Token>, Problem> {
-    let given = headers.get(header::AUTHORIZATION);
-    // The scheme is case-insensitive (RFC 9110 §11.1), the token is not.
-    let given = given
-        .and_then(|given| given.as_bytes().split_at_checked(7))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
-        .map(|(_, given)| given.trim_ascii());
-    let found = given.map_or(Err(Refusal::Unknown), |given| known.find(given, now));
+/// git asks people for a user and a password, and sends nothing else.
+fn no_password() -> Problem {
+    let detail = "A token is needed: any user name, and the token as the password. \"procserver token create NAME --scope deploy\" makes one.";
+    unauthorized(detail, "Basic realm=\"procserver\", charset=\"UTF-8\"")
+}
+
+/// What stands behind the scheme, which is case-insensitive (RFC 9110 §11.1).
+fn behind<'a>(value: &'a [u8], scheme: &str) -> Option<&'a [u8]> {
+    let (given, rest) = value.split_at_checked(scheme.len())?;
+    let is_it = given.eq_ignore_ascii_case(scheme.as_bytes()) && rest.first() == Some(&b' ');
+    is_it.then(|| rest.trim_ascii())
+}
+
+/// The password of Basic (RFC 7617), or the user where there is no password: some write a token in its place.
+fn password(given: &[u8]) -> Option<Vec<u8>> {
+    let decoded = BASE64_STANDARD.decode(given).ok()?;
+    let colon = decoded.iter().position(|b| *b == b':')?;
+    let (user, password) = (&decoded[..colon], &decoded[colon + 1..]);
+    Some(match password {
+        b"" => user.to_vec(),
+        password => password.to_vec(),
+    })
+}
+
+/// Finds the token in `Authorization`; `is_git`: also as a password.
+fn check_token(
+    headers: &HeaderMap,
+    is_git: bool,
+    known: &Known,
+    now: Timestamp,
+) -> Result<Arc<Token>, Problem> {
+    let value = headers.get(header::AUTHORIZATION);
+    let value = value.map(HeaderValue::as_bytes).unwrap_or_default();
+    let given = behind(value, "Bearer").map(<[u8]>::to_vec);
+    let given = given.or_else(|| password(behind(value, "Basic").filter(|_| is_git)?));
+    let found = given.map_or(Err(Refusal::Unknown), |given| known.find(&given, now));
     found.map(Arc::clone).map_err(|refusal| {
         let detail = match refusal {
             Refusal::Unknown => "The token is not this server's.".to_owned(),
@@ -203,7 +240,10 @@ fn check_token(headers: &HeaderMap, known: &Known, now: Timestamp) -> Result<Arc
                 format!("The token expired at {at:.0}: ask who runs the server for a new one.")
             }
         };
-        let challenge = "Bearer realm=\"procserver\", error=\"invalid_token\"";
+        let challenge = match is_git {
+            true => "Basic realm=\"procserver\", charset=\"UTF-8\"",
+            false => "Bearer realm=\"procserver\", error=\"invalid_token\"",
+        };
         unauthorized(&detail, challenge)
     })
 }
@@ -227,7 +267,7 @@ mod tests {
         let nowhere = std::path::Path::new("/nonexistent");
         let tokens = crate::tokens::TokenStore::open(nowhere, token).unwrap();
         let headers = request.to_http_request();
-        check_token(headers.headers(), &tokens.known(), Timestamp::now())
+        check_token(headers.headers(), false, &tokens.known(), Timestamp::now())
     }
 
     #[test]

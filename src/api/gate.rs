@@ -1,17 +1,18 @@
 //! The gate of the API: what every call passes but `/healthz`. Who calls is found out, a page of another site refused,
 //! and the audit log told, before anybody is answered.
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage as _, ResponseError as _};
 
 use super::audit::Record;
-use super::auth::{self, Access};
+use super::auth::{self, Access, OF_GIT};
 use super::browsers;
 use super::caller::Caller;
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use super::state::ApiState;
 
 /// Middleware: lets a request in, or answers 401, 403 or 429.
@@ -37,7 +38,26 @@ pub(super) async fn pass(
     let response: Result<_, actix_web::Error> = record.during(answer).await;
     let response = response?;
     record.end(&response).await;
-    Ok(response)
+    match response.request().path().starts_with(OF_GIT) {
+        true => Ok(plain(response).await),
+        false => Ok(response),
+    }
+}
+
+/// An error for git, which shows people plain text alone.
+async fn plain(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if kind.is_none_or(|kind| kind != problem::CONTENT_TYPE) {
+        return response;
+    }
+    let (request, response) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    let body = to_bytes(body).await.unwrap_or_default();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let text = body["detail"].as_str().unwrap_or_default();
+    let kind = header::HeaderValue::from_static("text/plain; charset=utf-8");
+    head.headers_mut().insert(header::CONTENT_TYPE, kind);
+    ServiceResponse::new(request, head.set_body(BoxBody::new(format!("{text}\n"))))
 }
 
 /// Middleware of a route that is open to who signs: counts those who do not as who fails to log in.

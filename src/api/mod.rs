@@ -4,7 +4,7 @@
 //! [`app`] has the routes, and `gate` lets a request in: from no page of another site (`browsers`), by somebody whom
 //! [`auth`] knows, who has what the route needs ([`needs`]); it also tells the audit log. Then one file per resource. A resource reads its request
 //! (`body`, `query`, `prefer`), asks an actor ([`state`]), and answers with a document, a [`problem`], or the `outcome`
-//! of what it set going. `errors` gives each error of the other folders its status. Nothing here owns state.
+//! of what it set going. [`git`] is the one that git itself calls. `errors` gives each error of the other folders its status. Nothing here owns state.
 
 pub mod about;
 mod actions;
@@ -29,6 +29,7 @@ mod errors;
 mod events;
 mod failed_logins;
 mod gate;
+mod git;
 mod health;
 mod hook;
 mod hook_body;

@@ -65,6 +65,30 @@ pub struct Confined {
     pub lent: Lent,
 }
 
+impl Confined {
+    /// `program` with these rights.
+    pub(super) fn spec(&self, program: &Program) -> ExecSpec {
+        let mut words = vec![program.name.to_owned()];
+        words.extend_from_slice(&program.arguments);
+        ExecSpec {
+            command: Exec::Program(words),
+            directory: program.directory.clone().unwrap_or_else(|| "/".into()),
+            account: self.account.clone(),
+            environment: program.environment.clone(),
+            instance: self.instance.clone(),
+            mounts: None,
+            landlock: Some(self.landlock.clone()),
+            output: Output::Pipe,
+            identity: None,
+            // git has its own: `lent`.
+            limits: Limits::default(),
+            nice: None,
+            umask: 0o022,
+            lent: self.lent.clone(),
+        }
+    }
+}
+
 impl Program {
     /// The command line as people type it.
     #[must_use]
@@ -166,24 +190,7 @@ async fn run_confined(
     log: &InstallLog,
     limits: &StepLimits,
 ) -> Result<Finished, StepError> {
-    let mut words = vec![program.name.to_owned()];
-    words.extend_from_slice(&program.arguments);
-    let mut spec = ExecSpec {
-        command: Exec::Program(words),
-        directory: program.directory.clone().unwrap_or_else(|| "/".into()),
-        account: confined.account.clone(),
-        environment: program.environment.clone(),
-        instance: confined.instance.clone(),
-        mounts: None,
-        landlock: Some(confined.landlock.clone()),
-        output: Output::Pipe,
-        identity: None,
-        // git has its own: `lent`.
-        limits: Limits::default(),
-        nice: None,
-        umask: 0o022,
-        lent: confined.lent.clone(),
-    };
+    let mut spec = confined.spec(program);
     let failed = |e: io::Error| failure::not_started(log.step(), program.name, &e);
     let mut result = None;
     if program.quiet {

@@ -29,6 +29,7 @@ pub mod failure;
 mod filters;
 mod first_deploy;
 pub mod git;
+pub mod git_service;
 pub mod git_user;
 pub mod gitmodules;
 pub mod hard_links;

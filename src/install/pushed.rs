@@ -7,6 +7,7 @@
 //! Several may put commits into it at a time, while one deploy reads it. So neither a deploy removes what unfinished
 //! pushes have left, nor does it drop what no branch leads to.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +97,22 @@ impl Pushed {
     #[must_use]
     pub fn branch(&self) -> &str {
         &self.branch
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.mirror.path
+    }
+
+    /// Where git's hooks are, which are the server's own.
+    pub(super) fn hooks(&self) -> PathBuf {
+        self.mirror.configuration.with_file_name("hooks")
+    }
+
+    /// Lets git, and nobody else, read our file.
+    pub(super) fn readable(&self, path: &Path, mode: u32) -> std::io::Result<()> {
+        self.mirror.user.readable(path, mode)
     }
 
     /// Who is at work in it.
@@ -233,10 +250,10 @@ impl Slots {
         self.with(permit)
     }
 
-    /// A place, if there is one.
-    pub fn try_take(&self) -> Option<Slot<'_>> {
-        let permit = self.permits.try_acquire().ok()?;
-        Some(self.with(Some(permit)))
+    /// Whether all are taken.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.permits.available_permits() == 0
     }
 
     fn with<'a>(&'a self, permit: Option<SemaphorePermit<'a>>) -> Slot<'a> {

@@ -18,6 +18,9 @@ pub struct Lent {
     pub stdin: Option<LentFile>,
     /// Takes its stdout, apart from stderr.
     pub stdout: Option<LentFile>,
+    /// Pipes, as [`Self::files`]: for reading or for writing alone, so that their end is seen.
+    #[serde(default)]
+    pub pipes: BTreeMap<String, LentPipe>,
     /// Files that are opened before the program changes its user, by the environment variable that gives their path.
     /// The paths hold for the program and for all that it starts.
     pub files: BTreeMap<String, LentFile>,
@@ -35,6 +38,24 @@ pub struct LentFile {
     path: PathBuf,
     /// `None` in the helper, which borrows it.
     _held: Option<Arc<OwnedFd>>,
+}
+
+/// An end of a pipe, by what the command does with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LentPipe {
+    Reads(LentFile),
+    Writes(LentFile),
+}
+
+impl LentPipe {
+    fn open(&self) -> io::Result<OwnedFd> {
+        let (file, flags) = match self {
+            Self::Reads(file) => (file, OFlags::RDONLY),
+            Self::Writes(file) => (file, OFlags::WRONLY),
+        };
+        Ok(rustix::fs::open(&file.path, flags, Mode::empty())?)
+    }
 }
 
 impl From<Arc<OwnedFd>> for LentFile {
@@ -111,12 +132,18 @@ impl Lent {
     /// Opens the files, for the command that this process becomes; the variables that name them.
     pub(super) fn open_files(&self) -> io::Result<BTreeMap<String, String>> {
         let mut variables = BTreeMap::new();
-        for (variable, lent) in &self.files {
-            // Not close-on-exec: the command inherits it.
-            let file = rustix::fs::open(&lent.path, OFlags::RDWR, Mode::empty())?;
+        let mut name = |variable: &String, file: OwnedFd| {
             let own = std::process::id();
             let path = format!("/proc/{own}/fd/{}", file.into_raw_fd());
             variables.insert(variable.clone(), path);
+        };
+        for (variable, lent) in &self.files {
+            // Not close-on-exec: the command inherits it.
+            let file = rustix::fs::open(&lent.path, OFlags::RDWR, Mode::empty())?;
+            name(variable, file);
+        }
+        for (variable, pipe) in &self.pipes {
+            name(variable, pipe.open()?);
         }
         Ok(variables)
     }

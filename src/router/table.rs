@@ -17,7 +17,7 @@ use crate::document::https::Https;
 
 /// First path segments that belong to the API. `-` holds what came after applications had their names: none can be
 /// called so, and each goes on having its path.
-pub const API_SEGMENTS: [&str; 10] = [
+pub const API_SEGMENTS: [&str; 11] = [
     "-",
     "applications",
     "certificates",
@@ -28,6 +28,7 @@ pub const API_SEGMENTS: [&str; 10] = [
     "tokens",
     "audit",
     "hooks",
+    "git",
 ];
 
 /// What the front end knows of one app.

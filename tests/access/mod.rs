@@ -23,7 +23,7 @@ fn token(server: &Server, wish: &Value) -> String {
 
 /// A token of this scope for all applications.
 #[track_caller]
-fn token_of(server: &Server, scope: &str) -> String {
+pub(crate) fn token_of(server: &Server, scope: &str) -> String {
     token(server, &json!({"name": scope, "scope": scope}))
 }
 

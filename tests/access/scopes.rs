@@ -69,6 +69,9 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("POST", "/-/backup", Admin, Of::Server),
     ("POST", "/-/restore", Admin, Of::Server),
     ("GET", "/-/status", Read, Of::Server),
+    ("GET", "/git/{name}.git/info/refs", Deploy, Of::App),
+    ("POST", "/git/{name}.git/git-upload-pack", Deploy, Of::App),
+    ("POST", "/git/{name}.git/git-receive-pack", Deploy, Of::App),
     ("GET", "/routes", Read, Of::Apps),
     ("GET", "/events", Read, Of::Apps),
     ("GET", "/audit", Admin, Of::Server),
@@ -95,7 +98,7 @@ fn every_call_has_the_scope_that_is_wanted_of_it() {
         .collect();
     assert_eq!(declared(), wanted);
     for (method, path, needs) in declared() {
-        let is_of_app = path.starts_with("/applications/{name}");
+        let is_of_app = path.starts_with("/applications/{name}") || path.starts_with("/git/");
         assert_eq!(needs.of == Of::App, is_of_app, "{method} {path}");
         assert!(method == "GET" || needs.scope > Read, "{method} {path}");
     }

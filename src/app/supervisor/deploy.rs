@@ -368,8 +368,12 @@ impl App {
         // The answer must be true for the next request, and after a power cut.
         let (routed, kept) = (self.publisher.settled(), self.deployer.written());
         let moved = self.move_branch(&operation);
-        let done = futures::future::join3(routed, kept, moved).into_actor(self);
-        ctx.spawn(done.then(move |(_, _, has_moved), app, _| {
+        let done = async move {
+            futures::future::join(routed, kept).await;
+            // What the disk does not know to run, no branch may say.
+            moved.await
+        };
+        ctx.spawn(done.into_actor(self).then(move |has_moved, app, _| {
             if has_moved {
                 app.branch_moved(&operation);
             }

@@ -11,6 +11,7 @@ use crate::app::operations::Operation;
 use crate::app::pushed_commits::PushedCommit;
 use crate::app::runnable;
 use crate::document::config::Repo;
+use crate::failpoint;
 use crate::install::build;
 use crate::install::pushed::Pushed;
 
@@ -90,6 +91,7 @@ impl App {
             let Some((commit, pushed)) = pushed else {
                 return false;
             };
+            failpoint::reach("before the branch moves");
             let moved = pushed.advance(&commit).await;
             if let Err(e) = &moved {
                 log::error!("{name}: its branch cannot be moved to {commit}, which runs: {e}");
