@@ -7,8 +7,8 @@ use crate::document::name::AppName;
 /// The directories of one application.
 ///
 /// ```text
-/// DATA/apps/NAME/   repo.git · modules/ · ssh/ · releases/N/ · deployments/N.json · storage/ · tmp/ · home/ · logs/ ·
-///                   state.json · runs.json · user.json · hook.json · first_deploy
+/// DATA/apps/NAME/   repo.git · modules/ · ssh/ · releases/N/ · venvs/N/ · deployments/N.json · storage/ · tmp/ ·
+///                   home/ · logs/ · state.json · runs.json · user.json · hook.json · first_deploy
 /// DATA/known_hosts  the ssh keys of git servers, for all apps
 /// DATA/user_ids.json  the ids that users of apps have had
 /// RUNTIME/apps/NAME/INSTANCE/   identity.json · stdout · stderr
@@ -73,6 +73,18 @@ impl AppDirs {
     #[must_use]
     pub fn release(&self, id: u64) -> PathBuf {
         self.releases().join(id.to_string())
+    }
+
+    /// The parent of all Python environments.
+    #[must_use]
+    pub fn venvs(&self) -> PathBuf {
+        self.root.join("venvs")
+    }
+
+    /// The Python environment that release `id` has made; later ones may use it too.
+    #[must_use]
+    pub fn venv(&self, id: u64) -> PathBuf {
+        self.venvs().join(id.to_string())
     }
 
     /// The record of release `id`: commit, time, the document it was made with.

@@ -86,6 +86,13 @@
 //! run, the checkout has a `.git` with the commits and tags (`install/history.rs`): git makes it as its own user, and
 //! the server removes it unread. `scripts.postdeploy` of an `app.json` follows the release command in the first deploy
 //! (`install/first_deploy.rs`).
+//! Where the document has no `install`, [`install::builders`] (pure) says by the files of the checkout what is to be done,
+//! and `install::deploy` does it, missing tools first. What a release has beside its files is in its record
+//! ([`install::built`]): directories for PATH, variables, what stands in for a Procfile, and the directories that the next
+//! release may take over (`install::kept`) with a key of what decided their content and a count of what is in them. The
+//! cache is the release itself: nobody prunes it. A Python environment names its own place, so it lies beside the
+//! releases (`install::venv`), which link to it; it goes with the last record that names it. Caches in HOME are the
+//! package managers' (`install::home`).
 //!
 //! Code may also come as an archive (`api::source`). It is stored in a file without a name, read to its end
 //! ([`archive::walk`]), and only if all of it is good told to git as a commit ([`archive::fast_import`]) of the mirror:

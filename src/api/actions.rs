@@ -23,7 +23,9 @@ pub(super) async fn act(
         "start" => Action::Start,
         "stop" => Action::Stop,
         "restart" => Action::Restart,
-        "redeploy" => Action::Redeploy,
+        "redeploy" => Action::Redeploy {
+            use_cache: uses_cache(body::document(&request, payload).await?)?,
+        },
         _ => Action::Rollback(wanted_release(body::document(&request, payload).await?)?),
     };
     let (own, app) = (state.clone(), name.clone());
@@ -33,29 +35,54 @@ pub(super) async fn act(
 
 /// Reads `{release?}`.
 fn wanted_release(document: Option<Value>) -> Result<Option<u64>, Problem> {
-    let wrong = |pointer: &str, detail: &str| {
-        Err(Problem::invalid(&[FieldError {
-            pointer: pointer.to_owned(),
-            detail: detail.to_owned(),
-        }]))
-    };
-    let fields = match document {
-        None => return Ok(None),
-        Some(Value::Object(fields)) => fields,
-        Some(_) => return wrong("", "must be an object, such as {release: 3}, or nothing"),
-    };
-    if let Some(unknown) = fields.keys().find(|field| *field != "release") {
-        let shown: String = unknown.chars().take(80).collect();
-        let pointer = format!("/{}", shown.replace('~', "~0").replace('/', "~1"));
-        return wrong(&pointer, "there is no such field here: known is release");
-    }
-    match fields.get("release") {
+    match only_field(document, "release", "{release: 3}")? {
         None => Ok(None),
         Some(release) => match release.as_u64() {
             Some(id) => Ok(Some(id)),
             None => wrong("/release", "must be the number of a kept release"),
         },
     }
+}
+
+/// Reads `{cache?}`.
+fn uses_cache(document: Option<Value>) -> Result<bool, Problem> {
+    match only_field(document, "cache", "{cache: false}")? {
+        None => Ok(true),
+        Some(cache) => match cache.as_bool() {
+            Some(cache) => Ok(cache),
+            None => wrong("/cache", "must be true or false"),
+        },
+    }
+}
+
+/// The value of the only field that there may be.
+fn only_field(
+    document: Option<Value>,
+    name: &str,
+    example: &str,
+) -> Result<Option<Value>, Problem> {
+    let mut fields = match document {
+        None => return Ok(None),
+        Some(Value::Object(fields)) => fields,
+        Some(_) => {
+            let detail = format!("must be an object, such as {example}, or nothing");
+            return wrong("", &detail);
+        }
+    };
+    if let Some(unknown) = fields.keys().find(|field| *field != name) {
+        let shown: String = unknown.chars().take(80).collect();
+        let pointer = format!("/{}", shown.replace('~', "~0").replace('/', "~1"));
+        let detail = format!("there is no such field here: known is {name}");
+        return wrong(&pointer, &detail);
+    }
+    Ok(fields.shift_remove(name))
+}
+
+fn wrong<T>(pointer: &str, detail: &str) -> Result<T, Problem> {
+    Err(Problem::invalid(&[FieldError {
+        pointer: pointer.to_owned(),
+        detail: detail.to_owned(),
+    }]))
 }
 
 #[cfg(test)]
@@ -76,6 +103,15 @@ mod tests {
             json!({"relase": 3}),
         ] {
             assert!(wanted_release(Some(wrong.clone())).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_redeploy_uses_caches_unless_it_is_told_not_to() {
+        assert_eq!(uses_cache(None), Ok(true));
+        assert_eq!(uses_cache(Some(json!({"cache": false}))), Ok(false));
+        for wrong in [json!(false), json!({"cache": 0}), json!({"cahce": false})] {
+            assert!(uses_cache(Some(wrong.clone())).is_err(), "{wrong}");
         }
     }
 }

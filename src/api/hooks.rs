@@ -84,7 +84,9 @@ async fn known(state: &ApiState, name: &str) -> Result<Known, Problem> {
 }
 
 async fn deploy(state: Data<ApiState>, name: String, turn: Turn) -> Result<HttpResponse, Problem> {
-    let accepted = state.ask_app(&name, Act(Action::Redeploy)).await??;
+    let accepted = state
+        .ask_app(&name, Act(Action::Redeploy { use_cache: true }))
+        .await??;
     // The deployment is on disk: only now the delivery must not come again.
     if let Ok(Err(error)) = web::block(move || turn.done()).await {
         log::warn!("{name}: webhook: {error}: a repeated delivery will deploy again");

@@ -47,6 +47,8 @@ pub struct Operation {
     pub failure: Option<Failure>,
     /// A rollback: an operation that takes its place does not do what it was asked for.
     pub rolls_back: bool,
+    /// What the release before has left may be used, of a deploy.
+    pub use_cache: bool,
     done: watch::Sender<Option<Outcome>>,
     /// Who waits for the operations whose place it took.
     overtaken: Vec<watch::Sender<Option<Outcome>>>,
@@ -72,6 +74,7 @@ impl Operations {
             before: None,
             failure: None,
             rolls_back: false,
+            use_cache: true,
             done,
             overtaken: vec![],
         };
@@ -120,6 +123,7 @@ impl Operation {
     /// Takes the place of an older operation. Who waits for that one is told how this one ends.
     pub fn overtake(&mut self, older: Self) {
         self.commit = self.commit.take().or(older.commit);
+        self.use_cache &= older.use_cache;
         self.overtaken.extend(older.overtaken);
         self.overtaken.push(older.done);
     }

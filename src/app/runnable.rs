@@ -1,5 +1,6 @@
 //! [`Runnable`]: a release with all that is needed to start its processes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::account::{Account, AccountError, PER_APP};
 use crate::app_dirs::AppDirs;
 use crate::document::app_json;
 use crate::document::change::config_of_release;
-use crate::document::config::{AppConfig, FieldError, HealthCheck, Rules};
+use crate::document::config::{AppConfig, FieldError, HealthCheck, Rules, StaticFiles};
 use crate::document::formation::{Slot, formation};
 use crate::install::build;
 use crate::install::release::{self, Release, ReleaseRecord};
@@ -82,7 +83,10 @@ impl Runnable {
         }
         let base = base_environment(account.as_ref(), dirs)?;
         let configured = configured_environment(context, &config);
-        let environment = environment::layered([&base, &release.dotenv, &configured]);
+        let built = &release.record.built;
+        let mut environment =
+            environment::layered([&base, &built.env, &release.dotenv, &configured]);
+        built.extend_path(&release.directory, &mut environment);
         let (slots, scale_warnings) = formation(&release.procfile, &config.scale, &config.routed());
         warnings.extend(release.warnings.iter().cloned());
         Ok(Self {
@@ -109,6 +113,14 @@ impl Runnable {
             scale_warnings,
             ..self.clone()
         }
+    }
+
+    /// The files that are served before the app is asked.
+    #[must_use]
+    pub fn static_files(&self) -> Option<Cow<'_, StaticFiles>> {
+        let of_document = self.config.static_files.as_ref().map(Cow::Borrowed);
+        let is_site = self.release.record.built.is_site;
+        of_document.or_else(|| is_site.then(|| Cow::Owned(StaticFiles::whole_checkout())))
     }
 
     #[must_use]

@@ -46,6 +46,15 @@ pub async fn stop(args: &StopArgs, client: &Client, out: &mut Output) -> anyhow:
     Ok(ExitCode::SUCCESS)
 }
 
+#[derive(Args, Debug)]
+pub struct RedeployArgs {
+    /// Install everything anew: nothing of the release before is used, and the caches of package managers are emptied
+    #[arg(long)]
+    pub no_cache: bool,
+    #[command(flatten)]
+    pub action: ActionArgs,
+}
+
 /// Waits until `action` is done: the server answers then.
 pub async fn run(
     action: &str,
@@ -59,11 +68,16 @@ pub async fn run(
 
 /// Follows the deployment that a redeploy always is, however long it takes.
 pub async fn redeploy(
-    args: &ActionArgs,
+    args: &RedeployArgs,
     client: &Client,
     out: &mut Output,
 ) -> anyhow::Result<ExitCode> {
-    deploy::run(&args.name, call("redeploy", args), args.wait, client, out).await
+    let action = &args.action;
+    let mut call = call("redeploy", action);
+    if args.no_cache {
+        call = call.body(serde_json::json!({"cache": false}).to_string());
+    }
+    deploy::run(&action.name, call, action.wait, client, out).await
 }
 
 fn call(action: &str, args: &ActionArgs) -> Call {

@@ -65,6 +65,12 @@ pub struct CreateArgs {
     /// Command that prepares the code; may be repeated
     #[arg(long, requires = "source", value_name = "COMMAND")]
     pub install: Vec<String>,
+    /// Install nothing, whatever is in the checkout [default: what its package managers' files say]
+    #[arg(long, requires = "source", conflicts_with = "install")]
+    pub no_install: bool,
+    /// Directory of the checkout that the next release takes over, such as node_modules; may be repeated
+    #[arg(long, requires = "source", value_name = "DIR")]
+    pub cache: Vec<String>,
     /// Directory of the application that is kept over releases, and writable; may be repeated
     #[arg(long, requires = "source", value_name = "DIR")]
     pub shared: Vec<String>,
@@ -260,6 +266,10 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
     set(["", "domain"], list(&args.domain));
     set(["", "shell"], text(&args.shell));
     set(["", "install"], list(&args.install));
+    if args.no_install {
+        set(["", "install"], Some(Value::Array(vec![])));
+    }
+    set(["", "cache"], list(&args.cache));
     set(["", "shared"], list(&args.shared));
     for (process_type, number) in &args.scale {
         set(["scale", process_type], Some(Value::from(*number)));

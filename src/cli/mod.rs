@@ -159,8 +159,9 @@ pub enum Command {
     #[command(aliases = ["upgrade", "rebuild", "ps:rebuild"], after_help = "Examples:
   procserver redeploy blog
   procserver redeploy blog --no-wait
+  procserver redeploy blog --no-cache          install everything anew
   procserver redeploy blog --json")]
-    Redeploy(actions::ActionArgs),
+    Redeploy(actions::RedeployArgs),
     /// Go back to a kept release
     #[command(aliases = ["releases:rollback"])]
     Rollback(rollback::RollbackArgs),
@@ -262,7 +263,9 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Restart(a) => with(&a.client, async |c, o| {
             actions::run("restart", &a, c, o).await
         }),
-        Command::Redeploy(a) => with(&a.client, async |c, o| actions::redeploy(&a, c, o).await),
+        Command::Redeploy(a) => with(&a.action.client, async |c, o| {
+            actions::redeploy(&a, c, o).await
+        }),
         Command::Deploy(a) => with(&a.client, async |c, o| {
             deploy_directory::run(&a, c, o).await
         }),

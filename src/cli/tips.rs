@@ -45,7 +45,7 @@ fn verb(word: &str) -> Option<&'static str> {
         }
         "buildpacks" | "buildpacks:set" | "buildpacks:add" | "builder" | "builder:set"
         | "stack" => {
-            "procserver set NAME 'install=[\"COMMAND\"]' 'packages=[\"PACKAGE\"]': install commands, no buildpacks"
+            "procserver set NAME 'install=[\"COMMAND\"]' 'packages=[\"PACKAGE\"]': builders find out the rest"
         }
         "git:report" | "builds" | "releases:info" => {
             "procserver deployments NAME, or: procserver releases NAME"

@@ -36,6 +36,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         domain,
         shell,
         install,
+        cache,
         shared,
         scale,
         env,
@@ -64,6 +65,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*sandbox != new.sandbox, Work::Deploy),
         (*shell != new.shell, Work::Deploy),
         (*install != new.install, Work::Deploy),
+        (*cache != new.cache, Work::Deploy),
         (*shared != new.shared, Work::Deploy),
         (*env != new.env, Work::Restart),
         (*health_check != new.health_check, Work::Restart),
@@ -222,6 +224,8 @@ mod tests {
             (json!({"repo": {"dir": "b"}}), Work::Deploy),
             (json!({"packages": ["jq"]}), Work::Deploy),
             (json!({"install": ["make"]}), Work::Deploy),
+            (json!({"install": []}), Work::Deploy),
+            (json!({"cache": ["target"]}), Work::Deploy),
             (json!({"shell": "/bin/bash"}), Work::Deploy),
             (json!({"shared": ["log"]}), Work::Deploy),
             (json!({"user": "nobody"}), Work::Deploy),
@@ -321,7 +325,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..27usize, 0..6)) {
+        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..29usize, 0..6)) {
             let changes = changes();
             let mut document = base();
             let mut greatest = Work::Nothing;

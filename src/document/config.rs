@@ -39,8 +39,10 @@ pub struct AppConfig {
     pub domain: Vec<String>,
     /// What runs the commands of `install` and of the Procfile.
     pub shell: Shell,
-    /// Commands for its `-c`, run in the release directory.
-    pub install: Vec<String>,
+    /// Commands for its `-c`, run in the release directory; `None`: what the checkout needs is found out.
+    pub install: Option<Vec<String>>,
+    /// Directories that the next release takes over; `None`: those of the builders.
+    pub cache: Option<Vec<String>>,
     /// Directories of the application that are links into its storage: relative, in plain form, none in another.
     pub shared: Vec<String>,
     /// Quantity per process type; a type that is absent gets 1 (a task by its name 0).
@@ -76,6 +78,12 @@ pub struct AppConfig {
 }
 
 impl AppConfig {
+    /// The commands that the document names.
+    #[must_use]
+    pub fn install_commands(&self) -> &[String] {
+        self.install.as_deref().unwrap_or_default()
+    }
+
     /// The process types that requests are routed to: `web`, and those that `hosts` names.
     #[must_use]
     pub fn routed(&self) -> BTreeSet<&str> {
@@ -181,6 +189,19 @@ pub struct StaticFiles {
     pub spa: bool,
     /// `Cache-Control` of all but HTML.
     pub cache_control: Option<String>,
+}
+
+impl StaticFiles {
+    /// A checkout that is a site as it is.
+    #[must_use]
+    pub fn whole_checkout() -> Self {
+        Self {
+            dir: ".".to_owned(),
+            prefix: "/".to_owned(),
+            spa: false,
+            cache_control: None,
+        }
+    }
 }
 
 /// `strategy` of the document.

@@ -29,7 +29,7 @@ use super::statuses::Statuses;
 use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
-const FIELDS: [&str; 27] = [
+const FIELDS: [&str; 28] = [
     "name",
     "repo",
     "packages",
@@ -40,6 +40,7 @@ const FIELDS: [&str; 27] = [
     "domain",
     "shell",
     "install",
+    "cache",
     "shared",
     "scale",
     "env",
@@ -63,6 +64,7 @@ const MAX_PACKAGES: usize = 256;
 const MAX_HOSTS: usize = 1000;
 const MAX_PATTERNS: usize = 64;
 const MAX_COMMANDS: usize = 256;
+const MAX_CACHES: usize = 32;
 const MAX_SHARED: usize = 32;
 const MAX_TYPES: usize = 64;
 const MAX_VARIABLES: usize = 1024;
@@ -109,7 +111,8 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         hosts: read_hosts(walk, &top),
         domain: read_domain(walk, &top),
         shell: walk.text(&top, "shell", Shell::parse).unwrap_or_default(),
-        install: walk.list(&top, "install", MAX_COMMANDS, rules_of::command),
+        install: read_if_named(walk, &top, "install", MAX_COMMANDS, rules_of::command),
+        cache: read_if_named(walk, &top, "cache", MAX_CACHES, rules_of::cache),
         shared: read_shared(walk, &top),
         scale: walk.map(&top, "scale", MAX_TYPES, read_quantity),
         env: walk.map(&top, "env", MAX_VARIABLES, read_variable),
@@ -137,6 +140,18 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         document: Value::Null,
     };
     Some(config)
+}
+
+/// A list; `None`: the document does not name it.
+fn read_if_named(
+    walk: &mut Walk,
+    top: &Object<'_>,
+    field: &str,
+    max: usize,
+    parse: fn(&str) -> Result<String, String>,
+) -> Option<Vec<String>> {
+    top.get(field)?;
+    Some(walk.list(top, field, max, parse))
 }
 
 fn read_name(walk: &mut Walk, top: &Object<'_>) -> Option<AppName> {

@@ -269,6 +269,18 @@ pub(super) fn shared_directory(text: &str) -> Result<String, String> {
     }
 }
 
+/// A directory of the checkout that the next release takes over.
+pub(super) fn cache(text: &str) -> Result<String, String> {
+    let is_bad = |part: &str| matches!(part, "" | "." | ".." | ".git");
+    if text.len() > 255 || text.contains(char::is_control) || text.split('/').any(is_bad) {
+        return Err(format!(
+            "\"{}\" is not a directory below the repository: write it as \"node_modules\" or \"var/cache\"",
+            shown(text)
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// The prefix under which static files appear.
 pub(super) fn path_prefix(text: &str) -> Result<String, String> {
     request_path(text).and_then(|path| {

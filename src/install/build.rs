@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::app_root;
+use super::built::before_path;
 use super::command;
 use super::dedup::{Beside, Roots};
 use super::failure;
@@ -14,16 +15,19 @@ use super::git_user::GitUser;
 use super::hard_links::Earlier;
 use super::install_log::InstallLog;
 use super::instances;
-use super::limits::{StepError, StepLimits};
+use super::limits::{StepError, StepLimits, blocking};
+use super::programs;
 use super::read_only::{self, Origin};
 use super::record::{Failure, Step};
 use super::spec::InstallSpec;
 use super::tree::{self, Owner};
+use super::venv;
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::document::formation::RELEASE;
 use crate::process::environment::{self, layered};
 use crate::process::exec_spec::{Exec, ExecSpec, Output};
+use crate::process::landlock::Landlock;
 use crate::process::lent::Lent;
 
 /// `nice(2)` of install commands: the apps that serve come first.
@@ -66,8 +70,12 @@ pub fn follow(dirs: &AppDirs, release: &Path, account: &Account) -> Option<Strin
         return None;
     }
     let followed = make_directories(dirs, Some(account)).and_then(|()| match is_of_root {
-        true => read_only::make(release, Some(Owner::root_of(account.gid)))
-            .and_then(|()| tree::directory(release, 0o550, None)),
+        true => give_release(release, account).and_then(|()| {
+            let venvs = venv::list(dirs).into_iter();
+            venvs
+                .map(|id| dirs.venv(id))
+                .try_for_each(|path| give_release(&path, account))
+        }),
         false => Ok(()),
     });
     let what = format!(
@@ -78,6 +86,11 @@ pub fn follow(dirs: &AppDirs, release: &Path, account: &Account) -> Option<Strin
         Ok(()) => what,
         Err(e) => format!("{what}: not all of them could be: {e}"),
     })
+}
+
+fn give_release(path: &Path, account: &Account) -> io::Result<()> {
+    read_only::make(path, Some(Owner::root_of(account.gid)))?;
+    tree::directory(path, 0o550, None)
 }
 
 /// The first directory on the way to `path` that `account` cannot pass. Blocks.
@@ -173,22 +186,51 @@ pub struct Code<'a> {
     pub dotenv: &'a BTreeMap<String, String>,
 }
 
-/// Runs the document's install commands in order; the first failure ends it.
+/// Variables of a build beside those of the document and the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Variables<'a> {
+    /// The defaults of builders.
+    pub builders: &'a BTreeMap<String, String>,
+    pub code: Code<'a>,
+    /// The Python environment of the release.
+    pub venv: Option<&'a Path>,
+}
+
+impl Variables<'_> {
+    fn of(&self, spec: &InstallSpec, own: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let own = own
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        layered([
+            &spec.base_env,
+            self.builders,
+            self.code.dotenv,
+            &spec.configured_env,
+            &environment::of_release(spec.release, self.code.commit),
+            &own.collect(),
+        ])
+    }
+}
+
+/// Runs one command of the step `install`.
 ///
 /// # Errors
-/// A command fails, or a limit is reached.
+/// It fails, or a limit is reached.
 pub async fn install(
     spec: &InstallSpec,
-    code: Code<'_>,
+    command: &str,
+    variables: &Variables<'_>,
     log: &InstallLog,
     limits: &StepLimits,
 ) -> Result<(), StepError> {
-    let own = environment::of_release(spec.release, code.commit);
-    for command in &spec.config.install {
-        let environment = layered([&spec.base_env, code.dotenv, &spec.configured_env, &own]);
-        run(spec, command, environment, log, limits).await?;
-    }
-    Ok(())
+    let venv = variables
+        .venv
+        .map(|path| path.to_string_lossy().into_owned());
+    let own: Vec<(&str, &str)> = venv
+        .iter()
+        .map(|path| ("VIRTUAL_ENV", path.as_str()))
+        .collect();
+    run(spec, command, variables, &own, log, limits).await
 }
 
 /// Runs a command of the release phase, which is this `PS`, once, in the tree that becomes the release. It may still write there.
@@ -198,25 +240,33 @@ pub async fn install(
 pub async fn release_phase(
     spec: &InstallSpec,
     (ps, command): (&str, &str),
-    code: Code<'_>,
+    variables: &Variables<'_>,
     log: &InstallLog,
     limits: &StepLimits,
 ) -> Result<(), StepError> {
-    let mut own = environment::of_release(spec.release, code.commit);
-    own.insert("PS".to_owned(), ps.to_owned());
-    let environment = layered([&spec.base_env, code.dotenv, &spec.configured_env, &own]);
-    run(spec, command, environment, log, limits).await
+    run(spec, command, variables, &[("PS", ps)], log, limits).await
 }
 
 async fn run(
     spec: &InstallSpec,
     command: &str,
-    environment: BTreeMap<String, String>,
+    variables: &Variables<'_>,
+    own: &[(&str, &str)],
     log: &InstallLog,
     limits: &StepLimits,
 ) -> Result<(), StepError> {
+    let checkout = spec.dirs.release(spec.release);
+    let directory = app_root::of(&checkout, &spec.config.document);
+    let mut environment = variables.of(spec, own);
+    // Anew for each command: the one before may have made some of them.
+    let place = directory.clone();
+    let look = move || Ok(programs::of(&place));
+    let names = blocking(log.step(), "cannot look at the checkout", look).await?;
+    before_path(&names, &directory, &mut environment);
     let exec = Exec::Shell(spec.config.shell, command.to_owned());
-    execute(spec, exec, command, environment, log, limits).await
+    // It may still be filled; one of an earlier release is root's.
+    let title = (command, variables.venv);
+    execute_with(spec, exec, title, environment, log, limits).await
 }
 
 /// Runs a command as the app's user where the application is, shown in the log as `title`.
@@ -231,13 +281,30 @@ pub(super) async fn execute(
     log: &InstallLog,
     limits: &StepLimits,
 ) -> Result<(), StepError> {
+    execute_with(spec, command, (title, None), environment, log, limits).await
+}
+
+/// As [`execute`]; it may also write to the directory beside the title.
+async fn execute_with(
+    spec: &InstallSpec,
+    command: Exec,
+    (title, writable): (&str, Option<&Path>),
+    environment: BTreeMap<String, String>,
+    log: &InstallLog,
+    limits: &StepLimits,
+) -> Result<(), StepError> {
     let checkout = spec.dirs.release(spec.release);
+    let directory = app_root::of(&checkout, &spec.config.document);
+    let writable = writable.map(Path::to_owned);
     let exec = ExecSpec {
         command,
         instance: instances::install(&spec.dirs),
         mounts: spec.mounts.clone(),
-        landlock: spec.landlock.clone().map(|l| l.but(checkout.clone())),
-        directory: app_root::of(&checkout, &spec.config.document),
+        landlock: spec.landlock.clone().map(|l| {
+            let l = l.but(checkout.clone());
+            writable.into_iter().fold(l, Landlock::but)
+        }),
+        directory,
         account: spec.account.clone(),
         environment,
         output: Output::Pipe,

@@ -1,4 +1,10 @@
-//! [`Deploy`]: runs the steps of one deploy, up to a release that can be started.
+//! [`Deploy`]: runs the steps of one deploy, up to a release that can be started. What is done in the checkout is in
+//! `work`, and how in `building`.
+
+mod building;
+mod half_made;
+mod taken;
+mod work;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,6 +14,7 @@ use actix::Recipient;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::built::Built;
 use super::dedup;
 use super::git_user::GitUser;
 use super::hard_links::Earlier;
@@ -20,16 +27,17 @@ use super::remote::Remote;
 use super::source::{Fetched, Source};
 use super::spec::{InstallEvent, InstallProgress, InstallSpec};
 use super::{
-    advice, app_root, build, failure, first_deploy, history, instances, links, manifest, packages,
+    advice, app_root, build, failure, first_deploy, home, instances, links, manifest, packages,
     plan,
 };
 use super::{disk_space, disk_usage, shared};
-use crate::app_dirs::AppDirs;
 use crate::document::formation::RELEASE;
 use crate::document::procfile::Procfile;
 use crate::document::secrets;
 use crate::failpoint;
 use crate::logs::log::Append;
+use half_made::HalfMade;
+use work::Work;
 
 #[derive(Debug)]
 pub struct Deploy {
@@ -131,12 +139,15 @@ impl Deploy {
                 failure.hint = Some(hint);
             }
         }
-        StepError::Failed(Box::new(failure))
+        StepError::Failed(Box::new(
+            self.with_way_out(failure)
+                .named(self.spec.config.name.as_str()),
+        ))
     }
 
     async fn make(&self) -> Result<Release, StepError> {
         let config = &self.spec.config;
-        let steps = plan::steps(!config.packages.is_empty(), !config.install.is_empty());
+        let steps = plan::steps(!config.packages.is_empty());
         if let Err(error) = self.prepare(steps[0]).await {
             if let StepError::Failed(failure) = &error {
                 self.log.at(steps[0]).line(&failure.reason).await;
@@ -152,29 +163,30 @@ impl Deploy {
         }
         self.shell(steps[0]).await?;
         let mut fetched = self.fetch().await?;
-        let builds = steps.contains(&Step::Install);
         let earlier = self.earlier().await?;
-        let mut manifest = self.checkout(&fetched, earlier.as_ref(), builds).await?;
+        let (mut manifest, work) = self.checkout(&fetched, earlier.as_ref()).await?;
         manifest
             .warnings
             .splice(0..0, std::mem::take(&mut fetched.warnings));
-        let mut last = Step::Checkout;
-        if builds {
+        let (mut last, mut venv) = (Step::Checkout, None);
+        if !work.is_nothing() {
             last = Step::Install;
-            let installed = self.install(&fetched.commit, &manifest, earlier.as_ref());
-            let installed = installed.await?;
-            manifest = Manifest {
-                warnings: std::mem::take(&mut manifest.warnings),
-                ..installed
-            };
+            let warnings = std::mem::take(&mut manifest.warnings);
+            (manifest, venv) = self
+                .install(manifest, &fetched, earlier.as_ref(), &work)
+                .await?;
+            manifest.warnings = warnings;
         }
         let phase = manifest.release_phase();
         if !phase.is_empty() {
             last = Step::Release;
             let code = manifest.code(&fetched.commit);
-            self.release_phase(&phase, code, earlier.as_ref()).await?;
+            self.release_phase(&phase, code, earlier.as_ref(), &work)
+                .await?;
         }
-        self.complete(last, fetched.commit, manifest.warnings).await
+        let built = self.built(last, &work, venv).await?;
+        self.complete(last, fetched.commit, manifest.warnings, built)
+            .await
     }
 
     /// Fails if the document's shell is not installed. Its package may be among the document's.
@@ -196,7 +208,7 @@ impl Deploy {
         let (dirs, account) = (self.spec.dirs.clone(), self.spec.account.clone());
         let (release, in_use) = (self.spec.release, self.spec.in_use.clone());
         let kept = self.spec.config.keep_releases;
-        let disk = self.spec.config.limits.disk;
+        let (disk, use_cache) = (self.spec.config.limits.disk, self.spec.use_cache);
         let refused = blocking(step, "cannot make the app's directories", move || {
             instances::kill_remains(&dirs);
             build::make_directories(&dirs, account.as_ref())?;
@@ -210,7 +222,16 @@ impl Deploy {
             let barred = barrier
                 .zip(account)
                 .map(|(barrier, account)| build::barred(step, &barrier, &account));
+            match use_cache {
+                true => home::tidy(&dirs),
+                false => home::clear(&dirs),
+            }
             let mut missing = disk_space::missing(step, &dirs.releases())?;
+            if missing.is_some() || disk_usage::over(step, &dirs, disk).is_some() {
+                // What can be downloaded again goes first.
+                home::clear(&dirs);
+                missing = disk_space::missing(step, &dirs.releases())?;
+            }
             if missing.is_some() {
                 // The oldest release would be removed after this deploy. If the space is needed, it is removed before.
                 release::prune(&dirs, kept.saturating_sub(1), &in_use, u64::MAX);
@@ -274,8 +295,7 @@ impl Deploy {
         &self,
         fetched: &Fetched,
         earlier: Option<&Earlier>,
-        builds: bool,
-    ) -> Result<Manifest, StepError> {
+    ) -> Result<(Manifest, Work), StepError> {
         let spec = &self.spec;
         let directory = spec.dirs.release(spec.release);
         self.step(
@@ -285,13 +305,18 @@ impl Deploy {
                 let source = self.source(log.clone(), limits.clone());
                 let links = !spec.config.shared.is_empty();
                 // A tree that is built in belongs to the app's user meanwhile, so it has no links.
-                let same = earlier.filter(|e| !builds && !links && !e.has_release_phase);
+                let has_commands = !spec.config.install_commands().is_empty();
+                let same = earlier.filter(|earlier| {
+                    !(has_commands || links || earlier.by_builders || earlier.has_release_phase)
+                });
                 let mut warnings = source.checkout(fetched, &directory, same).await?;
+                let work = self.look(&log).await?;
+                let builds = !work.is_nothing();
                 // A mistake in the Procfile is found before the build.
-                let mut manifest = self.read_manifest(&log, !builds).await?;
+                let mut manifest = self.read_manifest(&log, !builds, &work).await?;
                 let runs = builds || !manifest.release_phase().is_empty();
                 if runs && same.is_some() {
-                    // This is the first release phase of the app: the tree must not have links.
+                    // This is the first build or release phase of the app: the tree must not have links.
                     warnings = source.checkout(fetched, &directory, None).await?;
                 }
                 manifest.warnings = warnings;
@@ -299,11 +324,7 @@ impl Deploy {
                     manifest.warnings.push(COMMITTED.to_owned());
                 }
                 if builds {
-                    let shared = shared::below(&spec.config);
-                    let lent = source.lend_history(fetched, &directory, &shared);
-                    if let Some(remark) = lent.await? {
-                        log.line(format!("remark: {remark}")).await;
-                    }
+                    self.lend_history(&source, fetched, &log).await?;
                 }
                 if runs || links {
                     self.open_up(earlier.cloned(), &log).await?;
@@ -313,34 +334,33 @@ impl Deploy {
                     let earlier = earlier.filter(|_| links);
                     self.hand_over(earlier, &log).await?;
                 }
-                Ok(manifest)
+                Ok((manifest, work))
             },
         )
         .await
     }
 
-    async fn install(
+    /// Gives the checkout a `.git` for what is run in it.
+    async fn lend_history(
         &self,
-        commit: &str,
-        before: &Manifest,
-        earlier: Option<&Earlier>,
-    ) -> Result<Manifest, StepError> {
-        let checkout = self.spec.dirs.release(self.spec.release);
-        self.step(
-            Step::Install,
-            self.spec.timeouts.install,
-            async |log: InstallLog, limits| {
-                build::install(&self.spec, before.code(commit), &log, &limits).await?;
-                history::take_back(log.step(), &checkout).await?;
-                // The commands may have written both files.
-                let manifest = self.read_manifest(&log, true).await?;
-                if manifest.release_phase().is_empty() {
-                    self.hand_over(earlier, &log).await?;
-                }
-                Ok(manifest)
-            },
-        )
-        .await
+        source: &Source<'_>,
+        fetched: &Fetched,
+        log: &InstallLog,
+    ) -> Result<(), StepError> {
+        let directory = self.spec.dirs.release(self.spec.release);
+        let shared = shared::below(&self.spec.config);
+        let lent = source.lend_history(fetched, &directory, &shared);
+        if let Some(remark) = lent.await? {
+            log.line(format!("remark: {remark}")).await;
+        }
+        Ok(())
+    }
+
+    /// Looks at what is to be done in the fresh checkout.
+    async fn look(&self, log: &InstallLog) -> Result<Work, StepError> {
+        let (spec, directory) = (self.spec.clone(), self.spec.dirs.release(self.spec.release));
+        let look = move || Ok(Work::of(&spec, &directory));
+        blocking(log.step(), "cannot look at the checkout", look).await
     }
 
     async fn release_phase(
@@ -348,11 +368,17 @@ impl Deploy {
         phase: &[(&str, &str)],
         code: build::Code<'_>,
         earlier: Option<&Earlier>,
+        work: &Work,
     ) -> Result<(), StepError> {
         let limit = self.spec.timeouts.release;
         self.step(Step::Release, limit, async |log: InstallLog, limits| {
+            let variables = build::Variables {
+                builders: &work.env(),
+                code,
+                venv: None,
+            };
             for command in phase {
-                build::release_phase(&self.spec, *command, code, &log, &limits).await?;
+                build::release_phase(&self.spec, *command, &variables, &log, &limits).await?;
             }
             self.hand_over(earlier, &log).await
         })
@@ -381,24 +407,39 @@ impl Deploy {
     ) -> Result<(), StepError> {
         let directory = self.spec.dirs.release(self.spec.release);
         let (account, earlier) = (self.spec.account.clone(), earlier.cloned());
+        let venv = self.spec.dirs.venv(self.spec.release);
         let what = "cannot make the release read-only";
         blocking(log.step(), what, move || {
+            if venv.is_dir() {
+                build::hand_over(&venv, account.as_ref(), None)?;
+            }
             build::hand_over(&directory, account.as_ref(), earlier.as_ref())
         })
         .await
     }
 
-    async fn read_manifest(&self, log: &InstallLog, warn: bool) -> Result<Manifest, StepError> {
+    async fn read_manifest(
+        &self,
+        log: &InstallLog,
+        warn: bool,
+        work: &Work,
+    ) -> Result<Manifest, StepError> {
         let directory = self.spec.dirs.release(self.spec.release);
         let (config, dirs) = (self.spec.config.clone(), self.spec.dirs.clone());
+        let stands_in = work.stands_in();
         let read = blocking(log.step(), "cannot read the release", move || {
-            let read = manifest::manifest_for(&directory, &config.document);
-            Ok((read, first_deploy::is_due(&dirs)))
+            let read = manifest::manifest_for(&directory, &config.document, &stands_in);
+            let procfile = app_root::below(&config.document, "Procfile");
+            let has_procfile = manifest::has(&directory, &procfile);
+            Ok((read, has_procfile, first_deploy::is_due(&dirs)))
         })
         .await?;
-        let (read, is_first) = read;
-        let read = read.map_err(|e| Failure::new(log.step(), e.to_string()))?;
+        let (read, has_procfile, is_first) = read;
+        let read = read.map_err(|e| work.without_manifest(log.step(), &e))?;
         if warn {
+            if !has_procfile && let Some(line) = work.stand_in_shown() {
+                log.line(line).await;
+            }
             for warning in read.warnings(&self.spec.config.document) {
                 log.line(format!("remark: {warning}")).await;
             }
@@ -417,6 +458,7 @@ impl Deploy {
         step: Step,
         commit: String,
         mut warnings: Vec<String>,
+        built: Built,
     ) -> Result<Release, StepError> {
         if *self.cancel.borrow() {
             return Err(StepError::Cancelled);
@@ -433,6 +475,7 @@ impl Deploy {
             document: self.spec.config.document.clone(),
             code: None,
             warnings,
+            built,
         };
         let dirs = self.spec.dirs.clone();
         let loaded = blocking(step, "cannot write the release's record", move || {
@@ -485,44 +528,5 @@ impl Deploy {
             deployment: self.spec.deployment,
             event,
         });
-    }
-}
-
-/// The directory of an unfinished release: removed when this is dropped, unless it is kept.
-struct HalfMade {
-    dirs: AppDirs,
-    id: u64,
-    over: bool,
-}
-
-impl HalfMade {
-    fn new(spec: &InstallSpec) -> Self {
-        Self {
-            dirs: spec.dirs.clone(),
-            id: spec.release,
-            over: false,
-        }
-    }
-
-    fn keep(mut self) {
-        self.over = true;
-    }
-
-    async fn remove(mut self) {
-        let (dirs, id) = (self.dirs.clone(), self.id);
-        // The runtime logs a panic, and the next deploy sweeps.
-        let _ = tokio::task::spawn_blocking(move || release::discard(&dirs, id)).await;
-        self.over = true;
-    }
-}
-
-impl Drop for HalfMade {
-    fn drop(&mut self) {
-        let (Ok(runtime), false) = (tokio::runtime::Handle::try_current(), self.over) else {
-            return;
-        };
-        let (dirs, id) = (self.dirs.clone(), self.id);
-        // A command that is being killed may still write. The next deploy sweeps what it adds.
-        runtime.spawn_blocking(move || release::discard(&dirs, id));
     }
 }

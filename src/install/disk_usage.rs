@@ -26,7 +26,7 @@ const SHARE: u32 = 20;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DiskUsage {
     pub total: u64,
-    /// The code of all kept releases.
+    /// The code of all kept releases, and their Python environments.
     pub releases: u64,
     /// `$STORAGE_DIR`.
     pub storage: u64,
@@ -50,7 +50,7 @@ pub fn measure(dirs: &AppDirs) -> DiskUsage {
     let mut seen = Seen::default();
     let mut of = |path: &Path| seen.of_tree(path);
     let mut usage = DiskUsage {
-        releases: of(&dirs.releases()),
+        releases: of(&dirs.releases()) + of(&dirs.venvs()),
         storage: of(&dirs.storage()),
         logs: of(&dirs.logs()),
         cache: of(&dirs.home()) + of(&dirs.tmp()),
@@ -58,6 +58,7 @@ pub fn measure(dirs: &AppDirs) -> DiskUsage {
     };
     let counted = [
         dirs.releases(),
+        dirs.venvs(),
         dirs.storage(),
         dirs.logs(),
         dirs.home(),

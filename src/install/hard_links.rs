@@ -36,6 +36,8 @@ pub struct Earlier {
     pub gid: u32,
     /// Whether its Procfile has one. Then the next release most likely has one too.
     pub has_release_phase: bool,
+    /// Whether builders had something to do. Then they have most likely again.
+    pub by_builders: bool,
 }
 
 impl Earlier {
@@ -49,6 +51,7 @@ impl Earlier {
         let has_release_phase = loaded.is_ok_and(|l| l.procfile.command(RELEASE).is_some());
         Some(Self {
             has_release_phase,
+            by_builders: newest.built.by_builders,
             directory: dirs.release(newest.code()),
             commit: newest.commit,
             gid: account.gid,

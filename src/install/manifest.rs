@@ -8,6 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
 use super::app_root;
+use super::built::Built;
 use super::release_error::ReleaseError;
 use crate::document::app_json::AppJson;
 use crate::document::dotenv::Dotenv;
@@ -36,13 +37,15 @@ impl Manifest {
     }
 }
 
-/// Reads the files of an app of `document`, of a checkout. One with `static` files needs no Procfile. Blocks.
+/// Reads the files of an app of `document`, of a checkout. One with `static` files needs no Procfile, and
+/// builders may have found what stands in for one. Blocks.
 ///
 /// # Errors
 /// [`ReleaseError`].
 pub fn manifest_for(
     checkout: &Path,
     document: &serde_json::Value,
+    built: &Built,
 ) -> Result<Manifest, ReleaseError> {
     app_root::check(checkout, document)?;
     let bounded = |name: &str| {
@@ -50,6 +53,10 @@ pub fn manifest_for(
         read(checkout, &path).map_err(ReleaseError::io(&checkout.join(path)))
     };
     let is_static = document.get("static").is_some_and(|s| !s.is_null());
+    let stand_in = match &built.procfile {
+        Some(text) => Some(Procfile::parse(text.as_bytes())?),
+        None => built.is_site.then(Procfile::default),
+    };
     let procfile = match bounded("Procfile")? {
         Some(text) => {
             let procfile = Procfile::parse(&text)?;
@@ -59,10 +66,11 @@ pub fn manifest_for(
         None if is_static => Procfile::default(),
         None => {
             let directory = app_root::of(checkout, document);
-            return Err(match misnamed(&directory) {
-                Some(name) => ReleaseError::Misnamed(name),
-                None => ReleaseError::NoProcfile,
-            });
+            match (misnamed(&directory), stand_in) {
+                (Some(name), _) => return Err(ReleaseError::Misnamed(name)),
+                (None, Some(procfile)) => procfile,
+                (None, None) => return Err(ReleaseError::NoProcfile),
+            }
         }
     };
     let dotenv = match bounded(".env")? {
@@ -119,6 +127,16 @@ pub fn read(checkout: &Path, below: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// Whether there is something at this path below a checkout. Blocks.
+#[must_use]
+pub fn has(checkout: &Path, below: &Path) -> bool {
+    match open_within(checkout, below) {
+        Ok(_) => true,
+        Err(Errno::NOSYS) => checkout.join(below).symlink_metadata().is_ok(),
+        Err(_) => false,
+    }
+}
+
 /// Opens a file that is below `directory`. Does not wait for a FIFO.
 fn open_within(directory: &Path, name: &Path) -> Result<File, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -133,7 +151,7 @@ mod tests {
     use super::*;
 
     fn manifest(home: &Path) -> Result<Manifest, ReleaseError> {
-        manifest_for(home, &serde_json::Value::Null)
+        manifest_for(home, &serde_json::Value::Null, &Built::default())
     }
 
     /// Why the Procfile at `home` is refused.

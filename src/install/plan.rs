@@ -2,17 +2,14 @@
 
 use super::record::Step;
 
-/// The steps that a document alone decides, in order; `packages` and `commands`: whether it names any.
+/// The steps before the checkout is looked at, in order; `packages`: whether the document names any.
 #[must_use]
-pub fn steps(packages: bool, commands: bool) -> Vec<Step> {
+pub fn steps(packages: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     if packages {
         steps.push(Step::Packages);
     }
     steps.extend([Step::Fetch, Step::Checkout]);
-    if commands {
-        steps.push(Step::Install);
-    }
     steps
 }
 
@@ -22,8 +19,8 @@ mod tests {
 
     #[test]
     fn steps_with_nothing_to_do_are_left_out() {
-        assert_eq!(steps(false, false), [Step::Fetch, Step::Checkout]);
-        let all = [Step::Packages, Step::Fetch, Step::Checkout, Step::Install];
-        assert_eq!(steps(true, true), all);
+        assert_eq!(steps(false), [Step::Fetch, Step::Checkout]);
+        let all = [Step::Packages, Step::Fetch, Step::Checkout];
+        assert_eq!(steps(true), all);
     }
 }

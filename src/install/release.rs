@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::app_root;
+use super::built::Built;
 use super::manifest::manifest_for;
 use super::release_error::ReleaseError;
-use super::tree;
+use super::{tree, venv};
 use crate::app_dirs::AppDirs;
 use crate::document::app_json::AppJson;
 use crate::document::procfile::Procfile;
@@ -35,6 +36,9 @@ pub struct ReleaseRecord {
     /// What its owner should know of the code, such as files that git only points to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What builders and caches have made of it.
+    #[serde(default, skip_serializing_if = "Built::is_nothing")]
+    pub built: Built,
 }
 
 impl ReleaseRecord {
@@ -77,7 +81,7 @@ pub fn complete(dirs: &AppDirs, record: &ReleaseRecord) -> io::Result<()> {
 pub fn load(dirs: &AppDirs, id: u64) -> Result<Release, ReleaseError> {
     let record = record(dirs, id)?;
     let checkout = dirs.release(record.code());
-    let manifest = manifest_for(&checkout, &record.document)?;
+    let manifest = manifest_for(&checkout, &record.document, &record.built)?;
     let mut warnings = manifest.warnings(&record.document);
     warnings.extend_from_slice(&record.warnings);
     Ok(Release {
@@ -106,12 +110,17 @@ pub fn derive(
         id,
         code: Some(source.code()),
         warnings: source.warnings,
+        built: source.built,
         commit: source.commit,
         created: jiff::Timestamp::now(),
         document,
     };
     // A document without `static` needs a Procfile: check before the record is written.
-    manifest_for(&dirs.release(derived.code()), &derived.document)?;
+    manifest_for(
+        &dirs.release(derived.code()),
+        &derived.document,
+        &derived.built,
+    )?;
     complete(dirs, &derived).map_err(ReleaseError::io(&dirs.release_record(id)))?;
     load(dirs, id)
 }
@@ -190,6 +199,9 @@ pub fn sweep(dirs: &AppDirs, in_use: &[u64], newest: u64) {
     for id in records.chain(directories).filter(left) {
         discard(dirs, *id);
     }
+    for id in venv::list(dirs).iter().filter(left) {
+        discard_venv(dirs, *id);
+    }
     for file in contents.temporary {
         warn(&file, tree::remove(&file));
     }
@@ -199,7 +211,8 @@ pub fn sweep(dirs: &AppDirs, in_use: &[u64], newest: u64) {
 /// directory with its code, unless another record names it. Blocks.
 pub fn discard(dirs: &AppDirs, id: u64) {
     let path = dirs.release_record(id);
-    let code = record(dirs, id).map_or(id, |record| record.code());
+    let own = record(dirs, id).ok();
+    let code = own.as_ref().map_or(id, ReleaseRecord::code);
     match std::fs::remove_file(&path) {
         Ok(()) => warn(&path, durable::sync_directory(&dirs.releases())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -209,6 +222,17 @@ pub fn discard(dirs: &AppDirs, id: u64) {
     if !others.values().any(|other| *other == code) {
         let directory = dirs.release(code);
         warn(&directory, tree::remove(&directory));
+    }
+    discard_venv(dirs, own.and_then(|own| own.built.venv).unwrap_or(id));
+}
+
+/// Removes a Python environment that no release has any more.
+fn discard_venv(dirs: &AppDirs, id: u64) {
+    let path = dirs.venv(id);
+    // A record that cannot be read may name it.
+    let is_named = |release: u64| record(dirs, release).map_or(true, |r| r.built.venv == Some(id));
+    if path.is_dir() && !Contents::of(dirs).records.into_iter().any(is_named) {
+        warn(&path, tree::remove(&path));
     }
 }
 
@@ -271,6 +295,7 @@ mod tests {
             document: serde_json::json!({"name": "a"}),
             code: None,
             warnings: Vec::new(),
+            built: Built::default(),
         };
         complete(dirs, &record).unwrap();
     }
@@ -311,6 +336,35 @@ mod tests {
         discard(&dirs, 3);
         discard(&dirs, 2);
         assert!(!dirs.release(1).exists());
+    }
+
+    #[test]
+    fn an_environment_lives_as_long_as_a_release_names_it() {
+        let home = tempfile::tempdir().unwrap();
+        let dirs = dirs(home.path());
+        for id in [1, 2, 3, 9] {
+            std::fs::create_dir_all(dirs.venv(id).join("lib")).unwrap();
+        }
+        for (id, venv) in [(1, Some(1)), (2, Some(1)), (3, None)] {
+            make(&dirs, id);
+            let mut own = record(&dirs, id).unwrap();
+            own.built.venv = venv;
+            complete(&dirs, &own).unwrap();
+        }
+        // The one with number 9 is being made.
+        sweep(&dirs, &[9], u64::MAX);
+        let left = || {
+            let mut left = venv::list(&dirs);
+            left.sort_unstable();
+            left
+        };
+        assert_eq!(left(), [1, 9]);
+        discard(&dirs, 1);
+        assert_eq!(left(), [1, 9]);
+        discard(&dirs, 2);
+        assert_eq!(left(), [9]);
+        discard(&dirs, 9);
+        assert!(left().is_empty());
     }
 
     #[test]

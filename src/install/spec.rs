@@ -49,6 +49,8 @@ pub struct InstallSpec {
     /// The releases that run or that a restart would run. They are not removed to get disk space.
     pub in_use: Vec<u64>,
     pub timeouts: StepTimeouts,
+    /// Directories of the release before may be taken over.
+    pub use_cache: bool,
 }
 
 /// What an Installer tells its App.

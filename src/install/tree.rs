@@ -12,12 +12,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fchown, fstat,
-    mkdirat, openat, statat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, fchmod,
+    fchown, fstat, mkdirat, openat, openat2, statat,
 };
 use rustix::io::Errno;
 
 pub use remove::remove;
+pub(super) use remove::remove_at;
 
 /// A tree that nests deeper is refused: each level costs a descriptor while it is walked.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -130,6 +131,14 @@ pub fn open_directory<P: rustix::path::Arg>(
 ) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(parent, name, flags, Mode::empty())?)
+}
+
+/// Opens the directory at `path` below `root`, through no link.
+pub(super) fn below(root: &Path, path: &Path) -> io::Result<OwnedFd> {
+    let top = open_directory(CWD, root)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let way = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    Ok(openat2(top, path, flags, Mode::empty(), way)?)
 }
 
 /// Whether every part of `path` below `root` is a directory, and none a link. Blocks.

@@ -95,11 +95,11 @@ pub async fn commit(
 
 async fn import(pushed: &Pushed, mut archive: File, commit: Commit) -> Result<String, UploadError> {
     let failed = |e: io::Error| UploadError::Failed(e.to_string());
-    let slot = pushed
-        .turns()
-        .receiving
-        .try_take()
-        .ok_or(UploadError::Busy)?;
+    let receiving = &pushed.turns().receiving;
+    if receiving.is_full() {
+        return Err(UploadError::Busy);
+    }
+    let slot = receiving.take().await;
     let (reader, writer) = io::pipe().map_err(failed)?;
     let arguments = ["fast-import", "--quiet", "--force"];
     let mut program = pushed.program(&slot, &arguments);

@@ -1,6 +1,7 @@
 //! Deploys of real git repositories by real commands, up to a release. As root the app's user is `nobody`, otherwise
 //! it is who runs the tests.
 
+mod builders;
 mod builds;
 mod disk_space;
 mod hidden;

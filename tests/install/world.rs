@@ -43,6 +43,8 @@ pub(super) struct World {
     pub(super) in_use: Vec<u64>,
     /// Whether commands have a view of the disk of their own, as where the kernel gives it.
     pub(super) has_mounts: bool,
+    /// Whether a deploy may use what the one before has left.
+    pub(super) use_cache: bool,
     deployments: u64,
 }
 
@@ -149,6 +151,7 @@ impl World {
             },
             in_use: Vec::new(),
             has_mounts: true,
+            use_cache: true,
             deployments: 0,
             home,
         };
@@ -200,7 +203,7 @@ impl World {
     }
 
     pub(super) fn install(&mut self, commands: &[&str]) {
-        self.config.install = commands.iter().map(|c| (*c).to_owned()).collect();
+        self.config.install = Some(commands.iter().map(|c| (*c).to_owned()).collect());
     }
 
     pub(super) fn packages(&mut self, names: &[&str]) {
@@ -253,6 +256,7 @@ impl World {
             configured_env: self.config.env.clone(),
             in_use: self.in_use.clone(),
             timeouts: self.timeouts,
+            use_cache: self.use_cache,
         }
     }
 
@@ -369,7 +373,8 @@ fn config(name: AppName, url: String) -> AppConfig {
         hosts: Vec::new(),
         domain: Vec::new(),
         shell: Default::default(),
-        install: Vec::new(),
+        install: Some(Vec::new()),
+        cache: None,
         shared: Vec::new(),
         scale: BTreeMap::new(),
         env: BTreeMap::new(),

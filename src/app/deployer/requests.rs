@@ -13,7 +13,10 @@ pub enum Action {
     /// New processes of the current release.
     Restart,
     /// Deploy the configured reference anew.
-    Redeploy,
+    Redeploy {
+        /// What the release before has left may be used.
+        use_cache: bool,
+    },
     /// Deploy this commit, which was put into the mirror of an app that is pushed to
     /// ([`Pushed`](crate::install::pushed::Pushed)). The branch moves to it when it serves.
     Deploy {
@@ -46,8 +49,8 @@ impl Deployer {
             Action::Start => Ok(self.start(out)),
             Action::Stop => Ok(self.stop(out)),
             Action::Restart => self.restart(out),
-            Action::Redeploy => Ok(Accepted::Underway(self.deploy(out))),
             Action::Deploy { commit } => self.deploy_commit(commit, out),
+            Action::Redeploy { use_cache } => Ok(Accepted::Underway(self.redeploy(use_cache, out))),
             Action::Rollback(release) => self.roll_back(release, out),
             Action::Remove { keep_storage } => {
                 Ok(Accepted::Underway(self.remove(keep_storage, out)))
@@ -112,6 +115,17 @@ impl Deployer {
             operation.commit = commit;
         }
         self.handle(Event::Request(op, Kind::Deploy { recreate }), out);
+        ticket
+    }
+
+    fn redeploy(&mut self, use_cache: bool, out: &mut Vec<Command>) -> Ticket {
+        let ticket = self.deploy(out);
+        let op = ticket
+            .deployment
+            .and_then(|id| self.operations.of_deployment(id));
+        if let Some(operation) = op.and_then(|op| self.operations.get(op)) {
+            operation.use_cache &= use_cache;
+        }
         ticket
     }
 

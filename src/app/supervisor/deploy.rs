@@ -62,6 +62,7 @@ impl App {
             return;
         };
         let (config, pushed) = (Arc::clone(&operation.config), operation.commit.clone());
+        let use_cache = operation.use_cache;
         let deployment = operation.deployment.unwrap_or_default();
         let release = self.deployer.make_release(op);
         self.deployer.deployments.runs(deployment, release);
@@ -99,6 +100,7 @@ impl App {
                 configured_env: prepared.configured_env,
                 in_use: app.deployer.in_use(app.releases_in_use()),
                 timeouts: app.spec.context.settings.step_timeouts,
+                use_cache,
             };
             app.start_installer(op, spec, ctx);
         }));

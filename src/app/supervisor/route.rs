@@ -24,7 +24,8 @@ impl App {
         };
         let config = serving.map_or(otherwise, |batch| &batch.runnable.config);
         let directory = serving.map(|batch| &batch.runnable.release.directory);
-        let static_files = config.static_files.as_ref().zip(directory);
+        let static_files = serving.and_then(|batch| batch.runnable.static_files());
+        let static_files = static_files.zip(directory);
         let backends = |of: &str| serving.map(|batch| batch.backends(of)).unwrap_or_default();
         let pool = |process_type: &str| Pool {
             process_type: process_type.to_owned(),

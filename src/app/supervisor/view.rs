@@ -210,7 +210,7 @@ impl App {
 
     fn static_directory(&self) -> Option<PathBuf> {
         let batch = self.serving()?;
-        let files = batch.runnable.config.static_files.as_ref()?;
+        let files = batch.runnable.static_files()?;
         Some(batch.runnable.release.directory.join(&files.dir))
     }
 

@@ -36,7 +36,7 @@ fn the_printed_example_is_accepted_character_for_character() {
     assert_eq!(config.packages.len(), 22);
     assert_eq!(config.user.as_deref(), Some("www-data"));
     assert_eq!(config.domain, ["^rubynas.*", "^rubynas.local$"]);
-    assert_eq!(config.install.len(), 2);
+    assert_eq!(config.install_commands().len(), 2);
     assert_eq!(config.scale["web"], 2);
     assert_eq!(config.document, document);
 }

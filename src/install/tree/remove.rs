@@ -26,21 +26,29 @@ pub fn remove(path: &Path) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
-    match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+    remove_at(&parent, &name)
+}
+
+/// Removes the tree `name` in `parent`, as [`remove`] does. Blocks.
+///
+/// # Errors
+/// As [`remove`].
+pub(in crate::install) fn remove_at(parent: &OwnedFd, name: &CStr) -> io::Result<()> {
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error.into()),
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
-            return unlink(&parent, &name, AtFlags::empty());
+            return unlink(parent, name, AtFlags::empty());
         }
         Ok(_) => {}
     }
-    let Some(top) = open_to_empty(parent.as_fd(), &name)? else {
+    let Some(top) = open_to_empty(parent.as_fd(), name)? else {
         return Ok(());
     };
     // Directories that are too deep are moved up to the top, so that one round may not be enough.
     let mut lifted = Lifted::default();
     while lifted.empty(&top, &top, 0)? {}
-    unlink(&parent, &name, AtFlags::REMOVEDIR)
+    unlink(parent, name, AtFlags::REMOVEDIR)
 }
 
 /// What was too deep and is at the top now: how many names are taken there, so that none is tried twice.
