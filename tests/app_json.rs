@@ -88,3 +88,33 @@ fn health_checks_stand_where_the_document_has_none_and_what_is_ignored_is_told()
     let warnings = server.status("echo")["warnings"].to_string();
     assert!(warnings.contains("app.json is no JSON"), "{warnings}");
 }
+
+#[test]
+fn jobs_are_those_of_the_release_where_the_document_has_none() {
+    let jobs = json!([
+        { "command": "echo job >> $STORAGE_DIR/ran", "schedule": "@yearly" },
+        { "command": "true", "schedule": "never" },
+    ]);
+    let repo = repo(&json!({ "cron": jobs }));
+    let server = Server::start();
+    server.deploy(&document(&repo));
+    let names = || {
+        let jobs = server.get("/applications/echo/cron").expect(200).json();
+        let names = jobs.as_array().unwrap().iter();
+        names.map(|job| job["name"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["job-1"]);
+    let warnings = server.status("echo")["warnings"].to_string();
+    assert!(
+        warnings.contains("entry 2 of cron is ignored"),
+        "{warnings}"
+    );
+    let call = server.request("POST", "/applications/echo/cron/job-1/run");
+    call.send(&server.public()).expect(201);
+    eventually("it has run", SOON, || {
+        ran(&server).ends_with("release\njob\n").then_some(())
+    });
+    let none = server.send_and_wait("PATCH", "/applications/echo", &json!({ "cron": [] }));
+    none.expect(200);
+    assert_eq!(names(), [""; 0]);
+}

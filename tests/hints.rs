@@ -50,10 +50,10 @@ fn the_hint_is_the_cure_and_names_the_application() {
     assert!(told.contains("strategy: {\"web\": \"recreate\"}"), "{told}");
     let venv = [
         ("Procfile", "web: gunicorn-of-mine app\n"),
-        (".venv/bin/gunicorn-of-mine", "x"),
+        ("venv/bin/gunicorn-of-mine", "x"),
     ];
     let told = hint(&server, "venv", &venv, none());
-    assert!(told.contains(".venv/bin/gunicorn-of-mine"), "{told}");
+    assert!(told.contains("write venv/bin/gunicorn-of-mine"), "{told}");
     let windows = [
         ("Procfile", "web: ./run\n"),
         ("run", "#!/bin/sh\r\nexit\r\n"),

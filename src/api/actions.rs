@@ -62,7 +62,7 @@ fn only_field(
     example: &str,
 ) -> Result<Option<Value>, Problem> {
     let mut fields = match document {
-        None => return Ok(None),
+        None | Some(Value::Null) => return Ok(None),
         Some(Value::Object(fields)) => fields,
         Some(_) => {
             let detail = format!("must be an object, such as {example}, or nothing");
@@ -109,6 +109,8 @@ mod tests {
     #[test]
     fn a_redeploy_uses_caches_unless_it_is_told_not_to() {
         assert_eq!(uses_cache(None), Ok(true));
+        // As clients write that they have nothing to say.
+        assert_eq!(uses_cache(Some(Value::Null)), Ok(true));
         assert_eq!(uses_cache(Some(json!({"cache": false}))), Ok(false));
         for wrong in [json!(false), json!({"cache": 0}), json!({"cahce": false})] {
             assert!(uses_cache(Some(wrong.clone())).is_err(), "{wrong}");

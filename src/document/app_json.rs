@@ -7,10 +7,17 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::config::HealthCheck;
+use super::cron::{CronJob, Schedule};
 use super::rules;
 
 /// The field of the document that stands in place of `healthchecks`.
 const HEALTH_CHECK: &str = "health_check";
+/// The field of both.
+const CRON: &str = "cron";
+/// More jobs than this are not read.
+const MOST_JOBS: usize = 50;
+/// How long a job may run: the file has no word for it.
+const JOB_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What only tells people, or is for a place that this is not: nothing is lost without it.
 const HARMLESS: [&str; 12] = [
@@ -41,25 +48,41 @@ pub struct AppJson {
     pub postdeploy: Option<String>,
     /// How `web` is checked.
     pub health_check: Option<HealthCheck>,
-    /// In its order.
-    pub cron: Vec<CronEntry>,
+    /// Named `job-1`, `job-2` and so on by their place; in UTC.
+    pub cron: Vec<CronJob>,
     /// What is ignored, and why.
     pub warnings: Vec<String>,
 }
 
-/// One of `cron`, as it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CronEntry {
-    pub schedule: String,
-    pub command: String,
+/// An entry of `cron`: `{command, schedule}`, as Dokku reads it.
+fn job(entry: &Value, name: String) -> Result<CronJob, String> {
+    let text = |field: &str| {
+        let text = entry.get(field).and_then(Value::as_str);
+        text.ok_or_else(|| format!("its {field} is no text"))
+    };
+    Ok(CronJob {
+        name,
+        schedule: Schedule::parse(text("schedule")?, "UTC")?,
+        command: rules::command(text("command")?).map_err(|why| format!("its command {why}"))?,
+        timeout: JOB_TIMEOUT,
+        overlaps: false,
+    })
 }
 
 /// Whether a document says itself how processes are checked.
 #[must_use]
 pub fn is_overruled(document: &Value) -> bool {
-    document
-        .get(HEALTH_CHECK)
-        .is_some_and(|check| !check.is_null())
+    says(document, HEALTH_CHECK)
+}
+
+/// Whether a document says itself which jobs there are.
+#[must_use]
+pub fn has_own_jobs(document: &Value) -> bool {
+    says(document, CRON)
+}
+
+fn says(document: &Value, field: &str) -> bool {
+    document.get(field).is_some_and(|value| !value.is_null())
 }
 
 impl AppJson {
@@ -81,6 +104,10 @@ impl AppJson {
         let mut warnings = self.warnings.clone();
         if self.health_check.is_some() && is_overruled(document) {
             let both = "app.json: healthchecks is ignored, since the document has health_check";
+            warnings.push(both.to_owned());
+        }
+        if !self.cron.is_empty() && has_own_jobs(document) {
+            let both = "app.json: cron is ignored, since the document has cron";
             warnings.push(both.to_owned());
         }
         warnings
@@ -140,14 +167,20 @@ impl AppJson {
     }
 
     fn cron(&mut self, entries: &Value) {
-        let text = |entry: &Value, name: &str| Some(entry.get(name)?.as_str()?.to_owned());
-        let read = |entry: &Value| {
-            let (schedule, command) = (text(entry, "schedule")?, text(entry, "command")?);
-            Some(CronEntry { schedule, command })
+        let Some(entries) = entries.as_array() else {
+            return self.ignore("cron", "it is no array");
         };
-        let entries = entries.as_array().map(Vec::as_slice).unwrap_or_default();
-        self.cron = entries.iter().filter_map(read).collect();
-        self.ignore("cron", "jobs are those of \"cron\" in the document");
+        for (place, entry) in (1..).zip(entries) {
+            let name = format!("job-{place}");
+            match job(entry, name) {
+                Ok(_) if place > MOST_JOBS => {
+                    let most = format!("no more than {MOST_JOBS} are read");
+                    return self.ignore(format!("cron from entry {place} on"), most);
+                }
+                Ok(job) => self.cron.push(job),
+                Err(why) => self.ignore(format!("entry {place} of cron"), why),
+            }
+        }
     }
 
     fn health_checks(&mut self, checks: &Value) {
@@ -262,9 +295,13 @@ mod tests {
             (read.cron.len(), read.cron[0].command.as_str()),
             (1, "bin/clean")
         );
+        assert_eq!(read.cron[0].name, "job-1");
         let told = read.warnings.concat();
         assert!(told.contains("all but one of healthchecks.web"), "{told}");
+        assert!(told.contains("entry 2 of cron"), "{told}");
         assert_eq!(read.warnings_beside(&json!({})).len(), read.warnings.len());
+        let jobs = read.warnings_beside(&json!({"cron": []})).concat();
+        assert!(jobs.contains("since the document has cron"), "{jobs}");
         let overruled = read.warnings_beside(&json!({"health_check": {"path": "/"}}));
         assert!(
             overruled
@@ -313,6 +350,10 @@ mod tests {
                 "a field of",
             ),
             (r#"{"cron": {}}"#, "cron is ignored"),
+            (
+                r#"{"cron": [{"command": "a", "schedule": "61 * * * *"}]}"#,
+                "entry 1 of cron is ignored",
+            ),
         ] {
             let told = AppJson::parse(text.as_bytes()).warnings.concat();
             assert!(told.contains(says), "{text}: {told}");

@@ -1,6 +1,5 @@
 //! Jobs of an App: looked at, started as one-off processes at their times or when somebody asks, and shown.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -11,6 +10,7 @@ use super::one_offs::Listed;
 use crate::app::cron::{Due, Schedules};
 use crate::app::lifecycle::Wanted;
 use crate::app::one_offs::{Answer, OneOffError, Started, Wish, job_id};
+use crate::document::app_json;
 use crate::document::cron::CronJob;
 
 /// The wall clock may be set at any time: it is looked at so often.
@@ -45,8 +45,15 @@ pub(super) struct Jobs {
 }
 
 impl App {
+    /// Those of the document, else those that the release which serves brings along (`app.json`).
     fn jobs(&self) -> Vec<CronJob> {
-        self.deployer.documents.standing().cron.clone()
+        let standing = self.deployer.documents.standing();
+        match self.serving() {
+            Some(serving) if !app_json::has_own_jobs(&standing.document) => {
+                serving.runnable.release.app_json.cron.clone()
+            }
+            _ => standing.cron.clone(),
+        }
     }
 
     fn runs_jobs(&self) -> bool {
@@ -153,8 +160,8 @@ impl Handler<RunJob> for App {
     type Result = ResponseFuture<Result<Started, OneOffError>>;
 
     fn handle(&mut self, RunJob(name): RunJob, ctx: &mut Self::Context) -> Self::Result {
-        let standing = Arc::clone(self.deployer.documents.standing());
-        let job = standing.cron.iter().find(|job| job.name == name);
+        let jobs = self.jobs();
+        let job = jobs.iter().find(|job| job.name == name);
         let app = self.spec.config.name.clone();
         let job = job.ok_or(OneOffError::NoSuchJob { app, name });
         let (answer, answered) = oneshot::channel();
