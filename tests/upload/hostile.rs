@@ -4,6 +4,7 @@ use tar::EntryType;
 
 use super::{add, deployments, file, gzip, names, site, special, tar, upload};
 use crate::support::server::Server;
+use crate::support::wait::{SOON, eventually};
 
 #[test]
 fn what_cannot_be_deployed_is_refused_by_name_and_changes_nothing() {
@@ -77,7 +78,9 @@ fn what_cannot_be_deployed_is_refused_by_name_and_changes_nothing() {
         assert!(refused.contains(word), "{word}: {refused}");
     }
     assert_eq!(deployments(&server, "blog").len(), 1);
-    assert_eq!(names(&server, "blog"), before);
+    eventually("nothing is left", SOON, || {
+        (names(&server, "blog") == before).then_some(())
+    });
     assert_eq!(server.visit("/blog/").text(), "1");
 }
 
