@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::client::{Call, Client, ClientArgs};
 use super::document::encode_query;
-use super::output::{Output, cell};
+use super::output::{Output, cell, time};
 use super::usage::Usage;
 use crate::document::name::AppName;
 
@@ -124,8 +124,8 @@ fn row(job: &Value) -> Vec<String> {
     vec![
         cell(&job["name"]),
         format!("{}{zone}", cell(&job["schedule"])),
-        cell(&job["next"]),
-        cell(&last["started_at"]),
+        time(&job["next"]),
+        time(&last["started_at"]),
         last["seconds"]
             .as_f64()
             .map_or_else(|| "-".to_owned(), super::output::seconds),

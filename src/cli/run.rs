@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::{Call, Client, ClientArgs};
-use super::output::{Output, cell};
+use super::output::{Output, cell, time};
 use super::usage::Usage;
 use crate::document::name::AppName;
 
@@ -144,7 +144,7 @@ async fn list(path: &str, client: &Client, out: &mut Output) -> anyhow::Result<E
                 cell(&one["id"]),
                 cell(&one["state"]),
                 cell(&one["release"]),
-                cell(&one["started_at"]),
+                time(&one["started_at"]),
                 super::ps::last_exit(&one["last_exit"]),
                 cell(&one["command"]),
             ]

@@ -10,6 +10,7 @@ use super::deploy::{self, WaitArgs};
 use super::document::pair;
 use super::input;
 use super::output::Output;
+use crate::document::json5::parse_document;
 use crate::document::name::AppName;
 
 #[derive(Args, Debug)]
@@ -64,12 +65,15 @@ fn patch(fields: &[(String, String)]) -> Value {
     patch
 }
 
-/// What `text` means at `path`: JSON is taken so, anything else is text, and so is every variable but for `null`, which
-/// removes it.
+/// What `text` means at `path`: JSON is taken so, and lists and objects as documents have them (JSON5); anything else is
+/// text, and so is every variable but for `null`, which removes it.
 pub(super) fn value(path: &str, text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(Value::Number(_) | Value::Bool(_)) if path.starts_with("env.") => Value::from(text),
         Ok(value) => value,
+        Err(_) if text.starts_with(['[', '{']) && !path.starts_with("env.") => {
+            parse_document(text.as_bytes()).unwrap_or_else(|_| Value::from(text))
+        }
         Err(_) => Value::from(text),
     }
 }
@@ -104,10 +108,13 @@ mod tests {
             "env.N=8",
             "env.OLD=null",
             r#"domain=["^a"]"#,
+            "cron=[{name: 'a', schedule: '@daily', command: 'true'}]",
+            "env.SET=[a-z]",
         ];
         let fields: Vec<_> = words.iter().map(|word| pair(word).unwrap()).collect();
         let expected = json!({"repo": {"branch": "main", "url": "https://x/y?a=b"}, "port": 9000,
-            "path": false, "user": null, "env": {"PIN": "0123", "N": "8", "OLD": null}, "domain": ["^a"]});
+            "path": false, "user": null, "env": {"PIN": "0123", "N": "8", "OLD": null, "SET": "[a-z]"},
+            "domain": ["^a"], "cron": [{"name": "a", "schedule": "@daily", "command": "true"}]});
         assert_eq!(patch(&fields), expected);
     }
 }
