@@ -117,4 +117,11 @@ fn jobs_are_those_of_the_release_where_the_document_has_none() {
     let none = server.send_and_wait("PATCH", "/applications/echo", &json!({ "cron": [] }));
     none.expect(200);
     assert_eq!(names(), [""; 0]);
+    // What a release brings along is told of when it is loaded.
+    server.act("echo", "redeploy").expect(200);
+    let warnings = server.status("echo")["warnings"].to_string();
+    assert!(
+        warnings.contains("since the document has cron"),
+        "{warnings}"
+    );
 }

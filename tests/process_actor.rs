@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
@@ -204,8 +204,13 @@ async fn a_killed_process_is_unrouted_at_once_and_back_on_the_same_port() {
     kill(pid);
     let down = slot.until_phase(Phase::Backoff).await;
     assert_eq!((down.pid, down.address), (None, None));
-    // How soon that is, process::state says, and its tests.
+    let begun = Instant::now();
     let again = slot.until_phase(Phase::Starting).await;
+    assert!(
+        begun.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_ne!(again.pid, Some(pid));
     let again = slot.until_phase(Phase::Ready).await;
     assert_eq!((again.port, again.restarts), (Some(port), 1));
@@ -248,8 +253,14 @@ async fn a_command_that_is_not_found_says_so_and_waits_longer_each_time() {
     let reason = slot.exits[0].reason.clone().expect("a reason");
     assert_eq!(slot.statuses(), [ExitStatus::Code(127); 2]);
     assert_eq!(reason, "command not found: ./no-such-web --port $PORT");
-    // It waits about a second now: the stop does not, or it would have been started a third time.
+    // It waits about a second now: the stop does not.
+    let begun = Instant::now();
     slot.stop(&child).await;
+    assert!(
+        begun.elapsed() < Duration::from_millis(700),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(slot.exits.len(), 2);
     until("the actor has ended", || {
         exits.try_recv() == Ok(Exit::Shutdown)
