@@ -8,6 +8,7 @@
 //! opening: a pid that was given to another program meanwhile is never signalled.
 
 mod grace;
+mod missed;
 pub mod pause;
 mod user;
 

@@ -1,6 +1,7 @@
 //! What ends an attached command early: its client, and nobody who comes.
 
 use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -9,12 +10,23 @@ use super::{attached, is_over, listed, only, pid_of, start};
 use crate::support::machine::{is_alive, send_signal};
 use crate::support::wait::{SOON, eventually};
 
+/// Waits for the command's first line. One whose client has not attached yet is waited for, not stopped.
+#[track_caller]
+fn is_up(client: &mut Child) -> BufReader<ChildStdout> {
+    let mut line = String::new();
+    let mut printed = BufReader::new(client.stdout.take().unwrap());
+    printed.read_line(&mut line).unwrap();
+    assert_eq!(line, "up\n");
+    printed
+}
+
 #[test]
 fn a_client_that_goes_away_ends_all_that_its_command_started_with_its_grace() {
     let (server, _repo) = start();
     let command = "trap 'echo asked > $STORAGE_DIR/asked; exit 3' TERM; setsid sleep 600 & echo $! > $STORAGE_DIR/child; \
-                   while :; do sleep 0.05; done";
+                   echo up; while :; do sleep 0.05; done";
     let mut client = attached(&server, command);
+    let _printed = is_up(&mut client);
     let id = only(&server);
     let pid = pid_of(&server, &id);
     let storage = server.directory().join("apps/echo/storage");
@@ -62,10 +74,7 @@ fn an_actor_that_panics_ends_an_attached_command_and_goes_on_with_a_detached_one
 fn a_session_is_taken_once() {
     let (server, _repo) = start();
     let mut client = attached(&server, "echo up; exec sleep 600");
-    let mut line = String::new();
-    let mut printed = BufReader::new(client.stdout.take().unwrap());
-    printed.read_line(&mut line).unwrap();
-    assert_eq!(line, "up\n");
+    let _printed = is_up(&mut client);
     let id = only(&server);
     let place = format!("/applications/echo/run/{id}/attach");
     let upgrade = |fields: &[(&str, &str)]| {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::missed::Signalled;
 use super::{Target, Unique, signal};
 use crate::document::config::StopTo;
 use crate::exit_status::ExitStatus;
@@ -56,8 +57,7 @@ pub(super) struct Grace {
     /// The processes that get the signal first; the others get it when these have ended.
     main: BTreeSet<Unique>,
     asked: BTreeSet<Unique>,
-    /// When they got the signal, in clock ticks since boot. What was started later is part of how they end.
-    asked_at: u64,
+    signalled: Signalled,
 }
 
 impl Grace {
@@ -69,7 +69,7 @@ impl Grace {
             status: None,
             main: BTreeSet::new(),
             asked: BTreeSet::new(),
-            asked_at: 0,
+            signalled: Signalled::default(),
         }
     }
 
@@ -172,7 +172,6 @@ impl Grace {
         if self.main.is_empty() {
             self.ask_all();
         } else {
-            self.asked_at = procfs::now();
             for process in self.main.clone() {
                 self.ask_one(process);
             }
@@ -193,7 +192,7 @@ impl Grace {
                 self.ask_one(process);
             }
         }
-        self.asked_at = procfs::now();
+        self.signalled = Signalled::new(self.leader(), procfs::now());
     }
 
     fn ask_one(&mut self, process: Unique) {
@@ -222,30 +221,21 @@ impl Grace {
             self.main.clear();
             return self.ask_all();
         }
-        for process in self.late() {
-            self.ask_one(process);
-        }
-    }
-
-    /// Finds the processes that the signal has missed: they were outside of the group and not known yet.
-    fn late(&self) -> Vec<Unique> {
-        let group = self.target.leader.map(|leader| leader.pid);
         let unasked = self.target.known.difference(&self.asked);
         let unasked: Vec<(Unique, Stat)> = unasked
             .filter_map(|process| Some((*process, procfs::stat(process.pid)?)))
             .collect();
-        // The group got the signal as one. A tick is long: a process that was started in the tick of the signal is
-        // late.
-        let is_late = |stat: &Stat| Some(stat.group) != group && stat.start_time <= self.asked_at;
-        let late = unasked.iter().filter(|(_, stat)| is_late(stat));
-        // What these have started since has missed it as well.
-        let sessions: BTreeSet<u32> = late
-            .map(|(_, stat)| stat.session)
-            .filter(|session| Some(*session) != group)
-            .collect();
-        let missed = |stat: &Stat| is_late(stat) || sessions.contains(&stat.session);
-        let missed = unasked.iter().filter(|(_, stat)| missed(stat));
-        missed.map(|(process, _)| *process).collect()
+        let missed = self.signalled.missed(&unasked);
+        for process in &missed {
+            self.ask_one(*process);
+        }
+        let told = unasked.iter().filter(|(one, _)| missed.contains(one));
+        self.signalled
+            .told(told.map(|(_, stat)| stat), procfs::now());
+    }
+
+    fn leader(&self) -> Option<u32> {
+        self.target.leader.map(|leader| leader.pid)
     }
 
     /// Holds the leader, if that is a shell that waits for what it has started and leaves the signal to others.
