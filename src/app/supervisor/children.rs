@@ -1,6 +1,9 @@
 //! The actors below an App: its log, an installer while a deploy is at work, one Process per slot of each batch.
 //! `supervision::restart` decides; this carries out.
 
+mod one_off;
+mod processes;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,22 +11,17 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::App;
-use crate::app::batch::Batch;
 use crate::app::lifecycle::{self, BatchId, OpId};
 use crate::events::Report;
 use crate::install::installer::Installer;
 use crate::install::spec::InstallSpec;
 use crate::logs::log::Log;
 use crate::logs::settings::LogSettings;
-use crate::process::identity::Identity;
-use crate::process::phase::Phase;
-use crate::process::survivors;
-use crate::process::users::Users;
-use crate::process::worker::{Origin, Process, Reattach, Snapshot};
+use crate::process::worker::{Process, Reattach};
 use crate::supervision::restart::{ChildState, Intensity, Supervisor, SupervisorEvent};
 use crate::supervision::{
-    Child, ChildEnded, ChildRef, ChildSpec, Exit, ExitReason, Generation, Parent, Restart, Running,
-    Shutdown, Strategy, Timeout, monitor,
+    Child, ChildEnded, ChildRef, ChildSpec, Exit, Generation, Parent, Restart, Running, Shutdown,
+    Strategy, Timeout, monitor,
 };
 
 /// One child of an App.
@@ -149,42 +147,6 @@ impl App {
         self.supervise(SupervisorEvent::Remove(ChildId::Installer(op)), ctx);
     }
 
-    pub(super) fn start_process(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
-        let stop = self
-            .batches
-            .get(batch)
-            .map(|b| b.runnable.config.stop.timeout)
-            .unwrap_or_default();
-        // Stopping takes the grace, the sweep after it and the last lines of output; longer means that it hangs.
-        let shutdown = Timeout::After(stop + Duration::from_secs(15));
-        self.add(
-            ChildId::Process(batch, id),
-            Restart::Permanent,
-            shutdown,
-            ctx,
-        );
-    }
-
-    pub(super) fn stop_batch(&mut self, batch: BatchId, ctx: &mut Context<Self>) {
-        if let Some(batch) = self.batches.get(batch) {
-            batch.cut();
-        }
-        let ids: Vec<_> = self
-            .batches
-            .get(batch)
-            .into_iter()
-            .flat_map(Batch::members)
-            .map(|(s, _)| s.id.clone())
-            .collect();
-        for id in ids {
-            self.stop_process(batch, id, ctx);
-        }
-    }
-
-    pub(super) fn stop_process(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
-        self.supervise(SupervisorEvent::Remove(ChildId::Process(batch, id)), ctx);
-    }
-
     /// Stops all children, then this actor.
     pub(super) fn end(&mut self, ctx: &mut Context<Self>) {
         self.supervise(SupervisorEvent::Shutdown, ctx);
@@ -199,23 +161,6 @@ impl App {
             }),
             ctx,
         );
-    }
-
-    /// The OS process that a Process actor left running when it ended before its time.
-    fn left_running(
-        &self,
-        batch: BatchId,
-        id: &str,
-    ) -> impl Future<Output = Option<Identity>> + use<> {
-        let spec = self.process_spec(batch, id);
-        async move {
-            let spec = spec?;
-            let directory = spec.instance_directory();
-            let users = Users::of_account(spec.account.as_ref());
-            let look = move || survivors::survivor(&directory, &users);
-            let found = actix_rt::task::spawn_blocking(look);
-            found.await.ok().flatten()
-        }
     }
 
     /// Whether it starts nothing any more.
@@ -274,148 +219,6 @@ impl App {
         self.children
             .running
             .push((id, generation, AnyChild::Installer(child)));
-    }
-
-    fn start_process_child(
-        &mut self,
-        batch: BatchId,
-        id: String,
-        generation: Generation,
-        survivor: Option<Identity>,
-        ctx: &mut Context<Self>,
-    ) {
-        let child_id = ChildId::Process(batch, id.clone());
-        let on_exit = Self::on_exit(child_id.clone(), generation, ctx);
-        let Some(spec) = self.process_spec(batch, &id) else {
-            return on_exit(Exit::Error("its batch is gone".to_owned()));
-        };
-        self.children
-            .adopted
-            .extend(survivor.as_ref().map(|s| s.pid));
-        let origin = match (survivor, self.deployer.finished.exit(batch, &id).cloned()) {
-            (Some(survivor), _) => Origin::Adopt(survivor),
-            (None, Some(exit)) => Origin::Finished(exit),
-            (None, None) => Origin::Spawn,
-        };
-        let (ports, log, parent) = (
-            self.spec.context.ports.clone(),
-            self.children.log.clone(),
-            ctx.address().recipient(),
-        );
-        let child = monitor::start(
-            &self.spec.context.control.clone(),
-            move |_, exit: ExitReason| Process::new(spec, origin, ports, log, parent, exit),
-            on_exit,
-        );
-        if self.children.policy.state(&child_id) == Some(ChildState::Stopping) {
-            // The request to stop came while the App still looked for its survivor.
-            child.addr.do_send(Shutdown);
-        }
-        self.children
-            .running
-            .push((child_id, generation, AnyChild::Process(child)));
-    }
-
-    pub(super) fn add_one_off(
-        &mut self,
-        number: BatchId,
-        grace: Duration,
-        ctx: &mut Context<Self>,
-    ) {
-        let shutdown = Timeout::After(grace + Duration::from_secs(15));
-        // A fresh actor goes on with what a panic left running.
-        self.add(ChildId::OneOff(number), Restart::Transient, shutdown, ctx);
-    }
-
-    fn start_one_off_child(
-        &mut self,
-        number: BatchId,
-        generation: Generation,
-        ctx: &mut Context<Self>,
-    ) {
-        let Some(live) = self.one_offs.get_mut(number) else {
-            let gone = Exit::Error("its process is gone".to_owned());
-            return Self::on_exit(ChildId::OneOff(number), generation, ctx)(gone);
-        };
-        let is_first = !std::mem::replace(&mut live.was_started, true);
-        if let Some(survivor) = live.survivor.take() {
-            return self.start_one_off_actor(number, generation, Origin::Adopt(survivor), ctx);
-        }
-        if is_first {
-            return self.start_one_off_actor(number, generation, Origin::Spawn, ctx);
-        }
-        // It is never run a second time.
-        let left = self.one_off_left_running(number).into_actor(self);
-        ctx.spawn(left.map(move |left, app, ctx| match left {
-            Some(survivor) => {
-                app.start_one_off_actor(number, generation, Origin::Adopt(survivor), ctx);
-            }
-            None => {
-                app.note_unknown_exit(number);
-                Self::on_exit(ChildId::OneOff(number), generation, ctx)(Exit::Normal);
-            }
-        }));
-    }
-
-    fn start_one_off_actor(
-        &mut self,
-        number: BatchId,
-        generation: Generation,
-        origin: Origin,
-        ctx: &mut Context<Self>,
-    ) {
-        let id = ChildId::OneOff(number);
-        let on_exit = Self::on_exit(id.clone(), generation, ctx);
-        let Some(spec) = self.one_off_spec(number, ctx.address().recipient()) else {
-            return on_exit(Exit::Normal);
-        };
-        if let Origin::Adopt(survivor) = &origin {
-            self.children.adopted.insert(survivor.pid);
-        }
-        let (ports, log, parent) = (
-            self.spec.context.ports.clone(),
-            self.children.log.clone(),
-            ctx.address().recipient(),
-        );
-        let child = monitor::start(
-            &self.spec.context.control.clone(),
-            move |_, exit: ExitReason| Process::new(spec, origin, ports, log, parent, exit),
-            on_exit,
-        );
-        if self.children.policy.state(&id) == Some(ChildState::Stopping) {
-            child.addr.do_send(Shutdown);
-        }
-        self.children
-            .running
-            .push((id, generation, AnyChild::Process(child)));
-    }
-
-    /// Ends the OS process of a Process actor that is gone for good without having reported its end.
-    fn make_sure_of_end(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
-        let stopped = |s: &Snapshot| s.phase == Phase::Stopped;
-        let is_over = |b: &Batch| !b.is_leaving(&id) && b.snapshot(&id).is_some_and(stopped);
-        if self.batches.get(batch).is_none_or(is_over) {
-            return;
-        }
-        let left = self.left_running(batch, &id);
-        let policy = self.deployer.documents.newest().stop.clone();
-        let ended = async move {
-            if let Some(survivor) = left.await {
-                survivors::end(survivor, policy).await;
-            }
-        };
-        ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {
-            if let Some(batch) = app.batches.get_mut(batch) {
-                batch.gone(&id);
-            }
-            let event = lifecycle::Event::Process {
-                batch,
-                id,
-                phase: Phase::Stopped,
-                exited: false,
-            };
-            app.feed(event, ctx);
-        }));
     }
 }
 
