@@ -9,6 +9,7 @@ mod app_json;
 mod backup;
 mod balancers;
 mod both_families;
+mod builders;
 mod certificates;
 mod changes;
 mod checkout_git;
