@@ -26,6 +26,7 @@ mod doctor;
 mod documents;
 mod exchanged_certificates;
 mod faults;
+mod followed;
 mod foreign_tls;
 mod frameworks;
 mod front;

@@ -2,7 +2,7 @@
 
 use crate::logs::log::Chunk;
 use crate::logs::merged::Positions;
-use crate::logs::record::Record;
+use crate::logs::record::{Record, Stream};
 
 /// A form of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl LogFormat {
         let mut out = Vec::new();
         match chunk {
             Chunk::Lines(records) => {
-                for record in records {
+                for record in records.iter() {
                     let mut known = positions.iter_mut();
                     if let Some((_, id)) = known.find(|(stream, _)| *stream == record.stream) {
                         *id = record.id;
@@ -66,6 +66,13 @@ impl LogFormat {
                 }
             }
             Chunk::Begins(begins) => positions.clone_from(begins),
+            Chunk::Current(ends) => {
+                positions.clone_from(ends);
+                if self == Self::Events {
+                    let event = format!("id: {}\nevent: current\ndata: {{}}\n\n", ids(positions));
+                    out.extend_from_slice(event.as_bytes());
+                }
+            }
             Chunk::Lost(count) => out.extend_from_slice(self.lost(*count).as_bytes()),
         }
         out
@@ -81,11 +88,7 @@ impl LogFormat {
             Self::Events => {
                 let id = match positions.as_slice() {
                     [] => record.id.to_string(),
-                    // One for each stream, so that none repeats a line.
-                    several => {
-                        let ids: Vec<_> = several.iter().map(|(_, id)| id.to_string()).collect();
-                        ids.join("-")
-                    }
+                    several => ids(several),
                 };
                 let event = format!("id: {id}\ndata: {}\n\n", record.to_json());
                 out.extend_from_slice(event.as_bytes());
@@ -105,6 +108,12 @@ impl LogFormat {
     pub(super) fn keep_alive(self) -> Option<&'static str> {
         (self == Self::Events).then_some(": still here\n\n")
     }
+}
+
+/// The id of an event: one for each stream, so that none repeats a line.
+fn ids(positions: &[(Stream, u64)]) -> String {
+    let ids: Vec<_> = positions.iter().map(|(_, id)| id.to_string()).collect();
+    ids.join("-")
 }
 
 /// Returns the quality of `essence`, which is that of the most specific range that matches.
@@ -134,7 +143,6 @@ fn quality(accept: &str, essence: &str) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::record::Stream;
 
     #[test]
     fn accept_chooses_the_form() {
@@ -174,7 +182,7 @@ mod tests {
         let rendered = |format: LogFormat, chunk| {
             String::from_utf8(format.render(&chunk, &mut Positions::new())).unwrap()
         };
-        let lines = || Chunk::Lines(vec![record.clone()]);
+        let lines = || Chunk::Lines(vec![record.clone()].into());
         let text = rendered(LogFormat::Text, lines());
         assert_eq!(text, "2026-11-22T10:15:30.123456Z web.1 | data: x\r evil\n");
         let event = rendered(LogFormat::Events, lines());
@@ -185,5 +193,9 @@ mod tests {
         );
         let ndjson = rendered(LogFormat::Ndjson, Chunk::Lost(5));
         assert_eq!(ndjson, "{\"lost\":5}\n");
+        let current = || Chunk::Current(vec![(Stream::Stdout, 7), (Stream::Stderr, 0)]);
+        let event = rendered(LogFormat::Events, current());
+        assert_eq!(event, "id: 7-0\nevent: current\ndata: {}\n\n");
+        assert_eq!(rendered(LogFormat::Text, current()), "");
     }
 }

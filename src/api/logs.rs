@@ -280,7 +280,7 @@ mod tests {
     async fn the_body_ends_with_the_log_and_the_log_hears_of_a_client_that_is_gone() {
         let (sender, receiver) = tokio::sync::mpsc::channel(4);
         let mut followed = Box::pin(body(receiver, LogFormat::Ndjson, None));
-        sender.send(Chunk::Lines(Vec::new())).await.unwrap();
+        sender.send(Chunk::Lines(Vec::new().into())).await.unwrap();
         sender.send(Chunk::Lost(1)).await.unwrap();
         assert_eq!(
             followed.next().await,

@@ -1,6 +1,7 @@
 //! Masks answers for callers who may not see secrets: those in JSON as a whole ([`masked`]), those of a log line by line
 //! ([`Veil`]).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::ResponseError as _;
@@ -94,7 +95,7 @@ impl Veil {
         }
         match chunk {
             Chunk::Lines(mut records) => {
-                for record in &mut records {
+                for record in Arc::make_mut(&mut records) {
                     record.text = self.mask.bytes(&record.text).into_owned();
                 }
                 Chunk::Lines(records)

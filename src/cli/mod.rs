@@ -31,6 +31,7 @@ pub mod doctor;
 pub mod document;
 pub mod domains;
 pub mod env;
+pub mod event_stream;
 pub mod events;
 pub mod hook;
 mod https;

@@ -15,6 +15,8 @@ pub struct Shown {
     rest: Vec<u8>,
     /// The line has set a colour.
     coloured: bool,
+    /// Colours of the text are left out.
+    plain: bool,
 }
 
 /// What the first bytes are.
@@ -30,6 +32,15 @@ enum Token {
 }
 
 impl Shown {
+    /// With the colours that the text has, or without.
+    #[must_use]
+    pub fn new(colours: bool) -> Self {
+        Self {
+            plain: !colours,
+            ..Self::default()
+        }
+    }
+
     /// The next piece, as it may be shown.
     #[must_use]
     pub fn piece(&mut self, piece: &[u8]) -> Vec<u8> {
@@ -43,6 +54,7 @@ impl Shown {
                     self.plain(&left[..length], &mut shown);
                     length
                 }
+                Token::Colour(length) if self.plain => length,
                 Token::Colour(length) => {
                     self.coloured = true;
                     shown.extend_from_slice(&left[..length]);
@@ -182,6 +194,8 @@ mod tests {
         );
         assert_eq!(shown(b"\x1b[38:5:9mred"), "\x1b[38:5:9mred\x1b[0m");
         assert_eq!(shown(b"\x1b[31"), "\\x1b[31");
+        let plain = Shown::new(false).piece(b"\x1b[1;31mred\x1b[2J\n");
+        assert_eq!(plain, b"red\\x1b[2J\n");
         let endless = [b"\x1b[".as_slice(), &[b'1'; 99], b"m"].concat();
         assert!(shown(&endless).starts_with("\\x1b[111"));
     }

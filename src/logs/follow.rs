@@ -1,14 +1,21 @@
 //! Followers: readers that stay for what comes. Each has a bounded queue; one that does not read loses lines and is
 //! told how many, and nobody waits for it.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::query::{Chunk, Query};
-use super::record::WriteBatch;
+use super::record::{Record, WriteBatch};
 
 /// Chunks a reader may have unread. A chunk is a turn's worth of lines (64 KiB of text).
 pub const QUEUE: usize = 8;
+
+/// Chunks that all readers of a log may have unread together. Beyond it each has three at
+/// most.
+const MOST_QUEUED: usize = 64;
 
 /// A reader, whether it is still given stored lines or already follows.
 #[derive(Debug)]
@@ -17,7 +24,7 @@ pub struct Reader {
     /// Where it is given them.
     pub chunks: mpsc::Sender<Chunk>,
     /// Counts it among the readers of its log for as long as it is here.
-    pub counted: std::sync::Arc<()>,
+    pub counted: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -27,6 +34,23 @@ struct Follower {
 }
 
 impl Follower {
+    /// Chunks that it has not read.
+    fn queued(&self) -> usize {
+        self.reader.chunks.max_capacity() - self.reader.chunks.capacity()
+    }
+
+    /// Those of the records that it wants.
+    fn wanted(&self, records: &Arc<Vec<Record>>) -> Arc<Vec<Record>> {
+        let query = &self.reader.query;
+        if query.grep.is_none() {
+            return Arc::clone(records);
+        }
+        let wanted = records
+            .iter()
+            .filter(|record| query.wants_text(&record.text));
+        Arc::new(wanted.cloned().collect())
+    }
+
     /// Queues `chunk`; false when there was no room.
     fn offer(&self, chunk: Chunk) -> bool {
         !matches!(
@@ -61,7 +85,7 @@ impl Followers {
             query: reader.query.clone(),
             chunks,
             // Its other half is the one that counts.
-            counted: std::sync::Arc::default(),
+            counted: Arc::default(),
         });
         waiting
     }
@@ -70,13 +94,16 @@ impl Followers {
     pub fn publish(&mut self, batch: &WriteBatch<'_>, first_id: u64, stored: usize) {
         self.forget_gone();
         let unstored = batch.lines.len().saturating_sub(stored) as u64;
+        let is_full = self.0.iter().map(Follower::queued).sum::<usize>() >= MOST_QUEUED;
+        let shared = OnceCell::new();
         for follower in &mut self.0 {
             if !follower.reader.query.wants_batch(batch) {
                 continue;
             }
-            let settled = follower.settle();
-            let mut records = batch.records(first_id, stored);
-            records.retain(|record| follower.reader.query.wants_text(&record.text));
+            let has_room = !is_full || follower.queued() < 2;
+            let settled = has_room && follower.settle();
+            let records = shared.get_or_init(|| Arc::new(batch.records(first_id, stored)));
+            let records = follower.wanted(records);
             let wanted = records.len() as u64;
             if wanted > 0 {
                 let offered = settled && follower.offer(Chunk::Lines(records));
@@ -121,7 +148,7 @@ mod tests {
             follow: true,
             ..Query::all(&[Stream::Stdout])
         };
-        let counted = std::sync::Arc::default();
+        let counted = Arc::default();
         (
             Reader {
                 query,
@@ -176,13 +203,36 @@ mod tests {
     }
 
     #[test]
+    fn those_who_do_not_read_share_what_they_hold_and_hold_little_together() {
+        let mut followers = Followers::default();
+        let mut all = Vec::new();
+        for _ in 0..50 {
+            let (reader, chunks) = reader(None, QUEUE);
+            followers.add(reader);
+            all.push(chunks);
+        }
+        for turn in 0..QUEUE as u64 {
+            followers.publish(&batch("web.1", 1), 1 + turn, 1);
+        }
+        let queued: usize = all.iter().map(|chunks| chunks.len()).sum();
+        assert!((50..=50 + MOST_QUEUED).contains(&queued), "{queued}");
+        let first = all[0].try_recv();
+        assert!(matches!(&first, Ok(Chunk::Lines(lines)) if Arc::strong_count(lines) == 50));
+        // Who reads is served, whatever the others do.
+        while all[0].try_recv().is_ok() {}
+        followers.publish(&batch("web.1", 1), 99, 1);
+        assert_eq!(all[0].try_recv(), Ok(Chunk::Lost(6)));
+        assert!(matches!(all[0].try_recv(), Ok(Chunk::Lines(lines)) if lines[0].id == 99));
+    }
+
+    #[test]
     fn who_went_away_is_forgotten() {
         let mut followers = Followers::default();
         let (reader, chunks) = reader(None, 1);
-        let counted = std::sync::Arc::clone(&reader.counted);
+        let counted = Arc::clone(&reader.counted);
         followers.add(reader);
         drop(chunks);
         followers.publish(&batch("web.1", 1), 1, 1);
-        assert_eq!(std::sync::Arc::strong_count(&counted), 1);
+        assert_eq!(Arc::strong_count(&counted), 1);
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::query::{Chunk, Query};
 use super::record::{Record, Stream};
@@ -89,7 +90,7 @@ impl Merged {
                 None => break,
             }
         }
-        Ok((!lines.is_empty()).then_some(Chunk::Lines(lines)))
+        Ok((!lines.is_empty()).then(|| Chunk::Lines(lines.into())))
     }
 }
 
@@ -100,7 +101,7 @@ impl Part {
             return Ok(None);
         }
         match self.stored.next_chunk()? {
-            Some(Chunk::Lines(lines)) => self.next = lines.into(),
+            Some(Chunk::Lines(lines)) => self.next = Arc::unwrap_or_clone(lines).into(),
             Some(lost) => return Ok(Some(lost)),
             None => self.is_over = true,
         }
@@ -155,7 +156,7 @@ mod tests {
             match chunk {
                 Chunk::Begins(positions) => begins = positions,
                 Chunk::Lines(lines) => numbers.extend(lines.iter().map(|l| l.time.as_second())),
-                Chunk::Lost(lost) => panic!("{lost} lines are lost"),
+                other => panic!("{other:?}"),
             }
         }
         (begins, numbers)

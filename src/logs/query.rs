@@ -1,5 +1,7 @@
 //! Which lines a reader wants, and what it is given.
 
+use std::sync::Arc;
+
 use super::record::{Line, Record, Stream, WriteBatch};
 use crate::document::mask::Mask;
 
@@ -32,10 +34,13 @@ pub struct Wanted {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chunk {
-    /// Lines, in order.
-    Lines(Vec<Record>),
+    /// Lines, in order. All who follow the same log share them while they wait to be read.
+    Lines(Arc<Vec<Record>>),
     /// Where each of several streams begins: after the line of this id. It is told first, and once.
     Begins(Vec<(Stream, u64)>),
+    /// All that was stored has been given, up to the line of this id in each stream; what comes now is new. Told to
+    /// those who follow.
+    Current(Vec<(Stream, u64)>),
     /// So many lines were left out here: the reader was too slow, or the disk was full.
     Lost(u64),
 }

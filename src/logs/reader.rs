@@ -56,6 +56,11 @@ impl LogReader {
         if !self.reader.query.follow {
             return;
         }
+        let last = |(stream, end): &(_, u64)| (*stream, end.saturating_sub(1));
+        let current = Chunk::Current(self.ends.iter().map(last).collect());
+        if self.reader.chunks.send(current).await.is_err() {
+            return;
+        }
         match self.live.take() {
             Some(live) => self.forward(live).await,
             None => self.hand_back(&log),

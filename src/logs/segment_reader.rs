@@ -84,7 +84,7 @@ impl SegmentReader {
                 None => self.open = None,
             }
         }
-        Ok((!records.is_empty()).then_some(Chunk::Lines(records)))
+        Ok((!records.is_empty()).then(|| Chunk::Lines(records.into())))
     }
 
     /// Skips what is before the first wanted line, by the names of the segments or from the end.

@@ -103,8 +103,8 @@ impl Store {
         let mut bytes = Vec::new();
         while let Some(chunk) = stored.next_chunk()? {
             let Chunk::Lines(lines) = chunk else { continue };
-            for line in lines {
-                bytes.extend(line.text);
+            for line in lines.iter() {
+                bytes.extend_from_slice(&line.text);
                 bytes.extend((!line.partial).then_some(b'\n'));
             }
         }

@@ -163,7 +163,7 @@ impl Receiving {
             let Chunk::Lines(records) = chunk else {
                 continue;
             };
-            for record in records {
+            for record in records.iter() {
                 let text = String::from_utf8_lossy(&record.text);
                 told.line(&mask.text(&text)).await;
                 if is_last(&text) {

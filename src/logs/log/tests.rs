@@ -58,9 +58,9 @@ impl Bench {
         let mut lines = Vec::new();
         while let Some(chunk) = next(&mut chunks).await {
             match chunk {
-                Chunk::Lines(more) => lines.extend(more),
+                Chunk::Lines(more) => lines.extend(more.iter().cloned()),
                 Chunk::Lost(lost) => panic!("{lost} lines were lost"),
-                Chunk::Begins(_) => {}
+                Chunk::Begins(_) | Chunk::Current(_) => {}
             }
         }
         lines
@@ -98,9 +98,9 @@ async fn lines(chunks: &mut mpsc::Receiver<Chunk>, count: usize) -> Vec<Record> 
     let mut lines = Vec::new();
     while lines.len() < count {
         match next(chunks).await.expect("the log ended") {
-            Chunk::Lines(more) => lines.extend(more),
+            Chunk::Lines(more) => lines.extend(more.iter().cloned()),
             Chunk::Lost(lost) => panic!("{lost} lines were lost"),
-            Chunk::Begins(_) => {}
+            Chunk::Begins(_) | Chunk::Current(_) => {}
         }
     }
     lines
@@ -266,13 +266,13 @@ async fn a_follower_gets_stored_and_new_lines_without_gap_or_overlap() {
     while expected <= 20000 {
         match next(&mut chunks).await.expect("the log ended") {
             Chunk::Lines(lines) => {
-                for line in lines {
+                for line in lines.iter() {
                     assert_eq!(line.text, expected.to_string().as_bytes());
                     expected += 1;
                 }
             }
             Chunk::Lost(lost) => expected += lost,
-            Chunk::Begins(_) => {}
+            Chunk::Begins(_) | Chunk::Current(_) => {}
         }
     }
     wait(child).await;
@@ -292,7 +292,7 @@ async fn a_follower_that_does_not_read_holds_nobody_up_and_every_line_is_account
         match next(&mut asleep).await.expect("the log ended") {
             Chunk::Lines(lines) => got += lines.len() as u64,
             Chunk::Lost(count) => lost += count,
-            Chunk::Begins(_) => {}
+            Chunk::Begins(_) | Chunk::Current(_) => {}
         }
     }
     assert_eq!(got + lost, 500_000);

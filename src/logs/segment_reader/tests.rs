@@ -44,7 +44,7 @@ fn read(mut stored: SegmentReader) -> (Vec<u64>, u64) {
         match chunk {
             Chunk::Lines(lines) => ids.extend(lines.iter().map(|line| line.id)),
             Chunk::Lost(count) => lost += count,
-            Chunk::Begins(_) => {}
+            Chunk::Begins(_) | Chunk::Current(_) => {}
         }
     }
     (ids, lost)
