@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
 use procserver::cli::usage::Usage;
-use procserver::cli::{self, Cli, app_option, tips};
+use procserver::cli::{self, Cli, elsewhere, tips};
 use procserver::process::exec;
 
 fn main() -> ExitCode {
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let program = words.next();
     let words = program
         .into_iter()
-        .chain(app_option::settled(words.collect()));
+        .chain(elsewhere::understood(words.collect()));
     let parsed = Cli::try_parse_from(words).unwrap_or_else(|error| refused(error));
     match cli::run(parsed.command) {
         Ok(code) => code,

@@ -70,6 +70,72 @@ fn bash_completes_the_names_of_applications() {
 }
 
 #[test]
+fn bash_completes_what_the_server_has_and_is_silent_without_one() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&with(
+        document("echo", &repo),
+        json!({ "env": { "KEY": "secret" } }),
+    ));
+    run(&server, &["token", "create", "ci", "--scope", "read"]).success();
+    let complete = |url: &str, words: &[&str]| {
+        let script = r#"source <(procserver completions bash); COMP_WORDS=(procserver "$@"); COMP_CWORD=$#
+            _procserver_with_applications procserver "${!#}" x; printf '%s\n' "${COMPREPLY[@]}""#;
+        let program = procserver();
+        let directory = std::path::Path::new(program.get_program()).parent();
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["-c", script, "bash"]).args(words);
+        bash.env("PROCSERVER_URL", url);
+        bash.env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", directory.unwrap().display()),
+        );
+        finish(&mut bash)
+    };
+    for (words, expected) in [
+        (&["logs", "echo", "-p", "w"][..], "web\nweb.1\n"),
+        (&["logs", "echo", "--process", "=", "web."], "web.1\n"),
+        (&["config", ":", "get", "echo", ""], "KEY\n"),
+        (&["scale", "echo", ""], "web=1\n"),
+        (&["token", "revoke", "c"], "ci\n"),
+        (&["rollback", "echo", ""], "1\n"),
+        (&["audit", "--app", "e"], "echo\n"),
+    ] {
+        let found = complete(&socket(&server), words);
+        assert_eq!(
+            (found.stdout.as_str(), found.stderr.as_str()),
+            (expected, ""),
+            "{words:?}"
+        );
+    }
+    let nobody = complete("unix:/nowhere/x.sock", &["logs", "e"]);
+    assert_eq!((nobody.stdout.trim(), nobody.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn words_of_other_tools_are_understood() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&with(
+        document("echo", &repo),
+        json!({ "env": { "A": "1", "B": "2" } }),
+    ));
+    run(&server, &["config:unset", "A", "-a", "echo"]).success();
+    run(&server, &["domains:add", "echo", "echo.example.org"]).success();
+    let document = server.get("/applications/echo").expect(200).json();
+    assert_eq!(document["env"], json!({ "B": "2" }));
+    let url = run(&server, &["open", "echo"]).success();
+    assert!(url.starts_with("http://echo.example.org"), "{url}");
+    assert_eq!(run(&server, &["open"]).success(), url);
+    for (typed, tip) in [
+        (&["app", "exec"][..], "procserver run NAME"),
+        (&["git:remote", "-a", "echo"], "git remote add"),
+    ] {
+        let refused = run(&server, typed);
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains(tip), "{refused:?}");
+    }
+}
+
+#[test]
 fn secrets_come_from_standard_input_and_files_and_are_noted_on_the_command_line() {
     let (server, repo) = (Server::start(), web_repo("1"));
     let create = ["create", "echo", "--repo-file", "-", "--env", "A=1"];
@@ -367,7 +433,7 @@ fn words_of_other_tools_are_understood_or_answered_with_the_word_here() {
     server.deploy(&document("echo", &repo));
     assert!(run(&server, &["ls"]).success().contains("echo"));
     run(&server, &["destroy", "echo", "--yes"]).success();
-    let unknown = run(&server, &["config:unset", "echo", "A"]);
+    let unknown = run(&server, &["unset", "echo", "A"]);
     assert_eq!(unknown.code, Some(2), "{unknown:?}");
     assert!(
         unknown.stderr.contains("procserver env echo -VARIABLE"),

@@ -29,7 +29,7 @@ pub fn settled(mut words: Vec<OsString>) -> Vec<OsString> {
 }
 
 /// Whether the first argument of the verb is an application.
-pub(super) fn takes_name(verb: &Command) -> bool {
+fn takes_name(verb: &Command) -> bool {
     let first = verb.get_positionals().next();
     first.is_some_and(|first| ["name", "names", "target"].contains(&first.get_id().as_str()))
 }

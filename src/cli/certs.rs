@@ -31,6 +31,9 @@ pub struct CertsArgs {
 #[derive(Subcommand, Debug)]
 pub enum Action {
     /// Ask the certificate authority for a new one now
+    #[command(after_help = "Examples:
+  procserver certs renew www.example.org
+  procserver certs renew www.example.org --json")]
     Renew(RenewArgs),
 }
 

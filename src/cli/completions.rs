@@ -7,7 +7,6 @@ use clap::{Args, CommandFactory};
 use clap_complete::aot::{self, Shell};
 
 use super::Cli;
-use super::app_option::takes_name;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -39,56 +38,48 @@ fn parse(text: &str) -> Result<Shell, String> {
 pub fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     aot::generate(args.shell, &mut Cli::command(), "procserver", &mut script);
-    let script = with_applications(args.shell, &String::from_utf8(script)?);
+    let script = with_names(args.shell, &String::from_utf8(script)?);
     std::io::stdout().write_all(script.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// In a shell: the names of the applications that the server has now, one a line. Nothing where it does not answer.
-const NAMES: &str =
-    r#"procserver apps --json 2>/dev/null | grep -o '"name": *"[^"]*"' | cut -d '"' -f 4"#;
-
-/// The script with the server's applications behind those verbs whose first word one is.
-fn with_applications(shell: Shell, script: &str) -> String {
-    let command = Cli::command();
-    let verbs = command.get_subcommands().filter(|verb| takes_name(verb));
-    let verbs = verbs.flat_map(|verb| verb.get_all_aliases().chain([verb.get_name()]));
-    let verbs: Vec<&str> = verbs.collect();
+/// The script, with what [`super::candidates`] tells of the server in front of what clap knows.
+fn with_names(shell: Shell, script: &str) -> String {
     match shell {
-        Shell::Bash => format!(
-            r#"{script}
-_procserver_with_applications() {{
-    _procserver "$@"
-    if [[ $COMP_CWORD -eq 2 && $2 != -* ]]; then
-        case "${{COMP_WORDS[1]}}" in
-            {}) COMPREPLY=( $(compgen -W "$({NAMES})" -- "$2") ) ;;
-        esac
-    fi
-}}
-complete -F _procserver_with_applications -o bashdefault -o default procserver
-"#,
-            verbs.join("|")
-        ),
-        Shell::Zsh => {
-            let mut lines: Vec<String> = script.lines().map(str::to_owned).collect();
-            let takes_name = |line: &str| line.starts_with("':name -- The application:_default'");
-            for line in lines.iter_mut().filter(|line| takes_name(line)) {
-                *line = line.replace("_default'", "_procserver_applications'");
-            }
-            let function = format!(
-                "_procserver_applications() {{\n    local -a names=( ${{(f)\"$({NAMES})\"}} )\n    \
-                 compadd -a names\n}}\n"
-            );
-            // Behind the first line, which says whose it is.
-            lines.insert(1, function);
-            lines.join("\n") + "\n"
-        }
-        Shell::Fish => format!(
-            "{script}complete -c procserver -n '__fish_procserver_using_subcommand {}; and test (count \
-             (commandline -opc)) -eq 2' -f -a \"({})\"\n",
-            verbs.join(" "),
-            NAMES.replace('"', "\\\"")
-        ),
+        Shell::Bash => format!("{script}{BASH}"),
+        Shell::Zsh => script.replacen("_procserver() {\n", &format!("_procserver() {{\n{ZSH}"), 1),
+        Shell::Fish => format!("{script}{FISH}"),
         _ => script.to_owned(),
     }
 }
+
+// Words go through a pipe, not on a command line that all users of the machine can read. What comes is split at line
+// ends and never read as a pattern or as code.
+
+const BASH: &str = r#"
+_procserver_with_applications() {
+    _procserver "$@"
+    local IFS=$'\n' found
+    found=$(printf '%s\n' "${COMP_WORDS[@]:1:COMP_CWORD-1}" "$2" | procserver candidates 2>/dev/null)
+    if [[ -n $found ]]; then
+        mapfile -t COMPREPLY <<<"$found"
+    fi
+}
+complete -F _procserver_with_applications -o bashdefault -o default procserver
+"#;
+
+const ZSH: &str = r#"    local -a found
+    found=( "${(@f)$(print -rl -- "${(@)words[2,CURRENT]}" | procserver candidates 2>/dev/null)}" )
+    if [[ -n "$found" ]]; then
+        compadd -- "${(@)found}"
+        return
+    fi
+"#;
+
+const FISH: &str = r#"
+function __procserver_candidates
+    set -g __procserver_found (begin; string join -- \n (commandline -opc)[2..-1]; commandline -ct; end | procserver candidates 2>/dev/null)
+    test (count $__procserver_found) -gt 0
+end
+complete -c procserver -n __procserver_candidates -f -a '$__procserver_found'
+"#;

@@ -13,6 +13,7 @@ pub mod apps;
 pub mod audit;
 pub mod backup;
 pub mod cancel;
+pub mod candidates;
 pub mod certs;
 pub mod changes;
 pub mod check;
@@ -30,6 +31,7 @@ pub mod deployments;
 pub mod doctor;
 pub mod document;
 pub mod domains;
+pub mod elsewhere;
 pub mod env;
 pub mod event_stream;
 pub mod events;
@@ -39,6 +41,7 @@ pub mod input;
 pub mod key;
 pub mod logs;
 pub mod man;
+pub mod open;
 pub mod orphans;
 pub mod output;
 pub mod pack;
@@ -186,6 +189,9 @@ pub enum Command {
     Hook(hook::HookArgs),
     /// Show an application's releases
     Releases(releases::ReleasesArgs),
+    /// Print an application's URL, and open it in the browser of a desktop
+    #[command(aliases = ["apps:open", "url", "urls"])]
+    Open(open::OpenArgs),
     /// Say which application would answer a URL, and why
     Route(route::RouteArgs),
     /// Show what an application or its installation printed
@@ -211,6 +217,9 @@ pub enum Command {
     /// The demo's web process.
     #[command(hide = true)]
     DemoWeb,
+    /// What the completions of shells offer.
+    #[command(hide = true)]
+    Candidates,
     /// Let an older systemd start the server where limited processes of an earlier one live: for the unit.
     #[command(hide = true)]
     ReleaseControlGroups,
@@ -235,6 +244,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
+        Command::Candidates => candidates::run(),
         Command::Apps(a) => with(&a.client, async |c, o| apps::run(c, o).await),
         Command::Create(a) => {
             let client = a.client.clone();
@@ -256,7 +266,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Audit(a) => with(&a.client, async |c, o| audit::run(&a, c, o).await),
         Command::Certs(a) => with(a.client(), async |c, o| certs::run(&a, c, o).await),
         Command::Rm(a) => with(&a.client, async |c, o| rm::run(&a, c, o).await),
-        Command::Orphans(a) => with(&a.client, async |c, o| orphans::run(&a, c, o).await),
+        Command::Orphans(a) => with(a.client(), async |c, o| orphans::run(&a, c, o).await),
         Command::Start(a) => with(&a.client, async |c, o| {
             actions::run("start", &a, c, o).await
         }),
@@ -280,6 +290,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Key(a) => with(&a.client, async |c, o| key::run(&a, c, o).await),
         Command::Hook(a) => with(&a.client, async |c, o| hook::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
+        Command::Open(a) => with(&a.client, async |c, o| open::run(&a, c, o).await),
         Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
         Command::Status(a) => with(&a.client, async |c, o| status::run(c, o).await),
         Command::Reload(a) => with(&a.client, async |c, o| reload::run(c, o).await),
@@ -337,25 +348,31 @@ mod tests {
         }
     }
 
+    /// Every verb that is shown, and those within it.
+    fn visible(verb: &clap::Command, path: &str, all: &mut Vec<(String, clap::Command)>) {
+        for inner in verb.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let path = format!("{path} {}", inner.get_name());
+            all.push((path.trim().to_owned(), inner.clone()));
+            visible(inner, &path, all);
+        }
+    }
+
     #[test]
-    fn every_visible_verb_has_examples_and_json() {
-        for verb in Cli::command()
-            .get_subcommands()
-            .filter(|verb| !verb.is_hide_set())
-        {
-            let help = verb.clone().render_long_help().to_string();
+    fn every_visible_verb_has_examples_that_are_understood_and_json() {
+        let mut all = Vec::new();
+        visible(&Cli::command(), "", &mut all);
+        assert!(all.len() > 45, "{}", all.len());
+        for (path, mut verb) in all {
+            let help = verb.render_long_help().to_string();
+            let example = format!("\n  procserver {path}");
+            let sudo = format!("\n  sudo procserver {path}");
             assert!(
-                help.contains("Examples:"),
-                "{} has no examples",
-                verb.get_name()
+                help.contains("Examples:") && (help.contains(&example) || help.contains(&sudo)),
+                "{path} has no example of its own"
             );
             // What these print is a file in a format of others.
-            let is_file = ["completions", "man"].contains(&verb.get_name());
-            assert!(
-                help.contains("--json") || is_file,
-                "{} has no --json",
-                verb.get_name()
-            );
+            let is_file = ["completions", "man"].contains(&path.as_str());
+            assert!(help.contains("--json") || is_file, "{path} has no --json");
         }
     }
 }

@@ -11,6 +11,7 @@ use super::output::{Output, cell};
 use crate::document::name::AppName;
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:
   procserver orphans                           directories that belong to no application
   procserver orphans rm blog                   removes one for good, its storage too")]
@@ -26,11 +27,27 @@ pub struct OrphansArgs {
 #[derive(Subcommand, Debug)]
 pub enum Action {
     /// Remove one for good, with its storage
+    #[command(after_help = "Examples:
+  procserver orphans rm blog
+  procserver orphans rm blog --json")]
     Rm {
         /// The application that it was of
         #[arg(value_parser = AppName::parse)]
         name: AppName,
+        #[command(flatten)]
+        client: ClientArgs,
     },
+}
+
+impl OrphansArgs {
+    /// How to reach the server.
+    #[must_use]
+    pub fn client(&self) -> &ClientArgs {
+        match &self.action {
+            Some(Action::Rm { client, .. }) => client,
+            None => &self.client,
+        }
+    }
 }
 
 /// Lists them, or removes one.
@@ -39,7 +56,7 @@ pub async fn run(
     client: &Client,
     out: &mut Output,
 ) -> anyhow::Result<ExitCode> {
-    if let Some(Action::Rm { name }) = &args.action {
+    if let Some(Action::Rm { name, .. }) = &args.action {
         let call = Call::new(Method::DELETE, format!("/applications/{name}?orphan=true"));
         let answer = client.send(&call).await?;
         match out.is_json() {

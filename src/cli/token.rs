@@ -35,12 +35,23 @@ pub struct TokenArgs {
 #[derive(Subcommand, Debug)]
 pub enum Action {
     /// Make a token and print it: it is shown this once
+    #[command(after_help = "Examples:
+  procserver token create ci --scope deploy --app blog --expires 90d
+  procserver token create dashboard --scope read > token
+  procserver token create ops --scope admin --json")]
     Create(CreateArgs),
     /// List all tokens
-    #[command(alias = "ls")]
+    #[command(
+        alias = "ls",
+        after_help = "Examples:
+  procserver token list
+  procserver token list --json"
+    )]
     List(ListArgs),
     /// Take a token away: from now on it opens nothing
-    #[command(aliases = ["rm", "delete"])]
+    #[command(aliases = ["rm", "delete"], after_help = "Examples:
+  procserver token revoke ci
+  procserver token revoke ci --json")]
     Revoke(RevokeArgs),
 }
 

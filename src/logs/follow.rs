@@ -13,8 +13,7 @@ use super::record::{Record, WriteBatch};
 /// Chunks a reader may have unread. A chunk is a turn's worth of lines (64 KiB of text).
 pub const QUEUE: usize = 8;
 
-/// Chunks that all readers of a log may have unread together. Beyond it each has three at
-/// most.
+/// Chunks that all readers of a log may have unread together. Beyond it each has three at most.
 const MOST_QUEUED: usize = 64;
 
 /// A reader, whether it is still given stored lines or already follows.
