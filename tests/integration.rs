@@ -45,6 +45,7 @@ mod own_users;
 mod packages;
 mod process;
 mod process_actor;
+mod progress;
 mod push;
 mod races;
 mod reach;

@@ -277,7 +277,7 @@ async fn watch<T>(
     loop {
         if let Ok(record) = client.get::<DeploymentRecord>(&path).await {
             underway.deployment.set(Some(next));
-            progress.update(&record, out)?;
+            progress.show(&path, &record, client, out).await?;
         }
         actix_rt::time::sleep(EVERY).await;
     }
@@ -326,7 +326,7 @@ pub async fn follow(
                 return Err(error.into());
             }
         };
-        progress.update(&record, out)?;
+        progress.show(path, &record, client, out).await?;
         if record.state.is_over() {
             return Ok(record);
         }

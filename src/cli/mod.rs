@@ -39,6 +39,7 @@ pub mod hook;
 mod https;
 pub mod input;
 pub mod key;
+pub mod latest;
 pub mod logs;
 pub mod man;
 pub mod open;

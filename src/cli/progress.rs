@@ -5,6 +5,8 @@
 use std::io;
 use std::time::Instant;
 
+use super::client::Client;
+use super::latest::Latest;
 use super::output::{Output, seconds};
 use crate::install::record::{DeploymentRecord, DeploymentState, Step};
 
@@ -19,6 +21,7 @@ pub struct Progress {
     shown: usize,
     running: Option<(&'static str, Instant)>,
     frame: usize,
+    latest: Latest,
 }
 
 impl Progress {
@@ -33,6 +36,20 @@ impl Progress {
             self.shown += 1;
         }
         self.draw_running(record, out)
+    }
+
+    /// As [`Progress::update`], on a terminal with what the running step of the deployment at `path` printed last.
+    pub async fn show(
+        &mut self,
+        path: &str,
+        record: &DeploymentRecord,
+        client: &Client,
+        out: &mut Output,
+    ) -> io::Result<()> {
+        if out.is_terminal() && !out.is_json() && running(record).is_some() {
+            self.latest.look(path, client).await;
+        }
+        self.update(record, out)
     }
 
     /// Removes the line that is drawn over.
@@ -59,8 +76,24 @@ impl Progress {
         }
         self.frame = (self.frame + 1) % SPINNER.len();
         let time = seconds(since.elapsed().as_secs_f64());
-        out.bytes(format!("{} {name:<10} {time:>10}", SPINNER[self.frame]).as_bytes())
+        let step = format!("{} {name:<10} {time:>10}  ", SPINNER[self.frame]);
+        let room = width().saturating_sub(step.chars().count() + 1);
+        out.bytes(format!("{step}{}", cut(self.latest.of(name), room)).as_bytes())
     }
+}
+
+/// The columns of the terminal.
+fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout());
+    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    // 0 is a terminal that does not know.
+    if columns == 0 { 80 } else { columns.max(20) }
+}
+
+/// As much of `text` as fits: a line that wraps cannot be drawn over. A character that is not ASCII may take two columns.
+fn cut(text: &str, room: usize) -> String {
+    let narrow = |c: char| if c.is_ascii() { c } else { '?' };
+    text.chars().map(narrow).take(room).collect()
 }
 
 fn finished(record: &DeploymentRecord) -> impl Iterator<Item = (Step, f64)> {
@@ -102,6 +135,12 @@ mod tests {
         let record = record("running", &[("fetch", Some(0.5)), ("install", None)]);
         assert_eq!(finished(&record).collect::<Vec<_>>(), [(Step::Fetch, 0.5)]);
         assert_eq!(running(&record), Some("install"));
+    }
+
+    #[test]
+    fn what_is_printed_fits_on_the_line() {
+        assert_eq!(cut("Receiving objects: 45%", 9), "Receiving");
+        assert_eq!(cut("\u{6f22}x", 9), "?x");
     }
 
     #[test]

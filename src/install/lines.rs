@@ -39,7 +39,27 @@ impl Splitter {
         (!self.rest.is_empty()).then(|| shown(std::mem::take(&mut self.rest)))
     }
 
+    /// What a progress bar shows now, on a line that is not over.
+    #[must_use]
+    pub fn bar(&self) -> Option<&[u8]> {
+        let bar = self.rest.strip_suffix(b"\r")?;
+        (!bar.is_empty()).then_some(bar)
+    }
+
     fn extend(&mut self, mut text: &[u8], lines: &mut Vec<Vec<u8>>) {
+        // What is painted over is not kept: a bar repaints itself for hours.
+        let painted = text
+            .iter()
+            .rposition(|byte| *byte != b'\r')
+            .map(|last| &text[..last]);
+        if let Some(painted) = painted {
+            if let Some(at) = painted.iter().rposition(|byte| *byte == b'\r') {
+                text = &text[at + 1..];
+                self.rest.clear();
+            } else if self.rest.last() == Some(&b'\r') {
+                self.rest.clear();
+            }
+        }
         while self.rest.len() + text.len() > MAX_LINE {
             let (now, later) = text.split_at(MAX_LINE - self.rest.len());
             self.rest.extend_from_slice(now);
@@ -180,6 +200,17 @@ mod tests {
     fn a_progress_bar_is_its_last_state() {
         let mut splitter = Splitter::default();
         assert_eq!(splitter.push(b"10%\r50%\r100%\n"), [b"100%"]);
+        assert_eq!(splitter.push(b"done\n1%\r"), [b"done"]);
+        assert_eq!(splitter.bar(), Some(b"1%".as_slice()));
+        // However long it repaints itself, it is one line.
+        for percent in 0..10_000 {
+            assert!(splitter.push(format!("{percent}%\r").as_bytes()).is_empty());
+        }
+        assert_eq!(splitter.bar(), Some(b"9999%".as_slice()));
+        assert!(splitter.push(&b"50%\r".repeat(MAX_LINE)).is_empty());
+        assert!(splitter.push(b"7").is_empty());
+        assert_eq!(splitter.bar(), None);
+        assert_eq!(splitter.push(b"0%\r\n"), [b"70%"]);
     }
 
     #[test]

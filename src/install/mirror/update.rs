@@ -20,6 +20,7 @@ pub(super) enum Trouble {
 pub(super) async fn update(mirror: &Mirror) -> Result<Result<(), Trouble>, StepError> {
     let program = mirror.git(&[
         "fetch",
+        "--progress",
         "--prune",
         "--force",
         "--no-auto-maintenance",
