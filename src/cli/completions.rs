@@ -47,7 +47,12 @@ pub fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
 fn with_names(shell: Shell, script: &str) -> String {
     match shell {
         Shell::Bash => format!("{script}{BASH}"),
-        Shell::Zsh => script.replacen("_procserver() {\n", &format!("_procserver() {{\n{ZSH}"), 1),
+        // Behind the names of "logs" its options go on: `::` would end them.
+        Shell::Zsh => script.replace("'*::names", "'*:names").replacen(
+            "_procserver() {\n",
+            &format!("_procserver() {{\n{ZSH}"),
+            1,
+        ),
         Shell::Fish => format!("{script}{FISH}"),
         _ => script.to_owned(),
     }
@@ -82,4 +87,8 @@ function __procserver_candidates
     test (count $__procserver_found) -gt 0
 end
 complete -c procserver -n __procserver_candidates -f -a '$__procserver_found'
+complete -c procserver -n __procserver_candidates -l process -s p -x -a '$__procserver_found'
+for option in app only x-app
+    complete -c procserver -n __procserver_candidates -l $option -x -a '$__procserver_found'
+end
 "#;
