@@ -210,8 +210,46 @@ fn input(target: &str, at: usize, sent: &[u8]) -> Option<Vec<u8>> {
             let fields = &fields[..end.unwrap_or(fields.len())];
             Some([peers[at % 3].as_bytes(), host, b"\n", fields].concat())
         }
+        "archive" => Some(archived(at, sent)),
+        "hook" => {
+            let kinds = [
+                "X-GitHub-Event: push\nX-Hub-Signature-256: sha256=",
+                "X-Gitlab-Event: Push Hook\nX-Gitlab-Token: ",
+            ];
+            let head = format!("Content-Type: application/json\n{}", kinds[at % 2]);
+            let sent: Vec<u8> = sent.iter().copied().filter(|byte| *byte != b'\r').collect();
+            Some([head.as_bytes(), &sent].concat())
+        }
         other => panic!("{other} has no seeds: say here what they are"),
     }
+}
+
+/// A tar, perhaps in gzip, with `sent` as the content of a file and as what names it.
+fn archived(at: usize, sent: &[u8]) -> Vec<u8> {
+    let kinds = *b"0512xgLKS7";
+    let name: Vec<u8> = sent.iter().copied().take(90).collect();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |kind: u8, path: &[u8], content: &[u8]| {
+        let mut head = tar::Header::new_ustar();
+        head.set_entry_type(tar::EntryType::new(kind));
+        head.set_size(content.len() as u64);
+        head.set_mode(0o644);
+        let old = head.as_old_mut();
+        old.name[..path.len()].copy_from_slice(path);
+        old.linkname[..path.len()].copy_from_slice(path);
+        head.set_cksum();
+        tar.append(&head, content).unwrap();
+    };
+    add(kinds[at % kinds.len()], b"first", sent);
+    add(b'0', &name, sent);
+    add(b'0', b"d/last", b"x");
+    let tar = tar.into_inner().unwrap();
+    if at.is_multiple_of(2) {
+        return tar;
+    }
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &tar).unwrap();
+    packed.finish().unwrap()
 }
 
 fn split_line(sent: &[u8]) -> Option<(&[u8], &[u8])> {
