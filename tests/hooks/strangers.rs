@@ -51,8 +51,12 @@ fn who_does_not_sign_is_told_nothing_and_counts_as_who_guesses_tokens() {
     );
     // That was the ninth.
     send(push.to("none", &secret)).expect(403);
-    let locked = send(push.to("blog", &secret)).expect(429);
+    let plain = Delivery::push("gitlab-token");
+    let locked = send(plain.to("blog", &secret)).expect(429);
     assert!(locked.header("retry-after").is_some());
+    // Strangers share the addresses of a git service: they do not shut out who signs.
+    send(push.to("blog", "whsec_wrong")).expect(403);
+    send(push.to("blog", &secret)).expect(202);
     assert!(
         server.log().contains("wrongly signed webhook"),
         "{}",
