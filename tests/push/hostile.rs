@@ -45,6 +45,24 @@ fn rubbish_changes_nothing_and_the_next_push_works() {
 }
 
 #[test]
+fn who_still_sends_when_git_has_given_up_is_told_why() {
+    let server = Server::start();
+    create(&server, &site("site"));
+    let zeros = "0".repeat(40);
+    let wish = format!("{zeros} {} refs/heads/main", "a".repeat(40));
+    let wish = format!(
+        "{:04x}{wish}\0 report-status side-band-64k0000",
+        wish.len() + 4 + 29
+    );
+    // Objects of a type that there is not; more than fits into any buffer on the way.
+    let pack = [b"PACK\0\0\0\x02\0\0\0\xff", &[0; 64 << 20][..]].concat();
+    let request = server.request("POST", "/git/site.git/git-receive-pack");
+    let request = request.body([wish.as_bytes(), &pack].concat());
+    let told = request.send(&server.public()).expect(200).text();
+    assert!(told.contains("unpack "), "{told}");
+}
+
+#[test]
 fn a_tree_with_a_git_directory_in_it_is_refused() {
     let server = Server::start();
     create(&server, &site("site"));

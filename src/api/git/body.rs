@@ -15,12 +15,23 @@ const LARGEST: u64 = 1 << 31;
 /// So much is decompressed at a time: a thousand times as much comes of it at most.
 const PIECE: usize = 4096;
 
-/// Hands a body on to git, which may end before it has taken all of it.
-pub(super) async fn feed(
-    headers: &HeaderMap,
-    mut payload: Payload,
-    mut git: Sender,
-) -> io::Result<()> {
+/// Hands a body on to git, which may end before it has taken all of it: the rest is read all the same, since most clients
+/// look at the answer, which says why, only after they have sent everything.
+pub(super) async fn feed(headers: &HeaderMap, mut payload: Payload, git: Sender) -> io::Result<()> {
+    let fed = pass_on(headers, &mut payload, git).await;
+    if fed.is_err() {
+        let mut left = LARGEST;
+        while let Some(Ok(piece)) = payload.next().await {
+            match left.checked_sub(piece.len() as u64) {
+                Some(less) => left = less,
+                None => break,
+            }
+        }
+    }
+    fed
+}
+
+async fn pass_on(headers: &HeaderMap, payload: &mut Payload, mut git: Sender) -> io::Result<()> {
     let encoding = headers.get(header::CONTENT_ENCODING);
     let mut gzip = encoding
         .is_some_and(|is| is == "gzip" || is == "x-gzip")
