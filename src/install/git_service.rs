@@ -53,13 +53,16 @@ impl Service {
 /// The most that is taken of one push; git's own notation.
 const MAX_PACK: &str = "1g";
 
-/// It says nothing of its own. `cat` ends when the server, or git, has closed the other end.
+/// It says nothing of its own. It ends when the server has closed its ends, also where that has not read all that git
+/// asks: git waits for the end of the answers, and closes what it asks by only then.
 const HOOK: &str = "#!/bin/sh\n\
 # Written by procserver: git asks here what becomes of a push, and the server answers.\n\
+exec 3<&0\n\
 cat <\"$PROCSERVER_TELLS\" >&2 &\n\
-cat <\"$PROCSERVER_ANSWERS\" &\n\
-cat >\"$PROCSERVER_ASKS\"\n\
-wait\n";
+told=$!\n\
+cat <&3 >\"$PROCSERVER_ASKS\" 2>/dev/null &\n\
+cat <\"$PROCSERVER_ANSWERS\"\n\
+wait $told\n";
 
 /// The longest hook; bytes.
 const MAX_HOOK: u64 = 4096;

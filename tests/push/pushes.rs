@@ -1,6 +1,9 @@
 //! A push is a deploy: it is shown, and it moves the branch when it worked.
 
-use super::{branch, create, is_at, page, push, pushed, run, site, url, url_with};
+use std::io::Write;
+use std::process::Stdio;
+
+use super::{branch, create, git, is_at, page, push, pushed, run, site, url, url_with};
 use crate::access::token_of;
 use crate::support::server::Server;
 
@@ -99,6 +102,80 @@ fn one_branch_is_deployed_tags_are_kept_and_all_else_is_refused() {
         "{listed}"
     );
     is_at(&server, "site", &repo.commit_id());
+}
+
+#[test]
+fn of_an_atomic_push_nothing_is_deployed_where_one_ref_is_refused() {
+    let server = Server::start();
+    create(&server, &site("site"));
+    let repo = page("one");
+    repo.tag("v1");
+    let push = |refspecs: &[&str]| {
+        let url = url(&server, "site");
+        let words = [&["push", "--atomic", &url][..], refspecs].concat();
+        let output = run(repo.path(), &words);
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), shown)
+    };
+    let (worked, shown) = push(&["main", "v1", "main:other"]);
+    assert!(
+        !worked && shown.contains("only main is deployed"),
+        "{shown}"
+    );
+    assert!(shown.contains("--atomic wants all or none"), "{shown}");
+    assert_eq!(branch(&server, "site"), None);
+    assert_eq!(server.status("site")["state"], "empty");
+    let (worked, shown) = push(&["main", "v1"]);
+    assert!(worked, "{shown}");
+    is_at(&server, "site", &repo.commit_id());
+}
+
+#[test]
+fn more_than_a_thousand_tags_are_pushed_at_once() {
+    let server = Server::start();
+    create(&server, &site("site"));
+    let repo = page("one");
+    let id = repo.commit_id();
+    let lines = (0..1100).map(|number| format!("create refs/tags/t{number} {id}\n"));
+    let mut update = git(repo.path(), &["update-ref", "--stdin"]);
+    let mut update = update.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = update.stdin.take().unwrap();
+    let lines: String = lines.collect();
+    stdin.write_all(lines.as_bytes()).unwrap();
+    drop(stdin);
+    assert!(update.wait().unwrap().success());
+    let (worked, shown) = push(&server, "site", &repo, "--tags");
+    assert!(worked, "{shown}");
+    pushed(&server, "site", &repo);
+}
+
+#[test]
+fn too_many_refs_at_once_are_refused_with_what_to_do() {
+    let server = Server::start();
+    create(&server, &site("site"));
+    let repo = page("one");
+    pushed(&server, "site", &repo);
+    let (zeros, id) = ("0".repeat(40), repo.commit_id());
+    let mut body = Vec::new();
+    for number in 0..10_001 {
+        let wish = match number {
+            0 => format!("{zeros} {id} refs/tags/t0\0 report-status side-band-64k"),
+            _ => format!("{zeros} {id} refs/tags/t{number}"),
+        };
+        body.extend(format!("{:04x}{wish}", wish.len() + 4).bytes());
+    }
+    body.extend(b"0000PACK\0\0\0\x02\0\0\0\0");
+    // The SHA-1 of these twelve bytes.
+    body.extend(
+        b"\x02\x9d\x08\x82\x3b\xd8\xa8\xea\xb5\x10\xad\x6a\xc7\x5c\x82\x3c\xfd\x3e\xd3\x1e",
+    );
+    let request = server.request("POST", "/git/site.git/git-receive-pack");
+    let told = request.body(body).send(&server.public()).expect(200);
+    let told = told.text();
+    let first: String = told.chars().take(500).collect();
+    assert!(told.contains("too many branches and tags"), "{first}");
+    assert!(!told.contains("ok refs/tags/"), "{first}");
+    pushed(&server, "site", &repo);
 }
 
 #[test]

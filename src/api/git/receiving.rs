@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
 use super::pkt_line::{self, FLUSH, Pkt};
-use super::wish::{Judgement, Wish};
+use super::wish::{self, Judgement, Wish};
 use crate::api::state::ApiState;
 use crate::app::deployer::{Accepted, Action};
 use crate::app::operations::{Outcome, Ticket};
@@ -18,8 +18,9 @@ use crate::install::pushed::Pushed;
 use crate::logs::log::{Chunk, Query};
 use crate::logs::record::Stream;
 
-/// How many refs one push may change.
-const MOST_WISHES: usize = 1000;
+/// How many refs one push may change, and the bytes of what it says of them.
+const MOST_WISHES: usize = 10_000;
+const MOST_BYTES: usize = 4 << 20;
 
 /// How long the last lines of a deploy are waited for.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -50,22 +51,33 @@ impl Receiving {
         } = hook;
         let mut told = Told(tells);
         // The version of this protocol, and what git can do.
-        while let Pkt::Line(_) = read(&mut asks).await? {}
+        let mut is_atomic = false;
+        while let Pkt::Line(line) = read(&mut asks).await? {
+            is_atomic |= wish::is_atomic(&line);
+        }
         answers.write_all(&pkt_line::line("version=1\n")).await?;
         answers.write_all(FLUSH).await?;
         let mut wishes = Vec::new();
+        let mut bytes = 0;
         while let Pkt::Line(line) = read(&mut asks).await? {
-            wishes.extend(Wish::parse(&line));
-            if wishes.len() > MOST_WISHES {
-                return Err(std::io::Error::other("one push changes too many refs"));
+            bytes += line.len();
+            if wishes.len() == MOST_WISHES || bytes > MOST_BYTES {
+                let why = "this push changes too many branches and tags at once: push fewer (git push URL main)";
+                told.line(why).await;
+                return Err(std::io::Error::other(why));
             }
+            wishes.extend(Wish::parse(&line));
         }
-        for wish in &wishes {
-            let verdict = match wish.judge(self.pushed.branch()) {
+        let judged = wish::judge_all(&wishes, self.pushed.branch(), is_atomic);
+        let mut is_refused = false;
+        for (wish, judgement) in judged {
+            let verdict = match judgement {
+                Judgement::Refuse(why) => Err(why),
+                _ if is_atomic && is_refused => Err(wish::ALL_OR_NONE.to_owned()),
                 Judgement::Deploy => self.deploy(wish, &mut told).await,
                 Judgement::Take => Ok(true),
-                Judgement::Refuse(why) => Err(why),
             };
+            is_refused |= verdict.is_err();
             let name = &wish.name;
             let lines = match verdict {
                 Ok(falls_through) => {

@@ -60,6 +60,37 @@ impl Wish {
     }
 }
 
+/// Why a ref stays where it is, though nothing is wrong with it.
+pub(super) const ALL_OR_NONE: &str =
+    "another ref of this push is refused, and --atomic wants all or none";
+
+/// Whether git's greeting says that all refs of the push move, or none (githooks(5), `proc-receive`).
+pub(super) fn is_atomic(greeting: &[u8]) -> bool {
+    let mut parts = greeting.splitn(2, |byte| *byte == 0);
+    let (_version, words) = (parts.next(), parts.next().unwrap_or_default());
+    let mut words = words.split(u8::is_ascii_whitespace);
+    words.any(|word| word == b"atomic")
+}
+
+/// What becomes of all refs of a push. What is deployed comes first: where all refs move or none, nothing else has moved
+/// by then.
+pub(super) fn judge_all<'a>(
+    wishes: &'a [Wish],
+    branch: &str,
+    is_atomic: bool,
+) -> Vec<(&'a Wish, Judgement)> {
+    let judged = wishes.iter().map(|wish| (wish, wish.judge(branch)));
+    let mut judged: Vec<_> = judged.collect();
+    let is_refused = |judgement: &Judgement| matches!(judgement, Judgement::Refuse(_));
+    if is_atomic && judged.iter().any(|(_, judgement)| is_refused(judgement)) {
+        for (_, judgement) in judged.iter_mut().filter(|(_, own)| !is_refused(own)) {
+            *judgement = Judgement::Refuse(ALL_OR_NONE.to_owned());
+        }
+    }
+    judged.sort_by_key(|(_, judgement)| *judgement != Judgement::Deploy);
+    judged
+}
+
 fn is_none(id: &str) -> bool {
     id.bytes().all(|b| b == b'0')
 }
@@ -67,6 +98,45 @@ fn is_none(id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn wish(name: &str) -> Wish {
+        let (old, new) = ("0".repeat(40), "a".repeat(40));
+        Wish::parse(format!("{old} {new} {name}").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn git_says_whether_a_push_is_atomic() {
+        assert!(is_atomic(b"version=1\0atomic push-options\n"));
+        assert!(is_atomic(b"version=1\0push-options atomic"));
+        for other in [
+            &b"version=1"[..],
+            b"version=1\0",
+            b"version=1 atomic",
+            b"version=1\0nonatomic",
+        ] {
+            assert!(!is_atomic(other));
+        }
+    }
+
+    #[test]
+    fn what_is_deployed_is_first_and_of_an_atomic_push_all_is_refused_or_nothing() {
+        let names = ["refs/tags/v1", "refs/heads/main", "refs/heads/other"];
+        let wishes = names.map(wish);
+        let of = |wishes, is_atomic| -> Vec<(&str, bool)> {
+            let judged = judge_all(wishes, "main", is_atomic).into_iter();
+            let refused = |own: &Judgement| matches!(own, Judgement::Refuse(_));
+            judged
+                .map(|(wish, own)| (wish.name.as_str(), refused(&own)))
+                .collect()
+        };
+        let [tag, main, other] = names;
+        assert_eq!(
+            of(&wishes, false),
+            [(main, false), (tag, false), (other, true)]
+        );
+        assert!(of(&wishes, true).iter().all(|(_, refused)| *refused));
+        assert_eq!(of(&wishes[..2], true), [(main, false), (tag, false)]);
+    }
 
     #[test]
     fn one_branch_is_deployed_and_tags_come_along() {
