@@ -259,6 +259,7 @@ pub(super) async fn remove(
     let precondition = Precondition::of(&request, &caller);
     let (own, app) = (state.clone(), name.clone());
     let work = async move {
+        own.uploads.forget(app.as_str());
         let message = Remove {
             name: app.to_string(),
             base: precondition.base(&own, &app).await?,

@@ -10,21 +10,23 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures::StreamExt as _;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 
 use super::caller::Caller;
-use super::outcome;
 use super::problem::Problem;
 use super::state::ApiState;
+use super::upload_turn::Upload;
+use super::{outcome, prefer};
 use crate::app::deployer::Action;
 use crate::app::supervisor::{Act, OpenPushed, PushedError};
 use crate::install::disk_space;
-use crate::install::upload::{self, UploadError};
+use crate::install::upload::{self, UNDERWAY, UploadError};
 
 /// The largest archive, bytes.
 const LARGEST: u64 = 512 << 20;
 
-/// How long the answer waits for git: less than the front end waits for the answer.
+/// How long the answer waits for git, unless the caller prefers less: less than the front end waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How much of it comes between two looks at the disk.
@@ -42,50 +44,62 @@ pub(super) async fn replace(
     // Who cannot upload hears of it before he sends half a gigabyte.
     let opened = state.ask_app(&name, OpenPushed).await?;
     let pushed = opened.map_err(|error| not_pushed(&error, &name))?;
-    let turn = state.uploads.turn(&name)?;
+    let mut uploading = state.uploads.begin(&name)?;
     let dirs = state.inspect(&name).await?.dirs;
     let archive = store(dirs.root(), payload).await?;
     let message = format!("Upload by {caller}");
+    let turn = uploading.turn();
     let mut importing = actix_rt::spawn(async move {
-        let commit = upload::commit(&pushed, &dirs, archive, message).await;
-        drop(turn);
-        commit
+        let turn = turn.await;
+        let commit = upload::commit(&pushed, &dirs, archive, message).await?;
+        Ok((commit, turn))
     });
-    let Ok(imported) = tokio::time::timeout(PATIENCE, &mut importing).await else {
-        actix_rt::spawn(deploy_later(state, name.clone(), importing));
+    let patience = prefer::wait(&request).map_or(PATIENCE, |wait| wait.min(PATIENCE));
+    let Ok(imported) = tokio::time::timeout(patience, &mut importing).await else {
+        uploading.is_late();
+        actix_rt::spawn(deploy_later(state, uploading, name.clone(), importing));
         return Ok(not_yet(&name));
     };
-    let commit = imported.map_err(|_| stopping())??;
+    let (commit, turn) = imported.map_err(|_| stopping())??;
     let (own, app) = (state.clone(), name.clone());
     let work = async move {
         let action = Action::Deploy { commit };
-        Ok(own.ask_app(&app, Act(action)).await??.into())
+        let accepted = own.ask_app(&app, Act(action)).await??;
+        // Only now, so that the one that came last is deployed last.
+        drop((turn, uploading));
+        Ok(accepted.into())
     };
     outcome::of(&request, &state, &name, StatusCode::OK, work).await
 }
 
-type Importing = JoinHandle<Result<String, UploadError>>;
+type Importing = JoinHandle<Result<(String, OwnedMutexGuard<()>), UploadError>>;
 
-/// Deploys what takes longer than its caller waits. If that fails, only the server's own log can say so.
-async fn deploy_later(state: Data<ApiState>, name: String, importing: Importing) {
+/// Deploys what takes longer than its caller waits. The application's status says if that fails.
+async fn deploy_later(
+    state: Data<ApiState>,
+    uploading: Upload,
+    name: String,
+    importing: Importing,
+) {
     let deployed = async {
-        let commit = importing.await.map_err(|_| stopping())??;
+        let (commit, turn) = importing.await.map_err(|_| stopping())??;
         state
             .ask_app(&name, Act(Action::Deploy { commit }))
             .await??;
+        drop(turn);
         Ok::<_, Problem>(())
     };
     if let Err(problem) = deployed.await {
         log::error!("{name}: upload: {problem}");
+        uploading.failed(problem.to_string());
     }
 }
 
 /// The answer to an upload so large that there is no deployment yet.
 fn not_yet(name: &str) -> HttpResponse {
-    let warning = "the archive is large: it is still being read, and deployed when that is done";
     HttpResponse::Accepted()
         .insert_header((header::LOCATION, format!("/applications/{name}/status")))
-        .json(json!({ "name": name, "warnings": [warning] }))
+        .json(json!({ "name": name, "warnings": [UNDERWAY] }))
 }
 
 fn check_head(headers: &HeaderMap) -> Result<(), Problem> {

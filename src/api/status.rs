@@ -34,6 +34,7 @@ pub(super) async fn show(
     let over = disk::warning(&view).await;
     let mut status = view.status;
     status.warnings.extend(over);
+    status.warnings.extend(state.uploads.warning(&name));
     let ended = fill_usage(&mut status.processes).await;
     status.warnings.extend(ended);
     let port = view.document["port"].as_u64();

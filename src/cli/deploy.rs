@@ -16,9 +16,13 @@ use super::output::{Output, cell, seconds};
 use super::progress::Progress;
 use crate::document::name::AppName;
 use crate::install::record::{DeploymentRecord, DeploymentState};
+use crate::install::upload::{FAILED, UNDERWAY};
 
 /// The pause between two looks at the record.
 const EVERY: Duration = Duration::from_millis(50);
+
+/// The pause between two looks at an archive that is being read.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// How often a change is made anew because another came between.
 const ATTEMPTS: u32 = 100;
@@ -171,7 +175,11 @@ pub async fn carry_out(
         }
     };
     let answered = answer.json();
-    let deployment = deployment_path(name, &answer, &answered).filter(|_| !wait.no_wait);
+    let mut deployment = deployment_path(name, &answer, &answered);
+    if deployment.is_none() && call.upload.is_some() && answer.status == 202 && !wait.no_wait {
+        deployment = Some(read_later(name, &before, client, out).await?);
+    }
+    let deployment = deployment.filter(|_| !wait.no_wait);
     let Some(path) = deployment else {
         accepted(name, &answer, changes, out)?;
         warn(&warnings_of(&answered), out);
@@ -280,6 +288,35 @@ async fn watch<T>(
             progress.show(&path, &record, client, out).await?;
         }
         actix_rt::time::sleep(EVERY).await;
+    }
+}
+
+/// Waits until the server has read an archive that was too large to be read before it answered. Returns the path of its
+/// deployment.
+async fn read_later(
+    name: &AppName,
+    before: &Before,
+    client: &Client,
+    out: &Output,
+) -> anyhow::Result<String> {
+    out.note("the archive is large: the server is still reading it");
+    loop {
+        let status: Value = client.get(&format!("/applications/{name}/status")).await?;
+        let warnings = warnings_of(&status);
+        if let Some(why) = warnings.iter().find(|warning| warning.starts_with(FAILED)) {
+            anyhow::bail!("{why}");
+        }
+        if warnings.iter().any(|warning| warning == UNDERWAY) {
+            actix_rt::time::sleep(BETWEEN_LOOKS).await;
+            continue;
+        }
+        let newest = status["deployment"].as_u64();
+        return match newest.filter(|newest| Some(*newest) > before.deployment) {
+            Some(newest) => Ok(format!("/applications/{name}/deployments/{newest}")),
+            None => anyhow::bail!(
+                "the server was started again before it had read the archive: deploy once more"
+            ),
+        };
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, unlinkat};
+use rustix::fs::CWD;
 use tokio::task::spawn_blocking;
 
 use super::git;
@@ -29,12 +29,22 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 const REFERENCE: &str = "refs/procserver/upload";
 
 /// What git leaves behind when it ends before its time: a report in the mirror, and objects among its packs. A push that
-/// is under way has its own in a directory of its own (tmp_objdir), and nothing packs the mirror anew.
+/// is under way has its own in a directory of its own, and nothing packs the mirror anew.
 const CRASH_REPORT: &[u8] = b"fast_import_crash_";
 const HALF_PACKS: [&[u8]; 2] = [b"tmp_pack_", b"tmp_idx_"];
 
+/// That directory. It may have a gigabyte, and git itself would leave it there for weeks (git-prune(1)); the second name is
+/// that of older ones.
+const QUARANTINES: [&[u8]; 2] = [b"tmp_objdir-", b"incoming-"];
+
 /// Pieces of what git is told.
 const PIECE: usize = 256 << 10;
+
+/// What an application's status says of an upload whose caller was answered before it was done.
+pub const UNDERWAY: &str = "an upload is still being read: it is deployed when that is done";
+
+/// What its status says, before the reason, if that is not deployed.
+pub const FAILED: &str = "the last upload was not deployed: ";
 
 /// Why an upload is not deployed.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +98,7 @@ pub async fn commit(
     let imported = import(pushed, archive, commit).await;
     if imported.is_err() {
         // The error says what is wrong; a report of git's own adds nothing.
-        let _tidied = spawn_blocking(move || remove_remains(&mirror)).await;
+        let _tidied = spawn_blocking(move || remove_halves(&mirror)).await;
     }
     imported
 }
@@ -140,12 +150,20 @@ fn stopping(error: tokio::task::JoinError) -> UploadError {
     UploadError::Failed(error.to_string())
 }
 
-/// Removes what an upload that did not come to its end has left in a mirror, while none is under way. Blocks.
+/// Removes what uploads and pushes that did not come to their end have left in a mirror, while none is under way. Blocks.
 ///
 /// # Errors
 /// As `open(2)` and `unlink(2)`; there is no mirror.
 pub fn remove_remains(mirror: &Path) -> io::Result<()> {
     // git writes to these directories: no link in them is followed.
+    let top = tree::open_directory(CWD, mirror)?;
+    let objects = tree::open_directory(top.as_fd(), "objects")?;
+    remove_from(&objects, &QUARANTINES)?;
+    remove_halves(mirror)
+}
+
+/// Removes what an upload has left, while no other one is under way. Blocks.
+fn remove_halves(mirror: &Path) -> io::Result<()> {
     let top = tree::open_directory(CWD, mirror)?;
     remove_from(&top, &[CRASH_REPORT])?;
     let objects = tree::open_directory(top.as_fd(), "objects")?;
@@ -157,7 +175,7 @@ fn remove_from(directory: &OwnedFd, beginnings: &[&[u8]]) -> io::Result<()> {
     for (name, _) in tree::entries(directory)? {
         let is_rest = |beginning: &&[u8]| name.to_bytes().starts_with(beginning);
         if beginnings.iter().any(is_rest) {
-            unlinkat(directory, &name, AtFlags::empty())?;
+            tree::remove_at(directory, &name)?;
         }
     }
     Ok(())
@@ -182,7 +200,13 @@ mod tests {
         }
         fs::write(mirror.join("fast_import_crash_1"), "x").unwrap();
         fs::write(mirror.join("HEAD"), "x").unwrap();
+        let quarantine = mirror.join("objects/tmp_objdir-incoming-x");
+        fs::create_dir_all(quarantine.join("pack")).unwrap();
+        fs::write(quarantine.join("pack/tmp_pack_x"), "x").unwrap();
+        remove_halves(&mirror).unwrap();
+        assert!(quarantine.exists(), "a push may be under way");
         remove_remains(&mirror).unwrap();
+        assert!(!quarantine.exists());
         let left: Vec<_> = fs::read_dir(&packs)
             .unwrap()
             .map(|e| e.unwrap().file_name())

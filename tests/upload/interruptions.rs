@@ -42,22 +42,59 @@ fn a_client_that_goes_away_changes_nothing_and_leaves_nothing() {
 }
 
 #[test]
-fn the_second_of_two_at_once_is_told_to_wait_and_the_first_goes_on() {
+fn the_second_of_two_at_once_is_deployed_and_so_is_the_first_that_is_slower() {
     let server = Server::start();
     add(&server, "blog");
     let archive = site("first");
-    // Which of the two comes first is chance: the other one is refused, and has no deployment.
-    let refused = eventually("the first has its turn", SOON * 3, || {
-        let mut first = half(&server, "blog", &archive);
-        let second = upload(&server, "blog", b"no archive".to_vec());
-        let _written = first.write_all(&archive[archive.len() / 2..]);
-        let mut answer = String::new();
-        let read = first.read_to_string(&mut answer);
-        let is_done = read.is_ok() && answer.starts_with("HTTP/1.1 200");
-        (second.status == 409 && is_done).then(|| second.text())
-    });
-    assert!(refused.contains("Another upload"), "{refused}");
+    let mut first = half(&server, "blog", &archive);
+    upload(&server, "blog", site("second")).expect(200);
+    assert_eq!(server.visit("/blog/").text(), "second");
+    first.write_all(&archive[archive.len() / 2..]).unwrap();
+    let mut answer = String::new();
+    first.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(server.visit("/blog/").text(), "first");
+}
+
+#[test]
+fn of_too_many_at_once_the_last_is_told_to_come_again() {
+    let server = Server::start();
+    add(&server, "blog");
+    let archive = site("1");
+    let _slow: Vec<_> = (0..3).map(|_| half(&server, "blog", &archive)).collect();
+    eventually("all three are at work", SOON, || {
+        let refused = upload(&server, "blog", b"no archive".to_vec());
+        (refused.status == 429 && refused.header("retry-after").is_some()).then_some(())
+    });
+}
+
+#[test]
+fn who_does_not_wait_hears_of_the_end_by_the_status() {
+    let server = Server::start();
+    add(&server, "blog");
+    let at_once = |archive: Vec<u8>| {
+        let path = "/applications/blog/source";
+        let request = server.request("PUT", path).header("Prefer", "wait=0");
+        request.body(archive).send(&server.public()).expect(202)
+    };
+    // Large enough that nobody has read it before the answer.
+    let page = vec![b'x'; 8 << 20];
+    let page = String::from_utf8(page).unwrap();
+    let whole = gzip(&tar(&[file("public/index.html", &page)]));
+    let answer = at_once(whole.clone()).json();
+    assert!(answer["deployment"].is_null(), "{answer}");
+    eventually("it is deployed", SOON, || {
+        (server.visit("/blog/").text().len() == page.len()).then_some(())
+    });
+    at_once(whole[..whole.len() - 9].to_vec());
+    let warnings = || server.status("blog")["warnings"].to_string();
+    eventually("its end is told", SOON, || {
+        warnings()
+            .contains("the last upload was not deployed")
+            .then_some(())
+    });
+    upload(&server, "blog", site("good")).expect(200);
+    assert!(!warnings().contains("upload"), "{}", warnings());
 }
 
 #[test]
