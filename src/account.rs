@@ -5,6 +5,9 @@ use std::path::PathBuf;
 /// In documents and in the setting `default_user`, in the place of a user's name: one that the app has for itself.
 pub const PER_APP: &str = "per-app";
 
+/// Members of this group may use the API's Unix socket, which is as good as being root.
+pub const API_GROUP: &str = "procserver";
+
 /// A user and group that exist on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -38,6 +41,10 @@ pub enum AccountError {
         "\"{0}\" is root or has root's group: name another, or set allow_root_apps = true in procserver.toml"
     )]
     Root(String),
+    #[error(
+        "\"{0}\" is the user as which sshd lets in who pushes: what runs as it could push as everybody. Name another"
+    )]
+    OfSsh(String),
     #[error("cannot look up \"{0}\": {1}")]
     Lookup(String, String),
     /// The app's own user cannot be made: why, and what to do.

@@ -7,6 +7,7 @@
 
 mod api_socket;
 mod descriptors;
+mod git_socket;
 mod handed_over;
 pub mod init;
 mod lock;
@@ -43,12 +44,14 @@ use crate::process::stop::pause;
 use crate::process::{cgroup, former_children, landlock, mounts};
 use crate::settings::Settings;
 use crate::settings::error::SettingsError;
+use crate::ssh_keys::{self, SshKeys};
 use crate::supervision::{ChildRef, Exit, monitor};
 use crate::tls::store::Published;
 use crate::tokens::{TokenStore, first_token};
 use crate::{priority, threads};
 
 use api_socket::ApiSocket;
+use git_socket::GitSocket;
 use lock::Lock;
 use reload::handover::{self, Handover};
 use reload::trial::Held;
@@ -264,6 +267,8 @@ async fn serve(
         first_token::load_or_create_token(&token_path).map_err(|e| io_error(&token_path, e))?;
     let tokens = TokenStore::open(&settings.data_dir, &token)
         .map_err(|e| DaemonError::Start(e.to_string()))?;
+    let ssh_keys =
+        SshKeys::open(place_of_keys(&settings)?).map_err(|e| DaemonError::Start(e.to_string()))?;
     let (secure, plain): (Vec<_>, Vec<_>) = listeners.iter().partition(|bound| bound.tls.is_some());
     let addresses = |of: Vec<&Bound>| of.into_iter().map(|bound| bound.address).collect();
     let (listen, tls_listen) = (addresses(plain), addresses(secure));
@@ -277,6 +282,7 @@ async fn serve(
         published,
         first_token: Arc::clone(&token),
         tokens,
+        ssh_keys,
         reload,
     };
     let (mut tree, api) = Tree::start(&settings, given)?;
@@ -293,6 +299,7 @@ async fn serve(
     if let Some(backups) = &api.backups {
         actix_rt::spawn(backups.carrier.clone().go_on());
     }
+    let mut git_socket = GitSocket::new(api.clone());
     let mut socket = ApiSocket::open(path.clone(), api, kept).await?;
     let stops = handover.ready();
     ready(&Ready {
@@ -310,18 +317,31 @@ async fn serve(
         name = signals.next() => { log::info!("{name}: stopping"); Ok(Ended::Stopped) }
         failure = tree.ended() => Err(failure),
         () = socket.keep() => Ok(Ended::Stopped),
+        () = git_socket.keep() => Ok(Ended::Stopped),
         next = reloads.next(&departure, &in_flight) => Ok(Ended::LeftTo(next)),
     };
     let Ok(Ended::LeftTo(mut next)) = ended else {
         notify(&[sd_notify::NotifyState::Stopping]);
         tree.stop().await;
+        git_socket.close().await;
         socket.close().await;
         return ended;
     };
-    futures::future::join(tree.hand_over(), socket.leave()).await;
+    futures::future::join3(tree.hand_over(), socket.leave(), git_socket.leave()).await;
     // Who asked for a stop meanwhile gets it, from the server that has the processes then.
     next.stops = signals.next().now_or_never().is_some();
     Ok(Ended::LeftTo(next))
+}
+
+/// Where the keys are of those who push over ssh.
+fn place_of_keys(settings: &Settings) -> Result<ssh_keys::store::Place, DaemonError> {
+    let program = reload::program::path().map_err(|e| io_error(Path::new("/proc/self/exe"), e))?;
+    Ok(ssh_keys::store::Place {
+        data: settings.data_dir.clone(),
+        runtime: settings.runtime_dir.clone(),
+        user: settings.ssh_user.clone(),
+        program,
+    })
 }
 
 /// What a server that was killed during a backup or a restore has left: applications that are paused go on, and what a

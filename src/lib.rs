@@ -111,6 +111,11 @@
 //! the branch, not git, once the release serves; [`app::pushed_commits`] (pure) is what a server that was killed in between
 //! does about it. So the branch is always what was deployed last, whoever went away.
 //!
+//! Over ssh it is the same git, which speaks with its client from begin to end ([`install::git_request::Exchange`]). The
+//! machine's sshd runs `procserver ssh-serve` for each key ([`ssh_keys`]); it carries bytes between the client and a
+//! socket (`daemon/git_socket.rs`) that is for sshd's user alone and has no other call. The API's own socket refuses that
+//! user.
+//!
 //! # The way of an exit
 //!
 //! The kernel tells [`process::worker`] by a pidfd that its process ended. `process::state` says what follows: the rest
@@ -174,6 +179,7 @@
 //! backup
 //! app
 //! settings
+//! ssh_keys
 //! install, front
 //! process, audit
 //! logs
@@ -395,6 +401,7 @@ pub mod pulse;
 pub mod regular;
 pub mod router;
 pub mod settings;
+pub mod ssh_keys;
 pub mod supervision;
 pub mod tally;
 #[cfg(test)]

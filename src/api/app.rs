@@ -13,7 +13,7 @@ use super::state::ApiState;
 use super::{
     actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
     disk, events, gate, git, health, hook, hooks, logs, releases, reload, routes, run,
-    server_status, source, status, tokens,
+    server_status, source, ssh_keys, status, tokens,
 };
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
@@ -32,6 +32,19 @@ pub fn configure(config: &mut ServiceConfig, state: ApiState) {
         .service(health)
         .service(hooks)
         .service(guarded());
+    config.app_data(Data::new(state)).service(all);
+}
+
+/// Puts what is served to git over ssh into an actix-web App, and nothing else of the API.
+pub fn configure_git(config: &mut ServiceConfig, state: ApiState) {
+    let session = resource(
+        "/git/{name}.git/session/{service}",
+        vec![post(Needs::of_app(Deploy), git::session)],
+    );
+    let all = web::scope("")
+        .wrap(from_fn(gate::pass))
+        .service(session)
+        .default_service(web::to(unknown));
     config.app_data(Data::new(state)).service(all);
 }
 
@@ -200,6 +213,17 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/tokens/{id}",
             vec![delete(Needs::of_server(Admin), tokens::revoke)],
+        ),
+        (
+            "/-/ssh-keys",
+            vec![
+                get(Needs::of_server(Admin), ssh_keys::list),
+                post(Needs::of_server(Admin), ssh_keys::add),
+            ],
+        ),
+        (
+            "/-/ssh-keys/{id}",
+            vec![delete(Needs::of_server(Admin), ssh_keys::remove)],
         ),
     ]
 }

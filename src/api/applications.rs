@@ -24,7 +24,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
 use super::whole_machine;
-use crate::account::{Account, PER_APP};
+use crate::account::{Account, AccountError, PER_APP};
 use crate::app::apps::{AppsError, Create, List, Patch, Remove, Replace, TakeTurn};
 use crate::app::status::Summary;
 use crate::document::config::{AppConfig, FieldError};
@@ -33,6 +33,7 @@ use crate::document::merge_patch::merge_patch;
 use crate::document::name::{AppName, NameError};
 use crate::process::usage;
 use crate::settings::default_user::DefaultUser;
+use crate::ssh_keys::user::is_of_ssh;
 use crate::tokens::Scope;
 
 /// How often a patch is applied anew because somebody edited the file of the document at the same time.
@@ -342,6 +343,7 @@ async fn check_account(config: &AppConfig, state: &ApiState) -> Result<(), Probl
     let group = config.group.clone();
     // NSS may ask a network: not on this thread.
     let allow_root = state.rules.allow_root_apps;
+    let home_of_ssh = state.ssh_keys.place().home();
     let look_up = move || {
         if user == PER_APP {
             // It is made with the first release.
@@ -349,6 +351,9 @@ async fn check_account(config: &AppConfig, state: &ApiState) -> Result<(), Probl
             return group.map_or(Ok(()), check);
         }
         let account = Account::look_up(&user, group.as_deref())?;
+        if is_of_ssh(&user, &home_of_ssh) {
+            return Err(AccountError::OfSsh(user));
+        }
         if !allow_root {
             account.is_not_root()?;
         }

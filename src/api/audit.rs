@@ -99,6 +99,10 @@ impl Record {
                 name: token.name.clone(),
                 id: token.id.clone(),
             },
+            Some(Caller::Key(key)) => Who::Key {
+                name: key.name.clone(),
+                id: key.id.clone(),
+            },
             Some(Caller::Account { uid }) => Who::Account { uid: *uid },
             None => Who::Stranger,
         };

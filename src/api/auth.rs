@@ -19,12 +19,11 @@ use super::caller::Caller;
 use super::failed_logins::Told;
 use super::problem::Problem;
 use super::state::ApiState;
+use crate::account::API_GROUP;
 use crate::front::connection_limit;
+use crate::ssh_keys::{KEY_FIELD, SshKey};
 use crate::tokens::Token;
 use crate::tokens::known::{Known, Refusal};
-
-/// Members of this group may use the Unix socket.
-pub const GROUP: &str = "procserver";
 
 /// Paths that git calls, whose users have a token as a password.
 pub(super) const OF_GIT: &str = "/git/";
@@ -37,6 +36,8 @@ pub enum Access {
     Socket {
         uid: u32,
     },
+    /// Through the socket for git over ssh, by the user of ssh; it was checked.
+    Ssh,
     Tcp,
 }
 
@@ -55,6 +56,11 @@ impl Peer {
         }
     }
 
+    /// Whether this is the user of ssh.
+    pub(super) fn is_user(&self, uid: u32) -> bool {
+        self.user.is_some_and(|(own, _)| own.as_raw() == uid)
+    }
+
     pub(super) async fn is_allowed(&self) -> bool {
         let Some((uid, gid)) = self.user else {
             return false;
@@ -70,16 +76,16 @@ impl Peer {
     /// The answer to a peer that is not allowed.
     pub(super) fn forbidden() -> Problem {
         let detail = format!(
-            "Only root, the server's own user and members of group \"{GROUP}\" may use this socket: \
-             add the user (usermod -aG {GROUP} USER) and log in again."
+            "Only root, the server's own user and members of group \"{API_GROUP}\" may use this socket: \
+             add the user (usermod -aG {API_GROUP} USER) and log in again."
         );
         Problem::new(StatusCode::FORBIDDEN, detail)
     }
 }
 
-/// Whether `uid` is in [`GROUP`], by its primary group, the one it runs under, or its supplementary ones. Blocks.
+/// Whether `uid` is in [`API_GROUP`], by its primary group, the one it runs under, or its supplementary ones. Blocks.
 fn is_member(uid: Uid, gid: Gid) -> bool {
-    let Ok(Some(group)) = Group::from_name(GROUP) else {
+    let Ok(Some(group)) = Group::from_name(API_GROUP) else {
         return false;
     };
     if gid == group.gid {
@@ -99,6 +105,9 @@ pub(super) fn identify(request: &ServiceRequest, state: &ApiState) -> Result<Cal
     // The peer was checked when it connected.
     if let Some(Access::Socket { uid }) = request.conn_data::<Access>() {
         return Ok(Caller::Account { uid: *uid });
+    }
+    if let Some(Access::Ssh) = request.conn_data::<Access>() {
+        return holder_of_key(request.headers(), state).map(Caller::Key);
     }
     let is_git = request.path().starts_with(OF_GIT);
     if !request.headers().contains_key(header::AUTHORIZATION) {
@@ -130,6 +139,22 @@ pub(super) fn identify(request: &ServiceRequest, state: &ApiState) -> Result<Cal
         Err(_) => tell(failed.count(address, now), TOKEN, address, ""),
     }
     found.map(Caller::Token)
+}
+
+/// The key by which sshd let somebody in, as the forced command says, which nobody else can be at that socket.
+fn holder_of_key(headers: &HeaderMap, state: &ApiState) -> Result<Arc<SshKey>, Problem> {
+    let id = headers.get(KEY_FIELD).and_then(|id| id.to_str().ok());
+    let key = state.ssh_keys.find(id.unwrap_or_default());
+    let key = key.ok_or_else(|| {
+        let detail = "This ssh key was removed: ask who runs the server to add one (procserver ssh-key add).";
+        Problem::new(StatusCode::FORBIDDEN, detail)
+    })?;
+    if state.ssh_keys.note_use(&key, Timestamp::now()) {
+        let keys = state.ssh_keys.clone();
+        // Nobody waits for it.
+        drop(actix_rt::task::spawn_blocking(move || keys.write_uses()));
+    }
+    Ok(key)
 }
 
 /// What the log calls it when one fails.

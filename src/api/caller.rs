@@ -8,6 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 
 use super::problem::Problem;
+use crate::ssh_keys::SshKey;
 use crate::tokens::{Scope, Token};
 
 /// Who calls. `auth` puts it into a request.
@@ -17,6 +18,8 @@ pub(super) enum Caller {
     Account { uid: u32 },
     /// The holder of a token.
     Token(Arc<Token>),
+    /// The holder of a key, by ssh: git alone.
+    Key(Arc<SshKey>),
 }
 
 impl Caller {
@@ -24,6 +27,7 @@ impl Caller {
         match self {
             Self::Account { .. } => Scope::Admin,
             Self::Token(token) => token.scope,
+            Self::Key(_) => Scope::Deploy,
         }
     }
 
@@ -32,12 +36,17 @@ impl Caller {
         match self {
             Self::Account { .. } => true,
             Self::Token(token) => token.is_for(app),
+            Self::Key(key) => key.is_for(app),
         }
     }
 
     /// Whether only some applications are there for this one.
     pub(super) fn is_bound(&self) -> bool {
-        matches!(self, Self::Token(token) if token.apps.is_some())
+        match self {
+            Self::Account { .. } => false,
+            Self::Token(token) => token.apps.is_some(),
+            Self::Key(key) => key.apps.is_some(),
+        }
     }
 
     /// Whether values of `env` and credentials are shown.
@@ -51,6 +60,7 @@ impl fmt::Display for Caller {
         match self {
             Self::Account { uid } => write!(f, "uid {uid}"),
             Self::Token(token) => write!(f, "the token \"{}\"", token.name),
+            Self::Key(key) => write!(f, "the ssh key \"{}\"", key.name),
         }
     }
 }

@@ -144,7 +144,9 @@ impl Problem {
                 "/user",
                 format!("is absent, and of the setting default_user: {error}"),
             ),
-            AccountError::NoUser(_) | AccountError::Root(_) => ("/user", error.to_string()),
+            AccountError::NoUser(_) | AccountError::Root(_) | AccountError::OfSsh(_) => {
+                ("/user", error.to_string())
+            }
             AccountError::Lookup(..) | AccountError::NotMade(_) => {
                 log::error!("API: {error}");
                 return Self::unavailable(&error.to_string());

@@ -27,11 +27,16 @@ use super::problem::Problem;
 use super::query::Query;
 use super::state::ApiState;
 use crate::app::supervisor::{OpenPushed, PushedError};
-use crate::install::git_service::{GitService, Service};
+use crate::install::git_request::{Exchange, Service};
+use crate::install::git_service::GitService;
 use crate::install::pushed::{Pushed, Slot};
 
 /// How long git may take to receive or send what a client wants, without the deploy.
 const PATIENCE: Duration = Duration::from_hours(1);
+
+/// How long a client may say nothing over ssh, whose packs are made before they are sent. Who says nothing while its
+/// push is deployed has said all.
+const IDLE: Duration = Duration::from_mins(15);
 
 /// How much of an answer is sent at a time; bytes.
 const PIECE: usize = 32 * 1024;
@@ -62,7 +67,14 @@ pub(super) async fn refs(
     let (sender, receiver) = mpsc::channel(4);
     actix_rt::spawn(async move {
         let slot = pushed.turns().serving.take().await;
-        let started = GitService::start(&pushed, &slot, service, true, protocol.as_deref()).await;
+        let started = GitService::start(
+            &pushed,
+            &slot,
+            service,
+            Exchange::Advertisement,
+            protocol.as_deref(),
+        )
+        .await;
         let Some(git) = told(started, &name) else {
             return;
         };
@@ -90,7 +102,8 @@ pub(super) async fn upload(
     name: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    serve(request, state, name, payload, Service::Upload).await
+    let how = (Service::Upload, Exchange::Request);
+    serve(request, state, &name, payload, how).await
 }
 
 /// `POST /git/NAME.git/git-receive-pack`: somebody pushes.
@@ -100,16 +113,35 @@ pub(super) async fn receive(
     name: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    serve(request, state, name, payload, Service::Receive).await
+    let how = (Service::Receive, Exchange::Request);
+    serve(request, state, &name, payload, how).await
+}
+
+/// `POST /git/NAME.git/session/SERVICE` at the socket for git over ssh: the bodies of request and answer are what client
+/// and git say to each other, at the same time.
+pub(super) async fn session(
+    request: HttpRequest,
+    state: Data<ApiState>,
+    path: Path<(String, String)>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let (name, service) = path.into_inner();
+    let service = Service::named(&service).ok_or_else(|| {
+        let detail = "git push, git fetch and git clone are all that works here.";
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    })?;
+    let how = (service, Exchange::Whole);
+    serve(request, state, &name, payload, how).await
 }
 
 async fn serve(
     request: HttpRequest,
     state: Data<ApiState>,
-    name: Path<String>,
+    name: &str,
     payload: Payload,
-    service: Service,
+    how: (Service, Exchange),
 ) -> Result<HttpResponse, Problem> {
+    let (service, name) = (how.0, name.to_owned());
     let pushed = open(&state, &name).await?;
     if service == Service::Receive && pushed.turns().receiving.is_full() {
         let detail =
@@ -126,7 +158,7 @@ async fn serve(
         };
         let slot = slots.take().await;
         run(
-            &request, &state, &name, &pushed, &slot, payload, service, sender,
+            &request, &state, &name, &pushed, &slot, payload, how, sender,
         )
         .await;
     });
@@ -142,17 +174,22 @@ async fn run(
     pushed: &Pushed,
     slot: &Slot<'_>,
     payload: Payload,
-    service: Service,
+    (service, exchange): (Service, Exchange),
     sender: mpsc::Sender<Bytes>,
 ) {
-    let started = GitService::start(pushed, slot, service, false, protocol(request)).await;
+    let started = GitService::start(pushed, slot, service, exchange, protocol(request)).await;
     let Some(git) = told(started, name) else {
         return;
     };
     let (stdin, stdout, hook, stderr, mut running) = git.into_parts();
     // A body that broke off is the end of git's input: then git says what is missing, and takes nothing.
+    let idle = match exchange {
+        Exchange::Whole => IDLE,
+        // The front end has such a limit, and has the whole body before git is asked.
+        Exchange::Advertisement | Exchange::Request => PATIENCE,
+    };
     let fed = async {
-        if let Err(error) = body::feed(request.headers(), payload, stdin).await {
+        if let Err(error) = body::feed(request.headers(), payload, stdin, idle).await {
             log::debug!("{name}: the body of a request to git: {error}");
         }
     };

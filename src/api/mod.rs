@@ -56,6 +56,7 @@ mod server_state;
 mod server_status;
 pub mod socket;
 mod source;
+mod ssh_keys;
 pub mod state;
 mod status;
 mod tokens;

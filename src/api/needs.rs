@@ -80,10 +80,11 @@ pub(super) fn suffices(caller: &Caller, scope: Scope) -> Result<(), Problem> {
 
 fn forbidden_to_bound(caller: &Caller) -> Problem {
     let apps = match caller {
-        Caller::Token(token) => token.apps.iter().flatten().map(ToString::to_string),
+        Caller::Token(token) => token.apps.iter().flatten(),
+        Caller::Key(key) => key.apps.iter().flatten(),
         Caller::Account { .. } => return Problem::unavailable("An account is bound to nothing."),
     };
-    let apps: Vec<_> = apps.collect();
+    let apps: Vec<_> = apps.map(ToString::to_string).collect();
     let detail = format!(
         "This is about the whole server, and your token is for {} only: it needs a token without \"apps\".",
         apps.join(", ")

@@ -1,4 +1,5 @@
-//! The API on the Unix socket. The kernel names the caller, and one without the right is refused before a byte is read.
+//! The API on the Unix socket, and git on the one of ssh. The kernel names the caller, and one without the right is
+//! refused before a byte is read.
 //!
 //! Its file is 0660 of root and group `procserver`, so strangers cannot connect. Each account holds a limited number of
 //! connections: one that is broken into must not keep root from its own server.
@@ -15,11 +16,12 @@ use actix_rt::Arbiter;
 use actix_service::{Service, ServiceFactory, map_config};
 use actix_web::App;
 use actix_web::dev::AppConfig;
+use actix_web::http::StatusCode;
 use jiff::Timestamp;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::app::configure;
+use super::app::{configure, configure_git};
 use super::auth::{Access, Peer};
 use super::problem::Problem;
 use super::state::ApiState;
@@ -41,6 +43,15 @@ const OF_USER: usize = 64;
 const OF_OTHERS: usize = 128;
 const OF_OWNERS: usize = 128;
 
+/// What is served, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// All of the API, to root, the server's user and members of the group.
+    Api,
+    /// git alone, to the user as which sshd(8) lets those in who push.
+    Git { uid: u32 },
+}
+
 /// A running server of the API on the Unix socket.
 #[derive(Debug)]
 pub struct SocketServer {
@@ -49,11 +60,11 @@ pub struct SocketServer {
     thread: Arbiter,
 }
 
-/// Serves the API on `listener`, on a thread of its own.
+/// Serves on `listener` what is behind `door`, on a thread of its own.
 ///
 /// # Errors
 /// The listener or a thread cannot be had.
-pub fn serve(listener: StdListener, state: ApiState) -> io::Result<SocketServer> {
+pub fn serve(listener: StdListener, state: ApiState, door: Door) -> io::Result<SocketServer> {
     listener.set_nonblocking(true)?;
     let thread = Arbiter::try_with_tokio_rt(threads::runtime)?;
     let (stopping, is_stopping) = watch::channel(false);
@@ -61,7 +72,7 @@ pub fn serve(listener: StdListener, state: ApiState) -> io::Result<SocketServer>
     thread.spawn_fn(move || {
         actix_rt::spawn(async move {
             match UnixListener::from_std(listener) {
-                Ok(listener) => accept_all(listener, state, is_stopping).await,
+                Ok(listener) => accept_all(listener, state, door, is_stopping).await,
                 Err(error) => log::error!("the API's socket: {error}"),
             }
             // Nobody waits when the server was dropped.
@@ -152,16 +163,27 @@ impl Drop for Caller {
     }
 }
 
-async fn accept_all(listener: UnixListener, state: ApiState, mut stopping: watch::Receiver<bool>) {
+async fn accept_all(
+    listener: UnixListener,
+    state: ApiState,
+    door: Door,
+    mut stopping: watch::Receiver<bool>,
+) {
     let audit = state.audit.clone();
-    let app = App::new().configure(|config| configure(config, state));
+    let app = App::new().configure(|config| match door {
+        Door::Api => configure(config, state),
+        Door::Git { .. } => configure_git(config, state),
+    });
     let started = HttpService::build()
         // A client that is gone no longer follows a log or waits for a deployment.
         .h1_allow_half_closed(false)
-        .on_connect_ext(|stream: &UnixStream, data| {
+        .on_connect_ext(move |stream: &UnixStream, data| match door {
+            Door::Git { .. } => drop(data.insert(Access::Ssh)),
             // A peer without ids was refused.
-            if let Ok(peer) = stream.peer_cred() {
-                data.insert(Access::Socket { uid: peer.uid() });
+            Door::Api => {
+                if let Ok(peer) = stream.peer_cred() {
+                    data.insert(Access::Socket { uid: peer.uid() });
+                }
             }
         })
         .h1(map_config(app, |()| AppConfig::default()))
@@ -177,7 +199,7 @@ async fn accept_all(listener: UnixListener, state: ApiState, mut stopping: watch
             _ = stopping.wait_for(|stopping| *stopping) => break,
         };
         match accepted {
-            Ok((stream, _)) => accept(stream, &service, &callers, &audit),
+            Ok((stream, _)) => accept(stream, door, &service, &callers, &audit),
             Err(error) => {
                 log::warn!("the API's socket: a connection cannot be accepted: {error}");
                 tokio::time::sleep(PAUSE).await;
@@ -188,8 +210,13 @@ async fn accept_all(listener: UnixListener, state: ApiState, mut stopping: watch
     let _late = tokio::time::timeout(DRAIN, callers.all_gone()).await;
 }
 
-fn accept<S>(stream: UnixStream, service: &Rc<S>, callers: &Rc<Callers>, audit: &AuditLog)
-where
+fn accept<S>(
+    stream: UnixStream,
+    door: Door,
+    service: &Rc<S>,
+    callers: &Rc<Callers>,
+    audit: &AuditLog,
+) where
     S: Service<(UnixStream, Option<std::net::SocketAddr>), Error: std::fmt::Display> + 'static,
 {
     let ids = stream.peer_cred().ok().map(|c| (c.uid(), c.gid()));
@@ -201,16 +228,30 @@ where
     };
     let (service, audit) = (Rc::clone(service), audit.clone());
     actix_rt::spawn(async move {
-        if !peer.is_allowed().await {
+        let is_allowed = match door {
+            Door::Api => peer.is_allowed().await,
+            Door::Git { uid } => peer.is_user(uid),
+        };
+        if !is_allowed {
             caller.all.tell(uid, "it may not use the API");
             audit.tell(Entry::of_uninvited(uid, Timestamp::now()));
-            return refuse(&stream, &Peer::forbidden());
+            return refuse(&stream, &forbidden(door));
         }
         if let Err(error) = service.call((stream, None)).await {
             log::debug!("a connection to the API's socket: {error}");
         }
         drop(caller);
     });
+}
+
+fn forbidden(door: Door) -> Problem {
+    match door {
+        Door::Api => Peer::forbidden(),
+        Door::Git { .. } => Problem::new(
+            StatusCode::FORBIDDEN,
+            "Only sshd's user for git may use this socket.",
+        ),
+    }
 }
 
 /// Says why, as far as that can be done without waiting, and closes.
@@ -230,7 +271,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("api.sock");
         let state = ApiState::without_apps();
-        let server = serve(StdListener::bind(&path).unwrap(), state).unwrap();
+        let server = serve(StdListener::bind(&path).unwrap(), state, Door::Api).unwrap();
         let mut client = UnixStream::connect(&path).await.unwrap();
         let request = "GET /applications HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         client.write_all(request.as_bytes()).await.unwrap();
@@ -240,6 +281,28 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         server.stop().await;
         assert!(UnixStream::connect(&path).await.is_err());
+    }
+
+    #[actix_web::test]
+    async fn the_socket_of_ssh_is_for_one_user_who_is_root_no_more_than_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let own = nix::unistd::geteuid().as_raw();
+        for (uid, wanted) in [(own + 1, "only sshd's user"), (own, "ssh key was removed")] {
+            let path = directory.path().join(uid.to_string());
+            let listener = StdListener::bind(&path).unwrap();
+            let state = ApiState::without_apps();
+            let server = serve(listener, state, Door::Git { uid }).unwrap();
+            let mut client = UnixStream::connect(&path).await.unwrap();
+            let request = "POST /git/a.git/session/git-receive-pack HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            // One that is refused may be gone before it has written.
+            let _ = client.write_all(request.as_bytes()).await;
+            let mut answer = Vec::new();
+            let _ = client.read_to_end(&mut answer).await;
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+            assert!(answer.to_lowercase().contains(wanted), "{answer}");
+            server.stop().await;
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ use crate::logs::log::{Chunk, LogError, Query, Read};
 use crate::router::reach::Reach;
 use crate::router::table::Table;
 use crate::settings::default_user::DefaultUser;
+use crate::ssh_keys::SshKeys;
 use crate::supervision::ChildRef;
 use crate::tls::store::Published;
 use crate::tokens::TokenStore;
@@ -87,6 +88,8 @@ pub struct ApiState {
     pub host_name: Arc<str>,
     /// Who may call.
     pub tokens: TokenStore,
+    /// Who may push over ssh.
+    pub ssh_keys: SshKeys,
     /// Who replaces the server.
     pub reload: Reload,
     pub failed_logins: Arc<Mutex<FailedLogins>>,
@@ -127,7 +130,7 @@ impl ApiState {
     pub(super) fn ends(&self, caller: &Caller) -> impl Future<Output = ()> + use<> {
         let token = match caller {
             Caller::Token(token) => Some(Arc::clone(token)),
-            Caller::Account { .. } => None,
+            Caller::Account { .. } | Caller::Key(_) => None,
         };
         let mut known = self.tokens.subscribe();
         async move {
@@ -179,6 +182,7 @@ impl ApiState {
             host_name: "localhost".into(),
             audit: AuditLog::start(Path::new("/dev/null"), (1, 1)).expect("a thread"),
             tokens: TokenStore::open(Path::new("/nonexistent"), "the-token").expect("no file"),
+            ssh_keys: SshKeys::nobody(),
             reload: Reload::nobody(),
             failed_logins: Arc::default(),
             hooks: Hooks::default(),

@@ -20,6 +20,8 @@ use crate::install::release_error::ReleaseError;
 use crate::own_user;
 use crate::process::environment;
 use crate::settings::default_user::DefaultUser;
+use crate::ssh_keys::HOME;
+use crate::ssh_keys::user::is_of_ssh;
 
 /// A release with all that is needed to start its processes.
 #[derive(Clone, Debug)]
@@ -192,6 +194,9 @@ pub fn account(
     if context.can_switch {
         let user = user(&context.settings.default_user, dirs, config)?;
         let account = Account::look_up(&user, config.group.as_deref())?;
+        if is_of_ssh(&user, &context.settings.data_dir.join(HOME)) {
+            return Err(AccountError::OfSsh(user));
+        }
         // Checked here because every document passes: from the API, from a file, of a release, and the server's
         // default.
         if !context.settings.allow_root_apps {

@@ -31,6 +31,11 @@ pub enum Who {
         name: String,
         id: String,
     },
+    /// The holder of a key, by ssh.
+    Key {
+        name: String,
+        id: String,
+    },
     /// An account of this machine, at the Unix socket.
     Account {
         uid: u32,
@@ -112,6 +117,10 @@ impl Entry {
             Who::Token { name, id } => {
                 set("who", name.as_str().into());
                 set("token", id.as_str().into());
+            }
+            Who::Key { name, id } => {
+                set("who", name.as_str().into());
+                set("ssh_key", id.as_str().into());
             }
             Who::Account { uid } | Who::Uninvited { uid } => {
                 set(

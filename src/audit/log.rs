@@ -113,7 +113,7 @@ impl AuditLog {
     fn bounded(&self, mut entry: Entry) -> Option<Entry> {
         let by = match (&entry.who, &entry.outcome) {
             (Who::Stranger | Who::Uninvited { .. }, _) => STRANGERS,
-            (Who::Token { id, .. }, Outcome::Status(400..=499)) => id,
+            (Who::Token { id, .. } | Who::Key { id, .. }, Outcome::Status(400..=499)) => id,
             _ => return Some(entry),
         };
         let refusals = self.refusals.lock();

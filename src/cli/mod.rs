@@ -60,6 +60,8 @@ pub mod scale;
 pub mod serve;
 pub mod set;
 pub mod show;
+pub mod ssh_key;
+mod ssh_serve;
 pub mod status;
 pub mod terminal;
 pub mod tips;
@@ -134,6 +136,9 @@ pub enum Command {
     /// List, make or revoke tokens for the API
     #[command(aliases = ["tokens"])]
     Token(token::TokenArgs),
+    /// List, add or remove ssh keys by which people push
+    #[command(aliases = ["ssh-keys"])]
+    SshKey(ssh_key::SshKeyArgs),
     /// Show who has changed what
     Audit(audit::AuditArgs),
     /// Stop an application and remove it with its code, logs and storage
@@ -221,6 +226,9 @@ pub enum Command {
     /// What the completions of shells offer.
     #[command(hide = true)]
     Candidates,
+    /// Serve git to a client of sshd, which runs it for each key.
+    #[command(hide = true)]
+    SshServe(ssh_serve::SshServeArgs),
     /// Let an older systemd start the server where limited processes of an earlier one live: for the unit.
     #[command(hide = true)]
     ReleaseControlGroups,
@@ -239,6 +247,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             crate::process::cgroup::release()?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::SshServe(args) => Ok(ssh_serve::run(&args)),
         Command::Serve(args) => serve::run(*args),
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(&args),
@@ -264,6 +273,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Scale(a) => with(&a.client, async |c, o| scale::run(&a, c, o).await),
         Command::Domains(a) => with(a.client(), async |c, o| domains::run(&a, c, o).await),
         Command::Token(a) => with(a.client(), async |c, o| token::run(&a, c, o).await),
+        Command::SshKey(a) => with(a.client(), async |c, o| ssh_key::run(&a, c, o).await),
         Command::Audit(a) => with(&a.client, async |c, o| audit::run(&a, c, o).await),
         Command::Certs(a) => with(a.client(), async |c, o| certs::run(&a, c, o).await),
         Command::Rm(a) => with(&a.client, async |c, o| rm::run(&a, c, o).await),

@@ -51,7 +51,8 @@ fn verb(word: &str) -> Option<&'static str> {
         "server" | "daemon" | "up" => "procserver serve",
         "undo" | "revert" => "procserver rollback NAME",
         "history" | "activity" => "procserver deployments NAME",
-        "keys" | "ssh-key" | "deploy-key" => "procserver key NAME",
+        "keys" | "deploy-key" => "procserver key NAME",
+        "keys:add" | "ssh-keys:add" => "procserver ssh-key add ~/.ssh/id_ed25519.pub",
         "addons" | "addons:create" | "addons:add" | "pg" | "pg:info" | "pg:psql"
         | "postgres:create" | "mysql:create" | "redis:create" | "plugin:install" | "services"
         | "accessory" => {

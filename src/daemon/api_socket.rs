@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::sockets::bind_unix;
 use super::{DaemonError, handed_over, io_error, make_directory};
-use crate::api::socket::{self, SocketServer};
+use crate::api::socket::{self, Door, SocketServer};
 use crate::api::state::ApiState;
 use crate::front::kept::Kept;
 
 /// Pause between two checks that the socket is still there. A check is one system call.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// The Unix socket of the API.
 pub(super) struct ApiSocket {
@@ -53,8 +53,8 @@ impl ApiSocket {
         });
         let bound = bound.await.map_err(|e| DaemonError::Start(e.to_string()));
         let (listener, place) = bound.flatten()?;
-        let server =
-            socket::serve(listener, self.api.clone()).map_err(|e| io_error(&self.path, e))?;
+        let server = socket::serve(listener, self.api.clone(), Door::Api)
+            .map_err(|e| io_error(&self.path, e))?;
         self.servers.push(server);
         self.place = place;
         Ok(())
@@ -113,12 +113,12 @@ impl ApiSocket {
 
 /// Which file has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+pub(super) struct Place {
     device: u64,
     inode: u64,
 }
 
-fn place(path: &Path) -> Option<Place> {
+pub(super) fn place(path: &Path) -> Option<Place> {
     let found = std::fs::symlink_metadata(path).ok()?;
     Some(Place {
         device: found.dev(),

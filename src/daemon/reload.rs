@@ -8,7 +8,7 @@
 //! Processes of applications are children of this process, and stay that: their exits are the next server's to hear.
 
 pub(super) mod handover;
-mod program;
+pub(super) mod program;
 pub(crate) mod trial;
 
 use std::path::PathBuf;

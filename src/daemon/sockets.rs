@@ -8,10 +8,11 @@ use std::path::Path;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::DaemonError;
-use crate::api::auth::GROUP;
+use crate::account::API_GROUP;
 use crate::front::kept::{BACKLOG, Kept, Owner};
 use crate::front::listener::Bound;
 use crate::settings::Settings;
+use crate::ssh_keys::user::SshUser;
 use crate::tls::server_config::Tls;
 use crate::tls::store::Published;
 
@@ -154,9 +155,26 @@ pub(super) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Binds the socket of git over ssh, to which the user of ssh may write.
+pub(super) fn bind_for(path: &Path, user: SshUser) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    // The umask leaves it to its owner.
+    let listener = UnixListener::bind(path)?;
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(path, None, Some(user.gid))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    }
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
 /// Gives the socket to group `procserver`. Where there is none, or this user is not in it, it stays its owner's.
 fn is_given_to_group(path: &Path) -> bool {
-    let group = nix::unistd::Group::from_name(GROUP).ok().flatten();
+    let group = nix::unistd::Group::from_name(API_GROUP).ok().flatten();
     let given = group.map(|group| std::os::unix::fs::chown(path, None, Some(group.gid.as_raw())));
     matches!(given, Some(Ok(())))
 }

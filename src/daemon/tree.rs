@@ -40,6 +40,7 @@ use crate::pulse::Pulses;
 use crate::router::backend::Load;
 use crate::router::table::Table;
 use crate::settings::Settings;
+use crate::ssh_keys::SshKeys;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
 use crate::tls::store::Published;
 use crate::tokens::TokenStore;
@@ -69,6 +70,7 @@ pub(super) struct Given {
     pub(super) published: Arc<Published>,
     pub(super) first_token: Arc<str>,
     pub(super) tokens: TokenStore,
+    pub(super) ssh_keys: SshKeys,
     pub(super) reload: Reload,
 }
 
@@ -95,6 +97,7 @@ impl Tree {
             published,
             first_token,
             tokens,
+            ssh_keys,
             reload,
         } = given;
         let logs = log_thread()?;
@@ -125,6 +128,7 @@ impl Tree {
             audit: context.audit.clone(),
             host_name: host_name(),
             tokens: tokens.clone(),
+            ssh_keys,
             reload,
             failed_logins: Arc::default(),
             hooks: Hooks::default(),

@@ -14,6 +14,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::process::ChildStderr;
 
 use super::git;
+use super::git_request::{Exchange, Service};
 use super::pushed::{Pushed, Slot};
 use super::started::{Start, Started, Tree};
 use crate::durable;
@@ -21,34 +22,6 @@ use crate::exit_status::ExitStatus;
 use crate::process::lent::LentPipe;
 use crate::process::spawn::SpawnError;
 use crate::regular;
-
-/// What a client of git asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// To fetch: git-upload-pack(1).
-    Upload,
-    /// To push: git-receive-pack(1).
-    Receive,
-}
-
-impl Service {
-    /// By the name that it has in requests.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Upload, Self::Receive]
-            .into_iter()
-            .find(|service| service.name() == name)
-    }
-
-    /// `git-upload-pack`, `git-receive-pack`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Upload => "git-upload-pack",
-            Self::Receive => "git-receive-pack",
-        }
-    }
-}
 
 /// The most that is taken of one push; git's own notation.
 const MAX_PACK: &str = "1g";
@@ -109,8 +82,8 @@ impl std::fmt::Debug for Hook {
 }
 
 impl GitService {
-    /// Starts `service` on `pushed` for one request, or where it only `advertises`, to tell the refs. `protocol` is what
-    /// the client wants (git-config(1), `protocol.version`).
+    /// Starts `service` on `pushed` for one `exchange`. `protocol` is what the client wants (git-config(1),
+    /// `protocol.version`).
     ///
     /// # Errors
     /// It cannot be started.
@@ -118,14 +91,12 @@ impl GitService {
         pushed: &Pushed,
         slot: &Slot<'_>,
         service: Service,
-        advertises: bool,
+        exchange: Exchange,
         protocol: Option<&str>,
     ) -> Result<Self, SpawnError> {
         let path = pushed.path().display().to_string();
-        let mut arguments = vec![service.name().trim_start_matches("git-"), "--stateless-rpc"];
-        if advertises {
-            arguments.push("--advertise-refs");
-        }
+        let mut arguments = vec![service.name().trim_start_matches("git-")];
+        arguments.extend(exchange.flags());
         arguments.push(&path);
         let mut program = pushed.program(slot, &arguments);
         program.environment.remove("GIT_DIR");
@@ -165,7 +136,7 @@ impl GitService {
         confined.lent.stdin = Some(input.into());
         confined.lent.stdout = Some(output.into());
         let mut hook = None;
-        if service == Service::Receive && !advertises {
+        if service == Service::Receive && exchange != Exchange::Advertisement {
             let pushed = pushed.clone();
             let written = tokio::task::spawn_blocking(move || pushed.write_hook(&hooks, HOOK));
             let written = written.await.unwrap_or_else(|e| Err(io::Error::other(e)));

@@ -31,6 +31,7 @@ pub mod failure;
 mod filters;
 mod first_deploy;
 pub mod git;
+pub mod git_request;
 pub mod git_service;
 pub mod git_user;
 pub mod gitmodules;

@@ -42,7 +42,8 @@ pub fn nothing_yet() -> Failure {
 pub const NOTHING_YET: &str = "nothing has been pushed yet";
 
 /// What to do then. [`Failure::named`] puts the app's name in.
-pub const HOW: &str = "git push https://SERVER/git/NAME.git BRANCH";
+pub const HOW: &str = "git push https://SERVER/git/NAME.git BRANCH, or by ssh for who has a key (procserver ssh-key add): \
+     git push ssh://procserver@SERVER/NAME.git BRANCH";
 
 /// The mirror of an app that is pushed to.
 #[derive(Clone, Debug)]

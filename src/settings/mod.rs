@@ -40,6 +40,8 @@ const BODY: Duration = Duration::from_secs(10);
 /// How many seconds requests in flight may take when the daemon stops.
 const DRAIN: u64 = 30;
 
+const SSH_USER: &str = "procserver";
+
 const PORTS: PortRange = PortRange {
     first: 8001,
     last: 8999,
@@ -64,6 +66,8 @@ pub struct Settings {
     pub ports: PortRange,
     /// Account of apps that name none.
     pub default_user: DefaultUser,
+    /// The user as which sshd(8) lets those in who push over ssh.
+    pub ssh_user: String,
     pub env: BTreeMap<String, String>,
     /// `user: "root"` is allowed.
     pub allow_root_apps: bool,
@@ -168,6 +172,7 @@ impl Settings {
                 around.root,
                 &around.default_user,
             ),
+            ssh_user: raw.ssh_user.unwrap_or_else(|| SSH_USER.to_owned()),
             allow_root_apps: raw.allow_root_apps.unwrap_or(false),
             allow_file_repos: raw.allow_file_repos.unwrap_or(!around.root),
             access_log: raw.access_log.unwrap_or(true),

@@ -121,6 +121,9 @@ merged! {
         /// yourself]
         #[arg(long, env = "PROCSERVER_DEFAULT_USER", value_name = "USER")]
         pub default_user: Option<String>,
+        /// User as which sshd lets those in who push over ssh [default: procserver]
+        #[arg(long, env = "PROCSERVER_SSH_USER", value_name = "USER")]
+        pub ssh_user: Option<String>,
         /// Variable of every application's environment; may be repeated, and adds to the
         /// file's (PROCSERVER_ENV: one a line)
         #[arg(long, env = "PROCSERVER_ENV", value_name = "NAME=VALUE", value_delimiter = '\n', hide_env_values = true)]
@@ -336,6 +339,7 @@ mod tests {
             runtime_dir = "/r"
             ports = "9000-9100"
             default_user = "apps"
+            ssh_user = "git"
             env = { RAILS_ENV = "production" }
             workers = 3
             trusted_proxies = ["10.0.0.0/8"]

@@ -70,13 +70,18 @@ fn unknown(field: &str) -> Option<FieldError> {
 }
 
 fn name(fields: &Map<String, Value>) -> Result<String, String> {
-    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"._@-".contains(&b);
     let name = fields.get("name").and_then(Value::as_str).unwrap_or("");
     if name == FIRST {
         return Err(format!(
             "\"{FIRST}\" is the name of the token in the file: choose another"
         ));
     }
+    checked_name(name)
+}
+
+/// Checks a name that people give, of a token or of a key.
+pub(crate) fn checked_name(name: &str) -> Result<String, String> {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"._@-".contains(&b);
     let is_sound = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.len() <= LONGEST_NAME
         && name.bytes().all(is_part);
@@ -95,7 +100,8 @@ fn scope(fields: &Map<String, Value>) -> Result<Scope, String> {
         .ok_or_else(|| "must be \"admin\", \"deploy\" or \"read\"".to_owned())
 }
 
-fn apps(fields: &Map<String, Value>) -> Result<Option<Vec<AppName>>, String> {
+/// The field `apps`; `None`: it is for all.
+pub(crate) fn apps(fields: &Map<String, Value>) -> Result<Option<Vec<AppName>>, String> {
     let wanted = || {
         format!(
             "must be a list of 1 to {MOST_APPS} names of applications, or absent for all of them"

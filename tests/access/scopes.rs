@@ -78,6 +78,9 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("GET", "/tokens", Admin, Of::Server),
     ("POST", "/tokens", Admin, Of::Server),
     ("DELETE", "/tokens/{id}", Admin, Of::Server),
+    ("GET", "/-/ssh-keys", Admin, Of::Server),
+    ("POST", "/-/ssh-keys", Admin, Of::Server),
+    ("DELETE", "/-/ssh-keys/{id}", Admin, Of::Server),
 ];
 
 /// A path of a call about an app that is not there.

@@ -16,7 +16,7 @@ mod refusals;
 mod remotes;
 mod root;
 mod sandbox;
-mod servers;
+pub(crate) mod servers;
 mod sharing;
 mod sources;
 mod ssh;

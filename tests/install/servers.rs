@@ -12,14 +12,14 @@ use std::thread::JoinHandle;
 use tempfile::TempDir;
 
 /// Accepts until it is dropped, one thread per connection.
-pub(super) struct Listening {
-    pub(super) address: SocketAddr,
+pub(crate) struct Listening {
+    pub(crate) address: SocketAddr,
     over: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Listening {
-    pub(super) fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let over = Arc::new(AtomicBool::new(false));
@@ -124,7 +124,7 @@ pub(super) struct Sshd {
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// Whether this machine has what [`Sshd`] needs, and lets in who runs the tests; says if not.
-pub(super) fn has_sshd(test: &str) -> bool {
+pub(crate) fn has_sshd(test: &str) -> bool {
     static PROBLEM: OnceLock<Option<String>> = OnceLock::new();
     let problem = PROBLEM.get_or_init(|| {
         if !Path::new(SSHD).exists() || !Path::new("/usr/bin/ssh").exists() {
@@ -242,7 +242,7 @@ impl Sshd {
 }
 
 /// Makes an ssh key pair.
-pub(super) fn make_key(path: &Path) {
+pub(crate) fn make_key(path: &Path) {
     let made = Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-f"])
         .arg(path)

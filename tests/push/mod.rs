@@ -4,6 +4,7 @@ mod documents;
 mod hostile;
 mod kills;
 mod pushes;
+mod ssh;
 mod turns;
 
 use std::path::Path;

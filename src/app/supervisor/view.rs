@@ -94,6 +94,8 @@ impl App {
         let config = self.deployer.documents.newest();
         let branch = config.repo.pushed_branch()?;
         let how = pushed::HOW.replace("NAME", self.name());
+        let user = format!("ssh://{}@", self.spec.context.settings.ssh_user);
+        let how = how.replace("ssh://procserver@", &user);
         let how = how.replace("BRANCH", branch);
         (self.state() == AppState::Empty).then(|| format!("{}: {how}", pushed::NOTHING_YET))
     }

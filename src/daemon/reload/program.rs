@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Others may write to it, or to a directory above it.
 pub(super) fn installed() -> Result<PathBuf, String> {
-    let running =
-        std::fs::read_link("/proc/self/exe").map_err(|e| format!("/proc/self/exe: {e}"))?;
-    let path = named(&running);
+    let path = path().map_err(|e| format!("/proc/self/exe: {e}"))?;
     let real = path
         .canonicalize()
         .map_err(|e| format!("{}: {e}", path.display()))?;
@@ -19,6 +17,14 @@ pub(super) fn installed() -> Result<PathBuf, String> {
         is_safe(part)?;
     }
     Ok(path)
+}
+
+/// As [`installed`], whoever may write to it. Blocks.
+///
+/// # Errors
+/// There is no /proc.
+pub(in crate::daemon) fn path() -> std::io::Result<PathBuf> {
+    Ok(named(&std::fs::read_link("/proc/self/exe")?))
 }
 
 fn named(running: &Path) -> PathBuf {
