@@ -8,7 +8,7 @@ use crate::document::name::AppName;
 ///
 /// ```text
 /// DATA/apps/NAME/   repo.git · modules/ · ssh/ · releases/N/ · venvs/N/ · deployments/N.json · storage/ · tmp/ ·
-///                   home/ · logs/ · state.json · runs.json · user.json · hook.json · first_deploy
+///                   home/ · logs/ · state.json · runs.json · user.json · hook.json · first_deploy · code.bundle
 /// DATA/known_hosts  the ssh keys of git servers, for all apps
 /// DATA/user_ids.json  the ids that users of apps have had
 /// RUNTIME/apps/NAME/INSTANCE/   identity.json · stdout · stderr
@@ -150,6 +150,12 @@ impl AppDirs {
     #[must_use]
     pub fn hook(&self) -> PathBuf {
         self.root.join("hook.json")
+    }
+
+    /// The code of an app that is pushed to, as a restore has left it; gone once the mirror has it.
+    #[must_use]
+    pub fn code(&self) -> PathBuf {
+        self.root.join("code.bundle")
     }
 
     /// Which ids users of single apps have had, one file for all apps.

@@ -116,6 +116,9 @@
 //! socket (`daemon/git_socket.rs`) that is for sshd's user alone and has no other call. The API's own socket refuses that
 //! user.
 //!
+//! What is pushed is nowhere else, so a backup has it as a bundle ([`install::carried_code`]), which the first deploy after
+//! a restore takes in.
+//!
 //! # The way of an exit
 //!
 //! The kernel tells [`process::worker`] by a pidfd that its process ended. `process::state` says what follows: the rest

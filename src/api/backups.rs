@@ -1,5 +1,6 @@
 //! `POST /-/backup`: a backup, as it is made. `POST /-/restore`: takes one.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use futures::StreamExt as _;
 use futures::stream;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::backup_turn::Backups;
 use super::caller::Caller;
@@ -18,12 +19,14 @@ use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
 use crate::app::apps::List;
+use crate::app::supervisor::{OpenPushed, PushedError};
 use crate::app_dirs::AppDirs;
 use crate::backup::carry::{Carried, Carrier};
 use crate::backup::error::BackupError;
 use crate::backup::restore::{Plan, Request, Work, prepare};
-use crate::backup::take::{Order, take as take_backup};
+use crate::backup::take::{CodeOf, Order, take as take_backup};
 use crate::document::name::AppName;
+use crate::install::carried_code;
 
 /// Pieces that wait for the client, of at most [`PIECE`] bytes each.
 const WAITING: usize = 8;
@@ -63,6 +66,7 @@ pub(super) async fn take(
         applications: documents(&state, if whole { all } else { only }).await?,
         whole,
         pause: query.flag("pause")?.unwrap_or(true),
+        code_of: codes(state.clone()),
     };
     let (sender, pieces) = mpsc::channel(WAITING);
     actix_rt::task::spawn_blocking(move || {
@@ -83,6 +87,36 @@ pub(super) async fn take(
     Ok(HttpResponse::Ok()
         .content_type("application/gzip")
         .streaming(Box::pin(body)))
+}
+
+/// What a backup gets the code of applications by: git runs on this thread, and who makes the backup waits on another.
+fn codes(state: Data<ApiState>) -> Box<CodeOf> {
+    type Answer = Result<Option<File>, String>;
+    let (sender, mut asked) = mpsc::channel::<(AppName, oneshot::Sender<Answer>)>(1);
+    actix_rt::spawn(async move {
+        while let Some((name, answer)) = asked.recv().await {
+            // Who makes the backup may be gone.
+            let _gone = answer.send(bundle(&state, &name).await);
+        }
+    });
+    Box::new(move |name| {
+        let stops = || "the server is being stopped".to_owned();
+        let (answer, answered) = oneshot::channel();
+        let asked = sender.blocking_send((name.clone(), answer));
+        asked.map_err(|_| stops())?;
+        answered.blocking_recv().map_err(|_| stops())?
+    })
+}
+
+/// The code of an application that is pushed to, in a file without a name.
+async fn bundle(state: &ApiState, name: &AppName) -> Result<Option<File>, String> {
+    let opened = state.ask_app(name.as_str(), OpenPushed).await;
+    let pushed = match opened.map_err(|e| e.to_string())? {
+        Ok(pushed) => pushed,
+        Err(PushedError::Fetched) => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    carried_code::write(&pushed).await
 }
 
 /// The documents of applications; one that is removed meanwhile is left out.

@@ -41,6 +41,8 @@ pub struct Deployer {
     pub(super) documents: Documents,
     pub(super) finished: FinishedProcesses,
     pub(super) pushed: PushedCommits,
+    /// A restore has brought the code, so the first deploy need not wait for a push.
+    pub(super) has_code: bool,
     pub(super) removal: Option<Removal>,
     pub(super) created: jiff::Timestamp,
     journal: Journal,
@@ -69,6 +71,7 @@ impl Deployer {
             documents: Documents::new(config),
             finished: FinishedProcesses::default(),
             pushed: PushedCommits::default(),
+            has_code: false,
             removal: None,
             created: jiff::Timestamp::now(),
             journal,

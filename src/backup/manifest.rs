@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::name::AppName;
 
-/// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The format that this version writes, and the newest that it reads. Since 2 it has the code of applications that are
+/// pushed to, secrets of webhooks, and ssh keys.
+pub const FORMAT: u32 = 2;
 
 /// The first entry: what is in the backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

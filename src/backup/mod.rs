@@ -1,5 +1,6 @@
-//! Backups: documents, storage, deploy keys, tokens, certificates and settings of a server in one file, and back. Not
-//! releases, mirrors and logs: a restore deploys each application again.
+//! Backups: documents, storage, keys, tokens, secrets of webhooks, certificates and settings of a server in one file, and
+//! back. Of code that is pushed here also that. Not releases, other mirrors and logs: a restore deploys each application
+//! again.
 //!
 //! The file is a tar in gzip: [`manifest`] first, then [`place`]s, at the end a digest of all of it ([`digest`]), so that
 //! one that was cut off is told from a whole one. [`writer`] and [`reader`] know the format. [`take`] makes one: storage is

@@ -12,6 +12,9 @@ pub const FILES: &str = "files";
 /// Below [`FILES`].
 pub const SSH: &str = "ssh";
 pub const STORAGE: &str = "storage";
+pub const HOOK: &str = "hook.json";
+/// The code of an app that is pushed to.
+pub const CODE: &str = "code.bundle";
 
 /// Directories that nest deeper are refused: each level costs a descriptor.
 pub const MAX_DEPTH: usize = 128;
@@ -34,6 +37,8 @@ pub enum Place {
     Document(AppName),
     /// `apps/NAME/files`, and `ssh` in it.
     Files(AppName),
+    /// `hook.json` and `code.bundle` in these.
+    OwnFile(AppName),
     /// In the storage of an app: what the app has made.
     Storage(AppName),
 }
@@ -99,7 +104,11 @@ pub fn place(names: &[&[u8]], kind: Kind, mode: u32) -> Result<Place, String> {
                 );
             let never = matches!(
                 place,
-                Place::Manifest | Place::End | Place::Settings | Place::Document(_)
+                Place::Manifest
+                    | Place::End
+                    | Place::Settings
+                    | Place::Document(_)
+                    | Place::OwnFile(_)
             );
             if never || !is_one {
                 return Err("is a directory where a file belongs".into());
@@ -154,6 +163,7 @@ fn by_path(names: &[&[u8]]) -> Result<Place, String> {
         [DOCUMENT] if names.len() == 3 => Ok(Place::Document(name)),
         [FILES] => Ok(Place::Files(name)),
         [FILES, SSH] => Ok(Place::Files(name)),
+        [FILES, HOOK | CODE] if names.len() == 4 => Ok(Place::OwnFile(name)),
         [FILES, STORAGE] => Ok(Place::Storage(name)),
         _ => Err(nowhere()),
     }
@@ -196,6 +206,11 @@ mod tests {
                 Place::Files(blog()),
             ),
             (
+                "apps/blog/files/code.bundle",
+                Kind::File,
+                Place::OwnFile(blog()),
+            ),
+            (
                 "apps/blog/files/storage",
                 Kind::Directory,
                 Place::Storage(blog()),
@@ -222,6 +237,10 @@ mod tests {
             ("apps/BLOG", Kind::Directory, 0o755),
             ("apps/blog/files/releases/1/x", Kind::File, 0o644),
             ("apps/blog/user.json", Kind::File, 0o644),
+            ("apps/blog/files/state.json", Kind::File, 0o644),
+            ("apps/blog/files/hook.json", Kind::Directory, 0o755),
+            ("apps/blog/files/hook.json", Kind::Link, 0o777),
+            ("apps/blog/files/code.bundle/x", Kind::File, 0o644),
             ("server/token", Kind::Link, 0o777),
             ("apps/blog/files", Kind::Link, 0o777),
             ("apps/blog/files/storage", Kind::Link, 0o777),

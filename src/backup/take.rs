@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek as _, SeekFrom, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -43,11 +43,14 @@ const FLOOR: u64 = 256 << 20;
 const LARGEST_OWN: u64 = 4 << 20;
 
 /// Files of the server itself, below the data directory.
-pub const SERVER_FILES: [&str; 3] = ["token", "tokens.json", "known_hosts"];
+pub const SERVER_FILES: [&str; 4] = ["token", "tokens.json", "known_hosts", "ssh_keys.json"];
 pub const CERTIFICATES: &str = "certificates";
 
+/// Gives the code of an application that is pushed to, as a bundle of git's in a file without a name. `None`: it is
+/// fetched, or nothing was pushed yet. Blocks.
+pub type CodeOf = dyn Fn(&AppName) -> Result<Option<File>, String> + Send + Sync;
+
 /// What a backup is made of.
-#[derive(Clone, Debug)]
 pub struct Order {
     pub settings: std::sync::Arc<Settings>,
     /// Names and documents, in order.
@@ -56,6 +59,7 @@ pub struct Order {
     pub whole: bool,
     /// Whether processes are paused while their storage is copied.
     pub pause: bool,
+    pub code_of: Box<CodeOf>,
 }
 
 impl Order {
@@ -248,6 +252,13 @@ fn application<W: Write>(
     if dirs.ssh().is_dir() {
         own_tree(writer, &dirs.ssh(), &format!("{files}/{}", place::SSH))?;
     }
+    own_file(writer, &dirs.hook(), &format!("{files}/{}", place::HOOK))?;
+    writer.flush().map_err(BackupError::Output)?;
+    match (order.code_of)(name) {
+        Ok(Some(bundle)) => code(writer, bundle, &format!("{files}/{}", place::CODE))?,
+        Ok(None) => {}
+        Err(why) => told.note(format!("its code is not in the backup: {why}")),
+    }
     let storage = dirs.storage();
     if !storage.is_dir() {
         return Ok(());
@@ -269,6 +280,14 @@ fn application<W: Write>(
     write_tree(writer, &to, path.as_bytes(), told)?;
     drop(to);
     clear(&copy)
+}
+
+fn code<W: Write>(writer: &mut Writer<W>, mut bundle: File, name: &str) -> Result<(), BackupError> {
+    let at = |error| BackupError::at(name)(error);
+    let size = bundle.seek(SeekFrom::End(0)).map_err(at)?;
+    bundle.rewind().map_err(at)?;
+    let written = writer.file(name.as_bytes(), 0o600, 0, size, bundle);
+    written.map_err(BackupError::Output)
 }
 
 fn make_work(work: &Path, copy: &Path) -> Result<(), BackupError> {

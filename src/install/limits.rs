@@ -54,6 +54,12 @@ impl StepLimits {
         }
     }
 
+    /// Limits of work that begins now and takes at most `limit`, whatever is left of these; it ends early when they do.
+    #[must_use]
+    pub fn of(&self, limit: Duration) -> Self {
+        Self::new(limit, self.cancel.clone())
+    }
+
     /// The limit that is reached. For work on a thread of its own, which nobody can end: it looks here before each file.
     #[must_use]
     pub fn reached(&self) -> Option<LimitReached> {

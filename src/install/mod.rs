@@ -18,6 +18,7 @@ pub mod build;
 pub mod builders;
 pub mod built;
 mod bytecode;
+pub mod carried_code;
 mod checkout;
 pub mod command;
 mod content;

@@ -281,16 +281,17 @@ impl Drop for Slot<'_> {
 pub(super) async fn open(mirror: &Mirror) -> Result<(), StepError> {
     mirror.prepare().await?;
     match Condition::of(mirror).await? {
-        Condition::Usable => Ok(()),
-        Condition::Absent => mirror.make_anew("sha1").await,
+        Condition::Usable => {}
+        Condition::Absent => mirror.make_anew("sha1").await?,
         Condition::Foreign => {
             let url = mirror.remote.url();
             mirror
                 .must(&["config", "--local", "remote.origin.url", url])
-                .await
+                .await?;
         }
-        Condition::Damaged => Err(mirror.damaged().into()),
+        Condition::Damaged => return Err(mirror.damaged().into()),
     }
+    mirror.take_in().await
 }
 
 /// Makes sure that the mirror has `commit`.

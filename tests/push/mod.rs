@@ -1,5 +1,6 @@
 //! Applications whose code is pushed to the server: by the real git, over the real HTTP.
 
+mod backups;
 mod documents;
 mod hostile;
 mod kills;

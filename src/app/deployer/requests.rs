@@ -98,7 +98,7 @@ impl Deployer {
     pub fn awaits_push(&self) -> bool {
         let is_pushed = self.documents.newest().repo.pushed_branch().is_some();
         let is_new = self.life.current().is_none() && self.releases.records.is_empty();
-        is_pushed && is_new && self.life.active().is_none()
+        is_pushed && is_new && !self.has_code && self.life.active().is_none()
     }
 
     /// Deploys the newest document.

@@ -18,6 +18,7 @@ use crate::app::runnable::{account, config_of_before};
 use crate::app_dirs::AppDirs;
 use crate::document::config::Strategy;
 use crate::durable;
+use crate::install::carried_code;
 use crate::install::instances;
 use crate::install::record::{self, DeploymentRecord};
 use crate::install::release::{self, ReleaseRecord};
@@ -40,6 +41,8 @@ struct Found {
     /// The highest batch of all instances, also of those that cannot be ended.
     last_batch: Option<BatchId>,
     boot_id: String,
+    /// A restore has brought the code of an app that is pushed to.
+    has_code: bool,
     /// The user that the app runs as now.
     user: Result<Option<u32>, String>,
 }
@@ -51,6 +54,7 @@ fn look(spec: &AppSpec) -> Found {
     }
     // There is no mirror, or nothing in it, where nothing was uploaded.
     let _nothing = upload::remove_remains(&dirs.mirror());
+    let _nothing = carried_code::remove_remains(&dirs.mirror());
     // No deploy is at work now, so whatever is half made was left by one that was interrupted.
     release::sweep(dirs, &[], u64::MAX);
     durable::sweep(dirs.root());
@@ -70,6 +74,7 @@ fn look(spec: &AppSpec) -> Found {
             .find(|release| Some(release.id) == r.current)
     });
     Found {
+        has_code: dirs.code().exists(),
         user: match survivors.is_empty() {
             true => Ok(None),
             false => user_of(spec, current),
@@ -164,6 +169,7 @@ impl App {
         }
         let deployer = &mut self.deployer;
         deployer.created = remembered.created;
+        deployer.has_code = found.has_code;
         deployer.finished =
             FinishedProcesses::recovered(remembered.finished, found.boot_id, current);
         let rules = self.spec.context.rules();
