@@ -350,7 +350,7 @@ fn nothing_but_git_can_be_had_over_ssh() {
     };
     let only_git = "only git push";
     refused(&[], &[], "there is no shell");
-    refused(&["-tt"], &[], "there is no shell");
+    refused(&["-tt"], &[], "PTY allocation request failed");
     refused(&[], &["sh"], only_git);
     refused(&[], &["sh", "-c", &touch], only_git);
     refused(&[], &[&touch], only_git);
