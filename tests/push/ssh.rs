@@ -291,7 +291,7 @@ fn a_key_is_for_its_apps_until_it_is_removed() {
         "other",
         &repo,
         "main",
-        "There is no application \"other\"",
+        "there is no application \"other\"",
     );
     assert_eq!(ssh.server.status("other")["state"], "empty");
     let (worked, shown) = ssh.push("ann", "mine", &repo, "main");
@@ -385,7 +385,7 @@ fn nothing_but_git_can_be_had_over_ssh() {
     refused(
         &["-o", "ExitOnForwardFailure=yes", "-W", &forward],
         &[],
-        "prohibited",
+        "forwarding failed",
     );
     assert!(!mark.exists());
     // Who is not sshd's user finds the socket closed, root too.
