@@ -11,10 +11,13 @@ use crate::document::name::AppName;
 ///                   home/ · logs/ · state.json · runs.json · user.json · hook.json · first_deploy · code.bundle
 /// DATA/known_hosts  the ssh keys of git servers, for all apps
 /// DATA/user_ids.json  the ids that users of apps have had
+/// DATA/projects.json  the project ids of apps with a quota
 /// RUNTIME/apps/NAME/INSTANCE/   identity.json · stdout · stderr
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppDirs {
+    name: AppName,
+    data_dir: PathBuf,
     root: PathBuf,
     runtime: PathBuf,
     known_hosts: PathBuf,
@@ -26,11 +29,37 @@ impl AppDirs {
     #[must_use]
     pub fn new(data_dir: &Path, runtime_dir: &Path, name: &AppName) -> Self {
         Self {
+            name: name.clone(),
+            data_dir: data_dir.to_owned(),
             root: data_dir.join("apps").join(name.as_str()),
             runtime: runtime_dir.join("apps").join(name.as_str()),
             known_hosts: data_dir.join("known_hosts"),
             user_ids: data_dir.join("user_ids.json"),
         }
+    }
+
+    /// The app's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// The server's data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The parent of the directories of all apps.
+    #[must_use]
+    pub fn apps(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.data_dir)
+    }
+
+    /// Which project ids the file system has for apps, one file for all.
+    #[must_use]
+    pub fn projects(&self) -> PathBuf {
+        self.data_dir.join("projects.json")
     }
 
     /// Holds everything of this app that outlives a reboot.

@@ -15,7 +15,7 @@ mod reload;
 mod root;
 mod signals;
 mod sockets;
-mod state_version;
+pub mod state_version;
 mod tree;
 mod wanted_names;
 mod watchdog;
@@ -40,6 +40,7 @@ use crate::document::name::AppName;
 use crate::failpoint;
 use crate::front::kept::Kept;
 use crate::front::listener::Bound;
+use crate::install::quota;
 use crate::process::stop::pause;
 use crate::process::{cgroup, former_children, landlock, mounts};
 use crate::settings::Settings;
@@ -223,6 +224,7 @@ fn start(
     }
     cgroup::prepare(&settings.data_dir);
     landlock::prepare(&[&settings.data_dir, &settings.runtime_dir]);
+    quota::prepare(&settings.data_dir);
     mounts::prepare(&[
         &settings.data_dir,
         &settings.runtime_dir,

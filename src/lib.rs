@@ -206,7 +206,7 @@
 //! - `front/` never imports `app/`: it sees the routing table.
 //! - `process/worker.rs` alone starts a process of an application, and `install/started.rs` what makes a release: git,
 //!   install commands, the release phase; `acme/hook.rs` runs the program for TXT records, and `own_user/commands.rs`
-//!   useradd, usermod and userdel. An OS process is started again by its worker (`process/state`), an actor by its
+//!   useradd, usermod and userdel, `install/quota/tools.rs` chattr and setquota. An OS process is started again by its worker (`process/state`), an actor by its
 //!   supervisor.
 //! - An app whose document names no user has one of its own where the server is root ([`own_user`]). It is there before
 //!   the app has a file that it owns, and goes when the app has none any more, after all that runs as it on the machine
@@ -221,6 +221,8 @@
 //! - What runs for an app is in control groups named after app and process, which also hold it to the document's
 //!   `limits` ([`process::cgroup`]). The server touches no group but those with the mark of its data directory, and moves
 //!   itself into a group beside them where cgroup2 has controllers.
+//! - Where the file system has project quotas, all files of an app with `limits.disk` are of one project ([`install::quota`]),
+//!   which its processes cannot leave ([`process::fixed_project`]).
 //! - The daemon's own environment reaches no app; secrets reach no log.
 //! - Control actors share one thread. What may take long happens in child processes or on blocking threads: the files
 //!   of apps and of the config directory, git, passwd look-ups, `/proc`, the search for a port. What is left on that

@@ -7,6 +7,7 @@ use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
 use procserver::cli::usage::Usage;
 use procserver::cli::{self, Cli, elsewhere, tips};
+use procserver::install::quota::confined;
 use procserver::process::exec;
 
 fn main() -> ExitCode {
@@ -14,6 +15,10 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == exec::VERB) && words.next().is_none() {
         exec::run();
+    }
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == confined::VERB) {
+        confined::run(words);
     }
     let mut words = std::env::args_os();
     let program = words.next();

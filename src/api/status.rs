@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data, Path};
+use serde::Serialize;
 use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::state::{ApiState, ask_child};
 use super::{deploy_key, disk};
-use crate::app::status::{AppState, ProcessStatus};
+use crate::app::status::{AppState, ProcessStatus, Status};
 use crate::app::supervisor::View;
 use crate::logs::log::{Chunk, Log, Query, Read};
 use crate::logs::record::Stream;
@@ -26,14 +27,22 @@ const LINE_LENGTH: usize = 500;
 /// A log that takes longer leaves the status without its lines.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<disk::Limited>,
+}
+
 pub(super) async fn show(
     state: Data<ApiState>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let view = state.inspect(&name).await?;
-    let over = disk::warning(&view).await;
+    let (disk, over) = disk::limited(&view).await.unzip();
     let mut status = view.status;
-    status.warnings.extend(over);
+    status.warnings.extend(over.flatten());
     status.warnings.extend(state.uploads.warning(&name));
     let ended = fill_usage(&mut status.processes).await;
     status.warnings.extend(ended);
@@ -52,7 +61,7 @@ pub(super) async fn show(
             process.last_lines = lines.unwrap_or_default();
         }
     }
-    Ok(HttpResponse::Ok().json(status))
+    Ok(HttpResponse::Ok().json(Shown { status, disk }))
 }
 
 /// Returns the warnings for the answer to a change.

@@ -7,7 +7,7 @@ use super::config_dir;
 use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
 use crate::failpoint;
-use crate::install::tree;
+use crate::install::{quota, tree};
 use crate::own_user;
 use crate::process::shm::Shm;
 use crate::process::stop;
@@ -44,14 +44,19 @@ fn remove_files(name: &AppName, dirs: &AppDirs, keep_storage: bool) -> io::Resul
         }
     }
     match keep_storage {
-        true => remove(&state),
+        true => {
+            quota::clear(dirs, false);
+            remove(&state)
+        }
         false => {
             // Now that nobody can start another by a file of these.
             if let Some(uid) = own_user::uid(dirs, name).map_err(io::Error::other)? {
                 stop::kill_all_of(uid);
             }
             own_user::remove(dirs, name).map_err(io::Error::other)?;
-            remove(dirs.root())
+            remove(dirs.root())?;
+            quota::clear(dirs, true);
+            Ok(())
         }
     }
 }

@@ -45,6 +45,7 @@ use super::publisher::Publisher;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
 use crate::install::pushed::Turns;
+use crate::install::quota;
 use crate::supervision::{Exit, ExitReason};
 
 pub use children::ChildId;
@@ -195,6 +196,16 @@ impl App {
         vec![]
     }
 
+    /// Sets the quota of the newest document. A deploy waits until it is set, nothing else does.
+    fn follow_disk_limit(&self) {
+        if self.deployer.is_removed() {
+            return;
+        }
+        let dirs = self.spec.dirs.clone();
+        quota::want(&dirs, self.deployer.documents.newest().limits.disk);
+        actix_rt::task::spawn_blocking(move || quota::follow(&dirs));
+    }
+
     /// Ends this actor. OS processes that still run are left alone: a fresh actor takes them over.
     fn leave(&mut self, exit: Exit, ctx: &mut Context<Self>) {
         self.exit.set(exit);
@@ -210,5 +221,6 @@ impl Actor for App {
         ctx.set_mailbox_capacity(1024);
         self.start_log(ctx);
         self.recover(ctx);
+        self.follow_disk_limit();
     }
 }

@@ -32,7 +32,9 @@ const WAITING: usize = 8;
   procserver backup - | ssh nas 'cat > procserver.tar.gz'
 
 It holds the documents, the storage, the deploy keys, the token, the certificates and the settings: whoever reads it can use the \
-API and sees every secret. Code is in it only where it was pushed or uploaded here, in place of being fetched; packages, logs and caches are not in it. A restore deploys each application again.
+API and sees every secret. Code is in it only where it was pushed or uploaded here, in place of being fetched; packages, logs and caches \
+are not in it. A restore deploys each application again. Files in the storage keep mode and time, not ACLs (setfacl) and extended \
+attributes (setfattr).
 
 The processes of an application are paused (SIGSTOP) while the last changes of its storage are copied, mostly for parts of a \
 second, so that databases in files are whole. The copy needs as much disk as the storage of the largest application.")]

@@ -27,7 +27,7 @@ struct Version {
 ///
 /// # Errors
 /// [`DaemonError::NewerState`]; the file cannot be read.
-pub(super) fn check(data_dir: &Path) -> Result<(), DaemonError> {
+pub fn check(data_dir: &Path) -> Result<(), DaemonError> {
     let path = data_dir.join("version");
     let text = match regular::read(&path, SIZE_LIMIT) {
         Ok(text) => text,

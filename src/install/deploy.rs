@@ -7,6 +7,7 @@ mod taken;
 mod work;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use super::{
     advice, app_root, build, failure, first_deploy, home, instances, links, manifest, packages,
     plan,
 };
-use super::{disk_space, disk_usage, shared};
+use super::{disk_space, disk_usage, quota, shared};
 use crate::document::formation::RELEASE;
 use crate::document::procfile::Procfile;
 use crate::document::secrets;
@@ -124,6 +125,15 @@ impl Deploy {
             return error;
         };
         let mut failure = failure.named(self.spec.config.name.as_str());
+        let (own, dirs, limit) = (
+            failure.clone(),
+            self.spec.dirs.clone(),
+            self.spec.config.limits.disk,
+        );
+        let blamed = move || disk_usage::blame_limit(own, &dirs, limit);
+        if let Ok(Some(blamed)) = tokio::task::spawn_blocking(blamed).await {
+            failure = blamed;
+        }
         let is_command = matches!(failure.step, Step::Install | Step::Release);
         if is_command && failure.exit_code.is_some() && !failure::disk_is_full(&failure.log_tail) {
             let lines = failure.log_tail.clone();
@@ -211,6 +221,7 @@ impl Deploy {
         let (disk, use_cache) = (self.spec.config.limits.disk, self.spec.use_cache);
         let refused = blocking(step, "cannot make the app's directories", move || {
             instances::kill_remains(&dirs);
+            quota::follow(&dirs);
             build::make_directories(&dirs, account.as_ref())?;
             first_deploy::note(&dirs)?;
             release::sweep(&dirs, &[], u64::MAX);
@@ -226,16 +237,20 @@ impl Deploy {
                 true => home::tidy(&dirs),
                 false => home::clear(&dirs),
             }
-            let mut missing = disk_space::missing(step, &dirs.releases())?;
+            let look = || -> io::Result<Option<Failure>> {
+                let missing = disk_space::missing(step, dirs.apps())?;
+                Ok(missing.or_else(|| disk_usage::used_up(step, &dirs, disk)))
+            };
+            let mut missing = look()?;
             if missing.is_some() || disk_usage::over(step, &dirs, disk).is_some() {
                 // What can be downloaded again goes first.
                 home::clear(&dirs);
-                missing = disk_space::missing(step, &dirs.releases())?;
+                missing = look()?;
             }
             if missing.is_some() {
                 // The oldest release would be removed after this deploy. If the space is needed, it is removed before.
                 release::prune(&dirs, kept.saturating_sub(1), &in_use, u64::MAX);
-                missing = disk_space::missing(step, &dirs.releases())?;
+                missing = look()?;
             }
             let mut over = disk_usage::over(step, &dirs, disk);
             if over.is_some() {

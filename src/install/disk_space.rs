@@ -57,7 +57,7 @@ pub(super) fn is_full(directory: &Path) -> bool {
     directory.is_dir() && !(has_room && has_inodes)
 }
 
-fn floor(total: u64) -> u64 {
+pub(super) fn floor(total: u64) -> u64 {
     FLOOR.min(total / PART)
 }
 

@@ -1,7 +1,7 @@
 //! [`DiskUsage`]: what an application has on disk, by part, and its limit.
 //!
-//! The limit is looked at, not enforced: a deploy over it is refused, and the status warns. Project quotas of ext4 and xfs
-//! would keep processes from writing, too, but there is no safe interface to FS_IOC_FSSETXATTR and quotactl(2).
+//! A deploy over the limit is refused, and the status warns. Where the file system has project quotas, [`super::quota`] keeps
+//! all that writes from going beyond.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::record::{Failure, Step};
 use super::tree::{MAX_DEPTH, entries, open_directory};
+use super::{disk_space, failure, quota};
 use crate::app_dirs::AppDirs;
 use crate::document::size;
 
@@ -162,12 +163,28 @@ pub fn lately(dirs: &AppDirs) -> DiskUsage {
     usage
 }
 
+/// Bytes of the application, as far as they are known: the kernel's count where it keeps the limit, else [`lately`]'s.
+/// Blocks.
+#[must_use]
+pub fn used(dirs: &AppDirs, limit: u64) -> u64 {
+    match quota::left(dirs, limit) {
+        // A limit that is more than the disk has is not what it counts down from.
+        Some(left) if left > 0 && !quota::exceeds_the_disk(dirs, limit) => {
+            limit.saturating_sub(left)
+        }
+        _ => lately(dirs).total,
+    }
+}
+
 /// What a person should know of an app that nearly has, or has more than `limits.disk` allows.
 #[must_use]
-pub fn warning(usage: &DiskUsage, limit: u64) -> Option<String> {
+pub fn warning(usage: &DiskUsage, limit: u64, is_enforced: bool) -> Option<String> {
     let is_over = usage.total > limit;
     let is_near = u128::from(usage.total) * 10 >= u128::from(limit) * 9;
     let what = match (is_over, is_near) {
+        (_, true) if is_enforced => {
+            "nearly all that its limits.disk allows, and can write no more than that"
+        }
         (true, _) => {
             "more than its limits.disk allows, and is not deployed again before it has less"
         }
@@ -193,10 +210,47 @@ pub(super) fn over(step: Step, dirs: &AppDirs, limit: Option<u64>) -> Option<Fai
             size::shown(limit),
             parts(&usage)
         );
-        Failure::new(step, reason).hint(
-            "remove what it does not need, lower keep_releases, or raise limits.disk (procserver set NAME limits.disk=…)",
-        )
+        Failure::new(step, reason).hint(LESS)
     })
+}
+
+/// Hint for an application that has no room.
+const LESS: &str = "remove what it does not need, lower keep_releases, or raise limits.disk (procserver set NAME limits.disk=…)";
+
+/// The failure of `step` if the kernel would soon let the app write no more. Blocks.
+pub(super) fn used_up(step: Step, dirs: &AppDirs, limit: Option<u64>) -> Option<Failure> {
+    let limit = limit?;
+    let (left, floor) = (quota::left(dirs, limit)?, disk_space::floor(limit));
+    (left < floor).then(|| {
+        let reason = format!(
+            "limits.disk {} is used up: {} of it are left, a deploy needs {}: {}",
+            size::shown(limit),
+            mebibytes(left),
+            mebibytes(floor),
+            parts(&measure(dirs))
+        );
+        Failure::new(step, reason).hint(LESS)
+    })
+}
+
+/// As `failure`, but the limit is to blame: the disk is said to be full, and only the kernel has kept the app from writing
+/// more. `None`: it is not. Blocks.
+pub(super) fn blame_limit(failure: Failure, dirs: &AppDirs, limit: Option<u64>) -> Option<Failure> {
+    let limit = limit?;
+    let is_full =
+        failure.reason.starts_with(failure::FULL) || failure::disk_is_full(&failure.log_tail);
+    if !is_full || disk_space::is_full(dirs.apps()) {
+        return None;
+    }
+    quota::left(dirs, limit)?;
+    let what = failure.reason.strip_prefix(failure::FULL);
+    let reason = format!(
+        "limits.disk {} is used up: {} ({})",
+        size::shown(limit),
+        what.unwrap_or(&failure.reason),
+        parts(&measure(dirs))
+    );
+    Some(Failure { reason, ..failure }.hint(LESS))
 }
 
 fn parts(usage: &DiskUsage) -> String {
@@ -268,13 +322,15 @@ mod tests {
             ..DiskUsage::default()
         };
         let limit = 100 << 20;
-        assert_eq!(warning(&usage(89 << 20), limit), None);
-        let near = warning(&usage(90 << 20), limit).unwrap();
+        assert_eq!(warning(&usage(89 << 20), limit, true), None);
+        let near = warning(&usage(90 << 20), limit, false).unwrap();
         assert!(
             near.contains("nearly") && near.contains("(100M): storage 90 MiB"),
             "{near}"
         );
-        let over = warning(&usage(101 << 20), limit).unwrap();
+        let over = warning(&usage(101 << 20), limit, false).unwrap();
         assert!(over.contains("more than its limits.disk"), "{over}");
+        let kept = warning(&usage(100 << 20), limit, true).unwrap();
+        assert!(kept.contains("can write no more"), "{kept}");
     }
 }

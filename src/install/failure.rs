@@ -64,6 +64,9 @@ impl Failure {
     }
 }
 
+/// How the reason begins where the disk is full.
+pub(super) const FULL: &str = "the disk is full: ";
+
 /// Hint for a full disk.
 const DISK_HINT: &str =
     "make room (df -h shows where), or lower `keep_releases`, then deploy again";
@@ -73,13 +76,10 @@ const DISK_HINT: &str =
 pub fn exited(step: Step, command: &str, status: ExitStatus, tail: Vec<String>) -> Failure {
     let command = shortened(command);
     if disk_is_full(&tail) {
-        return Failure::new(
-            step,
-            format!("the disk is full: `{command}` ended with {status}"),
-        )
-        .hint(DISK_HINT)
-        .status(status)
-        .tail(tail);
+        return Failure::new(step, format!("{FULL}`{command}` ended with {status}"))
+            .hint(DISK_HINT)
+            .status(status)
+            .tail(tail);
     }
     let signal = match status {
         ExitStatus::Signal(signal) => Some(signal),
@@ -162,7 +162,7 @@ pub fn io(step: Step, what: &str, error: &io::Error) -> Failure {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     ) {
-        return Failure::new(step, format!("the disk is full: {what}: {error}")).hint(DISK_HINT);
+        return Failure::new(step, format!("{FULL}{what}: {error}")).hint(DISK_HINT);
     }
     Failure::new(step, format!("{what}: {error}"))
 }

@@ -59,6 +59,7 @@ pub mod packages;
 pub mod plan;
 mod programs;
 pub mod pushed;
+pub mod quota;
 mod read_only;
 pub mod record;
 pub mod release;

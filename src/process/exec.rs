@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup;
 use super::exec_spec::{Exec, Output, Purpose};
+use super::fixed_project;
 use super::identity;
 use super::lack::Lack;
 use super::landlock::Landlock;
@@ -54,6 +55,7 @@ pub(super) struct Instructions {
     pub(super) nice: Option<i32>,
     pub(super) umask: u32,
     pub(super) rlimits: Rlimits,
+    pub(super) fixed_project: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -197,6 +199,13 @@ fn become_command(report: &mut File) -> Result<std::convert::Infallible, SetupFa
     std::env::set_current_dir(&instructions.directory)
         .map_err(|e| SetupFailure::new(Step::Directory, instructions.directory.display(), e))?;
     drop_privileges(kept_capabilities(&instructions))?;
+    // Root could leave its project in other ways, too.
+    if instructions.fixed_project
+        && !rustix::process::geteuid().is_root()
+        && let Err(error) = fixed_project::apply()
+    {
+        tell(report, &Word::Lacks(Lack::FixedProject(error.to_string())));
+    }
     Err(replace_self(&instructions))
 }
 

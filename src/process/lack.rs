@@ -17,6 +17,8 @@ pub enum Lack {
     Processes(String),
     /// Shared memory, semaphores and queues (sysvipc(7), mq_overview(7)) of its own.
     Ipc(String),
+    /// [`super::fixed_project`].
+    FixedProject(String),
     /// A limit of the document.
     Limit(Limited, String),
 }
@@ -48,6 +50,9 @@ impl Lack {
             Self::Limit(Limited::MemoryTogether, _) => {
                 "each of its processes alone may have as much, counting all that it has asked for"
             }
+            Self::FixedProject(_) => {
+                "it could take its files out of what limits.disk counts, if it tried"
+            }
             Self::Limit(..) => "it may use as much as the machine has",
             Self::Ipc(_) => {
                 "what others keep in shared memory, semaphores and queues is closed to it by its mode only"
@@ -77,6 +82,7 @@ impl fmt::Display for Lack {
             Self::Mounts(why) => ("a view of the disk of its own", why),
             Self::Processes(why) => ("a /proc of its own", why),
             Self::Ipc(why) => ("IPC of its own", why),
+            Self::FixedProject(why) => ("a project that it cannot leave", why),
             Self::Limit(limited, why) => (limited.field(), why),
         };
         write!(f, "it runs without {what} ({why})")

@@ -14,6 +14,7 @@ pub mod ends;
 pub mod environment;
 pub mod exec;
 pub mod exec_spec;
+pub mod fixed_project;
 pub mod former_children;
 pub mod health;
 pub mod held;

@@ -14,6 +14,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use super::cgroup::Cgroup;
 use super::exec::{Credentials, Instructions, SetupFailure, Step, VERB, Word};
 use super::exec_spec::{ExecSpec, MARKER, Output};
+use super::fixed_project;
 use super::lack::Lack;
 use super::rlimit_mark::RlimitMark;
 use super::rlimits::Rlimits;
@@ -268,5 +269,6 @@ fn instructions(spec: &ExecSpec, cgroup: Option<&Cgroup>, rlimits: Rlimits) -> I
         nice: spec.nice.or_else(priority::ordinary),
         umask: spec.umask,
         rlimits,
+        fixed_project: fixed_project::is_required(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod disk;
 mod groups;
+mod quota;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

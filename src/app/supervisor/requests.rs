@@ -69,7 +69,7 @@ impl Handler<Configure> for App {
     type Result = Result<Accepted, AppError>;
 
     fn handle(&mut self, configure: Configure, ctx: &mut Self::Context) -> Self::Result {
-        match configure {
+        let answer = match configure {
             Configure::Deploy(newest) => {
                 if !self.deployer.is_removed() {
                     self.warnings.clear();
@@ -82,7 +82,9 @@ impl Handler<Configure> for App {
                     deployer.change(newest, serving.as_deref(), out)
                 })
             }
-        }
+        };
+        self.follow_disk_limit();
+        answer
     }
 }
 

@@ -1,9 +1,13 @@
 //! What the machine has: disks, control groups, descriptors, the clock.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::bounded;
 use super::report::Finding;
+use crate::daemon::{DaemonError, state_version};
+use crate::install::quota::file_system::FileSystem;
+use crate::install::quota::{self, Unenforced};
 use crate::process::cgroup::{self, Version};
 use crate::settings::Settings;
 
@@ -62,6 +66,71 @@ pub fn disks(settings: &Settings) -> Vec<Finding> {
         ));
     }
     found
+}
+
+/// Whether this program can read what is in the data directory.
+#[must_use]
+pub fn state(settings: &Settings) -> Finding {
+    state_finding(&settings.data_dir)
+}
+
+fn state_finding(data_dir: &Path) -> Finding {
+    const CHECK: &str = "state of the server";
+    let path = data_dir.join("version");
+    match state_version::check(data_dir) {
+        Ok(()) if !data_dir.exists() => Finding::good(CHECK, "none yet"),
+        Ok(()) => Finding::good(CHECK, "this version reads it"),
+        Err(error @ DaemonError::NewerState { .. }) => Finding::poor(
+            CHECK,
+            error.to_string(),
+            "install that version, or take the backup of before (\"procserver restore --help\")",
+        ),
+        Err(_)
+            if std::fs::File::open(&path)
+                .is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) =>
+        {
+            let why = format!("{} cannot be read", path.display());
+            Finding::unseen(CHECK, why, "run \"sudo procserver doctor\"")
+        }
+        Err(error) => Finding::poor(
+            CHECK,
+            error.to_string(),
+            format!(
+                "it is damaged, so no server starts: if the last one was not newer than {}, remove {}",
+                env!("CARGO_PKG_VERSION"),
+                path.display()
+            ),
+        ),
+    }
+}
+
+/// Whether `limits.disk` is enforced, or only looked at.
+#[must_use]
+pub fn quotas(settings: &Settings) -> Finding {
+    quota_finding(quota::support(&existing(&settings.data_dir)))
+}
+
+fn quota_finding(support: Result<FileSystem, Unenforced>) -> Finding {
+    const CHECK: &str = "limits.disk";
+    match support {
+        Ok(found) => Finding::good(
+            CHECK,
+            format!("enforced, by project quotas of {}", found.point.display()),
+        ),
+        Err(why @ (Unenforced::NoTool(..) | Unenforced::Unknown(_))) => Finding::warning(
+            CHECK,
+            "applications are warned of, and can write on",
+            why.to_string(),
+        ),
+        Err(Unenforced::NotRoot) => {
+            Finding::unseen(CHECK, Unenforced::NotRoot.to_string(), "be root")
+        }
+        // Few need it, and all else works.
+        Err(why) => Finding::good(
+            CHECK,
+            format!("applications are warned of, and can write on: {why}"),
+        ),
+    }
 }
 
 /// `path`, or the nearest directory above it that is there.
@@ -241,6 +310,35 @@ mod tests {
         assert_eq!(descriptors(Some(1 << 20)).level, Level::Ok);
         assert_eq!(clock(Some(false)).level, Level::Warning);
         assert_eq!(clock(None).level, Level::Unseen);
+    }
+
+    #[test]
+    fn a_state_that_no_server_of_this_version_reads_is_told_by_name() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(state_finding(home.path()).level, Level::Ok);
+        assert_eq!(state_finding(&home.path().join("none")).found, "none yet");
+        let version = home.path().join("version");
+        std::fs::write(&version, r#"{"state":99,"procserver":"9.1.0"}"#).unwrap();
+        let newer = state_finding(home.path());
+        assert_eq!(newer.level, Level::Missing);
+        assert!(newer.found.contains("9.1.0"), "{newer:?}");
+        std::fs::write(&version, "x").unwrap();
+        let damaged = state_finding(home.path());
+        assert!(damaged.line().contains("it is damaged"), "{damaged:?}");
+    }
+
+    #[test]
+    fn a_quota_that_only_lacks_a_program_is_a_warning_that_names_its_package() {
+        let lacking = quota_finding(Err(Unenforced::NoTool("setquota", "quota")));
+        assert_eq!(lacking.level, Level::Warning);
+        assert!(
+            lacking.line().contains("apt-get install quota"),
+            "{lacking:?}"
+        );
+        let off = quota_finding(Err(Unenforced::OffInXfs("/srv".into())));
+        assert_eq!(off.level, Level::Ok);
+        assert!(off.found.contains("prjquota"), "{off:?}");
+        assert_eq!(quota_finding(Err(Unenforced::NotRoot)).level, Level::Unseen);
     }
 
     #[test]

@@ -68,6 +68,8 @@ fn checks(args: &DoctorArgs) -> Vec<Finding> {
     let running = settings.as_ref().and_then(Running::ask);
     if let Some(settings) = &settings {
         found.extend(machine::disks(settings));
+        found.push(machine::state(settings));
+        found.push(machine::quotas(settings));
         found.extend(ports::checks(settings, running.as_ref()));
         found.extend(running::checks(settings, running.as_ref()));
         found.extend(names::checks(settings, running.as_ref()));

@@ -73,9 +73,9 @@ fn mounts(is_root: bool, lacks: &[Lack]) -> Finding {
             let found = format!("but for shared memory, semaphores and queues ({why})");
             Finding::poor(CHECK, found, "a kernel with CONFIG_IPC_NS gives these, too")
         }
-        Some(Lack::Mounts(why) | Lack::Landlock(why) | Lack::Limit(_, why)) => {
-            Finding::poor(CHECK, why.clone(), container)
-        }
+        Some(
+            Lack::Mounts(why) | Lack::Landlock(why) | Lack::FixedProject(why) | Lack::Limit(_, why),
+        ) => Finding::poor(CHECK, why.clone(), container),
     }
 }
 
