@@ -98,12 +98,9 @@ fn verb(word: &str) -> Option<&'static str> {
         "apps:lock" | "apps:unlock" | "apps:clone" | "fork" | "pipelines" | "pipelines:promote" => {
             "procserver show NAME > new.json, change its name, and: procserver create new.json"
         }
-        "members"
-        | "access"
-        | "access:add"
-        | "authorizations:create"
-        | "ssh-keys:add"
-        | "keys:add" => "procserver token create WHO --scope deploy --app NAME",
+        "members" | "access" | "access:add" | "authorizations:create" => {
+            "procserver token create WHO --scope deploy --app NAME"
+        }
         "drains" | "drains:add" | "logs:set" => {
             "procserver logs NAME -f --json, into what keeps logs"
         }
