@@ -374,3 +374,17 @@ fn a_server_that_is_killed_during_a_backup_leaves_no_file_and_no_application_sto
     }
     old.back_up(&[]);
 }
+
+/// Made by a server of before the format had code.
+#[test]
+fn a_backup_of_the_first_format_is_restored() {
+    let server = Server::start();
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/backup_format_1.tar.gz");
+    let told = run(&server, "restore", &file, &[]).success();
+    assert!(told.contains("blog: restored"), "{told}");
+    let document = server.get("/applications/blog").expect(200).json();
+    assert_eq!(document["repo"]["push"], true, "{document}");
+    let notes = storage(&server, "blog").join("notes.txt");
+    assert_eq!(std::fs::read_to_string(notes).unwrap(), "kept\n");
+}

@@ -39,7 +39,7 @@ attributes (setfattr).
 The processes of an application are paused (SIGSTOP) while the last changes of its storage are copied, mostly for parts of a \
 second, so that databases in files are whole. The copy needs as much disk as the storage of the largest application.")]
 pub struct BackupArgs {
-    /// The file to write, or \"-\" for standard output
+    /// The file to write, or "-" for standard output
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Only this application, and nothing of the server itself; may be repeated

@@ -28,7 +28,7 @@ pub struct HookArgs {
     /// Make a new secret in place of the one that is there
     #[arg(long)]
     pub new: bool,
-    /// Take the secret in this file, \"-\" for standard input
+    /// Take the secret in this file, "-" for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "new")]
     pub secret_file: Option<String>,
     #[command(flatten)]

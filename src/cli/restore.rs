@@ -25,7 +25,7 @@ The backup is read to its end before anything is changed. Each application gets 
 user's here) and its deploy key, and is deployed from its repository. Once it has begun, it goes on even if the server is killed. \
 Token and certificates count from the next start of the server on; settings are made only where there are none.")]
 pub struct RestoreArgs {
-    /// The backup, or \"-\" for standard input
+    /// The backup, or "-" for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Only this application, and nothing of the server itself; may be repeated

@@ -37,12 +37,22 @@ pub struct SshKeyArgs {
 #[derive(Subcommand, Debug)]
 pub enum Action {
     /// Let the holder of a key push
+    #[command(after_help = "Examples:
+  procserver ssh-key add ~/.ssh/id_ed25519.pub
+  procserver ssh-key add ci --app blog - < ci.pub")]
     Add(AddArgs),
     /// List all keys
-    #[command(alias = "ls")]
+    #[command(
+        alias = "ls",
+        after_help = "Examples:
+  procserver ssh-key list
+  procserver ssh-key list --json"
+    )]
     List(ListArgs),
     /// Take a key away: from now on it opens nothing
-    #[command(aliases = ["rm", "delete", "revoke"])]
+    #[command(aliases = ["rm", "delete", "revoke"], after_help = "Examples:
+  procserver ssh-key remove ci
+  procserver ssh-key remove ci --json")]
     Remove(RemoveArgs),
 }
 

@@ -71,7 +71,8 @@ fn serve(args: &SshServeArgs) -> Result<(), Failure> {
     let command = env::var("SSH_ORIGINAL_COMMAND").map_err(|_| Failure::Interactive)?;
     let asked = Asked::parse(&command)?;
     let mut server = connect(&args.socket).map_err(Failure::Absent)?;
-    server.write_all(head(&asked, &args.key).as_bytes())?;
+    // A server that refuses does not read it, but has said why.
+    let sent = server.write_all(head(&asked, &args.key).as_bytes());
     let to_server = server.try_clone()?;
     // It ends with this process, at the latest.
     thread::spawn(move || feed(&mut io::stdin().lock(), to_server));

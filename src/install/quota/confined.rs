@@ -16,13 +16,14 @@ use landlock::{
     RulesetError, path_beneath_rules,
 };
 
-use super::tools::PATH;
-
 /// The verb, as the first argument of the binary.
 pub const VERB: &str = "assign-project";
 
 /// How what is said begins where chattr was not started.
 pub(super) const REFUSED: &str = "it was not started: ";
+
+/// Where the programs of quotas are.
+pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where programs and their libraries are.
 const SYSTEM: [&str; 6] = [

@@ -5,10 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Unenforced;
-use super::confined;
+use super::confined::{self, PATH};
 use crate::process::spawn;
-
-pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Each program, and its package.
 const TOOLS: [(&str, &str); 2] = [("setquota", "quota"), ("chattr", "e2fsprogs")];
