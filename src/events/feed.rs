@@ -1,11 +1,13 @@
 //! [`Feed`]: hands out reports in order, keeps the last of them, and bounds what a slow follower may have unread.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use super::counts::Counts;
 use super::report::Report;
 
 /// How many reports are kept for followers that come back, and how many a follower may have unread.
@@ -36,6 +38,7 @@ pub struct Feed(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     kept: Mutex<VecDeque<Arc<StampedReport>>>,
+    counts: Mutex<Counts>,
     sender: broadcast::Sender<Arc<StampedReport>>,
 }
 
@@ -43,14 +46,16 @@ impl Default for Feed {
     fn default() -> Self {
         Self(Arc::new(Shared {
             kept: Mutex::default(),
+            counts: Mutex::default(),
             sender: broadcast::Sender::new(KEPT),
         }))
     }
 }
 
 impl Feed {
-    /// Sends a report to all followers, and to the log.
+    /// Sends a report to all followers, and to the log, and counts it.
     pub fn report(&self, report: Report) {
+        self.counting().count(&report, Instant::now());
         log::log!(target: "procserver::events", report.level(), "{}", report.line());
         let mut kept = self.0.kept.lock().unwrap_or_else(|e| e.into_inner());
         let time = jiff::Timestamp::now();
@@ -63,6 +68,21 @@ impl Feed {
         kept.push_back(Arc::clone(&event));
         // Under the lock, so that a follower misses nothing and gets nothing twice. An error: nobody follows.
         let _ = self.0.sender.send(event);
+    }
+
+    /// How often what is reported has happened, since the server's start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counting().clone()
+    }
+
+    /// Forgets what was counted for an app that is removed.
+    pub fn forget(&self, app: &str) {
+        self.counting().forget(app);
+    }
+
+    fn counting(&self) -> MutexGuard<'_, Counts> {
+        self.0.counts.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Follows the feed: first the kept events with ids above `after`, then new ones.
