@@ -60,6 +60,7 @@ impl Slot {
             directory: root.path().join("logs"),
             segment_size: 1 << 20,
             segments: 2,
+            stored: Default::default(),
         };
         let spec = spec(root.path(), command);
         let log = ChildRef::default();

@@ -1,6 +1,8 @@
-//! [`AppLogs`]: the logs of all applications by name, for what the server itself has to tell in them.
+//! [`AppLogs`]: the logs of all applications by name, for what the server itself has to tell in them, and how much was
+//! written to each.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use actix::Addr;
@@ -10,12 +12,36 @@ use crate::supervision::ChildRef;
 
 /// The logs of all applications. Each App enters its own; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct AppLogs(Arc<Mutex<HashMap<Box<str>, ChildRef<Log>>>>);
+pub struct AppLogs(Arc<Mutex<HashMap<Box<str>, AppLog>>>);
+
+#[derive(Clone, Debug, Default)]
+struct AppLog {
+    log: ChildRef<Log>,
+    /// Bytes of lines that were stored.
+    stored: Arc<AtomicU64>,
+}
 
 impl AppLogs {
     /// Enters the log of `app`, in the place of an older one.
     pub fn enter(&self, app: &str, log: ChildRef<Log>) {
-        self.all().insert(app.into(), log);
+        self.all().entry(app.into()).or_default().log = log;
+    }
+
+    /// What counts the bytes of lines that are stored for `app`.
+    #[must_use]
+    pub fn counter(&self, app: &str) -> Arc<AtomicU64> {
+        let mut all = self.all();
+        Arc::clone(&all.entry(app.into()).or_default().stored)
+    }
+
+    /// The bytes of lines that were stored for each app, since the server's start.
+    #[must_use]
+    pub fn stored(&self) -> Vec<(Box<str>, u64)> {
+        let all = self.all();
+        let bytes = |of: &AppLog| of.stored.load(Ordering::Relaxed);
+        all.iter()
+            .map(|(app, of)| (app.clone(), bytes(of)))
+            .collect()
     }
 
     /// Forgets `app`, which is removed.
@@ -26,10 +52,10 @@ impl AppLogs {
     /// The log of `app`; `None` when there is none, or while it is being restarted.
     #[must_use]
     pub fn get(&self, app: &str) -> Option<Addr<Log>> {
-        self.all().get(app)?.get()
+        self.all().get(app)?.log.get()
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<Box<str>, ChildRef<Log>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Box<str>, AppLog>> {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

@@ -124,6 +124,7 @@ mod tests {
             directory: directory.path().to_owned(),
             segment_size: 4000,
             segments: 100,
+            stored: Default::default(),
         };
         let mut out = SegmentWriter::new(settings.clone(), Stream::Stdout);
         let mut err = SegmentWriter::new(settings, Stream::Stderr);

@@ -1,6 +1,8 @@
 //! [`LogSettings`]: where an app's logs are and how large they may grow.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 #[derive(Clone, Debug)]
 pub struct LogSettings {
@@ -10,4 +12,6 @@ pub struct LogSettings {
     pub segment_size: u64,
     /// SegmentWriter kept per stream, the current one included.
     pub segments: usize,
+    /// Counts the bytes of the lines that are stored. It outlives the actor.
+    pub stored: Arc<AtomicU64>,
 }

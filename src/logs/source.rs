@@ -200,6 +200,7 @@ mod tests {
                 directory: self.root.path().join("logs"),
                 segment_size: 100_000,
                 segments: 2,
+                stored: Default::default(),
             };
             let mut store = Store::new(&settings);
             let path = self.root.path().join("stdout");

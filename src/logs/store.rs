@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::follow::Followers;
 use super::intent_note::IntentNote;
@@ -17,6 +19,7 @@ use super::settings::LogSettings;
 pub struct Store {
     directory: PathBuf,
     segments: BTreeMap<Stream, SegmentWriter>,
+    stored: Arc<AtomicU64>,
     /// Who is given what is stored.
     pub followers: Followers,
 }
@@ -31,6 +34,7 @@ impl Store {
         Self {
             directory: settings.directory.clone(),
             segments: segments.collect(),
+            stored: Arc::clone(&settings.stored),
             followers: Followers::default(),
         }
     }
@@ -39,6 +43,9 @@ impl Store {
     pub fn append(&mut self, batch: &WriteBatch<'_>) {
         if let Some(segments) = self.segments.get_mut(&batch.stream) {
             let Appended { first_id, stored } = segments.append(batch);
+            let lines = batch.lines.iter().take(stored);
+            let bytes: usize = lines.map(|line| line.text.len()).sum();
+            self.stored.fetch_add(bytes as u64, Ordering::Relaxed);
             self.followers.publish(batch, first_id, stored);
         }
     }

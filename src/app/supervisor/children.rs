@@ -178,6 +178,7 @@ impl App {
             directory: self.spec.dirs.logs(),
             segment_size: self.spec.context.settings.log_size,
             segments: self.spec.context.settings.log_files,
+            stored: self.spec.context.app_logs.counter(self.name()),
         };
         let child = monitor::start(
             &self.spec.context.logs.clone(),

@@ -72,6 +72,7 @@ fn start(root: &Path, segment_size: u64) -> Addr<Log> {
         directory: root.join("logs"),
         segment_size,
         segments: 5,
+        stored: Default::default(),
     };
     Log::new(settings, ExitReason::default()).start()
 }

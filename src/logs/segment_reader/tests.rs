@@ -10,6 +10,7 @@ fn written(directory: &Path) -> SegmentWriter {
         directory: directory.to_owned(),
         segment_size: 1500,
         segments: 1000,
+        stored: Default::default(),
     };
     let mut segments = SegmentWriter::new(settings, Stream::Stdout);
     for id in 1..=500 {

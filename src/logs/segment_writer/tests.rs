@@ -9,6 +9,7 @@ fn settings(directory: &Path) -> LogSettings {
         directory: directory.to_owned(),
         segment_size: 1000,
         segments: 3,
+        stored: Default::default(),
     }
 }
 
