@@ -105,6 +105,8 @@ async fn accept(worker: &Rc<Worker>, socket: Arc<Listening>) -> std::convert::In
 fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, socket: &Listening) {
     // Before the task runs, so that no count misses a connection that was accepted and is not served yet.
     let counted = worker.count();
+    let (is_secure, is_of_app) = (socket.tls.is_some(), socket.port.is_some());
+    worker.request_counter.count_accepted(is_secure, is_of_app);
     // An IPv4 client of a socket for both families is known by its IPv4 address.
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let endpoints = Endpoints {
@@ -112,7 +114,7 @@ fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, socket: &List
         local: socket.local,
         app_port: socket.port,
         is_trusted: worker.trusts(peer),
-        is_secure: socket.tls.is_some(),
+        is_secure,
         is_http2: false,
     };
     let mut arrival = Arrival {

@@ -117,7 +117,7 @@ impl<S: ClientStream> Connection<S> {
         self.client.stream
     }
 
-    /// Reads a request, answers it, and leaves its line in the access log.
+    /// Reads a request, answers it, and leaves its line in the access log, and its count.
     async fn request(&mut self) -> Next {
         let end = match self.head_end().await {
             Ok(end) => end,
@@ -221,14 +221,16 @@ impl<S: ClientStream> Connection<S> {
     fn request_info(&self, request: &Request<'_>) -> RequestInfo {
         let id = forwarded::sane_request_id(&request.fields);
         let id = id.map_or_else(|| self.worker.request_id(), Into::into);
-        let access = self.worker.access.as_ref();
         let endpoints = &self.client.endpoints;
         let named = || trusted_proxies::reported(&request.fields, &self.worker.trusted);
-        let notes = access.map(|to| {
-            let client = endpoints.is_trusted.then(named).flatten();
-            let peer = (endpoints.peer.ip(), client);
-            Notes::of(to.space(), peer, endpoints.spoken(), request)
-        });
+        let notes = match &self.worker.access {
+            Some(to) => {
+                let client = endpoints.is_trusted.then(named).flatten();
+                let peer = (endpoints.peer.ip(), client);
+                Notes::of(to.space(), peer, endpoints.spoken(), request)
+            }
+            None => Notes::without_line(),
+        };
         RequestInfo::new(request, id, notes)
     }
 
@@ -389,6 +391,7 @@ mod tests {
                 per_address: 1,
             },
             access: None,
+            request_counts: Arc::default(),
             https: None,
             challenges: watch::channel(Arc::default()).1,
             own_token: crate::front::own_token::OwnToken::default(),

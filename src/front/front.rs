@@ -17,6 +17,7 @@ use super::exchange::tunnel;
 use super::kept::Kept;
 use super::listener::{self, Bound, Closed, Listening, Sockets};
 use super::own_token::OwnToken;
+use super::request_counts::RequestCounts;
 use super::settings::FrontSettings;
 use super::static_files::compressed::Compressed;
 use super::upstream::asking;
@@ -41,6 +42,7 @@ pub struct Front {
     kept: Kept,
     pulses: Pulses,
     plan: Plan,
+    request_counts: RequestCounts,
     draining: watch::Sender<bool>,
     workers: Vec<Arbiter>,
     following: Option<JoinHandle<()>>,
@@ -71,6 +73,7 @@ impl Front {
             connection_limit: ConnectionLimit::default(),
             compressed: Compressed::default(),
             access: None,
+            request_counts: Arc::default(),
             own_token: OwnToken::default(),
             https: listeners.iter().find_map(https),
             challenges: watch::channel(Arc::default()).1,
@@ -86,6 +89,7 @@ impl Front {
             kept: Kept::default(),
             pulses: Pulses::default(),
             plan,
+            request_counts: RequestCounts::default(),
             draining: sender,
             workers: Vec::new(),
             following: None,
@@ -111,6 +115,13 @@ impl Front {
     #[must_use]
     pub fn that_counts(mut self, load: Arc<Load>) -> Self {
         self.plan.load = load;
+        self
+    }
+
+    /// Counts requests in `counts`, which outlive this actor.
+    #[must_use]
+    pub fn that_counts_requests(mut self, counts: RequestCounts) -> Self {
+        self.request_counts = counts;
         self
     }
 
@@ -205,7 +216,10 @@ impl Front {
         let ended = (1..=count).map(|number| {
             let (alive, ended) = oneshot::channel();
             let worker = Arbiter::new();
-            let plan = self.plan.clone();
+            let plan = Plan {
+                request_counts: self.request_counts.of_worker(number),
+                ..self.plan.clone()
+            };
             let pulse = self.pulses.enter(format!("front worker {number}"));
             worker.spawn_fn(move || {
                 pulse.map(|pulse| actix_rt::spawn(pulse.keep_beating()));

@@ -14,7 +14,7 @@
 //! | chooses, connects and keeps connections to backends | [`upstream`] |
 //! | files served before an application is asked | [`static_files`] |
 //! | what connections of a thread share: the routing table, the pool, memory | [`worker`] |
-//! | what is told of each request | [`access`] |
+//! | what is told of each request, and counted | [`access`], [`request_counts`] |
 //! | sockets, and how many connections there may be | [`listener`], [`kept`], [`capacity`], [`connection_limit`], `drain` |
 //! | what bytes mean | [`http`] (pure), [`proxy_header`], [`own_token`] |
 //!
@@ -41,6 +41,7 @@ pub mod listener;
 pub mod own_token;
 mod proxied;
 pub mod proxy_header;
+pub mod request_counts;
 mod routing;
 pub mod settings;
 pub mod static_files;

@@ -24,6 +24,7 @@ use super::http::trusted_proxies::is_trusted;
 use super::listener::Sockets;
 use super::own_token::OwnToken;
 use super::proxied::NoHeader;
+use super::request_counts::{self, Counter};
 use super::settings::FrontSettings;
 use super::static_files::compressed::Compressed;
 use super::static_files::server::FileServer;
@@ -60,6 +61,8 @@ pub struct Plan {
     pub compressed: Compressed,
     /// Where the access log goes, if there is one.
     pub access: Option<Sink>,
+    /// Where it counts requests.
+    pub request_counts: Arc<request_counts::Table>,
     /// What no app is sent.
     pub own_token: OwnToken,
     /// Where plain HTTP is redirected to.
@@ -124,6 +127,7 @@ pub struct Worker {
     /// What requests are counted on.
     pub(super) generation: Rc<Generation>,
     pub access: Option<Rc<Recorder>>,
+    pub request_counter: Counter,
     /// The number of requests that wait for an app to start.
     pub held: Cell<usize>,
     connections: Cell<usize>,
@@ -188,6 +192,7 @@ impl Worker {
             secure: plan.https.as_ref().map(Secure::from),
             challenges: plan.challenges.clone(),
             access: plan.access.clone().map(Recorder::start),
+            request_counter: Counter::new(Arc::clone(&plan.request_counts)),
             held: Cell::new(0),
             connections: Cell::new(0),
             made_room: Notify::new(),
@@ -363,10 +368,13 @@ impl Worker {
         RequestId::of(u128::from(self.id_start) << 64 | u128::from(count))
     }
 
-    /// Writes the access log's line of a request that ended. No other function does.
-    pub fn record(&self, notes: Option<Notes>, request_id: &RequestId) {
-        if let (Some(recorder), Some(mut notes)) = (&self.access, notes) {
-            recorder.record(&mut notes, request_id.as_bytes(), self.is_draining());
+    /// Counts a request that ended, and writes its line of the access log. No other function does.
+    pub fn record(&self, mut notes: Notes, request_id: &RequestId) {
+        let now = Instant::now();
+        notes.count(&self.request_counter, now);
+        if let Some(recorder) = &self.access {
+            let id = request_id.as_bytes();
+            recorder.record(&mut notes, id, now, self.is_draining());
         }
     }
 

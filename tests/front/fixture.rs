@@ -60,7 +60,7 @@ impl Fixture {
         tls: Tls,
         tune: impl FnOnce(&mut FrontSettings),
     ) -> (Self, Source) {
-        let (sink, source) = recorder::channel();
+        let (sink, source) = recorder::channel(&Default::default());
         let own_token = OwnToken::default();
         let front = Self::begin(routes, Some(tls), tune, Some(sink), own_token);
         (front, source)
@@ -71,7 +71,7 @@ impl Fixture {
         routes: Vec<Route>,
         tune: impl FnOnce(&mut FrontSettings),
     ) -> (Self, Source) {
-        let (sink, source) = recorder::channel();
+        let (sink, source) = recorder::channel(&Default::default());
         let front = Self::start(routes, tune, Some(sink), OwnToken::default());
         (front, source)
     }

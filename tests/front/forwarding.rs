@@ -52,6 +52,22 @@ fn the_app_sees_the_request_with_forwarding_fields_and_without_hop_by_hop_ones()
     );
 }
 
+/// <https://www.w3.org/TR/trace-context/>: who takes no part in a trace passes both on as they are.
+#[test]
+fn a_trace_goes_through_untouched() {
+    let origin = Origin::answering(OK);
+    let front = Fixture::before(&origin);
+    let trace = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
+                 Tracestate: rojo=00f067aa0ba902b7,  congo=t61rcWkgMzE\r\n";
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{trace}\r\n");
+    front.connect().send(&request);
+    let got = origin.received();
+    assert!(got.contains(trace), "{got}");
+    front.connect().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let got = origin.received().to_ascii_lowercase();
+    assert!(!got.contains("trace"), "none is begun: {got}");
+}
+
 #[test]
 fn a_trusted_peer_is_appended_to() {
     let origin = Origin::answering(OK);

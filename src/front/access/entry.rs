@@ -13,6 +13,7 @@ use crate::front::http::field::Name;
 use crate::front::http::head::Request;
 use crate::front::http::local_reply::LocalReply;
 use crate::front::http::write;
+use crate::front::request_counts::{Answered, Counter, Ended};
 use crate::router::table::{Route, Rule};
 
 /// The bytes that a line spends on a target, and on any other text of the client. A line stays below the 16 KiB that a
@@ -83,6 +84,12 @@ impl Notes {
         Self::new(space)
     }
 
+    /// Begins the notes of a request that leaves no line.
+    #[must_use]
+    pub fn without_line() -> Self {
+        Self::new(Vec::new())
+    }
+
     fn new(asked: Vec<u8>) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let micros = since.map_or(0, |since| since.as_micros());
@@ -150,6 +157,22 @@ impl Notes {
         if self.status.get() == 0 {
             self.status.set(CLIENT_GONE);
         }
+    }
+
+    /// Counts the request, which ended `now`.
+    pub(in crate::front) fn count(&self, counter: &Counter, now: Instant) {
+        let served = self.served.borrow();
+        let answered = match &served.app {
+            Some((route, rule)) => Answered::App(route, *rule),
+            None if served.api => Answered::Api,
+            None => Answered::Nobody,
+        };
+        let ended = Ended {
+            status: self.status.get(),
+            took: now - self.started,
+            bytes: self.bytes.get(),
+        };
+        counter.count(answered, &ended);
     }
 
     /// Appends the line, with its newline. `now` is when the request ended.

@@ -51,28 +51,47 @@ pub struct AppLine {
 pub struct Sink {
     batches: mpsc::Sender<Lines>,
     dropped: Arc<AtomicU64>,
+    lost: Lost,
+}
+
+/// Counts the lines that are in no file, since the server's start.
+#[derive(Clone, Debug, Default)]
+pub struct Lost(Arc<AtomicU64>);
+
+impl Lost {
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, lines: u64) {
+        self.0.fetch_add(lines, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
 pub struct Source {
     batches: mpsc::Receiver<Lines>,
     dropped: Arc<AtomicU64>,
+    lost: Lost,
     /// The number of lines that came out last, until they are written.
     in_hand: u64,
 }
 
-/// Makes a bounded channel for lines.
+/// Makes a bounded channel for lines. Those that are lost are counted in `lost`, too.
 #[must_use]
-pub fn channel() -> (Sink, Source) {
+pub fn channel(lost: &Lost) -> (Sink, Source) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
     let sink = Sink {
         batches: sender,
         dropped: Arc::clone(&dropped),
+        lost: lost.clone(),
     };
     let source = Source {
         batches: receiver,
         dropped,
+        lost: lost.clone(),
         in_hand: 0,
     };
     (sink, source)
@@ -83,6 +102,7 @@ impl Sink {
         let count = lines.count;
         if self.batches.try_send(lines).is_err() {
             self.dropped.fetch_add(count, Ordering::Relaxed);
+            self.lost.add(count);
         }
     }
 }
@@ -95,15 +115,21 @@ impl Source {
         lines
     }
 
-    /// Settles the lines that came out last: they are written, or counted as lost.
+    /// Settles the lines that came out last: they are written, or counted by who could not.
     pub fn settled(&mut self) {
         self.in_hand = 0;
+    }
+
+    /// Settles them where they could not be written.
+    pub fn settled_as_lost(&mut self) {
+        self.lost.add(std::mem::take(&mut self.in_hand));
     }
 
     /// Counts the lines that came out last as dropped, unless they are settled: their writer failed.
     pub fn fail(&mut self) {
         let lines = std::mem::take(&mut self.in_hand);
         self.dropped.fetch_add(lines, Ordering::Relaxed);
+        self.lost.add(lines);
     }
 
     /// Returns how many lines were dropped since the last call.
@@ -154,8 +180,8 @@ impl Recorder {
         kept.unwrap_or_else(|| Vec::with_capacity(ASKED))
     }
 
-    /// Adds the line of a request that ended now. `at_once` hands it over without waiting for others.
-    pub fn record(&self, notes: &mut Notes, request_id: &[u8], at_once: bool) {
+    /// Adds the line of a request that ended `now`. `at_once` hands it over without waiting for others.
+    pub fn record(&self, notes: &mut Notes, request_id: &[u8], now: Instant, at_once: bool) {
         let length = {
             let (lines, clock) = &mut *self.gathered.borrow_mut();
             if lines.text.is_empty() {
@@ -163,7 +189,7 @@ impl Recorder {
                 lines.text.reserve(SPACE);
             }
             let start = lines.text.len();
-            notes.write(&mut lines.text, clock, request_id, Instant::now());
+            notes.write(&mut lines.text, clock, request_id, now);
             lines.count += 1;
             let served = notes.served.take();
             if let Some((route, _)) = served.app {
@@ -231,18 +257,18 @@ mod tests {
 
     #[actix::test]
     async fn lines_wait_for_others_but_not_for_ever() {
-        let (sink, mut source) = channel();
+        let (sink, mut source) = channel(&Lost::default());
         let recorder = Recorder::start(sink);
-        recorder.record(&mut notes(&recorder), b"a", false);
+        recorder.record(&mut notes(&recorder), b"a", Instant::now(), false);
         let of_app = &mut notes(&recorder);
         of_app.found(&route(), Rule::Path);
-        recorder.record(of_app, b"b", false);
+        recorder.record(of_app, b"b", Instant::now(), false);
         let lines = source.next().await.unwrap();
         assert_eq!((lines.count, lines.of_apps.len()), (2, 1));
         let place = lines.of_apps[0].place.clone();
         let line = std::str::from_utf8(&lines.text[place]).unwrap();
         assert!(line.contains("\"request_id\":\"b\"") && line.ends_with("}\n"));
-        recorder.record(&mut notes(&recorder), b"c", false);
+        recorder.record(&mut notes(&recorder), b"c", Instant::now(), false);
         drop(recorder);
         assert_eq!(source.next().await.unwrap().count, 1);
         assert!(source.next().await.is_none());
@@ -250,22 +276,23 @@ mod tests {
 
     #[actix::test]
     async fn lines_that_nobody_takes_are_dropped_and_counted() {
-        let (sink, mut source) = channel();
+        let lost = Lost::default();
+        let (sink, mut source) = channel(&lost);
         let recorder = Recorder::start(sink);
         for _ in 0..QUEUE + 3 {
-            recorder.record(&mut notes(&recorder), b"a", true);
+            recorder.record(&mut notes(&recorder), b"a", Instant::now(), true);
         }
         assert_eq!(source.dropped(), 3);
-        assert_eq!(source.dropped(), 0);
+        assert_eq!((source.dropped(), lost.count()), (0, 3));
         assert_eq!(source.next().await.unwrap().count, 1);
     }
 
     #[actix::test]
     async fn many_lines_go_at_once() {
-        let (sink, mut source) = channel();
+        let (sink, mut source) = channel(&Lost::default());
         let recorder = Recorder::start(sink);
         for _ in 0..1000 {
-            recorder.record(&mut notes(&recorder), b"a", false);
+            recorder.record(&mut notes(&recorder), b"a", Instant::now(), false);
         }
         let lines = source.batches.try_recv().unwrap();
         assert!((FULL..SPACE).contains(&lines.text.len()));

@@ -49,8 +49,10 @@ impl AccessLog {
         while let Some(lines) = source.next().await {
             self.lost += source.dropped();
             failpoint::reach("AccessLog");
-            self.write(&lines);
-            source.settled();
+            match self.write(&lines) {
+                true => source.settled(),
+                false => source.settled_as_lost(),
+            }
             for append in by_process(lines) {
                 let (app, append) = append;
                 // An app without a log has just come or gone. The server's own file has the lines.
@@ -61,17 +63,22 @@ impl AccessLog {
         }
     }
 
-    fn write(&mut self, lines: &Lines) {
+    /// Writes them; whether that could be done.
+    fn write(&mut self, lines: &Lines) -> bool {
         let written = self
             .tell_lost()
             .and_then(|()| self.file.append(&lines.text));
         match written {
-            Ok(()) => self.failing = false,
+            Ok(()) => {
+                self.failing = false;
+                true
+            }
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
                     log::error!("the access log cannot be written, dropping lines: {error}");
                 }
                 self.lost += lines.count;
+                false
             }
         }
     }

@@ -53,13 +53,13 @@ pub(crate) async fn refuse<S: ClientStream>(
         request_id: &id,
         now: jiff::Timestamp::now(),
     };
-    let access = worker.access.as_ref();
     let endpoints = &client.endpoints;
-    let notes = access.map(|to| Notes::unread(to.space(), endpoints.peer.ip(), endpoints.spoken()));
+    let notes = match &worker.access {
+        Some(to) => Notes::unread(to.space(), endpoints.peer.ip(), endpoints.spoken()),
+        None => Notes::without_line(),
+    };
     let written = write_page(client, worker, reply, &page).await;
-    if let Some(notes) = &notes {
-        notes.fails(reply, written.unwrap_or(0));
-    }
+    notes.fails(reply, written.unwrap_or(0));
     worker.record(notes, &id);
     Next::Linger
 }

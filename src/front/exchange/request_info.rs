@@ -36,8 +36,7 @@ pub struct RequestInfo {
     pub by_path: OnceCell<Arc<str>>,
     /// For how many seconds browsers are told to use HTTPS alone; 0: they are not.
     pub hsts: Cell<u64>,
-    /// The notes for the access log, if there is one.
-    pub notes: Option<Notes>,
+    pub notes: Notes,
 }
 
 /// Milliseconds since 1970.
@@ -48,7 +47,7 @@ fn now() -> u64 {
 
 impl RequestInfo {
     #[must_use]
-    pub fn new(request: &Request<'_>, request_id: RequestId, notes: Option<Notes>) -> Self {
+    pub fn new(request: &Request<'_>, request_id: RequestId, notes: Notes) -> Self {
         Self {
             minor: request.minor,
             head: request.method == "HEAD",
@@ -82,10 +81,8 @@ impl RequestInfo {
         }
     }
 
-    /// Notes something for the access log.
+    /// Notes something for the access log and what is counted.
     pub fn note(&self, what: impl FnOnce(&Notes)) {
-        if let Some(notes) = &self.notes {
-            what(notes);
-        }
+        what(&self.notes);
     }
 }

@@ -1,4 +1,4 @@
-//! Drops connections from a worker's pool that are of no more use.
+//! Drops connections from a worker's pool that are of no more use, and what was counted for apps that are gone.
 
 use std::rc::Weak;
 use std::sync::Arc;
@@ -33,7 +33,8 @@ pub(crate) async fn give_up(worker: Weak<Worker>, mut calls: broadcast::Receiver
     }
 }
 
-/// Drops idle connections that ended at intervals, and those to backends that are gone at once.
+/// Drops idle connections that ended at intervals, and those to backends that are gone at once; and what was counted
+/// for apps that are gone.
 pub(crate) async fn tidy(worker: Weak<Worker>, mut table: watch::Receiver<Arc<Table>>) {
     let Some(filled) = worker.upgrade().map(|worker| worker.pool.filled()) else {
         return;
@@ -57,7 +58,11 @@ pub(crate) async fn tidy(worker: Weak<Worker>, mut table: watch::Receiver<Arc<Ta
             return;
         };
         match changed {
-            Some(Ok(())) => worker.pool.keep_only(&table.borrow_and_update()),
+            Some(Ok(())) => {
+                let table = table.borrow_and_update();
+                worker.pool.keep_only(&table);
+                worker.request_counter.keep_only(&table);
+            }
             Some(Err(_)) => return,
             None => worker.pool.sweep(Instant::now()),
         }
