@@ -27,9 +27,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix_rt::System;
+use actix_web::dev::ServerHandle;
 use futures::FutureExt as _;
 use tokio::signal::unix::Signal;
 
+use crate::api::metrics;
+use crate::api::state::ApiState;
 use crate::app::apps::{Apps, Rescan};
 use crate::app::config_dir;
 use crate::app_dirs::AppDirs;
@@ -68,6 +71,8 @@ pub struct Ready {
     pub listen: Vec<SocketAddr>,
     /// The same of those with TLS.
     pub tls_listen: Vec<SocketAddr>,
+    /// Those where `GET /metrics` alone is answered.
+    pub metrics_listen: Vec<SocketAddr>,
     /// The Unix socket of the API.
     pub socket: PathBuf,
     /// The bearer token of the API.
@@ -167,7 +172,7 @@ pub fn try_out(
     settings: impl FnOnce() -> Result<Settings, SettingsError>,
 ) -> Result<String, DaemonError> {
     let settings = settings()?;
-    let listeners = settings.listen.len() + settings.tls_listen.len();
+    let listeners = listeners_of(&settings);
     descriptors::raise_limit();
     descriptors::suffice(settings.front.workers, listeners)?;
     if let Some(held) = Held::told() {
@@ -208,10 +213,7 @@ fn start(
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     priority::come_first();
     descriptors::raise_limit();
-    descriptors::suffice(
-        settings.front.workers,
-        settings.listen.len() + settings.tls_listen.len(),
-    )?;
+    descriptors::suffice(settings.front.workers, listeners_of(&settings))?;
     make_directories(&settings)?;
     let _data = Lock::acquire(&settings.data_dir)?;
     let _runtime = Lock::acquire(&settings.runtime_dir)?;
@@ -233,12 +235,12 @@ fn start(
     backup_leftovers(&settings);
     let published = Arc::<Published>::default();
     published.read(&settings.tls.certificates);
-    let listeners = bind_all(&settings, &published, kept)?;
+    let (listeners, metrics) = bind_all(&settings, &published, kept)?;
     // A worker has one of its own and one for what blocks; so have the control actors, the logs and the API's socket.
     let needed = 2 * settings.front.workers + 8;
     threads::probe(needed).map_err(|e| DaemonError::Start(e.to_string()))?;
     let runtime = threads::runtime().map_err(|e| DaemonError::Start(e.to_string()))?;
-    let sockets = (listeners, kept.clone());
+    let sockets = (listeners, metrics, kept.clone());
     System::with_tokio_rt(|| runtime).block_on(serve(
         Arc::new(settings),
         sockets,
@@ -250,7 +252,7 @@ fn start(
 
 async fn serve(
     settings: Arc<Settings>,
-    (listeners, kept): (Vec<Bound>, Kept),
+    (listeners, metrics, kept): (Vec<Bound>, Vec<Bound>, Kept),
     published: Arc<Published>,
     handover: &Arc<Handover>,
     ready: impl FnOnce(&Ready),
@@ -302,11 +304,14 @@ async fn serve(
         actix_rt::spawn(backups.carrier.clone().go_on());
     }
     let mut git_socket = GitSocket::new(api.clone());
+    let metrics_listen = metrics.iter().map(|bound| bound.address).collect();
+    let metrics = serve_metrics(metrics, &api)?;
     let mut socket = ApiSocket::open(path.clone(), api, kept).await?;
     let stops = handover.ready();
     ready(&Ready {
         listen,
         tls_listen,
+        metrics_listen,
         socket: path,
         token,
     });
@@ -322,6 +327,10 @@ async fn serve(
         () = git_socket.keep() => Ok(Ended::Stopped),
         next = reloads.next(&departure, &in_flight) => Ok(Ended::LeftTo(next)),
     };
+    if let Some(metrics) = metrics {
+        // Copies of its sockets are kept where another server follows.
+        metrics.stop(true).await;
+    }
     let Ok(Ended::LeftTo(mut next)) = ended else {
         notify(&[sd_notify::NotifyState::Stopping]);
         tree.stop().await;
@@ -344,6 +353,24 @@ fn place_of_keys(settings: &Settings) -> Result<ssh_keys::store::Place, DaemonEr
         user: settings.ssh_user.clone(),
         program,
     })
+}
+
+fn listeners_of(settings: &Settings) -> usize {
+    settings.listen.len() + settings.tls_listen.len() + settings.metrics_listen.len()
+}
+
+/// Answers `GET /metrics` at these listeners, if there are any.
+fn serve_metrics(
+    listeners: Vec<Bound>,
+    api: &ApiState,
+) -> Result<Option<ServerHandle>, DaemonError> {
+    if listeners.is_empty() {
+        return Ok(None);
+    }
+    let sockets = listeners.into_iter().map(|bound| bound.socket).collect();
+    let served = metrics::listener::serve(sockets, api);
+    let served = served.map_err(|e| DaemonError::Start(format!("metrics_listen: {e}")))?;
+    Ok(Some(served))
 }
 
 /// What a server that was killed during a backup or a restore has left: applications that are paused go on, and what a

@@ -168,6 +168,11 @@
 //! Whatever happens to a process, a deployment, a route or an actor becomes one [`events::Report`]: a line in the
 //! server's own log, and an event for those who follow `GET /events`.
 //!
+//! What is counted is read by `GET /metrics` ([`api::metrics`]). Each front worker adds to a table of its own
+//! ([`front::request_counts`]), reports are counted where they pass ([`events::counts`]); both outlive the actors that
+//! count. All else is asked for when somebody reads, once a second at most: what an application is in of its App, CPU
+//! and memory of `/proc`, which a blocking thread looks at.
+//!
 //! # Floors
 //!
 //! A folder imports only from the lines below its own; two on one line do not import each other. So there is no circle

@@ -41,6 +41,7 @@ mod lifecycle;
 mod limits;
 mod listeners;
 mod logs;
+mod metrics;
 mod own_users;
 mod packages;
 mod process;

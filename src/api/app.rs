@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::state::ApiState;
 use super::{
     actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
-    disk, events, gate, git, health, hook, hooks, logs, releases, reload, routes, run,
+    disk, events, gate, git, health, hook, hooks, logs, metrics, releases, reload, routes, run,
     server_status, source, ssh_keys, status, tokens,
 };
 use crate::tokens::Scope::{Admin, Deploy, Read};
@@ -187,6 +187,7 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
             "/-/status",
             vec![get(Needs::of_server(Read), server_status::show)],
         ),
+        ("/metrics", vec![get(Needs::of_apps(Read), metrics::show)]),
         // Who reads code may find secrets in it: so to clone takes as much as to push.
         (
             "/git/{name}.git/info/refs",

@@ -25,6 +25,8 @@ pub struct FailedLogins {
     by_address: HashMap<IpAddr, Failures>,
     told: Option<Failures>,
     untold: u64,
+    /// All since the server's start.
+    total: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +59,15 @@ impl FailedLogins {
         (failures.count >= MOST && !left.is_zero()).then_some(left)
     }
 
+    /// How often somebody failed since the server's start.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
     /// Counts a failure of this address.
     pub fn count(&mut self, address: IpAddr, now: Instant) -> Told {
+        self.total += 1;
         if !self.by_address.contains_key(&address) && self.by_address.len() >= ADDRESSES {
             self.make_room(now);
         }
@@ -137,7 +146,7 @@ mod tests {
         let (mut all, now) = (FailedLogins::default(), Instant::now());
         let told = (0..20_000).filter(|n| all.count(address(*n), now) == Told::Now(0));
         assert_eq!(told.count(), 100);
-        assert_eq!(all.by_address.len(), ADDRESSES);
+        assert_eq!((all.by_address.len(), all.total()), (ADDRESSES, 20_000));
         let later = now + PERIOD;
         assert_eq!(all.count(address(30_000), later), Told::Now(19_900));
         assert_eq!(all.by_address.len(), 1, "what is over is forgotten first");

@@ -38,6 +38,7 @@ pub mod in_process;
 mod log_format;
 mod logs;
 mod masking;
+pub mod metrics;
 pub mod needs;
 mod orphans;
 mod outcome;

@@ -31,6 +31,13 @@ struct OfMachine {
 }
 
 pub(super) async fn show(state: Data<ApiState>) -> Result<HttpResponse, Problem> {
+    let mut status = look(&state).await?;
+    measure(&state, &mut status.applications).await;
+    Ok(HttpResponse::Ok().json(status))
+}
+
+/// How the server is, but for what applications have on disk.
+pub(super) async fn look(state: &ApiState) -> Result<ServerStatus, Problem> {
     let about = &state.about;
     let apps = state.ask_apps(List).await?;
     let orphans = state.ask_apps(Orphans).await??.into_iter();
@@ -59,10 +66,9 @@ pub(super) async fn show(state: Data<ApiState>) -> Result<HttpResponse, Problem>
         memory_bytes: machine.memory_bytes,
         applications: apps.into_iter().map(app).collect(),
         disk: machine.disk,
-        certificates: certificates_at(Timestamp::now(), &certificates::rows(&state)),
+        certificates: certificates_at(Timestamp::now(), &certificates::rows(state)),
         ..ServerStatus::default()
     };
-    measure(&state, &mut status.applications).await;
     let judgement = server_judgement::judge(&status).with(
         left_out,
         state.closed_ports.borrow().clone(),
@@ -82,7 +88,7 @@ pub(super) async fn show(state: Data<ApiState>) -> Result<HttpResponse, Problem>
         (true, true) => "ok",
     };
     (status.problems, status.warnings) = (problems, warnings);
-    Ok(HttpResponse::Ok().json(status))
+    Ok(status)
 }
 
 /// Adds what each application has on disk.

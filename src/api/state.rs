@@ -16,6 +16,7 @@ use super::about::About;
 use super::backup_turn::Backups;
 use super::caller::Caller;
 use super::failed_logins::FailedLogins;
+use super::metrics::shared::Metrics;
 use super::problem::Problem;
 use super::reload_status::Reload;
 use super::upload_turn::Uploads;
@@ -96,6 +97,7 @@ pub struct ApiState {
     /// The secrets of webhooks.
     pub hooks: Hooks,
     pub uploads: Uploads,
+    pub metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for ApiState {
@@ -187,6 +189,7 @@ impl ApiState {
             failed_logins: Arc::default(),
             hooks: Hooks::default(),
             uploads: Uploads::default(),
+            metrics: Arc::default(),
         }
     }
 }

@@ -26,6 +26,22 @@ pub enum AppState {
     Failed,
 }
 
+impl AppState {
+    /// As it is shown.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deploying => "deploying",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Empty => "empty",
+            Self::Degraded => "degraded",
+            Self::Crashlooping => "crashlooping",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The last deployment, where it failed: a good one ends what there is to tell of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LastFailure {

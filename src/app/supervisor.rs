@@ -52,7 +52,7 @@ pub use children::ChildId;
 use children::Children;
 pub use pushed::{OpenPushed, PushedError};
 pub use requests::{Act, Cancel, Configure, IsAtWork, Warn};
-pub use view::{Hidden, Inspect, Summarize, View};
+pub use view::{Hidden, Inspect, Processes, Summarize, View};
 
 /// What an App is given.
 #[derive(Clone, Debug)]

@@ -82,8 +82,13 @@ fn start_logging() {
 /// Says on stdout that it serves, and where. The token is not said: output ends up in journals.
 fn announce(ready: &Ready, as_json: bool) {
     let text = if as_json {
-        json!({"listen": ready.listen, "tls_listen": ready.tls_listen, "socket": ready.socket})
-            .to_string()
+        json!({
+            "listen": ready.listen,
+            "tls_listen": ready.tls_listen,
+            "metrics_listen": ready.metrics_listen,
+            "socket": ready.socket,
+        })
+        .to_string()
     } else {
         let mut lines: Vec<String> = ready
             .listen
@@ -92,6 +97,8 @@ fn announce(ready: &Ready, as_json: bool) {
             .collect();
         let secure = ready.tls_listen.iter();
         lines.extend(secure.map(|address| format!("{LISTENING_TLS}{address}")));
+        let metrics = ready.metrics_listen.iter();
+        lines.extend(metrics.map(|address| format!("metrics at http://{address}/metrics")));
         lines.push(format!("API socket {}", ready.socket.display()));
         lines.join("\n")
     };

@@ -19,6 +19,7 @@ use crate::front::front::Front;
 use crate::front::kept::Kept;
 use crate::front::listener::{Bound, Closed};
 use crate::front::own_token::OwnToken;
+use crate::front::request_counts::RequestCounts;
 use crate::front::upstream::in_process::ConnectorFactory;
 use crate::pulse::Pulses;
 use crate::router::backend::Load;
@@ -51,6 +52,7 @@ pub(super) struct RootSpec {
     pub(super) closed: Arc<watch::Sender<Closed>>,
     /// Counts the connections of clients.
     pub(super) load: Arc<Load>,
+    pub(super) request_counts: RequestCounts,
     pub(super) own_token: OwnToken,
 }
 
@@ -161,6 +163,7 @@ impl Root {
         let (access, booted) = (spec.access.clone(), spec.booted.subscribe());
         let (closed, own_token) = (Arc::clone(&spec.closed), spec.own_token.clone());
         let (challenges, load) = (spec.challenges.subscribe(), Arc::clone(&spec.load));
+        let request_counts = spec.request_counts.clone();
         let (kept, pulses) = (spec.kept.clone(), spec.pulses.clone());
         let orders = spec.orders.clone();
         let build = move |_: &mut _, exit| {
@@ -168,6 +171,7 @@ impl Root {
                 .that_opens(booted)
                 .that_tells(closed)
                 .that_counts(load)
+                .that_counts_requests(request_counts)
                 .that_keeps(kept)
                 .that_beats(pulses)
                 .that_departs(orders)

@@ -16,38 +16,63 @@ use crate::ssh_keys::user::SshUser;
 use crate::tls::server_config::Tls;
 use crate::tls::store::Published;
 
-/// Binds the public listeners that are not kept yet; those of `tls_listen` shake hands with the certificates that are published.
+/// Which setting names an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Setting {
+    Listen,
+    Tls,
+    Metrics,
+}
+
+/// All addresses of the settings.
+fn addresses(settings: &Settings) -> impl Iterator<Item = (SocketAddr, Setting)> {
+    let of = |all: &[SocketAddr], setting| {
+        let all = all.iter().map(move |address| (*address, setting));
+        all.collect::<Vec<_>>()
+    };
+    let plain = of(&settings.listen, Setting::Listen);
+    let secure = of(&settings.tls_listen, Setting::Tls);
+    let metrics = of(&settings.metrics_listen, Setting::Metrics);
+    plain.into_iter().chain(secure).chain(metrics)
+}
+
+/// Binds the public listeners, and those for metrics, as far as they are not kept yet; those of `tls_listen` shake
+/// hands with the certificates that are published.
 pub(super) fn bind_all(
     settings: &Settings,
     published: &Published,
     kept: &Kept,
-) -> Result<Vec<Bound>, DaemonError> {
-    let all = || settings.listen.iter().chain(&settings.tls_listen);
-    let has_ipv4 = |port| all().any(|other| other.is_ipv4() && other.port() == port);
-    let bind = |address: &SocketAddr, tls: Option<Tls>| {
+) -> Result<(Vec<Bound>, Vec<Bound>), DaemonError> {
+    let all = || addresses(settings).map(|(address, _)| address);
+    let has_ipv4 = |port| all().any(|other: SocketAddr| other.is_ipv4() && other.port() == port);
+    let bind = |address: &SocketAddr, setting, tls: Option<Tls>| {
         // `[::]` takes IPv4 too, unless there is a socket for IPv4 beside it.
         let only_v6 = address.port() != 0 && has_ipv4(address.port());
-        bind(*address, only_v6, tls, kept)
+        bind(*address, setting, only_v6, tls, kept)
     };
-    let plain = settings.listen.iter().map(|address| bind(address, None));
+    let metrics = settings.metrics_listen.iter();
+    let metrics = metrics.map(|address| bind(address, Setting::Metrics, None));
+    let metrics = metrics.collect::<Result<_, _>>()?;
+    let plain = settings.listen.iter();
+    let plain = plain.map(|address| bind(address, Setting::Listen, None));
     if settings.tls_listen.is_empty() {
-        return plain.collect();
+        return Ok((plain.collect::<Result<_, _>>()?, metrics));
     }
     let certificates = published.certificates.subscribe();
     let tls = Tls::new(certificates, settings.tls.min_version)
         .map_err(|error| DaemonError::Start(format!("TLS: {error}")))?;
     let secure = settings.tls_listen.iter();
-    let secure = secure.map(|address| bind(address, Some(tls.clone())));
-    plain.chain(secure).collect()
+    let secure = secure.map(|address| bind(address, Setting::Tls, Some(tls.clone())));
+    Ok((plain.chain(secure).collect::<Result<_, _>>()?, metrics))
 }
 
 fn bind(
     address: SocketAddr,
+    setting: Setting,
     only_v6: bool,
     tls: Option<Tls>,
     kept: &Kept,
 ) -> Result<Bound, DaemonError> {
-    let is_secure = tls.is_some();
     let open = |address| kept.tcp(Owner::Server, address, only_v6, || open(address, only_v6));
     let bound = on_this_machine(address, only_v6, open);
     let bound = bound.and_then(|socket| {
@@ -57,32 +82,35 @@ fn bind(
             tls,
         })
     });
-    bound.map_err(|source| not_bound(address, is_secure, source))
+    bound.map_err(|source| not_bound(address, setting, source))
 }
 
-/// Whether all public listeners could be bound, but for those with `ports` that are held already. None of them listens.
+/// Whether all listeners could be bound, but for those with `ports` that are held already. None of them listens.
 pub(super) fn could_be_bound(settings: &Settings, ports: &[u16]) -> Result<(), DaemonError> {
-    let secure = settings.tls_listen.iter().map(|address| (*address, true));
-    let plain = settings.listen.iter().map(|address| (*address, false));
-    let is_new = |(address, _): &(SocketAddr, bool)| !ports.contains(&address.port());
-    for (address, is_secure) in plain.chain(secure).filter(is_new) {
+    let is_new = |(address, _): &(SocketAddr, Setting)| !ports.contains(&address.port());
+    for (address, setting) in addresses(settings).filter(is_new) {
         // With IPv4 or without is tried by the server itself.
         let tried = on_this_machine(address, false, |address| bound(address, true));
-        tried.map_err(|source| not_bound(address, is_secure, source))?;
+        tried.map_err(|source| not_bound(address, setting, source))?;
     }
     Ok(())
 }
 
-fn not_bound(address: SocketAddr, is_secure: bool, source: io::Error) -> DaemonError {
+fn not_bound(address: SocketAddr, setting: Setting, source: io::Error) -> DaemonError {
     DaemonError::Listen {
         address,
         hint: match source.kind() {
-            io::ErrorKind::AddrInUse if is_secure => {
-                ": another program listens there (ss -ltnp shows which); stop it, or choose another with --tls-listen"
-            }
-            io::ErrorKind::AddrInUse => {
-                ": another program listens there (ss -ltnp shows which); stop it, or choose another with --listen"
-            }
+            io::ErrorKind::AddrInUse => match setting {
+                Setting::Listen => {
+                    ": another program listens there (ss -ltnp shows which); stop it, or choose another with --listen"
+                }
+                Setting::Tls => {
+                    ": another program listens there (ss -ltnp shows which); stop it, or choose another with --tls-listen"
+                }
+                Setting::Metrics => {
+                    ": another program listens there (ss -ltnp shows which); stop it, or choose another with --metrics-listen"
+                }
+            },
             io::ErrorKind::PermissionDenied => {
                 ": ports below 1024 need root; choose another with --listen 127.0.0.1:8080"
             }

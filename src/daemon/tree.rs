@@ -18,6 +18,7 @@ use crate::acme::storage::Storage;
 use crate::api::about::About;
 use crate::api::backup_turn::Backups;
 use crate::api::in_process;
+use crate::api::metrics::shared::Metrics;
 use crate::api::reload_status::Reload;
 use crate::api::state::{ApiState, Routing};
 use crate::api::upload_turn::Uploads;
@@ -26,7 +27,7 @@ use crate::audit::AuditLog;
 use crate::backup::carry::Carrier;
 use crate::events::Feed;
 use crate::front::access::recorder;
-use crate::front::access::recorder::Sink;
+use crate::front::access::recorder::{Lost, Sink};
 use crate::front::access::writer::{AccessLog, keep_writing};
 use crate::front::departure::Departure;
 use crate::front::kept::Kept;
@@ -133,6 +134,7 @@ impl Tree {
             failed_logins: Arc::default(),
             hooks: Hooks::default(),
             uploads: Uploads::default(),
+            metrics: Arc::new(Metrics::with(context.app_logs.clone())),
         };
         api.backups = Some(Backups::new(Carrier {
             apps: api.apps.clone(),
@@ -140,7 +142,7 @@ impl Tree {
             rules: context.rules(),
         }));
         let (booted, is_booted) = watch::channel(false);
-        let (access, access_written) = access_log(&context).unzip();
+        let (access, access_written) = access_log(&context, &api.metrics.lost_lines).unzip();
         let acme = acme_spec(settings, &table, &published, &challenges, acme_results);
         let departure = Arc::<Departure>::default();
         let hands_over = Arc::clone(&context.hands_over);
@@ -160,6 +162,7 @@ impl Tree {
             access,
             closed: Arc::new(closed),
             load,
+            request_counts: api.metrics.requests.clone(),
             own_token: OwnToken::new(first_token)
                 .and_those(Arc::new(move |text| tokens.known().is_own(text))),
             context,
@@ -302,7 +305,7 @@ fn context(settings: &Arc<Settings>, logs: &Arbiter) -> Result<AppContext, Daemo
 }
 
 /// Starts the access log if it is on. Returns where its lines go and what resolves when the last one is written.
-fn access_log(context: &AppContext) -> Option<(Sink, oneshot::Receiver<()>)> {
+fn access_log(context: &AppContext, lost: &Lost) -> Option<(Sink, oneshot::Receiver<()>)> {
     let settings = &context.settings;
     if !settings.access_log {
         return None;
@@ -311,7 +314,7 @@ fn access_log(context: &AppContext) -> Option<(Sink, oneshot::Receiver<()>)> {
     let bounds = (settings.log_size, settings.log_files);
     let (app_logs, events) = (context.app_logs.clone(), context.events.clone());
     let fresh = move || AccessLog::new(&directory, bounds, app_logs.clone());
-    let (sink, source) = recorder::channel();
+    let (sink, source) = recorder::channel(lost);
     let (done, written) = oneshot::channel();
     context.logs.spawn(async move {
         keep_writing(fresh, source, events).await;

@@ -56,6 +56,8 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// Addresses of the public listeners with TLS.
     pub tls_listen: Vec<std::net::SocketAddr>,
+    /// Addresses where `GET /metrics` is answered without a token.
+    pub metrics_listen: Vec<std::net::SocketAddr>,
     pub tls: TlsSettings,
     pub config_dir: PathBuf,
     /// Everything that outlives a reboot.
@@ -134,7 +136,7 @@ impl Settings {
         let raw = flags.or(file);
         let directories = Directories::of(&raw, private, around)?;
         let listen = match &raw.listen {
-            Some(listen) => listen.iter().map(|Listen(address)| *address).collect(),
+            Some(listen) => addresses(listen),
             None if around.root => vec![(Ipv6Addr::UNSPECIFIED, 80).into()],
             None => vec![([127, 0, 0, 1], 8080).into()],
         };
@@ -162,6 +164,7 @@ impl Settings {
             file: None,
             listen,
             tls_listen,
+            metrics_listen: addresses(raw.metrics_listen.as_deref().unwrap_or_default()),
             tls,
             config_dir: directories.config,
             data_dir: directories.data,
@@ -205,6 +208,10 @@ impl Settings {
     pub fn token_file(&self) -> PathBuf {
         self.data_dir.join("token")
     }
+}
+
+fn addresses(listen: &[Listen]) -> Vec<std::net::SocketAddr> {
+    listen.iter().map(|Listen(address)| *address).collect()
 }
 
 fn read(path: &Path) -> Result<RawSettings, SettingsError> {

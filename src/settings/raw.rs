@@ -83,6 +83,10 @@ merged! {
         #[arg(long, env = "PROCSERVER_TLS_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
         #[serde(deserialize_with = "list")]
         pub tls_listen: Option<Vec<Listen>>,
+        /// Address where GET /metrics, and nothing else, is answered without a token; may be repeated [default: none]
+        #[arg(long, env = "PROCSERVER_METRICS_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+        #[serde(deserialize_with = "list")]
+        pub metrics_listen: Option<Vec<Listen>>,
         /// Host that always reaches the API, never an app; may be repeated
         #[arg(long, env = "PROCSERVER_API_HOSTS", value_name = "HOST", value_delimiter = ',')]
         #[serde(deserialize_with = "list")]

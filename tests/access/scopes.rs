@@ -69,6 +69,7 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("POST", "/-/backup", Admin, Of::Server),
     ("POST", "/-/restore", Admin, Of::Server),
     ("GET", "/-/status", Read, Of::Server),
+    ("GET", "/metrics", Read, Of::Apps),
     ("GET", "/git/{name}.git/info/refs", Deploy, Of::App),
     ("POST", "/git/{name}.git/git-upload-pack", Deploy, Of::App),
     ("POST", "/git/{name}.git/git-receive-pack", Deploy, Of::App),

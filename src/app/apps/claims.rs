@@ -44,7 +44,8 @@ impl Apps {
             return Err(AppsError::PortOfApp { port, owner });
         }
         let settings = &self.context.settings;
-        let mut own = settings.listen.iter().chain(&settings.tls_listen);
+        let own = settings.listen.iter().chain(&settings.tls_listen);
+        let mut own = own.chain(&settings.metrics_listen);
         if own.any(|address| address.port() == port) {
             return Err(AppsError::PortOfServer(port));
         }

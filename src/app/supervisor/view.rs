@@ -31,6 +31,11 @@ pub struct Inspect;
 #[rtype(result = "Summary")]
 pub struct Summarize;
 
+/// The processes, as [`Status`] shows them.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "Vec<ProcessStatus>")]
+pub struct Processes;
+
 /// What those may not see who may look at the app: the secrets of its documents, also of those of kept releases, whose
 /// processes may still print them.
 #[derive(Message, Clone, Copy, Debug)]
@@ -226,16 +231,17 @@ impl App {
             deployment: self.deployer.deployments.last().map(|r| r.id),
             last_failure: self.last_failure(),
             user: self.user(),
-            processes: self
-                .batches
-                .iter()
-                .flat_map(processes_of)
-                .chain(self.one_offs.live().filter_map(process_of_one_off))
-                .collect(),
+            processes: self.processes(),
             warnings: self.all_warnings(left_out.clone()),
             left_out,
             deploy_key: None,
         }
+    }
+
+    fn processes(&self) -> Vec<ProcessStatus> {
+        let of_batches = self.batches.iter().flat_map(processes_of);
+        let of_one_offs = self.one_offs.live().filter_map(process_of_one_off);
+        of_batches.chain(of_one_offs).collect()
     }
 
     fn all_warnings(&self, left_out: Option<String>) -> Vec<String> {
@@ -393,6 +399,14 @@ impl Handler<Hidden> for App {
             .chain(of_server)
             .chain(of_one_offs);
         MessageResult(Mask::new(secrets))
+    }
+}
+
+impl Handler<Processes> for App {
+    type Result = MessageResult<Processes>;
+
+    fn handle(&mut self, _: Processes, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.processes())
     }
 }
 

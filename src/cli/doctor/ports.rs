@@ -19,6 +19,7 @@ enum Held {
 #[must_use]
 pub fn checks(settings: &Settings, running: Option<&Running>) -> Vec<Finding> {
     let listen = settings.listen.iter().chain(&settings.tls_listen);
+    let listen = listen.chain(&settings.metrics_listen);
     let ports: BTreeSet<u16> = listen
         .map(|address| address.port())
         .filter(|port| *port != 0)
@@ -52,7 +53,7 @@ fn judge(port: u16, held: &Held, may_listen: bool) -> Finding {
         Held::By(holder) => Finding::poor(
             check,
             format!("{holder} listens on it"),
-            "stop that (systemctl disable --now ITS-UNIT), or let `listen` and `tls_listen` in procserver.toml name others",
+            "stop that (systemctl disable --now ITS-UNIT), or let `listen`, `tls_listen` or `metrics_listen` in procserver.toml name others",
         ),
         Held::Nobody if may_listen => Finding::good(check, "it is free"),
         Held::Nobody => Finding::poor(
