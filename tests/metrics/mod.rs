@@ -2,6 +2,7 @@
 
 mod listener;
 mod numbers;
+mod shipped;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
