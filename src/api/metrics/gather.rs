@@ -21,9 +21,10 @@ use crate::app::supervisor::Processes;
 use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
 use crate::events::counts::Counts;
-use crate::front::request_counts::Totals;
+use crate::front::request_counts::{RequestCounts, Totals};
 use crate::install::disk_usage;
 use crate::process::usage;
+use crate::router::table::Table;
 
 /// An application that does not answer by then is left out this time.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -57,20 +58,13 @@ pub(super) async fn gather(state: &ApiState) -> Result<Facts, Problem> {
     let names: Vec<String> = server.applications.keys().cloned().collect();
     let processes = processes(state, &names).await;
     let table = Arc::clone(&state.routing.table.borrow());
-    let backends = table.routes().iter().map(|route| {
-        let outstanding = route.all_backends().map(|b| b.load.outstanding()).sum();
-        (
-            Arc::clone(&route.app),
-            (route.all_backends().count(), outstanding),
-        )
-    });
     let failed = state.failed_logins.lock();
     let failed_logins = failed.unwrap_or_else(PoisonError::into_inner).total();
     let mut facts = Facts {
         cpu_seconds: own_cpu_seconds(),
         certificates: certificates(state),
-        requests: metrics.requests.totals(&table),
-        backends: backends.collect(),
+        requests: requests(metrics.requests.clone(), Arc::clone(&table)).await,
+        backends: backends(&table),
         counts: state.events.counts(),
         processes,
         logs: metrics.app_logs.stored().into_iter().collect(),
@@ -91,6 +85,24 @@ pub(super) async fn gather(state: &ApiState) -> Result<Facts, Problem> {
     facts.logs.retain(|app, _| is_there(app));
     facts.disk.retain(|app, _| is_there(app));
     Ok(facts)
+}
+
+/// How many backends each application has, and what is on them.
+fn backends(table: &Table) -> BTreeMap<Arc<str>, (usize, usize)> {
+    let routes = table.routes().iter();
+    let of = routes.map(|route| {
+        let loads = route.all_backends().map(|b| b.load.outstanding());
+        let (count, outstanding) = loads.fold((0, 0), |(n, sum), load| (n + 1, sum + load));
+        (Arc::clone(&route.app), (count, outstanding))
+    });
+    of.collect()
+}
+
+/// Adds up what the workers have counted. Of some hundred applications that takes milliseconds, which no worker has.
+async fn requests(counts: RequestCounts, table: Arc<Table>) -> Totals {
+    let added = web::block(move || counts.totals(&table)).await;
+    // An error: the server stops.
+    added.unwrap_or_default()
 }
 
 fn own_cpu_seconds() -> f64 {

@@ -70,9 +70,10 @@ async fn whole(state: &ApiState, format: Format) -> Result<Bytes, Problem> {
 async fn up_to_date(state: &ApiState, page: &mut Page) -> Result<Families, Problem> {
     if page.made.is_none_or(|made| made.elapsed() >= FRESH) {
         let facts = gather::gather(state).await?;
+        let families = web::block(move || families::of(&facts)).await;
         *page = Page {
             made: Some(Instant::now()),
-            families: families::of(&facts),
+            families: families.map_err(|e| Problem::unavailable(&e.to_string()))?,
             texts: Default::default(),
         };
     }
