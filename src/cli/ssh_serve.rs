@@ -77,7 +77,7 @@ fn serve(args: &SshServeArgs) -> Result<(), Failure> {
     // It ends with this process, at the latest.
     thread::spawn(move || feed(&mut io::stdin().lock(), to_server));
     let mut answer = BufReader::new(server);
-    let (status, length) = status(&mut answer)?;
+    let (status, length) = status(&mut answer).map_err(|error| sent.err().unwrap_or(error))?;
     if status != 200 {
         return Err(Failure::Denied(refusal(&mut answer, status, length)));
     }

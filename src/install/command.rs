@@ -143,9 +143,19 @@ pub async fn run(
     limits: &StepLimits,
 ) -> Result<Finished, StepError> {
     let title = program.title();
-    if let Some(confined) = &program.confined {
-        return run_confined(program, confined, &title, log, limits).await;
+    // On the heap: what a command needs meanwhile would be part of all that wait for it, several times over.
+    match &program.confined {
+        Some(confined) => Box::pin(run_confined(program, confined, &title, log, limits)).await,
+        None => Box::pin(run_here(program, &title, log, limits)).await,
     }
+}
+
+async fn run_here(
+    program: &Program,
+    title: &str,
+    log: &InstallLog,
+    limits: &StepLimits,
+) -> Result<Finished, StepError> {
     if !program.quiet {
         log.line(format!("$ {title}")).await;
     }
@@ -178,7 +188,7 @@ pub async fn run(
         }
         Err(reached) => {
             group.kill().await;
-            Err(cut_short(reached, log, &title, output_log.tail()).await)
+            Err(cut_short(reached, log, title, output_log.tail()).await)
         }
     }
 }
