@@ -243,10 +243,11 @@ fn the_command_line_adds_shows_and_takes_names() {
         wrong.stderr.contains("write \"hello.example\""),
         "{wrong:?}"
     );
-    let tip = run(&server, &["domains:add", "hello", "x"]);
+    // As users of Heroku and Dokku type it.
+    let added = run(&server, &["domains:add", "hello", "www.example.org"]);
     assert!(
-        tip.stderr.contains("procserver domains add hello"),
-        "{tip:?}"
+        added.stdout.contains("hosts: www.example.org added"),
+        "{added:?}"
     );
 }
 
