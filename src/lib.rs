@@ -116,6 +116,9 @@
 //! socket (`daemon/git_socket.rs`) that is for sshd's user alone and has no other call. The API's own socket refuses that
 //! user.
 //!
+//! What no ref leads to any more is dropped while nobody is at work in the mirror (`install::pushed_gc`): whoever comes
+//! ends that, and does not wait.
+//!
 //! What is pushed is nowhere else, so a backup has it as a bundle ([`install::carried_code`]), which the first deploy after
 //! a restore takes in.
 //!

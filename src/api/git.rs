@@ -26,7 +26,7 @@ use receiving::Receiving;
 use super::problem::Problem;
 use super::query::Query;
 use super::state::ApiState;
-use crate::app::supervisor::{OpenPushed, PushedError};
+use crate::app::supervisor::{OpenPushed, PackPushed, PushedError};
 use crate::install::git_request::{Exchange, Service};
 use crate::install::git_service::GitService;
 use crate::install::pushed::{Pushed, Slot};
@@ -161,6 +161,11 @@ async fn serve(
             &request, &state, &name, &pushed, &slot, payload, how, sender,
         )
         .await;
+        if service == Service::Receive {
+            drop(slot);
+            // What was refused has come all the same. An app that is gone has nothing to pack.
+            let _ = state.ask_app(&name, PackPushed).await;
+        }
     });
     Ok(answer(kind, receiver))
 }

@@ -22,6 +22,7 @@ use crate::app::deployer::Action;
 use crate::app::supervisor::{Act, OpenPushed, PushedError};
 use crate::install::disk_space;
 use crate::install::upload::{self, UNDERWAY, UploadError};
+use crate::install::yielding_lock::Shared;
 
 /// The largest archive, bytes.
 const LARGEST: u64 = 512 << 20;
@@ -51,8 +52,10 @@ pub(super) async fn replace(
     let turn = uploading.turn();
     let mut importing = actix_rt::spawn(async move {
         let turn = turn.await;
+        // No ref leads to the commit until the app has accepted it.
+        let in_use = pushed.turns().in_use.share().await;
         let commit = upload::commit(&pushed, &dirs, archive, message).await?;
-        Ok((commit, turn))
+        Ok((commit, (turn, in_use)))
     });
     let patience = prefer::wait(&request).map_or(PATIENCE, |wait| wait.min(PATIENCE));
     let Ok(imported) = tokio::time::timeout(patience, &mut importing).await else {
@@ -72,7 +75,7 @@ pub(super) async fn replace(
     outcome::of(&request, &state, &name, StatusCode::OK, work).await
 }
 
-type Importing = JoinHandle<Result<(String, OwnedMutexGuard<()>), UploadError>>;
+type Importing = JoinHandle<Result<(String, (OwnedMutexGuard<()>, Shared)), UploadError>>;
 
 /// Deploys what takes longer than its caller waits. The application's status says if that fails.
 async fn deploy_later(

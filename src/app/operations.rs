@@ -108,6 +108,11 @@ impl Operations {
             .flatten()
     }
 
+    /// The commits that are to be deployed, of an app that is pushed to.
+    pub fn commits(&self) -> impl Iterator<Item = &String> {
+        self.open.values().filter_map(|o| o.commit.as_ref())
+    }
+
     /// Puts an operation back that has ended but is not closed yet.
     pub fn leave_open(&mut self, op: OpId, operation: Operation) {
         self.open.insert(op, operation);

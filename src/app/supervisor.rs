@@ -50,7 +50,7 @@ use crate::supervision::{Exit, ExitReason};
 
 pub use children::ChildId;
 use children::Children;
-pub use pushed::{OpenPushed, PushedError};
+pub use pushed::{OpenPushed, PackPushed, PushedError};
 pub use requests::{Act, Cancel, Configure, IsAtWork, Warn};
 pub use view::{Hidden, Inspect, Processes, Summarize, View};
 

@@ -62,6 +62,8 @@ pub struct Confined {
     pub landlock: Landlock,
     /// See [`ExecSpec::instance`]: the next daemon finds it by that when this one was killed.
     pub instance: String,
+    /// `nice(2)` level, of what nobody waits for.
+    pub nice: Option<i32>,
     pub lent: Lent,
 }
 
@@ -82,7 +84,7 @@ impl Confined {
             identity: None,
             // git has its own: `lent`.
             limits: Limits::default(),
-            nice: None,
+            nice: self.nice,
             umask: 0o022,
             lent: self.lent.clone(),
         }

@@ -22,7 +22,7 @@ pub(super) fn pushed(dirs: &AppDirs, slot: usize) -> String {
 }
 
 /// How many [`pushed`] there are.
-pub(super) const SLOTS: usize = 5;
+pub(super) const SLOTS: usize = 6;
 
 #[must_use]
 pub fn all(dirs: &AppDirs) -> Vec<String> {

@@ -274,6 +274,7 @@ impl Mirror {
             account: self.user.account().cloned(),
             landlock: GitUser::landlock(&[&self.path]),
             instance: self.instance.clone(),
+            nice: None,
             lent: Lent {
                 limits: Some(git_user::LIMITS),
                 ..Lent::default()
@@ -405,11 +406,22 @@ impl Mirror {
     }
 
     pub(super) async fn must(&self, arguments: &[&str]) -> Result<(), StepError> {
-        let (finished, _) = self.ask(arguments).await?;
+        let mut program = self.git(arguments);
+        program.quiet = true;
+        self.succeed(arguments[0], &program).await
+    }
+
+    /// Runs `program`, the git command `name`, which must succeed.
+    pub(super) async fn succeed(
+        &self,
+        name: &str,
+        program: &command::Program,
+    ) -> Result<(), StepError> {
+        let finished = command::run(program, &self.log, &self.limits).await?;
         if finished.succeeded() {
             return Ok(());
         }
-        let command = format!("git {}", arguments[0]);
+        let command = format!("git {name}");
         let step = self.log.step();
         Err(failure::exited(step, &command, finished.status, finished.tail).into())
     }

@@ -5,7 +5,7 @@
 //! deploy has succeeded, and only then: the branch is what was deployed last.
 //!
 //! Several may put commits into it at a time, while one deploy reads it. So neither a deploy removes what unfinished
-//! pushes have left, nor does it drop what no branch leads to.
+//! pushes have left, nor does it drop what no branch leads to: that is done while nobody is at work ([`Pushed::gc`]).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use super::mirror::Mirror;
 use super::mirror::condition::Condition;
 use super::record::{Failure, Step};
 use super::remote::Remote;
+use super::yielding_lock::{Shared, YieldingLock};
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::document::config::Repo;
@@ -48,7 +49,7 @@ pub const HOW: &str = "git push https://SERVER/git/NAME.git BRANCH, or by ssh fo
 /// The mirror of an app that is pushed to.
 #[derive(Clone, Debug)]
 pub struct Pushed {
-    mirror: Mirror,
+    pub(super) mirror: Mirror,
     branch: String,
     turns: Arc<Turns>,
     cancel: watch::Receiver<bool>,
@@ -188,7 +189,7 @@ impl Pushed {
         command::run(program, &self.mirror.log, &limits).await
     }
 
-    fn mirror_in(&self, slot: &Slot<'_>) -> Mirror {
+    pub(super) fn mirror_in(&self, slot: &Slot<'_>) -> Mirror {
         Mirror {
             instance: instances::pushed(&self.mirror.dirs, slot.number),
             limits: StepLimits::new(PATIENCE, self.cancel.clone()),
@@ -208,15 +209,23 @@ pub struct Turns {
     asking: Slots,
     /// Whose commit is deployed.
     pub deploying: Mutex<()>,
+    /// Shared by all who are at work, with or without a slot, also by a deploy.
+    pub in_use: YieldingLock,
+    /// Whoever packs the mirror, which nobody else uses then.
+    pub(super) packing: Slots,
 }
 
 impl Default for Turns {
     fn default() -> Self {
+        let in_use = YieldingLock::default();
+        let shared = |numbers| Slots::new(numbers, Some(in_use.clone()));
         Self {
-            receiving: Slots::new(0..2),
-            serving: Slots::new(2..4),
-            asking: Slots::new(4..instances::SLOTS),
+            receiving: shared(0..2),
+            serving: shared(2..4),
+            asking: shared(4..5),
+            packing: Slots::new(5..instances::SLOTS, None),
             deploying: Mutex::default(),
+            in_use,
         }
     }
 }
@@ -226,6 +235,8 @@ impl Default for Turns {
 pub struct Slots {
     free: std::sync::Mutex<Vec<usize>>,
     permits: Semaphore,
+    /// [`Turns::in_use`], which who has a place shares.
+    in_use: Option<YieldingLock>,
 }
 
 /// A place, until it is dropped.
@@ -234,11 +245,13 @@ pub struct Slot<'a> {
     number: usize,
     of: &'a Slots,
     _permit: Option<SemaphorePermit<'a>>,
+    _in_use: Option<Shared>,
 }
 
 impl Slots {
-    fn new(numbers: std::ops::Range<usize>) -> Self {
+    fn new(numbers: std::ops::Range<usize>, in_use: Option<YieldingLock>) -> Self {
         Self {
+            in_use,
             permits: Semaphore::new(numbers.len()),
             free: std::sync::Mutex::new(numbers.collect()),
         }
@@ -248,22 +261,23 @@ impl Slots {
     pub async fn take(&self) -> Slot<'_> {
         // It is never closed.
         let permit = self.permits.acquire().await.ok();
-        self.with(permit)
+        let in_use = match &self.in_use {
+            Some(lock) => Some(lock.share().await),
+            None => None,
+        };
+        let number = self.free().pop().unwrap_or_default();
+        Slot {
+            number,
+            of: self,
+            _permit: permit,
+            _in_use: in_use,
+        }
     }
 
     /// Whether all are taken.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.permits.available_permits() == 0
-    }
-
-    fn with<'a>(&'a self, permit: Option<SemaphorePermit<'a>>) -> Slot<'a> {
-        let number = self.free().pop().unwrap_or_default();
-        Slot {
-            number,
-            of: self,
-            _permit: permit,
-        }
     }
 
     fn free(&self) -> std::sync::MutexGuard<'_, Vec<usize>> {

@@ -8,6 +8,7 @@ use actix::Message;
 
 use super::record::{Failure, Step};
 use super::release::Release;
+use super::yielding_lock::Shared;
 use crate::account::Account;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
@@ -51,6 +52,9 @@ pub struct InstallSpec {
     pub timeouts: StepTimeouts,
     /// Directories of the release before may be taken over.
     pub use_cache: bool,
+    /// [`Turns::in_use`](super::pushed::Turns::in_use), until the release is made; `None`: nobody else is at work in
+    /// the mirror.
+    pub mirror_in_use: Option<Arc<Shared>>,
 }
 
 /// What an Installer tells its App.

@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::git;
 use super::limits::StepError;
+use super::mirror_gc::HELD;
 use super::pushed::Pushed;
 use super::{disk_space, tree};
 use crate::app_dirs::AppDirs;
@@ -29,9 +30,17 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 const REFERENCE: &str = "refs/procserver/upload";
 
 /// What git leaves behind when it ends before its time: a report in the mirror, and objects among its packs. A push that
-/// is under way has its own in a directory of its own, and nothing packs the mirror anew.
+/// is under way has its own in a directory of its own, and nobody packs the mirror anew meanwhile.
 const CRASH_REPORT: &[u8] = b"fast_import_crash_";
 const HALF_PACKS: [&[u8]; 2] = [b"tmp_pack_", b"tmp_idx_"];
+
+/// What a git leaves among the packs that was killed while it packed ([`Pushed::gc`]); with a `.keep`, which one that
+/// receives makes for a moment, a pack stays for good.
+const HALF_PACKED: [&[u8]; 3] = [b"tmp_", b".tmp-", b".keep"];
+
+/// Locks of a killed git: of all refs that are in one file, and of those that the server holds.
+const LOCK: &[u8] = b".lock";
+const PACKED_REFS_LOCK: &[u8] = b"packed-refs.lock";
 
 /// That directory. It may have a gigabyte, and git itself would leave it there for weeks (git-prune(1)); the second name is
 /// that of older ones.
@@ -150,7 +159,7 @@ fn stopping(error: tokio::task::JoinError) -> UploadError {
     UploadError::Failed(error.to_string())
 }
 
-/// Removes what uploads and pushes that did not come to their end have left in a mirror, while none is under way. Blocks.
+/// Removes what a git that did not come to its end has left in a mirror, while none is at work there. Blocks.
 ///
 /// # Errors
 /// As `open(2)` and `unlink(2)`; there is no mirror.
@@ -159,7 +168,19 @@ pub fn remove_remains(mirror: &Path) -> io::Result<()> {
     let top = tree::open_directory(CWD, mirror)?;
     let objects = tree::open_directory(top.as_fd(), "objects")?;
     remove_from(&objects, &QUARANTINES)?;
-    remove_halves(mirror)
+    remove_from(&top, &[CRASH_REPORT, PACKED_REFS_LOCK])?;
+    remove_from(
+        &tree::open_directory(objects.as_fd(), "pack")?,
+        &HALF_PACKED,
+    )?;
+    let mut held = top;
+    for name in HELD.split('/') {
+        held = match tree::open_directory(held.as_fd(), name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+    }
+    remove_from(&held, &[LOCK])
 }
 
 /// Removes what an upload has left, while no other one is under way. Blocks.
@@ -171,10 +192,12 @@ fn remove_halves(mirror: &Path) -> io::Result<()> {
     remove_from(&packs, &HALF_PACKS)
 }
 
-fn remove_from(directory: &OwnedFd, beginnings: &[&[u8]]) -> io::Result<()> {
+/// Removes what begins or ends with one of these.
+fn remove_from(directory: &OwnedFd, parts: &[&[u8]]) -> io::Result<()> {
     for (name, _) in tree::entries(directory)? {
-        let is_rest = |beginning: &&[u8]| name.to_bytes().starts_with(beginning);
-        if beginnings.iter().any(is_rest) {
+        let bytes = name.to_bytes();
+        let is_rest = |part: &&[u8]| bytes.starts_with(part) || bytes.ends_with(part);
+        if parts.iter().any(is_rest) {
             tree::remove_at(directory, &name)?;
         }
     }
@@ -203,8 +226,17 @@ mod tests {
         let quarantine = mirror.join("objects/tmp_objdir-incoming-x");
         fs::create_dir_all(quarantine.join("pack")).unwrap();
         fs::write(quarantine.join("pack/tmp_pack_x"), "x").unwrap();
+        let held = mirror.join(HELD);
+        fs::create_dir_all(&held).unwrap();
+        let locks = [held.join("a.lock"), mirror.join("packed-refs.lock")];
+        let packing = [packs.join(".tmp-1-pack-2.idx"), packs.join("pack-1.keep")];
+        for left in locks.iter().chain(&packing) {
+            fs::write(left, "x").unwrap();
+        }
+        fs::write(held.join("a"), "x").unwrap();
         remove_halves(&mirror).unwrap();
         assert!(quarantine.exists(), "a push may be under way");
+        assert!(locks.iter().chain(&packing).all(|left| left.exists()));
         remove_remains(&mirror).unwrap();
         assert!(!quarantine.exists());
         let left: Vec<_> = fs::read_dir(&packs)
@@ -212,6 +244,7 @@ mod tests {
             .map(|e| e.unwrap().file_name())
             .collect();
         assert_eq!(left, ["pack-1.pack"]);
+        assert!(held.join("a").exists() && !locks.iter().any(|left| left.exists()));
         assert!(mirror.join("HEAD").exists() && !mirror.join("fast_import_crash_1").exists());
         fs::rename(mirror.join("objects"), home.path().join("objects")).unwrap();
         std::os::unix::fs::symlink(&elsewhere, mirror.join("objects")).unwrap();

@@ -63,6 +63,7 @@ fn confined(name: &'static str, arguments: &[&str], home: &Path) -> Program {
                 writable: vec![],
                 sockets: vec![],
             },
+            nice: None,
             instance: home.display().to_string(),
             lent: Lent::default(),
         })),

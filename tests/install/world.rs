@@ -257,6 +257,7 @@ impl World {
             in_use: self.in_use.clone(),
             timeouts: self.timeouts,
             use_cache: self.use_cache,
+            mirror_in_use: None,
         }
     }
 

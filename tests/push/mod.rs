@@ -2,6 +2,7 @@
 
 mod backups;
 mod documents;
+pub(crate) mod growth;
 mod hostile;
 mod kills;
 mod pushes;

@@ -1,6 +1,7 @@
 //! Directories that are deployed without git: by `PUT /applications/A/source` and by `procserver deploy`.
 
 mod archives;
+mod growth;
 mod hostile;
 mod interruptions;
 mod verb;

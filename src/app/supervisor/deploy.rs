@@ -77,11 +77,14 @@ impl App {
             let _gone = surplus.remove(&dirs);
             prepare(&context, &dirs, &asked)
         };
+        let in_use = self.turns.in_use.clone();
         let prepared = async move {
             noted.await;
-            actix_rt::task::spawn_blocking(prepare).await
+            let in_use = in_use.share().await;
+            (actix_rt::task::spawn_blocking(prepare).await, in_use)
         };
         ctx.spawn(prepared.into_actor(self).map(move |prepared, app, ctx| {
+            let (prepared, in_use) = prepared;
             let prepared = match answer(prepared) {
                 Ok(prepared) if app.deployer.is_active(op) => prepared,
                 Ok(_) => return,
@@ -101,6 +104,7 @@ impl App {
                 in_use: app.deployer.in_use(app.releases_in_use()),
                 timeouts: app.spec.context.settings.step_timeouts,
                 use_cache,
+                mirror_in_use: Some(Arc::new(in_use)),
             };
             app.start_installer(op, spec, ctx);
         }));
@@ -319,6 +323,7 @@ impl App {
             batch.reconfigure(before);
         }
         self.follow_schedules(ctx);
+        self.pack_pushed(ctx);
         let deployment = operation.deployment;
         match end {
             End::Done => {

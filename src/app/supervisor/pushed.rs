@@ -1,6 +1,7 @@
 //! What an app has to do with pushes to it: others put commits into its mirror and ask it to deploy them, and it moves the
 //! branch to what was deployed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -20,6 +21,16 @@ use crate::install::pushed::Pushed;
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Result<Pushed, PushedError>")]
 pub struct OpenPushed;
+
+/// Packs the mirror of an app that is pushed to, if that is due ([`Pushed::gc`]): a push is over, perhaps without a deploy.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub struct PackPushed;
+
+/// The commits that an app is still to deploy, or to which its branch is still to move.
+#[derive(Message)]
+#[rtype(result = "BTreeSet<String>")]
+struct CommitsToDeploy;
 
 /// Why nobody can push to an app.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +83,54 @@ impl Handler<OpenPushed> for App {
     }
 }
 
+impl Handler<PackPushed> for App {
+    type Result = ();
+
+    fn handle(&mut self, _: PackPushed, ctx: &mut Self::Context) {
+        self.pack_pushed(ctx);
+    }
+}
+
+impl Handler<CommitsToDeploy> for App {
+    type Result = MessageResult<CommitsToDeploy>;
+
+    fn handle(&mut self, _: CommitsToDeploy, _: &mut Self::Context) -> Self::Result {
+        let moving = self.deployer.pushed.all().iter();
+        let moving = moving.map(|pushed| &pushed.commit);
+        let commits = self.deployer.operations.commits().chain(moving);
+        MessageResult(commits.cloned().collect())
+    }
+}
+
 impl App {
+    /// Packs the mirror of an app that is pushed to, when that is due and nobody is at work there. Nothing waits for it.
+    pub(super) fn pack_pushed(&self, ctx: &mut Context<Self>) {
+        let config = Arc::clone(self.deployer.documents.newest());
+        if self.ending || self.deployer.is_removed() || config.repo.pushed_branch().is_none() {
+            return;
+        }
+        let (context, dirs) = (self.spec.context.clone(), self.spec.dirs.clone());
+        let of_app = Arc::clone(&config);
+        let account = actix_rt::task::spawn_blocking(move || {
+            let found = runnable::account(&context, &dirs, &of_app);
+            found.map(|(account, _)| account)
+        });
+        let packed = account.into_actor(self).then(move |account, app, ctx| {
+            // Without an account there is no deploy either, which says why.
+            let account = account.ok().and_then(Result::ok);
+            let pushed = account.and_then(|account| app.pushed(account.as_ref(), &config.repo));
+            let app_itself = ctx.address();
+            async move {
+                if let Some(pushed) = pushed {
+                    let to_deploy = async || app_itself.send(CommitsToDeploy).await.ok();
+                    pushed.gc(to_deploy).await;
+                }
+            }
+            .into_actor(app)
+        });
+        ctx.spawn(packed);
+    }
+
     /// `None` also while its log is being restarted.
     fn pushed(&self, account: Option<&Account>, repo: &Repo) -> Option<Pushed> {
         let log = self.children.log.get()?;
