@@ -204,7 +204,7 @@
 //! supervision
 //! durable
 //! pulse
-//! archive, regular, threads, priority, tally, failpoint, exit_status, test_support
+//! archive, regular, terminal, threads, priority, tally, failpoint, exit_status, test_support
 //! ```
 //!
 //! # Invariants
@@ -417,6 +417,7 @@ pub mod settings;
 pub mod ssh_keys;
 pub mod supervision;
 pub mod tally;
+pub mod terminal;
 #[cfg(test)]
 mod test_support;
 pub mod threads;

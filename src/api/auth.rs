@@ -164,7 +164,7 @@ const SIGNATURE: &str = "an unsigned or wrongly signed webhook";
 /// Refuses an address that has failed too often with 429.
 pub(super) fn refuse_if_locked_out(request: &HttpRequest, state: &ApiState) -> Result<(), Problem> {
     let (address, now) = (counted(request), Instant::now());
-    let failed = state.failed_logins.lock();
+    let failed = state.failed_hooks.lock();
     let mut failed = failed.unwrap_or_else(|e| e.into_inner());
     match failed.waits(address, now) {
         Some(left) => {
@@ -176,10 +176,10 @@ pub(super) fn refuse_if_locked_out(request: &HttpRequest, state: &ApiState) -> R
     }
 }
 
-/// Counts a webhook that was not signed as a failed log-in of its address.
+/// Counts a webhook that was not signed. It locks nobody out of the API: anybody can send one.
 pub(super) fn count_wrong_signature(request: &HttpRequest, state: &ApiState) {
     let (address, now) = (counted(request), Instant::now());
-    let failed = state.failed_logins.lock();
+    let failed = state.failed_hooks.lock();
     let mut failed = failed.unwrap_or_else(|e| e.into_inner());
     tell(failed.count(address, now), SIGNATURE, address, "");
 }

@@ -94,6 +94,8 @@ pub struct ApiState {
     /// Who replaces the server.
     pub reload: Reload,
     pub failed_logins: Arc<Mutex<FailedLogins>>,
+    /// Webhooks that were not signed, apart from those: see [`super::hooks`].
+    pub failed_hooks: Arc<Mutex<FailedLogins>>,
     /// The secrets of webhooks.
     pub hooks: Hooks,
     pub uploads: Uploads,
@@ -187,6 +189,7 @@ impl ApiState {
             ssh_keys: SshKeys::nobody(),
             reload: Reload::nobody(),
             failed_logins: Arc::default(),
+            failed_hooks: Arc::default(),
             hooks: Hooks::default(),
             uploads: Uploads::default(),
             metrics: Arc::default(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use awc::http::Method;
 
 use super::client::{Call, Client};
-use super::terminal::Shown;
+use crate::terminal::Shown;
 
 /// How often it is asked for.
 const EVERY: Duration = Duration::from_millis(500);

@@ -63,7 +63,6 @@ pub mod show;
 pub mod ssh_key;
 mod ssh_serve;
 pub mod status;
-pub mod terminal;
 pub mod tips;
 pub mod token;
 pub mod unix_connector;

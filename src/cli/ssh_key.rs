@@ -16,7 +16,7 @@ use crate::document::name::AppName;
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 #[command(after_help = "Examples:
   procserver ssh-key add ~/.ssh/id_ed25519.pub
-  procserver ssh-key add ci --app blog - < ci.pub
+  procserver ssh-key add ci - --app blog < ci.pub
   curl -s https://github.com/ann.keys | head -n 1 | procserver ssh-key add ann -
   procserver ssh-key list
   procserver ssh-key remove ci
@@ -39,7 +39,7 @@ pub enum Action {
     /// Let the holder of a key push
     #[command(after_help = "Examples:
   procserver ssh-key add ~/.ssh/id_ed25519.pub
-  procserver ssh-key add ci --app blog - < ci.pub")]
+  procserver ssh-key add ci - --app blog < ci.pub")]
     Add(AddArgs),
     /// List all keys
     #[command(

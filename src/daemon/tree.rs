@@ -132,6 +132,7 @@ impl Tree {
             ssh_keys,
             reload,
             failed_logins: Arc::default(),
+            failed_hooks: Arc::default(),
             hooks: Hooks::default(),
             uploads: Uploads::default(),
             metrics: Arc::new(Metrics::with(context.app_logs.clone())),

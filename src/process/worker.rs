@@ -261,8 +261,12 @@ impl Process {
         let log = self.log.get();
         let put_away = async move {
             if let Some(log) = log {
-                // A log that is stuck or gone has nothing more to read; the process has ended either way.
-                let _ = tokio::time::timeout(DETACH_TIMEOUT, log.send(detach)).await;
+                // A log that is stuck or gone has nothing more to read; the process has ended either way. One that is
+                // only late must be told all the same, or it keeps what it has open for good.
+                let told = log.send(detach.clone());
+                if tokio::time::timeout(DETACH_TIMEOUT, told).await.is_err() {
+                    log.do_send(detach);
+                }
             }
             let _ = tokio::task::spawn_blocking(move || instance::remove(&directory)).await;
         };

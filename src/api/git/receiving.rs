@@ -17,6 +17,7 @@ use crate::install::git_service::Hook;
 use crate::install::pushed::Pushed;
 use crate::logs::log::{Chunk, Query};
 use crate::logs::record::Stream;
+use crate::terminal::{self, Shown};
 
 /// How many refs one push may change, and the bytes of what it says of them.
 const MOST_WISHES: usize = 10_000;
@@ -37,7 +38,12 @@ struct Told(Sender);
 
 impl Told {
     async fn line(&mut self, text: &str) {
-        let _ = self.0.write_all(format!("{text}\n").as_bytes()).await;
+        // A build prints what it likes, and this is for a terminal.
+        let mut shown = Shown::new(true);
+        let mut line = shown.piece(text.as_bytes());
+        line.extend(shown.end());
+        line.push(b'\n');
+        let _ = self.0.write_all(&line).await;
     }
 }
 
@@ -207,7 +213,7 @@ fn verdict(outcome: Option<Outcome>) -> Result<bool, String> {
 
 /// A reason in a report of git's is one line, and not a long one.
 fn one_line(why: &str) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let plain = |c: char| if terminal::is_control(c) { ' ' } else { c };
     why.chars().map(plain).take(500).collect()
 }
 

@@ -5,8 +5,8 @@ use std::io;
 
 use super::feed::Line;
 use crate::cli::output::Output;
-use crate::cli::terminal::Shown;
 use crate::document::name::AppName;
+use crate::terminal::Shown;
 
 /// foreman's colours in foreman's order: cyan, yellow, green, magenta, blue, and these brightly.
 const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];

@@ -120,10 +120,17 @@ fn character(bytes: &[u8]) -> Token {
         Err(_) => return Token::Control(1),
     };
     match valid.chars().next() {
-        Some(first) if first.is_control() => Token::Control(first.len_utf8()),
+        Some(first) if is_control(first) => Token::Control(first.len_utf8()),
         Some(first) => Token::Plain(first.len_utf8()),
         None => Token::Control(1),
     }
+}
+
+/// Whether it steers a terminal, also by turning the direction of the text around it (Unicode, UAX #9).
+#[must_use]
+pub fn is_control(character: char) -> bool {
+    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || character.is_control()
 }
 
 fn colour(bytes: &[u8]) -> Token {
@@ -198,5 +205,12 @@ mod tests {
         assert_eq!(plain, b"red\\x1b[2J\n");
         let endless = [b"\x1b[".as_slice(), &[b'1'; 99], b"m"].concat();
         assert!(shown(&endless).starts_with("\\x1b[111"));
+    }
+
+    #[test]
+    fn what_turns_the_text_around_it_is_shown_as_an_escape() {
+        let turned = "a\u{202e}b\u{2067}";
+        assert_eq!(shown(turned.as_bytes()), "a\\xe2\\x80\\xaeb\\xe2\\x81\\xa7");
+        assert_eq!(shown("שלום é".as_bytes()), "שלום é");
     }
 }
