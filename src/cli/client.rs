@@ -289,6 +289,7 @@ impl Client {
             SendRequestError::Connect(ConnectError::Io(error)) => {
                 ClientError::NoServer(target, error.to_string())
             }
+            SendRequestError::Connect(ConnectError::Disconnected) => self.broken(&"it went away"),
             SendRequestError::Connect(error) => ClientError::NoServer(target, error.to_string()),
             other => self.broken(&other),
         }

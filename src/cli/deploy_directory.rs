@@ -58,7 +58,10 @@ pub async fn run(args: &DeployArgs, client: &Client, out: &mut Output) -> anyhow
             refuse_fetched(&name, &document)?;
             false
         }
-        Err(ClientError::Refused(problem)) if problem.status == 404 => true,
+        Err(ClientError::Refused(problem)) if problem.status == 404 => {
+            refuse_mistaken(args)?;
+            true
+        }
         Err(error) => return Err(error.into()),
     };
     let packed = packed(&directory)?;
@@ -123,6 +126,18 @@ fn meant(args: &DeployArgs) -> anyhow::Result<(AppName, PathBuf)> {
 
 fn is_path(text: &str) -> bool {
     text == "." || text == ".." || text.contains('/')
+}
+
+/// The name of a directory in place of an application's would send the whole directory around it.
+fn refuse_mistaken(args: &DeployArgs) -> anyhow::Result<()> {
+    match (&args.name, &args.directory) {
+        (Some(name), None) if Path::new(name).is_dir() => Err(Usage(format!(
+            "{name} is a directory here, and no application yet: \"procserver deploy ./{name}\" deploys it as {name}, and \
+             \"procserver deploy {name} .\" the directory you are in"
+        ))
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 /// Says what to do before anything is sent.

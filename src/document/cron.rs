@@ -53,7 +53,7 @@ impl Schedule {
             return Err(wrong("it is longer than 200 characters"));
         }
         let parser = CronParser::builder().year(Year::Disallowed).build();
-        let cron = parser.parse(text).map_err(|e| wrong(&e.to_string()))?;
+        let cron = parser.parse(text).map_err(|e| wrong(&why(text, &e)))?;
         let schedule = Self {
             text: text.to_owned(),
             cron,
@@ -89,6 +89,16 @@ impl Schedule {
 
     fn zoned(&self, time: Timestamp) -> Zoned {
         time.to_zoned(self.zone.clone())
+    }
+}
+
+/// What is wrong with a text that the parser does not take.
+fn why(text: &str, error: &dyn std::fmt::Display) -> String {
+    match text.split_whitespace().count() {
+        0 => "it is empty".to_owned(),
+        1 => "that word is not known".to_owned(),
+        5 | 6 => error.to_string().trim_end_matches('.').to_owned(),
+        fields => format!("it has {fields} fields, not five"),
     }
 }
 
@@ -166,5 +176,18 @@ mod tests {
             times("*/30 * * * *", zone, "2026-03-29T00:30:00Z", 2),
             ["2026-03-29T01:00:00Z", "2026-03-29T01:30:00Z"]
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_schedule_is_said() {
+        for (text, why) in [
+            ("", "\"\" is no schedule: it is empty; write"),
+            ("@reboot", "that word is not known; write"),
+            ("* * * *", "it has 4 fields, not five; write"),
+            ("61 * * * *", "61 * * * *\" is no schedule: "),
+        ] {
+            let error = Schedule::parse(text, "UTC").unwrap_err();
+            assert!(error.contains(why) && !error.contains(".;"), "{error}");
+        }
     }
 }

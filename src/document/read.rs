@@ -60,6 +60,8 @@ const FIELDS: [&str; 28] = [
     "keep_releases",
 ];
 
+const NAMES: &str = "a list of names, [\"…\"]";
+
 const MAX_PACKAGES: usize = 256;
 const MAX_HOSTS: usize = 1000;
 const MAX_PATTERNS: usize = 64;
@@ -238,7 +240,7 @@ fn read_pushed(walk: &mut Walk, repo: &Object<'_>) -> Option<Repo> {
 
 fn read_hosts(walk: &mut Walk, top: &Object<'_>) -> Vec<HostEntry> {
     let mut known = HashSet::new();
-    walk.items(top, "hosts", MAX_HOSTS, |walk, item, pointer| {
+    walk.items(top, "hosts", (NAMES, MAX_HOSTS), |walk, item, pointer| {
         let host = read_host(walk, item, pointer.clone())?;
         if known.insert(host.name.clone()) {
             return Some(host);
@@ -285,7 +287,7 @@ fn read_domain(walk: &mut Walk, top: &Object<'_>) -> Vec<String> {
 
 fn read_shared(walk: &mut Walk, top: &Object<'_>) -> Vec<String> {
     let mut known: Vec<String> = Vec::new();
-    walk.items(top, "shared", MAX_SHARED, |walk, item, pointer| {
+    walk.items(top, "shared", (NAMES, MAX_SHARED), |walk, item, pointer| {
         let dir = walk.parse_text(item, pointer.clone(), rules_of::shared_directory)?;
         let is_in = |one: &str, other: &str| {
             one.strip_prefix(other)
@@ -359,7 +361,10 @@ fn read_field(name: &str, value: &Value) -> Result<String, String> {
 /// One status, a range, or a list of these: 204, "200-399", [200, "300-399"].
 fn read_status(walk: &mut Walk, check: &Object<'_>) -> Option<Statuses> {
     let ranges = match check.get("status")? {
-        Value::Array(_) => walk.items(check, "status", MAX_STATUSES, read_statuses),
+        Value::Array(_) => {
+            let shape = "a list of statuses, [200, \"300-399\"]";
+            walk.items(check, "status", (shape, MAX_STATUSES), read_statuses)
+        }
         one => Vec::from_iter(read_statuses(walk, one, check.pointer("status"))),
     };
     // An empty list would refuse every answer.

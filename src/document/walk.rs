@@ -115,17 +115,19 @@ impl Walk {
         max: usize,
         mut parse: impl FnMut(&str) -> Result<T, E>,
     ) -> Vec<T> {
-        self.items(object, field, max, |walk, item, pointer| {
+        let shape = "a list of strings, [\"…\"]";
+        self.items(object, field, (shape, max), |walk, item, pointer| {
             walk.parse_text(item, pointer, &mut parse)
         })
     }
 
-    /// The list in `field`, each entry taken by `parse` with its pointer; at most `max` of them.
+    /// The list in `field`, each entry taken by `parse` with its pointer. `shape` says what it is to be, and `max` how many
+    /// there may be.
     pub(super) fn items<T>(
         &mut self,
         object: &Object<'_>,
         field: &str,
-        max: usize,
+        (shape, max): (&str, usize),
         mut parse: impl FnMut(&mut Self, &Value, String) -> Option<T>,
     ) -> Vec<T> {
         let Some(value) = object.get(field) else {
@@ -133,7 +135,7 @@ impl Walk {
         };
         let pointer = object.pointer(field);
         let Value::Array(items) = value else {
-            self.report(pointer, expected("a list of strings, [\"…\"]", value));
+            self.report(pointer, expected(shape, value));
             return Vec::new();
         };
         if items.len() > max {

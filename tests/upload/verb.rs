@@ -68,6 +68,14 @@ fn what_cannot_be_deployed_is_said_before_anything_is_sent() {
     server.deploy(&document("web", &repo));
     let home = tempfile::tempdir().unwrap();
     write(home.path(), &[("Procfile", PROCFILE)]);
+    // The directory around it would be sent under its name.
+    write(home.path(), &[("part/Procfile", PROCFILE)]);
+    let mistaken = deploy(&server, home.path(), &["part"]);
+    assert!(
+        mistaken.code == Some(2) && mistaken.stderr.contains("procserver deploy ./part"),
+        "{mistaken:?}"
+    );
+    server.get("/applications/part").expect(404);
     let refused = deploy(&server, home.path(), &["web"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(

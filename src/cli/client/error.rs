@@ -17,7 +17,10 @@ pub enum ClientError {
         "{0} is not for you to use: be root, or a member of the group procserver (usermod --append --groups procserver USER, and log in again)"
     )]
     Forbidden(String),
-    #[error("the exchange with {0} broke off: {1}")]
+    #[error(
+        "the exchange with {0} broke off ({1}): perhaps the server was restarted. What it was asked to do may go on: \
+         \"procserver apps\" and \"procserver deployments NAME\" show that"
+    )]
     Broken(String, String),
     #[error("{0}")]
     Trust(String),

@@ -22,7 +22,8 @@ const USUAL_TIMEOUT: Duration = Duration::from_hours(1);
 /// Reads `cron` of the document.
 pub(super) fn read_cron(walk: &mut Walk, top: &Object<'_>) -> Vec<CronJob> {
     let mut names: Vec<String> = Vec::new();
-    walk.items(top, "cron", MAX_JOBS, |walk, item, pointer| {
+    let shape = "a list of jobs, [{name: \"…\", schedule: \"…\", command: \"…\"}]";
+    walk.items(top, "cron", (shape, MAX_JOBS), |walk, item, pointer| {
         if !item.is_object() {
             let wanted = "an object {name: \"…\", schedule: \"…\", command: \"…\"}";
             walk.report(pointer, expected(wanted, item));
