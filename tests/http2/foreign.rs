@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::servers;
 use crate::support::fixture::{document, web_repo, with};
+use crate::support::machine::has;
 use crate::support::repo::Repo;
 use crate::support::server::Server;
 
@@ -87,6 +88,9 @@ fn curl_speaks_http2_and_without_it_http1() {
 
 #[test]
 fn nghttp_and_h2load_are_answered() {
+    if !has("nghttp", "nghttp2-client", "HTTP/2 by nghttp and h2load") {
+        return;
+    }
     let site = Site::of_files();
     let port = site.server.spare_port();
     let at = format!("https://127.0.0.1:{port}/x");

@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use crate::support::http::{Request, Response};
+use crate::support::machine::has;
 use crate::support::server::Server;
 use crate::support::wait::{SOON, within};
 
@@ -49,16 +50,23 @@ impl Metrics {
     }
 }
 
+fn has_promtool() -> bool {
+    has("promtool", "prometheus", "what promtool says of metrics")
+}
+
 /// Has promtool check the format and the names.
 #[track_caller]
 fn promtool(metrics: &str) {
+    if !has_promtool() {
+        return;
+    }
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("promtool (apt-get install prometheus); .ci/run installs it");
+        .unwrap();
     let mut input = promtool.stdin.take().unwrap();
     input.write_all(metrics.as_bytes()).unwrap();
     drop(input);

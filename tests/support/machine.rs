@@ -52,6 +52,18 @@ pub(crate) fn skip(test: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 
+/// Whether a program is there that only this test needs. In CI everything is.
+pub(crate) fn has(program: &str, package: &str, test: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|place| place.join(program).exists());
+    if !is_there {
+        let reason = format!("there is no {program} here: apt-get install {package}");
+        assert!(std::env::var_os("CI").is_none(), "{test}: {reason}");
+        skip(test, &reason);
+    }
+    is_there
+}
+
 /// The most memory a process has had, in bytes.
 pub(crate) fn peak_memory(pid: i32) -> u64 {
     status_bytes(pid, "VmHWM:")
