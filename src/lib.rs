@@ -214,8 +214,8 @@
 //! - `front/` never imports `app/`: it sees the routing table.
 //! - `process/worker.rs` alone starts a process of an application, and `install/started.rs` what makes a release: git,
 //!   install commands, the release phase; `acme/hook.rs` runs the program for TXT records, and `own_user/commands.rs`
-//!   useradd, usermod and userdel, `install/quota/tools.rs` chattr and setquota. An OS process is started again by its worker (`process/state`), an actor by its
-//!   supervisor.
+//!   useradd, usermod and userdel, `install/quota/tools.rs` chattr and setquota. An OS process is started again by its
+//!   worker (`process/state`), an actor by its supervisor.
 //! - An app whose document names no user has one of its own where the server is root ([`own_user`]). It is there before
 //!   the app has a file that it owns, and goes when the app has none any more, after all that runs as it on the machine
 //!   was killed. Its id is noted before it is given, and comes again only when the system's range (login.defs(5)) has no

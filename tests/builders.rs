@@ -1,28 +1,16 @@
 //! Applications of languages whose tools are large: compiled, installed and run by the real ones, as a user deploys them.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::machine::skip;
+use crate::support::machine::apps_have;
 use crate::support::repo::Repo;
 use crate::support::server::Server;
 use crate::support::wait::eventually;
 
 /// Go compiles its own library first, which takes long on a loaded machine.
 const LONG: Duration = Duration::from_secs(300);
-
-/// Whether a program is where apps look for it. In CI everything that the tests need is there.
-fn has(program: &str, package: &str) -> bool {
-    let is_there = Path::new("/usr/bin").join(program).exists();
-    if !is_there {
-        let reason = format!("there is no {program} here: apt-get install {package}");
-        assert!(std::env::var_os("CI").is_none(), "{reason}");
-        skip("an application of another language", &reason);
-    }
-    is_there
-}
 
 /// Deploys it without `install`, sees `1`, changes `file`, and sees `2`. Returns the lines of both installations.
 #[track_caller]
@@ -68,7 +56,7 @@ func main() {
 
 #[test]
 fn a_program_in_go_is_compiled_and_found_by_its_name() {
-    if !has("go", "golang-go") {
+    if !apps_have("go", "golang-go", "an application in Go") {
         return;
     }
     let files = [
@@ -109,7 +97,7 @@ fn main() {
 
 #[test]
 fn a_program_in_rust_is_compiled_and_cargo_keeps_what_has_not_changed() {
-    if !has("cargo", "cargo") {
+    if !apps_have("cargo", "cargo", "an application in Rust") {
         return;
     }
     let manifest = "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[dependencies]\n\
@@ -142,7 +130,9 @@ fn a_program_in_rust_is_compiled_and_cargo_keeps_what_has_not_changed() {
 
 #[test]
 fn an_application_in_php_gets_its_classes_from_composer() {
-    if !has("php", "php-cli") || !has("composer", "composer") {
+    if !apps_have("php", "php-cli", "an application in PHP")
+        || !apps_have("composer", "composer", "an application in PHP")
+    {
         return;
     }
     let own = r#"{"repositories": [{"type": "path", "url": "words", "options": {"symlink": false}}, {"packagist.org": false}],

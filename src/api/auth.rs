@@ -125,7 +125,11 @@ pub(super) fn identify(request: &ServiceRequest, state: &ApiState) -> Result<Cal
     if let Some(left) = failed.waits(address, now) {
         let more = "and is not listened to for a while";
         tell(failed.refuse(now), TOKEN, address, more);
-        return Err(too_many(left));
+        return Err(too_many(
+            left,
+            "Too many wrong tokens came from your address: no token is looked at",
+            " The Unix socket needs none.",
+        ));
     }
     let wall = Timestamp::now();
     let found = check_token(request.headers(), is_git, &state.tokens.known(), wall);
@@ -170,7 +174,11 @@ pub(super) fn refuse_if_locked_out(request: &HttpRequest, state: &ApiState) -> R
         Some(left) => {
             let more = "and is not listened to for a while";
             tell(failed.refuse(now), SIGNATURE, address, more);
-            Err(too_many(left))
+            Err(too_many(
+                left,
+                "Too many webhooks with a wrong signature came from your address: none is looked at",
+                "",
+            ))
         }
         None => Ok(()),
     }
@@ -207,11 +215,9 @@ fn tell(told: Told, what: &str, address: IpAddr, more: &str) {
     }
 }
 
-fn too_many(left: Duration) -> Problem {
+fn too_many(left: Duration, what: &str, instead: &str) -> Problem {
     let seconds = left.as_secs() + 1;
-    let detail = format!(
-        "Too many wrong tokens came from your address: no token is looked at for {seconds} s. The Unix socket needs none."
-    );
+    let detail = format!("{what} for {seconds} s.{instead}");
     let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
     problem.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }

@@ -40,6 +40,7 @@ mod logs;
 mod masking;
 pub mod metrics;
 pub mod needs;
+mod on_disk;
 mod orphans;
 mod outcome;
 mod overlaps;

@@ -1,13 +1,14 @@
 //! `/-/ssh-keys`: who may push over ssh. Lists, adds and removes public keys.
 
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{self, Data, Path, Payload};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::body;
 use super::caller::Caller;
+use super::on_disk::on_disk;
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::ssh_keys::error::KeyError;
@@ -54,14 +55,6 @@ pub(super) async fn remove(
     log::info!("the ssh key \"{}\" was removed by {caller}", gone.name);
     let shown = json!({"id": gone.id, "name": gone.name, "removed": true});
     Ok(HttpResponse::Ok().json(shown))
-}
-
-/// Does what waits for the disk, to its end, also where the client goes away.
-async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
-) -> Result<T, Problem> {
-    let done = web::block(work).await;
-    Ok(done.map_err(|_| Problem::unavailable("The server is being stopped."))??)
 }
 
 impl From<KeyError> for Problem {

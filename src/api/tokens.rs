@@ -1,13 +1,14 @@
 //! `/tokens`: who may call the API over TCP. Lists, makes and revokes tokens; the text of one is answered once.
 
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{self, Data, Path, Payload};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::body;
 use super::caller::Caller;
+use super::on_disk::on_disk;
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::tokens::Token;
@@ -62,14 +63,6 @@ fn shown(token: &Token, now: Timestamp) -> Value {
         shown["expired"] = true.into();
     }
     shown
-}
-
-/// Does what waits for the disk, to its end, also where the client goes away.
-async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, TokenError> + Send + 'static,
-) -> Result<T, Problem> {
-    let done = web::block(work).await;
-    Ok(done.map_err(|_| Problem::unavailable("The server is being stopped."))??)
 }
 
 impl From<TokenError> for Problem {

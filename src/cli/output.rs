@@ -104,6 +104,14 @@ pub fn cell(value: &Value) -> String {
     }
 }
 
+/// The applications that something is for: their names, or `all`.
+#[must_use]
+pub fn apps(value: &Value) -> String {
+    value.as_array().map_or("all".to_owned(), |apps| {
+        apps.iter().map(cell).collect::<Vec<_>>().join(" ")
+    })
+}
+
 /// A time as people read it: whole seconds of `2026-11-22T10:15:30.123456789Z`; other text stays as it is.
 #[must_use]
 pub fn time(value: &Value) -> String {

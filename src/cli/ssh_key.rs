@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::client::{Call, Client, ClientArgs};
 use super::document::encode_query;
 use super::input;
-use super::output::{Output, cell, time};
+use super::output::{Output, apps, cell, time};
 use crate::document::name::AppName;
 
 #[derive(Args, Debug)]
@@ -171,14 +171,10 @@ async fn list(client: &Client, out: &mut Output) -> anyhow::Result<()> {
 }
 
 fn row(key: &Value) -> Vec<String> {
-    let apps = key["apps"].as_array();
-    let apps = apps.map_or("all".to_owned(), |apps| {
-        apps.iter().map(cell).collect::<Vec<_>>().join(" ")
-    });
     vec![
         cell(&key["name"]),
         cell(&key["id"]),
-        apps,
+        apps(&key["apps"]),
         cell(&key["kind"]),
         cell(&key["fingerprint"]),
         cell(&key["comment"]),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{Call, Client, ClientArgs};
 use super::document::encode_query;
-use super::output::{Output, cell, time};
+use super::output::{Output, apps, cell, time};
 use crate::document::name::AppName;
 use crate::tokens::Scope;
 
@@ -171,10 +171,6 @@ async fn list(client: &Client, out: &mut Output) -> anyhow::Result<()> {
 }
 
 fn row(token: &Value) -> Vec<String> {
-    let apps = token["apps"].as_array();
-    let apps = apps.map_or("all".to_owned(), |apps| {
-        apps.iter().map(cell).collect::<Vec<_>>().join(" ")
-    });
     let expires = match token["expired"] == true {
         true => format!("{} (over)", time(&token["expires"])),
         false => time(&token["expires"]),
@@ -183,7 +179,7 @@ fn row(token: &Value) -> Vec<String> {
         cell(&token["name"]),
         cell(&token["id"]),
         cell(&token["scope"]),
-        apps,
+        apps(&token["apps"]),
         time(&token["created"]),
         expires,
         time(&token["last_used"]),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::public_key::PublicKey;
 use crate::document::config::FieldError;
 use crate::document::name::AppName;
-use crate::tokens::wish::{apps, checked_name};
+use crate::tokens::wish::{apps, checked_name, error, unknown};
 
 const FIELDS: [&str; 3] = ["name", "key", "apps"];
 
@@ -27,7 +27,10 @@ impl Wish {
             let wanted = "must be an object, such as {key: \"ssh-ed25519 AAAA… ann@laptop\"}";
             return Err(vec![error("", wanted.to_owned())]);
         };
-        let mut errors: Vec<_> = fields.keys().filter_map(|field| unknown(field)).collect();
+        let mut errors: Vec<_> = fields
+            .keys()
+            .filter_map(|field| unknown(field, &FIELDS))
+            .collect();
         let mut keep = |field: &str, detail| errors.push(error(&format!("/{field}"), detail));
         let public = public(fields).map_err(|e| keep("key", e)).ok();
         let name = name(fields, public.as_ref());
@@ -40,19 +43,6 @@ impl Wish {
             _ => Err(errors),
         }
     }
-}
-
-fn error(pointer: &str, detail: String) -> FieldError {
-    let pointer = pointer.to_owned();
-    FieldError { pointer, detail }
-}
-
-fn unknown(field: &str) -> Option<FieldError> {
-    let shown: String = field.chars().take(80).collect();
-    let pointer = format!("/{}", shown.replace('~', "~0").replace('/', "~1"));
-    let known = FIELDS.join(", ");
-    let detail = format!("there is no such field here: known are {known}");
-    (!FIELDS.contains(&field)).then(|| error(&pointer, detail))
 }
 
 fn public(fields: &Map<String, Value>) -> Result<PublicKey, String> {

@@ -36,7 +36,10 @@ impl Wish {
             let wanted = "must be an object, such as {name: \"ci\", scope: \"deploy\"}";
             return Err(vec![error("", wanted.to_owned())]);
         };
-        let mut errors: Vec<_> = fields.keys().filter_map(|field| unknown(field)).collect();
+        let mut errors: Vec<_> = fields
+            .keys()
+            .filter_map(|field| unknown(field, &FIELDS))
+            .collect();
         let mut keep = |field: &str, detail| errors.push(error(&format!("/{field}"), detail));
         let name = name(fields).map_err(|e| keep("name", e)).ok();
         let scope = scope(fields).map_err(|e| keep("scope", e)).ok();
@@ -54,19 +57,20 @@ impl Wish {
     }
 }
 
-fn error(pointer: &str, detail: String) -> FieldError {
+pub(crate) fn error(pointer: &str, detail: String) -> FieldError {
     let pointer = pointer.to_owned();
     FieldError { pointer, detail }
 }
 
-fn unknown(field: &str) -> Option<FieldError> {
+/// What is said of a field that is none of `known`.
+pub(crate) fn unknown(field: &str, known: &[&str]) -> Option<FieldError> {
     let shown: String = field.chars().take(80).collect();
     let pointer = format!("/{}", shown.replace('~', "~0").replace('/', "~1"));
     let detail = format!(
         "there is no such field here: known are {}",
-        FIELDS.join(", ")
+        known.join(", ")
     );
-    (!FIELDS.contains(&field)).then_some(error(&pointer, detail))
+    (!known.contains(&field)).then_some(error(&pointer, detail))
 }
 
 fn name(fields: &Map<String, Value>) -> Result<String, String> {

@@ -8,7 +8,7 @@ use crate::support::server::Server;
 use crate::support::setup::Setup;
 
 #[test]
-fn who_does_not_sign_is_told_nothing_and_counts_as_who_guesses_tokens() {
+fn who_does_not_sign_is_told_nothing_and_has_to_wait_after_ten() {
     let (server, repo) = (Server::start(), site("1"));
     let secret = deployed(&server, "blog", &repo, json!({}));
     server.deploy(
@@ -54,8 +54,13 @@ fn who_does_not_sign_is_told_nothing_and_counts_as_who_guesses_tokens() {
     let plain = Delivery::push("gitlab-token");
     let locked = send(plain.to("blog", &secret)).expect(429);
     assert!(locked.header("retry-after").is_some());
+    assert!(!locked.text().contains("token"), "{}", locked.text());
     // Anybody can send webhooks: who has a token is not shut out by them.
-    server.get("/applications").expect(200);
+    let counted = server.get("/metrics").expect(200).text();
+    assert!(
+        counted.contains("\nprocserver_login_failures_total 10.0\n"),
+        "{counted}"
+    );
     // Strangers share the addresses of a git service: they do not shut out who signs.
     send(push.to("blog", "whsec_wrong")).expect(403);
     send(push.to("blog", &secret)).expect(202);

@@ -10,28 +10,9 @@ use procserver::install::record::Step;
 use super::root::as_app;
 use super::servers::Listening;
 use super::world::{World, root};
-use crate::support::machine::skip;
+use crate::support::machine::{apps_have, skip};
 
 const PROCFILE: (&str, &str) = ("Procfile", "web: ./serve\n");
-
-/// Whether a program is where apps look for it. In CI everything that the tests need is there.
-fn has(program: &str, package: &str, test: &str) -> bool {
-    let places = ["/usr/local/bin", "/usr/bin", "/bin"];
-    let is_there = places
-        .iter()
-        .any(|place| Path::new(place).join(program).exists());
-    if !is_there {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "{test} needs {program}: apt-get install {package}"
-        );
-        skip(
-            test,
-            &format!("there is no {program} here: apt-get install {package}"),
-        );
-    }
-    is_there
-}
 
 /// An app whose document has no `install`.
 fn world(files: &[(&str, &str)]) -> World {
@@ -91,7 +72,7 @@ fn greeting(directory: &Path) -> String {
 #[test]
 fn python_packages_are_installed_once_for_all_releases_that_need_the_same() {
     let test = "Python's packages";
-    if !has("python3", "python3", test) || !has_venv(test) {
+    if !apps_have("python3", "python3", test) || !has_venv(test) {
         return;
     }
     let mut world = world(&[PROCFILE, ("requirements.txt", "greeting-zz==1.0\n")]);
@@ -191,7 +172,9 @@ fn registry(tarball: Vec<u8>) -> Listening {
 #[test]
 fn node_modules_are_taken_over_and_a_damaged_directory_is_not() {
     let test = "Node's packages";
-    if !has("node", "nodejs", test) || !has("npm", "npm", test) || !has("openssl", "openssl", test)
+    if !apps_have("node", "nodejs", test)
+        || !apps_have("npm", "npm", test)
+        || !apps_have("openssl", "openssl", test)
     {
         return;
     }
@@ -270,7 +253,7 @@ fn node_modules_are_taken_over_and_a_damaged_directory_is_not() {
 #[test]
 fn gems_are_installed_from_the_commits_own_and_taken_over() {
     let test = "Ruby's gems";
-    if !has("ruby", "ruby", test) || !has("bundle", "ruby-bundler", test) {
+    if !apps_have("ruby", "ruby", test) || !apps_have("bundle", "ruby-bundler", test) {
         return;
     }
     let lock = "GEM\n  remote: https://rubygems.org/\n  specs:\n    greeting-zz (1.0)\n\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n  greeting-zz\n";

@@ -1,5 +1,6 @@
 //! What the machine itself says: processes in `/proc`, and whether a test has what it needs.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -55,6 +56,15 @@ pub(crate) fn skip(test: &str, reason: &str) {
 /// Whether a program is there that only this test needs. In CI everything is.
 pub(crate) fn has(program: &str, package: &str, test: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    is_there(&path, program, package, test)
+}
+
+/// As [`has`], where applications look for it.
+pub(crate) fn apps_have(program: &str, package: &str, test: &str) -> bool {
+    is_there("/usr/local/bin:/usr/bin:/bin", program, package, test)
+}
+
+fn is_there(path: impl AsRef<OsStr>, program: &str, package: &str, test: &str) -> bool {
     let is_there = std::env::split_paths(&path).any(|place| place.join(program).exists());
     if !is_there {
         let reason = format!("there is no {program} here: apt-get install {package}");

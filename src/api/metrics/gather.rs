@@ -58,8 +58,10 @@ pub(super) async fn gather(state: &ApiState) -> Result<Facts, Problem> {
     let names: Vec<String> = server.applications.keys().cloned().collect();
     let processes = processes(state, &names).await;
     let table = Arc::clone(&state.routing.table.borrow());
-    let failed = state.failed_logins.lock();
-    let failed_logins = failed.unwrap_or_else(PoisonError::into_inner).total();
+    let failed = [&state.failed_logins, &state.failed_hooks].map(|failed| {
+        let failed = failed.lock();
+        failed.unwrap_or_else(PoisonError::into_inner).total()
+    });
     let mut facts = Facts {
         cpu_seconds: own_cpu_seconds(),
         certificates: certificates(state),
@@ -70,7 +72,7 @@ pub(super) async fn gather(state: &ApiState) -> Result<Facts, Problem> {
         logs: metrics.app_logs.stored().into_iter().collect(),
         disk: disk(state, names).await,
         lost_lines: metrics.lost_lines.count(),
-        failed_logins,
+        failed_logins: failed.iter().sum(),
         server,
     };
     for (app, processes) in &facts.processes {
