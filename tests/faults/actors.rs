@@ -243,6 +243,14 @@ fn a_process_actor_that_panics_while_it_stops_leaves_nothing() {
     server.act("echo", "stop").expect(200);
     assert!(server.has_fired("Process"));
     assert_eq!(processes_of(server.directory()).len(), 1);
+    // The log has let go of its FIFOs, which are removed.
+    eventually("nothing that is removed is held open", SOON, || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+        let target = |entry: std::fs::DirEntry| std::fs::read_link(entry.path()).ok();
+        let mut held = open.flatten().filter_map(target);
+        let is_fifo = |path: std::path::PathBuf| path.ends_with("stdout (deleted)");
+        (!held.any(is_fifo)).then_some(())
+    });
 }
 
 #[test]

@@ -365,6 +365,9 @@ impl App {
             }
         };
         ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {
+            if let Some(id) = app.one_offs.get(number).map(|live| live.record.id.clone()) {
+                app.detach_output(number, &id);
+            }
             app.note_unknown_exit(number);
             app.one_off_over(number, ctx);
         }));

@@ -9,9 +9,10 @@ use super::{AnyChild, ChildId};
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{self, BatchId};
 use crate::app::supervisor::App;
+use crate::logs::log::Detach;
 use crate::process::identity::Identity;
 use crate::process::phase::Phase;
-use crate::process::spec::ProcessSpec;
+use crate::process::spec::{ProcessSpec, instance_directory};
 use crate::process::survivors;
 use crate::process::users::Users;
 use crate::process::worker::{Origin, Process, Snapshot};
@@ -155,6 +156,7 @@ impl App {
             }
         };
         ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {
+            app.detach_output(batch, &id);
             if let Some(batch) = app.batches.get_mut(batch) {
                 batch.gone(&id);
             }
@@ -166,5 +168,13 @@ impl App {
             };
             app.feed(event, ctx);
         }));
+    }
+
+    /// Has the log let go of the output of a process whose actor did not live to say that.
+    pub(in crate::app::supervisor) fn detach_output(&self, batch: BatchId, id: &str) {
+        let directory = instance_directory(self.spec.dirs.runtime(), id, batch);
+        if let Some(log) = self.children.log.get() {
+            log.do_send(Detach { directory });
+        }
     }
 }
