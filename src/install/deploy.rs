@@ -1,13 +1,14 @@
-//! [`Deploy`]: runs the steps of one deploy, up to a release that can be started. What is done in the checkout is in
-//! `work`, and how in `building`.
+//! [`Deploy`]: runs the steps of one deploy, up to a release that can be started. What must be there before is looked at
+//! in `prepare`; what is done in the checkout is in `work`, and how in `building`.
 
+mod advised;
 mod building;
 mod half_made;
+mod manifest;
+mod prepare;
 mod taken;
 mod work;
 
-use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,17 +28,12 @@ use super::release::{self, Release, ReleaseRecord};
 use super::remote::Remote;
 use super::source::{Fetched, Source};
 use super::spec::{InstallEvent, InstallProgress, InstallSpec};
-use super::{
-    advice, app_root, build, failure, first_deploy, home, instances, links, manifest, packages,
-    plan,
-};
-use super::{disk_space, disk_usage, quota, shared};
-use crate::document::formation::RELEASE;
-use crate::document::procfile::Procfile;
+use super::{app_root, build, first_deploy, links, packages, plan, shared};
 use crate::document::secrets;
 use crate::failpoint;
 use crate::logs::log::Append;
 use half_made::HalfMade;
+use manifest::Manifest;
 use work::Work;
 
 #[derive(Debug)]
@@ -50,34 +46,6 @@ pub struct Deploy {
 
 /// The warning about a `.env` in a repository.
 const COMMITTED: &str = ".env is committed: everybody who can read the repository knows its values; keep secrets in the application's env (procserver env), which wins over it";
-
-/// What the files of a checkout say, and warnings about it.
-struct Manifest {
-    procfile: Procfile,
-    dotenv: BTreeMap<String, String>,
-    /// Of `app.json`, in the first deploy.
-    postdeploy: Option<String>,
-    warnings: Vec<String>,
-}
-
-impl Manifest {
-    /// The commands of the release phase, each with its `PS`. Like the install commands, they run in the tree of the
-    /// app's user, and what they make there (collected assets, a cached configuration) is part of the release.
-    fn release_phase(&self) -> Vec<(&'static str, &str)> {
-        let release = self.procfile.command(RELEASE);
-        let release = release.map(|command| ("release.1", command));
-        let postdeploy = self.postdeploy.as_deref();
-        let postdeploy = postdeploy.map(|command| ("postdeploy.1", command));
-        release.into_iter().chain(postdeploy).collect()
-    }
-
-    fn code<'a>(&'a self, commit: &'a str) -> build::Code<'a> {
-        build::Code {
-            commit,
-            dotenv: &self.dotenv,
-        }
-    }
-}
 
 impl Deploy {
     /// A deploy of `spec` that ends early when `cancel` becomes true.
@@ -117,42 +85,6 @@ impl Deploy {
                 Err(error)
             }
         }
-    }
-
-    /// Gives a failed command a better hint, if its last lines show the mistake.
-    async fn advised(&self, error: StepError) -> StepError {
-        let StepError::Failed(failure) = error else {
-            return error;
-        };
-        let mut failure = failure.named(self.spec.config.name.as_str());
-        let (own, dirs, limit) = (
-            failure.clone(),
-            self.spec.dirs.clone(),
-            self.spec.config.limits.disk,
-        );
-        let blamed = move || disk_usage::blame_limit(own, &dirs, limit);
-        if let Ok(Some(blamed)) = tokio::task::spawn_blocking(blamed).await {
-            failure = blamed;
-        }
-        let is_command = matches!(failure.step, Step::Install | Step::Release);
-        if is_command && failure.exit_code.is_some() && !failure::disk_is_full(&failure.log_tail) {
-            let lines = failure.log_tail.clone();
-            let command = failure
-                .reason
-                .split('`')
-                .nth(1)
-                .unwrap_or_default()
-                .to_owned();
-            let directory = self.app_root();
-            let looked = move || advice::of_checkout(&lines, &command, &directory);
-            if let Ok(Some(hint)) = tokio::task::spawn_blocking(looked).await {
-                failure.hint = Some(hint);
-            }
-        }
-        StepError::Failed(Box::new(
-            self.with_way_out(failure)
-                .named(self.spec.config.name.as_str()),
-        ))
     }
 
     async fn make(&self) -> Result<Release, StepError> {
@@ -197,70 +129,6 @@ impl Deploy {
         let built = self.built(last, &work, venv).await?;
         self.complete(last, fetched.commit, manifest.warnings, built)
             .await
-    }
-
-    /// Fails if the document's shell is not installed. Its package may be among the document's.
-    async fn shell(&self, step: Step) -> Result<(), StepError> {
-        let shell = self.spec.config.shell;
-        let look = move || Ok(shell.is_there());
-        if blocking(step, "cannot look for the shell", look).await? {
-            return Ok(());
-        }
-        let path = shell.path();
-        let reason = format!("there is no {path} on this machine, which the field shell names");
-        let hint = "its package: packages: [\"bash\"]; without the field shell /bin/sh is taken";
-        self.log.at(step).line(&reason).await;
-        Err(Failure::new(step, reason).hint(hint).into())
-    }
-
-    /// Makes the app's directories, and removes what interrupted deploys left.
-    async fn prepare(&self, step: Step) -> Result<(), StepError> {
-        let (dirs, account) = (self.spec.dirs.clone(), self.spec.account.clone());
-        let (release, in_use) = (self.spec.release, self.spec.in_use.clone());
-        let kept = self.spec.config.keep_releases;
-        let (disk, use_cache) = (self.spec.config.limits.disk, self.spec.use_cache);
-        let refused = blocking(step, "cannot make the app's directories", move || {
-            instances::kill_remains(&dirs);
-            quota::follow(&dirs);
-            build::make_directories(&dirs, account.as_ref())?;
-            first_deploy::note(&dirs)?;
-            release::sweep(&dirs, &[], u64::MAX);
-            release::discard(&dirs, release);
-            let barrier = match &account {
-                Some(account) => build::barrier(&dirs.releases(), account)?,
-                None => None,
-            };
-            let barred = barrier
-                .zip(account)
-                .map(|(barrier, account)| build::barred(step, &barrier, &account));
-            match use_cache {
-                true => home::tidy(&dirs),
-                false => home::clear(&dirs),
-            }
-            let look = || -> io::Result<Option<Failure>> {
-                let missing = disk_space::missing(step, dirs.apps())?;
-                Ok(missing.or_else(|| disk_usage::used_up(step, &dirs, disk)))
-            };
-            let mut missing = look()?;
-            if missing.is_some() || disk_usage::over(step, &dirs, disk).is_some() {
-                // What can be downloaded again goes first.
-                home::clear(&dirs);
-                missing = look()?;
-            }
-            if missing.is_some() {
-                // The oldest release would be removed after this deploy. If the space is needed, it is removed before.
-                release::prune(&dirs, kept.saturating_sub(1), &in_use, u64::MAX);
-                missing = look()?;
-            }
-            let mut over = disk_usage::over(step, &dirs, disk);
-            if over.is_some() {
-                release::prune(&dirs, kept.saturating_sub(1), &in_use, u64::MAX);
-                over = disk_usage::over(step, &dirs, disk);
-            }
-            Ok(barred.or(missing).or(over))
-        })
-        .await?;
-        refused.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
     /// Where the application is in the checkout.
@@ -431,40 +299,6 @@ impl Deploy {
             build::hand_over(&directory, account.as_ref(), earlier.as_ref())
         })
         .await
-    }
-
-    async fn read_manifest(
-        &self,
-        log: &InstallLog,
-        warn: bool,
-        work: &Work,
-    ) -> Result<Manifest, StepError> {
-        let directory = self.spec.dirs.release(self.spec.release);
-        let (config, dirs) = (self.spec.config.clone(), self.spec.dirs.clone());
-        let stands_in = work.stands_in();
-        let read = blocking(log.step(), "cannot read the release", move || {
-            let read = manifest::manifest_for(&directory, &config.document, &stands_in);
-            let procfile = app_root::below(&config.document, "Procfile");
-            let has_procfile = manifest::has(&directory, &procfile);
-            Ok((read, has_procfile, first_deploy::is_due(&dirs)))
-        })
-        .await?;
-        let (read, has_procfile, is_first) = read;
-        let read = read.map_err(|e| work.without_manifest(log.step(), &e))?;
-        if warn {
-            if !has_procfile && let Some(line) = work.stand_in_shown() {
-                log.line(line).await;
-            }
-            for warning in read.warnings(&self.spec.config.document) {
-                log.line(format!("remark: {warning}")).await;
-            }
-        }
-        Ok(Manifest {
-            procfile: read.procfile,
-            dotenv: read.dotenv.variables,
-            postdeploy: read.app_json.postdeploy.filter(|_| is_first),
-            warnings: Vec::new(),
-        })
     }
 
     /// Writes the record. From then on the release exists.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::Deploy;
+use super::manifest::Manifest;
 use super::taken::{self, Taken};
 use super::work::{self, Work};
-use super::{Deploy, Manifest};
 use crate::install::build::{self, Variables};
 use crate::install::built::{Built, Kept};
 use crate::install::hard_links::Earlier;
