@@ -1,6 +1,10 @@
 //! The routes of the API. Each is declared with what it needs of its caller: there is no other way to add one.
 
-use actix_web::dev::{HttpServiceFactory, ServiceRequest};
+use std::rc::Rc;
+
+use actix_service::{IntoServiceFactory as _, Service as _, ServiceFactory as _, map_config};
+use actix_web::App;
+use actix_web::dev::{AppConfig, HttpServiceFactory, ServiceRequest};
 use actix_web::guard::{self, Guard};
 use actix_web::http::StatusCode;
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
@@ -10,11 +14,14 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Respo
 use super::needs::{self, Needs};
 use super::problem::Problem;
 use super::state::ApiState;
+use super::ui::calls::{self, Answerer, Calls, MakeAnswerer};
 use super::{
     actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
     disk, events, gate, git, health, hook, hooks, logs, metrics, releases, reload, routes, run,
-    server_status, source, ssh_keys, status, tokens,
+    server_status, source, ssh_keys, status, tokens, ui,
 };
+use futures::future::FutureExt as _;
+
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
 /// Puts the API into an actix-web App: `/healthz` open to all, `/hooks` to who signs, the rest for those that [`gate`]
@@ -31,8 +38,36 @@ pub fn configure(config: &mut ServiceConfig, state: ApiState) {
         .wrap(headers())
         .service(health)
         .service(hooks)
+        .service(ui::for_browsers())
+        .service(ui::for_the_command_line())
         .service(guarded());
-    config.app_data(Data::new(state)).service(all);
+    let calls = Calls::new(answerers(state.clone()));
+    config
+        .app_data(Data::new(state))
+        .app_data(Data::new(calls))
+        .service(all);
+}
+
+/// What answers the pages of the dashboard: the routes that everybody calls.
+fn answerers(state: ApiState) -> MakeAnswerer {
+    Rc::new(move || {
+        let state = state.clone();
+        async move {
+            let app = App::new().app_data(Data::new(state)).service(guarded());
+            let app = map_config(app, |()| AppConfig::default()).into_factory();
+            let service = Rc::new(app.new_service(()).await.ok()?);
+            let answer = move |request| {
+                let service = Rc::clone(&service);
+                async move {
+                    let answered = service.call(request).await;
+                    calls::into_answer(answered.map(|answer| answer.into_parts().1))
+                }
+                .boxed_local()
+            };
+            Some(Rc::new(answer) as Answerer)
+        }
+        .boxed_local()
+    })
 }
 
 /// Puts what is served to git over ssh into an actix-web App, and nothing else of the API.

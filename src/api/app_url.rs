@@ -1,9 +1,10 @@
 //! [`Called::url`]: where people find an app, by the name that they call the server by.
 
-use actix_web::HttpRequest;
 use actix_web::http::header;
+use actix_web::{HttpMessage as _, HttpRequest};
 
 use super::auth::Access;
+use super::caller::Introduced;
 use crate::app::status::Reach;
 
 /// How the server was called, and for which hosts it has a certificate.
@@ -73,13 +74,18 @@ impl<'a> Called<'a> {
 
 /// The host, and perhaps port, by which the server was called; `None` on its socket.
 fn authority(request: &HttpRequest) -> Option<&str> {
-    let is_tcp = matches!(request.conn_data::<Access>(), Some(Access::Tcp));
+    let introduced = request.extensions();
+    let introduced = introduced.get::<Introduced>();
+    let is_tcp = match introduced {
+        Some(introduced) => introduced.over_tcp,
+        None => matches!(request.conn_data::<Access>(), Some(Access::Tcp)),
+    };
     let host = request.headers().get(header::HOST).filter(|_| is_tcp)?;
     host.to_str().ok()
 }
 
 /// Whether the client came by HTTPS: the front end says so, or a proxy that it trusts.
-fn is_secure(request: &HttpRequest) -> bool {
+pub(super) fn is_secure(request: &HttpRequest) -> bool {
     let scheme = request.headers().get("x-forwarded-proto");
     scheme.is_some_and(|scheme| scheme == "https")
 }

@@ -137,6 +137,29 @@ impl Record {
         }
     }
 
+    /// Writes the line of somebody who logs in, or tries to.
+    pub(super) async fn of_log_in(
+        request: &HttpRequest,
+        who: Who,
+        log: &AuditLog,
+        status: StatusCode,
+    ) {
+        let from = auth::address(request).map(|address| address.to_string());
+        let id = request.headers().get("x-request-id");
+        log.write(Entry {
+            time: Timestamp::now(),
+            who,
+            from,
+            method: request.method().to_string(),
+            path: request.path().to_owned(),
+            app: None,
+            outcome: Outcome::Status(status.as_u16()),
+            request_id: id.and_then(|id| id.to_str().ok()).map(str::to_owned),
+            left_out: 0,
+        })
+        .await;
+    }
+
     /// Awaits the answer of the call.
     pub(super) async fn during<T>(&self, answer: impl Future<Output = T>) -> T {
         let mut answer = std::pin::pin!(answer);

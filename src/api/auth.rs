@@ -116,7 +116,36 @@ pub(super) fn identify(request: &ServiceRequest, state: &ApiState) -> Result<Cal
             false => no_token(),
         });
     }
-    let (address, now) = (counted(request.request()), Instant::now());
+    let wall = Timestamp::now();
+    let look = || check_token(request.headers(), is_git, &state.tokens.known(), wall);
+    let token = counting_failures(request.request(), state, look)?;
+    Ok(Caller::Token(token))
+}
+
+/// The token that somebody logs in with.
+pub(super) fn log_in(
+    request: &HttpRequest,
+    state: &ApiState,
+    given: &str,
+) -> Result<Arc<Token>, Problem> {
+    let look = || {
+        let known = state.tokens.known();
+        let found = known.find(given.trim().as_bytes(), Timestamp::now());
+        found.map(Arc::clone).map_err(|refusal| {
+            let detail = refused(refusal);
+            Problem::new(StatusCode::UNAUTHORIZED, detail)
+        })
+    };
+    counting_failures(request, state, look)
+}
+
+/// Looks at a token, unless too many wrong ones have come from where this request is from.
+fn counting_failures(
+    request: &HttpRequest,
+    state: &ApiState,
+    look: impl FnOnce() -> Result<Arc<Token>, Problem>,
+) -> Result<Arc<Token>, Problem> {
+    let (address, now) = (counted(request), Instant::now());
     // Nobody holds the lock for longer than such a look.
     let mut failed = state
         .failed_logins
@@ -131,10 +160,9 @@ pub(super) fn identify(request: &ServiceRequest, state: &ApiState) -> Result<Cal
             " The Unix socket needs none.",
         ));
     }
-    let wall = Timestamp::now();
-    let found = check_token(request.headers(), is_git, &state.tokens.known(), wall);
+    let found = look();
     match &found {
-        Ok(token) if state.tokens.note_use(token, wall) => {
+        Ok(token) if state.tokens.note_use(token, Timestamp::now()) => {
             let tokens = state.tokens.clone();
             // Nobody waits for it.
             drop(actix_rt::task::spawn_blocking(move || tokens.write_uses()));
@@ -142,7 +170,7 @@ pub(super) fn identify(request: &ServiceRequest, state: &ApiState) -> Result<Cal
         Ok(_) => {}
         Err(_) => tell(failed.count(address, now), TOKEN, address, ""),
     }
-    found.map(Caller::Token)
+    found
 }
 
 /// The key by which sshd let somebody in, as the forced command says, which nobody else can be at that socket.
@@ -265,18 +293,22 @@ fn check_token(
     let given = given.or_else(|| password(behind(value, "Basic").filter(|_| is_git)?));
     let found = given.map_or(Err(Refusal::Unknown), |given| known.find(&given, now));
     found.map(Arc::clone).map_err(|refusal| {
-        let detail = match refusal {
-            Refusal::Unknown => "The token is not this server's.".to_owned(),
-            Refusal::Expired(at) => {
-                format!("The token expired at {at:.0}: ask who runs the server for a new one.")
-            }
-        };
+        let detail = refused(refusal);
         let challenge = match is_git {
             true => "Basic realm=\"procserver\", charset=\"UTF-8\"",
             false => "Bearer realm=\"procserver\", error=\"invalid_token\"",
         };
         unauthorized(&detail, challenge)
     })
+}
+
+fn refused(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Unknown => "The token is not this server's.".to_owned(),
+        Refusal::Expired(at) => {
+            format!("The token expired at {at:.0}: ask who runs the server for a new one.")
+        }
+    }
 }
 
 fn unauthorized(detail: &str, challenge: &'static str) -> Problem {

@@ -55,6 +55,15 @@ impl Caller {
     }
 }
 
+/// Says who a request is from that a page makes. It is put into requests that are made in this process; nothing that
+/// comes over a connection has one.
+#[derive(Clone, Debug)]
+pub(super) struct Introduced {
+    pub(super) caller: Caller,
+    /// Whether the page was asked for over TCP.
+    pub(super) over_tcp: bool,
+}
+
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -11,7 +11,7 @@ use actix_web::{HttpMessage as _, ResponseError as _};
 use super::audit::Record;
 use super::auth::{self, Access, OF_GIT};
 use super::browsers;
-use super::caller::Caller;
+use super::caller::{Caller, Introduced};
 use super::problem::{self, Problem};
 use super::state::ApiState;
 use crate::hooks::signature::Proof;
@@ -102,12 +102,17 @@ fn is_signed(request: &ServiceRequest) -> bool {
         && Proof::read(&field).is_ok_and(|proof| !matches!(proof, Proof::Token(_)))
 }
 
-fn admit(request: &ServiceRequest, state: &ApiState) -> Result<Caller, Problem> {
+pub(super) fn admit(request: &ServiceRequest, state: &ApiState) -> Result<Caller, Problem> {
+    // The page has been through this.
+    if let Some(introduced) = request.extensions().get::<Introduced>() {
+        return Ok(introduced.caller.clone());
+    }
     check_browser(request, state)?;
     auth::identify(request, state)
 }
 
-fn check_browser(request: &ServiceRequest, state: &ApiState) -> Result<(), Problem> {
+/// Refuses what a page of another site asks for.
+pub(super) fn check_browser(request: &ServiceRequest, state: &ApiState) -> Result<(), Problem> {
     // No browser speaks to a Unix socket.
     if matches!(request.conn_data::<Access>(), Some(Access::Socket { .. })) {
         return Ok(());

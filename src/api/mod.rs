@@ -62,5 +62,6 @@ mod ssh_keys;
 pub mod state;
 mod status;
 mod tokens;
+pub mod ui;
 pub mod upload_turn;
 mod whole_machine;

@@ -66,6 +66,12 @@ impl Problem {
         }
     }
 
+    /// The sentence for the caller.
+    #[must_use]
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.0.status == StatusCode::NOT_FOUND

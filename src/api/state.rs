@@ -19,6 +19,8 @@ use super::failed_logins::FailedLogins;
 use super::metrics::shared::Metrics;
 use super::problem::Problem;
 use super::reload_status::Reload;
+use super::ui::sessions::Sessions;
+use super::ui::watchers::Watchers;
 use super::upload_turn::Uploads;
 use crate::acme::acme::Acme;
 use crate::acme::status::Results;
@@ -100,6 +102,9 @@ pub struct ApiState {
     pub hooks: Hooks,
     pub uploads: Uploads,
     pub metrics: Arc<Metrics>,
+    /// The browsers that are logged in to the dashboard, and those that watch it.
+    pub sessions: Sessions,
+    pub watchers: Watchers,
 }
 
 impl fmt::Debug for ApiState {
@@ -193,6 +198,8 @@ impl ApiState {
             hooks: Hooks::default(),
             uploads: Uploads::default(),
             metrics: Arc::default(),
+            sessions: Sessions::open(Path::new("/nonexistent")),
+            watchers: Watchers::default(),
         }
     }
 }

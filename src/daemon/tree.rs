@@ -21,6 +21,8 @@ use crate::api::in_process;
 use crate::api::metrics::shared::Metrics;
 use crate::api::reload_status::Reload;
 use crate::api::state::{ApiState, Routing};
+use crate::api::ui::sessions::Sessions;
+use crate::api::ui::watchers::Watchers;
 use crate::api::upload_turn::Uploads;
 use crate::app::context::AppContext;
 use crate::audit::AuditLog;
@@ -136,6 +138,8 @@ impl Tree {
             hooks: Hooks::default(),
             uploads: Uploads::default(),
             metrics: Arc::new(Metrics::with(context.app_logs.clone())),
+            sessions: Sessions::open(&settings.data_dir),
+            watchers: Watchers::default(),
         };
         api.backups = Some(Backups::new(Carrier {
             apps: api.apps.clone(),

@@ -16,7 +16,7 @@
 //! | what connections of a thread share: the routing table, the pool, memory | [`worker`] |
 //! | what is told of each request, and counted | [`access`], [`request_counts`] |
 //! | sockets, and how many connections there may be | [`listener`], [`kept`], [`capacity`], [`connection_limit`], `drain` |
-//! | what bytes mean | [`http`] (pure), [`proxy_header`], [`own_token`] |
+//! | what bytes mean | [`http`] (pure), [`proxy_header`], [`own_token`], [`own_cookie`] |
 //!
 //! A request whose host is known is routed by the [snapshot](crate::router::snapshot) that the thread's replica answers
 //! from, without a message to it; both remember hosts in that one place.
@@ -38,6 +38,7 @@ mod http2;
 pub mod kept;
 mod linger;
 pub mod listener;
+pub mod own_cookie;
 pub mod own_token;
 mod proxied;
 pub mod proxy_header;

@@ -53,6 +53,13 @@ impl Known {
         }
     }
 
+    /// The one with this digest, unless its time is over.
+    #[must_use]
+    pub fn of_digest(&self, digest: &Digest, now: Timestamp) -> Option<&Arc<Token>> {
+        let found = self.by_digest.get(digest);
+        found.filter(|token| !token.has_expired(now))
+    }
+
     /// Whether this very token still opens something.
     #[must_use]
     pub fn is_good(&self, token: &Token, now: Timestamp) -> bool {

@@ -87,6 +87,7 @@ pub enum Name {
     ClearSiteData,
     Connection,
     ContentLength,
+    Cookie,
     Date,
     Expect,
     Forwarded,
@@ -175,6 +176,7 @@ impl Name {
             // It is no such field, but programs that run as CGI take it for the address of their own proxy (httpoxy).
             (5, b'p') => &[("proxy", Self::HopByHop)],
             (6, b'a') => &[("accept", Self::Accept)],
+            (6, b'c') => &[("cookie", Self::Cookie)],
             (6, b'e') => &[("expect", Self::Expect)],
             (7, b'u') => &[("upgrade", Self::Upgrade)],
             (7, b't') => &[("trailer", Self::Trailer)],

@@ -15,6 +15,7 @@ use super::head::{Request, Response};
 use super::token::decimal;
 use super::trusted_proxies::{Stated, authority, reported, stated};
 use super::write;
+use crate::front::own_cookie;
 use crate::front::own_token::OwnToken;
 
 /// What a request's head is rewritten with.
@@ -36,7 +37,7 @@ pub struct Context<'a> {
     pub arrived: u64,
     /// Bytes at the front of the target that are removed and become `X-Forwarded-Prefix`.
     pub strip: usize,
-    /// The token that an app must not be sent. `None` for the API, which asks for it.
+    /// The token that an app must not be sent, no more than the dashboard's cookie. `None` for the API, which asks for both.
     pub withheld: Option<&'a OwnToken>,
 }
 
@@ -124,6 +125,10 @@ fn pass_fields<'b>(
             }
         } else if request.minor == 0 && f.is(Name::Expect) {
             // Expect means nothing in HTTP/1.0, but would in the HTTP/1.1 that is sent on.
+        } else if f.is(Name::Cookie) && context.withheld.is_some() {
+            if let Some(others) = own_cookie::without_own(f.value) {
+                field(out, f.name, &others);
+            }
         } else if !is_dropped(&request.fields, f) && !context.is_withheld(f) {
             match options.then(|| hops_left(f)).flatten() {
                 Some(hops) => drop(write!(out, "{}: {hops}\r\n", f.name)),

@@ -1,0 +1,457 @@
+//! What the API answers, as far as pages show it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::page::{plain, short, size, span, took};
+
+/// A line of `GET /applications`.
+#[derive(Debug, Deserialize)]
+pub(super) struct App {
+    pub(super) name: String,
+    pub(super) state: String,
+    pub(super) release: Option<u64>,
+    pub(super) commit: Option<String>,
+    url: Option<String>,
+    memory_bytes: u64,
+    pub(super) last_failure: Option<LastFailure>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct LastFailure {
+    pub(super) deployment: u64,
+    pub(super) step: String,
+    reason: String,
+}
+
+impl LastFailure {
+    pub(super) fn reason(&self) -> String {
+        plain(&self.reason)
+    }
+}
+
+impl App {
+    pub(super) fn commit(&self) -> &str {
+        short(self.commit.as_ref())
+    }
+
+    pub(super) fn memory(&self) -> String {
+        size(self.memory_bytes)
+    }
+
+    /// Where it is reached. A link is one of the web, whatever a document names.
+    pub(super) fn url(&self) -> Option<&str> {
+        let url = self.url.as_deref()?;
+        let is_web = url.starts_with("http://") || url.starts_with("https://");
+        is_web.then_some(url)
+    }
+}
+
+/// `GET /applications/A/status`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Status {
+    pub(super) state: String,
+    pub(super) release: Option<u64>,
+    commit: Option<String>,
+    pub(super) deployment: Option<u64>,
+    pub(super) user: Option<String>,
+    pub(super) last_failure: Option<LastFailure>,
+    pub(super) processes: Vec<Process>,
+    warnings: Vec<String>,
+}
+
+impl Status {
+    pub(super) fn commit(&self) -> &str {
+        short(self.commit.as_ref())
+    }
+
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.warnings.iter().map(|text| plain(text)).collect()
+    }
+}
+
+/// A process of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Process {
+    pub(super) id: String,
+    #[serde(rename = "type")]
+    pub(super) process_type: String,
+    pub(super) state: String,
+    pub(super) release: u64,
+    command: Option<String>,
+    pub(super) pid: Option<u32>,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) restarts: u32,
+    last_exit: Option<Value>,
+    memory_bytes: u64,
+    cpu_seconds: f64,
+    #[serde(default)]
+    last_lines: Vec<String>,
+    unhealthy: Option<String>,
+}
+
+impl Process {
+    pub(super) fn memory(&self) -> String {
+        size(self.memory_bytes)
+    }
+
+    pub(super) fn cpu(&self) -> String {
+        took(self.cpu_seconds)
+    }
+
+    pub(super) fn command(&self) -> String {
+        plain(self.command.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn last_exit(&self) -> String {
+        self.last_exit.as_ref().map(exit).unwrap_or_default()
+    }
+
+    pub(super) fn unhealthy(&self) -> String {
+        plain(self.unhealthy.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn last_lines(&self) -> String {
+        lines(&self.last_lines)
+    }
+
+    /// Whether it is one of the formation.
+    pub(super) fn is_of_formation(&self) -> bool {
+        !matches!(self.process_type.as_str(), "run" | "cron")
+            && !self.process_type.starts_with("cron.")
+    }
+}
+
+/// How a process ended, in words.
+pub(super) fn exit(exit: &Value) -> String {
+    let number = |name: &str| exit[name].as_i64();
+    match (number("code"), number("signal")) {
+        _ if exit["oom"] == true => "out of memory".to_owned(),
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) if exit.is_null() => String::new(),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+fn lines(lines: &[String]) -> String {
+    let lines = lines.iter().map(|line| plain(line));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A record of `GET /applications/A/deployments`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Deployment {
+    pub(super) id: u64,
+    pub(super) state: String,
+    pub(super) release: Option<u64>,
+    commit: Option<String>,
+    pub(super) started: Timestamp,
+    pub(super) finished: Option<Timestamp>,
+    pub(super) steps: Vec<Step>,
+    pub(super) failure: Option<Failure>,
+}
+
+impl Deployment {
+    pub(super) fn commit(&self) -> &str {
+        short(self.commit.as_ref())
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.finished.is_some()
+    }
+
+    pub(super) fn took(&self) -> String {
+        let finished = self.finished.map(|end| end.duration_since(self.started));
+        finished
+            .map(|took_| took(took_.as_secs_f64()))
+            .unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Step {
+    pub(super) step: String,
+    pub(super) seconds: Option<f64>,
+}
+
+impl Step {
+    pub(super) fn took(&self) -> String {
+        self.seconds.map(took).unwrap_or_default()
+    }
+}
+
+/// Why a deployment failed.
+#[derive(Debug, Deserialize)]
+pub(super) struct Failure {
+    pub(super) step: String,
+    reason: String,
+    #[serde(default)]
+    log_tail: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn reason(&self) -> String {
+        plain(&self.reason)
+    }
+
+    pub(super) fn hint(&self) -> String {
+        plain(self.hint.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn tail(&self) -> String {
+        lines(&self.log_tail)
+    }
+}
+
+/// A line of `GET /applications/A/releases`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Release {
+    pub(super) id: u64,
+    commit: String,
+    pub(super) created: Timestamp,
+    pub(super) current: bool,
+}
+
+impl Release {
+    pub(super) fn commit(&self) -> &str {
+        short(Some(&self.commit))
+    }
+}
+
+/// A line of a log.
+#[derive(Debug, Deserialize)]
+pub(super) struct Line {
+    time: String,
+    pub(super) process: String,
+    pub(super) stream: String,
+    text: String,
+}
+
+impl Line {
+    /// The time of day, in UTC.
+    pub(super) fn time(&self) -> &str {
+        self.time.get(11..23).unwrap_or(&self.time)
+    }
+
+    pub(super) fn text(&self) -> String {
+        plain(&self.text)
+    }
+}
+
+/// The document of an application, as far as pages show it.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Document {
+    #[serde(default)]
+    pub(super) env: Map<String, Value>,
+    #[serde(default)]
+    pub(super) hosts: Vec<String>,
+    #[serde(default)]
+    pub(super) domain: Vec<String>,
+    #[serde(default)]
+    pub(super) scale: BTreeMap<String, u32>,
+    #[serde(default)]
+    pub(super) repo: Value,
+}
+
+/// A line of `GET /certificates`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Certificate {
+    #[serde(default)]
+    pub(super) names: Vec<String>,
+    pub(super) issuer: Option<String>,
+    pub(super) source: String,
+    pub(super) not_after: Option<Timestamp>,
+    pub(super) state: String,
+    error: Option<String>,
+}
+
+impl Certificate {
+    pub(super) fn names(&self) -> String {
+        self.names.join(", ")
+    }
+
+    pub(super) fn issuer(&self) -> String {
+        plain(self.issuer.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn error(&self) -> String {
+        plain(self.error.as_deref().unwrap_or_default())
+    }
+
+    /// The name by which it can be renewed.
+    pub(super) fn renewable(&self) -> Option<&str> {
+        (self.source == "acme").then(|| self.names.first().map(String::as_str))?
+    }
+
+    /// Whether it is for this host.
+    pub(super) fn covers(&self, host: &str) -> bool {
+        let rest = host.split_once('.').map(|(_, rest)| rest);
+        self.names.iter().any(|name| {
+            name == host || name.strip_prefix("*.").is_some_and(|own| rest == Some(own))
+        })
+    }
+}
+
+/// A line of `GET /applications/A/cron`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Job {
+    pub(super) name: String,
+    pub(super) schedule: String,
+    pub(super) timezone: Option<String>,
+    command: String,
+    pub(super) next: Option<Timestamp>,
+    pub(super) runs: Vec<Run>,
+}
+
+impl Job {
+    pub(super) fn command(&self) -> String {
+        plain(&self.command)
+    }
+}
+
+/// A line of `GET /applications/A/run`, or a run of a job.
+#[derive(Debug, Deserialize)]
+pub(super) struct Run {
+    pub(super) id: String,
+    command: String,
+    pub(super) state: String,
+    pub(super) release: u64,
+    pub(super) started_at: Timestamp,
+    last_exit: Option<Value>,
+    seconds: Option<f64>,
+}
+
+impl Run {
+    pub(super) fn command(&self) -> String {
+        plain(&self.command)
+    }
+
+    pub(super) fn ended(&self) -> String {
+        self.last_exit.as_ref().map(exit).unwrap_or_default()
+    }
+
+    pub(super) fn took(&self) -> String {
+        self.seconds.map(took).unwrap_or_default()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.state == "finished"
+    }
+}
+
+/// `GET /-/status`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Server {
+    pub(super) state: String,
+    pub(super) version: String,
+    uptime_seconds: i64,
+    pub(super) listen: Vec<String>,
+    pub(super) tls_listen: Vec<String>,
+    pub(super) ports: Ports,
+    pub(super) connections: u64,
+    pub(super) descriptors: Descriptors,
+    memory_bytes: u64,
+    pub(super) applications: BTreeMap<String, AppOnDisk>,
+    pub(super) disk: Disk,
+    problems: Vec<String>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Ports {
+    pub(super) first: u16,
+    pub(super) last: u16,
+    pub(super) used: u64,
+    pub(super) free: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Descriptors {
+    pub(super) open: u64,
+    pub(super) limit: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct AppOnDisk {
+    pub(super) state: String,
+    disk_bytes: Option<u64>,
+}
+
+impl AppOnDisk {
+    pub(super) fn disk(&self) -> String {
+        self.disk_bytes.map(size).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Disk {
+    pub(super) path: String,
+    total_bytes: u64,
+    free_bytes: u64,
+}
+
+impl Disk {
+    pub(super) fn free(&self) -> String {
+        format!(
+            "{} of {} free",
+            size(self.free_bytes),
+            size(self.total_bytes)
+        )
+    }
+}
+
+impl Server {
+    pub(super) fn uptime(&self) -> String {
+        span(self.uptime_seconds)
+    }
+
+    pub(super) fn memory(&self) -> String {
+        size(self.memory_bytes)
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        self.problems.iter().map(|text| plain(text)).collect()
+    }
+
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.warnings.iter().map(|text| plain(text)).collect()
+    }
+}
+
+/// A line of `GET /audit`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Audited {
+    pub(super) time: Timestamp,
+    who: Option<String>,
+    from: Option<String>,
+    pub(super) method: Option<String>,
+    path: Option<String>,
+    outcome: Option<Value>,
+}
+
+impl Audited {
+    pub(super) fn who(&self) -> String {
+        plain(self.who.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn from(&self) -> String {
+        plain(self.from.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn path(&self) -> String {
+        plain(self.path.as_deref().unwrap_or_default())
+    }
+
+    pub(super) fn outcome(&self) -> String {
+        match &self.outcome {
+            Some(Value::String(text)) => plain(text),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        }
+    }
+}
