@@ -170,6 +170,28 @@ impl Client {
         Ok(Pieces { response, target })
     }
 
+    /// Sends a request of somebody else, with these fields and as the caller that this client is.
+    ///
+    /// # Errors
+    /// The server cannot be reached; whatever it answers is none.
+    pub async fn relay(
+        &self,
+        method: Method,
+        path: &str,
+        fields: &[(header::HeaderName, header::HeaderValue)],
+        body: Bytes,
+    ) -> Result<ClientResponse, ClientError> {
+        let mut request = self.request(&Call::new(method, path), "*/*");
+        for (name, value) in fields {
+            request = request.insert_header((name.clone(), value.clone()));
+        }
+        let sent = match body.is_empty() {
+            true => request.send().await,
+            false => request.send_body(body).await,
+        };
+        sent.map_err(|error| self.explain(error))
+    }
+
     /// POSTs what `input` holds and reads the whole answer.
     ///
     /// # Errors

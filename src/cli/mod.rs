@@ -22,6 +22,7 @@ pub mod completions;
 pub mod create;
 pub mod create_document;
 pub mod cron;
+pub mod dashboard;
 pub mod demo;
 pub mod demo_web;
 pub mod deploy;
@@ -197,6 +198,9 @@ pub enum Command {
     /// Print an application's URL, and open it in the browser of a desktop
     #[command(aliases = ["apps:open", "url", "urls"])]
     Open(open::OpenArgs),
+    /// Show the dashboard in a browser on this machine, without a token
+    #[command(aliases = ["ui"])]
+    Dashboard(dashboard::DashboardArgs),
     /// Say which application would answer a URL, and why
     Route(route::RouteArgs),
     /// Show what an application or its installation printed
@@ -301,6 +305,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Hook(a) => with(&a.client, async |c, o| hook::run(&a, c, o).await),
         Command::Releases(a) => with(&a.client, async |c, o| releases::run(&a, c, o).await),
         Command::Open(a) => with(&a.client, async |c, o| open::run(&a, c, o).await),
+        Command::Dashboard(a) => with(&a.client, async |c, o| dashboard::run(&a, c, o).await),
         Command::Route(a) => with(&a.client, async |c, o| route::run(&a, c, o).await),
         Command::Status(a) => with(&a.client, async |c, o| status::run(c, o).await),
         Command::Reload(a) => with(&a.client, async |c, o| reload::run(c, o).await),

@@ -78,7 +78,8 @@ fn url_of(app: &Value) -> anyhow::Result<(&str, &str)> {
     )
 }
 
-fn has_desktop() -> bool {
+/// Whether there is a desktop that opens things.
+pub(super) fn has_desktop() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     is_set("WAYLAND_DISPLAY") || is_set("DISPLAY")
 }

@@ -31,6 +31,8 @@ pub(super) fn headers() -> DefaultHeaders {
     DefaultHeaders::new()
         .add((header::CONTENT_SECURITY_POLICY, POLICY))
         .add((header::X_FRAME_OPTIONS, "DENY"))
+        // With less, browsers send forms with the origin "null".
+        .add((header::REFERRER_POLICY, "same-origin"))
         .add(("Cross-Origin-Opener-Policy", "same-origin"))
         .add(("Cross-Origin-Resource-Policy", "same-origin"))
 }

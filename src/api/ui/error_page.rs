@@ -3,7 +3,7 @@
 use actix_web::HttpMessage as _;
 use actix_web::body::{BoxBody, to_bytes};
 use actix_web::dev::ServiceResponse;
-use actix_web::http::{StatusCode, header};
+use actix_web::http::header;
 use askama::Template;
 use serde_json::Value;
 
@@ -15,7 +15,6 @@ use crate::api::problem::CONTENT_TYPE;
 #[template(path = "error.html")]
 struct ErrorPage {
     page: Page,
-    status: StatusCode,
     detail: String,
     /// Fields that are wrong, and why.
     errors: Vec<(String, String)>,
@@ -45,7 +44,6 @@ pub(super) async fn shown(response: ServiceResponse<BoxBody>) -> ServiceResponse
     };
     let shown = ErrorPage {
         page,
-        status: head.status(),
         detail: text(&body["detail"]),
         errors: errors
             .map(|error| (text(&error["pointer"]), text(&error["detail"])))

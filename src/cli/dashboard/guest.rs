@@ -1,0 +1,184 @@
+//! [`Guests`]: which browser is let in: the one that had the link first.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{self, HeaderMap};
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use crate::front::own_cookie::OWN;
+use crate::tokens::token::Digest;
+
+/// How long the link works.
+const LASTS: Duration = Duration::from_secs(300);
+
+/// Which browser is let in. All clones are one.
+#[derive(Clone)]
+pub(super) struct Guests(Arc<Inner>);
+
+struct Inner {
+    /// `127.0.0.1:PORT`: no other name for this machine will do, or a page could give itself one (DNS rebinding).
+    authority: String,
+    cookie_name: String,
+    /// What the browser has that is let in.
+    cookie: String,
+    /// What the server makes the keys of forms of.
+    form: String,
+    link: String,
+    begun: Instant,
+    is_used: Mutex<bool>,
+}
+
+/// What the link leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// The browser gets this cookie.
+    Opened(String),
+    Wrong,
+    /// It was used before, or too late.
+    Over,
+}
+
+impl Guests {
+    pub(super) fn new(address: SocketAddr) -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(Inner {
+            authority: address.to_string(),
+            // Each of several at a time has its own: cookies are for all ports.
+            cookie_name: format!("{OWN}_{}", address.port()),
+            cookie: secret()?,
+            form: secret()?,
+            link: secret()?,
+            begun: Instant::now(),
+            is_used: Mutex::new(false),
+        })))
+    }
+
+    pub(super) fn link(&self) -> String {
+        format!("http://{}/ui?link={}", self.0.authority, self.0.link)
+    }
+
+    pub(super) fn form(&self) -> &str {
+        &self.0.form
+    }
+
+    /// Whether the request is by the very address that was printed.
+    pub(super) fn is_called_rightly(&self, headers: &HeaderMap) -> bool {
+        let host = headers.get(header::HOST);
+        host.is_some_and(|host| host.as_bytes() == self.0.authority.as_bytes())
+    }
+
+    /// Opens the link, once.
+    pub(super) fn open(&self, given: &str, now: Instant) -> Link {
+        if !same(given, &self.0.link) {
+            return Link::Wrong;
+        }
+        let mut is_used = self.0.is_used.lock().unwrap_or_else(|e| e.into_inner());
+        if *is_used || now.saturating_duration_since(self.0.begun) > LASTS {
+            return Link::Over;
+        }
+        *is_used = true;
+        let Inner {
+            cookie_name,
+            cookie,
+            ..
+        } = &*self.0;
+        Link::Opened(format!(
+            "{cookie_name}={cookie}; Path=/ui; HttpOnly; SameSite=Strict"
+        ))
+    }
+
+    /// Whether a page of this address, or a person, makes the browser ask that was let in.
+    pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
+        let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
+        let is_own_page =
+            text("sec-fetch-site").is_none_or(|s| matches!(s, "none" | "same-origin"));
+        let own = format!("http://{}", self.0.authority);
+        let is_own_origin = text("origin").is_none_or(|origin| origin == own);
+        is_own_page && is_own_origin && self.has_cookie(headers)
+    }
+
+    fn has_cookie(&self, headers: &HeaderMap) -> bool {
+        let fields = headers.get_all(header::COOKIE);
+        let mut pairs = fields
+            .filter_map(|field| field.to_str().ok())
+            .flat_map(|field| field.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
+        pairs.any(|(name, value)| name == self.0.cookie_name && same(value, &self.0.cookie))
+    }
+}
+
+/// Compares digests, so that the time tells nothing of use.
+fn same(given: &str, own: &str) -> bool {
+    Digest::of(given.as_bytes()) == Digest::of(own.as_bytes())
+}
+
+fn secret() -> anyhow::Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("the kernel gives no random bytes")?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut request = TestRequest::default();
+        for (name, value) in fields {
+            request = request.insert_header((*name, *value));
+        }
+        request.to_http_request().headers().clone()
+    }
+
+    #[test]
+    fn the_link_opens_once_and_in_time() {
+        let guests = Guests::new(([127, 0, 0, 1], 9000).into()).unwrap();
+        let secret = guests.0.link.as_str();
+        let now = Instant::now();
+        assert_eq!(guests.open("", now), Link::Wrong);
+        assert_eq!(guests.open(&secret[1..], now), Link::Wrong);
+        assert_eq!(guests.open(secret, now + LASTS * 2), Link::Over);
+        let Link::Opened(cookie) = guests.open(secret, now) else {
+            panic!("it opens");
+        };
+        assert!(cookie.ends_with("; HttpOnly; SameSite=Strict"), "{cookie}");
+        assert_eq!(guests.open(secret, now), Link::Over);
+        let pair = cookie.split(';').next().unwrap();
+        assert!(guests.knows(&headers(&[("cookie", pair)])));
+        for (name, value) in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "http://127.0.0.1:9001"),
+            ("origin", "null"),
+        ] {
+            assert!(
+                !guests.knows(&headers(&[("cookie", pair), (name, value)])),
+                "{value}"
+            );
+        }
+        assert!(!guests.knows(&headers(&[("cookie", &pair[..pair.len() - 1])])));
+        assert!(!guests.knows(&headers(&[])));
+    }
+
+    #[test]
+    fn no_other_name_of_this_machine_will_do() {
+        let guests = Guests::new(([127, 0, 0, 1], 9000).into()).unwrap();
+        assert!(guests.is_called_rightly(&headers(&[("host", "127.0.0.1:9000")])));
+        for host in [
+            "localhost:9000",
+            "evil.example:9000",
+            "127.0.0.1",
+            "127.0.0.1:9001",
+        ] {
+            assert!(
+                !guests.is_called_rightly(&headers(&[("host", host)])),
+                "{host}"
+            );
+        }
+    }
+}
