@@ -15,7 +15,8 @@
 //!   │   ├ Process web.1 …    process/worker.rs    one OS process each
 //!   │   └ Process run.1 …    worker/one_off.rs    transient: one that runs once, outside of the formation
 //!   ├ Front                  front/front.rs       worker threads; in each a router::replica, a pool, the API in process
-//!   └ Acme                   acme/acme.rs         orders certificates, one order for a name at a time; only with [acme]
+//!   ├ Acme                   acme/acme.rs         orders certificates, one order for a name at a time; only with [acme]
+//!   └ History                history/recorder.rs  what was counted over the last day, for plots; the only writer of its file
 //! ```
 //!
 //! Every actor below Root runs under [`supervision::monitor`]: a panic is an [`supervision::Exit`], not the end of
@@ -176,6 +177,10 @@
 //! count. All else is asked for when somebody reads, once a second at most: what an application is in of its App, CPU
 //! and memory of `/proc`, which a blocking thread looks at.
 //!
+//! [`history::recorder`] takes a reading of the same counts at the end of each minute, and when somebody asks for plots,
+//! at most every five seconds. What came between two of them goes into steps of time ([`history::series`], pure): 60 of a
+//! minute and 288 of five, 17 KiB an application. It writes them every five minutes and when the server stops.
+//!
 //! # Floors
 //!
 //! A folder imports only from the lines below its own; two on one line do not import each other. So there is no circle
@@ -190,7 +195,7 @@
 //! backup
 //! app
 //! settings
-//! ssh_keys
+//! ssh_keys, history
 //! install, front
 //! process, audit
 //! logs
@@ -404,6 +409,7 @@ pub mod events;
 pub mod exit_status;
 pub mod failpoint;
 pub mod front;
+pub mod history;
 pub mod hooks;
 pub mod install;
 pub mod logs;

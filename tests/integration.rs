@@ -44,6 +44,7 @@ mod logs;
 mod metrics;
 mod own_users;
 mod packages;
+mod plots;
 mod process;
 mod process_actor;
 mod progress;

@@ -17,8 +17,7 @@ use super::state::ApiState;
 use super::ui::calls::{self, Answerer, Calls, MakeAnswerer};
 use super::{
     actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
-    disk, events, gate, git, health, hook, hooks, logs, metrics, releases, reload, routes, run,
-    server_status, source, ssh_keys, status, tokens, ui,
+    disk, events, gate, git, health, hook, hooks, logs, metrics, releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui, history,
 };
 use futures::future::FutureExt as _;
 
@@ -124,6 +123,10 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
             vec![get(Needs::of_app(Read), disk::show)],
         ),
         (
+            "/applications/{name}/history",
+            vec![get(Needs::of_app(Read), history::show)],
+        ),
+        (
             "/applications/{name}/deploy-key",
             vec![get(Needs::of_app(Read), deploy_key::show)],
         ),
@@ -223,6 +226,10 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
             vec![get(Needs::of_server(Read), server_status::show)],
         ),
         ("/metrics", vec![get(Needs::of_apps(Read), metrics::show)]),
+        (
+            "/-/history",
+            vec![get(Needs::of_apps(Read), history::show_all)],
+        ),
         // Who reads code may find secrets in it: so to clone takes as much as to push.
         (
             "/git/{name}.git/info/refs",

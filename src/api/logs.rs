@@ -8,7 +8,6 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use futures::Stream as Items;
-use jiff::Timestamp;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
@@ -16,7 +15,7 @@ use super::caller::Caller;
 use super::log_format::LogFormat;
 use super::masking::Veil;
 use super::problem::Problem;
-use super::query::Query as Parameters;
+use super::query::{Query as Parameters, moment};
 use super::state::ApiState;
 use crate::logs::log::{Chunk, Query};
 use crate::logs::merged::Positions;
@@ -160,18 +159,6 @@ fn process(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A time, or how long ago.
-fn moment(text: &str) -> Result<Timestamp, &'static str> {
-    // A plus that is not escaped comes as a space: `date --iso-8601=seconds` has one.
-    if let Ok(time) = text.parse().or_else(|_| text.replace(' ', "+").parse()) {
-        return Ok(time);
-    }
-    humantime::parse_duration(text)
-        .ok()
-        .and_then(|ago| Timestamp::now().checked_sub(ago).ok())
-        .ok_or("must be a time such as \"2026-11-22T10:15:30Z\", or how long ago, such as \"10m\"")
-}
-
 /// The body of the response. It buffers no more than the channel does; when the client is gone, the log finds the
 /// channel closed.
 fn body(
@@ -231,6 +218,7 @@ fn not_acceptable() -> Problem {
 mod tests {
     use actix_web::test::TestRequest;
     use futures::StreamExt;
+    use jiff::Timestamp;
 
     use super::*;
 

@@ -31,6 +31,7 @@ mod failed_logins;
 mod gate;
 mod git;
 mod health;
+mod history;
 mod hook;
 mod hook_body;
 mod hooks;

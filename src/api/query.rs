@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
+use jiff::Timestamp;
 
 use super::problem::Problem;
 
@@ -55,6 +56,18 @@ impl Query {
             _ => Err("must be true or false"),
         })
     }
+}
+
+/// A time, or how long ago.
+pub(super) fn moment(text: &str) -> Result<Timestamp, &'static str> {
+    // A plus that is not escaped comes as a space: `date --iso-8601=seconds` has one.
+    if let Ok(time) = text.parse().or_else(|_| text.replace(' ', "+").parse()) {
+        return Ok(time);
+    }
+    humantime::parse_duration(text)
+        .ok()
+        .and_then(|ago| Timestamp::now().checked_sub(ago).ok())
+        .ok_or("must be a time such as \"2026-11-22T10:15:30Z\", or how long ago, such as \"10m\"")
 }
 
 fn invalid(name: &str, detail: &str) -> Problem {

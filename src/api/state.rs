@@ -31,6 +31,7 @@ use crate::document::config::Rules;
 use crate::document::name::AppName;
 use crate::events::Feed;
 use crate::front::listener::Closed;
+use crate::history::recorder::Recorder;
 use crate::hooks::store::Hooks;
 use crate::logs::log::{Chunk, LogError, Query, Read};
 use crate::router::reach::Reach;
@@ -105,6 +106,8 @@ pub struct ApiState {
     /// The browsers that are logged in to the dashboard, and those that watch it.
     pub sessions: Sessions,
     pub watchers: Watchers,
+    /// What was counted over the last day.
+    pub history: ChildRef<Recorder>,
 }
 
 impl fmt::Debug for ApiState {
@@ -200,6 +203,7 @@ impl ApiState {
             metrics: Arc::default(),
             sessions: Sessions::open(Path::new("/nonexistent")),
             watchers: Watchers::default(),
+            history: ChildRef::default(),
         }
     }
 }

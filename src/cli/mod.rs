@@ -63,6 +63,7 @@ pub mod set;
 pub mod show;
 pub mod ssh_key;
 mod ssh_serve;
+pub mod stats;
 pub mod status;
 pub mod tips;
 pub mod token;
@@ -175,6 +176,8 @@ pub enum Command {
     /// Go back to a kept release
     #[command(aliases = ["releases:rollback"])]
     Rollback(rollback::RollbackArgs),
+    /// Show what was counted over the last day: requests, errors, latencies, memory, CPU
+    Stats(stats::StatsArgs),
     /// List what was deployed, and what failed
     Deployments(deployments::DeploymentsArgs),
     /// Show one deployment: its steps, and why it failed
@@ -311,6 +314,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Reload(a) => with(&a.client, async |c, o| reload::run(c, o).await),
         Command::Backup(a) => with(&a.client, async |c, o| backup::run(&a, c, o).await),
         Command::Restore(a) => with(&a.client, async |c, o| restore::run(&a, c, o).await),
+        Command::Stats(a) => with(&a.client, async |c, o| stats::run(&a, c, o).await),
         Command::Events(a) => with(&a.client, async |c, o| events::run(&a, c, o).await),
         Command::Logs(a) => with(&a.client, async |c, o| logs::run(&a, c, o).await),
     }

@@ -1,4 +1,4 @@
-//! [`Root`]: the root supervisor: CertificateStore, Router, Apps, Front, Acme, in this order. Each is restarted alone: what a fresh one needs
+//! [`Root`]: the root supervisor: CertificateStore, Router, Apps, Front, Acme, History, in this order. Each is restarted alone: what a fresh one needs
 //! outlives it (the published table and certificates, the config directory, the listeners), and the others reach it by its `ChildRef`.
 //! Restarting what comes after it, too, would end every connection because the Router had a fault.
 
@@ -21,6 +21,7 @@ use crate::front::listener::{Bound, Closed};
 use crate::front::own_token::OwnToken;
 use crate::front::request_counts::RequestCounts;
 use crate::front::upstream::in_process::ConnectorFactory;
+use crate::history::recorder::{Gather, Recorder};
 use crate::pulse::Pulses;
 use crate::router::backend::Load;
 use crate::router::router::Router;
@@ -54,6 +55,9 @@ pub(super) struct RootSpec {
     pub(super) load: Arc<Load>,
     pub(super) request_counts: RequestCounts,
     pub(super) own_token: OwnToken,
+    pub(super) history: ChildRef<Recorder>,
+    /// How the history is told what there is.
+    pub(super) readings: Gather,
 }
 
 /// A child of the root.
@@ -64,6 +68,7 @@ pub(super) enum RootChild {
     Apps,
     Front,
     Acme,
+    History,
 }
 
 /// The root supervisor.
@@ -76,6 +81,7 @@ pub(super) struct Root {
     apps: Option<Child<Apps>>,
     front: Option<Child<Front>>,
     acme: Option<Child<Acme>>,
+    history: Option<Child<Recorder>>,
     /// It was asked to end, and everything with it.
     ending: bool,
 }
@@ -98,6 +104,7 @@ impl Root {
         if spec.acme.is_some() {
             children.push(child(RootChild::Acme, five_seconds));
         }
+        children.push(child(RootChild::History, five_seconds));
         let intensity = Intensity {
             restarts: 3,
             period: Duration::from_secs(60),
@@ -112,6 +119,7 @@ impl Root {
             apps: None,
             front: None,
             acme: None,
+            history: None,
             ending: false,
         }
     }
@@ -194,6 +202,15 @@ impl Root {
         self.spec.acme_actor.set(Some(child.addr.clone()));
         self.acme = Some(child);
     }
+
+    fn start_history(&mut self, on_exit: impl FnOnce(Exit) + Send + 'static) {
+        let data_dir = self.spec.context.settings.data_dir.clone();
+        let readings = Arc::clone(&self.spec.readings);
+        let build = move |_: &mut _, _| Recorder::new(&data_dir, readings);
+        let child = monitor::start(&self.spec.context.control, build, on_exit);
+        self.spec.history.set(Some(child.addr.clone()));
+        self.history = Some(child);
+    }
 }
 
 impl Parent for Root {
@@ -215,6 +232,7 @@ impl Parent for Root {
             RootChild::Apps => self.start_apps(on_exit),
             RootChild::Front => self.start_front(on_exit),
             RootChild::Acme => self.start_acme(on_exit),
+            RootChild::History => self.start_history(on_exit),
         }
     }
 
@@ -228,6 +246,7 @@ impl Parent for Root {
             RootChild::Apps => self.apps.as_ref().map(|child| child as &dyn Running),
             RootChild::Front => self.front.as_ref().map(|child| child as &dyn Running),
             RootChild::Acme => self.acme.as_ref().map(|child| child as &dyn Running),
+            RootChild::History => self.history.as_ref().map(|child| child as &dyn Running),
         }
     }
 
@@ -268,6 +287,7 @@ impl Handler<ChildEnded<RootChild>> for Root {
             RootChild::Router => self.spec.context.router.set(None),
             RootChild::Apps => self.spec.apps.set(None),
             RootChild::Acme => self.spec.acme_actor.set(None),
+            RootChild::History => self.spec.history.set(None),
             RootChild::Front | RootChild::Certificates => {}
         }
         self.supervise(

@@ -18,6 +18,7 @@ use crate::acme::storage::Storage;
 use crate::api::about::About;
 use crate::api::backup_turn::Backups;
 use crate::api::in_process;
+use crate::api::metrics::reading;
 use crate::api::metrics::shared::Metrics;
 use crate::api::reload_status::Reload;
 use crate::api::state::{ApiState, Routing};
@@ -140,6 +141,7 @@ impl Tree {
             metrics: Arc::new(Metrics::with(context.app_logs.clone())),
             sessions: Sessions::open(&settings.data_dir),
             watchers: Watchers::default(),
+            history: ChildRef::default(),
         };
         api.backups = Some(Backups::new(Carrier {
             apps: api.apps.clone(),
@@ -163,6 +165,8 @@ impl Tree {
             table: Arc::new(table),
             apps: api.apps.clone(),
             connector: in_process::connector(api.clone()),
+            history: api.history.clone(),
+            readings: reading::of(api.clone()),
             booted,
             access,
             closed: Arc::new(closed),

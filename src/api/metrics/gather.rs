@@ -101,13 +101,13 @@ fn backends(table: &Table) -> BTreeMap<Arc<str>, (usize, usize)> {
 }
 
 /// Adds up what the workers have counted. Of some hundred applications that takes milliseconds, which no worker has.
-async fn requests(counts: RequestCounts, table: Arc<Table>) -> Totals {
+pub(super) async fn requests(counts: RequestCounts, table: Arc<Table>) -> Totals {
     let added = web::block(move || counts.totals(&table)).await;
     // An error: the server stops.
     added.unwrap_or_default()
 }
 
-fn own_cpu_seconds() -> f64 {
+pub(super) fn own_cpu_seconds() -> f64 {
     let used = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| {
         usage.user_time().num_microseconds() + usage.system_time().num_microseconds()
     });
@@ -130,7 +130,10 @@ fn certificates(state: &ApiState) -> BTreeMap<String, i64> {
 }
 
 /// The processes of each application, with what they use.
-async fn processes(state: &ApiState, names: &[String]) -> BTreeMap<String, Vec<ProcessStatus>> {
+pub(super) async fn processes(
+    state: &ApiState,
+    names: &[String],
+) -> BTreeMap<String, Vec<ProcessStatus>> {
     let asked = names.iter().map(|name| async {
         let app = state.ask_apps(Find(name.clone())).await.ok()?.ok()?;
         let processes = app.send(Processes).timeout(PATIENCE).await.ok()?;

@@ -2,12 +2,13 @@
 //!
 //! `gather` asks everybody, `families` says what that is called, `exposition` writes it down. What was gathered is good
 //! for a second, for all who ask (`shared`): many who ask at once cost as much as one. `listener` answers it without a
-//! token where `metrics_listen` says so.
+//! token where `metrics_listen` says so. `reading` takes the part of it that is kept for plots ([`crate::history`]).
 
 mod exposition;
 mod families;
 mod gather;
 pub mod listener;
+pub mod reading;
 pub mod shared;
 
 use std::time::{Duration, Instant};
