@@ -170,7 +170,10 @@
 //! # What is told
 //!
 //! Whatever happens to a process, a deployment, a route or an actor becomes one [`events::Report`]: a line in the
-//! server's own log, and an event for those who follow `GET /events`.
+//! server's own log, and an event for those who follow `GET /events`. Who had something done is a [`events::By`], which
+//! goes with each message that changes an application, from who calls the API to the record of the deployment.
+//! [`event_log`] keeps events, without steps and routes; what happens by itself is thinned ([`event_log::thinning`], pure):
+//! an application that crashes all day leaves some hundred lines, and the others theirs.
 //!
 //! What is counted is read by `GET /metrics` ([`api::metrics`]). Each front worker adds to a table of its own
 //! ([`front::request_counts`]), reports are counted where they pass ([`events::counts`]); both outlive the actors that
@@ -197,7 +200,7 @@
 //! settings
 //! ssh_keys, history
 //! install, front
-//! process, audit
+//! process, audit, event_log
 //! logs
 //! router
 //! acme
@@ -405,6 +408,7 @@ pub mod cli;
 pub mod daemon;
 pub mod document;
 pub mod durable;
+pub mod event_log;
 pub mod events;
 pub mod exit_status;
 pub mod failpoint;

@@ -90,6 +90,7 @@ impl World {
             wishes,
             challenges: Arc::clone(&self.challenges),
             results: Arc::clone(results),
+            events: procserver::events::Feed::default(),
         }
     }
 

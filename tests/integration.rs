@@ -37,6 +37,7 @@ mod hooks;
 mod hosts;
 mod http2;
 mod install;
+mod kept_events;
 mod lifecycle;
 mod limits;
 mod listeners;

@@ -20,6 +20,7 @@ use super::settings::Settings;
 use super::status::Results;
 use super::storage::{Kept, Storage, StorageError};
 use super::wish::{Wish, Wishes};
+use crate::events::{Feed, Report};
 use crate::supervision::Shutdown;
 use crate::tls::certificate::Certificate;
 
@@ -35,6 +36,7 @@ pub struct AcmeSpec {
     pub wishes: watch::Receiver<Wishes>,
     pub challenges: Arc<PublishedChallenges>,
     pub results: Arc<Results>,
+    pub events: Feed,
 }
 
 /// The actor that keeps a certificate for every name that is wanted. It has one order for a name at a time.
@@ -212,11 +214,17 @@ impl Acme {
                     certificate.not_after
                 );
                 state.issued(certificate, Timestamp::now());
+                let name = name.clone();
+                self.spec.events.report(Report::CertificateIssued { name });
             }
             Err(error) => {
                 log::warn!("certificate for {name}: {error}");
                 let attempts = &mut state.meta.attempts;
                 attempts.failed(Timestamp::now(), error.to_string());
+                self.spec.events.report(Report::CertificateFailed {
+                    name: name.clone(),
+                    reason: error.to_string(),
+                });
             }
         }
         self.keep(name, ctx);

@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value;
 
+use super::caller::Caller;
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{body, outcome};
@@ -14,6 +15,7 @@ use crate::document::config::FieldError;
 
 pub(super) async fn act(
     request: HttpRequest,
+    caller: Caller,
     state: Data<ApiState>,
     path: Path<(String, String)>,
     payload: Payload,
@@ -29,7 +31,7 @@ pub(super) async fn act(
         _ => Action::Rollback(wanted_release(body::document(&request, payload).await?)?),
     };
     let (own, app) = (state.clone(), name.clone());
-    let work = async move { Ok(own.ask_app(&app, Act(action)).await??.into()) };
+    let work = async move { Ok(own.ask_app(&app, Act(action, caller.by())).await??.into()) };
     outcome::of(&request, &state, &name, StatusCode::OK, work).await
 }
 

@@ -244,7 +244,7 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
             vec![post(Needs::of_app(Deploy), git::receive)],
         ),
         ("/routes", vec![get(Needs::of_apps(Read), routes::show)]),
-        ("/events", vec![get(Needs::of_apps(Read), events::follow)]),
+        ("/events", vec![get(Needs::of_apps(Read), events::tell)]),
         ("/audit", vec![get(Needs::of_server(Admin), audit::list)]),
         (
             "/tokens",

@@ -106,7 +106,7 @@ pub(super) async fn create(
     let notes = overlaps(&config, &state, &caller);
     let own = state.clone();
     let asked = async move {
-        let answer = own.ask_apps(Create(config)).await?;
+        let answer = own.ask_apps(Create(config, caller.by())).await?;
         let accepted = answer.map_err(|error| told(error, &caller))?;
         Ok(Begun::from(accepted).noting(notes))
     };
@@ -147,7 +147,13 @@ pub(super) async fn replace(
             whole_machine::check(&caller, &config.document, &present)?;
             base.get_or_insert(present);
         }
-        let answer = own.ask_apps(Replace { base, config }).await?;
+        let answer = own
+            .ask_apps(Replace {
+                base,
+                config,
+                by: caller.by(),
+            })
+            .await?;
         let answer = answer.map_err(|error| without_owner(error, &caller));
         Ok(precondition::outcome(answer)?.noting(notes))
     };
@@ -214,7 +220,13 @@ async fn apply(
         if is_renamed {
             notes.extend(overlaps(&config, &state, &caller));
         }
-        match state.ask_apps(Patch { turn, base, config }).await? {
+        let patch = Patch {
+            turn,
+            base,
+            config,
+            by: caller.by(),
+        };
+        match state.ask_apps(patch).await? {
             Err(AppsError::Stale(_)) => actix_rt::time::sleep(BETWEEN_ATTEMPTS).await,
             Err(error) => return Err(told(error, &caller)),
             Ok(accepted) => return Ok(Begun::from(accepted).noting(notes)),
@@ -258,13 +270,14 @@ pub(super) async fn remove(
         return orphans::remove(&state, &name).await;
     }
     let precondition = Precondition::of(&request, &caller);
-    let (own, app) = (state.clone(), name.clone());
+    let (own, app, by) = (state.clone(), name.clone(), caller.by());
     let work = async move {
         own.uploads.forget(app.as_str());
         let message = Remove {
             name: app.to_string(),
             base: precondition.base(&own, &app).await?,
             keep_storage: keep.unwrap_or(false),
+            by,
         };
         precondition::outcome(own.ask_apps(message).await?)
     };

@@ -8,6 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 
 use super::problem::Problem;
+use crate::events::By;
 use crate::ssh_keys::SshKey;
 use crate::tokens::{Scope, Token};
 
@@ -46,6 +47,15 @@ impl Caller {
             Self::Account { .. } => false,
             Self::Token(token) => token.apps.is_some(),
             Self::Key(key) => key.apps.is_some(),
+        }
+    }
+
+    /// As it is told in events and of deployments.
+    pub(super) fn by(&self) -> By {
+        match self {
+            Self::Account { uid } => By::account(*uid),
+            Self::Token(token) => By::token(&token.name),
+            Self::Key(key) => By::ssh_key(&key.name),
         }
     }
 

@@ -6,6 +6,7 @@ use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use serde_json::json;
 
+use super::caller::Caller;
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::app::supervisor::Cancel;
@@ -32,12 +33,13 @@ pub(super) async fn show(
 
 /// Cancels a deployment, and kills the whole process tree of its running step.
 pub(super) async fn cancel(
+    caller: Caller,
     state: Data<ApiState>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let (name, id) = path.into_inner();
     let wanted = number(&name, &id)?;
-    state.ask_app(&name, Cancel(wanted)).await??;
+    state.ask_app(&name, Cancel(wanted, caller.by())).await??;
     let location = format!("/applications/{name}/deployments/{wanted}");
     Ok(HttpResponse::Accepted()
         .insert_header((header::LOCATION, location))

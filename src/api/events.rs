@@ -1,10 +1,11 @@
-//! `GET /events`: what happens, as server-sent events.
+//! `GET /events`: what happens, as server-sent events, and what has happened.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use actix_web::http::Method;
-use actix_web::web::{Bytes, Data};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{self, Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use futures::Stream as Items;
 use serde_json::Value;
@@ -12,59 +13,151 @@ use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::problem::Problem;
-use super::query::Query;
+use super::query::{Query, moment};
 use super::state::{ApiState, app_name};
-use crate::document::mask::DOTS;
+use crate::document::mask::{DOTS, Mask};
+use crate::event_log;
+use crate::event_log::reader::{Kinds, Wish};
 use crate::events::feed::{Follower, Item};
 
 /// Proxies close a connection that is silent for a minute; this also finds clients that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Streams events, with `?app=` those of one app. After a `Last-Event-ID` the missed ones come first, as far as they
-/// are kept.
-pub(super) async fn follow(
+/// The most events that are kept that one answer has, and how many where nobody says.
+const LONGEST_TAIL: usize = 10_000;
+const DEFAULT_TAIL: usize = 100;
+
+/// What is asked for.
+struct Asked {
+    wish: Wish,
+    /// Events that are kept come first.
+    has_past: bool,
+    follows: bool,
+}
+
+/// Tells events: those that come, as a stream; with `tail` or `since` those that are kept, as an array, or before those
+/// that come where `follow` says so. `app` and `type` bound both. After a `Last-Event-ID` the missed ones come first, as
+/// far as they are in memory.
+pub(super) async fn tell(
     request: HttpRequest,
     caller: Caller,
     state: Data<ApiState>,
 ) -> Result<HttpResponse, Problem> {
-    let app = Query::read(&request, &["app"])?.parse("app", |text| {
-        app_name(text)
-            .map(|name| name.to_string())
-            .map_err(|_| "must be the name of an application")
-    })?;
+    let Asked {
+        wish,
+        has_past,
+        follows,
+    } = asked(&request)?;
     let last = request.headers().get("last-event-id");
-    let after = last.and_then(|id| id.to_str().ok()?.trim().parse().ok());
+    let mut after = last.and_then(|id| id.to_str().ok()?.trim().parse().ok());
+    let mut reader = Reader {
+        app: wish.app.clone(),
+        kinds: wish.kinds.clone(),
+        caller: caller.clone(),
+        state: state.clone(),
+        masks: BTreeMap::new(),
+    };
+    let mut past = Vec::new();
+    if has_past {
+        past = kept(&state, wish, &reader).await?;
+        for event in &mut past {
+            reader.mask(event).await;
+        }
+    }
+    if !follows {
+        return Ok(HttpResponse::Ok().json(past));
+    }
     let mut response = HttpResponse::Ok();
     response.content_type("text/event-stream");
     if request.method() == Method::HEAD {
         return Ok(response.finish());
     }
-    let reader = Reader {
-        app,
-        caller: caller.clone(),
-        state: state.clone(),
-    };
-    let body = body(state.events.follow(after), reader);
+    let newest = past.iter().filter_map(|event| event["id"].as_u64()).max();
+    after = newest.or(after).or(has_past.then_some(0));
+    let past = past
+        .iter()
+        .map(|event| message(event["id"].as_u64(), event));
+    let greeting = format!(": following\n\n{}", past.collect::<String>());
+    let body = body(greeting, state.events.follow(after), reader);
     Ok(response.streaming(state.until_over(&caller, body)))
+}
+
+fn asked(request: &HttpRequest) -> Result<Asked, Problem> {
+    let query = Query::read(request, &["app", "type", "tail", "since", "follow"])?;
+    let app = query.parse("app", |text| {
+        app_name(text)
+            .map(|name| name.to_string())
+            .map_err(|_| "must be the name of an application")
+    })?;
+    let tail = query.parse("tail", |text| {
+        let number = text.parse().ok().filter(|tail| *tail <= LONGEST_TAIL);
+        number.ok_or("must be a number of events, at most 10000")
+    })?;
+    let since = query.parse("since", moment)?;
+    let kinds = query.parse("type", Kinds::parse)?.unwrap_or_default();
+    let follow = query.flag("follow")?;
+    let has_past = tail.is_some() || since.is_some() || follow == Some(false);
+    let most = match since {
+        Some(_) => LONGEST_TAIL,
+        None => DEFAULT_TAIL,
+    };
+    Ok(Asked {
+        wish: Wish {
+            tail: tail.unwrap_or(most),
+            since,
+            app,
+            kinds,
+        },
+        has_past,
+        follows: follow.unwrap_or(!has_past),
+    })
+}
+
+/// The events that are kept and that this reader may see.
+async fn kept(state: &ApiState, wish: Wish, reader: &Reader) -> Result<Vec<Value>, Problem> {
+    let (files, caller) = (state.event_files.clone(), reader.caller.clone());
+    let sees = move |event: &Value| sees(&caller, event["app"].as_str());
+    let read = web::block(move || event_log::reader::newest(&files, &wish, sees)).await;
+    match read.map_err(|_| Problem::unavailable("The server is being stopped."))? {
+        Ok(events) => Ok(events),
+        Err(error) => {
+            log::error!("the events cannot be read: {error}");
+            let detail = "The events cannot be read: the server's own log says why.";
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+        }
+    }
+}
+
+/// Whether an event about `app`, or about none, is for this caller.
+fn sees(caller: &Caller, app: Option<&str>) -> bool {
+    app.map_or(!caller.is_bound(), |app| caller.sees(app))
+}
+
+/// JSON has no raw newline, so `data` is one line.
+fn message(id: Option<u64>, event: &Value) -> String {
+    let id = id.map(|id| format!("id: {id}\n"));
+    format!("{}data: {event}\n\n", id.unwrap_or_default())
 }
 
 /// Who follows.
 struct Reader {
     /// The only app that it asks for.
     app: Option<String>,
+    kinds: Kinds,
     caller: Caller,
     state: Data<ApiState>,
+    /// By application, while events that are kept are read; `None`: its secrets are not known.
+    masks: BTreeMap<String, Option<Mask>>,
 }
 
 impl Reader {
     /// Whether an event about `app`, or about none, is for this reader.
     fn wants(&self, app: Option<&str>) -> bool {
-        let is_seen = app.map_or(!self.caller.is_bound(), |app| self.caller.sees(app));
-        is_seen && (self.app.is_none() || self.app.as_deref() == app)
+        sees(&self.caller, app) && (self.app.is_none() || self.app.as_deref() == app)
     }
 
     /// The event as this reader may see it; `None` when it is not for this one.
-    async fn render(&self, item: &Item) -> Option<String> {
+    async fn render(&mut self, item: &Item) -> Option<String> {
         let event = match item {
             Item::Lost(count) => {
                 return Some(format!("event: lost\ndata: {{\"lost\":{count}}}\n\n"));
@@ -73,17 +166,28 @@ impl Reader {
             Item::Event(_) => return None,
         };
         let mut value = serde_json::to_value(event).ok()?;
-        if !self.caller.sees_secrets() {
-            self.mask(event.report.app(), &mut value).await;
+        if !self.kinds.has(value["event"].as_str().unwrap_or_default()) {
+            return None;
         }
-        // JSON has no raw newline, so `data` is one line.
-        Some(format!("id: {}\ndata: {value}\n\n", event.id))
+        // The document may have changed since the last one.
+        self.masks.clear();
+        self.mask(&mut value).await;
+        Some(message(Some(event.id), &value))
     }
 
     /// Hides what the reasons of an app may tell of its secrets; all of a reason where these are not known.
-    async fn mask(&self, app: Option<&str>, event: &mut Value) {
-        let mask = match app {
-            Some(app) => self.state.mask_of(app).await.ok(),
+    async fn mask(&mut self, event: &mut Value) {
+        if self.caller.sees_secrets() {
+            return;
+        }
+        let mask = match event["app"].as_str() {
+            Some(app) => {
+                if !self.masks.contains_key(app) {
+                    let mask = self.state.mask_of(app).await.ok();
+                    self.masks.insert(app.to_owned(), mask);
+                }
+                self.masks.get(app).and_then(Option::as_ref)
+            }
             None => None,
         };
         match mask {
@@ -94,10 +198,15 @@ impl Reader {
     }
 }
 
-fn body(follower: Follower, reader: Reader) -> impl Items<Item = Result<Bytes, Infallible>> {
+fn body(
+    greeting: String,
+    follower: Follower,
+    reader: Reader,
+) -> impl Items<Item = Result<Bytes, Infallible>> {
     // Comes at once: from then on the follower misses nothing.
-    let greeting = futures::stream::once(async { Ok(Bytes::from_static(b": following\n\n")) });
-    let events = futures::stream::unfold((follower, reader), |(mut follower, reader)| async move {
+    let greeting = futures::stream::once(async { Ok(Bytes::from(greeting)) });
+    let follows = (follower, reader);
+    let events = futures::stream::unfold(follows, |(mut follower, mut reader)| async move {
         loop {
             let item = match timeout(KEEP_ALIVE, follower.next()).await {
                 Ok(item) => item?,
@@ -120,14 +229,15 @@ mod tests {
 
     use super::*;
     use crate::document::name::AppName;
-    use crate::events::feed::StampedReport;
-    use crate::events::report::Report;
+    use crate::events::report::{Report, StampedReport};
     use crate::tokens::token::Digest;
     use crate::tokens::{Scope, Token};
 
     fn reader(app: Option<&str>, token: Token) -> Reader {
         Reader {
             app: app.map(str::to_owned),
+            kinds: Kinds::default(),
+            masks: BTreeMap::new(),
             caller: Caller::Token(Arc::new(token)),
             state: Data::new(ApiState::without_apps()),
         }
@@ -139,6 +249,9 @@ mod tests {
             app: "echo".into(),
             deployment: 3,
             state: "failed",
+            release: None,
+            commit: None,
+            by: None,
             reason: Some("sesame".to_owned()),
         };
         let time = "2026-11-22T10:15:30Z".parse().unwrap();

@@ -16,17 +16,19 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Bytes, Data, Path, Payload};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 
 use receiving::Receiving;
 
+use super::caller::Caller;
 use super::problem::Problem;
 use super::query::Query;
 use super::state::ApiState;
 use crate::app::supervisor::{OpenPushed, PackPushed, PushedError};
+use crate::events::By;
 use crate::install::git_request::{Exchange, Service};
 use crate::install::git_service::GitService;
 use crate::install::pushed::{Pushed, Slot};
@@ -204,6 +206,7 @@ async fn run(
             state: state.clone(),
             app: name.to_owned(),
             pushed: pushed.clone(),
+            by: pusher(request),
         };
         if let Err(error) = receiving.answer(hook).await {
             log::debug!("{name}: a push was not answered: {error}");
@@ -215,6 +218,13 @@ async fn run(
     if tokio::time::timeout(3 * PATIENCE, work).await.is_err() {
         running.kill().await;
     }
+}
+
+/// Who pushes.
+fn pusher(request: &HttpRequest) -> By {
+    let caller = request.extensions().get::<Caller>().map(Caller::by);
+    // The gate has let somebody in.
+    By::push_of(&caller.unwrap_or_else(By::server))
 }
 
 async fn open(state: &ApiState, name: &str) -> Result<Pushed, Problem> {

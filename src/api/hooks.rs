@@ -13,6 +13,7 @@ use super::state::ApiState;
 use super::{audit, state};
 use crate::app::deployer::{Accepted, Action};
 use crate::app::supervisor::Act;
+use crate::events::By;
 use crate::hooks::event::{Event, EventError, Verdict, verdict};
 use crate::hooks::secret::Secret;
 use crate::hooks::signature::{Proof, Refusal};
@@ -85,7 +86,10 @@ async fn known(state: &ApiState, name: &str) -> Result<Known, Problem> {
 
 async fn deploy(state: Data<ApiState>, name: String, turn: Turn) -> Result<HttpResponse, Problem> {
     let accepted = state
-        .ask_app(&name, Act(Action::Redeploy { use_cache: true }))
+        .ask_app(
+            &name,
+            Act(Action::Redeploy { use_cache: true }, By::webhook()),
+        )
         .await??;
     // The deployment is on disk: only now the delivery must not come again.
     if let Ok(Err(error)) = web::block(move || turn.done()).await {

@@ -20,6 +20,7 @@ use super::upload_turn::Upload;
 use super::{outcome, prefer};
 use crate::app::deployer::Action;
 use crate::app::supervisor::{Act, OpenPushed, PushedError};
+use crate::events::By;
 use crate::install::disk_space;
 use crate::install::upload::{self, UNDERWAY, UploadError};
 use crate::install::yielding_lock::Shared;
@@ -49,6 +50,7 @@ pub(super) async fn replace(
     let dirs = state.inspect(&name).await?.dirs;
     let archive = store(dirs.root(), payload).await?;
     let message = format!("Upload by {caller}");
+    let by = By::upload_of(&caller.by());
     let turn = uploading.turn();
     let mut importing = actix_rt::spawn(async move {
         let turn = turn.await;
@@ -60,14 +62,19 @@ pub(super) async fn replace(
     let patience = prefer::wait(&request).map_or(PATIENCE, |wait| wait.min(PATIENCE));
     let Ok(imported) = tokio::time::timeout(patience, &mut importing).await else {
         uploading.is_late();
-        actix_rt::spawn(deploy_later(state, uploading, name.clone(), importing));
+        actix_rt::spawn(deploy_later(
+            state,
+            uploading,
+            (name.clone(), by),
+            importing,
+        ));
         return Ok(not_yet(&name));
     };
     let (commit, turn) = imported.map_err(|_| stopping())??;
     let (own, app) = (state.clone(), name.clone());
     let work = async move {
         let action = Action::Deploy { commit };
-        let accepted = own.ask_app(&app, Act(action)).await??;
+        let accepted = own.ask_app(&app, Act(action, by)).await??;
         // Only now, so that the one that came last is deployed last.
         drop((turn, uploading));
         Ok(accepted.into())
@@ -81,13 +88,13 @@ type Importing = JoinHandle<Result<(String, (OwnedMutexGuard<()>, Shared)), Uplo
 async fn deploy_later(
     state: Data<ApiState>,
     uploading: Upload,
-    name: String,
+    (name, by): (String, By),
     importing: Importing,
 ) {
     let deployed = async {
         let (commit, turn) = importing.await.map_err(|_| stopping())??;
         state
-            .ask_app(&name, Act(Action::Deploy { commit }))
+            .ask_app(&name, Act(Action::Deploy { commit }, by))
             .await??;
         drop(turn);
         Ok::<_, Problem>(())

@@ -29,6 +29,7 @@ use crate::app::supervisor::{App, Inspect, View};
 use crate::audit::AuditLog;
 use crate::document::config::Rules;
 use crate::document::name::AppName;
+use crate::event_log::writer::EventFiles;
 use crate::events::Feed;
 use crate::front::listener::Closed;
 use crate::history::recorder::Recorder;
@@ -108,6 +109,8 @@ pub struct ApiState {
     pub watchers: Watchers,
     /// What was counted over the last day.
     pub history: ChildRef<Recorder>,
+    /// Where the events are that are kept.
+    pub event_files: EventFiles,
 }
 
 impl fmt::Debug for ApiState {
@@ -204,6 +207,7 @@ impl ApiState {
             sessions: Sessions::open(Path::new("/nonexistent")),
             watchers: Watchers::default(),
             history: ChildRef::default(),
+            event_files: EventFiles::below(Path::new("/nonexistent"), 1),
         }
     }
 }

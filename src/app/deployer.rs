@@ -25,7 +25,7 @@ use super::remembered::Remembered;
 use crate::app_dirs::AppDirs;
 use crate::document::config::{AppConfig, Rules};
 use crate::document::name::AppName;
-use crate::events::Feed;
+use crate::events::{By, Feed, Report};
 use crate::exit_status::ExitRecord;
 
 pub use error::AppError;
@@ -47,6 +47,9 @@ pub struct Deployer {
     pub(super) created: jiff::Timestamp,
     journal: Journal,
     rules: Rules,
+    events: Feed,
+    /// Who asks for what is decided just now.
+    by: By,
 }
 
 /// A removal that was asked for.
@@ -66,7 +69,7 @@ impl Deployer {
         Self {
             life: Lifecycle::default(),
             operations: Operations::default(),
-            deployments: Deployments::new(config.name.shared(), journal.clone(), events),
+            deployments: Deployments::new(config.name.shared(), journal.clone(), events.clone()),
             releases: Releases::default(),
             documents: Documents::new(config),
             finished: FinishedProcesses::default(),
@@ -76,6 +79,8 @@ impl Deployer {
             created: jiff::Timestamp::now(),
             journal,
             rules,
+            events,
+            by: By::server(),
         }
     }
 
@@ -86,6 +91,16 @@ impl Deployer {
 
     pub fn handle(&mut self, event: Event, out: &mut Vec<Command>) {
         out.extend(self.life.handle(event));
+    }
+
+    /// Reports that somebody has changed the application, or had it do something.
+    fn report_change(&self, change: &'static str, detail: Option<String>) {
+        self.events.report(Report::ApplicationChanged {
+            app: self.name().shared(),
+            by: self.by.clone(),
+            change,
+            detail,
+        });
     }
 
     #[must_use]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::journal::Journal;
-use crate::events::{Feed, Report};
+use crate::events::{By, Feed, Report};
 use crate::install::record::{DeploymentRecord, DeploymentState, Failure, Step, StepRecord};
 
 /// How many records are kept.
@@ -52,13 +52,14 @@ impl Deployments {
     }
 
     /// Opens a record and returns its id.
-    pub fn open(&mut self) -> u64 {
+    pub fn open(&mut self, by: &By) -> u64 {
         let id = self.records.last().map_or(0, |r| r.id) + 1;
         let record = DeploymentRecord {
             id,
             state: DeploymentState::Waiting,
             release: None,
             commit: None,
+            by: Some(by.clone()),
             started: jiff::Timestamp::now(),
             finished: None,
             steps: vec![],
@@ -68,6 +69,7 @@ impl Deployments {
         self.events.report(Report::DeploymentStarted {
             app: Arc::clone(&self.app),
             deployment: id,
+            by: by.clone(),
         });
         self.records.push(record);
         if self.records.len() > KEPT {
@@ -134,6 +136,9 @@ impl Deployments {
                     app,
                     deployment: id,
                     state: record.state.name(),
+                    release: record.release,
+                    commit: record.commit.clone(),
+                    by: record.by.clone(),
                     reason: record.failure.as_ref().map(ToString::to_string),
                 });
             }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::lifecycle::OpId;
 use super::runnable::Runnable;
 use crate::document::config::AppConfig;
+use crate::events::By;
 use crate::install::record::Failure;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +50,8 @@ pub struct Operation {
     pub rolls_back: bool,
     /// What the release before has left may be used, of a deploy.
     pub use_cache: bool,
+    /// Who asked for it.
+    pub by: By,
     done: watch::Sender<Option<Outcome>>,
     /// Who waits for the operations whose place it took.
     overtaken: Vec<watch::Sender<Option<Outcome>>>,
@@ -62,7 +65,12 @@ pub struct Operations {
 }
 
 impl Operations {
-    pub fn open(&mut self, config: Arc<AppConfig>, deployment: Option<u64>) -> (OpId, Ticket) {
+    pub fn open(
+        &mut self,
+        config: Arc<AppConfig>,
+        deployment: Option<u64>,
+        by: By,
+    ) -> (OpId, Ticket) {
         self.last += 1;
         let (done, outcome) = watch::channel(None);
         let operation = Operation {
@@ -75,6 +83,7 @@ impl Operations {
             failure: None,
             rolls_back: false,
             use_cache: true,
+            by,
             done,
             overtaken: vec![],
         };
@@ -155,7 +164,8 @@ mod tests {
         let config = AppConfig::from_document(document, &Rules::default()).unwrap();
         let config = Arc::new(config);
         let mut operations = Operations::default();
-        let opened = [1, 2, 3].map(|id| operations.open(Arc::clone(&config), Some(id)));
+        let opened =
+            [1, 2, 3].map(|id| operations.open(Arc::clone(&config), Some(id), By::server()));
         let mut last = operations.take(opened[0].0).unwrap();
         for (op, _) in &opened[1..] {
             let mut newer = operations.take(*op).unwrap();

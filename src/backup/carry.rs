@@ -19,6 +19,7 @@ use crate::app::deployer::Accepted;
 use crate::app_dirs::AppDirs;
 use crate::document::config::Rules;
 use crate::document::name::AppName;
+use crate::events::By;
 use crate::settings::Settings;
 use crate::supervision::ChildRef;
 use crate::{durable, failpoint};
@@ -151,6 +152,7 @@ impl Carrier {
                 name: name.to_string(),
                 base: None,
                 keep_storage: false,
+                by: By::restore(),
             };
             if let Ok(Accepted::Underway(mut ticket)) = self.ask(remove).await? {
                 let gone = ticket.outcome.wait_for(Option::is_some);
@@ -201,7 +203,7 @@ impl Carrier {
     ) -> Result<(), AppsError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let asked = self.ask(Create(config.clone())).await;
+            let asked = self.ask(Create(config.clone(), By::restore())).await;
             match asked {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(AppsError::NotGoneYet(_))) if Instant::now() < deadline => {}

@@ -56,6 +56,7 @@ pub async fn list(
         "COMMIT",
         "STARTED",
         "TOOK",
+        "BY",
         "WHY",
     ];
     out.table(&headings, &rows)?;
@@ -112,6 +113,7 @@ fn row(record: &DeploymentRecord) -> Vec<String> {
             .map_or_else(dash, |id| id.chars().take(12).collect()),
         format!("{:.0}", record.started),
         took(record).unwrap_or_else(dash),
+        by(record).unwrap_or_else(dash),
         why.unwrap_or_default(),
     ]
 }
@@ -129,6 +131,7 @@ fn described(name: &AppName, record: &DeploymentRecord) -> Vec<String> {
     say("commit", record.commit.clone());
     say("started", Some(format!("{:.0}", record.started)));
     say("took", took(record));
+    say("by", by(record));
     for step in &record.steps {
         let time = step.seconds.map_or_else(|| "not over".to_owned(), seconds);
         say(step.step.name(), Some(time));
@@ -142,6 +145,12 @@ fn described(name: &AppName, record: &DeploymentRecord) -> Vec<String> {
         lines.push(failed.to_string());
     }
     lines
+}
+
+/// Who asked for it. A name must not draw on the terminal.
+fn by(record: &DeploymentRecord) -> Option<String> {
+    let by = record.by.as_ref()?;
+    Some(by.to_string().escape_debug().to_string())
 }
 
 fn took(record: &DeploymentRecord) -> Option<String> {
@@ -170,7 +179,7 @@ mod tests {
     #[test]
     fn a_failed_deployment_is_a_row_and_a_page_with_its_reason() {
         let record: DeploymentRecord = serde_json::from_value(json!({"id": 7, "state": "failed", "release": 3,
-            "commit": "0123456789abcdef", "started": "2026-11-22T10:00:00.5Z", "finished": "2026-11-22T10:00:04Z",
+            "commit": "0123456789abcdef", "by": "token ci", "started": "2026-11-22T10:00:00.5Z", "finished": "2026-11-22T10:00:04Z",
             "steps": [{"step": "fetch", "started": "2026-11-22T10:00:00Z", "seconds": 0.5},
                 {"step": "install", "started": "2026-11-22T10:00:01Z"}],
             "failure": {"step": "install", "reason": "`make` ended with exit code 2", "log_tail": ["no rule"],
@@ -180,7 +189,11 @@ mod tests {
         assert_eq!(row[..4], ["7", "failed", "3", "0123456789ab"]);
         assert_eq!(
             row[5..],
-            ["3.5 s", "install: `make` ended with exit code 2"]
+            [
+                "3.5 s",
+                "token ci",
+                "install: `make` ended with exit code 2"
+            ]
         );
         let page = described(&AppName::parse("a").unwrap(), &record).join("\n");
         for part in [

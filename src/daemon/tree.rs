@@ -28,6 +28,8 @@ use crate::api::upload_turn::Uploads;
 use crate::app::context::AppContext;
 use crate::audit::AuditLog;
 use crate::backup::carry::Carrier;
+use crate::event_log;
+use crate::event_log::writer::{EventFiles, EventLog};
 use crate::events::Feed;
 use crate::front::access::recorder;
 use crate::front::access::recorder::{Lost, Sink};
@@ -50,7 +52,7 @@ use crate::tls::store::Published;
 use crate::tokens::TokenStore;
 use crate::{priority, threads};
 
-/// How long the last lines of the access log may take to be written.
+/// How long the last lines of the access log, and of the events, may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The supervision tree as a whole.
@@ -64,6 +66,15 @@ pub(super) struct Tree {
     hands_over: Arc<AtomicBool>,
     /// Resolves when the last line of the access log, if there is one, is written.
     access_written: Option<oneshot::Receiver<()>>,
+    events: KeptEvents,
+}
+
+/// What keeps the events.
+struct KeptEvents {
+    /// Dropped to end it.
+    goes_on: oneshot::Sender<()>,
+    /// Resolves when the last one is written.
+    written: oneshot::Receiver<()>,
 }
 
 /// What a tree is given: it is there before, and some of it outlives the tree.
@@ -142,6 +153,7 @@ impl Tree {
             sessions: Sessions::open(&settings.data_dir),
             watchers: Watchers::default(),
             history: ChildRef::default(),
+            event_files: EventFiles::below(&settings.data_dir, settings.log_files),
         };
         api.backups = Some(Backups::new(Carrier {
             apps: api.apps.clone(),
@@ -150,7 +162,8 @@ impl Tree {
         }));
         let (booted, is_booted) = watch::channel(false);
         let (access, access_written) = access_log(&context, &api.metrics.lost_lines).unzip();
-        let acme = acme_spec(settings, &table, &published, &challenges, acme_results);
+        let kept_events = keep_events(&context, api.event_files.clone());
+        let acme = acme_spec(&context, &table, &published, &challenges, acme_results);
         let departure = Arc::<Departure>::default();
         let hands_over = Arc::clone(&context.hands_over);
         let spec = RootSpec {
@@ -188,6 +201,7 @@ impl Tree {
             departure,
             hands_over,
             access_written,
+            events: kept_events,
         };
         Ok((tree, api))
     }
@@ -237,18 +251,21 @@ impl Tree {
             // The last lines are on their way; a worker thread that hangs must not keep the daemon.
             let _late = tokio::time::timeout(LAST_LINES, written).await;
         }
+        drop(self.events.goes_on);
+        let _late = tokio::time::timeout(LAST_LINES, self.events.written).await;
         self.logs.stop();
     }
 }
 
 /// What asks for certificates, where the settings say so.
 fn acme_spec(
-    settings: &Settings,
+    context: &AppContext,
     table: &watch::Sender<Arc<Table>>,
     published: &Published,
     challenges: &Arc<challenges::PublishedChallenges>,
     results: Arc<Results>,
 ) -> Option<AcmeSpec> {
+    let settings = &context.settings;
     let acme = settings.tls.acme.as_ref()?;
     let (routes, files) = (table.subscribe(), published.files.subscribe());
     Some(AcmeSpec {
@@ -258,6 +275,7 @@ fn acme_spec(
         wishes: wanted_names::follow(routes, &settings.front.reach, files),
         challenges: Arc::clone(challenges),
         results,
+        events: context.events.clone(),
     })
 }
 
@@ -331,4 +349,17 @@ fn access_log(context: &AppContext, lost: &Lost) -> Option<(Sink, oneshot::Recei
         let _nobody = done.send(());
     });
     Some((sink, written))
+}
+
+/// Starts what keeps the events of this server and those before.
+fn keep_events(context: &AppContext, files: EventFiles) -> KeptEvents {
+    let (goes_on, stop) = oneshot::channel();
+    let (done, written) = oneshot::channel();
+    let (feed, size) = (context.events.clone(), context.settings.log_size);
+    context.logs.spawn(async move {
+        event_log::writer::keep_writing(|| EventLog::new(&files, size), feed, stop).await;
+        // Nobody waits when the start failed.
+        let _nobody = done.send(());
+    });
+    KeptEvents { goes_on, written }
 }

@@ -12,6 +12,7 @@ pub mod by_type;
 pub mod change;
 pub mod config;
 pub mod cron;
+pub mod difference;
 pub mod dotenv;
 pub mod formation;
 pub mod host_entry;

@@ -76,7 +76,9 @@ impl Counts {
                 of_type.ended(*exit);
                 of_type.restarts += u64::from(*next != STAYS_DOWN);
             }
-            Report::DeploymentStarted { app, deployment } => {
+            Report::DeploymentStarted {
+                app, deployment, ..
+            } => {
                 let open = &mut self.app(app).open;
                 if open.len() == MAX_OPEN {
                     open.remove(0);
@@ -151,6 +153,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::events::By;
     use crate::events::report::Offender;
 
     fn exited(process: &str, exit: ExitStatus, next: &'static str) -> Report {
@@ -163,6 +166,7 @@ mod tests {
                 pid: None,
             },
             exit,
+            oom: false,
             reason: String::new(),
             next,
         }
@@ -212,11 +216,15 @@ mod tests {
             app: Arc::clone(&app),
             deployment,
             state,
+            release: None,
+            commit: None,
+            by: None,
             reason: None,
         };
         let started = |deployment| Report::DeploymentStarted {
             app: Arc::clone(&app),
             deployment,
+            by: By::server(),
         };
         all.count(&started(7), begin);
         let later = begin + Duration::from_secs(5);

@@ -4,24 +4,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use serde::Serialize;
 use tokio::sync::broadcast;
 
 use super::counts::Counts;
-use super::report::Report;
+use super::report::{Report, StampedReport};
 
 /// How many reports are kept for followers that come back, and how many a follower may have unread.
 const KEPT: usize = 1024;
-
-/// A report with its number and time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StampedReport {
-    /// Grows, also over restarts of the daemon: microseconds since 1970, or one more than the last.
-    pub id: u64,
-    pub time: jiff::Timestamp,
-    #[serde(flatten)]
-    pub report: Report,
-}
 
 /// What a follower is given.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,10 +110,14 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::By;
 
     fn report(deployment: u64) -> Report {
-        let app = "echo".into();
-        Report::DeploymentStarted { app, deployment }
+        Report::DeploymentStarted {
+            app: "echo".into(),
+            deployment,
+            by: By::server(),
+        }
     }
 
     fn number(item: Option<Item>) -> u64 {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::by::By;
 use crate::exit_status::ExitStatus;
 
 /// Which OS process of which app.
@@ -58,6 +59,9 @@ pub enum Report {
         #[serde(flatten)]
         who: Offender,
         exit: ExitStatus,
+        /// The kernel ended it because memory ran out.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        oom: bool,
         reason: String,
         /// What is done about it.
         next: &'static str,
@@ -83,7 +87,12 @@ pub enum Report {
         who: Offender,
     },
     #[serde(rename = "deployment.started")]
-    DeploymentStarted { app: Arc<str>, deployment: u64 },
+    DeploymentStarted {
+        app: Arc<str>,
+        deployment: u64,
+        /// Who asked for it.
+        by: By,
+    },
     /// A deployment goes on with another step.
     #[serde(rename = "deployment.step")]
     DeploymentStep {
@@ -96,9 +105,34 @@ pub enum Report {
         app: Arc<str>,
         deployment: u64,
         state: &'static str,
+        /// The release that it has made, or gone back to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        release: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        commit: Option<String>,
+        /// Who asked for it; `None`: it is of an older server.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<By>,
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// Somebody has changed the application, or had it do something.
+    #[serde(rename = "application.changed")]
+    ApplicationChanged {
+        app: Arc<str>,
+        by: By,
+        /// `created`, `changed`, `restarted`, `stopped` …
+        change: &'static str,
+        /// `scale web 1→3, env`: no value but those of the scale.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// A certificate authority has given a certificate, the first one of the name or the next.
+    #[serde(rename = "certificate.issued")]
+    CertificateIssued { name: String },
+    /// It has not; it is asked again later.
+    #[serde(rename = "certificate.failed")]
+    CertificateFailed { name: String, reason: String },
     /// An actor of the server ended abnormally.
     #[serde(rename = "actor.ended")]
     ActorEnded {
@@ -120,6 +154,16 @@ pub enum Report {
         /// Their addresses, as they are shown.
         backends: Vec<String>,
     },
+}
+
+/// A report with its number and time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StampedReport {
+    /// Grows, also over restarts of the daemon: microseconds since 1970, or one more than the last.
+    pub id: u64,
+    pub time: jiff::Timestamp,
+    #[serde(flatten)]
+    pub report: Report,
 }
 
 impl Report {
@@ -155,8 +199,10 @@ impl Report {
             Self::DeploymentStarted { app, .. }
             | Self::DeploymentStep { app, .. }
             | Self::DeploymentFinished { app, .. }
+            | Self::ApplicationChanged { app, .. }
             | Self::RouteChanged { app, .. } => Some(app),
             Self::ActorEnded { app, .. } => app.as_deref(),
+            Self::CertificateIssued { .. } | Self::CertificateFailed { .. } => None,
         }
     }
 
@@ -164,7 +210,9 @@ impl Report {
     pub fn level(&self) -> log::Level {
         match self {
             Self::ActorEnded { .. } => log::Level::Error,
-            Self::ProcessFailed { .. } | Self::ProcessUnhealthy { .. } => log::Level::Warn,
+            Self::ProcessFailed { .. }
+            | Self::ProcessUnhealthy { .. }
+            | Self::CertificateFailed { .. } => log::Level::Warn,
             Self::ProcessExited { next, .. } if *next != STAYS_DOWN => log::Level::Warn,
             Self::DeploymentFinished {
                 reason: Some(_), ..
@@ -224,6 +272,7 @@ mod tests {
         let report = Report::ProcessExited {
             who: who(),
             exit: ExitStatus::Code(127),
+            oom: false,
             reason: "command not found: ./web \"x\"\n".to_owned(),
             next: "it is restarted",
         };

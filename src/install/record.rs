@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app_dirs::AppDirs;
 use crate::durable;
+use crate::events::By;
 use crate::regular;
 
 /// How many records of an app are kept.
@@ -121,6 +122,9 @@ pub struct DeploymentRecord {
     /// Full commit id, once known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// Who asked for it; `None`: it is of an older server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
     pub started: jiff::Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished: Option<jiff::Timestamp>,
@@ -188,6 +192,7 @@ mod tests {
             state: DeploymentState::Failed,
             release: Some(3),
             commit: None,
+            by: Some(By::account(0)),
             started: jiff::Timestamp::UNIX_EPOCH,
             finished: Some(jiff::Timestamp::UNIX_EPOCH),
             steps: vec![StepRecord {

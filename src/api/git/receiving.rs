@@ -13,6 +13,7 @@ use crate::app::deployer::{Accepted, Action};
 use crate::app::operations::{Outcome, Ticket};
 use crate::app::status::AppState;
 use crate::app::supervisor::Act;
+use crate::events::By;
 use crate::install::git_service::Hook;
 use crate::install::pushed::Pushed;
 use crate::logs::log::{Chunk, Query};
@@ -31,6 +32,7 @@ pub(super) struct Receiving {
     pub(super) state: Data<ApiState>,
     pub(super) app: String,
     pub(super) pushed: Pushed,
+    pub(super) by: By,
 }
 
 /// What people see of a push. That nobody looks any more is no reason to stop.
@@ -124,7 +126,10 @@ impl Receiving {
         let action = Action::Deploy {
             commit: wish.new.clone(),
         };
-        let asked = self.state.ask_app(&self.app, Act(action)).await;
+        let asked = self
+            .state
+            .ask_app(&self.app, Act(action, self.by.clone()))
+            .await;
         let accepted = asked
             .map_err(|e| e.to_string())?
             .map_err(|e| e.to_string())?;

@@ -10,7 +10,7 @@ use crate::app::deployer::Action;
 use crate::app::operations::Outcome;
 use crate::app::supervisor::{Act, App, AppSpec};
 use crate::document::name::AppName;
-use crate::events::Report;
+use crate::events::{By, Report};
 use crate::supervision::restart::{Intensity, Supervisor, SupervisorEvent};
 use crate::supervision::{
     ChildEnded, ChildSpec, Exit, Generation, Parent, Restart, Running, Shutdown, Strategy, Timeout,
@@ -85,7 +85,8 @@ impl Parent for Apps {
         if let Some(removal) = entry.removal.as_ref().filter(|r| r.is_written) {
             // The one before was at it, and may not have written that down.
             let keep_storage = removal.keep_storage;
-            child.addr.do_send(Act(Action::Remove { keep_storage }));
+            let act = Act(Action::Remove { keep_storage }, By::server());
+            child.addr.do_send(act);
         }
         entry.child = Some((generation, child));
     }

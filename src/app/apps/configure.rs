@@ -10,6 +10,7 @@ use crate::app::deployer::Accepted;
 use crate::app::supervisor::{App, Configure};
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
+use crate::events::By;
 
 /// Replaces an app's document and deploys it.
 #[derive(Message, Clone, Debug)]
@@ -19,6 +20,7 @@ pub struct Replace {
     /// [`AppsError::Stale`].
     pub base: Option<Value>,
     pub config: AppConfig,
+    pub by: By,
 }
 
 /// Changes an app's document and does the least work for it.
@@ -30,6 +32,7 @@ pub struct Patch {
     /// The document that was changed: when it is another by now, the answer is [`AppsError::Stale`].
     pub base: Value,
     pub config: AppConfig,
+    pub by: By,
 }
 
 /// A document that is written. It holds the app's turn, so that nobody writes another one.
@@ -108,7 +111,7 @@ impl Handler<Replace> for Apps {
     type Result = ResponseActFuture<Self, Result<Accepted, AppsError>>;
 
     fn handle(&mut self, replace: Replace, _: &mut Self::Context) -> Self::Result {
-        let Replace { base, config } = replace;
+        let Replace { base, config, by } = replace;
         let turn = self.turn(config.name.clone());
         let written = turn.then(move |turn, apps, _| match turn {
             Ok(turn) => apps.take_document(turn, config, base.as_ref()),
@@ -117,7 +120,7 @@ impl Handler<Replace> for Apps {
         Box::pin(written.then(|written, apps, _| {
             let deployed = async move {
                 let Written { app, config, _turn } = written?;
-                tell(app, config.name.clone(), Configure::Deploy(config)).await
+                tell(app, config.name.clone(), Configure::Deploy(config, by)).await
             };
             deployed.into_actor(apps)
         }))
@@ -128,12 +131,17 @@ impl Handler<Patch> for Apps {
     type Result = ResponseActFuture<Self, Result<Accepted, AppsError>>;
 
     fn handle(&mut self, patch: Patch, _: &mut Self::Context) -> Self::Result {
-        let Patch { turn, base, config } = patch;
+        let Patch {
+            turn,
+            base,
+            config,
+            by,
+        } = patch;
         let written = self.take_document(turn, config, Some(&base));
         Box::pin(written.then(|written, apps, _| {
             let configured = async move {
                 let Written { app, config, _turn } = written?;
-                tell(app, config.name.clone(), Configure::LeastWork(config)).await
+                tell(app, config.name.clone(), Configure::LeastWork(config, by)).await
             };
             configured.into_actor(apps)
         }))

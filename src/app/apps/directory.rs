@@ -20,6 +20,7 @@ use crate::app::supervisor::{Configure, Warn};
 use crate::audit::Entry;
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
+use crate::events::By;
 
 /// A change of the directory is looked at after this time: editors and configuration tools write in several steps.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -254,7 +255,10 @@ impl Apps {
         if let Some((_, child)) = &entry.child {
             let (app, config) = (child.addr.clone(), Arc::clone(&entry.spec.config));
             let told = async move {
-                if let Ok(Err(e)) = app.send(Configure::LeastWork(config)).await {
+                if let Ok(Err(e)) = app
+                    .send(Configure::LeastWork(config, By::config_directory()))
+                    .await
+                {
                     log::warn!("an edited document is not taken: {e}");
                 }
             };
@@ -317,6 +321,7 @@ impl Apps {
                     name: name.to_string(),
                     base: None,
                     keep_storage: true,
+                    by: By::config_directory(),
                 });
             }
         }

@@ -18,6 +18,7 @@ use crate::app::supervisor::{Act, App};
 use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
 use crate::document::name::AppName;
+use crate::events::By;
 use crate::process::survivors;
 use crate::process::users::Users;
 
@@ -30,6 +31,7 @@ pub struct Remove {
     pub base: Option<Value>,
     /// Keep `storage/`.
     pub keep_storage: bool,
+    pub by: By,
 }
 
 impl Apps {
@@ -38,6 +40,7 @@ impl Apps {
         &mut self,
         name: AppName,
         keep_storage: bool,
+        by: By,
     ) -> ResponseActFuture<Self, Result<Accepted, AppsError>> {
         let (waiting, outcome) = watch::channel(None);
         if let Some(entry) = self.apps.get_mut(&name) {
@@ -65,10 +68,12 @@ impl Apps {
                 written?;
                 let Some(app) = app else { return Ok(None) };
                 // If this App is gone, `start_child` tells the fresh one.
-                Ok(match app.send(Act(Action::Remove { keep_storage })).await {
-                    Ok(Ok(Accepted::Underway(ticket))) => Some(ticket),
-                    _ => None,
-                })
+                Ok(
+                    match app.send(Act(Action::Remove { keep_storage }, by)).await {
+                        Ok(Ok(Accepted::Underway(ticket))) => Some(ticket),
+                        _ => None,
+                    },
+                )
             };
             told.into_actor(apps)
                 .map(move |told: Result<_, AppsError>, apps, _| {
@@ -155,6 +160,7 @@ impl Handler<Remove> for Apps {
             name,
             base,
             keep_storage,
+            by,
         }: Remove,
         _: &mut Self::Context,
     ) -> Self::Result {
@@ -168,7 +174,7 @@ impl Handler<Remove> for Apps {
                 Ok(turn.name.clone())
             });
             let begun = match name {
-                Ok(name) => apps.begin_removal(name, keep_storage),
+                Ok(name) => apps.begin_removal(name, keep_storage, by),
                 Err(error) => Box::pin(fut::err(error)),
             };
             // Keeps the turn until the app knows.

@@ -18,11 +18,12 @@ use crate::app::status::{AppState, Reach, Summary};
 use crate::app::supervisor::{App, Configure, IsAtWork, Summarize};
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
+use crate::events::By;
 
 /// Adds an app and deploys it.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<Accepted, AppsError>")]
-pub struct Create(pub AppConfig);
+pub struct Create(pub AppConfig, pub By);
 
 /// Lists all apps by name.
 #[derive(Message, Clone, Copy, Debug)]
@@ -130,7 +131,7 @@ pub(super) fn stored(
 impl Handler<Create> for Apps {
     type Result = ResponseActFuture<Self, Result<Accepted, AppsError>>;
 
-    fn handle(&mut self, Create(config): Create, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Create(config, by): Create, _: &mut Self::Context) -> Self::Result {
         if let Err(error) = self.may_create(&config) {
             return Box::pin(fut::err(error));
         }
@@ -146,7 +147,7 @@ impl Handler<Create> for Apps {
         Box::pin(added.then(|added: Result<_, AppsError>, apps, _| {
             let deployed = async move {
                 let Added { app, config, turn } = added?;
-                let deployed = tell(app, config.name.clone(), Configure::Deploy(config)).await;
+                let deployed = tell(app, config.name.clone(), Configure::Deploy(config, by)).await;
                 // From now on it may be removed.
                 drop(turn);
                 deployed

@@ -8,6 +8,8 @@ use crate::app::operations::{Operation, Ticket};
 use crate::app::runnable::Runnable;
 use crate::document::change::{Work, carried, config_of_release, least_work};
 use crate::document::config::AppConfig;
+use crate::document::difference::told;
+use crate::events::By;
 use crate::install::record::DeploymentState;
 
 /// What an operation of [`Kind::Configure`] does when its turn has come.
@@ -30,9 +32,12 @@ impl Deployer {
     pub fn replace(
         &mut self,
         newest: Arc<AppConfig>,
+        by: By,
         out: &mut Vec<Command>,
     ) -> Result<Accepted, AppError> {
         self.refuse_if_removed()?;
+        self.by = by;
+        self.report_document(&newest);
         self.documents.replace(newest);
         if self.awaits_push() {
             return Ok(Accepted::Already);
@@ -47,10 +52,13 @@ impl Deployer {
     pub fn change(
         &mut self,
         newest: Arc<AppConfig>,
+        by: By,
         serving: Option<&AppConfig>,
         out: &mut Vec<Command>,
     ) -> Result<Accepted, AppError> {
         self.refuse_if_removed()?;
+        self.by = by;
+        self.report_document(&newest);
         let was_settled = self.documents.is_settled();
         let change = self.documents.change(newest);
         if change <= Work::Scale {
@@ -72,11 +80,22 @@ impl Deployer {
             Work::Deploy if is_idle => self.deploy(out),
             // The operation at work may change what there is to do: this one looks again when its turn comes.
             _ => {
-                let deployment = self.deployments.open();
+                let deployment = self.deployments.open(&self.by);
                 self.request(Kind::Configure, Some(deployment), out)
             }
         };
         Ok(Accepted::Underway(ticket))
+    }
+
+    /// Reports what `newest` changes. The first document of an application is that of which it is made.
+    fn report_document(&self, newest: &Arc<AppConfig>) {
+        let present = self.documents.newest();
+        let is_first = Arc::ptr_eq(present, newest) && self.deployments.last().is_none();
+        match told(&present.document, &newest.document) {
+            Some(detail) => self.report_change("changed", Some(detail)),
+            None if is_first => self.report_change("created", None),
+            None => {}
+        }
     }
 
     /// Says what `op` does, a [`Kind::Configure`] whose turn has come.
@@ -91,8 +110,8 @@ impl Deployer {
             (Work::Restart, _, Some(release)) => Plan::Derive(release),
             (Work::Restart | Work::Deploy, ..) | (_, None, None) => {
                 if let Some(operation) = operation {
-                    let deployment = &mut operation.deployment;
-                    deployment.get_or_insert_with(|| self.deployments.open());
+                    let Operation { deployment, by, .. } = operation;
+                    deployment.get_or_insert_with(|| self.deployments.open(by));
                 }
                 Plan::Deploy
             }
@@ -124,7 +143,7 @@ impl Deployer {
         let ticket = match work {
             Work::Nothing | Work::Route | Work::Scale => return None,
             Work::Restart => {
-                let deployment = self.deployments.open();
+                let deployment = self.deployments.open(&self.by);
                 self.request(Kind::Configure, Some(deployment), out)
             }
             Work::Deploy => self.deploy(out),

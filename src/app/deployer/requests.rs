@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{AppError, Deployer, Removal};
 use crate::app::lifecycle::{Command, Event, Kind, OpId, Wanted};
 use crate::app::operations::Ticket;
+use crate::events::By;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -39,12 +40,45 @@ pub enum Accepted {
     Underway(Ticket),
 }
 
+impl Action {
+    /// What it is called when it is told; `None` for one that always is a deployment.
+    fn change(&self) -> Option<&'static str> {
+        match self {
+            Self::Start => Some("started"),
+            Self::Stop => Some("stopped"),
+            Self::Restart => Some("restarted"),
+            Self::Remove { .. } => Some("removed"),
+            Self::Redeploy { .. } | Self::Deploy { .. } | Self::Rollback(_) => None,
+        }
+    }
+}
+
 impl Deployer {
+    /// Does it for `by`, who is told of in what follows.
+    ///
     /// # Errors
     /// The application is in no state for it.
-    pub fn act(&mut self, action: Action, out: &mut Vec<Command>) -> Result<Accepted, AppError> {
+    pub fn act(
+        &mut self,
+        action: Action,
+        by: By,
+        out: &mut Vec<Command>,
+    ) -> Result<Accepted, AppError> {
         self.refuse_if_removed()?;
-        log::info!("{}: {action:?} was asked for", self.name());
+        log::info!("{}: {action:?} was asked for by {by}", self.name());
+        self.by = by;
+        let change = action.change();
+        let accepted = self.carry_out(action, out)?;
+        if let (Accepted::Underway(ticket), Some(change)) = (&accepted, change) {
+            // A deployment is told by itself, and who asked for it.
+            if ticket.deployment.is_none() {
+                self.report_change(change, None);
+            }
+        }
+        Ok(accepted)
+    }
+
+    fn carry_out(&mut self, action: Action, out: &mut Vec<Command>) -> Result<Accepted, AppError> {
         match action {
             Action::Start => Ok(self.start(out)),
             Action::Stop => Ok(self.stop(out)),
@@ -62,7 +96,8 @@ impl Deployer {
     ///
     /// # Errors
     /// It is over, or there is none.
-    pub fn cancel(&mut self, id: u64, out: &mut Vec<Command>) -> Result<(), AppError> {
+    pub fn cancel(&mut self, id: u64, by: By, out: &mut Vec<Command>) -> Result<(), AppError> {
+        self.by = by;
         let is_over = |op: &OpId| {
             [self.life.active(), self.life.waiting()]
                 .iter()
@@ -71,6 +106,7 @@ impl Deployer {
         };
         let open = self.operations.of_deployment(id);
         if let Some(op) = open.filter(|op| !is_over(op)) {
+            self.report_change("cancelled", Some(format!("deployment {id}")));
             self.handle(Event::Cancel(op), out);
             return Ok(());
         }
@@ -107,10 +143,12 @@ impl Deployer {
     }
 
     fn deploy_of(&mut self, commit: Option<String>, out: &mut Vec<Command>) -> Ticket {
-        let deployment = self.deployments.open();
+        let deployment = self.deployments.open(&self.by);
         let recreate = self.documents.recreates();
         let newest = Arc::clone(self.documents.newest());
-        let (op, ticket) = self.operations.open(newest, Some(deployment));
+        let (op, ticket) = self
+            .operations
+            .open(newest, Some(deployment), self.by.clone());
         if let Some(operation) = self.operations.get(op) {
             operation.commit = commit;
         }
@@ -144,7 +182,7 @@ impl Deployer {
         out: &mut Vec<Command>,
     ) -> Ticket {
         let newest = Arc::clone(self.documents.newest());
-        let (op, ticket) = self.operations.open(newest, deployment);
+        let (op, ticket) = self.operations.open(newest, deployment, self.by.clone());
         if let (Kind::Activate { .. }, Some(_), Some(operation)) =
             (kind, deployment, self.operations.get(op))
         {
@@ -211,7 +249,7 @@ impl Deployer {
         let Some(release) = target else {
             return Err(AppError::NoSuchRelease { wanted, kept });
         };
-        let deployment = self.deployments.open();
+        let deployment = self.deployments.open(&self.by);
         if let Some(record) = self.releases.get(release) {
             self.deployments.commit(deployment, record.commit.clone());
         }

@@ -70,6 +70,7 @@ mod tests {
             state,
             release: Some(3),
             commit: None,
+            by: None,
             started: jiff::Timestamp::UNIX_EPOCH,
             finished: None,
             steps: vec![StepRecord {

@@ -54,6 +54,7 @@ pub(super) fn of_process(
         Report::ProcessExited {
             who: who(old_pid),
             exit: exit.status,
+            oom: exit.oom,
             reason: format!("{}{}", exit.status, reason.unwrap_or_default()),
             next: what_follows(now),
         }

@@ -7,26 +7,27 @@ use actix::prelude::*;
 use super::App;
 use crate::app::deployer::{Accepted, Action, AppError};
 use crate::document::config::AppConfig;
+use crate::events::By;
 
 /// Does something with the app. The answer comes when what was accepted is on disk.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<Accepted, AppError>")]
-pub struct Act(pub Action);
+pub struct Act(pub Action, pub By);
 
 /// Takes a new document.
 #[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<Accepted, AppError>")]
 pub enum Configure {
     /// Deploys it, whatever has changed.
-    Deploy(Arc<AppConfig>),
+    Deploy(Arc<AppConfig>, By),
     /// Does the least work that has the effect of a deploy.
-    LeastWork(Arc<AppConfig>),
+    LeastWork(Arc<AppConfig>, By),
 }
 
 /// Cancels a deployment.
-#[derive(Message, Clone, Copy, Debug)]
+#[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<(), AppError>")]
-pub struct Cancel(pub u64);
+pub struct Cancel(pub u64, pub By);
 
 /// Replaces the warnings about the app's file in the config directory.
 #[derive(Message, Clone, Debug)]
@@ -49,9 +50,9 @@ impl Handler<IsAtWork> for App {
 impl Handler<Act> for App {
     type Result = ResponseFuture<Result<Accepted, AppError>>;
 
-    fn handle(&mut self, Act(action): Act, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Act(action, by): Act, ctx: &mut Self::Context) -> Self::Result {
         let ends_all = matches!(action, Action::Stop | Action::Remove { .. });
-        let answer = self.decide(ctx, |deployer, out| deployer.act(action, out));
+        let answer = self.decide(ctx, |deployer, out| deployer.act(action, by, out));
         if ends_all && answer.is_ok() {
             self.end_one_offs(ctx);
             self.follow_schedules(ctx);
@@ -70,16 +71,16 @@ impl Handler<Configure> for App {
 
     fn handle(&mut self, configure: Configure, ctx: &mut Self::Context) -> Self::Result {
         let answer = match configure {
-            Configure::Deploy(newest) => {
+            Configure::Deploy(newest, by) => {
                 if !self.deployer.is_removed() {
                     self.warnings.clear();
                 }
-                self.decide(ctx, |deployer, out| deployer.replace(newest, out))
+                self.decide(ctx, |deployer, out| deployer.replace(newest, by, out))
             }
-            Configure::LeastWork(newest) => {
+            Configure::LeastWork(newest, by) => {
                 let serving = self.serving_config();
                 self.decide(ctx, |deployer, out| {
-                    deployer.change(newest, serving.as_deref(), out)
+                    deployer.change(newest, by, serving.as_deref(), out)
                 })
             }
         };
@@ -91,8 +92,8 @@ impl Handler<Configure> for App {
 impl Handler<Cancel> for App {
     type Result = Result<(), AppError>;
 
-    fn handle(&mut self, Cancel(id): Cancel, ctx: &mut Self::Context) -> Self::Result {
-        self.decide(ctx, |deployer, out| deployer.cancel(id, out))
+    fn handle(&mut self, Cancel(id, by): Cancel, ctx: &mut Self::Context) -> Self::Result {
+        self.decide(ctx, |deployer, out| deployer.cancel(id, by, out))
     }
 }
 

@@ -1,0 +1,202 @@
+//! [`EventLog`]: writes the events of the feed to a file that is rotated.
+
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::thinning::Thinning;
+use crate::events::feed::{Follower, Item};
+use crate::events::{Feed, Report};
+use crate::failpoint;
+use crate::logs::rotating_file::RotatingFile;
+use crate::supervision::backoff::{Backoff, PROVED};
+use crate::supervision::{Exit, monitor};
+
+/// The name of the file, below the data directory.
+const FILE: &str = "logs/events.log";
+
+/// How often is looked whether there is to be told what was left out.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Where the events are that are kept, and in how many files at most.
+#[derive(Clone, Debug)]
+pub struct EventFiles {
+    pub path: PathBuf,
+    pub files: usize,
+}
+
+impl EventFiles {
+    #[must_use]
+    pub fn below(data_dir: &Path, files: usize) -> Self {
+        Self {
+            path: data_dir.join(FILE),
+            files,
+        }
+    }
+}
+
+/// Writes the events of the feed.
+#[derive(Debug)]
+pub struct EventLog {
+    file: RotatingFile,
+    thinning: Thinning,
+    is_failing: bool,
+}
+
+impl EventLog {
+    /// Writes files of `size` bytes, which only root reads: reasons may tell of secrets.
+    #[must_use]
+    pub fn new(files: &EventFiles, size: u64) -> Self {
+        Self {
+            file: RotatingFile::new(files.path.clone(), size, files.files).that_is_private(),
+            thinning: Thinning::default(),
+            is_failing: false,
+        }
+    }
+
+    /// Writes until `stop`, and then what has come until then. `last` is the number of the newest event that was taken.
+    async fn run(&mut self, feed: &Feed, last: &mut u64, stop: &mut oneshot::Receiver<()>) {
+        let mut follower = feed.follow(Some(*last));
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                item = follower.next() => match item {
+                    Some(item) => self.take(&item, last),
+                    None => return,
+                },
+                _ = look.tick() => self.tell_left_out(false),
+                // An error: who would stop it is gone.
+                _ = &mut *stop => break,
+            }
+        }
+        self.take_what_waits(&mut follower, last);
+        self.tell_left_out(true);
+    }
+
+    fn take_what_waits(&mut self, follower: &mut Follower, last: &mut u64) {
+        while let Some(Some(item)) = follower.next().now_or_never() {
+            self.take(&item, last);
+        }
+    }
+
+    fn take(&mut self, item: &Item, last: &mut u64) {
+        match item {
+            Item::Event(event) => {
+                *last = event.id;
+                failpoint::reach("EventLog");
+                if let Some(line) = self.thinning.take(event, Instant::now()) {
+                    self.write(&line);
+                }
+            }
+            Item::Lost(count) => {
+                self.write(&json!({
+                    "id": last,
+                    "time": jiff::Timestamp::now(),
+                    "event": "events.lost",
+                    "lost": count,
+                }));
+            }
+        }
+    }
+
+    fn tell_left_out(&mut self, stops: bool) {
+        for line in self.thinning.summaries(Instant::now(), stops) {
+            self.write(&line);
+        }
+    }
+
+    fn write(&mut self, line: &Value) {
+        let written = self.file.append(format!("{line}\n").as_bytes());
+        let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
+        if let (Err(error), false) = (written, was_failing) {
+            // The server's own log has them too.
+            log::error!("events are not kept, they cannot be written: {error}");
+        }
+    }
+}
+
+/// Writes until `stop`. After a panic it goes on with a fresh log behind the event that was at work, at growing
+/// intervals; the feed keeps the newest meanwhile.
+pub async fn keep_writing(
+    fresh: impl Fn() -> EventLog,
+    feed: Feed,
+    mut stop: oneshot::Receiver<()>,
+) {
+    let (mut last, mut backoff) = (0, Backoff::default());
+    loop {
+        let (mut log, started) = (fresh(), Instant::now());
+        let run = log.run(&feed, &mut last, &mut stop);
+        let Err(payload) = AssertUnwindSafe(run).catch_unwind().await else {
+            return;
+        };
+        feed.report(Report::ActorEnded {
+            app: None,
+            supervisor: "the arbiter of the logs".to_owned(),
+            offender: "EventLog".to_owned(),
+            reason: format!("{:?}", Exit::Panic(monitor::text_of(&*payload))),
+            next: "a fresh one follows",
+        });
+        if started.elapsed() >= PROVED {
+            backoff.reset();
+        }
+        // One alone needs no jitter.
+        tokio::time::sleep(backoff.crashed(Instant::now(), 0.5)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_log::reader::{self, Wish};
+    use crate::events::By;
+
+    fn started(feed: &Feed, deployment: u64) {
+        feed.report(Report::DeploymentStarted {
+            app: "blog".into(),
+            deployment,
+            by: By::webhook(),
+        });
+    }
+
+    #[tokio::test]
+    async fn what_has_come_before_it_stops_is_written_and_read_back() {
+        let home = tempfile::tempdir().unwrap();
+        let files = EventFiles::below(home.path(), 3);
+        for life in 0..2 {
+            let feed = Feed::default();
+            started(&feed, life * 2);
+            let (stop, stops) = oneshot::channel();
+            let of = files.clone();
+            let writing = tokio::spawn(keep_writing(
+                move || EventLog::new(&of, 1 << 20),
+                feed.clone(),
+                stops,
+            ));
+            started(&feed, life * 2 + 1);
+            drop(stop);
+            writing.await.unwrap();
+        }
+        let all = reader::newest(&files, &Wish::default(), |_| true).unwrap();
+        let seen: Vec<_> = all
+            .iter()
+            .map(|e| e["deployment"].as_u64().unwrap())
+            .collect();
+        assert_eq!(seen, [0, 1, 2, 3]);
+        assert_eq!(all[0]["by"], "webhook");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_takes_nothing_keeps_nobody() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("logs"), "in the way").unwrap();
+        let (feed, files) = (Feed::default(), EventFiles::below(home.path(), 1));
+        started(&feed, 1);
+        let (stop, stops) = oneshot::channel();
+        drop(stop);
+        keep_writing(|| EventLog::new(&files, 100), feed, stops).await;
+    }
+}
