@@ -48,6 +48,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         drain,
         static_files,
         buffer,
+        policies,
         tls,
         restart,
         strategy,
@@ -83,6 +84,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*drain != new.drain, Work::Route),
         (*static_files != new.static_files, Work::Route),
         (*buffer != new.buffer, Work::Route),
+        (*policies != new.policies, Work::Route),
         (*tls != new.tls, Work::Route),
         (*strategy != new.strategy, Work::Route),
         (*cron != new.cron, Work::Route),
@@ -120,6 +122,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
         static_files: pick(&base.static_files, &old.static_files, &new.static_files),
         drain: pick(&base.drain, &old.drain, &new.drain),
         buffer: pick(&base.buffer, &old.buffer, &new.buffer),
+        policies: base.policies.carried(&old.policies, &new.policies),
         tls: pick(&base.tls, &old.tls, &new.tls),
         strategy: pick(&base.strategy, &old.strategy, &new.strategy),
         cron: pick(&base.cron, &old.cron, &new.cron),
@@ -134,7 +137,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
 }
 
 /// The fields of a document that are scale and route.
-const CARRIED: [&str; 13] = [
+const CARRIED: [&str; 23] = [
     "scale",
     "hosts",
     "domain",
@@ -144,6 +147,16 @@ const CARRIED: [&str; 13] = [
     "drain",
     "static",
     "buffer",
+    "maintenance",
+    "allow",
+    "rate",
+    "auth",
+    "redirects",
+    "headers",
+    "timeouts",
+    "body",
+    "upstream_keep_alive",
+    "sticky",
     "tls",
     "strategy",
     "cron",
@@ -216,6 +229,8 @@ mod tests {
         json!({"name": "a", "repo": {"url": "https://h/a.git"}})
     }
 
+    const HASH: &str = "$2y$04$RXgmkBVYsk8WQ8oLXcBgJuyuz0IbZuBrVqlQco1qHdOMDxxLGsOqC";
+
     /// Single changes, each with what it takes.
     fn changes() -> Vec<(Value, Work)> {
         vec![
@@ -248,6 +263,19 @@ mod tests {
             (json!({"drain": "5m"}), Work::Route),
             (json!({"buffer": {"requests": false}}), Work::Route),
             (json!({"tls": {"hsts": "30d"}}), Work::Route),
+            (json!({"maintenance": true}), Work::Route),
+            (json!({"allow": ["10.0.0.0/8"]}), Work::Route),
+            (json!({"rate": {"requests": "10/s"}}), Work::Route),
+            (json!({"auth": {"basic": {"a": HASH}}}), Work::Route),
+            (
+                json!({"redirects": [{"from": "/a", "to": "/b"}]}),
+                Work::Route,
+            ),
+            (json!({"headers": {"response": {"A": "b"}}}), Work::Route),
+            (json!({"timeouts": {"response": "5m"}}), Work::Route),
+            (json!({"body": "5M"}), Work::Route),
+            (json!({"upstream_keep_alive": "1s"}), Work::Route),
+            (json!({"sticky": true}), Work::Route),
             (json!({"strategy": "recreate"}), Work::Route),
             (
                 json!({"cron": [{"name": "a", "schedule": "@daily", "command": "x"}]}),
@@ -293,15 +321,15 @@ mod tests {
             json!({"scale": {"web": 2}, "env": {"A": "1"}}),
         ));
         let failed = json!({"domain": ["^failed"], "env": {"A": "2"}, "scale": null, "port": 9000,
-            "limits": {"memory": "64M"}});
+            "limits": {"memory": "64M"}, "rate": {"requests": "1/s"}, "body": "1M"});
         let failed = config(merge_patch(base.document.clone(), failed));
         let patched =
-            json!({"port": null, "path": false, "strategy": "recreate", "limits": {"disk": "1G"}});
+            json!({"port": null, "path": false, "strategy": "recreate", "limits": {"disk": "1G"}, "body": null, "maintenance": true});
         let patched = config(merge_patch(failed.document.clone(), patched));
         let now = carried(&base, &failed, &patched);
         assert_eq!(now, config(now.document.clone()));
         let expected = json!({"scale": {"web": 2}, "env": {"A": "1"}, "path": false, "strategy": "recreate",
-            "limits": {"disk": "1G"}});
+            "limits": {"disk": "1G"}, "maintenance": true});
         assert_eq!(now, config(merge_patch(self::base(), expected)));
         assert_eq!(carried(&base, &failed, &failed), base);
     }
@@ -325,7 +353,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..29usize, 0..6)) {
+        fn several_changes_take_what_the_greatest_of_them_takes(picked in proptest::collection::vec(0..39usize, 0..6)) {
             let changes = changes();
             let mut document = base();
             let mut greatest = Work::Nothing;

@@ -16,6 +16,7 @@ use super::https::Https;
 use super::limits::AppLimits;
 use super::name::AppName;
 use super::package::Package;
+use super::policies::Policies;
 use super::shell::Shell;
 use super::statuses::Statuses;
 use crate::supervision::Restart;
@@ -62,6 +63,8 @@ pub struct AppConfig {
     /// Files served before the app is asked.
     pub static_files: Option<StaticFiles>,
     pub buffer: Buffering,
+    /// What the proxy does with its requests beside passing them on.
+    pub policies: Policies,
     pub tls: Https,
     /// Which processes are started again after they ended by themselves.
     pub restart: ByType<Restart>,

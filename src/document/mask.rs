@@ -126,8 +126,12 @@ impl Mask {
     fn field(&self, field: &str, value: &mut Value) {
         match value {
             Value::Object(secret) if SECRET_OBJECTS.contains(&field) => {
-                for (_, value) in secret {
-                    *value = DOTS.into();
+                for (name, value) in secret {
+                    match value {
+                        // What all clients are sent is no secret.
+                        Value::Object(_) if field == "headers" && name == "response" => {}
+                        value => *value = DOTS.into(),
+                    }
                 }
             }
             Value::String(_) if PLAIN.contains(&field) => {}
@@ -150,8 +154,10 @@ pub fn of_document(document: &Value) -> impl Iterator<Item = String> {
             .filter_map(|(_, value)| value.as_str().map(str::to_owned))
     };
     let (env, headers) = (&document["env"], &document["health_check"]["headers"]);
+    let hashes = &document["auth"]["basic"];
     let url = document["repo"]["url"].as_str().unwrap_or_default();
-    of_values(values(env).chain(values(headers))).chain(credentials(url))
+    let values = values(env).chain(values(headers)).chain(values(hashes));
+    of_values(values).chain(credentials(url))
 }
 
 /// What secret `values` are written as: each as a whole, line by line, and the password of one that is a URL.
@@ -266,6 +272,8 @@ mod tests {
             "health_check": {"path": "/up", "headers": {"X-Key": "open"}},
             "install": ["echo postgres://u:sesame@h/db", "make"],
             "hosts": ["production"],
+            "auth": {"basic": {"ann": "$2b$10$abc"}, "realm": "Staging"},
+            "headers": {"response": {"X-Frame-Options": "DENY", "X-Powered-By": false}},
         });
         let mut shown = document.clone();
         Mask::new(of_document(&document)).value(&mut shown);
@@ -278,6 +286,8 @@ mod tests {
                 "health_check": {"path": "/up", "headers": {"X-Key": "••••"}},
                 "install": ["echo ••••", "make"],
                 "hosts": ["production"],
+                "auth": {"basic": {"ann": "••••"}, "realm": "Staging"},
+                "headers": {"response": {"X-Frame-Options": "DENY", "X-Powered-By": false}},
             })
         );
         let secrets: Vec<_> = of_document(&document).collect();

@@ -25,6 +25,7 @@ pub mod mask;
 pub mod merge_patch;
 pub mod name;
 pub mod package;
+pub mod policies;
 pub mod procfile;
 pub mod read;
 pub mod repository_url;

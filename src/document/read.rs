@@ -2,6 +2,7 @@
 
 mod cron;
 mod limits;
+mod policies;
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -29,7 +30,7 @@ use super::statuses::Statuses;
 use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
-const FIELDS: [&str; 28] = [
+const FIELDS: [&str; 38] = [
     "name",
     "repo",
     "packages",
@@ -58,6 +59,16 @@ const FIELDS: [&str; 28] = [
     "cron",
     "limits",
     "keep_releases",
+    "maintenance",
+    "allow",
+    "rate",
+    "auth",
+    "redirects",
+    "headers",
+    "timeouts",
+    "body",
+    "upstream_keep_alive",
+    "sticky",
 ];
 
 const NAMES: &str = "a list of names, [\"…\"]";
@@ -133,6 +144,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         strategy: read_by_type(walk, &top, "strategy", strategy),
         cron: cron::read_cron(walk, &top),
         limits: limits::read_limits(walk, &top),
+        policies: policies::read_policies(walk, &top, name.as_ref().map(AppName::as_str)),
         keep_releases: walk
             .number(&top, "keep_releases", 1..=1000)
             .and_then(|keep| usize::try_from(keep).ok())

@@ -1,6 +1,7 @@
 //! Checks for each kind of text in a document (pure). Every refusal says what is allowed.
 
 mod health_check;
+mod response;
 
 use nix::sys::signal::Signal;
 use regex::{RegexBuilder, RegexSetBuilder};
@@ -8,6 +9,7 @@ use regex::{RegexBuilder, RegexSetBuilder};
 use super::formation::RELEASE;
 
 pub(crate) use health_check::{request_field, request_host, statuses};
+pub(crate) use response::{long_field_value, response_field};
 
 /// Bytes one compiled domain pattern may take. Host names need little; `\w{1000}` would take megabytes per app.
 const PATTERN_SIZE: usize = 256 * 1024;
@@ -256,6 +258,19 @@ pub(super) fn relative_directory(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+/// A file below the release.
+pub(super) fn relative_file(text: &str) -> Result<String, String> {
+    let is_bad = text.ends_with('/') || text.split('/').any(|part| part.is_empty() || part == ".");
+    match relative_directory(text) {
+        Ok(text) if !is_bad => Ok(text),
+        _ => Err(format!(
+            "\"{}\" is not a file below the repository: write it as \"maintenance.html\", without \"/\" in front, \"..\" and \
+             hidden parts",
+            shown(text)
+        )),
+    }
 }
 
 /// A directory that is shared by all releases, in plain form.

@@ -1,0 +1,239 @@
+//! [`Redirect`]: an entry of the field `redirects` (pure).
+
+/// Statuses that send a client elsewhere (RFC 9110 §15.4).
+pub const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
+
+/// A path, or all below one, and where its clients are sent. Paths are those that the application would see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// The path, or with [`Self::is_prefix`] what stands before the `*`, which ends with a slash.
+    from: String,
+    is_prefix: bool,
+    /// A path, or a URL; with [`Self::takes_rest`] the part before the `*`.
+    to: String,
+    /// What stood in place of `*` is put behind [`Self::to`].
+    takes_rest: bool,
+    pub status: u16,
+}
+
+impl Redirect {
+    /// Reads what a document says.
+    ///
+    /// # Errors
+    /// The field that is wrong, `from` or `to`, and a sentence that says what is allowed.
+    pub fn parse(from: &str, to: &str, status: u16) -> Result<Self, (&'static str, String)> {
+        let (path, is_prefix) = split(from);
+        if !is_path(path) || path.contains('?') || is_prefix && !path.ends_with('/') {
+            return Err((
+                "from",
+                "must be a path, \"/old\", or all below one, \"/old/*\"; without a query, and other characters than \
+                 visible ASCII as %20"
+                    .to_owned(),
+            ));
+        }
+        let (target, takes_rest) = split(to);
+        if takes_rest && !is_prefix {
+            return Err((
+                "to",
+                "ends with \"*\", and \"from\" does not: there is nothing to put there".to_owned(),
+            ));
+        }
+        let is_target = is_path(target) && !leads_out(target) || is_url(target);
+        if !is_target || takes_rest && (!target.ends_with('/') || target.contains('?')) {
+            return Err((
+                "to",
+                "must be a path, \"/new\", or a URL, \"https://www.example.org/new\"; \"/*\" at its end stands for what \
+                 \"*\" of \"from\" was"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self {
+            from: path.to_owned(),
+            is_prefix,
+            to: target.to_owned(),
+            takes_rest,
+            status,
+        })
+    }
+
+    /// Returns where a request with this target is sent, if it is one of those: a URL, or a path with its query. The
+    /// request's query goes along.
+    #[must_use]
+    pub fn location(&self, target: &str) -> Option<String> {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let rest = match self.is_prefix {
+            true => path.strip_prefix(&*self.from)?,
+            false => (path == self.from).then_some("")?,
+        };
+        let mut location = self.to.clone();
+        if self.takes_rest {
+            // "//host" and "/\host" are other hosts to a browser.
+            location.push_str(rest.trim_start_matches(['/', '\\']));
+        }
+        if let Some(query) = query {
+            location.push(if location.contains('?') { '&' } else { '?' });
+            location.push_str(query);
+        }
+        // The head was parsed, so there is nothing else in a target. A line end here would be a field of the client's.
+        location
+            .bytes()
+            .all(|b| b.is_ascii_graphic() || b >= 0x80)
+            .then_some(location)
+    }
+
+    /// An example of a path that it is for.
+    fn example(&self) -> String {
+        match self.is_prefix {
+            true => format!("{}x", self.from),
+            false => self.from.clone(),
+        }
+    }
+}
+
+/// Returns the first of `redirects` that sends a request elsewhere, with its status.
+#[must_use]
+pub fn first(redirects: &[Redirect], target: &str) -> Option<(String, u16)> {
+    let mut all = redirects.iter();
+    all.find_map(|redirect| Some((redirect.location(target)?, redirect.status)))
+}
+
+/// Returns the first of `redirects` whose clients are sent on and on without end, as far as paths alone tell.
+#[must_use]
+pub fn circle(redirects: &[Redirect]) -> Option<usize> {
+    let is_endless = |redirect: &Redirect| {
+        let mut at = redirect.example();
+        (0..=redirects.len()).all(|_| match first(redirects, &at) {
+            Some((next, _)) => {
+                at = next;
+                true
+            }
+            None => false,
+        })
+    };
+    redirects.iter().position(is_endless)
+}
+
+fn split(text: &str) -> (&str, bool) {
+    match text.strip_suffix('*') {
+        Some(before) => (before, true),
+        None => (text, false),
+    }
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && is_plain(text)
+}
+
+fn is_plain(text: &str) -> bool {
+    text.len() <= 1024
+        && text.bytes().all(|b| b.is_ascii_graphic())
+        && !text.contains(['#', '*', '"', '<', '>', '\\'])
+}
+
+/// Whether a browser takes the path for a URL of another host.
+fn leads_out(path: &str) -> bool {
+    path.starts_with("//")
+}
+
+fn is_url(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let host = rest.map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
+    is_plain(text) && host.is_some_and(|host| !host.is_empty() && !host.contains('@'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn redirect(from: &str, to: &str) -> Redirect {
+        Redirect::parse(from, to, 301).unwrap()
+    }
+
+    #[test]
+    fn a_path_or_all_below_one_is_sent_elsewhere_with_its_query() {
+        for (from, to, target, location) in [
+            ("/old", "/new", "/old", Some("/new")),
+            ("/old", "/new", "/old?a=1", Some("/new?a=1")),
+            ("/old", "/new?b", "/old?a=1", Some("/new?b&a=1")),
+            ("/old", "/new", "/old/", None),
+            ("/old", "/new", "/older", None),
+            ("/old/*", "/new/*", "/old/a/b?c", Some("/new/a/b?c")),
+            ("/old/*", "/new/*", "/old/", Some("/new/")),
+            ("/old/*", "/new/*", "/old", None),
+            ("/old/*", "/new", "/old/a", Some("/new")),
+            ("/*", "https://h/*", "/a?b", Some("https://h/a?b")),
+            ("/*", "https://h/x/*", "/a", Some("https://h/x/a")),
+            // Never to a host of the client's choice.
+            ("/old/*", "/*", "/old//evil.example/", Some("/evil.example/")),
+            ("/old/*", "/*", "/old/\\/evil.example", Some("/evil.example")),
+            ("/*", "/*", "//evil.example", Some("/evil.example")),
+        ] {
+            let is = redirect(from, to).location(target);
+            assert_eq!(is.as_deref(), location, "{from} {to} {target}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_redirect_is_refused_with_its_field() {
+        for (from, to, field) in [
+            ("old", "/new", "from"),
+            ("", "/new", "from"),
+            ("/old*", "/new", "from"),
+            ("/o*d", "/new", "from"),
+            ("/old?a", "/new", "from"),
+            ("/old\r\n", "/new", "from"),
+            ("/old", "", "to"),
+            ("/old", "new", "to"),
+            ("/old", "//evil.example", "to"),
+            ("/old", "/\\evil.example", "to"),
+            ("/old", "ftp://h/", "to"),
+            ("/old", "https://", "to"),
+            ("/old", "https:///x", "to"),
+            ("/old", "https://good@evil/", "to"),
+            ("/old", "/new/*", "to"),
+            ("/old/*", "/new*", "to"),
+            ("/old/*", "https://h*", "to"),
+            ("/old/*", "/new?to=/*", "to"),
+            ("/old", "/new\r\nSet-Cookie: a", "to"),
+            ("/old", "/n\u{fc}", "to"),
+        ] {
+            let refused = Redirect::parse(from, to, 301).map_err(|(field, _)| field);
+            assert_eq!(refused.unwrap_err(), field, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn circles_are_found() {
+        let all = |pairs: &[(&str, &str)]| -> Vec<Redirect> {
+            pairs.iter().map(|(from, to)| redirect(from, to)).collect()
+        };
+        assert_eq!(circle(&all(&[("/a", "/b"), ("/b", "/c")])), None);
+        assert_eq!(circle(&all(&[("/a", "/a")])), Some(0));
+        assert_eq!(circle(&all(&[("/x", "/y"), ("/a", "/b"), ("/b", "/a")])), Some(1));
+        assert_eq!(circle(&all(&[("/*", "/en/*")])), Some(0));
+        assert_eq!(circle(&all(&[("/a/*", "/a/b")])), Some(0));
+        assert_eq!(circle(&all(&[("/*", "https://h/*")])), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_target_leads_to_another_host_or_ends_the_line(rest in "[ -~\r\n/\\\\]{0,20}", query in "[ -~\r\n]{0,8}") {
+            for (from, to) in [("/old/*", "/*"), ("/old/*", "/new/*"), ("/old/*", "https://h/*")] {
+                let Some(location) = redirect(from, to).location(&format!("/old/{rest}?{query}")) else {
+                    continue;
+                };
+                prop_assert!(!location.contains(['\r', '\n', ' ']));
+                let stays = location.starts_with("https://h/")
+                    || location.starts_with('/') && !location[1..].starts_with(['/', '\\']);
+                prop_assert!(stays, "{location}");
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What a document may put into responses (pure).
+
+use super::shown;
+
+/// Fields that say how a response is sent, which the proxy writes itself.
+const FRAMING: [&str; 16] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "date",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-accel-buffering",
+    "x-request-id",
+];
+
+/// Fields that mean something only in some responses.
+const OF_ONE_RESPONSE: [&str; 7] = [
+    "content-type",
+    "etag",
+    "last-modified",
+    "location",
+    "retry-after",
+    "set-cookie",
+    "www-authenticate",
+];
+
+/// The name of a field that all responses of an application get.
+pub(crate) fn response_field(name: &str) -> Result<(), String> {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || name.len() > 100 || !name.bytes().all(is_token) {
+        return Err(format!("\"{}\" is not a name of a field", shown(name)));
+    }
+    let is_one_of = |names: &[&str]| names.iter().any(|own| name.eq_ignore_ascii_case(own));
+    if name.eq_ignore_ascii_case("strict-transport-security") {
+        return Err("is what the field tls.hsts says".to_owned());
+    }
+    if is_one_of(&FRAMING) {
+        return Err("cannot be set: it says how a response is sent".to_owned());
+    }
+    if is_one_of(&OF_ONE_RESPONSE) {
+        return Err(
+            "cannot be set: it is about one response, and this is for all of the application"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// The value of a field of a response, which may be a policy of many words.
+pub(crate) fn long_field_value(text: &str) -> Result<String, String> {
+    let is_value = |b: u8| b == b' ' || b.is_ascii_graphic();
+    if text.trim() != text || text.is_empty() || text.len() > 4096 || !text.bytes().all(is_value) {
+        return Err(
+            "must be the value of a field: 1 to 4096 printable ASCII characters without blanks at the ends"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
