@@ -130,6 +130,14 @@
 //! message; [`app::batch`] knows which processes serve, the App makes a route of these, and the Router publishes it.
 //! The exit takes the process out of the route, and readiness brings it back.
 //!
+//! # Pause and sleep
+//!
+//! A route whose app is paused or asleep has no backend, and says so ([`router::table::Availability`]). The front end then
+//! holds requests (`front/hold.rs`) and counts them in [`router::held`], which both sides look at. To pause, the App also
+//! closes the loads of its processes, so that no worker with an older table lets one through. [`app::sleep`] (pure) says
+//! when it has been quiet for long enough, by what was counted of requests and is in flight; then the operation
+//! `Kind::Sleep` stops the processes, and a request that is held wakes it (`supervisor/sleep`).
+//!
 //! # What runs once
 //!
 //! `POST /applications/A/run` reaches `supervisor/one_offs`: it notes the process in `runs.json` ([`app::one_offs`]), and

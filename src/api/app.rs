@@ -17,7 +17,8 @@ use super::state::ApiState;
 use super::ui::calls::{self, Answerer, Calls, MakeAnswerer};
 use super::{
     actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
-    disk, events, gate, git, health, hook, hooks, logs, metrics, releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui, history,
+    disk, events, gate, git, health, history, hook, hooks, logs, metrics, pause, releases, reload,
+    routes, run, server_status, source, ssh_keys, status, tokens, ui,
 };
 use futures::future::FutureExt as _;
 
@@ -196,6 +197,14 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/applications/{name}/{action:start|stop|restart|redeploy|rollback}",
             vec![post(Needs::of_app(Deploy), actions::act)],
+        ),
+        (
+            "/applications/{name}/pause",
+            vec![post(Needs::of_app(Deploy), pause::pause)],
+        ),
+        (
+            "/applications/{name}/resume",
+            vec![post(Needs::of_app(Deploy), pause::resume)],
         ),
         (
             "/certificates",

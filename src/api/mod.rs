@@ -45,6 +45,7 @@ mod on_disk;
 mod orphans;
 mod outcome;
 mod overlaps;
+mod pause;
 mod precondition;
 mod prefer;
 pub mod problem;

@@ -283,6 +283,8 @@ fn state_of(route: &Route, of: ProcessType) -> &'static str {
     let has_files = of == ProcessType::Web && route.static_files.is_some();
     match availability {
         Availability::Stopped => "stopped",
+        Availability::Paused(_) => "paused",
+        Availability::Asleep => "asleep",
         _ if !backends.is_empty() => "ready",
         Availability::Starting => "starting",
         Availability::Crashed => "crashed",

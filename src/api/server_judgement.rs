@@ -54,7 +54,11 @@ fn applications(status: &ServerStatus, found: &mut Judgement) {
             AppState::Crashlooping => "crashes again and again",
             AppState::Degraded => "does not run all of its processes",
             AppState::Failed => "has never been deployed well",
-            AppState::Deploying | AppState::Running | AppState::Stopped | AppState::Empty => {
+            AppState::Deploying
+            | AppState::Running
+            | AppState::Stopped
+            | AppState::Asleep
+            | AppState::Empty => {
                 if let Some(number) = app.failed_deployment {
                     found.warnings.push(format!(
                         "deployment {number} of {name} failed, the release before it goes on: \

@@ -108,6 +108,30 @@ impl Batch {
             .collect()
     }
 
+    /// Takes no new request on any member until it is [reopened](Self::reopen).
+    pub fn close(&self) {
+        self.open_loads().for_each(|load| load.close());
+    }
+
+    /// Takes requests again on those that do not leave.
+    pub fn reopen(&self) {
+        self.open_loads().for_each(|load| load.reopen());
+    }
+
+    fn open_loads(&self) -> impl Iterator<Item = &Arc<Load>> {
+        let stay = self.members.iter().filter(|m| m.drains.is_none());
+        stay.filter_map(|m| Some(&m.backend.as_ref()?.load))
+    }
+
+    /// What is in flight on all members, also on those that leave.
+    pub fn loads(&self) -> impl Iterator<Item = Arc<Load>> {
+        let of = |m: &Member| {
+            let backend = m.backend.as_ref().map(|backend| &backend.load);
+            m.drains.as_ref().or(backend).cloned()
+        };
+        self.members.iter().filter_map(of)
+    }
+
     /// Cuts the requests in flight on members that drain: their time is over.
     pub fn cut(&self) {
         let draining = self.members.iter().filter_map(|m| m.drains.as_ref());

@@ -8,9 +8,11 @@ use actix_rt::ArbiterHandle;
 use crate::audit::AuditLog;
 use crate::document::config::Rules;
 use crate::events::Feed;
+use crate::front::request_counts::RequestCounts;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
 use crate::process::start_permits::StartPermits;
+use crate::router::held::Held;
 use crate::router::router::Router;
 use crate::settings::Settings;
 use crate::supervision::ChildRef;
@@ -32,6 +34,10 @@ pub struct AppContext {
     pub start_permits: StartPermits,
     /// Where it is told what happens.
     pub events: Feed,
+    /// The requests that wait for their apps.
+    pub held: Held,
+    /// The requests that each app had.
+    pub request_counts: RequestCounts,
     /// Set when the next server takes processes over as they are: then the end of an App is not theirs.
     pub hands_over: Arc<AtomicBool>,
     /// Where it is told what was changed by files.

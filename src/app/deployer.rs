@@ -45,6 +45,8 @@ pub struct Deployer {
     pub(super) has_code: bool,
     pub(super) removal: Option<Removal>,
     pub(super) created: jiff::Timestamp,
+    /// The end of its pause, if it is paused.
+    pub(super) paused_until: Option<jiff::Timestamp>,
     journal: Journal,
     rules: Rules,
     events: Feed,
@@ -77,6 +79,7 @@ impl Deployer {
             has_code: false,
             removal: None,
             created: jiff::Timestamp::now(),
+            paused_until: None,
             journal,
             rules,
             events,
@@ -116,7 +119,12 @@ impl Deployer {
     /// Writes down what must outlive the server. Call it whenever some of that has changed.
     pub fn remember(&self) {
         self.journal.state(Remembered {
-            wanted: self.life.wanted(),
+            // A server that knows nothing of sleep starts it.
+            wanted: match self.life.wanted() {
+                Wanted::Asleep => Wanted::Running,
+                wanted => wanted,
+            },
+            asleep: self.life.wanted() == Wanted::Asleep,
             current: self.life.current(),
             settled: self.documents.settled().cloned(),
             standing: Some(self.documents.standing().document.clone()),
@@ -125,6 +133,7 @@ impl Deployer {
             finished: self.finished.all().to_vec(),
             keep_storage: self.removal.as_ref().is_some_and(|r| r.keep_storage),
             created: self.created,
+            paused_until: self.paused_until,
         });
     }
 

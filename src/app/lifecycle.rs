@@ -201,6 +201,8 @@ impl Lifecycle {
                 self.drop_active(out);
                 self.begin(op, kind, out);
             }
+            Kind::Sleep if !self.may_sleep() => out.push(Command::Finish(op, End::Cancelled)),
+            Kind::Sleep => self.begin(op, kind, out),
             Kind::Deploy { .. } | Kind::Activate { .. } | Kind::Configure
                 if self.active.is_some() =>
             {
@@ -214,6 +216,11 @@ impl Lifecycle {
                 self.begin(op, kind, out);
             }
         }
+    }
+
+    fn may_sleep(&self) -> bool {
+        let is_quiet = self.active.is_none() && self.waiting.is_none();
+        is_quiet && self.wanted == Wanted::Running && self.serving().is_some()
     }
 
     /// Remembers what was accepted even while it waits for a stop: a daemon that ends meanwhile must not forget it.

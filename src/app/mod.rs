@@ -25,5 +25,6 @@ pub mod releases;
 pub mod remembered;
 pub mod removal;
 pub mod runnable;
+pub mod sleep;
 pub mod status;
 pub mod supervisor;

@@ -23,6 +23,9 @@ const MAX_STATE: u64 = 4 << 20;
 pub struct Remembered {
     /// What the user last asked for.
     pub wanted: Wanted,
+    /// It is to run, and sleeps until a request comes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asleep: bool,
     pub current: Option<u64>,
     /// Names the document whose deploy has ended, well or not, or which a rollback passed over: it is not deployed
     /// again only because it differs from that of the current release.
@@ -46,6 +49,9 @@ pub struct Remembered {
     pub keep_storage: bool,
     /// When the app was created: where several apps match a host, the oldest wins.
     pub created: jiff::Timestamp,
+    /// The end of its pause, if it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<jiff::Timestamp>,
 }
 
 impl Remembered {
@@ -54,6 +60,7 @@ impl Remembered {
     pub fn new() -> Self {
         Self {
             wanted: Wanted::Running,
+            asleep: false,
             current: None,
             settled: None,
             standing: None,
@@ -62,6 +69,7 @@ impl Remembered {
             finished: Vec::new(),
             keep_storage: false,
             created: jiff::Timestamp::now(),
+            paused_until: None,
         }
     }
 

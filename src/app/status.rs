@@ -17,6 +17,8 @@ pub enum AppState {
     /// All processes that should run are starting or ready.
     Running,
     Stopped,
+    /// Nothing runs until a request comes.
+    Asleep,
     /// Nothing has been pushed yet.
     Empty,
     /// A process has crashed and waits for its restart, or all that answer requests have ended for good.
@@ -34,6 +36,7 @@ impl AppState {
             Self::Deploying => "deploying",
             Self::Running => "running",
             Self::Stopped => "stopped",
+            Self::Asleep => "asleep",
             Self::Empty => "empty",
             Self::Degraded => "degraded",
             Self::Crashlooping => "crashlooping",
@@ -81,6 +84,9 @@ pub struct Summary {
     /// Set while the last deployment is one that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
+    /// When its pause ends by itself, while it is paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<jiff::Timestamp>,
     /// What `url` is made of.
     #[serde(skip)]
     pub reach: Reach,
@@ -127,6 +133,10 @@ pub struct ProcessStatus {
     pub draining: Option<usize>,
 }
 
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
 /// `GET /applications/A/status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Status {
@@ -143,6 +153,12 @@ pub struct Status {
     /// As whom its processes run, where the server can switch users.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// When its pause ends by itself, while it is paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<jiff::Timestamp>,
+    /// Requests that wait for it: it is starting, sleeps or is paused.
+    #[serde(skip_serializing_if = "is_none")]
+    pub held: usize,
     pub processes: Vec<ProcessStatus>,
     /// What a person should look at.
     pub warnings: Vec<String>,

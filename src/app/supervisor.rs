@@ -8,6 +8,7 @@
 //! - `one_offs` are the processes that run once, outside of the formation, and `cron` starts such at set times;
 //! - `children` starts and stops the actors below, `recovery` takes over what the previous server left, `retention`
 //!   removes old releases, `removal` the whole app;
+//! - `pause` holds requests for a while, `sleep` stops an app that nobody asks, and wakes it;
 //! - `pushed` is what an app has to do with pushes to it;
 //! - `route` is where requests go, `view` what the API shows, `reports` what the followers of events see, `install_log`
 //!   the last step in the install log, `start_failure` why a batch did not get ready.
@@ -17,6 +18,7 @@ pub mod cron;
 mod deploy;
 mod install_log;
 pub mod one_offs;
+pub mod pause;
 mod process_spec;
 mod processes;
 mod pushed;
@@ -26,6 +28,7 @@ mod reports;
 mod requests;
 mod retention;
 mod route;
+mod sleep;
 mod start_failure;
 mod view;
 
@@ -46,6 +49,7 @@ use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
 use crate::install::pushed::Turns;
 use crate::install::quota;
+use crate::router::held::HeldOfApp;
 use crate::supervision::{Exit, ExitReason};
 
 pub use children::ChildId;
@@ -81,8 +85,12 @@ pub struct App {
     batches: Batches,
     one_offs: OneOffs,
     cron: cron::Jobs,
+    pause: Option<pause::Pausing>,
+    sleeping: sleep::Sleeping,
     children: Children,
     publisher: Publisher,
+    /// The requests that wait for it.
+    held: HeldOfApp,
     /// Who is at work in the mirror of an app that is pushed to.
     turns: Arc<Turns>,
     /// Warnings about what the previous server left.
@@ -109,8 +117,11 @@ impl App {
             batches: Batches::default(),
             one_offs: OneOffs::default(),
             cron: cron::Jobs::default(),
+            pause: None,
+            sleeping: sleep::Sleeping::default(),
             children: Children::new(),
             publisher,
+            held: context.held.of(&config.name.shared()),
             turns: Arc::default(),
             warnings: vec![],
             ending: false,

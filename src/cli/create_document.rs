@@ -134,6 +134,9 @@ pub struct CreateArgs {
     /// How long requests and tunnels of a process that is replaced may go on before that is told to end [default: 30s]
     #[arg(long, requires = "source", value_name = "TIME")]
     pub drain: Option<String>,
+    /// Stop it when nobody has asked it for anything for so long; the next request starts it
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub sleep: Option<String>,
     /// Directory of the checkout whose files are answered without the application
     #[arg(long = "static", requires = "source", value_name = "DIR")]
     pub static_dir: Option<String>,
@@ -297,6 +300,7 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
     set(["stop", "to"], text(&args.stop_to));
     set(["stop", "timeout"], text(&args.stop_timeout));
     set(["", "drain"], text(&args.drain));
+    set(["", "sleep"], text(&args.sleep));
     let off = |flag: bool| flag.then(|| Value::from(false));
     set(["buffer", "requests"], off(args.no_buffer_requests));
     set(["buffer", "responses"], off(args.no_buffer_responses));
@@ -409,10 +413,10 @@ pub(super) mod tests {
             "health_check": {"boot_timeout": "90s", "timeout": "2s", "host": "h", "status": "200-399", "headers": {"X-A": "b"}}, "stop": {"signal": "SIGINT", "to": "main", "timeout": "30s"},
             "buffer": {"requests": false, "responses": false},
             "static": {"dir": "public", "prefix": "/a", "spa": true, "cache_control": "no-store"},
-            "drain": "5m", "shell": "/bin/bash", "strategy": "recreate", "keep_releases": 3,
+            "drain": "5m", "sleep": "30m", "shell": "/bin/bash", "strategy": "recreate", "keep_releases": 3,
             "limits": {"disk": "2G", "memory": "512M", "job": {"memory": "1G", "cpu": 0.5}, "cpu": 1.5, "tasks": 200, "files": 4096},
             "restart": {"job": "never", "clock": "on-failure"}, "sandbox": false});
-        let line = "blog --repo https://x --no-sandbox --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-to main --no-buffer-requests --no-buffer-responses --stop-timeout 30s --drain 5m \
+        let line = "blog --repo https://x --no-sandbox --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-to main --no-buffer-requests --no-buffer-responses --stop-timeout 30s --drain 5m --sleep 30m \
                     --static public --static-prefix /a --spa --cache-control no-store --strategy recreate --health-host h --health-status 200-399 --health-header X-A=b \
                     --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --memory 512M --memory job=1G --cpu 1.5 --cpu job=0.5 --tasks 200 --files 4096 --disk 2G --set health_check.timeout=2s";
         assert_eq!(described(line), expected);

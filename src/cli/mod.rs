@@ -47,6 +47,7 @@ pub mod open;
 pub mod orphans;
 pub mod output;
 pub mod pack;
+pub mod pause;
 pub mod problem;
 pub mod progress;
 pub mod ps;
@@ -163,6 +164,12 @@ pub enum Command {
   procserver restart blog
   procserver restart blog --json")]
     Restart(actions::ActionArgs),
+    /// Hold the requests of an application for a while
+    #[command(aliases = ["ps:pause"])]
+    Pause(pause::PauseArgs),
+    /// Let requests through that "pause" holds
+    #[command(aliases = ["unpause", "ps:resume"])]
+    Resume(pause::ResumeArgs),
     /// Deploy a directory, without git
     #[command(aliases = ["upload"])]
     Deploy(deploy_directory::DeployArgs),
@@ -291,6 +298,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Restart(a) => with(&a.client, async |c, o| {
             actions::run("restart", &a, c, o).await
         }),
+        Command::Pause(a) => with(&a.client, async |c, o| pause::pause(&a, c, o).await),
+        Command::Resume(a) => with(&a.client, async |c, o| pause::resume(&a, c, o).await),
         Command::Redeploy(a) => with(&a.action.client, async |c, o| {
             actions::redeploy(&a, c, o).await
         }),

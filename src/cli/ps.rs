@@ -130,6 +130,12 @@ fn headline(status: &Value) -> String {
     if let Some(user) = status["user"].as_str() {
         text.push_str(&format!(", as user {user}"));
     }
+    if let Some(until) = status["paused_until"].as_str() {
+        text.push_str(&format!(", paused until {until}"));
+    }
+    if let Some(held) = status["held"].as_u64() {
+        text.push_str(&format!(", {held} requests held"));
+    }
     text
 }
 

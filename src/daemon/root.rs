@@ -173,13 +173,14 @@ impl Root {
         let (challenges, load) = (spec.challenges.subscribe(), Arc::clone(&spec.load));
         let request_counts = spec.request_counts.clone();
         let (kept, pulses) = (spec.kept.clone(), spec.pulses.clone());
-        let orders = spec.orders.clone();
+        let (orders, held) = (spec.orders.clone(), spec.context.held.clone());
         let build = move |_: &mut _, exit| {
             let front = Front::new(listeners, settings, table, connector, exit)
                 .that_opens(booted)
                 .that_tells(closed)
                 .that_counts(load)
                 .that_counts_requests(request_counts)
+                .that_holds(held)
                 .that_keeps(kept)
                 .that_beats(pulses)
                 .that_departs(orders)

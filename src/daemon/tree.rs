@@ -38,12 +38,14 @@ use crate::front::departure::Departure;
 use crate::front::kept::Kept;
 use crate::front::listener::{Bound, Closed};
 use crate::front::own_token::OwnToken;
+use crate::front::request_counts::RequestCounts;
 use crate::hooks::store::Hooks;
 use crate::logs::app_logs::AppLogs;
 use crate::process::ports::Ports;
 use crate::process::start_permits::StartPermits;
 use crate::pulse::Pulses;
 use crate::router::backend::Load;
+use crate::router::held::Held;
 use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::ssh_keys::SshKeys;
@@ -149,11 +151,14 @@ impl Tree {
             failed_hooks: Arc::default(),
             hooks: Hooks::default(),
             uploads: Uploads::default(),
-            metrics: Arc::new(Metrics::with(context.app_logs.clone())),
             sessions: Sessions::open(&settings.data_dir),
             watchers: Watchers::default(),
             history: ChildRef::default(),
             event_files: EventFiles::below(&settings.data_dir, settings.log_files),
+            metrics: Arc::new(Metrics::with(
+                context.app_logs.clone(),
+                context.request_counts.clone(),
+            )),
         };
         api.backups = Some(Backups::new(Carrier {
             apps: api.apps.clone(),
@@ -184,7 +189,7 @@ impl Tree {
             access,
             closed: Arc::new(closed),
             load,
-            request_counts: api.metrics.requests.clone(),
+            request_counts: context.request_counts.clone(),
             own_token: OwnToken::new(first_token)
                 .and_those(Arc::new(move |text| tokens.known().is_own(text))),
             context,
@@ -325,6 +330,8 @@ fn context(settings: &Arc<Settings>, logs: &Arbiter) -> Result<AppContext, Daemo
             std::thread::available_parallelism().map_or(1, Into::into),
         ),
         events: Feed::default(),
+        held: Held::default(),
+        request_counts: RequestCounts::default(),
         hands_over: Arc::default(),
         can_switch: nix::unistd::geteuid().is_root(),
         settings: Arc::clone(settings),

@@ -46,6 +46,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         health_check,
         stop,
         drain,
+        sleep,
         static_files,
         buffer,
         policies,
@@ -82,6 +83,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*strip_path != new.strip_path, Work::Route),
         (*port != new.port, Work::Route),
         (*drain != new.drain, Work::Route),
+        (*sleep != new.sleep, Work::Route),
         (*static_files != new.static_files, Work::Route),
         (*buffer != new.buffer, Work::Route),
         (*policies != new.policies, Work::Route),
@@ -121,6 +123,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
         port: pick(&base.port, &old.port, &new.port),
         static_files: pick(&base.static_files, &old.static_files, &new.static_files),
         drain: pick(&base.drain, &old.drain, &new.drain),
+        sleep: pick(&base.sleep, &old.sleep, &new.sleep),
         buffer: pick(&base.buffer, &old.buffer, &new.buffer),
         policies: base.policies.carried(&old.policies, &new.policies),
         tls: pick(&base.tls, &old.tls, &new.tls),
@@ -137,7 +140,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
 }
 
 /// The fields of a document that are scale and route.
-const CARRIED: [&str; 23] = [
+const CARRIED: [&str; 24] = [
     "scale",
     "hosts",
     "domain",
@@ -145,6 +148,7 @@ const CARRIED: [&str; 23] = [
     "strip_path",
     "port",
     "drain",
+    "sleep",
     "static",
     "buffer",
     "maintenance",
@@ -261,6 +265,7 @@ mod tests {
             (json!({"port": 9000}), Work::Route),
             (json!({"static": {"dir": "public"}}), Work::Route),
             (json!({"drain": "5m"}), Work::Route),
+            (json!({"sleep": "30m"}), Work::Route),
             (json!({"buffer": {"requests": false}}), Work::Route),
             (json!({"tls": {"hsts": "30d"}}), Work::Route),
             (json!({"maintenance": true}), Work::Route),
@@ -323,8 +328,7 @@ mod tests {
         let failed = json!({"domain": ["^failed"], "env": {"A": "2"}, "scale": null, "port": 9000,
             "limits": {"memory": "64M"}, "rate": {"requests": "1/s"}, "body": "1M"});
         let failed = config(merge_patch(base.document.clone(), failed));
-        let patched =
-            json!({"port": null, "path": false, "strategy": "recreate", "limits": {"disk": "1G"}, "body": null, "maintenance": true});
+        let patched = json!({"port": null, "path": false, "strategy": "recreate", "limits": {"disk": "1G"}, "body": null, "maintenance": true});
         let patched = config(merge_patch(failed.document.clone(), patched));
         let now = carried(&base, &failed, &patched);
         assert_eq!(now, config(now.document.clone()));

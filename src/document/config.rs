@@ -60,6 +60,8 @@ pub struct AppConfig {
     pub stop: StopPolicy,
     /// How long requests and tunnels may go on after their process was replaced; then it gets its signal.
     pub drain: Duration,
+    /// How long nobody asks it for anything before its processes are stopped until somebody does; `None`: they run.
+    pub sleep: Option<Duration>,
     /// Files served before the app is asked.
     pub static_files: Option<StaticFiles>,
     pub buffer: Buffering,

@@ -25,6 +25,7 @@ pub mod mask;
 pub mod merge_patch;
 pub mod name;
 pub mod package;
+pub mod pause_request;
 pub mod policies;
 pub mod procfile;
 pub mod read;

@@ -30,7 +30,7 @@ use super::statuses::Statuses;
 use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
-const FIELDS: [&str; 38] = [
+const FIELDS: [&str; 39] = [
     "name",
     "repo",
     "packages",
@@ -51,6 +51,7 @@ const FIELDS: [&str; 38] = [
     "health_check",
     "stop",
     "drain",
+    "sleep",
     "static",
     "buffer",
     "tls",
@@ -88,6 +89,7 @@ const MAX_STATUSES: usize = 32;
 const TICK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 const BOOT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
+const SLEEP: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(365 * 86_400);
 const HSTS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10 * 365 * 86_400);
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -137,6 +139,9 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         health_check: read_health_check(walk, &top),
         stop: read_stop(walk, &top),
         drain: walk.duration(&top, "drain", GRACE, DRAIN),
+        sleep: top
+            .get("sleep")
+            .map(|_| walk.duration(&top, "sleep", SLEEP, *SLEEP.start())),
         static_files: read_static(walk, &top),
         buffer: read_buffer(walk, &top),
         tls: read_tls(walk, &top),

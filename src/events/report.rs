@@ -133,6 +133,21 @@ pub enum Report {
     /// It has not; it is asked again later.
     #[serde(rename = "certificate.failed")]
     CertificateFailed { name: String, reason: String },
+    /// Requests for the application are held from now on.
+    #[serde(rename = "app.paused")]
+    AppPaused {
+        app: Arc<str>,
+        until: jiff::Timestamp,
+    },
+    /// Requests that were held go on.
+    #[serde(rename = "app.resumed")]
+    AppResumed { app: Arc<str>, why: &'static str },
+    /// Nobody has asked it for anything for so long that its processes are stopped.
+    #[serde(rename = "app.asleep")]
+    AppAsleep { app: Arc<str> },
+    /// A request has come: its processes are started.
+    #[serde(rename = "app.woken")]
+    AppWoken { app: Arc<str> },
     /// An actor of the server ended abnormally.
     #[serde(rename = "actor.ended")]
     ActorEnded {
@@ -200,6 +215,10 @@ impl Report {
             | Self::DeploymentStep { app, .. }
             | Self::DeploymentFinished { app, .. }
             | Self::ApplicationChanged { app, .. }
+            | Self::AppPaused { app, .. }
+            | Self::AppResumed { app, .. }
+            | Self::AppAsleep { app }
+            | Self::AppWoken { app }
             | Self::RouteChanged { app, .. } => Some(app),
             Self::ActorEnded { app, .. } => app.as_deref(),
             Self::CertificateIssued { .. } | Self::CertificateFailed { .. } => None,

@@ -396,6 +396,7 @@ mod tests {
             challenges: watch::channel(Arc::default()).1,
             own_token: crate::front::own_token::OwnToken::default(),
             calls: crate::front::upstream::asking::calls(),
+            held: Default::default(),
         }
     }
 

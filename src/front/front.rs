@@ -26,6 +26,7 @@ use super::worker::{HttpsListener, Plan};
 use crate::acme::challenges::Challenges;
 use crate::pulse::Pulses;
 use crate::router::backend::Load;
+use crate::router::held::Held;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
 
@@ -78,6 +79,7 @@ impl Front {
             https: listeners.iter().find_map(https),
             challenges: watch::channel(Arc::default()).1,
             calls: asking::calls(),
+            held: Held::default(),
             room: Capacity::of(&limits, workers, None),
             sockets,
         };
@@ -122,6 +124,13 @@ impl Front {
     #[must_use]
     pub fn that_counts_requests(mut self, counts: RequestCounts) -> Self {
         self.request_counts = counts;
+        self
+    }
+
+    /// Counts those that wait for their apps in `held`, where the apps look.
+    #[must_use]
+    pub fn that_holds(mut self, held: Held) -> Self {
+        self.plan.held = held;
         self
     }
 

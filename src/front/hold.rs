@@ -1,4 +1,7 @@
-//! Holds a request while its app starts, for as long as the settings say and its client is there.
+//! Holds a request while its app starts, sleeps or is paused: for as long as the settings say, or until the pause is over,
+//! and while its client is there.
+//!
+//! Those that wait on one worker are routed again in the order in which they came.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -6,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::exchange::client::{BEHIND, Client, Interrupted};
@@ -15,14 +18,16 @@ use super::exchange::request_info::RequestInfo;
 use super::http::framing::Framing;
 use super::http::local_reply::LocalReply;
 use super::worker::Worker;
-use crate::router::table::Table;
+use crate::router::held::HeldRequest;
+use crate::router::snapshot::Found;
+use crate::router::table::{Availability, Table};
 
 /// Requests that one worker may hold.
-const HELD: usize = 1024;
+const HELD: usize = 2048;
 
-/// An app that is starting. The request is to be routed again when the table changes.
+/// An app that nobody gets through to now. The request is to be routed again when the table changes.
 pub(super) struct Hold {
-    pub(super) app: Arc<str>,
+    pub(super) found: Found,
     pub(super) changed: watch::Receiver<Arc<Table>>,
 }
 
@@ -30,56 +35,93 @@ pub(super) struct Hold {
 pub(super) struct Place {
     until: Instant,
     worker: Rc<Worker>,
+    _request: HeldRequest,
 }
 
 impl Place {
-    fn take(worker: &Rc<Worker>) -> Option<Self> {
-        let held = worker.held.get();
-        (held < HELD).then(|| {
-            worker.held.set(held + 1);
-            Self {
-                until: Instant::now() + worker.settings.hold,
-                worker: Rc::clone(worker),
-            }
+    fn take(worker: &Rc<Worker>, app: &Arc<str>) -> Option<Self> {
+        let held = worker.held_here.get();
+        (held < HELD).then_some(())?;
+        let request = worker.held.of(app).take()?;
+        worker.held_here.set(held + 1);
+        Some(Self {
+            until: Instant::now() + worker.settings.hold,
+            worker: Rc::clone(worker),
+            _request: request,
         })
     }
+
+    /// Sees to it that the time of a pause counts for nothing: the hold begins behind it.
+    fn follow(&mut self, availability: Availability) {
+        let hold = self.worker.settings.hold;
+        self.until = match availability {
+            Availability::Paused(until) => self.until.max(Instant::from_std(until) + hold),
+            _ => self.until.min(Instant::now() + hold),
+        };
+    }
+}
+
+/// Tells those who wait on this worker when there is a newer table, first those who have waited longest, as the table's
+/// own channel does not. Needs this thread's runtime.
+pub(super) fn turns(mut table: watch::Receiver<Arc<Table>>) -> Rc<Notify> {
+    let turns = Rc::<Notify>::default();
+    let weak = Rc::downgrade(&turns);
+    actix_rt::spawn(async move {
+        loop {
+            let is_over = table.changed().await.is_err();
+            let Some(turns) = weak.upgrade() else { return };
+            turns.notify_waiters();
+            if is_over {
+                return;
+            }
+        }
+    });
+    turns
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.worker.held.set(self.worker.held.get() - 1);
+        let held = &self.worker.held_here;
+        held.set(held.get() - 1);
     }
 }
 
 impl Hold {
     /// Waits for a change of the table, in the `place` that the request has or takes now.
     pub(super) async fn wait<S: ClientStream>(
-        mut self,
+        self,
         client: &mut Client<S>,
         worker: &Rc<Worker>,
         place: &mut Option<Place>,
         request_info: &RequestInfo,
     ) -> Result<(), Interrupted> {
+        let app = &self.found.route.app;
         if place.is_none() {
-            *place = Place::take(worker);
+            *place = Place::take(worker, app);
         }
-        let app = &*self.app;
-        let Some(Place { until, .. }) = place else {
+        let Some(place) = place else {
             return Err(Interrupted::Refused(LocalReply::backlog(app)));
         };
+        place.follow(self.found.pool().1);
+        let until = place.until;
         let left = until.saturating_duration_since(Instant::now());
         client.deadline.set(left);
         let space = worker.settings.limits.head + BEHIND;
-        let mut changes = pin!(self.changed.changed());
+        let mut turn = pin!(worker.turns.notified());
+        turn.as_mut().enable();
         let (mut watch, mut is_half) = (None, false);
         // What would be a tunnel may be closed on one side.
         let may_be_half = request_info.upgrade.is_some() && request_info.framing == Framing::Empty;
         let not_ready = || Err(Interrupted::Refused(LocalReply::not_ready(app)));
+        match self.changed.has_changed() {
+            // It changed before the turn could tell of it.
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(_) => return not_ready(),
+        }
         poll_fn(|cx| {
-            match changes.as_mut().poll(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(_)) => return Poll::Ready(not_ready()),
-                Poll::Pending => {}
+            if turn.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
             }
             while !is_half && !client.input.holds(space) {
                 let (stream, spare) = (&mut client.stream, &worker.spare);

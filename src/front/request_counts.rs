@@ -255,6 +255,19 @@ impl RequestCounts {
         totals
     }
 
+    /// How many requests for `app` have ended.
+    #[must_use]
+    pub fn of_app(&self, app: &Arc<str>) -> u64 {
+        let tables = self.tables().clone();
+        let of_worker = |table: &Arc<Table>| {
+            let of_app = table.apps().get(app).cloned();
+            let by_rule = of_app.iter().flat_map(|of_app| &of_app.by_rule);
+            let by_class = by_rule.flat_map(|rule| &rule.by_class);
+            by_class.map(|n| n.load(Ordering::Relaxed)).sum::<u64>()
+        };
+        tables.iter().map(of_worker).sum()
+    }
+
     fn tables(&self) -> MutexGuard<'_, Vec<Arc<Table>>> {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }

@@ -27,7 +27,7 @@ pub(super) enum Routed {
     To(Target, Vec<u8>),
     /// The front end itself, with an error, a redirect, or what OPTIONS asks for.
     Answer(LocalReply),
-    /// An app that is starting.
+    /// An app that is starting, or paused.
     Hold(Hold),
 }
 
@@ -161,8 +161,7 @@ fn routed(
         }
         Selection::Hold(found, changed) => {
             note_found(request_info, &found);
-            let app = Arc::clone(&found.route.app);
-            Routed::Hold(Hold { app, changed })
+            Routed::Hold(Hold { found, changed })
         }
     }
 }
@@ -316,7 +315,9 @@ fn note_found(request_info: &RequestInfo, found: &Found) {
 fn unavailable(found: &Found, why: Availability) -> LocalReply {
     let app = &found.route.app;
     match why {
-        Availability::Starting => LocalReply::not_ready(app),
+        Availability::Starting | Availability::Paused(_) | Availability::Asleep => {
+            LocalReply::not_ready(app)
+        }
         Availability::Stopped => LocalReply::stopped(app),
         Availability::Crashed => LocalReply::crashed(app),
         Availability::Undeployed => LocalReply::undeployed(app),

@@ -19,6 +19,7 @@ use super::drain::Drain;
 use super::exchange::buffer::Spare;
 use super::exchange::date::HttpDate;
 use super::exchange::spool_space::SpoolSpace;
+use super::hold;
 use super::http::request_id::RequestId;
 use super::http::trusted_proxies::is_trusted;
 use super::listener::Sockets;
@@ -34,6 +35,7 @@ use super::upstream::in_process::{Connector, ConnectorFactory};
 use super::upstream::pool::Pool;
 use crate::acme::challenges::Challenges;
 use crate::router::backend::{Backend, Lease, Load};
+use crate::router::held::Held;
 use crate::router::replica::{Replica, Select, Selection, Wanted};
 use crate::router::snapshot::Snapshot as Routes;
 use crate::router::table::Table;
@@ -71,6 +73,8 @@ pub struct Plan {
     pub challenges: watch::Receiver<Arc<Challenges>>,
     /// Tells all workers to drop their idle connections to a backend.
     pub calls: broadcast::Sender<Call>,
+    /// The requests that wait for their apps.
+    pub held: Held,
     pub room: Capacity,
 }
 
@@ -128,8 +132,12 @@ pub struct Worker {
     pub(super) generation: Rc<Generation>,
     pub access: Option<Rc<Recorder>>,
     pub request_counter: Counter,
-    /// The number of requests that wait for an app to start.
-    pub held: Cell<usize>,
+    /// The requests that wait for their apps, those of other workers among them.
+    pub(super) held: Held,
+    /// The number of requests that wait here.
+    pub(super) held_here: Cell<usize>,
+    /// Tells those in the order in which they came that there is a newer routing table.
+    pub(super) turns: Rc<Notify>,
     connections: Cell<usize>,
     /// Tells that there may be room for one more connection.
     made_room: Notify,
@@ -193,7 +201,9 @@ impl Worker {
             challenges: plan.challenges.clone(),
             access: plan.access.clone().map(Recorder::start),
             request_counter: Counter::new(Arc::clone(&plan.request_counts)),
-            held: Cell::new(0),
+            held: plan.held.clone(),
+            held_here: Cell::new(0),
+            turns: hold::turns(plan.table.clone()),
             connections: Cell::new(0),
             made_room: Notify::new(),
             room: plan.room,

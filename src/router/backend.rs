@@ -192,6 +192,11 @@ impl Load {
         self.closed.store(true, Ordering::SeqCst);
     }
 
+    /// Takes requests again.
+    pub fn reopen(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+
     /// Tells those who are still on it to end, because their time to drain is over. Tunnels do. A request has nothing
     /// to end well with.
     pub fn cut(&self) {
@@ -280,6 +285,14 @@ mod tests {
         assert!(drained.as_mut().now_or_never().is_none());
         drop(lease);
         assert!(drained.as_mut().now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_load_that_is_opened_again_takes_requests_again() {
+        let load = Arc::new(Load::default());
+        load.close();
+        load.reopen();
+        assert!(Lease::take(&load).is_some());
     }
 
     #[test]

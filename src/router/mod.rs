@@ -1,12 +1,13 @@
 //! Says which app, and which of its processes, answers a request.
 //!
 //! Begin with [`table`], which holds the rules; [`hosts`] finds names by hashes, [`patterns`] what no name matches.
-//! [`router::Router`] is the only writer of the table. Each front worker has a
+//! [`held`] counts the requests that wait for an app. [`router::Router`] is the only writer of the table. Each front worker has a
 //! [`snapshot::Snapshot`] of it, and a [`replica::Replica`] on its own thread that answers from that.
 
 pub mod address;
 pub mod backend;
 pub mod balancer;
+pub mod held;
 pub mod hosts;
 pub mod path;
 pub mod patterns;

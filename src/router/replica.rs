@@ -72,7 +72,7 @@ pub enum Selection {
     NotFound,
     /// The app has no backend and gets none soon, for this reason.
     Unavailable(Found, Availability),
-    /// The app has no backend yet. Whoever asks should ask again when the receiver shows a change.
+    /// The app has no backend yet, or lets nobody through. Whoever asks should ask again when the receiver shows a change.
     Hold(Found, watch::Receiver<Arc<Table>>),
 }
 
@@ -89,7 +89,9 @@ impl Handler<Select> for Replica {
         let chosen = self.snapshot.choose(backends, Vec::new());
         MessageResult(match (chosen, availability) {
             (Some((backend, lease)), _) => Selection::Backend(found, backend, lease),
-            (None, Availability::Starting) => Selection::Hold(found, self.snapshot.changes()),
+            (None, Availability::Starting | Availability::Paused(_) | Availability::Asleep) => {
+                Selection::Hold(found, self.snapshot.changes())
+            }
             (None, other) => Selection::Unavailable(found, other),
         })
     }

@@ -143,6 +143,10 @@ pub struct StaticFiles {
 pub enum Availability {
     /// The app has a backend, or soon has one again: hold the request.
     Starting,
+    /// It is paused until then at most: hold the request, whatever backends there are.
+    Paused(std::time::Instant),
+    /// It sleeps: hold the request, which wakes it.
+    Asleep,
     /// Stopped by request: 503 at once.
     Stopped,
     /// Its processes keep crashing: 503 at once (H10).
@@ -159,6 +163,8 @@ impl Availability {
     pub fn in_words(self) -> &'static str {
         match self {
             Self::Starting => "starting",
+            Self::Paused(_) => "paused",
+            Self::Asleep => "asleep",
             Self::Stopped => "stopped",
             Self::Crashed => "crashed",
             Self::Undeployed => "not deployed",

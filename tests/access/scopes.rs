@@ -63,6 +63,8 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
         Deploy,
         Of::App,
     ),
+    ("POST", "/applications/{name}/pause", Deploy, Of::App),
+    ("POST", "/applications/{name}/resume", Deploy, Of::App),
     ("GET", "/certificates", Read, Of::Server),
     ("POST", "/certificates/{name}/renew", Admin, Of::Server),
     ("GET", "/-/reload", Read, Of::Server),

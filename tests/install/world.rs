@@ -396,6 +396,7 @@ fn config(name: AppName, url: String) -> AppConfig {
             signal: 15,
             timeout: Duration::from_secs(10),
         },
+        sleep: None,
         static_files: None,
         buffer: Default::default(),
         tls: Default::default(),

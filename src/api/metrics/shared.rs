@@ -23,11 +23,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Nothing was counted yet but what `app_logs` has.
+    /// Nothing was counted yet but what `app_logs` and `requests` have.
     #[must_use]
-    pub fn with(app_logs: AppLogs) -> Self {
+    pub fn with(app_logs: AppLogs, requests: RequestCounts) -> Self {
         Self {
             app_logs,
+            requests,
             ..Self::default()
         }
     }

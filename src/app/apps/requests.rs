@@ -179,6 +179,7 @@ impl Handler<List> for Apps {
                     url: None,
                     memory_bytes: 0,
                     last_failure: None,
+                    paused_until: None,
                     reach: Reach::default(),
                     pids: vec![],
                 }

@@ -64,7 +64,8 @@ impl Deployer {
         if change <= Work::Scale {
             self.remember();
         }
-        let is_idle = self.awaits_push() || self.life.wanted() != Wanted::Running;
+        let runs = matches!(self.life.wanted(), Wanted::Running | Wanted::Asleep);
+        let is_idle = self.awaits_push() || !runs;
         if is_idle || change == Work::Nothing && was_settled {
             return Ok(Accepted::Already);
         }

@@ -70,7 +70,7 @@ impl Deployer {
             Wanted::Stopped => format!(
                 "{what} was cancelled: the application was stopped; it counts when it is started again"
             ),
-            Wanted::Running => format!(
+            Wanted::Running | Wanted::Asleep => format!(
                 "{what} was cancelled; the document stays as it is now, and redeploy tries it again"
             ),
         }

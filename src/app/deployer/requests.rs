@@ -145,6 +145,12 @@ impl Deployer {
     fn deploy_of(&mut self, commit: Option<String>, out: &mut Vec<Command>) -> Ticket {
         let deployment = self.deployments.open(&self.by);
         let recreate = self.documents.recreates();
+        if let (Wanted::Asleep, Some(release), false) =
+            (self.life.wanted(), self.life.current(), recreate)
+        {
+            // Requests are answered while the new release is made.
+            let _woken = self.request(Kind::Activate { release }, None, out);
+        }
         let newest = Arc::clone(self.documents.newest());
         let (op, ticket) = self
             .operations
@@ -202,11 +208,21 @@ impl Deployer {
     fn start(&mut self, out: &mut Vec<Command>) -> Accepted {
         match (self.life.active(), self.life.current()) {
             (Some((_, Kind::Stop)), Some(release)) => self.start_release(release, out),
+            (Some((_, Kind::Sleep)), Some(release)) if self.life.waiting().is_none() => {
+                self.start_release(release, out)
+            }
             (Some((_, Kind::Stop)), None) => Accepted::Underway(self.deploy(out)),
             (Some(_), _) => Accepted::Already,
             (None, _) if self.life.serving().is_some() => Accepted::Already,
             (None, Some(release)) => self.start_release(release, out),
             (None, None) => Accepted::Underway(self.deploy(out)),
+        }
+    }
+
+    /// Starts what sleeps.
+    pub fn wake(&mut self, out: &mut Vec<Command>) {
+        if self.life.wanted() == Wanted::Asleep {
+            self.start(out);
         }
     }
 

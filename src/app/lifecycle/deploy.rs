@@ -2,7 +2,7 @@
 //! cleared, a batch is spawned, and promoted when all its processes are ready.
 //!
 //! A deploy takes all of them. A start, a restart and a rollback load a release instead of building one. Strategy
-//! `recreate` clears before it builds. A stop and a removal are done when everything is cleared. Between two steps the
+//! `recreate` clears before it builds. A stop, a sleep and a removal are done when everything is cleared. Between two steps the
 //! operation waits in its [`Stage`] for an event.
 
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ impl Lifecycle {
             Kind::Activate { release } => out.push(Command::Load(op, release)),
             Kind::Configure => out.push(Command::Configure(op)),
             Kind::Deploy { recreate: false } => out.push(Command::Build(op)),
-            Kind::Deploy { recreate: true } | Kind::Stop | Kind::Remove => {
+            Kind::Deploy { recreate: true } | Kind::Stop | Kind::Sleep | Kind::Remove => {
                 self.drain_all(out);
                 self.cleared(out);
             }
@@ -95,7 +95,7 @@ impl Lifecycle {
                 let op = active.op;
                 out.push(Command::Build(op));
             }
-            (None, Kind::Stop | Kind::Remove) => self.finish(End::Done, out),
+            (None, Kind::Stop | Kind::Sleep | Kind::Remove) => self.finish(End::Done, out),
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Wanted {
     #[default]
     Running,
     Stopped,
+    /// Nothing runs until a request comes. The user wants it to run.
+    Asleep,
     /// The app is being removed for good.
     Removed,
 }
@@ -34,6 +36,8 @@ pub enum Kind {
     /// Do the least work that does what the newest document says; the actor finds out which when its turn comes.
     Configure,
     Stop,
+    /// End all processes until a request comes. It does nothing where another operation is at work.
+    Sleep,
     /// End all processes for good.
     Remove,
 }
@@ -43,6 +47,7 @@ impl Kind {
     pub(super) fn wants(self) -> Wanted {
         match self {
             Self::Stop => Wanted::Stopped,
+            Self::Sleep => Wanted::Asleep,
             Self::Remove => Wanted::Removed,
             Self::Deploy { .. } | Self::Activate { .. } | Self::Configure => Wanted::Running,
         }

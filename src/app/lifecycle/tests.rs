@@ -434,7 +434,7 @@ fn a_change_that_needs_a_deploy_becomes_one() {
 }
 
 fn step() -> impl Strategy<Value = (u8, usize)> {
-    (0u8..14, 0usize..6)
+    (0u8..15, 0usize..6)
 }
 
 proptest! {
@@ -458,6 +458,7 @@ proptest! {
                 10 => { world.request(Kind::Configure); }
                 11 => world.configure(nth),
                 12 => clear(&mut world),
+                13 => { world.request(Kind::Sleep); }
                 _ => world.leave(),
             }
         }

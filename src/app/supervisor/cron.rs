@@ -52,12 +52,19 @@ impl App {
             Some(serving) if !app_json::has_own_jobs(&standing.document) => {
                 serving.runnable.release.app_json.cron.clone()
             }
+            None if self.is_asleep() && !app_json::has_own_jobs(&standing.document) => {
+                self.sleeping.jobs.clone()
+            }
             _ => standing.cron.clone(),
         }
     }
 
     fn runs_jobs(&self) -> bool {
-        self.deployer.life.wanted() == Wanted::Running && !self.deployer.is_removed()
+        // A job is a process of its own, which wakes no other.
+        matches!(
+            self.deployer.life.wanted(),
+            Wanted::Running | Wanted::Asleep
+        )
     }
 
     /// Looks at the schedules, now and again as long as the app is to run. Call it whenever that, or the document, may have

@@ -294,6 +294,8 @@ impl App {
         let config = &batch.runnable.config;
         let limit = match wanted {
             Wanted::Running if is_replaced => config.drain,
+            // Who came as it fell asleep is not to notice.
+            Wanted::Asleep => config.drain,
             Wanted::Running => config.drain.min(config.stop.timeout),
             _ => config.stop.timeout.min(std::time::Duration::from_secs(5)),
         };
@@ -323,6 +325,7 @@ impl App {
             batch.reconfigure(before);
         }
         self.follow_schedules(ctx);
+        self.follow_sleep(ctx);
         self.pack_pushed(ctx);
         let deployment = operation.deployment;
         match end {

@@ -169,7 +169,7 @@ impl App {
     }
 
     /// The current release, ready to run: what serves, or loaded.
-    fn runnable_of_current(
+    pub(super) fn runnable_of_current(
         &self,
     ) -> impl Future<Output = Result<Arc<Runnable>, OneOffError>> + use<> {
         let name = self.spec.config.name.clone();
@@ -475,7 +475,7 @@ impl App {
 
 impl Live {
     /// Whether nothing of it runs, and it is only kept for who attaches.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.record.exit.is_some() && self.runnable.is_none()
     }
 }

@@ -152,6 +152,8 @@ impl App {
                 None
             }
         };
+        // Without `sleep` nothing would ever let it sleep again.
+        let sleeps = self.deployer.documents.newest().sleep.is_some();
         let newest = found.releases.last().map(|r| r.id);
         let is_new = remembered.is_none();
         let remembered = remembered.unwrap_or_else(|| Remembered {
@@ -193,18 +195,25 @@ impl App {
             survivors.into_iter().partition(|(s, _)| s.one_off);
         let strangers = self.recover_one_offs(found.one_offs, one_offs, ctx);
         ctx.spawn(self.end_each(strangers).into_actor(self));
-        let first_batch =
-            self.sort_survivors(survivors, found.last_batch, remembered.wanted, current, ctx);
+        let wanted = match remembered.wanted {
+            Wanted::Running if remembered.asleep && sleeps && current.is_some() => Wanted::Asleep,
+            wanted => wanted,
+        };
+        let first_batch = self.sort_survivors(survivors, found.last_batch, wanted, current, ctx);
         self.batches.at_boot = self.spec.deploy_at_start.then_some(first_batch);
-        self.deployer.life = Lifecycle::new(remembered.wanted, current, first_batch);
+        self.deployer.life = Lifecycle::new(wanted, current, first_batch);
         if is_new {
             self.deployer.remember();
         }
         if let Some(pushed) = branch {
             self.catch_branch_up(pushed, ctx);
         }
+        let now = jiff::Timestamp::now();
+        if let Some(until) = remembered.paused_until.filter(|until| *until > now) {
+            self.begin_pause(until, ctx);
+        }
         self.resume(remembered.keep_storage, ctx);
-        if remembered.wanted != Wanted::Running {
+        if matches!(wanted, Wanted::Stopped | Wanted::Removed) {
             self.follow_schedules(ctx);
         }
         if !self.deployer.releases.unproven.is_empty() {
@@ -326,6 +335,7 @@ impl App {
         let life = &self.deployer.life;
         match (life.wanted(), life.current()) {
             (Wanted::Stopped, _) => self.publish(),
+            (Wanted::Asleep, _) => self.sleep_on(ctx),
             (Wanted::Removed, _) => {
                 self.decide(ctx, |deployer, out| deployer.remove(keep_storage, out));
             }

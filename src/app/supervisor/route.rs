@@ -26,7 +26,9 @@ impl App {
         let directory = serving.map(|batch| &batch.runnable.release.directory);
         let static_files = serving.and_then(|batch| batch.runnable.static_files());
         let static_files = static_files.zip(directory);
-        let backends = |of: &str| serving.map(|batch| batch.backends(of)).unwrap_or_default();
+        // Nobody gets through while it is paused.
+        let open = serving.filter(|_| self.pause.is_none());
+        let backends = |of: &str| open.map(|batch| batch.backends(of)).unwrap_or_default();
         let pool = |process_type: &str| Pool {
             process_type: process_type.to_owned(),
             availability: self.availability(serving, process_type),
@@ -62,8 +64,12 @@ impl App {
     fn availability(&self, serving: Option<&Batch>, process_type: &str) -> Availability {
         let life = &self.deployer.life;
         match serving {
-            _ if life.wanted() != Wanted::Running => Availability::Stopped,
+            _ if !matches!(life.wanted(), Wanted::Running | Wanted::Asleep) => {
+                Availability::Stopped
+            }
+            _ if life.wanted() == Wanted::Asleep && self.pause.is_none() => Availability::Asleep,
             Some(batch) if !batch.has_routed(process_type) => Availability::NoWeb,
+            _ if let Some(pause) = &self.pause => Availability::Paused(pause.ends),
             Some(batch) if batch.is_down(process_type) => Availability::Crashed,
             Some(_) => Availability::Starting,
             None if life.active().is_some() => Availability::Starting,

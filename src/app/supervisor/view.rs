@@ -73,6 +73,7 @@ impl App {
         let serving = self.serving();
         match self.deployer.life.active() {
             Some((_, Kind::Deploy { .. })) => return AppState::Deploying,
+            _ if self.is_asleep() => return AppState::Asleep,
             _ if self.deployer.life.wanted() != Wanted::Running => return AppState::Stopped,
             _ => {}
         }
@@ -197,6 +198,7 @@ impl App {
             url: None,
             memory_bytes: 0,
             last_failure: self.last_failure(),
+            paused_until: self.deployer.paused_until,
             reach: self.reach(),
             pids: of_batches.chain(of_one_offs).collect(),
         }
@@ -231,6 +233,8 @@ impl App {
             deployment: self.deployer.deployments.last().map(|r| r.id),
             last_failure: self.last_failure(),
             user: self.user(),
+            paused_until: self.deployer.paused_until,
+            held: self.held.count(),
             processes: self.processes(),
             warnings: self.all_warnings(left_out.clone()),
             left_out,

@@ -118,7 +118,11 @@ fn check_argon2(text: &str) -> Result<(), String> {
     if hash.salt.is_none() || hash.hash.is_none() {
         return Err(broken(&"it has no salt or no hash"));
     }
-    let costs = (parameters.m_cost(), parameters.t_cost(), parameters.p_cost());
+    let costs = (
+        parameters.m_cost(),
+        parameters.t_cost(),
+        parameters.p_cost(),
+    );
     if costs.0 > ARGON2_MEMORY || costs.1 > ARGON2_PASSES || costs.2 > ARGON2_LANES {
         return Err(format!(
             "is a hash of argon2 with m={}, t={}, p={}: at most m={ARGON2_MEMORY} (KiB), t={ARGON2_PASSES}, \
@@ -160,7 +164,11 @@ mod tests {
     #[test]
     fn what_costs_too_much_or_is_none_is_refused_without_being_shown() {
         let body = &OTHERS[0][7..];
-        let argon2 = |costs: &str| format!("$argon2id$v=19${costs}$c2FsdHNhbHQ$YZoTpOEp7Jw2FteS5uDkeH1IeTRg40rUwrH8dcyu4fE");
+        let argon2 = |costs: &str| {
+            format!(
+                "$argon2id$v=19${costs}$c2FsdHNhbHQ$YZoTpOEp7Jw2FteS5uDkeH1IeTRg40rUwrH8dcyu4fE"
+            )
+        };
         for (text, part) in [
             ("sesame".to_owned(), "procserver hash"),
             (String::new(), "procserver hash"),
@@ -175,7 +183,10 @@ mod tests {
             (argon2("m=65537,t=1,p=1"), "m=65537"),
             (argon2("m=256,t=11,p=1"), "t=11"),
             (argon2("m=256,t=1"), "argon2"),
-            ("$argon2id$v=19$m=256,t=1,p=1$c2FsdHNhbHQ".to_owned(), "broken"),
+            (
+                "$argon2id$v=19$m=256,t=1,p=1$c2FsdHNhbHQ".to_owned(),
+                "broken",
+            ),
         ] {
             match PasswordHash::parse(&text) {
                 Err(error) => {

@@ -68,7 +68,16 @@ mod tests {
         assert_eq!(Rate::parse("600 / m"), Ok(rate(600, 60)));
         assert_eq!(Rate::parse("1/h"), Ok(rate(1, 3600)));
         for wrong in [
-            "", "100", "0/s", "-1/s", "+1/s", "1.5/s", "100/d", "100/", "/s", "1000001/s",
+            "",
+            "100",
+            "0/s",
+            "-1/s",
+            "+1/s",
+            "1.5/s",
+            "100/d",
+            "100/",
+            "/s",
+            "1000001/s",
         ] {
             let error = Rate::parse(wrong).unwrap_err();
             assert!(error.contains("write \"100/s\""), "{wrong}: {error}");

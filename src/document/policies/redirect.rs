@@ -171,8 +171,18 @@ mod tests {
             ("/*", "https://h/*", "/a?b", Some("https://h/a?b")),
             ("/*", "https://h/x/*", "/a", Some("https://h/x/a")),
             // Never to a host of the client's choice.
-            ("/old/*", "/*", "/old//evil.example/", Some("/evil.example/")),
-            ("/old/*", "/*", "/old/\\/evil.example", Some("/evil.example")),
+            (
+                "/old/*",
+                "/*",
+                "/old//evil.example/",
+                Some("/evil.example/"),
+            ),
+            (
+                "/old/*",
+                "/*",
+                "/old/\\/evil.example",
+                Some("/evil.example"),
+            ),
             ("/*", "/*", "//evil.example", Some("/evil.example")),
         ] {
             let is = redirect(from, to).location(target);
@@ -216,7 +226,10 @@ mod tests {
         };
         assert_eq!(circle(&all(&[("/a", "/b"), ("/b", "/c")])), None);
         assert_eq!(circle(&all(&[("/a", "/a")])), Some(0));
-        assert_eq!(circle(&all(&[("/x", "/y"), ("/a", "/b"), ("/b", "/a")])), Some(1));
+        assert_eq!(
+            circle(&all(&[("/x", "/y"), ("/a", "/b"), ("/b", "/a")])),
+            Some(1)
+        );
         assert_eq!(circle(&all(&[("/*", "/en/*")])), Some(0));
         assert_eq!(circle(&all(&[("/a/*", "/a/b")])), Some(0));
         assert_eq!(circle(&all(&[("/*", "https://h/*")])), None);
