@@ -138,6 +138,12 @@
 //! when it has been quiet for long enough, by what was counted of requests and is in flight; then the operation
 //! `Kind::Sleep` stops the processes, and a request that is held wakes it (`supervisor/sleep`).
 //!
+//! # Previews
+//!
+//! A branch of an application beside it is an application like any other, whose document is made of that one's
+//! ([`document::preview_document`]) and says so in `preview`. [`app::apps`] removes it when its time is over
+//! (`apps/previews`) or the other one goes, and `api::hooks` when its branch was deleted.
+//!
 //! # What runs once
 //!
 //! `POST /applications/A/run` reaches `supervisor/one_offs`: it notes the process in `runs.json` ([`app::one_offs`]), and

@@ -47,6 +47,7 @@ mod own_users;
 mod packages;
 mod pause;
 mod plots;
+mod previews;
 mod process;
 mod process_actor;
 mod progress;

@@ -17,8 +17,7 @@ use super::state::ApiState;
 use super::ui::calls::{self, Answerer, Calls, MakeAnswerer};
 use super::{
     actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
-    disk, events, gate, git, health, history, hook, hooks, logs, metrics, pause, releases, reload,
-    routes, run, server_status, source, ssh_keys, status, tokens, ui,
+    disk, events, gate, git, health, history, hook, hooks, logs, metrics, pause, releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui, previews,
 };
 use futures::future::FutureExt as _;
 
@@ -113,6 +112,13 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
                 // Of the scale alone; all else needs admin, which the resource looks at.
                 patch(Needs::of_app(Deploy), applications::patch),
                 delete(Needs::of_app(Admin), applications::remove),
+            ],
+        ),
+        (
+            "/applications/{name}/previews",
+            vec![
+                get(Needs::of_app(Read), previews::list),
+                post(Needs::of_app(Admin), previews::make),
             ],
         ),
         (

@@ -20,6 +20,7 @@ use super::orphans;
 use super::outcome::{self, Begun};
 use super::overlaps;
 use super::precondition::{self, Precondition};
+use super::previews_of;
 use super::problem::Problem;
 use super::query::Query;
 use super::state::{ApiState, app_name};
@@ -279,7 +280,15 @@ pub(super) async fn remove(
             keep_storage: keep.unwrap_or(false),
             by,
         };
-        precondition::outcome(own.ask_apps(message).await?)
+        let previews = previews_of::of(&own, app.as_str()).await?;
+        let begun = precondition::outcome(own.ask_apps(message).await?)?;
+        Ok(match previews.is_empty() {
+            true => begun,
+            false => begun.noting(vec![format!(
+                "its previews are removed with it: {}",
+                previews_of::names(&previews)
+            )]),
+        })
     };
     outcome::of(&request, &state, name.as_str(), StatusCode::OK, work).await
 }
@@ -304,7 +313,7 @@ fn named(mut document: Value, name: &AppName) -> Result<Value, Problem> {
 }
 
 /// Checks the document by its own rules, then by this machine's accounts.
-async fn checked(
+pub(super) async fn checked(
     document: Value,
     base: Option<&Value>,
     state: &ApiState,

@@ -10,8 +10,9 @@ use serde_json::json;
 use super::hook_body::{self, HookBody};
 use super::problem::Problem;
 use super::state::ApiState;
-use super::{audit, state};
+use super::{audit, previews, state};
 use crate::app::deployer::{Accepted, Action};
+use crate::app::status::Summary;
 use crate::app::supervisor::Act;
 use crate::events::By;
 use crate::hooks::event::{Event, EventError, Verdict, verdict};
@@ -43,8 +44,14 @@ pub(super) async fn deliver(
     }
     audit::is_by_hook_of(&request, &name);
     let event = Event::read(&field, bytes)?;
-    if let Verdict::Leave(why) = verdict(&event, &repo) {
-        return Ok(left(&name, &why));
+    let preview = match &event {
+        Event::Push(push) => previews::pushed(&state, &name, push).await?,
+        _ => None,
+    };
+    let gone = matches!(&event, Event::Push(push) if push.is_deletion);
+    match (verdict(&event, &repo), &preview) {
+        (Verdict::Leave(why), None) => return Ok(left(&name, &why)),
+        (Verdict::Leave(_), Some(_)) | (Verdict::Deploy, _) => {}
     }
     let (hooks, marks) = (state.hooks.clone(), proof.marks(&field));
     let begun = web::block(move || hooks.begin(&path, marks)).await;
@@ -53,8 +60,14 @@ pub(super) async fn deliver(
         return Ok(left(&name, why));
     };
     // It goes on if the service goes away.
-    let deploy = deploy(state, name.into_inner(), turn);
-    actix_rt::spawn(deploy).await.map_err(|_| stopping())?
+    let name = name.into_inner();
+    let done = async move {
+        match preview {
+            Some(preview) => follow(state, &preview, gone, turn).await,
+            None => deploy(state, name, turn).await,
+        }
+    };
+    actix_rt::spawn(done).await.map_err(|_| stopping())?
 }
 
 /// What is known of an application. The secret is `None` where it has no webhook; all is, where there is no application.
@@ -84,6 +97,25 @@ async fn known(state: &ApiState, name: &str) -> Result<Known, Problem> {
     })
 }
 
+/// Does what a push means for a preview.
+async fn follow(
+    state: Data<ApiState>,
+    preview: &Summary,
+    gone: bool,
+    turn: Turn,
+) -> Result<HttpResponse, Problem> {
+    let answer = previews::follow(&state, preview, gone).await?;
+    done(&preview.name, turn).await;
+    Ok(HttpResponse::Accepted().json(answer))
+}
+
+/// What came of it is on disk: only now the delivery must not come again.
+async fn done(name: &str, turn: Turn) {
+    if let Ok(Err(error)) = web::block(move || turn.done()).await {
+        log::warn!("{name}: webhook: {error}: a repeated delivery will deploy again");
+    }
+}
+
 async fn deploy(state: Data<ApiState>, name: String, turn: Turn) -> Result<HttpResponse, Problem> {
     let accepted = state
         .ask_app(
@@ -91,10 +123,7 @@ async fn deploy(state: Data<ApiState>, name: String, turn: Turn) -> Result<HttpR
             Act(Action::Redeploy { use_cache: true }, By::webhook()),
         )
         .await??;
-    // The deployment is on disk: only now the delivery must not come again.
-    if let Ok(Err(error)) = web::block(move || turn.done()).await {
-        log::warn!("{name}: webhook: {error}: a repeated delivery will deploy again");
-    }
+    done(&name, turn).await;
     let deployment = match accepted {
         Accepted::Underway(ticket) => ticket.deployment,
         Accepted::Already => None,

@@ -48,6 +48,8 @@ mod overlaps;
 mod pause;
 mod precondition;
 mod prefer;
+mod previews;
+mod previews_of;
 pub mod problem;
 mod query;
 mod releases;

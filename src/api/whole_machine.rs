@@ -7,8 +7,9 @@ use super::caller::Caller;
 use super::problem::Problem;
 use crate::account::PER_APP;
 
-/// Accounts of the machine and what they may do, what runs as root, and names that other applications may have.
-const FIELDS: [&str; 4] = ["user", "group", "packages", "domain"];
+/// Accounts of the machine and what they may do, what runs as root, names that other applications may have, and of which
+/// one it is a preview: it is given the deploy key of that.
+const FIELDS: [&str; 5] = ["user", "group", "packages", "domain", "preview"];
 
 /// Refuses a `document` that says something else about the machine than the present one, `base`: who may be any user is
 /// not kept from other applications.

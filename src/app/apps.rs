@@ -8,6 +8,7 @@ mod directory;
 mod error;
 mod former;
 mod orphans;
+mod previews;
 mod removals;
 mod requests;
 mod turns;
@@ -136,5 +137,6 @@ impl Actor for Apps {
         // Watches before it reads, so that it misses no change in between.
         self.watch_directory(ctx);
         self.boot(ctx);
+        self.watch_previews(ctx);
     }
 }

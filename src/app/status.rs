@@ -69,6 +69,17 @@ pub struct Reach {
     pub tls_listener: Option<u16>,
 }
 
+/// Of which application and branch an app is a preview.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PreviewStatus {
+    pub of: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// When it is removed, unless it is deployed before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<jiff::Timestamp>,
+}
+
 /// One line of `GET /applications`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
@@ -87,6 +98,9 @@ pub struct Summary {
     /// When its pause ends by itself, while it is paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<jiff::Timestamp>,
+    /// Set where it is a preview.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<PreviewStatus>,
     /// What `url` is made of.
     #[serde(skip)]
     pub reach: Reach,

@@ -46,6 +46,8 @@ pub enum Who {
     },
     /// The git service of an application, by the application's webhook.
     Hook,
+    /// The server itself, when the time for it has come.
+    Server,
     /// Somebody who edits files.
     ConfigDirectory,
     /// Nobody knows.
@@ -79,6 +81,17 @@ impl Entry {
             outcome: Outcome::File(outcome),
             request_id: None,
             left_out: 0,
+        }
+    }
+
+    /// A removal of the preview `app`, which nobody asked for.
+    #[must_use]
+    pub fn of_preview(app: &str, time: Timestamp) -> Self {
+        Self {
+            who: Who::Server,
+            method: "preview".to_owned(),
+            path: app.to_owned(),
+            ..Self::of_file(app, "removed", time)
         }
     }
 
@@ -130,6 +143,7 @@ impl Entry {
                 set("uid", (*uid).into());
             }
             Who::Hook => drop(set("who", "webhook".into())),
+            Who::Server => drop(set("who", "server".into())),
             Who::ConfigDirectory => drop(set("who", "config directory".into())),
             Who::Stranger => drop(set("who", Value::Null)),
         }

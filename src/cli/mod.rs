@@ -48,6 +48,7 @@ pub mod orphans;
 pub mod output;
 pub mod pack;
 pub mod pause;
+pub mod preview;
 pub mod problem;
 pub mod progress;
 pub mod ps;
@@ -170,6 +171,9 @@ pub enum Command {
     /// Let requests through that "pause" holds
     #[command(aliases = ["unpause", "ps:resume"])]
     Resume(pause::ResumeArgs),
+    /// Show a branch of an application beside it, as an application of its own
+    #[command(aliases = ["previews"])]
+    Preview(preview::PreviewArgs),
     /// Deploy a directory, without git
     #[command(aliases = ["upload"])]
     Deploy(deploy_directory::DeployArgs),
@@ -300,6 +304,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }),
         Command::Pause(a) => with(&a.client, async |c, o| pause::pause(&a, c, o).await),
         Command::Resume(a) => with(&a.client, async |c, o| pause::resume(&a, c, o).await),
+        Command::Preview(a) => with(&a.client, async |c, o| preview::run(&a, c, o).await),
         Command::Redeploy(a) => with(&a.action.client, async |c, o| {
             actions::redeploy(&a, c, o).await
         }),

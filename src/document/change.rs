@@ -55,6 +55,8 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         strategy,
         cron,
         limits,
+        previews,
+        preview,
         keep_releases,
         document: _,
     } = old;
@@ -91,6 +93,8 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*strategy != new.strategy, Work::Route),
         (*cron != new.cron, Work::Route),
         (limits.disk != new.limits.disk, Work::Route),
+        (*previews != new.previews, Work::Route),
+        (*preview != new.preview, Work::Route),
         (*keep_releases != new.keep_releases, Work::Route),
     ];
     let needed = differs.into_iter().filter(|(differs, _)| *differs);
@@ -129,6 +133,8 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
         tls: pick(&base.tls, &old.tls, &new.tls),
         strategy: pick(&base.strategy, &old.strategy, &new.strategy),
         cron: pick(&base.cron, &old.cron, &new.cron),
+        previews: pick(&base.previews, &old.previews, &new.previews),
+        preview: pick(&base.preview, &old.preview, &new.preview),
         keep_releases: pick(&base.keep_releases, &old.keep_releases, &new.keep_releases),
         limits: AppLimits {
             disk: pick(&base.limits.disk, &old.limits.disk, &new.limits.disk),
@@ -164,6 +170,8 @@ const CARRIED: [&str; 24] = [
     "tls",
     "strategy",
     "cron",
+    "previews",
+    "preview",
     "keep_releases",
 ];
 
@@ -286,6 +294,8 @@ mod tests {
                 json!({"cron": [{"name": "a", "schedule": "@daily", "command": "x"}]}),
                 Work::Route,
             ),
+            (json!({"previews": {"hosts": "*.p.example"}}), Work::Route),
+            (json!({"preview": {"of": "b"}}), Work::Route),
             (json!({"keep_releases": 2}), Work::Route),
         ]
     }

@@ -17,6 +17,7 @@ use super::limits::AppLimits;
 use super::name::AppName;
 use super::package::Package;
 use super::policies::Policies;
+use super::preview::{PreviewOf, Previews};
 use super::shell::Shell;
 use super::statuses::Statuses;
 use crate::supervision::Restart;
@@ -76,6 +77,10 @@ pub struct AppConfig {
     pub cron: Vec<CronJob>,
     /// What it, and each of its processes, may use.
     pub limits: AppLimits,
+    /// How branches of it are shown beside it; `None`: as by default.
+    pub previews: Option<Previews>,
+    /// It is a preview of another application.
+    pub preview: Option<PreviewOf>,
     /// How many releases are kept, at least 1.
     pub keep_releases: usize,
     /// The document as it was given (with `name`): what GET answers and the config directory holds.

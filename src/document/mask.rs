@@ -158,6 +158,9 @@ pub fn of_document(document: &Value) -> impl Iterator<Item = String> {
     let url = document["repo"]["url"].as_str().unwrap_or_default();
     let values = values(env).chain(values(headers)).chain(values(hashes));
     of_values(values).chain(credentials(url))
+    let of_previews = values(&document["previews"]["env"]);
+    let all = values(env).chain(values(headers)).chain(of_previews);
+    of_values(all).chain(credentials(url))
 }
 
 /// What secret `values` are written as: each as a whole, line by line, and the password of one that is a URL.

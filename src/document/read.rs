@@ -3,6 +3,7 @@
 mod cron;
 mod limits;
 mod policies;
+mod previews;
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -31,6 +32,9 @@ use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
 const FIELDS: [&str; 39] = [
+pub(super) use previews::EXPIRES;
+
+const FIELDS: [&str; 31] = [
     "name",
     "repo",
     "packages",
@@ -59,6 +63,8 @@ const FIELDS: [&str; 39] = [
     "strategy",
     "cron",
     "limits",
+    "previews",
+    "preview",
     "keep_releases",
     "maintenance",
     "allow",
@@ -150,6 +156,8 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         cron: cron::read_cron(walk, &top),
         limits: limits::read_limits(walk, &top),
         policies: policies::read_policies(walk, &top, name.as_ref().map(AppName::as_str)),
+        previews: previews::read_previews(walk, &top),
+        preview: previews::read_preview(walk, &top),
         keep_releases: walk
             .number(&top, "keep_releases", 1..=1000)
             .and_then(|keep| usize::try_from(keep).ok())

@@ -148,6 +148,9 @@ pub enum Report {
     /// A request has come: its processes are started.
     #[serde(rename = "app.woken")]
     AppWoken { app: Arc<str> },
+    /// A preview is removed by the server itself.
+    #[serde(rename = "preview.removed")]
+    PreviewRemoved { app: Arc<str>, why: &'static str },
     /// An actor of the server ended abnormally.
     #[serde(rename = "actor.ended")]
     ActorEnded {
@@ -219,6 +222,7 @@ impl Report {
             | Self::AppResumed { app, .. }
             | Self::AppAsleep { app }
             | Self::AppWoken { app }
+            | Self::PreviewRemoved { app, .. }
             | Self::RouteChanged { app, .. } => Some(app),
             Self::ActorEnded { app, .. } => app.as_deref(),
             Self::CertificateIssued { .. } | Self::CertificateFailed { .. } => None,

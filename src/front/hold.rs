@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::exchange::client::{BEHIND, Client, Interrupted};
@@ -59,24 +59,6 @@ impl Place {
             _ => self.until.min(Instant::now() + hold),
         };
     }
-}
-
-/// Tells those who wait on this worker when there is a newer table, first those who have waited longest, as the table's
-/// own channel does not. Needs this thread's runtime.
-pub(super) fn turns(mut table: watch::Receiver<Arc<Table>>) -> Rc<Notify> {
-    let turns = Rc::<Notify>::default();
-    let weak = Rc::downgrade(&turns);
-    actix_rt::spawn(async move {
-        loop {
-            let is_over = table.changed().await.is_err();
-            let Some(turns) = weak.upgrade() else { return };
-            turns.notify_waiters();
-            if is_over {
-                return;
-            }
-        }
-    });
-    turns
 }
 
 impl Drop for Place {

@@ -9,7 +9,7 @@
 //! | accepts connections, each on a task of its own | `acceptor`, `proxied`, `handshake` |
 //! | reads a connection's requests, in order | [`connection`], `linger` |
 //! | makes a connection of each stream of HTTP/2 | `http2` |
-//! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold` |
+//! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold`, `turns` |
 //! | sends a request and passes the response on | [`exchange`] |
 //! | chooses, connects and keeps connections to backends | [`upstream`] |
 //! | files served before an application is asked | [`static_files`] |
@@ -46,5 +46,6 @@ pub mod request_counts;
 mod routing;
 pub mod settings;
 pub mod static_files;
+mod turns;
 pub mod upstream;
 pub mod worker;

@@ -19,7 +19,6 @@ use super::drain::Drain;
 use super::exchange::buffer::Spare;
 use super::exchange::date::HttpDate;
 use super::exchange::spool_space::SpoolSpace;
-use super::hold;
 use super::http::request_id::RequestId;
 use super::http::trusted_proxies::is_trusted;
 use super::listener::Sockets;
@@ -29,6 +28,7 @@ use super::request_counts::{self, Counter};
 use super::settings::FrontSettings;
 use super::static_files::compressed::Compressed;
 use super::static_files::server::FileServer;
+use super::turns;
 use super::upstream::asking::{self, Call};
 use super::upstream::connection::Upstream;
 use super::upstream::in_process::{Connector, ConnectorFactory};
@@ -203,7 +203,7 @@ impl Worker {
             request_counter: Counter::new(Arc::clone(&plan.request_counts)),
             held: plan.held.clone(),
             held_here: Cell::new(0),
-            turns: hold::turns(plan.table.clone()),
+            turns: turns::follow(plan.table.clone()),
             connections: Cell::new(0),
             made_room: Notify::new(),
             room: plan.room,

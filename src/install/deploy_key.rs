@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -152,6 +153,22 @@ pub(super) async fn ensure(
     make(dirs, log, limits).await?;
     log.line(told).await;
     Ok(())
+}
+
+/// Gives an app without a key that of another one, if that has one. Blocks.
+///
+/// # Errors
+/// The disk refuses.
+pub fn copy(from: &AppDirs, to: &AppDirs) -> io::Result<()> {
+    let Some(key) = regular::read_nofollow(&from.ssh().join(PRIVATE), MAX_KEY)? else {
+        return Ok(());
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(to.root())?;
+    tree::directory(&to.ssh(), 0o700, None)?;
+    durable::replace(&to.ssh().join(PRIVATE), &key, 0o600)
 }
 
 enum KeyFiles {

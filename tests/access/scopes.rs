@@ -17,6 +17,8 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("PUT", "/applications/{name}", Admin, Of::App),
     ("PATCH", "/applications/{name}", Deploy, Of::App),
     ("DELETE", "/applications/{name}", Admin, Of::App),
+    ("GET", "/applications/{name}/previews", Read, Of::App),
+    ("POST", "/applications/{name}/previews", Admin, Of::App),
     ("GET", "/applications/{name}/status", Read, Of::App),
     ("GET", "/applications/{name}/disk", Read, Of::App),
     ("GET", "/applications/{name}/history", Read, Of::App),

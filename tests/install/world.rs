@@ -397,6 +397,8 @@ fn config(name: AppName, url: String) -> AppConfig {
             timeout: Duration::from_secs(10),
         },
         sleep: None,
+        previews: None,
+        preview: None,
         static_files: None,
         buffer: Default::default(),
         tls: Default::default(),

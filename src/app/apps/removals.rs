@@ -168,13 +168,17 @@ impl Handler<Remove> for Apps {
             Ok(name) => self.turn(name),
             Err(error) => return Box::pin(fut::err(error)),
         };
-        Box::pin(turn.then(move |turn, apps, _| {
+        Box::pin(turn.then(move |turn, apps, ctx| {
             let name = turn.as_ref().map_err(Clone::clone).and_then(|turn| {
                 apps.is_base(&turn.name, base.as_ref())?;
                 Ok(turn.name.clone())
             });
             let begun = match name {
                 Ok(name) => apps.begin_removal(name, keep_storage, by),
+                Ok(name) => {
+                    apps.remove_previews_of(&name, ctx);
+                    apps.begin_removal(name, keep_storage)
+                }
                 Err(error) => Box::pin(fut::err(error)),
             };
             // Keeps the turn until the app knows.

@@ -19,6 +19,7 @@ use crate::app::supervisor::{App, Configure, IsAtWork, Summarize};
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
 use crate::events::By;
+use crate::install::deploy_key;
 
 /// Adds an app and deploys it.
 #[derive(Message, Clone, Debug)]
@@ -84,6 +85,8 @@ impl Apps {
         self.writes.begin();
         let (directory, config) = (self.context.settings.config_dir.clone(), Arc::clone(config));
         let dirs = self.dirs(&config.name);
+        let app = config.preview.as_ref();
+        let app = app.map(|preview| self.dirs(&preview.app));
         let written = actix_rt::task::spawn_blocking(move || {
             let name = &config.name;
             // If the directory is gone, the write says so.
@@ -93,6 +96,10 @@ impl Apps {
                     let why = format!("what was \"{name}\" before is not all removed: {e}");
                     io::Error::new(e.kind(), why)
                 })?;
+            }
+            if let Some(app) = app {
+                // Who knows the key of the application need not be told of another one.
+                deploy_key::copy(&app, &dirs)?;
             }
             config_dir::write(&directory, &config)
         });
@@ -180,6 +187,7 @@ impl Handler<List> for Apps {
                     memory_bytes: 0,
                     last_failure: None,
                     paused_until: None,
+                    preview: None,
                     reach: Reach::default(),
                     pids: vec![],
                 }

@@ -8,10 +8,12 @@ use super::App;
 use crate::app::batch::Batch;
 use crate::app::lifecycle::{Kind, Wanted};
 use crate::app::one_offs::Live;
-use crate::app::status::{AppState, LastFailure, ProcessStatus, Reach, Status, Summary};
+use crate::app::status::{
+    AppState, LastFailure, PreviewStatus, ProcessStatus, Reach, Status, Summary,
+};
 use crate::app_dirs::AppDirs;
 use crate::document::advice::advice;
-use crate::document::config::Repo;
+use crate::document::config::{Reference, Repo};
 use crate::document::mask::{self, Mask};
 use crate::install::pushed;
 use crate::install::record::{DeploymentRecord, DeploymentState};
@@ -199,9 +201,25 @@ impl App {
             memory_bytes: 0,
             last_failure: self.last_failure(),
             paused_until: self.deployer.paused_until,
+            preview: self.preview(),
             reach: self.reach(),
             pids: of_batches.chain(of_one_offs).collect(),
         }
+    }
+
+    fn preview(&self) -> Option<PreviewStatus> {
+        let config = self.deployer.documents.newest();
+        let preview = config.preview.as_ref()?;
+        let last = self.deployer.deployments.last();
+        let last = last.map_or(self.deployer.created, |d| d.finished.unwrap_or(d.started));
+        Some(PreviewStatus {
+            of: preview.app.to_string(),
+            branch: match &config.repo.reference {
+                Reference::Branch(branch) => Some(branch.clone()),
+                _ => None,
+            },
+            expires_at: last.checked_add(preview.expires).ok(),
+        })
     }
 
     /// Advice about the newest document and the one in effect.

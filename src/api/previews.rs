@@ -1,0 +1,187 @@
+//! `/applications/A/previews`: branches of an application beside it.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+
+use super::applications::checked;
+use super::caller::Caller;
+use super::outcome::{self, Begun};
+use super::previews_of::{names, of};
+use super::problem::Problem;
+use super::state::{ApiState, app_name};
+use super::{audit, body, whole_machine};
+use crate::app::apps::{Create, Remove};
+use crate::app::deployer::{Accepted, Action};
+use crate::app::status::Summary;
+use crate::app::supervisor::Act;
+use crate::document::config::{AppConfig, FieldError, Reference};
+use crate::document::preview::{MOST, name_of};
+use crate::document::preview_document::document_of;
+use crate::document::preview_request::PreviewRequest;
+use crate::events::Report;
+use crate::hooks::event::Push;
+
+/// `GET /applications/A/previews`.
+pub(super) async fn list(
+    state: Data<ApiState>,
+    name: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    // 404 where there is no such application.
+    state.inspect(&name).await?;
+    let shown: Vec<Value> = of(&state, &name).await?.iter().map(shown).collect();
+    Ok(HttpResponse::Ok().json(shown))
+}
+
+fn shown(summary: &Summary) -> Value {
+    let preview = summary.preview.as_ref();
+    json!({
+        "name": summary.name,
+        "branch": preview.and_then(|preview| preview.branch.as_deref()),
+        "state": summary.state,
+        "commit": summary.commit,
+        "host": summary.reach.host,
+        "expires_at": preview.and_then(|preview| preview.expires_at),
+    })
+}
+
+/// `POST /applications/A/previews`: makes one, or deploys it anew.
+pub(super) async fn make(
+    request: HttpRequest,
+    caller: Caller,
+    state: Data<ApiState>,
+    name: Path<String>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let asked = PreviewRequest::read(&body::required_document(&request, payload).await?)?;
+    let app = app_name(&name)?;
+    let document = state.inspect(app.as_str()).await?.document;
+    let config = AppConfig::from_document(document, &state.rules)?;
+    check_app(&config, &asked.branch)?;
+    let preview = name_of(&app, &asked.branch).map_err(|why| wrong_branch(&why))?;
+    if !caller.sees(preview.as_str()) {
+        let detail = format!(
+            "The preview would be the application \"{preview}\", for which your token is not."
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    audit::is_about(&request, preview.as_str());
+    let siblings = of(&state, app.as_str()).await?;
+    let present = siblings.iter().find(|one| one.name == preview.as_str());
+    if let Some(present) = present {
+        let branch = present.preview.as_ref().and_then(|p| p.branch.as_deref());
+        if branch != Some(asked.branch.as_str()) {
+            let other = branch.unwrap_or("another one");
+            return Err(conflict(format!(
+                "The preview \"{preview}\" is of the branch {other}: remove it first, or rename one of the branches."
+            )));
+        }
+        let (own, of) = (state.clone(), preview.to_string());
+        let redeploy = Action::Redeploy { use_cache: true };
+        let work = async move { Ok(own.ask_app(&of, Act(redeploy)).await??.into()) };
+        return outcome::of(&request, &state, preview.as_str(), StatusCode::OK, work).await;
+    }
+    if siblings.len() >= MOST {
+        return Err(conflict(format!(
+            "\"{app}\" has {MOST} previews, which is the most there may be: remove one of {}.",
+            names(&siblings)
+        )));
+    }
+    let previews = config.previews.clone().unwrap_or_default();
+    let expires = asked.expires.unwrap_or(previews.expires);
+    let document = document_of(&config, &asked.branch, &preview, expires);
+    let mut base = config.document;
+    base["preview"] = document["preview"].clone();
+    let config = checked(document, None, &state).await?;
+    whole_machine::check(&caller, &config.document, &base)?;
+    let own = state.clone();
+    let work = async move {
+        let accepted = own.ask_apps(Create(config)).await??;
+        Ok(Begun::from(accepted))
+    };
+    outcome::of(
+        &request,
+        &state,
+        preview.as_str(),
+        StatusCode::CREATED,
+        work,
+    )
+    .await
+}
+
+fn check_app(config: &AppConfig, branch: &str) -> Result<(), Problem> {
+    let app = &config.name;
+    if let Some(preview) = &config.preview {
+        return Err(conflict(format!(
+            "\"{app}\" is a preview itself: make one of \"{}\".",
+            preview.app
+        )));
+    }
+    if config.repo.origin.url().is_none() {
+        return Err(conflict(format!(
+            "The code of \"{app}\" is pushed or uploaded to this server: previews are of branches of repo.url."
+        )));
+    }
+    match &config.repo.reference {
+        Reference::Branch(own) if own == branch => Err(wrong_branch(
+            "is the branch that the application itself is of",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What a push means for the previews of an application: `None` if none is of its branch.
+pub(super) async fn pushed(
+    state: &ApiState,
+    app: &str,
+    push: &Push,
+) -> Result<Option<Summary>, Problem> {
+    let Some(branch) = push.reference.strip_prefix("refs/heads/") else {
+        return Ok(None);
+    };
+    let is_of_branch = |one: &Summary| {
+        let preview = one.preview.as_ref();
+        preview.and_then(|preview| preview.branch.as_deref()) == Some(branch)
+    };
+    Ok(of(state, app).await?.into_iter().find(is_of_branch))
+}
+
+/// Deploys the preview whose branch was pushed, or removes that whose branch is gone.
+pub(super) async fn follow(
+    state: &ApiState,
+    preview: &Summary,
+    is_gone: bool,
+) -> Result<Value, Problem> {
+    let name = &preview.name;
+    if is_gone {
+        let remove = Remove {
+            name: name.clone(),
+            base: None,
+            keep_storage: false,
+        };
+        state.ask_apps(remove).await??;
+        state.events.report(Report::PreviewRemoved {
+            app: name.as_str().into(),
+            why: "its branch is gone",
+        });
+        return Ok(json!({ "name": name, "deployed": false, "removed": true }));
+    }
+    let redeploy = Action::Redeploy { use_cache: true };
+    let deployment = match state.ask_app(name, Act(redeploy)).await?? {
+        Accepted::Underway(ticket) => ticket.deployment,
+        Accepted::Already => None,
+    };
+    Ok(json!({ "name": name, "deployed": true, "deployment": deployment }))
+}
+
+fn conflict(detail: String) -> Problem {
+    Problem::new(StatusCode::CONFLICT, detail)
+}
+
+fn wrong_branch(detail: &str) -> Problem {
+    Problem::invalid(&[FieldError {
+        pointer: "/branch".to_owned(),
+        detail: detail.to_owned(),
+    }])
+}
