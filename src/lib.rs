@@ -215,13 +215,14 @@
 //! ssh_keys, history
 //! install, front
 //! process, audit, event_log
+//! process, audit, drains
 //! logs
 //! router
 //! acme
 //! events, own_user
 //! app_dirs, tokens, hooks
 //! document
-//! account
+//! account, outgoing
 //! tls
 //! supervision
 //! durable
@@ -421,6 +422,7 @@ pub mod backup;
 pub mod cli;
 pub mod daemon;
 pub mod document;
+pub mod drains;
 pub mod durable;
 pub mod event_log;
 pub mod events;
@@ -431,6 +433,7 @@ pub mod history;
 pub mod hooks;
 pub mod install;
 pub mod logs;
+pub mod outgoing;
 pub mod own_user;
 pub mod priority;
 pub mod process;

@@ -24,6 +24,7 @@ mod demo;
 mod deploys;
 mod doctor;
 mod documents;
+mod drains;
 mod exchanged_certificates;
 mod faults;
 mod followed;

@@ -17,7 +17,8 @@ use super::state::ApiState;
 use super::ui::calls::{self, Answerer, Calls, MakeAnswerer};
 use super::{
     actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
-    disk, events, gate, git, health, history, hook, hooks, logs, metrics, pause, releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui, previews,
+    disk, events, gate, git, health, history, hook, hooks, logs, metrics, pause, previews,
+    releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui,
 };
 use futures::future::FutureExt as _;
 

@@ -20,7 +20,7 @@ use crate::document::config::{AppConfig, FieldError, Reference};
 use crate::document::preview::{MOST, name_of};
 use crate::document::preview_document::document_of;
 use crate::document::preview_request::PreviewRequest;
-use crate::events::Report;
+use crate::events::{By, Report};
 use crate::hooks::event::Push;
 
 /// `GET /applications/A/previews`.
@@ -77,9 +77,9 @@ pub(super) async fn make(
                 "The preview \"{preview}\" is of the branch {other}: remove it first, or rename one of the branches."
             )));
         }
-        let (own, of) = (state.clone(), preview.to_string());
+        let (own, of, by) = (state.clone(), preview.to_string(), caller.by());
         let redeploy = Action::Redeploy { use_cache: true };
-        let work = async move { Ok(own.ask_app(&of, Act(redeploy)).await??.into()) };
+        let work = async move { Ok(own.ask_app(&of, Act(redeploy, by)).await??.into()) };
         return outcome::of(&request, &state, preview.as_str(), StatusCode::OK, work).await;
     }
     if siblings.len() >= MOST {
@@ -95,9 +95,9 @@ pub(super) async fn make(
     base["preview"] = document["preview"].clone();
     let config = checked(document, None, &state).await?;
     whole_machine::check(&caller, &config.document, &base)?;
-    let own = state.clone();
+    let (own, by) = (state.clone(), caller.by());
     let work = async move {
-        let accepted = own.ask_apps(Create(config)).await??;
+        let accepted = own.ask_apps(Create(config, by)).await??;
         Ok(Begun::from(accepted))
     };
     outcome::of(
@@ -159,6 +159,7 @@ pub(super) async fn follow(
             name: name.clone(),
             base: None,
             keep_storage: false,
+            by: By::webhook(),
         };
         state.ask_apps(remove).await??;
         state.events.report(Report::PreviewRemoved {
@@ -168,7 +169,7 @@ pub(super) async fn follow(
         return Ok(json!({ "name": name, "deployed": false, "removed": true }));
     }
     let redeploy = Action::Redeploy { use_cache: true };
-    let deployment = match state.ask_app(name, Act(redeploy)).await?? {
+    let deployment = match state.ask_app(name, Act(redeploy, By::webhook())).await?? {
         Accepted::Underway(ticket) => ticket.deployment,
         Accepted::Already => None,
     };

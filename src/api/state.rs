@@ -29,6 +29,7 @@ use crate::app::supervisor::{App, Inspect, View};
 use crate::audit::AuditLog;
 use crate::document::config::Rules;
 use crate::document::name::AppName;
+use crate::drains::book::Drains;
 use crate::event_log::writer::EventFiles;
 use crate::events::Feed;
 use crate::front::listener::Closed;
@@ -91,6 +92,8 @@ pub struct ApiState {
     pub audit: AuditLog,
     /// This machine's own name (gethostname(2)).
     pub host_name: Arc<str>,
+    /// Where the logs of applications are sent.
+    pub drains: Drains,
     /// Who may call.
     pub tokens: TokenStore,
     /// Who may push over ssh.
@@ -195,6 +198,7 @@ impl ApiState {
             backups: None,
             about: Arc::new(About::new("/nonexistent".into(), Ports::new(8001, 8999))),
             host_name: "localhost".into(),
+            drains: Drains::new(vec![], Default::default()),
             audit: AuditLog::start(Path::new("/dev/null"), (1, 1)).expect("a thread"),
             tokens: TokenStore::open(Path::new("/nonexistent"), "the-token").expect("no file"),
             ssh_keys: SshKeys::nobody(),

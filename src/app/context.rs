@@ -7,6 +7,7 @@ use actix_rt::ArbiterHandle;
 
 use crate::audit::AuditLog;
 use crate::document::config::Rules;
+use crate::drains::book::Drains;
 use crate::events::Feed;
 use crate::front::request_counts::RequestCounts;
 use crate::logs::app_logs::AppLogs;
@@ -30,6 +31,8 @@ pub struct AppContext {
     pub logs: ArbiterHandle,
     /// The logs of all applications.
     pub app_logs: AppLogs,
+    /// Where the logs of applications are sent.
+    pub drains: Drains,
     /// Who may start when the server starts.
     pub start_permits: StartPermits,
     /// Where it is told what happens.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::drains::status::DrainStatus;
 use crate::exit_status::ExitRecord;
 use crate::install::record::Step;
 use crate::process::phase::Phase;
@@ -174,6 +175,9 @@ pub struct Status {
     #[serde(skip_serializing_if = "is_none")]
     pub held: usize,
     pub processes: Vec<ProcessStatus>,
+    /// Where its logs are sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drains: Vec<DrainStatus>,
     /// What a person should look at.
     pub warnings: Vec<String>,
     /// Why not all of the newest document is in effect; one of the warnings too.

@@ -217,6 +217,17 @@ impl App {
         actix_rt::task::spawn_blocking(move || quota::follow(&dirs));
     }
 
+    /// Sends the logs where the newest document says.
+    fn follow_drains(&self) {
+        if self.deployer.is_removed() {
+            return;
+        }
+        let app = self.spec.config.name.shared();
+        let newest = self.deployer.documents.newest();
+        let drains = &self.spec.context.drains;
+        drains.want(&app, &self.spec.dirs.logs(), &newest.drains);
+    }
+
     /// Ends this actor. OS processes that still run are left alone: a fresh actor takes them over.
     fn leave(&mut self, exit: Exit, ctx: &mut Context<Self>) {
         self.exit.set(exit);
@@ -231,6 +242,7 @@ impl Actor for App {
         // Each message in flight may come from one of hundreds of processes at once.
         ctx.set_mailbox_capacity(1024);
         self.start_log(ctx);
+        self.follow_drains();
         self.recover(ctx);
         self.follow_disk_limit();
     }

@@ -1,14 +1,16 @@
 //! The flags of `procserver create`, and the document that they describe; the API checks it.
 
 use clap::{ArgGroup, Args};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::client::ClientArgs;
 use super::deploy::WaitArgs;
 use super::document::{choice, pair, put, quantity};
 use super::usage::Usage;
 use super::{env, input, set};
+use crate::document::drain::DrainConfig;
 use crate::document::host_entry::HostEntry;
+use crate::document::notify::NotifyConfig;
 
 #[derive(Args, Debug, Default)]
 #[command(
@@ -176,6 +178,12 @@ pub struct CreateArgs {
     /// repeated
     #[arg(long, requires = "source", value_name = "JOB=SCHEDULE COMMAND", value_parser = job)]
     pub cron: Vec<Value>,
+    /// Where its logs are sent, as in syslog+tls://logs.example.org:6514; may be repeated
+    #[arg(long, requires = "source", value_name = "URL", value_parser = log_drain)]
+    pub log_drain: Vec<String>,
+    /// Who is told when a deploy fails or a process keeps crashing: https://…, or mailto:ops@example.org; may be repeated
+    #[arg(long, requires = "source", value_name = "URL", value_parser = receiver)]
+    pub notify: Vec<String>,
     /// How many releases stay on disk [default: 5]
     #[arg(long, requires = "source", value_name = "N")]
     pub keep_releases: Option<u32>,
@@ -321,9 +329,23 @@ fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value
         ["", "cron"],
         (!args.cron.is_empty()).then(|| args.cron.clone().into()),
     );
+    let urls = |urls: &[String]| -> Option<Value> {
+        let entries: Vec<_> = urls.iter().map(|url| json!({ "url": url })).collect();
+        (!entries.is_empty()).then(|| entries.into())
+    };
+    set(["", "drains"], urls(&args.log_drain));
+    set(["", "notify"], urls(&args.notify));
     set(["", "keep_releases"], args.keep_releases.map(Value::from));
     set(["limits", "disk"], text(&args.disk));
     document
+}
+
+fn log_drain(text: &str) -> Result<String, String> {
+    DrainConfig::to(text).map(|_| text.to_owned())
+}
+
+fn receiver(text: &str) -> Result<String, String> {
+    NotifyConfig::to(text).map(|_| text.to_owned())
 }
 
 /// A job: its name, five fields or a word such as `@daily`, and its command.
@@ -383,7 +405,6 @@ fn typed<'a>(field: &'a str, process_type: &'a str) -> [&'a str; 2] {
 #[cfg(test)]
 pub(super) mod tests {
     use clap::Parser;
-    use serde_json::json;
 
     use super::*;
     use crate::cli::{Cli, Command};
@@ -415,10 +436,11 @@ pub(super) mod tests {
             "static": {"dir": "public", "prefix": "/a", "spa": true, "cache_control": "no-store"},
             "drain": "5m", "sleep": "30m", "shell": "/bin/bash", "strategy": "recreate", "keep_releases": 3,
             "limits": {"disk": "2G", "memory": "512M", "job": {"memory": "1G", "cpu": 0.5}, "cpu": 1.5, "tasks": 200, "files": 4096},
-            "restart": {"job": "never", "clock": "on-failure"}, "sandbox": false});
+            "restart": {"job": "never", "clock": "on-failure"}, "sandbox": false,
+            "drains": [{"url": "syslog+tcp://h:514"}], "notify": [{"url": "mailto:a@b.example"}, {"url": "https://h/x"}]});
         let line = "blog --repo https://x --no-sandbox --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-to main --no-buffer-requests --no-buffer-responses --stop-timeout 30s --drain 5m --sleep 30m \
                     --static public --static-prefix /a --spa --cache-control no-store --strategy recreate --health-host h --health-status 200-399 --health-header X-A=b \
-                    --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --memory 512M --memory job=1G --cpu 1.5 --cpu job=0.5 --tasks 200 --files 4096 --disk 2G --set health_check.timeout=2s";
+                    --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --memory 512M --memory job=1G --cpu 1.5 --cpu job=0.5 --tasks 200 --files 4096 --disk 2G --log-drain syslog+tcp://h:514 --notify mailto:a@b.example --notify https://h/x --set health_check.timeout=2s";
         assert_eq!(described(line), expected);
     }
 

@@ -3,12 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 
 use crate::regular;
-use crate::tls::server_config::provider;
+use crate::tls::trust;
 
 /// The largest file of certificates that is read, in bytes.
 const LARGEST: u64 = 4 << 20;
@@ -20,44 +18,15 @@ const LARGEST: u64 = 4 << 20;
 pub(super) fn config(ca: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     let roots = match ca {
         Some(file) => of_file(file).map_err(|why| format!("--ca {}: {why}", file.display()))?,
-        None => of_machine()?,
+        None => trust::of_machine()
+            .map_err(|error| format!("{error}, or name a certificate with --ca FILE"))?,
     };
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    trust::client(roots, &[b"http/1.1"]).map_err(|error| error.to_string())
 }
 
 fn of_file(file: &Path) -> Result<RootCertStore, String> {
     let text = regular::read(file, LARGEST).map_err(|error| error.to_string())?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    match roots.is_empty() {
-        true => Err(
-            "it holds no certificate (a PEM block that begins with \"-----BEGIN CERTIFICATE-----\")"
-                .to_owned(),
-        ),
-        false => Ok(roots),
-    }
-}
-
-fn of_machine() -> Result<RootCertStore, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    match roots.is_empty() {
-        true => Err(
-            "this machine trusts no certificate authority: apt-get install ca-certificates, or name a certificate with \
-             --ca FILE"
-                .to_owned(),
-        ),
-        false => Ok(roots),
-    }
+    trust::of_pem(&text).map_err(|error| error.to_string())
 }
 
 /// Why no handshake came about, and what to do.
@@ -108,6 +77,7 @@ mod tests {
     use rustls::pki_types::UnixTime;
 
     use super::*;
+    use crate::tls::server_config::provider;
 
     #[test]
     fn what_goes_to_another_machine_by_http_can_be_read() {

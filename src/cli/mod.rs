@@ -32,6 +32,7 @@ pub mod deployments;
 pub mod doctor;
 pub mod document;
 pub mod domains;
+pub mod drains;
 pub mod elsewhere;
 pub mod env;
 pub mod event_stream;
@@ -133,6 +134,8 @@ pub enum Command {
     Scale(scale::ScaleArgs),
     /// Show or change the names under which an application is reached
     Domains(domains::DomainsArgs),
+    /// Show or change where an application's logs are sent
+    Drains(drains::DrainsArgs),
     /// List the certificates for HTTPS, or renew one
     #[command(aliases = ["certificates"])]
     Certs(certs::CertsArgs),
@@ -288,6 +291,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             with(&a.client, async |c, o| env::run(&a, c, o).await)
         }
         Command::Scale(a) => with(&a.client, async |c, o| scale::run(&a, c, o).await),
+        Command::Drains(a) => with(a.client(), async |c, o| drains::run(&a, c, o).await),
         Command::Domains(a) => with(a.client(), async |c, o| domains::run(&a, c, o).await),
         Command::Token(a) => with(a.client(), async |c, o| token::run(&a, c, o).await),
         Command::SshKey(a) => with(a.client(), async |c, o| ssh_key::run(&a, c, o).await),

@@ -1,4 +1,5 @@
 //! [`Root`]: the root supervisor: CertificateStore, Router, Apps, Front, Acme, History, in this order. Each is restarted alone: what a fresh one needs
+//! [`Root`]: the root supervisor: CertificateStore, Router, Drainer, Apps, Front, Acme, in this order. Each is restarted alone: what a fresh one needs
 //! outlives it (the published table and certificates, the config directory, the listeners), and the others reach it by its `ChildRef`.
 //! Restarting what comes after it, too, would end every connection because the Router had a fault.
 
@@ -12,6 +13,7 @@ use crate::acme::acme::{Acme, AcmeSpec};
 use crate::acme::challenges;
 use crate::app::apps::Apps;
 use crate::app::context::AppContext;
+use crate::drains::drainer::{Drainer, DrainerSpec};
 use crate::events::Report;
 use crate::front::access::recorder::Sink;
 use crate::front::departure::Order;
@@ -58,6 +60,8 @@ pub(super) struct RootSpec {
     pub(super) history: ChildRef<Recorder>,
     /// How the history is told what there is.
     pub(super) readings: Gather,
+    /// The name of this machine.
+    pub(super) host_name: Arc<str>,
 }
 
 /// A child of the root.
@@ -65,6 +69,7 @@ pub(super) struct RootSpec {
 pub(super) enum RootChild {
     Certificates,
     Router,
+    Drainer,
     Apps,
     Front,
     Acme,
@@ -78,6 +83,7 @@ pub(super) struct Root {
     policy: Supervisor<RootChild>,
     certificates: Option<Child<CertificateStore>>,
     router: Option<Child<Router>>,
+    drainer: Option<Child<Drainer>>,
     apps: Option<Child<Apps>>,
     front: Option<Child<Front>>,
     acme: Option<Child<Acme>>,
@@ -98,6 +104,7 @@ impl Root {
         let mut children = vec![
             child(RootChild::Certificates, five_seconds),
             child(RootChild::Router, five_seconds),
+            child(RootChild::Drainer, five_seconds),
             child(RootChild::Apps, Timeout::Infinite),
             child(RootChild::Front, Timeout::After(drain)),
         ];
@@ -116,6 +123,7 @@ impl Root {
             policy,
             certificates: None,
             router: None,
+            drainer: None,
             apps: None,
             front: None,
             acme: None,
@@ -150,6 +158,18 @@ impl Root {
         let child = monitor::start(&self.spec.context.control, build, on_exit);
         self.spec.context.router.set(Some(child.addr.clone()));
         self.router = Some(child);
+    }
+
+    fn start_drainer(&mut self, on_exit: impl FnOnce(Exit) + Send + 'static) {
+        let context = &self.spec.context;
+        let spec = DrainerSpec {
+            drains: context.drains.clone(),
+            logs: context.app_logs.clone(),
+            events: context.events.clone(),
+            host: self.spec.host_name.to_string(),
+        };
+        let build = move |_: &mut _, exit| Drainer::new(spec, exit);
+        self.drainer = Some(monitor::start(&context.control, build, on_exit));
     }
 
     fn start_apps(&mut self, on_exit: impl FnOnce(Exit) + Send + 'static) {
@@ -230,6 +250,7 @@ impl Parent for Root {
         match id {
             RootChild::Certificates => self.start_certificates(on_exit),
             RootChild::Router => self.start_router(on_exit),
+            RootChild::Drainer => self.start_drainer(on_exit),
             RootChild::Apps => self.start_apps(on_exit),
             RootChild::Front => self.start_front(on_exit),
             RootChild::Acme => self.start_acme(on_exit),
@@ -244,6 +265,7 @@ impl Parent for Root {
                 child.map(|child| child as &dyn Running)
             }
             RootChild::Router => self.router.as_ref().map(|child| child as &dyn Running),
+            RootChild::Drainer => self.drainer.as_ref().map(|child| child as &dyn Running),
             RootChild::Apps => self.apps.as_ref().map(|child| child as &dyn Running),
             RootChild::Front => self.front.as_ref().map(|child| child as &dyn Running),
             RootChild::Acme => self.acme.as_ref().map(|child| child as &dyn Running),
@@ -289,7 +311,7 @@ impl Handler<ChildEnded<RootChild>> for Root {
             RootChild::Apps => self.spec.apps.set(None),
             RootChild::Acme => self.spec.acme_actor.set(None),
             RootChild::History => self.spec.history.set(None),
-            RootChild::Front | RootChild::Certificates => {}
+            RootChild::Drainer | RootChild::Front | RootChild::Certificates => {}
         }
         self.supervise(
             SupervisorEvent::Ended {

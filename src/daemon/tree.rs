@@ -28,6 +28,7 @@ use crate::api::upload_turn::Uploads;
 use crate::app::context::AppContext;
 use crate::audit::AuditLog;
 use crate::backup::carry::Carrier;
+use crate::drains::book::Drains;
 use crate::event_log;
 use crate::event_log::writer::{EventFiles, EventLog};
 use crate::events::Feed;
@@ -144,6 +145,7 @@ impl Tree {
             about: Arc::new(about(&context, &listeners, &load)),
             audit: context.audit.clone(),
             host_name: host_name(),
+            drains: context.drains.clone(),
             tokens: tokens.clone(),
             ssh_keys,
             reload,
@@ -172,6 +174,7 @@ impl Tree {
         let departure = Arc::<Departure>::default();
         let hands_over = Arc::clone(&context.hands_over);
         let spec = RootSpec {
+            host_name: Arc::clone(&api.host_name),
             orders: departure.orders(),
             listeners,
             kept,
@@ -319,13 +322,15 @@ fn host_name() -> Arc<str> {
 fn context(settings: &Arc<Settings>, logs: &Arbiter) -> Result<AppContext, DaemonError> {
     let bounds = (settings.log_size, settings.log_files);
     let audit = AuditLog::start(&settings.data_dir, bounds);
+    let app_logs = AppLogs::default();
     Ok(AppContext {
         audit: audit.map_err(|e| DaemonError::Start(e.to_string()))?,
         ports: Ports::new(settings.ports.first, settings.ports.last),
         router: ChildRef::default(),
         control: Arbiter::current(),
         logs: logs.handle(),
-        app_logs: AppLogs::default(),
+        drains: Drains::new(settings.drains.clone(), app_logs.clone()),
+        app_logs,
         start_permits: StartPermits::new(
             std::thread::available_parallelism().map_or(1, Into::into),
         ),

@@ -57,6 +57,8 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         limits,
         previews,
         preview,
+        drains,
+        notify,
         keep_releases,
         document: _,
     } = old;
@@ -92,6 +94,8 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*tls != new.tls, Work::Route),
         (*strategy != new.strategy, Work::Route),
         (*cron != new.cron, Work::Route),
+        (*drains != new.drains, Work::Route),
+        (*notify != new.notify, Work::Route),
         (limits.disk != new.limits.disk, Work::Route),
         (*previews != new.previews, Work::Route),
         (*preview != new.preview, Work::Route),
@@ -135,6 +139,8 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
         cron: pick(&base.cron, &old.cron, &new.cron),
         previews: pick(&base.previews, &old.previews, &new.previews),
         preview: pick(&base.preview, &old.preview, &new.preview),
+        drains: pick(&base.drains, &old.drains, &new.drains),
+        notify: pick(&base.notify, &old.notify, &new.notify),
         keep_releases: pick(&base.keep_releases, &old.keep_releases, &new.keep_releases),
         limits: AppLimits {
             disk: pick(&base.limits.disk, &old.limits.disk, &new.limits.disk),
@@ -146,7 +152,7 @@ pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig 
 }
 
 /// The fields of a document that are scale and route.
-const CARRIED: [&str; 24] = [
+const CARRIED: [&str; 28] = [
     "scale",
     "hosts",
     "domain",
@@ -172,6 +178,8 @@ const CARRIED: [&str; 24] = [
     "cron",
     "previews",
     "preview",
+    "drains",
+    "notify",
     "keep_releases",
 ];
 

@@ -10,11 +10,13 @@ use serde_json::Value;
 use super::buffering::Buffering;
 use super::by_type::ByType;
 use super::cron::CronJob;
+use super::drain::DrainConfig;
 use super::formation::ROUTED;
 use super::host_entry::HostEntry;
 use super::https::Https;
 use super::limits::AppLimits;
 use super::name::AppName;
+use super::notify::NotifyConfig;
 use super::package::Package;
 use super::policies::Policies;
 use super::preview::{PreviewOf, Previews};
@@ -81,6 +83,10 @@ pub struct AppConfig {
     pub previews: Option<Previews>,
     /// It is a preview of another application.
     pub preview: Option<PreviewOf>,
+    /// Where its logs are sent.
+    pub drains: Vec<DrainConfig>,
+    /// Who is told of what goes wrong with it.
+    pub notify: Vec<NotifyConfig>,
     /// How many releases are kept, at least 1.
     pub keep_releases: usize,
     /// The document as it was given (with `name`): what GET answers and the config directory holds.

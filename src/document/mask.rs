@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::config::FieldError;
 use super::repository_url::Parts;
 use super::secrets;
+use super::target_url;
 
 /// What is shown in place of a secret. A document that holds it was read by somebody who may not see the secret.
 pub const DOTS: &str = "••••";
@@ -21,6 +22,9 @@ const SHORTEST: usize = 6;
 
 /// Objects whose values are secret, all of them.
 const SECRET_OBJECTS: [&str; 3] = ["env", "headers", "basic"];
+
+/// Lists of receivers: their URLs may be secret as a whole.
+const RECEIVERS: [&str; 2] = ["drains", "notify"];
 
 /// Fields with names, times and words of ours: whoever looks at an application needs them as they are.
 const PLAIN: [&str; 24] = [
@@ -134,6 +138,10 @@ impl Mask {
                     }
                 }
             }
+            Value::Array(receivers) if RECEIVERS.contains(&field) => receivers
+                .iter_mut()
+                .filter_map(|receiver| receiver.get_mut("url"))
+                .for_each(mask_receiver),
             Value::String(_) if PLAIN.contains(&field) => {}
             Value::Array(items) if PLAIN.contains(&field) && items.iter().all(Value::is_string) => {
             }
@@ -145,7 +153,15 @@ impl Mask {
     }
 }
 
-/// The secrets of a document: values of `env`, headers of the health check, credentials of the repository.
+/// Shows of a receiver only where it is; an address of electronic mail is no secret.
+fn mask_receiver(url: &mut Value) {
+    if let Some(text) = url.as_str().filter(|text| !text.starts_with("mailto:")) {
+        *url = target_url::masked(text).into();
+    }
+}
+
+/// The secrets of a document: values of `env`, headers of the health check, credentials of the repository, and what may
+/// be secret in the URLs of receivers.
 pub fn of_document(document: &Value) -> impl Iterator<Item = String> {
     let values = |object: &Value| {
         let object = object.as_object().cloned().unwrap_or_default();
@@ -155,12 +171,19 @@ pub fn of_document(document: &Value) -> impl Iterator<Item = String> {
     };
     let (env, headers) = (&document["env"], &document["health_check"]["headers"]);
     let hashes = &document["auth"]["basic"];
+    let of_previews = &document["previews"]["env"];
     let url = document["repo"]["url"].as_str().unwrap_or_default();
-    let values = values(env).chain(values(headers)).chain(values(hashes));
-    of_values(values).chain(credentials(url))
-    let of_previews = values(&document["previews"]["env"]);
-    let all = values(env).chain(values(headers)).chain(of_previews);
-    of_values(all).chain(credentials(url))
+    let all = [env, headers, hashes, of_previews]
+        .into_iter()
+        .flat_map(values);
+    let receivers = RECEIVERS
+        .iter()
+        .filter_map(|list| document[*list].as_array());
+    let receivers = receivers.flatten().filter_map(|one| one["url"].as_str());
+    let secrets = receivers.flat_map(target_url::secrets_of);
+    of_values(all)
+        .chain(credentials(url))
+        .chain(secrets.flat_map(|secret| decoded(&secret)))
 }
 
 /// What secret `values` are written as: each as a whole, line by line, and the password of one that is a URL.

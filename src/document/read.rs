@@ -4,6 +4,7 @@ mod cron;
 mod limits;
 mod policies;
 mod previews;
+mod receivers;
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -31,10 +32,9 @@ use super::statuses::Statuses;
 use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
-const FIELDS: [&str; 39] = [
 pub(super) use previews::EXPIRES;
 
-const FIELDS: [&str; 31] = [
+const FIELDS: [&str; 43] = [
     "name",
     "repo",
     "packages",
@@ -65,6 +65,8 @@ const FIELDS: [&str; 31] = [
     "limits",
     "previews",
     "preview",
+    "drains",
+    "notify",
     "keep_releases",
     "maintenance",
     "allow",
@@ -158,6 +160,8 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         policies: policies::read_policies(walk, &top, name.as_ref().map(AppName::as_str)),
         previews: previews::read_previews(walk, &top),
         preview: previews::read_preview(walk, &top),
+        drains: receivers::read_drains(walk, &top),
+        notify: receivers::read_notify(walk, &top),
         keep_releases: walk
             .number(&top, "keep_releases", 1..=1000)
             .and_then(|keep| usize::try_from(keep).ok())

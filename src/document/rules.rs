@@ -159,7 +159,7 @@ pub(super) fn command(text: &str) -> Result<String, String> {
 }
 
 /// A process type of a Procfile, as foreman takes it.
-pub(super) fn process_type(name: &str) -> Result<(), String> {
+pub(crate) fn process_type(name: &str) -> Result<(), String> {
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     if name.is_empty() || name.len() > 64 || !name.bytes().all(valid) {
         return Err(format!(

@@ -163,6 +163,23 @@ pub enum Report {
         /// What is done about it.
         next: &'static str,
     },
+    /// A receiver of its logs does not take them. Reported once until it does.
+    #[serde(rename = "drain.failing")]
+    DrainFailing {
+        app: Arc<str>,
+        /// Its URL without what may be secret.
+        drain: String,
+        reason: String,
+    },
+    #[serde(rename = "drain.recovered")]
+    DrainRecovered { app: Arc<str>, drain: String },
+    /// The log went on over lines that were not sent, or a receiver refused them.
+    #[serde(rename = "drain.dropped")]
+    DrainDropped {
+        app: Arc<str>,
+        drain: String,
+        lines: u64,
+    },
     /// Requests for the application go elsewhere from now on.
     #[serde(rename = "route.changed")]
     RouteChanged {
@@ -223,6 +240,9 @@ impl Report {
             | Self::AppAsleep { app }
             | Self::AppWoken { app }
             | Self::PreviewRemoved { app, .. }
+            | Self::DrainFailing { app, .. }
+            | Self::DrainRecovered { app, .. }
+            | Self::DrainDropped { app, .. }
             | Self::RouteChanged { app, .. } => Some(app),
             Self::ActorEnded { app, .. } => app.as_deref(),
             Self::CertificateIssued { .. } | Self::CertificateFailed { .. } => None,
@@ -236,6 +256,7 @@ impl Report {
             Self::ProcessFailed { .. }
             | Self::ProcessUnhealthy { .. }
             | Self::CertificateFailed { .. } => log::Level::Warn,
+            Self::DrainFailing { .. } | Self::DrainDropped { .. } => log::Level::Warn,
             Self::ProcessExited { next, .. } if *next != STAYS_DOWN => log::Level::Warn,
             Self::DeploymentFinished {
                 reason: Some(_), ..

@@ -2,12 +2,13 @@
 //! written to each.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use actix::Addr;
 
 use super::log::Log;
+use super::record::Stream;
+use super::settings::Stored;
 use crate::supervision::ChildRef;
 
 /// The logs of all applications. Each App enters its own; cheap to clone.
@@ -17,8 +18,7 @@ pub struct AppLogs(Arc<Mutex<HashMap<Box<str>, AppLog>>>);
 #[derive(Clone, Debug, Default)]
 struct AppLog {
     log: ChildRef<Log>,
-    /// Bytes of lines that were stored.
-    stored: Arc<AtomicU64>,
+    stored: Arc<Stored>,
 }
 
 impl AppLogs {
@@ -27,9 +27,9 @@ impl AppLogs {
         self.all().entry(app.into()).or_default().log = log;
     }
 
-    /// What counts the bytes of lines that are stored for `app`.
+    /// What counts what is stored for `app`.
     #[must_use]
-    pub fn counter(&self, app: &str) -> Arc<AtomicU64> {
+    pub fn counter(&self, app: &str) -> Arc<Stored> {
         let mut all = self.all();
         Arc::clone(&all.entry(app.into()).or_default().stored)
     }
@@ -38,10 +38,16 @@ impl AppLogs {
     #[must_use]
     pub fn stored(&self) -> Vec<(Box<str>, u64)> {
         let all = self.all();
-        let bytes = |of: &AppLog| of.stored.load(Ordering::Relaxed);
+        let bytes = |of: &AppLog| of.stored.bytes();
         all.iter()
             .map(|(app, of)| (app.clone(), bytes(of)))
             .collect()
+    }
+
+    /// The id of the last line of a log of `app`; 0 while it is not known.
+    #[must_use]
+    pub fn last(&self, app: &str, stream: Stream) -> u64 {
+        self.all().get(app).map_or(0, |of| of.stored.last(stream))
     }
 
     /// Forgets `app`, which is removed.

@@ -34,6 +34,12 @@ impl Stream {
         }
     }
 
+    /// Its place in [`Self::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
     /// The stream called `name`.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
@@ -151,7 +157,7 @@ pub fn encode(out: &mut Vec<u8>, id: u64, head: &str, line: &Cut<'_>) {
 }
 
 /// No log gets as far: a larger id is damage, after which ids could not go on.
-pub(super) const LARGEST_ID: u64 = u64::MAX / 2;
+pub const LARGEST_ID: u64 = u64::MAX / 2;
 
 /// The head of a line on disk, so far only looked at: cheap enough to pass over millions of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

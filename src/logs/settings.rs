@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::record::Stream;
 
 #[derive(Clone, Debug)]
 pub struct LogSettings {
@@ -12,6 +14,37 @@ pub struct LogSettings {
     pub segment_size: u64,
     /// SegmentWriter kept per stream, the current one included.
     pub segments: usize,
-    /// Counts the bytes of the lines that are stored. It outlives the actor.
-    pub stored: Arc<AtomicU64>,
+    /// Counts what is stored. It outlives the actor.
+    pub stored: Arc<Stored>,
+}
+
+/// What is stored of an app's logs.
+#[derive(Debug, Default)]
+pub struct Stored {
+    bytes: AtomicU64,
+    last: [AtomicU64; Stream::ALL.len()],
+}
+
+impl Stored {
+    /// So many bytes of lines more.
+    pub fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of lines since the server's start.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The last line of `stream` has this id.
+    pub fn is_at(&self, stream: Stream, id: u64) {
+        self.last[stream.index()].store(id, Ordering::Relaxed);
+    }
+
+    /// The id of the last line of `stream`; 0 while it is not known.
+    #[must_use]
+    pub fn last(&self, stream: Stream) -> u64 {
+        self.last[stream.index()].load(Ordering::Relaxed)
+    }
 }

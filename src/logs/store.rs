@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::follow::Followers;
 use super::intent_note::IntentNote;
@@ -12,14 +11,14 @@ use super::merged::{Merged, Positions};
 use super::query::{Chunk, Query};
 use super::record::{Stream, WriteBatch};
 use super::segment_writer::{Appended, SegmentWriter};
-use super::settings::LogSettings;
+use super::settings::{LogSettings, Stored};
 
 /// An application's logs, and those who follow them.
 #[derive(Debug)]
 pub struct Store {
     directory: PathBuf,
     segments: BTreeMap<Stream, SegmentWriter>,
-    stored: Arc<AtomicU64>,
+    stored: Arc<Stored>,
     /// Who is given what is stored.
     pub followers: Followers,
 }
@@ -45,7 +44,9 @@ impl Store {
             let Appended { first_id, stored } = segments.append(batch);
             let lines = batch.lines.iter().take(stored);
             let bytes: usize = lines.map(|line| line.text.len()).sum();
-            self.stored.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.stored.add(bytes as u64);
+            let next = first_id + stored as u64;
+            self.stored.is_at(batch.stream, next.saturating_sub(1));
             self.followers.publish(batch, first_id, stored);
         }
     }
@@ -56,7 +57,11 @@ impl Store {
     /// When its newest segment cannot be read.
     pub fn next_id(&mut self, stream: Stream) -> io::Result<u64> {
         match self.segments.get_mut(&stream) {
-            Some(segments) => segments.next_id(),
+            Some(segments) => {
+                let next = segments.next_id()?;
+                self.stored.is_at(stream, next.saturating_sub(1));
+                Ok(next)
+            }
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }

@@ -81,6 +81,14 @@ pub enum SettingsError {
     NoDnsHook,
     #[error("the key of acme.eab is no base64url: write it as the certificate authority shows it")]
     AcmeKey,
+    /// One that gets logs or notices.
+    #[error("{list}: entry {place}: {detail}")]
+    Receiver {
+        list: &'static str,
+        /// From 1.
+        place: usize,
+        detail: String,
+    },
     /// Nobody may send a header.
     #[error(
         "proxy_protocol is true and there are no trusted_proxies: name the addresses of the balancer, whose PROXY header is \

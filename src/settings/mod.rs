@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::account::PER_APP;
+use crate::document::drain::DrainConfig;
 use crate::front::settings::{FrontSettings, Limits, Timeouts};
 use crate::install::spec::StepTimeouts;
 use crate::router::reach::{ApiPlace, Reach, XApp};
@@ -21,6 +22,7 @@ pub mod error;
 mod example;
 pub mod raw;
 pub mod reach_value;
+pub mod receivers;
 pub mod tls;
 mod tls_files;
 pub mod tls_value;
@@ -52,6 +54,8 @@ const PORTS: PortRange = PortRange {
 pub struct Settings {
     /// Addresses of the public listeners.
     pub listen: Vec<std::net::SocketAddr>,
+    /// Receivers of the logs of all applications.
+    pub drains: Vec<DrainConfig>,
     /// Where they were read from, or would have been.
     pub file: Option<PathBuf>,
     /// Addresses of the public listeners with TLS.
@@ -120,6 +124,7 @@ impl Settings {
             .map(Path::to_owned)
             .or_else(|| Self::usual_file(&around));
         tls_files::check(&settings.tls)?;
+        receivers::read_ca(&mut settings.drains)?;
         Ok(settings)
     }
 
@@ -159,6 +164,7 @@ impl Settings {
         }
         let tls = tls::resolve(&raw)?;
         let tls_listen = tls::listen(&raw, &tls, around.root)?;
+        let drains = receivers::drains(&raw)?;
         let front = Arc::new(front(&raw, around, &directories.data));
         Ok(Self {
             file: None,
@@ -183,6 +189,7 @@ impl Settings {
             log_files: raw.log_files.map_or(5, |count| count.0),
             step_timeouts: step_timeouts(&raw.step_timeouts),
             front,
+            drains,
             env: raw.env.into_iter().map(|v| (v.name, v.value)).collect(),
         })
     }

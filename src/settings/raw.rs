@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::de::{directory, list, variables, x_app};
 use super::error::SettingsError;
 use super::reach_value::{ApiHost, ApiPlace, XApp};
+use super::receivers::RawDrain;
 use super::tls_value::{CertificatePair, Challenge, Email, ExternalAccount, TlsVersion};
 use super::value::{Count, Listen, Network, Period, PortRange, Size, Variable};
 
@@ -166,6 +167,9 @@ merged! {
         /// Files kept per log [default: 5]
         #[arg(long, env = "PROCSERVER_LOG_FILES", value_name = "N")]
         pub log_files: Option<Count<1, 1000>>,
+        #[arg(skip)]
+        #[serde(deserialize_with = "list")]
+        pub drains: Option<Vec<RawDrain>>,
         /// `[tls]`.
         #[command(flatten)]
         pub tls: RawTls,

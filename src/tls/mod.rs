@@ -12,3 +12,4 @@ pub mod files;
 pub mod server_config;
 pub mod snapshot;
 pub mod store;
+pub mod trust;

@@ -7,6 +7,7 @@ use super::exposition::{APP, Families, Family, Sample, Value};
 use super::gather::Facts;
 use crate::api::server_state::App;
 use crate::app::status::ProcessStatus;
+use crate::drains::status::{DrainState, DrainStatus};
 use crate::events::counts::{self, AppCounts, TypeCounts};
 use crate::front::request_counts::{self, AppTotals, CLASSES, LISTENERS, RULES, RuleTotals};
 
@@ -18,6 +19,7 @@ pub(super) fn of(facts: &Facts) -> Families {
         processes(facts),
         deployments(facts),
         logs_and_disk(facts),
+        drains(facts),
         server(facts),
         own_process(facts),
     ];
@@ -322,6 +324,46 @@ fn logs_and_disk(facts: &Facts) -> Vec<Family> {
             "procserver_log_bytes",
             "Bytes of lines that were written to an application's logs.",
             by_app(&facts.logs, |bytes| count(*bytes)),
+        ),
+    ]
+}
+
+fn drains(facts: &Facts) -> Vec<Family> {
+    let all = || {
+        let apps = facts.drains.iter();
+        apps.flat_map(|(app, drains)| drains.iter().map(move |drain| (&**app, drain)))
+    };
+    let labels = |app, drain: &DrainStatus, outcome: &[(&'static str, &'static str)]| {
+        let known = [(APP, app), ("drain", &*drain.url), ("key", &*drain.key)];
+        let all = known.iter().chain(outcome);
+        all.map(|(name, value)| (*name, (*value).to_owned()))
+            .collect()
+    };
+    let of = |labels, value| Sample { labels, value };
+    let lines = all().flat_map(|(app, drain)| {
+        [("sent", drain.sent), ("dropped", drain.dropped)]
+            .map(|(outcome, lines)| of(labels(app, drain, &[("outcome", outcome)]), count(lines)))
+    });
+    let waiting = all().map(|(app, drain)| of(labels(app, drain, &[]), gauge(drain.waiting)));
+    let failing = all().map(|(app, drain)| {
+        let is_failing = drain.state == DrainState::Failing;
+        of(labels(app, drain, &[]), gauge(u64::from(is_failing)))
+    });
+    vec![
+        family(
+            "procserver_drain_lines",
+            "Lines that a receiver of an application's logs has got, and that it will not get.",
+            lines,
+        ),
+        family(
+            "procserver_drain_waiting_lines",
+            "Lines in the log of an application that a receiver has not got yet.",
+            waiting,
+        ),
+        family(
+            "procserver_drain_failing",
+            "1 while a receiver does not take what is sent.",
+            failing,
         ),
     ]
 }

@@ -20,6 +20,7 @@ use crate::app::status::ProcessStatus;
 use crate::app::supervisor::Processes;
 use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
+use crate::drains::status::DrainStatus;
 use crate::events::counts::Counts;
 use crate::front::request_counts::{RequestCounts, Totals};
 use crate::install::disk_usage;
@@ -48,6 +49,7 @@ pub(super) struct Facts {
     /// Bytes by application.
     pub(super) logs: BTreeMap<Box<str>, u64>,
     pub(super) disk: BTreeMap<String, u64>,
+    pub(super) drains: BTreeMap<Arc<str>, Vec<DrainStatus>>,
     pub(super) lost_lines: u64,
     pub(super) failed_logins: u64,
 }
@@ -71,6 +73,7 @@ pub(super) async fn gather(state: &ApiState) -> Result<Facts, Problem> {
         processes,
         logs: metrics.app_logs.stored().into_iter().collect(),
         disk: disk(state, names).await,
+        drains: state.drains.all(),
         lost_lines: metrics.lost_lines.count(),
         failed_logins: failed.iter().sum(),
         server,
@@ -86,6 +89,7 @@ pub(super) async fn gather(state: &ApiState) -> Result<Facts, Problem> {
     facts.counts.apps.retain(|app, _| is_there(app));
     facts.logs.retain(|app, _| is_there(app));
     facts.disk.retain(|app, _| is_there(app));
+    facts.drains.retain(|app, _| is_there(app));
     Ok(facts)
 }
 

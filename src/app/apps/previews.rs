@@ -11,7 +11,7 @@ use crate::app::status::{AppState, Summary};
 use crate::app::supervisor::Summarize;
 use crate::audit::Entry;
 use crate::document::name::AppName;
-use crate::events::Report;
+use crate::events::{By, Report};
 
 /// The time between two looks at previews.
 const LOOK: Duration = Duration::from_secs(10);
@@ -77,6 +77,7 @@ impl Apps {
             name,
             base: None,
             keep_storage: false,
+            by: By::server(),
         };
         ctx.notify(remove);
     }

@@ -174,10 +174,9 @@ impl Handler<Remove> for Apps {
                 Ok(turn.name.clone())
             });
             let begun = match name {
-                Ok(name) => apps.begin_removal(name, keep_storage, by),
                 Ok(name) => {
                     apps.remove_previews_of(&name, ctx);
-                    apps.begin_removal(name, keep_storage)
+                    apps.begin_removal(name, keep_storage, by)
                 }
                 Err(error) => Box::pin(fut::err(error)),
             };

@@ -85,6 +85,7 @@ impl Handler<Configure> for App {
             }
         };
         self.follow_disk_limit();
+        self.follow_drains();
         answer
     }
 }

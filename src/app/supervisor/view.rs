@@ -15,6 +15,7 @@ use crate::app_dirs::AppDirs;
 use crate::document::advice::advice;
 use crate::document::config::{Reference, Repo};
 use crate::document::mask::{self, Mask};
+use crate::drains::status::DrainStatus;
 use crate::install::pushed;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 use crate::install::release::ReleaseRecord;
@@ -254,6 +255,7 @@ impl App {
             paused_until: self.deployer.paused_until,
             held: self.held.count(),
             processes: self.processes(),
+            drains: self.spec.context.drains.of(self.name()),
             warnings: self.all_warnings(left_out.clone()),
             left_out,
             deploy_key: None,
@@ -276,6 +278,8 @@ impl App {
         // Install commands.
         warnings.extend(held::warnings(self.spec.dirs.root()));
         warnings.extend(self.what_failed());
+        let drains = self.spec.context.drains.of(self.name());
+        warnings.extend(drains.iter().filter_map(DrainStatus::warning));
         let add_once = |warnings: &mut Vec<String>, warning: String| {
             if !warnings.contains(&warning) {
                 warnings.push(warning);

@@ -1,0 +1,71 @@
+//! [`UdpSender`]: syslog over UDP (RFC 5426), one datagram for each message. What the network drops nobody counts.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+
+use super::batch::Batch;
+use crate::document::drain::DrainConfig;
+use crate::outgoing::post::NotTaken;
+
+/// After which a name is looked up again.
+const KNOWN: Duration = Duration::from_mins(1);
+
+pub(super) struct UdpSender {
+    config: DrainConfig,
+    socket: Option<(UdpSocket, Instant)>,
+}
+
+impl UdpSender {
+    pub(super) fn new(config: DrainConfig) -> Self {
+        Self {
+            config,
+            socket: None,
+        }
+    }
+
+    pub(super) async fn send(&mut self, batch: &mut Batch) -> Result<(), NotTaken> {
+        let sent = self.try_to_send(batch).await;
+        if sent.is_err() {
+            self.socket = None;
+        }
+        sent.map_err(|error| NotTaken::Failed(error.to_string(), None))
+    }
+
+    async fn try_to_send(&mut self, batch: &mut Batch) -> std::io::Result<()> {
+        self.socket.take_if(|(_, since)| since.elapsed() > KNOWN);
+        let socket = match &mut self.socket {
+            Some((socket, _)) => socket,
+            none => {
+                let socket = connect(&self.config).await?;
+                &mut none.insert((socket, Instant::now())).0
+            }
+        };
+        while batch.done < batch.ends.len() {
+            let (begin, end) = (batch.rest(), batch.ends[batch.done]);
+            // An error is about an earlier datagram: nobody is there. This one was not sent.
+            socket.send(&batch.bytes[begin..end]).await?;
+            batch.done += 1;
+        }
+        Ok(())
+    }
+}
+
+async fn connect(config: &DrainConfig) -> std::io::Result<UdpSocket> {
+    let found = tokio::net::lookup_host((&*config.url.host, config.port())).await?;
+    let mut failed = std::io::ErrorKind::NotFound.into();
+    for address in found {
+        let any: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(any).await?;
+        match socket.connect(address).await {
+            Ok(()) => return Ok(socket),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}

@@ -1,0 +1,6 @@
+//! What the server sends to others by itself: POSTs over HTTP and HTTPS, and whom it trusts while it does.
+//!
+//! Receivers are named by who may write settings and documents; no redirect leads anywhere else.
+
+pub mod post;
+pub mod trusted;

@@ -1,0 +1,188 @@
+//! [`Poster`]: POSTs to one receiver, and judges its answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use awc::http::{StatusCode, header};
+use bytes::Bytes;
+
+use super::trusted;
+use crate::document::target_url::{Credentials, TargetUrl};
+use crate::terminal::is_control;
+
+/// For connecting, and then for the whole answer.
+const CONNECT: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// What is read of an answer that says no, and what of it is shown.
+const LARGEST_ANSWER: usize = 64 * 1024;
+const SHOWN: usize = 200;
+
+/// The longest that a receiver may ask us to wait.
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+
+/// Why something was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// It never will be: another try is in vain.
+    Refused(String),
+    /// It may be later; the receiver may have said when.
+    Failed(String, Option<Duration>),
+}
+
+/// POSTs to one receiver.
+pub struct Poster {
+    http: awc::Client,
+    url: String,
+    authorization: Option<String>,
+}
+
+impl std::fmt::Debug for Poster {
+    /// Without the URL, which may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Poster")
+    }
+}
+
+impl Poster {
+    /// Nothing is connected yet. `scheme` is `http` or `https`; `ca` is who is trusted instead of whom the machine
+    /// trusts.
+    ///
+    /// # Errors
+    /// There is nobody to trust.
+    pub async fn new(url: &TargetUrl, ca: Option<Arc<str>>) -> Result<Self, NotTaken> {
+        let is_secure = url.scheme.ends_with("https");
+        let connector = awc::Connector::new().timeout(CONNECT);
+        let builder = awc::Client::builder().timeout(ANSWER).disable_redirects();
+        let http = match is_secure {
+            false => builder.connector(connector).finish(),
+            true => {
+                let config = trusted::config(ca, &[b"http/1.1"]).await;
+                let config = config.map_err(|error| NotTaken::Failed(error.to_string(), None))?;
+                builder.connector(connector.rustls_0_23(config)).finish()
+            }
+        };
+        let scheme = if is_secure { "https" } else { "http" };
+        let path = match url.path.is_empty() {
+            true => "/",
+            false => &url.path,
+        };
+        Ok(Self {
+            http,
+            url: format!("{scheme}://{}{path}", url.authority()),
+            authorization: url.credentials.as_ref().map(authorization),
+        })
+    }
+
+    /// Sends `body` once.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    pub async fn post(
+        &self,
+        media_type: &str,
+        fields: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<(), NotTaken> {
+        let mut request = self
+            .http
+            .post(&self.url)
+            .insert_header((header::CONTENT_TYPE, media_type))
+            .insert_header((header::USER_AGENT, "procserver"));
+        for field in fields {
+            request = request.insert_header(*field);
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.insert_header((header::AUTHORIZATION, authorization.as_str()));
+        }
+        let mut answer = match request.send_body(body).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(NotTaken::Failed(explain(&error), None)),
+        };
+        let (status, wait) = (answer.status(), retry_after(&answer));
+        let text = answer.body().limit(LARGEST_ANSWER).await;
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(judge(status, &text.unwrap_or_default(), wait))
+    }
+}
+
+fn authorization(credentials: &Credentials) -> String {
+    use base64::Engine as _;
+    match credentials {
+        Credentials::Token(token) => format!("Bearer {token}"),
+        Credentials::Password(user, password) => {
+            let both =
+                base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+            format!("Basic {both}")
+        }
+    }
+}
+
+/// What an answer other than success means. What is wrong with the receiver, or with its address, somebody will mend;
+/// what is wrong with what was sent stays so.
+fn judge(status: StatusCode, text: &[u8], wait: Option<Duration>) -> NotTaken {
+    let text = String::from_utf8_lossy(text);
+    let text = text.chars().map(|c| if is_control(c) { ' ' } else { c });
+    let text: String = text.take(SHOWN).collect();
+    let said = match text.trim() {
+        "" => format!("it answered {status}"),
+        text => format!("it answered {status}: {text}"),
+    };
+    let is_of_address =
+        [401, 402, 403, 404, 405, 407, 408, 421, 423, 425, 429].contains(&status.as_u16());
+    match status.is_client_error() && !is_of_address {
+        true => NotTaken::Refused(said),
+        false => NotTaken::Failed(said, wait),
+    }
+}
+
+/// RFC 9110 §10.2.3; a date is not read: clocks differ, and the next try comes soon enough.
+fn retry_after<S>(answer: &awc::ClientResponse<S>) -> Option<Duration> {
+    let value = answer.headers().get(header::RETRY_AFTER)?;
+    let seconds: u64 = value.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+}
+
+fn explain(error: &awc::error::SendRequestError) -> String {
+    use awc::error::{ConnectError, SendRequestError};
+    match error {
+        SendRequestError::Timeout => format!("no answer within {} seconds", ANSWER.as_secs()),
+        SendRequestError::Connect(ConnectError::Timeout) => {
+            format!("no connection within {} seconds", CONNECT.as_secs())
+        }
+        error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_the_lines_is_given_up() {
+        let judged =
+            |status: u16| judge(StatusCode::from_u16(status).unwrap(), b"why\x1b[1m", None);
+        for status in [400, 410, 413, 415, 422] {
+            assert!(matches!(judged(status), NotTaken::Refused(_)), "{status}");
+        }
+        for status in [301, 401, 403, 404, 408, 429, 500, 502, 503] {
+            assert!(matches!(judged(status), NotTaken::Failed(..)), "{status}");
+        }
+        let NotTaken::Refused(said) = judged(400) else {
+            panic!()
+        };
+        assert_eq!(said, "it answered 400 Bad Request: why [1m");
+    }
+
+    #[test]
+    fn a_password_is_basic_and_a_token_bearer() {
+        let both = Credentials::Password("me".to_owned(), "sesame".to_owned());
+        assert_eq!(authorization(&both), "Basic bWU6c2VzYW1l");
+        assert_eq!(
+            authorization(&Credentials::Token("t".to_owned())),
+            "Bearer t"
+        );
+    }
+}
