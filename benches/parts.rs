@@ -61,6 +61,8 @@ fn rewriting(c: &mut Criterion) {
         arrived: 1_700_000_000_123,
         strip: 0,
         withheld: None,
+        user: None,
+        cookie: None,
     };
     let mut out = Vec::with_capacity(2048);
     c.bench_function("rewrite a request head", |b| {
@@ -163,6 +165,7 @@ fn route(n: u64) -> Route {
         port: None,
         static_files: None,
         buffer: Default::default(),
+        policies: None,
         tls: Default::default(),
         has_deployed: true,
         availability: Availability::Starting,

@@ -38,6 +38,11 @@
 //! `front::exchange::spool` takes the response as fast as the backend gives it, in memory first and then in an unnamed
 //! file.
 //!
+//! What a document says of requests beside who answers them (`maintenance`, `allow`, `rate`, `auth`, `redirects` and
+//! more) is made once into [`router::policies`] when the route is published, and asked by [`front::policies`], which
+//! says in which order. What it counts and remembers is shared by all workers and outlives the route. A route whose
+//! document says nothing has none: one look.
+//!
 //! Files of a release (`static` of the document) are answered before the app is asked ([`front::static_files`]), text
 //! in gzip; nothing that an app answers is compressed. Each request leaves a line ([`front::access`]), and no request
 //! waits until it is written.

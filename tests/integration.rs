@@ -49,6 +49,7 @@ mod packages;
 mod pause;
 mod plots;
 mod previews;
+mod policies;
 mod process;
 mod process_actor;
 mod progress;

@@ -316,6 +316,7 @@ mod tests {
             port: (app == "ported").then_some(9000),
             static_files: None,
             buffer: Default::default(),
+            policies: None,
             tls: Default::default(),
             has_deployed: true,
             availability: Availability::Starting,

@@ -50,6 +50,7 @@ use crate::document::config::AppConfig;
 use crate::install::pushed::Turns;
 use crate::install::quota;
 use crate::router::held::HeldOfApp;
+use crate::router::policies::Policies;
 use crate::supervision::{Exit, ExitReason};
 
 pub use children::ChildId;
@@ -91,6 +92,8 @@ pub struct App {
     publisher: Publisher,
     /// The requests that wait for it.
     held: HeldOfApp,
+    /// Those of the route that was published last, with what they count.
+    policies: Option<Arc<Policies>>,
     /// Who is at work in the mirror of an app that is pushed to.
     turns: Arc<Turns>,
     /// Warnings about what the previous server left.
@@ -122,6 +125,7 @@ impl App {
             children: Children::new(),
             publisher,
             held: context.held.of(&config.name.shared()),
+            policies: None,
             turns: Arc::default(),
             warnings: vec![],
             ending: false,

@@ -1,5 +1,7 @@
 //! The flags of `procserver create`, and the document that they describe; the API checks it.
 
+mod policies;
+
 use clap::{ArgGroup, Args};
 use serde_json::{Map, Value, json};
 
@@ -193,6 +195,58 @@ pub struct CreateArgs {
     /// Take a response from the application only as fast as the client reads it
     #[arg(long, requires = "source")]
     pub no_buffer_responses: bool,
+    /// Let nobody in yet: 503 and a page, until "procserver maintenance NAME off"
+    #[arg(long, requires = "source")]
+    pub maintenance: bool,
+    /// File of the release that browsers are shown meanwhile
+    #[arg(long, requires = "maintenance", value_name = "FILE")]
+    pub maintenance_page: Option<String>,
+    /// Network whose clients are let in, as in 10.0.0.0/8, and no others; may be repeated
+    #[arg(long, requires = "source", value_name = "NETWORK")]
+    pub allow: Vec<String>,
+    /// How many requests an address may make, as in 100/s, 600/m or 1000/h
+    #[arg(long, requires = "source", value_name = "RATE")]
+    pub rate: Option<String>,
+    /// How many of them at once [default: the number of the rate]
+    #[arg(long, requires = "rate", value_name = "N")]
+    pub rate_burst: Option<u32>,
+    /// Who is let in by a password, with the hash that "procserver hash" makes; may be repeated
+    #[arg(long, requires = "source", value_name = "USER=HASH", value_parser = pair)]
+    pub basic_auth: Vec<(String, String)>,
+    /// What browsers say that the password is for [default: the application's name]
+    #[arg(long, requires = "basic_auth", value_name = "TEXT")]
+    pub basic_auth_realm: Option<String>,
+    /// Path, or all below one, that is elsewhere, as in '/old/*=/new/*' or '308:/api=https://api.example.org/'; may be
+    /// repeated
+    #[arg(long, requires = "source", value_name = "[STATUS:]FROM=TO", value_parser = policies::redirect)]
+    pub redirect: Vec<Value>,
+    /// Field of each response, as in X-Frame-Options=DENY; with nothing behind the = it is taken out; may be repeated
+    #[arg(long, requires = "source", value_name = "NAME=VALUE", value_parser = pair)]
+    pub response_header: Vec<(String, String)>,
+    /// How long a connection to a process may take [default: the server's, 5s]
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub timeout_connect: Option<String>,
+    /// How long the application may take to answer [default: the server's, 60s]
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub timeout_response: Option<String>,
+    /// How long nothing of a body may come or go [default: the server's, 75s]
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub timeout_idle: Option<String>,
+    /// How long a WebSocket may be silent [default: the server's, 1h]
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub timeout_tunnel_idle: Option<String>,
+    /// Most bytes of a request's body, as in 50M, up to 64G [default: the server's, 1G]
+    #[arg(long, requires = "source", value_name = "SIZE")]
+    pub body: Option<String>,
+    /// How long an idle connection to a process is kept, up to 10m; 0s: not at all [default: 3s]
+    #[arg(long, requires = "source", value_name = "TIME")]
+    pub upstream_keep_alive: Option<String>,
+    /// Keep each client with the process that answered it first, by a cookie
+    #[arg(long, requires = "source")]
+    pub sticky: bool,
+    /// The cookie's name [default: procserver_sticky]
+    #[arg(long, requires = "sticky", value_name = "NAME")]
+    pub sticky_cookie: Option<String>,
     /// Any other field, as with the verb set; may be repeated
     #[arg(long = "set", requires = "source", value_name = "KEY=VALUE", value_parser = pair)]
     pub fields: Vec<(String, String)>,
@@ -239,6 +293,7 @@ pub(super) fn from_flags(args: &mut CreateArgs) -> anyhow::Result<Value> {
     );
     let mut document = Value::Object(fields(args, variables));
     put_limits(&mut document, args);
+    policies::put_policies(&mut document, args);
     for (path, value) in &args.fields {
         set::put(&mut document, path, set::value(path, value));
     }
@@ -442,6 +497,29 @@ pub(super) mod tests {
                     --static public --static-prefix /a --spa --cache-control no-store --strategy recreate --health-host h --health-status 200-399 --health-header X-A=b \
                     --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --memory 512M --memory job=1G --cpu 1.5 --cpu job=0.5 --tasks 200 --files 4096 --disk 2G --log-drain syslog+tcp://h:514 --notify mailto:a@b.example --notify https://h/x --set health_check.timeout=2s";
         assert_eq!(described(line), expected);
+    }
+
+    #[test]
+    fn flags_of_the_proxy_become_the_document() {
+        let expected = json!({"name": "blog", "repo": {"url": "https://x"}, "maintenance": {"page": "m.html"},
+            "allow": ["10.0.0.0/8", "::1"], "rate": {"requests": "10/s", "burst": 5},
+            "auth": {"basic": {"ann": "$2b$10$a=b"}, "realm": "Staging"},
+            "redirects": [{"from": "/a", "to": "/b?c=d"}, {"from": "/o/*", "to": "https://h/*", "status": 308}],
+            "headers": {"response": {"X-Frame-Options": "DENY", "X-Powered-By": false}},
+            "timeouts": {"connect": "1s", "response": "2m", "idle": "3m", "tunnel_idle": "4h"},
+            "body": "50M", "upstream_keep_alive": "0s", "sticky": {"cookie": "node"}});
+        let line = "blog --repo https://x --maintenance --maintenance-page m.html --allow 10.0.0.0/8 --allow ::1 --rate 10/s \
+                    --rate-burst 5 --basic-auth ann=$2b$10$a=b --basic-auth-realm Staging --redirect /a=/b?c=d \
+                    --redirect 308:/o/*=https://h/* --response-header X-Frame-Options=DENY --response-header X-Powered-By= \
+                    --timeout-connect 1s --timeout-response 2m --timeout-idle 3m --timeout-tunnel-idle 4h --body 50M \
+                    --upstream-keep-alive 0s --sticky --sticky-cookie node";
+        assert_eq!(described(line), expected);
+        let plain = json!({"name": "blog", "repo": {"url": "https://x"}, "maintenance": true, "sticky": true});
+        assert_eq!(
+            described("blog --repo https://x --maintenance --sticky"),
+            plain
+        );
+        assert!(policies::redirect("/a").is_err());
     }
 
     #[test]

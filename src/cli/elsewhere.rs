@@ -24,14 +24,21 @@ const UNSETS: [&str; 4] = ["config:unset", "config:rm", "config:remove", "env:un
 pub fn understood(mut words: Vec<OsString>) -> Vec<OsString> {
     let verb = words.first().and_then(|word| word.to_str());
     let verb = verb.unwrap_or_default().to_owned();
+    let switch = verb.strip_prefix("maintenance:");
     let is_unset = UNSETS.contains(&verb.as_str());
     let here = VERBS.iter().find(|(there, _)| *there == verb);
     if let Some((_, here)) = here {
         words.splice(..1, here.iter().map(OsString::from));
     } else if is_unset {
         words[0] = "env".into();
+    } else if switch.is_some() {
+        words[0] = "maintenance".into();
     }
     words = app_option::settled(words);
+    if let Some(state) = switch {
+        // Behind the verb and the application.
+        words.insert(words.len().min(2), state.into());
+    }
     if is_unset {
         // Behind the verb and the application.
         words.iter_mut().skip(2).for_each(take_away);
@@ -74,6 +81,8 @@ mod tests {
             ("domains:remove blog a.example", "domains rm blog a.example"),
             ("cron:run blog report", "cron run blog report"),
             ("logs blog", "logs blog"),
+            ("maintenance:on blog", "maintenance blog on"),
+            ("maintenance:off -a blog", "maintenance blog off"),
             ("", ""),
         ] {
             let words = understood(typed.split(' ').map(OsString::from).collect());

@@ -37,12 +37,14 @@ pub mod elsewhere;
 pub mod env;
 pub mod event_stream;
 pub mod events;
+pub mod hash;
 pub mod hook;
 mod https;
 pub mod input;
 pub mod key;
 pub mod latest;
 pub mod logs;
+pub mod maintenance;
 pub mod man;
 pub mod open;
 pub mod orphans;
@@ -136,6 +138,10 @@ pub enum Command {
     Domains(domains::DomainsArgs),
     /// Show or change where an application's logs are sent
     Drains(drains::DrainsArgs),
+    /// Let nobody in for a while, or everybody again
+    Maintenance(maintenance::MaintenanceArgs),
+    /// Make the hash of a password, for the field auth
+    Hash(hash::HashArgs),
     /// List the certificates for HTTPS, or renew one
     #[command(aliases = ["certificates"])]
     Certs(certs::CertsArgs),
@@ -293,6 +299,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Scale(a) => with(&a.client, async |c, o| scale::run(&a, c, o).await),
         Command::Drains(a) => with(a.client(), async |c, o| drains::run(&a, c, o).await),
         Command::Domains(a) => with(a.client(), async |c, o| domains::run(&a, c, o).await),
+        Command::Maintenance(a) => with(&a.client, async |c, o| maintenance::run(&a, c, o).await),
+        Command::Hash(args) => hash::run(&args),
         Command::Token(a) => with(a.client(), async |c, o| token::run(&a, c, o).await),
         Command::SshKey(a) => with(a.client(), async |c, o| ssh_key::run(&a, c, o).await),
         Command::Audit(a) => with(&a.client, async |c, o| audit::run(&a, c, o).await),

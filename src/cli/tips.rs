@@ -79,9 +79,6 @@ fn verb(word: &str) -> Option<&'static str> {
         "ports:set" | "ports:add" | "proxy:ports-set" | "proxy:ports-add" => {
             "procserver set NAME port=N"
         }
-        "maintenance" | "maintenance:on" | "maintenance:off" => {
-            "procserver stop NAME, and: procserver start NAME"
-        }
         "ps:reload" | "reboot" => "procserver restart NAME",
         "save" | "startup" | "resurrect" | "unstartup" => {
             "nothing: applications start with the server (systemctl enable procserver)"

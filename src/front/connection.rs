@@ -395,6 +395,7 @@ mod tests {
             https: None,
             challenges: watch::channel(Arc::default()).1,
             own_token: crate::front::own_token::OwnToken::default(),
+            verifying: Default::default(),
             calls: crate::front::upstream::asking::calls(),
             held: Default::default(),
         }

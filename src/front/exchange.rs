@@ -31,6 +31,7 @@ use std::io;
 use super::access::entry::Notes;
 use super::http::framing::Framing;
 use super::http::local_reply::LocalReply;
+use super::policies::sticky;
 use super::routing::Target;
 use super::static_files::lookup::Answer;
 use super::upstream::asking::Asking;
@@ -105,6 +106,7 @@ impl<S: ClientStream> Exchange<'_, S> {
                 Ok(connected) => connected,
                 Err(error) => return self.unreachable(&error).await,
             };
+            sticky::remember(self.request_info, &chosen.found.route, &chosen.backend);
             let spools = chosen.found.route.buffer.responses;
             let backend = Backend {
                 connection: &mut upstream,
@@ -125,7 +127,9 @@ impl<S: ClientStream> Exchange<'_, S> {
                 }
                 end => {
                     if end.keeps_upstream() {
-                        self.worker.keep(&chosen.backend, upstream);
+                        let policies = chosen.found.route.policies.as_ref();
+                        let time = policies.and_then(|policies| policies.of.upstream_keep_alive);
+                        self.worker.keep(&chosen.backend, upstream, time);
                     } else {
                         drop(upstream);
                     }
@@ -147,7 +151,8 @@ impl<S: ClientStream> Exchange<'_, S> {
         fresh: bool,
     ) -> io::Result<(Upstream, Option<Asking>)> {
         loop {
-            match chosen.connect(self.worker, fresh).await {
+            let limit = self.request_info.timeouts(&self.worker.settings).connect;
+            match chosen.connect(self.worker, fresh, limit).await {
                 Err(_) if chosen.choose_another(self.worker) => {
                     self.request_info.note(Notes::again);
                 }
@@ -164,7 +169,8 @@ impl<S: ClientStream> Exchange<'_, S> {
 
     /// Passes on what is left of a response, at the client's speed.
     async fn deliver(&mut self, mut rest: Box<Rest>) -> End {
-        let end = rest.deliver(self.client, self.worker).await;
+        let idle = self.request_info.timeouts(&self.worker.settings).idle;
+        let end = rest.deliver(self.client, self.worker, idle).await;
         self.request_info
             .note(|notes| notes.not_carried(rest.len()));
         end

@@ -17,6 +17,7 @@ use super::exchange::tunnel;
 use super::kept::Kept;
 use super::listener::{self, Bound, Closed, Listening, Sockets};
 use super::own_token::OwnToken;
+use super::policies::verifying::Verifying;
 use super::request_counts::RequestCounts;
 use super::settings::FrontSettings;
 use super::static_files::compressed::Compressed;
@@ -76,6 +77,7 @@ impl Front {
             access: None,
             request_counts: Arc::default(),
             own_token: OwnToken::default(),
+            verifying: Verifying::default(),
             https: listeners.iter().find_map(https),
             challenges: watch::channel(Arc::default()).1,
             calls: asking::calls(),

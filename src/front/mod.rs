@@ -10,6 +10,8 @@
 //! | reads a connection's requests, in order | [`connection`], `linger` |
 //! | makes a connection of each stream of HTTP/2 | `http2` |
 //! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold`, `turns` |
+//! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold` |
+//! | refuses or redirects a request as the application's document says | [`policies`] |
 //! | sends a request and passes the response on | [`exchange`] |
 //! | chooses, connects and keeps connections to backends | [`upstream`] |
 //! | files served before an application is asked | [`static_files`] |
@@ -40,6 +42,7 @@ mod linger;
 pub mod listener;
 pub mod own_cookie;
 pub mod own_token;
+pub mod policies;
 mod proxied;
 pub mod proxy_header;
 pub mod request_counts;

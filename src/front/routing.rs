@@ -12,6 +12,7 @@ use super::http::head::Request;
 use super::http::local_reply::LocalReply;
 use super::http::request_rules;
 use super::own_token::OwnToken;
+use super::policies::{self, sticky};
 use super::static_files::lookup::{self, Answer, Looked};
 use super::upstream::chosen::Chosen;
 use super::worker::Worker;
@@ -56,6 +57,10 @@ pub(super) async fn route(
     if let Some(answer) = before_any_route(worker, request) {
         return Routed::Answer(answer);
     }
+    let is_too_large = |limit: u64| match request.framing {
+        Framing::Length(bytes) => bytes > limit,
+        _ => false,
+    };
     let selection = match select_by_host(worker, endpoints, request) {
         Some(selection) => Some(selection),
         None => select(worker, endpoints, request).await,
@@ -72,28 +77,44 @@ pub(super) async fn route(
             note_found(request_info, found);
             return Routed::Answer(answer);
         }
+        // It is routed anew when it was held, and the document may have changed meanwhile.
+        if found.route.policies.is_some() || request_info.policies.borrow().is_some() {
+            request_info.policies.replace(found.route.policies.clone());
+        }
+        if let Some(policies) = &found.route.policies
+            && let Some(answer) =
+                policies::judge(worker, endpoints, request, request_info, found, policies).await
+        {
+            note_found(request_info, found);
+            return Routed::Answer(answer);
+        }
+        let limit = request_info.body_limit(&worker.settings);
+        if is_too_large(limit) {
+            note_found(request_info, found);
+            return Routed::Answer(LocalReply::body_too_large(limit));
+        }
         if let Some(routed) = static_file(&selection, found, request).await {
             note_found(request_info, found);
             return match routed {
                 Ok(answer) => {
                     let request = lookup::for_files(request);
-                    let context = context(worker, endpoints, request_info, Some(found));
-                    let head = head(worker, &request, &context);
+                    let head = head(worker, endpoints, &request, request_info, Some(found));
                     Routed::To(Target::File(answer), head)
                 }
                 Err(failure) => Routed::Answer(failure),
             };
         }
     }
+    let limit = worker.settings.limits.body;
+    if found_in(&selection).is_none() && is_too_large(limit) {
+        return Routed::Answer(LocalReply::body_too_large(limit));
+    }
+    let selection = sticky::prefer(selection, endpoints, request, request_info);
     routed(worker, endpoints, request, request_info, selection)
 }
 
 /// What the front end answers whoever the request is for.
 fn before_any_route(worker: &Worker, request: &Request<'_>) -> Option<LocalReply> {
-    let limit = worker.settings.limits.body;
-    if matches!(request.framing, Framing::Length(bytes) if bytes > limit) {
-        return Some(LocalReply::body_too_large(limit));
-    }
     if request_rules::ends_here(request) {
         return Some(LocalReply::options());
     }
@@ -133,7 +154,7 @@ fn routed(
     request_info: &RequestInfo,
     selection: Selection,
 ) -> Routed {
-    let context = |found| context(worker, endpoints, request_info, found);
+    let head = |found| head(worker, endpoints, request, request_info, found);
     match selection {
         Selection::Backend(found, backend, lease) => {
             note_found(request_info, &found);
@@ -141,7 +162,7 @@ fn routed(
                 // Of a request that was held it was not said yet.
                 let _ = request_info.by_path.set(Arc::clone(&found.route.app));
             }
-            let head = head(worker, request, &context(Some(&found)));
+            let head = head(Some(&found));
             Routed::To(Target::Process(Chosen::new(found, backend, lease)), head)
         }
         // No resource is asked for, but whoever it reaches (RFC 9110 §9.3.7).
@@ -152,7 +173,7 @@ fn routed(
         }
         Selection::Api => match api_by_https(worker, endpoints, request) {
             Some(failure) => Routed::Answer(failure),
-            None => Routed::To(Target::Api, head(worker, request, &context(None))),
+            None => Routed::To(Target::Api, head(None)),
         },
         Selection::NotFound => Routed::Answer(LocalReply::not_found()),
         Selection::Unavailable(found, why) => {
@@ -280,15 +301,19 @@ async fn static_file(
     }
 }
 
-/// What the head is rewritten with: for an app that was `found`, or for the API.
-fn context<'a>(
-    worker: &'a Worker,
+/// The head as it is sent: to an app that was `found`, or to the API.
+fn head(
+    worker: &Worker,
     endpoints: &Endpoints,
-    request_info: &'a RequestInfo,
+    request: &Request<'_>,
+    request_info: &RequestInfo,
     found: Option<&Found>,
-) -> Context<'a> {
+) -> Vec<u8> {
     let withheld: Option<&OwnToken> = found.map(|_| &worker.own_token);
-    Context {
+    let policies = found.and_then(|found| found.route.policies.as_ref());
+    let sticky = policies.and_then(|policies| policies.of.sticky.as_ref());
+    let user = policies.and_then(|_| request_info.user.borrow().clone());
+    let context = Context {
         peer: endpoints.peer.ip(),
         local: endpoints.local,
         secure: endpoints.is_secure,
@@ -299,12 +324,11 @@ fn context<'a>(
         arrived: request_info.arrived,
         strip: found.map_or(0, |found| found.strip),
         withheld,
-    }
-}
-
-fn head(worker: &Worker, request: &Request<'_>, context: &Context<'_>) -> Vec<u8> {
+        user: user.as_deref(),
+        cookie: sticky.map(|sticky| &*sticky.cookie),
+    };
     let mut head = worker.spare.take_head();
-    forwarded::request(&mut head, request, context);
+    forwarded::request(&mut head, request, &context);
     head
 }
 

@@ -23,6 +23,7 @@ use super::http::request_id::RequestId;
 use super::http::trusted_proxies::is_trusted;
 use super::listener::Sockets;
 use super::own_token::OwnToken;
+use super::policies::verifying::Verifying;
 use super::proxied::NoHeader;
 use super::request_counts::{self, Counter};
 use super::settings::FrontSettings;
@@ -67,6 +68,8 @@ pub struct Plan {
     pub request_counts: Arc<request_counts::Table>,
     /// What no app is sent.
     pub own_token: OwnToken,
+    /// Shares out turns to look at passwords.
+    pub verifying: Verifying,
     /// Where plain HTTP is redirected to.
     pub https: Option<HttpsListener>,
     /// What a certificate authority looks for.
@@ -122,6 +125,8 @@ pub struct Worker {
     pub files: FileServer,
     /// What no app is sent.
     pub own_token: OwnToken,
+    /// Shares out turns to look at passwords.
+    pub verifying: Verifying,
     /// Where plain HTTP is redirected to.
     pub secure: Option<Secure>,
     /// What a certificate authority looks for.
@@ -197,6 +202,7 @@ impl Worker {
             drain,
             files: FileServer::new(plan.compressed.clone()),
             own_token: plan.own_token.clone(),
+            verifying: plan.verifying.clone(),
             secure: plan.https.as_ref().map(Secure::from),
             challenges: plan.challenges.clone(),
             access: plan.access.clone().map(Recorder::start),
@@ -359,12 +365,13 @@ impl Worker {
         fresh.send(Select(wanted)).await.ok()
     }
 
-    /// Keeps a connection for the next request, unless its backend serves one connection at a time.
-    pub fn keep(&self, backend: &Backend, connection: Upstream) {
-        if !backend.load.may_keep() {
+    /// Keeps a connection for the next request, for so long or as long as the pool does, unless its backend serves one
+    /// connection at a time.
+    pub fn keep(&self, backend: &Backend, connection: Upstream, time: Option<Duration>) {
+        if !backend.load.may_keep() || time == Some(Duration::ZERO) {
             return;
         }
-        self.pool.put(&backend.address, connection);
+        self.pool.put(&backend.address, connection, time);
         if backend.load.is_waited_for() {
             actix_rt::spawn(asking::look(self.calls.clone(), backend.clone()));
         }

@@ -3,8 +3,11 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::LazyLock;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
+
+use sha2::{Digest as _, Sha256};
 
 use super::address::Address;
 
@@ -16,6 +19,48 @@ pub struct Backend {
     pub release: u64,
     pub address: Address,
     pub load: Arc<Load>,
+}
+
+/// Names a process of a release to clients, so that they can come back to it. It says nothing of the process, and stays
+/// the same while that lives, whatever becomes of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstanceId(u128);
+
+impl InstanceId {
+    /// Reads what a client sent back; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let is_plain = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 32 || !text.iter().all(is_plain) {
+            return None;
+        }
+        let text = std::str::from_utf8(text).ok()?;
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl std::fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl Backend {
+    /// Its name to clients of the app that was `created` then.
+    #[must_use]
+    pub fn instance_id(&self, app: &str, created: u64) -> InstanceId {
+        *self.load.instance.get_or_init(|| {
+            let digest = Sha256::new()
+                .chain_update(created.to_be_bytes())
+                .chain_update(app)
+                .chain_update([0])
+                .chain_update(self.release.to_be_bytes())
+                .chain_update(&*self.process)
+                .finalize();
+            let half = digest.first_chunk().copied().unwrap_or_default();
+            InstanceId(u128::from_be_bytes(half))
+        })
+    }
 }
 
 /// Tells the owner of a process that connections to it fail. Clones are one.
@@ -49,6 +94,8 @@ pub struct Load {
     closed: AtomicBool,
     cut: AtomicBool,
     connections: Connections,
+    /// Its name to clients, once it was asked for.
+    instance: OnceLock<InstanceId>,
     idle: tokio::sync::Notify,
     cutting: tokio::sync::Notify,
 }

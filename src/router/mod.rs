@@ -3,6 +3,8 @@
 //! Begin with [`table`], which holds the rules; [`hosts`] finds names by hashes, [`patterns`] what no name matches.
 //! [`held`] counts the requests that wait for an app. [`router::Router`] is the only writer of the table. Each front worker has a
 //! [`snapshot::Snapshot`] of it, and a [`replica::Replica`] on its own thread that answers from that.
+//! [`router::Router`] is the only writer of the table. Each front worker has a
+//! [`snapshot::Snapshot`] of it, and a [`replica::Replica`] on its own thread that answers from that. What a route says beside who answers is in [`policies`].
 
 pub mod address;
 pub mod backend;
@@ -11,6 +13,7 @@ pub mod held;
 pub mod hosts;
 pub mod path;
 pub mod patterns;
+pub mod policies;
 pub mod reach;
 pub mod replica;
 #[allow(clippy::module_inception)]

@@ -8,6 +8,7 @@ use super::backend::Backend;
 use super::hosts::{Hosts, Owner, ProcessType};
 use super::path::first_segment;
 use super::patterns::Patterns;
+use super::policies::Policies;
 use super::reach::{self, ApiPlace, Reach, XApp};
 use crate::document::buffering::Buffering;
 use crate::document::formation::ROUTED;
@@ -50,6 +51,8 @@ pub struct Route {
     /// Files served before a backend is asked.
     pub static_files: Option<Arc<StaticFiles>>,
     pub buffer: Buffering,
+    /// What is done with requests beside passing them on, if anything is.
+    pub policies: Option<Arc<Policies>>,
     pub tls: Https,
     /// Whether it was ever ready. Until then its names may still lead elsewhere.
     pub has_deployed: bool,

@@ -17,6 +17,7 @@ fn route(app: &str, created: u64, domain: &[&str]) -> Route {
         port: None,
         static_files: None,
         buffer: Default::default(),
+        policies: None,
         tls: Default::default(),
         has_deployed: true,
         availability: Availability::Starting,

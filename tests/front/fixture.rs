@@ -247,6 +247,7 @@ pub(crate) fn route(app: &str, origins: &[&Origin]) -> Route {
         port: None,
         static_files: None,
         buffer: Default::default(),
+        policies: None,
         tls: Default::default(),
         has_deployed: true,
         availability: Availability::Starting,

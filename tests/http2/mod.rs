@@ -1,6 +1,6 @@
 //! HTTP/2 to clients: the `h2` crate as a client, and frames by hand from those who mean harm.
 
-mod client;
+pub(crate) mod client;
 mod foreign;
 mod frames;
 mod heads;

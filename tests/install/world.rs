@@ -402,6 +402,7 @@ fn config(name: AppName, url: String) -> AppConfig {
         preview: None,
         static_files: None,
         buffer: Default::default(),
+        policies: Default::default(),
         tls: Default::default(),
         restart: Default::default(),
         strategy: Default::default(),

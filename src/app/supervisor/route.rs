@@ -6,11 +6,13 @@ use super::App;
 use crate::app::batch::Batch;
 use crate::app::lifecycle::Wanted;
 use crate::document::formation::ROUTED;
+use crate::router::policies::Policies;
 use crate::router::table::{Availability, Pool, Route, StaticFiles};
 
 impl App {
     pub(super) fn publish(&mut self) {
         let route = (!self.deployer.is_removed()).then(|| self.route());
+        self.policies = route.as_ref().and_then(|route| route.policies.clone());
         self.publisher.publish(route);
     }
 
@@ -34,6 +36,8 @@ impl App {
             availability: self.availability(serving, process_type),
             backends: backends(process_type),
         };
+        let root = directory.map(AsRef::as_ref);
+        let policies = Policies::after(self.policies.as_ref(), &config.policies, root);
         let others = config.routed().into_iter().filter(|name| *name != ROUTED);
         Route {
             app: config.name.shared(),
@@ -53,6 +57,7 @@ impl App {
                 })
             }),
             buffer: config.buffer,
+            policies,
             tls: config.tls,
             has_deployed: self.deployer.life.current().is_some(),
             availability: self.availability(serving, ROUTED),

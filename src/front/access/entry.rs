@@ -51,6 +51,8 @@ pub struct Notes {
     started: Instant,
     status: Cell<u16>,
     code: Cell<Option<&'static str>>,
+    /// The policy of the app's document that answered.
+    policy: Cell<Option<&'static str>>,
     bytes: Cell<(u64, u64)>,
     first_byte: Cell<Option<Instant>>,
     retries: Cell<u32>,
@@ -99,6 +101,7 @@ impl Notes {
             started: Instant::now(),
             status: Cell::new(0),
             code: Cell::new(None),
+            policy: Cell::new(None),
             bytes: Cell::default(),
             first_byte: Cell::new(None),
             retries: Cell::new(0),
@@ -143,6 +146,7 @@ impl Notes {
     pub fn fails(&self, reply: &LocalReply, body: u64) {
         self.answers(reply.status);
         self.code.set(reply.code);
+        self.policy.set(reply.policy());
         self.bytes.set((self.bytes.get().0, body));
     }
 
@@ -212,6 +216,10 @@ impl Notes {
         write::decimal(out, self.status.get().into());
         out.extend_from_slice(b",\"code\":");
         word(out, self.code.get());
+        if let Some(policy) = self.policy.get() {
+            out.extend_from_slice(b",\"policy\":");
+            word(out, Some(policy));
+        }
         let (from, to) = self.bytes.get();
         out.extend_from_slice(b",\"bytes_in\":");
         write::decimal(out, from);

@@ -247,6 +247,7 @@ mod tests {
             port: None,
             static_files: None,
             buffer: Default::default(),
+            policies: None,
             tls: Default::default(),
             has_deployed: true,
             availability: Availability::NoWeb,

@@ -21,6 +21,7 @@ pub(crate) async fn answer<S: ClientStream>(
     is_complete: bool,
 ) -> Next {
     let keep_alive = request_info.keep_alive && is_complete && !worker.is_draining();
+    let policies = request_info.policies.borrow().clone();
     let page = Page {
         html: request_info.html,
         head_only: request_info.head,
@@ -28,6 +29,9 @@ pub(crate) async fn answer<S: ClientStream>(
         minor: request_info.minor,
         request_id: &request_info.request_id,
         now: jiff::Timestamp::now(),
+        fields: policies
+            .as_ref()
+            .map(|policies| &policies.of.response_headers),
     };
     let written = write_page(client, worker, reply, &page).await;
     request_info.note(|notes| notes.fails(reply, written.unwrap_or(0)));
@@ -52,6 +56,7 @@ pub(crate) async fn refuse<S: ClientStream>(
         minor: 1,
         request_id: &id,
         now: jiff::Timestamp::now(),
+        fields: None,
     };
     let endpoints = &client.endpoints;
     let notes = match &worker.access {

@@ -237,7 +237,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         if self.is_slow() {
             return Some(self.fail(LocalReply::slow_client()));
         }
-        let limit = self.worker.settings.limits.body;
+        let limit = self.request_info.body_limit(&self.worker.settings);
         let payload = self.up.payload().saturating_add(self.up.announced());
         (payload > limit).then(|| self.fail(LocalReply::body_too_large(limit)))
     }
@@ -271,7 +271,8 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         }
         pace.wait(waits, Instant::now());
         let left = pace.left(self.up.payload());
-        let sooner = |left: &Duration| waits && *left < self.worker.settings.timeouts.idle;
+        let idle = self.request_info.timeouts(&self.worker.settings).idle;
+        let sooner = |left: &Duration| waits && *left < idle;
         if let Some(left) = left.filter(sooner) {
             self.client.deadline.set(left);
         }
@@ -313,7 +314,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
     }
 
     fn limit(&self) -> Duration {
-        let timeouts = &self.worker.settings.timeouts;
+        let timeouts = self.request_info.timeouts(&self.worker.settings);
         let is_ours = matches!(self.upstream, Upstream::Pipe(_));
         match self.phase {
             _ if is_ours && self.up.is_done() && self.down.is_clear() => PATIENCE,

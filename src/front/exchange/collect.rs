@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -59,6 +60,8 @@ struct Coming {
     end: BodyEnd,
     pace: Pace,
     limit: u64,
+    /// The longest time between two pieces.
+    idle: Duration,
     /// Bytes behind the head that were looked at.
     looked: usize,
 }
@@ -85,7 +88,8 @@ pub(crate) async fn collect<S: ClientStream>(
     let mut coming = Coming {
         end: BodyEnd::new(request_info.framing),
         pace: Pace::new(settings.timeouts.body),
-        limit: settings.limits.body,
+        limit: request_info.body_limit(settings),
+        idle: request_info.timeouts(settings).idle,
         looked: 0,
     };
     let mut held = Held::new(&worker.spool_space);
@@ -151,7 +155,7 @@ async fn read_body<S: ClientStream>(
     size: usize,
     coming: &mut Coming,
 ) -> Result<(), Interrupted> {
-    let idle = worker.settings.timeouts.idle;
+    let idle = coming.idle;
     let spare = &worker.spare;
     let mut waits = false;
     let read = poll_fn(|cx| {

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::client::{BEHIND, Client};
 use super::client_end::{ClientEnd, ClientStream};
@@ -14,9 +15,9 @@ impl Rest {
         &mut self,
         client: &mut Client<S>,
         worker: &Worker,
+        idle: Duration,
     ) -> End {
         let mut watch = None;
-        let idle = worker.settings.timeouts.idle;
         client.deadline.set(idle);
         loop {
             // All bytes have come, but malformed trailers may only show here.

@@ -1,6 +1,6 @@
 //! [`RequestInfo`]: what an exchange needs of a request's head after the buffer gave it up.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +9,9 @@ use crate::front::http::framing::Framing;
 use crate::front::http::head::Request;
 use crate::front::http::local_reply;
 use crate::front::http::request_id::RequestId;
+use crate::front::policies::stay::Stay;
+use crate::front::settings::{FrontSettings, Timeouts};
+use crate::router::policies::Policies;
 
 /// Bytes of a body that is kept until the backend shows that it is there.
 const REPLAYED: u64 = 16 * 1024;
@@ -36,6 +39,16 @@ pub struct RequestInfo {
     pub by_path: OnceCell<Arc<str>>,
     /// For how many seconds browsers are told to use HTTPS alone; 0: they are not.
     pub hsts: Cell<u64>,
+    /// What its app's document says of it, if anything. Routing sets this and what follows.
+    pub policies: RefCell<Option<Arc<Policies>>>,
+    /// It was counted by the rate of its address.
+    pub is_counted: Cell<bool>,
+    /// Who was let in by a password.
+    pub user: RefCell<Option<Arc<str>>>,
+    /// The client is to stay with a process.
+    pub stay: RefCell<Option<Stay>>,
+    /// What `Set-Cookie` of the response says.
+    pub cookie: RefCell<Option<String>>,
     pub notes: Notes,
 }
 
@@ -64,6 +77,11 @@ impl RequestInfo {
             arrived: now(),
             by_path: OnceCell::new(),
             hsts: Cell::new(0),
+            policies: RefCell::default(),
+            is_counted: Cell::new(false),
+            user: RefCell::default(),
+            stay: RefCell::default(),
+            cookie: RefCell::default(),
             notes,
         }
     }
@@ -79,6 +97,33 @@ impl RequestInfo {
             }
             _ => None,
         }
+    }
+
+    /// The times after which the front end gives up, as the app has them or the settings.
+    #[must_use]
+    pub fn timeouts(&self, settings: &FrontSettings) -> Timeouts {
+        let general = settings.timeouts;
+        match &*self.policies.borrow() {
+            None => general,
+            Some(policies) => {
+                let own = &policies.of.timeouts;
+                Timeouts {
+                    connect: own.connect.unwrap_or(general.connect),
+                    response: own.response.unwrap_or(general.response),
+                    idle: own.idle.unwrap_or(general.idle),
+                    tunnel_idle: own.tunnel_idle.unwrap_or(general.tunnel_idle),
+                    ..general
+                }
+            }
+        }
+    }
+
+    /// The most bytes that its body may have, as the app has it or the settings.
+    #[must_use]
+    pub fn body_limit(&self, settings: &FrontSettings) -> u64 {
+        let policies = self.policies.borrow();
+        let own = policies.as_ref().and_then(|policies| policies.of.body);
+        own.unwrap_or(settings.limits.body)
     }
 
     /// Notes something for the access log and what is counted.

@@ -48,7 +48,10 @@ impl Upgraded {
             request_info,
             carried: Cell::default(),
         };
-        let (idle, spare) = (worker.settings.timeouts.tunnel_idle, &worker.spare);
+        let settings = &worker.settings;
+        let info = line.request_info.as_ref();
+        let timeouts = info.map_or(settings.timeouts, |info| info.timeouts(settings));
+        let (idle, spare) = (timeouts.tunnel_idle, &worker.spare);
         let upstream = Side {
             stream: &mut upstream,
             input: start.upstream_in,

@@ -40,7 +40,7 @@ impl<'b> Fields<'b> {
     }
 
     /// Returns the elements of all lists of this name, without blanks around them and without empty ones.
-    pub(super) fn tokens(&self, name: Name) -> impl Iterator<Item = &'b [u8]> {
+    pub(crate) fn tokens(&self, name: Name) -> impl Iterator<Item = &'b [u8]> {
         self.named(name)
             .flat_map(|f| f.value.split(|b| *b == b','))
             .map(<[u8]>::trim_ascii)

@@ -2,6 +2,7 @@
 //!
 //! Fields that stay keep their order, their case and their lines.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,6 +17,7 @@ use super::token::decimal;
 use super::trusted_proxies::{Stated, authority, reported, stated};
 use super::write;
 use crate::front::own_cookie;
+use crate::document::policies::ResponseHeader;
 use crate::front::own_token::OwnToken;
 
 /// What a request's head is rewritten with.
@@ -39,6 +41,10 @@ pub struct Context<'a> {
     pub strip: usize,
     /// The token that an app must not be sent, no more than the dashboard's cookie. `None` for the API, which asks for both.
     pub withheld: Option<&'a OwnToken>,
+    /// Who was let in by a password, which the app is not sent.
+    pub user: Option<&'a str>,
+    /// The name of a cookie that is the front end's own.
+    pub cookie: Option<&'a str>,
 }
 
 impl Context<'_> {
@@ -53,9 +59,16 @@ impl Context<'_> {
     }
 
     fn is_withheld(&self, f: &Field<'_>) -> bool {
+        if f.like() == Name::Authorization && self.user.is_some() {
+            return true;
+        }
         f.is(Name::Authorization) && self.withheld.is_some_and(|token| token.is_in(f.value))
+            || self.user.is_some() && NAMES_OF_USERS.iter().any(|name| same(name, f.name))
     }
 }
+
+/// Fields by which proxies tell an app who the user is. Where this server tells it, nobody else does.
+const NAMES_OF_USERS: [&str; 3] = ["x-forwarded-user", "remote-user", "x-remote-user"];
 
 /// Writes the head of `request` as a backend gets it.
 pub fn request(out: &mut Vec<u8>, request: &Request<'_>, context: &Context<'_>) {
@@ -116,7 +129,7 @@ fn pass_fields<'b>(
                 field(out, f.name, f.value);
             }
         } else if f.like().is_forwarding() {
-            if context.trusted {
+            if context.trusted && !context.is_withheld(f) {
                 appended.pass(out, f, context, prefix);
             }
         } else if f.is(Name::ContentLength) {
@@ -129,6 +142,8 @@ fn pass_fields<'b>(
             if let Some(others) = own_cookie::without_own(f.value) {
                 field(out, f.name, &others);
             }
+        } else if context.cookie.is_some() && f.is_named("cookie") {
+            other_cookies(out, f, context.cookie.unwrap_or_default());
         } else if !is_dropped(&request.fields, f) && !context.is_withheld(f) {
             match options.then(|| hops_left(f)).flatten() {
                 Some(hops) => drop(write!(out, "{}: {hops}\r\n", f.name)),
@@ -137,6 +152,23 @@ fn pass_fields<'b>(
         }
     }
     appended
+}
+
+/// Writes the cookies of a field but for the one with this name. A field that has no other is left out.
+fn other_cookies(out: &mut Vec<u8>, f: &Field<'_>, own: &str) {
+    let is_own = |pair: &[u8]| {
+        let value = pair.trim_ascii().strip_prefix(own.as_bytes());
+        value.is_some_and(|value| value.first().is_none_or(|b| *b == b'='))
+    };
+    let pairs = || f.value.split(|b| *b == b';');
+    if !pairs().any(is_own) {
+        return field(out, f.name, f.value);
+    }
+    let others: Vec<_> = pairs().filter(|pair| !is_own(pair)).collect();
+    let others = others.join(&b';');
+    if !others.trim_ascii().is_empty() {
+        field(out, f.name, others.trim_ascii());
+    }
 }
 
 /// Writes the fields that concern the connection to the backend.
@@ -258,6 +290,9 @@ impl Appended<'_> {
             out.extend_from_slice(b"\r\n");
         }
         field(out, "X-Request-ID", c.request_id);
+        if let Some(user) = c.user {
+            field(out, "X-Forwarded-User", user.as_bytes());
+        }
     }
 
     /// Returns the port that the client asked, if anybody says. A peer that names a host or a protocol was asked at its
@@ -306,6 +341,25 @@ pub struct Downstream<'a> {
     pub by_path: Option<&'a str>,
     /// For how many seconds browsers are told to use HTTPS alone, unless the app says so itself; 0: they are not.
     pub hsts: u64,
+    /// The value of a `Set-Cookie` of the front end's own.
+    pub cookie: Option<&'a str>,
+    /// Fields that the app's document sets or takes out, by their names in lower case.
+    pub fields: Option<&'a BTreeMap<String, ResponseHeader>>,
+}
+
+impl Downstream<'_> {
+    fn is_replaced(&self, f: &Field<'_>) -> bool {
+        let mut names = self.fields.iter().flat_map(|fields| fields.keys());
+        names.any(|name| f.is_named(name))
+    }
+
+    fn write_own(&self, out: &mut Vec<u8>) {
+        for header in self.fields.iter().flat_map(|fields| fields.values()) {
+            if let ResponseHeader::Set { name, value } = header {
+                field(out, name, value.as_bytes());
+            }
+        }
+    }
 }
 
 /// Writes the head of `response` as the client gets it.
@@ -323,7 +377,10 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
             {
                 number(out, f.name, bytes);
             }
-        } else if !f.is(Name::XRequestId) && !is_dropped(&response.fields, f) {
+        } else if !f.is(Name::XRequestId)
+            && !is_dropped(&response.fields, f)
+            && !down.is_replaced(f)
+        {
             match (down.by_path, f.like()) {
                 (Some(_), Name::ClearSiteData) => {}
                 // Nor does it say how browsers reach the others on its host.
@@ -334,7 +391,11 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
             }
         }
     }
+    if let Some(cookie) = down.cookie {
+        field(out, "Set-Cookie", cookie.as_bytes());
+    }
     if response.status >= 200 {
+        down.write_own(out);
         field(out, "X-Request-ID", down.request_id);
         if down.hsts > 0 && !response.fields.into_iter().any(|f| same(HSTS, f.name)) {
             let _ = write!(out, "Strict-Transport-Security: max-age={}\r\n", down.hsts);

@@ -17,6 +17,8 @@ fn context(trusted: bool, strip: usize) -> Context<'static> {
         arrived: 1_700_000_000_123,
         strip,
         withheld: None,
+        user: None,
+        cookie: None,
     }
 }
 
@@ -191,6 +193,8 @@ fn what_only_a_proxy_may_say_is_not_passed_on_of_others() {
     let token = OwnToken::default();
     let believed = Context {
         withheld: Some(&token),
+        user: None,
+        cookie: None,
         ..context(true, 0)
     };
     let came = "GET / HTTP/1.1\r\nHost: a\r\nX-Real-IP: 1.2.3.4\r\nX_Real_IP: evil\r\nClient-IP: 5\r\nClient_IP: evil\r\n\r\n";
@@ -213,6 +217,8 @@ fn the_own_token_is_not_sent_to_an_app_and_other_credentials_are() {
     let token = OwnToken::new("0123456789abcdef".into());
     let to_app = Context {
         withheld: Some(&token),
+        user: None,
+        cookie: None,
         ..context(false, 0)
     };
     let came = "GET /x HTTP/1.1\r\nHost: a:81\r\nauthorization: bearer  0123456789abcdef\r\nAuthorization: Bearer own\r\n\r\n";
@@ -341,6 +347,8 @@ fn responses_lose_their_hop_by_hop_fields_and_are_framed_anew() {
         upgrade: None,
         by_path: None,
         hsts: 0,
+        cookie: None,
+        fields: None,
     };
     let out = |d: Downstream<'_>| {
         let mut out = Vec::new();
@@ -374,6 +382,8 @@ fn fields_of_an_app_by_path_stay_in_its_path_and_those_of_others_stay_as_they_ar
             upgrade: None,
             by_path,
             hsts: 0,
+            cookie: None,
+            fields: None,
         };
         let mut out = Vec::new();
         response(&mut out, &parsed, &down);

@@ -1,11 +1,15 @@
 //! Answers of the proxy itself: problem+json (RFC 9457), or HTML for browsers (pure).
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::field::Name;
 use super::fields::Fields;
 use super::head::Refusal;
 use super::quality::weight;
+use crate::document::policies::ResponseHeader;
 
 /// The methods that the proxy passes on.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -23,8 +27,21 @@ pub struct LocalReply {
     /// The methods that are allowed, if this was none of them.
     pub allow: Option<&'static str>,
     pub location: Option<String>,
+    /// Boxed, since each result that may be an answer is as large as one.
+    pub rare: Option<Box<Rare>>,
+}
+
+/// What few answers have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rare {
     /// The whole body, where this is no error.
-    pub text: Option<String>,
+    text: Option<String>,
+    /// A page of the app's own, for those who like HTML.
+    page: Option<Arc<[u8]>>,
+    /// The realm whose name and password the client is asked for.
+    realm: Option<String>,
+    /// The policy of the app's document that made it.
+    policy: Option<&'static str>,
 }
 
 impl LocalReply {
@@ -36,7 +53,85 @@ impl LocalReply {
             retry_after: None,
             allow: None,
             location: None,
-            text: None,
+            rare: None,
+        }
+    }
+
+    /// The policy of the app's document that made it, if one did.
+    #[must_use]
+    pub fn policy(&self) -> Option<&'static str> {
+        self.rare.as_ref()?.policy
+    }
+
+    /// An answer that the app's document asks for.
+    fn by_policy(policy: &'static str, status: u16, detail: impl Into<String>) -> Self {
+        let rare = Rare {
+            policy: Some(policy),
+            ..Rare::default()
+        };
+        Self {
+            rare: Some(Box::new(rare)),
+            ..Self::new(status, "", detail)
+        }
+    }
+
+    fn with(mut self, say: impl FnOnce(&mut Rare)) -> Self {
+        say(self.rare.get_or_insert_default());
+        self
+    }
+
+    /// The client's address is in none of the networks that are let in.
+    #[must_use]
+    pub fn not_allowed() -> Self {
+        let detail = "Your address is not one of those that this application lets in.";
+        Self::by_policy("allow", 403, detail)
+    }
+
+    /// Nobody is served for a while. H80 is Heroku's code for that.
+    #[must_use]
+    pub fn maintenance(app: &str, retry_after: Duration, page: Option<Arc<[u8]>>) -> Self {
+        let detail = format!("The application \"{app}\" is being maintained. It will be back.");
+        Self {
+            code: Some("H80"),
+            retry_after: Some(seconds(retry_after)),
+            ..Self::by_policy("maintenance", 503, detail)
+        }
+        .with(|rare| rare.page = page)
+    }
+
+    /// The client's address has made too many requests, or too many with a wrong password.
+    #[must_use]
+    pub fn too_many(wait: Duration) -> Self {
+        let detail = "Too many requests came from your address. Wait, and try again.";
+        Self {
+            retry_after: Some(seconds(wait)),
+            ..Self::by_policy("rate", 429, detail)
+        }
+    }
+
+    /// Too many passwords are looked at.
+    #[must_use]
+    pub fn too_many_log_in() -> Self {
+        let detail = "Too many clients log in at this moment. Try again.";
+        Self {
+            retry_after: Some(1),
+            ..Self::by_policy("auth", 503, detail)
+        }
+    }
+
+    /// A name and a password are asked for, or these are wrong.
+    #[must_use]
+    pub fn unauthorized(realm: &str) -> Self {
+        let detail = "This needs a name and a password, and these were none or wrong ones.";
+        Self::by_policy("auth", 401, detail).with(|rare| rare.realm = Some(realm.to_owned()))
+    }
+
+    /// What was asked for is elsewhere.
+    #[must_use]
+    pub fn redirect(location: String, status: u16) -> Self {
+        Self {
+            location: Some(location),
+            ..Self::by_policy("redirect", status, "")
         }
     }
 
@@ -78,10 +173,7 @@ impl LocalReply {
     /// What a certificate authority looks for (RFC 8555 §8.3).
     #[must_use]
     pub fn challenge(text: String) -> Self {
-        Self {
-            text: Some(text),
-            ..Self::new(200, "", "")
-        }
+        Self::new(200, "", "").with(|rare| rare.text = Some(text))
     }
 
     /// The app wants no HTTP/2, and the client came by it (RFC 9110 §15.5.20).
@@ -285,18 +377,35 @@ pub struct Page<'a> {
     pub request_id: &'a str,
     /// The present time, for Date (RFC 9110 §6.6.1).
     pub now: jiff::Timestamp,
+    /// Fields that the app's document sets, by their names in lower case.
+    pub fields: Option<&'a BTreeMap<String, ResponseHeader>>,
+}
+
+/// Fields that an answer of the proxy has of its own, so that a document does not set them: an error must not be kept
+/// by a cache because files may be.
+const OWN_FIELDS: [&str; 3] = ["allow", "cache-control", "server"];
+
+/// Whole seconds that are not less.
+fn seconds(wait: Duration) -> u32 {
+    let more = u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(wait.as_secs() + more)
+        .unwrap_or(u32::MAX)
+        .max(1)
 }
 
 pub fn write(out: &mut Vec<u8>, reply: &LocalReply, page: &Page<'_>) {
     let title = title(reply.status);
-    let body = match page.html {
-        _ if reply.status < 400 => reply.text.clone().unwrap_or_default(),
-        true => html(reply, title, page),
-        false => problem(reply, title, page),
+    let rare = reply.rare.as_deref().cloned().unwrap_or_default();
+    let has_text = rare.text.is_some();
+    let body = match (page.html, &rare.page) {
+        _ if reply.status < 400 => rare.text.unwrap_or_default().into_bytes(),
+        (true, Some(own)) => own.to_vec(),
+        (true, None) => html(reply, title, page).into_bytes(),
+        (false, _) => problem(reply, title, page).into_bytes(),
     };
     let kind = match page.html {
         _ if body.is_empty() => "",
-        _ if reply.text.is_some() => "Content-Type: application/octet-stream\r\n",
+        _ if has_text => "Content-Type: application/octet-stream\r\n",
         true => "Content-Type: text/html; charset=utf-8\r\n",
         false => "Content-Type: application/problem+json\r\n",
     };
@@ -318,6 +427,19 @@ pub fn write(out: &mut Vec<u8>, reply: &LocalReply, page: &Page<'_>) {
     if let Some(seconds) = reply.retry_after {
         let _ = write!(out, "Retry-After: {seconds}\r\n");
     }
+    if let Some(realm) = &rare.realm {
+        let _ = write!(
+            out,
+            "WWW-Authenticate: Basic realm=\"{realm}\", charset=\"UTF-8\"\r\n"
+        );
+    }
+    for header in page.fields.iter().flat_map(|fields| fields.iter()) {
+        if let (own, ResponseHeader::Set { name, value }) = header
+            && !OWN_FIELDS.contains(&own.as_str())
+        {
+            let _ = write!(out, "{name}: {value}\r\n");
+        }
+    }
     match (page.keep_alive, page.minor) {
         (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
         (true, 0) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
@@ -325,7 +447,7 @@ pub fn write(out: &mut Vec<u8>, reply: &LocalReply, page: &Page<'_>) {
     }
     out.extend_from_slice(b"\r\n");
     if !page.head_only {
-        out.extend_from_slice(body.as_bytes());
+        out.extend_from_slice(&body);
     }
 }
 
@@ -396,8 +518,13 @@ fn title(status: u16) -> &'static str {
     match status {
         200 => "OK",
         301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        307 => "Temporary Redirect",
         308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
@@ -405,6 +532,7 @@ fn title(status: u16) -> &'static str {
         414 => "URI Too Long",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
         502 => "Bad Gateway",
@@ -430,6 +558,7 @@ mod tests {
             minor: 1,
             request_id: "id1",
             now: "1994-11-06T08:49:37.9Z".parse().unwrap(),
+            fields: None,
         }
     }
 

@@ -246,6 +246,19 @@ impl Search {
     }
 }
 
+/// Opens a file of a release, whose directory is `root`. Blocks.
+///
+/// # Errors
+/// What the kernel says: there is none, or a link on the way leads out of the release. It may be no file at all.
+pub fn open_in_release(root: &Path, name: &str) -> std::io::Result<File> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, root, flags, Mode::empty())?;
+    match open(&root, Path::new(name), ResolveFlags::empty())? {
+        Some((file, FileType::RegularFile)) => Ok(file.into()),
+        _ => Err(std::io::Error::other("it is no file")),
+    }
+}
+
 /// Opens the site's directory below `root`, through no link.
 fn open_site(root: &OwnedFd, dir: &str, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

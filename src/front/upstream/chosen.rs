@@ -3,6 +3,7 @@
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::pin;
+use std::time::Duration;
 
 use super::asking::Asking;
 use super::connection::Upstream;
@@ -31,7 +32,7 @@ impl Chosen {
         }
     }
 
-    /// Takes a kept connection, unless it must be `fresh`, or makes one. One that was not used before comes with what
+    /// Takes a kept connection, unless it must be `fresh`, or makes one within `limit`. One that was not used before comes with what
     /// asks for others to be given up.
     ///
     /// # Errors
@@ -40,13 +41,13 @@ impl Chosen {
         &self,
         worker: &Worker,
         fresh: bool,
+        limit: Duration,
     ) -> io::Result<(Upstream, Option<Asking>)> {
         let (address, backend) = (&self.backend.address, &self.backend);
         if !fresh && let Some(kept) = worker.pool.take(address) {
             return Ok((kept, None));
         }
         let mut asking = Asking::new(&worker.calls, backend);
-        let limit = worker.settings.timeouts.connect;
         let mut connecting = pin!(pool::connect(address, limit));
         let connected = poll_fn(|cx| {
             let connected = connecting.as_mut().poll(cx);

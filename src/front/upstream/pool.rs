@@ -21,10 +21,13 @@ const IDLE: usize = 1024;
 /// it can be sent again. The application is on this machine, so a new connection costs next to nothing.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// Idle connections by backend, each with the time it was put back. The one used last is used next.
+/// A connection, and until when it is kept.
+type Kept = (Upstream, Instant);
+
+/// Idle connections by backend, each with the time until which it is kept. The one used last is used next.
 #[derive(Debug)]
 pub struct Pool {
-    idle: RefCell<HashMap<Address, Vec<(Upstream, Instant)>>>,
+    idle: RefCell<HashMap<Address, Vec<Kept>>>,
     /// The time of the last sweep. It is exact enough, and to read the clock for each request costs more.
     now: Cell<Instant>,
     filled: Rc<Notify>,
@@ -53,8 +56,8 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection whose last exchange is complete, if there is room.
-    pub fn put(&self, address: &Address, connection: Upstream) {
+    /// Keeps a connection whose last exchange is complete, if there is room; for `LONGEST` unless a `time` is given.
+    pub fn put(&self, address: &Address, connection: Upstream, time: Option<Duration>) {
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
             // There were no sweeps while the pool was empty.
@@ -66,7 +69,8 @@ impl Pool {
             None => idle.entry(address.clone()).or_default(),
         };
         if kept.len() < IDLE {
-            kept.push((connection, self.now.get()));
+            let until = self.now.get() + time.unwrap_or(LONGEST);
+            kept.push((connection, until));
         }
     }
 
@@ -89,13 +93,11 @@ impl Pool {
         self.idle.borrow().is_empty()
     }
 
-    /// Drops connections that show bytes or their end, and those that nobody used for `LONGEST`.
+    /// Drops connections that show bytes or their end, and those that nobody used for their time.
     pub fn sweep(&self, now: Instant) {
         self.now.set(now);
         self.idle.borrow_mut().retain(|_, kept| {
-            kept.retain_mut(|(connection, since)| {
-                now.saturating_duration_since(*since) < LONGEST && connection.is_quiet()
-            });
+            kept.retain_mut(|(connection, until)| now < *until && connection.is_quiet());
             !kept.is_empty()
         });
     }
@@ -150,7 +152,7 @@ mod tests {
         );
         let put = || {
             let (near, far) = tokio::io::duplex(1);
-            pool.put(&address, Upstream::Pipe(near));
+            pool.put(&address, Upstream::Pipe(near), None);
             far
         };
         let _first = put();

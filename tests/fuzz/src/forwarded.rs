@@ -50,6 +50,8 @@ pub fn forwarded(data: &[u8]) {
         arrived: 1_700_000_000_123,
         strip: 4,
         withheld: None,
+        user: None,
+        cookie: None,
     };
     let mut written = Vec::new();
     forwarded::request(&mut written, &request, &context);

@@ -80,6 +80,8 @@ fn check_forwarded(request: &Request<'_>, trusted: bool, strip: usize) {
         arrived: 1_700_000_000_123,
         strip,
         withheld: None,
+        user: None,
+        cookie: None,
     };
     let mut written = Vec::new();
     forwarded::request(&mut written, request, &context);
@@ -184,6 +186,7 @@ fn check_refusal(refusal: Refusal) {
         minor: 1,
         request_id: "own-id",
         now: "1994-11-06T08:49:37Z".parse().expect("a time"),
+        fields: None,
     };
     let mut written = Vec::new();
     local_reply::write(&mut written, &LocalReply::from(refusal), &page);

@@ -35,6 +35,8 @@ pub fn response_head(data: &[u8]) {
     let down = Downstream {
         by_path: None,
         hsts: 0,
+        cookie: None,
+        fields: None,
         framing,
         minor,
         keep_alive,

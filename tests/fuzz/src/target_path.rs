@@ -53,6 +53,7 @@ fn route(app: &str) -> Route {
         port: None,
         static_files: None,
         buffer: Default::default(),
+        policies: None,
         tls: Default::default(),
         has_deployed: true,
         availability: Availability::Starting,

@@ -1,5 +1,7 @@
 //! The heads of the response: interim ones, the final one, and the 101 that begins a tunnel.
 
+use std::sync::Arc;
+
 use super::{Attempt, Phase};
 use crate::front::exchange::buffer::Buffer;
 use crate::front::exchange::client_end::ClientStream;
@@ -9,6 +11,7 @@ use crate::front::http::forwarded::{self, Downstream};
 use crate::front::http::framing::Framing;
 use crate::front::http::head::{self, Response};
 use crate::front::http::{head_end, parse, upgrade};
+use crate::router::policies::Policies;
 
 /// Interim responses to one request. This allows one each ten seconds for hours.
 const INTERIM: u32 = 1000;
@@ -68,7 +71,8 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
                 return Err(self.bad_response("interim responses without end"));
             }
             if self.request_info.minor == 1 {
-                let down = self.downstream(Framing::Empty, None);
+                let cookie = None;
+                let down = self.downstream(Framing::Empty, None, cookie);
                 forwarded::response(self.down.framed(), response, &down);
             }
             return Ok(false);
@@ -85,7 +89,11 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         };
         let mut asked = response.fields.named(Name::Upgrade);
         let asked = asked.find(|_| response.status == 426);
-        let mut down = self.downstream(to, asked.map(|f| f.value));
+        let (cookie, policies) = self.said_to_client();
+        let mut down = self.downstream(to, asked.map(|f| f.value), cookie.as_deref());
+        down.fields = policies
+            .as_ref()
+            .map(|policies| &policies.of.response_headers);
         if !response.fields.has(Name::Date) {
             down.date = Some(self.worker.date.now());
         }
@@ -104,7 +112,18 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         Ok(true)
     }
 
-    fn downstream<'a>(&self, framing: Framing, upgrade: Option<&'a [u8]>) -> Downstream<'a>
+    /// What the front end adds to what the app says: a cookie, and fields.
+    fn said_to_client(&self) -> (Option<String>, Option<Arc<Policies>>) {
+        let info = self.request_info;
+        (info.cookie.take(), info.policies.borrow().clone())
+    }
+
+    fn downstream<'a>(
+        &self,
+        framing: Framing,
+        upgrade: Option<&'a [u8]>,
+        cookie: Option<&'a str>,
+    ) -> Downstream<'a>
     where
         'c: 'a,
     {
@@ -117,6 +136,8 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
             upgrade,
             by_path: self.request_info.by_path.get().map(|app| &**app),
             hsts: self.request_info.hsts.get(),
+            cookie,
+            fields: None,
         }
     }
 
@@ -129,7 +150,8 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         self.request_info
             .note(|notes| notes.answers(response.status));
         let mut head = Vec::new();
-        let down = self.downstream(Framing::Empty, Some(protocol));
+        let (cookie, _) = self.said_to_client();
+        let down = self.downstream(Framing::Empty, Some(protocol), cookie.as_deref());
         forwarded::response(&mut head, response, &down);
         End::Upgraded(Tunnel {
             head,
