@@ -191,3 +191,26 @@ fn a_request_of_one_that_is_paused_waits_for_the_end_of_the_pause() {
         assert_eq!(visitor.join().unwrap(), 200);
     });
 }
+
+#[test]
+fn jobs_and_commands_run_while_it_sleeps_and_wake_nothing_else() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    let job = json!({ "name": "mail", "schedule": "0 0 1 1 *", "command": "echo sent" });
+    server.deploy(&with(sleepy(&repo), json!({ "cron": [job] })));
+    falls_asleep(&server);
+    let jobs = server.get("/applications/echo/cron").expect(200).json();
+    assert!(jobs[0]["next"].is_string(), "{jobs}");
+    let run = "/applications/echo/cron/mail/run";
+    server.send("POST", run, &json!({})).expect(201);
+    let wish = json!({ "command": "echo done", "detach": true });
+    server
+        .send("POST", "/applications/echo/run", &wish)
+        .expect(201);
+    eventually("both have ended well", SOON, || {
+        let runs = server.get("/applications/echo/run").expect(200).json();
+        let ended = |run: &Value| run["last_exit"]["code"] == 0;
+        let runs = runs.as_array().unwrap();
+        (runs.len() == 2 && runs.iter().all(ended)).then_some(())
+    });
+    assert_eq!(server.status("echo")["state"], "asleep");
+}

@@ -17,7 +17,8 @@ use crate::app::deployer::{Accepted, Action};
 use crate::app::status::Summary;
 use crate::app::supervisor::Act;
 use crate::document::config::{AppConfig, FieldError, Reference};
-use crate::document::preview::{MOST, name_of};
+use crate::document::name::AppName;
+use crate::document::preview::{MOST, Previews, name_of};
 use crate::document::preview_document::document_of;
 use crate::document::preview_request::PreviewRequest;
 use crate::events::{By, Report};
@@ -81,6 +82,8 @@ pub(super) async fn make(
         let redeploy = Action::Redeploy { use_cache: true };
         let work = async move { Ok(own.ask_app(&of, Act(redeploy, by)).await??.into()) };
         return outcome::of(&request, &state, preview.as_str(), StatusCode::OK, work).await;
+    if let Some(present) = siblings.iter().find(|one| one.name == preview.as_str()) {
+        return again(&request, &state, present, &asked.branch).await;
     }
     if siblings.len() >= MOST {
         return Err(conflict(format!(
@@ -96,6 +99,8 @@ pub(super) async fn make(
     let config = checked(document, None, &state).await?;
     whole_machine::check(&caller, &config.document, &base)?;
     let (own, by) = (state.clone(), caller.by());
+    let config = config_of(&asked, config, &preview, &state, &caller).await?;
+    let own = state.clone();
     let work = async move {
         let accepted = own.ask_apps(Create(config, by)).await??;
         Ok(Begun::from(accepted))
@@ -108,6 +113,49 @@ pub(super) async fn make(
         work,
     )
     .await
+}
+
+/// Deploys a preview that there is already.
+async fn again(
+    request: &HttpRequest,
+    state: &Data<ApiState>,
+    present: &Summary,
+    branch: &str,
+) -> Result<HttpResponse, Problem> {
+    let (name, preview) = (present.name.clone(), present.preview.as_ref());
+    let of_branch = preview.and_then(|preview| preview.branch.as_deref());
+    if of_branch != Some(branch) {
+        let other = of_branch.unwrap_or("another one");
+        return Err(conflict(format!(
+            "The preview \"{name}\" is of the branch {other}: remove it first, or rename one of the branches."
+        )));
+    }
+    let (own, of) = (state.clone(), name.clone());
+    let redeploy = Action::Redeploy { use_cache: true };
+    let work = async move { Ok(own.ask_app(&of, Act(redeploy)).await??.into()) };
+    outcome::of(request, state, &name, StatusCode::OK, work).await
+}
+
+/// The checked document of a new preview of `app`.
+async fn config_of(
+    asked: &PreviewRequest,
+    app: AppConfig,
+    preview: &AppName,
+    state: &ApiState,
+    caller: &Caller,
+) -> Result<AppConfig, Problem> {
+    let expires = app.previews.as_ref().map(|previews| previews.expires);
+    let expires = asked
+        .expires
+        .or(expires)
+        .unwrap_or(Previews::default().expires);
+    let document = document_of(&app, &asked.branch, preview, expires);
+    // Only what it says beyond the application's document is the caller's.
+    let mut base = app.document;
+    base["preview"] = document["preview"].clone();
+    let config = checked(document, None, state).await?;
+    whole_machine::check(caller, &config.document, &base)?;
+    Ok(config)
 }
 
 fn check_app(config: &AppConfig, branch: &str) -> Result<(), Problem> {

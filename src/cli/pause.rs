@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::{Call, Client, ClientArgs};
-use super::output::{Output, cell};
+use super::output::{Output, cell, time};
 use crate::document::name::AppName;
 
 #[derive(Args, Debug)]
@@ -92,7 +92,7 @@ fn told(answer: &Value) -> String {
     format!(
         "{0}: paused until {1}, {left}; \"procserver resume {0}\" ends it",
         cell(&answer["name"]),
-        cell(&answer["paused_until"])
+        time(&answer["paused_until"])
     )
 }
 
@@ -103,9 +103,8 @@ mod tests {
     #[test]
     fn what_is_left_in_flight_is_told() {
         let answer = |left: u64| json!({"name": "blog", "paused_until": "2026-11-30T10:00:00Z", "in_flight": left});
-        assert!(told(&answer(0)).starts_with(
-            "blog: paused until 2026-11-30T10:00:00Z, no request is in flight; \"procserver resume blog\""
-        ));
+        assert!(told(&answer(0)).starts_with("blog: paused until 2026-11-30"));
+        assert!(told(&answer(0)).contains("no request is in flight; \"procserver resume blog\""));
         assert!(told(&answer(1)).contains("1 request or tunnel is"));
         assert!(told(&answer(3)).contains("3 requests or tunnels are"));
     }

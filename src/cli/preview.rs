@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::{Call, Client, ClientArgs};
 use super::deploy::{self, WaitArgs};
-use super::output::{Output, cell};
+use super::output::{Output, cell, time};
 use super::usage::Usage;
 use crate::document::name::AppName;
 use crate::document::preview::name_of;
@@ -115,9 +115,13 @@ async fn list(
         ))?;
     } else {
         let row = |one: &Value| {
-            ["name", "branch", "state", "host", "expires_at"].map(|field| cell(&one[field]))
+            let mut row = ["name", "branch", "state", "host"]
+                .map(|field| cell(&one[field]))
+                .to_vec();
+            row.push(time(&one["expires_at"]));
+            row
         };
-        let rows: Vec<Vec<String>> = all.iter().map(|one| row(one).to_vec()).collect();
+        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
         out.table(&HEADINGS, &rows)?;
     }
     Ok(ExitCode::SUCCESS)

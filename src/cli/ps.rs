@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::apps::NO_APPLICATIONS;
 use super::client::{Client, ClientArgs, ClientError};
-use super::output::{Output, bytes, cell, seconds};
+use super::output::{Output, bytes, cell, seconds, time};
 use crate::document::name::AppName;
 
 const HEADINGS: [&str; 9] = [
@@ -130,11 +130,13 @@ fn headline(status: &Value) -> String {
     if let Some(user) = status["user"].as_str() {
         text.push_str(&format!(", as user {user}"));
     }
-    if let Some(until) = status["paused_until"].as_str() {
-        text.push_str(&format!(", paused until {until}"));
+    if status["paused_until"].is_string() {
+        text.push_str(&format!(", paused until {}", time(&status["paused_until"])));
     }
-    if let Some(held) = status["held"].as_u64() {
-        text.push_str(&format!(", {held} requests held"));
+    match status["held"].as_u64() {
+        None => {}
+        Some(1) => text.push_str(", 1 request held"),
+        Some(held) => text.push_str(&format!(", {held} requests held")),
     }
     text
 }
@@ -228,6 +230,16 @@ mod tests {
         assert_eq!(
             rows.iter().map(|row| &row[1]).collect::<Vec<_>>(),
             ["web.1", "web.2"]
+        );
+    }
+
+    #[test]
+    fn the_headline_tells_of_a_pause_and_of_who_waits() {
+        let status = json!({"name": "blog", "state": "running", "held": 1, "paused_until": "2026-11-30T10:00:00.123Z"});
+        let text = headline(&status);
+        assert!(
+            text.ends_with(", 1 request held") && !text.contains(".123"),
+            "{text}"
         );
     }
 

@@ -8,7 +8,7 @@ use awc::http::Method;
 use clap::Args;
 
 use super::client::{Call, Client, ClientArgs};
-use super::output::Output;
+use super::output::{Output, cell};
 use super::usage::Usage;
 use crate::document::name::AppName;
 
@@ -57,6 +57,10 @@ pub async fn run(args: &RmArgs, client: &Client, out: &mut Output) -> anyhow::Re
         out.line(&format!("{name}: is being removed"))?;
     } else {
         out.line(&format!("{name}: removed"))?;
+        // Nothing else is left of it to be warned of.
+        for warning in answer.json()["warnings"].as_array().into_iter().flatten() {
+            out.note(&format!("{name}: {}", cell(warning)));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
