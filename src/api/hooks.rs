@@ -2,6 +2,7 @@
 //! anything, not even whether there is such an application.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
@@ -151,7 +152,15 @@ fn refused(refusal: Refusal) -> Problem {
     };
     let text = refusal.to_string();
     let detail = text[..1].to_uppercase() + &text[1..] + ".";
-    Problem::new(status, detail)
+    let problem = Problem::new(status, detail);
+    match status {
+        // RFC 9110 §15.5.2 wants a challenge; there is no scheme for what services sign with.
+        StatusCode::UNAUTHORIZED => problem.with_header(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Signature realm=\"procserver\""),
+        ),
+        _ => problem,
+    }
 }
 
 impl From<EventError> for Problem {

@@ -134,19 +134,20 @@ fn last_event_id(request: &HttpRequest, streams: &[Stream]) -> Positions {
 }
 
 fn grep(text: &str) -> Result<String, &'static str> {
-    match text.len() {
+    match text.chars().count() {
         1..=1000 => Ok(text.to_owned()),
-        _ => Err("must be the text to look for, at most 1000 bytes"),
+        _ => Err("must be the text to look for, at most 1000 characters"),
     }
 }
 
 fn tail(text: &str) -> Result<Option<usize>, &'static str> {
     match text {
         "all" => Ok(None),
-        number => number
-            .parse()
-            .map(Some)
-            .map_err(|_| "must be a number of lines, or \"all\""),
+        // All digits and no number: it is too large for one, and more than there is.
+        number if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {
+            Ok(Some(number.parse().unwrap_or(usize::MAX)))
+        }
+        _ => Err("must be a number of lines, or \"all\""),
     }
 }
 

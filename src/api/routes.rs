@@ -116,7 +116,7 @@ pub(super) async fn show(
     let x_app = parameters.text("x_app");
     let Some(url) = parameters.text("url") else {
         if x_app.is_some() {
-            return Err(unprocessable("x_app needs a url beside it"));
+            return Err(unprocessable("x_app", "needs a \"url\" beside it"));
         }
         let seen = table
             .routes()
@@ -125,7 +125,7 @@ pub(super) async fn show(
         let all: Vec<Listed<'_>> = seen.map(|r| listed(r)).collect();
         return Ok(HttpResponse::Ok().json(all));
     };
-    let asked = Asked::parse(url).map_err(unprocessable)?;
+    let asked = Asked::parse(url).map_err(|wanted| unprocessable("url", wanted))?;
     let mut explained = explain(&table, &state.routing.reach, url, &asked, x_app);
     explained.leave_out(|app| !caller.sees(app));
     Ok(HttpResponse::Ok().json(explained))
@@ -294,8 +294,8 @@ fn state_of(route: &Route, of: ProcessType) -> &'static str {
     }
 }
 
-fn unprocessable(detail: &str) -> Problem {
-    let detail = format!("Parameter \"url\" {detail}.");
+fn unprocessable(parameter: &str, detail: &str) -> Problem {
+    let detail = format!("Parameter \"{parameter}\" {detail}.");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 
