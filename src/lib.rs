@@ -69,6 +69,9 @@
 //! A webhook comes from who has no token: `api::hooks` believes it by its signature ([`hooks::signature`]) and answers
 //! all others alike, also where there is no such application. What it leads to is a redeploy as any other.
 //!
+//! What calls and fields there are is said twice: by the code, and by `api::openapi` for programs. Tests compare the two, and
+//! schemathesis compares answers with the description.
+//!
 //! # The way of a change
 //!
 //! `POST /applications` is read by `api::applications`, which makes an [`document::config::AppConfig`] of it or names
@@ -397,7 +400,8 @@
 //!
 //! `PROCSERVER_TEST_REDEPLOYS=100`, `PROCSERVER_TEST_RELOADS=20`, `PROCSERVER_TEST_KILLS=100`, `PROCSERVER_TEST_STORM=2000` and
 //! `PROCSERVER_TEST_ROUNDS=100` lengthen tests; the last one with `PROCSERVER_TEST_CALLS=Delete,Put` tries only pairs
-//! with one of these calls.
+//! with one of these calls. `PROCSERVER_TEST_EXAMPLES=200`, `PROCSERVER_TEST_SEED=2` and
+//! `PROCSERVER_TEST_PHASES=examples,coverage,fuzzing,stateful` are for schemathesis.
 //!
 //! # Fuzzing
 //!

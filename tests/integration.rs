@@ -44,6 +44,7 @@ mod limits;
 mod listeners;
 mod logs;
 mod metrics;
+mod openapi;
 mod own_users;
 mod packages;
 mod pause;

@@ -17,8 +17,7 @@ use super::state::ApiState;
 use super::ui::calls::{self, Answerer, Calls, MakeAnswerer};
 use super::{
     actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
-    disk, events, gate, git, health, history, hook, hooks, logs, metrics, pause, previews,
-    releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui,
+    disk, events, gate, git, health, history, hook, hooks, logs, metrics, pause, previews, releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui, openapi,
 };
 use futures::future::FutureExt as _;
 
@@ -245,6 +244,8 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/-/history",
             vec![get(Needs::of_apps(Read), history::show_all)],
+            "/openapi.json",
+            vec![get(Needs::of_apps(Read), openapi::show)],
         ),
         // Who reads code may find secrets in it: so to clone takes as much as to push.
         (

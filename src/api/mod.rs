@@ -4,7 +4,8 @@
 //! [`app`] has the routes, and `gate` lets a request in: from no page of another site (`browsers`), by somebody whom
 //! [`auth`] knows, who has what the route needs ([`needs`]); it also tells the audit log. Then one file per resource. A resource reads its request
 //! (`body`, `query`, `prefer`), asks an actor ([`state`]), and answers with a document, a [`problem`], or the `outcome`
-//! of what it set going. [`git`] is the one that git itself calls. `errors` gives each error of the other folders its status. Nothing here owns state.
+//! of what it set going. [`git`] is the one that git itself calls. `errors` gives each error of the other folders its status.
+//! `openapi` describes all of it to programs. Nothing here owns state.
 
 pub mod about;
 mod actions;
@@ -42,6 +43,7 @@ mod masking;
 pub mod metrics;
 pub mod needs;
 mod on_disk;
+mod openapi;
 mod orphans;
 mod outcome;
 mod overlaps;

@@ -18,7 +18,7 @@ use crate::document::https::Https;
 
 /// First path segments that belong to the API. `-` holds what came after applications had their names: none can be
 /// called so, and each goes on having its path.
-pub const API_SEGMENTS: [&str; 11] = [
+pub const API_SEGMENTS: [&str; 12] = [
     "-",
     "applications",
     "certificates",
@@ -30,6 +30,7 @@ pub const API_SEGMENTS: [&str; 11] = [
     "audit",
     "hooks",
     "git",
+    "openapi.json",
 ];
 
 /// What the front end knows of one app.

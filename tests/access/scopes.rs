@@ -76,6 +76,7 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("GET", "/-/status", Read, Of::Server),
     ("GET", "/metrics", Read, Of::Apps),
     ("GET", "/-/history", Read, Of::Apps),
+    ("GET", "/openapi.json", Read, Of::Apps),
     ("GET", "/git/{name}.git/info/refs", Deploy, Of::App),
     ("POST", "/git/{name}.git/git-upload-pack", Deploy, Of::App),
     ("POST", "/git/{name}.git/git-receive-pack", Deploy, Of::App),

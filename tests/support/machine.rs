@@ -56,18 +56,25 @@ pub(crate) fn skip(test: &str, reason: &str) {
 /// Whether a program is there that only this test needs. In CI everything is.
 pub(crate) fn has(program: &str, package: &str, test: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    is_there(&path, program, package, test)
+    is_there(&path, program, &format!("apt-get install {package}"), test)
+}
+
+/// As [`has`], of a program that Debian does not have.
+pub(crate) fn has_by_pip(program: &str, test: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    is_there(&path, program, &format!("pip install {program}"), test)
 }
 
 /// As [`has`], where applications look for it.
 pub(crate) fn apps_have(program: &str, package: &str, test: &str) -> bool {
-    is_there("/usr/local/bin:/usr/bin:/bin", program, package, test)
+    let command = format!("apt-get install {package}");
+    is_there("/usr/local/bin:/usr/bin:/bin", program, &command, test)
 }
 
-fn is_there(path: impl AsRef<OsStr>, program: &str, package: &str, test: &str) -> bool {
+fn is_there(path: impl AsRef<OsStr>, program: &str, command: &str, test: &str) -> bool {
     let is_there = std::env::split_paths(&path).any(|place| place.join(program).exists());
     if !is_there {
-        let reason = format!("there is no {program} here: apt-get install {package}");
+        let reason = format!("there is no {program} here: {command}");
         assert!(std::env::var_os("CI").is_none(), "{test}: {reason}");
         skip(test, &reason);
     }
