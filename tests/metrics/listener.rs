@@ -5,6 +5,10 @@ use crate::support::fixture::{document, web_repo};
 use crate::support::http::Peer;
 use crate::support::server::Server;
 use crate::support::setup::Setup;
+use crate::support::wait::eventually;
+
+/// The kernel asks a silent client again at growing intervals before it gives up.
+const LONG: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// A server with a listener for metrics.
 fn server() -> (Server, Peer) {
@@ -86,4 +90,27 @@ fn an_address_that_is_taken_stops_the_start_and_names_the_setting() {
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn who_takes_nothing_of_its_answers_is_let_go() {
+    use std::io::Write as _;
+    let (_server, peer) = server();
+    let Peer::Tcp(address) = peer else {
+        panic!("{peer:?} is no TCP")
+    };
+    let mut silent = std::net::TcpStream::connect(address).unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let requests = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
+    let mut sent = 0;
+    // It asks as long as that goes, and reads nothing: soon the server can write no more.
+    eventually("the server lets it go", LONG, || {
+        loop {
+            match silent.write(&requests[sent % requests.len()..]) {
+                Ok(bytes) => sent += bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return None,
+                Err(_reset) => return Some(()),
+            }
+        }
+    });
 }

@@ -19,6 +19,10 @@ const CONNECTIONS: usize = 256;
 /// How long a client may take for a head.
 const HEAD: Duration = Duration::from_secs(5);
 
+/// How long a client may take nothing of an answer: then the kernel ends the connection (TCP_USER_TIMEOUT of tcp(7), which
+/// the sockets of clients have of their listener). 256 that never read would else keep all others out.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// How long a connection is kept between two requests: longer than most intervals of Prometheus.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
@@ -42,6 +46,8 @@ pub fn serve(listeners: Vec<TcpListener>, state: &ApiState) -> io::Result<Server
         .shutdown_timeout(1)
         .disable_signals();
     for listener in listeners {
+        let silence = u32::try_from(SILENCE.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(&listener, silence)?;
         server = server.listen(listener)?;
     }
     let server = server.run();
