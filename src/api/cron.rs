@@ -5,10 +5,12 @@ use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use serde_json::{Value, json};
 
+use super::caller::Caller;
 use super::problem::Problem;
 use super::run;
 use super::state::ApiState;
 use crate::app::supervisor::cron::{ListJobs, ListedJob, RunJob};
+use crate::events::Report;
 
 pub(super) async fn list(
     state: Data<ApiState>,
@@ -21,11 +23,19 @@ pub(super) async fn list(
 
 /// Runs a job: 201 once it runs.
 pub(super) async fn start(
+    caller: Caller,
     state: Data<ApiState>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let (name, job) = path.into_inner();
+    let detail = format!("job {job}");
     let started = state.ask_app(&name, RunJob(job)).await??;
+    let ran = Report::ran(
+        name.as_str().into(),
+        caller.by(),
+        format!("{detail} as {}", started.id),
+    );
+    state.events.report(ran);
     let place = format!("/applications/{name}/run/{}", started.id);
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, place))

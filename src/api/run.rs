@@ -6,11 +6,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::body;
+use super::caller::Caller;
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::app::one_offs::Wish;
 use crate::app::supervisor::one_offs::{End, List, Listed, Run};
 use crate::document::run_request::RunRequest;
+use crate::events::Report;
 use crate::process::one_off::{EndsKind, WindowSize};
 use crate::process::phase::Phase;
 
@@ -27,6 +29,7 @@ pub(super) async fn list(
 /// Starts one: 201 once it runs.
 pub(super) async fn start(
     request: HttpRequest,
+    caller: Caller,
     state: Data<ApiState>,
     name: Path<String>,
     payload: Payload,
@@ -34,6 +37,9 @@ pub(super) async fn start(
     let body = body::required_document(&request, payload).await?;
     let asked = RunRequest::read(&body)?;
     let started = state.ask_app(&name, Run(wish(asked))).await??;
+    // The command may have secrets.
+    let ran = Report::ran(name.as_str().into(), caller.by(), started.id.clone());
+    state.events.report(ran);
     let place = format!("/applications/{name}/run/{}", started.id);
     let all = state.ask_app(&name, List).await?;
     let listed = all.iter().find(|one| one.record.id == started.id);

@@ -59,6 +59,12 @@ impl By {
         Self("restore".into())
     }
 
+    /// The schedule of a job.
+    #[must_use]
+    pub fn cron() -> Self {
+        Self("cron".into())
+    }
+
     /// Nobody asked for it just now.
     #[must_use]
     pub fn server() -> Self {

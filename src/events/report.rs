@@ -219,6 +219,17 @@ impl Report {
         }
     }
 
+    /// A process that runs once was started.
+    #[must_use]
+    pub fn ran(app: Arc<str>, by: By, detail: String) -> Self {
+        Self::ApplicationChanged {
+            app,
+            by,
+            change: RAN,
+            detail: Some(detail),
+        }
+    }
+
     /// The application it is about.
     #[must_use]
     pub fn app(&self) -> Option<&str> {
@@ -288,6 +299,9 @@ impl Report {
         line
     }
 }
+
+/// A process that runs once was started: nothing was changed by it, and a job does so each minute.
+pub const RAN: &str = "ran";
 
 /// What is done about a process that ended because it was asked to.
 pub const STAYS_DOWN: &str = "it stays down";

@@ -12,6 +12,7 @@ use crate::app::lifecycle::Wanted;
 use crate::app::one_offs::{Answer, OneOffError, Started, Wish, job_id};
 use crate::document::app_json;
 use crate::document::cron::CronJob;
+use crate::events::{By, Report};
 
 /// The wall clock may be set at any time: it is looked at so often.
 const LOOK: Duration = Duration::from_secs(10);
@@ -112,9 +113,16 @@ impl App {
         let (answer, answered) = oneshot::channel();
         self.run_job(job, Some(time), answer, ctx);
         let name = job.name.clone();
+        let events = self.spec.context.events.clone();
         let told = async move {
-            if let Ok(Err(why)) = answered.await {
-                log::error!("{app}: {name} was not run at {time}: {why}");
+            match answered.await {
+                Ok(Ok(started)) => {
+                    let detail = format!("job {name} as {}", started.id);
+                    events.report(Report::ran(app.shared(), By::cron(), detail));
+                }
+                Ok(Err(why)) => log::error!("{app}: {name} was not run at {time}: {why}"),
+                // The app's actor has gone.
+                Err(_) => {}
             }
         };
         ctx.spawn(told.into_actor(self));
