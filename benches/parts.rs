@@ -63,6 +63,7 @@ fn rewriting(c: &mut Criterion) {
         withheld: None,
         user: None,
         cookie: None,
+        trace: None,
     };
     let mut out = Vec::with_capacity(2048);
     c.bench_function("rewrite a request head", |b| {

@@ -202,6 +202,10 @@
 //! count. All else is asked for when somebody reads, once a second at most: what an application is in of its App, CPU
 //! and memory of `/proc`, which a blocking thread looks at.
 //!
+//! Where `[traces]` names a collector, [`traces::tracer`] of each worker chooses some requests, which go to the application
+//! with a `traceparent` of their own, and [`traces::exporter`] sends their spans as OTLP's JSON from a thread of its own.
+//! What its queue or the collector does not take is counted, and no request waits.
+//!
 //! [`history::recorder`] takes a reading of the same counts at the end of each minute, and when somebody asks for plots,
 //! at most every five seconds. What came between two of them goes into steps of time ([`history::series`], pure): 60 of a
 //! minute and 288 of five, 17 KiB an application. It writes them every five minutes and when the server stops.
@@ -232,6 +236,8 @@
 //! document
 //! account, outgoing
 //! tls
+//! account
+//! tls, traces
 //! supervision
 //! durable
 //! pulse
@@ -459,3 +465,4 @@ mod test_support;
 pub mod threads;
 pub mod tls;
 pub mod tokens;
+pub mod traces;

@@ -80,6 +80,7 @@ mod tasks;
 mod tickets;
 mod tls;
 mod told;
+mod traces;
 mod tunnels;
 mod unix_sockets;
 mod upload;

@@ -28,6 +28,9 @@ pub(super) struct ServerStatus {
     pub(super) applications: BTreeMap<String, App>,
     pub(super) disk: Disk,
     pub(super) certificates: Vec<Certificate>,
+    /// Spans of requests, where the settings name a collector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) traces: Option<Traces>,
     /// What keeps something from working, or soon will.
     pub(super) problems: Vec<String>,
     /// What a person should look at some time.
@@ -71,6 +74,14 @@ pub(super) struct Disk {
     /// 0 where the file system counts none, as btrfs.
     pub(super) total_inodes: u64,
     pub(super) free_inodes: u64,
+}
+
+/// What became of spans since the server's start.
+#[derive(Debug, Serialize)]
+pub(super) struct Traces {
+    pub(super) exported: u64,
+    /// They found no room, or no collector has taken them.
+    pub(super) dropped: u64,
 }
 
 #[derive(Debug, Serialize)]

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::certificates;
 use super::problem::Problem;
 use super::server_judgement::{self, Judgement};
-use super::server_state::{App, Certificate, Descriptors, Disk, PortCount, ServerStatus};
+use super::server_state::{App, Certificate, Descriptors, Disk, PortCount, ServerStatus, Traces};
 use super::state::ApiState;
 use crate::app::apps::{List, Orphans, Problems};
 use crate::app::status::Summary;
@@ -67,6 +67,10 @@ pub(super) async fn look(state: &ApiState) -> Result<ServerStatus, Problem> {
         applications: apps.into_iter().map(app).collect(),
         disk: machine.disk,
         certificates: certificates_at(Timestamp::now(), &certificates::rows(state)),
+        traces: state.spans.as_ref().map(|spans| Traces {
+            exported: spans.exported(),
+            dropped: spans.dropped(),
+        }),
         ..ServerStatus::default()
     };
     let judgement = server_judgement::judge(&status).with(

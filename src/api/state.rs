@@ -43,6 +43,7 @@ use crate::ssh_keys::SshKeys;
 use crate::supervision::ChildRef;
 use crate::tls::store::Published;
 use crate::tokens::TokenStore;
+use crate::traces::exporter;
 
 /// An actor that is silent for so long is stuck, since control actors never block.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -114,6 +115,8 @@ pub struct ApiState {
     pub history: ChildRef<Recorder>,
     /// Where the events are that are kept.
     pub event_files: EventFiles,
+    /// What became of spans, where the settings name a collector.
+    pub spans: Option<Arc<exporter::Counts>>,
 }
 
 impl fmt::Debug for ApiState {
@@ -212,6 +215,7 @@ impl ApiState {
             watchers: Watchers::default(),
             history: ChildRef::default(),
             event_files: EventFiles::below(Path::new("/nonexistent"), 1),
+            spans: None,
         }
     }
 }

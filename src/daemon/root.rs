@@ -34,6 +34,7 @@ use crate::supervision::{
     Shutdown, Strategy, Timeout, monitor,
 };
 use crate::tls::store::{CertificateStore, Published};
+use crate::traces::exporter;
 
 /// What the root supervisor starts its children with; it outlives each of them.
 pub(super) struct RootSpec {
@@ -52,6 +53,8 @@ pub(super) struct RootSpec {
     pub(super) connector: ConnectorFactory,
     pub(super) booted: watch::Sender<bool>,
     pub(super) access: Option<Sink>,
+    /// Where spans go, and of which part of the requests.
+    pub(super) traces: Option<(exporter::Sink, f64)>,
     pub(super) closed: Arc<watch::Sender<Closed>>,
     /// Counts the connections of clients.
     pub(super) load: Arc<Load>,
@@ -189,6 +192,7 @@ impl Root {
         let settings = Arc::clone(&spec.context.settings.front);
         let (table, connector) = (spec.table.subscribe(), Arc::clone(&spec.connector));
         let (access, booted) = (spec.access.clone(), spec.booted.subscribe());
+        let traces = spec.traces.clone();
         let (closed, own_token) = (Arc::clone(&spec.closed), spec.own_token.clone());
         let (challenges, load) = (spec.challenges.subscribe(), Arc::clone(&spec.load));
         let request_counts = spec.request_counts.clone();
@@ -205,6 +209,7 @@ impl Root {
                 .that_beats(pulses)
                 .that_departs(orders)
                 .that_withholds(own_token)
+                .that_traces(traces)
                 .that_proves(challenges);
             match access {
                 Some(sink) => front.with_access_log(sink),

@@ -53,6 +53,7 @@ use crate::ssh_keys::SshKeys;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
 use crate::tls::store::Published;
 use crate::tokens::TokenStore;
+use crate::traces::exporter::{self, Exporter};
 use crate::{priority, threads};
 
 /// How long the last lines of the access log, and of the events, may take to be written.
@@ -70,6 +71,7 @@ pub(super) struct Tree {
     /// Resolves when the last line of the access log, if there is one, is written.
     access_written: Option<oneshot::Receiver<()>>,
     events: KeptEvents,
+    exporter: Option<Exporter>,
 }
 
 /// What keeps the events.
@@ -161,6 +163,7 @@ impl Tree {
                 context.app_logs.clone(),
                 context.request_counts.clone(),
             )),
+            spans: None,
         };
         api.backups = Some(Backups::new(Carrier {
             apps: api.apps.clone(),
@@ -169,6 +172,8 @@ impl Tree {
         }));
         let (booted, is_booted) = watch::channel(false);
         let (access, access_written) = access_log(&context, &api.metrics.lost_lines).unzip();
+        let (traces, exporter) = start_exporter(settings, &api.host_name)?.unzip();
+        api.spans = exporter.as_ref().map(Exporter::counts);
         let kept_events = keep_events(&context, api.event_files.clone());
         let acme = acme_spec(&context, &table, &published, &challenges, acme_results);
         let departure = Arc::<Departure>::default();
@@ -190,6 +195,7 @@ impl Tree {
             readings: reading::of(api.clone()),
             booted,
             access,
+            traces,
             closed: Arc::new(closed),
             load,
             request_counts: context.request_counts.clone(),
@@ -210,6 +216,7 @@ impl Tree {
             hands_over,
             access_written,
             events: kept_events,
+            exporter,
         };
         Ok((tree, api))
     }
@@ -258,6 +265,10 @@ impl Tree {
         if let Some(written) = self.access_written {
             // The last lines are on their way; a worker thread that hangs must not keep the daemon.
             let _late = tokio::time::timeout(LAST_LINES, written).await;
+        }
+        if let Some(exporter) = self.exporter {
+            // The workers have gone, and their sinks with them.
+            let _late = tokio::time::timeout(LAST_LINES, exporter.ended()).await;
         }
         drop(self.events.goes_on);
         let _late = tokio::time::timeout(LAST_LINES, self.events.written).await;
@@ -374,4 +385,18 @@ fn keep_events(context: &AppContext, files: EventFiles) -> KeptEvents {
         let _nobody = done.send(());
     });
     KeptEvents { goes_on, written }
+}
+
+/// Starts what sends spans, where the settings name a collector. Returns where they go, and of which part of the requests.
+fn start_exporter(
+    settings: &Settings,
+    host_name: &Arc<str>,
+) -> Result<Option<((exporter::Sink, f64), Exporter)>, DaemonError> {
+    let Some(traces) = settings.traces.clone() else {
+        return Ok(None);
+    };
+    let sample = traces.sample;
+    let started = Exporter::start(traces, Arc::clone(host_name));
+    let (sink, exporter) = started.map_err(|e| DaemonError::Start(e.to_string()))?;
+    Ok(Some(((sink, sample), exporter)))
 }

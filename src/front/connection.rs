@@ -20,6 +20,7 @@ use super::exchange::collect;
 use super::exchange::deadline::Deadline;
 use super::exchange::next::Next;
 use super::exchange::request_info::RequestInfo;
+use super::http::field::Field;
 use super::http::forwarded;
 use super::http::framing::Framing;
 use super::http::head::{Refusal, Request};
@@ -31,6 +32,8 @@ use super::linger;
 use super::routing::{self, Routed, Target};
 use super::worker::Worker;
 use crate::router::backend::Lease;
+use crate::traces::context::{self, Parent};
+use crate::traces::tracer::Asked;
 
 /// Space for a head before it turns out to be larger.
 const SPACE: usize = 8 * 1024;
@@ -223,7 +226,7 @@ impl<S: ClientStream> Connection<S> {
         let id = id.map_or_else(|| self.worker.request_id(), Into::into);
         let endpoints = &self.client.endpoints;
         let named = || trusted_proxies::reported(&request.fields, &self.worker.trusted);
-        let notes = match &self.worker.access {
+        let mut notes = match &self.worker.access {
             Some(to) => {
                 let client = endpoints.is_trusted.then(named).flatten();
                 let peer = (endpoints.peer.ip(), client);
@@ -231,6 +234,9 @@ impl<S: ClientStream> Connection<S> {
             }
             None => Notes::without_line(),
         };
+        if let Some(tracer) = &self.worker.tracer {
+            notes.trace = tracer.begin(&asked(request, endpoints));
+        }
         RequestInfo::new(request, id, notes)
     }
 
@@ -336,6 +342,24 @@ impl<S: ClientStream> Connection<S> {
     }
 }
 
+/// What a span tells of the request. A `traceparent` that comes twice is none.
+fn asked<'a>(request: &Request<'a>, endpoints: &Endpoints) -> Asked<'a> {
+    let named = |field: &&Field<'_>| field.name.eq_ignore_ascii_case(context::FIELD);
+    let mut parents = request.fields.into_iter().filter(named);
+    let parent = match (parents.next(), parents.next()) {
+        (Some(field), None) => Parent::parse(field.value),
+        _ => None,
+    };
+    Asked {
+        method: request.method,
+        target: request.target,
+        host: request.authority.map_or("", |authority| authority.text),
+        is_secure: endpoints.is_secure,
+        parent,
+        is_trusted: endpoints.is_trusted,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -391,6 +415,7 @@ mod tests {
                 per_address: 1,
             },
             access: None,
+            traces: None,
             request_counts: Arc::default(),
             https: None,
             challenges: watch::channel(Arc::default()).1,

@@ -30,6 +30,7 @@ use crate::router::backend::Load;
 use crate::router::held::Held;
 use crate::router::table::Table;
 use crate::supervision::{Exit, ExitReason, Shutdown};
+use crate::traces;
 
 /// How long requests that came last may take before the next server begins.
 const LAST: Duration = Duration::from_secs(5);
@@ -75,6 +76,7 @@ impl Front {
             connection_limit: ConnectionLimit::default(),
             compressed: Compressed::default(),
             access: None,
+            traces: None,
             request_counts: Arc::default(),
             own_token: OwnToken::default(),
             verifying: Verifying::default(),
@@ -105,6 +107,13 @@ impl Front {
     #[must_use]
     pub fn with_access_log(mut self, sink: Sink) -> Self {
         self.plan.access = Some(sink);
+        self
+    }
+
+    /// Tells spans of this part of the requests to `sink`.
+    #[must_use]
+    pub fn that_traces(mut self, traces: Option<(traces::exporter::Sink, f64)>) -> Self {
+        self.plan.traces = traces;
         self
     }
 

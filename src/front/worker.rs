@@ -43,6 +43,8 @@ use crate::router::table::Table;
 use crate::tally::{self, Tally};
 use crate::tls::server_config::Tls;
 use crate::tls::snapshot::Snapshot;
+use crate::traces;
+use crate::traces::tracer::Tracer;
 
 /// The time between two looks whether another worker made room.
 const LOOK: Duration = Duration::from_secs(1);
@@ -64,6 +66,8 @@ pub struct Plan {
     pub compressed: Compressed,
     /// Where the access log goes, if there is one.
     pub access: Option<Sink>,
+    /// Where spans go, and of which part of the requests.
+    pub traces: Option<(traces::exporter::Sink, f64)>,
     /// Where it counts requests.
     pub request_counts: Arc<request_counts::Table>,
     /// What no app is sent.
@@ -136,6 +140,8 @@ pub struct Worker {
     /// What requests are counted on.
     pub(super) generation: Rc<Generation>,
     pub access: Option<Rc<Recorder>>,
+    /// Tells spans of some requests.
+    pub tracer: Option<Tracer>,
     pub request_counter: Counter,
     /// The requests that wait for their apps, those of other workers among them.
     pub(super) held: Held,
@@ -206,6 +212,10 @@ impl Worker {
             secure: plan.https.as_ref().map(Secure::from),
             challenges: plan.challenges.clone(),
             access: plan.access.clone().map(Recorder::start),
+            tracer: plan
+                .traces
+                .clone()
+                .map(|(sink, sample)| Tracer::new(sink, sample, getrandom::u64().unwrap_or(0))),
             request_counter: Counter::new(Arc::clone(&plan.request_counts)),
             held: plan.held.clone(),
             held_here: Cell::new(0),
@@ -389,6 +399,9 @@ impl Worker {
     pub fn record(&self, mut notes: Notes, request_id: &RequestId) {
         let now = Instant::now();
         notes.count(&self.request_counter, now);
+        if let (Some(tracer), Some(begun)) = (&self.tracer, notes.trace.take()) {
+            tracer.end(*begun, notes.ended(now));
+        }
         if let Some(recorder) = &self.access {
             let id = request_id.as_bytes();
             recorder.record(&mut notes, id, now, self.is_draining());

@@ -61,7 +61,8 @@ fn known(table: &str) -> BTreeSet<String> {
     let error = RawSettings::from_toml(&wrong, Path::new("x"))
         .unwrap_err()
         .to_string();
-    let (_, expected) = error.split_once("expected one of ").expect(&error);
+    // Of two it says "expected `a` or `b`".
+    let (_, expected) = error.split_once(", expected ").expect(&error);
     expected
         .split('`')
         .skip(1)

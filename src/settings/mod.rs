@@ -26,13 +26,14 @@ pub mod receivers;
 pub mod tls;
 mod tls_files;
 pub mod tls_value;
+pub mod traces_value;
 pub mod value;
 
 use default_user::DefaultUser;
 use directories::Directories;
 use environment::Environment;
 use error::SettingsError;
-use raw::{Or, RawSettings, RawStepTimeouts};
+use raw::{Or, RawSettings, RawStepTimeouts, RawTraces};
 use reach_value::ApiHost;
 use tls::TlsSettings;
 use value::{Listen, Period, PortRange};
@@ -85,6 +86,8 @@ pub struct Settings {
     pub log_size: u64,
     pub log_files: usize,
     pub step_timeouts: StepTimeouts,
+    /// Where spans of requests are sent, if anywhere.
+    pub traces: Option<crate::traces::settings::Settings>,
     pub front: Arc<FrontSettings>,
 }
 
@@ -188,6 +191,7 @@ impl Settings {
             log_size: raw.log_size.map_or(10 << 20, |size| size.0),
             log_files: raw.log_files.map_or(5, |count| count.0),
             step_timeouts: step_timeouts(&raw.step_timeouts),
+            traces: traces(raw.traces),
             front,
             drains,
             env: raw.env.into_iter().map(|v| (v.name, v.value)).collect(),
@@ -240,6 +244,13 @@ fn read_usual(path: &Path) -> Result<RawSettings, SettingsError> {
 
 fn or_seconds(period: Option<Period>, seconds: u64) -> Duration {
     period.map_or(Duration::from_secs(seconds), |Period(duration)| duration)
+}
+
+fn traces(raw: RawTraces) -> Option<crate::traces::settings::Settings> {
+    Some(crate::traces::settings::Settings {
+        url: raw.url?.0,
+        sample: raw.sample.map_or(0.01, |share| share.0),
+    })
 }
 
 fn step_timeouts(raw: &RawStepTimeouts) -> StepTimeouts {

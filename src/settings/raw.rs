@@ -11,6 +11,7 @@ use super::error::SettingsError;
 use super::reach_value::{ApiHost, ApiPlace, XApp};
 use super::receivers::RawDrain;
 use super::tls_value::{CertificatePair, Challenge, Email, ExternalAccount, TlsVersion};
+use super::traces_value::{CollectorUrl, Share};
 use super::value::{Count, Listen, Network, Period, PortRange, Size, Variable};
 
 /// What `self` says, and what `fallback` says where it is silent.
@@ -185,6 +186,9 @@ merged! {
         /// `[step_timeouts]`.
         #[command(flatten)]
         pub step_timeouts: RawStepTimeouts,
+        /// `[traces]`.
+        #[command(flatten)]
+        pub traces: RawTraces,
     }
 }
 
@@ -290,6 +294,16 @@ table! {
 }
 
 table! {
+    /// `[traces]`: spans of requests for OpenTelemetry.
+    RawTraces, "a table, as in { url = \"http://127.0.0.1:4318/v1/traces\" }" {
+        /// Collector that spans of requests are sent to, as OTLP/HTTP [default: none are]
+        url: CollectorUrl = "traces-url", "PROCSERVER_TRACES_URL", "URL";
+        /// Part of the requests that have one, 0 to 1; a trusted proxy chooses itself [default: 0.01]
+        sample: Share = "traces-sample", "PROCSERVER_TRACES_SAMPLE", "PART";
+    }
+}
+
+table! {
     /// `[step_timeouts]` of a deploy.
     RawStepTimeouts, "a table, as in { fetch = \"10m\" }" {
         /// Installing Debian packages [default: 30m]
@@ -381,6 +395,9 @@ mod tests {
             connections_per_address = 3
             [step_timeouts]
             install = "1h"
+            [traces]
+            url = "http://127.0.0.1:4318/v1/traces"
+            sample = 0.5
         "#;
         let raw = RawSettings::from_toml(text, Path::new("x")).unwrap();
         assert_eq!(raw.listen.unwrap().len(), 2);

@@ -36,6 +36,10 @@ pub(super) fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err = ValueError>>
         fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
             self.visit_str(&number.to_string())
         }
+
+        fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+            self.visit_str(&number.to_string())
+        }
     }
     from.deserialize_any(Text(PhantomData))
 }

@@ -383,6 +383,14 @@ fn server(facts: &Facts) -> Vec<Family> {
             "Time until a certificate ends, by its first name; below zero since it has.",
             certificates.map(left),
         ),
+        family(
+            "procserver_trace_spans",
+            "Spans of requests, by whether the collector has taken them.",
+            facts.spans.iter().flat_map(|(exported, dropped)| {
+                [("exported", exported), ("dropped", dropped)]
+                    .map(|(state, number)| sample([("state", state)], count(*number)))
+            }),
+        ),
         one(
             "procserver_login_failures",
             "Calls of the API with a wrong token, and webhooks with a wrong signature.",

@@ -52,6 +52,8 @@ pub(super) struct Facts {
     pub(super) drains: BTreeMap<Arc<str>, Vec<DrainStatus>>,
     pub(super) lost_lines: u64,
     pub(super) failed_logins: u64,
+    /// Those that were exported and dropped, where there are any.
+    pub(super) spans: Option<(u64, u64)>,
 }
 
 pub(super) async fn gather(state: &ApiState) -> Result<Facts, Problem> {
@@ -76,6 +78,10 @@ pub(super) async fn gather(state: &ApiState) -> Result<Facts, Problem> {
         drains: state.drains.all(),
         lost_lines: metrics.lost_lines.count(),
         failed_logins: failed.iter().sum(),
+        spans: state
+            .spans
+            .as_ref()
+            .map(|spans| (spans.exported(), spans.dropped())),
         server,
     };
     for (app, processes) in &facts.processes {

@@ -15,6 +15,7 @@ use crate::front::http::local_reply::LocalReply;
 use crate::front::http::write;
 use crate::front::request_counts::{Answered, Counter, Ended};
 use crate::router::table::{Route, Rule};
+use crate::traces::tracer::{self, Begun};
 
 /// The bytes that a line spends on a target, and on any other text of the client. A line stays below the 16 KiB that a
 /// log takes as one.
@@ -57,6 +58,8 @@ pub struct Notes {
     first_byte: Cell<Option<Instant>>,
     retries: Cell<u32>,
     pub(super) served: RefCell<Served>,
+    /// The span of the request, if one is told.
+    pub(in crate::front) trace: Option<Box<Begun>>,
 }
 
 impl Notes {
@@ -106,6 +109,7 @@ impl Notes {
             first_byte: Cell::new(None),
             retries: Cell::new(0),
             served: RefCell::default(),
+            trace: None,
         }
     }
 
@@ -177,6 +181,17 @@ impl Notes {
             bytes: self.bytes.get(),
         };
         counter.count(answered, &ended);
+    }
+
+    /// What came of the request, which ended `now`, for its span.
+    pub(in crate::front) fn ended(&self, now: Instant) -> tracer::Ended {
+        let served = self.served.borrow();
+        tracer::Ended {
+            app: served.app.as_ref().map(|(route, _)| Arc::clone(&route.app)),
+            process: served.process.clone(),
+            status: self.status.get(),
+            took: now - self.started,
+        }
     }
 
     /// Appends the line, with its newline. `now` is when the request ended.

@@ -19,6 +19,7 @@ use super::write;
 use crate::front::own_cookie;
 use crate::document::policies::ResponseHeader;
 use crate::front::own_token::OwnToken;
+use crate::traces::context::{self, Ids};
 
 /// What a request's head is rewritten with.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,8 @@ pub struct Context<'a> {
     pub user: Option<&'a str>,
     /// The name of a cookie that is the front end's own.
     pub cookie: Option<&'a str>,
+    /// The span that this server tells of: it is the parent of the application's.
+    pub trace: Option<Ids>,
 }
 
 impl Context<'_> {
@@ -144,6 +147,8 @@ fn pass_fields<'b>(
             }
         } else if context.cookie.is_some() && f.is_named("cookie") {
             other_cookies(out, f, context.cookie.unwrap_or_default());
+        } else if context.trace.is_some() && same(context::FIELD, f.name) {
+            // This server's own follows.
         } else if !is_dropped(&request.fields, f) && !context.is_withheld(f) {
             match options.then(|| hops_left(f)).flatten() {
                 Some(hops) => drop(write!(out, "{}: {hops}\r\n", f.name)),
@@ -292,6 +297,8 @@ impl Appended<'_> {
         field(out, "X-Request-ID", c.request_id);
         if let Some(user) = c.user {
             field(out, "X-Forwarded-User", user.as_bytes());
+        if let Some(ids) = &c.trace {
+            field(out, context::FIELD, ids.traceparent().as_bytes());
         }
     }
 

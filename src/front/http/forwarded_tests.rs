@@ -19,6 +19,7 @@ fn context(trusted: bool, strip: usize) -> Context<'static> {
         withheld: None,
         user: None,
         cookie: None,
+        trace: None,
     }
 }
 

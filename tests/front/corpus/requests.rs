@@ -235,6 +235,7 @@ fn whatever_is_changed_in_a_request_it_is_refused_or_sent_on_unambiguously() {
         withheld: None,
         user: None,
         cookie: None,
+        trace: None,
     };
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = |below: usize| {

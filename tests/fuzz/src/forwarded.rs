@@ -52,6 +52,7 @@ pub fn forwarded(data: &[u8]) {
         withheld: None,
         user: None,
         cookie: None,
+        trace: None,
     };
     let mut written = Vec::new();
     forwarded::request(&mut written, &request, &context);

@@ -82,6 +82,7 @@ fn check_forwarded(request: &Request<'_>, trusted: bool, strip: usize) {
         withheld: None,
         user: None,
         cookie: None,
+        trace: None,
     };
     let mut written = Vec::new();
     forwarded::request(&mut written, request, &context);
