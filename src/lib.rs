@@ -8,6 +8,8 @@
 //! └ Root                     daemon/root.rs       one_for_one, 3 restarts / 60 s, then the process exits with 1
 //!   ├ CertificateStore       tls/store.rs         the only writer of what answers handshakes
 //!   ├ Router                 router/router.rs     the only writer of the routing table
+//!   ├ Drainer                drains/drainer.rs    a task for each receiver of an application's logs, on a thread of their own
+//!   ├ Notifier               notices/notifier.rs  has people told of what goes wrong, by webhook and mail
 //!   ├ Apps                   app/apps.rs          dynamic, one_for_one, 10 / 60 s; the only writer of the config directory
 //!   │ └ App "rubynas"        app/supervisor.rs    one_for_one, 5 / 60 s; the only owner of the app's state
 //!   │   ├ Log                logs/log.rs          first up, last down; on the logs' own arbiter
@@ -209,6 +211,10 @@
 //! [`history::recorder`] takes a reading of the same counts at the end of each minute, and when somebody asks for plots,
 //! at most every five seconds. What came between two of them goes into steps of time ([`history::series`], pure): 60 of a
 //! minute and 288 of five, 17 KiB an application. It writes them every five minutes and when the server stops.
+//! The logs themselves go to receivers elsewhere ([`drains`]). What waits is the stored log, which is bounded; a drain
+//! remembers up to which line its receiver has it, and knows by the ids of lines what the log went on over. It is a
+//! follower like any other: no line is written twice, and no application waits for a receiver. People are told of what
+//! goes wrong ([`notices`]): reports become notices, once each, and go to webhooks and mailboxes.
 //!
 //! # Floors
 //!
@@ -228,6 +234,7 @@
 //! install, front
 //! process, audit, event_log
 //! process, audit, drains
+//! process, audit, drains, notices
 //! logs
 //! router
 //! acme
@@ -448,6 +455,7 @@ pub mod history;
 pub mod hooks;
 pub mod install;
 pub mod logs;
+pub mod notices;
 pub mod outgoing;
 pub mod own_user;
 pub mod priority;

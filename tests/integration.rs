@@ -45,6 +45,7 @@ mod listeners;
 mod logs;
 mod metrics;
 mod openapi;
+mod notices;
 mod own_users;
 mod packages;
 mod pause;

@@ -17,7 +17,7 @@ use super::state::ApiState;
 use super::ui::calls::{self, Answerer, Calls, MakeAnswerer};
 use super::{
     actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
-    disk, events, gate, git, health, history, hook, hooks, logs, metrics, pause, previews, releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui, openapi,
+    disk, events, gate, git, health, history, hook, hooks, logs, metrics, pause, previews, releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui, openapi, notify,
 };
 use futures::future::FutureExt as _;
 
@@ -259,6 +259,10 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/git/{name}.git/git-receive-pack",
             vec![post(Needs::of_app(Deploy), git::receive)],
+        ),
+        (
+            "/-/notify/test",
+            vec![post(Needs::of_server(Admin), notify::test)],
         ),
         ("/routes", vec![get(Needs::of_apps(Read), routes::show)]),
         ("/events", vec![get(Needs::of_apps(Read), events::tell)]),

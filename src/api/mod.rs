@@ -42,6 +42,7 @@ mod logs;
 mod masking;
 pub mod metrics;
 pub mod needs;
+mod notify;
 mod on_disk;
 mod openapi;
 mod orphans;

@@ -36,6 +36,7 @@ use crate::front::listener::Closed;
 use crate::history::recorder::Recorder;
 use crate::hooks::store::Hooks;
 use crate::logs::log::{Chunk, LogError, Query, Read};
+use crate::notices::book::Receivers;
 use crate::router::reach::Reach;
 use crate::router::table::Table;
 use crate::settings::default_user::DefaultUser;
@@ -95,6 +96,8 @@ pub struct ApiState {
     pub host_name: Arc<str>,
     /// Where the logs of applications are sent.
     pub drains: Drains,
+    /// Who is told of what goes wrong.
+    pub receivers: Receivers,
     /// Who may call.
     pub tokens: TokenStore,
     /// Who may push over ssh.
@@ -202,6 +205,7 @@ impl ApiState {
             about: Arc::new(About::new("/nonexistent".into(), Ports::new(8001, 8999))),
             host_name: "localhost".into(),
             drains: Drains::new(vec![], Default::default()),
+            receivers: Receivers::new(vec![], None, String::new()),
             audit: AuditLog::start(Path::new("/dev/null"), (1, 1)).expect("a thread"),
             tokens: TokenStore::open(Path::new("/nonexistent"), "the-token").expect("no file"),
             ssh_keys: SshKeys::nobody(),

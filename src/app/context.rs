@@ -11,6 +11,7 @@ use crate::drains::book::Drains;
 use crate::events::Feed;
 use crate::front::request_counts::RequestCounts;
 use crate::logs::app_logs::AppLogs;
+use crate::notices::book::Receivers;
 use crate::process::ports::Ports;
 use crate::process::start_permits::StartPermits;
 use crate::router::held::Held;
@@ -33,6 +34,8 @@ pub struct AppContext {
     pub app_logs: AppLogs,
     /// Where the logs of applications are sent.
     pub drains: Drains,
+    /// Who is told of what goes wrong.
+    pub receivers: Receivers,
     /// Who may start when the server starts.
     pub start_permits: StartPermits,
     /// Where it is told what happens.

@@ -47,6 +47,7 @@ use super::one_offs::OneOffs;
 use super::publisher::Publisher;
 use crate::app_dirs::AppDirs;
 use crate::document::config::AppConfig;
+use crate::document::mask::{self, Mask};
 use crate::install::pushed::Turns;
 use crate::install::quota;
 use crate::router::held::HeldOfApp;
@@ -221,8 +222,8 @@ impl App {
         actix_rt::task::spawn_blocking(move || quota::follow(&dirs));
     }
 
-    /// Sends the logs where the newest document says.
-    fn follow_drains(&self) {
+    /// Sends the logs where the newest document says, and tells whom it names.
+    fn follow_receivers(&self) {
         if self.deployer.is_removed() {
             return;
         }
@@ -230,6 +231,8 @@ impl App {
         let newest = self.deployer.documents.newest();
         let drains = &self.spec.context.drains;
         drains.want(&app, &self.spec.dirs.logs(), &newest.drains);
+        let mask = || Mask::new(mask::of_document(&newest.document));
+        self.spec.context.receivers.want(&app, &newest.notify, mask);
     }
 
     /// Ends this actor. OS processes that still run are left alone: a fresh actor takes them over.
@@ -246,7 +249,7 @@ impl Actor for App {
         // Each message in flight may come from one of hundreds of processes at once.
         ctx.set_mailbox_capacity(1024);
         self.start_log(ctx);
-        self.follow_drains();
+        self.follow_receivers();
         self.recover(ctx);
         self.follow_disk_limit();
     }

@@ -46,6 +46,7 @@ pub mod latest;
 pub mod logs;
 pub mod maintenance;
 pub mod man;
+pub mod notify;
 pub mod open;
 pub mod orphans;
 pub mod output;
@@ -142,6 +143,8 @@ pub enum Command {
     Maintenance(maintenance::MaintenanceArgs),
     /// Make the hash of a password, for the field auth
     Hash(hash::HashArgs),
+    /// Try whether those who are told of what goes wrong can be reached
+    Notify(notify::NotifyArgs),
     /// List the certificates for HTTPS, or renew one
     #[command(aliases = ["certificates"])]
     Certs(certs::CertsArgs),
@@ -297,6 +300,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             with(&a.client, async |c, o| env::run(&a, c, o).await)
         }
         Command::Scale(a) => with(&a.client, async |c, o| scale::run(&a, c, o).await),
+        Command::Notify(a) => with(a.client(), async |c, o| notify::run(&a, c, o).await),
         Command::Drains(a) => with(a.client(), async |c, o| drains::run(&a, c, o).await),
         Command::Domains(a) => with(a.client(), async |c, o| domains::run(&a, c, o).await),
         Command::Maintenance(a) => with(&a.client, async |c, o| maintenance::run(&a, c, o).await),

@@ -1,5 +1,6 @@
 //! [`Root`]: the root supervisor: CertificateStore, Router, Apps, Front, Acme, History, in this order. Each is restarted alone: what a fresh one needs
 //! [`Root`]: the root supervisor: CertificateStore, Router, Drainer, Apps, Front, Acme, in this order. Each is restarted alone: what a fresh one needs
+//! [`Root`]: the root supervisor: CertificateStore, Router, Drainer, Notifier, Apps, Front, Acme, in this order. Each is restarted alone: what a fresh one needs
 //! outlives it (the published table and certificates, the config directory, the listeners), and the others reach it by its `ChildRef`.
 //! Restarting what comes after it, too, would end every connection because the Router had a fault.
 
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::acme::acme::{Acme, AcmeSpec};
 use crate::acme::challenges;
+use crate::acme::status::Results;
 use crate::app::apps::Apps;
 use crate::app::context::AppContext;
 use crate::drains::drainer::{Drainer, DrainerSpec};
@@ -24,6 +26,7 @@ use crate::front::own_token::OwnToken;
 use crate::front::request_counts::RequestCounts;
 use crate::front::upstream::in_process::ConnectorFactory;
 use crate::history::recorder::{Gather, Recorder};
+use crate::notices::notifier::{Notifier, NotifierSpec};
 use crate::pulse::Pulses;
 use crate::router::backend::Load;
 use crate::router::router::Router;
@@ -46,6 +49,7 @@ pub(super) struct RootSpec {
     pub(super) published: Arc<Published>,
     /// Where a certificate authority is asked.
     pub(super) acme: Option<AcmeSpec>,
+    pub(super) acme_results: Arc<Results>,
     pub(super) acme_actor: ChildRef<Acme>,
     pub(super) challenges: Arc<challenges::PublishedChallenges>,
     pub(super) table: Arc<watch::Sender<Arc<Table>>>,
@@ -73,6 +77,7 @@ pub(super) enum RootChild {
     Certificates,
     Router,
     Drainer,
+    Notifier,
     Apps,
     Front,
     Acme,
@@ -87,6 +92,7 @@ pub(super) struct Root {
     certificates: Option<Child<CertificateStore>>,
     router: Option<Child<Router>>,
     drainer: Option<Child<Drainer>>,
+    notifier: Option<Child<Notifier>>,
     apps: Option<Child<Apps>>,
     front: Option<Child<Front>>,
     acme: Option<Child<Acme>>,
@@ -108,6 +114,7 @@ impl Root {
             child(RootChild::Certificates, five_seconds),
             child(RootChild::Router, five_seconds),
             child(RootChild::Drainer, five_seconds),
+            child(RootChild::Notifier, five_seconds),
             child(RootChild::Apps, Timeout::Infinite),
             child(RootChild::Front, Timeout::After(drain)),
         ];
@@ -127,6 +134,7 @@ impl Root {
             certificates: None,
             router: None,
             drainer: None,
+            notifier: None,
             apps: None,
             front: None,
             acme: None,
@@ -173,6 +181,19 @@ impl Root {
         };
         let build = move |_: &mut _, exit| Drainer::new(spec, exit);
         self.drainer = Some(monitor::start(&context.control, build, on_exit));
+    }
+
+    fn start_notifier(&mut self, on_exit: impl FnOnce(Exit) + Send + 'static) {
+        let context = &self.spec.context;
+        let spec = NotifierSpec {
+            receivers: context.receivers.clone(),
+            events: context.events.clone(),
+            published: Arc::clone(&self.spec.published),
+            acme: Arc::clone(&self.spec.acme_results),
+            data_dir: context.settings.data_dir.clone(),
+        };
+        let build = move |_: &mut _, _| Notifier::new(spec);
+        self.notifier = Some(monitor::start(&context.control, build, on_exit));
     }
 
     fn start_apps(&mut self, on_exit: impl FnOnce(Exit) + Send + 'static) {
@@ -256,6 +277,7 @@ impl Parent for Root {
             RootChild::Certificates => self.start_certificates(on_exit),
             RootChild::Router => self.start_router(on_exit),
             RootChild::Drainer => self.start_drainer(on_exit),
+            RootChild::Notifier => self.start_notifier(on_exit),
             RootChild::Apps => self.start_apps(on_exit),
             RootChild::Front => self.start_front(on_exit),
             RootChild::Acme => self.start_acme(on_exit),
@@ -271,6 +293,7 @@ impl Parent for Root {
             }
             RootChild::Router => self.router.as_ref().map(|child| child as &dyn Running),
             RootChild::Drainer => self.drainer.as_ref().map(|child| child as &dyn Running),
+            RootChild::Notifier => self.notifier.as_ref().map(|child| child as &dyn Running),
             RootChild::Apps => self.apps.as_ref().map(|child| child as &dyn Running),
             RootChild::Front => self.front.as_ref().map(|child| child as &dyn Running),
             RootChild::Acme => self.acme.as_ref().map(|child| child as &dyn Running),
@@ -317,6 +340,10 @@ impl Handler<ChildEnded<RootChild>> for Root {
             RootChild::Acme => self.spec.acme_actor.set(None),
             RootChild::History => self.spec.history.set(None),
             RootChild::Drainer | RootChild::Front | RootChild::Certificates => {}
+            RootChild::Drainer
+            | RootChild::Notifier
+            | RootChild::Front
+            | RootChild::Certificates => {}
         }
         self.supervise(
             SupervisorEvent::Ended {

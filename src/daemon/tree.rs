@@ -42,6 +42,7 @@ use crate::front::own_token::OwnToken;
 use crate::front::request_counts::RequestCounts;
 use crate::hooks::store::Hooks;
 use crate::logs::app_logs::AppLogs;
+use crate::notices::book::Receivers;
 use crate::process::ports::Ports;
 use crate::process::start_permits::StartPermits;
 use crate::pulse::Pulses;
@@ -148,6 +149,7 @@ impl Tree {
             audit: context.audit.clone(),
             host_name: host_name(),
             drains: context.drains.clone(),
+            receivers: context.receivers.clone(),
             tokens: tokens.clone(),
             ssh_keys,
             reload,
@@ -186,6 +188,7 @@ impl Tree {
             pulses: pulses.clone(),
             published,
             acme,
+            acme_results: Arc::clone(&api.acme_results),
             acme_actor: api.acme.clone(),
             challenges,
             table: Arc::new(table),
@@ -342,6 +345,11 @@ fn context(settings: &Arc<Settings>, logs: &Arbiter) -> Result<AppContext, Daemo
         logs: logs.handle(),
         drains: Drains::new(settings.drains.clone(), app_logs.clone()),
         app_logs,
+        receivers: Receivers::new(
+            settings.notify.clone(),
+            settings.smtp.clone(),
+            host_name().to_string(),
+        ),
         start_permits: StartPermits::new(
             std::thread::available_parallelism().map_or(1, Into::into),
         ),

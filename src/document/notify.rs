@@ -1,6 +1,6 @@
 //! [`NotifyConfig`]: who is told of what goes wrong (pure).
 
-use super::target_url::TargetUrl;
+use super::target_url::{Credentials, TargetUrl};
 
 /// What can be told: `event` of a webhook.
 pub const EVENTS: [&str; 5] = ["deploy", "crash", "certificate", "disk", "drain"];
@@ -52,6 +52,23 @@ impl NotifyConfig {
 }
 
 impl Receiver {
+    /// Tells receivers apart. It may hold a secret.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Webhook(url) => {
+                let key = url.key();
+                let has = match &url.credentials {
+                    Some(Credentials::Token(token)) => token.clone(),
+                    Some(Credentials::Password(user, password)) => format!("{user}:{password}"),
+                    None => String::new(),
+                };
+                format!("{key} {has}")
+            }
+            Self::Mail(address) => address.clone(),
+        }
+    }
+
     /// As it may be shown to anybody.
     #[must_use]
     pub fn shown(&self) -> String {

@@ -146,6 +146,7 @@ impl Drain {
 
     /// Opens the log; `None`: the drain is to end.
     async fn open(&mut self) -> Option<()> {
+        self.begin_new_streams().await;
         let DrainSpec { wanted, logs, .. } = &self.spec;
         let accounts = self.batcher.accounts();
         let opened = Reading::open(logs, &wanted.app, &self.streams, accounts, wanted.since);
@@ -157,6 +158,22 @@ impl Drain {
             }
         }
         Some(())
+    }
+
+    /// A log that an old drain is to send from now on begins here: with `since`, lines of the others would be passed over
+    /// that wait.
+    async fn begin_new_streams(&mut self) {
+        let accounts = self.batcher.accounts();
+        let is_new = |stream: &Stream| accounts.last(*stream).is_none();
+        let new: Vec<Stream> = self.streams.iter().copied().filter(is_new).collect();
+        if new.is_empty() || new.len() == self.streams.len() {
+            return;
+        }
+        let DrainSpec { wanted, logs, .. } = &self.spec;
+        match Reading::ends(logs, &wanted.app, &new).await {
+            Ok(ends) => _ = self.batcher.come_to(&ends, jiff::Timestamp::now()),
+            Err(why) => log::debug!("{}: a drain waits: {why}", wanted.app),
+        }
     }
 
     /// Waits; `None`: the drain is to end.

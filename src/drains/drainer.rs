@@ -109,7 +109,7 @@ impl Drainer {
             ends,
         };
         let (drainer, ended) = (ctx.address(), id.clone());
-        thread.spawn_fn(move || {
+        let is_there = thread.spawn_fn(move || {
             actix_rt::spawn(async move {
                 let result = AssertUnwindSafe(run(spec)).catch_unwind().await;
                 let failure = match result {
@@ -120,6 +120,12 @@ impl Drainer {
                 drainer.do_send(Ended(ended, failure));
             });
         });
+        if !is_there {
+            // Its thread has failed; another one follows.
+            self.thread = None;
+            ctx.run_later(PAUSE, |drainer, ctx| drainer.look(ctx));
+            return;
+        }
         let ends = sender;
         self.running.insert(id, Running { wanted, ends });
     }

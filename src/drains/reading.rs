@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::accounts::Accounts;
 use crate::logs::app_logs::AppLogs;
 use crate::logs::log::Read;
+use crate::logs::merged::Positions;
 use crate::logs::query::{Chunk, Query};
 use crate::logs::record::Stream;
 
@@ -49,6 +50,29 @@ impl Reading {
             Ok(Ok(Err(error))) => Err(error.to_string()),
             Ok(Err(_)) | Err(_) => Err("its log does not answer".to_owned()),
         }
+    }
+
+    /// Up to which line each of `streams` is written now.
+    pub(super) async fn ends(
+        logs: &AppLogs,
+        app: &str,
+        streams: &[Stream],
+    ) -> Result<Positions, String> {
+        let Some(log) = logs.get(app) else {
+            return Err("its log is being started".to_owned());
+        };
+        let mut query = Query::all(streams);
+        (query.follow, query.tail) = (true, Some(0));
+        let ends = async {
+            let mut chunks = log.send(Read(query)).await.ok()?.ok()?;
+            loop {
+                if let Chunk::Current(ends) = chunks.recv().await? {
+                    return Some(ends);
+                }
+            }
+        };
+        let ends = timeout(PATIENCE, ends).await.ok().flatten();
+        ends.ok_or_else(|| "its log does not answer".to_owned())
     }
 
     /// What comes next; `None`: it is to be read anew from where this came to, since the log ended, or has gone on

@@ -306,6 +306,9 @@ pub const RAN: &str = "ran";
 /// What is done about a process that ended because it was asked to.
 pub const STAYS_DOWN: &str = "it stays down";
 
+/// What is done about a process that crashed too often.
+pub const KEEPS_CRASHING: &str = "it is restarted after a delay: it keeps crashing";
+
 fn is_plain(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
     !text.is_empty() && text.bytes().all(plain)

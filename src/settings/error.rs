@@ -89,6 +89,13 @@ pub enum SettingsError {
         place: usize,
         detail: String,
     },
+    #[error("[smtp] lacks {0}, without which no mail is sent")]
+    Smtp(&'static str),
+    #[error("smtp.password_file: {path}: {source}")]
+    MailPassword {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     /// Nobody may send a header.
     #[error(
         "proxy_protocol is true and there are no trusted_proxies: name the addresses of the balancer, whose PROXY header is \

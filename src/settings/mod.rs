@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use crate::account::PER_APP;
 use crate::document::drain::DrainConfig;
+use crate::document::notify::NotifyConfig;
 use crate::front::settings::{FrontSettings, Limits, Timeouts};
 use crate::install::spec::StepTimeouts;
+use crate::notices::deliver::Smtp;
 use crate::router::reach::{ApiPlace, Reach, XApp};
 
 mod de;
@@ -23,6 +25,7 @@ mod example;
 pub mod raw;
 pub mod reach_value;
 pub mod receivers;
+pub mod smtp;
 pub mod tls;
 mod tls_files;
 pub mod tls_value;
@@ -57,6 +60,10 @@ pub struct Settings {
     pub listen: Vec<std::net::SocketAddr>,
     /// Receivers of the logs of all applications.
     pub drains: Vec<DrainConfig>,
+    /// Who is told of what goes wrong.
+    pub notify: Vec<NotifyConfig>,
+    /// How mail is sent, if it is.
+    pub smtp: Option<Smtp>,
     /// Where they were read from, or would have been.
     pub file: Option<PathBuf>,
     /// Addresses of the public listeners with TLS.
@@ -128,6 +135,9 @@ impl Settings {
             .or_else(|| Self::usual_file(&around));
         tls_files::check(&settings.tls)?;
         receivers::read_ca(&mut settings.drains)?;
+        if let Some(smtp) = &mut settings.smtp {
+            smtp::read_password(smtp)?;
+        }
         Ok(settings)
     }
 
@@ -168,6 +178,8 @@ impl Settings {
         let tls = tls::resolve(&raw)?;
         let tls_listen = tls::listen(&raw, &tls, around.root)?;
         let drains = receivers::drains(&raw)?;
+        let smtp = smtp::resolve(&raw.smtp)?;
+        let notify = receivers::notify(&raw, smtp.is_some())?;
         let front = Arc::new(front(&raw, around, &directories.data));
         Ok(Self {
             file: None,
@@ -194,6 +206,8 @@ impl Settings {
             traces: traces(raw.traces),
             front,
             drains,
+            notify,
+            smtp,
             env: raw.env.into_iter().map(|v| (v.name, v.value)).collect(),
         })
     }

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use super::de::{directory, list, variables, x_app};
 use super::error::SettingsError;
 use super::reach_value::{ApiHost, ApiPlace, XApp};
-use super::receivers::RawDrain;
+use super::receivers::{RawDrain, RawNotify};
+use super::smtp::MailEncryption;
 use super::tls_value::{CertificatePair, Challenge, Email, ExternalAccount, TlsVersion};
 use super::traces_value::{CollectorUrl, Share};
 use super::value::{Count, Listen, Network, Period, PortRange, Size, Variable};
@@ -171,6 +172,12 @@ merged! {
         #[arg(skip)]
         #[serde(deserialize_with = "list")]
         pub drains: Option<Vec<RawDrain>>,
+        #[arg(skip)]
+        #[serde(deserialize_with = "list")]
+        pub notify: Option<Vec<RawNotify>>,
+        /// `[smtp]`: the mail server by which notices are sent.
+        #[command(flatten)]
+        pub smtp: RawSmtp,
         /// `[tls]`.
         #[command(flatten)]
         pub tls: RawTls,
@@ -252,6 +259,24 @@ merged! {
         #[arg(id = "acme-check-first", long = "acme-check-first", env = "PROCSERVER_ACME_CHECK_FIRST")]
         #[arg(value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         pub check_first: Option<bool>,
+    }
+}
+
+table! {
+    /// `[smtp]`: the mail server by which notices are sent.
+    RawSmtp, "a table, as in { host = \"mail.example.org\", from = \"procserver@example.org\" }" {
+        /// Name of the mail server that sends notices
+        host: String = "smtp-host", "PROCSERVER_SMTP_HOST", "HOST";
+        /// Its port [default: 587; with smtp-tls \"tls\" 465, with \"none\" 25]
+        port: Count<1, 65535> = "smtp-port", "PROCSERVER_SMTP_PORT", "PORT";
+        /// Address that notices come from
+        from: Email = "smtp-from", "PROCSERVER_SMTP_FROM", "ADDRESS";
+        /// As whom to log in there [default: not at all]
+        username: String = "smtp-username", "PROCSERVER_SMTP_USERNAME", "NAME";
+        /// File that holds the password
+        password_file: PathBuf = "smtp-password-file", "PROCSERVER_SMTP_PASSWORD_FILE", "FILE";
+        /// How the way there is encrypted: starttls, tls or none [default: starttls]
+        tls: MailEncryption = "smtp-tls", "PROCSERVER_SMTP_TLS", "WAY";
     }
 }
 

@@ -1,4 +1,4 @@
-//! `[[drains]]` of the settings: who gets the logs of all applications.
+//! `[[drains]]` and `[[notify]]` of the settings: who gets the logs of all applications, and who is told.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::error::SettingsError;
 use super::raw::RawSettings;
 use crate::document::drain::{self, DrainConfig};
+use crate::document::notify::{self, EVENTS, NotifyConfig, Receiver};
 use crate::document::rules;
 use crate::regular;
 
@@ -23,6 +24,43 @@ pub struct RawDrain {
     pub types: Option<Vec<String>>,
     /// A file of certificates, PEM.
     pub ca: Option<PathBuf>,
+}
+
+/// Who is told. As above.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table, as in { url = \"mailto:ops@example.org\" }"
+)]
+pub struct RawNotify {
+    pub url: String,
+    pub events: Option<Vec<String>>,
+}
+
+/// Who is told of what goes wrong.
+pub(super) fn notify(
+    raw: &RawSettings,
+    has_smtp: bool,
+) -> Result<Vec<NotifyConfig>, SettingsError> {
+    let raw = raw.notify.as_deref().unwrap_or_default();
+    let read = raw.iter().enumerate().map(|(place, one)| {
+        let wrong = |detail: String| SettingsError::Receiver {
+            list: "notify",
+            place: place + 1,
+            detail,
+        };
+        let mut config =
+            NotifyConfig::to(&one.url).map_err(|detail| wrong(format!("its url {detail}")))?;
+        if matches!(config.to, Receiver::Mail(_)) && !has_smtp {
+            let detail = "it is an address of electronic mail, and there is no mail server: write host and from under [smtp]";
+            return Err(wrong(detail.to_owned()));
+        }
+        let events = one.events.iter().flatten();
+        let events: Result<_, _> = events.map(|event| notify::event(event, &EVENTS)).collect();
+        config.events = events.map_err(|detail| wrong(format!("its events {detail}")))?;
+        Ok(config)
+    });
+    read.collect()
 }
 
 /// The drains of all applications.
@@ -42,6 +80,9 @@ pub(super) fn drains(raw: &RawSettings) -> Result<Vec<DrainConfig>, SettingsErro
         if let Some(streams) = &one.streams {
             let known: Result<_, _> = streams.iter().map(|name| drain::stream(name)).collect();
             config.streams = known.map_err(|detail| wrong("streams", detail))?;
+            if streams.is_empty() {
+                return Err(wrong("streams", "must name a log".to_owned()));
+            }
         }
         config.types = one.types.clone().unwrap_or_default();
         for name in &config.types {

@@ -80,6 +80,7 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("GET", "/git/{name}.git/info/refs", Deploy, Of::App),
     ("POST", "/git/{name}.git/git-upload-pack", Deploy, Of::App),
     ("POST", "/git/{name}.git/git-receive-pack", Deploy, Of::App),
+    ("POST", "/-/notify/test", Admin, Of::Server),
     ("GET", "/routes", Read, Of::Apps),
     ("GET", "/events", Read, Of::Apps),
     ("GET", "/audit", Admin, Of::Server),

@@ -3,7 +3,7 @@
 mod endings;
 mod outages;
 mod posted;
-mod receiver;
+pub(crate) mod receiver;
 mod settings;
 mod syslog;
 
@@ -18,7 +18,7 @@ use crate::support::server::Server;
 use crate::support::wait::eventually;
 
 /// Many lines on a busy machine, and delays of some tries.
-const LONG: Duration = Duration::from_secs(90);
+pub(crate) const LONG: Duration = Duration::from_secs(90);
 
 /// An application that writes lines when it is told to.
 fn lines_repo() -> Repo {
@@ -68,7 +68,7 @@ fn all_is_sent(server: &Server) -> Value {
     })
 }
 
-fn run(server: &Server, arguments: &[&str]) -> Finished {
+pub(crate) fn run(server: &Server, arguments: &[&str]) -> Finished {
     let mut command = procserver();
     command.env("PROCSERVER_URL", server.url());
     command.env("PROCSERVER_TOKEN", server.token());

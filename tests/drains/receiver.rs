@@ -13,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What is done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// 200: from then on it has the lines.
     Take,
     /// This status, and `Retry-After: 0`.
@@ -28,17 +28,17 @@ pub(super) enum Answer {
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(super) struct Taken {
-    pub(super) fields: BTreeMap<String, String>,
-    pub(super) path: String,
-    pub(super) body: String,
+pub(crate) struct Taken {
+    pub(crate) fields: BTreeMap<String, String>,
+    pub(crate) path: String,
+    pub(crate) body: String,
     /// Whether it was answered with 200.
-    pub(super) is_taken: bool,
+    pub(crate) is_taken: bool,
 }
 
 type Script = dyn Fn(usize) -> Answer + Send + Sync;
 
-pub(super) struct Receiver {
+pub(crate) struct Receiver {
     port: u16,
     certificate: Option<(String, Arc<ServerConfig>)>,
     taken: Arc<Mutex<Vec<Taken>>>,
@@ -48,7 +48,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     /// One that answers its n-th request by `script`; with TLS where `is_secure`.
-    pub(super) fn start(
+    pub(crate) fn start(
         is_secure: bool,
         script: impl Fn(usize) -> Answer + Send + Sync + 'static,
     ) -> Self {
@@ -65,28 +65,28 @@ impl Receiver {
     }
 
     /// PEM of its certificate.
-    pub(super) fn certificate(&self) -> &str {
+    pub(crate) fn certificate(&self) -> &str {
         &self.certificate.as_ref().unwrap().0
     }
 
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// All requests so far.
-    pub(super) fn requests(&self) -> Vec<Taken> {
+    pub(crate) fn requests(&self) -> Vec<Taken> {
         self.taken.lock().unwrap().clone()
     }
 
     /// The bodies of those that were taken, one after the other.
-    pub(super) fn taken(&self) -> String {
+    pub(crate) fn taken(&self) -> String {
         let requests = self.requests();
         let taken = requests.iter().filter(|request| request.is_taken);
         taken.map(|request| &*request.body).collect()
     }
 
     /// Nobody listens any more.
-    pub(super) fn go_away(&mut self) {
+    pub(crate) fn go_away(&mut self) {
         if let Some(ends) = self.ends.take() {
             ends.store(true, Ordering::SeqCst);
             // It waits for a connection; an error: it has just ended.
@@ -98,7 +98,7 @@ impl Receiver {
     }
 
     /// It is there again, at the same port.
-    pub(super) fn come_back(&mut self) {
+    pub(crate) fn come_back(&mut self) {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
@@ -222,7 +222,7 @@ fn head(stream: &mut impl BufRead) -> Option<(String, BTreeMap<String, String>)>
 }
 
 /// A certificate for 127.0.0.1 that nobody has signed.
-pub(super) fn self_signed() -> (String, KeyPair) {
+pub(crate) fn self_signed() -> (String, KeyPair) {
     let key = KeyPair::generate().unwrap();
     let parameters = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
     (parameters.self_signed(&key).unwrap().pem(), key)

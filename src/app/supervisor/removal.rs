@@ -17,6 +17,7 @@ impl App {
         let (dirs, name) = (self.spec.dirs.clone(), self.spec.config.name.clone());
         let config_dir = self.spec.context.settings.config_dir.clone();
         self.spec.context.drains.forget(self.name());
+        self.spec.context.receivers.forget(self.name());
         self.spec.context.app_logs.forget(self.name());
         self.spec.context.events.forget(self.name());
         let (written, withdrawn) = (self.deployer.written(), self.publisher.settled());

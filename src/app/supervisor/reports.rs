@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::App;
 use crate::app::lifecycle::BatchId;
 use crate::events::Report;
-use crate::events::report::{Offender, STAYS_DOWN};
+use crate::events::report::{KEEPS_CRASHING, Offender, STAYS_DOWN};
 use crate::exit_status::ExitRecord;
 use crate::process::phase::Phase;
 use crate::process::snapshot::Snapshot;
@@ -131,7 +131,7 @@ fn phase(
 fn what_follows(now: &Snapshot) -> &'static str {
     match now.phase {
         Phase::Stopping | Phase::Stopped | Phase::Finished => STAYS_DOWN,
-        _ if now.crashlooping => "it is restarted after a delay: it keeps crashing",
+        _ if now.crashlooping => KEEPS_CRASHING,
         _ => "it is restarted",
     }
 }

@@ -85,7 +85,7 @@ impl Handler<Configure> for App {
             }
         };
         self.follow_disk_limit();
-        self.follow_drains();
+        self.follow_receivers();
         answer
     }
 }

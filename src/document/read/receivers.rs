@@ -31,6 +31,15 @@ pub(super) fn read_drains(walk: &mut Walk, top: &Object<'_>) -> Vec<DrainConfig>
             rules_of::process_type(text).map(|()| text.to_owned())
         });
         let ca = walk.text(&given, "ca", drain::ca);
+        if given
+            .get("streams")
+            .is_some_and(|value| *value == Value::Array(vec![]))
+        {
+            walk.report(
+                given.pointer("streams"),
+                "must name a log, such as \"stdout\"",
+            );
+        }
         let mut read = walk.text(&given, "url", DrainConfig::to)?;
         if ca.is_some() && !read.is_by_tls() {
             let detail = format!("has no use: {}:// is not encrypted", read.url.scheme);
@@ -119,6 +128,10 @@ mod tests {
             (
                 json!([{"url": "https://h", "types": ["a b"]}]),
                 "/drains/0/types/0",
+            ),
+            (
+                json!([{"url": "https://h", "streams": []}]),
+                "/drains/0/streams",
             ),
             (
                 json!([{"url": "https://h", "ca": "/etc/passwd"}]),

@@ -1,0 +1,208 @@
+//! [`Notice`]: what is told (pure).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::document::mask::Mask;
+use crate::events::Report;
+use crate::events::report::KEEPS_CRASHING;
+use crate::terminal::is_control;
+
+/// Of a text that an application chose.
+const LONGEST: usize = 500;
+
+/// A process that came up again is well when it has stayed so.
+const UP: Duration = Duration::from_secs(90);
+
+/// A receiver of logs may be away for a while without anybody being told.
+const AWAY: Duration = Duration::from_mins(5);
+
+/// Something is wrong, or well again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// What kind it is of (`document::notify::EVENTS`).
+    pub event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<Arc<str>>,
+    /// `web.1`, a name of a certificate: what of the application, or of the server.
+    pub subject: String,
+    pub state: State,
+    /// One line, for a person.
+    pub text: String,
+    pub time: jiff::Timestamp,
+    /// It is told when it has stayed so for as long.
+    #[serde(skip)]
+    pub settles: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Failing,
+    Recovered,
+    /// Somebody wants to see whether it arrives.
+    Test,
+    /// It is neither: nobody is told.
+    #[serde(skip)]
+    Gone,
+}
+
+impl Notice {
+    /// One of the server itself.
+    #[must_use]
+    pub fn of_server(
+        event: &'static str,
+        subject: &str,
+        state: State,
+        text: String,
+        time: jiff::Timestamp,
+    ) -> Self {
+        Self {
+            event,
+            app: None,
+            subject: subject.to_owned(),
+            state,
+            text: plain(&text),
+            time,
+            settles: Duration::ZERO,
+        }
+    }
+
+    /// What a report is worth telling of, if it is.
+    #[must_use]
+    pub fn of_report(report: &Report, time: jiff::Timestamp) -> Option<Self> {
+        let (event, subject, state, text, settles) = match report {
+            Report::DeploymentFinished {
+                deployment,
+                state,
+                reason,
+                ..
+            } => {
+                let reason = reason.as_deref().unwrap_or("no reason was told");
+                let (state, text) = match *state {
+                    "failed" => (
+                        State::Failing,
+                        format!("deploy {deployment} failed: {reason}"),
+                    ),
+                    "succeeded" => (State::Recovered, format!("deploy {deployment} succeeded")),
+                    _ => return None,
+                };
+                ("deploy", "deploy", state, text, Duration::ZERO)
+            }
+            Report::ProcessExited {
+                who, reason, next, ..
+            } if *next == KEEPS_CRASHING => {
+                let text = format!("{} keeps crashing: {reason}", who.process);
+                ("crash", &*who.process, State::Failing, text, Duration::ZERO)
+            }
+            Report::ProcessReady { who, .. } => {
+                let text = format!("{} runs again", who.process);
+                ("crash", &*who.process, State::Recovered, text, UP)
+            }
+            Report::ProcessStopped { who } => (
+                "crash",
+                &*who.process,
+                State::Gone,
+                String::new(),
+                Duration::ZERO,
+            ),
+            Report::DrainFailing { drain, reason, .. } => {
+                let text = format!("{drain} takes no lines: {reason}");
+                ("drain", &**drain, State::Failing, text, AWAY)
+            }
+            Report::DrainRecovered { drain, .. } => {
+                let text = format!("{drain} takes lines again");
+                ("drain", &**drain, State::Recovered, text, Duration::ZERO)
+            }
+            Report::DrainDropped { drain, lines, .. } => {
+                let text = format!("{lines} lines for {drain} were dropped");
+                ("drain", "dropped", State::Failing, text, Duration::ZERO)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            event,
+            app: report.app().map(Into::into),
+            subject: subject.to_owned(),
+            state,
+            text: plain(&text),
+            time,
+            settles,
+        })
+    }
+
+    /// Whether something is to be seen to see whether it arrives.
+    #[must_use]
+    pub fn test(app: Option<Arc<str>>, time: jiff::Timestamp) -> Self {
+        Self {
+            event: "test",
+            app,
+            subject: "test".to_owned(),
+            state: State::Test,
+            text: "notices of this server arrive here".to_owned(),
+            time,
+            settles: Duration::ZERO,
+        }
+    }
+
+    /// Without the secrets of its application.
+    #[must_use]
+    pub fn masked(mut self, mask: &Mask) -> Self {
+        self.text = mask.text(&self.text);
+        self
+    }
+
+    /// `HOST: blog: deploy 12 failed: …`.
+    #[must_use]
+    pub fn line(&self, host: &str) -> String {
+        match &self.app {
+            Some(app) => format!("{host}: {app}: {}", self.text),
+            None => format!("{host}: {}", self.text),
+        }
+    }
+}
+
+/// One line that steers nothing.
+fn plain(text: &str) -> String {
+    let mut plain: String = text
+        .chars()
+        .map(|c| if is_control(c) || c == '\n' { ' ' } else { c })
+        .take(LONGEST)
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        plain.push('…');
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deploy_that_failed_is_told_in_one_line() {
+        let finished = |state, reason: Option<&str>| Report::DeploymentFinished {
+            app: "blog".into(),
+            deployment: 12,
+            state,
+            reason: reason.map(str::to_owned),
+        };
+        let notice = |report| Notice::of_report(&report, jiff::Timestamp::UNIX_EPOCH);
+        let failed = notice(finished("failed", Some("a\u{1b}[31m\nsesame! "))).unwrap();
+        assert_eq!(
+            failed.line("h"),
+            "h: blog: deploy 12 failed: a [31m sesame! "
+        );
+        let mask = Mask::new(["sesame!".to_owned()]);
+        assert!(!failed.masked(&mask).text.contains("sesame"));
+        assert_eq!(
+            notice(finished("succeeded", None)).unwrap().state,
+            State::Recovered
+        );
+        assert_eq!(notice(finished("cancelled", None)), None);
+        let long = notice(finished("failed", Some(&"x".repeat(9999)))).unwrap();
+        assert!(long.text.len() < 600);
+    }
+}

@@ -1,0 +1,145 @@
+//! `[smtp]` of the settings.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::error::SettingsError;
+use super::raw::RawSmtp;
+use super::value::ValueError;
+use crate::notices::deliver::{Encryption, Smtp};
+use crate::regular;
+
+/// The largest file of a password, in bytes.
+const LARGEST: u64 = 4096;
+
+/// How the way to the mail server is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MailEncryption(pub Encryption);
+
+impl FromStr for MailEncryption {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "starttls" => Ok(Self(Encryption::StartTls)),
+            "tls" => Ok(Self(Encryption::Tls)),
+            "none" => Ok(Self(Encryption::None)),
+            _ => Err(ValueError(format!(
+                "{text:?} is none of starttls, tls and none"
+            ))),
+        }
+    }
+}
+
+impl TryFrom<String> for MailEncryption {
+    type Error = ValueError;
+
+    fn try_from(text: String) -> Result<Self, ValueError> {
+        text.parse()
+    }
+}
+
+/// The mail server, if one is named; the password is still the name of its file.
+pub(super) fn resolve(raw: &RawSmtp) -> Result<Option<Smtp>, SettingsError> {
+    let RawSmtp {
+        host,
+        port,
+        from,
+        username,
+        password_file,
+        tls,
+    } = raw;
+    let Some(host) = host else {
+        let has_more = from.is_some() || username.is_some() || password_file.is_some();
+        return match has_more {
+            true => Err(SettingsError::Smtp("host")),
+            false => Ok(None),
+        };
+    };
+    let from = from.as_ref().ok_or(SettingsError::Smtp("from"))?;
+    let credentials = match (username, password_file) {
+        (None, None) => None,
+        (Some(user), Some(file)) => Some((user.clone(), file.to_string_lossy().into_owned())),
+        (None, _) => return Err(SettingsError::Smtp("username")),
+        (_, None) => return Err(SettingsError::Smtp("password_file")),
+    };
+    let encryption = tls.map_or_else(Encryption::default, |tls| tls.0);
+    let usual = match encryption {
+        Encryption::StartTls => 587,
+        Encryption::Tls => 465,
+        Encryption::None => 25,
+    };
+    Ok(Some(Smtp {
+        host: host.clone(),
+        port: port
+            .as_ref()
+            .map_or(usual, |port| u16::try_from(port.0).unwrap_or(usual)),
+        encryption,
+        credentials,
+        from: from.0.clone(),
+    }))
+}
+
+/// Puts the password in the place of the name of its file. Blocks.
+pub(super) fn read_password(smtp: &mut Smtp) -> Result<(), SettingsError> {
+    let Some((_, password)) = &mut smtp.credentials else {
+        return Ok(());
+    };
+    let path = Path::new(&*password);
+    let read = regular::read(path, LARGEST).map_err(|source| SettingsError::MailPassword {
+        path: path.to_owned(),
+        source,
+    })?;
+    *password = String::from_utf8_lossy(&read).trim_end().to_owned();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::raw::RawSettings;
+
+    #[test]
+    fn a_mail_server_needs_a_name_and_a_sender_and_a_password_for_its_user() {
+        let read = |text: &str| {
+            let raw = RawSettings::from_toml(&format!("[smtp]\n{text}"), Path::new("x")).unwrap();
+            resolve(&raw.smtp).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(""), Ok(None));
+        let good = read("host = \"h\"\nfrom = \"a@b.example\"")
+            .unwrap()
+            .unwrap();
+        assert_eq!((good.port, good.encryption), (587, Encryption::StartTls));
+        let tls = read("host = \"h\"\nfrom = \"a@b.example\"\ntls = \"tls\"")
+            .unwrap()
+            .unwrap();
+        assert_eq!(tls.port, 465);
+        for (text, lacks) in [
+            ("host = \"h\"", "from"),
+            ("from = \"a@b.example\"", "host"),
+            (
+                "host = \"h\"\nfrom = \"a@b.example\"\nusername = \"u\"",
+                "password_file",
+            ),
+        ] {
+            assert!(read(text).unwrap_err().contains(lacks), "{text}");
+        }
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("password");
+        std::fs::write(&file, "sesame\n").unwrap();
+        let mut with = Smtp {
+            credentials: Some(("u".to_owned(), file.to_str().unwrap().to_owned())),
+            ..good
+        };
+        read_password(&mut with).unwrap();
+        assert!(
+            with.credentials.as_ref().unwrap().1 == "sesame"
+                && !format!("{with:?}").contains("sesame")
+        );
+        with.credentials = Some(("u".to_owned(), "/nowhere".to_owned()));
+        assert!(read_password(&mut with).is_err());
+    }
+}
