@@ -68,6 +68,10 @@
 //! change is in the audit log before it is answered ([`audit`]); where it cannot be written, the change counts and the
 //! line goes to the server's own log.
 //!
+//! People have pages (`api::ui`), which are made of what the same routes answer: a page calls the API in this process as
+//! the holder of the token that somebody logged in with, so it needs no rights, masks and lines of the audit log of its
+//! own. They are on hosts of the API alone, where no app shares their origin, and for who calls as clients do.
+//!
 //! A webhook comes from who has no token: `api::hooks` believes it by its signature ([`hooks::signature`]) and answers
 //! all others alike, also where there is no such application. What it leads to is a redeploy as any other.
 //!

@@ -10,6 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, Route};
+use futures::future::FutureExt as _;
 
 use super::needs::{self, Needs};
 use super::problem::Problem;
@@ -17,10 +18,9 @@ use super::state::ApiState;
 use super::ui::calls::{self, Answerer, Calls, MakeAnswerer};
 use super::{
     actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
-    disk, events, gate, git, health, history, hook, hooks, logs, metrics, pause, previews, releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui, openapi, notify,
+    disk, events, gate, git, health, history, hook, hooks, logs, metrics, notify, openapi, pause,
+    previews, releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui,
 };
-use futures::future::FutureExt as _;
-
 use crate::tokens::Scope::{Admin, Deploy, Read};
 
 /// Puts the API into an actix-web App: `/healthz` open to all, `/hooks` to who signs, the rest for those that [`gate`]
@@ -244,6 +244,8 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
         (
             "/-/history",
             vec![get(Needs::of_apps(Read), history::show_all)],
+        ),
+        (
             "/openapi.json",
             vec![get(Needs::of_apps(Read), openapi::show)],
         ),

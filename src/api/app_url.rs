@@ -6,12 +6,16 @@ use actix_web::{HttpMessage as _, HttpRequest};
 use super::auth::Access;
 use super::caller::Introduced;
 use crate::app::status::Reach;
+use crate::front::http::authority::Authority;
+use crate::router::reach::Reach as Ways;
 
 /// How the server was called, and for which hosts it has a certificate.
 pub(super) struct Called<'a> {
     /// The host, perhaps with a port; `None` on its socket.
     authority: Option<&'a str>,
     is_secure: bool,
+    /// Whether apps are reached by path where it was called; they are not on a host of the API.
+    has_paths: bool,
     has_certificate: &'a dyn Fn(&str) -> bool,
 }
 
@@ -21,7 +25,17 @@ impl<'a> Called<'a> {
         Self {
             authority: authority(request),
             is_secure: is_secure(request),
+            has_paths: true,
             has_certificate,
+        }
+    }
+
+    /// Takes into account which hosts are the API's.
+    pub(super) fn knowing(self, ways: &Ways) -> Self {
+        let host = self.authority.and_then(Authority::parse);
+        Self {
+            has_paths: host.is_none_or(|host| !ways.is_api_host(&host.routed())),
+            ..self
         }
     }
 
@@ -30,7 +44,7 @@ impl<'a> Called<'a> {
         if let Some(host) = &reach.host {
             return Some(format!("{}/", self.server(host, reach)));
         }
-        if reach.path {
+        if reach.path && self.has_paths {
             return Some(format!("{}/{name}/", self.here(reach)));
         }
         let host = self.authority.map_or("localhost", without_port);
@@ -122,6 +136,7 @@ mod tests {
             let called = Called {
                 authority,
                 is_secure,
+                has_paths: authority != Some("api.example"),
                 has_certificate: &has_certificate,
             };
             called.url("blog", &reach)
@@ -140,6 +155,7 @@ mod tests {
             url(by_path.clone(), Some("safe:8080")).unwrap(),
             "https://safe:8443/blog/"
         );
+        assert_eq!(url(by_path.clone(), Some("api.example")), None);
         let secure = by(by_path, Some("safe:4443"), true);
         assert_eq!(secure.unwrap(), "https://safe:4443/blog/");
         let by_host = reach(Some("a.example"), None, true);

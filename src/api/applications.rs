@@ -65,7 +65,7 @@ pub(super) async fn list(
     };
     let certificates = Arc::clone(&state.certificates.certificates.borrow());
     let has_certificate = |host: &str| certificates.has_valid(host, Timestamp::now);
-    let called = Called::by(&request, &has_certificate);
+    let called = Called::by(&request, &has_certificate).knowing(&state.routing.reach);
     for app in &mut apps {
         let own = app.pids.iter().filter_map(|pid| used.get(pid));
         app.memory_bytes = own.map(|usage| usage.memory_bytes).sum();

@@ -6,6 +6,10 @@
 //! (`body`, `query`, `prefer`), asks an actor ([`state`]), and answers with a document, a [`problem`], or the `outcome`
 //! of what it set going. [`git`] is the one that git itself calls. `errors` gives each error of the other folders its status.
 //! `openapi` describes all of it to programs. Nothing here owns state.
+//! [`auth`] knows, who has what the route needs ([`needs`]); it also tells the audit log. Then one file per resource. A
+//! resource reads its request (`body`, `query`, `prefer`), asks an actor ([`state`]), and answers with a document, a
+//! [`problem`], or the `outcome` of what it set going. [`git`] is the one that git itself calls, and [`ui`] has the pages
+//! for people, which call the others. `errors` gives each error of the other folders its status. Nothing here owns state.
 
 pub mod about;
 mod actions;

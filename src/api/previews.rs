@@ -69,21 +69,8 @@ pub(super) async fn make(
     }
     audit::is_about(&request, preview.as_str());
     let siblings = of(&state, app.as_str()).await?;
-    let present = siblings.iter().find(|one| one.name == preview.as_str());
-    if let Some(present) = present {
-        let branch = present.preview.as_ref().and_then(|p| p.branch.as_deref());
-        if branch != Some(asked.branch.as_str()) {
-            let other = branch.unwrap_or("another one");
-            return Err(conflict(format!(
-                "The preview \"{preview}\" is of the branch {other}: remove it first, or rename one of the branches."
-            )));
-        }
-        let (own, of, by) = (state.clone(), preview.to_string(), caller.by());
-        let redeploy = Action::Redeploy { use_cache: true };
-        let work = async move { Ok(own.ask_app(&of, Act(redeploy, by)).await??.into()) };
-        return outcome::of(&request, &state, preview.as_str(), StatusCode::OK, work).await;
     if let Some(present) = siblings.iter().find(|one| one.name == preview.as_str()) {
-        return again(&request, &state, present, &asked.branch).await;
+        return again(&request, &state, present, &asked.branch, caller.by()).await;
     }
     if siblings.len() >= MOST {
         return Err(conflict(format!(
@@ -91,16 +78,8 @@ pub(super) async fn make(
             names(&siblings)
         )));
     }
-    let previews = config.previews.clone().unwrap_or_default();
-    let expires = asked.expires.unwrap_or(previews.expires);
-    let document = document_of(&config, &asked.branch, &preview, expires);
-    let mut base = config.document;
-    base["preview"] = document["preview"].clone();
-    let config = checked(document, None, &state).await?;
-    whole_machine::check(&caller, &config.document, &base)?;
-    let (own, by) = (state.clone(), caller.by());
     let config = config_of(&asked, config, &preview, &state, &caller).await?;
-    let own = state.clone();
+    let (own, by) = (state.clone(), caller.by());
     let work = async move {
         let accepted = own.ask_apps(Create(config, by)).await??;
         Ok(Begun::from(accepted))
@@ -121,6 +100,7 @@ async fn again(
     state: &Data<ApiState>,
     present: &Summary,
     branch: &str,
+    by: By,
 ) -> Result<HttpResponse, Problem> {
     let (name, preview) = (present.name.clone(), present.preview.as_ref());
     let of_branch = preview.and_then(|preview| preview.branch.as_deref());
@@ -132,7 +112,7 @@ async fn again(
     }
     let (own, of) = (state.clone(), name.clone());
     let redeploy = Action::Redeploy { use_cache: true };
-    let work = async move { Ok(own.ask_app(&of, Act(redeploy)).await??.into()) };
+    let work = async move { Ok(own.ask_app(&of, Act(redeploy, by)).await??.into()) };
     outcome::of(request, state, &name, StatusCode::OK, work).await
 }
 

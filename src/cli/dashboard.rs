@@ -25,7 +25,7 @@ use guest::Guests;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver dashboard                         until Ctrl-C, and in the browser of a desktop
-  procserver dashboard --port 9000             at this port, as for a tunnel: ssh -L 9000:127.0.0.1:9000 HOST
+  procserver dashboard --port 9000             at this port, for a tunnel (ssh -L)
   procserver dashboard --server https://admin.example.org
   procserver dashboard --json                  where it is, as JSON
 

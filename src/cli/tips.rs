@@ -102,7 +102,7 @@ fn verb(word: &str) -> Option<&'static str> {
             "procserver logs NAME -f --json, into what keeps logs"
         }
         "schedule" | "scheduler" | "jobs" => "procserver cron NAME",
-        "monit" | "monitor" | "top" | "dash" | "dashboard" => "procserver ps NAME",
+        "monit" | "monitor" | "top" => "procserver ps NAME",
         "flush" | "logs:failed" | "reloadLogs" => "procserver logs NAME",
         "kill" | "ps:kill" => "procserver stop NAME, or: procserver restart NAME",
         "rename" | "apps:rename" => {

@@ -339,7 +339,6 @@ impl Handler<ChildEnded<RootChild>> for Root {
             RootChild::Apps => self.spec.apps.set(None),
             RootChild::Acme => self.spec.acme_actor.set(None),
             RootChild::History => self.spec.history.set(None),
-            RootChild::Drainer | RootChild::Front | RootChild::Certificates => {}
             RootChild::Drainer
             | RootChild::Notifier
             | RootChild::Front

@@ -326,12 +326,8 @@ fn head(
         withheld,
         user: user.as_deref(),
         cookie: sticky.map(|sticky| &*sticky.cookie),
-    };
         trace: request_info.notes.trace.as_ref().map(|begun| begun.ids),
-    }
-}
-
-fn head(worker: &Worker, request: &Request<'_>, context: &Context<'_>) -> Vec<u8> {
+    };
     let mut head = worker.spare.take_head();
     forwarded::request(&mut head, request, &context);
     head

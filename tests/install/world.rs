@@ -397,7 +397,6 @@ fn config(name: AppName, url: String) -> AppConfig {
             timeout: Duration::from_secs(10),
         },
         sleep: None,
-        policies: Default::default(),
         previews: None,
         preview: None,
         static_files: None,

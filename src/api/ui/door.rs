@@ -115,6 +115,11 @@ pub(super) fn logged_in(request: &HttpRequest, state: &ApiState) -> Option<Visit
     let now = Timestamp::now();
     let token = state.sessions.find(&secret.digest(), now)?;
     let token = state.tokens.known().of_digest(&token, now).cloned()?;
+    if state.tokens.note_use(&token, now) {
+        let tokens = state.tokens.clone();
+        // Nobody waits for it.
+        drop(actix_rt::task::spawn_blocking(move || tokens.write_uses()));
+    }
     Some(Visitor {
         caller: Caller::Token(token),
         form_key: secret.form_key(),

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::page::{self, Page};
 use super::visitor::Visitor;
+use super::words::plain;
 use crate::api::problem::CONTENT_TYPE;
 
 #[derive(Template)]
@@ -34,7 +35,7 @@ pub(super) async fn shown(response: ServiceResponse<BoxBody>) -> ServiceResponse
     let (head, body) = response.into_parts();
     let body = to_bytes(body).await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let text = |value: &Value| page::plain(value.as_str().unwrap_or_default());
+    let text = |value: &Value| plain(value.as_str().unwrap_or_default());
     let errors = body["errors"].as_array().into_iter().flatten();
     let visitor = request.extensions().get::<Visitor>().cloned();
     let title = head.status().canonical_reason().unwrap_or("Error");

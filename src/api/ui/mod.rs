@@ -17,10 +17,12 @@ mod live;
 mod login;
 mod page;
 mod pages;
+mod plots;
 mod secret;
 mod session_table;
 mod shown;
 mod visitor;
+mod words;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::StatusCode;
@@ -28,7 +30,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig, get, post};
 
 use super::problem::Problem;
-use pages::{app, apps, cron, deployments, domains, env, logs, releases, runs, server};
+use pages::{app, apps, cron, deployments, domains, env, events, logs, releases, runs, server};
 
 /// `/ui`, on hosts of the API.
 pub(super) fn for_browsers() -> impl HttpServiceFactory {
@@ -58,6 +60,7 @@ fn all(config: &mut ServiceConfig) {
         .route("/assets/{name}", get().to(assets::show))
         .route("/server", get().to(server::show))
         .route("/audit", get().to(server::audit))
+        .route("/events", get().to(events::show))
         .route("/events/stream", get().to(live::events))
         .route("/certificates/{name}/renew", post().to(domains::renew))
         .service(web::scope("/apps/{name:[a-z0-9][a-z0-9-]*}").configure(of_app));
@@ -73,6 +76,7 @@ fn of_app(config: &mut ServiceConfig) {
         .route("/releases", get().to(releases::list))
         .route("/logs", get().to(logs::show))
         .route("/logs/stream", get().to(live::log))
+        .route("/events", get().to(events::of_app))
         .route("/env", get().to(env::show))
         .route("/env", post().to(env::set))
         .route("/env/reveal", post().to(env::reveal))

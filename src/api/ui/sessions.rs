@@ -66,9 +66,10 @@ impl Sessions {
     pub(super) fn ended(&self, secret: Digest) -> impl Future<Output = ()> + use<> {
         let mut table = self.0.table.subscribe();
         async move {
-            // An error means that the server is gone.
             let is_over = |table: &Arc<Table>| table.find(&secret, Timestamp::now()).is_none();
-            drop(table.wait_for(is_over).await);
+            // An error means that the server is gone, or that the time of every session that is now is over.
+            let most = LASTS.unsigned_abs();
+            drop(tokio::time::timeout(most, table.wait_for(is_over)).await);
         }
     }
 

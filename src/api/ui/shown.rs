@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::page::{plain, short, size, span, took};
+use super::words::{plain, short, size, span, took};
 
 /// A line of `GET /applications`.
 #[derive(Debug, Deserialize)]
@@ -149,6 +149,7 @@ pub(super) struct Deployment {
     pub(super) state: String,
     pub(super) release: Option<u64>,
     commit: Option<String>,
+    by: Option<String>,
     pub(super) started: Timestamp,
     pub(super) finished: Option<Timestamp>,
     pub(super) steps: Vec<Step>,
@@ -158,6 +159,10 @@ pub(super) struct Deployment {
 impl Deployment {
     pub(super) fn commit(&self) -> &str {
         short(self.commit.as_ref())
+    }
+
+    pub(super) fn by(&self) -> String {
+        plain(self.by.as_deref().unwrap_or_default())
     }
 
     pub(super) fn is_over(&self) -> bool {

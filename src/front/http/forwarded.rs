@@ -16,8 +16,8 @@ use super::head::{Request, Response};
 use super::token::decimal;
 use super::trusted_proxies::{Stated, authority, reported, stated};
 use super::write;
-use crate::front::own_cookie;
 use crate::document::policies::ResponseHeader;
+use crate::front::own_cookie;
 use crate::front::own_token::OwnToken;
 use crate::traces::context::{self, Ids};
 
@@ -297,6 +297,7 @@ impl Appended<'_> {
         field(out, "X-Request-ID", c.request_id);
         if let Some(user) = c.user {
             field(out, "X-Forwarded-User", user.as_bytes());
+        }
         if let Some(ids) = &c.trace {
             field(out, context::FIELD, ids.traceparent().as_bytes());
         }

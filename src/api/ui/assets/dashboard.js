@@ -44,8 +44,12 @@ function check() {
 }
 
 // Parts of the page.
-let wanted = false, underway = false, timer = 0;
-const QUIET = 1000;
+let wanted = false, underway = false, timer = 0, refreshed = Date.now();
+const live = document.querySelector('[data-live]');
+// Seconds after which it is asked for anyway.
+const every = () => Number((live && live.dataset.every) || 0);
+// However much happens, many who watch cost little.
+const quiet = () => (every() && every() < 5 ? 700 : 3000);
 
 function refresh() {
   if (underway || timer) { wanted = true; return; }
@@ -57,7 +61,8 @@ function refresh() {
     if (text) replace(new DOMParser().parseFromString(text, 'text/html'));
   }, () => {}).finally(() => {
     underway = false;
-    timer = setTimeout(() => { timer = 0; if (wanted) { wanted = false; refresh(); } }, QUIET);
+    refreshed = Date.now();
+    timer = setTimeout(() => { timer = 0; if (wanted) { wanted = false; refresh(); } }, quiet());
   });
 }
 
@@ -72,7 +77,11 @@ function replace(page) {
     part.replaceChildren(...fresh.childNodes);
     part.scrollTop = isAtEnd ? part.scrollHeight : top;
     if (held) { const again = find(held, part); if (again) again.focus({ preventScroll: true }); }
-    if (!('live' in fresh.dataset)) delete part.dataset.every;
+    if (part.dataset.every && !fresh.dataset.every) {
+      delete part.dataset.every;
+      // Its last lines may come after its end.
+      setTimeout(refresh, 2000);
+    }
   }
   for (const box of document.querySelectorAll('[data-filter]')) filter(box);
 }
@@ -87,9 +96,7 @@ function find(held, part) {
   return all.find((one) => held.label && one.textContent === held.label) || all[held.at];
 }
 
-const live = document.querySelector('[data-live]');
 if (live) {
-  const isAbout = ['process.', 'deployment.', 'app.', 'route.', 'run.', 'certificate'];
   follow(live.dataset.live, (source, note) => {
     let isFirst = true;
     source.addEventListener('open', () => { if (!isFirst) refresh(); isFirst = false; });
@@ -97,8 +104,7 @@ if (live) {
     source.addEventListener('lost', refresh);
   });
   setInterval(() => {
-    const every = Number(live.dataset.every || 0);
-    if (every && !document.hidden) refresh();
+    if (every() && !document.hidden && Date.now() - refreshed >= every() * 1000) refresh();
   }, 1000);
 }
 

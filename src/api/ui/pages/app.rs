@@ -13,7 +13,9 @@ use crate::api::problem::Problem;
 use crate::api::ui::form::Form;
 use crate::api::ui::login::to;
 use crate::api::ui::page::{self, Page};
+use crate::api::ui::plots::{History, Plot, Row};
 use crate::api::ui::shown::{App, Document, Status};
+use crate::api::ui::words::plain;
 
 #[derive(Template)]
 #[template(path = "app.html")]
@@ -26,6 +28,9 @@ struct AppPage {
     status: Status,
     formation: Vec<Quantity>,
     repository: String,
+    /// The last day, as pictures and in numbers.
+    plots: Vec<Plot>,
+    rows: Vec<Row>,
 }
 
 /// How many processes of a type are wanted.
@@ -42,15 +47,21 @@ pub(in crate::api::ui) async fn show(
     let status: Status = desk.get(&format!("/applications/{name}/status")).await?;
     let document: Document = desk.get(&format!("/applications/{name}")).await?;
     let all: Vec<App> = desk.get("/applications").await?;
+    let history: Result<History, _> = desk.get(&format!("/applications/{name}/history")).await;
+    // Without it there is a page all the same.
+    let history = history.unwrap_or_default();
+    let page = desk.page(name.as_str(), "apps");
     let own = all.iter().find(|app| app.name == *name);
     page::answer(&AppPage {
-        page: desk.page(name.as_str(), "apps"),
         tab: "overview",
         url: own.and_then(|app| app.url()).map(str::to_owned),
         formation: formation(&document, &status),
-        repository: page::plain(document.repo["url"].as_str().unwrap_or_default()),
+        repository: plain(document.repo["url"].as_str().unwrap_or_default()),
         name: name.into_inner(),
         status,
+        plots: history.plots(page.now),
+        rows: history.rows(),
+        page,
     })
 }
 

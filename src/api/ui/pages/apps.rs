@@ -1,7 +1,10 @@
 //! `/ui`: the applications.
 
+use std::collections::BTreeMap;
+
 use actix_web::HttpResponse;
 use askama::Template;
+use serde::Deserialize;
 
 use super::{Desk, has};
 use crate::api::problem::Problem;
@@ -16,6 +19,26 @@ struct AppsPage {
     wanted: String,
     apps: Vec<App>,
     total: usize,
+    present: Present,
+}
+
+/// `GET /-/history`, as far as it is of the present.
+#[derive(Debug, Default, Deserialize)]
+struct Present {
+    applications: BTreeMap<String, Rate>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Rate {
+    requests_per_second: f64,
+}
+
+impl AppsPage {
+    fn rate(&self, app: &App) -> String {
+        let known = self.present.applications.get(&app.name);
+        let rate = known.map(|rate| format!("{:.1}", rate.requests_per_second));
+        rate.unwrap_or_default()
+    }
 }
 
 pub(in crate::api::ui) async fn show(desk: Desk) -> Result<HttpResponse, Problem> {
@@ -27,5 +50,7 @@ pub(in crate::api::ui) async fn show(desk: Desk) -> Result<HttpResponse, Problem
         wanted,
         apps,
         total,
+        // Of the last seconds alone: without it there is a list all the same.
+        present: desk.get("/-/history?since=1m").await.unwrap_or_default(),
     })
 }

@@ -12,6 +12,7 @@ use crate::api::ui::form::Form;
 use crate::api::ui::page::{self, Page};
 use crate::api::ui::pages::app::after;
 use crate::api::ui::shown::Document;
+use crate::api::ui::words::plain;
 use crate::document::mask::DOTS;
 
 #[derive(Template)]
@@ -48,7 +49,7 @@ async fn shown(desk: &Desk, name: &str, is_revealed: bool) -> Result<HttpRespons
     let total = document.env.len();
     let value = |value: &Value| match (is_revealed, value) {
         (false, _) => DOTS.to_owned(),
-        (true, Value::String(text)) => page::plain(text),
+        (true, Value::String(text)) => plain(text),
         (true, other) => other.to_string(),
     };
     let variables = document.env.iter().filter(|(name, _)| has(name, &wanted));

@@ -6,6 +6,7 @@ pub(super) mod cron;
 pub(super) mod deployments;
 pub(super) mod domains;
 pub(super) mod env;
+pub(super) mod events;
 pub(super) mod logs;
 pub(super) mod releases;
 pub(super) mod runs;

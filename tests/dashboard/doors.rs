@@ -1,0 +1,223 @@
+//! Where pages are, who gets them, and what a form must carry.
+
+use serde_json::{Value, json};
+
+use super::{Visitor, cookie, key, server};
+use crate::access::token_of;
+use crate::support::fixture::{document, web_repo, with};
+use crate::support::http::Request;
+use crate::support::server::Server;
+
+fn deployed(server: &Server) {
+    let repo = web_repo("1");
+    server.deploy(&with(
+        document("echo", &repo),
+        json!({ "env": { "SESAME": "open-it-now" }, "hosts": ["shop.example"] }),
+    ));
+}
+
+#[test]
+fn pages_are_on_api_hosts_alone_and_no_app_is_sent_their_cookie() {
+    let server = server();
+    deployed(&server);
+    let visitor = Visitor::logged_in(&server, &server.token());
+    let cookie = visitor.cookie.clone().unwrap();
+    assert!(cookie.starts_with("procserver_ui="), "{cookie}");
+    // By path and by host there are apps, and nothing is beside them.
+    for host in ["127.0.0.1", "localhost", "other.example"] {
+        Request::get("/ui")
+            .header("Host", host)
+            .header("Cookie", &cookie)
+            .send(&server.public())
+            .expect(404);
+    }
+    let own = Request::get("/ui/apps")
+        .header("Host", "shop.example")
+        .header("Cookie", &format!("a=b; {cookie}; __Host-{cookie}; c=d"))
+        .send(&server.public())
+        .expect(200)
+        .json();
+    assert_eq!(own["path"], "/ui/apps", "it is the app's");
+    assert_eq!(own["headers"]["cookie"], "a=b; c=d");
+    // The API knows no cookies.
+    visitor.get("/applications").expect(401);
+    visitor.get("/-/ui").expect(401);
+}
+
+#[test]
+fn a_page_is_shown_within_no_other_runs_no_script_of_its_own_and_is_kept_by_nobody() {
+    let server = server();
+    let visitor = Visitor::logged_in(&server, &server.token());
+    for target in ["/ui", "/ui/login", "/ui/none", "/ui/apps/none"] {
+        let page = visitor.get(target);
+        let policy = page.header("content-security-policy").unwrap();
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "frame-ancestors 'none'",
+            "form-action 'self'",
+            "base-uri 'none'",
+        ] {
+            assert!(policy.contains(part), "{target}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(page.header("cache-control"), Some("no-store"), "{target}");
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    }
+    let page = visitor.get("/ui").text();
+    let script = page.split("<script src=\"").nth(1).unwrap();
+    let script = script.split('"').next().unwrap();
+    // Who has not logged in needs it, too.
+    let got = Visitor::of(&server).get(script).expect(200);
+    assert!(got.header("cache-control").unwrap().contains("immutable"));
+    assert!(
+        got.header("content-type")
+            .unwrap()
+            .starts_with("text/javascript")
+    );
+}
+
+#[test]
+fn a_form_of_another_page_changes_nothing() {
+    let server = server();
+    deployed(&server);
+    let visitor = Visitor::logged_in(&server, &server.token());
+    let target = "/ui/apps/echo/stop";
+    let own = key(&visitor.get("/ui/apps/echo").expect(200).text());
+    let other = Visitor::logged_in(&server, &server.token());
+    let other = key(&other.get("/ui").expect(200).text());
+    for fields in [
+        &[][..],
+        &[("form_key", "")],
+        &[("form_key", other.as_str())],
+    ] {
+        visitor.post(target, fields).expect(403);
+    }
+    let form = |name: &str, value: &str| {
+        visitor
+            .request("POST", target)
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .header(name, value)
+            .body(format!("form_key={own}"))
+            .send(&server.public())
+    };
+    form("Origin", "https://evil.example").expect(403);
+    form("Origin", "null").expect(403);
+    form("Sec-Fetch-Site", "same-site").expect(403);
+    // Nor does a link.
+    visitor.get(target).expect(404);
+    assert_eq!(server.status("echo")["state"], "running");
+    visitor.post(target, &[("form_key", &own)]).expect(303);
+    let lines = server.get("/audit?tail=1").expect(200).json();
+    assert_eq!(
+        (&lines[0]["method"], &lines[0]["path"], &lines[0]["who"]),
+        (
+            &"POST".into(),
+            &"/applications/echo/stop".into(),
+            &"first".into()
+        ),
+        "as by any client: {lines}"
+    );
+}
+
+#[test]
+fn who_may_read_sees_no_secret_and_no_form_and_can_do_nothing() {
+    let server = server();
+    deployed(&server);
+    let reader = Visitor::logged_in(&server, &token_of(&server, "read"));
+    let page = reader.get("/ui/apps/echo").expect(200).text();
+    assert!(
+        !page.contains("/restart\"") && !page.contains("/scale"),
+        "{page}"
+    );
+    let env = reader.get("/ui/apps/echo/env").expect(200).text();
+    assert!(env.contains("SESAME") && env.contains("••••"), "{env}");
+    assert!(!env.contains("Show the values"), "{env}");
+    let revealed = reader.submit("/ui/apps/echo/env/reveal", &[]).expect(200);
+    assert!(!revealed.text().contains("open-it-now"));
+    for (target, fields) in [
+        ("/ui/apps/echo/stop", &[][..]),
+        ("/ui/apps/echo/scale", &[("type.web", "0")]),
+        ("/ui/apps/echo/env", &[("name", "A"), ("value", "b")]),
+        ("/ui/apps/echo/domains", &[("host", "a.example")]),
+        ("/ui/apps/echo/run", &[("command", "id")]),
+    ] {
+        reader.submit(target, fields).expect(403);
+    }
+    reader.get("/ui/audit").expect(403);
+    // Who may see it is shown it when asked for, not before.
+    let admin = Visitor::logged_in(&server, &server.token());
+    let env = admin.get("/ui/apps/echo/env").expect(200).text();
+    assert!(!env.contains("open-it-now"), "{env}");
+    let revealed = admin.submit("/ui/apps/echo/env/reveal", &[]).expect(200);
+    assert!(revealed.text().contains("open-it-now"));
+    assert_eq!(revealed.header("cache-control"), Some("no-store"));
+}
+
+#[test]
+fn what_strangers_make_the_server_show_is_no_markup() {
+    let server = server();
+    deployed(&server);
+    let evil = "<img src=x onerror=alert(1)>";
+    let encoded = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E";
+    let visitor = Visitor::logged_in(&server, &server.token());
+    server
+        .visit(&format!("/echo/print?text={encoded}"))
+        .expect(200);
+    // An error says what was sent.
+    let fields = [("name", evil), ("value", "x")];
+    let refused = visitor.submit("/ui/apps/echo/env", &fields).expect(422);
+    assert!(!refused.text().contains("<img"), "{}", refused.text());
+    assert!(refused.text().contains("img src=x"), "{}", refused.text());
+    visitor
+        .submit(
+            "/ui/apps/echo/run",
+            &[("command", &format!("echo '{evil}'"))],
+        )
+        .expect(303);
+    for target in [
+        format!("/ui?q={encoded}"),
+        format!("/ui/apps/echo/logs?grep={encoded}"),
+        format!("/ui/apps/echo/logs?process={encoded}"),
+        format!("/ui/apps/{encoded}"),
+        format!("/ui/login?next={encoded}"),
+        "/ui/apps/echo/logs".to_owned(),
+        "/ui/apps/echo/run".to_owned(),
+        "/ui/apps/echo".to_owned(),
+    ] {
+        let page = visitor.get(&target);
+        assert!(page.status < 500, "{target}: {}", page.status);
+        assert!(!page.text().contains("<img"), "{target}: {}", page.text());
+    }
+}
+
+#[test]
+fn names_change_by_the_document_and_others_stay() {
+    let server = server();
+    deployed(&server);
+    let visitor = Visitor::logged_in(&server, &server.token());
+    let domains = "/ui/apps/echo/domains";
+    visitor
+        .submit(domains, &[("host", "new.example")])
+        .expect(303);
+    let hosts = |server: &Server| server.get("/applications/echo").json()["hosts"].clone();
+    assert_eq!(hosts(&server), json!(["shop.example", "new.example"]));
+    let page = visitor.get(domains).expect(200).text();
+    assert!(page.contains("new.example"), "{page}");
+    visitor
+        .submit(domains, &[("host", "shop.example"), ("action", "remove")])
+        .expect(303);
+    assert_eq!(hosts(&server), json!(["new.example"]));
+    visitor.submit(domains, &[("host", "a b")]).expect(422);
+    assert_ne!(hosts(&server), Value::Null);
+    // As the document has it.
+    let wanted = [("name", "COLOUR"), ("value", "blue\r\ngreen")];
+    let answer = visitor.submit("/ui/apps/echo/env", &wanted).expect(303);
+    let place = answer.header("location").unwrap().to_owned();
+    assert!(place.starts_with("/ui/apps/echo"), "{place}");
+    assert_eq!(
+        server.get("/applications/echo").json()["env"]["COLOUR"],
+        "blue\ngreen"
+    );
+    assert!(cookie(&answer).is_none());
+}
