@@ -395,11 +395,14 @@ fn keep_events(context: &AppContext, files: EventFiles) -> KeptEvents {
     KeptEvents { goes_on, written }
 }
 
+/// Where spans go, and of which part of the requests.
+type Traces = (exporter::Sink, f64);
+
 /// Starts what sends spans, where the settings name a collector. Returns where they go, and of which part of the requests.
 fn start_exporter(
     settings: &Settings,
     host_name: &Arc<str>,
-) -> Result<Option<((exporter::Sink, f64), Exporter)>, DaemonError> {
+) -> Result<Option<(Traces, Exporter)>, DaemonError> {
     let Some(traces) = settings.traces.clone() else {
         return Ok(None);
     };
