@@ -109,7 +109,8 @@ fn document(args: &mut CreateArgs) -> anyhow::Result<Document> {
     if args.target != input::STDIN && !std::path::Path::new(&args.target).exists() {
         let text = format!(
             "there is no file {0}: name a file with the application's document, or say where its code is: \
-             procserver create {0} --repo URL",
+             procserver create {0} --repo URL\n  to push it to this server with git: procserver create {0} --push\n  to deploy a \
+             directory without git: procserver deploy {0} DIR",
             args.target
         );
         return Err(Usage(text).into());
@@ -135,10 +136,10 @@ mod tests {
     #[test]
     fn a_name_without_a_repository_is_a_usage_error_with_a_way_out() {
         let error = document(&mut parse(&["no-such-file"]).unwrap()).unwrap_err();
-        assert!(
-            error.is::<Usage>() && error.to_string().contains("--repo URL"),
-            "{error}"
-        );
+        assert!(error.is::<Usage>());
+        for way in ["--repo URL", "--push", "procserver deploy no-such-file DIR"] {
+            assert!(error.to_string().contains(way), "{error}");
+        }
         let error = document(&mut parse(&["Bad Name", "--repo", "x"]).unwrap()).unwrap_err();
         assert!(error.is::<Usage>(), "{error}");
     }
