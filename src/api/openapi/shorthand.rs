@@ -1,5 +1,4 @@
-//! What the files of the description write short, for everything that takes a request's body or waits for an outcome
-//! says the same (pure).
+//! Writes out what the files of the description say in short, since many calls have it in common (pure).
 //!
 //! - `json: SCHEMA` in a body or an answer is `content` of the type `application/json`.
 //! - `errors: [409, 422]` in a call are answers from `components.responses`.
