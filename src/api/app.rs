@@ -249,6 +249,7 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
             "/openapi.json",
             vec![get(Needs::of_apps(Read), openapi::show)],
         ),
+        ("/openapi.json", vec![get(Needs::of_apps(Read), describe)]),
         // Who reads code may find secrets in it: so to clone takes as much as to push.
         (
             "/git/{name}.git/info/refs",
@@ -302,6 +303,11 @@ pub fn declared() -> Vec<(&'static str, &'static str, Needs)> {
         calls.into_iter().map(call)
     };
     resources().into_iter().flat_map(calls).collect()
+}
+
+/// `GET /openapi.json`.
+async fn describe(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    openapi::show(&request, declared)
 }
 
 fn guarded() -> impl HttpServiceFactory {

@@ -25,8 +25,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
 
-use super::app;
 use super::problem::Problem;
+use assemble::Declared;
 
 /// The description in one encoding.
 struct Form {
@@ -52,8 +52,8 @@ struct Page {
 }
 
 impl Page {
-    fn make() -> Result<Self, String> {
-        let text = assemble::description(&app::declared())?.to_string();
+    fn make(declared: &[Declared]) -> Result<Self, String> {
+        let text = assemble::description(declared)?.to_string();
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         let packed = gzip.write_all(text.as_bytes());
         let packed = packed.and_then(|()| gzip.finish());
@@ -64,18 +64,23 @@ impl Page {
     }
 }
 
-fn page() -> Result<&'static Page, Problem> {
+fn page(declared: fn() -> Vec<Declared>) -> Result<&'static Page, Problem> {
     static PAGE: OnceLock<Result<Page, String>> = OnceLock::new();
-    PAGE.get_or_init(Page::make).as_ref().map_err(|error| {
+    let page = PAGE.get_or_init(|| Page::make(&declared()));
+    page.as_ref().map_err(|error| {
         log::error!("API: the description: {error}");
         let detail = "The description cannot be made: the server's own log says why.";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     })
 }
 
-pub(super) async fn show(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let page = page()?;
-    let takes_gzip = AcceptEncoding::parse(&request).is_ok_and(|accepted| {
+/// Answers with the description of the calls that are `declared`.
+pub(super) fn show(
+    request: &HttpRequest,
+    declared: fn() -> Vec<Declared>,
+) -> Result<HttpResponse, Problem> {
+    let page = page(declared)?;
+    let takes_gzip = AcceptEncoding::parse(request).is_ok_and(|accepted| {
         let offered = [Encoding::gzip(), Encoding::identity()];
         accepted.negotiate(offered.iter()) == Some(Encoding::gzip())
     });
@@ -84,7 +89,7 @@ pub(super) async fn show(request: HttpRequest) -> Result<HttpResponse, Problem> 
         false => &page.plain,
     };
     let is_known = request.headers().contains_key(header::IF_NONE_MATCH)
-        && match IfNoneMatch::parse(&request) {
+        && match IfNoneMatch::parse(request) {
             Ok(IfNoneMatch::Any) => true,
             Ok(IfNoneMatch::Items(tags)) => tags.iter().any(|tag| tag.weak_eq(&form.tag)),
             // What is no list of tags names no state.
