@@ -243,9 +243,9 @@
 //! router
 //! acme
 //! events, own_user
-//! app_dirs, tokens, hooks
+//! app_dirs, tokens, hooks, outgoing
 //! document
-//! account, outgoing
+//! account
 //! tls
 //! account
 //! tls, traces

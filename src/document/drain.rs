@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
 use super::target_url::TargetUrl;
-use crate::tls::trust;
 
 /// Each as it is written in a URL.
 const SCHEMES: [&str; 7] = [
@@ -116,9 +118,17 @@ pub fn ca(text: &str) -> Result<Arc<str>, String> {
     if text.len() > MAX_CA {
         return Err(format!("is longer than {MAX_CA} bytes"));
     }
-    match trust::of_pem(text.as_bytes()) {
-        Ok(_) => Ok(text.into()),
-        Err(error) => Err(format!("must be certificates in PEM: {error}")),
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+        certificate.map_err(|error| format!("must be certificates in PEM: {error}"))?;
+        count += 1;
+    }
+    match count {
+        0 => Err(
+            "must be certificates in PEM, which begin with \"-----BEGIN CERTIFICATE-----\""
+                .to_owned(),
+        ),
+        _ => Ok(text.into()),
     }
 }
 

@@ -12,10 +12,8 @@ use serde_json::Value;
 use super::config::FieldError;
 use super::repository_url::Parts;
 use super::secrets;
+pub use super::secrets::DOTS;
 use super::target_url;
-
-/// What is shown in place of a secret. A document that holds it was read by somebody who may not see the secret.
-pub const DOTS: &str = "••••";
 
 /// Shorter values are masked in documents only: in other text they would hide half of it.
 const SHORTEST: usize = 6;

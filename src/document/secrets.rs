@@ -2,6 +2,9 @@
 
 use super::repository_url::Parts;
 
+/// What is shown in place of a secret. A document that holds it was read by somebody who may not see the secret.
+pub const DOTS: &str = "••••";
+
 /// A variable whose name has one of these in it holds a secret.
 const WORDS: [&str; 10] = [
     "SECRET",

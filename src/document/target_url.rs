@@ -5,8 +5,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::mask::DOTS;
 use super::repository_url::{Parts, split_port};
+use super::secrets::DOTS;
 
 /// Longer ones are no honest receiver.
 const MAX_LENGTH: usize = 2048;

@@ -1,4 +1,4 @@
-//! [`Accounts`]: up to which line of each stream a drain has come, and which are missing in between (pure).
+//! [`Accounts`]: up to which line of each stream a drain has come, and which are missing in between.
 //!
 //! The ids of a stream grow by one a line. So a gap between two of them is exactly what was dropped.
 

@@ -1,4 +1,4 @@
-//! [`Batcher`]: gathers lines until they are worth sending, and knows which they are (pure).
+//! [`Batcher`]: gathers lines until they are worth sending, and knows which they are.
 
 use bytes::Bytes;
 
@@ -15,13 +15,6 @@ const MOST_BYTES: usize = 256 * 1024;
 
 /// Under which the server itself tells something in a log.
 const OURSELVES: &str = "procserver";
-
-/// What is sent, and where each message of it ends.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Payload {
-    pub(super) bytes: Vec<u8>,
-    pub(super) ends: Vec<usize>,
-}
 
 #[derive(Debug)]
 enum Encoder {

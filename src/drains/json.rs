@@ -1,11 +1,11 @@
-//! Lines as JSON (pure): an object a line for any receiver of HTTP, and what Loki takes.
+//! Lines as JSON: an object a line for any receiver of HTTP, and what Loki takes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::batch::Payload;
+use super::payload::Payload;
 use crate::logs::record::{Record, Stream};
 
 /// One line of `application/x-ndjson`.

@@ -1,9 +1,9 @@
-//! Messages of RFC 5424 (pure), and their frames: by octet counting where they are a stream (RFC 6587 §3.4.1, RFC 5425
+//! Messages of RFC 5424, and their frames: by octet counting where they are a stream (RFC 6587 §3.4.1, RFC 5425
 //! §4.3), one a datagram else (RFC 5426).
 
 use std::fmt::Write as _;
 
-use super::batch::Payload;
+use super::payload::Payload;
 use crate::logs::record::{Record, Stream};
 
 /// local0.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::deliver::Smtp;
+use super::smtp::Smtp;
 use crate::document::mask::Mask;
 use crate::document::notify::NotifyConfig;
 

@@ -8,8 +8,8 @@ use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
-use super::deliver::{Encryption, Smtp};
 use super::notice::Notice;
+use super::smtp::{Encryption, Smtp};
 use crate::outgoing::post::NotTaken;
 
 /// For each command of the exchange.

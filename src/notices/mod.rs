@@ -11,4 +11,5 @@ mod messenger;
 pub mod notice;
 pub mod notifier;
 pub mod policy;
+pub mod smtp;
 mod watched;

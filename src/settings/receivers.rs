@@ -1,9 +1,7 @@
 //! `[[drains]]` and `[[notify]]` of the settings: who gets the logs of all applications, and who is told.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-
-use serde::Deserialize;
 
 use super::error::SettingsError;
 use super::raw::RawSettings;
@@ -11,31 +9,6 @@ use crate::document::drain::{self, DrainConfig};
 use crate::document::notify::{self, EVENTS, NotifyConfig, Receiver};
 use crate::document::rules;
 use crate::regular;
-
-/// A receiver of logs. Only the file has it: a flag would show its credentials to all.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table, as in { url = \"syslog+tls://logs.example.org:6514\" }"
-)]
-pub struct RawDrain {
-    pub url: String,
-    pub streams: Option<Vec<String>>,
-    pub types: Option<Vec<String>>,
-    /// A file of certificates, PEM.
-    pub ca: Option<PathBuf>,
-}
-
-/// Who is told. As above.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table, as in { url = \"mailto:ops@example.org\" }"
-)]
-pub struct RawNotify {
-    pub url: String,
-    pub events: Option<Vec<String>>,
-}
 
 /// Who is told of what goes wrong.
 pub(super) fn notify(

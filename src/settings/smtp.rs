@@ -1,46 +1,14 @@
 //! `[smtp]` of the settings.
 
 use std::path::Path;
-use std::str::FromStr;
-
-use serde::Deserialize;
 
 use super::error::SettingsError;
 use super::raw::RawSmtp;
-use super::value::ValueError;
-use crate::notices::deliver::{Encryption, Smtp};
+use crate::notices::smtp::{Encryption, Smtp};
 use crate::regular;
 
 /// The largest file of a password, in bytes.
 const LARGEST: u64 = 4096;
-
-/// How the way to the mail server is encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct MailEncryption(pub Encryption);
-
-impl FromStr for MailEncryption {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        match text {
-            "starttls" => Ok(Self(Encryption::StartTls)),
-            "tls" => Ok(Self(Encryption::Tls)),
-            "none" => Ok(Self(Encryption::None)),
-            _ => Err(ValueError(format!(
-                "{text:?} is none of starttls, tls and none"
-            ))),
-        }
-    }
-}
-
-impl TryFrom<String> for MailEncryption {
-    type Error = ValueError;
-
-    fn try_from(text: String) -> Result<Self, ValueError> {
-        text.parse()
-    }
-}
 
 /// The mail server, if one is named; the password is still the name of its file.
 pub(super) fn resolve(raw: &RawSmtp) -> Result<Option<Smtp>, SettingsError> {

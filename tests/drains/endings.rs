@@ -19,8 +19,8 @@ fn message(stream: &mut impl Read) -> Option<String> {
         match digit[0] {
             b' ' => break,
             digit => {
-                length = length * 10
-                    + usize::from(char::from(digit).to_digit(10).expect("a digit") as u8)
+                let digit = char::from(digit).to_digit(10).expect("a digit");
+                length = length * 10 + usize::try_from(digit).unwrap();
             }
         }
     }
