@@ -13,7 +13,9 @@ use crate::document::name::AppName;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   procserver pause blog
-  procserver pause blog --for 3m && procserver run blog -- ./manage.py migrate; procserver resume blog
+  procserver pause blog --for 3m
+  procserver run blog -- ./manage.py migrate
+  procserver resume blog
   procserver pause blog --json
 
 New requests wait and those in flight go on. The verb returns when these are done, or says how many are left.")]
