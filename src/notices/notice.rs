@@ -187,6 +187,9 @@ mod tests {
             app: "blog".into(),
             deployment: 12,
             state,
+            release: None,
+            commit: None,
+            by: None,
             reason: reason.map(str::to_owned),
         };
         let notice = |report| Notice::of_report(&report, jiff::Timestamp::UNIX_EPOCH);

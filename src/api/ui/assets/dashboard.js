@@ -157,7 +157,6 @@ if (log) {
   };
   const flush = () => {
     scheduled = false;
-    const isAtEnd = follows && log.scrollTop + log.clientHeight >= log.scrollHeight - 40;
     if (queue.length > MOST) { missed += queue.length - MOST; queue = queue.slice(-MOST); }
     const lines = document.createDocumentFragment();
     for (const record of queue) lines.append(rendered(record));
@@ -170,7 +169,7 @@ if (log) {
       range.setEndAfter(log.children[surplus - 1]);
       range.deleteContents();
     }
-    if (isAtEnd) log.scrollTop = log.scrollHeight;
+    if (follows) log.scrollTop = log.scrollHeight;
     if (missed) state.textContent = missed + ' lines were left out: they came too fast.';
     const empty = document.querySelector('[data-empty]');
     if (empty && log.childElementCount) empty.remove();
@@ -182,10 +181,17 @@ if (log) {
     if (!scheduled) { scheduled = true; setTimeout(flush, 100); }
   };
   button.hidden = false;
-  button.addEventListener('click', () => {
-    follows = !follows;
+  const set = (wanted) => {
+    follows = wanted;
     button.setAttribute('aria-pressed', String(follows));
     if (follows) log.scrollTop = log.scrollHeight;
+  };
+  button.addEventListener('click', () => set(!follows));
+  // Who reads, or selects, is not carried away.
+  log.addEventListener('wheel', (event) => { if (event.deltaY < 0) set(false); }, { passive: true });
+  log.addEventListener('pointerdown', () => set(false));
+  log.addEventListener('keydown', (event) => {
+    if (['ArrowUp', 'PageUp', 'Home'].includes(event.key)) set(false);
   });
   log.scrollTop = log.scrollHeight;
   if (!new URLSearchParams(location.search).has('tail')) {
