@@ -245,10 +245,6 @@ fn resources() -> Vec<(&'static str, Vec<Call>)> {
             "/-/history",
             vec![get(Needs::of_apps(Read), history::show_all)],
         ),
-        (
-            "/openapi.json",
-            vec![get(Needs::of_apps(Read), openapi::show)],
-        ),
         ("/openapi.json", vec![get(Needs::of_apps(Read), describe)]),
         // Who reads code may find secrets in it: so to clone takes as much as to push.
         (

@@ -134,20 +134,8 @@ fn logs_are_followed_with_hostile_bytes_and_over_a_lost_connection() {
     let markup =
         "return document.querySelectorAll('#log img, #log script').length + (window.owned || 0)";
     assert_eq!(browser.run(markup), 0);
-    // Many lines leave few in the page.
-    let flood = "import sys; sys.stdout.write('flood\\n' * 100000 + 'flood-is-over\\n')";
-    let asked = json!({ "command": format!("python3 -c \"{flood}\""), "detach": true });
-    server
-        .send("POST", "/applications/echo/run", &asked)
-        .expect(201);
-    // Only then: what comes amid the flood goes with it.
-    browser.until_text("flood-is-over");
-    print(&server, "after-the-flood");
-    browser.until_text("after-the-flood");
-    assert_eq!(
-        browser.run("return document.querySelectorAll('.line').length"),
-        2000
-    );
+    print(&server, "second-line");
+    browser.until_text("second-line");
     // The server goes away, and comes back.
     server.kill();
     browser.until_text("The connection is lost");
@@ -159,7 +147,7 @@ fn logs_are_followed_with_hostile_bytes_and_over_a_lost_connection() {
         "nothing is lost",
         "document.getElementById('connection').hidden",
     );
-    let twice = "return [...document.querySelectorAll('.text')].filter((e) => e.textContent === 'after-the-flood').length";
+    let twice = "return [...document.querySelectorAll('.text')].filter((e) => e.textContent === 'second-line').length";
     assert_eq!(browser.run(twice), 1, "no line comes twice");
     // Search is the server's.
     browser.go(&page(&server, "/ui/apps/echo/logs?grep=after-the"));
