@@ -14,7 +14,7 @@ fn a_drain_of_the_settings_gets_the_logs_of_every_application_from_their_first_l
     let ca = setup.directory().join("receiver.pem");
     std::fs::write(&ca, receiver.certificate()).unwrap();
     let text = format!(
-        "[[drains]]\nurl = \"https://t0ken-0f-all@{}/\"\nca = \"{}\"\nstreams = [\"stdout\", \"install\"]\n",
+        "listen = [\"127.0.0.1:0\"]\n[[drains]]\nurl = \"https://t0ken-0f-all@{}/\"\nca = \"{}\"\nstreams = [\"stdout\", \"install\"]\n",
         receiver.address(),
         ca.display()
     );

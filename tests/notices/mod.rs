@@ -41,7 +41,7 @@ fn a_deploy_that_fails_is_told_to_the_server_s_and_the_application_s_and_so_is_t
     });
     let theirs = Receiver::start(false, |_| Answer::Take);
     let settings = format!(
-        "[[notify]]\nurl = \"http://{}/services/T0/B0/sesame\"\n",
+        "listen = [\"127.0.0.1:0\"]\n[[notify]]\nurl = \"http://{}/services/T0/B0/sesame\"\n",
         ours.address()
     );
     let server = Setup::new().with_settings(&settings).start();
@@ -102,7 +102,7 @@ fn a_deploy_that_fails_is_told_to_the_server_s_and_the_application_s_and_so_is_t
 fn a_process_that_keeps_crashing_is_told_of_once() {
     let receiver = Receiver::start(false, |_| Answer::Take);
     let server = Server::start();
-    let repo = Repo::new(&[("Procfile", "job: sleep 0.05; echo broken >&2; exit 7\n")]);
+    let repo = Repo::new(&[("Procfile", "job: sleep 2; echo broken >&2; exit 7\n")]);
     let notify =
         json!({"notify": [{"url": format!("http://{}", receiver.address()), "events": ["crash"]}]});
     server
@@ -179,7 +179,7 @@ fn a_notice_comes_by_mail() {
         return skip("notices by mail", "there is no python3-aiosmtpd");
     };
     let settings = format!(
-        "notify = [{{ url = \"mailto:ops@example.org\" }}, {{ url = \"mailto:nobody@example.org\", events = [\"disk\"] }}]\n\
+        "listen = [\"127.0.0.1:0\"]\nnotify = [{{ url = \"mailto:ops@example.org\" }}, {{ url = \"mailto:nobody@example.org\", events = [\"disk\"] }}]\n\
          [smtp]\nhost = \"127.0.0.1\"\nport = {}\nfrom = \"procserver@example.org\"\ntls = \"none\"\n",
         mailbox.port
     );
