@@ -6,12 +6,14 @@ use std::ffi::OsString;
 use super::app_option;
 
 /// Verbs of Heroku and Dokku, and what stands in their place.
-const VERBS: [(&str, &[&str]); 7] = [
+const VERBS: [(&str, &[&str]); 9] = [
     ("run:detached", &["run", "--detach"]),
     ("domains:add", &["domains", "add"]),
     ("domains:remove", &["domains", "rm"]),
     ("domains:rm", &["domains", "rm"]),
     ("domains:report", &["domains"]),
+    ("drains:add", &["drains", "add"]),
+    ("drains:remove", &["drains", "rm"]),
     ("cron:run", &["cron", "run"]),
     ("cron:list", &["cron"]),
 ];
@@ -74,6 +76,10 @@ mod tests {
             ("run:detached -a blog ./task", "run blog --detach ./task"),
             ("run:detached blog ./task", "run --detach blog ./task"),
             ("domains:add blog a.example", "domains add blog a.example"),
+            (
+                "drains:add syslog+tls://h -a blog",
+                "drains add blog syslog+tls://h",
+            ),
             (
                 "domains:add a.example -a blog",
                 "domains add blog a.example",

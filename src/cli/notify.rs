@@ -17,6 +17,7 @@ use crate::document::name::AppName;
     after_help = "Examples:
   procserver notify test                               those of the server's settings
   procserver notify test blog                          and those of an application
+  procserver notify test blog --json
   procserver set blog 'notify=[{url: \"https://hooks.slack.com/services/…\", events: [\"deploy\"]}]'"
 )]
 pub struct NotifyArgs {

@@ -98,9 +98,7 @@ fn verb(word: &str) -> Option<&'static str> {
         "members" | "access" | "access:add" | "authorizations:create" => {
             "procserver token create WHO --scope deploy --app NAME"
         }
-        "drains" | "drains:add" | "logs:set" => {
-            "procserver logs NAME -f --json, into what keeps logs"
-        }
+        "logs:set" | "log-drain" => "procserver drains add NAME syslog+tls://HOST:PORT",
         "schedule" | "scheduler" | "jobs" => "procserver cron NAME",
         "monit" | "monitor" | "top" => "procserver ps NAME",
         "flush" | "logs:failed" | "reloadLogs" => "procserver logs NAME",
@@ -149,7 +147,7 @@ mod tests {
             "addons:create",
             "buildpacks:set",
             "maintenance:on",
-            "drains:add",
+            "logs:set",
             "open",
             // Dokku
             "apps:list",

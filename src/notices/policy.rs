@@ -62,6 +62,7 @@ impl Told {
                 }
                 if notice.settles.is_zero() || subject.told.is_some() {
                     subject.told = Some(now);
+                    subject.waits = None;
                     return Some(notice);
                 }
                 subject.waits.get_or_insert((now + notice.settles, notice));
