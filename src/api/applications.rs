@@ -104,6 +104,7 @@ pub(super) async fn create(
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     whole_machine::check(&caller, &config.document, &Value::Null)?;
+    same_preview(&config.document, &Value::Null)?;
     let notes = overlaps(&config, &state, &caller);
     let own = state.clone();
     let asked = async move {
@@ -142,9 +143,10 @@ pub(super) async fn replace(
         let mut notes = comments::lost(&own, &app).await;
         notes.extend(overlaps(&config, &own, &caller));
         let mut base = precondition.base(&own, &app).await?;
+        let present = own.inspect(app.as_str()).await?.document;
+        same_preview(&config.document, &present)?;
         if caller.is_bound() {
             // What was looked at is what is replaced.
-            let present = own.inspect(app.as_str()).await?.document;
             whole_machine::check(&caller, &config.document, &present)?;
             base.get_or_insert(present);
         }
@@ -214,6 +216,7 @@ async fn apply(
             return Ok(Begun::unchanged());
         }
         whole_machine::check(&caller, &config.document, &base)?;
+        same_preview(&config.document, &base)?;
         let mut notes = comments::lost(&state, &name).await;
         let is_renamed = ["hosts", "domain"]
             .iter()
@@ -234,6 +237,17 @@ async fn apply(
         }
     }
     Err(AppsError::Stale(name).into())
+}
+
+/// Refuses to make a preview of what is none, or the other way round: a preview goes with its application.
+fn same_preview(document: &Value, base: &Value) -> Result<(), Problem> {
+    let of = |document: &Value| document["preview"]["of"].clone();
+    if of(document) == of(base) {
+        return Ok(());
+    }
+    let detail =
+        "is set by the server when it makes a preview, and stays: procserver preview NAME BRANCH";
+    Err(wrong_field("/preview/of", detail.to_owned()))
 }
 
 /// The answer to a refused change.

@@ -28,6 +28,9 @@ enum Encoder {
 pub(super) struct Batcher {
     encoder: Encoder,
     types: Vec<String>,
+    /// Whose log it is, and when the first line of the batch was written: a log that is begun anew counts from zero again.
+    source: String,
+    first: Option<String>,
     /// Up to where lines were gathered, and where the batch begins.
     accounts: Accounts,
     begin: Accounts,
@@ -64,6 +67,8 @@ impl Batcher {
         Self {
             encoder,
             types: types.to_vec(),
+            source: source(app, host),
+            first: None,
             accounts: Accounts::default(),
             begin: Accounts::default(),
             marks: vec![],
@@ -149,6 +154,9 @@ impl Batcher {
 
     fn push(&mut self, record: &Record) {
         self.marks.push((record.stream, record.id));
+        if self.first.is_none() {
+            self.first = Some(record.time.to_string());
+        }
         match &mut self.encoder {
             Encoder::Syslog(encoder) => encoder.push(record),
             Encoder::Ndjson(encoder) => encoder.push(record),
@@ -165,7 +173,13 @@ impl Batcher {
         };
         let begin = std::mem::replace(&mut self.begin, self.accounts.clone());
         Batch {
-            id: format!("{}-{}", places(&begin), places(&self.accounts)),
+            id: format!(
+                "{}-{}-{}-{}",
+                self.source,
+                self.first.take().unwrap_or_default(),
+                places(&begin),
+                places(&self.accounts)
+            ),
             bytes: payload.bytes.into(),
             ends: payload.ends,
             done: 0,
@@ -196,6 +210,12 @@ impl Batch {
             accounts.set(*stream, *id);
         }
     }
+}
+
+/// As a field of HTTP may have it.
+fn source(app: &str, host: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    format!("{app}@{host}").replace(|c| !plain(c) && c != '@', "_")
 }
 
 fn places(accounts: &Accounts) -> String {
@@ -247,7 +267,8 @@ mod tests {
             (batch.lines(), batch.accounts.last(Stream::Stdout)),
             (4, Some(12))
         );
-        assert_eq!(batch.id, "5.0.0.0-12.0.0.0");
+        assert!(batch.id.ends_with("-5.0.0.0-12.0.0.0"), "{}", batch.id);
+        assert!(batch.id.starts_with("a@h-"), "{}", batch.id);
         assert!(batcher.is_empty());
     }
 

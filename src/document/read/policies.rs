@@ -263,9 +263,12 @@ fn read_sticky(walk: &mut Walk, top: &Object<'_>) -> Option<Sticky> {
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
         // A browser takes what begins so only with Path=/ or Secure, which depends on how the client comes.
         let is_bound = name.starts_with("__");
-        match (1..=64).contains(&name.len()) && name.bytes().all(is_plain) && !is_bound {
+        // Those of the dashboard.
+        let is_own = name.starts_with("procserver_ui");
+        let is_plain = name.bytes().all(is_plain) && !is_bound && !is_own;
+        match (1..=64).contains(&name.len()) && is_plain {
             true => Ok(name.to_owned()),
-            false => Err("must be the name of a cookie: 1 to 64 letters, digits, \"-\", \"_\" and \".\", not \"__\" in front"),
+            false => Err("must be the name of a cookie: 1 to 64 letters, digits, \"-\", \"_\" and \".\", not \"__\" or \"procserver_ui\" in front"),
         }
     });
     Some(Sticky {

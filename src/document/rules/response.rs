@@ -33,6 +33,14 @@ const OF_ONE_RESPONSE: [&str; 7] = [
     "www-authenticate",
 ];
 
+/// Fields by which one application would speak for all that share its host.
+const OF_THE_SITE: [&str; 4] = [
+    "alt-svc",
+    "clear-site-data",
+    "refresh",
+    "service-worker-allowed",
+];
+
 /// The name of a field that all responses of an application get.
 pub(crate) fn response_field(name: &str) -> Result<(), String> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -49,6 +57,12 @@ pub(crate) fn response_field(name: &str) -> Result<(), String> {
     if is_one_of(&OF_ONE_RESPONSE) {
         return Err(
             "cannot be set: it is about one response, and this is for all of the application"
+                .to_owned(),
+        );
+    }
+    if is_one_of(&OF_THE_SITE) {
+        return Err(
+            "cannot be set: it is about the whole site, which other applications may share"
                 .to_owned(),
         );
     }

@@ -143,10 +143,8 @@ fn pass_fields<'b>(
             // Expect means nothing in HTTP/1.0, but would in the HTTP/1.1 that is sent on.
         } else if f.is(Name::Cookie) && context.withheld.is_some() {
             if let Some(others) = own_cookie::without_own(f.value) {
-                field(out, f.name, &others);
+                cookies(out, f.name, &others, context.cookie);
             }
-        } else if context.cookie.is_some() && f.is_named("cookie") {
-            other_cookies(out, f, context.cookie.unwrap_or_default());
         } else if context.trace.is_some() && same(context::FIELD, f.name) {
             // This server's own follows.
         } else if !is_dropped(&request.fields, f) && !context.is_withheld(f) {
@@ -159,20 +157,24 @@ fn pass_fields<'b>(
     appended
 }
 
-/// Writes the cookies of a field but for the one with this name. A field that has no other is left out.
-fn other_cookies(out: &mut Vec<u8>, f: &Field<'_>, own: &str) {
+/// Writes the cookies of a field but for the `own` one that this server gave to keep a client at its process. A field
+/// that has no other is left out.
+fn cookies(out: &mut Vec<u8>, name: &str, value: &[u8], own: Option<&str>) {
+    let Some(own) = own else {
+        return field(out, name, value);
+    };
     let is_own = |pair: &[u8]| {
         let value = pair.trim_ascii().strip_prefix(own.as_bytes());
         value.is_some_and(|value| value.first().is_none_or(|b| *b == b'='))
     };
-    let pairs = || f.value.split(|b| *b == b';');
+    let pairs = || value.split(|b| *b == b';');
     if !pairs().any(is_own) {
-        return field(out, f.name, f.value);
+        return field(out, name, value);
     }
     let others: Vec<_> = pairs().filter(|pair| !is_own(pair)).collect();
     let others = others.join(&b';');
     if !others.trim_ascii().is_empty() {
-        field(out, f.name, others.trim_ascii());
+        field(out, name, others.trim_ascii());
     }
 }
 

@@ -434,3 +434,26 @@ proptest! {
         prop_assert_eq!(kept(&again.fields), kept(&parsed.fields));
     }
 }
+
+#[test]
+fn no_app_is_sent_the_cookies_that_are_this_servers() {
+    let token = OwnToken::default();
+    let sticky = Context {
+        withheld: Some(&token),
+        cookie: Some("node"),
+        ..context(false, 0)
+    };
+    let cookies = |came: &str| {
+        let came = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {came}\r\n\r\n");
+        let out = forwarded(&came, &sticky);
+        out.lines()
+            .find_map(|line| line.strip_prefix("Cookie: ").map(str::to_owned))
+    };
+    assert_eq!(
+        cookies("node=1; a=b; procserver_ui=2").as_deref(),
+        Some("a=b")
+    );
+    assert_eq!(cookies("a=b; node=1").as_deref(), Some("a=b"));
+    assert_eq!(cookies("node=1; procserver_ui=2"), None);
+    assert_eq!(cookies("nodes=1").as_deref(), Some("nodes=1"));
+}
