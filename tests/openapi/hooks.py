@@ -20,25 +20,40 @@ CALLS = itertools.count()
 
 for name, strategy in {
     "account": st.just("nobody"),
+    "certificates": st.just("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"),
     "cron": st.sampled_from(["@daily", "*/5 * * * *", "0 30 3 * * 1", "15 4 29 2 *"]),
     "directory": st.from_regex(r"\A[a-z]{6,12}\Z"),
+    "drain-url": st.sampled_from(["https://127.0.0.1:9/logs", "syslog+tls://127.0.0.1:9", "loki+https://user:word@127.0.0.1:9"]),
     "duration-text": st.integers(1, 3600).map(lambda seconds: f"{seconds}s"),
     "field-name": st.from_regex(r"\AX-[A-Za-z0-9-]{1,20}\Z"),
+    "file": st.from_regex(r"\A[a-z]{6,12}\.html\Z"),
     "future": st.integers(1, 36500).map(lambda days: f"{days}d"),
     "group": st.just(grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name),
     "git-ref": st.from_regex(r"\A[a-z0-9]{1,12}(/[a-z0-9]{1,8})?\Z"),
     "git-url": st.sampled_from(["https://127.0.0.1:9/a.git", "ssh://git@127.0.0.1:9/a.git", "git@127.0.0.1:a.git"]),
     "host-name": st.from_regex(r"\A(\*\.)?[a-z0-9]{8}(\.[a-z0-9]{1,8}){0,2}\.example\Z"),
     "host-port": st.sampled_from(["shop.example.org", "localhost:80", "[::1]:8080", "10.0.0.1"]),
+    # No application is to expire meanwhile.
+    "long-span": st.integers(1, 365).map(lambda days: f"{days}days"),
     "moment": st.sampled_from(["10m", "2h 30m", "2026-11-22T10:15:30Z", "2020-01-01T00:00:00+02:00"]),
+    "network": st.sampled_from(["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::1"]),
+    "notify-url": st.sampled_from(["https://127.0.0.1:9/hook", "http://user:word@127.0.0.1:9", "mailto:ops@example.org"]),
+    "password-hash": st.just("$2y$04$RXgmkBVYsk8WQ8oLXcBgJuyuz0IbZuBrVqlQco1qHdOMDxxLGsOqC"),
+    "rate": st.builds("{}/{}".format, st.integers(1, 1000000), st.sampled_from("smh")),
+    "redirect-from": st.from_regex(r"\A/old/[a-z]{0,8}\Z"),
+    "redirect-to": st.sampled_from(["/new", "/new/page?a=b", "https://www.example.org/new"]),
+    # Names that differ in more than their case.
+    "response-field": st.from_regex(r"\AX-[a-z0-9-]{1,20}\Z"),
     "routed-url": st.sampled_from(["/web/x?y", "http://shop.example/", "localhost:9000/", "https://[::1]:8443/x"]),
     "rust-regex": st.sampled_from(["^a\\.example$", "blog", "[0-9]+\\.example", "(?i)x{2,3}"]),
     "signal": st.sampled_from(["SIGTERM", "INT", "sigquit", "Hup", "SIGUSR1", "USR2", "winch"]),
     "size": st.integers(8, 4096).map(lambda size: f"{size}M"),
+    "span": st.integers(10, 60).map(lambda seconds: f"{seconds}s"),
     "ssh-public-key": st.just(KEY),
     "status-range": st.sampled_from(["200", "200-399", "404-404", "500-599"]),
     "time-zone": st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]),
     "url-path": st.from_regex(r"\A/[a-z0-9]{0,8}\Z"),
+    "wildcard-host": st.from_regex(r"\A\*\.[a-z0-9]{8}\.example\Z"),
 }.items():
     schemathesis.openapi.format(name, strategy)
 
@@ -70,8 +85,10 @@ def before_call(context, case, kwargs):
     # What follows does not end by itself.
     if str((case.query or {}).get("follow")).lower() in ("true", "1", ""):
         case.query["follow"] = "false"
+    if path == "/events":
+        case.query = {"follow": "false"} | dict(case.query or {})
     # A deployment that fails is told as 422 to who waits for it.
-    if path in ("/applications", "/applications/{name}") and "Prefer" in (case.headers or {}):
+    if path in ("/applications", "/applications/{name}", "/applications/{name}/previews") and "Prefer" in (case.headers or {}):
         case.headers["Prefer"] = "respond-async"
     # Wrong tokens lock out who sends them; the server trusts this address to name others.
     number = next(CALLS)
@@ -94,6 +111,10 @@ def tame(document):
         ]
     for field in ("hosts", "shared", "cron"):
         make_different(document.get(field))
+    for at, drain in enumerate(document["drains"] if isinstance(document.get("drains"), list) else []):
+        # Each receiver is there once.
+        if isinstance(drain, dict) and isinstance(drain.get("url"), str):
+            drain["url"] = drain["url"].replace("127.0.0.1:9", f"127.0.0.1:{9 + at}")
     port = document.get("port")
     if type(port) in (int, float) and 1 <= port <= 65535:
         document["port"] = PORT
