@@ -111,10 +111,13 @@ def tame(document):
         ]
     for field in ("hosts", "shared", "cron"):
         make_different(document.get(field))
-    for at, drain in enumerate(document["drains"] if isinstance(document.get("drains"), list) else []):
-        # Each receiver is there once.
-        if isinstance(drain, dict) and isinstance(drain.get("url"), str):
-            drain["url"] = drain["url"].replace("127.0.0.1:9", f"127.0.0.1:{9 + at}")
+    for field in ("drains", "notify"):
+        receivers = document[field] if isinstance(document.get(field), list) else []
+        for at, receiver in enumerate(receivers):
+            # Each drain is there once.
+            if isinstance(receiver, dict) and isinstance(receiver.get("url"), str):
+                host = r"^([a-z+]+://(?:[a-z:]+@)?)[a-z0-9.]+(?::[0-9]+)?(?=/|$)"
+                receiver["url"] = re.sub(host, rf"\g<1>127.0.0.1:{9 + at}", receiver["url"])
     port = document.get("port")
     if type(port) in (int, float) and 1 <= port <= 65535:
         document["port"] = PORT
