@@ -134,6 +134,17 @@ fn logs_are_followed_with_hostile_bytes_and_over_a_lost_connection() {
     let markup =
         "return document.querySelectorAll('#log img, #log script').length + (window.owned || 0)";
     assert_eq!(browser.run(markup), 0);
+    // Many lines at once leave few in the page, and the newest among them.
+    let flood = "import sys; sys.stdout.write('flood\\n' * 100000 + 'flood-is-over\\n')";
+    let asked = json!({ "command": format!("python3 -c \"{flood}\""), "detach": true });
+    server
+        .send("POST", "/applications/echo/run", &asked)
+        .expect(201);
+    browser.until_text("flood-is-over");
+    assert_eq!(
+        browser.run("return document.querySelectorAll('.line').length <= 2000"),
+        true
+    );
     print(&server, "second-line");
     browser.until_text("second-line");
     // The server goes away, and comes back.

@@ -159,7 +159,7 @@ if (log) {
     scheduled = false;
     if (queue.length > MOST) { missed += queue.length - MOST; queue = queue.slice(-MOST); }
     const lines = document.createDocumentFragment();
-    for (const record of queue) lines.append(rendered(record));
+    for (const record of queue) lines.append(rendered(JSON.parse(record)));
     queue = [];
     log.append(lines);
     const surplus = log.childElementCount - MOST;
@@ -174,11 +174,12 @@ if (log) {
     const empty = document.querySelector('[data-empty]');
     if (empty && log.childElementCount) empty.remove();
   };
+  const flushSoon = () => { if (!scheduled) { scheduled = true; setTimeout(flush, 100); } };
   const add = (record) => {
     queue.push(record);
-    // However fast they come, few are held.
+    // However fast they come, few are held, and only those that are shown are read.
     if (queue.length > 4 * MOST) { missed += queue.length - MOST; queue = queue.slice(-MOST); }
-    if (!scheduled) { scheduled = true; setTimeout(flush, 100); }
+    flushSoon();
   };
   button.hidden = false;
   const set = (wanted) => {
@@ -200,10 +201,10 @@ if (log) {
         // What the page came with comes again, with all that was written meanwhile.
         if (isFresh) { isFresh = false; log.replaceChildren(); }
         note(event);
-        add(JSON.parse(event.data));
+        add(event.data);
       };
       source.addEventListener('current', note);
-      source.addEventListener('lost', (event) => { missed += JSON.parse(event.data).lost; });
+      source.addEventListener('lost', (event) => { missed += JSON.parse(event.data).lost; flushSoon(); });
     });
   }
 }
