@@ -45,6 +45,44 @@ fn pages_are_on_api_hosts_alone_and_no_app_is_sent_their_cookie() {
 }
 
 #[test]
+fn head_is_answered_as_get_without_the_body() {
+    let server = server();
+    deployed(&server);
+    let visitor = Visitor::logged_in(&server, &server.token());
+    for target in [
+        "/ui",
+        "/ui/login",
+        "/ui/assets/dashboard.js",
+        "/ui/apps/echo",
+        "/ui/apps/echo/logs",
+        "/ui/none",
+    ] {
+        let got = visitor.get(target);
+        let head = visitor.request("HEAD", target).send(&server.public());
+        assert_eq!(head.status, got.status, "{target}");
+        for field in ["content-type", "content-security-policy", "cache-control"] {
+            assert_eq!(head.header(field), got.header(field), "{target} {field}");
+        }
+        assert_eq!(head.text(), "", "{target}");
+    }
+    // A stream that nobody reads is not begun.
+    for target in ["/ui/apps/echo/logs/stream", "/ui/events/stream"] {
+        let head = visitor.request("HEAD", target).send(&server.public());
+        let head = head.expect(200);
+        assert_eq!(head.header("content-type"), Some("text/event-stream"));
+    }
+    // Who is not logged in is led back to where they were.
+    for method in ["GET", "HEAD"] {
+        let answer = Visitor::of(&server)
+            .request(method, "/ui/apps/echo")
+            .send(&server.public())
+            .expect(303);
+        let place = Some("/ui/login?next=/ui/apps/echo");
+        assert_eq!(answer.header("location"), place, "{method}");
+    }
+}
+
+#[test]
 fn a_page_is_shown_within_no_other_runs_no_script_of_its_own_and_is_kept_by_nobody() {
     let server = server();
     let visitor = Visitor::logged_in(&server, &server.token());

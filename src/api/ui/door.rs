@@ -136,7 +136,8 @@ fn to_login(request: &HttpRequest) -> HttpResponse {
         return problem.error_response();
     }
     let path = request.path();
-    let place = match *request.method() == Method::GET && is_page(path) && path != "/ui" {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let place = match is_read && is_page(path) && path != "/ui" {
         true => format!("/ui/login?next={path}"),
         false => "/ui/login".to_owned(),
     };

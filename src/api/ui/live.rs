@@ -64,6 +64,12 @@ async fn follow(desk: &Desk, state: &ApiState, path: &str) -> Result<HttpRespons
     if !answer.status().is_success() {
         return Ok(answer);
     }
+    let mut head = HttpResponse::Ok();
+    head.content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-store"));
+    if desk.request.method() == Method::HEAD {
+        return Ok(head.finish());
+    }
     let body = Watched {
         body: answer.into_body(),
         _watcher: watcher,
@@ -76,10 +82,7 @@ async fn follow(desk: &Desk, state: &ApiState, path: &str) -> Result<HttpRespons
             None => std::future::pending().await,
         }
     };
-    Ok(HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .streaming(body.take_until(Box::pin(over))))
+    Ok(head.streaming(body.take_until(Box::pin(over))))
 }
 
 /// A body that counts as long as it is sent.

@@ -27,7 +27,8 @@ mod words;
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig, get, post};
+use actix_web::web::{self, ServiceConfig, post};
+use actix_web::{Route, guard};
 
 use super::problem::Problem;
 use pages::{app, apps, cron, deployments, domains, env, events, logs, releases, runs, server};
@@ -92,6 +93,11 @@ fn of_app(config: &mut ServiceConfig) {
             "/{action:start|stop|restart|redeploy|rollback}",
             post().to(app::act),
         );
+}
+
+/// GET, and HEAD, whose body actix-http leaves out.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 async fn unknown() -> Result<actix_web::HttpResponse, Problem> {
