@@ -236,17 +236,13 @@
 //! settings
 //! ssh_keys, history
 //! install, front
-//! process, audit, event_log
-//! process, audit, drains
-//! process, audit, drains, notices
+//! process, audit, event_log, drains, notices
 //! logs
 //! router
 //! acme
 //! events, own_user
 //! app_dirs, tokens, hooks, outgoing
 //! document
-//! account
-//! tls
 //! account
 //! tls, traces
 //! supervision

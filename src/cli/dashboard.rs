@@ -1,16 +1,18 @@
 //! `procserver dashboard`: the pages of the server for a browser on this machine, which needs no token.
 //!
 //! Other users of this machine can connect to the port as well, and pages of other sites can make the browser do it. So a
-//! request gets something only with the cookie that the one link gave to the one browser, and only by the very address
-//! that was printed.
+//! request gets something only with the cookie that the one link gave to the one browser, and only by the very host name
+//! that was printed. Nobody else knows that name: a browser sends a cookie to every port of its host, so one of
+//! `127.0.0.1` would come to any server of another user that a page leads to.
 
-use std::io::IsTerminal as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{self, IsTerminal as _};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context as _;
 use awc::http::Method;
 use clap::Args;
+use nix::errno::Errno;
 use serde_json::json;
 
 use super::client::{Call, Client, ClientArgs};
@@ -29,9 +31,10 @@ use guest::Guests;
   procserver dashboard --server https://admin.example.org
   procserver dashboard --json                  where it is, as JSON
 
-The link works once, for five minutes, and for the browser that opens it first. Whoever has that browser may do what you may.")]
+The link works once, for five minutes, and for the browser that opens it first. Whoever has that browser may do what you may.
+Its host name is a random one under \"localhost\", which Chromium and Firefox find by themselves. Safari does not: use another browser.")]
 pub struct DashboardArgs {
-    /// The port of 127.0.0.1 [default: any that is free]
+    /// The port of localhost [default: any that is free]
     #[arg(
         long,
         value_name = "PORT",
@@ -57,11 +60,11 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     // Before anybody is shown a link that leads nowhere.
     client.send(&Call::new(Method::GET, "/-/ui")).await?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
-        .with_context(|| format!("port {} of 127.0.0.1", args.port))?;
-    let guests = Guests::new(listener.local_addr()?)?;
+    let (port, listeners) =
+        listen(args.port).with_context(|| format!("port {} of 127.0.0.1 and ::1", args.port))?;
+    let guests = Guests::new(port)?;
     let url = guests.link();
-    let server = relay::serve(listener, guests, args.client.with_token_of_file()?)?;
+    let server = relay::serve(listeners, guests, args.client.with_token_of_file()?)?;
     match out.is_json() {
         true => out.json(&json!({ "url": url }))?,
         false => out.line(&url)?,
@@ -75,4 +78,54 @@ pub async fn run(
     out.note("Ctrl-C ends it.");
     server.await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Listens at the port, or where that is 0, at one that is free.
+fn listen(port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
+    // One that is free at one of the addresses need not be so at the other.
+    let tries = if port == 0 { 20 } else { 1 };
+    let mut bound = bind(port);
+    for _ in 1..tries {
+        if bound.is_ok() {
+            break;
+        }
+        bound = bind(port);
+    }
+    bound
+}
+
+/// At both addresses of `*.localhost`, or not at all: browsers try `::1` too, where the server of another user would get
+/// the link.
+fn bind(port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
+    let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    let port = v4.local_addr()?.port();
+    match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
+        Ok(v6) => Ok((port, vec![v4, v6])),
+        Err(error) if is_without_ipv6(&error) => Ok((port, vec![v4])),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the machine has no `::1`, for anybody.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_other_server_has_the_port_at_the_other_address() {
+        let (port, listeners) = listen(0).unwrap();
+        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err());
+        assert!(TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_err());
+        drop(listeners);
+        // Where there is IPv6.
+        if let Ok(squatter) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+            let port = squatter.local_addr().unwrap().port();
+            assert!(listen(port).is_err());
+        }
+    }
 }

@@ -22,9 +22,6 @@ use crate::router::held::HeldRequest;
 use crate::router::snapshot::Found;
 use crate::router::table::{Availability, Table};
 
-/// Requests that one worker may hold.
-const HELD: usize = 2048;
-
 /// An app that nobody gets through to now. The request is to be routed again when the table changes.
 pub(super) struct Hold {
     pub(super) found: Found,
@@ -34,19 +31,23 @@ pub(super) struct Hold {
 /// A place among those that are held, until its time is over. Dropping it makes room for another request.
 pub(super) struct Place {
     until: Instant,
+    /// Where it counts, and for which app.
     worker: Rc<Worker>,
+    app: Arc<str>,
     _request: HeldRequest,
 }
 
 impl Place {
     fn take(worker: &Rc<Worker>, app: &Arc<str>) -> Option<Self> {
-        let held = worker.held_here.get();
-        (held < HELD).then_some(())?;
-        let request = worker.held.of(app).take()?;
-        worker.held_here.set(held + 1);
+        worker.held_here.take(app).then_some(())?;
+        let Some(request) = worker.held.of(app).take() else {
+            worker.held_here.leave(app);
+            return None;
+        };
         Some(Self {
             until: Instant::now() + worker.settings.hold,
             worker: Rc::clone(worker),
+            app: Arc::clone(app),
             _request: request,
         })
     }
@@ -63,8 +64,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let held = &self.worker.held_here;
-        held.set(held.get() - 1);
+        self.worker.held_here.leave(&self.app);
     }
 }
 

@@ -36,7 +36,7 @@ use super::upstream::in_process::{Connector, ConnectorFactory};
 use super::upstream::pool::Pool;
 use crate::acme::challenges::Challenges;
 use crate::router::backend::{Backend, Lease, Load};
-use crate::router::held::Held;
+use crate::router::held::{Held, HeldHere};
 use crate::router::replica::{Replica, Select, Selection, Wanted};
 use crate::router::snapshot::Snapshot as Routes;
 use crate::router::table::Table;
@@ -145,8 +145,8 @@ pub struct Worker {
     pub request_counter: Counter,
     /// The requests that wait for their apps, those of other workers among them.
     pub(super) held: Held,
-    /// The number of requests that wait here.
-    pub(super) held_here: Cell<usize>,
+    /// Those that wait here.
+    pub(super) held_here: HeldHere,
     /// Tells those in the order in which they came that there is a newer routing table.
     pub(super) turns: Rc<Notify>,
     connections: Cell<usize>,
@@ -218,7 +218,7 @@ impl Worker {
                 .map(|(sink, sample)| Tracer::new(sink, sample, getrandom::u64().unwrap_or(0))),
             request_counter: Counter::new(Arc::clone(&plan.request_counts)),
             held: plan.held.clone(),
-            held_here: Cell::new(0),
+            held_here: HeldHere::default(),
             turns: turns::follow(plan.table.clone()),
             connections: Cell::new(0),
             made_room: Notify::new(),

@@ -41,6 +41,11 @@ pub enum SettingsError {
     OneDirectory(PathBuf),
     #[error("listen is empty: name at least one address, as in listen = [\"[::]:80\"]")]
     NoListener,
+    /// The kernel would give each connection to either of them.
+    #[error(
+        "{0} stands in {1} and in {2}: each of them needs an address of its own, for instance another port"
+    )]
+    SharedAddress(std::net::SocketAddr, &'static str, &'static str),
     #[error(
         "tls_listen names an address and there is no certificate: write agree_terms = true under [acme] for certificates of \
          Let's Encrypt, or name files, as in certificates = [{{ cert = \

@@ -178,6 +178,12 @@ impl Settings {
         }
         let tls = tls::resolve(&raw)?;
         let tls_listen = tls::listen(&raw, &tls, around.root)?;
+        let metrics_listen = addresses(raw.metrics_listen.as_deref().unwrap_or_default());
+        each_of_its_own([
+            ("listen", &listen),
+            ("tls_listen", &tls_listen),
+            ("metrics_listen", &metrics_listen),
+        ])?;
         let drains = receivers::drains(&raw)?;
         let smtp = smtp::resolve(&raw.smtp)?;
         let notify = receivers::notify(&raw, smtp.is_some())?;
@@ -186,7 +192,7 @@ impl Settings {
             file: None,
             listen,
             tls_listen,
-            metrics_listen: addresses(raw.metrics_listen.as_deref().unwrap_or_default()),
+            metrics_listen,
             tls,
             config_dir: directories.config,
             data_dir: directories.data,
@@ -328,6 +334,22 @@ fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings 
     }
 }
 
+/// Refuses an address that stands in two lists. Port 0 is another one each time.
+fn each_of_its_own(
+    lists: [(&'static str, &Vec<std::net::SocketAddr>); 3],
+) -> Result<(), SettingsError> {
+    for (place, (name, list)) in lists.iter().enumerate() {
+        for (other, others) in &lists[place + 1..] {
+            let shared =
+                |address: &&std::net::SocketAddr| address.port() != 0 && others.contains(address);
+            if let Some(address) = list.iter().find(shared) {
+                return Err(SettingsError::SharedAddress(*address, name, other));
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,6 +421,27 @@ mod tests {
         let both = "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.5\"]";
         assert!(resolve(both).unwrap().front.proxy_protocol);
         assert!(!resolve("").unwrap().front.proxy_protocol);
+    }
+
+    #[test]
+    fn no_two_listeners_have_one_address() {
+        let resolve = |text: &str| {
+            let raw = RawSettings::from_toml(text, Path::new("x")).unwrap();
+            Settings::resolve(raw, RawSettings::default(), &Environment::example(true))
+        };
+        let text =
+            "listen = [\"127.0.0.1:19\"]\nmetrics_listen = [\"127.0.0.1:18\", \"127.0.0.1:19\"]";
+        let error = resolve(text).unwrap_err().to_string();
+        assert!(
+            error.starts_with("127.0.0.1:19 stands in listen and in metrics_listen"),
+            "{error}"
+        );
+        for text in [
+            "listen = [\"127.0.0.1:0\"]\nmetrics_listen = [\"127.0.0.1:0\"]",
+            "listen = [\"127.0.0.1:19\"]\nmetrics_listen = [\"127.0.0.2:19\"]",
+        ] {
+            assert!(resolve(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

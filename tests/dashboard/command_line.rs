@@ -1,12 +1,13 @@
 //! `procserver dashboard`: one browser of this machine, and nobody else.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use super::browser::Browser;
 use super::{cookie, key};
 use crate::support::command::procserver;
 use crate::support::fixture::{document, web_repo};
@@ -17,6 +18,8 @@ use crate::support::server::Server;
 /// The verb at work; it ends with this.
 struct Dashboard {
     child: Child,
+    /// Whose name and port the link has.
+    host: String,
     address: SocketAddr,
     /// The link, without the host.
     link: String,
@@ -35,17 +38,21 @@ impl Dashboard {
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let rest = line.trim().strip_prefix("http://").expect("a link");
-        let (address, link) = rest.split_once('/').unwrap();
+        let (host, link) = rest.split_once('/').unwrap();
+        let (name, port) = host.split_once(':').unwrap();
+        assert!(name.ends_with(".localhost"), "{name}");
+        let port: u16 = port.parse().unwrap();
         Self {
             child,
-            address: address.parse().unwrap(),
+            host: host.to_owned(),
+            address: ([127, 0, 0, 1], port).into(),
             link: format!("/{link}"),
         }
     }
 
     fn request(&self, method: &str, target: &str, cookie: &str) -> Request {
         Request::new(method, target)
-            .header("Host", &self.address.to_string())
+            .header("Host", &self.host)
             .header("Accept", "text/html")
             .header("Cookie", cookie)
     }
@@ -72,10 +79,24 @@ fn the_link_lets_one_browser_in_and_nobody_else_gets_anything() {
         |target: &str, cookie: &str| dashboard.send(&dashboard.request("GET", target, cookie));
     get("/ui", "a=b").expect(403);
     get("/ui?link=wrong", "a=b").expect(403);
+    // Not by a name that a server at another port has as well: it would be sent the cookie.
+    let port = dashboard.address.port();
+    for host in ["127.0.0.1", "localhost", "other.localhost"] {
+        let refused = Request::get(&dashboard.link)
+            .header("Host", &format!("{host}:{port}"))
+            .send(&Peer::Tcp(dashboard.address))
+            .expect(403);
+        assert!(refused.text().contains("Use the link"), "{host}");
+    }
+    // What looks at it beforehand does not use it up.
+    let looked = dashboard.send(&dashboard.request("HEAD", &dashboard.link, "a=b"));
+    assert_eq!((looked.status, cookie(&looked)), (403, None));
     let opened = get(&dashboard.link, "a=b").expect(200);
     let field = opened.header("set-cookie").unwrap();
     assert!(
-        field.contains("; HttpOnly") && field.contains("; SameSite=Strict"),
+        field.contains("; HttpOnly")
+            && field.contains("; SameSite=Strict")
+            && !field.contains("Domain"),
         "{field}"
     );
     let own = cookie(&opened).unwrap();
@@ -105,10 +126,13 @@ fn the_link_lets_one_browser_in_and_nobody_else_gets_anything() {
             .body(form);
         dashboard.send(&request)
     };
-    let host = dashboard.address.to_string();
+    let host = dashboard.host.clone();
     let origin = format!("http://{host}");
     restart(&host, "http://evil.example", &form).expect(403);
     restart("evil.example", &origin, &form).expect(403);
+    // Who got hold of the cookie needs the name as well.
+    let address = dashboard.address.to_string();
+    restart(&address, &format!("http://{address}"), &form).expect(403);
     restart(&host, &origin, "form_key=x").expect(403);
     restart(&host, &origin, &form).expect(303);
     let mut stream = dashboard
@@ -143,4 +167,34 @@ fn a_server_elsewhere_is_shown_by_a_token_wherever_its_api_is() {
         server.get("/tokens").expect(200).json()[0]["name"],
         Value::from("first")
     );
+}
+
+#[test]
+fn a_real_browser_finds_the_name_and_gives_its_cookie_to_no_other() {
+    let Some(browser) = Browser::start("procserver dashboard") else {
+        return;
+    };
+    let server = Server::start();
+    server.deploy(&document("echo", &web_repo("1")));
+    let socket = format!("unix:{}", server.socket().display());
+    let dashboard = Dashboard::start(&["--server", &socket, "--no-open"]);
+    browser.go(&format!("http://{}{}", dashboard.host, dashboard.link));
+    browser.until_text("Applications");
+    browser.go(&format!("http://{}/ui/apps/echo", dashboard.host));
+    // A form, with what the browser says of its origin.
+    browser.fill_in("input[name='type.web']", "2");
+    browser.click("form.formation button");
+    browser.until_text("web.2");
+    browser.go(&format!("http://{}/ui", dashboard.address));
+    browser.until_text("Use the link");
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = other.local_addr().unwrap();
+    let script = format!("fetch('http://{at}/ui', {{ mode: 'no-cors', credentials: 'include' }})");
+    browser.run(&format!("{script}; return 0"));
+    let (stream, _) = other.accept().unwrap();
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    let text = head.join("\n");
+    assert!(text.starts_with("GET /ui "), "{text}");
+    assert!(!text.contains("procserver_ui"), "{text}");
 }

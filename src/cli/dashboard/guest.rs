@@ -1,6 +1,5 @@
 //! [`Guests`]: which browser is let in: the one that had the link first.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,8 @@ const LASTS: Duration = Duration::from_secs(300);
 pub(super) struct Guests(Arc<Inner>);
 
 struct Inner {
-    /// `127.0.0.1:PORT`: no other name for this machine will do, or a page could give itself one (DNS rebinding).
+    /// `RANDOM.localhost:PORT`: no other name for this machine will do, or a page could give itself one (DNS
+    /// rebinding), and a server at another port of a known one would be sent the cookie.
     authority: String,
     cookie_name: String,
     /// What the browser has that is let in.
@@ -43,11 +43,10 @@ pub(super) enum Link {
 }
 
 impl Guests {
-    pub(super) fn new(address: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) fn new(port: u16) -> anyhow::Result<Self> {
         Ok(Self(Arc::new(Inner {
-            authority: address.to_string(),
-            // Each of several at a time has its own: cookies are for all ports.
-            cookie_name: format!("{OWN}_{}", address.port()),
+            authority: authority(&name()?, port),
+            cookie_name: format!("{OWN}_{port}"),
             cookie: secret()?,
             form: secret()?,
             link: secret()?,
@@ -64,7 +63,7 @@ impl Guests {
         &self.0.form
     }
 
-    /// Whether the request is by the very address that was printed.
+    /// Whether the request is by the very name that was printed.
     pub(super) fn is_called_rightly(&self, headers: &HeaderMap) -> bool {
         let host = headers.get(header::HOST);
         host.is_some_and(|host| host.as_bytes() == self.0.authority.as_bytes())
@@ -86,11 +85,12 @@ impl Guests {
             ..
         } = &*self.0;
         Link::Opened(format!(
+            // No `Domain`: for this very host.
             "{cookie_name}={cookie}; Path=/ui; HttpOnly; SameSite=Strict"
         ))
     }
 
-    /// Whether a page of this address, or a person, makes the browser ask that was let in.
+    /// Whether a page of this host, or a person, makes the browser ask that was let in.
     pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
         let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
         let is_own_page =
@@ -115,6 +115,21 @@ fn same(given: &str, own: &str) -> bool {
     Digest::of(given.as_bytes()) == Digest::of(own.as_bytes())
 }
 
+/// As browsers send it.
+fn authority(name: &str, port: u16) -> String {
+    match port {
+        80 => name.to_owned(),
+        _ => format!("{name}:{port}"),
+    }
+}
+
+/// A name of this machine that nobody can guess (RFC 6761 §6.3).
+fn name() -> anyhow::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).context("the kernel gives no random bytes")?;
+    Ok(format!("{:032x}.localhost", u128::from_ne_bytes(bytes)))
+}
+
 fn secret() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("the kernel gives no random bytes")?;
@@ -137,7 +152,8 @@ mod tests {
 
     #[test]
     fn the_link_opens_once_and_in_time() {
-        let guests = Guests::new(([127, 0, 0, 1], 9000).into()).unwrap();
+        let guests = Guests::new(9000).unwrap();
+        let own = format!("http://{}", guests.0.authority);
         let secret = guests.0.link.as_str();
         let now = Instant::now();
         assert_eq!(guests.open("", now), Link::Wrong);
@@ -147,13 +163,21 @@ mod tests {
             panic!("it opens");
         };
         assert!(cookie.ends_with("; HttpOnly; SameSite=Strict"), "{cookie}");
+        assert!(!cookie.contains("Domain"), "{cookie}");
         assert_eq!(guests.open(secret, now), Link::Over);
         let pair = cookie.split(';').next().unwrap();
         assert!(guests.knows(&headers(&[("cookie", pair)])));
+        assert!(guests.knows(&headers(&[
+            ("cookie", pair),
+            ("sec-fetch-site", "same-origin"),
+            ("origin", &own),
+        ])));
         for (name, value) in [
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-site", "same-site"),
-            ("origin", "http://127.0.0.1:9001"),
+            ("origin", "http://127.0.0.1:9000"),
+            ("origin", "http://localhost:9000"),
+            ("origin", own.trim_end_matches(":9000")),
             ("origin", "null"),
         ] {
             assert!(
@@ -167,18 +191,35 @@ mod tests {
 
     #[test]
     fn no_other_name_of_this_machine_will_do() {
-        let guests = Guests::new(([127, 0, 0, 1], 9000).into()).unwrap();
-        assert!(guests.is_called_rightly(&headers(&[("host", "127.0.0.1:9000")])));
+        let guests = Guests::new(9000).unwrap();
+        let link = guests.link();
+        let (own, _) = link["http://".len()..].split_once('/').unwrap();
+        let name = own.strip_suffix(".localhost:9000").unwrap();
+        assert!(name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit()));
+        assert!(guests.is_called_rightly(&headers(&[("host", own)])));
+        let other = Guests::new(9000).unwrap();
         for host in [
+            "127.0.0.1:9000",
+            "[::1]:9000",
             "localhost:9000",
             "evil.example:9000",
-            "127.0.0.1",
-            "127.0.0.1:9001",
+            "evil.localhost:9000",
+            &other.0.authority,
+            &format!("{name}.localhost"),
+            &format!("{name}.localhost:9001"),
+            &format!("evil.{own}"),
         ] {
             assert!(
                 !guests.is_called_rightly(&headers(&[("host", host)])),
                 "{host}"
             );
         }
+        assert!(!guests.is_called_rightly(&headers(&[])));
+    }
+
+    #[test]
+    fn the_port_that_browsers_leave_out_is_left_out() {
+        assert_eq!(authority("a.localhost", 80), "a.localhost");
+        assert_eq!(authority("a.localhost", 8080), "a.localhost:8080");
     }
 }

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::time::Instant;
 
 use actix_web::dev::Server;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Data, Payload};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 
@@ -44,7 +44,7 @@ struct Relay {
 
 /// Serves until a signal ends it.
 pub(super) fn serve(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     guests: Guests,
     args: ClientArgs,
 ) -> anyhow::Result<Server> {
@@ -61,16 +61,21 @@ pub(super) fn serve(
             None => app,
         }
     };
-    let server = HttpServer::new(app).workers(1).shutdown_timeout(1);
-    Ok(server.listen(listener)?.run())
+    let mut server = HttpServer::new(app).workers(1).shutdown_timeout(1);
+    for listener in listeners {
+        server = server.listen(listener)?;
+    }
+    Ok(server.run())
 }
 
 async fn answer(request: HttpRequest, relay: Data<Relay>, payload: Payload) -> HttpResponse {
     if !relay.guests.is_called_rightly(request.headers()) {
-        return refusal(StatusCode::FORBIDDEN, "Use the address that was printed.");
+        return refusal(StatusCode::FORBIDDEN, ELSEWHERE);
     }
     let path = request.path();
-    if path == "/ui"
+    // What looks at a link before it is followed (HEAD) does not use it up.
+    if request.method() == Method::GET
+        && path == "/ui"
         && let Some(given) = request.query_string().strip_prefix("link=")
     {
         return match relay.guests.open(given, Instant::now()) {
@@ -91,6 +96,9 @@ async fn answer(request: HttpRequest, relay: Data<Relay>, payload: Payload) -> H
         false => refusal(StatusCode::NOT_FOUND, "There is nothing here but /ui."),
     }
 }
+
+const ELSEWHERE: &str =
+    "Use the link that \"procserver dashboard\" printed, with the host name that it has.";
 
 const NOBODY: &str = "Open the link that \"procserver dashboard\" printed.";
 

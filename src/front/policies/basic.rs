@@ -2,14 +2,17 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::verifying::{Attempt, Busy};
 use crate::front::http::field::{Field, Name};
 use crate::front::http::local_reply::LocalReply;
 use crate::front::worker::Worker;
 use crate::router::policies::gate::{Credentials, Gate};
+use crate::router::policies::limiter;
 
 /// Bytes of `Authorization` that are looked at: a name of 255 bytes and a longer password, in base64.
 const LONGEST: usize = 1024;
@@ -18,6 +21,7 @@ const LONGEST: usize = 1024;
 pub(super) async fn enter(
     gate: &Arc<Gate>,
     worker: &Worker,
+    app: &Arc<str>,
     client: IpAddr,
     fields: &[Field<'_>],
 ) -> Result<Arc<str>, LocalReply> {
@@ -29,26 +33,38 @@ pub(super) async fn enter(
     }
     let may_try = || gate.may_try(client).map_err(LocalReply::too_many);
     may_try()?;
-    let Some(turn) = worker.verifying.enter().await else {
-        return Err(LocalReply::too_many_log_in());
+    let attempt = Attempt {
+        address: limiter::key(client),
+        said: gate.fingerprint(&said),
     };
-    // While it waited, others of this address may have been wrong, or the same may have been found right.
-    may_try()?;
+    let turn = worker.verifying.enter(app, attempt).await;
+    let turn = turn.map_err(|busy| match busy {
+        Busy::Address => LocalReply::too_many(Duration::from_secs(1)),
+        Busy::App => LocalReply::too_many_log_in(),
+    })?;
+    // While it waited, the same may have been found right, or others of this address may have been wrong.
     if gate.knows(&said) {
         return Ok(user);
     }
+    may_try()?;
+    let Some(work) = turn.begin().await else {
+        return Err(LocalReply::unroutable());
+    };
+    // It counts as wrong until it is found right: who goes away before is not let off.
+    gate.counts(client).map_err(LocalReply::too_many)?;
     let asked = Arc::clone(gate);
     let looked = tokio::task::spawn_blocking(move || {
-        // The turn ends with the work, also where nobody waits for it any more.
-        let _turn = turn;
-        asked.lets_in(&said)
+        // It ends with the work, also where nobody waits for it any more.
+        let _work = work;
+        let is_right = asked.lets_in(&said);
+        if is_right {
+            asked.takes_back(client);
+        }
+        is_right
     });
     match looked.await {
         Ok(true) => Ok(user),
-        Ok(false) => {
-            gate.fails(client);
-            Err(refused())
-        }
+        Ok(false) => Err(refused()),
         // It was not begun, since the server ends.
         Err(_) => Err(LocalReply::unroutable()),
     }

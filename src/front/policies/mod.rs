@@ -63,7 +63,8 @@ pub(super) async fn judge(
         return Some(LocalReply::too_many(wait));
     }
     if let Some(gate) = &policies.gate {
-        match Box::pin(basic::enter(gate, worker, client, &request.fields)).await {
+        let app = &found.route.app;
+        match Box::pin(basic::enter(gate, worker, app, client, &request.fields)).await {
             Ok(user) => *request_info.user.borrow_mut() = Some(user),
             Err(reply) => return Some(reply),
         }

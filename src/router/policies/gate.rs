@@ -28,7 +28,8 @@ pub struct Credentials {
     pub password: Vec<u8>,
 }
 
-type Fingerprint = [u8; 32];
+/// Tells credentials apart, for one gate.
+pub type Fingerprint = [u8; 32];
 
 /// Lets users in by their passwords. All workers remember in it whose password was right, since a hash takes long.
 pub struct Gate {
@@ -108,12 +109,21 @@ impl Gate {
         self.failures.look(client)
     }
 
-    /// Counts a wrong attempt of this address.
-    pub fn fails(&self, client: IpAddr) {
-        let _ = self.failures.take(client);
+    /// Counts an attempt of this address as wrong, before it is looked at.
+    ///
+    /// # Errors
+    /// As [`Self::may_try`].
+    pub fn counts(&self, client: IpAddr) -> Result<(), Duration> {
+        self.failures.take(client)
     }
 
-    fn fingerprint(&self, credentials: &Credentials) -> Fingerprint {
+    /// Takes that back, since it was right.
+    pub fn takes_back(&self, client: IpAddr) {
+        self.failures.give_back(client);
+    }
+
+    #[must_use]
+    pub fn fingerprint(&self, credentials: &Credentials) -> Fingerprint {
         let digest = Sha256::new()
             .chain_update(self.salt)
             .chain_update((credentials.user.len() as u64).to_be_bytes())
@@ -174,9 +184,23 @@ mod tests {
         let (gate, client) = (gate(), [192, 0, 2, 1].into());
         for _ in 0..10 {
             assert!(gate.may_try(client).is_ok());
-            gate.fails(client);
+            assert!(gate.counts(client).is_ok());
         }
-        assert!(gate.may_try(client).is_err());
+        assert!(gate.may_try(client).is_err() && gate.counts(client).is_err());
         assert!(gate.may_try([192, 0, 2, 2].into()).is_ok());
+    }
+
+    #[test]
+    fn who_is_right_waits_for_nothing_however_often_he_asks() {
+        let (gate, client) = (gate(), [192, 0, 2, 1].into());
+        for _ in 0..9 {
+            assert!(gate.counts(client).is_ok());
+        }
+        for _ in 0..50 {
+            assert!(gate.counts(client).is_ok());
+            gate.takes_back(client);
+        }
+        // The wrong ones before are not forgotten.
+        assert!(gate.counts(client).is_ok() && gate.counts(client).is_err());
     }
 }

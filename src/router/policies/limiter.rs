@@ -77,6 +77,18 @@ impl Limiter {
         taken(bucket.unwrap_or_default(), now, self.interval, self.whole).map(drop)
     }
 
+    /// Counts a request of this address no longer, which [`Self::take`] did.
+    pub fn give_back(&self, client: IpAddr) {
+        let of = key(client);
+        let Some(set) = self.sets[self.place(of)].get() else {
+            return;
+        };
+        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = set.iter_mut().find(|b| b.of == of) {
+            bucket.full_at = bucket.full_at.saturating_sub(self.interval);
+        }
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
@@ -94,7 +106,8 @@ impl Limiter {
 
 /// An address as it is counted. Who has one address by IPv6 has a network of 2^64 of them, so these are one. IPv4 has
 /// numbers that are no network of IPv6 in use (0:1::/32).
-fn key(client: IpAddr) -> u64 {
+#[must_use]
+pub fn key(client: IpAddr) -> u64 {
     match client.to_canonical() {
         IpAddr::V4(v4) => 1 << 32 | u64::from(v4.to_bits()),
         IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).unwrap_or(0),
@@ -163,6 +176,22 @@ mod tests {
         assert!((0..3).all(|_| limiter.look(client).is_ok()));
         assert!(limiter.take(client).is_ok());
         assert!(limiter.look(client).is_err() && limiter.take(client).is_err());
+    }
+
+    #[test]
+    fn what_is_given_back_counts_no_longer() {
+        let limiter = Limiter::new(Rate::parse("2/h").unwrap());
+        let (client, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        limiter.give_back(client);
+        for _ in 0..10 {
+            assert!(limiter.take(client).is_ok());
+            limiter.give_back(client);
+            limiter.give_back(other);
+        }
+        assert!((0..2).all(|_| limiter.take(client).is_ok()));
+        assert!(limiter.take(client).is_err());
+        limiter.give_back(client);
+        assert!(limiter.take(client).is_ok() && limiter.take(client).is_err());
     }
 
     /// Whoever is over his rate stays so, whatever crowd of others asks once or twice.
