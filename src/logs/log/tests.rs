@@ -300,6 +300,38 @@ async fn a_follower_that_does_not_read_holds_nobody_up_and_every_line_is_account
 }
 
 #[actix::test]
+async fn a_follower_that_was_too_slow_ends_with_the_newest_line_once_the_burst_is_over() {
+    let bench = Bench::new();
+    let directory = bench.attach("web.1").await;
+    let mut asleep = bench.read(following(Stream::Stdout)).await;
+    wait(shell(&directory, "echo 0")).await;
+    assert_eq!(texts(&lines(&mut asleep, 1).await), ["0"]);
+    wait(shell(&directory, "seq 1 500000; echo over")).await;
+    bench.detach(&directory).await;
+    let (mut expected, mut gaps) = (1, 0);
+    while expected <= 500_001 {
+        match next(&mut asleep).await.expect("the log ended") {
+            Chunk::Lines(lines) => {
+                for line in lines.iter() {
+                    assert_eq!(line.id, expected + 1, "each gap is told where it is");
+                    expected += 1;
+                    if expected > 500_001 {
+                        assert_eq!(line.text, b"over");
+                    }
+                }
+            }
+            Chunk::Lost(count) => {
+                expected += count;
+                gaps += 1;
+                assert!(expected <= 500_001, "the newest line is left out");
+            }
+            Chunk::Begins(_) | Chunk::Current(_) => {}
+        }
+    }
+    assert!(gaps <= 1, "{gaps}");
+}
+
+#[actix::test]
 async fn ids_and_unread_lines_survive_a_new_log() {
     let bench = Bench::new();
     let directory = bench.attach("web.1").await;
