@@ -32,6 +32,7 @@ use guest::Guests;
   procserver dashboard --json                  where it is, as JSON
 
 The link works once, for five minutes, and for the browser that opens it first. Whoever has that browser may do what you may.
+
 Its host name is a random one under \"localhost\", which Chromium and Firefox find by themselves. Safari does not: use another browser.")]
 pub struct DashboardArgs {
     /// The port of localhost [default: any that is free]
