@@ -103,7 +103,7 @@ pub(super) async fn create(
         );
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
-    whole_machine::check(&caller, &config.document, &Value::Null)?;
+    whole_machine::check(&caller, &state.host_name, &config.document, &Value::Null)?;
     same_preview(&config.document, &Value::Null)?;
     let notes = overlaps(&config, &state, &caller);
     let own = state.clone();
@@ -147,7 +147,7 @@ pub(super) async fn replace(
         same_preview(&config.document, &present)?;
         if caller.is_bound() {
             // What was looked at is what is replaced.
-            whole_machine::check(&caller, &config.document, &present)?;
+            whole_machine::check(&caller, &own.host_name, &config.document, &present)?;
             base.get_or_insert(present);
         }
         let answer = own
@@ -215,7 +215,7 @@ async fn apply(
         if config.document == base {
             return Ok(Begun::unchanged());
         }
-        whole_machine::check(&caller, &config.document, &base)?;
+        whole_machine::check(&caller, &state.host_name, &config.document, &base)?;
         same_preview(&config.document, &base)?;
         let mut notes = comments::lost(&state, &name).await;
         let is_renamed = ["hosts", "domain"]

@@ -134,7 +134,7 @@ async fn config_of(
     let mut base = app.document;
     base["preview"] = document["preview"].clone();
     let config = checked(document, None, state).await?;
-    whole_machine::check(caller, &config.document, &base)?;
+    whole_machine::check(caller, &state.host_name, &config.document, &base)?;
     Ok(config)
 }
 
