@@ -99,6 +99,9 @@ pub struct Summary {
     /// When its pause ends by itself, while it is paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<jiff::Timestamp>,
+    /// Everybody gets 503 instead of what it would answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub maintenance: bool,
     /// Set where it is a preview.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preview: Option<PreviewStatus>,
@@ -171,6 +174,9 @@ pub struct Status {
     /// When its pause ends by itself, while it is paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<jiff::Timestamp>,
+    /// Everybody gets 503 instead of what it would answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub maintenance: bool,
     /// Requests that wait for it: it is starting, sleeps or is paused.
     #[serde(skip_serializing_if = "is_none")]
     pub held: usize,

@@ -50,13 +50,23 @@ fn row(app: &Value) -> Vec<String> {
     let commit: String = cell(&app["commit"]).chars().take(8).collect();
     vec![
         cell(&app["name"]),
-        cell(&app["state"]),
+        state(app),
         cell(&app["release"]),
         commit,
         bytes(app["memory_bytes"].as_u64().unwrap_or(0)),
         cell(&app["url"]),
         failed_deploy(&app["last_failure"]),
     ]
+}
+
+/// Its state, and why it answers nobody although it runs.
+fn state(app: &Value) -> String {
+    let state = cell(&app["state"]);
+    match (app["maintenance"] == true, app["paused_until"].is_string()) {
+        (true, _) => format!("{state}, maintenance"),
+        (false, true) => format!("{state}, paused"),
+        (false, false) => state,
+    }
 }
 
 /// The last deployment, where it failed; `procserver deployment NAME` has the reason.
@@ -84,6 +94,10 @@ mod tests {
         let mut expected: Vec<_> = words.split(' ').map(str::to_owned).collect();
         expected.push("4 (install)".to_owned());
         assert_eq!(row(&app), expected);
+        let shut = json!({ "state": "running", "maintenance": true });
+        assert_eq!(row(&shut)[1], "running, maintenance");
+        let paused = json!({ "state": "asleep", "paused_until": "2026-11-30T10:00:00Z" });
+        assert_eq!(row(&paused)[1], "asleep, paused");
         let stopped = json!({ "name": "blog", "state": "stopped" });
         assert_eq!(row(&stopped)[2..], ["-", "-", "-", "-", "-"]);
     }

@@ -130,6 +130,9 @@ fn headline(status: &Value) -> String {
     if let Some(user) = status["user"].as_str() {
         text.push_str(&format!(", as user {user}"));
     }
+    if status["maintenance"] == true {
+        text.push_str(", in maintenance");
+    }
     if status["paused_until"].is_string() {
         text.push_str(&format!(", paused until {}", time(&status["paused_until"])));
     }
@@ -241,6 +244,8 @@ mod tests {
             text.ends_with(", 1 request held") && !text.contains(".123"),
             "{text}"
         );
+        let status = json!({"name": "blog", "state": "running", "maintenance": true});
+        assert_eq!(headline(&status), "blog: running, in maintenance");
     }
 
     #[test]

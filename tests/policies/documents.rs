@@ -57,6 +57,16 @@ fn maintenance_begins_and_ends_at_once_and_no_process_notices() {
         run(&server, &["maintenance", "echo"]).success().trim(),
         "on"
     );
+    assert!(
+        run(&server, &["apps"])
+            .success()
+            .contains("running, maintenance")
+    );
+    assert!(
+        run(&server, &["ps", "echo"])
+            .success()
+            .contains(", in maintenance")
+    );
     let shown = run(&server, &["maintenance", "echo", "--json"]).success();
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown, json!({"maintenance": {"page": "down.html"}}));
@@ -72,6 +82,7 @@ fn maintenance_begins_and_ends_at_once_and_no_process_notices() {
     assert_eq!(page.header("retry-after"), Some("600"));
     assert!(page.text().contains("<h1>"), "{}", page.text());
     run(&server, &["maintenance:off", "echo"]).success();
+    assert!(!run(&server, &["apps"]).success().contains("maintenance"));
     visit(&server, &[]).expect(200);
     assert_eq!(server.ready_pid("echo", "web.1"), pid);
 

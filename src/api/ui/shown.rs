@@ -18,6 +18,9 @@ pub(super) struct App {
     url: Option<String>,
     memory_bytes: u64,
     pub(super) last_failure: Option<LastFailure>,
+    #[serde(default)]
+    pub(super) maintenance: bool,
+    pub(super) paused_until: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,6 +62,9 @@ pub(super) struct Status {
     pub(super) deployment: Option<u64>,
     pub(super) user: Option<String>,
     pub(super) last_failure: Option<LastFailure>,
+    #[serde(default)]
+    pub(super) maintenance: bool,
+    pub(super) paused_until: Option<String>,
     pub(super) processes: Vec<Process>,
     warnings: Vec<String>,
 }

@@ -187,6 +187,7 @@ impl Handler<List> for Apps {
                     memory_bytes: 0,
                     last_failure: None,
                     paused_until: None,
+                    maintenance: false,
                     preview: None,
                     reach: Reach::default(),
                     pids: vec![],

@@ -202,10 +202,16 @@ impl App {
             memory_bytes: 0,
             last_failure: self.last_failure(),
             paused_until: self.deployer.paused_until,
+            maintenance: self.is_in_maintenance(),
             preview: self.preview(),
             reach: self.reach(),
             pids: of_batches.chain(of_one_offs).collect(),
         }
+    }
+
+    fn is_in_maintenance(&self) -> bool {
+        let config = self.deployer.documents.standing();
+        config.policies.maintenance.is_some()
     }
 
     fn preview(&self) -> Option<PreviewStatus> {
@@ -253,6 +259,7 @@ impl App {
             last_failure: self.last_failure(),
             user: self.user(),
             paused_until: self.deployer.paused_until,
+            maintenance: self.is_in_maintenance(),
             held: self.held.count(),
             processes: self.processes(),
             drains: self.spec.context.drains.of(self.name()),
