@@ -101,6 +101,12 @@ def before_call(context, case, kwargs):
 
 def tame(document):
     """Leaves a valid document valid, and an invalid one invalid."""
+    # Only the server says what is a preview.
+    preview = document.get("preview")
+    if isinstance(preview, dict) and set(preview) <= {"of", "expires"}:
+        texts = [(preview.get("of"), r"[a-z0-9][a-z0-9-]*"), (preview.get("expires", "1days"), r"[1-9][0-9]{0,2}(s|days)")]
+        if all(isinstance(text, str) and re.fullmatch(rule, text) for text, rule in texts):
+            del document["preview"]
     repo = document.get("repo")
     if isinstance(repo, dict) and isinstance(repo.get("url"), str):
         repo["url"] = re.sub(r"^(https?|ssh|git)://[^/]*", r"\1://127.0.0.1:9", repo["url"])
@@ -109,6 +115,12 @@ def tame(document):
         document["packages"] = [
             "git" if isinstance(package, str) and known.match(package) else package for package in document["packages"]
         ]
+    redirects = document["redirects"] if isinstance(document.get("redirects"), list) else []
+    for redirect in redirects:
+        # What stands for the star is there only where both have one.
+        ends = [redirect.get(end) for end in ("from", "to")] if isinstance(redirect, dict) else []
+        if all(isinstance(end, str) for end in ends) and [end[-1:] == "*" for end in ends] == [False, True]:
+            redirect["to"] = redirect["to"][:-1]
     for field in ("hosts", "shared", "cron"):
         make_different(document.get(field))
     for field in ("drains", "notify"):

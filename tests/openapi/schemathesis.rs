@@ -13,8 +13,8 @@ use crate::support::setup::Setup;
 /// Of each call. Another seed, or more of them, finds more in more time.
 const EXAMPLES: &str = "6";
 
-/// What it does, such as `examples,coverage,fuzzing,stateful`: thousands of requests, which take minutes. CI does it in a
-/// step of its own, when nothing else is at work on the machine.
+/// What it does, such as `examples,coverage,fuzzing,stateful`: thousands of requests, which take minutes. It is run by
+/// hand, with schemathesis 4.32.5 (`pip install schemathesis==4.32.5`): what it finds depends on its version.
 const PHASES: &str = "PROCSERVER_TEST_PHASES";
 
 #[test]
