@@ -202,3 +202,33 @@ fn the_command_line_makes_lists_and_removes_and_touches_nothing_else() {
     is_gone(&server, "echo-feature-one");
     server.visit("/echo/").expect(200);
 }
+
+#[test]
+fn nobody_makes_a_preview_of_what_is_none_nor_the_other_way_round() {
+    let server = Server::start();
+    let repo = with_branch(&server, &json!({}));
+    preview(&server, "feature/one").expect(201);
+    let other = document("other", &repo);
+    let of_echo = json!({ "preview": { "of": "echo" } });
+    let refused = |answer: Response| {
+        let answer = answer.expect(422).json();
+        assert_eq!(answer["errors"][0]["pointer"], "/preview/of", "{answer}");
+    };
+    refused(server.send_and_wait(
+        "POST",
+        "/applications",
+        &with(other.clone(), of_echo.clone()),
+    ));
+    server.deploy(&other);
+    let path = "/applications/other";
+    refused(server.send_and_wait("PATCH", path, &of_echo));
+    refused(server.send_and_wait("PUT", path, &with(other, of_echo)));
+    let path = "/applications/echo-feature-one";
+    refused(server.send_and_wait("PATCH", path, &json!({ "preview": null })));
+    // What belongs to it may change.
+    let longer = json!({ "preview": { "expires": "2days" } });
+    server.send_and_wait("PATCH", path, &longer).expect(200);
+    server.send_and_wait("DELETE", "/applications/echo", &json!({}));
+    is_gone(&server, "echo-feature-one");
+    assert_eq!(server.status("other")["state"], "running");
+}

@@ -80,3 +80,27 @@ pub(crate) fn long_field_value(text: &str) -> Result<String, String> {
     }
     Ok(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_field_says_how_a_response_is_sent_or_speaks_for_the_whole_site() {
+        for name in [
+            "Content-Length",
+            "set-cookie",
+            "Strict-Transport-Security",
+            "Service-Worker-Allowed",
+            "alt-svc",
+            "Clear-Site-Data",
+            "a b",
+            "",
+        ] {
+            assert!(response_field(name).is_err(), "{name}");
+        }
+        for name in ["X-Frame-Options", "Server", "Cache-Control"] {
+            assert_eq!(response_field(name), Ok(()));
+        }
+    }
+}
