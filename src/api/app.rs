@@ -1,27 +1,24 @@
-//! The routes of the API. Each is declared with what it needs of its caller: there is no other way to add one.
+//! Puts the API together: [`super::resources`] declares what there is of it.
 
 use std::rc::Rc;
 
 use actix_service::{IntoServiceFactory as _, Service as _, ServiceFactory as _, map_config};
 use actix_web::App;
-use actix_web::dev::{AppConfig, HttpServiceFactory, ServiceRequest};
-use actix_web::guard::{self, Guard};
+use actix_web::dev::{AppConfig, HttpServiceFactory};
 use actix_web::http::StatusCode;
-use actix_web::middleware::{DefaultHeaders, Next, from_fn};
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, Route};
+use actix_web::{HttpRequest, HttpResponse};
 use futures::future::FutureExt as _;
 
-use super::needs::{self, Needs};
+use super::call::{get_or_head, only, post, resource};
+use super::needs::Needs;
 use super::problem::Problem;
+use super::resources::resources;
 use super::state::ApiState;
 use super::ui::calls::{self, Answerer, Calls, MakeAnswerer};
-use super::{
-    actions, applications, attach, audit, backups, certificates, cron, deploy_key, deployments,
-    disk, events, gate, git, health, history, hook, hooks, logs, metrics, notify, openapi, pause,
-    previews, releases, reload, routes, run, server_status, source, ssh_keys, status, tokens, ui,
-};
-use crate::tokens::Scope::{Admin, Deploy, Read};
+use super::{gate, git, health, hooks, ui};
+use crate::tokens::Scope::Deploy;
 
 /// Puts the API into an actix-web App: `/healthz` open to all, `/hooks` to who signs, the rest for those that [`gate`]
 /// lets in.
@@ -94,218 +91,6 @@ fn headers() -> DefaultHeaders {
         ))
 }
 
-/// The resources, and their calls.
-fn resources() -> Vec<(&'static str, Vec<Call>)> {
-    vec![
-        (
-            "/applications",
-            vec![
-                get(Needs::of_apps(Read), applications::list),
-                post(Needs::of_apps(Admin), applications::create),
-            ],
-        ),
-        (
-            "/applications/{name}",
-            vec![
-                get(Needs::of_app(Read), applications::show),
-                put(Needs::of_app(Admin), applications::replace),
-                // Of the scale alone; all else needs admin, which the resource looks at.
-                patch(Needs::of_app(Deploy), applications::patch),
-                delete(Needs::of_app(Admin), applications::remove),
-            ],
-        ),
-        (
-            "/applications/{name}/previews",
-            vec![
-                get(Needs::of_app(Read), previews::list),
-                post(Needs::of_app(Admin), previews::make),
-            ],
-        ),
-        (
-            "/applications/{name}/status",
-            vec![get(Needs::of_app(Read), status::show)],
-        ),
-        (
-            "/applications/{name}/disk",
-            vec![get(Needs::of_app(Read), disk::show)],
-        ),
-        (
-            "/applications/{name}/history",
-            vec![get(Needs::of_app(Read), history::show)],
-        ),
-        (
-            "/applications/{name}/deploy-key",
-            vec![get(Needs::of_app(Read), deploy_key::show)],
-        ),
-        (
-            "/applications/{name}/source",
-            vec![put(Needs::of_app(Deploy), source::replace)],
-        ),
-        (
-            "/applications/{name}/hook",
-            vec![
-                // The secret is masked where secrets are not seen.
-                get(Needs::of_app(Read), hook::show),
-                post(Needs::of_app(Admin), hook::make),
-            ],
-        ),
-        (
-            "/applications/{name}/deployments",
-            vec![get(Needs::of_app(Read), deployments::list)],
-        ),
-        (
-            "/applications/{name}/deployments/{id}",
-            vec![get(Needs::of_app(Read), deployments::show)],
-        ),
-        (
-            "/applications/{name}/deployments/{id}/cancel",
-            vec![post(Needs::of_app(Deploy), deployments::cancel)],
-        ),
-        (
-            "/applications/{name}/releases",
-            vec![get(Needs::of_app(Read), releases::list)],
-        ),
-        (
-            "/applications/{name}/logs",
-            vec![get(Needs::of_app(Read), logs::read_merged)],
-        ),
-        (
-            "/applications/{name}/logs/{log}",
-            vec![get(Needs::of_app(Read), logs::read)],
-        ),
-        (
-            "/applications/{name}/cron",
-            vec![get(Needs::of_app(Read), cron::list)],
-        ),
-        (
-            "/applications/{name}/cron/{id}/run",
-            vec![post(Needs::of_app(Deploy), cron::start)],
-        ),
-        (
-            "/applications/{name}/run",
-            vec![
-                get(Needs::of_app(Read), run::list),
-                post(Needs::of_app(Deploy), run::start),
-            ],
-        ),
-        (
-            "/applications/{name}/run/{id}",
-            vec![
-                get(Needs::of_app(Read), run::show),
-                delete(Needs::of_app(Deploy), run::end),
-            ],
-        ),
-        (
-            "/applications/{name}/run/{id}/attach",
-            // Who attaches types the input of the process.
-            vec![get(Needs::of_app(Deploy), attach::attach)],
-        ),
-        (
-            "/applications/{name}/{action:start|stop|restart|redeploy|rollback}",
-            vec![post(Needs::of_app(Deploy), actions::act)],
-        ),
-        (
-            "/applications/{name}/pause",
-            vec![post(Needs::of_app(Deploy), pause::pause)],
-        ),
-        (
-            "/applications/{name}/resume",
-            vec![post(Needs::of_app(Deploy), pause::resume)],
-        ),
-        (
-            "/certificates",
-            vec![get(Needs::of_server(Read), certificates::list)],
-        ),
-        (
-            "/certificates/{name}/renew",
-            vec![post(Needs::of_server(Admin), certificates::renew)],
-        ),
-        (
-            "/-/reload",
-            vec![
-                get(Needs::of_server(Read), reload::show),
-                post(Needs::of_server(Admin), reload::start),
-            ],
-        ),
-        (
-            "/-/backup",
-            // It holds every secret.
-            vec![post(Needs::of_server(Admin), backups::take)],
-        ),
-        (
-            "/-/restore",
-            vec![post(Needs::of_server(Admin), backups::restore)],
-        ),
-        (
-            "/-/status",
-            vec![get(Needs::of_server(Read), server_status::show)],
-        ),
-        ("/metrics", vec![get(Needs::of_apps(Read), metrics::show)]),
-        (
-            "/-/history",
-            vec![get(Needs::of_apps(Read), history::show_all)],
-        ),
-        ("/openapi.json", vec![get(Needs::of_apps(Read), describe)]),
-        // Who reads code may find secrets in it: so to clone takes as much as to push.
-        (
-            "/git/{name}.git/info/refs",
-            vec![get(Needs::of_app(Deploy), git::refs)],
-        ),
-        (
-            "/git/{name}.git/git-upload-pack",
-            vec![post(Needs::of_app(Deploy), git::upload)],
-        ),
-        (
-            "/git/{name}.git/git-receive-pack",
-            vec![post(Needs::of_app(Deploy), git::receive)],
-        ),
-        (
-            "/-/notify/test",
-            vec![post(Needs::of_server(Admin), notify::test)],
-        ),
-        ("/routes", vec![get(Needs::of_apps(Read), routes::show)]),
-        ("/events", vec![get(Needs::of_apps(Read), events::tell)]),
-        ("/audit", vec![get(Needs::of_server(Admin), audit::list)]),
-        (
-            "/tokens",
-            vec![
-                get(Needs::of_server(Admin), tokens::list),
-                post(Needs::of_server(Admin), tokens::create),
-            ],
-        ),
-        (
-            "/tokens/{id}",
-            vec![delete(Needs::of_server(Admin), tokens::revoke)],
-        ),
-        (
-            "/-/ssh-keys",
-            vec![
-                get(Needs::of_server(Admin), ssh_keys::list),
-                post(Needs::of_server(Admin), ssh_keys::add),
-            ],
-        ),
-        (
-            "/-/ssh-keys/{id}",
-            vec![delete(Needs::of_server(Admin), ssh_keys::remove)],
-        ),
-    ]
-}
-
-/// A call as it is declared: the method, the path, and what it needs.
-#[must_use]
-pub fn declared() -> Vec<(&'static str, &'static str, Needs)> {
-    let calls = |(path, calls): (&'static str, Vec<Call>)| {
-        let call = move |call: Call| (call.method, path, call.needs);
-        calls.into_iter().map(call)
-    };
-    resources().into_iter().flat_map(calls).collect()
-}
-
-/// `GET /openapi.json`.
-async fn describe(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    openapi::show(&request, declared)
-}
-
 fn guarded() -> impl HttpServiceFactory {
     let scope = web::scope("").wrap(from_fn(gate::pass));
     let all = resources().into_iter();
@@ -313,78 +98,6 @@ fn guarded() -> impl HttpServiceFactory {
         scope.service(resource(path, calls))
     })
     .default_service(web::to(unknown))
-}
-
-/// A method of a resource.
-struct Call {
-    method: &'static str,
-    needs: Needs,
-    route: Route,
-}
-
-impl Call {
-    fn new<F, A>(method: &'static str, guard: impl Guard + 'static, needs: Needs, to: F) -> Self
-    where
-        F: Handler<A>,
-        A: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        let checked = from_fn(move |request: ServiceRequest, next: Next<_>| {
-            needs::require(needs, request, next)
-        });
-        Self {
-            method,
-            needs,
-            route: web::route().guard(guard).to(to).wrap(checked),
-        }
-    }
-}
-
-macro_rules! methods {
-    ($($name:ident, $method:literal, $guard:expr;)*) => {$(
-        fn $name<F, A>(needs: Needs, to: F) -> Call
-        where
-            F: Handler<A>,
-            A: FromRequest + 'static,
-            F::Output: Responder + 'static,
-        {
-            Call::new($method, $guard, needs, to)
-        }
-    )*};
-}
-
-methods! {
-    get, "GET", get_or_head();
-    post, "POST", guard::Post();
-    put, "PUT", guard::Put();
-    patch, "PATCH", guard::Patch();
-    delete, "DELETE", guard::Delete();
-}
-
-/// GET, and HEAD, whose body actix-http leaves out.
-fn get_or_head() -> impl Guard {
-    guard::fn_guard(|context| guard::Get().check(context) || guard::Head().check(context))
-}
-
-/// A resource that answers 405 to every method it has no call for.
-fn resource(path: &str, calls: Vec<Call>) -> Resource {
-    let methods = calls.iter().map(|call| match call.method {
-        "GET" => "GET, HEAD",
-        other => other,
-    });
-    let allow = methods.collect::<Vec<_>>().join(", ");
-    let resource = web::resource(path).default_service(only(allow));
-    calls
-        .into_iter()
-        .fold(resource, |resource, call| resource.route(call.route))
-}
-
-/// Answers 405 with `allow`.
-fn only(allow: String) -> Route {
-    web::to(move |request: HttpRequest| {
-        let problem = Problem::method_not_allowed(request.method().as_str(), &allow);
-        std::future::ready(Err::<HttpResponse, _>(problem))
-    })
 }
 
 async fn unknown(request: HttpRequest) -> Result<HttpResponse, Problem> {

@@ -1,7 +1,5 @@
-//! [`Root`]: the root supervisor: CertificateStore, Router, Apps, Front, Acme, History, in this order. Each is restarted alone: what a fresh one needs
-//! [`Root`]: the root supervisor: CertificateStore, Router, Drainer, Apps, Front, Acme, in this order. Each is restarted alone: what a fresh one needs
-//! [`Root`]: the root supervisor: CertificateStore, Router, Drainer, Notifier, Apps, Front, Acme, in this order. Each is restarted alone: what a fresh one needs
-//! outlives it (the published table and certificates, the config directory, the listeners), and the others reach it by its `ChildRef`.
+//! [`Root`]: the root supervisor: CertificateStore, Router, Drainer, Notifier, Apps, Front, Acme, History, in this order.
+//! Each is restarted alone: what a fresh one needs outlives it (the published table and certificates, the config directory, the listeners), and the others reach it by its `ChildRef`.
 //! Restarting what comes after it, too, would end every connection because the Router had a fault.
 
 use std::sync::Arc;

@@ -10,7 +10,6 @@
 //! | reads a connection's requests, in order | [`connection`], `linger` |
 //! | makes a connection of each stream of HTTP/2 | `http2` |
 //! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold`, `turns` |
-//! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold` |
 //! | refuses or redirects a request as the application's document says | [`policies`] |
 //! | sends a request and passes the response on | [`exchange`] |
 //! | chooses, connects and keeps connections to backends | [`upstream`] |

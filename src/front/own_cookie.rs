@@ -1,22 +1,31 @@
-//! The cookies of the server's own dashboard, which no app is sent (pure).
+//! The server's own cookies, which no app is sent (pure): those of the dashboard, and the one that keeps a client with a
+//! process.
 //!
-//! A browser keeps cookies by host, whatever the port, and whoever has one of these acts for the person who logged in.
+//! A browser keeps cookies by host, whatever the port, and whoever has one of the dashboard's acts for the person who
+//! logged in.
 
 use std::borrow::Cow;
 
-/// What the name of each of them begins with.
+/// What the name of each of the dashboard's begins with.
 pub const OWN: &str = "procserver_ui";
 
 /// What may stand before it: a browser takes such a cookie over TLS and for one host alone (RFC 6265bis §4.1.3.2).
 pub const HOST_PREFIX: &str = "__Host-";
 
-/// The value of a `Cookie` field without them; `None` where nothing is left.
+/// The value of a `Cookie` field without them; `None` where nothing is left. `sticky` names that of the application's
+/// processes, if it has one.
 #[must_use]
-pub fn without_own(value: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if memchr::memmem::find(value, OWN.as_bytes()).is_none() {
+pub fn without_own<'v>(value: &'v [u8], sticky: Option<&str>) -> Option<Cow<'v, [u8]>> {
+    let is_sticky = |pair: &[u8]| {
+        let rest = sticky.and_then(|name| pair.trim_ascii().strip_prefix(name.as_bytes()));
+        rest.is_some_and(|rest| rest.first().is_none_or(|b| *b == b'='))
+    };
+    let is_ours = |pair: &&[u8]| is_own(pair) || is_sticky(pair);
+    let pairs = || value.split(|b| *b == b';');
+    if !pairs().any(|pair| is_ours(&pair)) {
         return Some(Cow::Borrowed(value));
     }
-    let others = value.split(|b| *b == b';').filter(|pair| !is_own(pair));
+    let others = pairs().filter(|pair| !is_ours(pair));
     let others: Vec<&[u8]> = others.map(<[u8]>::trim_ascii).collect();
     (!others.is_empty()).then(|| Cow::Owned(others.join(&b"; "[..])))
 }
@@ -32,8 +41,9 @@ fn is_own(pair: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn left(value: &str) -> Option<String> {
-        without_own(value.as_bytes()).map(|left| String::from_utf8(left.into_owned()).unwrap())
+    fn left(value: &str, sticky: Option<&str>) -> Option<String> {
+        without_own(value.as_bytes(), sticky)
+            .map(|left| String::from_utf8(left.into_owned()).unwrap())
     }
 
     #[test]
@@ -53,7 +63,15 @@ mod tests {
             ),
             ("", Some("")),
         ] {
-            assert_eq!(left(came).as_deref(), wanted, "{came}");
+            assert_eq!(left(came, None).as_deref(), wanted, "{came}");
         }
+    }
+    #[test]
+    fn the_cookie_of_a_process_goes_with_them_and_none_whose_name_is_longer() {
+        let left = |came| left(came, Some("node"));
+        assert_eq!(left("node=1; a=b; procserver_ui=2").as_deref(), Some("a=b"));
+        assert_eq!(left("a=b;c=d; node").as_deref(), Some("a=b; c=d"));
+        assert_eq!(left("node=1; procserver_ui=2"), None);
+        assert_eq!(left("nodes=1;a=node").as_deref(), Some("nodes=1;a=node"));
     }
 }

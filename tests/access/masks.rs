@@ -1,6 +1,6 @@
 //! Those who may look at an application are shown no secret of it, wherever it appears.
 
-use procserver::api::app::declared;
+use procserver::api::resources::declared;
 use procserver::tokens::Scope;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Each call of the API needs a scope, and is refused to those who have less.
 
-use procserver::api::app::declared;
 use procserver::api::needs::{Needs, Of};
+use procserver::api::resources::declared;
 use procserver::tokens::Scope::{self, Admin, Deploy, Read};
 use serde_json::json;
 
@@ -77,10 +77,10 @@ const WANTED: &[(&str, &str, Scope, Of)] = &[
     ("GET", "/metrics", Read, Of::Apps),
     ("GET", "/-/history", Read, Of::Apps),
     ("GET", "/openapi.json", Read, Of::Apps),
+    ("POST", "/-/notify/test", Admin, Of::Server),
     ("GET", "/git/{name}.git/info/refs", Deploy, Of::App),
     ("POST", "/git/{name}.git/git-upload-pack", Deploy, Of::App),
     ("POST", "/git/{name}.git/git-receive-pack", Deploy, Of::App),
-    ("POST", "/-/notify/test", Admin, Of::Server),
     ("GET", "/routes", Read, Of::Apps),
     ("GET", "/events", Read, Of::Apps),
     ("GET", "/audit", Admin, Of::Server),

@@ -13,7 +13,7 @@ use super::words::plain;
 use crate::api::problem::CONTENT_TYPE;
 
 #[derive(Template)]
-#[template(path = "error.html")]
+#[template(path = "error.html", config = "src/api/ui/askama.toml")]
 struct ErrorPage {
     page: Page,
     detail: String,

@@ -20,7 +20,7 @@ use crate::api::state::ApiState;
 use crate::audit::Who;
 
 #[derive(Template)]
-#[template(path = "login.html")]
+#[template(path = "login.html", config = "src/api/ui/askama.toml")]
 struct LoginPage {
     page: Page,
     /// Where to go then.

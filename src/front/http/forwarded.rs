@@ -14,7 +14,7 @@ use super::fields::Fields;
 use super::framing::Framing;
 use super::head::{Request, Response};
 use super::token::decimal;
-use super::trusted_proxies::{Stated, authority, reported, stated};
+use super::trusted_proxies::{Stated, authority, client, stated};
 use super::write;
 use crate::document::policies::ResponseHeader;
 use crate::front::own_cookie;
@@ -53,8 +53,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Returns the client's address, as far as trusted peers tell it.
     fn client(&self, fields: &Fields<'_>) -> IpAddr {
-        let told = self.trusted.then(|| reported(fields, self.networks));
-        told.flatten().unwrap_or(self.peer).to_canonical()
+        client(self.peer, self.trusted, fields, self.networks)
     }
 
     fn scheme(&self) -> &'static str {
@@ -142,8 +141,8 @@ fn pass_fields<'b>(
         } else if request.minor == 0 && f.is(Name::Expect) {
             // Expect means nothing in HTTP/1.0, but would in the HTTP/1.1 that is sent on.
         } else if f.is(Name::Cookie) && context.withheld.is_some() {
-            if let Some(others) = own_cookie::without_own(f.value) {
-                cookies(out, f.name, &others, context.cookie);
+            if let Some(others) = own_cookie::without_own(f.value, context.cookie) {
+                field(out, f.name, &others);
             }
         } else if context.trace.is_some() && same(context::FIELD, f.name) {
             // This server's own follows.
@@ -155,27 +154,6 @@ fn pass_fields<'b>(
         }
     }
     appended
-}
-
-/// Writes the cookies of a field but for the `own` one that this server gave to keep a client at its process. A field
-/// that has no other is left out.
-fn cookies(out: &mut Vec<u8>, name: &str, value: &[u8], own: Option<&str>) {
-    let Some(own) = own else {
-        return field(out, name, value);
-    };
-    let is_own = |pair: &[u8]| {
-        let value = pair.trim_ascii().strip_prefix(own.as_bytes());
-        value.is_some_and(|value| value.first().is_none_or(|b| *b == b'='))
-    };
-    let pairs = || value.split(|b| *b == b';');
-    if !pairs().any(is_own) {
-        return field(out, name, value);
-    }
-    let others: Vec<_> = pairs().filter(|pair| !is_own(pair)).collect();
-    let others = others.join(&b';');
-    if !others.trim_ascii().is_empty() {
-        field(out, name, others.trim_ascii());
-    }
 }
 
 /// Writes the fields that concern the connection to the backend.

@@ -14,6 +14,13 @@ pub fn is_trusted(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
+/// Returns the address that counts: the `peer`'s, or where it `is_trusted` the one that it reports.
+#[must_use]
+pub fn client(peer: IpAddr, is_trusted: bool, fields: &[Field<'_>], trusted: &[IpNet]) -> IpAddr {
+    let told = is_trusted.then(|| reported(fields, trusted));
+    told.flatten().unwrap_or(peer).to_canonical()
+}
+
 /// Returns the client's address as trusted proxies report it. The hops are those of X-Forwarded-For, or else of
 /// Forwarded, or else of X-Real-IP. The client is the last hop that is not trusted itself, or the first if all are. A
 /// hop that is no address hides those before it.

@@ -16,7 +16,6 @@ pub mod stay;
 pub(super) mod sticky;
 pub mod verifying;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::exchange::client::Endpoints;
@@ -24,7 +23,7 @@ use super::exchange::request_info::RequestInfo;
 use super::http::field::Name;
 use super::http::head::Request;
 use super::http::local_reply::LocalReply;
-use super::http::trusted_proxies::{is_trusted, reported};
+use super::http::trusted_proxies::{client, is_trusted};
 use super::worker::Worker;
 use crate::document::policies::redirect;
 use crate::router::policies::Policies;
@@ -41,7 +40,8 @@ pub(super) async fn judge(
 ) -> Option<LocalReply> {
     let of = &policies.of;
     request_info.user.take();
-    let client = client(worker, endpoints, request);
+    let peer = endpoints.peer.ip();
+    let client = client(peer, endpoints.is_trusted, &request.fields, &worker.trusted);
     if let Some(networks) = &of.allow
         && !is_trusted(networks, client)
     {
@@ -81,14 +81,6 @@ pub(super) async fn judge(
         ""
     };
     Some(LocalReply::redirect(format!("{prefix}{location}"), status))
-}
-
-/// The address that counts: the peer's, or the one that a trusted proxy names.
-fn client(worker: &Worker, endpoints: &Endpoints, request: &Request<'_>) -> IpAddr {
-    let told = endpoints
-        .is_trusted
-        .then(|| reported(&request.fields, &worker.trusted));
-    told.flatten().unwrap_or(endpoints.peer.ip()).to_canonical()
 }
 
 /// Whether the client speaks TLS, with this server or with a trusted proxy before it.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::api::app;
+use crate::api::resources;
 use crate::document::config::{AppConfig, Rules};
 
 fn whole() -> Value {
-    description(&app::declared()).expect("the files of src/api/openapi are JSON5")
+    description(&resources::declared()).expect("the files of src/api/openapi are JSON5")
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn every_call_is_described_and_nothing_else() {
             methods.map(move |method| (path.clone(), method.clone()))
         })
         .collect();
-    let declared: BTreeSet<(String, String)> = calls(&app::declared())
+    let declared: BTreeSet<(String, String)> = calls(&resources::declared())
         .into_iter()
         .map(|(method, path, _)| (path, method))
         .collect();
@@ -31,7 +31,7 @@ fn every_call_is_described_and_nothing_else() {
         });
         let file = near.map_or("server.json5", |(file, _)| *file);
         panic!(
-            "src/api/app.rs declares {method} {path}, which is not described: add \"{path}\": {{ {method}: {{ operationId: …, tags: […], \
+            "src/api/resources.rs declares {method} {path}, which is not described: add \"{path}\": {{ {method}: {{ operationId: …, tags: […], \
              summary: …, responses: {{ \"200\": {{ description: …, json: SCHEMA }} }}, errors: [409] }} }} to `paths` of \
              src/api/openapi/{file}, with its parameters and requestBody. 400, 401, 403, 404 of an application, 429 and 503 \
              are there by themselves"
@@ -39,7 +39,7 @@ fn every_call_is_described_and_nothing_else() {
     }
     if let Some((path, method)) = described.difference(&declared).next() {
         panic!(
-            "src/api/openapi describes {method} {path}, which src/api/app.rs does not declare: remove it"
+            "src/api/openapi describes {method} {path}, which src/api/resources.rs does not declare: remove it"
         );
     }
 }

@@ -18,7 +18,7 @@ use crate::api::ui::shown::{App, Document, Status};
 use crate::api::ui::words::plain;
 
 #[derive(Template)]
-#[template(path = "app.html")]
+#[template(path = "app.html", config = "src/api/ui/askama.toml")]
 struct AppPage {
     page: Page,
     name: String,

@@ -12,7 +12,7 @@ use crate::api::ui::page::{self, Page};
 use crate::api::ui::shown::App;
 
 #[derive(Template)]
-#[template(path = "apps.html")]
+#[template(path = "apps.html", config = "src/api/ui/askama.toml")]
 struct AppsPage {
     page: Page,
     /// What is looked for.

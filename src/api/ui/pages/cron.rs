@@ -13,7 +13,7 @@ use crate::api::ui::page::{self, Page};
 use crate::api::ui::shown::Job;
 
 #[derive(Template)]
-#[template(path = "cron.html")]
+#[template(path = "cron.html", config = "src/api/ui/askama.toml")]
 struct CronPage {
     page: Page,
     name: String,

@@ -13,7 +13,7 @@ use crate::api::ui::page::{self, Page};
 use crate::api::ui::shown::{Deployment, Line};
 
 #[derive(Template)]
-#[template(path = "deployments.html")]
+#[template(path = "deployments.html", config = "src/api/ui/askama.toml")]
 struct DeploymentsPage {
     page: Page,
     name: String,
@@ -25,7 +25,7 @@ struct DeploymentsPage {
 }
 
 #[derive(Template)]
-#[template(path = "deployment.html")]
+#[template(path = "deployment.html", config = "src/api/ui/askama.toml")]
 struct DeploymentPage {
     page: Page,
     name: String,

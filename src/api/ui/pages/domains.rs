@@ -15,7 +15,7 @@ use crate::api::ui::page::{self, Page};
 use crate::api::ui::shown::{Certificate, Document};
 
 #[derive(Template)]
-#[template(path = "domains.html")]
+#[template(path = "domains.html", config = "src/api/ui/askama.toml")]
 struct DomainsPage {
     page: Page,
     name: String,

@@ -16,7 +16,7 @@ use crate::api::ui::words::plain;
 use crate::document::mask::DOTS;
 
 #[derive(Template)]
-#[template(path = "env.html")]
+#[template(path = "env.html", config = "src/api/ui/askama.toml")]
 struct EnvPage {
     page: Page,
     name: String,

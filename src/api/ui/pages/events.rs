@@ -15,7 +15,7 @@ use crate::api::ui::page::{self, Page};
 use crate::api::ui::words::plain;
 
 #[derive(Template)]
-#[template(path = "events.html")]
+#[template(path = "events.html", config = "src/api/ui/askama.toml")]
 struct EventsPage {
     page: Page,
     wanted: String,
@@ -24,7 +24,7 @@ struct EventsPage {
 }
 
 #[derive(Template)]
-#[template(path = "app_events.html")]
+#[template(path = "app_events.html", config = "src/api/ui/askama.toml")]
 struct AppEventsPage {
     page: Page,
     name: String,

@@ -19,7 +19,7 @@ const MANY: usize = 2000;
 const ASKED: [&str; 4] = ["process", "stream", "since", "grep"];
 
 #[derive(Template)]
-#[template(path = "logs.html")]
+#[template(path = "logs.html", config = "src/api/ui/askama.toml")]
 struct LogsPage {
     page: Page,
     name: String,

@@ -10,7 +10,7 @@ use crate::api::ui::page::{self, Page};
 use crate::api::ui::shown::Release;
 
 #[derive(Template)]
-#[template(path = "releases.html")]
+#[template(path = "releases.html", config = "src/api/ui/askama.toml")]
 struct ReleasesPage {
     page: Page,
     name: String,

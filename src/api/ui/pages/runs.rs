@@ -17,7 +17,7 @@ use crate::api::ui::shown::{Line, Run};
 const TIMEOUT: &str = "1h";
 
 #[derive(Template)]
-#[template(path = "runs.html")]
+#[template(path = "runs.html", config = "src/api/ui/askama.toml")]
 struct RunsPage {
     page: Page,
     name: String,
@@ -27,7 +27,7 @@ struct RunsPage {
 }
 
 #[derive(Template)]
-#[template(path = "run.html")]
+#[template(path = "run.html", config = "src/api/ui/askama.toml")]
 struct RunPage {
     page: Page,
     name: String,

@@ -9,7 +9,7 @@ use crate::api::ui::page::{self, Page};
 use crate::api::ui::shown::{Audited, Certificate, Server};
 
 #[derive(Template)]
-#[template(path = "server.html")]
+#[template(path = "server.html", config = "src/api/ui/askama.toml")]
 struct ServerPage {
     page: Page,
     server: Server,
@@ -17,7 +17,7 @@ struct ServerPage {
 }
 
 #[derive(Template)]
-#[template(path = "audit.html")]
+#[template(path = "audit.html", config = "src/api/ui/askama.toml")]
 struct AuditPage {
     page: Page,
     wanted: String,
