@@ -7,6 +7,7 @@
 
 mod api_socket;
 mod descriptors;
+mod directories;
 mod git_socket;
 mod handed_over;
 pub mod init;
@@ -214,15 +215,19 @@ fn start(
     priority::come_first();
     descriptors::raise_limit();
     descriptors::suffice(settings.front.workers, listeners_of(&settings))?;
-    make_directories(&settings)?;
+    directories::make(&settings)?;
     let _data = Lock::acquire(&settings.data_dir)?;
     let _runtime = Lock::acquire(&settings.runtime_dir)?;
     state_version::check(&settings.data_dir)?;
     state_version::write(&settings.data_dir)?;
     if rustix::process::geteuid().is_root() {
-        let directories = [&settings.data_dir, &settings.runtime_dir].into_iter();
-        let closed: BTreeSet<_> = directories.flat_map(|path| impassable(path)).collect();
-        closed.iter().for_each(|path| warn_of_impassable(path));
+        let both = [&settings.data_dir, &settings.runtime_dir].into_iter();
+        let closed: BTreeSet<_> = both
+            .flat_map(|path| directories::impassable(path))
+            .collect();
+        closed
+            .iter()
+            .for_each(|path| directories::warn_of_impassable(path));
     }
     cgroup::prepare(&settings.data_dir);
     landlock::prepare(&[&settings.data_dir, &settings.runtime_dir]);
@@ -413,107 +418,5 @@ fn io_error(path: &Path, source: std::io::Error) -> DaemonError {
     DaemonError::Io {
         path: path.to_owned(),
         source,
-    }
-}
-
-/// Apps' users pass through the data and runtime directories, but only root reads the documents.
-fn make_directories(settings: &Settings) -> Result<(), DaemonError> {
-    let data = &settings.data_dir;
-    let runtime = &settings.runtime_dir;
-    let all = [
-        (data.clone(), 0o711),
-        (data.join("apps"), 0o711),
-        (runtime.clone(), 0o711),
-        (runtime.join("apps"), 0o711),
-        (settings.config_dir.clone(), 0o700),
-    ];
-    for (path, mode) in &all {
-        make_directory(path, *mode).map_err(|e| io_error(path, e))?;
-    }
-    for (path, mode) in &all {
-        if *mode == 0o711 {
-            close(path).map_err(|e| io_error(path, e))?;
-        }
-    }
-    Ok(())
-}
-
-/// Of `directory` and those above it, the ones that others may not pass through.
-fn impassable(directory: &Path) -> Vec<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let real = directory.canonicalize();
-    let real = real.unwrap_or_else(|_| directory.to_owned());
-    let lets_nobody_pass = |path: &&Path| {
-        let mode = path
-            .metadata()
-            .map(|metadata| metadata.permissions().mode());
-        mode.is_ok_and(|mode| mode & 0o001 == 0)
-    };
-    let closed = real.ancestors().filter(lets_nobody_pass);
-    closed.map(Path::to_owned).collect()
-}
-
-fn warn_of_impassable(directory: &Path) {
-    log::warn!(
-        "{0}: the users of applications cannot pass through it, so their deploys fail unless they are in its group: \
-         chmod o+x {0}",
-        directory.display()
-    );
-}
-
-/// Takes from others what an older server, or who made the directory, left them: who can open it can lock it, and no
-/// server would start again. That they pass through stays as it is.
-fn close(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let found = std::fs::metadata(path)?;
-    let mode = found.permissions().mode() & 0o7777;
-    let is_own = found.uid() == nix::unistd::geteuid().as_raw() && mode & 0o1000 == 0;
-    if mode & 0o066 == 0 {
-        return Ok(());
-    }
-    if !is_own {
-        log::warn!(
-            "{} is open to other users, who can so keep the server from starting: give it a directory of its own",
-            path.display()
-        );
-        return Ok(());
-    }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode & !0o066))
-}
-
-fn make_directory(path: &Path, mode: u32) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    if path.is_dir() {
-        return Ok(());
-    }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn directories_that_others_cannot_pass_through_are_found_on_the_whole_way() {
-        let top = tempfile::tempdir().unwrap();
-        let inner = top.path().join("closed/data");
-        std::fs::create_dir_all(&inner).unwrap();
-        for (path, mode) in [
-            (top.path(), 0o711),
-            (inner.parent().unwrap(), 0o750),
-            (&inner, 0o755),
-        ] {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        }
-        let closed = inner.parent().unwrap().canonicalize().unwrap();
-        assert!(impassable(&inner).contains(&closed));
-        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o711)).unwrap();
-        assert!(!impassable(&inner).contains(&closed));
     }
 }

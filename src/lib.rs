@@ -215,6 +215,7 @@
 //! [`history::recorder`] takes a reading of the same counts at the end of each minute, and when somebody asks for plots,
 //! at most every five seconds. What came between two of them goes into steps of time ([`history::series`], pure): 60 of a
 //! minute and 288 of five, 17 KiB an application. It writes them every five minutes and when the server stops.
+//!
 //! The logs themselves go to receivers elsewhere ([`drains`]). What waits is the stored log, which is bounded; a drain
 //! remembers up to which line its receiver has it, and knows by the ids of lines what the log went on over. It is a
 //! follower like any other: no line is written twice, and no application waits for a receiver. People are told of what

@@ -1,15 +1,12 @@
 //! The REST API: an actix-web App that the front end reaches in process ([`in_process`]), and that the Unix socket
 //! serves directly ([`socket`]).
 //!
-//! [`app`] has the routes, and `gate` lets a request in: from no page of another site (`browsers`), by somebody whom
-//! [`auth`] knows, who has what the route needs ([`needs`]); it also tells the audit log. Then one file per resource. A resource reads its request
-//! (`body`, `query`, `prefer`), asks an actor ([`state`]), and answers with a document, a [`problem`], or the `outcome`
-//! of what it set going. [`git`] is the one that git itself calls. `errors` gives each error of the other folders its status.
-//! `openapi` describes all of it to programs. Nothing here owns state.
-//! [`auth`] knows, who has what the route needs ([`needs`]); it also tells the audit log. Then one file per resource. A
-//! resource reads its request (`body`, `query`, `prefer`), asks an actor ([`state`]), and answers with a document, a
+//! [`resources`] has the routes, [`app`] puts them together, and `gate` lets a request in: from no page of another site
+//! (`browsers`), by somebody whom [`auth`] knows, who has what the route needs ([`needs`]); it also tells the audit log.
+//! Then one file per resource. A resource reads its request (`body`, `query`, `prefer`), asks an actor ([`state`]), and answers with a document, a
 //! [`problem`], or the `outcome` of what it set going. [`git`] is the one that git itself calls, and [`ui`] has the pages
-//! for people, which call the others. `errors` gives each error of the other folders its status. Nothing here owns state.
+//! for people, which call the others. `errors` gives each error of the other folders its status.
+//! `openapi` describes all of it to programs. Nothing here owns state.
 
 pub mod about;
 mod actions;

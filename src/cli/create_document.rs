@@ -1,13 +1,14 @@
 //! The flags of `procserver create`, and the document that they describe; the API checks it.
 
+mod fields;
 mod policies;
 
 use clap::{ArgGroup, Args};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::client::ClientArgs;
 use super::deploy::WaitArgs;
-use super::document::{choice, pair, put, quantity};
+use super::document::{choice, pair, quantity};
 use super::usage::Usage;
 use super::{env, input, set};
 use crate::document::drain::DrainConfig;
@@ -291,8 +292,8 @@ pub(super) fn from_flags(args: &mut CreateArgs) -> anyhow::Result<Value> {
             .iter()
             .map(|(name, value)| (name.clone(), value.clone().into())),
     );
-    let mut document = Value::Object(fields(args, variables));
-    put_limits(&mut document, args);
+    let mut document = fields::document(args, variables);
+    fields::put_limits(&mut document, args);
     policies::put_policies(&mut document, args);
     for (path, value) in &args.fields {
         set::put(&mut document, path, set::value(path, value));
@@ -310,89 +311,6 @@ fn note(args: &CreateArgs) {
     for note in on_url.iter().chain(&on_variables) {
         input::warn(note);
     }
-}
-
-fn fields(args: &CreateArgs, variables: Map<String, Value>) -> Map<String, Value> {
-    let text = |text: &Option<String>| text.clone().map(Value::from);
-    let list = |list: &[String]| (!list.is_empty()).then(|| Value::from(list.to_vec()));
-    let mut document = Map::new();
-    let mut set = |path, value| put(&mut document, path, value);
-    set(["", "name"], Some(Value::from(args.target.clone())));
-    set(["repo", "url"], text(&args.repo));
-    set(["repo", "push"], args.push.then(|| Value::from(true)));
-    set(["repo", "branch"], text(&args.branch));
-    set(["repo", "tag"], text(&args.tag));
-    set(["repo", "commit"], text(&args.commit));
-    set(["repo", "dir"], text(&args.repo_dir));
-    set(["", "packages"], list(&args.package));
-    set(["", "user"], text(&args.user));
-    set(["", "group"], text(&args.group));
-    let hosts: Vec<_> = args.host.iter().map(HostEntry::to_value).collect();
-    set(["", "hosts"], (!hosts.is_empty()).then_some(hosts.into()));
-    set(["", "domain"], list(&args.domain));
-    set(["", "shell"], text(&args.shell));
-    set(["", "install"], list(&args.install));
-    if args.no_install {
-        set(["", "install"], Some(Value::Array(vec![])));
-    }
-    set(["", "cache"], list(&args.cache));
-    set(["", "shared"], list(&args.shared));
-    for (process_type, number) in &args.scale {
-        set(["scale", process_type], Some(Value::from(*number)));
-    }
-    set(
-        ["", "env"],
-        (!variables.is_empty()).then_some(Value::Object(variables)),
-    );
-    set(["", "sandbox"], args.no_sandbox.then(|| Value::from(false)));
-    set(["", "port"], args.port.map(Value::from));
-    set(["", "path"], args.no_path.then(|| Value::from(false)));
-    set(
-        ["", "strip_path"],
-        args.no_strip_path.then(|| Value::from(false)),
-    );
-    set(["health_check", "path"], text(&args.health_path));
-    set(["health_check", "host"], text(&args.health_host));
-    set(["health_check", "status"], text(&args.health_status));
-    let fields = args.health_header.iter();
-    let fields: Map<String, Value> = fields.map(|(n, v)| (n.clone(), v.clone().into())).collect();
-    let fields = (!fields.is_empty()).then_some(Value::Object(fields));
-    set(["health_check", "headers"], fields);
-    set(["health_check", "boot_timeout"], text(&args.boot_timeout));
-    set(["stop", "signal"], text(&args.stop_signal));
-    set(["stop", "to"], text(&args.stop_to));
-    set(["stop", "timeout"], text(&args.stop_timeout));
-    set(["", "drain"], text(&args.drain));
-    set(["", "sleep"], text(&args.sleep));
-    let off = |flag: bool| flag.then(|| Value::from(false));
-    set(["buffer", "requests"], off(args.no_buffer_requests));
-    set(["buffer", "responses"], off(args.no_buffer_responses));
-    set(["static", "dir"], text(&args.static_dir));
-    set(["static", "prefix"], text(&args.static_prefix));
-    set(["static", "spa"], args.spa.then(|| Value::from(true)));
-    set(["static", "cache_control"], text(&args.cache_control));
-    for (process_type, policy) in &args.restart {
-        set(typed("restart", process_type), Some(policy.clone().into()));
-    }
-    for (process_type, strategy) in &args.strategy {
-        set(
-            typed("strategy", process_type),
-            Some(strategy.clone().into()),
-        );
-    }
-    set(
-        ["", "cron"],
-        (!args.cron.is_empty()).then(|| args.cron.clone().into()),
-    );
-    let urls = |urls: &[String]| -> Option<Value> {
-        let entries: Vec<_> = urls.iter().map(|url| json!({ "url": url })).collect();
-        (!entries.is_empty()).then(|| entries.into())
-    };
-    set(["", "drains"], urls(&args.log_drain));
-    set(["", "notify"], urls(&args.notify));
-    set(["", "keep_releases"], args.keep_releases.map(Value::from));
-    set(["limits", "disk"], text(&args.disk));
-    document
 }
 
 fn log_drain(text: &str) -> Result<String, String> {
@@ -418,25 +336,6 @@ fn job(text: &str) -> Result<Value, &'static str> {
     Ok(serde_json::json!({ "name": name, "schedule": schedule, "command": command }))
 }
 
-/// Puts the limits of each process there, and those by type beside them.
-fn put_limits(document: &mut Value, args: &CreateArgs) {
-    let given = [
-        ("memory", &args.memory),
-        ("cpu", &args.cpu),
-        ("tasks", &args.tasks),
-        ("files", &args.files),
-    ];
-    for (limit, choices) in given {
-        for (process_type, text) in choices {
-            let path = match process_type.as_str() {
-                "" => format!("limits.{limit}"),
-                name => format!("limits.{name}.{limit}"),
-            };
-            set::put(document, &path, set::value(&path, text));
-        }
-    }
-}
-
 /// A document has one choice for all types or some by type.
 fn one_kind(flag: &str, choices: &[(String, String)]) -> Result<(), Usage> {
     let for_all = choices.iter().filter(|(of, _)| of.is_empty()).count();
@@ -449,112 +348,5 @@ fn one_kind(flag: &str, choices: &[(String, String)]) -> Result<(), Usage> {
     }
 }
 
-/// Where a choice for a process type stands, or for all of them ("").
-fn typed<'a>(field: &'a str, process_type: &'a str) -> [&'a str; 2] {
-    match process_type {
-        "" => ["", field],
-        name => [field, name],
-    }
-}
-
 #[cfg(test)]
-pub(super) mod tests {
-    use clap::Parser;
-
-    use super::*;
-    use crate::cli::{Cli, Command};
-
-    pub(in crate::cli) fn parse(words: &[&str]) -> Result<CreateArgs, clap::Error> {
-        let all = ["procserver", "create"].iter().chain(words);
-        Cli::try_parse_from(all).map(|cli| match cli.command {
-            Command::Create(args) => *args,
-            other => panic!("{other:?}"),
-        })
-    }
-
-    fn described(line: &str) -> Value {
-        let words: Vec<_> = line.split_whitespace().collect();
-        from_flags(&mut parse(&words).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn flags_become_the_document() {
-        let expected = json!({"name": "blog", "repo": {"url": "https://x", "branch": "main", "dir": "apps/web"},
-            "packages": ["git"], "hosts": ["a.example", "*.b.example", {"name": "ws.example", "process": "cable"}], "domain": ["^blog"], "install": ["a", "b"], "shared": ["tmp", "log"], "scale": {"web": 2},
-            "env": {"A": "1=2"}, "port": 9000, "path": false, "health_check": {"path": "/up"}});
-        let line = "blog --repo https://x --branch main --repo-dir apps/web --host A.example --host *.b.example --host ws.example=cable --domain ^blog --install a --install b --shared tmp --shared log --package git \
-                    --scale web=2 --env A=1=2 --port 9000 --no-path --health-path /up";
-        assert_eq!(described(line), expected);
-        let expected = json!({"name": "blog", "repo": {"url": "https://x"}, "strip_path": false,
-            "health_check": {"boot_timeout": "90s", "timeout": "2s", "host": "h", "status": "200-399", "headers": {"X-A": "b"}}, "stop": {"signal": "SIGINT", "to": "main", "timeout": "30s"},
-            "buffer": {"requests": false, "responses": false},
-            "static": {"dir": "public", "prefix": "/a", "spa": true, "cache_control": "no-store"},
-            "drain": "5m", "sleep": "30m", "shell": "/bin/bash", "strategy": "recreate", "keep_releases": 3,
-            "limits": {"disk": "2G", "memory": "512M", "job": {"memory": "1G", "cpu": 0.5}, "cpu": 1.5, "tasks": 200, "files": 4096},
-            "restart": {"job": "never", "clock": "on-failure"}, "sandbox": false,
-            "drains": [{"url": "syslog+tcp://h:514"}], "notify": [{"url": "mailto:a@b.example"}, {"url": "https://h/x"}]});
-        let line = "blog --repo https://x --no-sandbox --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-to main --no-buffer-requests --no-buffer-responses --stop-timeout 30s --drain 5m --sleep 30m \
-                    --static public --static-prefix /a --spa --cache-control no-store --strategy recreate --health-host h --health-status 200-399 --health-header X-A=b \
-                    --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --memory 512M --memory job=1G --cpu 1.5 --cpu job=0.5 --tasks 200 --files 4096 --disk 2G --log-drain syslog+tcp://h:514 --notify mailto:a@b.example --notify https://h/x --set health_check.timeout=2s";
-        assert_eq!(described(line), expected);
-    }
-
-    #[test]
-    fn flags_of_the_proxy_become_the_document() {
-        let expected = json!({"name": "blog", "repo": {"url": "https://x"}, "maintenance": {"page": "m.html"},
-            "allow": ["10.0.0.0/8", "::1"], "rate": {"requests": "10/s", "burst": 5},
-            "auth": {"basic": {"ann": "$2b$10$a=b"}, "realm": "Staging"},
-            "redirects": [{"from": "/a", "to": "/b?c=d"}, {"from": "/o/*", "to": "https://h/*", "status": 308}],
-            "headers": {"response": {"X-Frame-Options": "DENY", "X-Powered-By": false}},
-            "timeouts": {"connect": "1s", "response": "2m", "idle": "3m", "tunnel_idle": "4h"},
-            "body": "50M", "upstream_keep_alive": "0s", "sticky": {"cookie": "node"}});
-        let line = "blog --repo https://x --maintenance --maintenance-page m.html --allow 10.0.0.0/8 --allow ::1 --rate 10/s \
-                    --rate-burst 5 --basic-auth ann=$2b$10$a=b --basic-auth-realm Staging --redirect /a=/b?c=d \
-                    --redirect 308:/o/*=https://h/* --response-header X-Frame-Options=DENY --response-header X-Powered-By= \
-                    --timeout-connect 1s --timeout-response 2m --timeout-idle 3m --timeout-tunnel-idle 4h --body 50M \
-                    --upstream-keep-alive 0s --sticky --sticky-cookie node";
-        assert_eq!(described(line), expected);
-        let plain = json!({"name": "blog", "repo": {"url": "https://x"}, "maintenance": true, "sticky": true});
-        assert_eq!(
-            described("blog --repo https://x --maintenance --sticky"),
-            plain
-        );
-        assert!(policies::redirect("/a").is_err());
-    }
-
-    #[test]
-    fn what_was_not_said_is_not_sent() {
-        let expected = json!({"name": "blog", "repo": {"url": "https://x"}});
-        assert_eq!(described("blog --repo https://x"), expected);
-    }
-
-    #[test]
-    fn files_say_what_is_not_to_stand_on_the_command_line() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-        std::fs::write(path("url"), "https://tok@x\n").unwrap();
-        std::fs::write(path("env"), "A=1\nB=2\n").unwrap();
-        let line = format!(
-            "blog --repo-file {} --env-file {} --env B=3",
-            path("url"),
-            path("env")
-        );
-        let expected =
-            json!({"name": "blog", "repo": {"url": "https://tok@x"}, "env": {"A": "1", "B": "3"}});
-        assert_eq!(described(&line), expected);
-        let twice = ["blog", "--repo-file", "-", "--env", "A=-"];
-        let error = from_flags(&mut parse(&twice).unwrap()).unwrap_err();
-        assert!(error.is::<Usage>(), "{error}");
-        let both = [
-            "blog",
-            "--repo",
-            "x",
-            "--restart",
-            "never",
-            "--restart",
-            "a=always",
-        ];
-        let error = from_flags(&mut parse(&both).unwrap()).unwrap_err();
-        assert!(error.is::<Usage>(), "{error}");
-    }
-}
+pub(super) mod tests;

@@ -4,8 +4,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::directories::make_directory;
 use super::sockets::bind_unix;
-use super::{DaemonError, handed_over, io_error, make_directory};
+use super::{DaemonError, handed_over, io_error};
 use crate::api::socket::{self, Door, SocketServer};
 use crate::api::state::ApiState;
 use crate::front::kept::Kept;
