@@ -80,6 +80,9 @@ def before_call(context, case, kwargs):
     if "{name}" in path and is_positive(case, "path") and chance(case) % 8:
         names = EXPENDABLE if case.method.upper() == "DELETE" and "/run/" not in path else APPS
         parameters["name"] = names[chance(case) % len(names)]
+    # It has learnt these names from answers.
+    elif path == "/applications/{name}" and case.method.upper() == "DELETE" and parameters.get("name") in APPS:
+        parameters["name"] = EXPENDABLE[chance(case) % len(EXPENDABLE)]
     if "/run/{id}" in path and is_positive(case, "path") and chance(case) % 4:
         parameters["id"] = f"run.{1 + chance(case) % 20}"
     # What follows does not end by itself.
