@@ -1,8 +1,8 @@
 //! procserver beside supervisord, s6, runit and pm2: how soon a process is back, how long many take to start, what
-//! watching them costs, and what a line of their output costs.
+//! watching them costs, and what a line of their output costs; beside rsyslog, what sending it on costs.
 //!
-//! `cargo bench --bench supervision [-- --quick] [-- --row NAME]…`, the rows being restart, start, idle, logs and boot.
-//! The peers are used where they are installed (Debian: `supervisor`, `s6`, `runit`, `daemontools`; npm: `pm2`) and
+//! `cargo bench --bench supervision [-- --quick] [-- --row NAME]…`, the rows being restart, start, idle, logs, drains and boot.
+//! The peers are used where they are installed (Debian: `supervisor`, `s6`, `runit`, `daemontools`, `rsyslog`; npm: `pm2`) and
 //! named where they are not; nothing is installed here. systemd would have to be the first process of the machine, so
 //! it is not measured. Everything runs in a temporary directory and ends with it: what is left there is killed, by id.
 //!
@@ -12,6 +12,8 @@
 
 #[path = "supervision/boot.rs"]
 mod boot;
+#[path = "supervision/drains.rs"]
+mod drains;
 #[path = "supervision/ground.rs"]
 mod ground;
 #[path = "supervision/idle.rs"]
@@ -85,11 +87,12 @@ const QUICK: Effort = Effort {
 /// A row: its name, and what measures and prints it.
 type Row = (&'static str, fn(&Ground, &Effort));
 
-const ROWS: [Row; 5] = [
+const ROWS: [Row; 6] = [
     ("restart", restart::run),
     ("start", start::run),
     ("idle", idle::run),
     ("logs", lines::run),
+    ("drains", drains::run),
     ("boot", boot::run),
 ];
 

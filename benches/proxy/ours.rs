@@ -63,6 +63,17 @@ pub(crate) fn start(
         "domain": [r"^unix\.example\.org$"] }));
     server.deploy(&json!({ "name": "streamed", "repo": { "url": tcp.url() },
         "domain": [r"^streamed\.example\.org$"], "buffer": { "requests": false } }));
+    // None of them answers: what is measured is that each request is looked at.
+    let redirects: Vec<Value> = (0..20)
+        .map(|n| json!({ "from": format!("/old-{n}/*"), "to": format!("/new-{n}/*") }))
+        .collect();
+    server.deploy(&json!({ "name": "policies", "repo": { "url": tcp.url() },
+        "domain": [r"^policies\.example\.org$"],
+        "allow": ["127.0.0.0/8", "10.0.0.0/8", "::1"],
+        "rate": { "requests": "1000000/s" },
+        "redirects": redirects,
+        "headers": { "response": { "X-Frame-Options": "DENY", "Server": null } },
+        "timeouts": { "response": "20s" }, "body": "10M", "sticky": true }));
     server
 }
 

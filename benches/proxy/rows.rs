@@ -40,8 +40,14 @@ pub(crate) const SMALL: Row = Row {
 };
 
 /// All rows but those by HTTP/2.
-pub(crate) const ROWS: [Row; 13] = [
+pub(crate) const ROWS: [Row; 14] = [
     SMALL,
+    Row {
+        name: "policies",
+        title: "the same, to an app with seven policies",
+        host: "policies.example.org",
+        ..SMALL
+    },
     Row {
         name: "unix",
         title: "the same, ours to $SOCKET",
@@ -128,11 +134,12 @@ pub(crate) const ROWS: [Row; 13] = [
 
 impl Row {
     /// The rows of many apps and many certificates are compared with our own rows of one, and no peer is set up for them.
-    /// What is special in two others is ours or nginx's.
+    /// What policies cost is compared with our own row without any. What is special in two others is ours or nginx's.
     pub(crate) fn runs_on(&self, kind: Kind) -> bool {
         match self.name {
             "apps" => kind == Kind::ManyApps,
             "certificates" => kind == Kind::ManyCertificates,
+            "policies" => kind == Kind::Ours,
             "unix" | "buffered" => matches!(kind, Kind::Ours | Kind::Nginx),
             _ if self.tls => matches!(kind, Kind::Ours | Kind::Nginx | Kind::Haproxy),
             _ => !matches!(kind, Kind::ManyApps | Kind::ManyCertificates),

@@ -97,7 +97,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Whether the newest file ends with this line.
-fn has_line(directory: &Path, number: u64) -> bool {
+pub(crate) fn has_line(directory: &Path, number: u64) -> bool {
     use std::os::unix::fs::FileExt;
     let tail = files(directory).pop().and_then(|newest| {
         let file = File::open(newest).ok()?;
