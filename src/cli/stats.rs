@@ -62,7 +62,10 @@ fn steps(history: &Value, out: &mut Output) -> anyhow::Result<()> {
     }
     let rows: Vec<_> = points
         .iter()
-        .map(|point| [vec![time(&point["time"])], rates(point)].concat())
+        .map(|point| {
+            let time = [time(&point["time"])];
+            time.into_iter().chain(rates(point)).collect()
+        })
         .collect();
     out.table(
         &[
@@ -88,12 +91,18 @@ fn present(history: &Value, out: &mut Output) -> anyhow::Result<()> {
     let rows: Vec<_> = apps
         .chain(server)
         .map(|(name, now)| {
-            let mut row = vec![name];
-            row.extend(rates(now));
-            // Only the points have these.
-            row.drain(4..5);
-            row.drain(5..6);
-            row
+            // Only points have the others.
+            let [
+                requests,
+                status_4xx,
+                status_5xx,
+                _p50,
+                p95,
+                _p99,
+                memory,
+                cpu,
+            ] = rates(now);
+            vec![name, requests, status_4xx, status_5xx, p95, memory, cpu]
         })
         .collect();
     out.table(
@@ -103,10 +112,10 @@ fn present(history: &Value, out: &mut Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn rates(point: &Value) -> Vec<String> {
+fn rates(point: &Value) -> [String; 8] {
     let took = |name: &str| point[name].as_f64().map_or("-".to_owned(), seconds);
     let number = |name: &str| point[name].as_f64().unwrap_or_default();
-    vec![
+    [
         format!("{:.1}", number("requests_per_second")),
         cell(&point["status_4xx"]),
         cell(&point["status_5xx"]),
