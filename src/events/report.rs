@@ -266,8 +266,9 @@ impl Report {
             Self::ActorEnded { .. } => log::Level::Error,
             Self::ProcessFailed { .. }
             | Self::ProcessUnhealthy { .. }
-            | Self::CertificateFailed { .. } => log::Level::Warn,
-            Self::DrainFailing { .. } | Self::DrainDropped { .. } => log::Level::Warn,
+            | Self::CertificateFailed { .. }
+            | Self::DrainFailing { .. }
+            | Self::DrainDropped { .. } => log::Level::Warn,
             Self::ProcessExited { next, .. } if *next != STAYS_DOWN => log::Level::Warn,
             Self::DeploymentFinished {
                 reason: Some(_), ..
