@@ -10,12 +10,13 @@
 //!   removes old releases, `removal` the whole app;
 //! - `pause` holds requests for a while, `sleep` stops an app that nobody asks, and wakes it;
 //! - `pushed` is what an app has to do with pushes to it;
-//! - `route` is where requests go, `view` what the API shows, `reports` what the followers of events see, `install_log`
+//! - `room` says whether there are ports enough, `route` is where requests go, `view` what the API shows, `hidden` what of it is secret, `reports` what the followers of events see, `install_log`
 //!   the last step in the install log, `start_failure` why a batch did not get ready.
 
 mod children;
 pub mod cron;
 mod deploy;
+mod hidden;
 mod install_log;
 pub mod one_offs;
 pub mod pause;
@@ -27,6 +28,7 @@ mod removal;
 mod reports;
 mod requests;
 mod retention;
+mod room;
 mod route;
 mod sleep;
 mod start_failure;
@@ -56,9 +58,10 @@ use crate::supervision::{Exit, ExitReason};
 
 pub use children::ChildId;
 use children::Children;
+pub use hidden::{Hidden, Secrets};
 pub use pushed::{OpenPushed, PackPushed, PushedError};
 pub use requests::{Act, Cancel, Configure, IsAtWork, Warn};
-pub use view::{Hidden, Inspect, Processes, Summarize, View};
+pub use view::{Inspect, Processes, Summarize, View};
 
 /// What an App is given.
 #[derive(Clone, Debug)]

@@ -14,7 +14,6 @@ use crate::app::status::{
 use crate::app_dirs::AppDirs;
 use crate::document::advice::advice;
 use crate::document::config::{Reference, Repo};
-use crate::document::mask::{self, Mask};
 use crate::drains::status::DrainStatus;
 use crate::install::pushed;
 use crate::install::record::{DeploymentRecord, DeploymentState};
@@ -38,12 +37,6 @@ pub struct Summarize;
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Vec<ProcessStatus>")]
 pub struct Processes;
-
-/// What those may not see who may look at the app: the secrets of its documents, also of those of kept releases, whose
-/// processes may still print them.
-#[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "Mask")]
-pub struct Hidden;
 
 /// Everything the API shows of an app, taken at one moment.
 #[derive(Clone, Debug, MessageResponse)]
@@ -275,10 +268,24 @@ impl App {
         of_batches.chain(of_one_offs).collect()
     }
 
+    /// The page for maintenance, where it cannot be read.
+    fn lost_page(&self) -> Option<String> {
+        let policies = self.policies.as_ref()?;
+        let page = policies.of.maintenance.as_ref()?.page.as_ref()?;
+        let is_lost = matches!(policies.page.get(), Some(None));
+        is_lost.then(|| {
+            format!(
+                "maintenance.page: \"{page}\" cannot be shown, and browsers see the server's own page: it must be a file \
+                 of the release, of 512 KiB at most; the server's log says more"
+            )
+        })
+    }
+
     fn all_warnings(&self, left_out: Option<String>) -> Vec<String> {
         let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
         warnings.extend(left_out);
         warnings.extend(self.lost_type());
+        warnings.extend(self.lost_page());
         warnings.extend(self.why_failed());
         warnings.extend(self.how_to_begin());
         warnings.extend(held::warnings(self.spec.dirs.runtime()));
@@ -411,27 +418,6 @@ impl Handler<Inspect> for App {
             disk_limit: self.deployer.documents.newest().limits.disk,
             repo: self.deployer.documents.newest().repo.clone(),
         }
-    }
-}
-
-impl Handler<Hidden> for App {
-    type Result = MessageResult<Hidden>;
-
-    fn handle(&mut self, _: Hidden, _: &mut Self::Context) -> Self::Result {
-        let documents = &self.deployer.documents;
-        let present = [documents.newest(), documents.standing()].map(|config| &config.document);
-        let kept = self.deployer.releases.records.iter();
-        let all = present
-            .into_iter()
-            .chain(kept.map(|record| &record.document));
-        let server = &self.spec.context.settings.env;
-        let of_server = mask::of_values(server.values().cloned());
-        let of_one_offs = mask::of_values(self.one_offs.secrets());
-        let secrets = all
-            .flat_map(mask::of_document)
-            .chain(of_server)
-            .chain(of_one_offs);
-        MessageResult(Mask::new(secrets))
     }
 }
 

@@ -11,7 +11,7 @@
 //! 5. `redirects`: they may tell what there is.
 
 mod basic;
-mod page;
+pub mod page;
 pub mod stay;
 pub(super) mod sticky;
 pub mod verifying;
@@ -50,7 +50,7 @@ pub(super) async fn judge(
     if let Some(maintenance) = &of.maintenance {
         let app = &found.route.app;
         let page = match request_info.html {
-            true => page::page(app, policies, maintenance).await,
+            true => page::page(app, policies).await,
             false => None,
         };
         return Some(LocalReply::maintenance(app, maintenance.retry_after, page));
