@@ -113,8 +113,14 @@ impl Apps {
     ) -> BoxFuture<'static, Result<(), AppsError>> {
         self.writes.begin();
         let (directory, config) = (self.context.settings.config_dir.clone(), config.clone());
-        let written =
-            actix_rt::task::spawn_blocking(move || config_dir::write(&directory, &config));
+        let present = self.apps.get(&config.name);
+        let is_in_effect = present.is_none_or(|entry| entry.spec.warnings.is_empty());
+        let written = actix_rt::task::spawn_blocking(move || {
+            if !is_in_effect {
+                config_dir::set_aside(&directory, &config.name);
+            }
+            config_dir::write(&directory, &config)
+        });
         stored("written", written)
     }
 }
