@@ -25,6 +25,7 @@ mod lines;
 pub mod mask;
 pub mod merge_patch;
 pub mod name;
+mod nearest;
 pub mod notify;
 pub mod package;
 pub mod pause_request;

@@ -84,6 +84,23 @@ impl Redirect {
             .then_some(location)
     }
 
+    /// Whether it is for all paths that `other` is for.
+    fn covers(&self, other: &Self) -> bool {
+        match self.is_prefix {
+            true => other.from.starts_with(&*self.from),
+            false => !other.is_prefix && other.from == self.from,
+        }
+    }
+
+    /// Its `from`, as a document has it.
+    #[must_use]
+    pub fn from(&self) -> String {
+        match self.is_prefix {
+            true => format!("{}*", self.from),
+            false => self.from.clone(),
+        }
+    }
+
     /// An example of a path that it is for.
     fn example(&self) -> String {
         match self.is_prefix {
@@ -114,6 +131,14 @@ pub fn circle(redirects: &[Redirect]) -> Option<usize> {
         })
     };
     redirects.iter().position(is_endless)
+}
+
+/// The entries that no request ever meets, each with the earlier one that takes all of its paths.
+pub fn shadowed(redirects: &[Redirect]) -> impl Iterator<Item = (&Redirect, &Redirect)> {
+    redirects.iter().enumerate().filter_map(|(at, later)| {
+        let earlier = redirects[..at].iter().find(|earlier| earlier.covers(later));
+        Some((later, earlier?))
+    })
 }
 
 fn split(text: &str) -> (&str, bool) {
@@ -233,6 +258,29 @@ mod tests {
         assert_eq!(circle(&all(&[("/*", "/en/*")])), Some(0));
         assert_eq!(circle(&all(&[("/a/*", "/a/b")])), Some(0));
         assert_eq!(circle(&all(&[("/*", "https://h/*")])), None);
+    }
+
+    #[test]
+    fn what_an_earlier_one_takes_is_found() {
+        let all = |from: &[&str]| -> Vec<Redirect> {
+            from.iter().map(|from| redirect(from, "/new")).collect()
+        };
+        let found = |from: &[&str]| -> Vec<(String, String)> {
+            let all = all(from);
+            let found = shadowed(&all).map(|(later, earlier)| (later.from(), earlier.from()));
+            found.collect()
+        };
+        let pair = |later: &str, earlier: &str| (later.to_owned(), earlier.to_owned());
+        assert_eq!(found(&["/a", "/a/*", "/b/c", "/b/*"]), []);
+        assert_eq!(
+            found(&["/a/*", "/a/b", "/a/", "/a", "/a/b/*", "/c", "/c"]),
+            [
+                pair("/a/b", "/a/*"),
+                pair("/a/", "/a/*"),
+                pair("/a/b/*", "/a/*"),
+                pair("/c", "/c"),
+            ]
+        );
     }
 
     proptest! {

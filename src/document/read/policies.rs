@@ -14,8 +14,8 @@ use crate::document::policies::redirect::{self, Redirect, STATUSES};
 use crate::document::policies::{
     AppTimeouts, BasicAuth, Maintenance, Policies, ResponseHeader, Sticky,
 };
+use crate::document::rules;
 use crate::document::walk::{Object, Walk, expected};
-use crate::document::{rules, size};
 
 const MAX_NETWORKS: usize = 1000;
 const MAX_USERS: usize = 1000;
@@ -41,7 +41,7 @@ pub(super) fn read_policies(walk: &mut Walk, top: &Object<'_>, name: Option<&str
         redirects: read_redirects(walk, top),
         response_headers: read_headers(walk, top),
         timeouts: read_timeouts(walk, top),
-        body: walk.text(top, "body", |text| size::parse(text, BODY)),
+        body: walk.size(top, "body", BODY),
         upstream_keep_alive: optional(walk, top, "upstream_keep_alive", KEPT),
         sticky: read_sticky(walk, top),
     }
@@ -127,6 +127,12 @@ fn read_rate(walk: &mut Walk, top: &Object<'_>) -> Option<Rate> {
         walk.report(given.pointer("requests"), detail);
     }
     let burst = walk.number(&given, "burst", 1..=Rate::MOST);
+    if let Some(number @ Value::Number(n)) = given.get("requests") {
+        let shape = expected("a rate in quotes, as in \"100/s\"", number);
+        let hint = format!("{shape}; write \"{n}/s\" for so many a second");
+        walk.report(given.pointer("requests"), hint);
+        return None;
+    }
     let rate = walk.text(&given, "requests", Rate::parse)?;
     let burst = burst.and_then(|burst| u32::try_from(burst).ok());
     Some(Rate {
