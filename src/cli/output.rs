@@ -47,6 +47,17 @@ impl Output {
         self.terminal
     }
 
+    /// Makes the names in the first column of `rows` fit a terminal: that of a preview is long. Programs get the whole.
+    #[must_use]
+    pub fn with_short_names(&self, mut rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
+        if self.terminal {
+            for name in rows.iter_mut().filter_map(|row| row.first_mut()) {
+                *name = short(name);
+            }
+        }
+        rows
+    }
+
     /// One line.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.to, "{text}")?;
@@ -78,6 +89,15 @@ impl Output {
             self.line(&line)?;
         }
         Ok(())
+    }
+}
+
+/// The beginning and the end of a name, by which previews of one application differ. Names are ASCII.
+fn short(name: &str) -> String {
+    let (begin, end) = (name.get(..16), name.len().checked_sub(15));
+    match (begin, end.and_then(|end| name.get(end..))) {
+        (Some(begin), Some(end)) if name.len() > 32 => format!("{begin}…{end}"),
+        _ => name.to_owned(),
     }
 }
 
@@ -171,6 +191,14 @@ mod tests {
             aligned(&["", "B"], &wide),
             ["     B", "\u{6f22}   x", "abc  y"]
         );
+    }
+
+    #[test]
+    fn long_names_keep_both_ends() {
+        let name = "hello-feature-a-login-page-for-all-who-forgot-3f2a91";
+        assert_eq!(short(name), "hello-feature-a-…o-forgot-3f2a91");
+        assert_eq!(short(&name[..32]), name[..32]);
+        assert_eq!(short("blog"), "blog");
     }
 
     #[test]

@@ -81,7 +81,7 @@ async fn all(client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
     } else {
         let headings = [&["APP"][..], &HEADINGS].concat();
         let rows: Vec<_> = statuses.iter().flat_map(rows_of_app).collect();
-        out.table(&headings, &rows)?;
+        out.table(&headings, &out.with_short_names(rows))?;
         for status in &statuses {
             let name = cell(&status["name"]);
             match status["warnings"].as_array().map_or(0, Vec::len) {
