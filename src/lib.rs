@@ -201,7 +201,8 @@
 //! server's own log, and an event for those who follow `GET /events`. Who had something done is a [`events::By`], which
 //! goes with each message that changes an application, from who calls the API to the record of the deployment.
 //! [`event_log`] keeps events, without steps and routes; what happens by itself is thinned ([`event_log::thinning`], pure):
-//! an application that crashes all day leaves some hundred lines, and the others theirs.
+//! an application that crashes all day leaves some hundred lines, and the others theirs. It and the access log are tasks
+//! on the arbiter of the logs, and no actors: [`logs::restarts`] lets a fresh one follow a panic.
 //!
 //! What is counted is read by `GET /metrics` ([`api::metrics`]). Each front worker adds to a table of its own
 //! ([`front::request_counts`]), reports are counted where they pass ([`events::counts`]); both outlive the actors that

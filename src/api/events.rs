@@ -46,7 +46,7 @@ struct Asked {
 
 /// Tells events: those that come, as a stream; with `tail` or `since` those that are kept, as an array, or before those
 /// that come where `follow` says so. `app` and `type` bound both. After a `Last-Event-ID` the missed ones come first, as
-/// far as they are in memory.
+/// far as they are in memory, and what is kept is not told again.
 pub(super) async fn tell(
     request: HttpRequest,
     caller: Caller,
@@ -64,20 +64,13 @@ pub(super) async fn tell(
     if has_past && !(follows && after.is_some()) {
         // What is taken after this may be found as well: then it is in the feed, too.
         let taken = state.event_files.taken();
-        past = kept(&state, wish, &reader).await?;
-        for event in &mut past {
-            reader.mask(event).await;
-        }
+        past = kept(&state, wish, &mut reader).await?;
         let newest = past.iter().filter_map(|event| event["id"].as_u64()).max();
         after = Some(newest.map_or(taken, |newest| newest.max(taken)));
     }
     if !follows {
-        if let Some(app) = reader.app.filter(|_| past.is_empty()) {
-            // Of one that was removed there may be events; an empty answer may be about nothing at all.
-            if !caller.sees(&app) {
-                return Err(AppsError::NoSuchApp(app).into());
-            }
-            let _is_there = state.ask_apps(Find(app)).await??;
+        if past.is_empty() {
+            reader.look_for_app().await?;
         }
         return Ok(HttpResponse::Ok().json(past));
     }
@@ -125,8 +118,8 @@ fn asked(request: &HttpRequest) -> Result<Asked, Problem> {
     })
 }
 
-/// The events that are kept and that this reader may see.
-async fn kept(state: &ApiState, wish: Wish, reader: &Reader) -> Result<Vec<Value>, Problem> {
+/// The events that are kept, as this reader may see them.
+async fn kept(state: &ApiState, wish: Wish, reader: &mut Reader) -> Result<Vec<Value>, Problem> {
     let turn = READING.acquire().await;
     let (files, caller) = (state.event_files.clone(), reader.caller.clone());
     let table = Arc::clone(&state.routing.table.borrow());
@@ -139,11 +132,14 @@ async fn kept(state: &ApiState, wish: Wish, reader: &Reader) -> Result<Vec<Value
         drop(turn);
         found
     });
-    match read
-        .await
-        .map_err(|_| Problem::unavailable("The server is being stopped."))?
-    {
-        Ok(events) => Ok(events),
+    let read = read.await;
+    match read.map_err(|_| Problem::unavailable("The server is being stopped."))? {
+        Ok(mut events) => {
+            for event in &mut events {
+                reader.mask(event).await;
+            }
+            Ok(events)
+        }
         Err(error) => {
             log::error!("the events cannot be read: {error}");
             let detail = "The events cannot be read: the server's own log says why.";
@@ -203,9 +199,24 @@ impl Reader {
         if !is_wished || !sees(&self.caller, app) {
             return false;
         }
+        if !self.caller.is_bound() {
+            return true;
+        }
         let table = Arc::clone(&self.state.routing.table.borrow());
         let route = app.and_then(|app| table.route(app));
-        !self.caller.is_bound() || route.is_none_or(|route| event.id >= route.created)
+        route.is_none_or(|route| event.id >= route.created)
+    }
+
+    /// An answer without an event is the truth only of an application that is there.
+    async fn look_for_app(&self) -> Result<(), Problem> {
+        let Some(app) = self.app.clone() else {
+            return Ok(());
+        };
+        if !self.caller.sees(&app) {
+            return Err(AppsError::NoSuchApp(app).into());
+        }
+        let _is_there = self.state.ask_apps(Find(app)).await??;
+        Ok(())
     }
 
     /// The event as this reader may see it; `None` when it is not for this one.
