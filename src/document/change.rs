@@ -115,13 +115,15 @@ pub fn config_of_release(own: &AppConfig, standing: &Arc<AppConfig>) -> Arc<AppC
     Arc::new(carried(own, own, standing))
 }
 
+/// `base`, unless `old` changes to `new`.
+pub(super) fn pick<T: PartialEq + Clone>(base: &T, old: &T, new: &T) -> T {
+    if old == new { base } else { new }.clone()
+}
+
 /// `base` with the changes of scale and route from `old` to `new`. It stands when `old` never took effect and `new`
 /// differs from it only in these.
 #[must_use]
 pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig {
-    fn pick<T: PartialEq + Clone>(base: &T, old: &T, new: &T) -> T {
-        if old == new { base } else { new }.clone()
-    }
     AppConfig {
         scale: pick(&base.scale, &old.scale, &new.scale),
         hosts: pick(&base.hosts, &old.hosts, &new.hosts),

@@ -32,7 +32,8 @@ use crate::supervision::Restart;
 
 pub(super) use previews::EXPIRES;
 
-const FIELDS: [&str; 43] = [
+/// Fields of a document.
+pub(super) const FIELDS: [&str; 43] = [
     "name",
     "repo",
     "packages",
@@ -138,9 +139,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         health_check: health_check::read_health_check(walk, &top),
         stop: read_stop(walk, &top),
         drain: walk.duration(&top, "drain", GRACE, DRAIN),
-        sleep: top
-            .get("sleep")
-            .map(|_| walk.duration(&top, "sleep", SLEEP, *SLEEP.start())),
+        sleep: walk.optional_duration(&top, "sleep", SLEEP),
         static_files: read_static(walk, &top),
         buffer: read_buffer(walk, &top),
         tls: read_tls(walk, &top),

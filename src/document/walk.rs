@@ -229,7 +229,7 @@ impl Walk {
         self.text(object, field, |text| size::parse(text, range))
     }
 
-    /// A duration of `range` in whole seconds.
+    /// A duration of `range` in whole seconds, else `default`.
     pub(super) fn seconds(
         &mut self,
         object: &Object<'_>,
@@ -244,6 +244,30 @@ impl Walk {
         let detail = "must be whole seconds, as in \"30s\" or \"365days\"";
         self.report(object.pointer(field), detail.to_owned());
         default
+    }
+
+    /// A duration that may be absent.
+    pub(super) fn optional_duration(
+        &mut self,
+        object: &Object<'_>,
+        field: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        object.get(field)?;
+        let least = *range.start();
+        Some(self.duration(object, field, range, least))
+    }
+
+    /// Whole seconds that may be absent.
+    pub(super) fn optional_seconds(
+        &mut self,
+        object: &Object<'_>,
+        field: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        object.get(field)?;
+        let least = *range.start();
+        Some(self.seconds(object, field, range, least))
     }
 
     /// The duration in `field`, such as `"30s"`, else `default`.

@@ -42,21 +42,9 @@ pub(super) fn read_policies(walk: &mut Walk, top: &Object<'_>, name: Option<&str
         response_headers: read_headers(walk, top),
         timeouts: read_timeouts(walk, top),
         body: walk.size(top, "body", BODY),
-        upstream_keep_alive: optional(walk, top, "upstream_keep_alive", KEPT),
+        upstream_keep_alive: walk.optional_duration(top, "upstream_keep_alive", KEPT),
         sticky: read_sticky(walk, top),
     }
-}
-
-/// A duration that may be absent.
-fn optional(
-    walk: &mut Walk,
-    object: &Object<'_>,
-    field: &str,
-    range: RangeInclusive<Duration>,
-) -> Option<Duration> {
-    object.get(field)?;
-    let least = *range.start();
-    Some(walk.duration(object, field, range, least))
 }
 
 /// `true`, `false`, or an object with these fields: `None` for false.
@@ -253,10 +241,10 @@ fn read_timeouts(walk: &mut Walk, top: &Object<'_>) -> AppTimeouts {
         return AppTimeouts::default();
     };
     AppTimeouts {
-        connect: optional(walk, &given, "connect", CONNECT),
-        response: optional(walk, &given, "response", RESPONSE),
-        idle: optional(walk, &given, "idle", IDLE),
-        tunnel_idle: optional(walk, &given, "tunnel_idle", TUNNEL_IDLE),
+        connect: walk.optional_duration(&given, "connect", CONNECT),
+        response: walk.optional_duration(&given, "response", RESPONSE),
+        idle: walk.optional_duration(&given, "idle", IDLE),
+        tunnel_idle: walk.optional_duration(&given, "tunnel_idle", TUNNEL_IDLE),
     }
 }
 
