@@ -147,10 +147,11 @@
 //! # Pause and sleep
 //!
 //! A route whose app is paused or asleep has no backend, and says so ([`router::table::Availability`]). The front end then
-//! holds requests (`front/hold.rs`) and counts them in [`router::held`], which both sides look at. To pause, the App also
-//! closes the loads of its processes, so that no worker with an older table lets one through. [`app::sleep`] (pure) says
-//! when it has been quiet for long enough, by what was counted of requests and is in flight; then the operation
-//! `Kind::Sleep` stops the processes, and a request that is held wakes it (`supervisor/sleep`).
+//! holds requests (`front/hold.rs`) and counts them in [`router::held`], which both sides look at. Those that were held
+//! go on a few at a time ([`router::burst`]). To pause, the App also closes the loads of its processes, so that no worker
+//! with an older table lets one through. [`app::sleep`] (pure) says when it has been quiet for long enough, by what was
+//! counted of requests and is in flight; then the operation `Kind::Sleep` stops the processes, and a request that is held
+//! wakes it (`supervisor/sleep`).
 //!
 //! # Previews
 //!

@@ -64,7 +64,10 @@ pub(super) async fn judge(
     }
     if let Some(gate) = &policies.gate {
         let app = &found.route.app;
-        match Box::pin(basic::enter(gate, worker, app, client, &request.fields)).await {
+        request_info.is_verified.set(true);
+        let entered = Box::pin(basic::enter(gate, worker, app, client, &request.fields)).await;
+        request_info.is_verified.set(false);
+        match entered {
             Ok(user) => *request_info.user.borrow_mut() = Some(user),
             Err(reply) => return Some(reply),
         }

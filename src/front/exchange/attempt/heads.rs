@@ -104,6 +104,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         self.down.set_body(response.framing, to);
         self.request_info
             .note(|notes| notes.answers(response.status));
+        self.request_info.is_answered();
         self.answered = true;
         if !may_wait(response) {
             self.room = None;
@@ -149,6 +150,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         };
         self.request_info
             .note(|notes| notes.answers(response.status));
+        self.request_info.is_answered();
         let mut head = Vec::new();
         let (cookie, _) = self.said_to_client();
         let down = self.downstream(Framing::Empty, Some(protocol), cookie.as_deref());
