@@ -1,5 +1,6 @@
 //! [`View`]: the state of an app at one moment, for the API.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use actix::prelude::*;
@@ -14,6 +15,7 @@ use crate::app::status::{
 use crate::app_dirs::AppDirs;
 use crate::document::advice::advice;
 use crate::document::config::{Reference, Repo};
+use crate::document::mask::{self, Mask};
 use crate::drains::status::DrainStatus;
 use crate::install::pushed;
 use crate::install::record::{DeploymentRecord, DeploymentState};
@@ -208,18 +210,9 @@ impl App {
     }
 
     fn preview(&self) -> Option<PreviewStatus> {
-        let config = self.deployer.documents.newest();
-        let preview = config.preview.as_ref()?;
         let last = self.deployer.deployments.last();
         let last = last.map_or(self.deployer.created, |d| d.finished.unwrap_or(d.started));
-        Some(PreviewStatus {
-            of: preview.app.to_string(),
-            branch: match &config.repo.reference {
-                Reference::Branch(branch) => Some(branch.clone()),
-                _ => None,
-            },
-            expires_at: last.checked_add(preview.expires).ok(),
-        })
+        PreviewStatus::of(self.deployer.documents.newest(), Some(last))
     }
 
     /// Advice about the newest document and the one in effect.
@@ -243,6 +236,8 @@ impl App {
 
     fn status(&self) -> Status {
         let left_out = self.left_out();
+        let drains = self.spec.context.drains.of(self.name());
+        let warnings = self.all_warnings(left_out.clone(), &drains);
         Status {
             name: self.name().to_owned(),
             state: self.state(),
@@ -253,10 +248,10 @@ impl App {
             user: self.user(),
             paused_until: self.deployer.paused_until,
             maintenance: self.is_in_maintenance(),
-            held: self.held.count(),
+            held: NonZero::new(self.held.count()),
             processes: self.processes(),
-            drains: self.spec.context.drains.of(self.name()),
-            warnings: self.all_warnings(left_out.clone()),
+            drains,
+            warnings,
             left_out,
             deploy_key: None,
         }
@@ -281,7 +276,7 @@ impl App {
         })
     }
 
-    fn all_warnings(&self, left_out: Option<String>) -> Vec<String> {
+    fn all_warnings(&self, left_out: Option<String>, drains: &[DrainStatus]) -> Vec<String> {
         let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
         warnings.extend(left_out);
         warnings.extend(self.lost_type());
@@ -292,7 +287,6 @@ impl App {
         // Install commands.
         warnings.extend(held::warnings(self.spec.dirs.root()));
         warnings.extend(self.what_failed());
-        let drains = self.spec.context.drains.of(self.name());
         warnings.extend(drains.iter().filter_map(DrainStatus::warning));
         let add_once = |warnings: &mut Vec<String>, warning: String| {
             if !warnings.contains(&warning) {
