@@ -9,10 +9,12 @@
 //! - `children` starts and stops the actors below, `recovery` takes over what the previous server left, `retention`
 //!   removes old releases, `removal` the whole app;
 //! - `pause` holds requests for a while, `sleep` stops an app that nobody asks, and wakes it;
-//! - `pushed` is what an app has to do with pushes to it;
-//! - `room` says whether there are ports enough, `route` is where requests go, `view` what the API shows, `hidden` what of it is secret, `reports` what the followers of events see, `install_log`
+//! - `pushed` is what an app has to do with pushes to it, `branches` asks where it is fetched from;
+//! - `room` says whether there are ports enough, `route` is where requests go, `view` what the API shows, `hidden` what
+//!   of it is secret, `reports` what the followers of events see, `install_log`
 //!   the last step in the install log, `start_failure` why a batch did not get ready.
 
+mod branches;
 mod children;
 pub mod cron;
 mod deploy;
@@ -44,7 +46,7 @@ use super::batch::Batch;
 use super::batches::Batches;
 use super::context::AppContext;
 use super::deployer::Deployer;
-use super::lifecycle::{Command, Event, Kind};
+use super::lifecycle::{Command, Event};
 use super::one_offs::OneOffs;
 use super::publisher::Publisher;
 use crate::app_dirs::AppDirs;
@@ -56,6 +58,7 @@ use crate::router::held::HeldOfApp;
 use crate::router::policies::Policies;
 use crate::supervision::{Exit, ExitReason};
 
+pub use branches::OpenBranches;
 pub use children::ChildId;
 use children::Children;
 pub use hidden::{Hidden, Secrets};
@@ -206,8 +209,7 @@ impl App {
                     self.name()
                 );
                 let mut more = Vec::new();
-                let kind = Kind::Activate { release };
-                let _ticket = self.deployer.request(kind, None, &mut more);
+                self.deployer.restore(release, &mut more);
                 return more;
             }
             Command::Publish => self.publish(),

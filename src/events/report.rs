@@ -137,11 +137,16 @@ pub enum Report {
     #[serde(rename = "app.paused")]
     AppPaused {
         app: Arc<str>,
+        by: By,
         until: jiff::Timestamp,
     },
     /// Requests that were held go on.
     #[serde(rename = "app.resumed")]
-    AppResumed { app: Arc<str>, why: &'static str },
+    AppResumed {
+        app: Arc<str>,
+        by: By,
+        why: &'static str,
+    },
     /// Nobody has asked it for anything for so long that its processes are stopped.
     #[serde(rename = "app.asleep")]
     AppAsleep { app: Arc<str> },
