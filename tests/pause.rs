@@ -83,6 +83,7 @@ class Counting(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(str(next(before)).encode())
+http.server.HTTPServer.request_queue_size = 128
 http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Counting).serve_forever()
 "#;
 

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::config::AppConfig;
 use super::limits::AppLimits;
+use super::pick::pick;
 
 /// Each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,11 +114,6 @@ pub fn config_of_release(own: &AppConfig, standing: &Arc<AppConfig>) -> Arc<AppC
         return Arc::clone(standing);
     }
     Arc::new(carried(own, own, standing))
-}
-
-/// `base`, unless `old` changes to `new`.
-pub(super) fn pick<T: PartialEq + Clone>(base: &T, old: &T, new: &T) -> T {
-    if old == new { base } else { new }.clone()
 }
 
 /// `base` with the changes of scale and route from `old` to `new`. It stands when `old` never took effect and `new`

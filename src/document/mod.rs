@@ -29,6 +29,7 @@ mod nearest;
 pub mod notify;
 pub mod package;
 pub mod pause_request;
+mod pick;
 pub mod policies;
 pub mod preview;
 pub mod preview_document;

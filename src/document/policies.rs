@@ -13,7 +13,7 @@ use password_hash::PasswordHash;
 use rate::Rate;
 use redirect::Redirect;
 
-use super::change::pick;
+use super::pick::pick;
 
 /// The fields of the document that are carried out by the proxy alone. By default none is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -168,7 +168,7 @@ impl<S: ClientStream> Connection<S> {
                 {
                     self.worker.spare.put_head(head);
                     drop(target);
-                    request_info.goes_on(held.take());
+                    request_info.goes_on(held.take().and_then(hold::Place::go));
                     let (client, worker) = (&mut self.client, &self.worker);
                     let body = collect::collect(client, worker, end, request_info).await;
                     body.map(|body| collected = Some(body))
@@ -178,7 +178,7 @@ impl<S: ClientStream> Connection<S> {
                         // One that follows the log would be waited for. The API ends its answers itself.
                         self.lasts = None;
                     }
-                    request_info.goes_on(held);
+                    request_info.goes_on(held.and_then(hold::Place::go));
                     self.client.input.consume(end);
                     let exchange = Exchange {
                         client: &mut self.client,

@@ -314,16 +314,15 @@ mod tests {
         let dirs = AppDirs::new(home.path(), home.path(), &config.name);
         let rules = Rules::default();
         let mut deployer = Deployer::new(Arc::new(config), dirs, rules, Feed::default());
-        let does: [(Wanted, fn(&mut Deployer, &mut Vec<Command>)); 2] = [
-            (Wanted::Asleep, |deployer, out| deployer.wake(out)),
-            (Wanted::Running, |deployer, out| deployer.restore(1, out)),
-        ];
-        for (wanted, does) in does {
+        for wanted in [Wanted::Asleep, Wanted::Running] {
             deployer.life = Lifecycle::new(wanted, Some(1), 1);
             let mut out = Vec::new();
             let none = deployer.cancel(7, By::token("ci"), &mut out);
             assert!(none.is_err());
-            does(&mut deployer, &mut out);
+            match wanted {
+                Wanted::Asleep => deployer.wake(&mut out),
+                _ => deployer.restore(1, &mut out),
+            }
             let (op, _) = deployer.life.active().expect("it begins");
             let operation = deployer.operations.get(op).expect("it is known");
             assert_eq!(operation.by, By::server(), "{wanted:?}");

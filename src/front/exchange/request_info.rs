@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::front::access::entry::Notes;
 use crate::front::going::Going;
-use crate::front::hold::Place;
 use crate::front::http::framing::Framing;
 use crate::front::http::head::Request;
 use crate::front::http::local_reply;
@@ -140,10 +139,10 @@ impl RequestInfo {
         own.unwrap_or(settings.limits.body)
     }
 
-    /// It goes on, from the `place` in which it was held, if it was.
-    pub(in crate::front) fn goes_on(&self, place: Option<Place>) {
-        if let Some(place) = place {
-            self.going.replace(place.go());
+    /// It was held if it is `going` now, and goes on.
+    pub(in crate::front) fn goes_on(&self, going: Option<Going>) {
+        if going.is_some() {
+            self.going.replace(going);
         }
     }
 
