@@ -128,6 +128,9 @@ pub struct Sticky {
     pub cookie: String,
 }
 
+/// What the names of the dashboard's cookies begin with, which no application has.
+pub const OWN_COOKIE: &str = "procserver_ui";
+
 impl Default for Sticky {
     fn default() -> Self {
         Self {

@@ -12,7 +12,7 @@ use crate::document::policies::password_hash::PasswordHash;
 use crate::document::policies::rate::Rate;
 use crate::document::policies::redirect::{self, Redirect, STATUSES};
 use crate::document::policies::{
-    AppTimeouts, BasicAuth, Maintenance, Policies, ResponseHeader, Sticky,
+    AppTimeouts, BasicAuth, Maintenance, OWN_COOKIE, Policies, ResponseHeader, Sticky,
 };
 use crate::document::rules;
 use crate::document::walk::{Object, Walk, expected};
@@ -258,11 +258,11 @@ fn read_sticky(walk: &mut Walk, top: &Object<'_>) -> Option<Sticky> {
         // A browser takes what begins so only with Path=/ or Secure, which depends on how the client comes.
         let is_bound = name.starts_with("__");
         // Those of the dashboard.
-        let is_own = name.starts_with("procserver_ui");
+        let is_own = name.starts_with(OWN_COOKIE);
         let is_plain = name.bytes().all(is_plain) && !is_bound && !is_own;
         match (1..=64).contains(&name.len()) && is_plain {
             true => Ok(name.to_owned()),
-            false => Err("must be the name of a cookie: 1 to 64 letters, digits, \"-\", \"_\" and \".\", not \"__\" or \"procserver_ui\" in front"),
+            false => Err(format!("must be the name of a cookie: 1 to 64 letters, digits, \"-\", \"_\" and \".\", not \"__\" or \"{OWN_COOKIE}\" in front")),
         }
     });
     Some(Sticky {
