@@ -251,7 +251,7 @@
 //! supervision
 //! durable
 //! pulse
-//! archive, regular, terminal, threads, priority, tally, failpoint, exit_status, test_support
+//! amounts, archive, regular, terminal, threads, priority, tally, failpoint, exit_status, test_support
 //! ```
 //!
 //! # Invariants
@@ -438,6 +438,7 @@
 
 pub mod account;
 pub mod acme;
+pub mod amounts;
 pub mod api;
 pub mod app;
 pub mod app_dirs;

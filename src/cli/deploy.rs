@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::changes;
 use super::client::{Answer, Call, Client, ClientError};
 use super::deploy_failed::DeployFailed;
-use super::output::{Output, cell, seconds};
+use super::output::{Output, cell};
 use super::progress::Progress;
+use crate::amounts::took;
 use crate::document::name::AppName;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 use crate::install::upload::{FAILED, UNDERWAY};
@@ -222,7 +223,7 @@ fn told(
         return Err(failed.into());
     }
     if !out.is_json() {
-        let time = seconds(begun.elapsed().as_secs_f64());
+        let time = took(begun.elapsed().as_secs_f64());
         let was = before.told(record.release);
         out.line(&format!("{name}: {}{was} in {time}", described(&record)))?;
         for change in changes {

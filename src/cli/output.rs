@@ -7,6 +7,8 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::Value;
 
+use crate::amounts;
+
 /// Where a verb's answer goes.
 pub struct Output {
     json: bool,
@@ -142,29 +144,12 @@ pub fn time(value: &Value) -> String {
     }
 }
 
-/// An amount of memory as a person reads it: `512K`, `19M`, or `-` for none.
+/// An amount of memory as a person reads it, or `-` for none.
 #[must_use]
 pub fn bytes(amount: u64) -> String {
     match amount {
         0 => "-".into(),
-        1..1_048_576 => format!("{}K", amount.div_ceil(1024)),
-        _ => format!("{}M", amount >> 20),
-    }
-}
-
-/// Seconds as a person reads them: `12 ms`, `3.4 s`, `2 min 5 s`.
-#[must_use]
-pub fn seconds(seconds: f64) -> String {
-    if seconds < 0.9995 {
-        format!("{:.0} ms", seconds * 1000.0)
-    } else if seconds < 60.0 {
-        format!("{seconds:.1} s")
-    } else {
-        format!(
-            "{:.0} min {:.0} s",
-            (seconds / 60.0).floor(),
-            (seconds % 60.0).floor()
-        )
+        some => amounts::size(some),
     }
 }
 
@@ -199,17 +184,5 @@ mod tests {
         assert_eq!(short(name), "hello-feature-a-…o-forgot-3f2a91");
         assert_eq!(short(&name[..32]), name[..32]);
         assert_eq!(short("blog"), "blog");
-    }
-
-    #[test]
-    fn times_read_well_at_every_size() {
-        for (time, text) in [
-            (0.0124, "12 ms"),
-            (0.9999, "1.0 s"),
-            (3.44, "3.4 s"),
-            (125.0, "2 min 5 s"),
-        ] {
-            assert_eq!(seconds(time), text);
-        }
     }
 }

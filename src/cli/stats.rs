@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::client::{Client, ClientArgs};
 use super::document::encode_query;
-use super::output::{Output, bytes, cell, seconds, time};
+use super::output::{Output, bytes, cell, time};
+use crate::amounts;
 use crate::document::name::AppName;
 
 /// The heights of a line that is drawn, the lowest first.
@@ -113,7 +114,7 @@ fn present(history: &Value, out: &mut Output) -> anyhow::Result<()> {
 }
 
 fn rates(point: &Value) -> [String; 8] {
-    let took = |name: &str| point[name].as_f64().map_or("-".to_owned(), seconds);
+    let took = |name: &str| point[name].as_f64().map_or("-".to_owned(), amounts::took);
     let number = |name: &str| point[name].as_f64().unwrap_or_default();
     [
         format!("{:.1}", number("requests_per_second")),

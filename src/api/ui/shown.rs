@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::words::{plain, short, size, span, took};
+use super::words::{plain, short};
+use crate::amounts::{size, span, took};
 
 /// A line of `GET /applications`.
 #[derive(Debug, Deserialize)]
@@ -360,7 +361,7 @@ impl Run {
 pub(super) struct Server {
     pub(super) state: String,
     pub(super) version: String,
-    uptime_seconds: i64,
+    uptime_seconds: u64,
     pub(super) listen: Vec<String>,
     pub(super) tls_listen: Vec<String>,
     pub(super) ports: Ports,
