@@ -235,8 +235,8 @@ impl App {
         let app = self.spec.config.name.shared();
         let newest = self.deployer.documents.newest();
         let drains = &self.spec.context.drains;
-        drains.want(&app, &self.spec.dirs.logs(), &newest.drains);
         let mask = || Mask::new(mask::of_document(&newest.document));
+        drains.want(&app, &self.spec.dirs.logs(), &newest.drains, mask);
         self.spec.context.receivers.want(&app, &newest.notify, mask);
     }
 

@@ -34,6 +34,22 @@ impl UdpSender {
         sent.map_err(|error| NotTaken::Failed(error.to_string(), None))
     }
 
+    /// Resolves when a datagram that went out is known not to have arrived: nobody is there.
+    pub(super) async fn failed(&mut self) -> std::io::Error {
+        let Some((socket, _)) = &self.socket else {
+            return std::future::pending().await;
+        };
+        // Whatever it says, syslog has no place for answers.
+        let mut answer = [0; 64];
+        let error = loop {
+            if let Err(error) = socket.recv(&mut answer).await {
+                break error;
+            }
+        };
+        self.socket = None;
+        error
+    }
+
     async fn try_to_send(&mut self, batch: &mut Batch) -> std::io::Result<()> {
         self.socket.take_if(|(_, since)| since.elapsed() > KNOWN);
         let socket = match &mut self.socket {
@@ -61,9 +77,13 @@ async fn connect(config: &DrainConfig) -> std::io::Result<UdpSocket> {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let socket = UdpSocket::bind(any).await?;
-        match socket.connect(address).await {
-            Ok(()) => return Ok(socket),
+        // There may be none of this kind: a machine need not have IPv6.
+        let connected = async {
+            let socket = UdpSocket::bind(any).await?;
+            socket.connect(address).await.map(|()| socket)
+        };
+        match connected.await {
+            Ok(socket) => return Ok(socket),
             Err(error) => failed = error,
         }
     }

@@ -309,6 +309,9 @@ impl Report {
 /// A process that runs once was started: nothing was changed by it, and a job does so each minute.
 pub const RAN: &str = "ran";
 
+/// An application is removed.
+pub const REMOVED: &str = "removed";
+
 /// What is done about a process that ended because it was asked to.
 pub const STAYS_DOWN: &str = "it stays down";
 

@@ -6,6 +6,7 @@ use super::{AppError, Deployer, Removal};
 use crate::app::lifecycle::{Command, Event, Kind, OpId, Wanted};
 use crate::app::operations::Ticket;
 use crate::events::By;
+use crate::events::report::REMOVED;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -47,7 +48,7 @@ impl Action {
             Self::Start => Some("started"),
             Self::Stop => Some("stopped"),
             Self::Restart => Some("restarted"),
-            Self::Remove { .. } => Some("removed"),
+            Self::Remove { .. } => Some(REMOVED),
             Self::Redeploy { .. } | Self::Deploy { .. } | Self::Rollback(_) => None,
         }
     }

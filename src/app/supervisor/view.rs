@@ -16,7 +16,6 @@ use crate::app_dirs::AppDirs;
 use crate::document::advice::advice;
 use crate::document::config::{Reference, Repo};
 use crate::document::mask::{self, Mask};
-use crate::drains::status::DrainStatus;
 use crate::install::pushed;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 use crate::install::release::ReleaseRecord;
@@ -287,7 +286,8 @@ impl App {
         // Install commands.
         warnings.extend(held::warnings(self.spec.dirs.root()));
         warnings.extend(self.what_failed());
-        warnings.extend(drains.iter().filter_map(DrainStatus::warning));
+        let now = jiff::Timestamp::now();
+        warnings.extend(drains.iter().filter_map(|drain| drain.warning(now)));
         let add_once = |warnings: &mut Vec<String>, warning: String| {
             if !warnings.contains(&warning) {
                 warnings.push(warning);
