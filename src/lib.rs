@@ -251,7 +251,8 @@
 //! supervision
 //! durable
 //! pulse
-//! amounts, archive, regular, terminal, threads, priority, tally, failpoint, exit_status, test_support
+//! threads
+//! amounts, archive, regular, terminal, priority, tally, failpoint, exit_status, test_support
 //! ```
 //!
 //! # Invariants

@@ -89,3 +89,35 @@ async fn connect(config: &DrainConfig) -> std::io::Result<UdpSocket> {
     }
     Err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::drain::Protocol;
+    use crate::drains::batch::Batcher;
+    use crate::logs::record::{Record, Stream};
+
+    #[tokio::test]
+    async fn that_nobody_is_there_is_known_soon_after_the_last_datagram() {
+        // It hears its own peer alone: for all others nobody is at its port, which stays its own.
+        let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        closed.connect("127.0.0.1:1").unwrap();
+        let port = closed.local_addr().unwrap().port();
+        let config = DrainConfig::to(&format!("syslog+udp://127.0.0.1:{port}")).unwrap();
+        let mut batcher = Batcher::new(Protocol::SyslogUdp, &[], "h", "a");
+        batcher.take(&[Record {
+            id: 1,
+            time: jiff::Timestamp::UNIX_EPOCH,
+            process: "web.1".to_owned(),
+            release: 1,
+            stream: Stream::Stdout,
+            text: b"x".to_vec(),
+            partial: false,
+        }]);
+        let mut sender = UdpSender::new(config);
+        assert_eq!(sender.send(&mut batcher.finish()).await, Ok(()));
+        let failed = tokio::time::timeout(Duration::from_secs(60), sender.failed());
+        let error = failed.await.expect("it is known");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+}

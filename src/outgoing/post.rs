@@ -88,9 +88,19 @@ impl Poster {
         fields: &[(&str, &str)],
         body: Bytes,
     ) -> Result<(), NotTaken> {
-        let posted = timeout(WHOLE, self.post_in_time(media_type, fields, body));
+        self.post_within(WHOLE, media_type, fields, body).await
+    }
+
+    async fn post_within(
+        &self,
+        limit: Duration,
+        media_type: &str,
+        fields: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<(), NotTaken> {
+        let posted = timeout(limit, self.post_in_time(media_type, fields, body));
         posted.await.unwrap_or_else(|_| {
-            let why = format!("its answer does not end within {} seconds", WHOLE.as_secs());
+            let why = format!("its answer does not end within {} seconds", limit.as_secs());
             Err(NotTaken::Failed(why, None))
         })
     }
@@ -189,6 +199,28 @@ mod tests {
             panic!()
         };
         assert_eq!(said, "it answered 400 Bad Request: why");
+    }
+
+    #[actix::test]
+    async fn an_answer_that_does_not_end_is_none() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        let receiver = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+            std::io::Write::write_all(&mut stream, head).unwrap();
+            // The connection stays open until the test is over.
+            let _over = is_done.recv();
+        });
+        let url = TargetUrl::parse(&url, &["http"]).unwrap();
+        let poster = Poster::new(&url, None, &Mask::default()).await.unwrap();
+        let limit = Duration::from_millis(200);
+        let posted = poster.post_within(limit, "text/plain", &[], Bytes::new());
+        let posted = posted.await;
+        assert!(matches!(posted, Err(NotTaken::Failed(..))), "{posted:?}");
+        drop(done);
+        receiver.join().unwrap();
     }
 
     #[test]

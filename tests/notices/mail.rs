@@ -48,6 +48,7 @@ impl Mailbox {
             .arg(way)
             .args(files)
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut line = String::new();
