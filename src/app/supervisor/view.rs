@@ -14,8 +14,8 @@ use crate::app::status::{
 };
 use crate::app_dirs::AppDirs;
 use crate::document::advice::advice;
-use crate::document::config::{Reference, Repo};
-use crate::document::mask::{self, Mask};
+use crate::document::config::Repo;
+use crate::drains::status::DrainStatus;
 use crate::install::pushed;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 use crate::install::release::ReleaseRecord;
