@@ -79,9 +79,6 @@ impl Receiver {
     }
 }
 
-/// What is wrong with `events` that names none.
-pub const NO_EVENT: &str = "names no event, so nobody would be told: name one, such as \"deploy\", or leave it out for all";
-
 /// The name of an event, as `events` has it.
 pub fn event(text: &str, known: &[&str]) -> Result<String, String> {
     match known.contains(&text) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::SettingsError;
 use super::raw::RawSettings;
 use crate::document::drain::{self, DrainConfig};
-use crate::document::notify::{self, EVENTS, NO_EVENT, NotifyConfig, Receiver};
+use crate::document::notify::{self, EVENTS, NotifyConfig, Receiver};
 use crate::document::rules;
 use crate::regular;
 
@@ -27,9 +27,6 @@ pub(super) fn notify(
         if matches!(config.to, Receiver::Mail(_)) && !has_smtp {
             let detail = "it is an address of electronic mail, and there is no mail server: write host and from under [smtp]";
             return Err(wrong(detail.to_owned()));
-        }
-        if one.events.as_ref().is_some_and(Vec::is_empty) {
-            return Err(wrong(format!("its events {NO_EVENT}")));
         }
         let events = one.events.iter().flatten();
         let events: Result<_, _> = events.map(|event| notify::event(event, &EVENTS)).collect();
@@ -116,22 +113,6 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[test]
-    fn who_is_told_of_nothing_is_refused() {
-        let read = |events: &str| {
-            let text = format!("[[notify]]\nurl = \"https://h\"\n{events}");
-            let raw = RawSettings::from_toml(&text, Path::new("x")).unwrap();
-            notify(&raw, false).map_err(|error| error.to_string())
-        };
-        assert!(read("").unwrap()[0].wants("disk"));
-        assert!(!read("events = [\"deploy\"]").unwrap()[0].wants("disk"));
-        let error = read("events = []").unwrap_err();
-        assert!(
-            error.contains("entry 1") && error.contains("leave it out"),
-            "{error}"
-        );
     }
 
     #[test]

@@ -31,7 +31,10 @@ pub(super) fn read_drains(walk: &mut Walk, top: &Object<'_>) -> Vec<DrainConfig>
             rules_of::process_type(text).map(|()| text.to_owned())
         });
         let ca = walk.text(&given, "ca", drain::ca);
-        if is_empty(&given, "streams") {
+        if given
+            .get("streams")
+            .is_some_and(|value| *value == Value::Array(vec![]))
+        {
             walk.report(
                 given.pointer("streams"),
                 "must name a log, such as \"stdout\"",
@@ -67,17 +70,9 @@ pub(super) fn read_notify(walk: &mut Walk, top: &Object<'_>) -> Vec<NotifyConfig
         let events = walk.list(&given, "events", APP_EVENTS.len(), |text| {
             notify::event(text, &APP_EVENTS)
         });
-        if is_empty(&given, "events") {
-            walk.report(given.pointer("events"), notify::NO_EVENT);
-        }
         let read = walk.text(&given, "url", NotifyConfig::to)?;
         Some(NotifyConfig { events, ..read })
     })
-}
-
-fn is_empty(given: &Object<'_>, list: &str) -> bool {
-    let list = given.get(list);
-    list.is_some_and(|value| value.as_array().is_some_and(Vec::is_empty))
 }
 
 fn object<'v>(
@@ -162,11 +157,7 @@ mod tests {
         assert!(config.notify[0].wants("deploy") && !config.notify[0].wants("crash"));
         for (wrong, pointer) in [
             (json!([{"url": "a@b.example"}]), "/notify/0/url"),
-            (json!([{"events": ["crash"]}]), "/notify/0/url"),
-            (
-                json!([{"url": "https://h", "events": []}]),
-                "/notify/0/events",
-            ),
+            (json!([{"events": []}]), "/notify/0/url"),
             (
                 json!([{"url": "https://h", "events": ["disk"]}]),
                 "/notify/0/events/0",
