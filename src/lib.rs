@@ -76,7 +76,7 @@
 //! all others alike, also where there is no such application. What it leads to is a redeploy as any other.
 //!
 //! What calls and fields there are is said twice: by the code, and by `api::openapi` for programs. Tests compare the two, and
-//! schemathesis, run by hand, compares answers with the description.
+//! schemathesis compares answers with the description.
 //!
 //! # The way of a change
 //!
