@@ -147,8 +147,8 @@ pub fn removal_is_over(directory: &Path, name: &AppName) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads all documents, at the start of the server. A bad one harms no other; if its app has a release, the document of
-/// that goes on.
+/// Reads all documents, at the start of the server. A bad one harms no other; its app goes on with the
+/// document that was good last, if it had one.
 ///
 /// # Errors
 /// The directory itself cannot be read.
@@ -242,12 +242,17 @@ pub fn has_comments(file: &Path) -> bool {
 }
 
 fn last_good(path: &Path, rules: &Rules, dirs: &impl Fn(&AppName) -> AppDirs) -> Option<AppConfig> {
-    let dirs = dirs(&name_of(path).ok()?);
+    let name = name_of(path).ok()?;
+    let dirs = dirs(&name);
     let remembered = Remembered::load(&dirs.state()).ok().flatten()?;
-    let record = release::list(&dirs)
+    // That of the release lacks what was changed without a deploy: a server before this one may have noted nothing else.
+    let of_release = release::list(&dirs)
         .into_iter()
-        .find(|r| Some(r.id) == remembered.current)?;
-    AppConfig::from_document(record.document, rules).ok()
+        .find(|r| Some(r.id) == remembered.current)
+        .map(|record| record.document);
+    let documents = remembered.last_good().into_iter().chain(of_release);
+    let mut configs = documents.filter_map(|one| AppConfig::from_document(one, rules).ok());
+    configs.find(|config| config.name == name)
 }
 
 /// Apps that have files but no document: those whose removal was under way, with whether it keeps their storage, and

@@ -121,6 +121,7 @@ impl Deployer {
 
     /// Writes down what must outlive the server. Call it whenever some of that has changed.
     pub fn remember(&self) {
+        let [newest, standing] = [self.documents.newest(), self.documents.standing()];
         self.journal.state(Remembered {
             // A server that knows nothing of sleep starts it.
             wanted: match self.life.wanted() {
@@ -130,7 +131,8 @@ impl Deployer {
             asleep: self.life.wanted() == Wanted::Asleep,
             current: self.life.current(),
             settled: self.documents.settled().cloned(),
-            standing: Some(self.documents.standing().document.clone()),
+            standing: Some(standing.document.clone()),
+            newest: (newest.document != standing.document).then(|| newest.document.clone()),
             unproven: self.releases.unproven.clone(),
             pushed: self.pushed.all().to_vec(),
             finished: self.finished.all().to_vec(),

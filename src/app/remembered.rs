@@ -31,10 +31,12 @@ pub struct Remembered {
     /// again only because it differs from that of the current release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<String>,
-    /// The document whose scale and route stand: the newest one, but for what a deploy that failed left out. It is not
-    /// there when it is the newest one.
+    /// The document whose scale and route stand: the newest one, but for what a deploy that failed left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<serde_json::Value>,
+    /// The newest document, where another one stands. Where its file is damaged, this is the last good one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<serde_json::Value>,
     /// Releases that were made, or are being made, and have never been ready. Of a file without it each is proven.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unproven: BTreeSet<u64>,
@@ -67,6 +69,7 @@ impl Remembered {
             current: None,
             settled: None,
             standing: None,
+            newest: None,
             unproven: BTreeSet::new(),
             pushed: Vec::new(),
             finished: Vec::new(),
@@ -75,6 +78,12 @@ impl Remembered {
             secrets_since: None,
             paused_until: None,
         }
+    }
+
+    /// The last document that was good: with who is let in, how many run, and all else that no release has.
+    #[must_use]
+    pub fn last_good(self) -> Option<serde_json::Value> {
+        self.newest.or(self.standing)
     }
 
     /// Reads `state.json`; `None` when there is none. Blocks.

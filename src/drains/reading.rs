@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actix::MailboxError;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
@@ -27,7 +28,7 @@ pub(super) struct Reading {
 /// Why a log cannot be read.
 #[derive(Debug)]
 pub(super) enum Unreadable {
-    /// Its actor is not there yet.
+    /// Its actor is not there yet, or not any more: the server ends, or the supervisor starts it anew.
     Starting,
     Failed(String),
 }
@@ -35,6 +36,15 @@ pub(super) enum Unreadable {
 impl Unreadable {
     fn silent() -> Self {
         Self::Failed("it does not answer".to_owned())
+    }
+}
+
+impl From<MailboxError> for Unreadable {
+    fn from(error: MailboxError) -> Self {
+        match error {
+            MailboxError::Closed => Self::Starting,
+            MailboxError::Timeout => Self::silent(),
+        }
     }
 }
 
@@ -62,7 +72,8 @@ impl Reading {
                 has_given: false,
             }),
             Ok(Ok(Err(error))) => Err(Unreadable::Failed(error.to_string())),
-            Ok(Err(_)) | Err(_) => Err(Unreadable::silent()),
+            Ok(Err(gone)) => Err(gone.into()),
+            Err(_) => Err(Unreadable::silent()),
         }
     }
 
@@ -76,15 +87,17 @@ impl Reading {
         let mut query = of_server(streams);
         query.tail = Some(0);
         let ends = async {
-            let mut chunks = log.send(Read(query)).await.ok()?.ok()?;
-            loop {
-                if let Chunk::Current(ends) = chunks.recv().await? {
-                    return Some(ends);
+            let read = log.send(Read(query)).await?;
+            let mut chunks = read.map_err(|error| Unreadable::Failed(error.to_string()))?;
+            while let Some(chunk) = chunks.recv().await {
+                if let Chunk::Current(ends) = chunk {
+                    return Ok(ends);
                 }
             }
+            Err(Unreadable::silent())
         };
-        let ends = timeout(PATIENCE, ends).await.ok().flatten();
-        ends.ok_or_else(Unreadable::silent)
+        let ends = timeout(PATIENCE, ends).await;
+        ends.unwrap_or_else(|_| Err(Unreadable::silent()))
     }
 
     /// Whether anything of the log has come: the log can be read, then.
@@ -112,5 +125,19 @@ fn of_server(streams: &[Stream]) -> Query {
         follow: true,
         is_of_server: true,
         ..Query::all(streams)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each reload was told as a failure of every drain before.
+    #[test]
+    fn a_log_that_has_ended_with_the_server_or_is_started_anew_is_no_failure() {
+        let gone = Unreadable::from(MailboxError::Closed);
+        assert!(matches!(gone, Unreadable::Starting), "{gone:?}");
+        let silent = Unreadable::from(MailboxError::Timeout);
+        assert!(matches!(silent, Unreadable::Failed(_)), "{silent:?}");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::deploy;
 use crate::support::server::Server;
 use crate::support::wait::{SOON, eventually};
@@ -11,6 +13,11 @@ use crate::support::wait::{SOON, eventually};
 fn survives(damage: impl FnOnce(&Path)) {
     let mut server = Server::start();
     let _repo = deploy(&server, "echo", "");
+    // No release knows of it.
+    let change = json!({"headers": {"response": {"X-Frame-Options": "DENY"}}});
+    server
+        .send_and_wait("PATCH", "/applications/echo", &change)
+        .expect(200);
     let pid = server.ready_pid("echo", "web.1");
     let good = server.get("/applications/echo").expect(200).json();
     server.kill();
@@ -19,6 +26,8 @@ fn survives(damage: impl FnOnce(&Path)) {
     eventually("the app serves", SOON, || {
         (server.visit("/echo/").status == 200).then_some(())
     });
+    let answer = server.visit("/echo/").expect(200);
+    assert_eq!(answer.header("x-frame-options"), Some("DENY"));
     assert_eq!(server.ready_pid("echo", "web.1"), pid, "it runs on");
     assert_eq!(server.get("/applications/echo").expect(200).json(), good);
     let warnings = server.status("echo")["warnings"].to_string();

@@ -40,6 +40,7 @@ impl Deployer {
         self.by = by;
         self.report_document(&newest);
         self.documents.replace(newest);
+        self.remember();
         if self.awaits_push() {
             return Ok(Accepted::Already);
         }
@@ -62,9 +63,7 @@ impl Deployer {
         self.report_document(&newest);
         let was_settled = self.documents.is_settled();
         let change = self.documents.change(newest);
-        if change <= Work::Scale {
-            self.remember();
-        }
+        self.remember();
         let runs = matches!(self.life.wanted(), Wanted::Running | Wanted::Asleep);
         let is_idle = self.awaits_push() || !runs;
         if is_idle || change == Work::Nothing && was_settled {
