@@ -215,6 +215,34 @@ impl Batch {
         self.members.iter().map(|m| (&m.slot, m.snapshot.as_ref()))
     }
 
+    /// The processes of a unit.
+    pub fn slots_of(&self, unit: &str) -> impl Iterator<Item = &Slot> {
+        let slots = self.members.iter().map(|m| &m.slot);
+        slots.filter(move |slot| self.runnable.engine.unit(slot) == unit)
+    }
+
+    /// The units that processes belong to, each once.
+    pub fn units<'i>(&self, ids: impl IntoIterator<Item = &'i str>) -> Vec<String> {
+        let mut units: Vec<String> = Vec::new();
+        for id in ids {
+            let mut slots = self.members.iter().map(|m| &m.slot);
+            let slot = slots.find(|slot| slot.id == *id);
+            let unit = slot.map_or(id, |slot| self.runnable.engine.unit(slot));
+            if !units.iter().any(|known| known == unit) {
+                units.push(unit.to_owned());
+            }
+        }
+        units
+    }
+
+    /// The processes of a unit that are to run.
+    #[must_use]
+    pub fn staying(&self, unit: &str) -> Vec<String> {
+        let stays = |slot: &&Slot| !self.is_leaving(&slot.id);
+        let staying = self.slots_of(unit).filter(stays);
+        staying.map(|slot| slot.id.clone()).collect()
+    }
+
     /// The last report of a process.
     #[must_use]
     pub fn snapshot(&self, id: &str) -> Option<&Snapshot> {

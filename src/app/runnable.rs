@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::context::AppContext;
+use super::engine::Engine;
 use crate::account::{Account, AccountError, PER_APP};
 use crate::app_dirs::AppDirs;
 use crate::document::app_json;
@@ -26,6 +27,8 @@ use crate::ssh_keys::user::is_of_ssh;
 /// A release with all that is needed to start its processes.
 #[derive(Clone, Debug)]
 pub struct Runnable {
+    /// What runs its processes.
+    pub engine: Engine,
     pub release: Release,
     /// The document it was made with, as true.
     pub config: Arc<AppConfig>,
@@ -92,6 +95,7 @@ impl Runnable {
         let (slots, scale_warnings) = formation(&release.procfile, &config.scale, &config.routed());
         warnings.extend(release.warnings.iter().cloned());
         Ok(Self {
+            engine: Engine::Local,
             health: health_check(context, &release, &config),
             release,
             config,

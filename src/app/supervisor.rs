@@ -19,7 +19,6 @@ mod deploy;
 mod install_log;
 pub mod one_offs;
 pub mod pause;
-mod process_spec;
 mod processes;
 mod pushed;
 mod recovery;
@@ -30,6 +29,7 @@ mod retention;
 mod route;
 mod sleep;
 mod start_failure;
+mod units;
 mod view;
 
 use std::collections::VecDeque;

@@ -20,9 +20,7 @@ impl App {
         added: Vec<String>,
         ctx: &mut Context<Self>,
     ) {
-        for id in added {
-            self.start_process(batch, id, ctx);
-        }
+        self.start_processes(batch, &added, ctx);
         let runnable = self.batches.get(batch).map(|b| &b.runnable);
         let limit = runnable.map(|r| r.health.boot_timeout);
         self.arm_boot_timeout(batch, op, limit.unwrap_or_default(), ctx);
@@ -55,9 +53,7 @@ impl App {
         let limit = batch.runnable.config.drain.min(most);
         let drained = drained(batch.leave(&removed), limit);
         ctx.spawn(drained.into_actor(self).map(move |(), app, ctx| {
-            for process in removed {
-                app.stop_process(id, process, ctx);
-            }
+            app.stop_processes(id, &removed, ctx);
         }));
     }
 
@@ -74,9 +70,7 @@ impl App {
             let runnable = Arc::clone(&batch.runnable);
             batch.reconfigure(runnable);
         }
-        for process in back {
-            self.start_process(id, process, ctx);
-        }
+        self.start_processes(id, &back, ctx);
     }
 }
 

@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 
 use super::{App, AppSpec};
 use crate::app::deployer::Deployer;
+use crate::app::engine::unit::Left;
 use crate::app::finished::FinishedProcesses;
 use crate::app::lifecycle::{BatchId, Kind, Lifecycle, Wanted};
 use crate::app::one_offs::Written;
@@ -107,6 +108,12 @@ fn user_of(spec: &AppSpec, current: Option<&ReleaseRecord>) -> Result<Option<u32
     let config = known.as_ref().unwrap_or(&spec.config);
     let (account, _) = account(&spec.context, &spec.dirs, config).map_err(|e| e.to_string())?;
     Ok(account.map(|account| account.uid))
+}
+
+/// A process that is a unit of its own.
+fn as_unit(survivor: Identity) -> (BatchId, String, Left) {
+    let (batch, id) = (survivor.batch, survivor.id.clone());
+    (batch, id, Left::Process(Box::new(survivor)))
 }
 
 /// The first number without a release directory, a record or a deployment above it: numbers are not used again.
@@ -286,7 +293,7 @@ impl App {
                 kept.len()
             );
         }
-        self.batches.survivors = kept;
+        self.batches.survivors = kept.into_iter().map(as_unit).collect();
         if !foreign.is_empty() {
             log::info!(
                 "{}: {} processes that nobody wants are ended",
@@ -320,7 +327,10 @@ impl App {
     /// Ends survivors without a place in the batch: the scale has changed meanwhile.
     pub(super) fn end_surplus(&mut self, ctx: &mut Context<Self>) {
         let surplus = std::mem::take(&mut self.batches.survivors);
-        ctx.spawn(self.end_each(surplus).into_actor(self));
+        let policy = self.deployer.documents.newest().stop.clone();
+        let each = surplus.into_iter();
+        let all = futures::future::join_all(each.map(|(.., left)| left.end(policy.clone())));
+        ctx.spawn(all.map(drop).into_actor(self));
     }
 
     /// Ends survivors, each with its grace.
