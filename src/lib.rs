@@ -117,6 +117,13 @@
 //! packages that were installed anew with the same bytes: only files that root owns and nobody may write to, so never
 //! with a daemon that is not root.
 //!
+//! # Images
+//!
+//! Nodes of a swarm fetch the images of releases from this server ([`swarm::image`]): a root file system that mmdebstrap
+//! makes, kept by the set of its packages, and the release's directories at their own paths, all as blobs by their digests
+//! below `DATA/swarm`. `api::registry` gives them out at `/v2/`, to who has the application's password. The record of an
+//! image is the last that is written; an image lives as long as the directory of its release.
+//!
 //! # The way of a push
 //!
 //! `/git/NAME.git` (`api/git.rs`) speaks git's smart HTTP: the real git serves it ([`install::git_service`]), as the app's
@@ -236,6 +243,7 @@
 //! app
 //! settings
 //! ssh_keys, history
+//! swarm
 //! install, front
 //! process, audit, event_log, drains, notices
 //! logs
@@ -467,6 +475,7 @@ pub mod router;
 pub mod settings;
 pub mod ssh_keys;
 pub mod supervision;
+pub mod swarm;
 pub mod tally;
 pub mod terminal;
 #[cfg(test)]

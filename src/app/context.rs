@@ -18,6 +18,7 @@ use crate::router::held::Held;
 use crate::router::router::Router;
 use crate::settings::Settings;
 use crate::supervision::ChildRef;
+use crate::swarm::image::Images;
 
 /// What the server lends to every application. Cheap to clone; owns nothing.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct AppContext {
     pub hands_over: Arc<AtomicBool>,
     /// Where it is told what was changed by files.
     pub audit: AuditLog,
+    /// The images of applications that run on a swarm; `None`: the settings name no swarm.
+    pub images: Option<Images>,
     /// Whether processes can be given another account: the daemon is root.
     pub can_switch: bool,
 }

@@ -52,6 +52,7 @@ use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::ssh_keys::SshKeys;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
+use crate::swarm::image::Images;
 use crate::tls::store::Published;
 use crate::tokens::TokenStore;
 use crate::traces::exporter::{self, Exporter};
@@ -155,6 +156,8 @@ impl Tree {
             reload,
             failed_logins: Arc::default(),
             failed_hooks: Arc::default(),
+            failed_pulls: Arc::default(),
+            images: context.images.clone(),
             hooks: Hooks::default(),
             uploads: Uploads::default(),
             sessions: Sessions::open(&settings.data_dir),
@@ -358,8 +361,19 @@ fn context(settings: &Arc<Settings>, logs: &Arbiter) -> Result<AppContext, Daemo
         request_counts: RequestCounts::default(),
         hands_over: Arc::default(),
         can_switch: nix::unistd::geteuid().is_root(),
+        images: images(settings)?,
         settings: Arc::clone(settings),
     })
+}
+
+/// The images of applications, where the settings name a swarm.
+fn images(settings: &Settings) -> Result<Option<Images>, DaemonError> {
+    let Some(swarm) = &settings.swarm else {
+        return Ok(None);
+    };
+    let opened = Images::open(&settings.data_dir, swarm.host.clone());
+    let told = |error| DaemonError::Start(format!("cannot keep images of applications: {error}"));
+    opened.map(Some).map_err(told)
 }
 
 /// Starts the access log if it is on. Returns where its lines go and what resolves when the last one is written.

@@ -54,6 +54,8 @@ fn every_setting_can_be_in_the_file() {
         connections_per_address = 3
         [step_timeouts]
         install = "1h"
+        [engine.swarm]
+        socket = "/var/run/docker.sock"
         [traces]
         url = "http://127.0.0.1:4318/v1/traces"
         sample = 0.5
