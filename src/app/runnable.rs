@@ -23,12 +23,15 @@ use crate::process::environment;
 use crate::settings::default_user::DefaultUser;
 use crate::ssh_keys::HOME;
 use crate::ssh_keys::user::is_of_ssh;
+use crate::swarm::image::Image;
 
 /// A release with all that is needed to start its processes.
 #[derive(Clone, Debug)]
 pub struct Runnable {
     /// What runs its processes.
     pub engine: Engine,
+    /// The image that its engine runs, once it is made, where there must be one.
+    pub image: Option<Image>,
     pub release: Release,
     /// The document it was made with, as true.
     pub config: Arc<AppConfig>,
@@ -51,6 +54,8 @@ pub enum RunnableError {
     Release(#[from] ReleaseError),
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error("engine is \"swarm\", and the settings of the server name none any more")]
+    NoSwarm,
     /// Its document is not allowed any more, e.g. after a change of the settings.
     #[error("the document of release {0} is not valid any more: {1}")]
     Document(u64, String),
@@ -82,6 +87,7 @@ impl Runnable {
         release: Release,
         config: Arc<AppConfig>,
     ) -> Result<Self, RunnableError> {
+        let engine = Engine::of(config.engine, context).ok_or(RunnableError::NoSwarm)?;
         let (account, mut warnings) = account(context, dirs, &config)?;
         if let Some(account) = &account {
             warnings.extend(build::follow(dirs, &release.checkout, account));
@@ -95,7 +101,8 @@ impl Runnable {
         let (slots, scale_warnings) = formation(&release.procfile, &config.scale, &config.routed());
         warnings.extend(release.warnings.iter().cloned());
         Ok(Self {
-            engine: Engine::Local,
+            engine,
+            image: None,
             health: health_check(context, &release, &config),
             release,
             config,

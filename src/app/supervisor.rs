@@ -42,7 +42,7 @@ use super::batch::Batch;
 use super::batches::Batches;
 use super::context::AppContext;
 use super::deployer::Deployer;
-use super::lifecycle::{Command, Event, Kind};
+use super::lifecycle::{Command, Event, Kind, OpId};
 use super::one_offs::OneOffs;
 use super::publisher::Publisher;
 use crate::app_dirs::AppDirs;
@@ -90,6 +90,8 @@ pub struct App {
     pause: Option<pause::Pausing>,
     sleeping: sleep::Sleeping,
     children: Children,
+    /// The operation whose release is being made ready for its engine.
+    preparing: Option<(OpId, SpawnHandle)>,
     publisher: Publisher,
     /// The requests that wait for it.
     held: HeldOfApp,
@@ -124,6 +126,7 @@ impl App {
             pause: None,
             sleeping: sleep::Sleeping::default(),
             children: Children::new(),
+            preparing: None,
             publisher,
             held: context.held.of(&config.name.shared()),
             policies: None,

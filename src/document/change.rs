@@ -27,6 +27,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
     // Field by field, so that a new one cannot be forgotten here.
     let AppConfig {
         name,
+        engine,
         repo,
         packages,
         user,
@@ -73,6 +74,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*install != new.install, Work::Deploy),
         (*cache != new.cache, Work::Deploy),
         (*shared != new.shared, Work::Deploy),
+        (*engine != new.engine, Work::Restart),
         (*env != new.env, Work::Restart),
         (*health_check != new.health_check, Work::Restart),
         (*stop != new.stop, Work::Restart),

@@ -1,6 +1,7 @@
 //! From the document as typed to the [`AppConfig`] that is true: which fields there are, and what each must be (pure).
 
 mod cron;
+mod engine;
 mod limits;
 mod policies;
 mod previews;
@@ -34,8 +35,9 @@ use crate::supervision::Restart;
 
 pub(super) use previews::EXPIRES;
 
-const FIELDS: [&str; 43] = [
+const FIELDS: [&str; 44] = [
     "name",
+    "engine",
     "repo",
     "packages",
     "user",
@@ -127,6 +129,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
     let repo = read_repo(walk, &top, rules);
     let account = |text: &str| rules_of::account(text, rules.allow_root_apps);
     let config = AppConfig {
+        engine: engine::read_engine(walk, &top, rules),
         packages: walk.list(&top, "packages", MAX_PACKAGES, package),
         user: walk.text(&top, "user", account),
         group: walk.text(&top, "group", account),

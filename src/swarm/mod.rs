@@ -1,5 +1,21 @@
-//! The second engine: what an application runs on where it outgrows one machine. Docker Swarm schedules; this server makes
-//! the images ([`image`]).
+//! The second engine: a Docker Swarm runs the processes of an application.
+//!
+//! [`service::Service`] stands where the Process actors do: it owns one service of the swarm, which is all processes of
+//! one type of a batch. `life` (pure) tells it what is next; `observer` lists the swarm for all of them. What an engine is
+//! told of a service is in [`spec`], what is read of its listings in `listing`. [`image`] makes what its machines run.
 
+mod client;
 pub mod image;
+mod labels;
+mod life;
+mod listing;
+mod logs;
+mod observer;
+mod seen;
+pub mod service;
 pub mod settings;
+pub mod spec;
+pub mod swarm;
+
+pub use client::EngineError;
+pub use listing::Service as ServiceRecord;

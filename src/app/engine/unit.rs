@@ -1,5 +1,7 @@
 //! [`Unit`]: what one actor of an App's processes runs, for each kind of engine.
 
+use std::sync::Arc;
+
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
 
@@ -18,6 +20,9 @@ use crate::process::ports::Ports;
 use crate::process::survivors;
 use crate::process::users::Users;
 use crate::process::worker::{Origin, Process, ProcessChanged, ProcessSpec, Reattach};
+use crate::swarm::service::{Service, Want};
+use crate::swarm::spec::ServiceSpec;
+use crate::swarm::swarm::Swarm;
 use crate::supervision::{Child, ChildRef, Exit, ExitReason, Running, monitor};
 
 /// A unit of a batch, as an engine needs to know it to run it.
@@ -29,6 +34,8 @@ pub struct UnitOf<'a> {
     pub batch: BatchId,
     /// One of its processes; it stands for all where they differ in nothing but their number.
     pub slot: &'a Slot,
+    /// How many processes the unit has.
+    pub quantity: u64,
     /// The port that it had last.
     pub preferred_port: Option<u16>,
     /// It starts with the server.
@@ -39,12 +46,15 @@ pub struct UnitOf<'a> {
 #[derive(Clone, Debug)]
 pub enum UnitSpec {
     Process(Box<ProcessSpec>),
+    Service(Box<ServiceSpec>, String, Arc<Swarm>),
 }
 
 /// What an actor, or the server before, has left running of a unit.
 #[derive(Clone, Debug)]
 pub enum Left {
     Process(Box<Identity>),
+    /// A service of this name, if there still is one.
+    Service(Arc<Swarm>, String),
 }
 
 /// Whom the actor of a unit talks to.
@@ -60,14 +70,20 @@ pub struct Around {
 #[derive(Debug)]
 pub enum Unit {
     Process(Child<Process>),
+    Service(Child<Service>),
 }
 
 impl UnitSpec {
-    /// What the engine of a batch starts this unit with.
+    /// What the engine of a batch starts this unit with; `None`: the release was not made ready for it.
     #[must_use]
-    pub fn of(of: UnitOf<'_>) -> Self {
-        match of.runnable.engine {
-            Engine::Local => Self::Process(Box::new(process_spec(of))),
+    pub fn of(of: UnitOf<'_>) -> Option<Self> {
+        match &of.runnable.engine {
+            Engine::Local => Some(Self::Process(Box::new(process_spec(of)))),
+            Engine::Swarm(swarm, _) => {
+                let image = of.runnable.image.clone()?;
+                let spec = service_spec(of, swarm.server.clone(), image.reference);
+                Some(Self::Service(Box::new(spec), image.auth, swarm.clone()))
+            }
         }
     }
 
@@ -84,10 +100,23 @@ impl UnitSpec {
             Self::Process(spec) => {
                 let origin = match (left, finished) {
                     (Some(Left::Process(survivor)), _) => Origin::Adopt(*survivor),
-                    (None, Some(exit)) => Origin::Finished(exit),
-                    (None, None) => Origin::Spawn,
+                    (_, Some(exit)) => Origin::Finished(exit),
+                    (_, None) => Origin::Spawn,
                 };
                 Unit::Process(start_process(*spec, origin, around, on_exit))
+            }
+            // It finds what is there by its name.
+            Self::Service(spec, auth, swarm) => {
+                let Around {
+                    control,
+                    log,
+                    parent,
+                    ..
+                } = around;
+                let build = move |_: &mut Context<Service>, exit: ExitReason| {
+                    Service::new(*spec, &auth, swarm, log, parent, exit)
+                };
+                Unit::Service(monitor::start(&control, build, on_exit))
             }
         }
     }
@@ -102,6 +131,7 @@ impl UnitSpec {
                 let found = actix_rt::task::spawn_blocking(look).await.ok().flatten();
                 found.map(Box::new).map(Left::Process)
             }
+            Self::Service(spec, _, swarm) => Some(Left::Service(swarm, spec.name())),
         }
     }
 }
@@ -112,6 +142,7 @@ impl Left {
     pub fn pid(&self) -> Option<u32> {
         match self {
             Self::Process(survivor) => Some(survivor.pid),
+            Self::Service(..) => None,
         }
     }
 
@@ -119,6 +150,7 @@ impl Left {
     pub async fn end(self, policy: StopPolicy) {
         match self {
             Self::Process(survivor) => survivors::end(*survivor, policy).await,
+            Self::Service(swarm, name) => swarm.end(&name).await,
         }
     }
 }
@@ -128,6 +160,7 @@ impl Unit {
     pub fn as_running(&self) -> &dyn Running {
         match self {
             Self::Process(child) => child,
+            Self::Service(child) => child,
         }
     }
 
@@ -135,6 +168,16 @@ impl Unit {
     pub fn reattach(&self) {
         match self {
             Self::Process(child) => child.addr.do_send(Reattach),
+            // It asks for the log each time that it writes.
+            Self::Service(_) => {}
+        }
+    }
+
+    /// Has it run so many processes, where it runs more than one.
+    pub fn want(&self, quantity: u64) {
+        match self {
+            Self::Process(_) => {}
+            Self::Service(child) => child.addr.do_send(Want(quantity)),
         }
     }
 }
@@ -190,5 +233,41 @@ fn process_spec(of: UnitOf<'_>) -> ProcessSpec {
         landlock: sandbox::landlock(&context.settings, dirs, account),
         mounts: sandbox::mounts(&context.settings, dirs, &runnable.config, account),
         start_permits: of.at_boot.then(|| context.start_permits.clone()),
+    }
+}
+
+fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
+    let UnitOf {
+        dirs,
+        runnable,
+        slot,
+        ..
+    } = of;
+    let config = &runnable.config;
+    let volume = |what: &str| format!("procserver-{server}-{}-{what}", config.name);
+    ServiceSpec {
+        app: config.name.clone(),
+        release: runnable.id(),
+        commit: runnable.release.record.commit.clone(),
+        batch: of.batch,
+        process_type: slot.process_type.clone(),
+        quantity: of.quantity,
+        shell: config.shell,
+        command: slot.command.clone(),
+        directory: runnable.release.directory.clone(),
+        image,
+        user: runnable.account.as_ref().map(|account| (account.uid, account.gid)),
+        environment: runnable.environment.clone(),
+        volumes: vec![
+            (volume("storage"), dirs.storage()),
+            (volume("home"), dirs.home()),
+        ],
+        temporary: vec![dirs.tmp()],
+        routed: slot.routed,
+        limits: config.limits.of(&slot.process_type),
+        health: runnable.health.clone(),
+        stop: config.stop.clone(),
+        restart: config.restart.of(&slot.process_type),
+        server,
     }
 }

@@ -145,6 +145,9 @@ impl App {
             .next_install
             .take_if(|(waiting, _)| *waiting == op);
         self.supervise(SupervisorEvent::Remove(ChildId::Installer(op)), ctx);
+        if let Some((_, preparing)) = self.preparing.take_if(|(of, _)| *of == op) {
+            ctx.cancel_future(preparing);
+        }
     }
 
     /// Stops all children, then this actor.

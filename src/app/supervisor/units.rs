@@ -17,15 +17,16 @@ impl App {
         let batch = self.batches.get(id)?;
         let slot = batch.slots_of(unit).next()?;
         let runnable = &batch.runnable;
-        Some(UnitSpec::of(UnitOf {
+        UnitSpec::of(UnitOf {
             context: &self.spec.context,
             dirs: &self.spec.dirs,
             runnable,
             batch: id,
             slot,
+            quantity: batch.staying(unit).len() as u64,
             preferred_port: self.batches.preferred_port(&slot.id),
             at_boot: self.batches.at_boot == Some(id),
-        }))
+        })
     }
 
     /// Whom the actor of a unit talks to.

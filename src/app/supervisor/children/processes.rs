@@ -30,9 +30,28 @@ impl App {
         // Stopping takes the grace, the sweep after it and the last lines of output; longer means that it hangs.
         let shutdown = Timeout::After(stop + Duration::from_secs(15));
         for unit in of.units(ids.iter().map(String::as_str)) {
+            let quantity = self.staying(batch, &unit).len() as u64;
             let id = ChildId::Unit(batch, unit);
+            // One that runs gets more processes; one that does not is started with all of them.
+            if let Some(AnyChild::Unit(unit)) = self.children.find(&id) {
+                unit.want(quantity);
+            }
             self.add(id, Restart::Permanent, shutdown, ctx);
         }
+    }
+
+    fn staying(&self, batch: BatchId, unit: &str) -> Vec<String> {
+        let of = self.batches.get(batch);
+        of.map(|of| of.staying(unit)).unwrap_or_default()
+    }
+
+    /// Whether the actor of a process is to run on.
+    pub(in crate::app::supervisor) fn unit_runs_on(&self, batch: BatchId, id: &str) -> bool {
+        let of = self.batches.get(batch);
+        let mut units = of.map(|of| of.units([id])).unwrap_or_default();
+        let id = units.pop().map(|unit| ChildId::Unit(batch, unit));
+        let state = id.and_then(|id| self.children.policy.state(&id));
+        state == Some(ChildState::Running)
     }
 
     pub(in crate::app::supervisor) fn stop_batch(
@@ -60,13 +79,13 @@ impl App {
         let Some(of) = self.batches.get(batch) else {
             return;
         };
-        let units = of.units(ids.iter().map(String::as_str)).into_iter();
-        let over: Vec<_> = units
-            .filter(|unit| of.staying(unit).is_empty())
-            .map(|unit| ChildId::Unit(batch, unit))
-            .collect();
-        for id in over {
-            self.supervise(SupervisorEvent::Remove(id), ctx);
+        for unit in of.units(ids.iter().map(String::as_str)) {
+            let quantity = self.staying(batch, &unit).len() as u64;
+            let id = ChildId::Unit(batch, unit);
+            match self.children.find(&id) {
+                Some(AnyChild::Unit(unit)) if quantity > 0 => unit.want(quantity),
+                _ => self.supervise(SupervisorEvent::Remove(id), ctx),
+            }
         }
     }
 

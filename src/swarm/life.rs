@@ -1,0 +1,471 @@
+//! The life of the processes of one service: (event, now) → commands (pure).
+//!
+//! The swarm runs and restarts the tasks of a service by itself. What is decided here is what the service must be (there,
+//! with so many replicas, or gone), and what its tasks are to the App: processes that start, are ready, end, and stop.
+//!
+//! A process is a number; the task that runs it is the one in the slot of that number, as long as there is one. Where the
+//! swarm has ended another slot than the last, what is left is counted anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::seen::{Seen, SeenTask, TaskState};
+use crate::exit_status::{ExitRecord, ExitStatus};
+use crate::process::phase::Phase;
+use crate::supervision::Restart;
+use crate::supervision::backoff::{Backoff, PROVED};
+
+/// How long a process that is not routed must have run to be ready.
+const ALIVE: Duration = Duration::from_secs(1);
+
+/// How long to wait after a call that failed.
+pub(super) const RETRY: Duration = Duration::from_secs(2);
+
+/// What happens to a service.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// A listing that was begun after the last call that changed anything.
+    Seen(Seen),
+    /// A call was carried out.
+    Changed,
+    /// A call failed; the text says why.
+    Failed(String),
+    /// The swarm could not be listed; the text says why.
+    Unseen(String),
+    /// [`RETRY`] is over.
+    Due,
+    /// So many processes are wanted.
+    Want(u64),
+    /// The checks of this task have a new result.
+    Checked { task: String, is_ready: bool },
+    Stop,
+}
+
+/// What is to be done about it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Command {
+    /// Make the service with so many replicas. [`Event::Changed`] or [`Event::Failed`] follows, as after all calls.
+    Create(u64),
+    Scale {
+        id: String,
+        version: u64,
+        replicas: u64,
+    },
+    Remove(String),
+    /// Have another listing soon.
+    Look,
+    /// Send [`Event::Due`] after [`RETRY`].
+    ArmRetry,
+    /// Check this process as long as this task runs it.
+    Check { number: u64, task: String },
+    /// Nothing of this process is to be checked any more.
+    Uncheck(u64),
+    /// Tell the App of the new state of this process, and of this end.
+    Report {
+        number: u64,
+        exited: Option<ExitRecord>,
+    },
+    /// All is gone: end the actor.
+    Finish,
+}
+
+/// One process.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) phase: Phase,
+    /// What runs it, or is to.
+    pub(super) task: Option<SeenTask>,
+    /// Since when its task was seen to run.
+    running_since: Option<Instant>,
+    pub(super) is_ready: bool,
+    pub(super) restarts: u32,
+    pub(super) last_exit: Option<ExitRecord>,
+    backoff: Backoff,
+    /// What a person should know.
+    pub(super) warning: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Stopping,
+    Ended,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    restart: Restart,
+    is_routed: bool,
+    stage: Stage,
+    wanted: u64,
+    /// A call or its retry is under way: no other is begun.
+    is_busy: bool,
+    seen: Seen,
+    /// Why the swarm cannot be asked, while it cannot.
+    trouble: Option<String>,
+    members: BTreeMap<u64, Member>,
+}
+
+impl Member {
+    fn new() -> Self {
+        Self {
+            phase: Phase::Starting,
+            task: None,
+            running_since: None,
+            is_ready: false,
+            restarts: 0,
+            last_exit: None,
+            backoff: Backoff::default(),
+            warning: None,
+        }
+    }
+
+    pub(super) fn is_crashlooping(&self) -> bool {
+        self.backoff.is_crashlooping()
+    }
+}
+
+impl Life {
+    pub(super) fn new(restart: Restart, is_routed: bool, wanted: u64) -> Self {
+        Self {
+            restart,
+            is_routed,
+            stage: Stage::Running,
+            wanted,
+            is_busy: false,
+            seen: Seen::default(),
+            trouble: None,
+            members: (1..=wanted).map(|n| (n, Member::new())).collect(),
+        }
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = (u64, &Member)> {
+        self.members.iter().map(|(number, member)| (*number, member))
+    }
+
+    pub(super) fn member(&self, number: u64) -> Option<&Member> {
+        self.members.get(&number)
+    }
+
+    /// Why the swarm cannot be asked, while it cannot.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    pub(super) fn handle(&mut self, event: Event, now: Instant) -> Vec<Command> {
+        let mut out = Vec::new();
+        if self.stage == Stage::Ended {
+            return out;
+        }
+        match event {
+            Event::Seen(_) if self.is_busy => {}
+            Event::Seen(seen) => self.seen(seen, now, &mut out),
+            Event::Changed => {
+                self.is_busy = false;
+                self.set_trouble(None, &mut out);
+                out.push(Command::Look);
+            }
+            Event::Failed(why) => {
+                self.is_busy = true;
+                self.set_trouble(Some(why), &mut out);
+                out.push(Command::ArmRetry);
+            }
+            Event::Unseen(why) => self.set_trouble(Some(why), &mut out),
+            Event::Due => {
+                self.is_busy = false;
+                out.push(Command::Look);
+            }
+            Event::Want(wanted) => self.want(wanted, &mut out),
+            Event::Checked { task, is_ready } => self.checked(&task, is_ready, &mut out),
+            Event::Stop => self.stop(&mut out),
+        }
+        out
+    }
+
+    fn want(&mut self, wanted: u64, out: &mut Vec<Command>) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        self.wanted = wanted;
+        for number in 1..=wanted {
+            let member = self.members.entry(number).or_insert_with(Member::new);
+            if matches!(member.phase, Phase::Stopping | Phase::Stopped) {
+                *member = Member::new();
+            }
+        }
+        let surplus: Vec<u64> = self.members.range(wanted + 1..).map(|(n, _)| *n).collect();
+        for number in surplus {
+            self.set_phase(number, Phase::Stopping, out);
+        }
+        out.push(Command::Look);
+    }
+
+    fn stop(&mut self, out: &mut Vec<Command>) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        self.stage = Stage::Stopping;
+        let numbers: Vec<u64> = self.members.keys().copied().collect();
+        for number in numbers {
+            out.push(Command::Uncheck(number));
+            self.set_phase(number, Phase::Stopping, out);
+        }
+        out.push(Command::Look);
+    }
+
+    fn set_phase(&mut self, number: u64, phase: Phase, out: &mut Vec<Command>) {
+        let Some(member) = self.members.get_mut(&number) else {
+            return;
+        };
+        if member.phase != phase {
+            member.phase = phase;
+            out.push(Command::Report {
+                number,
+                exited: None,
+            });
+        }
+    }
+
+    /// Tells all processes' App that the swarm cannot be asked, or can again.
+    fn set_trouble(&mut self, trouble: Option<String>, out: &mut Vec<Command>) {
+        if self.trouble == trouble {
+            return;
+        }
+        self.trouble = trouble;
+        let numbers = self.members.keys();
+        out.extend(numbers.map(|number| Command::Report {
+            number: *number,
+            exited: None,
+        }));
+    }
+
+    fn seen(&mut self, seen: Seen, now: Instant, out: &mut Vec<Command>) {
+        self.set_trouble(None, out);
+        self.seen = seen;
+        match self.stage {
+            Stage::Running => self.tend(now, out),
+            Stage::Stopping => self.stopping(out),
+            Stage::Ended => {}
+        }
+    }
+
+    /// Makes the service what it must be, and its tasks processes.
+    fn tend(&mut self, now: Instant, out: &mut Vec<Command>) {
+        match &self.seen.service {
+            None => {
+                self.is_busy = true;
+                out.push(Command::Create(self.wanted));
+            }
+            Some(service) if service.replicas != self.wanted => {
+                self.is_busy = true;
+                out.push(Command::Scale {
+                    id: service.id.clone(),
+                    version: service.version,
+                    replicas: self.wanted,
+                });
+            }
+            Some(_) => {}
+        }
+        let seen = self.seen.clone();
+        let assigned = assign(&seen, self.wanted);
+        let numbers: Vec<u64> = self.members.keys().copied().collect();
+        for number in numbers {
+            let task = assigned.get(&number).map(|task| (*task).clone());
+            match number <= self.wanted {
+                true => self.tend_member(number, task, now, out),
+                false => self.tend_surplus(number, out),
+            }
+        }
+    }
+
+    fn tend_member(
+        &mut self,
+        number: u64,
+        task: Option<SeenTask>,
+        now: Instant,
+        out: &mut Vec<Command>,
+    ) {
+        let restart = self.restart;
+        let is_routed = self.is_routed;
+        let Some(member) = self.members.get_mut(&number) else {
+            return;
+        };
+        let Some(task) = task else {
+            return;
+        };
+        let before = member.clone();
+        let is_another = before.task.as_ref().is_none_or(|old| old.id != task.id);
+        let was_over = before.task.as_ref().is_some_and(|old| old.state.is_over());
+        let mut exited = None;
+        if is_another {
+            out.push(Command::Uncheck(number));
+            if before.task.is_some() && !was_over {
+                // Its end was not seen, as it was followed by this one at once, or its machine is gone.
+                exited = Some(member.ended(lost(before.task.as_ref()), now));
+            }
+            if before.task.is_some() || member.last_exit.is_some() {
+                member.restarts = member.restarts.saturating_add(1);
+            }
+            (member.running_since, member.is_ready) = (None, false);
+        }
+        let is_news = is_another || !was_over;
+        match task.state {
+            TaskState::Waiting => member.warning = task.message.clone(),
+            TaskState::Running => {
+                member.warning = None;
+                let since = *member.running_since.get_or_insert(now);
+                let known = before.task.as_ref().filter(|_| !is_another);
+                if known.and_then(|known| known.address) != task.address {
+                    out.push(Command::Check {
+                        number,
+                        task: task.id.clone(),
+                    });
+                }
+                let is_alive = now.saturating_duration_since(since) >= ALIVE;
+                if !is_routed && is_alive {
+                    member.is_ready = true;
+                }
+                if member.is_ready && now.saturating_duration_since(since) >= PROVED {
+                    member.backoff.reset();
+                }
+            }
+            TaskState::Ended(_) | TaskState::Rejected if is_news => {
+                out.push(Command::Uncheck(number));
+                exited = Some(member.ended(record(&task), now));
+                (member.running_since, member.is_ready) = (None, false);
+            }
+            TaskState::Ended(_) | TaskState::Rejected => {}
+        }
+        let rests = |exit: &ExitRecord| !restart.follows(exit.status.is_abnormal());
+        member.phase = match task.state {
+            TaskState::Running if member.is_ready => Phase::Ready,
+            TaskState::Running => Phase::Starting,
+            TaskState::Waiting if before.phase == Phase::Backoff && !is_another => Phase::Backoff,
+            TaskState::Waiting => Phase::Starting,
+            _ if member.last_exit.as_ref().is_some_and(rests) => Phase::Finished,
+            _ => Phase::Backoff,
+        };
+        member.task = Some(task);
+        if exited.is_some() || member.differs(&before) {
+            out.push(Command::Report { number, exited });
+        }
+    }
+
+    /// A process that is not wanted any more, and may still run.
+    fn tend_surplus(&mut self, number: u64, out: &mut Vec<Command>) {
+        let member = self.members.get(&number);
+        let task = member.and_then(|member| member.task.as_ref());
+        let same = task.and_then(|task| self.seen.tasks.iter().find(|seen| seen.id == task.id));
+        if !self.is_busy && !same.is_some_and(SeenTask::may_run) {
+            out.push(Command::Uncheck(number));
+            self.stopped(number, out);
+        }
+    }
+
+    fn stopped(&mut self, number: u64, out: &mut Vec<Command>) {
+        if let Some(member) = self.members.get_mut(&number) {
+            member.task = None;
+        }
+        self.set_phase(number, Phase::Stopped, out);
+    }
+
+    fn stopping(&mut self, out: &mut Vec<Command>) {
+        if let Some(service) = &self.seen.service {
+            self.is_busy = true;
+            return out.push(Command::Remove(service.id.clone()));
+        }
+        if self.seen.tasks.iter().any(SeenTask::may_run) {
+            return;
+        }
+        let numbers: Vec<u64> = self.members.keys().copied().collect();
+        for number in numbers {
+            self.stopped(number, out);
+        }
+        self.stage = Stage::Ended;
+        out.push(Command::Finish);
+    }
+
+    fn checked(&mut self, task: &str, is_ready: bool, out: &mut Vec<Command>) {
+        let is_running = self.stage == Stage::Running;
+        let of_task = |member: &Member| member.task.as_ref().is_some_and(|t| t.id == task);
+        let mut members = self.members.iter_mut();
+        let Some((number, member)) = members.find(|(_, m)| of_task(m)).filter(|_| is_running)
+        else {
+            return;
+        };
+        member.is_ready |= is_ready;
+        if member.is_ready && member.phase == Phase::Starting {
+            member.phase = Phase::Ready;
+        }
+        out.push(Command::Report {
+            number: *number,
+            exited: None,
+        });
+    }
+}
+
+impl Member {
+    fn ended(&mut self, exit: ExitRecord, now: Instant) -> ExitRecord {
+        // The swarm has its own delay: only whether it crashes over and over counts here.
+        self.backoff.crashed(now, 0.5);
+        self.last_exit = Some(exit.clone());
+        exit
+    }
+
+    fn differs(&self, before: &Self) -> bool {
+        let address = |m: &Self| m.task.as_ref().and_then(|t| t.address);
+        self.phase != before.phase
+            || self.warning != before.warning
+            || address(self) != address(before)
+            || self.is_crashlooping() != before.is_crashlooping()
+    }
+}
+
+/// The tasks of the processes with numbers up to `wanted`: each that of its slot, and those without one what is left.
+fn assign(seen: &Seen, wanted: u64) -> BTreeMap<u64, &SeenTask> {
+    let newest = seen.newest();
+    let is_live = |task: &&&SeenTask| task.is_wanted;
+    let mut assigned: BTreeMap<u64, &SeenTask> = newest
+        .iter()
+        .filter(|task| task.slot <= wanted)
+        .map(|task| (task.slot, *task))
+        .collect();
+    let mut spare = newest.iter().filter(is_live).filter(|t| t.slot > wanted);
+    let places: BTreeSet<u64> = (1..=wanted)
+        .filter(|n| assigned.get(n).is_none_or(|task| !task.is_wanted && !task.state.is_over()))
+        .collect();
+    for number in places {
+        if let Some(task) = spare.next() {
+            assigned.insert(number, task);
+        }
+    }
+    assigned
+}
+
+/// How a task ended.
+fn record(task: &SeenTask) -> ExitRecord {
+    let (status, reason) = match task.state {
+        TaskState::Ended(status) => (status, task.message.clone()),
+        _ => (ExitStatus::Unknown, task.message.clone()),
+    };
+    ExitRecord {
+        status,
+        at: task.at,
+        oom: false,
+        reason,
+    }
+}
+
+/// The end of a task that nobody saw.
+fn lost(task: Option<&SeenTask>) -> ExitRecord {
+    let node = task.and_then(|task| task.node.as_deref());
+    ExitRecord {
+        status: ExitStatus::Unknown,
+        at: task.map_or(jiff::Timestamp::UNIX_EPOCH, |task| task.at),
+        oom: false,
+        reason: node.map(|node| format!("the swarm runs it anew; it was on {node}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
