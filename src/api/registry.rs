@@ -254,3 +254,183 @@ impl ResponseError for Refused {
         response.set_body(BoxBody::new(errors.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::App;
+    use actix_web::body::{BodySize, MessageBody as _, to_bytes};
+    use actix_web::http::Method;
+    use actix_web::test::{self, TestRequest};
+    use base64::Engine as _;
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+    use serde_json::Value;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::api::app::configure;
+    use crate::swarm::image::images::tests::release;
+
+    /// A server with an image of each of two applications.
+    struct Shop {
+        state: ApiState,
+        manifest: Digest,
+        /// User and password of each, as Basic has them.
+        shop: String,
+        blog: String,
+        _home: TempDir,
+    }
+
+    impl Shop {
+        fn new() -> Self {
+            let home = tempfile::tempdir().unwrap();
+            let images = Images::open(home.path(), None).unwrap();
+            let plant = |app: &str| {
+                let (manifest, secret) = images.plant(&release(home.path(), app, 1)).unwrap();
+                let told = BASE64_URL_SAFE.decode(secret.for_engine(app, "")).unwrap();
+                let told: Value = serde_json::from_slice(&told).unwrap();
+                let password = told["password"].as_str().unwrap();
+                let both = BASE64_STANDARD.encode(format!("{app}:{password}"));
+                (manifest, format!("Basic {both}"))
+            };
+            let ((manifest, shop), (_, blog)) = (plant("shop"), plant("blog"));
+            let state = ApiState {
+                images: Some(images),
+                ..ApiState::without_apps()
+            };
+            Self {
+                state,
+                manifest,
+                shop,
+                blog,
+                _home: home,
+            }
+        }
+
+        async fn ask(&self, path: &str, fields: &[(&str, &str)]) -> HttpResponse {
+            let mut request = TestRequest::with_uri(path);
+            for field in fields {
+                request = request.insert_header(*field);
+            }
+            self.send(request).await
+        }
+
+        async fn send(&self, request: TestRequest) -> HttpResponse {
+            let state = self.state.clone();
+            let app = test::init_service(App::new().configure(|c| configure(c, state))).await;
+            let answered = test::try_call_service(&app, request.to_request()).await;
+            answered.unwrap().map_into_boxed_body().into_parts().1
+        }
+
+        fn manifest_path(&self) -> String {
+            format!("/v2/shop/manifests/{}", self.manifest)
+        }
+    }
+
+    fn field<'a>(response: &'a HttpResponse, name: &str) -> &'a str {
+        let value = response.headers().get(name);
+        value.map_or("", |value| value.to_str().unwrap())
+    }
+
+    async fn body(response: HttpResponse) -> Vec<u8> {
+        to_bytes(response.into_body()).await.unwrap().to_vec()
+    }
+
+    #[actix_web::test]
+    async fn who_asks_without_a_password_is_told_how_to_send_one() {
+        let shop = Shop::new();
+        for path in ["/v2/", &shop.manifest_path(), "/v2/none/blobs/x", "/v2/x"] {
+            let response = shop.ask(path, &[]).await;
+            assert_eq!(response.status(), 401, "{path}");
+            assert!(field(&response, "www-authenticate").starts_with("Basic realm="));
+            assert_eq!(
+                field(&response, "docker-distribution-api-version"),
+                "registry/2.0"
+            );
+            let told: Value = serde_json::from_slice(&body(response).await).unwrap();
+            assert_eq!(told["errors"][0]["code"], "UNAUTHORIZED");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_node_gets_manifest_and_layers_whole_and_in_parts() {
+        let shop = Shop::new();
+        let own = ("authorization", &*shop.shop);
+        assert_eq!(shop.ask("/v2/", &[own]).await.status(), 200);
+        let response = shop.ask(&shop.manifest_path(), &[own]).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(field(&response, "content-type"), MANIFEST);
+        assert_eq!(
+            field(&response, "docker-content-digest"),
+            shop.manifest.to_string()
+        );
+        let manifest = body(response).await;
+        assert_eq!(Digest::of(&manifest), shop.manifest);
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        let layers = manifest["layers"].as_array().unwrap();
+        for blob in layers.iter().chain([&manifest["config"]]) {
+            let (digest, size) = (blob["digest"].as_str().unwrap(), &blob["size"]);
+            let path = format!("/v2/shop/blobs/{digest}");
+            let head = TestRequest::with_uri(&path).method(Method::HEAD);
+            let head = shop.send(head.insert_header(own)).await;
+            assert_eq!(head.status(), 200);
+            let sized = BodySize::Sized(size.as_u64().unwrap());
+            assert_eq!(head.body().size(), sized);
+            let whole = body(shop.ask(&path, &[own]).await).await;
+            assert_eq!(Digest::of(&whole).to_string(), digest);
+            let part = shop.ask(&path, &[own, ("range", "bytes=5-")]).await;
+            assert_eq!(part.status(), 206);
+            assert_eq!(body(part).await, &whole[5..]);
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_password_opens_the_images_of_one_application() {
+        let shop = Shop::new();
+        let other = ("authorization", &*shop.blog);
+        assert_eq!(shop.ask("/v2/", &[other]).await.status(), 200);
+        for path in [
+            &*shop.manifest_path(),
+            &shop.manifest_path().replace("shop", "blog"),
+            "/v2/blog/manifests/latest",
+            "/v2/blog/blobs/..%2f..%2ftoken",
+            "/v2/_catalog",
+        ] {
+            let response = shop.ask(path, &[other]).await;
+            assert_eq!(response.status(), 404, "{path}");
+        }
+        let response = shop.ask("/applications", &[other]).await;
+        assert_eq!(response.status(), 401);
+        let push = TestRequest::with_uri("/v2/blog/blobs/uploads/").method(Method::POST);
+        let push = shop.send(push.insert_header(other)).await;
+        assert!(push.status().is_client_error(), "{push:?}");
+    }
+
+    #[actix_web::test]
+    async fn guesses_lock_out_and_a_token_opens_no_image() {
+        let shop = Shop::new();
+        let token = [("authorization", "Bearer the-token")];
+        assert_eq!(shop.ask("/v2/", &token).await.status(), 401);
+        let guess = BASE64_STANDARD.encode("shop:the-token");
+        let guess = format!("Basic {guess}");
+        let asked_with = async |value: &str| {
+            let fields = [("authorization", value), ("x-real-ip", "192.0.2.7")];
+            shop.ask("/v2/", &fields).await.status().as_u16()
+        };
+        for _ in 0..10 {
+            assert_eq!(asked_with(&guess).await, 401);
+        }
+        assert_eq!(asked_with(&shop.shop).await, 429);
+        // Others are listened to.
+        let own = [("authorization", &*shop.shop)];
+        assert_eq!(shop.ask("/v2/", &own).await.status(), 200);
+    }
+
+    #[actix_web::test]
+    async fn a_server_without_a_swarm_has_no_images() {
+        let shop = Shop::new();
+        let state = ApiState::without_apps();
+        let none = Shop { state, ..shop };
+        let own = [("authorization", &*none.shop)];
+        assert_eq!(none.ask("/v2/", &own).await.status(), 404);
+    }
+}

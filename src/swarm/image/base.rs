@@ -76,6 +76,21 @@ impl Base {
         }
     }
 
+    /// One with nothing but its accounts.
+    #[cfg(test)]
+    pub(super) fn bare(blobs: &Blobs) -> io::Result<Self> {
+        let mut layer = layer::LayerWriter::new(blobs)?;
+        let accounts = "root:x:0:0::/root:/bin/sh\n";
+        let content = (accounts.as_bytes(), accounts.len() as u64);
+        layer.file("/etc/passwd".as_ref(), layer::Rights::OF_ROOT, 0, content)?;
+        Ok(Self {
+            layer: layer.store()?,
+            passwd: accounts.to_owned(),
+            group: String::new(),
+            made: Timestamp::now(),
+        })
+    }
+
     fn is_fresh(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.made).unsigned_abs();
         age < FRESH
@@ -286,7 +301,8 @@ fn accounts_in(archive: &Path) -> io::Result<(String, String)> {
     let (mut passwd, mut group) = (None, None);
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
-        let found = match entry.path()?.strip_prefix("./").ok().and_then(Path::to_str) {
+        let path = entry.path()?.into_owned();
+        let found = match path.strip_prefix(".").unwrap_or(&path).to_str() {
             Some("etc/passwd") => &mut passwd,
             Some("etc/group") => &mut group,
             _ => continue,

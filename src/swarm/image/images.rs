@@ -153,15 +153,7 @@ impl Images {
         limits: &StepLimits,
     ) -> Result<Option<Record>, StepError> {
         let (images, wish) = (self.clone(), wish.clone());
-        let look = move |_: &StepLimits| {
-            let path = images.0.record(&wish.app, wish.code);
-            let Some(record) = images.0.read(&path)? else {
-                return Ok(None);
-            };
-            let is_whole = record.blobs().all(|digest| images.0.blobs.has(&digest));
-            let is_same = record.of == fingerprint(&wish)?;
-            Ok(Some(record).filter(|_| is_whole && is_same))
-        };
+        let look = move |_: &StepLimits| images.0.known(&wish);
         let what = "cannot look for the image";
         limits.blocking(log.step(), what, look).await
     }
@@ -174,7 +166,7 @@ impl Images {
         limits: &StepLimits,
     ) -> Result<Record, StepError> {
         let (images, wish) = (self.clone(), wish.clone());
-        let make = move |limits: &StepLimits| images.0.make(&wish, &base, limits);
+        let make = move |limits: &StepLimits| images.0.make(&wish, &base, &|| limits.check());
         let what = "cannot make the image";
         limits.blocking(log.step(), what, make).await
     }
@@ -262,15 +254,29 @@ impl Inner {
         self.of(app).join("pull_secret")
     }
 
-    fn make(&self, wish: &Wish, base: &Base, limits: &StepLimits) -> io::Result<Record> {
-        let check = || limits.check();
+    /// The image of `wish`, if it was made.
+    fn known(&self, wish: &Wish) -> io::Result<Option<Record>> {
+        let Some(record) = self.read(&self.record(&wish.app, wish.code))? else {
+            return Ok(None);
+        };
+        let is_whole = record.blobs().all(|digest| self.blobs.has(&digest));
+        let is_same = record.of == fingerprint(wish)?;
+        Ok(Some(record).filter(|_| is_whole && is_same))
+    }
+
+    fn make(
+        &self,
+        wish: &Wish,
+        base: &Base,
+        check: &dyn Fn() -> io::Result<()>,
+    ) -> io::Result<Record> {
         let (blobs, owner) = (&self.blobs, &wish.owner);
         let mut layers = vec![base.layer.clone()];
         let accounts = base.accounts();
         layers.push(identity::layer_of(blobs, &accounts, owner, &wish.writable)?);
         // The checkout is the highest: it changes with each release.
         for directory in wish.files.iter().rev() {
-            layers.push(files::layer_of(blobs, directory, &check)?);
+            layers.push(files::layer_of(blobs, directory, check)?);
         }
         let user = format!("{}:{}", owner.uid, owner.gid);
         let architecture = manifest::architecture(std::env::consts::ARCH);
@@ -355,4 +361,131 @@ fn no_host(log: &InstallLog) -> Failure {
     let reason = "the nodes of the swarm have no address at which they fetch images";
     let hint = "name this server in api_hosts (procserver.toml), with a certificate that the nodes trust, or a registry in [engine.swarm]";
     Failure::new(log.step(), reason).hint(hint)
+}
+
+#[cfg(test)]
+impl Images {
+    /// Makes the image of `wish` without a root file system of Debian. Returns its manifest, and the password.
+    pub(crate) fn plant(&self, wish: &Wish) -> io::Result<(Digest, PullSecret)> {
+        let base = Base::bare(&self.0.blobs)?;
+        let record = self.0.make(wish, &base, &|| Ok(()))?;
+        Ok((
+            record.manifest,
+            PullSecret::read_or_make(&self.0.secret(&wish.app))?,
+        ))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs;
+
+    use super::super::wish::Owner;
+    use super::*;
+
+    /// A release of an application, with one file.
+    pub(crate) fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
+        let app = AppName::parse(app).unwrap();
+        let dirs = AppDirs::new(data_dir, data_dir, &app);
+        let checkout = dirs.release(code);
+        fs::create_dir_all(&checkout).unwrap();
+        fs::write(checkout.join("file"), format!("{code} of {app}")).unwrap();
+        Wish {
+            app,
+            code,
+            files: vec![checkout],
+            writable: vec![],
+            owner: Owner {
+                user: "shop".into(),
+                group: "shop".into(),
+                uid: 998,
+                gid: 997,
+                home: "/".into(),
+            },
+            packages: vec![],
+        }
+    }
+
+    fn blobs(images: &Images) -> usize {
+        fs::read_dir(images.0.directory.join("blobs"))
+            .unwrap()
+            .count()
+    }
+
+    #[actix_web::test]
+    async fn an_image_lives_as_long_as_the_directory_of_its_release() {
+        let home = tempfile::tempdir().unwrap();
+        let images = Images::open(home.path(), None).unwrap();
+        let all = [("shop", 1), ("shop", 2), ("blog", 1)];
+        let all = all.map(|(app, code)| release(home.path(), app, code));
+        let manifests = all.each_ref().map(|wish| images.plant(wish).unwrap().0);
+        // The root file system, the account, and of each image files, configuration and manifest.
+        assert_eq!(blobs(&images), 2 + 9);
+        images.sweep().await;
+        assert_eq!(blobs(&images), 2 + 9);
+        fs::remove_dir_all(&all[0].files[0]).unwrap();
+        fs::remove_dir_all(home.path().join("apps/blog")).unwrap();
+        images.sweep().await;
+        assert_eq!(blobs(&images), 2 + 3);
+        let given = |wish: &Wish, digest| images.manifest(&wish.app, digest).unwrap().is_some();
+        assert!(given(&all[1], &manifests[1]));
+        assert!(!given(&all[0], &manifests[0]) && !given(&all[2], &manifests[2]));
+        assert!(!images.0.of(&all[2].app).exists(), "its password is gone");
+    }
+
+    #[test]
+    fn an_image_is_made_once_and_anew_for_another_release_of_the_same_number() {
+        let home = tempfile::tempdir().unwrap();
+        let images = Images::open(home.path(), None).unwrap();
+        let wish = release(home.path(), "shop", 1);
+        assert!(images.0.known(&wish).unwrap().is_none());
+        let (manifest, secret) = images.plant(&wish).unwrap();
+        let known = images.0.known(&wish).unwrap().map(|record| record.manifest);
+        assert_eq!(known, Some(manifest));
+        assert_eq!(images.plant(&wish).unwrap(), (manifest, secret));
+        let other = Wish {
+            owner: Owner {
+                uid: 5,
+                ..wish.owner.clone()
+            },
+            ..wish.clone()
+        };
+        assert!(images.0.known(&other).unwrap().is_none());
+        // The application was removed, and one of that name was made.
+        fs::rename(&wish.files[0], home.path().join("old")).unwrap();
+        release(home.path(), "shop", 1);
+        assert!(images.0.known(&wish).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_image_that_lacks_a_blob_is_made_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let images = Images::open(home.path(), None).unwrap();
+        let wish = release(home.path(), "shop", 1);
+        let (manifest, _) = images.plant(&wish).unwrap();
+        images.0.blobs.retain(&HashSet::from([manifest])).unwrap();
+        assert!(images.0.known(&wish).unwrap().is_none());
+    }
+
+    #[test]
+    fn nobody_gets_what_is_another_s() {
+        let home = tempfile::tempdir().unwrap();
+        let images = Images::open(home.path(), None).unwrap();
+        let (shop, blog) = (
+            release(home.path(), "shop", 1),
+            release(home.path(), "blog", 1),
+        );
+        let (manifest, secret) = images.plant(&shop).unwrap();
+        let (_, other) = images.plant(&blog).unwrap();
+        assert_ne!(secret, other);
+        let record = images.0.known(&shop).unwrap().unwrap();
+        let own = record.layers.last().unwrap().digest;
+        assert!(images.blob(&shop.app, &own).unwrap().is_some());
+        assert!(images.blob(&blog.app, &own).unwrap().is_none());
+        assert!(images.manifest(&blog.app, &manifest).unwrap().is_none());
+        // A manifest is no blob, nor a blob a manifest.
+        assert!(images.blob(&shop.app, &manifest).unwrap().is_none());
+        assert!(images.manifest(&shop.app, &own).unwrap().is_none());
+        assert!(!images.opens(&blog.app, b"") && !images.opens(&shop.app, b"wrong"));
+    }
 }
