@@ -151,7 +151,10 @@ fn row(process: &Value, now: jiff::Timestamp) -> Vec<String> {
     vec![
         cell(&process["id"]),
         state(process),
-        cell(&process["pid"]),
+        match process["node"].as_str() {
+            Some(node) => format!("on {node}"),
+            None => cell(&process["pid"]),
+        },
         cell(&process["port"]),
         started.map_or_else(|| "-".into(), |at| uptime(now.as_second() - at.as_second())),
         cell(&process["restarts"]),

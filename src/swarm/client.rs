@@ -22,7 +22,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Why a call was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    #[error("the engine at {0} cannot be reached: {1}; does it run, and may this server open its socket?")]
+    #[error(
+        "the engine at {0} cannot be reached: {1}; does it run, and may this server open its socket?"
+    )]
     Unreachable(String, String),
     #[error("the engine at {0} did not answer within {1} s")]
     Late(String, u64),

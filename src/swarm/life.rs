@@ -24,6 +24,8 @@ pub(super) const RETRY: Duration = Duration::from_secs(2);
 /// What happens to a service.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
+    /// What the server before knew, for as long as the swarm cannot be listed.
+    Known(Seen),
     /// A listing that was begun after the last call that changed anything.
     Seen(Seen),
     /// A call was carried out.
@@ -37,7 +39,10 @@ pub(super) enum Event {
     /// So many processes are wanted.
     Want(u64),
     /// The checks of this task have a new result.
-    Checked { task: String, is_ready: bool },
+    Checked {
+        task: String,
+        is_ready: bool,
+    },
     Stop,
 }
 
@@ -57,7 +62,10 @@ pub(super) enum Command {
     /// Send [`Event::Due`] after [`RETRY`].
     ArmRetry,
     /// Check this process as long as this task runs it.
-    Check { number: u64, task: String },
+    Check {
+        number: u64,
+        task: String,
+    },
     /// Nothing of this process is to be checked any more.
     Uncheck(u64),
     /// Tell the App of the new state of this process, and of this end.
@@ -140,7 +148,9 @@ impl Life {
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = (u64, &Member)> {
-        self.members.iter().map(|(number, member)| (*number, member))
+        self.members
+            .iter()
+            .map(|(number, member)| (*number, member))
     }
 
     pub(super) fn member(&self, number: u64) -> Option<&Member> {
@@ -158,6 +168,7 @@ impl Life {
             return out;
         }
         match event {
+            Event::Known(seen) => self.known(seen, now, &mut out),
             Event::Seen(_) if self.is_busy => {}
             Event::Seen(seen) => self.seen(seen, now, &mut out),
             Event::Changed => {
@@ -249,6 +260,15 @@ impl Life {
         }
     }
 
+    /// Takes tasks for running until a listing says what became of them.
+    fn known(&mut self, seen: Seen, now: Instant, out: &mut Vec<Command>) {
+        let is_first = self.seen == Seen::default() && self.stage == Stage::Running;
+        if is_first && !self.is_busy {
+            self.seen = seen;
+            self.tend_members(now, out);
+        }
+    }
+
     /// Makes the service what it must be, and its tasks processes.
     fn tend(&mut self, now: Instant, out: &mut Vec<Command>) {
         match &self.seen.service {
@@ -266,6 +286,10 @@ impl Life {
             }
             Some(_) => {}
         }
+        self.tend_members(now, out);
+    }
+
+    fn tend_members(&mut self, now: Instant, out: &mut Vec<Command>) {
         let seen = self.seen.clone();
         let assigned = assign(&seen, self.wanted);
         let numbers: Vec<u64> = self.members.keys().copied().collect();
@@ -299,9 +323,12 @@ impl Life {
         let mut exited = None;
         if is_another {
             out.push(Command::Uncheck(number));
-            if before.task.is_some() && !was_over {
-                // Its end was not seen, as it was followed by this one at once, or its machine is gone.
-                exited = Some(member.ended(lost(before.task.as_ref()), now));
+            if let Some(old) = before.task.as_ref().filter(|_| !was_over) {
+                // It was followed by this one at once, or its machine is gone.
+                let ended = self.seen.tasks.iter().find(|task| task.id == old.id);
+                let ended = ended.filter(|task| task.state.is_over());
+                let exit = ended.map_or_else(|| lost(old), record);
+                exited = Some(member.ended(exit, now));
             }
             if before.task.is_some() || member.last_exit.is_some() {
                 member.restarts = member.restarts.saturating_add(1);
@@ -324,6 +351,10 @@ impl Life {
                 let is_alive = now.saturating_duration_since(since) >= ALIVE;
                 if !is_routed && is_alive {
                     member.is_ready = true;
+                }
+                if !is_routed && !is_alive {
+                    // The next listing may find it ready.
+                    out.push(Command::Look);
                 }
                 if member.is_ready && now.saturating_duration_since(since) >= PROVED {
                     member.backoff.reset();
@@ -432,7 +463,11 @@ fn assign(seen: &Seen, wanted: u64) -> BTreeMap<u64, &SeenTask> {
         .collect();
     let mut spare = newest.iter().filter(is_live).filter(|t| t.slot > wanted);
     let places: BTreeSet<u64> = (1..=wanted)
-        .filter(|n| assigned.get(n).is_none_or(|task| !task.is_wanted && !task.state.is_over()))
+        .filter(|n| {
+            assigned
+                .get(n)
+                .is_none_or(|task| !task.is_wanted && !task.state.is_over())
+        })
         .collect();
     for number in places {
         if let Some(task) = spare.next() {
@@ -457,13 +492,13 @@ fn record(task: &SeenTask) -> ExitRecord {
 }
 
 /// The end of a task that nobody saw.
-fn lost(task: Option<&SeenTask>) -> ExitRecord {
-    let node = task.and_then(|task| task.node.as_deref());
+fn lost(task: &SeenTask) -> ExitRecord {
+    let node = task.node.as_deref();
     ExitRecord {
         status: ExitStatus::Unknown,
-        at: task.map_or(jiff::Timestamp::UNIX_EPOCH, |task| task.at),
+        at: task.at,
         oom: false,
-        reason: node.map(|node| format!("the swarm runs it anew; it was on {node}")),
+        reason: node.map(|node| format!("the swarm runs it elsewhere; it was on {node}")),
     }
 }
 

@@ -62,7 +62,9 @@ impl Listing {
 
     /// The services of an app.
     pub fn of_app(&self, app: &str) -> impl Iterator<Item = &Service> {
-        self.services.iter().filter(move |service| service.app == app)
+        self.services
+            .iter()
+            .filter(move |service| service.app == app)
     }
 
     /// Whether something is on its way: the next listing will differ.
@@ -110,7 +112,12 @@ fn seen_task(
     let state = state(status.state?, exit);
     let port = status
         .port_status
-        .and_then(|ports| ports.ports?.into_iter().find_map(|port| port.published_port))
+        .and_then(|ports| {
+            ports
+                .ports?
+                .into_iter()
+                .find_map(|port| port.published_port)
+        })
         .and_then(|port| u16::try_from(port).ok());
     let address = node.and_then(|node| address_of(node)).zip(port);
     let wanted = task.desired_state?;
@@ -166,7 +173,10 @@ fn status_of(code: i32) -> ExitStatus {
 
 /// Where a machine is reached. A manager may say of itself that it listens everywhere.
 fn address_of(node: &models::Node) -> Option<IpAddr> {
-    let own = node.status.as_ref().and_then(|status| status.addr.as_deref());
+    let own = node
+        .status
+        .as_ref()
+        .and_then(|status| status.addr.as_deref());
     let own = own.and_then(|text| text.parse::<IpAddr>().ok());
     let own = own.filter(|address| !address.is_unspecified());
     own.or_else(|| {

@@ -1,12 +1,16 @@
 //! What tasks print, on its way to the log of the app.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use actix_rt::task::spawn_blocking;
 use bollard::container::LogOutput;
+use bollard::errors::Error;
 use futures::StreamExt as _;
 
 use super::client::Client;
+use super::printed::{Notes, Printed};
 use crate::logs::log::{Append, Log};
 use crate::logs::record::Stream;
 use crate::supervision::ChildRef;
@@ -14,66 +18,114 @@ use crate::supervision::ChildRef;
 /// Pause after a stream has ended that should not have.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How often a stream is opened again without a line.
-const ATTEMPTS: u32 = 30;
+/// How often a line is offered to a log that does not run.
+const OFFERS: u32 = 30;
 
 /// Whose lines they are.
 #[derive(Clone, Debug)]
-pub(super) struct Printed {
+pub(super) struct Source {
     pub(super) task: String,
     /// `web.1`.
     pub(super) process: String,
     pub(super) release: u64,
-    /// Lines up to this time are known already.
-    pub(super) after: Option<jiff::Timestamp>,
+    /// Set once the task has ended: it prints nothing more.
+    pub(super) is_over: Arc<AtomicBool>,
 }
 
 /// Reads what a task prints to its end, and hands each line on. The log takes its time: nothing piles up here.
-pub(super) async fn follow(client: Arc<Client>, log: ChildRef<Log>, printed: Printed) {
-    let mut last = printed.after;
-    let mut attempts = 0;
-    while attempts < ATTEMPTS {
-        attempts += 1;
-        if let Ok(lines) = client.logs(&printed.task, last).await {
-            let mut lines = std::pin::pin!(lines);
-            while let Some(Ok(output)) = lines.next().await {
-                let Some((stream, time, text)) = line(&output) else {
-                    continue;
-                };
-                if last.is_some_and(|last| time <= last) {
-                    continue;
-                }
-                (last, attempts) = (Some(time), 0);
-                hand_on(&log, &printed, stream, text).await;
-            }
+pub(super) async fn follow(client: Arc<Client>, log: ChildRef<Log>, notes: Notes, source: Source) {
+    let task = source.task.clone();
+    let Ok(mut printed) = spawn_blocking(move || notes.of(&task)).await else {
+        return;
+    };
+    loop {
+        let was_over = source.is_over.load(Ordering::SeqCst);
+        let end = match client.logs(&source.task, printed.last()).await {
+            Ok(lines) => read(lines, &log, &source, &mut printed).await,
+            Err(_) => End::Torn,
+        };
+        let kept = printed.clone();
+        let _written = spawn_blocking(move || kept.write()).await;
+        if end == End::Gone || end == End::Read && was_over {
+            break;
         }
         tokio::time::sleep(RETRY).await;
     }
+    let _gone = spawn_blocking(move || printed.forget()).await;
 }
 
-async fn hand_on(log: &ChildRef<Log>, printed: &Printed, stream: Stream, text: &[u8]) {
+/// How the reading of a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// All that there was to that time is read.
+    Read,
+    /// Nobody knows the task any more.
+    Gone,
+    Torn,
+}
+
+async fn read(
+    lines: impl futures::Stream<Item = Result<LogOutput, Error>>,
+    log: &ChildRef<Log>,
+    source: &Source,
+    printed: &mut Printed,
+) -> End {
+    let mut lines = std::pin::pin!(lines);
+    loop {
+        match lines.next().await {
+            Some(Ok(output)) => take(log, source, printed, &output).await,
+            None => return End::Read,
+            Some(Err(Error::DockerResponseServerError {
+                status_code: 404, ..
+            })) => return End::Gone,
+            Some(Err(_)) => return End::Torn,
+        }
+    }
+}
+
+/// Hands a line on that is not known yet, and notes that it is.
+async fn take(log: &ChildRef<Log>, source: &Source, printed: &mut Printed, output: &LogOutput) {
+    let Some((stream, time, text)) = line(output) else {
+        return;
+    };
+    if printed.last().is_some_and(|last| time <= last) {
+        return;
+    }
+    hand_on(log, source, stream, text).await;
+    if printed.note(time, Instant::now()) {
+        let kept = printed.clone();
+        let _written = spawn_blocking(move || kept.write()).await;
+    }
+}
+
+async fn hand_on(log: &ChildRef<Log>, source: &Source, stream: Stream, text: &[u8]) {
     let mut text = text.to_vec();
     if text.last() != Some(&b'\n') {
         text.push(b'\n');
     }
-    // While the log is being restarted lines are lost, as with its own remarks.
-    if let Some(log) = log.get() {
-        let append = Append {
-            stream,
-            process: printed.process.clone(),
-            release: printed.release,
-            text,
+    let append = Append {
+        stream,
+        process: source.process.clone(),
+        release: source.release,
+        text,
+    };
+    // A log that is being restarted is back in a moment.
+    for _ in 0..OFFERS {
+        let sent = match log.get() {
+            Some(log) => log.send(append.clone()).await.is_ok(),
+            None => false,
         };
-        let _gone = log.send(append).await;
+        if sent {
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 
 /// Which stream a line is of, when it was printed, and the line itself.
 fn line(output: &LogOutput) -> Option<(Stream, jiff::Timestamp, &[u8])> {
     let (stream, message) = match output {
-        LogOutput::StdOut { message } | LogOutput::Console { message } => {
-            (Stream::Stdout, message)
-        }
+        LogOutput::StdOut { message } | LogOutput::Console { message } => (Stream::Stdout, message),
         LogOutput::StdErr { message } => (Stream::Stderr, message),
         LogOutput::StdIn { .. } => return None,
     };

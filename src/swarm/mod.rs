@@ -6,11 +6,13 @@
 
 mod client;
 pub mod image;
+pub mod known;
 mod labels;
 mod life;
 mod listing;
 mod logs;
 mod observer;
+mod printed;
 mod seen;
 pub mod service;
 pub mod settings;
@@ -18,4 +20,3 @@ pub mod spec;
 pub mod swarm;
 
 pub use client::EngineError;
-pub use listing::Service as ServiceRecord;

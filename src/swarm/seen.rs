@@ -2,17 +2,19 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::exit_status::ExitStatus;
 
 /// A service, if there is one, and its tasks that are not forgotten. They outlive it until they have ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     pub service: Option<Head>,
     pub tasks: Vec<SeenTask>,
 }
 
 /// The service itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     pub id: String,
     /// What an update must name.
@@ -21,7 +23,7 @@ pub struct Head {
 }
 
 /// One attempt to run one process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenTask {
     pub id: String,
     /// Its number among those of the service, from 1.
@@ -44,7 +46,8 @@ pub struct SeenTask {
 }
 
 /// How far a task is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TaskState {
     /// It waits for a machine, the image, or the delay of a restart.
     Waiting,

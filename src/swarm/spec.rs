@@ -81,13 +81,13 @@ impl ServiceSpec {
     pub fn name(&self) -> String {
         let (app, kind) = (self.app.as_str(), self.process_type.as_str());
         let mut hash = Sha256::new();
-        for text in [&self.server, app, kind] {
+        for text in [&self.server, app, kind, &self.release.to_string()] {
             hash.update(text);
             hash.update([0]);
         }
         let digest = hash.finalize();
         let digest: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
-        format!("ps-{app:.20}-{kind:.10}-{}-{digest}", self.batch)
+        format!("ps-{app:.16}-{kind:.10}-{}-{digest}", self.batch)
     }
 
     /// The id of its process of this number.
@@ -217,7 +217,10 @@ impl ServiceSpec {
         models::TaskSpecResources {
             limits: Some(models::Limit {
                 nano_cpus: self.limits.cpu.map(|cpu| i64::from(cpu) * 1_000_000),
-                memory_bytes: self.limits.memory.and_then(|bytes| i64::try_from(bytes).ok()),
+                memory_bytes: self
+                    .limits
+                    .memory
+                    .and_then(|bytes| i64::try_from(bytes).ok()),
                 pids: self.limits.tasks.map(i64::from),
             }),
             ..Default::default()
@@ -287,7 +290,10 @@ mod tests {
     #[test]
     fn what_users_write_is_not_a_template_and_what_is_ours_wins() {
         let env = example().env();
-        assert!(env.contains(&r#"GREETING={{"{{"}}.Node.ID}}"#.to_owned()), "{env:?}");
+        assert!(
+            env.contains(&r#"GREETING={{"{{"}}.Node.ID}}"#.to_owned()),
+            "{env:?}"
+        );
         assert!(env.contains(&"PS=web.{{.Task.Slot}}".to_owned()), "{env:?}");
         let ports: Vec<_> = env.iter().filter(|v| v.starts_with("PORT=")).collect();
         assert_eq!(ports, ["PORT=8000"]);
@@ -316,10 +322,16 @@ mod tests {
         let template = told.task_template.unwrap();
         let limits = template.resources.unwrap().limits.unwrap();
         assert_eq!(limits.nano_cpus, Some(1_500_000_000));
-        assert_eq!((limits.memory_bytes, limits.pids), (Some(1 << 29), Some(20)));
+        assert_eq!(
+            (limits.memory_bytes, limits.pids),
+            (Some(1 << 29), Some(20))
+        );
         let ports = told.endpoint_spec.unwrap().ports.unwrap();
         assert_eq!(ports[0].target_port, Some(8000));
         assert_eq!(ports[0].published_port, None);
-        assert_eq!(template.container_spec.unwrap().user.as_deref(), Some("1001:1002"));
+        assert_eq!(
+            template.container_spec.unwrap().user.as_deref(),
+            Some("1001:1002")
+        );
     }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::{Client, EngineError};
+use super::known::Known;
 use super::listing::Service;
 use super::observer::Observer;
+use super::printed::Notes;
 use super::settings::SwarmSettings;
 use crate::durable;
 
@@ -20,6 +22,10 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub struct Swarm {
     pub client: Arc<Client>,
     pub observer: Observer,
+    /// Up to when it is known what tasks have printed.
+    pub printed: Notes,
+    /// What was known of each service last.
+    pub known: Known,
     /// By which its services are told from those of another server in the same swarm.
     pub server: String,
 }
@@ -31,9 +37,12 @@ impl Swarm {
     /// Where the name cannot be kept.
     pub fn open(settings: &SwarmSettings, data_dir: &Path) -> io::Result<Self> {
         let client = Arc::new(Client::new(settings.socket.clone()));
-        let server = server(&data_dir.join("swarm"))?;
+        let directory = data_dir.join("swarm");
+        let server = server(&directory)?;
         Ok(Self {
             observer: Observer::new(Arc::clone(&client), &server),
+            printed: Notes::open(directory.join("printed"))?,
+            known: Known::open(directory.join("known"))?,
             client,
             server,
         })

@@ -4,3 +4,4 @@ pub(crate) mod engines;
 mod fixture;
 mod images;
 pub(crate) mod kept_base;
+mod life;

@@ -1,7 +1,7 @@
 //! What a release needs before its engine can start it: on a swarm, its image.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -10,7 +10,7 @@ use crate::account::{Account, AccountError};
 use crate::app::runnable::Runnable;
 use crate::app_dirs::AppDirs;
 use crate::document::package::Package;
-use crate::install::install_log::InstallLog;
+use crate::install::install_log::{InstallLog, elapsed};
 use crate::install::limits::{StepError, StepLimits};
 use crate::install::record::{Failure, Step};
 use crate::swarm::image::{Images, Owner, Wish, programs};
@@ -29,12 +29,28 @@ pub fn preparation(
     let (images, runnable, dirs) = (images.clone(), runnable.clone(), dirs.clone());
     Some(async move {
         let Some(log) = log else {
-            return Err(Failure::new(Step::Start, "the log does not run"));
+            return Err(Failure::new(Step::Image, "the log does not run"));
         };
+        log.line("=== image").await;
+        let began = Instant::now();
         // Who cancels drops this.
         let (_stays, cancel) = watch::channel(false);
         let limits = StepLimits::new(limit, cancel);
-        image_of(&images, runnable, dirs, &log, &limits).await
+        let made = image_of(&images, runnable, dirs, &log, &limits).await;
+        match &made {
+            Ok(_) => {
+                log.line(format!("=== image done in {}", elapsed(began.elapsed())))
+                    .await
+            }
+            Err(failure) => {
+                log.line(format!("=== image failed: {}", failure.reason))
+                    .await;
+                if let Some(hint) = &failure.hint {
+                    log.line(format!("    {hint}")).await;
+                }
+            }
+        }
+        made
     })
 }
 
@@ -50,7 +66,7 @@ async fn image_of(
         let runnable = Arc::clone(&runnable);
         actix_rt::task::spawn_blocking(move || wish(&runnable, &dirs)).await
     };
-    let failed = |why: String| Failure::new(Step::Start, why);
+    let failed = |why: String| Failure::new(Step::Image, why);
     let wish = wished
         .map_err(|e| failed(e.to_string()))?
         .map_err(|e| failed(e.to_string()))?;
@@ -91,6 +107,12 @@ fn wish(runnable: &Runnable, dirs: &AppDirs) -> Result<Wish, AccountError> {
             .collect(),
         writable: vec![dirs.storage(), dirs.tmp(), dirs.home()],
         owner: Owner::of(account, dirs.home()),
-        packages: runnable.config.packages.iter().cloned().chain(found).collect(),
+        packages: runnable
+            .config
+            .packages
+            .iter()
+            .cloned()
+            .chain(found)
+            .collect(),
     })
 }

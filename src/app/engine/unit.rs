@@ -20,10 +20,10 @@ use crate::process::ports::Ports;
 use crate::process::survivors;
 use crate::process::users::Users;
 use crate::process::worker::{Origin, Process, ProcessChanged, ProcessSpec, Reattach};
+use crate::supervision::{Child, ChildRef, Exit, ExitReason, Running, monitor};
 use crate::swarm::service::{Service, Want};
 use crate::swarm::spec::ServiceSpec;
 use crate::swarm::swarm::Swarm;
-use crate::supervision::{Child, ChildRef, Exit, ExitReason, Running, monitor};
 
 /// A unit of a batch, as an engine needs to know it to run it.
 #[derive(Clone, Copy, Debug)]
@@ -256,7 +256,10 @@ fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
         command: slot.command.clone(),
         directory: runnable.release.directory.clone(),
         image,
-        user: runnable.account.as_ref().map(|account| (account.uid, account.gid)),
+        user: runnable
+            .account
+            .as_ref()
+            .map(|account| (account.uid, account.gid)),
         environment: runnable.environment.clone(),
         volumes: vec![
             (volume("storage"), dirs.storage()),

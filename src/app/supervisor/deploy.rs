@@ -196,7 +196,9 @@ impl App {
     /// The release that is to be started anew, where its engine cannot end those processes that a smaller scale ends.
     fn restarts_for_scale(&self, batch: BatchId, work: Work) -> Option<u64> {
         let batch = self.batches.get(batch).filter(|_| work == Work::Scale)?;
-        let after = batch.runnable.reconfigured(self.deployer.documents.standing());
+        let after = batch
+            .runnable
+            .reconfigured(self.deployer.documents.standing());
         let ends = |id: &str| after.slots.iter().all(|slot| slot.id != id);
         let mut present = batch.members().map(|(slot, _)| slot.id.as_str());
         let is_needed = !batch.runnable.engine.chooses_who_ends() && present.any(ends);
@@ -247,13 +249,20 @@ impl App {
             Err(failure) => return self.build_failed(op, failure, ctx),
         };
         let deployment = self.deployer.operations.get(op).and_then(|o| o.deployment);
-        let log = self.start_log_of(deployment.unwrap_or_default());
+        let log = self.image_log_of(deployment.unwrap_or_default());
         let limit = self.spec.context.settings.step_timeouts.packages;
         let Some(ready) = preparation(&runnable, &self.spec.dirs, log, limit) else {
             return self.built(op, Ok(runnable), ctx);
         };
+        if let Some(deployment) = deployment {
+            self.deployer.deployments.step(deployment, Step::Image);
+        }
         let ready = ctx.spawn(ready.into_actor(self).map(move |ready, app, ctx| {
             app.preparing.take_if(|(of, _)| *of == op);
+            if let Some(deployment) = deployment {
+                let deployments = &mut app.deployer.deployments;
+                deployments.step_over(deployment, Step::Image, None);
+            }
             app.built(op, ready, ctx);
         }));
         self.preparing = Some((op, ready));

@@ -21,11 +21,11 @@ impl App {
         }
     }
 
-    /// The log for what the start of a deployment takes; `None` while it is being restarted.
-    pub(super) fn start_log_of(&self, deployment: u64) -> Option<InstallLog> {
+    /// The log for the image of a deployment; `None` while it is being restarted.
+    pub(super) fn image_log_of(&self, deployment: u64) -> Option<InstallLog> {
         let log = self.children.log.get()?;
         let mask = Mask::new::<String>([]);
-        Some(InstallLog::new(log.recipient(), deployment, mask).at(Step::Start))
+        Some(InstallLog::new(log.recipient(), deployment, mask).at(Step::Image))
     }
 
     fn write_install_log(&self, deployment: u64, mut lines: Vec<String>) {

@@ -19,6 +19,7 @@ use crate::app::remembered::Remembered;
 use crate::app::runnable::{account, config_of_before};
 use crate::app_dirs::AppDirs;
 use crate::document::config::Strategy;
+use crate::document::engine::EngineKind;
 use crate::durable;
 use crate::install::carried_code;
 use crate::install::instances;
@@ -134,23 +135,27 @@ impl App {
         let spec = self.spec.clone();
         let found = actix_rt::task::spawn_blocking(move || look(&spec));
         let (name, context) = (self.name().to_owned(), self.spec.context.clone());
-        let elsewhere = async move { outlived::elsewhere(&name, &context).await };
+        let is_there = self.spec.config.engine != EngineKind::Local;
+        let elsewhere = async move { outlived::elsewhere(name, is_there, &context).await };
         let found = futures::future::join(found, elsewhere);
-        ctx.wait(found.into_actor(self).map(|(found, elsewhere), app, ctx| match found {
-            Ok(found) => {
-                let elsewhere = elsewhere.unwrap_or_else(|error| {
-                    log::error!("{}: what runs on the swarm is not known: {error}", app.name());
-                    app.warnings.push(format!("what ran on the swarm before was not found: {error}"));
-                    vec![]
-                });
-                app.take_over(found, elsewhere, ctx);
-                if app.spec.announces {
-                    app.publish();
-                    ctx.wait(app.publisher.settled().into_actor(app));
-                }
-            }
-            Err(e) => app.leave(Exit::Error(format!("cannot look at its files: {e}")), ctx),
-        }));
+        ctx.wait(
+            found
+                .into_actor(self)
+                .map(|(found, elsewhere), app, ctx| match found {
+                    Ok(found) => {
+                        let (elsewhere, error) = elsewhere;
+                        if let Some(error) = error {
+                            log::error!("{}: {error}; what was known last goes on", app.name());
+                        }
+                        app.take_over(found, elsewhere, ctx);
+                        if app.spec.announces {
+                            app.publish();
+                            ctx.wait(app.publisher.settled().into_actor(app));
+                        }
+                    }
+                    Err(e) => app.leave(Exit::Error(format!("cannot look at its files: {e}")), ctx),
+                }),
+        );
     }
 
     fn take_over(&mut self, found: Found, elsewhere: Vec<Outlived>, ctx: &mut Context<Self>) {
@@ -274,9 +279,8 @@ impl App {
         current: Option<u64>,
         ctx: &mut Context<Self>,
     ) -> BatchId {
-        let of_current = |s: &&Outlived| {
-            s.is_present && Some(s.release) == current && wanted == Wanted::Running
-        };
+        let of_current =
+            |s: &&Outlived| s.is_present && Some(s.release) == current && wanted == Wanted::Running;
         let finished = self.deployer.finished.all().iter().map(|f| f.batch);
         let batch = survivors
             .iter()
@@ -296,7 +300,10 @@ impl App {
                 kept.len()
             );
         }
-        self.batches.survivors = kept.into_iter().map(|s| (s.batch, s.unit, s.left)).collect();
+        self.batches.survivors = kept
+            .into_iter()
+            .map(|s| (s.batch, s.unit, s.left))
+            .collect();
         if !foreign.is_empty() {
             log::info!(
                 "{}: {} processes that nobody wants are ended",

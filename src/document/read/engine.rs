@@ -34,7 +34,10 @@ pub(super) fn read_engine(walk: &mut Walk, top: &Object<'_>, rules: &Rules) -> E
 
 fn refuse_what_it_lacks(walk: &mut Walk, top: &Object<'_>) {
     for (field, why) in LACKS {
-        if top.get(field).is_some_and(|value| asks_for_it(field, value)) {
+        if top
+            .get(field)
+            .is_some_and(|value| asks_for_it(field, value))
+        {
             walk.report(top.pointer(field), why);
         }
     }
@@ -78,10 +81,19 @@ mod tests {
     #[test]
     fn the_swarm_is_an_engine_where_the_settings_have_one() {
         assert_eq!(read(json!({}), true), Ok(EngineKind::Local));
-        assert_eq!(read(json!({"engine": "local"}), false), Ok(EngineKind::Local));
-        assert_eq!(read(json!({"engine": "swarm"}), true), Ok(EngineKind::Swarm));
+        assert_eq!(
+            read(json!({"engine": "local"}), false),
+            Ok(EngineKind::Local)
+        );
+        assert_eq!(
+            read(json!({"engine": "swarm"}), true),
+            Ok(EngineKind::Swarm)
+        );
         let told = read(json!({"engine": "swarm"}), false).unwrap_err();
-        assert!(told[0].starts_with("/engine ") && told[0].contains("[engine.swarm]"), "{told:?}");
+        assert!(
+            told[0].starts_with("/engine ") && told[0].contains("[engine.swarm]"),
+            "{told:?}"
+        );
         let told = read(json!({"engine": "podman"}), true).unwrap_err();
         assert!(told[0].contains("\"local\" or \"swarm\""), "{told:?}");
     }
@@ -100,7 +112,8 @@ mod tests {
         }
         let told = read(json!({"engine": "swarm", "limits": {"disk": "1G"}}), true).unwrap_err();
         assert!(told[0].starts_with("/limits/disk "), "{told:?}");
-        let harmless = json!({"engine": "swarm", "cron": [], "sandbox": true, "limits": {"memory": "64M"}});
+        let harmless =
+            json!({"engine": "swarm", "cron": [], "sandbox": true, "limits": {"memory": "64M"}});
         assert_eq!(read(harmless, true), Ok(EngineKind::Swarm));
     }
 }

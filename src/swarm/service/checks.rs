@@ -21,6 +21,8 @@ pub(super) struct Watch {
     address: SocketAddr,
     checks: Checks,
     alarm: Alarm,
+    /// Why the last check failed.
+    failure: Option<Unready>,
     check: Option<SpawnHandle>,
 }
 
@@ -28,6 +30,19 @@ impl Watch {
     /// Why the process should get no request.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         self.checks.trouble().cloned()
+    }
+
+    /// What it does instead of getting ready, and what to do about it.
+    pub(super) fn unready(&self) -> Option<String> {
+        let why = self.failure.as_ref()?;
+        Some(match why {
+            Unready::NotListening => format!(
+                "{why}, at {}: on a swarm a process has a network of its own, so it must listen on all addresses (0.0.0.0, \
+                 or ::) at $PORT, not on 127.0.0.1",
+                self.address
+            ),
+            _ => format!("{why}, at {}", self.address),
+        })
     }
 
     /// Rung by who cannot connect to the process.
@@ -57,6 +72,7 @@ impl Service {
             address,
             checks: Checks::new(&self.spec.health),
             alarm: Alarm::default(),
+            failure: None,
             check: None,
         };
         self.watches.insert(number, watch);
@@ -101,7 +117,7 @@ impl Service {
         let Some(watch) = self.watches.get_mut(&number) else {
             return;
         };
-        let before = (watch.checks.is_ready(), watch.trouble());
+        let before = (watch.checks.is_ready(), watch.trouble(), watch.unready());
         if checked.is_refused {
             watch.checks.refused();
         }
@@ -109,9 +125,10 @@ impl Service {
             Ok(()) => watch.checks.passed(),
             Err(why) => watch.checks.failed(why),
         }
+        watch.failure = checked.result.clone().err();
         let is_ready = watch.checks.is_ready();
         let pause = watch.checks.pause();
-        if before != (is_ready, watch.trouble()) {
+        if before != (is_ready, watch.trouble(), watch.unready()) {
             let task = watch.task.clone();
             self.apply(Event::Checked { task, is_ready }, ctx);
         }
