@@ -244,7 +244,11 @@ mod tests {
     use crate::document::merge_patch::merge_patch;
 
     fn config(document: Value) -> AppConfig {
-        AppConfig::from_document(document, &Rules::default()).unwrap()
+        let rules = Rules {
+            has_swarm: true,
+            ..Rules::default()
+        };
+        AppConfig::from_document(document, &rules).unwrap()
     }
 
     fn base() -> Value {
@@ -269,6 +273,7 @@ mod tests {
             (json!({"group": "nogroup"}), Work::Deploy),
             (json!({"sandbox": false}), Work::Deploy),
             (json!({"env": {"A": "1"}}), Work::Restart),
+            (json!({"engine": "swarm"}), Work::Restart),
             (json!({"health_check": {"path": "/up"}}), Work::Restart),
             (json!({"stop": {"timeout": "1s"}}), Work::Restart),
             (json!({"restart": {"job": "never"}}), Work::Restart),

@@ -17,6 +17,7 @@ mod seen;
 pub mod service;
 pub mod settings;
 pub mod spec;
+#[allow(clippy::module_inception)]
 pub mod swarm;
 
 pub use client::EngineError;

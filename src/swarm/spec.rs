@@ -22,21 +22,25 @@ const DELAY: Duration = Duration::from_secs(1);
 
 /// The first process of each container. Signals reach all others, and it ends when none is left; the kernel gives a
 /// signal to the first process of a container only if that has asked for it, so the command itself must not be that.
+/// A signal interrupts wait(1), which then has another code than the command's, so it is asked again.
+/// What a shell starts beside itself ignores two signals, of which one may be the one to stop it (env(1) undoes that).
 /// Arguments: the signal's name, `all` or `main`, the shell, the command.
 const INIT: &str = r#"
 signal=$1 to=$2 shell=$3 command=$4
-stopping=
-stop() { stopping=1; case $to in main) kill -s "$signal" "$main";; *) kill -s "$signal" -- -1;; esac; }
-"$shell" -c "$command" &
+stopping= hit= code=
+stop() { stopping=1 hit=1; case $to in main) kill -s "$signal" "$main";; *) kill -s "$signal" -- -1;; esac; }
+env --default-signal=INT,QUIT "$shell" -c "$command" &
 main=$!
 trap 'stop 2>/dev/null' "$signal"
 while :; do
-  wait "$main"; code=$?
-  kill -0 "$main" 2>/dev/null || break
+  hit=
+  wait "$main"; now=$?
+  [ "$now" = 127 ] && [ -n "$code" ] || code=$now
+  [ -z "$hit" ] && break
 done
 [ -z "$stopping" ] && exit "$code"
-kill -s "$signal" -- -1 2>/dev/null
-while kill -0 -- -1 2>/dev/null; do sleep 0.1; done
+[ "$to" = main ] && kill -s "$signal" -- -1 2>/dev/null
+while kill -s 0 -- -1 2>/dev/null; do sleep 0.1; done
 exit "$code"
 "#;
 
@@ -62,6 +66,8 @@ pub struct ServiceSpec {
     pub image: String,
     /// Numbers of user and group; `None`: those of the image.
     pub user: Option<(u32, u32)>,
+    /// Numbers of its other groups.
+    pub groups: Vec<u32>,
     pub environment: BTreeMap<String, String>,
     /// Directories that outlive the container, each with the name of its volume.
     pub volumes: Vec<(String, PathBuf)>,
@@ -161,6 +167,7 @@ impl ServiceSpec {
             env: Some(self.env()),
             dir: Some(self.directory.to_string_lossy().into_owned()),
             user: self.user.map(|(uid, gid)| format!("{uid}:{gid}")),
+            groups: Some(self.groups.iter().map(u32::to_string).collect()),
             mounts: Some(self.mounts()),
             stop_signal: Some(signal.to_owned()),
             stop_grace_period: i64::try_from(self.stop.timeout.as_nanos()).ok(),
@@ -268,6 +275,7 @@ mod tests {
             directory: "/releases/3".into(),
             image: "host/shop@sha256:00".to_owned(),
             user: Some((1001, 1002)),
+            groups: vec![],
             environment: BTreeMap::from([
                 ("GREETING".to_owned(), "{{.Node.ID}}".to_owned()),
                 ("PORT".to_owned(), "1".to_owned()),

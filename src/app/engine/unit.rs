@@ -243,7 +243,7 @@ fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
         slot,
         ..
     } = of;
-    let config = &runnable.config;
+    let (config, account) = (&runnable.config, runnable.account.as_ref());
     let volume = |what: &str| format!("procserver-{server}-{}-{what}", config.name);
     ServiceSpec {
         app: config.name.clone(),
@@ -256,10 +256,8 @@ fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
         command: slot.command.clone(),
         directory: runnable.release.directory.clone(),
         image,
-        user: runnable
-            .account
-            .as_ref()
-            .map(|account| (account.uid, account.gid)),
+        user: account.map(|account| (account.uid, account.gid)),
+        groups: account.map(|a| a.groups.clone()).unwrap_or_default(),
         environment: runnable.environment.clone(),
         volumes: vec![
             (volume("storage"), dirs.storage()),
