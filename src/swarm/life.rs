@@ -93,6 +93,15 @@ pub(super) struct Member {
     pub(super) warning: Option<String>,
 }
 
+/// The last call. There is one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Over,
+    UnderWay,
+    /// It failed, and the next one waits for [`RETRY`].
+    Failed,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
@@ -106,8 +115,7 @@ pub(super) struct Life {
     is_routed: bool,
     stage: Stage,
     wanted: u64,
-    /// A call or its retry is under way: no other is begun.
-    is_busy: bool,
+    call: Call,
     seen: Seen,
     /// Why the swarm cannot be asked, while it cannot.
     trouble: Option<String>,
@@ -140,7 +148,7 @@ impl Life {
             is_routed,
             stage: Stage::Running,
             wanted,
-            is_busy: false,
+            call: Call::Over,
             seen: Seen::default(),
             trouble: None,
             members: (1..=wanted).map(|n| (n, Member::new())).collect(),
@@ -169,23 +177,24 @@ impl Life {
         }
         match event {
             Event::Known(seen) => self.known(seen, now, &mut out),
-            Event::Seen(_) if self.is_busy => {}
+            Event::Seen(_) if self.call != Call::Over => {}
             Event::Seen(seen) => self.seen(seen, now, &mut out),
             Event::Changed => {
-                self.is_busy = false;
+                self.call = Call::Over;
                 self.set_trouble(None, &mut out);
                 out.push(Command::Look);
             }
             Event::Failed(why) => {
-                self.is_busy = true;
+                self.call = Call::Failed;
                 self.set_trouble(Some(why), &mut out);
                 out.push(Command::ArmRetry);
             }
             Event::Unseen(why) => self.set_trouble(Some(why), &mut out),
-            Event::Due => {
-                self.is_busy = false;
+            Event::Due if self.call == Call::Failed => {
+                self.call = Call::Over;
                 out.push(Command::Look);
             }
+            Event::Due => {}
             Event::Want(wanted) => self.want(wanted, &mut out),
             Event::Checked { task, is_ready } => self.checked(&task, is_ready, &mut out),
             Event::Stop => self.stop(&mut out),
@@ -263,7 +272,7 @@ impl Life {
     /// Takes tasks for running until a listing says what became of them.
     fn known(&mut self, seen: Seen, now: Instant, out: &mut Vec<Command>) {
         let is_first = self.seen == Seen::default() && self.stage == Stage::Running;
-        if is_first && !self.is_busy {
+        if is_first && self.call == Call::Over {
             self.seen = seen;
             self.tend_members(now, out);
         }
@@ -273,11 +282,11 @@ impl Life {
     fn tend(&mut self, now: Instant, out: &mut Vec<Command>) {
         match &self.seen.service {
             None => {
-                self.is_busy = true;
+                self.call = Call::UnderWay;
                 out.push(Command::Create(self.wanted));
             }
             Some(service) if service.replicas != self.wanted => {
-                self.is_busy = true;
+                self.call = Call::UnderWay;
                 out.push(Command::Scale {
                     id: service.id.clone(),
                     version: service.version,
@@ -292,12 +301,13 @@ impl Life {
     fn tend_members(&mut self, now: Instant, out: &mut Vec<Command>) {
         let seen = self.seen.clone();
         let assigned = assign(&seen, self.wanted);
+        let ids = assigned.values().map(|task| task.id.clone()).collect();
         let numbers: Vec<u64> = self.members.keys().copied().collect();
         for number in numbers {
             let task = assigned.get(&number).map(|task| (*task).clone());
             match number <= self.wanted {
                 true => self.tend_member(number, task, now, out),
-                false => self.tend_surplus(number, out),
+                false => self.tend_surplus(number, &ids, out),
             }
         }
     }
@@ -323,7 +333,8 @@ impl Life {
         let mut exited = None;
         if is_another {
             out.push(Command::Uncheck(number));
-            if let Some(old) = before.task.as_ref().filter(|_| !was_over) {
+            let old = before.task.as_ref().filter(|old| old.slot == task.slot);
+            if let Some(old) = old.filter(|_| !was_over) {
                 // It was followed by this one at once, or its machine is gone.
                 let ended = self.seen.tasks.iter().find(|task| task.id == old.id);
                 let ended = ended.filter(|task| task.state.is_over());
@@ -383,11 +394,12 @@ impl Life {
     }
 
     /// A process that is not wanted any more, and may still run.
-    fn tend_surplus(&mut self, number: u64, out: &mut Vec<Command>) {
+    fn tend_surplus(&mut self, number: u64, assigned: &BTreeSet<String>, out: &mut Vec<Command>) {
         let member = self.members.get(&number);
         let task = member.and_then(|member| member.task.as_ref());
         let same = task.and_then(|task| self.seen.tasks.iter().find(|seen| seen.id == task.id));
-        if !self.is_busy && !same.is_some_and(SeenTask::may_run) {
+        let runs = same.is_some_and(|task| task.may_run() && !assigned.contains(&task.id));
+        if self.call == Call::Over && !runs {
             out.push(Command::Uncheck(number));
             self.stopped(number, out);
         }
@@ -402,7 +414,7 @@ impl Life {
 
     fn stopping(&mut self, out: &mut Vec<Command>) {
         if let Some(service) = &self.seen.service {
-            self.is_busy = true;
+            self.call = Call::UnderWay;
             return out.push(Command::Remove(service.id.clone()));
         }
         if self.seen.tasks.iter().any(SeenTask::may_run) {
