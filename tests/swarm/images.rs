@@ -14,7 +14,7 @@ use procserver::install::install_log::InstallLog;
 use procserver::install::limits::StepLimits;
 use procserver::install::lines::Mask;
 use procserver::logs::log::Append;
-use procserver::swarm::image::{Image, Images, Owner, Wish};
+use procserver::swarm::image::{Image, Images, Origin, Owner, Wish};
 use serde_json::{Value, json};
 
 use super::engines::Engines;
@@ -72,7 +72,7 @@ fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
 /// Makes an image of each.
 fn prepare(data_dir: &Path, host: &str, wishes: &[&Wish]) -> Vec<Image> {
     kept_base::give(data_dir);
-    let images = Images::open(data_dir, Some(host.to_owned())).unwrap();
+    let images = Images::open(data_dir, Origin::Here(Some(host.to_owned()))).unwrap();
     let made = actix_rt::System::new().block_on(async {
         let log = InstallLog::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]));
         let (_wanted, cancel) = tokio::sync::watch::channel(false);
