@@ -66,7 +66,7 @@ async fn pass(
         let images = state.images.clone()?;
         Some((state, images))
     }) else {
-        let detail = "This server gives out no images: its settings have no [engine.swarm].";
+        let detail = "This server gives out no images: its settings have no [engine.swarm], or one with a registry.";
         let refused = Refused::new(StatusCode::NOT_FOUND, "UNSUPPORTED", detail);
         return Ok(request.into_response(refused.error_response()));
     };
@@ -268,6 +268,7 @@ mod tests {
 
     use super::*;
     use crate::api::app::configure;
+    use crate::swarm::image::Origin;
     use crate::swarm::image::images::tests::release;
 
     /// A server with an image of each of two applications.
@@ -283,7 +284,7 @@ mod tests {
     impl Shop {
         fn new() -> Self {
             let home = tempfile::tempdir().unwrap();
-            let images = Images::open(home.path(), None).unwrap();
+            let images = Images::open(home.path(), Origin::Here(None)).unwrap();
             let plant = |app: &str| {
                 let (manifest, secret) = images.plant(&release(home.path(), app, 1)).unwrap();
                 let told = BASE64_URL_SAFE.decode(secret.for_engine(app, "")).unwrap();

@@ -158,7 +158,7 @@ impl Tree {
             failed_logins: Arc::default(),
             failed_hooks: Arc::default(),
             failed_pulls: Arc::default(),
-            images: context.images.clone(),
+            images: context.images.clone().filter(Images::are_given_out),
             hooks: Hooks::default(),
             uploads: Uploads::default(),
             sessions: Sessions::open(&settings.data_dir),
@@ -385,7 +385,7 @@ fn images(settings: &Settings) -> Result<Option<Images>, DaemonError> {
     let Some(swarm) = &settings.swarm else {
         return Ok(None);
     };
-    let opened = Images::open(&settings.data_dir, swarm.host.clone());
+    let opened = Images::open(&settings.data_dir, swarm.images.clone());
     let told = |error| DaemonError::Start(format!("cannot keep images of applications: {error}"));
     opened.map(Some).map_err(told)
 }

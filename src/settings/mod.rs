@@ -14,7 +14,9 @@ use crate::front::settings::{FrontSettings, Limits, Timeouts};
 use crate::install::spec::StepTimeouts;
 use crate::notices::smtp::Smtp;
 use crate::router::reach::{ApiPlace, Reach, XApp};
+use crate::swarm::image::Origin;
 use crate::swarm::image::host::Reached;
+use crate::swarm::image::registry::Registry;
 use crate::swarm::settings::SwarmSettings;
 
 mod de;
@@ -42,6 +44,7 @@ use environment::Environment;
 use error::SettingsError;
 use raw::{Or, RawSettings, RawStepTimeouts, RawSwarm, RawTraces};
 use reach_value::ApiHost;
+use swarm_value::RegistryUrl;
 use tls::TlsSettings;
 use value::{Listen, Period, PortRange};
 
@@ -295,7 +298,10 @@ fn swarm(
     let is_reached = reach.api != ApiPlace::Socket;
     Some(SwarmSettings {
         socket: raw.socket?.0,
-        host: is_reached.then(|| reached.host()).flatten(),
+        images: match raw.registry {
+            Some(RegistryUrl(url)) => Origin::Registry(Registry::new(url)),
+            None => Origin::Here(is_reached.then(|| reached.host()).flatten()),
+        },
     })
 }
 

@@ -10,7 +10,7 @@ use super::de::{directory, list, variables, x_app};
 use super::error::SettingsError;
 use super::reach_value::{ApiHost, ApiPlace, XApp};
 use super::receiver_value::{MailEncryption, RawDrain, RawNotify};
-use super::swarm_value::EngineSocket;
+use super::swarm_value::{EngineSocket, RegistryUrl};
 use super::tls_value::{CertificatePair, Challenge, Email, ExternalAccount, TlsVersion};
 use super::traces_value::{CollectorUrl, Share};
 use super::value::{Count, Listen, Network, Period, PortRange, Size, Variable};
@@ -342,11 +342,17 @@ merged! {
     }
 }
 
-table! {
+merged! {
     /// `[engine.swarm]`: Docker Swarm.
-    RawSwarm, "a table, as in { socket = \"/var/run/docker.sock\" }" {
+    #[derive(Args, Clone, Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields, expecting = "a table, as in { socket = \"/var/run/docker.sock\" }")]
+    pub struct RawSwarm {
         /// Socket of a swarm manager's engine, for applications with engine: "swarm". Who reaches it is root
-        socket: EngineSocket = "swarm-socket", "PROCSERVER_SWARM_SOCKET", "PATH";
+        #[arg(id = "swarm-socket", long = "swarm-socket", env = "PROCSERVER_SWARM_SOCKET", value_name = "PATH")]
+        pub socket: Option<EngineSocket>,
+        // It may have a password in it.
+        #[arg(skip)]
+        pub registry: Option<RegistryUrl>,
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use super::image::Origin;
+
 /// `[engine.swarm]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SwarmSettings {
     /// Where the API of a manager's engine is, a Unix socket.
     pub socket: PathBuf,
-    /// Where nodes fetch images: `HOST:PORT` of this server; `None`: nodes reach it nowhere.
-    pub host: Option<String>,
+    /// Where nodes fetch images.
+    pub images: Origin,
 }

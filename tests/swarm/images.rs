@@ -1,8 +1,10 @@
 //! Images without a registry: made by this server, fetched from it by real engines, and run.
 
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
@@ -10,17 +12,23 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use procserver::document::name::AppName;
 use procserver::document::package::Package;
+use procserver::document::target_url::TargetUrl;
 use procserver::install::install_log::InstallLog;
-use procserver::install::limits::StepLimits;
+use procserver::install::limits::{StepError, StepLimits};
 use procserver::install::lines::Mask;
 use procserver::logs::log::Append;
-use procserver::swarm::image::{Image, Images, Owner, Wish};
+use procserver::swarm::image::registry::Registry;
+use procserver::swarm::image::{Image, Images, Origin, Owner, Wish};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::engines::Engines;
 use super::kept_base;
+use crate::support::machine::{has, is_root, processes_of, skip};
 use crate::support::server::Server;
 use crate::support::setup::Setup;
+use crate::support::wait::{SOON, eventually, within};
+use crate::tls::{certificate, pair};
 
 /// mmdebstrap fetches packages.
 const LONG: Duration = Duration::from_secs(600);
@@ -70,21 +78,36 @@ fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
 }
 
 /// Makes an image of each.
-fn prepare(data_dir: &Path, host: &str, wishes: &[&Wish]) -> Vec<Image> {
+fn prepare(data_dir: &Path, origin: Origin, wishes: &[&Wish]) -> Vec<Image> {
     kept_base::give(data_dir);
-    let images = Images::open(data_dir, Some(host.to_owned())).unwrap();
+    let images = Images::open(data_dir, origin).unwrap();
     let made = actix_rt::System::new().block_on(async {
-        let log = InstallLog::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]));
-        let (_wanted, cancel) = tokio::sync::watch::channel(false);
+        let (_wanted, cancel) = watch::channel(false);
         let mut made = Vec::new();
         for wish in wishes {
             let limits = StepLimits::new(LONG, cancel.clone());
-            made.push(images.prepare(wish, &log, &limits).await.unwrap());
+            made.push(images.prepare(wish, &log(), &limits).await.unwrap());
         }
         made
     });
     kept_base::keep(data_dir);
     made
+}
+
+fn log() -> InstallLog {
+    InstallLog::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]))
+}
+
+fn here(host: &str) -> Origin {
+    Origin::Here(Some(host.to_owned()))
+}
+
+/// Runs a script in an image, as the engine's first one.
+fn run(engines: &Engines, image: &Image, script: &str) -> String {
+    engines.docker(
+        1,
+        &["run", "--rm", &image.reference, "/bin/sh", "-c", script],
+    )
 }
 
 /// A configuration of docker that logs in with what belongs to `image`.
@@ -119,8 +142,9 @@ fn engines_run_what_this_server_has_made_images_of() {
     let host = format!("{}:{}", engines.host(), setup.spare_port());
     let (shop, blog) = (release(&home, "shop", 3), release(&home, "blog", 1));
     let next = release(&home, "shop", 4);
-    let made = prepare(&home, &host, &[&shop, &blog, &next]);
-    assert_eq!(made, prepare(&home, &host, &[&shop, &blog, &next]));
+    let wishes = [&shop, &blog, &next];
+    let made = prepare(&home, here(&host), &wishes);
+    assert_eq!(made, prepare(&home, here(&host), &wishes));
     let server = server(&engines, setup);
     let config = logged_in(home.join("docker"), &made[0]);
     let docker = |engine: usize, arguments: &[&str]| {
@@ -134,7 +158,7 @@ fn engines_run_what_this_server_has_made_images_of() {
     let script = format!(
         "{place}/run; cat {place}/.venv/version; id -u; id -g; id -un; id -gn; cd; pwd; touch {tmp}/own && echo wrote; touch {place}/no 2>/dev/null || echo refused; ls /etc/apt"
     );
-    let said = engines.docker(1, &["run", "--rm", of_shop, "/bin/sh", "-c", &script]);
+    let said = run(&engines, &made[0], &script);
     let said: Vec<&str> = said.lines().collect();
     let (uid, gid, home_of) = (UID.to_string(), GID.to_string(), tmp.to_string());
     let wanted = [
@@ -181,13 +205,236 @@ fn engines_run_what_this_server_has_made_images_of() {
         "/bin/sh",
         "-c",
     ];
-    let run = format!("{}/run", next.files[0].display());
-    let created = docker(1, &[&service[..], &[&run]].concat());
+    let script = format!("{}/run", next.files[0].display());
+    let created = docker(1, &[&service[..], &[&script]].concat());
     assert!(created.status.success(), "{created:?}");
-    crate::support::wait::eventually("the service has run", LONG, || {
+    eventually("the service has run", LONG, || {
         let logs = engines.try_docker(1, &["service", "logs", "--raw", "shop"]);
         let logs = String::from_utf8_lossy(&logs.stdout).into_owned();
         logs.contains("release 4 of shop").then_some(())
     });
     engines.docker(1, &["service", "rm", "shop"]);
+}
+
+#[test]
+fn nodes_fetch_images_over_tls_by_the_name_of_this_server() {
+    let Some(mut engines) = Engines::start(1, "nodes fetch images over TLS") else {
+        return;
+    };
+    let setup = Setup::new();
+    let home = setup.directory().to_owned();
+    let port = setup.spare_port();
+    let host = format!("images.test:{port}");
+    let shop = release(&home, "shop", 1);
+    let made = prepare(&home, here(&host), &[&shop]);
+    certificate(&home, "own", "images.test");
+    // The node knows the name, and trusts the certificate, from when it boots.
+    engines.kill(1);
+    let trusted = engines.etc(1).join("docker/certs.d").join(&host);
+    fs::create_dir_all(&trusted).unwrap();
+    fs::copy(home.join("own.pem"), trusted.join("ca.crt")).unwrap();
+    let hosts = format!("127.0.0.1 localhost\n{} images.test\n", engines.host());
+    fs::write(engines.etc(1).join("hosts"), hosts).unwrap();
+    engines.revive(1);
+    let socket = engines.socket(1).display().to_string();
+    let server = setup
+        .flag("--tls-listen", &format!("{}:{port}", engines.host()))
+        .flag("--tls-certificate", &pair(&home, "own"))
+        .flag("--api-hosts", "images.test")
+        .flag("--api", "api_hosts")
+        .flag("--swarm-socket", &socket)
+        .start();
+    let config = logged_in(home.join("docker"), &made[0]);
+    let pull = ["--config", &config, "pull", &made[0].reference];
+    let pulled = engines.try_docker(1, &pull);
+    assert!(pulled.status.success(), "{pulled:?}\n{}", server.log());
+    let script = format!("{}/run", shop.files[0].display());
+    assert_eq!(run(&engines, &made[0], &script), "release 1 of shop");
+}
+
+/// Debian's registry; it ends with the test.
+struct OwnRegistry(Child);
+
+impl OwnRegistry {
+    /// With a user `me` whose password is `sesame`.
+    fn start(directory: &Path, address: &str) -> Self {
+        let hash = bcrypt::hash("sesame", 4).unwrap();
+        fs::write(directory.join("htpasswd"), format!("me:{hash}\n")).unwrap();
+        let at = directory.display();
+        let config = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {at}/registry}}}}\n\
+             http: {{addr: \"{address}\"}}\nauth: {{htpasswd: {{realm: r, path: {at}/htpasswd}}}}\n"
+        );
+        let file = directory.join("registry.yml");
+        fs::write(&file, config).unwrap();
+        let log = fs::File::create(directory.join("registry.log")).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let listens = || TcpStream::connect(address).ok();
+        let own = Self(child);
+        eventually("the registry listens", SOON, listens);
+        own
+    }
+}
+
+impl Drop for OwnRegistry {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn images_are_pushed_to_a_registry_and_fetched_from_there() {
+    let test = "images are pushed to a registry";
+    let Some(engines) = Engines::start(1, test) else {
+        return;
+    };
+    if !has("docker-registry", "docker-registry", test) {
+        return;
+    }
+    let setup = Setup::new();
+    let home = setup.directory().to_owned();
+    let address = format!("{}:{}", engines.host(), setup.spare_port());
+    let _registry = OwnRegistry::start(&home, &address);
+    let origin = |password: &str| {
+        let url = format!("http://me:{password}@{address}/apps");
+        Origin::Registry(Registry::new(TargetUrl::parse(&url, &["http"]).unwrap()))
+    };
+    let (shop, next) = (release(&home, "shop", 1), release(&home, "shop", 2));
+    // The second time there is nothing to push, and of the next release little.
+    let mut made = prepare(&home, origin("sesame"), &[&shop, &shop, &next]);
+    let (next_image, image) = (made.pop().unwrap(), made.pop().unwrap());
+    let wanted = format!("{address}/apps/shop@sha256:");
+    assert!(image.reference.starts_with(&wanted), "{image:?}");
+    assert_eq!(made, [image.clone()]);
+    let config = logged_in(home.join("docker"), &image);
+    for (image, wish) in [(&image, &shop), (&next_image, &next)] {
+        let pull = ["--config", &config, "pull", &image.reference];
+        let pulled = engines.try_docker(1, &pull);
+        assert!(pulled.status.success(), "{pulled:?}");
+        let script = format!("{}/run", wish.files[0].display());
+        let said = format!("release {} of shop", wish.code);
+        assert_eq!(run(&engines, image, &script), said);
+    }
+    let told = refused(&home, origin("wrong"), &release(&home, "blog", 1));
+    assert!(
+        told.contains("the registry") && told.contains("401"),
+        "{told}"
+    );
+    let nobody = format!("http://{}:1", engines.host());
+    let nobody = Registry::new(TargetUrl::parse(&nobody, &["http"]).unwrap());
+    let told = refused(&home, Origin::Registry(nobody), &shop);
+    assert!(told.contains("cannot be reached"), "{told}");
+}
+
+/// Why an image cannot be made, and what to do.
+fn refused(data_dir: &Path, origin: Origin, wish: &Wish) -> String {
+    let images = Images::open(data_dir, origin).unwrap();
+    actix_rt::System::new().block_on(async {
+        let (_wanted, cancel) = watch::channel(false);
+        let limits = StepLimits::new(LONG, cancel);
+        match images.prepare(wish, &log(), &limits).await {
+            Err(StepError::Failed(failure)) => {
+                let tail = failure.log_tail.join("\n");
+                format!("{} ({:?})\n{tail}", failure.reason, failure.hint)
+            }
+            other => panic!("{other:?}"),
+        }
+    })
+}
+
+/// Whether root file systems can be made here.
+fn makes_root_file_systems(test: &str) -> bool {
+    if !is_root() {
+        skip(test, "mmdebstrap is run by root");
+        return false;
+    }
+    has("mmdebstrap", "mmdebstrap", test)
+}
+
+fn with_package(wish: Wish, name: &str) -> Wish {
+    let package = Package {
+        name: name.to_owned(),
+        version: None,
+    };
+    Wish {
+        packages: vec![package],
+        ..wish
+    }
+}
+
+#[test]
+fn a_package_that_debian_has_not_is_named() {
+    if !makes_root_file_systems("a package that Debian has not") {
+        return;
+    }
+    let setup = Setup::new();
+    let home = setup.directory().to_owned();
+    let wish = with_package(release(&home, "shop", 1), "no-such-package-at-all");
+    let told = refused(&home, here("h:1"), &wish);
+    assert!(
+        told.contains("no root file system with these packages"),
+        "{told}"
+    );
+    assert!(told.contains("no-such-package-at-all"), "{told}");
+    assert!(told.contains("Unable to locate package"), "{told}");
+    assert_eq!(fs::read_dir(home.join("swarm/work")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_root_file_system_that_nobody_wants_any_more_leaves_nothing() {
+    if !makes_root_file_systems("a root file system that nobody wants") {
+        return;
+    }
+    let setup = Setup::new();
+    let home = setup.directory().to_owned();
+    let wish = with_package(release(&home, "shop", 1), "jq");
+    let work = home.join("swarm/work");
+    // mmdebstrap has begun when it has a directory in its temporary one.
+    let has_begun = || {
+        let inner = fs::read_dir(&work).ok()?.next()?.ok()?.path();
+        fs::read_dir(inner).ok()?.next()
+    };
+    for is_dropped in [false, true] {
+        let images = Images::open(&home, here("h:1")).unwrap();
+        let ended = actix_rt::System::new().block_on(async {
+            let (wanted, cancel) = watch::channel(false);
+            let limits = StepLimits::new(LONG, cancel);
+            let log = log();
+            let mut made = Box::pin(images.prepare(&wish, &log, &limits));
+            let begun = async {
+                while has_begun().is_none() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::select! {
+                made = &mut made => panic!("{made:?}"),
+                () = begun => {}
+            }
+            if is_dropped {
+                return None;
+            }
+            wanted.send_replace(true);
+            Some(made.await)
+        });
+        assert!(
+            matches!(ended, None | Some(Err(StepError::Cancelled))),
+            "{ended:?}"
+        );
+        let is_over = within(SOON, || processes_of(&home).is_empty().then_some(()));
+        assert!(is_over.is_some(), "something runs on");
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(!mounts.contains(&*home.display().to_string()), "{mounts}");
+        // What was killed at once is removed by the next server.
+        Images::open(&home, here("h:1")).unwrap();
+        assert_eq!(fs::read_dir(&work).unwrap().count(), 0);
+    }
+    let blobs = fs::read_dir(home.join("swarm/blobs")).unwrap().count();
+    assert_eq!(blobs, 0);
 }

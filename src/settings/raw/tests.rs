@@ -56,6 +56,7 @@ fn every_setting_can_be_in_the_file() {
         install = "1h"
         [engine.swarm]
         socket = "/var/run/docker.sock"
+        registry = "https://me:sesame@registry.example.org/apps"
         [traces]
         url = "http://127.0.0.1:4318/v1/traces"
         sample = 0.5

@@ -19,6 +19,7 @@ use super::blobs::{Blobs, make_directory};
 use super::digest::Digest;
 use super::layer::Layer;
 use super::pull_secret::PullSecret;
+use super::registry::Registry;
 use super::wish::Wish;
 use super::{files, identity, manifest};
 use crate::app_dirs::AppDirs;
@@ -73,6 +74,15 @@ impl Record {
     }
 }
 
+/// Where nodes fetch images.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// From this server, as the references of images have it: `HOST:PORT`; `None`: nodes reach it nowhere.
+    Here(Option<String>),
+    /// From a registry, to which this server pushes them.
+    Registry(Registry),
+}
+
 /// The images of a server's applications.
 #[derive(Clone, Debug)]
 pub struct Images(Arc<Inner>);
@@ -84,18 +94,17 @@ struct Inner {
     directory: PathBuf,
     blobs: Blobs,
     bases: Bases,
-    /// Where nodes reach this server, as the references of images have it: `HOST:PORT`.
-    host: Option<String>,
+    origin: Origin,
     /// One image is made at a time, and nothing is swept meanwhile.
     turn: Mutex<()>,
 }
 
 impl Images {
-    /// The images below the server's data directory. Nodes reach this server at `host` (`HOST:PORT`). Blocks.
+    /// The images below the server's data directory. Blocks.
     ///
     /// # Errors
     /// As `mkdir(2)`.
-    pub fn open(data_dir: &Path, host: Option<String>) -> io::Result<Self> {
+    pub fn open(data_dir: &Path, origin: Origin) -> io::Result<Self> {
         let directory = data_dir.join("swarm");
         make_directory(&directory)?;
         // What a server that was killed was making.
@@ -105,7 +114,7 @@ impl Images {
             bases: Bases::open(&directory)?,
             data_dir: data_dir.to_owned(),
             directory,
-            host,
+            origin,
             turn: Mutex::new(()),
         })))
     }
@@ -120,7 +129,9 @@ impl Images {
         log: &InstallLog,
         limits: &StepLimits,
     ) -> Result<Image, StepError> {
-        let host = self.0.host.as_deref().ok_or_else(|| no_host(log))?;
+        if let Origin::Here(None) = self.0.origin {
+            return Err(no_host(log).into());
+        }
         let turn = limits.hold(self.0.turn.lock()).await;
         let _turn =
             turn.map_err(|reached| reached.into_error(log.step(), "another image", vec![]))?;
@@ -139,11 +150,49 @@ impl Images {
             size::shown(record.size())
         );
         log.line(told).await;
-        let secret = self.secret(&wish.app, log, limits).await?;
+        let app = wish.app.as_str();
+        let (repository, auth) = match &self.0.origin {
+            Origin::Here(host) => {
+                let host = host.as_deref().unwrap_or_default();
+                let secret = self.secret(&wish.app, log, limits).await?;
+                (format!("{host}/{app}"), secret.for_engine(app, host))
+            }
+            Origin::Registry(registry) => {
+                self.push(registry, app, &record, log, limits).await?;
+                (registry.repository(app), registry.for_engine())
+            }
+        };
         Ok(Image {
-            reference: format!("{host}/{}@{}", wish.app, record.manifest),
-            auth: secret.for_engine(wish.app.as_str(), host),
+            reference: format!("{repository}@{}", record.manifest),
+            auth,
         })
+    }
+
+    async fn push(
+        &self,
+        registry: &Registry,
+        app: &str,
+        record: &Record,
+        log: &InstallLog,
+        limits: &StepLimits,
+    ) -> Result<(), StepError> {
+        let repository = registry.repository(app);
+        log.line(format!("pushing it to {repository}")).await;
+        let parts: Vec<Digest> = record.blobs().skip(1).collect();
+        let push = registry.push(app, record.manifest, &parts, &self.0.blobs);
+        let pushed = limits.hold(push).await;
+        let pushed = pushed
+            .map_err(|reached| reached.into_error(log.step(), "pushing the image", vec![]))?;
+        pushed.map_err(|error| {
+            let hint = "look at registry under [engine.swarm] (procserver.toml), and at the registry itself";
+            Failure::new(log.step(), error.to_string()).hint(hint).into()
+        })
+    }
+
+    /// Whether nodes fetch images from this server.
+    #[must_use]
+    pub fn are_given_out(&self) -> bool {
+        matches!(self.0.origin, Origin::Here(_))
     }
 
     async fn known(
@@ -415,7 +464,7 @@ pub(crate) mod tests {
     #[actix_web::test]
     async fn an_image_lives_as_long_as_the_directory_of_its_release() {
         let home = tempfile::tempdir().unwrap();
-        let images = Images::open(home.path(), None).unwrap();
+        let images = Images::open(home.path(), Origin::Here(None)).unwrap();
         let all = [("shop", 1), ("shop", 2), ("blog", 1)];
         let all = all.map(|(app, code)| release(home.path(), app, code));
         let manifests = all.each_ref().map(|wish| images.plant(wish).unwrap().0);
@@ -436,7 +485,7 @@ pub(crate) mod tests {
     #[test]
     fn an_image_is_made_once_and_anew_for_another_release_of_the_same_number() {
         let home = tempfile::tempdir().unwrap();
-        let images = Images::open(home.path(), None).unwrap();
+        let images = Images::open(home.path(), Origin::Here(None)).unwrap();
         let wish = release(home.path(), "shop", 1);
         assert!(images.0.known(&wish).unwrap().is_none());
         let (manifest, secret) = images.plant(&wish).unwrap();
@@ -460,7 +509,7 @@ pub(crate) mod tests {
     #[test]
     fn an_image_that_lacks_a_blob_is_made_anew() {
         let home = tempfile::tempdir().unwrap();
-        let images = Images::open(home.path(), None).unwrap();
+        let images = Images::open(home.path(), Origin::Here(None)).unwrap();
         let wish = release(home.path(), "shop", 1);
         let (manifest, _) = images.plant(&wish).unwrap();
         images.0.blobs.retain(&HashSet::from([manifest])).unwrap();
@@ -470,7 +519,7 @@ pub(crate) mod tests {
     #[test]
     fn nobody_gets_what_is_another_s() {
         let home = tempfile::tempdir().unwrap();
-        let images = Images::open(home.path(), None).unwrap();
+        let images = Images::open(home.path(), Origin::Here(None)).unwrap();
         let (shop, blog) = (
             release(home.path(), "shop", 1),
             release(home.path(), "blog", 1),

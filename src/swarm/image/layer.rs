@@ -13,8 +13,7 @@ use tar::{EntryType, Header};
 use super::blobs::{Blobs, Writer};
 use super::digest::{Digest, Hashing};
 
-/// Layers cross a network once for each node, and are made while somebody waits for a deploy: the fastest level makes
-/// Debian's files 8 % larger than the usual one in a third of its time.
+/// Somebody waits for a deploy while a layer is made; it crosses a network once for each node.
 const LEVEL: Compression = Compression::fast();
 
 /// A layer in the store.

@@ -9,6 +9,7 @@
 
 pub mod base;
 pub mod blobs;
+pub mod challenge;
 pub mod digest;
 pub mod files;
 pub mod host;
@@ -18,7 +19,8 @@ pub mod layer;
 pub mod manifest;
 pub mod programs;
 pub mod pull_secret;
+pub mod registry;
 pub mod wish;
 
-pub use images::{Image, Images};
+pub use images::{Image, Images, Origin};
 pub use wish::{Owner, Wish};
