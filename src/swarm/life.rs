@@ -237,6 +237,15 @@ impl Life {
         if is_first && self.call == Call::Over {
             self.seen = seen;
             self.tend_members(now, out);
+            // Nobody says how long it has lived already; what gets requests is checked.
+            let is_routed = self.kind.is_routed;
+            for (number, member) in self.members.iter_mut().filter(|_| !is_routed) {
+                member.checked(member.task.as_ref().is_some_and(SeenTask::runs));
+                out.push(Command::Report {
+                    number: *number,
+                    exited: None,
+                });
+            }
         }
     }
 

@@ -111,4 +111,6 @@ fn while_no_manager_answers_what_runs_is_served_also_by_a_server_that_starts_the
     let told = answer.expect(422).text();
     assert!(told.contains("cannot be reached"), "{told}");
     server.visit("/echo/").expect(200);
+    // Without a manager nobody else ends what runs.
+    drop(engines);
 }

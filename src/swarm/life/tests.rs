@@ -231,8 +231,11 @@ fn what_was_known_runs_on_until_the_swarm_can_be_listed() {
     assert_eq!(tale.phases(), [Phase::Ready]);
     // Once it is listed, that counts.
     tale.tell(seen(1, &[later("b", 1, TaskState::Running)]));
-    assert_eq!(tale.tell(Event::Known(known)), []);
+    assert_eq!(tale.tell(Event::Known(known.clone())), []);
     assert_eq!(tale.phases(), [Phase::Starting]);
+    let mut tale = Tale::of(Restart::Permanent, false, 1);
+    tale.tell(Event::Known(known));
+    assert_eq!(tale.phases(), [Phase::Ready]);
 }
 
 #[test]
