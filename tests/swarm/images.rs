@@ -175,7 +175,7 @@ fn engines_run_what_this_server_has_made_images_of() {
     let (uid, gid, home_of) = (UID.to_string(), GID.to_string(), tmp.to_string());
     let wanted = [
         "release 3 of shop",
-        "3.11",
+        "42",
         &uid,
         &gid,
         "ps-shop",
