@@ -6,17 +6,16 @@
 //! A process is a number; the task that runs it is the one in the slot of that number, as long as there is one. Where the
 //! swarm has ended another slot than the last, what is left is counted anew.
 
+mod member;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::seen::{Seen, SeenTask, TaskState};
-use crate::exit_status::{ExitRecord, ExitStatus};
+use super::seen::{Seen, SeenTask};
+use crate::exit_status::ExitRecord;
 use crate::process::phase::Phase;
 use crate::supervision::Restart;
-use crate::supervision::backoff::{Backoff, PROVED};
-
-/// How long a process that is not routed must have run to be ready.
-const ALIVE: Duration = Duration::from_secs(1);
+use member::{Member, ProcessKind};
 
 /// How long to wait after a call that failed.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
@@ -77,22 +76,6 @@ pub(super) enum Command {
     Finish,
 }
 
-/// One process.
-#[derive(Clone, Debug)]
-pub(super) struct Member {
-    pub(super) phase: Phase,
-    /// What runs it, or is to.
-    pub(super) task: Option<SeenTask>,
-    /// Since when its task was seen to run.
-    running_since: Option<Instant>,
-    pub(super) is_ready: bool,
-    pub(super) restarts: u32,
-    pub(super) last_exit: Option<ExitRecord>,
-    backoff: Backoff,
-    /// What a person should know.
-    pub(super) warning: Option<String>,
-}
-
 /// The last call. There is one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
@@ -111,8 +94,7 @@ enum Stage {
 
 #[derive(Clone, Debug)]
 pub(super) struct Life {
-    restart: Restart,
-    is_routed: bool,
+    kind: ProcessKind,
     stage: Stage,
     wanted: u64,
     call: Call,
@@ -122,30 +104,10 @@ pub(super) struct Life {
     members: BTreeMap<u64, Member>,
 }
 
-impl Member {
-    fn new() -> Self {
-        Self {
-            phase: Phase::Starting,
-            task: None,
-            running_since: None,
-            is_ready: false,
-            restarts: 0,
-            last_exit: None,
-            backoff: Backoff::default(),
-            warning: None,
-        }
-    }
-
-    pub(super) fn is_crashlooping(&self) -> bool {
-        self.backoff.is_crashlooping()
-    }
-}
-
 impl Life {
     pub(super) fn new(restart: Restart, is_routed: bool, wanted: u64) -> Self {
         Self {
-            restart,
-            is_routed,
+            kind: ProcessKind { restart, is_routed },
             stage: Stage::Running,
             wanted,
             call: Call::Over,
@@ -305,91 +267,11 @@ impl Life {
         let numbers: Vec<u64> = self.members.keys().copied().collect();
         for number in numbers {
             let task = assigned.get(&number).map(|task| (*task).clone());
-            match number <= self.wanted {
-                true => self.tend_member(number, task, now, out),
-                false => self.tend_surplus(number, &ids, out),
+            if number > self.wanted {
+                self.tend_surplus(number, &ids, out);
+            } else if let (Some(member), Some(task)) = (self.members.get_mut(&number), task) {
+                member.tend(number, task, &self.kind, &seen.tasks, now, out);
             }
-        }
-    }
-
-    fn tend_member(
-        &mut self,
-        number: u64,
-        task: Option<SeenTask>,
-        now: Instant,
-        out: &mut Vec<Command>,
-    ) {
-        let restart = self.restart;
-        let is_routed = self.is_routed;
-        let Some(member) = self.members.get_mut(&number) else {
-            return;
-        };
-        let Some(task) = task else {
-            return;
-        };
-        let before = member.clone();
-        let is_another = before.task.as_ref().is_none_or(|old| old.id != task.id);
-        let was_over = before.task.as_ref().is_some_and(|old| old.state.is_over());
-        let mut exited = None;
-        if is_another {
-            out.push(Command::Uncheck(number));
-            let old = before.task.as_ref().filter(|old| old.slot == task.slot);
-            if let Some(old) = old.filter(|_| !was_over) {
-                // It was followed by this one at once, or its machine is gone.
-                let ended = self.seen.tasks.iter().find(|task| task.id == old.id);
-                let ended = ended.filter(|task| task.state.is_over());
-                let exit = ended.map_or_else(|| lost(old), record);
-                exited = Some(member.ended(exit, now));
-            }
-            if before.task.is_some() || member.last_exit.is_some() {
-                member.restarts = member.restarts.saturating_add(1);
-            }
-            (member.running_since, member.is_ready) = (None, false);
-        }
-        let is_news = is_another || !was_over;
-        match task.state {
-            TaskState::Waiting => member.warning = task.message.clone(),
-            TaskState::Running => {
-                member.warning = None;
-                let since = *member.running_since.get_or_insert(now);
-                let known = before.task.as_ref().filter(|_| !is_another);
-                if known.and_then(|known| known.address) != task.address {
-                    out.push(Command::Check {
-                        number,
-                        task: task.id.clone(),
-                    });
-                }
-                let is_alive = now.saturating_duration_since(since) >= ALIVE;
-                if !is_routed && is_alive {
-                    member.is_ready = true;
-                }
-                if !is_routed && !is_alive {
-                    // The next listing may find it ready.
-                    out.push(Command::Look);
-                }
-                if member.is_ready && now.saturating_duration_since(since) >= PROVED {
-                    member.backoff.reset();
-                }
-            }
-            TaskState::Ended(_) | TaskState::Rejected if is_news => {
-                out.push(Command::Uncheck(number));
-                exited = Some(member.ended(record(&task), now));
-                (member.running_since, member.is_ready) = (None, false);
-            }
-            TaskState::Ended(_) | TaskState::Rejected => {}
-        }
-        let rests = |exit: &ExitRecord| !restart.follows(exit.status.is_abnormal());
-        member.phase = match task.state {
-            TaskState::Running if member.is_ready => Phase::Ready,
-            TaskState::Running => Phase::Starting,
-            TaskState::Waiting if before.phase == Phase::Backoff && !is_another => Phase::Backoff,
-            TaskState::Waiting => Phase::Starting,
-            _ if member.last_exit.as_ref().is_some_and(rests) => Phase::Finished,
-            _ => Phase::Backoff,
-        };
-        member.task = Some(task);
-        if exited.is_some() || member.differs(&before) {
-            out.push(Command::Report { number, exited });
         }
     }
 
@@ -436,31 +318,11 @@ impl Life {
         else {
             return;
         };
-        member.is_ready |= is_ready;
-        if member.is_ready && member.phase == Phase::Starting {
-            member.phase = Phase::Ready;
-        }
+        member.checked(is_ready);
         out.push(Command::Report {
             number: *number,
             exited: None,
         });
-    }
-}
-
-impl Member {
-    fn ended(&mut self, exit: ExitRecord, now: Instant) -> ExitRecord {
-        // The swarm has its own delay: only whether it crashes over and over counts here.
-        self.backoff.crashed(now, 0.5);
-        self.last_exit = Some(exit.clone());
-        exit
-    }
-
-    fn differs(&self, before: &Self) -> bool {
-        let address = |m: &Self| m.task.as_ref().and_then(|t| t.address);
-        self.phase != before.phase
-            || self.warning != before.warning
-            || address(self) != address(before)
-            || self.is_crashlooping() != before.is_crashlooping()
     }
 }
 
@@ -487,31 +349,6 @@ fn assign(seen: &Seen, wanted: u64) -> BTreeMap<u64, &SeenTask> {
         }
     }
     assigned
-}
-
-/// How a task ended.
-fn record(task: &SeenTask) -> ExitRecord {
-    let (status, reason) = match task.state {
-        TaskState::Ended(status) => (status, task.message.clone()),
-        _ => (ExitStatus::Unknown, task.message.clone()),
-    };
-    ExitRecord {
-        status,
-        at: task.at,
-        oom: false,
-        reason,
-    }
-}
-
-/// The end of a task that nobody saw.
-fn lost(task: &SeenTask) -> ExitRecord {
-    let node = task.node.as_deref();
-    ExitRecord {
-        status: ExitStatus::Unknown,
-        at: task.at,
-        oom: false,
-        reason: node.map(|node| format!("the swarm runs it elsewhere; it was on {node}")),
-    }
 }
 
 #[cfg(test)]

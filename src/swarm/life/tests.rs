@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
+use super::member::ALIVE;
 use super::*;
-use crate::swarm::seen::Head;
+use crate::exit_status::ExitStatus;
+use crate::swarm::seen::{Head, TaskState};
 
 fn task(id: &str, slot: u64, state: TaskState) -> SeenTask {
     SeenTask {
