@@ -360,6 +360,10 @@ impl Engines {
 }
 
 impl Drop for Engines {
+    #[expect(
+        clippy::print_stderr,
+        reason = "the harness shows it with the failed test it belongs to"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             for engine in 1..=self.machines.len() {
