@@ -60,7 +60,11 @@ fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
     fs::write(&run, format!("#!/bin/sh\necho release {code} of {app}\n")).unwrap();
     fs::set_permissions(&run, fs::Permissions::from_mode(0o555)).unwrap();
     symlink(&venv, checkout.join(".venv")).unwrap();
-    fs::write(venv.join("version"), "3.11\n").unwrap();
+    fs::create_dir_all(venv.join("bin")).unwrap();
+    let interpreter = venv.join("bin/python");
+    if !interpreter.is_symlink() {
+        symlink("/usr/bin/python3", interpreter).unwrap();
+    }
     Wish {
         app: AppName::parse(app).unwrap(),
         code,
@@ -73,7 +77,15 @@ fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
             gid: GID,
             home: root.join("tmp"),
         },
-        packages: Vec::<Package>::new(),
+        packages: vec![python()],
+    }
+}
+
+/// The root file system that other tests have, too.
+fn python() -> Package {
+    Package {
+        name: "python3".to_owned(),
+        version: None,
     }
 }
 
@@ -156,14 +168,14 @@ fn engines_run_what_this_server_has_made_images_of() {
     let place = shop.files[0].display();
     let tmp = shop.writable[0].display();
     let script = format!(
-        "{place}/run; cat {place}/.venv/version; id -u; id -g; id -un; id -gn; cd; pwd; touch {tmp}/own && echo wrote; touch {place}/no 2>/dev/null || echo refused; ls /etc/apt"
+        "{place}/run; {place}/.venv/bin/python -c 'print(6 * 7)'; id -u; id -g; id -un; id -gn; cd; pwd; touch {tmp}/own && echo wrote; touch {place}/no 2>/dev/null || echo refused; ls /etc/apt"
     );
     let said = run(&engines, &made[0], &script);
     let said: Vec<&str> = said.lines().collect();
     let (uid, gid, home_of) = (UID.to_string(), GID.to_string(), tmp.to_string());
     let wanted = [
         "release 3 of shop",
-        "3.11",
+        "42",
         &uid,
         &gid,
         "ps-shop",
@@ -217,10 +229,19 @@ fn engines_run_what_this_server_has_made_images_of() {
 }
 
 #[test]
-fn nodes_fetch_images_over_tls_by_the_name_of_this_server() {
-    let Some(mut engines) = Engines::start(1, "nodes fetch images over TLS") else {
+fn nodes_fetch_images_over_tls_and_from_a_registry() {
+    let test = "nodes fetch images over TLS and from a registry";
+    if !has("docker-registry", "docker-registry", test) {
+        return;
+    }
+    let Some(mut engines) = Engines::start(1, test) else {
         return;
     };
+    over_tls_by_the_name_of_this_server(&mut engines);
+    from_a_registry(&engines);
+}
+
+fn over_tls_by_the_name_of_this_server(engines: &mut Engines) {
     let setup = Setup::new();
     let home = setup.directory().to_owned();
     let port = setup.spare_port();
@@ -249,7 +270,7 @@ fn nodes_fetch_images_over_tls_by_the_name_of_this_server() {
     let pulled = engines.try_docker(1, &pull);
     assert!(pulled.status.success(), "{pulled:?}\n{}", server.log());
     let script = format!("{}/run", shop.files[0].display());
-    assert_eq!(run(&engines, &made[0], &script), "release 1 of shop");
+    assert_eq!(run(engines, &made[0], &script), "release 1 of shop");
 }
 
 /// Debian's registry; it ends with the test.
@@ -289,15 +310,7 @@ impl Drop for OwnRegistry {
     }
 }
 
-#[test]
-fn images_are_pushed_to_a_registry_and_fetched_from_there() {
-    let test = "images are pushed to a registry";
-    let Some(engines) = Engines::start(1, test) else {
-        return;
-    };
-    if !has("docker-registry", "docker-registry", test) {
-        return;
-    }
+fn from_a_registry(engines: &Engines) {
     let setup = Setup::new();
     let home = setup.directory().to_owned();
     let address = format!("{}:{}", engines.host(), setup.spare_port());
@@ -320,7 +333,7 @@ fn images_are_pushed_to_a_registry_and_fetched_from_there() {
         assert!(pulled.status.success(), "{pulled:?}");
         let script = format!("{}/run", wish.files[0].display());
         let said = format!("release {} of shop", wish.code);
-        assert_eq!(run(&engines, image, &script), said);
+        assert_eq!(run(engines, image, &script), said);
     }
     let told = refused(&home, origin("wrong"), &release(&home, "blog", 1));
     assert!(

@@ -3,6 +3,7 @@
 mod echo;
 pub(crate) mod engines;
 mod failures;
+mod faults;
 mod fixture;
 mod images;
 pub(crate) mod kept_base;

@@ -252,8 +252,7 @@ impl<'a> Push<'a> {
                 request.content_type(kind).send_body(body).await
             }
         };
-        sent.map(|answer| answer.map_body(|_, body| body.into()))
-            .map_err(|error| self.unreachable(&error.to_string()))
+        sent.map_err(|error| self.unreachable(&error.to_string()))
     }
 
     /// Does what an answer of 401 wants; `false`: that is nothing that this server can do, or was in vain before.
