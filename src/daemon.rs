@@ -272,13 +272,7 @@ async fn serve(
         let former = former_children::find(&settings.runtime_dir.join("apps"));
         actix_rt::spawn(former_children::wait_for(former));
     }
-    let token_path = settings.data_dir.join("token");
-    let token =
-        first_token::load_or_create_token(&token_path).map_err(|e| io_error(&token_path, e))?;
-    let tokens = TokenStore::open(&settings.data_dir, &token)
-        .map_err(|e| DaemonError::Start(e.to_string()))?;
-    let ssh_keys =
-        SshKeys::open(place_of_keys(&settings)?).map_err(|e| DaemonError::Start(e.to_string()))?;
+    let (token, tokens, ssh_keys) = credentials(&settings)?;
     let (secure, plain): (Vec<_>, Vec<_>) = listeners.iter().partition(|bound| bound.tls.is_some());
     let addresses = |of: Vec<&Bound>| of.into_iter().map(|bound| bound.address).collect();
     let (listen, tls_listen) = (addresses(plain), addresses(secure));
@@ -337,6 +331,16 @@ async fn serve(
         // Copies of its sockets are kept where another server follows.
         metrics.stop(true).await;
     }
+    take_down(ended, tree, (socket, git_socket), signals).await
+}
+
+/// Takes the tree down, or leaves what the next server needs.
+async fn take_down(
+    ended: Result<Ended, DaemonError>,
+    tree: Tree,
+    (socket, git_socket): (ApiSocket, GitSocket),
+    mut signals: Signals,
+) -> Result<Ended, DaemonError> {
     let Ok(Ended::LeftTo(mut next)) = ended else {
         notify(&[sd_notify::NotifyState::Stopping]);
         tree.stop().await;
@@ -348,6 +352,17 @@ async fn serve(
     // Who asked for a stop meanwhile gets it, from the server that has the processes then.
     next.stops = signals.next().now_or_never().is_some();
     Ok(Ended::LeftTo(next))
+}
+
+/// The first token, all tokens, and the keys of those who push over ssh.
+fn credentials(settings: &Settings) -> Result<(Arc<str>, TokenStore, SshKeys), DaemonError> {
+    let path = settings.data_dir.join("token");
+    let first = first_token::load_or_create_token(&path).map_err(|e| io_error(&path, e))?;
+    let tokens = TokenStore::open(&settings.data_dir, &first)
+        .map_err(|e| DaemonError::Start(e.to_string()))?;
+    let ssh_keys =
+        SshKeys::open(place_of_keys(settings)?).map_err(|e| DaemonError::Start(e.to_string()))?;
+    Ok((first, tokens, ssh_keys))
 }
 
 /// Where the keys are of those who push over ssh.

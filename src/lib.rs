@@ -77,7 +77,7 @@
 //! all others alike, also where there is no such application. What it leads to is a redeploy as any other.
 //!
 //! What calls and fields there are is said twice: by the code, and by `api::openapi` for programs. Tests compare the two, and
-//! schemathesis, run by hand, compares answers with the description.
+//! schemathesis compares answers with the description.
 //!
 //! # The way of a change
 //!
@@ -170,10 +170,11 @@
 //! # Pause and sleep
 //!
 //! A route whose app is paused or asleep has no backend, and says so ([`router::table::Availability`]). The front end then
-//! holds requests (`front/hold.rs`) and counts them in [`router::held`], which both sides look at. To pause, the App also
-//! closes the loads of its processes, so that no worker with an older table lets one through. [`app::sleep`] (pure) says
-//! when it has been quiet for long enough, by what was counted of requests and is in flight; then the operation
-//! `Kind::Sleep` stops the processes, and a request that is held wakes it (`supervisor/sleep`).
+//! holds requests (`front/hold.rs`) and counts them in [`router::held`], which both sides look at. Those that were held
+//! go on a few at a time ([`router::burst`]). To pause, the App also closes the loads of its processes, so that no worker
+//! with an older table lets one through. [`app::sleep`] (pure) says when it has been quiet for long enough, by what was
+//! counted of requests and is in flight; then the operation `Kind::Sleep` stops the processes, and a request that is held
+//! wakes it (`supervisor/sleep`).
 //!
 //! # Previews
 //!
@@ -224,7 +225,8 @@
 //! server's own log, and an event for those who follow `GET /events`. Who had something done is a [`events::By`], which
 //! goes with each message that changes an application, from who calls the API to the record of the deployment.
 //! [`event_log`] keeps events, without steps and routes; what happens by itself is thinned ([`event_log::thinning`], pure):
-//! an application that crashes all day leaves some hundred lines, and the others theirs.
+//! an application that crashes all day leaves some hundred lines, and the others theirs. It and the access log are tasks
+//! on the arbiter of the logs, and no actors: [`logs::restarts`] lets a fresh one follow a panic.
 //!
 //! What is counted is read by `GET /metrics` ([`api::metrics`]). Each front worker adds to a table of its own
 //! ([`front::request_counts`]), reports are counted where they pass ([`events::counts`]); both outlive the actors that
@@ -273,7 +275,8 @@
 //! supervision
 //! durable
 //! pulse
-//! archive, regular, terminal, threads, priority, tally, failpoint, exit_status, test_support
+//! threads
+//! amounts, archive, regular, terminal, priority, tally, failpoint, exit_status, test_support
 //! ```
 //!
 //! # Invariants
@@ -460,6 +463,7 @@
 
 pub mod account;
 pub mod acme;
+pub mod amounts;
 pub mod api;
 pub mod app;
 pub mod app_dirs;

@@ -7,7 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use actix_rt::Arbiter;
 use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::priority;
 
 /// The most in a runtime: a few hundred processes that stop at once need not have one each.
 const MOST: usize = 32;
@@ -30,6 +33,17 @@ pub fn runtime() -> std::io::Result<Runtime> {
         .build()?;
     nudge(runtime.handle());
     Ok(runtime)
+}
+
+/// A thread with such a runtime that steps back behind the applications.
+///
+/// # Errors
+/// The machine has none for it.
+pub fn behind_applications() -> std::io::Result<Arbiter> {
+    Arbiter::try_with_tokio_rt(|| {
+        priority::step_back();
+        runtime()
+    })
 }
 
 /// Keeps one in the runtime of this thread, which somebody else has built.

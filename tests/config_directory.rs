@@ -137,6 +137,18 @@ fn a_file_that_is_damaged_is_named_and_the_last_good_one_runs_on() {
     assert_eq!(server.ready_pid("echo", "web.1"), pid);
     let deployments = server.get("/applications/echo/deployments").json();
     assert_eq!(deployments.as_array().unwrap().len(), 1);
+
+    // A change through the API counts from the last good one, and what was edited is kept.
+    std::fs::write(&file, &good[..good.len() / 2]).unwrap();
+    has_warning(true);
+    let change = json!({"env": {"A": "1"}});
+    server
+        .send_and_wait("PATCH", "/applications/echo", &change)
+        .expect(200);
+    has_warning(false);
+    let replaced = std::fs::read_to_string(file.with_extension("json.replaced")).unwrap();
+    assert_eq!(replaced, good[..good.len() / 2]);
+    assert!(server.log().contains("echo.json.replaced"));
 }
 
 /// The ways in which editors and tools write a file.

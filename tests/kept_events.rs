@@ -3,9 +3,10 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::access::token_of;
 use crate::support::command::{finish, procserver};
 use crate::support::fixture::{document, web_repo, with};
-use crate::support::http::Request;
+use crate::support::http::{Request, Stream};
 use crate::support::machine::send_signal;
 use crate::support::server::Server;
 use crate::support::wait::{SOON, eventually};
@@ -154,7 +155,7 @@ fn who_sees_some_applications_is_told_of_these_alone() {
             .then_some(seen)
     });
     assert!(seen.iter().all(|event| event["app"] == "echo"), "{seen:#?}");
-    assert_eq!(call("GET", "/events?tail=100&app=other").json(), json!([]));
+    call("GET", "/events?tail=100&app=other").expect(404);
     for target in [
         "/events?tail=x",
         "/events?tail=10001",
@@ -163,4 +164,99 @@ fn who_sees_some_applications_is_told_of_these_alone() {
     ] {
         assert_eq!(call("GET", target).status, 422, "{target}");
     }
+}
+
+#[test]
+fn what_became_of_another_application_of_the_name_is_not_told_to_who_sees_this_one() {
+    let server = Server::start();
+    let repo = web_repo("1");
+    let wish = json!({"name": "one", "scope": "read", "apps": ["echo"]});
+    let made = server.send("POST", "/tokens", &wish).expect(201).json();
+    let seen = || {
+        let seen = Request::get("/events?tail=1000&app=echo")
+            .header(
+                "Authorization",
+                &format!("Bearer {}", made["token"].as_str().unwrap()),
+            )
+            .send(&server.public());
+        seen.expect(200).json().as_array().unwrap().clone()
+    };
+    server.deploy(&document("echo", &repo));
+    eventually("it is told", SOON, || {
+        seen().iter().any(is("deployment.finished")).then_some(())
+    });
+    server.send_and_wait("DELETE", "/applications/echo", &Value::Null);
+    let removed = |event: &Value| event["change"] == "removed";
+    let all = once(&server, "/events?tail=1000&app=echo", removed);
+    let last = all.last().unwrap()["id"].as_u64();
+    server.deploy(&document("echo", &repo));
+    let ofs = eventually("the new one's are told", SOON, || {
+        let seen = seen();
+        seen.iter().any(is("deployment.finished")).then_some(seen)
+    });
+    assert!(
+        ofs.iter().all(|event| event["id"].as_u64() > last),
+        "{ofs:#?}"
+    );
+}
+
+#[test]
+fn a_secret_that_an_application_had_once_is_not_told_with_what_happened_then() {
+    let server = Server::start();
+    let repo = web_repo("1");
+    let fails = json!({"env": {"KEY": SECRET}, "install": [format!("false {SECRET}")]});
+    let document = with(document("echo", &repo), fails);
+    server.send_and_wait("POST", "/applications", &document);
+    let target = "/events?tail=100&app=echo&type=deployment.finished";
+    let all = once(&server, target, is("deployment.finished"));
+    let reason = of(&all, "deployment.finished")["reason"].as_str().unwrap();
+    assert!(reason.contains(SECRET), "{reason}");
+    let read = token_of(&server, "read");
+    let seen = || {
+        let seen = Request::get(target)
+            .header("Authorization", &format!("Bearer {read}"))
+            .send(&server.public());
+        let seen = seen.expect(200).json();
+        of(seen.as_array().unwrap(), "deployment.finished")["reason"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(seen(), reason.replace(SECRET, "••••"));
+    let other = json!({"env": {"KEY": "another-4712"}, "install": []});
+    server.send_and_wait("PATCH", "/applications/echo", &other);
+    assert_eq!(seen(), "••••");
+}
+
+#[test]
+fn who_follows_on_from_what_is_kept_is_told_nothing_twice_and_nothing_old() {
+    let server = Server::start();
+    let repo = web_repo("1");
+    server.deploy(&document("echo", &repo));
+    let finished = once(&server, "/events?tail=100", is("deployment.finished"));
+    let follow = |target: &str, last: Option<&Value>| {
+        let mut request = server.request("GET", target);
+        if let Some(id) = last {
+            request = request.header("Last-Event-ID", &id.to_string());
+        }
+        let mut stream = request.open(&server.public()).unwrap();
+        assert_eq!(stream.next_line(), ": following");
+        stream
+    };
+    let next = |stream: &mut Stream| loop {
+        if let Some(data) = stream.next_line().strip_prefix("data: ") {
+            return serde_json::from_str::<Value>(data).unwrap();
+        }
+    };
+    // Nothing that is kept is as new, or of this kind; what was reported before lies in memory still.
+    let mut none = follow("/events?tail=0&type=application&follow=true", None);
+    let mut of_kind = follow("/events?tail=9&type=route&follow=true", None);
+    let last = &of(&finished, "application.changed")["id"];
+    let mut back = follow("/events?tail=100&type=application&follow=true", Some(last));
+    server.act("echo", "stop").expect(200);
+    assert_eq!(next(&mut none)["change"], "stopped");
+    assert_eq!(next(&mut back)["change"], "stopped");
+    let routed = next(&mut of_kind);
+    let before = of(&finished, "deployment.finished")["id"].as_u64();
+    assert!(routed["id"].as_u64() > before, "{routed}");
 }

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use crate::support::fixture::{document, web_files, web_repo};
 use crate::support::http::Request;
+use crate::support::repo::Repo;
 use crate::support::server::Server;
+use crate::support::setup::Setup;
 use crate::support::wait::{SOON, eventually};
 
 const CONNECTIONS: usize = 50;
@@ -70,6 +72,45 @@ fn under_load_a_pause_with_a_deploy_in_it_loses_no_request_and_lets_none_through
     });
     assert!(answered > CONNECTIONS, "{answered}");
     assert_eq!(resume(&server)["changed"], false, "it was over");
+}
+
+/// Answers one after the other, with the number of those before.
+const COUNTING: &str = r#"
+import http.server, itertools, os
+before = itertools.count()
+class Counting(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(next(before)).encode())
+http.server.HTTPServer.request_queue_size = 128
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Counting).serve_forever()
+"#;
+
+#[test]
+fn those_that_were_held_go_on_in_the_order_in_which_they_came() {
+    // Each worker thread has an order of its own.
+    let server = Setup::new().flag("--workers", "1").start();
+    let files = [
+        ("Procfile", "web: exec python3 app.py\n"),
+        ("app.py", COUNTING),
+    ];
+    let repo = Repo::new(&files);
+    server.deploy(&document("echo", &repo));
+    pause(&server, &json!({ "for": "5m" }));
+    std::thread::scope(|scope| {
+        let visitors: Vec<_> = (1..=30)
+            .map(|nth| {
+                let visitor = scope.spawn(|| server.visit("/echo/").expect(200).text());
+                held(&server, nth);
+                visitor
+            })
+            .collect();
+        resume(&server);
+        for (before, visitor) in visitors.into_iter().enumerate() {
+            assert_eq!(visitor.join().unwrap(), before.to_string());
+        }
+    });
 }
 
 #[test]
@@ -139,6 +180,14 @@ fn a_pause_outlives_a_server_that_was_killed_and_still_ends() {
     });
     let routes = server.get("/routes?url=/echo/").expect(200).json();
     assert!(routes.to_string().contains("\"ready\""), "{routes}");
+    // Each is told once, with who had it done.
+    let log = server.log();
+    for told in [
+        "app.paused app=echo by=\"token ",
+        "app.resumed app=echo by=\"token ",
+    ] {
+        assert_eq!(log.matches(told).count(), 1, "{told}: {log}");
+    }
 }
 
 #[test]

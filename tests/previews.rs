@@ -39,6 +39,13 @@ fn is_gone(server: &Server, name: &str) {
     });
 }
 
+/// Gives the application a webhook, and returns its secret.
+fn hook(server: &Server) -> String {
+    let made = server.send("POST", "/applications/echo/hook", &json!({}));
+    let made = made.expect(200).json();
+    made["secret"].as_str().unwrap().to_owned()
+}
+
 /// A push of GitHub's.
 fn push(server: &Server, secret: &str, branch: &str, deleted: bool) -> Response {
     let after = if deleted { "0" } else { "1" }.repeat(40);
@@ -61,7 +68,7 @@ fn push(server: &Server, secret: &str, branch: &str, deleted: bool) -> Response 
 fn a_branch_is_an_application_of_its_own_with_a_host_and_files_of_its_own() {
     let server = Server::start();
     let previews = json!({ "hosts": "*.preview.example", "env": { "WORD": "preview" } });
-    let repo = with_branch(&server, &previews);
+    let _repo = with_branch(&server, &previews);
     preview(&server, "feature/one").expect(201);
     let visited = Request::get("/")
         .header("Host", "echo-feature-one.preview.example")
@@ -80,15 +87,17 @@ fn a_branch_is_an_application_of_its_own_with_a_host_and_files_of_its_own() {
     assert_eq!(all[0]["branch"], "feature/one");
     assert!(all[0]["expires_at"].is_string(), "{all:?}");
 
-    // Asked for again, it is deployed again.
-    repo.commit(&web_files("one more"));
-    preview(&server, "feature/one").expect(200);
-    let visited = server.visit("/echo-feature-one/").expect(200).json();
-    assert_eq!(visited["version"], "one more");
-
-    for (branch, status) in [("feature-one", 409), ("//", 422), ("-x y", 422), (" ", 422)] {
+    for (branch, status) in [
+        ("feature-one", 409),
+        ("//", 422),
+        ("-x y", 422),
+        (" ", 422),
+        ("one", 422),
+    ] {
         preview(&server, branch).expect(status);
     }
+    let missing = preview(&server, "feature/two").expect(422).text();
+    assert!(missing.contains("is not in the repository"), "{missing}");
     let wish = json!({ "branch": "x" });
     server
         .send("POST", "/applications/echo-feature-one/previews", &wish)
@@ -106,25 +115,83 @@ fn a_branch_is_an_application_of_its_own_with_a_host_and_files_of_its_own() {
 }
 
 #[test]
+fn one_that_is_made_again_has_the_applications_present_document_and_the_time_that_is_asked_for() {
+    let server = Server::start();
+    let repo = with_branch(&server, &json!({ "env": { "WORD": "preview" } }));
+    preview(&server, "feature/one").expect(201);
+    repo.commit(&web_files("one more"));
+    let patch = json!({ "env": { "SECRET": "a-new-one" } });
+    server
+        .send_and_wait("PATCH", "/applications/echo", &patch)
+        .expect(200);
+    let wish = json!({ "branch": "feature/one", "expires": "2d" });
+    server
+        .send_and_wait("POST", "/applications/echo/previews", &wish)
+        .expect(200);
+    let visited = server.visit("/echo-feature-one/").expect(200).json();
+    assert_eq!(visited["version"], "one more");
+    assert_eq!(visited["env"]["SECRET"], "a-new-one");
+    assert_eq!(visited["env"]["WORD"], "preview");
+    let path = "/applications/echo-feature-one";
+    let document = server.get(path).expect(200).json();
+    assert_eq!(document["preview"]["expires"], "2days", "{document}");
+}
+
+#[test]
+fn who_may_see_some_applications_hears_of_no_other_previews() {
+    let server = Server::start();
+    let repo = with_branch(&server, &json!({}));
+    repo.branch("two");
+    preview(&server, "feature/one").expect(201);
+    preview(&server, "two").expect(201);
+    let apps = ["echo", "echo-two"];
+    let wish = json!({ "name": "bound", "scope": "admin", "apps": apps });
+    let token = server.send("POST", "/tokens", &wish).expect(201).json();
+    let authorization = format!("Bearer {}", token["token"].as_str().unwrap());
+    let bound = |method: &str, target: &str| {
+        Request::new(method, target)
+            .header("Authorization", &authorization)
+            .send(&server.public())
+    };
+    let all = bound("GET", "/applications/echo/previews").expect(200);
+    assert!(all.text().contains("echo-two") && !all.text().contains("feature-one"));
+    let removed = bound("DELETE", "/applications/echo").expect(202).text();
+    assert!(removed.contains("echo-two"), "{removed}");
+    assert!(!removed.contains("feature-one"), "{removed}");
+    is_gone(&server, "echo-feature-one");
+}
+
+#[test]
 fn there_are_so_many_and_the_applications_own_branch_is_none() {
     let (server, repo) = (Server::start(), web_repo("1"));
-    let branch = json!({ "repo": { "url": repo.url(), "branch": "master" } });
+    // Nothing is to run.
+    let branch =
+        json!({ "repo": { "url": repo.url(), "branch": "master" }, "scale": { "web": 0 } });
     server.deploy(&with(document("echo", &repo), branch));
     preview(&server, "master").expect(422);
-    let make = |n: u32| {
-        let wish = json!({ "branch": format!("none{n}") });
+    let branches: Vec<String> = (0..12).map(|n| format!("b{n}")).collect();
+    branches.iter().for_each(|name| repo.branch(name));
+    let make = |branch: &String| {
+        let wish = json!({ "branch": branch });
         server.send("POST", "/applications/echo/previews", &wish)
     };
-    for n in 0..10 {
-        make(n).expect(202);
-    }
-    let refused = make(10).expect(409).text();
-    assert!(refused.contains("echo-none3"), "{refused}");
-    server.send(
-        "POST",
-        "/applications",
-        &json!({"name": "pushed", "repo": {"push": true}}),
-    );
+    let made = std::thread::scope(|scope| {
+        let all: Vec<_> = branches.iter().map(|b| scope.spawn(|| make(b))).collect();
+        let answers = all.into_iter().map(|one| one.join().unwrap());
+        answers.filter(|answer| answer.status == 202).count()
+    });
+    assert_eq!(made, 10, "also where they come at once");
+    repo.branch("another");
+    let refused = make(&"another".to_owned()).expect(409).text();
+    let name = listed(&server)[3]["name"].as_str().unwrap().to_owned();
+    assert!(refused.contains(&name), "{refused}");
+    server
+        .send(
+            "POST",
+            "/applications",
+            &json!({"name": "pushed", "repo": {"push": true}}),
+        )
+        .expect(201);
     let wish = json!({ "branch": "x" });
     let refused = server.send("POST", "/applications/pushed/previews", &wish);
     assert!(refused.expect(409).text().contains("pushed or uploaded"));
@@ -135,12 +202,7 @@ fn a_webhook_deploys_the_preview_of_its_branch_and_removes_it_with_the_branch() 
     let server = Server::start();
     let repo = with_branch(&server, &json!({}));
     preview(&server, "feature/one").expect(201);
-    let secret = server
-        .send("POST", "/applications/echo/hook", &json!({}))
-        .json()["secret"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let secret = hook(&server);
     repo.commit(&web_files("two"));
     let answer = push(&server, &secret, "feature/one", false)
         .expect(202)
@@ -161,6 +223,25 @@ fn a_webhook_deploys_the_preview_of_its_branch_and_removes_it_with_the_branch() 
     assert_eq!(answer["removed"], true, "{answer}");
     is_gone(&server, "echo-feature-one");
     server.visit("/echo/").expect(200);
+}
+
+#[test]
+fn a_push_to_the_applications_own_branch_deploys_it_also_beside_a_preview_of_that() {
+    let server = Server::start();
+    let repo = with_branch(&server, &json!({}));
+    preview(&server, "master").expect(201);
+    let secret = hook(&server);
+    repo.checkout("master");
+    repo.commit(&web_files("next"));
+    let answer = push(&server, &secret, "master", false).expect(202).json();
+    assert_eq!(answer["name"], "echo", "{answer}");
+    assert_eq!(answer["deployed"], true, "{answer}");
+    for place in ["/echo/", "/echo-master/"] {
+        eventually("what was pushed serves", SOON, || {
+            let visited = server.visit(place).expect(200).json();
+            (visited["version"] == "next").then_some(())
+        });
+    }
 }
 
 #[test]
@@ -228,7 +309,9 @@ fn nobody_makes_a_preview_of_what_is_none_nor_the_other_way_round() {
     // What belongs to it may change.
     let longer = json!({ "preview": { "expires": "2days" } });
     server.send_and_wait("PATCH", path, &longer).expect(200);
-    server.send_and_wait("DELETE", "/applications/echo", &json!({}));
+    server
+        .send_and_wait("DELETE", "/applications/echo", &json!({}))
+        .expect(200);
     is_gone(&server, "echo-feature-one");
     assert_eq!(server.status("other")["state"], "running");
 }

@@ -57,10 +57,22 @@ fn an_app_that_nobody_asks_stops_and_many_requests_at_once_start_it_once() {
     assert_eq!(starts(&server), 2);
     // A HEAD wakes as well.
     falls_asleep(&server);
-    let head = Request::new("HEAD", "/echo/").send(&server.public());
-    assert_ne!(head.status, 503);
+    Request::new("HEAD", "/echo/").send(&server.public());
+    assert_eq!(starts(&server), 3);
     let events = server.log();
     assert!(events.contains("app.asleep app=echo") && events.contains("app.woken app=echo"));
+}
+
+#[test]
+fn requests_that_are_refused_keep_nothing_awake() {
+    let (server, repo) = (Server::start(), web_repo("1"));
+    server.deploy(&with(sleepy(&repo), json!({ "allow": ["192.0.2.1"] })));
+    eventually("it sleeps while it is asked for", NIGHT, || {
+        server.visit("/echo/").expect(403);
+        (server.status("echo")["state"] == "asleep").then_some(())
+    });
+    server.visit("/echo/").expect(403);
+    assert_eq!(server.status("echo")["state"], "asleep");
 }
 
 /// Requests come at times around that at which it falls asleep, on connections of their own.

@@ -72,7 +72,7 @@ pub(crate) fn start(
         "allow": ["127.0.0.0/8", "10.0.0.0/8", "::1"],
         "rate": { "requests": "1000000/s" },
         "redirects": redirects,
-        "headers": { "response": { "X-Frame-Options": "DENY", "Server": null } },
+        "headers": { "response": { "X-Frame-Options": "DENY", "Server": false } },
         "timeouts": { "response": "20s" }, "body": "10M", "sticky": true }));
     server
 }

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::Effort;
 use crate::ground::{Ground, end_all, send};
+use crate::lines::{go, has_line};
 use crate::ours::{Server, repository};
 use crate::procfs;
 use crate::subject::LINE;
@@ -56,7 +57,7 @@ fn ours(ground: &Ground, lines: u64, drained: bool) {
     }
     server.deploy(&document);
     let log = directory.join("apps/bench/logs");
-    let stored = || crate::lines::has_line(&log, lines - 1).then_some(());
+    let stored = || has_line(&log, lines - 1).then_some(());
     match drained {
         true => measure("procserver", server.pid, &directory, lines, || {
             receiver.has(lines)
@@ -126,7 +127,7 @@ fn rsyslog(ground: &Ground, lines: u64) {
 }
 
 fn subject(ground: &Ground, lines: u64, directory: &Path) -> String {
-    let (subject, go) = (ground.subject(), directory.join("go"));
+    let (subject, go) = (ground.subject(), go(directory));
     format!(
         "{} lines {lines} {LINES_PER_WRITE} {}",
         subject.display(),
@@ -137,7 +138,7 @@ fn subject(ground: &Ground, lines: u64, directory: &Path) -> String {
 /// Lets the subject begin, and waits for the last line.
 fn measure(name: &str, pid: u32, directory: &Path, lines: u64, all: impl Fn() -> Option<()>) {
     let (cpu, start) = (procfs::cpu(pid), Instant::now());
-    File::create(directory.join("go")).expect("the temporary directory is ours");
+    File::create(go(directory)).expect("the temporary directory is ours");
     let missing = match within(LONGEST, &all) {
         Some(()) => "0".to_owned(),
         None => "some".to_owned(),

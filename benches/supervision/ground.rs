@@ -77,9 +77,9 @@ impl Drop for Ground {
     }
 }
 
-/// An empty file in `directory` that every user may write to.
+/// An empty file that every user may write to: beside a data directory, of which an application sees its own part only.
 pub(crate) fn open_file(directory: &Path, name: &str) -> PathBuf {
-    let path = directory.join(name);
+    let path = directory.with_extension(name);
     File::create(&path).expect("the temporary directory is ours");
     allow(&path, 0o666);
     path

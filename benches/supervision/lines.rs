@@ -78,8 +78,9 @@ fn print(logger: &Logger, directory: &Path, [lines, lines_per_write]: [u64; 2]) 
     );
 }
 
-fn go(directory: &Path) -> PathBuf {
-    directory.join("go")
+/// The file that lets the subject begin: beside a data directory, of which an application sees its own part only.
+pub(crate) fn go(directory: &Path) -> PathBuf {
+    directory.with_extension("go")
 }
 
 /// The files of a log, oldest first: by name, in all of them.

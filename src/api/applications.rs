@@ -251,13 +251,20 @@ fn same_preview(document: &Value, base: &Value) -> Result<(), Problem> {
 }
 
 /// The answer to a refused change.
-fn told(error: AppsError, caller: &Caller) -> Problem {
+pub(super) fn told(error: AppsError, caller: &Caller) -> Problem {
     without_owner(error, caller).into()
 }
 
 /// Leaves out which application a host or port belongs to, for those who do not see that one.
 fn without_owner(error: AppsError, caller: &Caller) -> AppsError {
     let (what, owner) = match &error {
+        AppsError::TooManyPreviews { app, previews } => {
+            let seen = previews.iter().filter(|name| caller.sees(name.as_str()));
+            return AppsError::TooManyPreviews {
+                app: app.clone(),
+                previews: seen.cloned().collect(),
+            };
+        }
         AppsError::HostOfApp { host, owner } => (format!("the host \"{host}\""), owner),
         AppsError::PortOfApp { port, owner } => (format!("port {port}"), owner),
         _ => return error,
@@ -285,16 +292,16 @@ pub(super) async fn remove(
         return orphans::remove(&state, &name).await;
     }
     let precondition = Precondition::of(&request, &caller);
-    let (own, app, by) = (state.clone(), name.clone(), caller.by());
+    let (own, app) = (state.clone(), name.clone());
     let work = async move {
         own.uploads.forget(app.as_str());
         let message = Remove {
             name: app.to_string(),
             base: precondition.base(&own, &app).await?,
             keep_storage: keep.unwrap_or(false),
-            by,
+            by: caller.by(),
         };
-        let previews = previews_of::of(&own, app.as_str()).await?;
+        let previews = previews_of::seen_by(&caller, &own, &app).await?;
         let begun = precondition::outcome(own.ask_apps(message).await?)?;
         Ok(match previews.is_empty() {
             true => begun,

@@ -162,15 +162,19 @@ fn counting_failures(
     }
     let found = look();
     match &found {
-        Ok(token) if state.tokens.note_use(token, Timestamp::now()) => {
-            let tokens = state.tokens.clone();
-            // Nobody waits for it.
-            drop(actix_rt::task::spawn_blocking(move || tokens.write_uses()));
-        }
-        Ok(_) => {}
+        Ok(token) => note_use(token, state, Timestamp::now()),
         Err(_) => tell(failed.count(address, now), TOKEN, address, ""),
     }
     found
+}
+
+/// Notes that a token was used.
+pub(super) fn note_use(token: &Token, state: &ApiState, now: Timestamp) {
+    if state.tokens.note_use(token, now) {
+        let tokens = state.tokens.clone();
+        // Nobody waits for it.
+        drop(actix_rt::task::spawn_blocking(move || tokens.write_uses()));
+    }
 }
 
 /// The key by which sshd let somebody in, as the forced command says, which nobody else can be at that socket.

@@ -47,6 +47,7 @@ impl From<AppsError> for Problem {
             | AppsError::HostOfServer(_)
             | AppsError::Taken(_)
             | AppsError::NoOrphan(_)
+            | AppsError::TooManyPreviews { .. }
             | AppsError::Stale(_) => StatusCode::CONFLICT,
             AppsError::NotStored { .. } | AppsError::NotRemoved(_) | AppsError::NotListed(_) => {
                 log::error!("API: {error}");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
@@ -9,19 +10,27 @@ use actix_web::web::{self, Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use futures::Stream as Items;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::problem::Problem;
 use super::query::{Query, moment};
 use super::state::{ApiState, app_name};
-use crate::document::mask::{DOTS, Mask};
+use crate::app::apps::{AppsError, Find};
+use crate::app::supervisor::Secrets;
+use crate::document::mask::DOTS;
 use crate::event_log;
 use crate::event_log::reader::{Kinds, Wish};
 use crate::events::feed::{Follower, Item};
+use crate::events::report::StampedReport;
+use crate::router::table::Table;
 
 /// Proxies close a connection that is silent for a minute; this also finds clients that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// So many answers look for events that are kept at a time: each may read all files.
+static READING: Semaphore = Semaphore::const_new(2);
 
 /// The most events that are kept that one answer has, and how many where nobody says.
 const LONGEST_TAIL: usize = 10_000;
@@ -37,7 +46,7 @@ struct Asked {
 
 /// Tells events: those that come, as a stream; with `tail` or `since` those that are kept, as an array, or before those
 /// that come where `follow` says so. `app` and `type` bound both. After a `Last-Event-ID` the missed ones come first, as
-/// far as they are in memory.
+/// far as they are in memory, and what is kept is not told again.
 pub(super) async fn tell(
     request: HttpRequest,
     caller: Caller,
@@ -50,21 +59,19 @@ pub(super) async fn tell(
     } = asked(&request)?;
     let last = request.headers().get("last-event-id");
     let mut after = last.and_then(|id| id.to_str().ok()?.trim().parse().ok());
-    let mut reader = Reader {
-        app: wish.app.clone(),
-        kinds: wish.kinds.clone(),
-        caller: caller.clone(),
-        state: state.clone(),
-        masks: BTreeMap::new(),
-    };
+    let mut reader = Reader::new(&wish, caller.clone(), state.clone());
     let mut past = Vec::new();
-    if has_past {
-        past = kept(&state, wish, &reader).await?;
-        for event in &mut past {
-            reader.mask(event).await;
-        }
+    if has_past && !(follows && after.is_some()) {
+        // What is taken after this may be found as well: then it is in the feed, too.
+        let taken = state.event_files.taken();
+        past = kept(&state, wish, &mut reader).await?;
+        let newest = past.iter().filter_map(|event| event["id"].as_u64()).max();
+        after = Some(newest.map_or(taken, |newest| newest.max(taken)));
     }
     if !follows {
+        if past.is_empty() {
+            reader.look_for_app().await?;
+        }
         return Ok(HttpResponse::Ok().json(past));
     }
     let mut response = HttpResponse::Ok();
@@ -72,8 +79,6 @@ pub(super) async fn tell(
     if request.method() == Method::HEAD {
         return Ok(response.finish());
     }
-    let newest = past.iter().filter_map(|event| event["id"].as_u64()).max();
-    after = newest.or(after).or(has_past.then_some(0));
     let past = past
         .iter()
         .map(|event| message(event["id"].as_u64(), event));
@@ -113,13 +118,28 @@ fn asked(request: &HttpRequest) -> Result<Asked, Problem> {
     })
 }
 
-/// The events that are kept and that this reader may see.
-async fn kept(state: &ApiState, wish: Wish, reader: &Reader) -> Result<Vec<Value>, Problem> {
+/// The events that are kept, as this reader may see them.
+async fn kept(state: &ApiState, wish: Wish, reader: &mut Reader) -> Result<Vec<Value>, Problem> {
+    let turn = READING.acquire().await;
     let (files, caller) = (state.event_files.clone(), reader.caller.clone());
-    let sees = move |event: &Value| sees(&caller, event["app"].as_str());
-    let read = web::block(move || event_log::reader::newest(&files, &wish, sees)).await;
+    let table = Arc::clone(&state.routing.table.borrow());
+    let sees = move |event: &Value| {
+        sees_past(&caller, &table, event["app"].as_str(), event["id"].as_u64())
+    };
+    let read = web::block(move || {
+        let found = event_log::reader::newest(&files, &wish, sees);
+        // Not before: who asked may have gone meanwhile.
+        drop(turn);
+        found
+    });
+    let read = read.await;
     match read.map_err(|_| Problem::unavailable("The server is being stopped."))? {
-        Ok(events) => Ok(events),
+        Ok(mut events) => {
+            for event in &mut events {
+                reader.mask(event).await;
+            }
+            Ok(events)
+        }
         Err(error) => {
             log::error!("the events cannot be read: {error}");
             let detail = "The events cannot be read: the server's own log says why.";
@@ -131,6 +151,17 @@ async fn kept(state: &ApiState, wish: Wish, reader: &Reader) -> Result<Vec<Value
 /// Whether an event about `app`, or about none, is for this caller.
 fn sees(caller: &Caller, app: Option<&str>) -> bool {
     app.map_or(!caller.is_bound(), |app| caller.sees(app))
+}
+
+/// The same of an event that is kept. Who sees some applications is told of those that are there, and nothing of others
+/// that had their names. Numbers of events are microseconds, as `created` is.
+fn sees_past(caller: &Caller, table: &Table, app: Option<&str>, id: Option<u64>) -> bool {
+    let created = || {
+        app.and_then(|app| table.route(app))
+            .map(|route| route.created)
+    };
+    sees(caller, app)
+        && (!caller.is_bound() || created().is_some_and(|created| id >= Some(created)))
 }
 
 /// JSON has no raw newline, so `data` is one line.
@@ -147,13 +178,45 @@ struct Reader {
     caller: Caller,
     state: Data<ApiState>,
     /// By application, while events that are kept are read; `None`: its secrets are not known.
-    masks: BTreeMap<String, Option<Mask>>,
+    masks: BTreeMap<String, Option<Secrets>>,
 }
 
 impl Reader {
-    /// Whether an event about `app`, or about none, is for this reader.
-    fn wants(&self, app: Option<&str>) -> bool {
-        sees(&self.caller, app) && (self.app.is_none() || self.app.as_deref() == app)
+    fn new(wish: &Wish, caller: Caller, state: Data<ApiState>) -> Self {
+        Self {
+            app: wish.app.clone(),
+            kinds: wish.kinds.clone(),
+            caller,
+            state,
+            masks: BTreeMap::new(),
+        }
+    }
+
+    /// Whether an event is for this reader: who sees some applications is told nothing of others that had their names.
+    fn wants(&self, event: &StampedReport) -> bool {
+        let app = event.report.app();
+        let is_wished = self.app.is_none() || self.app.as_deref() == app;
+        if !is_wished || !sees(&self.caller, app) {
+            return false;
+        }
+        if !self.caller.is_bound() {
+            return true;
+        }
+        let table = Arc::clone(&self.state.routing.table.borrow());
+        let route = app.and_then(|app| table.route(app));
+        route.is_none_or(|route| event.id >= route.created)
+    }
+
+    /// An answer without an event is the truth only of an application that is there.
+    async fn look_for_app(&self) -> Result<(), Problem> {
+        let Some(app) = self.app.clone() else {
+            return Ok(());
+        };
+        if !self.caller.sees(&app) {
+            return Err(AppsError::NoSuchApp(app).into());
+        }
+        let _is_there = self.state.ask_apps(Find(app)).await??;
+        Ok(())
     }
 
     /// The event as this reader may see it; `None` when it is not for this one.
@@ -162,7 +225,7 @@ impl Reader {
             Item::Lost(count) => {
                 return Some(format!("event: lost\ndata: {{\"lost\":{count}}}\n\n"));
             }
-            Item::Event(event) if self.wants(event.report.app()) => event,
+            Item::Event(event) if self.wants(event) => event,
             Item::Event(_) => return None,
         };
         let mut value = serde_json::to_value(event).ok()?;
@@ -175,23 +238,26 @@ impl Reader {
         Some(message(Some(event.id), &value))
     }
 
-    /// Hides what the reasons of an app may tell of its secrets; all of a reason where these are not known.
+    /// Hides what the reasons of an app may tell of its secrets; all of a reason where these are not known, also since the
+    /// app had others then.
     async fn mask(&mut self, event: &mut Value) {
         if self.caller.sees_secrets() {
             return;
         }
-        let mask = match event["app"].as_str() {
+        let secrets = match event["app"].as_str() {
             Some(app) => {
                 if !self.masks.contains_key(app) {
-                    let mask = self.state.mask_of(app).await.ok();
-                    self.masks.insert(app.to_owned(), mask);
+                    let secrets = self.state.secrets_of(app).await.ok();
+                    self.masks.insert(app.to_owned(), secrets);
                 }
                 self.masks.get(app).and_then(Option::as_ref)
             }
             None => None,
         };
-        match mask {
-            Some(mask) => mask.value(event),
+        let time = event["time"].as_str().and_then(|time| time.parse().ok());
+        let known = secrets.filter(|secrets| time >= Some(secrets.since));
+        match known {
+            Some(secrets) => secrets.mask.value(event),
             None if event.get("reason").is_some() => event["reason"] = DOTS.into(),
             None => {}
         }
@@ -225,22 +291,19 @@ fn body(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::document::name::AppName;
-    use crate::events::report::{Report, StampedReport};
+    use crate::events::report::Report;
     use crate::tokens::token::Digest;
     use crate::tokens::{Scope, Token};
 
     fn reader(app: Option<&str>, token: Token) -> Reader {
-        Reader {
+        let wish = Wish {
             app: app.map(str::to_owned),
-            kinds: Kinds::default(),
-            masks: BTreeMap::new(),
-            caller: Caller::Token(Arc::new(token)),
-            state: Data::new(ApiState::without_apps()),
-        }
+            ..Wish::default()
+        };
+        let caller = Caller::Token(Arc::new(token));
+        Reader::new(&wish, caller, Data::new(ApiState::without_apps()))
     }
 
     #[actix_web::test]

@@ -6,14 +6,13 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::hook_body::{self, HookBody};
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{audit, previews, state};
 use crate::app::deployer::{Accepted, Action};
-use crate::app::status::Summary;
 use crate::app::supervisor::Act;
 use crate::events::By;
 use crate::hooks::event::{Event, EventError, Verdict, verdict};
@@ -45,14 +44,16 @@ pub(super) async fn deliver(
     }
     audit::is_by_hook_of(&request, &name);
     let event = Event::read(&field, bytes)?;
-    let preview = match &event {
-        Event::Push(push) => previews::pushed(&state, &name, push).await?,
-        _ => None,
+    let (preview, is_gone) = match &event {
+        Event::Push(push) => (
+            previews::pushed(&state, &name, push).await?,
+            push.is_deletion,
+        ),
+        _ => (None, false),
     };
-    let gone = matches!(&event, Event::Push(push) if push.is_deletion);
-    match (verdict(&event, &repo), &preview) {
-        (Verdict::Leave(why), None) => return Ok(left(&name, &why)),
-        (Verdict::Leave(_), Some(_)) | (Verdict::Deploy, _) => {}
+    let verdict = verdict(&event, &repo);
+    if let (Verdict::Leave(why), None) = (&verdict, &preview) {
+        return Ok(left(&name, why));
     }
     let (hooks, marks) = (state.hooks.clone(), proof.marks(&field));
     let begun = web::block(move || hooks.begin(&path, marks)).await;
@@ -63,10 +64,22 @@ pub(super) async fn deliver(
     // It goes on if the service goes away.
     let name = name.into_inner();
     let done = async move {
-        match preview {
-            Some(preview) => follow(state, &preview, gone, turn).await,
-            None => deploy(state, name, turn).await,
+        // A branch may be the application's own, and have a preview beside.
+        let own = match verdict {
+            Verdict::Deploy => Some(deploy(&state, &name).await),
+            Verdict::Leave(_) => None,
+        };
+        let of_preview = match preview {
+            Some(preview) if is_gone => Some(previews::branch_is_gone(&state, &preview).await),
+            Some(preview) => Some(deploy(&state, &preview.name).await),
+            None => None,
+        };
+        let mut answer = json!({ "name": name, "deployed": false });
+        for done in [of_preview, own].into_iter().flatten() {
+            answer = done?;
         }
+        acted_upon(&name, turn).await;
+        Ok(HttpResponse::Accepted().json(answer))
     };
     actix_rt::spawn(done).await.map_err(|_| stopping())?
 }
@@ -98,42 +111,20 @@ async fn known(state: &ApiState, name: &str) -> Result<Known, Problem> {
     })
 }
 
-/// Does what a push means for a preview.
-async fn follow(
-    state: Data<ApiState>,
-    preview: &Summary,
-    gone: bool,
-    turn: Turn,
-) -> Result<HttpResponse, Problem> {
-    let answer = previews::follow(&state, preview, gone).await?;
-    done(&preview.name, turn).await;
-    Ok(HttpResponse::Accepted().json(answer))
-}
-
 /// What came of it is on disk: only now the delivery must not come again.
-async fn done(name: &str, turn: Turn) {
+async fn acted_upon(name: &str, turn: Turn) {
     if let Ok(Err(error)) = web::block(move || turn.done()).await {
         log::warn!("{name}: webhook: {error}: a repeated delivery will deploy again");
     }
 }
 
-async fn deploy(state: Data<ApiState>, name: String, turn: Turn) -> Result<HttpResponse, Problem> {
-    let accepted = state
-        .ask_app(
-            &name,
-            Act(Action::Redeploy { use_cache: true }, By::webhook()),
-        )
-        .await??;
-    done(&name, turn).await;
-    let deployment = match accepted {
+async fn deploy(state: &ApiState, name: &str) -> Result<Value, Problem> {
+    let redeploy = Act(Action::Redeploy { use_cache: true }, By::webhook());
+    let deployment = match state.ask_app(name, redeploy).await?? {
         Accepted::Underway(ticket) => ticket.deployment,
         Accepted::Already => None,
     };
-    Ok(HttpResponse::Accepted().json(json!({
-        "name": name,
-        "deployed": true,
-        "deployment": deployment,
-    })))
+    Ok(json!({ "name": name, "deployed": true, "deployment": deployment }))
 }
 
 /// The answer to a delivery that has no effect: the service shows it to its user.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::caller::Caller;
 use super::problem::{self, Problem};
 use super::state::ApiState;
-use crate::app::supervisor::Hidden;
+use crate::app::supervisor::{Hidden, Secrets};
 use crate::document::mask::Mask;
 use crate::logs::log::Chunk;
 
@@ -24,6 +24,11 @@ const FRESH: Duration = Duration::from_millis(20);
 impl ApiState {
     /// What hides the secrets of `app`; 404 where there is none.
     pub(super) async fn mask_of(&self, app: &str) -> Result<Mask, Problem> {
+        Ok(self.secrets_of(app).await?.mask)
+    }
+
+    /// The same, and since when all of them are known.
+    pub(super) async fn secrets_of(&self, app: &str) -> Result<Secrets, Problem> {
         self.ask_app(app, Hidden).await
     }
 }

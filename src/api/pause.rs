@@ -6,6 +6,7 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
+use super::caller::Caller;
 use super::problem::Problem;
 use super::state::ApiState;
 use super::{body, prefer};
@@ -18,12 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Answers when nothing is in flight any more, or says how much is.
 pub(super) async fn pause(
     request: HttpRequest,
+    caller: Caller,
     state: Data<ApiState>,
     name: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let asked = PauseRequest::read(body::document(&request, payload).await?)?;
-    let Paused { until, in_flight } = state.ask_app(&name, Pause(asked.time)).await??;
+    let pause = Pause(asked.time, caller.by());
+    let Paused { until, in_flight } = state.ask_app(&name, pause).await??;
     let patience = prefer::wait(&request).unwrap_or(PATIENCE).min(asked.time);
     let over = futures::future::join_all(in_flight.iter().map(|load| load.drained()));
     tokio::select! {
@@ -36,9 +39,10 @@ pub(super) async fn pause(
 }
 
 pub(super) async fn resume(
+    caller: Caller,
     state: Data<ApiState>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let changed = state.ask_app(&name, Resume).await??;
+    let changed = state.ask_app(&name, Resume(caller.by())).await??;
     Ok(HttpResponse::Ok().json(json!({ "name": *name, "changed": changed })))
 }

@@ -5,20 +5,18 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use super::applications::checked;
+use super::applications::{checked, told};
 use super::caller::Caller;
 use super::outcome::{self, Begun};
-use super::previews_of::{names, of};
 use super::problem::Problem;
 use super::state::{ApiState, app_name};
-use super::{audit, body, whole_machine};
-use crate::app::apps::{Create, Remove};
-use crate::app::deployer::{Accepted, Action};
+use super::{audit, body, previews_of, whole_machine};
+use crate::app::apps::{Create, Remove, Replace};
 use crate::app::status::Summary;
-use crate::app::supervisor::Act;
+use crate::app::supervisor::OpenBranches;
 use crate::document::config::{AppConfig, FieldError, Reference};
 use crate::document::name::AppName;
-use crate::document::preview::{MOST, Previews, name_of};
+use crate::document::preview::{Previews, name_of};
 use crate::document::preview_document::document_of;
 use crate::document::preview_request::PreviewRequest;
 use crate::events::{By, Report};
@@ -26,12 +24,14 @@ use crate::hooks::event::Push;
 
 /// `GET /applications/A/previews`.
 pub(super) async fn list(
+    caller: Caller,
     state: Data<ApiState>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     // 404 where there is no such application.
     state.inspect(&name).await?;
-    let shown: Vec<Value> = of(&state, &name).await?.iter().map(shown).collect();
+    let all = previews_of::seen_by(&caller, &state, &app_name(&name)?).await?;
+    let shown: Vec<Value> = all.iter().map(shown).collect();
     Ok(HttpResponse::Ok().json(shown))
 }
 
@@ -47,7 +47,7 @@ fn shown(summary: &Summary) -> Value {
     })
 }
 
-/// `POST /applications/A/previews`: makes one, or deploys it anew.
+/// `POST /applications/A/previews`: makes one, or makes it anew of the application's present document.
 pub(super) async fn make(
     request: HttpRequest,
     caller: Caller,
@@ -68,52 +68,57 @@ pub(super) async fn make(
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     audit::is_about(&request, preview.as_str());
-    let siblings = of(&state, app.as_str()).await?;
-    if let Some(present) = siblings.iter().find(|one| one.name == preview.as_str()) {
-        return again(&request, &state, present, &asked.branch, caller.by()).await;
-    }
-    if siblings.len() >= MOST {
-        return Err(conflict(format!(
-            "\"{app}\" has {MOST} previews, which is the most there may be: remove one of {}.",
-            names(&siblings)
-        )));
-    }
+    let siblings = previews_of::of(&state, &app).await?;
+    let present = siblings.iter().find(|one| one.name == preview.as_str());
+    present.map_or(Ok(()), |present| same_branch(present, &asked.branch))?;
     let config = config_of(&asked, config, &preview, &state, &caller).await?;
-    let (own, by) = (state.clone(), caller.by());
+    refuse_missing(&state, &app, &asked.branch).await?;
+    let own = state.clone();
+    let is_new = present.is_none();
     let work = async move {
-        let accepted = own.ask_apps(Create(config, by)).await??;
-        Ok(Begun::from(accepted))
+        let by = caller.by();
+        let accepted = match is_new {
+            true => own.ask_apps(Create(config, by)).await?,
+            false => {
+                let base = None;
+                own.ask_apps(Replace { base, config, by }).await?
+            }
+        };
+        accepted
+            .map(Begun::from)
+            .map_err(|error| told(error, &caller))
     };
-    outcome::of(
-        &request,
-        &state,
-        preview.as_str(),
-        StatusCode::CREATED,
-        work,
-    )
-    .await
+    let done = match is_new {
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
+    };
+    outcome::of(&request, &state, preview.as_str(), done, work).await
 }
 
-/// Deploys a preview that there is already.
-async fn again(
-    request: &HttpRequest,
-    state: &Data<ApiState>,
-    present: &Summary,
-    branch: &str,
-    by: By,
-) -> Result<HttpResponse, Problem> {
-    let (name, preview) = (present.name.clone(), present.preview.as_ref());
+/// Two branches may have one name.
+fn same_branch(present: &Summary, branch: &str) -> Result<(), Problem> {
+    let preview = present.preview.as_ref();
     let of_branch = preview.and_then(|preview| preview.branch.as_deref());
-    if of_branch != Some(branch) {
-        let other = of_branch.unwrap_or("another one");
-        return Err(conflict(format!(
-            "The preview \"{name}\" is of the branch {other}: remove it first, or rename one of the branches."
-        )));
+    if of_branch == Some(branch) {
+        return Ok(());
     }
-    let (own, of) = (state.clone(), name.clone());
-    let redeploy = Action::Redeploy { use_cache: true };
-    let work = async move { Ok(own.ask_app(&of, Act(redeploy, by)).await??.into()) };
-    outcome::of(request, state, &name, StatusCode::OK, work).await
+    let (name, other) = (&present.name, of_branch.unwrap_or("another one"));
+    Err(conflict(format!(
+        "The preview \"{name}\" is of the branch {other}: remove it first, or rename one of the branches."
+    )))
+}
+
+/// Refuses a branch that is not in the repository, where that can be asked in time: a preview of it could only fail.
+async fn refuse_missing(state: &ApiState, app: &AppName, branch: &str) -> Result<(), Problem> {
+    let Some(branches) = state.ask_app(app.as_str(), OpenBranches).await? else {
+        return Ok(());
+    };
+    match branches.has(branch).await {
+        Some(false) => Err(wrong_branch(
+            "is not in the repository (repo.url): push it first",
+        )),
+        Some(true) | None => Ok(()),
+    }
 }
 
 /// The checked document of a new preview of `app`.
@@ -172,36 +177,25 @@ pub(super) async fn pushed(
         let preview = one.preview.as_ref();
         preview.and_then(|preview| preview.branch.as_deref()) == Some(branch)
     };
-    Ok(of(state, app).await?.into_iter().find(is_of_branch))
+    let all = previews_of::of(state, &app_name(app)?).await?;
+    Ok(all.into_iter().find(is_of_branch))
 }
 
-/// Deploys the preview whose branch was pushed, or removes that whose branch is gone.
-pub(super) async fn follow(
-    state: &ApiState,
-    preview: &Summary,
-    is_gone: bool,
-) -> Result<Value, Problem> {
+/// Removes a preview whose branch is gone.
+pub(super) async fn branch_is_gone(state: &ApiState, preview: &Summary) -> Result<Value, Problem> {
     let name = &preview.name;
-    if is_gone {
-        let remove = Remove {
-            name: name.clone(),
-            base: None,
-            keep_storage: false,
-            by: By::webhook(),
-        };
-        state.ask_apps(remove).await??;
-        state.events.report(Report::PreviewRemoved {
-            app: name.as_str().into(),
-            why: "its branch is gone",
-        });
-        return Ok(json!({ "name": name, "deployed": false, "removed": true }));
-    }
-    let redeploy = Action::Redeploy { use_cache: true };
-    let deployment = match state.ask_app(name, Act(redeploy, By::webhook())).await?? {
-        Accepted::Underway(ticket) => ticket.deployment,
-        Accepted::Already => None,
+    let remove = Remove {
+        name: name.clone(),
+        base: None,
+        keep_storage: false,
+        by: By::webhook(),
     };
-    Ok(json!({ "name": name, "deployed": true, "deployment": deployment }))
+    state.ask_apps(remove).await??;
+    state.events.report(Report::PreviewRemoved {
+        app: name.as_str().into(),
+        why: "its branch is gone",
+    });
+    Ok(json!({ "name": name, "deployed": false, "removed": true }))
 }
 
 fn conflict(detail: String) -> Problem {

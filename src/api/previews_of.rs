@@ -1,15 +1,25 @@
 //! Which previews an application has.
 
+use super::caller::Caller;
 use super::problem::Problem;
 use super::state::ApiState;
-use crate::app::apps::List;
+use crate::app::apps::PreviewsOf;
 use crate::app::status::Summary;
+use crate::document::name::AppName;
 
-/// The previews of an application.
-pub(super) async fn of(state: &ApiState, app: &str) -> Result<Vec<Summary>, Problem> {
-    let mut all = state.ask_apps(List).await?;
-    let is_of_app = |summary: &Summary| summary.preview.as_ref().is_some_and(|p| *p.of == *app);
-    all.retain(is_of_app);
+/// The previews of an application, those of its webhook among them whoever calls.
+pub(super) async fn of(state: &ApiState, app: &AppName) -> Result<Vec<Summary>, Problem> {
+    state.ask_apps(PreviewsOf(app.clone())).await
+}
+
+/// Those of them that are there for `caller`.
+pub(super) async fn seen_by(
+    caller: &Caller,
+    state: &ApiState,
+    app: &AppName,
+) -> Result<Vec<Summary>, Problem> {
+    let mut all = of(state, app).await?;
+    all.retain(|one| caller.sees(&one.name));
     Ok(all)
 }
 

@@ -1,9 +1,11 @@
 //! What of a server's state is a problem, and what a warning.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::server_state::{Certificate, ServerStatus};
 use crate::app::status::AppState;
+use crate::drains::status::DrainStatus;
 
 /// A certificate that renews itself has been renewed long before.
 const FEW_DAYS: i64 = 7;
@@ -140,6 +142,21 @@ impl Judgement {
         self
     }
 
+    /// And whose logs are not taken.
+    pub(super) fn of_drains(mut self, drains: &BTreeMap<Arc<str>, Vec<DrainStatus>>) -> Self {
+        for (name, drains) in drains {
+            let is_failing = |drain: &&DrainStatus| drain.failing_since.is_some();
+            let told = match drains.iter().filter(is_failing).count() {
+                0 => continue,
+                1 => format!("a drain of {name} takes no lines"),
+                failing => format!("{failing} drains of {name} take no lines"),
+            };
+            self.warnings
+                .push(format!("{told}: \"procserver drains {name}\" says why"));
+        }
+        self
+    }
+
     /// And what is known of the program and the kernel.
     pub(super) fn of_program(mut self, is_replaced: bool, has_landlock: bool) -> Self {
         if is_replaced {
@@ -263,5 +280,30 @@ mod tests {
         let told = judge(&status);
         assert_eq!((told.problems.len(), told.warnings.len()), (0, 1));
         assert!(told.warnings[0].contains("deployment 4 of a"), "{told:?}");
+    }
+
+    #[test]
+    fn logs_that_are_not_taken_are_a_warning() {
+        let drain = |failing_since| DrainStatus {
+            url: "https://h".to_owned(),
+            key: String::new(),
+            of_server: false,
+            state: Default::default(),
+            sent: 0,
+            dropped: 0,
+            waiting: 0,
+            last_sent: None,
+            last_dropped: None,
+            failing_since,
+            error: None,
+        };
+        let since = Some(jiff::Timestamp::UNIX_EPOCH);
+        let told = |drains| Judgement::default().of_drains(&[("a".into(), drains)].into());
+        assert_eq!(told(vec![drain(None)]), Judgement::default());
+        let one = told(vec![drain(None), drain(since)]).warnings;
+        assert!(one[0].starts_with("a drain of a takes"), "{one:?}");
+        let two = told(vec![drain(since), drain(since)]).warnings;
+        assert!(two[0].contains("\"procserver drains a\""), "{two:?}");
+        assert_eq!((one.len(), two.len()), (1, 1));
     }
 }

@@ -73,11 +73,13 @@ pub(super) async fn look(state: &ApiState) -> Result<ServerStatus, Problem> {
         }),
         ..ServerStatus::default()
     };
-    let judgement = server_judgement::judge(&status).with(
-        left_out,
-        state.closed_ports.borrow().clone(),
-        orphans.map(|orphan| orphan.name).collect(),
-    );
+    let judgement = server_judgement::judge(&status)
+        .with(
+            left_out,
+            state.closed_ports.borrow().clone(),
+            orphans.map(|orphan| orphan.name).collect(),
+        )
+        .of_drains(&state.drains.all());
     let Judgement {
         problems,
         mut warnings,

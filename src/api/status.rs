@@ -2,17 +2,20 @@
 //! from the log.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::web::{self, Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::app_url::Called;
 use super::problem::Problem;
 use super::state::{ApiState, ask_child};
 use super::{deploy_key, disk};
-use crate::app::status::{AppState, ProcessStatus, Status};
+use crate::app::status::{AppState, ProcessStatus, Status, Summary};
 use crate::app::supervisor::View;
 use crate::logs::log::{Chunk, Log, Query, Read};
 use crate::logs::record::Stream;
@@ -31,15 +34,19 @@ const LOG_PATIENCE: Duration = Duration::from_secs(2);
 struct Shown {
     #[serde(flatten)]
     status: Status,
+    /// Where it is reached.
+    url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     disk: Option<disk::Limited>,
 }
 
 pub(super) async fn show(
+    request: HttpRequest,
     state: Data<ApiState>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let view = state.inspect(&name).await?;
+    let url = url(&request, &state, &view.summary);
     let (disk, over) = disk::limited(&view).await.unzip();
     let mut status = view.status;
     status.warnings.extend(over.flatten());
@@ -61,7 +68,14 @@ pub(super) async fn show(
             process.last_lines = lines.unwrap_or_default();
         }
     }
-    Ok(HttpResponse::Ok().json(Shown { status, disk }))
+    Ok(HttpResponse::Ok().json(Shown { status, url, disk }))
+}
+
+fn url(request: &HttpRequest, state: &ApiState, summary: &Summary) -> Option<String> {
+    let certificates = Arc::clone(&state.certificates.certificates.borrow());
+    let has_certificate = |host: &str| certificates.has_valid(host, Timestamp::now);
+    let called = Called::by(request, &has_certificate).knowing(&state.routing.reach);
+    called.url(&summary.name, &summary.reach)
 }
 
 /// Returns the warnings for the answer to a change.

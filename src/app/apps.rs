@@ -35,6 +35,7 @@ pub use configure::{Patch, Replace};
 pub use directory::{Problems, Rescan};
 pub use error::AppsError;
 pub use orphans::{Orphan, Orphans, RemoveOrphan};
+pub use previews::PreviewsOf;
 pub use removals::Remove;
 pub use requests::{AtWork, Create, Find, List, Ping};
 pub use turns::{TakeTurn, Turn};

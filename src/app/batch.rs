@@ -243,6 +243,15 @@ impl Batch {
         staying.map(|slot| slot.id.clone()).collect()
     }
 
+    /// How many ports of this machine its processes take.
+    #[must_use]
+    pub fn ports(&self) -> usize {
+        match self.runnable.engine.takes_ports() {
+            true => self.members.len(),
+            false => 0,
+        }
+    }
+
     /// The last report of a process.
     #[must_use]
     pub fn snapshot(&self, id: &str) -> Option<&Snapshot> {

@@ -68,6 +68,27 @@ const REMOVED: &str = "json.removed";
 /// As [`REMOVED`], where `storage/` is kept.
 const REMOVED_BUT_STORAGE: &str = "json.removed-but-storage";
 
+/// The extension of an edited document that was not in effect when another one replaced it.
+const REPLACED: &str = "json.replaced";
+
+/// Keeps what an app's document says under another name, since it is about to be replaced: somebody edited it, and it was
+/// not in effect.
+pub fn set_aside(directory: &Path, name: &AppName) {
+    let document = path(directory, name);
+    let aside = document.with_extension(REPLACED);
+    let kept = regular::read(&document, MAX_BYTES)
+        .and_then(|bytes| durable::replace(&aside, &bytes, 0o600));
+    let what = match kept {
+        Ok(()) => format!("is in {}", aside.display()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return,
+        Err(e) => format!("is lost: {e}"),
+    };
+    let document = document.display();
+    log::warn!(
+        "{document} was not in effect, and a change by the API replaces it: what it said {what}"
+    );
+}
+
 /// Writes the removal of an app down: its document gets another name, in one step, so that whenever the server is
 /// killed the app is there, or its removal goes on at the next start. Where there is no document, an empty one tells.
 ///
@@ -112,12 +133,12 @@ pub fn removals(directory: &Path) -> io::Result<BTreeMap<AppName, bool>> {
     Ok(removals)
 }
 
-/// Notes that an app's removal is over.
+/// Notes that an app's removal is over. An edited document goes as well that was replaced.
 ///
 /// # Errors
 /// The file that says that it is under way cannot be removed.
 pub fn removal_is_over(directory: &Path, name: &AppName) -> io::Result<()> {
-    for extension in [REMOVED, REMOVED_BUT_STORAGE] {
+    for extension in [REPLACED, REMOVED, REMOVED_BUT_STORAGE] {
         match std::fs::remove_file(path(directory, name).with_extension(extension)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}

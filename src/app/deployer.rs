@@ -45,6 +45,8 @@ pub struct Deployer {
     pub(super) has_code: bool,
     pub(super) removal: Option<Removal>,
     pub(super) created: jiff::Timestamp,
+    /// Before that the app may have had secrets that no document of now has.
+    pub(super) secrets_since: jiff::Timestamp,
     /// The end of its pause, if it is paused.
     pub(super) paused_until: Option<jiff::Timestamp>,
     journal: Journal,
@@ -79,6 +81,7 @@ impl Deployer {
             has_code: false,
             removal: None,
             created: jiff::Timestamp::now(),
+            secrets_since: jiff::Timestamp::now(),
             paused_until: None,
             journal,
             rules,
@@ -133,6 +136,7 @@ impl Deployer {
             finished: self.finished.all().to_vec(),
             keep_storage: self.removal.as_ref().is_some_and(|r| r.keep_storage),
             created: self.created,
+            secrets_since: Some(self.secrets_since),
             paused_until: self.paused_until,
         });
     }

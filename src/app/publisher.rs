@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::events::{Feed, Report};
+use crate::front::policies::page;
 use crate::router::address::Address;
 use crate::router::router::{Publish, Router, Withdraw};
 use crate::router::table::{Availability, Route};
@@ -47,7 +48,12 @@ impl Publisher {
             while changes.changed().await.is_ok() {
                 // Several changes may have become one: only the newest route counts.
                 let newest = changes.borrow_and_update().clone();
+                let policies = newest.route.as_ref().and_then(|r| r.policies.clone());
                 deliver(&own, newest.route, &router).await;
+                // Somebody wants to know now whether the page for maintenance can be shown, and not when it is.
+                if let Some(policies) = policies.filter(|policies| policies.root.is_some()) {
+                    let _page = page::page(&own, &policies).await;
+                }
                 done.send_replace(newest.version);
             }
         });
@@ -69,7 +75,8 @@ impl Publisher {
         });
     }
 
-    /// Resolves when the Router has the routes given before: every request from then on sees them.
+    /// Resolves when the Router has the routes given before: every request from then on sees them. Their page for
+    /// maintenance was read, too.
     pub fn settled(&self) -> impl Future<Output = ()> + use<> {
         let asked = self.wanted.borrow().version;
         let mut published = self.published.clone();

@@ -49,6 +49,9 @@ pub struct Remembered {
     pub keep_storage: bool,
     /// When the app was created: where several apps match a host, the oldest wins.
     pub created: jiff::Timestamp,
+    /// When a document last gave up a secret. Of a file without it that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets_since: Option<jiff::Timestamp>,
     /// The end of its pause, if it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<jiff::Timestamp>,
@@ -69,6 +72,7 @@ impl Remembered {
             finished: Vec::new(),
             keep_storage: false,
             created: jiff::Timestamp::now(),
+            secrets_since: None,
             paused_until: None,
         }
     }

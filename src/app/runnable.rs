@@ -136,6 +136,15 @@ impl Runnable {
         of_document.or_else(|| is_site.then(|| Cow::Owned(StaticFiles::whole_checkout())))
     }
 
+    /// How many ports of this machine its processes take.
+    #[must_use]
+    pub fn ports(&self) -> usize {
+        match self.engine.takes_ports() {
+            true => self.slots.len(),
+            false => 0,
+        }
+    }
+
     #[must_use]
     pub fn id(&self) -> u64 {
         self.release.record.id

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// What is seen of an app at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Signs {
-    /// The requests that have ended so far.
+    /// The requests that have ended so far, but for those that the document's policies refused.
     pub requests: u64,
     /// A request or a tunnel is in flight, or held.
     pub is_asked: bool,

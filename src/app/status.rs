@@ -1,9 +1,11 @@
 //! What the API shows of an application.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::document::config::{AppConfig, Reference};
 use crate::drains::status::DrainStatus;
 use crate::exit_status::ExitRecord;
 use crate::install::record::Step;
@@ -79,6 +81,22 @@ pub struct PreviewStatus {
     /// When it is removed, unless it is deployed before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<jiff::Timestamp>,
+}
+
+impl PreviewStatus {
+    /// What `config` says; `None`: it is no preview. It was deployed `last`.
+    #[must_use]
+    pub fn of(config: &AppConfig, last: Option<jiff::Timestamp>) -> Option<Self> {
+        let preview = config.preview.as_ref()?;
+        Some(Self {
+            of: preview.app.to_string(),
+            branch: match &config.repo.reference {
+                Reference::Branch(branch) => Some(branch.clone()),
+                _ => None,
+            },
+            expires_at: last.and_then(|last| last.checked_add(preview.expires).ok()),
+        })
+    }
 }
 
 /// One line of `GET /applications`.
@@ -157,10 +175,6 @@ pub struct ProcessStatus {
     pub draining: Option<usize>,
 }
 
-fn is_none(count: &usize) -> bool {
-    *count == 0
-}
-
 /// `GET /applications/A/status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Status {
@@ -184,8 +198,8 @@ pub struct Status {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub maintenance: bool,
     /// Requests that wait for it: it is starting, sleeps or is paused.
-    #[serde(skip_serializing_if = "is_none")]
-    pub held: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<NonZero<usize>>,
     pub processes: Vec<ProcessStatus>,
     /// Where its logs are sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]

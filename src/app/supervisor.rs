@@ -9,13 +9,16 @@
 //! - `children` starts and stops the actors below, `recovery` takes over what the previous server left, `retention`
 //!   removes old releases, `removal` the whole app;
 //! - `pause` holds requests for a while, `sleep` stops an app that nobody asks, and wakes it;
-//! - `pushed` is what an app has to do with pushes to it;
-//! - `route` is where requests go, `view` what the API shows, `reports` what the followers of events see, `install_log`
+//! - `pushed` is what an app has to do with pushes to it, `branches` asks where it is fetched from;
+//! - `room` says whether there are ports enough, `route` is where requests go, `view` what the API shows, `hidden` what
+//!   of it is secret, `reports` what the followers of events see, `install_log`
 //!   the last step in the install log, `start_failure` why a batch did not get ready.
 
+mod branches;
 mod children;
 pub mod cron;
 mod deploy;
+mod hidden;
 mod install_log;
 pub mod one_offs;
 pub mod pause;
@@ -26,6 +29,7 @@ mod removal;
 mod reports;
 mod requests;
 mod retention;
+mod room;
 mod route;
 mod sleep;
 mod start_failure;
@@ -42,7 +46,7 @@ use super::batch::Batch;
 use super::batches::Batches;
 use super::context::AppContext;
 use super::deployer::Deployer;
-use super::lifecycle::{Command, Event, Kind, OpId};
+use super::lifecycle::{Command, Event, OpId};
 use super::one_offs::OneOffs;
 use super::publisher::Publisher;
 use crate::app_dirs::AppDirs;
@@ -54,11 +58,13 @@ use crate::router::held::HeldOfApp;
 use crate::router::policies::Policies;
 use crate::supervision::{Exit, ExitReason};
 
+pub use branches::OpenBranches;
 pub use children::ChildId;
 use children::Children;
+pub use hidden::{Hidden, Secrets};
 pub use pushed::{OpenPushed, PackPushed, PushedError};
 pub use requests::{Act, Cancel, Configure, IsAtWork, Warn};
-pub use view::{Hidden, Inspect, Processes, Summarize, View};
+pub use view::{Inspect, Processes, Summarize, View};
 
 /// What an App is given.
 #[derive(Clone, Debug)]
@@ -206,8 +212,7 @@ impl App {
                     self.name()
                 );
                 let mut more = Vec::new();
-                let kind = Kind::Activate { release };
-                let _ticket = self.deployer.request(kind, None, &mut more);
+                self.deployer.restore(release, &mut more);
                 return more;
             }
             Command::Publish => self.publish(),
@@ -233,8 +238,8 @@ impl App {
         let app = self.spec.config.name.shared();
         let newest = self.deployer.documents.newest();
         let drains = &self.spec.context.drains;
-        drains.want(&app, &self.spec.dirs.logs(), &newest.drains);
         let mask = || Mask::new(mask::of_document(&newest.document));
+        drains.want(&app, &self.spec.dirs.logs(), &newest.drains, mask);
         self.spec.context.receivers.want(&app, &newest.notify, mask);
     }
 

@@ -79,6 +79,11 @@ pub fn path(text: &[u8]) -> Result<Option<Path>, ArchiveError> {
             _ if name.len() > LONGEST_NAME => return refuse("has a name of more than 255 bytes"),
             // A release has none either.
             _ if name.eq_ignore_ascii_case(b".git") => return Ok(None),
+            _ if is_git_elsewhere(name) => {
+                return refuse(
+                    "has a name that means .git on other systems, which git refuses: rename it, or leave it out",
+                );
+            }
             _ => names.push(name),
         }
     }
@@ -90,6 +95,23 @@ pub fn path(text: &[u8]) -> Result<Option<Path>, ArchiveError> {
         return refuse("has a path of more than 4095 bytes");
     }
     Ok((!path.is_empty()).then_some(path))
+}
+
+/// Whether a file system of Windows takes the name, or a part of it between backslashes, for `.git`: git checks out no
+/// such file on any system (`is_ntfs_dotgit` in its path.c, `core.protectNTFS`).
+fn is_git_elsewhere(name: &[u8]) -> bool {
+    let is_git = |part: &[u8]| {
+        let rest = [&b".git"[..], b"git~1"].into_iter().find_map(|short| {
+            let (begin, rest) = part.split_at_checked(short.len())?;
+            begin.eq_ignore_ascii_case(short).then_some(rest)
+        });
+        // Dots and spaces at the end do not count there, and behind a colon is a stream of the file.
+        rest.is_some_and(|rest| {
+            let counts = rest.iter().find(|byte| !b". ".contains(byte));
+            counts.is_none_or(|byte| *byte == b':')
+        })
+    };
+    name.split(|byte| *byte == b'\\').any(is_git)
 }
 
 impl Tree {
@@ -147,6 +169,11 @@ impl Tree {
         }
         if target.starts_with(b"/") {
             return Err(ArchiveError::refused(path, LEADS_OUT));
+        }
+        let name = path.rsplit(|byte| *byte == b'/').next();
+        if name.is_some_and(|name| name.eq_ignore_ascii_case(b".gitmodules")) {
+            let why = "is a link, which git refuses under this name: leave it out";
+            return Err(ArchiveError::refused(path, why));
         }
         self.files += 1;
         self.names += target.len();
@@ -281,6 +308,26 @@ mod tests {
         for nothing in ["", "./", ".git/config", "a/.git", "a/.GIT/x", "."] {
             assert_eq!(read(nothing).unwrap(), None, "{nothing}");
         }
+        for elsewhere in [
+            "git~1/x",
+            "a/GIT~1",
+            ".git. ./x",
+            ".git::$INDEX_ALLOCATION/x",
+            "a\\.git\\b",
+        ] {
+            let error = read(elsewhere).unwrap_err().to_string();
+            assert!(error.contains("git refuses"), "{elsewhere}: {error}");
+        }
+        for fine in [
+            ".github/x",
+            ".gitignore",
+            "git~10",
+            "git~2",
+            "agit~1",
+            ".git-x",
+        ] {
+            assert_eq!(read(fine).unwrap().as_deref(), Some(fine));
+        }
         let (long, deep) = ("a".repeat(256), "d/".repeat(129));
         for wrong in ["/a", "//a", "../a", "a/../b", "a/..", "a\0b", &long, &deep] {
             assert!(read(wrong).is_err(), "{wrong:?}");
@@ -305,6 +352,8 @@ mod tests {
             assert!(error.contains(what), "{path}: {error}");
         }
         assert!(tree.directory(b"l").is_err() && tree.link(b"d", b"x").is_err());
+        assert!(tree.link(b"d/.gitmodules", b"f").is_err());
+        tree.file(b".gitmodules", 1).unwrap();
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub async fn run(client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> 
         out.line(NO_APPLICATIONS)?;
     } else {
         let rows: Vec<_> = apps.iter().map(row).collect();
-        out.table(&HEADINGS, &rows)?;
+        out.table(&HEADINGS, &out.with_short_names(rows))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -128,7 +128,7 @@ fn row(job: &Value) -> Vec<String> {
         time(&last["started_at"]),
         last["seconds"]
             .as_f64()
-            .map_or_else(|| "-".to_owned(), super::output::seconds),
+            .map_or_else(|| "-".to_owned(), crate::amounts::took),
         exit,
         cell(&job["command"]),
     ]

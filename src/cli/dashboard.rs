@@ -5,9 +5,10 @@
 //! that was printed. Nobody else knows that name: a browser sends a cookie to every port of its host, so one of
 //! `127.0.0.1` would come to any server of another user that a page leads to.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
-use std::process::{Command, ExitCode, Stdio};
+use std::os::fd::AsFd as _;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use awc::http::Method;
@@ -16,13 +17,16 @@ use nix::errno::Errno;
 use serde_json::json;
 
 use super::client::{Call, Client, ClientArgs};
-use super::open::has_desktop;
+use super::open::{has_desktop, open};
 use super::output::Output;
 
 mod guest;
+mod link_file;
+mod reader;
 mod relay;
 
 use guest::Guests;
+use link_file::LinkFile;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -33,7 +37,7 @@ use guest::Guests;
 
 The link works once, for five minutes, and for the browser that opens it first. Whoever has that browser may do what you may.
 
-Its host name is a random one under \"localhost\", which Chromium and Firefox find by themselves. Safari does not: use another browser.")]
+Its host name is a random one under \"localhost\", which Chromium and Firefox find by themselves. Safari does not: use another browser. A browser that may not read files of /tmp (from a snap) says so: give it the link that is printed.")]
 pub struct DashboardArgs {
     /// The port of localhost [default: any that is free]
     #[arg(
@@ -50,7 +54,7 @@ pub struct DashboardArgs {
     pub client: ClientArgs,
 }
 
-/// Serves until Ctrl-C.
+/// Serves until Ctrl-C, or until nobody reads any more what it prints.
 ///
 /// # Errors
 /// The server cannot be reached, or the port not be had.
@@ -70,15 +74,25 @@ pub async fn run(
         true => out.json(&json!({ "url": url }))?,
         false => out.line(&url)?,
     }
-    if !args.no_open && out.is_terminal() && std::io::stdin().is_terminal() && has_desktop() {
-        let mut browser = Command::new("xdg-open");
-        let quiet = browser.arg(&url).stdin(Stdio::null()).stdout(Stdio::null());
-        // It goes on after this program, as browsers do.
-        quiet.stderr(Stdio::null()).spawn().context("xdg-open")?;
-    }
+    // The browser may look at it at any time.
+    let _link_file = match !args.no_open && has_desktop(out) {
+        true => Some(opened(&url)?),
+        false => None,
+    };
     out.note("Ctrl-C ends it.");
-    server.await?;
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    tokio::select! {
+        ended = server => ended?,
+        () = reader::gone(stdout) => {}
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the desktop open the link.
+fn opened(url: &str) -> anyhow::Result<LinkFile> {
+    let file = LinkFile::new(url).context("a file for the browser cannot be written")?;
+    open(file.path())?;
+    Ok(file)
 }
 
 /// Listens at the port, or where that is 0, at one that is free.

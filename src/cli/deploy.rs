@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::changes;
 use super::client::{Answer, Call, Client, ClientError};
 use super::deploy_failed::DeployFailed;
-use super::output::{Output, cell, seconds};
+use super::output::{Output, cell};
 use super::progress::Progress;
+use crate::amounts::took;
 use crate::document::name::AppName;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 use crate::install::upload::{FAILED, UNDERWAY};
@@ -182,11 +183,11 @@ pub async fn carry_out(
     let deployment = deployment.filter(|_| !wait.no_wait);
     let Some(path) = deployment else {
         accepted(name, &answer, changes, out)?;
-        warn(&warnings_of(&answered), out);
+        before.warn(name, warnings_of(&answered), out);
         return Ok(ExitCode::SUCCESS);
     };
     underway.deployment.set(number(&path));
-    // What it says that was not so before is about this call; the rest is told when it is over, as it is then.
+    // What it says that was not so before is about this call; more of that is told when it is over, as it is then.
     let news = before.news(&answered);
     warn(&news, out);
     let record = follow(&path, &mut progress, client, out).await?;
@@ -197,7 +198,7 @@ pub async fn carry_out(
         .unwrap_or_default();
     let mut warnings = warnings_of(&status);
     warnings.retain(|warning| !news.contains(warning));
-    warn(&warnings, out);
+    before.warn(name, warnings, out);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -222,7 +223,7 @@ fn told(
         return Err(failed.into());
     }
     if !out.is_json() {
-        let time = seconds(begun.elapsed().as_secs_f64());
+        let time = took(begun.elapsed().as_secs_f64());
         let was = before.told(record.release);
         out.line(&format!("{name}: {}{was} in {time}", described(&record)))?;
         for change in changes {
@@ -259,6 +260,19 @@ impl Before {
         let mut warnings = warnings_of(answer);
         warnings.retain(|warning| !self.warnings.contains(warning));
         warnings
+    }
+
+    /// Tells people of warnings, and only that there are those which they were told of before.
+    fn warn(&self, name: &AppName, warnings: Vec<String>, out: &Output) {
+        let (old, new): (Vec<_>, Vec<_>) = warnings
+            .into_iter()
+            .partition(|warning| self.warnings.contains(warning));
+        warn(&new, out);
+        match old.len() {
+            0 => {}
+            1 => out.note(&format!("a warning as before: procserver ps {name}")),
+            n => out.note(&format!("{n} warnings as before: procserver ps {name}")),
+        }
     }
 
     fn told(&self, now: Option<u64>) -> String {

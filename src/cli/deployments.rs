@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::client::{Client, ClientArgs};
 use super::deploy_failed::DeployFailed;
-use super::output::{Output, seconds};
+use super::output::Output;
+use crate::amounts;
 use crate::document::name::AppName;
 use crate::install::record::{DeploymentRecord, DeploymentState};
 
@@ -133,7 +134,9 @@ fn described(name: &AppName, record: &DeploymentRecord) -> Vec<String> {
     say("took", took(record));
     say("by", by(record));
     for step in &record.steps {
-        let time = step.seconds.map_or_else(|| "not over".to_owned(), seconds);
+        let time = step
+            .seconds
+            .map_or_else(|| "not over".to_owned(), amounts::took);
         say(step.step.name(), Some(time));
     }
     if record.failure.is_some() {
@@ -155,7 +158,7 @@ fn by(record: &DeploymentRecord) -> Option<String> {
 
 fn took(record: &DeploymentRecord) -> Option<String> {
     let time = record.finished?.duration_since(record.started);
-    Some(seconds(time.as_secs_f64()))
+    Some(amounts::took(time.as_secs_f64()))
 }
 
 fn state(state: DeploymentState) -> &'static str {

@@ -55,6 +55,7 @@ receiver that is there already gets the options that are given now.")]
     /// Send an application's logs to a receiver no more
     #[command(aliases = ["remove", "delete"], after_help = "Examples:
   procserver drains rm blog syslog+tls://logs.example.org:6514
+  procserver drains rm blog https://logs.example.org/in   also without its TOKEN
   procserver drains rm blog 2                          the second of \"procserver drains blog\"")]
     Rm(RmArgs),
 }
@@ -92,7 +93,7 @@ pub struct RmArgs {
     /// The application
     #[arg(value_parser = AppName::parse)]
     pub name: AppName,
-    /// Its URL, or its number in the list
+    /// Its URL, with or without its password, or its number in the list
     pub url: String,
     /// Whether to wait.
     #[command(flatten)]
@@ -173,25 +174,32 @@ async fn show(name: &AppName, client: &Client, out: &mut Output) -> anyhow::Resu
         ));
         return Ok(ExitCode::SUCCESS);
     }
+    let is_shown_twice = |url: &Value| drains.iter().filter(|one| one["url"] == *url).count() > 1;
     // Those of the document come first, in its order.
     let rows = drains.iter().enumerate().map(|(place, drain)| {
         let number = match drain["of_server"].as_bool() {
             Some(true) => "server".to_owned(),
             _ => (place + 1).to_string(),
         };
-        let columns = ["url", "state", "sent", "waiting", "dropped", "error"];
+        let mut url = cell(&drain["url"]);
+        if is_shown_twice(&drain["url"]) {
+            // What tells them apart is not shown to all; metrics and "drains rm" know them by this.
+            url.push_str(&format!(" ({})", cell(&drain["key"])));
+        }
+        let columns = ["state", "sent", "waiting", "dropped", "error"];
         let cells = columns.iter().map(|column| cell(&drain[*column]));
-        std::iter::once(number).chain(cells).collect()
+        [number, url].into_iter().chain(cells).collect()
     });
     let columns = ["", "URL", "STATE", "SENT", "WAITING", "DROPPED", "ERROR"];
     out.table(&columns, &rows.collect::<Vec<Vec<_>>>())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The drains of `document` with `entry`, in the place of one with the same URL.
+/// The drains of `document` with `entry`, in the place of the one to the same receiver: its password may be another.
 fn added(document: &Value, entry: &Value) -> Vec<Value> {
     let mut drains = list_of(document);
-    let known = drains.iter_mut().find(|one| one["url"] == entry["url"]);
+    let key = key_of(entry);
+    let known = drains.iter_mut().find(|one| key_of(one) == key);
     match known {
         Some(known) => *known = entry.clone(),
         None => drains.push(entry.clone()),
@@ -202,15 +210,23 @@ fn added(document: &Value, entry: &Value) -> Vec<Value> {
 fn without(app: &AppName, document: &Value, url: &str) -> anyhow::Result<Vec<Value>> {
     let mut drains = list_of(document);
     let number: Option<usize> = url.parse().ok();
-    let at = match number.and_then(|number| number.checked_sub(1)) {
-        Some(at) => Some(at).filter(|at| *at < drains.len()),
-        None => drains.iter().position(|one| one["url"] == url),
-    };
+    let by_number = number.and_then(|number| number.checked_sub(1));
+    let key = DrainConfig::to(url).map_or(url.to_owned(), |drain| drain.url.key());
+    let is_it = |one: &Value| key_of(one).is_some_and(|known| known == key);
+    let at = by_number
+        .filter(|at| *at < drains.len())
+        .or_else(|| drains.iter().position(is_it));
     let Some(at) = at else {
         anyhow::bail!("{app} has no drain {url}: \"procserver drains {app}\" lists them");
     };
     drains.remove(at);
     Ok(drains)
+}
+
+/// What the server knows a receiver by.
+fn key_of(entry: &Value) -> Option<String> {
+    let drain = DrainConfig::to(entry["url"].as_str()?).ok()?;
+    Some(drain.url.key())
 }
 
 fn list_of(document: &Value) -> Vec<Value> {
@@ -247,7 +263,16 @@ mod tests {
         let left = |url: &str| without(&app, &document, url).map(|left| left[0]["url"].clone());
         assert_eq!(left("2").unwrap(), "https://t@h/in");
         assert_eq!(left("https://t@h/in").unwrap(), "syslog+tcp://h");
-        for missing in ["0", "3", "https://h/in", ""] {
+        // The same receiver, by another password and by what metrics know it by.
+        assert_eq!(left("https://u@h/in").unwrap(), "syslog+tcp://h");
+        let key = DrainConfig::to("https://h/in").unwrap().url.key();
+        assert_eq!(left(&key).unwrap(), "syslog+tcp://h");
+        let other = json!({"url": "https://other@h/in"});
+        assert_eq!(
+            added(&document, &other),
+            [other.clone(), json!({"url": "syslog+tcp://h"})]
+        );
+        for missing in ["0", "3", "https://h/other", ""] {
             let error = left(missing).unwrap_err().to_string();
             assert!(error.contains("procserver drains blog"), "{error}");
         }

@@ -18,6 +18,13 @@ const VERBS: [(&str, &[&str]); 9] = [
     ("cron:list", &["cron"]),
 ];
 
+/// Verbs of this program with verbs of their own, which stand before the application here and behind it elsewhere.
+const INNER: [(&str, &[&str]); 3] = [
+    ("cron", &["run"]),
+    ("domains", &["add", "rm", "remove", "delete"]),
+    ("drains", &["add", "rm", "remove", "delete"]),
+];
+
 /// Verbs that take variables away, by their names.
 const UNSETS: [&str; 4] = ["config:unset", "config:rm", "config:remove", "env:unset"];
 
@@ -37,15 +44,32 @@ pub fn understood(mut words: Vec<OsString>) -> Vec<OsString> {
         words[0] = "maintenance".into();
     }
     words = app_option::settled(words);
+    turn_inner(&mut words);
     if let Some(state) = switch {
-        // Behind the verb and the application.
-        words.insert(words.len().min(2), state.into());
+        // Behind the application, wherever that is among options.
+        words.push(state.into());
     }
     if is_unset {
+        let is_option = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");
+        let app = words.iter().skip(1).position(|word| !is_option(word));
         // Behind the verb and the application.
-        words.iter_mut().skip(2).for_each(take_away);
+        let names = app.map_or(words.len(), |app| app + 2);
+        words.iter_mut().skip(names).for_each(take_away);
     }
     words
+}
+
+/// `cron run NAME` for `cron NAME run`.
+fn turn_inner(words: &mut [OsString]) {
+    let [verb, name, inner, ..] = words else {
+        return;
+    };
+    let known = INNER.iter().find(|(known, _)| *verb == **known);
+    let is_inner =
+        |word: &OsString| known.is_some_and(|(_, all)| all.iter().any(|one| word == one));
+    if is_inner(inner) && !is_inner(name) {
+        std::mem::swap(name, inner);
+    }
 }
 
 /// `-NAME` for the name of a variable.
@@ -89,6 +113,16 @@ mod tests {
             ("logs blog", "logs blog"),
             ("maintenance:on blog", "maintenance blog on"),
             ("maintenance:off -a blog", "maintenance blog off"),
+            ("maintenance:on --json blog", "maintenance --json blog on"),
+            (
+                "maintenance:on blog --retry-after 5m",
+                "maintenance blog --retry-after 5m on",
+            ),
+            ("config:unset --json blog A", "env --json blog -A"),
+            ("cron blog run report", "cron run blog report"),
+            ("cron run run report", "cron run run report"),
+            ("domains blog add a.example", "domains add blog a.example"),
+            ("drains blog rm https://h", "drains rm blog https://h"),
             ("", ""),
         ] {
             let words = understood(typed.split(' ').map(OsString::from).collect());

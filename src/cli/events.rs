@@ -82,6 +82,10 @@ pub async fn run(args: &EventsArgs, client: &Client, out: &mut Output) -> anyhow
         }
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(name) = &args.name {
+        // Of one that is not there nothing would ever come.
+        let _is_there: Value = client.get(&format!("/applications/{name}/status")).await?;
+    }
     let mut unread = Vec::new();
     client
         .stream(&args.path(), "text/event-stream", |piece| {

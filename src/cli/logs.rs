@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::client::{Client, ClientArgs, ClientError};
 use super::document::encode_query;
-use super::output::Output;
+use super::output::{Output, cell};
 use crate::document::name::AppName;
 
 mod feed;
@@ -148,8 +148,23 @@ pub async fn run(args: &LogsArgs, client: &Client, out: &mut Output) -> anyhow::
     }
     if view.printer.is_empty {
         view.out.note(&nothing(args));
+        if let ([name], Some(_)) = (args.names.as_slice(), &args.process) {
+            let status: Value = client.get(&format!("/applications/{name}/status")).await?;
+            view.out.note(&processes(name, &status));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whose lines there could be.
+fn processes(name: &AppName, status: &Value) -> String {
+    let processes = status["processes"].as_array().into_iter().flatten();
+    let mut ids: Vec<_> = processes.map(|process| cell(&process["id"])).collect();
+    ids.dedup();
+    match ids.is_empty() {
+        true => format!("{name} has no process just now: procserver ps {name}"),
+        false => format!("the processes of {name} are {}", ids.join(", ")),
+    }
 }
 
 /// The applications that there are.
@@ -356,5 +371,16 @@ mod tests {
         assert_eq!(path(true), all);
         // What was not read yet may be too old.
         assert_eq!(path(false), all.replace("&grep", "&since=2h&grep"));
+    }
+
+    #[test]
+    fn where_a_process_has_no_lines_those_are_named_that_there_are() {
+        let name = AppName::parse("blog").unwrap();
+        let status =
+            serde_json::json!({"processes": [{"id": "web.1"}, {"id": "web.1"}, {"id": "run.7"}]});
+        let told = processes(&name, &status);
+        assert_eq!(told, "the processes of blog are web.1, run.7");
+        let told = processes(&name, &Value::Null);
+        assert!(told.contains("procserver ps blog"), "{told}");
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::client::{Client, ClientArgs};
 use super::deploy::{self, WaitArgs};
@@ -59,7 +59,10 @@ pub async fn run(
 ) -> anyhow::Result<ExitCode> {
     let is_told = args.page.is_some() || args.retry_after.is_some();
     let patch = match args.state {
-        Some(Switch::On) => patch(args),
+        Some(Switch::On) => {
+            let patch = |document: &Value| Ok(patch(args, &document["maintenance"]));
+            return deploy::change_by(&args.name, patch, args.wait, client, out).await;
+        }
         _ if is_told => {
             let text = "--page and --retry-after go with \"on\"";
             return Err(Usage(text.to_owned()).into());
@@ -70,12 +73,17 @@ pub async fn run(
     deploy::change(&args.name, &patch, args.wait, client, out).await
 }
 
-fn patch(args: &MaintenanceArgs) -> Value {
-    if args.page.is_none() && args.retry_after.is_none() {
-        return json!({ "maintenance": true });
+/// What was said before of the page and of when to ask again stays as long as it is on.
+fn patch(args: &MaintenanceArgs, present: &Value) -> Value {
+    let given = [("page", &args.page), ("retry_after", &args.retry_after)];
+    let given = given.into_iter();
+    let fields: Map<_, _> = given
+        .filter_map(|(field, text)| Some((field.to_owned(), Value::from(text.as_deref()?))))
+        .collect();
+    match fields.is_empty() && !present.is_object() {
+        true => json!({ "maintenance": true }),
+        false => json!({ "maintenance": fields }),
     }
-    // Null takes away what was said before.
-    json!({ "maintenance": { "page": args.page, "retry_after": args.retry_after } })
 }
 
 async fn show(name: &AppName, client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
@@ -90,4 +98,30 @@ async fn show(name: &AppName, client: &Client, out: &mut Output) -> anyhow::Resu
         out.line("off")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn what_was_said_before_stays_while_it_is_on() {
+        let page = json!({"page": "down.html"});
+        for (typed, present, patched) in [
+            ("", Value::Null, json!(true)),
+            ("", json!(true), json!(true)),
+            ("", page.clone(), json!({})),
+            (" --retry-after 5m", page, json!({"retry_after": "5m"})),
+            (" --page a.html", json!(false), json!({"page": "a.html"})),
+        ] {
+            let line = format!("procserver maintenance blog on{typed}");
+            let Command::Maintenance(args) = Cli::parse_from(line.split(' ')).command else {
+                panic!("{line}");
+            };
+            assert_eq!(patch(&args, &present), json!({"maintenance": patched}));
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! `procserver open`: print an application's URL, and open it in the browser of a desktop.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal as _;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -40,11 +41,8 @@ pub async fn run(args: &OpenArgs, client: &Client, out: &mut Output) -> anyhow::
         return Ok(ExitCode::SUCCESS);
     }
     out.line(url)?;
-    if out.is_terminal() && std::io::stdin().is_terminal() && has_desktop() {
-        let mut browser = Command::new("xdg-open");
-        let quiet = browser.arg(url).stdin(Stdio::null()).stdout(Stdio::null());
-        // It goes on after this program, as browsers do.
-        quiet.stderr(Stdio::null()).spawn().context("xdg-open")?;
+    if has_desktop(out) {
+        open(url)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -78,10 +76,21 @@ fn url_of(app: &Value) -> anyhow::Result<(&str, &str)> {
     )
 }
 
-/// Whether there is a desktop that opens things.
-pub(super) fn has_desktop() -> bool {
+/// Whether somebody sits at a desktop that opens things, and sees what is printed.
+pub(super) fn has_desktop(out: &Output) -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    is_set("WAYLAND_DISPLAY") || is_set("DISPLAY")
+    out.is_terminal()
+        && std::io::stdin().is_terminal()
+        && (is_set("WAYLAND_DISPLAY") || is_set("DISPLAY"))
+}
+
+/// Has the desktop open a URL, which all users of the machine see, or a file.
+pub(super) fn open(what: impl AsRef<OsStr>) -> anyhow::Result<()> {
+    let mut browser = Command::new("xdg-open");
+    let quiet = browser.arg(what).stdin(Stdio::null()).stdout(Stdio::null());
+    // It goes on after this program, as browsers do.
+    quiet.stderr(Stdio::null()).spawn().context("xdg-open")?;
+    Ok(())
 }
 
 #[cfg(test)]

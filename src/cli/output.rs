@@ -7,6 +7,8 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::Value;
 
+use crate::amounts;
+
 /// Where a verb's answer goes.
 pub struct Output {
     json: bool,
@@ -47,6 +49,17 @@ impl Output {
         self.terminal
     }
 
+    /// Makes the names in the first column of `rows` fit a terminal: that of a preview is long. Programs get the whole.
+    #[must_use]
+    pub fn with_short_names(&self, mut rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
+        if self.terminal {
+            for name in rows.iter_mut().filter_map(|row| row.first_mut()) {
+                *name = short(name);
+            }
+        }
+        rows
+    }
+
     /// One line.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.to, "{text}")?;
@@ -78,6 +91,15 @@ impl Output {
             self.line(&line)?;
         }
         Ok(())
+    }
+}
+
+/// The beginning and the end of a name, by which previews of one application differ. Names are ASCII.
+fn short(name: &str) -> String {
+    let (begin, end) = (name.get(..16), name.len().checked_sub(15));
+    match (begin, end.and_then(|end| name.get(end..))) {
+        (Some(begin), Some(end)) if name.len() > 32 => format!("{begin}…{end}"),
+        _ => name.to_owned(),
     }
 }
 
@@ -122,29 +144,12 @@ pub fn time(value: &Value) -> String {
     }
 }
 
-/// An amount of memory as a person reads it: `512K`, `19M`, or `-` for none.
+/// An amount of memory as a person reads it, or `-` for none.
 #[must_use]
 pub fn bytes(amount: u64) -> String {
     match amount {
         0 => "-".into(),
-        1..1_048_576 => format!("{}K", amount.div_ceil(1024)),
-        _ => format!("{}M", amount >> 20),
-    }
-}
-
-/// Seconds as a person reads them: `12 ms`, `3.4 s`, `2 min 5 s`.
-#[must_use]
-pub fn seconds(seconds: f64) -> String {
-    if seconds < 0.9995 {
-        format!("{:.0} ms", seconds * 1000.0)
-    } else if seconds < 60.0 {
-        format!("{seconds:.1} s")
-    } else {
-        format!(
-            "{:.0} min {:.0} s",
-            (seconds / 60.0).floor(),
-            (seconds % 60.0).floor()
-        )
+        some => amounts::size(some),
     }
 }
 
@@ -174,14 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn times_read_well_at_every_size() {
-        for (time, text) in [
-            (0.0124, "12 ms"),
-            (0.9999, "1.0 s"),
-            (3.44, "3.4 s"),
-            (125.0, "2 min 5 s"),
-        ] {
-            assert_eq!(seconds(time), text);
-        }
+    fn long_names_keep_both_ends() {
+        let name = "hello-feature-a-login-page-for-all-who-forgot-3f2a91";
+        assert_eq!(short(name), "hello-feature-a-…o-forgot-3f2a91");
+        assert_eq!(short(&name[..32]), name[..32]);
+        assert_eq!(short("blog"), "blog");
     }
 }

@@ -21,7 +21,7 @@ const HEADINGS: [&str; 5] = ["NAME", "BRANCH", "STATE", "HOST", "EXPIRES"];
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  procserver preview blog feature/login        makes blog-feature-login, or deploys it anew
+  procserver preview blog feature/login        makes blog-feature-login, or makes it anew
   procserver preview blog feature/login --for 2d
   procserver preview blog                      lists them
   procserver preview blog feature/login --rm

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::client::Client;
 use super::latest::Latest;
-use super::output::{Output, seconds};
+use super::output::Output;
+use crate::amounts::took;
 use crate::install::record::{DeploymentRecord, DeploymentState, Step};
 
 /// One per redraw.
@@ -32,7 +33,7 @@ impl Progress {
         }
         self.clear(out)?;
         for (step, time) in finished(record).skip(self.shown) {
-            out.line(&format!("  {:<10} {:>10}", step.name(), seconds(time)))?;
+            out.line(&format!("  {:<10} {:>10}", step.name(), took(time)))?;
             self.shown += 1;
         }
         self.draw_running(record, out)
@@ -75,7 +76,7 @@ impl Progress {
             return Ok(());
         }
         self.frame = (self.frame + 1) % SPINNER.len();
-        let time = seconds(since.elapsed().as_secs_f64());
+        let time = took(since.elapsed().as_secs_f64());
         let step = format!("{} {name:<10} {time:>10}  ", SPINNER[self.frame]);
         let room = width().saturating_sub(step.chars().count() + 1);
         out.bytes(format!("{step}{}", cut(self.latest.of(name), room)).as_bytes())

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::apps::NO_APPLICATIONS;
 use super::client::{Client, ClientArgs, ClientError};
-use super::output::{Output, bytes, cell, seconds, time};
+use super::output::{Output, bytes, cell, time};
+use crate::amounts;
 use crate::document::name::AppName;
 
 const HEADINGS: [&str; 9] = [
@@ -81,7 +82,7 @@ async fn all(client: &Client, out: &mut Output) -> anyhow::Result<ExitCode> {
     } else {
         let headings = [&["APP"][..], &HEADINGS].concat();
         let rows: Vec<_> = statuses.iter().flat_map(rows_of_app).collect();
-        out.table(&headings, &rows)?;
+        out.table(&headings, &out.with_short_names(rows))?;
         for status in &statuses {
             let name = cell(&status["name"]);
             match status["warnings"].as_array().map_or(0, Vec::len) {
@@ -156,12 +157,17 @@ fn row(process: &Value, now: jiff::Timestamp) -> Vec<String> {
             None => cell(&process["pid"]),
         },
         cell(&process["port"]),
-        started.map_or_else(|| "-".into(), |at| uptime(now.as_second() - at.as_second())),
+        started.map_or_else(|| "-".into(), |at| up(at, now)),
         cell(&process["restarts"]),
         bytes(process["memory_bytes"].as_u64().unwrap_or(0)),
-        seconds(process["cpu_seconds"].as_f64().unwrap_or(0.0)),
+        amounts::took(process["cpu_seconds"].as_f64().unwrap_or(0.0)),
         last_exit(&process["last_exit"]),
     ]
+}
+
+fn up(since: jiff::Timestamp, now: jiff::Timestamp) -> String {
+    let seconds = now.as_second() - since.as_second();
+    amounts::span(u64::try_from(seconds).unwrap_or(0))
 }
 
 /// Of one that is replaced also what is still on it.
@@ -170,17 +176,6 @@ fn state(process: &Value) -> String {
     match process["draining"].as_u64() {
         Some(left) => format!("{state} ({left} left)"),
         None => state,
-    }
-}
-
-/// Whole seconds in the two largest units.
-fn uptime(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
-        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
     }
 }
 
@@ -217,7 +212,7 @@ mod tests {
                 "ready",
                 "7",
                 "8001",
-                "1h 2m",
+                "1 h 2 min",
                 "2",
                 "3M",
                 "1.2 s",

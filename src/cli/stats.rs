@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::client::{Client, ClientArgs};
 use super::document::encode_query;
-use super::output::{Output, bytes, cell, seconds, time};
+use super::output::{Output, bytes, cell, time};
+use crate::amounts;
 use crate::document::name::AppName;
 
 /// The heights of a line that is drawn, the lowest first.
@@ -62,7 +63,10 @@ fn steps(history: &Value, out: &mut Output) -> anyhow::Result<()> {
     }
     let rows: Vec<_> = points
         .iter()
-        .map(|point| [vec![time(&point["time"])], rates(point)].concat())
+        .map(|point| {
+            let time = [time(&point["time"])];
+            time.into_iter().chain(rates(point)).collect()
+        })
         .collect();
     out.table(
         &[
@@ -88,12 +92,18 @@ fn present(history: &Value, out: &mut Output) -> anyhow::Result<()> {
     let rows: Vec<_> = apps
         .chain(server)
         .map(|(name, now)| {
-            let mut row = vec![name];
-            row.extend(rates(now));
-            // Only the points have these.
-            row.drain(4..5);
-            row.drain(5..6);
-            row
+            // Only points have the others.
+            let [
+                requests,
+                status_4xx,
+                status_5xx,
+                _p50,
+                p95,
+                _p99,
+                memory,
+                cpu,
+            ] = rates(now);
+            vec![name, requests, status_4xx, status_5xx, p95, memory, cpu]
         })
         .collect();
     out.table(
@@ -103,10 +113,10 @@ fn present(history: &Value, out: &mut Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn rates(point: &Value) -> Vec<String> {
-    let took = |name: &str| point[name].as_f64().map_or("-".to_owned(), seconds);
+fn rates(point: &Value) -> [String; 8] {
+    let took = |name: &str| point[name].as_f64().map_or("-".to_owned(), amounts::took);
     let number = |name: &str| point[name].as_f64().unwrap_or_default();
-    vec![
+    [
         format!("{:.1}", number("requests_per_second")),
         cell(&point["status_4xx"]),
         cell(&point["status_5xx"]),

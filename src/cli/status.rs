@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::client::{Client, ClientArgs};
 use super::output::{Output, bytes, cell};
+use crate::amounts::{size, span};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -66,7 +67,7 @@ fn rows(status: &Value) -> Vec<(&'static str, String)> {
                 "{}, pid {}, up {}",
                 cell(&status["version"]),
                 cell(&status["pid"]),
-                uptime(number(&status["uptime_seconds"]))
+                span(number(&status["uptime_seconds"]))
             ),
         ),
         ("listens on", listeners(status)),
@@ -175,26 +176,6 @@ fn told(certificate: &Value) -> String {
     format!("{}: {}{left}", names.join(" "), cell(&certificate["state"]))
 }
 
-/// `3 d 4 h`, `4 h 5 min`, `5 min`, `12 s`.
-fn uptime(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min"),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
-}
-
-/// An amount of disk as a person reads it: `512M`, `1.5G`, `2.0T`.
-fn size(amount: u64) -> String {
-    match amount {
-        0..0x4000_0000 => format!("{}M", amount >> 20),
-        0x4000_0000..0x100_0000_0000 => format!("{:.1}G", amount as f64 / f64::from(1 << 30)),
-        _ => format!("{:.1}T", amount as f64 / (1_u64 << 40) as f64),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -234,15 +215,6 @@ mod tests {
         assert_eq!(
             lines[end..],
             ["problem: c has never been deployed well", "warning: w"]
-        );
-    }
-
-    #[test]
-    fn times_and_sizes_read_well() {
-        assert_eq!([12, 300, 3700].map(uptime), ["12 s", "5 min", "1 h 1 min"]);
-        assert_eq!(
-            [5 << 20, 3 << 29, 1 << 41].map(size),
-            ["5M", "1.5G", "2.0T"]
         );
     }
 }

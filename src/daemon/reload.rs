@@ -180,6 +180,7 @@ impl Reloads {
                 "reload: not all is over after {:?}: tunnels are closed, what is at work is taken up by the next server",
                 in_flight.drain
             );
+            departure.close();
             in_flight.connections.cut();
             let _still_some = timeout(CUT, in_flight.connections.drained()).await;
         }

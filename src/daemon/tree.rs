@@ -1,5 +1,7 @@
 //! [`Tree`]: the supervision tree as a whole, seen from outside.
 
+mod api;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,18 +18,12 @@ use crate::acme::precheck::Precheck;
 use crate::acme::status::Results;
 use crate::acme::storage::Storage;
 use crate::api::about::About;
-use crate::api::backup_turn::Backups;
 use crate::api::in_process;
 use crate::api::metrics::reading;
-use crate::api::metrics::shared::Metrics;
 use crate::api::reload_status::Reload;
-use crate::api::state::{ApiState, Routing};
-use crate::api::ui::sessions::Sessions;
-use crate::api::ui::watchers::Watchers;
-use crate::api::upload_turn::Uploads;
+use crate::api::state::ApiState;
 use crate::app::context::AppContext;
 use crate::audit::AuditLog;
-use crate::backup::carry::Carrier;
 use crate::drains::book::Drains;
 use crate::event_log;
 use crate::event_log::writer::{EventFiles, EventLog};
@@ -40,7 +36,6 @@ use crate::front::kept::Kept;
 use crate::front::listener::{Bound, Closed};
 use crate::front::own_token::OwnToken;
 use crate::front::request_counts::RequestCounts;
-use crate::hooks::store::Hooks;
 use crate::logs::app_logs::AppLogs;
 use crate::notices::book::Receivers;
 use crate::process::ports::Ports;
@@ -113,6 +108,25 @@ impl Tree {
         settings: &Arc<Settings>,
         given: Given,
     ) -> Result<(Self, ApiState), DaemonError> {
+        let logs = log_thread()?;
+        let host_name = host_name();
+        let context = context(settings, &logs, &host_name)?;
+        let (table, _) = watch::channel(Arc::new(Table::default()));
+        let (closing, is_closing) = watch::channel(false);
+        let (closed, closed_ports) = watch::channel(Closed::new());
+        let load = Arc::<Load>::default();
+        let about = about(&context, &given.listeners, &load);
+        let mut api = api::state(
+            &context,
+            &given,
+            api::Told {
+                table: table.subscribe(),
+                closing: is_closing,
+                closed_ports,
+                about,
+                host_name,
+            },
+        );
         let Given {
             listeners,
             kept,
@@ -120,68 +134,16 @@ impl Tree {
             published,
             first_token,
             tokens,
-            ssh_keys,
-            reload,
+            ..
         } = given;
-        let logs = log_thread()?;
-        let context = context(settings, &logs)?;
-        let (table, _) = watch::channel(Arc::new(Table::default()));
-        let (closing, is_closing) = watch::channel(false);
-        let (closed, closed_ports) = watch::channel(Closed::new());
-        let load = Arc::<Load>::default();
-        let (challenges, acme_results) = (Arc::default(), Arc::<Results>::default());
-        let mut api = ApiState {
-            apps: ChildRef::default(),
-            routing: Routing {
-                table: table.subscribe(),
-                reach: Arc::clone(&settings.front.reach),
-            },
-            config_dir: settings.config_dir.as_path().into(),
-            rules: context.rules(),
-            default_user: settings.default_user.clone(),
-            can_switch: context.can_switch,
-            events: context.events.clone(),
-            closing: is_closing,
-            closed_ports,
-            certificates: Arc::clone(&published),
-            acme: ChildRef::default(),
-            acme_results: Arc::clone(&acme_results),
-            backups: None,
-            about: Arc::new(about(&context, &listeners, &load)),
-            audit: context.audit.clone(),
-            host_name: host_name(),
-            drains: context.drains.clone(),
-            receivers: context.receivers.clone(),
-            tokens: tokens.clone(),
-            ssh_keys,
-            reload,
-            failed_logins: Arc::default(),
-            failed_hooks: Arc::default(),
-            failed_pulls: Arc::default(),
-            images: context.images.clone().filter(Images::are_given_out),
-            hooks: Hooks::default(),
-            uploads: Uploads::default(),
-            sessions: Sessions::open(&settings.data_dir),
-            watchers: Watchers::default(),
-            history: ChildRef::default(),
-            event_files: EventFiles::below(&settings.data_dir, settings.log_files),
-            metrics: Arc::new(Metrics::with(
-                context.app_logs.clone(),
-                context.request_counts.clone(),
-            )),
-            spans: None,
-        };
-        api.backups = Some(Backups::new(Carrier {
-            apps: api.apps.clone(),
-            settings: Arc::clone(settings),
-            rules: context.rules(),
-        }));
         let (booted, is_booted) = watch::channel(false);
         let (access, access_written) = access_log(&context, &api.metrics.lost_lines).unzip();
         let (traces, exporter) = start_exporter(settings, &api.host_name)?.unzip();
         api.spans = exporter.as_ref().map(Exporter::counts);
         let kept_events = keep_events(&context, api.event_files.clone());
-        let acme = acme_spec(&context, &table, &published, &challenges, acme_results);
+        let challenges = Arc::default();
+        let results = Arc::clone(&api.acme_results);
+        let acme = acme_spec(&context, &table, &published, &challenges, results);
         let departure = Arc::<Departure>::default();
         let hands_over = Arc::clone(&context.hands_over);
         let spec = RootSpec {
@@ -337,7 +299,11 @@ fn host_name() -> Arc<str> {
     name.to_string_lossy().into()
 }
 
-fn context(settings: &Arc<Settings>, logs: &Arbiter) -> Result<AppContext, DaemonError> {
+fn context(
+    settings: &Arc<Settings>,
+    logs: &Arbiter,
+    host_name: &Arc<str>,
+) -> Result<AppContext, DaemonError> {
     let bounds = (settings.log_size, settings.log_files);
     let audit = AuditLog::start(&settings.data_dir, bounds);
     let app_logs = AppLogs::default();
@@ -352,7 +318,7 @@ fn context(settings: &Arc<Settings>, logs: &Arbiter) -> Result<AppContext, Daemo
         receivers: Receivers::new(
             settings.notify.clone(),
             settings.smtp.clone(),
-            host_name().to_string(),
+            host_name.to_string(),
         ),
         start_permits: StartPermits::new(
             std::thread::available_parallelism().map_or(1, Into::into),

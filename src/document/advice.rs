@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::config::{AppConfig, HealthCheck};
 use super::formation::{RELEASE, formation};
+use super::policies::redirect::shadowed;
 use super::procfile::Procfile;
 
 /// Commands that are run once have limits, too.
@@ -29,7 +30,30 @@ pub fn advice(config: &AppConfig, procfile: Option<&Procfile>) -> Vec<String> {
     advice.extend(procfile.into_iter().flat_map(|p| of_types(config, p)));
     advice.extend(of_health_check(&config.health_check));
     advice.extend(of_shared(config));
+    advice.extend(of_redirects(config));
+    advice.extend(of_sleep(config, procfile));
     advice
+}
+
+/// Redirects that no request meets; of many the first tells enough.
+fn of_redirects(config: &AppConfig) -> Option<String> {
+    let (later, earlier) = shadowed(&config.policies.redirects).next()?;
+    let (later, earlier) = (later.from(), earlier.from());
+    Some(format!(
+        "redirects: \"{later}\" is never met, as \"{earlier}\" comes before it and takes all of its paths: put it in front"
+    ))
+}
+
+/// Sleep of what no request would wake.
+fn of_sleep(config: &AppConfig, procfile: Option<&Procfile>) -> Option<String> {
+    let runs = |name: &&str| {
+        let is_there = procfile.is_none_or(|procfile| procfile.command(name).is_some());
+        is_there && config.scale.get(*name) != Some(&0)
+    };
+    let is_asked = config.routed().iter().any(runs);
+    (config.sleep.is_some() && !is_asked).then(|| {
+        "sleep has no effect: no process that gets requests is to run, so none would wake the application".to_owned()
+    })
 }
 
 /// A directory that is shared, and in that of the static files.
@@ -69,9 +93,7 @@ fn of_types(config: &AppConfig, procfile: &Procfile) -> Vec<String> {
         .chain(limits)
         .filter(|(_, name)| procfile.command(name).is_none());
     missing
-        .map(|(field, name)| {
-            format!("{field} names \"{name}\", but the Procfile has no such process type")
-        })
+        .map(|(field, name)| procfile.lacks(field, name))
         .collect()
 }
 
@@ -210,6 +232,7 @@ mod tests {
             "health_check": { "status": "200-399" },
             "static": { "dir": "public" },
             "shared": ["log", "public/uploads"],
+            "redirects": [{"from": "/old/*", "to": "/new"}, {"from": "/old/a", "to": "/b"}],
         });
         let config = AppConfig::from_document(document, &Rules::default()).unwrap();
         let procfile = Procfile::parse(b"web: x\n").unwrap();
@@ -221,6 +244,26 @@ mod tests {
         assert!(told.contains("restart names \"wroker\""), "{told}");
         assert!(told.contains("without health_check.path"), "{told}");
         assert!(told.contains("shared names \"public/uploads\""), "{told}");
-        assert_eq!(advice(&config, None).len(), 3);
+        assert!(
+            told.contains("redirects: \"/old/a\" is never met"),
+            "{told}"
+        );
+        assert_eq!(advice(&config, None).len(), 4);
+    }
+
+    #[test]
+    fn sleep_of_what_no_request_would_wake_is_told() {
+        let told = |web: u32, procfile: Option<&str>| {
+            let document = json!({
+                "name": "a", "repo": {"url": "https://h/a.git"}, "sleep": "5m", "scale": {"web": web},
+            });
+            let config = AppConfig::from_document(document, &Rules::default()).unwrap();
+            let procfile = procfile.map(|text| Procfile::parse(text.as_bytes()).unwrap());
+            of_sleep(&config, procfile.as_ref())
+        };
+        assert!(told(0, None).unwrap().contains("has no effect"));
+        assert!(told(1, Some("worker: x\n")).is_some());
+        assert_eq!(told(1, None), None);
+        assert_eq!(told(1, Some("web: x\n")), None);
     }
 }

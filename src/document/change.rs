@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::config::AppConfig;
 use super::limits::AppLimits;
+use super::pick::pick;
 
 /// Each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,9 +122,6 @@ pub fn config_of_release(own: &AppConfig, standing: &Arc<AppConfig>) -> Arc<AppC
 /// differs from it only in these.
 #[must_use]
 pub fn carried(base: &AppConfig, old: &AppConfig, new: &AppConfig) -> AppConfig {
-    fn pick<T: PartialEq + Clone>(base: &T, old: &T, new: &T) -> T {
-        if old == new { base } else { new }.clone()
-    }
     AppConfig {
         scale: pick(&base.scale, &old.scale, &new.scale),
         hosts: pick(&base.hosts, &old.hosts, &new.hosts),

@@ -3,8 +3,10 @@
 
 use serde_json::{Map, Value};
 
-/// Fields that are named; there are fewer.
-const MOST: usize = 40;
+use super::read::FIELDS;
+
+/// Fields that are named: as many as a document may have.
+const MOST: usize = FIELDS.len();
 
 /// Types of processes whose scale is told.
 const MOST_TYPES: usize = 10;
@@ -63,5 +65,12 @@ mod tests {
             Some("env, scale web 1→3 worker default→2, port, hosts")
         );
         assert_eq!(told(&old, &old), None);
+    }
+
+    #[test]
+    fn a_document_that_changes_altogether_has_each_field_named() {
+        let all = FIELDS.map(|field| (field.to_owned(), json!("new")));
+        let named = told(&json!({}), &Value::Object(all.into_iter().collect())).unwrap();
+        assert_eq!(named.split(", ").count(), FIELDS.len(), "{named}");
     }
 }

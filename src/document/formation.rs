@@ -64,9 +64,7 @@ pub fn formation(
                 "scale.release is ignored: a release command runs once per deploy".to_owned(),
             );
         } else if procfile.command(name).is_none() {
-            warnings.push(format!(
-                "scale names \"{name}\", but the Procfile has no such process type"
-            ));
+            warnings.push(procfile.lacks("scale", name));
         }
     }
     (slots, warnings)
@@ -158,7 +156,10 @@ mod tests {
         let scale = BTreeMap::from([("wbe".to_owned(), 2), ("release".to_owned(), 1)]);
         let (_, warnings) = formation(&procfile(&["web", "release"]), &scale, &[ROUTED].into());
         assert_eq!(warnings.len(), 2);
-        assert!(warnings[1].contains("\"wbe\""), "{warnings:?}");
+        assert!(
+            warnings[1].contains("\"wbe\"") && warnings[1].ends_with("did you mean \"web\"?"),
+            "{warnings:?}"
+        );
     }
 
     #[test]

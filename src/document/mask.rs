@@ -4,6 +4,7 @@
 //! other text, also in logs, they are looked for: an application prints what it likes.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
@@ -185,6 +186,13 @@ pub fn of_document(document: &Value) -> impl Iterator<Item = String> {
         .chain(secrets.flat_map(|secret| decoded(&secret)))
 }
 
+/// Whether `before` has secrets that `after` has no more.
+#[must_use]
+pub fn gives_up(before: &Value, after: &Value) -> bool {
+    let kept: HashSet<String> = of_document(after).collect();
+    of_document(before).any(|secret| !kept.contains(&secret))
+}
+
 /// What secret `values` are written as: each as a whole, line by line, and the password of one that is a URL.
 pub fn of_values(values: impl IntoIterator<Item = String>) -> impl Iterator<Item = String> {
     values.into_iter().flat_map(|value| {
@@ -322,6 +330,20 @@ mod tests {
         assert_eq!(without_credentials("https://tok@h/a"), "https://••••@h/a");
         assert_eq!(without_credentials("ssh://git@h/a"), "ssh://git@h/a");
         assert_eq!(without_credentials("git@h:a"), "git@h:a");
+    }
+
+    #[test]
+    fn a_secret_is_given_up_where_no_field_has_it_any_more() {
+        let of = |env: Value| json!({"env": env, "scale": {"web": 1}});
+        let before = of(json!({"A": "sesame", "B": "b"}));
+        for (after, gives_up) in [
+            (before.clone(), false),
+            (of(json!({"C": "sesame", "B": "b", "D": "more"})), false),
+            (of(json!({"A": "sesame-2", "B": "b"})), true),
+            (json!({}), true),
+        ] {
+            assert_eq!(super::gives_up(&before, &after), gives_up, "{after}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ use password_hash::PasswordHash;
 use rate::Rate;
 use redirect::Redirect;
 
+use super::pick::pick;
+
 /// The fields of the document that are carried out by the proxy alone. By default none is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policies {
@@ -47,9 +49,6 @@ impl Policies {
     /// These, with each field that differs between `old` and `new` as it is in `new`.
     #[must_use]
     pub fn carried(&self, old: &Self, new: &Self) -> Self {
-        fn pick<T: PartialEq + Clone>(base: &T, old: &T, new: &T) -> T {
-            if old == new { base } else { new }.clone()
-        }
         Self {
             maintenance: pick(&self.maintenance, &old.maintenance, &new.maintenance),
             allow: pick(&self.allow, &old.allow, &new.allow),
@@ -128,6 +127,9 @@ pub struct Sticky {
     /// The name of the cookie.
     pub cookie: String,
 }
+
+/// What the names of the dashboard's cookies begin with, which no application has.
+pub const OWN_COOKIE: &str = "procserver_ui";
 
 impl Default for Sticky {
     fn default() -> Self {

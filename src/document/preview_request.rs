@@ -37,9 +37,7 @@ fn read(walk: &mut Walk, body: &Value) -> Option<PreviewRequest> {
         true => Err("is empty: name a branch"),
         false => Ok(text.to_owned()),
     });
-    let expires = top
-        .get("expires")
-        .map(|_| walk.seconds(&top, "expires", EXPIRES, Duration::ZERO));
+    let expires = walk.optional_seconds(&top, "expires", EXPIRES);
     Some(PreviewRequest {
         branch: branch?,
         expires,

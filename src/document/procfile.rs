@@ -6,6 +6,7 @@
 //! an error that names the line.
 
 use super::lines::{Warnings, is_blank, lines};
+use super::nearest::nearest;
 
 const FILE: &str = "Procfile";
 
@@ -110,6 +111,15 @@ impl Procfile {
         }
         self.warnings.extend(warnings.texts);
         self
+    }
+
+    /// The warning about a `field` that names a process type which is not there.
+    #[must_use]
+    pub fn lacks(&self, field: &str, name: &str) -> String {
+        let there: Vec<&str> = self.entries.iter().map(|e| e.name.as_str()).collect();
+        let meant = nearest(name, &there).map(|near| format!(": did you mean \"{near}\"?"));
+        let meant = meant.unwrap_or_default();
+        format!("{field} names \"{name}\", but the Procfile has no such process type{meant}")
     }
 
     /// The command of `name`.

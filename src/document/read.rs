@@ -2,12 +2,13 @@
 
 mod cron;
 mod engine;
+mod health_check;
+mod hosts;
 mod limits;
 mod policies;
 mod previews;
 mod receivers;
 
-use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -17,25 +18,23 @@ use serde_json::Value;
 use super::buffering::Buffering;
 use super::by_type::ByType;
 use super::config::{
-    AppConfig, FieldError, HealthCheck, Origin, Reference, Repo, Rules, StaticFiles, StopPolicy,
-    StopTo, Strategy,
+    AppConfig, FieldError, Origin, Reference, Repo, Rules, StaticFiles, StopPolicy, StopTo,
+    Strategy,
 };
-use super::formation::ROUTED;
 use super::host_entry::HostEntry;
-use super::host_name::HostName;
 use super::https::Https;
 use super::name::AppName;
 use super::package::package;
 use super::repository_url;
 use super::rules as rules_of;
 use super::shell::Shell;
-use super::statuses::Statuses;
 use super::walk::{Object, Walk, expected, number};
 use crate::supervision::Restart;
 
 pub(super) use previews::EXPIRES;
 
-const FIELDS: [&str; 44] = [
+/// Fields of a document.
+pub(super) const FIELDS: [&str; 44] = [
     "name",
     "engine",
     "repo",
@@ -85,19 +84,12 @@ const FIELDS: [&str; 44] = [
 const NAMES: &str = "a list of names, [\"…\"]";
 
 const MAX_PACKAGES: usize = 256;
-const MAX_HOSTS: usize = 1000;
-const MAX_PATTERNS: usize = 64;
 const MAX_COMMANDS: usize = 256;
 const MAX_CACHES: usize = 32;
 const MAX_SHARED: usize = 32;
 const MAX_TYPES: usize = 64;
 const MAX_VARIABLES: usize = 1024;
-/// Of the request of a health check.
-const MAX_FIELDS: usize = 32;
-const MAX_STATUSES: usize = 32;
 
-const TICK: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
-const BOOT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
 const GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
 const SLEEP: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(365 * 86_400);
 const HSTS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10 * 365 * 86_400);
@@ -134,8 +126,8 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         user: walk.text(&top, "user", account),
         group: walk.text(&top, "group", account),
         sandbox: walk.flag(&top, "sandbox", true),
-        hosts: read_hosts(walk, &top),
-        domain: read_domain(walk, &top),
+        hosts: hosts::read_hosts(walk, &top),
+        domain: hosts::read_domain(walk, &top),
         shell: walk.text(&top, "shell", Shell::parse).unwrap_or_default(),
         install: read_if_named(walk, &top, "install", MAX_COMMANDS, rules_of::command),
         cache: read_if_named(walk, &top, "cache", MAX_CACHES, rules_of::cache),
@@ -147,12 +139,10 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         port: walk
             .number(&top, "port", 1..=65_535)
             .and_then(|port| u16::try_from(port).ok()),
-        health_check: read_health_check(walk, &top),
+        health_check: health_check::read_health_check(walk, &top),
         stop: read_stop(walk, &top),
         drain: walk.duration(&top, "drain", GRACE, DRAIN),
-        sleep: top
-            .get("sleep")
-            .map(|_| walk.duration(&top, "sleep", SLEEP, *SLEEP.start())),
+        sleep: walk.optional_duration(&top, "sleep", SLEEP),
         static_files: read_static(walk, &top),
         buffer: read_buffer(walk, &top),
         tls: read_tls(walk, &top),
@@ -270,53 +260,6 @@ fn read_pushed(walk: &mut Walk, repo: &Object<'_>) -> Option<Repo> {
     })
 }
 
-fn read_hosts(walk: &mut Walk, top: &Object<'_>) -> Vec<HostEntry> {
-    let mut known = HashSet::new();
-    walk.items(top, "hosts", (NAMES, MAX_HOSTS), |walk, item, pointer| {
-        let host = read_host(walk, item, pointer.clone())?;
-        if known.insert(host.name.clone()) {
-            return Some(host);
-        }
-        walk.report(pointer, format!("\"{}\" is there already", host.name));
-        None
-    })
-}
-
-/// A name, or an object with the process type that it is for.
-fn read_host(walk: &mut Walk, item: &Value, pointer: String) -> Option<HostEntry> {
-    if let Value::Object(_) = item {
-        let host = walk.object(item, pointer, &["name", "process"])?;
-        if host.get("name").is_none() {
-            walk.report(host.pointer("name"), "is required: a name of a host");
-        }
-        let process = match host.get("process") {
-            Some(_) => walk.text(&host, "process", rules_of::routed_type),
-            None => Some(ROUTED.to_owned()),
-        };
-        let name = walk.text(&host, "name", HostName::parse)?;
-        return Some(HostEntry {
-            name,
-            process: process?,
-        });
-    }
-    if item.is_string() {
-        return walk
-            .parse_text(item, pointer, HostName::parse)
-            .map(HostEntry::from);
-    }
-    let wanted = "a name, or an object {name: \"…\", process: \"…\"}";
-    walk.report(pointer, expected(wanted, item));
-    None
-}
-
-fn read_domain(walk: &mut Walk, top: &Object<'_>) -> Vec<String> {
-    let patterns = walk.list(top, "domain", MAX_PATTERNS, rules_of::domain_pattern);
-    if let Err(detail) = rules_of::domain_set(&patterns) {
-        walk.report(top.pointer("domain"), detail);
-    }
-    patterns
-}
-
 fn read_shared(walk: &mut Walk, top: &Object<'_>) -> Vec<String> {
     let mut known: Vec<String> = Vec::new();
     walk.items(top, "shared", (NAMES, MAX_SHARED), |walk, item, pointer| {
@@ -354,68 +297,6 @@ pub(super) fn read_variable(name: &str, value: &Value) -> Result<String, String>
         )),
         other => Err(expected("a string", other)),
     }
-}
-
-fn read_health_check(walk: &mut Walk, top: &Object<'_>) -> HealthCheck {
-    let default = HealthCheck::default();
-    let fields = [
-        "path",
-        "host",
-        "headers",
-        "status",
-        "interval",
-        "timeout",
-        "boot_timeout",
-    ];
-    let Some(check) = walk.child(top, "health_check", &fields) else {
-        return default;
-    };
-    HealthCheck {
-        path: walk.text(&check, "path", rules_of::request_path),
-        host: walk.text(&check, "host", rules_of::request_host),
-        headers: walk.map(&check, "headers", MAX_FIELDS, read_field),
-        status: read_status(walk, &check).unwrap_or(default.status),
-        interval: walk.duration(&check, "interval", TICK, default.interval),
-        timeout: walk.duration(&check, "timeout", TICK, default.timeout),
-        boot_timeout: walk.duration(&check, "boot_timeout", BOOT, default.boot_timeout),
-    }
-}
-
-/// A field of the request; those that say how it is framed and where it goes are ours.
-fn read_field(name: &str, value: &Value) -> Result<String, String> {
-    rules_of::request_field(name)?;
-    let Value::String(text) = value else {
-        return Err(expected("a string", value));
-    };
-    rules_of::field_value(text)
-}
-
-/// One status, a range, or a list of these: 204, "200-399", [200, "300-399"].
-fn read_status(walk: &mut Walk, check: &Object<'_>) -> Option<Statuses> {
-    let ranges = match check.get("status")? {
-        Value::Array(_) => {
-            let shape = "a list of statuses, [200, \"300-399\"]";
-            walk.items(check, "status", (shape, MAX_STATUSES), read_statuses)
-        }
-        one => Vec::from_iter(read_statuses(walk, one, check.pointer("status"))),
-    };
-    // An empty list would refuse every answer.
-    if ranges.is_empty() && walk.errors.is_empty() {
-        walk.report(check.pointer("status"), "must name a status, such as 200");
-    }
-    (!ranges.is_empty()).then(|| Statuses::of(ranges))
-}
-
-fn read_statuses(walk: &mut Walk, item: &Value, pointer: String) -> Option<(u16, u16)> {
-    let read = match item {
-        Value::String(text) => rules_of::statuses(text),
-        Value::Number(_) => number(item, 200..=599).map(|status| {
-            let status = u16::try_from(status).unwrap_or_default();
-            (status, status)
-        }),
-        other => Err(expected("a status, or a range such as \"200-399\"", other)),
-    };
-    read.map_err(|detail| walk.report(pointer, detail)).ok()
 }
 
 fn read_stop(walk: &mut Walk, top: &Object<'_>) -> StopPolicy {

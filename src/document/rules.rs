@@ -307,6 +307,15 @@ pub(super) fn path_prefix(text: &str) -> Result<String, String> {
     })
 }
 
+/// The name of a field of a request or a response (RFC 9110 §5.6.2).
+fn field_name(name: &str) -> Result<(), String> {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || name.len() > 100 || !name.bytes().all(is_token) {
+        return Err(format!("\"{}\" is not a name of a field", shown(name)));
+    }
+    Ok(())
+}
+
 /// The value of a field of a request or a response.
 pub(super) fn field_value(text: &str) -> Result<String, String> {
     let is_value = |b: u8| b == b' ' || b.is_ascii_graphic();

@@ -75,9 +75,7 @@ fn read(walk: &mut Walk, body: &Value) -> Option<RunRequest> {
         let detail = "is for who is attached: leave it out, or \"detach\"";
         walk.report(top.pointer("tty"), detail);
     }
-    let timeout = top
-        .get("timeout")
-        .map(|_| walk.seconds(&top, "timeout", TIMEOUT, Duration::ZERO));
+    let timeout = walk.optional_seconds(&top, "timeout", TIMEOUT);
     Some(RunRequest {
         command: command?,
         size,

@@ -105,6 +105,22 @@ impl TargetUrl {
         digest.iter().take(8).map(|b| format!("{b:02x}")).collect()
     }
 
+    /// What is secret in it: credentials, as they are and as they are sent, and path and query.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        use base64::Engine as _;
+        let base64 = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
+        let mut secrets = match &self.credentials {
+            Some(Credentials::Password(user, password)) => {
+                vec![password.clone(), base64(format!("{user}:{password}"))]
+            }
+            Some(Credentials::Token(token)) => vec![token.clone()],
+            None => vec![],
+        };
+        secrets.push(self.path.trim_start_matches('/').to_owned());
+        secrets
+    }
+
     /// Host and port, as in a URL.
     #[must_use]
     pub fn authority(&self) -> String {
@@ -214,6 +230,8 @@ mod tests {
         );
         assert_eq!(url.shown(), "https://h.example:8443/••••");
         assert!(!format!("{url:?}").contains("KEY"));
+        // Also as it is sent: "me:s@same".
+        assert_eq!(url.secrets(), ["s@same", "bWU6c0BzYW1l", "in/KEY?a=b"]);
         let same = TargetUrl::parse("https://you@h.example:8443/in/KEY?a=b", &SCHEMES).unwrap();
         assert_eq!(same.key(), url.key());
         let v6 = TargetUrl::parse("syslog+tls://[::1]:6514", &SCHEMES).unwrap();

@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::config::FieldError;
+use super::nearest::nearest;
+use super::size;
 
 /// Beyond this, further errors help nobody.
 const MAX_ERRORS: usize = 100;
@@ -211,8 +213,23 @@ impl Walk {
         }
     }
 
-    /// The duration in `field`, such as `"30s"`, else `default`.
-    /// A duration of `range` in whole seconds.
+    /// The number of bytes of `range` in `field`, such as `"512M"`.
+    pub(super) fn size(
+        &mut self,
+        object: &Object<'_>,
+        field: &str,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        if let Some(number @ Value::Number(n)) = object.get(field) {
+            let shape = expected("a size in quotes, as in \"512M\"", number);
+            let hint = format!("{shape}; write \"{n}\" for bytes, \"{n}M\" for MiB");
+            self.report(object.pointer(field), hint);
+            return None;
+        }
+        self.text(object, field, |text| size::parse(text, range))
+    }
+
+    /// A duration of `range` in whole seconds, else `default`.
     pub(super) fn seconds(
         &mut self,
         object: &Object<'_>,
@@ -229,6 +246,31 @@ impl Walk {
         default
     }
 
+    /// A duration that may be absent.
+    pub(super) fn optional_duration(
+        &mut self,
+        object: &Object<'_>,
+        field: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        object.get(field)?;
+        let least = *range.start();
+        Some(self.duration(object, field, range, least))
+    }
+
+    /// Whole seconds that may be absent.
+    pub(super) fn optional_seconds(
+        &mut self,
+        object: &Object<'_>,
+        field: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        object.get(field)?;
+        let least = *range.start();
+        Some(self.seconds(object, field, range, least))
+    }
+
+    /// The duration in `field`, such as `"30s"`, else `default`.
     pub(super) fn duration(
         &mut self,
         object: &Object<'_>,
@@ -243,12 +285,8 @@ impl Walk {
             if range.contains(&parsed) {
                 return Ok(parsed);
             }
-            let (from, to) = (*range.start(), *range.end());
-            Err(format!(
-                "must be from \"{}\" to \"{}\"",
-                humantime::format_duration(from),
-                humantime::format_duration(to)
-            ))
+            let (from, to) = (in_words(*range.start()), in_words(*range.end()));
+            Err(format!("must be from \"{from}\" to \"{to}\""))
         };
         match object.get(field) {
             Some(number @ Value::Number(n)) => {
@@ -261,6 +299,16 @@ impl Walk {
             }
             _ => self.text(object, field, parse).unwrap_or(default),
         }
+    }
+}
+
+/// As a document has it; days are not made into months of 30.44 of them.
+fn in_words(duration: Duration) -> String {
+    const DAY: u64 = 86_400;
+    let days = duration.as_secs() / DAY;
+    match days > 1 && duration == Duration::from_secs(days * DAY) {
+        true => format!("{days}days"),
+        false => humantime::format_duration(duration).to_string(),
     }
 }
 
@@ -308,55 +356,24 @@ fn unknown(field: &str, known: &[&str]) -> String {
     }
 }
 
-/// The known name that was most likely meant.
-fn nearest<'k>(field: &str, known: &[&'k str]) -> Option<&'k str> {
-    if field.len() > 40 {
-        return None;
-    }
-    let lower = field.to_lowercase().replace('-', "_");
-    let (near, distance) = known
-        .iter()
-        .map(|name| (*name, strsim::levenshtein(&lower, name)))
-        .min_by_key(|(_, distance)| *distance)?;
-    if distance <= 1 + near.len() / 4 {
-        return Some(near);
-    }
-    // `environment` for `env`, `health` for `health_check`.
-    let begins =
-        |name: &&&str| lower.starts_with(**name) || (lower.len() > 2 && name.starts_with(&lower));
-    known.iter().find(begins).copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_field_is_told_the_nearest_known_one() {
-        let known = [
-            "name",
-            "repo",
-            "domain",
-            "env",
-            "health_check",
-            "keep_releases",
-            "path",
-            "port",
-        ];
-        for (typed, meant) in [
-            ("domains", "domain"),
-            ("Name", "name"),
-            ("enviroment", "env"),
-            ("health-check", "health_check"),
-            ("healthcheck", "health_check"),
-            ("health", "health_check"),
-            ("keepReleases", "keep_releases"),
-            ("repository", "repo"),
+    fn the_ends_of_a_range_are_written_as_people_write_them() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (10, "10s"),
+            (3600, "1h"),
+            (86_400, "1day"),
+            (365 * 86_400, "365days"),
+            (90_000, "1day 1h"),
         ] {
-            assert_eq!(nearest(typed, &known), Some(meant), "{typed}");
+            let written = in_words(Duration::from_secs(seconds));
+            assert_eq!(written, text);
+            assert!(humantime::parse_duration(&written).is_ok());
         }
-        assert_eq!(nearest("colour", &known), None);
-        assert_eq!(nearest(&"x".repeat(100_000), &known), None);
     }
 
     #[test]

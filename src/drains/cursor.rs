@@ -48,6 +48,23 @@ impl Cursor {
         Ok((Self { file }, accounts))
     }
 
+    /// Removes those in `directory` whose names are not in `keys`: a receiver that comes back gets what is written from
+    /// then on, not what was written while it was not wanted.
+    pub(super) fn keep_only(directory: &Path, keys: &[&str]) -> io::Result<()> {
+        let entries = match std::fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            if keys.iter().all(|key| name != **key) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn write(&self, accounts: &Accounts) -> io::Result<()> {
         self.file.write_all_at(&written(accounts), 0)
     }

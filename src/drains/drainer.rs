@@ -18,7 +18,7 @@ use super::drain::{Drain, DrainSpec};
 use crate::events::{Feed, Report};
 use crate::logs::app_logs::AppLogs;
 use crate::supervision::{Exit, ExitReason, Shutdown};
-use crate::{priority, threads};
+use crate::threads;
 
 /// Before one is started again that ended.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -133,11 +133,7 @@ impl Drainer {
     /// The thread of all drains.
     fn thread(&mut self) -> Option<&Arbiter> {
         if self.thread.is_none() {
-            let started = Arbiter::try_with_tokio_rt(|| {
-                priority::step_back();
-                threads::runtime()
-            });
-            match started {
+            match threads::behind_applications() {
                 Ok(thread) => self.thread = Some(thread),
                 Err(error) => log::error!("there is no thread for drains, they wait: {error}"),
             }

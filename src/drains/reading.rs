@@ -20,6 +20,22 @@ pub(super) struct Reading {
     chunks: Receiver<Chunk>,
     /// What comes now is new.
     is_current: bool,
+    /// Something of the log has come.
+    has_given: bool,
+}
+
+/// Why a log cannot be read.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    /// Its actor is not there yet.
+    Starting,
+    Failed(String),
+}
+
+impl Unreadable {
+    fn silent() -> Self {
+        Self::Failed("it does not answer".to_owned())
+    }
 }
 
 impl Reading {
@@ -30,12 +46,9 @@ impl Reading {
         streams: &[Stream],
         accounts: &Accounts,
         since: jiff::Timestamp,
-    ) -> Result<Self, String> {
-        let Some(log) = logs.get(app) else {
-            return Err("its log is being started".to_owned());
-        };
-        let mut query = Query::all(streams);
-        query.follow = true;
+    ) -> Result<Self, Unreadable> {
+        let log = logs.get(app).ok_or(Unreadable::Starting)?;
+        let mut query = of_server(streams);
         query.since = (!accounts.know(streams)).then_some(since);
         for stream in streams {
             if let Some(last) = accounts.last(*stream) {
@@ -46,9 +59,10 @@ impl Reading {
             Ok(Ok(Ok(chunks))) => Ok(Self {
                 chunks,
                 is_current: false,
+                has_given: false,
             }),
-            Ok(Ok(Err(error))) => Err(error.to_string()),
-            Ok(Err(_)) | Err(_) => Err("its log does not answer".to_owned()),
+            Ok(Ok(Err(error))) => Err(Unreadable::Failed(error.to_string())),
+            Ok(Err(_)) | Err(_) => Err(Unreadable::silent()),
         }
     }
 
@@ -57,12 +71,10 @@ impl Reading {
         logs: &AppLogs,
         app: &str,
         streams: &[Stream],
-    ) -> Result<Positions, String> {
-        let Some(log) = logs.get(app) else {
-            return Err("its log is being started".to_owned());
-        };
-        let mut query = Query::all(streams);
-        (query.follow, query.tail) = (true, Some(0));
+    ) -> Result<Positions, Unreadable> {
+        let log = logs.get(app).ok_or(Unreadable::Starting)?;
+        let mut query = of_server(streams);
+        query.tail = Some(0);
         let ends = async {
             let mut chunks = log.send(Read(query)).await.ok()?.ok()?;
             loop {
@@ -72,7 +84,12 @@ impl Reading {
             }
         };
         let ends = timeout(PATIENCE, ends).await.ok().flatten();
-        ends.ok_or_else(|| "its log does not answer".to_owned())
+        ends.ok_or_else(Unreadable::silent)
+    }
+
+    /// Whether anything of the log has come: the log can be read, then.
+    pub(super) fn has_given(&self) -> bool {
+        self.has_given
     }
 
     /// What comes next; `None`: it is to be read anew from where this came to, since the log ended, or has gone on
@@ -81,9 +98,19 @@ impl Reading {
         let chunk = self.chunks.recv().await?;
         match chunk {
             Chunk::Lost(_) if self.is_current => return None,
-            Chunk::Current(_) => self.is_current = true,
-            Chunk::Lines(_) | Chunk::Begins(_) | Chunk::Lost(_) => {}
+            Chunk::Current(_) => (self.is_current, self.has_given) = (true, true),
+            Chunk::Lines(_) => self.has_given = true,
+            Chunk::Begins(_) | Chunk::Lost(_) => {}
         }
         Some(chunk)
+    }
+}
+
+/// All lines of `streams`, for us: however many read the log, a drain has its place.
+fn of_server(streams: &[Stream]) -> Query {
+    Query {
+        follow: true,
+        is_of_server: true,
+        ..Query::all(streams)
     }
 }

@@ -4,6 +4,7 @@ use super::batch::Batch;
 use super::stream_sender::StreamSender;
 use super::udp_sender::UdpSender;
 use crate::document::drain::{DrainConfig, Protocol};
+use crate::document::mask::Mask;
 use crate::outgoing::post::{NotTaken, Poster};
 
 pub(super) enum Sender {
@@ -14,13 +15,14 @@ pub(super) enum Sender {
 
 impl Sender {
     /// Nothing is connected yet.
-    pub(super) fn new(config: &DrainConfig) -> Self {
+    pub(super) fn new(config: &DrainConfig, mask: &Mask) -> Self {
         let config = config.clone();
         match config.protocol {
             Protocol::SyslogTls | Protocol::SyslogTcp => Self::Stream(StreamSender::new(config)),
             Protocol::SyslogUdp => Self::Datagrams(UdpSender::new(config)),
             Protocol::Ndjson | Protocol::Loki => Self::Post(PostSender {
                 config,
+                mask: mask.clone(),
                 poster: None,
             }),
         }
@@ -35,11 +37,16 @@ impl Sender {
         }
     }
 
-    /// Resolves when a receiver closes its connection, which is better known before the next line is written to it.
-    pub(super) async fn closed(&mut self) {
+    /// Resolves when a receiver closes its connection, which is better known before the next line is written to it;
+    /// and, with why, when the last lines were in vain.
+    pub(super) async fn closed(&mut self) -> Option<String> {
         match self {
-            Self::Stream(sender) => sender.closed().await,
-            Self::Datagrams(_) | Self::Post(_) => std::future::pending().await,
+            Self::Stream(sender) => {
+                sender.closed().await;
+                None
+            }
+            Self::Datagrams(sender) => Some(sender.failed().await.to_string()),
+            Self::Post(_) => std::future::pending().await,
         }
     }
 }
@@ -47,6 +54,7 @@ impl Sender {
 /// A batch is one request; it is taken whole or not at all.
 pub(super) struct PostSender {
     config: DrainConfig,
+    mask: Mask,
     poster: Option<Poster>,
 }
 
@@ -56,7 +64,7 @@ impl PostSender {
             Some(poster) => poster,
             none => {
                 let DrainConfig { url, ca, .. } = &self.config;
-                none.insert(Poster::new(url, ca.clone()).await?)
+                none.insert(Poster::new(url, ca.clone(), &self.mask).await?)
             }
         };
         let media_type = match self.config.protocol {

@@ -1,7 +1,9 @@
 //! [`EventLog`]: writes the events of the feed to a file that is rotated.
 
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
@@ -9,12 +11,11 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::thinning::Thinning;
+use crate::events::Feed;
 use crate::events::feed::{Follower, Item};
-use crate::events::{Feed, Report};
 use crate::failpoint;
+use crate::logs::restarts::Restarts;
 use crate::logs::rotating_file::RotatingFile;
-use crate::supervision::backoff::{Backoff, PROVED};
-use crate::supervision::{Exit, monitor};
 
 /// The name of the file, below the data directory.
 const FILE: &str = "logs/events.log";
@@ -27,6 +28,7 @@ const LOOK: Duration = Duration::from_secs(60);
 pub struct EventFiles {
     pub path: PathBuf,
     pub files: usize,
+    taken: Arc<AtomicU64>,
 }
 
 impl EventFiles {
@@ -35,7 +37,14 @@ impl EventFiles {
         Self {
             path: data_dir.join(FILE),
             files,
+            taken: Arc::default(),
         }
+    }
+
+    /// The number of the newest event that is in the files, if it is kept at all. Those behind it are in the feed.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Acquire)
     }
 }
 
@@ -44,6 +53,7 @@ impl EventFiles {
 pub struct EventLog {
     file: RotatingFile,
     thinning: Thinning,
+    taken: Arc<AtomicU64>,
     is_failing: bool,
 }
 
@@ -54,12 +64,14 @@ impl EventLog {
         Self {
             file: RotatingFile::new(files.path.clone(), size, files.files).that_is_private(),
             thinning: Thinning::default(),
+            taken: Arc::clone(&files.taken),
             is_failing: false,
         }
     }
 
     /// Writes until `stop`, and then what has come until then. `last` is the number of the newest event that was taken.
-    async fn run(&mut self, feed: &Feed, last: &mut u64, stop: &mut oneshot::Receiver<()>) {
+    async fn run(&mut self, feed: &Feed, last: &mut u64, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
         let mut follower = feed.follow(Some(*last));
         let mut look = tokio::time::interval(LOOK);
         loop {
@@ -69,8 +81,7 @@ impl EventLog {
                     None => return,
                 },
                 _ = look.tick() => self.tell_left_out(false),
-                // An error: who would stop it is gone.
-                _ = &mut *stop => break,
+                () = &mut stop => break,
             }
         }
         self.take_what_waits(&mut follower, last);
@@ -91,6 +102,7 @@ impl EventLog {
                 if let Some(line) = self.thinning.take(event, Instant::now()) {
                     self.write(&line);
                 }
+                self.taken.store(event.id, Ordering::Release);
             }
             Item::Lost(count) => {
                 self.write(&json!({
@@ -120,39 +132,32 @@ impl EventLog {
 }
 
 /// Writes until `stop`. After a panic it goes on with a fresh log behind the event that was at work, at growing
-/// intervals; the feed keeps the newest meanwhile.
-pub async fn keep_writing(
-    fresh: impl Fn() -> EventLog,
-    feed: Feed,
-    mut stop: oneshot::Receiver<()>,
-) {
-    let (mut last, mut backoff) = (0, Backoff::default());
+/// intervals, which `stop` ends; the feed keeps the newest meanwhile.
+pub async fn keep_writing(fresh: impl Fn() -> EventLog, feed: Feed, stop: oneshot::Receiver<()>) {
+    // An error: who would stop it is gone. Others than a receiver may be asked again once it has come.
+    let stop = stop.map(drop).shared();
+    let (mut last, mut restarts) = (0, Restarts::new("EventLog", feed.clone()));
     loop {
-        let (mut log, started) = (fresh(), Instant::now());
-        let run = log.run(&feed, &mut last, &mut stop);
-        let Err(payload) = AssertUnwindSafe(run).catch_unwind().await else {
+        let (stops, before) = (stop.peek().is_some(), last);
+        let run = async { fresh().run(&feed, &mut last, stop.clone()).await };
+        let Some(delay) = restarts.run(run).await else {
             return;
         };
-        feed.report(Report::ActorEnded {
-            app: None,
-            supervisor: "the arbiter of the logs".to_owned(),
-            offender: "EventLog".to_owned(),
-            reason: format!("{:?}", Exit::Panic(monitor::text_of(&*payload))),
-            next: "a fresh one follows",
-        });
-        if started.elapsed() >= PROVED {
-            backoff.reset();
+        if stops && last == before {
+            // No event is at fault: the next one would do no better.
+            return;
         }
-        // One alone needs no jitter.
-        tokio::time::sleep(backoff.crashed(Instant::now(), 0.5)).await;
+        let _elapsed = tokio::time::timeout(delay, stop.clone()).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::event_log::reader::{self, Wish};
-    use crate::events::By;
+    use crate::events::{By, Report};
 
     fn started(feed: &Feed, deployment: u64) {
         feed.report(Report::DeploymentStarted {
@@ -187,6 +192,54 @@ mod tests {
             .collect();
         assert_eq!(seen, [0, 1, 2, 3]);
         assert_eq!(all[0]["by"], "webhook");
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_the_delay_after_a_panic_and_what_waits_is_written() {
+        let home = tempfile::tempdir().unwrap();
+        let (feed, files) = (Feed::default(), EventFiles::below(home.path(), 1));
+        started(&feed, 1);
+        let (stop, stops) = oneshot::channel();
+        let (made, stop) = (Cell::new(0), Cell::new(Some(stop)));
+        let fresh = || {
+            made.set(made.get() + 1);
+            match made.get() {
+                1 => panic!("after the first panic there is no delay"),
+                2 => {
+                    drop(stop.take());
+                    panic!("after the second one there is");
+                }
+                _ => EventLog::new(&files, 1 << 20),
+            }
+        };
+        let mut writing = pin!(keep_writing(fresh, feed, stops));
+        let ended = loop {
+            let ended = futures::poll!(&mut writing);
+            if made.get() > 1 {
+                break ended;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert!(ended.is_ready(), "nothing is waited for any more");
+        let all = reader::newest(&files, &Wish::default(), |_| true).unwrap();
+        let names: Vec<_> = all.iter().map(|e| e["event"].as_str().unwrap()).collect();
+        assert_eq!(names, ["deployment.started", "actor.ended", "actor.ended"]);
+        assert_eq!(files.taken(), all[2]["id"].as_u64().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_log_that_panics_over_nothing_keeps_no_server_from_stopping() {
+        let feed = Feed::default();
+        let (stop, stops) = oneshot::channel();
+        drop(stop);
+        let made = Cell::new(0);
+        let fresh = || -> EventLog {
+            made.set(made.get() + 1);
+            assert!(made.get() > 100, "again");
+            unreachable!("it goes on for ever");
+        };
+        keep_writing(fresh, feed, stops).await;
+        assert_eq!(made.get(), 2, "one more after the stop was seen");
     }
 
     #[tokio::test]

@@ -137,11 +137,16 @@ pub enum Report {
     #[serde(rename = "app.paused")]
     AppPaused {
         app: Arc<str>,
+        by: By,
         until: jiff::Timestamp,
     },
     /// Requests that were held go on.
     #[serde(rename = "app.resumed")]
-    AppResumed { app: Arc<str>, why: &'static str },
+    AppResumed {
+        app: Arc<str>,
+        by: By,
+        why: &'static str,
+    },
     /// Nobody has asked it for anything for so long that its processes are stopped.
     #[serde(rename = "app.asleep")]
     AppAsleep { app: Arc<str> },
@@ -266,8 +271,9 @@ impl Report {
             Self::ActorEnded { .. } => log::Level::Error,
             Self::ProcessFailed { .. }
             | Self::ProcessUnhealthy { .. }
-            | Self::CertificateFailed { .. } => log::Level::Warn,
-            Self::DrainFailing { .. } | Self::DrainDropped { .. } => log::Level::Warn,
+            | Self::CertificateFailed { .. }
+            | Self::DrainFailing { .. }
+            | Self::DrainDropped { .. } => log::Level::Warn,
             Self::ProcessExited { next, .. } if *next != STAYS_DOWN => log::Level::Warn,
             Self::DeploymentFinished {
                 reason: Some(_), ..
@@ -302,6 +308,9 @@ impl Report {
 
 /// A process that runs once was started: nothing was changed by it, and a job does so each minute.
 pub const RAN: &str = "ran";
+
+/// An application is removed.
+pub const REMOVED: &str = "removed";
 
 /// What is done about a process that ended because it was asked to.
 pub const STAYS_DOWN: &str = "it stays down";

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::connection::Connection;
 use super::connection_limit::Visit;
+use super::departure::Order;
 use super::exchange::client::Endpoints;
 use super::handshake;
 use super::http2;
@@ -36,16 +37,32 @@ pub(super) async fn run(plan: Plan, mut alive: oneshot::Sender<()>) {
     let weak = || Rc::downgrade(&worker);
     actix_rt::spawn(upkeep::give_up(weak(), plan.calls.subscribe()));
     actix_rt::spawn(upkeep::tidy(weak(), plan.table.clone()));
-    accept_all(&worker, plan.sockets, plan.draining).await;
+    let ends = Ends {
+        draining: plan.draining,
+        orders: plan.orders,
+    };
+    accept_all(&worker, plan.sockets, ends).await;
     alive.closed().await;
 }
 
-/// Accepts on all sockets that are published, until the front end drains.
-async fn accept_all(
-    worker: &Rc<Worker>,
-    mut sockets: watch::Receiver<Sockets>,
-    mut draining: watch::Receiver<bool>,
-) {
+/// What ends accepting.
+struct Ends {
+    draining: watch::Receiver<bool>,
+    orders: watch::Receiver<Order>,
+}
+
+impl Ends {
+    /// Resolves when the front end drains, or leaves new clients to the next server. An error means that it is gone.
+    async fn come(&mut self) {
+        tokio::select! {
+            _ = self.draining.wait_for(|draining| *draining) => {}
+            Ok(_) = self.orders.wait_for(Order::is_closed) => {}
+        }
+    }
+}
+
+/// Accepts on all sockets that are published, until that ends.
+async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver<Sockets>, mut ends: Ends) {
     loop {
         let open = sockets.borrow_and_update().clone();
         let accepting = join_all(open.iter().cloned().map(|socket| accept(worker, socket)));
@@ -55,16 +72,21 @@ async fn accept_all(
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = accepting => {}
+            // First, so that none is accepted behind it.
+            biased;
+            () = ends.come() => {}
             changed = sockets.changed() => if changed.is_err() {
                 return;
             },
-            // An error means that the front end is gone.
-            _ = draining.wait_for(|draining| *draining) => {}
+            () = accepting => {}
+        }
+        if ends.orders.borrow().is_closed() {
+            // The next server has the same sockets, and takes who waits there.
+            return;
         }
         if worker.drain.has_begun() {
             if worker.drain.is_soft() {
-                // The next server has the same sockets, and takes who waits there.
+                // As above.
                 return;
             }
             return open.iter().for_each(|socket| serve_waiting(worker, socket));

@@ -1,7 +1,7 @@
 //! One client connection: its requests, in order.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use super::exchange::collect;
 use super::exchange::deadline::Deadline;
 use super::exchange::next::Next;
 use super::exchange::request_info::RequestInfo;
+use super::hold;
 use super::http::field::Field;
 use super::http::forwarded;
 use super::http::framing::Framing;
@@ -146,7 +147,7 @@ impl<S: ClientStream> Connection<S> {
     /// Routes the request whose head is the first `end` bytes of the buffer, and answers it. It is routed anew after it
     /// was held, and once a body was collected that a slow client sends.
     async fn respond(&mut self, end: usize, known: &mut Option<RequestInfo>) -> Next {
-        let (mut held, mut collected) = (None, None);
+        let (mut held, mut collected) = (None::<hold::Place>, None);
         loop {
             let (routed, request_info) = match self.route(end, known).await {
                 Ok(routed) => routed,
@@ -154,10 +155,20 @@ impl<S: ClientStream> Connection<S> {
             };
             let done = match routed {
                 Routed::To(target, head)
+                    if let Some(place) = &mut held
+                        && target.is_process()
+                        && !place.may_go() =>
+                {
+                    self.worker.spare.put_head(head);
+                    drop(target);
+                    place.wait(&mut self.client, request_info).await
+                }
+                Routed::To(target, head)
                     if collected.is_none() && self.waits(&target, request_info, end) =>
                 {
                     self.worker.spare.put_head(head);
-                    drop((target, held.take()));
+                    drop(target);
+                    request_info.goes_on(held.take().and_then(hold::Place::go));
                     let (client, worker) = (&mut self.client, &self.worker);
                     let body = collect::collect(client, worker, end, request_info).await;
                     body.map(|body| collected = Some(body))
@@ -167,7 +178,7 @@ impl<S: ClientStream> Connection<S> {
                         // One that follows the log would be waited for. The API ends its answers itself.
                         self.lasts = None;
                     }
-                    drop(held);
+                    request_info.goes_on(held.and_then(hold::Place::go));
                     self.client.input.consume(end);
                     let exchange = Exchange {
                         client: &mut self.client,
@@ -185,6 +196,7 @@ impl<S: ClientStream> Connection<S> {
                     hold.wait(client, worker, &mut held, request_info).await
                 }
                 Routed::Answer(reply) => Err(Interrupted::Refused(reply)),
+                Routed::Gone => Err(Interrupted::Gone),
             };
             match done {
                 Ok(()) => {}
@@ -211,8 +223,30 @@ impl<S: ClientStream> Connection<S> {
         let most = self.worker.settings.limits.headers;
         let request = parse::request(&self.client.input.bytes()[..end], most)?;
         let info = &*known.get_or_insert_with(|| self.request_info(&request));
-        let routed = routing::route(&self.worker, &self.client.endpoints, &request, info).await;
-        Ok((routed, info))
+        let routed = routing::route(&self.worker, &self.client.endpoints, &request, info);
+        Ok((self.unless_gone(info, routed).await, info))
+    }
+
+    /// Gives a request up whose client goes away while its password waits to be looked at.
+    async fn unless_gone(
+        &self,
+        info: &RequestInfo,
+        routed: impl Future<Output = Routed>,
+    ) -> Routed {
+        let (mut routed, mut end) = (pin!(routed), None);
+        poll_fn(|cx| {
+            if let Poll::Ready(routed) = routed.as_mut().poll(cx) {
+                return Poll::Ready(routed);
+            }
+            if info.is_verified.get() && !info.may_be_half() {
+                let end = end.get_or_insert_with(|| self.client.stream.end());
+                if end.as_ref().is_some_and(|end| end.poll(cx).is_ready()) {
+                    return Poll::Ready(Routed::Gone);
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Whether the body is to be taken before the request is sent.
@@ -361,87 +395,5 @@ fn asked<'a>(request: &Request<'a>, endpoints: &Endpoints) -> Asked<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-    use std::sync::Arc;
-
-    use tokio::sync::watch;
-
-    use super::*;
-    use crate::front::settings::{FrontSettings, Limits, Timeouts};
-    use crate::front::worker::Plan;
-
-    const S: Duration = Duration::from_secs(1);
-
-    fn plan() -> Plan {
-        let settings = FrontSettings {
-            workers: 1,
-            reach: Arc::default(),
-            trusted_proxies: Vec::new(),
-            proxy_protocol: false,
-            hold: S,
-            drain: S,
-            buffers: std::env::temp_dir(),
-            timeouts: Timeouts {
-                connect: S,
-                head: S,
-                response: S,
-                idle: S,
-                tunnel_idle: S,
-                body: S,
-            },
-            limits: Limits {
-                head: 1 << 16,
-                body: 1,
-                buffer: 0,
-                headers: 100,
-                connections: 1,
-                connections_per_address: 1,
-            },
-        };
-        Plan {
-            settings: Arc::new(settings),
-            table: watch::channel(Arc::default()).1,
-            api: Arc::new(|| Rc::new(|_| tokio::io::duplex(1).0)),
-            draining: watch::channel(false).1,
-            orders: watch::channel(crate::front::departure::Order::default()).1,
-            load: Arc::default(),
-            sockets: watch::channel(Vec::new()).1,
-            connection_limit: crate::front::connection_limit::ConnectionLimit::default(),
-            compressed: Default::default(),
-            room: crate::front::capacity::Capacity {
-                total: 1,
-                per_worker: 1,
-                per_address: 1,
-            },
-            access: None,
-            traces: None,
-            request_counts: Arc::default(),
-            https: None,
-            challenges: watch::channel(Arc::default()).1,
-            own_token: crate::front::own_token::OwnToken::default(),
-            verifying: Default::default(),
-            calls: crate::front::upstream::asking::calls(),
-            held: Default::default(),
-        }
-    }
-
-    /// The promise is at most 20 KiB a connection between requests: this, and no buffer.
-    #[actix::test]
-    async fn a_connection_between_requests_is_small() {
-        let worker = Rc::new(Worker::new(&plan()));
-        let address = SocketAddr::from(([127, 0, 0, 1], 80));
-        let (near, _far) = tokio::io::duplex(1);
-        let endpoints = Endpoints {
-            peer: address,
-            local: address,
-            app_port: None,
-            is_trusted: false,
-            is_secure: false,
-            is_http2: false,
-        };
-        let serving = Connection::new(near, endpoints, worker).serve();
-        let size = std::mem::size_of_val(&serving);
-        assert!(size <= 8 * 1024, "{size}");
-    }
-}
+#[path = "connection_tests.rs"]
+mod tests;

@@ -4,7 +4,9 @@
 //!    ([`Departure::requests_so_far`]).
 //! 2. It still accepts, and each connection ends behind its response ([`Departure::begin`]). One that is idle ends a
 //!    moment later, for its next request may be on its way.
-//! 3. [`Shutdown`](crate::supervision::Shutdown): it accepts no more. New clients wait in the kernel's queue.
+//! 3. Where not all is over in time, it accepts no more before that is cut ([`Departure::close`]): who is cut comes again
+//!    at once, and is to find the next server.
+//! 4. [`Shutdown`](crate::supervision::Shutdown): it accepts no more. New clients wait in the kernel's queue.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -27,12 +29,19 @@ pub struct Order {
     generation: Arc<Load>,
     /// Connections end behind their response.
     has_begun: bool,
+    /// New connections are left to the next server.
+    is_closed: bool,
 }
 
 impl Order {
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.has_begun
+    }
+
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
     }
 }
 
@@ -58,6 +67,11 @@ impl Departure {
     /// Lets each connection end behind its response.
     pub fn begin(&self) {
         self.0.send_modify(|order| order.has_begun = true);
+    }
+
+    /// Accepts no more. Call it behind [`Self::begin`].
+    pub fn close(&self) {
+        self.0.send_modify(|order| order.is_closed = true);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Holds a request while its app starts, sleeps or is paused: for as long as the settings say, or until the pause is over,
 //! and while its client is there.
 //!
-//! Those that wait on one worker are routed again in the order in which they came.
+//! Those that wait on one worker are routed again in the order in which they came, and go on a few at a time
+//! ([`Burst`](crate::router::burst::Burst)).
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use super::exchange::client::{BEHIND, Client, Interrupted};
 use super::exchange::client_end::ClientStream;
 use super::exchange::request_info::RequestInfo;
-use super::http::framing::Framing;
+use super::going::Going;
 use super::http::local_reply::LocalReply;
 use super::worker::Worker;
 use crate::router::held::HeldRequest;
@@ -34,7 +35,9 @@ pub(super) struct Place {
     /// Where it counts, and for which app.
     worker: Rc<Worker>,
     app: Arc<str>,
-    _request: HeldRequest,
+    request: HeldRequest,
+    /// It is its turn to go on.
+    going: Option<Going>,
 }
 
 impl Place {
@@ -48,7 +51,8 @@ impl Place {
             until: Instant::now() + worker.settings.hold,
             worker: Rc::clone(worker),
             app: Arc::clone(app),
-            _request: request,
+            request,
+            going: None,
         })
     }
 
@@ -59,6 +63,76 @@ impl Place {
             Availability::Paused(until) => self.until.max(Instant::from_std(until) + hold),
             _ => self.until.min(Instant::now() + hold),
         };
+    }
+
+    /// Whether it may go on now that the app takes requests, or has to wait for its turn.
+    pub(super) fn may_go(&mut self) -> bool {
+        if self.going.is_none() {
+            let burst = self.request.burst();
+            self.going = burst.try_go().map(|place| Going::new(place, burst));
+        }
+        self.going.is_some()
+    }
+
+    /// What is to be kept until the app answers.
+    pub(super) fn go(mut self) -> Option<Going> {
+        self.going.take()
+    }
+
+    /// Waits for its turn to go on. Meanwhile the app may be another one: it is to be routed again.
+    pub(super) async fn wait<S: ClientStream>(
+        &mut self,
+        client: &mut Client<S>,
+        request_info: &RequestInfo,
+    ) -> Result<(), Interrupted> {
+        self.follow(Availability::Starting);
+        let burst = Arc::clone(self.request.burst());
+        let place = self.until_told(client, request_info, burst.go()).await?;
+        self.going = Some(Going::new(place, &burst));
+        Ok(())
+    }
+
+    /// Waits until it is `told`, for as long as it has time and its client is there.
+    async fn until_told<S: ClientStream, T>(
+        &self,
+        client: &mut Client<S>,
+        request_info: &RequestInfo,
+        told: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
+        let worker = &self.worker;
+        let mut told = pin!(told);
+        client
+            .deadline
+            .set(self.until.saturating_duration_since(Instant::now()));
+        let space = worker.settings.limits.head + BEHIND;
+        let (mut watch, mut is_half) = (None, false);
+        let may_be_half = request_info.may_be_half();
+        poll_fn(|cx| {
+            if let Poll::Ready(told) = told.as_mut().poll(cx) {
+                return Poll::Ready(Ok(told));
+            }
+            while !is_half && !client.input.holds(space) {
+                let (stream, spare) = (&mut client.stream, &worker.spare);
+                match client.input.poll_fill(cx, stream, space, spare) {
+                    Poll::Ready(Ok(0)) if may_be_half => is_half = true,
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Interrupted::Gone)),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+            if client.input.holds(space) && !may_be_half {
+                let end = watch.get_or_insert_with(|| client.stream.end());
+                if end.as_ref().is_some_and(|end| end.poll(cx).is_ready()) {
+                    return Poll::Ready(Err(Interrupted::Gone));
+                }
+            }
+            client.deadline.poll(cx).map(|()| Err(self.not_ready()))
+        })
+        .await
+    }
+
+    fn not_ready(&self) -> Interrupted {
+        Interrupted::Refused(LocalReply::not_ready(&self.app))
     }
 }
 
@@ -84,44 +158,16 @@ impl Hold {
         let Some(place) = place else {
             return Err(Interrupted::Refused(LocalReply::backlog(app)));
         };
+        // Others may go on in its place, if any can.
+        place.going = None;
         place.follow(self.found.pool().1);
-        let until = place.until;
-        let left = until.saturating_duration_since(Instant::now());
-        client.deadline.set(left);
-        let space = worker.settings.limits.head + BEHIND;
         let mut turn = pin!(worker.turns.notified());
         turn.as_mut().enable();
-        let (mut watch, mut is_half) = (None, false);
-        // What would be a tunnel may be closed on one side.
-        let may_be_half = request_info.upgrade.is_some() && request_info.framing == Framing::Empty;
-        let not_ready = || Err(Interrupted::Refused(LocalReply::not_ready(app)));
         match self.changed.has_changed() {
             // It changed before the turn could tell of it.
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(_) => return not_ready(),
+            Ok(true) => Ok(()),
+            Ok(false) => place.until_told(client, request_info, turn).await,
+            Err(_) => Err(place.not_ready()),
         }
-        poll_fn(|cx| {
-            if turn.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(()));
-            }
-            while !is_half && !client.input.holds(space) {
-                let (stream, spare) = (&mut client.stream, &worker.spare);
-                match client.input.poll_fill(cx, stream, space, spare) {
-                    Poll::Ready(Ok(0)) if may_be_half => is_half = true,
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Interrupted::Gone)),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Pending => break,
-                }
-            }
-            if client.input.holds(space) && !may_be_half {
-                let end = watch.get_or_insert_with(|| client.stream.end());
-                if end.as_ref().is_some_and(|end| end.poll(cx).is_ready()) {
-                    return Poll::Ready(Err(Interrupted::Gone));
-                }
-            }
-            client.deadline.poll(cx).map(|()| not_ready())
-        })
-        .await
     }
 }

@@ -9,7 +9,8 @@
 //! | accepts connections, each on a task of its own | `acceptor`, `proxied`, `handshake` |
 //! | reads a connection's requests, in order | [`connection`], `linger` |
 //! | makes a connection of each stream of HTTP/2 | `http2` |
-//! | says who answers: an app's process, a file, the API, the front end itself | `routing`, `hold`, `turns` |
+//! | says who answers: an app's process, a file, the API, the front end itself | `routing` |
+//! | requests wait for an app, and go on a few at a time | `hold`, `held_here`, `turns`, `going` |
 //! | refuses or redirects a request as the application's document says | [`policies`] |
 //! | sends a request and passes the response on | [`exchange`] |
 //! | chooses, connects and keeps connections to backends | [`upstream`] |
@@ -32,7 +33,9 @@ mod drain;
 pub mod exchange;
 #[allow(clippy::module_inception)]
 pub mod front;
+mod going;
 mod handshake;
+mod held_here;
 mod hold;
 pub mod http;
 mod http2;

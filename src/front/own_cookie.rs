@@ -1,4 +1,4 @@
-//! The server's own cookies, which no app is sent (pure): those of the dashboard, and the one that keeps a client with a
+//! The server's own cookies, which no app is sent nor sets (pure): those of the dashboard, and the one that keeps a client with a
 //! process.
 //!
 //! A browser keeps cookies by host, whatever the port, and whoever has one of the dashboard's acts for the person who
@@ -6,8 +6,7 @@
 
 use std::borrow::Cow;
 
-/// What the name of each of the dashboard's begins with.
-pub const OWN: &str = "procserver_ui";
+pub use crate::document::policies::OWN_COOKIE as OWN;
 
 /// What may stand before it: a browser takes such a cookie over TLS and for one host alone (RFC 6265bis §4.1.3.2).
 pub const HOST_PREFIX: &str = "__Host-";
@@ -28,6 +27,29 @@ pub fn without_own<'v>(value: &'v [u8], sticky: Option<&str>) -> Option<Cow<'v, 
     let others = pairs().filter(|pair| !is_ours(pair));
     let others: Vec<&[u8]> = others.map(<[u8]>::trim_ascii).collect();
     (!others.is_empty()).then(|| Cow::Owned(others.join(&b"; "[..])))
+}
+
+/// Whether the value of a `Set-Cookie` field is one of the dashboard's, or would come back as one: browsers take one without
+/// a name, too, and send its value alone (RFC 6265bis §5.8.3).
+#[must_use]
+pub fn sets_own(value: &[u8]) -> bool {
+    let is_left_out = |b: &u8| b.is_ascii_whitespace() || *b == b'=';
+    let from = value.iter().position(|b| !is_left_out(b));
+    from.is_some_and(|from| is_own(&value[from..]))
+}
+
+/// The values of the cookies with this name in the values of `Cookie` fields.
+pub fn values<'v>(
+    fields: impl Iterator<Item = &'v [u8]>,
+    name: &str,
+) -> impl Iterator<Item = &'v str> {
+    let pairs = fields
+        .filter_map(|field| std::str::from_utf8(field).ok())
+        .flat_map(|field| field.split(';'));
+    pairs.filter_map(move |pair| {
+        let (own, value) = pair.trim().split_once('=')?;
+        (own == name).then_some(value)
+    })
 }
 
 fn is_own(pair: &[u8]) -> bool {
@@ -66,6 +88,41 @@ mod tests {
             assert_eq!(left(came, None).as_deref(), wanted, "{came}");
         }
     }
+
+    #[test]
+    fn what_an_app_sets_is_its_own_and_comes_back_as_nothing_else() {
+        for own in [
+            "procserver_ui=x; Path=/",
+            " procserver_ui_9000 = x",
+            "__Host-procserver_ui=x; Secure; Path=/",
+            "=procserver_ui=x",
+            " = procserver_ui=x",
+            "procserver_ui",
+        ] {
+            assert!(sets_own(own.as_bytes()), "{own}");
+        }
+        for other in [
+            "",
+            "=",
+            "a=procserver_ui",
+            "procserver_sticky=1",
+            "my_procserver_ui=1",
+        ] {
+            assert!(!sets_own(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_found_in_all_fields_by_its_whole_name() {
+        let fields = ["a=1; b=2;a = 3", "ab=4", "a=5=6"];
+        let fields = fields.iter().map(|field| field.as_bytes());
+        let broken = [&b"a=7; \xff"[..]].into_iter();
+        assert_eq!(
+            values(fields.chain(broken), "a").collect::<Vec<_>>(),
+            ["1", "5=6"]
+        );
+    }
+
     #[test]
     fn the_cookie_of_a_process_goes_with_them_and_none_whose_name_is_longer() {
         let left = |came| left(came, Some("node"));

@@ -39,6 +39,8 @@ pub struct Ended {
     pub took: Duration,
     /// The bytes of body that came from the client and went to it.
     pub bytes: (u64, u64),
+    /// A policy of the app's document answered in the app's place.
+    pub is_refused: bool,
 }
 
 /// Who answered a request.
@@ -67,6 +69,8 @@ struct OfApp {
     by_rule: [OfRule; RULES.len()],
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    /// The requests that were not refused.
+    asked: AtomicU64,
 }
 
 /// What one worker has counted.
@@ -122,6 +126,9 @@ impl OfApp {
         add(&of_rule.by_class[class_of(ended.status)], 1);
         add(&self.bytes_in, ended.bytes.0);
         add(&self.bytes_out, ended.bytes.1);
+        if !ended.is_refused {
+            add(&self.asked, 1);
+        }
         // How long a tunnel lasted says nothing of how fast an answer came.
         if ended.status != SWITCHING {
             let micros = u64::try_from(ended.took.as_micros()).unwrap_or(u64::MAX);
@@ -255,15 +262,13 @@ impl RequestCounts {
         totals
     }
 
-    /// How many requests for `app` have ended.
+    /// How many requests for `app` have ended, but for those that a policy of its document refused.
     #[must_use]
-    pub fn of_app(&self, app: &Arc<str>) -> u64 {
+    pub fn asked_of(&self, app: &Arc<str>) -> u64 {
         let tables = self.tables().clone();
         let of_worker = |table: &Arc<Table>| {
             let of_app = table.apps().get(app).cloned();
-            let by_rule = of_app.iter().flat_map(|of_app| &of_app.by_rule);
-            let by_class = by_rule.flat_map(|rule| &rule.by_class);
-            by_class.map(|n| n.load(Ordering::Relaxed)).sum::<u64>()
+            of_app.map_or(0, |of_app| of_app.asked.load(Ordering::Relaxed))
         };
         tables.iter().map(of_worker).sum()
     }
@@ -323,7 +328,28 @@ mod tests {
             status,
             took: Duration::from_millis(millis),
             bytes: (3, 5),
+            is_refused: false,
         }
+    }
+
+    #[test]
+    fn what_a_policy_refused_was_not_asked_of_the_app() {
+        let all = RequestCounts::default();
+        let blog = route("blog", 1);
+        for worker in 1..3 {
+            let counter = Counter::new(all.of_worker(worker));
+            let refused = Ended {
+                is_refused: true,
+                ..ended(401, 1)
+            };
+            for ended in [&refused, &refused, &ended(401, 1)] {
+                counter.count(Answered::App(&blog, Rule::Host), ended);
+            }
+        }
+        assert_eq!(all.asked_of(&"blog".into()), 2);
+        assert_eq!(all.asked_of(&"shop".into()), 0);
+        let totals = all.totals(&Routes::new(vec![blog]));
+        assert_eq!(totals.apps["blog"].by_rule[2].by_class[3], 6);
     }
 
     #[test]
@@ -392,6 +418,7 @@ mod tests {
                     status: *status,
                     took: Duration::from_micros(*micros),
                     bytes: (1, 2),
+                    is_refused: false,
                 };
                 counters[worker - 1].count(Answered::App(&blog, RULES[*rule]), &ended);
             }

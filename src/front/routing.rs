@@ -30,6 +30,8 @@ pub(super) enum Routed {
     Answer(LocalReply),
     /// An app that is starting, or paused.
     Hold(Hold),
+    /// Nobody: the client went away meanwhile.
+    Gone,
 }
 
 /// Whom a request is sent to.
@@ -41,6 +43,10 @@ pub(super) enum Target {
 }
 
 impl Target {
+    pub(super) fn is_process(&self) -> bool {
+        matches!(self, Self::Process(_))
+    }
+
     /// Whether it is a process, which a slow client must not hold.
     pub(super) fn takes_whole_bodies(&self) -> bool {
         matches!(self, Self::Process(chosen) if chosen.found.route.buffer.requests)

@@ -15,8 +15,8 @@ pub type Durations = [u64; BOUNDS.len() + 1];
 /// What is counted and used at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// Requests to no application, and those to the API, are counted here too.
-    pub server: Counted,
+    /// What belongs to no application: requests to none and to the API, and what the server itself uses.
+    pub own: Counted,
     pub apps: BTreeMap<Arc<str>, Counted>,
 }
 
@@ -101,6 +101,21 @@ impl Counted {
             }
         });
         used.sum()
+    }
+}
+
+impl Delta {
+    /// Adds what came of another in the same time.
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.status_4xx += other.status_4xx;
+        self.status_5xx += other.status_5xx;
+        let durations = self.durations.iter_mut().zip(other.durations);
+        durations.for_each(|(sum, number)| *sum += number);
+        self.restarts += other.restarts;
+        self.cpu_seconds += other.cpu_seconds;
+        self.memory_bytes += other.memory_bytes;
+        self.processes += other.processes;
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::day::Day;
 use super::file;
 use super::reading::Reading;
-use super::series::Point;
+use super::series::{Point, Series};
 use crate::supervision::Shutdown;
 use crate::{durable, regular};
 
@@ -32,8 +32,8 @@ const WRITES: Duration = Duration::from_secs(5 * 60);
 /// How much longer is waited for each megabyte: of a thousand applications it is thirty.
 const WRITES_PER_MEGABYTE: Duration = Duration::from_secs(30);
 
-/// No file that this server writes is larger.
-const LARGEST: u64 = 256 << 20;
+/// No file is larger: what has no room in it is forgotten by the next server.
+const LARGEST: usize = 256 << 20;
 
 /// How long the last reading may take when the server stops.
 const LAST: Duration = Duration::from_secs(2);
@@ -166,10 +166,10 @@ impl Recorder {
     /// Writes all of it on a blocking thread. Returns the size.
     fn write(&mut self) -> impl Future<Output = std::io::Result<usize>> + use<> {
         self.written = Instant::now();
-        let (path, day) = (self.path.clone(), self.day.clone());
+        let (path, day) = (self.path.clone(), self.day.kept());
         async move {
             let written = tokio::task::spawn_blocking(move || {
-                let text = file::write(&day);
+                let text = file::write(&day, LARGEST);
                 durable::replace(&path, text.as_bytes(), 0o600)?;
                 Ok(text.len())
             });
@@ -194,7 +194,7 @@ impl Recorder {
 
 /// Reads what an earlier server has written. What cannot be read is as if it were not there. Blocks.
 fn load(path: &std::path::Path) -> Day {
-    let why = match regular::read(path, LARGEST) {
+    let why = match regular::read(path, LARGEST as u64) {
         Ok(text) => match file::read(&text) {
             Ok(day) => return day,
             Err(error) => error.to_string(),
@@ -237,7 +237,10 @@ impl Handler<Since> for Recorder {
                 None => Some(&recorder.day.server),
                 Some(app) => recorder.day.apps.get(app).map(|of| &of.series),
             };
-            let (seconds, points) = series.unwrap_or(&Default::default()).points(since, now);
+            let (seconds, points) = match series {
+                Some(series) => series.points(since, now),
+                None => Series::default().points(since, now),
+            };
             Points { seconds, points }
         });
         Box::pin(answer)
@@ -290,7 +293,7 @@ mod tests {
                 ..Counted::default()
             };
             let reading = Reading {
-                server: counted.clone(),
+                own: Counted::default(),
                 apps: [("blog".into(), counted)].into(),
             };
             Box::pin(async move { Some(reading) })

@@ -78,7 +78,8 @@ impl Series {
     #[must_use]
     pub fn points(&self, since: i64, now: i64) -> (u64, Vec<Point>) {
         let back = now.saturating_sub(since).max(0).unsigned_abs();
-        let reaches = |(seconds, kept): &(u64, usize)| back <= seconds * *kept as u64;
+        // A step more: whoever asks for an hour is answered some seconds later.
+        let reaches = |(seconds, kept): &(u64, usize)| back <= seconds * (*kept as u64 + 1);
         let at = TIERS.iter().position(reaches).unwrap_or(TIERS.len() - 1);
         let (seconds, kept) = TIERS[at];
         let oldest = now
@@ -252,6 +253,8 @@ mod tests {
         let now = (day + 30) * 60;
         let (step, hour) = series.points(now - 3600, now);
         assert_eq!((step, hour.len(), sum(&hour)), (60, 60, 60));
+        let (step, hour) = series.points(now - 3607, now);
+        assert_eq!((step, hour.len()), (60, 60), "it took a while to answer");
         let (step, all) = series.points(0, now);
         assert_eq!((step, all.len()), (300, 288));
         assert_eq!(sum(&all), 1440);

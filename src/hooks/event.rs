@@ -61,6 +61,9 @@ struct Payload {
     /// `ref` is a member of many events.
     #[serde(default, rename = "ref")]
     reference: Option<String>,
+    /// `branch` or `tag`, of a `delete`.
+    #[serde(default)]
+    ref_type: Option<String>,
     #[serde(default)]
     deleted: Option<bool>,
     #[serde(default)]
@@ -112,12 +115,29 @@ impl Event {
             "ping" => Self::Ping,
             "push" => Self::Push(payload.push()?),
             "tag_push" if is_gitlab => Self::Push(payload.push()?),
+            // Gitea and Forgejo send no push then, GitHub may send both.
+            "delete" => payload.deletion().map_or(Self::Other(kind), Self::Push),
             _ => Self::Other(kind),
         })
     }
 }
 
 impl Payload {
+    /// What a `delete` says, which names its branch or tag without the part in front; `None`: it is of neither.
+    fn deletion(self) -> Option<Push> {
+        let name = self.reference.filter(|name| !name.is_empty())?;
+        let place = match self.ref_type.as_deref()? {
+            "branch" => "refs/heads/",
+            "tag" => "refs/tags/",
+            _ => return None,
+        };
+        Some(Push {
+            reference: format!("{place}{name}"),
+            is_deletion: true,
+            default_branch: self.repository.and_then(|of| of.default_branch),
+        })
+    }
+
     fn push(self) -> Result<Push, EventError> {
         let reference = self.reference.filter(|name| !name.is_empty());
         // A ref that is gone is at no commit: all digits are zeros.
@@ -259,13 +279,26 @@ mod tests {
             read(&github("create"), r#"{"ref": "v1", "ref_type": "tag"}"#),
             Ok(Event::Other("create".into()))
         );
+        let gitea = [("x-gitea-event", "delete"), ("x-github-event", "delete")];
+        let gone = |place: &str| Push {
+            is_deletion: true,
+            ..push(place)
+        };
+        assert_eq!(
+            read(&gitea, r#"{"ref": "a/b", "ref_type": "branch"}"#),
+            Ok(Event::Push(gone("refs/heads/a/b")))
+        );
+        assert_eq!(
+            read(&gitea, r#"{"ref": "v1", "ref_type": "tag"}"#),
+            Ok(Event::Push(gone("refs/tags/v1")))
+        );
+        assert_eq!(
+            read(&gitea, r#"{"ref": "v1", "ref_type": "repository"}"#),
+            Ok(Event::Other("delete".into()))
+        );
         let gitlab = [("x-gitlab-event", "Tag Push Hook")];
         let body = r#"{"object_kind": "tag_push", "ref": "refs/tags/v1", "after": "00000000"}"#;
-        let gone = Push {
-            is_deletion: true,
-            ..push("refs/tags/v1")
-        };
-        assert_eq!(read(&gitlab, body), Ok(Event::Push(gone)));
+        assert_eq!(read(&gitlab, body), Ok(Event::Push(gone("refs/tags/v1"))));
         let body = r#"{"object_kind": "issue", "ref": null}"#;
         assert_eq!(read(&gitlab, body), Ok(Event::Other("issue".into())));
     }

@@ -155,20 +155,39 @@ pub(super) async fn ensure(
     Ok(())
 }
 
-/// Gives an app without a key that of another one, if that has one. Blocks.
+/// Gives an app without a key that of another one, if that has one. Returns whether it did. Blocks.
 ///
 /// # Errors
 /// The disk refuses.
-pub fn copy(from: &AppDirs, to: &AppDirs) -> io::Result<()> {
-    let Some(key) = regular::read_nofollow(&from.ssh().join(PRIVATE), MAX_KEY)? else {
-        return Ok(());
+pub fn copy(from: &AppDirs, to: &AppDirs) -> io::Result<bool> {
+    let (own, other) = (to.ssh().join(PRIVATE), from.ssh().join(PRIVATE));
+    let Some(key) = regular::read_nofollow(&other, MAX_KEY)? else {
+        return Ok(false);
     };
+    // A restore has brought its own.
+    if regular::read_nofollow(&own, MAX_KEY)?.is_some_and(|key| !key.is_empty()) {
+        return Ok(false);
+    }
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o711)
         .create(to.root())?;
     tree::directory(&to.ssh(), 0o700, None)?;
-    durable::replace(&to.ssh().join(PRIVATE), &key, 0o600)
+    durable::replace(&own, &key, 0o600)?;
+    Ok(true)
+}
+
+/// Removes the key that was [copied](copy) for an app that does not come to be, and its directory if there is nothing
+/// else in that. Blocks.
+///
+/// # Errors
+/// The disk refuses.
+pub fn take_back(dirs: &AppDirs) -> io::Result<()> {
+    tree::remove(&dirs.ssh())?;
+    match std::fs::remove_dir(dirs.root()) {
+        Err(e) if e.kind() != io::ErrorKind::DirectoryNotEmpty => Err(e),
+        _ => Ok(()),
+    }
 }
 
 enum KeyFiles {
@@ -265,6 +284,26 @@ async fn run(
 mod tests {
     use super::*;
     use crate::document::name::AppName;
+
+    #[test]
+    fn a_key_is_copied_to_who_has_none_and_taken_back_with_what_was_made_for_it() {
+        let home = tempfile::tempdir().unwrap();
+        let dirs = |name| AppDirs::new(home.path(), home.path(), &AppName::parse(name).unwrap());
+        let (app, preview, restored) = (dirs("a"), dirs("a-x"), dirs("a-y"));
+        assert!(!copy(&app, &preview).unwrap(), "there is none");
+        assert!(!preview.root().exists());
+        for (of, key) in [(&app, "key of a"), (&restored, "key of a-y")] {
+            std::fs::create_dir_all(of.ssh()).unwrap();
+            std::fs::write(of.ssh().join(PRIVATE), key).unwrap();
+        }
+        let read = |of: &AppDirs| std::fs::read_to_string(of.ssh().join(PRIVATE)).unwrap();
+        assert!(copy(&app, &preview).unwrap());
+        assert_eq!(read(&preview), "key of a");
+        assert!(!copy(&app, &restored).unwrap());
+        assert_eq!(read(&restored), "key of a-y");
+        take_back(&preview).unwrap();
+        assert!(!preview.root().exists());
+    }
 
     #[test]
     fn only_a_public_key_is_shown() {

@@ -14,6 +14,7 @@
 
 pub mod advice;
 mod app_root;
+pub mod branches;
 pub mod build;
 pub mod builders;
 pub mod built;

@@ -230,6 +230,13 @@ impl Default for Turns {
     }
 }
 
+impl Turns {
+    /// Waits for a place for a short question.
+    pub(super) async fn asking(&self) -> Slot<'_> {
+        self.asking.take().await
+    }
+}
+
 /// Places for git, in each of which one runs at a time: what is left of it is found by the number.
 #[derive(Debug)]
 pub struct Slots {
@@ -282,6 +289,12 @@ impl Slots {
 
     fn free(&self) -> std::sync::MutexGuard<'_, Vec<usize>> {
         self.free.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl Slot<'_> {
+    pub(super) fn number(&self) -> usize {
+        self.number
     }
 }
 

@@ -50,6 +50,12 @@ impl AppLogs {
         self.all().get(app).map_or(0, |of| of.stored.last(stream))
     }
 
+    /// The id of the first line of a log of `app` that is kept; 0 while it is not known.
+    #[must_use]
+    pub fn first(&self, app: &str, stream: Stream) -> u64 {
+        self.all().get(app).map_or(0, |of| of.stored.first(stream))
+    }
+
     /// Forgets `app`, which is removed.
     pub fn forget(&self, app: &str) {
         self.all().remove(app);

@@ -16,6 +16,7 @@ pub mod merged;
 pub mod query;
 pub mod reader;
 pub mod record;
+pub mod restarts;
 pub mod rotating_file;
 pub mod segment_files;
 pub mod segment_reader;

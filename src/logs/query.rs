@@ -22,6 +22,8 @@ pub struct Query {
     /// What the reader may not see: `grep` does not find it either.
     pub mask: Mask,
     pub follow: bool,
+    /// The server itself reads: it does not count among those who look on, and none of them takes its place.
+    pub is_of_server: bool,
 }
 
 /// A log that is wanted.
@@ -62,6 +64,7 @@ impl Query {
             grep: None,
             mask: Mask::default(),
             follow: false,
+            is_of_server: false,
         }
     }
 

@@ -168,12 +168,14 @@ impl SegmentWriter {
         self.current = None;
         let existing = segments(&self.settings.directory, self.stream)?;
         let kept = self.settings.segments.max(1) - 1;
-        for (_, path) in existing.iter().take(existing.len().saturating_sub(kept)) {
+        let (gone, left) = existing.split_at(existing.len().saturating_sub(kept));
+        for (_, path) in gone {
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
+        self.begins_at(left);
         let path = self
             .settings
             .directory
@@ -205,6 +207,7 @@ impl SegmentWriter {
             .mode(0o750)
             .create(&self.settings.directory)?;
         let existing = segments(&self.settings.directory, self.stream)?;
+        self.begins_at(&existing);
         let (first_id, path) = existing.last().cloned().unwrap_or_else(|| {
             let name = file_name(self.stream, self.next_id);
             (self.next_id, self.settings.directory.join(name))
@@ -221,6 +224,12 @@ impl SegmentWriter {
             }
         }
         Ok((Current { file, path, size }, next_id))
+    }
+
+    /// These segments are kept, and what comes.
+    fn begins_at(&self, kept: &[(u64, PathBuf)]) {
+        let first = kept.first().map_or(self.next_id, |(first, _)| *first);
+        self.settings.stored.begins_at(self.stream, first);
     }
 
     fn drop_lines(&mut self, lines: usize, error: &io::Error) {

@@ -22,6 +22,7 @@ pub struct LogSettings {
 #[derive(Debug, Default)]
 pub struct Stored {
     bytes: AtomicU64,
+    first: [AtomicU64; Stream::ALL.len()],
     last: [AtomicU64; Stream::ALL.len()],
 }
 
@@ -35,6 +36,17 @@ impl Stored {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The first line of `stream` that is kept has this id.
+    pub fn begins_at(&self, stream: Stream, id: u64) {
+        self.first[stream.index()].store(id, Ordering::Relaxed);
+    }
+
+    /// The id of the first line of `stream` that is kept; 0 while it is not known.
+    #[must_use]
+    pub fn first(&self, stream: Stream) -> u64 {
+        self.first[stream.index()].load(Ordering::Relaxed)
     }
 
     /// The last line of `stream` has this id.

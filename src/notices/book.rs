@@ -1,6 +1,6 @@
 //! [`Receivers`]: who wants to be told. Cheap to clone; it outlives all actors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -67,15 +67,28 @@ impl Receivers {
         &self.0.of_server
     }
 
-    /// Who is told of `app` (`None`: of the server), and what hides its secrets.
+    /// Who is told of `app` (`None`: of the server), and what hides its secrets. Nobody is told of an application that is
+    /// not known, or not any more: nothing would hide its secrets.
     #[must_use]
     pub fn of(&self, app: Option<&str>) -> (Vec<NotifyConfig>, Mask) {
-        let own = app
-            .and_then(|app| self.apps().get(app).cloned())
-            .unwrap_or_default();
+        let own = match app {
+            None => OfApp::default(),
+            Some(app) => match self.apps().get(app) {
+                Some(own) => own.clone(),
+                None => return (vec![], Mask::default()),
+            },
+        };
         let mut all = self.0.of_server.clone();
         all.extend(own.receivers);
         (all, own.mask)
+    }
+
+    /// The keys of all who are told of anything.
+    pub(super) fn keys(&self) -> BTreeSet<String> {
+        let apps = self.apps();
+        let of_apps = apps.values().flat_map(|of_app| &of_app.receivers);
+        let all = self.0.of_server.iter().chain(of_apps);
+        all.map(|receiver| receiver.to.key()).collect()
     }
 
     /// How mail is sent.
@@ -101,5 +114,28 @@ impl Receivers {
 
     fn apps(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, OfApp>> {
         self.0.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_of_an_application_whose_secrets_nothing_hides() {
+        let ours = NotifyConfig::to("mailto:ops@example.org").unwrap();
+        let theirs = NotifyConfig::to("https://h.example/x").unwrap();
+        let book = Receivers::new(vec![ours.clone()], None, "h".to_owned());
+        let app: Arc<str> = "blog".into();
+        assert!(book.of(Some("blog")).0.is_empty());
+        let mask = Mask::new(["sesame".to_owned()]);
+        book.want(&app, std::slice::from_ref(&theirs), || mask.clone());
+        let all = vec![ours.clone(), theirs.clone()];
+        assert_eq!(book.of(Some("blog")), (all, mask));
+        assert_eq!(book.keys().len(), 2);
+        book.forget("blog");
+        assert!(book.of(Some("blog")).0.is_empty());
+        assert_eq!(book.of(None).0, std::slice::from_ref(&ours));
+        assert!(!book.keys().contains(&theirs.to.key()) && book.keys().contains(&ours.to.key()));
     }
 }

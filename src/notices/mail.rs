@@ -10,10 +10,12 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
 use super::notice::Notice;
 use super::smtp::{Encryption, Smtp};
+use crate::document::mask::Mask;
+use crate::outgoing::answer;
 use crate::outgoing::post::NotTaken;
 
-/// For each command of the exchange.
-const ANSWER: Duration = Duration::from_secs(30);
+/// For connecting; all else has the time of the delivery.
+const CONNECT: Duration = Duration::from_secs(30);
 
 /// Of a subject; the text has all of it.
 const LONGEST_SUBJECT: usize = 150;
@@ -25,6 +27,7 @@ pub(super) async fn send(
     host: &str,
 ) -> Result<(), NotTaken> {
     let message = message(smtp, to, notice, host).map_err(NotTaken::Refused)?;
+    let mask = Mask::new(smtp.secrets());
     let smtp = smtp.clone();
     let host = host.to_owned();
     // The certificates of the machine are read from files.
@@ -33,10 +36,14 @@ pub(super) async fn send(
     let transport = transport
         .map_err(|error| failed(error.to_string()))?
         .map_err(failed)?;
-    match transport.send(message).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_permanent() => Err(NotTaken::Refused(error.to_string())),
-        Err(error) => Err(failed(error.to_string())),
+    let error = match transport.send(message).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let said = answer::shown(&error.to_string(), &mask);
+    match error.is_permanent() {
+        true => Err(NotTaken::Refused(said)),
+        false => Err(failed(said)),
     }
 }
 
@@ -68,7 +75,7 @@ fn transport(smtp: &Smtp, host: &str) -> Result<AsyncSmtpTransport<Tokio1Executo
     let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&smtp.host)
         .port(smtp.port)
         .hello_name(ClientId::Domain(host.to_owned()))
-        .timeout(Some(ANSWER))
+        .timeout(Some(CONNECT))
         .tls(tls);
     let builder = match &smtp.credentials {
         Some((user, password)) => {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use actix_rt::ArbiterHandle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -18,14 +19,23 @@ const QUEUE: usize = 100;
 /// After which a notice is no news any more.
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Where notices for one receiver go.
+/// A notice, and since when it waits.
 #[derive(Debug)]
-pub(super) struct Messenger(mpsc::Sender<Notice>);
+struct Waiting {
+    notice: Notice,
+    since: Instant,
+}
+
+/// Where notices for one receiver go. When it is dropped, those that wait are still tried.
+#[derive(Debug)]
+pub(super) struct Messenger(mpsc::Sender<Waiting>);
 
 impl Messenger {
-    pub(super) fn start(to: Receiver, book: Receivers) -> Self {
+    /// Works on `thread`.
+    pub(super) fn start(thread: &ArbiterHandle, to: Receiver, book: Receivers) -> Self {
         let (sender, notices) = mpsc::channel(QUEUE);
-        actix_rt::spawn(run(to, book, notices));
+        // Where the thread has gone the messenger is not alive.
+        thread.spawn_fn(move || _ = actix_rt::spawn(run(to, book, notices)));
         Self(sender)
     }
 
@@ -36,36 +46,64 @@ impl Messenger {
 
     /// Never waits; false when too many wait already.
     pub(super) fn bring(&self, notice: Notice) -> bool {
-        self.0.try_send(notice).is_ok()
+        let since = Instant::now();
+        self.0.try_send(Waiting { notice, since }).is_ok()
     }
 }
 
-async fn run(to: Receiver, book: Receivers, mut notices: mpsc::Receiver<Notice>) {
-    while let Some(notice) = notices.recv().await {
-        let (begin, mut backoff) = (Instant::now(), Backoff::default());
-        loop {
-            let (why, wait) = match deliver::once(&to, &notice, &book).await {
-                Ok(()) => break,
-                Err(NotTaken::Refused(why)) => {
-                    log::warn!("a notice is refused by {}: {why}", to.shown());
-                    break;
-                }
-                Err(NotTaken::Failed(why, wait)) => (why, wait),
-            };
-            if begin.elapsed() >= HOUR {
-                log::warn!(
-                    "a notice was not taken by {} for an hour: {why}",
-                    to.shown()
-                );
-                break;
+impl Waiting {
+    /// It has waited so long, also for those before it, that it is no news any more.
+    fn is_old(&self, now: Instant) -> bool {
+        now.duration_since(self.since) >= HOUR
+    }
+}
+
+async fn run(to: Receiver, book: Receivers, mut notices: mpsc::Receiver<Waiting>) {
+    while let Some(waiting) = notices.recv().await {
+        bring_one(&to, &book, &waiting).await;
+    }
+}
+
+/// Tries until it is taken or refused, or old.
+async fn bring_one(to: &Receiver, book: &Receivers, waiting: &Waiting) {
+    let mut backoff = Backoff::default();
+    let mut last = "those before it were not taken either".to_owned();
+    while !waiting.is_old(Instant::now()) {
+        let (why, wait) = match deliver::once(to, &waiting.notice, book).await {
+            Ok(()) => return,
+            Err(NotTaken::Refused(why)) => {
+                return log::warn!("a notice is refused by {}: {why}", to.shown());
             }
-            let random = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
-            let delay = backoff.crashed(Instant::now(), random);
-            log::info!(
-                "a notice was not taken by {}, it is tried again: {why}",
-                to.shown()
-            );
-            sleep(wait.unwrap_or(delay)).await;
-        }
+            Err(NotTaken::Failed(why, wait)) => (why, wait),
+        };
+        log::info!(
+            "a notice was not taken by {}, it is tried again: {why}",
+            to.shown()
+        );
+        last = why;
+        let random = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
+        let delay = backoff.crashed(Instant::now(), random);
+        sleep(delay.max(wait.unwrap_or_default())).await;
+    }
+    log::warn!(
+        "a notice was not taken by {} for an hour: {last}",
+        to.shown()
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hour_begins_when_a_notice_begins_to_wait() {
+        let (sender, mut queue) = mpsc::channel(QUEUE);
+        let messenger = Messenger(sender);
+        let notice = Notice::test(None, jiff::Timestamp::UNIX_EPOCH);
+        assert!(messenger.bring(notice));
+        let brought = Instant::now();
+        let waiting = queue.try_recv().unwrap();
+        assert!(!waiting.is_old(waiting.since));
+        assert!(waiting.is_old(brought + HOUR));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`notice`] says what of all that is reported is worth telling, [`policy`] when it is told (both pure): once, not again
 //! and again, and not what passes by itself. [`book`] is who wants to be told. [`notifier`] listens, also looks at
-//! certificates and the disk, and keeps one [`messenger`] for each receiver, which tries for an hour ([`deliver`]).
+//! certificates and the disk, and keeps one [`messenger`] for each receiver, which tries for an hour ([`deliver`]), on a
+//! thread that all of them share.
 
 pub mod book;
 pub mod deliver;

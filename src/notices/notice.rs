@@ -35,6 +35,9 @@ pub struct Notice {
     /// It is told when it has stayed so for as long.
     #[serde(skip)]
     pub settles: Duration,
+    /// Which of those that have had this name, one after the other: a process is of a batch. Grows.
+    #[serde(skip)]
+    pub batch: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,7 +47,7 @@ pub enum State {
     Recovered,
     /// Somebody wants to see whether it arrives.
     Test,
-    /// It is neither: nobody is told.
+    /// It is not there any more: nobody is told.
     #[serde(skip)]
     Gone,
 }
@@ -64,9 +67,10 @@ impl Notice {
             app: None,
             subject: subject.to_owned(),
             state,
-            text: plain(&text),
+            text,
             time,
             settles: Duration::ZERO,
+            batch: 0,
         }
     }
 
@@ -127,9 +131,15 @@ impl Notice {
             app: report.app().map(Into::into),
             subject: subject.to_owned(),
             state,
-            text: plain(&text),
+            text,
             time,
             settles,
+            batch: match report {
+                Report::ProcessExited { who, .. }
+                | Report::ProcessReady { who, .. }
+                | Report::ProcessStopped { who } => who.batch,
+                _ => 0,
+            },
         })
     }
 
@@ -144,13 +154,15 @@ impl Notice {
             text: "notices of this server arrive here".to_owned(),
             time,
             settles: Duration::ZERO,
+            batch: 0,
         }
     }
 
-    /// Without the secrets of its application.
+    /// As others may read it: one line of some length, without the secrets of its application. These are looked for in
+    /// the text as it was written: none is found any more that was cut in two.
     #[must_use]
     pub fn masked(mut self, mask: &Mask) -> Self {
-        self.text = mask.text(&self.text);
+        self.text = plain(&mask.text(&self.text));
         self
     }
 
@@ -168,7 +180,7 @@ impl Notice {
 fn plain(text: &str) -> String {
     let mut plain: String = text
         .chars()
-        .map(|c| if is_control(c) || c == '\n' { ' ' } else { c })
+        .map(|c| if is_control(c) { ' ' } else { c })
         .take(LONGEST)
         .collect();
     if text.chars().nth(LONGEST).is_some() {
@@ -180,6 +192,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::report::Offender;
 
     #[test]
     fn a_deploy_that_failed_is_told_in_one_line() {
@@ -193,19 +206,36 @@ mod tests {
             reason: reason.map(str::to_owned),
         };
         let notice = |report| Notice::of_report(&report, jiff::Timestamp::UNIX_EPOCH);
-        let failed = notice(finished("failed", Some("a\u{1b}[31m\nsesame! "))).unwrap();
+        let told = |reason: &str, mask: &Mask| {
+            let failed = notice(finished("failed", Some(reason))).unwrap();
+            failed.masked(mask).line("h")
+        };
         assert_eq!(
-            failed.line("h"),
+            told("a\u{1b}[31m\nsesame! ", &Mask::default()),
             "h: blog: deploy 12 failed: a [31m sesame! "
         );
-        let mask = Mask::new(["sesame!".to_owned()]);
-        assert!(!failed.masked(&mask).text.contains("sesame"));
+        let mask = Mask::new(["ses\tame!".to_owned()]);
+        for before in 0..LONGEST + 20 {
+            let told = told(&format!("{}ses\tame!", "x".repeat(before)), &mask);
+            assert!(!told.contains("ses"), "{before}: {told}");
+        }
         assert_eq!(
             notice(finished("succeeded", None)).unwrap().state,
             State::Recovered
         );
         assert_eq!(notice(finished("cancelled", None)), None);
+        let ready = Report::ProcessReady {
+            who: Offender {
+                app: "blog".into(),
+                process: "web.1".to_owned(),
+                release: 3,
+                batch: 7,
+                pid: None,
+            },
+            address: None,
+        };
+        assert_eq!(notice(ready).unwrap().batch, 7);
         let long = notice(finished("failed", Some(&"x".repeat(9999)))).unwrap();
-        assert!(long.text.len() < 600);
+        assert!(long.masked(&Mask::default()).text.len() < 600);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use actix_rt::Arbiter;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -16,9 +17,12 @@ use super::notice::{Notice, State};
 use super::policy::Told;
 use super::watched::{self, Watched};
 use crate::acme::status::Results;
-use crate::events::Feed;
+use crate::document::notify::Receiver;
 use crate::events::feed::Item;
+use crate::events::report::{REMOVED, StampedReport};
+use crate::events::{Feed, Report};
 use crate::supervision::Shutdown;
+use crate::threads;
 use crate::tls::store::Published;
 
 /// How often certificates and the disk are looked at.
@@ -39,9 +43,30 @@ pub struct NotifierSpec {
 pub struct Notifier {
     spec: NotifierSpec,
     told: Told,
-    /// By what is shown of the receiver and its own URL.
+    /// By the key of the receiver.
     messengers: BTreeMap<String, Messenger>,
+    /// Where messengers work: names, handshakes and certificates take their time. There is none before the first.
+    thread: Option<Arbiter>,
     timer: Option<SpawnHandle>,
+}
+
+/// What is heard of in reports.
+#[derive(Debug)]
+enum Heard {
+    Notice(Notice),
+    /// An application that is removed.
+    Removed(Arc<str>),
+}
+
+impl Heard {
+    fn of(event: &StampedReport) -> Option<Self> {
+        match &event.report {
+            Report::ApplicationChanged { app, change, .. } if *change == REMOVED => {
+                Some(Self::Removed(Arc::clone(app)))
+            }
+            report => Notice::of_report(report, event.time).map(Self::Notice),
+        }
+    }
 }
 
 impl Notifier {
@@ -51,6 +76,7 @@ impl Notifier {
             spec,
             told: Told::default(),
             messengers: BTreeMap::new(),
+            thread: None,
             timer: None,
         }
     }
@@ -71,8 +97,8 @@ impl Notifier {
         actix_rt::spawn(async move {
             while let Some(item) = follower.next().await {
                 if let Item::Event(event) = item
-                    && let Some(notice) = Notice::of_report(&event.report, event.time)
-                    && sender.send(notice).await.is_err()
+                    && let Some(heard) = Heard::of(&event)
+                    && sender.send(heard).await.is_err()
                 {
                     return;
                 }
@@ -127,27 +153,47 @@ impl Notifier {
     }
 
     fn tell(&mut self, notice: Notice) {
-        self.messengers.retain(|_, messenger| messenger.is_alive());
+        debug_assert!(notice.state != State::Gone, "it is told to nobody");
+        let known = self.spec.receivers.keys();
+        self.messengers
+            .retain(|key, messenger| messenger.is_alive() && known.contains(key));
         let (receivers, mask) = self.spec.receivers.of(notice.app.as_deref());
         let notice = notice.masked(&mask);
         for receiver in receivers.into_iter().filter(|one| one.wants(notice.event)) {
-            let (to, book) = (receiver.to, self.spec.receivers.clone());
-            let key = to.key();
-            let messenger = self.messengers.entry(key);
-            let messenger = messenger.or_insert_with(|| Messenger::start(to.clone(), book));
-            if !messenger.bring(notice.clone()) {
-                log::warn!("too many notices wait for {}: one is dropped", to.shown());
+            let shown = receiver.to.shown();
+            match self.messenger(receiver.to) {
+                Ok(messenger) if messenger.bring(notice.clone()) => {}
+                Ok(_) => log::warn!("too many notices wait for {shown}: one is dropped"),
+                Err(error) => log::error!("no thread for a notice to {shown}: {error}"),
             }
         }
-        debug_assert!(notice.state != State::Gone, "it is told to nobody");
+    }
+
+    fn messenger(&mut self, to: Receiver) -> std::io::Result<&Messenger> {
+        let thread = match self.thread.take() {
+            Some(thread) => thread,
+            None => threads::behind_applications()?,
+        };
+        let thread = self.thread.insert(thread).handle();
+        let book = self.spec.receivers.clone();
+        let messenger = self.messengers.entry(to.key());
+        Ok(messenger.or_insert_with(|| Messenger::start(&thread, to, book)))
+    }
+}
+
+impl Drop for Notifier {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            thread.stop();
+        }
     }
 }
 
 /// What comes through a channel.
-fn tokio_stream(receiver: mpsc::Receiver<Notice>) -> impl futures::Stream<Item = Notice> {
+fn tokio_stream(receiver: mpsc::Receiver<Heard>) -> impl futures::Stream<Item = Heard> {
     futures::stream::unfold(receiver, |mut receiver| async move {
-        let notice = receiver.recv().await?;
-        Some((notice, receiver))
+        let heard = receiver.recv().await?;
+        Some((heard, receiver))
     })
 }
 
@@ -159,9 +205,12 @@ impl Actor for Notifier {
     }
 }
 
-impl StreamHandler<Notice> for Notifier {
-    fn handle(&mut self, notice: Notice, ctx: &mut Self::Context) {
-        self.hear(notice, ctx);
+impl StreamHandler<Heard> for Notifier {
+    fn handle(&mut self, heard: Heard, ctx: &mut Self::Context) {
+        match heard {
+            Heard::Notice(notice) => self.hear(notice, ctx),
+            Heard::Removed(app) => self.told.forget(&app),
+        }
     }
 }
 

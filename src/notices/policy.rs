@@ -9,7 +9,7 @@ use super::notice::{Notice, State};
 /// What goes on being wrong is told again after this time, when it is heard of again.
 const AGAIN: Duration = Duration::from_hours(1);
 
-/// What an application may be wrong with at once; what is more is not told.
+/// What may be wrong at once. Who recovers is forgotten; who never does makes room for others in the end.
 const MOST: usize = 10_000;
 
 /// Event, application and what of it.
@@ -33,7 +33,16 @@ impl Told {
         let key = (notice.event, notice.app.clone(), notice.subject.clone());
         match notice.state {
             State::Test => return Some(notice),
-            State::Gone => _ = self.0.remove(&key),
+            State::Gone => {
+                let subject = self.0.get_mut(&key)?;
+                // What was told of it stays: somebody wants to know when it, or what takes its place, is well again.
+                subject
+                    .waits
+                    .take_if(|(_, waits)| waits.batch <= notice.batch);
+                if subject.told.is_none() && subject.waits.is_none() {
+                    self.0.remove(&key);
+                }
+            }
             State::Recovered => {
                 let subject = self.0.get_mut(&key)?;
                 if subject.told.is_none() {
@@ -42,18 +51,24 @@ impl Told {
                     self.0.remove(&key);
                     return Some(notice);
                 } else {
+                    let is_older = |waits: &mut (_, Notice)| waits.1.batch < notice.batch;
+                    subject.waits.take_if(is_older);
                     subject.waits.get_or_insert((now + notice.settles, notice));
                 }
             }
             State::Failing => {
-                if self.0.len() >= MOST && !self.0.contains_key(&key) {
-                    return None;
+                if !self.0.contains_key(&key) {
+                    self.make_room();
                 }
                 let subject = self.0.entry(key).or_default();
-                // It was not well for long enough.
-                subject
-                    .waits
-                    .take_if(|(_, waits)| waits.state == State::Recovered);
+                let is_recovery = |waits: &mut (_, Notice)| waits.1.state == State::Recovered;
+                if let Some((due, waits)) = subject.waits.take_if(is_recovery) {
+                    // What takes its place goes on well; else it was not well for long enough.
+                    if waits.batch > notice.batch {
+                        subject.waits = Some((due, waits));
+                        return None;
+                    }
+                }
                 if subject
                     .told
                     .is_some_and(|told| now.duration_since(told) < AGAIN)
@@ -69,6 +84,23 @@ impl Told {
             }
         }
         None
+    }
+
+    /// Forgets an application that is removed: another one may have its name.
+    pub fn forget(&mut self, app: &str) {
+        self.0.retain(|(_, of, _), _| of.as_deref() != Some(app));
+    }
+
+    /// Forgets what was told longest ago, where there is too much.
+    fn make_room(&mut self) {
+        if self.0.len() < MOST {
+            return;
+        }
+        let told = |(_, subject): &(&Key, &Subject)| (subject.told.is_none(), subject.told);
+        let oldest = self.0.iter().min_by_key(told).map(|(key, _)| key.clone());
+        if let Some(oldest) = oldest {
+            self.0.remove(&oldest);
+        }
     }
 
     /// What has stayed so for long enough.
@@ -139,6 +171,60 @@ mod tests {
         let due = told.next().unwrap();
         assert_eq!(told.settled(due)[0].state, State::Recovered);
         assert!(told.hear(notice(State::Failing, 0), due).is_some());
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_process_that_crashed_is_told_to_be_well() {
+        let of = |batch, state, settles| Notice {
+            batch,
+            ..notice(state, settles)
+        };
+        let last = |steps: &[Notice]| {
+            let (mut told, now) = (Told::default(), Instant::now());
+            for step in steps {
+                told.hear(step.clone(), now);
+            }
+            told.settled(now + AGAIN).pop().map(|notice| notice.batch)
+        };
+        let (crashes, stopped) = (of(4, State::Failing, 0), of(4, State::Gone, 0));
+        let ready = of(5, State::Recovered, 90);
+        // The old one stops when the new one serves, or before it starts; it may have come up once more.
+        let (c, s, r) = (crashes, stopped, ready);
+        let again = of(4, State::Recovered, 90);
+        for steps in [
+            vec![c.clone(), r.clone(), s.clone()],
+            vec![c.clone(), s.clone(), r.clone()],
+            vec![c.clone(), again.clone(), r.clone(), s.clone()],
+            vec![c.clone(), r.clone(), c.clone(), s.clone()],
+        ] {
+            assert_eq!(last(&steps), Some(5), "{steps:?}");
+        }
+        assert_eq!(last(&[c.clone(), again, s]), None);
+        assert_eq!(last(&[c, r, of(5, State::Failing, 0)]), None);
+    }
+
+    #[test]
+    fn the_longest_told_makes_room_and_what_is_removed_is_forgotten() {
+        let (mut told, now) = (Told::default(), Instant::now());
+        let of = |number: usize| Notice {
+            subject: number.to_string(),
+            ..notice(State::Failing, 0)
+        };
+        for number in 0..=MOST {
+            let at = now + Duration::from_millis(number as u64);
+            assert!(told.hear(of(number), at).is_some(), "{number}");
+        }
+        assert_eq!(told.0.len(), MOST);
+        let well = |number| Notice {
+            state: State::Recovered,
+            ..of(number)
+        };
+        assert_eq!(told.hear(well(0), now), None);
+        assert!(told.hear(well(1), now).is_some());
+        told.forget("shop");
+        assert!(told.hear(well(2), now).is_some());
+        told.forget("blog");
+        assert_eq!(told.hear(well(3), now), None);
     }
 
     proptest! {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// The mail server of the settings.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Smtp {
@@ -11,6 +14,22 @@ pub struct Smtp {
     pub credentials: Option<(String, String)>,
     /// Who writes.
     pub from: String,
+}
+
+impl Smtp {
+    /// The password, as it is and as AUTH sends it (RFC 4616; LOGIN).
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let Some((user, password)) = &self.credentials else {
+            return vec![];
+        };
+        let plain = format!("\0{user}\0{password}");
+        vec![
+            STANDARD.encode(plain),
+            STANDARD.encode(password),
+            password.clone(),
+        ]
+    }
 }
 
 impl fmt::Debug for Smtp {

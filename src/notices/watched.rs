@@ -1,5 +1,6 @@
 //! What nobody reports: certificates that end, and the disk that fills up. Both are looked at each minute.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,10 +29,20 @@ impl Watched {
         let files = self.published.files.borrow().clone();
         let rows = self.acme.rows.borrow().clone();
         let of_files = files.iter().map(|file| of_file(file, now));
-        of_files
-            .chain(rows.iter().map(|row| of_row(row, now)))
-            .collect()
+        worst(of_files.chain(rows.iter().map(|row| of_row(row, now))))
     }
+}
+
+/// One of each subject, the first that fails: two certificates may have the same names.
+fn worst(notices: impl Iterator<Item = Notice>) -> Vec<Notice> {
+    let mut worst: BTreeMap<String, Notice> = BTreeMap::new();
+    for notice in notices {
+        let known = worst.get(&notice.subject);
+        if known.is_none_or(|known| known.state == State::Recovered) {
+            worst.insert(notice.subject.clone(), notice);
+        }
+    }
+    worst.into_values().collect()
 }
 
 fn ends_soon(not_after: Timestamp, now: Timestamp) -> bool {
@@ -114,6 +125,25 @@ mod tests {
         assert_eq!(state(later(-1), None), State::Failing);
         assert_eq!(state(None, Some("no")), State::Failing);
         assert_eq!(state(None, None), State::Recovered);
+    }
+
+    #[test]
+    fn of_two_certificates_with_the_same_names_the_one_that_fails_is_told() {
+        let of = |subject, error| judge(subject, None, error, Timestamp::UNIX_EPOCH);
+        let told = |notices: Vec<Notice>| {
+            let told = worst(notices.into_iter()).into_iter();
+            told.map(|one| (one.subject, one.state)).collect::<Vec<_>>()
+        };
+        let expected = [
+            ("a".to_owned(), State::Failing),
+            ("b".to_owned(), State::Recovered),
+        ];
+        let (well, ill, other) = (of("a", None), of("a", Some("no")), of("b", None));
+        assert_eq!(
+            told(vec![well.clone(), ill.clone(), other.clone()]),
+            expected
+        );
+        assert_eq!(told(vec![ill, other, well]), expected);
     }
 
     #[test]

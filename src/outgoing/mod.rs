@@ -2,5 +2,6 @@
 //!
 //! Receivers are named by who may write settings and documents; no redirect leads anywhere else.
 
+pub mod answer;
 pub mod post;
 pub mod trusted;

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use awc::http::{StatusCode, header};
 use bytes::Bytes;
+use tokio::time::timeout;
 
-use super::trusted;
+use super::{answer, trusted};
+use crate::document::mask::Mask;
 use crate::document::target_url::{Credentials, TargetUrl};
-use crate::terminal::is_control;
 
-/// For connecting, and then for the whole answer.
+/// For connecting, for the head of the answer, and for all of it.
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
+const WHOLE: Duration = Duration::from_secs(60);
 
-/// What is read of an answer that says no, and what of it is shown.
+/// What is read of an answer.
 const LARGEST_ANSWER: usize = 64 * 1024;
-const SHOWN: usize = 200;
 
 /// The longest that a receiver may ask us to wait.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
@@ -35,6 +36,8 @@ pub struct Poster {
     http: awc::Client,
     url: String,
     authorization: Option<String>,
+    /// Hides what must not be shown of an answer.
+    mask: Mask,
 }
 
 impl std::fmt::Debug for Poster {
@@ -46,11 +49,11 @@ impl std::fmt::Debug for Poster {
 
 impl Poster {
     /// Nothing is connected yet. `scheme` is `http` or `https`; `ca` is who is trusted instead of whom the machine
-    /// trusts.
+    /// trusts; `mask` hides what is secret in what is sent, should an answer repeat it.
     ///
     /// # Errors
     /// There is nobody to trust.
-    pub async fn new(url: &TargetUrl, ca: Option<Arc<str>>) -> Result<Self, NotTaken> {
+    pub async fn new(url: &TargetUrl, ca: Option<Arc<str>>, mask: &Mask) -> Result<Self, NotTaken> {
         let is_secure = url.scheme.ends_with("https");
         let connector = awc::Connector::new().timeout(CONNECT);
         let builder = awc::Client::builder().timeout(ANSWER).disable_redirects();
@@ -71,14 +74,38 @@ impl Poster {
             http,
             url: format!("{scheme}://{}{path}", url.authority()),
             authorization: url.credentials.as_ref().map(authorization),
+            mask: Mask::new(url.secrets()).and(mask),
         })
     }
 
-    /// Sends `body` once.
+    /// Sends `body` once. Takes a minute at most, whatever the receiver does.
     ///
     /// # Errors
     /// [`NotTaken`].
     pub async fn post(
+        &self,
+        media_type: &str,
+        fields: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<(), NotTaken> {
+        self.post_within(WHOLE, media_type, fields, body).await
+    }
+
+    async fn post_within(
+        &self,
+        limit: Duration,
+        media_type: &str,
+        fields: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<(), NotTaken> {
+        let posted = timeout(limit, self.post_in_time(media_type, fields, body));
+        posted.await.unwrap_or_else(|_| {
+            let why = format!("its answer does not end within {} seconds", limit.as_secs());
+            Err(NotTaken::Failed(why, None))
+        })
+    }
+
+    async fn post_in_time(
         &self,
         media_type: &str,
         fields: &[(&str, &str)],
@@ -104,7 +131,9 @@ impl Poster {
         if status.is_success() {
             return Ok(());
         }
-        Err(judge(status, &text.unwrap_or_default(), wait))
+        let text = text.unwrap_or_default();
+        let said = answer::shown(&String::from_utf8_lossy(&text), &self.mask);
+        Err(judge(status, &said, wait))
     }
 }
 
@@ -122,11 +151,8 @@ fn authorization(credentials: &Credentials) -> String {
 
 /// What an answer other than success means. What is wrong with the receiver, or with its address, somebody will mend;
 /// what is wrong with what was sent stays so.
-fn judge(status: StatusCode, text: &[u8], wait: Option<Duration>) -> NotTaken {
-    let text = String::from_utf8_lossy(text);
-    let text = text.chars().map(|c| if is_control(c) { ' ' } else { c });
-    let text: String = text.take(SHOWN).collect();
-    let said = match text.trim() {
+fn judge(status: StatusCode, text: &str, wait: Option<Duration>) -> NotTaken {
+    let said = match text {
         "" => format!("it answered {status}"),
         text => format!("it answered {status}: {text}"),
     };
@@ -162,8 +188,7 @@ mod tests {
 
     #[test]
     fn only_what_is_wrong_with_the_lines_is_given_up() {
-        let judged =
-            |status: u16| judge(StatusCode::from_u16(status).unwrap(), b"why\x1b[1m", None);
+        let judged = |status: u16| judge(StatusCode::from_u16(status).unwrap(), "why", None);
         for status in [400, 410, 413, 415, 422] {
             assert!(matches!(judged(status), NotTaken::Refused(_)), "{status}");
         }
@@ -173,7 +198,29 @@ mod tests {
         let NotTaken::Refused(said) = judged(400) else {
             panic!()
         };
-        assert_eq!(said, "it answered 400 Bad Request: why [1m");
+        assert_eq!(said, "it answered 400 Bad Request: why");
+    }
+
+    #[actix::test]
+    async fn an_answer_that_does_not_end_is_none() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        let receiver = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+            std::io::Write::write_all(&mut stream, head).unwrap();
+            // The connection stays open until the test is over.
+            let _over = is_done.recv();
+        });
+        let url = TargetUrl::parse(&url, &["http"]).unwrap();
+        let poster = Poster::new(&url, None, &Mask::default()).await.unwrap();
+        let limit = Duration::from_millis(200);
+        let posted = poster.post_within(limit, "text/plain", &[], Bytes::new());
+        let posted = posted.await;
+        assert!(matches!(posted, Err(NotTaken::Failed(..))), "{posted:?}");
+        drop(done);
+        receiver.join().unwrap();
     }
 
     #[test]

@@ -1,24 +1,18 @@
-//! [`Held`]: the requests that wait for an app, counted over all workers, and who is told when one comes. [`HeldHere`]:
-//! those of one worker.
+//! [`Held`]: the requests that wait for an app, counted over all workers, and who is told when one comes.
 //!
 //! It outlives the actors on both sides: a worker that holds a request and the App that it waits for may each be
 //! restarted meanwhile.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
+use super::burst::Burst;
+
 /// Requests that may wait for one app.
 pub const MOST: usize = 1000;
-
-/// Requests that one worker may hold, beside one of each app.
-const HERE: usize = 2048;
-
-/// Those of one app among them, so that a few apps that never wake leave room for others.
-const OF_APP_HERE: usize = HERE / 4;
 
 /// The requests that wait, by app. Clones are of the same ones.
 #[derive(Clone, Debug, Default)]
@@ -32,49 +26,15 @@ pub struct HeldOfApp(Arc<Waiting>);
 struct Waiting {
     count: AtomicUsize,
     came: Notify,
+    /// How those that wait now go on. The next that wait, when all these have gone on, begin anew.
+    burst: Mutex<Weak<Burst>>,
 }
 
 /// One request that waits. Dropping it takes it off the count.
 #[derive(Debug)]
-pub struct HeldRequest(HeldOfApp);
-
-/// The requests that wait on one worker.
-#[derive(Debug, Default)]
-pub struct HeldHere(RefCell<Here>);
-
-#[derive(Debug, Default)]
-struct Here {
-    all: usize,
-    /// Only those apps for which some wait.
-    apps: HashMap<Arc<str>, usize>,
-}
-
-impl HeldHere {
-    /// Counts one more for `app`; `false` if it may not wait here. The first one of an app always may: it wakes the app.
-    #[must_use]
-    pub fn take(&self, app: &Arc<str>) -> bool {
-        let mut here = self.0.borrow_mut();
-        let own = here.apps.get(app).copied().unwrap_or(0);
-        if own > 0 && (own >= OF_APP_HERE || here.all >= HERE) {
-            return false;
-        }
-        here.all += 1;
-        here.apps.insert(Arc::clone(app), own + 1);
-        true
-    }
-
-    /// Takes one that [`Self::take`] counted off.
-    pub fn leave(&self, app: &Arc<str>) {
-        let mut here = self.0.borrow_mut();
-        let Some(own) = here.apps.get_mut(app) else {
-            return;
-        };
-        *own -= 1;
-        if *own == 0 {
-            here.apps.remove(app);
-        }
-        here.all -= 1;
-    }
+pub struct HeldRequest {
+    of: HeldOfApp,
+    burst: Arc<Burst>,
 }
 
 impl Held {
@@ -97,10 +57,22 @@ impl HeldOfApp {
     pub fn take(&self) -> Option<HeldRequest> {
         let count = self.0.count.fetch_add(1, Ordering::SeqCst);
         // From here on it is taken off the count again in any case.
-        let request = HeldRequest(self.clone());
+        let request = HeldRequest {
+            of: self.clone(),
+            burst: self.burst(),
+        };
         (count < MOST).then(|| {
             self.0.came.notify_one();
             request
+        })
+    }
+
+    fn burst(&self) -> Arc<Burst> {
+        let mut known = self.0.burst.lock().unwrap_or_else(PoisonError::into_inner);
+        known.upgrade().unwrap_or_else(|| {
+            let fresh = Arc::<Burst>::default();
+            *known = Arc::downgrade(&fresh);
+            fresh
         })
     }
 
@@ -116,9 +88,17 @@ impl HeldOfApp {
     }
 }
 
+impl HeldRequest {
+    /// With which others it goes on.
+    #[must_use]
+    pub fn burst(&self) -> &Arc<Burst> {
+        &self.burst
+    }
+}
+
 impl Drop for HeldRequest {
     fn drop(&mut self) {
-        self.0.0.count.fetch_sub(1, Ordering::SeqCst);
+        self.of.0.count.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -145,35 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn an_app_has_a_quarter_of_a_worker_at_most() {
-        let here = HeldHere::default();
-        let (blog, shop) = ("blog".into(), "shop".into());
-        assert!((0..OF_APP_HERE).all(|_| here.take(&blog)));
-        assert!(!here.take(&blog));
-        assert!((0..OF_APP_HERE).all(|_| here.take(&shop)));
-        here.leave(&blog);
-        assert!(here.take(&blog) && !here.take(&blog));
-        for app in [&blog, &shop] {
-            (0..OF_APP_HERE).for_each(|_| here.leave(app));
-        }
-        let here = here.0.into_inner();
-        assert!(here.all == 0 && here.apps.is_empty());
-    }
-
-    #[test]
-    fn the_first_one_of_an_app_is_held_however_many_of_others_are() {
-        let here = HeldHere::default();
-        for n in 0..5 {
-            let app = format!("hostile{n}").into();
-            while here.take(&app) {}
-        }
-        assert_eq!(here.0.borrow().all, HERE + 1);
-        let blog = "blog".into();
-        for _ in 0..3 {
-            assert!(here.take(&blog));
-            assert!(!here.take(&blog), "the rest is not for many");
-            here.leave(&blog);
-        }
+    fn those_that_wait_together_go_on_together_and_later_ones_begin_anew() {
+        let blog = Held::default().of(&"blog".into());
+        let (one, other) = (blog.take().unwrap(), blog.take().unwrap());
+        let first = Arc::downgrade(one.burst());
+        assert!(Arc::ptr_eq(one.burst(), other.burst()));
+        drop((one, other));
+        assert!(first.upgrade().is_none());
+        assert!(blog.take().is_some());
     }
 
     #[test]

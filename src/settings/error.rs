@@ -96,6 +96,16 @@ pub enum SettingsError {
     },
     #[error("[smtp] lacks {0}, without which no mail is sent")]
     Smtp(&'static str),
+    #[error(
+        "[smtp] has a username and tls = \"none\", so its password would go over the network as it is: write tls = \"starttls\" \
+         or \"tls\", or take username and password_file out for a server that asks for none"
+    )]
+    MailPasswordInClear,
+    #[error(
+        "[traces] has a sample and no url, so no span would be sent: write url = \"http://127.0.0.1:4318/v1/traces\", or take \
+         the sample out"
+    )]
+    TracesUrl,
     #[error("smtp.password_file: {path}: {source}")]
     MailPassword {
         path: PathBuf,

@@ -220,7 +220,7 @@ impl Settings {
             log_size: raw.log_size.map_or(10 << 20, |size| size.0),
             log_files: raw.log_files.map_or(5, |count| count.0),
             step_timeouts: step_timeouts(&raw.step_timeouts),
-            traces: traces(raw.traces),
+            traces: traces(raw.traces)?,
             front,
             drains,
             notify,
@@ -277,11 +277,18 @@ fn or_seconds(period: Option<Period>, seconds: u64) -> Duration {
     period.map_or(Duration::from_secs(seconds), |Period(duration)| duration)
 }
 
-fn traces(raw: RawTraces) -> Option<crate::traces::settings::Settings> {
-    Some(crate::traces::settings::Settings {
-        url: raw.url?.0,
-        sample: raw.sample.map_or(0.01, |share| share.0),
-    })
+fn traces(raw: RawTraces) -> Result<Option<crate::traces::settings::Settings>, SettingsError> {
+    let Some(url) = raw.url else {
+        return match raw.sample {
+            Some(_) => Err(SettingsError::TracesUrl),
+            None => Ok(None),
+        };
+    };
+    let sample = raw.sample.map_or(0.01, |share| share.0);
+    Ok(Some(crate::traces::settings::Settings {
+        url: url.0,
+        sample,
+    }))
 }
 
 fn swarm(

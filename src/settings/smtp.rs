@@ -1,6 +1,7 @@
 //! `[smtp]` of the settings.
 
-use std::path::Path;
+use std::io;
+use std::path::PathBuf;
 
 use super::error::SettingsError;
 use super::raw::RawSmtp;
@@ -21,8 +22,9 @@ pub(super) fn resolve(raw: &RawSmtp) -> Result<Option<Smtp>, SettingsError> {
         tls,
     } = raw;
     let Some(host) = host else {
-        let has_more = from.is_some() || username.is_some() || password_file.is_some();
-        return match has_more {
+        let names = [from.is_some(), username.is_some(), password_file.is_some()];
+        let ways = [port.is_some(), tls.is_some()];
+        return match names.into_iter().chain(ways).any(|is_there| is_there) {
             true => Err(SettingsError::Smtp("host")),
             false => Ok(None),
         };
@@ -35,6 +37,9 @@ pub(super) fn resolve(raw: &RawSmtp) -> Result<Option<Smtp>, SettingsError> {
         (_, None) => return Err(SettingsError::Smtp("password_file")),
     };
     let encryption = tls.map_or_else(Encryption::default, |tls| tls.0);
+    if encryption == Encryption::None && credentials.is_some() {
+        return Err(SettingsError::MailPasswordInClear);
+    }
     let usual = match encryption {
         Encryption::StartTls => 587,
         Encryption::Tls => 465,
@@ -56,17 +61,23 @@ pub(super) fn read_password(smtp: &mut Smtp) -> Result<(), SettingsError> {
     let Some((_, password)) = &mut smtp.credentials else {
         return Ok(());
     };
-    let path = Path::new(&*password);
-    let read = regular::read(path, LARGEST).map_err(|source| SettingsError::MailPassword {
-        path: path.to_owned(),
-        source,
-    })?;
-    *password = String::from_utf8_lossy(&read).trim_end().to_owned();
+    let path = PathBuf::from(&*password);
+    let read = regular::read(&path, LARGEST).and_then(|bytes| {
+        let text = String::from_utf8(bytes);
+        text.map_err(|_| io::Error::other("it is no text in UTF-8: write the password into it"))
+    });
+    let read = read.and_then(|text| match text.trim_end() {
+        "" => Err(io::Error::other("it is empty: write the password into it")),
+        text => Ok(text.to_owned()),
+    });
+    *password = read.map_err(|source| SettingsError::MailPassword { path, source })?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::settings::raw::RawSettings;
 
@@ -88,6 +99,12 @@ mod tests {
         for (text, lacks) in [
             ("host = \"h\"", "from"),
             ("from = \"a@b.example\"", "host"),
+            ("port = 25", "host"),
+            ("tls = \"tls\"", "host"),
+            (
+                "host = \"h\"\nfrom = \"a@b.example\"\nusername = \"u\"\npassword_file = \"/f\"\ntls = \"none\"",
+                "starttls",
+            ),
             (
                 "host = \"h\"\nfrom = \"a@b.example\"\nusername = \"u\"",
                 "password_file",
@@ -107,6 +124,15 @@ mod tests {
             with.credentials.as_ref().unwrap().1 == "sesame"
                 && !format!("{with:?}").contains("sesame")
         );
+        for (content, why) in [(&b" \n"[..], "empty"), (b"\xff\xfe", "UTF-8")] {
+            std::fs::write(&file, content).unwrap();
+            with.credentials = Some(("u".to_owned(), file.to_str().unwrap().to_owned()));
+            let error = read_password(&mut with).unwrap_err().to_string();
+            assert!(
+                error.contains(why) && error.contains("password: "),
+                "{error}"
+            );
+        }
         with.credentials = Some(("u".to_owned(), "/nowhere".to_owned()));
         assert!(read_password(&mut with).is_err());
     }

@@ -25,8 +25,13 @@ impl FromStr for CollectorUrl {
             url.scheme_str() == Some("http") && url.host().is_some() && !authority.contains('@')
         };
         url.filter(is_whole).map(Self).ok_or_else(|| {
+            // It may hold a password, and is no URL whose parts are known.
+            let shown = match text.contains(['@', '?']) {
+                true => "what is there".to_owned(),
+                false => format!("\"{text}\""),
+            };
             ValueError(format!(
-                "\"{text}\" is no URL of a collector: write http://HOST:PORT/v1/traces. To send spans over HTTPS, or with a \
+                "{shown} is no URL of a collector: write http://HOST:PORT/v1/traces. To send spans over HTTPS, or with a \
                  password, run a collector on this machine that does"
             ))
         })
@@ -71,6 +76,14 @@ mod tests {
             "/v1/traces",
         ] {
             assert!(bad.parse::<CollectorUrl>().is_err(), "{bad}");
+        }
+        for secret in [
+            "http://a:sesame@c/",
+            "https://sesame@c",
+            "https://c/x?key=sesame",
+        ] {
+            let error = secret.parse::<CollectorUrl>().unwrap_err().to_string();
+            assert!(!error.contains("sesame"), "{error}");
         }
         assert_eq!("0.5".parse(), Ok(Share(0.5)));
         for bad in ["", "2", "-0.1", "NaN", "half"] {

@@ -91,18 +91,24 @@ impl Certificate {
         })
     }
 
-    /// Whether it is for this name: exactly, or by a wildcard for its first label (RFC 6125 §6.4.3).
+    /// Whether it is for this name.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
-        let parent = name.split_once('.').map(|(_, parent)| parent);
-        let mut own = self.names.iter();
-        own.any(|own| own == name || parent.is_some() && own.strip_prefix("*.") == parent)
+        covers(&self.names, name)
     }
 
     #[must_use]
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         (self.not_before..=self.not_after).contains(&now)
     }
+}
+
+/// Whether a certificate with these names is for `name`: exactly, or by a wildcard for its first label (RFC 6125 §6.4.3).
+#[must_use]
+pub fn covers(names: &[String], name: &str) -> bool {
+    let parent = name.split_once('.').map(|(_, parent)| parent);
+    let mut names = names.iter();
+    names.any(|own| own == name || parent.is_some() && own.strip_prefix("*.") == parent)
 }
 
 fn read_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::settings::Settings;
 use super::span::{self, Span};
-use crate::{priority, threads};
+use crate::threads;
 
 /// Spans that wait to be sent.
 const WAITING: usize = 4096;
@@ -84,10 +84,7 @@ impl Exporter {
     /// # Errors
     /// The machine has none for it.
     pub fn start(settings: Settings, host_name: Arc<str>) -> std::io::Result<(Sink, Self)> {
-        let thread = Arbiter::try_with_tokio_rt(|| {
-            priority::step_back();
-            threads::runtime()
-        })?;
+        let thread = threads::behind_applications()?;
         let (sink, source) = queue();
         let counts = Arc::clone(&sink.counts);
         let (done, ended) = oneshot::channel();

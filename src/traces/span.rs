@@ -13,6 +13,16 @@ const SERVER: u8 = 2;
 /// The state of a span that failed.
 const ERROR: u8 = 2;
 
+/// The methods that are told by their names (RFC 9110 §9, RFC 5789); others are the client's to make up, and stand under
+/// [`OTHER`].
+const METHODS: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+];
+
+/// What the conventions call all other methods, and what they put in the name of the span.
+const OTHER: &str = "_OTHER";
+const NAME_OF_OTHER: &str = "HTTP";
+
 /// What is told of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -50,12 +60,20 @@ pub fn batch(spans: &[Span], host_name: &str) -> Value {
 
 fn written_span(span: &Span) -> Value {
     let scheme = if span.is_secure { "https" } else { "http" };
+    let is_known = METHODS.contains(&&*span.method);
+    let (method, in_name) = match is_known {
+        true => (&*span.method, &*span.method),
+        false => (OTHER, NAME_OF_OTHER),
+    };
     let mut attributes = vec![
-        text("http.request.method", &span.method),
+        text("http.request.method", method),
         text("url.path", &span.path),
         text("url.scheme", scheme),
         number("http.response.status_code", span.status.into()),
     ];
+    if !is_known {
+        attributes.push(text("http.request.method_original", &span.method));
+    }
     if !span.host.is_empty() {
         attributes.push(text("server.address", &span.host));
     }
@@ -68,8 +86,8 @@ fn written_span(span: &Span) -> Value {
     }
     // Names are few: a path is the client's to choose.
     let name = match &span.app {
-        Some(app) => format!("{} {app}", span.method),
-        None => span.method.to_string(),
+        Some(app) => format!("{in_name} {app}"),
+        None => in_name.to_owned(),
     };
     let mut written = json!({
         "traceId": self::written(&span.ids.trace),
@@ -102,15 +120,14 @@ fn number(key: &str, value: u64) -> Value {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_span_is_as_otlp_has_it() {
-        let span = Span {
+    fn span(method: &str) -> Span {
+        Span {
             ids: Ids {
                 trace: [0xab; 16],
                 span: [1; 8],
             },
             parent: Some([2; 8]),
-            method: "GET".into(),
+            method: method.into(),
             path: "/a".into(),
             host: "blog.test".into(),
             is_secure: true,
@@ -119,8 +136,12 @@ mod tests {
             status: 502,
             began: 1_700_000_000_000_000_000,
             ended: 1_700_000_000_250_000_000,
-        };
-        let written = batch(&[span], "host");
+        }
+    }
+
+    #[test]
+    fn a_span_is_as_otlp_has_it() {
+        let written = batch(&[span("GET")], "host");
         let span = &written["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
         assert_eq!(span["traceId"], "ab".repeat(16));
         assert_eq!(span["parentSpanId"], "02".repeat(8));
@@ -135,5 +156,17 @@ mod tests {
             span["attributes"].as_array().unwrap().contains(&status),
             "{span}"
         );
+    }
+
+    /// <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
+    #[test]
+    fn a_method_that_a_client_made_up_is_in_no_name() {
+        let written = written_span(&span("get"));
+        assert_eq!(written["name"], "HTTP blog");
+        let attributes = written["attributes"].as_array().unwrap();
+        assert!(attributes.contains(&text("http.request.method", "_OTHER")));
+        assert!(attributes.contains(&text("http.request.method_original", "get")));
+        let known = written_span(&span("PATCH")).to_string();
+        assert!(!known.contains("method_original"), "{known}");
     }
 }

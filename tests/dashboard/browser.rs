@@ -1,8 +1,9 @@
 //! A real Chromium, driven by WebDriver (W3C) through the real chromedriver.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -41,23 +42,23 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(driver.stdout.take().unwrap());
+        let lines = BufReader::new(driver.stdout.take().unwrap());
         let mut browser = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             session: String::new(),
             driver,
             directory,
         };
-        let mut line = String::new();
-        while !line.contains("started successfully") {
-            line.clear();
-            assert!(
-                lines.read_line(&mut line).unwrap() > 0,
-                "chromedriver ended"
-            );
-        }
-        // Whatever it says later is read, or it would wait.
-        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        let (tell, told) = mpsc::channel();
+        // Whatever it says later is read, too, or it would wait.
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                if line.contains("started successfully") {
+                    let _ = tell.send(line);
+                }
+            }
+        });
+        let line = told.recv_timeout(PATIENCE).expect("chromedriver starts");
         let port = line.trim().trim_end_matches('.').rsplit(' ').next();
         let port: u16 = port.and_then(|port| port.parse().ok()).expect("a port");
         browser.address.set_port(port);

@@ -1,23 +1,31 @@
 //! `procserver dashboard`: one browser of this machine, and nobody else.
 
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Stdio};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::browser::Browser;
 use super::{cookie, key};
-use crate::support::command::procserver;
+use crate::support::command::{finish, procserver};
 use crate::support::fixture::{document, web_repo};
 use crate::support::http::{Peer, Request, Response};
 use crate::support::machine::send_signal;
 use crate::support::server::Server;
+use crate::support::wait::eventually;
+
+/// A machine that builds beside this is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The verb at work; it ends with this.
 struct Dashboard {
     child: Child,
+    /// It ends when nobody reads what it prints.
+    stdout: Option<BufReader<ChildStdout>>,
     /// Whose name and port the link has.
     host: String,
     address: SocketAddr,
@@ -34,20 +42,36 @@ impl Dashboard {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        let stdout = child.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut dashboard = Self {
+            child,
+            stdout: None,
+            host: String::new(),
+            address: ([127, 0, 0, 1], 0).into(),
+            link: String::new(),
+        };
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let _ = stdout.read_line(&mut line);
+            let _ = tell.send((line, stdout));
+        });
+        let (line, stdout) = told.recv_timeout(PATIENCE).expect("it prints a link");
+        dashboard.stdout = Some(stdout);
         let rest = line.trim().strip_prefix("http://").expect("a link");
         let (host, link) = rest.split_once('/').unwrap();
         let (name, port) = host.split_once(':').unwrap();
         assert!(name.ends_with(".localhost"), "{name}");
-        let port: u16 = port.parse().unwrap();
-        Self {
-            child,
-            host: host.to_owned(),
-            address: ([127, 0, 0, 1], port).into(),
-            link: format!("/{link}"),
-        }
+        dashboard.address.set_port(port.parse().unwrap());
+        dashboard.host = host.to_owned();
+        dashboard.link = format!("/{link}");
+        dashboard
+    }
+
+    /// How it has ended by itself.
+    #[track_caller]
+    fn ended(&mut self) -> ExitStatus {
+        eventually("it ends", PATIENCE, || self.child.try_wait().unwrap())
     }
 
     fn request(&self, method: &str, target: &str, cookie: &str) -> Request {
@@ -142,8 +166,22 @@ fn the_link_lets_one_browser_in_and_nobody_else_gets_anything() {
     assert_eq!(stream.next_line(), ": following");
     drop(stream);
     send_signal(i32::try_from(dashboard.child.id()).unwrap(), Signal::SIGINT);
-    let ended = dashboard.child.wait().unwrap();
+    let ended = dashboard.ended();
     assert!(ended.code().is_some(), "Ctrl-C ends it: {ended}");
+}
+
+#[test]
+fn it_ends_when_nobody_reads_what_it_prints() {
+    let server = Server::start();
+    let socket = format!("unix:{}", server.socket().display());
+    let mut dashboard = Dashboard::start(&["--server", &socket]);
+    dashboard
+        .send(&dashboard.request("GET", "/ui", "a=b"))
+        .expect(403);
+    assert_eq!(dashboard.child.try_wait().unwrap(), None);
+    // As where ssh was ended that had run it without a terminal.
+    dashboard.stdout = None;
+    assert!(dashboard.ended().success());
 }
 
 #[test]
@@ -158,11 +196,9 @@ fn a_server_elsewhere_is_shown_by_a_token_wherever_its_api_is() {
         .expect(200)
         .text();
     assert!(page.contains("first (admin)"), "{page}");
-    let wrong = procserver()
-        .args(["dashboard", "--server", &server.url(), "--token", "wrong"])
-        .output()
-        .unwrap();
-    assert_eq!(wrong.status.code(), Some(1));
+    let mut wrong = procserver();
+    let wrong = wrong.args(["dashboard", "--server", &server.url(), "--token", "wrong"]);
+    assert_eq!(finish(wrong).code, Some(1));
     assert_eq!(
         server.get("/tokens").expect(200).json()[0]["name"],
         Value::from("first")
@@ -191,10 +227,29 @@ fn a_real_browser_finds_the_name_and_gives_its_cookie_to_no_other() {
     let at = other.local_addr().unwrap();
     let script = format!("fetch('http://{at}/ui', {{ mode: 'no-cors', credentials: 'include' }})");
     browser.run(&format!("{script}; return 0"));
-    let (stream, _) = other.accept().unwrap();
-    let lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-    let text = head.join("\n");
+    let text = head_of(&other);
     assert!(text.starts_with("GET /ui "), "{text}");
     assert!(!text.contains("procserver_ui"), "{text}");
+}
+
+/// The first head that somebody sends there.
+#[track_caller]
+fn head_of(listener: &TcpListener) -> String {
+    listener.set_nonblocking(true).unwrap();
+    eventually("somebody comes", PATIENCE, || match listener.accept() {
+        // Browsers also open connections that they never use.
+        Ok((stream, _)) => read_head(stream),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+            None
+        }
+    })
+}
+
+fn read_head(stream: TcpStream) -> Option<String> {
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(PATIENCE / 4)).unwrap();
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    (!head.is_empty()).then(|| head.join("\n"))
 }

@@ -1,20 +1,8 @@
 //! Where pages are, who gets them, and what a form must carry.
 
-use serde_json::{Value, json};
-
-use super::{Visitor, cookie, key, server};
+use super::{Visitor, deployed, key, server};
 use crate::access::token_of;
-use crate::support::fixture::{document, web_repo, with};
 use crate::support::http::Request;
-use crate::support::server::Server;
-
-fn deployed(server: &Server) {
-    let repo = web_repo("1");
-    server.deploy(&with(
-        document("echo", &repo),
-        json!({ "env": { "SESAME": "open-it-now" }, "hosts": ["shop.example"] }),
-    ));
-}
 
 #[test]
 fn pages_are_on_api_hosts_alone_and_no_app_is_sent_their_cookie() {
@@ -230,32 +218,33 @@ fn what_strangers_make_the_server_show_is_no_markup() {
 }
 
 #[test]
-fn names_change_by_the_document_and_others_stay() {
+fn who_follows_a_link_of_another_site_is_told_how_to_go_on() {
     let server = server();
-    deployed(&server);
     let visitor = Visitor::logged_in(&server, &server.token());
-    let domains = "/ui/apps/echo/domains";
-    visitor
-        .submit(domains, &[("host", "new.example")])
-        .expect(303);
-    let hosts = |server: &Server| server.get("/applications/echo").json()["hosts"].clone();
-    assert_eq!(hosts(&server), json!(["shop.example", "new.example"]));
-    let page = visitor.get(domains).expect(200).text();
-    assert!(page.contains("new.example"), "{page}");
-    visitor
-        .submit(domains, &[("host", "shop.example"), ("action", "remove")])
-        .expect(303);
-    assert_eq!(hosts(&server), json!(["new.example"]));
-    visitor.submit(domains, &[("host", "a b")]).expect(422);
-    assert_ne!(hosts(&server), Value::Null);
-    // As the document has it.
-    let wanted = [("name", "COLOUR"), ("value", "blue\r\ngreen")];
-    let answer = visitor.submit("/ui/apps/echo/env", &wanted).expect(303);
-    let place = answer.header("location").unwrap().to_owned();
-    assert!(place.starts_with("/ui/apps/echo"), "{place}");
-    assert_eq!(
-        server.get("/applications/echo").json()["env"]["COLOUR"],
-        "blue\ngreen"
+    let led = |mode: &str, destination: &str| {
+        visitor
+            .request("GET", "/ui/apps")
+            .header("Sec-Fetch-Site", "cross-site")
+            .header("Sec-Fetch-Mode", mode)
+            .header("Sec-Fetch-Dest", destination)
+            .send(&server.public())
+            .expect(403)
+    };
+    let page = led("navigate", "document");
+    assert!(
+        page.header("content-type")
+            .unwrap()
+            .starts_with("text/html")
     );
-    assert!(cookie(&answer).is_none());
+    let text = page.text();
+    assert!(
+        text.contains("A page of another site led here") && text.contains("<a href=\"/ui\">"),
+        "{text}"
+    );
+    // The browser keeps the cookie that it has, which it did not send.
+    assert_eq!(page.header("set-cookie"), None);
+    assert!(page.header("vary").unwrap().contains("Sec-Fetch-Mode"));
+    // Within a page of that site nothing is shown.
+    let within = led("navigate", "iframe").text();
+    assert!(!within.contains("led here"), "{within}");
 }

@@ -3,9 +3,13 @@
 mod browser;
 mod command_line;
 mod doors;
+mod pages;
 mod session;
 mod visit;
 
+use serde_json::{Value, json};
+
+use crate::support::fixture::{document, web_repo, with};
 use crate::support::http::{Peer, Request, Response};
 use crate::support::server::Server;
 use crate::support::setup::Setup;
@@ -15,6 +19,20 @@ const HOST: &str = "admin.example";
 /// A server with pages on [`HOST`].
 fn server() -> Server {
     Setup::new().flag("--api-hosts", HOST).start()
+}
+
+/// Deploys an application with a secret and two names.
+fn deployed(server: &Server) {
+    let repo = web_repo("1");
+    server.deploy(&with(
+        document("echo", &repo),
+        json!({ "env": { "SESAME": "open-it-now" }, "hosts": ["shop.example", of_web()] }),
+    ));
+}
+
+/// A name that leads to a process type of its own.
+fn of_web() -> Value {
+    json!({ "name": "ws.example", "process": "cable" })
 }
 
 /// A browser without a screen: it keeps a cookie and fills in forms.

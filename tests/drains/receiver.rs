@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
@@ -43,7 +44,13 @@ pub(crate) struct Receiver {
     certificate: Option<(String, Arc<ServerConfig>)>,
     taken: Arc<Mutex<Vec<Taken>>>,
     script: Arc<Script>,
-    ends: Option<Arc<AtomicBool>>,
+    listening: Option<Listening>,
+}
+
+/// The thread that accepts connections; its listener is closed when it ends.
+struct Listening {
+    ends: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
 }
 
 impl Receiver {
@@ -58,7 +65,7 @@ impl Receiver {
             certificate: is_secure.then(certificate),
             taken: Arc::default(),
             script: Arc::new(script),
-            ends: None,
+            listening: None,
         };
         receiver.listen(listener);
         receiver
@@ -87,13 +94,12 @@ impl Receiver {
 
     /// Nobody listens any more.
     pub(crate) fn go_away(&mut self) {
-        if let Some(ends) = self.ends.take() {
+        if let Some(Listening { ends, thread }) = self.listening.take() {
             ends.store(true, Ordering::SeqCst);
             // It waits for a connection; an error: it has just ended.
             let _woken = TcpStream::connect(("127.0.0.1", self.port));
-            while TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "it panicked");
         }
     }
 
@@ -110,20 +116,20 @@ impl Receiver {
 
     fn listen(&mut self, listener: TcpListener) {
         let ends = Arc::new(AtomicBool::new(false));
-        self.ends = Some(Arc::clone(&ends));
+        let is_over = Arc::clone(&ends);
         let tls = self
             .certificate
             .as_ref()
             .map(|(_, config)| Arc::clone(config));
         let (taken, script) = (Arc::clone(&self.taken), Arc::clone(&self.script));
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
-                if ends.load(Ordering::SeqCst) {
+                if is_over.load(Ordering::SeqCst) {
                     return;
                 }
                 let stream = stream.unwrap();
                 let (tls, taken, script) = (tls.clone(), Arc::clone(&taken), Arc::clone(&script));
-                let ends = Arc::clone(&ends);
+                let ends = Arc::clone(&is_over);
                 std::thread::spawn(move || match tls {
                     None => serve(stream, &taken, &*script, &ends),
                     Some(config) => {
@@ -138,6 +144,7 @@ impl Receiver {
                 });
             }
         });
+        self.listening = Some(Listening { ends, thread });
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{deploy, lines, print};
 use crate::support::command::{finish, launched};
-use crate::support::fixture::with;
+use crate::support::fixture::{document, web_repo, with};
 use crate::support::machine::{is_alive, is_root, send_signal, skip};
 use crate::support::server::Server;
 use crate::support::setup::{Setup, world_readable_directory};
@@ -310,4 +310,34 @@ fn a_start_without_threads_ends_with_a_reason_and_no_panic() {
         );
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn who_wants_more_ports_than_are_left_starts_nothing_and_others_deploy() {
+    let server = Server::start();
+    let _repo = deploy(&server, "echo", "");
+    let repo = web_repo("1");
+    let pid = server.ready_pid("echo", "web.1");
+    // A server of a test has fewer ports.
+    let many = json!({"scale": {"web": 50}});
+    let greedy = with(document("greedy", &repo), many.clone());
+    let refused = server.send_and_wait("POST", "/applications", &greedy);
+    let failure = refused.expect(422).json()["failure"].clone();
+    let reason = failure["reason"].as_str().unwrap();
+    assert_eq!(failure["step"], "start", "{failure}");
+    assert!(
+        reason.contains("50 processes") && reason.contains("are free"),
+        "{failure}"
+    );
+    let refused = server.send_and_wait("PATCH", "/applications/echo", &many);
+    assert!(refused.status >= 400, "{}", refused.text());
+    assert!(
+        refused.text().contains("49 processes"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(server.ready_pid("echo", "web.1"), pid);
+    let processes = server.status("echo")["processes"].clone();
+    assert_eq!(processes.as_array().unwrap().len(), 1, "{processes}");
+    server.deploy(&document("other", &repo));
 }

@@ -1,17 +1,15 @@
 //! Notices: people are told of what goes wrong once, and when it is well again.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+mod mail;
 
 use serde_json::{Value, json};
 
 use crate::drains::receiver::{Answer, Receiver};
 use crate::drains::{LONG, run};
 use crate::support::fixture::{document, web_files, with};
-use crate::support::machine::skip;
 use crate::support::repo::Repo;
 use crate::support::server::Server;
-use crate::support::setup::{Setup, world_readable_directory};
+use crate::support::setup::Setup;
 use crate::support::wait::eventually;
 
 /// What a receiver has taken of one event, in order.
@@ -103,8 +101,8 @@ fn a_process_that_keeps_crashing_is_told_of_once() {
     let receiver = Receiver::start(false, |_| Answer::Take);
     let server = Server::start();
     let repo = Repo::new(&[("Procfile", "job: sleep 2; echo broken >&2; exit 7\n")]);
-    let notify =
-        json!({"notify": [{"url": format!("http://{}", receiver.address()), "events": ["crash"]}]});
+    let url = format!("http://{}", receiver.address());
+    let notify = json!({"notify": [{"url": url, "events": ["crash", "deploy"]}]});
     server
         .send(
             "POST",
@@ -120,97 +118,14 @@ fn a_process_that_keeps_crashing_is_told_of_once() {
     let text = notices[0]["text"].as_str().unwrap();
     assert!(text.contains("echo: job.1 keeps crashing: "), "{text}");
     // It crashes once more, at the least.
-    let restarts = || server.status("echo")["processes"][0]["restarts"].as_u64();
-    let before = restarts();
     eventually("it crashes again", LONG, || {
-        (restarts() > before).then_some(())
+        let log = server.log();
+        (log.matches("it keeps crashing").count() > 1).then_some(())
     });
+    // Notices come in order: what was told of it has come when what is told later has.
+    repo.commit(&[("Procfile", "no process type\n")]);
+    let redeployed = run(&server, &["redeploy", "echo"]);
+    assert_eq!(redeployed.code, Some(1), "{redeployed:?}");
+    told(&receiver, "deploy", 1);
     assert_eq!(told(&receiver, "crash", 1).len(), 1);
-}
-
-struct Mailbox {
-    directory: tempfile::TempDir,
-    server: Child,
-    port: u16,
-}
-
-impl Mailbox {
-    /// `None` where this machine has no mail server for tests.
-    fn start() -> Option<Self> {
-        let directory = world_readable_directory();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/notices/mailbox.py");
-        let mut server = Command::new("/usr/bin/python3")
-            .arg(script)
-            .arg(directory.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut line = String::new();
-        BufReader::new(server.stdout.take()?)
-            .read_line(&mut line)
-            .ok()?;
-        let Ok(port) = line.trim().parse() else {
-            server.wait().ok()?;
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "python3-aiosmtpd is missing"
-            );
-            return None;
-        };
-        Some(Self {
-            directory,
-            server,
-            port,
-        })
-    }
-}
-
-impl Drop for Mailbox {
-    fn drop(&mut self) {
-        self.server.kill().unwrap();
-        self.server.wait().unwrap();
-    }
-}
-
-#[test]
-fn a_notice_comes_by_mail() {
-    let Some(mailbox) = Mailbox::start() else {
-        return skip("notices by mail", "there is no python3-aiosmtpd");
-    };
-    let settings = format!(
-        "listen = [\"127.0.0.1:0\"]\nnotify = [{{ url = \"mailto:ops@example.org\" }}, {{ url = \"mailto:nobody@example.org\", events = [\"disk\"] }}]\n\
-         [smtp]\nhost = \"127.0.0.1\"\nport = {}\nfrom = \"procserver@example.org\"\ntls = \"none\"\n",
-        mailbox.port
-    );
-    let server = Setup::new().with_settings(&settings).start();
-    let repo = Repo::new(&web_files("1"));
-    let document = with(
-        document("echo", &repo),
-        json!({"install": ["echo ünlucky; exit 3"]}),
-    );
-    assert_eq!(
-        server
-            .send_and_wait("POST", "/applications", &document)
-            .status,
-        422
-    );
-    let mail = eventually("a mail is there", LONG, || {
-        std::fs::read_to_string(mailbox.directory.path().join("1")).ok()
-    });
-    for part in [
-        "From-Envelope: procserver@example.org",
-        "To-Envelope: ['ops@example.org']",
-        "Subject: [procserver] ",
-        "echo: deploy 1 failed: ",
-        "event: deploy",
-    ] {
-        assert!(mail.contains(part), "{part}: {mail}");
-    }
-    let tested = run(&server, &["notify", "test"]);
-    assert_eq!(tested.code, Some(1), "{tested:?}");
-    assert!(
-        tested.stdout.contains("no such mailbox") && tested.stdout.contains("yes"),
-        "{tested:?}"
-    );
 }

@@ -72,7 +72,7 @@ fn wrong_ones_are_refused_and_ten_of_them_close_the_door_for_a_while() {
         .find(|answer| !answer.contains(" 401 "));
     has(
         &refused.expect("a refusal"),
-        &["HTTP/1.1 429 ", "\r\nRetry-After: "],
+        &["HTTP/1.1 429 ", "\r\nRetry-After: ", "wrong passwords"],
     );
     // Who is known goes on, and who comes from elsewhere is not concerned.
     known.send(&get(RIGHT));

@@ -80,10 +80,16 @@ fn maintenance_begins_and_ends_at_once_and_no_process_notices() {
     .success();
     let page = visit(&server, &[("Accept", "text/html")]).expect(503);
     assert_eq!(page.header("retry-after"), Some("600"));
-    assert!(page.text().contains("<h1>"), "{}", page.text());
+    assert_eq!(page.text(), "<p>Back at noon</p>", "it stays");
     run(&server, &["maintenance:off", "echo"]).success();
     assert!(!run(&server, &["apps"]).success().contains("maintenance"));
     visit(&server, &[]).expect(200);
+    let told = run(&server, &["maintenance", "echo", "on", "--page", "no.html"]);
+    assert!(
+        told.stderr.contains("\"no.html\" cannot be shown"),
+        "{told:?}"
+    );
+    run(&server, &["maintenance", "echo", "off"]).success();
     assert_eq!(server.ready_pid("echo", "web.1"), pid);
 
     let log = server.directory().join("logs/access.log");

@@ -189,3 +189,24 @@ fn tunnels_live_until_the_time_to_drain_is_over() {
     again.write_all(b"x").unwrap();
     again.read_exact(&mut [0]).unwrap();
 }
+
+#[test]
+fn a_tunnel_that_is_cut_and_comes_again_at_once_finds_the_next_server() {
+    let setup = Setup::new()
+        .with_own_program()
+        .flag("--timeouts-drain", "2s");
+    let server = setup.start();
+    server.deploy(&document("echo", &web_repo("1")));
+    let (mut cut, stays) = (tunnel(&server), tunnel(&server));
+    let mut again = std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| reload(&server));
+        assert_eq!(cut.read(&mut [0; 16]).unwrap(), 0);
+        // The other one does not close its side: the server that goes waits for it.
+        let again = tunnel(&server);
+        reloading.join().unwrap().success();
+        again
+    });
+    again.write_all(b"x").unwrap();
+    again.read_exact(&mut [0]).unwrap();
+    drop(stays);
+}

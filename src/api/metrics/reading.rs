@@ -37,7 +37,7 @@ async fn read(state: &ApiState) -> Option<Reading> {
     let totals = gather::requests(state.metrics.requests.clone(), Arc::clone(&table)).await;
     let counts = state.events.counts();
     let own_memory = web::block(usage::own_memory).await.ok()?;
-    let mut server = Counted {
+    let mut own = Counted {
         memory_bytes: own_memory,
         processes: vec![Process {
             pid: std::process::id(),
@@ -46,8 +46,8 @@ async fn read(state: &ApiState) -> Option<Reading> {
         }],
         ..Counted::default()
     };
-    add_classes(&mut server, &totals.api);
-    add_classes(&mut server, &totals.nobody);
+    add_classes(&mut own, &totals.api);
+    add_classes(&mut own, &totals.nobody);
     let mut apps = BTreeMap::new();
     for name in names {
         let name: Arc<str> = name.into();
@@ -64,10 +64,9 @@ async fn read(state: &ApiState) -> Option<Reading> {
         for process in processes.remove(&*name).unwrap_or_default() {
             add_process(&mut counted, &process);
         }
-        add(&mut server, &counted);
         apps.insert(name, counted);
     }
-    Some(Reading { server, apps })
+    Some(Reading { own, apps })
 }
 
 fn add_classes(counted: &mut Counted, by_class: &[u64; CLASSES.len()]) {
@@ -96,18 +95,6 @@ fn add_process(counted: &mut Counted, process: &ProcessStatus) {
 
 fn restarts(counts: &AppCounts) -> u64 {
     counts.types.values().map(|of_type| of_type.restarts).sum()
-}
-
-/// Adds what an application has to what the server has.
-fn add(server: &mut Counted, app: &Counted) {
-    server.requests += app.requests;
-    server.status_4xx += app.status_4xx;
-    server.status_5xx += app.status_5xx;
-    server.restarts += app.restarts;
-    server.memory_bytes += app.memory_bytes;
-    let durations = server.durations.iter_mut().zip(app.durations);
-    durations.for_each(|(sum, number)| *sum += number);
-    server.processes.extend(app.processes.iter().cloned());
 }
 
 #[cfg(test)]

@@ -18,9 +18,9 @@ use super::visitor::Visitor;
 use crate::api::app_url::is_secure;
 use crate::api::audit::Record;
 use crate::api::caller::Caller;
-use crate::api::gate;
 use crate::api::problem::Problem;
 use crate::api::state::ApiState;
+use crate::api::{auth, gate};
 use crate::front::http::authority::Authority;
 
 /// Nothing but what this server itself has is loaded, no script stands in a page, and nobody shows one within another.
@@ -43,14 +43,17 @@ pub(super) async fn of_browsers(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let Some(state) = request.app_data::<Data<ApiState>>().cloned() else {
-        return Ok(unready(request));
+        return Ok(error_page::shown(unready(request)).await);
     };
+    // No page either: it has no style there, and apps are beside it.
     if !is_on_api_host(request.request(), &state) {
         let problem = Problem::new(StatusCode::NOT_FOUND, "There is nothing here.");
         return Ok(request.into_response(problem.error_response()));
     }
     if let Err(problem) = gate::check_browser(&request, &state) {
-        return Ok(request.into_response(problem.error_response()));
+        let problem = led_here(request.request()).unwrap_or(problem);
+        let response = request.into_response(problem.error_response());
+        return Ok(error_page::shown(response).await);
     }
     if !is_open(request.path()) {
         let Some(visitor) = logged_in(request.request(), &state) else {
@@ -69,7 +72,7 @@ pub(super) async fn of_the_command_line(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let Some(state) = request.app_data::<Data<ApiState>>().cloned() else {
-        return Ok(unready(request));
+        return Ok(error_page::shown(unready(request)).await);
     };
     // What a page does leaves its own line in the audit log.
     let caller = match gate::admit(&request, &state) {
@@ -78,7 +81,7 @@ pub(super) async fn of_the_command_line(
             let record = Record::begin(&request, None, state.audit.clone());
             let response = request.into_response(problem.error_response());
             record.end(&response).await;
-            return Ok(response);
+            return Ok(error_page::shown(response).await);
         }
     };
     // The command line has made it up: it knows its browser by other means.
@@ -104,6 +107,19 @@ fn is_on_api_host(request: &HttpRequest, state: &ApiState) -> bool {
     host.is_some_and(|host| state.routing.reach.is_api_host(&host.routed()))
 }
 
+/// What somebody is told whom a link of another site has led here. Such a request has no cookie, and an answer to it gives
+/// none: it would take the place of the one that the browser has.
+fn led_here(request: &HttpRequest) -> Option<Problem> {
+    let said = |name: &str| request.headers().get(name)?.to_str().ok();
+    let is_led = matches!(*request.method(), Method::GET | Method::HEAD)
+        && matches!(said("sec-fetch-site"), Some("cross-site" | "same-site"))
+        && said("sec-fetch-mode") == Some("navigate")
+        && said("sec-fetch-dest") == Some("document");
+    let detail = "A page of another site led here, and nobody is known who comes so: go on by the link below.";
+    let vary = HeaderValue::from_static("Sec-Fetch-Site, Sec-Fetch-Mode, Sec-Fetch-Dest");
+    is_led.then(|| Problem::new(StatusCode::FORBIDDEN, detail).with_header(header::VARY, vary))
+}
+
 /// What is shown to everybody: the form for a token, and what it looks like.
 fn is_open(path: &str) -> bool {
     path == "/ui/login" || path.starts_with("/ui/assets/")
@@ -115,11 +131,7 @@ pub(super) fn logged_in(request: &HttpRequest, state: &ApiState) -> Option<Visit
     let now = Timestamp::now();
     let token = state.sessions.find(&secret.digest(), now)?;
     let token = state.tokens.known().of_digest(&token, now).cloned()?;
-    if state.tokens.note_use(&token, now) {
-        let tokens = state.tokens.clone();
-        // Nobody waits for it.
-        drop(actix_rt::task::spawn_blocking(move || tokens.write_uses()));
-    }
+    auth::note_use(&token, state, now);
     Some(Visitor {
         caller: Caller::Token(token),
         form_key: secret.form_key(),

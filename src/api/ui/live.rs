@@ -54,7 +54,7 @@ fn last(desk: &Desk) -> Option<HeaderValue> {
 
 async fn follow(desk: &Desk, state: &ApiState, path: &str) -> Result<HttpResponse, Problem> {
     let session = desk.visitor.session.as_ref().map(Secret::digest);
-    let watcher = state.watchers.enter(session)?;
+    let watcher = state.watchers.enter(&desk.visitor)?;
     let call = Call::new(Method::GET, path, "text/event-stream");
     let call = call.with(LAST_EVENT_ID, last(desk));
     let answer = desk

@@ -60,6 +60,10 @@ fn form_for(
         .iter()
         .any(|local| host == *local || host.starts_with(&format!("{local}:")));
     let status = error.as_ref().map_or(StatusCode::OK, Problem::status_code);
+    let wait = error.as_ref().and_then(|problem| {
+        let refusal = problem.error_response();
+        refusal.headers().get(header::RETRY_AFTER).cloned()
+    });
     let shown = LoginPage {
         page,
         next: if is_page(next) {
@@ -71,6 +75,9 @@ fn form_for(
         is_plain: !is_secure && !is_local,
     };
     let mut answer = page::answer_with(status, &shown)?;
+    if let Some(wait) = wait {
+        answer.headers_mut().insert(header::RETRY_AFTER, wait);
+    }
     let cookie = secret.set_cookie(is_secure, 3600);
     if let Ok(cookie) = header::HeaderValue::from_str(&cookie) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -125,15 +132,24 @@ pub(super) async fn log_out(
     visitor: Visitor,
     _form: Form,
 ) -> HttpResponse {
+    let mut answer = to("/ui/login");
     if let Some(secret) = &visitor.session {
         let (sessions, own) = (state.sessions.clone(), secret.digest());
         if let Ok(Err(error)) = web::block(move || sessions.end(&own)).await {
             log::warn!("that somebody has logged out is not written: {error}");
+            answer = half_logged_out().error_response();
         }
     }
-    let mut answer = to("/ui/login");
     set_cookie(&mut answer, &end_cookie(is_secure(&request)));
     answer
+}
+
+/// Who has the cookie elsewhere could use it again.
+fn half_logged_out() -> Problem {
+    let detail = "You are logged out, but the disk does not take it: a server that starts now would take the session up \
+                  again. Make room on the disk of the data directory, then log in and out once more; removing the token \
+                  ends all its sessions.";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
 }
 
 fn set_cookie(answer: &mut HttpResponse, cookie: &str) {

@@ -24,12 +24,13 @@ mod shown;
 mod visitor;
 mod words;
 
+use actix_web::Route;
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig, post};
-use actix_web::{Route, guard};
 
+use super::call::get_or_head;
 use super::problem::Problem;
 use pages::{app, apps, cron, deployments, domains, env, events, logs, releases, runs, server};
 
@@ -95,9 +96,8 @@ fn of_app(config: &mut ServiceConfig) {
         );
 }
 
-/// GET, and HEAD, whose body actix-http leaves out.
 fn get() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+    web::route().guard(get_or_head())
 }
 
 async fn unknown() -> Result<actix_web::HttpResponse, Problem> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::assets;
 use super::visitor::Visitor;
-use super::words::span;
+use crate::amounts::span;
 use crate::api::caller::Caller;
 use crate::api::problem::Problem;
 
@@ -74,10 +74,11 @@ impl Page {
     /// How long ago, roughly.
     pub(super) fn ago(&self, time: &Timestamp) -> String {
         let seconds = self.now.duration_since(*time).as_secs();
+        let rough = span(seconds.unsigned_abs());
         match seconds {
-            ..0 => format!("in {}", span(-seconds)),
+            ..0 => format!("in {rough}"),
             0..=1 => "now".to_owned(),
-            _ => format!("{} ago", span(seconds)),
+            _ => format!("{rough} ago"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::words::{size, took};
+use crate::amounts::{size, took};
 
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 100.0;
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(requests.lines[0].path, "M0.0 50.0h0L1.7 0.0M20.0 100.0h0");
         assert_eq!(
             (requests.most.as_str(), memory.most.as_str()),
-            ("2.0/s", "1.0 KiB")
+            ("2.0/s", "1K")
         );
         assert_eq!(errors.most, "0.0/s");
         assert_eq!(latency.lines[0].path, "", "nothing was timed");

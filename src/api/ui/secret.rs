@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 use crate::api::problem::Problem;
-use crate::front::own_cookie::{HOST_PREFIX, OWN};
+use crate::front::own_cookie::{self, HOST_PREFIX, OWN};
 use crate::tokens::token::Digest;
 
 /// Bytes of randomness.
@@ -39,12 +39,7 @@ impl Secret {
     pub(super) fn of(headers: &HeaderMap, is_secure: bool) -> Option<Self> {
         let name = cookie_name(is_secure);
         let fields = headers.get_all(header::COOKIE);
-        let pairs = fields.filter_map(|field| field.to_str().ok());
-        let pairs = pairs.flat_map(|field| field.split(';'));
-        let mut own = pairs.filter_map(|pair| {
-            let (key, value) = pair.trim().split_once('=')?;
-            (key == name).then_some(value)
-        });
+        let mut own = own_cookie::values(fields.map(HeaderValue::as_bytes), &name);
         let (Some(only), None) = (own.next(), own.next()) else {
             return None;
         };

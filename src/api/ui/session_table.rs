@@ -26,7 +26,8 @@ pub(super) struct Table(Vec<Session>);
 impl Table {
     pub(super) fn new(mut sessions: Vec<Session>, now: Timestamp) -> Self {
         sessions.retain(|session| session.expires > now);
-        sessions.truncate(MOST);
+        // The oldest go, as where one begins.
+        sessions.drain(..sessions.len().saturating_sub(MOST));
         Self(sessions)
     }
 
@@ -34,10 +35,10 @@ impl Table {
         &self.0
     }
 
-    /// The token of a session that is not over.
-    pub(super) fn find(&self, secret: &Digest, now: Timestamp) -> Option<Digest> {
+    /// A session that is not over.
+    pub(super) fn find(&self, secret: &Digest, now: Timestamp) -> Option<&Session> {
         let is_it = |session: &&Session| session.sha256 == *secret && session.expires > now;
-        self.0.iter().find(is_it).map(|session| session.token)
+        self.0.iter().find(is_it)
     }
 
     /// Adds one. The oldest of the same token makes room for it, or the oldest of all.
@@ -82,6 +83,11 @@ mod tests {
         assert!(table.find(&session(400, 1).sha256, now).is_none());
         (1..2 * MOST).for_each(|number| table.begin(session(1000 + number, number), now));
         assert_eq!(table.all().len(), MOST);
+        // As a file may have them.
+        let more = [session(0, 0)]
+            .into_iter()
+            .chain(table.all().iter().cloned());
+        assert_eq!(Table::new(more.collect(), now).all(), table.all());
         let later = Timestamp::from_second(1000).unwrap();
         assert!(Table::new(table.all().to_vec(), later).all().is_empty());
     }

@@ -59,17 +59,20 @@ impl Sessions {
 
     /// The digest of the token with which this browser was logged in.
     pub(super) fn find(&self, secret: &Digest, now: Timestamp) -> Option<Digest> {
-        self.0.table.borrow().find(secret, now)
+        let table = self.0.table.borrow();
+        table.find(secret, now).map(|session| session.token)
     }
 
     /// Resolves when this session is over.
     pub(super) fn ended(&self, secret: Digest) -> impl Future<Output = ()> + use<> {
         let mut table = self.0.table.subscribe();
         async move {
+            let now = Timestamp::now();
+            let expires = table.borrow().find(&secret, now).map(|own| own.expires);
+            let left = expires.map(|expires| expires.duration_since(now).unsigned_abs());
             let is_over = |table: &Arc<Table>| table.find(&secret, Timestamp::now()).is_none();
-            // An error means that the server is gone, or that the time of every session that is now is over.
-            let most = LASTS.unsigned_abs();
-            drop(tokio::time::timeout(most, table.wait_for(is_over)).await);
+            // An error means that its time is over, or that the server is gone.
+            drop(tokio::time::timeout(left.unwrap_or_default(), table.wait_for(is_over)).await);
         }
     }
 
@@ -88,7 +91,7 @@ impl Sessions {
         })
     }
 
-    /// Ends a session. Blocks.
+    /// Ends a session, at once. Where that cannot be written, the next server takes it up again. Blocks.
     pub(super) fn end(&self, secret: &Digest) -> io::Result<()> {
         self.change(|table| table.end(secret))
     }
@@ -101,7 +104,7 @@ impl Sessions {
             version: VERSION,
             sessions: table.all().to_vec(),
         };
-        // Whoever logs out is logged out, whatever the disk says.
+        // Whoever logs out is logged out here, whatever the disk says. What could not be written is with the next change.
         self.0.table.send_replace(Arc::new(table));
         let text = serde_json::to_vec(&stored)?;
         durable::replace(&self.0.path, &text, 0o600)
@@ -141,6 +144,42 @@ mod tests {
             None,
             "also for the server after it"
         );
+    }
+
+    #[test]
+    fn what_could_not_be_written_counts_is_told_and_is_written_with_the_next_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let [kept, ended, token] = [&b"kept"[..], b"ended", b"token"].map(Digest::of);
+        let now = Timestamp::now();
+        let sessions = Sessions::open(directory.path());
+        sessions.begin(ended, token, now).unwrap();
+        let file = directory.path().join(FILE);
+        let before = std::fs::read(&file).unwrap();
+        // A file is not put in the place of a directory.
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert!(sessions.end(&ended).is_err());
+        assert_eq!(sessions.find(&ended, now), None);
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::write(&file, before).unwrap();
+        sessions.begin(kept, token, now).unwrap();
+        let next = Sessions::open(directory.path());
+        assert_eq!(next.find(&ended, now), None);
+        assert_eq!(next.find(&kept, now), Some(token));
+    }
+
+    #[actix_web::test]
+    async fn a_session_that_is_followed_ends_when_its_own_time_is_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let (secret, token) = (Digest::of(b"secret"), Digest::of(b"token"));
+        let sessions = Sessions::open(directory.path());
+        let left = SignedDuration::from_millis(300);
+        let begun = Timestamp::now() - LASTS + left;
+        sessions.begin(secret, token, begun).unwrap();
+        let patience = std::time::Duration::from_secs(60);
+        let ended = tokio::time::timeout(patience, sessions.ended(secret)).await;
+        assert!(ended.is_ok(), "it goes on");
+        assert_eq!(sessions.find(&secret, begun + LASTS), None);
     }
 
     #[test]

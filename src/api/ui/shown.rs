@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::words::{plain, short, size, span, took};
+use super::words::{plain, short};
+use crate::amounts::{size, span, took};
+use crate::tls::certificate;
 
 /// A line of `GET /applications`.
 #[derive(Debug, Deserialize)]
@@ -45,12 +47,15 @@ impl App {
         size(self.memory_bytes)
     }
 
-    /// Where it is reached. A link is one of the web, whatever a document names.
     pub(super) fn url(&self) -> Option<&str> {
-        let url = self.url.as_deref()?;
-        let is_web = url.starts_with("http://") || url.starts_with("https://");
-        is_web.then_some(url)
+        of_web(self.url.as_ref())
     }
+}
+
+/// Where an application is reached. A link is one of the web, whatever a document names.
+fn of_web(url: Option<&String>) -> Option<&str> {
+    let is_web = |url: &&str| url.starts_with("http://") || url.starts_with("https://");
+    url.map(String::as_str).filter(is_web)
 }
 
 /// `GET /applications/A/status`.
@@ -59,6 +64,7 @@ pub(super) struct Status {
     pub(super) state: String,
     pub(super) release: Option<u64>,
     commit: Option<String>,
+    url: Option<String>,
     pub(super) deployment: Option<u64>,
     pub(super) user: Option<String>,
     pub(super) last_failure: Option<LastFailure>,
@@ -72,6 +78,10 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn commit(&self) -> &str {
         short(self.commit.as_ref())
+    }
+
+    pub(super) fn url(&self) -> Option<&str> {
+        of_web(self.url.as_ref())
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
@@ -124,22 +134,25 @@ impl Process {
         lines(&self.last_lines)
     }
 
-    /// Whether it is one of the formation.
+    /// Whether it is one of the formation: what runs once has a command, whatever types are called.
     pub(super) fn is_of_formation(&self) -> bool {
-        !matches!(self.process_type.as_str(), "run" | "cron")
-            && !self.process_type.starts_with("cron.")
+        self.command.is_none()
     }
 }
 
 /// How a process ended, in words.
 pub(super) fn exit(exit: &Value) -> String {
     let number = |name: &str| exit[name].as_i64();
-    match (number("code"), number("signal")) {
+    let how = match (number("code"), number("signal")) {
         _ if exit["oom"] == true => "out of memory".to_owned(),
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) if exit.is_null() => String::new(),
+        (None, None) if exit.is_null() => return String::new(),
         (None, None) => "unknown".to_owned(),
+    };
+    match exit["reason"].as_str() {
+        Some(reason) => format!("{how} ({})", plain(reason)),
+        None => how,
     }
 }
 
@@ -260,7 +273,7 @@ pub(super) struct Document {
     #[serde(default)]
     pub(super) env: Map<String, Value>,
     #[serde(default)]
-    pub(super) hosts: Vec<String>,
+    pub(super) hosts: Vec<Value>,
     #[serde(default)]
     pub(super) domain: Vec<String>,
     #[serde(default)]
@@ -269,8 +282,14 @@ pub(super) struct Document {
     pub(super) repo: Value,
 }
 
+/// The name in an entry of `hosts`, which is the name alone or has a process type beside it.
+pub(super) fn host_name(entry: &Value) -> &str {
+    let name = entry["name"].as_str().or(entry.as_str());
+    name.unwrap_or_default()
+}
+
 /// A line of `GET /certificates`.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(super) struct Certificate {
     #[serde(default)]
     pub(super) names: Vec<String>,
@@ -301,10 +320,7 @@ impl Certificate {
 
     /// Whether it is for this host.
     pub(super) fn covers(&self, host: &str) -> bool {
-        let rest = host.split_once('.').map(|(_, rest)| rest);
-        self.names.iter().any(|name| {
-            name == host || name.strip_prefix("*.").is_some_and(|own| rest == Some(own))
-        })
+        certificate::covers(&self.names, host)
     }
 }
 
@@ -360,7 +376,7 @@ impl Run {
 pub(super) struct Server {
     pub(super) state: String,
     pub(super) version: String,
-    uptime_seconds: i64,
+    uptime_seconds: u64,
     pub(super) listen: Vec<String>,
     pub(super) tls_listen: Vec<String>,
     pub(super) ports: Ports,
@@ -464,5 +480,29 @@ impl Audited {
             Some(other) => other.to_string(),
             None => String::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn how_a_process_ended_is_told_with_the_reason() {
+        let reason = "sh: 1: \u{1b}[1mrils: not found";
+        let failed = json!({ "code": 127, "signal": null, "reason": reason });
+        assert_eq!(exit(&failed), "exit code 127 (sh: 1: rils: not found)");
+        assert_eq!(exit(&json!({ "code": null, "signal": 9 })), "signal 9");
+        assert_eq!(exit(&Value::Null), "");
+    }
+
+    #[test]
+    fn a_host_has_a_name_whatever_else_it_has() {
+        let hosts = json!(["a.example", {"name": "ws.example", "process": "cable"}, 1]);
+        let document: Document = serde_json::from_value(json!({ "hosts": hosts })).unwrap();
+        let names: Vec<&str> = document.hosts.iter().map(host_name).collect();
+        assert_eq!(names, ["a.example", "ws.example", ""]);
     }
 }

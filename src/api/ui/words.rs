@@ -1,43 +1,8 @@
-//! Numbers and texts as pages show them (pure).
+//! Texts as pages show them (pure).
 
 use std::fmt::Write as _;
 
 use crate::terminal;
-
-/// A number of seconds, roughly.
-pub(super) fn span(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
-/// How long something took.
-pub(super) fn took(seconds: f64) -> String {
-    match seconds {
-        ..1.0 => format!("{:.0} ms", seconds * 1000.0),
-        ..120.0 => format!("{seconds:.1} s"),
-        _ => span(seconds as i64),
-    }
-}
-
-/// A number of bytes.
-pub(super) fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].into_iter();
-    let mut unit = units.next().unwrap_or_default();
-    while value >= 1024.0 {
-        let Some(next) = units.next() else { break };
-        (value, unit) = (value / 1024.0, next);
-    }
-    match unit {
-        "B" => format!("{bytes} B"),
-        _ if value < 10.0 => format!("{value:.1} {unit}"),
-        _ => format!("{value:.0} {unit}"),
-    }
-}
 
 /// Text of an application without what is meant for terminals: sequences that begin with ESC, and control characters.
 pub(super) fn plain(text: &str) -> String {
@@ -82,25 +47,5 @@ mod tests {
         ] {
             assert_eq!(plain(text), wanted, "{text:?}");
         }
-    }
-
-    #[test]
-    fn sizes_and_times_are_short() {
-        for (bytes, wanted) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1536, "1.5 KiB"),
-            (50 << 20, "50 MiB"),
-        ] {
-            assert_eq!(size(bytes), wanted);
-        }
-        assert_eq!(
-            (span(119), span(180), span(86_400 * 3)),
-            ("119 s".into(), "3 min".into(), "3 days".into())
-        );
-        assert_eq!(
-            (took(0.289), took(1.04), took(300.0)),
-            ("289 ms".into(), "1.0 s".into(), "5 min".into())
-        );
     }
 }

@@ -63,8 +63,9 @@ impl Apps {
             written?;
             if let Some(entry) = apps.apps.get_mut(&turn.name) {
                 entry.spec.config = Arc::clone(&config);
-                entry.spec.warnings.clear();
             }
+            // Those were about the file that it has replaced.
+            apps.warn(&turn.name, vec![]);
             Ok(Written {
                 app,
                 config,

@@ -272,7 +272,7 @@ impl Apps {
         self.context.audit.tell(entry);
     }
 
-    fn warn(&mut self, name: &AppName, warnings: Vec<String>) {
+    pub(super) fn warn(&mut self, name: &AppName, warnings: Vec<String>) {
         let Some(entry) = self.apps.get_mut(name) else {
             return;
         };

@@ -1,6 +1,7 @@
 use crate::app::deployer::AppError;
 use crate::document::host_name::HostName;
 use crate::document::name::AppName;
+use crate::document::preview::MOST;
 
 /// Why [`Apps`](super::Apps) refuses a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +44,14 @@ pub enum AppsError {
     NoSuchOrphan(AppName),
     #[error("\"{0}\" is an application, or is being removed: no orphan")]
     NoOrphan(AppName),
+    #[error(
+        "\"{app}\" has as many previews as there may be, {MOST}: remove one first{}",
+        named(.previews)
+    )]
+    TooManyPreviews {
+        app: AppName,
+        previews: Vec<AppName>,
+    },
     /// Somebody else changed the document meanwhile.
     #[error("the configuration of \"{0}\" is being changed by others as well: try again")]
     Stale(AppName),
@@ -59,4 +68,13 @@ pub enum AppsError {
     NotListed(String),
     #[error(transparent)]
     App(#[from] AppError),
+}
+
+/// Names of applications behind a text; none may be known.
+fn named(apps: &[AppName]) -> String {
+    let names: Vec<&str> = apps.iter().map(AppName::as_str).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", names.join(", ")),
+    }
 }

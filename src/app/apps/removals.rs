@@ -61,9 +61,12 @@ impl Apps {
             outcome,
         };
         let written = stored("removed", written).into_actor(self);
-        Box::pin(written.then(move |written, apps, _| {
+        Box::pin(written.then(move |written, apps, ctx| {
             apps.writes.end();
             let app = apps.removal_is_written(&name, written.is_ok());
+            if written.is_ok() {
+                apps.remove_previews_of(&name, ctx);
+            }
             let told = async move {
                 written?;
                 let Some(app) = app else { return Ok(None) };
@@ -122,6 +125,8 @@ impl Apps {
         };
         ctx.spawn(finished.into_actor(self).map(move |finished, apps, ctx| {
             apps.finishing.remove(&name);
+            // Its server may have ended before it came to them.
+            apps.remove_previews_of(&name, ctx);
             match finished {
                 Ok(()) => ctx.notify(Rescan),
                 // Not at once again: it would fail for the same reason. The next start, or document, tries it.
@@ -168,16 +173,13 @@ impl Handler<Remove> for Apps {
             Ok(name) => self.turn(name),
             Err(error) => return Box::pin(fut::err(error)),
         };
-        Box::pin(turn.then(move |turn, apps, ctx| {
+        Box::pin(turn.then(move |turn, apps, _| {
             let name = turn.as_ref().map_err(Clone::clone).and_then(|turn| {
                 apps.is_base(&turn.name, base.as_ref())?;
                 Ok(turn.name.clone())
             });
             let begun = match name {
-                Ok(name) => {
-                    apps.remove_previews_of(&name, ctx);
-                    apps.begin_removal(name, keep_storage, by)
-                }
+                Ok(name) => apps.begin_removal(name, keep_storage, by),
                 Err(error) => Box::pin(fut::err(error)),
             };
             // Keeps the turn until the app knows.

@@ -14,7 +14,7 @@ use super::{Apps, AppsError};
 use crate::app::config_dir;
 use crate::app::deployer::Accepted;
 use crate::app::removal::finish_removal;
-use crate::app::status::{AppState, Reach, Summary};
+use crate::app::status::{AppState, PreviewStatus, Reach, Summary};
 use crate::app::supervisor::{App, Configure, IsAtWork, Summarize};
 use crate::document::config::AppConfig;
 use crate::document::name::AppName;
@@ -58,7 +58,10 @@ impl Apps {
         match self.apps.get(name) {
             Some(entry) if !is_going(entry) => Err(AppsError::Exists(name.clone())),
             None if self.writing.contains_key(name) => Err(AppsError::Exists(name.clone())),
-            None if !self.finishing.contains(name) => self.check_claims(config),
+            None if !self.finishing.contains(name) => {
+                self.check_previews(config)?;
+                self.check_claims(config)
+            }
             _ => Err(AppsError::NotGoneYet(name.clone())),
         }
     }
@@ -97,11 +100,14 @@ impl Apps {
                     io::Error::new(e.kind(), why)
                 })?;
             }
-            if let Some(app) = app {
-                // Who knows the key of the application need not be told of another one.
-                deploy_key::copy(&app, &dirs)?;
+            // Who knows the key of the application need not be told of another one.
+            let has_copied = app.map_or(Ok(false), |app| deploy_key::copy(&app, &dirs))?;
+            let written = config_dir::write(&directory, &config);
+            if has_copied && written.is_err() {
+                // The first error says what is wrong. What is left is an orphan.
+                let _taken_back = deploy_key::take_back(&dirs);
             }
-            config_dir::write(&directory, &config)
+            written
         });
         stored("written", written)
     }
@@ -113,8 +119,14 @@ impl Apps {
     ) -> BoxFuture<'static, Result<(), AppsError>> {
         self.writes.begin();
         let (directory, config) = (self.context.settings.config_dir.clone(), config.clone());
-        let written =
-            actix_rt::task::spawn_blocking(move || config_dir::write(&directory, &config));
+        let present = self.apps.get(&config.name);
+        let is_in_effect = present.is_none_or(|entry| entry.spec.warnings.is_empty());
+        let written = actix_rt::task::spawn_blocking(move || {
+            if !is_in_effect {
+                config_dir::set_aside(&directory, &config.name);
+            }
+            config_dir::write(&directory, &config)
+        });
         stored("written", written)
     }
 }
@@ -168,33 +180,36 @@ impl Handler<List> for Apps {
     type Result = ResponseFuture<Vec<Summary>>;
 
     fn handle(&mut self, _: List, _: &mut Self::Context) -> Self::Result {
-        let asked = self.apps.iter().map(|(name, entry)| {
-            let child = entry.child.as_ref().map(|(_, child)| child.addr.clone());
-            let name = name.to_string();
-            async move {
-                if let Some(app) = child
-                    && let Ok(Ok(summary)) =
-                        tokio::time::timeout(Duration::from_secs(2), app.send(Summarize)).await
-                {
-                    return summary;
-                }
-                Summary {
-                    name,
-                    state: AppState::Failed,
-                    release: None,
-                    commit: None,
-                    url: None,
-                    memory_bytes: 0,
-                    last_failure: None,
-                    paused_until: None,
-                    maintenance: false,
-                    preview: None,
-                    reach: Reach::default(),
-                    pids: vec![],
-                }
-            }
-        });
+        let asked = self.apps.values().map(summary);
         Box::pin(join_all(asked.collect::<Vec<_>>()))
+    }
+}
+
+/// Asks an app how it is. One that does not answer has failed.
+pub(super) fn summary(entry: &super::Entry) -> impl Future<Output = Summary> + use<> {
+    let child = entry.child.as_ref().map(|(_, child)| child.addr.clone());
+    let config = Arc::clone(&entry.spec.config);
+    async move {
+        if let Some(app) = child
+            && let Ok(Ok(summary)) =
+                tokio::time::timeout(Duration::from_secs(2), app.send(Summarize)).await
+        {
+            return summary;
+        }
+        Summary {
+            name: config.name.to_string(),
+            state: AppState::Failed,
+            release: None,
+            commit: None,
+            url: None,
+            memory_bytes: 0,
+            last_failure: None,
+            paused_until: None,
+            maintenance: false,
+            preview: PreviewStatus::of(&config, None),
+            reach: Reach::default(),
+            pids: vec![],
+        }
     }
 }
 

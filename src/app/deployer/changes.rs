@@ -9,6 +9,7 @@ use crate::app::runnable::Runnable;
 use crate::document::change::{Work, carried, config_of_release, least_work};
 use crate::document::config::AppConfig;
 use crate::document::difference::told;
+use crate::document::mask;
 use crate::events::By;
 use crate::install::record::DeploymentState;
 
@@ -88,14 +89,29 @@ impl Deployer {
         Ok(Accepted::Underway(ticket))
     }
 
-    /// Reports what `newest` changes. The first document of an application is that of which it is made.
-    fn report_document(&self, newest: &Arc<AppConfig>) {
-        let present = self.documents.newest();
-        let is_first = Arc::ptr_eq(present, newest) && self.deployments.last().is_none();
+    /// Reports what `newest` changes, and notes where it gives up a secret. The first document of an application is that
+    /// of which it is made.
+    fn report_document(&mut self, newest: &Arc<AppConfig>) {
+        let present = Arc::clone(self.documents.newest());
+        if mask::gives_up(&present.document, &newest.document) {
+            self.secrets_since = jiff::Timestamp::now();
+            self.remember();
+        }
+        let is_first = Arc::ptr_eq(&present, newest) && self.deployments.last().is_none();
         match told(&present.document, &newest.document) {
             Some(detail) => self.report_change("changed", Some(detail)),
             None if is_first => self.report_change("created", None),
             None => {}
+        }
+    }
+
+    /// Takes over since when the secrets are known, unless the document was edited while no server ran, or is not the one
+    /// that stands: there may have been others between the two.
+    pub fn recover_secrets(&mut self, since: Option<jiff::Timestamp>) {
+        let [newest, standing] = [self.documents.newest(), self.documents.standing()];
+        let is_same = !mask::gives_up(&standing.document, &newest.document);
+        if let Some(since) = since.filter(|_| is_same && self.documents.is_settled()) {
+            self.secrets_since = since;
         }
     }
 

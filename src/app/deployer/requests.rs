@@ -6,6 +6,7 @@ use super::{AppError, Deployer, Removal};
 use crate::app::lifecycle::{Command, Event, Kind, OpId, Wanted};
 use crate::app::operations::Ticket;
 use crate::events::By;
+use crate::events::report::REMOVED;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -47,7 +48,7 @@ impl Action {
             Self::Start => Some("started"),
             Self::Stop => Some("stopped"),
             Self::Restart => Some("restarted"),
-            Self::Remove { .. } => Some("removed"),
+            Self::Remove { .. } => Some(REMOVED),
             Self::Redeploy { .. } | Self::Deploy { .. } | Self::Rollback(_) => None,
         }
     }
@@ -198,7 +199,7 @@ impl Deployer {
         ticket
     }
 
-    pub(super) fn refuse_if_removed(&self) -> Result<(), AppError> {
+    pub(in crate::app) fn refuse_if_removed(&self) -> Result<(), AppError> {
         match self.is_removed() {
             true => Err(AppError::BeingRemoved(self.name().clone())),
             false => Ok(()),
@@ -219,11 +220,24 @@ impl Deployer {
         }
     }
 
+    /// Lets sleep what nobody asks.
+    pub fn sleep(&mut self, out: &mut Vec<Command>) {
+        self.by = By::server();
+        self.request(Kind::Sleep, None, out);
+    }
+
     /// Starts what sleeps.
     pub fn wake(&mut self, out: &mut Vec<Command>) {
         if self.life.wanted() == Wanted::Asleep {
+            self.by = By::server();
             self.start(out);
         }
+    }
+
+    /// Starts `release` again, which a deploy has ended that failed.
+    pub fn restore(&mut self, release: u64, out: &mut Vec<Command>) {
+        self.by = By::server();
+        self.request(Kind::Activate { release }, None, out);
     }
 
     /// Starts `release`, then does what the document takes beyond it.
@@ -279,6 +293,40 @@ impl Deployer {
             Some((_, Kind::Deploy { .. })) => Err(AppError::Deploying { action }),
             Some((_, Kind::Remove)) => Err(AppError::BeingRemoved(self.name().clone())),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::app::lifecycle::Lifecycle;
+    use crate::app_dirs::AppDirs;
+    use crate::document::config::{AppConfig, Rules};
+    use crate::events::Feed;
+
+    #[actix::test]
+    async fn what_the_server_does_by_itself_is_nobody_elses() {
+        let home = tempfile::tempdir().unwrap();
+        let document = json!({"name": "a", "repo": {"url": "https://h/a.git"}});
+        let config = AppConfig::from_document(document, &Rules::default()).unwrap();
+        let dirs = AppDirs::new(home.path(), home.path(), &config.name);
+        let rules = Rules::default();
+        let mut deployer = Deployer::new(Arc::new(config), dirs, rules, Feed::default());
+        for wanted in [Wanted::Asleep, Wanted::Running] {
+            deployer.life = Lifecycle::new(wanted, Some(1), 1);
+            let mut out = Vec::new();
+            let none = deployer.cancel(7, By::token("ci"), &mut out);
+            assert!(none.is_err());
+            match wanted {
+                Wanted::Asleep => deployer.wake(&mut out),
+                _ => deployer.restore(1, &mut out),
+            }
+            let (op, _) = deployer.life.active().expect("it begins");
+            let operation = deployer.operations.get(op).expect("it is known");
+            assert_eq!(operation.by, By::server(), "{wanted:?}");
         }
     }
 }

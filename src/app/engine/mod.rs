@@ -52,6 +52,12 @@ impl Engine {
         matches!(self, Self::Local)
     }
 
+    /// Whether each process takes a port of this machine.
+    #[must_use]
+    pub fn takes_ports(&self) -> bool {
+        matches!(self, Self::Local)
+    }
+
     /// Why commands cannot be run once in a release of this engine, where they cannot.
     #[must_use]
     pub fn runs_no_one_off(&self) -> Option<&'static str> {

@@ -40,7 +40,7 @@ pub fn preparation(
         match &made {
             Ok(_) => {
                 log.line(format!("=== image done in {}", elapsed(began.elapsed())))
-                    .await
+                    .await;
             }
             Err(failure) => {
                 log.line(format!("=== image failed: {}", failure.reason))

@@ -186,8 +186,9 @@ impl App {
                 Event::Deploys { op, recreate }
             }
             Plan::Reconfigure(batch, work) => match self.reconfigure(op, batch) {
-                Some(processes) if work == Work::Scale => Event::Resized { op, processes },
-                _ => Event::Configured(op),
+                Err(failure) => return self.build_failed(op, *failure, ctx),
+                Ok(Some(processes)) if work == Work::Scale => Event::Resized { op, processes },
+                Ok(_) => Event::Configured(op),
             },
         };
         self.feed(event, ctx);
@@ -205,17 +206,26 @@ impl App {
         is_needed.then(|| batch.runnable.id())
     }
 
-    /// Gives a batch the scale and route of the standing document. Returns the processes that it should have now.
-    fn reconfigure(&mut self, op: OpId, batch: BatchId) -> Option<Vec<String>> {
-        let batch = self.batches.get_mut(batch)?;
-        let standing = self.deployer.documents.standing();
-        let changed = batch.runnable.reconfigured(standing);
-        let processes = changed.slots.iter().map(|slot| slot.id.clone()).collect();
+    /// Gives a batch the scale and route of the standing document. Returns the processes that it should have now, unless
+    /// there is no room for them.
+    fn reconfigure(&mut self, op: OpId, id: BatchId) -> Result<Option<Vec<String>>, Box<Failure>> {
+        let Some(batch) = self.batches.get(id) else {
+            return Ok(None);
+        };
+        let before = Arc::clone(&batch.runnable);
+        let changed = before.reconfigured(self.deployer.documents.standing());
+        let more = changed.ports().saturating_sub(before.ports());
         if let Some(operation) = self.deployer.operations.get(op) {
-            operation.before = Some(Arc::clone(&batch.runnable));
+            operation.before = Some(before);
         }
-        batch.reconfigure(Arc::new(changed));
-        Some(processes)
+        if let Some(failure) = self.lacks_ports(more, 0) {
+            return Err(Box::new(failure));
+        }
+        let processes = changed.slots.iter().map(|slot| slot.id.clone()).collect();
+        if let Some(batch) = self.batches.get_mut(id) {
+            batch.reconfigure(Arc::new(changed));
+        }
+        Ok(Some(processes))
     }
 }
 
@@ -273,11 +283,19 @@ impl App {
             Ok(runnable) => runnable,
             Err(failure) => return self.build_failed(op, failure, ctx),
         };
+        let replaces = self.replaced_by(&runnable.config);
+        let operation = self.deployer.operations.get(op);
+        // What ran before the server's start has its ports, and goes on.
+        if operation.is_some_and(|operation| operation.deployment.is_some())
+            && let Some(failure) = self.lacks_room_for(&runnable, &replaces)
+        {
+            return self.build_failed(op, failure, ctx);
+        }
         let event = Event::Built {
             op,
             release: runnable.id(),
             processes: runnable.slots.iter().map(|s| s.id.clone()).collect(),
-            replaces: self.replaced_by(&runnable.config),
+            replaces,
         };
         if let Some(operation) = self.deployer.operations.get(op) {
             operation.runnable = Some(Arc::new(runnable));

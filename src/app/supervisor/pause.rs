@@ -10,18 +10,18 @@ use super::App;
 use crate::app::batch::Batch;
 use crate::app::deployer::AppError;
 use crate::document::pause_request::LONGEST;
-use crate::events::Report;
+use crate::events::{By, Report};
 use crate::router::backend::Load;
 
 /// Holds requests from now on, for so long at most. The answer comes when no more get through.
-#[derive(Message, Clone, Copy, Debug)]
+#[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<Paused, AppError>")]
-pub struct Pause(pub Duration);
+pub struct Pause(pub Duration, pub By);
 
 /// Lets requests through again. Says whether they were held.
-#[derive(Message, Clone, Copy, Debug)]
+#[derive(Message, Clone, Debug)]
 #[rtype(result = "Result<bool, AppError>")]
-pub struct Resume;
+pub struct Resume(pub By);
 
 /// A pause that has begun.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub(super) struct Pausing {
 }
 
 impl App {
-    /// Begins a pause, or gives the one that there is another end.
+    /// Begins a pause, or goes on with that of an earlier server, or gives the one that there is another end.
     pub(super) fn begin_pause(&mut self, until: Timestamp, ctx: &mut Context<Self>) {
         if let Some(before) = self.pause.take() {
             ctx.cancel_future(before.timer);
@@ -50,7 +50,7 @@ impl App {
         // The wall clock may have been set since the pause was written down.
         let left = left.min(LONGEST);
         let timer = ctx.run_later(left, |app, ctx| {
-            app.end_pause("its time is over", ctx);
+            app.end_pause("its time is over", By::server(), ctx);
         });
         self.pause = Some(Pausing {
             ends: Instant::now() + left,
@@ -60,48 +60,42 @@ impl App {
         // Requests that look at an older table get through no more either.
         self.serving().into_iter().for_each(Batch::close);
         self.publish();
-        self.spec.context.events.report(Report::AppPaused {
-            app: self.spec.config.name.shared(),
-            until,
-        });
     }
 
     /// Ends the pause; false: there is none.
-    pub(super) fn end_pause(&mut self, why: &'static str, ctx: &mut Context<Self>) -> bool {
+    pub(super) fn end_pause(&mut self, why: &'static str, by: By, ctx: &mut Context<Self>) -> bool {
         let Some(pause) = self.pause.take() else {
             return false;
         };
         ctx.cancel_future(pause.timer);
         self.deployer.paused_until = None;
         self.deployer.remember();
-        self.serving().into_iter().for_each(Batch::reopen);
-        self.publish();
+        self.let_through();
         self.spec.context.events.report(Report::AppResumed {
             app: self.spec.config.name.shared(),
+            by,
             why,
         });
         self.wake_if_asked(ctx);
         true
-    }
-
-    fn refuse_if_removed(&self) -> Result<(), AppError> {
-        match self.deployer.is_removed() {
-            true => Err(AppError::BeingRemoved(self.spec.config.name.clone())),
-            false => Ok(()),
-        }
     }
 }
 
 impl Handler<Pause> for App {
     type Result = ResponseFuture<Result<Paused, AppError>>;
 
-    fn handle(&mut self, Pause(time): Pause, ctx: &mut Self::Context) -> Self::Result {
-        if let Err(error) = self.refuse_if_removed() {
+    fn handle(&mut self, Pause(time, by): Pause, ctx: &mut Self::Context) -> Self::Result {
+        if let Err(error) = self.deployer.refuse_if_removed() {
             return Box::pin(std::future::ready(Err(error)));
         }
         let until = Timestamp::now() + time;
         self.begin_pause(until, ctx);
         self.deployer.remember();
+        self.spec.context.events.report(Report::AppPaused {
+            app: self.spec.config.name.shared(),
+            by,
+            until,
+        });
         let (settled, written) = (self.publisher.settled(), self.deployer.written());
         let in_flight = self.batches.iter().flat_map(Batch::loads).collect();
         Box::pin(async move {
@@ -114,10 +108,11 @@ impl Handler<Pause> for App {
 impl Handler<Resume> for App {
     type Result = ResponseFuture<Result<bool, AppError>>;
 
-    fn handle(&mut self, _: Resume, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Resume(by): Resume, ctx: &mut Self::Context) -> Self::Result {
         let ended = self
+            .deployer
             .refuse_if_removed()
-            .map(|()| self.end_pause("it was asked for", ctx));
+            .map(|()| self.end_pause("it was asked for", by, ctx));
         let (settled, written) = (self.publisher.settled(), self.deployer.written());
         Box::pin(async move {
             futures::join!(settled, written);

@@ -193,6 +193,7 @@ impl App {
         let standing = remembered.standing.filter(|_| current.is_some());
         let standing = standing.and_then(|document| config_of_before(&rules, document).ok());
         deployer.documents.recover(standing, remembered.settled);
+        deployer.recover_secrets(remembered.secrets_since);
         let proven = found.releases.iter().map(|release| release.id);
         let proven = proven.filter(|id| !remembered.unproven.contains(id));
         let (pushed, branch) =

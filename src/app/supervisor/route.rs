@@ -16,6 +16,13 @@ impl App {
         self.publisher.publish(route);
     }
 
+    /// Takes requests again that [`Batch::close`] kept out, those among them that were held meanwhile: only a newer
+    /// route has them look again.
+    pub(super) fn let_through(&mut self) {
+        self.serving().into_iter().for_each(Batch::reopen);
+        self.publish();
+    }
+
     fn route(&self) -> Route {
         let serving = self.serving();
         let documents = &self.deployer.documents;

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::App;
 use crate::app::batch::Batch;
 use crate::app::deployer::Deployer;
-use crate::app::lifecycle::{Kind, Wanted};
+use crate::app::lifecycle::Wanted;
 use crate::app::one_offs::Live;
 use crate::app::sleep::{Drowsiness, Signs, Verdict};
 use crate::document::cron::CronJob;
@@ -81,7 +81,7 @@ impl App {
         let attached = |live: &Live| live.record.attached && !live.is_over();
         let life = &self.deployer.life;
         Signs {
-            requests: self.spec.context.request_counts.of_app(app),
+            requests: self.spec.context.request_counts.asked_of(app),
             is_asked: self.held.count() > 0 || loads.any(|load| load.outstanding() > 0),
             is_at_work: life.active().is_some()
                 || life.waiting().is_some()
@@ -98,16 +98,14 @@ impl App {
         // From here on requests are held, and counted there.
         serving.close();
         if serving.loads().any(|load| load.outstanding() > 0) {
-            serving.reopen();
+            self.let_through();
             return false;
         }
         let jobs = serving.runnable.release.app_json.cron.clone();
         self.sleeping.jobs = jobs;
-        self.decide(ctx, |deployer, out| {
-            deployer.request(Kind::Sleep, None, out);
-        });
+        self.decide(ctx, Deployer::sleep);
         if !self.is_asleep() {
-            self.serving().into_iter().for_each(Batch::reopen);
+            self.let_through();
             return false;
         }
         self.spec.context.events.report(Report::AppAsleep {
@@ -154,11 +152,16 @@ impl App {
 
     /// Goes on sleeping as with the server before.
     pub(super) fn sleep_on(&mut self, ctx: &mut Context<Self>) {
+        log::info!("{}: it sleeps on", self.name());
         self.publish();
         let loaded = self.runnable_of_current().into_actor(self);
         ctx.spawn(loaded.map(|loaded, app, ctx| {
-            if let Ok(runnable) = loaded {
-                app.sleeping.jobs = runnable.release.app_json.cron.clone();
+            match loaded {
+                Ok(runnable) => app.sleeping.jobs = runnable.release.app_json.cron.clone(),
+                Err(e) => log::warn!(
+                    "{}: while it sleeps, no job of its release runs (app.json): {e}",
+                    app.name()
+                ),
             }
             app.follow_schedules(ctx);
         }));

@@ -1,5 +1,6 @@
 //! [`View`]: the state of an app at one moment, for the API.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use actix::prelude::*;
@@ -13,8 +14,7 @@ use crate::app::status::{
 };
 use crate::app_dirs::AppDirs;
 use crate::document::advice::advice;
-use crate::document::config::{Reference, Repo};
-use crate::document::mask::{self, Mask};
+use crate::document::config::Repo;
 use crate::drains::status::DrainStatus;
 use crate::install::pushed;
 use crate::install::record::{DeploymentRecord, DeploymentState};
@@ -39,12 +39,6 @@ pub struct Summarize;
 #[derive(Message, Clone, Copy, Debug)]
 #[rtype(result = "Vec<ProcessStatus>")]
 pub struct Processes;
-
-/// What those may not see who may look at the app: the secrets of its documents, also of those of kept releases, whose
-/// processes may still print them.
-#[derive(Message, Clone, Copy, Debug)]
-#[rtype(result = "Mask")]
-pub struct Hidden;
 
 /// Everything the API shows of an app, taken at one moment.
 #[derive(Clone, Debug, MessageResponse)]
@@ -216,18 +210,9 @@ impl App {
     }
 
     fn preview(&self) -> Option<PreviewStatus> {
-        let config = self.deployer.documents.newest();
-        let preview = config.preview.as_ref()?;
         let last = self.deployer.deployments.last();
         let last = last.map_or(self.deployer.created, |d| d.finished.unwrap_or(d.started));
-        Some(PreviewStatus {
-            of: preview.app.to_string(),
-            branch: match &config.repo.reference {
-                Reference::Branch(branch) => Some(branch.clone()),
-                _ => None,
-            },
-            expires_at: last.checked_add(preview.expires).ok(),
-        })
+        PreviewStatus::of(self.deployer.documents.newest(), Some(last))
     }
 
     /// Advice about the newest document and the one in effect.
@@ -251,6 +236,8 @@ impl App {
 
     fn status(&self) -> Status {
         let left_out = self.left_out();
+        let drains = self.spec.context.drains.of(self.name());
+        let warnings = self.all_warnings(left_out.clone(), &drains);
         Status {
             name: self.name().to_owned(),
             state: self.state(),
@@ -261,10 +248,10 @@ impl App {
             user: self.user(),
             paused_until: self.deployer.paused_until,
             maintenance: self.is_in_maintenance(),
-            held: self.held.count(),
+            held: NonZero::new(self.held.count()),
             processes: self.processes(),
-            drains: self.spec.context.drains.of(self.name()),
-            warnings: self.all_warnings(left_out.clone()),
+            drains,
+            warnings,
             left_out,
             deploy_key: None,
         }
@@ -276,18 +263,32 @@ impl App {
         of_batches.chain(of_one_offs).collect()
     }
 
-    fn all_warnings(&self, left_out: Option<String>) -> Vec<String> {
+    /// The page for maintenance, where it cannot be read.
+    fn lost_page(&self) -> Option<String> {
+        let policies = self.policies.as_ref()?;
+        let page = policies.of.maintenance.as_ref()?.page.as_ref()?;
+        let is_lost = matches!(policies.page.get(), Some(None));
+        is_lost.then(|| {
+            format!(
+                "maintenance.page: \"{page}\" cannot be shown, and browsers see the server's own page: it must be a file \
+                 of the release, of 512 KiB at most; the server's log says more"
+            )
+        })
+    }
+
+    fn all_warnings(&self, left_out: Option<String>, drains: &[DrainStatus]) -> Vec<String> {
         let mut warnings = [&self.spec.warnings[..], &self.warnings].concat();
         warnings.extend(left_out);
         warnings.extend(self.lost_type());
+        warnings.extend(self.lost_page());
         warnings.extend(self.why_failed());
         warnings.extend(self.how_to_begin());
         warnings.extend(held::warnings(self.spec.dirs.runtime()));
         // Install commands.
         warnings.extend(held::warnings(self.spec.dirs.root()));
         warnings.extend(self.what_failed());
-        let drains = self.spec.context.drains.of(self.name());
-        warnings.extend(drains.iter().filter_map(DrainStatus::warning));
+        let now = jiff::Timestamp::now();
+        warnings.extend(drains.iter().filter_map(|drain| drain.warning(now)));
         let add_once = |warnings: &mut Vec<String>, warning: String| {
             if !warnings.contains(&warning) {
                 warnings.push(warning);
@@ -424,27 +425,6 @@ impl Handler<Inspect> for App {
             disk_limit: self.deployer.documents.newest().limits.disk,
             repo: self.deployer.documents.newest().repo.clone(),
         }
-    }
-}
-
-impl Handler<Hidden> for App {
-    type Result = MessageResult<Hidden>;
-
-    fn handle(&mut self, _: Hidden, _: &mut Self::Context) -> Self::Result {
-        let documents = &self.deployer.documents;
-        let present = [documents.newest(), documents.standing()].map(|config| &config.document);
-        let kept = self.deployer.releases.records.iter();
-        let all = present
-            .into_iter()
-            .chain(kept.map(|record| &record.document));
-        let server = &self.spec.context.settings.env;
-        let of_server = mask::of_values(server.values().cloned());
-        let of_one_offs = mask::of_values(self.one_offs.secrets());
-        let secrets = all
-            .flat_map(mask::of_document)
-            .chain(of_server)
-            .chain(of_one_offs);
-        MessageResult(Mask::new(secrets))
     }
 }
 

@@ -11,8 +11,8 @@ pub(super) fn redirect(text: &str) -> Result<Value, &'static str> {
         "write it as '/old=/new', '/old/*=/new/*' or '308:/old=https://www.example.org/new'";
     let (status, rest) = match text.split_once(":/") {
         Some((status, _)) if status.bytes().all(|b| b.is_ascii_digit()) && !status.is_empty() => {
-            let status: u32 = status.parse().map_err(|_| WANTED)?;
-            (Some(status), &text[status.to_string().len() + 1..])
+            let rest = &text[status.len() + 1..];
+            (Some(status.parse::<u32>().map_err(|_| WANTED)?), rest)
         }
         _ => (None, text),
     };
@@ -72,4 +72,29 @@ pub(super) fn put_policies(document: &mut Value, args: &CreateArgs) {
     let is_plain = args.sticky && args.sticky_cookie.is_none();
     set(["", "sticky"], is_plain.then(|| true.into()));
     set(["sticky", "cookie"], text(&args.sticky_cookie));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_stands_in_front_of_a_redirect_however_it_is_written() {
+        for (text, wanted) in [
+            ("/old=/new", json!({"from": "/old", "to": "/new"})),
+            (
+                "308:/old=/new",
+                json!({"from": "/old", "to": "/new", "status": 308}),
+            ),
+            (
+                "0308:/old=/new",
+                json!({"from": "/old", "to": "/new", "status": 308}),
+            ),
+        ] {
+            assert_eq!(redirect(text), Ok(wanted), "{text}");
+        }
+        assert!(redirect("308:/old").is_err());
+    }
 }

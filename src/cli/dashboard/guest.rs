@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use crate::front::own_cookie::OWN;
+use crate::front::own_cookie::{self, OWN};
 use crate::tokens::token::Digest;
 
 /// How long the link works.
@@ -102,11 +102,9 @@ impl Guests {
 
     fn has_cookie(&self, headers: &HeaderMap) -> bool {
         let fields = headers.get_all(header::COOKIE);
-        let mut pairs = fields
-            .filter_map(|field| field.to_str().ok())
-            .flat_map(|field| field.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='));
-        pairs.any(|(name, value)| name == self.0.cookie_name && same(value, &self.0.cookie))
+        let fields = fields.map(HeaderValue::as_bytes);
+        let mut own = own_cookie::values(fields, &self.0.cookie_name);
+        own.any(|value| same(value, &self.0.cookie))
     }
 }
 

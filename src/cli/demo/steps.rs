@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::output::{Output, seconds};
+use crate::amounts::took;
+use crate::cli::output::Output;
 
 /// What the demo shows.
 pub struct Steps {
@@ -58,7 +59,7 @@ impl Steps {
             .map_err(|error| error.context(format!("{name} failed")))?;
         let time = begun.elapsed();
         self.note(name, time);
-        self.say(&format!("  {name:<44} {:>10}", seconds(time.as_secs_f64())))?;
+        self.say(&format!("  {name:<44} {:>10}", took(time.as_secs_f64())))?;
         Ok(result)
     }
 
@@ -81,7 +82,7 @@ impl Steps {
             let document = json!({"seconds": rounded(time), "steps": self.taken});
             return Ok(Output::stdout(true).json(&document)?);
         }
-        self.say(&format!("all done in {}", seconds(time.as_secs_f64())))
+        self.say(&format!("all done in {}", took(time.as_secs_f64())))
     }
 }
 

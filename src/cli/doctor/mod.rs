@@ -38,6 +38,9 @@ pub struct DoctorArgs {
     /// Data directory of the server [default: as for serve]
     #[arg(long, env = "PROCSERVER_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Runtime directory of the server [default: as for serve]
+    #[arg(long, env = "PROCSERVER_RUNTIME_DIR", value_name = "DIR")]
+    pub runtime_dir: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -63,7 +66,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn checks(args: &DoctorArgs) -> Vec<Finding> {
-    let (settings, mut found) = settings::checks(args.data_dir.as_deref(), args.config.as_deref());
+    let (settings, mut found) = settings::checks(args);
     found.extend(programs::checks());
     let running = settings.as_ref().and_then(Running::ask);
     if let Some(settings) = &settings {

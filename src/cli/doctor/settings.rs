@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::DoctorArgs;
 use super::report::Finding;
 use crate::settings::Settings;
 use crate::settings::environment::Environment;
@@ -41,9 +42,11 @@ impl Seen {
 
 /// Reads the settings as a server would. Without them nothing else can be looked at but the machine.
 #[must_use]
-pub fn checks(data_dir: Option<&Path>, file: Option<&Path>) -> (Option<Settings>, Vec<Finding>) {
+pub fn checks(args: &DoctorArgs) -> (Option<Settings>, Vec<Finding>) {
+    let file = args.config.as_deref();
     let flags = RawSettings {
-        data_dir: data_dir.map(Path::to_owned),
+        data_dir: args.data_dir.clone(),
+        runtime_dir: args.runtime_dir.clone(),
         ..RawSettings::default()
     };
     let path = file
@@ -223,9 +226,20 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("p.toml");
         std::fs::write(&path, "lisen = []\n").unwrap();
-        let (settings, found) = checks(Some(home.path()), Some(&path));
+        let look = || {
+            checks(&DoctorArgs {
+                config: Some(path.clone()),
+                data_dir: Some(home.path().to_owned()),
+                runtime_dir: Some("/run/elsewhere".into()),
+                json: false,
+            })
+        };
+        let (settings, found) = look();
         assert!(settings.is_none());
         assert_eq!(found[0].level, Level::Missing);
         assert!(found[0].found.contains("line 1"), "{found:?}");
+        std::fs::write(&path, "workers = 1\n").unwrap();
+        let settings = look().0.unwrap();
+        assert_eq!(settings.runtime_dir, Path::new("/run/elsewhere"));
     }
 }

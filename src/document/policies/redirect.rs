@@ -1,5 +1,10 @@
 //! [`Redirect`]: an entry of the field `redirects` (pure).
 
+use std::collections::HashSet;
+
+/// No request has a longer target: what grows beyond it by redirects never ends.
+const LONGEST: usize = 16 * 1024;
+
 /// Statuses that send a client elsewhere (RFC 9110 §15.4).
 pub const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
 
@@ -56,14 +61,9 @@ impl Redirect {
         })
     }
 
-    /// Returns where a request with this target is sent, if it is one of those: a URL, or a path with its query. The
-    /// request's query goes along.
-    #[must_use]
-    pub fn location(&self, target: &str) -> Option<String> {
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (target, None),
-        };
+    /// Returns where a request with this path and query is sent, if it is one of those: a URL, or a path. The request's
+    /// query goes along.
+    fn location(&self, path: &str, query: Option<&str>) -> Option<String> {
         let rest = match self.is_prefix {
             true => path.strip_prefix(&*self.from)?,
             false => (path == self.from).then_some("")?,
@@ -84,6 +84,23 @@ impl Redirect {
             .then_some(location)
     }
 
+    /// Whether it is for all paths that `other` is for.
+    fn covers(&self, other: &Self) -> bool {
+        match self.is_prefix {
+            true => other.from.starts_with(&*self.from),
+            false => !other.is_prefix && other.from == self.from,
+        }
+    }
+
+    /// Its `from`, as a document has it.
+    #[must_use]
+    pub fn from(&self) -> String {
+        match self.is_prefix {
+            true => format!("{}*", self.from),
+            false => self.from.clone(),
+        }
+    }
+
     /// An example of a path that it is for.
     fn example(&self) -> String {
         match self.is_prefix {
@@ -93,27 +110,74 @@ impl Redirect {
     }
 }
 
-/// Returns the first of `redirects` that sends a request elsewhere, with its status.
+/// Returns where the first of `redirects` that is for a request with this target sends it, with its status.
 #[must_use]
 pub fn first(redirects: &[Redirect], target: &str) -> Option<(String, u16)> {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
     let mut all = redirects.iter();
-    all.find_map(|redirect| Some((redirect.location(target)?, redirect.status)))
+    all.find_map(|redirect| Some((redirect.location(path, query)?, redirect.status)))
 }
 
 /// Returns the first of `redirects` whose clients are sent on and on without end, as far as paths alone tell.
 #[must_use]
 pub fn circle(redirects: &[Redirect]) -> Option<usize> {
-    let is_endless = |redirect: &Redirect| {
-        let mut at = redirect.example();
-        (0..=redirects.len()).all(|_| match first(redirects, &at) {
-            Some((next, _)) => {
-                at = next;
-                true
+    Walk::new(redirects).circle()
+}
+
+/// Follows redirects, each target once: a chain of a thousand is no more than a thousand steps.
+struct Walk<'r> {
+    redirects: &'r [Redirect],
+    /// Targets from which nobody is sent on without end.
+    good: HashSet<String>,
+    /// How often it may still ask where a target leads. Many redirects that take each other's rest could lead to more
+    /// targets than anybody would look at: then circles go unnoticed.
+    steps: usize,
+}
+
+impl<'r> Walk<'r> {
+    fn new(redirects: &'r [Redirect]) -> Self {
+        Self {
+            redirects,
+            good: HashSet::new(),
+            steps: 4 * redirects.len(),
+        }
+    }
+
+    fn circle(&mut self) -> Option<usize> {
+        let redirects = self.redirects;
+        redirects
+            .iter()
+            .position(|redirect| self.is_endless(redirect.example()))
+    }
+
+    fn is_endless(&mut self, mut at: String) -> bool {
+        let mut passed = HashSet::new();
+        while !self.good.contains(&at) && self.steps > 0 {
+            if passed.len() > self.redirects.len() || at.len() > LONGEST || passed.contains(&at) {
+                return true;
             }
-            None => false,
-        })
-    };
-    redirects.iter().position(is_endless)
+            self.steps -= 1;
+            let next = first(self.redirects, &at);
+            passed.insert(at);
+            match next {
+                Some((next, _)) => at = next,
+                None => break,
+            }
+        }
+        self.good.extend(passed);
+        false
+    }
+}
+
+/// The entries that no request ever meets, each with the earlier one that takes all of its paths.
+pub fn shadowed(redirects: &[Redirect]) -> impl Iterator<Item = (&Redirect, &Redirect)> {
+    redirects.iter().enumerate().filter_map(|(at, later)| {
+        let earlier = redirects[..at].iter().find(|earlier| earlier.covers(later));
+        Some((later, earlier?))
+    })
 }
 
 fn split(text: &str) -> (&str, bool) {
@@ -185,7 +249,7 @@ mod tests {
             ),
             ("/*", "/*", "//evil.example", Some("/evil.example")),
         ] {
-            let is = redirect(from, to).location(target);
+            let is = first(&[redirect(from, to)], target).map(|(location, _)| location);
             assert_eq!(is.as_deref(), location, "{from} {to} {target}");
         }
     }
@@ -233,13 +297,71 @@ mod tests {
         assert_eq!(circle(&all(&[("/*", "/en/*")])), Some(0));
         assert_eq!(circle(&all(&[("/a/*", "/a/b")])), Some(0));
         assert_eq!(circle(&all(&[("/*", "https://h/*")])), None);
+        // Its targets grow, and no request has one that long.
+        let pad = format!("/{}/*", "a".repeat(1000));
+        let mut many: Vec<_> = (0..100)
+            .map(|n| redirect(&format!("/q/{n}"), "https://h/"))
+            .collect();
+        many.push(redirect("/*", &pad));
+        assert_eq!(circle(&many), Some(100));
+    }
+
+    #[test]
+    fn a_thousand_redirects_one_behind_the_other_are_each_followed_once() {
+        let link = |n: usize| redirect(&format!("/{n}"), &format!("/{}", n + 1));
+        let chain: Vec<_> = (0..1000).map(link).collect();
+        let backwards: Vec<_> = (0..1000).rev().map(link).collect();
+        for all in [&chain, &backwards] {
+            let mut walk = Walk::new(all);
+            let before = walk.steps;
+            assert_eq!(walk.circle(), None);
+            assert_eq!(before - walk.steps, 1001);
+        }
+        let closed = [chain, vec![redirect("/1000", "/0")]].concat();
+        assert_eq!(circle(&closed), Some(0));
+        let closed = [backwards, vec![redirect("/1000", "/0")]].concat();
+        assert_eq!(circle(&closed), Some(0));
+    }
+
+    #[test]
+    fn what_leads_to_ever_other_targets_is_looked_at_so_long() {
+        let mut all: Vec<_> = (0..500)
+            .map(|n| redirect(&format!("/s{n}"), &format!("/a0/{n}")))
+            .collect();
+        all.extend((0..500).map(|n| redirect(&format!("/a{n}/*"), &format!("/a{}/*", n + 1))));
+        let mut walk = Walk::new(&all);
+        assert_eq!(walk.circle(), None);
+        assert_eq!(walk.steps, 0);
+    }
+
+    #[test]
+    fn what_an_earlier_one_takes_is_found() {
+        let all = |from: &[&str]| -> Vec<Redirect> {
+            from.iter().map(|from| redirect(from, "/new")).collect()
+        };
+        let found = |from: &[&str]| -> Vec<(String, String)> {
+            let all = all(from);
+            let found = shadowed(&all).map(|(later, earlier)| (later.from(), earlier.from()));
+            found.collect()
+        };
+        let pair = |later: &str, earlier: &str| (later.to_owned(), earlier.to_owned());
+        assert_eq!(found(&["/a", "/a/*", "/b/c", "/b/*"]), []);
+        assert_eq!(
+            found(&["/a/*", "/a/b", "/a/", "/a", "/a/b/*", "/c", "/c"]),
+            [
+                pair("/a/b", "/a/*"),
+                pair("/a/", "/a/*"),
+                pair("/a/b/*", "/a/*"),
+                pair("/c", "/c"),
+            ]
+        );
     }
 
     proptest! {
         #[test]
         fn no_target_leads_to_another_host_or_ends_the_line(rest in "[ -~\r\n/\\\\]{0,20}", query in "[ -~\r\n]{0,8}") {
             for (from, to) in [("/old/*", "/*"), ("/old/*", "/new/*"), ("/old/*", "https://h/*")] {
-                let Some(location) = redirect(from, to).location(&format!("/old/{rest}?{query}")) else {
+                let Some((location, _)) = first(&[redirect(from, to)], &format!("/old/{rest}?{query}")) else {
                     continue;
                 };
                 prop_assert!(!location.contains(['\r', '\n', ' ']));

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::MAX_TYPES;
 use crate::document::limits::{AppLimits, Limits};
+use crate::document::rules;
 use crate::document::walk::{Object, Walk, expected};
-use crate::document::{rules, size};
 
 /// What a process can have a limit of.
 const OF_PROCESS: [&str; 4] = ["memory", "cpu", "tasks", "files"];
@@ -43,7 +43,7 @@ pub(super) fn read_limits(walk: &mut Walk, top: &Object<'_>) -> AppLimits {
     AppLimits {
         each: read_process(walk, &limits),
         by_type: read_types(walk, &limits, &types),
-        disk: size_of(walk, &limits, "disk", DISK),
+        disk: walk.size(&limits, "disk", DISK),
     }
 }
 
@@ -83,28 +83,11 @@ fn read_types(walk: &mut Walk, limits: &Object<'_>, types: &[&str]) -> BTreeMap<
 
 fn read_process(walk: &mut Walk, limits: &Object<'_>) -> Limits {
     Limits {
-        memory: size_of(walk, limits, "memory", MEMORY),
+        memory: walk.size(limits, "memory", MEMORY),
         cpu: read_cpu(walk, limits),
         tasks: count_of(walk, limits, "tasks", TASKS),
         files: count_of(walk, limits, "files", FILES),
     }
-}
-
-fn size_of(
-    walk: &mut Walk,
-    limits: &Object<'_>,
-    field: &str,
-    range: RangeInclusive<u64>,
-) -> Option<u64> {
-    if let Some(number @ Value::Number(n)) = limits.get(field) {
-        let hint = format!(
-            "{}; write \"{n}M\" for MiB",
-            expected("a size, as in \"512M\"", number)
-        );
-        walk.report(limits.pointer(field), hint);
-        return None;
-    }
-    walk.text(limits, field, |text| size::parse(text, range))
 }
 
 fn count_of(

@@ -12,10 +12,10 @@ use crate::document::policies::password_hash::PasswordHash;
 use crate::document::policies::rate::Rate;
 use crate::document::policies::redirect::{self, Redirect, STATUSES};
 use crate::document::policies::{
-    AppTimeouts, BasicAuth, Maintenance, Policies, ResponseHeader, Sticky,
+    AppTimeouts, BasicAuth, Maintenance, OWN_COOKIE, Policies, ResponseHeader, Sticky,
 };
+use crate::document::rules;
 use crate::document::walk::{Object, Walk, expected};
-use crate::document::{rules, size};
 
 const MAX_NETWORKS: usize = 1000;
 const MAX_USERS: usize = 1000;
@@ -41,22 +41,10 @@ pub(super) fn read_policies(walk: &mut Walk, top: &Object<'_>, name: Option<&str
         redirects: read_redirects(walk, top),
         response_headers: read_headers(walk, top),
         timeouts: read_timeouts(walk, top),
-        body: walk.text(top, "body", |text| size::parse(text, BODY)),
-        upstream_keep_alive: optional(walk, top, "upstream_keep_alive", KEPT),
+        body: walk.size(top, "body", BODY),
+        upstream_keep_alive: walk.optional_duration(top, "upstream_keep_alive", KEPT),
         sticky: read_sticky(walk, top),
     }
-}
-
-/// A duration that may be absent.
-fn optional(
-    walk: &mut Walk,
-    object: &Object<'_>,
-    field: &str,
-    range: RangeInclusive<Duration>,
-) -> Option<Duration> {
-    object.get(field)?;
-    let least = *range.start();
-    Some(walk.duration(object, field, range, least))
 }
 
 /// `true`, `false`, or an object with these fields: `None` for false.
@@ -127,6 +115,12 @@ fn read_rate(walk: &mut Walk, top: &Object<'_>) -> Option<Rate> {
         walk.report(given.pointer("requests"), detail);
     }
     let burst = walk.number(&given, "burst", 1..=Rate::MOST);
+    if let Some(number @ Value::Number(n)) = given.get("requests") {
+        let shape = expected("a rate in quotes, as in \"100/s\"", number);
+        let hint = format!("{shape}; write \"{n}/s\" for so many a second");
+        walk.report(given.pointer("requests"), hint);
+        return None;
+    }
     let rate = walk.text(&given, "requests", Rate::parse)?;
     let burst = burst.and_then(|burst| u32::try_from(burst).ok());
     Some(Rate {
@@ -247,10 +241,10 @@ fn read_timeouts(walk: &mut Walk, top: &Object<'_>) -> AppTimeouts {
         return AppTimeouts::default();
     };
     AppTimeouts {
-        connect: optional(walk, &given, "connect", CONNECT),
-        response: optional(walk, &given, "response", RESPONSE),
-        idle: optional(walk, &given, "idle", IDLE),
-        tunnel_idle: optional(walk, &given, "tunnel_idle", TUNNEL_IDLE),
+        connect: walk.optional_duration(&given, "connect", CONNECT),
+        response: walk.optional_duration(&given, "response", RESPONSE),
+        idle: walk.optional_duration(&given, "idle", IDLE),
+        tunnel_idle: walk.optional_duration(&given, "tunnel_idle", TUNNEL_IDLE),
     }
 }
 
@@ -264,11 +258,11 @@ fn read_sticky(walk: &mut Walk, top: &Object<'_>) -> Option<Sticky> {
         // A browser takes what begins so only with Path=/ or Secure, which depends on how the client comes.
         let is_bound = name.starts_with("__");
         // Those of the dashboard.
-        let is_own = name.starts_with("procserver_ui");
+        let is_own = name.starts_with(OWN_COOKIE);
         let is_plain = name.bytes().all(is_plain) && !is_bound && !is_own;
         match (1..=64).contains(&name.len()) && is_plain {
             true => Ok(name.to_owned()),
-            false => Err("must be the name of a cookie: 1 to 64 letters, digits, \"-\", \"_\" and \".\", not \"__\" or \"procserver_ui\" in front"),
+            false => Err(format!("must be the name of a cookie: 1 to 64 letters, digits, \"-\", \"_\" and \".\", not \"__\" or \"{OWN_COOKIE}\" in front")),
         }
     });
     Some(Sticky {

@@ -119,6 +119,11 @@ fn what_is_wrong_is_told_with_its_field_and_what_is_allowed() {
             "100/s",
         ),
         (
+            json!({"rate": {"requests": 100}}),
+            "/rate/requests",
+            "write \"100/s\"",
+        ),
+        (
             json!({"rate": {"requests": "1/s", "burst": 0}}),
             "/rate/burst",
             "from 1",
@@ -230,7 +235,11 @@ fn what_is_wrong_is_told_with_its_field_and_what_is_allowed() {
             "must be from",
         ),
         (json!({"body": "65G"}), "/body", "64G"),
-        (json!({"body": 1}), "/body", "a string"),
+        (
+            json!({"body": 1_048_576}),
+            "/body",
+            "write \"1048576\" for bytes",
+        ),
         (
             json!({"upstream_keep_alive": "1h"}),
             "/upstream_keep_alive",

@@ -1,6 +1,6 @@
 //! What may stand in the request of a health check (pure).
 
-use super::shown;
+use super::{field_name, shown};
 
 /// The host that a health check names, with a port or without.
 pub(crate) fn request_host(text: &str) -> Result<String, String> {
@@ -43,10 +43,7 @@ const OWN_FIELDS: [&str; 7] = [
 
 /// The name of a field of a request (RFC 9110 §5.6.2).
 pub(crate) fn request_field(name: &str) -> Result<(), String> {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if name.is_empty() || name.len() > 100 || !name.bytes().all(is_token) {
-        return Err(format!("\"{}\" is not a name of a field", shown(name)));
-    }
+    field_name(name)?;
     if name.eq_ignore_ascii_case("host") {
         return Err("is what the field \"host\" of health_check says".to_owned());
     }

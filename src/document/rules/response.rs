@@ -1,6 +1,6 @@
 //! What a document may put into responses (pure).
 
-use super::shown;
+use super::field_name;
 
 /// Fields that say how a response is sent, which the proxy writes itself.
 const FRAMING: [&str; 16] = [
@@ -43,10 +43,7 @@ const OF_THE_SITE: [&str; 4] = [
 
 /// The name of a field that all responses of an application get.
 pub(crate) fn response_field(name: &str) -> Result<(), String> {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if name.is_empty() || name.len() > 100 || !name.bytes().all(is_token) {
-        return Err(format!("\"{}\" is not a name of a field", shown(name)));
-    }
+    field_name(name)?;
     let is_one_of = |names: &[&str]| names.iter().any(|own| name.eq_ignore_ascii_case(own));
     if name.eq_ignore_ascii_case("strict-transport-security") {
         return Err("is what the field tls.hsts says".to_owned());

@@ -179,6 +179,7 @@ impl Notes {
             status: self.status.get(),
             took: now - self.started,
             bytes: self.bytes.get(),
+            is_refused: self.policy.get().is_some(),
         };
         counter.count(answered, &ended);
     }

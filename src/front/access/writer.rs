@@ -4,21 +4,16 @@
 //! write in time, and it reports how much.
 
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::time::Instant;
-
-use futures::FutureExt as _;
 
 use super::recorder::{AppLine, Lines, Source};
-use crate::events::{Feed, Report};
+use crate::events::Feed;
 use crate::failpoint;
 use crate::logs::app_logs::AppLogs;
 use crate::logs::log::Append;
 use crate::logs::record::{Stream, now};
+use crate::logs::restarts::Restarts;
 use crate::logs::rotating_file::RotatingFile;
-use crate::supervision::backoff::{Backoff, PROVED};
-use crate::supervision::{Exit, monitor};
 
 /// The process that an app's log names where none was asked.
 const NO_PROCESS: &str = "router";
@@ -98,28 +93,14 @@ impl AccessLog {
 /// Writes until no worker is left. After a panic it goes on with a fresh log, at growing intervals; as many lines as
 /// have room wait meanwhile, and the others are counted as lost.
 pub async fn keep_writing(fresh: impl Fn() -> AccessLog, mut source: Source, events: Feed) {
-    let (mut log, mut backoff) = (fresh(), Backoff::default());
-    loop {
-        let started = Instant::now();
-        let ended = AssertUnwindSafe(log.run(&mut source)).catch_unwind().await;
-        let Err(payload) = ended else { return };
-        events.report(Report::ActorEnded {
-            app: None,
-            supervisor: "the arbiter of the logs".to_owned(),
-            offender: "AccessLog".to_owned(),
-            reason: format!("{:?}", Exit::Panic(monitor::text_of(&*payload))),
-            next: "a fresh one follows",
-        });
+    let (mut log, mut restarts) = (fresh(), Restarts::new("AccessLog", events));
+    while let Some(delay) = restarts.run(log.run(&mut source)).await {
         source.fail();
         log = AccessLog {
             lost: log.lost,
             ..fresh()
         };
-        if started.elapsed() >= PROVED {
-            backoff.reset();
-        }
-        // One alone needs no jitter.
-        tokio::time::sleep(backoff.crashed(Instant::now(), 0.5)).await;
+        tokio::time::sleep(delay).await;
     }
 }
 

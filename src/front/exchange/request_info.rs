@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::front::access::entry::Notes;
+use crate::front::going::Going;
 use crate::front::http::framing::Framing;
 use crate::front::http::head::Request;
 use crate::front::http::local_reply;
@@ -43,12 +44,16 @@ pub struct RequestInfo {
     pub policies: RefCell<Option<Arc<Policies>>>,
     /// It was counted by the rate of its address.
     pub is_counted: Cell<bool>,
+    /// Its password is looked at, or waits for that.
+    pub is_verified: Cell<bool>,
     /// Who was let in by a password.
     pub user: RefCell<Option<Arc<str>>>,
     /// The client is to stay with a process.
     pub stay: RefCell<Option<Stay>>,
     /// What `Set-Cookie` of the response says.
     pub cookie: RefCell<Option<String>>,
+    /// It was held, and goes on with others, until the app answers.
+    going: RefCell<Option<Going>>,
     pub notes: Notes,
 }
 
@@ -79,9 +84,11 @@ impl RequestInfo {
             hsts: Cell::new(0),
             policies: RefCell::default(),
             is_counted: Cell::new(false),
+            is_verified: Cell::new(false),
             user: RefCell::default(),
             stay: RefCell::default(),
             cookie: RefCell::default(),
+            going: RefCell::default(),
             notes,
         }
     }
@@ -97,6 +104,12 @@ impl RequestInfo {
             }
             _ => None,
         }
+    }
+
+    /// What would be a tunnel may be closed on one side: then the client is there all the same.
+    #[must_use]
+    pub fn may_be_half(&self) -> bool {
+        self.upgrade.is_some() && self.framing == Framing::Empty
     }
 
     /// The times after which the front end gives up, as the app has them or the settings.
@@ -124,6 +137,20 @@ impl RequestInfo {
         let policies = self.policies.borrow();
         let own = policies.as_ref().and_then(|policies| policies.of.body);
         own.unwrap_or(settings.limits.body)
+    }
+
+    /// It was held if it is `going` now, and goes on.
+    pub(in crate::front) fn goes_on(&self, going: Option<Going>) {
+        if going.is_some() {
+            self.going.replace(going);
+        }
+    }
+
+    /// The app has answered.
+    pub(super) fn is_answered(&self) {
+        if let Some(going) = self.going.take() {
+            going.answered();
+        }
     }
 
     /// Notes something for the access log and what is counted.

@@ -96,13 +96,23 @@ impl LocalReply {
         .with(|rare| rare.page = page)
     }
 
-    /// The client's address has made too many requests, or too many with a wrong password.
+    /// The client's address has made too many requests.
     #[must_use]
     pub fn too_many(wait: Duration) -> Self {
         let detail = "Too many requests came from your address. Wait, and try again.";
         Self {
             retry_after: Some(seconds(wait)),
             ..Self::by_policy("rate", 429, detail)
+        }
+    }
+
+    /// The client's address has tried too many wrong passwords.
+    #[must_use]
+    pub fn too_many_wrong(wait: Duration) -> Self {
+        let detail = "Too many wrong passwords came from your address. Wait, and try again.";
+        Self {
+            retry_after: Some(seconds(wait)),
+            ..Self::by_policy("auth", 429, detail)
         }
     }
 
@@ -128,7 +138,7 @@ impl LocalReply {
     pub fn redirect(location: String, status: u16) -> Self {
         Self {
             location: Some(location),
-            ..Self::by_policy("redirect", status, "")
+            ..Self::by_policy("redirects", status, "")
         }
     }
 

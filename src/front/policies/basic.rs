@@ -31,7 +31,7 @@ pub(super) async fn enter(
     if gate.knows(&said) {
         return Ok(user);
     }
-    let may_try = || gate.may_try(client).map_err(LocalReply::too_many);
+    let may_try = || gate.may_try(client).map_err(LocalReply::too_many_wrong);
     may_try()?;
     let attempt = Attempt {
         address: limiter::key(client),
@@ -39,7 +39,7 @@ pub(super) async fn enter(
     };
     let turn = worker.verifying.enter(app, attempt).await;
     let turn = turn.map_err(|busy| match busy {
-        Busy::Address => LocalReply::too_many(Duration::from_secs(1)),
+        Busy::Address => LocalReply::too_many_wrong(Duration::from_secs(1)),
         Busy::App => LocalReply::too_many_log_in(),
     })?;
     // While it waited, the same may have been found right, or others of this address may have been wrong.
@@ -51,7 +51,7 @@ pub(super) async fn enter(
         return Err(LocalReply::unroutable());
     };
     // It counts as wrong until it is found right: who goes away before is not let off.
-    gate.counts(client).map_err(LocalReply::too_many)?;
+    gate.counts(client).map_err(LocalReply::too_many_wrong)?;
     let asked = Arc::clone(gate);
     let looked = tokio::task::spawn_blocking(move || {
         // It ends with the work, also where nobody waits for it any more.

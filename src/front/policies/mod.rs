@@ -11,7 +11,7 @@
 //! 5. `redirects`: they may tell what there is.
 
 mod basic;
-mod page;
+pub mod page;
 pub mod stay;
 pub(super) mod sticky;
 pub mod verifying;
@@ -50,7 +50,7 @@ pub(super) async fn judge(
     if let Some(maintenance) = &of.maintenance {
         let app = &found.route.app;
         let page = match request_info.html {
-            true => page::page(app, policies, maintenance).await,
+            true => page::page(app, policies).await,
             false => None,
         };
         return Some(LocalReply::maintenance(app, maintenance.retry_after, page));
@@ -64,7 +64,10 @@ pub(super) async fn judge(
     }
     if let Some(gate) = &policies.gate {
         let app = &found.route.app;
-        match Box::pin(basic::enter(gate, worker, app, client, &request.fields)).await {
+        request_info.is_verified.set(true);
+        let entered = Box::pin(basic::enter(gate, worker, app, client, &request.fields)).await;
+        request_info.is_verified.set(false);
+        match entered {
             Ok(user) => *request_info.user.borrow_mut() = Some(user),
             Err(reply) => return Some(reply),
         }

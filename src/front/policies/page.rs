@@ -4,7 +4,6 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::document::policies::Maintenance;
 use crate::front::static_files::lookup;
 use crate::router::policies::Policies;
 
@@ -12,12 +11,8 @@ use crate::router::policies::Policies;
 const LARGEST: u64 = 512 * 1024;
 
 /// The page, which is read once for a release; `None` if there is none to show.
-pub(super) async fn page(
-    app: &Arc<str>,
-    policies: &Arc<Policies>,
-    maintenance: &Maintenance,
-) -> Option<Arc<[u8]>> {
-    maintenance.page.as_ref()?;
+pub async fn page(app: &Arc<str>, policies: &Arc<Policies>) -> Option<Arc<[u8]>> {
+    policies.of.maintenance.as_ref()?.page.as_ref()?;
     if let Some(known) = policies.page.get() {
         return known.clone();
     }

@@ -34,6 +34,7 @@ pub fn response_head(data: &[u8]) {
     let (framing, keep_alive) = downstream(&parsed, minor, flags & 4 != 0);
     let down = Downstream {
         by_path: None,
+        is_own: true,
         hsts: 0,
         cookie: None,
         fields: None,

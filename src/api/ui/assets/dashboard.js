@@ -13,7 +13,7 @@ function tell(source, isLost) {
 
 // An EventSource ends for good where the server is away behind a proxy, or answers with an error: then a new one is made.
 function follow(address, begin) {
-  let source, wait = 1000, last = '';
+  let source, wait = 1000, last = '', again = 0;
   function open() {
     const query = last ? (address.includes('?') ? '&' : '?') + 'last=' + encodeURIComponent(last) : '';
     source = new EventSource(address + query);
@@ -21,7 +21,7 @@ function follow(address, begin) {
     source.onerror = () => {
       tell(address, true);
       if (source.readyState !== EventSource.CLOSED) return;
-      setTimeout(open, wait);
+      again = setTimeout(open, wait);
       wait = Math.min(wait * 2, 15000);
       check();
     };
@@ -29,7 +29,8 @@ function follow(address, begin) {
     begin(source, note);
   }
   open();
-  addEventListener('pagehide', () => source.close());
+  // A page that is kept for the way back would open a second one.
+  addEventListener('pagehide', () => { clearTimeout(again); source.close(); });
   addEventListener('pageshow', (event) => { if (event.persisted) open(); });
 }
 

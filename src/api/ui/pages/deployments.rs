@@ -33,6 +33,8 @@ struct DeploymentPage {
     deployment: Deployment,
     /// The end of what its installation printed.
     lines: Vec<Line>,
+    /// Why there is none.
+    unread: Option<String>,
 }
 
 pub(in crate::api::ui) async fn list(
@@ -64,13 +66,18 @@ pub(in crate::api::ui) async fn show(
     let path = format!("/applications/{name}/deployments/{id}");
     let deployment = desk.get(&path).await?;
     let log = format!("/applications/{name}/logs/install?tail=200&release={id}");
-    let lines = desk.lines(&log).await?;
+    // Without it there is a page all the same.
+    let (lines, unread) = match desk.lines(&log).await {
+        Ok(lines) => (lines, None),
+        Err(problem) => (Vec::new(), Some(problem.detail().to_owned())),
+    };
     page::answer(&DeploymentPage {
         page: desk.page(format!("Deployment {id} of {name}"), "apps"),
         name,
         tab: "deployments",
         deployment,
         lines,
+        unread,
     })
 }
 

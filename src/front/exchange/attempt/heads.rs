@@ -11,6 +11,7 @@ use crate::front::http::forwarded::{self, Downstream};
 use crate::front::http::framing::Framing;
 use crate::front::http::head::{self, Response};
 use crate::front::http::{head_end, parse, upgrade};
+use crate::front::upstream::connection::Upstream;
 use crate::router::policies::Policies;
 
 /// Interim responses to one request. This allows one each ten seconds for hours.
@@ -104,6 +105,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         self.down.set_body(response.framing, to);
         self.request_info
             .note(|notes| notes.answers(response.status));
+        self.request_info.is_answered();
         self.answered = true;
         if !may_wait(response) {
             self.room = None;
@@ -135,6 +137,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
             date: None,
             upgrade,
             by_path: self.request_info.by_path.get().map(|app| &**app),
+            is_own: matches!(self.upstream, Upstream::Pipe(_)),
             hsts: self.request_info.hsts.get(),
             cookie,
             fields: None,
@@ -149,6 +152,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
         };
         self.request_info
             .note(|notes| notes.answers(response.status));
+        self.request_info.is_answered();
         let mut head = Vec::new();
         let (cookie, _) = self.said_to_client();
         let down = self.downstream(Framing::Empty, Some(protocol), cookie.as_deref());

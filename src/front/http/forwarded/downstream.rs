@@ -10,6 +10,7 @@ use crate::front::http::field::{Field, Name, same};
 use crate::front::http::framing::Framing;
 use crate::front::http::head::Response;
 use crate::front::http::write;
+use crate::front::own_cookie;
 
 const HSTS: &str = "strict-transport-security";
 
@@ -28,6 +29,8 @@ pub struct Downstream<'a> {
     pub upgrade: Option<&'a [u8]>,
     /// The app, if it was reached by path. What it sets stays within that path.
     pub by_path: Option<&'a str>,
+    /// The answer is the server's own, which may set its own cookies.
+    pub is_own: bool,
     /// For how many seconds browsers are told to use HTTPS alone, unless the app says so itself; 0: they are not.
     pub hsts: u64,
     /// The value of a `Set-Cookie` of the front end's own.
@@ -71,6 +74,8 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, down: &Downstream<'_
             && !down.is_replaced(f)
         {
             match (down.by_path, f.like()) {
+                // Cookies are those of a host, whatever the port: the dashboard's may be there.
+                (_, Name::SetCookie) if !down.is_own && own_cookie::sets_own(f.value) => {}
                 (Some(_), Name::ClearSiteData) => {}
                 // Nor does it say how browsers reach the others on its host.
                 (Some(_), _) if same(HSTS, f.name) => {}

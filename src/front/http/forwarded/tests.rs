@@ -347,6 +347,7 @@ fn responses_lose_their_hop_by_hop_fields_and_are_framed_anew() {
         date: None,
         upgrade: None,
         by_path: None,
+        is_own: false,
         hsts: 0,
         cookie: None,
         fields: None,
@@ -382,6 +383,7 @@ fn fields_of_an_app_by_path_stay_in_its_path_and_those_of_others_stay_as_they_ar
             date: None,
             upgrade: None,
             by_path,
+            is_own: false,
             hsts: 0,
             cookie: None,
             fields: None,
@@ -397,6 +399,40 @@ fn fields_of_an_app_by_path_stay_in_its_path_and_those_of_others_stay_as_they_ar
     );
     let all = came.replace("\r\n\r\n", "\r\nX-Request-ID: id1\r\n\r\n");
     assert_eq!(out(None), all);
+}
+
+#[test]
+fn an_app_sets_none_of_the_servers_own_cookies() {
+    let came = "HTTP/1.1 200 Fine\r\nSet-Cookie: procserver_ui=x; Path=/\r\nset-cookie: __Host-procserver_ui=x; Secure; Path=/\r\n\
+                Set-Cookie: =procserver_ui=x\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n";
+    let parsed = parse::response(came.as_bytes(), false).unwrap();
+    let out = |is_own, by_path| {
+        let down = Downstream {
+            framing: Framing::Empty,
+            minor: 1,
+            keep_alive: true,
+            request_id: b"id1",
+            date: None,
+            upgrade: None,
+            by_path,
+            is_own,
+            hsts: 0,
+            cookie: None,
+            fields: None,
+        };
+        let mut out = Vec::new();
+        response(&mut out, &parsed, &down);
+        String::from_utf8(out).unwrap()
+    };
+    let left = |cookie| {
+        format!(
+            "HTTP/1.1 200 Fine\r\nSet-Cookie: {cookie}\r\nContent-Length: 0\r\nX-Request-ID: id1\r\n\r\n"
+        )
+    };
+    assert_eq!(out(false, None), left("a=b"));
+    assert_eq!(out(false, Some("blog")), left("a=b; Path=/blog"));
+    let all = came.replace("\r\n\r\n", "\r\nX-Request-ID: id1\r\n\r\n");
+    assert_eq!(out(true, None), all);
 }
 
 #[test]
