@@ -271,7 +271,6 @@ mod tests {
             (json!({"group": "nogroup"}), Work::Deploy),
             (json!({"sandbox": false}), Work::Deploy),
             (json!({"env": {"A": "1"}}), Work::Restart),
-            (json!({"engine": "swarm"}), Work::Restart),
             (json!({"health_check": {"path": "/up"}}), Work::Restart),
             (json!({"stop": {"timeout": "1s"}}), Work::Restart),
             (json!({"restart": {"job": "never"}}), Work::Restart),
@@ -376,6 +375,15 @@ mod tests {
         );
         assert_eq!(started.domain, ["^a"]);
         assert!(least_work(&started, &kept) <= Work::Scale);
+    }
+
+    /// Apart from the others: some of them cannot stand beside it.
+    #[test]
+    fn another_engine_takes_a_restart_there_and_back() {
+        let on_swarm = config(merge_patch(base(), json!({"engine": "swarm"})));
+        let here = config(base());
+        assert_eq!(least_work(&here, &on_swarm), Work::Restart);
+        assert_eq!(least_work(&on_swarm, &here), Work::Restart);
     }
 
     proptest! {

@@ -137,7 +137,8 @@ impl Member {
 
     /// Its checks have a new result.
     pub(super) fn checked(&mut self, is_ready: bool) {
-        self.is_ready |= is_ready;
+        let runs = self.task.as_ref().is_some_and(SeenTask::runs);
+        self.is_ready |= is_ready && runs;
         if self.is_ready && self.phase == Phase::Starting {
             self.phase = Phase::Ready;
         }
