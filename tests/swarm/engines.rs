@@ -5,6 +5,7 @@
 //! Nothing is left of them when they are dropped, nor when the test is killed: engines die with the thread that started
 //! them, and what names them is removed by the next that has the same addresses.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::linux::net::SocketAddrExt;
@@ -87,7 +88,8 @@ impl Engines {
             _claim: claim,
             _turn: turn,
         };
-        engines.unname();
+        unname(network);
+        remove_left();
         match engines.power_on() {
             Ok(()) => Some(engines),
             Err(reason) => {
@@ -343,20 +345,6 @@ impl Engines {
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
-
-    /// Removes what names the machines of this network, of these or of ones whose test was killed.
-    fn unname(&self) {
-        let prefix = format!("psw{}-", self.network);
-        let listed = ip(&["netns", "list"]).unwrap_or_default();
-        let names = listed.lines().filter_map(|line| line.split(' ').next());
-        for name in names.filter(|name| name.starts_with(&prefix)) {
-            let _gone = ip(&["netns", "delete", name]);
-        }
-        let _gone = ip(&["link", "delete", &self.cable()]);
-        for hierarchy in control_groups() {
-            let _gone = remove_groups(&hierarchy, &prefix);
-        }
-    }
 }
 
 impl Drop for Engines {
@@ -373,7 +361,35 @@ impl Drop for Engines {
         for engine in 1..=self.machines.len() {
             self.kill(engine);
         }
-        self.unname();
+        unname(self.network);
+    }
+}
+
+/// Removes what machines have left whose test was killed: nobody claims their network any more.
+fn remove_left() {
+    let listed = ip(&["netns", "list"]).unwrap_or_default();
+    let networks = listed.lines().filter_map(|line| {
+        let (network, _) = line.strip_prefix("psw")?.split_once('-')?;
+        network.parse().ok()
+    });
+    for network in networks.collect::<BTreeSet<u8>>() {
+        if let Some(_claim) = claim_of(network) {
+            unname(network);
+        }
+    }
+}
+
+/// Removes what names the machines of a network.
+fn unname(network: u8) {
+    let prefix = format!("psw{network}-");
+    let listed = ip(&["netns", "list"]).unwrap_or_default();
+    let names = listed.lines().filter_map(|line| line.split(' ').next());
+    for name in names.filter(|name| name.starts_with(&prefix)) {
+        let _gone = ip(&["netns", "delete", name]);
+    }
+    let _gone = ip(&["link", "delete", &format!("psw{network}")]);
+    for hierarchy in control_groups() {
+        let _gone = remove_groups(&hierarchy, &prefix);
     }
 }
 
@@ -382,12 +398,14 @@ fn claim() -> (u8, UnixListener) {
     let turns = (0..NETWORKS).map(|turn| (std::process::id() % NETWORKS + turn) % NETWORKS);
     let mut networks = turns.map(|network| u8::try_from(network).expect("a byte"));
     networks
-        .find_map(|network| {
-            let name = format!("procserver-test-swarm-{network}");
-            let name = UnixAddress::from_abstract_name(name).unwrap();
-            Some((network, UnixListener::bind_addr(&name).ok()?))
-        })
+        .find_map(|network| Some((network, claim_of(network)?)))
         .expect("a network is free")
+}
+
+fn claim_of(network: u8) -> Option<UnixListener> {
+    let name = format!("procserver-test-swarm-{network}");
+    let name = UnixAddress::from_abstract_name(name).unwrap();
+    UnixListener::bind_addr(&name).ok()
 }
 
 fn pid_of(child: &Child) -> i32 {

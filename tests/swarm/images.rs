@@ -325,7 +325,7 @@ fn from_a_registry(engines: &Engines) {
     let (next_image, image) = (made.pop().unwrap(), made.pop().unwrap());
     let wanted = format!("{address}/apps/shop@sha256:");
     assert!(image.reference.starts_with(&wanted), "{image:?}");
-    assert_eq!(made, [image.clone()]);
+    assert_eq!(made.as_slice(), std::slice::from_ref(&image));
     let config = logged_in(home.join("docker"), &image);
     for (image, wish) in [(&image, &shop), (&next_image, &next)] {
         let pull = ["--config", &config, "pull", &image.reference];
