@@ -187,13 +187,15 @@ fn where_the_ports_are_used_up_a_scale_up_fails_at_once_and_a_scale_down_is_not_
     };
     let answer = scale(25);
     let failure = answer.expect(422).json()["failure"].clone();
-    says(&failure, &["could not be started: no free port in"]);
-    assert!(
-        failure["hint"]
-            .as_str()
-            .unwrap()
-            .contains("scale something down")
+    says(
+        &failure,
+        &[
+            "24 processes are to be started, each with a port",
+            "17 are free",
+        ],
     );
+    let hint = failure["hint"].as_str().unwrap();
+    assert!(hint.contains("procserver scale echo TYPE=N"), "{hint}");
     let answer = scale(2);
     assert!([200, 201].contains(&answer.status), "{}", answer.text());
     assert_eq!(server.process("echo", "busy.2")["state"], "ready");
