@@ -149,6 +149,20 @@ fn a_file_that_is_damaged_is_named_and_the_last_good_one_runs_on() {
     let replaced = std::fs::read_to_string(file.with_extension("json.replaced")).unwrap();
     assert_eq!(replaced, good[..good.len() / 2]);
     assert!(server.log().contains("echo.json.replaced"));
+
+    // An edit that nobody has looked at yet is in effect, or kept as well.
+    let edit = with(document("echo", &repo), json!({"keep_releases": 3})).to_string();
+    std::fs::write(&file, &edit).unwrap();
+    let change = json!({"env": {"A": "2"}});
+    server
+        .send_and_wait("PATCH", "/applications/echo", &change)
+        .expect(200);
+    let replaced = std::fs::read_to_string(file.with_extension("json.replaced")).unwrap();
+    let present = server.get("/applications/echo").expect(200).json();
+    assert!(
+        replaced == edit || present["keep_releases"] == 3,
+        "{present}"
+    );
 }
 
 /// The ways in which editors and tools write a file.

@@ -71,10 +71,13 @@ const REMOVED_BUT_STORAGE: &str = "json.removed-but-storage";
 /// The extension of an edited document that was not in effect when another one replaced it.
 const REPLACED: &str = "json.replaced";
 
-/// Keeps what an app's document says under another name, since it is about to be replaced: somebody edited it, and it was
-/// not in effect.
-pub fn set_aside(directory: &Path, name: &AppName) {
-    let document = path(directory, name);
+/// Keeps what the file of an app's document says under another name, since it is about to be replaced, if it is not what
+/// is in effect: somebody edited it, and it is wrong, or was not looked at yet. Blocks.
+pub fn set_aside_edit(directory: &Path, in_effect: &AppConfig, rules: &Rules) {
+    let document = path(directory, &in_effect.name);
+    if read(&document, rules).is_ok_and(|config| config.document == in_effect.document) {
+        return;
+    }
     let aside = document.with_extension(REPLACED);
     let kept = regular::read(&document, MAX_BYTES)
         .and_then(|bytes| durable::replace(&aside, &bytes, 0o600));

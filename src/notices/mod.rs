@@ -1,7 +1,7 @@
 //! Notices: people are told by a webhook or by mail when something goes wrong, and when it is well again.
 //!
 //! [`notice`] says what of all that is reported is worth telling, [`policy`] when it is told (both pure): once, not again
-//! and again, and not what passes by itself. [`book`] is who wants to be told. [`notifier`] listens, also looks at
+//! and again, and not what passes by itself; [`told_file`] keeps that for the next server. [`book`] is who wants to be told. [`notifier`] listens, also looks at
 //! certificates and the disk, and keeps one [`messenger`] for each receiver, which tries for an hour ([`deliver`]), on a
 //! thread that all of them share.
 
@@ -13,4 +13,5 @@ pub mod notice;
 pub mod notifier;
 pub mod policy;
 pub mod smtp;
+mod told_file;
 mod watched;

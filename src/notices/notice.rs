@@ -10,6 +10,9 @@ use crate::events::Report;
 use crate::events::report::KEEPS_CRASHING;
 use crate::terminal::is_control;
 
+/// The subject of lines that were dropped.
+pub(super) const DROPPED: &str = "dropped";
+
 /// Of a text that an application chose.
 const LONGEST: usize = 500;
 
@@ -122,7 +125,7 @@ impl Notice {
             }
             Report::DrainDropped { drain, lines, .. } => {
                 let text = format!("{lines} lines for {drain} were dropped");
-                ("drain", "dropped", State::Failing, text, Duration::ZERO)
+                ("drain", DROPPED, State::Failing, text, Duration::ZERO)
             }
             _ => return None,
         };

@@ -15,6 +15,7 @@ use super::book::Receivers;
 use super::messenger::Messenger;
 use super::notice::{Notice, State};
 use super::policy::Told;
+use super::told_file::ToldFile;
 use super::watched::{self, Watched};
 use crate::acme::status::Results;
 use crate::document::notify::Receiver;
@@ -48,6 +49,8 @@ pub struct Notifier {
     /// Where messengers work: names, handshakes and certificates take their time. There is none before the first.
     thread: Option<Arbiter>,
     timer: Option<SpawnHandle>,
+    /// What was told is being written: what changes meanwhile is written afterwards.
+    is_writing: bool,
 }
 
 /// What is heard of in reports.
@@ -78,6 +81,7 @@ impl Notifier {
             messengers: BTreeMap::new(),
             thread: None,
             timer: None,
+            is_writing: false,
         }
     }
 
@@ -105,10 +109,35 @@ impl Notifier {
             }
         });
         ctx.add_stream(tokio_stream(heard));
-        if !self.spec.receivers.of_server().is_empty() {
-            self.look(ctx);
-            ctx.run_interval(LOOK, Self::look);
+        let file = ToldFile::of(&self.spec.data_dir);
+        let loaded = actix_rt::task::spawn_blocking(move || file.load()).into_actor(self);
+        // Nothing is heard of before.
+        ctx.wait(loaded.map(|loaded, notifier, ctx| {
+            let now = (Instant::now(), Timestamp::now());
+            notifier.told.take_over(loaded.unwrap_or_default(), now);
+            if !notifier.spec.receivers.of_server().is_empty() {
+                notifier.look(ctx);
+                ctx.run_interval(LOOK, Self::look);
+            }
+        }));
+    }
+
+    /// Writes down what was told, if that has changed.
+    fn keep(&mut self, ctx: &mut Context<Self>) {
+        if self.is_writing {
+            return;
         }
+        let now = (Instant::now(), Timestamp::now());
+        let Some(told) = self.told.changed(now) else {
+            return;
+        };
+        let file = ToldFile::of(&self.spec.data_dir);
+        self.is_writing = true;
+        let written = actix_rt::task::spawn_blocking(move || file.store(&told));
+        ctx.spawn(written.into_actor(self).map(|_, notifier, ctx| {
+            notifier.is_writing = false;
+            notifier.keep(ctx);
+        }));
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -134,6 +163,7 @@ impl Notifier {
             self.tell(notice);
         }
         self.settle_later(ctx);
+        self.keep(ctx);
     }
 
     /// Tells what has stayed so, when it has.
@@ -148,6 +178,7 @@ impl Notifier {
                     notifier.tell(notice);
                 }
                 notifier.settle_later(ctx);
+                notifier.keep(ctx);
             })
         });
     }
@@ -209,7 +240,10 @@ impl StreamHandler<Heard> for Notifier {
     fn handle(&mut self, heard: Heard, ctx: &mut Self::Context) {
         match heard {
             Heard::Notice(notice) => self.hear(notice, ctx),
-            Heard::Removed(app) => self.told.forget(&app),
+            Heard::Removed(app) => {
+                self.told.forget(&app);
+                self.keep(ctx);
+            }
         }
     }
 }

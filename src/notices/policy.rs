@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::notice::{Notice, State};
+use serde::{Deserialize, Serialize};
+
+use super::notice::{DROPPED, Notice, State};
+use crate::document::notify::EVENTS;
 
 /// What goes on being wrong is told again after this time, when it is heard of again.
 const AGAIN: Duration = Duration::from_hours(1);
@@ -25,30 +28,83 @@ struct Subject {
 
 /// What was told.
 #[derive(Debug, Default)]
-pub struct Told(BTreeMap<Key, Subject>);
+pub struct Told {
+    subjects: BTreeMap<Key, Subject>,
+    is_changed: bool,
+}
+
+/// What was told to be wrong, for the server that comes after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldBefore {
+    event: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    app: Option<Arc<str>>,
+    subject: String,
+    told: jiff::Timestamp,
+}
 
 impl Told {
+    /// Takes over what the server before told. Whether a receiver of logs is well again is not known of it: that
+    /// begins anew.
+    pub fn take_over(&mut self, before: Vec<ToldBefore>, now: (Instant, jiff::Timestamp)) {
+        for one in before.into_iter().take(MOST) {
+            let event = EVENTS.into_iter().find(|event| *event == one.event);
+            let event = event.filter(|event| *event != "drain" || one.subject == DROPPED);
+            let Some(event) = event else { continue };
+            let ago = now
+                .1
+                .duration_since(one.told)
+                .try_into()
+                .unwrap_or_default();
+            let subject = Subject {
+                told: now.0.checked_sub(ago).or(Some(now.0)),
+                waits: None,
+            };
+            self.subjects
+                .entry((event, one.app, one.subject))
+                .or_insert(subject);
+        }
+    }
+
+    /// What was told to be wrong, where that has changed since it was asked for last.
+    pub fn changed(&mut self, now: (Instant, jiff::Timestamp)) -> Option<Vec<ToldBefore>> {
+        std::mem::take(&mut self.is_changed).then(|| {
+            let told = self.subjects.iter().filter_map(|(key, subject)| {
+                let (event, app, subject_of) = key;
+                let ago = now.0.saturating_duration_since(subject.told?);
+                Some(ToldBefore {
+                    event: (*event).to_owned(),
+                    app: app.clone(),
+                    subject: subject_of.clone(),
+                    told: now.1.checked_sub(ago).unwrap_or(now.1),
+                })
+            });
+            told.collect()
+        })
+    }
+
     /// Hears of something; answers what is to be told now.
     pub fn hear(&mut self, notice: Notice, now: Instant) -> Option<Notice> {
         let key = (notice.event, notice.app.clone(), notice.subject.clone());
         match notice.state {
             State::Test => return Some(notice),
             State::Gone => {
-                let subject = self.0.get_mut(&key)?;
+                let subject = self.subjects.get_mut(&key)?;
                 // What was told of it stays: somebody wants to know when it, or what takes its place, is well again.
                 subject
                     .waits
                     .take_if(|(_, waits)| waits.batch <= notice.batch);
                 if subject.told.is_none() && subject.waits.is_none() {
-                    self.0.remove(&key);
+                    self.subjects.remove(&key);
                 }
             }
             State::Recovered => {
-                let subject = self.0.get_mut(&key)?;
+                let subject = self.subjects.get_mut(&key)?;
                 if subject.told.is_none() {
-                    self.0.remove(&key);
+                    self.subjects.remove(&key);
                 } else if notice.settles.is_zero() {
-                    self.0.remove(&key);
+                    self.subjects.remove(&key);
+                    self.is_changed = true;
                     return Some(notice);
                 } else {
                     let is_older = |waits: &mut (_, Notice)| waits.1.batch < notice.batch;
@@ -57,10 +113,10 @@ impl Told {
                 }
             }
             State::Failing => {
-                if !self.0.contains_key(&key) {
+                if !self.subjects.contains_key(&key) {
                     self.make_room();
                 }
-                let subject = self.0.entry(key).or_default();
+                let subject = self.subjects.entry(key).or_default();
                 let is_recovery = |waits: &mut (_, Notice)| waits.1.state == State::Recovered;
                 if let Some((due, waits)) = subject.waits.take_if(is_recovery) {
                     // What takes its place goes on well; else it was not well for long enough.
@@ -78,6 +134,7 @@ impl Told {
                 if notice.settles.is_zero() || subject.told.is_some() {
                     subject.told = Some(now);
                     subject.waits = None;
+                    self.is_changed = true;
                     return Some(notice);
                 }
                 subject.waits.get_or_insert((now + notice.settles, notice));
@@ -88,25 +145,32 @@ impl Told {
 
     /// Forgets an application that is removed: another one may have its name.
     pub fn forget(&mut self, app: &str) {
-        self.0.retain(|(_, of, _), _| of.as_deref() != Some(app));
+        let before = self.subjects.len();
+        self.subjects
+            .retain(|(_, of, _), _| of.as_deref() != Some(app));
+        self.is_changed |= self.subjects.len() < before;
     }
 
     /// Forgets what was told longest ago, where there is too much.
     fn make_room(&mut self) {
-        if self.0.len() < MOST {
+        if self.subjects.len() < MOST {
             return;
         }
         let told = |(_, subject): &(&Key, &Subject)| (subject.told.is_none(), subject.told);
-        let oldest = self.0.iter().min_by_key(told).map(|(key, _)| key.clone());
+        let oldest = self
+            .subjects
+            .iter()
+            .min_by_key(told)
+            .map(|(key, _)| key.clone());
         if let Some(oldest) = oldest {
-            self.0.remove(&oldest);
+            self.subjects.remove(&oldest);
         }
     }
 
     /// What has stayed so for long enough.
     pub fn settled(&mut self, now: Instant) -> Vec<Notice> {
         let mut settled = Vec::new();
-        self.0.retain(|_, subject| {
+        self.subjects.retain(|_, subject| {
             let Some((_, notice)) = subject.waits.take_if(|(due, _)| *due <= now) else {
                 return true;
             };
@@ -115,13 +179,17 @@ impl Told {
             settled.push(notice);
             is_wrong
         });
+        self.is_changed |= !settled.is_empty();
         settled
     }
 
     /// When something is next.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        let waits = self.0.values().filter_map(|subject| subject.waits.as_ref());
+        let waits = self
+            .subjects
+            .values()
+            .filter_map(|subject| subject.waits.as_ref());
         waits.map(|(due, _)| *due).min()
     }
 }
@@ -214,7 +282,7 @@ mod tests {
             let at = now + Duration::from_millis(number as u64);
             assert!(told.hear(of(number), at).is_some(), "{number}");
         }
-        assert_eq!(told.0.len(), MOST);
+        assert_eq!(told.subjects.len(), MOST);
         let well = |number| Notice {
             state: State::Recovered,
             ..of(number)
@@ -225,6 +293,46 @@ mod tests {
         assert!(told.hear(well(2), now).is_some());
         told.forget("blog");
         assert_eq!(told.hear(well(3), now), None);
+    }
+
+    #[test]
+    fn the_next_server_tells_nothing_again_and_when_it_is_well() {
+        let wall: jiff::Timestamp = "2026-11-30T12:00:00Z".parse().unwrap();
+        let (mut told, now) = (Told::default(), Instant::now());
+        assert_eq!(told.changed((now, wall)), None);
+        told.hear(notice(State::Failing, 0), now);
+        let drain = Notice {
+            event: "drain",
+            ..notice(State::Failing, 0)
+        };
+        told.hear(drain.clone(), now);
+        let half = Duration::from_mins(30);
+        let kept = told.changed((now + half, wall + half)).unwrap();
+        assert_eq!((kept.len(), kept[0].told), (2, wall));
+        assert_eq!(told.changed((now, wall)), None);
+
+        // Whose clock of the boot began anew, or whose clock was set back.
+        let text = serde_json::to_string(&kept).unwrap();
+        for (start, at, tells) in [
+            (now, wall + half, false),
+            (now, wall + AGAIN, true),
+            (now, wall - half, false),
+        ] {
+            let mut next = Told::default();
+            next.take_over(serde_json::from_str(&text).unwrap(), (start, at));
+            assert_eq!(next.changed((start, at)), None);
+            assert_eq!(
+                next.hear(notice(State::Failing, 0), start).is_some(),
+                tells,
+                "{at}"
+            );
+            // Nobody knows whether it was well meanwhile.
+            assert!(next.hear(drain.clone(), start).is_some());
+            let well = next.hear(notice(State::Recovered, 0), start);
+            assert_eq!(well.unwrap().state, State::Recovered);
+            let left = next.changed((start, at)).unwrap();
+            assert_eq!(left[0].event, "drain");
+        }
     }
 
     proptest! {

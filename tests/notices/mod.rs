@@ -96,10 +96,19 @@ fn a_deploy_that_fails_is_told_to_the_server_s_and_the_application_s_and_so_is_t
     );
 }
 
+#[track_caller]
+fn crashes_again(server: &Server) {
+    let before = server.log().matches("it keeps crashing").count();
+    eventually("it crashes again", LONG, || {
+        let now = server.log().matches("it keeps crashing").count();
+        (now > before).then_some(())
+    });
+}
+
 #[test]
-fn a_process_that_keeps_crashing_is_told_of_once() {
+fn a_process_that_keeps_crashing_is_told_of_once_by_all_servers() {
     let receiver = Receiver::start(false, |_| Answer::Take);
-    let server = Server::start();
+    let mut server = Server::start();
     let repo = Repo::new(&[("Procfile", "job: sleep 2; echo broken >&2; exit 7\n")]);
     let url = format!("http://{}", receiver.address());
     let notify = json!({"notify": [{"url": url, "events": ["crash", "deploy"]}]});
@@ -117,11 +126,18 @@ fn a_process_that_keeps_crashing_is_told_of_once() {
     );
     let text = notices[0]["text"].as_str().unwrap();
     assert!(text.contains("echo: job.1 keeps crashing: "), "{text}");
-    // It crashes once more, at the least.
-    eventually("it crashes again", LONG, || {
-        let log = server.log();
-        (log.matches("it keeps crashing").count() > 1).then_some(())
+    // It crashes once more, at the least, and so it does with the next server.
+    crashes_again(&server);
+    let kept = server.directory().join("notices.json");
+    eventually("what was told is on disk", LONG, || {
+        std::fs::read_to_string(&kept)
+            .ok()?
+            .contains("job.1")
+            .then_some(())
     });
+    server.kill();
+    server.start_again();
+    crashes_again(&server);
     // Notices come in order: what was told of it has come when what is told later has.
     repo.commit(&[("Procfile", "no process type\n")]);
     let redeployed = run(&server, &["redeploy", "echo"]);

@@ -120,10 +120,11 @@ impl Apps {
         self.writes.begin();
         let (directory, config) = (self.context.settings.config_dir.clone(), config.clone());
         let present = self.apps.get(&config.name);
-        let is_in_effect = present.is_none_or(|entry| entry.spec.warnings.is_empty());
+        let present = present.map(|entry| Arc::clone(&entry.spec.config));
+        let rules = self.context.rules();
         let written = actix_rt::task::spawn_blocking(move || {
-            if !is_in_effect {
-                config_dir::set_aside(&directory, &config.name);
+            if let Some(present) = present {
+                config_dir::set_aside_edit(&directory, &present, &rules);
             }
             config_dir::write(&directory, &config)
         });
