@@ -191,6 +191,7 @@ pub fn try_out(
     let rules = Rules {
         allow_root_apps: settings.allow_root_apps,
         allow_file_repos: settings.allow_file_repos,
+        has_swarm: settings.swarm.is_some(),
     };
     let documents = match config_dir::look(directory, &rules) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),

@@ -15,6 +15,7 @@
 //!   │   ├ Log                logs/log.rs          first up, last down; on the logs' own arbiter
 //!   │   ├ Installer          install/installer.rs temporary: one per deploy
 //!   │   ├ Process web.1 …    process/worker.rs    one OS process each
+//!   │   ├ Service web …      swarm/service.rs     or all processes of a type, where a swarm runs them
 //!   │   └ Process run.1 …    worker/one_off.rs    transient: one that runs once, outside of the formation
 //!   ├ Front                  front/front.rs       worker threads; in each a router::replica, a pool, the API in process
 //!   ├ Acme                   acme/acme.rs         orders certificates, one order for a name at a time; only with [acme]
@@ -116,6 +117,28 @@
 //! Releases share the files that they have in common as hard links ([`install::hard_links`], [`install::dedup`]), also
 //! packages that were installed anew with the same bytes: only files that root owns and nobody may write to, so never
 //! with a daemon that is not root.
+//!
+//! # On a swarm
+//!
+//! What runs the processes of a batch is an [`app::engine::Engine`], by the release's document: this server, or a Docker
+//! Swarm. Nothing above that folder asks which. An engine runs *units*, each with an actor of its own: one process
+//! ([`process::worker`]), or all processes of a type ([`swarm::service`]), which are one service of the swarm. Both tell
+//! the App of each process in the same words, so a change of engine is a rolling deploy like any other.
+//!
+//! `swarm::life` (pure) says what a service must be and what its tasks are: processes that start, are ready, end and stop.
+//! The swarm restarts and moves them; this server puts right what others change. `swarm::observer` lists services, tasks and
+//! machines once for all Services, since engines tell of no task. Whether a process answers is found out from here, over
+//! the network, so a machine that is gone leaves the route before the swarm misses it. Labels are the identity records: a
+//! new server lists, and takes over. Where no manager answers it goes on with what was written down last
+//! ([`swarm::known`]). What tasks print comes as streams of the engine and goes to the app's Log; a note of the last line
+//! (`swarm::printed`) says where the next server reads on.
+//!
+//! # Images
+//!
+//! Nodes of a swarm fetch the images of releases from this server ([`swarm::image`]): a root file system that mmdebstrap
+//! makes, kept by the set of its packages, and the release's directories at their own paths, all as blobs by their digests
+//! below `DATA/swarm`. `api::registry` gives them out at `/v2/`, to who has the application's password. The record of an
+//! image is the last that is written; an image lives as long as the directory of its release.
 //!
 //! # The way of a push
 //!
@@ -238,6 +261,7 @@
 //! app
 //! settings
 //! ssh_keys, history
+//! swarm
 //! install, front
 //! process, audit, event_log, drains, notices
 //! logs
@@ -260,7 +284,7 @@
 //! - A file whose first lines call it pure imports neither actix nor tokio, directly or through a file that does, and
 //!   is given the time and what is random. `tests/structure.rs` holds that too.
 //! - `front/` never imports `app/`: it sees the routing table.
-//! - `process/worker.rs` alone starts a process of an application, and `install/started.rs` what makes a release: git,
+//! - `process/worker.rs` alone starts a process of an application on this machine, and `install/started.rs` what makes a release: git,
 //!   install commands, the release phase; `acme/hook.rs` runs the program for TXT records, and `own_user/commands.rs`
 //!   useradd, usermod and userdel, `install/quota/tools.rs` chattr and setquota. An OS process is started again by its
 //!   worker (`process/state`), an actor by its supervisor.
@@ -475,6 +499,7 @@ pub mod router;
 pub mod settings;
 pub mod ssh_keys;
 pub mod supervision;
+pub mod swarm;
 pub mod tally;
 pub mod terminal;
 #[cfg(test)]

@@ -78,6 +78,7 @@ mod stops;
 mod storm;
 mod structure;
 mod supervision;
+mod swarm;
 mod tasks;
 mod tickets;
 mod tls;

@@ -17,10 +17,10 @@ use super::problem::Problem;
 use super::resources::resources;
 use super::state::ApiState;
 use super::ui::calls::{self, Answerer, Calls, MakeAnswerer};
-use super::{gate, git, health, hooks, ui};
+use super::{gate, git, health, hooks, registry, ui};
 use crate::tokens::Scope::Deploy;
 
-/// Puts the API into an actix-web App: `/healthz` open to all, `/hooks` to who signs, the rest for those that [`gate`]
+/// Puts the API into an actix-web App: `/healthz` open to all, `/hooks` to who signs, `/v2` to nodes, the rest for those that [`gate`]
 /// lets in.
 pub fn configure(config: &mut ServiceConfig, state: ApiState) {
     let health = web::resource("/healthz")
@@ -34,6 +34,7 @@ pub fn configure(config: &mut ServiceConfig, state: ApiState) {
         .wrap(headers())
         .service(health)
         .service(hooks)
+        .service(registry::for_nodes())
         .service(ui::for_browsers())
         .service(ui::for_the_command_line())
         .service(guarded());

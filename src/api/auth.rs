@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServiceRequest;
@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 
 use super::caller::Caller;
-use super::failed_logins::Told;
+use super::failed_logins::{FailedLogins, Told};
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::account::API_GROUP;
@@ -195,33 +195,71 @@ fn holder_of_key(headers: &HeaderMap, state: &ApiState) -> Result<Arc<SshKey>, P
 
 /// What the log calls it when one fails.
 const TOKEN: &str = "a wrong token";
-const SIGNATURE: &str = "an unsigned or wrongly signed webhook";
 
-/// Refuses an address that has failed too often with 429.
-pub(super) fn refuse_if_locked_out(request: &HttpRequest, state: &ApiState) -> Result<(), Problem> {
-    let (address, now) = (counted(request), Instant::now());
-    let failed = state.failed_hooks.lock();
-    let mut failed = failed.unwrap_or_else(|e| e.into_inner());
-    match failed.waits(address, now) {
-        Some(left) => {
-            let more = "and is not listened to for a while";
-            tell(failed.refuse(now), SIGNATURE, address, more);
-            Err(too_many(
-                left,
-                "Too many webhooks with a wrong signature came from your address: none is looked at",
-                "",
-            ))
-        }
-        None => Ok(()),
-    }
+/// What somebody may fail with who needs no token. It locks nobody out of the API: anybody can send one.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Other {
+    /// A webhook that is not signed.
+    Hook,
+    /// The password of an application's images.
+    Pull,
 }
 
-/// Counts a webhook that was not signed. It locks nobody out of the API: anybody can send one.
-pub(super) fn count_wrong_signature(request: &HttpRequest, state: &ApiState) {
-    let (address, now) = (counted(request), Instant::now());
-    let failed = state.failed_hooks.lock();
-    let mut failed = failed.unwrap_or_else(|e| e.into_inner());
-    tell(failed.count(address, now), SIGNATURE, address, "");
+impl Other {
+    fn failed(self, state: &ApiState) -> MutexGuard<'_, FailedLogins> {
+        let failed = match self {
+            Self::Hook => &state.failed_hooks,
+            Self::Pull => &state.failed_pulls,
+        };
+        failed.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Hook => "an unsigned or wrongly signed webhook",
+            Self::Pull => "a wrong password for images",
+        }
+    }
+
+    fn too_many(self) -> &'static str {
+        match self {
+            Self::Hook => {
+                "Too many webhooks with a wrong signature came from your address: none is looked at"
+            }
+            Self::Pull => {
+                "Too many wrong passwords for images came from your address: none is looked at"
+            }
+        }
+    }
+
+    /// Refuses an address that has failed too often with 429.
+    pub(super) fn refuse_if_locked_out(
+        self,
+        request: &HttpRequest,
+        state: &ApiState,
+    ) -> Result<(), Problem> {
+        let (address, now) = (counted(request), Instant::now());
+        let mut failed = self.failed(state);
+        match failed.waits(address, now) {
+            Some(left) => {
+                let more = "and is not listened to for a while";
+                tell(failed.refuse(now), self.what(), address, more);
+                Err(too_many(left, self.too_many(), ""))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a failure.
+    pub(super) fn count(self, request: &HttpRequest, state: &ApiState) {
+        let (address, now) = (counted(request), Instant::now());
+        tell(
+            self.failed(state).count(address, now),
+            self.what(),
+            address,
+            "",
+        );
+    }
 }
 
 /// Returns the client's address, which the front end adds to every request.
@@ -271,6 +309,14 @@ fn behind<'a>(value: &'a [u8], scheme: &str) -> Option<&'a [u8]> {
     let (given, rest) = value.split_at_checked(scheme.len())?;
     let is_it = given.eq_ignore_ascii_case(scheme.as_bytes()) && rest.first() == Some(&b' ');
     is_it.then(|| rest.trim_ascii())
+}
+
+/// User and password of Basic (RFC 7617).
+pub(super) fn basic(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let decoded = BASE64_STANDARD.decode(behind(value, "Basic")?).ok()?;
+    let colon = decoded.iter().position(|b| *b == b':')?;
+    Some((decoded[..colon].to_vec(), decoded[colon + 1..].to_vec()))
 }
 
 /// The password of Basic (RFC 7617), or the user where there is no password: some write a token in its place.

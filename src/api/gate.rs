@@ -9,7 +9,7 @@ use actix_web::web::Data;
 use actix_web::{HttpMessage as _, ResponseError as _};
 
 use super::audit::Record;
-use super::auth::{self, Access, OF_GIT};
+use super::auth::{self, Access, OF_GIT, Other};
 use super::browsers;
 use super::caller::{Caller, Introduced};
 use super::problem::{self, Problem};
@@ -73,13 +73,13 @@ pub(super) async fn pass_signed(
     let record = Record::begin(&request, None, state.audit.clone());
     let admitted = check_browser(&request, &state).and_then(|()| match is_signed(&request) {
         true => Ok(()),
-        false => auth::refuse_if_locked_out(request.request(), &state),
+        false => Other::Hook.refuse_if_locked_out(request.request(), &state),
     });
     let response = match admitted {
         Ok(()) => {
             let response = next.call(request).await?.map_into_boxed_body();
             if matches!(response.status().as_u16(), 401 | 403) {
-                auth::count_wrong_signature(response.request(), &state);
+                Other::Hook.count(response.request(), &state);
             }
             response
         }

@@ -57,6 +57,7 @@ mod previews;
 mod previews_of;
 pub mod problem;
 mod query;
+mod registry;
 mod releases;
 mod reload;
 pub mod reload_status;

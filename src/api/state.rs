@@ -42,6 +42,7 @@ use crate::router::table::Table;
 use crate::settings::default_user::DefaultUser;
 use crate::ssh_keys::SshKeys;
 use crate::supervision::ChildRef;
+use crate::swarm::image::Images;
 use crate::tls::store::Published;
 use crate::tokens::TokenStore;
 use crate::traces::exporter;
@@ -107,6 +108,10 @@ pub struct ApiState {
     pub failed_logins: Arc<Mutex<FailedLogins>>,
     /// Webhooks that were not signed, apart from those: see [`super::hooks`].
     pub failed_hooks: Arc<Mutex<FailedLogins>>,
+    /// Wrong passwords for images, apart from those: see [`super::registry`].
+    pub failed_pulls: Arc<Mutex<FailedLogins>>,
+    /// The images of applications; `None`: the settings name no swarm.
+    pub images: Option<Images>,
     /// The secrets of webhooks.
     pub hooks: Hooks,
     pub uploads: Uploads,
@@ -217,6 +222,8 @@ impl ApiState {
             reload: Reload::nobody(),
             failed_logins: Arc::default(),
             failed_hooks: Arc::default(),
+            failed_pulls: Arc::default(),
+            images: None,
             hooks: Hooks::default(),
             uploads: Uploads::default(),
             metrics: Arc::default(),

@@ -167,7 +167,7 @@ impl Batch {
         let same_process = member
             .snapshot
             .as_ref()
-            .is_some_and(|old| old.pid == snapshot.pid);
+            .is_some_and(|old| old.pid == snapshot.pid && old.place == snapshot.place);
         // Requests in flight keep their load when the process turns out to answer at another address.
         let kept = member.backend.take().filter(|_| same_process);
         member.backend = address.map(|address| Backend {
@@ -213,6 +213,43 @@ impl Batch {
     /// The processes, each with its last report.
     pub fn members(&self) -> impl Iterator<Item = (&Slot, Option<&Snapshot>)> {
         self.members.iter().map(|m| (&m.slot, m.snapshot.as_ref()))
+    }
+
+    /// The processes of a unit.
+    pub fn slots_of(&self, unit: &str) -> impl Iterator<Item = &Slot> {
+        let slots = self.members.iter().map(|m| &m.slot);
+        slots.filter(move |slot| self.runnable.engine.unit(slot) == unit)
+    }
+
+    /// The units that processes belong to, each once.
+    pub fn units<'i>(&self, ids: impl IntoIterator<Item = &'i str>) -> Vec<String> {
+        let mut units: Vec<String> = Vec::new();
+        for id in ids {
+            let mut slots = self.members.iter().map(|m| &m.slot);
+            let slot = slots.find(|slot| slot.id == *id);
+            let unit = slot.map_or(id, |slot| self.runnable.engine.unit(slot));
+            if !units.iter().any(|known| known == unit) {
+                units.push(unit.to_owned());
+            }
+        }
+        units
+    }
+
+    /// The processes of a unit that are to run.
+    #[must_use]
+    pub fn staying(&self, unit: &str) -> Vec<String> {
+        let stays = |slot: &&Slot| !self.is_leaving(&slot.id);
+        let staying = self.slots_of(unit).filter(stays);
+        staying.map(|slot| slot.id.clone()).collect()
+    }
+
+    /// How many ports of this machine its processes take.
+    #[must_use]
+    pub fn ports(&self) -> usize {
+        match self.runnable.engine.takes_ports() {
+            true => self.members.len(),
+            false => 0,
+        }
     }
 
     /// The last report of a process.

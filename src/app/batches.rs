@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::batch::Batch;
+use super::engine::unit::Left;
 use super::lifecycle::BatchId;
-use crate::process::identity::Identity;
 use crate::process::phase::Phase;
 use crate::process::worker::Snapshot;
 
@@ -12,8 +12,8 @@ use crate::process::worker::Snapshot;
 #[derive(Debug, Default)]
 pub struct Batches {
     all: BTreeMap<BatchId, Batch>,
-    /// OS processes that outlived the previous server, until their batch takes them over.
-    pub survivors: Vec<Identity>,
+    /// What outlived the previous server, by batch and unit, until that takes it over.
+    pub survivors: Vec<(BatchId, String, Left)>,
     /// The batch that starts with the server.
     pub at_boot: Option<BatchId>,
     /// The port that each process had last.
@@ -58,11 +58,11 @@ impl Batches {
         }
     }
 
-    /// The OS process that becomes this one of the batch.
-    pub fn take_survivor(&mut self, batch: BatchId, process: &str) -> Option<Identity> {
-        let is_it = |s: &Identity| s.batch == batch && s.id == process;
-        let index = self.survivors.iter().position(is_it)?;
-        Some(self.survivors.swap_remove(index))
+    /// What outlived the previous server of this unit of the batch.
+    pub fn take_survivor(&mut self, batch: BatchId, unit: &str) -> Option<Left> {
+        let mut known = self.survivors.iter();
+        let index = known.position(|(of, name, _)| *of == batch && name == unit)?;
+        Some(self.survivors.swap_remove(index).2)
     }
 
     /// The port that a process had last, unless one of another batch still has it.

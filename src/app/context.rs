@@ -18,6 +18,8 @@ use crate::router::held::Held;
 use crate::router::router::Router;
 use crate::settings::Settings;
 use crate::supervision::ChildRef;
+use crate::swarm::image::Images;
+use crate::swarm::swarm::Swarm;
 
 /// What the server lends to every application. Cheap to clone; owns nothing.
 #[derive(Clone, Debug)]
@@ -48,6 +50,10 @@ pub struct AppContext {
     pub hands_over: Arc<AtomicBool>,
     /// Where it is told what was changed by files.
     pub audit: AuditLog,
+    /// The images of applications that run on a swarm; `None`: the settings name no swarm.
+    pub images: Option<Images>,
+    /// The swarm that documents may name as their engine.
+    pub swarm: Option<Arc<Swarm>>,
     /// Whether processes can be given another account: the daemon is root.
     pub can_switch: bool,
 }
@@ -64,6 +70,7 @@ impl AppContext {
         Rules {
             allow_root_apps: self.settings.allow_root_apps,
             allow_file_repos: self.settings.allow_file_repos,
+            has_swarm: self.settings.swarm.is_some(),
         }
     }
 }

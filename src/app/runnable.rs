@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::context::AppContext;
+use super::engine::Engine;
 use crate::account::{Account, AccountError, PER_APP};
 use crate::app_dirs::AppDirs;
 use crate::document::app_json;
@@ -22,10 +23,15 @@ use crate::process::environment;
 use crate::settings::default_user::DefaultUser;
 use crate::ssh_keys::HOME;
 use crate::ssh_keys::user::is_of_ssh;
+use crate::swarm::image::Image;
 
 /// A release with all that is needed to start its processes.
 #[derive(Clone, Debug)]
 pub struct Runnable {
+    /// What runs its processes.
+    pub engine: Engine,
+    /// The image that its engine runs, once it is made, where there must be one.
+    pub image: Option<Image>,
     pub release: Release,
     /// The document it was made with, as true.
     pub config: Arc<AppConfig>,
@@ -48,6 +54,8 @@ pub enum RunnableError {
     Release(#[from] ReleaseError),
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error("engine is \"swarm\", and the settings of the server name none any more")]
+    NoSwarm,
     /// Its document is not allowed any more, e.g. after a change of the settings.
     #[error("the document of release {0} is not valid any more: {1}")]
     Document(u64, String),
@@ -79,6 +87,7 @@ impl Runnable {
         release: Release,
         config: Arc<AppConfig>,
     ) -> Result<Self, RunnableError> {
+        let engine = Engine::of(config.engine, context).ok_or(RunnableError::NoSwarm)?;
         let (account, mut warnings) = account(context, dirs, &config)?;
         if let Some(account) = &account {
             warnings.extend(build::follow(dirs, &release.checkout, account));
@@ -92,6 +101,8 @@ impl Runnable {
         let (slots, scale_warnings) = formation(&release.procfile, &config.scale, &config.routed());
         warnings.extend(release.warnings.iter().cloned());
         Ok(Self {
+            engine,
+            image: None,
             health: health_check(context, &release, &config),
             release,
             config,
@@ -123,6 +134,15 @@ impl Runnable {
         let of_document = self.config.static_files.as_ref().map(Cow::Borrowed);
         let is_site = self.release.record.built.is_site;
         of_document.or_else(|| is_site.then(|| Cow::Owned(StaticFiles::whole_checkout())))
+    }
+
+    /// How many ports of this machine its processes take.
+    #[must_use]
+    pub fn ports(&self) -> usize {
+        match self.engine.takes_ports() {
+            true => self.slots.len(),
+            false => 0,
+        }
     }
 
     #[must_use]

@@ -146,6 +146,12 @@ pub struct ProcessStatus {
     pub command: Option<String>,
     pub pid: Option<u32>,
     pub port: Option<u16>,
+    /// The machine of a swarm that it is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The swarm's name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// SOCKET, where it answers there instead of at its port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket: Option<PathBuf>,

@@ -22,7 +22,6 @@ mod hidden;
 mod install_log;
 pub mod one_offs;
 pub mod pause;
-mod process_spec;
 mod processes;
 mod pushed;
 mod recovery;
@@ -34,6 +33,7 @@ mod room;
 mod route;
 mod sleep;
 mod start_failure;
+mod units;
 mod view;
 
 use std::collections::VecDeque;
@@ -46,7 +46,7 @@ use super::batch::Batch;
 use super::batches::Batches;
 use super::context::AppContext;
 use super::deployer::Deployer;
-use super::lifecycle::{Command, Event};
+use super::lifecycle::{Command, Event, OpId};
 use super::one_offs::OneOffs;
 use super::publisher::Publisher;
 use crate::app_dirs::AppDirs;
@@ -96,6 +96,8 @@ pub struct App {
     pause: Option<pause::Pausing>,
     sleeping: sleep::Sleeping,
     children: Children,
+    /// The operation whose release is being made ready for its engine.
+    preparing: Option<(OpId, SpawnHandle)>,
     publisher: Publisher,
     /// The requests that wait for it.
     held: HeldOfApp,
@@ -130,6 +132,7 @@ impl App {
             pause: None,
             sleeping: sleep::Sleeping::default(),
             children: Children::new(),
+            preparing: None,
             publisher,
             held: context.held.of(&config.name.shared()),
             policies: None,

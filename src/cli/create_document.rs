@@ -100,6 +100,9 @@ pub struct CreateArgs {
     /// Group to run as [default: the user's]
     #[arg(long, requires = "source")]
     pub group: Option<String>,
+    /// What runs its processes: local (this server, the default) or swarm (the Docker Swarm of its settings)
+    #[arg(long, requires = "source", value_name = "ENGINE")]
+    pub engine: Option<String>,
     /// Let it see the machine's /tmp, all processes, and where the server's files are
     #[arg(long, requires = "source")]
     pub no_sandbox: bool,

@@ -152,7 +152,10 @@ fn row(process: &Value, now: jiff::Timestamp) -> Vec<String> {
     vec![
         cell(&process["id"]),
         state(process),
-        cell(&process["pid"]),
+        match process["node"].as_str() {
+            Some(node) => format!("on {node}"),
+            None => cell(&process["pid"]),
+        },
         cell(&process["port"]),
         started.map_or_else(|| "-".into(), |at| up(at, now)),
         cell(&process["restarts"]),

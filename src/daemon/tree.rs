@@ -47,6 +47,8 @@ use crate::router::table::Table;
 use crate::settings::Settings;
 use crate::ssh_keys::SshKeys;
 use crate::supervision::{Child, ChildRef, Exit, Shutdown, monitor};
+use crate::swarm::image::Images;
+use crate::swarm::swarm::Swarm;
 use crate::tls::store::Published;
 use crate::tokens::TokenStore;
 use crate::traces::exporter::{self, Exporter};
@@ -326,8 +328,32 @@ fn context(
         request_counts: RequestCounts::default(),
         hands_over: Arc::default(),
         can_switch: nix::unistd::geteuid().is_root(),
+        images: images(settings)?,
+        swarm: swarm(settings)?,
         settings: Arc::clone(settings),
     })
+}
+
+/// The swarm of the settings. It is followed on the thread of control actors; no engine is asked yet.
+fn swarm(settings: &Settings) -> Result<Option<Arc<Swarm>>, DaemonError> {
+    let Some(swarm) = &settings.swarm else {
+        return Ok(None);
+    };
+    let opened = Swarm::open(swarm, &settings.data_dir);
+    let told = |error| DaemonError::Start(format!("cannot keep the name of this server: {error}"));
+    let swarm = opened.map_err(told)?;
+    actix_rt::spawn(swarm.observer.clone().run());
+    Ok(Some(Arc::new(swarm)))
+}
+
+/// The images of applications, where the settings name a swarm.
+fn images(settings: &Settings) -> Result<Option<Images>, DaemonError> {
+    let Some(swarm) = &settings.swarm else {
+        return Ok(None);
+    };
+    let opened = Images::open(&settings.data_dir, swarm.images.clone());
+    let told = |error| DaemonError::Start(format!("cannot keep images of applications: {error}"));
+    opened.map(Some).map_err(told)
 }
 
 /// Starts the access log if it is on. Returns where its lines go and what resolves when the last one is written.

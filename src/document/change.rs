@@ -28,6 +28,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
     // Field by field, so that a new one cannot be forgotten here.
     let AppConfig {
         name,
+        engine,
         repo,
         packages,
         user,
@@ -74,6 +75,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*install != new.install, Work::Deploy),
         (*cache != new.cache, Work::Deploy),
         (*shared != new.shared, Work::Deploy),
+        (*engine != new.engine, Work::Restart),
         (*env != new.env, Work::Restart),
         (*health_check != new.health_check, Work::Restart),
         (*stop != new.stop, Work::Restart),
@@ -240,7 +242,11 @@ mod tests {
     use crate::document::merge_patch::merge_patch;
 
     fn config(document: Value) -> AppConfig {
-        AppConfig::from_document(document, &Rules::default()).unwrap()
+        let rules = Rules {
+            has_swarm: true,
+            ..Rules::default()
+        };
+        AppConfig::from_document(document, &rules).unwrap()
     }
 
     fn base() -> Value {
@@ -369,6 +375,15 @@ mod tests {
         );
         assert_eq!(started.domain, ["^a"]);
         assert!(least_work(&started, &kept) <= Work::Scale);
+    }
+
+    /// Apart from the others: some of them cannot stand beside it.
+    #[test]
+    fn another_engine_takes_a_restart_there_and_back() {
+        let on_swarm = config(merge_patch(base(), json!({"engine": "swarm"})));
+        let here = config(base());
+        assert_eq!(least_work(&here, &on_swarm), Work::Restart);
+        assert_eq!(least_work(&on_swarm, &here), Work::Restart);
     }
 
     proptest! {

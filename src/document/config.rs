@@ -11,6 +11,7 @@ use super::buffering::Buffering;
 use super::by_type::ByType;
 use super::cron::CronJob;
 use super::drain::DrainConfig;
+use super::engine::EngineKind;
 use super::formation::ROUTED;
 use super::host_entry::HostEntry;
 use super::https::Https;
@@ -28,6 +29,7 @@ use crate::supervision::Restart;
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppConfig {
     pub name: AppName,
+    pub engine: EngineKind,
     pub repo: Repo,
     /// Debian packages that must be installed.
     pub packages: Vec<Package>,
@@ -237,6 +239,8 @@ pub struct Rules {
     pub allow_root_apps: bool,
     /// `file:` URLs and absolute paths are allowed as repositories.
     pub allow_file_repos: bool,
+    /// There is a swarm.
+    pub has_swarm: bool,
 }
 
 /// One thing that is wrong with a document.

@@ -26,8 +26,9 @@ const SECRET_OBJECTS: [&str; 3] = ["env", "headers", "basic"];
 const RECEIVERS: [&str; 2] = ["drains", "notify"];
 
 /// Fields with names, times and words of ours: whoever looks at an application needs them as they are.
-const PLAIN: [&str; 24] = [
+const PLAIN: [&str; 25] = [
     "name",
+    "engine",
     "app",
     "id",
     "state",

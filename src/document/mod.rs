@@ -15,6 +15,7 @@ pub mod cron;
 pub mod difference;
 pub mod dotenv;
 pub mod drain;
+pub mod engine;
 pub mod formation;
 pub mod host_entry;
 pub mod host_name;

@@ -17,7 +17,7 @@ pub const RESERVED: [&str; 6] = [
 
 /// Paths that the API was given later: no new application gets such a name, and one that has it keeps it, with its path.
 /// The API answers there at its socket and on `api_hosts` then.
-pub const RESERVED_SINCE: [&str; 4] = ["tokens", "audit", "hooks", "git"];
+pub const RESERVED_SINCE: [&str; 5] = ["tokens", "audit", "hooks", "git", "v2"];
 
 /// An application's name: `[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`, none of [`RESERVED`]. A DNS label, so that it can be
 /// a host name, a path segment and a directory without quoting.

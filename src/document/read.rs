@@ -1,6 +1,7 @@
 //! From the document as typed to the [`AppConfig`] that is true: which fields there are, and what each must be (pure).
 
 mod cron;
+mod engine;
 mod health_check;
 mod hosts;
 mod limits;
@@ -33,8 +34,9 @@ use crate::supervision::Restart;
 pub(super) use previews::EXPIRES;
 
 /// Fields of a document.
-pub(super) const FIELDS: [&str; 43] = [
+pub(super) const FIELDS: [&str; 44] = [
     "name",
+    "engine",
     "repo",
     "packages",
     "user",
@@ -119,6 +121,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
     let repo = read_repo(walk, &top, rules);
     let account = |text: &str| rules_of::account(text, rules.allow_root_apps);
     let config = AppConfig {
+        engine: engine::read_engine(walk, &top, rules),
         packages: walk.list(&top, "packages", MAX_PACKAGES, package),
         user: walk.text(&top, "user", account),
         group: walk.text(&top, "group", account),

@@ -28,6 +28,8 @@ pub enum Step {
     Install,
     /// The Procfile's `release:` command.
     Release,
+    /// The image of the release, for an engine whose machines fetch one.
+    Image,
     /// Start the new processes and wait until they are ready.
     Start,
     Stop,
@@ -42,6 +44,7 @@ impl Step {
             Self::Checkout => "checkout",
             Self::Install => "install",
             Self::Release => "release",
+            Self::Image => "image",
             Self::Start => "start",
             Self::Stop => "stop",
         }

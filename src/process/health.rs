@@ -15,7 +15,7 @@ use crate::document::config::HealthCheck;
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 /// How many failures in a row make a process unhealthy.
-pub(super) const FAILURES: u32 = 3;
+pub(crate) const FAILURES: u32 = 3;
 
 /// Why a check did not go well. The text is what the process did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct Trouble {
 
 /// The checks of one OS process.
 #[derive(Clone, Debug)]
-pub(super) struct Checks {
+pub(crate) struct Checks {
     interval: Duration,
     pause: Duration,
     failures: u32,
@@ -63,7 +63,7 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    pub(super) fn new(health: &HealthCheck) -> Self {
+    pub(crate) fn new(health: &HealthCheck) -> Self {
         Self {
             interval: health.interval,
             pause: FIRST_PAUSE,
@@ -74,17 +74,17 @@ impl Checks {
     }
 
     /// Whether a check has gone well.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.is_ready
     }
 
     /// What is wrong, if anything is.
-    pub(super) fn trouble(&self) -> Option<&Trouble> {
+    pub(crate) fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
     }
 
     /// How long to wait before the next check.
-    pub(super) fn pause(&mut self) -> Duration {
+    pub(crate) fn pause(&mut self) -> Duration {
         let pause = self.pause.min(self.interval);
         if !self.is_ready {
             self.pause = self.pause.saturating_mul(2).min(self.interval);
@@ -92,7 +92,7 @@ impl Checks {
         pause
     }
 
-    pub(super) fn passed(&mut self) {
+    pub(crate) fn passed(&mut self) {
         self.is_ready = true;
         self.pause = self.interval;
         self.failures = 0;
@@ -100,7 +100,7 @@ impl Checks {
     }
 
     /// A check failed.
-    pub(super) fn failed(&mut self, why: &Unready) {
+    pub(crate) fn failed(&mut self, why: &Unready) {
         if let Unready::Foreign(_) = why {
             self.trouble = Some(Trouble {
                 why: why.to_string(),
@@ -113,7 +113,7 @@ impl Checks {
     }
 
     /// The proxy could not connect.
-    pub(super) fn refused(&mut self) {
+    pub(crate) fn refused(&mut self) {
         if self.is_ready {
             self.count(&Unready::NotListening);
         }

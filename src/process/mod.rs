@@ -30,6 +30,7 @@ mod owner;
 pub mod phase;
 pub mod port_holder;
 pub mod ports;
+pub mod probe;
 pub(crate) mod procfs;
 pub mod readiness;
 mod rlimit_mark;

@@ -1,21 +1,19 @@
-//! Whether a process answers, and whether it is that process which does.
-//!
-//! The request is written by hand, not by awc: the connection is made first, then verified to lead to the process, and
-//! only then asked on; and the status counts as soon as its line has come, while awc waits for the whole head.
+//! Whether a process answers, and whether it is that process which does: a connection is verified to lead to the process
+//! before anything is asked on it.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
 pub use super::health::Unready;
 use super::listeners::Tables;
 use super::owner::Owner;
 use super::port_holder::Holder;
+use super::probe::{ask, connect};
 use super::socket::SocketDirectory;
 use crate::document::config::HealthCheck;
 use crate::router::address::Address;
@@ -23,13 +21,6 @@ use crate::router::socket_file::SocketFile;
 
 /// How long a process that is not routed must have lived to be ready.
 const ALIVE: Duration = Duration::from_secs(1);
-
-/// Bytes of an answer that are read at most. Its status line is enough, but an app whose answer is cut off by a reset
-/// logs an error for each check.
-const ANSWER: u64 = 64 * 1024;
-
-/// Ends the reading of an answer after its status.
-const REST: Duration = Duration::from_secs(5);
 
 /// How old a socket table may be to look for a process in it. Processes that get ready together share one reading.
 const FRESH: Duration = Duration::from_millis(50);
@@ -190,17 +181,6 @@ async fn check_address(
     })
 }
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, Unready> {
-    let connected = TcpStream::connect(address).await;
-    let stream = connected.map_err(|_| Unready::NotListening)?;
-    // TCP lets a socket connect to itself when nothing listens on its own ephemeral port.
-    if stream.local_addr().is_ok_and(|own| own == address) {
-        return Err(Unready::NotListening);
-    }
-    Ok(stream)
-}
-
-/// Whether what accepts connections at `address` is the process'.
 async fn verify(target: &Target, address: SocketAddr) -> Result<BTreeSet<u64>, Unready> {
     let owner = target.owner.clone();
     let verified = tokio::task::spawn_blocking(move || {
@@ -219,62 +199,6 @@ async fn verify(target: &Target, address: SocketAddr) -> Result<BTreeSet<u64>, U
 
 fn foreign(holder: &Holder) -> Unready {
     Unready::Foreign(holder.to_string())
-}
-
-/// A GET of `path`. No redirect is followed.
-async fn ask<S>(mut stream: S, host: &str, path: &str, health: &HealthCheck) -> Result<(), Unready>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let start = start_of_answer(&mut stream, &request(host, path, health)).await;
-    actix_rt::spawn(timeout(REST, read_rest(stream)));
-    match parse_status(&start.ok_or(Unready::Silent)?) {
-        Some(status) if health.status.has(status) => Ok(()),
-        Some(status) => Err(Unready::Status(status)),
-        None => Err(Unready::NotHttp),
-    }
-}
-
-/// Its fields are known to have no line ends.
-fn request(host: &str, path: &str, health: &HealthCheck) -> String {
-    let host = health.host.as_deref().unwrap_or(host);
-    let own = [("User-Agent", "procserver"), ("Accept", "*/*")];
-    let is_given = |name: &str| {
-        let mut names = health.headers.keys();
-        names.any(|given| given.eq_ignore_ascii_case(name))
-    };
-    let own = own.into_iter().filter(|(name, _)| !is_given(name));
-    let given = health.headers.iter();
-    let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
-    let mut text = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
-    for (name, value) in own.chain(given) {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    text + "Connection: close\r\n\r\n"
-}
-
-async fn start_of_answer(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    request: &str,
-) -> Option<Vec<u8>> {
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut start = Vec::new();
-    // `HTTP/1.1 200` is all that is wanted.
-    stream.take(12).read_to_end(&mut start).await.ok()?;
-    (!start.is_empty()).then_some(start)
-}
-
-/// Lets the app finish its answer and close.
-async fn read_rest(stream: impl AsyncRead + Unpin) {
-    // Errors are the app's: its status is known.
-    let _ = tokio::io::copy(&mut stream.take(ANSWER), &mut tokio::io::sink()).await;
-}
-
-fn parse_status(start: &[u8]) -> Option<u16> {
-    let digits = start
-        .strip_prefix(b"HTTP/1.1 ")
-        .or_else(|| start.strip_prefix(b"HTTP/1.0 "))?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -316,28 +240,6 @@ mod tests {
             boot_timeout: Duration::from_secs(5),
             ..HealthCheck::default()
         }
-    }
-
-    #[test]
-    fn a_check_names_the_host_and_the_fields_that_the_document_gives() {
-        let plain = request("127.0.0.1:8001", "/up", &health(None));
-        assert_eq!(
-            plain,
-            "GET /up HTTP/1.1\r\nHost: 127.0.0.1:8001\r\nUser-Agent: procserver\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-        );
-        let fields = [("X-Forwarded-Proto", "https"), ("accept", "text/html")];
-        let own = HealthCheck {
-            host: Some("shop.example.org".to_owned()),
-            headers: fields.map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
-            ..health(None)
-        };
-        let told = request("localhost", "/", &own);
-        assert!(told.contains("\r\nHost: shop.example.org\r\n"), "{told}");
-        assert!(told.contains("\r\nX-Forwarded-Proto: https\r\n"), "{told}");
-        assert!(
-            told.contains("accept: text/html") && !told.contains("*/*"),
-            "{told}"
-        );
     }
 
     #[actix::test]
@@ -451,22 +353,5 @@ mod tests {
         ready.send(()).expect("the server waits");
         let server = actix_rt::task::spawn_blocking(|| server.join().expect("server"));
         assert_eq!(server.await.expect("joined"), 0);
-    }
-
-    #[test]
-    fn garbage_has_no_status() {
-        for garbage in [
-            &b""[..],
-            b"HTTP/1.1 2",
-            b"HTTP/2.0 200",
-            b"SSH-2.0-Open",
-            b"HTTP/1.1 2\xff0",
-        ] {
-            assert!(
-                parse_status(garbage).is_none_or(|status| status < 100),
-                "{garbage:?}"
-            );
-        }
-        assert_eq!(parse_status(b"HTTP/1.0 200"), Some(200));
     }
 }

@@ -6,6 +6,15 @@ use crate::exit_status::ExitRecord;
 use crate::router::address::Address;
 use crate::router::backend::Alarm;
 
+/// Where a process runs that another engine than this server runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The machine, once it has one.
+    pub node: Option<String>,
+    /// What the engine calls this run of the process.
+    pub task: String,
+}
+
 /// What a Process tells its App after every change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
@@ -18,6 +27,8 @@ pub struct Snapshot {
     pub port: Option<u16>,
     /// Where the proxy reaches it, once ready.
     pub address: Option<Address>,
+    /// Where it runs, if that is not this machine.
+    pub place: Option<Place>,
     /// When the present OS process was spawned.
     pub started_at: Option<jiff::Timestamp>,
     /// Restarts since this actor started.

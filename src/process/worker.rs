@@ -306,6 +306,7 @@ impl Process {
             pid: self.life.pid(),
             port: self.lease.as_ref().map(|lease| lease.port()).or(self.port),
             address: self.life.address().cloned(),
+            place: None,
             started_at: self.started_at.filter(|_| self.life.pid().is_some()),
             restarts: self.life.restarts(),
             crashlooping: self.life.is_crashlooping(),

@@ -18,7 +18,7 @@ use crate::document::https::Https;
 
 /// First path segments that belong to the API. `-` holds what came after applications had their names: none can be
 /// called so, and each goes on having its path.
-pub const API_SEGMENTS: [&str; 12] = [
+pub const API_SEGMENTS: [&str; 13] = [
     "-",
     "applications",
     "certificates",
@@ -30,6 +30,7 @@ pub const API_SEGMENTS: [&str; 12] = [
     "audit",
     "hooks",
     "git",
+    "v2",
     "openapi.json",
 ];
 

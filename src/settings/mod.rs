@@ -2,7 +2,7 @@
 //! ([`Settings`]). All are checked before anything is bound.
 
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,10 @@ use crate::front::settings::{FrontSettings, Limits, Timeouts};
 use crate::install::spec::StepTimeouts;
 use crate::notices::smtp::Smtp;
 use crate::router::reach::{ApiPlace, Reach, XApp};
+use crate::swarm::image::Origin;
+use crate::swarm::image::host::Reached;
+use crate::swarm::image::registry::Registry;
+use crate::swarm::settings::SwarmSettings;
 
 mod de;
 pub mod default_user;
@@ -27,6 +31,7 @@ pub mod reach_value;
 pub mod receiver_value;
 mod receivers;
 mod smtp;
+pub mod swarm_value;
 pub mod tls;
 mod tls_files;
 pub mod tls_value;
@@ -37,8 +42,9 @@ use default_user::DefaultUser;
 use directories::Directories;
 use environment::Environment;
 use error::SettingsError;
-use raw::{Or, RawSettings, RawStepTimeouts, RawTraces};
+use raw::{Or, RawSettings, RawStepTimeouts, RawSwarm, RawTraces};
 use reach_value::ApiHost;
+use swarm_value::RegistryUrl;
 use tls::TlsSettings;
 use value::{Listen, Period, PortRange};
 
@@ -96,6 +102,8 @@ pub struct Settings {
     pub step_timeouts: StepTimeouts,
     /// Where spans of requests are sent, if anywhere.
     pub traces: Option<crate::traces::settings::Settings>,
+    /// The swarm that applications may run on, if there is one.
+    pub swarm: Option<SwarmSettings>,
     pub front: Arc<FrontSettings>,
 }
 
@@ -188,8 +196,10 @@ impl Settings {
         let smtp = smtp::resolve(&raw.smtp)?;
         let notify = receivers::notify(&raw, smtp.is_some())?;
         let front = Arc::new(front(&raw, around, &directories.data));
+        let swarm = swarm(raw.engine.swarm, &front.reach, &tls_listen, &listen);
         Ok(Self {
             file: None,
+            swarm,
             listen,
             tls_listen,
             metrics_listen,
@@ -279,6 +289,27 @@ fn traces(raw: RawTraces) -> Result<Option<crate::traces::settings::Settings>, S
         url: url.0,
         sample,
     }))
+}
+
+fn swarm(
+    raw: RawSwarm,
+    reach: &Reach,
+    tls_listen: &[SocketAddr],
+    listen: &[SocketAddr],
+) -> Option<SwarmSettings> {
+    let reached = Reached {
+        api_hosts: &reach.api_hosts,
+        tls_listen,
+        listen,
+    };
+    let is_reached = reach.api != ApiPlace::Socket;
+    Some(SwarmSettings {
+        socket: raw.socket?.0,
+        images: match raw.registry {
+            Some(RegistryUrl(url)) => Origin::Registry(Registry::new(url)),
+            None => Origin::Here(is_reached.then(|| reached.host()).flatten()),
+        },
+    })
 }
 
 fn step_timeouts(raw: &RawStepTimeouts) -> StepTimeouts {

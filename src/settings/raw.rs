@@ -10,6 +10,7 @@ use super::de::{directory, list, variables, x_app};
 use super::error::SettingsError;
 use super::reach_value::{ApiHost, ApiPlace, XApp};
 use super::receiver_value::{MailEncryption, RawDrain, RawNotify};
+use super::swarm_value::{EngineSocket, RegistryUrl};
 use super::tls_value::{CertificatePair, Challenge, Email, ExternalAccount, TlsVersion};
 use super::traces_value::{CollectorUrl, Share};
 use super::value::{Count, Listen, Network, Period, PortRange, Size, Variable};
@@ -195,6 +196,9 @@ merged! {
         /// `[traces]`.
         #[command(flatten)]
         pub traces: RawTraces,
+        /// `[engine]`.
+        #[command(flatten)]
+        pub engine: RawEngine,
     }
 }
 
@@ -324,6 +328,31 @@ table! {
         url: CollectorUrl = "traces-url", "PROCSERVER_TRACES_URL", "URL";
         /// Part of the requests that have one, 0 to 1; a trusted proxy chooses itself [default: 0.01]
         sample: Share = "traces-sample", "PROCSERVER_TRACES_SAMPLE", "PART";
+    }
+}
+
+merged! {
+    /// `[engine]`: on what applications run beside this machine.
+    #[derive(Args, Clone, Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields, expecting = "a table, as in { swarm = { socket = \"/var/run/docker.sock\" } }")]
+    pub struct RawEngine {
+        /// `[engine.swarm]`.
+        #[command(flatten)]
+        pub swarm: RawSwarm,
+    }
+}
+
+merged! {
+    /// `[engine.swarm]`: Docker Swarm.
+    #[derive(Args, Clone, Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields, expecting = "a table, as in { socket = \"/var/run/docker.sock\" }")]
+    pub struct RawSwarm {
+        /// Socket of a swarm manager's engine, for applications with engine: "swarm". Who reaches it is root
+        #[arg(id = "swarm-socket", long = "swarm-socket", env = "PROCSERVER_SWARM_SOCKET", value_name = "PATH")]
+        pub socket: Option<EngineSocket>,
+        // It may have a password in it.
+        #[arg(skip)]
+        pub registry: Option<RegistryUrl>,
     }
 }
 

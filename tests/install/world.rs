@@ -360,6 +360,7 @@ async fn drive(spec: InstallSpec, when: impl Fn(&str) -> bool, ask: bool) -> Out
 
 fn config(name: AppName, url: String) -> AppConfig {
     AppConfig {
+        engine: Default::default(),
         document: serde_json::json!({"name": name.as_str(), "repo": {"url": url}}),
         name,
         repo: Repo {

@@ -112,4 +112,6 @@ if os.path.exists(CRASH_MARK):
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 # As many as a load may open at once: by default five wait, and the kernel lets the others try again for a minute.
 http.server.ThreadingHTTPServer.request_queue_size = 512
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
+# A container has a loopback of its own.
+ADDRESS = (os.environ.get("LISTEN", "127.0.0.1"), int(os.environ["PORT"]))
+http.server.ThreadingHTTPServer(ADDRESS, App).serve_forever()

@@ -62,7 +62,12 @@ pub(super) async fn gather(state: &ApiState) -> Result<Facts, Problem> {
     let names: Vec<String> = server.applications.keys().cloned().collect();
     let processes = processes(state, &names).await;
     let table = Arc::clone(&state.routing.table.borrow());
-    let failed = [&state.failed_logins, &state.failed_hooks].map(|failed| {
+    let failed = [
+        &state.failed_logins,
+        &state.failed_hooks,
+        &state.failed_pulls,
+    ]
+    .map(|failed| {
         let failed = failed.lock();
         failed.unwrap_or_else(PoisonError::into_inner).total()
     });

@@ -1,4 +1,4 @@
-//! The actors below an App: its log, an installer while a deploy is at work, one Process per slot of each batch.
+//! The actors below an App: its log, an installer while a deploy is at work, one for each unit of each batch.
 //! `supervision::restart` decides; this carries out.
 
 mod one_off;
@@ -11,13 +11,13 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::App;
+use crate::app::engine::unit::Unit;
 use crate::app::lifecycle::{self, BatchId, OpId};
 use crate::events::Report;
 use crate::install::installer::Installer;
 use crate::install::spec::InstallSpec;
 use crate::logs::log::Log;
 use crate::logs::settings::LogSettings;
-use crate::process::worker::{Process, Reattach};
 use crate::supervision::restart::{ChildState, Intensity, Supervisor, SupervisorEvent};
 use crate::supervision::{
     Child, ChildEnded, ChildRef, ChildSpec, Exit, Generation, Parent, Restart, Running, Shutdown,
@@ -30,8 +30,8 @@ pub enum ChildId {
     /// First up, last down.
     Log,
     Installer(OpId),
-    /// E.g. `web.1` of this batch.
-    Process(BatchId, String),
+    /// A unit of this batch, e.g. `web.1`.
+    Unit(BatchId, String),
     /// A process that runs once.
     OneOff(BatchId),
 }
@@ -40,7 +40,7 @@ pub enum ChildId {
 enum AnyChild {
     Log(Child<Log>),
     Installer(Child<Installer>),
-    Process(Child<Process>),
+    Unit(Unit),
 }
 
 /// The children of an App and their restart policy. A drop ends the actors and leaves OS processes alone.
@@ -51,7 +51,7 @@ pub(super) struct Children {
     pub(super) log: ChildRef<Log>,
     running: Vec<(ChildId, Generation, AnyChild)>,
     next_install: Option<(OpId, InstallSpec)>,
-    /// Processes whose actor was started before: a restarted actor may find its OS process running.
+    /// Units whose actor was started before: a restarted actor may find what it ran still running.
     started: HashSet<(BatchId, String)>,
     /// The pids that were taken over.
     adopted: HashSet<u32>,
@@ -105,7 +105,7 @@ impl AnyChild {
         match self {
             Self::Log(child) => child,
             Self::Installer(child) => child,
-            Self::Process(child) => child,
+            Self::Unit(unit) => unit.as_running(),
         }
     }
 }
@@ -145,6 +145,9 @@ impl App {
             .next_install
             .take_if(|(waiting, _)| *waiting == op);
         self.supervise(SupervisorEvent::Remove(ChildId::Installer(op)), ctx);
+        if let Some((_, preparing)) = self.preparing.take_if(|(of, _)| *of == op) {
+            ctx.cancel_future(preparing);
+        }
     }
 
     /// Stops all children, then this actor.
@@ -189,8 +192,8 @@ impl App {
         let all = &self.spec.context.app_logs;
         all.enter(self.name(), self.children.log.clone());
         for (.., other) in &self.children.running {
-            if let AnyChild::Process(process) = other {
-                process.addr.do_send(Reattach);
+            if let AnyChild::Unit(unit) = other {
+                unit.reattach();
             }
         }
         self.children
@@ -245,7 +248,7 @@ impl Parent for App {
         match id {
             ChildId::Log => "the log".to_owned(),
             ChildId::Installer(_) => "the installer".to_owned(),
-            ChildId::Process(_, id) => format!("the owner of {id}"),
+            ChildId::Unit(_, id) => format!("the owner of {id}"),
             ChildId::OneOff(number) => format!("the owner of one-off process {number}"),
         }
     }
@@ -254,16 +257,16 @@ impl Parent for App {
         match id {
             ChildId::Log => self.start_log_child(generation, ctx),
             ChildId::Installer(op) => self.start_installer_child(op, generation, ctx),
-            ChildId::Process(batch, id) => {
+            ChildId::Unit(batch, id) => {
                 let survivor = self.batches.take_survivor(batch, &id);
                 let is_first = self.children.started.insert((batch, id.clone()));
                 if survivor.is_some() || is_first {
-                    return self.start_process_child(batch, id, generation, survivor, ctx);
+                    return self.start_unit_child(batch, id, generation, survivor, ctx);
                 }
-                // The actor died, its OS process did not: the fresh actor takes it over.
+                // The actor died, what it ran did not: the fresh actor takes it over.
                 let left = self.left_running(batch, &id);
                 ctx.spawn(left.into_actor(self).map(move |survivor, app, ctx| {
-                    app.start_process_child(batch, id, generation, survivor, ctx);
+                    app.start_unit_child(batch, id, generation, survivor, ctx);
                 }));
             }
             ChildId::OneOff(number) => self.start_one_off_child(number, generation, ctx),
@@ -285,11 +288,11 @@ impl Parent for App {
     }
 
     fn leaves_running(&self, id: &ChildId) -> bool {
-        self.gives_up() && matches!(id, ChildId::Process(..) | ChildId::OneOff(_))
+        self.gives_up() && matches!(id, ChildId::Unit(..) | ChildId::OneOff(_))
     }
 
     fn removed(&mut self, id: &ChildId) {
-        if let ChildId::Process(batch, id) = id {
+        if let ChildId::Unit(batch, id) = id {
             self.children.started.remove(&(*batch, id.clone()));
         }
     }
@@ -317,11 +320,11 @@ impl Handler<ChildEnded<ChildId>> for App {
             ctx,
         );
         match id {
-            ChildId::Process(batch, process) => {
-                let id = ChildId::Process(batch, process.clone());
+            ChildId::Unit(batch, unit) => {
+                let id = ChildId::Unit(batch, unit.clone());
                 let is_over = self.children.policy.state(&id) != Some(ChildState::Running);
                 if is_over && !self.gives_up() {
-                    self.make_sure_of_end(batch, process, ctx);
+                    self.make_sure_of_end(batch, unit, ctx);
                 }
             }
             ChildId::OneOff(number) => {

@@ -13,6 +13,7 @@ use crate::app::batch::Batch;
 use crate::app::context::AppContext;
 use crate::app::deployer::changes::Plan;
 use crate::app::deployer::outcome::Ended;
+use crate::app::engine::preparation::preparation;
 use crate::app::lifecycle::{BatchId, End, Event, OpId, Replaces, Wanted};
 use crate::app::operations::{Operation, Outcome};
 use crate::app::runnable::{self, Runnable, RunnableError};
@@ -121,7 +122,7 @@ impl App {
             actix_rt::task::spawn_blocking(move || Runnable::new(&context, &dirs, release, config));
         ctx.spawn(runnable.into_actor(self).map(move |runnable, app, ctx| {
             let failed = |reason| Failure::new(Step::Start, reason);
-            app.built(op, answer(runnable).map_err(failed), ctx);
+            app.made(op, answer(runnable).map_err(failed), ctx);
         }));
     }
 
@@ -142,7 +143,7 @@ impl App {
                 let reason = format!("release {release} cannot be started: {why}");
                 Failure::new(Step::Start, reason).hint("redeploy makes a new release")
             };
-            app.built(op, answer(loaded).map_err(failed), ctx);
+            app.made(op, answer(loaded).map_err(failed), ctx);
         }));
     }
 
@@ -163,14 +164,21 @@ impl App {
         };
         ctx.spawn(derived.into_actor(self).map(move |derived, app, ctx| {
             let failed = |reason| Failure::new(Step::Start, reason);
-            app.built(op, answer(derived).map_err(failed), ctx);
+            app.made(op, answer(derived).map_err(failed), ctx);
         }));
     }
 
     /// Does what the newest document takes, which may be less than a deploy.
     pub(super) fn configure(&mut self, op: OpId, ctx: &mut Context<Self>) {
         let serving = self.serving_config();
-        let event = match self.deployer.plan(op, serving.as_deref()) {
+        let plan = match self.deployer.plan(op, serving.as_deref()) {
+            Plan::Reconfigure(batch, work) => match self.restarts_for_scale(batch, work) {
+                Some(release) => Plan::Load(release),
+                None => Plan::Reconfigure(batch, work),
+            },
+            plan => plan,
+        };
+        let event = match plan {
             Plan::Derive(release) => return self.derive(op, release, ctx),
             Plan::Load(release) => return self.load(op, release, ctx),
             Plan::Deploy => {
@@ -186,6 +194,18 @@ impl App {
         self.feed(event, ctx);
     }
 
+    /// The release that is to be started anew, where its engine cannot end those processes that a smaller scale ends.
+    fn restarts_for_scale(&self, batch: BatchId, work: Work) -> Option<u64> {
+        let batch = self.batches.get(batch).filter(|_| work == Work::Scale)?;
+        let after = batch
+            .runnable
+            .reconfigured(self.deployer.documents.standing());
+        let ends = |id: &str| after.slots.iter().all(|slot| slot.id != id);
+        let mut present = batch.members().map(|(slot, _)| slot.id.as_str());
+        let is_needed = !batch.runnable.engine.chooses_who_ends() && present.any(ends);
+        is_needed.then(|| batch.runnable.id())
+    }
+
     /// Gives a batch the scale and route of the standing document. Returns the processes that it should have now, unless
     /// there is no room for them.
     fn reconfigure(&mut self, op: OpId, id: BatchId) -> Result<Option<Vec<String>>, Box<Failure>> {
@@ -194,7 +214,7 @@ impl App {
         };
         let before = Arc::clone(&batch.runnable);
         let changed = before.reconfigured(self.deployer.documents.standing());
-        let more = changed.slots.len().saturating_sub(before.slots.len());
+        let more = changed.ports().saturating_sub(before.ports());
         if let Some(operation) = self.deployer.operations.get(op) {
             operation.before = Some(before);
         }
@@ -231,8 +251,33 @@ impl Handler<InstallProgress> for App {
     }
 }
 
-/// Built: the release can be started, or could not be made.
+/// Built: the release is made ready for its engine, and can be started, or could not be made.
 impl App {
+    fn made(&mut self, op: OpId, made: Result<Runnable, Failure>, ctx: &mut Context<Self>) {
+        let runnable = match made {
+            Ok(runnable) => runnable,
+            Err(failure) => return self.build_failed(op, failure, ctx),
+        };
+        let deployment = self.deployer.operations.get(op).and_then(|o| o.deployment);
+        let log = self.image_log_of(deployment.unwrap_or_default());
+        let limit = self.spec.context.settings.step_timeouts.packages;
+        let Some(ready) = preparation(&runnable, &self.spec.dirs, log, limit) else {
+            return self.built(op, Ok(runnable), ctx);
+        };
+        if let Some(deployment) = deployment {
+            self.deployer.deployments.step(deployment, Step::Image);
+        }
+        let ready = ctx.spawn(ready.into_actor(self).map(move |ready, app, ctx| {
+            app.preparing.take_if(|(of, _)| *of == op);
+            if let Some(deployment) = deployment {
+                let deployments = &mut app.deployer.deployments;
+                deployments.step_over(deployment, Step::Image, None);
+            }
+            app.built(op, ready, ctx);
+        }));
+        self.preparing = Some((op, ready));
+    }
+
     fn built(&mut self, op: OpId, built: Result<Runnable, Failure>, ctx: &mut Context<Self>) {
         let runnable = match built {
             Ok(runnable) => runnable,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::App;
-use crate::install::install_log::elapsed;
+use crate::install::install_log::{InstallLog, elapsed};
+use crate::install::lines::Mask;
 use crate::install::record::{DeploymentRecord, DeploymentState, Step};
 use crate::logs::log::Append;
 use crate::logs::record::Stream;
@@ -18,6 +19,13 @@ impl App {
         if let Some(record) = records.iter().find(|r| r.id == deployment) {
             self.write_install_log(deployment, last_words(record));
         }
+    }
+
+    /// The log for the image of a deployment; `None` while it is being restarted.
+    pub(super) fn image_log_of(&self, deployment: u64) -> Option<InstallLog> {
+        let log = self.children.log.get()?;
+        let mask = Mask::new::<String>([]);
+        Some(InstallLog::new(log.recipient(), deployment, mask).at(Step::Image))
     }
 
     fn write_install_log(&self, deployment: u64, mut lines: Vec<String>) {

@@ -207,6 +207,9 @@ impl App {
 
     fn room_for(&self, runnable: Arc<Runnable>) -> Result<Arc<Runnable>, OneOffError> {
         let app = self.spec.config.name.clone();
+        if let Some(why) = runnable.engine.runs_no_one_off() {
+            return Err(OneOffError::NotStarted(why.to_owned()));
+        }
         match (self.deployer.is_removed(), self.one_offs.has_room()) {
             (true, _) => Err(OneOffError::BeingRemoved(app)),
             (_, false) => Err(OneOffError::TooMany { app }),

@@ -20,9 +20,7 @@ impl App {
         added: Vec<String>,
         ctx: &mut Context<Self>,
     ) {
-        for id in added {
-            self.start_process(batch, id, ctx);
-        }
+        self.start_processes(batch, &added, ctx);
         let runnable = self.batches.get(batch).map(|b| &b.runnable);
         let limit = runnable.map(|r| r.health.boot_timeout);
         self.arm_boot_timeout(batch, op, limit.unwrap_or_default(), ctx);
@@ -55,9 +53,7 @@ impl App {
         let limit = batch.runnable.config.drain.min(most);
         let drained = drained(batch.leave(&removed), limit);
         ctx.spawn(drained.into_actor(self).map(move |(), app, ctx| {
-            for process in removed {
-                app.stop_process(id, process, ctx);
-            }
+            app.stop_processes(id, &removed, ctx);
         }));
     }
 
@@ -74,9 +70,7 @@ impl App {
             let runnable = Arc::clone(&batch.runnable);
             batch.reconfigure(runnable);
         }
-        for process in back {
-            self.start_process(id, process, ctx);
-        }
+        self.start_processes(id, &back, ctx);
     }
 }
 
@@ -124,11 +118,17 @@ impl Handler<ProcessChanged> for App {
             // Without a free port the operation fails at once: it would only keep one waiting that could free a port.
             exited: exited.is_some() && !is_done || snapshot.has_no_port,
         };
-        // The name of a leaving process is free only when its actor is gone: `make_sure_of_end` reports that.
+        // The name of a leaving process is free only when its actor is gone: `make_sure_of_end` reports that. One that
+        // has others goes on.
         let leaves = of.is_some_and(|b| b.is_leaving(&snapshot.id));
-        let is_told = leaves && snapshot.phase == Phase::Stopped;
+        let has_left = leaves && snapshot.phase == Phase::Stopped;
+        let runs_on = has_left && self.unit_runs_on(batch, &snapshot.id);
+        let id = snapshot.id.clone();
         self.take_snapshot(batch, snapshot);
-        if !is_told {
+        if let Some(batch) = self.batches.get_mut(batch).filter(|_| runs_on) {
+            batch.gone(&id);
+        }
+        if !has_left || runs_on {
             self.feed(event, ctx);
         }
     }

@@ -8,6 +8,8 @@ use futures::FutureExt as _;
 
 use super::{App, AppSpec};
 use crate::app::deployer::Deployer;
+use crate::app::engine::outlived::{self, Outlived};
+use crate::app::engine::unit::Left;
 use crate::app::finished::FinishedProcesses;
 use crate::app::lifecycle::{BatchId, Kind, Lifecycle, Wanted};
 use crate::app::one_offs::Written;
@@ -17,6 +19,7 @@ use crate::app::remembered::Remembered;
 use crate::app::runnable::{account, config_of_before};
 use crate::app_dirs::AppDirs;
 use crate::document::config::Strategy;
+use crate::document::engine::EngineKind;
 use crate::durable;
 use crate::install::carried_code;
 use crate::install::instances;
@@ -131,19 +134,31 @@ impl App {
     pub(super) fn recover(&mut self, ctx: &mut Context<Self>) {
         let spec = self.spec.clone();
         let found = actix_rt::task::spawn_blocking(move || look(&spec));
-        ctx.wait(found.into_actor(self).map(|found, app, ctx| match found {
-            Ok(found) => {
-                app.take_over(found, ctx);
-                if app.spec.announces {
-                    app.publish();
-                    ctx.wait(app.publisher.settled().into_actor(app));
-                }
-            }
-            Err(e) => app.leave(Exit::Error(format!("cannot look at its files: {e}")), ctx),
-        }));
+        let (name, context) = (self.name().to_owned(), self.spec.context.clone());
+        let is_there = self.spec.config.engine != EngineKind::Local;
+        let elsewhere = async move { outlived::elsewhere(name, is_there, &context).await };
+        let found = futures::future::join(found, elsewhere);
+        ctx.wait(
+            found
+                .into_actor(self)
+                .map(|(found, elsewhere), app, ctx| match found {
+                    Ok(found) => {
+                        let (elsewhere, error) = elsewhere;
+                        if let Some(error) = error {
+                            log::error!("{}: {error}; what was known last goes on", app.name());
+                        }
+                        app.take_over(found, elsewhere, ctx);
+                        if app.spec.announces {
+                            app.publish();
+                            ctx.wait(app.publisher.settled().into_actor(app));
+                        }
+                    }
+                    Err(e) => app.leave(Exit::Error(format!("cannot look at its files: {e}")), ctx),
+                }),
+        );
     }
 
-    fn take_over(&mut self, found: Found, ctx: &mut Context<Self>) {
+    fn take_over(&mut self, found: Found, elsewhere: Vec<Outlived>, ctx: &mut Context<Self>) {
         let remembered = match found.remembered {
             Ok(remembered) => remembered,
             Err(e) => {
@@ -200,7 +215,10 @@ impl App {
             Wanted::Running if remembered.asleep && sleeps && current.is_some() => Wanted::Asleep,
             wanted => wanted,
         };
-        let first_batch = self.sort_survivors(survivors, found.last_batch, wanted, current, ctx);
+        let survivors = survivors.into_iter();
+        let mut outlived: Vec<_> = survivors.map(|(s, p)| Outlived::process(s, p)).collect();
+        outlived.extend(elsewhere);
+        let first_batch = self.sort_survivors(outlived, found.last_batch, wanted, current, ctx);
         self.batches.at_boot = self.spec.deploy_at_start.then_some(first_batch);
         self.deployer.life = Lifecycle::new(wanted, current, first_batch);
         if is_new {
@@ -256,30 +274,26 @@ impl App {
     /// id of the first batch.
     fn sort_survivors(
         &mut self,
-        survivors: Vec<(Identity, bool)>,
+        survivors: Vec<Outlived>,
         last_batch: Option<BatchId>,
         wanted: Wanted,
         current: Option<u64>,
         ctx: &mut Context<Self>,
     ) -> BatchId {
-        let of_current = |(s, is_present): &&(Identity, bool)| {
-            *is_present && Some(s.release) == current && wanted == Wanted::Running
-        };
+        let of_current =
+            |s: &&Outlived| s.is_present && Some(s.release) == current && wanted == Wanted::Running;
         let finished = self.deployer.finished.all().iter().map(|f| f.batch);
         let batch = survivors
             .iter()
             .filter(of_current)
-            .map(|(s, _)| s.batch)
+            .map(|s| s.batch)
             .chain(finished.filter(|_| wanted == Wanted::Running))
             .max();
+        let last_batch = survivors.iter().map(|s| s.batch).chain(last_batch).max();
         let next = last_batch.map_or(1, |last| last + 1);
         let (kept, foreign): (Vec<_>, Vec<_>) = survivors
             .into_iter()
-            .partition(|s| of_current(&s) && Some(s.0.batch) == batch);
-        let without_user = |sorted: Vec<(Identity, bool)>| -> Vec<Identity> {
-            sorted.into_iter().map(|(survivor, _)| survivor).collect()
-        };
-        let (kept, foreign) = (without_user(kept), without_user(foreign));
+            .partition(|s| of_current(&s) && Some(s.batch) == batch);
         if !kept.is_empty() {
             log::info!(
                 "{}: {} processes outlived the previous daemon and are taken over",
@@ -287,7 +301,10 @@ impl App {
                 kept.len()
             );
         }
-        self.batches.survivors = kept;
+        self.batches.survivors = kept
+            .into_iter()
+            .map(|s| (s.batch, s.unit, s.left))
+            .collect();
         if !foreign.is_empty() {
             log::info!(
                 "{}: {} processes that nobody wants are ended",
@@ -295,7 +312,8 @@ impl App {
                 foreign.len()
             );
             self.deployer.releases.leftover = foreign.iter().map(|s| s.release).collect();
-            let ended = self.end_each(foreign).into_actor(self).map(|(), app, ctx| {
+            let foreign = foreign.into_iter().map(|s| s.left);
+            let ended = self.end_all(foreign).into_actor(self).map(|(), app, ctx| {
                 app.deployer.releases.leftover.clear();
                 app.tidy(ctx);
             });
@@ -320,8 +338,16 @@ impl App {
 
     /// Ends survivors without a place in the batch: the scale has changed meanwhile.
     pub(super) fn end_surplus(&mut self, ctx: &mut Context<Self>) {
-        let surplus = std::mem::take(&mut self.batches.survivors);
-        ctx.spawn(self.end_each(surplus).into_actor(self));
+        let surplus = std::mem::take(&mut self.batches.survivors).into_iter();
+        let surplus = self.end_all(surplus.map(|(.., left)| left));
+        ctx.spawn(surplus.into_actor(self));
+    }
+
+    /// Ends what is left of units, each with its grace.
+    fn end_all<I: Iterator<Item = Left>>(&self, all: I) -> impl Future<Output = ()> + use<I> {
+        let policy = self.deployer.documents.newest().stop.clone();
+        let each: Vec<_> = all.map(|left| left.end(policy.clone())).collect();
+        futures::future::join_all(each).map(drop)
     }
 
     /// Ends survivors, each with its grace.

@@ -150,6 +150,7 @@ mod tests {
             pid,
             port: Some(8001),
             address: None,
+            place: None,
             started_at: None,
             restarts: 0,
             crashlooping: false,

@@ -21,7 +21,15 @@ impl App {
                 app.deployer.prove(id);
             }
             app.refresh_releases(ctx);
+            app.sweep_images();
         }));
+    }
+
+    /// Removes images of releases that are gone.
+    fn sweep_images(&self) {
+        if let Some(images) = self.spec.context.images.clone() {
+            actix_rt::spawn(async move { images.sweep().await });
+        }
     }
 
     pub(super) fn refresh_releases(&self, ctx: &mut Context<Self>) {

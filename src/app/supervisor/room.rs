@@ -2,6 +2,7 @@
 //! other applications need as well, and fail only then.
 
 use super::App;
+use crate::app::batch::Batch;
 use crate::app::lifecycle::Replaces;
 use crate::app::runnable::Runnable;
 use crate::install::record::{Failure, Step};
@@ -15,15 +16,15 @@ impl App {
     ) -> Option<Failure> {
         let serving = self.deployer.life.serving();
         let serving = serving.and_then(|id| self.batches.get(id));
-        let all: usize = self.batches.iter().map(|b| b.members().count()).sum();
+        let all: usize = self.batches.iter().map(Batch::ports).sum();
         // Whatever else there is of this app is ended before.
-        let others = all - serving.map_or(0, |batch| batch.members().count());
+        let others = all - serving.map_or(0, Batch::ports);
         let ended = match (serving, replaces) {
             (None, _) => 0,
-            (Some(batch), Replaces::All) => batch.members().count(),
-            (Some(_), Replaces::These(ids)) => ids.len(),
+            (Some(batch), Replaces::All) => batch.ports(),
+            (Some(batch), Replaces::These(ids)) => batch.ports().min(ids.len()),
         };
-        self.lacks_ports(runnable.slots.len(), others + ended)
+        self.lacks_ports(runnable.ports(), others + ended)
     }
 
     /// Why so many processes more cannot be started, while so many ports are given back before.

@@ -200,7 +200,13 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
     let snapshot = batch.snapshot(id);
     let warning = snapshot.and_then(|s| s.warning.clone());
     let Some(port) = snapshot.and_then(|s| s.port) else {
-        let reason = format!("{id} could not be started within {within}");
+        // What another engine runs has no port of this machine.
+        let runs = snapshot.is_some_and(|s| s.started_at.is_some());
+        let what = match runs {
+            true => "did not get ready",
+            false => "could not be started",
+        };
+        let reason = format!("{id} {what} within {within}");
         return Failure::new(Step::Start, reason).hint(warning.unwrap_or_default());
     };
     let path = check.path.as_deref().unwrap_or("/");

@@ -23,6 +23,7 @@ use crate::logs::log::Log;
 use crate::process::health::Trouble;
 use crate::process::held;
 use crate::process::phase::Phase;
+use crate::process::snapshot::Snapshot;
 use crate::router::address::Address;
 use crate::supervision::ChildRef;
 
@@ -317,7 +318,9 @@ fn processes_of(batch: &Batch) -> impl Iterator<Item = ProcessStatus> {
             release: batch.runnable.id(),
             command: None,
             pid: snapshot.and_then(|s| s.pid),
-            port: snapshot.and_then(|s| s.port),
+            port: snapshot.and_then(|s| s.port.or_else(|| published(s))),
+            node: snapshot.and_then(|s| s.place.as_ref()?.node.clone()),
+            task: snapshot.and_then(|s| Some(s.place.as_ref()?.task.clone())),
             socket: snapshot.and_then(|s| socket_of(s.address.as_ref()?)),
             started_at: snapshot.and_then(|s| s.started_at),
             restarts: snapshot.map_or(0, |s| s.restarts),
@@ -342,6 +345,8 @@ fn process_of_one_off(live: &Live) -> Option<ProcessStatus> {
         command: Some(live.record.command.clone()),
         pid: snapshot.pid,
         port: None,
+        node: None,
+        task: None,
         socket: None,
         started_at: snapshot.started_at,
         restarts: 0,
@@ -363,6 +368,14 @@ fn warnings_of_processes(batch: &Batch) -> impl Iterator<Item = String> {
         let trouble = trouble.map(|t| troubled(&slot.id, t, is_passed_over));
         warning.into_iter().chain(trouble)
     })
+}
+
+/// The port of another machine at which a process answers.
+fn published(snapshot: &Snapshot) -> Option<u16> {
+    match snapshot.address.as_ref()? {
+        Address::Tcp(address) => Some(address.port()),
+        Address::Unix(_) => None,
+    }
 }
 
 fn socket_of(address: &Address) -> Option<PathBuf> {

@@ -55,6 +55,7 @@ fn code(document: &mut Document, args: &CreateArgs) {
     document.text(["repo", "commit"], &args.commit);
     document.text(["repo", "dir"], &args.repo_dir);
     document.list(["", "packages"], &args.package);
+    document.text(["", "engine"], &args.engine);
     document.text(["", "user"], &args.user);
     document.text(["", "group"], &args.group);
     let hosts: Vec<_> = args.host.iter().map(HostEntry::to_value).collect();

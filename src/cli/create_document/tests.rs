@@ -31,9 +31,9 @@ fn flags_become_the_document() {
         "static": {"dir": "public", "prefix": "/a", "spa": true, "cache_control": "no-store"},
         "drain": "5m", "sleep": "30m", "shell": "/bin/bash", "strategy": "recreate", "keep_releases": 3,
         "limits": {"disk": "2G", "memory": "512M", "job": {"memory": "1G", "cpu": 0.5}, "cpu": 1.5, "tasks": 200, "files": 4096},
-        "restart": {"job": "never", "clock": "on-failure"}, "sandbox": false,
+        "restart": {"job": "never", "clock": "on-failure"}, "engine": "swarm", "sandbox": false,
         "drains": [{"url": "syslog+tcp://h:514"}], "notify": [{"url": "mailto:a@b.example"}, {"url": "https://h/x"}]});
-    let line = "blog --repo https://x --no-sandbox --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-to main --no-buffer-requests --no-buffer-responses --stop-timeout 30s --drain 5m --sleep 30m \
+    let line = "blog --repo https://x --engine swarm --no-sandbox --no-strip-path --boot-timeout 90s --stop-signal SIGINT --stop-to main --no-buffer-requests --no-buffer-responses --stop-timeout 30s --drain 5m --sleep 30m \
                 --static public --static-prefix /a --spa --cache-control no-store --strategy recreate --health-host h --health-status 200-399 --health-header X-A=b \
                 --restart job=never --shell /bin/bash --restart clock=on-failure --keep-releases 3 --memory 512M --memory job=1G --cpu 1.5 --cpu job=0.5 --tasks 200 --files 4096 --disk 2G --log-drain syslog+tcp://h:514 --notify mailto:a@b.example --notify https://h/x --set health_check.timeout=2s";
     assert_eq!(described(line), expected);

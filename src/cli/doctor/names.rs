@@ -78,6 +78,7 @@ fn of_documents(settings: &Settings) -> Option<BTreeMap<String, String>> {
     let rules = Rules {
         allow_root_apps: true,
         allow_file_repos: true,
+        has_swarm: true,
     };
     if !settings.config_dir.exists() {
         return Some(BTreeMap::new());

@@ -19,6 +19,7 @@ use crate::front::listener::Closed;
 use crate::hooks::store::Hooks;
 use crate::router::table::Table;
 use crate::supervision::ChildRef;
+use crate::swarm::image::Images;
 
 /// What others tell the API.
 pub(super) struct Told {
@@ -67,6 +68,8 @@ pub(super) fn state(context: &AppContext, given: &Given, told: Told) -> ApiState
         reload: given.reload.clone(),
         failed_logins: Arc::default(),
         failed_hooks: Arc::default(),
+        failed_pulls: Arc::default(),
+        images: context.images.clone().filter(Images::are_given_out),
         hooks: Hooks::default(),
         uploads: Uploads::default(),
         sessions: Sessions::open(&settings.data_dir),

@@ -54,6 +54,9 @@ fn every_setting_can_be_in_the_file() {
         connections_per_address = 3
         [step_timeouts]
         install = "1h"
+        [engine.swarm]
+        socket = "/var/run/docker.sock"
+        registry = "https://me:sesame@registry.example.org/apps"
         [traces]
         url = "http://127.0.0.1:4318/v1/traces"
         sample = 0.5

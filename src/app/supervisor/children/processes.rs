@@ -1,46 +1,57 @@
-//! The actors of an App's processes: one for each of a batch, of which [`start_actor`](App::start_actor) starts also
-//! those of what runs once.
+//! The actors of an App's processes: one for each unit of a batch, and one for each process that runs once.
 
 use std::time::Duration;
 
 use actix::prelude::*;
 
 use super::{AnyChild, ChildId};
-use crate::app::batch::Batch;
+use crate::app::engine::unit::{Left, Unit, start_process};
 use crate::app::lifecycle::{self, BatchId};
 use crate::app::supervisor::App;
 use crate::logs::log::Detach;
-use crate::process::identity::Identity;
 use crate::process::phase::Phase;
 use crate::process::spec::{ProcessSpec, instance_directory};
-use crate::process::survivors;
-use crate::process::users::Users;
-use crate::process::worker::{Origin, Process, Snapshot};
+use crate::process::worker::{Origin, Snapshot};
 use crate::supervision::restart::{ChildState, SupervisorEvent};
-use crate::supervision::{
-    Exit, ExitReason, Generation, Parent, Restart, Shutdown, Timeout, monitor,
-};
+use crate::supervision::{Exit, Generation, Parent, Restart, Timeout};
 
 impl App {
-    pub(in crate::app::supervisor) fn start_process(
+    /// Starts processes of a batch.
+    pub(in crate::app::supervisor) fn start_processes(
         &mut self,
         batch: BatchId,
-        id: String,
+        ids: &[String],
         ctx: &mut Context<Self>,
     ) {
-        let stop = self
-            .batches
-            .get(batch)
-            .map(|b| b.runnable.config.stop.timeout)
-            .unwrap_or_default();
+        let Some(of) = self.batches.get(batch) else {
+            return;
+        };
+        let stop = of.runnable.config.stop.timeout;
         // Stopping takes the grace, the sweep after it and the last lines of output; longer means that it hangs.
         let shutdown = Timeout::After(stop + Duration::from_secs(15));
-        self.add(
-            ChildId::Process(batch, id),
-            Restart::Permanent,
-            shutdown,
-            ctx,
-        );
+        for unit in of.units(ids.iter().map(String::as_str)) {
+            let quantity = self.staying(batch, &unit).len() as u64;
+            let id = ChildId::Unit(batch, unit);
+            // One that runs gets more processes; one that does not is started with all of them.
+            if let Some(AnyChild::Unit(unit)) = self.children.find(&id) {
+                unit.want(quantity);
+            }
+            self.add(id, Restart::Permanent, shutdown, ctx);
+        }
+    }
+
+    fn staying(&self, batch: BatchId, unit: &str) -> Vec<String> {
+        let of = self.batches.get(batch);
+        of.map(|of| of.staying(unit)).unwrap_or_default()
+    }
+
+    /// Whether the actor of a process is to run on.
+    pub(in crate::app::supervisor) fn unit_runs_on(&self, batch: BatchId, id: &str) -> bool {
+        let of = self.batches.get(batch);
+        let mut units = of.map(|of| of.units([id])).unwrap_or_default();
+        let id = units.pop().map(|unit| ChildId::Unit(batch, unit));
+        let state = id.and_then(|id| self.children.policy.state(&id));
+        state == Some(ChildState::Running)
     }
 
     pub(in crate::app::supervisor) fn stop_batch(
@@ -48,69 +59,69 @@ impl App {
         batch: BatchId,
         ctx: &mut Context<Self>,
     ) {
-        if let Some(batch) = self.batches.get(batch) {
-            batch.cut();
-        }
-        let ids: Vec<_> = self
-            .batches
-            .get(batch)
-            .into_iter()
-            .flat_map(Batch::members)
-            .map(|(s, _)| s.id.clone())
-            .collect();
-        for id in ids {
-            self.stop_process(batch, id, ctx);
+        let Some(of) = self.batches.get(batch) else {
+            return;
+        };
+        of.cut();
+        let ids = of.members().map(|(slot, _)| slot.id.as_str());
+        for unit in of.units(ids) {
+            self.supervise(SupervisorEvent::Remove(ChildId::Unit(batch, unit)), ctx);
         }
     }
 
-    pub(in crate::app::supervisor) fn stop_process(
+    /// Stops processes that were told to leave.
+    pub(in crate::app::supervisor) fn stop_processes(
         &mut self,
         batch: BatchId,
-        id: String,
+        ids: &[String],
         ctx: &mut Context<Self>,
     ) {
-        self.supervise(SupervisorEvent::Remove(ChildId::Process(batch, id)), ctx);
+        let Some(of) = self.batches.get(batch) else {
+            return;
+        };
+        for unit in of.units(ids.iter().map(String::as_str)) {
+            let quantity = self.staying(batch, &unit).len() as u64;
+            let id = ChildId::Unit(batch, unit);
+            match self.children.find(&id) {
+                Some(AnyChild::Unit(unit)) if quantity > 0 => unit.want(quantity),
+                _ => self.supervise(SupervisorEvent::Remove(id), ctx),
+            }
+        }
     }
 
-    /// The OS process that a Process actor left running when it ended before its time.
+    /// What the actor of a unit left running when it ended before its time.
     pub(super) fn left_running(
         &self,
         batch: BatchId,
-        id: &str,
-    ) -> impl Future<Output = Option<Identity>> + use<> {
-        let spec = self.process_spec(batch, id);
-        async move {
-            let spec = spec?;
-            let directory = spec.instance_directory();
-            let users = Users::of_account(spec.account.as_ref());
-            let look = move || survivors::survivor(&directory, &users);
-            let found = actix_rt::task::spawn_blocking(look);
-            found.await.ok().flatten()
-        }
+        unit: &str,
+    ) -> impl Future<Output = Option<Left>> + use<> {
+        let spec = self.unit_spec(batch, unit);
+        async move { spec?.left().await }
     }
 
-    pub(super) fn start_process_child(
+    pub(super) fn start_unit_child(
         &mut self,
         batch: BatchId,
-        id: String,
+        unit: String,
         generation: Generation,
-        survivor: Option<Identity>,
+        left: Option<Left>,
         ctx: &mut Context<Self>,
     ) {
-        let child_id = ChildId::Process(batch, id.clone());
-        let Some(spec) = self.process_spec(batch, &id) else {
-            let on_exit = Self::on_exit(child_id, generation, ctx);
+        let id = ChildId::Unit(batch, unit.clone());
+        let on_exit = Self::on_exit(id.clone(), generation, ctx);
+        let Some(spec) = self.unit_spec(batch, &unit) else {
             return on_exit(Exit::Error("its batch is gone".to_owned()));
         };
-        let origin = match (survivor, self.deployer.finished.exit(batch, &id).cloned()) {
-            (Some(survivor), _) => Origin::Adopt(survivor),
-            (None, Some(exit)) => Origin::Finished(exit),
-            (None, None) => Origin::Spawn,
-        };
-        self.start_actor(child_id, generation, spec, origin, ctx);
+        let finished = self.deployer.finished.exit(batch, &unit).cloned();
+        self.children
+            .adopted
+            .extend(left.as_ref().and_then(Left::pid));
+        let around = self.around(ctx.address().recipient());
+        let unit = spec.start(left, finished, around, on_exit);
+        self.keep_child(id, generation, unit);
     }
 
-    /// Starts the actor of a process of either kind.
+    /// Starts the actor of a process that runs once.
     pub(super) fn start_actor(
         &mut self,
         id: ChildId,
@@ -122,52 +133,66 @@ impl App {
         if let Origin::Adopt(survivor) = &origin {
             self.children.adopted.insert(survivor.pid);
         }
-        let (ports, log, parent) = (
-            self.spec.context.ports.clone(),
-            self.children.log.clone(),
-            ctx.address().recipient(),
-        );
-        let child = monitor::start(
-            &self.spec.context.control.clone(),
-            move |_, exit: ExitReason| Process::new(spec, origin, ports, log, parent, exit),
-            Self::on_exit(id.clone(), generation, ctx),
-        );
+        let on_exit = Self::on_exit(id.clone(), generation, ctx);
+        let around = self.around(ctx.address().recipient());
+        let process = start_process(spec, origin, around, on_exit);
+        self.keep_child(id, generation, Unit::Process(process));
+    }
+
+    fn keep_child(&mut self, id: ChildId, generation: Generation, unit: Unit) {
         if self.children.policy.state(&id) == Some(ChildState::Stopping) {
-            // The request to stop came while the App still looked for its survivor.
-            child.addr.do_send(Shutdown);
+            // The request to stop came while the App still looked for what was left.
+            unit.as_running().ask();
         }
         self.children
             .running
-            .push((id, generation, AnyChild::Process(child)));
+            .push((id, generation, AnyChild::Unit(unit)));
     }
 
-    /// Ends the OS process of a Process actor that is gone for good without having reported its end.
-    pub(super) fn make_sure_of_end(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
-        let stopped = |s: &Snapshot| s.phase == Phase::Stopped;
-        let is_over = |b: &Batch| !b.is_leaving(&id) && b.snapshot(&id).is_some_and(stopped);
-        if self.batches.get(batch).is_none_or(is_over) {
+    /// Ends what the actor of a unit that is gone for good has left, and tells of the end of its processes, unless it
+    /// has told of that itself.
+    pub(super) fn make_sure_of_end(
+        &mut self,
+        batch: BatchId,
+        unit: String,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(of) = self.batches.get(batch) else {
+            return;
+        };
+        let is_stopped = |s: &Snapshot| s.phase == Phase::Stopped;
+        let is_over = |id: &str| !of.is_leaving(id) && of.snapshot(id).is_some_and(is_stopped);
+        let ids = of.slots_of(&unit).map(|slot| slot.id.clone());
+        let ids: Vec<_> = ids.filter(|id| !is_over(id)).collect();
+        if ids.is_empty() {
             return;
         }
-        let left = self.left_running(batch, &id);
+        let left = self.left_running(batch, &unit);
         let policy = self.deployer.documents.newest().stop.clone();
         let ended = async move {
-            if let Some(survivor) = left.await {
-                survivors::end(survivor, policy).await;
+            if let Some(left) = left.await {
+                left.end(policy).await;
             }
         };
         ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {
-            app.detach_output(batch, &id);
-            if let Some(batch) = app.batches.get_mut(batch) {
-                batch.gone(&id);
+            for id in ids {
+                app.process_gone(batch, id, ctx);
             }
-            let event = lifecycle::Event::Process {
-                batch,
-                id,
-                phase: Phase::Stopped,
-                exited: false,
-            };
-            app.feed(event, ctx);
         }));
+    }
+
+    fn process_gone(&mut self, batch: BatchId, id: String, ctx: &mut Context<Self>) {
+        self.detach_output(batch, &id);
+        if let Some(batch) = self.batches.get_mut(batch) {
+            batch.gone(&id);
+        }
+        let event = lifecycle::Event::Process {
+            batch,
+            id,
+            phase: Phase::Stopped,
+            exited: false,
+        };
+        self.feed(event, ctx);
     }
 
     /// Has the log let go of the output of a process whose actor did not live to say that.

@@ -1,0 +1,90 @@
+//! The values of `[engine.swarm]`, valid by construction.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::document::target_url::{Credentials, TargetUrl};
+
+use super::value::{ValueError, deserialize_from_text};
+
+deserialize_from_text! {
+    EngineSocket;
+    RegistryUrl;
+}
+
+/// Where the API of an engine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineSocket(pub PathBuf);
+
+impl FromStr for EngineSocket {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let path = PathBuf::from(text.strip_prefix("unix://").unwrap_or(text));
+        match path.is_absolute() {
+            true => Ok(Self(path)),
+            false => Err(ValueError(format!(
+                "\"{text}\" is no socket of an engine: write the path of a swarm manager's on this machine, as in \
+                 \"/var/run/docker.sock\""
+            ))),
+        }
+    }
+}
+
+/// Where images are pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryUrl(pub TargetUrl);
+
+impl FromStr for RegistryUrl {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let example = "write https://USER:PASSWORD@HOST/PATH, the path in lower case";
+        let url = TargetUrl::parse(text, &["https", "http"]);
+        let url = url.map_err(|why| ValueError(format!("the registry's URL {why}: {example}")))?;
+        let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/".contains(c);
+        let is_known = !matches!(url.credentials, Some(Credentials::Token(_)));
+        // An engine takes no IPv6 address for a host.
+        match url.path.chars().all(is_part) && is_known && !url.host.contains(':') {
+            true => Ok(Self(url)),
+            false => Err(ValueError(format!(
+                "that is no URL of a registry: {example}"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_has_a_password_or_none_and_a_path_that_images_may_have() {
+        for good in ["https://r.example.org", "http://u:p@r:5000/a/b-c/"] {
+            assert!(good.parse::<RegistryUrl>().is_ok(), "{good}");
+        }
+        for bad in [
+            "r:5000",
+            "ftp://r",
+            "https://r/A",
+            "https://r/a?b",
+            "https://token@r",
+            "https://[::1]/",
+        ] {
+            let told = bad.parse::<RegistryUrl>().unwrap_err();
+            assert!(!told.0.contains("token@"), "{told}");
+        }
+    }
+
+    #[test]
+    fn an_engine_is_reached_by_a_socket_of_this_machine() {
+        let path = PathBuf::from("/var/run/docker.sock");
+        for good in ["/var/run/docker.sock", "unix:///var/run/docker.sock"] {
+            assert_eq!(good.parse(), Ok(EngineSocket(path.clone())), "{good}");
+        }
+        // By TCP an engine obeys whoever reaches it.
+        for bad in ["", "docker.sock", "tcp://127.0.0.1:2375", "unix://d.sock"] {
+            assert!(bad.parse::<EngineSocket>().is_err(), "{bad}");
+        }
+    }
+}

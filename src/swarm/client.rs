@@ -1,0 +1,196 @@
+//! [`Client`]: the calls to an engine that is a manager of the swarm. Each has a deadline, and none is made again.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::auth::DockerCredentials;
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use bollard::models::{Node, Service, ServiceSpec, Task};
+use bollard::query_parameters::{
+    ListNodesOptions, ListServicesOptionsBuilder, ListTasksOptionsBuilder, LogsOptionsBuilder,
+    UpdateServiceOptionsBuilder,
+};
+use futures::Stream;
+use tokio::sync::OnceCell;
+
+/// How long an engine may take to answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a call was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    #[error(
+        "the engine at {0} cannot be reached: {1}; does it run, and may this server open its socket?"
+    )]
+    Unreachable(String, String),
+    #[error("the engine at {0} did not answer within {1} s")]
+    Late(String, u64),
+    #[error("the engine at {0} is no manager of a swarm: \"docker swarm init\" makes it one")]
+    NoManager(String),
+    #[error("there is no such thing: {0}")]
+    NotFound(String),
+    #[error("it is there already, or was changed meanwhile: {0}")]
+    Conflict(String),
+    #[error("the engine says: {0}")]
+    Refused(String),
+}
+
+/// The calls to one engine.
+#[derive(Debug)]
+pub struct Client {
+    socket: PathBuf,
+    /// Once its version is known.
+    docker: OnceCell<Docker>,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            docker: OnceCell::new(),
+        }
+    }
+
+    /// The services with this label.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn services(&self, label: &str) -> Result<Vec<Service>, EngineError> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListServicesOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        self.call(async |docker| docker.list_services(Some(options)).await)
+            .await
+    }
+
+    /// The tasks of services with this label, also of those that were removed and have not ended yet.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn tasks(&self, label: &str) -> Result<Vec<Task>, EngineError> {
+        let filters = HashMap::from([("label", vec![label])]);
+        let options = ListTasksOptionsBuilder::default().filters(&filters).build();
+        self.call(async |docker| docker.list_tasks(Some(options)).await)
+            .await
+    }
+
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
+        self.call(async |docker| docker.list_nodes(None::<ListNodesOptions>).await)
+            .await
+    }
+
+    /// # Errors
+    /// [`EngineError::Conflict`] where there is one of its name, and others.
+    pub async fn create(
+        &self,
+        spec: ServiceSpec,
+        credentials: Option<DockerCredentials>,
+    ) -> Result<(), EngineError> {
+        self.call(async |docker| docker.create_service(spec, credentials).await)
+            .await
+            .map(drop)
+    }
+
+    /// Gives a service another specification, if it is still at `version`.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn update(
+        &self,
+        id: &str,
+        version: u64,
+        spec: ServiceSpec,
+        credentials: Option<DockerCredentials>,
+    ) -> Result<(), EngineError> {
+        let version = i32::try_from(version).unwrap_or(i32::MAX);
+        let options = UpdateServiceOptionsBuilder::default()
+            .version(version)
+            .build();
+        self.call(async |docker| docker.update_service(id, spec, options, credentials).await)
+            .await
+            .map(drop)
+    }
+
+    /// Removes a service; one that is gone is as good.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        let removed = self.call(async |docker| docker.delete_service(id).await);
+        match removed.await {
+            Err(EngineError::NotFound(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// What a task prints, each line with its time; it ends with the task.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn logs(
+        &self,
+        task: &str,
+        since: Option<jiff::Timestamp>,
+    ) -> Result<impl Stream<Item = Result<LogOutput, Error>> + use<>, EngineError> {
+        let since = since.map_or(0, |since| i32::try_from(since.as_second()).unwrap_or(0));
+        let options = LogsOptionsBuilder::default()
+            .follow(true)
+            .stdout(true)
+            .stderr(true)
+            .timestamps(true)
+            .since(since)
+            .build();
+        let docker = self.docker().await?;
+        Ok(docker.task_logs(task, Some(options)))
+    }
+
+    async fn docker(&self) -> Result<Docker, EngineError> {
+        let connect = async || {
+            let seconds = DEADLINE.as_secs();
+            let socket = self.socket.to_string_lossy();
+            let docker = Docker::connect_with_unix(&socket, seconds, bollard::API_DEFAULT_VERSION)
+                .map_err(|e| self.error(e))?;
+            docker.negotiate_version().await.map_err(|e| self.error(e))
+        };
+        self.docker.get_or_try_init(connect).await.cloned()
+    }
+
+    async fn call<T>(
+        &self,
+        call: impl AsyncFnOnce(Docker) -> Result<T, Error>,
+    ) -> Result<T, EngineError> {
+        let called = async { call(self.docker().await?).await.map_err(|e| self.error(e)) };
+        let late = || EngineError::Late(self.name(), DEADLINE.as_secs());
+        let answered = tokio::time::timeout(DEADLINE, called).await;
+        answered.unwrap_or_else(|_| Err(late()))
+    }
+
+    fn name(&self) -> String {
+        self.socket.display().to_string()
+    }
+
+    fn error(&self, error: Error) -> EngineError {
+        let Error::DockerResponseServerError {
+            status_code,
+            message,
+        } = error
+        else {
+            return EngineError::Unreachable(self.name(), error.to_string());
+        };
+        match status_code {
+            404 => EngineError::NotFound(message),
+            409 => EngineError::Conflict(message),
+            // So it says of a version that is not the present one.
+            _ if message.contains("out of sequence") => EngineError::Conflict(message),
+            503 if message.contains("swarm manager") => EngineError::NoManager(self.name()),
+            _ => EngineError::Refused(message),
+        }
+    }
+}

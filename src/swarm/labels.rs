@@ -1,0 +1,8 @@
+//! The labels by which services are known again (pure).
+
+/// The server that a service is of: one swarm may have several.
+pub(super) const SERVER: &str = "procserver.server";
+pub(super) const APP: &str = "procserver.app";
+pub(super) const RELEASE: &str = "procserver.release";
+pub(super) const BATCH: &str = "procserver.batch";
+pub(super) const TYPE: &str = "procserver.type";

@@ -1,0 +1,364 @@
+//! The life of the processes of one service: (event, now) → commands (pure).
+//!
+//! The swarm runs and restarts the tasks of a service by itself. What is decided here is what the service must be (there,
+//! with so many replicas, or gone), and what its tasks are to the App: processes that start, are ready, end, and stop.
+//!
+//! A process is a number; the task that runs it is the one in the slot of that number, as long as there is one. Where the
+//! swarm has ended another slot than the last, what is left is counted anew.
+
+mod member;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::seen::{Seen, SeenTask};
+use crate::exit_status::ExitRecord;
+use crate::process::phase::Phase;
+use crate::supervision::Restart;
+use member::{Member, ProcessKind};
+
+/// How long to wait after a call that failed.
+pub(super) const RETRY: Duration = Duration::from_secs(2);
+
+/// What happens to a service.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// What the server before knew, for as long as the swarm cannot be listed.
+    Known(Seen),
+    /// A listing that was begun after the last call that changed anything.
+    Seen(Seen),
+    /// A call was carried out.
+    Changed,
+    /// A call failed; the text says why.
+    Failed(String),
+    /// The swarm could not be listed; the text says why.
+    Unseen(String),
+    /// [`RETRY`] is over.
+    Due,
+    /// So many processes are wanted.
+    Want(u64),
+    /// The checks of this task have a new result.
+    Checked {
+        task: String,
+        is_ready: bool,
+    },
+    Stop,
+}
+
+/// What is to be done about it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Command {
+    /// Make the service with so many replicas. [`Event::Changed`] or [`Event::Failed`] follows, as after all calls.
+    Create(u64),
+    Scale {
+        id: String,
+        version: u64,
+        replicas: u64,
+    },
+    Remove(String),
+    /// Have another listing soon.
+    Look,
+    /// Send [`Event::Due`] after [`RETRY`].
+    ArmRetry,
+    /// Check this process as long as this task runs it.
+    Check {
+        number: u64,
+        task: String,
+    },
+    /// Nothing of this process is to be checked any more.
+    Uncheck(u64),
+    /// Tell the App of the new state of this process, and of this end.
+    Report {
+        number: u64,
+        exited: Option<ExitRecord>,
+    },
+    /// All is gone: end the actor.
+    Finish,
+}
+
+/// The last call. There is one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Over,
+    UnderWay,
+    /// It failed, and the next one waits for [`RETRY`].
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Stopping,
+    Ended,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    kind: ProcessKind,
+    stage: Stage,
+    wanted: u64,
+    call: Call,
+    seen: Seen,
+    /// Why the swarm cannot be asked, while it cannot.
+    trouble: Option<String>,
+    members: BTreeMap<u64, Member>,
+}
+
+impl Life {
+    pub(super) fn new(restart: Restart, is_routed: bool, wanted: u64) -> Self {
+        Self {
+            kind: ProcessKind { restart, is_routed },
+            stage: Stage::Running,
+            wanted,
+            call: Call::Over,
+            seen: Seen::default(),
+            trouble: None,
+            members: (1..=wanted).map(|n| (n, Member::new())).collect(),
+        }
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = (u64, &Member)> {
+        self.members
+            .iter()
+            .map(|(number, member)| (*number, member))
+    }
+
+    pub(super) fn member(&self, number: u64) -> Option<&Member> {
+        self.members.get(&number)
+    }
+
+    /// Why the swarm cannot be asked, while it cannot.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    pub(super) fn handle(&mut self, event: Event, now: Instant) -> Vec<Command> {
+        let mut out = Vec::new();
+        if self.stage == Stage::Ended {
+            return out;
+        }
+        match event {
+            Event::Known(seen) => self.known(seen, now, &mut out),
+            Event::Seen(_) if self.call != Call::Over => {}
+            Event::Seen(seen) => self.seen(seen, now, &mut out),
+            Event::Changed => {
+                self.call = Call::Over;
+                self.set_trouble(None, &mut out);
+                out.push(Command::Look);
+            }
+            Event::Failed(why) => {
+                self.call = Call::Failed;
+                self.set_trouble(Some(why), &mut out);
+                out.push(Command::ArmRetry);
+            }
+            Event::Unseen(why) => self.set_trouble(Some(why), &mut out),
+            Event::Due if self.call == Call::Failed => {
+                self.call = Call::Over;
+                out.push(Command::Look);
+            }
+            Event::Due => {}
+            Event::Want(wanted) => self.want(wanted, &mut out),
+            Event::Checked { task, is_ready } => self.checked(&task, is_ready, &mut out),
+            Event::Stop => self.stop(&mut out),
+        }
+        out
+    }
+
+    fn want(&mut self, wanted: u64, out: &mut Vec<Command>) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        self.wanted = wanted;
+        for number in 1..=wanted {
+            let member = self.members.entry(number).or_insert_with(Member::new);
+            if matches!(member.phase, Phase::Stopping | Phase::Stopped) {
+                *member = Member::new();
+            }
+        }
+        let surplus: Vec<u64> = self.members.range(wanted + 1..).map(|(n, _)| *n).collect();
+        for number in surplus {
+            self.set_phase(number, Phase::Stopping, out);
+        }
+        out.push(Command::Look);
+    }
+
+    fn stop(&mut self, out: &mut Vec<Command>) {
+        if self.stage != Stage::Running {
+            return;
+        }
+        self.stage = Stage::Stopping;
+        let numbers: Vec<u64> = self.members.keys().copied().collect();
+        for number in numbers {
+            out.push(Command::Uncheck(number));
+            self.set_phase(number, Phase::Stopping, out);
+        }
+        out.push(Command::Look);
+    }
+
+    fn set_phase(&mut self, number: u64, phase: Phase, out: &mut Vec<Command>) {
+        let Some(member) = self.members.get_mut(&number) else {
+            return;
+        };
+        if member.phase != phase {
+            member.phase = phase;
+            out.push(Command::Report {
+                number,
+                exited: None,
+            });
+        }
+    }
+
+    /// Tells all processes' App that the swarm cannot be asked, or can again.
+    fn set_trouble(&mut self, trouble: Option<String>, out: &mut Vec<Command>) {
+        if self.trouble == trouble {
+            return;
+        }
+        self.trouble = trouble;
+        let numbers = self.members.keys();
+        out.extend(numbers.map(|number| Command::Report {
+            number: *number,
+            exited: None,
+        }));
+    }
+
+    fn seen(&mut self, seen: Seen, now: Instant, out: &mut Vec<Command>) {
+        self.set_trouble(None, out);
+        self.seen = seen;
+        match self.stage {
+            Stage::Running => self.tend(now, out),
+            Stage::Stopping => self.stopping(out),
+            Stage::Ended => {}
+        }
+    }
+
+    /// Takes tasks for running until a listing says what became of them.
+    fn known(&mut self, seen: Seen, now: Instant, out: &mut Vec<Command>) {
+        let is_first = self.seen == Seen::default() && self.stage == Stage::Running;
+        if is_first && self.call == Call::Over {
+            self.seen = seen;
+            self.tend_members(now, out);
+            // Nobody says how long it has lived already; what gets requests is checked.
+            let is_routed = self.kind.is_routed;
+            for (number, member) in self.members.iter_mut().filter(|_| !is_routed) {
+                member.checked(member.task.as_ref().is_some_and(SeenTask::runs));
+                out.push(Command::Report {
+                    number: *number,
+                    exited: None,
+                });
+            }
+        }
+    }
+
+    /// Makes the service what it must be, and its tasks processes.
+    fn tend(&mut self, now: Instant, out: &mut Vec<Command>) {
+        match &self.seen.service {
+            None => {
+                self.call = Call::UnderWay;
+                out.push(Command::Create(self.wanted));
+            }
+            Some(service) if service.replicas != self.wanted => {
+                self.call = Call::UnderWay;
+                out.push(Command::Scale {
+                    id: service.id.clone(),
+                    version: service.version,
+                    replicas: self.wanted,
+                });
+            }
+            Some(_) => {}
+        }
+        self.tend_members(now, out);
+    }
+
+    fn tend_members(&mut self, now: Instant, out: &mut Vec<Command>) {
+        let seen = self.seen.clone();
+        let assigned = assign(&seen, self.wanted);
+        let ids = assigned.values().map(|task| task.id.clone()).collect();
+        let numbers: Vec<u64> = self.members.keys().copied().collect();
+        for number in numbers {
+            let task = assigned.get(&number).map(|task| (*task).clone());
+            if number > self.wanted {
+                self.tend_surplus(number, &ids, out);
+            } else if let (Some(member), Some(task)) = (self.members.get_mut(&number), task) {
+                member.tend(number, task, &self.kind, &seen.tasks, now, out);
+            }
+        }
+    }
+
+    /// A process that is not wanted any more, and may still run.
+    fn tend_surplus(&mut self, number: u64, assigned: &BTreeSet<String>, out: &mut Vec<Command>) {
+        let member = self.members.get(&number);
+        let task = member.and_then(|member| member.task.as_ref());
+        let same = task.and_then(|task| self.seen.tasks.iter().find(|seen| seen.id == task.id));
+        let runs = same.is_some_and(|task| task.may_run() && !assigned.contains(&task.id));
+        if self.call == Call::Over && !runs {
+            out.push(Command::Uncheck(number));
+            self.stopped(number, out);
+        }
+    }
+
+    fn stopped(&mut self, number: u64, out: &mut Vec<Command>) {
+        if let Some(member) = self.members.get_mut(&number) {
+            member.task = None;
+        }
+        self.set_phase(number, Phase::Stopped, out);
+    }
+
+    fn stopping(&mut self, out: &mut Vec<Command>) {
+        if let Some(service) = &self.seen.service {
+            self.call = Call::UnderWay;
+            return out.push(Command::Remove(service.id.clone()));
+        }
+        if self.seen.tasks.iter().any(SeenTask::may_run) {
+            return;
+        }
+        let numbers: Vec<u64> = self.members.keys().copied().collect();
+        for number in numbers {
+            self.stopped(number, out);
+        }
+        self.stage = Stage::Ended;
+        out.push(Command::Finish);
+    }
+
+    fn checked(&mut self, task: &str, is_ready: bool, out: &mut Vec<Command>) {
+        let is_running = self.stage == Stage::Running;
+        let of_task = |member: &Member| member.task.as_ref().is_some_and(|t| t.id == task);
+        let mut members = self.members.iter_mut();
+        let Some((number, member)) = members.find(|(_, m)| of_task(m)).filter(|_| is_running)
+        else {
+            return;
+        };
+        member.checked(is_ready);
+        out.push(Command::Report {
+            number: *number,
+            exited: None,
+        });
+    }
+}
+
+/// The tasks of the processes with numbers up to `wanted`: each that of its slot, and those without one what is left.
+fn assign(seen: &Seen, wanted: u64) -> BTreeMap<u64, &SeenTask> {
+    let newest = seen.newest();
+    let is_live = |task: &&&SeenTask| task.is_wanted;
+    let mut assigned: BTreeMap<u64, &SeenTask> = newest
+        .iter()
+        .filter(|task| task.slot <= wanted)
+        .map(|task| (task.slot, *task))
+        .collect();
+    let mut spare = newest.iter().filter(is_live).filter(|t| t.slot > wanted);
+    let places: BTreeSet<u64> = (1..=wanted)
+        .filter(|n| {
+            assigned
+                .get(n)
+                .is_none_or(|task| !task.is_wanted && !task.state.is_over())
+        })
+        .collect();
+    for number in places {
+        if let Some(task) = spare.next() {
+            assigned.insert(number, task);
+        }
+    }
+    assigned
+}
+
+#[cfg(test)]
+mod tests;

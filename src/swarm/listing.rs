@@ -1,0 +1,186 @@
+//! [`Listing`]: services, tasks and machines of a swarm, as an engine lists them (pure).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use bollard::models;
+
+use super::labels;
+use super::seen::{Head, Seen, SeenTask, TaskState};
+use crate::exit_status::ExitStatus;
+
+/// What was listed at one time.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    services: Vec<Service>,
+    tasks: Vec<(String, SeenTask)>,
+}
+
+/// A service of this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    pub name: String,
+    pub app: String,
+    pub release: u64,
+    pub batch: u64,
+    pub process_type: String,
+    pub head: Head,
+}
+
+impl Listing {
+    #[must_use]
+    pub fn new(
+        services: Vec<models::Service>,
+        tasks: Vec<models::Task>,
+        nodes: &[models::Node],
+    ) -> Self {
+        let nodes: HashMap<&str, &models::Node> = nodes
+            .iter()
+            .filter_map(|node| Some((node.id.as_deref()?, node)))
+            .collect();
+        Self {
+            services: services.into_iter().filter_map(service).collect(),
+            tasks: tasks
+                .into_iter()
+                .filter_map(|task| seen_task(task, &nodes))
+                .collect(),
+        }
+    }
+
+    /// What is there of a service by its name, or, once it is removed, by the id that it had.
+    #[must_use]
+    pub fn of(&self, name: &str, id: Option<&str>) -> Seen {
+        let service = self.services.iter().find(|service| service.name == name);
+        let head = service.map(|service| service.head.clone());
+        let id = head.as_ref().map(|head| head.id.as_str()).or(id);
+        let tasks = self.tasks.iter().filter(|(of, _)| Some(of.as_str()) == id);
+        Seen {
+            tasks: tasks.map(|(_, task)| task.clone()).collect(),
+            service: head,
+        }
+    }
+
+    /// The services of an app.
+    pub fn of_app(&self, app: &str) -> impl Iterator<Item = &Service> {
+        self.services
+            .iter()
+            .filter(move |service| service.app == app)
+    }
+
+    /// Whether something is on its way: the next listing will differ.
+    #[must_use]
+    pub fn is_in_motion(&self) -> bool {
+        let mut tasks = self.tasks.iter().map(|(_, task)| task);
+        tasks.any(|task| {
+            let ends = !task.is_wanted && task.may_run();
+            ends || task.is_wanted && task.state == TaskState::Waiting
+        })
+    }
+}
+
+fn service(service: models::Service) -> Option<Service> {
+    let spec = service.spec?;
+    let labels = spec.labels.unwrap_or_default();
+    let number = |label: &str| labels.get(label)?.parse().ok();
+    let replicas = spec.mode.and_then(|mode| mode.replicated?.replicas);
+    let version = service.version.and_then(|version| version.index);
+    Some(Service {
+        name: spec.name?,
+        app: labels.get(labels::APP)?.clone(),
+        release: number(labels::RELEASE)?,
+        batch: number(labels::BATCH)?,
+        process_type: labels.get(labels::TYPE)?.clone(),
+        head: Head {
+            id: service.id?,
+            version: version?,
+            replicas: replicas.and_then(|n| u64::try_from(n).ok()).unwrap_or(1),
+        },
+    })
+}
+
+fn seen_task(
+    task: models::Task,
+    nodes: &HashMap<&str, &models::Node>,
+) -> Option<(String, SeenTask)> {
+    let status = task.status?;
+    let node = task.node_id.as_deref().and_then(|id| nodes.get(id));
+    let time = |text: Option<String>| text.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let exit = status
+        .container_status
+        .as_ref()
+        .and_then(|container| container.exit_code);
+    let state = state(status.state?, exit);
+    let port = status
+        .port_status
+        .and_then(|ports| {
+            ports
+                .ports?
+                .into_iter()
+                .find_map(|port| port.published_port)
+        })
+        .and_then(|port| u16::try_from(port).ok());
+    let address = node.and_then(|node| address_of(node)).zip(port);
+    let wanted = task.desired_state?;
+    Some((
+        task.service_id?,
+        SeenTask {
+            id: task.id?,
+            slot: u64::try_from(task.slot?).ok()?,
+            created: time(task.created_at).unwrap_or_default(),
+            state,
+            is_wanted: matches!(
+                wanted,
+                models::TaskState::RUNNING | models::TaskState::READY
+            ),
+            message: status.err.filter(|text| !text.is_empty()),
+            at: time(status.timestamp).unwrap_or_default(),
+            address: address
+                .map(SocketAddr::from)
+                .filter(|_| state == TaskState::Running),
+            node: node.and_then(|node| node.description.as_ref()?.hostname.clone()),
+            is_out_of_reach: node.is_some_and(|node| {
+                let state = node.status.as_ref().and_then(|status| status.state);
+                state.is_some_and(|state| state != models::NodeState::READY)
+            }),
+        },
+    ))
+}
+
+fn state(state: models::TaskState, exit: Option<i64>) -> TaskState {
+    use models::TaskState as Theirs;
+    let code = exit.and_then(|code| i32::try_from(code).ok());
+    match state {
+        Theirs::RUNNING => TaskState::Running,
+        Theirs::COMPLETE => TaskState::Ended(ExitStatus::Code(code.unwrap_or(0))),
+        // One that never ran has no code, or 0.
+        Theirs::FAILED | Theirs::SHUTDOWN | Theirs::REMOVE => {
+            let status = code.filter(|code| *code != 0).map(status_of);
+            TaskState::Ended(status.unwrap_or(ExitStatus::Unknown))
+        }
+        Theirs::ORPHANED => TaskState::Ended(ExitStatus::Unknown),
+        Theirs::REJECTED => TaskState::Rejected,
+        _ => TaskState::Waiting,
+    }
+}
+
+/// A shell, and the engine, tell of a signal by a code.
+fn status_of(code: i32) -> ExitStatus {
+    match code {
+        129..=192 => ExitStatus::Signal(code - 128),
+        _ => ExitStatus::Code(code),
+    }
+}
+
+/// Where a machine is reached. A manager may say of itself that it listens everywhere.
+fn address_of(node: &models::Node) -> Option<IpAddr> {
+    let own = node
+        .status
+        .as_ref()
+        .and_then(|status| status.addr.as_deref());
+    let own = own.and_then(|text| text.parse::<IpAddr>().ok());
+    let own = own.filter(|address| !address.is_unspecified());
+    own.or_else(|| {
+        let manager = node.manager_status.as_ref()?.addr.as_deref()?;
+        Some(manager.parse::<SocketAddr>().ok()?.ip())
+    })
+}

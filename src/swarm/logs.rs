@@ -1,0 +1,154 @@
+//! What tasks print, on its way to the log of the app.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_rt::task::spawn_blocking;
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use futures::StreamExt as _;
+
+use super::client::Client;
+use super::printed::{Notes, Printed};
+use crate::logs::log::{Append, Log};
+use crate::logs::record::Stream;
+use crate::supervision::ChildRef;
+
+/// Pause after a stream has ended that should not have.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How often a line is offered to a log that does not run.
+const OFFERS: u32 = 30;
+
+/// Whose lines they are.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) task: String,
+    /// `web.1`.
+    pub(super) process: String,
+    pub(super) release: u64,
+    /// Set once the task has ended: it prints nothing more.
+    pub(super) is_over: Arc<AtomicBool>,
+}
+
+/// Reads what a task prints to its end, and hands each line on. The log takes its time: nothing piles up here.
+pub(super) async fn follow(client: Arc<Client>, log: ChildRef<Log>, notes: Notes, source: Source) {
+    let task = source.task.clone();
+    let Ok(mut printed) = spawn_blocking(move || notes.of(&task)).await else {
+        return;
+    };
+    loop {
+        let was_over = source.is_over.load(Ordering::SeqCst);
+        let end = match client.logs(&source.task, printed.last()).await {
+            Ok(lines) => read(lines, &log, &source, &mut printed).await,
+            Err(_) => End::Torn,
+        };
+        let kept = printed.clone();
+        let _written = spawn_blocking(move || kept.write()).await;
+        if end == End::Gone || end == End::Read && was_over {
+            break;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    let _gone = spawn_blocking(move || printed.forget()).await;
+}
+
+/// How the reading of a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// All that there was to that time is read.
+    Read,
+    /// Nobody knows the task any more.
+    Gone,
+    Torn,
+}
+
+async fn read(
+    lines: impl futures::Stream<Item = Result<LogOutput, Error>>,
+    log: &ChildRef<Log>,
+    source: &Source,
+    printed: &mut Printed,
+) -> End {
+    let mut lines = std::pin::pin!(lines);
+    loop {
+        match lines.next().await {
+            Some(Ok(output)) => take(log, source, printed, &output).await,
+            None => return End::Read,
+            Some(Err(Error::DockerResponseServerError {
+                status_code: 404, ..
+            })) => return End::Gone,
+            Some(Err(_)) => return End::Torn,
+        }
+    }
+}
+
+/// Hands a line on that is not known yet, and notes that it is.
+async fn take(log: &ChildRef<Log>, source: &Source, printed: &mut Printed, output: &LogOutput) {
+    let Some((stream, time, text)) = line(output) else {
+        return;
+    };
+    if printed.last().is_some_and(|last| time <= last) {
+        return;
+    }
+    hand_on(log, source, stream, text).await;
+    if printed.note(time, Instant::now()) {
+        let kept = printed.clone();
+        let _written = spawn_blocking(move || kept.write()).await;
+    }
+}
+
+async fn hand_on(log: &ChildRef<Log>, source: &Source, stream: Stream, text: &[u8]) {
+    let mut text = text.to_vec();
+    if text.last() != Some(&b'\n') {
+        text.push(b'\n');
+    }
+    let append = Append {
+        stream,
+        process: source.process.clone(),
+        release: source.release,
+        text,
+    };
+    // A log that is being restarted is back in a moment.
+    for _ in 0..OFFERS {
+        let sent = match log.get() {
+            Some(log) => log.send(append.clone()).await.is_ok(),
+            None => false,
+        };
+        if sent {
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Which stream a line is of, when it was printed, and the line itself.
+fn line(output: &LogOutput) -> Option<(Stream, jiff::Timestamp, &[u8])> {
+    let (stream, message) = match output {
+        LogOutput::StdOut { message } | LogOutput::Console { message } => (Stream::Stdout, message),
+        LogOutput::StdErr { message } => (Stream::Stderr, message),
+        LogOutput::StdIn { .. } => return None,
+    };
+    let end = memchr::memchr(b' ', message)?;
+    let time = std::str::from_utf8(&message[..end]).ok()?.parse().ok()?;
+    Some((stream, time, &message[end + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_its_time_before_it() {
+        let output = LogOutput::StdErr {
+            message: "2026-11-30T19:00:00.000000001Z two words\n".into(),
+        };
+        let (stream, time, text) = line(&output).unwrap();
+        assert_eq!((stream, text), (Stream::Stderr, &b"two words\n"[..]));
+        assert_eq!(time.subsec_nanosecond(), 1);
+        let torn = LogOutput::StdOut {
+            message: "no time".into(),
+        };
+        assert!(line(&torn).is_none());
+    }
+}

@@ -1,0 +1,23 @@
+//! The second engine: a Docker Swarm runs the processes of an application.
+//!
+//! [`service::Service`] stands where the Process actors do: it owns one service of the swarm, which is all processes of
+//! one type of a batch. `life` (pure) tells it what is next; `observer` lists the swarm for all of them. What an engine is
+//! told of a service is in [`spec`], what is read of its listings in `listing`. [`image`] makes what its machines run.
+
+mod client;
+pub mod image;
+pub mod known;
+mod labels;
+mod life;
+mod listing;
+mod logs;
+mod observer;
+mod printed;
+mod seen;
+pub mod service;
+pub mod settings;
+pub mod spec;
+#[allow(clippy::module_inception)]
+pub mod swarm;
+
+pub use client::EngineError;

@@ -1,0 +1,343 @@
+//! [`Service`]: the actor that owns one service of the swarm: the processes of one type of a batch.
+//!
+//! It interprets the commands of [`super::life::Life`]; calls, checks and what is printed run as futures of the actor,
+//! whose results come back as events.
+
+mod checks;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use bollard::auth::DockerCredentials;
+
+use super::client::EngineError;
+use super::known::Record;
+use super::life::{Command, Event, Life, RETRY};
+use super::logs::{self, Source};
+use super::observer::Observed;
+use super::seen::Seen;
+use super::spec::ServiceSpec;
+use super::swarm::Swarm;
+use crate::exit_status::ExitRecord;
+use crate::logs::log::Log;
+use crate::process::phase::Phase;
+use crate::process::snapshot::{Place, Snapshot};
+use crate::process::worker::ProcessChanged;
+use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
+use checks::Watch;
+
+/// How long what was printed last may take to come once nothing runs any more.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// The actor that owns one service. [`Shutdown`] removes the service, and when its tasks have ended it ends itself.
+/// Dropped without that (a panic), it leaves the service to its successor.
+#[derive(Debug)]
+pub struct Service {
+    spec: Arc<ServiceSpec>,
+    credentials: Option<DockerCredentials>,
+    swarm: Arc<Swarm>,
+    log: ChildRef<Log>,
+    parent: Recipient<ProcessChanged>,
+    exit: ExitReason,
+    life: Life,
+    /// Listings with a lower number are older than the last change.
+    since: u64,
+    /// The id that the service has or had.
+    id: Option<String>,
+    /// What was written down last.
+    remembered: Option<Seen>,
+    watches: BTreeMap<u64, Watch>,
+    /// The tasks whose output is read, or was, each with whether it has ended.
+    read: BTreeMap<String, Arc<AtomicBool>>,
+    /// How many of them are being read.
+    readers: usize,
+    /// All is gone but what the last tasks have printed.
+    is_finished: bool,
+}
+
+/// How many processes there are to be.
+#[derive(Message, Clone, Copy, Debug)]
+#[rtype(result = "()")]
+pub struct Want(pub u64);
+
+impl Service {
+    /// A Service for `spec`, whose image is fetched with `auth` (the value of `X-Registry-Auth`), reporting to `parent`,
+    /// its output going to `log`.
+    #[must_use]
+    pub fn new(
+        spec: ServiceSpec,
+        auth: &str,
+        swarm: Arc<Swarm>,
+        log: ChildRef<Log>,
+        parent: Recipient<ProcessChanged>,
+        exit: ExitReason,
+    ) -> Self {
+        Self {
+            life: Life::new(spec.restart, spec.routed, spec.quantity),
+            spec: Arc::new(spec),
+            credentials: credentials(auth),
+            swarm,
+            log,
+            parent,
+            exit,
+            since: 0,
+            id: None,
+            remembered: None,
+            watches: BTreeMap::new(),
+            read: BTreeMap::new(),
+            readers: 0,
+            is_finished: false,
+        }
+    }
+
+    fn apply(&mut self, event: Event, ctx: &mut Context<Self>) {
+        for command in self.life.handle(event, Instant::now()) {
+            self.carry_out(command, ctx);
+        }
+    }
+
+    fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) {
+        let client = Arc::clone(&self.swarm.client);
+        let credentials = self.credentials.clone();
+        match command {
+            Command::Create(replicas) => {
+                let spec = self.spec.for_engine(replicas);
+                self.call(async move { client.create(spec, credentials).await }, ctx);
+            }
+            Command::Scale {
+                id,
+                version,
+                replicas,
+            } => {
+                let spec = self.spec.for_engine(replicas);
+                let update = async move { client.update(&id, version, spec, credentials).await };
+                self.call(update, ctx);
+            }
+            Command::Remove(id) => self.call(async move { client.remove(&id).await }, ctx),
+            Command::Look => self.since = self.swarm.observer.look(),
+            Command::ArmRetry => {
+                ctx.run_later(RETRY, |this, ctx| this.apply(Event::Due, ctx));
+            }
+            Command::Check { number, task } => self.check(number, task, ctx),
+            Command::Uncheck(number) => self.uncheck(number, ctx),
+            Command::Report { number, exited } => self.report(number, exited),
+            Command::Finish => {
+                self.is_finished = true;
+                self.end_reading(|_| true);
+                ctx.run_later(LAST_WORDS, |this, ctx| this.end(ctx));
+                self.end_if_read(ctx);
+            }
+        }
+    }
+
+    fn call(
+        &self,
+        call: impl Future<Output = Result<(), EngineError>> + 'static,
+        ctx: &mut Context<Self>,
+    ) {
+        ctx.spawn(call.into_actor(self).map(|result, this, ctx| {
+            let event = match result {
+                // Somebody was quicker: the next listing tells what there is now.
+                Ok(()) | Err(EngineError::Conflict(_)) => Event::Changed,
+                Err(error) => Event::Failed(error.to_string()),
+            };
+            this.apply(event, ctx);
+        }));
+    }
+
+    /// Takes what is observed, for as long as it lives.
+    fn follow(&self, ctx: &mut Context<Self>) {
+        let observed = self.swarm.observer.follow();
+        let listings = futures::stream::unfold(observed, async |mut observed| {
+            // The observer lives as long as the swarm does.
+            observed.changed().await.ok()?;
+            let latest = observed.borrow_and_update().clone();
+            Some((latest, observed))
+        });
+        ctx.add_stream(Box::pin(listings));
+    }
+
+    /// Writes down what a server would need that starts while the swarm cannot be listed.
+    fn remember(&mut self, seen: &Seen) {
+        if self.remembered.as_ref() == Some(seen) || seen.service.is_none() {
+            return;
+        }
+        self.remembered = Some(seen.clone());
+        let record = Record {
+            name: self.spec.name(),
+            app: self.spec.app.to_string(),
+            release: self.spec.release,
+            batch: self.spec.batch,
+            process_type: self.spec.process_type.clone(),
+            seen: seen.clone(),
+        };
+        let known = self.swarm.known.clone();
+        actix_rt::task::spawn_blocking(move || known.keep(&record));
+    }
+
+    /// Goes on with what the server before knew, until the swarm is listed.
+    fn recall(&self, ctx: &mut Context<Self>) {
+        let (known, name) = (self.swarm.known.clone(), self.spec.name());
+        let recalled = actix_rt::task::spawn_blocking(move || known.of(&name));
+        ctx.spawn(recalled.into_actor(self).map(|recalled, this, ctx| {
+            if let Ok(Some(record)) = recalled {
+                this.apply(Event::Known(record.seen), ctx);
+            }
+        }));
+    }
+
+    fn end(&mut self, ctx: &mut Context<Self>) {
+        let (known, name) = (self.swarm.known.clone(), self.spec.name());
+        actix_rt::task::spawn_blocking(move || known.forget(&name));
+        self.exit.set(Exit::Shutdown);
+        ctx.stop();
+    }
+
+    fn end_if_read(&mut self, ctx: &mut Context<Self>) {
+        if self.is_finished && self.readers == 0 {
+            self.end(ctx);
+        }
+    }
+
+    /// Tells the readers of tasks that have ended that these print nothing more.
+    fn end_reading(&self, has_ended: impl Fn(&str) -> bool) {
+        let ended = self.read.iter().filter(|(task, _)| has_ended(task));
+        ended.for_each(|(_, is_over)| is_over.store(true, Ordering::SeqCst));
+    }
+
+    /// Begins to read what tasks print that are new.
+    fn read_output(&mut self, seen: &Seen, ctx: &mut Context<Self>) {
+        let runs = |id: &str| seen.tasks.iter().any(|t| t.id == id && t.may_run());
+        self.end_reading(|task| !runs(task));
+        let is_known = |id: &str| seen.tasks.iter().any(|task| task.id == id);
+        self.read
+            .retain(|task, is_over| is_known(task) || !is_over.load(Ordering::SeqCst));
+        let members = self.life.members();
+        let new: Vec<_> = members
+            .filter_map(|(number, member)| {
+                let task = member.task.as_ref().filter(|task| task.has_begun())?;
+                let is_new = !self.read.contains_key(&task.id);
+                is_new.then(|| (number, task.id.clone()))
+            })
+            .collect();
+        for (number, task) in new {
+            let is_over = Arc::new(AtomicBool::new(!runs(&task)));
+            self.read.insert(task.clone(), Arc::clone(&is_over));
+            self.readers += 1;
+            let source = Source {
+                task,
+                process: self.spec.process(number),
+                release: self.spec.release,
+                is_over,
+            };
+            let client = Arc::clone(&self.swarm.client);
+            let notes = self.swarm.printed.clone();
+            let reading = logs::follow(client, self.log.clone(), notes, source);
+            ctx.spawn(reading.into_actor(self).map(|(), this, ctx| {
+                this.readers -= 1;
+                this.end_if_read(ctx);
+            }));
+        }
+    }
+
+    fn report(&self, number: u64, exited: Option<ExitRecord>) {
+        let Some(snapshot) = self.snapshot(number) else {
+            return;
+        };
+        // Unbounded, but few: the swarm's delay bounds how often anything changes.
+        self.parent.do_send(ProcessChanged {
+            batch: self.spec.batch,
+            snapshot,
+            exited,
+        });
+    }
+
+    fn snapshot(&self, number: u64) -> Option<Snapshot> {
+        let member = self.life.member(number)?;
+        let watch = self.watches.get(&number);
+        let task = member.task.as_ref();
+        let address = task.and_then(|task| task.address);
+        let trouble = self.life.trouble().map(str::to_owned);
+        let is_late = member.phase == Phase::Starting;
+        let unready = || watch.filter(|_| is_late).and_then(Watch::unready);
+        Some(Snapshot {
+            id: self.spec.process(number),
+            phase: member.phase,
+            pid: None,
+            port: None,
+            address: address
+                .filter(|_| member.phase == Phase::Ready)
+                .map(Into::into),
+            place: task.map(|task| Place {
+                node: task.node.clone(),
+                task: task.id.clone(),
+            }),
+            started_at: task.filter(|task| task.runs()).map(|task| task.at),
+            restarts: member.restarts,
+            crashlooping: member.is_crashlooping(),
+            last_exit: member.last_exit.clone(),
+            has_no_port: false,
+            trouble: watch.and_then(Watch::trouble),
+            alarm: watch.map(Watch::alarm).unwrap_or_default(),
+            warning: member.warning.clone().or(trouble).or_else(unready),
+        })
+    }
+}
+
+/// What is in a value of `X-Registry-Auth`.
+fn credentials(auth: &str) -> Option<DockerCredentials> {
+    let text = URL_SAFE.decode(auth).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+impl Actor for Service {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.recall(ctx);
+        self.follow(ctx);
+        self.since = self.swarm.observer.look();
+    }
+}
+
+impl StreamHandler<Observed> for Service {
+    fn handle(&mut self, observed: Observed, ctx: &mut Self::Context) {
+        if observed.number < self.since {
+            return;
+        }
+        match observed.listing {
+            Some(Ok(listing)) => {
+                let seen = listing.of(&self.spec.name(), self.id.as_deref());
+                if let Some(service) = &seen.service {
+                    self.id = Some(service.id.clone());
+                }
+                self.remember(&seen);
+                self.apply(Event::Seen(seen.clone()), ctx);
+                self.read_output(&seen, ctx);
+            }
+            Some(Err(error)) => self.apply(Event::Unseen(error.to_string()), ctx),
+            None => {}
+        }
+    }
+}
+
+impl Handler<Want> for Service {
+    type Result = ();
+
+    fn handle(&mut self, Want(quantity): Want, ctx: &mut Self::Context) {
+        self.apply(Event::Want(quantity), ctx);
+    }
+}
+
+impl Handler<Shutdown> for Service {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.apply(Event::Stop, ctx);
+    }
+}

@@ -1,0 +1,141 @@
+//! Whether the processes of a service answer, over the network.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::Service;
+use crate::process::health::{Checks, Trouble, Unready};
+use crate::process::probe;
+use crate::router::backend::Alarm;
+use crate::swarm::life::Event;
+
+/// The least time between two checks of a process that the proxy cannot connect to.
+const CALM: Duration = Duration::from_millis(50);
+
+/// The checks of one task.
+#[derive(Debug)]
+pub(super) struct Watch {
+    task: String,
+    address: SocketAddr,
+    checks: Checks,
+    alarm: Alarm,
+    /// Why the last check failed.
+    failure: Option<Unready>,
+    check: Option<SpawnHandle>,
+}
+
+impl Watch {
+    /// Why the process should get no request.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        self.checks.trouble().cloned()
+    }
+
+    /// What it does instead of getting ready, and what to do about it.
+    pub(super) fn unready(&self) -> Option<String> {
+        let why = self.failure.as_ref()?;
+        Some(match why {
+            Unready::NotListening => format!(
+                "{why}, at {}: on a swarm a process has a network of its own, so it must listen on all addresses (0.0.0.0, \
+                 or ::) at $PORT, not on 127.0.0.1",
+                self.address
+            ),
+            _ => format!("{why}, at {}", self.address),
+        })
+    }
+
+    /// Rung by who cannot connect to the process.
+    pub(super) fn alarm(&self) -> Alarm {
+        self.alarm.clone()
+    }
+}
+
+/// What came of waiting and one check.
+struct Checked {
+    /// The proxy could not connect.
+    is_refused: bool,
+    result: Result<(), Unready>,
+}
+
+impl Service {
+    /// Checks a process as long as this task runs it.
+    pub(super) fn check(&mut self, number: u64, task: String, ctx: &mut Context<Self>) {
+        self.uncheck(number, ctx);
+        let member = self.life.member(number);
+        let address = member.and_then(|member| member.task.as_ref()?.address);
+        let Some(address) = address.filter(|_| self.spec.routed) else {
+            return;
+        };
+        let watch = Watch {
+            task,
+            address,
+            checks: Checks::new(&self.spec.health),
+            alarm: Alarm::default(),
+            failure: None,
+            check: None,
+        };
+        self.watches.insert(number, watch);
+        self.check_after(Duration::ZERO, number, ctx);
+    }
+
+    pub(super) fn uncheck(&mut self, number: u64, ctx: &mut Context<Self>) {
+        let watch = self.watches.remove(&number);
+        if let Some(check) = watch.and_then(|watch| watch.check) {
+            ctx.cancel_future(check);
+        }
+    }
+
+    /// Looks at the process after a while, or as soon as the proxy cannot connect to it.
+    fn check_after(&mut self, pause: Duration, number: u64, ctx: &mut Context<Self>) {
+        let Some(watch) = self.watches.get(&number) else {
+            return;
+        };
+        let (address, alarm) = (watch.address, watch.alarm());
+        let health = self.spec.health.clone();
+        let checked = async move {
+            // Requests may be refused by the thousand: a check now and then tells as much.
+            tokio::time::sleep(pause.min(CALM)).await;
+            let is_refused = tokio::select! {
+                biased;
+                () = alarm.rung() => true,
+                () = tokio::time::sleep(pause.saturating_sub(CALM)) => false,
+            };
+            let result = probe::answers(address, &health).await;
+            Checked { is_refused, result }
+        };
+        let checked = checked.into_actor(self).map(move |checked, this, ctx| {
+            this.checked(&checked, number, ctx);
+        });
+        let handle = ctx.spawn(checked);
+        if let Some(watch) = self.watches.get_mut(&number) {
+            watch.check = Some(handle);
+        }
+    }
+
+    fn checked(&mut self, checked: &Checked, number: u64, ctx: &mut Context<Self>) {
+        let Some(watch) = self.watches.get_mut(&number) else {
+            return;
+        };
+        let before = (watch.checks.is_ready(), watch.trouble(), watch.unready());
+        if checked.is_refused {
+            watch.checks.refused();
+        }
+        match &checked.result {
+            Ok(()) => watch.checks.passed(),
+            Err(why) => watch.checks.failed(why),
+        }
+        watch.failure = checked.result.clone().err();
+        let is_ready = watch.checks.is_ready();
+        let pause = watch.checks.pause();
+        if before != (is_ready, watch.trouble(), watch.unready()) {
+            let task = watch.task.clone();
+            self.apply(Event::Checked { task, is_ready }, ctx);
+        }
+        if checked.is_refused || checked.result.is_err() && is_ready {
+            // Its machine may be gone: what the swarm makes of that is wanted soon.
+            let _number = self.swarm.observer.look();
+        }
+        self.check_after(pause, number, ctx);
+    }
+}

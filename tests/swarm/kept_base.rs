@@ -1,0 +1,43 @@
+//! Root file systems of images, which take mmdebstrap half a minute: kept between runs beside what Cargo builds.
+
+use std::path::{Path, PathBuf};
+
+/// Where they are kept, as a server has them.
+fn kept() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("swarm")
+}
+
+/// Gives a server the root file systems of earlier runs; before its first image.
+pub(crate) fn give(data_dir: &Path) {
+    copy(&kept(), &data_dir.join("swarm"));
+}
+
+/// Keeps the root file systems that a server has made. Their layers are named by their records.
+pub(crate) fn keep(data_dir: &Path) {
+    copy(&data_dir.join("swarm"), &kept());
+}
+
+fn copy(from: &Path, to: &Path) {
+    let Ok(records) = std::fs::read_dir(from.join("bases")) else {
+        return;
+    };
+    for part in ["bases", "blobs"] {
+        std::fs::create_dir_all(to.join(part)).unwrap();
+    }
+    for record in records {
+        let record = record.unwrap().path();
+        let text = std::fs::read_to_string(&record).unwrap();
+        let text: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let digest = text["layer"]["digest"].as_str().unwrap();
+        let blob = Path::new("blobs").join(digest.strip_prefix("sha256:").unwrap());
+        // The record last: what it names is there. Others may do the same now.
+        place(&from.join(&blob), &to.join(&blob));
+        place(&record, &to.join("bases").join(record.file_name().unwrap()));
+    }
+}
+
+fn place(from: &Path, to: &Path) {
+    let half = to.with_extension(format!("half-{}", std::process::id()));
+    std::fs::copy(from, &half).unwrap();
+    std::fs::rename(&half, to).unwrap();
+}
