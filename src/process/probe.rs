@@ -1,4 +1,4 @@
-//! The question of a check: a connection, and on it a GET whose status counts.
+//! When a process is checked again, and the question of a check: a connection, and on it a GET whose status counts.
 //!
 //! The request is written by hand, not by awc: the connection is made first, and what it leads to may be verified before
 //! anything is asked; and the status counts as soon as its line has come, while awc waits for the whole head.
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::health::Unready;
 use crate::document::config::HealthCheck;
+use crate::router::backend::Alarm;
 
 /// Bytes of an answer that are read at most. Its status line is enough, but an app whose answer is cut off by a reset
 /// logs an error for each check.
@@ -19,6 +20,21 @@ const ANSWER: u64 = 64 * 1024;
 
 /// Ends the reading of an answer after its status.
 const REST: Duration = Duration::from_secs(5);
+
+/// The least time between two checks of a process that the proxy cannot connect to: requests may be refused by the
+/// thousand, and a check now and then tells as much.
+const CALM: Duration = Duration::from_millis(50);
+
+/// Waits until a process is to be checked again: after a while, or as soon as the proxy cannot connect to it. Returns
+/// whether it could not.
+pub async fn is_refused_within(pause: Duration, alarm: &Alarm) -> bool {
+    tokio::time::sleep(pause.min(CALM)).await;
+    tokio::select! {
+        biased;
+        () = alarm.rung() => true,
+        () = tokio::time::sleep(pause.saturating_sub(CALM)) => false,
+    }
+}
 
 /// Whether whatever is at `address`, here or on another machine, answers well within the time-out.
 ///

@@ -1,5 +1,8 @@
 //! What the API answers, as far as pages show it.
 
+mod deployments;
+mod server;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -7,8 +10,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::words::{plain, short};
-use crate::amounts::{size, span, took};
+use crate::amounts::{size, took};
 use crate::tls::certificate;
+
+pub(super) use deployments::{Deployment, Release};
+pub(super) use server::{Audited, Server};
 
 /// A line of `GET /applications`.
 #[derive(Debug, Deserialize)]
@@ -161,92 +167,6 @@ fn lines(lines: &[String]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A record of `GET /applications/A/deployments`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Deployment {
-    pub(super) id: u64,
-    pub(super) state: String,
-    pub(super) release: Option<u64>,
-    commit: Option<String>,
-    by: Option<String>,
-    pub(super) started: Timestamp,
-    pub(super) finished: Option<Timestamp>,
-    pub(super) steps: Vec<Step>,
-    pub(super) failure: Option<Failure>,
-}
-
-impl Deployment {
-    pub(super) fn commit(&self) -> &str {
-        short(self.commit.as_ref())
-    }
-
-    pub(super) fn by(&self) -> String {
-        plain(self.by.as_deref().unwrap_or_default())
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.finished.is_some()
-    }
-
-    pub(super) fn took(&self) -> String {
-        let finished = self.finished.map(|end| end.duration_since(self.started));
-        finished
-            .map(|took_| took(took_.as_secs_f64()))
-            .unwrap_or_default()
-    }
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Step {
-    pub(super) step: String,
-    pub(super) seconds: Option<f64>,
-}
-
-impl Step {
-    pub(super) fn took(&self) -> String {
-        self.seconds.map(took).unwrap_or_default()
-    }
-}
-
-/// Why a deployment failed.
-#[derive(Debug, Deserialize)]
-pub(super) struct Failure {
-    pub(super) step: String,
-    reason: String,
-    #[serde(default)]
-    log_tail: Vec<String>,
-    hint: Option<String>,
-}
-
-impl Failure {
-    pub(super) fn reason(&self) -> String {
-        plain(&self.reason)
-    }
-
-    pub(super) fn hint(&self) -> String {
-        plain(self.hint.as_deref().unwrap_or_default())
-    }
-
-    pub(super) fn tail(&self) -> String {
-        lines(&self.log_tail)
-    }
-}
-
-/// A line of `GET /applications/A/releases`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Release {
-    pub(super) id: u64,
-    commit: String,
-    pub(super) created: Timestamp,
-    pub(super) current: bool,
-}
-
-impl Release {
-    pub(super) fn commit(&self) -> &str {
-        short(Some(&self.commit))
-    }
-}
-
 /// A line of a log.
 #[derive(Debug, Deserialize)]
 pub(super) struct Line {
@@ -368,118 +288,6 @@ impl Run {
 
     pub(super) fn is_over(&self) -> bool {
         self.state == "finished"
-    }
-}
-
-/// `GET /-/status`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Server {
-    pub(super) state: String,
-    pub(super) version: String,
-    uptime_seconds: u64,
-    pub(super) listen: Vec<String>,
-    pub(super) tls_listen: Vec<String>,
-    pub(super) ports: Ports,
-    pub(super) connections: u64,
-    pub(super) descriptors: Descriptors,
-    memory_bytes: u64,
-    pub(super) applications: BTreeMap<String, AppOnDisk>,
-    pub(super) disk: Disk,
-    problems: Vec<String>,
-    warnings: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Ports {
-    pub(super) first: u16,
-    pub(super) last: u16,
-    pub(super) used: u64,
-    pub(super) free: u64,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Descriptors {
-    pub(super) open: u64,
-    pub(super) limit: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct AppOnDisk {
-    pub(super) state: String,
-    disk_bytes: Option<u64>,
-}
-
-impl AppOnDisk {
-    pub(super) fn disk(&self) -> String {
-        self.disk_bytes.map(size).unwrap_or_default()
-    }
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Disk {
-    pub(super) path: String,
-    total_bytes: u64,
-    free_bytes: u64,
-}
-
-impl Disk {
-    pub(super) fn free(&self) -> String {
-        format!(
-            "{} of {} free",
-            size(self.free_bytes),
-            size(self.total_bytes)
-        )
-    }
-}
-
-impl Server {
-    pub(super) fn uptime(&self) -> String {
-        span(self.uptime_seconds)
-    }
-
-    pub(super) fn memory(&self) -> String {
-        size(self.memory_bytes)
-    }
-
-    pub(super) fn problems(&self) -> Vec<String> {
-        self.problems.iter().map(|text| plain(text)).collect()
-    }
-
-    pub(super) fn warnings(&self) -> Vec<String> {
-        self.warnings.iter().map(|text| plain(text)).collect()
-    }
-}
-
-/// A line of `GET /audit`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Audited {
-    pub(super) time: Timestamp,
-    who: Option<String>,
-    from: Option<String>,
-    pub(super) method: Option<String>,
-    path: Option<String>,
-    outcome: Option<Value>,
-}
-
-impl Audited {
-    pub(super) fn who(&self) -> String {
-        plain(self.who.as_deref().unwrap_or_default())
-    }
-
-    pub(super) fn from(&self) -> String {
-        plain(self.from.as_deref().unwrap_or_default())
-    }
-
-    pub(super) fn path(&self) -> String {
-        plain(self.path.as_deref().unwrap_or_default())
-    }
-
-    pub(super) fn outcome(&self) -> String {
-        match &self.outcome {
-            Some(Value::String(text)) => plain(text),
-            Some(other) => other.to_string(),
-            None => String::new(),
-        }
     }
 }
 

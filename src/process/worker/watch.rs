@@ -7,12 +7,10 @@ use actix::prelude::*;
 use super::Process;
 use crate::process::health::{Checks, Trouble, Unready};
 use crate::process::owner::Owner;
+use crate::process::probe;
 use crate::process::readiness::{self, Endpoint, Target};
 use crate::process::state::{Attempt, LifeEvent};
 use crate::router::backend::Alarm;
-
-/// The least time between two checks of a process that the proxy cannot connect to.
-const CALM: Duration = Duration::from_millis(50);
 
 /// The futures that watch the present OS process, and what they found.
 #[derive(Debug, Default)]
@@ -87,13 +85,7 @@ impl Process {
         let (found, alarm) = (self.watch.found.clone(), self.watch.alarm());
         let health = self.spec.health.clone();
         let checked = async move {
-            // Requests may be refused by the thousand: a check now and then tells as much.
-            tokio::time::sleep(pause.min(CALM)).await;
-            let is_refused = tokio::select! {
-                biased;
-                () = alarm.rung() => true,
-                () = tokio::time::sleep(pause.saturating_sub(CALM)) => false,
-            };
+            let is_refused = probe::is_refused_within(pause, &alarm).await;
             let result = match found.filter(|_| !is_refused) {
                 Some(found) => readiness::check_again(&target, &health, &found).await,
                 None => readiness::check(&target, &health).await,

@@ -4,7 +4,7 @@
 //! which applications with the same packages share; the account of the application and its writable directories
 //! ([`identity`]); and each directory of the release at its own absolute path ([`files`]), so that what install commands
 //! have made there, such as a Python environment, is valid in the image too. Layers, configuration and manifest are blobs
-//! ([`blobs`]), each stored once by the digest of its content. [`images`] puts them together and remembers which image
+//! ([`blobs`]), each stored once by the digest of its content. [`images`] puts them together, and `store` remembers which image
 //! belongs to which release; what no release has any more is swept.
 
 pub mod base;
@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod programs;
 pub mod pull_secret;
 pub mod registry;
+mod store;
 pub mod wish;
 
 pub use images::{Image, Images, Origin};

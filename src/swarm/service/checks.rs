@@ -11,9 +11,6 @@ use crate::process::probe;
 use crate::router::backend::Alarm;
 use crate::swarm::life::Event;
 
-/// The least time between two checks of a process that the proxy cannot connect to.
-const CALM: Duration = Duration::from_millis(50);
-
 /// The checks of one task.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -94,13 +91,7 @@ impl Service {
         let (address, alarm) = (watch.address, watch.alarm());
         let health = self.spec.health.clone();
         let checked = async move {
-            // Requests may be refused by the thousand: a check now and then tells as much.
-            tokio::time::sleep(pause.min(CALM)).await;
-            let is_refused = tokio::select! {
-                biased;
-                () = alarm.rung() => true,
-                () = tokio::time::sleep(pause.saturating_sub(CALM)) => false,
-            };
+            let is_refused = probe::is_refused_within(pause, &alarm).await;
             let result = probe::answers(address, &health).await;
             Checked { is_refused, result }
         };
