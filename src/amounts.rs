@@ -2,6 +2,7 @@
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
+const TO_1023K: u64 = MIB - KIB;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
@@ -9,7 +10,8 @@ const TIB: u64 = 1 << 40;
 #[must_use]
 pub fn size(bytes: u64) -> String {
     match bytes {
-        0..MIB => format!("{}K", bytes.div_ceil(KIB)),
+        0..=TO_1023K => format!("{}K", bytes.div_ceil(KIB)),
+        ..MIB => "1M".to_owned(),
         MIB..GIB => format!("{}M", bytes / MIB),
         GIB..TIB => format!("{:.1}G", bytes as f64 / GIB as f64),
         _ => format!("{:.1}T", bytes as f64 / TIB as f64),
@@ -21,7 +23,8 @@ pub fn size(bytes: u64) -> String {
 pub fn took(seconds: f64) -> String {
     match seconds {
         ..0.9995 => format!("{:.0} ms", seconds * 1000.0),
-        ..60.0 => format!("{seconds:.1} s"),
+        ..59.95 => format!("{seconds:.1} s"),
+        ..60.0 => "1 min 0 s".to_owned(),
         ..3600.0 => format!(
             "{:.0} min {:.0} s",
             (seconds / 60.0).floor(),
@@ -53,6 +56,8 @@ mod tests {
             (0, "0K"),
             (1, "1K"),
             (1536, "2K"),
+            (MIB - KIB, "1023K"),
+            (MIB - 1, "1M"),
             (50 << 20, "50M"),
             (3 << 29, "1.5G"),
             (1 << 41, "2.0T"),

@@ -75,8 +75,17 @@ pub(super) async fn deliver(
             None => None,
         };
         let mut answer = json!({ "name": name, "deployed": false });
-        for done in [of_preview, own].into_iter().flatten() {
-            answer = done?;
+        // One that was acted upon is not acted upon again, whatever came of the preview.
+        match (of_preview, own) {
+            (Some(Err(problem)), Some(Ok(done))) => {
+                log::warn!("a webhook of {name}, its preview: {}", problem.detail());
+                answer = done;
+            }
+            (of_preview, own) => {
+                for done in [of_preview, own].into_iter().flatten() {
+                    answer = done?;
+                }
+            }
         }
         acted_upon(&name, turn).await;
         Ok(HttpResponse::Accepted().json(answer))

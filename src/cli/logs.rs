@@ -159,8 +159,13 @@ pub async fn run(args: &LogsArgs, client: &Client, out: &mut Output) -> anyhow::
 /// Whose lines there could be.
 fn processes(name: &AppName, status: &Value) -> String {
     let processes = status["processes"].as_array().into_iter().flatten();
-    let mut ids: Vec<_> = processes.map(|process| cell(&process["id"])).collect();
-    ids.dedup();
+    let mut ids = Vec::new();
+    for id in processes.map(|process| cell(&process["id"])) {
+        // Two releases have the same while one is deployed.
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
     match ids.is_empty() {
         true => format!("{name} has no process just now: procserver ps {name}"),
         false => format!("the processes of {name} are {}", ids.join(", ")),
@@ -377,7 +382,7 @@ mod tests {
     fn where_a_process_has_no_lines_those_are_named_that_there_are() {
         let name = AppName::parse("blog").unwrap();
         let status =
-            serde_json::json!({"processes": [{"id": "web.1"}, {"id": "web.1"}, {"id": "run.7"}]});
+            serde_json::json!({"processes": [{"id": "web.1"}, {"id": "run.7"}, {"id": "web.1"}]});
         let told = processes(&name, &status);
         assert_eq!(told, "the processes of blog are web.1, run.7");
         let told = processes(&name, &Value::Null);

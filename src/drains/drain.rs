@@ -21,6 +21,7 @@ use crate::logs::query::Chunk;
 use crate::logs::record::Stream;
 use crate::outgoing::post::NotTaken;
 use crate::supervision::backoff::Backoff;
+use crate::supervision::jitter::random;
 
 /// How long a request waits for more lines.
 const LINGER: Duration = Duration::from_secs(1);
@@ -342,9 +343,4 @@ async fn due(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
-}
-
-fn random() -> f64 {
-    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-    f64::from(random) / f64::from(u32::MAX)
 }

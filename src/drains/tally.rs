@@ -24,6 +24,8 @@ pub(super) struct Tallied {
     pub(super) gathered: Accounts,
     /// Of the lines between the two, those that are counted as dropped.
     pub(super) missing: u64,
+    /// Of the lines that are not taken, those that a task before has counted as dropped: they are found again.
+    again: u64,
     pub(super) last_sent: Option<Timestamp>,
     pub(super) last_dropped: Option<Timestamp>,
     pub(super) failing_since: Option<Timestamp>,
@@ -43,7 +45,7 @@ impl Tally {
         let mut tallied = self.lock();
         tallied.taken = taken.clone();
         tallied.gathered = taken.clone();
-        tallied.missing = 0;
+        tallied.again += std::mem::take(&mut tallied.missing);
     }
 
     /// The receiver has the logs up to `taken`.
@@ -56,7 +58,9 @@ impl Tally {
         let mut tallied = self.lock();
         tallied.gathered = accounts.clone();
         tallied.missing += dropped;
-        tallied.drop_lines(dropped, now);
+        let again = dropped.min(tallied.again);
+        tallied.again -= again;
+        tallied.drop_lines(dropped - again, now);
     }
 
     /// Lines were taken.
@@ -110,7 +114,7 @@ impl Tallied {
     fn come_to(&mut self, taken: &Accounts) {
         self.taken = taken.clone();
         if self.taken == self.gathered {
-            self.missing = 0;
+            (self.missing, self.again) = (0, 0);
         }
     }
 
@@ -128,5 +132,22 @@ impl Tallied {
             Some(_) => DrainState::Sending,
             None => DrainState::Idle,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_a_drain_which_begins_anew_finds_missing_again_count_once() {
+        let (tally, at, now) = (Tally::default(), Accounts::default(), Timestamp::UNIX_EPOCH);
+        for more in [0, 0, 10] {
+            tally.begins_at(&at);
+            tally.gathered(&at, 100, now);
+            tally.gathered(&at, 50 + more, now);
+        }
+        let tallied = tally.look();
+        assert_eq!((tallied.dropped, tallied.missing), (160, 160));
     }
 }

@@ -99,10 +99,11 @@ impl EventLog {
             Item::Event(event) => {
                 *last = event.id;
                 failpoint::reach("EventLog");
-                if let Some(line) = self.thinning.take(event, Instant::now()) {
-                    self.write(&line);
+                let line = self.thinning.take(event, Instant::now());
+                // Who goes on behind those that are kept finds others in the feed.
+                if line.is_none_or(|line| self.write(&line)) {
+                    self.taken.store(event.id, Ordering::Release);
                 }
-                self.taken.store(event.id, Ordering::Release);
             }
             Item::Lost(count) => {
                 self.write(&json!({
@@ -121,13 +122,16 @@ impl EventLog {
         }
     }
 
-    fn write(&mut self, line: &Value) {
+    /// Whether it is kept.
+    fn write(&mut self, line: &Value) -> bool {
         let written = self.file.append(format!("{line}\n").as_bytes());
         let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
+        let is_kept = written.is_ok();
         if let (Err(error), false) = (written, was_failing) {
             // The server's own log has them too.
             log::error!("events are not kept, they cannot be written: {error}");
         }
+        is_kept
     }
 }
 

@@ -324,7 +324,7 @@ impl Handler<Read> for Log {
             false => Arc::clone(&self.readers),
         };
         // Of this one, and of the log itself.
-        if !query.is_of_server && Arc::strong_count(&counted) > MOST_READERS + 1 {
+        if Arc::strong_count(&counted) > MOST_READERS + 1 {
             return Err(LogError::TooManyReaders(MOST_READERS));
         }
         for wanted in &query.streams {

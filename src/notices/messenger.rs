@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use actix::prelude::*;
 use actix_rt::ArbiterHandle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::book::Receivers;
 use super::deliver;
-use super::notice::Notice;
+use super::notice::{Key, Notice};
 use crate::document::notify::Receiver;
 use crate::outgoing::post::NotTaken;
 use crate::supervision::backoff::Backoff;
+use crate::supervision::jitter::random;
 
 /// Notices that may wait for one receiver.
 const QUEUE: usize = 100;
@@ -26,17 +28,27 @@ struct Waiting {
     since: Instant,
 }
 
-/// Where notices for one receiver go. When it is dropped, those that wait are still tried.
+/// A notice of this was taken, refused, or is no news any more.
+#[derive(Message, Debug)]
+#[rtype(result = "()")]
+pub(super) struct Brought(pub(super) Key);
+
+/// Where notices for one receiver go. When it is dropped, those that wait are still tried, as long as its thread is there
+/// and somebody names the receiver.
 #[derive(Debug)]
 pub(super) struct Messenger(mpsc::Sender<Waiting>);
 
 impl Messenger {
-    /// Works on `thread`.
-    pub(super) fn start(thread: &ArbiterHandle, to: Receiver, book: Receivers) -> Self {
+    /// Works on `thread`; `None`: that has gone.
+    pub(super) fn start(
+        thread: &ArbiterHandle,
+        to: Receiver,
+        book: Receivers,
+        told: Recipient<Brought>,
+    ) -> Option<Self> {
         let (sender, notices) = mpsc::channel(QUEUE);
-        // Where the thread has gone the messenger is not alive.
-        thread.spawn_fn(move || _ = actix_rt::spawn(run(to, book, notices)));
-        Self(sender)
+        let is_there = thread.spawn_fn(move || _ = actix_rt::spawn(run(to, book, notices, told)));
+        is_there.then_some(Self(sender))
     }
 
     /// Whether it is still there.
@@ -58,9 +70,18 @@ impl Waiting {
     }
 }
 
-async fn run(to: Receiver, book: Receivers, mut notices: mpsc::Receiver<Waiting>) {
+async fn run(
+    to: Receiver,
+    book: Receivers,
+    mut notices: mpsc::Receiver<Waiting>,
+    told: Recipient<Brought>,
+) {
     while let Some(waiting) = notices.recv().await {
+        if !book.keys().contains(&to.key()) {
+            return;
+        }
         bring_one(&to, &book, &waiting).await;
+        told.do_send(Brought(waiting.notice.key()));
     }
 }
 
@@ -81,8 +102,7 @@ async fn bring_one(to: &Receiver, book: &Receivers, waiting: &Waiting) {
             to.shown()
         );
         last = why;
-        let random = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
-        let delay = backoff.crashed(Instant::now(), random);
+        let delay = backoff.crashed(Instant::now(), random());
         sleep(delay.max(wait.unwrap_or_default())).await;
     }
     log::warn!(

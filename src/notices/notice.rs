@@ -55,7 +55,16 @@ pub enum State {
     Gone,
 }
 
+/// Event, application and what of it.
+pub type Key = (&'static str, Option<Arc<str>>, String);
+
 impl Notice {
+    /// What it is about.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        (self.event, self.app.clone(), self.subject.clone())
+    }
+
     /// One of the server itself.
     #[must_use]
     pub fn of_server(

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::book::Receivers;
-use super::messenger::Messenger;
+use super::messenger::{Brought, Messenger};
 use super::notice::{Notice, State};
 use super::policy::Told;
 use super::told_file::ToldFile;
@@ -160,7 +160,7 @@ impl Notifier {
 
     fn hear(&mut self, notice: Notice, ctx: &mut Context<Self>) {
         if let Some(notice) = self.told.hear(notice, Instant::now()) {
-            self.tell(notice);
+            self.tell(notice, ctx);
         }
         self.settle_later(ctx);
         self.keep(ctx);
@@ -175,7 +175,7 @@ impl Notifier {
             let left = due.saturating_duration_since(Instant::now());
             ctx.run_later(left, |notifier, ctx| {
                 for notice in notifier.told.settled(Instant::now()) {
-                    notifier.tell(notice);
+                    notifier.tell(notice, ctx);
                 }
                 notifier.settle_later(ctx);
                 notifier.keep(ctx);
@@ -183,32 +183,45 @@ impl Notifier {
         });
     }
 
-    fn tell(&mut self, notice: Notice) {
+    fn tell(&mut self, notice: Notice, ctx: &mut Context<Self>) {
         debug_assert!(notice.state != State::Gone, "it is told to nobody");
         let known = self.spec.receivers.keys();
         self.messengers
             .retain(|key, messenger| messenger.is_alive() && known.contains(key));
         let (receivers, mask) = self.spec.receivers.of(notice.app.as_deref());
         let notice = notice.masked(&mask);
+        let mut is_underway = false;
         for receiver in receivers.into_iter().filter(|one| one.wants(notice.event)) {
             let shown = receiver.to.shown();
-            match self.messenger(receiver.to) {
-                Ok(messenger) if messenger.bring(notice.clone()) => {}
+            match self.messenger(receiver.to, ctx) {
+                Ok(messenger) if messenger.bring(notice.clone()) => is_underway = true,
                 Ok(_) => log::warn!("too many notices wait for {shown}: one is dropped"),
                 Err(error) => log::error!("no thread for a notice to {shown}: {error}"),
             }
         }
+        if !is_underway {
+            self.told.brought(&notice.key());
+        }
     }
 
-    fn messenger(&mut self, to: Receiver) -> std::io::Result<&Messenger> {
-        let thread = match self.thread.take() {
-            Some(thread) => thread,
-            None => threads::behind_applications()?,
-        };
-        let thread = self.thread.insert(thread).handle();
-        let book = self.spec.receivers.clone();
-        let messenger = self.messengers.entry(to.key());
-        Ok(messenger.or_insert_with(|| Messenger::start(&thread, to, book)))
+    fn messenger(&mut self, to: Receiver, ctx: &mut Context<Self>) -> std::io::Result<&Messenger> {
+        let key = to.key();
+        if !self.messengers.contains_key(&key) {
+            let told = ctx.address().recipient();
+            let start = |thread: &Arbiter| {
+                let book = self.spec.receivers.clone();
+                Messenger::start(&thread.handle(), to.clone(), book, told.clone())
+            };
+            let started = self.thread.as_ref().and_then(start);
+            let started = match started {
+                Some(messenger) => messenger,
+                // There is no thread yet, or it has failed.
+                None => start(self.thread.insert(threads::behind_applications()?))
+                    .ok_or_else(|| std::io::Error::other("it ended at once"))?,
+            };
+            self.messengers.insert(key.clone(), started);
+        }
+        Ok(&self.messengers[&key])
     }
 }
 
@@ -245,6 +258,15 @@ impl StreamHandler<Heard> for Notifier {
                 self.keep(ctx);
             }
         }
+    }
+}
+
+impl Handler<Brought> for Notifier {
+    type Result = ();
+
+    fn handle(&mut self, Brought(key): Brought, ctx: &mut Self::Context) {
+        self.told.brought(&key);
+        self.keep(ctx);
     }
 }
 

@@ -6,22 +6,24 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::notice::{DROPPED, Notice, State};
+use super::notice::{DROPPED, Key, Notice, State};
 use crate::document::notify::EVENTS;
 
 /// What goes on being wrong is told again after this time, when it is heard of again.
 const AGAIN: Duration = Duration::from_hours(1);
 
+/// What was told so long ago, and of which nothing was heard since, may be there no more.
+const LONG_AGO: Duration = Duration::from_hours(24 * 30);
+
 /// What may be wrong at once. Who recovers is forgotten; who never does makes room for others in the end.
 const MOST: usize = 10_000;
-
-/// Event, application and what of it.
-type Key = (&'static str, Option<Arc<str>>, String);
 
 #[derive(Debug, Default)]
 struct Subject {
     /// When it was told last that it is wrong.
     told: Option<Instant>,
+    /// Somebody has that notice, or nobody will: the next server need not tell it.
+    is_brought: bool,
     /// What is told when it stays so.
     waits: Option<(Instant, Notice)>,
 }
@@ -51,13 +53,14 @@ impl Told {
             let event = EVENTS.into_iter().find(|event| *event == one.event);
             let event = event.filter(|event| *event != "drain" || one.subject == DROPPED);
             let Some(event) = event else { continue };
-            let ago = now
-                .1
-                .duration_since(one.told)
-                .try_into()
-                .unwrap_or_default();
+            let ago = now.1.duration_since(one.told).try_into();
+            let ago: Duration = ago.unwrap_or_default();
+            if ago > LONG_AGO {
+                continue;
+            }
             let subject = Subject {
                 told: now.0.checked_sub(ago).or(Some(now.0)),
+                is_brought: true,
                 waits: None,
             };
             self.subjects
@@ -71,7 +74,8 @@ impl Told {
         std::mem::take(&mut self.is_changed).then(|| {
             let told = self.subjects.iter().filter_map(|(key, subject)| {
                 let (event, app, subject_of) = key;
-                let ago = now.0.saturating_duration_since(subject.told?);
+                let told = subject.told.filter(|_| subject.is_brought)?;
+                let ago = now.0.saturating_duration_since(told);
                 Some(ToldBefore {
                     event: (*event).to_owned(),
                     app: app.clone(),
@@ -85,7 +89,7 @@ impl Told {
 
     /// Hears of something; answers what is to be told now.
     pub fn hear(&mut self, notice: Notice, now: Instant) -> Option<Notice> {
-        let key = (notice.event, notice.app.clone(), notice.subject.clone());
+        let key = notice.key();
         match notice.state {
             State::Test => return Some(notice),
             State::Gone => {
@@ -132,15 +136,22 @@ impl Told {
                     return None;
                 }
                 if notice.settles.is_zero() || subject.told.is_some() {
-                    subject.told = Some(now);
+                    (subject.told, subject.is_brought) = (Some(now), false);
                     subject.waits = None;
-                    self.is_changed = true;
                     return Some(notice);
                 }
                 subject.waits.get_or_insert((now + notice.settles, notice));
             }
         }
         None
+    }
+
+    /// A notice of this was taken, or will not be.
+    pub fn brought(&mut self, key: &Key) {
+        if let Some(subject) = self.subjects.get_mut(key) {
+            subject.is_brought = true;
+            self.is_changed = true;
+        }
     }
 
     /// Forgets an application that is removed: another one may have its name.
@@ -175,7 +186,7 @@ impl Told {
                 return true;
             };
             let is_wrong = notice.state == State::Failing;
-            subject.told = is_wrong.then_some(now);
+            (subject.told, subject.is_brought) = (is_wrong.then_some(now), false);
             settled.push(notice);
             is_wrong
         });
@@ -306,6 +317,11 @@ mod tests {
             ..notice(State::Failing, 0)
         };
         told.hear(drain.clone(), now);
+        // What nobody has got, or may yet get, is told by the next server.
+        assert_eq!(told.changed((now, wall)), None);
+        for one in [notice(State::Failing, 0), drain.clone()] {
+            told.brought(&one.key());
+        }
         let half = Duration::from_mins(30);
         let kept = told.changed((now + half, wall + half)).unwrap();
         assert_eq!((kept.len(), kept[0].told), (2, wall));
@@ -330,8 +346,7 @@ mod tests {
             assert!(next.hear(drain.clone(), start).is_some());
             let well = next.hear(notice(State::Recovered, 0), start);
             assert_eq!(well.unwrap().state, State::Recovered);
-            let left = next.changed((start, at)).unwrap();
-            assert_eq!(left[0].event, "drain");
+            assert_eq!(next.changed((start, at)), Some(vec![]));
         }
     }
 

@@ -31,6 +31,7 @@ use super::users::Users;
 use crate::document::config::StopPolicy;
 use crate::exit_status::{ExitRecord, ExitStatus};
 use crate::logs::log::{Attach, Detach, Log};
+use crate::supervision::jitter::random;
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
 use watch::Watch;
 
@@ -351,11 +352,6 @@ fn killed(outcome: Stopped, policy: &StopPolicy) -> Option<String> {
 fn spawned_at(survivor: &Identity) -> Option<jiff::Timestamp> {
     let written = std::fs::metadata(survivor.directory.join(identity::FILE));
     jiff::Timestamp::try_from(written.ok()?.modified().ok()?).ok()
-}
-
-/// Uniform in `0.0..1.0`; without a random source, no jitter.
-fn random() -> f64 {
-    getrandom::u32().map_or(0.5, |bits| f64::from(bits) / (f64::from(u32::MAX) + 1.0))
 }
 
 /// Runs what blocks on a thread for that.

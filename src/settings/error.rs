@@ -106,6 +106,11 @@ pub enum SettingsError {
          the sample out"
     )]
     TracesUrl,
+    #[error(
+        "[engine.swarm] has a registry and no socket, so no application would run on a swarm: write socket = \"/var/run/docker.sock\", \
+         or take the registry out"
+    )]
+    SwarmSocket,
     #[error("smtp.password_file: {path}: {source}")]
     MailPassword {
         path: PathBuf,

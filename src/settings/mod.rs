@@ -196,7 +196,7 @@ impl Settings {
         let smtp = smtp::resolve(&raw.smtp)?;
         let notify = receivers::notify(&raw, smtp.is_some())?;
         let front = Arc::new(front(&raw, around, &directories.data));
-        let swarm = swarm(raw.engine.swarm, &front.reach, &tls_listen, &listen);
+        let swarm = swarm(raw.engine.swarm, &front.reach, &tls_listen, &listen)?;
         Ok(Self {
             file: None,
             swarm,
@@ -296,20 +296,26 @@ fn swarm(
     reach: &Reach,
     tls_listen: &[SocketAddr],
     listen: &[SocketAddr],
-) -> Option<SwarmSettings> {
+) -> Result<Option<SwarmSettings>, SettingsError> {
+    let Some(socket) = raw.socket else {
+        return match raw.registry {
+            Some(_) => Err(SettingsError::SwarmSocket),
+            None => Ok(None),
+        };
+    };
     let reached = Reached {
         api_hosts: &reach.api_hosts,
         tls_listen,
         listen,
     };
     let is_reached = reach.api != ApiPlace::Socket;
-    Some(SwarmSettings {
-        socket: raw.socket?.0,
+    Ok(Some(SwarmSettings {
+        socket: socket.0,
         images: match raw.registry {
             Some(RegistryUrl(url)) => Origin::Registry(Registry::new(url)),
             None => Origin::Here(is_reached.then(|| reached.host()).flatten()),
         },
-    })
+    }))
 }
 
 fn step_timeouts(raw: &RawStepTimeouts) -> StepTimeouts {

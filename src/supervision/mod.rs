@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod child_ref;
 pub mod child_spec;
+pub mod jitter;
 pub mod monitor;
 pub mod parent;
 pub mod restart;
