@@ -2,7 +2,8 @@
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-const TO_1023K: u64 = MIB - KIB;
+/// From here on it would be `1024K`.
+const ALMOST_MIB: u64 = MIB - KIB + 1;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
@@ -10,9 +11,8 @@ const TIB: u64 = 1 << 40;
 #[must_use]
 pub fn size(bytes: u64) -> String {
     match bytes {
-        0..=TO_1023K => format!("{}K", bytes.div_ceil(KIB)),
-        ..MIB => "1M".to_owned(),
-        MIB..GIB => format!("{}M", bytes / MIB),
+        0..ALMOST_MIB => format!("{}K", bytes.div_ceil(KIB)),
+        ALMOST_MIB..GIB => format!("{}M", bytes.max(MIB) / MIB),
         GIB..TIB => format!("{:.1}G", bytes as f64 / GIB as f64),
         _ => format!("{:.1}T", bytes as f64 / TIB as f64),
     }

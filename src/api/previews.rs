@@ -11,6 +11,7 @@ use super::outcome::{self, Begun};
 use super::problem::Problem;
 use super::state::{ApiState, app_name};
 use super::{audit, body, previews_of, whole_machine};
+use crate::app::apps::AppsError;
 use crate::app::apps::{Create, Remove, Replace};
 use crate::app::status::Summary;
 use crate::app::supervisor::OpenBranches;
@@ -190,11 +191,15 @@ pub(super) async fn branch_is_gone(state: &ApiState, preview: &Summary) -> Resul
         keep_storage: false,
         by: By::webhook(),
     };
-    state.ask_apps(remove).await??;
-    state.events.report(Report::PreviewRemoved {
-        app: name.as_str().into(),
-        why: "its branch is gone",
-    });
+    match state.ask_apps(remove).await? {
+        Ok(_) => state.events.report(Report::PreviewRemoved {
+            app: name.as_str().into(),
+            why: "its branch is gone",
+        }),
+        // A service may tell it by two events.
+        Err(AppsError::BeingRemoved(_) | AppsError::NoSuchApp(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(json!({ "name": name, "deployed": false, "removed": true }))
 }
 

@@ -37,7 +37,7 @@ fn read(walk: &mut Walk, body: &Value) -> Option<PreviewRequest> {
         true => Err("is empty: name a branch"),
         false => Ok(text.to_owned()),
     });
-    let expires = walk.optional_seconds(&top, "expires", EXPIRES);
+    let expires = walk.optional(&top, "expires", EXPIRES, Walk::seconds);
     Some(PreviewRequest {
         branch: branch?,
         expires,

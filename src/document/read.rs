@@ -142,7 +142,7 @@ fn read_fields(walk: &mut Walk, document: &Value, rules: &Rules) -> Option<AppCo
         health_check: health_check::read_health_check(walk, &top),
         stop: read_stop(walk, &top),
         drain: walk.duration(&top, "drain", GRACE, DRAIN),
-        sleep: walk.optional_duration(&top, "sleep", SLEEP),
+        sleep: walk.optional(&top, "sleep", SLEEP, Walk::duration),
         static_files: read_static(walk, &top),
         buffer: read_buffer(walk, &top),
         tls: read_tls(walk, &top),

@@ -75,7 +75,7 @@ fn read(walk: &mut Walk, body: &Value) -> Option<RunRequest> {
         let detail = "is for who is attached: leave it out, or \"detach\"";
         walk.report(top.pointer("tty"), detail);
     }
-    let timeout = walk.optional_seconds(&top, "timeout", TIMEOUT);
+    let timeout = walk.optional(&top, "timeout", TIMEOUT, Walk::seconds);
     Some(RunRequest {
         command: command?,
         size,

@@ -43,6 +43,10 @@ pub(super) struct Walk {
     pub(super) errors: Vec<FieldError>,
 }
 
+/// Reads a duration, such as [`Walk::duration`].
+type ReadDuration =
+    fn(&mut Walk, &Object<'_>, &str, RangeInclusive<Duration>, Duration) -> Duration;
+
 impl Walk {
     /// Reports `detail` at `pointer`.
     pub(super) fn report(&mut self, pointer: String, detail: impl Display) {
@@ -246,28 +250,17 @@ impl Walk {
         default
     }
 
-    /// A duration that may be absent.
-    pub(super) fn optional_duration(
+    /// What `read` makes of a field that may be absent: [`Walk::duration`] or [`Walk::seconds`].
+    pub(super) fn optional(
         &mut self,
         object: &Object<'_>,
         field: &str,
         range: RangeInclusive<Duration>,
+        read: ReadDuration,
     ) -> Option<Duration> {
         object.get(field)?;
         let least = *range.start();
-        Some(self.duration(object, field, range, least))
-    }
-
-    /// Whole seconds that may be absent.
-    pub(super) fn optional_seconds(
-        &mut self,
-        object: &Object<'_>,
-        field: &str,
-        range: RangeInclusive<Duration>,
-    ) -> Option<Duration> {
-        object.get(field)?;
-        let least = *range.start();
-        Some(self.seconds(object, field, range, least))
+        Some(read(self, object, field, range, least))
     }
 
     /// The duration in `field`, such as `"30s"`, else `default`.

@@ -52,11 +52,11 @@ struct Ends {
 }
 
 impl Ends {
-    /// Resolves when the front end drains, or leaves new clients to the next server. An error means that it is gone.
-    async fn come(&mut self) {
+    /// Resolves when the front end drains, or leaves new clients to the next server; `false`: it is gone.
+    async fn come(&mut self) -> bool {
         tokio::select! {
-            _ = self.draining.wait_for(|draining| *draining) => {}
-            Ok(_) = self.orders.wait_for(Order::is_closed) => {}
+            drains = self.draining.wait_for(|draining| *draining) => drains.is_ok(),
+            Ok(_) = self.orders.wait_for(Order::is_closed) => true,
         }
     }
 }
@@ -74,7 +74,9 @@ async fn accept_all(worker: &Rc<Worker>, mut sockets: watch::Receiver<Sockets>, 
         tokio::select! {
             // First, so that none is accepted behind it.
             biased;
-            () = ends.come() => {}
+            is_there = ends.come() => if !is_there {
+                return;
+            },
             changed = sockets.changed() => if changed.is_err() {
                 return;
             },

@@ -155,6 +155,16 @@ impl<S: ClientStream> Connection<S> {
             };
             let done = match routed {
                 Routed::To(target, head)
+                    if collected.is_none() && self.waits(&target, request_info, end) =>
+                {
+                    // Others take its place: a slow client would keep it, and the app is not asked meanwhile.
+                    drop((target, held.take()));
+                    self.worker.spare.put_head(head);
+                    let (client, worker) = (&mut self.client, &self.worker);
+                    let body = collect::collect(client, worker, end, request_info).await;
+                    body.map(|body| collected = Some(body))
+                }
+                Routed::To(target, head)
                     if let Some(place) = &mut held
                         && target.is_process()
                         && !place.may_go() =>
@@ -162,16 +172,6 @@ impl<S: ClientStream> Connection<S> {
                     self.worker.spare.put_head(head);
                     drop(target);
                     place.wait(&mut self.client, request_info).await
-                }
-                Routed::To(target, head)
-                    if collected.is_none() && self.waits(&target, request_info, end) =>
-                {
-                    self.worker.spare.put_head(head);
-                    drop(target);
-                    request_info.goes_on(held.take().and_then(hold::Place::go));
-                    let (client, worker) = (&mut self.client, &self.worker);
-                    let body = collect::collect(client, worker, end, request_info).await;
-                    body.map(|body| collected = Some(body))
                 }
                 Routed::To(target, head) => {
                     if matches!(target, Target::Api) {

@@ -36,6 +36,8 @@ pub(super) struct Place {
     worker: Rc<Worker>,
     app: Arc<str>,
     request: HeldRequest,
+    /// The app takes requests: from then on it waits for its turn.
+    is_in_line: bool,
     /// It is its turn to go on.
     going: Option<Going>,
 }
@@ -52,6 +54,7 @@ impl Place {
             worker: Rc::clone(worker),
             app: Arc::clone(app),
             request,
+            is_in_line: false,
             going: None,
         })
     }
@@ -85,9 +88,14 @@ impl Place {
         client: &mut Client<S>,
         request_info: &RequestInfo,
     ) -> Result<(), Interrupted> {
-        self.follow(Availability::Starting);
+        // The start, or the pause, took none of the time for that.
+        if !std::mem::replace(&mut self.is_in_line, true) {
+            self.until = Instant::now() + self.worker.settings.hold;
+        }
         let burst = Arc::clone(self.request.burst());
-        let place = self.until_told(client, request_info, burst.go()).await?;
+        let late = LocalReply::backlog;
+        let place = self.until_told(client, request_info, burst.go(), late);
+        let place = place.await?;
         self.going = Some(Going::new(place, &burst));
         Ok(())
     }
@@ -98,6 +106,7 @@ impl Place {
         client: &mut Client<S>,
         request_info: &RequestInfo,
         told: impl Future<Output = T>,
+        late: fn(&str) -> LocalReply,
     ) -> Result<T, Interrupted> {
         let worker = &self.worker;
         let mut told = pin!(told);
@@ -126,13 +135,10 @@ impl Place {
                     return Poll::Ready(Err(Interrupted::Gone));
                 }
             }
-            client.deadline.poll(cx).map(|()| Err(self.not_ready()))
+            let refused = || Interrupted::Refused(late(&self.app));
+            client.deadline.poll(cx).map(|()| Err(refused()))
         })
         .await
-    }
-
-    fn not_ready(&self) -> Interrupted {
-        Interrupted::Refused(LocalReply::not_ready(&self.app))
     }
 }
 
@@ -166,8 +172,11 @@ impl Hold {
         match self.changed.has_changed() {
             // It changed before the turn could tell of it.
             Ok(true) => Ok(()),
-            Ok(false) => place.until_told(client, request_info, turn).await,
-            Err(_) => Err(place.not_ready()),
+            Ok(false) => {
+                let late = LocalReply::not_ready;
+                place.until_told(client, request_info, turn, late).await
+            }
+            Err(_) => Err(Interrupted::Refused(LocalReply::not_ready(app))),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::image::blobs::make_directory;
 use super::seen::Seen;
 use crate::{durable, regular};
 
@@ -33,7 +34,7 @@ impl Known {
     /// # Errors
     /// Where the directory cannot be made.
     pub fn open(directory: PathBuf) -> std::io::Result<Self> {
-        std::fs::create_dir_all(&directory)?;
+        make_directory(&directory)?;
         durable::sweep(&directory);
         Ok(Self { directory })
     }

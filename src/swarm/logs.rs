@@ -51,7 +51,6 @@ pub(super) async fn follow(client: Arc<Client>, log: ChildRef<Log>, notes: Notes
         }
         tokio::time::sleep(RETRY).await;
     }
-    let _gone = spawn_blocking(move || printed.forget()).await;
 }
 
 /// How the reading of a stream ended.
@@ -71,9 +70,10 @@ async fn read(
     printed: &mut Printed,
 ) -> End {
     let mut lines = std::pin::pin!(lines);
+    let resumed = printed.last();
     loop {
         match lines.next().await {
-            Some(Ok(output)) => take(log, source, printed, &output).await,
+            Some(Ok(output)) => take(log, source, resumed, printed, &output).await,
             None => return End::Read,
             Some(Err(Error::DockerResponseServerError {
                 status_code: 404, ..
@@ -84,11 +84,18 @@ async fn read(
 }
 
 /// Hands a line on that is not known yet, and notes that it is.
-async fn take(log: &ChildRef<Log>, source: &Source, printed: &mut Printed, output: &LogOutput) {
+async fn take(
+    log: &ChildRef<Log>,
+    source: &Source,
+    resumed: Option<jiff::Timestamp>,
+    printed: &mut Printed,
+    output: &LogOutput,
+) {
     let Some((stream, time, text)) = line(output) else {
         return;
     };
-    if printed.last().is_some_and(|last| time <= last) {
+    // Not the newest: clocks go back, and the parts of a long line have one time.
+    if resumed.is_some_and(|last| time <= last) {
         return;
     }
     hand_on(log, source, stream, text).await;

@@ -14,6 +14,8 @@ use super::client::{Client, EngineError};
 use super::labels;
 use super::listing::Listing;
 
+/// Between two listings, whoever asks.
+const LEAST: Duration = Duration::from_millis(100);
 /// Between two listings while something is on its way.
 const MOVING: Duration = Duration::from_millis(300);
 /// Between two listings while all is as it should be.
@@ -85,7 +87,7 @@ impl Observer {
     /// Lists for ever.
     pub async fn run(self) {
         let shared = &self.shared;
-        let mut attentive = Instant::now();
+        let (mut attentive, mut last) = (Instant::now(), None::<Instant>);
         loop {
             let is_moving = {
                 let observed = shared.observed.borrow();
@@ -100,6 +102,11 @@ impl Observer {
                 () = shared.nudge.notified() => attentive = Instant::now(),
                 () = sleep(pause), if shared.observed.receiver_count() > 0 => {}
             }
+            // Each listing of a young process asks for the next one.
+            if let Some(last) = last {
+                sleep(LEAST.saturating_sub(last.elapsed())).await;
+            }
+            last = Some(Instant::now());
             let number = shared.asked.load(Ordering::SeqCst);
             let listing = self.list().await;
             if let Err(error) = &listing {

@@ -6,13 +6,14 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::image::blobs::make_directory;
 use crate::durable;
 
 /// Between two writes of a note.
 const SELDOM: Duration = Duration::from_secs(1);
 
-/// A note that nobody wrote to for so long is of a task that is gone.
-const OLD: Duration = Duration::from_hours(30 * 24);
+/// A note that nobody wrote to for so long is of a task that went while no server saw it.
+const OLD: Duration = Duration::from_hours(365 * 24);
 
 /// Where the notes of all tasks are: `DATA/swarm/printed`.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ impl Notes {
     /// # Errors
     /// Where the directory cannot be made.
     pub fn open(directory: PathBuf) -> std::io::Result<Self> {
-        std::fs::create_dir_all(&directory)?;
+        make_directory(&directory)?;
         let now = SystemTime::now();
         for entry in std::fs::read_dir(&directory)?.flatten() {
             let written = entry.metadata().and_then(|found| found.modified());
@@ -50,14 +51,24 @@ impl Notes {
     /// The note of a task. An engine names tasks with letters and digits.
     #[must_use]
     pub fn of(&self, task: &str) -> Printed {
-        let name: String = task.chars().filter(char::is_ascii_alphanumeric).collect();
-        let file = self.directory.join(name);
+        let file = self.file(task);
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         Printed {
             last: text.trim().parse().ok(),
             file,
             written: None,
         }
+    }
+
+    /// The task is gone: nobody will ask what it printed.
+    pub fn forget(&self, task: &str) {
+        // It may not be there.
+        let _gone = std::fs::remove_file(self.file(task));
+    }
+
+    fn file(&self, task: &str) -> PathBuf {
+        let name: String = task.chars().filter(char::is_ascii_alphanumeric).collect();
+        self.directory.join(name)
     }
 }
 
@@ -87,12 +98,6 @@ impl Printed {
             log::debug!("{}: {error}", self.file.display());
         }
     }
-
-    /// The task is gone, and all that it printed is known.
-    pub fn forget(&self) {
-        // It may not be there.
-        let _gone = std::fs::remove_file(&self.file);
-    }
 }
 
 #[cfg(test)]
@@ -111,7 +116,7 @@ mod tests {
         assert!(note.note(time, now + SELDOM));
         note.write();
         assert_eq!(notes.of("t1").last(), Some(time));
-        note.forget();
+        notes.forget("t1");
         assert_eq!(notes.of("t1").last(), None);
         assert!(
             notes

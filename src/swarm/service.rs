@@ -20,7 +20,7 @@ use super::known::Record;
 use super::life::{Command, Event, Life, RETRY};
 use super::logs::{self, Source};
 use super::observer::Observed;
-use super::seen::Seen;
+use super::seen::{Seen, SeenTask};
 use super::spec::ServiceSpec;
 use super::swarm::Swarm;
 use crate::exit_status::ExitRecord;
@@ -107,7 +107,14 @@ impl Service {
         match command {
             Command::Create(replicas) => {
                 let spec = self.spec.for_engine(replicas);
-                self.call(async move { client.create(spec, credentials).await }, ctx);
+                let create = async move {
+                    match client.create(spec, credentials).await {
+                        // One of this name that no listing has: looking again at once would find the same.
+                        Err(EngineError::Conflict(why)) => Err(EngineError::Refused(why)),
+                        created => created,
+                    }
+                };
+                self.call(create, ctx);
             }
             Command::Scale {
                 id,
@@ -194,6 +201,7 @@ impl Service {
     fn end(&mut self, ctx: &mut Context<Self>) {
         let (known, name) = (self.swarm.known.clone(), self.spec.name());
         actix_rt::task::spawn_blocking(move || known.forget(&name));
+        self.forget_notes(self.read.keys().cloned().collect());
         self.exit.set(Exit::Shutdown);
         ctx.stop();
     }
@@ -210,20 +218,39 @@ impl Service {
         ended.for_each(|(_, is_over)| is_over.store(true, Ordering::SeqCst));
     }
 
+    /// Which process a task is, or was.
+    fn number_of(&self, task: &SeenTask) -> u64 {
+        let mut members = self.life.members();
+        let of = members.find(|(_, member)| member.task.as_ref().is_some_and(|t| t.id == task.id));
+        of.map_or(task.slot, |(number, _)| number)
+    }
+
+    fn forget_notes(&self, tasks: Vec<String>) {
+        if !tasks.is_empty() {
+            let notes = self.swarm.printed.clone();
+            actix_rt::task::spawn_blocking(move || {
+                tasks.iter().for_each(|task| notes.forget(task));
+            });
+        }
+    }
+
     /// Begins to read what tasks print that are new.
     fn read_output(&mut self, seen: &Seen, ctx: &mut Context<Self>) {
         let runs = |id: &str| seen.tasks.iter().any(|t| t.id == id && t.may_run());
         self.end_reading(|task| !runs(task));
         let is_known = |id: &str| seen.tasks.iter().any(|task| task.id == id);
-        self.read
-            .retain(|task, is_over| is_known(task) || !is_over.load(Ordering::SeqCst));
-        let members = self.life.members();
-        let new: Vec<_> = members
-            .filter_map(|(number, member)| {
-                let task = member.task.as_ref().filter(|task| task.has_begun())?;
-                let is_new = !self.read.contains_key(&task.id);
-                is_new.then(|| (number, task.id.clone()))
-            })
+        let gone =
+            |task: &str, is_over: &AtomicBool| !is_known(task) && is_over.load(Ordering::SeqCst);
+        let gone = self
+            .read
+            .extract_if(.., |task, is_over| gone(task, is_over));
+        let gone = gone.map(|(task, _)| task).collect();
+        self.forget_notes(gone);
+        // One that crashed at once has a successor before anybody has seen it run.
+        let begun = seen.tasks.iter().filter(|task| task.has_begun());
+        let new: Vec<_> = begun
+            .filter(|task| !self.read.contains_key(&task.id))
+            .map(|task| (self.number_of(task), task.id.clone()))
             .collect();
         for (number, task) in new {
             let is_over = Arc::new(AtomicBool::new(!runs(&task)));

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_rt::task::spawn_blocking;
+
 use super::client::{Client, EngineError};
+use super::image::blobs::make_directory;
 use super::known::Known;
 use super::listing::Service;
 use super::observer::Observer;
@@ -52,7 +55,11 @@ impl Swarm {
     pub async fn end(&self, name: &str) {
         for _ in 0..ATTEMPTS {
             match self.client.remove(name).await {
-                Ok(()) => return,
+                Ok(()) => {
+                    let (known, name) = (self.known.clone(), name.to_owned());
+                    let _forgotten = spawn_blocking(move || known.forget(&name)).await;
+                    return;
+                }
                 Err(error) => log::warn!("swarm: service {name} is not removed yet: {error}"),
             }
             tokio::time::sleep(PAUSE).await;
@@ -78,7 +85,7 @@ fn server(directory: &Path) -> io::Result<String> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    std::fs::create_dir_all(directory)?;
+    make_directory(directory)?;
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     let name: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -17,6 +17,8 @@ use crate::document::name::AppName;
 use crate::document::preview::MOST;
 use crate::events::{By, Report};
 
+const GONE: &str = "its application is removed";
+
 /// The time between two looks at previews.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -37,9 +39,11 @@ impl Apps {
             return Ok(());
         };
         let app = &preview.app;
-        let is_going = |entry: &super::Entry| entry.removal.is_some();
-        if self.apps.get(app).is_some_and(is_going) || self.finishing.contains(app) {
-            return Err(AppsError::BeingRemoved(app.clone()));
+        match self.apps.get(app) {
+            Some(entry) if entry.removal.is_none() => {}
+            Some(_) => return Err(AppsError::BeingRemoved(app.clone())),
+            // It was removed while its repository was asked for the branch.
+            None => return Err(AppsError::NoSuchApp(app.to_string())),
         }
         let known = self.previews_of(app).map(|entry| &entry.spec.config);
         let written = self.writing.values().filter(|config| is_of(config, app));
@@ -50,6 +54,18 @@ impl Apps {
                 app: app.clone(),
                 previews: present.into_iter().cloned().collect(),
             }),
+        }
+    }
+
+    /// Has a preview that was just added removed where its app has gone while it was written.
+    pub(super) fn remove_if_orphaned(&self, config: &AppConfig, ctx: &mut Context<Self>) {
+        let of = config.preview.as_ref().map(|preview| &preview.app);
+        let is_there = |app: &AppName| {
+            let entry = self.apps.get(app);
+            entry.is_some_and(|entry| entry.removal.is_none())
+        };
+        if of.is_some_and(|app| !is_there(app)) {
+            self.remove_preview(config.name.to_string(), GONE, ctx);
         }
     }
 
@@ -83,7 +99,7 @@ impl Apps {
         let of_app = self.previews_of(app).map(|entry| &entry.spec.config.name);
         let names: Vec<String> = of_app.map(ToString::to_string).collect();
         for name in names {
-            self.remove_preview(name, "its application is removed", ctx);
+            self.remove_preview(name, GONE, ctx);
         }
     }
 

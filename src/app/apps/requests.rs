@@ -162,7 +162,9 @@ impl Handler<Create> for Apps {
             apps.writes.end();
             apps.end_claim(&config.name);
             written?;
-            apps.add_created(config, ctx)
+            let added = apps.add_created(Arc::clone(&config), ctx);
+            apps.remove_if_orphaned(&config, ctx);
+            added
         });
         Box::pin(added.then(|added: Result<_, AppsError>, apps, _| {
             let deployed = async move {

@@ -94,7 +94,6 @@ impl Deployer {
         let present = Arc::clone(self.documents.newest());
         if mask::gives_up(&present.document, &newest.document) {
             self.secrets_since = jiff::Timestamp::now();
-            self.remember();
         }
         let is_first = Arc::ptr_eq(&present, newest) && self.deployments.last().is_none();
         match told(&present.document, &newest.document) {

@@ -93,7 +93,9 @@ fn wish(runnable: &Runnable, dirs: &AppDirs) -> Result<Wish, AccountError> {
     };
     let record = &runnable.release.record;
     let venv = record.built.venv.map(|id| dirs.venv(id));
-    let commands = runnable.slots.iter().map(|slot| slot.command.as_str());
+    // All types: those that are scaled to 0 may run later with this image.
+    let entries = runnable.release.procfile.entries.iter();
+    let commands = entries.map(|entry| entry.command.as_str());
     let found = programs::packages(&runnable.release.directory, commands);
     let found = found.into_iter().map(|name| Package {
         name: name.to_owned(),

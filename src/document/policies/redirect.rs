@@ -1,6 +1,6 @@
 //! [`Redirect`]: an entry of the field `redirects` (pure).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// No request has a longer target: what grows beyond it by redirects never ends.
 const LONGEST: usize = 16 * 1024;
@@ -84,14 +84,6 @@ impl Redirect {
             .then_some(location)
     }
 
-    /// Whether it is for all paths that `other` is for.
-    fn covers(&self, other: &Self) -> bool {
-        match self.is_prefix {
-            true => other.from.starts_with(&*self.from),
-            false => !other.is_prefix && other.from == self.from,
-        }
-    }
-
     /// Its `from`, as a document has it.
     #[must_use]
     pub fn from(&self) -> String {
@@ -142,7 +134,7 @@ impl<'r> Walk<'r> {
         Self {
             redirects,
             good: HashSet::new(),
-            steps: 4 * redirects.len(),
+            steps: 4 * redirects.len() + 64,
         }
     }
 
@@ -155,8 +147,10 @@ impl<'r> Walk<'r> {
 
     fn is_endless(&mut self, mut at: String) -> bool {
         let mut passed = HashSet::new();
+        // What is for all below a path may be met more than once on a way that ends.
+        let most = 2 * self.redirects.len() + 16;
         while !self.good.contains(&at) && self.steps > 0 {
-            if passed.len() > self.redirects.len() || at.len() > LONGEST || passed.contains(&at) {
+            if passed.len() > most || at.len() > LONGEST || passed.contains(&at) {
                 return true;
             }
             self.steps -= 1;
@@ -174,8 +168,18 @@ impl<'r> Walk<'r> {
 
 /// The entries that no request ever meets, each with the earlier one that takes all of its paths.
 pub fn shadowed(redirects: &[Redirect]) -> impl Iterator<Item = (&Redirect, &Redirect)> {
-    redirects.iter().enumerate().filter_map(|(at, later)| {
-        let earlier = redirects[..at].iter().find(|earlier| earlier.covers(later));
+    // The first entry of each path, and for all below it.
+    let (mut exact, mut below) = (HashMap::new(), HashMap::new());
+    redirects.iter().filter_map(move |later| {
+        let from = &*later.from;
+        let mut ends = from.match_indices('/').map(|(at, _)| &from[..=at]);
+        let same = exact.get(from).copied().filter(|_| !later.is_prefix);
+        let earlier = same.or_else(|| ends.find_map(|path| below.get(path).copied()));
+        let known = match later.is_prefix {
+            true => &mut below,
+            false => &mut exact,
+        };
+        known.entry(from).or_insert(later);
         Some((later, earlier?))
     })
 }
@@ -321,6 +325,15 @@ mod tests {
         assert_eq!(circle(&closed), Some(0));
         let closed = [backwards, vec![redirect("/1000", "/0")]].concat();
         assert_eq!(circle(&closed), Some(0));
+    }
+
+    #[test]
+    fn a_way_that_meets_an_entry_again_and_ends_is_no_circle() {
+        let shortens = redirect("/a/*", "/*");
+        let ends = [redirect("/s", "/a/a/a/a"), shortens.clone()];
+        assert_eq!(circle(&ends), None);
+        assert_eq!(circle(&[redirect("/*", "/en/*")]), Some(0));
+        assert_eq!(circle(&[redirect("/s", "/a/s"), shortens]), Some(0));
     }
 
     #[test]

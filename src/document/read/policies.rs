@@ -42,7 +42,7 @@ pub(super) fn read_policies(walk: &mut Walk, top: &Object<'_>, name: Option<&str
         response_headers: read_headers(walk, top),
         timeouts: read_timeouts(walk, top),
         body: walk.size(top, "body", BODY),
-        upstream_keep_alive: walk.optional_duration(top, "upstream_keep_alive", KEPT),
+        upstream_keep_alive: walk.optional(top, "upstream_keep_alive", KEPT, Walk::duration),
         sticky: read_sticky(walk, top),
     }
 }
@@ -241,10 +241,10 @@ fn read_timeouts(walk: &mut Walk, top: &Object<'_>) -> AppTimeouts {
         return AppTimeouts::default();
     };
     AppTimeouts {
-        connect: walk.optional_duration(&given, "connect", CONNECT),
-        response: walk.optional_duration(&given, "response", RESPONSE),
-        idle: walk.optional_duration(&given, "idle", IDLE),
-        tunnel_idle: walk.optional_duration(&given, "tunnel_idle", TUNNEL_IDLE),
+        connect: walk.optional(&given, "connect", CONNECT, Walk::duration),
+        response: walk.optional(&given, "response", RESPONSE, Walk::duration),
+        idle: walk.optional(&given, "idle", IDLE, Walk::duration),
+        tunnel_idle: walk.optional(&given, "tunnel_idle", TUNNEL_IDLE, Walk::duration),
     }
 }
 

@@ -95,7 +95,7 @@ impl Blobs {
 }
 
 /// Makes a directory and its parents, for the server alone.
-pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+pub(in crate::swarm) fn make_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

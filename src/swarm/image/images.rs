@@ -97,7 +97,7 @@ impl Images {
             return Err(no_host(log).into());
         }
         let turn = limits.hold(self.0.turn.lock()).await;
-        let _turn =
+        let turn =
             turn.map_err(|reached| reached.into_error(log.step(), "another image", vec![]))?;
         let record = match self.known(wish, log, limits).await? {
             Some(record) => record,
@@ -116,6 +116,8 @@ impl Images {
             size::shown(record.size())
         );
         log.line(told).await;
+        // The release keeps its image from here on. A registry may take its time.
+        drop(turn);
         let app = wish.app.as_str();
         let (repository, auth) = match &self.0.origin {
             Origin::Here(host) => {
@@ -124,7 +126,7 @@ impl Images {
                 (format!("{host}/{app}"), secret.for_engine(app, host))
             }
             Origin::Registry(registry) => {
-                self.push(registry, app, &record, log, limits).await?;
+                self.push(registry, wish, &record, log, limits).await?;
                 (registry.repository(app), registry.for_engine())
             }
         };
@@ -134,14 +136,17 @@ impl Images {
         })
     }
 
+    /// Sees to it that the registry has it. One that had it, and does not answer now, holds nothing up: what runs of the
+    /// release is to be found again when the server starts.
     async fn push(
         &self,
         registry: &Registry,
-        app: &str,
+        wish: &Wish,
         record: &Record,
         log: &InstallLog,
         limits: &StepLimits,
     ) -> Result<(), StepError> {
+        let app = wish.app.as_str();
         let repository = registry.repository(app);
         log.line(format!("pushing it to {repository}")).await;
         let parts: Vec<Digest> = record.blobs().skip(1).collect();
@@ -149,10 +154,28 @@ impl Images {
         let pushed = limits.hold(push).await;
         let pushed = pushed
             .map_err(|reached| reached.into_error(log.step(), "pushing the image", vec![]))?;
-        pushed.map_err(|error| {
-            let hint = "look at registry under [engine.swarm] (procserver.toml), and at the registry itself";
-            Failure::new(log.step(), error.to_string()).hint(hint).into()
-        })
+        let had_it = record.pushed.as_ref() == Some(&repository);
+        match pushed {
+            Ok(()) if had_it => Ok(()),
+            Ok(()) => {
+                let (images, wish) = (self.clone(), wish.clone());
+                let record = record.pushed_to(repository);
+                let note = move |_: &StepLimits| images.0.store.write(&wish, &record);
+                let what = "cannot note that the image was pushed";
+                limits.blocking(log.step(), what, note).await
+            }
+            Err(error) if had_it => {
+                log.line(format!("remark: {error}; it was pushed before"))
+                    .await;
+                Ok(())
+            }
+            Err(error) => {
+                let hint = "look at registry under [engine.swarm] (procserver.toml), and at the registry itself";
+                Err(Failure::new(log.step(), error.to_string())
+                    .hint(hint)
+                    .into())
+            }
+        }
     }
 
     /// Whether nodes fetch images from this server.
@@ -241,7 +264,10 @@ impl Images {
 
     /// Removes the images of releases that are gone, and what no image has any more.
     pub async fn sweep(&self) {
-        let _turn = self.0.turn.lock().await;
+        // Who makes an image sweeps behind it.
+        let Ok(_turn) = self.0.turn.try_lock() else {
+            return;
+        };
         let own = self.clone();
         let sweep = move || {
             own.0

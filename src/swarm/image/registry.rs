@@ -280,8 +280,9 @@ impl<'a> Push<'a> {
     async fn token(&self, url: &str, basic: Option<String>) -> Result<String, PushError> {
         #[derive(Deserialize)]
         struct Given {
-            #[serde(alias = "access_token")]
-            token: String,
+            token: Option<String>,
+            // The same by the name that OAuth has for it: either, or both.
+            access_token: Option<String>,
         }
         let mut request = self.http.get(url);
         if let Some(basic) = basic {
@@ -290,9 +291,12 @@ impl<'a> Push<'a> {
         let sent = request.send().await;
         let mut answer = sent.map_err(|error| self.unreachable(&error.to_string()))?;
         let given = answer.json::<Given>().limit(LARGEST_ANSWER).await;
+        let given = given
+            .ok()
+            .and_then(|given| given.token.or(given.access_token));
         match given {
-            Ok(given) => Ok(format!("Bearer {}", given.token)),
-            Err(_) => Err(PushError::Refused {
+            Some(token) => Ok(format!("Bearer {token}")),
+            None => Err(PushError::Refused {
                 host: self.registry.host(),
                 what: "password of this server".to_owned(),
                 said: answer.status().to_string(),

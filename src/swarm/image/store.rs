@@ -29,12 +29,22 @@ pub(super) struct Record {
     pub(super) layers: Vec<Layer>,
     /// Of what it was made.
     of: Digest,
+    /// Where it was pushed, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pushed: Option<String>,
 }
 
 impl Record {
     pub(super) fn blobs(&self) -> impl Iterator<Item = Digest> {
         let own = [self.manifest, self.config].into_iter();
         own.chain(self.layers.iter().map(|layer| layer.digest))
+    }
+
+    pub(super) fn pushed_to(&self, repository: String) -> Self {
+        Self {
+            pushed: Some(repository),
+            ..self.clone()
+        }
     }
 
     /// What nodes fetch; bytes.
@@ -117,11 +127,16 @@ impl Store {
             config: config.0,
             layers,
             of: fingerprint(wish)?,
+            pushed: None,
         };
         make_directory(&self.of(&wish.app))?;
-        let path = self.record(&wish.app, wish.code);
-        durable::replace(&path, &serde_json::to_vec_pretty(&record)?, 0o600)?;
+        self.write(wish, &record)?;
         Ok(record)
+    }
+
+    pub(super) fn write(&self, wish: &Wish, record: &Record) -> io::Result<()> {
+        let path = self.record(&wish.app, wish.code);
+        durable::replace(&path, &serde_json::to_vec_pretty(record)?, 0o600)
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Record>> {
