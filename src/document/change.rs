@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::config::AppConfig;
+use super::engine::EngineKind;
 use super::limits::AppLimits;
 use super::pick::pick;
 
@@ -20,6 +21,14 @@ pub enum Work {
     /// A new release of the same code, and new processes; nothing is fetched or installed.
     Restart,
     Deploy,
+}
+
+/// What another engine takes. A release for a swarm has what the repository has in shared directories.
+fn of_engine(new: &AppConfig) -> Work {
+    match new.engine == EngineKind::Swarm && !new.shared.is_empty() {
+        true => Work::Deploy,
+        false => Work::Restart,
+    }
 }
 
 /// The least work that leads from `old`, which runs, to `new`.
@@ -75,7 +84,7 @@ pub fn least_work(old: &AppConfig, new: &AppConfig) -> Work {
         (*install != new.install, Work::Deploy),
         (*cache != new.cache, Work::Deploy),
         (*shared != new.shared, Work::Deploy),
-        (*engine != new.engine, Work::Restart),
+        (*engine != new.engine, of_engine(new)),
         (*env != new.env, Work::Restart),
         (*health_check != new.health_check, Work::Restart),
         (*stop != new.stop, Work::Restart),
@@ -384,6 +393,13 @@ mod tests {
         let here = config(base());
         assert_eq!(least_work(&here, &on_swarm), Work::Restart);
         assert_eq!(least_work(&on_swarm, &here), Work::Restart);
+        let shared = |engine: &str| {
+            config(merge_patch(
+                base(),
+                json!({"engine": engine, "shared": ["log"]}),
+            ))
+        };
+        assert_eq!(least_work(&shared("local"), &shared("swarm")), Work::Deploy);
     }
 
     proptest! {

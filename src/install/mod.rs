@@ -69,7 +69,7 @@ pub mod release;
 pub mod release_error;
 pub mod remote;
 pub mod remote_error;
-mod shared;
+pub mod shared;
 mod slugignore;
 pub mod source;
 pub mod spec;

@@ -87,7 +87,7 @@ fn value(path: &Path) -> String {
 }
 
 /// Quotes a word for a shell.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_=./:@".contains(&b);
     if !text.is_empty() && text.bytes().all(is_plain) {
         return text.to_owned();

@@ -89,6 +89,14 @@ fn a_deploy_fails(engines: &Engines, server: &Server, repo: &Repo) {
         .deadline(LONG)
         .send(&server.public());
     answer.expect(422);
+    eventually(
+        "what it printed before it ended is in the log",
+        LONG,
+        || {
+            let log = server.get("/applications/echo/logs").expect(200).text();
+            log.contains("no-such-program: not found").then_some(())
+        },
+    );
     assert_eq!(version(server), "1");
     eventually("what failed is gone", LONG, || {
         (web(engines)? == before).then_some(())

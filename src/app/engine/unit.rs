@@ -14,6 +14,7 @@ use crate::app_dirs::AppDirs;
 use crate::document::config::StopPolicy;
 use crate::document::formation::Slot;
 use crate::exit_status::ExitRecord;
+use crate::install::shared;
 use crate::logs::log::Log;
 use crate::process::identity::Identity;
 use crate::process::ports::Ports;
@@ -253,7 +254,7 @@ fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
         process_type: slot.process_type.clone(),
         quantity: of.quantity,
         shell: config.shell,
-        command: slot.command.clone(),
+        command: shared::in_volume(config, &dirs.storage()) + &slot.command,
         directory: runnable.release.directory.clone(),
         image,
         user: account.map(|account| (account.uid, account.gid)),
