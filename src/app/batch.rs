@@ -167,7 +167,7 @@ impl Batch {
         let same_process = member
             .snapshot
             .as_ref()
-            .is_some_and(|old| old.pid == snapshot.pid && old.place == snapshot.place);
+            .is_some_and(|old| old.is_same_run(&snapshot));
         // Requests in flight keep their load when the process turns out to answer at another address.
         let kept = member.backend.take().filter(|_| same_process);
         member.backend = address.map(|address| Backend {

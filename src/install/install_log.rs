@@ -12,7 +12,8 @@ use crate::logs::record::Stream;
 /// The install log for one step of one deployment.
 #[derive(Clone)]
 pub struct InstallLog {
-    log: Recipient<Append>,
+    /// `None`: nobody reads it.
+    log: Option<Recipient<Append>>,
     deployment: u64,
     step: Step,
     mask: Mask,
@@ -32,10 +33,21 @@ impl InstallLog {
     #[must_use]
     pub fn new(log: Recipient<Append>, deployment: u64, mask: Mask) -> Self {
         Self {
-            log,
+            log: Some(log),
             deployment,
             step: Step::Packages,
             mask,
+        }
+    }
+
+    /// For what belongs to no deployment, and while there is no log.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        Self {
+            log: None,
+            deployment: 0,
+            step: Step::Packages,
+            mask: Mask::new::<String>([]),
         }
     }
 
@@ -76,9 +88,9 @@ impl InstallLog {
     /// Writes lines that are masked already, and waits until the log has taken them. So a command that prints faster
     /// than the log writes is slowed down and fills no memory.
     pub async fn write(&self, lines: Vec<Vec<u8>>) {
-        if lines.is_empty() {
+        let (Some(log), false) = (&self.log, lines.is_empty()) else {
             return;
-        }
+        };
         let mut text = lines.join(&b'\n');
         text.push(b'\n');
         let append = Append {
@@ -88,7 +100,7 @@ impl InstallLog {
             text,
         };
         // A log that is being restarted loses lines; a deploy does not fail for that.
-        let _ = self.log.send(append).await;
+        let _ = log.send(append).await;
     }
 }
 

@@ -46,3 +46,12 @@ pub struct Snapshot {
     /// What a person should know, e.g. that port 8001 is taken by pid 77 (nginx).
     pub warning: Option<String>,
 }
+
+impl Snapshot {
+    /// Whether both are of one run of the process. A machine may change its name meanwhile, or get one late.
+    #[must_use]
+    pub fn is_same_run(&self, other: &Self) -> bool {
+        let task = |snapshot: &Self| snapshot.place.as_ref().map(|place| place.task.clone());
+        self.pid == other.pid && task(self) == task(other)
+    }
+}

@@ -20,7 +20,7 @@ use crate::swarm::image::{Images, Owner, Wish, programs};
 pub fn preparation(
     runnable: &Runnable,
     dirs: &AppDirs,
-    log: Option<InstallLog>,
+    log: InstallLog,
     limit: Duration,
 ) -> Option<impl Future<Output = Result<Runnable, Failure>> + use<>> {
     let Engine::Swarm(_, images) = &runnable.engine else {
@@ -28,9 +28,6 @@ pub fn preparation(
     };
     let (images, runnable, dirs) = (images.clone(), runnable.clone(), dirs.clone());
     Some(async move {
-        let Some(log) = log else {
-            return Err(Failure::new(Step::Image, "the log does not run"));
-        };
         log.line("=== image").await;
         let began = Instant::now();
         // Who cancels drops this.

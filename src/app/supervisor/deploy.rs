@@ -259,7 +259,7 @@ impl App {
             Err(failure) => return self.build_failed(op, failure, ctx),
         };
         let deployment = self.deployer.operations.get(op).and_then(|o| o.deployment);
-        let log = self.image_log_of(deployment.unwrap_or_default());
+        let log = self.image_log_of(deployment);
         let limit = self.spec.context.settings.step_timeouts.packages;
         let Some(ready) = preparation(&runnable, &self.spec.dirs, log, limit) else {
             return self.built(op, Ok(runnable), ctx);

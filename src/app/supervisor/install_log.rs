@@ -21,11 +21,16 @@ impl App {
         }
     }
 
-    /// The log for the image of a deployment; `None` while it is being restarted.
-    pub(super) fn image_log_of(&self, deployment: u64) -> Option<InstallLog> {
-        let log = self.children.log.get()?;
-        let mask = Mask::new::<String>([]);
-        Some(InstallLog::new(log.recipient(), deployment, mask).at(Step::Image))
+    /// The log for the image that an operation needs, which may have no deployment. Lines are lost while it is being
+    /// restarted.
+    pub(super) fn image_log_of(&self, deployment: Option<u64>) -> InstallLog {
+        let log = match (self.children.log.get(), deployment) {
+            (Some(log), Some(deployment)) => {
+                InstallLog::new(log.recipient(), deployment, Mask::new::<String>([]))
+            }
+            _ => InstallLog::nowhere(),
+        };
+        log.at(Step::Image)
     }
 
     fn write_install_log(&self, deployment: u64, mut lines: Vec<String>) {
