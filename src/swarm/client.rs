@@ -8,7 +8,7 @@ use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
-use bollard::models::{Node, Service, ServiceSpec, Task};
+use bollard::models::{self, Node, Service, ServiceSpec, Task};
 use bollard::query_parameters::{
     ListNodesOptions, ListServicesOptionsBuilder, ListTasksOptionsBuilder, LogsOptionsBuilder,
     UpdateServiceOptionsBuilder,
@@ -116,6 +116,30 @@ impl Client {
         self.call(async |docker| docker.update_service(id, spec, options, credentials).await)
             .await
             .map(drop)
+    }
+
+    /// Gives a service another number of processes, if it is still at `version`. It keeps its specification: what differs
+    /// in one that is made today, the swarm would make all its processes anew for.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn scale(
+        &self,
+        id: &str,
+        version: u64,
+        replicas: u64,
+        credentials: Option<DockerCredentials>,
+    ) -> Result<(), EngineError> {
+        let found = self.call(async |docker| docker.inspect_service(id, None).await);
+        let mut spec = found.await?.spec.unwrap_or_default();
+        let replicated = models::ServiceSpecModeReplicated {
+            replicas: i64::try_from(replicas).ok(),
+        };
+        spec.mode = Some(models::ServiceSpecMode {
+            replicated: Some(replicated),
+            ..Default::default()
+        });
+        self.update(id, version, spec, credentials).await
     }
 
     /// Removes a service; one that is gone is as good.

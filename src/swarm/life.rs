@@ -55,7 +55,15 @@ pub(super) enum Command {
         version: u64,
         replicas: u64,
     },
+    /// Give it back the specification that it was made with: others have changed what its tasks are made of.
+    Restore {
+        id: String,
+        version: u64,
+        replicas: u64,
+    },
     Remove(String),
+    /// It is gone, but a call to make it may still be carried out: remove what comes of it.
+    RemoveLate,
     /// Have another listing soon.
     Look,
     /// Send [`Event::Due`] after [`RETRY`].
@@ -99,8 +107,14 @@ pub(super) struct Life {
     wanted: u64,
     call: Call,
     seen: Seen,
-    /// Why the swarm cannot be asked, while it cannot.
-    trouble: Option<String>,
+    /// Of what its tasks are made, since the last call.
+    template: Option<[u8; 32]>,
+    /// A call to make it has failed, and no listing has had it since: it may have been carried out.
+    is_unsure: bool,
+    /// Why the swarm cannot be listed, while it cannot.
+    unseen: Option<String>,
+    /// Why the last call failed, until nothing is left to call for.
+    failed: Option<String>,
     members: BTreeMap<u64, Member>,
 }
 
@@ -112,7 +126,10 @@ impl Life {
             wanted,
             call: Call::Over,
             seen: Seen::default(),
-            trouble: None,
+            template: None,
+            is_unsure: false,
+            unseen: None,
+            failed: None,
             members: (1..=wanted).map(|n| (n, Member::new())).collect(),
         }
     }
@@ -127,9 +144,9 @@ impl Life {
         self.members.get(&number)
     }
 
-    /// Why the swarm cannot be asked, while it cannot.
+    /// Why the swarm does not do what it should.
     pub(super) fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+        self.failed.as_deref().or(self.unseen.as_deref())
     }
 
     pub(super) fn handle(&mut self, event: Event, now: Instant) -> Vec<Command> {
@@ -143,15 +160,17 @@ impl Life {
             Event::Seen(seen) => self.seen(seen, now, &mut out),
             Event::Changed => {
                 self.call = Call::Over;
-                self.set_trouble(None, &mut out);
+                self.template = None;
+                self.tell_trouble(&mut out, |life| life.failed = None);
                 out.push(Command::Look);
             }
             Event::Failed(why) => {
                 self.call = Call::Failed;
-                self.set_trouble(Some(why), &mut out);
+                self.is_unsure |= self.seen.service.is_none();
+                self.tell_trouble(&mut out, |life| life.failed = Some(why));
                 out.push(Command::ArmRetry);
             }
-            Event::Unseen(why) => self.set_trouble(Some(why), &mut out),
+            Event::Unseen(why) => self.tell_trouble(&mut out, |life| life.unseen = Some(why)),
             Event::Due if self.call == Call::Failed => {
                 self.call = Call::Over;
                 out.push(Command::Look);
@@ -208,12 +227,13 @@ impl Life {
         }
     }
 
-    /// Tells all processes' App that the swarm cannot be asked, or can again.
-    fn set_trouble(&mut self, trouble: Option<String>, out: &mut Vec<Command>) {
-        if self.trouble == trouble {
+    /// Makes a change, and tells all processes' App if that makes another trouble.
+    fn tell_trouble(&mut self, out: &mut Vec<Command>, change: impl FnOnce(&mut Self)) {
+        let before = self.trouble().map(str::to_owned);
+        change(self);
+        if self.trouble() == before.as_deref() {
             return;
         }
-        self.trouble = trouble;
         let numbers = self.members.keys();
         out.extend(numbers.map(|number| Command::Report {
             number: *number,
@@ -222,12 +242,16 @@ impl Life {
     }
 
     fn seen(&mut self, seen: Seen, now: Instant, out: &mut Vec<Command>) {
-        self.set_trouble(None, out);
+        self.tell_trouble(out, |life| life.unseen = None);
+        self.is_unsure &= seen.service.is_none();
         self.seen = seen;
         match self.stage {
             Stage::Running => self.tend(now, out),
             Stage::Stopping => self.stopping(out),
             Stage::Ended => {}
+        }
+        if self.call == Call::Over && self.stage != Stage::Ended {
+            self.tell_trouble(out, |life| life.failed = None);
         }
     }
 
@@ -264,7 +288,15 @@ impl Life {
                     replicas: self.wanted,
                 });
             }
-            Some(_) => {}
+            Some(service) if self.template.is_some() && service.template != self.template => {
+                self.call = Call::UnderWay;
+                out.push(Command::Restore {
+                    id: service.id.clone(),
+                    version: service.version,
+                    replicas: self.wanted,
+                });
+            }
+            Some(service) => self.template = service.template,
         }
         self.tend_members(now, out);
     }
@@ -316,6 +348,9 @@ impl Life {
             self.stopped(number, out);
         }
         self.stage = Stage::Ended;
+        if self.is_unsure {
+            out.push(Command::RemoveLate);
+        }
         out.push(Command::Finish);
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use bollard::models;
+use sha2::{Digest, Sha256};
 
 use super::labels;
 use super::seen::{Head, Seen, SeenTask, TaskState};
@@ -80,6 +81,7 @@ impl Listing {
 
 fn service(service: models::Service) -> Option<Service> {
     let spec = service.spec?;
+    let template = template(&spec);
     let labels = spec.labels.unwrap_or_default();
     let number = |label: &str| labels.get(label)?.parse().ok();
     let replicas = spec.mode.and_then(|mode| mode.replicated?.replicas);
@@ -94,8 +96,20 @@ fn service(service: models::Service) -> Option<Service> {
             id: service.id?,
             version: version?,
             replicas: replicas.and_then(|n| u64::try_from(n).ok()).unwrap_or(1),
+            template,
         },
     })
+}
+
+/// A digest of what tasks are made of. Who has them all made anew changes a counter in it, and nothing that they are.
+fn template(spec: &models::ServiceSpec) -> Option<[u8; 32]> {
+    let of_tasks = models::TaskSpec {
+        force_update: None,
+        ..spec.task_template.clone()?
+    };
+    // As values, whose fields have an order.
+    let text = serde_json::to_value((of_tasks, &spec.endpoint_spec)).ok()?;
+    Some(Sha256::digest(text.to_string()).into())
 }
 
 fn seen_task(

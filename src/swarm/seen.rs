@@ -20,6 +20,9 @@ pub struct Head {
     /// What an update must name.
     pub version: u64,
     pub replicas: u64,
+    /// A digest of what its tasks are made of. Two listings are compared by it, no more.
+    #[serde(skip)]
+    pub template: Option<[u8; 32]>,
 }
 
 /// One attempt to run one process.

@@ -51,6 +51,8 @@ pub struct Service {
     id: Option<String>,
     /// What was written down last.
     remembered: Option<Seen>,
+    /// The last change of what is known on disk.
+    written: Option<actix_rt::task::JoinHandle<()>>,
     watches: BTreeMap<u64, Watch>,
     /// The tasks whose output is read, or was, each with whether it has ended.
     read: BTreeMap<String, Arc<AtomicBool>>,
@@ -88,6 +90,7 @@ impl Service {
             since: 0,
             id: None,
             remembered: None,
+            written: None,
             watches: BTreeMap::new(),
             read: BTreeMap::new(),
             readers: 0,
@@ -121,9 +124,25 @@ impl Service {
                 version,
                 replicas,
             } => {
+                let scale = async move { client.scale(&id, version, replicas, credentials).await };
+                self.call(scale, ctx);
+            }
+            Command::Restore {
+                id,
+                version,
+                replicas,
+            } => {
+                let name = self.spec.name();
+                log::warn!(
+                    "swarm: others have changed service {name}: it gets its specification again"
+                );
                 let spec = self.spec.for_engine(replicas);
                 let update = async move { client.update(&id, version, spec, credentials).await };
                 self.call(update, ctx);
+            }
+            Command::RemoveLate => {
+                let (swarm, name) = (Arc::clone(&self.swarm), self.spec.name());
+                actix_rt::spawn(async move { swarm.remove_late(&name).await });
             }
             Command::Remove(id) => self.call(async move { client.remove(&id).await }, ctx),
             Command::Look => self.since = self.swarm.observer.look(),
@@ -184,7 +203,18 @@ impl Service {
             seen: seen.clone(),
         };
         let known = self.swarm.known.clone();
-        actix_rt::task::spawn_blocking(move || known.keep(&record));
+        self.on_disk(move || known.keep(&record));
+    }
+
+    /// Changes what is known on disk, after the change before it.
+    fn on_disk(&mut self, change: impl FnOnce() + Send + 'static) {
+        let before = self.written.take();
+        self.written = Some(actix_rt::spawn(async move {
+            if let Some(before) = before {
+                let _written = before.await;
+            }
+            let _written = actix_rt::task::spawn_blocking(change).await;
+        }));
     }
 
     /// Goes on with what the server before knew, until the swarm is listed.
@@ -200,7 +230,7 @@ impl Service {
 
     fn end(&mut self, ctx: &mut Context<Self>) {
         let (known, name) = (self.swarm.known.clone(), self.spec.name());
-        actix_rt::task::spawn_blocking(move || known.forget(&name));
+        self.on_disk(move || known.forget(&name));
         self.forget_notes(self.read.keys().cloned().collect());
         self.exit.set(Exit::Shutdown);
         ctx.stop();

@@ -120,6 +120,12 @@ impl ServiceSpec {
                 }),
                 ..Default::default()
             }),
+            // Only after somebody else has changed it.
+            update_config: Some(models::ServiceSpecUpdateConfig {
+                parallelism: Some(1),
+                order: Some(models::ServiceSpecUpdateConfigOrderEnum::START_FIRST),
+                ..Default::default()
+            }),
             endpoint_spec: self.routed.then(|| models::EndpointSpec {
                 ports: Some(vec![models::EndpointPortConfig {
                     protocol: Some(models::EndpointPortConfigProtocolEnum::TCP),

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_rt::task::spawn_blocking;
 
@@ -13,12 +13,16 @@ use super::known::Known;
 use super::listing::Service;
 use super::observer::Observer;
 use super::printed::Notes;
+use super::seen::SeenTask;
 use super::settings::SwarmSettings;
 use crate::durable;
 
-/// How often a removal is tried, and how long is waited in between.
-const ATTEMPTS: u32 = 30;
+/// How long a removal is tried.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// How long is waited after a call that failed.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Between two looks at tasks that end.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// What this server has of a swarm.
 #[derive(Debug)]
@@ -51,20 +55,48 @@ impl Swarm {
         })
     }
 
-    /// Removes a service, and tries again for a while where the engine does not answer.
+    /// Removes a service and waits until its tasks have ended; tries again for a while where the engine does not answer.
     pub async fn end(&self, name: &str) {
-        for _ in 0..ATTEMPTS {
-            match self.client.remove(name).await {
-                Ok(()) => {
+        let deadline = Instant::now() + PATIENCE;
+        let mut id = None;
+        while Instant::now() < deadline {
+            match self.end_once(name, &mut id).await {
+                Ok(true) => {
                     let (known, name) = (self.known.clone(), name.to_owned());
                     let _forgotten = spawn_blocking(move || known.forget(&name)).await;
                     return;
                 }
-                Err(error) => log::warn!("swarm: service {name} is not removed yet: {error}"),
+                Ok(false) => tokio::time::sleep(GLANCE).await,
+                Err(error) => {
+                    log::warn!("swarm: service {name} is not removed yet: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
-            tokio::time::sleep(PAUSE).await;
         }
         log::error!("swarm: service {name} is left: \"docker service rm {name}\" removes it");
+    }
+
+    /// Whether nothing of a service runs any more; removes it if it is there, whose id is then known.
+    async fn end_once(&self, name: &str, id: &mut Option<String>) -> Result<bool, EngineError> {
+        let seen = self.observer.fresh().await?.of(name, id.as_deref());
+        match seen.service {
+            Some(service) => {
+                self.client.remove(&service.id).await?;
+                *id = Some(service.id);
+                Ok(false)
+            }
+            None => Ok(!seen.tasks.iter().any(SeenTask::may_run)),
+        }
+    }
+
+    /// Removes a service whenever it is there, for a while: the engine did not say whether it makes it.
+    pub async fn remove_late(&self, name: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            // There is mostly nothing to remove, and the next round tries again.
+            let _gone = self.client.remove(name).await;
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// The services of an app that there are now.

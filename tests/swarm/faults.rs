@@ -68,6 +68,20 @@ fn others_change_a_service(engines: &Engines, server: &Server) {
     eventually("it has one process again", LONG, || {
         (web(engines)?[2] == "1/1").then_some(())
     });
+    let deaf = [
+        "service",
+        "update",
+        "--detach",
+        "--env-add",
+        "LISTEN=127.0.0.1",
+    ];
+    engines.docker(1, &[&deaf[..], &[&name]].concat());
+    eventually("it has its environment again", LONG, || {
+        let env = "{{.Spec.TaskTemplate.ContainerSpec.Env}}";
+        let told = engines.docker(1, &["service", "inspect", "--format", env, &name]);
+        (!told.contains("127.0.0.1")).then_some(())
+    });
+    ready(server, &["web.1"]);
     engines.docker(1, &["service", "rm", &name]);
     eventually("it is there again", LONG, || {
         let [again, _, replicas] = web(engines)?;

@@ -34,9 +34,19 @@ fn seen(replicas: u64, tasks: &[SeenTask]) -> Event {
             id: "s".to_owned(),
             version: 1,
             replicas,
+            template: Some([0; 32]),
         }),
         tasks: tasks.to_vec(),
     })
+}
+
+/// As [`seen`], with other tasks than this server has told.
+fn changed_by_others(replicas: u64) -> Event {
+    let Event::Seen(mut found) = seen(replicas, &[]) else {
+        unreachable!()
+    };
+    found.service.as_mut().expect("there is one").template = Some([1; 32]);
+    Event::Seen(found)
 }
 
 /// A life with the time that it is told.
@@ -195,6 +205,7 @@ fn after_a_call_that_failed_comes_another_one_later() {
     assert_eq!(tale.tell(Event::Due), [Command::Look]);
     let told = tale.tell(Event::Seen(Seen::default()));
     assert!(told.contains(&Command::Create(1)), "{told:?}");
+    tale.tell(Event::Changed);
     assert_eq!(tale.life.trouble(), None);
 }
 
@@ -354,4 +365,65 @@ proptest! {
         prop_assert!(tale.phases().iter().all(|phase| *phase == Phase::Stopped));
         prop_assert_eq!(tale.tell(seen(2, &[])), []);
     }
+}
+
+#[test]
+fn what_others_have_changed_gets_its_specification_again() {
+    let mut tale = Tale::routed(1);
+    tale.tell(seen(1, &[]));
+    let restore = Command::Restore {
+        id: "s".to_owned(),
+        version: 1,
+        replicas: 1,
+    };
+    assert!(tale.tell(changed_by_others(1)).contains(&restore));
+    assert_eq!(tale.tell(changed_by_others(1)), []);
+    assert_eq!(tale.tell(Event::Changed), [Command::Look]);
+    // An engine may write it in another way than it was first.
+    assert!(!tale.tell(changed_by_others(1)).contains(&restore));
+    assert!(!tale.tell(changed_by_others(1)).contains(&restore));
+}
+
+#[test]
+fn what_may_still_be_made_after_the_end_is_removed() {
+    let mut tale = Tale::routed(1);
+    tale.tell(Event::Seen(Seen::default()));
+    tale.tell(Event::Failed("late".to_owned()));
+    tale.tell(Event::Stop);
+    tale.tell(Event::Due);
+    let last = tale.tell(Event::Seen(Seen::default()));
+    assert!(
+        last.ends_with(&[Command::RemoveLate, Command::Finish]),
+        "{last:?}"
+    );
+
+    let mut tale = Tale::routed(1);
+    tale.tell(Event::Seen(Seen::default()));
+    tale.tell(Event::Failed("late".to_owned()));
+    tale.tell(Event::Due);
+    tale.tell(seen(1, &[]));
+    tale.tell(Event::Stop);
+    tale.tell(seen(1, &[]));
+    tale.tell(Event::Changed);
+    let last = tale.tell(Event::Seen(Seen::default()));
+    assert!(!last.contains(&Command::RemoveLate), "{last:?}");
+}
+
+#[test]
+fn why_a_call_failed_is_told_until_none_is_needed() {
+    let mut tale = Tale::routed(1);
+    let told = |tale: &Tale| tale.life.trouble().map(str::to_owned);
+    tale.tell(Event::Seen(Seen::default()));
+    tale.tell(Event::Failed("no".to_owned()));
+    tale.tell(Event::Due);
+    tale.tell(Event::Seen(Seen::default()));
+    assert_eq!(told(&tale).as_deref(), Some("no"));
+    tale.tell(Event::Failed("no".to_owned()));
+    tale.tell(Event::Due);
+    tale.tell(seen(1, &[]));
+    assert_eq!(told(&tale), None);
+    tale.tell(Event::Unseen("gone".to_owned()));
+    assert_eq!(told(&tale).as_deref(), Some("gone"));
+    tale.tell(seen(1, &[]));
+    assert_eq!(told(&tale), None);
 }
