@@ -22,6 +22,8 @@ mod deploys;
 mod engines;
 #[path = "../tests/swarm/kept_base.rs"]
 mod kept_base;
+#[path = "../tests/swarm/kernel.rs"]
+mod kernel;
 #[path = "swarm/ours.rs"]
 mod ours;
 #[path = "swarm/peer.rs"]

@@ -7,5 +7,6 @@ mod faults;
 mod fixture;
 mod images;
 pub(crate) mod kept_base;
+mod kernel;
 mod life;
 mod shared;
