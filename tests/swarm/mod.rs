@@ -10,3 +10,4 @@ pub(crate) mod kept_base;
 mod kernel;
 mod life;
 mod shared;
+mod shortage;
