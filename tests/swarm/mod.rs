@@ -9,5 +9,6 @@ mod images;
 pub(crate) mod kept_base;
 mod kernel;
 mod life;
+mod load;
 mod shared;
 mod shortage;
