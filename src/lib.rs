@@ -333,6 +333,12 @@
 //! `kept` only) and `resumed` on new ones, `certificates` (1,000 of them: CPU of a full handshake, beside that of
 //! `handshakes` if both are run; what a start takes in time and memory, beside one certificate) and `memory-tls`;
 //! nginx and haproxy have the same certificate, tickets and defaults otherwise. It prints tables in Markdown.
+//! `cargo bench --bench swarm`, as root, runs two engines in network namespaces, an application of ours and a service
+//! that is changed by hand on them, and nginx before the latter: CPU per request through backends on other machines
+//! (`-- --row cpu`), seconds until only the new version is answered (`deploys`), requests lost during deploys (`lost`)
+//! and how long the loss of a machine is felt (`death`). `docker-registry`, `nginx-light` and `wrk` must be installed.
+//! The ports of the service are published in host mode, so its old processes stop first, one engine after the other.
+//!
 //! `cargo bench --bench parts` measures heads, framing and routing alone.
 //!
 //! On 2026-11-29, all rows, on a machine with nothing else to do, CPU microseconds per request, user + system. With the

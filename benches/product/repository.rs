@@ -26,6 +26,12 @@ impl Repository {
         repository
     }
 
+    /// Puts in a copy of a file, with its mode. The next commit has it.
+    #[allow(dead_code, reason = "not every bench has files to put in")]
+    pub(crate) fn add(&self, name: &str, file: &Path) {
+        std::fs::copy(file, self.0.join(name)).expect("a copy");
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("file://{}", self.0.display())
     }

@@ -30,11 +30,16 @@ impl Server {
     /// The same in a directory that it was in before.
     pub(crate) fn launch(directory: &Path, arguments: &[&str]) -> Self {
         let log = File::create(directory.join("daemon.log")).expect("a log");
+        let listens: &[&str] = match arguments.contains(&"--listen") {
+            true => &[],
+            false => &["--listen", "127.0.0.1:0"],
+        };
         let mut child = Command::new(env!("CARGO_BIN_EXE_procserver"))
             .arg("serve")
             .arg("--data-dir")
             .arg(directory)
-            .args(["--listen", "127.0.0.1:0", "--allow-file-repos", "true"])
+            .args(listens)
+            .args(["--allow-file-repos", "true"])
             // No user is made for each of a thousand apps.
             .args(["--default-user", "nobody"])
             .args(arguments)

@@ -135,6 +135,7 @@ fn seen_task(
         .and_then(|port| u16::try_from(port).ok());
     let address = node.and_then(|node| address_of(node)).zip(port);
     let wanted = task.desired_state?;
+    let hostname = node.and_then(|node| node.description.as_ref()?.hostname.clone());
     Some((
         task.service_id?,
         SeenTask {
@@ -146,18 +147,31 @@ fn seen_task(
                 wanted,
                 models::TaskState::RUNNING | models::TaskState::READY
             ),
-            message: status.err.filter(|text| !text.is_empty()),
+            message: status
+                .err
+                .filter(|text| !text.is_empty())
+                .map(|text| explained(text, hostname.as_deref())),
             at: time(status.timestamp).unwrap_or_default(),
             address: address
                 .map(SocketAddr::from)
                 .filter(|_| state == TaskState::Running),
-            node: node.and_then(|node| node.description.as_ref()?.hostname.clone()),
+            node: hostname,
             is_out_of_reach: node.is_some_and(|node| {
                 let state = node.status.as_ref().and_then(|status| status.state);
                 state.is_some_and(|state| state != models::NodeState::READY)
             }),
         },
     ))
+}
+
+/// What an engine says of a task that it does not run. Why it could not fetch an image is only in its own log.
+fn explained(text: String, node: Option<&str>) -> String {
+    match (text.starts_with("No such image"), node) {
+        (true, Some(node)) => format!(
+            "{text}: {node} could not fetch it; the log of its engine says why (journalctl -u docker)"
+        ),
+        _ => text,
+    }
 }
 
 fn state(state: models::TaskState, exit: Option<i64>) -> TaskState {
@@ -197,4 +211,17 @@ fn address_of(node: &models::Node) -> Option<IpAddr> {
         let manager = node.manager_status.as_ref()?.addr.as_deref()?;
         Some(manager.parse::<SocketAddr>().ok()?.ip())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::explained;
+
+    #[test]
+    fn an_image_that_is_not_there_could_not_be_fetched() {
+        let told = explained("No such image: shop@sha256:00".to_owned(), Some("node2"));
+        assert!(told.starts_with("No such image: shop@sha256:00: node2 could not"));
+        let other = "no suitable node";
+        assert_eq!(explained(other.to_owned(), Some("node2")), other);
+    }
 }

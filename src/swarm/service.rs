@@ -24,6 +24,7 @@ use super::seen::{Seen, SeenTask};
 use super::spec::ServiceSpec;
 use super::swarm::Swarm;
 use crate::exit_status::ExitRecord;
+use crate::failpoint;
 use crate::logs::log::Log;
 use crate::process::phase::Phase;
 use crate::process::snapshot::{Place, Snapshot};
@@ -111,7 +112,9 @@ impl Service {
             Command::Create(replicas) => {
                 let spec = self.spec.for_engine(replicas);
                 let create = async move {
-                    match client.create(spec, credentials).await {
+                    let created = client.create(spec, credentials).await;
+                    failpoint::reach("a service is created");
+                    match created {
                         // One of this name that no listing has: looking again at once would find the same.
                         Err(EngineError::Conflict(why)) => Err(EngineError::Refused(why)),
                         created => created,
@@ -144,7 +147,15 @@ impl Service {
                 let (swarm, name) = (Arc::clone(&self.swarm), self.spec.name());
                 actix_rt::spawn(async move { swarm.remove_late(&name).await });
             }
-            Command::Remove(id) => self.call(async move { client.remove(&id).await }, ctx),
+            Command::Remove(id) => {
+                let remove = async move {
+                    failpoint::reach("before a service is removed");
+                    let removed = client.remove(&id).await;
+                    failpoint::reach("after a service is removed");
+                    removed
+                };
+                self.call(remove, ctx);
+            }
             Command::Look => self.since = self.swarm.observer.look(),
             Command::ArmRetry => {
                 ctx.run_later(RETRY, |this, ctx| this.apply(Event::Due, ctx));

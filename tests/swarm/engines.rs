@@ -18,7 +18,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::support::machine::{has, is_root, send_signal, skip};
+use super::kernel;
+use crate::support::machine::{SmallDisk, has, is_root, send_signal, skip};
 use crate::support::wait::{eventually, within};
 
 /// How long an engine may take to answer, to join, and to die, on a busy machine.
@@ -52,6 +53,8 @@ static TURN: Mutex<()> = Mutex::new(());
 pub(crate) struct Engines {
     network: u8,
     machines: Vec<Option<Child>>,
+    /// Unmounted before what it is in is removed.
+    small_disk: Option<SmallDisk>,
     directory: TempDir,
     /// An abstract name (unix(7)), which the kernel frees however this ends.
     _claim: UnixListener,
@@ -61,6 +64,15 @@ pub(crate) struct Engines {
 impl Engines {
     /// A swarm of `count` engines. `None`: this machine cannot, and `test` says why.
     pub(crate) fn start(count: usize, test: &str) -> Option<Self> {
+        Self::start_with(count, None, test)
+    }
+
+    /// The same, where the last engine has a disk of so many MiB.
+    pub(crate) fn start_with_a_small_disk(count: usize, size: u64, test: &str) -> Option<Self> {
+        Self::start_with(count, Some(size), test)
+    }
+
+    fn start_with(count: usize, small_disk: Option<u64>, test: &str) -> Option<Self> {
         if !is_root() {
             skip(test, "engines need root");
             return None;
@@ -85,18 +97,30 @@ impl Engines {
             network,
             machines: (0..count).map(|_| None).collect(),
             directory,
+            small_disk: None,
             _claim: claim,
             _turn: turn,
         };
         unname(network);
         remove_left();
+        if let Some(lack) = kernel::lack(engines.directory.path()) {
+            skip(
+                test,
+                &format!("engines do not run with this kernel: {lack}"),
+            );
+            return None;
+        }
+        engines.small_disk = small_disk.map(|size| {
+            let data = engines.machine(count).join("data");
+            SmallDisk::mount(data, size).expect("root mounts")
+        });
         match engines.power_on() {
             Ok(()) => Some(engines),
             Err(reason) => {
-                skip(
-                    test,
-                    &format!("engines do not run on this machine: {reason}"),
-                );
+                let reason = format!("engines do not run on this machine: {reason}");
+                // The kernel can, so this is a fault of the tests or of that machine.
+                assert!(std::env::var_os("CI").is_none(), "{test}: {reason}");
+                skip(test, &reason);
                 None
             }
         }
@@ -202,11 +226,24 @@ impl Engines {
 
     /// Kills an engine; its containers go on.
     pub(crate) fn kill_engine_alone(&self, engine: usize) {
+        self.signal_engine(engine, Signal::SIGKILL);
+    }
+
+    /// An engine answers nothing and does nothing; its containers go on.
+    pub(crate) fn freeze_engine(&self, engine: usize) {
+        self.signal_engine(engine, Signal::SIGSTOP);
+    }
+
+    pub(crate) fn thaw_engine(&self, engine: usize) {
+        self.signal_engine(engine, Signal::SIGCONT);
+    }
+
+    fn signal_engine(&self, engine: usize, signal: Signal) {
         let pids = ip(&["netns", "pids", &self.namespace(engine)]).unwrap();
         for pid in pids.split_whitespace() {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
             if matches!(name.unwrap_or_default().trim(), "dockerd" | "containerd") {
-                send_signal(pid.parse().unwrap(), Signal::SIGKILL);
+                send_signal(pid.parse().unwrap(), signal);
             }
         }
     }

@@ -274,11 +274,11 @@ fn over_tls_by_the_name_of_this_server(engines: &mut Engines) {
 }
 
 /// Debian's registry; it ends with the test.
-struct OwnRegistry(Child);
+pub(super) struct OwnRegistry(Child);
 
 impl OwnRegistry {
     /// With a user `me` whose password is `sesame`.
-    fn start(directory: &Path, address: &str) -> Self {
+    pub(super) fn start(directory: &Path, address: &str) -> Self {
         let hash = bcrypt::hash("sesame", 4).unwrap();
         fs::write(directory.join("htpasswd"), format!("me:{hash}\n")).unwrap();
         let at = directory.display();

@@ -7,5 +7,8 @@ mod faults;
 mod fixture;
 mod images;
 pub(crate) mod kept_base;
+mod kernel;
 mod life;
+mod load;
 mod shared;
+mod shortage;

@@ -10,6 +10,7 @@ use crate::account::{Account, AccountError};
 use crate::app::runnable::Runnable;
 use crate::app_dirs::AppDirs;
 use crate::document::package::Package;
+use crate::failpoint;
 use crate::install::install_log::{InstallLog, elapsed};
 use crate::install::limits::{StepError, StepLimits};
 use crate::install::record::{Failure, Step};
@@ -29,6 +30,7 @@ pub fn preparation(
     let (images, runnable, dirs) = (images.clone(), runnable.clone(), dirs.clone());
     Some(async move {
         log.line("=== image").await;
+        failpoint::reach("before image");
         let began = Instant::now();
         // Who cancels drops this.
         let (_stays, cancel) = watch::channel(false);
@@ -36,6 +38,7 @@ pub fn preparation(
         let made = image_of(&images, runnable, dirs, &log, &limits).await;
         match &made {
             Ok(_) => {
+                failpoint::reach("after image");
                 log.line(format!("=== image done in {}", elapsed(began.elapsed())))
                     .await;
             }

@@ -20,6 +20,7 @@ use super::store::{Record, Store};
 use super::wish::Wish;
 use crate::document::name::AppName;
 use crate::document::size;
+use crate::failpoint;
 use crate::install::install_log::InstallLog;
 use crate::install::limits::{StepError, StepLimits};
 use crate::install::record::Failure;
@@ -154,6 +155,7 @@ impl Images {
         let pushed = limits.hold(push).await;
         let pushed = pushed
             .map_err(|reached| reached.into_error(log.step(), "pushing the image", vec![]))?;
+        failpoint::reach("an image is pushed");
         let had_it = record.pushed.as_ref() == Some(&repository);
         match pushed {
             Ok(()) if had_it => Ok(()),
