@@ -8,6 +8,7 @@ use bollard::models;
 use sha2::{Digest, Sha256};
 
 use super::labels;
+use super::meter::{MEASURE, Mark};
 use crate::document::config::{HealthCheck, StopPolicy, StopTo};
 use crate::document::limits::Limits;
 use crate::document::name::AppName;
@@ -20,11 +21,19 @@ const PORT: u16 = 8000;
 /// How long the swarm waits before it runs a process again.
 const DELAY: Duration = Duration::from_secs(1);
 
+/// How often a container tells what it uses, seconds.
+const TELLS_EACH: u64 = 15;
+
+/// The processes of a container that are ours: the first one, what measures, and its sleep(1).
+const OWN_TASKS: u32 = 3;
+
 /// The first process of each container. Signals reach all others, and it ends when none is left; the kernel gives a
 /// signal to the first process of a container only if that has asked for it, so the command itself must not be that.
 /// A signal interrupts wait(1), which then has another code than the command's, so it is asked again.
 /// What a shell starts beside itself ignores two signals, of which one may be the one to stop it (env(1) undoes that).
-/// Arguments: the signal's name, `all` or `main`, the shell, the command.
+/// Arguments: the signal's name, `all` or `main`, the shell, the command, and, where its container tells what it uses, the
+/// mark and a definition of `measured`. What tells that is a session of its own: it ends as one, and whatever the signal is.
+/// No variable is set before the command begins: the environment may have one of the name.
 const INIT: &str = r#"
 signal=$1 to=$2 shell=$3 command=$4
 stopping= hit= code=
@@ -32,15 +41,27 @@ stop() { stopping=1 hit=1; case $to in main) kill -s "$signal" "$main";; *) kill
 env --default-signal=INT,QUIT "$shell" -c "$command" &
 main=$!
 trap 'stop 2>/dev/null' "$signal"
+meter=
+if [ -n "$5" ] && command -v setsid >/dev/null; then
+  setsid /bin/sh -c "$6"'while :; do measured "$1" up; sleep "$2"; done' meter "$5" "$7" &
+  meter=$!
+fi
+last() { if [ -n "$meter" ]; then measured "$1" end; fi; }
+eval "$6"
 while :; do
   hit=
   wait "$main"; now=$?
   [ "$now" = 127 ] && [ -n "$code" ] || code=$now
   [ -z "$hit" ] && break
 done
-[ -z "$stopping" ] && exit "$code"
+if [ -z "$stopping" ]; then last "$5"; exit "$code"; fi
 [ "$to" = main ] && kill -s "$signal" -- -1 2>/dev/null
-while kill -s 0 -- -1 2>/dev/null; do sleep 0.1; done
+while
+  # Until it has begun to be a session it cannot be ended.
+  [ -n "$meter" ] && kill -s KILL -- "-$meter" 2>/dev/null
+  kill -s 0 -- -1 2>/dev/null
+do sleep 0.1; done
+last "$5"
 exit "$code"
 "#;
 
@@ -79,6 +100,8 @@ pub struct ServiceSpec {
     pub health: HealthCheck,
     pub stop: StopPolicy,
     pub restart: Restart,
+    /// Whether its containers tell what they use, among what they print.
+    pub is_measured: bool,
 }
 
 impl ServiceSpec {
@@ -94,6 +117,12 @@ impl ServiceSpec {
         let digest = hash.finalize();
         let digest: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
         format!("ps-{app:.16}-{kind:.10}-{}-{digest}", self.batch)
+    }
+
+    /// What lines have in them by which its containers tell what they use.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark::of(&self.server, &self.name())
     }
 
     /// The id of its process of this number.
@@ -151,6 +180,11 @@ impl ServiceSpec {
             StopTo::All => "all",
             StopTo::Main => "main",
         };
+        let (mark, each) = (self.mark(), TELLS_EACH.to_string());
+        let measure = match self.is_measured {
+            true => [mark.as_str(), MEASURE, &each],
+            false => ["", "", ""],
+        };
         let command = [
             "/bin/sh",
             "-c",
@@ -161,9 +195,10 @@ impl ServiceSpec {
             self.shell.path(),
             &self.command,
         ];
+        let command = command.iter().chain(&measure);
         models::TaskSpecContainerSpec {
             image: Some(self.image.clone()),
-            command: Some(command.map(str::to_owned).to_vec()),
+            command: Some(command.copied().map(str::to_owned).collect()),
             env: Some(self.env()),
             dir: Some(self.directory.to_string_lossy().into_owned()),
             user: self.user.map(|(uid, gid)| format!("{uid}:{gid}")),
@@ -228,7 +263,10 @@ impl ServiceSpec {
                     .limits
                     .memory
                     .and_then(|bytes| i64::try_from(bytes).ok()),
-                pids: self.limits.tasks.map(i64::from),
+                pids: self
+                    .limits
+                    .tasks
+                    .map(|tasks| i64::from(tasks) + i64::from(OWN_TASKS)),
             }),
             ..Default::default()
         }
@@ -292,6 +330,7 @@ mod tests {
             health: HealthCheck::default(),
             stop: StopPolicy::default(),
             restart: Restart::Permanent,
+            is_measured: true,
         }
     }
 
@@ -332,7 +371,7 @@ mod tests {
         assert_eq!(limits.nano_cpus, Some(1_500_000_000));
         assert_eq!(
             (limits.memory_bytes, limits.pids),
-            (Some(1 << 29), Some(20))
+            (Some(1 << 29), Some(23))
         );
         let ports = told.endpoint_spec.unwrap().ports.unwrap();
         assert_eq!(ports[0].target_port, Some(8000));

@@ -11,6 +11,7 @@ use super::client::{Client, EngineError};
 use super::image::blobs::make_directory;
 use super::known::Known;
 use super::listing::Service;
+use super::meter::Meters;
 use super::observer::Observer;
 use super::printed::Notes;
 use super::settings::SwarmSettings;
@@ -27,6 +28,8 @@ pub struct Swarm {
     pub observer: Observer,
     /// Up to when it is known what tasks have printed.
     pub printed: Notes,
+    /// What tasks used last.
+    pub meters: Meters,
     /// What was known of each service last.
     pub known: Known,
     /// By which its services are told from those of another server in the same swarm.
@@ -45,6 +48,7 @@ impl Swarm {
         Ok(Self {
             observer: Observer::new(Arc::clone(&client), &server),
             printed: Notes::open(directory.join("printed"))?,
+            meters: Meters::default(),
             known: Known::open(directory.join("known"))?,
             client,
             server,

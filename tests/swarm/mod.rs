@@ -8,3 +8,4 @@ mod fixture;
 mod images;
 pub(crate) mod kept_base;
 mod life;
+mod measured;

@@ -81,7 +81,10 @@ impl UnitSpec {
             Engine::Local => Some(Self::Process(Box::new(process_spec(of)))),
             Engine::Swarm(swarm, _) => {
                 let image = of.runnable.image.clone()?;
-                let spec = service_spec(of, swarm.server.clone(), image.reference);
+                let spec = ServiceSpec {
+                    is_measured: true,
+                    ..service_spec(of, swarm.server.clone(), image.reference)
+                };
                 Some(Self::Service(Box::new(spec), image.auth, swarm.clone()))
             }
         }
@@ -269,6 +272,7 @@ fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
         health: runnable.health.clone(),
         stop: config.stop.clone(),
         restart: config.restart.of(&slot.process_type),
+        is_measured: false,
         server,
     }
 }
