@@ -295,6 +295,8 @@ impl Engines {
             .args(["--pidfile", "/run/docker.pid"])
             .arg("--host")
             .arg(format!("unix://{}", self.socket(engine).display()))
+            // Where containers of that machine find it; its /run is its own.
+            .args(["--host", "unix:///run/docker.sock"])
             .arg("--cgroup-parent")
             .arg(format!("/{}", self.namespace(engine)))
             .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])

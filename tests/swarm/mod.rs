@@ -9,3 +9,4 @@ mod images;
 pub(crate) mod kept_base;
 mod life;
 mod measured;
+mod volumes;

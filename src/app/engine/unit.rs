@@ -247,7 +247,7 @@ fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
         ..
     } = of;
     let (config, account) = (&runnable.config, runnable.account.as_ref());
-    let volume = |what: &str| format!("procserver-{server}-{}-{what}", config.name);
+    let volume = |what: &str| Swarm::volume(&server, &config.name, what);
     ServiceSpec {
         app: config.name.clone(),
         release: runnable.id(),

@@ -9,6 +9,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use bollard::auth::DockerCredentials;
 use tokio::sync::Mutex;
 
 use super::base::{Base, Bases, Packages};
@@ -34,6 +37,15 @@ pub struct Image {
     pub auth: String,
 }
 
+impl Image {
+    /// What an engine is to log in with.
+    #[must_use]
+    pub fn credentials(&self) -> Option<DockerCredentials> {
+        let text = URL_SAFE.decode(&self.auth).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
 impl std::fmt::Debug for Image {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { reference, .. } = self;
@@ -41,6 +53,17 @@ impl std::fmt::Debug for Image {
             .field("reference", reference)
             .finish_non_exhaustive()
     }
+}
+
+/// What nodes may have of an application.
+#[derive(Clone, Debug)]
+pub struct OnNodes {
+    /// The image of its newest release: the one that most nodes have.
+    pub newest: Image,
+    /// Of all its images.
+    pub repository: String,
+    /// Digests of those that releases still need.
+    pub kept: Vec<String>,
 }
 
 /// Where nodes fetch images.
@@ -260,6 +283,38 @@ impl Images {
             true => self.0.store.blobs.read(digest),
             false => Ok(None),
         }
+    }
+
+    /// What nodes may have of `app`; `None`: none of its images is here. Blocks.
+    ///
+    /// # Errors
+    /// As `open(2)`.
+    pub fn on_nodes(&self, app: &AppName) -> io::Result<Option<OnNodes>> {
+        let mut records = self.0.store.records(app)?;
+        records.sort_by_key(|(code, _)| *code);
+        let Some((_, newest)) = records.last() else {
+            return Ok(None);
+        };
+        let name = app.as_str();
+        let (repository, auth) = match &self.0.origin {
+            Origin::Here(host) => {
+                let host = host.as_deref().unwrap_or_default();
+                let secret = PullSecret::read_or_make(&self.0.store.secret(app))?;
+                (format!("{host}/{name}"), secret.for_engine(name, host))
+            }
+            Origin::Registry(registry) => (registry.repository(name), registry.for_engine()),
+        };
+        Ok(Some(OnNodes {
+            newest: Image {
+                reference: format!("{repository}@{}", newest.manifest),
+                auth,
+            },
+            repository,
+            kept: records
+                .iter()
+                .map(|(_, record)| record.manifest.to_string())
+                .collect(),
+        }))
     }
 
     /// Removes the images of releases that are gone, and what no image has any more.

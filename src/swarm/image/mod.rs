@@ -23,5 +23,5 @@ pub mod registry;
 mod store;
 pub mod wish;
 
-pub use images::{Image, Images, Origin};
+pub use images::{Image, Images, OnNodes, Origin};
 pub use wish::{Owner, Wish};
