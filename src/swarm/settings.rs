@@ -11,4 +11,8 @@ pub struct SwarmSettings {
     pub socket: PathBuf,
     /// Where nodes fetch images.
     pub images: Origin,
+    /// The file with the certificates that a registry is believed by; `images` has them once it is read.
+    pub registry_ca: Option<PathBuf>,
+    /// Which nodes processes may run on, as `docker service create --constraint` has it.
+    pub constraints: Vec<String>,
 }

@@ -81,7 +81,7 @@ impl UnitSpec {
             Engine::Local => Some(Self::Process(Box::new(process_spec(of)))),
             Engine::Swarm(swarm, _) => {
                 let image = of.runnable.image.clone()?;
-                let spec = service_spec(of, swarm.server.clone(), image.reference);
+                let spec = service_spec(of, swarm, image.reference);
                 Some(Self::Service(Box::new(spec), image.auth, swarm.clone()))
             }
         }
@@ -236,7 +236,7 @@ fn process_spec(of: UnitOf<'_>) -> ProcessSpec {
     }
 }
 
-fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
+fn service_spec(of: UnitOf<'_>, swarm: &Swarm, image: String) -> ServiceSpec {
     let UnitOf {
         dirs,
         runnable,
@@ -244,8 +244,10 @@ fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
         ..
     } = of;
     let (config, account) = (&runnable.config, runnable.account.as_ref());
+    let server = swarm.server.clone();
     let volume = |what: &str| format!("procserver-{server}-{}-{what}", config.name);
     ServiceSpec {
+        constraints: swarm.constraints.clone(),
         app: config.name.clone(),
         release: runnable.id(),
         commit: runnable.release.record.commit.clone(),

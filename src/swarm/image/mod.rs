@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod programs;
 pub mod pull_secret;
 pub mod registry;
+mod session;
 mod store;
 pub mod wish;
 
